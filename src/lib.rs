@@ -1,0 +1,29 @@
+//! tidecast: a relay for UDP multicast.
+//!
+//! A datagram's way through the program, which is also the reading order:
+//!
+//! 1. [`net`]: join the group, receive in batches with kernel time stamps and drop counts;
+//! 2. [`wire`]: bytes to a checked view; corrupt and foreign datagrams are counted and dropped;
+//! 3. [`relay`]: the pure core (no I/O, no clock): flow, session, deduplication, recovery, reorder and skip;
+//! 4. [`egress`]: UDP targets, HTTP clients, files.
+//!
+//! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`link`] (models of a bad link),
+//! and [`config`], [`control`], [`metrics`], [`shutdown`].
+
+pub mod address;
+pub mod buffer;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod control;
+pub mod egress;
+pub mod fec;
+pub mod limits;
+pub mod link;
+pub mod metrics;
+pub mod net;
+pub mod producer;
+pub mod relay;
+pub mod shutdown;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The `tidecast` binary: parse, validate, build, run, drain.
+
+fn main() {}
