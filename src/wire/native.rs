@@ -1,0 +1,323 @@
+//! The native datagram, version 1: a 28-byte header, the payload, and a CRC-32 over both. For sensors: small
+//! enough for a microcontroller, self-identifying, its numbers never wrap.
+//!
+//! `wire::parse` makes a [`Packet`] of a received datagram and hands it to `relay`; `producer` makes datagrams
+//! out of a [`Repr`]. What repair and NACK packets carry is in [`Repair`], [`SourceShard`] and [`Nack`].
+//!
+//! | Offset | Size | Field |
+//! |---|---|---|
+//! | 0 | 2 | `54 43` ("TC") |
+//! | 2 | 1 | version (high 4 bits), kind (low 4 bits) |
+//! | 3 | 1 | flags |
+//! | 4 | 4 | stream |
+//! | 8 | 4 | session |
+//! | 12 | 8 | sequence number |
+//! | 20 | 8 | timestamp, microseconds since the Unix epoch, or 0 |
+//! | 28 | n | payload (and a 16-byte tag after it when the flag "authenticated" is set) |
+//! | 28+n | 4 | CRC-32 (IEEE 802.3) of all bytes before it |
+
+use std::ops::Range;
+
+use super::bytes_at;
+use crate::limits::NACK_RANGES_MAX;
+
+/// The first two bytes, "TC".
+pub const MAGIC: [u8; 2] = *b"TC";
+/// The version of the format.
+pub const VERSION: u8 = 1;
+/// Bytes before the payload.
+pub const HEADER: usize = 28;
+/// Bytes after the payload: the checksum.
+pub const TRAILER: usize = 4;
+/// Bytes of the authentication tag, which stands between payload and checksum.
+pub const TAG: usize = 16;
+/// Flag: this packet was sent before.
+pub const RETRANSMISSION: u8 = 1;
+/// Flag: a tag stands before the checksum. It is not verified yet.
+pub const AUTHENTICATED: u8 = 2;
+
+/// What is wrong with a native datagram, or with what it carries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not a native datagram.
+    #[error("magic {actual:02x?}, expected 54 43")]
+    Magic {
+        /// The first two bytes.
+        actual: [u8; 2],
+    },
+    /// Another version, whose layout is unknown.
+    #[error("version {actual}, expected {VERSION}")]
+    Version {
+        /// The version that the datagram names.
+        actual: u8,
+    },
+    /// A reserved kind.
+    #[error("kind {actual} is reserved, expected 0 to 4")]
+    Kind {
+        /// The kind that the datagram names.
+        actual: u8,
+    },
+    /// Shorter than header, tag and checksum.
+    #[error("{actual} bytes, expected at least {expected}")]
+    Truncated {
+        /// Bytes that were expected at least.
+        expected: usize,
+        /// Bytes that are there.
+        actual: usize,
+    },
+    /// Damaged on the way.
+    #[error("checksum {actual:08x}, expected {expected:08x}")]
+    Checksum {
+        /// The checksum of the bytes as they came.
+        expected: u32,
+        /// The checksum in the datagram.
+        actual: u32,
+    },
+    /// A source block without data or without repair, or of more than 255 shards.
+    #[error(
+        "source block of {k} data and {m} repair shards, expected at least 1 each and at most 255 together"
+    )]
+    Block {
+        /// Data shards.
+        k: u8,
+        /// Repair shards.
+        m: u8,
+    },
+    /// A repair shard outside of its block.
+    #[error("repair shard {index}, expected less than {m}")]
+    Index {
+        /// The shard's index.
+        index: u8,
+        /// Repair shards of the block.
+        m: u8,
+    },
+    /// A block of packets that are no packets apart.
+    #[error("stride 0, expected at least 1")]
+    Stride,
+    /// A shard of another length than announced, or too short for what it holds.
+    #[error("shard of {actual} bytes, expected {expected}")]
+    Shard {
+        /// Bytes that were announced or are needed.
+        expected: usize,
+        /// Bytes that are there.
+        actual: usize,
+    },
+    /// A rebuilt source shard whose reserved byte or padding is not zero: it was rebuilt from wrong parts.
+    #[error("source shard with padding that is not zero")]
+    Padding,
+    /// A NACK that is no list of at most 64 ranges.
+    #[error("NACK of {actual} bytes, expected a multiple of {range} of at most {max} ranges", range = Nack::RANGE, max = NACK_RANGES_MAX)]
+    Nack {
+        /// Bytes of the list.
+        actual: usize,
+    },
+}
+
+/// What a datagram is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A media packet: one reading, one piece of a stream.
+    Data = 0,
+    /// A repair shard of a source block; the sequence field holds the block's first number.
+    Repair = 1,
+    /// A sign of life; the sequence field holds the next number to be used.
+    Heartbeat = 2,
+    /// The session is over; the sequence field is as in a heartbeat.
+    End = 3,
+    /// A receiver asks for packets again.
+    Nack = 4,
+}
+
+impl Kind {
+    fn from_wire(kind: u8) -> Result<Kind, Error> {
+        match kind {
+            0 => Ok(Kind::Data),
+            1 => Ok(Kind::Repair),
+            2 => Ok(Kind::Heartbeat),
+            3 => Ok(Kind::End),
+            4 => Ok(Kind::Nack),
+            actual => Err(Error::Kind { actual }),
+        }
+    }
+}
+
+/// A native datagram as values, to emit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repr<'a> {
+    /// What it is for.
+    pub kind: Kind,
+    /// [`RETRANSMISSION`]; the other bits are reserved and should be 0.
+    pub flags: u8,
+    /// Which sensor or stream; unique in its group.
+    pub stream: u32,
+    /// New at every start of the producer.
+    pub session: u32,
+    /// From 0 in each session, one more per data packet.
+    pub sequence: u64,
+    /// Microseconds since the Unix epoch; 0: the producer has no clock.
+    pub timestamp: u64,
+    /// What the kind asks for; at most 65,475 bytes, so that the datagram fits into UDP over IPv4.
+    pub payload: &'a [u8],
+}
+
+impl Repr<'_> {
+    /// Bytes of the datagram.
+    #[allow(clippy::len_without_is_empty)] // a datagram has a header: it is never empty
+    pub fn len(&self) -> usize {
+        HEADER + self.payload.len() + TRAILER
+    }
+
+    /// Appends the datagram, with its checksum. The flag [`AUTHENTICATED`] is left out, since there is no tag.
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.reserve(self.len());
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[VERSION << 4 | self.kind as u8, self.flags & !AUTHENTICATED]);
+        out.extend_from_slice(&self.stream.to_be_bytes());
+        out.extend_from_slice(&self.session.to_be_bytes());
+        out.extend_from_slice(&self.sequence.to_be_bytes());
+        out.extend_from_slice(&self.timestamp.to_be_bytes());
+        out.extend_from_slice(self.payload);
+        let crc = crc32fast::hash(&out[start..]);
+        out.extend_from_slice(&crc.to_be_bytes());
+    }
+}
+
+/// A native datagram that was checked: checksum, kind, and the fields of a repair or NACK payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    repr: Repr<'a>,
+}
+
+impl<'a> Packet<'a> {
+    /// Checks a datagram.
+    ///
+    /// # Errors
+    /// Another magic or version, before anything else is looked at; then too short, a wrong checksum, a reserved
+    /// kind, and a repair or NACK payload that contradicts itself. Heartbeats with a payload are tolerated.
+    pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
+            return Err(refuse_short(bytes));
+        };
+        check_start(header)?;
+        let Some((body, trailer)) = rest.split_last_chunk::<TRAILER>() else {
+            return Err(refuse_short(bytes));
+        };
+        let (expected, actual) =
+            (crc32fast::hash(&bytes[..HEADER + body.len()]), u32::from_be_bytes(*trailer));
+        if expected != actual {
+            return Err(Error::Checksum { expected, actual });
+        }
+        let kind = Kind::from_wire(header[2] & 0x0f)?;
+        let payload = without_tag(header[3], body)?;
+        check_payload(kind, payload)?;
+        Ok(Packet {
+            repr: Repr {
+                kind,
+                flags: header[3],
+                stream: u32::from_be_bytes(bytes_at(header, 4)),
+                session: u32::from_be_bytes(bytes_at(header, 8)),
+                sequence: u64::from_be_bytes(bytes_at(header, 12)),
+                timestamp: u64::from_be_bytes(bytes_at(header, 20)),
+                payload,
+            },
+        })
+    }
+
+    /// What the datagram is for.
+    pub fn kind(&self) -> Kind {
+        self.repr.kind
+    }
+
+    /// All flags, reserved ones too.
+    pub fn flags(&self) -> u8 {
+        self.repr.flags
+    }
+
+    /// Whether the packet was sent before.
+    pub fn is_retransmission(&self) -> bool {
+        self.repr.flags & RETRANSMISSION != 0
+    }
+
+    /// Which sensor or stream.
+    pub fn stream(&self) -> u32 {
+        self.repr.stream
+    }
+
+    /// Which run of the producer.
+    pub fn session(&self) -> u32 {
+        self.repr.session
+    }
+
+    /// The number; of a repair packet its block's first one, of heartbeat and end the next one to be used.
+    pub fn sequence(&self) -> u64 {
+        self.repr.sequence
+    }
+
+    /// Microseconds since the Unix epoch; 0: none.
+    pub fn timestamp(&self) -> u64 {
+        self.repr.timestamp
+    }
+
+    /// The payload, without tag and checksum.
+    pub fn payload(&self) -> &'a [u8] {
+        self.repr.payload
+    }
+
+    /// Where in the datagram the payload stands.
+    pub fn payload_range(&self) -> Range<usize> {
+        HEADER..HEADER + self.repr.payload.len()
+    }
+
+    /// The same as values, for instance to send it again with other flags.
+    pub fn repr(&self) -> Repr<'a> {
+        self.repr
+    }
+}
+
+/// The error for a datagram that is too short to be one; what it starts with decides first.
+fn refuse_short(bytes: &[u8]) -> Error {
+    let mut header = [0; HEADER];
+    let known = bytes.len().min(HEADER);
+    header[..known].copy_from_slice(&bytes[..known]);
+    match check_start(&header) {
+        Err(error) if known > 2 || matches!(error, Error::Magic { .. }) => error,
+        _ => Error::Truncated { expected: HEADER + TRAILER, actual: bytes.len() },
+    }
+}
+
+fn check_start(header: &[u8; HEADER]) -> Result<(), Error> {
+    let magic = bytes_at(header, 0);
+    if magic != MAGIC {
+        return Err(Error::Magic { actual: magic });
+    }
+    match header[2] >> 4 {
+        VERSION => Ok(()),
+        actual => Err(Error::Version { actual }),
+    }
+}
+
+fn without_tag(flags: u8, body: &[u8]) -> Result<&[u8], Error> {
+    if flags & AUTHENTICATED == 0 {
+        return Ok(body);
+    }
+    let truncated =
+        Error::Truncated { expected: HEADER + TAG + TRAILER, actual: HEADER + body.len() + TRAILER };
+    body.split_last_chunk::<TAG>().map(|(payload, _)| payload).ok_or(truncated)
+}
+
+fn check_payload(kind: Kind, payload: &[u8]) -> Result<(), Error> {
+    match kind {
+        Kind::Data | Kind::Heartbeat | Kind::End => Ok(()),
+        Kind::Repair => Repair::parse(payload).map(drop),
+        Kind::Nack => Nack::parse(payload).map(drop),
+    }
+}
+
+mod payload;
+pub use payload::{Nack, NackRepr, Repair, RepairRepr, SourceShard};
+
+#[cfg(test)]
+mod tests;
