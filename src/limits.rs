@@ -21,6 +21,52 @@ const _: () = assert!(SLOT_BYTES >= 1500 && SLOT_BYTES < DATAGRAM_BYTES_MAX);
 const _: () = assert!(HOLD_MIN.as_millis() <= HOLD_START.as_millis());
 const _: () = assert!(HOLD_START.as_millis() <= HOLD_MAX.as_millis());
 
+/// How long the automatic hold remembers what it needed; it falls after two of these.
+pub const HOLD_FALL_WINDOW: Duration = Duration::from_secs(12);
+/// Gain of the interarrival jitter estimate (RFC 3550, A.8).
+pub const JITTER_GAIN: f64 = 1.0 / 16.0;
+/// The rate of a flow is measured over this long.
+pub const RATE_WINDOW: Duration = Duration::from_millis(250);
+/// The least distance ahead of the head that counts as reordering or loss, not as a jump: small enough that
+/// a restart 400 numbers away is seen as one, large enough for a burst of losses at a low rate.
+pub const REORDER_PACKETS_MIN: u64 = 64;
+/// The same before a flow's rate is known.
+pub const REORDER_PACKETS_START: u64 = 256;
+/// The largest reorder window of one flow: 500 ms at 16,000 packets/s, 160 Mbit/s of media.
+pub const REORDER_PACKETS_MAX: u64 = 8192;
+/// Packets kept for one flow while its numbering awaits confirmation.
+pub const CANDIDATES_MAX: usize = 64;
+/// Consecutive packets with known content that count as a restart: a burst of duplicates is shorter.
+pub const REPEATS_MAX: usize = 16;
+/// A flow's first packets are collected this long before its first number is fixed, so that packets which
+/// were swapped at the very start still go out in order.
+pub const START_GRACE: Duration = Duration::from_millis(10);
+/// A native session whose first number seen is below this is taken to have begun at 0.
+pub const START_AT_ZERO: u64 = 64;
+/// The longest that silence must last before an unconfirmed numbering is believed on a slow flow.
+pub const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Flows of one channel, by default: each costs about 1 KiB when idle.
+pub const FLOWS_MAX: usize = 16_384;
+/// Memory that one channel may hold back for reordering, confirmation and FEC, by default.
+pub const CHANNEL_BYTES_MAX: usize = 64 << 20;
+/// A flow that has been silent this long is forgotten.
+pub const FLOW_IDLE: Duration = Duration::from_secs(300);
+/// How often idle flows are looked for.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Numbers that one source block may span (k times stride), and thus packets kept for recovery.
+pub const FEC_SPAN_MAX: u64 = 8192;
+/// Source blocks open at once in one flow: the lanes of the largest stride, twice.
+pub const FEC_BLOCKS_MAX: usize = 512;
+/// Packets of a new session kept until its first repair packet shows whether it has FEC at all.
+pub const FEC_LEARN_PACKETS: u64 = 128;
+/// After so many numbers without a repair packet, a session's packets are no longer kept for recovery.
+pub const FEC_FORGET_PACKETS: u64 = 2048;
+
+const _: () = assert!(REORDER_PACKETS_START <= REORDER_PACKETS_MAX && REORDER_PACKETS_MAX < 1 << 15);
+const _: () = assert!(FEC_FORGET_PACKETS > FEC_LEARN_PACKETS);
+
 // Wire formats and codes.
 /// Ranges of one native NACK: the format's bound; 644 bytes, so that a NACK is one small datagram.
 pub const NACK_RANGES_MAX: usize = 64;
@@ -35,3 +81,10 @@ pub const CUSTOM_PARTS_MAX: usize = 8;
 pub const FEC_CODES_MAX: usize = 8;
 /// Bytes of inverted matrices that one code may remember: all that its library keeps (254) up to k = 128.
 pub const FEC_INVERSES_BYTES_MAX: usize = 4 << 20;
+
+/// Numbers remembered per flow to recognise a rebuild that was not needed.
+pub const REBUILT_REMEMBERED: usize = 256;
+/// Numbers above this are refused: no producer counts so far, and arithmetic on them stays exact.
+pub const NUMBER_MAX: u64 = 1 << 62;
+/// Datagrams kept for reuse by the core between two calls of its owner.
+pub const SPENT_MAX: usize = 256;

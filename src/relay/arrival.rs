@@ -1,0 +1,160 @@
+//! From a checked view of a datagram to what the core needs of it: which flow, which number, what kind.
+//! All formats become the same few fields here; behind this file the core no longer knows one from another.
+
+use std::{net::SocketAddr, ops::Range};
+
+use super::{PacketFormat, dedup::fingerprint};
+use crate::wire::{self, Datagram, Format, Reject, custom, native, rtp, seq::Space};
+
+/// What tells flows apart within a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum FlowKey {
+    /// A native stream id.
+    Stream(u32),
+    /// An RTP synchronization source.
+    Ssrc(u32),
+    /// The id fields of another numbered format.
+    Id(custom::Id),
+    /// Formats without an id: the sender's address.
+    Source(SocketAddr),
+}
+
+/// The parts of a datagram that the core works with; owns nothing and borrows nothing.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) key: FlowKey,
+    pub(super) format: PacketFormat,
+    pub(super) body: Body,
+    pub(super) payload: Range<usize>,
+    /// Microseconds on the producer's clock, if it has one.
+    pub(super) timestamp: Option<u64>,
+    /// The producer's clock for jitter: ticks and ticks per second.
+    pub(super) clock: Option<(u64, u32)>,
+}
+
+/// What kind of datagram it is.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// A media packet with a number.
+    Numbered { session: u32, number: u64, span: u64, space: Space, fingerprint: u32, retransmission: bool },
+    /// A media packet without one: passed through as it comes.
+    Unnumbered,
+    /// A native repair packet; its fields are checked when it is used.
+    Repair { session: u32, first: u64 },
+    /// A heartbeat: the next number to be used.
+    Heartbeat { session: u32, next: u64 },
+    /// The end of a session, likewise.
+    End { session: u32, next: u64 },
+    /// Other control datagrams: counted only.
+    Control,
+}
+
+/// Parses one datagram.
+pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
+    Ok(match wire::parse(format, bytes)? {
+        Datagram::Native(packet) => native_arrival(&packet)?,
+        Datagram::Rtp(packet) => rtp_arrival(&packet),
+        Datagram::Custom(packet) => custom_arrival(format, source, &packet),
+        Datagram::Ts(_) => unnumbered(PacketFormat::Ts, source, bytes),
+        Datagram::Raw(_) => unnumbered(PacketFormat::Raw, source, bytes),
+    })
+}
+
+fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
+    let (session, number) = (packet.session(), packet.sequence());
+    let body = match packet.kind() {
+        native::Kind::Data => Body::Numbered {
+            session,
+            number,
+            span: 1,
+            space: Space::FULL,
+            fingerprint: fingerprint(packet.payload(), packet.timestamp()),
+            retransmission: packet.is_retransmission(),
+        },
+        native::Kind::Repair => {
+            native::Repair::parse(packet.payload())?;
+            Body::Repair { session, first: number }
+        }
+        native::Kind::Heartbeat => Body::Heartbeat { session, next: number },
+        native::Kind::End => Body::End { session, next: number },
+        native::Kind::Nack => Body::Control,
+    };
+    let timestamp = (packet.timestamp() != 0).then_some(packet.timestamp());
+    Ok(Arrival {
+        key: FlowKey::Stream(packet.stream()),
+        format: PacketFormat::Native,
+        body,
+        payload: packet.payload_range(),
+        timestamp,
+        clock: timestamp.map(|t| (t, 1_000_000)),
+    })
+}
+
+fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
+    let timestamp = packet.timestamp();
+    Arrival {
+        key: FlowKey::Ssrc(packet.ssrc()),
+        format: PacketFormat::Rtp,
+        body: Body::Numbered {
+            session: packet.ssrc(),
+            number: u64::from(packet.sequence()),
+            span: 1,
+            space: Space::RTP,
+            fingerprint: fingerprint(packet.payload(), u64::from(timestamp)),
+            retransmission: false,
+        },
+        payload: packet.payload_range(),
+        timestamp: None,
+        clock: Some((u64::from(timestamp), rtp_clock_rate(packet.payload_type()))),
+    }
+}
+
+/// Clock rates of the static payload types (RFC 3551, section 6); dynamic ones are taken as video.
+fn rtp_clock_rate(payload_type: u8) -> u32 {
+    match payload_type {
+        0 | 3..=5 | 7..=9 | 12 | 13 | 15 | 18 => 8_000,
+        6 => 16_000,
+        10 | 11 => 44_100,
+        16 => 11_025,
+        17 => 22_050,
+        _ => 90_000,
+    }
+}
+
+fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'_>) -> Arrival {
+    let (space, by_source) = match format {
+        Format::Custom(layout) => (layout.space(), layout.id_is_source()),
+        _ => (Space::FULL, true),
+    };
+    let body = match (packet.numbered(), packet.step()) {
+        (false, _) => Body::Unnumbered,
+        (true, 0) => Body::Control,
+        (true, span) => Body::Numbered {
+            session: 0,
+            number: packet.number(),
+            span,
+            space,
+            fingerprint: fingerprint(packet.payload(), 0),
+            retransmission: false,
+        },
+    };
+    Arrival {
+        key: if by_source { FlowKey::Source(source) } else { FlowKey::Id(packet.id()) },
+        format: PacketFormat::Custom,
+        body,
+        payload: 0..packet.payload().len(),
+        timestamp: packet.timestamp(),
+        clock: packet.timestamp().map(|t| (t, 1_000_000)),
+    }
+}
+
+fn unnumbered(format: PacketFormat, source: SocketAddr, bytes: &[u8]) -> Arrival {
+    Arrival {
+        key: FlowKey::Source(source),
+        format,
+        body: Body::Unnumbered,
+        payload: 0..bytes.len(),
+        timestamp: None,
+        clock: None,
+    }
+}

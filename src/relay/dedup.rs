@@ -1,0 +1,160 @@
+//! What became of the numbers just passed: delivered (with a fingerprint of their content) or given up.
+//!
+//! A number that comes again with the same content is a duplicate; the same number with other content means
+//! that the producer counts anew. That is how a restart a few hundred numbers back is told from a network
+//! that delivers twice.
+
+use std::ops::Range;
+
+/// What the history knows of a number below the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Before the session began, or too long ago.
+    Unknown,
+    /// Given up.
+    Lost,
+    /// Delivered, with this very content.
+    Same,
+    /// Delivered, with other content.
+    Different,
+}
+
+const UNKNOWN: u32 = 0;
+const LOST: u32 = 1;
+/// Set in every fingerprint, so that none equals the two marks above.
+const DELIVERED: u32 = 2;
+
+/// Marks of the last `capacity` numbers below the head.
+#[derive(Debug)]
+pub(super) struct History {
+    marks: Box<[u32]>,
+    /// No number below this one belongs to the session.
+    since: u64,
+}
+
+impl History {
+    /// A history of `capacity` numbers (a power of two) that begins at `since`.
+    pub(super) fn new(capacity: usize, since: u64) -> History {
+        debug_assert!(capacity.is_power_of_two());
+        History { marks: vec![UNKNOWN; capacity].into_boxed_slice(), since }
+    }
+
+    fn index(&self, number: u64) -> usize {
+        number as usize & (self.marks.len() - 1)
+    }
+
+    pub(super) fn delivered(&mut self, number: u64, fingerprint: u32) {
+        let index = self.index(number);
+        self.marks[index] = fingerprint | DELIVERED;
+    }
+
+    pub(super) fn lost(&mut self, numbers: Range<u64>) {
+        let from = numbers.start.max(numbers.end.saturating_sub(self.marks.len() as u64));
+        for number in from..numbers.end {
+            let index = self.index(number);
+            self.marks[index] = LOST;
+        }
+    }
+
+    /// What became of `number`, which must be below `next`, the head.
+    pub(super) fn look(&self, number: u64, next: u64, fingerprint: u32) -> Seen {
+        if number < self.since || number + (self.marks.len() as u64) < next {
+            return Seen::Unknown;
+        }
+        match self.marks[self.index(number)] {
+            UNKNOWN => Seen::Unknown,
+            LOST => Seen::Lost,
+            mark if mark == fingerprint | DELIVERED => Seen::Same,
+            _ => Seen::Different,
+        }
+    }
+
+    /// Keeps at least `capacity` numbers (a power of two) from now on.
+    pub(super) fn grow(&mut self, capacity: usize, next: u64) {
+        if capacity <= self.marks.len() {
+            return;
+        }
+        let mut larger = History::new(capacity, self.since);
+        for number in self.since.max(next.saturating_sub(self.marks.len() as u64))..next {
+            let index = larger.index(number);
+            larger.marks[index] = self.marks[self.index(number)];
+        }
+        // What the smaller one had forgotten stays unknown.
+        *self = larger;
+    }
+
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
+        self.marks.len()
+    }
+}
+
+/// A short fingerprint of a packet's content: length, time stamp, and the ends of the payload. Header fields
+/// that a retransmission changes are left out.
+pub(super) fn fingerprint(payload: &[u8], timestamp: u64) -> u32 {
+    fn word(bytes: &[u8]) -> u64 {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(word)
+    }
+    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let first = &payload[..payload.len().min(8)];
+    let last = &payload[payload.len() - first.len()..];
+    let mut hash = timestamp.wrapping_mul(ODD) ^ payload.len() as u64;
+    hash = (hash.rotate_left(23) ^ word(first)).wrapping_mul(ODD);
+    hash = (hash.rotate_left(23) ^ word(last)).wrapping_mul(ODD);
+    (hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_map(steps in prop::collection::vec((1u64..40, any::<bool>()), 1..200), start in 0u64..1000) {
+            let mut history = History::new(64, start);
+            let mut model = HashMap::new();
+            let mut next = start;
+            for (count, lost) in steps {
+                if lost {
+                    history.lost(next..next + count);
+                    for n in next..next + count { model.insert(n, None); }
+                    next += count;
+                } else {
+                    history.delivered(next, next as u32 * 4);
+                    model.insert(next, Some(next as u32 * 4));
+                    next += 1;
+                }
+                if history.capacity() == 64 && next > start + 300 {
+                    history.grow(256, next);
+                }
+                for number in next.saturating_sub(64)..next {
+                    let want = match model.get(&number) {
+                        None => Seen::Unknown,
+                        Some(None) => Seen::Lost,
+                        Some(Some(_)) => Seen::Same,
+                    };
+                    prop_assert_eq!(history.look(number, next, number as u32 * 4), want, "number {}", number);
+                    if want == Seen::Same {
+                        prop_assert_eq!(history.look(number, next, number as u32 * 4 + 64), Seen::Different);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fingerprints_tell_content_apart() {
+        let a = fingerprint(b"temperature 21.4", 1);
+        assert_eq!(a, fingerprint(b"temperature 21.4", 1));
+        assert_ne!(a | DELIVERED, fingerprint(b"temperature 21.5", 1) | DELIVERED);
+        assert_ne!(a | DELIVERED, fingerprint(b"temperature 21.4", 2) | DELIVERED);
+        fingerprint(b"", 0);
+        fingerprint(b"abc", 0);
+    }
+}

@@ -1,0 +1,192 @@
+//! How long a gap may delay what follows it, and how fast a flow runs.
+//!
+//! `hold = "auto"` follows what is measured: how late reordered packets really come and how long a source
+//! block lasts. It rises at once and falls when two whole windows have not needed it.
+
+use std::time::{Duration, Instant};
+
+use crate::limits::{
+    HOLD_FALL_WINDOW, HOLD_MAX, HOLD_MIN, HOLD_START, RATE_WINDOW, REORDER_PACKETS_MIN, REORDER_PACKETS_START,
+};
+
+/// The configured hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Measured, within these bounds.
+    Auto {
+        /// Lower bound.
+        min: Duration,
+        /// Upper bound.
+        max: Duration,
+    },
+    /// Always this.
+    Fixed(Duration),
+}
+
+impl Default for Hold {
+    fn default() -> Hold {
+        Hold::Auto { min: HOLD_MIN, max: HOLD_MAX }
+    }
+}
+
+/// The hold in force for one flow.
+#[derive(Debug, Clone)]
+pub(super) struct HoldEstimate {
+    config: Hold,
+    current: Duration,
+    /// Largest lateness of a packet in this window and in the one before.
+    lateness: [Duration; 2],
+    /// Longest need of a source block, likewise.
+    blocks: [Duration; 2],
+    /// Until two windows have passed, the starting value stands.
+    windows: u8,
+    rotate_at: Instant,
+}
+
+impl HoldEstimate {
+    pub(super) fn new(config: Hold, now: Instant) -> HoldEstimate {
+        let current = match config {
+            Hold::Auto { min, max } => HOLD_START.clamp(min, max.max(min)),
+            Hold::Fixed(hold) => hold,
+        };
+        HoldEstimate {
+            config,
+            current,
+            lateness: [Duration::ZERO; 2],
+            blocks: [Duration::ZERO; 2],
+            windows: 0,
+            rotate_at: now + HOLD_FALL_WINDOW,
+        }
+    }
+
+    /// The hold in force.
+    pub(super) fn get(&self) -> Duration {
+        self.current
+    }
+
+    /// How long after a later number a reordered packet may still be expected, by what was seen; zero on a
+    /// path that has not reordered.
+    pub(super) fn reordering(&self) -> Duration {
+        (self.lateness[0].max(self.lateness[1]) * 5 / 4).min(self.current)
+    }
+
+    /// A packet came this long after the first one that showed it missing.
+    pub(super) fn saw_lateness(&mut self, lateness: Duration, now: Instant) {
+        self.lateness[0] = self.lateness[0].max(lateness);
+        self.update(now);
+    }
+
+    /// A source block needed this long from its first gap to its last repair packet.
+    pub(super) fn saw_block(&mut self, span: Duration, now: Instant) {
+        self.blocks[0] = self.blocks[0].max(span);
+        self.update(now);
+    }
+
+    /// Lets the hold fall when it is time to.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if now >= self.rotate_at {
+            self.update(now);
+        }
+    }
+
+    fn update(&mut self, now: Instant) {
+        let Hold::Auto { min, max } = self.config else { return };
+        if now >= self.rotate_at {
+            self.lateness = [Duration::ZERO, self.lateness[0]];
+            self.blocks = [Duration::ZERO, self.blocks[0]];
+            self.windows = self.windows.saturating_add(1);
+            self.rotate_at = now + HOLD_FALL_WINDOW;
+        }
+        let late = self.lateness[0].max(self.lateness[1]) * 3 / 2;
+        let block = self.blocks[0].max(self.blocks[1]) * 5 / 4;
+        let floor = if self.windows < 2 { HOLD_START } else { Duration::ZERO };
+        self.current = late.max(block).max(floor).clamp(min, max.max(min));
+    }
+}
+
+/// Packets per second of one flow, smoothed.
+#[derive(Debug, Clone)]
+pub(super) struct Rate {
+    per_second: Option<f64>,
+    since: Instant,
+    count: u32,
+}
+
+impl Rate {
+    pub(super) fn new(now: Instant) -> Rate {
+        Rate { per_second: None, since: now, count: 0 }
+    }
+
+    pub(super) fn packet(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed >= RATE_WINDOW && self.count > 0 {
+            let measured = f64::from(self.count) / elapsed.as_secs_f64();
+            self.per_second = Some(self.per_second.map_or(measured, |before| (before + measured) / 2.0));
+            self.since = now;
+            self.count = 0;
+        }
+        self.count += 1;
+    }
+
+    /// Packets per second, once measured.
+    pub(super) fn get(&self) -> Option<f64> {
+        self.per_second
+    }
+
+    /// How far ahead of the head, in numbers, a packet is still plausible.
+    pub(super) fn window(&self, hold: Duration, max: u64) -> u64 {
+        let plausible = match self.per_second {
+            None => REORDER_PACKETS_START,
+            Some(rate) => (4.0 * rate * hold.as_secs_f64()) as u64,
+        };
+        plausible.max(REORDER_PACKETS_MIN).min(max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::disallowed_methods)]
+    fn t0() -> Instant {
+        Instant::now()
+    }
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn rises_at_once_and_falls_after_two_windows() {
+        let t = t0();
+        let mut hold = HoldEstimate::new(Hold::default(), t);
+        assert_eq!(hold.get(), HOLD_START);
+        hold.saw_lateness(100 * MS, t);
+        assert_eq!(hold.get(), 150 * MS);
+        hold.tick(t + HOLD_FALL_WINDOW);
+        assert_eq!(hold.get(), 150 * MS);
+        hold.tick(t + 2 * HOLD_FALL_WINDOW);
+        assert_eq!(hold.get(), HOLD_MIN);
+        hold.saw_block(3000 * MS, t + 2 * HOLD_FALL_WINDOW);
+        assert_eq!(hold.get(), HOLD_MAX);
+    }
+
+    #[test]
+    fn fixed_stays_fixed() {
+        let t = t0();
+        let mut hold = HoldEstimate::new(Hold::Fixed(80 * MS), t);
+        hold.saw_lateness(1000 * MS, t);
+        assert_eq!(hold.get(), 80 * MS);
+    }
+
+    #[test]
+    fn window_follows_the_rate() {
+        let t = t0();
+        let mut rate = Rate::new(t);
+        assert_eq!(rate.window(50 * MS, 8192), REORDER_PACKETS_START);
+        for i in 0..=1000 {
+            rate.packet(t + i * MS);
+        }
+        assert_eq!(rate.window(100 * MS, 8192), 400);
+        assert_eq!(rate.window(100 * MS, 100), 100);
+        assert_eq!(rate.window(MS, 8192), REORDER_PACKETS_MIN);
+    }
+}

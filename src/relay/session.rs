@@ -1,0 +1,225 @@
+//! Probation: packets that do not fit the numbering in force, kept until it is clear what they are.
+//!
+//! A jump, a new session id or a new SSRC is believed when consecutive packets confirm it, or when the old
+//! numbering falls silent (RFC 3550, A.1, without its hole: nothing moves the head before that, and nothing
+//! that is believed later has been lost meanwhile).
+
+use std::time::{Duration, Instant};
+
+use super::Packet;
+use crate::{
+    limits::{CANDIDATES_MAX, REPEATS_MAX},
+    wire::seq::Space,
+};
+
+/// A packet that awaits confirmation.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// Session id of a native datagram, SSRC of RTP, else 0.
+    pub(super) session: u32,
+    /// The number as on the wire.
+    pub(super) number: u64,
+    pub(super) span: u64,
+    pub(super) packet: Packet,
+    pub(super) fingerprint: u32,
+    pub(super) arrived: Instant,
+}
+
+impl Candidate {
+    fn follows(&self, before: &Candidate, space: Space) -> bool {
+        let expected = before.number.wrapping_add(before.span);
+        self.session == before.session && space.modulus().map_or(expected, |m| expected % m) == self.number
+    }
+}
+
+/// Why a repeated number is dropped if it turns out to be no restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    Duplicate,
+    Late,
+}
+
+/// A numbering that has been believed: its first number on the wire and its packets by arrival.
+#[derive(Debug)]
+pub(super) struct Believed {
+    pub(super) session: u32,
+    pub(super) first: u64,
+    pub(super) packets: Vec<Candidate>,
+    /// Kept packets that do not belong to it.
+    pub(super) others: Vec<Candidate>,
+}
+
+/// The packets under probation of one flow.
+#[derive(Debug, Default)]
+pub(super) struct Probation {
+    list: Vec<Candidate>,
+    /// Candidates before this index arrived before the numbering in force was last seen alive: a pair must
+    /// not reach across it.
+    barrier: usize,
+    /// A run of consecutive numbers that repeat known content: duplicates, unless the run goes on and on.
+    repeats: Vec<(Candidate, Repeat)>,
+    /// When the run of repeats began.
+    run_since: Option<Instant>,
+    /// One of a confirmed pair (session, number), and when its numbering begins.
+    confirmed: Option<(u32, u64, Instant)>,
+}
+
+impl Probation {
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.repeats.is_empty()
+    }
+
+    /// Packets kept.
+    pub(super) fn len(&self) -> usize {
+        self.list.len() + self.repeats.len()
+    }
+
+    /// Memory of the packets kept.
+    pub(super) fn bytes(&self) -> usize {
+        let repeats = self.repeats.iter().map(|(c, _)| c);
+        self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
+    }
+
+    /// The numbering in force goes on: it interrupts every run. Gives back the repeats, now known to be such.
+    pub(super) fn interrupted(&mut self) -> Vec<(Candidate, Repeat)> {
+        self.barrier = self.list.len();
+        std::mem::take(&mut self.repeats)
+    }
+
+    /// Keeps a packet that contradicts the numbering in force. It begins `grace` after it is confirmed.
+    /// Gives back what had to make room.
+    pub(super) fn offer(&mut self, candidate: Candidate, space: Space, grace: Duration) -> Option<Candidate> {
+        let now = candidate.arrived;
+        if let Some((last, _)) = self.repeats.last() {
+            // The repeats were the beginning of this.
+            let joins = candidate.follows(last, space);
+            if joins {
+                self.list.extend(self.repeats.drain(..).map(|(c, _)| c));
+            }
+        }
+        let pair = self.list[self.barrier.min(self.list.len())..]
+            .iter()
+            .any(|kept| candidate.follows(kept, space) || kept.follows(&candidate, space));
+        if pair && self.confirmed.is_none() {
+            self.confirmed = Some((candidate.session, candidate.number, now + grace));
+        }
+        let evicted = (self.list.len() >= CANDIDATES_MAX).then(|| {
+            self.barrier = self.barrier.saturating_sub(1);
+            self.list.remove(0)
+        });
+        self.list.push(candidate);
+        if let Some((_, _, begin_at)) = &mut self.confirmed
+            && self.list.len() >= CANDIDATES_MAX
+        {
+            *begin_at = now;
+        }
+        evicted
+    }
+
+    /// Keeps a packet that looks like one delivered or given up before. Gives back those that are now known to
+    /// be such. A long run of known content, while the old numbering is silent for `silence`, counts as a
+    /// restart after all.
+    pub(super) fn offer_repeat(
+        &mut self,
+        candidate: Candidate,
+        repeat: Repeat,
+        space: Space,
+        silence: Duration,
+    ) -> Vec<(Candidate, Repeat)> {
+        let now = candidate.arrived;
+        let joins = self.repeats.last().is_some_and(|(last, _)| candidate.follows(last, space));
+        let mut resolved = if joins { Vec::new() } else { std::mem::take(&mut self.repeats) };
+        if self.repeats.is_empty() {
+            self.run_since = Some(now);
+        }
+        let (session, number) = (candidate.session, candidate.number);
+        self.repeats.push((candidate, repeat));
+        let known = self.repeats.iter().all(|(_, repeat)| *repeat == Repeat::Duplicate);
+        let silent = self.run_since.is_some_and(|since| now >= since + silence);
+        if self.repeats.len() > REPEATS_MAX && known && silent && self.confirmed.is_none() {
+            self.list.extend(self.repeats.drain(..).map(|(c, _)| c));
+            self.confirmed = Some((session, number, now));
+        } else if self.repeats.len() > CANDIDATES_MAX {
+            resolved.push(self.repeats.remove(0));
+        }
+        resolved
+    }
+
+    /// Collects a flow's first packets: it begins at `begin_at` at the latest, whether or not more come.
+    pub(super) fn begin_by(&mut self, begin_at: Instant) {
+        if let Some(first) = self.list.first() {
+            let (_, _, at) = self.confirmed.get_or_insert((first.session, first.number, begin_at));
+            *at = begin_at.min(*at);
+        }
+    }
+
+    /// When to [`Probation::poll`] again.
+    pub(super) fn deadline(&self, alive: Option<Instant>, silence: Duration) -> Option<Instant> {
+        let begin = self.confirmed.map(|(_, _, at)| at);
+        let first = self.list.first().map(|c| {
+            let silent_since = alive.map_or(c.arrived, |alive| alive.max(c.arrived));
+            (silent_since + silence).min(c.arrived + 2 * silence)
+        });
+        let repeats = self.repeats.first().map(|(c, _)| c.arrived + 2 * silence);
+        [begin, first, repeats].into_iter().flatten().min()
+    }
+
+    /// Lets time pass. `alive` is when the old numbering was last seen. Gives the packets that are believed,
+    /// or those that are not believed any longer.
+    pub(super) fn poll(&mut self, now: Instant, alive: Option<Instant>, silence: Duration) -> Verdict {
+        if let Some((_, _, begin_at)) = self.confirmed {
+            return if now >= begin_at { Verdict::Believe } else { Verdict::Wait };
+        }
+        if let Some((first, _)) = self.repeats.first()
+            && now >= first.arrived + 2 * silence
+        {
+            return Verdict::Repeats(std::mem::take(&mut self.repeats));
+        }
+        let Some(first) = self.list.first() else { return Verdict::Wait };
+        let silent_since = alive.map_or(first.arrived, |alive| alive.max(first.arrived));
+        if now >= silent_since + silence {
+            self.confirmed = Some((first.session, first.number, now));
+            return Verdict::Believe;
+        }
+        if now >= first.arrived + 2 * silence {
+            self.barrier = self.barrier.saturating_sub(1);
+            return Verdict::Reject(self.list.remove(0));
+        }
+        Verdict::Wait
+    }
+
+    /// Takes out the believed numbering: all kept packets within `window` of the confirmed number.
+    pub(super) fn take(&mut self, space: Space, window: u64) -> Option<Believed> {
+        let (session, number, _) = self.confirmed.take()?;
+        // Distances around a reference far from either end of the number space.
+        let reference = space.modulus().map_or(number, |m| number + m);
+        let distance = |c: &Candidate| {
+            let extended = space.extend(reference, c.number);
+            (c.session == session && extended.abs_diff(reference) < window).then_some(extended)
+        };
+        let first = self.list.iter().filter_map(&distance).min().unwrap_or(reference);
+        let (packets, others) = self.list.drain(..).partition(|c| distance(c).is_some());
+        self.barrier = 0;
+        Some(Believed { session, first: space.modulus().map_or(first, |m| first % m), packets, others })
+    }
+
+    /// Takes out everything, for the end of the flow.
+    pub(super) fn clear(&mut self) -> (Vec<Candidate>, Vec<(Candidate, Repeat)>) {
+        self.confirmed = None;
+        self.barrier = 0;
+        (std::mem::take(&mut self.list), std::mem::take(&mut self.repeats))
+    }
+}
+
+/// What time has shown of the packets under probation.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Nothing yet.
+    Wait,
+    /// A numbering is believed: [`Probation::take`] it.
+    Believe,
+    /// The old numbering went on: this packet is not believed.
+    Reject(Candidate),
+    /// These were what they seemed.
+    Repeats(Vec<(Candidate, Repeat)>),
+}

@@ -1,0 +1,169 @@
+//! Plain counters of the core. Each fate of a packet has exactly one counter, so they add up:
+//! `media + recovered = delivered + discarded + held` and `expected = delivered numbers + lost`.
+//! Names for Prometheus stand in `metrics`; nothing here knows of them.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::limits::JITTER_GAIN;
+
+/// What was counted, for one flow, one leg or a whole channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Datagrams that are neither valid repair nor valid control datagrams.
+    pub media_received: u64,
+    /// Valid FEC repair datagrams.
+    pub repair_received: u64,
+    /// Heartbeats, ends of session and other valid control datagrams.
+    pub control_received: u64,
+    /// UDP payload bytes of all of them.
+    pub bytes_received: u64,
+    /// Datagrams passed on.
+    pub delivered: u64,
+    /// Numbers that the producers used, as far as the relay saw them pass.
+    pub expected: u64,
+    /// Numbers given up.
+    pub lost: u64,
+    /// Packets rebuilt from FEC.
+    pub recovered_fec: u64,
+    /// Packets that came as a retransmission.
+    pub recovered_retransmission: u64,
+    /// Rebuilt packets whose original came after all (counted there as a duplicate).
+    pub recovered_spurious: u64,
+    /// Packets that arrived after one with a higher number, and in time.
+    pub reordered: u64,
+    /// Discarded: the same number was there before.
+    pub duplicate: u64,
+    /// Discarded: the number had been given up.
+    pub late: u64,
+    /// Discarded: damaged, truncated or malformed.
+    pub corrupt: u64,
+    /// Discarded: another format than the channel's.
+    pub foreign: u64,
+    /// Discarded: a number, session or source that nothing confirmed, or beyond a limit.
+    pub rejected: u64,
+    /// Sessions begun.
+    pub sessions: u64,
+    /// MPEG-TS continuity errors, where the transport stream comes without RTP.
+    pub ts_discontinuities: u64,
+}
+
+impl Counters {
+    /// Datagrams not passed on, for whatever reason.
+    pub fn discarded(&self) -> u64 {
+        self.duplicate + self.late + self.corrupt + self.foreign + self.rejected
+    }
+
+    /// Packets that FEC or retransmission brought back.
+    pub fn recovered(&self) -> u64 {
+        self.recovered_fec + self.recovered_retransmission
+    }
+
+    /// Adds all of `other`.
+    pub fn add(&mut self, other: &Counters) {
+        let Counters {
+            media_received,
+            repair_received,
+            control_received,
+            bytes_received,
+            delivered,
+            expected,
+            lost,
+            recovered_fec,
+            recovered_retransmission,
+            recovered_spurious,
+            reordered,
+            duplicate,
+            late,
+            corrupt,
+            foreign,
+            rejected,
+            sessions,
+            ts_discontinuities,
+        } = other;
+        self.media_received += media_received;
+        self.repair_received += repair_received;
+        self.control_received += control_received;
+        self.bytes_received += bytes_received;
+        self.delivered += delivered;
+        self.expected += expected;
+        self.lost += lost;
+        self.recovered_fec += recovered_fec;
+        self.recovered_retransmission += recovered_retransmission;
+        self.recovered_spurious += recovered_spurious;
+        self.reordered += reordered;
+        self.duplicate += duplicate;
+        self.late += late;
+        self.corrupt += corrupt;
+        self.foreign += foreign;
+        self.rejected += rejected;
+        self.sessions += sessions;
+        self.ts_discontinuities += ts_discontinuities;
+    }
+}
+
+/// What one leg brought in. Part of [`super::Relay::legs`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LegCounters {
+    /// Media datagrams (see [`Counters::media_received`]).
+    pub media: u64,
+    /// Repair datagrams.
+    pub repair: u64,
+    /// Control datagrams.
+    pub control: u64,
+    /// UDP payload bytes of all of them.
+    pub bytes: u64,
+}
+
+/// Interarrival jitter (RFC 3550, A.8), kept in seconds so that flows of different clocks compare.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Jitter {
+    transit: Option<f64>,
+    seconds: f64,
+}
+
+impl Jitter {
+    /// One packet: `arrived` on any fixed scale, `stamped` on the sender's clock, both in seconds.
+    pub(super) fn update(&mut self, arrived: f64, stamped: f64) {
+        let transit = arrived - stamped;
+        if let Some(before) = self.transit {
+            let d = (transit - before).abs();
+            // A stepped or restarted clock is no jitter.
+            if d < 10.0 {
+                self.seconds += (d - self.seconds) * JITTER_GAIN;
+            }
+        }
+        self.transit = Some(transit);
+    }
+
+    pub(super) fn value(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// A new session has a new clock; the estimate so far stays.
+    pub(super) fn restart(&mut self) {
+        self.transit = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_follows_the_formula_of_rfc_3550() {
+        let mut jitter = Jitter::default();
+        let mut model = 0.0;
+        let arrivals = [0.000, 0.021, 0.040, 0.066, 0.080];
+        for (i, a) in arrivals.iter().enumerate() {
+            jitter.update(*a, i as f64 * 0.02);
+            if i > 0 {
+                let d: f64 = (a - arrivals[i - 1]) - 0.02;
+                model += (d.abs() - model) / 16.0;
+            }
+        }
+        assert!((jitter.value().as_secs_f64() - model).abs() < 1e-9);
+        assert!(model > 0.0);
+    }
+}
