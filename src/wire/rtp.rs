@@ -165,3 +165,135 @@ impl Repr<'_> {
         out.extend_from_slice(self.payload);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    /// Version 2, no marker, payload type 33, number 0x1234, time 0x56789abc, SSRC 0xdeadbeef.
+    const FIXED: [u8; 12] = [0x80, 0x21, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xad, 0xbe, 0xef];
+
+    fn packet(first: u8, rest: &[u8]) -> Vec<u8> {
+        let mut bytes = [&FIXED, rest].concat();
+        bytes[0] = first;
+        bytes
+    }
+
+    #[test]
+    fn golden_packet() {
+        let bytes = packet(0x80, b"media");
+        let parsed = Packet::parse(&bytes).unwrap();
+        assert_eq!(
+            (parsed.sequence(), parsed.timestamp(), parsed.ssrc()),
+            (0x1234, 0x5678_9abc, 0xdead_beef)
+        );
+        assert_eq!((parsed.payload_type(), parsed.marker()), (PAYLOAD_TYPE_TS, false));
+        assert_eq!((parsed.payload(), parsed.payload_range()), (&b"media"[..], 12..17));
+        assert!(Packet::parse(&packet(0x80, b"")).unwrap().payload().is_empty());
+    }
+
+    #[test]
+    fn csrc_list_extension_and_padding_are_no_payload() {
+        let csrc = [0xc5; 8];
+        let extension = [0xbe, 0xde, 0, 1, 0x10, 0xff, 0, 0];
+        let padding = [0, 0, 3];
+        let bytes = packet(0xb2, &[&csrc[..], &extension, b"media", &padding].concat());
+        let parsed = Packet::parse(&bytes).unwrap();
+        assert_eq!((parsed.payload(), parsed.payload_range()), (&b"media"[..], 28..33));
+        // all of it padding
+        let bytes = packet(0xa0, &[0, 0, 0, 4]);
+        assert_eq!(Packet::parse(&bytes).unwrap().payload_range(), 12..12);
+        // an extension of no words
+        let bytes = packet(0x90, &[0, 0, 0, 0, 7]);
+        assert_eq!(Packet::parse(&bytes).unwrap().payload(), [7]);
+    }
+
+    #[test]
+    fn headers_longer_than_the_packet() {
+        let truncated = |bytes: &[u8], expected| {
+            let actual = bytes.len();
+            assert_eq!(Packet::parse(bytes), Err(Error::Truncated { expected, actual }), "{bytes:02x?}");
+        };
+        (0..12).for_each(|len| truncated(&FIXED[..len], 12));
+        truncated(&packet(0x8f, &[0; 59]), 72);
+        truncated(&packet(0x90, &[0, 0, 0]), 16);
+        truncated(&packet(0x90, &[0, 0, 0, 1, 0, 0, 0]), 20);
+        truncated(&packet(0x90, &[0, 0, 0xff, 0xff]), 16 + 4 * 65_535);
+        truncated(&packet(0x91, &[0, 0, 0, 0, 0xbe, 0xde, 0]), 20);
+    }
+
+    #[test]
+    fn padding_that_cannot_be() {
+        for (rest, actual) in [(&[][..], 0), (&[0], 0), (&[1, 2, 0], 0), (&[9, 9, 4], 4), (&[255], 255)] {
+            let expected = Err(Error::Padding { actual, max: rest.len() });
+            assert_eq!(Packet::parse(&packet(0xa0, rest)), expected, "{rest:?}");
+        }
+    }
+
+    #[test]
+    fn rtcp_and_other_versions() {
+        // sender report, receiver report, generic NACK: shorter than an RTP header, and still RTCP
+        for packet_type in [200, 201, 205] {
+            let rtcp = [0x81, packet_type, 0, 1, 0, 0, 0, 1];
+            assert_eq!(Packet::parse(&rtcp), Err(Error::Rtcp { packet_type }));
+        }
+        // the neighbours of the range are media with a marker
+        for (second, payload_type) in [(191, 63), (224, 96)] {
+            let mut bytes = packet(0x80, b"x");
+            bytes[1] = second;
+            let parsed = Packet::parse(&bytes).unwrap();
+            assert_eq!((parsed.payload_type(), parsed.marker()), (payload_type, true));
+        }
+        assert_eq!(Packet::parse(&packet(0x47, b"")), Err(Error::Version { actual: 1 }));
+        assert_eq!(Packet::parse(&[0xc0]), Err(Error::Version { actual: 3 }));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_emitted_is_parsed(
+            (marker, sequence, timestamp, ssrc) in any::<(bool, u16, u32, u32)>(),
+            payload_type in (0u8..128).prop_filter("RTCP's", |pt| !(64..96).contains(pt)),
+            payload in vec(any::<u8>(), 0..1500),
+        ) {
+            let repr = Repr { marker, payload_type, sequence, timestamp, ssrc, payload: &payload };
+            let mut bytes = Vec::new();
+            repr.emit(&mut bytes);
+            let parsed = Packet::parse(&bytes).unwrap();
+            prop_assert_eq!(as_repr(&parsed), repr);
+            prop_assert_eq!(parsed.payload_range(), 12..bytes.len());
+        }
+
+        #[test]
+        fn plain_packets_come_back(second in any::<u8>(), rest in vec(any::<u8>(), 10..100)) {
+            let bytes = [&[0x80, second], &rest[..]].concat();
+            if let Ok(parsed) = Packet::parse(&bytes) {
+                let mut again = Vec::new();
+                as_repr(&parsed).emit(&mut again);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+
+        #[test]
+        fn the_payload_lies_within_any_packet(first in 0x80u8..0xc0, rest in vec(0u8..12, 0..100)) {
+            let bytes = [&[first], &rest[..]].concat();
+            if let Ok(parsed) = Packet::parse(&bytes) {
+                prop_assert_eq!(&bytes[parsed.payload_range()], parsed.payload());
+                let padding = bytes.len() - parsed.payload_range().end;
+                let announced = if first & 0x20 == 0 { 0 } else { usize::from(bytes[bytes.len() - 1]) };
+                prop_assert_eq!(padding, announced);
+            }
+        }
+    }
+
+    fn as_repr<'a>(packet: &Packet<'a>) -> Repr<'a> {
+        Repr {
+            marker: packet.marker(),
+            payload_type: packet.payload_type(),
+            sequence: packet.sequence(),
+            timestamp: packet.timestamp(),
+            ssrc: packet.ssrc(),
+            payload: packet.payload(),
+        }
+    }
+}

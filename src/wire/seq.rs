@@ -71,6 +71,7 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn windows() {
@@ -94,5 +95,85 @@ mod tests {
         assert_eq!(Space::RTP.extend(65_536 + 5, 65_530), 65_530);
         assert_eq!(Space::FULL.extend(7, u64::MAX), u64::MAX);
         assert_eq!(Space::RTP.extend(u64::MAX, 0), u64::MAX - 65_535, "above the top there is nothing");
+    }
+
+    /// The definition, in numbers that neither wrap nor end.
+    fn model(modulus: u64, reference: u64, wire: u64) -> u64 {
+        let (m, r, w) = (i128::from(modulus), i128::from(reference), i128::from(wire));
+        let below = r - (r - w).rem_euclid(m);
+        let candidates = [below - m, below, below + m];
+        let possible = candidates.into_iter().filter(|c| u64::try_from(*c).is_ok());
+        // of two that are equally near the later one counts
+        possible.min_by_key(|c| ((c - r).abs(), -c)).unwrap() as u64
+    }
+
+    #[test]
+    fn small_spaces_follow_the_model_everywhere() {
+        for modulus in [4, 5, 7, 15, 16, 100, 255, 256, 257] {
+            let space = Space::new(modulus).unwrap();
+            let low = 0..3 * modulus;
+            let high = u64::MAX - 3 * modulus..=u64::MAX;
+            for reference in low.chain(high) {
+                for wire in 0..modulus {
+                    let extended = space.extend(reference, wire);
+                    assert_eq!(extended, model(modulus, reference, wire), "{modulus}: {wire} at {reference}");
+                    assert_eq!(extended % modulus, wire);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_bits_follow_the_model_in_every_phase() {
+        let window = Space::RTP.window_max() as i64;
+        let half = 32_768;
+        for phase in 0..1u64 << 16 {
+            for distance in [0, 1, 2, 8, 400, 3000, window, half - 1, half, half + 1] {
+                for reference in [phase, 3 * (1 << 16) + phase, u64::MAX - phase] {
+                    for offset in [distance, -distance] {
+                        let wire = reference.wrapping_add_signed(offset) & 0xffff;
+                        let extended = Space::RTP.extend(reference, wire);
+                        assert_eq!(extended, model(1 << 16, reference, wire), "{wire} at {reference}");
+                        if let Some(expected) = reference.checked_add_signed(offset)
+                            && distance < half
+                        {
+                            assert_eq!(extended, expected, "{offset} from {reference}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_in_order_never_wraps() {
+        for modulus in [16u64, 255, 256, 65_536] {
+            let space = Space::new(modulus).unwrap();
+            let mut reference = modulus;
+            for next in modulus..modulus + 200_000 {
+                reference = space.extend(reference, next % modulus);
+                assert_eq!(reference, next);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_space_follows_the_model(
+            modulus in prop_oneof![4..=u64::MAX, (2u32..64).prop_map(|bits| 1 << bits), 4u64..100_000],
+            reference in any::<u64>(),
+            wire in any::<u64>(),
+        ) {
+            let space = Space::new(modulus).unwrap();
+            let expected = model(modulus, reference, wire % modulus);
+            prop_assert_eq!(space.extend(reference, wire), expected);
+            prop_assert_eq!(space.modulus(), Some(modulus));
+            prop_assert!(space.window_max() < modulus.div_ceil(2));
+        }
+
+        #[test]
+        fn all_of_64_bits_is_itself(reference in any::<u64>(), wire in any::<u64>()) {
+            prop_assert_eq!(Space::FULL.extend(reference, wire), wire);
+        }
     }
 }

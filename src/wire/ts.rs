@@ -136,3 +136,168 @@ fn adaptation(packet: &[u8; PACKET]) -> Option<(u8, &[u8])> {
     let (flags, fields) = packet[5..].get(..usize::from(packet[4]))?.split_first()?;
     Some((*flags, fields))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    const PAYLOAD: u8 = 1;
+    const ADAPTATION: u8 = 2;
+    const BOTH: u8 = 3;
+
+    fn packet(pid: u16, control: u8, counter: u8, adaptation: &[u8]) -> [u8; PACKET] {
+        let mut packet = [0xff; PACKET];
+        let [high, low] = pid.to_be_bytes();
+        packet[..4].copy_from_slice(&[SYNC, high, low, control << 4 | counter]);
+        packet[4..4 + adaptation.len()].copy_from_slice(adaptation);
+        packet
+    }
+
+    /// Discontinuities of each of the packets (control, counter, adaptation field) of one PID.
+    fn check(packets: &[(u8, u8, &[u8])]) -> Vec<u64> {
+        let mut continuity = Continuity::default();
+        packets.iter().map(|(c, n, a)| continuity.check(&packet(0x100, *c, *n, a))).collect()
+    }
+
+    #[test]
+    fn looks_like_whole_packets() {
+        let two = [packet(0, PAYLOAD, 0, &[]), packet(1, PAYLOAD, 0, &[])].concat();
+        assert!(looks_like(&two) && looks_like(&two[..188]));
+        assert_eq!(Packet::parse(&two).unwrap().payload(), two);
+        assert!(!looks_like(&[]) && !looks_like(&two[..187]) && !looks_like(&two[..189]));
+        let mut damaged = two.clone();
+        damaged[188] = 0x48;
+        assert!(!looks_like(&damaged));
+        assert_eq!(Packet::parse(&damaged), None);
+    }
+
+    #[test]
+    fn counters_that_go_on() {
+        let packets: Vec<_> = (0..40u8).map(|i| (PAYLOAD, i & 15, &[][..])).collect();
+        assert_eq!(check(&packets).iter().sum::<u64>(), 0);
+    }
+
+    #[test]
+    fn each_gap_counts_once() {
+        let packets = [(PAYLOAD, 3, &[][..]), (PAYLOAD, 4, &[]), (PAYLOAD, 7, &[]), (PAYLOAD, 8, &[])];
+        assert_eq!(check(&packets), [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn one_duplicate_is_allowed() {
+        let once = (PAYLOAD, 5, &[][..]);
+        assert_eq!(check(&[once, once, (PAYLOAD, 6, &[])]), [0, 0, 0]);
+        assert_eq!(check(&[once, once, once]), [0, 0, 1]);
+    }
+
+    #[test]
+    fn without_payload_the_counter_stands_still() {
+        let field = &[1, 0][..];
+        assert_eq!(
+            check(&[(PAYLOAD, 5, &[]), (ADAPTATION, 5, field), (ADAPTATION, 5, field), (BOTH, 6, field)]),
+            [0, 0, 0, 0]
+        );
+        assert_eq!(check(&[(PAYLOAD, 5, &[]), (ADAPTATION, 6, field), (PAYLOAD, 7, &[])]), [0, 1, 0]);
+        // the duplicate after a packet without payload is still the first one
+        assert_eq!(check(&[(PAYLOAD, 5, &[]), (ADAPTATION, 5, field), (PAYLOAD, 5, &[])]), [0, 0, 0]);
+    }
+
+    #[test]
+    fn an_announced_discontinuity_is_none() {
+        let announced = &[1, 0x80][..];
+        assert_eq!(check(&[(PAYLOAD, 5, &[]), (BOTH, 11, announced), (PAYLOAD, 12, &[])]), [0, 0, 0]);
+        assert_eq!(check(&[(PAYLOAD, 5, &[]), (ADAPTATION, 2, announced), (PAYLOAD, 3, &[])]), [0, 0, 0]);
+        // an adaptation field of no bytes announces nothing, whatever follows it
+        assert_eq!(check(&[(PAYLOAD, 5, &[]), (BOTH, 11, &[0, 0x80])]), [0, 1]);
+    }
+
+    #[test]
+    fn null_packets_reserved_control_and_damaged_packets_do_not_count() {
+        let mut continuity = Continuity::default();
+        let mut erroneous = packet(0x100, PAYLOAD, 9, &[]);
+        erroneous[1] |= 0x80;
+        for packet in [
+            packet(0x100, PAYLOAD, 1, &[]),
+            packet(0x1fff, PAYLOAD, 1, &[]),
+            packet(0x1fff, PAYLOAD, 9, &[]),
+            packet(0x100, 0, 9, &[]),
+            erroneous,
+            packet(0x100, PAYLOAD, 2, &[]),
+        ] {
+            assert_eq!(continuity.check(&packet), 0, "{:02x?}", &packet[..4]);
+        }
+    }
+
+    #[test]
+    fn pids_are_apart_and_the_total_adds_up() {
+        let mut continuity = Continuity::default();
+        let first = [packet(0x100, PAYLOAD, 1, &[]), packet(0x101, PAYLOAD, 9, &[])].concat();
+        let second = [packet(0x100, PAYLOAD, 3, &[]), packet(0x101, PAYLOAD, 11, &[])].concat();
+        assert_eq!((continuity.check(&first), continuity.check(&second)), (0, 2));
+        assert_eq!(continuity.check(&packet(0x101, PAYLOAD, 0, &[])), 1);
+        assert_eq!(continuity.total(), 3);
+    }
+
+    #[test]
+    fn clock_references() {
+        // base 0x123456789 (33 bits), six reserved bits, extension 0x105
+        let field = [7, 0x10, 0x91, 0xa2, 0xb3, 0xc4, 0xff, 0x05];
+        let ticks = 0x1_2345_6789 * 300 + 0x105;
+        assert_eq!(
+            pcr(&packet(0x123, BOTH, 0, &field)),
+            Some(Pcr { pid: 0x123, ticks, discontinuity: false })
+        );
+        let announced = [7, 0x90, 0, 0, 0, 0, 0x7e, 0];
+        assert_eq!(
+            pcr(&packet(1, ADAPTATION, 0, &announced)),
+            Some(Pcr { pid: 1, ticks: 0, discontinuity: true })
+        );
+        let last = [7, 0x10, 0xff, 0xff, 0xff, 0xff, 0xfe, 299u16 as u8];
+        assert!(pcr(&packet(1, BOTH, 0, &last)).unwrap().ticks < Pcr::WRAP);
+        for absent in [&[0, 0x10][..], &[6, 0x10, 0, 0, 0, 0, 0, 0], &[7, 0, 0, 0, 0, 0, 0, 0], &[184, 0x10]]
+        {
+            assert_eq!(pcr(&packet(1, BOTH, 0, absent)), None, "{absent:?}");
+        }
+        assert_eq!(pcr(&packet(1, PAYLOAD, 0, &field)), None);
+        let mut no_sync = packet(1, BOTH, 0, &field);
+        no_sync[0] = 0;
+        assert_eq!(pcr(&no_sync), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic_nor_grow(payloads in vec(vec(any::<u8>(), 0..600), 0..8)) {
+            let mut continuity = Continuity::default();
+            let mut sum = 0;
+            for mut payload in payloads {
+                for at in (0..payload.len()).step_by(PACKET) {
+                    payload[at] = SYNC;
+                }
+                for packet in payload.as_chunks().0 {
+                    prop_assert!(pcr(packet).is_none_or(|pcr| pcr.ticks < Pcr::WRAP + 512));
+                }
+                sum += continuity.check(&payload);
+                prop_assert_eq!(continuity.pids.len(), PIDS);
+            }
+            prop_assert_eq!(continuity.total(), sum);
+        }
+
+        #[test]
+        fn without_loss_none_is_found_and_with_loss_no_more_than_was_lost(
+            pids in vec(0x20u16..0x28, 1..400),
+            lost in vec(prop::bool::weighted(0.1), 400),
+        ) {
+            let mut counters = [0u8; 0x28];
+            let stream: Vec<_> = pids.iter().map(|&pid| {
+                let counter = &mut counters[usize::from(pid)];
+                *counter = (*counter + 1) & 15;
+                packet(pid, PAYLOAD, *counter, &[])
+            }).collect();
+            prop_assert_eq!(Continuity::default().check(&stream.concat()), 0);
+            let arrived: Vec<_> = stream.iter().zip(&lost).filter(|(_, lost)| !**lost).map(|(p, _)| *p).collect();
+            let found = Continuity::default().check(&arrived.concat());
+            prop_assert!(found <= (stream.len() - arrived.len()) as u64);
+        }
+    }
+}
