@@ -237,3 +237,6 @@ impl fmt::Display for Format {
 fn bytes_at<const N: usize, const HEADER: usize>(header: &[u8; HEADER], at: usize) -> [u8; N] {
     std::array::from_fn(|i| header[at + i])
 }
+
+#[cfg(test)]
+mod tests;

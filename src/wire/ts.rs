@@ -39,7 +39,7 @@ impl<'a> Packet<'a> {
 /// the permitted duplicate.
 #[derive(Clone, Debug, Default)]
 pub struct Continuity {
-    /// State of each PID; empty until the first packet, 8 KiB from then on.
+    /// State of each PID; empty until the first packet, 16 KiB from then on.
     pids: Vec<Counter>,
     total: u64,
 }
@@ -120,7 +120,8 @@ pub fn pcr(packet: &[u8; PACKET]) -> Option<Pcr> {
     }
     let base = u64::from(u32::from_be_bytes([b0, b1, b2, b3])) << 1 | u64::from(b4 >> 7);
     let extension = u64::from(u16::from_be_bytes([b4 & 1, b5]));
-    let ticks = base * 300 + extension;
+    // an extension of 300 or more is damage: it counts up to 299 before the base takes a step
+    let ticks = (extension < 300).then_some(base * 300 + extension)?;
     Some(Pcr { pid: pid(packet) as u16, ticks, discontinuity: flags & 0x80 != 0 })
 }
 
@@ -253,8 +254,10 @@ mod tests {
             pcr(&packet(1, ADAPTATION, 0, &announced)),
             Some(Pcr { pid: 1, ticks: 0, discontinuity: true })
         );
-        let last = [7, 0x10, 0xff, 0xff, 0xff, 0xff, 0xfe, 299u16 as u8];
-        assert!(pcr(&packet(1, BOTH, 0, &last)).unwrap().ticks < Pcr::WRAP);
+        let last = [7, 0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0x2b];
+        assert_eq!(pcr(&packet(1, BOTH, 0, &last)).unwrap().ticks, Pcr::WRAP - 1);
+        let beyond = [7, 0x10, 0, 0, 0, 0, 0x01, 0x2c];
+        assert_eq!(pcr(&packet(1, BOTH, 0, &beyond)), None);
         for absent in [&[0, 0x10][..], &[6, 0x10, 0, 0, 0, 0, 0, 0], &[7, 0, 0, 0, 0, 0, 0, 0], &[184, 0x10]]
         {
             assert_eq!(pcr(&packet(1, BOTH, 0, absent)), None, "{absent:?}");
@@ -275,7 +278,7 @@ mod tests {
                     payload[at] = SYNC;
                 }
                 for packet in payload.as_chunks().0 {
-                    prop_assert!(pcr(packet).is_none_or(|pcr| pcr.ticks < Pcr::WRAP + 512));
+                    prop_assert!(pcr(packet).is_none_or(|pcr| pcr.ticks < Pcr::WRAP));
                 }
                 sum += continuity.check(&payload);
                 prop_assert_eq!(continuity.pids.len(), PIDS);
