@@ -167,6 +167,7 @@ fn equal_length(mut lengths: impl Iterator<Item = usize>) -> Result<usize, Error
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn data(k: usize, len: usize) -> Vec<Vec<u8>> {
         (0..k).map(|i| (0..len).map(|j| (i * 31 + j * 7 + i * j) as u8).collect()).collect()
@@ -179,21 +180,139 @@ mod tests {
         parity
     }
 
+    /// The repair shards as a second implementation computes them: carry-less multiplication modulo 0x11D, the matrix
+    /// row r, column c of which is r^c, times the inverse of its top square.
+    #[test]
+    fn golden_repair_shards() {
+        let hex = |shard: &Vec<u8>| shard.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut codes = Codes::new();
+        let parity: Vec<_> = encoded(&mut codes, 3, &data(5, 17)).iter().map(hex).collect();
+        assert_eq!(
+            parity,
+            [
+                "76a7b3bf29f0cc1806dafe32ce504c5531",
+                "85c7ccd1b88fd42c304893a3640a61833c",
+                "f3e7edf3fd4c2e45ae2df734fee1833ffd",
+            ]
+        );
+        let data: Vec<_> = (0..20u8).map(|i| vec![i, 255 - i, i.wrapping_mul(i)]).collect();
+        let parity: Vec<_> = encoded(&mut codes, 4, &data).iter().map(hex).collect();
+        assert_eq!(parity, ["14eb16", "15ea4d", "16e972", "17e835"]);
+    }
+
     #[test]
     fn any_k_of_all_shards_rebuild_the_data() {
         let mut codes = Codes::new();
-        let (k, m) = (5, 3);
-        let data = data(k, 17);
-        let all: Vec<Vec<u8>> = data.iter().cloned().chain(encoded(&mut codes, m, &data)).collect();
-        for kept in (0u32..1 << (k + m)).filter(|kept| kept.count_ones() as usize >= k) {
-            let mut shards: Vec<_> = all
-                .iter()
-                .enumerate()
-                .map(|(i, shard)| (kept >> i & 1 == 1).then(|| shard.clone()))
-                .collect();
+        for (k, m) in [(1, 1), (1, 4), (5, 3), (8, 1)] {
+            let data = data(k, 17);
+            let all: Vec<Vec<u8>> = data.iter().cloned().chain(encoded(&mut codes, m, &data)).collect();
+            for kept in (0u32..1 << (k + m)).filter(|kept| kept.count_ones() as usize >= k) {
+                let received: Vec<_> =
+                    (0..k + m).map(|i| (kept >> i & 1 == 1).then(|| all[i].clone())).collect();
+                let mut shards = received.clone();
+                codes.rebuild(k, m, &mut shards).unwrap();
+                assert!(
+                    shards[..k]
+                        .iter()
+                        .zip(&data)
+                        .all(|(rebuilt, original)| rebuilt.as_ref() == Some(original))
+                );
+                assert_eq!(shards[k..], received[k..], "repair shards stay as they are");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_cannot_be() {
+        let mut codes = Codes::new();
+        let shard = [1u8, 2];
+        let mut parity = [vec![9], vec![9]];
+        for (k, m) in [(0, 2), (2, 0), (254, 2), (usize::MAX, 1), (usize::MAX, usize::MAX)] {
+            assert_eq!(codes.encode(k, m, &[&shard], &mut parity), Err(Error::Shape { k, m }));
+            assert_eq!(codes.rebuild(k, m, &mut [None]), Err(Error::Shape { k, m }));
+        }
+        let mut encode = |k, data: &[&[u8]]| codes.encode(k, 2, data, &mut parity);
+        assert_eq!(encode(2, &[&shard]), Err(Error::Count { expected: 2, actual: 1 }));
+        assert_eq!(encode(2, &[&shard, &[1]]), Err(Error::Length { expected: 2, actual: 1 }));
+        assert_eq!(encode(2, &[&[], &[]]), Err(Error::Length { expected: 1, actual: 0 }));
+        let count = Error::Count { expected: 1, actual: 2 };
+        assert_eq!(codes.encode(2, 1, &[&shard, &shard], &mut parity), Err(count));
+        assert_eq!(parity, [[9], [9]], "untouched");
+    }
+
+    #[test]
+    fn blocks_that_cannot_be_rebuilt_stay_as_they_are() {
+        let mut codes = Codes::new();
+        let one = Some(vec![1, 2]);
+        for (received, expected) in [
+            (vec![one.clone(), None, None, None], Error::TooFew { expected: 2, actual: 1 }),
+            (vec![None, None, None, None], Error::TooFew { expected: 2, actual: 0 }),
+            (vec![one.clone(), None, one.clone()], Error::Count { expected: 4, actual: 3 }),
+            (vec![one.clone(), None, None, Some(vec![1])], Error::Length { expected: 2, actual: 1 }),
+            (vec![Some(vec![]), None, None, Some(vec![])], Error::Length { expected: 1, actual: 0 }),
+        ] {
+            let mut shards = received.clone();
+            assert_eq!(codes.rebuild(2, 2, &mut shards), Err(expected));
+            assert_eq!(shards, received);
+        }
+    }
+
+    #[test]
+    fn few_codes_are_kept_and_the_last_used_ones() {
+        let mut codes = Codes::new();
+        for k in 1..100 {
+            encoded(&mut codes, 2, &data(k, 4));
+            encoded(&mut codes, 2, &data(1, 4));
+            assert!(codes.ready.len() <= FEC_CODES_MAX);
+        }
+        let shapes: Vec<_> = codes.ready.iter().map(|code| code.k).collect();
+        assert_eq!(shapes, [93, 94, 95, 96, 97, 98, 99, 1]);
+    }
+
+    #[test]
+    fn remembered_matrices_are_bounded() {
+        let mut codes = Codes::new();
+        let (k, m) = (250, 2);
+        let data = data(k, 1);
+        let parity = encoded(&mut codes, m, &data);
+        let mut rebuilds_max = 0;
+        for lost in 0..80 {
+            let mut shards: Vec<_> = data.iter().chain(&parity).cloned().map(Some).collect();
+            shards[lost] = None;
             codes.rebuild(k, m, &mut shards).unwrap();
-            for (rebuilt, original) in shards.iter().zip(&data) {
-                assert_eq!(rebuilt.as_ref(), Some(original), "kept {kept:08b}");
+            assert_eq!(shards[lost].as_ref(), Some(&data[lost]));
+            rebuilds_max = rebuilds_max.max(codes.ready[0].rebuilds);
+        }
+        assert_eq!(rebuilds_max, FEC_INVERSES_BYTES_MAX / (k * k) + 1);
+        // usual codes are never made anew
+        let usual = Code { k: 128, m: 1, code: ReedSolomon::new(128, 1).unwrap(), rebuilds: usize::MAX };
+        assert!(usual.inverses_bytes() <= FEC_INVERSES_BYTES_MAX);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn random_losses_up_to_m_are_rebuilt_and_more_are_not(
+            (k, m) in (1usize..60, 1usize..12),
+            len in 1usize..400,
+            seed in any::<u64>(),
+            order in Just((0..72).collect::<Vec<usize>>()).prop_shuffle(),
+            lost in any::<prop::sample::Index>(),
+        ) {
+            let mut codes = Codes::new();
+            let byte = |i: usize, j: usize| (seed.wrapping_mul((i * 400 + j) as u64 | 1) >> 40) as u8;
+            let data: Vec<Vec<u8>> = (0..k).map(|i| (0..len).map(|j| byte(i, j)).collect()).collect();
+            let parity = encoded(&mut codes, m, &data);
+            let mut shards: Vec<_> = data.iter().chain(&parity).cloned().map(Some).collect();
+            let lost = lost.index((m + 2).min(k + m));
+            order.iter().filter(|at| **at < k + m).take(lost).for_each(|at| shards[*at] = None);
+            let result = codes.rebuild(k, m, &mut shards);
+            if lost <= m {
+                prop_assert_eq!(result, Ok(()));
+                let rebuilt: Vec<_> = shards[..k].iter().map(|shard| shard.clone().unwrap()).collect();
+                prop_assert_eq!(rebuilt, data);
+            } else {
+                prop_assert_eq!(result, Err(Error::TooFew { expected: k, actual: k + m - lost }));
             }
         }
     }
