@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn rtcp_and_other_versions() {
-        // sender report, receiver report, generic NACK: shorter than an RTP header, and still RTCP
-        for packet_type in [200, 201, 205] {
+        // sender report, receiver report, generic NACK, and the ends of the range: shorter than an RTP header, and still RTCP
+        for packet_type in [192, 200, 201, 205, 223] {
             let rtcp = [0x81, packet_type, 0, 1, 0, 0, 0, 1];
             assert_eq!(Packet::parse(&rtcp), Err(Error::Rtcp { packet_type }));
         }

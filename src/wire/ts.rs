@@ -88,7 +88,7 @@ impl Continuity {
             Counter::Once(_) | Counter::Twice(_) => (Counter::Once(actual), false),
             Counter::Unknown => (Counter::Once(actual), true),
         };
-        self.pids[pid] = if announced { Counter::Once(actual) } else { next };
+        self.pids[pid] = next;
         continues || announced
     }
 }
