@@ -1,0 +1,304 @@
+//! Addresses as people write them: `udp://239.1.1.1:5000?if=eth1` to a checked [`Input`] or [`Output`] and back.
+//!
+//! The spelling is that of ffmpeg and VLC. Pure text: nothing here looks up names or interfaces or touches a
+//! socket. The values come from the command line, the configuration file and HTTP paths ([`udpxy`]), and go to
+//! `net` (inputs) and `egress` (outputs).
+
+mod error;
+mod query;
+pub mod udpxy;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+pub use error::Error;
+use query::Query;
+
+/// The longest name of a network interface on Linux (`IFNAMSIZ` is 16, with the final zero).
+const INTERFACE_NAME_BYTES_MAX: usize = 15;
+
+/// What a URL's scheme says about the datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scheme {
+    /// `udp://`: whatever the channel's format says.
+    #[default]
+    Udp,
+    /// `rtp://`: RTP (RFC 3550).
+    Rtp,
+}
+
+/// A network interface, by name or by one of its addresses. Whether it exists is not checked: it may come later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// As in `ip link`.
+    Name(String),
+    /// The interface that has this address.
+    Addr(IpAddr),
+}
+
+/// Where a leg's datagrams come from: `udp://[SOURCE@]GROUP:PORT[?if=INTERFACE]`.
+///
+/// A unicast `group` is a local address to receive on; the unspecified one (`udp://@:PORT`) means all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Input {
+    /// What the datagrams are.
+    pub scheme: Scheme,
+    /// The multicast group to join, or the local unicast address.
+    pub group: IpAddr,
+    /// The UDP port, never 0.
+    pub port: u16,
+    /// Take only this sender's datagrams (source-specific multicast, RFC 4607).
+    pub source: Option<IpAddr>,
+    /// Where to join; without it the kernel's routes decide.
+    pub interface: Option<Interface>,
+}
+
+/// Where datagrams go: `udp://ADDRESS:PORT[?ttl=4&loop=0&if=eth1&payload=1]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Output {
+    /// What the datagrams are.
+    pub scheme: Scheme,
+    /// The unicast or multicast address and the port, never 0.
+    pub target: SocketAddr,
+    /// Where to send from; without it the kernel's routes decide.
+    pub interface: Option<Interface>,
+    /// Time to live (IPv6: hop limit); the kernel's default is 1 for multicast and 64 for unicast.
+    pub ttl: Option<u8>,
+    /// Whether receivers on this host get multicast copies too; the kernel's default is yes.
+    pub multicast_loop: Option<bool>,
+    /// Send the payload only, instead of the whole datagram.
+    pub payload: bool,
+}
+
+/// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart (ff00::/8).
+pub fn is_class_d(address: IpAddr) -> bool {
+    address.is_multicast()
+}
+
+impl Input {
+    /// Whether this input joins a group; otherwise it receives unicast.
+    pub fn is_class_d(&self) -> bool {
+        is_class_d(self.group)
+    }
+
+    /// The group (or local address) and the port.
+    pub fn socket_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.group, self.port)
+    }
+
+    /// Checks what no single part can tell: a source needs a group, and all addresses one family.
+    fn checked(self) -> Result<Input, Error> {
+        if let Some(source) = self.source {
+            if !self.is_class_d() {
+                return Err(Error::SourceWithoutGroup { source_address: source, group: self.group });
+            }
+            same_family("source", source, self.group)?;
+        }
+        interface_family(&self.interface, self.group)?;
+        Ok(self)
+    }
+}
+
+impl Output {
+    /// Whether the target is a multicast group.
+    pub fn is_class_d(&self) -> bool {
+        is_class_d(self.target.ip())
+    }
+}
+
+/// A URL, cut into its parts; only scheme and port are checked yet.
+struct Parts<'a> {
+    scheme: Scheme,
+    user: &'a str,
+    host: &'a str,
+    port: u16,
+    query: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn cut(url: &'a str) -> Result<Parts<'a>, Error> {
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (scheme.parse()?, rest),
+            None => (Scheme::Udp, url),
+        };
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (user, address) = authority.split_once('@').unwrap_or(("", authority));
+        let (host, port) = address.rsplit_once(':').ok_or_else(|| Error::PortMissing(address.to_owned()))?;
+        if port.ends_with(']') {
+            return Err(Error::PortMissing(address.to_owned()));
+        }
+        Ok(Parts { scheme, user, host, port: parse_port(port)?, query })
+    }
+}
+
+/// An IPv4 address, or an IPv6 address in brackets.
+fn parse_host(host: &str) -> Result<IpAddr, Error> {
+    let address = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.parse().map(IpAddr::V6).ok(),
+        None => host.parse().map(IpAddr::V4).ok(),
+    };
+    address.ok_or_else(|| Error::Host(host.to_owned()))
+}
+
+/// A sender's address: unicast; the brackets of IPv6 may be left out, since no port follows.
+fn parse_source(source: &str) -> Result<IpAddr, Error> {
+    source
+        .parse()
+        .or_else(|_| parse_host(source))
+        .ok()
+        .filter(|address| is_unicast(*address))
+        .ok_or_else(|| Error::Source(source.to_owned()))
+}
+
+fn parse_port(port: &str) -> Result<u16, Error> {
+    number::<u16>(port).filter(|&port| port != 0).ok_or_else(|| Error::Port(port.to_owned()))
+}
+
+/// Decimal digits only: `u16::from_str` would take a leading plus sign.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    !(address.is_multicast() || address.is_unspecified() || address == IpAddr::V4(Ipv4Addr::BROADCAST))
+}
+
+fn same_family(part: &'static str, value: IpAddr, address: IpAddr) -> Result<(), Error> {
+    if value.is_ipv4() == address.is_ipv4() { Ok(()) } else { Err(Error::Family { part, value, address }) }
+}
+
+fn interface_family(interface: &Option<Interface>, address: IpAddr) -> Result<(), Error> {
+    match interface {
+        Some(Interface::Addr(value)) => same_family("interface", *value, address),
+        _ => Ok(()),
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Scheme, Error> {
+        match text.to_ascii_lowercase().as_str() {
+            "udp" => Ok(Scheme::Udp),
+            "rtp" => Ok(Scheme::Rtp),
+            _ => Err(Error::Scheme(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for Interface {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Interface, Error> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return match is_unicast(address) {
+                true => Ok(Interface::Addr(address)),
+                false => Err(Error::Interface(text.to_owned())),
+            };
+        }
+        let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let well_sized = (1..=INTERFACE_NAME_BYTES_MAX).contains(&text.len());
+        if !well_sized || text == "." || text == ".." || text.contains(forbidden) {
+            return Err(Error::Interface(text.to_owned()));
+        }
+        Ok(Interface::Name(text.to_owned()))
+    }
+}
+
+impl FromStr for Input {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Input, Error> {
+        let parts = Parts::cut(url)?;
+        let query = Query::of_input(parts.query)?;
+        let group = match parts.host {
+            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            host => parse_host(host)?,
+        };
+        let source = match parts.user {
+            "" => None,
+            source => Some(parse_source(source)?),
+        };
+        Input { scheme: parts.scheme, group, port: parts.port, source, interface: query.interface }.checked()
+    }
+}
+
+impl FromStr for Output {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Output, Error> {
+        let parts = Parts::cut(url)?;
+        let Query { interface, ttl, multicast_loop, payload } = Query::of_output(parts.query)?;
+        if !parts.user.is_empty() {
+            return Err(Error::SourceInOutput(parts.user.to_owned()));
+        }
+        let address = parse_host(parts.host)?;
+        if !is_class_d(address) && !is_unicast(address) {
+            return Err(Error::Target(address));
+        }
+        interface_family(&interface, address)?;
+        let payload = payload.unwrap_or(false);
+        if payload && parts.scheme == Scheme::Rtp {
+            return Err(Error::PayloadOfRtp);
+        }
+        let target = SocketAddr::new(address, parts.port);
+        Ok(Output { scheme: parts.scheme, target, interface, ttl, multicast_loop, payload })
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Udp => "udp",
+            Scheme::Rtp => "rtp",
+        })
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interface::Name(name) => f.write_str(name),
+            Interface::Addr(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme)?;
+        match self.source {
+            Some(IpAddr::V6(source)) => write!(f, "[{source}]")?,
+            Some(source) => write!(f, "{source}")?,
+            None => {}
+        }
+        match self.group {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => write!(f, "@:{}", self.port)?,
+            _ => write!(f, "@{}", self.socket_addr())?,
+        }
+        query::write_interface(f, '?', &self.interface)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.target)?;
+        let mut mark = '?';
+        let mut next = || std::mem::replace(&mut mark, '&');
+        if let Some(ttl) = self.ttl {
+            write!(f, "{}ttl={ttl}", next())?;
+        }
+        if let Some(multicast_loop) = self.multicast_loop {
+            write!(f, "{}loop={}", next(), u8::from(multicast_loop))?;
+        }
+        if self.payload {
+            write!(f, "{}payload=1", next())?;
+        }
+        query::write_interface(f, next(), &self.interface)
+    }
+}
+
+#[cfg(test)]
+mod tests;

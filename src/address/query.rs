@@ -1,0 +1,108 @@
+//! The `?key=value&...` part of an address: reads it into checked options, writes interface names back.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::{Error, Interface, number};
+
+const KEYS_OF_INPUT: &[&str] = &["if"];
+const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload"];
+/// What other programs call the same thing, so that a pasted URL gets a useful hint.
+const ALIASES: &[(&str, &str)] = &[
+    ("localaddr", "if"),
+    ("miface", "if"),
+    ("iface", "if"),
+    ("interface", "if"),
+    ("multicast-iface", "if"),
+    ("hops", "ttl"),
+];
+/// What must not stand as it is in an interface's name within a URL.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'#').add(b'?').add(b'+');
+
+/// The options of an address; what was not given is `None`.
+#[derive(Debug, Default)]
+pub(super) struct Query {
+    pub(super) interface: Option<Interface>,
+    pub(super) ttl: Option<u8>,
+    pub(super) multicast_loop: Option<bool>,
+    pub(super) payload: Option<bool>,
+}
+
+impl Query {
+    pub(super) fn of_input(text: &str) -> Result<Query, Error> {
+        Query::parse(text, KEYS_OF_INPUT)
+    }
+
+    pub(super) fn of_output(text: &str) -> Result<Query, Error> {
+        Query::parse(text, KEYS_OF_OUTPUT)
+    }
+
+    fn parse(text: &str, known: &'static [&'static str]) -> Result<Query, Error> {
+        let mut query = Query::default();
+        for option in text.split('&').filter(|option| !option.is_empty()) {
+            let (key, value) = option.split_once('=').unwrap_or((option, ""));
+            if !known.contains(&key) {
+                return Err(unknown(key, known));
+            }
+            let value = percent_decode_str(value).decode_utf8_lossy();
+            let repeated = match key {
+                "if" => query.interface.replace(value.parse()?).is_some(),
+                "ttl" => query.ttl.replace(parse_ttl(&value)?).is_some(),
+                "loop" => query.multicast_loop.replace(parse_switch("loop", &value)?).is_some(),
+                _ => query.payload.replace(parse_switch("payload", &value)?).is_some(),
+            };
+            if repeated {
+                return Err(Error::RepeatedOption(key.to_owned()));
+            }
+        }
+        Ok(query)
+    }
+}
+
+fn unknown(key: &str, known: &'static [&'static str]) -> Error {
+    if KEYS_OF_OUTPUT.contains(&key) {
+        return Error::OptionOfOutput(key.to_owned());
+    }
+    let alias = ALIASES.iter().find(|(name, own)| *name == key && known.contains(own)).map(|(_, own)| *own);
+    let nearest = alias.unwrap_or_else(|| nearest(key, known));
+    Error::UnknownOption { key: key.to_owned(), nearest, known: known.join(", ") }
+}
+
+/// The most similar of the known words (the first of equals).
+fn nearest(word: &str, known: &'static [&'static str]) -> &'static str {
+    known
+        .iter()
+        .min_by_key(|candidate| strsim::damerau_levenshtein(word, candidate))
+        .copied()
+        .unwrap_or_default()
+}
+
+fn parse_ttl(value: &str) -> Result<u8, Error> {
+    number(value).ok_or_else(|| Error::OptionValue {
+        key: "ttl",
+        value: value.to_owned(),
+        expected: "0 to 255",
+    })
+}
+
+fn parse_switch(key: &'static str, value: &str) -> Result<bool, Error> {
+    match value {
+        "1" | "true" | "on" | "yes" => Ok(true),
+        "0" | "false" | "off" | "no" => Ok(false),
+        _ => Err(Error::OptionValue { key, value: value.to_owned(), expected: "0 or 1" }),
+    }
+}
+
+/// Writes `if=...` behind `mark`, or nothing.
+pub(super) fn write_interface(
+    f: &mut fmt::Formatter<'_>,
+    mark: char,
+    interface: &Option<Interface>,
+) -> fmt::Result {
+    match interface {
+        None => Ok(()),
+        Some(Interface::Addr(address)) => write!(f, "{mark}if={address}"),
+        Some(Interface::Name(name)) => write!(f, "{mark}if={}", utf8_percent_encode(name, ESCAPED)),
+    }
+}

@@ -1,0 +1,113 @@
+//! The address in the HTTP paths that users of udpxy know: `/udp/[SOURCE@]GROUP:PORT`.
+//!
+//! Takes the text behind `/udp/` or `/rtp/` as it stood in the request line, not yet percent-decoded: a `%` may
+//! be an escape (`239.1.1.1%3A5000`) or udpxy's own separator (`239.1.1.1%5000`), and only here both are known.
+
+use percent_encoding::percent_decode_str;
+
+use super::{Error, Input, Scheme, is_class_d, is_unicast, parse_host, parse_port, parse_source};
+
+/// What udpxy takes between address and port.
+const SEPARATORS: [char; 6] = [':', '%', '~', '+', '-', '^'];
+
+/// Parses `[SOURCE@]GROUP:PORT`, percent-encoded or not, with an optional trailing slash.
+///
+/// IPv6 stands in brackets. The result may be unicast: whether a group may be joined is for the allow-list to say.
+///
+/// # Errors
+/// What is malformed, with what was expected (an HTTP 400).
+pub fn parse(scheme: Scheme, text: &str) -> Result<Input, Error> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    // The escapes of all separators but `%` contain a letter, so a port of digits only is a port.
+    parse_once(scheme, text).or_else(|_| parse_once(scheme, &decode(text)))
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn parse_once(scheme: Scheme, text: &str) -> Result<Input, Error> {
+    let missing = || Error::PortMissing(text.to_owned());
+    let (address, port) = text.rsplit_once(SEPARATORS).ok_or_else(missing)?;
+    if port.ends_with(']') {
+        return Err(missing());
+    }
+    let port = parse_port(port)?;
+    let address = decode(address);
+    let (source, host) = address.split_once('@').unwrap_or(("", &address));
+    let group = parse_host(host)?;
+    if !is_class_d(group) && !is_unicast(group) {
+        return Err(Error::Host(host.to_owned()));
+    }
+    let source = match source {
+        "" => None,
+        source => Some(parse_source(source)?),
+    };
+    Input { scheme, group, port, source, interface: None }.checked()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> String {
+        parse(Scheme::Udp, text).map_or_else(|error| error.to_string(), |input| input.to_string())
+    }
+
+    #[test]
+    fn every_separator_and_escape_is_read() {
+        for text in [
+            "239.1.1.1:5000",
+            "239.1.1.1%5000",
+            "239.1.1.1~5000",
+            "239.1.1.1+5000",
+            "239.1.1.1-5000",
+            "239.1.1.1^5000",
+            "239.1.1.1:5000/",
+            "@239.1.1.1:5000",
+            "239.1.1.1%3A5000",
+            "239.1.1.1%3a5000/",
+            "239.1.1.1%255000",
+            "239.1.1.1%7E5000",
+            "239.1.1.1%5E5000",
+            "%40239.1.1.1%5000",
+        ] {
+            assert_eq!(url(text), "udp://@239.1.1.1:5000", "{text}");
+        }
+        for text in ["[ff15::1]:5000", "[ff15::1]-5000", "%5Bff15%3A%3A1%5D%3A5000", "%5Bff15::1%5D%5000/"] {
+            assert_eq!(url(text), "udp://@[ff15::1]:5000", "{text}");
+        }
+        for text in ["10.0.0.5@232.1.1.1:5000", "10.0.0.5%40232.1.1.1%5000", "10.0.0.5%40232.1.1.1%3A5000"] {
+            assert_eq!(url(text), "udp://10.0.0.5@232.1.1.1:5000", "{text}");
+        }
+        assert_eq!(parse(Scheme::Rtp, "239.1.1.1:5000").unwrap().scheme, Scheme::Rtp);
+        assert_eq!(url("10.0.0.1:5000"), "udp://@10.0.0.1:5000");
+    }
+
+    #[test]
+    fn malformed_addresses_say_what_was_expected() {
+        for (text, part) in [
+            ("", "no port"),
+            ("239.1.1.1", "no port"),
+            ("239.1.1.1:", "expected 1 to 65535"),
+            ("239.1.1.1:0", "port \"0\""),
+            ("239.1.1.1:65536", "port \"65536\""),
+            ("239.1.1:5000", "address \"239.1.1\""),
+            ("239.1.1.1:5000//", "port \"5000/\""),
+            (":5000", "address \"\""),
+            ("0.0.0.0:5000", "address \"0.0.0.0\""),
+            ("255.255.255.255:5000", "address \"255.255.255.255\""),
+            ("ff15::1:5000", "address \"ff15::1\""),
+            ("[ff15::1]", "no port"),
+            ("[ff15::1%25eth0]:5000", "address"),
+            ("cam@239.1.1.1:5000", "source \"cam\""),
+            ("239.2.2.2@239.1.1.1:5000", "source \"239.2.2.2\""),
+            ("10.0.0.5@10.0.0.6:5000", "expected a multicast group"),
+            ("10.0.0.5@[ff35::1]:5000", "same family"),
+            ("239.1.1.1:5000?x=1", "port \"5000?x=1\""),
+            ("%FF%FE:5000", "address"),
+        ] {
+            assert!(url(text).contains(part), "{text}: {}", url(text));
+        }
+    }
+}
