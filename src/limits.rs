@@ -88,3 +88,22 @@ pub const REBUILT_REMEMBERED: usize = 256;
 pub const NUMBER_MAX: u64 = 1 << 62;
 /// Datagrams kept for reuse by the core between two calls of its owner.
 pub const SPENT_MAX: usize = 256;
+// Sockets.
+
+/// Datagrams per `recvmmsg`: at 64 the call's own cost is a few ns a packet, and more gains nothing.
+pub const RECEIVE_BATCH: usize = 64;
+/// Datagrams per `sendmmsg`: likewise; the kernel would take 1,024.
+pub const SEND_BATCH: usize = 64;
+/// Receive buffer asked for per leg, as the kernel charges it: a 1,316-byte media packet is charged 2,304 bytes,
+/// so this holds 1,820 of them, which is 200 ms at 96 Mbit/s: longer than a busy machine keeps a thread waiting.
+pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// Send buffer asked for per output: 450 media packets, more than are sent at once; what does not fit is dropped.
+pub const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// How often a leg looks whether its interface came, went or was made anew. With 1 s it is back within 2 s.
+pub const LEG_CHECK: Duration = Duration::from_secs(1);
+/// How often an output that cannot send is opened again.
+pub const OUTPUT_RETRY: Duration = Duration::from_secs(1);
+/// How often a multicast output looks whether its interface or address has changed.
+pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
+/// The shortest time between two log lines about the same trouble of one leg or output.
+pub const LOG_INTERVAL: Duration = Duration::from_secs(10);

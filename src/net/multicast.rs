@@ -1,0 +1,380 @@
+//! One leg's socket: opened, bound, joined, joined again, left.
+//!
+//! Each leg has a socket of its own, so the kernel's limit of 20 memberships per socket never matters, and drop
+//! counts and buffers belong to one leg. [`super::ingest`] receives from it and decides when to try again.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+
+use super::{
+    Error,
+    interface::{self, Found},
+    sys,
+};
+use crate::address::Input;
+
+/// A socket's receive buffer, in bytes as the kernel charges them (more than the datagrams' own).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiveBuffer {
+    /// What was asked for.
+    pub requested: usize,
+    /// What the kernel gave.
+    pub granted: usize,
+}
+
+impl ReceiveBuffer {
+    /// Asks for `requested` bytes: beyond the system's limit first, which needs CAP_NET_ADMIN, then within it.
+    /// The kernel doubles what it is asked for.
+    fn set(socket: &Socket, requested: usize) -> io::Result<ReceiveBuffer> {
+        let half = requested.div_ceil(2);
+        if setsockopt(socket, sockopt::RcvBufForce, &half).is_err() {
+            socket.set_recv_buffer_size(half)?;
+        }
+        Ok(ReceiveBuffer { requested, granted: socket.recv_buffer_size()? })
+    }
+
+    /// What to tell the user when the kernel gave less than was asked for.
+    pub fn warning(&self) -> Option<String> {
+        (self.granted < self.requested).then(|| {
+            format!(
+                "the receive buffer is {} bytes instead of {}, so bursts may be dropped; \
+                 run `sysctl -w net.core.rmem_max={}`",
+                self.granted,
+                self.requested,
+                self.requested.div_ceil(2)
+            )
+        })
+    }
+}
+
+/// How a subscription stands with its interface.
+#[derive(Debug)]
+pub enum Standing {
+    /// As it was joined.
+    Intact,
+    /// The interface was made anew, or another one has the address or the route: [`Subscription::rejoin`].
+    Moved,
+    /// The interface is gone, and the membership with it.
+    Missing(Error),
+}
+
+/// A leg's socket, bound, and joined if its address is a group. Dropping it closes the socket, which leaves.
+#[derive(Debug)]
+pub struct Subscription {
+    socket: Socket,
+    input: Input,
+    /// Where it was joined, or what the socket is bound to; `None` for unicast on any interface, and once left.
+    on: Option<Found>,
+    /// The interface was seen missing, so the membership is gone even if the interface comes back as it was.
+    lost: bool,
+    receive_buffer: ReceiveBuffer,
+}
+
+impl Subscription {
+    /// Opens, binds and joins. `receive_buffer` is in bytes as the kernel charges them.
+    pub fn open(input: &Input, receive_buffer: usize) -> Result<Subscription, Error> {
+        let on = match (&input.interface, input.is_class_d()) {
+            (None, false) => None,
+            _ => Some(interface::find(input.interface.as_ref(), input.group)?),
+        };
+        let socket = new_socket(input)?;
+        let receive_buffer = ReceiveBuffer::set(&socket, receive_buffer)
+            .map_err(Error::socket("set the receive buffer's size"))?;
+        let subscription = Subscription { socket, input: input.clone(), on, lost: false, receive_buffer };
+        subscription.bind()?;
+        if let Some(on) = &subscription.on {
+            subscription.join(on)?;
+        }
+        Ok(subscription)
+    }
+
+    /// Binds to the group, so that no other group's datagrams come, or to the local address.
+    fn bind(&self) -> Result<(), Error> {
+        let mut address = self.input.socket_addr();
+        if let Some(on) = &self.on {
+            if let SocketAddr::V6(address) = &mut address
+                && is_link_scoped(self.input.group)
+            {
+                address.set_scope_id(on.index);
+            }
+            if !self.input.is_class_d() {
+                let bound = self.socket.bind_device(Some(on.name.as_bytes()));
+                bound.map_err(Error::socket("bind to the interface"))?;
+            }
+        }
+        self.socket.bind(&address.into()).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => Error::PortInUse { address },
+            io::ErrorKind::AddrNotAvailable => Error::AddressMissing { address },
+            _ => Error::Bind { address, error },
+        })
+    }
+
+    fn join(&self, on: &Found) -> Result<(), Error> {
+        let Input { group, source, .. } = &self.input;
+        let joined = match (group, source) {
+            _ if !self.input.is_class_d() => Ok(()),
+            (group, Some(source)) => sys::join_source(self.as_fd(), on.index, *group, *source),
+            (IpAddr::V4(group), None) => {
+                self.socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(on.index))
+            }
+            (IpAddr::V6(group), None) => self.socket.join_multicast_v6(group, on.index),
+        };
+        joined.map_err(|error| Error::Join { group: *group, interface: on.name.clone(), error })
+    }
+
+    fn leave_on(&self, on: &Found) -> io::Result<()> {
+        match (&self.input.group, &self.input.source) {
+            _ if !self.input.is_class_d() => Ok(()),
+            (group, Some(source)) => sys::leave_source(self.as_fd(), on.index, *group, *source),
+            (IpAddr::V4(group), None) => {
+                self.socket.leave_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(on.index))
+            }
+            (IpAddr::V6(group), None) => self.socket.leave_multicast_v6(group, on.index),
+        }
+    }
+
+    /// Looks whether the interface is still the one that was joined; cheap enough for once a second.
+    ///
+    /// Link down and up, another address or another name do not end a membership; deletion does. An interface
+    /// that is made again with the same index between two calls is not noticed (the kernel counts indices up
+    /// unless it is told one).
+    pub fn standing(&mut self) -> Standing {
+        let Some(on) = &self.on else { return Standing::Intact };
+        match interface::find(self.input.interface.as_ref(), self.input.group) {
+            Ok(found) if found.index == on.index && !self.lost => Standing::Intact,
+            Ok(_) => Standing::Moved,
+            Err(_) if !self.lost && interface::exists(on.index) => Standing::Intact,
+            Err(error) => {
+                self.lost = true;
+                Standing::Missing(error)
+            }
+        }
+    }
+
+    /// Whether [`Subscription::rejoin`] is possible: not for a socket that is bound to one interface.
+    pub fn can_rejoin(&self) -> bool {
+        self.input.is_class_d() && !is_link_scoped(self.input.group)
+    }
+
+    /// Joins on the interface as it is now, on the same socket.
+    ///
+    /// The old membership's entry in the socket is dropped, or 20 of them would fill it; only afterwards, so that
+    /// no group is left while it is wanted. (With the same index the entry must go first; its membership is lost
+    /// already, so nothing is sent.)
+    pub fn rejoin(&mut self) -> Result<(), Error> {
+        let found = interface::find(self.input.interface.as_ref(), self.input.group)?;
+        let stale = self.on.as_ref().filter(|on| on.index != found.index);
+        if stale.is_none() {
+            let _ = self.leave_on(&found); // gone is what it should be
+        }
+        let joined = self.join(&found);
+        self.lost = joined.is_err();
+        joined?;
+        if let Some(stale) = stale {
+            let _ = self.leave_on(stale); // gone is what it should be
+        }
+        self.on = Some(found);
+        Ok(())
+    }
+
+    /// Leaves the group; the socket stays open, so that what is queued can still be received.
+    pub fn leave(&mut self) -> io::Result<()> {
+        match self.on.take() {
+            Some(on) => self.leave_on(&on),
+            None => Ok(()),
+        }
+    }
+
+    /// The interface it was joined on or is bound to.
+    pub fn interface(&self) -> Option<&Found> {
+        self.on.as_ref()
+    }
+
+    /// The receive buffer's size, asked for and given.
+    pub fn receive_buffer(&self) -> ReceiveBuffer {
+        self.receive_buffer
+    }
+}
+
+impl AsFd for Subscription {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// An unbound socket with every option that is the same for all legs.
+fn new_socket(input: &Input) -> Result<Socket, Error> {
+    let domain = Domain::for_address(input.socket_addr());
+    let socket =
+        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(Error::socket("open a socket"))?;
+    socket.set_nonblocking(true).map_err(Error::socket("make the socket non-blocking"))?;
+    if input.is_class_d() {
+        // Every socket gets a copy of a multicast datagram. With unicast the last one bound would steal it.
+        socket.set_reuse_address(true).map_err(Error::socket("share the port"))?;
+    }
+    // Without this, groups that other sockets joined leak in (also to sockets that are bound to a group).
+    match domain {
+        Domain::IPV4 => socket.set_multicast_all_v4(false),
+        _ => socket.set_only_v6(true).and_then(|()| socket.set_multicast_all_v6(false)),
+    }
+    .map_err(Error::socket("turn IP_MULTICAST_ALL off"))?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
+        .map_err(|e| Error::socket("turn time stamps on")(e.into()))?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1).map_err(|e| Error::socket("turn drop counts on")(e.into()))?;
+    Ok(socket)
+}
+
+/// IPv6 addresses that mean something on one link only: fe80::/10, ff01::/16 and ff02::/16 (RFC 4291).
+fn is_link_scoped(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(ip) => {
+            ip.is_unicast_link_local() || (ip.is_multicast() && matches!(ip.segments()[0] & 0xf, 1 | 2))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::*;
+    use crate::{
+        address::Interface,
+        clock,
+        limits::RECEIVE_BUFFER_BYTES,
+        net::testing::{free_port, group, input, payloads, receive, sender, to},
+    };
+
+    fn open(input: &Input) -> Subscription {
+        Subscription::open(input, RECEIVE_BUFFER_BYTES).unwrap()
+    }
+
+    #[test]
+    fn a_joined_group_is_received_with_stamps() {
+        let (group, port, sender) = (group(), free_port(), sender(Ipv4Addr::LOCALHOST));
+        let subscription = open(&input("", group, port));
+        assert_eq!(subscription.interface().unwrap().name, "lo");
+        let before = clock::unix();
+        sender.send_to(b"tide", to(group, port)).unwrap();
+        let received = receive(&subscription, 1);
+        assert_eq!(payloads(&received), [b"tide"]);
+        assert_eq!(received[0].source, sender.local_addr().unwrap());
+        assert!(received[0].stamp.unwrap() >= before);
+    }
+
+    #[test]
+    fn groups_on_one_port_do_not_leak_into_each_other() {
+        let (one, two, port) = (group(), group(), free_port());
+        let sender = sender(Ipv4Addr::LOCALHOST);
+        let (first, second) = (open(&input("", one, port)), open(&input("", two, port)));
+        sender.send_to(b"two", to(two, port)).unwrap();
+        sender.send_to(b"one", to(one, port)).unwrap();
+        assert_eq!(payloads(&receive(&first, 1)), [b"one"]);
+        assert_eq!(payloads(&receive(&second, 1)), [b"two"]);
+        assert!(receive(&first, 0).is_empty() && receive(&second, 0).is_empty());
+    }
+
+    #[test]
+    fn two_subscriptions_of_one_group_both_get_it() {
+        let (group, port) = (group(), free_port());
+        let (first, second) = (open(&input("", group, port)), open(&input("", group, port)));
+        sender(Ipv4Addr::LOCALHOST).send_to(b"both", to(group, port)).unwrap();
+        assert_eq!(payloads(&receive(&first, 1)), [b"both"]);
+        assert_eq!(payloads(&receive(&second, 1)), [b"both"]);
+    }
+
+    #[test]
+    fn only_the_wanted_source_is_received() {
+        let (group, port) = (group(), free_port());
+        let subscription = open(&input("127.0.0.2", group, port));
+        sender(Ipv4Addr::LOCALHOST).send_to(b"wrong", to(group, port)).unwrap();
+        sender(Ipv4Addr::new(127, 0, 0, 2)).send_to(b"right", to(group, port)).unwrap();
+        assert_eq!(payloads(&receive(&subscription, 1)), [b"right"]);
+        assert!(receive(&subscription, 0).is_empty());
+    }
+
+    #[test]
+    fn nothing_comes_after_leaving() {
+        for source in ["", "127.0.0.1"] {
+            let (group, port, sender) = (group(), free_port(), sender(Ipv4Addr::LOCALHOST));
+            let mut subscription = open(&input(source, group, port));
+            sender.send_to(b"before", to(group, port)).unwrap();
+            subscription.leave().unwrap();
+            sender.send_to(b"after", to(group, port)).unwrap();
+            assert_eq!(payloads(&receive(&subscription, 1)), [b"before"]);
+            assert!(receive(&subscription, 0).is_empty());
+            subscription.leave().unwrap(); // again: nothing to do
+        }
+    }
+
+    #[test]
+    fn a_lost_membership_is_joined_again_on_the_same_socket() {
+        for source in ["", "127.0.0.1"] {
+            let (group, port, sender) = (group(), free_port(), sender(Ipv4Addr::LOCALHOST));
+            let mut subscription = open(&input(source, group, port));
+            assert!(matches!(subscription.standing(), Standing::Intact));
+            let interface = subscription.input.interface.replace(Interface::Name("nosuch0".into()));
+            // Its index still exists, so it counts as renamed; then as gone.
+            assert!(matches!(subscription.standing(), Standing::Intact));
+            subscription.on.as_mut().unwrap().index = u32::MAX;
+            assert!(matches!(subscription.standing(), Standing::Missing(_)));
+            assert!(matches!(subscription.rejoin(), Err(Error::InterfaceMissing { .. })));
+            subscription.input.interface = interface;
+            subscription.on = interface::find(subscription.input.interface.as_ref(), group.into()).ok();
+            assert!(matches!(subscription.standing(), Standing::Moved), "it was lost meanwhile");
+            for _ in 0..30 {
+                subscription.rejoin().unwrap();
+            }
+            assert!(matches!(subscription.standing(), Standing::Intact));
+            sender.send_to(b"back", to(group, port)).unwrap();
+            assert_eq!(payloads(&receive(&subscription, 1)), [b"back"]);
+            assert!(receive(&subscription, 0).is_empty(), "one membership, one copy");
+        }
+    }
+
+    #[test]
+    fn unicast_and_any_address_are_bound_without_joining() {
+        for host in ["127.0.0.1", ""] {
+            let port = free_port();
+            let subscription = open(&format!("udp://@{host}:{port}").parse().unwrap());
+            assert!(subscription.interface().is_none());
+            sender(Ipv4Addr::LOCALHOST).send_to(b"uni", to(Ipv4Addr::LOCALHOST, port)).unwrap();
+            assert_eq!(payloads(&receive(&subscription, 1)), [b"uni"]);
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_not_shared_is_said_to_be_in_use() {
+        let other = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        for input in [input("", group(), port), format!("udp://@:{port}").parse().unwrap()] {
+            let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES).unwrap_err();
+            assert!(matches!(error, Error::PortInUse { .. }) && !error.is_retryable(), "{error}");
+            assert!(error.to_string().contains(&input.socket_addr().to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_local_address_may_come() {
+        let input = format!("udp://@198.51.100.77:{}", free_port()).parse().unwrap();
+        let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES).unwrap_err();
+        assert!(matches!(error, Error::AddressMissing { .. }) && error.is_retryable(), "{error}");
+    }
+
+    #[test]
+    fn too_small_a_receive_buffer_names_the_sysctl() {
+        let given = ReceiveBuffer { requested: 4 << 20, granted: 425_984 };
+        let text = given.warning().unwrap();
+        assert!(text.contains("sysctl -w net.core.rmem_max=2097152") && text.contains("425984"), "{text}");
+        assert_eq!(ReceiveBuffer { requested: 1, granted: 1 }.warning(), None);
+        let subscription = Subscription::open(&input("", group(), free_port()), 100_000).unwrap();
+        assert_eq!(subscription.receive_buffer(), ReceiveBuffer { requested: 100_000, granted: 100_000 });
+    }
+}
