@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
     os::fd::AsFd,
     time::Instant,
 };
@@ -260,6 +260,9 @@ impl Sender {
             IpAddr::V6(_) => self.socket.set_multicast_if_v6(origin.index),
         }
         .map_err(Error::socket("set the multicast interface"))?;
+        if let Some(Interface::Addr(ip @ IpAddr::V6(_))) = output.interface {
+            self.bind(ip, origin.index)?; // IPv6 takes an interface there, but no address
+        }
         self.origin = Some(origin);
         let Some(on) = output.multicast_loop else { return Ok(()) };
         match output.target {
@@ -278,22 +281,29 @@ impl Sender {
             to.set_scope_id(found.index);
         }
         match interface {
-            Interface::Addr(ip) if !is_link_local(*ip) => self.socket.bind(&SocketAddr::new(*ip, 0).into()),
-            _ => self.socket.bind_device(Some(found.name.as_bytes())),
+            Interface::Addr(ip) => self.bind(*ip, found.index)?,
+            Interface::Name(name) => {
+                let bound = self.socket.bind_device(Some(name.as_bytes()));
+                bound.map_err(Error::socket("bind to the interface"))?;
+            }
         }
-        .map_err(Error::socket("bind to the interface"))?;
         self.origin = Some(Origin::find(output)?);
         Ok(())
+    }
+
+    /// Makes `ip` the datagrams' source; `index` says which link a link-local address is of.
+    fn bind(&self, ip: IpAddr, index: u32) -> Result<(), Error> {
+        let address = match ip {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => SocketAddrV6::new(ip, 0, 0, index).into(),
+            ip => SocketAddr::new(ip, 0),
+        };
+        self.socket.bind(&address.into()).map_err(Error::socket("bind to the interface's address"))
     }
 
     /// Whether the interface is still the same. Without one, unicast follows the kernel's routes by itself.
     fn fits(&self, output: &Output) -> bool {
         self.origin.is_none_or(|origin| Origin::find(output).is_ok_and(|now| now == origin))
     }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 impl Origin {
@@ -360,16 +370,11 @@ mod tests {
     }
 
     #[test]
-    fn without_loop_this_host_gets_nothing() {
-        let (group, port) = (group(), free_port());
-        let subscription = Subscription::open(&input("", group, port), RECEIVE_BUFFER_BYTES).unwrap();
-        let mut output = output(&format!("udp://{group}:{port}?if=127.0.0.1&loop=0"));
+    fn ttl_and_loop_are_set() {
+        let output = output(&format!("udp://{}:{}?if=127.0.0.1&loop=0&ttl=9", group(), free_port()));
         let socket = &output.sender.as_ref().unwrap().socket;
         assert!(!socket.multicast_loop_v4().unwrap());
-        output.send(clock::now(), &mut SendBatch::new(), [&b"out"[..]]);
-        assert_eq!(output.counters().packets, 1);
-        // On `lo` what goes out comes in all the same, but there is no second copy.
-        assert!(receive(&subscription, 0).len() <= 1);
+        assert_eq!(socket.multicast_ttl_v4().unwrap(), 9);
     }
 
     #[test]
@@ -401,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_send_buffer_drops_without_blocking() {
+    fn drops_are_counted_by_reason() {
         let mut counters = Counters::default();
         for (error, times) in [(libc::EAGAIN, 2), (libc::ENOBUFS, 1), (libc::EPERM, 3), (libc::EMSGSIZE, 1)] {
             (0..times).for_each(|_| counters.drop_for(&io::Error::from_raw_os_error(error)));

@@ -13,7 +13,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use super::{
-    Error,
+    Error, interface,
     multicast::{ReceiveBuffer, Standing, Subscription},
     sys::{self, ReceiveBatch},
 };
@@ -192,7 +192,11 @@ impl Leg {
     fn joined(&mut self) {
         self.counters.joins += 1;
         let interface = self.subscription.as_ref().and_then(Subscription::interface);
-        self.enter(State::Joined(interface.map(|found| found.name.clone())));
+        let name = interface.map(|found| found.name.clone());
+        if let Some(name) = name.as_deref().filter(|name| !interface::is_up(name)) {
+            warn!(leg = %self.input, "{name} is down; nothing comes until it is up"); // the membership stays
+        }
+        self.enter(State::Joined(name));
     }
 
     /// What worked once may work again, so only the first attempt can fail for good.

@@ -128,14 +128,15 @@ impl Subscription {
         joined.map_err(|error| Error::Join { group: *group, interface: on.name.clone(), error })
     }
 
+    /// Leaves the whole group, with whatever source: unlike leaving one source, that works (and frees the entry) for
+    /// an interface that is gone, too.
     fn leave_on(&self, on: &Found) -> io::Result<()> {
-        match (&self.input.group, &self.input.source) {
+        match self.input.group {
             _ if !self.input.is_class_d() => Ok(()),
-            (group, Some(source)) => sys::leave_source(self.as_fd(), on.index, *group, *source),
-            (IpAddr::V4(group), None) => {
-                self.socket.leave_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(on.index))
+            IpAddr::V4(group) => {
+                self.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(on.index))
             }
-            (IpAddr::V6(group), None) => self.socket.leave_multicast_v6(group, on.index),
+            IpAddr::V6(group) => self.socket.leave_multicast_v6(&group, on.index),
         }
     }
 

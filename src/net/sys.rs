@@ -320,28 +320,13 @@ impl SendBatch {
 
 /// Joins `group` for datagrams of one source (RFC 3678 section 5.1), IPv4 or IPv6.
 pub fn join_source(fd: BorrowedFd<'_>, index: u32, group: IpAddr, source: IpAddr) -> io::Result<()> {
-    source_membership(fd, libc::MCAST_JOIN_SOURCE_GROUP, index, group, source)
-}
-
-/// Leaves what [`join_source`] joined; works for an interface that is gone, too.
-pub fn leave_source(fd: BorrowedFd<'_>, index: u32, group: IpAddr, source: IpAddr) -> io::Result<()> {
-    source_membership(fd, libc::MCAST_LEAVE_SOURCE_GROUP, index, group, source)
-}
-
-fn source_membership(
-    fd: BorrowedFd<'_>,
-    option: c_int,
-    index: u32,
-    group: IpAddr,
-    source: IpAddr,
-) -> io::Result<()> {
     let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
     let request = libc::group_source_req {
         gsr_interface: index,
         gsr_group: storage(group),
         gsr_source: storage(source),
     };
-    set_option(fd, level, option, &request)
+    set_option(fd, level, libc::MCAST_JOIN_SOURCE_GROUP, &request)
 }
 
 /// Sends multicast through the interface with this index, and from this address (IP_MULTICAST_IF). Without the
