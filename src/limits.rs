@@ -103,7 +103,7 @@ pub const SEND_BUFFER_BYTES: usize = 1 << 20;
 pub const LEG_CHECK: Duration = Duration::from_secs(1);
 /// How often an output that cannot send is opened again.
 pub const OUTPUT_RETRY: Duration = Duration::from_secs(1);
-/// How often a multicast output looks whether its interface or address has changed.
+/// How often an output to a group or with an interface looks whether that interface or its address has changed.
 pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
 /// The shortest time between two log lines about the same trouble of one leg or output.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
