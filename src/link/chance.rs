@@ -1,0 +1,144 @@
+//! Seeded decisions: independent chances, and losses that come alone or in bursts.
+//!
+//! The generator is PCG32 with its published sequence, and the arithmetic on top is spelt out here, so that a
+//! seed means the same decisions on every machine and with every version of the libraries.
+
+use rand_pcg::{Pcg32, rand_core::Rng};
+
+/// One generator for one kind of decision.
+#[derive(Debug)]
+pub(super) struct Chance {
+    generator: Pcg32,
+}
+
+impl Chance {
+    /// The `stream`th generator of a seed.
+    pub(super) fn new(seed: u64, stream: u64) -> Chance {
+        // PCG streams that start from one state resemble each other: give each a state of its own.
+        Chance { generator: Pcg32::new(mixed(seed ^ mixed(stream)), stream) }
+    }
+
+    /// The next number, even over 0 (included) to 1 (excluded), in steps of 2^-53.
+    pub(super) fn draw(&mut self) -> f64 {
+        (self.generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// The next decision, true with this probability.
+    pub(super) fn hits(&mut self, probability: f64) -> bool {
+        self.draw() < probability
+    }
+}
+
+/// SplitMix64's output function: similar seeds become unlike ones.
+fn mixed(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Which packets are lost.
+#[derive(Debug)]
+pub(super) struct Losses {
+    chance: Chance,
+    /// The probability that a packet is lost after one that was not.
+    begin: f64,
+    /// The probability that a packet is lost after one that was.
+    stay: f64,
+    lost: bool,
+}
+
+impl Losses {
+    /// Losses at the long-term rate `loss`. With a `burst` of 1 each packet has its own chance (so chance
+    /// alone makes runs of 1 / (1 - loss) on average). Above 1 it is the Gilbert-Elliott model with a state
+    /// that loses nothing and one that loses everything: runs of losses are `burst` long on average.
+    pub(super) fn new(loss: f64, burst: f64, seed: u64) -> Losses {
+        let mut chance = Chance::new(seed, 0);
+        let (begin, stay) = if burst > 1.0 && loss < 1.0 {
+            // Long-term rate = begin / (begin + end), where 1 / end is the mean burst.
+            let end = 1.0 / burst;
+            ((loss * end / (1.0 - loss)).min(1.0), 1.0 - end)
+        } else {
+            (loss, loss)
+        };
+        let lost = chance.hits(loss);
+        Losses { chance, begin, stay, lost }
+    }
+
+    /// Whether the next packet is lost.
+    pub(super) fn next(&mut self) -> bool {
+        let probability = if self.lost { self.stay } else { self.begin };
+        self.lost = self.chance.hits(probability);
+        self.lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `n` hit, in standard deviations from what is expected.
+    fn sigmas(hits: u64, n: u64, p: f64) -> f64 {
+        let n = n as f64;
+        (hits as f64 - n * p) / (n * p * (1.0 - p)).sqrt()
+    }
+
+    #[test]
+    fn the_sequence_is_fixed() {
+        let mut chance = Chance::new(7, 0);
+        let draws: Vec<u64> = (0..4).map(|_| (chance.draw() * 1e6) as u64).collect();
+        // From an independent implementation of PCG32 and SplitMix64 in Python.
+        assert_eq!(draws, [618_575, 641_037, 564_233, 419_586]);
+    }
+
+    #[test]
+    fn independent_losses_have_their_rate_and_no_memory() {
+        for (loss, seed) in [(0.001, 1), (0.01, 2), (0.05, 3), (0.5, 4)] {
+            let n = 1_000_000;
+            let mut losses = Losses::new(loss, 1.0, seed);
+            let (mut lost, mut pairs, mut before) = (0, 0, false);
+            for _ in 0..n {
+                let now = losses.next();
+                lost += u64::from(now);
+                pairs += u64::from(now && before);
+                before = now;
+            }
+            assert!(sigmas(lost, n, loss).abs() < 4.0, "loss {loss}: {lost} of {n}");
+            assert!(sigmas(pairs, n, loss * loss).abs() < 4.0, "loss {loss}: {pairs} pairs of {n}");
+        }
+    }
+
+    #[test]
+    fn bursts_have_their_mean_length_and_rate() {
+        for (loss, burst, seed) in [(0.05, 3.0, 5), (0.01, 10.0, 6), (0.2, 1.5, 7)] {
+            let n = 4_000_000;
+            let mut losses = Losses::new(loss, burst, seed);
+            let (mut lost, mut bursts, mut before) = (0_u64, 0_u64, false);
+            for _ in 0..n {
+                let now = losses.next();
+                lost += u64::from(now);
+                bursts += u64::from(now && !before);
+                before = now;
+            }
+            // A burst is geometric: variance of its length is (1 - end) / end^2.
+            let end = 1.0 / burst;
+            let mean = lost as f64 / bursts as f64;
+            let deviation = ((1.0 - end) / (end * end) / bursts as f64).sqrt();
+            assert!((mean - burst).abs() < 4.0 * deviation, "burst {burst}: mean {mean} over {bursts}");
+            // The share of a two-state chain varies (2 / (begin + end) - 1) times as much as independent draws.
+            let begin = loss * end / (1.0 - loss);
+            let spread = (2.0 / (begin + end) - 1.0).sqrt();
+            let off = sigmas(lost, n, loss) / spread;
+            assert!(off.abs() < 4.0, "loss {loss} burst {burst}: {lost} of {n}, {off} sigma");
+        }
+    }
+
+    #[test]
+    fn nothing_and_everything_are_possible() {
+        assert!((0..10_000).all(|_| !Losses::new(0.0, 3.0, 1).next()));
+        let mut all = Losses::new(1.0, 3.0, 1);
+        assert!((0..10_000).all(|_| all.next()));
+        let mut none = Losses::new(0.0, 3.0, 1);
+        assert!((0..10_000).all(|_| !none.next()));
+    }
+}
