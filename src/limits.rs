@@ -121,6 +121,10 @@ pub const CUSTOM_PARTS_MAX: usize = 8;
 pub const FEC_CODES_MAX: usize = 8;
 /// Bytes of inverted matrices that one code may remember: all that its library keeps (254) up to k = 128.
 pub const FEC_INVERSES_BYTES_MAX: usize = 4 << 20;
+
+// Models of a bad link.
+
+// Models of a bad link.
 /// Datagrams that one modelled link holds back: at 1316 bytes about 86 MB, and more than six seconds of
 /// 10,000 packets a second. What comes on top is dropped and counted, as a router's full queue would.
 pub const LINK_PACKETS_MAX: usize = 65_536;
