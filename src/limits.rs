@@ -107,6 +107,7 @@ pub const OUTPUT_RETRY: Duration = Duration::from_secs(1);
 pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
 /// The shortest time between two log lines about the same trouble of one leg or output.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
 // Wire formats and codes.
 /// Ranges of one native NACK: the format's bound; 644 bytes, so that a NACK is one small datagram.
 pub const NACK_RANGES_MAX: usize = 64;
@@ -123,8 +124,6 @@ pub const FEC_CODES_MAX: usize = 8;
 pub const FEC_INVERSES_BYTES_MAX: usize = 4 << 20;
 
 // Models of a bad link.
-
-// Models of a bad link.
 /// Datagrams that one modelled link holds back: at 1316 bytes about 86 MB, and more than six seconds of
 /// 10,000 packets a second. What comes on top is dropped and counted, as a router's full queue would.
 pub const LINK_PACKETS_MAX: usize = 65_536;
@@ -137,3 +136,13 @@ pub const LINK_DELAY_MAX: Duration = Duration::from_secs(60);
 pub const LINK_PAUSE: Duration = Duration::from_millis(100);
 
 const _: () = assert!((LINK_DISTANCE_MAX as usize) < LINK_PACKETS_MAX);
+
+// The `impair` command.
+/// Flows that are counted one by one; the others are counted together. Four times the largest group we know of.
+pub const IMPAIR_FLOWS_MAX: usize = 4096;
+/// Batches received before what is due is sent: 4,096 datagrams, a millisecond or two of work.
+pub const IMPAIR_BATCHES_MAX: usize = 64;
+/// How long a request to stop may go unnoticed.
+pub const IMPAIR_STOP_CHECK: Duration = Duration::from_millis(50);
+/// How long delayed datagrams may still come out in their time after a request to stop; then all come at once.
+pub const IMPAIR_DRAIN_MAX: Duration = Duration::from_secs(1);

@@ -1,1 +1,5 @@
-//! commands
+//! The commands.
+//!
+//! See `cli`.
+
+pub mod impair;

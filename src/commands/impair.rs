@@ -1,0 +1,267 @@
+//! `impair`: passes datagrams on through a seeded bad link, and says exactly what it did to them.
+//!
+//! A datagram comes from [`crate::net`], unchanged and whole; [`crate::link`] decides; when it is due it goes to
+//! every output of [`crate::egress`]. One plain thread, which waits for the socket and for the link's next
+//! release at once. What became of each datagram is kept by kind and flow ([`census`]) and printed at the end
+//! ([`report`]). The demo runs [`run`] too.
+
+mod census;
+mod report;
+
+use std::{
+    io::Write,
+    os::fd::{AsFd, BorrowedFd},
+    rc::Rc,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use census::{Census, Tag};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
+pub use report::{FlowReport, Kinds, OutputReport, Report};
+
+use crate::{
+    address::{Input, Output},
+    buffer::{Buffer, Pool},
+    clock::{self, ClockPair},
+    egress::udp::UdpOutput,
+    limits::{
+        IMPAIR_BATCHES_MAX, IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX, RECEIVE_BATCH,
+        RECEIVE_BUFFER_BYTES,
+    },
+    link::{Impairments, Link},
+    net::{
+        ingest::{Leg, State},
+        sys::{ReceiveBatch, SendBatch},
+    },
+};
+
+/// What `impair` is to do.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where datagrams come from.
+    pub input: Input,
+    /// Where each of them goes: to all of these.
+    pub outputs: Vec<Output>,
+    /// What happens to them on the way.
+    pub impairments: Impairments,
+    /// What all chances follow from.
+    pub seed: u64,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// End after this many datagrams were received.
+    pub count: Option<u64>,
+}
+
+/// Runs the link until `stop`, the time or the count of the options, then lets what waits go out for at most
+/// [`IMPAIR_DRAIN_MAX`] longer. Calls `ready` once the input is joined and the outputs are open.
+///
+/// # Errors
+/// Impossible impairments, an input or output that cannot be opened, and an output that is the input.
+pub fn run(options: &Options, stop: &AtomicBool, ready: impl FnOnce()) -> anyhow::Result<Report> {
+    options.impairments.check()?;
+    let mut path = Path::open(options)?;
+    ready();
+    path.carry(stop)?;
+    path.drain()?;
+    Ok(path.report())
+}
+
+/// Prints the report to standard output, as text or as one line of JSON.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match json {
+        true => writeln!(out, "{}", serde_json::to_string(report)?),
+        false => write!(out, "{report}"),
+    }
+    .context("cannot write to standard output")
+}
+
+/// One datagram on its way; a second copy shares the bytes.
+#[derive(Debug, Clone)]
+struct Packet {
+    tag: Tag,
+    bytes: Rc<Buffer>,
+}
+
+/// Everything between the input and the outputs.
+struct Path<'a> {
+    options: &'a Options,
+    leg: Leg,
+    receives: ReceiveBatch,
+    pool: Pool,
+    link: Link<Packet>,
+    census: Census,
+    outputs: Vec<UdpOutput>,
+    sends: SendBatch,
+    started: Instant,
+    now: Instant,
+}
+
+impl<'a> Path<'a> {
+    fn open(options: &'a Options) -> anyhow::Result<Path<'a>> {
+        let now = clock::now();
+        Ok(Path {
+            options,
+            leg: open_input(options, now)?,
+            receives: ReceiveBatch::new(),
+            pool: Pool::new(LINK_PACKETS_MAX),
+            link: Link::new(options.impairments, options.seed),
+            census: Census::default(),
+            outputs: options
+                .outputs
+                .iter()
+                .map(|output| open_output(output, now))
+                .collect::<Result<_, _>>()?,
+            sends: SendBatch::new(),
+            started: now,
+            now,
+        })
+    }
+
+    /// The loop: wait, receive, send what is due.
+    fn carry(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+        while !stop.load(Ordering::Relaxed) && !self.ended() {
+            let wake_at = [self.link.next_at(), self.leg.due(), self.ends_at()].into_iter().flatten().min();
+            let patience = self.now + IMPAIR_STOP_CHECK;
+            wait(self.leg.socket(), self.now, wake_at.map_or(patience, |at| at.min(patience)))?;
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    /// No more input: what the kernel has queued is still received, and what waits goes out when it is due, but not
+    /// later than after [`IMPAIR_DRAIN_MAX`].
+    fn drain(&mut self) -> anyhow::Result<()> {
+        self.leg.leave();
+        self.tick()?;
+        let end = self.now + IMPAIR_DRAIN_MAX;
+        while let Some(at) = self.link.next_at().filter(|_| self.now < end) {
+            wait(None, self.now, at.min(end))?;
+            self.now = clock::now();
+            self.send_due();
+        }
+        self.link.flush(self.now);
+        self.send_due();
+        Ok(())
+    }
+
+    fn tick(&mut self) -> anyhow::Result<()> {
+        let floor = self.now;
+        let clocks = ClockPair::read();
+        self.now = clocks.monotonic;
+        let _ = self.leg.maintain(self.now); // the socket is looked up anew for every wait
+        self.receive(clocks, floor).context("cannot receive")?;
+        self.send_due();
+        Ok(())
+    }
+
+    fn receive(&mut self, clocks: ClockPair, floor: Instant) -> std::io::Result<()> {
+        let (link, census, count) = (&mut self.link, &mut self.census, self.options.count);
+        for _ in 0..IMPAIR_BATCHES_MAX {
+            let read = self.leg.receive(
+                &mut self.receives,
+                &mut self.pool,
+                clocks,
+                floor,
+                |arrived, _source, bytes| {
+                    if count.is_none_or(|count| link.done().received < count) {
+                        let tag = census.enters(&bytes);
+                        let fate = link.push(arrived, Packet { tag, bytes: Rc::new(bytes) });
+                        census.decided(tag, fate);
+                    }
+                },
+            )?;
+            if read < RECEIVE_BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_due(&mut self) {
+        let due: Vec<Packet> = std::iter::from_fn(|| self.link.pop(self.now)).collect();
+        for packet in &due {
+            self.census.leaves(packet.tag);
+        }
+        for output in &mut self.outputs {
+            output.send(self.now, &mut self.sends, due.iter().map(|packet| &**packet.bytes));
+        }
+        for bytes in due.into_iter().filter_map(|packet| Rc::into_inner(packet.bytes)) {
+            self.pool.put(bytes);
+        }
+    }
+
+    fn ends_at(&self) -> Option<Instant> {
+        self.options.duration.map(|duration| self.started + duration)
+    }
+
+    fn ended(&self) -> bool {
+        let received = self.link.done().received;
+        self.options.count.is_some_and(|count| received >= count)
+            || self.ends_at().is_some_and(|end| self.now >= end)
+    }
+
+    fn report(mut self) -> Report {
+        self.leg.read_kernel_drops();
+        let outputs = self.outputs.iter().map(OutputReport::of).collect();
+        Report {
+            input: self.options.input.to_string(),
+            seed: self.options.seed,
+            seconds: (self.now - self.started).as_secs_f64(),
+            done: self.link.done(),
+            kinds: self.census.totals(),
+            kernel_drops: self.leg.counters().kernel_drops,
+            too_long: self.leg.counters().truncated,
+            outputs,
+            flows: self.census.flows(),
+        }
+    }
+}
+
+/// The input, joined. A tool that is started by hand does not wait for an interface: it says what is wrong.
+fn open_input(options: &Options, now: Instant) -> anyhow::Result<Leg> {
+    let input = &options.input;
+    let same = |output: &&Output| output.target == input.socket_addr() && output.interface == input.interface;
+    if let Some(output) = options.outputs.iter().find(same) {
+        bail!(
+            "{output} is the input too, so datagrams would come back for ever; expected another group or port"
+        );
+    }
+    let mut leg = Leg::new(input.clone(), RECEIVE_BUFFER_BYTES, now);
+    let _ = leg.maintain(now); // the state says more
+    match leg.state() {
+        State::Joined(_) => Ok(leg),
+        State::Waiting(reason) | State::Failed(reason) => bail!("{input}: {reason}"),
+        State::Left => bail!("{input}: left"),
+    }
+}
+
+fn open_output(output: &Output, now: Instant) -> anyhow::Result<UdpOutput> {
+    let output = UdpOutput::new(output.clone(), now);
+    let fault = output.fault().map(ToString::to_string);
+    ensure!(fault.is_none(), "{}: {}", output.output(), fault.unwrap_or_default());
+    Ok(output)
+}
+
+/// Sleeps until the socket has something to read, or until `until`, or until a signal.
+fn wait(socket: Option<BorrowedFd<'_>>, now: Instant, until: Instant) -> anyhow::Result<()> {
+    let mut fds: Vec<PollFd> =
+        socket.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+    let timeout = TimeSpec::from_duration(until.saturating_duration_since(now));
+    match ppoll(&mut fds, Some(timeout), None) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error).context("cannot wait for datagrams"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What `impair` prints at its end, as text and as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use super::census::{FlowReport, Kinds};
+use crate::{egress::udp::UdpOutput, link::Done};
+
+/// What the link did, exactly.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Where datagrams came from.
+    pub input: String,
+    /// What all chances followed from.
+    pub seed: u64,
+    /// How long it ran.
+    pub seconds: f64,
+    /// All datagrams.
+    #[serde(flatten)]
+    pub done: Done,
+    /// The same by kind; `reordered_*` counts within each flow, as a receiver of that flow sees it.
+    #[serde(flatten)]
+    pub kinds: Kinds,
+    /// Datagrams that the kernel dropped before the link saw them: losses that are not the link's.
+    pub kernel_drops: u64,
+    /// Datagrams that were longer than UDP allows and not passed on.
+    pub too_long: u64,
+    /// Each output.
+    pub outputs: Vec<OutputReport>,
+    /// Each flow; those beyond the bound share `other`.
+    pub flows: Vec<FlowReport>,
+}
+
+/// What became of the datagrams that the link forwarded to one output.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputReport {
+    /// Its address.
+    pub output: String,
+    /// Datagrams sent.
+    pub packets: u64,
+    /// Their bytes (UDP payload).
+    pub bytes: u64,
+    /// Datagrams that could not be sent: losses that are not the link's.
+    pub dropped: u64,
+}
+
+impl OutputReport {
+    pub(super) fn of(output: &UdpOutput) -> OutputReport {
+        let counters = output.counters();
+        OutputReport {
+            output: output.output().to_string(),
+            packets: counters.packets,
+            bytes: counters.bytes,
+            dropped: counters.dropped(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { input, seed, seconds, done, .. } = self;
+        writeln!(f, "{input}: {seconds:.1} s, seed {seed}")?;
+        writeln!(f, "{:<11}{:>10}{:>10}{:>10}{:>10}", "", "all", "media", "repair", "control")?;
+        let by_kind = self.kinds.named();
+        row(f, "received", done.received, by_kind.map(|(_, tally)| tally.received))?;
+        row(f, "dropped", done.dropped, by_kind.map(|(_, tally)| tally.dropped))?;
+        row(f, "duplicated", done.duplicated, by_kind.map(|(_, tally)| tally.duplicated))?;
+        // By kind it counts within each flow, which says something else than for all together.
+        row(f, "reordered", done.reordered, by_kind.map(|(_, tally)| tally.reordered))?;
+        writeln!(f, "{:<11}{:>10}", "forwarded", done.forwarded)?;
+        for output in &self.outputs {
+            writeln!(f, "to {}: {} sent, {} not", output.output, output.packets, output.dropped)?;
+        }
+        for (count, what) in [
+            (done.overflowed, "of the dropped ones found the link full"),
+            (self.kernel_drops, "more were lost before the link: the kernel's receive buffer was full"),
+            (self.too_long, "more were too long and not passed on"),
+        ] {
+            if count > 0 {
+                writeln!(f, "{count} {what}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, all: u64, kinds: [u64; 3]) -> fmt::Result {
+    let [media, repair, control] = kinds;
+    writeln!(f, "{name:<11}{all:>10}{media:>10}{repair:>10}{control:>10}")
+}
