@@ -108,21 +108,6 @@ pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
 /// The shortest time between two log lines about the same trouble of one leg or output.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-// Wire formats and codes.
-/// Ranges of one native NACK: the format's bound; 644 bytes, so that a NACK is one small datagram.
-pub const NACK_RANGES_MAX: usize = 64;
-/// Bytes of a custom layout's stream id, all its parts joined: a UUID and as much again, while it stays cheap to
-/// copy and to hash.
-pub const CUSTOM_ID_BYTES_MAX: usize = 32;
-/// Bytes of a text that a custom layout matches: any protocol's magic is shorter.
-pub const CUSTOM_TEXT_BYTES_MAX: usize = 64;
-/// `match` parts, and `id` parts, of a custom layout: each costs time for every datagram.
-pub const CUSTOM_PARTS_MAX: usize = 8;
-/// Reed-Solomon codes kept ready: a block's own, and those of blocks that were closed early.
-pub const FEC_CODES_MAX: usize = 8;
-/// Bytes of inverted matrices that one code may remember: all that its library keeps (254) up to k = 128.
-pub const FEC_INVERSES_BYTES_MAX: usize = 4 << 20;
-
 // Models of a bad link.
 /// Datagrams that one modelled link holds back: at 1316 bytes about 86 MB, and more than six seconds of
 /// 10,000 packets a second. What comes on top is dropped and counted, as a router's full queue would.
