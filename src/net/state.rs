@@ -1,0 +1,105 @@
+//! What a channel looks like to people: plain data that the packet path gives out when it is asked, for the
+//! HTTP API, the metrics, the demo's table and the summaries.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::relay::{Counters, LegCounters};
+
+/// One channel, as it stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChannelState {
+    /// Its name.
+    pub name: String,
+    /// The configured format.
+    pub format: String,
+    /// Whether it exists only while somebody asks for it.
+    pub on_demand: bool,
+    /// Seconds since it was started.
+    pub age_seconds: f64,
+    /// What was counted, of all flows together, forgotten ones included.
+    pub counters: Counters,
+    /// Packets held back for reordering or confirmation.
+    pub held: usize,
+    /// Memory of what is held back or kept for recovery, in bytes.
+    pub held_bytes: usize,
+    /// The longest hold in force in any flow, in seconds.
+    pub hold_seconds: f64,
+    /// The largest interarrival jitter of any flow that sent within the last 10 s, in seconds.
+    pub jitter_seconds: f64,
+    /// Corrupt and foreign datagrams by what was wrong with them.
+    pub rejects: BTreeMap<&'static str, u64>,
+    /// The legs, as configured.
+    pub legs: Vec<LegState>,
+    /// How many flows there are; `flows` may hold fewer.
+    pub flow_count: usize,
+    /// The flows, in the order of their ids.
+    pub flows: Vec<FlowState>,
+    /// The UDP outputs, as configured.
+    pub outputs: Vec<OutputState>,
+}
+
+/// One leg of a channel.
+#[derive(Debug, Clone, Serialize)]
+pub struct LegState {
+    /// Its URL.
+    pub address: String,
+    /// `joined`, `waiting` or `failed`.
+    pub state: &'static str,
+    /// Why it waits or has failed; the interface's name when joined.
+    pub detail: Option<String>,
+    /// What it brought in.
+    #[serde(flatten)]
+    pub counters: LegCounters,
+    /// Datagrams that the kernel dropped because the receive buffer was full.
+    pub kernel_drops: u64,
+    /// Datagrams too large to be received whole.
+    pub truncated: u64,
+    /// Receive buffer asked for, in bytes.
+    pub receive_buffer_requested: usize,
+    /// Receive buffer granted, in bytes.
+    pub receive_buffer_granted: usize,
+}
+
+/// One flow of a channel.
+#[derive(Debug, Clone, Serialize)]
+pub struct FlowState {
+    /// Stream id, SSRC, id or source address, as text; `?flow=` takes it.
+    pub flow: String,
+    /// Where its last packet came from.
+    pub source: String,
+    /// The format that its packets have.
+    pub format: &'static str,
+    /// Session id or SSRC in force.
+    pub session: u32,
+    /// What was counted.
+    pub counters: Counters,
+    /// Packets held back.
+    pub held: usize,
+    /// The hold in force, in seconds.
+    pub hold_seconds: f64,
+    /// Interarrival jitter (RFC 3550, A.8), in seconds.
+    pub jitter_seconds: f64,
+    /// Packets per second, smoothed; absent before it was measured.
+    pub packets_per_second: Option<f64>,
+    /// Seconds since its last packet.
+    pub idle_seconds: f64,
+    /// Whether its producer said that it ended.
+    pub ended: bool,
+}
+
+/// One UDP output of a channel.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutputState {
+    /// Its URL.
+    pub address: String,
+    /// Datagrams sent.
+    pub packets: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Datagrams not sent, by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Why nothing can be sent at present, if so.
+    pub fault: Option<String>,
+}
