@@ -131,3 +131,27 @@ pub const IMPAIR_BATCHES_MAX: usize = 64;
 pub const IMPAIR_STOP_CHECK: Duration = Duration::from_millis(50);
 /// How long delayed datagrams may still come out in their time after a request to stop; then all come at once.
 pub const IMPAIR_DRAIN_MAX: Duration = Duration::from_secs(1);
+
+// Chunks for HTTP and what else is not UDP.
+
+/// Packets of a full chunk: at 16 a chunk, the cost of writing to a client is a tenth of writing each packet.
+pub const CHUNK_PACKETS: u32 = 16;
+/// Bytes of a chunk, if it has more than one packet.
+pub const CHUNK_BYTES_MAX: usize = 64 << 10;
+/// The longest that a packet waits for its chunk to fill.
+pub const CHUNK_DELAY_MAX: Duration = Duration::from_millis(20);
+/// Chunks that a reader may lag behind before it skips: 5 s of chunks of 20 ms.
+pub const TAP_CHUNKS: usize = 256;
+/// Taps of one channel: one per flow that somebody has asked for.
+pub const TAPS_MAX: usize = 64;
+
+// The packet path.
+
+/// Batches received from one leg before the others have their turn.
+pub const LEG_BATCHES: usize = 16;
+/// Free receive slots kept by one packet thread: 8 MiB, two full batches of 64 legs.
+pub const POOL_SLOTS: usize = 4096;
+/// Events taken from epoll at once.
+pub const EPOLL_EVENTS: usize = 64;
+/// More packets than this within one tick are worth a tick's wait.
+pub const TICK_PACKETS: usize = 2;

@@ -1,5 +1,6 @@
-//! Where delivered packets leave the program: each output has its own socket, bounds and counters.
-//!
-//! Packets come from [`crate::relay`] by way of the packet path; one output's trouble never costs another.
+//! What goes out: [`udp`] targets, and [`tap`]s for everything that reads a stream instead.
+//! The packet path hands over what the relay delivered; each subscriber has its own bounded queue.
 
+pub mod follow;
+pub mod tap;
 pub mod udp;

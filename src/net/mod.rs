@@ -11,12 +11,15 @@ use std::{
 
 use crate::address::Interface;
 
+mod channel;
 pub mod ingest;
 pub mod interface;
 pub mod multicast;
+pub mod state;
 pub mod sys;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod worker;
 
 /// Why a socket could not be opened, bound or joined.
 #[derive(Debug, thiserror::Error)]

@@ -174,6 +174,19 @@ pub enum PacketFormat {
     Raw,
 }
 
+impl PacketFormat {
+    /// Its name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PacketFormat::Native => "native",
+            PacketFormat::Rtp => "rtp",
+            PacketFormat::Ts => "ts",
+            PacketFormat::Custom => "custom",
+            PacketFormat::Raw => "raw",
+        }
+    }
+}
+
 /// A datagram and what is known of it.
 #[derive(Debug)]
 pub struct Packet {

@@ -1,0 +1,425 @@
+//! One channel on the packet path: its legs, its core, its outputs.
+//!
+//! A turn is: receive what is there ([`Channel::receive`]), then [`Channel::turn`], which lets time pass in the
+//! core, sends what it delivers to the UDP outputs and into the taps, and gives the memory back to the pool.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::{
+    ingest::{Change, Leg, State},
+    state::{ChannelState, FlowState, LegState, OutputState},
+    sys::{ReceiveBatch, SendBatch},
+};
+use crate::{
+    address::{self, Scheme},
+    buffer::Pool,
+    clock::ClockPair,
+    egress::{
+        follow::Follow,
+        tap::{Select, Tap, TapReader},
+        udp::UdpOutput,
+    },
+    limits::{LEG_BATCHES, LOG_INTERVAL, RECEIVE_BATCH, TAPS_MAX},
+    relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay},
+};
+
+/// Takes deliveries on the packet thread itself.
+pub type Sink = Box<dyn FnMut(&Delivery) + Send>;
+
+/// What a channel is made from.
+pub struct ChannelSpec {
+    /// Its name.
+    pub name: String,
+    /// The legs.
+    pub inputs: Vec<address::Input>,
+    /// The core's settings; `legs` is set from `inputs`.
+    pub relay: relay::Config,
+    /// The UDP outputs.
+    pub outputs: Vec<address::Output>,
+    /// Receive buffer asked for per leg, in bytes.
+    pub receive_buffer: usize,
+    /// Players move to another flow after this long a silence.
+    pub failover: Duration,
+    /// Whether the channel exists only while somebody asks for it.
+    pub on_demand: bool,
+    /// Where the waits of closed gaps are recorded, in seconds.
+    pub gap_wait: ::metrics::Histogram,
+    /// What else takes the deliveries.
+    pub sink: Option<Sink>,
+}
+
+impl fmt::Debug for ChannelSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelSpec")
+            .field("name", &self.name)
+            .field("inputs", &self.inputs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A UDP output and what it takes.
+#[derive(Debug)]
+struct UdpTarget {
+    output: UdpOutput,
+    /// Packets that are not RTP, on an output that is.
+    not_rtp: u64,
+}
+
+/// A delivery of this turn, and whether the player's outputs take it.
+#[derive(Debug)]
+struct Due {
+    delivery: Delivery,
+    followed: bool,
+}
+
+pub(super) struct Channel {
+    name: String,
+    on_demand: bool,
+    format: String,
+    started: Instant,
+    legs: Vec<Leg>,
+    relay: Relay,
+    relay_due: Option<Instant>,
+    targets: Vec<UdpTarget>,
+    taps: Vec<Tap>,
+    sink: Option<Sink>,
+    follow: Follow,
+    gap_wait: ::metrics::Histogram,
+    due: Vec<Due>,
+    rejects_logged: u64,
+    log_after: Instant,
+}
+
+impl Channel {
+    pub(super) fn new(spec: ChannelSpec, now: Instant) -> Channel {
+        let ChannelSpec { name, inputs, relay, outputs, receive_buffer, failover, on_demand, gap_wait, sink } =
+            spec;
+        let format = relay.format.to_string();
+        let relay = Relay::new(relay::Config { legs: inputs.len(), ..relay });
+        let target = |output| UdpTarget { output: UdpOutput::new(output, now), not_rtp: 0 };
+        Channel {
+            name,
+            on_demand,
+            format,
+            started: now,
+            legs: inputs.into_iter().map(|input| Leg::new(input, receive_buffer, now)).collect(),
+            relay,
+            relay_due: None,
+            targets: outputs.into_iter().map(target).collect(),
+            taps: Vec::new(),
+            sink,
+            follow: Follow::new(failover),
+            gap_wait,
+            due: Vec::new(),
+            rejects_logged: 0,
+            log_after: now,
+        }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When [`Channel::turn`] has something to do although nothing comes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let legs = self.legs.iter().filter_map(Leg::due);
+        let taps = self.taps.iter().filter_map(Tap::due);
+        legs.chain(taps).chain(self.relay_due).min()
+    }
+
+    /// Opens, joins and joins again as needed. Calls `opened` with the index of each leg that has a new socket.
+    pub(super) fn maintain(&mut self, now: Instant, mut opened: impl FnMut(usize, &Leg)) {
+        for (index, leg) in self.legs.iter_mut().enumerate() {
+            if leg.maintain(now) == Change::Opened {
+                opened(index, leg);
+            }
+        }
+    }
+
+    /// Receives from one leg until it is empty or others should have their turn. Returns the packets received.
+    pub(super) fn receive(
+        &mut self,
+        leg: usize,
+        batch: &mut ReceiveBatch,
+        pool: &mut Pool,
+        clocks: ClockPair,
+        floor: Instant,
+    ) -> usize {
+        let mut received = 0;
+        for _ in 0..LEG_BATCHES {
+            let relay = &mut self.relay;
+            let count = self.legs[leg].receive(batch, pool, clocks, floor, |now, source, bytes| {
+                relay.handle_input(Input::Packet { now, leg: leg as u8, source, bytes });
+            });
+            self.collect(clocks.monotonic);
+            match count {
+                Ok(count) => {
+                    received += count;
+                    if count < RECEIVE_BATCH {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    // maintain() looks after the socket; the packets of other legs go on.
+                    self.log_limited(clocks.monotonic, |name| {
+                        warn!(channel = name, "cannot receive: {error}")
+                    });
+                    break;
+                }
+            }
+        }
+        received
+    }
+
+    /// Takes what the core puts out.
+    fn collect(&mut self, now: Instant) {
+        loop {
+            match self.relay.poll_output() {
+                Output::Deliver(delivery) => {
+                    let followed =
+                        !Follow::concerns(delivery.packet.format) || self.follow.takes(delivery.flow, now);
+                    self.due.push(Due { delivery, followed });
+                }
+                Output::GapClosed { waited, .. } => self.gap_wait.record(waited.as_secs_f64()),
+                Output::SessionStarted { flow, succeeds } => {
+                    if let Some(succeeds) = succeeds {
+                        self.follow.succeeded(flow, succeeds, now);
+                    }
+                }
+                Output::FlowEnded { flow } => self.follow.ended(flow),
+                Output::Lost { .. } => {}
+                Output::Timeout(at) => {
+                    self.relay_due = at;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Lets time pass and sends on what is due. `at_once`: packets come one by one, so nothing waits for more.
+    pub(super) fn turn(&mut self, now: Instant, at_once: bool, batch: &mut SendBatch, pool: &mut Pool) {
+        if self.relay_due.is_some_and(|at| at <= now) {
+            self.relay.handle_input(Input::Timeout { now });
+            self.collect(now);
+        }
+        self.send(now, batch);
+        for tap in &mut self.taps {
+            tap.turn(now, at_once);
+        }
+        for due in self.due.drain(..) {
+            pool.put(due.delivery.packet.bytes);
+        }
+        self.relay.reclaim(pool);
+        self.taps.retain(|tap| !tap.is_idle());
+        self.log_rejects(now);
+    }
+
+    fn send(&mut self, now: Instant, batch: &mut SendBatch) {
+        if self.due.is_empty() {
+            return;
+        }
+        for target in &mut self.targets {
+            let (payload, rtp) =
+                (target.output.output().payload, target.output.output().scheme == Scheme::Rtp);
+            let mut not_rtp = 0;
+            let packets = self.due.iter().filter_map(|due| {
+                let packet = &due.delivery.packet;
+                if rtp && packet.format != PacketFormat::Rtp {
+                    not_rtp += 1;
+                    return None;
+                }
+                match payload {
+                    true => due.followed.then(|| packet.payload()),
+                    false => Some(&*packet.bytes),
+                }
+            });
+            target.output.send(now, batch, packets);
+            target.not_rtp += not_rtp;
+        }
+        let mut keys = HashMap::new();
+        for tap in &mut self.taps {
+            for due in &self.due {
+                let wanted = match tap.select() {
+                    Select::All => true,
+                    Select::Auto => due.followed,
+                    Select::Flow(key) => *key == *flow_key(&self.relay, &mut keys, due.delivery.flow),
+                };
+                if wanted {
+                    tap.push(due.delivery.packet.payload(), now);
+                }
+            }
+        }
+        if let Some(sink) = &mut self.sink {
+            for due in &self.due {
+                sink(&due.delivery);
+            }
+        }
+    }
+
+    /// A reader of what `select` names. `None`: too many different ones.
+    pub(super) fn tap(&mut self, select: Select) -> Option<TapReader> {
+        if let Some(tap) = self.taps.iter().find(|tap| *tap.select() == select) {
+            return Some(tap.reader());
+        }
+        if self.taps.len() >= TAPS_MAX {
+            return None;
+        }
+        let tap = Tap::new(select);
+        let reader = tap.reader();
+        self.taps.push(tap);
+        Some(reader)
+    }
+
+    /// The end: leaves the groups, takes what is queued, and sends everything on.
+    pub(super) fn finish(
+        &mut self,
+        receive: &mut ReceiveBatch,
+        send: &mut SendBatch,
+        pool: &mut Pool,
+        clocks: ClockPair,
+        floor: Instant,
+    ) {
+        for leg in 0..self.legs.len() {
+            self.legs[leg].leave();
+            self.receive(leg, receive, pool, clocks, floor);
+            self.legs[leg].read_kernel_drops();
+        }
+        self.relay.finish(clocks.monotonic);
+        self.collect(clocks.monotonic);
+        self.turn(clocks.monotonic, true, send, pool);
+    }
+
+    /// Why legs have failed for good, or wait.
+    pub(super) fn troubles(&self, failed: bool) -> Vec<String> {
+        let trouble = |leg: &Leg| match leg.state() {
+            State::Failed(reason) if failed => Some(format!("{}: {reason}", leg.input())),
+            State::Waiting(reason) if !failed => Some(format!("{}: {reason}", leg.input())),
+            _ => None,
+        };
+        self.legs.iter().filter_map(trouble).collect()
+    }
+
+    fn log_rejects(&mut self, now: Instant) {
+        if now < self.log_after {
+            return;
+        }
+        let reasons = self.relay.reject_reasons();
+        let rejects: u64 = reasons.values().sum();
+        if rejects > self.rejects_logged {
+            let text: Vec<String> =
+                reasons.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            let (new, text) = (rejects - self.rejects_logged, text.join(", "));
+            self.rejects_logged = rejects;
+            self.log_limited(now, |name| {
+                info!(
+                    channel = name,
+                    "dropped {new} datagrams that are corrupt or of another format (in all: {text})"
+                )
+            });
+        }
+    }
+
+    fn log_limited(&mut self, now: Instant, log: impl FnOnce(&str)) {
+        if now >= self.log_after {
+            self.log_after = now + LOG_INTERVAL;
+            log(&self.name);
+        }
+    }
+
+    /// The channel as it stands, with at most `flows_max` flows.
+    pub(super) fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
+        let mut hold = Duration::ZERO;
+        let mut jitter = Duration::ZERO;
+        let mut flows = Vec::new();
+        for flow in self.relay.flows() {
+            hold = hold.max(flow.hold);
+            if now.saturating_duration_since(flow.last_arrival) < Duration::from_secs(10) {
+                jitter = jitter.max(flow.jitter);
+            }
+            if flows.len() < flows_max {
+                flows.push(flow_state(flow, now));
+            }
+        }
+        ChannelState {
+            name: self.name.clone(),
+            format: self.format.clone(),
+            on_demand: self.on_demand,
+            age_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
+            counters: self.relay.totals(),
+            held: self.relay.held(),
+            held_bytes: self.relay.bytes_held(),
+            hold_seconds: hold.as_secs_f64(),
+            jitter_seconds: jitter.as_secs_f64(),
+            rejects: self.relay.reject_reasons().clone(),
+            legs: (0..self.legs.len()).map(|leg| self.leg_state(leg)).collect(),
+            flow_count: self.relay.flow_count(),
+            flows,
+            outputs: self.targets.iter().map(output_state).collect(),
+        }
+    }
+
+    fn leg_state(&mut self, index: usize) -> LegState {
+        let leg = &mut self.legs[index];
+        leg.read_kernel_drops();
+        let (state, detail) = match leg.state() {
+            State::Joined(interface) => ("joined", interface.clone()),
+            State::Waiting(reason) => ("waiting", Some(reason.clone())),
+            State::Failed(reason) => ("failed", Some(reason.clone())),
+            State::Left => ("left", None),
+        };
+        let buffer = leg.receive_buffer();
+        LegState {
+            address: leg.input().to_string(),
+            state,
+            detail,
+            counters: self.relay.legs()[index].clone(),
+            kernel_drops: leg.counters().kernel_drops,
+            truncated: leg.counters().truncated,
+            receive_buffer_requested: buffer.map_or(0, |buffer| buffer.requested),
+            receive_buffer_granted: buffer.map_or(0, |buffer| buffer.granted),
+        }
+    }
+}
+
+fn flow_key<'a>(relay: &Relay, keys: &'a mut HashMap<FlowId, String>, flow: FlowId) -> &'a String {
+    keys.entry(flow).or_insert_with(|| relay.flow(flow).map(|state| state.key).unwrap_or_default())
+}
+
+fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
+    FlowState {
+        flow: flow.key,
+        source: flow.source.to_string(),
+        format: flow.format.as_str(),
+        session: flow.session,
+        counters: flow.counters,
+        held: flow.held,
+        hold_seconds: flow.hold.as_secs_f64(),
+        jitter_seconds: flow.jitter.as_secs_f64(),
+        packets_per_second: flow.packets_per_second,
+        idle_seconds: now.saturating_duration_since(flow.last_arrival).as_secs_f64(),
+        ended: flow.ended,
+    }
+}
+
+fn output_state(target: &UdpTarget) -> OutputState {
+    let counters = target.output.counters();
+    let dropped = [
+        ("unreachable", counters.unreachable),
+        ("full", counters.full),
+        ("too_big", counters.too_big),
+        ("not_rtp", target.not_rtp),
+    ];
+    OutputState {
+        address: target.output.output().to_string(),
+        packets: counters.packets,
+        bytes: counters.bytes,
+        dropped: BTreeMap::from(dropped),
+        fault: target.output.fault().map(ToString::to_string),
+    }
+}

@@ -1,0 +1,374 @@
+//! The packet path's loop: one plain thread with an epoll of its own, and the handle that the rest of the
+//! program has of it.
+//!
+//! Under load the thread works on a tick: it sleeps a tick and then takes all that has come, since waking up for
+//! each packet costs more than everything else it does with it. At low rates it blocks for the next packet.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::sys::{
+    epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+    eventfd::{EfdFlags, EventFd},
+};
+use tokio::sync::oneshot;
+
+pub use super::channel::{ChannelSpec, Sink};
+use super::{
+    channel::Channel,
+    state::ChannelState,
+    sys::{ReceiveBatch, SendBatch},
+};
+use crate::{
+    buffer::Pool,
+    clock::{self, ClockPair},
+    egress::tap::{Select, TapReader},
+    limits::{EPOLL_EVENTS, POOL_SLOTS, TICK_PACKETS},
+};
+
+/// Why a worker did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// Legs that cannot be opened, and waiting does not help.
+    #[error("{}", troubles.join("; "))]
+    Leg {
+        /// Each leg's address and reason.
+        troubles: Vec<String>,
+    },
+    /// There is a channel of this name already.
+    #[error("channel {name:?} exists already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// There is no channel of this name.
+    #[error("there is no channel {name:?}")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// Too many different selections of one channel are being read.
+    #[error("too many flows of channel {name:?} are being read one by one")]
+    TooManyTaps {
+        /// The channel's name.
+        name: String,
+    },
+    /// The worker has ended.
+    #[error("the packet thread has ended")]
+    Stopped,
+}
+
+/// A channel that was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Legs that wait, for instance for their interface, with the reason.
+    pub waiting: Vec<String>,
+}
+
+type Reply<T> = oneshot::Sender<T>;
+
+enum Command {
+    Add(Box<ChannelSpec>, Reply<Result<Started, WorkerError>>),
+    Remove(String, Reply<Result<ChannelState, WorkerError>>),
+    Tap(String, Select, Reply<Result<TapReader, WorkerError>>),
+    States(usize, Reply<Vec<ChannelState>>),
+    Stop(Reply<Vec<ChannelState>>),
+}
+
+/// The handle of one packet thread.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<EventFd>,
+}
+
+impl Worker {
+    /// Starts a packet thread that sleeps `tick` at a time under load; zero for the lowest latency.
+    pub fn spawn(index: usize, tick: Duration) -> io::Result<(Worker, JoinHandle<()>)> {
+        let waker =
+            Arc::new(EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let (commands, receiver) = mpsc::channel();
+        let path = Path::new(tick, receiver, waker.clone())?;
+        let thread = thread::Builder::new().name(format!("packets-{index}")).spawn(move || {
+            // A packet thread that has panicked would leave a relay that looks alive and is not.
+            let abort = AbortOnPanic;
+            path.run();
+            drop(abort);
+        })?;
+        Ok((Worker { commands, waker }, thread))
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, WorkerError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).map_err(|_| WorkerError::Stopped)?;
+        // The counter cannot overflow: the thread resets it.
+        let _ = self.waker.write(1);
+        answer.await.map_err(|_| WorkerError::Stopped)
+    }
+
+    /// Starts a channel; answers when each leg was tried once.
+    pub async fn add(&self, spec: ChannelSpec) -> Result<Started, WorkerError> {
+        self.ask(|reply| Command::Add(Box::new(spec), reply)).await?
+    }
+
+    /// Ends a channel: leaves its groups, sends on what is held back. Gives its last state.
+    pub async fn remove(&self, name: &str) -> Result<ChannelState, WorkerError> {
+        self.ask(|reply| Command::Remove(name.to_owned(), reply)).await?
+    }
+
+    /// A reader of a channel's payloads, from now on.
+    pub async fn tap(&self, channel: &str, select: Select) -> Result<TapReader, WorkerError> {
+        self.ask(|reply| Command::Tap(channel.to_owned(), select, reply)).await?
+    }
+
+    /// All channels as they stand, each with at most `flows_max` flows. Empty when the worker has ended.
+    pub async fn states(&self, flows_max: usize) -> Vec<ChannelState> {
+        self.ask(|reply| Command::States(flows_max, reply)).await.unwrap_or_default()
+    }
+
+    /// Ends all channels and the thread. Gives their last states.
+    pub async fn stop(&self) -> Vec<ChannelState> {
+        self.ask(Command::Stop).await.unwrap_or_default()
+    }
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+/// The thread's side.
+struct Path {
+    tick: Duration,
+    commands: mpsc::Receiver<Command>,
+    waker: Arc<EventFd>,
+    epoll: Epoll,
+    /// Indexed by the upper half of an epoll token.
+    channels: Vec<Option<Channel>>,
+    pool: Pool,
+    receive: ReceiveBatch,
+    send: SendBatch,
+    load: Load,
+    /// The time of the last turn.
+    floor: Instant,
+}
+
+const WAKER: u64 = u64::MAX;
+
+fn token(channel: usize, leg: usize) -> u64 {
+    (channel as u64) << 32 | leg as u64
+}
+
+impl Path {
+    fn new(tick: Duration, commands: mpsc::Receiver<Command>, waker: Arc<EventFd>) -> io::Result<Path> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&*waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
+        let now = clock::now();
+        Ok(Path {
+            tick,
+            commands,
+            waker,
+            epoll,
+            channels: Vec::new(),
+            pool: Pool::new(POOL_SLOTS),
+            receive: ReceiveBatch::new(),
+            send: SendBatch::new(),
+            load: Load::new(now),
+            floor: now,
+        })
+    }
+
+    fn run(mut self) {
+        let mut events = [EpollEvent::empty(); EPOLL_EVENTS];
+        loop {
+            let wait = self.wait();
+            let ready = match self.epoll.wait(&mut events, wait) {
+                Ok(count) => &events[..count],
+                Err(nix::errno::Errno::EINTR) => &[],
+                Err(error) => panic!("epoll_wait: {error}"), // a descriptor that is no epoll: a bug
+            };
+            let clocks = ClockPair::read();
+            if !self.turn(ready, clocks) {
+                return;
+            }
+            self.floor = clocks.monotonic;
+        }
+    }
+
+    /// Under load, sleeps a tick, and then only looks. Otherwise tells how long to wait for a packet.
+    fn wait(&mut self) -> EpollTimeout {
+        let now = clock::now();
+        let due = self.channels.iter().flatten().filter_map(Channel::due).min();
+        let left = due.map(|due| due.saturating_duration_since(now));
+        if self.load.is_high() && !self.tick.is_zero() {
+            thread::sleep(left.map_or(self.tick, |left| left.min(self.tick)));
+            return EpollTimeout::ZERO;
+        }
+        match left {
+            None => EpollTimeout::NONE,
+            // Rounded up: waking up too early would only mean waiting again.
+            Some(left) => {
+                let millis = left.as_micros().div_ceil(1000).min(60_000);
+                EpollTimeout::from(millis as u16)
+            }
+        }
+    }
+
+    /// One turn of the loop. `false`: the thread was asked to stop.
+    fn turn(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> bool {
+        let now = clocks.monotonic;
+        let mut received = 0;
+        let mut asked = false;
+        for event in ready {
+            if event.data() == WAKER {
+                asked = true;
+                continue;
+            }
+            let (channel, leg) = ((event.data() >> 32) as usize, event.data() as u32 as usize);
+            if let Some(Some(channel)) = self.channels.get_mut(channel) {
+                received += channel.receive(leg, &mut self.receive, &mut self.pool, clocks, self.floor);
+            }
+        }
+        self.load.turn(now, received, self.tick);
+        let at_once = !self.load.is_high();
+        for (index, channel) in self.channels.iter_mut().enumerate() {
+            let Some(channel) = channel else { continue };
+            channel.maintain(now, |leg, opened| register(&self.epoll, token(index, leg), opened));
+            channel.turn(now, at_once, &mut self.send, &mut self.pool);
+        }
+        !asked || self.obey(clocks)
+    }
+
+    fn obey(&mut self, clocks: ClockPair) -> bool {
+        // Read before the commands are taken, so that none is left waiting.
+        let _ = self.waker.read();
+        while let Ok(command) = self.commands.try_recv() {
+            // Whoever asked may have gone away meanwhile: then nobody waits for the answer.
+            match command {
+                Command::Add(spec, reply) => drop(reply.send(self.add(*spec, clocks))),
+                Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks))),
+                Command::Tap(name, select, reply) => drop(reply.send(self.tap(name, select))),
+                Command::States(flows_max, reply) => {
+                    let now = clocks.monotonic;
+                    let states =
+                        self.channels.iter_mut().flatten().map(|channel| channel.state(now, flows_max));
+                    drop(reply.send(states.collect()));
+                }
+                Command::Stop(reply) => {
+                    let names: Vec<String> =
+                        self.channels.iter().flatten().map(|c| c.name().to_owned()).collect();
+                    let states = names.iter().filter_map(|name| self.remove(name, clocks).ok()).collect();
+                    drop(reply.send(states));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.channels.iter().position(|channel| channel.as_ref().is_some_and(|c| c.name() == name))
+    }
+
+    fn add(&mut self, spec: ChannelSpec, clocks: ClockPair) -> Result<Started, WorkerError> {
+        if self.find(&spec.name).is_some() {
+            return Err(WorkerError::NameTaken { name: spec.name });
+        }
+        let place = self.channels.iter().position(Option::is_none).unwrap_or(self.channels.len());
+        let mut channel = Channel::new(spec, clocks.monotonic);
+        channel.maintain(clocks.monotonic, |leg, opened| register(&self.epoll, token(place, leg), opened));
+        let troubles = channel.troubles(true);
+        if !troubles.is_empty() {
+            return Err(WorkerError::Leg { troubles });
+        }
+        let waiting = channel.troubles(false);
+        if place == self.channels.len() {
+            self.channels.push(None);
+        }
+        self.channels[place] = Some(channel);
+        Ok(Started { waiting })
+    }
+
+    fn remove(&mut self, name: &str, clocks: ClockPair) -> Result<ChannelState, WorkerError> {
+        let unknown = || WorkerError::Unknown { name: name.to_owned() };
+        let mut channel =
+            self.find(name).and_then(|place| self.channels[place].take()).ok_or_else(unknown)?;
+        channel.finish(&mut self.receive, &mut self.send, &mut self.pool, clocks, self.floor);
+        Ok(channel.state(clocks.monotonic, usize::MAX))
+    }
+
+    fn tap(&mut self, name: String, select: Select) -> Result<TapReader, WorkerError> {
+        let Some(place) = self.find(&name) else { return Err(WorkerError::Unknown { name }) };
+        let channel = self.channels[place].as_mut().and_then(|channel| channel.tap(select));
+        channel.ok_or(WorkerError::TooManyTaps { name })
+    }
+}
+
+fn register(epoll: &Epoll, token: u64, leg: &super::ingest::Leg) {
+    if let Some(socket) = leg.socket()
+        && let Err(error) = epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))
+    {
+        tracing::error!(leg = %leg.input(), "cannot watch the socket: {error}");
+    }
+}
+
+/// Whether enough packets come per tick to be worth a tick's sleep.
+#[derive(Debug)]
+struct Load {
+    since: Instant,
+    packets: usize,
+    high: bool,
+}
+
+impl Load {
+    fn new(now: Instant) -> Load {
+        Load { since: now, packets: 0, high: false }
+    }
+
+    fn is_high(&self) -> bool {
+        self.high
+    }
+
+    /// Counts the packets of a turn; decides anew when a tick has passed.
+    fn turn(&mut self, now: Instant, packets: usize, tick: Duration) {
+        self.packets += packets;
+        let elapsed = now.saturating_duration_since(self.since);
+        if elapsed < tick {
+            return;
+        }
+        let ticks = elapsed.as_secs_f64() / tick.as_secs_f64().max(1e-6);
+        self.high = self.packets as f64 > TICK_PACKETS as f64 * ticks;
+        self.since = now;
+        self.packets = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_load_is_high_with_more_than_two_packets_a_tick() {
+        let start = clock::now();
+        let tick = Duration::from_millis(5);
+        let mut load = Load::new(start);
+        load.turn(start + tick / 2, 3, tick);
+        assert!(!load.is_high());
+        load.turn(start + tick, 0, tick);
+        assert!(load.is_high());
+        load.turn(start + 2 * tick, 2, tick);
+        assert!(!load.is_high());
+        load.turn(start + 12 * tick, 20, tick);
+        assert!(!load.is_high());
+    }
+}
