@@ -1,0 +1,260 @@
+//! Quantities as people write them: `80ms`, `0.5%`, `64MiB`, `8M` bits or `500pps`.
+//!
+//! Pure text to numbers, for the command line and the configuration file alike. Every error says what was
+//! expected; the caller says where the text stood.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Text that is not such a quantity; the message says what was expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected {expected}")]
+pub struct Error {
+    /// What the text may be, with examples.
+    pub expected: &'static str,
+}
+
+const DURATION: Error = Error { expected: "a duration such as 80ms, 10s or \"1m 30s\"" };
+const POSITIVE_DURATION: Error = Error { expected: "a duration above zero, such as 80ms, 10s or \"1m 30s\"" };
+const FRACTION: Error = Error { expected: "a percentage from 0% to 100%, such as 0.5%" };
+const BYTES: Error = Error { expected: "a number of bytes such as 1316, 64KiB or 8MB" };
+const RATE: Error =
+    Error { expected: "bits per second such as 8M or 500k, or packets per second such as 500pps" };
+const LISTEN: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
+const FEC: Error = Error {
+    expected: "K,M or K,M,STRIDE such as 10,2 or 20,4,4: data packets, repair packets (together at most 255), stride (from 1)",
+};
+
+/// A duration with its unit; `0` needs none.
+///
+/// # Errors
+/// Anything else than humantime's grammar.
+pub fn duration(text: &str) -> Result<Duration, Error> {
+    humantime::parse_duration(text).map_err(|_| DURATION)
+}
+
+/// A duration above zero.
+///
+/// # Errors
+/// As [`duration`], and zero.
+pub fn positive_duration(text: &str) -> Result<Duration, Error> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(POSITIVE_DURATION),
+    }
+}
+
+/// A percentage as a fraction from 0 to 1. The sign is required (only `0` is clear without it).
+///
+/// # Errors
+/// No number, no sign, or outside of 0% to 100%.
+pub fn fraction(text: &str) -> Result<f64, Error> {
+    let number = match text.strip_suffix('%') {
+        Some(number) => number.trim_end(),
+        None if text == "0" => text,
+        None => return Err(FRACTION),
+    };
+    decimal(number).filter(|percent| *percent <= 100.0).map(|percent| percent / 100.0).ok_or(FRACTION)
+}
+
+/// A number of bytes: plain, or with `k`, `M`, `G` (powers of 1000) or `Ki`, `Mi`, `Gi` (of 1024), and `B` or not.
+///
+/// # Errors
+/// No number, an unknown unit, or more than fits.
+pub fn bytes(text: &str) -> Result<usize, Error> {
+    let (number, unit) = cut_unit(text);
+    let unit = unit.strip_suffix(['B', 'b']).unwrap_or(unit);
+    let scale: f64 = match unit {
+        "" => 1.0,
+        "k" | "K" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "Ki" | "ki" => 1024.0,
+        "Mi" => 1024.0 * 1024.0,
+        "Gi" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(BYTES),
+    };
+    let count = decimal(number).map(|number| number * scale).filter(|count| *count <= MAX_EXACT);
+    count.filter(|count| count.fract() == 0.0).map(|count| count as usize).ok_or(BYTES)
+}
+
+/// The largest whole number up to which every one has a floating-point value of its own (2^53).
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// How fast datagrams are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// Payload bits per second.
+    Bits(f64),
+    /// Datagrams per second.
+    Packets(f64),
+}
+
+impl FromStr for Rate {
+    type Err = Error;
+
+    /// `8M`, `500k`, `1.5Mbit/s` (bits per second, powers of 1000) or `500pps`, `2kpps`; always above zero.
+    fn from_str(text: &str) -> Result<Rate, Error> {
+        let (number, unit) = cut_unit(text);
+        let (unit, packets) = match unit.strip_suffix("pps") {
+            Some(unit) => (unit, true),
+            None => (strip_bits(unit), false),
+        };
+        let scale = match unit {
+            "" => 1.0,
+            "k" | "K" => 1e3,
+            "M" => 1e6,
+            "G" => 1e9,
+            _ => return Err(RATE),
+        };
+        let rate = decimal(number).map(|number| number * scale).filter(|rate| *rate > 0.0).ok_or(RATE)?;
+        Ok(if packets { Rate::Packets(rate) } else { Rate::Bits(rate) })
+    }
+}
+
+fn strip_bits(unit: &str) -> &str {
+    ["bit/s", "bps", "bit", "b"].into_iter().find_map(|suffix| unit.strip_suffix(suffix)).unwrap_or(unit)
+}
+
+/// A native FEC scheme: blocks of `k` data and `m` repair packets; `stride` interleaves blocks against bursts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fec {
+    /// Data packets per block, from 1.
+    pub k: u8,
+    /// Repair packets per block, from 1; `k + m` is at most 255.
+    pub m: u8,
+    /// The distance between a block's data packets, from 1.
+    pub stride: u8,
+}
+
+impl FromStr for Fec {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Fec, Error> {
+        let numbers: Option<Vec<u8>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+        let (k, m, stride) = match numbers.as_deref() {
+            Some(&[k, m]) => (k, m, 1),
+            Some(&[k, m, stride]) => (k, m, stride),
+            _ => return Err(FEC),
+        };
+        let valid = k >= 1 && m >= 1 && stride >= 1 && k.checked_add(m).is_some();
+        if valid { Ok(Fec { k, m, stride }) } else { Err(FEC) }
+    }
+}
+
+/// Where an HTTP server listens: an address with its port, `localhost:PORT`, or `off` (`None`).
+///
+/// # Errors
+/// Anything else; a port alone is refused, since nobody could tell whether it means this host or all networks.
+pub fn listen(text: &str) -> Result<Option<SocketAddr>, Error> {
+    if text == "off" {
+        return Ok(None);
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        let port = port.parse().map_err(|_| LISTEN)?;
+        return Ok(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+    }
+    text.parse().map(Some).map_err(|_| LISTEN)
+}
+
+/// Where the digits end and the unit starts.
+fn cut_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number, unit.trim_start())
+}
+
+/// Digits with at most one point: no sign, exponent, infinity or NaN.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    plain.then(|| text.parse().ok()).flatten().filter(|number: &f64| number.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("80ms"), Ok(Duration::from_millis(80)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for text in ["fast", "", "80", "-1s", "1e9s", "99999999999999999999s"] {
+            assert_eq!(duration(text), Err(DURATION), "{text}");
+        }
+        assert_eq!(positive_duration("10s"), Ok(Duration::from_secs(10)));
+        for text in ["0", "0s", "fast"] {
+            assert_eq!(positive_duration(text), Err(POSITIVE_DURATION), "{text}");
+        }
+    }
+
+    #[test]
+    fn fractions() {
+        for (text, value) in [("0", 0.0), ("0%", 0.0), ("5%", 0.05), ("0.1%", 0.001), ("100 %", 1.0)] {
+            assert_eq!(fraction(text), Ok(value), "{text}");
+        }
+        for text in ["", "%", "5", "0.05", "-1%", "101%", "inf%", "nan%", "1e1%", "1.2.3%", ".5%"] {
+            assert_eq!(fraction(text), Err(FRACTION), "{text}");
+        }
+    }
+
+    #[test]
+    fn byte_counts() {
+        for (text, value) in [
+            ("1316", 1316),
+            ("0", 0),
+            ("1k", 1000),
+            ("64KiB", 65536),
+            ("64 MiB", 67_108_864),
+            ("1.5M", 1_500_000),
+            ("2GB", 2_000_000_000),
+        ] {
+            assert_eq!(bytes(text), Ok(value), "{text}");
+        }
+        for text in ["", "B", "-1", "1.5", "0.0001k", "8X", "8MBit", "99999999999999999999", "9999999999G"] {
+            assert_eq!(bytes(text), Err(BYTES), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (text, value) in [
+            ("8M", Rate::Bits(8e6)),
+            ("500k", Rate::Bits(500e3)),
+            ("1.5Mbit/s", Rate::Bits(1.5e6)),
+            ("9600", Rate::Bits(9600.0)),
+            ("500pps", Rate::Packets(500.0)),
+            ("2 kpps", Rate::Packets(2000.0)),
+            ("0.5pps", Rate::Packets(0.5)),
+        ] {
+            assert_eq!(text.parse(), Ok(value), "{text}");
+        }
+        for text in ["", "fast", "0", "0pps", "-8M", "8X", "pps", "8Mpbs"] {
+            assert_eq!(text.parse::<Rate>(), Err(RATE), "{text}");
+        }
+    }
+
+    #[test]
+    fn fec_schemes() {
+        assert_eq!("10,2".parse(), Ok(Fec { k: 10, m: 2, stride: 1 }));
+        assert_eq!("20, 4, 4".parse(), Ok(Fec { k: 20, m: 4, stride: 4 }));
+        assert_eq!("200,55".parse(), Ok(Fec { k: 200, m: 55, stride: 1 }));
+        for text in ["", "10", "0,2", "10,0", "10,2,0", "200,56", "256,1", "10,2,1,1", "a,b", "-1,2"] {
+            assert_eq!(text.parse::<Fec>(), Err(FEC), "{text}");
+        }
+    }
+
+    #[test]
+    fn listen_addresses() {
+        let at = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        assert_eq!(listen("127.0.0.1:8080"), Ok(at("127.0.0.1:8080")));
+        assert_eq!(listen("localhost:80"), Ok(at("127.0.0.1:80")));
+        assert_eq!(listen("[::]:0"), Ok(at("[::]:0")));
+        assert_eq!(listen("off"), Ok(None));
+        for text in ["", "8080", ":8080", "127.0.0.1", "host:80", "localhost:", "127.0.0.1:65536"] {
+            assert_eq!(listen(text), Err(LISTEN), "{text}");
+        }
+    }
+}
