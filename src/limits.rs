@@ -155,3 +155,78 @@ pub const POOL_SLOTS: usize = 4096;
 pub const EPOLL_EVENTS: usize = 64;
 /// More packets than this within one tick are worth a tick's wait.
 pub const TICK_PACKETS: usize = 2;
+// What a configuration may ask for, and what it gets when it does not ask (`config`).
+
+/// The default tick: batches of a busy stream, and a delay that no player notices.
+pub const TICK: Duration = Duration::from_millis(5);
+/// The longest tick: a receive buffer of usual size lasts about that long at 500 Mbit/s.
+pub const TICK_MAX: Duration = Duration::from_millis(100);
+/// Threads on the packet path: no host has more cores to give to one relay.
+pub const THREADS_MAX: u64 = 64;
+/// Channels per process: each needs sockets, and a process has 1,024 to 65,536 file descriptors.
+pub const CHANNELS_MAX: usize = 4096;
+/// Legs per channel: a leg's number is a byte in the core, and two paths are the usual case.
+pub const LEGS_MAX: usize = 32;
+/// UDP outputs per channel: every packet is sent to each of them in turn.
+pub const OUTPUTS_MAX: usize = 1024;
+/// Bytes of a channel's name: a path segment, a metric label, a column of a table.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 64;
+
+/// Flows per channel by default: sixteen times the thousand sensors of a large site.
+pub const FLOWS: u64 = 16_384;
+/// Flows per channel at most: their table alone is then some hundred megabytes.
+pub const FLOWS_MAX: u64 = 1_000_000;
+/// Memory per channel by default: 500 ms of hold at 1 Gbit/s.
+pub const CHANNEL_BYTES: usize = 64 << 20;
+/// Memory per channel at least: a few datagrams of the largest size must fit.
+pub const CHANNEL_BYTES_MIN: usize = 1 << 20;
+/// Memory per channel at most: 10 s of hold at 50 Gbit/s.
+pub const CHANNEL_BYTES_MAX: usize = 64 << 30;
+/// Numbers per flow that wait behind a gap, by default: 80 ms at 100,000 packets per second.
+pub const WINDOW: u64 = 8192;
+/// The smallest window: less would give up on usual reordering (the number space may allow still less).
+pub const WINDOW_MIN: u64 = 16;
+/// The largest window: the ring takes a slot per number.
+pub const WINDOW_MAX: u64 = 65_536;
+/// How long a flow may be silent before it is forgotten: several readings of a sensor that has one a minute.
+pub const FLOW_IDLE: Duration = Duration::from_secs(300);
+/// The shortest such time: above every usual hold.
+pub const FLOW_IDLE_MIN: Duration = Duration::from_secs(1);
+/// The longest such time: a sensor with one reading a day is kept.
+pub const FLOW_IDLE_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How long a player's flow may be silent before another one takes over, by default.
+pub const FAILOVER: Duration = Duration::from_secs(1);
+/// The shortest such time: shorter ones would flap between flows at every late packet.
+pub const FAILOVER_MIN: Duration = Duration::from_millis(50);
+/// The longest such time: by then every viewer has left.
+pub const FAILOVER_MAX: Duration = Duration::from_secs(60);
+/// The smallest receive buffer worth asking for: one datagram of the largest size.
+pub const RECEIVE_BUFFER_MIN: usize = 64 << 10;
+/// The largest receive buffer: the kernel keeps its size in a signed 32-bit number and doubles it.
+pub const RECEIVE_BUFFER_MAX: usize = (1 << 30) - 1;
+
+/// HTTP clients at the same time, by default.
+pub const CLIENTS: u64 = 1000;
+/// HTTP clients at most: each needs a file descriptor.
+pub const CLIENTS_MAX: u64 = 100_000;
+/// How long a group stays joined after its last client left: a player that reconnects finds it there.
+pub const LINGER: Duration = Duration::from_secs(5);
+/// The longest such time: a group costs its bandwidth even if nobody watches.
+pub const LINGER_MAX: Duration = Duration::from_secs(3600);
+/// How long a client may take to send its request's head, by default.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The shortest such time: a round trip over a bad mobile link.
+pub const HEADER_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// The longest such time: half-open clients hold their place for so long.
+pub const HEADER_TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// How long a client is kept while its stream is silent, by default: longer than a producer's pause.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// The shortest such time.
+pub const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// The longest such time: a sensor with one reading a day keeps its clients.
+pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
+
+const _: () = assert!(LEGS_MAX <= 256);
+const _: () = assert!(CHANNEL_BYTES_MIN >= 2 * DATAGRAM_BYTES_MAX && CHANNEL_BYTES_MIN <= CHANNEL_BYTES);
+const _: () = assert!(WINDOW_MIN <= WINDOW && WINDOW <= WINDOW_MAX);
+const _: () = assert!(TICK.as_millis() <= TICK_MAX.as_millis());

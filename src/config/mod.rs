@@ -1,3 +1,222 @@
-//! config
+//! The validated configuration, from a TOML file or from flags.
+//!
+//! What was typed (`raw`, filled by `file` and `flags`) and what is valid ([`Config`]) are different types;
+//! validation happens before any socket is bound, finds every problem in one run, and says for each where it
+//! stands, its value and what was expected. `docs/configuration.md` is the reference for users. Goes to the
+//! commands, which build sockets, relays and servers from it.
 
+mod cross;
+mod file;
+mod flags;
+mod problem;
+mod raw;
 pub mod units;
+mod validate;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::address::{Input, Interface, Output};
+use crate::cli;
+use crate::limits::{HOLD_CONFIG_MAX, HOLD_MAX, HOLD_MIN};
+use crate::wire::Format;
+pub use problem::Errors;
+use problem::Problem;
+use raw::{Place, Raw};
+
+/// A configuration that makes sense.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How long the packet path collects packets before it works on them; zero for the lowest latency.
+    pub tick: Duration,
+    /// Threads of the packet path, from 1.
+    pub threads: usize,
+    /// The HTTP server, unless it is off.
+    pub http: Option<Http>,
+    /// The channels; their names are unique.
+    pub channels: Vec<Channel>,
+}
+
+/// The HTTP server: streams by name, groups on demand, metrics and state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The groups that clients may ask for; all of them multicast. Empty: none on demand.
+    pub allow: Vec<IpNet>,
+    /// Streaming clients at the same time.
+    pub clients_max: usize,
+    /// How long a group on demand stays joined after its last client left.
+    pub linger: Duration,
+    /// How long a client may take to send the head of its request.
+    pub header_timeout: Duration,
+    /// How long a client is kept while its stream is silent.
+    pub idle_timeout: Duration,
+    /// Where groups on demand are joined; without it the kernel's routes decide.
+    pub interface: Option<Interface>,
+}
+
+impl Http {
+    /// Whether clients may ask for this group.
+    pub fn allows(&self, group: IpAddr) -> bool {
+        self.allow.iter().any(|prefix| prefix.contains(&group))
+    }
+}
+
+/// One input, its legs, and where it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Channel {
+    /// Unique; letters, digits, `.`, `_` and `-`.
+    pub name: String,
+    /// One or more paths of the same stream.
+    pub legs: Vec<Leg>,
+    /// How the datagrams are numbered; `rtp` if a leg's scheme says so.
+    pub format: Format,
+    /// How long a gap may delay later packets.
+    pub hold: Hold,
+    /// Bounds of the channel's state.
+    pub limits: Limits,
+    /// How long a player's flow may be silent before another one takes over.
+    pub failover: Duration,
+    /// UDP outputs; may be empty if there is an HTTP server.
+    pub outputs: Vec<Output>,
+    /// Bytes of socket receive buffer to ask for, per leg; without it they follow the rate.
+    pub receive_buffer: Option<usize>,
+}
+
+/// One path of a channel's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// Where its datagrams come from.
+    pub address: Input,
+}
+
+/// The longest time a gap may delay later packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Measured, within bounds.
+    Auto {
+        /// The lower bound.
+        min: Duration,
+        /// The upper bound.
+        max: Duration,
+    },
+    /// Always the same.
+    Fixed(Duration),
+}
+
+impl Default for Hold {
+    fn default() -> Hold {
+        Hold::Auto { min: HOLD_MIN, max: HOLD_MAX }
+    }
+}
+
+/// Text that is no hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected auto or a duration from 0s to {}, such as 80ms",
+    humantime::format_duration(HOLD_CONFIG_MAX)
+)]
+pub struct HoldError;
+
+impl FromStr for Hold {
+    type Err = HoldError;
+
+    fn from_str(text: &str) -> Result<Hold, HoldError> {
+        match text {
+            "auto" => Ok(Hold::default()),
+            text => units::duration(text)
+                .ok()
+                .filter(|hold| *hold <= HOLD_CONFIG_MAX)
+                .map(Hold::Fixed)
+                .ok_or(HoldError),
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = humantime::format_duration;
+        match *self {
+            Hold::Auto { min, max } => write!(f, "auto ({} to {})", time(min), time(max)),
+            Hold::Fixed(hold) => time(hold).fmt(f),
+        }
+    }
+}
+
+/// Bounds of a channel's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Flows at the same time.
+    pub flows_max: usize,
+    /// Bytes of held packets, over all flows.
+    pub bytes_max: usize,
+    /// Numbers per flow that may wait behind a gap (the format's number space may allow fewer).
+    pub window_max: usize,
+    /// A flow that was silent for so long is forgotten.
+    pub flow_idle: Duration,
+}
+
+impl Config {
+    /// Reads and validates a configuration file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, or why it cannot be read.
+    pub fn from_file(path: &Path) -> Result<Config, Errors> {
+        Config::finish(Some(path), |problems| read(path, problems))
+    }
+
+    /// The configuration of `serve`: the file's, changed by flags; without a file, groups on demand over HTTP.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file and the flags.
+    pub fn from_serve(args: &cli::Serve) -> Result<Config, Errors> {
+        Config::finish(args.config.as_deref(), |problems| {
+            let mut raw = args.config.as_deref().map(|path| read(path, problems)).unwrap_or_default();
+            flags::serve(&mut raw, args);
+            raw
+        })
+    }
+
+    /// The configuration of `relay`: one channel, and HTTP only if asked for.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the flags.
+    pub fn from_relay(args: &cli::Relay) -> Result<Config, Errors> {
+        Config::finish(None, |_| flags::relay(args))
+    }
+
+    fn finish(file: Option<&Path>, raw: impl FnOnce(&mut Vec<Problem>) -> Raw) -> Result<Config, Errors> {
+        let mut problems = Vec::new();
+        let raw = raw(&mut problems);
+        let config = validate::validate(&raw, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(Errors::new(file, problems)) }
+    }
+}
+
+impl FromStr for Config {
+    type Err = Errors;
+
+    /// Validates the text of a configuration file.
+    fn from_str(text: &str) -> Result<Config, Errors> {
+        Config::finish(None, |problems| file::read(text, problems))
+    }
+}
+
+fn read(path: &Path, problems: &mut Vec<Problem>) -> Raw {
+    match std::fs::read_to_string(path) {
+        Ok(text) => file::read(&text, problems),
+        Err(error) => {
+            problems.push(Problem::at(Place::File { line: None }, format_args!("cannot be read: {error}")));
+            Raw::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ const BYTES: Error = Error { expected: "a number of bytes such as 1316, 64KiB or
 const RATE: Error =
     Error { expected: "bits per second such as 8M or 500k, or packets per second such as 500pps" };
 const LISTEN: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
+const LISTEN_ADDRESS: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
 const FEC: Error = Error {
     expected: "K,M or K,M,STRIDE such as 10,2 or 20,4,4: data packets, repair packets (together at most 255), stride (from 1)",
 };
@@ -77,6 +78,16 @@ pub fn bytes(text: &str) -> Result<usize, Error> {
     };
     let count = decimal(number).map(|number| number * scale).filter(|count| *count <= MAX_EXACT);
     count.filter(|count| count.fract() == 0.0).map(|count| count as usize).ok_or(BYTES)
+}
+
+/// A number of bytes in the largest unit that writes it whole, as [`bytes`] reads it.
+pub fn display_bytes(count: usize) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let whole = units.into_iter().find(|(scale, _)| count > 0 && count.is_multiple_of(*scale));
+    match whole {
+        Some((scale, unit)) => format!("{}{unit}", count / scale),
+        None => count.to_string(),
+    }
 }
 
 /// The largest whole number up to which every one has a floating-point value of its own (2^53).
@@ -158,6 +169,14 @@ pub fn listen(text: &str) -> Result<Option<SocketAddr>, Error> {
     text.parse().map(Some).map_err(|_| LISTEN)
 }
 
+/// As [`listen`], for a server that cannot be off.
+///
+/// # Errors
+/// As [`listen`], and `off`.
+pub fn listen_address(text: &str) -> Result<SocketAddr, Error> {
+    listen(text)?.ok_or(LISTEN_ADDRESS)
+}
+
 /// Where the digits end and the unit starts.
 fn cut_unit(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -212,7 +231,9 @@ mod tests {
             ("2GB", 2_000_000_000),
         ] {
             assert_eq!(bytes(text), Ok(value), "{text}");
+            assert_eq!(bytes(&display_bytes(value)), Ok(value), "{text}");
         }
+        assert_eq!(display_bytes(64 << 20), "64MiB");
         for text in ["", "B", "-1", "1.5", "0.0001k", "8X", "8MBit", "99999999999999999999", "9999999999G"] {
             assert_eq!(bytes(text), Err(BYTES), "{text}");
         }
@@ -248,6 +269,7 @@ mod tests {
 
     #[test]
     fn listen_addresses() {
+        assert_eq!(listen_address("off"), Err(LISTEN_ADDRESS));
         let at = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
         assert_eq!(listen("127.0.0.1:8080"), Ok(at("127.0.0.1:8080")));
         assert_eq!(listen("localhost:80"), Ok(at("127.0.0.1:80")));

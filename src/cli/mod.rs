@@ -1,0 +1,143 @@
+//! The command line: what was typed, and nothing more.
+//!
+//! `serve` and `relay` keep their values as text, because [`crate::config`] validates them together with the
+//! configuration file; the others ([`tools`]) have no file, and their values are checked while parsing. Goes
+//! to [`crate::commands`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+mod tools;
+
+pub use tools::{Demo, Impair, Recv, Send, SendFormat, Source};
+
+/// A relay for UDP multicast: reorders, recovers, skips what is lost, and serves HTTP and UDP subscribers.
+#[derive(Debug, Parser)]
+#[command(name = "tidecast", version, max_term_width = 100, subcommand_required = true)]
+#[command(after_help = "Addresses are written as in ffmpeg and VLC:
+  udp://@239.1.1.1:5000?if=eth1          a group, joined on eth1
+  rtp://10.0.0.5@232.1.1.1:5000          RTP of one sender (source-specific)
+  udp://10.0.0.7:6000                    an output to one host
+  udp://239.2.2.2:5000?ttl=4&if=eth1     an output to a group
+(in a shell, put 'quotes' around an address with & in it)
+
+Try it without any network: tidecast demo")]
+pub struct Cli {
+    /// How much to log.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How much is logged to standard error; `TIDECAST_LOG` (as `RUST_LOG` elsewhere) overrides it.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Verbosity {
+    /// Log more (-v: debug, -vv: trace)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet", display_order = 900)]
+    pub verbose: u8,
+    /// Log less (-q: warnings and errors, -qq: errors only)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 901)]
+    pub quiet: u8,
+}
+
+impl Verbosity {
+    /// The level to log at.
+    pub fn level(self) -> tracing::Level {
+        match i16::from(self.verbose) - i16::from(self.quiet) {
+            ..=-2 => tracing::Level::ERROR,
+            -1 => tracing::Level::WARN,
+            0 => tracing::Level::INFO,
+            1 => tracing::Level::DEBUG,
+            2.. => tracing::Level::TRACE,
+        }
+    }
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Relay the channels of a configuration file, and groups on demand over HTTP
+    Serve(Serve),
+    /// Relay one stream, without a configuration file
+    Relay(Relay),
+    /// Send a file, standard input or synthetic sensors
+    Send(Send),
+    /// Receive a stream, write its payload, and say how much of it was lost
+    Recv(Recv),
+    /// Pass datagrams on through a bad link, made from a seed
+    Impair(Impair),
+    /// Show it all on this host: sensors and a video, a bad link, the relay and its page
+    Demo(Demo),
+    /// Validate a configuration file
+    Check(Check),
+}
+
+/// `tidecast serve`
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Examples:
+  tidecast serve
+      groups of 239.0.0.0/8 on demand: http://127.0.0.1:8080/udp/239.1.1.1:5000
+  tidecast serve --http 0.0.0.0:4022 --if eth1 --allow 239.1.0.0/16
+      the same for a whole network, for some groups, joined on eth1
+  tidecast serve -c /etc/tidecast.toml")]
+pub struct Serve {
+    /// The configuration file (TOML)
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where HTTP listens, or off [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// The interface where groups on demand are joined [default: by the routing table]
+    #[arg(long = "if", value_name = "NAME|ADDR")]
+    pub interface: Option<String>,
+    /// Groups that HTTP clients may ask for; may be given several times [default: 239.0.0.0/8]
+    #[arg(long, value_name = "PREFIX")]
+    pub allow: Vec<String>,
+}
+
+/// `tidecast relay`
+#[derive(Debug, Clone, Default, Args)]
+#[command(after_help = "Examples:
+  tidecast relay udp://@239.1.1.1:5000?if=eth1 --to udp://10.0.0.7:6000
+  tidecast relay rtp://@239.1.1.1:5000?if=eth1 rtp://@239.1.2.1:5000?if=eth2 \\
+      --to rtp://239.2.2.2:5000?ttl=4 --http 127.0.0.1:8080
+      one stream over two paths; also at http://127.0.0.1:8080/streams/main")]
+pub struct Relay {
+    /// One or more legs that carry the same stream
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<String>,
+    /// Where to send it; may be given several times
+    #[arg(long = "to", value_name = "OUTPUT", num_args = 1.., required_unless_present = "http")]
+    pub outputs: Vec<String>,
+    /// The channel's name in URLs, metrics and logs
+    #[arg(long, default_value = "main")]
+    pub name: String,
+    /// How long a gap may delay later packets: auto, or a duration such as 50ms
+    #[arg(long, default_value = "auto")]
+    pub hold: String,
+    /// Serve the stream, metrics and state over HTTP here
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<String>,
+    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
+    #[arg(long, default_value = "auto")]
+    pub format: String,
+    /// How long packets are collected before they are sent on; 0 for the lowest latency
+    #[arg(long, default_value = "5ms")]
+    pub tick: String,
+}
+
+/// `tidecast check`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:
+  tidecast check -c /etc/tidecast.toml && systemctl restart tidecast")]
+pub struct Check {
+    /// The configuration file (TOML)
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+#[cfg(test)]
+mod tests;

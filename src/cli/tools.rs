@@ -1,0 +1,221 @@
+//! The commands without a configuration file: `send`, `recv`, `impair`, `demo`.
+//!
+//! Their values are checked while parsing: a wrong one is a usage error that says what was expected.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::address::{Input, Output};
+use crate::config::Hold;
+use crate::config::units::{self, Fec, Rate};
+use crate::limits::DATAGRAM_BYTES_MAX;
+use crate::wire::Format;
+
+/// `tidecast send`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  tidecast send --file film.ts --loop rtp://239.1.1.1:5000
+      a transport stream at the pace of its own clock
+  tidecast send --sensor 100 --interval 1s --fec 10,2 udp://239.3.3.3:7000?if=eth1
+  some-program | tidecast send --file - --rate 8M udp://10.0.0.7:6000")]
+#[command(group = clap::ArgGroup::new("source").required(true))]
+pub struct Send {
+    /// Where to send
+    #[arg(value_name = "OUTPUT", required_unless_present = "to")]
+    output: Option<Output>,
+    /// The same as OUTPUT
+    #[arg(long, value_name = "OUTPUT", conflicts_with = "output")]
+    to: Option<Output>,
+    /// Send this file (- for standard input); a transport stream is paced by its PCR
+    #[arg(long, group = "source", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Send readings of N synthetic sensors, each a stream of its own
+    #[arg(long, group = "source", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    sensor: Option<u32>,
+    /// The file's rate: bits per second (8M) or packets per second (500pps) [default: by its PCR]
+    #[arg(long, conflicts_with = "sensor")]
+    pub rate: Option<Rate>,
+    /// Bytes of payload per datagram
+    #[arg(long, value_name = "BYTES", default_value = "1316", value_parser = parse_size)]
+    pub size: usize,
+    /// The time between two readings of a sensor
+    #[arg(long, default_value = "100ms", conflicts_with = "file", value_parser = units::positive_duration)]
+    pub interval: Duration,
+    /// Send the file again and again
+    #[arg(long = "loop", conflicts_with = "sensor")]
+    pub repeat: bool,
+    /// How datagrams are numbered [default: rtp for rtp://, ts for a transport stream, otherwise native]
+    #[arg(long)]
+    pub format: Option<SendFormat>,
+    /// Add repair packets: M for every K, the K taken STRIDE apart (native format)
+    #[arg(long, value_name = "K,M[,STRIDE]")]
+    pub fec: Option<Fec>,
+    /// The first stream id (RTP: SSRC), decimal or 0x hexadecimal [default: 1, RTP: random]
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    pub stream: Option<u32>,
+    /// The session id, decimal or 0x hexadecimal [default: random]
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    pub session: Option<u32>,
+    /// Stop after so many datagrams (repair packets and heartbeats not counted)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Stop after this time
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
+    pub duration: Option<Duration>,
+}
+
+/// What `send` sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(&'a PathBuf),
+    /// So many synthetic sensors.
+    Sensors(u32),
+}
+
+/// How `send` numbers its datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SendFormat {
+    /// Native datagrams: numbered, time-stamped, checked
+    Native,
+    /// RTP, payload type 33 (MPEG-TS)
+    Rtp,
+    /// MPEG-TS packets without a header, seven per datagram
+    Ts,
+    /// The payload alone, without numbers
+    Raw,
+}
+
+impl Send {
+    /// Where to send.
+    ///
+    /// # Panics
+    /// Never for a parsed value: the parser requires one of the two spellings.
+    pub fn target(&self) -> &Output {
+        self.output.as_ref().or(self.to.as_ref()).expect("the parser requires an output")
+    }
+
+    /// What to send.
+    pub fn source(&self) -> Source<'_> {
+        match (&self.file, self.sensor) {
+            (Some(file), _) if file.as_os_str() == "-" => Source::Stdin,
+            (Some(file), _) => Source::File(file),
+            (None, sensors) => Source::Sensors(sensors.unwrap_or(1)),
+        }
+    }
+}
+
+/// `tidecast recv`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  tidecast recv rtp://@239.1.1.1:5000 -o film.ts --for 10s
+  tidecast recv udp://@239.3.3.3:7000?if=eth1 --for 1m --json --max-loss 0.1%
+      exit code 3 when more than 0.1% was lost
+  tidecast recv udp://@239.1.1.1:5000 -o - | ffplay -")]
+pub struct Recv {
+    /// One or more legs that carry the same stream
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<Input>,
+    /// Write the payloads, in order, to this file (- for standard output)
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Stop after this time
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
+    pub duration: Option<Duration>,
+    /// Stop after so many delivered datagrams
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// End with exit code 3 when a larger share was lost
+    #[arg(long, value_name = "PERCENT", value_parser = units::fraction)]
+    pub max_loss: Option<f64>,
+    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
+    #[arg(long, default_value = "auto")]
+    pub format: Format,
+    /// How long a gap may delay later packets: auto, or a duration such as 50ms
+    #[arg(long, default_value = "auto")]
+    pub hold: Hold,
+}
+
+/// `tidecast impair`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:
+  tidecast impair udp://@239.1.1.1:5000 --to udp://239.1.1.2:5000 \\
+      --loss 5% --burst 3 --reorder 2% --distance 8 --duplicate 1% --seed 7")]
+pub struct Impair {
+    /// Where datagrams come from
+    #[arg(value_name = "INPUT")]
+    pub input: Input,
+    /// Where they go
+    #[arg(long = "to", value_name = "OUTPUT")]
+    pub output: Output,
+    /// The share that is lost
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
+    pub loss: f64,
+    /// The mean number of datagrams lost in a row
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub burst: f64,
+    /// The share that comes late
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
+    pub reorder: f64,
+    /// How many datagrams overtake a late one
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub distance: u32,
+    /// The share that comes twice
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
+    pub duplicate: f64,
+    /// How long each datagram takes
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::duration)]
+    pub delay: Duration,
+    /// How much longer it may take
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::duration)]
+    pub jitter: Duration,
+    /// The same seed does the same to the same datagrams [default: random, and printed]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Stop after this time
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
+    pub duration: Option<Duration>,
+    /// Stop after so many received datagrams
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+/// `tidecast demo`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:
+  tidecast demo --http 127.0.0.1:9000 --for 30s")]
+pub struct Demo {
+    /// Where HTTP listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = units::listen_address)]
+    pub http: SocketAddr,
+    /// Stop after this time [default: at Ctrl-C]
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
+    pub duration: Option<Duration>,
+}
+
+/// A datagram's payload, from one byte to the largest UDP payload.
+fn parse_size(text: &str) -> Result<usize, String> {
+    match units::bytes(text) {
+        Ok(size) if (1..=DATAGRAM_BYTES_MAX).contains(&size) => Ok(size),
+        _ => Err(format!("expected a number of bytes from 1 to {DATAGRAM_BYTES_MAX}")),
+    }
+}
+
+fn parse_id(text: &str) -> Result<u32, String> {
+    let id = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    id.map_err(|_| "expected a number from 0 to 4294967295, decimal or 0x hexadecimal".to_owned())
+}

@@ -1,0 +1,199 @@
+//! What no single value can tell: missing keys, names and addresses given twice, outputs that would loop.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::problem::Problem;
+use super::raw::{Field, Place, Raw, RawChannel};
+use super::{Channel, Config, Hold};
+use crate::address::{Input, Output, Scheme};
+use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
+use crate::wire::Format;
+
+/// Checks the configuration as a whole; `raw` says where each value was typed.
+pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) {
+    if config.channels.len() > CHANNELS_MAX {
+        let found = config.channels.len();
+        let place = Place::Key { line: None, key: "channel".to_owned(), channel: None };
+        problems.push(Problem::at(place, format_args!("{found} channels, expected at most {CHANNELS_MAX}")));
+    }
+    nothing_to_do(raw, config, problems);
+    let mut names = HashMap::new();
+    let mut unicast = HashMap::new();
+    let inputs = Inputs::new(raw);
+    for (raw, channel) in raw.channels.iter().zip(&config.channels) {
+        required(raw, config.http.is_some(), problems);
+        unique_name(raw, channel, &mut names, problems);
+        format(raw, channel, problems);
+        flow_idle(raw, channel, problems);
+        legs(raw, &mut unicast, problems);
+        outputs(raw, &inputs, problems);
+    }
+}
+
+fn nothing_to_do(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) {
+    if let (None, true, Some(listen)) = (&config.http, raw.channels.is_empty(), &raw.http.listen) {
+        problems.push(Problem::of_field(listen, "nothing to do, expected HTTP or at least one [[channel]]"));
+    }
+}
+
+fn required(raw: &RawChannel, http: bool, problems: &mut Vec<Problem>) {
+    let mut missing = |key, expected: &str| {
+        problems.push(Problem::at(key_of(raw, key), format_args!("missing, expected {expected}")));
+    };
+    if raw.name.is_none() {
+        missing("name", "the channel's name, such as \"camera-1\"");
+    }
+    let is_empty = |fields: &Option<Vec<Field>>| fields.as_ref().is_none_or(Vec::is_empty);
+    if is_empty(&raw.input) {
+        missing("input", "one or more addresses, such as \"udp://@239.1.1.1:5000\"");
+    }
+    if is_empty(&raw.output) && !http {
+        missing("output", "one or more addresses, since HTTP is off");
+    }
+    for (key, fields, max) in [("input", &raw.input, LEGS_MAX), ("output", &raw.output, OUTPUTS_MAX)] {
+        let count = fields.as_ref().map_or(0, Vec::len);
+        if count > max {
+            let reason = format!("{count} addresses, expected at most {max}");
+            problems.push(Problem::at(key_of(raw, key), reason));
+        }
+    }
+}
+
+/// The place of a key that the channel should have.
+fn key_of(raw: &RawChannel, key: &str) -> Place {
+    match &raw.place {
+        Place::Key { line, key: channel_key, channel } => {
+            Place::Key { line: *line, key: format!("{channel_key}.{key}"), channel: channel.clone() }
+        }
+        Place::Flag(_) => Place::Flag(match key {
+            "name" => "--name",
+            "input" => "INPUT",
+            _ => "--to",
+        }),
+        Place::File { .. } => raw.place.clone(),
+    }
+}
+
+fn unique_name<'a>(
+    raw: &'a RawChannel,
+    channel: &'a Channel,
+    names: &mut HashMap<&'a str, &'a Field>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(field) = raw.name.as_ref().filter(|_| !channel.name.is_empty()) else { return };
+    if let Some(first) = names.insert(&channel.name, field) {
+        problems.push(Problem::of_field(
+            field,
+            format_args!("expected a name of its own, {} has it too", Where(first)),
+        ));
+    }
+}
+
+/// An `rtp://` input says what its datagrams are; the format must not say something else.
+fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
+    let rtp = channel.legs.iter().find(|leg| leg.address.scheme == Scheme::Rtp);
+    if let (Some(leg), Some(field)) = (rtp, &raw.format)
+        && channel.format != Format::Rtp
+    {
+        let reason = format!("expected \"rtp\" (or udp:// instead of {})", leg.address);
+        problems.push(Problem::of_field(field, reason));
+    }
+}
+
+/// A flow that is forgotten before its gap is over would lose what it holds.
+fn flow_idle(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
+    let (Hold::Fixed(hold) | Hold::Auto { max: hold, .. }) = channel.hold;
+    if let Some(field) = raw.flow_idle.as_ref().filter(|_| channel.limits.flow_idle <= hold) {
+        let hold = humantime::format_duration(hold);
+        problems.push(Problem::of_field(field, format_args!("expected more than the longest hold ({hold})")));
+    }
+}
+
+/// A leg given twice would count each packet as its own duplicate; a unicast port gives each datagram to one socket.
+fn legs<'a>(raw: &'a RawChannel, unicast: &mut HashMap<SocketAddr, &'a Field>, problems: &mut Vec<Problem>) {
+    let mut seen: HashMap<Input, &Field> = HashMap::new();
+    for (field, leg) in addresses::<Input>(&raw.input) {
+        let unicast_key = (!leg.is_class_d()).then(|| leg.socket_addr());
+        let leg = Input { scheme: Scheme::Udp, ..leg };
+        let first = seen.insert(leg, field).or_else(|| unicast.insert(unicast_key?, field));
+        if let Some(first) = first {
+            problems.push(Problem::of_field(
+                field,
+                format_args!("expected an address of its own, {} has it too", Where(first)),
+            ));
+        }
+    }
+}
+
+fn outputs(raw: &RawChannel, inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
+    let mut seen: HashMap<SocketAddr, Vec<(Output, &Field)>> = HashMap::new();
+    for (field, output) in addresses::<Output>(&raw.output) {
+        if let Some(input) = inputs.fed_by(output.target) {
+            problems.push(Problem::of_field(
+                field,
+                format_args!(
+                    "expected an address that is no input: {} has it, packets would loop",
+                    Where(input)
+                ),
+            ));
+        }
+        let others = seen.entry(output.target).or_default();
+        if let Some((_, first)) = others.iter().find(|(other, _)| other.interface == output.interface) {
+            problems.push(Problem::of_field(
+                field,
+                format_args!("expected an address of its own, {} has it too", Where(first)),
+            ));
+        }
+        others.push((output, field));
+    }
+}
+
+/// The addresses of a list that could be understood (the others are reported already).
+fn addresses<T: std::str::FromStr>(fields: &Option<Vec<Field>>) -> impl Iterator<Item = (&Field, T)> {
+    fields.iter().flatten().filter_map(|field| match &field.value {
+        super::raw::Value::Text(text) => Some((field, text.parse().ok()?)),
+        _ => None,
+    })
+}
+
+/// Every address that some channel receives from.
+struct Inputs<'a> {
+    by_address: HashMap<SocketAddr, &'a Field>,
+    /// Ports that are received on every local address.
+    by_port: HashMap<u16, &'a Field>,
+}
+
+impl<'a> Inputs<'a> {
+    fn new(raw: &'a Raw) -> Inputs<'a> {
+        let mut inputs = Inputs { by_address: HashMap::new(), by_port: HashMap::new() };
+        for (field, input) in raw.channels.iter().flat_map(|channel| addresses::<Input>(&channel.input)) {
+            inputs.by_address.insert(input.socket_addr(), field);
+            if input.group.is_unspecified() {
+                inputs.by_port.insert(input.port, field);
+            }
+        }
+        inputs
+    }
+
+    /// The input that would receive what is sent there.
+    fn fed_by(&self, target: SocketAddr) -> Option<&'a Field> {
+        let local = target.ip().is_loopback().then(|| self.by_port.get(&target.port())).flatten();
+        self.by_address.get(&target).or(local).copied()
+    }
+}
+
+/// Names the place of another value within a sentence.
+struct Where<'a>(&'a Field);
+
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.place {
+            Place::Key { key, line: Some(line), .. } => write!(f, "{key} in line {line}"),
+            Place::Key { key, .. } => f.write_str(key),
+            Place::Flag(flag) => write!(f, "{flag} {}", self.0.value),
+            Place::File { .. } => f.write_str("the file"),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The configuration file: TOML text to [`Raw`], with a line for every value.
+//!
+//! Reads the document's tree itself instead of deriving it, so that one run finds every syntax error, every
+//! unknown key and every wrong type. Values are understood in [`super::validate`].
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+use super::raw::{Field, Place, Raw, RawChannel, RawHttp, Value};
+
+/// The longest piece of the file that an error repeats.
+const SNIPPET_CHARS_MAX: usize = 40;
+
+/// Reads the text of a configuration file; what is wrong goes to `problems`.
+pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut file = File::new(text, problems);
+    if !errors.is_empty() {
+        for error in errors {
+            let line = error.span().map(|span| file.line(&span));
+            let reason = format!("not TOML: {}", one_line(error.message()));
+            file.problems.push(Problem::at(Place::File { line }, reason));
+        }
+        return Raw::default();
+    }
+    let mut top = Table::new("", None, document.get_ref());
+    let raw = Raw {
+        tick: top.value("tick", &file),
+        threads: top.value("threads", &file),
+        http: top.table("http", &mut file).map(|table| http(table, &mut file)).unwrap_or_default(),
+        channels: top
+            .tables("channel", &mut file)
+            .into_iter()
+            .map(|table| channel(table, &mut file))
+            .collect(),
+    };
+    top.finish(&mut file);
+    raw
+}
+
+fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
+    let raw = RawHttp {
+        listen: table.value("listen", file),
+        allow: table.values("allow", file),
+        clients_max: table.value("clients_max", file),
+        linger: table.value("linger", file),
+        header_timeout: table.value("header_timeout", file),
+        idle_timeout: table.value("idle_timeout", file),
+        interface: table.value("interface", file),
+    };
+    table.finish(file);
+    raw
+}
+
+fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
+    let name = table.value("name", file);
+    if let Some(Field { value: Value::Text(name), .. }) = &name {
+        table.channel = Some(name.clone());
+    }
+    let limits = table.table("limits", file);
+    let mut limit = limits.map(|mut limits| {
+        let values = ["flows_max", "bytes_max", "window_max", "flow_idle"].map(|key| limits.value(key, file));
+        limits.finish(file);
+        values
+    });
+    let [flows_max, bytes_max, window_max, flow_idle] = limit.take().unwrap_or_default();
+    let raw = RawChannel {
+        place: table.place(None, None),
+        name,
+        input: table.values("input", file),
+        output: table.values("output", file),
+        format: table.value("format", file),
+        hold: table.value("hold", file),
+        hold_min: table.value("hold_min", file),
+        hold_max: table.value("hold_max", file),
+        failover: table.value("failover", file),
+        receive_buffer: table.value("receive_buffer", file),
+        flows_max,
+        bytes_max,
+        window_max,
+        flow_idle,
+    };
+    table.finish(file);
+    raw
+}
+
+/// The file's text, for lines and snippets, and what was found wrong with it so far.
+struct File<'a> {
+    text: &'a str,
+    /// Where each line ends.
+    line_ends: Vec<usize>,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> File<'a> {
+    fn new(text: &'a str, problems: &'a mut Vec<Problem>) -> File<'a> {
+        let line_ends = text.match_indices('\n').map(|(end, _)| end).collect();
+        File { text, line_ends, problems }
+    }
+
+    /// The line of a span's start, from 1.
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.line_ends.partition_point(|end| *end < span.start) + 1
+    }
+
+    fn value(&self, value: &Spanned<DeValue<'_>>) -> Value {
+        let other = || Value::Other(snippet(self.text.get(value.span()).unwrap_or_default()));
+        match value.get_ref() {
+            DeValue::String(text) => Value::Text(text.to_string()),
+            DeValue::Integer(number) => {
+                i64::from_str_radix(number.as_str(), number.radix()).map_or_else(|_| other(), Value::Integer)
+            }
+            _ => other(),
+        }
+    }
+}
+
+/// A table of the file whose keys are taken one by one; what is left is unknown.
+struct Table<'a> {
+    /// `channel[1]`, or empty for the top.
+    path: String,
+    channel: Option<String>,
+    line: Option<usize>,
+    table: &'a DeTable<'a>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    fn new(path: &str, line: Option<usize>, table: &'a DeTable<'a>) -> Table<'a> {
+        Table { path: path.to_owned(), channel: None, line, table, known: Vec::new() }
+    }
+
+    /// The place of a key in this table, or of the table itself.
+    fn place(&self, key: Option<&str>, line: Option<usize>) -> Place {
+        let key = match key {
+            Some(key) if self.path.is_empty() => key.to_owned(),
+            Some(key) => format!("{}.{key}", self.path),
+            None => self.path.clone(),
+        };
+        Place::Key { line: line.or(self.line), key, channel: self.channel.clone() }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.known.push(key);
+        self.table.get(key)
+    }
+
+    /// A single value.
+    fn value(&mut self, key: &'static str, file: &File<'_>) -> Option<Field> {
+        let value = self.take(key)?;
+        Some(self.field(key, value, file))
+    }
+
+    /// A list of values, or a single one instead.
+    fn values(&mut self, key: &'static str, file: &File<'_>) -> Option<Vec<Field>> {
+        let value = self.take(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            return Some(vec![self.field(key, value, file)]);
+        };
+        let item = |(index, item)| self.field(&format!("{key}[{index}]"), item, file);
+        Some(items.iter().enumerate().map(item).collect())
+    }
+
+    fn field(&self, key: &str, value: &Spanned<DeValue<'_>>, file: &File<'_>) -> Field {
+        let place = self.place(Some(key), Some(file.line(&value.span())));
+        Field { place, value: file.value(value) }
+    }
+
+    /// A table below this one.
+    fn table(&mut self, key: &'static str, file: &mut File<'_>) -> Option<Table<'a>> {
+        let value = self.take(key)?;
+        self.below(key, value, file)
+    }
+
+    /// An array of tables below this one.
+    fn tables(&mut self, key: &'static str, file: &mut File<'_>) -> Vec<Table<'a>> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            let place = self.place(Some(key), Some(file.line(&value.span())));
+            file.problems.push(Problem::at(
+                place,
+                format_args!("one table, expected an array of tables: [[{key}]] with two brackets"),
+            ));
+            return Vec::new();
+        };
+        let below = |(index, item)| self.below(&format!("{key}[{index}]"), item, file);
+        items.iter().enumerate().filter_map(below).collect()
+    }
+
+    fn below(&self, key: &str, value: &'a Spanned<DeValue<'a>>, file: &mut File<'_>) -> Option<Table<'a>> {
+        let line = Some(file.line(&value.span()));
+        let DeValue::Table(table) = value.get_ref() else {
+            let field = self.field(key, value, file);
+            file.problems.push(Problem::of_field(&field, "expected a table"));
+            return None;
+        };
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        Some(Table { channel: self.channel.clone(), ..Table::new(&path, line, table) })
+    }
+
+    /// Reports every key that nobody took, with the nearest one that exists.
+    fn finish(self, file: &mut File<'_>) {
+        for key in self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
+            let place = self.place(Some(key.get_ref()), Some(file.line(&key.span())));
+            let nearest =
+                self.known.iter().min_by_key(|known| strsim::damerau_levenshtein(key.get_ref(), known));
+            let nearest = nearest.copied().unwrap_or_default();
+            let known = self.known.join(", ");
+            file.problems.push(Problem::at(
+                place,
+                format_args!("unknown key, did you mean {nearest:?}? (expected one of: {known})"),
+            ));
+        }
+    }
+}
+
+/// The start of a piece of the file, in one line.
+fn snippet(text: &str) -> String {
+    let line = one_line(text);
+    match line.char_indices().nth(SNIPPET_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,50 @@
+//! Flags of `serve` and `relay` to [`Raw`], so that they pass the same validation as a file.
+
+use super::raw::{Field, Place, Raw, RawChannel, Value};
+use crate::cli;
+
+/// What the flags of `serve` change in the file's configuration.
+pub(super) fn serve(raw: &mut Raw, args: &cli::Serve) {
+    let over = |field: &mut Option<Field>, flag, value: &Option<String>| {
+        if let Some(value) = value {
+            *field = Some(text(flag, value));
+        }
+    };
+    over(&mut raw.http.listen, "--http", &args.http);
+    over(&mut raw.http.interface, "--if", &args.interface);
+    if !args.allow.is_empty() {
+        raw.http.allow = Some(texts("--allow", &args.allow));
+    }
+}
+
+/// One channel from the flags of `relay`. HTTP is off unless asked for, and joins no groups on demand.
+pub(super) fn relay(args: &cli::Relay) -> Raw {
+    let mut raw = Raw { tick: Some(text("--tick", &args.tick)), ..Raw::default() };
+    raw.http.listen = Some(text("--http", args.http.as_deref().unwrap_or("off")));
+    raw.http.allow = Some(Vec::new());
+    raw.channels.push(RawChannel {
+        place: Place::Flag("relay"),
+        name: Some(text("--name", &args.name)),
+        input: Some(texts("INPUT", &args.inputs)),
+        output: Some(texts("--to", &args.outputs)),
+        format: Some(text("--format", &args.format)),
+        hold: Some(text("--hold", &args.hold)),
+        hold_min: None,
+        hold_max: None,
+        failover: None,
+        receive_buffer: None,
+        flows_max: None,
+        bytes_max: None,
+        window_max: None,
+        flow_idle: None,
+    });
+    raw
+}
+
+fn text(flag: &'static str, value: &str) -> Field {
+    Field { place: Place::Flag(flag), value: Value::Text(value.to_owned()) }
+}
+
+fn texts(flag: &'static str, values: &[String]) -> Vec<Field> {
+    values.iter().map(|value| text(flag, value)).collect()
+}

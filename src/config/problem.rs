@@ -1,0 +1,97 @@
+//! What is wrong with a configuration: one line per problem, with place, value and what was expected.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::raw::{Field, Place};
+
+/// Everything that is wrong with a configuration; displayed as one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errors {
+    file: Option<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    place: Place,
+    value: Option<String>,
+    reason: String,
+}
+
+impl Problem {
+    /// A value that cannot be used; the reason says what was expected.
+    pub(super) fn of_field(field: &Field, reason: impl fmt::Display) -> Problem {
+        Problem {
+            place: field.place.clone(),
+            value: Some(field.value.to_string()),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Something that is missing or unknown.
+    pub(super) fn at(place: Place, reason: impl fmt::Display) -> Problem {
+        Problem { place, value: None, reason: reason.to_string() }
+    }
+}
+
+impl Errors {
+    pub(super) fn new(file: Option<&Path>, mut problems: Vec<Problem>) -> Errors {
+        problems.sort_by_key(|problem| problem.place.line().unwrap_or(usize::MAX));
+        Errors { file: file.map(Path::to_owned), problems }
+    }
+
+    /// Whether only flags are wrong, and nothing in a file.
+    pub fn is_usage(&self) -> bool {
+        self.problems.iter().all(|problem| matches!(problem.place, Place::Flag(_)))
+    }
+}
+
+impl std::error::Error for Errors {}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            let file = self.file.as_ref().filter(|_| !matches!(problem.place, Place::Flag(_)));
+            if let Some(file) = file {
+                write!(f, "{}:", file.display())?;
+                match problem.place.line() {
+                    Some(line) => write!(f, "{line}: ")?,
+                    None => write!(f, " ")?,
+                }
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Flag(flag) => {
+                write!(f, "{flag}")?;
+                if let Some(value) = &self.value {
+                    write!(f, " {value}")?;
+                }
+                f.write_str(": ")?;
+            }
+            Place::Key { key, channel, .. } => {
+                write!(f, "{key}")?;
+                if let Some(value) = &self.value {
+                    write!(f, " = {value}")?;
+                }
+                if let Some(channel) = channel {
+                    write!(f, " (channel {channel:?})")?;
+                }
+                f.write_str(": ")?;
+            }
+            Place::File { .. } => {}
+        }
+        f.write_str(&self.reason)
+    }
+}

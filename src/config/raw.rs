@@ -1,0 +1,95 @@
+//! What was typed, not yet understood: every value as text or number with its place.
+//!
+//! Made by [`super::file`] from TOML and by [`super::flags`] from the command line; goes to [`super::validate`].
+
+use std::fmt;
+
+/// Where something was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A flag or argument of the command line, as `--help` writes it.
+    Flag(&'static str),
+    /// A key of the file, such as `channel[1].hold`, and the name of the channel it belongs to.
+    Key { line: Option<usize>, key: String, channel: Option<String> },
+    /// The file as a whole, or a line that is no TOML.
+    File { line: Option<usize> },
+}
+
+impl Place {
+    /// The line in the file, from 1.
+    pub(super) fn line(&self) -> Option<usize> {
+        match self {
+            Place::Key { line, .. } | Place::File { line } => *line,
+            Place::Flag(_) => None,
+        }
+    }
+}
+
+/// A value as it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Text; every flag's value, and every TOML string.
+    Text(String),
+    /// A TOML integer.
+    Integer(i64),
+    /// Anything else, as it stands in the file: no key takes it.
+    Other(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Text(text) => write!(f, "{text:?}"),
+            Value::Integer(number) => number.fmt(f),
+            Value::Other(source) => f.write_str(source),
+        }
+    }
+}
+
+/// A value and where it was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+/// The whole configuration as typed.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) tick: Option<Field>,
+    pub(super) threads: Option<Field>,
+    pub(super) http: RawHttp,
+    pub(super) channels: Vec<RawChannel>,
+}
+
+/// `[http]`
+#[derive(Debug, Default)]
+pub(super) struct RawHttp {
+    pub(super) listen: Option<Field>,
+    pub(super) allow: Option<Vec<Field>>,
+    pub(super) clients_max: Option<Field>,
+    pub(super) linger: Option<Field>,
+    pub(super) header_timeout: Option<Field>,
+    pub(super) idle_timeout: Option<Field>,
+    pub(super) interface: Option<Field>,
+}
+
+/// One `[[channel]]`
+#[derive(Debug)]
+pub(super) struct RawChannel {
+    /// The place of a key of this channel that was not given.
+    pub(super) place: Place,
+    pub(super) name: Option<Field>,
+    pub(super) input: Option<Vec<Field>>,
+    pub(super) output: Option<Vec<Field>>,
+    pub(super) format: Option<Field>,
+    pub(super) hold: Option<Field>,
+    pub(super) hold_min: Option<Field>,
+    pub(super) hold_max: Option<Field>,
+    pub(super) failover: Option<Field>,
+    pub(super) receive_buffer: Option<Field>,
+    pub(super) flows_max: Option<Field>,
+    pub(super) bytes_max: Option<Field>,
+    pub(super) window_max: Option<Field>,
+    pub(super) flow_idle: Option<Field>,
+}

@@ -1,0 +1,571 @@
+//! Every key, every error, and the examples of the reference.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::address::Scheme;
+
+const DOCS: &str = include_str!("../../docs/configuration.md");
+
+fn error(text: &str) -> String {
+    text.parse::<Config>().map_or_else(|errors| errors.to_string(), |_| "no error".to_owned())
+}
+
+/// A channel that is fine, with one more line.
+fn channel(line: &str) -> String {
+    format!("[[channel]]\nname = \"cam\"\ninput = \"udp://@239.1.1.1:5000\"\n{line}\n")
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let config: Config = "".parse().unwrap();
+    assert_eq!((config.tick, config.threads), (Duration::from_millis(5), 1));
+    assert_eq!(config.channels, []);
+    let expected = Http {
+        listen: "127.0.0.1:8080".parse().unwrap(),
+        allow: vec!["239.0.0.0/8".parse().unwrap()],
+        clients_max: 1000,
+        linger: Duration::from_secs(5),
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(600),
+        interface: None,
+    };
+    assert_eq!(config.http, Some(expected));
+    assert_eq!(Config::from_serve(&cli::Serve::default()), Ok(config));
+}
+
+#[test]
+fn a_channel_has_defaults() {
+    let config: Config = channel("").parse().unwrap();
+    let expected = Channel {
+        name: "cam".into(),
+        legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap() }],
+        format: Format::Auto,
+        hold: Hold::Auto { min: Duration::from_millis(20), max: Duration::from_millis(500) },
+        limits: Limits {
+            flows_max: 16384,
+            bytes_max: 64 << 20,
+            window_max: 8192,
+            flow_idle: Duration::from_secs(300),
+        },
+        failover: Duration::from_secs(1),
+        outputs: vec![],
+        receive_buffer: None,
+    };
+    assert_eq!(config.channels, [expected]);
+}
+
+#[test]
+fn every_key_arrives() {
+    let config: Config = r#"
+        tick = "0"
+        threads = 4
+        [http]
+        listen = "[::1]:81"
+        allow = ["239.1.0.0/16", "ff15::/16", "232.1.1.1"]
+        clients_max = 7
+        linger = "0s"
+        header_timeout = "2s"
+        idle_timeout = "1h"
+        interface = "10.0.0.1"
+        [[channel]]
+        name = "A.b_c-9"
+        input = ["239.1.1.1:5000", "rtp://10.0.0.5@232.1.1.1:5000?if=eth1"]
+        output = ["10.0.0.7:6000", "239.2.2.2:5000?ttl=4"]
+        hold_min = "1ms"
+        hold_max = "10s"
+        failover = "2s"
+        receive_buffer = 1_000_000
+        limits = { flows_max = 1, bytes_max = "1MiB", window_max = 0x10, flow_idle = "1h" }
+        [[channel]]
+        name = "b"
+        input = "239.1.1.2:5000"
+        format = "mavlink2"
+        hold = "80ms"
+    "#
+    .parse()
+    .unwrap();
+    assert_eq!((config.tick, config.threads), (Duration::ZERO, 4));
+    let http = config.http.unwrap();
+    assert_eq!(http.listen, "[::1]:81".parse().unwrap());
+    assert_eq!((http.clients_max, http.linger), (7, Duration::ZERO));
+    assert_eq!((http.header_timeout, http.idle_timeout), (Duration::from_secs(2), Duration::from_secs(3600)));
+    assert_eq!(http.interface, Some(Interface::Addr("10.0.0.1".parse().unwrap())));
+    for (group, allowed) in [
+        ("239.1.255.1", true),
+        ("239.2.0.1", false),
+        ("232.1.1.1", true),
+        ("232.1.1.2", false),
+        ("ff15::1", true),
+        ("ff16::1", false),
+        ("10.0.0.1", false),
+    ] {
+        assert_eq!(http.allows(group.parse().unwrap()), allowed, "{group}");
+    }
+    let [a, b] = &config.channels[..] else { panic!("{:?}", config.channels) };
+    assert_eq!(a.format, Format::Rtp, "an rtp:// leg says so");
+    assert_eq!(a.legs[1].address.scheme, Scheme::Rtp);
+    assert_eq!(a.outputs[1].ttl, Some(4));
+    assert_eq!(a.hold, Hold::Auto { min: Duration::from_millis(1), max: Duration::from_secs(10) });
+    assert_eq!((a.failover, a.receive_buffer), (Duration::from_secs(2), Some(1_000_000)));
+    let flow_idle = Duration::from_secs(3600);
+    assert_eq!(a.limits, Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 16, flow_idle });
+    assert_eq!(b.format, "mavlink2".parse().unwrap());
+    assert_eq!(b.hold, Hold::Fixed(Duration::from_millis(80)));
+}
+
+#[test]
+fn wrong_values_name_line_key_value_and_expectation() {
+    let cam = "(channel \"cam\")";
+    for (line, place, reason) in [
+        ("hold = \"fast\"", "hold = \"fast\"", "expected auto or a duration from 0s to 10s, such as 80ms"),
+        ("hold = \"11s\"", "hold = \"11s\"", "expected auto or a duration from 0s to 10s, such as 80ms"),
+        ("hold = 80", "hold = 80", "expected text in quotes, such as \"80ms\""),
+        ("hold_min = \"-1s\"", "hold_min = \"-1s\"", "expected a duration from 0s to 10s, such as \"20ms\""),
+        ("hold_max = true", "hold_max = true", "expected a duration from 0s to 10s, such as \"500ms\""),
+        ("hold_min = \"1s\"", "hold_min = \"1s\"", "expected hold_min (1s) not above hold_max (500ms)"),
+        ("hold_max = \"1ms\"", "hold_max = \"1ms\"", "expected hold_min (20ms) not above hold_max (1ms)"),
+        ("failover = \"49ms\"", "failover = \"49ms\"", "expected a duration from 50ms to 1m, such as \"1s\""),
+        (
+            "receive_buffer = 1",
+            "receive_buffer = 1",
+            "expected a number of bytes from 64KiB to 1073741823, such as \"8MiB\"",
+        ),
+        (
+            "receive_buffer = \"big\"",
+            "receive_buffer = \"big\"",
+            "expected a number of bytes from 64KiB to 1073741823, such as \"8MiB\"",
+        ),
+        ("limits.flows_max = 0", "limits.flows_max = 0", "expected a whole number from 1 to 1000000"),
+        ("limits.flows_max = \"9\"", "limits.flows_max = \"9\"", "expected a whole number from 1 to 1000000"),
+        (
+            "limits.bytes_max = -1",
+            "limits.bytes_max = -1",
+            "expected a number of bytes from 1MiB to 64GiB, such as \"8MiB\"",
+        ),
+        ("limits.window_max = 15", "limits.window_max = 15", "expected a whole number from 16 to 65536"),
+        ("limits.window_max = 1.5", "limits.window_max = 1.5", "expected a whole number from 16 to 65536"),
+        (
+            "limits.flow_idle = \"0\"",
+            "limits.flow_idle = \"0\"",
+            "expected a duration from 1s to 7days, such as \"5m\"",
+        ),
+        ("format = 7", "format = 7", "expected text in quotes, such as \"rtp\""),
+        ("output = 7", "output = 7", "expected text in quotes, such as \"udp://10.0.0.7:6000\""),
+        (
+            "output = [\"udp://10.0.0.7:0\"]",
+            "output[0] = \"udp://10.0.0.7:0\"",
+            "port \"0\": expected 1 to 65535",
+        ),
+        (
+            "output = [\"10.0.0.7:1\", { a = 1 }]",
+            "output[1] = { a = 1 }",
+            "expected text in quotes, such as \"udp://10.0.0.7:6000\"",
+        ),
+        ("limits = 5", "limits = 5", "expected a table"),
+    ] {
+        let expected = format!("channel[0].{place} {cam}: {reason}");
+        assert_eq!(error(&channel(line)), expected, "{line}");
+    }
+}
+
+#[test]
+fn wrong_values_outside_of_channels() {
+    for (text, expected) in [
+        ("tick = \"1s\"", "tick = \"1s\": expected a duration from 0s to 100ms, such as \"5ms\""),
+        ("tick = 5", "tick = 5: expected a duration from 0s to 100ms, such as \"5ms\""),
+        ("threads = 0", "threads = 0: expected a whole number from 1 to 64"),
+        (
+            "threads = 99999999999999999999",
+            "threads = 99999999999999999999: expected a whole number from 1 to 64",
+        ),
+        ("http = 1", "http = 1: expected a table"),
+        (
+            "http.listen = \"8080\"",
+            "http.listen = \"8080\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off",
+        ),
+        ("http.listen = 8080", "http.listen = 8080: expected text in quotes, such as \"127.0.0.1:8080\""),
+        ("http.clients_max = 0", "http.clients_max = 0: expected a whole number from 1 to 100000"),
+        ("http.linger = \"2h\"", "http.linger = \"2h\": expected a duration from 0s to 1h, such as \"5s\""),
+        (
+            "http.header_timeout = \"0\"",
+            "http.header_timeout = \"0\": expected a duration from 100ms to 5m, such as \"10s\"",
+        ),
+        (
+            "http.idle_timeout = \"forever\"",
+            "http.idle_timeout = \"forever\": expected a duration from 1s to 7days, such as \"10m\"",
+        ),
+        (
+            "http.interface = \"a/b\"",
+            "http.interface = \"a/b\": interface \"a/b\": expected a name of 1 to 15 bytes (as `ip link` prints it) or an IP address",
+        ),
+        (
+            "http.allow = [\"all\"]",
+            "http.allow[0] = \"all\": expected a prefix of multicast groups, such as \"239.1.0.0/16\" or \"ff15::/16\"",
+        ),
+        (
+            "http.allow = 5",
+            "http.allow = 5: expected a prefix of multicast groups, such as \"239.1.0.0/16\" or \"ff15::/16\"",
+        ),
+        (
+            "http.allow = \"0.0.0.0/0\"",
+            "http.allow = \"0.0.0.0/0\": expected multicast groups only: inside 224.0.0.0/4 or ff00::/8",
+        ),
+        (
+            "http.allow = [\"239.0.0.0/8\", \"10.0.0.1\"]",
+            "http.allow[1] = \"10.0.0.1\": expected multicast groups only: inside 224.0.0.0/4 or ff00::/8",
+        ),
+        (
+            "http.allow = \"239.1.1.1/8\"",
+            "http.allow = \"239.1.1.1/8\": expected no bits behind the prefix: 239.0.0.0/8, or 239.1.1.1",
+        ),
+        (
+            "http.listen = \"off\"",
+            "http.listen = \"off\": nothing to do, expected HTTP or at least one [[channel]]",
+        ),
+        ("channel = 5", "channel: one table, expected an array of tables: [[channel]] with two brackets"),
+        ("channel = [5]", "channel[0] = 5: expected a table"),
+        (
+            "[channel]\nname = \"a\"",
+            "channel: one table, expected an array of tables: [[channel]] with two brackets",
+        ),
+        (
+            "thread = 2",
+            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, http, channel)",
+        ),
+        (
+            "[https]",
+            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, http, channel)",
+        ),
+    ] {
+        assert_eq!(error(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn unknown_keys_get_the_nearest_known_one() {
+    for (line, nearest) in [
+        (
+            "outptu = \"10.0.0.7:6000\"",
+            "channel[0].outptu (channel \"cam\"): unknown key, did you mean \"output\"?",
+        ),
+        ("inputs = []", "channel[0].inputs (channel \"cam\"): unknown key, did you mean \"input\"?"),
+        (
+            "hold-min = \"1ms\"",
+            "channel[0].hold-min (channel \"cam\"): unknown key, did you mean \"hold_min\"?",
+        ),
+        (
+            "limits.flow_max = 1",
+            "channel[0].limits.flow_max (channel \"cam\"): unknown key, did you mean \"flows_max\"?",
+        ),
+    ] {
+        assert!(error(&channel(line)).starts_with(nearest), "{line}: {}", error(&channel(line)));
+    }
+    assert!(error("[http]\nalow = []").starts_with("http.alow: unknown key, did you mean \"allow\"?"));
+}
+
+#[test]
+fn names_are_safe_in_urls() {
+    for name in ["", "a b", "a/b", "ä", ".", "..", &"x".repeat(65)] {
+        let text = format!("[[channel]]\nname = \"{name}\"\ninput = \"239.1.1.1:5000\"");
+        let expected = format!(
+            "channel[0].name = {name:?}: expected a name of 1 to 64 letters, digits, '.', '_' and '-'"
+        );
+        assert_eq!(error(&text), expected);
+    }
+    let text = "[[channel]]\nname = 5\ninput = \"239.1.1.1:5000\"";
+    assert!(error(text).starts_with("channel[0].name = 5: expected a name of"), "{}", error(text));
+}
+
+#[test]
+fn missing_keys_are_named() {
+    let expected = "\
+channel[0].name: missing, expected the channel's name, such as \"camera-1\"
+channel[0].input: missing, expected one or more addresses, such as \"udp://@239.1.1.1:5000\"";
+    assert_eq!(error("[[channel]]"), expected);
+    let expected =
+        "channel[0].output (channel \"cam\"): missing, expected one or more addresses, since HTTP is off";
+    assert_eq!(error(&format!("http.listen = \"off\"\n{}", channel(""))), expected);
+    let text = "[[channel]]\nname = \"cam\"\ninput = []";
+    let expected = "channel[0].input (channel \"cam\"): missing, expected one or more addresses, such as \"udp://@239.1.1.1:5000\"";
+    assert_eq!(error(text), expected);
+}
+
+#[test]
+fn addresses_and_names_are_given_once() {
+    let second = |name: &str, rest: &str| format!("{}[[channel]]\nname = \"{name}\"\n{rest}\n", channel(""));
+    for (text, expected) in [
+        (
+            second("cam", "input = \"239.1.1.2:5000\""),
+            "channel[1].name = \"cam\": expected a name of its own, channel[0].name in line 2 has it too",
+        ),
+        (
+            second("b", "input = [\"239.1.1.2:5000\", \"rtp://239.1.1.2:5000\"]"),
+            "channel[1].input[1] = \"rtp://239.1.1.2:5000\" (channel \"b\"): expected an address of its own, channel[1].input[0] in line 7 has it too",
+        ),
+        (
+            second("b", "input = [\":5000\"]") + "[[channel]]\nname = \"c\"\ninput = \"udp://@:5000\"",
+            "channel[2].input = \"udp://@:5000\" (channel \"c\"): expected an address of its own, channel[1].input[0] in line 7 has it too",
+        ),
+        (
+            second("b", "input = \"239.1.1.2:5000\"\noutput = \"udp://239.1.1.1:5000?ttl=4\""),
+            "channel[1].output = \"udp://239.1.1.1:5000?ttl=4\" (channel \"b\"): expected an address that is no input: channel[0].input in line 3 has it, packets would loop",
+        ),
+        (
+            channel("output = \"239.1.1.1:5000\""),
+            "channel[0].output = \"239.1.1.1:5000\" (channel \"cam\"): expected an address that is no input: channel[0].input in line 3 has it, packets would loop",
+        ),
+        (
+            second("b", "input = \":6000\"\noutput = \"127.0.0.1:6000\""),
+            "channel[1].output = \"127.0.0.1:6000\" (channel \"b\"): expected an address that is no input: channel[1].input in line 7 has it, packets would loop",
+        ),
+        (
+            channel("output = [\"10.0.0.7:1\", \"10.0.0.7:1?ttl=4\"]"),
+            "channel[0].output[1] = \"10.0.0.7:1?ttl=4\" (channel \"cam\"): expected an address of its own, channel[0].output[0] in line 4 has it too",
+        ),
+    ] {
+        assert_eq!(error(&text), expected, "{text}");
+    }
+    for fine in [
+        channel(
+            "output = [\"239.9.9.9:1?if=eth1\", \"239.9.9.9:1?if=eth2\", \"10.0.0.7:1\", \"10.0.0.7:2\"]",
+        ),
+        second("b", "input = \"239.1.1.1:5000\""),
+        second(
+            "b",
+            "input = [\"239.1.1.2:5000?if=eth1\", \"239.1.1.2:5000?if=eth2\", \"10.0.0.5@239.1.1.2:5000\"]",
+        ),
+        second("b", "input = \":6000\"\noutput = \"10.0.0.9:6000\""),
+    ] {
+        assert_eq!(error(&fine), "no error", "{fine}");
+    }
+}
+
+#[test]
+fn keys_of_a_channel_must_fit_together() {
+    for (line, expected) in [
+        (
+            "hold = \"80ms\"\nhold_max = \"1s\"",
+            "channel[0].hold_max = \"1s\" (channel \"cam\"): expected only with hold = \"auto\" (a fixed hold has no bounds)",
+        ),
+        (
+            "hold = \"5s\"\nlimits.flow_idle = \"5s\"",
+            "channel[0].limits.flow_idle = \"5s\" (channel \"cam\"): expected more than the longest hold (5s)",
+        ),
+    ] {
+        assert_eq!(error(&channel(line)), expected);
+    }
+    let text = "[[channel]]\nname = \"cam\"\ninput = \"rtp://239.1.1.1:5000\"\nformat = \"native\"";
+    let expected = "channel[0].format = \"native\" (channel \"cam\"): expected \"rtp\" (or udp:// instead of rtp://@239.1.1.1:5000)";
+    assert_eq!(error(text), expected);
+    assert_eq!(error(&text.replace("native", "rtp")), "no error");
+    assert_eq!(error(&text.replace("native", "auto")), "no error");
+    let unknown = error(&channel("format = \"nativ\""));
+    assert!(unknown.starts_with("channel[0].format = \"nativ\" (channel \"cam\"): "), "{unknown}");
+    assert!(unknown.contains("expected auto, native, rtp, ts, raw"), "{unknown}");
+}
+
+#[test]
+fn counts_are_bounded() {
+    let list = |n: usize| (0..n).map(|i| format!("\"239.1.1.1:{}\"", i + 1)).collect::<Vec<_>>().join(", ");
+    let inputs = |n| format!("[[channel]]\nname = \"cam\"\ninput = [{}]", list(n));
+    assert_eq!(error(&inputs(32)), "no error");
+    let expected = "channel[0].input (channel \"cam\"): 33 addresses, expected at most 32";
+    assert_eq!(error(&inputs(33)), expected);
+    let outputs = |n| format!("[[channel]]\nname = \"cam\"\ninput = \":9\"\noutput = [{}]", list(n));
+    assert_eq!(error(&outputs(1024)), "no error");
+    let expected = "channel[0].output (channel \"cam\"): 1025 addresses, expected at most 1024";
+    assert_eq!(error(&outputs(1025)), expected);
+    let channels = |n| -> String {
+        (0..n).map(|i| format!("[[channel]]\nname = \"c{i}\"\ninput = \"239.1.1.1:9\"\n")).collect()
+    };
+    assert_eq!(error(&channels(4096)), "no error");
+    assert_eq!(error(&channels(4097)), "channel: 4097 channels, expected at most 4096");
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.toml");
+    let text = "tick = \"fast\"\n[http]\nlisten = \"here\"\nlistne = 1\n\n[[channel]]\nname = \"cam\"\nhold = \"fast\"\ninput = [\n  \"239.1.1.1:5000\",\n  \"239.1.1.1:0\",\n]\n";
+    std::fs::write(&path, text).unwrap();
+    let errors = Config::from_file(&path).unwrap_err();
+    assert!(!errors.is_usage());
+    let lines: Vec<String> =
+        errors.to_string().lines().map(|line| line.replace(&path.display().to_string(), "F")).collect();
+    let starts = [
+        "F:1: tick = \"fast\": expected",
+        "F:3: http.listen = \"here\": expected",
+        "F:4: http.listne: unknown key, did you mean \"listen\"?",
+        "F:8: channel[0].hold = \"fast\" (channel \"cam\"): expected",
+        "F:11: channel[0].input[1] = \"239.1.1.1:0\" (channel \"cam\"): port \"0\": expected 1 to 65535",
+    ];
+    assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+    for (line, start) in lines.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line} does not start with {start}");
+    }
+}
+
+#[test]
+fn what_is_no_toml_names_its_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.toml");
+    for (text, line, word) in [
+        ("tick = \"5ms\"\nthreads = = 1\n", 2, "not TOML"),
+        ("tick = \"5ms\"\n\ntick = \"6ms\"\n", 3, "duplicate key"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let errors = Config::from_file(&path).unwrap_err().to_string();
+        assert!(errors.starts_with(&format!("{}:{line}: not TOML: ", path.display())), "{errors}");
+        assert!(errors.contains(word), "{errors}");
+        assert!(!errors.contains("tick ="), "values of a broken file are not judged: {errors}");
+    }
+    std::fs::write(&path, b"\xff\xfe").unwrap();
+    assert!(Config::from_file(&path).unwrap_err().to_string().contains("bad.toml: cannot be read: "));
+    assert!(Config::from_file(folder.path()).unwrap_err().to_string().contains("cannot be read: "));
+}
+
+#[test]
+fn flags_of_serve_override_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("relay.toml");
+    std::fs::write(&path, "[http]\nlisten = \"127.0.0.1:1\"\nallow = \"239.1.0.0/16\"\nlinger = \"1s\"\n")
+        .unwrap();
+    let mut args = cli::Serve { config: Some(path), ..cli::Serve::default() };
+    let file = Config::from_serve(&args).unwrap().http.unwrap();
+    assert_eq!((file.listen.port(), file.linger), (1, Duration::from_secs(1)));
+    args.http = Some("0.0.0.0:4022".into());
+    args.interface = Some("eth1".into());
+    args.allow = vec!["239.2.0.0/16".into(), "ff15::/16".into()];
+    let http = Config::from_serve(&args).unwrap().http.unwrap();
+    assert_eq!(http.listen, "0.0.0.0:4022".parse().unwrap());
+    assert_eq!(http.interface, Some(Interface::Name("eth1".into())));
+    assert_eq!(http.allow, ["239.2.0.0/16".parse().unwrap(), "ff15::/16".parse().unwrap()]);
+    assert_eq!(http.linger, Duration::from_secs(1));
+
+    args.http = Some("4022".into());
+    args.allow = vec!["10.0.0.0/8".into()];
+    let errors = Config::from_serve(&args).unwrap_err();
+    let expected = "\
+--http \"4022\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
+--allow \"10.0.0.0/8\": expected multicast groups only: inside 224.0.0.0/4 or ff00::/8";
+    assert_eq!(errors.to_string(), expected);
+    assert!(errors.is_usage());
+}
+
+fn relay() -> cli::Relay {
+    cli::Relay {
+        inputs: vec!["rtp://239.1.1.1:5000?if=eth1".into(), "rtp://239.1.2.1:5000?if=eth2".into()],
+        outputs: vec!["10.0.0.7:6000".into()],
+        name: "cam".into(),
+        hold: "50ms".into(),
+        http: None,
+        format: "auto".into(),
+        tick: "0".into(),
+    }
+}
+
+#[test]
+fn flags_of_relay_are_one_channel() {
+    let config = Config::from_relay(&relay()).unwrap();
+    assert_eq!((config.tick, &config.http), (Duration::ZERO, &None));
+    let [channel] = &config.channels[..] else { panic!("{config:?}") };
+    assert_eq!((channel.name.as_str(), channel.legs.len(), channel.outputs.len()), ("cam", 2, 1));
+    assert_eq!((&channel.format, channel.hold), (&Format::Rtp, Hold::Fixed(Duration::from_millis(50))));
+    let http = cli::Relay { http: Some("127.0.0.1:8080".into()), outputs: vec![], ..relay() };
+    let http = Config::from_relay(&http).unwrap().http.unwrap();
+    assert_eq!(http.listen, "127.0.0.1:8080".parse().unwrap());
+    assert!(!http.allows("239.1.1.1".parse().unwrap()), "nothing on demand was asked for");
+}
+
+#[test]
+fn wrong_flags_of_relay_are_named() {
+    let args = cli::Relay {
+        inputs: vec!["239.1.1.1".into(), "239.1.1.2:5000".into(), "239.1.1.2:5000".into()],
+        outputs: vec!["239.1.1.2:5000".into()],
+        name: "a b".into(),
+        hold: "fast".into(),
+        http: Some("here".into()),
+        format: "auto".into(),
+        tick: "1h".into(),
+    };
+    let errors = Config::from_relay(&args).unwrap_err();
+    let expected = "\
+--tick \"1h\": expected a duration from 0s to 100ms, such as \"5ms\"
+--http \"here\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
+INPUT \"239.1.1.1\": no port in \"239.1.1.1\": expected ADDRESS:PORT
+--name \"a b\": expected a name of 1 to 64 letters, digits, '.', '_' and '-'
+--hold \"fast\": expected auto or a duration from 0s to 10s, such as 80ms
+INPUT \"239.1.1.2:5000\": expected an address of its own, INPUT \"239.1.1.2:5000\" has it too
+--to \"239.1.1.2:5000\": expected an address that is no input: INPUT \"239.1.1.2:5000\" has it, packets would loop";
+    assert_eq!(errors.to_string(), expected);
+    assert!(errors.is_usage());
+    let off = cli::Relay { http: Some("off".into()), outputs: vec![], ..relay() };
+    let expected = "--to: missing, expected one or more addresses, since HTTP is off";
+    assert_eq!(Config::from_relay(&off).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn holds_are_read_and_shown() {
+    assert_eq!("auto".parse(), Ok(Hold::default()));
+    assert_eq!("0".parse(), Ok(Hold::Fixed(Duration::ZERO)));
+    assert_eq!("10s".parse(), Ok(Hold::Fixed(Duration::from_secs(10))));
+    assert_eq!("10001ms".parse::<Hold>(), Err(HoldError));
+    assert_eq!(Hold::default().to_string(), "auto (20ms to 500ms)");
+    assert_eq!(Hold::Fixed(Duration::from_millis(80)).to_string(), "80ms");
+}
+
+/// The code blocks of one language in the reference.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    DOCS.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_reference_are_valid() {
+    let examples = blocks("toml");
+    assert_eq!(examples.len(), 5);
+    for example in examples {
+        assert_eq!(error(example), "no error", "{example}");
+    }
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let mut keys =
+        error("x = 1\n[http]\nx = 1\n[[channel]]\nname = \"a\"\ninput = \":1\"\nx = 1\nlimits.x = 1");
+    keys.retain(|c| c != ',' && c != ')');
+    let known: Vec<&str> = keys
+        .lines()
+        .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
+        .collect();
+    assert_eq!(known.len(), 4 + 7 + 10 + 4, "{known:?}");
+    for key in known {
+        let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
+        assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");
+    }
+}
+
+#[test]
+fn the_problems_of_the_reference_are_the_real_ones() {
+    let text = "[http]\nlisten = \"off\"\nallow = [\"10.0.0.0/8\"]\n\n[[channel]]\nname = \"camera-1\"\ninput = \"239.1.1.1:5000\"\nhold = \"fast\"\noutptu = 1\noutput = \"10.0.0.7:1\"\n";
+    let errors =
+        Config::finish(Some(Path::new("relay.toml")), |problems| file::read(text, problems)).unwrap_err();
+    assert!(DOCS.contains(&errors.to_string()), "{errors}");
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_panic(text in "[a-z\\[\\]=\"0-9\\n .{},#']{0,80}") {
+        let _ = text.parse::<Config>();
+    }
+
+    #[test]
+    fn any_value_of_any_key_is_read_without_panic(
+        key in "(tick|threads|http\\.(listen|allow|linger|clients_max)|channel)",
+        channel_key in "(name|input|output|hold|format|limits|limits\\.bytes_max|receive_buffer)",
+        value in "(\"\\PC{0,12}\"|-?[0-9]{1,20}|\\[\\]|\\{\\}|true|[0-9]\\.[0-9]|\\[\"[0-9.:]{0,12}\"\\])",
+    ) {
+        let _ = format!("{key} = {value}\n[[channel]]\n{channel_key} = {value}").parse::<Config>();
+    }
+}

@@ -1,0 +1,240 @@
+//! From what was typed to what is valid: every key gets its default, its range and its type here.
+//!
+//! A value that cannot be used is reported and replaced by its default, so that one run finds every problem.
+//! What concerns several keys or channels at once is in [`super::cross`].
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::problem::Problem;
+use super::raw::{Field, Raw, RawChannel, RawHttp, Value};
+use super::{Channel, Config, Hold, Http, Leg, Limits, cross, units};
+use crate::address::Scheme;
+use crate::limits::*;
+use crate::wire::Format;
+
+/// Understands the whole configuration; what is wrong goes to `problems`.
+pub(super) fn validate(raw: &Raw, problems: &mut Vec<Problem>) -> Config {
+    let mut check = Check { problems };
+    let config = Config {
+        tick: check.time(&raw.tick, TICK, Duration::ZERO..=TICK_MAX),
+        threads: check.count(&raw.threads, 1, 1..=THREADS_MAX),
+        http: check.http(&raw.http),
+        channels: raw.channels.iter().map(|raw| check.channel(raw)).collect(),
+    };
+    cross::validate(raw, &config, check.problems);
+    config
+}
+
+/// Collects problems while values are read.
+struct Check<'a> {
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// Reads a value if it is there and good; otherwise the default.
+    fn value<T>(
+        &mut self,
+        field: &Option<Field>,
+        default: T,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> T {
+        field.as_ref().and_then(|field| self.one(field, parse)).unwrap_or(default)
+    }
+
+    fn one<T>(&mut self, field: &Field, parse: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
+        parse(&field.value).map_err(|reason| self.problems.push(Problem::of_field(field, reason))).ok()
+    }
+
+    fn all<T>(&mut self, fields: &[Field], parse: impl Fn(&Value) -> Result<T, String>) -> Vec<T> {
+        fields.iter().filter_map(|field| self.one(field, &parse)).collect()
+    }
+
+    fn time(
+        &mut self,
+        field: &Option<Field>,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
+        self.value(field, default, |value| {
+            let duration = match value {
+                Value::Text(text) => units::duration(text).ok(),
+                _ => None,
+            };
+            duration.filter(|duration| range.contains(duration)).ok_or_else(|| {
+                let [min, max, example] =
+                    [*range.start(), *range.end(), default].map(humantime::format_duration);
+                format!("expected a duration from {min} to {max}, such as \"{example}\"")
+            })
+        })
+    }
+
+    fn count(&mut self, field: &Option<Field>, default: u64, range: RangeInclusive<u64>) -> usize {
+        let count = self.value(field, default, |value| {
+            let count = match value {
+                Value::Integer(number) => u64::try_from(*number).ok(),
+                _ => None,
+            };
+            count
+                .filter(|count| range.contains(count))
+                .ok_or_else(|| format!("expected a whole number from {} to {}", range.start(), range.end()))
+        });
+        count as usize // every range ends far below 2^32
+    }
+
+    fn http(&mut self, raw: &RawHttp) -> Option<Http> {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT));
+        let listen = self.value(&raw.listen, Some(local), |value| {
+            units::listen(text(value, "127.0.0.1:8080")?).map_err(display)
+        });
+        let allow = raw.allow.as_ref().map(|fields| self.all(fields, prefix));
+        let http = Http {
+            listen: listen.unwrap_or(local),
+            allow: allow.unwrap_or_else(|| vec![allow_default()]),
+            clients_max: self.count(&raw.clients_max, CLIENTS, 1..=CLIENTS_MAX),
+            linger: self.time(&raw.linger, LINGER, Duration::ZERO..=LINGER_MAX),
+            header_timeout: self.time(
+                &raw.header_timeout,
+                HEADER_TIMEOUT,
+                HEADER_TIMEOUT_MIN..=HEADER_TIMEOUT_MAX,
+            ),
+            idle_timeout: self.time(&raw.idle_timeout, IDLE_TIMEOUT, IDLE_TIMEOUT_MIN..=IDLE_TIMEOUT_MAX),
+            interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
+        };
+        listen.map(|_| http)
+    }
+
+    fn channel(&mut self, raw: &RawChannel) -> Channel {
+        let legs = self.all(raw.input.as_deref().unwrap_or_default(), |value| {
+            parsed(value, "udp://@239.1.1.1:5000").map(|address| Leg { address })
+        });
+        let format = self.value(&raw.format, Format::Auto, |value| parsed(value, "rtp"));
+        let rtp = legs.iter().any(|leg| leg.address.scheme == Scheme::Rtp);
+        Channel {
+            name: self.value(&raw.name, String::new(), name),
+            format: if rtp && format == Format::Auto { Format::Rtp } else { format },
+            legs,
+            hold: self.hold(raw),
+            limits: self.limits(raw),
+            failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),
+            outputs: self
+                .all(raw.output.as_deref().unwrap_or_default(), |value| parsed(value, "udp://10.0.0.7:6000")),
+            receive_buffer: self.value(&raw.receive_buffer, None, |value| {
+                bytes(value, RECEIVE_BUFFER_MIN..=RECEIVE_BUFFER_MAX).map(Some)
+            }),
+        }
+    }
+
+    /// `hold_min` and `hold_max` bound the automatic hold only.
+    fn hold(&mut self, raw: &RawChannel) -> Hold {
+        let hold = self.value(&raw.hold, Hold::default(), |value| parsed(value, "80ms"));
+        let Hold::Auto { min, max } = hold else {
+            for field in [&raw.hold_min, &raw.hold_max].into_iter().flatten() {
+                let reason = "expected only with hold = \"auto\" (a fixed hold has no bounds)";
+                self.problems.push(Problem::of_field(field, reason));
+            }
+            return hold;
+        };
+        let min = self.time(&raw.hold_min, min, Duration::ZERO..=HOLD_CONFIG_MAX);
+        let max = self.time(&raw.hold_max, max, Duration::ZERO..=HOLD_CONFIG_MAX);
+        if min > max
+            && let Some(field) = raw.hold_min.as_ref().or(raw.hold_max.as_ref())
+        {
+            let (min, max) = (humantime::format_duration(min), humantime::format_duration(max));
+            let reason = format!("expected hold_min ({min}) not above hold_max ({max})");
+            self.problems.push(Problem::of_field(field, reason));
+        }
+        Hold::Auto { min, max }
+    }
+
+    fn limits(&mut self, raw: &RawChannel) -> Limits {
+        Limits {
+            flows_max: self.count(&raw.flows_max, FLOWS, 1..=FLOWS_MAX),
+            bytes_max: self.value(&raw.bytes_max, CHANNEL_BYTES, |value| {
+                bytes(value, CHANNEL_BYTES_MIN..=CHANNEL_BYTES_MAX)
+            }),
+            window_max: self.count(&raw.window_max, WINDOW, WINDOW_MIN..=WINDOW_MAX),
+            flow_idle: self.time(&raw.flow_idle, FLOW_IDLE, FLOW_IDLE_MIN..=FLOW_IDLE_MAX),
+        }
+    }
+}
+
+/// The usual port of a web server without privileges.
+const HTTP_PORT: u16 = 8080;
+
+/// The administratively scoped groups (RFC 2365): private to a site, so harmless to hand out on loopback.
+fn allow_default() -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(239, 0, 0, 0), 8))
+}
+
+fn display(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn text<'a>(value: &'a Value, example: &str) -> Result<&'a str, String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        _ => Err(format!("expected text in quotes, such as {example:?}")),
+    }
+}
+
+/// Anything that is written as text and has a parser of its own.
+fn parsed<T: FromStr<Err: Display>>(value: &Value, example: &str) -> Result<T, String> {
+    text(value, example)?.parse().map_err(display)
+}
+
+fn bytes(value: &Value, range: RangeInclusive<usize>) -> Result<usize, String> {
+    let bytes = match value {
+        Value::Text(text) => units::bytes(text).ok(),
+        Value::Integer(number) => usize::try_from(*number).ok(),
+        Value::Other(_) => None,
+    };
+    bytes.filter(|bytes| range.contains(bytes)).ok_or_else(|| {
+        let (min, max) = (units::display_bytes(*range.start()), units::display_bytes(*range.end()));
+        format!("expected a number of bytes from {min} to {max}, such as \"8MiB\"")
+    })
+}
+
+/// A name that stands in URLs, metrics and tables as it is.
+fn name(value: &Value) -> Result<String, String> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    match value {
+        Value::Text(name)
+            if (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len())
+                && name.chars().all(safe)
+                && name != "."
+                && name != ".." =>
+        {
+            Ok(name.clone())
+        }
+        _ => {
+            Err(format!("expected a name of 1 to {CHANNEL_NAME_BYTES_MAX} letters, digits, '.', '_' and '-'"))
+        }
+    }
+}
+
+/// A group or a range of groups.
+fn prefix(value: &Value) -> Result<IpNet, String> {
+    const EXPECTED: &str = "expected a prefix of multicast groups, such as \"239.1.0.0/16\" or \"ff15::/16\"";
+    let Value::Text(text) = value else { return Err(EXPECTED.to_owned()) };
+    let net: IpNet = match text.parse() {
+        Ok(net) => net,
+        Err(_) => text.parse::<IpAddr>().map(IpNet::from).map_err(|_| EXPECTED.to_owned())?,
+    };
+    let multicast = match net {
+        IpNet::V4(net) => Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4).contains(&net),
+        IpNet::V6(net) => Ipv6Net::new_assert(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8).contains(&net),
+    };
+    match net {
+        _ if !multicast => Err("expected multicast groups only: inside 224.0.0.0/4 or ff00::/8".to_owned()),
+        _ if net.addr() != net.network() => {
+            Err(format!("expected no bits behind the prefix: {}, or {}", net.trunc(), net.addr()))
+        }
+        _ => Ok(net),
+    }
+}
