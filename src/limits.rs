@@ -172,25 +172,17 @@ pub const OUTPUTS_MAX: usize = 1024;
 /// Bytes of a channel's name: a path segment, a metric label, a column of a table.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 64;
 
-/// Flows per channel by default: sixteen times the thousand sensors of a large site.
-pub const FLOWS: u64 = 16_384;
-/// Flows per channel at most: their table alone is then some hundred megabytes.
-pub const FLOWS_MAX: u64 = 1_000_000;
-/// Memory per channel by default: 500 ms of hold at 1 Gbit/s.
-pub const CHANNEL_BYTES: usize = 64 << 20;
+/// Flows per channel that a configuration may name: their table alone is then about a gigabyte.
+pub const FLOWS_CONFIG_MAX: u64 = 1_000_000;
 /// Memory per channel at least: a few datagrams of the largest size must fit.
-pub const CHANNEL_BYTES_MIN: usize = 1 << 20;
+pub const CHANNEL_BYTES_CONFIG_MIN: usize = 1 << 20;
 /// Memory per channel at most: 10 s of hold at 50 Gbit/s.
-pub const CHANNEL_BYTES_MAX: usize = 64 << 30;
-/// Numbers per flow that wait behind a gap, by default: 80 ms at 100,000 packets per second.
-pub const WINDOW: u64 = 8192;
-/// The smallest window: less would give up on usual reordering (the number space may allow still less).
-pub const WINDOW_MIN: u64 = 16;
-/// The largest window: the ring takes a slot per number.
-pub const WINDOW_MAX: u64 = 65_536;
-/// How long a flow may be silent before it is forgotten: several readings of a sensor that has one a minute.
-pub const FLOW_IDLE: Duration = Duration::from_secs(300);
-/// The shortest such time: above every usual hold.
+pub const CHANNEL_BYTES_CONFIG_MAX: usize = 64 << 30;
+/// The smallest window that a configuration may name: less would take usual reordering for a jump.
+pub const WINDOW_CONFIG_MIN: u64 = REORDER_PACKETS_MIN;
+/// The largest window that a configuration may name: the ring takes a slot per number.
+pub const WINDOW_CONFIG_MAX: u64 = 65_536;
+/// The shortest time after which a silent flow may be forgotten: above every usual hold.
 pub const FLOW_IDLE_MIN: Duration = Duration::from_secs(1);
 /// The longest such time: a sensor with one reading a day is kept.
 pub const FLOW_IDLE_MAX: Duration = Duration::from_secs(7 * 86_400);
@@ -227,6 +219,7 @@ pub const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 const _: () = assert!(LEGS_MAX <= 256);
-const _: () = assert!(CHANNEL_BYTES_MIN >= 2 * DATAGRAM_BYTES_MAX && CHANNEL_BYTES_MIN <= CHANNEL_BYTES);
-const _: () = assert!(WINDOW_MIN <= WINDOW && WINDOW <= WINDOW_MAX);
+const _: () = assert!(CHANNEL_BYTES_CONFIG_MIN >= 2 * DATAGRAM_BYTES_MAX);
+const _: () = assert!(CHANNEL_BYTES_MAX <= CHANNEL_BYTES_CONFIG_MAX);
+const _: () = assert!(REORDER_PACKETS_MAX <= WINDOW_CONFIG_MAX);
 const _: () = assert!(TICK.as_millis() <= TICK_MAX.as_millis());

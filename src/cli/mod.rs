@@ -1,7 +1,7 @@
 //! The command line: what was typed, and nothing more.
 //!
 //! `serve` and `relay` keep their values as text, because [`crate::config`] validates them together with the
-//! configuration file; the others ([`tools`]) have no file, and their values are checked while parsing. Goes
+//! configuration file; the others (`tools`) have no file, and their values are checked while parsing. Goes
 //! to [`crate::commands`].
 
 use std::path::PathBuf;

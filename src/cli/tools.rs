@@ -153,9 +153,9 @@ pub struct Impair {
     /// Where datagrams come from
     #[arg(value_name = "INPUT")]
     pub input: Input,
-    /// Where they go
-    #[arg(long = "to", value_name = "OUTPUT")]
-    pub output: Output,
+    /// Where they go; may be given several times
+    #[arg(long = "to", value_name = "OUTPUT", required = true)]
+    pub outputs: Vec<Output>,
     /// The share that is lost
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
     pub loss: f64,

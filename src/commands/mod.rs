@@ -1,5 +1,102 @@
-//! The commands.
+//! What each subcommand does, and how it ends.
 //!
-//! See `cli`.
+//! A command gets what was typed, lets [`crate::config`] check it, and wires the other modules together. It
+//! ends with a [`Failure`] or without one; only here failures become exit codes.
 
+use crate::cli::Command;
+use crate::config;
+
+mod check;
 pub mod impair;
+
+/// Why a command ended early, or what it found.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The command line (or the environment) makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Errors),
+    /// More was lost than `recv --max-loss` allows (shares from 0 to 1).
+    #[error("{:.4}% lost, expected at most {:.4}%", lost * 100.0, max * 100.0)]
+    Loss {
+        /// The share that was lost.
+        lost: f64,
+        /// The share that was allowed.
+        max: f64,
+    },
+    /// Whoever read standard output has had enough (`recv -o - | head`): the command is done.
+    #[error("standard output was closed")]
+    OutputClosed,
+    /// Anything else.
+    #[error("{0:#}")]
+    Other(#[from] anyhow::Error),
+}
+
+impl Failure {
+    /// A failed write to standard output.
+    pub fn output(error: std::io::Error) -> Failure {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::OutputClosed,
+            _ => Failure::Other(anyhow::Error::new(error).context("cannot write to standard output")),
+        }
+    }
+
+    /// The exit code: 0 done, 1 other, 2 usage, 3 too much loss, 78 configuration (`EX_CONFIG` of sysexits.h).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::OutputClosed => 0,
+            Failure::Other(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Config(errors) if errors.is_usage() => 2,
+            Failure::Config(_) => 78,
+            Failure::Loss { .. } => 3,
+        }
+    }
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// How it failed; [`Failure::exit_code`] is what the process returns.
+pub fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Check(args) => check::run(&args, &mut std::io::stdout().lock()),
+        Command::Serve(_)
+        | Command::Relay(_)
+        | Command::Send(_)
+        | Command::Recv(_)
+        | Command::Impair(_)
+        | Command::Demo(_) => Err(anyhow::anyhow!("this command is not part of this build").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+
+    #[test]
+    fn each_failure_has_its_exit_code() {
+        let relay = cli::Relay { inputs: vec!["udp://@239.1.1.1:0".into()], ..cli::Relay::default() };
+        let flags = config::Config::from_relay(&relay).unwrap_err();
+        let file = "tick = \"fast\"".parse::<config::Config>().unwrap_err();
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        for (failure, code) in [
+            (Failure::Usage("x".into()), 2),
+            (flags.into(), 2),
+            (file.into(), 78),
+            (Failure::Loss { lost: 0.02, max: 0.01 }, 3),
+            (Failure::output(broken), 0),
+            (Failure::output(full), 1),
+            (anyhow::anyhow!("x").into(), 1),
+        ] {
+            assert_eq!(failure.exit_code(), code, "{failure}");
+        }
+        let loss = Failure::Loss { lost: 0.0213, max: 0.001 };
+        assert_eq!(loss.to_string(), "2.1300% lost, expected at most 0.1000%");
+    }
+}

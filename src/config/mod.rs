@@ -23,7 +23,9 @@ use ipnet::IpNet;
 
 use crate::address::{Input, Interface, Output};
 use crate::cli;
-use crate::limits::{HOLD_CONFIG_MAX, HOLD_MAX, HOLD_MIN};
+use crate::limits::HOLD_CONFIG_MAX;
+use crate::relay;
+pub use crate::relay::Hold;
 use crate::wire::Format;
 pub use problem::Errors;
 use problem::Problem;
@@ -89,31 +91,26 @@ pub struct Channel {
     pub receive_buffer: Option<usize>,
 }
 
+impl Channel {
+    /// What the channel's core is told.
+    pub fn core(&self) -> relay::Config {
+        relay::Config {
+            format: self.format.clone(),
+            legs: self.legs.len(),
+            hold: self.hold,
+            flows_max: self.limits.flows_max,
+            window_max: self.limits.window_max,
+            bytes_max: self.limits.bytes_max,
+            flow_idle: self.limits.flow_idle,
+        }
+    }
+}
+
 /// One path of a channel's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
     /// Where its datagrams come from.
     pub address: Input,
-}
-
-/// The longest time a gap may delay later packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Measured, within bounds.
-    Auto {
-        /// The lower bound.
-        min: Duration,
-        /// The upper bound.
-        max: Duration,
-    },
-    /// Always the same.
-    Fixed(Duration),
-}
-
-impl Default for Hold {
-    fn default() -> Hold {
-        Hold::Auto { min: HOLD_MIN, max: HOLD_MAX }
-    }
 }
 
 /// Text that is no hold.
@@ -157,7 +154,7 @@ pub struct Limits {
     /// Bytes of held packets, over all flows.
     pub bytes_max: usize,
     /// Numbers per flow that may wait behind a gap (the format's number space may allow fewer).
-    pub window_max: usize,
+    pub window_max: u64,
     /// A flow that was silent for so long is forgotten.
     pub flow_idle: Duration,
 }

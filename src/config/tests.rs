@@ -53,6 +53,8 @@ fn a_channel_has_defaults() {
         receive_buffer: None,
     };
     assert_eq!(config.channels, [expected]);
+    let (core, default) = (config.channels[0].core(), relay::Config::default());
+    assert_eq!(format!("{core:?}"), format!("{default:?}"), "the core has the same defaults");
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn every_key_arrives() {
         hold_max = "10s"
         failover = "2s"
         receive_buffer = 1_000_000
-        limits = { flows_max = 1, bytes_max = "1MiB", window_max = 0x10, flow_idle = "1h" }
+        limits = { flows_max = 1, bytes_max = "1MiB", window_max = 0x40, flow_idle = "1h" }
         [[channel]]
         name = "b"
         input = "239.1.1.2:5000"
@@ -109,7 +111,7 @@ fn every_key_arrives() {
     assert_eq!(a.hold, Hold::Auto { min: Duration::from_millis(1), max: Duration::from_secs(10) });
     assert_eq!((a.failover, a.receive_buffer), (Duration::from_secs(2), Some(1_000_000)));
     let flow_idle = Duration::from_secs(3600);
-    assert_eq!(a.limits, Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 16, flow_idle });
+    assert_eq!(a.limits, Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 64, flow_idle });
     assert_eq!(b.format, "mavlink2".parse().unwrap());
     assert_eq!(b.hold, Hold::Fixed(Duration::from_millis(80)));
 }
@@ -143,8 +145,8 @@ fn wrong_values_name_line_key_value_and_expectation() {
             "limits.bytes_max = -1",
             "expected a number of bytes from 1MiB to 64GiB, such as \"8MiB\"",
         ),
-        ("limits.window_max = 15", "limits.window_max = 15", "expected a whole number from 16 to 65536"),
-        ("limits.window_max = 1.5", "limits.window_max = 1.5", "expected a whole number from 16 to 65536"),
+        ("limits.window_max = 63", "limits.window_max = 63", "expected a whole number from 64 to 65536"),
+        ("limits.window_max = 1.5", "limits.window_max = 1.5", "expected a whole number from 64 to 65536"),
         (
             "limits.flow_idle = \"0\"",
             "limits.flow_idle = \"0\"",

@@ -80,7 +80,7 @@ pub fn bytes(text: &str) -> Result<usize, Error> {
     count.filter(|count| count.fract() == 0.0).map(|count| count as usize).ok_or(BYTES)
 }
 
-/// A number of bytes in the largest unit that writes it whole, as [`bytes`] reads it.
+/// A number of bytes in the largest unit that writes it whole, as [`bytes()`] reads it.
 pub fn display_bytes(count: usize) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let whole = units.into_iter().find(|(scale, _)| count > 0 && count.is_multiple_of(*scale));

@@ -154,11 +154,15 @@ impl Check<'_> {
 
     fn limits(&mut self, raw: &RawChannel) -> Limits {
         Limits {
-            flows_max: self.count(&raw.flows_max, FLOWS, 1..=FLOWS_MAX),
-            bytes_max: self.value(&raw.bytes_max, CHANNEL_BYTES, |value| {
-                bytes(value, CHANNEL_BYTES_MIN..=CHANNEL_BYTES_MAX)
+            flows_max: self.count(&raw.flows_max, FLOWS_MAX as u64, 1..=FLOWS_CONFIG_MAX),
+            bytes_max: self.value(&raw.bytes_max, CHANNEL_BYTES_MAX, |value| {
+                bytes(value, CHANNEL_BYTES_CONFIG_MIN..=CHANNEL_BYTES_CONFIG_MAX)
             }),
-            window_max: self.count(&raw.window_max, WINDOW, WINDOW_MIN..=WINDOW_MAX),
+            window_max: self.count(
+                &raw.window_max,
+                REORDER_PACKETS_MAX,
+                WINDOW_CONFIG_MIN..=WINDOW_CONFIG_MAX,
+            ) as u64,
             flow_idle: self.time(&raw.flow_idle, FLOW_IDLE, FLOW_IDLE_MIN..=FLOW_IDLE_MAX),
         }
     }

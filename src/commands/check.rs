@@ -1,0 +1,95 @@
+//! `tidecast check`: validates a configuration file and says what it means. Opens no socket.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use super::Failure;
+use crate::cli;
+use crate::config::{Channel, Config, Http};
+
+/// Prints one line per channel, one for HTTP, and `FILE: ok`.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure> {
+    let config = Config::from_file(&args.config)?;
+    let mut text = String::new();
+    for channel in &config.channels {
+        text.push_str(&channel_line(channel));
+        text.push('\n');
+    }
+    text.push_str(&config.http.as_ref().map_or("http: off".to_owned(), http_line));
+    writeln!(out, "{text}\n{}: ok", args.config.display()).map_err(Failure::output)
+}
+
+fn channel_line(channel: &Channel) -> String {
+    let mut line = format!("channel {}: ", channel.name);
+    for (index, leg) in channel.legs.iter().enumerate() {
+        let _ = write!(line, "{}{}", if index == 0 { "" } else { " + " }, leg.address); // a String takes all
+    }
+    for (index, output) in channel.outputs.iter().enumerate() {
+        let _ = write!(line, "{}{output}", if index == 0 { " -> " } else { ", " });
+    }
+    let _ = write!(line, "; format {}, hold {}", channel.format, channel.hold);
+    line
+}
+
+fn http_line(http: &Http) -> String {
+    let groups: Vec<String> = http.allow.iter().map(ToString::to_string).collect();
+    let groups = if groups.is_empty() { "no groups".to_owned() } else { groups.join(", ") };
+    let interface = http.interface.as_ref().map(|interface| format!(" via {interface}")).unwrap_or_default();
+    format!("http: {}, on demand: {groups}{interface}", http.listen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<String, Failure> {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("relay.toml");
+        std::fs::write(&config, text).unwrap();
+        let mut out = Vec::new();
+        run(&cli::Check { config }, &mut out)?;
+        let text = String::from_utf8(out).unwrap();
+        Ok(text.replace(&format!("{}/", folder.path().display()), ""))
+    }
+
+    #[test]
+    fn a_good_file_is_told_line_by_line() {
+        let text = r#"
+            [http]
+            interface = "eth1"
+            [[channel]]
+            name = "camera-1"
+            input = ["rtp://239.1.1.1:5000?if=eth1", "rtp://239.1.2.1:5000?if=eth2"]
+            output = ["10.0.0.7:6000", "rtp://239.2.2.2:5000?ttl=4"]
+            [[channel]]
+            name = "weather"
+            input = "udp://@239.3.3.3:7000"
+            hold = "80ms"
+        "#;
+        let expected = "\
+channel camera-1: rtp://@239.1.1.1:5000?if=eth1 + rtp://@239.1.2.1:5000?if=eth2 -> udp://10.0.0.7:6000, \
+rtp://239.2.2.2:5000?ttl=4; format rtp, hold auto (20ms to 500ms)
+channel weather: udp://@239.3.3.3:7000; format auto, hold 80ms
+http: 127.0.0.1:8080, on demand: 239.0.0.0/8 via eth1
+relay.toml: ok
+";
+        assert_eq!(check(text).unwrap(), expected);
+        let off = "http.listen = \"off\"\n[[channel]]\nname = \"a\"\ninput = \"239.1.1.1:5000\"\noutput = \"10.0.0.7:1\"";
+        assert!(check(off).unwrap().contains("\nhttp: off\n"));
+        assert!(check("http.allow = []").unwrap().contains("on demand: no groups"));
+    }
+
+    #[test]
+    fn a_bad_file_is_a_configuration_failure() {
+        let failure = check("[[channel]]\nname = \"a b\"\nhold = \"fast\"").unwrap_err();
+        assert_eq!(failure.exit_code(), 78);
+        assert_eq!(failure.to_string().lines().count(), 3, "{failure}");
+        let missing = cli::Check { config: "/no/such/file.toml".into() };
+        let failure = run(&missing, &mut Vec::new()).unwrap_err();
+        assert!(failure.to_string().starts_with("/no/such/file.toml: cannot be read: No such file"));
+        assert_eq!(failure.exit_code(), 78);
+    }
+}
