@@ -8,6 +8,7 @@ use crate::config;
 
 mod check;
 pub mod impair;
+mod recv;
 
 /// Why a command ended early, or what it found.
 #[derive(Debug, thiserror::Error)]
@@ -64,12 +65,10 @@ impl Failure {
 pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args, &mut std::io::stdout().lock()),
-        Command::Serve(_)
-        | Command::Relay(_)
-        | Command::Send(_)
-        | Command::Recv(_)
-        | Command::Impair(_)
-        | Command::Demo(_) => Err(anyhow::anyhow!("this command is not part of this build").into()),
+        Command::Recv(args) => recv::run(&args),
+        Command::Serve(_) | Command::Relay(_) | Command::Send(_) | Command::Impair(_) | Command::Demo(_) => {
+            Err(anyhow::anyhow!("this command is not part of this build").into())
+        }
     }
 }
 

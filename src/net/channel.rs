@@ -29,8 +29,9 @@ use crate::{
     relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay},
 };
 
-/// Takes deliveries on the packet thread itself.
-pub type Sink = Box<dyn FnMut(&Delivery) + Send>;
+/// Takes deliveries on the packet thread itself, and hears whether a player would take each (see
+/// [`crate::egress::follow`]).
+pub type Sink = Box<dyn FnMut(&Delivery, bool) + Send>;
 
 /// What a channel is made from.
 pub struct ChannelSpec {
@@ -257,7 +258,7 @@ impl Channel {
         }
         if let Some(sink) = &mut self.sink {
             for due in &self.due {
-                sink(&due.delivery);
+                sink(&due.delivery, due.followed);
             }
         }
     }

@@ -354,9 +354,13 @@ impl Relay {
 
     /// Delivers everything that is held back, and counts the rest; for the end of the channel.
     pub fn finish(&mut self, now: Instant) {
-        self.advance(now);
+        let now = self.advance(now);
         for index in 0..self.flows.len() as u32 {
-            self.remove(index);
+            if self.live(index).is_some() {
+                let (flow, mut cx) = self.split(index, now);
+                flow.flush(&mut cx);
+                flow.settle_budget(&mut cx);
+            }
         }
     }
 

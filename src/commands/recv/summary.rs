@@ -1,0 +1,161 @@
+//! What `recv` says at its end: in all and per flow, as text or as one line of JSON.
+
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+use crate::{net::state::ChannelState, relay::Counters};
+
+/// Flows named one by one in the text; JSON has them all.
+const FLOWS_SHOWN: usize = 20;
+
+/// Figures of one flow, or of all.
+#[derive(Debug, Serialize)]
+struct Figures {
+    received: u64,
+    delivered: u64,
+    expected: u64,
+    lost: u64,
+    loss: f64,
+    recovered: u64,
+    reordered: u64,
+    duplicates: u64,
+    late: u64,
+    corrupt: u64,
+    foreign: u64,
+    rejected: u64,
+    repair: u64,
+    control: u64,
+    sessions: u64,
+    ts_discontinuities: u64,
+    jitter_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Flow {
+    flow: String,
+    source: String,
+    format: &'static str,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+/// All that `recv` has seen.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    duration_seconds: f64,
+    bytes: u64,
+    kernel_drops: u64,
+    truncated: u64,
+    #[serde(flatten)]
+    figures: Figures,
+    flows: Vec<Flow>,
+}
+
+impl Figures {
+    fn new(counters: &Counters, jitter_seconds: f64) -> Figures {
+        let loss = match counters.expected {
+            0 => 0.0,
+            expected => counters.lost as f64 / expected as f64,
+        };
+        Figures {
+            received: counters.media_received,
+            delivered: counters.delivered,
+            expected: counters.expected,
+            lost: counters.lost,
+            loss,
+            recovered: counters.recovered(),
+            reordered: counters.reordered,
+            duplicates: counters.duplicate,
+            late: counters.late,
+            corrupt: counters.corrupt,
+            foreign: counters.foreign,
+            rejected: counters.rejected,
+            repair: counters.repair_received,
+            control: counters.control_received,
+            sessions: counters.sessions,
+            ts_discontinuities: counters.ts_discontinuities,
+            jitter_seconds,
+        }
+    }
+}
+
+impl Summary {
+    pub(super) fn new(state: &ChannelState, elapsed: Duration) -> Summary {
+        let flows = state.flows.iter().map(|flow| Flow {
+            flow: flow.flow.clone(),
+            source: flow.source.clone(),
+            format: flow.format,
+            figures: Figures::new(&flow.counters, flow.jitter_seconds),
+        });
+        Summary {
+            duration_seconds: elapsed.as_secs_f64(),
+            bytes: state.counters.bytes_received,
+            kernel_drops: state.legs.iter().map(|leg| leg.kernel_drops).sum(),
+            truncated: state.legs.iter().map(|leg| leg.truncated).sum(),
+            figures: Figures::new(&state.counters, state.jitter_seconds),
+            flows: flows.collect(),
+        }
+    }
+
+    /// The share of the numbers that was lost, 0 to 1.
+    pub(super) fn loss(&self) -> f64 {
+        self.figures.loss
+    }
+
+    pub(super) fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default() // plain numbers and strings: it cannot fail
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "received {}, lost {} ({:.3}%)", self.received, self.lost, self.loss * 100.0)?;
+        write!(
+            f,
+            ", recovered {}, reordered {}, duplicates {}",
+            self.recovered, self.reordered, self.duplicates
+        )?;
+        write!(f, ", jitter {:.3} ms", self.jitter_seconds * 1e3)?;
+        let rare = [
+            ("late", self.late),
+            ("corrupt", self.corrupt),
+            ("foreign", self.foreign),
+            ("rejected", self.rejected),
+            ("TS discontinuities", self.ts_discontinuities),
+        ];
+        for (name, count) in rare.into_iter().filter(|(_, count)| *count > 0) {
+            write!(f, ", {name} {count}")?;
+        }
+        if self.sessions > 1 {
+            write!(f, ", sessions {}", self.sessions)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.duration_seconds;
+        let megabits = self.bytes as f64 * 8e-6 / seconds.max(1e-3);
+        for flow in self.flows.iter().take(FLOWS_SHOWN) {
+            writeln!(f, "flow {} ({} from {}): {}", flow.flow, flow.format, flow.source, flow.figures)?;
+        }
+        if self.flows.len() > FLOWS_SHOWN {
+            writeln!(f, "and {} more flows; --json has them all", self.flows.len() - FLOWS_SHOWN)?;
+        }
+        write!(
+            f,
+            "in all: {}, {} flows, {seconds:.1} s, {megabits:.3} Mbit/s",
+            self.figures,
+            self.flows.len()
+        )?;
+        if self.kernel_drops > 0 {
+            write!(f, ", dropped by the kernel {}", self.kernel_drops)?;
+        }
+        if self.truncated > 0 {
+            write!(f, ", truncated {}", self.truncated)?;
+        }
+        Ok(())
+    }
+}
