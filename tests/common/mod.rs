@@ -1,0 +1,214 @@
+//! What the tests of the real binary share: starting it and waiting until it is ready, free ports and groups,
+//! plain HTTP, and peers that may not be installed.
+#![allow(dead_code)] // each test crate uses a part of it
+
+use std::{
+    collections::VecDeque,
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// Longer than anything here takes on a busy machine; reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[allow(clippy::disallowed_methods)]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// A port that nobody uses for UDP or TCP at the moment, nor any other test of this process.
+pub fn free_port() -> u16 {
+    static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    loop {
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        let port = udp.local_addr().expect("address").port();
+        let mut taken = TAKEN.lock().expect("no panic");
+        if !taken.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            taken.push(port);
+            return port;
+        }
+    }
+}
+
+/// A group that no other test uses at the same time: from the process id and a counter, in 239.255.0.0/16.
+pub fn group() -> Ipv4Addr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let n = (std::process::id() as u16).wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let [a, b] = n.to_be_bytes();
+    Ipv4Addr::new(239, 255, a, b.max(1))
+}
+
+/// `tidecast ARGS`, not started.
+pub fn tidecast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidecast"));
+    command.args(args);
+    command
+}
+
+/// A running program, its standard error collected line by line. Killed when dropped.
+pub struct Running {
+    pub child: Child,
+    name: String,
+    lines: Arc<Mutex<VecDeque<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub fn start(mut command: Command) -> Running {
+        let name = format!("{command:?}");
+        command.stderr(Stdio::piped()).stdin(Stdio::null());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let lines = Arc::new(Mutex::new(VecDeque::new()));
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let into = lines.clone();
+        let reader = thread::spawn(move || {
+            for line in stderr.split(b'\n').map_while(Result::ok) {
+                into.lock().expect("no panic").push_back(String::from_utf8_lossy(&line).into_owned());
+            }
+        });
+        Running { child, name, lines, reader: Some(reader) }
+    }
+
+    /// Starts `tidecast ARGS` and waits for its ready line.
+    pub fn tidecast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Running {
+        let mut running = Running::start(tidecast(args));
+        running.wait_for_line("tidecast: ready");
+        running
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        self.lines.lock().expect("no panic").iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Waits for a line that contains `text`, and gives it.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        let start = now();
+        loop {
+            if let Some(line) = self.lines.lock().expect("no panic").iter().find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let ended = self.child.try_wait().expect("wait");
+            assert!(
+                ended.is_none() && start.elapsed() < PATIENCE,
+                "{}: no {text:?} ({ended:?}), standard error:\n{}",
+                self.name,
+                self.stderr()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let killed = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
+        assert!(killed.expect("kill").success());
+    }
+
+    /// Waits for the end, at most [`PATIENCE`].
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                if let Some(reader) = self.reader.take() {
+                    reader.join().expect("no panic");
+                }
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "{}: does not end:\n{}", self.name, self.stderr());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks for an orderly end with SIGINT, waits for it, and gives all of standard error.
+    pub fn stop(&mut self) -> String {
+        self.signal("INT");
+        let status = self.wait();
+        assert!(status.success(), "{}: {status}:\n{}", self.name, self.stderr());
+        self.stderr()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A UDP socket that sends to groups on `lo`.
+pub fn sender() -> UdpSocket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("socket");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("bind");
+    socket.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).expect("interface");
+    socket.set_multicast_ttl_v4(0).expect("ttl");
+    socket.into()
+}
+
+/// A UDP socket that has joined a group on `lo`, with a large buffer and a short read time-out.
+pub fn joined(group: Ipv4Addr, port: u16) -> UdpSocket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("socket");
+    socket.set_reuse_address(true).expect("reuse");
+    socket.bind(&SocketAddr::from((group, port)).into()).expect("bind");
+    socket.set_multicast_all_v4(false).expect("multicast all");
+    socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).expect("join");
+    socket.set_recv_buffer_size(4 << 20).expect("buffer");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("timeout");
+    socket.into()
+}
+
+/// `GET path`, the whole answer: status, head and body. For answers that end.
+pub fn get(http: SocketAddr, path: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(http).expect("connect");
+    stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {http}\r\nConnection: close\r\n\r\n").expect("write");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("read");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    (status, head.to_owned(), if chunked { unchunk(body) } else { body.to_owned() })
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).expect("a chunk size");
+        whole.push_str(&rest[..size]);
+        body = rest[size..].strip_prefix("\r\n").unwrap_or("");
+        if size == 0 {
+            break;
+        }
+    }
+    whole
+}
+
+/// Whether a peer is installed. Where all peers are required (`TIDECAST_REQUIRE_PEERS=1`, as `tests/run` sets it),
+/// a missing one is a failure; elsewhere the test says that it is skipped.
+pub fn have(program: &str) -> bool {
+    let found = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    });
+    skip_unless(found, &format!("{program} is not installed"))
+}
+
+/// Whether this test may make network namespaces.
+pub fn is_root() -> bool {
+    let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
+    skip_unless(root, "needs root for network namespaces")
+}
+
+fn skip_unless(met: bool, why: &str) -> bool {
+    if !met {
+        assert!(std::env::var_os("TIDECAST_REQUIRE_PEERS").is_none(), "{why}");
+        eprintln!("SKIPPED: {why}");
+    }
+    met
+}
