@@ -223,3 +223,23 @@ const _: () = assert!(CHANNEL_BYTES_CONFIG_MIN >= 2 * DATAGRAM_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= CHANNEL_BYTES_CONFIG_MAX);
 const _: () = assert!(REORDER_PACKETS_MAX <= WINDOW_CONFIG_MAX);
 const _: () = assert!(TICK.as_millis() <= TICK_MAX.as_millis());
+
+// The sending side.
+/// How much of a stall a paced source catches up at once: a sleeping laptop must not send an hour of video as one
+/// burst, a scheduling hiccup must not slow a stream for good.
+pub const PACE_CATCH_UP_MAX: Duration = Duration::from_millis(100);
+/// The longest believable time between two PCRs (ISO 13818-1 asks for 100 ms); a longer one is a discontinuity.
+pub const PCR_INTERVAL_MAX: Duration = Duration::from_secs(2);
+/// Transport packets that may wait for the next PCR: 2 s at 100 Mbit/s, 25 MB.
+pub const PCR_LOOKAHEAD_PACKETS_MAX: usize = 133_000;
+/// How long a producer may be silent before a heartbeat says that it lives, and how often it then does.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the end of a session is said: one lost datagram must not hide it.
+pub const END_REPEATS: usize = 3;
+/// How long a packet waits for its source block to fill before the block is closed early.
+pub const BLOCK_CLOSE_AFTER: Duration = Duration::from_millis(40);
+/// The same for a file or a pipe that `send` paces: its blocks do fill, and closing them before would multiply the
+/// repair packets; but no receiver waits longer than its hold.
+pub const BLOCK_CLOSE_AFTER_PACED: Duration = HOLD_MAX;
+/// Blocks of 64 KiB that `send` reads ahead from a pipe: smooths a slow reader, and is no memory to speak of.
+pub const SEND_PIPE_BLOCKS_MAX: usize = 8;
