@@ -9,6 +9,7 @@ use crate::config;
 mod check;
 pub mod impair;
 mod recv;
+mod send;
 
 /// Why a command ended early, or what it found.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args, &mut std::io::stdout().lock()),
         Command::Recv(args) => recv::run(&args),
-        Command::Serve(_) | Command::Relay(_) | Command::Send(_) | Command::Impair(_) | Command::Demo(_) => {
+        Command::Send(args) => send::run(&args),
+        Command::Serve(_) | Command::Relay(_) | Command::Impair(_) | Command::Demo(_) => {
             Err(anyhow::anyhow!("this command is not part of this build").into())
         }
     }

@@ -1,0 +1,187 @@
+//! `tidecast send`: a file, standard input or synthetic sensors, sent as a producer would.
+//!
+//! Bytes come from [`reader`] through [`crate::producer::cut`], readings from [`crate::producer::sensor`]; a
+//! [`carrier`] makes datagrams of them; [`link`] sends them. One thread sends everything; signals and slow input
+//! have small threads that wake it ([`stop`], [`reader`]).
+
+mod carrier;
+mod file;
+mod link;
+mod reader;
+mod sensors;
+mod stop;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::address::Scheme;
+use crate::cli::{self, SendFormat, Source};
+use crate::clock;
+use crate::commands::Failure;
+use crate::producer::Fec;
+use crate::producer::cut::Cutter;
+use carrier::Carriers;
+use link::Link;
+use reader::Reader;
+use stop::Stop;
+
+/// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and prints a summary.
+///
+/// # Errors
+/// [`Failure::Usage`] for options that contradict each other; otherwise what could not be read or sent.
+pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
+    let stop = Stop::listen().context("cannot listen for signals")?;
+    let started = clock::now();
+    let link = send(args, stop)?;
+    eprintln!("{}", link.summary(clock::now().saturating_duration_since(started)));
+    Ok(())
+}
+
+fn send(args: &cli::Send, stop: Stop) -> Result<Link, Failure> {
+    match args.source() {
+        Source::Sensors(count) => {
+            let carriers = Carriers::new(args, choose(args, None)?)?;
+            let mut job = Job::start(args, stop)?;
+            sensors::run(&mut job, &carriers, count, args.interval)?;
+            Ok(job.link)
+        }
+        source => {
+            if args.repeat && source == Source::Stdin {
+                return Err(usage("--loop: standard input cannot be read again, expected a file"));
+            }
+            // What needs no look into the file is refused before it is opened.
+            choose(args, None)?;
+            send_bytes(args, Reader::open(source, args.repeat)?, stop)
+        }
+    }
+}
+
+fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, Failure> {
+    let start = reader.start(&stop)?;
+    if start.is_empty() {
+        // A signal came before anything was there to send.
+        return Ok(Link::open(args.target()).map_err(anyhow::Error::from)?);
+    }
+    let transport_stream = Cutter::is_transport_stream(start);
+    let format = choose(args, Some(transport_stream))?;
+    let cutter = cutter(args, &reader, format, transport_stream)?;
+    let carrier = Carriers::new(args, format)?.carrier(0, transport_stream)?;
+    let mut job = Job::start(args, stop)?;
+    file::run(&mut job, reader, cutter, carrier)?;
+    Ok(job.link)
+}
+
+/// Which format is sent: the one asked for, or the one that suits the output and the data. `transport_stream` is
+/// what the data is; `None` when it is not known, or when there is none.
+fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat, Failure> {
+    let target = args.target();
+    let format = args.format.unwrap_or(match target.scheme {
+        Scheme::Rtp => SendFormat::Rtp,
+        Scheme::Udp if args.fec.is_some() || args.session.is_some() => SendFormat::Native,
+        Scheme::Udp if transport_stream == Some(true) => SendFormat::Ts,
+        Scheme::Udp if target.payload => SendFormat::Raw,
+        Scheme::Udp => SendFormat::Native,
+    });
+    let name = carrier::name(format);
+    let native = format == SendFormat::Native;
+    // Without a look at the data, native may still become ts.
+    let settled = args.format.is_some() || transport_stream.is_some() || !native;
+    let numbered = native || format == SendFormat::Rtp;
+    let refuse = |what: &str| Err(usage(what));
+    if args.fec.is_some() && !native {
+        return refuse(&format!("--fec: expected the format native, got {name}"));
+    }
+    if args.session.is_some() && !native {
+        return refuse(&format!("--session: expected the format native, got {name}"));
+    }
+    if args.stream.is_some() && !numbered {
+        return refuse(&format!(
+            "--stream: expected the format native or rtp, got {name}, which carries no id"
+        ));
+    }
+    if target.payload && numbered && settled {
+        return refuse(&format!("payload=1 in {target}: expected the format ts or raw, got {name}"));
+    }
+    if format == SendFormat::Ts && matches!(args.source(), Source::Sensors(_)) {
+        return refuse(
+            "--format ts: a sensor's readings are no transport stream, expected native, rtp or raw",
+        );
+    }
+    Ok(format)
+}
+
+fn cutter(
+    args: &cli::Send,
+    reader: &Reader,
+    format: SendFormat,
+    transport_stream: bool,
+) -> anyhow::Result<Cutter> {
+    let name = reader.name();
+    if format == SendFormat::Ts && !transport_stream {
+        bail!(
+            "{name} is no transport stream: expected 0x47 every 188 bytes; send it with --format native or raw"
+        );
+    }
+    match args.rate {
+        Some(rate) if transport_stream => Ok(Cutter::packets(rate, args.size)),
+        Some(rate) => Ok(Cutter::bytes(rate, args.size)),
+        None if transport_stream => Ok(Cutter::by_pcr()),
+        None => bail!("{name} is no transport stream, so nothing says how fast to send it; give --rate"),
+    }
+}
+
+fn usage(what: impl Into<String>) -> Failure {
+    Failure::Usage(what.into())
+}
+
+/// The shape that was asked for, in the producer's terms.
+fn fec(args: &cli::Send) -> Result<Option<Fec>, Failure> {
+    let shape = args.fec.map(|f| Fec::new(f.k.into(), f.m.into(), f.stride.into()));
+    shape.transpose().map_err(|error| usage(error.to_string()))
+}
+
+/// One run: where it sends, when it ends, and what it has done.
+#[derive(Debug)]
+struct Job {
+    link: Link,
+    stop: Stop,
+    started: Instant,
+    /// When to stop by itself.
+    end: Option<Instant>,
+    /// Data packets that may still be sent.
+    left: Option<u64>,
+}
+
+impl Job {
+    fn start(args: &cli::Send, stop: Stop) -> anyhow::Result<Job> {
+        let link = Link::open(args.target())?;
+        let started = clock::now();
+        let end = args.duration.and_then(|duration| started.checked_add(duration));
+        Ok(Job { link, stop, started, end, left: args.count })
+    }
+
+    /// Whether a signal came, the time is over, or everything asked for was sent.
+    fn is_over(&self, now: Instant) -> bool {
+        self.stop.is_set() || self.left == Some(0) || self.end.is_some_and(|end| now >= end)
+    }
+
+    /// Counts one data packet.
+    fn sent(&mut self) {
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        self.link.data += 1;
+    }
+
+    /// Sleeps until one of these times, a signal, or new input.
+    fn sleep(&self, wake: impl IntoIterator<Item = Option<Instant>>) {
+        self.stop.sleep(wake.into_iter().chain([self.end]).flatten().min());
+    }
+}
+
+/// A duration as people read it: tenths of a second.
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests;
