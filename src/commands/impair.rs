@@ -2,8 +2,8 @@
 //!
 //! A datagram comes from [`crate::net`], unchanged and whole; [`crate::link`] decides; when it is due it goes to
 //! every output of [`crate::egress`]. One plain thread, which waits for the socket and for the link's next
-//! release at once. What became of each datagram is kept by kind and flow ([`census`]) and printed at the end
-//! ([`report`]). The demo runs [`run`] too.
+//! release at once. What became of each datagram is kept by kind and flow (`census`) and printed at the end
+//! (`report`). The demo runs [`run`] too.
 
 mod census;
 mod report;
@@ -28,7 +28,9 @@ pub use report::{FlowReport, Kinds, OutputReport, Report};
 use crate::{
     address::{Input, Output},
     buffer::{Buffer, Pool},
+    cli,
     clock::{self, ClockPair},
+    commands::{Failure, stop},
     egress::udp::UdpOutput,
     limits::{
         IMPAIR_BATCHES_MAX, IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX, RECEIVE_BATCH,
@@ -58,6 +60,38 @@ pub struct Options {
     pub count: Option<u64>,
 }
 
+impl Options {
+    /// What was typed. Without a seed, a random one that is short enough to type again.
+    pub fn of(args: &cli::Impair) -> Options {
+        let &cli::Impair { loss, burst, reorder, distance, duplicate, delay, jitter, .. } = args;
+        Options {
+            input: args.input.clone(),
+            outputs: args.outputs.clone(),
+            impairments: Impairments { loss, burst, reorder, distance, duplicate, delay, jitter },
+            seed: args.seed.unwrap_or_else(|| rand::random::<u32>().into()),
+            duration: args.duration,
+            count: args.count,
+        }
+    }
+}
+
+/// `tidecast impair`: runs until a signal, the time or the count, and prints what was done.
+///
+/// # Errors
+/// Impossible impairments (usage), those of [`run`], and a standard output that cannot be written.
+pub fn command(args: &cli::Impair) -> Result<(), Failure> {
+    let options = Options::of(args);
+    options.impairments.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    let stop = stop::on_signal().context("cannot wait for signals")?;
+    // For whoever waits for it, so not a log line, which -q would silence; nobody waits at a closed standard error.
+    let ready = || {
+        let _ =
+            writeln!(std::io::stderr(), "tidecast: ready: {} joined, seed {}", options.input, options.seed);
+    };
+    let report = run(&options, &stop, ready)?;
+    print(&report, args.json).map_err(Failure::output)
+}
+
 /// Runs the link until `stop`, the time or the count of the options, then lets what waits go out for at most
 /// [`IMPAIR_DRAIN_MAX`] longer. Calls `ready` once the input is joined and the outputs are open.
 ///
@@ -73,16 +107,12 @@ pub fn run(options: &Options, stop: &AtomicBool, ready: impl FnOnce()) -> anyhow
 }
 
 /// Prints the report to standard output, as text or as one line of JSON.
-///
-/// # Errors
-/// Standard output is closed.
-pub fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+fn print(report: &Report, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     match json {
         true => writeln!(out, "{}", serde_json::to_string(report)?),
         false => write!(out, "{report}"),
     }
-    .context("cannot write to standard output")
 }
 
 /// One datagram on its way; a second copy shares the bytes.

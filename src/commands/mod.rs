@@ -10,6 +10,7 @@ mod check;
 pub mod impair;
 mod recv;
 mod send;
+pub mod stop;
 
 /// Why a command ended early, or what it found.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,8 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, &mut std::io::stdout().lock()),
         Command::Recv(args) => recv::run(&args),
         Command::Send(args) => send::run(&args),
-        Command::Serve(_) | Command::Relay(_) | Command::Impair(_) | Command::Demo(_) => {
+        Command::Impair(args) => impair::command(&args),
+        Command::Serve(_) | Command::Relay(_) | Command::Demo(_) => {
             Err(anyhow::anyhow!("this command is not part of this build").into())
         }
     }

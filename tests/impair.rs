@@ -1,0 +1,80 @@
+//! `tidecast impair` as a user runs it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::UdpSocket,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tidecast::clock;
+
+const TIDECAST: &str = env!("CARGO_BIN_EXE_tidecast");
+
+/// Starts `impair` between two ports of `lo`, sends it 200 datagrams 1 ms apart, ends it with `signal` and gives
+/// back what it printed.
+fn figures(signal: Signal, seed: &str) -> serde_json::Value {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let input = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // free again at once
+    let mut impair = Command::new(TIDECAST)
+        .args(["impair", &format!("udp://@{input}"), "--to"])
+        .arg(format!("udp://{}", receiver.local_addr().unwrap()))
+        .args(["--loss", "20%", "--burst", "2", "--duplicate", "10%", "--seed", seed, "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(impair.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("tidecast: ready")), "it ended before it was ready");
+
+    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for i in 0..200_u8 {
+        sender.send_to(&[i], input).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let asked = clock::now();
+    kill(Pid::from_raw(impair.id() as i32), signal).unwrap();
+    let mut text = String::new();
+    impair.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(impair.wait().unwrap().success());
+    assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?} to end", asked.elapsed());
+
+    receiver.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let arrived = std::iter::from_fn(|| receiver.recv(&mut [0; 16]).ok()).count();
+    let figures: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(figures["received"], 200, "{figures}");
+    assert_eq!(figures["forwarded"], arrived, "{figures}");
+    figures
+}
+
+#[test]
+fn signals_end_it_with_exact_figures_which_follow_from_the_seed() {
+    let (first, again) = (figures(Signal::SIGINT, "7"), figures(Signal::SIGTERM, "7"));
+    for name in ["dropped", "dropped_media", "duplicated", "reordered"] {
+        assert_eq!(first[name], again[name], "{name}");
+    }
+    assert!(first["dropped"].as_u64() > Some(10), "{first}");
+    let other = figures(Signal::SIGTERM, "8");
+    assert_ne!((&first["dropped"], &first["duplicated"]), (&other["dropped"], &other["duplicated"]));
+}
+
+#[test]
+fn wrong_values_are_usage_errors_in_one_line() {
+    for (flag, value, expected) in [
+        ("--loss", "lots", "expected"),
+        ("--distance", "0", "distance is 0 packets, expected 1 to 10000"),
+        ("--burst", "0.5", "burst is 0.5, expected a mean length of at least 1 packet"),
+    ] {
+        let output = Command::new(TIDECAST)
+            .args(["impair", "udp://@127.0.0.1:9", "--to", "udp://127.0.0.1:10", flag, value])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+}
