@@ -1,8 +1,19 @@
 //! The end, on request: SIGINT and SIGTERM. The first asks for an orderly end; a second one does not wait for it.
+//! [`Signals`] is for commands that run on tokio, [`Stop`] for those that run in a plain thread.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, Thread},
+    time::Instant,
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::clock;
 
 /// Exit code after a second signal: 128 + SIGINT, as shells say it.
 const IMPATIENT: i32 = 130;
@@ -15,7 +26,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on; without this the signals end the process at once.
+    /// Listens from now on, within a tokio runtime; without this the signals end the process at once.
     ///
     /// # Errors
     /// The handler cannot be installed.
@@ -26,20 +37,74 @@ impl Signals {
         })
     }
 
-    /// Waits for the first signal. After that, a second one ends the process at once.
-    pub async fn wait(&mut self) {
+    async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+
+    /// Waits for the first signal. After that, a second one ends the process at once.
+    pub async fn wait(&mut self) {
+        self.next().await;
         if let Ok(mut again) = Signals::listen() {
             tokio::spawn(async move {
-                tokio::select! {
-                    _ = again.interrupt.recv() => {}
-                    _ = again.terminate.recv() => {}
-                }
+                again.next().await;
                 std::process::exit(IMPATIENT);
             });
+        }
+    }
+}
+
+/// A flag that the first signal sets, and which wakes the thread that made it.
+#[derive(Debug)]
+pub struct Stop {
+    set: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// Listens for signals on a thread of its own, which wakes the calling thread. A second signal ends the
+    /// process at once.
+    ///
+    /// # Errors
+    /// The handlers or their thread cannot be set up.
+    pub fn listen() -> io::Result<Stop> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let entered = runtime.enter();
+        let mut signals = Signals::listen()?;
+        drop(entered);
+        let (stop, set, waiting) = Stop::pair();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            runtime.block_on(signals.next());
+            set.store(true, Ordering::Relaxed);
+            waiting.unpark();
+            runtime.block_on(signals.next());
+            std::process::exit(IMPATIENT);
+        })?;
+        Ok(stop)
+    }
+
+    /// A stop for the calling thread, the flag that sets it, and the thread to wake.
+    pub fn pair() -> (Stop, Arc<AtomicBool>, Thread) {
+        let set = Arc::new(AtomicBool::new(false));
+        (Stop { set: Arc::clone(&set) }, set, thread::current())
+    }
+
+    /// The flag, for loops that look at it themselves.
+    pub fn flag(&self) -> &AtomicBool {
+        &self.set
+    }
+
+    /// Whether a signal came.
+    pub fn is_set(&self) -> bool {
+        self.set.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps until this time, or without one until something wakes the thread; may wake early.
+    pub fn sleep(&self, until: Option<Instant>) {
+        match until {
+            Some(at) => thread::park_timeout(at.saturating_duration_since(clock::now())),
+            None => thread::park(),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     buffer::{Buffer, Pool},
     cli,
     clock::{self, ClockPair},
-    commands::{Failure, stop},
+    commands::Failure,
     egress::udp::UdpOutput,
     limits::{
         IMPAIR_BATCHES_MAX, IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX, RECEIVE_BATCH,
@@ -41,6 +41,7 @@ use crate::{
         ingest::{Leg, State},
         sys::{ReceiveBatch, SendBatch},
     },
+    shutdown::Stop,
 };
 
 /// What `impair` is to do.
@@ -82,13 +83,13 @@ impl Options {
 pub fn command(args: &cli::Impair) -> Result<(), Failure> {
     let options = Options::of(args);
     options.impairments.check().map_err(|error| Failure::Usage(error.to_string()))?;
-    let stop = stop::on_signal().context("cannot wait for signals")?;
+    let stop = Stop::listen().context("cannot wait for signals")?;
     // For whoever waits for it, so not a log line, which -q would silence; nobody waits at a closed standard error.
     let ready = || {
         let _ =
             writeln!(std::io::stderr(), "tidecast: ready: {} joined, seed {}", options.input, options.seed);
     };
-    let report = run(&options, &stop, ready)?;
+    let report = run(&options, stop.flag(), ready)?;
     print(&report, args.json).map_err(Failure::output)
 }
 

@@ -10,7 +10,6 @@ mod check;
 pub mod impair;
 mod recv;
 mod send;
-pub mod stop;
 
 /// Why a command ended early, or what it found.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,6 @@ mod file;
 mod link;
 mod reader;
 mod sensors;
-mod stop;
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +20,10 @@ use crate::clock;
 use crate::commands::Failure;
 use crate::producer::Fec;
 use crate::producer::cut::Cutter;
+use crate::shutdown::Stop;
 use carrier::Carriers;
 use link::Link;
 use reader::Reader;
-use stop::Stop;
 
 /// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and prints a summary.
 ///
