@@ -4,8 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidecast::cli::{Cli, Verbosity};
+use tidecast::cli::Cli;
 use tidecast::commands::{self, Failure};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 /// Overrides the log level, with the syntax of `RUST_LOG`.
@@ -13,7 +14,7 @@ const LOG_VARIABLE: &str = "TIDECAST_LOG";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = log_to_stderr(cli.verbosity).and_then(|()| commands::run(cli.command));
+    let result = log_to_stderr(cli.verbosity.level(&cli.command)).and_then(|()| commands::run(cli.command));
     let Err(failure) = result else { return ExitCode::SUCCESS };
     // Nobody is left to hear about a closed standard error.
     let _ = match &failure {
@@ -24,14 +25,13 @@ fn main() -> ExitCode {
     ExitCode::from(failure.exit_code())
 }
 
-fn log_to_stderr(verbosity: Verbosity) -> Result<(), Failure> {
+fn log_to_stderr(level: Level) -> Result<(), Failure> {
     let filter = match std::env::var(LOG_VARIABLE) {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|error| {
             Failure::Usage(format!("{LOG_VARIABLE} {text:?}: {error}, expected for example debug"))
         })?,
         _ => {
-            let level = verbosity.level();
-            let libraries = level.min(tracing::Level::WARN);
+            let libraries = level.min(Level::WARN);
             EnvFilter::new(format!("{libraries},tidecast={level}"))
         }
     };

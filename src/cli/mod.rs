@@ -35,23 +35,24 @@ pub struct Cli {
 /// How much is logged to standard error; `TIDECAST_LOG` (as `RUST_LOG` elsewhere) overrides it.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Verbosity {
-    /// Log more (-v: debug, -vv: trace)
+    /// Log more; up to three times
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet", display_order = 900)]
     pub verbose: u8,
-    /// Log less (-q: warnings and errors, -qq: errors only)
+    /// Log less; twice: errors only
     #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 901)]
     pub quiet: u8,
 }
 
 impl Verbosity {
-    /// The level to log at.
-    pub fn level(self) -> tracing::Level {
-        match i16::from(self.verbose) - i16::from(self.quiet) {
-            ..=-2 => tracing::Level::ERROR,
-            -1 => tracing::Level::WARN,
-            0 => tracing::Level::INFO,
-            1 => tracing::Level::DEBUG,
-            2.. => tracing::Level::TRACE,
+    /// The level to log at: a service tells more by itself than a tool, which has a summary.
+    pub fn level(self, command: &Command) -> tracing::Level {
+        let usual = i16::from(matches!(command, Command::Serve(_) | Command::Relay(_)));
+        match usual + i16::from(self.verbose) - i16::from(self.quiet) {
+            ..=-1 => tracing::Level::ERROR,
+            0 => tracing::Level::WARN,
+            1 => tracing::Level::INFO,
+            2 => tracing::Level::DEBUG,
+            3.. => tracing::Level::TRACE,
         }
     }
 }

@@ -39,17 +39,18 @@ fn every_subcommand_shows_an_example_that_parses() {
 #[test]
 fn verbosity_counts() {
     let level = |line: &str| {
-        let words = ["tidecast", "check", "-c", "f"].into_iter().chain(line.split_whitespace());
-        Cli::try_parse_from(words).map(|cli| cli.verbosity.level()).map_err(|error| error.to_string())
+        let words = ["tidecast"].into_iter().chain(line.split_whitespace());
+        let level = |cli: Cli| cli.verbosity.level(&cli.command);
+        Cli::try_parse_from(words).map(level).map_err(|error| error.to_string())
     };
-    assert_eq!(level(""), Ok(tracing::Level::INFO));
-    assert_eq!(level("-v"), Ok(tracing::Level::DEBUG));
-    assert_eq!(level("-vvv"), Ok(tracing::Level::TRACE));
-    assert_eq!(level("-q"), Ok(tracing::Level::WARN));
-    assert_eq!(level("-qq"), Ok(tracing::Level::ERROR));
-    assert!(level("-v -q").unwrap_err().contains("cannot be used with"));
-    let before = Cli::try_parse_from(["tidecast", "-v", "check", "-c", "f"]).unwrap();
-    assert_eq!(before.verbosity.level(), tracing::Level::DEBUG);
+    assert_eq!(level("serve"), Ok(tracing::Level::INFO));
+    assert_eq!(level("serve -v"), Ok(tracing::Level::DEBUG));
+    assert_eq!(level("-vv serve"), Ok(tracing::Level::TRACE));
+    assert_eq!(level("serve -q"), Ok(tracing::Level::WARN));
+    assert_eq!(level("serve -qq"), Ok(tracing::Level::ERROR));
+    assert_eq!(level("check -c f"), Ok(tracing::Level::WARN));
+    assert_eq!(level("check -c f -v"), Ok(tracing::Level::INFO));
+    assert!(level("serve -v -q").unwrap_err().contains("cannot be used with"));
 }
 
 #[test]
@@ -124,7 +125,7 @@ fn recv_impair_demo_and_check_arrive() {
     assert_eq!((impair.delay, impair.jitter), (Duration::from_millis(5), Duration::from_millis(3)));
 
     let Ok(Command::Demo(demo)) = parse("demo --for 10s") else { panic!() };
-    assert_eq!((demo.http.port(), demo.duration), (8080, Some(Duration::from_secs(10))));
+    assert_eq!((demo.http, demo.duration), (None, Some(Duration::from_secs(10))));
     let Ok(Command::Check(check)) = parse("check -c x.toml") else { panic!() };
     assert_eq!(check.config, std::path::PathBuf::from("x.toml"));
 }

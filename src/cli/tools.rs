@@ -196,9 +196,9 @@ pub struct Impair {
 #[command(after_help = "Example:
   tidecast demo --http 127.0.0.1:9000 --for 30s")]
 pub struct Demo {
-    /// Where HTTP listens
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = units::listen_address)]
-    pub http: SocketAddr,
+    /// Where HTTP listens [default: 127.0.0.1:8080, or a free port if that is taken]
+    #[arg(long, value_name = "ADDR", value_parser = units::listen_address)]
+    pub http: Option<SocketAddr>,
     /// Stop after this time [default: at Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
     pub duration: Option<Duration>,

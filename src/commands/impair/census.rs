@@ -132,6 +132,12 @@ impl Census {
 }
 
 impl Kinds {
+    /// Media packets: received and dropped.
+    pub fn media(&self) -> (u64, u64) {
+        let media = self.0[Kind::Media as usize];
+        (media.received, media.dropped)
+    }
+
     fn tally(&mut self, kind: Kind) -> &mut Tally {
         &mut self.0[kind as usize]
     }

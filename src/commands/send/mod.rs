@@ -10,6 +10,7 @@ mod link;
 mod reader;
 mod sensors;
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -23,7 +24,7 @@ use crate::producer::cut::Cutter;
 use crate::shutdown::Stop;
 use carrier::Carriers;
 use link::Link;
-use reader::Reader;
+use reader::{Origin, Reader};
 
 /// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and prints a summary.
 ///
@@ -69,6 +70,18 @@ fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, 
     let mut job = Job::start(args, stop)?;
     file::run(&mut job, reader, cutter, carrier)?;
     Ok(job.link)
+}
+
+/// Sends like the command, until `stop`; `file`, if given, takes the place of the named one, which is played again
+/// and again. For the demo.
+pub(super) fn run_until(args: &cli::Send, file: Option<File>, stop: Stop) -> Result<(), Failure> {
+    match file {
+        Some(file) => {
+            send_bytes(args, Reader::of("file", Origin::File { file, repeat: true, lap: 0 }), stop)?
+        }
+        None => send(args, stop)?,
+    };
+    Ok(())
 }
 
 /// Which format is sent: the one asked for, or the one that suits the output and the data. `transport_stream` is
