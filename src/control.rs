@@ -1,1 +1,359 @@
-//! control
+//! Who runs what: the packet threads, the configured channels, and those that exist while somebody asks for them.
+//!
+//! Commands start it, the HTTP server subscribes through it, and state and metrics are asked here. It stands
+//! beside a datagram's way: it hands out the readers of [`crate::egress::tap`], and packets do not pass it.
+
+mod on_demand;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::sync::RwLock;
+
+use crate::{
+    address::Input,
+    config,
+    egress::{
+        subscribers::{Subscribers, SubscribersState},
+        tap::{Select, TapReader},
+    },
+    limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES},
+    metrics::{Metrics, Sample},
+    net::{
+        state::ChannelState,
+        worker::{ChannelSpec, Started, Worker, WorkerError},
+    },
+    relay,
+    wire::Format,
+};
+use on_demand::{OnDemand, Place};
+
+/// Why somebody cannot have a stream.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No channel of this name is configured.
+    #[error("there is no stream {name:?}: expected {}", known(names))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        names: Vec<String>,
+    },
+    /// As many groups on demand as there may be.
+    #[error("{max} groups are joined on demand already, expected fewer: try again later")]
+    Full {
+        /// How many there may be.
+        max: usize,
+    },
+    /// The group cannot be joined at present.
+    #[error("{}", reasons.join("; "))]
+    Waiting {
+        /// Each leg's address and reason.
+        reasons: Vec<String>,
+    },
+    /// The packet path refuses.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
+
+fn known(names: &[String]) -> String {
+    match names {
+        [] => "a group, as in /udp/GROUP:PORT (no stream has a name here)".to_owned(),
+        names => names.join(", "),
+    }
+}
+
+/// Owns the channels. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    workers: Vec<Worker>,
+    /// Channels per worker, to spread them.
+    loads: Vec<AtomicUsize>,
+    channels: Mutex<Vec<Arc<Configured>>>,
+    on_demand: OnDemand,
+    metrics: Metrics,
+    /// Read while a scrape adds up living and ended channels; written while one becomes the other.
+    census: RwLock<()>,
+}
+
+/// A configured channel.
+#[derive(Debug)]
+struct Configured {
+    name: String,
+    worker: usize,
+    format: Format,
+    http: Arc<Subscribers>,
+}
+
+/// One channel as people see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChannelView {
+    /// The packet path's state.
+    #[serde(flatten)]
+    pub state: ChannelState,
+    /// Where HTTP clients find it.
+    pub path: String,
+    /// Its subscribers.
+    pub subscribers: SubscribersView,
+}
+
+/// Subscribers by transport.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct SubscribersView {
+    /// HTTP clients.
+    pub http: SubscribersState,
+}
+
+/// A channel's payloads for one client.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The payloads, from now on. Closed when the channel ends.
+    pub reader: TapReader,
+    /// The client's share of the channel; it leaves when this is dropped.
+    pub share: Share,
+}
+
+/// One client's share of a channel. A group on demand is left when nobody has one.
+#[derive(Debug)]
+pub struct Share {
+    subscribers: Arc<Subscribers>,
+    _place: Option<Place>,
+}
+
+impl Share {
+    fn new(subscribers: Arc<Subscribers>, place: Option<Place>) -> Share {
+        subscribers.joined();
+        Share { subscribers, _place: place }
+    }
+
+    /// A share of nothing.
+    #[cfg(test)]
+    pub(crate) fn detached(subscribers: Arc<Subscribers>) -> Share {
+        Share::new(subscribers, None)
+    }
+
+    /// Where to count what this client gets.
+    pub fn subscribers(&self) -> &Subscribers {
+        &self.subscribers
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.subscribers.left();
+    }
+}
+
+impl Control {
+    /// Starts the packet threads. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A thread or its epoll cannot be made.
+    pub fn start(threads: usize, tick: Duration, linger: Duration) -> io::Result<Control> {
+        let threads = threads.max(1);
+        let workers: io::Result<Vec<Worker>> =
+            (0..threads).map(|index| Worker::spawn(index, tick).map(|(worker, _)| worker)).collect();
+        let shared = Arc::new(Shared {
+            workers: workers?,
+            loads: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
+            channels: Mutex::default(),
+            on_demand: OnDemand::new(linger),
+            metrics: Metrics::new(),
+            census: RwLock::new(()),
+        });
+        tokio::spawn(upkeep(Arc::downgrade(&shared)));
+        Ok(Control { shared })
+    }
+
+    /// Starts a configured channel; answers when each leg was tried once.
+    ///
+    /// # Errors
+    /// A leg cannot be opened and waiting does not help, or the name is taken.
+    pub async fn add(&self, channel: &config::Channel) -> Result<Started, WorkerError> {
+        let worker = self.shared.least_loaded();
+        let gap_wait = self.shared.metrics.gap_wait(&channel.name, false);
+        let started = self.shared.workers[worker].add(spec(channel, gap_wait)).await?;
+        let configured = Configured {
+            name: channel.name.clone(),
+            worker,
+            format: channel.format.clone(),
+            http: Arc::default(),
+        };
+        self.shared.channels().push(Arc::new(configured));
+        Ok(started)
+    }
+
+    /// Subscribes to a configured channel.
+    ///
+    /// # Errors
+    /// There is no such channel, or too many different flows of it are read one by one.
+    pub async fn subscribe(&self, name: &str, select: Select) -> Result<Subscription, Error> {
+        let channel = self.configured(name)?;
+        let reader = self.shared.workers[channel.worker].tap(name, select).await?;
+        Ok(Subscription { reader, share: Share::new(channel.http.clone(), None) })
+    }
+
+    /// Subscribes to a group on demand: the first client joins it, and it is left a while after the last one is gone.
+    ///
+    /// # Errors
+    /// The group cannot be joined, or too many are.
+    pub async fn subscribe_on_demand(&self, input: Input, select: Select) -> Result<Subscription, Error> {
+        on_demand::subscribe(&self.shared, input, select).await
+    }
+
+    /// The format of a configured channel.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub fn format(&self, name: &str) -> Result<Format, Error> {
+        self.configured(name).map(|channel| channel.format.clone())
+    }
+
+    /// The names of the configured channels, in the order of the configuration.
+    pub fn names(&self) -> Vec<String> {
+        self.shared.channels().iter().map(|channel| channel.name.clone()).collect()
+    }
+
+    fn configured(&self, name: &str) -> Result<Arc<Configured>, Error> {
+        let channel = self.shared.channels().iter().find(|channel| channel.name == name).cloned();
+        channel.ok_or_else(|| Error::Unknown { name: name.to_owned(), names: self.names() })
+    }
+
+    /// All channels with at most `flows_max` flows each: the configured ones in their order, then the others by name.
+    pub async fn states(&self, flows_max: usize) -> Vec<ChannelView> {
+        self.shared.views(flows_max).await
+    }
+
+    /// Why the relay is not ready: legs of configured channels that are not joined, with the reason. Empty: ready.
+    pub async fn not_ready(&self) -> Vec<String> {
+        let states = self.shared.states(0).await;
+        let mut reasons: Vec<String> = Vec::new();
+        for state in states.iter().filter(|state| !state.on_demand) {
+            for leg in state.legs.iter().filter(|leg| leg.state != "joined") {
+                let detail = leg.detail.as_deref().unwrap_or(leg.state);
+                reasons.push(format!("{}: {}: {detail}", state.name, leg.address));
+            }
+        }
+        let missing = self.names().into_iter().filter(|name| !states.iter().any(|s| s.name == *name));
+        reasons.extend(missing.map(|name| format!("{name}: its packet thread does not answer")));
+        reasons
+    }
+
+    /// What Prometheus reads.
+    pub async fn metrics(&self) -> String {
+        let _still = self.shared.census.read().await;
+        let views = self.shared.views(0).await;
+        let samples: Vec<Sample<'_>> =
+            views.iter().map(|view| Sample { state: &view.state, http: &view.subscribers.http }).collect();
+        self.shared.metrics.render(&samples)
+    }
+
+    /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription. Gives their last
+    /// states. Whatever is asked later is refused.
+    pub async fn stop(&self) -> Vec<ChannelState> {
+        let mut states = Vec::new();
+        for worker in &self.shared.workers {
+            states.extend(worker.stop().await);
+        }
+        states
+    }
+}
+
+impl Shared {
+    fn channels(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Configured>>> {
+        // Only ever pushed to: no panic can leave it half changed.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker with the fewest channels; it counts as given one.
+    fn least_loaded(&self) -> usize {
+        let loads = self.loads.iter().enumerate();
+        let (index, load) = loads.min_by_key(|(_, load)| load.load(Relaxed)).expect("there is a worker");
+        load.fetch_add(1, Relaxed);
+        index
+    }
+
+    fn unload(&self, worker: usize) {
+        self.loads[worker].fetch_sub(1, Relaxed);
+    }
+
+    async fn states(&self, flows_max: usize) -> Vec<ChannelState> {
+        let mut states = Vec::new();
+        for worker in &self.workers {
+            states.extend(worker.states(flows_max).await);
+        }
+        states
+    }
+
+    async fn views(&self, flows_max: usize) -> Vec<ChannelView> {
+        let mut known: HashMap<String, (usize, String, SubscribersState)> = HashMap::new();
+        for (order, channel) in self.channels().iter().enumerate() {
+            let path = format!("/streams/{}", channel.name);
+            known.insert(channel.name.clone(), (order, path, channel.http.state()));
+        }
+        for entry in self.on_demand.entries() {
+            known.insert(entry.name.clone(), (usize::MAX, entry.path.clone(), entry.http.state()));
+        }
+        let mut views: Vec<(usize, ChannelView)> = Vec::new();
+        for state in self.states(flows_max).await {
+            // Without an entry it has come or gone between the two questions.
+            let Some((order, path, http)) = known.remove(&state.name) else { continue };
+            views.push((order, ChannelView { state, path, subscribers: SubscribersView { http } }));
+        }
+        views.sort_by(|(a, x), (b, y)| (a, &x.state.name).cmp(&(b, &y.state.name)));
+        views.into_iter().map(|(_, view)| view).collect()
+    }
+}
+
+/// What the packet path makes the channel from.
+fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpec {
+    let limits = channel.limits;
+    ChannelSpec {
+        name: channel.name.clone(),
+        inputs: channel.legs.iter().map(|leg| leg.address.clone()).collect(),
+        relay: relay::Config {
+            format: channel.format.clone(),
+            legs: channel.legs.len(),
+            hold: match channel.hold {
+                config::Hold::Auto { min, max } => relay::Hold::Auto { min, max },
+                config::Hold::Fixed(hold) => relay::Hold::Fixed(hold),
+            },
+            flows_max: limits.flows_max,
+            window_max: limits.window_max as u64,
+            bytes_max: limits.bytes_max,
+            flow_idle: limits.flow_idle,
+        },
+        outputs: channel.outputs.clone(),
+        receive_buffer: channel.receive_buffer.unwrap_or(RECEIVE_BUFFER_BYTES),
+        failover: channel.failover,
+        on_demand: false,
+        gap_wait,
+        sink: None,
+    }
+}
+
+/// Folds the histograms' samples, scraped or not, while the relay lives.
+async fn upkeep(shared: std::sync::Weak<Shared>) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.metrics.upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests;

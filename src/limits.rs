@@ -243,3 +243,29 @@ pub const BLOCK_CLOSE_AFTER: Duration = Duration::from_millis(40);
 pub const BLOCK_CLOSE_AFTER_PACED: Duration = HOLD_MAX;
 /// Blocks of 64 KiB that `send` reads ahead from a pipe: smooths a slow reader, and is no memory to speak of.
 pub const SEND_PIPE_BLOCKS_MAX: usize = 8;
+// HTTP and channels on demand.
+/// Groups joined on demand at the same time: each is a socket, a membership and a stream's bandwidth.
+pub const ON_DEMAND_MAX: usize = 1024;
+/// Groups on demand that get series of their own in the metrics, over the life of the process; the others share
+/// one. About 25 series each, so Prometheus sees at most some thousands of them.
+pub const ON_DEMAND_SERIES_MAX: usize = 256;
+/// Connections beyond the streaming clients: scrapes, states, and requests that are refused.
+pub const CONNECTIONS_EXTRA: usize = 64;
+/// A client whose connection takes nothing for so long is cut off: no player's buffer lasts longer.
+pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a request's head: any URL of ours and a browser's cookies for localhost.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a flow's key in `?flow=`: an IPv6 address with port and zone, or 32 bytes as hexadecimal digits.
+pub const FLOW_KEY_BYTES_MAX: usize = 128;
+/// What a client is told to wait when there is no room: some of those who watch will have left.
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// How long no connection is accepted after the process ran out of descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Flows listed per channel in the state as JSON, by default: a page shows so many.
+pub const STATE_FLOWS: usize = 100;
+/// Flows listed per channel at most: about 10 MB of JSON, made on the packet path.
+pub const STATE_FLOWS_MAX: usize = 10_000;
+/// How often the histograms' samples are folded into their buckets when nobody scrapes.
+pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How long the end may take: what is held back goes out, clients get their last bytes.
+pub const DRAIN_MAX: Duration = Duration::from_secs(2);

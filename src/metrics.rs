@@ -1,1 +1,397 @@
-//! metrics
+//! What Prometheus sees: the only place that names a metric. `docs/metrics.md` is the reference for users.
+//!
+//! The packet path counts in plain numbers ([`ChannelState`]); at each scrape they are asked for and set here. Only
+//! the histogram is recorded on the packet path, through a handle. The recorder belongs to its owner and is not
+//! installed for the process, so that several relays can live in one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use metrics::{Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::{
+    egress::subscribers::SubscribersState,
+    limits::ON_DEMAND_SERIES_MAX,
+    net::state::{ChannelState, LegState, OutputState},
+};
+
+/// The content type of [`Metrics::render`]'s text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The label of channels on demand beyond [`ON_DEMAND_SERIES_MAX`].
+const ON_DEMAND: &str = "on-demand";
+/// The `output` and `transport` label of what goes to HTTP clients.
+const HTTP: &str = "http";
+
+/// Upper bounds of the gap wait's buckets, in seconds: from one packet at a high rate to beyond any usual hold.
+const GAP_WAIT_BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
+
+/// One metric: its name as Prometheus sees it, and what it means.
+struct Metric {
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    help: &'static str,
+}
+
+/// How the values of several channels under one label become one.
+enum Kind {
+    /// They add up.
+    Counter,
+    /// They add up.
+    Gauge,
+    /// The largest counts.
+    GaugeMax,
+    Histogram,
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit: Unit::Count, help }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit: Unit::Count, help }
+}
+
+const fn seconds(name: &'static str, kind: Kind, help: &'static str) -> Metric {
+    Metric { name, kind, unit: Unit::Seconds, help }
+}
+
+const fn bytes(metric: Metric) -> Metric {
+    Metric { unit: Unit::Bytes, ..metric }
+}
+
+const RECEIVED: Metric = counter(
+    "tidecast_packets_received_total",
+    "Datagrams received, by kind: media, repair (FEC and retransmissions), control. Corrupt and foreign ones are media.",
+);
+const RECEIVED_BYTES: Metric =
+    bytes(counter("tidecast_bytes_received_total", "UDP payload bytes of all datagrams received."));
+const DELIVERED: Metric = counter("tidecast_packets_delivered_total", "Packets passed on to the outputs.");
+const EXPECTED: Metric = counter(
+    "tidecast_numbers_expected_total",
+    "Sequence numbers that producers used, as far as they have passed: delivered or lost.",
+);
+const LOST: Metric = counter("tidecast_packets_lost_total", "Sequence numbers given up.");
+const RECOVERED: Metric =
+    counter("tidecast_packets_recovered_total", "Packets brought back, by what: fec, retransmission.");
+const REORDERED: Metric =
+    counter("tidecast_packets_reordered_total", "Packets that arrived after a later one, and in time.");
+const DISCARDED: Metric = counter(
+    "tidecast_packets_discarded_total",
+    "Packets not passed on, by reason: duplicate, late, corrupt, foreign, rejected.",
+);
+const INVALID: Metric = counter(
+    "tidecast_invalid_datagrams_total",
+    "Corrupt and foreign datagrams by what was wrong with them: the detail of the reasons corrupt and foreign.",
+);
+const KERNEL_DROPS: Metric = counter(
+    "tidecast_kernel_drops_total",
+    "Datagrams that the kernel dropped because the receive buffer was full.",
+);
+const SESSIONS: Metric = counter("tidecast_sessions_total", "Sessions begun: runs of a producer.");
+const DISCONTINUITIES: Metric = counter(
+    "tidecast_ts_discontinuities_total",
+    "Continuity errors in MPEG transport streams that come without RTP.",
+);
+const OUTPUT_PACKETS: Metric = counter(
+    "tidecast_output_packets_total",
+    "Packets sent, by output: a UDP address, or http (each client counts).",
+);
+const OUTPUT_BYTES: Metric = bytes(counter("tidecast_output_bytes_total", "Bytes of the packets sent."));
+const OUTPUT_DROPPED: Metric = counter(
+    "tidecast_output_dropped_packets_total",
+    "Packets that an output could not send (unreachable, full, too_big, not_rtp) or an HTTP client did not take (lag, closed).",
+);
+const HELD: Metric = gauge("tidecast_packets_held", "Packets that wait behind a gap or for confirmation.");
+const FLOWS: Metric = gauge("tidecast_flows", "Flows known: a producer's numbered packets each.");
+const SUBSCRIBERS: Metric = gauge("tidecast_subscribers", "Clients at present, by transport.");
+const JITTER: Metric = seconds(
+    "tidecast_interarrival_jitter_seconds",
+    Kind::GaugeMax,
+    "Interarrival jitter (RFC 3550) of the flow that has most.",
+);
+const HOLD: Metric = seconds(
+    "tidecast_hold_seconds",
+    Kind::GaugeMax,
+    "The longest time that a gap may delay later packets, at present.",
+);
+const RECEIVE_BUFFER: Metric = bytes(gauge(
+    "tidecast_receive_buffer_bytes",
+    "Receive buffer of a leg's socket, by kind: requested, granted by the kernel.",
+));
+const BUILD_INFO: Metric = gauge("tidecast_build_info", "Always 1; the version is a label.");
+const GAP_WAIT: Metric = seconds(
+    "tidecast_gap_wait_seconds",
+    Kind::Histogram,
+    "How long packets waited behind a gap until it was filled or given up.",
+);
+
+const ALL: [&Metric; 23] = [
+    &RECEIVED,
+    &RECEIVED_BYTES,
+    &DELIVERED,
+    &EXPECTED,
+    &LOST,
+    &RECOVERED,
+    &REORDERED,
+    &DISCARDED,
+    &INVALID,
+    &KERNEL_DROPS,
+    &SESSIONS,
+    &DISCONTINUITIES,
+    &OUTPUT_PACKETS,
+    &OUTPUT_BYTES,
+    &OUTPUT_DROPPED,
+    &HELD,
+    &FLOWS,
+    &SUBSCRIBERS,
+    &JITTER,
+    &HOLD,
+    &RECEIVE_BUFFER,
+    &BUILD_INFO,
+    &GAP_WAIT,
+];
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+/// All metrics of one relay.
+#[derive(Debug)]
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    on_demand: Mutex<OnDemand>,
+}
+
+/// What must outlive the channels on demand, so that no counter ever goes backwards.
+#[derive(Debug, Default)]
+struct OnDemand {
+    /// Names that have series of their own.
+    names: HashSet<String>,
+    /// Counters of channels that are gone.
+    retired: HashMap<Key, u64>,
+    /// Gauges of channels that are gone: they are 0 until the channel comes back.
+    idle: HashSet<Key>,
+}
+
+/// A channel's part of a scrape.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// The packet path's state of it.
+    pub state: &'a ChannelState,
+    /// Its HTTP clients.
+    pub http: &'a SubscribersState,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// A recorder with every metric described and nothing counted.
+    pub fn new() -> Metrics {
+        let gap_wait = Matcher::Full(GAP_WAIT.name.to_owned());
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(gap_wait, &GAP_WAIT_BUCKETS)
+            .expect("there are buckets")
+            .build_recorder();
+        for metric in ALL {
+            let (name, unit, help) = (metric.name.into(), Some(metric.unit), metric.help.into());
+            match metric.kind {
+                Kind::Counter => recorder.describe_counter(name, unit, help),
+                Kind::Gauge | Kind::GaugeMax => recorder.describe_gauge(name, unit, help),
+                Kind::Histogram => recorder.describe_histogram(name, unit, help),
+            }
+        }
+        let handle = recorder.handle();
+        Metrics { recorder, handle, on_demand: Mutex::default() }
+    }
+
+    /// Where the packet path records how long packets of this channel waited behind a gap, in seconds.
+    pub fn gap_wait(&self, channel: &str, on_demand: bool) -> Histogram {
+        let label = self.label(channel, on_demand);
+        self.recorder.register_histogram(&key(&GAP_WAIT, &[("channel", &label)]), &METADATA)
+    }
+
+    /// Keeps the counters of a channel on demand that has ended.
+    pub fn retire(&self, last: Sample<'_>) {
+        let label = self.label(&last.state.name, true);
+        let mut on_demand = self.on_demand();
+        for (key, value) in counters(&label, last) {
+            *on_demand.retired.entry(key).or_default() += value;
+        }
+        on_demand.idle.extend(levels(&label, last).into_iter().map(|(key, ..)| key));
+    }
+
+    /// Sets everything to what the samples say, and gives the text that Prometheus reads.
+    ///
+    /// The samples must be those of all channels that were not retired yet, and of no other.
+    pub fn render(&self, samples: &[Sample<'_>]) -> String {
+        let (mut counts, mut gauges) = self.of_those_gone();
+        gauges.insert(key(&BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+        for sample in samples {
+            let label = self.label(&sample.state.name, sample.state.on_demand);
+            for (key, value) in counters(&label, *sample) {
+                *counts.entry(key).or_default() += value;
+            }
+            for (key, kind, value) in levels(&label, *sample) {
+                let level = gauges.entry(key).or_default();
+                *level = if matches!(kind, Kind::GaugeMax) { level.max(value) } else { *level + value };
+            }
+        }
+        for (key, value) in counts {
+            self.recorder.register_counter(&key, &METADATA).absolute(value);
+        }
+        for (key, value) in gauges {
+            self.recorder.register_gauge(&key, &METADATA).set(value);
+        }
+        self.handle.render()
+    }
+
+    /// Folds the histograms' samples into their buckets, which a scrape does too: without either they pile up.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// The `channel` label. A channel on demand keeps what it was given first.
+    fn label<'a>(&self, channel: &'a str, on_demand: bool) -> &'a str {
+        if !on_demand {
+            return channel;
+        }
+        let names = &mut self.on_demand().names;
+        if names.contains(channel) {
+            return channel;
+        }
+        if names.len() >= ON_DEMAND_SERIES_MAX {
+            return ON_DEMAND;
+        }
+        names.insert(channel.to_owned());
+        channel
+    }
+
+    fn of_those_gone(&self) -> (HashMap<Key, u64>, HashMap<Key, f64>) {
+        let on_demand = self.on_demand();
+        (on_demand.retired.clone(), on_demand.idle.iter().map(|key| (key.clone(), 0.0)).collect())
+    }
+
+    fn on_demand(&self) -> MutexGuard<'_, OnDemand> {
+        // Plain numbers: no panic can leave them half changed.
+        self.on_demand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(metric: &Metric, labels: &[(&'static str, &str)]) -> Key {
+    let labels: Vec<Label> =
+        labels.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+    Key::from_parts(metric.name, labels)
+}
+
+/// The `leg` label: the leg's address, unless its channel shares its series with others.
+fn leg_label<'a>(channel: &str, leg: &'a LegState) -> &'a str {
+    if channel == ON_DEMAND { ON_DEMAND } else { &leg.address }
+}
+
+fn counters(channel: &str, sample: Sample<'_>) -> Vec<(Key, u64)> {
+    let mut all = core_counters(channel, sample.state);
+    for leg in &sample.state.legs {
+        all.extend(leg_counters(channel, leg));
+    }
+    for output in &sample.state.outputs {
+        all.extend(output_counters(channel, output));
+    }
+    all.extend(http_counters(channel, sample.http));
+    all
+}
+
+fn core_counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
+    let of = |metric: &Metric, value| (key(metric, &[("channel", channel)]), value);
+    let by = |metric: &Metric, label, name: &str, value| {
+        (key(metric, &[("channel", channel), (label, name)]), value)
+    };
+    let c = &state.counters;
+    let mut all = vec![
+        of(&DELIVERED, c.delivered),
+        of(&EXPECTED, c.expected),
+        of(&LOST, c.lost),
+        of(&REORDERED, c.reordered),
+        of(&SESSIONS, c.sessions),
+        of(&DISCONTINUITIES, c.ts_discontinuities),
+        by(&RECOVERED, "by", "fec", c.recovered_fec),
+        by(&RECOVERED, "by", "retransmission", c.recovered_retransmission),
+        by(&DISCARDED, "reason", "duplicate", c.duplicate),
+        by(&DISCARDED, "reason", "late", c.late),
+        by(&DISCARDED, "reason", "corrupt", c.corrupt),
+        by(&DISCARDED, "reason", "foreign", c.foreign),
+        by(&DISCARDED, "reason", "rejected", c.rejected),
+    ];
+    all.extend(state.rejects.iter().map(|(reason, count)| by(&INVALID, "reason", reason, *count)));
+    all
+}
+
+fn leg_counters(channel: &str, leg: &LegState) -> [(Key, u64); 5] {
+    let label = leg_label(channel, leg);
+    let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("leg", label)]), value);
+    let received =
+        |kind, value| (key(&RECEIVED, &[("channel", channel), ("leg", label), ("kind", kind)]), value);
+    [
+        received("media", leg.counters.media),
+        received("repair", leg.counters.repair),
+        received("control", leg.counters.control),
+        of(&RECEIVED_BYTES, leg.counters.bytes),
+        of(&KERNEL_DROPS, leg.kernel_drops),
+    ]
+}
+
+fn output_counters(channel: &str, output: &OutputState) -> Vec<(Key, u64)> {
+    let of =
+        |metric: &Metric, value| (key(metric, &[("channel", channel), ("output", &output.address)]), value);
+    let mut all = vec![of(&OUTPUT_PACKETS, output.packets), of(&OUTPUT_BYTES, output.bytes)];
+    all.extend(
+        output.dropped.iter().map(|(reason, count)| dropped(channel, &output.address, reason, *count)),
+    );
+    all
+}
+
+fn http_counters(channel: &str, http: &SubscribersState) -> [(Key, u64); 4] {
+    let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("output", HTTP)]), value);
+    [
+        of(&OUTPUT_PACKETS, http.packets),
+        of(&OUTPUT_BYTES, http.bytes),
+        dropped(channel, HTTP, "lag", http.dropped.lag),
+        dropped(channel, HTTP, "closed", http.dropped.closed),
+    ]
+}
+
+fn dropped(channel: &str, output: &str, reason: &str, count: u64) -> (Key, u64) {
+    (key(&OUTPUT_DROPPED, &[("channel", channel), ("output", output), ("reason", reason)]), count)
+}
+
+fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
+    let Sample { state, http } = sample;
+    let of = |metric: &Metric, value| (key(metric, &[("channel", channel)]), Kind::Gauge, value);
+    let max = |metric: &Metric, value| (key(metric, &[("channel", channel)]), Kind::GaugeMax, value);
+    let mut all = vec![
+        of(&FLOWS, state.flow_count as f64),
+        of(&HELD, state.held as f64),
+        max(&HOLD, state.hold_seconds),
+        max(&JITTER, state.jitter_seconds),
+        (key(&SUBSCRIBERS, &[("channel", channel), ("transport", HTTP)]), Kind::Gauge, http.clients as f64),
+    ];
+    for leg in &state.legs {
+        let buffer = |kind, bytes: usize| {
+            let labels = [("channel", channel), ("leg", leg_label(channel, leg)), ("kind", kind)];
+            (key(&RECEIVE_BUFFER, &labels), Kind::Gauge, bytes as f64)
+        };
+        all.push(buffer("requested", leg.receive_buffer_requested));
+        all.push(buffer("granted", leg.receive_buffer_granted));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The end, on request: SIGINT and SIGTERM. The first asks for an orderly end; a second one does not wait for it.
-//! [`Signals`] is for commands that run on tokio, [`Stop`] for those that run in a plain thread.
+//! [`Signals`] is for commands that run on tokio, [`Stop`] for those that run in a plain thread. A service also tells
+//! its manager that it is up, and that it ends.
 
 use std::{
     io,
@@ -106,5 +107,21 @@ impl Stop {
             Some(at) => thread::park_timeout(at.saturating_duration_since(clock::now())),
             None => thread::park(),
         }
+    }
+}
+
+/// Tells the service manager (systemd, `Type=notify`) that the service is up. Without one that waits, nothing happens.
+pub fn notify_ready() {
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Tells the service manager that the service is on its way down.
+pub fn notify_stopping() {
+    notify(&[sd_notify::NotifyState::Stopping]);
+}
+
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!("cannot tell the service manager: {error}");
     }
 }

@@ -9,7 +9,10 @@ use crate::config;
 mod check;
 pub mod impair;
 mod recv;
+mod relay;
 mod send;
+mod serve;
+pub mod service;
 
 /// Why a command ended early, or what it found.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +72,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Recv(args) => recv::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Impair(args) => impair::command(&args),
-        Command::Serve(_) | Command::Relay(_) | Command::Demo(_) => {
-            Err(anyhow::anyhow!("this command is not part of this build").into())
-        }
+        Command::Serve(args) => serve::run(&args),
+        Command::Relay(args) => relay::run(&args),
+        Command::Demo(_) => Err(anyhow::anyhow!("this command is not part of this build").into()),
     }
 }
 

@@ -2,5 +2,7 @@
 //! The packet path hands over what the relay delivered; each subscriber has its own bounded queue.
 
 pub mod follow;
+pub mod http;
+pub mod subscribers;
 pub mod tap;
 pub mod udp;

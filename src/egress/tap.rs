@@ -32,6 +32,8 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// How many packets they are.
     pub packets: u32,
+    /// How many packets of the tap came before them: tells a reader that skipped chunks how many packets they held.
+    pub first: u64,
 }
 
 /// Reads a tap.
@@ -44,6 +46,7 @@ pub struct Tap {
     sender: broadcast::Sender<Arc<Chunk>>,
     open: BytesMut,
     packets: u32,
+    first: u64,
     since: Option<Instant>,
 }
 
@@ -51,7 +54,7 @@ impl Tap {
     /// A tap without readers.
     pub fn new(select: Select) -> Tap {
         let (sender, _) = broadcast::channel(TAP_CHUNKS);
-        Tap { select, sender, open: BytesMut::new(), packets: 0, since: None }
+        Tap { select, sender, open: BytesMut::new(), packets: 0, first: 0, since: None }
     }
 
     /// What it carries.
@@ -98,10 +101,11 @@ impl Tap {
     /// Sends the open chunk.
     pub fn flush(&mut self) {
         if self.packets > 0 {
-            let chunk = Chunk { bytes: self.open.split().freeze(), packets: self.packets };
+            let chunk = Chunk { bytes: self.open.split().freeze(), packets: self.packets, first: self.first };
             // Without readers there is nobody to miss it.
             let _ = self.sender.send(Arc::new(chunk));
         }
+        self.first += u64::from(self.packets);
         self.packets = 0;
         self.since = None;
     }
@@ -149,6 +153,7 @@ mod tests {
             tap.turn(now, true);
         }
         assert_eq!(reader.try_recv().unwrap_err(), TryRecvError::Lagged(10));
-        assert_eq!(&*reader.try_recv().unwrap().bytes, 10u32.to_be_bytes());
+        let chunk = reader.try_recv().unwrap();
+        assert_eq!((&*chunk.bytes, chunk.first), (&10u32.to_be_bytes()[..], 10));
     }
 }

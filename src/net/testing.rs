@@ -75,3 +75,23 @@ pub(crate) fn payloads(received: &[Received]) -> Vec<Vec<u8>> {
 pub(crate) fn after(now: Instant, ms: u64) -> Instant {
     now + Duration::from_millis(ms)
 }
+
+/// A channel without legs and outputs that has counted this.
+pub(crate) fn channel_state(name: &str, counters: crate::relay::Counters) -> super::state::ChannelState {
+    super::state::ChannelState {
+        name: name.to_owned(),
+        format: "auto".to_owned(),
+        on_demand: false,
+        age_seconds: 1.0,
+        counters,
+        held: 0,
+        held_bytes: 0,
+        hold_seconds: 0.05,
+        jitter_seconds: 0.0,
+        rejects: Default::default(),
+        legs: Vec::new(),
+        flow_count: 0,
+        flows: Vec::new(),
+        outputs: Vec::new(),
+    }
+}

@@ -1,0 +1,25 @@
+//! `tidecast serve`: the channels of a configuration file, and groups on demand over HTTP.
+
+use anyhow::Context;
+
+use super::{
+    Failure,
+    service::{Service, block_on},
+};
+use crate::{cli, config::Config, shutdown::Signals};
+
+/// Serves until a signal.
+///
+/// # Errors
+/// What is wrong with the configuration, or why it cannot start.
+pub(super) fn run(args: &cli::Serve) -> Result<(), Failure> {
+    let config = Config::from_serve(args)?;
+    block_on(async {
+        let signals = Signals::listen().context("cannot wait for signals")?;
+        let service = Service::start(&config).await?;
+        service.run(signals).await;
+        service.stop().await;
+        Ok(())
+    })?;
+    Ok(())
+}

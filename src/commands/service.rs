@@ -1,0 +1,136 @@
+//! What `serve`, `relay` and `demo` share: a running relay made from a [`Config`], from its start to its end.
+
+use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
+
+use anyhow::Context;
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use crate::{
+    config::Config,
+    control::Control,
+    egress::http::Server,
+    limits::{DRAIN_MAX, LINGER},
+    net::state::ChannelState,
+    shutdown::{self, Signals},
+};
+
+/// A running relay.
+#[derive(Debug)]
+pub struct Service {
+    control: Control,
+    channels: usize,
+    http: Option<Http>,
+    /// Legs that wait, with the reason.
+    waiting: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Http {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Service {
+    /// Binds HTTP, joins the groups, and serves. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// A port is in use, or a leg cannot be opened and waiting does not help; nothing runs then.
+    pub async fn start(config: &Config) -> anyhow::Result<Service> {
+        let server = match &config.http {
+            Some(http) => Some(Server::bind(http.clone()).await?),
+            None => None,
+        };
+        let linger = config.http.as_ref().map_or(LINGER, |http| http.linger);
+        let control =
+            Control::start(config.threads, config.tick, linger).context("cannot start the packet path")?;
+        let mut waiting = Vec::new();
+        for channel in &config.channels {
+            let started = control.add(channel).await;
+            let started = started.with_context(|| format!("channel {}", channel.name))?;
+            waiting.extend(started.waiting);
+        }
+        let http = server.map(|server| {
+            let (stop, stopped) = watch::channel(false);
+            let address = server.address();
+            Http { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
+        });
+        Ok(Service { control, channels: config.channels.len(), http, waiting })
+    }
+
+    /// The channels.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Where HTTP listens, if it does.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|http| http.address)
+    }
+
+    /// `ready: 2 channels, http://127.0.0.1:8080`, and what legs wait for.
+    pub fn ready_line(&self) -> String {
+        let mut line = match self.channels {
+            1 => "ready: 1 channel".to_owned(),
+            count => format!("ready: {count} channels"),
+        };
+        if let Some(address) = self.http() {
+            let _ = write!(line, ", http://{address}"); // a String takes all
+        }
+        if !self.waiting.is_empty() {
+            let _ = write!(line, "; waiting: {}", self.waiting.join("; "));
+        }
+        line
+    }
+
+    /// Says on standard error and to the service manager that it is ready, and waits for a signal.
+    pub async fn run(&self, mut signals: Signals) {
+        say(&self.ready_line());
+        shutdown::notify_ready();
+        signals.wait().await;
+        shutdown::notify_stopping();
+        tracing::info!("was asked to end");
+    }
+
+    /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
+    /// [`DRAIN_MAX`]. Gives the channels' last states.
+    pub async fn stop(self) -> Vec<ChannelState> {
+        let Some(Http { stop, mut task, .. }) = self.http else { return self.control.stop().await };
+        stop.send_replace(true);
+        let mut states = Vec::new();
+        let drained = timeout(DRAIN_MAX, async {
+            states = self.control.stop().await;
+            (&mut task).await
+        });
+        match drained.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("the HTTP server has failed: {error}"),
+            Err(_) => {
+                tracing::info!("some HTTP clients did not take their last bytes within {DRAIN_MAX:?}");
+                task.abort();
+            }
+        }
+        states
+    }
+}
+
+/// Prints a line for the user to standard error.
+pub(super) fn say(line: &str) {
+    // Nobody is left to hear about a closed standard error.
+    let _ = writeln!(std::io::stderr(), "tidecast: {line}");
+}
+
+/// Runs a command's asynchronous part to its end.
+///
+/// # Errors
+/// The runtime cannot be made, or the command's own.
+pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tidecast-io")
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,276 @@
+//! Groups that are joined while somebody asks for them.
+//!
+//! All clients of one group share its channel. The first one starts it; when the last one has left, it goes on
+//! for the linger and ends then, unless somebody has come back. A leaving last and a coming first client meet at
+//! the entry's lock: the one who comes finds the channel running, or gone and begins a new one.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex as TableMutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Mutex;
+
+use super::{Error, Share, Shared, Subscription};
+use crate::{
+    address::{Input, Scheme},
+    clock,
+    egress::{subscribers::Subscribers, tap::Select},
+    limits::{FAILOVER, ON_DEMAND_MAX, RECEIVE_BUFFER_BYTES},
+    metrics::Sample,
+    net::worker::ChannelSpec,
+    relay,
+    wire::Format,
+};
+
+/// The groups on demand.
+#[derive(Debug)]
+pub(super) struct OnDemand {
+    linger: Duration,
+    table: TableMutex<HashMap<Input, Arc<Entry>>>,
+}
+
+/// One group on demand.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) http: Arc<Subscribers>,
+    input: Input,
+    life: Mutex<Life>,
+}
+
+#[derive(Debug)]
+enum Life {
+    New,
+    Running {
+        worker: usize,
+        users: usize,
+        /// When the last user left.
+        idle_since: Instant,
+        /// Somebody waits for the linger to pass.
+        watched: bool,
+    },
+    /// No longer in the table: whoever has waited for the lock must begin anew.
+    Gone,
+}
+
+/// A client's place in an entry; it is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    entry: Arc<Entry>,
+}
+
+impl OnDemand {
+    pub(super) fn new(linger: Duration) -> OnDemand {
+        OnDemand { linger, table: TableMutex::default() }
+    }
+
+    pub(super) fn entries(&self) -> Vec<Arc<Entry>> {
+        self.table().values().cloned().collect()
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Input, Arc<Entry>>> {
+        // Single insertions and removals: no panic can leave it half changed.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, input: &Input, taken: impl Fn(&str) -> bool) -> Result<Arc<Entry>, Error> {
+        let mut table = self.table();
+        if let Some(entry) = table.get(input) {
+            return Ok(entry.clone());
+        }
+        if table.len() >= ON_DEMAND_MAX {
+            return Err(Error::Full { max: ON_DEMAND_MAX });
+        }
+        let entry = Arc::new(Entry {
+            name: name(input, taken),
+            path: path(input),
+            http: Arc::default(),
+            input: input.clone(),
+            life: Mutex::new(Life::New),
+        });
+        table.insert(input.clone(), entry.clone());
+        Ok(entry)
+    }
+}
+
+/// Subscribes to the group, and joins it if nobody has.
+pub(super) async fn subscribe(
+    shared: &Arc<Shared>,
+    input: Input,
+    select: Select,
+) -> Result<Subscription, Error> {
+    let shared = shared.clone();
+    // A task of its own, because a client that goes away in the middle must not leave half a channel behind.
+    let task = tokio::spawn(async move {
+        loop {
+            let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
+            let entry = shared.on_demand.entry(&input, taken)?;
+            if let Some((worker, place)) = enter(&shared, &entry).await? {
+                let reader = shared.workers[worker].tap(&entry.name, select).await?;
+                return Ok(Subscription { reader, share: Share::new(entry.http.clone(), Some(place)) });
+            }
+        }
+    });
+    match task.await {
+        Ok(result) => result,
+        Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it
+    }
+}
+
+/// Takes a place in the entry and starts its channel if needed. `None`: the entry is gone.
+async fn enter(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<(usize, Place)>, Error> {
+    let mut life = entry.life.lock().await;
+    if let Life::New = *life {
+        match start(shared, entry).await {
+            Ok(worker) => {
+                *life = Life::Running { worker, users: 0, idle_since: clock::now(), watched: false }
+            }
+            Err(error) => {
+                *life = Life::Gone;
+                shared.on_demand.table().remove(&entry.input);
+                return Err(error);
+            }
+        }
+    }
+    let Life::Running { worker, users, .. } = &mut *life else { return Ok(None) };
+    *users += 1;
+    Ok(Some((*worker, Place { shared: shared.clone(), entry: entry.clone() })))
+}
+
+async fn start(shared: &Arc<Shared>, entry: &Entry) -> Result<usize, Error> {
+    let worker = shared.least_loaded();
+    let format = match entry.input.scheme {
+        Scheme::Udp => Format::Auto,
+        Scheme::Rtp => Format::Rtp,
+    };
+    let spec = ChannelSpec {
+        name: entry.name.clone(),
+        inputs: vec![entry.input.clone()],
+        relay: relay::Config { format, ..relay::Config::default() },
+        outputs: Vec::new(),
+        receive_buffer: RECEIVE_BUFFER_BYTES,
+        failover: FAILOVER,
+        on_demand: true,
+        gap_wait: shared.metrics.gap_wait(&entry.name, true),
+        sink: None,
+    };
+    let started = shared.workers[worker].add(spec).await;
+    let reasons = match started {
+        Ok(started) if started.waiting.is_empty() => {
+            tracing::debug!(channel = entry.name, "started: {}", entry.input);
+            return Ok(worker);
+        }
+        Ok(started) => started.waiting,
+        Err(error) => {
+            shared.unload(worker);
+            return Err(error.into());
+        }
+    };
+    // A player would wait for nothing; it is told to come again, and the interface may be there by then.
+    end(shared, entry, worker).await;
+    Err(Error::Waiting { reasons })
+}
+
+/// Ends the channel; its counters live on in the metrics.
+async fn end(shared: &Shared, entry: &Entry, worker: usize) {
+    let _nobody_counts = shared.census.write().await;
+    shared.unload(worker);
+    match shared.workers[worker].remove(&entry.name).await {
+        Ok(state) => shared.metrics.retire(Sample { state: &state, http: &entry.http.state() }),
+        Err(error) => tracing::debug!(channel = entry.name, "cannot end the channel: {error}"), // the end of all
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (shared, entry) = (self.shared.clone(), self.entry.clone());
+        // Without a runtime everything ends anyway.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(leave(shared, entry));
+        }
+    }
+}
+
+/// A client has left. The task of the last one waits for the linger to pass and ends the channel.
+async fn leave(shared: Arc<Shared>, entry: Arc<Entry>) {
+    {
+        let mut life = entry.life.lock().await;
+        let Life::Running { users, idle_since, watched, .. } = &mut *life else { return };
+        *users -= 1;
+        if *users > 0 {
+            return;
+        }
+        *idle_since = clock::now();
+        if std::mem::replace(watched, true) {
+            return;
+        }
+    }
+    loop {
+        let mut life = entry.life.lock().await;
+        let Life::Running { worker, users, idle_since, watched } = &mut *life else { return };
+        if *users > 0 {
+            *watched = false;
+            return;
+        }
+        let left = (*idle_since + shared.on_demand.linger).saturating_duration_since(clock::now());
+        if left.is_zero() {
+            let worker = *worker;
+            end(&shared, &entry, worker).await;
+            *life = Life::Gone;
+            shared.on_demand.table().remove(&entry.input);
+            tracing::debug!(channel = entry.name, "ended: no client for {:?}", shared.on_demand.linger);
+            return;
+        }
+        drop(life);
+        tokio::time::sleep(left).await;
+    }
+}
+
+/// `udp-239.1.1.1-5000`; unlike any configured channel's name.
+fn name(input: &Input, taken: impl Fn(&str) -> bool) -> String {
+    let mut name = format!("{}-", input.scheme);
+    if let Some(source) = input.source {
+        name.push_str(&format!("{source}@"));
+    }
+    name.push_str(&format!("{}-{}", input.group, input.port));
+    while taken(&name) {
+        name.push('+'); // no configured name can have it
+    }
+    name
+}
+
+/// Where HTTP clients find it.
+fn path(input: &Input) -> String {
+    let bracketed = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let source = input.source.map(|source| format!("{}@", bracketed(source))).unwrap_or_default();
+    format!("/{}/{source}{}", input.scheme, input.socket_addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_paths_tell_groups_apart() {
+        let of = |url: &str| {
+            let input: Input = url.parse().unwrap();
+            (name(&input, |name| name == "udp-239.1.1.2-5000"), path(&input))
+        };
+        for (url, name, path) in [
+            ("udp://@239.1.1.1:5000", "udp-239.1.1.1-5000", "/udp/239.1.1.1:5000"),
+            ("udp://@239.1.1.2:5000", "udp-239.1.1.2-5000+", "/udp/239.1.1.2:5000"),
+            ("rtp://10.0.0.5@232.1.1.1:5000", "rtp-10.0.0.5@232.1.1.1-5000", "/rtp/10.0.0.5@232.1.1.1:5000"),
+            ("udp://@[ff15::1]:5000", "udp-ff15::1-5000", "/udp/[ff15::1]:5000"),
+        ] {
+            assert_eq!(of(url), (name.to_owned(), path.to_owned()), "{url}");
+        }
+    }
+}

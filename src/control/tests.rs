@@ -1,0 +1,171 @@
+use std::net::UdpSocket;
+
+use tokio::time::sleep;
+
+use super::*;
+use crate::{
+    config::Config,
+    net::testing::{free_port, group, sender},
+};
+
+const LINGER: Duration = Duration::from_millis(150);
+
+fn start(threads: usize) -> Control {
+    Control::start(threads, Duration::from_millis(1), LINGER).unwrap()
+}
+
+fn input() -> Input {
+    format!("udp://@{}:{}?if=127.0.0.1", group(), free_port()).parse().unwrap()
+}
+
+fn channel(name: &str, input: &Input) -> config::Channel {
+    let text = format!("[[channel]]\nname = {name:?}\ninput = \"{input}\"");
+    text.parse::<Config>().unwrap().channels.remove(0)
+}
+
+fn send(input: &Input, packets: u8) {
+    let socket: UdpSocket = sender([127, 0, 0, 1].into());
+    for n in 0..packets {
+        socket.send_to(&[n], input.socket_addr()).unwrap();
+    }
+}
+
+async fn names(control: &Control) -> Vec<String> {
+    control.states(0).await.into_iter().map(|view| view.state.name).collect()
+}
+
+/// Waits until the channels are these.
+async fn becomes(control: &Control, expected: &[String]) {
+    for _ in 0..200 {
+        if names(control).await == expected {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(names(control).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
+    let (control, input) = (start(2), input());
+    let name = format!("udp-{}-{}", input.group, input.port);
+    let mut first = control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap();
+    let second = control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap();
+    let view = control.states(0).await.remove(0);
+    assert_eq!((view.state.name.as_str(), view.state.on_demand), (name.as_str(), true));
+    assert_eq!((view.path, view.subscribers.http.clients), (format!("/udp/{}", input.socket_addr()), 2));
+    send(&input, 1);
+    assert_eq!(*first.reader.recv().await.unwrap().bytes, [0]);
+    drop(first);
+    sleep(LINGER * 2).await;
+    assert_eq!(names(&control).await, [name.clone()]);
+    drop(second);
+    sleep(LINGER / 2).await;
+    assert_eq!(names(&control).await, [name]);
+    becomes(&control, &[]).await;
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
+    let (control, input) = (start(1), input());
+    drop(control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap());
+    sleep(LINGER / 2).await;
+    let back = control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap();
+    sleep(LINGER * 2).await;
+    assert!(control.states(0).await[0].state.age_seconds > LINGER.as_secs_f64() * 2.0);
+    drop(back);
+    becomes(&control, &[]).await;
+    control.stop().await;
+}
+
+/// Leaving last and coming first clients meet all the time: nobody may get a reader of a channel that has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
+    let control = Control::start(1, Duration::ZERO, Duration::from_millis(1)).unwrap();
+    let input = input();
+    let clients: Vec<_> = (0..8)
+        .map(|client| {
+            let (control, input) = (control.clone(), input.clone());
+            tokio::spawn(async move {
+                for turn in 0..40 {
+                    let mut subscription =
+                        control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap();
+                    let state = subscription.reader.try_recv();
+                    assert!(!matches!(state, Err(tokio::sync::broadcast::error::TryRecvError::Closed)));
+                    drop(subscription);
+                    sleep(Duration::from_millis((client + turn) % 4)).await;
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    becomes(&control, &[]).await;
+    assert_eq!(control.shared.loads[0].load(Relaxed), 0);
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_while_it_joins_leaves_nothing_behind() {
+    let (control, input) = (start(1), input());
+    for _ in 0..10 {
+        let asking = control.subscribe_on_demand(input.clone(), Select::Auto);
+        let _ = tokio::time::timeout(Duration::from_micros(50), asking).await;
+    }
+    control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap();
+    becomes(&control, &[]).await;
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_joined_is_refused_and_forgotten() {
+    let control = start(1);
+    let nowhere: Input = "udp://@239.255.1.1:5000?if=nope0".parse().unwrap();
+    let error = control.subscribe_on_demand(nowhere, Select::Auto).await.unwrap_err();
+    assert!(matches!(&error, Error::Waiting { reasons } if reasons[0].contains("nope0")), "{error}");
+    assert!(names(&control).await.is_empty() && control.shared.on_demand.entries().is_empty());
+    control.stop().await;
+    let error = control.subscribe_on_demand(input(), Select::Auto).await.unwrap_err();
+    assert!(matches!(error, Error::Worker(WorkerError::Stopped)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn configured_channels_are_spread_over_the_threads_and_keep_their_order() {
+    let control = start(2);
+    let inputs: Vec<Input> = (0..4).map(|_| input()).collect();
+    for (name, input) in ["d", "a", "c", "b"].into_iter().zip(&inputs) {
+        assert!(control.add(&channel(name, input)).await.unwrap().waiting.is_empty());
+    }
+    let loads: Vec<usize> = control.shared.loads.iter().map(|load| load.load(Relaxed)).collect();
+    assert_eq!(loads, [2, 2]);
+    assert_eq!(names(&control).await, ["d", "a", "c", "b"]);
+    assert!(control.not_ready().await.is_empty());
+    let mut subscription = control.subscribe("c", Select::Auto).await.unwrap();
+    let error = control.subscribe("e", Select::Auto).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no stream \"e\": expected d, a, c, b");
+    send(&inputs[2], 3);
+    let mut received = Vec::new();
+    while received.len() < 3 {
+        received.extend_from_slice(&subscription.reader.recv().await.unwrap().bytes);
+    }
+    assert_eq!(received, [0, 1, 2]);
+    let text = control.metrics().await;
+    assert!(text.contains("tidecast_packets_delivered_total{channel=\"c\"} 3"), "{text}");
+    let states = control.stop().await;
+    assert_eq!(states.iter().map(|state| state.counters.delivered).sum::<u64>(), 3);
+    assert!(subscription.reader.recv().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn legs_that_wait_are_named() {
+    let control = start(1);
+    let nowhere: Input = "udp://@239.255.1.2:5000?if=nope0".parse().unwrap();
+    let started = control.add(&channel("a", &nowhere)).await.unwrap();
+    assert_eq!(started.waiting.len(), 1);
+    let reasons = control.not_ready().await;
+    assert!(reasons[0].starts_with("a: udp://@239.255.1.2:5000?if=nope0: "), "{reasons:?}");
+    control.stop().await;
+    assert_eq!(control.not_ready().await, ["a: its packet thread does not answer"]);
+}

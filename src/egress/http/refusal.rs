@@ -1,0 +1,73 @@
+//! Requests that get no stream: a status and one line of plain text that says what was wrong, and what would be
+//! right.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{control, limits::RETRY_AFTER, net::worker::WorkerError};
+
+/// Why a request is refused, and the line that says so.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// 400: the request makes no sense.
+    Malformed(String),
+    /// 403: the group may not be asked for.
+    Forbidden(String),
+    /// 404: there is nothing there.
+    NotFound(String),
+    /// 405: everything here can only be read.
+    Method(String),
+    /// 500: the relay cannot do it, and waiting will not help.
+    Failed(String),
+    /// 503: not now.
+    Busy(String),
+}
+
+impl Refusal {
+    fn parts(self) -> (StatusCode, String) {
+        match self {
+            Refusal::Malformed(text) => (StatusCode::BAD_REQUEST, text),
+            Refusal::Forbidden(text) => (StatusCode::FORBIDDEN, text),
+            Refusal::NotFound(text) => (StatusCode::NOT_FOUND, text),
+            Refusal::Method(text) => (StatusCode::METHOD_NOT_ALLOWED, text),
+            Refusal::Failed(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
+            Refusal::Busy(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
+        }
+    }
+}
+
+impl From<control::Error> for Refusal {
+    fn from(error: control::Error) -> Refusal {
+        let text = error.to_string();
+        match error {
+            control::Error::Unknown { .. } | control::Error::Worker(WorkerError::Unknown { .. }) => {
+                Refusal::NotFound(text)
+            }
+            control::Error::Worker(WorkerError::Leg { .. } | WorkerError::NameTaken { .. }) => {
+                Refusal::Failed(text)
+            }
+            control::Error::Full { .. }
+            | control::Error::Waiting { .. }
+            | control::Error::Worker(WorkerError::TooManyTaps { .. } | WorkerError::Stopped) => {
+                Refusal::Busy(text)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, text) = self.parts();
+        let mut response = (status, format!("{text}\n")).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        response
+    }
+}

@@ -1,0 +1,117 @@
+//! What is at which path, except for the streams themselves.
+
+use std::fmt::Write as _;
+
+use axum::{
+    Json, Router,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{Method, Uri, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{App, refusal::Refusal, stream};
+use crate::{
+    config,
+    control::ChannelView,
+    limits::{STATE_FLOWS, STATE_FLOWS_MAX},
+    metrics,
+};
+
+pub(super) fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(scrape))
+        .route("/api/v1/streams", get(streams))
+        .route("/streams/", get(stream::named))
+        .route("/streams/{*name}", get(stream::named))
+        .route("/udp/", get(stream::udp))
+        .route("/udp/{*address}", get(stream::udp))
+        .route("/rtp/", get(stream::rtp))
+        .route("/rtp/{*address}", get(stream::rtp))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .with_state(app)
+}
+
+async fn index(State(app): State<App>) -> String {
+    let mut text = format!("tidecast {}\n\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |path: &str, what: &str| {
+        let _ = writeln!(text, "{path:<32} {what}"); // a String takes all
+    };
+    for view in app.control.states(0).await {
+        let legs: Vec<&str> = view.state.legs.iter().map(|leg| leg.address.as_str()).collect();
+        line(&view.path, &legs.join(" + "));
+    }
+    if !app.config.allow.is_empty() {
+        let what = format!("a group on demand (allowed: {})", allowed(&app.config));
+        line("/udp/[SOURCE@]GROUP:PORT", &what);
+        line("/rtp/[SOURCE@]GROUP:PORT", "the same, for RTP");
+    }
+    line("/metrics", "for Prometheus");
+    line("/healthz", "whether it runs");
+    line("/readyz", "whether all configured groups are joined");
+    line("/api/v1/streams", "the state of all streams, as JSON (?flows=N: so many flows of each)");
+    text
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    let reasons = app.control.not_ready().await;
+    if reasons.is_empty() {
+        "ready\n".into_response()
+    } else {
+        Refusal::Busy(reasons.join("\n")).into_response()
+    }
+}
+
+async fn scrape(State(app): State<App>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], app.control.metrics().await)
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamsQuery {
+    flows: Option<usize>,
+}
+
+/// The state of everything.
+#[derive(Debug, Serialize)]
+struct Streams {
+    version: &'static str,
+    clients: usize,
+    clients_max: usize,
+    channels: Vec<ChannelView>,
+}
+
+async fn streams(
+    State(app): State<App>,
+    query: Result<Query<StreamsQuery>, QueryRejection>,
+) -> Result<Json<Streams>, Refusal> {
+    let flows = query.ok().map(|Query(query)| query.flows.unwrap_or(STATE_FLOWS));
+    let flows = flows.filter(|flows| *flows <= STATE_FLOWS_MAX).ok_or_else(|| {
+        Refusal::Malformed(format!("flows: expected ?flows=N with N from 0 to {STATE_FLOWS_MAX}"))
+    })?;
+    let clients_max = app.config.clients_max;
+    Ok(Json(Streams {
+        version: env!("CARGO_PKG_VERSION"),
+        clients: clients_max - app.places.available_permits().min(clients_max),
+        clients_max,
+        channels: app.control.states(flows).await,
+    }))
+}
+
+async fn not_found(uri: Uri) -> Refusal {
+    Refusal::NotFound(format!("there is nothing at {}: see / for what is here", uri.path()))
+}
+
+async fn method_not_allowed(method: Method) -> Refusal {
+    Refusal::Method(format!("method {method}: expected GET or HEAD"))
+}
+
+/// The groups that may be asked for, in words.
+pub(super) fn allowed(config: &config::Http) -> String {
+    let prefixes: Vec<String> = config.allow.iter().map(ToString::to_string).collect();
+    if prefixes.is_empty() { "none".to_owned() } else { prefixes.join(", ") }
+}
