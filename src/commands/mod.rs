@@ -7,6 +7,7 @@ use crate::cli::Command;
 use crate::config;
 
 mod check;
+mod demo;
 pub mod impair;
 mod recv;
 mod relay;
@@ -74,7 +75,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Impair(args) => impair::command(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Relay(args) => relay::run(&args),
-        Command::Demo(_) => Err(anyhow::anyhow!("this command is not part of this build").into()),
+        Command::Demo(args) => demo::run(&args),
     }
 }
 

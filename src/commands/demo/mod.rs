@@ -1,0 +1,119 @@
+//! `demo`: the whole journey on loopback, with nothing to install and nothing to configure.
+//!
+//! Producers ([`crate::commands::send`]) send to groups on 127.0.0.1, each through a bad link
+//! ([`crate::commands::impair`]) to a second group, which the relay joins and serves over HTTP. A table shows, live,
+//! what the links did and what the relay made of it.
+
+mod scene;
+mod table;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+
+use super::{
+    Failure,
+    service::{self, Service, say},
+};
+use crate::{cli, clock, config::Config, shutdown::Signals};
+use scene::Scene;
+use table::Table;
+
+/// How often the table is drawn: twice a second moves without flickering.
+const DRAW_INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is written where it cannot be drawn over.
+const LOG_INTERVAL: Duration = Duration::from_secs(2);
+/// How long packets are under way at most, from a producer to the relay, when everything ends.
+const UNDER_WAY: Duration = Duration::from_millis(150);
+
+/// Runs until Ctrl-C or the time is over, and prints a summary.
+///
+/// # Errors
+/// A socket cannot be opened.
+pub(super) fn run(args: &cli::Demo) -> Result<(), Failure> {
+    let summary = service::block_on(demo(args)).map_err(|error| match error.downcast::<io::Error>() {
+        Ok(error) => Failure::output(error),
+        Err(error) => error.into(),
+    })?;
+    writeln!(io::stdout(), "{summary}").map_err(Failure::output)
+}
+
+async fn demo(args: &cli::Demo) -> anyhow::Result<String> {
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let scenes = scene::all(free_port()?);
+    let service = start(&scenes, args.http).await?;
+    let running: anyhow::Result<Vec<_>> = scenes.iter().map(Scene::start).collect();
+    let running = running?;
+
+    if let Some(http) = service.http() {
+        writeln!(io::stdout(), "{}", table::introduction(http, &scenes))?;
+    }
+    say(&format!("{}; end it with Ctrl-C", service.ready_line()));
+    let shown = tokio::select! {
+        () = signals.wait() => Ok(()),
+        () = sleep_until(args.duration.map(|duration| clock::now() + duration)) => Ok(()),
+        result = show(&service) => result,
+    };
+
+    // Joining the threads blocks, but nothing else of this runtime needs this thread meanwhile.
+    let finishing: Vec<_> = running.into_iter().map(scene::Running::end_producer).collect();
+    tokio::time::sleep(UNDER_WAY).await;
+    let links: anyhow::Result<Vec<_>> = finishing.into_iter().map(scene::Link::end).collect();
+    tokio::time::sleep(UNDER_WAY).await;
+    let states = service.stop().await;
+    shown?;
+    Ok(table::summary(&scenes, &links?, &states))
+}
+
+/// Draws the table again and again; ends when standard output does.
+async fn show(service: &Service) -> anyhow::Result<()> {
+    let mut table = Table::new(io::stdout().is_terminal());
+    let mut draw = tokio::time::interval(if table.is_live() { DRAW_INTERVAL } else { LOG_INTERVAL });
+    loop {
+        draw.tick().await;
+        let text = table.draw(clock::now(), &service.control().states(0).await);
+        let mut out = io::stdout().lock();
+        write!(out, "{text}").and_then(|()| out.flush())?;
+    }
+}
+
+async fn sleep_until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A port that is free on loopback. All groups of a run share it; the groups differ.
+fn free_port() -> anyhow::Result<u16> {
+    let socket =
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot bind a UDP socket on 127.0.0.1")?;
+    Ok(socket.local_addr().context("cannot ask for a socket's address")?.port())
+}
+
+/// The relay's configuration, as a file would say it.
+fn configuration(scenes: &[Scene]) -> anyhow::Result<Config> {
+    let channels: String = scenes.iter().map(Scene::channel).collect();
+    channels.parse().map_err(|errors| anyhow::anyhow!("the demo's configuration: {errors}"))
+}
+
+/// Starts the relay, with HTTP where asked; without a wish on the usual port, or on any if that is taken.
+async fn start(scenes: &[Scene], asked: Option<SocketAddr>) -> anyhow::Result<Service> {
+    let mut config = configuration(scenes)?;
+    if let (Some(http), Some(asked)) = (&mut config.http, asked) {
+        http.listen = asked;
+    }
+    match (Service::start(&config).await, asked) {
+        (Err(_), None) => {
+            if let Some(http) = &mut config.http {
+                http.listen.set_port(0);
+            }
+            Service::start(&config).await
+        }
+        (started, _) => started,
+    }
+}

@@ -1,0 +1,191 @@
+//! What the demo shows: producers, the bad links behind them, and the channels that make up for the losses.
+
+use std::{
+    fs::File,
+    io::{Seek, Write},
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle, Thread},
+};
+
+use anyhow::Context;
+use clap::Parser;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::{
+    cli::{Cli, Command},
+    commands::{impair, send},
+    link::Impairments,
+    shutdown::Stop,
+};
+
+/// A film of six seconds, which the demo plays again and again.
+const FILM: &[u8] = include_bytes!("../../../fixtures/test.ts");
+
+/// One producer, its link and its channel.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) name: &'static str,
+    /// What a person should know of it.
+    pub(super) about: &'static str,
+    /// Whether [`FILM`] is sent.
+    film: bool,
+    /// What `send` is told.
+    send: &'static str,
+    scheme: &'static str,
+    before: Ipv4Addr,
+    after: Ipv4Addr,
+    port: u16,
+}
+
+/// All scenes. Every run has groups of its own, so that two demos do not meet.
+pub(super) fn all(port: u16) -> Vec<Scene> {
+    let net = rand::random_range(1..=254);
+    let group = |host| Ipv4Addr::new(239, 255, net, host);
+    let scene = |number: u8, name, about, film, scheme, send| Scene {
+        name,
+        about,
+        film,
+        send,
+        scheme,
+        before: group(2 * number),
+        after: group(2 * number + 1),
+        port,
+    };
+    vec![
+        scene(
+            1,
+            "sensors",
+            "8 sensors, 100 readings/s each, FEC (4,2)",
+            false,
+            "udp",
+            "--sensor 8 --interval 10ms --fec 4,2",
+        ),
+        scene(2, "film", "a film in native datagrams, FEC (10,3)", true, "udp", "--format native --fec 10,3"),
+        scene(3, "film-rtp", "the same film as RTP, nothing protects it", true, "rtp", "--format rtp"),
+    ]
+}
+
+/// What the links do to every scene.
+fn impairments() -> Impairments {
+    Impairments {
+        loss: 0.03,
+        burst: 1.5,
+        reorder: 0.02,
+        distance: 4,
+        duplicate: 0.01,
+        ..Impairments::default()
+    }
+}
+
+/// A scene whose producer and link run.
+pub(super) struct Running {
+    producer: JoinHandle<()>,
+    stop_producer: (Arc<AtomicBool>, Thread),
+    link: Link,
+}
+
+/// A link that still passes on what is under way.
+pub(super) struct Link {
+    thread: JoinHandle<anyhow::Result<impair::Report>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Scene {
+    /// The channel, as a configuration file says it.
+    pub(super) fn channel(&self) -> String {
+        let Scene { name, scheme, after, port, .. } = self;
+        format!("[[channel]]\nname = \"{name}\"\ninput = \"{scheme}://@{after}:{port}?if=127.0.0.1\"\n")
+    }
+
+    /// Starts the link, then the producer.
+    pub(super) fn start(&self) -> anyhow::Result<Running> {
+        let link = self.start_link().with_context(|| format!("{}: cannot start its link", self.name))?;
+        let (producer, stop_producer) =
+            self.start_producer().with_context(|| format!("{}: cannot start its producer", self.name))?;
+        Ok(Running { producer, stop_producer, link })
+    }
+
+    fn start_link(&self) -> anyhow::Result<Link> {
+        let Scene { before, after, port, .. } = self;
+        let options = impair::Options {
+            input: format!("udp://@{before}:{port}?if=127.0.0.1").parse()?,
+            outputs: vec![format!("udp://{after}:{port}?if=127.0.0.1&ttl=0").parse()?],
+            impairments: impairments(),
+            seed: rand::random::<u32>().into(),
+            duration: None,
+            count: None,
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        let (ready, joined) = mpsc::channel();
+        let run = move || {
+            let joined = || {
+                let _ = ready.send(()); // the demo waits for it
+            };
+            impair::run(&options, &flag, joined)
+        };
+        let thread = thread::Builder::new().name(format!("link-{}", self.name)).spawn(run)?;
+        if joined.recv().is_err() {
+            return Err(end(thread).err().context("it ended at once")?);
+        }
+        Ok(Link { thread, stop })
+    }
+
+    fn start_producer(&self) -> anyhow::Result<(JoinHandle<()>, (Arc<AtomicBool>, Thread))> {
+        let Scene { before, port, scheme, .. } = self;
+        let target = format!("{scheme}://{before}:{port}?if=127.0.0.1&ttl=0");
+        let input = if self.film { "--file film --loop " } else { "" };
+        let words = format!("tidecast send {input}{} {target}", self.send);
+        let Command::Send(args) = Cli::try_parse_from(words.split(' '))?.command else {
+            unreachable!("the words say send")
+        };
+        let film = self.film.then(film).transpose()?;
+        let (started, stop) = mpsc::channel();
+        let name = self.name;
+        let run = move || {
+            let (stop, flag, thread) = Stop::pair();
+            let _ = started.send((flag, thread)); // the demo waits for it
+            if let Err(failure) = send::run_until(&args, film, stop) {
+                tracing::error!("{name}: its producer has ended: {failure}");
+            }
+        };
+        let producer = thread::Builder::new().name(format!("send-{name}")).spawn(run)?;
+        Ok((producer, stop.recv()?))
+    }
+}
+
+/// The film as a file that needs no name and no place on a disk.
+fn film() -> anyhow::Result<File> {
+    let mut file = File::from(memfd_create("film", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(FILM)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+impl Running {
+    /// Ends the producer, which ends its sessions.
+    pub(super) fn end_producer(self) -> Link {
+        let (stop, thread) = self.stop_producer;
+        stop.store(true, Ordering::Relaxed);
+        thread.unpark();
+        let _ = self.producer.join(); // a panic has been printed already
+        self.link
+    }
+}
+
+impl Link {
+    /// Ends the link, and tells what it did.
+    pub(super) fn end(self) -> anyhow::Result<impair::Report> {
+        self.stop.store(true, Ordering::Relaxed);
+        end(self.thread)
+    }
+}
+
+fn end<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))
+}
