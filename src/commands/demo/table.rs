@@ -43,7 +43,7 @@ impl Table {
 
     /// The table as it is now, with what it takes to draw it over the one before.
     pub(super) fn draw(&mut self, now: Instant, channels: &[ChannelView]) -> String {
-        let mut lines = vec![row(HEAD.map(str::to_owned))];
+        let mut lines = vec![line(&HEAD.map(str::to_owned))];
         lines.extend(channels.iter().map(|channel| self.channel(now, channel)));
         let mut text = String::new();
         if self.live && self.lines > 0 {
@@ -66,7 +66,7 @@ impl Table {
             (counters.media_received - count) as f64
                 / now.saturating_duration_since(then).as_secs_f64().max(1e-3)
         });
-        row([
+        line(&[
             state.name.clone(),
             format!("{rate:.0}"),
             counters.media_received.to_string(),
@@ -80,30 +80,34 @@ impl Table {
     }
 }
 
-fn row(cells: [String; 9]) -> String {
-    let [name, rest @ ..] = cells;
+/// Cells in columns, the first aligned to the left.
+fn line(cells: &[String]) -> String {
+    let (name, rest) = cells.split_first().expect("a row has cells");
     rest.iter().fold(format!("{name:<10}"), |line, cell| format!("{line} {cell:>10}"))
 }
 
+const SUMMARY: [&str; 8] =
+    ["channel", "sent", "link lost", "recovered", "lost", "delivered", "reordered", "duplicates"];
+
 /// The last lines: what each link did, and what the relay made of it.
 pub(super) fn summary(scenes: &[Scene], links: &[impair::Report], states: &[ChannelState]) -> String {
-    let mut text = String::from("\n");
+    let mut text = format!("\n{}\n", line(&SUMMARY.map(str::to_owned)));
     for (scene, link) in scenes.iter().zip(links) {
         let Some(state) = states.iter().find(|state| state.name == scene.name) else { continue };
-        let ((received, dropped), counters) = (link.kinds.media(), &state.counters);
-        let _ = writeln!(
-            text,
-            "{}: the link dropped {} of {} media packets; the relay delivered {}, recovered {}, gave up {}, and let \
-             no duplicate of {} through",
-            scene.name,
+        let ((sent, dropped), counters) = (link.kinds.media(), &state.counters);
+        let needed = counters.recovered() - counters.recovered_spurious;
+        let counts = [
+            sent,
             dropped,
-            received,
-            counters.delivered,
-            counters.recovered() - counters.recovered_spurious,
+            needed,
             counters.lost,
+            counters.delivered,
+            counters.reordered,
             counters.duplicate,
-        );
+        ];
+        let cells: Vec<String> =
+            std::iter::once(scene.name.to_owned()).chain(counts.map(|count| count.to_string())).collect();
+        let _ = writeln!(text, "{}", line(&cells));
     }
-    text.pop();
-    text
+    text + "\nRecovered by FEC from repair packets; lost ones were skipped, nobody waited for them longer than the hold."
 }
