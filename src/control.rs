@@ -300,7 +300,8 @@ impl Shared {
     }
 
     async fn views(&self, flows_max: usize) -> Vec<ChannelView> {
-        let mut known: HashMap<String, (usize, String, SubscribersState)> = HashMap::new();
+        // By name: the order, the path and the clients.
+        let mut known = HashMap::new();
         for (order, channel) in self.channels().iter().enumerate() {
             let path = format!("/streams/{}", channel.name);
             known.insert(channel.name.clone(), (order, path, channel.http.state()));
@@ -333,7 +334,7 @@ fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpe
                 config::Hold::Fixed(hold) => relay::Hold::Fixed(hold),
             },
             flows_max: limits.flows_max,
-            window_max: limits.window_max as u64,
+            window_max: limits.window_max,
             bytes_max: limits.bytes_max,
             flow_idle: limits.flow_idle,
         },

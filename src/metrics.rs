@@ -215,17 +215,17 @@ impl Metrics {
     /// Where the packet path records how long packets of this channel waited behind a gap, in seconds.
     pub fn gap_wait(&self, channel: &str, on_demand: bool) -> Histogram {
         let label = self.label(channel, on_demand);
-        self.recorder.register_histogram(&key(&GAP_WAIT, &[("channel", &label)]), &METADATA)
+        self.recorder.register_histogram(&key(&GAP_WAIT, &[("channel", label)]), &METADATA)
     }
 
     /// Keeps the counters of a channel on demand that has ended.
     pub fn retire(&self, last: Sample<'_>) {
         let label = self.label(&last.state.name, true);
         let mut on_demand = self.on_demand();
-        for (key, value) in counters(&label, last) {
+        for (key, value) in counters(label, last) {
             *on_demand.retired.entry(key).or_default() += value;
         }
-        on_demand.idle.extend(levels(&label, last).into_iter().map(|(key, ..)| key));
+        on_demand.idle.extend(levels(label, last).into_iter().map(|(key, ..)| key));
     }
 
     /// Sets everything to what the samples say, and gives the text that Prometheus reads.
@@ -236,10 +236,10 @@ impl Metrics {
         gauges.insert(key(&BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
         for sample in samples {
             let label = self.label(&sample.state.name, sample.state.on_demand);
-            for (key, value) in counters(&label, *sample) {
+            for (key, value) in counters(label, *sample) {
                 *counts.entry(key).or_default() += value;
             }
-            for (key, kind, value) in levels(&label, *sample) {
+            for (key, kind, value) in levels(label, *sample) {
                 let level = gauges.entry(key).or_default();
                 *level = if matches!(kind, Kind::GaugeMax) { level.max(value) } else { *level + value };
             }

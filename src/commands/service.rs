@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
 
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
@@ -37,6 +38,7 @@ impl Service {
     /// # Errors
     /// A port is in use, or a leg cannot be opened and waiting does not help; nothing runs then.
     pub async fn start(config: &Config) -> anyhow::Result<Service> {
+        raise_descriptor_limit();
         let server = match &config.http {
             Some(http) => Some(Server::bind(http.clone()).await?),
             None => None,
@@ -95,22 +97,33 @@ impl Service {
     /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
     /// [`DRAIN_MAX`]. Gives the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
-        let Some(Http { stop, mut task, .. }) = self.http else { return self.control.stop().await };
-        stop.send_replace(true);
+        let Service { control, http, .. } = self;
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
-            states = self.control.stop().await;
-            (&mut task).await
+            if let Some(http) = &http {
+                http.stop.send_replace(true);
+            }
+            states = control.stop().await;
+            match http {
+                Some(http) => http.task.await,
+                None => Ok(()),
+            }
         });
         match drained.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!("the HTTP server has failed: {error}"),
-            Err(_) => {
-                tracing::info!("some HTTP clients did not take their last bytes within {DRAIN_MAX:?}");
-                task.abort();
-            }
+            Err(_) => tracing::info!("some HTTP clients did not take their last bytes within {DRAIN_MAX:?}"),
         }
         states
+    }
+}
+
+/// Allows as many descriptors as the process may have: usually 1,024 until it asks, fewer than clients_max needs.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("cannot raise the limit of open files: {error}");
     }
 }
 

@@ -58,7 +58,7 @@ async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
     assert_eq!(*first.reader.recv().await.unwrap().bytes, [0]);
     drop(first);
     sleep(LINGER * 2).await;
-    assert_eq!(names(&control).await, [name.clone()]);
+    assert_eq!(names(&control).await, std::slice::from_ref(&name));
     drop(second);
     sleep(LINGER / 2).await;
     assert_eq!(names(&control).await, [name]);

@@ -193,9 +193,8 @@ fn unchunk(mut body: &str) -> String {
 /// Whether a peer is installed. Where all peers are required (`TIDECAST_REQUIRE_PEERS=1`, as `tests/run` sets it),
 /// a missing one is a failure; elsewhere the test says that it is skipped.
 pub fn have(program: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-    });
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
     skip_unless(found, &format!("{program} is not installed"))
 }
 
