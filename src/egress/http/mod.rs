@@ -1,7 +1,7 @@
 //! The HTTP server: streams for players, state and metrics for people and Prometheus.
 //!
 //! Payloads come as chunks from [`super::tap`], through the subscriptions that [`crate::control`] hands out, and
-//! leave over one connection per client ([`connection`]); [`routes`] and [`stream`] say what is at which path.
+//! leave over one connection per client (`connection`); `routes` and `stream` say what is at which path.
 //! Each client costs bounded memory (the tap's ring is shared) and never slows another one or the packet path.
 
 mod connection;
