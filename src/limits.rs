@@ -64,6 +64,16 @@ pub const FEC_LEARN_PACKETS: u64 = 128;
 /// After so many numbers without a repair packet, a session's packets are no longer kept for recovery.
 pub const FEC_FORGET_PACKETS: u64 = 2048;
 
+/// Work on rebuilding (k^3 for a matrix, and k times the bytes rebuilt) that one packet pays for. A block of any
+/// shape is paid for by its own packets; repair packets alone, forged ones that is, buy none.
+pub const FEC_WORK_PER_PACKET: u64 = 1 << 16;
+/// The same for each of its bytes.
+pub const FEC_WORK_PER_BYTE: u64 = 255;
+/// Work saved up at most: what the largest block can take (k = 127, m = 128, 65,507 bytes); a second of one core.
+pub const FEC_WORK_MAX: u64 = (1 << 30) + (1 << 26);
+/// Work that a session may begin with: enough for a first block of usual size that lost most of its packets.
+pub const FEC_WORK_START: u64 = 1 << 25;
+
 const _: () = assert!(REORDER_PACKETS_START <= REORDER_PACKETS_MAX && REORDER_PACKETS_MAX < 1 << 15);
 const _: () = assert!(FEC_FORGET_PACKETS > FEC_LEARN_PACKETS);
 
@@ -82,6 +92,10 @@ pub const FEC_CODES_MAX: usize = 8;
 /// Bytes of inverted matrices that one code may remember: all that its library keeps (254) up to k = 128.
 pub const FEC_INVERSES_BYTES_MAX: usize = 4 << 20;
 
+/// Gaps remembered per session, so that the automatic hold learns from packets that came too late.
+pub const SKIPPED_REMEMBERED: usize = 32;
+/// Numbers that one datagram may take (`step`): a datagram has no room for more messages than it has bytes.
+pub const SPAN_NUMBERS_MAX: u64 = DATAGRAM_BYTES_MAX as u64;
 /// Numbers remembered per flow to recognise a rebuild that was not needed.
 pub const REBUILT_REMEMBERED: usize = 256;
 /// Numbers above this are refused: no producer counts so far, and arithmetic on them stays exact.

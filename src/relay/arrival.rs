@@ -4,7 +4,10 @@
 use std::{net::SocketAddr, ops::Range};
 
 use super::{PacketFormat, dedup::fingerprint};
-use crate::wire::{self, Datagram, Format, Reject, custom, native, rtp, seq::Space};
+use crate::{
+    limits::{NUMBER_MAX, SPAN_NUMBERS_MAX},
+    wire::{self, Datagram, Format, Reject, custom, native, rtp, seq::Space},
+};
 
 /// What tells flows apart within a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +27,8 @@ pub(super) enum FlowKey {
 pub(super) struct Arrival {
     pub(super) key: FlowKey,
     pub(super) format: PacketFormat,
+    /// The space of the flow's numbers.
+    pub(super) space: Space,
     pub(super) body: Body,
     pub(super) payload: Range<usize>,
     /// Microseconds on the producer's clock, if it has one.
@@ -36,7 +41,7 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) enum Body {
     /// A media packet with a number.
-    Numbered { session: u32, number: u64, span: u64, space: Space, fingerprint: u32, retransmission: bool },
+    Numbered { session: u32, number: u64, span: u64, fingerprint: u32, retransmission: bool },
     /// A media packet without one: passed through as it comes.
     Unnumbered,
     /// A native repair packet; its fields are checked when it is used.
@@ -47,6 +52,18 @@ pub(super) enum Body {
     End { session: u32, next: u64 },
     /// Other control datagrams: counted only.
     Control,
+}
+
+impl Arrival {
+    /// Whether its number, or how many it takes, is beyond all sense.
+    pub(super) fn beyond_limits(&self) -> bool {
+        match self.body {
+            Body::Numbered { number, span, .. } => {
+                number >= NUMBER_MAX || span > SPAN_NUMBERS_MAX.min(self.space.window_max())
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Parses one datagram.
@@ -67,7 +84,6 @@ fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
             session,
             number,
             span: 1,
-            space: Space::FULL,
             fingerprint: fingerprint(packet.payload(), packet.timestamp()),
             retransmission: packet.is_retransmission(),
         },
@@ -83,6 +99,7 @@ fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
     Ok(Arrival {
         key: FlowKey::Stream(packet.stream()),
         format: PacketFormat::Native,
+        space: Space::FULL,
         body,
         payload: packet.payload_range(),
         timestamp,
@@ -95,11 +112,11 @@ fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
     Arrival {
         key: FlowKey::Ssrc(packet.ssrc()),
         format: PacketFormat::Rtp,
+        space: Space::RTP,
         body: Body::Numbered {
             session: packet.ssrc(),
             number: u64::from(packet.sequence()),
             span: 1,
-            space: Space::RTP,
             fingerprint: fingerprint(packet.payload(), u64::from(timestamp)),
             retransmission: false,
         },
@@ -133,7 +150,6 @@ fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'
             session: 0,
             number: packet.number(),
             span,
-            space,
             fingerprint: fingerprint(packet.payload(), 0),
             retransmission: false,
         },
@@ -141,6 +157,8 @@ fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'
     Arrival {
         key: if by_source { FlowKey::Source(source) } else { FlowKey::Id(packet.id()) },
         format: PacketFormat::Custom,
+        // A space that ends beyond all numbers taken never wraps.
+        space: if space.modulus().is_some_and(|m| m > NUMBER_MAX) { Space::FULL } else { space },
         body,
         payload: 0..packet.payload().len(),
         timestamp: packet.timestamp(),
@@ -152,6 +170,7 @@ fn unnumbered(format: PacketFormat, source: SocketAddr, bytes: &[u8]) -> Arrival
     Arrival {
         key: FlowKey::Source(source),
         format,
+        space: Space::FULL,
         body: Body::Unnumbered,
         payload: 0..bytes.len(),
         timestamp: None,

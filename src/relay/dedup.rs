@@ -43,16 +43,20 @@ impl History {
         number as usize & (self.marks.len() - 1)
     }
 
-    pub(super) fn delivered(&mut self, number: u64, fingerprint: u32) {
-        let index = self.index(number);
-        self.marks[index] = fingerprint | DELIVERED;
+    /// One packet took these numbers.
+    pub(super) fn delivered(&mut self, numbers: Range<u64>, fingerprint: u32) {
+        self.mark(numbers, fingerprint | DELIVERED);
     }
 
     pub(super) fn lost(&mut self, numbers: Range<u64>) {
+        self.mark(numbers, LOST);
+    }
+
+    fn mark(&mut self, numbers: Range<u64>, mark: u32) {
         let from = numbers.start.max(numbers.end.saturating_sub(self.marks.len() as u64));
         for number in from..numbers.end {
             let index = self.index(number);
-            self.marks[index] = LOST;
+            self.marks[index] = mark;
         }
     }
 
@@ -126,7 +130,7 @@ mod tests {
                     for n in next..next + count { model.insert(n, None); }
                     next += count;
                 } else {
-                    history.delivered(next, next as u32 * 4);
+                    history.delivered(next..next + 1, next as u32 * 4);
                     model.insert(next, Some(next as u32 * 4));
                     next += 1;
                 }

@@ -11,9 +11,9 @@ use super::{
     arrival::FlowKey,
     dedup::fingerprint,
     hold::{HoldEstimate, Rate},
-    recover::{Findings, Rebuilt, Recover, unpadded},
+    recover::{Findings, Means, Rebuilt, Recover, unpadded},
     reorder::{Poll, Queued, Reorder, Stored},
-    session::{Candidate, Probation, Repeat, Verdict},
+    session::{Candidate, Probation, Repeat, Silence, Verdict},
     stats::{Counters, Jitter},
 };
 use crate::{
@@ -38,6 +38,10 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
+    fn means(&mut self, grace: Duration) -> Means<'_> {
+        Means { now: self.now, codes: self.codes, grace, room: self.budget.room() }
+    }
+
     fn spend(&mut self, packet: Packet) {
         if self.spent.len() < self.spent.capacity() {
             self.spent.push(packet.bytes);
@@ -54,6 +58,18 @@ pub(super) struct Numbered {
     pub(super) how: How,
     pub(super) packet: Packet,
     pub(super) leg: u8,
+}
+
+/// The flow that a new one takes the place of, if its producer stops sending there (same source, new SSRC).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Predecessor {
+    pub(super) id: FlowId,
+    /// The slot may have passed to another flow.
+    pub(super) key: FlowKey,
+    /// How long after the new flow's first packets it is clear whether the old one goes on.
+    grace: Duration,
+    /// How long after the new flow's first packet the old one's last may still come.
+    stragglers: Duration,
 }
 
 /// One producer.
@@ -85,8 +101,9 @@ pub(super) struct Flow {
     /// More than one packet has come: not a made-up source.
     pub(super) confirmed: bool,
     ended: bool,
-    /// The flow that this one follows if it is believed (same source, new SSRC).
-    pub(super) predecessor: Option<FlowId>,
+    pub(super) predecessor: Option<Predecessor>,
+    /// Of all flows of the channel, in the order of their creation.
+    pub(super) serial: u64,
     /// The deadline that the channel's timer knows of.
     pub(super) scheduled: Option<Instant>,
     /// Memory that was charged to the channel.
@@ -128,6 +145,7 @@ impl Flow {
             confirmed: false,
             ended: false,
             predecessor: None,
+            serial: 0,
             scheduled: None,
             charged: 0,
             epoch: now,
@@ -144,6 +162,20 @@ impl Flow {
         self.reorder.is_some() || self.counters.delivered > 0
     }
 
+    /// This flow as the predecessor of a new one. Its next packet is awaited, if that does not take too long.
+    pub(super) fn as_predecessor(&self) -> Predecessor {
+        let stragglers = self.hold.reordering().max(START_GRACE / 2);
+        let interval = self.rate.get().filter(|rate| *rate > 1.0).map_or(0.0, |rate| 1.25 / rate);
+        let grace = (stragglers + Duration::from_secs_f64(interval)).min(self.hold.get()).max(START_GRACE);
+        Predecessor { id: self.id, key: self.key, grace, stragglers }
+    }
+
+    /// Whether the predecessor, last seen `alive`, goes on beside this flow.
+    pub(super) fn goes_on(&self, predecessor: &Predecessor, alive: Option<Instant>) -> bool {
+        let last = self.probation.since().map(|since| since + predecessor.stragglers);
+        alive.is_some_and(|alive| last.is_some_and(|last| alive > last))
+    }
+
     /// Whether the producer said that its session is over, and nothing is held back any more.
     pub(super) fn ended(&self) -> bool {
         self.ended && self.held() == 0
@@ -151,7 +183,11 @@ impl Flow {
 
     /// Packets held back.
     pub(super) fn held(&self) -> usize {
-        self.reorder.as_ref().map_or(0, Reorder::stored) + self.probation.len()
+        self.held_back() + self.probation.len()
+    }
+
+    fn held_back(&self) -> usize {
+        self.reorder.as_ref().map_or(0, Reorder::stored)
     }
 
     fn window(&self, config: &Config) -> u64 {
@@ -168,6 +204,15 @@ impl Flow {
             Some(rate) if rate > 1.0 => hold.max(Duration::from_secs_f64(1.25 / rate).min(SILENCE_MAX)),
             _ => hold,
         }
+    }
+
+    /// What packets under probation wait for, given when the numbering that they contradict was alive.
+    fn silence_since(&self, alive: Option<Instant>) -> Silence {
+        let believed_after = self.silence();
+        let usual = 2 * believed_after;
+        // A flow that never had a numbering has no rate: its second packet may take longer.
+        let kept_for = if self.reorder.is_some() { usual } else { usual.max(2 * SILENCE_MAX) };
+        Silence { alive, believed_after, kept_for }
     }
 
     /// The producer's clock against the arrival, for the jitter.
@@ -217,21 +262,23 @@ impl Flow {
 
     /// A packet of the session in force.
     fn in_session(&mut self, mut arrived: Numbered, cx: &mut Context<'_>) {
-        let now = cx.now;
-        let window = self.window(cx.config);
-        let Some(reorder) = &mut self.reorder else { return };
+        let (at, how, window) = (arrived.packet.arrived, arrived.how, self.window(cx.config));
+        let Some(reorder) = &self.reorder else { return };
         let number = self.space.extend(reorder.next(), arrived.number);
-        let end = reorder.end();
-        let lateness = if number < end { reorder.lateness(number, now) } else { None };
-        let gap_wait = if number == reorder.next() { lateness } else { None };
-        let (how, was_stored, reorder_next) = (arrived.how, reorder.stored(), reorder.next());
+        if how == How::Received {
+            self.make_way(number, window, cx);
+        }
+        let Some(reorder) = &self.reorder else { return };
+        let (next, end, waiting) = (reorder.next(), reorder.end(), reorder.stored() > 0);
+        let lateness = if number < end { reorder.lateness(number, at) } else { None };
         let shard = self.recover_copy(&arrived, number, window);
-        if number != reorder_next || was_stored > 0 {
+        if number != next || waiting {
             arrived.packet.tighten(cx.spent);
         }
         let stored = Stored::new(arrived.packet, how, arrived.span, arrived.fingerprint);
         let Some(reorder) = &mut self.reorder else { return };
-        let queued = reorder.insert(number, stored, now, window);
+        let queued = reorder.insert(number, stored, at, window);
+        self.counters.duplicate += reorder.take_covered();
         let accepted = matches!(queued, Queued::Forward(_) | Queued::Queued | Queued::Replaced(_));
         if accepted {
             self.accepted(number, end, arrived.leg, how, lateness, cx);
@@ -239,36 +286,63 @@ impl Flow {
         match queued {
             Queued::Forward(stored) => {
                 self.counters.expected += stored.span;
-                if let Some(waited) = gap_wait {
+                if let Some(waited) = lateness.filter(|_| waiting) {
                     cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
                 }
-                self.deliver(number, stored.how, stored.packet, cx);
+                self.deliver(number.max(next), stored.how, stored.packet, cx);
             }
             Queued::Queued => {}
             Queued::Replaced(suspect) => {
                 self.counters.rejected += 1;
                 cx.spend(suspect.packet);
             }
+            // A recovered packet that nobody misses any more is counted as repair only.
+            Queued::Duplicate(stored) | Queued::Late(stored) | Queued::Behind(stored) | Queued::Ahead(stored)
+                if how != How::Received =>
+            {
+                cx.spend(stored.packet);
+            }
             Queued::Duplicate(stored) => {
-                if stored.how == How::Received
-                    && let Some(place) = self.rebuilt.iter().position(|n| *n == number)
-                {
-                    self.rebuilt.swap_remove_back(place);
-                    self.counters.recovered_spurious += 1;
-                }
+                self.not_needed(number);
                 self.repeated(Repeat::Duplicate, arrived.number, stored, cx);
             }
-            Queued::Late(stored) => self.repeated(Repeat::Late, arrived.number, stored, cx),
+            Queued::Late(stored) => {
+                if let Some(lateness) = lateness {
+                    self.hold.saw_lateness(lateness, cx.now);
+                }
+                self.repeated(Repeat::Late, arrived.number, stored, cx);
+            }
             Queued::Behind(stored) => self.behind(number, arrived.leg, arrived.number, stored, window, cx),
-            Queued::Ahead(stored) => self.ahead(number, arrived.number, stored, window, cx),
+            Queued::Ahead(stored) => {
+                let candidate = self.candidate(arrived.number, stored);
+                self.offer(candidate, cx);
+            }
         }
-        if accepted && (was_stored > 0 || self.reorder.as_ref().is_some_and(|r| r.stored() > 0)) {
+        if accepted && (waiting || self.held_back() > 0) {
             self.poll(cx);
         }
-        if let Some(shard) = shard
-            && accepted
-        {
+        if let Some(shard) = shard.filter(|_| accepted) {
             self.keep_for_recovery(number, shard, cx);
+        }
+    }
+
+    /// Gives up the oldest gaps when the buffer is too full for the number that goes on behind it.
+    fn make_way(&mut self, number: u64, window: u64, cx: &mut Context<'_>) {
+        while let Some(reorder) = &self.reorder
+            && number >= reorder.next()
+            && number - reorder.next() >= window
+            && number <= reorder.end() + 1
+            && reorder.stored() > 0
+        {
+            self.skip_oldest(cx);
+        }
+    }
+
+    /// If this number was rebuilt, that was in vain.
+    fn not_needed(&mut self, number: u64) {
+        if let Some(place) = self.rebuilt.iter().position(|n| *n == number) {
+            self.rebuilt.swap_remove_back(place);
+            self.counters.recovered_spurious += 1;
         }
     }
 
@@ -323,81 +397,35 @@ impl Flow {
 
     /// A number delivered, stored or given up before.
     fn repeated(&mut self, repeat: Repeat, wire: u64, stored: Stored, cx: &mut Context<'_>) {
-        if stored.how != How::Received {
-            // A recovered packet that nobody misses any more is counted as repair only.
-            return cx.spend(stored.packet);
-        }
         let silence = self.silence();
-        let candidate = self.candidate(wire, stored, cx.now);
+        let candidate = self.candidate(wire, stored);
         for (candidate, repeat) in self.probation.offer_repeat(candidate, repeat, self.space, silence) {
             self.count_repeat(repeat);
             cx.spend(candidate.packet);
         }
     }
 
-    fn candidate(&self, wire: u64, stored: Stored, now: Instant) -> Candidate {
+    fn candidate(&self, wire: u64, stored: Stored) -> Candidate {
         Candidate {
+            arrived: stored.packet.arrived,
             session: self.session,
             number: wire,
             span: stored.span,
             packet: stored.packet,
             fingerprint: stored.fingerprint,
-            arrived: now,
         }
     }
 
     /// A number below the head with content that is not known: a restart, or a leg that lags behind.
     fn behind(&mut self, number: u64, leg: u8, wire: u64, stored: Stored, window: u64, cx: &mut Context<'_>) {
-        if stored.how != How::Received {
-            return cx.spend(stored.packet);
-        }
         let own = self.legs.get(usize::from(leg)).copied().unwrap_or(0);
         let lagging = !self.legs.is_empty() && number > own && number - own < window;
         if lagging {
             self.legs[usize::from(leg)] = number;
             return self.repeated(Repeat::Duplicate, wire, stored, cx);
         }
-        let candidate = self.candidate(wire, stored, cx.now);
+        let candidate = self.candidate(wire, stored);
         self.offer(candidate, cx);
-    }
-
-    /// A number beyond the window: a jump, unless the numbers before it lead up to it.
-    fn ahead(&mut self, number: u64, wire: u64, stored: Stored, window: u64, cx: &mut Context<'_>) {
-        let Some(reorder) = &mut self.reorder else { return };
-        if number > reorder.end() + 1 || reorder.stored() == 0 {
-            if stored.how != How::Received {
-                return cx.spend(stored.packet);
-            }
-            let candidate = self.candidate(wire, stored, cx.now);
-            return self.offer(candidate, cx);
-        }
-        // The buffer is full: the oldest gap is given up until there is room.
-        let (end, how) = (reorder.end(), stored.how);
-        let mut stored = stored;
-        loop {
-            self.skip_oldest(cx);
-            let Some(reorder) = &mut self.reorder else { return };
-            stored = match reorder.insert(number, stored, cx.now, window) {
-                Queued::Ahead(stored) if reorder.stored() > 0 => stored,
-                Queued::Forward(stored) => {
-                    self.accepted(number, end, 0, how, None, cx);
-                    self.counters.expected += stored.span;
-                    return self.deliver(number, stored.how, stored.packet, cx);
-                }
-                Queued::Queued => {
-                    self.accepted(number, end, 0, how, None, cx);
-                    return self.poll(cx);
-                }
-                Queued::Ahead(stored)
-                | Queued::Replaced(stored)
-                | Queued::Duplicate(stored)
-                | Queued::Behind(stored)
-                | Queued::Late(stored) => {
-                    let candidate = self.candidate(wire, stored, cx.now);
-                    return self.offer(candidate, cx);
-                }
-            };
-        }
     }
 
     /// A packet that does not fit the numbering in force.
@@ -421,8 +449,9 @@ impl Flow {
 
     fn offer(&mut self, mut candidate: Candidate, cx: &mut Context<'_>) {
         candidate.packet.tighten(cx.spent);
-        let grace = match (&self.reorder, self.predecessor) {
+        let grace = match (&self.reorder, &self.predecessor) {
             (None, None) => START_GRACE.min(self.hold.get()),
+            (None, Some(predecessor)) => predecessor.grace,
             _ => self.hold.reordering(),
         };
         if let Some(evicted) = self.probation.offer(candidate, self.space, grace) {
@@ -437,9 +466,9 @@ impl Flow {
         if self.probation.is_empty() {
             return false;
         }
-        let silence = self.silence();
+        let silence = self.silence_since(alive);
         loop {
-            match self.probation.poll(cx.now, alive, silence) {
+            match self.probation.poll(cx.now, silence) {
                 Verdict::Wait => return false,
                 Verdict::Believe => return true,
                 Verdict::Reject(candidate) => {
@@ -457,12 +486,16 @@ impl Flow {
     }
 
     /// The packets under probation are believed: ends the old numbering and begins theirs.
-    pub(super) fn begin(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn begin(&mut self, succeeds: Option<FlowId>, cx: &mut Context<'_>) {
         let window = self.window(cx.config);
         let Some(believed) = self.probation.take(self.space, window) else { return };
         let others = believed.others.len() as u64;
         self.counters.rejected += others;
         for candidate in believed.others {
+            cx.spend(candidate.packet);
+        }
+        for (candidate, repeat) in believed.repeats {
+            self.count_repeat(repeat);
             cx.spend(candidate.packet);
         }
         let elapsed = believed
@@ -471,7 +504,7 @@ impl Flow {
             .and_then(|first| Some(first.arrived.saturating_duration_since(self.alive?)))
             .unwrap_or_default();
         self.flush_numbering(cx);
-        let succeeds = self.predecessor.take();
+        self.predecessor = None;
         let goes_on = self.reorder.is_some() && believed.session == self.session;
         if !(goes_on && self.jump(believed.first, elapsed, window, cx)) {
             self.start_session(believed.session, believed.first, succeeds, cx);
@@ -529,16 +562,15 @@ impl Flow {
 
     /// The next number to be used, from a heartbeat or an end of session.
     pub(super) fn announced(&mut self, session: u32, next: u64, end: bool, cx: &mut Context<'_>) {
-        if session != self.session {
+        let (window, patience) = (self.window(cx.config), self.silence());
+        let Some(reorder) = self.reorder.as_mut().filter(|_| session == self.session) else { return };
+        if next < reorder.end() {
             return;
         }
-        let window = self.window(cx.config);
-        if let Some(reorder) = &mut self.reorder
-            && next >= reorder.end()
-            && next - reorder.next() <= window
-        {
-            reorder.announce(next, cx.now);
-            self.ended = end;
+        self.ended = end;
+        // One beyond the window is forged, or so much was lost that its next packet begins anew.
+        if next - reorder.next() <= window {
+            reorder.announce(next, cx.now, patience);
         }
     }
 
@@ -555,21 +587,19 @@ impl Flow {
     }
 
     fn keep_for_recovery(&mut self, number: u64, shard: Vec<u8>, cx: &mut Context<'_>) {
-        let (grace, room) = (self.hold.reordering(), cx.budget.room());
         if let Some(recover) = &mut self.recover {
-            let findings = recover.media(number, shard, cx.now, cx.codes, grace, room);
+            let findings = recover.media(number, shard, &mut cx.means(self.hold.reordering()));
             self.apply(findings, cx);
         }
     }
 
-    /// A repair packet; used if it is of the session in force.
+    /// A repair packet; used if it is of the session in force and of packets that may have been sent by now.
     pub(super) fn repair(&mut self, session: u32, first: u64, repair: &Repair<'_>, cx: &mut Context<'_>) {
-        if session != self.session || self.reorder.is_none() {
-            return;
-        }
-        let (grace, room) = (self.hold.reordering(), cx.budget.room());
-        if let Some(recover) = &mut self.recover {
-            let findings = recover.repair(first, repair, cx.now, cx.codes, grace, room);
+        let window = self.window(cx.config);
+        let (Some(reorder), Some(recover)) = (&self.reorder, &mut self.recover) else { return };
+        if session == self.session && first <= reorder.end() + window {
+            let means = &mut cx.means(self.hold.reordering());
+            let findings = recover.repair(first, repair, reorder.next(), means);
             self.apply(findings, cx);
         }
     }
@@ -581,27 +611,25 @@ impl Flow {
         for rebuilt in findings.rebuilt {
             let packet = self.rebuild(&rebuilt, cx.now);
             let fingerprint = fingerprint(&rebuilt.payload, rebuilt.timestamp);
-            self.in_session(
-                Numbered {
-                    session: self.session,
-                    number: rebuilt.number,
-                    span: 1,
-                    fingerprint,
-                    how: How::Fec,
-                    packet,
-                    leg: 0,
-                },
-                cx,
-            );
+            let (session, number, how) = (self.session, rebuilt.number, How::Fec);
+            self.in_session(Numbered { session, number, span: 1, fingerprint, how, packet, leg: 0 }, cx);
         }
         if !findings.hopeless.is_empty() {
-            let window = self.window(cx.config);
-            if let Some(reorder) = &mut self.reorder {
-                for number in findings.hopeless {
-                    reorder.give_up(number, window);
-                }
-            }
+            self.give_up(&findings.hopeless, cx);
             self.poll(cx);
+        }
+    }
+
+    /// These numbers cannot come back. Those that no packet has yet gone beyond may still be on their way.
+    fn give_up(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
+        let (window, patience) = (self.window(cx.config), self.silence());
+        let Some(reorder) = &mut self.reorder else { return };
+        let end = reorder.end();
+        for number in hopeless.iter().filter(|n| **n < end) {
+            reorder.give_up(*number, window);
+        }
+        if let Some(last) = hopeless.iter().max().filter(|n| **n >= end && **n - reorder.next() < window) {
+            reorder.announce(last + 1, cx.now, patience);
         }
     }
 
@@ -638,7 +666,7 @@ impl Flow {
             let expired = self.reorder.as_ref().and_then(|r| r.deadline(hold)).is_some_and(|at| at <= cx.now);
             if expired || due <= cx.now {
                 let grace = if expired { Duration::ZERO } else { grace };
-                let findings = recover.poll(cx.now, cx.codes, grace);
+                let findings = recover.poll(&mut cx.means(grace));
                 self.apply(findings, cx);
             }
         }
@@ -691,7 +719,7 @@ impl Flow {
     /// Delivers what the numbering in force holds back, in order, with its gaps given up.
     pub(super) fn flush_numbering(&mut self, cx: &mut Context<'_>) {
         if let Some(recover) = &mut self.recover {
-            let findings = recover.poll(cx.now, cx.codes, Duration::ZERO);
+            let findings = recover.poll(&mut cx.means(Duration::ZERO));
             self.apply(findings, cx);
         }
         while let Some(reorder) = &mut self.reorder {
@@ -704,31 +732,36 @@ impl Flow {
 
     /// The end of the flow: everything goes out or is counted.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.reject_probation();
+        self.flush_numbering(cx);
+    }
+
+    /// Charges the channel for what this flow keeps. Over the bound, the oldest gaps are given up, then what is
+    /// under probation, then what is kept for recovery, until the flow keeps nothing.
+    pub(super) fn settle_budget(&mut self, cx: &mut Context<'_>) {
+        self.charge(cx.budget);
+        while cx.budget.exceeded() && self.charged > 0 {
+            if self.held_back() > 0 {
+                self.skip_oldest(cx);
+            } else if !self.probation.is_empty() {
+                self.reject_probation();
+            } else {
+                if let Some(recover) = &mut self.recover {
+                    recover.forget();
+                }
+                if let Some(reorder) = &mut self.reorder {
+                    reorder.shrink();
+                }
+            }
+            self.charge(cx.budget);
+        }
+    }
+
+    fn reject_probation(&mut self) {
         let (candidates, repeats) = self.probation.clear();
         self.counters.rejected += candidates.len() as u64;
         for (_, repeat) in repeats {
             self.count_repeat(repeat);
-        }
-        self.flush_numbering(cx);
-    }
-
-    /// Charges the channel for what this flow keeps. Over the bound, the oldest gap is given up, then what is
-    /// under probation.
-    pub(super) fn settle_budget(&mut self, cx: &mut Context<'_>) {
-        self.charge(cx.budget);
-        while cx.budget.exceeded() {
-            if self.reorder.as_ref().is_some_and(|r| r.stored() > 0) {
-                self.skip_oldest(cx);
-            } else if !self.probation.is_empty() {
-                let (candidates, repeats) = self.probation.clear();
-                self.counters.rejected += candidates.len() as u64;
-                for (_, repeat) in repeats {
-                    self.count_repeat(repeat);
-                }
-            } else {
-                break;
-            }
-            self.charge(cx.budget);
         }
     }
 
@@ -748,8 +781,11 @@ impl Flow {
 
     /// When this flow has something to do, given when its numbering (or its predecessor's) was alive.
     pub(super) fn deadline(&self, alive: Option<Instant>) -> Option<Instant> {
-        let probation =
-            if self.probation.is_empty() { None } else { self.probation.deadline(alive, self.silence()) };
+        let probation = if self.probation.is_empty() {
+            None
+        } else {
+            self.probation.deadline(self.silence_since(alive))
+        };
         let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.hold.get()));
         let recover = self.recover.as_ref().and_then(|r| r.deadline(self.hold.reordering()));
         [probation, reorder, recover].into_iter().flatten().min()

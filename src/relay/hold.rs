@@ -70,8 +70,16 @@ impl HoldEstimate {
         (self.lateness[0].max(self.lateness[1]) * 5 / 4).min(self.current)
     }
 
-    /// A packet came this long after the first one that showed it missing.
+    /// A packet came this long after the first one that showed it missing. What came so late that no hold
+    /// would have waited for it teaches nothing.
     pub(super) fn saw_lateness(&mut self, lateness: Duration, now: Instant) {
+        let max = match self.config {
+            Hold::Auto { max, .. } => max,
+            Hold::Fixed(hold) => hold,
+        };
+        if lateness > max {
+            return;
+        }
         self.lateness[0] = self.lateness[0].max(lateness);
         self.update(now);
     }
@@ -90,13 +98,13 @@ impl HoldEstimate {
     }
 
     fn update(&mut self, now: Instant) {
-        let Hold::Auto { min, max } = self.config else { return };
         if now >= self.rotate_at {
             self.lateness = [Duration::ZERO, self.lateness[0]];
             self.blocks = [Duration::ZERO, self.blocks[0]];
             self.windows = self.windows.saturating_add(1);
             self.rotate_at = now + HOLD_FALL_WINDOW;
         }
+        let Hold::Auto { min, max } = self.config else { return };
         let late = self.lateness[0].max(self.lateness[1]) * 3 / 2;
         let block = self.blocks[0].max(self.blocks[1]) * 5 / 4;
         let floor = if self.windows < 2 { HOLD_START } else { Duration::ZERO };
@@ -174,7 +182,12 @@ mod tests {
         let t = t0();
         let mut hold = HoldEstimate::new(Hold::Fixed(80 * MS), t);
         hold.saw_lateness(1000 * MS, t);
-        assert_eq!(hold.get(), 80 * MS);
+        assert_eq!((hold.get(), hold.reordering()), (80 * MS, Duration::ZERO));
+        hold.saw_lateness(40 * MS, t);
+        assert_eq!((hold.get(), hold.reordering()), (80 * MS, 50 * MS));
+        hold.tick(t + HOLD_FALL_WINDOW);
+        hold.tick(t + 2 * HOLD_FALL_WINDOW);
+        assert_eq!((hold.get(), hold.reordering()), (80 * MS, Duration::ZERO));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::{
     limits::{
         CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, NUMBER_MAX, REORDER_PACKETS_MAX, SPENT_MAX, SWEEP_INTERVAL,
     },
-    wire::{Format, Reject, native, seq::Space},
+    wire::{Format, Reject, native},
 };
 
 mod arrival;
@@ -34,7 +34,7 @@ mod session;
 mod stats;
 
 use arrival::{Arrival, Body, FlowKey};
-use flow::{Context, Flow, Numbered};
+use flow::{Context, Flow, Numbered, Predecessor};
 pub use hold::Hold;
 pub use stats::{Counters, LegCounters};
 
@@ -291,7 +291,9 @@ pub struct Relay {
     /// The RTP flow last heard from each source.
     by_source: HashMap<SocketAddr, u32>,
     /// Flows in the order of their creation, to make room from those that never sent a second packet.
-    newcomers: VecDeque<(u32, FlowKey)>,
+    newcomers: VecDeque<(u32, u64)>,
+    /// Flows created so far.
+    created: u64,
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     outputs: VecDeque<Output>,
     budget: Budget,
@@ -314,6 +316,7 @@ impl Relay {
             by_key: HashMap::new(),
             by_source: HashMap::new(),
             newcomers: VecDeque::new(),
+            created: 0,
             timers: BinaryHeap::new(),
             outputs: VecDeque::new(),
             budget: Budget { used: 0, max: config.bytes_max },
@@ -468,8 +471,7 @@ impl Relay {
     }
 
     fn media(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: Arrival, bytes: Buffer) {
-        let too_far = matches!(arrival.body, Body::Numbered { number, .. } if number >= NUMBER_MAX);
-        let index = if too_far { None } else { self.flow_for(now, source, &arrival) };
+        let index = if arrival.beyond_limits() { None } else { self.flow_for(now, source, &arrival) };
         let Some(index) = index else {
             self.others.media_received += 1;
             self.others.rejected += 1;
@@ -498,10 +500,11 @@ impl Relay {
 
     /// A repair packet, or a retransmission.
     fn repair(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: Arrival, bytes: Buffer) {
-        let Some(index) = self.by_key.get(&arrival.key).copied() else { return self.spend(bytes) };
+        let known = self.by_key.get(&arrival.key).copied();
+        let Some(index) = known.filter(|_| !arrival.beyond_limits()) else { return self.spend(bytes) };
         let (flow, mut cx) = self.split(index, now);
         match arrival.body {
-            Body::Numbered { session, number, span, fingerprint, .. } if number < NUMBER_MAX => {
+            Body::Numbered { session, number, span, fingerprint, .. } => {
                 let Arrival { payload, timestamp, format, .. } = arrival;
                 let packet = Packet { bytes, payload, timestamp, arrived: now, format };
                 let how = How::Retransmission;
@@ -550,13 +553,17 @@ impl Relay {
         self.flows.get(index as usize)?.as_ref()
     }
 
+    /// The flow that this one follows if it is believed, as long as it lives.
+    fn predecessor_of(&self, index: u32) -> Option<Predecessor> {
+        let predecessor = self.live(index)?.predecessor?;
+        self.live(predecessor.id.0).filter(|old| old.key == predecessor.key)?;
+        Some(predecessor)
+    }
+
     /// When the numbering that this flow's probation contradicts was last alive.
     fn alive(&self, index: u32) -> Option<Instant> {
-        let flow = self.live(index)?;
-        match flow.predecessor {
-            Some(predecessor) => self.live(predecessor.0)?.alive(),
-            None => flow.alive(),
-        }
+        let contradicted = self.predecessor_of(index).map_or(index, |predecessor| predecessor.id.0);
+        self.live(contradicted)?.alive()
     }
 
     /// After an input: what probation, deadlines and bounds now ask for, and the next timer.
@@ -572,17 +579,18 @@ impl Relay {
         self.schedule(index);
     }
 
-    /// A numbering is believed. What its predecessor still holds goes out first.
+    /// A numbering is believed. What its predecessor still holds goes out first, unless that one goes on.
     fn begin(&mut self, index: u32, now: Instant) {
+        let alive = self.alive(index);
+        let succeeds = self.predecessor_of(index);
         let (flow, _) = self.split(index, now);
-        if let Some(predecessor) = flow.predecessor
-            && self.live(predecessor.0).is_some()
-        {
-            let (old, mut cx) = self.split(predecessor.0, now);
+        let succeeds = succeeds.filter(|old| !flow.goes_on(old, alive)).map(|old| old.id);
+        if let Some(old) = succeeds {
+            let (old, mut cx) = self.split(old.0, now);
             old.flush_numbering(&mut cx);
         }
         let (flow, mut cx) = self.split(index, now);
-        flow.begin(&mut cx);
+        flow.begin(succeeds, &mut cx);
         let (source, format) = (flow.source, flow.format);
         if format == PacketFormat::Rtp {
             if self.by_source.len() >= 2 * self.config.flows_max {
@@ -658,44 +666,42 @@ impl Relay {
         if self.by_key.len() >= self.config.flows_max && !self.make_room() {
             return None;
         }
-        let space = match arrival.body {
-            Body::Numbered { space, .. } => space,
-            _ => Space::FULL,
-        };
         let index = self.free.pop().unwrap_or(self.flows.len() as u32);
         let id = FlowId(index);
-        let mut flow = Flow::new(id, arrival.key, source, arrival.format, space, &self.config, now);
+        let mut flow = Flow::new(id, arrival.key, source, arrival.format, arrival.space, &self.config, now);
         flow.predecessor = self.predecessor(source, arrival);
+        flow.serial = self.created;
+        self.created += 1;
+        self.remember_newcomer(index, flow.serial);
         if index as usize == self.flows.len() {
             self.flows.push(Some(flow));
         } else {
             self.flows[index as usize] = Some(flow);
         }
         self.by_key.insert(arrival.key, index);
-        self.remember_newcomer(index, arrival.key);
         Some(index)
     }
 
     /// The RTP flow of the same source, if there is one: a new SSRC may be its next session.
-    fn predecessor(&self, source: SocketAddr, arrival: &Arrival) -> Option<FlowId> {
+    fn predecessor(&self, source: SocketAddr, arrival: &Arrival) -> Option<Predecessor> {
         if arrival.format != PacketFormat::Rtp {
             return None;
         }
         let index = *self.by_source.get(&source)?;
-        self.live(index).filter(|flow| flow.established()).map(|flow| flow.id)
+        self.live(index).filter(|old| old.established() && old.source == source).map(Flow::as_predecessor)
     }
 
-    fn remember_newcomer(&mut self, index: u32, key: FlowKey) {
+    fn remember_newcomer(&mut self, index: u32, serial: u64) {
         if self.newcomers.len() >= 2 * self.config.flows_max {
             let mut newcomers = mem::take(&mut self.newcomers);
             newcomers.retain(|entry| self.is_newcomer(entry));
             self.newcomers = newcomers;
         }
-        self.newcomers.push_back((index, key));
+        self.newcomers.push_back((index, serial));
     }
 
-    fn is_newcomer(&self, (index, key): &(u32, FlowKey)) -> bool {
-        self.live(*index).is_some_and(|flow| flow.key == *key && !flow.confirmed)
+    fn is_newcomer(&self, (index, serial): &(u32, u64)) -> bool {
+        self.live(*index).is_some_and(|flow| flow.serial == *serial && !flow.confirmed)
     }
 
     /// Forgets the oldest flow that never sent a second packet. Flows in use are never pushed out.

@@ -12,7 +12,10 @@ use std::{
 
 use crate::{
     fec::rs::Codes,
-    limits::{DATAGRAM_BYTES_MAX, FEC_BLOCKS_MAX, FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, FEC_SPAN_MAX},
+    limits::{
+        FEC_BLOCKS_MAX, FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, FEC_SPAN_MAX, FEC_WORK_MAX,
+        FEC_WORK_PER_BYTE, FEC_WORK_PER_PACKET, FEC_WORK_START,
+    },
     wire::native::{Repair, SourceShard},
 };
 
@@ -31,7 +34,7 @@ pub(super) struct Findings {
     pub(super) rebuilt: Vec<Rebuilt>,
     /// Numbers that cannot come back.
     pub(super) hopeless: Vec<u64>,
-    /// How long the longest of the blocks finished now took, from its first packet seen to its last.
+    /// How long the repair packet came after the first packet that it protects.
     pub(super) span: Option<Duration>,
     /// Rebuilt data that made no sense: the block's parameters were forged or damaged.
     pub(super) nonsense: u64,
@@ -45,25 +48,62 @@ struct Block {
     stride: u64,
     shard_len: usize,
     repairs: Vec<Option<Vec<u8>>>,
+    /// Repair shards that came.
     have: usize,
+    /// Source packets that came.
+    present: usize,
     /// When enough had come to rebuild, or all repair packets and yet not enough.
     decided: Option<Instant>,
-    opened: Instant,
 }
 
 impl Block {
+    fn new(first: u64, repair: &Repair<'_>) -> Block {
+        let mut repairs = Vec::new();
+        repairs.resize_with(repair.m(), || None);
+        Block {
+            first,
+            k: repair.k(),
+            m: repair.m(),
+            stride: repair.stride(),
+            shard_len: repair.shard().len(),
+            repairs,
+            have: 0,
+            present: 0,
+            decided: None,
+        }
+    }
+
+    fn fits(&self, first: u64, repair: &Repair<'_>) -> bool {
+        (self.first, self.k, self.m, self.stride, self.shard_len)
+            == (first, repair.k(), repair.m(), repair.stride(), repair.shard().len())
+    }
+
     fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        let (first, stride) = (self.first, self.stride);
-        (0..self.k as u64).map(move |i| first + i * stride)
+        numbers(self.first, self.k, self.stride)
     }
 
     fn end(&self) -> u64 {
-        self.first + (self.k as u64 - 1) * self.stride + 1
+        self.first + span(self.k, self.stride)
     }
 
     fn contains(&self, number: u64) -> bool {
         number >= self.first && number < self.end() && (number - self.first).is_multiple_of(self.stride)
     }
+
+    /// Whether a repair packet of a block that begins at `later` shows that no more will come of this one:
+    /// blocks of one lane follow each other.
+    fn outlived(&self, later: u64) -> bool {
+        later + 1 >= self.end() + self.stride
+    }
+}
+
+fn numbers(first: u64, k: usize, stride: u64) -> impl Iterator<Item = u64> + use<> {
+    (0..k as u64).map(move |i| first + i * stride)
+}
+
+/// Numbers from a block's first to its last, both included.
+fn span(k: usize, stride: u64) -> u64 {
+    (k as u64 - 1) * stride + 1
 }
 
 /// A kept source packet: the shard without its zero padding, and when it came.
@@ -81,18 +121,35 @@ pub(super) fn unpadded(source: SourceShard<'_>) -> Vec<u8> {
     shard
 }
 
+/// What recovery works with besides its own state.
+#[derive(Debug)]
+pub(super) struct Means<'a> {
+    pub(super) now: Instant,
+    pub(super) codes: &'a mut Codes,
+    /// How long a packet that was only reordered may still come after its block was decided.
+    pub(super) grace: Duration,
+    /// Memory still allowed, in bytes.
+    pub(super) room: usize,
+}
+
 /// Recovery of one session.
 #[derive(Debug)]
 pub(super) struct Recover {
     /// Ring of recent packets by number; empty while the session has no FEC.
     sources: Vec<Option<Source>>,
+    /// Blocks that miss packets.
     blocks: VecDeque<Block>,
     bytes: usize,
-    /// Numbers below were settled; repair packets for them are of no use.
+    /// The session's first number.
     start: u64,
+    /// The first number of the latest block for which a repair packet came.
+    newest: u64,
     /// The highest number for which a repair packet came.
     last_repair: Option<u64>,
+    span: u64,
     keeping: bool,
+    /// Work that may be spent on rebuilding: every packet kept adds to it.
+    credit: u64,
 }
 
 impl Recover {
@@ -103,24 +160,23 @@ impl Recover {
             blocks: VecDeque::new(),
             bytes: 0,
             start,
+            newest: start,
             last_repair: None,
+            span: 0,
             keeping: true,
+            credit: FEC_WORK_START,
         }
     }
 
-    /// Memory of the packets and repair shards kept.
+    /// Memory of the packets and repair shards kept, and of a ring that had to grow for them.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        let usual = 2 * FEC_LEARN_PACKETS as usize;
+        self.bytes + self.sources.len().saturating_sub(usual) * size_of::<Option<Source>>()
     }
 
-    /// Whether repair packets have been seen lately.
-    pub(super) fn active(&self) -> bool {
-        self.last_repair.is_some()
-    }
-
-    /// Numbers by which a block may span; the reorder window must not be smaller.
+    /// Numbers that the latest blocks span; the reorder window must not be smaller.
     pub(super) fn span(&self) -> u64 {
-        self.blocks.iter().map(|b| b.end() - b.first).max().unwrap_or(0)
+        self.span
     }
 
     fn index(&self, number: u64) -> usize {
@@ -153,78 +209,73 @@ impl Recover {
         self.keeping
     }
 
-    /// A media packet came in (first copies only), as an [`unpadded`] shard. `room` is the memory still allowed.
-    pub(super) fn media(
-        &mut self,
-        number: u64,
-        shard: Vec<u8>,
-        now: Instant,
-        codes: &mut Codes,
-        grace: Duration,
-        room: usize,
-    ) -> Findings {
-        if !self.keep(number, shard, now, room) {
-            return Findings::default();
-        }
-        self.settle(Some(number), now, codes, grace)
-    }
-
-    fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant, room: usize) -> bool {
+    /// A media packet came in (first copies only), as an [`unpadded`] shard.
+    pub(super) fn media(&mut self, number: u64, shard: Vec<u8>, means: &mut Means<'_>) -> Findings {
         let quiet_since = self.last_repair.unwrap_or(self.start);
-        let patience = if self.active() { FEC_FORGET_PACKETS } else { FEC_LEARN_PACKETS };
-        if number > quiet_since + patience + self.span() {
+        let patience = if self.last_repair.is_some() { FEC_FORGET_PACKETS } else { FEC_LEARN_PACKETS };
+        if number > quiet_since + patience + self.span {
             self.forget();
         }
-        if !self.keeping || number < self.start || room < shard.len() {
-            return false;
+        if !self.keeping || number < self.start || means.room < shard.len() {
+            return Findings::default();
         }
+        let work = FEC_WORK_PER_PACKET + FEC_WORK_PER_BYTE * shard.len() as u64;
+        self.credit = (self.credit + work).min(FEC_WORK_MAX);
+        self.keep(number, shard, means.now);
+        if self.blocks.is_empty() { Findings::default() } else { self.settle(means) }
+    }
+
+    fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant) {
         self.reserve(0);
         self.bytes += shard.len();
         let index = self.index(number);
-        if let Some(old) = self.sources[index].replace(Source { number, shard, arrived: now }) {
-            self.bytes -= old.shard.len();
+        let old = self.sources[index].replace(Source { number, shard, arrived: now });
+        self.bytes -= old.as_ref().map_or(0, |old| old.shard.len());
+        let left = old.map(|old| old.number);
+        if left == Some(number) {
+            return;
         }
-        true
+        for block in &mut self.blocks {
+            block.present += usize::from(block.contains(number));
+            block.present -= usize::from(left.is_some_and(|left| block.contains(left)));
+        }
     }
 
-    /// The session has no FEC (any more): frees what was kept for it.
-    fn forget(&mut self) {
-        self.sources = Vec::new();
-        self.blocks.clear();
-        self.bytes = 0;
-        self.last_repair = None;
-        self.keeping = false;
+    /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
+    pub(super) fn forget(&mut self) {
+        *self = Recover { keeping: false, credit: self.credit, ..Recover::new(self.start) };
     }
 
-    /// A repair packet for the block that begins at `first`.
+    /// A repair packet for the block that begins at `first`. `next` is the head: numbers below are settled.
     pub(super) fn repair(
         &mut self,
         first: u64,
         repair: &Repair<'_>,
-        now: Instant,
-        codes: &mut Codes,
-        grace: Duration,
-        room: usize,
+        next: u64,
+        means: &mut Means<'_>,
     ) -> Findings {
-        let (k, m, stride) = (repair.k(), repair.m(), repair.stride());
-        let span = (k as u64 - 1) * stride + 1;
-        if span > FEC_SPAN_MAX || repair.shard().len() > DATAGRAM_BYTES_MAX || room < repair.shard().len() {
+        let span = span(repair.k(), repair.stride());
+        if span > FEC_SPAN_MAX || means.room < repair.shard().len() {
             return Findings { nonsense: 1, ..Findings::default() };
         }
         self.keeping = true;
+        self.span = self.span.max(span);
         self.last_repair = Some(self.last_repair.unwrap_or(0).max(first + span - 1));
-        if first + span <= self.start {
-            return Findings::default();
-        }
+        self.newest = self.newest.max(first);
         self.reserve(span);
-        let place = self.blocks.iter().position(|b| {
-            b.first == first
-                && b.k == k
-                && b.m == m
-                && b.stride == stride
-                && b.shard_len == repair.shard().len()
-        });
-        let place = place.unwrap_or_else(|| self.open(first, repair, now));
+        let began =
+            numbers(first, repair.k(), repair.stride()).find_map(|n| self.source(n)).map(|s| s.arrived);
+        if first + span > next {
+            self.add(first, repair);
+        }
+        let mut findings = self.settle(means);
+        findings.span = began.map(|began| means.now.saturating_duration_since(began));
+        findings
+    }
+
+    fn add(&mut self, first: u64, repair: &Repair<'_>) {
+        let place = self.blocks.iter().position(|b| b.fits(first, repair));
+        let place = place.unwrap_or_else(|| self.open(Block::new(first, repair)));
         let block = &mut self.blocks[place];
         let slot = &mut block.repairs[repair.index()];
         if slot.is_none() {
@@ -232,26 +283,13 @@ impl Recover {
             block.have += 1;
             self.bytes += repair.shard().len();
         }
-        self.settle(None, now, codes, grace)
     }
 
-    fn open(&mut self, first: u64, repair: &Repair<'_>, now: Instant) -> usize {
+    fn open(&mut self, mut block: Block) -> usize {
         if self.blocks.len() >= FEC_BLOCKS_MAX {
             self.close(0);
         }
-        let mut block = Block {
-            first,
-            k: repair.k(),
-            m: repair.m(),
-            stride: repair.stride(),
-            shard_len: repair.shard().len(),
-            repairs: Vec::new(),
-            have: 0,
-            decided: None,
-            opened: now,
-        };
-        block.repairs.resize_with(block.m, || None);
-        block.opened = block.numbers().filter_map(|n| self.source(n)).map(|s| s.arrived).min().unwrap_or(now);
+        block.present = block.numbers().filter(|n| self.source(*n).is_some()).count();
         self.blocks.push_back(block);
         self.blocks.len() - 1
     }
@@ -259,6 +297,9 @@ impl Recover {
     fn close(&mut self, place: usize) {
         if let Some(block) = self.blocks.remove(place) {
             self.bytes -= block.repairs.iter().flatten().map(Vec::len).sum::<usize>();
+            if let Some(widest) = self.blocks.iter().map(|b| b.end() - b.first).max() {
+                self.span = widest;
+            }
         }
     }
 
@@ -267,252 +308,106 @@ impl Recover {
         self.blocks.iter().filter_map(|b| b.decided).min().map(|decided| decided + grace)
     }
 
-    /// Rebuilds or gives up what is overdue: `grace` after the block was decided, since a packet that was
+    /// Rebuilds or gives up what is overdue: `means.grace` after the block was decided, since a packet that was
     /// only reordered may still come.
-    pub(super) fn poll(&mut self, now: Instant, codes: &mut Codes, grace: Duration) -> Findings {
-        self.settle(None, now, codes, grace)
+    pub(super) fn poll(&mut self, means: &mut Means<'_>) -> Findings {
+        self.settle(means)
     }
 
-    /// Looks at all blocks, or at those that hold `number`.
-    fn settle(&mut self, number: Option<u64>, now: Instant, codes: &mut Codes, grace: Duration) -> Findings {
+    fn settle(&mut self, means: &mut Means<'_>) -> Findings {
         let mut findings = Findings::default();
         let mut place = 0;
         while place < self.blocks.len() {
-            let concerned = number.is_none_or(|n| self.blocks[place].contains(n));
-            if concerned && self.settle_block(place, now, codes, grace, &mut findings) {
-                self.close(place);
-            } else {
-                place += 1;
+            match self.fate(place, means) {
+                Fate::Open => place += 1,
+                Fate::Complete => self.close(place),
+                Fate::Hopeless => {
+                    findings.hopeless.extend(self.missing(place).filter(|n| *n >= self.start));
+                    self.close(place);
+                }
+                Fate::Rebuild => self.rebuild(place, means, &mut findings),
             }
         }
         findings
     }
 
-    /// Whether the block is finished.
-    fn settle_block(
-        &mut self,
-        place: usize,
-        now: Instant,
-        codes: &mut Codes,
-        grace: Duration,
-        findings: &mut Findings,
-    ) -> bool {
-        let block = &self.blocks[place];
-        let missing: Vec<u64> = block.numbers().filter(|n| self.source(*n).is_none()).collect();
-        let complete = block.have == block.m;
-        if complete {
-            findings.span = findings.span.max(Some(now.saturating_duration_since(block.opened)));
-        }
-        if missing.is_empty() {
-            // Kept until all its repair packets have come: a later one must not open the block anew.
-            return complete || self.outlived(block);
-        }
-        if missing.len() > block.have && !complete && !self.outlived(block) {
-            return false;
-        }
-        let decided = *self.blocks[place].decided.get_or_insert(now);
-        if now < decided + grace {
-            return false;
-        }
-        let block = &self.blocks[place];
-        if missing.len() > block.have {
-            findings.hopeless.extend(missing.iter().filter(|n| **n >= self.start));
-        } else {
-            self.rebuild(place, &missing, now, codes, findings);
-        }
-        true
+    fn missing(&self, place: usize) -> impl Iterator<Item = u64> + '_ {
+        self.blocks[place].numbers().filter(|n| self.source(*n).is_none())
     }
 
-    /// Whether repair packets of a later block of the same lane have come: this one's will not.
-    fn outlived(&self, block: &Block) -> bool {
-        self.blocks.iter().any(|b| b.first + 1 >= block.end() + block.stride)
-    }
-
-    fn rebuild(
-        &mut self,
-        place: usize,
-        missing: &[u64],
-        now: Instant,
-        codes: &mut Codes,
-        findings: &mut Findings,
-    ) {
+    fn fate(&mut self, place: usize, means: &Means<'_>) -> Fate {
+        let newest = self.newest;
         let block = &mut self.blocks[place];
+        let missing = block.k - block.present;
+        let enough = missing <= block.have;
+        if missing == 0 {
+            return Fate::Complete;
+        }
+        if !enough && block.have < block.m && !block.outlived(newest) {
+            block.decided = None;
+            return Fate::Open;
+        }
+        let decided = *block.decided.get_or_insert(means.now);
+        match enough {
+            _ if means.now < decided + means.grace => Fate::Open,
+            true => Fate::Rebuild,
+            false => Fate::Hopeless,
+        }
+    }
+
+    /// Rebuilds what the block misses, and closes it.
+    fn rebuild(&mut self, place: usize, means: &mut Means<'_>, findings: &mut Findings) {
+        let block = &mut self.blocks[place];
+        let (k, m, len, numbers) = (block.k, block.m, block.shard_len, block.numbers());
         let repairs = mem::take(&mut block.repairs);
-        let (k, m, shard_len) = (block.k, block.m, block.shard_len);
-        let numbers: Vec<u64> = block.numbers().collect();
         self.bytes -= repairs.iter().flatten().map(Vec::len).sum::<usize>();
-        let padded = |source: &Source| {
-            let mut shard = source.shard.clone();
-            shard.resize(shard_len, 0);
-            shard
+        let work = (k * k * k + (k - block.present) * k * len) as u64;
+        let missing: Vec<(usize, u64)> =
+            numbers.enumerate().filter(|(_, n)| self.source(*n).is_none()).collect();
+        let shards = self.padded(place).map(|sources| sources.into_iter().chain(repairs).collect::<Vec<_>>());
+        self.close(place);
+        let (Some(mut shards), Some(left)) = (shards, self.credit.checked_sub(work)) else {
+            findings.nonsense += 1;
+            return;
         };
-        let fits = numbers.iter().filter_map(|n| self.source(*n)).all(|s| s.shard.len() <= shard_len);
-        let mut shards: Vec<Option<Vec<u8>>> = numbers.iter().map(|n| self.source(*n).map(padded)).collect();
-        shards.extend(repairs);
-        if !fits || codes.rebuild(k, m, &mut shards).is_err() {
+        self.credit = left;
+        if means.codes.rebuild(k, m, &mut shards).is_err() {
             findings.nonsense += 1;
             return;
         }
-        for (number, shard) in numbers.iter().zip(shards).filter(|(n, _)| missing.contains(n)) {
-            let rebuilt = shard.as_deref().map(SourceShard::parse);
-            let Some(Ok(source)) = rebuilt else {
+        for (index, number) in missing {
+            let Some(Ok(source)) = shards[index].as_deref().map(SourceShard::parse) else {
                 findings.nonsense += 1;
                 continue;
             };
-            findings.rebuilt.push(Rebuilt {
-                number: *number,
-                flags: source.flags,
-                timestamp: source.timestamp,
-                payload: source.payload.to_vec(),
-            });
-            self.keep(*number, unpadded(source), now, usize::MAX);
+            let SourceShard { flags, timestamp, payload } = source;
+            findings.rebuilt.push(Rebuilt { number, flags, timestamp, payload: payload.to_vec() });
+            self.keep(number, unpadded(source), means.now);
         }
     }
+
+    /// The block's source shards, padded; none when one is too long, so that the block was forged or damaged.
+    fn padded(&self, place: usize) -> Option<Vec<Option<Vec<u8>>>> {
+        let block = &self.blocks[place];
+        let shard = |number| {
+            let Some(source) = self.source(number) else { return Some(None) };
+            let mut shard = Vec::with_capacity(block.shard_len);
+            shard.extend_from_slice(&source.shard);
+            shard.resize(block.shard_len.max(shard.len()), 0);
+            (shard.len() == block.shard_len).then_some(Some(shard))
+        };
+        block.numbers().map(shard).collect()
+    }
+}
+
+/// What is to be done with a block.
+enum Fate {
+    Open,
+    Complete,
+    Rebuild,
+    Hopeless,
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[allow(clippy::disallowed_methods)]
-    fn t0() -> Instant {
-        Instant::now()
-    }
-
-    /// Source packets by number and the repair payloads of one block.
-    fn block(
-        first: u64,
-        k: usize,
-        m: usize,
-        stride: u8,
-        sizes: &[usize],
-    ) -> (BTreeMap<u64, Rebuilt>, Vec<Vec<u8>>) {
-        let packets: BTreeMap<u64, Rebuilt> = (0..k)
-            .map(|i| {
-                let number = first + i as u64 * u64::from(stride);
-                let payload = (0..sizes[i]).map(|b| (b * 7 + i * 13) as u8).collect();
-                (number, Rebuilt { number, flags: 0, timestamp: 1_000_000 + i as u64, payload })
-            })
-            .collect();
-        let len = SourceShard::HEADER + sizes[..k].iter().max().unwrap();
-        let data: Vec<Vec<u8>> = packets
-            .values()
-            .map(|p| {
-                let mut shard = Vec::new();
-                shard_of(p).emit(len, &mut shard);
-                shard
-            })
-            .collect();
-        let mut parity = vec![vec![0; len]; m];
-        let data: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-        Codes::new().encode(k, m, &data, &mut parity).unwrap();
-        let payloads = parity.iter().enumerate().map(|(index, shard)| {
-            let mut out = Vec::new();
-            crate::wire::native::RepairRepr { k: k as u8, m: m as u8, index: index as u8, stride, shard }
-                .emit(&mut out);
-            out
-        });
-        (packets, payloads.collect())
-    }
-
-    fn shard_of(p: &Rebuilt) -> SourceShard<'_> {
-        SourceShard { flags: p.flags, timestamp: p.timestamp, payload: &p.payload }
-    }
-
-    proptest! {
-        /// Any m lost of k + m come back byte for byte; one more and the block is hopeless.
-        #[test]
-        fn rebuilds_or_says_it_cannot(
-            k in 1usize..20, m in 1usize..6, stride in 1u8..5,
-            sizes in prop::collection::vec(0usize..300, 20), order in any::<u64>(), extra in any::<bool>(),
-        ) {
-            let now = t0();
-            let (packets, repairs) = block(100, k, m, stride, &sizes);
-            let mut lost: Vec<usize> = (0..k + m).collect();
-            let mut state = order;
-            for i in (1..lost.len()).rev() {
-                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                lost.swap(i, (state >> 33) as usize % (i + 1));
-            }
-            lost.truncate(m + usize::from(extra));
-            let mut recover = Recover::new(100);
-            let mut codes = Codes::new();
-            let mut found = Findings::default();
-            let mut take = |f: Findings| {
-                found.rebuilt.extend(f.rebuilt);
-                found.hopeless.extend(f.hopeless);
-                prop_assert_eq!(f.nonsense, 0);
-                Ok(())
-            };
-            for (i, p) in packets.values().enumerate() {
-                if !lost.contains(&i) {
-                    take(recover.media(p.number, unpadded(shard_of(p)), now, &mut codes, Duration::ZERO, usize::MAX))?;
-                }
-            }
-            for (i, payload) in repairs.iter().enumerate() {
-                if !lost.contains(&(k + i)) {
-                    let repair = Repair::parse(payload).unwrap();
-                    take(recover.repair(100, &repair, now, &mut codes, Duration::ZERO, usize::MAX))?;
-                }
-            }
-            // A later block's repair packet shows that no more will come of this one.
-            let (_, later) = block(100_000, 1, 1, stride, &[5]);
-            let later = Repair::parse(&later[0]).unwrap();
-            take(recover.repair(100_000, &later, now, &mut codes, Duration::ZERO, usize::MAX))?;
-
-            let missing: Vec<u64> = packets.values().enumerate().filter(|(i, _)| lost.contains(i)).map(|(_, p)| p.number).collect();
-            let here = |n: &u64| *n < 100_000;
-            found.rebuilt.sort_by_key(|r| r.number);
-            found.rebuilt.retain(|r| here(&r.number));
-            if missing.len() + lost.iter().filter(|i| **i >= k).count() <= m {
-                prop_assert_eq!(found.rebuilt.iter().map(|r| r.number).collect::<Vec<_>>(), missing);
-                for r in &found.rebuilt {
-                    prop_assert_eq!(r, &packets[&r.number]);
-                }
-            } else if lost.iter().any(|i| *i < k) && lost.iter().filter(|i| **i >= k).count() < m {
-                prop_assert!(found.rebuilt.is_empty());
-                found.hopeless.retain(here);
-                prop_assert_eq!(found.hopeless, missing);
-            }
-        }
-    }
-
-    #[test]
-    fn waits_for_a_reordered_original_before_rebuilding() {
-        let now = t0();
-        let grace = Duration::from_millis(10);
-        let (packets, repairs) = block(0, 3, 1, 1, &[4, 4, 4]);
-        let mut recover = Recover::new(0);
-        let mut codes = Codes::new();
-        for n in [0, 2] {
-            recover.media(n, unpadded(shard_of(&packets[&n])), now, &mut codes, grace, usize::MAX);
-        }
-        let repair = Repair::parse(&repairs[0]).unwrap();
-        assert!(recover.repair(0, &repair, now, &mut codes, grace, usize::MAX).rebuilt.is_empty());
-        assert_eq!(recover.deadline(grace), Some(now + grace));
-        let found = recover.poll(now + grace, &mut codes, grace);
-        assert_eq!(
-            found.rebuilt,
-            [Rebuilt { number: 1, flags: 0, timestamp: 1_000_001, payload: packets[&1].payload.clone() }]
-        );
-        assert_eq!(recover.deadline(grace), None);
-    }
-
-    #[test]
-    fn sessions_without_repair_packets_keep_nothing() {
-        let now = t0();
-        let mut recover = Recover::new(0);
-        let mut codes = Codes::new();
-        let source = SourceShard { flags: 0, timestamp: 0, payload: b"reading" };
-        for n in 0..=FEC_LEARN_PACKETS + 1 {
-            recover.media(n, unpadded(source), now, &mut codes, Duration::ZERO, usize::MAX);
-        }
-        assert_eq!(recover.bytes(), 0);
-        recover.media(5000, unpadded(source), now, &mut codes, Duration::ZERO, usize::MAX);
-        assert_eq!(recover.bytes(), 0);
-    }
-}
+#[path = "recover_tests.rs"]
+mod tests;

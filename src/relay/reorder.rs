@@ -15,6 +15,7 @@ use super::{
     How, Packet,
     dedup::{History, Seen},
 };
+use crate::limits::SKIPPED_REMEMBERED;
 
 /// A packet with its place.
 #[derive(Debug)]
@@ -80,6 +81,22 @@ struct Waiting {
     since: Instant,
 }
 
+/// A producer's word that the numbers below `number` have been used.
+#[derive(Debug, Clone, Copy)]
+struct Announced {
+    number: u64,
+    since: Instant,
+    /// How long after that, or after the head last moved, the missing ones may still come.
+    patience: Duration,
+}
+
+/// Numbers given up, and since when they had been missed.
+#[derive(Debug)]
+struct Skipped {
+    numbers: Range<u64>,
+    since: Instant,
+}
+
 /// Reorder buffer and history of one session.
 #[derive(Debug)]
 pub(super) struct Reorder {
@@ -95,12 +112,18 @@ pub(super) struct Reorder {
     covered: u64,
     /// When the head last moved because the packet for it came.
     advanced: Instant,
-    /// A heartbeat's word that numbers below this exist, and when it came.
-    announced: Option<Waiting>,
+    announced: Option<Announced>,
+    /// The latest gaps that were given up, to learn how late their packets come.
+    skipped: VecDeque<Skipped>,
     history: History,
 }
 
 const CAPACITY_MIN: usize = 64;
+
+/// Slots of the ring, and numbers of the history, for a window: a power of two.
+fn capacity(window: u64) -> usize {
+    (window as usize).next_power_of_two().max(CAPACITY_MIN)
+}
 
 impl Reorder {
     /// A buffer whose first number is `next`.
@@ -115,6 +138,7 @@ impl Reorder {
             covered: 0,
             advanced: now,
             announced: None,
+            skipped: VecDeque::new(),
             history: History::new(CAPACITY_MIN, next),
         }
     }
@@ -133,9 +157,16 @@ impl Reorder {
         self.stored
     }
 
-    /// Memory of the packets held back.
+    /// Memory of the packets held back, and of a ring that had to grow for them.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.slots.len().saturating_sub(CAPACITY_MIN) * size_of::<Slot>()
+    }
+
+    /// Frees the ring, when nothing is held back.
+    pub(super) fn shrink(&mut self) {
+        if self.stored == 0 {
+            self.slots = Vec::new();
+        }
     }
 
     fn index(&self, number: u64) -> usize {
@@ -143,7 +174,7 @@ impl Reorder {
     }
 
     fn slot(&self, number: u64) -> Option<&Slot> {
-        (number >= self.next && number < self.next + self.slots.len() as u64)
+        (number >= self.next && number - self.next < self.slots.len() as u64)
             .then(|| &self.slots[self.index(number)])
     }
 
@@ -154,46 +185,66 @@ impl Reorder {
         }
     }
 
-    /// Offers a packet. `window` bounds how far ahead of the head it may be.
-    pub(super) fn insert(&mut self, number: u64, stored: Stored, now: Instant, window: u64) -> Queued {
+    /// Offers a packet that came at `since`. `window` bounds how far ahead of the head it may be.
+    pub(super) fn insert(&mut self, number: u64, stored: Stored, since: Instant, window: u64) -> Queued {
+        self.history.grow(capacity(window), self.next);
         if number < self.next {
-            return self.insert_below(number, stored, now);
+            return self.insert_below(number, stored, since, window);
         }
         if number == self.next && self.stored == 0 {
-            return self.forward(stored, now);
+            return self.forward(stored, since);
         }
         if number - self.next >= window {
             return Queued::Ahead(stored);
         }
-        self.insert_ahead(number, stored, now, window)
+        self.insert_ahead(number, stored, since, window)
     }
 
-    fn forward(&mut self, stored: Stored, now: Instant) -> Queued {
-        self.advanced = now;
+    fn forward(&mut self, stored: Stored, since: Instant) -> Queued {
+        self.advanced = self.advanced.max(since);
         self.step_over(&stored);
         Queued::Forward(stored)
     }
 
     /// Moves the head over a packet that is being delivered.
-    fn step_over(&mut self, stored: &Stored) {
-        for number in self.next..self.next + stored.span {
-            self.history.delivered(number, stored.fingerprint);
-            if !self.slots.is_empty() {
-                self.clear(number);
-            }
+    fn step_over(&mut self, delivered: &Stored) {
+        let to = self.next + delivered.span;
+        self.history.delivered(self.next..to, delivered.fingerprint);
+        let beyond = self.clear(to);
+        self.next = to;
+        self.end = self.end.max(to);
+        if let Some(stored) = beyond {
+            self.store(to, stored);
         }
-        self.next += stored.span;
-        self.end = self.end.max(self.next);
     }
 
-    /// Empties a slot that the head moves over. A packet there is covered by the one just delivered.
-    fn clear(&mut self, number: u64) {
-        let index = self.index(number);
-        if let Slot::Stored(stored) = mem::take(&mut self.slots[index]) {
+    /// Empties the slots below `to`. Packets there are covered by the one being delivered; what one of them
+    /// holds beyond is given back.
+    fn clear(&mut self, to: u64) -> Option<Stored> {
+        let mut beyond: Option<Stored> = None;
+        for number in self.next..to.min(self.next + self.slots.len() as u64) {
+            let index = self.index(number);
+            let Slot::Stored(mut stored) = mem::take(&mut self.slots[index]) else { continue };
             self.stored -= 1;
             self.bytes -= stored.packet.bytes.capacity();
-            self.covered += 1;
+            stored.span = (number + stored.span).saturating_sub(to);
+            let longer = beyond.as_ref().map_or(0, |b| b.span) < stored.span;
+            self.covered += u64::from(if longer { beyond.replace(stored).is_some() } else { true });
         }
+        beyond
+    }
+
+    /// Puts the rest of a packet at the head, unless another one is there.
+    fn store(&mut self, head: u64, mut stored: Stored) {
+        let index = self.index(head);
+        if matches!(self.slots[index], Slot::Stored(_)) {
+            self.covered += 1;
+            return;
+        }
+        stored.suspect = false;
+        self.stored += 1;
+        self.bytes += stored.packet.bytes.capacity();
+        self.slots[index] = Slot::Stored(stored);
     }
 
     /// Packets dropped since the last call because one with several numbers had covered theirs.
@@ -201,11 +252,11 @@ impl Reorder {
         mem::take(&mut self.covered)
     }
 
-    fn insert_below(&mut self, number: u64, mut stored: Stored, now: Instant) -> Queued {
-        if number + stored.span > self.next && self.stored == 0 {
+    fn insert_below(&mut self, number: u64, mut stored: Stored, since: Instant, window: u64) -> Queued {
+        if number + stored.span > self.next {
             // It begins below the head and reaches beyond it: the rest is new.
             stored.span -= self.next - number;
-            return self.forward(stored, now);
+            return self.insert(self.next, stored, since, window);
         }
         match self.history.look(number, self.next, stored.fingerprint) {
             Seen::Same => Queued::Duplicate(stored),
@@ -214,7 +265,7 @@ impl Reorder {
         }
     }
 
-    fn insert_ahead(&mut self, number: u64, stored: Stored, now: Instant, window: u64) -> Queued {
+    fn insert_ahead(&mut self, number: u64, stored: Stored, since: Instant, window: u64) -> Queued {
         self.reserve(window);
         let index = self.index(number);
         if let Slot::Stored(there) = &mut self.slots[index] {
@@ -226,19 +277,19 @@ impl Reorder {
         }
         if number == self.next {
             // Fills the gap at the head: delivered now, then poll() gives what waited behind it.
-            return self.forward(stored, now);
+            return self.forward(stored, since);
         }
         self.end = self.end.max(number + stored.span);
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
         self.slots[index] = Slot::Stored(stored);
-        self.waiting.push_back(Waiting { number, since: now });
+        self.waiting.push_back(Waiting { number, since });
         Queued::Queued
     }
 
-    /// Room for `window` numbers from the head on, and as long a history.
+    /// Room for `window` numbers from the head on.
     fn reserve(&mut self, window: u64) {
-        let capacity = (window as usize).next_power_of_two().max(CAPACITY_MIN);
+        let capacity = capacity(window);
         if capacity <= self.slots.len() {
             return;
         }
@@ -249,20 +300,24 @@ impl Reorder {
             larger[number as usize & (capacity - 1)] = mem::take(&mut self.slots[index]);
         }
         self.slots = larger;
-        self.history.grow(capacity, self.next);
     }
 
-    /// How long ago the first packet above `number` came that still waits: how late `number` is.
-    pub(super) fn lateness(&self, number: u64, now: Instant) -> Option<Duration> {
-        let above = self.waiting.iter().find(|w| w.number > number)?;
-        Some(now.saturating_duration_since(above.since))
+    /// How late `number` is that came at `at`: since when packets above it waited, or had waited when it was
+    /// given up.
+    pub(super) fn lateness(&self, number: u64, at: Instant) -> Option<Duration> {
+        let since = if number < self.next {
+            self.skipped.iter().rev().find(|s| s.numbers.contains(&number)).map(|s| s.since)
+        } else {
+            self.waiting.iter().find(|w| w.number > number).map(|w| w.since)
+        };
+        Some(at.saturating_duration_since(since?))
     }
 
-    /// The producer says that all numbers below `next` have been used.
-    pub(super) fn announce(&mut self, next: u64, now: Instant) {
-        if next > self.next && self.announced.is_none_or(|before| before.number < next) {
-            self.announced = Some(Waiting { number: next, since: now });
-        }
+    /// The producer says that all numbers below `next` have been used; those that are missing may still come
+    /// within `patience`. What it says last counts.
+    pub(super) fn announce(&mut self, next: u64, now: Instant, patience: Duration) {
+        let since = self.announced.filter(|before| before.number == next).map_or(now, |before| before.since);
+        self.announced = (next > self.next).then_some(Announced { number: next, since, patience });
     }
 
     /// Recovery has shown that this number cannot come back: it is not waited for.
@@ -274,15 +329,20 @@ impl Reorder {
         let index = self.index(number);
         if matches!(self.slots[index], Slot::Empty) {
             self.slots[index] = Slot::Hopeless;
-            self.end = self.end.max(number + 1);
         }
     }
 
     /// When [`Reorder::poll`] has something to do, once it has nothing more to do now.
     pub(super) fn deadline(&self, hold: Duration) -> Option<Instant> {
         let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| w.since + hold);
-        let announced = self.announced.map(|a| a.since.max(self.advanced) + hold);
-        [stored, announced].into_iter().flatten().min()
+        [stored, self.announced_until()].into_iter().flatten().min()
+    }
+
+    /// Until when the numbers that were announced may come.
+    fn announced_until(&self) -> Option<Instant> {
+        // While the head is a packet that waits to be confirmed, that one's deadline counts.
+        let announced = self.announced.filter(|a| a.number > self.next && self.get(self.next).is_none())?;
+        Some(announced.since.max(self.advanced) + announced.patience)
     }
 
     /// What is due at `now`. Call until it answers `Wait`.
@@ -299,7 +359,7 @@ impl Reorder {
             }
             if let Some(first) = self.waiting.front().copied() {
                 if now < first.since + hold {
-                    return self.poll_announced(now, hold);
+                    return self.poll_announced(now);
                 }
                 if let Some(contradicted) = self.contradicted(first) {
                     self.suspect(first.number, contradicted.max(first.since));
@@ -308,9 +368,9 @@ impl Reorder {
                 if self.get(self.next).is_some() {
                     return self.pop_head();
                 }
-                return self.skip(first.number, now.saturating_duration_since(first.since));
+                return self.skip(first.number, Some(first.since), now);
             }
-            return self.poll_announced(now, hold);
+            return self.poll_announced(now);
         }
     }
 
@@ -323,9 +383,7 @@ impl Reorder {
                 while matches!(self.slot(last), Some(Slot::Hopeless)) {
                     last += 1;
                 }
-                let waited =
-                    self.waiting.front().map_or(Duration::ZERO, |w| now.saturating_duration_since(w.since));
-                Some(self.skip(last, waited))
+                Some(self.skip(last, self.waiting.front().map(|w| w.since), now))
             }
             Slot::Stored(stored) => {
                 let confirmed = !stored.suspect || self.get(self.next + stored.span).is_some();
@@ -352,8 +410,9 @@ impl Reorder {
         }
     }
 
-    /// Gives up everything from the head to the first stored packet, at most to `to`.
-    fn skip(&mut self, to: u64, waited: Duration) -> Poll {
+    /// Gives up everything from the head to the first stored packet, at most to `to`; packets behind it have
+    /// waited `since` then.
+    fn skip(&mut self, to: u64, since: Option<Instant>, now: Instant) -> Poll {
         let from = self.next;
         let mut number = from;
         while number < to {
@@ -369,9 +428,15 @@ impl Reorder {
             }
         }
         self.history.lost(from..number);
+        if let Some(since) = since {
+            if self.skipped.len() >= SKIPPED_REMEMBERED {
+                self.skipped.pop_front();
+            }
+            self.skipped.push_back(Skipped { numbers: from..number, since });
+        }
         self.next = number;
         self.end = self.end.max(number);
-        Poll::Lost(from..number, waited)
+        Poll::Lost(from..number, since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)))
     }
 
     /// When, since `waiting` came, a lower number last arrived, if `waiting` has no neighbour to confirm it.
@@ -402,25 +467,25 @@ impl Reorder {
         self.waiting.insert(place, Waiting { number, since });
     }
 
-    fn poll_announced(&mut self, now: Instant, hold: Duration) -> Poll {
-        match self.announced {
-            // While lower numbers go on arriving, the heartbeat may have overtaken them, or be forged.
-            Some(_) if self.get(self.next).is_some() => Poll::Wait,
-            Some(announced) if now >= announced.since.max(self.advanced) + hold => {
-                self.skip(announced.number, Duration::ZERO)
-            }
+    fn poll_announced(&mut self, now: Instant) -> Poll {
+        match (self.announced, self.announced_until()) {
+            (Some(announced), Some(until)) if now >= until => self.skip(announced.number, None, now),
             _ => Poll::Wait,
         }
     }
 
+    fn first_stored(&self) -> Option<u64> {
+        let numbers = self.next..self.next + self.slots.len() as u64;
+        if self.stored == 0 { None } else { numbers.into_iter().find(|n| self.get(*n).is_some()) }
+    }
+
     /// Gives up the oldest gap, to stay within a bound. `None` when nothing is held back.
     pub(super) fn skip_oldest(&mut self, now: Instant) -> Option<Poll> {
-        let first = self.waiting.iter().filter(|w| w.number >= self.next).map(|w| w.number).min()?;
+        let first = self.first_stored()?;
         if first == self.next {
             return Some(self.pop_head());
         }
-        let waited = self.waiting.front().map_or(Duration::ZERO, |w| now.saturating_duration_since(w.since));
-        Some(self.skip(first, waited))
+        Some(self.skip(first, self.waiting.front().map(|w| w.since), now))
     }
 
     /// What is still held back, in order, with the gaps between; for the end of a session.
@@ -429,7 +494,7 @@ impl Reorder {
             Some(poll) => poll,
             None => match self.announced.take() {
                 Some(announced) if announced.number > self.next => {
-                    self.skip(announced.number, Duration::ZERO)
+                    self.skip(announced.number, None, now)
                 }
                 _ => Poll::Wait,
             },

@@ -109,6 +109,7 @@ proptest! {
             }
         }
         prop_assert_eq!(reorder.stored(), 0);
+        reorder.shrink();
         prop_assert_eq!(reorder.bytes(), 0);
     }
 }
@@ -183,7 +184,7 @@ fn a_heartbeat_shows_a_lost_tail() {
     let mut reorder = Reorder::new(0, now);
     let mut out = Vec::new();
     offer(&mut reorder, 0, now, &mut out);
-    reorder.announce(3, now + MS);
+    reorder.announce(3, now + MS, HOLD);
     offer(&mut reorder, 1, now + 10 * MS, &mut out);
     drain(&mut reorder, now + MS + HOLD, &mut out);
     assert_eq!(out, [Out::Got(0), Out::Got(1)]);

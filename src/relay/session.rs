@@ -47,6 +47,8 @@ pub(super) struct Believed {
     pub(super) packets: Vec<Candidate>,
     /// Kept packets that do not belong to it.
     pub(super) others: Vec<Candidate>,
+    /// What seemed to repeat a number of the old numbering, and does.
+    pub(super) repeats: Vec<(Candidate, Repeat)>,
 }
 
 /// The packets under probation of one flow.
@@ -154,38 +156,40 @@ impl Probation {
     }
 
     /// When to [`Probation::poll`] again.
-    pub(super) fn deadline(&self, alive: Option<Instant>, silence: Duration) -> Option<Instant> {
-        let begin = self.confirmed.map(|(_, _, at)| at);
-        let first = self.list.first().map(|c| {
-            let silent_since = alive.map_or(c.arrived, |alive| alive.max(c.arrived));
-            (silent_since + silence).min(c.arrived + 2 * silence)
-        });
-        let repeats = self.repeats.first().map(|(c, _)| c.arrived + 2 * silence);
-        [begin, first, repeats].into_iter().flatten().min()
+    pub(super) fn deadline(&self, silence: Silence) -> Option<Instant> {
+        if let Some((_, _, begin_at)) = self.confirmed {
+            return Some(begin_at);
+        }
+        let first = self.list.first().map(|c| silence.begins(c).min(silence.ends(c)));
+        let repeats = self.repeats.first().map(|(c, _)| silence.ends(c));
+        [first, repeats].into_iter().flatten().min()
     }
 
-    /// Lets time pass. `alive` is when the old numbering was last seen. Gives the packets that are believed,
-    /// or those that are not believed any longer.
-    pub(super) fn poll(&mut self, now: Instant, alive: Option<Instant>, silence: Duration) -> Verdict {
+    /// Lets time pass. Gives the packets that are believed, or those that are not believed any longer.
+    pub(super) fn poll(&mut self, now: Instant, silence: Silence) -> Verdict {
         if let Some((_, _, begin_at)) = self.confirmed {
             return if now >= begin_at { Verdict::Believe } else { Verdict::Wait };
         }
         if let Some((first, _)) = self.repeats.first()
-            && now >= first.arrived + 2 * silence
+            && now >= silence.ends(first)
         {
             return Verdict::Repeats(std::mem::take(&mut self.repeats));
         }
         let Some(first) = self.list.first() else { return Verdict::Wait };
-        let silent_since = alive.map_or(first.arrived, |alive| alive.max(first.arrived));
-        if now >= silent_since + silence {
+        if now >= silence.begins(first) {
             self.confirmed = Some((first.session, first.number, now));
             return Verdict::Believe;
         }
-        if now >= first.arrived + 2 * silence {
+        if now >= silence.ends(first) {
             self.barrier = self.barrier.saturating_sub(1);
             return Verdict::Reject(self.list.remove(0));
         }
         Verdict::Wait
+    }
+
+    /// When the first of the kept packets came.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.list.first().map(|c| c.arrived)
     }
 
     /// Takes out the believed numbering: all kept packets within `window` of the confirmed number.
@@ -197,10 +201,17 @@ impl Probation {
             let extended = space.extend(reference, c.number);
             (c.session == session && extended.abs_diff(reference) < window).then_some(extended)
         };
-        let first = self.list.iter().filter_map(&distance).min().unwrap_or(reference);
-        let (packets, others) = self.list.drain(..).partition(|c| distance(c).is_some());
+        let (mut packets, others): (Vec<_>, Vec<_>) =
+            self.list.drain(..).partition(|c| distance(c).is_some());
+        // A number that the old numbering had given up came as the new one's.
+        let (late, repeats): (Vec<_>, Vec<_>) = std::mem::take(&mut self.repeats)
+            .into_iter()
+            .partition(|(c, repeat)| *repeat == Repeat::Late && distance(c).is_some());
+        packets.extend(late.into_iter().map(|(c, _)| c));
+        packets.sort_by_key(|c| c.arrived);
+        let first = packets.iter().filter_map(distance).min().unwrap_or(reference);
         self.barrier = 0;
-        Some(Believed { session, first: space.modulus().map_or(first, |m| first % m), packets, others })
+        Some(Believed { session, first: space.modulus().map_or(first, |m| first % m), packets, others, repeats })
     }
 
     /// Takes out everything, for the end of the flow.
@@ -208,6 +219,27 @@ impl Probation {
         self.confirmed = None;
         self.barrier = 0;
         (std::mem::take(&mut self.list), std::mem::take(&mut self.repeats))
+    }
+}
+
+/// What a numbering that is not confirmed by a second packet has to wait for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silence {
+    /// When the old numbering was last seen.
+    pub(super) alive: Option<Instant>,
+    /// How long the old one must have been silent since then for a packet to be believed unconfirmed.
+    pub(super) believed_after: Duration,
+    /// For how long a packet is kept at most while the old numbering goes on.
+    pub(super) kept_for: Duration,
+}
+
+impl Silence {
+    fn begins(&self, candidate: &Candidate) -> Instant {
+        self.alive.map_or(candidate.arrived, |alive| alive.max(candidate.arrived)) + self.believed_after
+    }
+
+    fn ends(&self, candidate: &Candidate) -> Instant {
+        candidate.arrived + self.kept_for
     }
 }
 
