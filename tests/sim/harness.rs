@@ -1,0 +1,197 @@
+//! A relay on a made-up clock: runs its timers when they are due and keeps what came out.
+
+use std::{
+    env,
+    net::SocketAddr,
+    str::FromStr,
+    time::{Duration, Instant},
+};
+
+use rand_pcg::{Pcg32, rand_core::Rng};
+use tidecast::{
+    buffer::Buffer,
+    relay::{Config, Counters, FlowId, Hold, How, Input, Output, Relay},
+    wire::Format,
+};
+
+/// The seed of this run: from the environment, else this one.
+pub fn seed(usual: u64) -> u64 {
+    setting("TIDECAST_SEED", usual)
+}
+
+/// A number from the environment.
+pub fn setting<T: FromStr>(name: &str, usual: T) -> T {
+    env::var(name).ok().map_or(usual, |text| text.parse().ok().unwrap_or_else(|| panic!("{name}={text}")))
+}
+
+/// Prints how to repeat the run, if the test fails.
+pub struct Repeat(pub u64);
+
+impl Drop for Repeat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("to repeat: TIDECAST_SEED={}", self.0);
+        }
+    }
+}
+
+/// Seeded choices.
+pub struct Dice(Pcg32);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(Pcg32::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), 7))
+    }
+
+    pub fn any(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// Below `end`, which is not 0.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.any() % end
+    }
+
+    pub fn hits(&mut self, probability: f64) -> bool {
+        (self.any() >> 11) as f64 / (1_u64 << 53) as f64 <= probability
+    }
+}
+
+/// What came out, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    Delivered { flow: FlowId, seq: u64, how: How, bytes: Vec<u8>, payload: Vec<u8>, timestamp: Option<u64> },
+    Lost { flow: FlowId, from: u64, count: u64 },
+    GapClosed { waited: Duration },
+    Started { flow: FlowId, succeeds: Option<FlowId> },
+    Ended { flow: FlowId },
+}
+
+/// One relay, its clock, and what came out so far.
+pub struct Sim {
+    pub relay: Relay,
+    pub now: Instant,
+    start: Instant,
+    pub events: Vec<(Duration, Event)>,
+    /// Whether events are kept at all.
+    pub record: bool,
+    due: Option<Instant>,
+    stalled: u32,
+}
+
+pub fn source(host: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, host], 5000))
+}
+
+impl Sim {
+    pub fn new(config: Config) -> Sim {
+        let start = tidecast::clock::now() + Duration::from_secs(1000);
+        Sim {
+            relay: Relay::new(config),
+            now: start,
+            start,
+            events: Vec::new(),
+            record: true,
+            due: None,
+            stalled: 0,
+        }
+    }
+
+    pub fn fixed(format: &str, hold: Duration) -> Sim {
+        Sim::new(Config { hold: Hold::Fixed(hold), ..config(format) })
+    }
+
+    pub fn at(&self, since_start: Duration) -> Instant {
+        self.start + since_start
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// A datagram arrives, so long after the start.
+    pub fn packet(&mut self, at: Duration, bytes: &[u8]) {
+        self.packet_from(at, 0, source(1), bytes);
+    }
+
+    pub fn packet_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
+        self.run_until(at);
+        self.stalled = 0;
+        self.relay.handle_input(Input::Packet { now: self.now, leg, source, bytes: Buffer::from(bytes) });
+        self.drain();
+    }
+
+    /// Time passes, and all timers are served when they are due.
+    pub fn run_until(&mut self, at: Duration) {
+        let until = self.at(at);
+        while let Some(due) = self.due.filter(|due| *due <= until) {
+            self.stalled = if due > self.now { 0 } else { self.stalled + 1 };
+            assert!(self.stalled < 1000, "a timer fires for ever at {:?}", self.elapsed());
+            self.now = self.now.max(due);
+            self.relay.handle_input(Input::Timeout { now: self.now });
+            self.drain();
+        }
+        self.now = self.now.max(until);
+    }
+
+    pub fn finish(&mut self) {
+        self.relay.finish(self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        let at = self.elapsed();
+        self.due = loop {
+            let event = match self.relay.poll_output() {
+                Output::Timeout(due) => break due,
+                _ if !self.record => continue,
+                Output::Deliver(delivery) => Event::Delivered {
+                    flow: delivery.flow,
+                    seq: delivery.seq,
+                    how: delivery.how,
+                    payload: delivery.packet.payload().to_vec(),
+                    bytes: delivery.packet.bytes.to_vec(),
+                    timestamp: delivery.packet.timestamp,
+                },
+                Output::Lost { flow, from, count } => Event::Lost { flow, from, count },
+                Output::GapClosed { waited, .. } => Event::GapClosed { waited },
+                Output::SessionStarted { flow, succeeds } => Event::Started { flow, succeeds },
+                Output::FlowEnded { flow } => Event::Ended { flow },
+            };
+            self.events.push((at, event));
+        };
+    }
+
+    /// Every datagram has exactly one fate, and every number too.
+    pub fn check_counters(&self) -> Counters {
+        let counters = self.relay.totals();
+        let held = self.relay.held() as u64;
+        assert_eq!(
+            counters.media_received + counters.recovered(),
+            counters.delivered + counters.discarded() + held,
+            "{counters:?}, held {held}"
+        );
+        let legs = self.relay.legs().iter();
+        let received = legs.map(|leg| leg.media + leg.repair + leg.control).sum::<u64>();
+        assert_eq!(
+            received,
+            counters.media_received + counters.repair_received + counters.control_received
+        );
+        counters
+    }
+
+    /// What was delivered, as `read` sees it.
+    pub fn delivered<T>(&self, read: impl Fn(&[u8]) -> T) -> Vec<(Duration, T)> {
+        let delivered = self.events.iter().filter_map(|(at, event)| match event {
+            Event::Delivered { payload, .. } => Some((*at, read(payload))),
+            _ => None,
+        });
+        delivered.collect()
+    }
+}
+
+pub fn config(format: &str) -> Config {
+    Config { format: format.parse::<Format>().expect("a format"), ..Config::default() }
+}
+
+pub const MS: Duration = Duration::from_millis(1);
