@@ -38,8 +38,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn means(&mut self, grace: Duration) -> Means<'_> {
-        Means { now: self.now, codes: self.codes, grace, room: self.budget.room() }
+    fn means(&mut self, grace: Duration, end: u64) -> Means<'_> {
+        Means { now: self.now, codes: self.codes, grace, room: self.budget.room(), end }
     }
 
     fn spend(&mut self, packet: Packet) {
@@ -184,6 +184,11 @@ impl Flow {
     /// Packets held back.
     pub(super) fn held(&self) -> usize {
         self.held_back() + self.probation.len()
+    }
+
+    /// One past the highest number of the numbering in force that came.
+    fn end(&self) -> u64 {
+        self.reorder.as_ref().map_or(0, Reorder::end)
     }
 
     fn held_back(&self) -> usize {
@@ -587,8 +592,9 @@ impl Flow {
     }
 
     fn keep_for_recovery(&mut self, number: u64, shard: Vec<u8>, cx: &mut Context<'_>) {
+        let end = self.end();
         if let Some(recover) = &mut self.recover {
-            let findings = recover.media(number, shard, &mut cx.means(self.hold.reordering()));
+            let findings = recover.media(number, shard, &mut cx.means(self.hold.reordering(), end));
             self.apply(findings, cx);
         }
     }
@@ -598,7 +604,7 @@ impl Flow {
         let window = self.window(cx.config);
         let (Some(reorder), Some(recover)) = (&self.reorder, &mut self.recover) else { return };
         if session == self.session && first <= reorder.end() + window {
-            let means = &mut cx.means(self.hold.reordering());
+            let means = &mut cx.means(self.hold.reordering(), reorder.end());
             let findings = recover.repair(first, repair, reorder.next(), means);
             self.apply(findings, cx);
         }
@@ -614,22 +620,30 @@ impl Flow {
             let (session, number, how) = (self.session, rebuilt.number, How::Fec);
             self.in_session(Numbered { session, number, span: 1, fingerprint, how, packet, leg: 0 }, cx);
         }
+        if let Some(end) = findings.awaited {
+            self.await_until(end, cx);
+        }
         if !findings.hopeless.is_empty() {
             self.give_up(&findings.hopeless, cx);
-            self.poll(cx);
         }
     }
 
-    /// These numbers cannot come back. Those that no packet has yet gone beyond may still be on their way.
+    /// These numbers cannot come back.
     fn give_up(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
-        let (window, patience) = (self.window(cx.config), self.silence());
+        let window = self.window(cx.config);
         let Some(reorder) = &mut self.reorder else { return };
-        let end = reorder.end();
-        for number in hopeless.iter().filter(|n| **n < end) {
+        for number in hopeless {
             reorder.give_up(*number, window);
         }
-        if let Some(last) = hopeless.iter().max().filter(|n| **n >= end && **n - reorder.next() < window) {
-            reorder.announce(last + 1, cx.now, patience);
+        self.poll(cx);
+    }
+
+    /// Numbers below `end` have been used, a repair packet says.
+    fn await_until(&mut self, end: u64, cx: &mut Context<'_>) {
+        let (window, patience) = (self.window(cx.config), self.silence());
+        let Some(reorder) = &mut self.reorder else { return };
+        if end > reorder.end() && end - reorder.next() <= window {
+            reorder.announce(end, cx.now, patience);
         }
     }
 
@@ -658,7 +672,7 @@ impl Flow {
 
     /// Delivers what is due and gives up what is overdue.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) {
-        let (grace, hold) = (self.hold.reordering(), self.hold.get());
+        let (grace, hold, end) = (self.hold.reordering(), self.hold.get(), self.end());
         if let Some(recover) = &mut self.recover
             && let Some(due) = recover.deadline(grace)
         {
@@ -666,7 +680,7 @@ impl Flow {
             let expired = self.reorder.as_ref().and_then(|r| r.deadline(hold)).is_some_and(|at| at <= cx.now);
             if expired || due <= cx.now {
                 let grace = if expired { Duration::ZERO } else { grace };
-                let findings = recover.poll(&mut cx.means(grace));
+                let findings = recover.poll(&mut cx.means(grace, end));
                 self.apply(findings, cx);
             }
         }
@@ -718,8 +732,9 @@ impl Flow {
 
     /// Delivers what the numbering in force holds back, in order, with its gaps given up.
     pub(super) fn flush_numbering(&mut self, cx: &mut Context<'_>) {
+        let end = self.end();
         if let Some(recover) = &mut self.recover {
-            let findings = recover.poll(&mut cx.means(Duration::ZERO));
+            let findings = recover.poll(&mut cx.means(Duration::ZERO, end));
             self.apply(findings, cx);
         }
         while let Some(reorder) = &mut self.reorder {

@@ -34,6 +34,8 @@ pub(super) struct Findings {
     pub(super) rebuilt: Vec<Rebuilt>,
     /// Numbers that cannot come back.
     pub(super) hopeless: Vec<u64>,
+    /// One past the last number of blocks that miss packets which no higher number has overtaken yet.
+    pub(super) awaited: Option<u64>,
     /// How long the repair packet came after the first packet that it protects.
     pub(super) span: Option<Duration>,
     /// Rebuilt data that made no sense: the block's parameters were forged or damaged.
@@ -130,6 +132,8 @@ pub(super) struct Means<'a> {
     pub(super) grace: Duration,
     /// Memory still allowed, in bytes.
     pub(super) room: usize,
+    /// One past the highest number that came.
+    pub(super) end: u64,
 }
 
 /// Recovery of one session.
@@ -320,6 +324,10 @@ impl Recover {
         while place < self.blocks.len() {
             match self.fate(place, means) {
                 Fate::Open => place += 1,
+                Fate::Awaited => {
+                    findings.awaited = findings.awaited.max(Some(self.blocks[place].end()));
+                    place += 1;
+                }
                 Fate::Complete => self.close(place),
                 Fate::Hopeless => {
                     findings.hopeless.extend(self.missing(place).filter(|n| *n >= self.start));
@@ -346,6 +354,10 @@ impl Recover {
         if !enough && block.have < block.m && !block.outlived(newest) {
             block.decided = None;
             return Fate::Open;
+        }
+        if !enough && block.end() > means.end {
+            block.decided = None;
+            return Fate::Awaited;
         }
         let decided = *block.decided.get_or_insert(means.now);
         match enough {
@@ -403,6 +415,8 @@ impl Recover {
 /// What is to be done with a block.
 enum Fate {
     Open,
+    /// All repair packets have come, and they may have overtaken media packets.
+    Awaited,
     Complete,
     Rebuild,
     Hopeless,

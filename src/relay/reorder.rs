@@ -86,7 +86,7 @@ struct Waiting {
 struct Announced {
     number: u64,
     since: Instant,
-    /// How long after that, or after the head last moved, the missing ones may still come.
+    /// How long after that, or after the last packet that came, the missing ones may still come.
     patience: Duration,
 }
 
@@ -112,6 +112,8 @@ pub(super) struct Reorder {
     covered: u64,
     /// When the head last moved because the packet for it came.
     advanced: Instant,
+    /// When a packet last came that was not known before.
+    active: Instant,
     announced: Option<Announced>,
     /// The latest gaps that were given up, to learn how late their packets come.
     skipped: VecDeque<Skipped>,
@@ -137,6 +139,7 @@ impl Reorder {
             bytes: 0,
             covered: 0,
             advanced: now,
+            active: now,
             announced: None,
             skipped: VecDeque::new(),
             history: History::new(CAPACITY_MIN, next),
@@ -202,6 +205,7 @@ impl Reorder {
 
     fn forward(&mut self, stored: Stored, since: Instant) -> Queued {
         self.advanced = self.advanced.max(since);
+        self.active = self.active.max(since);
         self.step_over(&stored);
         Queued::Forward(stored)
     }
@@ -279,6 +283,7 @@ impl Reorder {
             // Fills the gap at the head: delivered now, then poll() gives what waited behind it.
             return self.forward(stored, since);
         }
+        self.active = self.active.max(since);
         self.end = self.end.max(number + stored.span);
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
@@ -342,7 +347,7 @@ impl Reorder {
     fn announced_until(&self) -> Option<Instant> {
         // While the head is a packet that waits to be confirmed, that one's deadline counts.
         let announced = self.announced.filter(|a| a.number > self.next && self.get(self.next).is_none())?;
-        Some(announced.since.max(self.advanced) + announced.patience)
+        Some(announced.since.max(self.active) + announced.patience)
     }
 
     /// What is due at `now`. Call until it answers `Wait`.

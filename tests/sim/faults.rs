@@ -206,14 +206,16 @@ impl Case {
     }
 
     /// Whether the restart is so small a step backwards that its packets have the numbers which the old run was
-    /// about to use before they can be confirmed.
+    /// about to use, or still waits for, before they can be confirmed.
     fn ambiguous(&self, start: u64) -> bool {
         let sent = self.sent(start);
         let (Some(old), Some(new)) = (sent.get(SESSION as usize - 1), sent.get(SESSION as usize)) else {
             return false;
         };
         let back = (old.number + self.format.modulus() - new.number) % self.format.modulus();
-        let confirmed_after = if self.network == Network::Good { 1 } else { 64 };
+        // What a gap of the old run still waits for may be a number of the new one.
+        let waiting = self.hold.unwrap_or(50 * MS).as_micros().div_ceil(INTERVAL.as_micros()) as u64;
+        let confirmed_after = if self.network == Network::Good { 1 } else { waiting.max(64) };
         self.restart != Restart::NewSession && back < confirmed_after
     }
 

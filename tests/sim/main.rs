@@ -9,7 +9,7 @@
 #![allow(unreachable_pub)]
 
 mod faults;
-//mod fec;
+mod fec;
 mod formats;
 //mod fuzz;
 mod harness;
