@@ -1,6 +1,8 @@
 //! What the tests of the real binary share: starting it and waiting until it is ready, free ports and groups,
 //! plain HTTP, and peers that may not be installed.
-#![allow(dead_code)] // each test crate uses a part of it
+#![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
+
+pub mod stamped;
 
 use std::{
     collections::VecDeque,

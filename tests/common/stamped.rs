@@ -1,0 +1,126 @@
+//! A UDP receiver that takes the kernel's arrival times, so that a late reader does not look like a late datagram,
+//! and that knows what its own socket lost.
+
+use std::{
+    io::IoSliceMut,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    os::fd::{AsFd, AsRawFd},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt},
+};
+
+use super::now;
+
+/// What came, and when: since the Unix epoch, by the kernel.
+#[derive(Debug, Clone)]
+pub struct Datagram {
+    pub stamp: Duration,
+    pub bytes: Vec<u8>,
+}
+
+/// A thread that takes everything from a socket.
+pub struct Collector {
+    pub addr: SocketAddr,
+    socket: UdpSocket,
+    stop: Arc<AtomicBool>,
+    datagrams: Arc<Mutex<Vec<Datagram>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Collector {
+    /// On a port of its own on 127.0.0.1.
+    pub fn unicast() -> Collector {
+        Collector::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind"))
+    }
+
+    /// On a socket that is bound and joined already.
+    pub fn new(socket: UdpSocket) -> Collector {
+        socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20).expect("buffer");
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("timeout");
+        setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("time stamps");
+        let (stop, datagrams) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let reader = {
+            let (socket, stop, into) = (socket.try_clone().expect("clone"), stop.clone(), datagrams.clone());
+            thread::spawn(move || {
+                // What is queued when the end is called for is still read.
+                while let Some(datagram) = receive(&socket, stop.load(Ordering::Relaxed)) {
+                    into.lock().expect("no panic").extend(datagram);
+                }
+            })
+        };
+        Collector {
+            addr: socket.local_addr().expect("address"),
+            socket,
+            stop,
+            datagrams,
+            reader: Some(reader),
+        }
+    }
+
+    /// How many have come so far.
+    pub fn count(&self) -> usize {
+        self.datagrams.lock().expect("no panic").len()
+    }
+
+    /// A look at what has come so far.
+    pub fn with<T>(&self, look: impl FnOnce(&[Datagram]) -> T) -> T {
+        look(&self.datagrams.lock().expect("no panic"))
+    }
+
+    /// Waits until so many have come, or no longer than `patience`.
+    pub fn wait_for(&self, count: usize, patience: Duration) -> bool {
+        let start = now();
+        while self.count() < count {
+            if start.elapsed() > patience {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    /// All that came. Fails if the kernel dropped something here: that would be the test's own loss.
+    pub fn finish(mut self) -> Vec<Datagram> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.reader.take().expect("once").join().expect("no panic");
+        let drops = tidecast::net::sys::drops(self.socket.as_fd()).expect("drop count");
+        assert_eq!(drops, 0, "the kernel dropped datagrams at the test's own socket");
+        std::mem::take(&mut self.datagrams.lock().expect("no panic"))
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One datagram; `Some(None)` after a while without any; `None` when there is none and `last` is set.
+fn receive(socket: &UdpSocket, last: bool) -> Option<Option<Datagram>> {
+    let mut bytes = vec![0; 65_536];
+    let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let flags = if last { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
+    let message = match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+        Ok(message) => message,
+        Err(Errno::EAGAIN) if last => return None,
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Some(None),
+        Err(error) => panic!("recvmsg: {error}"),
+    };
+    let stamp = message.cmsgs().expect("whole control messages").find_map(|message| match message {
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
+        _ => None,
+    });
+    let (stamp, len) = (stamp.expect("a time stamp"), message.bytes);
+    bytes.truncate(len);
+    Some(Some(Datagram { stamp, bytes }))
+}
