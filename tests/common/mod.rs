@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tidecast::wire::native;
+
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -164,6 +166,14 @@ pub fn joined(group: Ipv4Addr, port: u16) -> UdpSocket {
     socket.set_recv_buffer_size(4 << 20).expect("buffer");
     socket.set_read_timeout(Some(Duration::from_millis(200))).expect("timeout");
     socket.into()
+}
+
+/// A native data packet.
+pub fn native(stream: u32, session: u32, sequence: u64, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (kind, timestamp) = (native::Kind::Data, tidecast::clock::unix_micros());
+    native::Repr { kind, flags: 0, stream, session, sequence, timestamp, payload }.emit(&mut out);
+    out
 }
 
 /// `GET path`, the whole answer: status, head and body. For answers that end.

@@ -1,0 +1,354 @@
+//! What `lo` cannot show: source-specific groups, IPv6 multicast, many groups, an interface that is deleted and made
+//! again, and real loss. Two network namespaces of each test's own, joined by a veth pair; the producer is in one, the
+//! relay in the other. Needs root; elsewhere the tests say that they are skipped.
+
+mod common;
+
+use std::{
+    fs::File,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use common::{PATIENCE, Running, native, now, stamped::Collector};
+use nix::sched::{CloneFlags, setns};
+use socket2::{Domain, Socket, Type};
+
+/// The producer's addresses, and the relay's.
+const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const NEAR_TOO: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
+const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+/// The two namespaces; deleted at the end, also of a test that panics. Their interfaces are `near` and `far`.
+struct Net {
+    near: String,
+    far: String,
+}
+
+impl Net {
+    fn new() -> Net {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("tidecast-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let net = Net { near: format!("{id}-near"), far: format!("{id}-far") };
+        for name in [&net.near, &net.far] {
+            run("ip", &["netns", "add", name]);
+            run("ip", &["-n", name, "link", "set", "lo", "up"]);
+            // Without the second in which a new IPv6 address may not be used.
+            for scope in ["all", "default"] {
+                let file = format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad");
+                run("ip", &["netns", "exec", name, "sh", "-c", &format!("echo 0 > {file}")]);
+            }
+        }
+        net.connect();
+        net.wait_for_ipv6();
+        net
+    }
+
+    /// An interface that has come up takes and sends IPv6 a little later.
+    fn wait_for_ipv6(&self) {
+        let start = now();
+        for (namespace, interface) in [(&self.near, "near"), (&self.far, "far")] {
+            let addresses = || run("ip", &["-n", namespace, "-6", "addr", "show", "dev", interface]);
+            while !addresses().contains("fe80:") || addresses().contains("tentative") {
+                assert!(start.elapsed() < PATIENCE, "no IPv6:\n{}", addresses());
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    /// Makes the veth pair.
+    fn connect(&self) {
+        let Net { near, far } = self;
+        let pair =
+            ["link", "add", "near", "netns", near, "type", "veth", "peer", "name", "far", "netns", far];
+        run("ip", &pair);
+        let addresses = [
+            (near, "near", format!("{NEAR}/24")),
+            (near, "near", format!("{NEAR_TOO}/24")),
+            (near, "near", "fd77::1/64".to_owned()),
+            (far, "far", format!("{FAR}/24")),
+            (far, "far", "fd77::2/64".to_owned()),
+        ];
+        for (namespace, interface, address) in &addresses {
+            let mut args = vec!["-n", namespace, "addr", "add", address, "dev", interface];
+            args.extend(address.contains(':').then_some("nodad"));
+            run("ip", &args);
+        }
+        for (namespace, interface) in [(near, "near"), (far, "far")] {
+            run("ip", &["-n", namespace, "link", "set", interface, "up"]);
+        }
+    }
+
+    /// `tidecast ARGS` in the relay's namespace, ready.
+    fn start(&self, args: &[&str]) -> Running {
+        let mut running = Running::start(within(&self.far, env!("CARGO_BIN_EXE_tidecast"), args));
+        running.wait_for_line("tidecast: ready");
+        running
+    }
+
+    /// A socket of the producer that sends to groups from one of its addresses.
+    fn sender(&self, from: Ipv4Addr) -> UdpSocket {
+        inside(&self.near, || {
+            let socket = UdpSocket::bind((from, 0)).expect("bind");
+            socket2::SockRef::from(&socket).set_multicast_if_v4(&from).expect("interface");
+            socket
+        })
+    }
+
+    /// Where the relay's unicast output goes, on its own host.
+    fn output(&self) -> Collector {
+        inside(&self.far, Collector::unicast)
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in [&self.near, &self.far] {
+            let deleted = Command::new("ip").args(["netns", "del", name]).status();
+            if !deleted.is_ok_and(|status| status.success()) {
+                eprintln!("cannot delete the network namespace {name}");
+            }
+        }
+    }
+}
+
+fn within(namespace: &str, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, program]).args(args);
+    command
+}
+
+/// Runs a short command, which must succeed.
+fn run(program: &str, args: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(status.success(), "{program} {}: {}", args.join(" "), String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).expect("text")
+}
+
+/// Runs `f` in a thread that has entered the namespace; sockets made there belong to it.
+fn inside<T: Send>(namespace: &str, f: impl FnOnce() -> T + Send) -> T {
+    let file = File::open(format!("/run/netns/{namespace}")).expect("namespace");
+    let enter = || {
+        setns(&file, CloneFlags::CLONE_NEWNET).expect("setns");
+        f()
+    };
+    thread::scope(|scope| scope.spawn(enter).join().expect("no panic"))
+}
+
+/// What arrives, as text.
+fn texts(output: Collector) -> Vec<String> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    output.finish().into_iter().map(|datagram| text(datagram.bytes)).collect()
+}
+
+fn numbered(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{name} {n}")).collect()
+}
+
+#[test]
+fn a_source_specific_group_takes_the_wanted_source_only() {
+    if !common::is_root() {
+        return;
+    }
+    let net = Net::new();
+    let (group, port) = (Ipv4Addr::new(232, 1, 1, 1), 5000);
+    let output = net.output();
+    let (input, to) = (format!("udp://{NEAR}@{group}:{port}?if=far"), format!("udp://{}", output.addr));
+    let mut relay = net.start(&["relay", &input, "--to", &to]);
+    // Whoever takes any source hears both.
+    let any = inside(&net.far, || {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("socket");
+        socket.set_reuse_address(true).expect("reuse");
+        socket.bind(&SocketAddr::from((group, port)).into()).expect("bind");
+        socket.join_multicast_v4(&group, &FAR).expect("join");
+        Collector::new(socket.into())
+    });
+    let senders = [(net.sender(NEAR), "wanted"), (net.sender(NEAR_TOO), "other")];
+    for n in 0..100 {
+        for (sender, name) in &senders {
+            sender.send_to(format!("{name} {n}").as_bytes(), (group, port)).expect("send");
+        }
+    }
+    assert!(any.wait_for(200, PATIENCE), "{} of 200 were on the wire", any.count());
+    output.wait_for(100, PATIENCE);
+    let said = relay.stop();
+    assert_eq!(texts(output), numbered("wanted", 100), "{said}");
+}
+
+#[test]
+fn ipv6_groups_come_in_and_go_out() {
+    if !common::is_root() {
+        return;
+    }
+    let net = Net::new();
+    let [group_in, group_out] = ["ff15::77:1", "ff15::77:2"].map(|text| text.parse::<Ipv6Addr>().unwrap());
+    let index = |name: &str| nix::net::if_::if_nametoindex(name).expect("interface");
+    let (sender, output) = inside(&net.near, || {
+        let socket = || Socket::new(Domain::IPV6, Type::DGRAM, None).expect("socket");
+        let (sender, output) = (socket(), socket());
+        sender.set_multicast_if_v6(index("near")).expect("interface");
+        output.bind(&SocketAddr::from((group_out, 6000)).into()).expect("bind");
+        output.join_multicast_v6(&group_out, index("near")).expect("join");
+        (UdpSocket::from(sender), Collector::new(output.into()))
+    });
+    let [input, to] = [(group_in, 5000), (group_out, 6000)];
+    let input = format!("udp://@[{}]:{}?if=far", input.0, input.1);
+    let to = format!("udp://[{}]:{}?if=far", to.0, to.1);
+    let mut relay = net.start(&["relay", &input, "--to", &to]);
+    let datagrams: Vec<Vec<u8>> =
+        (0..100).map(|n| native(1, 1, n, format!("reading {n}").as_bytes())).collect();
+    for pair in datagrams.chunks(2) {
+        for datagram in pair.iter().rev() {
+            sender.send_to(datagram, (group_in, 5000)).expect("send");
+        }
+    }
+    output.wait_for(100, PATIENCE);
+    let said = relay.stop();
+    let received: Vec<Vec<u8>> = output.finish().into_iter().map(|datagram| datagram.bytes).collect();
+    assert!(received == datagrams, "{} of 100 came, or in another order\n{said}", received.len());
+}
+
+#[test]
+fn one_process_receives_fifty_groups() {
+    if !common::is_root() {
+        return;
+    }
+    let net = Net::new();
+    let groups: Vec<Ipv4Addr> = (1..=50).map(|n| Ipv4Addr::new(239, 77, 1, n)).collect();
+    let output = net.output();
+    let channel = |group: &Ipv4Addr| {
+        format!(
+            "[[channel]]\nname = \"{group}\"\ninput = \"udp://@{group}:5000?if=far\"\noutput = \"udp://{}\"\n",
+            output.addr
+        )
+    };
+    let config: String = groups.iter().map(channel).collect();
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("fifty.toml");
+    std::fs::write(&file, format!("[http]\nlisten = \"off\"\n{config}")).expect("write");
+    let mut serve = net.start(&["serve", "-c", file.to_str().expect("text")]);
+    let joined = || {
+        let igmp = run("ip", &["netns", "exec", &net.far, "cat", "/proc/net/igmp"]);
+        let hex = |group: &Ipv4Addr| format!("{:08X}", u32::from_ne_bytes(group.octets()));
+        groups.iter().filter(|group| igmp.contains(&hex(group))).count()
+    };
+    assert_eq!(joined(), 50);
+    let sender = net.sender(NEAR);
+    for n in 0..10 {
+        for group in &groups {
+            sender.send_to(format!("{group} {n}").as_bytes(), (*group, 5000)).expect("send");
+        }
+    }
+    output.wait_for(500, PATIENCE);
+    let said = serve.stop();
+    assert_eq!(joined(), 0, "{said}");
+    let mut received = texts(output);
+    received.sort_by_key(|text| text.split(' ').next().and_then(|group| group.parse::<Ipv4Addr>().ok()));
+    let expected: Vec<String> = groups.iter().flat_map(|group| numbered(&group.to_string(), 10)).collect();
+    assert_eq!(received, expected, "{said}");
+}
+
+#[test]
+fn a_group_is_joined_again_when_its_interface_is_made_again() {
+    if !common::is_root() {
+        return;
+    }
+    let net = Net::new();
+    let (group, port) = (Ipv4Addr::new(239, 77, 2, 1), 5000);
+    let output = net.output();
+    let (input, to) = (format!("udp://@{group}:{port}?if=far"), format!("udp://{}", output.addr));
+    let mut relay = net.start(&["relay", &input, "--to", &to]);
+    let send = |count: usize, name: &str| {
+        let sender = net.sender(NEAR);
+        for text in numbered(name, count) {
+            sender.send_to(text.as_bytes(), (group, port)).expect("send");
+        }
+    };
+    send(10, "before");
+    assert!(output.wait_for(10, PATIENCE), "{}", relay.stderr());
+
+    for round in 0..2 {
+        run("ip", &["-n", &net.far, "link", "del", "far"]);
+        // Both with a time in which the relay sees that it is gone, and without.
+        thread::sleep(Duration::from_millis(1500 * round));
+        net.connect();
+        let (start, had) = (now(), output.count());
+        while output.count() == had {
+            send(1, "while it comes back");
+            assert!(start.elapsed() < Duration::from_secs(3), "round {round}, not back:\n{}", relay.stderr());
+            thread::sleep(Duration::from_millis(20));
+        }
+        println!("round {round}: back after {:?}", start.elapsed());
+    }
+    send(10, "after");
+    let last = || output.with(|all| all.last().is_some_and(|datagram| datagram.bytes == b"after 9"));
+    let start = now();
+    while !last() && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let said = relay.stop();
+    let received = texts(output);
+    assert!(received.starts_with(&numbered("before", 10)), "{received:?}\n{said}");
+    assert!(received.ends_with(&numbered("after", 10)), "{received:?}\n{said}");
+}
+
+#[test]
+fn fec_rebuilds_what_a_filter_really_drops() {
+    if !common::is_root() || !common::have("nft") {
+        return;
+    }
+    let net = Net::new();
+    let (group, port, count) = (Ipv4Addr::new(239, 77, 3, 1), 5000, 2000);
+    let rules = format!(
+        "table inet loss {{
+            counter all_of_it {{ }}
+            counter dropped {{ }}
+            chain in {{
+                type filter hook prerouting priority 0;
+                udp dport {port} counter name all_of_it
+                udp dport {port} numgen random mod 100 < 5 counter name dropped drop
+            }}
+        }}"
+    );
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("loss.nft");
+    std::fs::write(&file, rules).expect("write");
+    run("ip", &["netns", "exec", &net.far, "nft", "-f", file.to_str().expect("text")]);
+    let counter = |name: &str| -> u64 {
+        let text = run("ip", &["netns", "exec", &net.far, "nft", "list", "counter", "inet", "loss", name]);
+        let mut words = text.split_whitespace().skip_while(|word| *word != "packets").skip(1);
+        words.next().and_then(|word| word.parse().ok()).expect("a count")
+    };
+
+    let input = format!("udp://@{group}:{port}?if=far");
+    let mut recv = net.start(&["recv", &input, "--json"]);
+    let (to, count_text) = (format!("udp://{group}:{port}?if=near"), count.to_string());
+    let send =
+        ["send", "--to", &to, "--sensor", "1", "--interval", "2ms", "--fec", "10,4", "--count", &count_text];
+    let mut send = Running::start(within(&net.near, env!("CARGO_BIN_EXE_tidecast"), &send));
+    assert!(send.wait().success(), "{}", send.stderr());
+    thread::sleep(Duration::from_millis(500)); // the last block's hold
+    let said = recv.stop();
+    let json = said.lines().find(|line| line.starts_with('{')).expect("a summary");
+    let summary: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    let figure = |key: &str| summary[key].as_u64().unwrap_or_else(|| panic!("no {key} in {summary}"));
+    let (sent, dropped) = (counter("all_of_it"), counter("dropped"));
+    println!("{sent} datagrams, {dropped} dropped, {said}");
+    assert_eq!(figure("kernel_drops"), 0);
+    assert!(dropped > sent / 50, "only {dropped} of {sent} were dropped");
+    assert_eq!(figure("received") + figure("repair") + figure("control"), sent - dropped, "{said}");
+    // What a block of 14 does not bring back at 5 %: sum over j > 4 of C(14,j) 0.05^j 0.95^(14-j) j/14, 1.5e-4.
+    assert!(figure("lost") <= 8, "{said}");
+    // The first packets may be lost before anyone knows of them.
+    assert!(figure("delivered") + figure("lost") + 3 >= count, "{said}");
+    assert!(figure("recovered") >= count / 40, "{said}");
+    assert_eq!(
+        figure("delivered"),
+        figure("received") + figure("recovered") - figure("duplicates"),
+        "{said}"
+    );
+}
