@@ -302,7 +302,10 @@ impl Flow {
                 cx.spend(suspect.packet);
             }
             // A recovered packet that nobody misses any more is counted as repair only.
-            Queued::Duplicate(stored) | Queued::Late(stored) | Queued::Behind(stored) | Queued::Ahead(stored)
+            Queued::Duplicate(stored)
+            | Queued::Late(stored)
+            | Queued::Behind(stored)
+            | Queued::Ahead(stored)
                 if how != How::Received =>
             {
                 cx.spend(stored.packet);
@@ -796,11 +799,8 @@ impl Flow {
 
     /// When this flow has something to do, given when its numbering (or its predecessor's) was alive.
     pub(super) fn deadline(&self, alive: Option<Instant>) -> Option<Instant> {
-        let probation = if self.probation.is_empty() {
-            None
-        } else {
-            self.probation.deadline(self.silence_since(alive))
-        };
+        let probation =
+            if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };
         let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.hold.get()));
         let recover = self.recover.as_ref().and_then(|r| r.deadline(self.hold.reordering()));
         [probation, reorder, recover].into_iter().flatten().min()

@@ -13,8 +13,8 @@ use std::{
 use crate::{
     fec::rs::Codes,
     limits::{
-        FEC_BLOCKS_MAX, FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, FEC_SPAN_MAX, FEC_WORK_MAX,
-        FEC_WORK_PER_BYTE, FEC_WORK_PER_PACKET, FEC_WORK_START,
+        FEC_BLOCKS_MAX, FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, FEC_SPAN_MAX, FEC_WORK_MAX, FEC_WORK_PER_BYTE,
+        FEC_WORK_PER_PACKET, FEC_WORK_START,
     },
     wire::native::{Repair, SourceShard},
 };

@@ -498,9 +498,7 @@ impl Reorder {
         match self.skip_oldest(now) {
             Some(poll) => poll,
             None => match self.announced.take() {
-                Some(announced) if announced.number > self.next => {
-                    self.skip(announced.number, None, now)
-                }
+                Some(announced) if announced.number > self.next => self.skip(announced.number, None, now),
                 _ => Poll::Wait,
             },
         }

@@ -211,7 +211,13 @@ impl Probation {
         packets.sort_by_key(|c| c.arrived);
         let first = packets.iter().filter_map(distance).min().unwrap_or(reference);
         self.barrier = 0;
-        Some(Believed { session, first: space.modulus().map_or(first, |m| first % m), packets, others, repeats })
+        Some(Believed {
+            session,
+            first: space.modulus().map_or(first, |m| first % m),
+            packets,
+            others,
+            repeats,
+        })
     }
 
     /// Takes out everything, for the end of the flow.

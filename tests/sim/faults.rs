@@ -228,14 +228,8 @@ impl Case {
     }
 }
 
-const NETWORKS: [Network; 6] = [
-    Network::Good,
-    Network::Swaps,
-    Network::Late(8),
-    Network::Late(40),
-    Network::Duplicates,
-    Network::Loss,
-];
+const NETWORKS: [Network; 6] =
+    [Network::Good, Network::Swaps, Network::Late(8), Network::Late(40), Network::Duplicates, Network::Loss];
 const RESTARTS: [Restart; 4] =
     [Restart::Forwards(30_000), Restart::Backwards(400), Restart::ToZero, Restart::NewSession];
 const DISTURBED: [Network; 4] = [Network::Good, Network::Swaps, Network::Late(8), Network::Loss];

@@ -173,10 +173,7 @@ impl Sim {
         );
         let legs = self.relay.legs().iter();
         let received = legs.map(|leg| leg.media + leg.repair + leg.control).sum::<u64>();
-        assert_eq!(
-            received,
-            counters.media_received + counters.repair_received + counters.control_received
-        );
+        assert_eq!(received, counters.media_received + counters.repair_received + counters.control_received);
         counters
     }
 

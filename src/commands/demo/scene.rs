@@ -84,9 +84,15 @@ fn impairments() -> Impairments {
 
 /// A scene whose producer and link run.
 pub(super) struct Running {
-    producer: JoinHandle<()>,
-    stop_producer: (Arc<AtomicBool>, Thread),
+    producer: Producer,
     link: Link,
+}
+
+struct Producer {
+    thread: JoinHandle<()>,
+    stop: Arc<AtomicBool>,
+    /// Sleeps between two packets.
+    sleeper: Thread,
 }
 
 /// A link that still passes on what is under way.
@@ -105,9 +111,9 @@ impl Scene {
     /// Starts the link, then the producer.
     pub(super) fn start(&self) -> anyhow::Result<Running> {
         let link = self.start_link().with_context(|| format!("{}: cannot start its link", self.name))?;
-        let (producer, stop_producer) =
+        let producer =
             self.start_producer().with_context(|| format!("{}: cannot start its producer", self.name))?;
-        Ok(Running { producer, stop_producer, link })
+        Ok(Running { producer, link })
     }
 
     fn start_link(&self) -> anyhow::Result<Link> {
@@ -136,7 +142,7 @@ impl Scene {
         Ok(Link { thread, stop })
     }
 
-    fn start_producer(&self) -> anyhow::Result<(JoinHandle<()>, (Arc<AtomicBool>, Thread))> {
+    fn start_producer(&self) -> anyhow::Result<Producer> {
         let Scene { before, port, scheme, .. } = self;
         let target = format!("{scheme}://{before}:{port}?if=127.0.0.1&ttl=0");
         let input = if self.film { "--file film --loop " } else { "" };
@@ -154,8 +160,9 @@ impl Scene {
                 tracing::error!("{name}: its producer has ended: {failure}");
             }
         };
-        let producer = thread::Builder::new().name(format!("send-{name}")).spawn(run)?;
-        Ok((producer, stop.recv()?))
+        let thread = thread::Builder::new().name(format!("send-{name}")).spawn(run)?;
+        let (stop, sleeper) = stop.recv()?;
+        Ok(Producer { thread, stop, sleeper })
     }
 }
 
@@ -170,10 +177,10 @@ fn film() -> anyhow::Result<File> {
 impl Running {
     /// Ends the producer, which ends its sessions.
     pub(super) fn end_producer(self) -> Link {
-        let (stop, thread) = self.stop_producer;
+        let Producer { thread, stop, sleeper } = self.producer;
         stop.store(true, Ordering::Relaxed);
-        thread.unpark();
-        let _ = self.producer.join(); // a panic has been printed already
+        sleeper.unpark();
+        let _ = thread.join(); // a panic has been printed already
         self.link
     }
 }
