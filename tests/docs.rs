@@ -1,0 +1,83 @@
+//! The command lines in the documentation are ones that the program takes.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use clap::Parser;
+use tidecast::{
+    cli::{self, Cli},
+    config::Config,
+};
+
+/// All documents that people read.
+fn documents() -> Vec<(PathBuf, String)> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![root.join("README.md"), root.join("deploy/README.md")];
+    let docs = fs::read_dir(root.join("docs")).expect("docs/");
+    files.extend(docs.map(|entry| entry.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "md")));
+    files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).expect("UTF-8"))).collect()
+}
+
+/// The shell blocks of a document, with continued lines joined.
+fn shell_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut in_shell = false;
+    for line in text.replace("\\\n", " ").lines() {
+        match line.trim() {
+            "```sh" | "```console" => in_shell = true,
+            "```" => in_shell = false,
+            line if in_shell => lines.push(line.trim_start_matches("$ ").to_owned()),
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// The words that a shell would give to `tidecast`, once per call in the line.
+fn calls(line: &str) -> Vec<Vec<String>> {
+    // A shell splits words as a shell does; everything but tidecast itself is made to do nothing.
+    let script = format!(
+        "tidecast() {{ printf '\\036'; for word in \"$@\"; do printf '%s\\037' \"$word\"; done; }}\n\
+         sudo() {{ \"$@\"; }}; curl() {{ :; }}; vlc() {{ :; }}; ffplay() {{ :; }}; mpv() {{ :; }}\n{line} </dev/null"
+    );
+    let output = Command::new("/bin/sh").args(["-c", &script]).env("PATH", "/nowhere").output().expect("sh");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.split('\u{1e}').skip(1).map(|call| call.split_terminator('\u{1f}').map(str::to_owned).collect()).collect()
+}
+
+#[test]
+fn every_command_line_is_one_that_the_program_takes() {
+    let mut count = 0;
+    for (path, text) in documents() {
+        for line in shell_lines(&text).iter().filter(|line| line.starts_with("tidecast ")) {
+            // Behind a pipe the shell's own grammar matters; the words before it are enough.
+            let line = line.split(" | ").next().unwrap_or(line);
+            for words in calls(line) {
+                count += 1;
+                let here = format!("{}: {line}", path.display());
+                let parsed = Cli::try_parse_from(std::iter::once("tidecast".to_owned()).chain(words));
+                let cli = parsed.unwrap_or_else(|error| panic!("{here}\n{error}"));
+                let valid = match &cli.command {
+                    cli::Command::Relay(args) => Config::from_relay(args).map(drop),
+                    cli::Command::Serve(args) if args.config.is_none() => Config::from_serve(args).map(drop),
+                    _ => Ok(()),
+                };
+                valid.unwrap_or_else(|errors| panic!("{here}\n{errors}"));
+            }
+        }
+    }
+    assert!(count >= 8, "only {count} command lines were found: is the documentation read at all?");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for (path, text) in documents() {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap_or("");
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let file = path.parent().expect("a folder").join(target);
+            assert!(file.exists(), "{}: {link} leads nowhere", path.display());
+        }
+    }
+}
