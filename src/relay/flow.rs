@@ -66,6 +66,8 @@ pub(super) struct Predecessor {
     pub(super) id: FlowId,
     /// The slot may have passed to another flow.
     pub(super) key: FlowKey,
+    /// How long it must be silent for a single packet to be believed.
+    silence: Duration,
     /// How long after the new flow's first packets it is clear whether the old one goes on.
     grace: Duration,
     /// How long after the new flow's first packet the old one's last may still come.
@@ -167,7 +169,7 @@ impl Flow {
         let stragglers = self.hold.reordering().max(START_GRACE / 2);
         let interval = self.rate.get().filter(|rate| *rate > 1.0).map_or(0.0, |rate| 1.25 / rate);
         let grace = (stragglers + Duration::from_secs_f64(interval)).min(self.hold.get()).max(START_GRACE);
-        Predecessor { id: self.id, key: self.key, grace, stragglers }
+        Predecessor { id: self.id, key: self.key, silence: self.silence(), grace, stragglers }
     }
 
     /// Whether the predecessor, last seen `alive`, goes on beside this flow.
@@ -211,9 +213,15 @@ impl Flow {
         }
     }
 
+    /// How long numbers that are said to have been used may still come: until the flow's next packet is overdue.
+    fn patience(&self) -> Duration {
+        let interval = self.rate.get().map_or(SILENCE_MAX.as_secs_f64(), |rate| 1.25 / rate);
+        self.hold.get().max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
+    }
+
     /// What packets under probation wait for, given when the numbering that they contradict was alive.
     fn silence_since(&self, alive: Option<Instant>) -> Silence {
-        let believed_after = self.silence();
+        let believed_after = self.predecessor.as_ref().map_or(self.silence(), |old| old.silence);
         let usual = 2 * believed_after;
         // A flow that never had a numbering has no rate: its second packet may take longer.
         let kept_for = if self.reorder.is_some() { usual } else { usual.max(2 * SILENCE_MAX) };
@@ -314,12 +322,7 @@ impl Flow {
                 self.not_needed(number);
                 self.repeated(Repeat::Duplicate, arrived.number, stored, cx);
             }
-            Queued::Late(stored) => {
-                if let Some(lateness) = lateness {
-                    self.hold.saw_lateness(lateness, cx.now);
-                }
-                self.repeated(Repeat::Late, arrived.number, stored, cx);
-            }
+            Queued::Late(stored) => self.repeated(Repeat::Late(lateness), arrived.number, stored, cx),
             Queued::Behind(stored) => self.behind(number, arrived.leg, arrived.number, stored, window, cx),
             Queued::Ahead(stored) => {
                 let candidate = self.candidate(arrived.number, stored);
@@ -385,9 +388,8 @@ impl Flow {
         }
         self.alive = Some(cx.now);
         if !self.probation.is_empty() {
-            for (candidate, repeat) in self.probation.interrupted() {
-                self.count_repeat(repeat);
-                cx.spend(candidate.packet);
+            for repeat in self.probation.interrupted() {
+                self.drop_repeat(repeat, cx);
             }
         }
         if let Some(highest) = self.legs.get_mut(usize::from(leg)) {
@@ -396,20 +398,26 @@ impl Flow {
         self.hold.tick(cx.now);
     }
 
-    fn count_repeat(&mut self, repeat: Repeat) {
+    /// It was no restart: drops the packet for what it seemed, and learns how late packets come.
+    fn drop_repeat(&mut self, (candidate, repeat): (Candidate, Repeat), cx: &mut Context<'_>) {
         match repeat {
             Repeat::Duplicate => self.counters.duplicate += 1,
-            Repeat::Late => self.counters.late += 1,
+            Repeat::Late(lateness) => {
+                self.counters.late += 1;
+                if let Some(lateness) = lateness {
+                    self.hold.saw_lateness(lateness, cx.now);
+                }
+            }
         }
+        cx.spend(candidate.packet);
     }
 
     /// A number delivered, stored or given up before.
     fn repeated(&mut self, repeat: Repeat, wire: u64, stored: Stored, cx: &mut Context<'_>) {
         let silence = self.silence();
         let candidate = self.candidate(wire, stored);
-        for (candidate, repeat) in self.probation.offer_repeat(candidate, repeat, self.space, silence) {
-            self.count_repeat(repeat);
-            cx.spend(candidate.packet);
+        for repeat in self.probation.offer_repeat(candidate, repeat, self.space, silence) {
+            self.drop_repeat(repeat, cx);
         }
     }
 
@@ -484,9 +492,8 @@ impl Flow {
                     cx.spend(candidate.packet);
                 }
                 Verdict::Repeats(repeats) => {
-                    for (candidate, repeat) in repeats {
-                        self.count_repeat(repeat);
-                        cx.spend(candidate.packet);
+                    for repeat in repeats {
+                        self.drop_repeat(repeat, cx);
                     }
                 }
             }
@@ -502,9 +509,8 @@ impl Flow {
         for candidate in believed.others {
             cx.spend(candidate.packet);
         }
-        for (candidate, repeat) in believed.repeats {
-            self.count_repeat(repeat);
-            cx.spend(candidate.packet);
+        for repeat in believed.repeats {
+            self.drop_repeat(repeat, cx);
         }
         let elapsed = believed
             .packets
@@ -570,7 +576,7 @@ impl Flow {
 
     /// The next number to be used, from a heartbeat or an end of session.
     pub(super) fn announced(&mut self, session: u32, next: u64, end: bool, cx: &mut Context<'_>) {
-        let (window, patience) = (self.window(cx.config), self.silence());
+        let (window, patience) = (self.window(cx.config), self.patience());
         let Some(reorder) = self.reorder.as_mut().filter(|_| session == self.session) else { return };
         if next < reorder.end() {
             return;
@@ -643,7 +649,7 @@ impl Flow {
 
     /// Numbers below `end` have been used, a repair packet says.
     fn await_until(&mut self, end: u64, cx: &mut Context<'_>) {
-        let (window, patience) = (self.window(cx.config), self.silence());
+        let (window, patience) = (self.window(cx.config), self.patience());
         let Some(reorder) = &mut self.reorder else { return };
         if end > reorder.end() && end - reorder.next() <= window {
             reorder.announce(end, cx.now, patience);
@@ -750,7 +756,7 @@ impl Flow {
 
     /// The end of the flow: everything goes out or is counted.
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) {
-        self.reject_probation();
+        self.reject_probation(cx);
         self.flush_numbering(cx);
     }
 
@@ -762,7 +768,7 @@ impl Flow {
             if self.held_back() > 0 {
                 self.skip_oldest(cx);
             } else if !self.probation.is_empty() {
-                self.reject_probation();
+                self.reject_probation(cx);
             } else {
                 if let Some(recover) = &mut self.recover {
                     recover.forget();
@@ -775,11 +781,14 @@ impl Flow {
         }
     }
 
-    fn reject_probation(&mut self) {
+    fn reject_probation(&mut self, cx: &mut Context<'_>) {
         let (candidates, repeats) = self.probation.clear();
         self.counters.rejected += candidates.len() as u64;
-        for (_, repeat) in repeats {
-            self.count_repeat(repeat);
+        for candidate in candidates {
+            cx.spend(candidate.packet);
+        }
+        for repeat in repeats {
+            self.drop_repeat(repeat, cx);
         }
     }
 

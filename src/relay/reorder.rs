@@ -200,7 +200,7 @@ impl Reorder {
         if number - self.next >= window {
             return Queued::Ahead(stored);
         }
-        self.insert_ahead(number, stored, since, window)
+        self.insert_ahead(number, stored, since)
     }
 
     fn forward(&mut self, stored: Stored, since: Instant) -> Queued {
@@ -269,8 +269,8 @@ impl Reorder {
         }
     }
 
-    fn insert_ahead(&mut self, number: u64, stored: Stored, since: Instant, window: u64) -> Queued {
-        self.reserve(window);
+    fn insert_ahead(&mut self, number: u64, stored: Stored, since: Instant) -> Queued {
+        self.reserve(number);
         let index = self.index(number);
         if let Slot::Stored(there) = &mut self.slots[index] {
             if there.suspect && there.fingerprint != stored.fingerprint {
@@ -292,9 +292,9 @@ impl Reorder {
         Queued::Queued
     }
 
-    /// Room for `window` numbers from the head on.
-    fn reserve(&mut self, window: u64) {
-        let capacity = capacity(window);
+    /// Room for the numbers from the head to this one.
+    fn reserve(&mut self, number: u64) {
+        let capacity = capacity(number - self.next + 1);
         if capacity <= self.slots.len() {
             return;
         }
@@ -330,7 +330,7 @@ impl Reorder {
         if number < self.next || number - self.next >= window {
             return;
         }
-        self.reserve(window);
+        self.reserve(number);
         let index = self.index(number);
         if matches!(self.slots[index], Slot::Empty) {
             self.slots[index] = Slot::Hopeless;

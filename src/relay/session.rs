@@ -36,7 +36,8 @@ impl Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
     Duplicate,
-    Late,
+    /// This long after packets above it had begun to wait for it, as far as that is remembered.
+    Late(Option<Duration>),
 }
 
 /// A numbering that has been believed: its first number on the wire and its packets by arrival.
@@ -206,7 +207,7 @@ impl Probation {
         // A number that the old numbering had given up came as the new one's.
         let (late, repeats): (Vec<_>, Vec<_>) = std::mem::take(&mut self.repeats)
             .into_iter()
-            .partition(|(c, repeat)| *repeat == Repeat::Late && distance(c).is_some());
+            .partition(|(c, repeat)| matches!(repeat, Repeat::Late(_)) && distance(c).is_some());
         packets.extend(late.into_iter().map(|(c, _)| c));
         packets.sort_by_key(|c| c.arrived);
         let first = packets.iter().filter_map(distance).min().unwrap_or(reference);

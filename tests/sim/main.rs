@@ -13,5 +13,5 @@ mod fec;
 mod formats;
 //mod fuzz;
 mod harness;
-//mod many;
-//mod rates;
+mod many;
+mod rates;
