@@ -560,8 +560,8 @@ impl Flow {
         }
         // A native session begins at 0: what is missing below the first packet seen was lost. Of a flow that
         // is seen for the first time, it was sent before anyone listened.
-        let first =
-            if restart && self.format == PacketFormat::Native && first < START_AT_ZERO { 0 } else { first };
+        let near_zero = first < START_AT_ZERO.min(self.window(cx.config));
+        let first = if restart && self.format == PacketFormat::Native && near_zero { 0 } else { first };
         // One whole space above zero, so that numbers just before the first one extend downwards.
         let next = self.space.modulus().map_or(first, |m| first + m);
         self.session = session;

@@ -78,7 +78,7 @@ pub enum Input {
     Packet {
         /// When it arrived.
         now: Instant,
-        /// On which leg (an index).
+        /// On which leg (an index; one too high counts as the last).
         leg: u8,
         /// From where.
         source: SocketAddr,
@@ -428,7 +428,8 @@ impl Relay {
 
     fn packet(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
         let arrival = arrival::arrival(&self.config.format, source, &bytes);
-        let leg_counters = &mut self.legs[usize::from(leg).min(self.config.legs.max(1) - 1)];
+        let leg = leg.min((self.legs.len() - 1).min(usize::from(u8::MAX)) as u8);
+        let leg_counters = &mut self.legs[usize::from(leg)];
         leg_counters.bytes += bytes.len() as u64;
         self.others.bytes_received += bytes.len() as u64;
         match arrival {

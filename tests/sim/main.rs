@@ -11,7 +11,7 @@
 mod faults;
 mod fec;
 mod formats;
-//mod fuzz;
+mod fuzz;
 mod harness;
 mod many;
 mod rates;
