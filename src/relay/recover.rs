@@ -196,7 +196,7 @@ impl Recover {
 
     /// Room for `span` numbers, twice.
     fn reserve(&mut self, span: u64) {
-        let capacity = (2 * span.max(FEC_LEARN_PACKETS)).next_power_of_two() as usize;
+        let capacity = (2 * span).next_power_of_two() as usize;
         if capacity <= self.sources.len() {
             return;
         }
@@ -230,7 +230,8 @@ impl Recover {
     }
 
     fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant) {
-        self.reserve(0);
+        // Little for a flow of few packets: there may be thousands, most of them made up.
+        self.reserve((number.saturating_sub(self.start) + 1).min(FEC_LEARN_PACKETS));
         self.bytes += shard.len();
         let index = self.index(number);
         let old = self.sources[index].replace(Source { number, shard, arrived: now });
@@ -266,7 +267,7 @@ impl Recover {
         self.span = self.span.max(span);
         self.last_repair = Some(self.last_repair.unwrap_or(0).max(first + span - 1));
         self.newest = self.newest.max(first);
-        self.reserve(span);
+        self.reserve(span.max(FEC_LEARN_PACKETS));
         let began =
             numbers(first, repair.k(), repair.stride()).find_map(|n| self.source(n)).map(|s| s.arrived);
         if first + span > next {
