@@ -50,6 +50,8 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 pub const FLOWS_MAX: usize = 16_384;
 /// Memory that one channel may hold back for reordering, confirmation and FEC, by default.
 pub const CHANNEL_BYTES_MAX: usize = 64 << 20;
+/// Last states kept of flows that ended or were forgotten, for the summary of `recv`: a few hundred bytes each.
+pub const DEPARTED_MAX: usize = 4096;
 /// A flow that has been silent this long is forgotten.
 pub const FLOW_IDLE: Duration = Duration::from_secs(300);
 /// How often idle flows are looked for.

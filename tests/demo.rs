@@ -11,7 +11,8 @@ fn start(args: &[&str]) -> (Running, std::net::SocketAddr) {
     command.stdout(Stdio::piped());
     let mut demo = Running::start(command);
     let ready = demo.wait_for_line("tidecast: ready");
-    let http = ready.split("http://").nth(1).and_then(|rest| rest.split([';', ' ']).next()).expect("an address");
+    let http =
+        ready.split("http://").nth(1).and_then(|rest| rest.split([';', ' ']).next()).expect("an address");
     let address = http.parse().expect("an address");
     (demo, address)
 }
@@ -38,11 +39,13 @@ fn shows_recovered_losses_and_ends_at_ctrl_c_with_a_summary() {
     }
     demo.stop();
     let text = stdout(&mut demo);
-    for expected in ["channel     packets/s", "film-rtp", "link lost", &format!("http://{http}/streams/film")] {
+    for expected in ["channel     packets/s", "film-rtp", "link lost", &format!("http://{http}/streams/film")]
+    {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }
     let sensors = text.lines().rfind(|line| line.starts_with("sensors")).expect("a summary of the sensors");
-    let cells: Vec<u64> = sensors.split_whitespace().skip(1).map(|cell| cell.parse().expect("a number")).collect();
+    let cells: Vec<u64> =
+        sensors.split_whitespace().skip(1).map(|cell| cell.parse().expect("a number")).collect();
     let [sent, link_lost, recovered, lost, delivered, ..] = cells[..] else { panic!("{sensors}") };
     assert!(sent > 0 && link_lost > 0 && recovered > 0, "{sensors}");
     // What was lost before a sensor's first packet came through, its relay cannot know of.

@@ -13,7 +13,10 @@ fn documents() -> Vec<(PathBuf, String)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![root.join("README.md"), root.join("deploy/README.md")];
     let docs = fs::read_dir(root.join("docs")).expect("docs/");
-    files.extend(docs.map(|entry| entry.expect("an entry").path()).filter(|p| p.extension().is_some_and(|e| e == "md")));
+    files.extend(
+        docs.map(|entry| entry.expect("an entry").path())
+            .filter(|p| p.extension().is_some_and(|e| e == "md")),
+    );
     files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).expect("UTF-8"))).collect()
 }
 
@@ -41,7 +44,10 @@ fn calls(line: &str) -> Vec<Vec<String>> {
     );
     let output = Command::new("/bin/sh").args(["-c", &script]).env("PATH", "/nowhere").output().expect("sh");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    text.split('\u{1e}').skip(1).map(|call| call.split_terminator('\u{1f}').map(str::to_owned).collect()).collect()
+    text.split('\u{1e}')
+        .skip(1)
+        .map(|call| call.split_terminator('\u{1f}').map(str::to_owned).collect())
+        .collect()
 }
 
 #[test]

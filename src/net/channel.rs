@@ -333,6 +333,13 @@ impl Channel {
         }
     }
 
+    /// The channel at its end, flows that had ended before included.
+    pub(super) fn last_state(&mut self, now: Instant) -> ChannelState {
+        let mut state = self.state(now, usize::MAX);
+        state.flows.extend(self.relay.departed().map(|flow| flow_state(flow.clone(), now)));
+        state
+    }
+
     /// The channel as it stands, with at most `flows_max` flows.
     pub(super) fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
         let mut hold = Duration::ZERO;

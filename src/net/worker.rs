@@ -304,7 +304,7 @@ impl Path {
         let mut channel =
             self.find(name).and_then(|place| self.channels[place].take()).ok_or_else(unknown)?;
         channel.finish(&mut self.receive, &mut self.send, &mut self.pool, clocks, self.floor);
-        Ok(channel.state(clocks.monotonic, usize::MAX))
+        Ok(channel.last_state(clocks.monotonic))
     }
 
     fn tap(&mut self, name: String, select: Select) -> Result<TapReader, WorkerError> {

@@ -19,7 +19,8 @@ use crate::{
     buffer::{Buffer, Pool},
     fec::rs::Codes,
     limits::{
-        CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, NUMBER_MAX, REORDER_PACKETS_MAX, SPENT_MAX, SWEEP_INTERVAL,
+        CHANNEL_BYTES_MAX, DEPARTED_MAX, FLOW_IDLE, FLOWS_MAX, NUMBER_MAX, REORDER_PACKETS_MAX, SPENT_MAX,
+        SWEEP_INTERVAL,
     },
     wire::{Format, Reject, native},
 };
@@ -303,6 +304,7 @@ pub struct Relay {
     sweep_at: Option<Instant>,
     /// What belongs to no flow, or to flows that are forgotten.
     others: Counters,
+    departed: VecDeque<FlowState>,
     legs: Vec<LegCounters>,
     rejects: BTreeMap<&'static str, u64>,
 }
@@ -325,6 +327,7 @@ impl Relay {
             now: None,
             sweep_at: None,
             others: Counters::default(),
+            departed: VecDeque::new(),
             legs: vec![LegCounters::default(); config.legs.max(1)],
             rejects: BTreeMap::new(),
             config,
@@ -357,13 +360,9 @@ impl Relay {
 
     /// Delivers everything that is held back, and counts the rest; for the end of the channel.
     pub fn finish(&mut self, now: Instant) {
-        let now = self.advance(now);
+        self.advance(now);
         for index in 0..self.flows.len() as u32 {
-            if self.live(index).is_some() {
-                let (flow, mut cx) = self.split(index, now);
-                flow.flush(&mut cx);
-                flow.settle_budget(&mut cx);
-            }
+            self.remove(index);
         }
     }
 
@@ -396,6 +395,11 @@ impl Relay {
     /// The flows, in the order of their ids.
     pub fn flows(&self) -> impl Iterator<Item = FlowState> + '_ {
         self.flows.iter().flatten().map(Flow::state)
+    }
+
+    /// The last states of the latest flows that ended or were forgotten, oldest first.
+    pub fn departed(&self) -> impl Iterator<Item = &FlowState> {
+        self.departed.iter()
     }
 
     /// One flow.
@@ -650,6 +654,12 @@ impl Relay {
         flow.flush(&mut cx);
         flow.discharge(cx.budget);
         let flow = self.flows[index as usize].take().expect("checked above");
+        if flow.confirmed {
+            if self.departed.len() >= DEPARTED_MAX {
+                self.departed.pop_front();
+            }
+            self.departed.push_back(flow.state());
+        }
         self.outputs.push_back(Output::FlowEnded { flow: flow.id });
         self.others.add(&flow.counters);
         self.by_key.remove(&flow.key);

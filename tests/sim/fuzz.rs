@@ -459,7 +459,8 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
             _ => {}
         }
         // Legs are read one after the other: arrivals are not always in order.
-        let now = run.now - if dice.hits(0.95) { Duration::ZERO } else { Duration::from_millis(dice.below(30)) };
+        let now =
+            run.now - if dice.hits(0.95) { Duration::ZERO } else { Duration::from_millis(dice.below(30)) };
         let mut bytes = Buffer::from(packet.2.as_slice());
         if dice.hits(0.3) && packet.2.len() <= 2048 {
             bytes = pool.get();

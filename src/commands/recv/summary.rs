@@ -1,10 +1,13 @@
 //! What `recv` says at its end: in all and per flow, as text or as one line of JSON.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{net::state::ChannelState, relay::Counters};
+use crate::{
+    net::state::{ChannelState, FlowState},
+    relay::Counters,
+};
 
 /// Flows named one by one in the text; JSON has them all.
 const FLOWS_SHOWN: usize = 20;
@@ -80,21 +83,38 @@ impl Figures {
     }
 }
 
+impl Flow {
+    /// A flow that ended and came again counts as one.
+    fn of(states: Vec<&FlowState>) -> Option<Flow> {
+        let mut counters = Counters::default();
+        states.iter().for_each(|state| counters.add(&state.counters));
+        let jitter = states.iter().map(|state| state.jitter_seconds).fold(0.0, f64::max);
+        let last = states.last()?;
+        Some(Flow {
+            flow: last.flow.clone(),
+            source: last.source.clone(),
+            format: last.format,
+            figures: Figures::new(&counters, jitter),
+        })
+    }
+}
+
 impl Summary {
     pub(super) fn new(state: &ChannelState, elapsed: Duration) -> Summary {
-        let flows = state.flows.iter().map(|flow| Flow {
-            flow: flow.flow.clone(),
-            source: flow.source.clone(),
-            format: flow.format,
-            figures: Figures::new(&flow.counters, flow.jitter_seconds),
-        });
+        let mut by_key: BTreeMap<&str, Vec<&FlowState>> = BTreeMap::new();
+        for flow in &state.flows {
+            by_key.entry(&flow.flow).or_default().push(flow);
+        }
+        let mut flows: Vec<Flow> = by_key.into_values().filter_map(Flow::of).collect();
+        flows.sort_by_key(|flow| (flow.flow.len(), flow.flow.clone())); // 2 before 10
+        let jitter = flows.iter().map(|flow| flow.figures.jitter_seconds).fold(0.0, f64::max);
         Summary {
             duration_seconds: elapsed.as_secs_f64(),
             bytes: state.counters.bytes_received,
             kernel_drops: state.legs.iter().map(|leg| leg.kernel_drops).sum(),
             truncated: state.legs.iter().map(|leg| leg.truncated).sum(),
-            figures: Figures::new(&state.counters, state.jitter_seconds),
-            flows: flows.collect(),
+            figures: Figures::new(&state.counters, jitter),
+            flows,
         }
     }
 
