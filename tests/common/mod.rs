@@ -97,10 +97,13 @@ impl Running {
     pub fn wait_for_line(&mut self, text: &str) -> String {
         let start = now();
         loop {
+            let ended = self.child.try_wait().expect("wait");
+            if let Some(reader) = self.reader.take_if(|_| ended.is_some()) {
+                reader.join().expect("no panic"); // all that it said
+            }
             if let Some(line) = self.lines.lock().expect("no panic").iter().find(|line| line.contains(text)) {
                 return line.clone();
             }
-            let ended = self.child.try_wait().expect("wait");
             assert!(
                 ended.is_none() && start.elapsed() < PATIENCE,
                 "{}: no {text:?} ({ended:?}), standard error:\n{}",

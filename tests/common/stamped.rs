@@ -51,8 +51,9 @@ impl Collector {
         let reader = {
             let (socket, stop, into) = (socket.try_clone().expect("clone"), stop.clone(), datagrams.clone());
             thread::spawn(move || {
+                let mut memory = vec![0; 65_536];
                 // What is queued when the end is called for is still read.
-                while let Some(datagram) = receive(&socket, stop.load(Ordering::Relaxed)) {
+                while let Some(datagram) = receive(&socket, &mut memory, stop.load(Ordering::Relaxed)) {
                     into.lock().expect("no panic").extend(datagram);
                 }
             })
@@ -105,10 +106,9 @@ impl Drop for Collector {
 }
 
 /// One datagram; `Some(None)` after a while without any; `None` when there is none and `last` is set.
-fn receive(socket: &UdpSocket, last: bool) -> Option<Option<Datagram>> {
-    let mut bytes = vec![0; 65_536];
+fn receive(socket: &UdpSocket, memory: &mut [u8], last: bool) -> Option<Option<Datagram>> {
     let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
-    let mut slices = [IoSliceMut::new(&mut bytes)];
+    let mut slices = [IoSliceMut::new(memory)];
     let flags = if last { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
     let message = match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
         Ok(message) => message,
@@ -121,6 +121,5 @@ fn receive(socket: &UdpSocket, last: bool) -> Option<Option<Datagram>> {
         _ => None,
     });
     let (stamp, len) = (stamp.expect("a time stamp"), message.bytes);
-    bytes.truncate(len);
-    Some(Some(Datagram { stamp, bytes }))
+    Some(Some(Datagram { stamp, bytes: memory[..len].to_vec() }))
 }
