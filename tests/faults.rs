@@ -181,7 +181,7 @@ impl Case {
                     random = random
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1_442_695_040_888_963_407);
-                    if inner && (random >> 33) % 100 == 0 {
+                    if inner && (random >> 33).is_multiple_of(100) {
                         script.dropped += 1;
                         continue;
                     }

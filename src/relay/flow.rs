@@ -292,7 +292,7 @@ impl Flow {
         let Some(reorder) = &mut self.reorder else { return };
         let queued = reorder.insert(number, stored, at, window);
         self.counters.duplicate += reorder.take_covered();
-        let accepted = matches!(queued, Queued::Forward(_) | Queued::Queued | Queued::Replaced(_));
+        let accepted = matches!(queued, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_));
         if accepted {
             self.accepted(number, end, arrived.leg, how, lateness, cx);
         }
@@ -304,7 +304,7 @@ impl Flow {
                 }
                 self.deliver(number.max(next), stored.how, stored.packet, cx);
             }
-            Queued::Queued => {}
+            Queued::Waits => {}
             Queued::Replaced(suspect) => {
                 self.counters.rejected += 1;
                 cx.spend(suspect.packet);

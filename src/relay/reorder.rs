@@ -49,8 +49,8 @@ enum Slot {
 pub(super) enum Queued {
     /// In order: pass it on now.
     Forward(Stored),
-    /// Waits for what is missing before it.
-    Queued,
+    /// Stored: it waits for what is missing before it.
+    Waits,
     /// Took the place of a stored packet that stood alone and had its number: that one is rejected.
     Replaced(Stored),
     /// Delivered or stored before, with the same content.
@@ -289,7 +289,7 @@ impl Reorder {
         self.stored += 1;
         self.slots[index] = Slot::Stored(stored);
         self.waiting.push_back(Waiting { number, since });
-        Queued::Queued
+        Queued::Waits
     }
 
     /// Room for the numbers from the head to this one.

@@ -46,7 +46,7 @@ fn offer(reorder: &mut Reorder, number: u64, now: Instant, out: &mut Vec<Out>) -
             out.push(Out::Got(number));
             "forward"
         }
-        Queued::Queued => "queued",
+        Queued::Waits => "queued",
         Queued::Replaced(_) => "replaced",
         Queued::Duplicate(_) => "duplicate",
         Queued::Behind(_) => "behind",
@@ -141,7 +141,7 @@ fn a_lone_packet_does_not_move_the_head_while_lower_numbers_arrive() {
         let now = start + n as u32 * 2 * MS;
         drain(&mut reorder, now, &mut out);
         if n == 10 {
-            assert!(matches!(reorder.insert(150, packet(150, 1, now), now, WINDOW), Queued::Queued));
+            assert!(matches!(reorder.insert(150, packet(150, 1, now), now, WINDOW), Queued::Waits));
         }
         let kind = offer(&mut reorder, n, now, &mut out);
         assert_eq!(kind, if n == 150 { "replaced" } else { "forward" }, "number {n}");
@@ -199,7 +199,7 @@ fn packets_with_several_numbers_move_the_head_by_as_many() {
     let mut reorder = Reorder::new(0, now);
     let several = |number, span| Stored { span, ..packet(number, 0, now) };
     assert!(matches!(reorder.insert(0, several(0, 5), now, WINDOW), Queued::Forward(_)));
-    assert!(matches!(reorder.insert(7, several(7, 2), now, WINDOW), Queued::Queued));
+    assert!(matches!(reorder.insert(7, several(7, 2), now, WINDOW), Queued::Waits));
     assert!(matches!(reorder.insert(5, several(5, 2), now, WINDOW), Queued::Forward(_)));
     assert!(matches!(reorder.poll(now, HOLD), Poll::Forward(7, _)));
     assert_eq!(reorder.next(), 9);

@@ -147,9 +147,6 @@ impl fmt::Display for Figures {
         for (name, count) in rare.into_iter().filter(|(_, count)| *count > 0) {
             write!(f, ", {name} {count}")?;
         }
-        if self.sessions > 1 {
-            write!(f, ", sessions {}", self.sessions)?;
-        }
         Ok(())
     }
 }
@@ -159,7 +156,11 @@ impl fmt::Display for Summary {
         let seconds = self.duration_seconds;
         let megabits = self.bytes as f64 * 8e-6 / seconds.max(1e-3);
         for flow in self.flows.iter().take(FLOWS_SHOWN) {
-            writeln!(f, "flow {} ({} from {}): {}", flow.flow, flow.format, flow.source, flow.figures)?;
+            write!(f, "flow {} ({} from {}): {}", flow.flow, flow.format, flow.source, flow.figures)?;
+            match flow.figures.sessions {
+                0 | 1 => writeln!(f)?,
+                sessions => writeln!(f, ", sessions {sessions}")?,
+            }
         }
         if self.flows.len() > FLOWS_SHOWN {
             writeln!(f, "and {} more flows; --json has them all", self.flows.len() - FLOWS_SHOWN)?;
