@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Error, interface,
@@ -105,6 +105,8 @@ pub struct Leg {
     counters: Counters,
     drop_count: DropCount,
     due: Option<Instant>,
+    /// Whether it was tried once.
+    tried: bool,
     logged: Counters,
     log_after: Instant,
 }
@@ -121,6 +123,7 @@ impl Leg {
             counters: Counters::default(),
             drop_count: DropCount::default(),
             due: Some(now),
+            tried: false,
             logged: Counters::default(),
             log_after: now,
         }
@@ -147,6 +150,7 @@ impl Leg {
                 Change::None
             }
         };
+        self.tried = true;
         self.read_kernel_drops();
         self.log_troubles(now);
         change
@@ -216,6 +220,8 @@ impl Leg {
             return;
         }
         match &state {
+            // Whoever makes the leg says how the first attempt went, in words of its own.
+            State::Waiting(_) | State::Failed(_) if !self.tried => debug!(leg = %self.input, "{state}"),
             State::Waiting(_) => warn!(leg = %self.input, "{state}"),
             State::Failed(_) => error!(leg = %self.input, "{state}"),
             State::Joined(_) | State::Left => info!(leg = %self.input, "{state}"),
