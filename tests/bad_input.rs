@@ -15,12 +15,6 @@ use common::{PATIENCE, Running, native, now, sender, stamped::Collector};
 use serde_json::Value;
 use tidecast::wire::native::{Kind, Repr};
 
-/// The address in a ready line.
-fn http_of(ready: &str) -> SocketAddr {
-    let address = ready.split("http://").nth(1).and_then(|rest| rest.split([' ', ';']).next());
-    address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("no address: {ready}"))
-}
-
 /// The state of the first channel.
 fn state(http: SocketAddr) -> Value {
     let (status, _, body) = common::get(http, "/api/v1/streams");
@@ -98,7 +92,7 @@ fn sent_among_good(format: &str, good: impl Fn(u64) -> Vec<u8>, bad: &Bad, round
     let (input, to) = (format!("udp://@{group}:{port}?if=127.0.0.1"), format!("udp://{}", output.addr));
     let args = ["relay", &input, "--to", &to, "--format", format, "--http", "127.0.0.1:0"];
     let mut relay = Running::tidecast(args);
-    let http = http_of(&relay.wait_for_line("tidecast: ready"));
+    let http = relay.http();
     let socket = sender();
     let mut expected = Vec::new();
     for _ in 0..rounds {
@@ -241,7 +235,7 @@ fn a_datagram_longer_than_udp_over_ipv4_allows_is_counted_and_not_passed_on() {
     let (port, output) = (common::free_port(), Collector::unicast());
     let (input, to) = (format!("udp://@[::1]:{port}"), format!("udp://{}", output.addr));
     let mut relay = Running::tidecast(["relay", &input, "--to", &to, "--http", "127.0.0.1:0"]);
-    let http = http_of(&relay.wait_for_line("tidecast: ready"));
+    let http = relay.http();
     let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("bind");
     // IPv6 allows 20 bytes more.
     let lengths = [100, 65_507, 65_508, 65_520, 200];
@@ -407,7 +401,7 @@ fn an_interface_that_is_not_there_is_named() {
 #[test]
 fn on_demand_only_allowed_class_d_groups_are_joined() {
     let mut serve = Running::tidecast(["serve", "--http", "127.0.0.1:0", "--allow", "239.1.0.0/16"]);
-    let http = http_of(&serve.wait_for_line("tidecast: ready"));
+    let http = serve.http();
     for (path, status) in [
         ("/udp/10.0.0.1:5000", 403),
         ("/udp/127.0.0.1:5000", 403),

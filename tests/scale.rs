@@ -71,9 +71,7 @@ impl Relay {
         );
         std::fs::write(&file, config).expect("write");
         let mut process = Running::tidecast(["serve", "-c", file.to_str().expect("text")]);
-        let ready = process.wait_for_line("tidecast: ready");
-        let http = ready.split("http://").nth(1).and_then(|http| http.trim().parse().ok());
-        let http = http.unwrap_or_else(|| panic!("no address: {ready}"));
+        let http = process.http();
         Relay { process, http, input, output, _folder: folder }
     }
 

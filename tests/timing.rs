@@ -141,9 +141,7 @@ impl Setup {
 
     fn new<'a>(args: impl Iterator<Item = &'a &'a str>, group: (Ipv4Addr, u16), path: &str) -> Setup {
         let mut relay = Running::tidecast(args);
-        let ready = relay.wait_for_line("tidecast: ready");
-        let http = ready.split("http://").nth(1).and_then(|rest| rest.split([' ', ';']).next());
-        let http = http.and_then(|http| http.parse().ok()).unwrap_or_else(|| panic!("no address: {ready}"));
+        let http = relay.http();
         let beside = Collector::new(joined(group.0, group.1));
         Setup { client: Client::connect(http, path), beside, relay, group }
     }

@@ -114,6 +114,13 @@ impl Running {
         }
     }
 
+    /// Where its HTTP server listens, once it is ready.
+    pub fn http(&mut self) -> SocketAddr {
+        let ready = self.wait_for_line("tidecast: ready");
+        let address = ready.split("http://").nth(1).and_then(|rest| rest.split([' ', ';']).next());
+        address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {ready}"))
+    }
+
     pub fn signal(&self, signal: &str) {
         let killed = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
         assert!(killed.expect("kill").success());
