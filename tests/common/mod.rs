@@ -154,7 +154,38 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- standard error of {}:\n{}", self.name, self.stderr());
+        }
     }
+}
+
+/// Asks again and again until there is an answer, and gives it; fails after [`PATIENCE`].
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The sum of a relay's samples whose name and labels contain all of `parts`.
+pub fn metric(http: SocketAddr, parts: &[&str]) -> f64 {
+    let (status, _, text) = get(http, "/metrics");
+    assert_eq!(status, 200, "{text}");
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let wanted = samples.filter(|line| parts.iter().all(|part| line.contains(part)));
+    wanted.map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")).sum()
+}
+
+/// Waits until so many HTTP clients receive a stream.
+pub fn until_clients(http: SocketAddr, count: u64) {
+    until("all HTTP clients", || {
+        (metric(http, &["tidecast_subscribers{", "transport=\"http\""]) == count as f64).then_some(())
+    });
 }
 
 /// A UDP socket that sends to groups on `lo`.
