@@ -67,8 +67,19 @@ pub struct Running {
 
 impl Running {
     pub fn start(mut command: Command) -> Running {
+        command.stdin(Stdio::null());
+        Running::spawn(command)
+    }
+
+    /// The same, with a pipe to its standard input.
+    pub fn start_with_input(mut command: Command) -> Running {
+        command.stdin(Stdio::piped());
+        Running::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Running {
         let name = format!("{command:?}");
-        command.stderr(Stdio::piped()).stdin(Stdio::null());
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let lines = Arc::new(Mutex::new(VecDeque::new()));
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
