@@ -262,16 +262,26 @@ pub fn have(program: &str) -> bool {
     skip_unless(found, &format!("{program} is not installed"))
 }
 
-/// Whether this test may make network namespaces.
+/// Whether this test may make network namespaces. Unlike a program, root is nothing that `tests/run` can install, so
+/// for everybody else the test says that it is skipped.
 pub fn is_root() -> bool {
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
-    skip_unless(root, "needs root for network namespaces")
+    if !root {
+        skipped("needs root for network namespaces");
+    }
+    root
 }
 
 fn skip_unless(met: bool, why: &str) -> bool {
     if !met {
         assert!(std::env::var_os("TIDECAST_REQUIRE_PEERS").is_none(), "{why}");
-        eprintln!("SKIPPED: {why}");
+        skipped(why);
     }
     met
+}
+
+/// Says so even where the output of a test that passes is not shown.
+fn skipped(why: &str) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}"); // nobody may be left to read it
 }
