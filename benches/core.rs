@@ -65,7 +65,9 @@ fn in_order(criterion: &mut Criterion) {
         let source = vec![0x47_u8; size];
         let mut target = vec![0_u8; size];
         group.bench_function("copy of the payload", |bencher| {
-            bencher.iter(|| (0..PACKETS).for_each(|_| black_box(&mut target).copy_from_slice(black_box(&source))));
+            bencher.iter(|| {
+                (0..PACKETS).for_each(|_| black_box(&mut target).copy_from_slice(black_box(&source)))
+            });
         });
         for (name, packet) in [("native", native_packet as fn(u64, &[u8]) -> Vec<u8>), ("rtp", rtp_packet)] {
             group.bench_function(name, |bencher| {
