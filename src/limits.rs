@@ -113,7 +113,7 @@ pub const SEND_BATCH: usize = 64;
 /// Receive buffer asked for per leg, as the kernel charges it: a 1,316-byte media packet is charged 2,304 bytes,
 /// so this holds 1,820 of them, which is 200 ms at 96 Mbit/s: longer than a busy machine keeps a thread waiting.
 pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-/// Send buffer asked for per output: 450 media packets, more than are sent at once; what does not fit is dropped.
+/// Send buffer asked for per output: 450 media packets, a tick of 5 ms at 900 Mbit/s; what does not fit is dropped.
 pub const SEND_BUFFER_BYTES: usize = 1 << 20;
 /// How often a leg looks whether its interface came, went or was made anew. With 1 s it is back within 2 s.
 pub const LEG_CHECK: Duration = Duration::from_secs(1);
@@ -150,16 +150,15 @@ pub const IMPAIR_DRAIN_MAX: Duration = Duration::from_secs(1);
 
 // Chunks for HTTP and what else is not UDP.
 
-/// Packets of a full chunk: at 16 a chunk, the cost of writing to a client is a tenth of writing each packet.
-pub const CHUNK_PACKETS: u32 = 16;
 /// Bytes of a chunk, if it has more than one packet.
 pub const CHUNK_BYTES_MAX: usize = 64 << 10;
-/// The longest that a packet waits for its chunk to fill.
+/// The longest that a packet waits for its chunk to fill: at 8 Mbit/s a chunk then has 15 packets, and writing to
+/// a client costs a tenth of writing each packet.
 pub const CHUNK_DELAY_MAX: Duration = Duration::from_millis(20);
-/// Chunks that a reader may lag behind before it skips: 5 s of chunks of 20 ms.
+/// Chunks that a reader may lag behind before it skips: 5 s of chunks of 20 ms up to 25 Mbit/s, and 16 MiB above.
 pub const TAP_CHUNKS: usize = 256;
-/// Taps of one channel: one per flow that somebody has asked for.
-pub const TAPS_MAX: usize = 64;
+/// Flows of one channel that are read one by one at the same time. What carries more than one flow does not count.
+pub const TAPS_MAX: usize = 1024;
 
 // The packet path.
 
@@ -283,5 +282,6 @@ pub const STATE_FLOWS: usize = 100;
 pub const STATE_FLOWS_MAX: usize = 10_000;
 /// How often the histograms' samples are folded into their buckets when nobody scrapes.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
-/// How long the end may take: what is held back goes out, clients get their last bytes.
-pub const DRAIN_MAX: Duration = Duration::from_secs(2);
+/// How long the end may take: what is held back goes out, clients get their last bytes. Whoever presses Ctrl-C
+/// expects the prompt within two seconds, and some commands have more to end than this.
+pub const DRAIN_MAX: Duration = Duration::from_secs(1);

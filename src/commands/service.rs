@@ -48,9 +48,13 @@ impl Service {
             Control::start(config.threads, config.tick, linger).context("cannot start the packet path")?;
         let mut waiting = Vec::new();
         for channel in &config.channels {
-            let started = control.add(channel).await;
-            let started = started.with_context(|| format!("channel {}", channel.name))?;
-            waiting.extend(started.waiting);
+            match control.add(channel).await {
+                Ok(started) => waiting.extend(started.waiting),
+                Err(error) => {
+                    control.stop().await;
+                    return Err(anyhow::Error::new(error).context(format!("channel {}", channel.name)));
+                }
+            }
         }
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);

@@ -26,6 +26,7 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
         required(raw, config.http.is_some(), problems);
         unique_name(raw, channel, &mut names, problems);
         format(raw, channel, problems);
+        numbered_legs(raw, channel, problems);
         flow_idle(raw, channel, problems);
         legs(raw, &mut unicast, problems);
         outputs(raw, &inputs, problems);
@@ -98,6 +99,17 @@ fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
         && channel.format != Format::Rtp
     {
         let reason = format!("expected \"rtp\" (or udp:// instead of {})", leg.address);
+        problems.push(Problem::of_field(field, reason));
+    }
+}
+
+/// Without numbers, the copies that come on several legs cannot be told apart: all of them would go out.
+fn numbered_legs(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
+    if let Some(field) = &raw.format
+        && channel.legs.len() > 1
+        && matches!(channel.format, Format::Ts | Format::Raw)
+    {
+        let reason = "expected a format with packet numbers, since there is more than one leg";
         problems.push(Problem::of_field(field, reason));
     }
 }

@@ -362,6 +362,11 @@ fn keys_of_a_channel_must_fit_together() {
     assert_eq!(error(text), expected);
     assert_eq!(error(&text.replace("native", "rtp")), "no error");
     assert_eq!(error(&text.replace("native", "auto")), "no error");
+    let text =
+        "[[channel]]\nname = \"cam\"\ninput = [\"239.1.1.1:5000\", \"239.1.1.2:5000\"]\nformat = \"ts\"";
+    let expected = "channel[0].format = \"ts\" (channel \"cam\"): expected a format with packet numbers, since there is more than one leg";
+    assert_eq!(error(text), expected);
+    assert_eq!(error(&text.replace("\"ts\"", "\"native\"")), "no error");
     let unknown = error(&channel("format = \"nativ\""));
     assert!(unknown.starts_with("channel[0].format = \"nativ\" (channel \"cam\"): "), "{unknown}");
     assert!(unknown.contains("expected auto, native, rtp, ts, raw"), "{unknown}");

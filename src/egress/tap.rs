@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast;
 
-use crate::limits::{CHUNK_BYTES_MAX, CHUNK_DELAY_MAX, CHUNK_PACKETS, TAP_CHUNKS};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_DELAY_MAX, TAP_CHUNKS};
 
 /// Which of a channel's flows a tap carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -47,14 +47,16 @@ pub struct Tap {
     open: BytesMut,
     packets: u32,
     first: u64,
+    /// When the open chunk's first packet came.
     since: Option<Instant>,
+    flushed: Option<Instant>,
 }
 
 impl Tap {
     /// A tap without readers.
     pub fn new(select: Select) -> Tap {
         let (sender, _) = broadcast::channel(TAP_CHUNKS);
-        Tap { select, sender, open: BytesMut::new(), packets: 0, first: 0, since: None }
+        Tap { select, sender, open: BytesMut::new(), packets: 0, first: 0, since: None, flushed: None }
     }
 
     /// What it carries.
@@ -75,31 +77,29 @@ impl Tap {
     /// Adds a packet's payload to the open chunk.
     pub fn push(&mut self, payload: &[u8], now: Instant) {
         if self.open.len() + payload.len() > CHUNK_BYTES_MAX {
-            self.flush();
+            self.flush(now);
         }
         self.open.extend_from_slice(payload);
         self.packets += 1;
         self.since.get_or_insert(now);
-        if self.packets >= CHUNK_PACKETS {
-            self.flush();
-        }
     }
 
-    /// Sends the open chunk if it has waited long enough, or if `at_once`: packets come one by one.
+    /// Sends the open chunk if it is due, or if `at_once`.
     pub fn turn(&mut self, now: Instant, at_once: bool) {
-        if self.since.is_some_and(|since| at_once || now.saturating_duration_since(since) >= CHUNK_DELAY_MAX)
-        {
-            self.flush();
+        if self.since.is_some() && (at_once || self.due().is_some_and(|due| due <= now)) {
+            self.flush(now);
         }
     }
 
-    /// When [`Tap::turn`] has something to send.
+    /// When [`Tap::turn`] has something to send: [`CHUNK_DELAY_MAX`] after the chunk before, so that a packet after
+    /// a pause waits for nothing, and a stream makes no more chunks than it needs.
     pub fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + CHUNK_DELAY_MAX)
+        let since = self.since?;
+        Some(self.flushed.map_or(since, |flushed| since.max(flushed + CHUNK_DELAY_MAX)))
     }
 
     /// Sends the open chunk.
-    pub fn flush(&mut self) {
+    fn flush(&mut self, now: Instant) {
         if self.packets > 0 {
             let chunk = Chunk { bytes: self.open.split().freeze(), packets: self.packets, first: self.first };
             // Without readers there is nobody to miss it.
@@ -108,6 +108,7 @@ impl Tap {
         self.first += u64::from(self.packets);
         self.packets = 0;
         self.since = None;
+        self.flushed = Some(now);
     }
 }
 
@@ -120,27 +121,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_end_by_count_by_size_by_age_and_at_once() {
+    fn a_packet_after_a_pause_goes_at_once_and_a_stream_in_chunks() {
         let now = crate::clock::now();
         let mut tap = Tap::new(Select::All);
         let mut reader = tap.reader();
-        for _ in 0..CHUNK_PACKETS {
-            tap.push(b"ab", now);
-        }
-        assert_eq!(reader.try_recv().unwrap().packets, CHUNK_PACKETS);
-        tap.push(&vec![0; CHUNK_BYTES_MAX], now);
-        tap.push(b"c", now);
-        assert_eq!(reader.try_recv().unwrap().bytes.len(), CHUNK_BYTES_MAX);
+        tap.push(b"a", now);
         tap.turn(now, false);
+        assert_eq!(&*reader.try_recv().unwrap().bytes, b"a");
+        tap.push(b"b", now + CHUNK_DELAY_MAX / 4);
+        tap.push(b"c", now + CHUNK_DELAY_MAX / 2);
+        tap.turn(now + CHUNK_DELAY_MAX / 2, false);
         assert_eq!(reader.try_recv().unwrap_err(), TryRecvError::Empty);
         assert_eq!(tap.due(), Some(now + CHUNK_DELAY_MAX));
         tap.turn(now + CHUNK_DELAY_MAX, false);
-        assert_eq!(&*reader.try_recv().unwrap().bytes, b"c");
-        tap.push(b"d", now);
-        tap.turn(now, true);
+        assert_eq!(reader.try_recv().unwrap().packets, 2);
+        tap.push(b"d", now + CHUNK_DELAY_MAX);
+        tap.turn(now + CHUNK_DELAY_MAX, true);
         assert_eq!(&*reader.try_recv().unwrap().bytes, b"d");
         drop(reader);
         assert!(tap.is_idle());
+    }
+
+    #[test]
+    fn chunks_are_bounded_in_bytes() {
+        let now = crate::clock::now();
+        let mut tap = Tap::new(Select::All);
+        let mut reader = tap.reader();
+        tap.push(&vec![0; CHUNK_BYTES_MAX], now);
+        tap.push(b"c", now);
+        assert_eq!(reader.try_recv().unwrap().bytes.len(), CHUNK_BYTES_MAX);
     }
 
     #[test]

@@ -203,10 +203,18 @@ impl Channel {
         }
     }
 
-    /// Lets time pass and sends on what is due. `at_once`: packets come one by one, so nothing waits for more.
-    pub(super) fn turn(&mut self, now: Instant, at_once: bool, batch: &mut SendBatch, pool: &mut Pool) {
-        if self.relay_due.is_some_and(|at| at <= now) {
-            self.relay.handle_input(Input::Timeout { now });
+    /// Lets time pass and sends on what is due. `passed` is the time up to which everything that came has been
+    /// received. `at_once`: nothing waits for more to come.
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        passed: Instant,
+        at_once: bool,
+        batch: &mut SendBatch,
+        pool: &mut Pool,
+    ) {
+        if self.relay_due.is_some_and(|at| at <= passed) {
+            self.relay.handle_input(Input::Timeout { now: passed });
             self.collect(now);
         }
         self.send(now, batch);
@@ -268,7 +276,8 @@ impl Channel {
         if let Some(tap) = self.taps.iter().find(|tap| *tap.select() == select) {
             return Some(tap.reader());
         }
-        if self.taps.len() >= TAPS_MAX {
+        let single = |select: &Select| matches!(select, Select::Flow(_));
+        if single(&select) && self.taps.iter().filter(|tap| single(tap.select())).count() >= TAPS_MAX {
             return None;
         }
         let tap = Tap::new(select);
@@ -293,7 +302,7 @@ impl Channel {
         }
         self.relay.finish(clocks.monotonic);
         self.collect(clocks.monotonic);
-        self.turn(clocks.monotonic, true, send, pool);
+        self.turn(clocks.monotonic, clocks.monotonic, true, send, pool);
     }
 
     /// Why legs have failed for good, or wait.

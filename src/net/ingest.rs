@@ -203,9 +203,9 @@ impl Leg {
         self.enter(State::Joined(name));
     }
 
-    /// What worked once may work again, so only the first attempt can fail for good.
+    /// Only the first attempt can fail for good: whoever makes the leg hears of it. Later, what fails may be mended.
     fn cannot_join(&mut self, error: &Error) {
-        if error.is_retryable() || self.counters.joins > 0 {
+        if error.is_retryable() || self.tried {
             self.enter(State::Waiting(error.to_string()));
         } else {
             self.due = None;

@@ -27,7 +27,7 @@ use crate::{
     buffer::Pool,
     clock::{self, ClockPair},
     egress::tap::{Select, TapReader},
-    limits::{EPOLL_EVENTS, POOL_SLOTS, TICK_PACKETS},
+    limits::{EPOLL_EVENTS, LEG_BATCHES, POOL_SLOTS, RECEIVE_BATCH, TICK_PACKETS},
 };
 
 /// Why a worker did not do what it was asked.
@@ -80,11 +80,31 @@ enum Command {
     Stop(Reply<Vec<ChannelState>>),
 }
 
-/// The handle of one packet thread.
+/// The handle of one packet thread, which ends with the last of its clones.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    commands: mpsc::Sender<Command>,
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    /// `None` only while it is being dropped.
+    commands: Option<mpsc::Sender<Command>>,
     waker: Arc<EventFd>,
+}
+
+impl Handle {
+    fn wake(&self) {
+        // The counter cannot overflow: the thread resets it.
+        let _ = self.waker.write(1);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.commands = None;
+        self.wake();
+    }
 }
 
 impl Worker {
@@ -100,14 +120,14 @@ impl Worker {
             path.run();
             drop(abort);
         })?;
-        Ok((Worker { commands, waker }, thread))
+        Ok((Worker { handle: Arc::new(Handle { commands: Some(commands), waker }) }, thread))
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, WorkerError> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).map_err(|_| WorkerError::Stopped)?;
-        // The counter cannot overflow: the thread resets it.
-        let _ = self.waker.write(1);
+        let commands = self.handle.commands.as_ref().ok_or(WorkerError::Stopped)?;
+        commands.send(command(reply)).map_err(|_| WorkerError::Stopped)?;
+        self.handle.wake();
         answer.await.map_err(|_| WorkerError::Stopped)
     }
 
@@ -190,18 +210,18 @@ impl Path {
 
     fn run(mut self) {
         let mut events = [EpollEvent::empty(); EPOLL_EVENTS];
+        let mut wait = self.wait();
         loop {
-            let wait = self.wait();
             let ready = match self.epoll.wait(&mut events, wait) {
                 Ok(count) => &events[..count],
                 Err(nix::errno::Errno::EINTR) => &[],
                 Err(error) => panic!("epoll_wait: {error}"), // a descriptor that is no epoll: a bug
             };
             let clocks = ClockPair::read();
-            if !self.turn(ready, clocks) {
-                return;
-            }
+            let Some(rest) = self.turn(ready, clocks) else { return };
             self.floor = clocks.monotonic;
+            // What still waits in the sockets is taken before the next sleep.
+            wait = if rest { EpollTimeout::ZERO } else { self.wait() };
         }
     }
 
@@ -224,11 +244,12 @@ impl Path {
         }
     }
 
-    /// One turn of the loop. `false`: the thread was asked to stop.
-    fn turn(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> bool {
+    /// One turn of the loop. Answers whether more may wait in the sockets; `None`: the thread was asked to stop.
+    fn turn(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> Option<bool> {
         let now = clocks.monotonic;
         let mut received = 0;
         let mut asked = false;
+        let mut rest = ready.len() == EPOLL_EVENTS;
         for event in ready {
             if event.data() == WAKER {
                 asked = true;
@@ -236,23 +257,33 @@ impl Path {
             }
             let (channel, leg) = ((event.data() >> 32) as usize, event.data() as u32 as usize);
             if let Some(Some(channel)) = self.channels.get_mut(channel) {
-                received += channel.receive(leg, &mut self.receive, &mut self.pool, clocks, self.floor);
+                let taken = channel.receive(leg, &mut self.receive, &mut self.pool, clocks, self.floor);
+                received += taken;
+                rest |= taken >= LEG_BATCHES * RECEIVE_BATCH;
             }
         }
         self.load.turn(now, received, self.tick);
-        let at_once = !self.load.is_high();
+        let at_once = self.tick.is_zero();
+        // Deadlines are looked at only when everything that came in time has been taken.
+        let passed = if rest { self.floor } else { now };
         for (index, channel) in self.channels.iter_mut().enumerate() {
             let Some(channel) = channel else { continue };
             channel.maintain(now, |leg, opened| register(&self.epoll, token(index, leg), opened));
-            channel.turn(now, at_once, &mut self.send, &mut self.pool);
+            channel.turn(now, passed, at_once, &mut self.send, &mut self.pool);
         }
-        !asked || self.obey(clocks)
+        (!asked || self.obey(clocks)).then_some(rest)
     }
 
     fn obey(&mut self, clocks: ClockPair) -> bool {
         // Read before the commands are taken, so that none is left waiting.
         let _ = self.waker.read();
-        while let Ok(command) = self.commands.try_recv() {
+        loop {
+            let command = match self.commands.try_recv() {
+                Ok(command) => command,
+                Err(mpsc::TryRecvError::Empty) => return true,
+                // The last handle is gone: nobody could ask for anything any more.
+                Err(mpsc::TryRecvError::Disconnected) => return false,
+            };
             // Whoever asked may have gone away meanwhile: then nobody waits for the answer.
             match command {
                 Command::Add(spec, reply) => drop(reply.send(self.add(*spec, clocks))),
@@ -273,7 +304,6 @@ impl Path {
                 }
             }
         }
-        true
     }
 
     fn find(&self, name: &str) -> Option<usize> {
@@ -356,6 +386,16 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_thread_ends_with_its_last_handle() {
+        let (worker, thread) = Worker::spawn(0, Duration::ZERO).expect("a thread");
+        let clone = worker.clone();
+        drop(worker);
+        assert!(!thread.is_finished());
+        drop(clone);
+        thread.join().expect("no panic");
+    }
 
     #[test]
     fn the_load_is_high_with_more_than_two_packets_a_tick() {

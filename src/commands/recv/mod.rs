@@ -16,7 +16,7 @@ use std::{
 use anyhow::Context;
 use tokio::sync::oneshot;
 
-use super::Failure;
+use super::{Failure, service::say};
 use crate::{
     cli,
     limits::RECEIVE_BUFFER_BYTES,
@@ -44,9 +44,9 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let started = worker.add(channel(args, sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
     for waiting in &started.waiting {
-        eprintln!("tidecast: waiting: {waiting}");
+        say(&format!("waiting: {waiting}"));
     }
-    eprintln!("tidecast: ready: receiving {}", inputs.join(" "));
+    say(&format!("ready: receiving {}", inputs.join(" ")));
     let began = crate::clock::now();
     let limit = args.duration.unwrap_or(Duration::MAX);
     let written = tokio::select! {
@@ -60,10 +60,9 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let late_failure = done.failure.lock().ok().and_then(|mut failure| failure.take());
     let state = states.into_iter().next().context("the packet thread has ended")?;
     let summary = Summary::new(&state, elapsed);
-    match args.json {
-        true => eprintln!("{}", summary.json()),
-        false => eprintln!("{summary}"),
-    }
+    let text = if args.json { summary.json() } else { summary.to_string() };
+    // A closed standard error is no reason to fail: nobody wants the summary.
+    let _ = writeln!(io::stderr(), "{text}");
     if let Err(error) = written.and_then(|()| late_failure.map_or(Ok(()), Err)) {
         return Err(match args.output.as_deref() {
             Some(path) if path != Path::new("-") => {

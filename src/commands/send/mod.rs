@@ -11,6 +11,7 @@ mod reader;
 mod sensors;
 
 use std::fs::File;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -34,7 +35,9 @@ pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let started = clock::now();
     let link = send(args, stop)?;
-    eprintln!("{}", link.summary(clock::now().saturating_duration_since(started)));
+    let summary = link.summary(clock::now().saturating_duration_since(started));
+    // A closed standard error is no reason to fail: nobody wants the summary.
+    let _ = writeln!(std::io::stderr(), "{summary}");
     Ok(())
 }
 

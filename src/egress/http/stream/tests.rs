@@ -22,7 +22,7 @@ fn feed_of(tap: &Tap) -> (Feed, Arc<Subscribers>) {
 fn push(tap: &mut Tap, packets: std::ops::Range<u32>) {
     for n in packets {
         tap.push(&n.to_be_bytes(), clock::now());
-        tap.flush();
+        tap.turn(clock::now(), true);
     }
 }
 
