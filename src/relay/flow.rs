@@ -60,6 +60,13 @@ pub(super) struct Numbered {
     pub(super) leg: u8,
 }
 
+impl From<Candidate> for Numbered {
+    fn from(candidate: Candidate) -> Numbered {
+        let Candidate { session, number, span, packet, fingerprint, .. } = candidate;
+        Numbered { session, number, span, fingerprint, how: How::Received, packet, leg: 0 }
+    }
+}
+
 /// The flow that a new one takes the place of, if its producer stops sending there (same source, new SSRC).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Predecessor {
@@ -339,6 +346,7 @@ impl Flow {
 
     /// Gives up the oldest gaps when the buffer is too full for the number that goes on behind it.
     fn make_way(&mut self, number: u64, window: u64, cx: &mut Context<'_>) {
+        let next = self.reorder.as_ref().map_or(0, Reorder::next);
         while let Some(reorder) = &self.reorder
             && number >= reorder.next()
             && number - reorder.next() >= window
@@ -346,6 +354,22 @@ impl Flow {
             && reorder.stored() > 0
         {
             self.skip_oldest(cx);
+        }
+        if self.reorder.as_ref().is_some_and(|reorder| reorder.next() > next) {
+            self.readmit(window, cx);
+        }
+    }
+
+    /// Takes out of probation what was beyond the window a moment ago.
+    fn readmit(&mut self, window: u64, cx: &mut Context<'_>) {
+        let Some(reorder) = &self.reorder else { return };
+        let (next, space, session) = (reorder.next(), self.space, self.session);
+        let fits = |candidate: &Candidate| {
+            let number = space.extend(next, candidate.number);
+            candidate.session == session && number >= next && number - next < window
+        };
+        for candidate in self.probation.readmit(fits) {
+            self.in_session(candidate.into(), cx);
         }
     }
 
@@ -524,18 +548,7 @@ impl Flow {
             self.start_session(believed.session, believed.first, succeeds, cx);
         }
         for candidate in believed.packets {
-            self.in_session(
-                Numbered {
-                    session: candidate.session,
-                    number: candidate.number,
-                    span: candidate.span,
-                    fingerprint: candidate.fingerprint,
-                    how: How::Received,
-                    packet: candidate.packet,
-                    leg: 0,
-                },
-                cx,
-            );
+            self.in_session(candidate.into(), cx);
         }
     }
 

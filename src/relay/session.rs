@@ -221,6 +221,17 @@ impl Probation {
         })
     }
 
+    /// Takes out those that fit the numbering in force after all, unless another one is confirmed.
+    pub(super) fn readmit(&mut self, fits: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
+        if self.confirmed.is_some() {
+            return Vec::new();
+        }
+        let (fitting, others) = std::mem::take(&mut self.list).into_iter().partition(fits);
+        self.list = others;
+        self.barrier = self.list.len();
+        fitting
+    }
+
     /// Takes out everything, for the end of the flow.
     pub(super) fn clear(&mut self) -> (Vec<Candidate>, Vec<(Candidate, Repeat)>) {
         self.confirmed = None;

@@ -202,7 +202,9 @@ impl Case {
             return (0..modulus).collect();
         }
         let wraps = self.sent(0).iter().map(|p| (modulus - p.number) % modulus).collect::<BTreeSet<_>>();
-        wraps.into_iter().step_by(step).collect()
+        // A restart at 0 from near it, on either side: within the reorder window, at its edge, and beyond.
+        let near = (0..1200).filter(|_| self.restart == Restart::ToZero).map(|n| modulus - SESSION - 700 + n);
+        wraps.into_iter().chain(near).map(|start| start % modulus).step_by(step).collect()
     }
 
     /// Whether the restart is so small a step backwards that its packets have the numbers which the old run was
