@@ -7,22 +7,15 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
-    fmt, mem,
     net::SocketAddr,
-    ops::Range,
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-use serde::Serialize;
 
 use crate::{
     buffer::{Buffer, Pool},
     fec::rs::Codes,
-    limits::{
-        CHANNEL_BYTES_MAX, DEPARTED_MAX, FLOW_IDLE, FLOWS_MAX, NUMBER_MAX, REORDER_PACKETS_MAX, SPENT_MAX,
-        SWEEP_INTERVAL,
-    },
-    wire::{Format, Reject, native},
+    limits::{NUMBER_MAX, SPENT_MAX, SWEEP_INTERVAL},
+    wire::{Reject, native},
 };
 
 mod arrival;
@@ -33,233 +26,14 @@ mod recover;
 mod reorder;
 mod session;
 mod stats;
+mod table;
+mod types;
 
 use arrival::{Arrival, Body, FlowKey};
-use flow::{Context, Flow, Numbered, Predecessor};
+use flow::{Flow, Numbered};
 pub use hold::Hold;
 pub use stats::{Counters, LegCounters};
-
-/// What a channel's core is told at the start.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The datagrams' format.
-    pub format: Format,
-    /// Number of legs.
-    pub legs: usize,
-    /// The longest time that a gap may delay later packets.
-    pub hold: Hold,
-    /// Flows at once.
-    pub flows_max: usize,
-    /// Largest reorder window of one flow, in packets.
-    pub window_max: u64,
-    /// Memory for packets held back, under probation or kept for recovery, in bytes.
-    pub bytes_max: usize,
-    /// A flow silent for this long is forgotten.
-    pub flow_idle: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            format: Format::Auto,
-            legs: 1,
-            hold: Hold::default(),
-            flows_max: FLOWS_MAX,
-            window_max: REORDER_PACKETS_MAX,
-            bytes_max: CHANNEL_BYTES_MAX,
-            flow_idle: FLOW_IDLE,
-        }
-    }
-}
-
-/// What the core is told.
-#[derive(Debug)]
-pub enum Input {
-    /// A datagram came in.
-    Packet {
-        /// When it arrived.
-        now: Instant,
-        /// On which leg (an index; one too high counts as the last).
-        leg: u8,
-        /// From where.
-        source: SocketAddr,
-        /// The UDP payload.
-        bytes: Buffer,
-    },
-    /// Time has passed.
-    Timeout {
-        /// The present.
-        now: Instant,
-    },
-}
-
-/// What the core answers.
-#[derive(Debug)]
-pub enum Output {
-    /// Pass this packet on.
-    Deliver(Delivery),
-    /// These numbers were given up.
-    Lost {
-        /// Of this flow.
-        flow: FlowId,
-        /// The first of them.
-        from: u64,
-        /// How many.
-        count: u64,
-    },
-    /// A gap was filled or given up; packets behind it had waited this long.
-    GapClosed {
-        /// In this flow.
-        flow: FlowId,
-        /// How long the oldest of them had waited.
-        waited: Duration,
-    },
-    /// A producer's new run begins with the next delivery of this flow.
-    SessionStarted {
-        /// The flow.
-        flow: FlowId,
-        /// The flow of the same producer that it takes the place of (same source, new SSRC).
-        succeeds: Option<FlowId>,
-    },
-    /// The flow is forgotten, or its producer said that it ended.
-    FlowEnded {
-        /// The flow; its id may be used again.
-        flow: FlowId,
-    },
-    /// Nothing more now. Call again at this instant; `None`: only when a packet comes.
-    Timeout(Option<Instant>),
-}
-
-/// A flow of the channel: unique while the flow lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-pub struct FlowId(pub u32);
-
-/// A packet that is passed on.
-#[derive(Debug)]
-pub struct Delivery {
-    /// Its flow.
-    pub flow: FlowId,
-    /// Its number, extended: it never wraps.
-    pub seq: u64,
-    /// How it came.
-    pub how: How,
-    /// The packet.
-    pub packet: Packet,
-}
-
-/// How a packet came to be delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum How {
-    /// As it was sent.
-    Received,
-    /// Rebuilt from repair packets.
-    Fec,
-    /// Sent again by its producer.
-    Retransmission,
-}
-
-/// The format that a packet turned out to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PacketFormat {
-    /// Native datagram.
-    Native,
-    /// RTP.
-    Rtp,
-    /// MPEG-TS without RTP.
-    Ts,
-    /// Another numbered datagram.
-    Custom,
-    /// Not numbered.
-    Raw,
-}
-
-impl PacketFormat {
-    /// Its name, as in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            PacketFormat::Native => "native",
-            PacketFormat::Rtp => "rtp",
-            PacketFormat::Ts => "ts",
-            PacketFormat::Custom => "custom",
-            PacketFormat::Raw => "raw",
-        }
-    }
-}
-
-/// A datagram and what is known of it.
-#[derive(Debug)]
-pub struct Packet {
-    /// The whole datagram.
-    pub bytes: Buffer,
-    /// Where in it the payload is.
-    pub payload: Range<usize>,
-    /// Microseconds since the Unix epoch on the producer's clock, if the format has them.
-    pub timestamp: Option<u64>,
-    /// When it arrived, or was rebuilt.
-    pub arrived: Instant,
-    /// What it is.
-    pub format: PacketFormat,
-}
-
-impl Packet {
-    /// The payload.
-    pub fn payload(&self) -> &[u8] {
-        &self.bytes[self.payload.clone()]
-    }
-
-    /// Moves a small datagram out of a large buffer, before it is held back.
-    fn tighten(&mut self, spent: &mut Vec<Buffer>) {
-        if self.bytes.capacity() > 4 * self.bytes.len() {
-            let small = Buffer::from(&*self.bytes);
-            let slot = mem::replace(&mut self.bytes, small);
-            if spent.len() < spent.capacity() {
-                spent.push(slot);
-            }
-        }
-    }
-}
-
-/// A flow as people see it.
-#[derive(Debug, Clone)]
-pub struct FlowState {
-    /// The flow.
-    pub id: FlowId,
-    /// Stream id, SSRC, id or source address, as text; `?flow=` takes it.
-    pub key: String,
-    /// Where its last packet came from.
-    pub source: SocketAddr,
-    /// The format.
-    pub format: PacketFormat,
-    /// Session id or SSRC in force.
-    pub session: u32,
-    /// What was counted.
-    pub counters: Counters,
-    /// Packets held back.
-    pub held: usize,
-    /// The hold in force.
-    pub hold: Duration,
-    /// Interarrival jitter (RFC 3550, A.8).
-    pub jitter: Duration,
-    /// Packets per second, smoothed.
-    pub packets_per_second: Option<f64>,
-    /// When its last packet came.
-    pub last_arrival: Instant,
-    /// Whether its producer said that it ended.
-    pub ended: bool,
-}
-
-impl fmt::Display for FlowKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FlowKey::Stream(id) => write!(f, "{id}"),
-            FlowKey::Ssrc(ssrc) => write!(f, "{ssrc:#010x}"),
-            FlowKey::Id(id) => write!(f, "{id}"),
-            FlowKey::Source(source) => write!(f, "{source}"),
-        }
-    }
-}
+pub use types::{Config, Delivery, FlowId, FlowState, How, Input, Output, Packet, PacketFormat};
 
 /// Memory that the flows of a channel share.
 #[derive(Debug)]
@@ -540,37 +314,6 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// The flow and everything that it may use besides.
-    fn split(&mut self, index: u32, now: Instant) -> (&mut Flow, Context<'_>) {
-        let flow = self.flows[index as usize].as_mut().expect("indices come from the tables of live flows");
-        let cx = Context {
-            config: &self.config,
-            outputs: &mut self.outputs,
-            budget: &mut self.budget,
-            codes: &mut self.codes,
-            spent: &mut self.spent,
-            now,
-        };
-        (flow, cx)
-    }
-
-    fn live(&self, index: u32) -> Option<&Flow> {
-        self.flows.get(index as usize)?.as_ref()
-    }
-
-    /// The flow that this one follows if it is believed, as long as it lives.
-    fn predecessor_of(&self, index: u32) -> Option<Predecessor> {
-        let predecessor = self.live(index)?.predecessor?;
-        self.live(predecessor.id.0).filter(|old| old.key == predecessor.key)?;
-        Some(predecessor)
-    }
-
-    /// When the numbering that this flow's probation contradicts was last alive.
-    fn alive(&self, index: u32) -> Option<Instant> {
-        let contradicted = self.predecessor_of(index).map_or(index, |predecessor| predecessor.id.0);
-        self.live(contradicted)?.alive()
-    }
-
     /// After an input: what probation, deadlines and bounds now ask for, and the next timer.
     fn follow_up(&mut self, index: u32, now: Instant) {
         let alive = self.alive(index);
@@ -632,98 +375,6 @@ impl Relay {
             self.sweep(now);
             self.sweep_at = Some(now + SWEEP_INTERVAL);
         }
-    }
-
-    /// Forgets flows that are idle or have ended.
-    fn sweep(&mut self, now: Instant) {
-        for index in 0..self.flows.len() as u32 {
-            let Some(flow) = self.live(index) else { continue };
-            let idle = now.saturating_duration_since(flow.last_arrival);
-            if idle >= self.config.flow_idle || (flow.ended() && idle >= SWEEP_INTERVAL) {
-                self.remove(index);
-            }
-        }
-    }
-
-    fn remove(&mut self, index: u32) {
-        let Some(now) = self.now else { return };
-        if self.live(index).is_none() {
-            return;
-        }
-        let (flow, mut cx) = self.split(index, now);
-        flow.flush(&mut cx);
-        flow.discharge(cx.budget);
-        let flow = self.flows[index as usize].take().expect("checked above");
-        if flow.confirmed {
-            if self.departed.len() >= DEPARTED_MAX {
-                self.departed.pop_front();
-            }
-            self.departed.push_back(flow.state());
-        }
-        self.outputs.push_back(Output::FlowEnded { flow: flow.id });
-        self.others.add(&flow.counters);
-        self.by_key.remove(&flow.key);
-        if self.by_source.get(&flow.source) == Some(&index) {
-            self.by_source.remove(&flow.source);
-        }
-        self.free.push(index);
-    }
-
-    /// The flow of a datagram: an old one, or a new one if the bound allows.
-    fn flow_for(&mut self, now: Instant, source: SocketAddr, arrival: &Arrival) -> Option<u32> {
-        if let Some(index) = self.by_key.get(&arrival.key) {
-            return Some(*index);
-        }
-        if self.by_key.len() >= self.config.flows_max && !self.make_room() {
-            return None;
-        }
-        let index = self.free.pop().unwrap_or(self.flows.len() as u32);
-        let id = FlowId(index);
-        let mut flow = Flow::new(id, arrival.key, source, arrival.format, arrival.space, &self.config, now);
-        flow.predecessor = self.predecessor(source, arrival);
-        flow.serial = self.created;
-        self.created += 1;
-        self.remember_newcomer(index, flow.serial);
-        if index as usize == self.flows.len() {
-            self.flows.push(Some(flow));
-        } else {
-            self.flows[index as usize] = Some(flow);
-        }
-        self.by_key.insert(arrival.key, index);
-        Some(index)
-    }
-
-    /// The RTP flow of the same source, if there is one: a new SSRC may be its next session.
-    fn predecessor(&self, source: SocketAddr, arrival: &Arrival) -> Option<Predecessor> {
-        if arrival.format != PacketFormat::Rtp {
-            return None;
-        }
-        let index = *self.by_source.get(&source)?;
-        self.live(index).filter(|old| old.established() && old.source == source).map(Flow::as_predecessor)
-    }
-
-    fn remember_newcomer(&mut self, index: u32, serial: u64) {
-        if self.newcomers.len() >= 2 * self.config.flows_max {
-            let mut newcomers = mem::take(&mut self.newcomers);
-            newcomers.retain(|entry| self.is_newcomer(entry));
-            self.newcomers = newcomers;
-        }
-        self.newcomers.push_back((index, serial));
-    }
-
-    fn is_newcomer(&self, (index, serial): &(u32, u64)) -> bool {
-        self.live(*index).is_some_and(|flow| flow.serial == *serial && !flow.confirmed)
-    }
-
-    /// Forgets the oldest flow that never sent a second packet. Flows in use are never pushed out.
-    fn make_room(&mut self) -> bool {
-        while let Some(entry) = self.newcomers.pop_front() {
-            if self.is_newcomer(&entry) {
-                self.remove(entry.0);
-                return true;
-            }
-        }
-        false
     }
 }
 

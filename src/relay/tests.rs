@@ -1,1 +1,343 @@
+//! The core's rules one by one, through what it is told and what it answers.
 
+use std::{net::SocketAddr, time::Duration};
+
+use super::*;
+use crate::wire::{
+    native::{Kind, Repr},
+    rtp,
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A relay, its clock and what it answered.
+struct Core {
+    relay: Relay,
+    start: Instant,
+    out: Vec<Output>,
+    due: Option<Instant>,
+}
+
+fn from(port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], port))
+}
+
+fn fixed(format: &str, hold: Duration) -> Config {
+    Config { format: format.parse().unwrap(), hold: Hold::Fixed(hold), ..Config::default() }
+}
+
+impl Core {
+    fn new(config: Config) -> Core {
+        Core { relay: Relay::new(config), start: crate::clock::now(), out: Vec::new(), due: None }
+    }
+
+    fn native(hold: Duration) -> Core {
+        Core::new(fixed("native", hold))
+    }
+
+    fn input(&mut self, input: Input) -> &mut Core {
+        self.relay.handle_input(input);
+        loop {
+            match self.relay.poll_output() {
+                Output::Timeout(due) => break self.due = due,
+                output => self.out.push(output),
+            }
+        }
+        let (counters, held) = (self.relay.totals(), self.relay.held() as u64);
+        assert_eq!(
+            counters.media_received + counters.recovered(),
+            counters.delivered + counters.discarded() + held
+        );
+        self
+    }
+
+    fn packet_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) -> &mut Core {
+        let now = self.start + at;
+        self.input(Input::Packet { now, leg, source, bytes: bytes.into() })
+    }
+
+    fn packet(&mut self, at: Duration, bytes: &[u8]) -> &mut Core {
+        self.packet_from(at, 0, from(1), bytes)
+    }
+
+    /// Data packets of stream 1.
+    fn data(&mut self, at: Duration, session: u32, numbers: impl IntoIterator<Item = u64>) -> &mut Core {
+        for number in numbers {
+            self.packet(at, &native(Kind::Data, 1, session, number, &number.to_be_bytes()));
+        }
+        self
+    }
+
+    fn timeout(&mut self, at: Duration) -> &mut Core {
+        let now = self.start + at;
+        self.input(Input::Timeout { now })
+    }
+
+    /// What came out since the last call, in short.
+    fn said(&mut self) -> String {
+        let words = self.out.drain(..).map(|output| match output {
+            Output::Deliver(Delivery { seq, how: How::Received, .. }) => format!("{seq}"),
+            Output::Deliver(Delivery { seq, how, .. }) => format!("{seq}:{how:?}"),
+            Output::Lost { from, count, .. } => format!("-{from}+{count}"),
+            Output::GapClosed { waited, .. } => format!("waited {}", waited.as_millis()),
+            Output::SessionStarted { flow, succeeds: None } => format!("start {}", flow.0),
+            Output::SessionStarted { flow, succeeds: Some(old) } => format!("start {} for {}", flow.0, old.0),
+            Output::FlowEnded { flow } => format!("end {}", flow.0),
+            Output::Timeout(_) => unreachable!("not kept"),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// When it wants to be called, since the start.
+    fn due(&self) -> Option<Duration> {
+        self.due.map(|due| due - self.start)
+    }
+}
+
+fn native(kind: Kind, stream: u32, session: u32, sequence: u64, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    Repr { kind, flags: 0, stream, session, sequence, timestamp: 0, payload }.emit(&mut out);
+    out
+}
+
+fn retransmission(session: u32, sequence: u64) -> Vec<u8> {
+    let (mut out, payload) = (Vec::new(), sequence.to_be_bytes());
+    let (kind, flags) = (Kind::Data, native::RETRANSMISSION);
+    Repr { kind, flags, stream: 1, session, sequence, timestamp: 0, payload: &payload }.emit(&mut out);
+    out
+}
+
+fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
+    let mut out = Vec::new();
+    let payload = [sequence.to_be_bytes(), [ssrc as u8; 2]].concat();
+    let timestamp = u32::from(sequence) * 3600;
+    rtp::Repr { marker: false, payload_type: 33, sequence, timestamp, ssrc, payload: &payload }
+        .emit(&mut out);
+    out
+}
+
+#[test]
+fn a_gap_delays_by_the_hold_and_no_longer() {
+    let mut core = Core::native(50 * MS);
+    core.data(0 * MS, 1, 0..3).data(10 * MS, 1, [4, 5]);
+    assert_eq!(core.said(), "start 0 0 1 2");
+    assert_eq!(core.due(), Some(60 * MS));
+    core.timeout(59 * MS);
+    assert_eq!(core.said(), "");
+    core.timeout(60 * MS);
+    assert_eq!(core.said(), "waited 50 -3+1 4 5");
+    core.data(61 * MS, 1, [3, 6]);
+    assert_eq!(core.said(), "6");
+    let counters = core.relay.totals();
+    assert_eq!((counters.late, counters.lost, counters.expected, counters.delivered), (1, 1, 7, 6));
+}
+
+#[test]
+fn a_gap_that_is_filled_says_how_long_others_waited() {
+    let mut core = Core::native(50 * MS);
+    core.data(0 * MS, 1, [0, 2]).data(20 * MS, 1, [1]);
+    assert_eq!(core.said(), "start 0 0 waited 20 1 2");
+    core.data(30 * MS, 1, [4]).packet(40 * MS, &retransmission(1, 3));
+    assert_eq!(core.said(), "waited 10 3:Retransmission 4");
+    core.packet(41 * MS, &retransmission(1, 3)).packet(41 * MS, &retransmission(9, 3));
+    assert_eq!(core.said(), "");
+    let counters = core.relay.totals();
+    assert_eq!((counters.recovered_retransmission, counters.repair_received, counters.reordered), (1, 3, 1));
+}
+
+#[test]
+fn a_new_session_waits_for_a_second_packet_and_lets_the_old_one_out_first() {
+    let mut core = Core::native(50 * MS);
+    core.data(0 * MS, 1, 0..3).data(1 * MS, 1, [4]).data(2 * MS, 2, [0]);
+    assert_eq!(core.said(), "start 0 0 1 2");
+    core.data(3 * MS, 2, [1]);
+    assert_eq!(core.said(), "waited 2 -3+1 4 start 0 0 1");
+    core.data(4 * MS, 1, [5]).data(4 * MS, 2, [2]);
+    assert_eq!((core.said(), core.relay.totals().late), ("2".into(), 1));
+}
+
+#[test]
+fn a_native_session_begins_at_zero_but_a_flow_where_it_is_met() {
+    let mut core = Core::native(50 * MS);
+    core.data(0 * MS, 1, [7, 8]).timeout(10 * MS);
+    assert_eq!(core.said(), "start 0 7 8");
+    core.data(20 * MS, 2, [2, 3]).timeout(70 * MS);
+    assert_eq!(core.said(), "start 0 waited 50 -0+2 2 3");
+}
+
+#[test]
+fn a_new_ssrc_of_the_same_source_succeeds_the_old_one() {
+    let mut core = Core::new(fixed("rtp", 50 * MS));
+    for n in 0..5 {
+        core.packet(10 * MS * u32::from(n), &rtp(1, 65_534_u16.wrapping_add(n)));
+    }
+    core.said();
+    for n in 0..3 {
+        core.packet(MS * (50 + 10 * u32::from(n)), &rtp(2, 100 + n));
+    }
+    core.timeout(100 * MS);
+    let m = 1 << 16;
+    assert_eq!(core.said(), format!("start 1 for 0 {} {} {}", m + 100, m + 101, m + 102));
+    // From another address it is another producer.
+    core.packet_from(110 * MS, 0, from(2), &rtp(3, 5)).timeout(120 * MS);
+    assert_eq!(core.said(), format!("start 2 {}", m + 5));
+}
+
+/// The slot of a flow that a new one was to succeed has passed to somebody else meanwhile.
+#[test]
+fn a_predecessor_that_is_gone_is_not_mistaken_for_who_took_its_place() {
+    let config = Config { flow_idle: 1500 * MS, ..fixed("rtp", 50 * MS) };
+    let mut core = Core::new(config);
+    core.packet(0 * MS, &rtp(1, 10)).packet(1 * MS, &rtp(1, 11)).timeout(1100 * MS);
+    core.packet(1490 * MS, &rtp(2, 500)).timeout(2000 * MS).timeout(2600 * MS);
+    core.packet_from(2700 * MS, 0, from(9), &rtp(7, 1)).timeout(2750 * MS);
+    core.said();
+    core.packet(2800 * MS, &rtp(2, 501)).packet(2801 * MS, &rtp(2, 502)).timeout(2900 * MS);
+    assert!(!core.said().contains("for"));
+}
+
+/// Packets that take several numbers, overlapping ones too.
+#[test]
+fn spans_move_the_head_and_what_reaches_beyond_is_kept() {
+    let mut core = Core::new(fixed("seq=u32be@0,step=u16be@4,id=u8@6", 50 * MS));
+    let packet = |first: u32, span: u16| {
+        [&first.to_be_bytes()[..], &span.to_be_bytes(), &[1], &first.to_le_bytes()].concat()
+    };
+    let m = 1_u64 << 32;
+    core.packet(0 * MS, &packet(0, 5)).timeout(10 * MS);
+    assert_eq!(core.said(), format!("start 0 {m}"));
+    // 7..9, 8..12 and 9..10 wait; 5..8 goes over the beginning of the first two.
+    core.packet(20 * MS, &packet(7, 2)).packet(20 * MS, &packet(8, 4)).packet(20 * MS, &packet(9, 1));
+    core.packet(21 * MS, &packet(5, 3));
+    assert_eq!(core.said(), format!("waited 1 {} {} ", m + 5, m + 8).trim_end());
+    core.packet(22 * MS, &packet(12, 1)).packet(23 * MS, &packet(11, 4)).timeout(100 * MS);
+    assert_eq!(core.said(), format!("{} {}", m + 12, m + 13));
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.duplicate, counters.expected), (5, 2, 15));
+    // A control datagram takes no number, and one that takes millions is refused.
+    core.packet(30 * MS, &packet(15, 0)).packet(30 * MS, &packet(15, 65_535));
+    assert_eq!((core.relay.totals().control_received, core.said()), (2, String::new()));
+}
+
+#[test]
+fn numbers_and_spans_beyond_all_sense_are_rejected() {
+    let mut core = Core::new(fixed("seq=u64be@0,step=u64be@8", 50 * MS));
+    for (number, span) in
+        [(u64::MAX, 1), (1 << 62, 1), (0, u64::MAX - 1), (5, 1 << 40), (u64::MAX, u64::MAX - 1)]
+    {
+        core.packet(0 * MS, &[u64::to_be_bytes(number), u64::to_be_bytes(span)].concat());
+    }
+    assert_eq!((core.relay.totals().rejected, core.relay.flow_count()), (5, 0));
+    // The largest of all spaces does not wrap.
+    let mut core = Core::new(fixed("seq=u64be@0,wrap=0..0xfffffffffffffffe", 50 * MS));
+    core.packet(0 * MS, &((1_u64 << 62) - 1).to_be_bytes()).timeout(20 * MS);
+    assert_eq!(core.said(), format!("start 0 {}", (1_u64 << 62) - 1));
+}
+
+/// Art-Net's number 0 means none; a flow that begins with such packets still wraps where its numbers do.
+#[test]
+fn a_flow_that_begins_without_numbers_knows_its_space() {
+    let mut core = Core::new(fixed("artnet", 50 * MS));
+    let packet = |number: u8| {
+        let mut out = b"Art-Net\0\0\x50\0\x0e\0\0\x01\0".to_vec();
+        out[12] = number;
+        out
+    };
+    core.packet(0 * MS, &packet(0)).packet(1 * MS, &packet(0));
+    for n in 0..600_u32 {
+        core.packet(MS * (20 + 20 * n), &packet((n % 255 + 1) as u8));
+    }
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.rejected), (602, 0, 0), "{counters:?}");
+}
+
+#[test]
+fn legs_bring_each_packet_once_and_a_lagging_one_starts_nothing() {
+    let mut core = Core::new(Config { legs: 2, ..fixed("rtp", 50 * MS) });
+    // 1,000 packets a second; the second leg is 40 ms behind, and alone for a while.
+    for n in 0..3000_u32 {
+        if !(1000..1200).contains(&n) {
+            core.packet_from(MS * n, 0, from(1), &rtp(1, n as u16));
+        }
+        if n >= 40 {
+            core.packet_from(MS * n, 1, from(1), &rtp(1, (n - 40) as u16));
+        }
+    }
+    core.timeout(4000 * MS);
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.sessions), (3000, 0, 1), "{counters:?}");
+    assert_eq!((counters.rejected, counters.late), (0, 0), "{counters:?}");
+    let legs = core.relay.legs();
+    assert_eq!((legs[0].media, legs[1].media), (2800, 2960));
+}
+
+#[test]
+fn memory_is_bounded_and_nothing_is_left_uncounted() {
+    for bytes_max in [0, 100, 1000, 30_000] {
+        let mut core = Core::new(Config { bytes_max, ..fixed("native", 500 * MS) });
+        for n in 0..400_u64 {
+            // Every third is missing; the payload is 100 bytes.
+            if n % 3 != 1 {
+                core.packet(MS * n as u32, &native(Kind::Data, 1, 1, n, &[n as u8; 100]));
+            }
+            assert!(core.relay.bytes_held() <= bytes_max, "{} of {bytes_max}", core.relay.bytes_held());
+        }
+        core.relay.finish(core.start + 500 * MS);
+        assert_eq!((core.relay.bytes_held(), core.relay.held(), core.relay.flow_count()), (0, 0, 0));
+        let counters = core.relay.totals();
+        assert_eq!((counters.delivered, counters.lost, counters.discarded()), (267, 133, 0), "{counters:?}");
+    }
+}
+
+#[test]
+fn flows_that_never_sent_twice_make_room_and_others_do_not() {
+    let mut core = Core::new(Config { flows_max: 2, ..fixed("native", 50 * MS) });
+    let data = |stream, number| native(Kind::Data, stream, 1, number, b"x");
+    core.packet(0 * MS, &data(1, 0)).packet(1 * MS, &data(2, 0)).packet(2 * MS, &data(2, 1));
+    assert_eq!(core.said(), "start 0 0 start 1 0 1");
+    core.packet(3 * MS, &data(3, 0));
+    assert_eq!(core.said(), "end 0 start 0 0");
+    core.packet(4 * MS, &data(3, 1)).packet(5 * MS, &data(4, 0));
+    assert_eq!((core.said(), core.relay.totals().rejected), ("1".into(), 1));
+    assert_eq!(core.relay.flow_count(), 2);
+}
+
+#[test]
+fn idle_flows_are_forgotten_and_ended_ones_sooner() {
+    let mut core = Core::new(Config { flow_idle: 5000 * MS, ..fixed("native", 50 * MS) });
+    core.data(0 * MS, 1, 0..3).packet(100 * MS, &native(Kind::Data, 2, 1, 0, b""));
+    core.packet(200 * MS, &native(Kind::End, 2, 1, 3, b""));
+    for second in 1..4 {
+        core.timeout(1000 * MS * second);
+    }
+    assert_eq!(core.said(), "start 0 0 1 2 start 1 0 -1+2 end 1", "two were lost at its end");
+    for second in 4..8 {
+        core.timeout(1000 * MS * second);
+    }
+    assert_eq!((core.said(), core.due()), ("end 0".into(), None));
+    assert_eq!(core.relay.totals().delivered, 4);
+}
+
+#[test]
+fn damaged_and_foreign_datagrams_are_counted_by_reason() {
+    let mut core = Core::native(50 * MS);
+    let mut damaged = native(Kind::Data, 1, 1, 0, b"reading");
+    damaged[30] ^= 1;
+    core.packet(0 * MS, &damaged)
+        .packet(0 * MS, b"")
+        .packet(0 * MS, &rtp(1, 1))
+        .packet(0 * MS, &damaged[..20]);
+    let counters = core.relay.totals();
+    assert_eq!((counters.corrupt, counters.foreign, core.relay.flow_count()), (3, 1, 0));
+    let reasons: Vec<_> = core.relay.reject_reasons().iter().map(|(reason, n)| (*reason, *n)).collect();
+    assert_eq!(reasons, [("checksum", 1), ("empty", 1), ("format", 1), ("truncated", 1)]);
+}
+
+#[test]
+fn time_does_not_run_backwards() {
+    let mut core = Core::native(50 * MS);
+    core.data(100 * MS, 1, [0, 2]).data(20 * MS, 1, [3]).timeout(149 * MS);
+    assert_eq!(core.said(), "start 0 0");
+    core.timeout(150 * MS);
+    assert_eq!(core.said(), "waited 50 -1+1 2 3");
+}

@@ -126,6 +126,8 @@ struct Producer {
     stream: u32,
     session: u32,
     next: u64,
+    /// One packet in so many does not follow the one before.
+    calm: u64,
     block: Vec<(u64, Vec<u8>)>,
     pending: Vec<Vec<u8>>,
 }
@@ -137,13 +139,14 @@ impl Producer {
             stream: dice.below(4) as u32,
             session: dice.below(3) as u32,
             next,
+            calm: pick(dice, &[10, 40, 1000]),
             block: vec![],
             pending: vec![],
         }
     }
 
     fn step(&mut self, dice: &mut Dice) -> u64 {
-        let step = match dice.below(40) {
+        let step = match dice.below(self.calm) {
             0 => dice.below(20),
             1 => dice.below(3000),
             2 => 0_u64.wrapping_sub(dice.below(500)),
@@ -152,7 +155,7 @@ impl Producer {
         };
         let number = self.next;
         self.next = self.next.wrapping_add(step);
-        if dice.below(300) == 0 {
+        if dice.below(8 * self.calm) == 0 {
             self.session = dice.below(3) as u32;
             self.next = if dice.hits(0.6) { 0 } else { number };
         }
@@ -165,7 +168,7 @@ impl Producer {
         }
         let (stream, session, at) = (self.stream, self.session, self.next);
         let near = at.wrapping_add(dice.below(60)).wrapping_sub(dice.below(60));
-        match dice.below(24) {
+        match dice.below(24.max(self.calm / 4)) {
             0 => datagram(Kind::Heartbeat, stream, session, near, 0, b""),
             1 => datagram(Kind::End, stream, session, if dice.hits(0.5) { at } else { number(dice) }, 0, b""),
             2 => self.forged_repair(dice, near),

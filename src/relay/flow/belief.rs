@@ -1,0 +1,253 @@
+//! What a flow believes: packets that contradict its numbering wait under probation, and a numbering that is
+//! confirmed takes the place of the old one.
+
+use std::time::{Duration, Instant};
+
+use super::{Context, Flow, Numbered, Predecessor};
+use crate::{
+    limits::{SILENCE_MAX, START_AT_ZERO, START_GRACE},
+    relay::{
+        FlowId, Output, PacketFormat,
+        recover::Recover,
+        reorder::{Reorder, Stored},
+        session::{Candidate, Repeat, Silence, Verdict},
+    },
+};
+
+impl Flow {
+    /// This flow as the predecessor of a new one. Its next packet is awaited, if that does not take too long.
+    pub(in crate::relay) fn as_predecessor(&self) -> Predecessor {
+        let stragglers = self.hold.reordering().max(START_GRACE / 2);
+        let interval = self.rate.get().filter(|rate| *rate > 1.0).map_or(0.0, |rate| 1.25 / rate);
+        let grace = (stragglers + Duration::from_secs_f64(interval)).min(self.hold.get()).max(START_GRACE);
+        Predecessor { id: self.id, key: self.key, silence: self.silence(), grace, stragglers }
+    }
+
+    /// Whether the predecessor, last seen `alive`, goes on beside this flow.
+    pub(in crate::relay) fn goes_on(&self, predecessor: &Predecessor, alive: Option<Instant>) -> bool {
+        let last = self.probation.since().map(|since| since + predecessor.stragglers);
+        alive.is_some_and(|alive| last.is_some_and(|last| alive > last))
+    }
+
+    /// How long the numbering in force must be silent before another one is believed unconfirmed. At least
+    /// the hold; on a flow with some packets a second long enough that its next one had its chance.
+    fn silence(&self) -> Duration {
+        let hold = self.hold.get();
+        match self.rate.get() {
+            Some(rate) if rate > 1.0 => hold.max(Duration::from_secs_f64(1.25 / rate).min(SILENCE_MAX)),
+            _ => hold,
+        }
+    }
+
+    /// How long numbers that are said to have been used may still come: until the flow's next packet is overdue.
+    pub(super) fn patience(&self) -> Duration {
+        let interval = self.rate.get().map_or(SILENCE_MAX.as_secs_f64(), |rate| 1.25 / rate);
+        self.hold.get().max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
+    }
+
+    /// What packets under probation wait for, given when the numbering that they contradict was alive.
+    pub(super) fn silence_since(&self, alive: Option<Instant>) -> Silence {
+        let believed_after = self.predecessor.as_ref().map_or(self.silence(), |old| old.silence);
+        let usual = 2 * believed_after;
+        // A flow that never had a numbering has no rate: its second packet may take longer.
+        let kept_for = if self.reorder.is_some() { usual } else { usual.max(2 * SILENCE_MAX) };
+        Silence { alive, believed_after, kept_for }
+    }
+
+    /// A packet that does not fit the numbering in force.
+    pub(super) fn on_probation(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
+        let at_zero = self.format == PacketFormat::Native && arrived.number == 0;
+        let first_of_all = self.reorder.is_none() && self.predecessor.is_none();
+        let candidate = Candidate {
+            session: arrived.session,
+            number: arrived.number,
+            span: arrived.span,
+            packet: arrived.packet,
+            fingerprint: arrived.fingerprint,
+            arrived: cx.now,
+        };
+        self.offer(candidate, cx);
+        if first_of_all {
+            let grace = if at_zero { Duration::ZERO } else { START_GRACE.min(self.hold.get()) };
+            self.probation.begin_by(cx.now + grace);
+        }
+    }
+
+    pub(super) fn offer(&mut self, mut candidate: Candidate, cx: &mut Context<'_>) {
+        candidate.packet.tighten(cx.spent);
+        let grace = match (&self.reorder, &self.predecessor) {
+            (None, None) => START_GRACE.min(self.hold.get()),
+            (None, Some(predecessor)) => predecessor.grace,
+            _ => self.hold.reordering(),
+        };
+        if let Some(evicted) = self.probation.offer(candidate, self.space, grace) {
+            self.counters.rejected += 1;
+            cx.spend(evicted.packet);
+        }
+    }
+
+    /// Takes out of probation what was beyond the window a moment ago.
+    pub(super) fn readmit(&mut self, window: u64, cx: &mut Context<'_>) {
+        let Some(reorder) = &self.reorder else { return };
+        let (next, space, session) = (reorder.next(), self.space, self.session);
+        let fits = |candidate: &Candidate| {
+            let number = space.extend(next, candidate.number);
+            candidate.session == session && number >= next && number - next < window
+        };
+        for candidate in self.probation.readmit(fits) {
+            self.in_session(candidate.into(), cx);
+        }
+    }
+
+    /// A number delivered, stored or given up before.
+    pub(super) fn repeated(&mut self, repeat: Repeat, wire: u64, stored: Stored, cx: &mut Context<'_>) {
+        let silence = self.silence();
+        let candidate = self.candidate(wire, stored);
+        for repeat in self.probation.offer_repeat(candidate, repeat, self.space, silence) {
+            self.drop_repeat(repeat, cx);
+        }
+    }
+
+    /// It was no restart: drops the packet for what it seemed, and learns how late packets come.
+    pub(super) fn drop_repeat(&mut self, (candidate, repeat): (Candidate, Repeat), cx: &mut Context<'_>) {
+        match repeat {
+            Repeat::Duplicate => self.counters.duplicate += 1,
+            Repeat::Late(lateness) => {
+                self.counters.late += 1;
+                if let Some(lateness) = lateness {
+                    self.hold.saw_lateness(lateness, cx.now);
+                }
+            }
+        }
+        cx.spend(candidate.packet);
+    }
+
+    pub(super) fn candidate(&self, wire: u64, stored: Stored) -> Candidate {
+        Candidate {
+            arrived: stored.packet.arrived,
+            session: self.session,
+            number: wire,
+            span: stored.span,
+            packet: stored.packet,
+            fingerprint: stored.fingerprint,
+        }
+    }
+
+    /// A number below the head with content that is not known: a restart, or a leg that lags behind.
+    pub(super) fn behind(
+        &mut self,
+        number: u64,
+        leg: u8,
+        wire: u64,
+        stored: Stored,
+        window: u64,
+        cx: &mut Context<'_>,
+    ) {
+        let own = self.legs.get(usize::from(leg)).copied().unwrap_or(0);
+        let lagging = !self.legs.is_empty() && number > own && number - own < window;
+        if lagging {
+            self.legs[usize::from(leg)] = number;
+            return self.repeated(Repeat::Duplicate, wire, stored, cx);
+        }
+        let candidate = self.candidate(wire, stored);
+        self.offer(candidate, cx);
+    }
+
+    pub(super) fn reject_probation(&mut self, cx: &mut Context<'_>) {
+        let (candidates, repeats) = self.probation.clear();
+        self.counters.rejected += candidates.len() as u64;
+        for candidate in candidates {
+            cx.spend(candidate.packet);
+        }
+        for repeat in repeats {
+            self.drop_repeat(repeat, cx);
+        }
+    }
+
+    /// Lets time pass for the packets under probation. `alive` is when the numbering in force was last seen:
+    /// this flow's own, or its predecessor's. `true`: call [`Flow::begin`].
+    pub(in crate::relay) fn poll_probation(&mut self, alive: Option<Instant>, cx: &mut Context<'_>) -> bool {
+        if self.probation.is_empty() {
+            return false;
+        }
+        let silence = self.silence_since(alive);
+        loop {
+            match self.probation.poll(cx.now, silence) {
+                Verdict::Wait => return false,
+                Verdict::Believe => return true,
+                Verdict::Reject(candidate) => {
+                    self.counters.rejected += 1;
+                    cx.spend(candidate.packet);
+                }
+                Verdict::Repeats(repeats) => {
+                    for repeat in repeats {
+                        self.drop_repeat(repeat, cx);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The packets under probation are believed: ends the old numbering and begins theirs.
+    pub(in crate::relay) fn begin(&mut self, succeeds: Option<FlowId>, cx: &mut Context<'_>) {
+        let window = self.window(cx.config);
+        let Some(believed) = self.probation.take(self.space, window) else { return };
+        let others = believed.others.len() as u64;
+        self.counters.rejected += others;
+        for candidate in believed.others {
+            cx.spend(candidate.packet);
+        }
+        for repeat in believed.repeats {
+            self.drop_repeat(repeat, cx);
+        }
+        let elapsed = believed
+            .packets
+            .first()
+            .and_then(|first| Some(first.arrived.saturating_duration_since(self.alive?)))
+            .unwrap_or_default();
+        self.flush_numbering(cx);
+        self.predecessor = None;
+        let goes_on = self.reorder.is_some() && believed.session == self.session;
+        if !(goes_on && self.jump(believed.first, elapsed, window, cx)) {
+            self.start_session(believed.session, believed.first, succeeds, cx);
+        }
+        for candidate in believed.packets {
+            self.in_session(candidate.into(), cx);
+        }
+    }
+
+    /// Whether a jump forwards within one session is what an outage of that length loses; if so, it is
+    /// counted as lost and the session goes on.
+    fn jump(&mut self, first: u64, elapsed: Duration, window: u64, cx: &mut Context<'_>) -> bool {
+        let Some(reorder) = &mut self.reorder else { return false };
+        let to = self.space.extend(reorder.next(), first);
+        let plausible = 3.0 * self.rate.get().unwrap_or(0.0) * elapsed.as_secs_f64() + window as f64;
+        if to < reorder.next() || (to - reorder.next()) as f64 > plausible {
+            return false;
+        }
+        let lost = reorder.jump(to);
+        self.count_lost(lost, cx);
+        true
+    }
+
+    fn start_session(&mut self, session: u32, first: u64, succeeds: Option<FlowId>, cx: &mut Context<'_>) {
+        let restart = self.reorder.is_some();
+        if restart && session != self.session {
+            self.retired = Some(self.session);
+        }
+        // A native session begins at 0: what is missing below the first packet seen was lost. Of a flow that
+        // is seen for the first time, it was sent before anyone listened.
+        let near_zero = first < START_AT_ZERO.min(self.window(cx.config));
+        let first = if restart && self.format == PacketFormat::Native && near_zero { 0 } else { first };
+        // One whole space above zero, so that numbers just before the first one extend downwards.
+        let next = self.space.modulus().map_or(first, |m| first + m);
+        self.session = session;
+        self.reorder = Some(Reorder::new(next, cx.now));
+        self.alive = Some(cx.now);
+        self.recover = (self.format == PacketFormat::Native).then(|| Box::new(Recover::new(next)));
+        self.legs.fill(next);
+        self.jitter.restart();
+        self.counters.sessions += 1;
+        cx.outputs.push_back(Output::SessionStarted { flow: self.id, succeeds });
+    }
+}

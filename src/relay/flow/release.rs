@@ -1,0 +1,150 @@
+//! What leaves a flow, and when: packets that are due, gaps that are overdue, and what a bound on memory asks for.
+
+use std::time::{Duration, Instant};
+
+use super::{Budget, Context, Flow};
+use crate::relay::{
+    Output,
+    reorder::{Poll, Reorder},
+};
+
+impl Flow {
+    /// The next number to be used, from a heartbeat or an end of session.
+    pub(in crate::relay) fn announced(&mut self, session: u32, next: u64, end: bool, cx: &mut Context<'_>) {
+        let (window, patience) = (self.window(cx.config), self.patience());
+        let Some(reorder) = self.reorder.as_mut().filter(|_| session == self.session) else { return };
+        if next < reorder.end() {
+            return;
+        }
+        self.ended = end;
+        // One beyond the window is forged, or so much was lost that its next packet begins anew.
+        if next - reorder.next() <= window {
+            reorder.announce(next, cx.now, patience);
+        }
+    }
+
+    /// Delivers what is due and gives up what is overdue.
+    pub(in crate::relay) fn poll(&mut self, cx: &mut Context<'_>) {
+        let (grace, hold, end) = (self.hold.reordering(), self.hold.get(), self.end());
+        if let Some(recover) = &mut self.recover
+            && let Some(due) = recover.deadline(grace)
+        {
+            // What can be rebuilt is not given up: a deadline that has passed makes it overdue.
+            let expired = self.reorder.as_ref().and_then(|r| r.deadline(hold)).is_some_and(|at| at <= cx.now);
+            if expired || due <= cx.now {
+                let grace = if expired { Duration::ZERO } else { grace };
+                let findings = recover.poll(&mut cx.means(grace, end));
+                self.apply(findings, cx);
+            }
+        }
+        while let Some(reorder) = &mut self.reorder {
+            let polled = reorder.poll(cx.now, self.hold.get());
+            if !self.apply_poll(polled, cx) {
+                break;
+            }
+        }
+    }
+
+    /// Acts on what the reorder buffer wants. `false`: it wants nothing now.
+    fn apply_poll(&mut self, polled: Poll, cx: &mut Context<'_>) -> bool {
+        match polled {
+            Poll::Forward(number, stored) => {
+                self.counters.expected += stored.span;
+                self.counters.duplicate += self.reorder.as_mut().map_or(0, Reorder::take_covered);
+                self.deliver(number, stored.how, stored.packet, cx);
+                true
+            }
+            Poll::Lost(range, waited) => {
+                if !waited.is_zero() {
+                    cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
+                }
+                self.count_lost(range, cx);
+                true
+            }
+            Poll::Wait => false,
+        }
+    }
+
+    pub(super) fn count_lost(&mut self, range: std::ops::Range<u64>, cx: &mut Context<'_>) {
+        let count = range.end - range.start;
+        if count > 0 {
+            self.counters.lost += count;
+            self.counters.expected += count;
+            cx.outputs.push_back(Output::Lost { flow: self.id, from: range.start, count });
+        }
+    }
+
+    pub(super) fn skip_oldest(&mut self, cx: &mut Context<'_>) {
+        if let Some(reorder) = &mut self.reorder
+            && let Some(polled) = reorder.skip_oldest(cx.now)
+        {
+            self.apply_poll(polled, cx);
+            self.poll(cx);
+        }
+    }
+
+    /// Delivers what the numbering in force holds back, in order, with its gaps given up.
+    pub(in crate::relay) fn flush_numbering(&mut self, cx: &mut Context<'_>) {
+        let end = self.end();
+        if let Some(recover) = &mut self.recover {
+            let findings = recover.poll(&mut cx.means(Duration::ZERO, end));
+            self.apply(findings, cx);
+        }
+        while let Some(reorder) = &mut self.reorder {
+            let polled = reorder.flush(cx.now);
+            if !self.apply_poll(polled, cx) {
+                break;
+            }
+        }
+    }
+
+    /// The end of the flow: everything goes out or is counted.
+    pub(in crate::relay) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.reject_probation(cx);
+        self.flush_numbering(cx);
+    }
+
+    /// Charges the channel for what this flow keeps. Over the bound, the oldest gaps are given up, then what is
+    /// under probation, then what is kept for recovery, until the flow keeps nothing.
+    pub(in crate::relay) fn settle_budget(&mut self, cx: &mut Context<'_>) {
+        self.charge(cx.budget);
+        while cx.budget.exceeded() && self.charged > 0 {
+            if self.held_back() > 0 {
+                self.skip_oldest(cx);
+            } else if !self.probation.is_empty() {
+                self.reject_probation(cx);
+            } else {
+                if let Some(recover) = &mut self.recover {
+                    recover.forget();
+                }
+                if let Some(reorder) = &mut self.reorder {
+                    reorder.shrink();
+                }
+            }
+            self.charge(cx.budget);
+        }
+    }
+
+    fn charge(&mut self, budget: &mut Budget) {
+        let used = self.reorder.as_ref().map_or(0, Reorder::bytes)
+            + self.probation.bytes()
+            + self.recover.as_ref().map_or(0, |r| r.bytes());
+        budget.recharge(self.charged, used);
+        self.charged = used;
+    }
+
+    /// Takes back what was charged; the flow is about to be dropped.
+    pub(in crate::relay) fn discharge(&mut self, budget: &mut Budget) {
+        budget.recharge(self.charged, 0);
+        self.charged = 0;
+    }
+
+    /// When this flow has something to do, given when its numbering (or its predecessor's) was alive.
+    pub(in crate::relay) fn deadline(&self, alive: Option<Instant>) -> Option<Instant> {
+        let probation =
+            if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };
+        let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.hold.get()));
+        let recover = self.recover.as_ref().and_then(|r| r.deadline(self.hold.reordering()));
+        [probation, reorder, recover].into_iter().flatten().min()
+    }
+}

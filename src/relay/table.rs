@@ -1,0 +1,135 @@
+//! The flows of a channel: how a datagram finds its own, which one a new one follows, and which are forgotten.
+
+use std::{mem, net::SocketAddr, time::Instant};
+
+use super::{
+    FlowId, Output, PacketFormat, Relay,
+    arrival::Arrival,
+    flow::{Context, Flow, Predecessor},
+};
+use crate::limits::{DEPARTED_MAX, SWEEP_INTERVAL};
+
+impl Relay {
+    /// The flow and everything that it may use besides.
+    pub(super) fn split(&mut self, index: u32, now: Instant) -> (&mut Flow, Context<'_>) {
+        let flow = self.flows[index as usize].as_mut().expect("indices come from the tables of live flows");
+        let cx = Context {
+            config: &self.config,
+            outputs: &mut self.outputs,
+            budget: &mut self.budget,
+            codes: &mut self.codes,
+            spent: &mut self.spent,
+            now,
+        };
+        (flow, cx)
+    }
+
+    pub(super) fn live(&self, index: u32) -> Option<&Flow> {
+        self.flows.get(index as usize)?.as_ref()
+    }
+
+    /// The flow that this one follows if it is believed, as long as it lives.
+    pub(super) fn predecessor_of(&self, index: u32) -> Option<Predecessor> {
+        let predecessor = self.live(index)?.predecessor?;
+        self.live(predecessor.id.0).filter(|old| old.key == predecessor.key)?;
+        Some(predecessor)
+    }
+
+    /// When the numbering that this flow's probation contradicts was last alive.
+    pub(super) fn alive(&self, index: u32) -> Option<Instant> {
+        let contradicted = self.predecessor_of(index).map_or(index, |predecessor| predecessor.id.0);
+        self.live(contradicted)?.alive()
+    }
+
+    /// Forgets flows that are idle or have ended.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        for index in 0..self.flows.len() as u32 {
+            let Some(flow) = self.live(index) else { continue };
+            let idle = now.saturating_duration_since(flow.last_arrival);
+            if idle >= self.config.flow_idle || (flow.ended() && idle >= SWEEP_INTERVAL) {
+                self.remove(index);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, index: u32) {
+        let Some(now) = self.now else { return };
+        if self.live(index).is_none() {
+            return;
+        }
+        let (flow, mut cx) = self.split(index, now);
+        flow.flush(&mut cx);
+        flow.discharge(cx.budget);
+        let flow = self.flows[index as usize].take().expect("checked above");
+        if flow.confirmed {
+            if self.departed.len() >= DEPARTED_MAX {
+                self.departed.pop_front();
+            }
+            self.departed.push_back(flow.state());
+        }
+        self.outputs.push_back(Output::FlowEnded { flow: flow.id });
+        self.others.add(&flow.counters);
+        self.by_key.remove(&flow.key);
+        if self.by_source.get(&flow.source) == Some(&index) {
+            self.by_source.remove(&flow.source);
+        }
+        self.free.push(index);
+    }
+
+    /// The flow of a datagram: an old one, or a new one if the bound allows.
+    pub(super) fn flow_for(&mut self, now: Instant, source: SocketAddr, arrival: &Arrival) -> Option<u32> {
+        if let Some(index) = self.by_key.get(&arrival.key) {
+            return Some(*index);
+        }
+        if self.by_key.len() >= self.config.flows_max && !self.make_room() {
+            return None;
+        }
+        let index = self.free.pop().unwrap_or(self.flows.len() as u32);
+        let id = FlowId(index);
+        let mut flow = Flow::new(id, arrival.key, source, arrival.format, arrival.space, &self.config, now);
+        flow.predecessor = self.predecessor(source, arrival);
+        flow.serial = self.created;
+        self.created += 1;
+        self.remember_newcomer(index, flow.serial);
+        if index as usize == self.flows.len() {
+            self.flows.push(Some(flow));
+        } else {
+            self.flows[index as usize] = Some(flow);
+        }
+        self.by_key.insert(arrival.key, index);
+        Some(index)
+    }
+
+    /// The RTP flow of the same source, if there is one: a new SSRC may be its next session.
+    pub(super) fn predecessor(&self, source: SocketAddr, arrival: &Arrival) -> Option<Predecessor> {
+        if arrival.format != PacketFormat::Rtp {
+            return None;
+        }
+        let index = *self.by_source.get(&source)?;
+        self.live(index).filter(|old| old.established() && old.source == source).map(Flow::as_predecessor)
+    }
+
+    pub(super) fn remember_newcomer(&mut self, index: u32, serial: u64) {
+        if self.newcomers.len() >= 2 * self.config.flows_max {
+            let mut newcomers = mem::take(&mut self.newcomers);
+            newcomers.retain(|entry| self.is_newcomer(entry));
+            self.newcomers = newcomers;
+        }
+        self.newcomers.push_back((index, serial));
+    }
+
+    pub(super) fn is_newcomer(&self, (index, serial): &(u32, u64)) -> bool {
+        self.live(*index).is_some_and(|flow| flow.serial == *serial && !flow.confirmed)
+    }
+
+    /// Forgets the oldest flow that never sent a second packet. Flows in use are never pushed out.
+    pub(super) fn make_room(&mut self) -> bool {
+        while let Some(entry) = self.newcomers.pop_front() {
+            if self.is_newcomer(&entry) {
+                self.remove(entry.0);
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,239 @@
+//! What goes into the core and what comes out of it.
+
+use std::{
+    fmt, mem,
+    net::SocketAddr,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::{Counters, Hold, arrival::FlowKey};
+use crate::{
+    buffer::Buffer,
+    limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX},
+    wire::Format,
+};
+
+/// What a channel's core is told at the start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The datagrams' format.
+    pub format: Format,
+    /// Number of legs.
+    pub legs: usize,
+    /// The longest time that a gap may delay later packets.
+    pub hold: Hold,
+    /// Flows at once.
+    pub flows_max: usize,
+    /// Largest reorder window of one flow, in packets.
+    pub window_max: u64,
+    /// Memory for packets held back, under probation or kept for recovery, in bytes.
+    pub bytes_max: usize,
+    /// A flow silent for this long is forgotten.
+    pub flow_idle: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            format: Format::Auto,
+            legs: 1,
+            hold: Hold::default(),
+            flows_max: FLOWS_MAX,
+            window_max: REORDER_PACKETS_MAX,
+            bytes_max: CHANNEL_BYTES_MAX,
+            flow_idle: FLOW_IDLE,
+        }
+    }
+}
+
+/// What the core is told.
+#[derive(Debug)]
+pub enum Input {
+    /// A datagram came in.
+    Packet {
+        /// When it arrived.
+        now: Instant,
+        /// On which leg (an index; one too high counts as the last).
+        leg: u8,
+        /// From where.
+        source: SocketAddr,
+        /// The UDP payload.
+        bytes: Buffer,
+    },
+    /// Time has passed.
+    Timeout {
+        /// The present.
+        now: Instant,
+    },
+}
+
+/// What the core answers.
+#[derive(Debug)]
+pub enum Output {
+    /// Pass this packet on.
+    Deliver(Delivery),
+    /// These numbers were given up.
+    Lost {
+        /// Of this flow.
+        flow: FlowId,
+        /// The first of them.
+        from: u64,
+        /// How many.
+        count: u64,
+    },
+    /// A gap was filled or given up; packets behind it had waited this long.
+    GapClosed {
+        /// In this flow.
+        flow: FlowId,
+        /// How long the oldest of them had waited.
+        waited: Duration,
+    },
+    /// A producer's new run begins with the next delivery of this flow.
+    SessionStarted {
+        /// The flow.
+        flow: FlowId,
+        /// The flow of the same producer that it takes the place of (same source, new SSRC).
+        succeeds: Option<FlowId>,
+    },
+    /// The flow is forgotten, or its producer said that it ended.
+    FlowEnded {
+        /// The flow; its id may be used again.
+        flow: FlowId,
+    },
+    /// Nothing more now. Call again at this instant; `None`: only when a packet comes.
+    Timeout(Option<Instant>),
+}
+
+/// A flow of the channel: unique while the flow lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct FlowId(pub u32);
+
+/// A packet that is passed on.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Its flow.
+    pub flow: FlowId,
+    /// Its number, extended: it never wraps.
+    pub seq: u64,
+    /// How it came.
+    pub how: How,
+    /// The packet.
+    pub packet: Packet,
+}
+
+/// How a packet came to be delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// As it was sent.
+    Received,
+    /// Rebuilt from repair packets.
+    Fec,
+    /// Sent again by its producer.
+    Retransmission,
+}
+
+/// The format that a packet turned out to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PacketFormat {
+    /// Native datagram.
+    Native,
+    /// RTP.
+    Rtp,
+    /// MPEG-TS without RTP.
+    Ts,
+    /// Another numbered datagram.
+    Custom,
+    /// Not numbered.
+    Raw,
+}
+
+impl PacketFormat {
+    /// Its name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PacketFormat::Native => "native",
+            PacketFormat::Rtp => "rtp",
+            PacketFormat::Ts => "ts",
+            PacketFormat::Custom => "custom",
+            PacketFormat::Raw => "raw",
+        }
+    }
+}
+
+/// A datagram and what is known of it.
+#[derive(Debug)]
+pub struct Packet {
+    /// The whole datagram.
+    pub bytes: Buffer,
+    /// Where in it the payload is.
+    pub payload: Range<usize>,
+    /// Microseconds since the Unix epoch on the producer's clock, if the format has them.
+    pub timestamp: Option<u64>,
+    /// When it arrived, or was rebuilt.
+    pub arrived: Instant,
+    /// What it is.
+    pub format: PacketFormat,
+}
+
+impl Packet {
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload.clone()]
+    }
+
+    /// Moves a small datagram out of a large buffer, before it is held back.
+    pub(super) fn tighten(&mut self, spent: &mut Vec<Buffer>) {
+        if self.bytes.capacity() > 4 * self.bytes.len() {
+            let small = Buffer::from(&*self.bytes);
+            let slot = mem::replace(&mut self.bytes, small);
+            if spent.len() < spent.capacity() {
+                spent.push(slot);
+            }
+        }
+    }
+}
+
+/// A flow as people see it.
+#[derive(Debug, Clone)]
+pub struct FlowState {
+    /// The flow.
+    pub id: FlowId,
+    /// Stream id, SSRC, id or source address, as text; `?flow=` takes it.
+    pub key: String,
+    /// Where its last packet came from.
+    pub source: SocketAddr,
+    /// The format.
+    pub format: PacketFormat,
+    /// Session id or SSRC in force.
+    pub session: u32,
+    /// What was counted.
+    pub counters: Counters,
+    /// Packets held back.
+    pub held: usize,
+    /// The hold in force.
+    pub hold: Duration,
+    /// Interarrival jitter (RFC 3550, A.8).
+    pub jitter: Duration,
+    /// Packets per second, smoothed.
+    pub packets_per_second: Option<f64>,
+    /// When its last packet came.
+    pub last_arrival: Instant,
+    /// Whether its producer said that it ended.
+    pub ended: bool,
+}
+
+impl fmt::Display for FlowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FlowKey::Stream(id) => write!(f, "{id}"),
+            FlowKey::Ssrc(ssrc) => write!(f, "{ssrc:#010x}"),
+            FlowKey::Id(id) => write!(f, "{id}"),
+            FlowKey::Source(source) => write!(f, "{source}"),
+        }
+    }
+}
