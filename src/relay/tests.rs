@@ -9,6 +9,7 @@ use crate::wire::{
 };
 
 const MS: Duration = Duration::from_millis(1);
+const START: Duration = Duration::ZERO;
 
 /// A relay, its clock and what it answered.
 struct Core {
@@ -119,7 +120,7 @@ fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
 #[test]
 fn a_gap_delays_by_the_hold_and_no_longer() {
     let mut core = Core::native(50 * MS);
-    core.data(0 * MS, 1, 0..3).data(10 * MS, 1, [4, 5]);
+    core.data(START, 1, 0..3).data(10 * MS, 1, [4, 5]);
     assert_eq!(core.said(), "start 0 0 1 2");
     assert_eq!(core.due(), Some(60 * MS));
     core.timeout(59 * MS);
@@ -135,7 +136,7 @@ fn a_gap_delays_by_the_hold_and_no_longer() {
 #[test]
 fn a_gap_that_is_filled_says_how_long_others_waited() {
     let mut core = Core::native(50 * MS);
-    core.data(0 * MS, 1, [0, 2]).data(20 * MS, 1, [1]);
+    core.data(START, 1, [0, 2]).data(20 * MS, 1, [1]);
     assert_eq!(core.said(), "start 0 0 waited 20 1 2");
     core.data(30 * MS, 1, [4]).packet(40 * MS, &retransmission(1, 3));
     assert_eq!(core.said(), "waited 10 3:Retransmission 4");
@@ -148,7 +149,7 @@ fn a_gap_that_is_filled_says_how_long_others_waited() {
 #[test]
 fn a_new_session_waits_for_a_second_packet_and_lets_the_old_one_out_first() {
     let mut core = Core::native(50 * MS);
-    core.data(0 * MS, 1, 0..3).data(1 * MS, 1, [4]).data(2 * MS, 2, [0]);
+    core.data(START, 1, 0..3).data(MS, 1, [4]).data(2 * MS, 2, [0]);
     assert_eq!(core.said(), "start 0 0 1 2");
     core.data(3 * MS, 2, [1]);
     assert_eq!(core.said(), "waited 2 -3+1 4 start 0 0 1");
@@ -159,7 +160,7 @@ fn a_new_session_waits_for_a_second_packet_and_lets_the_old_one_out_first() {
 #[test]
 fn a_native_session_begins_at_zero_but_a_flow_where_it_is_met() {
     let mut core = Core::native(50 * MS);
-    core.data(0 * MS, 1, [7, 8]).timeout(10 * MS);
+    core.data(START, 1, [7, 8]).timeout(10 * MS);
     assert_eq!(core.said(), "start 0 7 8");
     core.data(20 * MS, 2, [2, 3]).timeout(70 * MS);
     assert_eq!(core.said(), "start 0 waited 50 -0+2 2 3");
@@ -188,7 +189,7 @@ fn a_new_ssrc_of_the_same_source_succeeds_the_old_one() {
 fn a_predecessor_that_is_gone_is_not_mistaken_for_who_took_its_place() {
     let config = Config { flow_idle: 1500 * MS, ..fixed("rtp", 50 * MS) };
     let mut core = Core::new(config);
-    core.packet(0 * MS, &rtp(1, 10)).packet(1 * MS, &rtp(1, 11)).timeout(1100 * MS);
+    core.packet(START, &rtp(1, 10)).packet(MS, &rtp(1, 11)).timeout(1100 * MS);
     core.packet(1490 * MS, &rtp(2, 500)).timeout(2000 * MS).timeout(2600 * MS);
     core.packet_from(2700 * MS, 0, from(9), &rtp(7, 1)).timeout(2750 * MS);
     core.said();
@@ -204,7 +205,7 @@ fn spans_move_the_head_and_what_reaches_beyond_is_kept() {
         [&first.to_be_bytes()[..], &span.to_be_bytes(), &[1], &first.to_le_bytes()].concat()
     };
     let m = 1_u64 << 32;
-    core.packet(0 * MS, &packet(0, 5)).timeout(10 * MS);
+    core.packet(START, &packet(0, 5)).timeout(10 * MS);
     assert_eq!(core.said(), format!("start 0 {m}"));
     // 7..9, 8..12 and 9..10 wait; 5..8 goes over the beginning of the first two.
     core.packet(20 * MS, &packet(7, 2)).packet(20 * MS, &packet(8, 4)).packet(20 * MS, &packet(9, 1));
@@ -225,12 +226,12 @@ fn numbers_and_spans_beyond_all_sense_are_rejected() {
     for (number, span) in
         [(u64::MAX, 1), (1 << 62, 1), (0, u64::MAX - 1), (5, 1 << 40), (u64::MAX, u64::MAX - 1)]
     {
-        core.packet(0 * MS, &[u64::to_be_bytes(number), u64::to_be_bytes(span)].concat());
+        core.packet(START, &[u64::to_be_bytes(number), u64::to_be_bytes(span)].concat());
     }
     assert_eq!((core.relay.totals().rejected, core.relay.flow_count()), (5, 0));
     // The largest of all spaces does not wrap.
     let mut core = Core::new(fixed("seq=u64be@0,wrap=0..0xfffffffffffffffe", 50 * MS));
-    core.packet(0 * MS, &((1_u64 << 62) - 1).to_be_bytes()).timeout(20 * MS);
+    core.packet(START, &((1_u64 << 62) - 1).to_be_bytes()).timeout(20 * MS);
     assert_eq!(core.said(), format!("start 0 {}", (1_u64 << 62) - 1));
 }
 
@@ -243,7 +244,7 @@ fn a_flow_that_begins_without_numbers_knows_its_space() {
         out[12] = number;
         out
     };
-    core.packet(0 * MS, &packet(0)).packet(1 * MS, &packet(0));
+    core.packet(START, &packet(0)).packet(MS, &packet(0));
     for n in 0..600_u32 {
         core.packet(MS * (20 + 20 * n), &packet((n % 255 + 1) as u8));
     }
@@ -293,7 +294,7 @@ fn memory_is_bounded_and_nothing_is_left_uncounted() {
 fn flows_that_never_sent_twice_make_room_and_others_do_not() {
     let mut core = Core::new(Config { flows_max: 2, ..fixed("native", 50 * MS) });
     let data = |stream, number| native(Kind::Data, stream, 1, number, b"x");
-    core.packet(0 * MS, &data(1, 0)).packet(1 * MS, &data(2, 0)).packet(2 * MS, &data(2, 1));
+    core.packet(START, &data(1, 0)).packet(MS, &data(2, 0)).packet(2 * MS, &data(2, 1));
     assert_eq!(core.said(), "start 0 0 start 1 0 1");
     core.packet(3 * MS, &data(3, 0));
     assert_eq!(core.said(), "end 0 start 0 0");
@@ -305,7 +306,7 @@ fn flows_that_never_sent_twice_make_room_and_others_do_not() {
 #[test]
 fn idle_flows_are_forgotten_and_ended_ones_sooner() {
     let mut core = Core::new(Config { flow_idle: 5000 * MS, ..fixed("native", 50 * MS) });
-    core.data(0 * MS, 1, 0..3).packet(100 * MS, &native(Kind::Data, 2, 1, 0, b""));
+    core.data(START, 1, 0..3).packet(100 * MS, &native(Kind::Data, 2, 1, 0, b""));
     core.packet(200 * MS, &native(Kind::End, 2, 1, 3, b""));
     for second in 1..4 {
         core.timeout(1000 * MS * second);
@@ -323,10 +324,7 @@ fn damaged_and_foreign_datagrams_are_counted_by_reason() {
     let mut core = Core::native(50 * MS);
     let mut damaged = native(Kind::Data, 1, 1, 0, b"reading");
     damaged[30] ^= 1;
-    core.packet(0 * MS, &damaged)
-        .packet(0 * MS, b"")
-        .packet(0 * MS, &rtp(1, 1))
-        .packet(0 * MS, &damaged[..20]);
+    core.packet(START, &damaged).packet(START, b"").packet(START, &rtp(1, 1)).packet(START, &damaged[..20]);
     let counters = core.relay.totals();
     assert_eq!((counters.corrupt, counters.foreign, core.relay.flow_count()), (3, 1, 0));
     let reasons: Vec<_> = core.relay.reject_reasons().iter().map(|(reason, n)| (*reason, *n)).collect();

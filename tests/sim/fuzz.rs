@@ -136,7 +136,7 @@ impl Producer {
     fn new(dice: &mut Dice) -> Producer {
         let next = if dice.hits(0.5) { 0 } else { number(dice) };
         Producer {
-            stream: dice.below(4) as u32,
+            stream: dice.below(16) as u32,
             session: dice.below(3) as u32,
             next,
             calm: pick(dice, &[10, 40, 1000]),
