@@ -23,6 +23,8 @@ const _: () = assert!(HOLD_START.as_millis() <= HOLD_MAX.as_millis());
 
 /// How long the automatic hold remembers what it needed; it falls after two of these.
 pub const HOLD_FALL_WINDOW: Duration = Duration::from_secs(12);
+/// A channel's jitter is the largest among the flows heard within this time.
+pub const JITTER_RECENT: Duration = Duration::from_secs(10);
 /// Gain of the interarrival jitter estimate (RFC 3550, A.8).
 pub const JITTER_GAIN: f64 = 1.0 / 16.0;
 /// The rate of a flow is measured over this long.
@@ -46,7 +48,7 @@ pub const START_AT_ZERO: u64 = 64;
 /// The longest that silence must last before an unconfirmed numbering is believed on a slow flow.
 pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 
-/// Flows of one channel, by default: each costs about 1 KiB when idle.
+/// Flows of one channel, by default: each costs about 1 KiB, and some KiB more once it had a gap.
 pub const FLOWS_MAX: usize = 16_384;
 /// Memory that one channel may hold back for reordering, confirmation and FEC, by default.
 pub const CHANNEL_BYTES_MAX: usize = 64 << 20;
@@ -285,3 +287,6 @@ pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long the end may take: what is held back goes out, clients get their last bytes. Whoever presses Ctrl-C
 /// expects the prompt within two seconds, and some commands have more to end than this.
 pub const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// PIDs of one transport stream that are checked for continuity: a multiplex of many programmes; a stream for players
+/// has under twenty.
+pub const TS_PIDS_MAX: usize = 256;

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,7 @@ use crate::{
         tap::{Select, Tap, TapReader},
         udp::UdpOutput,
     },
-    limits::{LEG_BATCHES, LOG_INTERVAL, RECEIVE_BATCH, TAPS_MAX},
+    limits::{JITTER_RECENT, LEG_BATCHES, LOG_INTERVAL, RECEIVE_BATCH, TAPS_MAX},
     relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay},
 };
 
@@ -77,6 +78,8 @@ struct UdpTarget {
 struct Due {
     delivery: Delivery,
     followed: bool,
+    /// The flow's key, if somebody reads flows one by one.
+    key: Option<Arc<str>>,
 }
 
 pub(super) struct Channel {
@@ -91,6 +94,8 @@ pub(super) struct Channel {
     taps: Vec<Tap>,
     sink: Option<Sink>,
     follow: Follow,
+    /// Keys of the flows: an id may be used again, and a flow may be gone before its last packets are sent.
+    keys: HashMap<FlowId, Arc<str>>,
     gap_wait: ::metrics::Histogram,
     due: Vec<Due>,
     rejects_logged: u64,
@@ -116,6 +121,7 @@ impl Channel {
             taps: Vec::new(),
             sink,
             follow: Follow::new(failover),
+            keys: HashMap::new(),
             gap_wait,
             due: Vec::new(),
             rejects_logged: 0,
@@ -180,20 +186,26 @@ impl Channel {
 
     /// Takes what the core puts out.
     fn collect(&mut self, now: Instant) {
+        let one_by_one = self.taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
         loop {
             match self.relay.poll_output() {
                 Output::Deliver(delivery) => {
                     let followed =
                         !Follow::concerns(delivery.packet.format) || self.follow.takes(delivery.flow, now);
-                    self.due.push(Due { delivery, followed });
+                    let key = one_by_one.then(|| self.keys.get(&delivery.flow).cloned()).flatten();
+                    self.due.push(Due { delivery, followed, key });
                 }
                 Output::GapClosed { waited, .. } => self.gap_wait.record(waited.as_secs_f64()),
-                Output::SessionStarted { flow, succeeds } => {
+                Output::SessionStarted { flow, key, succeeds } => {
+                    self.keys.insert(flow, key.into());
                     if let Some(succeeds) = succeeds {
                         self.follow.succeeded(flow, succeeds, now);
                     }
                 }
-                Output::FlowEnded { flow } => self.follow.ended(flow),
+                Output::FlowEnded { flow } => {
+                    self.keys.remove(&flow);
+                    self.follow.ended(flow);
+                }
                 Output::Lost { .. } => {}
                 Output::Timeout(at) => {
                     self.relay_due = at;
@@ -251,13 +263,12 @@ impl Channel {
             target.output.send(now, batch, packets);
             target.not_rtp += not_rtp;
         }
-        let mut keys = HashMap::new();
         for tap in &mut self.taps {
             for due in &self.due {
                 let wanted = match tap.select() {
                     Select::All => true,
                     Select::Auto => due.followed,
-                    Select::Flow(key) => *key == *flow_key(&self.relay, &mut keys, due.delivery.flow),
+                    Select::Flow(key) => due.key.as_deref() == Some(key),
                 };
                 if wanted {
                     tap.push(due.delivery.packet.payload(), now);
@@ -351,18 +362,8 @@ impl Channel {
 
     /// The channel as it stands, with at most `flows_max` flows.
     pub(super) fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
-        let mut hold = Duration::ZERO;
-        let mut jitter = Duration::ZERO;
-        let mut flows = Vec::new();
-        for flow in self.relay.flows() {
-            hold = hold.max(flow.hold);
-            if now.saturating_duration_since(flow.last_arrival) < Duration::from_secs(10) {
-                jitter = jitter.max(flow.jitter);
-            }
-            if flows.len() < flows_max {
-                flows.push(flow_state(flow, now));
-            }
-        }
+        let (hold, jitter) = self.relay.timing(now.checked_sub(JITTER_RECENT).unwrap_or(self.started));
+        let flows = self.relay.flows().take(flows_max).map(|flow| flow_state(flow, now)).collect();
         ChannelState {
             name: self.name.clone(),
             format: self.format.clone(),
@@ -404,11 +405,10 @@ impl Channel {
     }
 }
 
-fn flow_key<'a>(relay: &Relay, keys: &'a mut HashMap<FlowId, String>, flow: FlowId) -> &'a String {
-    keys.entry(flow).or_insert_with(|| relay.flow(flow).map(|state| state.key).unwrap_or_default())
-}
-
 fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
+    let idle = now.saturating_duration_since(flow.last_arrival).as_secs_f64();
+    // The rate is measured when packets come; a flow that has missed ten of them has stopped.
+    let stopped = |rate: f64| idle * rate > 10.0 && idle > 1.0;
     FlowState {
         flow: flow.key,
         source: flow.source.to_string(),
@@ -418,8 +418,8 @@ fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
         held: flow.held,
         hold_seconds: flow.hold.as_secs_f64(),
         jitter_seconds: flow.jitter.as_secs_f64(),
-        packets_per_second: flow.packets_per_second,
-        idle_seconds: now.saturating_duration_since(flow.last_arrival).as_secs_f64(),
+        packets_per_second: flow.packets_per_second.map(|rate| if stopped(rate) { 0.0 } else { rate }),
+        idle_seconds: idle,
         ended: flow.ended,
     }
 }

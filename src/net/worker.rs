@@ -219,9 +219,13 @@ impl Path {
             };
             let clocks = ClockPair::read();
             let Some(rest) = self.turn(ready, clocks) else { return };
-            self.floor = clocks.monotonic;
-            // What still waits in the sockets is taken before the next sleep.
-            wait = if rest { EpollTimeout::ZERO } else { self.wait() };
+            if rest {
+                // What still waits in the sockets, and came before now, is taken before the next sleep.
+                wait = EpollTimeout::ZERO;
+            } else {
+                self.floor = clocks.monotonic;
+                wait = self.wait();
+            }
         }
     }
 

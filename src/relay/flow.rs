@@ -3,7 +3,7 @@
 //! what goes out and when.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -35,6 +35,7 @@ pub(super) struct Context<'a> {
     pub(super) budget: &'a mut Budget,
     pub(super) codes: &'a mut Codes,
     pub(super) spent: &'a mut Vec<Buffer>,
+    pub(super) rejects: &'a mut BTreeMap<&'static str, u64>,
     pub(super) now: Instant,
 }
 
@@ -59,12 +60,14 @@ pub(super) struct Numbered {
     pub(super) how: How,
     pub(super) packet: Packet,
     pub(super) leg: u8,
+    /// The producer's clock: ticks and ticks per second.
+    pub(super) clock: Option<(u64, u32)>,
 }
 
 impl From<Candidate> for Numbered {
     fn from(candidate: Candidate) -> Numbered {
         let Candidate { session, number, span, packet, fingerprint, .. } = candidate;
-        Numbered { session, number, span, fingerprint, how: How::Received, packet, leg: 0 }
+        Numbered { session, number, span, fingerprint, how: How::Received, packet, leg: 0, clock: None }
     }
 }
 
@@ -80,6 +83,16 @@ pub(super) struct Predecessor {
     grace: Duration,
     /// How long after the new flow's first packet the old one's last may still come.
     stragglers: Duration,
+}
+
+/// What a leg has brought to a flow.
+#[derive(Debug, Clone, Copy, Default)]
+struct LegSeen {
+    highest: u64,
+    /// Its highest number before the session in force, until it has shown that it knows the new one.
+    before: Option<u64>,
+    /// When it last brought a packet that was not known.
+    led: Option<Instant>,
 }
 
 /// One producer.
@@ -103,8 +116,8 @@ pub(super) struct Flow {
     pub(super) counters: Counters,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
-    /// Highest number that each leg has brought, for channels with several.
-    legs: Vec<u64>,
+    /// What each leg has brought, for channels with several.
+    legs: Vec<LegSeen>,
     /// When the numbering in force last showed itself.
     alive: Option<Instant>,
     pub(super) last_arrival: Instant,
@@ -149,7 +162,7 @@ impl Flow {
             continuity: None,
             counters: Counters::default(),
             rebuilt: VecDeque::new(),
-            legs: vec![0; if config.legs > 1 { config.legs } else { 0 }],
+            legs: vec![LegSeen::default(); if config.legs > 1 { config.legs } else { 0 }],
             alive: None,
             last_arrival: now,
             confirmed: false,
@@ -198,7 +211,7 @@ impl Flow {
     }
 
     /// The producer's clock against the arrival, for the jitter.
-    pub(super) fn clock(&mut self, ticks: u64, per_second: u32, arrived: Instant) {
+    fn clock(&mut self, (ticks, per_second): (u64, u32), arrived: Instant) {
         let arrived = arrived.saturating_duration_since(self.epoch).as_secs_f64();
         self.jitter.update(arrived, ticks as f64 / f64::from(per_second));
     }
@@ -207,7 +220,8 @@ impl Flow {
     pub(super) fn unnumbered(&mut self, packet: Packet, cx: &mut Context<'_>) {
         if self.counters.delivered == 0 {
             self.counters.sessions += 1;
-            cx.outputs.push_back(Output::SessionStarted { flow: self.id, succeeds: None });
+            let key = self.key.to_string();
+            cx.outputs.push_back(Output::SessionStarted { flow: self.id, key, succeeds: None });
         }
         if packet.format == PacketFormat::Ts {
             let continuity = self.continuity.get_or_insert_default();
@@ -248,8 +262,13 @@ impl Flow {
         let Some(reorder) = &self.reorder else { return };
         let number = self.space.extend(reorder.next(), arrived.number);
         if how == How::Received {
+            if self.is_left_over(&arrived, number, window) {
+                self.counters.late += 1;
+                return cx.spend(arrived.packet);
+            }
             self.make_way(number, window, cx);
         }
+        let lags = how == How::Received && self.lags(arrived.leg, number, window, cx.now);
         let Some(reorder) = &self.reorder else { return };
         let (next, end, waiting) = (reorder.next(), reorder.end(), reorder.stored() > 0);
         let lateness = if number < end { reorder.lateness(number, at) } else { None };
@@ -263,6 +282,9 @@ impl Flow {
         self.counters.duplicate += reorder.take_covered();
         let accepted = matches!(queued, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_));
         if accepted {
+            if let Some(clock) = arrived.clock {
+                self.clock(clock, at);
+            }
             self.accepted(number, end, arrived.leg, how, lateness, cx);
         }
         match queued {
@@ -287,13 +309,17 @@ impl Flow {
             {
                 cx.spend(stored.packet);
             }
+            Queued::Duplicate(stored) | Queued::Behind(stored) if lags => {
+                self.counters.duplicate += 1;
+                cx.spend(stored.packet);
+            }
             Queued::Duplicate(stored) => {
                 self.not_needed(number);
                 self.repeated(Repeat::Duplicate, arrived.number, stored, cx);
             }
             Queued::Late(stored) => self.repeated(Repeat::Late(lateness), arrived.number, stored, cx),
-            Queued::Behind(stored) => self.behind(number, arrived.leg, arrived.number, stored, window, cx),
-            Queued::Ahead(stored) => {
+            // Content that is not known below the head, or a number far ahead: the producer may count anew.
+            Queued::Behind(stored) | Queued::Ahead(stored) => {
                 let candidate = self.candidate(arrived.number, stored);
                 self.offer(candidate, cx);
             }
@@ -357,10 +383,15 @@ impl Flow {
                 self.drop_repeat(repeat, cx);
             }
         }
-        if let Some(highest) = self.legs.get_mut(usize::from(leg)) {
-            *highest = (*highest).max(number);
+        if let Some(seen) = self.legs.get_mut(usize::from(leg)) {
+            seen.led = Some(cx.now);
         }
         self.hold.tick(cx.now);
+    }
+
+    /// The hold in force, and the interarrival jitter.
+    pub(super) fn timing(&self) -> (Duration, Duration) {
+        (self.hold.get(), self.jitter.value())
     }
 
     /// For the state that people look at.

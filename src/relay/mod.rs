@@ -8,7 +8,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
     net::SocketAddr,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -161,7 +161,7 @@ impl Relay {
         &self.legs
     }
 
-    /// Corrupt and foreign datagrams by what was wrong with them.
+    /// Corrupt and foreign datagrams, and repair packets of no use, by what was wrong with them.
     pub fn reject_reasons(&self) -> &BTreeMap<&'static str, u64> {
         &self.rejects
     }
@@ -176,9 +176,14 @@ impl Relay {
         self.departed.iter()
     }
 
-    /// One flow.
-    pub fn flow(&self, id: FlowId) -> Option<FlowState> {
-        self.flows.get(id.0 as usize)?.as_ref().map(Flow::state)
+    /// The longest hold in force, and the largest interarrival jitter of the flows heard since `since`.
+    pub fn timing(&self, since: Instant) -> (Duration, Duration) {
+        let flows = self.flows.iter().flatten();
+        flows.fold((Duration::ZERO, Duration::ZERO), |(longest, largest), flow| {
+            let (hold, jitter) = flow.timing();
+            let jitter = if flow.last_arrival >= since { jitter } else { Duration::ZERO };
+            (longest.max(hold), largest.max(jitter))
+        })
     }
 
     /// How many flows there are.
@@ -262,15 +267,13 @@ impl Relay {
         flow.last_arrival = now;
         flow.source = source;
         flow.format = arrival.format;
-        if let Some((ticks, per_second)) = arrival.clock {
-            flow.clock(ticks, per_second, now);
-        }
-        let Arrival { payload, timestamp, format, body, .. } = arrival;
+        let Arrival { payload, timestamp, format, body, clock, .. } = arrival;
         let packet = Packet { bytes, payload, timestamp, arrived: now, format };
         match body {
             Body::Numbered { session, number, span, fingerprint, .. } => {
                 let how = How::Received;
-                flow.numbered(Numbered { session, number, span, fingerprint, how, packet, leg }, &mut cx);
+                let packet = Numbered { session, number, span, fingerprint, how, packet, leg, clock };
+                flow.numbered(packet, &mut cx);
             }
             _ => flow.unnumbered(packet, &mut cx),
         }
@@ -287,7 +290,8 @@ impl Relay {
                 let Arrival { payload, timestamp, format, .. } = arrival;
                 let packet = Packet { bytes, payload, timestamp, arrived: now, format };
                 let how = How::Retransmission;
-                flow.numbered(Numbered { session, number, span, fingerprint, how, packet, leg }, &mut cx);
+                let packet = Numbered { session, number, span, fingerprint, how, packet, leg, clock: None };
+                flow.numbered(packet, &mut cx);
             }
             Body::Repair { session, first } if first < NUMBER_MAX => {
                 flow.source = source;

@@ -19,6 +19,7 @@ impl Relay {
             budget: &mut self.budget,
             codes: &mut self.codes,
             spent: &mut self.spent,
+            rejects: &mut self.rejects,
             now,
         };
         (flow, cx)

@@ -95,6 +95,8 @@ pub enum Output {
     SessionStarted {
         /// The flow.
         flow: FlowId,
+        /// Its stream id, SSRC, id or source address, as text; `?flow=` takes it.
+        key: String,
         /// The flow of the same producer that it takes the place of (same source, new SSRC).
         succeeds: Option<FlowId>,
     },

@@ -4,11 +4,12 @@
 //! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it runs [`Continuity`] over it, and
 //! whoever paces a file reads its clock with [`pcr`].
 
+use crate::limits::TS_PIDS_MAX;
+
 /// Bytes of a TS packet.
 pub const PACKET: usize = 188;
 /// The first byte of every TS packet.
 pub const SYNC: u8 = 0x47;
-const PIDS: usize = 1 << 13;
 const PID_NULL: usize = 0x1fff;
 
 /// Whether a payload is TS packets and nothing else: a whole number of 188 bytes, at least one, each beginning with
@@ -39,8 +40,8 @@ impl<'a> Packet<'a> {
 /// the permitted duplicate.
 #[derive(Clone, Debug, Default)]
 pub struct Continuity {
-    /// State of each PID; empty until the first packet, 16 KiB from then on.
-    pids: Vec<Counter>,
+    /// State of each PID, sorted by PID; at most [`TS_PIDS_MAX`], the others are not checked.
+    pids: Vec<(u16, Counter)>,
     total: u64,
 }
 
@@ -57,7 +58,6 @@ impl Continuity {
     /// Checks the TS packets of one payload, in order, and returns how many of them did not continue their PID.
     /// What is no TS packet is passed over.
     pub fn check(&mut self, payload: &[u8]) -> u64 {
-        self.pids.resize(PIDS, Counter::Unknown);
         let packets = payload.as_chunks::<PACKET>().0.iter();
         let found = packets.filter(|packet| packet[0] == SYNC && !self.continues(packet)).count() as u64;
         self.total += found;
@@ -79,7 +79,8 @@ impl Continuity {
         let actual = packet[3] & 0x0f;
         let has_payload = adaptation_control & 1 != 0;
         let announced = adaptation(packet).is_some_and(|(flags, _)| flags & 0x80 != 0);
-        let (next, continues) = match self.pids[pid] {
+        let Some(counter) = self.counter(pid as u16) else { return true };
+        let (next, continues) = match *counter {
             Counter::Once(last) if has_payload && actual == last => (Counter::Twice(actual), true),
             Counter::Once(last) | Counter::Twice(last) if has_payload => {
                 (Counter::Once(actual), actual == (last + 1) & 0x0f)
@@ -88,8 +89,20 @@ impl Continuity {
             Counter::Once(_) | Counter::Twice(_) => (Counter::Once(actual), false),
             Counter::Unknown => (Counter::Once(actual), true),
         };
-        self.pids[pid] = next;
+        *counter = next;
         continues || announced
+    }
+
+    fn counter(&mut self, pid: u16) -> Option<&mut Counter> {
+        let place = match self.pids.binary_search_by_key(&pid, |(pid, _)| *pid) {
+            Ok(place) => place,
+            Err(_) if self.pids.len() >= TS_PIDS_MAX => return None,
+            Err(place) => {
+                self.pids.insert(place, (pid, Counter::Unknown));
+                place
+            }
+        };
+        self.pids.get_mut(place).map(|(_, counter)| counter)
     }
 }
 
@@ -281,7 +294,7 @@ mod tests {
                     prop_assert!(pcr(packet).is_none_or(|pcr| pcr.ticks < Pcr::WRAP));
                 }
                 sum += continuity.check(&payload);
-                prop_assert_eq!(continuity.pids.len(), PIDS);
+                prop_assert!(continuity.pids.len() <= TS_PIDS_MAX);
             }
             prop_assert_eq!(continuity.total(), sum);
         }

@@ -155,7 +155,7 @@ impl Sim {
                 },
                 Output::Lost { flow, from, count } => Event::Lost { flow, from, count },
                 Output::GapClosed { waited, .. } => Event::GapClosed { waited },
-                Output::SessionStarted { flow, succeeds } => Event::Started { flow, succeeds },
+                Output::SessionStarted { flow, succeeds, .. } => Event::Started { flow, succeeds },
                 Output::FlowEnded { flow } => Event::Ended { flow },
             };
             self.events.push((at, event));

@@ -13,5 +13,6 @@ mod fec;
 mod formats;
 mod fuzz;
 mod harness;
+mod legs;
 mod many;
 mod rates;

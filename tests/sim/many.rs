@@ -99,7 +99,8 @@ fn check(sim: &Sim, sent: &[Sent]) {
     for (stream, (numbers, sent)) in numbers.iter().zip(sent).enumerate() {
         let expected: Vec<u64> = (0..PACKETS).filter(|n| !sent.dropped.contains(n)).collect();
         assert_eq!(*numbers, expected, "stream {stream}");
-        let counters = sim.relay.flow(flows[&(stream as u32)]).unwrap().counters;
+        let flow = flows[&(stream as u32)];
+        let counters = sim.relay.flows().find(|state| state.id == flow).unwrap().counters;
         assert_eq!(counters.lost, sent.dropped.len() as u64, "stream {stream}: {counters:?}");
         assert_eq!(counters.duplicate, sent.duplicated, "stream {stream}: {counters:?}");
         assert_eq!(counters.reordered, sent.reordered, "stream {stream}: {counters:?}");

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Context, Flow, Numbered, Predecessor};
+use super::{Context, Flow, LegSeen, Numbered, Predecessor};
 use crate::{
     limits::{SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
@@ -133,24 +133,33 @@ impl Flow {
         }
     }
 
-    /// A number below the head with content that is not known: a restart, or a leg that lags behind.
-    pub(super) fn behind(
-        &mut self,
-        number: u64,
-        leg: u8,
-        wire: u64,
-        stored: Stored,
-        window: u64,
-        cx: &mut Context<'_>,
-    ) {
-        let own = self.legs.get(usize::from(leg)).copied().unwrap_or(0);
-        let lagging = !self.legs.is_empty() && number > own && number - own < window;
-        if lagging {
-            self.legs[usize::from(leg)] = number;
-            return self.repeated(Repeat::Duplicate, wire, stored, cx);
+    /// Whether what a leg brings is old because its path is longer: it goes on where it was, or another leg leads.
+    /// After a restart of the producer no leg leads any more.
+    pub(super) fn lags(&mut self, leg: u8, number: u64, window: u64, now: Instant) -> bool {
+        let silence = self.silence();
+        let led = |seen: &LegSeen| seen.led.is_some_and(|led| now < led + silence);
+        let others = self.legs.iter().enumerate().filter(|(other, _)| *other != usize::from(leg));
+        let another_leads = others.map(|(_, seen)| seen).any(led);
+        let Some(own) = self.legs.get_mut(usize::from(leg)) else { return false };
+        let lags = another_leads || (number >= own.highest && number - own.highest < window);
+        if lags {
+            own.highest = own.highest.max(number);
         }
-        let candidate = self.candidate(wire, stored);
-        self.offer(candidate, cx);
+        lags
+    }
+
+    /// Whether a leg still brings the numbering before the session in force: its path is longer.
+    pub(super) fn is_left_over(&mut self, arrived: &Numbered, number: u64, window: u64) -> bool {
+        let (space, next) = (self.space, self.reorder.as_ref().map_or(0, Reorder::next));
+        let Some(seen) = self.legs.get_mut(usize::from(arrived.leg)) else { return false };
+        let Some(before) = seen.before.filter(|_| number.abs_diff(next) >= window) else {
+            seen.before = None;
+            return false;
+        };
+        let old = space.extend(before, arrived.number);
+        let left_over = old >= before && old - before < window;
+        seen.before = Some(old.max(before)).filter(|_| left_over);
+        left_over
     }
 
     pub(super) fn reject_probation(&mut self, cx: &mut Context<'_>) {
@@ -221,7 +230,10 @@ impl Flow {
     fn jump(&mut self, first: u64, elapsed: Duration, window: u64, cx: &mut Context<'_>) -> bool {
         let Some(reorder) = &mut self.reorder else { return false };
         let to = self.space.extend(reorder.next(), first);
-        let plausible = 3.0 * self.rate.get().unwrap_or(0.0) * elapsed.as_secs_f64() + window as f64;
+        let plausible = match self.rate.get() {
+            Some(rate) => 3.0 * rate * elapsed.as_secs_f64() + window as f64,
+            None => cx.config.window_max as f64,
+        };
         if to < reorder.next() || (to - reorder.next()) as f64 > plausible {
             return false;
         }
@@ -245,9 +257,12 @@ impl Flow {
         self.reorder = Some(Reorder::new(next, cx.now));
         self.alive = Some(cx.now);
         self.recover = (self.format == PacketFormat::Native).then(|| Box::new(Recover::new(next)));
-        self.legs.fill(next);
+        for seen in &mut self.legs {
+            *seen = LegSeen { highest: next, before: restart.then_some(seen.highest), led: None };
+        }
         self.jitter.restart();
         self.counters.sessions += 1;
-        cx.outputs.push_back(Output::SessionStarted { flow: self.id, succeeds });
+        let key = self.key.to_string();
+        cx.outputs.push_back(Output::SessionStarted { flow: self.id, key, succeeds });
     }
 }

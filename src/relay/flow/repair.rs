@@ -53,6 +53,9 @@ impl Flow {
     }
 
     pub(super) fn apply(&mut self, findings: Findings, cx: &mut Context<'_>) {
+        if findings.nonsense > 0 {
+            *cx.rejects.entry("unusable repair").or_default() += findings.nonsense;
+        }
         if let Some(span) = findings.span {
             self.hold.saw_block(span, cx.now);
         }
@@ -60,7 +63,8 @@ impl Flow {
             let packet = self.rebuild(&rebuilt, cx.now);
             let fingerprint = fingerprint(&rebuilt.payload, rebuilt.timestamp);
             let (session, number, how) = (self.session, rebuilt.number, How::Fec);
-            self.in_session(Numbered { session, number, span: 1, fingerprint, how, packet, leg: 0 }, cx);
+            let (span, leg, clock) = (1, 0, None);
+            self.in_session(Numbered { session, number, span, fingerprint, how, packet, leg, clock }, cx);
         }
         if let Some(end) = findings.awaited {
             self.await_until(end, cx);
