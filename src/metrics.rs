@@ -86,7 +86,7 @@ const DISCARDED: Metric = counter(
 );
 const INVALID: Metric = counter(
     "tidecast_invalid_datagrams_total",
-    "Corrupt and foreign datagrams by what was wrong with them: the detail of the reasons corrupt and foreign.",
+    "Datagrams of no use by what was wrong with them: corrupt and foreign ones, unusable repair packets, too long ones.",
 );
 const KERNEL_DROPS: Metric = counter(
     "tidecast_kernel_drops_total",

@@ -363,6 +363,11 @@ impl Channel {
     /// The channel as it stands, with at most `flows_max` flows.
     pub(super) fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
         let (hold, jitter) = self.relay.timing(now.checked_sub(JITTER_RECENT).unwrap_or(self.started));
+        let mut rejects = self.relay.reject_reasons().clone();
+        let too_long: u64 = self.legs.iter().map(|leg| leg.counters().truncated).sum();
+        if too_long > 0 {
+            rejects.insert("too_long", too_long);
+        }
         let flows = self.relay.flows().take(flows_max).map(|flow| flow_state(flow, now)).collect();
         ChannelState {
             name: self.name.clone(),
@@ -374,7 +379,7 @@ impl Channel {
             held_bytes: self.relay.bytes_held(),
             hold_seconds: hold.as_secs_f64(),
             jitter_seconds: jitter.as_secs_f64(),
-            rejects: self.relay.reject_reasons().clone(),
+            rejects,
             legs: (0..self.legs.len()).map(|leg| self.leg_state(leg)).collect(),
             flow_count: self.relay.flow_count(),
             flows,

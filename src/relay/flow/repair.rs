@@ -54,7 +54,7 @@ impl Flow {
 
     pub(super) fn apply(&mut self, findings: Findings, cx: &mut Context<'_>) {
         if findings.nonsense > 0 {
-            *cx.rejects.entry("unusable repair").or_default() += findings.nonsense;
+            *cx.rejects.entry("unusable_repair").or_default() += findings.nonsense;
         }
         if let Some(span) = findings.span {
             self.hold.saw_block(span, cx.now);
