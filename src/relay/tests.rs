@@ -82,7 +82,9 @@ impl Core {
             Output::Lost { from, count, .. } => format!("-{from}+{count}"),
             Output::GapClosed { waited, .. } => format!("waited {}", waited.as_millis()),
             Output::SessionStarted { flow, succeeds: None, .. } => format!("start {}", flow.0),
-            Output::SessionStarted { flow, succeeds: Some(old), .. } => format!("start {} for {}", flow.0, old.0),
+            Output::SessionStarted { flow, succeeds: Some(old), .. } => {
+                format!("start {} for {}", flow.0, old.0)
+            }
             Output::FlowEnded { flow } => format!("end {}", flow.0),
             Output::Timeout(_) => unreachable!("not kept"),
         });

@@ -109,5 +109,5 @@ pub(super) fn summary(scenes: &[Scene], links: &[impair::Report], states: &[Chan
             std::iter::once(scene.name.to_owned()).chain(counts.map(|count| count.to_string())).collect();
         let _ = writeln!(text, "{}", line(&cells));
     }
-    text + "\nRecovered by FEC from repair packets; lost ones were skipped, nobody waited for them longer than the hold."
+    text + "\nRecovered: rebuilt from repair packets (FEC). Lost: skipped, after the hold at the latest."
 }
