@@ -197,7 +197,12 @@ impl Gstreamer {
 
 impl Player for Gstreamer {
     fn finish(&mut self) -> (usize, String) {
-        until("pictures of GStreamer", || (self.frames() >= ENOUGH).then_some(()));
+        // The stream has ended, but its end may still be under way: a picture cut in two would be an error.
+        until("pictures of GStreamer", || {
+            let before = self.frames();
+            thread::sleep(Duration::from_millis(500));
+            (before >= ENOUGH && self.frames() == before).then_some(())
+        });
         self.running.signal("INT");
         let status = self.running.wait();
         let output = self.output.take().expect("once").join().expect("no panic") + &self.running.stderr();
