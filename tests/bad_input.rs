@@ -389,13 +389,12 @@ fn an_interface_that_is_not_there_is_named() {
     let input = format!("udp://@{group}:{port}?if=nosuch0");
     // A tool that is started by hand ends; a relay waits for the interface, and says so.
     one_line(&["impair", &input, "--to", "udp://127.0.0.1:9"], 1, &["\"nosuch0\"", "present: ", "lo"]);
-    for args in [vec!["relay", &input, "--to", "udp://127.0.0.1:9"], vec!["recv", &input]] {
-        let mut waiting = Running::start(common::tidecast(args));
-        let line = waiting.wait_for_line("tidecast: ");
-        assert!(line.contains("waiting: ") && line.contains("\"nosuch0\""), "{line}");
-        waiting.wait_for_line("tidecast: ready");
-        waiting.stop();
-    }
+    one_line(&["recv", &input], 1, &["\"nosuch0\"", "present: ", "lo"]);
+    let mut waiting = Running::start(common::tidecast(["relay", &input, "--to", "udp://127.0.0.1:9"]));
+    let line = waiting.wait_for_line("tidecast: ");
+    assert!(line.contains("waiting: ") && line.contains("\"nosuch0\""), "{line}");
+    waiting.wait_for_line("tidecast: ready");
+    waiting.stop();
 }
 
 #[test]

@@ -43,6 +43,10 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let (worker, thread) = Worker::spawn(0, Duration::ZERO).context("cannot start the packet thread")?;
     let started = worker.add(channel(args, sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
+    if started.waiting.len() == args.inputs.len() {
+        // A relay waits for an interface that may come; who measures now wants to know now.
+        return Err(anyhow::anyhow!("cannot receive: {}", started.waiting.join("; ")).into());
+    }
     for waiting in &started.waiting {
         say(&format!("waiting: {waiting}"));
     }
