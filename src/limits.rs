@@ -164,6 +164,8 @@ pub const TAPS_MAX: usize = 1024;
 
 // The packet path.
 
+/// How long deadlines wait for what is still in the sockets: a few turns, and less than the shortest usual hold.
+pub const BACKLOG_MAX: Duration = Duration::from_millis(10);
 /// Batches received from one leg before the others have their turn.
 pub const LEG_BATCHES: usize = 16;
 /// Free receive slots kept by one packet thread: 8 MiB, two full batches of 64 legs.

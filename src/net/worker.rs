@@ -27,7 +27,7 @@ use crate::{
     buffer::Pool,
     clock::{self, ClockPair},
     egress::tap::{Select, TapReader},
-    limits::{EPOLL_EVENTS, LEG_BATCHES, POOL_SLOTS, RECEIVE_BATCH, TICK_PACKETS},
+    limits::{BACKLOG_MAX, EPOLL_EVENTS, LEG_BATCHES, POOL_SLOTS, RECEIVE_BATCH, TICK_PACKETS},
 };
 
 /// Why a worker did not do what it was asked.
@@ -219,14 +219,18 @@ impl Path {
             };
             let clocks = ClockPair::read();
             let Some(rest) = self.turn(ready, clocks) else { return };
-            if rest {
-                // What still waits in the sockets, and came before now, is taken before the next sleep.
-                wait = EpollTimeout::ZERO;
-            } else {
+            if !self.behind(rest, clocks.monotonic) {
                 self.floor = clocks.monotonic;
-                wait = self.wait();
             }
+            // What still waits in the sockets is taken before the next sleep.
+            wait = if rest { EpollTimeout::ZERO } else { self.wait() };
         }
+    }
+
+    /// Whether packets that came in time may still wait in a socket. Not for ever: under more load than there is
+    /// processor, deadlines must pass all the same.
+    fn behind(&self, rest: bool, now: Instant) -> bool {
+        rest && now.saturating_duration_since(self.floor) < self.tick + BACKLOG_MAX
     }
 
     /// Under load, sleeps a tick, and then only looks. Otherwise tells how long to wait for a packet.
@@ -269,7 +273,7 @@ impl Path {
         self.load.turn(now, received, self.tick);
         let at_once = self.tick.is_zero();
         // Deadlines are looked at only when everything that came in time has been taken.
-        let passed = if rest { self.floor } else { now };
+        let passed = if self.behind(rest, now) { self.floor } else { now };
         for (index, channel) in self.channels.iter_mut().enumerate() {
             let Some(channel) = channel else { continue };
             channel.maintain(now, |leg, opened| register(&self.epoll, token(index, leg), opened));
