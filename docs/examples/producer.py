@@ -11,6 +11,7 @@ The format is described in docs/wire-format.md.
 
 import math
 import os
+import signal
 import socket
 import struct
 import sys
@@ -71,6 +72,13 @@ def main(arguments):
         sys.exit(__doc__.strip())
     group, port, interface = arguments[0], int(arguments[1]), arguments[2]
     count, interval_ms, stream = [int(a) for a in arguments[3:]] + [10, 1000, 7][len(arguments) - 3 :]
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    # Said explicitly: a service manager sends SIGTERM, and a background process may have SIGINT ignored.
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
 
     producer = Producer(group, port, interface, stream)
     start = time.monotonic()
