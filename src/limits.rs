@@ -82,6 +82,7 @@ const _: () = assert!(REORDER_PACKETS_START <= REORDER_PACKETS_MAX && REORDER_PA
 const _: () = assert!(FEC_FORGET_PACKETS > FEC_LEARN_PACKETS);
 
 // Wire formats and codes.
+
 /// Ranges of one native NACK: the format's bound; 644 bytes, so that a NACK is one small datagram.
 pub const NACK_RANGES_MAX: usize = 64;
 /// Bytes of a custom layout's stream id, all its parts joined: a UUID and as much again, while it stays cheap to
@@ -106,6 +107,7 @@ pub const REBUILT_REMEMBERED: usize = 256;
 pub const NUMBER_MAX: u64 = 1 << 62;
 /// Datagrams kept for reuse by the core between two calls of its owner.
 pub const SPENT_MAX: usize = 256;
+
 // Sockets.
 
 /// Datagrams per `recvmmsg`: at 64 the call's own cost is a few ns a packet, and more gains nothing.
@@ -127,6 +129,7 @@ pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 // Models of a bad link.
+
 /// Datagrams that one modelled link holds back: at 1316 bytes about 86 MB, and more than six seconds of
 /// 10,000 packets a second. What comes on top is dropped and counted, as a router's full queue would.
 pub const LINK_PACKETS_MAX: usize = 65_536;
@@ -141,6 +144,7 @@ pub const LINK_PAUSE: Duration = Duration::from_millis(100);
 const _: () = assert!((LINK_DISTANCE_MAX as usize) < LINK_PACKETS_MAX);
 
 // The `impair` command.
+
 /// Flows that are counted one by one; the others are counted together. Four times the largest group we know of.
 pub const IMPAIR_FLOWS_MAX: usize = 4096;
 /// Batches received before what is due is sent: 4,096 datagrams, a millisecond or two of work.
@@ -174,6 +178,7 @@ pub const POOL_SLOTS: usize = 4096;
 pub const EPOLL_EVENTS: usize = 64;
 /// More packets than this within one tick are worth a tick's wait.
 pub const TICK_PACKETS: usize = 2;
+
 // What a configuration may ask for, and what it gets when it does not ask (`config`).
 
 /// The default tick: batches of a busy stream, and a delay that no player notices.
@@ -244,6 +249,7 @@ const _: () = assert!(REORDER_PACKETS_MAX <= WINDOW_CONFIG_MAX);
 const _: () = assert!(TICK.as_millis() <= TICK_MAX.as_millis());
 
 // The sending side.
+
 /// How much of a stall a paced source catches up at once: a sleeping laptop must not send an hour of video as one
 /// burst, a scheduling hiccup must not slow a stream for good.
 pub const PACE_CATCH_UP_MAX: Duration = Duration::from_millis(100);
@@ -262,7 +268,9 @@ pub const BLOCK_CLOSE_AFTER: Duration = Duration::from_millis(40);
 pub const BLOCK_CLOSE_AFTER_PACED: Duration = HOLD_MAX;
 /// Blocks of 64 KiB that `send` reads ahead from a pipe: smooths a slow reader, and is no memory to speak of.
 pub const SEND_PIPE_BLOCKS_MAX: usize = 8;
+
 // HTTP and channels on demand.
+
 /// Groups joined on demand at the same time: each is a socket, a membership and a stream's bandwidth.
 pub const ON_DEMAND_MAX: usize = 1024;
 /// Groups on demand that get series of their own in the metrics, over the life of the process; the others share

@@ -19,8 +19,6 @@ pub enum Select {
     /// One flow at a time where the packets are media for a player (RTP, MPEG-TS), all flows otherwise.
     #[default]
     Auto,
-    /// All flows, interleaved.
-    All,
     /// This one only, by its key.
     Flow(String),
 }
@@ -123,7 +121,7 @@ mod tests {
     #[test]
     fn a_packet_after_a_pause_goes_at_once_and_a_stream_in_chunks() {
         let now = crate::clock::now();
-        let mut tap = Tap::new(Select::All);
+        let mut tap = Tap::new(Select::Auto);
         let mut reader = tap.reader();
         tap.push(b"a", now);
         tap.turn(now, false);
@@ -145,7 +143,7 @@ mod tests {
     #[test]
     fn chunks_are_bounded_in_bytes() {
         let now = crate::clock::now();
-        let mut tap = Tap::new(Select::All);
+        let mut tap = Tap::new(Select::Auto);
         let mut reader = tap.reader();
         tap.push(&vec![0; CHUNK_BYTES_MAX], now);
         tap.push(b"c", now);
@@ -155,7 +153,7 @@ mod tests {
     #[test]
     fn a_slow_reader_skips_whole_chunks_and_learns_how_many() {
         let now = crate::clock::now();
-        let mut tap = Tap::new(Select::All);
+        let mut tap = Tap::new(Select::Auto);
         let mut reader = tap.reader();
         for i in 0..TAP_CHUNKS as u32 + 10 {
             tap.push(&i.to_be_bytes(), now);

@@ -266,7 +266,6 @@ impl Channel {
         for tap in &mut self.taps {
             for due in &self.due {
                 let wanted = match tap.select() {
-                    Select::All => true,
                     Select::Auto => due.followed,
                     Select::Flow(key) => due.key.as_deref() == Some(key),
                 };
