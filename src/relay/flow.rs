@@ -325,6 +325,10 @@ impl Flow {
             }
         }
         if accepted && (waiting || self.held_back() > 0) {
+            if !self.probation.is_empty() {
+                // The window may have grown since: what was just beyond it belongs here.
+                self.readmit(window, cx);
+            }
             self.poll(cx);
         }
         if let Some(shard) = shard.filter(|_| accepted) {

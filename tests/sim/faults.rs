@@ -313,3 +313,16 @@ fn custom_u16() {
 fn custom_u8() {
     networks(Numbered::Custom8, FIXED, 1);
 }
+
+/// Numbers at which a run over all phases has failed once: a restart to just beyond the window as it was, while a
+/// loss lets the rate, and so the window, move.
+#[test]
+fn failed_once() {
+    let case =
+        Case { restart: Restart::ToZero, hold: None, ..Case::plain(Numbered::Custom16, Network::Loss) };
+    for start in 65_236..65_252 {
+        if !case.ambiguous(start) {
+            case.run(start, 1 ^ start);
+        }
+    }
+}
