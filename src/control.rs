@@ -31,7 +31,6 @@ use crate::{
         state::ChannelState,
         worker::{ChannelSpec, Started, Worker, WorkerError},
     },
-    relay,
     wire::Format,
 };
 use on_demand::{OnDemand, Place};
@@ -322,22 +321,10 @@ impl Shared {
 
 /// What the packet path makes the channel from.
 fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpec {
-    let limits = channel.limits;
     ChannelSpec {
         name: channel.name.clone(),
         inputs: channel.legs.iter().map(|leg| leg.address.clone()).collect(),
-        relay: relay::Config {
-            format: channel.format.clone(),
-            legs: channel.legs.len(),
-            hold: match channel.hold {
-                config::Hold::Auto { min, max } => relay::Hold::Auto { min, max },
-                config::Hold::Fixed(hold) => relay::Hold::Fixed(hold),
-            },
-            flows_max: limits.flows_max,
-            window_max: limits.window_max,
-            bytes_max: limits.bytes_max,
-            flow_idle: limits.flow_idle,
-        },
+        relay: channel.core(),
         outputs: channel.outputs.clone(),
         receive_buffer: channel.receive_buffer.unwrap_or(RECEIVE_BUFFER_BYTES),
         failover: channel.failover,
