@@ -29,7 +29,7 @@ use crate::{
     metrics::{Metrics, Sample},
     net::{
         state::ChannelState,
-        worker::{ChannelSpec, Started, Worker, WorkerError},
+        worker::{ChannelSpec, Pace, Started, Worker, WorkerError},
     },
     wire::Format,
 };
@@ -162,10 +162,10 @@ impl Control {
     ///
     /// # Errors
     /// A thread or its epoll cannot be made.
-    pub fn start(threads: usize, tick: Duration, linger: Duration) -> io::Result<Control> {
+    pub fn start(threads: usize, pace: Pace, linger: Duration) -> io::Result<Control> {
         let threads = threads.max(1);
         let workers: io::Result<Vec<Worker>> =
-            (0..threads).map(|index| Worker::spawn(index, tick).map(|(worker, _)| worker)).collect();
+            (0..threads).map(|index| Worker::spawn(index, pace).map(|(worker, _)| worker)).collect();
         let shared = Arc::new(Shared {
             workers: workers?,
             loads: (0..threads).map(|_| AtomicUsize::new(0)).collect(),

@@ -128,6 +128,9 @@ pub struct Relay {
     /// How long packets are collected before they are sent on; 0 for the lowest latency
     #[arg(long, default_value = "5ms")]
     pub tick: String,
+    /// Datagrams of one size that go to a target at once, 1 to 64; 7 unless given
+    #[arg(long, value_name = "N")]
+    pub burst: Option<i64>,
 }
 
 /// `tidecast check`

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use census::{Census, Tag};
 use nix::{
     errno::Errno,
@@ -31,7 +31,7 @@ use crate::{
     cli,
     clock::{self, ClockPair},
     commands::Failure,
-    egress::udp::UdpOutput,
+    egress::udp::{Datagram, UdpOutputs},
     limits::{
         IMPAIR_BATCHES_MAX, IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX, RECEIVE_BATCH,
         RECEIVE_BUFFER_BYTES,
@@ -39,6 +39,7 @@ use crate::{
     link::{Impairments, Link},
     net::{
         ingest::{Leg, State},
+        interface::Interfaces,
         sys::{ReceiveBatch, SendBatch},
     },
     shutdown::Stop,
@@ -131,7 +132,8 @@ struct Path<'a> {
     pool: Pool,
     link: Link<Packet>,
     census: Census,
-    outputs: Vec<UdpOutput>,
+    outputs: UdpOutputs,
+    interfaces: Interfaces,
     sends: SendBatch,
     started: Instant,
     now: Instant,
@@ -140,18 +142,16 @@ struct Path<'a> {
 impl<'a> Path<'a> {
     fn open(options: &'a Options) -> anyhow::Result<Path<'a>> {
         let now = clock::now();
+        let mut interfaces = Interfaces::read(now);
         Ok(Path {
             options,
-            leg: open_input(options, now)?,
+            leg: open_input(options, now, &mut interfaces)?,
             receives: ReceiveBatch::new(),
             pool: Pool::new(LINK_PACKETS_MAX),
             link: Link::new(options.impairments, options.seed),
             census: Census::default(),
-            outputs: options
-                .outputs
-                .iter()
-                .map(|output| open_output(output, now))
-                .collect::<Result<_, _>>()?,
+            outputs: open_outputs(options, now, &mut interfaces)?,
+            interfaces,
             sends: SendBatch::new(),
             started: now,
             now,
@@ -189,7 +189,7 @@ impl<'a> Path<'a> {
         let floor = self.now;
         let clocks = ClockPair::read();
         self.now = clocks.monotonic;
-        let _ = self.leg.maintain(self.now); // the socket is looked up anew for every wait
+        let _ = self.leg.maintain(self.now, &mut self.interfaces); // the socket is looked up anew for every wait
         self.receive(clocks, floor).context("cannot receive")?;
         self.send_due();
         Ok(())
@@ -223,9 +223,8 @@ impl<'a> Path<'a> {
         for packet in &due {
             self.census.leaves(packet.tag);
         }
-        for output in &mut self.outputs {
-            output.send(self.now, &mut self.sends, due.iter().map(|packet| &**packet.bytes));
-        }
+        let datagrams = due.iter().map(|packet| Datagram::plain(&packet.bytes));
+        self.outputs.send(self.now, &mut self.sends, &mut self.interfaces, datagrams);
         for bytes in due.into_iter().filter_map(|packet| Rc::into_inner(packet.bytes)) {
             self.pool.put(bytes);
         }
@@ -243,7 +242,7 @@ impl<'a> Path<'a> {
 
     fn report(mut self) -> Report {
         self.leg.read_kernel_drops();
-        let outputs = self.outputs.iter().map(OutputReport::of).collect();
+        let outputs = self.outputs.iter().map(|(output, _)| OutputReport::of(output)).collect();
         Report {
             input: self.options.input.to_string(),
             seed: self.options.seed,
@@ -259,7 +258,7 @@ impl<'a> Path<'a> {
 }
 
 /// The input, joined. A tool that is started by hand does not wait for an interface: it says what is wrong.
-fn open_input(options: &Options, now: Instant) -> anyhow::Result<Leg> {
+fn open_input(options: &Options, now: Instant, interfaces: &mut Interfaces) -> anyhow::Result<Leg> {
     let input = &options.input;
     let same = |output: &&Output| output.target == input.socket_addr() && output.interface == input.interface;
     if let Some(output) = options.outputs.iter().find(same) {
@@ -268,7 +267,7 @@ fn open_input(options: &Options, now: Instant) -> anyhow::Result<Leg> {
         );
     }
     let mut leg = Leg::new(input.clone(), RECEIVE_BUFFER_BYTES, now);
-    let _ = leg.maintain(now); // the state says more
+    let _ = leg.maintain(now, interfaces); // the state says more
     match leg.state() {
         State::Joined(_) => Ok(leg),
         State::Waiting(reason) | State::Failed(reason) => bail!("{input}: {reason}"),
@@ -276,11 +275,13 @@ fn open_input(options: &Options, now: Instant) -> anyhow::Result<Leg> {
     }
 }
 
-fn open_output(output: &Output, now: Instant) -> anyhow::Result<UdpOutput> {
-    let output = UdpOutput::new(output.clone(), now);
-    let fault = output.fault().map(ToString::to_string);
-    ensure!(fault.is_none(), "{}: {}", output.output(), fault.unwrap_or_default());
-    Ok(output)
+/// A link passes single datagrams on, each at its own time.
+fn open_outputs(options: &Options, now: Instant, interfaces: &mut Interfaces) -> anyhow::Result<UdpOutputs> {
+    let outputs = UdpOutputs::new(options.outputs.clone(), 1, now, interfaces);
+    if let Some((output, fault)) = outputs.iter().find_map(|(output, fault)| Some((output, fault?))) {
+        bail!("{}: {fault}", output.output());
+    }
+    Ok(outputs)
 }
 
 /// Sleeps until the socket has something to read, or until `until`, or until a signal.

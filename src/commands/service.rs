@@ -11,7 +11,7 @@ use crate::{
     control::Control,
     egress::http::Server,
     limits::{DRAIN_MAX, LINGER},
-    net::state::ChannelState,
+    net::{state::ChannelState, worker::Pace},
     shutdown::{self, Signals},
 };
 
@@ -44,8 +44,8 @@ impl Service {
             None => None,
         };
         let linger = config.http.as_ref().map_or(LINGER, |http| http.linger);
-        let control =
-            Control::start(config.threads, config.tick, linger).context("cannot start the packet path")?;
+        let pace = Pace { tick: config.tick, burst: config.burst };
+        let control = Control::start(config.threads, pace, linger).context("cannot start the packet path")?;
         let mut waiting = Vec::new();
         for channel in &config.channels {
             match control.add(channel).await {

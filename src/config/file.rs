@@ -30,6 +30,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
     let raw = Raw {
         tick: top.value("tick", &file),
         threads: top.value("threads", &file),
+        burst: top.value("burst", &file),
         http: top.table("http", &mut file).map(|table| http(table, &mut file)).unwrap_or_default(),
         channels: top
             .tables("channel", &mut file)

@@ -19,7 +19,11 @@ pub(super) fn serve(raw: &mut Raw, args: &cli::Serve) {
 
 /// One channel from the flags of `relay`. HTTP is off unless asked for, and joins no groups on demand.
 pub(super) fn relay(args: &cli::Relay) -> Raw {
-    let mut raw = Raw { tick: Some(text("--tick", &args.tick)), ..Raw::default() };
+    let mut raw = Raw {
+        tick: Some(text("--tick", &args.tick)),
+        burst: args.burst.map(|burst| Field { place: Place::Flag("--burst"), value: Value::Integer(burst) }),
+        ..Raw::default()
+    };
     raw.http.listen = Some(text("--http", args.http.as_deref().unwrap_or("off")));
     raw.http.allow = Some(Vec::new());
     raw.channels.push(RawChannel {

@@ -38,6 +38,8 @@ pub struct Config {
     pub tick: Duration,
     /// Threads of the packet path, from 1.
     pub threads: usize,
+    /// Datagrams of one size that go to a UDP target at once, from 1.
+    pub burst: usize,
     /// The HTTP server, unless it is off.
     pub http: Option<Http>,
     /// The channels; their names are unique.

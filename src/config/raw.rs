@@ -58,6 +58,7 @@ pub(super) struct Field {
 pub(super) struct Raw {
     pub(super) tick: Option<Field>,
     pub(super) threads: Option<Field>,
+    pub(super) burst: Option<Field>,
     pub(super) http: RawHttp,
     pub(super) channels: Vec<RawChannel>,
 }

@@ -233,11 +233,11 @@ fn wrong_values_outside_of_channels() {
         ),
         (
             "thread = 2",
-            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, http, channel)",
+            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, burst, http, channel)",
         ),
         (
             "[https]",
-            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, http, channel)",
+            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, burst, http, channel)",
         ),
     ] {
         assert_eq!(error(text), expected, "{text}");
@@ -462,6 +462,7 @@ fn flags_of_serve_override_the_file() {
 
 fn relay() -> cli::Relay {
     cli::Relay {
+        burst: None,
         inputs: vec!["rtp://239.1.1.1:5000?if=eth1".into(), "rtp://239.1.2.1:5000?if=eth2".into()],
         outputs: vec!["10.0.0.7:6000".into()],
         name: "cam".into(),
@@ -479,7 +480,7 @@ fn flags_of_relay_are_one_channel() {
     let [channel] = &config.channels[..] else { panic!("{config:?}") };
     assert_eq!((channel.name.as_str(), channel.legs.len(), channel.outputs.len()), ("cam", 2, 1));
     assert_eq!((&channel.format, channel.hold), (&Format::Rtp, Hold::Fixed(Duration::from_millis(50))));
-    let http = cli::Relay { http: Some("127.0.0.1:8080".into()), outputs: vec![], ..relay() };
+    let http = cli::Relay { burst: None, http: Some("127.0.0.1:8080".into()), outputs: vec![], ..relay() };
     let http = Config::from_relay(&http).unwrap().http.unwrap();
     assert_eq!(http.listen, "127.0.0.1:8080".parse().unwrap());
     assert!(!http.allows("239.1.1.1".parse().unwrap()), "nothing on demand was asked for");
@@ -488,6 +489,7 @@ fn flags_of_relay_are_one_channel() {
 #[test]
 fn wrong_flags_of_relay_are_named() {
     let args = cli::Relay {
+        burst: None,
         inputs: vec!["239.1.1.1".into(), "239.1.1.2:5000".into(), "239.1.1.2:5000".into()],
         outputs: vec!["239.1.1.2:5000".into()],
         name: "a b".into(),
@@ -507,7 +509,7 @@ INPUT \"239.1.1.2:5000\": expected an address of its own, INPUT \"239.1.1.2:5000
 --to \"239.1.1.2:5000\": expected an address that is no input: INPUT \"239.1.1.2:5000\" has it, packets would loop";
     assert_eq!(errors.to_string(), expected);
     assert!(errors.is_usage());
-    let off = cli::Relay { http: Some("off".into()), outputs: vec![], ..relay() };
+    let off = cli::Relay { burst: None, http: Some("off".into()), outputs: vec![], ..relay() };
     let expected = "--to: missing, expected one or more addresses, since HTTP is off";
     assert_eq!(Config::from_relay(&off).unwrap_err().to_string(), expected);
 }
@@ -546,7 +548,7 @@ fn the_reference_names_every_key() {
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 4 + 7 + 10 + 4, "{known:?}");
+    assert_eq!(known.len(), 5 + 7 + 10 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");

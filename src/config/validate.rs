@@ -24,6 +24,7 @@ pub(super) fn validate(raw: &Raw, problems: &mut Vec<Problem>) -> Config {
     let config = Config {
         tick: check.time(&raw.tick, TICK, Duration::ZERO..=TICK_MAX),
         threads: check.count(&raw.threads, 1, 1..=THREADS_MAX),
+        burst: check.count(&raw.burst, BURST, 1..=BURST_MAX),
         http: check.http(&raw.http),
         channels: raw.channels.iter().map(|raw| check.channel(raw)).collect(),
     };

@@ -10,8 +10,12 @@ use crate::{
 
 const LINGER: Duration = Duration::from_millis(150);
 
+fn tick(tick: Duration) -> Pace {
+    Pace { tick, ..Pace::default() }
+}
+
 fn start(threads: usize) -> Control {
-    Control::start(threads, Duration::from_millis(1), LINGER).unwrap()
+    Control::start(threads, tick(Duration::from_millis(1)), LINGER).unwrap()
 }
 
 fn input() -> Input {
@@ -82,7 +86,7 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
 /// Leaving last and coming first clients meet all the time: nobody may get a reader of a channel that has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
-    let control = Control::start(1, Duration::ZERO, Duration::from_millis(1)).unwrap();
+    let control = Control::start(1, tick(Duration::ZERO), Duration::from_millis(1)).unwrap();
     let input = input();
     let clients: Vec<_> = (0..8)
         .map(|client| {

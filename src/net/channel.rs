@@ -13,20 +13,22 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
+    Error,
     ingest::{Change, Leg, State},
+    interface::Interfaces,
     state::{ChannelState, FlowState, LegState, OutputState},
     sys::{ReceiveBatch, SendBatch},
 };
 use crate::{
-    address::{self, Scheme},
+    address,
     buffer::Pool,
     clock::ClockPair,
     egress::{
         follow::Follow,
         tap::{Select, Tap, TapReader},
-        udp::UdpOutput,
+        udp::{Datagram, UdpOutput, UdpOutputs},
     },
-    limits::{JITTER_RECENT, LEG_BATCHES, LOG_INTERVAL, RECEIVE_BATCH, TAPS_MAX},
+    limits::{JITTER_RECENT, LEG_BATCHES, LOG_INTERVAL, POOL_SLOTS, RECEIVE_BATCH, TAPS_MAX},
     relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay},
 };
 
@@ -65,12 +67,26 @@ impl fmt::Debug for ChannelSpec {
     }
 }
 
-/// A UDP output and what it takes.
-#[derive(Debug)]
-struct UdpTarget {
-    output: UdpOutput,
-    /// Packets that are not RTP, on an output that is.
-    not_rtp: u64,
+/// What the channels of one packet thread work with in turn.
+pub(super) struct Kit {
+    pub(super) pool: Pool,
+    pub(super) receive: ReceiveBatch,
+    pub(super) send: SendBatch,
+    pub(super) interfaces: Interfaces,
+    /// Datagrams of one size that go to a UDP target at once.
+    pub(super) burst: usize,
+}
+
+impl Kit {
+    pub(super) fn new(now: Instant, burst: usize) -> Kit {
+        Kit {
+            pool: Pool::new(POOL_SLOTS),
+            receive: ReceiveBatch::new(),
+            send: SendBatch::new(),
+            interfaces: Interfaces::read(now),
+            burst,
+        }
+    }
 }
 
 /// A delivery of this turn, and whether the player's outputs take it.
@@ -90,7 +106,7 @@ pub(super) struct Channel {
     legs: Vec<Leg>,
     relay: Relay,
     relay_due: Option<Instant>,
-    targets: Vec<UdpTarget>,
+    outputs: UdpOutputs,
     taps: Vec<Tap>,
     sink: Option<Sink>,
     follow: Follow,
@@ -103,12 +119,11 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(spec: ChannelSpec, now: Instant) -> Channel {
-        let ChannelSpec { name, inputs, relay, outputs, receive_buffer, failover, on_demand, gap_wait, sink } =
+    pub(super) fn new(spec: ChannelSpec, now: Instant, kit: &mut Kit) -> Channel {
+        let ChannelSpec { name, inputs, relay, receive_buffer, failover, on_demand, gap_wait, sink, .. } =
             spec;
         let format = relay.format.to_string();
         let relay = Relay::new(relay::Config { legs: inputs.len(), ..relay });
-        let target = |output| UdpTarget { output: UdpOutput::new(output, now), not_rtp: 0 };
         Channel {
             name,
             on_demand,
@@ -117,7 +132,7 @@ impl Channel {
             legs: inputs.into_iter().map(|input| Leg::new(input, receive_buffer, now)).collect(),
             relay,
             relay_due: None,
-            targets: outputs.into_iter().map(target).collect(),
+            outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
             taps: Vec::new(),
             sink,
             follow: Follow::new(failover),
@@ -141,27 +156,26 @@ impl Channel {
     }
 
     /// Opens, joins and joins again as needed. Calls `opened` with the index of each leg that has a new socket.
-    pub(super) fn maintain(&mut self, now: Instant, mut opened: impl FnMut(usize, &Leg)) {
+    pub(super) fn maintain(
+        &mut self,
+        now: Instant,
+        interfaces: &mut Interfaces,
+        mut opened: impl FnMut(usize, &Leg),
+    ) {
         for (index, leg) in self.legs.iter_mut().enumerate() {
-            if leg.maintain(now) == Change::Opened {
+            if leg.maintain(now, interfaces) == Change::Opened {
                 opened(index, leg);
             }
         }
     }
 
     /// Receives from one leg until it is empty or others should have their turn. Returns the packets received.
-    pub(super) fn receive(
-        &mut self,
-        leg: usize,
-        batch: &mut ReceiveBatch,
-        pool: &mut Pool,
-        clocks: ClockPair,
-        floor: Instant,
-    ) -> usize {
+    pub(super) fn receive(&mut self, leg: usize, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> usize {
         let mut received = 0;
         for _ in 0..LEG_BATCHES {
             let relay = &mut self.relay;
-            let count = self.legs[leg].receive(batch, pool, clocks, floor, |now, source, bytes| {
+            let Kit { receive, pool, .. } = kit;
+            let count = self.legs[leg].receive(receive, pool, clocks, floor, |now, source, bytes| {
                 relay.handle_input(Input::Packet { now, leg: leg as u8, source, bytes });
             });
             self.collect(clocks.monotonic);
@@ -217,52 +231,37 @@ impl Channel {
 
     /// Lets time pass and sends on what is due. `passed` is the time up to which everything that came has been
     /// received. `at_once`: nothing waits for more to come.
-    pub(super) fn turn(
-        &mut self,
-        now: Instant,
-        passed: Instant,
-        at_once: bool,
-        batch: &mut SendBatch,
-        pool: &mut Pool,
-    ) {
+    pub(super) fn turn(&mut self, now: Instant, passed: Instant, at_once: bool, kit: &mut Kit) {
         if self.relay_due.is_some_and(|at| at <= passed) {
             self.relay.handle_input(Input::Timeout { now: passed });
             self.collect(now);
         }
-        self.send(now, batch);
+        self.send(now, kit);
         for tap in &mut self.taps {
             tap.turn(now, at_once);
         }
         for due in self.due.drain(..) {
-            pool.put(due.delivery.packet.bytes);
+            kit.pool.put(due.delivery.packet.bytes);
         }
-        self.relay.reclaim(pool);
+        self.relay.reclaim(&mut kit.pool);
         self.taps.retain(|tap| !tap.is_idle());
         self.log_rejects(now);
     }
 
-    fn send(&mut self, now: Instant, batch: &mut SendBatch) {
+    fn send(&mut self, now: Instant, kit: &mut Kit) {
         if self.due.is_empty() {
             return;
         }
-        for target in &mut self.targets {
-            let (payload, rtp) =
-                (target.output.output().payload, target.output.output().scheme == Scheme::Rtp);
-            let mut not_rtp = 0;
-            let packets = self.due.iter().filter_map(|due| {
-                let packet = &due.delivery.packet;
-                if rtp && packet.format != PacketFormat::Rtp {
-                    not_rtp += 1;
-                    return None;
-                }
-                match payload {
-                    true => due.followed.then(|| packet.payload()),
-                    false => Some(&*packet.bytes),
-                }
-            });
-            target.output.send(now, batch, packets);
-            target.not_rtp += not_rtp;
-        }
+        let datagrams = self.due.iter().map(|due| {
+            let packet = &due.delivery.packet;
+            Datagram {
+                whole: &packet.bytes,
+                payload: packet.payload.clone(),
+                is_rtp: packet.format == PacketFormat::Rtp,
+                followed: due.followed,
+            }
+        });
+        self.outputs.send(now, &mut kit.send, &mut kit.interfaces, datagrams);
         for tap in &mut self.taps {
             for due in &self.due {
                 let wanted = match tap.select() {
@@ -297,22 +296,15 @@ impl Channel {
     }
 
     /// The end: leaves the groups, takes what is queued, and sends everything on.
-    pub(super) fn finish(
-        &mut self,
-        receive: &mut ReceiveBatch,
-        send: &mut SendBatch,
-        pool: &mut Pool,
-        clocks: ClockPair,
-        floor: Instant,
-    ) {
+    pub(super) fn finish(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) {
         for leg in 0..self.legs.len() {
             self.legs[leg].leave();
-            self.receive(leg, receive, pool, clocks, floor);
+            self.receive(leg, kit, clocks, floor);
             self.legs[leg].read_kernel_drops();
         }
         self.relay.finish(clocks.monotonic);
         self.collect(clocks.monotonic);
-        self.turn(clocks.monotonic, clocks.monotonic, true, send, pool);
+        self.turn(clocks.monotonic, clocks.monotonic, true, kit);
     }
 
     /// Why legs have failed for good, or wait.
@@ -382,7 +374,7 @@ impl Channel {
             legs: (0..self.legs.len()).map(|leg| self.leg_state(leg)).collect(),
             flow_count: self.relay.flow_count(),
             flows,
-            outputs: self.targets.iter().map(output_state).collect(),
+            outputs: self.outputs.iter().map(output_state).collect(),
         }
     }
 
@@ -428,19 +420,19 @@ fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
     }
 }
 
-fn output_state(target: &UdpTarget) -> OutputState {
-    let counters = target.output.counters();
+fn output_state((output, fault): (&UdpOutput, Option<&Error>)) -> OutputState {
+    let counters = output.counters();
     let dropped = [
         ("unreachable", counters.unreachable),
         ("full", counters.full),
         ("too_big", counters.too_big),
-        ("not_rtp", target.not_rtp),
+        ("not_rtp", counters.not_rtp),
     ];
     OutputState {
-        address: target.output.output().to_string(),
+        address: output.output().to_string(),
         packets: counters.packets,
         bytes: counters.bytes,
         dropped: BTreeMap::from(dropped),
-        fault: target.output.fault().map(ToString::to_string),
+        fault: fault.map(ToString::to_string),
     }
 }

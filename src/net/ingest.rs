@@ -13,7 +13,8 @@ use std::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Error, interface,
+    Error,
+    interface::Interfaces,
     multicast::{ReceiveBuffer, Standing, Subscription},
     sys::{self, ReceiveBatch},
 };
@@ -136,15 +137,16 @@ impl Leg {
 
     /// Opens, joins and joins again as needed, reads the kernel's drop count, and logs troubles. Does nothing before
     /// [`Leg::due`].
-    pub fn maintain(&mut self, now: Instant) -> Change {
+    pub fn maintain(&mut self, now: Instant, interfaces: &mut Interfaces) -> Change {
         if self.due.is_none_or(|due| now < due) {
             return Change::None;
         }
+        interfaces.refresh(now);
         self.due = Some(now + LEG_CHECK);
-        let change = match self.subscription.as_mut().map(Subscription::standing) {
-            None => self.open(),
+        let change = match self.subscription.as_mut().map(|subscription| subscription.standing(interfaces)) {
+            None => self.open(interfaces),
             Some(Standing::Intact) => Change::None,
-            Some(Standing::Moved) => self.rejoin(),
+            Some(Standing::Moved) => self.rejoin(interfaces),
             Some(Standing::Missing(error)) => {
                 self.enter(State::Waiting(error.to_string()));
                 Change::None
@@ -156,8 +158,8 @@ impl Leg {
         change
     }
 
-    fn open(&mut self) -> Change {
-        match Subscription::open(&self.input, self.receive_buffer) {
+    fn open(&mut self, interfaces: &Interfaces) -> Change {
+        match Subscription::open(&self.input, self.receive_buffer, interfaces) {
             Ok(subscription) => {
                 if self.counters.joins == 0
                     && let Some(warning) = subscription.receive_buffer().warning()
@@ -166,7 +168,7 @@ impl Leg {
                 }
                 self.subscription = Some(subscription);
                 self.drop_count = DropCount::default();
-                self.joined();
+                self.joined(interfaces);
                 Change::Opened
             }
             Err(error) => {
@@ -176,28 +178,28 @@ impl Leg {
         }
     }
 
-    fn rejoin(&mut self) -> Change {
+    fn rejoin(&mut self, interfaces: &Interfaces) -> Change {
         let Some(subscription) = &mut self.subscription else { return Change::None };
         if !subscription.can_rejoin() {
             self.read_kernel_drops();
             self.subscription = None; // the port must be free before it is bound again
-            return match self.open() {
+            return match self.open(interfaces) {
                 Change::None => Change::Closed,
                 change => change,
             };
         }
-        match subscription.rejoin() {
-            Ok(()) => self.joined(),
+        match subscription.rejoin(interfaces) {
+            Ok(()) => self.joined(interfaces),
             Err(error) => self.cannot_join(&error),
         }
         Change::None
     }
 
-    fn joined(&mut self) {
+    fn joined(&mut self, interfaces: &Interfaces) {
         self.counters.joins += 1;
         let interface = self.subscription.as_ref().and_then(Subscription::interface);
         let name = interface.map(|found| found.name.clone());
-        if let Some(name) = name.as_deref().filter(|name| !interface::is_up(name)) {
+        if let Some(name) = name.as_deref().filter(|name| !interfaces.is_up(name)) {
             warn!(leg = %self.input, "{name} is down; nothing comes until it is up"); // the membership stays
         }
         self.enter(State::Joined(name));
@@ -332,6 +334,10 @@ mod tests {
         net::testing::{PATIENCE, after, free_port, group, input, sender, to, wait_readable},
     };
 
+    fn maintain(leg: &mut Leg, now: Instant) -> Change {
+        leg.maintain(now, &mut Interfaces::read(now))
+    }
+
     /// Receives what is there, and returns it with arrival times.
     fn drain(leg: &mut Leg, floor: Instant) -> Vec<(Instant, Buffer)> {
         let (mut batch, mut pool, mut all) = (ReceiveBatch::new(), Pool::new(64), Vec::new());
@@ -348,10 +354,10 @@ mod tests {
         let (group, port, now) = (group(), free_port(), clock::now());
         let mut leg = Leg::new(input("", group, port), RECEIVE_BUFFER_BYTES, now);
         assert!(leg.socket().is_none());
-        assert_eq!(leg.maintain(now), Change::Opened);
+        assert_eq!(maintain(&mut leg, now), Change::Opened);
         assert_eq!(*leg.state(), State::Joined(Some("lo".to_owned())));
-        assert_eq!(leg.maintain(now), Change::None, "not due");
-        assert_eq!(leg.maintain(now + LEG_CHECK), Change::None, "intact");
+        assert_eq!(maintain(&mut leg, now), Change::None, "not due");
+        assert_eq!(maintain(&mut leg, now + LEG_CHECK), Change::None, "intact");
 
         let sender = sender(Ipv4Addr::LOCALHOST);
         sender.send_to(b"abc", to(group, port)).unwrap();
@@ -377,7 +383,7 @@ mod tests {
         for round in 0..3 {
             let now = now + LEG_CHECK * round;
             assert_eq!(leg.due(), Some(now));
-            assert_eq!(leg.maintain(now), Change::None);
+            assert_eq!(maintain(&mut leg, now), Change::None);
             assert!(
                 matches!(leg.state(), State::Waiting(reason) if reason.contains("nosuch0")),
                 "{}",
@@ -385,8 +391,8 @@ mod tests {
             );
         }
         leg.input.interface = Some("lo".parse().unwrap()); // as if it were there now
-        assert_eq!(leg.maintain(after(now, 2_999)), Change::None, "not due");
-        assert_eq!(leg.maintain(after(now, 3_000)), Change::Opened);
+        assert_eq!(maintain(&mut leg, after(now, 2_999)), Change::None, "not due");
+        assert_eq!(maintain(&mut leg, after(now, 3_000)), Change::Opened);
         assert_eq!(*leg.state(), State::Joined(Some("lo".to_owned())));
     }
 
@@ -396,7 +402,7 @@ mod tests {
         let now = clock::now();
         let port = other.local_addr().unwrap().port();
         let mut leg = Leg::new(input("", group(), port), RECEIVE_BUFFER_BYTES, now);
-        assert_eq!(leg.maintain(now), Change::None);
+        assert_eq!(maintain(&mut leg, now), Change::None);
         assert!(matches!(leg.state(), State::Failed(reason) if reason.contains("in use")), "{}", leg.state());
         assert_eq!(leg.due(), None);
     }
@@ -405,7 +411,7 @@ mod tests {
     fn kernel_drops_are_seen_at_once_and_counted_once() {
         let (group, port, now) = (group(), free_port(), clock::now());
         let mut leg = Leg::new(input("", group, port), 4096, now);
-        let _ = leg.maintain(now);
+        let _ = maintain(&mut leg, now);
         let sender = sender(Ipv4Addr::LOCALHOST);
         let send = |n: u64| {
             for i in 0..n {
@@ -413,7 +419,7 @@ mod tests {
             }
         };
         send(50);
-        let _ = leg.maintain(now + LEG_CHECK);
+        let _ = maintain(&mut leg, now + LEG_CHECK);
         let dropped = leg.counters().kernel_drops;
         assert!(dropped > 0, "seen although nothing was received");
         assert_eq!(drain(&mut leg, now).len() as u64, 50 - dropped);

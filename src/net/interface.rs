@@ -3,15 +3,18 @@
 //! Used when sockets are opened and, about once a second, to see whether an interface was made anew. An
 //! interface that is deleted and made again has another index, and that is what tells.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    time::Instant,
+};
 
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
-    net::if_::{InterfaceFlags, if_indextoname, if_nametoindex},
+    net::if_::InterfaceFlags,
 };
 
 use super::Error;
-use crate::address::Interface;
+use crate::{address::Interface, clock, limits::INTERFACES_AGE_MAX};
 
 /// A port for asking the kernel for a route; nothing is sent to it ("discard", RFC 863).
 const ROUTE_PORT: u16 = 9;
@@ -25,87 +28,122 @@ pub struct Found {
     pub index: u32,
 }
 
-/// Finds the named interface; without a name the one that the kernel routes `target` through.
+/// The interfaces and their addresses as they were read last. One reading serves all sockets of a packet thread:
+/// with hundreds of them each would cost more than their packets.
+#[derive(Debug)]
+pub struct Interfaces {
+    entries: Vec<Entry>,
+    read: Instant,
+}
+
+/// One address of an interface, or the interface itself.
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    /// Of the interface itself only.
+    index: Option<u32>,
+    address: Option<IpAddr>,
+    up: bool,
+}
+
+impl Interfaces {
+    /// Reads them. There are none when the kernel cannot list them.
+    pub fn read(now: Instant) -> Interfaces {
+        Interfaces { entries: getifaddrs().into_iter().flatten().map(Entry::from).collect(), read: now }
+    }
+
+    /// Reads them again if the last reading is old ([`INTERFACES_AGE_MAX`]).
+    pub fn refresh(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.read) >= INTERFACES_AGE_MAX {
+            *self = Interfaces::read(now);
+        }
+    }
+
+    /// Finds the named interface; without a name the one that the kernel routes `target` through.
+    pub fn find(&self, interface: Option<&Interface>, target: IpAddr) -> Result<Found, Error> {
+        match interface {
+            Some(wanted @ Interface::Name(name)) => self.by_name(name).ok_or_else(|| self.missing(wanted)),
+            Some(wanted @ Interface::Addr(addr)) => {
+                self.by_address(*addr).ok_or_else(|| self.missing(wanted))
+            }
+            None => self.by_route(target),
+        }
+    }
+
+    fn by_name(&self, name: &str) -> Option<Found> {
+        let index = self.entries.iter().find(|entry| entry.name == name && entry.index.is_some())?.index?;
+        Some(Found { name: name.to_owned(), index })
+    }
+
+    fn by_address(&self, wanted: IpAddr) -> Option<Found> {
+        let entry = self.entries.iter().find(|entry| entry.address == Some(wanted))?;
+        self.by_name(&entry.name)
+    }
+
+    /// Connecting a datagram socket sends nothing, but makes the kernel choose a route and with it an address.
+    fn by_route(&self, target: IpAddr) -> Result<Found, Error> {
+        let any: IpAddr = match target {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let probe = UdpSocket::bind((any, 0)).map_err(Error::socket("open a socket"))?;
+        let local = probe
+            .connect((target, ROUTE_PORT))
+            .and_then(|()| probe.local_addr())
+            .map_err(|_| Error::NoRoute { target })?;
+        match local {
+            SocketAddr::V6(local) if local.scope_id() != 0 => self.by_index(local.scope_id()),
+            local => self.by_address(local.ip()),
+        }
+        .ok_or(Error::NoRoute { target })
+    }
+
+    fn by_index(&self, index: u32) -> Option<Found> {
+        let entry = self.entries.iter().find(|entry| entry.index == Some(index))?;
+        Some(Found { name: entry.name.clone(), index })
+    }
+
+    /// Whether there is an interface with that index.
+    pub fn exists(&self, index: u32) -> bool {
+        self.by_index(index).is_some()
+    }
+
+    /// Whether the interface is up; one that is not there is not.
+    pub fn is_up(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == name && entry.up)
+    }
+
+    /// The interface's first IPv4 address.
+    pub fn ipv4_of(&self, name: &str) -> Option<Ipv4Addr> {
+        self.entries.iter().filter(|entry| entry.name == name).find_map(|entry| match entry.address? {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn missing(&self, wanted: &Interface) -> Error {
+        let mut names: Vec<&str> = self.entries.iter().map(|entry| &*entry.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        Error::InterfaceMissing { wanted: wanted.clone(), present: names.join(", ") }
+    }
+}
+
+impl From<InterfaceAddress> for Entry {
+    fn from(entry: InterfaceAddress) -> Entry {
+        let address = entry.address.as_ref();
+        let v4 = address.and_then(|a| a.as_sockaddr_in()).map(|a| IpAddr::V4(a.ip()));
+        let v6 = || address.and_then(|a| a.as_sockaddr_in6()).map(|a| IpAddr::V6(a.ip()));
+        let index = address.and_then(|a| a.as_link_addr()).map(|link| link.ifindex() as u32);
+        // An IPv4 address may bear a label of its own, such as `eth0:1`.
+        let name = entry.interface_name.split(':').next().unwrap_or_default().to_owned();
+        Entry { name, index, address: v4.or_else(v6), up: entry.flags.contains(InterfaceFlags::IFF_UP) }
+    }
+}
+
+/// [`Interfaces::find`] among the interfaces that there are now.
 pub fn find(interface: Option<&Interface>, target: IpAddr) -> Result<Found, Error> {
-    match interface {
-        Some(Interface::Name(name)) => by_name(name),
-        Some(Interface::Addr(addr)) => by_address(*addr),
-        None => by_route(target),
-    }
-}
-
-fn by_name(name: &str) -> Result<Found, Error> {
-    match if_nametoindex(name) {
-        Ok(index) => Ok(Found { name: name.to_owned(), index }),
-        Err(_) => Err(missing(Interface::Name(name.to_owned()))),
-    }
-}
-
-fn by_address(wanted: IpAddr) -> Result<Found, Error> {
-    addresses()
-        .find(|entry| address_of(entry) == Some(wanted))
-        .and_then(|entry| by_name(&entry.interface_name).ok())
-        .ok_or_else(|| missing(Interface::Addr(wanted)))
-}
-
-/// Connecting a datagram socket sends nothing, but makes the kernel choose a route and with it an address.
-fn by_route(target: IpAddr) -> Result<Found, Error> {
-    let any: IpAddr = match target {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let probe = UdpSocket::bind((any, 0)).map_err(Error::socket("open a socket"))?;
-    let local = probe
-        .connect((target, ROUTE_PORT))
-        .and_then(|()| probe.local_addr())
-        .map_err(|_| Error::NoRoute { target })?;
-    match local {
-        SocketAddr::V6(local) if local.scope_id() != 0 => by_index(local.scope_id()),
-        local => by_address(local.ip()).ok(),
-    }
-    .ok_or(Error::NoRoute { target })
-}
-
-/// nix 0.31 returns an empty name instead of an error when there is no such interface.
-fn by_index(index: u32) -> Option<Found> {
-    let name = if_indextoname(index).ok()?.into_string().ok()?;
-    (!name.is_empty()).then_some(Found { name, index })
-}
-
-/// Whether an interface with that index still exists.
-pub fn exists(index: u32) -> bool {
-    by_index(index).is_some()
-}
-
-/// Whether the interface is up; one that is gone is not.
-pub fn is_up(name: &str) -> bool {
-    addresses().any(|entry| entry.interface_name == name && entry.flags.contains(InterfaceFlags::IFF_UP))
-}
-
-/// The interface's first IPv4 address.
-pub fn ipv4_of(name: &str) -> Option<Ipv4Addr> {
-    addresses().filter(|entry| entry.interface_name == name).find_map(|entry| match address_of(&entry)? {
-        IpAddr::V4(addr) => Some(addr),
-        IpAddr::V6(_) => None,
-    })
-}
-
-fn missing(wanted: Interface) -> Error {
-    let mut names: Vec<String> = addresses().map(|entry| entry.interface_name).collect();
-    names.sort();
-    names.dedup();
-    Error::InterfaceMissing { wanted, present: names.join(", ") }
-}
-
-/// Every address of every interface; nothing when the kernel cannot list them.
-fn addresses() -> impl Iterator<Item = InterfaceAddress> {
-    getifaddrs().into_iter().flatten()
-}
-
-fn address_of(entry: &InterfaceAddress) -> Option<IpAddr> {
-    let address = entry.address.as_ref()?;
-    let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-    v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+    Interfaces::read(clock::now()).find(interface, target)
 }
 
 #[cfg(test)]
@@ -119,8 +157,9 @@ mod tests {
         let by_name = find(Some(&Interface::Name("lo".into())), GROUP).unwrap();
         let by_addr = find(Some(&Interface::Addr(Ipv4Addr::LOCALHOST.into())), GROUP).unwrap();
         assert_eq!(by_name, by_addr);
-        assert!(exists(by_name.index) && is_up("lo"));
-        assert_eq!(ipv4_of("lo"), Some(Ipv4Addr::LOCALHOST));
+        let interfaces = Interfaces::read(clock::now());
+        assert!(interfaces.exists(by_name.index) && interfaces.is_up("lo"));
+        assert_eq!(interfaces.ipv4_of("lo"), Some(Ipv4Addr::LOCALHOST));
     }
 
     #[test]
@@ -138,6 +177,7 @@ mod tests {
         let nowhere = Ipv4Addr::new(198, 51, 100, 77).into();
         let text = find(Some(&Interface::Addr(nowhere)), GROUP).unwrap_err().to_string();
         assert!(text.contains("198.51.100.77"), "{text}");
-        assert!(!exists(u32::MAX) && !is_up("nosuch0"));
+        let interfaces = Interfaces::read(clock::now());
+        assert!(!interfaces.exists(u32::MAX) && !interfaces.is_up("nosuch0"));
     }
 }

@@ -1,7 +1,7 @@
 //! Sockets: joining groups, receiving in batches, sending in batches.
 //!
 //! A datagram enters the program here. [`multicast`] opens and joins, [`ingest`] keeps one leg alive and
-//! receives from it, [`sys`] holds the system calls (the crate's only `unsafe`), [`interface`] finds network
+//! receives from it, [`sys`] holds the system calls (with `unsafe`), [`interface`] finds network
 //! interfaces. What was received goes to [`crate::relay`] next; what goes out comes from [`crate::egress`].
 
 use std::{

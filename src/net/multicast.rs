@@ -14,7 +14,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use super::{
     Error,
-    interface::{self, Found},
+    interface::{Found, Interfaces},
     sys,
 };
 use crate::address::Input;
@@ -78,10 +78,14 @@ pub struct Subscription {
 
 impl Subscription {
     /// Opens, binds and joins. `receive_buffer` is in bytes as the kernel charges them.
-    pub fn open(input: &Input, receive_buffer: usize) -> Result<Subscription, Error> {
+    pub fn open(
+        input: &Input,
+        receive_buffer: usize,
+        interfaces: &Interfaces,
+    ) -> Result<Subscription, Error> {
         let on = match (&input.interface, input.is_class_d()) {
             (None, false) => None,
-            _ => Some(interface::find(input.interface.as_ref(), input.group)?),
+            _ => Some(interfaces.find(input.interface.as_ref(), input.group)?),
         };
         let socket = new_socket(input)?;
         let receive_buffer = ReceiveBuffer::set(&socket, receive_buffer)
@@ -145,12 +149,12 @@ impl Subscription {
     /// Link down and up, another address or another name do not end a membership; deletion does. An interface
     /// that is made again with the same index between two calls is not noticed (the kernel counts indices up
     /// unless it is told one).
-    pub fn standing(&mut self) -> Standing {
+    pub fn standing(&mut self, interfaces: &Interfaces) -> Standing {
         let Some(on) = &self.on else { return Standing::Intact };
-        match interface::find(self.input.interface.as_ref(), self.input.group) {
+        match interfaces.find(self.input.interface.as_ref(), self.input.group) {
             Ok(found) if found.index == on.index && !self.lost => Standing::Intact,
             Ok(_) => Standing::Moved,
-            Err(_) if !self.lost && interface::exists(on.index) => Standing::Intact,
+            Err(_) if !self.lost && interfaces.exists(on.index) => Standing::Intact,
             Err(error) => {
                 self.lost = true;
                 Standing::Missing(error)
@@ -168,8 +172,8 @@ impl Subscription {
     /// The old membership's entry in the socket is dropped, or 20 of them would fill it; only afterwards, so that
     /// no group is left while it is wanted. (With the same index the entry must go first; its membership is lost
     /// already, so nothing is sent.)
-    pub fn rejoin(&mut self) -> Result<(), Error> {
-        let found = interface::find(self.input.interface.as_ref(), self.input.group)?;
+    pub fn rejoin(&mut self, interfaces: &Interfaces) -> Result<(), Error> {
+        let found = interfaces.find(self.input.interface.as_ref(), self.input.group)?;
         let stale = self.on.as_ref().filter(|on| on.index != found.index);
         if stale.is_none() {
             let _ = self.leave_on(&found); // gone is what it should be
@@ -253,8 +257,12 @@ mod tests {
         net::testing::{free_port, group, input, payloads, receive, sender, to},
     };
 
+    fn interfaces() -> Interfaces {
+        Interfaces::read(clock::now())
+    }
+
     fn open(input: &Input) -> Subscription {
-        Subscription::open(input, RECEIVE_BUFFER_BYTES).unwrap()
+        Subscription::open(input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap()
     }
 
     #[test]
@@ -320,20 +328,20 @@ mod tests {
         for source in ["", "127.0.0.1"] {
             let (group, port, sender) = (group(), free_port(), sender(Ipv4Addr::LOCALHOST));
             let mut subscription = open(&input(source, group, port));
-            assert!(matches!(subscription.standing(), Standing::Intact));
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
             let interface = subscription.input.interface.replace(Interface::Name("nosuch0".into()));
             // Its index still exists, so it counts as renamed; then as gone.
-            assert!(matches!(subscription.standing(), Standing::Intact));
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
             subscription.on.as_mut().unwrap().index = u32::MAX;
-            assert!(matches!(subscription.standing(), Standing::Missing(_)));
-            assert!(matches!(subscription.rejoin(), Err(Error::InterfaceMissing { .. })));
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Missing(_)));
+            assert!(matches!(subscription.rejoin(&interfaces()), Err(Error::InterfaceMissing { .. })));
             subscription.input.interface = interface;
-            subscription.on = interface::find(subscription.input.interface.as_ref(), group.into()).ok();
-            assert!(matches!(subscription.standing(), Standing::Moved), "it was lost meanwhile");
+            subscription.on = interfaces().find(subscription.input.interface.as_ref(), group.into()).ok();
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Moved), "it was lost meanwhile");
             for _ in 0..30 {
-                subscription.rejoin().unwrap();
+                subscription.rejoin(&interfaces()).unwrap();
             }
-            assert!(matches!(subscription.standing(), Standing::Intact));
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
             sender.send_to(b"back", to(group, port)).unwrap();
             assert_eq!(payloads(&receive(&subscription, 1)), [b"back"]);
             assert!(receive(&subscription, 0).is_empty(), "one membership, one copy");
@@ -356,7 +364,7 @@ mod tests {
         let other = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let port = other.local_addr().unwrap().port();
         for input in [input("", group(), port), format!("udp://@:{port}").parse().unwrap()] {
-            let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES).unwrap_err();
+            let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap_err();
             assert!(matches!(error, Error::PortInUse { .. }) && !error.is_retryable(), "{error}");
             assert!(error.to_string().contains(&input.socket_addr().to_string()), "{error}");
         }
@@ -365,7 +373,7 @@ mod tests {
     #[test]
     fn a_missing_local_address_may_come() {
         let input = format!("udp://@198.51.100.77:{}", free_port()).parse().unwrap();
-        let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES).unwrap_err();
+        let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap_err();
         assert!(matches!(error, Error::AddressMissing { .. }) && error.is_retryable(), "{error}");
     }
 
@@ -375,7 +383,8 @@ mod tests {
         let text = given.warning().unwrap();
         assert!(text.contains("sysctl -w net.core.rmem_max=2097152") && text.contains("425984"), "{text}");
         assert_eq!(ReceiveBuffer { requested: 1, granted: 1 }.warning(), None);
-        let subscription = Subscription::open(&input("", group(), free_port()), 100_000).unwrap();
+        let subscription =
+            Subscription::open(&input("", group(), free_port()), 100_000, &interfaces()).unwrap();
         assert_eq!(subscription.receive_buffer(), ReceiveBuffer { requested: 100_000, granted: 100_000 });
     }
 }

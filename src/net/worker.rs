@@ -19,15 +19,14 @@ use tokio::sync::oneshot;
 
 pub use super::channel::{ChannelSpec, Sink};
 use super::{
-    channel::Channel,
+    channel::{Channel, Kit},
+    interface::Interfaces,
     state::ChannelState,
-    sys::{ReceiveBatch, SendBatch},
 };
 use crate::{
-    buffer::Pool,
     clock::{self, ClockPair},
     egress::tap::{Select, TapReader},
-    limits::{BACKLOG_MAX, EPOLL_EVENTS, LEG_BATCHES, POOL_SLOTS, RECEIVE_BATCH, TICK_PACKETS},
+    limits::{BACKLOG_MAX, BURST, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS},
 };
 
 /// Why a worker did not do what it was asked.
@@ -80,6 +79,21 @@ enum Command {
     Stop(Reply<Vec<ChannelState>>),
 }
 
+/// How the packet threads work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long a thread sleeps at a time under load; zero for the lowest latency.
+    pub tick: Duration,
+    /// Datagrams of one size that go to a UDP target at once.
+    pub burst: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { tick: TICK, burst: BURST as usize }
+    }
+}
+
 /// The handle of one packet thread, which ends with the last of its clones.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -108,12 +122,12 @@ impl Drop for Handle {
 }
 
 impl Worker {
-    /// Starts a packet thread that sleeps `tick` at a time under load; zero for the lowest latency.
-    pub fn spawn(index: usize, tick: Duration) -> io::Result<(Worker, JoinHandle<()>)> {
+    /// Starts a packet thread.
+    pub fn spawn(index: usize, pace: Pace) -> io::Result<(Worker, JoinHandle<()>)> {
         let waker =
             Arc::new(EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (commands, receiver) = mpsc::channel();
-        let path = Path::new(tick, receiver, waker.clone())?;
+        let path = Path::new(pace, receiver, waker.clone())?;
         let thread = thread::Builder::new().name(format!("packets-{index}")).spawn(move || {
             // A packet thread that has panicked would leave a relay that looks alive and is not.
             let abort = AbortOnPanic;
@@ -175,9 +189,7 @@ struct Path {
     epoll: Epoll,
     /// Indexed by the upper half of an epoll token.
     channels: Vec<Option<Channel>>,
-    pool: Pool,
-    receive: ReceiveBatch,
-    send: SendBatch,
+    kit: Kit,
     load: Load,
     /// The time of the last turn.
     floor: Instant,
@@ -190,19 +202,17 @@ fn token(channel: usize, leg: usize) -> u64 {
 }
 
 impl Path {
-    fn new(tick: Duration, commands: mpsc::Receiver<Command>, waker: Arc<EventFd>) -> io::Result<Path> {
+    fn new(pace: Pace, commands: mpsc::Receiver<Command>, waker: Arc<EventFd>) -> io::Result<Path> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&*waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
         let now = clock::now();
         Ok(Path {
-            tick,
+            tick: pace.tick,
             commands,
             waker,
             epoll,
             channels: Vec::new(),
-            pool: Pool::new(POOL_SLOTS),
-            receive: ReceiveBatch::new(),
-            send: SendBatch::new(),
+            kit: Kit::new(now, pace.burst),
             load: Load::new(now),
             floor: now,
         })
@@ -265,7 +275,7 @@ impl Path {
             }
             let (channel, leg) = ((event.data() >> 32) as usize, event.data() as u32 as usize);
             if let Some(Some(channel)) = self.channels.get_mut(channel) {
-                let taken = channel.receive(leg, &mut self.receive, &mut self.pool, clocks, self.floor);
+                let taken = channel.receive(leg, &mut self.kit, clocks, self.floor);
                 received += taken;
                 rest |= taken >= LEG_BATCHES * RECEIVE_BATCH;
             }
@@ -276,8 +286,10 @@ impl Path {
         let passed = if self.behind(rest, now) { self.floor } else { now };
         for (index, channel) in self.channels.iter_mut().enumerate() {
             let Some(channel) = channel else { continue };
-            channel.maintain(now, |leg, opened| register(&self.epoll, token(index, leg), opened));
-            channel.turn(now, passed, at_once, &mut self.send, &mut self.pool);
+            channel.maintain(now, &mut self.kit.interfaces, |leg, opened| {
+                register(&self.epoll, token(index, leg), opened)
+            });
+            channel.turn(now, passed, at_once, &mut self.kit);
         }
         (!asked || self.obey(clocks)).then_some(rest)
     }
@@ -323,8 +335,11 @@ impl Path {
             return Err(WorkerError::NameTaken { name: spec.name });
         }
         let place = self.channels.iter().position(Option::is_none).unwrap_or(self.channels.len());
-        let mut channel = Channel::new(spec, clocks.monotonic);
-        channel.maintain(clocks.monotonic, |leg, opened| register(&self.epoll, token(place, leg), opened));
+        self.kit.interfaces = Interfaces::read(clocks.monotonic);
+        let mut channel = Channel::new(spec, clocks.monotonic, &mut self.kit);
+        channel.maintain(clocks.monotonic, &mut self.kit.interfaces, |leg, opened| {
+            register(&self.epoll, token(place, leg), opened)
+        });
         let troubles = channel.troubles(true);
         if !troubles.is_empty() {
             return Err(WorkerError::Leg { troubles });
@@ -341,7 +356,7 @@ impl Path {
         let unknown = || WorkerError::Unknown { name: name.to_owned() };
         let mut channel =
             self.find(name).and_then(|place| self.channels[place].take()).ok_or_else(unknown)?;
-        channel.finish(&mut self.receive, &mut self.send, &mut self.pool, clocks, self.floor);
+        channel.finish(&mut self.kit, clocks, self.floor);
         Ok(channel.last_state(clocks.monotonic))
     }
 
@@ -397,7 +412,7 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_its_last_handle() {
-        let (worker, thread) = Worker::spawn(0, Duration::ZERO).expect("a thread");
+        let (worker, thread) = Worker::spawn(0, Pace::default()).expect("a thread");
         let clone = worker.clone();
         drop(worker);
         assert!(!thread.is_finished());

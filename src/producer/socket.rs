@@ -10,7 +10,9 @@ use std::os::fd::AsFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::{Interface, Output};
-use crate::net::{self, interface, sys};
+use crate::clock;
+use crate::net::interface::{self, Interfaces};
+use crate::net::{self, sys};
 
 /// Why a socket for an output could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +86,9 @@ impl Sender {
 fn multicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     let target = output.target;
     let failed = |action| move |cause| OpenError::System { target, action, cause };
-    let found = interface::find(output.interface.as_ref(), target.ip())
+    let interfaces = Interfaces::read(clock::now());
+    let found = interfaces
+        .find(output.interface.as_ref(), target.ip())
         .map_err(|cause| OpenError::Interface { target, cause })?;
     let set = match (target.ip(), &output.interface) {
         (IpAddr::V6(_), _) => socket.set_multicast_if_v6(found.index),
@@ -92,7 +96,7 @@ fn multicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
             sys::set_multicast_interface_v4(socket.as_fd(), found.index, *address)
         }
         (IpAddr::V4(_), _) => {
-            let address = interface::ipv4_of(&found.name).unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let address = interfaces.ipv4_of(&found.name).unwrap_or(Ipv4Addr::UNSPECIFIED);
             sys::set_multicast_interface_v4(socket.as_fd(), found.index, address)
         }
     };

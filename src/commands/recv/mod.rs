@@ -20,7 +20,7 @@ use super::{Failure, service::say};
 use crate::{
     cli,
     limits::RECEIVE_BUFFER_BYTES,
-    net::worker::{ChannelSpec, Sink, Worker},
+    net::worker::{ChannelSpec, Pace, Sink, Worker},
     relay,
     shutdown::Signals,
 };
@@ -40,7 +40,8 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let output = args.output.as_deref().map(open).transpose()?;
     let (sink, mut done) = sink(output, args.count.unwrap_or(u64::MAX));
-    let (worker, thread) = Worker::spawn(0, Duration::ZERO).context("cannot start the packet thread")?;
+    let pace = Pace { tick: Duration::ZERO, ..Pace::default() };
+    let (worker, thread) = Worker::spawn(0, pace).context("cannot start the packet thread")?;
     let started = worker.add(channel(args, sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
     if started.waiting.len() == args.inputs.len() {

@@ -1,25 +1,21 @@
-//! The system calls that std, socket2 and nix do not wrap as needed, and the only `unsafe` of the crate.
-//!
-//! [`ReceiveBatch`] is `recvmmsg` into pooled buffers with control messages; [`SendBatch`] is `sendmmsg` that
-//! reports the datagram at which it stopped. Beside them stand the socket options that take structures. Every
-//! function here is safe to call; datagrams go on to [`super::ingest`] or come from [`crate::egress::udp`].
+//! `recvmmsg` into pooled buffers, with time stamps and drop counts. Datagrams go on to [`crate::net::ingest`].
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{
     io,
     mem::{self, MaybeUninit},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
     time::Duration,
 };
 
-use libc::{c_int, c_void, socklen_t};
-use socket2::SockAddr;
+use libc::{c_int, socklen_t};
 
+use super::{EMPTY_IOVEC, zeroed_header};
 use crate::{
     buffer::{Buffer, Pool},
-    limits::{DATAGRAM_BYTES_MAX, RECEIVE_BATCH, SEND_BATCH, SLOT_BYTES},
+    limits::{DATAGRAM_BYTES_MAX, RECEIVE_BATCH, SLOT_BYTES},
 };
 
 /// Bytes for one datagram's control messages: a `timespec` and a `u32`, each behind a header.
@@ -61,13 +57,14 @@ pub struct ReceiveBatch {
     iovecs: Vec<[libc::iovec; 2]>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<Control>,
+    /// The first so many headers were used since they were last pointed at memory.
+    used: usize,
 }
 
 const OVERFLOW_BYTES: usize = DATAGRAM_BYTES_MAX - SLOT_BYTES;
-const EMPTY_IOVEC: libc::iovec = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
 
-// SAFETY: the raw pointers in `headers` and `iovecs` are used only within `receive`, which writes them anew on
-// every call and holds `&mut self` meanwhile; between calls nothing reads them.
+// SAFETY: the raw pointers in `headers` and `iovecs` point at heap memory that this struct owns and that does not
+// move with it; they are used only within `receive`, which holds `&mut self`.
 unsafe impl Send for ReceiveBatch {}
 
 impl Default for ReceiveBatch {
@@ -86,6 +83,7 @@ impl ReceiveBatch {
             iovecs: vec![[EMPTY_IOVEC; 2]; RECEIVE_BATCH],
             names: vec![zeroed_name(); RECEIVE_BATCH],
             controls: vec![Control([0; CONTROL_BYTES]); RECEIVE_BATCH],
+            used: RECEIVE_BATCH,
         }
     }
 
@@ -99,6 +97,7 @@ impl ReceiveBatch {
     ) -> io::Result<usize> {
         self.prepare(pool);
         let count = self.call(fd)?;
+        self.used = count;
         for i in 0..count {
             sink(self.take(i));
         }
@@ -106,10 +105,11 @@ impl ReceiveBatch {
     }
 
     /// Fills empty slots and points the kernel's structures at the memory. Lengths are both in and out for the
-    /// kernel (`msg_namelen`, `msg_controllen`), so all of them are set before every call.
+    /// kernel (`msg_namelen`, `msg_controllen`), so all of a header that was used are set again. The other headers
+    /// stand as they were: most calls bring a few datagrams.
     fn prepare(&mut self, pool: &mut Pool) {
         let overflow = self.overflow.chunks_exact_mut(OVERFLOW_BYTES);
-        for (i, (slot, overflow)) in self.slots.iter_mut().zip(overflow).enumerate() {
+        for (i, (slot, overflow)) in self.slots.iter_mut().zip(overflow).enumerate().take(self.used) {
             if slot.capacity() != SLOT_BYTES {
                 *slot = pool.get();
             }
@@ -123,13 +123,14 @@ impl ReceiveBatch {
             header.msg_controllen = CONTROL_BYTES as _;
             header.msg_flags = 0;
         }
+        self.used = 0;
     }
 
     fn call(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         loop {
-            // SAFETY: `prepare` has just pointed all RECEIVE_BATCH headers at live memory of this struct with
-            // its true sizes, each piece used by one header only; the kernel writes to it during this call
-            // only, while `&mut self` keeps everyone else away. A null timeout is allowed.
+            // SAFETY: `prepare` has pointed all RECEIVE_BATCH headers at live memory of this struct with its true
+            // sizes, each piece used by one header only, and anew whenever a buffer moved out; the kernel writes
+            // to it during this call only, while `&mut self` keeps everyone else away. A null timeout is allowed.
             let count = unsafe {
                 libc::recvmmsg(
                     fd.as_raw_fd(),
@@ -217,190 +218,14 @@ fn socket_addr(name: &libc::sockaddr_storage) -> SocketAddr {
         (ip, u16::from_be(name.sin_port)).into()
     }
 }
-
-/// One datagram to send.
-#[derive(Debug, Clone, Copy)]
-pub struct Outgoing<'a> {
-    /// Where to; `None` for a connected socket.
-    pub to: Option<SocketAddr>,
-    /// The datagram.
-    pub bytes: &'a [u8],
-}
-
-/// How far [`SendBatch::send`] came.
-#[derive(Debug)]
-pub struct Sent {
-    /// Datagrams that the kernel took, from the start of the list.
-    pub count: usize,
-    /// Why the next one failed; `None` when all went. Skip that one and send the rest.
-    pub error: Option<io::Error>,
-}
-
-/// Sends up to [`SEND_BATCH`] datagrams per system call, without blocking. Share one among the outputs of a thread.
-pub struct SendBatch {
-    headers: Vec<libc::mmsghdr>,
-    iovecs: Vec<libc::iovec>,
-    names: Vec<SockAddr>,
-}
-
-// SAFETY: as for `ReceiveBatch`: the pointers are written and used within `send` only.
-unsafe impl Send for SendBatch {}
-
-impl Default for SendBatch {
-    fn default() -> SendBatch {
-        SendBatch::new()
-    }
-}
-
-impl SendBatch {
-    /// The structures for one batch.
-    pub fn new() -> SendBatch {
-        let nowhere = SockAddr::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        SendBatch {
-            headers: vec![zeroed_header(); SEND_BATCH],
-            iovecs: vec![EMPTY_IOVEC; SEND_BATCH],
-            names: vec![nowhere; SEND_BATCH],
-        }
-    }
-
-    /// Sends the datagrams in order, up to the first that fails.
-    pub fn send(&mut self, fd: BorrowedFd<'_>, datagrams: &[Outgoing<'_>]) -> Sent {
-        let mut count = 0;
-        while count < datagrams.len() {
-            let rest = &datagrams[count..];
-            match self.call(fd, &rest[..rest.len().min(SEND_BATCH)]) {
-                Ok(sent) => count += sent,
-                Err(error) => return Sent { count, error: Some(error) },
-            }
-        }
-        Sent { count, error: None }
-    }
-
-    /// One system call; at most SEND_BATCH datagrams. After a failure within the batch the kernel reports only how
-    /// many went before it, and the error when asked to go on from there.
-    fn call(&mut self, fd: BorrowedFd<'_>, datagrams: &[Outgoing<'_>]) -> io::Result<usize> {
-        for (i, datagram) in datagrams.iter().enumerate() {
-            let header = &mut self.headers[i].msg_hdr;
-            (header.msg_name, header.msg_namelen) = match datagram.to {
-                Some(to) => {
-                    self.names[i] = SockAddr::from(to);
-                    (self.names[i].as_ptr().cast_mut().cast(), self.names[i].len())
-                }
-                None => (ptr::null_mut(), 0),
-            };
-            let base = datagram.bytes.as_ptr().cast_mut().cast::<c_void>();
-            self.iovecs[i] = libc::iovec { iov_base: base, iov_len: datagram.bytes.len() };
-            header.msg_iov = ptr::from_mut(&mut self.iovecs[i]);
-            header.msg_iovlen = 1;
-        }
-        loop {
-            // SAFETY: the first `datagrams.len()` headers, at most SEND_BATCH, have just been pointed at names and
-            // iovecs of this struct and at the datagrams' bytes, all alive for this call; the kernel only reads
-            // names and bytes (the pointers are mutable by type only), and writes `msg_len` in the headers.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    fd.as_raw_fd(),
-                    self.headers.as_mut_ptr(),
-                    datagrams.len() as _,
-                    libc::MSG_DONTWAIT as _,
-                )
-            };
-            match usize::try_from(sent) {
-                Ok(0) => return Err(io::ErrorKind::WouldBlock.into()), // not documented; must not loop for ever
-                Ok(sent) => return Ok(sent),
-                Err(_) => {}
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
-    }
-}
-
-/// Joins `group` for datagrams of one source (RFC 3678 section 5.1), IPv4 or IPv6.
-pub fn join_source(fd: BorrowedFd<'_>, index: u32, group: IpAddr, source: IpAddr) -> io::Result<()> {
-    let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
-    let request = libc::group_source_req {
-        gsr_interface: index,
-        gsr_group: storage(group),
-        gsr_source: storage(source),
-    };
-    set_option(fd, level, libc::MCAST_JOIN_SOURCE_GROUP, &request)
-}
-
-/// Sends multicast through the interface with this index, and from this address (IP_MULTICAST_IF). Without the
-/// address, datagrams on `lo` would come from 0.0.0.0.
-pub fn set_multicast_interface_v4(fd: BorrowedFd<'_>, index: u32, address: Ipv4Addr) -> io::Result<()> {
-    let request = libc::ip_mreqn {
-        imr_multiaddr: libc::in_addr { s_addr: 0 },
-        imr_address: libc::in_addr { s_addr: u32::from(address).to_be() },
-        imr_ifindex: index as c_int,
-    };
-    set_option(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
-}
-
-/// Datagrams that this socket has dropped since it was opened (wrapping), also when none has come since
-/// (SO_MEMINFO).
-pub fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut counts = [0u32; 9];
-    let mut len = mem::size_of_val(&counts) as socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes, the array's size, and any bit pattern is a valid u32.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_MEMINFO,
-            counts.as_mut_ptr().cast(),
-            &mut len,
-        )
-    };
-    if result == 0 { Ok(counts[libc::SK_MEMINFO_DROPS as usize]) } else { Err(io::Error::last_os_error()) }
-}
-
-/// `T` is one of libc's plain structures.
-fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &T) -> io::Result<()> {
-    // SAFETY: the kernel reads `size_of::<T>()` bytes from a live reference and keeps nothing.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            level,
-            option,
-            ptr::from_ref(value).cast(),
-            mem::size_of::<T>() as socklen_t,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn storage(ip: IpAddr) -> libc::sockaddr_storage {
-    let from = SockAddr::from(SocketAddr::new(ip, 0));
-    let mut to = zeroed_name();
-    // SAFETY: socket2 guarantees `len()` valid bytes, at most a `sockaddr_storage`; the two do not overlap.
-    unsafe {
-        ptr::copy_nonoverlapping(
-            from.as_ptr().cast::<u8>(),
-            ptr::from_mut(&mut to).cast(),
-            from.len() as usize,
-        )
-    };
-    to
-}
-
 fn iovec(memory: &mut [u8]) -> libc::iovec {
     libc::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: memory.len() }
-}
-
-fn zeroed_header() -> libc::mmsghdr {
-    // SAFETY: integers and pointers only, for which zero is valid (null, length 0).
-    unsafe { MaybeUninit::zeroed().assume_init() }
 }
 
 fn zeroed_name() -> libc::sockaddr_storage {
     // SAFETY: integers only.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
-
 #[cfg(test)]
 mod tests {
     use std::{net::UdpSocket, os::fd::AsFd};
@@ -410,7 +235,10 @@ mod tests {
     use super::*;
     use crate::{
         clock,
-        net::testing::{self, PATIENCE},
+        net::{
+            sys::drops,
+            testing::{self, PATIENCE},
+        },
     };
 
     fn pair() -> (UdpSocket, UdpSocket, SocketAddr) {
@@ -424,10 +252,9 @@ mod tests {
         let (sender, receiver, to) = pair();
         setsockopt(&receiver, sockopt::RcvBuf, &(1 << 20)).unwrap();
         let datagrams: Vec<[u8; 4]> = (0..200u32).map(u32::to_be_bytes).collect();
-        let outgoing: Vec<Outgoing> = datagrams.iter().map(|d| Outgoing { to: Some(to), bytes: d }).collect();
-        let sent = SendBatch::new().send(sender.as_fd(), &outgoing);
-        assert!(sent.error.is_none() && sent.count == 200, "{sent:?}");
-
+        for datagram in &datagrams {
+            sender.send_to(datagram, to).unwrap();
+        }
         let (mut batch, mut pool, mut all) = (ReceiveBatch::new(), Pool::new(64), Vec::new());
         let mut counts = Vec::new();
         loop {
@@ -517,42 +344,5 @@ mod tests {
             let stamp = received.stamp.unwrap();
             assert!(stamp >= before && stamp <= clock::unix(), "{stamp:?} after {before:?}");
         }
-    }
-
-    #[test]
-    fn a_bad_destination_is_reported_and_costs_no_other() {
-        let (sender, receiver, to) = pair();
-        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); // EINVAL
-        let datagrams: Vec<[u8; 1]> = (0..150u8).map(|i| [i]).collect();
-        let outgoing: Vec<Outgoing> = datagrams
-            .iter()
-            .map(|d| Outgoing {
-                to: Some(if [0, 70, 71, 149].contains(&d[0]) { nowhere } else { to }),
-                bytes: d,
-            })
-            .collect();
-        let (mut batch, mut rest, mut stops) = (SendBatch::new(), &outgoing[..], Vec::new());
-        while !rest.is_empty() {
-            let sent = batch.send(sender.as_fd(), rest);
-            rest = &rest[sent.count..];
-            if let Some(error) = sent.error {
-                assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
-                stops.push(rest[0].bytes[0]);
-                rest = &rest[1..];
-            }
-        }
-        assert_eq!(stops, [0, 70, 71, 149]);
-        let received = testing::payloads(&testing::receive(&receiver, 146));
-        let expected: Vec<Vec<u8>> = (0..150u8).filter(|i| !stops.contains(i)).map(|i| vec![i]).collect();
-        assert_eq!(received, expected);
-    }
-
-    #[test]
-    fn a_connected_socket_needs_no_destination() {
-        let (sender, receiver, to) = pair();
-        sender.connect(to).unwrap();
-        let sent = SendBatch::new().send(sender.as_fd(), &[Outgoing { to: None, bytes: b"hello" }]);
-        assert!(sent.error.is_none() && sent.count == 1);
-        assert_eq!(testing::payloads(&testing::receive(&receiver, 1)), [b"hello"]);
     }
 }

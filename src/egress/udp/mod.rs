@@ -1,0 +1,183 @@
+//! UDP outputs, unicast and multicast: all of one channel.
+//!
+//! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and what cannot be
+//! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket ([`outlet`]).
+
+use std::{ops::Range, time::Instant};
+
+use socket2::Domain;
+
+use crate::{
+    address::{Interface, Output, Scheme},
+    net::{Error, interface::Interfaces, sys::SendBatch},
+};
+
+mod burst;
+mod outlet;
+mod output;
+mod socket;
+
+use burst::Bursts;
+use outlet::Outlet;
+pub use output::{Counters, UdpOutput};
+
+/// A datagram to send on.
+#[derive(Debug, Clone)]
+pub struct Datagram<'a> {
+    /// All of it.
+    pub whole: &'a [u8],
+    /// Where in it the payload is.
+    pub payload: Range<usize>,
+    /// Whether it is RTP.
+    pub is_rtp: bool,
+    /// Whether a player's output takes it.
+    pub followed: bool,
+}
+
+impl<'a> Datagram<'a> {
+    /// A datagram that every output takes as it is.
+    pub fn plain(whole: &'a [u8]) -> Datagram<'a> {
+        Datagram { whole, payload: 0..whole.len(), is_rtp: true, followed: true }
+    }
+}
+
+/// What an output takes of each datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// All of it.
+    Whole,
+    /// All of it, if it is RTP.
+    Rtp,
+    /// The payload, if it is for a player.
+    Payload,
+}
+
+impl View {
+    const COUNT: usize = 3;
+
+    fn of(output: &Output) -> View {
+        match (output.scheme, output.payload) {
+            (_, true) => View::Payload,
+            (Scheme::Rtp, false) => View::Rtp,
+            (Scheme::Udp, false) => View::Whole,
+        }
+    }
+}
+
+/// What outputs must have in common to share a socket.
+#[derive(Debug, PartialEq)]
+struct Kind {
+    view: View,
+    domain: Domain,
+    class_d: bool,
+    interface: Option<Interface>,
+    ttl: Option<u8>,
+    multicast_loop: Option<bool>,
+}
+
+impl Kind {
+    fn of(output: &Output) -> Kind {
+        Kind {
+            view: View::of(output),
+            domain: Domain::for_address(output.target),
+            class_d: output.is_class_d(),
+            interface: output.interface.clone(),
+            ttl: output.ttl,
+            multicast_loop: output.multicast_loop,
+        }
+    }
+}
+
+/// The UDP outputs of one channel.
+#[derive(Debug)]
+pub struct UdpOutputs {
+    outlets: Vec<(View, Outlet)>,
+    count: usize,
+    burst: usize,
+}
+
+impl UdpOutputs {
+    /// Opens the sockets. Where that fails, [`UdpOutputs::iter`] says why, and it is tried again while sending.
+    /// At most `burst` datagrams go to a target at once; 1 for single ones always.
+    pub fn new(outputs: Vec<Output>, burst: usize, now: Instant, interfaces: &mut Interfaces) -> UdpOutputs {
+        let count = outputs.len();
+        let mut kinds: Vec<(Kind, Vec<UdpOutput>)> = Vec::new();
+        for (place, output) in outputs.into_iter().enumerate() {
+            let kind = Kind::of(&output);
+            let output = UdpOutput::new(output, place, now);
+            match kinds.iter_mut().find(|(there, _)| *there == kind) {
+                Some((_, outputs)) => outputs.push(output),
+                None => kinds.push((kind, vec![output])),
+            }
+        }
+        let outlets =
+            kinds.into_iter().map(|(kind, outputs)| (kind.view, Outlet::new(outputs, now))).collect();
+        let mut outputs = UdpOutputs { outlets, count, burst: burst.max(1) };
+        outputs.check(now, interfaces);
+        outputs
+    }
+
+    /// Looks after the sockets that are due.
+    fn check(&mut self, now: Instant, interfaces: &mut Interfaces) {
+        let mut index = 0;
+        while let Some((view, outlet)) = self.outlets.get_mut(index) {
+            let view = *view;
+            let others = outlet.check(now, interfaces);
+            if !others.is_empty() {
+                self.outlets.push((view, Outlet::new(others, now)));
+            }
+            index += 1;
+        }
+    }
+
+    /// Sends the datagrams in order to every output. One that cannot be sent is counted and skipped; the others go
+    /// all the same.
+    pub fn send<'a>(
+        &mut self,
+        now: Instant,
+        batch: &mut SendBatch,
+        interfaces: &mut Interfaces,
+        datagrams: impl Iterator<Item = Datagram<'a>> + Clone,
+    ) {
+        if self.outlets.is_empty() {
+            return;
+        }
+        self.check(now, interfaces);
+        let mut views = [const { None }; View::COUNT];
+        for (view, outlet) in &mut self.outlets {
+            let (bursts, not_rtp) =
+                views[*view as usize].get_or_insert_with(|| seen_by(*view, datagrams.clone(), self.burst));
+            outlet.not_rtp(*not_rtp);
+            outlet.send(now, batch, bursts);
+        }
+    }
+
+    /// The outputs in the order they were given, each with the reason why it has no socket, if so.
+    pub fn iter(&self) -> impl Iterator<Item = (&UdpOutput, Option<&Error>)> {
+        let mut all: Vec<Option<(&UdpOutput, Option<&Error>)>> = vec![None; self.count];
+        for (_, outlet) in &self.outlets {
+            for target in outlet.targets() {
+                all[target.place] = Some((target, outlet.fault()));
+            }
+        }
+        all.into_iter().flatten()
+    }
+}
+
+/// The datagrams as an output of this view takes them, and how many it does not take because they are not RTP.
+fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst: usize) -> (Bursts<'a>, u64) {
+    let mut bursts = Bursts::new(burst);
+    let mut not_rtp = 0;
+    for datagram in datagrams {
+        match view {
+            View::Rtp if !datagram.is_rtp => not_rtp += 1,
+            View::Whole | View::Rtp => bursts.push(datagram.whole),
+            View::Payload if datagram.followed => bursts.push(&datagram.whole[datagram.payload]),
+            View::Payload => {}
+        }
+    }
+    (bursts, not_rtp)
+}
+
+#[cfg(test)]
+mod tests;

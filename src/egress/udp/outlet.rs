@@ -1,0 +1,250 @@
+//! A socket and the outputs that leave through it. A tick's bursts go out burst by burst, each to every target,
+//! with as few system calls as there are full batches.
+
+use std::{io, mem, os::fd::AsFd, time::Instant};
+
+use tracing::{info, warn};
+
+use super::{burst::Bursts, output::UdpOutput, socket::Sender};
+use crate::{
+    limits::{OUTPUT_CHECK, OUTPUT_RETRY, SEND_BATCH, SOCKET_OUTPUTS_MAX},
+    net::{
+        Error,
+        interface::Interfaces,
+        sys::{Message, SendBatch},
+    },
+};
+
+/// Neighbouring datagrams on their way to one target, as one message.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    target: usize,
+    first: usize,
+    count: usize,
+    segment: usize,
+}
+
+impl Piece {
+    fn message<'a>(&self, targets: &'a [UdpOutput], bursts: &'a Bursts<'_>) -> Message<'a> {
+        Message {
+            to: &targets[self.target].to,
+            parts: bursts.parts(self.first, self.count),
+            // A burst has at most 65,507 bytes, and so has its segment.
+            segment: (self.count > 1).then_some(self.segment as u16),
+        }
+    }
+
+    /// The same datagrams as messages of their own.
+    fn singles(self) -> impl Iterator<Item = Piece> {
+        (self.first..self.first + self.count).map(move |first| Piece { first, count: 1, ..self })
+    }
+}
+
+/// A socket, and the outputs that are alike in everything but their target.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    /// Never empty.
+    targets: Vec<UdpOutput>,
+    sender: Option<Sender>,
+    fault: Option<Error>,
+    /// When to look at the socket again.
+    due: Instant,
+    plan: Vec<Piece>,
+}
+
+impl Outlet {
+    /// An outlet that opens its socket at the first [`Outlet::check`].
+    pub(super) fn new(targets: Vec<UdpOutput>, now: Instant) -> Outlet {
+        Outlet { targets, sender: None, fault: None, due: now, plan: Vec::new() }
+    }
+
+    /// The outputs.
+    pub(super) fn targets(&self) -> &[UdpOutput] {
+        &self.targets
+    }
+
+    /// Why there is no socket; `None` when there is one.
+    pub(super) fn fault(&self) -> Option<&Error> {
+        self.fault.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn sender(&mut self) -> Option<&mut Sender> {
+        self.sender.as_mut()
+    }
+
+    /// As if the outputs had named another interface.
+    #[cfg(test)]
+    pub(super) fn rename_interface(&mut self, name: &str) {
+        self.targets.iter_mut().for_each(|target| target.rename_interface(name));
+    }
+
+    /// Opens the socket if there is none, or anew if it no longer fits the interface. Gives the outputs for which
+    /// its buffer is too small: they need another one.
+    pub(super) fn check(&mut self, now: Instant, interfaces: &mut Interfaces) -> Vec<UdpOutput> {
+        if now < self.due {
+            return Vec::new();
+        }
+        interfaces.refresh(now);
+        let output = self.targets[0].output();
+        if self.sender.as_ref().is_some_and(|sender| sender.fits(output, interfaces)) {
+            self.due = now + OUTPUT_CHECK;
+        } else {
+            self.open(now, interfaces);
+        }
+        let max = self.sender.as_ref().map_or(SOCKET_OUTPUTS_MAX, Sender::outputs_max);
+        self.targets.split_off(max.min(self.targets.len()))
+    }
+
+    fn open(&mut self, now: Instant, interfaces: &Interfaces) {
+        let output = self.targets[0].output();
+        match Sender::open(output, self.targets.len(), interfaces) {
+            Ok(sender) => {
+                if self.fault.take().is_some() {
+                    info!(%output, "open");
+                }
+                for target in &mut self.targets {
+                    target.to = sender.address(target.output()).into();
+                }
+                self.sender = Some(sender);
+                self.due = now + OUTPUT_CHECK;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.fault.as_ref().is_none_or(|fault| fault.to_string() != text) {
+                    warn!(%output, "cannot be opened: {text}; trying again");
+                }
+                self.sender = None;
+                self.fault = Some(error);
+                self.due = now + OUTPUT_RETRY;
+            }
+        }
+    }
+
+    /// `count` datagrams were kept from these outputs because they are not RTP.
+    pub(super) fn not_rtp(&mut self, count: u64) {
+        for target in &mut self.targets {
+            target.counters.not_rtp += count;
+        }
+    }
+
+    /// Sends the bursts to every target, in order. What cannot be sent is counted and skipped; the others go all
+    /// the same.
+    pub(super) fn send(&mut self, now: Instant, batch: &mut SendBatch, bursts: &Bursts<'_>) {
+        let Some(sender) = self.sender.take() else {
+            for target in &mut self.targets {
+                target.counters.unreachable += bursts.len() as u64;
+            }
+            return;
+        };
+        let mut plan = mem::take(&mut self.plan);
+        self.lay_out(&mut plan, now, bursts);
+        let mut rest = &plan[..];
+        while !rest.is_empty() {
+            let (sent, error) = self.dispatch(&sender, batch, rest, bursts);
+            rest = &rest[sent..];
+            let (Some(error), Some((piece, others))) = (error, rest.split_first()) else { continue };
+            if error.kind() == io::ErrorKind::WouldBlock {
+                // A full socket is full for all: another try for each would only cost.
+                rest.iter().for_each(|piece| self.failed(piece, &error, now));
+                break;
+            }
+            rest = others; // the kernel would stop there again
+            if is_refusal(&error, piece) {
+                self.one_by_one(&sender, batch, *piece, bursts, (error, now));
+            } else {
+                self.failed(piece, &error, now);
+            }
+        }
+        plan.clear();
+        self.plan = plan;
+        self.sender = Some(sender);
+    }
+
+    fn lay_out(&self, plan: &mut Vec<Piece>, now: Instant, bursts: &Bursts<'_>) {
+        for burst in bursts.list() {
+            for (index, target) in self.targets.iter().enumerate() {
+                let whole =
+                    Piece { target: index, first: burst.first, count: burst.count, segment: burst.segment };
+                if burst.count == 1 || target.takes(burst, now) {
+                    plan.push(whole);
+                } else {
+                    plan.extend(whole.singles());
+                }
+            }
+        }
+    }
+
+    /// One batch from the start of the list. Gives how many pieces went, and why the next one did not.
+    fn dispatch(
+        &mut self,
+        sender: &Sender,
+        batch: &mut SendBatch,
+        pieces: &[Piece],
+        bursts: &Bursts<'_>,
+    ) -> (usize, Option<io::Error>) {
+        let pieces = &pieces[..pieces.len().min(SEND_BATCH)];
+        let mut messages = [Message { to: &self.targets[0].to, parts: &[], segment: None }; SEND_BATCH];
+        for (message, piece) in messages.iter_mut().zip(pieces) {
+            *message = piece.message(&self.targets, bursts);
+        }
+        let sent = batch.send(sender.as_fd(), &messages[..pieces.len()]);
+        for piece in &pieces[..sent.count] {
+            let counters = &mut self.targets[piece.target].counters;
+            counters.packets += piece.count as u64;
+            counters.bytes += bursts.bytes_of(piece.first, piece.count) as u64;
+        }
+        (sent.count, sent.error)
+    }
+
+    /// The path did not take a burst: its datagrams go one by one, and if they do, it is remembered.
+    fn one_by_one(
+        &mut self,
+        sender: &Sender,
+        batch: &mut SendBatch,
+        piece: Piece,
+        bursts: &Bursts<'_>,
+        (refusal, now): (io::Error, Instant),
+    ) {
+        let mut any = false;
+        for single in piece.singles() {
+            let (sent, error) = self.dispatch(sender, batch, &[single], bursts);
+            any |= sent > 0;
+            if let Some(error) = error {
+                self.failed(&single, &error, now);
+            }
+        }
+        if any {
+            self.targets[piece.target].refuses(&refusal, piece.segment, now);
+        }
+    }
+
+    fn failed(&mut self, piece: &Piece, error: &io::Error, now: Instant) {
+        if is_stale(error) {
+            self.due = self.due.min(now + OUTPUT_RETRY);
+        }
+        let target = &mut self.targets[piece.target];
+        target.counters.drop_for(error, piece.count as u64);
+        target.log_failure(error, now);
+    }
+}
+
+/// Whether the kernel would not cut this message; the same datagrams may go one by one.
+fn is_refusal(error: &io::Error, piece: &Piece) -> bool {
+    piece.count > 1 && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE))
+}
+
+/// Errors of a socket whose interface or address is gone, so that a new one may do better.
+fn is_stale(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENODEV
+                | libc::ENXIO
+                | libc::EINVAL
+                | libc::EADDRNOTAVAIL
+                | libc::ENETUNREACH
+                | libc::ENETDOWN
+        )
+    )
+}

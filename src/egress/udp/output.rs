@@ -1,0 +1,124 @@
+//! One UDP output: its target, what it has counted, and whether its path takes bursts.
+
+use std::{io, time::Instant};
+
+use socket2::SockAddr;
+use tracing::{debug, warn};
+
+use super::burst::Burst;
+use crate::{
+    address::Output,
+    limits::{BURST_RETRY, LOG_INTERVAL},
+};
+
+/// What an output has counted: each datagram is in exactly one of `packets` and the drops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams sent.
+    pub packets: u64,
+    /// Their bytes (UDP payload).
+    pub bytes: u64,
+    /// Dropped: no interface, no route, refused by a firewall, or the like.
+    pub unreachable: u64,
+    /// Dropped: the socket's send buffer or the kernel's memory was full.
+    pub full: u64,
+    /// Dropped: longer than a datagram may be.
+    pub too_big: u64,
+    /// Dropped: not RTP, on an output that is.
+    pub not_rtp: u64,
+}
+
+impl Counters {
+    /// All that were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.unreachable + self.full + self.too_big + self.not_rtp
+    }
+
+    /// `count` datagrams were dropped for this.
+    pub(super) fn drop_for(&mut self, error: &io::Error, count: u64) {
+        *match error.raw_os_error() {
+            Some(libc::EMSGSIZE) => &mut self.too_big,
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => &mut self.full,
+            _ => &mut self.unreachable,
+        } += count;
+    }
+}
+
+/// One UDP output.
+#[derive(Debug)]
+pub struct UdpOutput {
+    output: Output,
+    /// Its place among the channel's outputs.
+    pub(super) place: usize,
+    pub(super) to: SockAddr,
+    pub(super) counters: Counters,
+    /// What the path has refused to cut: segments of this size and larger, until then.
+    uncut: Option<(usize, Instant)>,
+    log_after: Instant,
+}
+
+impl UdpOutput {
+    pub(super) fn new(output: Output, place: usize, now: Instant) -> UdpOutput {
+        let to = output.target.into();
+        UdpOutput { output, place, to, counters: Counters::default(), uncut: None, log_after: now }
+    }
+
+    /// The address.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    #[cfg(test)]
+    pub(super) fn rename_interface(&mut self, name: &str) {
+        self.output.interface = Some(name.parse().unwrap());
+    }
+
+    /// Whether its path takes this burst as one message.
+    pub(super) fn takes(&self, burst: &Burst, now: Instant) -> bool {
+        self.uncut.is_none_or(|(segment, until)| burst.segment < segment || now >= until)
+    }
+
+    /// The path does not cut segments of this size: its MTU is smaller (EINVAL, EMSGSIZE), or the device cannot
+    /// (EIO), and then no size at all.
+    pub(super) fn refuses(&mut self, error: &io::Error, segment: usize, now: Instant) {
+        let from = if error.raw_os_error() == Some(libc::EIO) { 0 } else { segment };
+        self.uncut = Some((from, now + BURST_RETRY));
+        debug!(output = %self.output, "the path takes no bursts of {segment} bytes: {error}");
+    }
+
+    /// Says, not too often, that something could not be sent.
+    pub(super) fn log_failure(&mut self, error: &io::Error, now: Instant) {
+        if now < self.log_after {
+            return;
+        }
+        self.log_after = now + LOG_INTERVAL;
+        let hint = match error.raw_os_error() {
+            Some(libc::ENETUNREACH) if self.output.is_class_d() && self.output.interface.is_none() => {
+                "; name the interface: add ?if=NAME or ?if=ADDRESS"
+            }
+            Some(libc::EAGAIN) => "; a larger send buffer may help: `sysctl -w net.core.wmem_max=1048576`",
+            _ => "",
+        };
+        let dropped = self.counters.dropped();
+        warn!(output = %self.output, "cannot send: {error}{hint}; {dropped} datagrams dropped so far");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_counted_by_reason() {
+        let mut counters = Counters::default();
+        for (error, times) in [(libc::EAGAIN, 2), (libc::ENOBUFS, 1), (libc::EPERM, 3), (libc::EMSGSIZE, 1)] {
+            counters.drop_for(&io::Error::from_raw_os_error(error), times);
+        }
+        assert_eq!((counters.full, counters.unreachable, counters.too_big), (3, 3, 1));
+    }
+}

@@ -1,0 +1,235 @@
+//! UDP outputs against real sockets on loopback.
+
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    clock,
+    limits::{
+        BURST, BURST_RETRY, DATAGRAM_BYTES_MAX, OUTPUT_CHECK, OUTPUT_RETRY, RECEIVE_BUFFER_BYTES,
+        SOCKET_OUTPUTS_MAX,
+    },
+    net::{
+        multicast::Subscription,
+        testing::{free_port, group, input, payloads, receive},
+    },
+};
+
+/// Outputs with what sending needs.
+struct Bench {
+    outputs: UdpOutputs,
+    batch: SendBatch,
+    interfaces: Interfaces,
+    opened: Instant,
+}
+
+impl Bench {
+    fn new(urls: &[String]) -> Bench {
+        let now = clock::now();
+        let mut interfaces = Interfaces::read(now);
+        let outputs = urls.iter().map(|url| url.parse().unwrap()).collect();
+        let outputs = UdpOutputs::new(outputs, BURST as usize, now, &mut interfaces);
+        Bench { outputs, batch: SendBatch::new(), interfaces, opened: now }
+    }
+
+    fn send(&mut self, now: Instant, packets: &[&[u8]]) {
+        let datagrams = packets.iter().map(|packet| Datagram::plain(packet));
+        self.outputs.send(now, &mut self.batch, &mut self.interfaces, datagrams);
+    }
+
+    fn bursts<'a>(packets: &[&'a [u8]]) -> Bursts<'a> {
+        let mut bursts = Bursts::new(BURST as usize);
+        packets.iter().for_each(|packet| bursts.push(packet));
+        bursts
+    }
+
+    fn counters(&self) -> Vec<Counters> {
+        self.outputs.iter().map(|(output, _)| *output.counters()).collect()
+    }
+
+    fn fault(&self) -> Option<&Error> {
+        self.outputs.iter().next().unwrap().1
+    }
+
+    fn outlet(&mut self) -> &mut Outlet {
+        &mut self.outputs.outlets[0].1
+    }
+}
+
+fn subscription(group: Ipv4Addr, port: u16) -> Subscription {
+    let interfaces = Interfaces::read(clock::now());
+    Subscription::open(&input("", group, port), RECEIVE_BUFFER_BYTES, &interfaces).unwrap()
+}
+
+fn receivers(count: usize) -> (Vec<UdpSocket>, Vec<String>) {
+    let sockets: Vec<_> = (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+    let urls = sockets.iter().map(|socket| format!("udp://{}", socket.local_addr().unwrap())).collect();
+    (sockets, urls)
+}
+
+#[test]
+fn a_unicast_target_gets_all_in_order() {
+    let (receivers, urls) = receivers(1);
+    let mut bench = Bench::new(&[format!("{}?ttl=3", urls[0])]);
+    let packets: Vec<[u8; 2]> = (0..150u16).map(u16::to_be_bytes).collect();
+    let slices: Vec<&[u8]> = packets.iter().map(|p| &p[..]).collect();
+    bench.send(clock::now(), &slices);
+    assert_eq!(payloads(&receive(&receivers[0], 150)), packets);
+    assert_eq!(bench.counters(), [Counters { packets: 150, bytes: 300, ..Counters::default() }]);
+}
+
+#[test]
+fn every_target_gets_every_size_in_order() {
+    let (receivers, urls) = receivers(70);
+    let mut bench = Bench::new(&urls);
+    assert!(bench.outputs.outlets.len() >= 2, "more than a socket takes");
+    assert!(bench.outputs.outlets.iter().all(|(_, outlet)| outlet.targets().len() <= SOCKET_OUTPUTS_MAX));
+    let sizes = [100, 100, 100, 40, 100, 0, 0, 300, 300, 300, 300, 300, 300, 300, 300, 300, 5];
+    let packets: Vec<Vec<u8>> = (0..).zip(sizes).map(|(i, size)| vec![i; size]).collect();
+    let slices: Vec<&[u8]> = packets.iter().map(|p| &p[..]).collect();
+    bench.send(clock::now(), &slices);
+    for receiver in &receivers {
+        assert_eq!(payloads(&receive(receiver, packets.len())), packets);
+    }
+    let bytes = sizes.iter().sum::<usize>() as u64;
+    let each = Counters { packets: sizes.len() as u64, bytes, ..Counters::default() };
+    assert_eq!(bench.counters(), vec![each; 70]);
+}
+
+#[test]
+fn a_view_for_each_kind_of_output() {
+    let (receivers, urls) = receivers(3);
+    let rtp = urls[2].replace("udp://", "rtp://");
+    let mut bench = Bench::new(&[urls[0].clone(), format!("{}?payload=1", urls[1]), rtp]);
+    let datagram = |whole, is_rtp, followed| Datagram { whole, payload: 1..3, is_rtp, followed };
+    let all = [
+        datagram(&b"1ab"[..], true, true),
+        datagram(b"2cd", false, true),
+        datagram(b"3ef", true, false),
+        datagram(b"4gh", false, false),
+    ];
+    bench.outputs.send(clock::now(), &mut bench.batch, &mut bench.interfaces, all.iter().cloned());
+    let expected: [&[&str]; 3] = [&["1ab", "2cd", "3ef", "4gh"], &["ab", "cd"], &["1ab", "3ef"]];
+    for (receiver, expected) in receivers.iter().zip(expected) {
+        let expected: Vec<_> = expected.iter().map(|text| text.as_bytes()).collect();
+        assert_eq!(payloads(&receive(receiver, expected.len())), expected);
+    }
+    let not_rtp: Vec<u64> = bench.counters().iter().map(|counters| counters.not_rtp).collect();
+    assert_eq!(not_rtp, [0, 0, 2]);
+}
+
+#[test]
+fn a_group_gets_it_from_the_interfaces_address() {
+    for interface in ["127.0.0.1", "lo"] {
+        let (group, port) = (group(), free_port());
+        let subscription = subscription(group, port);
+        let mut bench = Bench::new(&[format!("udp://{group}:{port}?if={interface}&ttl=0")]);
+        bench.send(clock::now(), &[b"tide"]);
+        let received = receive(&subscription, 1);
+        assert_eq!(payloads(&received), [b"tide"]);
+        assert_eq!(received[0].source.ip(), Ipv4Addr::LOCALHOST);
+    }
+}
+
+#[test]
+fn ttl_and_loop_are_set() {
+    let mut bench = Bench::new(&[format!("udp://{}:{}?if=127.0.0.1&loop=0&ttl=9", group(), free_port())]);
+    let socket = bench.outlet().sender().unwrap().socket();
+    assert!(!socket.multicast_loop_v4().unwrap());
+    assert_eq!(socket.multicast_ttl_v4().unwrap(), 9);
+}
+
+#[test]
+fn one_bad_datagram_costs_no_other() {
+    let (receivers, urls) = receivers(2);
+    let mut bench = Bench::new(&urls);
+    let long = vec![0; DATAGRAM_BYTES_MAX + 1];
+    let mut packets: Vec<&[u8]> = vec![b"x"; 100];
+    for bad in [0, 63, 64, 99] {
+        packets[bad] = &long;
+    }
+    bench.send(clock::now(), &packets);
+    assert!(receivers.iter().all(|receiver| receive(receiver, 96).len() == 96));
+    let expected = Counters { packets: 96, bytes: 96, too_big: 4, ..Counters::default() };
+    assert_eq!(bench.counters(), [expected; 2]);
+    assert_eq!(expected.dropped(), 4);
+}
+
+#[test]
+fn one_bad_target_costs_no_other() {
+    let (receivers, urls) = receivers(3);
+    // A broadcast address, which a socket must be allowed to use: EACCES.
+    let bad = "udp://127.255.255.255:9".to_owned();
+    let mut bench = Bench::new(&[urls[0].clone(), bad, urls[1].clone(), urls[2].clone()]);
+    assert_eq!(bench.outputs.outlets.len(), 1);
+    bench.send(clock::now(), &[&[7; 1000][..]; 20]);
+    assert!(receivers.iter().all(|receiver| receive(receiver, 20).len() == 20));
+    let good = Counters { packets: 20, bytes: 20_000, ..Counters::default() };
+    let lost = Counters { unreachable: 20, ..Counters::default() };
+    assert_eq!(bench.counters(), [good, lost, good, good]);
+}
+
+#[test]
+fn what_the_path_does_not_cut_goes_one_by_one() {
+    let (receivers, urls) = receivers(2);
+    let mut bench = Bench::new(&urls);
+    // UDP without checksums cannot be cut (EINVAL on older kernels, EIO on newer ones), but can be sent.
+    let socket = bench.outlet().sender().unwrap().socket();
+    crate::net::sys::turn_checksums_off(socket.as_fd()).unwrap();
+    let (now, packets) = (clock::now(), [&[1u8; 1000][..]; 10]);
+    for round in 1..=2 {
+        bench.send(now, &packets);
+        assert!(receivers.iter().all(|receiver| receive(receiver, 10).len() == 10));
+        let each = Counters { packets: 10 * round, bytes: 10_000 * round, ..Counters::default() };
+        assert_eq!(bench.counters(), [each; 2]);
+        let bursts = Bench::bursts(&packets);
+        let takes = |now| bench.outputs.outlets[0].1.targets()[0].takes(&bursts.list()[0], now);
+        assert_eq!((takes(now), takes(now + BURST_RETRY)), (false, true), "it is remembered for a while");
+    }
+}
+
+#[test]
+fn a_target_that_nobody_listens_on_stays_usable() {
+    let port = free_port();
+    let mut bench = Bench::new(&[format!("udp://127.0.0.1:{port}")]);
+    for _ in 0..3 {
+        bench.send(clock::now(), &[b"early"]);
+    }
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    bench.send(clock::now(), &[b"first"]);
+    assert_eq!(payloads(&receive(&receiver, 1)), [b"first"], "not lost to an ICMP error");
+}
+
+#[test]
+fn a_missing_interface_is_tried_again_once_a_second() {
+    let (group, port) = (group(), free_port());
+    let subscription = subscription(group, port);
+    let mut bench = Bench::new(&[format!("udp://{group}:{port}?if=nosuch0")]);
+    assert!(bench.fault().is_some_and(|e| e.is_retryable() && e.to_string().contains("nosuch0")));
+    let opened = bench.opened;
+    bench.send(opened, &[b"lost"]);
+    assert_eq!(bench.counters()[0].unreachable, 1);
+
+    bench.outlet().rename_interface("lo"); // as if it were there now
+    bench.send(opened + OUTPUT_RETRY - Duration::from_millis(1), &[b"lost"]);
+    assert_eq!((bench.counters()[0].unreachable, bench.counters()[0].packets), (2, 0));
+    bench.send(opened + OUTPUT_RETRY, &[b"sent"]);
+    assert!(bench.fault().is_none());
+    assert_eq!(payloads(&receive(&subscription, 1)), [b"sent"]);
+}
+
+#[test]
+fn a_socket_is_made_anew_when_its_interface_changed() {
+    let (group, port) = (group(), free_port());
+    let subscription = subscription(group, port);
+    let mut bench = Bench::new(&[format!("udp://{group}:{port}?if=lo")]);
+    bench.outlet().sender().unwrap().misplace();
+    bench.send(clock::now() + OUTPUT_CHECK, &[b"new"]);
+    let lo = crate::net::interface::find(None, Ipv4Addr::LOCALHOST.into()).unwrap();
+    assert_eq!(bench.outlet().sender().unwrap().index(), Some(lo.index));
+    assert_eq!(payloads(&receive(&subscription, 1)), [b"new"]);
+}
