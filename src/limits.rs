@@ -188,8 +188,8 @@ pub const BACKLOG_MAX: Duration = Duration::from_millis(10);
 pub const LEG_BATCHES: usize = 16;
 /// Free receive slots kept by one packet thread: 8 MiB, two full batches of 64 legs.
 pub const POOL_SLOTS: usize = 4096;
-/// Events taken from epoll at once.
-pub const EPOLL_EVENTS: usize = 64;
+/// Events taken from epoll at once: all legs of a large configuration, so that a tick asks once.
+pub const EPOLL_EVENTS: usize = 1024;
 /// More packets than this within one tick are worth a tick's wait.
 pub const TICK_PACKETS: usize = 2;
 

@@ -189,6 +189,11 @@ struct Path {
     epoll: Epoll,
     /// Indexed by the upper half of an epoll token.
     channels: Vec<Option<Channel>>,
+    /// When each channel has something to do although nothing comes. A turn looks at these and at the channels
+    /// that received; the others cost it nothing.
+    dues: Vec<Option<Instant>>,
+    /// The channels that have something to do in this turn.
+    busy: Vec<usize>,
     kit: Kit,
     load: Load,
     /// The time of the last turn.
@@ -212,6 +217,8 @@ impl Path {
             waker,
             epoll,
             channels: Vec::new(),
+            dues: Vec::new(),
+            busy: Vec::new(),
             kit: Kit::new(now, pace.burst),
             load: Load::new(now),
             floor: now,
@@ -219,7 +226,7 @@ impl Path {
     }
 
     fn run(mut self) {
-        let mut events = [EpollEvent::empty(); EPOLL_EVENTS];
+        let mut events = vec![EpollEvent::empty(); EPOLL_EVENTS];
         let mut wait = self.wait();
         loop {
             let ready = match self.epoll.wait(&mut events, wait) {
@@ -246,7 +253,7 @@ impl Path {
     /// Under load, sleeps a tick, and then only looks. Otherwise tells how long to wait for a packet.
     fn wait(&mut self) -> EpollTimeout {
         let now = clock::now();
-        let due = self.channels.iter().flatten().filter_map(Channel::due).min();
+        let due = self.dues.iter().flatten().min();
         let left = due.map(|due| due.saturating_duration_since(now));
         if self.load.is_high() && !self.tick.is_zero() {
             thread::sleep(left.map_or(self.tick, |left| left.min(self.tick)));
@@ -273,25 +280,33 @@ impl Path {
                 asked = true;
                 continue;
             }
-            let (channel, leg) = ((event.data() >> 32) as usize, event.data() as u32 as usize);
-            if let Some(Some(channel)) = self.channels.get_mut(channel) {
+            let (place, leg) = ((event.data() >> 32) as usize, event.data() as u32 as usize);
+            if let Some(Some(channel)) = self.channels.get_mut(place) {
                 let taken = channel.receive(leg, &mut self.kit, clocks, self.floor);
+                self.busy.push(place);
                 received += taken;
                 rest |= taken >= LEG_BATCHES * RECEIVE_BATCH;
             }
         }
         self.load.turn(now, received, self.tick);
-        let at_once = self.tick.is_zero();
         // Deadlines are looked at only when everything that came in time has been taken.
         let passed = if self.behind(rest, now) { self.floor } else { now };
-        for (index, channel) in self.channels.iter_mut().enumerate() {
-            let Some(channel) = channel else { continue };
-            channel.maintain(now, &mut self.kit.interfaces, |leg, opened| {
-                register(&self.epoll, token(index, leg), opened)
-            });
-            channel.turn(now, passed, at_once, &mut self.kit);
+        let due = |due: &Option<Instant>| due.is_some_and(|due| due <= now);
+        self.busy.extend((0..self.dues.len()).filter(|place| due(&self.dues[*place])));
+        while let Some(place) = self.busy.pop() {
+            self.serve(place, now, passed);
         }
         (!asked || self.obey(clocks)).then_some(rest)
+    }
+
+    /// Lets a channel do what it has to.
+    fn serve(&mut self, place: usize, now: Instant, passed: Instant) {
+        let Some(Some(channel)) = self.channels.get_mut(place) else { return };
+        channel.maintain(now, &mut self.kit.interfaces, |leg, opened| {
+            register(&self.epoll, token(place, leg), opened)
+        });
+        channel.turn(now, passed, self.tick.is_zero(), &mut self.kit);
+        self.dues[place] = channel.due();
     }
 
     fn obey(&mut self, clocks: ClockPair) -> bool {
@@ -347,15 +362,18 @@ impl Path {
         let waiting = channel.troubles(false);
         if place == self.channels.len() {
             self.channels.push(None);
+            self.dues.push(None);
         }
+        self.dues[place] = channel.due();
         self.channels[place] = Some(channel);
         Ok(Started { waiting })
     }
 
     fn remove(&mut self, name: &str, clocks: ClockPair) -> Result<ChannelState, WorkerError> {
         let unknown = || WorkerError::Unknown { name: name.to_owned() };
-        let mut channel =
-            self.find(name).and_then(|place| self.channels[place].take()).ok_or_else(unknown)?;
+        let place = self.find(name).ok_or_else(unknown)?;
+        let mut channel = self.channels[place].take().ok_or_else(unknown)?;
+        self.dues[place] = None;
         channel.finish(&mut self.kit, clocks, self.floor);
         Ok(channel.last_state(clocks.monotonic))
     }
