@@ -1,0 +1,57 @@
+//! The cases: what is compared with what, under which load. Each gives a section of the report.
+
+mod fan;
+
+use std::{fs, io};
+
+use crate::{cli::Options, report::Section, targets};
+
+/// A case: its name, what it is about, and how it is run.
+struct Case {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Case, &Options) -> io::Result<Section>,
+}
+
+const CASES: &[Case] = &[
+    Case { name: "1x1", about: "one stream of 8 Mbit/s to one subscriber", run: fan::run },
+    Case { name: "10x1", about: "ten streams of 8 Mbit/s, each to one subscriber", run: fan::run },
+    Case { name: "10x10", about: "ten streams of 8 Mbit/s, each to ten subscribers", run: fan::run },
+    Case { name: "1x100", about: "one stream of 8 Mbit/s to a hundred subscribers", run: fan::run },
+];
+
+/// Runs the cases that were asked for, and writes and prints what they showed.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    if options.list {
+        CASES.iter().for_each(|case| println!("{:12} {}", case.name, case.about));
+        return Ok(());
+    }
+    let chosen = choose(&options.cases)?;
+    fs::create_dir_all(&options.out)?;
+    for case in chosen.iter().filter(|_| !options.no_run) {
+        println!("{}: {}", case.name, case.about);
+        let section = (case.run)(case, options)?;
+        section.write(&options.out)?;
+        println!("\n{}", section.markdown(""));
+        if let Some(verdicts) = targets::table(&section.figures) {
+            println!("{}", verdicts.markdown());
+        }
+    }
+    Ok(())
+}
+
+fn choose(names: &[String]) -> anyhow::Result<Vec<&'static Case>> {
+    let known = |name: &String| CASES.iter().find(|case| case.name == name);
+    if let Some(unknown) = names.iter().find(|name| known(name).is_none()) {
+        let all: Vec<&str> = CASES.iter().map(|case| case.name).collect();
+        anyhow::bail!("no case {unknown:?}, expected some of {}", all.join(", "));
+    }
+    Ok(CASES.iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
+}
+
+/// How the figures of a section were taken.
+fn effort(options: &Options) -> String {
+    let (rounds, seconds) = (options.rounds(), options.window().as_secs_f64());
+    let s = if rounds == 1 { "" } else { "s" };
+    format!("{rounds} round{s} of {seconds} s; medians, with the least and the greatest value.")
+}

@@ -1,0 +1,122 @@
+//! The datagrams that are sent: RTP with seven TS packets, and native ones. Both carry a running number in a place
+//! that receivers find without parsing anything, in the datagram and in the payload alone.
+
+use std::ops::Range;
+
+use tidecast::wire::{native, rtp};
+
+/// Payload of a media packet: seven TS packets.
+pub(crate) const MEDIA_BYTES: usize = 7 * 188;
+/// Bytes of an RTP header.
+const RTP_HEADER: usize = 12;
+/// Bytes of the first TS packet's header, behind which the number stands.
+const TS_HEADER: usize = 4;
+/// Where the number stands in a media packet's payload.
+pub(crate) const NUMBER_IN_PAYLOAD: Range<usize> = TS_HEADER..TS_HEADER + 8;
+
+/// What a generator sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// RTP with [`MEDIA_BYTES`] of payload.
+    Rtp,
+    /// Native datagrams of `bytes` in all, of `flows` streams in turn.
+    Native {
+        /// Bytes of the datagram.
+        bytes: usize,
+        /// Stream ids.
+        flows: u64,
+    },
+}
+
+impl Format {
+    /// Bytes of each datagram.
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Format::Rtp => RTP_HEADER + MEDIA_BYTES,
+            Format::Native { bytes, .. } => bytes,
+        }
+    }
+
+    /// Where the running number stands in the datagram.
+    pub(crate) fn number(self) -> Range<usize> {
+        let start = match self {
+            Format::Rtp => RTP_HEADER + TS_HEADER,
+            Format::Native { .. } => native::HEADER,
+        };
+        start..start + 8
+    }
+}
+
+/// Makes the datagrams of one stream.
+#[derive(Debug)]
+pub(crate) struct Maker {
+    format: Format,
+    stream: u32,
+    payload: Vec<u8>,
+    datagram: Vec<u8>,
+}
+
+impl Maker {
+    /// For stream number `stream`.
+    pub(crate) fn new(format: Format, stream: u32) -> Maker {
+        let payload = match format {
+            Format::Rtp => media_payload(),
+            Format::Native { bytes, .. } => vec![0x55; bytes - native::HEADER - native::TRAILER],
+        };
+        Maker { format, stream, payload, datagram: Vec::new() }
+    }
+
+    /// Datagram `number` of this stream.
+    pub(crate) fn make(&mut self, number: u64) -> &[u8] {
+        self.datagram.clear();
+        match self.format {
+            Format::Rtp => self.make_rtp(number),
+            Format::Native { flows, .. } => self.make_native(number, flows),
+        }
+        &self.datagram
+    }
+
+    fn make_rtp(&mut self, number: u64) {
+        self.payload[NUMBER_IN_PAYLOAD].copy_from_slice(&number.to_be_bytes());
+        for (i, ts) in self.payload.chunks_exact_mut(188).enumerate() {
+            ts[3] = 0x10 | (number * 7 + i as u64) as u8 & 0x0f;
+        }
+        rtp::Repr {
+            marker: false,
+            payload_type: rtp::PAYLOAD_TYPE_TS,
+            sequence: number as u16,
+            timestamp: (number * 118) as u32,
+            ssrc: 0x7469_0000 + self.stream,
+            payload: &self.payload,
+        }
+        .emit(&mut self.datagram);
+    }
+
+    fn make_native(&mut self, number: u64, flows: u64) {
+        self.payload[..8].copy_from_slice(&number.to_be_bytes());
+        native::Repr {
+            kind: native::Kind::Data,
+            flags: 0,
+            stream: (number % flows) as u32,
+            session: 1 + self.stream,
+            sequence: number / flows,
+            timestamp: 1 + number,
+            payload: &self.payload,
+        }
+        .emit(&mut self.datagram);
+    }
+}
+
+/// Seven TS packets of one elementary stream, whose continuity counters are still to be set.
+fn media_payload() -> Vec<u8> {
+    let mut payload = vec![0xff; MEDIA_BYTES];
+    for ts in payload.chunks_exact_mut(188) {
+        ts[..TS_HEADER].copy_from_slice(&[0x47, 0x01, 0x00, 0x10]);
+    }
+    payload
+}
+
+/// The number at `place` of a datagram; `None` when it is too short.
+pub(crate) fn number(bytes: &[u8], place: Range<usize>) -> Option<u64> {
+    bytes.get(place).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}

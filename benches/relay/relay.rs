@@ -1,0 +1,100 @@
+//! The relay under measurement: the release binary with a configuration file for the layout.
+
+use std::{
+    fmt::Write,
+    fs, io,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::bare::Stream;
+
+/// The binary that cargo built with this bench.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidecast");
+
+/// The relay's settings for one measurement; those that are `None` are left to the program.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Relay {
+    /// `tick`.
+    pub(crate) tick: Duration,
+    /// `burst`.
+    pub(crate) burst: Option<usize>,
+    /// `http.chunk`.
+    pub(crate) chunk: Option<Duration>,
+    /// `http.listen`; off when there is none.
+    pub(crate) http: Option<SocketAddrV4>,
+    /// `format` of the channels.
+    pub(crate) format: Option<&'static str>,
+}
+
+impl Relay {
+    /// Its name in tables.
+    pub(crate) fn name(&self) -> String {
+        let mut name = "tidecast".to_owned();
+        for setting in
+            [self.burst.map(|b| format!(", burst {b}")), self.chunk.map(|c| format!(", chunk {c:?}"))]
+        {
+            name.push_str(&setting.unwrap_or_default());
+        }
+        name
+    }
+
+    /// Why it cannot be measured: the program does not know a setting.
+    pub(crate) fn unavailable(&self) -> Option<String> {
+        let address = SocketAddrV4::new(Ipv4Addr::new(239, 0, 0, 1), 5000);
+        let http = Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
+        let settings = Relay { http, ..self.clone() }.text(&[Stream { group: address, targets: Vec::new() }]);
+        let path = std::env::temp_dir().join(format!("tidecast-bench-{}.toml", std::process::id()));
+        let checked = fs::write(&path, settings).and_then(|()| {
+            Command::new(BINARY).args(["check", "-c"]).arg(&path).stdin(Stdio::null()).output()
+        });
+        let _ = fs::remove_file(&path); // in the temporary folder, and small
+        match checked {
+            Ok(output) if output.status.success() => None,
+            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Some(format!("{BINARY}: {error}")),
+        }
+    }
+
+    /// The command for these streams, each a channel `s0`, `s1` and so on.
+    pub(crate) fn command(&self, streams: &[Stream], folder: &Path) -> io::Result<Command> {
+        let path = self.write(streams, folder)?;
+        let mut command = Command::new(BINARY);
+        command.args(["serve", "-c"]).arg(path);
+        Ok(command)
+    }
+
+    fn write(&self, streams: &[Stream], folder: &Path) -> io::Result<PathBuf> {
+        let path = folder.join("tidecast.toml");
+        fs::write(&path, self.text(streams))?;
+        Ok(path)
+    }
+
+    fn text(&self, streams: &[Stream]) -> String {
+        let mut text = format!("tick = \"{}us\"\n", self.tick.as_micros());
+        let mut line = |line: String| writeln!(text, "{line}").expect("a String takes everything");
+        if let Some(burst) = self.burst {
+            line(format!("burst = {burst}"));
+        }
+        match self.http {
+            Some(address) => line(format!("http.listen = \"{address}\"\nhttp.clients_max = 2000")),
+            None => line("http.listen = \"off\"".into()),
+        }
+        if let Some(chunk) = self.chunk {
+            line(format!("http.chunk = \"{}ms\"", chunk.as_millis()));
+        }
+        for (i, stream) in streams.iter().enumerate() {
+            let outputs: Vec<String> = stream.targets.iter().map(|to| format!("\"udp://{to}\"")).collect();
+            line(format!("[[channel]]\nname = \"s{i}\"\ninput = \"udp://@{}?if=127.0.0.1\"", stream.group));
+            if !outputs.is_empty() {
+                line(format!("output = [{}]", outputs.join(", ")));
+            }
+            if let Some(format) = self.format {
+                line(format!("format = \"{format}\""));
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,163 @@
+//! One measurement: receivers, the subject, the generator; a window of steady traffic, and what it cost.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::Path,
+    sync::atomic::{AtomicU16, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
+
+use serde::Serialize;
+use tidecast::clock;
+
+use crate::{
+    bare::Stream,
+    generator::{Generator, Plan},
+    packet::Format,
+    process::Processes,
+    receiver::{Receivers, Tally},
+    socket,
+    subject::Subject,
+};
+
+/// How long a subject may take until every target gets something.
+const REACH_WAIT: Duration = Duration::from_secs(10);
+/// Between that and the window: start-up work must not count.
+const SETTLE: Duration = Duration::from_millis(600);
+/// After the window: what is still on its way arrives. Nothing is sent meanwhile, so it costs nothing else.
+const DRAIN: Duration = Duration::from_millis(300);
+
+/// What is forwarded, and to how many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// The datagrams.
+    pub(crate) format: Format,
+    /// Datagrams per second and stream.
+    pub(crate) rate: f64,
+    /// Streams, each a group of its own.
+    pub(crate) streams: usize,
+    /// Targets of each stream.
+    pub(crate) fan_out: usize,
+}
+
+/// What one window showed.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Sample {
+    /// Processor time of the subject, all threads.
+    pub(crate) cpu_ns: u64,
+    /// Length of the window.
+    pub(crate) seconds: f64,
+    /// Datagrams that should have been delivered, over all targets.
+    pub(crate) expected: u64,
+    /// Datagrams delivered, each once.
+    pub(crate) delivered: u64,
+    /// Missing, and not dropped by a receiver's socket: lost by the subject.
+    pub(crate) lost: u64,
+    /// Dropped by the receivers' own sockets.
+    pub(crate) lost_at_receivers: u64,
+    /// Delivered again.
+    pub(crate) duplicates: u64,
+    /// Delivered behind a later one.
+    pub(crate) reordered: u64,
+    /// How late the generator was at worst: its bursts are as long.
+    pub(crate) generator_late_ms: f64,
+    /// Resident memory at the end.
+    pub(crate) resident: u64,
+}
+
+impl Sample {
+    /// Processor time per delivered datagram.
+    pub(crate) fn ns_per_packet(&self) -> f64 {
+        self.cpu_ns as f64 / self.delivered.max(1) as f64
+    }
+
+    /// Part of one processor that the subject used.
+    pub(crate) fn cpu_share(&self) -> f64 {
+        self.cpu_ns as f64 / 1e9 / self.seconds
+    }
+}
+
+/// Measures `subject` under `load` for `window`.
+///
+/// # Errors
+/// It ended, or did not deliver to every target.
+pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path) -> io::Result<Sample> {
+    let receivers = Receivers::start(load.streams, load.fan_out, load.format)?;
+    let streams = layout(load.streams, &receivers.addresses)?;
+    let groups = streams.iter().map(|stream| stream.group).collect();
+    let mut processes = subject.start(&streams, folder)?;
+    let generator = Generator::start(Plan { groups, format: load.format, rate: load.rate })?;
+    reach(&receivers, &mut processes)?;
+    thread::sleep(SETTLE);
+
+    let floors = generator.sent();
+    receivers.count_from(&floors);
+    generator.take_lateness();
+    let (before, start) = (processes.cpu()?, clock::now());
+    thread::sleep(window);
+    let late = generator.take_lateness();
+    let ceilings = generator.stop();
+    let seconds = (clock::now() - start).as_secs_f64();
+    thread::sleep(DRAIN);
+    processes.check()?;
+    let sent: u64 = floors.iter().zip(&ceilings).map(|(floor, ceiling)| ceiling - floor).sum();
+    let sample = Sample {
+        cpu_ns: (processes.cpu()? - before).as_nanos() as u64,
+        seconds,
+        expected: sent * load.fan_out as u64,
+        generator_late_ms: late.as_secs_f64() * 1e3,
+        resident: processes.resident()?,
+        ..Sample::default()
+    };
+    Ok(with_tallies(sample, &receivers.stop()?))
+}
+
+fn with_tallies(sample: Sample, tallies: &[Tally]) -> Sample {
+    let sum = |part: fn(&Tally) -> u64| tallies.iter().map(part).sum::<u64>();
+    let delivered = sum(|tally| tally.received);
+    let lost_at_receivers = sum(|tally| tally.dropped_here);
+    Sample {
+        delivered,
+        lost: sample.expected.saturating_sub(delivered + lost_at_receivers),
+        lost_at_receivers,
+        duplicates: sum(|tally| tally.duplicates),
+        reordered: sum(|tally| tally.reordered),
+        ..sample
+    }
+}
+
+/// Waits until every target gets something.
+fn reach(receivers: &Receivers, processes: &mut Processes) -> io::Result<()> {
+    let deadline = clock::now() + REACH_WAIT;
+    while !receivers.all_reached() {
+        processes.check()?;
+        if clock::now() > deadline {
+            let (reached, all) = (receivers.reached(), receivers.addresses.len());
+            let text = format!("only {reached} of {all} targets get anything; {}", processes.said().trim());
+            return Err(io::Error::other(text));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Streams with groups of their own, and their share of the targets.
+pub(crate) fn layout(streams: usize, targets: &[SocketAddrV4]) -> io::Result<Vec<Stream>> {
+    let fan_out = targets.len() / streams;
+    (0..streams)
+        .map(|i| {
+            Ok(Stream { group: fresh_group()?, targets: targets[i * fan_out..(i + 1) * fan_out].to_vec() })
+        })
+        .collect()
+}
+
+/// A group that nothing else on this machine is likely to use, with a port that is free.
+pub(crate) fn fresh_group() -> io::Result<SocketAddrV4> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();
+    let second = 64 + (std::process::id() % 128) as u8;
+    let (_, free) = socket::receiver()?;
+    Ok(SocketAddrV4::new(Ipv4Addr::new(239, second, high, low), free.port()))
+}
