@@ -132,6 +132,13 @@ impl Running {
         address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {ready}"))
     }
 
+    /// How many of its threads have a name that begins so.
+    pub fn threads_named(&self, prefix: &str) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        tasks.flatten().filter_map(name).filter(|name| name.starts_with(prefix)).count()
+    }
+
     pub fn signal(&self, signal: &str) {
         let killed = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status();
         assert!(killed.expect("kill").success());
