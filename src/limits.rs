@@ -94,8 +94,6 @@ pub const CUSTOM_TEXT_BYTES_MAX: usize = 64;
 pub const CUSTOM_PARTS_MAX: usize = 8;
 /// Reed-Solomon codes kept ready: a block's own, and those of blocks that were closed early.
 pub const FEC_CODES_MAX: usize = 8;
-/// Bytes of inverted matrices that one code may remember: all that its library keeps (254) up to k = 128.
-pub const FEC_INVERSES_BYTES_MAX: usize = 4 << 20;
 
 /// Gaps remembered per session, so that the automatic hold learns from packets that came too late.
 pub const SKIPPED_REMEMBERED: usize = 32;

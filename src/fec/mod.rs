@@ -1,4 +1,6 @@
 //! The codes, pure: shards in, shards out. `producer` encodes, `relay` rebuilds; what a shard means is `wire`'s
-//! business.
+//! business. [`rs`] is what others use; `code` is its arithmetic, `simd` the arithmetic's inner loop.
 
+mod code;
 pub mod rs;
+mod simd;

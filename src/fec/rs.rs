@@ -4,9 +4,8 @@
 //! Knows shards only. `producer` gives it a block's source shards to [`Codes::encode`]; `relay` gives it what arrived
 //! of a block to [`Codes::rebuild`].
 
-use reed_solomon_erasure::galois_8::ReedSolomon;
-
-use crate::limits::{FEC_CODES_MAX, FEC_INVERSES_BYTES_MAX};
+use super::{code::Code, simd::Isa};
+use crate::limits::FEC_CODES_MAX;
 
 /// Why a block cannot be encoded or rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,15 +52,6 @@ pub struct Codes {
     ready: Vec<Code>,
 }
 
-#[derive(Debug)]
-struct Code {
-    k: usize,
-    m: usize,
-    code: ReedSolomon,
-    /// Rebuilds since the code was made: at most so many inverted matrices of k * k bytes does it remember.
-    rebuilds: usize,
-}
-
 impl Codes {
     /// No codes yet.
     pub fn new() -> Codes {
@@ -82,12 +72,9 @@ impl Codes {
         check_shape(k, m)?;
         check_count(k, data.len())?;
         check_count(m, parity.len())?;
-        let len = equal_length(data.iter().map(|shard| shard.len()))?;
-        for shard in parity.iter_mut() {
-            shard.clear();
-            shard.resize(len, 0);
-        }
-        self.code(k, m)?.code.encode_sep(data, parity).map_err(|_| Error::Shape { k, m })
+        equal_length(data.iter().map(|shard| shard.len()))?;
+        self.code(k, m)?.encode(Isa::best(), data, parity);
+        Ok(())
     }
 
     /// Fills in the missing ones of the first `k` of `k + m` shards, when at least `k` are there. Missing repair
@@ -107,39 +94,25 @@ impl Codes {
         if shards[..k].iter().all(Option::is_some) {
             return Ok(());
         }
-        let code = self.code(k, m)?;
-        code.rebuilds += 1;
-        code.code.reconstruct_data(shards).map_err(|_| Error::Shape { k, m })
+        let slices: Vec<Option<&[u8]>> = shards.iter().map(Option::as_deref).collect();
+        let (data, parity) = slices.split_at(k);
+        let missing = self.code(k, m)?.missing(Isa::best(), data, parity);
+        shards.iter_mut().filter(|shard| shard.is_none()).zip(missing).for_each(|(s, m)| *s = Some(m));
+        Ok(())
     }
 
     /// The code of this shape, made when it is not ready; the one that was not used for longest makes room.
-    fn code(&mut self, k: usize, m: usize) -> Result<&mut Code, Error> {
+    fn code(&mut self, k: usize, m: usize) -> Result<&Code, Error> {
         let found = self.ready.iter().position(|code| (code.k, code.m) == (k, m));
-        let code = match found.map(|at| self.ready.remove(at)) {
-            Some(code) if code.inverses_bytes() <= FEC_INVERSES_BYTES_MAX => code,
-            _ => Code::new(k, m)?,
+        let code = match found {
+            Some(at) => self.ready.remove(at),
+            None => Code::new(k, m).ok_or(Error::Shape { k, m })?,
         };
         if self.ready.len() >= FEC_CODES_MAX {
             self.ready.remove(0);
         }
         self.ready.push(code);
-        Ok(self.ready.last_mut().expect("was just pushed"))
-    }
-}
-
-impl Code {
-    /// Inverted matrices that the library remembers at most.
-    const INVERSES_MAX: usize = 254;
-
-    fn new(k: usize, m: usize) -> Result<Code, Error> {
-        let code = ReedSolomon::new(k, m).map_err(|_| Error::Shape { k, m })?;
-        Ok(Code { k, m, code, rebuilds: 0 })
-    }
-
-    /// Memory of the inverted matrices at most: one per pattern of missing shards, of which each rebuild may have
-    /// been a new one.
-    fn inverses_bytes(&self) -> usize {
-        self.rebuilds.min(Self::INVERSES_MAX) * self.k * self.k
+        Ok(self.ready.last().expect("was just pushed"))
     }
 }
 
@@ -267,26 +240,6 @@ mod tests {
         }
         let shapes: Vec<_> = codes.ready.iter().map(|code| code.k).collect();
         assert_eq!(shapes, [93, 94, 95, 96, 97, 98, 99, 1]);
-    }
-
-    #[test]
-    fn remembered_matrices_are_bounded() {
-        let mut codes = Codes::new();
-        let (k, m) = (250, 2);
-        let data = data(k, 1);
-        let parity = encoded(&mut codes, m, &data);
-        let mut rebuilds_max = 0;
-        for lost in 0..80 {
-            let mut shards: Vec<_> = data.iter().chain(&parity).cloned().map(Some).collect();
-            shards[lost] = None;
-            codes.rebuild(k, m, &mut shards).unwrap();
-            assert_eq!(shards[lost].as_ref(), Some(&data[lost]));
-            rebuilds_max = rebuilds_max.max(codes.ready[0].rebuilds);
-        }
-        assert_eq!(rebuilds_max, FEC_INVERSES_BYTES_MAX / (k * k) + 1);
-        // usual codes are never made anew
-        let usual = Code { k: 128, m: 1, code: ReedSolomon::new(128, 1).unwrap(), rebuilds: usize::MAX };
-        assert!(usual.inverses_bytes() <= FEC_INVERSES_BYTES_MAX);
     }
 
     proptest! {

@@ -1,0 +1,180 @@
+//! One code's arithmetic: repair shards from data shards, and lost data shards back.
+//!
+//! What the code is, the library reed-solomon-erasure says: the parity rows of its generator are taken from it once,
+//! and everything else follows from them. `rs` checks what comes in here; `simd` multiplies.
+
+use reed_solomon_erasure::galois_8::{ReedSolomon, div};
+
+use super::simd::Isa;
+
+/// The code with `k` data and `m` repair shards, of which a sum over the data shards makes each.
+#[derive(Debug)]
+pub(super) struct Code {
+    pub(super) k: usize,
+    pub(super) m: usize,
+    /// Of each data shard, its factor in each repair shard.
+    factors: Vec<Vec<u8>>,
+}
+
+impl Code {
+    /// The code of this shape, if there is one. Costs about k * k * (k + m) multiplications.
+    pub(super) fn new(k: usize, m: usize) -> Option<Code> {
+        let code = ReedSolomon::new(k, m).ok()?;
+        let factors = |index| {
+            let mut parity = vec![[0]; m];
+            code.encode_single_sep(index, &[1], &mut parity).ok()?;
+            Some(parity.as_flattened().to_vec())
+        };
+        Some(Code { k, m, factors: (0..k).map(factors).collect::<Option<_>>()? })
+    }
+
+    /// Computes the repair shards; the vectors of `parity` are resized to the data shards' length.
+    pub(super) fn encode(&self, isa: Isa, data: &[&[u8]], parity: &mut [Vec<u8>]) {
+        for shard in parity.iter_mut() {
+            shard.clear();
+            shard.resize(data[0].len(), 0);
+        }
+        for (factors, shard) in self.factors.iter().zip(data) {
+            isa.add_products(factors, shard, parity);
+        }
+    }
+
+    /// The missing ones of the data shards, in their order, given as many repair shards as that or more. Data shards
+    /// that are shorter than the repair shards count as padded with zeros.
+    ///
+    /// With e of them missing, e repair shards less what the other data shards have contributed are e sums of the
+    /// missing ones: a system of e equations, however large k is. To add is to subtract in this field.
+    pub(super) fn missing(&self, isa: Isa, data: &[Option<&[u8]>], parity: &[Option<&[u8]>]) -> Vec<Vec<u8>> {
+        let missing: Vec<usize> = (0..self.k).filter(|&at| data[at].is_none()).collect();
+        let used: Vec<usize> = (0..self.m).filter(|&at| parity[at].is_some()).take(missing.len()).collect();
+        let mut sums: Vec<Vec<u8>> = used.iter().filter_map(|&at| parity[at]).map(<[u8]>::to_vec).collect();
+        let mut factors = vec![0; used.len()];
+        for (shard, all) in data.iter().zip(&self.factors) {
+            let Some(shard) = shard else { continue };
+            factors.iter_mut().zip(&used).for_each(|(factor, &row)| *factor = all[row]);
+            isa.add_products(&factors, shard, &mut sums);
+        }
+        let row = |&row: &usize| missing.iter().map(|&at| self.factors[at][row]).collect();
+        solve(isa, used.iter().map(row).collect(), sums)
+    }
+}
+
+/// The unknowns, given the sums of their products with each row of the matrix.
+///
+/// Nothing is swapped: each square part of the parity rows is regular, or the code could not rebuild everything that
+/// it can, so the diagonal has no zero when its turn comes.
+fn solve(isa: Isa, mut matrix: Vec<Vec<u8>>, mut sums: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    for at in 0..matrix.len() {
+        let diagonal = matrix[at][at];
+        let factors: Vec<u8> = matrix.iter().map(|row| div(row[at], diagonal)).collect();
+        add_to_others(isa, &factors, at, &mut matrix);
+        add_to_others(isa, &factors, at, &mut sums);
+    }
+    let unknown = |(at, sum): (usize, &Vec<u8>)| {
+        let mut unknown = [vec![0; sum.len()]];
+        isa.add_products(&[div(1, matrix[at][at])], sum, &mut unknown);
+        let [unknown] = unknown;
+        unknown
+    };
+    sums.iter().enumerate().map(unknown).collect()
+}
+
+/// Adds to each other row its factor times the row `at`.
+fn add_to_others(isa: Isa, factors: &[u8], at: usize, rows: &mut [Vec<u8>]) {
+    let (before, rest) = rows.split_at_mut(at);
+    if let Some((row, after)) = rest.split_first_mut() {
+        isa.add_products(&factors[..at], row, before);
+        isa.add_products(&factors[at + 1..], row, after);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::Index};
+
+    use super::*;
+
+    type Shards = Vec<Option<Vec<u8>>>;
+
+    /// By the library alone: the repair shards, what of all shards is received, and that with the data rebuilt.
+    fn by_the_library(
+        (k, m): (usize, usize),
+        data: &[&[u8]],
+        lose: impl FnOnce(&mut [Option<Vec<u8>>]),
+    ) -> (Vec<Vec<u8>>, Shards, Shards) {
+        let library = ReedSolomon::new(k, m).unwrap();
+        let mut parity = vec![vec![0; data[0].len()]; m];
+        library.encode_sep(data, &mut parity).unwrap();
+        let mut received: Vec<_> =
+            data.iter().map(|shard| shard.to_vec()).chain(parity.clone()).map(Some).collect();
+        lose(&mut received);
+        let mut rebuilt = received.clone();
+        library.reconstruct_data(&mut rebuilt).unwrap();
+        (parity, received, rebuilt)
+    }
+
+    fn check(k: usize, m: usize, len: usize, noise: &[u8], lost: &[Index], damaged: Option<Index>) {
+        // the shards begin at odd places of one buffer
+        let data: Vec<&[u8]> = (0..k).map(|at| &noise[(at * 37 + 1) % 97..][..len]).collect();
+        let lose = |shards: &mut [Option<Vec<u8>>]| {
+            if let Some(Some(shard)) = damaged.map(|damaged| damaged.get_mut(shards)) {
+                shard[len / 2] ^= 1;
+            }
+            lost.iter().take(m).for_each(|lost| *lost.get_mut(shards) = None);
+        };
+        let (parity, received, rebuilt) = by_the_library((k, m), &data, lose);
+        let lost: Vec<Vec<u8>> =
+            (0..k).filter(|&at| received[at].is_none()).filter_map(|at| rebuilt[at].clone()).collect();
+        let code = Code::new(k, m).unwrap();
+        for isa in Isa::all() {
+            let mut encoded = vec![vec![9; 3]; m];
+            code.encode(isa, &data, &mut encoded);
+            assert!(encoded == parity, "{isa:?}: repair shards of ({k}, {m}), {len} bytes");
+            let received: Vec<_> = received.iter().map(Option::as_deref).collect();
+            let missing = code.missing(isa, &received[..k], &received[k..]);
+            assert!(missing == lost, "{isa:?}: rebuilt shards of ({k}, {m}), {len} bytes");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+        /// What is damaged is rebuilt to the same bytes too, as from the same shards.
+        #[test]
+        fn the_library_computes_the_same(
+            (k, m) in (1usize..60, 1usize..24),
+            len in prop_oneof![1usize..70, 1usize..1500],
+            noise in prop::collection::vec(any::<u8>(), 1600),
+            lost in prop::collection::vec(any::<Index>(), 0..24),
+            damaged in prop::option::of(any::<Index>()),
+        ) {
+            check(k, m, len, &noise, &lost, damaged);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #[test]
+        fn the_library_computes_the_same_of_large_blocks(
+            (k, m) in (1usize..=254).prop_flat_map(|k| (Just(k), 1..=255 - k)),
+            noise in prop::collection::vec(any::<u8>(), 200),
+            lost in prop::collection::vec(any::<Index>(), 254),
+        ) {
+            check(k, m, 40, &noise, &lost, None);
+        }
+    }
+
+    #[test]
+    fn shorter_data_shards_count_as_padded() {
+        let code = Code::new(5, 3).unwrap();
+        let data: Vec<Vec<u8>> = (0..5u8).map(|at| vec![at + 1; 20 + 9 * usize::from(at)]).collect();
+        let padded: Vec<Vec<u8>> =
+            data.iter().map(|shard| shard.iter().copied().chain([0; 56]).take(56).collect()).collect();
+        let slices: Vec<&[u8]> = padded.iter().map(Vec::as_slice).collect();
+        let mut parity = vec![Vec::new(); 3];
+        code.encode(Isa::best(), &slices, &mut parity);
+        let mut received: Vec<Option<&[u8]>> = data.iter().map(|shard| Some(&shard[..])).collect();
+        (received[1], received[4]) = (None, None);
+        let parity = [None, Some(&parity[1][..]), Some(&parity[2][..])];
+        assert_eq!(code.missing(Isa::best(), &received, &parity), [&padded[1][..], &padded[4]]);
+    }
+}

@@ -1,0 +1,322 @@
+//! Sums of products of slices in GF(2^8), polynomial 0x11D, by the widest instructions that the CPU at hand has.
+//! `code` says what to multiply; no other file knows instructions.
+//!
+//! A product is the sum of the products of the factor with the two halves of 4 bits, and a table of the 16 products
+//! of a half fits the instruction that looks up 16 bytes at once. Up to four targets per pass share the loads of the
+//! input and its halving.
+
+#![allow(unsafe_code)] // vector instructions, and loads and stores for them; each block says why it is sound
+
+use reed_solomon_erasure::galois_8;
+
+/// Instructions that the CPU at hand has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Isa(Kind);
+
+/// Private, so that nobody can make an [`Isa`] that the CPU does not have.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Ssse3,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Scalar,
+}
+
+impl Isa {
+    /// All that the CPU has, the fastest first.
+    pub(super) fn all() -> impl Iterator<Item = Isa> {
+        let found = [
+            #[cfg(target_arch = "x86_64")]
+            is_x86_feature_detected!("avx2").then_some(Kind::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            is_x86_feature_detected!("ssse3").then_some(Kind::Ssse3),
+            #[cfg(target_arch = "aarch64")]
+            std::arch::is_aarch64_feature_detected!("neon").then_some(Kind::Neon),
+            Some(Kind::Scalar),
+        ];
+        found.into_iter().flatten().map(Isa)
+    }
+
+    /// The fastest one that the CPU has.
+    pub(super) fn best() -> Isa {
+        Isa::all().next().unwrap_or(Isa(Kind::Scalar))
+    }
+
+    /// Adds to the beginning of each target its factor times `input`.
+    ///
+    /// # Panics
+    /// Another number of factors than of targets, or a target shorter than `input`.
+    pub(super) fn add_products(self, factors: &[u8], input: &[u8], targets: &mut [Vec<u8>]) {
+        assert_eq!(factors.len(), targets.len());
+        let (fours, factors) = factors.as_chunks();
+        let (targets_of_fours, targets) = targets.as_chunks_mut::<4>();
+        for (&factors, targets) in fours.iter().zip(targets_of_fours) {
+            self.add(factors, input, targets.each_mut());
+        }
+        match (factors, targets) {
+            (&[a], [t]) => self.add([a], input, [t]),
+            (&[a, b], [t, u]) => self.add([a, b], input, [t, u]),
+            (&[a, b, c], [t, u, v]) => self.add([a, b, c], input, [t, u, v]),
+            _ => {}
+        }
+    }
+
+    fn add<const N: usize>(self, factors: [u8; N], input: &[u8], targets: [&mut Vec<u8>; N]) {
+        let targets = targets.map(|target| &mut target[..input.len()]);
+        match self.0 {
+            // SAFETY: an `Isa` comes from `Isa::all` alone, so the CPU has these instructions.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { avx2::add(factors, input, targets) },
+            // SAFETY: likewise.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Ssse3 => unsafe { ssse3::add(factors, input, targets) },
+            // SAFETY: likewise.
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => unsafe { neon::add(factors, input, targets) },
+            Kind::Scalar => add_scalar(factors, input, targets),
+        }
+    }
+}
+
+fn add_scalar<const N: usize>(factors: [u8; N], input: &[u8], targets: [&mut [u8]; N]) {
+    for (factor, target) in factors.into_iter().zip(targets) {
+        galois_8::mul_slice_xor(factor, input, target);
+    }
+}
+
+/// The products of every factor with 0 to 15, and with 16 times these.
+static PRODUCTS: [[[u8; 16]; 2]; 256] = {
+    let mut products = [[[0; 16]; 2]; 256];
+    let mut at = 0;
+    while at < 256 * 16 {
+        let (factor, half) = (at / 16, at % 16);
+        products[factor][0][half] = mul(factor as u8, half as u8);
+        products[factor][1][half] = mul(factor as u8, (half << 4) as u8);
+        at += 1;
+    }
+    products
+};
+
+/// The library's own multiplication is not `const`.
+const fn mul(mut a: u8, mut b: u8) -> u8 {
+    let mut product = 0;
+    while b > 0 {
+        product ^= a * (b & 1);
+        a = (a << 1) ^ (0x1D * (a >> 7));
+        b >>= 1;
+    }
+    product
+}
+
+/// Masks for the last n bytes of a vector: the 32 bytes from n, the 16 bytes from 16 + n.
+static LAST: [u8; 64] = {
+    let mut masks = [0; 64];
+    masks.split_at_mut(32).1.copy_from_slice(&[0xFF; 32]);
+    masks
+};
+
+/// The loop around vectors of `$width` bytes, for a module that says what a vector is and does. What is left at the end
+/// is done as the last whole vector with zeros where it was done before: they change nothing.
+macro_rules! vectors {
+    ($feature:literal, $width:literal, shorter: $shorter:path) => {
+        #[target_feature(enable = $feature)]
+        pub(super) fn add<const N: usize>(factors: [u8; N], input: &[u8], mut targets: [&mut [u8]; N]) {
+            let Some(last) = input.last_chunk() else { return $shorter(factors, input, targets) };
+            let (chunks, rest) = input.as_chunks::<$width>();
+            let tables = factors.map(|factor| tables(&PRODUCTS[usize::from(factor)]));
+            let mut chunked = targets.each_mut().map(|target| &mut target.as_chunks_mut().0[..chunks.len()]);
+            for (at, chunk) in chunks.iter().enumerate() {
+                let halves = halves(load(chunk));
+                for (tables, target) in tables.iter().zip(&mut chunked) {
+                    add_to(&mut target[at], product(*tables, halves));
+                }
+            }
+            let Some(mask) = LAST[32 - $width + rest.len()..].first_chunk() else { return };
+            let halves = halves(and(load(last), load(mask)));
+            for (tables, target) in tables.into_iter().zip(targets) {
+                let Some(last) = target.last_chunk_mut() else { return };
+                add_to(last, product(tables, halves));
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    use super::{LAST, PRODUCTS, ssse3};
+
+    vectors!("avx2", 32, shorter: ssse3::add);
+
+    #[target_feature(enable = "avx2")]
+    fn tables(products: &[[u8; 16]; 2]) -> [__m256i; 2] {
+        let [low, high] = ssse3::tables(products);
+        [_mm256_broadcastsi128_si256(low), _mm256_broadcastsi128_si256(high)]
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn load(bytes: &[u8; 32]) -> __m256i {
+        // SAFETY: reads the 32 bytes of the array, at any address.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn add_to(bytes: &mut [u8; 32], product: __m256i) {
+        let sum = _mm256_xor_si256(load(bytes), product);
+        // SAFETY: writes the 32 bytes of the array, at any address.
+        unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), sum) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn and(a: __m256i, b: __m256i) -> __m256i {
+        _mm256_and_si256(a, b)
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn halves(bytes: __m256i) -> [__m256i; 2] {
+        let low = _mm256_set1_epi8(0x0F);
+        [and(bytes, low), and(_mm256_srli_epi64::<4>(bytes), low)]
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn product([low, high]: [__m256i; 2], [lows, highs]: [__m256i; 2]) -> __m256i {
+        _mm256_xor_si256(_mm256_shuffle_epi8(low, lows), _mm256_shuffle_epi8(high, highs))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod ssse3 {
+    use std::arch::x86_64::*;
+
+    use super::{LAST, PRODUCTS, add_scalar};
+
+    vectors!("ssse3", 16, shorter: add_scalar);
+
+    #[target_feature(enable = "ssse3")]
+    pub(super) fn tables([low, high]: &[[u8; 16]; 2]) -> [__m128i; 2] {
+        [load(low), load(high)]
+    }
+
+    #[target_feature(enable = "ssse3")]
+    fn load(bytes: &[u8; 16]) -> __m128i {
+        // SAFETY: reads the 16 bytes of the array, at any address.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    }
+
+    #[target_feature(enable = "ssse3")]
+    fn add_to(bytes: &mut [u8; 16], product: __m128i) {
+        let sum = _mm_xor_si128(load(bytes), product);
+        // SAFETY: writes the 16 bytes of the array, at any address.
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), sum) }
+    }
+
+    #[target_feature(enable = "ssse3")]
+    fn and(a: __m128i, b: __m128i) -> __m128i {
+        _mm_and_si128(a, b)
+    }
+
+    #[target_feature(enable = "ssse3")]
+    fn halves(bytes: __m128i) -> [__m128i; 2] {
+        let low = _mm_set1_epi8(0x0F);
+        [and(bytes, low), and(_mm_srli_epi64::<4>(bytes), low)]
+    }
+
+    #[target_feature(enable = "ssse3")]
+    fn product([low, high]: [__m128i; 2], [lows, highs]: [__m128i; 2]) -> __m128i {
+        _mm_xor_si128(_mm_shuffle_epi8(low, lows), _mm_shuffle_epi8(high, highs))
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use std::arch::aarch64::*;
+
+    use super::{LAST, PRODUCTS, add_scalar};
+
+    vectors!("neon", 16, shorter: add_scalar);
+
+    #[target_feature(enable = "neon")]
+    fn tables([low, high]: &[[u8; 16]; 2]) -> [uint8x16_t; 2] {
+        [load(low), load(high)]
+    }
+
+    #[target_feature(enable = "neon")]
+    fn load(bytes: &[u8; 16]) -> uint8x16_t {
+        // SAFETY: reads the 16 bytes of the array, at any address.
+        unsafe { vld1q_u8(bytes.as_ptr()) }
+    }
+
+    #[target_feature(enable = "neon")]
+    fn add_to(bytes: &mut [u8; 16], product: uint8x16_t) {
+        let sum = veorq_u8(load(bytes), product);
+        // SAFETY: writes the 16 bytes of the array, at any address.
+        unsafe { vst1q_u8(bytes.as_mut_ptr(), sum) }
+    }
+
+    #[target_feature(enable = "neon")]
+    fn and(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
+        vandq_u8(a, b)
+    }
+
+    #[target_feature(enable = "neon")]
+    fn halves(bytes: uint8x16_t) -> [uint8x16_t; 2] {
+        [and(bytes, vdupq_n_u8(0x0F)), vshrq_n_u8::<4>(bytes)]
+    }
+
+    #[target_feature(enable = "neon")]
+    fn product([low, high]: [uint8x16_t; 2], [lows, highs]: [uint8x16_t; 2]) -> uint8x16_t {
+        veorq_u8(vqtbl1q_u8(low, lows), vqtbl1q_u8(high, highs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that look random, 0 and 255 among them.
+    fn noise(seed: usize, len: usize) -> Vec<u8> {
+        (0..len).map(|at| ((seed * 7919 + at + 1).wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    }
+
+    #[test]
+    fn the_tables_are_the_library_s_products() {
+        for (a, b) in (0..=255).flat_map(|a| (0..=255).map(move |b| (a, b))) {
+            let [low, high] = &PRODUCTS[usize::from(a)];
+            assert_eq!(low[usize::from(b & 15)] ^ high[usize::from(b >> 4)], galois_8::mul(a, b));
+        }
+    }
+
+    #[test]
+    fn the_last_is_what_every_cpu_has() {
+        assert!(matches!(Isa::all().last(), Some(Isa(Kind::Scalar))));
+        #[cfg(target_arch = "aarch64")]
+        assert!(matches!(Isa::best(), Isa(Kind::Neon)), "every aarch64 of ours has it");
+    }
+
+    /// Every instruction set of this CPU, with every factor, every length around the vectors' and any alignment.
+    #[test]
+    fn all_add_what_the_library_adds() {
+        for isa in Isa::all() {
+            for (len, from, count) in
+                (0..=140).flat_map(|len| (0..3).map(move |n| (len, (len + n) % 33, n + 1)))
+            {
+                for base in (0..=255).step_by(3) {
+                    let factors: Vec<u8> = (0..count).map(|n| (base + 85 * n) as u8).collect();
+                    let input = &noise(base, from + len)[from..];
+                    let before: Vec<_> = (0..count).map(|n| noise(n + 1, len + n % 2)).collect();
+                    let mut expected = before.clone();
+                    for (factor, target) in factors.iter().zip(&mut expected) {
+                        galois_8::mul_slice_xor(*factor, input, &mut target[..len]);
+                    }
+                    let mut targets = before;
+                    isa.add_products(&factors, input, &mut targets);
+                    assert_eq!(targets, expected, "{isa:?}, {len} bytes at {from}, factors {factors:?}");
+                }
+            }
+        }
+    }
+}
