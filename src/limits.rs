@@ -68,12 +68,14 @@ pub const FEC_LEARN_PACKETS: u64 = 128;
 /// After so many numbers without a repair packet, a session's packets are no longer kept for recovery.
 pub const FEC_FORGET_PACKETS: u64 = 2048;
 
-/// Work on rebuilding (k^3 for a matrix, and k times the bytes rebuilt) that one packet pays for. A block of any
-/// shape is paid for by its own packets; repair packets alone, forged ones that is, buy none.
+/// Multiplications to rebuild packets (`fec::rs::Codes::work`) that one packet pays for. A block of any shape is paid
+/// for by its own packets, even if its code has to be made, which takes up to 255 * k for each of them; repair packets
+/// alone, forged ones that is, buy none.
 pub const FEC_WORK_PER_PACKET: u64 = 1 << 16;
 /// The same for each of its bytes.
 pub const FEC_WORK_PER_BYTE: u64 = 255;
-/// Work saved up at most: what the largest block can take (k = 127, m = 128, 65,507 bytes); a second of one core.
+/// Work saved up at most: what the largest block can take (k = 128, m = 127, 65,507 bytes); a second of one core that
+/// has no vector instructions.
 pub const FEC_WORK_MAX: u64 = (1 << 30) + (1 << 26);
 /// Work that a session may begin with: enough for a first block of usual size that lost most of its packets.
 pub const FEC_WORK_START: u64 = 1 << 25;

@@ -2,7 +2,7 @@
 //! inverse of its top square, as the crate reed-solomon-erasure makes it.
 //!
 //! Knows shards only. `producer` gives it a block's source shards to [`Codes::encode`]; `relay` gives it what arrived
-//! of a block to [`Codes::rebuild`].
+//! of a block to [`Codes::missing`].
 
 use super::{code::Code, simd::Isa};
 use crate::limits::FEC_CODES_MAX;
@@ -86,19 +86,50 @@ impl Codes {
     pub fn rebuild(&mut self, k: usize, m: usize, shards: &mut [Option<Vec<u8>>]) -> Result<(), Error> {
         check_shape(k, m)?;
         check_count(k + m, shards.len())?;
-        let present = shards.iter().flatten().count();
-        if present < k {
-            return Err(Error::TooFew { expected: k, actual: present });
-        }
+        check_enough(k, shards.iter().flatten().count())?;
         equal_length(shards.iter().flatten().map(Vec::len))?;
-        if shards[..k].iter().all(Option::is_some) {
-            return Ok(());
-        }
         let slices: Vec<Option<&[u8]>> = shards.iter().map(Option::as_deref).collect();
         let (data, parity) = slices.split_at(k);
-        let missing = self.code(k, m)?.missing(Isa::best(), data, parity);
+        let missing = self.missing(k, m, data, parity)?;
         shards.iter_mut().filter(|shard| shard.is_none()).zip(missing).for_each(|(s, m)| *s = Some(m));
         Ok(())
+    }
+
+    /// Computes the missing ones of `k` data shards, in their order, when at least `k` of these and of `m` repair
+    /// shards are there. A data shard that is shorter than the repair shards counts as padded with zeros.
+    ///
+    /// # Errors
+    /// A shape that no code has, other numbers of shards, too few of them, repair shards of different or zero lengths,
+    /// or a data shard that is longer than they are.
+    pub fn missing(
+        &mut self,
+        k: usize,
+        m: usize,
+        data: &[Option<&[u8]>],
+        parity: &[Option<&[u8]>],
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        check_shape(k, m)?;
+        check_count(k, data.len())?;
+        check_count(m, parity.len())?;
+        let present = data.iter().flatten().count();
+        check_enough(k, present + parity.iter().flatten().count())?;
+        if present == k {
+            return Ok(Vec::new());
+        }
+        let expected = equal_length(parity.iter().flatten().map(|shard| shard.len()))?;
+        match data.iter().flatten().map(|shard| shard.len()).find(|&actual| actual > expected) {
+            Some(actual) => Err(Error::Length { expected, actual }),
+            None => Ok(self.code(k, m)?.missing(Isa::best(), data, parity)),
+        }
+    }
+
+    /// Multiplications that [`Codes::missing`] takes for `missing` shards of `len` bytes: `k` for each of their bytes,
+    /// the cube of their number to solve as many equations, and `k * k * (k + m)` to make a code that is not ready.
+    pub fn work(&self, k: usize, m: usize, missing: usize, len: usize) -> u64 {
+        let [k, m, missing, len] = [k, m, missing, len].map(|n| n as u64);
+        let ready = self.ready.iter().any(|code| (code.k as u64, code.m as u64) == (k, m));
+        let making = if ready { 0 } else { k * k * (k + m) };
+        making + missing.pow(3) + missing * k * len
     }
 
     /// The code of this shape, made when it is not ready; the one that was not used for longest makes room.
@@ -123,6 +154,10 @@ fn check_shape(k: usize, m: usize) -> Result<(), Error> {
 
 fn check_count(expected: usize, actual: usize) -> Result<(), Error> {
     if expected == actual { Ok(()) } else { Err(Error::Count { expected, actual }) }
+}
+
+fn check_enough(expected: usize, actual: usize) -> Result<(), Error> {
+    if actual >= expected { Ok(()) } else { Err(Error::TooFew { expected, actual }) }
 }
 
 /// The length that all of them have, which is not 0.
@@ -228,6 +263,31 @@ mod tests {
             assert_eq!(codes.rebuild(2, 2, &mut shards), Err(expected));
             assert_eq!(shards, received);
         }
+    }
+
+    #[test]
+    fn data_shards_may_be_shorter_than_repair_shards_and_not_longer() {
+        let mut codes = Codes::new();
+        let padded = [vec![1, 2, 3], vec![4, 5, 0], vec![6, 0, 0]];
+        let parity = encoded(&mut codes, 2, &padded);
+        let parity = [None, Some(&parity[1][..])];
+        let mut missing = |data: [Option<&[u8]>; 3]| codes.missing(3, 2, &data, &parity);
+        assert_eq!(missing([None, Some(&[4, 5]), Some(&[6])]), Ok(vec![vec![1, 2, 3]]));
+        assert_eq!(missing([Some(&[1, 2, 3]), Some(&[4, 5]), None]), Ok(vec![vec![6, 0, 0]]));
+        assert_eq!(missing([Some(&[1, 2, 3]), Some(&[4, 5]), Some(&[6])]), Ok(vec![]));
+        let long = Err(Error::Length { expected: 3, actual: 4 });
+        assert_eq!(missing([Some(&[1, 2, 3, 4]), Some(&[4, 5]), None]), long);
+        assert_eq!(missing([None, None, Some(&[6])]), Err(Error::TooFew { expected: 3, actual: 2 }));
+        let count = Err(Error::Count { expected: 4, actual: 3 });
+        assert_eq!(codes.missing(4, 2, &[None; 3], &parity), count);
+    }
+
+    #[test]
+    fn only_a_code_that_is_not_ready_takes_work_to_make() {
+        let mut codes = Codes::new();
+        assert_eq!(codes.work(10, 2, 2, 100), 10 * 10 * 12 + 8 + 2 * 10 * 100);
+        encoded(&mut codes, 2, &data(10, 4));
+        assert_eq!(codes.work(10, 2, 2, 100), 8 + 2 * 10 * 100);
     }
 
     #[test]

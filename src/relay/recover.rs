@@ -370,26 +370,15 @@ impl Recover {
 
     /// Rebuilds what the block misses, and closes it.
     fn rebuild(&mut self, place: usize, means: &mut Means<'_>, findings: &mut Findings) {
-        let block = &mut self.blocks[place];
-        let (k, m, len, numbers) = (block.k, block.m, block.shard_len, block.numbers());
-        let repairs = mem::take(&mut block.repairs);
-        self.bytes -= repairs.iter().flatten().map(Vec::len).sum::<usize>();
-        let work = (k * k * k + (k - block.present) * k * len) as u64;
-        let missing: Vec<(usize, u64)> =
-            numbers.enumerate().filter(|(_, n)| self.source(*n).is_none()).collect();
-        let shards = self.padded(place).map(|sources| sources.into_iter().chain(repairs).collect::<Vec<_>>());
+        let missing: Vec<u64> = self.missing(place).collect();
+        let shards = self.missing_shards(place, missing.len(), means.codes);
         self.close(place);
-        let (Some(mut shards), Some(left)) = (shards, self.credit.checked_sub(work)) else {
+        let Some(shards) = shards else {
             findings.nonsense += 1;
             return;
         };
-        self.credit = left;
-        if means.codes.rebuild(k, m, &mut shards).is_err() {
-            findings.nonsense += 1;
-            return;
-        }
-        for (index, number) in missing {
-            let Some(Ok(source)) = shards[index].as_deref().map(SourceShard::parse) else {
+        for (number, shard) in missing.into_iter().zip(shards) {
+            let Ok(source) = SourceShard::parse(&shard) else {
                 findings.nonsense += 1;
                 continue;
             };
@@ -399,17 +388,16 @@ impl Recover {
         }
     }
 
-    /// The block's source shards, padded; none when one is too long, so that the block was forged or damaged.
-    fn padded(&self, place: usize) -> Option<Vec<Option<Vec<u8>>>> {
+    /// The shards that the block misses; none when there is no credit for the work, or when a source packet is too
+    /// long, so that the block was forged or damaged.
+    fn missing_shards(&mut self, place: usize, missing: usize, codes: &mut Codes) -> Option<Vec<Vec<u8>>> {
         let block = &self.blocks[place];
-        let shard = |number| {
-            let Some(source) = self.source(number) else { return Some(None) };
-            let mut shard = Vec::with_capacity(block.shard_len);
-            shard.extend_from_slice(&source.shard);
-            shard.resize(block.shard_len.max(shard.len()), 0);
-            (shard.len() == block.shard_len).then_some(Some(shard))
-        };
-        block.numbers().map(shard).collect()
+        let left = self.credit.checked_sub(codes.work(block.k, block.m, missing, block.shard_len))?;
+        let data: Vec<_> = block.numbers().map(|n| self.source(n).map(|source| &source.shard[..])).collect();
+        let repairs: Vec<_> = block.repairs.iter().map(Option::as_deref).collect();
+        let shards = codes.missing(block.k, block.m, &data, &repairs).ok()?;
+        self.credit = left;
+        Some(shards)
     }
 }
 

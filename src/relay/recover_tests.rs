@@ -166,6 +166,17 @@ fn an_original_that_comes_after_all_closes_the_block() {
     assert_eq!((recover.deadline(grace), recover.blocks.len()), (None, 0));
 }
 
+#[test]
+fn every_block_is_paid_for_by_its_own_packets() {
+    for (k, m) in (1..255).flat_map(|k| (1..=255 - k).map(move |m| (k, m))) {
+        for len in [12, 1316, 65_507] {
+            let work = Codes::new().work(k, m, k.min(m), len);
+            let paid = k as u64 * (FEC_WORK_PER_PACKET + FEC_WORK_PER_BYTE * len as u64);
+            assert!(work <= paid.min(FEC_WORK_MAX), "({k}, {m}) of {len} bytes takes {work}, {paid} is paid");
+        }
+    }
+}
+
 /// Repair packets alone, each for a block of another shape that misses one packet, must not keep a core busy.
 #[test]
 fn forged_repair_packets_buy_no_work() {
