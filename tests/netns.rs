@@ -1,5 +1,5 @@
 //! What `lo` cannot show: source-specific groups, IPv6 multicast, many groups, an interface that is deleted and made
-//! again, and real loss. Two network namespaces of each test's own, joined by a veth pair; the producer is in one, the
+//! again, real loss, and a path that takes no bursts. Two network namespaces of each test's own, joined by a veth pair; the producer is in one, the
 //! relay in the other. Needs root; elsewhere the tests say that they are skipped.
 
 mod common;
@@ -351,4 +351,30 @@ fn fec_rebuilds_what_a_filter_really_drops() {
         figure("received") + figure("recovered") - figure("duplicates"),
         "{said}"
     );
+}
+
+#[test]
+fn bursts_that_a_path_does_not_take_go_one_by_one() {
+    if !common::is_root() {
+        return;
+    }
+    let net = Net::new();
+    // The datagrams are larger than this; the kernel cuts no burst into fragments, but a datagram it does.
+    run("ip", &["-n", &net.far, "link", "set", "far", "mtu", "1000"]);
+    let output = inside(&net.near, || Collector::new(UdpSocket::bind((NEAR, 0)).expect("bind")));
+    let (group, port) = (common::group(), common::free_port());
+    let (input, to) = (format!("udp://@{group}:{port}?if=lo"), format!("udp://{}", output.addr));
+    let mut relay = net.start(&["relay", &input, "--format", "native", "--to", &to]);
+    let sender = inside(&net.far, common::sender);
+    let sent: Vec<Vec<u8>> = (0..500).map(|number| native(1, 1, number, &[number as u8; 1284])).collect();
+    for burst in sent.chunks(50) {
+        for datagram in burst {
+            sender.send_to(datagram, (group, port)).expect("sent");
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    output.wait_for(sent.len(), PATIENCE);
+    let said = relay.stop();
+    let received: Vec<Vec<u8>> = output.finish().into_iter().map(|datagram| datagram.bytes).collect();
+    assert!(received == sent, "{} of {} came\n{said}", received.len(), sent.len());
 }
