@@ -1,6 +1,6 @@
 //! What `lo` cannot show: source-specific groups, IPv6 multicast, many groups, an interface that is deleted and made
-//! again, real loss, and a path that takes no bursts. Two network namespaces of each test's own, joined by a veth pair; the producer is in one, the
-//! relay in the other. Needs root; elsewhere the tests say that they are skipped.
+//! again, real loss, and a path that takes no bursts. Two network namespaces of each test's own, joined by a veth
+//! pair; the producer is in one, the relay in the other. Needs root; elsewhere the tests say that they are skipped.
 
 mod common;
 
