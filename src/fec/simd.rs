@@ -67,12 +67,13 @@ impl Isa {
     fn add<const N: usize>(self, factors: [u8; N], input: &[u8], targets: [&mut Vec<u8>; N]) {
         let targets = targets.map(|target| &mut target[..input.len()]);
         match self.0 {
+            _ if input.len() < 16 => add_scalar(factors, input, targets),
             // SAFETY: an `Isa` comes from `Isa::all` alone, so the CPU has these instructions.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => unsafe { avx2::add(factors, input, targets) },
-            // SAFETY: likewise.
+            Kind::Avx2 if input.len() >= 32 => unsafe { avx2::add(factors, input, targets) },
+            // SAFETY: likewise, and whatever has AVX2 has SSSE3.
             #[cfg(target_arch = "x86_64")]
-            Kind::Ssse3 => unsafe { ssse3::add(factors, input, targets) },
+            Kind::Avx2 | Kind::Ssse3 => unsafe { ssse3::add(factors, input, targets) },
             // SAFETY: likewise.
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => unsafe { neon::add(factors, input, targets) },
@@ -111,34 +112,38 @@ const fn mul(mut a: u8, mut b: u8) -> u8 {
     product
 }
 
-/// Masks for the last n bytes of a vector: the 32 bytes from n, the 16 bytes from 16 + n.
-static LAST: [u8; 64] = {
-    let mut masks = [0; 64];
-    masks.split_at_mut(32).1.copy_from_slice(&[0xFF; 32]);
-    masks
-};
-
-/// The loop around vectors of `$width` bytes, for a module that says what a vector is and does. What is left at the end
-/// is done as the last whole vector with zeros where it was done before: they change nothing.
+/// The loop around vectors of `$width` bytes, for a module that says what a vector is and does.
+///
+/// What is left at the end is done as the last whole vector, which overlaps the one before it: its sums are made of
+/// what was there at first and written after all others, so that where they overlap both write the same.
 macro_rules! vectors {
-    ($feature:literal, $width:literal, shorter: $shorter:path) => {
+    ($feature:literal, $width:literal) => {
         #[target_feature(enable = $feature)]
-        pub(super) fn add<const N: usize>(factors: [u8; N], input: &[u8], mut targets: [&mut [u8]; N]) {
-            let Some(last) = input.last_chunk() else { return $shorter(factors, input, targets) };
-            let (chunks, rest) = input.as_chunks::<$width>();
+        pub(super) fn add<const N: usize>(factors: [u8; N], input: &[u8], targets: [&mut [u8]; N]) {
+            let Some(last) = input.len().checked_sub($width) else {
+                return add_scalar(factors, input, targets);
+            };
+            assert!(targets.iter().all(|target| target.len() == input.len()));
+            let (input, targets) = (input.as_ptr(), targets.map(|target| target.as_mut_ptr()));
             let tables = factors.map(|factor| tables(&PRODUCTS[usize::from(factor)]));
-            let mut chunked = targets.each_mut().map(|target| &mut target.as_chunks_mut().0[..chunks.len()]);
-            for (at, chunk) in chunks.iter().enumerate() {
-                let halves = halves(load(chunk));
-                for (tables, target) in tables.iter().zip(&mut chunked) {
-                    add_to(&mut target[at], product(*tables, halves));
+            // SAFETY: vectors are read and written at `last` and below; `$width` bytes from `last` is where the input
+            // and each target end.
+            unsafe {
+                let halves_of_last = halves(load(input.add(last)));
+                let mut sums = targets.map(|target| load(target.add(last)));
+                for (sum, tables) in sums.iter_mut().zip(tables) {
+                    *sum = add_product(*sum, tables, halves_of_last);
                 }
-            }
-            let Some(mask) = LAST[32 - $width + rest.len()..].first_chunk() else { return };
-            let halves = halves(and(load(last), load(mask)));
-            for (tables, target) in tables.into_iter().zip(targets) {
-                let Some(last) = target.last_chunk_mut() else { return };
-                add_to(last, product(tables, halves));
+                for at in (0..last).step_by($width) {
+                    let halves = halves(load(input.add(at)));
+                    for (target, tables) in targets.into_iter().zip(tables) {
+                        let target = target.add(at);
+                        store(target, add_product(load(target), tables, halves));
+                    }
+                }
+                for (target, sum) in targets.into_iter().zip(sums) {
+                    store(target.add(last), sum);
+                }
             }
         }
     };
@@ -148,9 +153,9 @@ macro_rules! vectors {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{LAST, PRODUCTS, ssse3};
+    use super::{PRODUCTS, add_scalar, ssse3};
 
-    vectors!("avx2", 32, shorter: ssse3::add);
+    vectors!("avx2", 32);
 
     #[target_feature(enable = "avx2")]
     fn tables(products: &[[u8; 16]; 2]) -> [__m256i; 2] {
@@ -158,33 +163,32 @@ mod avx2 {
         [_mm256_broadcastsi128_si256(low), _mm256_broadcastsi128_si256(high)]
     }
 
+    /// # Safety
+    /// 32 bytes can be read there.
     #[target_feature(enable = "avx2")]
-    fn load(bytes: &[u8; 32]) -> __m256i {
-        // SAFETY: reads the 32 bytes of the array, at any address.
-        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    unsafe fn load(from: *const u8) -> __m256i {
+        // SAFETY: as the caller says; any address will do.
+        unsafe { _mm256_loadu_si256(from.cast()) }
     }
 
+    /// # Safety
+    /// 32 bytes can be written there.
     #[target_feature(enable = "avx2")]
-    fn add_to(bytes: &mut [u8; 32], product: __m256i) {
-        let sum = _mm256_xor_si256(load(bytes), product);
-        // SAFETY: writes the 32 bytes of the array, at any address.
-        unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), sum) }
-    }
-
-    #[target_feature(enable = "avx2")]
-    fn and(a: __m256i, b: __m256i) -> __m256i {
-        _mm256_and_si256(a, b)
+    unsafe fn store(to: *mut u8, vector: __m256i) {
+        // SAFETY: as the caller says; any address will do.
+        unsafe { _mm256_storeu_si256(to.cast(), vector) }
     }
 
     #[target_feature(enable = "avx2")]
     fn halves(bytes: __m256i) -> [__m256i; 2] {
         let low = _mm256_set1_epi8(0x0F);
-        [and(bytes, low), and(_mm256_srli_epi64::<4>(bytes), low)]
+        [_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi64::<4>(bytes), low)]
     }
 
     #[target_feature(enable = "avx2")]
-    fn product([low, high]: [__m256i; 2], [lows, highs]: [__m256i; 2]) -> __m256i {
-        _mm256_xor_si256(_mm256_shuffle_epi8(low, lows), _mm256_shuffle_epi8(high, highs))
+    fn add_product(sum: __m256i, [low, high]: [__m256i; 2], [lows, highs]: [__m256i; 2]) -> __m256i {
+        let product = _mm256_xor_si256(_mm256_shuffle_epi8(low, lows), _mm256_shuffle_epi8(high, highs));
+        _mm256_xor_si256(sum, product)
     }
 }
 
@@ -192,42 +196,42 @@ mod avx2 {
 mod ssse3 {
     use std::arch::x86_64::*;
 
-    use super::{LAST, PRODUCTS, add_scalar};
+    use super::{PRODUCTS, add_scalar};
 
-    vectors!("ssse3", 16, shorter: add_scalar);
+    vectors!("ssse3", 16);
 
     #[target_feature(enable = "ssse3")]
     pub(super) fn tables([low, high]: &[[u8; 16]; 2]) -> [__m128i; 2] {
-        [load(low), load(high)]
+        // SAFETY: reads the 16 bytes of each array.
+        unsafe { [load(low.as_ptr()), load(high.as_ptr())] }
     }
 
+    /// # Safety
+    /// 16 bytes can be read there.
     #[target_feature(enable = "ssse3")]
-    fn load(bytes: &[u8; 16]) -> __m128i {
-        // SAFETY: reads the 16 bytes of the array, at any address.
-        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    unsafe fn load(from: *const u8) -> __m128i {
+        // SAFETY: as the caller says; any address will do.
+        unsafe { _mm_loadu_si128(from.cast()) }
     }
 
+    /// # Safety
+    /// 16 bytes can be written there.
     #[target_feature(enable = "ssse3")]
-    fn add_to(bytes: &mut [u8; 16], product: __m128i) {
-        let sum = _mm_xor_si128(load(bytes), product);
-        // SAFETY: writes the 16 bytes of the array, at any address.
-        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), sum) }
-    }
-
-    #[target_feature(enable = "ssse3")]
-    fn and(a: __m128i, b: __m128i) -> __m128i {
-        _mm_and_si128(a, b)
+    unsafe fn store(to: *mut u8, vector: __m128i) {
+        // SAFETY: as the caller says; any address will do.
+        unsafe { _mm_storeu_si128(to.cast(), vector) }
     }
 
     #[target_feature(enable = "ssse3")]
     fn halves(bytes: __m128i) -> [__m128i; 2] {
         let low = _mm_set1_epi8(0x0F);
-        [and(bytes, low), and(_mm_srli_epi64::<4>(bytes), low)]
+        [_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi64::<4>(bytes), low)]
     }
 
     #[target_feature(enable = "ssse3")]
-    fn product([low, high]: [__m128i; 2], [lows, highs]: [__m128i; 2]) -> __m128i {
-        _mm_xor_si128(_mm_shuffle_epi8(low, lows), _mm_shuffle_epi8(high, highs))
+    fn add_product(sum: __m128i, [low, high]: [__m128i; 2], [lows, highs]: [__m128i; 2]) -> __m128i {
+        let product = _mm_xor_si128(_mm_shuffle_epi8(low, lows), _mm_shuffle_epi8(high, highs));
+        _mm_xor_si128(sum, product)
     }
 }
 
@@ -235,41 +239,45 @@ mod ssse3 {
 mod neon {
     use std::arch::aarch64::*;
 
-    use super::{LAST, PRODUCTS, add_scalar};
+    use super::{PRODUCTS, add_scalar};
 
-    vectors!("neon", 16, shorter: add_scalar);
+    vectors!("neon", 16);
 
     #[target_feature(enable = "neon")]
     fn tables([low, high]: &[[u8; 16]; 2]) -> [uint8x16_t; 2] {
-        [load(low), load(high)]
+        // SAFETY: reads the 16 bytes of each array.
+        unsafe { [load(low.as_ptr()), load(high.as_ptr())] }
     }
 
+    /// # Safety
+    /// 16 bytes can be read there.
     #[target_feature(enable = "neon")]
-    fn load(bytes: &[u8; 16]) -> uint8x16_t {
-        // SAFETY: reads the 16 bytes of the array, at any address.
-        unsafe { vld1q_u8(bytes.as_ptr()) }
+    unsafe fn load(from: *const u8) -> uint8x16_t {
+        // SAFETY: as the caller says; any address will do.
+        unsafe { vld1q_u8(from) }
     }
 
+    /// # Safety
+    /// 16 bytes can be written there.
     #[target_feature(enable = "neon")]
-    fn add_to(bytes: &mut [u8; 16], product: uint8x16_t) {
-        let sum = veorq_u8(load(bytes), product);
-        // SAFETY: writes the 16 bytes of the array, at any address.
-        unsafe { vst1q_u8(bytes.as_mut_ptr(), sum) }
-    }
-
-    #[target_feature(enable = "neon")]
-    fn and(a: uint8x16_t, b: uint8x16_t) -> uint8x16_t {
-        vandq_u8(a, b)
+    unsafe fn store(to: *mut u8, vector: uint8x16_t) {
+        // SAFETY: as the caller says; any address will do.
+        unsafe { vst1q_u8(to, vector) }
     }
 
     #[target_feature(enable = "neon")]
     fn halves(bytes: uint8x16_t) -> [uint8x16_t; 2] {
-        [and(bytes, vdupq_n_u8(0x0F)), vshrq_n_u8::<4>(bytes)]
+        [vandq_u8(bytes, vdupq_n_u8(0x0F)), vshrq_n_u8::<4>(bytes)]
     }
 
     #[target_feature(enable = "neon")]
-    fn product([low, high]: [uint8x16_t; 2], [lows, highs]: [uint8x16_t; 2]) -> uint8x16_t {
-        veorq_u8(vqtbl1q_u8(low, lows), vqtbl1q_u8(high, highs))
+    fn add_product(
+        sum: uint8x16_t,
+        [low, high]: [uint8x16_t; 2],
+        [lows, highs]: [uint8x16_t; 2],
+    ) -> uint8x16_t {
+        let product = veorq_u8(vqtbl1q_u8(low, lows), vqtbl1q_u8(high, highs));
+        veorq_u8(sum, product)
     }
 }
 
