@@ -69,8 +69,8 @@ pub const FEC_LEARN_PACKETS: u64 = 128;
 pub const FEC_FORGET_PACKETS: u64 = 2048;
 
 /// Multiplications to rebuild packets (`fec::rs::Codes::work`) that one packet pays for. A block of any shape is paid
-/// for by its own packets, even if its code has to be made, which takes up to 255 * k for each of them; repair packets
-/// alone, forged ones that is, buy none.
+/// for by its own packets, even if its code has to be made, which alone takes up to 255 * k for each of them; repair
+/// packets alone, forged ones that is, buy none.
 pub const FEC_WORK_PER_PACKET: u64 = 1 << 16;
 /// The same for each of its bytes.
 pub const FEC_WORK_PER_BYTE: u64 = 255;

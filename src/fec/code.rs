@@ -41,50 +41,45 @@ impl Code {
 
     /// The missing ones of the data shards, in their order, given as many repair shards as that or more. Data shards
     /// that are shorter than the repair shards count as padded with zeros.
-    ///
-    /// With e of them missing, e repair shards less what the other data shards have contributed are e sums of the
-    /// missing ones: a system of e equations, however large k is. To add is to subtract in this field.
     pub(super) fn missing(&self, isa: Isa, data: &[Option<&[u8]>], parity: &[Option<&[u8]>]) -> Vec<Vec<u8>> {
         let missing: Vec<usize> = (0..self.k).filter(|&at| data[at].is_none()).collect();
-        let used: Vec<usize> = (0..self.m).filter(|&at| parity[at].is_some()).take(missing.len()).collect();
-        let mut sums: Vec<Vec<u8>> = used.iter().filter_map(|&at| parity[at]).map(<[u8]>::to_vec).collect();
-        let mut factors = vec![0; used.len()];
-        for (shard, all) in data.iter().zip(&self.factors) {
-            let Some(shard) = shard else { continue };
-            factors.iter_mut().zip(&used).for_each(|(factor, &row)| *factor = all[row]);
-            isa.add_products(&factors, shard, &mut sums);
+        let used: Vec<(usize, &[u8])> =
+            (0..self.m).filter_map(|at| Some((at, parity[at]?))).take(missing.len()).collect();
+        let equations = self.solve(isa, &missing, &used.iter().map(|(row, _)| *row).collect::<Vec<_>>());
+        let mut rebuilt = vec![vec![0; used.first().map_or(0, |(_, shard)| shard.len())]; missing.len()];
+        let repair = used.iter().map(|(_, shard)| Some(*shard));
+        for (at, shard) in data.iter().copied().chain(repair).enumerate() {
+            if let Some(shard) = shard {
+                let factors: Vec<u8> = equations.iter().map(|equation| equation[at]).collect();
+                isa.add_products(&factors, shard, &mut rebuilt);
+            }
         }
-        let row = |&row: &usize| missing.iter().map(|&at| self.factors[at][row]).collect();
-        solve(isa, used.iter().map(row).collect(), sums)
+        rebuilt
     }
-}
 
-/// The unknowns, given the sums of their products with each row of the matrix.
-///
-/// Nothing is swapped: each square part of the parity rows is regular, or the code could not rebuild everything that
-/// it can, so the diagonal has no zero when its turn comes.
-fn solve(isa: Isa, mut matrix: Vec<Vec<u8>>, mut sums: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    for at in 0..matrix.len() {
-        let diagonal = matrix[at][at];
-        let factors: Vec<u8> = matrix.iter().map(|row| div(row[at], diagonal)).collect();
-        add_to_others(isa, &factors, at, &mut matrix);
-        add_to_others(isa, &factors, at, &mut sums);
-    }
-    let unknown = |(at, sum): (usize, &Vec<u8>)| {
-        let mut unknown = [vec![0; sum.len()]];
-        isa.add_products(&[div(1, matrix[at][at])], sum, &mut unknown);
-        let [unknown] = unknown;
-        unknown
-    };
-    sums.iter().enumerate().map(unknown).collect()
-}
-
-/// Adds to each other row its factor times the row `at`.
-fn add_to_others(isa: Isa, factors: &[u8], at: usize, rows: &mut [Vec<u8>]) {
-    let (before, rest) = rows.split_at_mut(at);
-    if let Some((row, after)) = rest.split_first_mut() {
-        isa.add_products(&factors[..at], row, before);
-        isa.add_products(&factors[at + 1..], row, after);
+    /// For each missing data shard, its factors of the other data shards and, after the k-th, of the repair shards
+    /// used.
+    ///
+    /// Each of these repair shards is an equation: the sum of the products of all data shards and of itself is zero.
+    /// As many equations as missing shards are solved for these, however large k is. Nothing is swapped: each square
+    /// part of the parity rows is regular, or the code could not rebuild everything that it can, so no factor to
+    /// divide by is zero when its turn comes.
+    fn solve(&self, isa: Isa, missing: &[usize], used: &[usize]) -> Vec<Vec<u8>> {
+        let equation = |(turn, &row): (usize, &usize)| {
+            let itself = (0..used.len()).map(|other| u8::from(other == turn));
+            self.factors.iter().map(|factors| factors[row]).chain(itself).collect()
+        };
+        let mut equations: Vec<Vec<u8>> = used.iter().enumerate().map(equation).collect();
+        for (turn, &at) in missing.iter().enumerate() {
+            let divisor = equations[turn][at];
+            equations[turn].iter_mut().for_each(|factor| *factor = div(*factor, divisor));
+            let factors: Vec<u8> = equations.iter().map(|equation| equation[at]).collect();
+            let (before, rest) = equations.split_at_mut(turn);
+            let Some((equation, after)) = rest.split_first_mut() else { break };
+            isa.add_products(&factors[..turn], equation, before);
+            isa.add_products(&factors[turn + 1..], equation, after);
+        }
+        equations
     }
 }
 

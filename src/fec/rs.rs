@@ -124,12 +124,13 @@ impl Codes {
     }
 
     /// Multiplications that [`Codes::missing`] takes for `missing` shards of `len` bytes: `k` for each of their bytes,
-    /// the cube of their number to solve as many equations, and `k * k * (k + m)` to make a code that is not ready.
+    /// `missing + k` for each pair of them to solve as many equations, and `k * k * (k + m)` to make a code that is not
+    /// ready.
     pub fn work(&self, k: usize, m: usize, missing: usize, len: usize) -> u64 {
         let [k, m, missing, len] = [k, m, missing, len].map(|n| n as u64);
         let ready = self.ready.iter().any(|code| (code.k as u64, code.m as u64) == (k, m));
         let making = if ready { 0 } else { k * k * (k + m) };
-        making + missing.pow(3) + missing * k * len
+        making + missing * missing * (missing + k) + missing * k * len
     }
 
     /// The code of this shape, made when it is not ready; the one that was not used for longest makes room.
@@ -285,9 +286,9 @@ mod tests {
     #[test]
     fn only_a_code_that_is_not_ready_takes_work_to_make() {
         let mut codes = Codes::new();
-        assert_eq!(codes.work(10, 2, 2, 100), 10 * 10 * 12 + 8 + 2 * 10 * 100);
+        assert_eq!(codes.work(10, 2, 2, 100), 10 * 10 * 12 + 2 * 2 * 12 + 2 * 10 * 100);
         encoded(&mut codes, 2, &data(10, 4));
-        assert_eq!(codes.work(10, 2, 2, 100), 8 + 2 * 10 * 100);
+        assert_eq!(codes.work(10, 2, 2, 100), 2 * 2 * 12 + 2 * 10 * 100);
     }
 
     #[test]
