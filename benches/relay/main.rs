@@ -8,6 +8,7 @@
 mod bare;
 mod cases;
 mod cli;
+mod clients;
 mod generator;
 mod machine;
 mod packet;
@@ -18,7 +19,9 @@ mod relay;
 mod report;
 mod rounds;
 mod run;
+mod run_http;
 mod socket;
+mod stamps;
 mod statistics;
 mod subject;
 mod sys;

@@ -24,10 +24,12 @@ use crate::{
 
 /// How long a subject may take until every target gets something.
 const REACH_WAIT: Duration = Duration::from_secs(10);
-/// Between that and the window: start-up work must not count.
-const SETTLE: Duration = Duration::from_millis(600);
+/// The usual [`Load::settle`].
+pub(crate) const SETTLE: Duration = Duration::from_millis(600);
 /// After the window: what is still on its way arrives. Nothing is sent meanwhile, so it costs nothing else.
 const DRAIN: Duration = Duration::from_millis(300);
+/// What has not arrived so long after the last datagram was sent was held up by lack of processor time.
+const ON_TIME: Duration = Duration::from_millis(60);
 
 /// What is forwarded, and to how many.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,8 @@ pub(crate) struct Load {
     pub(crate) streams: usize,
     /// Targets of each stream.
     pub(crate) fan_out: usize,
+    /// How long traffic flows before the window: start-up work must not count.
+    pub(crate) settle: Duration,
 }
 
 /// What one window showed.
@@ -61,6 +65,8 @@ pub(crate) struct Sample {
     pub(crate) duplicates: u64,
     /// Delivered behind a later one.
     pub(crate) reordered: u64,
+    /// Delivered only some time after the window: the subject could not keep up.
+    pub(crate) behind: u64,
     /// How late the generator was at worst: its bursts are as long.
     pub(crate) generator_late_ms: f64,
     /// Resident memory at the end.
@@ -90,7 +96,7 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
     let mut processes = subject.start(&streams, folder)?;
     let generator = Generator::start(Plan { groups, format: load.format, rate: load.rate })?;
     reach(&receivers, &mut processes)?;
-    thread::sleep(SETTLE);
+    thread::sleep(load.settle);
 
     let floors = generator.sent();
     receivers.count_from(&floors);
@@ -100,7 +106,9 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
     let late = generator.take_lateness();
     let ceilings = generator.stop();
     let seconds = (clock::now() - start).as_secs_f64();
-    thread::sleep(DRAIN);
+    thread::sleep(ON_TIME);
+    let on_time = receivers.delivered();
+    thread::sleep(DRAIN - ON_TIME);
     processes.check()?;
     let sent: u64 = floors.iter().zip(&ceilings).map(|(floor, ceiling)| ceiling - floor).sum();
     let sample = Sample {
@@ -111,7 +119,8 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
         resident: processes.resident()?,
         ..Sample::default()
     };
-    Ok(with_tallies(sample, &receivers.stop()?))
+    let sample = with_tallies(sample, &receivers.stop()?);
+    Ok(Sample { behind: sample.delivered.saturating_sub(on_time), ..sample })
 }
 
 fn with_tallies(sample: Sample, tallies: &[Tally]) -> Sample {

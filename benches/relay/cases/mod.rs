@@ -1,6 +1,10 @@
 //! The cases: what is compared with what, under which load. Each gives a section of the report.
 
+mod compare;
 mod fan;
+mod http;
+mod latency;
+mod saturation;
 
 use std::{fs, io};
 
@@ -18,6 +22,18 @@ const CASES: &[Case] = &[
     Case { name: "10x1", about: "ten streams of 8 Mbit/s, each to one subscriber", run: fan::run },
     Case { name: "10x10", about: "ten streams of 8 Mbit/s, each to ten subscribers", run: fan::run },
     Case { name: "1x100", about: "one stream of 8 Mbit/s to a hundred subscribers", run: fan::run },
+    Case {
+        name: "sensor",
+        about: "200-byte readings at 76,000 a second, checked and put in order",
+        run: fan::sensor,
+    },
+    Case {
+        name: "saturation",
+        about: "the highest rate without loss, to a hundred subscribers",
+        run: saturation::run,
+    },
+    Case { name: "http", about: "HTTP with 8 to 1,000 clients", run: http::run },
+    Case { name: "latency", about: "added latency per packet", run: latency::run },
 ];
 
 /// Runs the cases that were asked for, and writes and prints what they showed.

@@ -1,0 +1,240 @@
+//! HTTP clients: one thread with one epoll that reads all of them and counts bytes. Only the first one looks at what it
+//! gets; the others have the kernel throw it away.
+
+use std::{
+    io::{self, Read, Write},
+    net::{SocketAddrV4, TcpStream},
+    os::fd::AsFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::{
+    packet::{self, MEDIA_BYTES, NUMBER_IN_PAYLOAD},
+    sys,
+};
+
+/// How long bytes gather in the sockets.
+const PAUSE: Duration = Duration::from_millis(10);
+const EVENTS: usize = 256;
+/// Bytes thrown away per call at most.
+const DISCARD_MAX: usize = 4 << 20;
+/// A head of a response is shorter.
+const HEAD_MAX: usize = 16 << 10;
+
+/// One client's wish.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The server.
+    pub(crate) server: SocketAddrV4,
+    /// What to GET.
+    pub(crate) path: String,
+}
+
+/// What the thread and its owner share.
+struct Shared {
+    stop: AtomicBool,
+    /// Bytes of bodies, over all clients.
+    bytes: AtomicU64,
+    /// Clients whose body has begun.
+    begun: AtomicUsize,
+    /// Packets that the first client missed.
+    gaps: AtomicU64,
+}
+
+/// Running clients.
+pub(crate) struct Clients {
+    shared: Arc<Shared>,
+    count: usize,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Clients {
+    /// Connects all of them. With `numbered`, the first one checks that no number is missing.
+    pub(crate) fn start(requests: &[Request], numbered: bool) -> io::Result<Clients> {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            bytes: AtomicU64::new(0),
+            begun: AtomicUsize::new(0),
+            gaps: AtomicU64::new(0),
+        });
+        let clients: io::Result<Vec<Client>> = requests.iter().map(Client::connect).collect();
+        let mut clients = clients?;
+        if let Some(first) = clients.first_mut().filter(|_| numbered) {
+            first.checker = Some(Checker::default());
+        }
+        let reader = Reader { clients, shared: shared.clone() };
+        let thread = thread::Builder::new().name("clients".into()).spawn(move || reader.run())?;
+        Ok(Clients { shared, count: requests.len(), thread: Some(thread) })
+    }
+
+    /// Whether every client's body has begun.
+    pub(crate) fn all_begun(&self) -> bool {
+        self.shared.begun.load(Relaxed) == self.count
+    }
+
+    /// How many clients' bodies have begun.
+    pub(crate) fn begun(&self) -> usize {
+        self.shared.begun.load(Relaxed)
+    }
+
+    /// Bytes of bodies so far, over all clients.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Relaxed)
+    }
+
+    /// Packets that the first client missed so far.
+    pub(crate) fn gaps(&self) -> u64 {
+        self.shared.gaps.load(Relaxed)
+    }
+
+    /// Fails when a client had to give up.
+    pub(crate) fn check(&mut self) -> io::Result<()> {
+        match self.thread.take_if(|thread| thread.is_finished()) {
+            Some(thread) => thread.join().map_err(|_| io::Error::other("the clients' thread panicked"))?,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // `check` is there for its errors
+        }
+    }
+}
+
+/// One connection.
+struct Client {
+    stream: TcpStream,
+    /// What came of the head; `None` once the body has begun.
+    head: Option<Vec<u8>>,
+    checker: Option<Checker>,
+}
+
+impl Client {
+    /// HTTP/1.0, so that the body is the stream and nothing else.
+    fn connect(request: &Request) -> io::Result<Client> {
+        let mut stream = TcpStream::connect(request.server)?;
+        write!(stream, "GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", request.path, request.server)?;
+        stream.set_nonblocking(true)?;
+        Ok(Client { stream, head: Some(Vec::new()), checker: None })
+    }
+
+    /// Reads what is there. Gives how many bytes of the body.
+    fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        if self.head.is_some() {
+            return self.read_head(scratch);
+        }
+        let Some(checker) = &mut self.checker else {
+            return match sys::discard(self.stream.as_fd(), DISCARD_MAX)? {
+                Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                count => Ok(count.unwrap_or(0)),
+            };
+        };
+        let count = read_some(&mut self.stream, scratch)?;
+        checker.take(&scratch[..count]);
+        Ok(count)
+    }
+
+    fn read_head(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        let count = read_some(&mut self.stream, scratch)?;
+        let mut head = self.head.take().unwrap_or_default();
+        head.extend_from_slice(&scratch[..count]);
+        let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") else {
+            self.head = Some(head);
+            return Ok(0);
+        };
+        let status = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
+        if !status.contains(" 200 ") || head.len() > HEAD_MAX + scratch.len() {
+            return Err(io::Error::other(format!("the server answered {status:?}")));
+        }
+        let body = &head[end + 4..];
+        if let Some(checker) = &mut self.checker {
+            checker.take(body);
+        }
+        Ok(body.len())
+    }
+}
+
+/// Reads once; nothing there is 0 bytes, and the end is an error: these streams have none.
+fn read_some(stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<usize> {
+    match stream.read(scratch) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
+/// Follows the numbers of a stream of payloads.
+#[derive(Default)]
+struct Checker {
+    pending: Vec<u8>,
+    next: Option<u64>,
+    gaps: u64,
+}
+
+impl Checker {
+    fn take(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        let whole = self.pending.len() / MEDIA_BYTES * MEDIA_BYTES;
+        for payload in self.pending[..whole].chunks_exact(MEDIA_BYTES) {
+            let number = packet::number(payload, NUMBER_IN_PAYLOAD).unwrap_or_default();
+            let expected = self.next.unwrap_or(number);
+            self.gaps += number.abs_diff(expected);
+            self.next = Some(number + 1);
+        }
+        self.pending.drain(..whole);
+    }
+}
+
+struct Reader {
+    clients: Vec<Client>,
+    shared: Arc<Shared>,
+}
+
+impl Reader {
+    fn run(mut self) -> io::Result<()> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (i, client) in self.clients.iter().enumerate() {
+            epoll.add(&client.stream, EpollEvent::new(EpollFlags::EPOLLIN, i as u64))?;
+        }
+        let mut events = vec![EpollEvent::empty(); EVENTS];
+        let mut scratch = vec![0; 256 << 10];
+        while !self.shared.stop.load(Relaxed) {
+            let count = match epoll.wait(&mut events, EpollTimeout::from(50_u16)) {
+                Err(nix::errno::Errno::EINTR) => continue,
+                count => count?,
+            };
+            for event in &events[..count] {
+                self.read(event.data() as usize, &mut scratch)?;
+            }
+            if count < EVENTS {
+                thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, client: usize, scratch: &mut [u8]) -> io::Result<()> {
+        let client = &mut self.clients[client];
+        let waiting = client.head.is_some();
+        let count = client.read(scratch)?;
+        if waiting && client.head.is_none() {
+            self.shared.begun.fetch_add(1, Relaxed);
+        }
+        self.shared.bytes.fetch_add(count as u64, Relaxed);
+        if let Some(checker) = &client.checker {
+            self.shared.gaps.store(checker.gaps, Relaxed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! One measurement over HTTP: the subject, the generator, clients; a window of steady traffic, and what it cost.
+
+use std::{
+    io,
+    net::SocketAddrV4,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use tidecast::clock;
+
+use crate::{
+    bare::Stream,
+    clients::{Clients, Request},
+    generator::{Generator, Plan},
+    packet::{Format, MEDIA_BYTES},
+    process::Processes,
+    relay::Relay,
+    run::fresh_group,
+    socket::{LOOPBACK, free_tcp_port},
+    subject::Subject,
+};
+
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+const BEGIN_WAIT: Duration = Duration::from_secs(10);
+/// All clients have had the start of the stream, and buffers stand where they will stay.
+const SETTLE: Duration = Duration::from_millis(1200);
+const DRAIN: Duration = Duration::from_millis(400);
+
+/// What is served, and to how many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HttpLoad {
+    /// Channels.
+    pub(crate) streams: usize,
+    /// Clients of each.
+    pub(crate) clients: usize,
+    /// Bits per second of each channel.
+    pub(crate) bits: f64,
+}
+
+/// What one window showed.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct HttpSample {
+    /// Processor time of the subject, all threads.
+    pub(crate) cpu_ns: u64,
+    /// Length of the window.
+    pub(crate) seconds: f64,
+    /// Bytes that should have been delivered, over all clients.
+    pub(crate) expected: u64,
+    /// Bytes delivered.
+    pub(crate) bytes: u64,
+    /// Packets that the first client missed.
+    pub(crate) gaps: u64,
+    /// Resident memory at the end.
+    pub(crate) resident: u64,
+}
+
+impl HttpSample {
+    /// Processor time, ms per second, for each Gbit/s delivered.
+    pub(crate) fn ms_per_gbit(&self) -> f64 {
+        self.cpu_ns as f64 / 1e6 / (self.bytes as f64 * 8.0 / 1e9)
+    }
+
+    /// Processor time per packet's worth of payload.
+    pub(crate) fn ns_per_packet(&self) -> f64 {
+        self.cpu_ns as f64 / (self.bytes as f64 / MEDIA_BYTES as f64)
+    }
+
+    /// Bytes that did not come, in percent: what stands in buffers at either end of the window counts as noise.
+    pub(crate) fn missing(&self) -> f64 {
+        100.0 * (1.0 - self.bytes as f64 / self.expected.max(1) as f64)
+    }
+}
+
+/// A relay with channels that are fed, and no clients yet.
+pub(crate) struct Served {
+    /// The relay.
+    pub(crate) processes: Processes,
+    /// What feeds it.
+    pub(crate) generator: Generator,
+    server: SocketAddrV4,
+    load: HttpLoad,
+}
+
+impl Served {
+    /// Starts it.
+    pub(crate) fn start(relay: &Relay, load: HttpLoad, folder: &Path) -> io::Result<Served> {
+        let server = SocketAddrV4::new(LOOPBACK, free_tcp_port()?);
+        let groups: Vec<SocketAddrV4> =
+            (0..load.streams).map(|_| fresh_group()).collect::<io::Result<_>>()?;
+        let streams: Vec<Stream> =
+            groups.iter().map(|group| Stream { group: *group, targets: Vec::new() }).collect();
+        let subject = Subject::Relay(Relay { http: Some(server), ..relay.clone() });
+        let mut processes = subject.start(&streams, folder)?;
+        await_server(server, &mut processes)?;
+        let rate = load.bits / 8.0 / MEDIA_BYTES as f64;
+        let generator = Generator::start(Plan { groups, format: Format::Rtp, rate })?;
+        Ok(Served { processes, generator, server, load })
+    }
+
+    /// Connects `count` clients to each channel, and waits until all get something.
+    pub(crate) fn connect(&mut self, count: usize) -> io::Result<Clients> {
+        let paths = (0..self.load.streams).flat_map(|i| (0..count).map(move |_| format!("/streams/s{i}")));
+        let requests: Vec<Request> = paths.map(|path| Request { server: self.server, path }).collect();
+        let mut clients = Clients::start(&requests, true)?;
+        let deadline = clock::now() + BEGIN_WAIT;
+        while !clients.all_begun() {
+            clients.check()?;
+            self.processes.check()?;
+            if clock::now() > deadline {
+                let text = format!("only {} of {} clients get anything", clients.begun(), requests.len());
+                return Err(io::Error::other(text));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(clients)
+    }
+}
+
+/// Measures the relay under `load` for `window`.
+///
+/// # Errors
+/// It ended, or did not serve every client.
+pub(crate) fn run(relay: &Relay, load: HttpLoad, window: Duration, folder: &Path) -> io::Result<HttpSample> {
+    let mut served = Served::start(relay, load, folder)?;
+    let mut clients = served.connect(load.clients)?;
+    thread::sleep(SETTLE);
+    let (sent, bytes, gaps) = (served.generator.sent(), clients.bytes(), clients.gaps());
+    let (cpu, start) = (served.processes.cpu()?, clock::now());
+    thread::sleep(window);
+    let Served { mut processes, generator, .. } = served;
+    let last = generator.stop();
+    let seconds = (clock::now() - start).as_secs_f64();
+    thread::sleep(DRAIN);
+    clients.check()?;
+    processes.check()?;
+    let packets: u64 = last.iter().zip(&sent).map(|(last, first)| last - first).sum();
+    Ok(HttpSample {
+        cpu_ns: (processes.cpu()? - cpu).as_nanos() as u64,
+        seconds,
+        expected: packets * load.clients as u64 * MEDIA_BYTES as u64,
+        bytes: clients.bytes() - bytes,
+        gaps: clients.gaps() - gaps,
+        resident: processes.resident()?,
+    })
+}
+
+/// Waits until somebody listens there.
+pub(crate) fn await_server(server: SocketAddrV4, processes: &mut Processes) -> io::Result<Instant> {
+    let deadline = clock::now() + CONNECT_WAIT;
+    loop {
+        match std::net::TcpStream::connect(server) {
+            Ok(_) => return Ok(clock::now()),
+            Err(error) if clock::now() > deadline => return Err(error),
+            Err(_) => processes.check()?,
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
