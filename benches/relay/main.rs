@@ -3,7 +3,6 @@
 //!
 //! [`cases`] say what is compared; [`run`] makes one measurement: [`receiver`]s count what a [`subject`] delivers of
 //! what the [`generator`] sends, and [`process`] says what that cost. [`report`] makes tables of it.
-#![allow(dead_code)] // parts that are there for cases to come
 
 mod bare;
 mod cases;
@@ -13,7 +12,9 @@ mod generator;
 mod machine;
 mod packet;
 mod peer;
+mod plot;
 mod process;
+mod readme;
 mod receiver;
 mod relay;
 mod report;

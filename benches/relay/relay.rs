@@ -53,7 +53,7 @@ impl Relay {
         let _ = fs::remove_file(&path); // in the temporary folder, and small
         match checked {
             Ok(output) if output.status.success() => None,
-            Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Ok(output) => Some(first_problem(&output.stderr)),
             Err(error) => Some(format!("{BINARY}: {error}")),
         }
     }
@@ -97,4 +97,12 @@ impl Relay {
         }
         text
     }
+}
+
+/// `relay.toml:2: key: unknown key, did you mean ...` without the file, which nobody else sees, and the advice.
+fn first_problem(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let problem = said.lines().next().unwrap_or_default();
+    let problem = problem.splitn(3, ':').nth(2).unwrap_or(problem).trim();
+    problem.split(", did you mean").next().unwrap_or(problem).to_owned()
 }

@@ -63,11 +63,6 @@ impl HttpSample {
         self.cpu_ns as f64 / 1e6 / (self.bytes as f64 * 8.0 / 1e9)
     }
 
-    /// Processor time per packet's worth of payload.
-    pub(crate) fn ns_per_packet(&self) -> f64 {
-        self.cpu_ns as f64 / (self.bytes as f64 / MEDIA_BYTES as f64)
-    }
-
     /// Bytes that did not come, in percent: what stands in buffers at either end of the window counts as noise.
     pub(crate) fn missing(&self) -> f64 {
         100.0 * (1.0 - self.bytes as f64 / self.expected.max(1) as f64)

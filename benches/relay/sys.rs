@@ -50,11 +50,6 @@ impl Slots {
         Slots { stride, memory, lens: vec![0; count], headers, _iovecs: iovecs, controls }
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.lens.len()
-    }
-
     /// The true length of what was received into a slot, also where the slot was too small for it.
     pub(crate) fn len(&self, slot: usize) -> usize {
         self.lens[slot]

@@ -2,13 +2,16 @@
 
 mod compare;
 mod fan;
+mod growth;
 mod http;
 mod latency;
+mod memory;
 mod saturation;
+mod start;
 
 use std::{fs, io};
 
-use crate::{cli::Options, report::Section, targets};
+use crate::{cli::Options, readme, report::Section, targets};
 
 /// A case: its name, what it is about, and how it is run.
 struct Case {
@@ -34,6 +37,9 @@ const CASES: &[Case] = &[
     },
     Case { name: "http", about: "HTTP with 8 to 1,000 clients", run: http::run },
     Case { name: "latency", about: "added latency per packet", run: latency::run },
+    Case { name: "growth", about: "more channels, flows and subscribers", run: growth::run },
+    Case { name: "memory", about: "resident memory, per client and over time", run: memory::run },
+    Case { name: "start", about: "time until it is ready, and the binary's size", run: start::run },
 ];
 
 /// Runs the cases that were asked for, and writes and prints what they showed.
@@ -52,6 +58,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         if let Some(verdicts) = targets::table(&section.figures) {
             println!("{}", verdicts.markdown());
         }
+    }
+    if options.write_readme {
+        let all = CASES.iter().map(|case| Section::read(&options.out, case.name));
+        let sections: Vec<Section> = all.filter_map(Result::transpose).collect::<io::Result<_>>()?;
+        readme::write(&sections, &options.out)?;
     }
     Ok(())
 }

@@ -85,6 +85,15 @@ fn keeps_up(subject: &Subject, rate: f64, options: &Options) -> io::Result<Optio
         if sample.lost == 0 && !late {
             return Ok(Some(sample));
         }
+        println!(
+            "    not at {} packets/s: {} of {} lost, {} late, {} lost at receivers, generator late {:.0} ms",
+            short(rate * FAN_OUT as f64),
+            sample.lost,
+            sample.expected,
+            sample.behind,
+            sample.lost_at_receivers,
+            sample.generator_late_ms
+        );
     }
     Ok(None)
 }

@@ -1,0 +1,145 @@
+//! Plots: lines over a logarithmic axis, two panels side by side, as SVG.
+
+use std::{error::Error, io, ops::Range, path::Path};
+
+use plotters::{
+    coord::{
+        Shift,
+        ranged1d::{NoDefaultFormatting, Ranged},
+    },
+    prelude::*,
+};
+
+use crate::statistics::short;
+
+const PANEL: (u32, u32) = (480, 340);
+const COLOURS: [RGBColor; 4] =
+    [RGBColor(0, 90, 181), RGBColor(200, 60, 0), RGBColor(0, 130, 70), RGBColor(130, 60, 160)];
+
+/// One line.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// What it is.
+    pub(crate) name: String,
+    /// Its points, all positive.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// One panel: lines over the same axes.
+#[derive(Clone, Debug)]
+pub(crate) struct Panel {
+    /// What it shows.
+    pub(crate) title: String,
+    /// Name of the horizontal axis.
+    pub(crate) x: String,
+    /// Name and unit of the vertical axis.
+    pub(crate) y: String,
+    /// The lines.
+    pub(crate) lines: Vec<Line>,
+}
+
+/// Draws the panels side by side, in one file.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn draw(path: &Path, panels: &[Panel]) -> io::Result<()> {
+    draw_all(path, panels).map_err(|error| io::Error::other(error.to_string()))
+}
+
+fn draw_all<'a>(path: &'a Path, panels: &[Panel]) -> Result<(), Box<dyn Error + 'a>> {
+    let size = (PANEL.0 * panels.len() as u32, PANEL.1);
+    let root = SVGBackend::new(path, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    for (area, panel) in root.split_evenly((1, panels.len())).iter().zip(panels) {
+        draw_panel(area, panel)?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+fn draw_panel<'a>(
+    area: &DrawingArea<SVGBackend<'a>, Shift>,
+    panel: &Panel,
+) -> Result<(), Box<dyn Error + 'a>> {
+    let points = || panel.lines.iter().flat_map(|line| &line.points);
+    let (x, y) = (around(points().map(|point| point.0), 1.15), around(points().map(|point| point.1), 1.6));
+    let mut chart = ChartBuilder::on(area)
+        .caption(&panel.title, ("sans-serif", 15))
+        .margin(14)
+        .x_label_area_size(42)
+        .y_label_area_size(62)
+        .build_cartesian_2d(Ticks::new(x), Ticks::new(y))?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(RGBColor(225, 225, 225))
+        .x_desc(&panel.x)
+        .y_desc(&panel.y)
+        .label_style(("sans-serif", 12))
+        .axis_desc_style(("sans-serif", 13))
+        .x_label_formatter(&|value| label(*value))
+        .y_label_formatter(&|value| label(*value))
+        .draw()?;
+    for (line, colour) in panel.lines.iter().zip(COLOURS) {
+        chart
+            .draw_series(LineSeries::new(line.points.clone(), colour.stroke_width(2)).point_size(3))?
+            .label(&line.name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .label_font(("sans-serif", 12))
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(190, 190, 190))
+        .draw()?;
+    Ok(())
+}
+
+/// 1, 10, 1,000; fractions as they are.
+fn label(value: f64) -> String {
+    if value >= 1.0 && value.fract() == 0.0 {
+        short(value).trim_end_matches(".00").trim_end_matches(".0").into()
+    } else {
+        short(value)
+    }
+}
+
+/// From the least to the greatest value, and some room around.
+fn around(values: impl Iterator<Item = f64>, room: f64) -> Range<f64> {
+    let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+    if high > 0.0 { low / room..high * room } else { 1.0..10.0 }
+}
+
+/// A logarithmic axis with labels at 1, 2 and 5 of each decade, or at the decades alone where those are many.
+struct Ticks(Range<f64>);
+
+impl Ticks {
+    fn new(range: Range<f64>) -> Ticks {
+        Ticks(range)
+    }
+}
+
+impl Ranged for Ticks {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        let part = (value / self.0.start).ln() / (self.0.end / self.0.start).ln();
+        limit.0 + (part * f64::from(limit.1 - limit.0)).round() as i32
+    }
+
+    fn key_points<Hint: plotters::coord::ranged1d::KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        let decades = self.0.start.log10().floor() as i32..=self.0.end.log10().ceil() as i32;
+        let many = (self.0.end / self.0.start).log10() > 2.5;
+        let steps: &[f64] = if many { &[1.0] } else { &[1.0, 2.0, 5.0] };
+        let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
+        all.filter(|value| self.0.contains(value)).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.0.clone()
+    }
+}
+
+impl plotters::coord::ranged1d::ValueFormatter<f64> for Ticks {}

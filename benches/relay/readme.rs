@@ -1,0 +1,60 @@
+//! The results in benches/README.md: everything between two marks is made anew from what the cases have written.
+
+use std::{fs, io, path::Path};
+
+use crate::{
+    report::{Figure, Section},
+    targets,
+};
+
+const BEGIN: &str = "<!-- results: begin, written by `cargo bench --bench relay -- --write-readme` -->";
+const END: &str = "<!-- results: end -->";
+
+/// Writes the sections' results into the README, and copies their plots to `results/` beside it.
+pub(crate) fn write(sections: &[Section], out: &Path) -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+    let path = folder.join("README.md");
+    let text = fs::read_to_string(&path)?;
+    let parts = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+    let (head, tail) =
+        parts.ok_or_else(|| io::Error::other(format!("{BEGIN} and {END} are not in {}", path.display())))?;
+    fs::create_dir_all(folder.join("results"))?;
+    for plot in sections.iter().flat_map(|section| &section.plots) {
+        fs::copy(out.join(plot), folder.join("results").join(plot))?;
+    }
+    fs::write(&path, format!("{head}{BEGIN}\n\n{}{END}{tail}", results(sections)))?;
+    println!("written: {}", path.display());
+    Ok(())
+}
+
+fn results(sections: &[Section]) -> String {
+    let figures: Vec<Figure> = sections.iter().flat_map(|section| section.figures.clone()).collect();
+    let mut text = machines(sections);
+    if let Some(verdicts) = targets::table(&figures) {
+        text.push_str(&format!("{}\n", verdicts.markdown()));
+    }
+    sections.iter().for_each(|section| text.push_str(&section.markdown("results/")));
+    text
+}
+
+/// Each machine (and state of it) once, with the cases that ran there.
+fn machines(sections: &[Section]) -> String {
+    let mut seen: Vec<(String, Vec<&str>)> = Vec::new();
+    for section in sections {
+        let machine = &section.machine;
+        let line = format!(
+            "{}, {} processors, Linux {}, {}, commit {}, {}",
+            machine.processor,
+            machine.processors,
+            machine.kernel,
+            machine.compiler,
+            machine.commit,
+            machine.date
+        );
+        match seen.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, cases)) => cases.push(&section.case),
+            None => seen.push((line, vec![&section.case])),
+        }
+    }
+    seen.iter().map(|(line, cases)| format!("- {line}: {}\n", cases.join(", "))).collect::<String>() + "\n"
+}
