@@ -15,6 +15,8 @@ use std::{
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use tidecast::clock;
+
 use crate::{
     packet::{self, MEDIA_BYTES, NUMBER_IN_PAYLOAD},
     sys,
@@ -25,6 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const EVENTS: usize = 256;
 /// Bytes thrown away per call at most.
 const DISCARD_MAX: usize = 4 << 20;
+const CONNECT_WAIT: Duration = Duration::from_secs(8);
 /// A head of a response is shorter.
 const HEAD_MAX: usize = 16 << 10;
 
@@ -123,7 +126,7 @@ struct Client {
 impl Client {
     /// HTTP/1.0, so that the body is the stream and nothing else.
     fn connect(request: &Request) -> io::Result<Client> {
-        let mut stream = TcpStream::connect(request.server)?;
+        let mut stream = connect(request.server)?;
         write!(stream, "GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", request.path, request.server)?;
         stream.set_nonblocking(true)?;
         Ok(Client { stream, head: Some(Vec::new()), checker: None })
@@ -162,6 +165,19 @@ impl Client {
             checker.take(body);
         }
         Ok(body.len())
+    }
+}
+
+/// Tries for some seconds: a server that was just started may not listen yet.
+fn connect(server: SocketAddrV4) -> io::Result<TcpStream> {
+    let deadline = clock::now() + CONNECT_WAIT;
+    loop {
+        match TcpStream::connect(server) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && clock::now() < deadline => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
     }
 }
 

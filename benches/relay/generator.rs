@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) format: Format,
     /// Datagrams per second and stream.
     pub(crate) rate: f64,
+    /// What a film is taken from; not used by other formats.
+    pub(crate) film: Vec<u8>,
 }
 
 /// What the thread and its owner share.
@@ -105,7 +107,8 @@ struct Line {
 
 impl Line {
     fn new(plan: Plan, shared: Arc<Shared>) -> io::Result<Line> {
-        let makers = (0..plan.groups.len() as u32).map(|stream| Maker::new(plan.format, stream)).collect();
+        let makers =
+            (0..plan.groups.len() as u32).map(|stream| Maker::new(plan.format, stream, &plan.film)).collect();
         Ok(Line {
             socket: socket::sender()?,
             sender: Sender::new(&plan.groups),

@@ -8,6 +8,7 @@ mod bare;
 mod cases;
 mod cli;
 mod clients;
+mod film;
 mod generator;
 mod machine;
 mod packet;

@@ -1,5 +1,6 @@
 //! The datagrams that are sent: RTP with seven TS packets, and native ones. Both carry a running number in a place
-//! that receivers find without parsing anything, in the datagram and in the payload alone.
+//! that receivers find without parsing anything, in the datagram and in the payload alone. And a film as it is, for
+//! programs that look into it.
 
 use std::ops::Range;
 
@@ -26,6 +27,8 @@ pub(crate) enum Format {
         /// Stream ids.
         flows: u64,
     },
+    /// The film of a file, [`MEDIA_BYTES`] at a time, without numbers.
+    Film,
 }
 
 impl Format {
@@ -34,6 +37,7 @@ impl Format {
         match self {
             Format::Rtp => RTP_HEADER + MEDIA_BYTES,
             Format::Native { bytes, .. } => bytes,
+            Format::Film => MEDIA_BYTES,
         }
     }
 
@@ -41,6 +45,7 @@ impl Format {
     pub(crate) fn number(self) -> Range<usize> {
         let start = match self {
             Format::Rtp => RTP_HEADER + TS_HEADER,
+            Format::Film => TS_HEADER,
             Format::Native { .. } => native::HEADER,
         };
         start..start + 8
@@ -57,10 +62,11 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    /// For stream number `stream`.
-    pub(crate) fn new(format: Format, stream: u32) -> Maker {
+    /// For stream number `stream`; `film` is what a film is taken from.
+    pub(crate) fn new(format: Format, stream: u32, film: &[u8]) -> Maker {
         let payload = match format {
             Format::Rtp => media_payload(),
+            Format::Film => film[..film.len() / MEDIA_BYTES * MEDIA_BYTES].to_vec(),
             Format::Native { bytes, .. } => vec![0x55; bytes - native::HEADER - native::TRAILER],
         };
         Maker { format, stream, payload, datagram: Vec::new() }
@@ -72,6 +78,10 @@ impl Maker {
         match self.format {
             Format::Rtp => self.make_rtp(number),
             Format::Native { flows, .. } => self.make_native(number, flows),
+            Format::Film => {
+                let place = number as usize * MEDIA_BYTES % self.payload.len();
+                self.datagram.extend_from_slice(&self.payload[place..place + MEDIA_BYTES]);
+            }
         }
         &self.datagram
     }

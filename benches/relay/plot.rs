@@ -1,11 +1,11 @@
-//! Plots: lines over a logarithmic axis, two panels side by side, as SVG.
+//! Plots: lines over logarithmic or linear axes, panels side by side, as SVG.
 
 use std::{error::Error, io, ops::Range, path::Path};
 
 use plotters::{
     coord::{
         Shift,
-        ranged1d::{NoDefaultFormatting, Ranged},
+        ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter},
     },
     prelude::*,
 };
@@ -34,8 +34,19 @@ pub(crate) struct Panel {
     pub(crate) x: String,
     /// Name and unit of the vertical axis.
     pub(crate) y: String,
+    /// Which axes.
+    pub(crate) scale: Scale,
     /// The lines.
     pub(crate) lines: Vec<Line>,
+}
+
+/// How values lie along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// Equal factors are equally far apart.
+    Logarithmic,
+    /// Equal differences are, from 0 on.
+    Linear,
 }
 
 /// Draws the panels side by side, in one file.
@@ -62,13 +73,14 @@ fn draw_panel<'a>(
     panel: &Panel,
 ) -> Result<(), Box<dyn Error + 'a>> {
     let points = || panel.lines.iter().flat_map(|line| &line.points);
-    let (x, y) = (around(points().map(|point| point.0), 1.15), around(points().map(|point| point.1), 1.6));
+    let x = Axis::over(panel.scale, points().map(|point| point.0), 1.15);
+    let y = Axis::over(panel.scale, points().map(|point| point.1), 1.6);
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, ("sans-serif", 15))
         .margin(14)
         .x_label_area_size(42)
         .y_label_area_size(62)
-        .build_cartesian_2d(Ticks::new(x), Ticks::new(y))?;
+        .build_cartesian_2d(x, y)?;
     chart
         .configure_mesh()
         .light_line_style(WHITE)
@@ -86,60 +98,81 @@ fn draw_panel<'a>(
             .label(&line.name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .label_font(("sans-serif", 12))
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(190, 190, 190))
-        .draw()?;
+    if panel.lines.len() > 1 {
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .label_font(("sans-serif", 12))
+            .background_style(WHITE.mix(0.85))
+            .border_style(RGBColor(190, 190, 190))
+            .draw()?;
+    }
     Ok(())
 }
 
 /// 1, 10, 1,000; fractions as they are.
 fn label(value: f64) -> String {
-    if value >= 1.0 && value.fract() == 0.0 {
-        short(value).trim_end_matches(".00").trim_end_matches(".0").into()
-    } else {
-        short(value)
+    let text = short(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// An axis with labels at 1, 2 and 5 of each decade; at the decades alone where those are many.
+struct Axis {
+    scale: Scale,
+    range: Range<f64>,
+}
+
+impl Axis {
+    /// From the least to the greatest value, or from 0, and some room around.
+    fn over(scale: Scale, values: impl Iterator<Item = f64>, room: f64) -> Axis {
+        let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
+        let range = match scale {
+            _ if high <= 0.0 => 1.0..10.0,
+            Scale::Logarithmic => low / room..high * room,
+            Scale::Linear => 0.0..high * room,
+        };
+        Axis { scale, range }
+    }
+
+    /// The greatest of 1, 2 and 5 of a decade that makes at least four steps.
+    fn linear_step(&self) -> f64 {
+        let decade = 10_f64.powf((self.range.end / 4.0).log10().floor());
+        [5.0, 2.0, 1.0]
+            .map(|n| n * decade)
+            .into_iter()
+            .find(|step| step * 4.0 <= self.range.end)
+            .unwrap_or(decade)
     }
 }
 
-/// From the least to the greatest value, and some room around.
-fn around(values: impl Iterator<Item = f64>, room: f64) -> Range<f64> {
-    let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
-    if high > 0.0 { low / room..high * room } else { 1.0..10.0 }
-}
-
-/// A logarithmic axis with labels at 1, 2 and 5 of each decade, or at the decades alone where those are many.
-struct Ticks(Range<f64>);
-
-impl Ticks {
-    fn new(range: Range<f64>) -> Ticks {
-        Ticks(range)
-    }
-}
-
-impl Ranged for Ticks {
+impl Ranged for Axis {
     type FormatOption = NoDefaultFormatting;
     type ValueType = f64;
 
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
-        let part = (value / self.0.start).ln() / (self.0.end / self.0.start).ln();
+        let Range { start, end } = self.range;
+        let part = match self.scale {
+            Scale::Logarithmic => (value / start).ln() / (end / start).ln(),
+            Scale::Linear => (value - start) / (end - start),
+        };
         limit.0 + (part * f64::from(limit.1 - limit.0)).round() as i32
     }
 
-    fn key_points<Hint: plotters::coord::ranged1d::KeyPointHint>(&self, _: Hint) -> Vec<f64> {
-        let decades = self.0.start.log10().floor() as i32..=self.0.end.log10().ceil() as i32;
-        let many = (self.0.end / self.0.start).log10() > 2.5;
-        let steps: &[f64] = if many { &[1.0] } else { &[1.0, 2.0, 5.0] };
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        let Range { start, end } = self.range;
+        if self.scale == Scale::Linear {
+            let step = self.linear_step();
+            return (0..=(end / step) as u32).map(|i| f64::from(i) * step).collect();
+        }
+        let decades = start.log10().floor() as i32..=end.log10().ceil() as i32;
+        let steps: &[f64] = if (end / start).log10() > 2.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
         let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10_f64.powi(decade)));
-        all.filter(|value| self.0.contains(value)).collect()
+        all.filter(|value| self.range.contains(value)).collect()
     }
 
     fn range(&self) -> Range<f64> {
-        self.0.clone()
+        self.range.clone()
     }
 }
 
-impl plotters::coord::ranged1d::ValueFormatter<f64> for Ticks {}
+impl ValueFormatter<f64> for Axis {}

@@ -70,8 +70,6 @@ struct Shared {
     stop: AtomicBool,
     /// Targets that got anything at all.
     reached: AtomicUsize,
-    /// Datagrams that counted, over all targets.
-    delivered: AtomicU64,
     /// Per stream: the first number that counts.
     floors: Vec<AtomicU64>,
 }
@@ -88,12 +86,7 @@ impl Receivers {
     /// Opens `fan_out` sockets for each of `streams`. Nothing counts before [`Receivers::count_from`].
     pub(crate) fn start(streams: usize, fan_out: usize, format: Format) -> io::Result<Receivers> {
         let floors = (0..streams).map(|_| AtomicU64::new(u64::MAX)).collect();
-        let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
-            reached: AtomicUsize::new(0),
-            delivered: AtomicU64::new(0),
-            floors,
-        });
+        let shared = Arc::new(Shared { stop: AtomicBool::new(false), reached: AtomicUsize::new(0), floors });
         let opened: io::Result<Vec<_>> = (0..streams * fan_out).map(|_| socket::receiver()).collect();
         let (sockets, addresses): (Vec<_>, Vec<_>) = opened?.into_iter().unzip();
         let counter = Counter::new(sockets, fan_out, format.number(), shared.clone())?;
@@ -109,11 +102,6 @@ impl Receivers {
     /// How many targets got something.
     pub(crate) fn reached(&self) -> usize {
         self.shared.reached.load(Relaxed)
-    }
-
-    /// Datagrams that counted so far, over all targets.
-    pub(crate) fn delivered(&self) -> u64 {
-        self.shared.delivered.load(Relaxed)
     }
 
     /// Counts from these numbers on, one per stream.
@@ -204,7 +192,6 @@ impl Counter {
 
     fn drain(&mut self, target: usize) -> io::Result<()> {
         let floor = self.shared.floors[target / self.fan_out].load(Relaxed);
-        let before = self.tallies[target].received;
         // Bounded: at a rate that the receivers cannot follow, the others must have their turn.
         for _ in 0..64 {
             let count = self.slots.receive(self.sockets[target].as_fd(), 0..BATCH)?;
@@ -222,7 +209,6 @@ impl Counter {
                 break;
             }
         }
-        self.shared.delivered.fetch_add(self.tallies[target].received - before, Relaxed);
         Ok(())
     }
 

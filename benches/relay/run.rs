@@ -28,7 +28,7 @@ const REACH_WAIT: Duration = Duration::from_secs(10);
 pub(crate) const SETTLE: Duration = Duration::from_millis(600);
 /// After the window: what is still on its way arrives. Nothing is sent meanwhile, so it costs nothing else.
 const DRAIN: Duration = Duration::from_millis(300);
-/// What has not arrived so long after the last datagram was sent was held up by lack of processor time.
+/// A subject that still works so long after the last datagram was sent could not keep up.
 const ON_TIME: Duration = Duration::from_millis(60);
 
 /// What is forwarded, and to how many.
@@ -65,8 +65,8 @@ pub(crate) struct Sample {
     pub(crate) duplicates: u64,
     /// Delivered behind a later one.
     pub(crate) reordered: u64,
-    /// Delivered only some time after the window: the subject could not keep up.
-    pub(crate) behind: u64,
+    /// Processor time that it still used some time after the window: it could not keep up.
+    pub(crate) behind_ns: u64,
     /// How late the generator was at worst: its bursts are as long.
     pub(crate) generator_late_ms: f64,
     /// Resident memory at the end.
@@ -94,7 +94,8 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
     let streams = layout(load.streams, &receivers.addresses)?;
     let groups = streams.iter().map(|stream| stream.group).collect();
     let mut processes = subject.start(&streams, folder)?;
-    let generator = Generator::start(Plan { groups, format: load.format, rate: load.rate })?;
+    let generator =
+        Generator::start(Plan { groups, format: load.format, rate: load.rate, film: Vec::new() })?;
     reach(&receivers, &mut processes)?;
     thread::sleep(load.settle);
 
@@ -107,20 +108,21 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
     let ceilings = generator.stop();
     let seconds = (clock::now() - start).as_secs_f64();
     thread::sleep(ON_TIME);
-    let on_time = receivers.delivered();
+    let on_time = processes.cpu()?;
     thread::sleep(DRAIN - ON_TIME);
     processes.check()?;
     let sent: u64 = floors.iter().zip(&ceilings).map(|(floor, ceiling)| ceiling - floor).sum();
+    let end = processes.cpu()?;
     let sample = Sample {
-        cpu_ns: (processes.cpu()? - before).as_nanos() as u64,
+        cpu_ns: (end - before).as_nanos() as u64,
+        behind_ns: (end - on_time).as_nanos() as u64,
         seconds,
         expected: sent * load.fan_out as u64,
         generator_late_ms: late.as_secs_f64() * 1e3,
         resident: processes.resident()?,
         ..Sample::default()
     };
-    let sample = with_tallies(sample, &receivers.stop()?);
-    Ok(Sample { behind: sample.delivered.saturating_sub(on_time), ..sample })
+    Ok(with_tallies(sample, &receivers.stop()?))
 }
 
 fn with_tallies(sample: Sample, tallies: &[Tally]) -> Sample {

@@ -1,12 +1,6 @@
 //! One measurement over HTTP: the subject, the generator, clients; a window of steady traffic, and what it cost.
 
-use std::{
-    io,
-    net::SocketAddrV4,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io, net::SocketAddrV4, path::Path, thread, time::Duration};
 
 use serde::Serialize;
 use tidecast::clock;
@@ -14,8 +8,10 @@ use tidecast::clock;
 use crate::{
     bare::Stream,
     clients::{Clients, Request},
+    film,
     generator::{Generator, Plan},
     packet::{Format, MEDIA_BYTES},
+    peer::HttpPeer,
     process::Processes,
     relay::Relay,
     run::fresh_group,
@@ -28,6 +24,26 @@ const BEGIN_WAIT: Duration = Duration::from_secs(10);
 /// All clients have had the start of the stream, and buffers stand where they will stay.
 const SETTLE: Duration = Duration::from_millis(1200);
 const DRAIN: Duration = Duration::from_millis(400);
+
+/// What serves.
+#[derive(Clone, Debug)]
+pub(crate) enum Server {
+    /// The relay, fed with numbered RTP.
+    Relay(Relay),
+    /// The relay, fed with a film as the peers are.
+    RelayOfFilm(Relay),
+    /// A packaged program, fed with a film.
+    Peer(HttpPeer),
+}
+
+impl Server {
+    fn format(&self) -> Format {
+        match self {
+            Server::Relay(_) => Format::Rtp,
+            Server::RelayOfFilm(_) | Server::Peer(_) => Format::Film,
+        }
+    }
+}
 
 /// What is served, and to how many.
 #[derive(Clone, Copy, Debug)]
@@ -69,37 +85,44 @@ impl HttpSample {
     }
 }
 
-/// A relay with channels that are fed, and no clients yet.
+/// A server with channels that are fed, and no clients yet.
 pub(crate) struct Served {
-    /// The relay.
+    /// The server.
     pub(crate) processes: Processes,
     /// What feeds it.
     pub(crate) generator: Generator,
-    server: SocketAddrV4,
+    /// One per process, for as many clients as it can have.
+    addresses: Vec<SocketAddrV4>,
     load: HttpLoad,
+    numbered: bool,
 }
 
 impl Served {
     /// Starts it.
-    pub(crate) fn start(relay: &Relay, load: HttpLoad, folder: &Path) -> io::Result<Served> {
-        let server = SocketAddrV4::new(LOOPBACK, free_tcp_port()?);
+    pub(crate) fn start(server: &Server, load: HttpLoad, folder: &Path) -> io::Result<Served> {
         let groups: Vec<SocketAddrV4> =
             (0..load.streams).map(|_| fresh_group()).collect::<io::Result<_>>()?;
         let streams: Vec<Stream> =
             groups.iter().map(|group| Stream { group: *group, targets: Vec::new() }).collect();
-        let subject = Subject::Relay(Relay { http: Some(server), ..relay.clone() });
-        let mut processes = subject.start(&streams, folder)?;
-        await_server(server, &mut processes)?;
-        let rate = load.bits / 8.0 / MEDIA_BYTES as f64;
-        let generator = Generator::start(Plan { groups, format: Format::Rtp, rate })?;
-        Ok(Served { processes, generator, server, load })
+        let (processes, addresses) = match server {
+            Server::Relay(relay) | Server::RelayOfFilm(relay) => start_relay(relay, &streams, folder)?,
+            Server::Peer(peer) => start_peer(*peer, &streams[0], load.clients, folder)?,
+        };
+        let (rate, format) = (load.bits / 8.0 / MEDIA_BYTES as f64, server.format());
+        let film = if format == Format::Film { fs::read(film::file(folder)?)? } else { Vec::new() };
+        let generator = Generator::start(Plan { groups, format, rate, film })?;
+        Ok(Served { processes, generator, addresses, load, numbered: format == Format::Rtp })
     }
 
     /// Connects `count` clients to each channel, and waits until all get something.
     pub(crate) fn connect(&mut self, count: usize) -> io::Result<Clients> {
-        let paths = (0..self.load.streams).flat_map(|i| (0..count).map(move |_| format!("/streams/s{i}")));
-        let requests: Vec<Request> = paths.map(|path| Request { server: self.server, path }).collect();
-        let mut clients = Clients::start(&requests, true)?;
+        let places = (0..self.load.streams).flat_map(|stream| (0..count).map(move |client| (stream, client)));
+        let request = |(stream, client): (usize, usize)| Request {
+            server: self.addresses[client % self.addresses.len()],
+            path: format!("/streams/s{stream}"),
+        };
+        let requests: Vec<Request> = places.map(request).collect();
+        let mut clients = Clients::start(&requests, self.numbered)?;
         let deadline = clock::now() + BEGIN_WAIT;
         while !clients.all_begun() {
             clients.check()?;
@@ -114,12 +137,43 @@ impl Served {
     }
 }
 
-/// Measures the relay under `load` for `window`.
+fn start_relay(
+    relay: &Relay,
+    streams: &[Stream],
+    folder: &Path,
+) -> io::Result<(Processes, Vec<SocketAddrV4>)> {
+    let address = SocketAddrV4::new(LOOPBACK, free_tcp_port()?);
+    let subject = Subject::Relay(Relay { http: Some(address), ..relay.clone() });
+    let mut processes = subject.start(streams, folder)?;
+    await_server(address, &mut processes)?;
+    Ok((processes, vec![address]))
+}
+
+/// As many processes as the clients need. Nothing is asked of them before the clients do: some serve the first only.
+fn start_peer(
+    peer: HttpPeer,
+    stream: &Stream,
+    clients: usize,
+    folder: &Path,
+) -> io::Result<(Processes, Vec<SocketAddrV4>)> {
+    let count = clients.div_ceil(peer.clients_per_process());
+    let addresses: Vec<SocketAddrV4> =
+        (0..count).map(|_| Ok(SocketAddrV4::new(LOOPBACK, free_tcp_port()?))).collect::<io::Result<_>>()?;
+    let commands = addresses.iter().map(|address| peer.command(stream, *address, folder)).collect();
+    Ok((Processes::start(commands, &folder.join(format!("{peer:?}-http.log")))?, addresses))
+}
+
+/// Measures `server` under `load` for `window`.
 ///
 /// # Errors
 /// It ended, or did not serve every client.
-pub(crate) fn run(relay: &Relay, load: HttpLoad, window: Duration, folder: &Path) -> io::Result<HttpSample> {
-    let mut served = Served::start(relay, load, folder)?;
+pub(crate) fn run(
+    server: &Server,
+    load: HttpLoad,
+    window: Duration,
+    folder: &Path,
+) -> io::Result<HttpSample> {
+    let mut served = Served::start(server, load, folder)?;
     let mut clients = served.connect(load.clients)?;
     thread::sleep(SETTLE);
     let (sent, bytes, gaps) = (served.generator.sent(), clients.bytes(), clients.gaps());
@@ -143,11 +197,11 @@ pub(crate) fn run(relay: &Relay, load: HttpLoad, window: Duration, folder: &Path
 }
 
 /// Waits until somebody listens there.
-pub(crate) fn await_server(server: SocketAddrV4, processes: &mut Processes) -> io::Result<Instant> {
+fn await_server(server: SocketAddrV4, processes: &mut Processes) -> io::Result<()> {
     let deadline = clock::now() + CONNECT_WAIT;
     loop {
         match std::net::TcpStream::connect(server) {
-            Ok(_) => return Ok(clock::now()),
+            Ok(_) => return Ok(()),
             Err(error) if clock::now() > deadline => return Err(error),
             Err(_) => processes.check()?,
         }

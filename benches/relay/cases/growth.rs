@@ -10,12 +10,12 @@ use super::{
 use crate::{
     cli::Options,
     packet::{Format, MEDIA_BYTES},
-    plot::{self, Line, Panel},
+    plot::{self, Line, Panel, Scale},
     relay::Relay,
     report::{Section, Table},
     rounds::{Entry, Series, interleave},
     run::{self, Load, SETTLE, Sample},
-    run_http::{self, HttpLoad},
+    run_http::{self, HttpLoad, Server},
     statistics::Spread,
     subject::Subject,
 };
@@ -121,7 +121,7 @@ fn udp_line(name: &'static str, subject: Subject, load: fn(usize) -> Load) -> Sw
 /// Over HTTP, told in packets as the others are.
 fn measure_http(clients: usize, options: &Options) -> io::Result<Sample> {
     let bits = SUBSCRIBED_RATE * MEDIA_BYTES as f64 * 8.0;
-    let relay = Relay { tick: TICK, ..Relay::default() };
+    let relay = Server::Relay(Relay { tick: TICK, ..Relay::default() });
     let load = HttpLoad { streams: 1, clients, bits };
     let sample = run_http::run(&relay, load, options.window(), &options.out)?;
     Ok(Sample {
@@ -178,6 +178,7 @@ impl Sweep {
             title: title.into(),
             x: self.name.into(),
             y: y.into(),
+            scale: Scale::Logarithmic,
             lines: self.lines.iter().zip(grown).map(|(line, all)| self.line(line.name, all, value)).collect(),
         };
         let panels = [

@@ -9,10 +9,12 @@ use super::{
 };
 use crate::{
     cli::Options,
+    film,
+    peer::{HttpPeer, which},
     relay::Relay,
     report::{Section, Table},
     rounds::{Entry, Series, interleave},
-    run_http::{self, HttpLoad, HttpSample},
+    run_http::{self, HttpLoad, HttpSample, Server},
     statistics::short,
 };
 
@@ -20,17 +22,24 @@ use crate::{
 const LOW_BITS: f64 = 1e6;
 const MEDIA_BITS: f64 = 8e6;
 
-/// One row: a name, the load, the chunk in ms.
-type Setting = (HttpLoad, Option<u64>);
+/// Clients of the servers that are compared: ffmpeg needs a process for each.
+const COMPARED_CLIENTS: usize = 10;
+
+/// What serves, and what.
+type Setting = (Server, HttpLoad);
 
 /// The case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
-    let entries = entries();
-    let measure =
-        |(load, chunk): &Setting| run_http::run(&relay(*chunk), *load, options.window(), &options.out);
-    let all = interleave(options.rounds(), &entries, measure, show);
+    let measure = |(server, load): &Setting| run_http::run(server, *load, options.window(), &options.out);
+    let all = interleave(options.rounds(), &entries(), measure, show);
     let mut section = Section::new(case.name, case.about, effort(options));
-    section.tables.push(table(&all));
+    section.tables.push(table("The relay's CPU time for each Gbit/s delivered over HTTP", &all));
+    if !options.no_peers {
+        let compared = interleave(options.rounds(), &peers(), measure, show);
+        let caption =
+            format!("A film of 8 Mbit/s to {COMPARED_CLIENTS} clients: the relay and packaged programs");
+        section.tables.push(table(&caption, &compared));
+    }
     let find = |name: &str| all.iter().find(|series| series.name == name).expect("it was measured");
     for (key, name) in [
         ("http/100x8/20ms", "100 x 8 Mbit/s, chunk 20 ms"),
@@ -67,10 +76,27 @@ fn entries() -> Vec<Entry<Setting>> {
             bits / 1e6,
             chunk.map_or(String::new(), |chunk| format!(", chunk {chunk} ms"))
         ),
-        subject: (HttpLoad { streams: 1, clients, bits }, chunk),
+        subject: (Server::Relay(relay(chunk)), HttpLoad { streams: 1, clients, bits }),
         unavailable: relay(chunk).unavailable(),
     };
     settings.into_iter().map(entry).collect()
+}
+
+/// All fed with the same film, since the peers look into it.
+fn peers() -> Vec<Entry<Setting>> {
+    let load = HttpLoad { streams: 1, clients: COMPARED_CLIENTS, bits: film::BITS };
+    let film = which("ffmpeg").is_none().then(|| "no film: ffmpeg is not installed".to_owned());
+    let own = Entry {
+        name: "tidecast".into(),
+        subject: (Server::RelayOfFilm(Relay { format: Some("ts"), ..relay(None) }), load),
+        unavailable: film.clone(),
+    };
+    let peer = |peer: HttpPeer| Entry {
+        name: peer.name().into(),
+        subject: (Server::Peer(peer), load),
+        unavailable: film.clone().or((!peer.installed()).then(|| "not installed".into())),
+    };
+    std::iter::once(own).chain(HttpPeer::ALL.map(peer)).collect()
 }
 
 fn show(sample: &HttpSample) -> String {
@@ -84,10 +110,10 @@ fn show(sample: &HttpSample) -> String {
     )
 }
 
-fn table(all: &[Series<HttpSample>]) -> Table {
+fn table(caption: &str, all: &[Series<HttpSample>]) -> Table {
     let columns =
         ["clients x rate", "CPU ms/s per Gbit/s", "% of a CPU", "missing %", "packets missed", "MB"];
-    let mut table = Table::new("The relay's CPU time for each Gbit/s delivered over HTTP", &columns);
+    let mut table = Table::new(caption, &columns);
     for series in all {
         let gaps: u64 = series.good().map(|sample| sample.gaps).sum();
         let cost = match series.trouble() {

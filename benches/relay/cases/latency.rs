@@ -77,7 +77,7 @@ fn measure(subject: &Subject, options: &Options) -> io::Result<Delays> {
 }
 
 fn start_generator(group: SocketAddrV4) -> io::Result<Generator> {
-    Generator::start(Plan { groups: vec![group], format: Format::Rtp, rate: MEDIA_RATE })
+    Generator::start(Plan { groups: vec![group], format: Format::Rtp, rate: MEDIA_RATE, film: Vec::new() })
 }
 
 fn show(delays: &Delays) -> String {

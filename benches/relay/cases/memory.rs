@@ -7,10 +7,10 @@ use tidecast::clock;
 use super::{Case, compare::TICK, effort};
 use crate::{
     cli::Options,
-    plot::{self, Line, Panel},
+    plot::{self, Line, Panel, Scale},
     relay::Relay,
     report::{Section, Table},
-    run_http::{HttpLoad, Served},
+    run_http::{HttpLoad, Served, Server},
     statistics::{Spread, short},
 };
 
@@ -47,8 +47,8 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     Ok(section)
 }
 
-fn relay() -> Relay {
-    Relay { tick: TICK, ..Relay::default() }
+fn relay() -> Server {
+    Server::Relay(Relay { tick: TICK, ..Relay::default() })
 }
 
 /// Seconds, and resident megabytes, with eight channels of 40 Mbit/s and a client of each.
@@ -87,9 +87,10 @@ fn per_client(options: &Options) -> io::Result<f64> {
 
 fn plot_over_time(points: Vec<(f64, f64)>, options: &Options) -> io::Result<String> {
     let panel = Panel {
-        title: "Resident memory, 8 channels x 40 Mbit/s, 8 HTTP clients".into(),
+        title: "Resident memory: 8 channels x 40 Mbit/s, 8 clients".into(),
         x: "seconds".into(),
         y: "MB".into(),
+        scale: Scale::Linear,
         lines: vec![Line { name: "tidecast".into(), points }],
     };
     let name = "memory.svg".to_owned();

@@ -1,10 +1,12 @@
 //! The packaged programs that can do the relay's job, each as its users run it, at its cheapest. A program that is
 //! not installed is not measured.
 
+mod http;
 mod udp;
 
 use std::{env, path::PathBuf, process::Command};
 
+pub(crate) use self::http::HttpPeer;
 use crate::bare::Stream;
 
 /// One of them.
