@@ -57,10 +57,7 @@ pub(crate) struct Options {
     pub(crate) hours: f64,
     /// Said by cargo bench
     #[arg(long, hide = true)]
-    pub(crate) bench: bool,
-    /// Said by cargo test
-    #[arg(long, hide = true)]
-    pub(crate) test: bool,
+    bench: bool,
 }
 
 impl Options {

@@ -9,9 +9,17 @@ mod memory;
 mod saturation;
 mod start;
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
 
-use crate::{cli::Options, readme, report::Section, targets};
+use crate::{
+    cli::Options,
+    packet::Format,
+    readme,
+    report::Section,
+    run::{self, Load, SETTLE},
+    subject::Subject,
+    targets,
+};
 
 /// A case: its name, what it is about, and how it is run.
 struct Case {
@@ -81,4 +89,18 @@ fn effort(options: &Options) -> String {
     let (rounds, seconds) = (options.rounds(), options.window().as_secs_f64());
     let s = if rounds == 1 { "" } else { "s" };
     format!("{rounds} round{s} of {seconds} s; medians, with the least and the greatest value.")
+}
+
+/// Measures the relay and a bare forwarder for a moment, to see that both deliver what is sent.
+pub(crate) fn smoke() -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("tidecast-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let load = Load { format: Format::Rtp, rate: 200.0, streams: 2, fan_out: 2, settle: SETTLE };
+    for subject in [Subject::relay(compare::TICK), Subject::gso(compare::TICK, compare::BURST)] {
+        let sample = run::run(&subject, load, Duration::from_millis(500), &folder)?;
+        println!("{}: {sample:?}", subject.name());
+        anyhow::ensure!(sample.delivered == sample.expected && sample.duplicates == 0, "not all came once");
+        anyhow::ensure!(sample.expected > 0 && sample.cpu_ns > 0, "nothing was measured");
+    }
+    Ok(fs::remove_dir_all(&folder)?)
 }
