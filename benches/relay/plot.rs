@@ -101,13 +101,20 @@ fn draw_panel<'a>(
     if panel.lines.len() > 1 {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(free_corner(panel))
             .label_font(("sans-serif", 12))
             .background_style(WHITE.mix(0.85))
             .border_style(RGBColor(190, 190, 190))
             .draw()?;
     }
     Ok(())
+}
+
+/// The upper corner that the lines leave free: rising ones are low on the left.
+fn free_corner(panel: &Panel) -> SeriesLabelPosition {
+    let ends = panel.lines.iter().filter_map(|line| Some((line.points.first()?.1, line.points.last()?.1)));
+    let (left, right) = ends.fold((0.0_f64, 0.0_f64), |(l, r), (first, last)| (l.max(first), r.max(last)));
+    if left < right { SeriesLabelPosition::UpperLeft } else { SeriesLabelPosition::UpperRight }
 }
 
 /// 1, 10, 1,000; fractions as they are.

@@ -51,7 +51,7 @@ impl HttpPeer {
         }
     }
 
-    /// The process that serves `stream` at `/s0` of `server`.
+    /// The process that serves `stream` at `/streams/s0` of `server`.
     pub(crate) fn command(self, stream: &Stream, server: SocketAddrV4, folder: &Path) -> Command {
         match self {
             HttpPeer::Vlc => vlc(stream, server, folder),
@@ -63,7 +63,11 @@ impl HttpPeer {
 fn vlc(stream: &Stream, server: SocketAddrV4, folder: &Path) -> Command {
     let mut command = Command::new("cvlc");
     command.args(["-I", "dummy", "--no-dbus", "--miface", "lo", &format!("udp://@{}", stream.group)]);
-    command.args(["--sout", &format!("#standard{{access=http,mux=ts,dst={server}/s0}}"), "--sout-keep"]);
+    command.args([
+        "--sout",
+        &format!("#standard{{access=http,mux=ts,dst={server}/streams/s0}}"),
+        "--sout-keep",
+    ]);
     command.env("HOME", folder);
     if is_root() {
         command.uid(NOBODY).gid(NOBODY).env("HOME", "/tmp");
@@ -85,7 +89,7 @@ fn ffmpeg(stream: &Stream, server: SocketAddrV4) -> Command {
     ]);
     command.arg("-i").arg(format!("udp://{}?localaddr=127.0.0.1&reuse=1&buffer_size=4194304", stream.group));
     command.args(["-map", "0", "-c", "copy", "-f", "mpegts", "-listen", "1"]);
-    command.arg(format!("http://{server}/s0"));
+    command.arg(format!("http://{server}/streams/s0"));
     command
 }
 
