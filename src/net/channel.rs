@@ -256,7 +256,7 @@ impl Channel {
             let packet = &due.delivery.packet;
             Datagram {
                 whole: &packet.bytes,
-                payload: packet.payload.clone(),
+                payload: packet.payload(),
                 is_rtp: packet.format == PacketFormat::Rtp,
                 followed: due.followed,
             }

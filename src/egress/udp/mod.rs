@@ -3,7 +3,7 @@
 //! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and what cannot be
 //! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket ([`outlet`]).
 
-use std::{ops::Range, time::Instant};
+use std::time::Instant;
 
 use socket2::Domain;
 
@@ -22,12 +22,12 @@ use outlet::Outlet;
 pub use output::{Counters, UdpOutput};
 
 /// A datagram to send on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
     /// All of it.
     pub whole: &'a [u8],
-    /// Where in it the payload is.
-    pub payload: Range<usize>,
+    /// The payload in it.
+    pub payload: &'a [u8],
     /// Whether it is RTP.
     pub is_rtp: bool,
     /// Whether a player's output takes it.
@@ -37,7 +37,7 @@ pub struct Datagram<'a> {
 impl<'a> Datagram<'a> {
     /// A datagram that every output takes as it is.
     pub fn plain(whole: &'a [u8]) -> Datagram<'a> {
-        Datagram { whole, payload: 0..whole.len(), is_rtp: true, followed: true }
+        Datagram { whole, payload: whole, is_rtp: true, followed: true }
     }
 }
 
@@ -172,7 +172,7 @@ fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst:
         match view {
             View::Rtp if !datagram.is_rtp => not_rtp += 1,
             View::Whole | View::Rtp => bursts.push(datagram.whole),
-            View::Payload if datagram.followed => bursts.push(&datagram.whole[datagram.payload]),
+            View::Payload if datagram.followed => bursts.push(datagram.payload),
             View::Payload => {}
         }
     }

@@ -105,7 +105,8 @@ fn a_view_for_each_kind_of_output() {
     let (receivers, urls) = receivers(3);
     let rtp = urls[2].replace("udp://", "rtp://");
     let mut bench = Bench::new(&[urls[0].clone(), format!("{}?payload=1", urls[1]), rtp]);
-    let datagram = |whole, is_rtp, followed| Datagram { whole, payload: 1..3, is_rtp, followed };
+    let datagram =
+        |whole: &'static [u8], is_rtp, followed| Datagram { whole, payload: &whole[1..3], is_rtp, followed };
     let all = [
         datagram(&b"1ab"[..], true, true),
         datagram(b"2cd", false, true),
