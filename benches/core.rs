@@ -1,89 +1,120 @@
-//! What the core costs per packet, from the datagram to the delivery: parse, number, deduplicate, count.
-//! `cargo bench --bench core`. The first line of each group copies the same bytes, as a reference: only ratios to it
-//! mean anything on a shared machine.
+//! What the core costs per packet, from the datagram to the delivery: parse, number, deduplicate, reorder, count.
+//!
+//! `cargo bench --bench core [-- FILTER]` measures with criterion: `time` is that of *one packet*.
+//! `cargo bench --bench core -- table [FILTER]` measures all cases in turn, again and again, beside a CRC-32 and a
+//! copy of the same bytes: on a shared machine only such ratios mean anything.
 
-use std::{
-    hint::black_box,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+#[path = "core/stream.rs"]
+mod stream;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tidecast::{
-    buffer::Buffer,
-    relay::{Config, Input, Output, Relay},
-    wire::{native, rtp},
-};
+use std::{hint::black_box, time::Duration};
 
-/// Packets per measured batch.
-const PACKETS: u64 = 1000;
+use criterion::{Criterion, Throughput, criterion_group};
+use stream::{BATCH, Bench, Case, Kind, Path};
+use tidecast::clock;
 
-fn native_packet(number: u64, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let kind = native::Kind::Data;
-    native::Repr { kind, flags: 0, stream: 1, session: 2, sequence: number, timestamp: number + 1, payload }
-        .emit(&mut bytes);
-    bytes
-}
+const SIZES: [usize; 2] = [200, 1316];
+/// Rounds of the table, and batches of each case in one round.
+const ROUNDS: usize = 41;
+const BATCHES: u32 = 100;
 
-fn rtp_packet(number: u64, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let (sequence, timestamp) = (number as u16, number as u32 * 90);
-    rtp::Repr { marker: false, payload_type: rtp::PAYLOAD_TYPE_TS, sequence, timestamp, ssrc: 7, payload }
-        .emit(&mut bytes);
-    bytes
-}
-
-/// A relay in mid-stream, and the next packets of its flow.
-fn prepare(packet: fn(u64, &[u8]) -> Vec<u8>, size: usize, now: Instant) -> (Relay, Vec<Buffer>) {
-    let payload = vec![0x47; size];
-    let mut relay = Relay::new(Config::default());
-    for number in 0..300 {
-        let now = now + Duration::from_millis(number);
-        push(&mut relay, Buffer::from(packet(number, &payload)), now);
+fn cases(size: usize) -> Vec<Case> {
+    let paths = [Path::InOrder, Path::Late(8), Path::Late(32), Path::Lost, Path::Twice];
+    let cases = [Kind::Rtp, Kind::Native].into_iter();
+    let mut cases: Vec<Case> = cases.flat_map(|kind| paths.map(|path| Case { kind, size, path })).collect();
+    if size == SIZES[0] {
+        cases.extend([100, 10_000].map(|flows| Case { kind: Kind::Native, size, path: Path::Flows(flows) }));
     }
-    let next = (300..300 + PACKETS).map(|number| Buffer::from(packet(number, &payload))).collect();
-    (relay, next)
+    cases
 }
 
-fn push(relay: &mut Relay, bytes: Buffer, now: Instant) {
-    let source = SocketAddr::from(([127, 0, 0, 1], 5000));
-    relay.handle_input(Input::Packet { now, leg: 0, source, bytes });
-    loop {
-        match relay.poll_output() {
-            Output::Timeout(_) => break,
-            output => drop(black_box(output)),
-        }
-    }
+/// The time that `batches` batches take.
+type Measure = Box<dyn FnMut(u32) -> Duration>;
+
+/// What the same number of bytes costs elsewhere.
+fn references(size: usize) -> [(&'static str, Measure); 2] {
+    let (bytes, mut target) = (vec![0x47_u8; size], vec![0_u8; size]);
+    let timed = |mut run: Box<dyn FnMut()>| -> Measure {
+        Box::new(move |batches| {
+            let begun = clock::now();
+            (0..batches as usize * BATCH).for_each(|_| run());
+            clock::now().saturating_duration_since(begun)
+        })
+    };
+    let source = bytes.clone();
+    [
+        (
+            "CRC-32",
+            timed(Box::new(move || {
+                black_box(crc32fast::hash(black_box(&bytes)));
+            })),
+        ),
+        ("copy", timed(Box::new(move || black_box(&mut target).copy_from_slice(black_box(&source))))),
+    ]
 }
 
-fn in_order(criterion: &mut Criterion) {
-    let start = tidecast::clock::now();
-    for size in [200, 1316] {
-        let mut group = criterion.benchmark_group(format!("in order, {size} bytes"));
-        group.throughput(Throughput::Elements(PACKETS));
-        let source = vec![0x47_u8; size];
-        let mut target = vec![0_u8; size];
-        group.bench_function("copy of the payload", |bencher| {
-            bencher.iter(|| {
-                (0..PACKETS).for_each(|_| black_box(&mut target).copy_from_slice(black_box(&source)))
-            });
-        });
-        for (name, packet) in [("native", native_packet as fn(u64, &[u8]) -> Vec<u8>), ("rtp", rtp_packet)] {
+fn relay(case: Case) -> Measure {
+    let mut bench = None;
+    Box::new(move |batches| {
+        let bench = bench.get_or_insert_with(|| Bench::new(case));
+        (0..batches).map(|_| bench.round()).sum()
+    })
+}
+
+fn measures(size: usize) -> impl Iterator<Item = (String, Measure)> {
+    let references = references(size).into_iter().map(|(name, measure)| (name.to_owned(), measure));
+    references.chain(cases(size).into_iter().map(|case| (case.to_string(), relay(case))))
+}
+
+fn per_packet(criterion: &mut Criterion) {
+    for size in SIZES {
+        let mut group = criterion.benchmark_group(format!("{size} bytes"));
+        group.throughput(Throughput::Elements(1));
+        for (name, mut measure) in measures(size) {
             group.bench_function(name, |bencher| {
-                let setup = || prepare(packet, size, start);
-                let run = |(mut relay, packets): (Relay, Vec<Buffer>)| {
-                    for (i, bytes) in packets.into_iter().enumerate() {
-                        push(&mut relay, bytes, start + Duration::from_millis(300 + i as u64));
-                    }
-                    relay
-                };
-                bencher.iter_batched(setup, run, BatchSize::LargeInput);
+                bencher.iter_custom(|packets| {
+                    let batches = packets.div_ceil(BATCH as u64);
+                    measure(batches as u32).mul_f64(packets as f64 / (batches * BATCH as u64) as f64)
+                });
             });
         }
         group.finish();
     }
 }
 
-criterion_group!(benches, in_order);
-criterion_main!(benches);
+/// All cases in turn, so that what else the machine does meets all of them alike.
+fn table(filter: &str) {
+    for size in SIZES {
+        let mut rows: Vec<(String, Measure, Vec<f64>)> = measures(size)
+            .filter(|(name, _)| !name.contains(", ") || format!("{size} bytes, {name}").contains(filter))
+            .map(|(name, measure)| (name, measure, Vec::new()))
+            .collect();
+        for _ in 0..ROUNDS {
+            for (_, measure, times) in &mut rows {
+                times.push(measure(BATCHES).as_nanos() as f64 / f64::from(BATCHES * BATCH as u32));
+            }
+        }
+        println!("{size} bytes, ns per packet {:>25} {:>8} {:>8}", "least", "median", "x CRC");
+        let crc = quantiles(&mut rows[0].2).1;
+        for (name, _, times) in &mut rows {
+            let (least, median) = quantiles(times);
+            println!("  {name:<38} {least:>8.1} {median:>8.1} {:>8.2}", median / crc);
+        }
+    }
+}
+
+fn quantiles(times: &mut [f64]) -> (f64, f64) {
+    times.sort_by(f64::total_cmp);
+    (times[0], times[times.len() / 2])
+}
+
+criterion_group!(benches, per_packet);
+
+fn main() {
+    let mut arguments = std::env::args().skip(1).skip_while(|argument| argument != "table");
+    if arguments.next().is_some() {
+        return table(&arguments.find(|argument| !argument.starts_with('-')).unwrap_or_default());
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -1,0 +1,248 @@
+//! A stream of datagrams and the relay that takes it: made outside of what is timed, in buffers that go round as on
+//! the packet path, so that neither page faults nor the allocator are measured.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    fmt,
+    hint::black_box,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tidecast::{
+    buffer::{Buffer, Pool},
+    clock,
+    limits::{POOL_SLOTS, RECEIVE_BATCH},
+    relay::{Config, Delivery, Input, Output, Relay},
+    wire::{native, rtp},
+};
+
+/// Packets between two clock readings: one full receive.
+pub(crate) const BATCH: usize = RECEIVE_BATCH;
+/// Packets before anything is timed: past what recovery learns from, and past the first measurements of the rate.
+const WARM_UP: usize = 8192;
+/// One packet after the other: 10,000 packets/s.
+const INTERVAL: Duration = Duration::from_micros(100);
+const SEED: u64 = 0x7469_6465;
+
+/// The datagrams' format.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// Native.
+    Native,
+    /// RTP.
+    Rtp,
+}
+
+impl Kind {
+    fn emit(self, flow: u32, number: u64, payload: &[u8], out: &mut Vec<u8>) {
+        out.clear();
+        match self {
+            Kind::Native => native::Repr {
+                kind: native::Kind::Data,
+                flags: 0,
+                stream: flow,
+                session: 2,
+                sequence: number,
+                timestamp: number * INTERVAL.as_micros() as u64 + 1,
+                payload,
+            }
+            .emit(out),
+            Kind::Rtp => rtp::Repr {
+                marker: false,
+                payload_type: rtp::PAYLOAD_TYPE_TS,
+                sequence: number as u16,
+                timestamp: number as u32 * 9,
+                ssrc: flow,
+                payload,
+            }
+            .emit(out),
+        }
+    }
+}
+
+/// In which order, and how often, numbers arrive.
+#[derive(Clone, Copy)]
+pub(crate) enum Path {
+    /// As they were sent.
+    InOrder,
+    /// 5 % come after up to so many later ones.
+    Late(u64),
+    /// 1 % never come.
+    Lost,
+    /// Each comes twice.
+    Twice,
+    /// So many flows in turn.
+    Flows(u32),
+}
+
+/// One thing to be measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// The format.
+    pub(crate) kind: Kind,
+    /// Bytes of a datagram.
+    pub(crate) size: usize,
+    /// What happened on the way.
+    pub(crate) path: Path,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            Kind::Native => "native, ",
+            Kind::Rtp => "RTP, ",
+        })?;
+        match self.path {
+            Path::InOrder => write!(f, "in order"),
+            Path::Late(max) => write!(f, "5% late by up to {max}"),
+            Path::Lost => write!(f, "1% lost"),
+            Path::Twice => write!(f, "all twice"),
+            Path::Flows(flows) => write!(f, "{flows} flows"),
+        }
+    }
+}
+
+/// Flows and numbers in the order of their arrival.
+struct Arrivals {
+    path: Path,
+    rng: Pcg64,
+    next: u64,
+    late: BinaryHeap<Reverse<(u64, u64)>>,
+    again: Option<(u32, u64)>,
+}
+
+impl Arrivals {
+    fn new(path: Path) -> Arrivals {
+        Arrivals { path, rng: Pcg64::seed_from_u64(SEED), next: 0, late: BinaryHeap::new(), again: None }
+    }
+
+    fn take(&mut self) -> (u32, u64) {
+        if let Some(again) = self.again.take() {
+            return again;
+        }
+        loop {
+            if let Some(Reverse((due, number))) = self.late.peek().copied()
+                && due < self.next
+            {
+                self.late.pop();
+                return (1, number);
+            }
+            let number = self.next;
+            self.next += 1;
+            match self.path {
+                Path::InOrder => return (1, number),
+                Path::Flows(flows) => return ((number % u64::from(flows)) as u32, number / u64::from(flows)),
+                Path::Lost if self.rng.random_ratio(1, 100) => {}
+                Path::Lost => return (1, number),
+                Path::Late(max) if self.rng.random_ratio(5, 100) => {
+                    self.late.push(Reverse((number + self.rng.random_range(1..=max), number)));
+                }
+                Path::Late(_) => return (1, number),
+                Path::Twice => {
+                    self.again = Some((1, number));
+                    return (1, number);
+                }
+            }
+        }
+    }
+}
+
+/// A relay in mid-stream, and what feeds it.
+pub(crate) struct Bench {
+    kind: Kind,
+    payload: Vec<u8>,
+    arrivals: Arrivals,
+    relay: Relay,
+    pool: Pool,
+    now: Instant,
+    due: Option<Instant>,
+    batch: VecDeque<(Instant, Buffer)>,
+    delivered: Vec<Delivery>,
+    scratch: Vec<u8>,
+}
+
+impl Bench {
+    /// A relay that is past its first packets.
+    pub(crate) fn new(Case { kind, size, path }: Case) -> Bench {
+        let payload = vec![0x47; size - Bench::overhead(kind)];
+        let mut bench = Bench {
+            kind,
+            payload,
+            arrivals: Arrivals::new(path),
+            relay: Relay::new(Config::default()),
+            pool: Pool::new(POOL_SLOTS),
+            now: clock::now(),
+            due: None,
+            batch: VecDeque::with_capacity(BATCH),
+            delivered: Vec::with_capacity(8 * BATCH),
+            scratch: Vec::new(),
+        };
+        let warm_up = if let Path::Flows(flows) = path { 300 * flows as usize } else { WARM_UP };
+        for _ in 0..warm_up.div_ceil(BATCH) {
+            bench.round();
+        }
+        bench
+    }
+
+    fn overhead(kind: Kind) -> usize {
+        match kind {
+            Kind::Native => native::HEADER + native::TRAILER,
+            Kind::Rtp => rtp::HEADER,
+        }
+    }
+
+    /// One batch through the relay; the time that this took.
+    pub(crate) fn round(&mut self) -> Duration {
+        self.fill();
+        let begun = clock::now();
+        self.run();
+        let taken = clock::now().saturating_duration_since(begun);
+        for delivery in self.delivered.drain(..) {
+            self.pool.put(delivery.packet.bytes);
+        }
+        self.relay.reclaim(&mut self.pool);
+        taken
+    }
+
+    fn fill(&mut self) {
+        for _ in 0..BATCH {
+            let (flow, number) = self.arrivals.take();
+            self.kind.emit(flow, number, &self.payload, &mut self.scratch);
+            let mut buffer = self.pool.get();
+            buffer.memory_mut()[..self.scratch.len()].copy_from_slice(&self.scratch);
+            buffer.set_len(self.scratch.len());
+            self.now += INTERVAL;
+            self.batch.push_back((self.now, buffer));
+        }
+    }
+
+    /// What the packet path does with what one receive has brought.
+    fn run(&mut self) {
+        let source = SocketAddr::from(([127, 0, 0, 1], 5000));
+        for (now, bytes) in self.batch.drain(..) {
+            self.relay.handle_input(Input::Packet { now, leg: 0, source, bytes });
+        }
+        self.collect();
+        if self.due.is_some_and(|at| at <= self.now) {
+            self.relay.handle_input(Input::Timeout { now: self.now });
+            self.collect();
+        }
+    }
+
+    fn collect(&mut self) {
+        loop {
+            match self.relay.poll_output() {
+                Output::Deliver(delivery) => self.delivered.push(delivery),
+                Output::Timeout(at) => {
+                    self.due = at;
+                    return;
+                }
+                output => drop(black_box(output)),
+            }
+        }
+    }
+}
