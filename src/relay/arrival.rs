@@ -30,7 +30,7 @@ pub(super) struct Arrival {
     /// The space of the flow's numbers.
     pub(super) space: Space,
     pub(super) body: Body,
-    pub(super) payload: Range<usize>,
+    pub(super) payload: Range<u32>,
     /// Microseconds on the producer's clock, if it has one.
     pub(super) timestamp: Option<u64>,
     /// The producer's clock for jitter: ticks and ticks per second.
@@ -77,6 +77,11 @@ pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Resu
     })
 }
 
+/// No datagram is longer.
+fn range(range: Range<usize>) -> Range<u32> {
+    range.start as u32..range.end as u32
+}
+
 fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
     let (session, number) = (packet.session(), packet.sequence());
     let body = match packet.kind() {
@@ -101,7 +106,7 @@ fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
         format: PacketFormat::Native,
         space: Space::FULL,
         body,
-        payload: packet.payload_range(),
+        payload: range(packet.payload_range()),
         timestamp,
         clock: timestamp.map(|t| (t, 1_000_000)),
     })
@@ -120,7 +125,7 @@ fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
             fingerprint: fingerprint(packet.payload(), u64::from(timestamp)),
             retransmission: false,
         },
-        payload: packet.payload_range(),
+        payload: range(packet.payload_range()),
         timestamp: None,
         clock: Some((u64::from(timestamp), rtp_clock_rate(packet.payload_type()))),
     }
@@ -160,7 +165,7 @@ fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'
         // A space that ends beyond all numbers taken never wraps.
         space: if space.modulus().is_some_and(|m| m > NUMBER_MAX) { Space::FULL } else { space },
         body,
-        payload: 0..packet.payload().len(),
+        payload: range(0..packet.payload().len()),
         timestamp: packet.timestamp(),
         clock: packet.timestamp().map(|t| (t, 1_000_000)),
     }
@@ -172,7 +177,7 @@ fn unnumbered(format: PacketFormat, source: SocketAddr, bytes: &[u8]) -> Arrival
         format,
         space: Space::FULL,
         body: Body::Unnumbered,
-        payload: 0..bytes.len(),
+        payload: range(0..bytes.len()),
         timestamp: None,
         clock: None,
     }

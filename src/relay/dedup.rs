@@ -48,10 +48,18 @@ impl History {
         self.mark(numbers, fingerprint | DELIVERED);
     }
 
+    /// The same for a packet of one number.
+    #[inline]
+    pub(super) fn delivered_one(&mut self, number: u64, fingerprint: u32) {
+        let index = self.index(number);
+        self.marks[index] = fingerprint | DELIVERED;
+    }
+
     pub(super) fn lost(&mut self, numbers: Range<u64>) {
         self.mark(numbers, LOST);
     }
 
+    #[inline]
     fn mark(&mut self, numbers: Range<u64>, mark: u32) {
         let from = numbers.start.max(numbers.end.saturating_sub(self.marks.len() as u64));
         for number in from..numbers.end {
@@ -87,27 +95,30 @@ impl History {
         *self = larger;
     }
 
-    #[cfg(test)]
-    fn capacity(&self) -> usize {
+    /// Numbers that are kept.
+    pub(super) fn capacity(&self) -> usize {
         self.marks.len()
     }
 }
 
 /// A short fingerprint of a packet's content: length, time stamp, and the ends of the payload. Header fields
 /// that a retransmission changes are left out.
+#[inline]
 pub(super) fn fingerprint(payload: &[u8], timestamp: u64) -> u32 {
-    fn word(bytes: &[u8]) -> u64 {
-        let mut word = [0; 8];
-        word[..bytes.len()].copy_from_slice(bytes);
-        u64::from_le_bytes(word)
-    }
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
-    let first = &payload[..payload.len().min(8)];
-    let last = &payload[payload.len() - first.len()..];
+    let (first, last) = match (payload.first_chunk(), payload.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (short(payload), short(payload)),
+    };
     let mut hash = timestamp.wrapping_mul(ODD) ^ payload.len() as u64;
-    hash = (hash.rotate_left(23) ^ word(first)).wrapping_mul(ODD);
-    hash = (hash.rotate_left(23) ^ word(last)).wrapping_mul(ODD);
+    hash = (hash.rotate_left(23) ^ first).wrapping_mul(ODD);
+    hash = (hash.rotate_left(23) ^ last).wrapping_mul(ODD);
     (hash >> 32) as u32
+}
+
+/// Fewer than eight bytes as a number.
+fn short(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]

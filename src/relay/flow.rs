@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod belief;
+mod pass;
 mod release;
 mod repair;
 
@@ -124,6 +125,8 @@ pub(super) struct Flow {
     /// More than one packet has come: not a made-up source.
     pub(super) confirmed: bool,
     ended: bool,
+    /// Nothing is held back or awaited: a packet in order takes the short way.
+    calm: bool,
     pub(super) predecessor: Option<Predecessor>,
     /// Of all flows of the channel, in the order of their creation.
     pub(super) serial: u64,
@@ -167,6 +170,7 @@ impl Flow {
             last_arrival: now,
             confirmed: false,
             ended: false,
+            calm: false,
             predecessor: None,
             serial: 0,
             scheduled: None,
@@ -210,6 +214,16 @@ impl Flow {
         self.rate.window(self.hold.get(), max).max(fec).min(max)
     }
 
+    /// Notes where a media packet comes from.
+    #[inline]
+    pub(super) fn heard(&mut self, source: SocketAddr, format: PacketFormat, now: Instant) {
+        self.counters.media_received += 1;
+        self.confirmed |= self.counters.media_received > 1;
+        self.last_arrival = now;
+        self.source = source;
+        self.format = format;
+    }
+
     /// The producer's clock against the arrival, for the jitter.
     fn clock(&mut self, (ticks, per_second): (u64, u32), arrived: Instant) {
         let arrived = arrived.saturating_duration_since(self.epoch).as_secs_f64();
@@ -225,7 +239,7 @@ impl Flow {
         }
         if packet.format == PacketFormat::Ts {
             let continuity = self.continuity.get_or_insert_default();
-            self.counters.ts_discontinuities += continuity.check(&packet.bytes[packet.payload.clone()]);
+            self.counters.ts_discontinuities += continuity.check(packet.payload());
         }
         self.rate.packet(cx.now);
         let seq = self.counters.delivered;

@@ -90,11 +90,14 @@ impl HoldEstimate {
         self.update(now);
     }
 
-    /// Lets the hold fall when it is time to.
-    pub(super) fn tick(&mut self, now: Instant) {
-        if now >= self.rotate_at {
+    /// Lets the hold fall when it is time to. `true`: it was.
+    #[inline]
+    pub(super) fn tick(&mut self, now: Instant) -> bool {
+        let due = now >= self.rotate_at;
+        if due {
             self.update(now);
         }
+        due
     }
 
     fn update(&mut self, now: Instant) {
@@ -117,23 +120,34 @@ impl HoldEstimate {
 pub(super) struct Rate {
     per_second: Option<f64>,
     since: Instant,
+    /// [`RATE_WINDOW`] later.
+    until: Instant,
     count: u32,
 }
 
 impl Rate {
     pub(super) fn new(now: Instant) -> Rate {
-        Rate { per_second: None, since: now, count: 0 }
+        Rate { per_second: None, since: now, until: now + RATE_WINDOW, count: 0 }
     }
 
-    pub(super) fn packet(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.since);
-        if elapsed >= RATE_WINDOW && self.count > 0 {
-            let measured = f64::from(self.count) / elapsed.as_secs_f64();
-            self.per_second = Some(self.per_second.map_or(measured, |before| (before + measured) / 2.0));
-            self.since = now;
-            self.count = 0;
+    /// Counts one packet. `true`: the rate was measured.
+    #[inline]
+    pub(super) fn packet(&mut self, now: Instant) -> bool {
+        let measured = now >= self.until && self.count > 0;
+        if measured {
+            self.measure(now);
         }
         self.count += 1;
+        measured
+    }
+
+    fn measure(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.since);
+        let measured = f64::from(self.count) / elapsed.as_secs_f64();
+        self.per_second = Some(self.per_second.map_or(measured, |before| (before + measured) / 2.0));
+        self.since = now;
+        self.until = now + RATE_WINDOW;
+        self.count = 0;
     }
 
     /// Packets per second, once measured.

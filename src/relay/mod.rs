@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use foldhash::quality::RandomState;
+
 use crate::{
     buffer::{Buffer, Pool},
     fec::rs::Codes,
@@ -62,7 +64,10 @@ pub struct Relay {
     config: Config,
     flows: Vec<Option<Flow>>,
     free: Vec<u32>,
-    by_key: HashMap<FlowKey, u32>,
+    /// Keys come from whoever sends: the hash is seeded at random. Nothing depends on its order.
+    by_key: HashMap<FlowKey, u32, RandomState>,
+    /// The flow of the last datagram: the next one is likely of the same.
+    latest: Option<(FlowKey, u32)>,
     /// The RTP flow last heard from each source.
     by_source: HashMap<SocketAddr, u32>,
     /// Flows in the order of their creation, to make room from those that never sent a second packet.
@@ -89,7 +94,8 @@ impl Relay {
         Relay {
             flows: Vec::new(),
             free: Vec::new(),
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
+            latest: None,
             by_source: HashMap::new(),
             newcomers: VecDeque::new(),
             created: 0,
@@ -222,21 +228,23 @@ impl Relay {
                 self.reject(reject);
                 self.spend(bytes);
             }
-            Ok(Arrival { body: Body::Numbered { retransmission: false, .. } | Body::Unnumbered, .. }) => {
-                leg_counters.media += 1;
-                self.media(now, leg, source, arrival.expect("matched above"), bytes);
-            }
-            Ok(Arrival { body: Body::Numbered { .. } | Body::Repair { .. }, .. }) => {
-                leg_counters.repair += 1;
-                self.others.repair_received += 1;
-                self.repair(now, leg, source, arrival.expect("matched above"), bytes);
-            }
-            Ok(arrival) => {
-                leg_counters.control += 1;
-                self.others.control_received += 1;
-                self.control(now, &arrival);
-                self.spend(bytes);
-            }
+            Ok(arrival) => match arrival.body {
+                Body::Numbered { retransmission: false, .. } | Body::Unnumbered => {
+                    leg_counters.media += 1;
+                    self.media(now, leg, source, &arrival, bytes);
+                }
+                Body::Numbered { .. } | Body::Repair { .. } => {
+                    leg_counters.repair += 1;
+                    self.others.repair_received += 1;
+                    self.repair(now, leg, source, &arrival, bytes);
+                }
+                _ => {
+                    leg_counters.control += 1;
+                    self.others.control_received += 1;
+                    self.control(now, &arrival);
+                    self.spend(bytes);
+                }
+            },
         }
     }
 
@@ -254,22 +262,25 @@ impl Relay {
         *self.rejects.entry(reject.reason().as_str()).or_default() += 1;
     }
 
-    fn media(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: Arrival, bytes: Buffer) {
-        let index = if arrival.beyond_limits() { None } else { self.flow_for(now, source, &arrival) };
+    #[inline]
+    fn media(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival, bytes: Buffer) {
+        let index = if arrival.beyond_limits() { None } else { self.flow_for(now, source, arrival) };
         let Some(index) = index else {
             self.others.media_received += 1;
             self.others.rejected += 1;
             return self.spend(bytes);
         };
         let (flow, mut cx) = self.split(index, now);
-        flow.counters.media_received += 1;
-        flow.confirmed |= flow.counters.media_received > 1;
-        flow.last_arrival = now;
-        flow.source = source;
-        flow.format = arrival.format;
-        let Arrival { payload, timestamp, format, body, clock, .. } = arrival;
-        let packet = Packet { bytes, payload, timestamp, arrived: now, format };
-        match body {
+        flow.heard(source, arrival.format, now);
+        let Arrival { timestamp, format, clock, .. } = *arrival;
+        let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived: now, format };
+        match arrival.body {
+            Body::Numbered { session, number, span, fingerprint, .. }
+                if flow.passes(session, number, span) =>
+            {
+                let delivery = flow.pass(fingerprint, clock, packet, &cx);
+                return self.outputs.push_back(Output::Deliver(delivery));
+            }
             Body::Numbered { session, number, span, fingerprint, .. } => {
                 let how = How::Received;
                 let packet = Numbered { session, number, span, fingerprint, how, packet, leg, clock };
@@ -281,21 +292,24 @@ impl Relay {
     }
 
     /// A repair packet, or a retransmission.
-    fn repair(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: Arrival, bytes: Buffer) {
-        let known = self.by_key.get(&arrival.key).copied();
+    fn repair(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival, bytes: Buffer) {
+        let known = self.known(&arrival.key);
         let Some(index) = known.filter(|_| !arrival.beyond_limits()) else { return self.spend(bytes) };
         let (flow, mut cx) = self.split(index, now);
         match arrival.body {
             Body::Numbered { session, number, span, fingerprint, .. } => {
-                let Arrival { payload, timestamp, format, .. } = arrival;
-                let packet = Packet { bytes, payload, timestamp, arrived: now, format };
+                let Arrival { timestamp, format, .. } = *arrival;
+                let packet =
+                    Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived: now, format };
                 let how = How::Retransmission;
                 let packet = Numbered { session, number, span, fingerprint, how, packet, leg, clock: None };
                 flow.numbered(packet, &mut cx);
             }
             Body::Repair { session, first } if first < NUMBER_MAX => {
                 flow.source = source;
-                if let Ok(repair) = native::Repair::parse(&bytes[arrival.payload.clone()]) {
+                if let Ok(repair) = native::Repair::parse(
+                    &bytes[arrival.payload.start as usize..arrival.payload.end as usize],
+                ) {
                     flow.repair(session, first, &repair, &mut cx);
                 }
                 self.spend(bytes);
@@ -306,7 +320,7 @@ impl Relay {
     }
 
     fn control(&mut self, now: Instant, arrival: &Arrival) {
-        let Some(index) = self.by_key.get(&arrival.key).copied() else { return };
+        let Some(index) = self.known(&arrival.key) else { return };
         let (session, next, end) = match arrival.body {
             Body::Heartbeat { session, next } => (session, next, false),
             Body::End { session, next } => (session, next, true),
@@ -328,6 +342,7 @@ impl Relay {
         let (flow, mut cx) = self.split(index, now);
         flow.poll(&mut cx);
         flow.settle_budget(&mut cx);
+        flow.look_calm(&cx);
         self.schedule(index);
     }
 

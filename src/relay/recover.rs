@@ -213,6 +213,11 @@ impl Recover {
         self.keeping
     }
 
+    /// Whether nothing is kept and nothing is missed.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.keeping && self.blocks.is_empty()
+    }
+
     /// A media packet came in (first copies only), as an [`unpadded`] shard.
     pub(super) fn media(&mut self, number: u64, shard: Vec<u8>, means: &mut Means<'_>) -> Findings {
         let quiet_since = self.last_repair.unwrap_or(self.start);

@@ -110,6 +110,8 @@ pub(super) struct Reorder {
     stored: usize,
     bytes: usize,
     covered: u64,
+    /// One past the highest number that was shown to be unrecoverable.
+    hopeless_end: u64,
     /// When the head last moved because the packet for it came.
     advanced: Instant,
     /// When a packet last came that was not known before.
@@ -138,6 +140,7 @@ impl Reorder {
             stored: 0,
             bytes: 0,
             covered: 0,
+            hopeless_end: next,
             advanced: now,
             active: now,
             announced: None,
@@ -146,6 +149,7 @@ impl Reorder {
         }
     }
 
+    #[inline]
     pub(super) fn next(&self) -> u64 {
         self.next
     }
@@ -201,6 +205,28 @@ impl Reorder {
             return Queued::Ahead(stored);
         }
         self.insert_ahead(number, stored, since)
+    }
+
+    /// Whether nothing is held back, awaited or given up ahead of the head, and the history covers the window: then
+    /// [`Reorder::pass`] is all that a packet at the head needs.
+    pub(super) fn is_calm(&self, window: u64) -> bool {
+        self.stored == 0
+            && self.end == self.next
+            && self.hopeless_end <= self.next
+            && self.waiting.is_empty()
+            && self.announced.is_none()
+            && self.history.capacity() >= capacity(window)
+    }
+
+    /// A packet of one number at the head of a calm buffer; its number.
+    #[inline]
+    pub(super) fn pass(&mut self, fingerprint: u32, now: Instant) -> u64 {
+        let number = self.next;
+        (self.advanced, self.active) = (now, now);
+        self.history.delivered_one(number, fingerprint);
+        self.next = number + 1;
+        self.end = number + 1;
+        number
     }
 
     fn forward(&mut self, stored: Stored, since: Instant) -> Queued {
@@ -334,6 +360,7 @@ impl Reorder {
         let index = self.index(number);
         if matches!(self.slots[index], Slot::Empty) {
             self.slots[index] = Slot::Hopeless;
+            self.hopeless_end = self.hopeless_end.max(number + 1);
         }
     }
 

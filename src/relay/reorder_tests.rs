@@ -18,8 +18,13 @@ fn t0() -> Instant {
 
 fn packet(number: u64, content: u32, now: Instant) -> Stored {
     let bytes = Buffer::from([number.to_be_bytes().as_slice(), &content.to_be_bytes()].concat());
-    let packet =
-        Packet { payload: 0..bytes.len(), bytes, timestamp: None, arrived: now, format: PacketFormat::Raw };
+    let packet = Packet {
+        payload: 0..bytes.len() as u32,
+        bytes,
+        timestamp: None,
+        arrived: now,
+        format: PacketFormat::Raw,
+    };
     Stored::new(packet, How::Received, 1, number as u32 * 8 + content * 4)
 }
 

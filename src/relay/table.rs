@@ -4,13 +4,14 @@ use std::{mem, net::SocketAddr, time::Instant};
 
 use super::{
     FlowId, Output, PacketFormat, Relay,
-    arrival::Arrival,
+    arrival::{Arrival, FlowKey},
     flow::{Context, Flow, Predecessor},
 };
 use crate::limits::{DEPARTED_MAX, SWEEP_INTERVAL};
 
 impl Relay {
     /// The flow and everything that it may use besides.
+    #[inline]
     pub(super) fn split(&mut self, index: u32, now: Instant) -> (&mut Flow, Context<'_>) {
         let flow = self.flows[index as usize].as_mut().expect("indices come from the tables of live flows");
         let cx = Context {
@@ -71,6 +72,7 @@ impl Relay {
         self.outputs.push_back(Output::FlowEnded { flow: flow.id });
         self.others.add(&flow.counters);
         self.by_key.remove(&flow.key);
+        self.latest = None;
         if self.by_source.get(&flow.source) == Some(&index) {
             self.by_source.remove(&flow.source);
         }
@@ -78,10 +80,28 @@ impl Relay {
     }
 
     /// The flow of a datagram: an old one, or a new one if the bound allows.
+    #[inline]
     pub(super) fn flow_for(&mut self, now: Instant, source: SocketAddr, arrival: &Arrival) -> Option<u32> {
-        if let Some(index) = self.by_key.get(&arrival.key) {
+        if let Some(index) = self.known(&arrival.key) {
+            return Some(index);
+        }
+        self.new_flow(now, source, arrival)
+    }
+
+    /// The flow that has this key.
+    #[inline]
+    pub(super) fn known(&mut self, key: &FlowKey) -> Option<u32> {
+        if let Some((latest, index)) = &self.latest
+            && latest == key
+        {
             return Some(*index);
         }
+        let index = *self.by_key.get(key)?;
+        self.latest = Some((*key, index));
+        Some(index)
+    }
+
+    fn new_flow(&mut self, now: Instant, source: SocketAddr, arrival: &Arrival) -> Option<u32> {
         if self.by_key.len() >= self.config.flows_max && !self.make_room() {
             return None;
         }

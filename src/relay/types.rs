@@ -173,7 +173,7 @@ pub struct Packet {
     /// The whole datagram.
     pub bytes: Buffer,
     /// Where in it the payload is.
-    pub payload: Range<usize>,
+    pub payload: Range<u32>,
     /// Microseconds since the Unix epoch on the producer's clock, if the format has them.
     pub timestamp: Option<u64>,
     /// When it arrived, or was rebuilt.
@@ -184,8 +184,9 @@ pub struct Packet {
 
 impl Packet {
     /// The payload.
+    #[inline]
     pub fn payload(&self) -> &[u8] {
-        &self.bytes[self.payload.clone()]
+        &self.bytes[self.payload.start as usize..self.payload.end as usize]
     }
 
     /// Moves a small datagram out of a large buffer, before it is held back.

@@ -341,7 +341,7 @@ impl Watch {
                 self.due.insert(flow, None);
             }
             Output::Deliver(delivery) => {
-                assert!(delivery.packet.payload.end <= delivery.packet.bytes.len());
+                assert!(delivery.packet.payload.end as usize <= delivery.packet.bytes.len());
                 self.passed(delivery.flow, delivery.seq, 1);
             }
             Output::Lost { flow, from, count } => {

@@ -22,8 +22,8 @@ impl Flow {
         wanted.then(|| {
             let packet = &arrived.packet;
             let flags = packet.bytes.get(3).copied().unwrap_or(0) & !native::RETRANSMISSION;
-            let payload = &packet.bytes[packet.payload.clone()];
-            unpadded(SourceShard { flags, timestamp: packet.timestamp.unwrap_or(0), payload })
+            let timestamp = packet.timestamp.unwrap_or(0);
+            unpadded(SourceShard { flags, timestamp, payload: packet.payload() })
         })
     }
 
@@ -108,7 +108,7 @@ impl Flow {
         let mut bytes = Vec::with_capacity(repr.len());
         repr.emit(&mut bytes);
         Packet {
-            payload: native::HEADER..bytes.len() - native::TRAILER,
+            payload: native::HEADER as u32..(bytes.len() - native::TRAILER) as u32,
             bytes: Buffer::from(bytes),
             timestamp: (rebuilt.timestamp != 0).then_some(rebuilt.timestamp),
             arrived: now,
