@@ -52,6 +52,9 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 pub const FLOWS_MAX: usize = 16_384;
 /// Memory that one channel may hold back for reordering, confirmation and FEC, by default.
 pub const CHANNEL_BYTES_MAX: usize = 64 << 20;
+/// As long as a channel holds back less than this, small datagrams wait in the slots that they were received into,
+/// since moving them costs as much as relaying them; 128 slots, which a core's own cache still holds.
+pub const LOOSE_BYTES_MAX: usize = 128 * SLOT_BYTES;
 /// Last states kept of flows that ended or were forgotten, for the summary of `recv`: a few hundred bytes each.
 pub const DEPARTED_MAX: usize = 4096;
 /// A flow that has been silent this long is forgotten.

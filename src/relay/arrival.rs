@@ -67,6 +67,7 @@ impl Arrival {
 }
 
 /// Parses one datagram.
+#[inline]
 pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
     Ok(match wire::parse(format, bytes)? {
         Datagram::Native(packet) => native_arrival(&packet)?,

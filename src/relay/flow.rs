@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     fec::rs::Codes,
-    limits::{REBUILT_REMEMBERED, SILENCE_MAX},
+    limits::{LOOSE_BYTES_MAX, REBUILT_REMEMBERED, SILENCE_MAX},
     wire::{seq::Space, ts::Continuity},
 };
 
@@ -43,6 +44,17 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     fn means(&mut self, grace: Duration, end: u64) -> Means<'_> {
         Means { now: self.now, codes: self.codes, grace, room: self.budget.room(), end }
+    }
+
+    /// Moves a small datagram out of a large buffer, before it is held back, unless the channel holds back little.
+    fn tighten(&mut self, packet: &mut Packet) {
+        if self.budget.used > LOOSE_BYTES_MAX && packet.bytes.capacity() > 4 * packet.bytes.len() {
+            let small = Buffer::from(&*packet.bytes);
+            let slot = mem::replace(&mut packet.bytes, small);
+            if self.spent.len() < self.spent.capacity() {
+                self.spent.push(slot);
+            }
+        }
     }
 
     fn spend(&mut self, packet: Packet) {
@@ -194,9 +206,19 @@ impl Flow {
         self.ended && self.held() == 0
     }
 
+    /// Whether its producer said that its session is over.
+    pub(super) fn said_end(&self) -> bool {
+        self.ended
+    }
+
     /// Packets held back.
     pub(super) fn held(&self) -> usize {
         self.held_back() + self.probation.len()
+    }
+
+    /// Whether packets wait for what they are.
+    pub(super) fn has_probation(&self) -> bool {
+        !self.probation.is_empty()
     }
 
     /// One past the highest number of the numbering in force that came.
@@ -247,6 +269,7 @@ impl Flow {
         self.deliver(seq, How::Received, packet, cx);
     }
 
+    #[inline]
     fn deliver(&mut self, seq: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
         self.counters.delivered += 1;
         cx.outputs.push_back(Output::Deliver(Delivery { flow: self.id, seq, how, packet }));
@@ -288,7 +311,7 @@ impl Flow {
         let lateness = if number < end { reorder.lateness(number, at) } else { None };
         let shard = self.recover_copy(&arrived, number, window);
         if number != next || waiting {
-            arrived.packet.tighten(cx.spent);
+            cx.tighten(&mut arrived.packet);
         }
         let stored = Stored::new(arrived.packet, how, arrived.span, arrived.fingerprint);
         let Some(reorder) = &mut self.reorder else { return };
@@ -397,7 +420,8 @@ impl Flow {
         }
         self.alive = Some(cx.now);
         if !self.probation.is_empty() {
-            for repeat in self.probation.interrupted() {
+            self.probation.interrupted();
+            while let Some(repeat) = self.probation.pop_repeat() {
                 self.drop_repeat(repeat, cx);
             }
         }

@@ -64,6 +64,8 @@ pub struct Relay {
     config: Config,
     flows: Vec<Option<Flow>>,
     free: Vec<u32>,
+    /// Before that, the flow at the same place in `flows` is not idle: a sweep leaves its memory alone.
+    idle_at: Vec<Instant>,
     /// Keys come from whoever sends: the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<FlowKey, u32, RandomState>,
     /// The flow of the last datagram: the next one is likely of the same.
@@ -94,6 +96,7 @@ impl Relay {
         Relay {
             flows: Vec::new(),
             free: Vec::new(),
+            idle_at: Vec::new(),
             by_key: HashMap::default(),
             latest: None,
             by_source: HashMap::new(),
@@ -115,6 +118,7 @@ impl Relay {
     }
 
     /// Takes one input. Call [`Relay::poll_output`] next, until it answers `Timeout`.
+    #[inline]
     pub fn handle_input(&mut self, input: Input) {
         match input {
             Input::Packet { now, leg, source, bytes } => {
@@ -129,13 +133,15 @@ impl Relay {
     }
 
     /// The next output; [`Output::Timeout`] when there is nothing more to do now.
+    #[inline]
     pub fn poll_output(&mut self) -> Output {
-        if let Some(output) = self.outputs.pop_front() {
-            return output;
-        }
+        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.next_timeout()))
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let sweep = self.sweep_at.filter(|_| !self.by_key.is_empty());
-        Output::Timeout([timer, sweep].into_iter().flatten().min())
+        [timer, sweep].into_iter().flatten().min()
     }
 
     /// Delivers everything that is held back, and counts the rest; for the end of the channel.
@@ -329,15 +335,18 @@ impl Relay {
         let (flow, mut cx) = self.split(index, now);
         flow.last_arrival = now;
         flow.announced(session, next, end, &mut cx);
+        self.idle_at[index as usize] = now;
         self.follow_up(index, now);
     }
 
     /// After an input: what probation, deadlines and bounds now ask for, and the next timer.
     fn follow_up(&mut self, index: u32, now: Instant) {
-        let alive = self.alive(index);
-        let (flow, mut cx) = self.split(index, now);
-        if flow.poll_probation(alive, &mut cx) {
-            self.begin(index, now);
+        if self.live(index).is_some_and(Flow::has_probation) {
+            let alive = self.alive(index);
+            let (flow, mut cx) = self.split(index, now);
+            if flow.poll_probation(alive, &mut cx) {
+                self.begin(index, now);
+            }
         }
         let (flow, mut cx) = self.split(index, now);
         flow.poll(&mut cx);
@@ -368,7 +377,8 @@ impl Relay {
     }
 
     fn schedule(&mut self, index: u32) {
-        let alive = self.alive(index);
+        let probation = self.live(index).is_some_and(Flow::has_probation);
+        let alive = if probation { self.alive(index) } else { None };
         let Some(flow) = self.flows[index as usize].as_mut() else { return };
         if let Some(at) = flow.deadline(alive)
             && flow.scheduled.is_none_or(|scheduled| at < scheduled)

@@ -313,6 +313,11 @@ impl Recover {
         }
     }
 
+    /// Whether blocks miss packets.
+    pub(super) fn misses(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
     /// When [`Recover::poll`] has something to do.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
         self.blocks.iter().filter_map(|b| b.decided).min().map(|decided| decided + grace)

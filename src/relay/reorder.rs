@@ -193,8 +193,11 @@ impl Reorder {
     }
 
     /// Offers a packet that came at `since`. `window` bounds how far ahead of the head it may be.
+    #[inline]
     pub(super) fn insert(&mut self, number: u64, stored: Stored, since: Instant, window: u64) -> Queued {
-        self.history.grow(capacity(window), self.next);
+        if !self.covers(window) {
+            self.history.grow(capacity(window), self.next);
+        }
         if number < self.next {
             return self.insert_below(number, stored, since, window);
         }
@@ -207,15 +210,20 @@ impl Reorder {
         self.insert_ahead(number, stored, since)
     }
 
-    /// Whether nothing is held back, awaited or given up ahead of the head, and the history covers the window: then
-    /// [`Reorder::pass`] is all that a packet at the head needs.
-    pub(super) fn is_calm(&self, window: u64) -> bool {
+    /// Whether nothing is held back, awaited or given up ahead of the head: then [`Reorder::pass`] is all that a packet
+    /// at the head needs, if the history covers the window.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
         self.stored == 0
             && self.end == self.next
             && self.hopeless_end <= self.next
             && self.waiting.is_empty()
             && self.announced.is_none()
-            && self.history.capacity() >= capacity(window)
+    }
+
+    /// Whether the history remembers as many numbers as the window has.
+    pub(super) fn covers(&self, window: u64) -> bool {
+        self.history.capacity() >= capacity(window)
     }
 
     /// A packet of one number at the head of a calm buffer; its number.
@@ -229,6 +237,7 @@ impl Reorder {
         number
     }
 
+    #[inline]
     fn forward(&mut self, stored: Stored, since: Instant) -> Queued {
         self.advanced = self.advanced.max(since);
         self.active = self.active.max(since);
@@ -237,8 +246,15 @@ impl Reorder {
     }
 
     /// Moves the head over a packet that is being delivered.
+    #[inline]
     fn step_over(&mut self, delivered: &Stored) {
         let to = self.next + delivered.span;
+        if delivered.span == 1 && self.slot(self.next).is_none_or(|slot| matches!(slot, Slot::Empty)) {
+            self.history.delivered_one(self.next, delivered.fingerprint);
+            self.next = to;
+            self.end = self.end.max(to);
+            return;
+        }
         self.history.delivered(self.next..to, delivered.fingerprint);
         let beyond = self.clear(to);
         self.next = to;
@@ -295,6 +311,7 @@ impl Reorder {
         }
     }
 
+    #[inline]
     fn insert_ahead(&mut self, number: u64, stored: Stored, since: Instant) -> Queued {
         self.reserve(number);
         let index = self.index(number);
@@ -378,6 +395,7 @@ impl Reorder {
     }
 
     /// What is due at `now`. Call until it answers `Wait`.
+    #[inline]
     pub(super) fn poll(&mut self, now: Instant, hold: Duration) -> Poll {
         loop {
             if let Some(due) = self.take_head(now, hold) {
@@ -407,6 +425,7 @@ impl Reorder {
     }
 
     /// The packet at the head, or the hopeless numbers there.
+    #[inline]
     fn take_head(&mut self, now: Instant, hold: Duration) -> Option<Poll> {
         match self.slot(self.next)? {
             Slot::Empty => None,
@@ -428,6 +447,7 @@ impl Reorder {
         }
     }
 
+    #[inline]
     fn pop_head(&mut self) -> Poll {
         let index = self.index(self.next);
         let number = self.next;

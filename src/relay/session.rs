@@ -4,7 +4,10 @@
 //! numbering falls silent (RFC 3550, A.1, without its hole: nothing moves the head before that, and nothing
 //! that is believed later has been lost meanwhile).
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::Packet;
 use crate::{
@@ -60,7 +63,7 @@ pub(super) struct Probation {
     /// not reach across it.
     barrier: usize,
     /// A run of consecutive numbers that repeat known content: duplicates, unless the run goes on and on.
-    repeats: Vec<(Candidate, Repeat)>,
+    repeats: VecDeque<(Candidate, Repeat)>,
     /// When the run of repeats began.
     run_since: Option<Instant>,
     /// One of a confirmed pair (session, number), and when its numbering begins.
@@ -83,17 +86,22 @@ impl Probation {
         self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
     }
 
-    /// The numbering in force goes on: it interrupts every run. Gives back the repeats, now known to be such.
-    pub(super) fn interrupted(&mut self) -> Vec<(Candidate, Repeat)> {
+    /// The numbering in force goes on: it interrupts every run. [`Probation::pop_repeat`] gives back the repeats, now
+    /// known to be such.
+    pub(super) fn interrupted(&mut self) {
         self.barrier = self.list.len();
-        std::mem::take(&mut self.repeats)
+    }
+
+    /// The oldest of the repeats.
+    pub(super) fn pop_repeat(&mut self) -> Option<(Candidate, Repeat)> {
+        self.repeats.pop_front()
     }
 
     /// Keeps a packet that contradicts the numbering in force. It begins `grace` after it is confirmed.
     /// Gives back what had to make room.
     pub(super) fn offer(&mut self, candidate: Candidate, space: Space, grace: Duration) -> Option<Candidate> {
         let now = candidate.arrived;
-        if let Some((last, _)) = self.repeats.last() {
+        if let Some((last, _)) = self.repeats.back() {
             // The repeats were the beginning of this.
             let joins = candidate.follows(last, space);
             if joins {
@@ -130,20 +138,20 @@ impl Probation {
         silence: Duration,
     ) -> Vec<(Candidate, Repeat)> {
         let now = candidate.arrived;
-        let joins = self.repeats.last().is_some_and(|(last, _)| candidate.follows(last, space));
-        let mut resolved = if joins { Vec::new() } else { std::mem::take(&mut self.repeats) };
+        let joins = self.repeats.back().is_some_and(|(last, _)| candidate.follows(last, space));
+        let mut resolved: Vec<_> = if joins { Vec::new() } else { self.repeats.drain(..).collect() };
         if self.repeats.is_empty() {
             self.run_since = Some(now);
         }
         let (session, number) = (candidate.session, candidate.number);
-        self.repeats.push((candidate, repeat));
+        self.repeats.push_back((candidate, repeat));
         let known = self.repeats.iter().all(|(_, repeat)| *repeat == Repeat::Duplicate);
         let silent = self.run_since.is_some_and(|since| now >= since + silence);
         if self.repeats.len() > REPEATS_MAX && known && silent && self.confirmed.is_none() {
             self.list.extend(self.repeats.drain(..).map(|(c, _)| c));
             self.confirmed = Some((session, number, now));
         } else if self.repeats.len() > CANDIDATES_MAX {
-            resolved.push(self.repeats.remove(0));
+            resolved.extend(self.repeats.pop_front());
         }
         resolved
     }
@@ -162,7 +170,7 @@ impl Probation {
             return Some(begin_at);
         }
         let first = self.list.first().map(|c| silence.begins(c).min(silence.ends(c)));
-        let repeats = self.repeats.first().map(|(c, _)| silence.ends(c));
+        let repeats = self.repeats.front().map(|(c, _)| silence.ends(c));
         [first, repeats].into_iter().flatten().min()
     }
 
@@ -171,10 +179,10 @@ impl Probation {
         if let Some((_, _, begin_at)) = self.confirmed {
             return if now >= begin_at { Verdict::Believe } else { Verdict::Wait };
         }
-        if let Some((first, _)) = self.repeats.first()
+        if let Some((first, _)) = self.repeats.front()
             && now >= silence.ends(first)
         {
-            return Verdict::Repeats(std::mem::take(&mut self.repeats));
+            return Verdict::Repeats(self.repeats.drain(..).collect());
         }
         let Some(first) = self.list.first() else { return Verdict::Wait };
         if now >= silence.begins(first) {
@@ -236,7 +244,7 @@ impl Probation {
     pub(super) fn clear(&mut self) -> (Vec<Candidate>, Vec<(Candidate, Repeat)>) {
         self.confirmed = None;
         self.barrier = 0;
-        (std::mem::take(&mut self.list), std::mem::take(&mut self.repeats))
+        (std::mem::take(&mut self.list), self.repeats.drain(..).collect())
     }
 }
 

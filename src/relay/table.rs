@@ -46,10 +46,16 @@ impl Relay {
     /// Forgets flows that are idle or have ended.
     pub(super) fn sweep(&mut self, now: Instant) {
         for index in 0..self.flows.len() as u32 {
+            if self.idle_at[index as usize] > now {
+                continue;
+            }
             let Some(flow) = self.live(index) else { continue };
             let idle = now.saturating_duration_since(flow.last_arrival);
             if idle >= self.config.flow_idle || (flow.ended() && idle >= SWEEP_INTERVAL) {
                 self.remove(index);
+            } else if !flow.said_end() {
+                self.idle_at[index as usize] =
+                    flow.last_arrival.checked_add(self.config.flow_idle).unwrap_or(now);
             }
         }
     }
@@ -114,7 +120,9 @@ impl Relay {
         self.remember_newcomer(index, flow.serial);
         if index as usize == self.flows.len() {
             self.flows.push(Some(flow));
+            self.idle_at.push(now);
         } else {
+            self.idle_at[index as usize] = now;
             self.flows[index as usize] = Some(flow);
         }
         self.by_key.insert(arrival.key, index);

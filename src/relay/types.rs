@@ -1,7 +1,7 @@
 //! What goes into the core and what comes out of it.
 
 use std::{
-    fmt, mem,
+    fmt,
     net::SocketAddr,
     ops::Range,
     time::{Duration, Instant},
@@ -187,17 +187,6 @@ impl Packet {
     #[inline]
     pub fn payload(&self) -> &[u8] {
         &self.bytes[self.payload.start as usize..self.payload.end as usize]
-    }
-
-    /// Moves a small datagram out of a large buffer, before it is held back.
-    pub(super) fn tighten(&mut self, spent: &mut Vec<Buffer>) {
-        if self.bytes.capacity() > 4 * self.bytes.len() {
-            let small = Buffer::from(&*self.bytes);
-            let slot = mem::replace(&mut self.bytes, small);
-            if spent.len() < spent.capacity() {
-                spent.push(slot);
-            }
-        }
     }
 }
 

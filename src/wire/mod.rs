@@ -123,6 +123,7 @@ impl Reason {
 
 /// Checks one datagram against a format. A native datagram whose checksum is wrong is corrupt, also when the
 /// format was told by its first bytes.
+#[inline]
 pub fn parse<'a>(format: &Format, bytes: &'a [u8]) -> Result<Datagram<'a>, Reject> {
     if bytes.is_empty() {
         return Err(Reject::Corrupt(Reason::Empty));
@@ -137,6 +138,7 @@ pub fn parse<'a>(format: &Format, bytes: &'a [u8]) -> Result<Datagram<'a>, Rejec
     }
 }
 
+#[inline]
 fn parse_auto(bytes: &[u8]) -> Result<Datagram<'_>, Reject> {
     match bytes {
         [first, second, ..] if [*first, *second] == native::MAGIC => parse_native(bytes),
@@ -145,10 +147,12 @@ fn parse_auto(bytes: &[u8]) -> Result<Datagram<'_>, Reject> {
     }
 }
 
+#[inline]
 fn parse_native(bytes: &[u8]) -> Result<Datagram<'_>, Reject> {
     Ok(Datagram::Native(native::Packet::parse(bytes)?))
 }
 
+#[inline]
 fn parse_rtp(bytes: &[u8]) -> Result<Datagram<'_>, Reject> {
     Ok(Datagram::Rtp(rtp::Packet::parse(bytes)?))
 }

@@ -197,6 +197,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// Another magic or version, before anything else is looked at; then too short, a wrong checksum, a reserved
     /// kind, and a repair or NACK payload that contradicts itself. Heartbeats with a payload are tolerated.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Err(refuse_short(bytes));
@@ -278,6 +279,7 @@ impl<'a> Packet<'a> {
 }
 
 /// The error for a datagram that is too short to be one; what it starts with decides first.
+#[cold]
 fn refuse_short(bytes: &[u8]) -> Error {
     let mut header = [0; HEADER];
     let known = bytes.len().min(HEADER);

@@ -59,6 +59,7 @@ impl<'a> Packet<'a> {
     ///
     /// # Errors
     /// Another version; RTCP; a header longer than the packet; padding that cannot be.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
         if let [first, packet_type, ..] = *bytes
             && first >> 6 == VERSION

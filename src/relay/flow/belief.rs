@@ -74,7 +74,7 @@ impl Flow {
     }
 
     pub(super) fn offer(&mut self, mut candidate: Candidate, cx: &mut Context<'_>) {
-        candidate.packet.tighten(cx.spent);
+        cx.tighten(&mut candidate.packet);
         let grace = match (&self.reorder, &self.predecessor) {
             (None, None) => START_GRACE.min(self.hold.get()),
             (None, Some(predecessor)) => predecessor.grace,
@@ -136,6 +136,9 @@ impl Flow {
     /// Whether what a leg brings is old because its path is longer: it goes on where it was, or another leg leads.
     /// After a restart of the producer no leg leads any more.
     pub(super) fn lags(&mut self, leg: u8, number: u64, window: u64, now: Instant) -> bool {
+        if self.legs.is_empty() {
+            return false;
+        }
         let silence = self.silence();
         let led = |seen: &LegSeen| seen.led.is_some_and(|led| now < led + silence);
         let others = self.legs.iter().enumerate().filter(|(other, _)| *other != usize::from(leg));

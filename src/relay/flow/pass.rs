@@ -9,11 +9,11 @@ use crate::relay::{Delivery, How, Packet, recover::Recover, reorder::Reorder};
 impl Flow {
     /// After an input that did not take the short way: whether the next one may.
     pub(in crate::relay) fn look_calm(&mut self, cx: &Context<'_>) {
-        let window = self.window(cx.config);
-        self.calm = self.reorder.as_ref().is_some_and(|reorder| reorder.is_calm(window))
+        self.calm = self.reorder.as_ref().is_some_and(Reorder::is_calm)
             && self.probation.is_empty()
             && self.legs.is_empty()
-            && self.recover.as_deref().is_none_or(Recover::is_idle);
+            && self.recover.as_deref().is_none_or(Recover::is_idle)
+            && self.reorder.as_ref().is_some_and(|reorder| reorder.covers(self.window(cx.config)));
     }
 
     /// Whether a packet with these numbers takes the short way.

@@ -25,6 +25,18 @@ impl Flow {
 
     /// Delivers what is due and gives up what is overdue.
     pub(in crate::relay) fn poll(&mut self, cx: &mut Context<'_>) {
+        if self.recover.as_ref().is_some_and(|recover| recover.misses()) {
+            self.poll_recovery(cx);
+        }
+        while let Some(reorder) = &mut self.reorder {
+            let polled = reorder.poll(cx.now, self.hold.get());
+            if !self.apply_poll(polled, cx) {
+                break;
+            }
+        }
+    }
+
+    fn poll_recovery(&mut self, cx: &mut Context<'_>) {
         let (grace, hold, end) = (self.hold.reordering(), self.hold.get(), self.end());
         if let Some(recover) = &mut self.recover
             && let Some(due) = recover.deadline(grace)
@@ -37,15 +49,10 @@ impl Flow {
                 self.apply(findings, cx);
             }
         }
-        while let Some(reorder) = &mut self.reorder {
-            let polled = reorder.poll(cx.now, self.hold.get());
-            if !self.apply_poll(polled, cx) {
-                break;
-            }
-        }
     }
 
     /// Acts on what the reorder buffer wants. `false`: it wants nothing now.
+    #[inline]
     fn apply_poll(&mut self, polled: Poll, cx: &mut Context<'_>) -> bool {
         match polled {
             Poll::Forward(number, stored) => {
@@ -144,7 +151,8 @@ impl Flow {
         let probation =
             if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };
         let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.hold.get()));
-        let recover = self.recover.as_ref().and_then(|r| r.deadline(self.hold.reordering()));
+        let recover = self.recover.as_ref().filter(|r| r.misses());
+        let recover = recover.and_then(|r| r.deadline(self.hold.reordering()));
         [probation, reorder, recover].into_iter().flatten().min()
     }
 }
