@@ -173,13 +173,23 @@ pub const IMPAIR_DRAIN_MAX: Duration = Duration::from_secs(1);
 
 // Chunks for HTTP and what else is not UDP.
 
-/// Bytes of a chunk, if it has more than one packet.
-pub const CHUNK_BYTES_MAX: usize = 64 << 10;
-/// The longest that a packet waits for its chunk to fill: at 8 Mbit/s a chunk then has 15 packets, and writing to
-/// a client costs a tenth of writing each packet.
-pub const CHUNK_DELAY_MAX: Duration = Duration::from_millis(20);
-/// Chunks that a reader may lag behind before it skips: 5 s of chunks of 20 ms up to 25 Mbit/s, and 16 MiB above.
-pub const TAP_CHUNKS: usize = 256;
+/// Bytes of a chunk, if it has more than one packet: 100 ms at 80 Mbit/s; a faster stream has earlier ones.
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// How long payloads are collected for a chunk, by default: at 8 Mbit/s it then has 15 packets, and writing to a client
+/// costs a tenth of writing each packet.
+pub const CHUNK: Duration = Duration::from_millis(20);
+/// The longest such time: a player that joins would see nothing for so long.
+pub const CHUNK_MAX: Duration = Duration::from_secs(1);
+/// A chunk may leave this part of its time early, with others that are due: a turn for each channel's chunk alone
+/// would double the turns of the packet path.
+pub const CHUNK_SLACK: u32 = 8;
+/// The same in time: less than a usual tick, or every chunk would leave a tick early.
+pub const CHUNK_EARLY_MAX: Duration = Duration::from_millis(2);
+/// Chunks of a tap whose memory is used again: one that is being written to the clients, and one for a late writer.
+pub const CHUNKS_REUSED: usize = 2;
+/// Bytes of a tap's chunks that wait for those who write them to the clients: 16 s at 8 Mbit/s, 0.3 s at 400; whoever
+/// is later than that does not run at all.
+pub const TAP_BYTES_MAX: usize = 16 << 20;
 /// Flows of one channel that are read one by one at the same time. What carries more than one flow does not count.
 pub const TAPS_MAX: usize = 1024;
 
@@ -258,12 +268,19 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 pub const IDLE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 /// The longest such time: a sensor with one reading a day keeps its clients.
 pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How long a client may be behind the stream without catching up, by default: no player's buffer lasts longer.
+pub const LAG_MAX: Duration = Duration::from_secs(10);
+/// The shortest such time: a mobile client's change of cells takes longer than less.
+pub const LAG_MAX_MIN: Duration = Duration::from_millis(500);
+/// The longest such time: a player that was paused over a break.
+pub const LAG_MAX_MAX: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(LEGS_MAX <= 256);
 const _: () = assert!(CHANNEL_BYTES_CONFIG_MIN >= 2 * DATAGRAM_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= CHANNEL_BYTES_CONFIG_MAX);
 const _: () = assert!(REORDER_PACKETS_MAX <= WINDOW_CONFIG_MAX);
 const _: () = assert!(TICK.as_millis() <= TICK_MAX.as_millis());
+const _: () = assert!(CHUNK_EARLY_MAX.as_millis() < TICK.as_millis());
 
 // The sending side.
 
@@ -295,8 +312,17 @@ pub const ON_DEMAND_MAX: usize = 1024;
 pub const ON_DEMAND_SERIES_MAX: usize = 256;
 /// Connections beyond the streaming clients: scrapes, states, and requests that are refused.
 pub const CONNECTIONS_EXTRA: usize = 64;
-/// A client whose connection takes nothing for so long is cut off: no player's buffer lasts longer.
+/// A client that does not take the answer to a request for so long is cut off.
 pub const CLIENT_STALL_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a stream that wait for a client that is behind, beyond what the kernel holds for it: 8 s at 8 Mbit/s, 1.6 s
+/// at 40 Mbit/s. Clients of one stream that are behind share them.
+pub const CLIENT_BACKLOG_BYTES_MAX: usize = 8 << 20;
+/// What a waiting chunk counts beyond its payload: small ones have their own cost.
+pub const CHUNK_COST_BYTES: usize = 128;
+/// Clients that one task writes to: some milliseconds of writing, and more clients spread over the cores.
+pub const FEEDER_CLIENTS_MAX: usize = 256;
+/// Bytes that a client may send after its request: nothing of it is read by anybody.
+pub const CLIENT_CHATTER_BYTES_MAX: usize = REQUEST_HEAD_BYTES_MAX;
 /// Bytes of a request's head: any URL of ours and a browser's cookies for localhost.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a flow's key in `?flow=`: an IPv6 address with port and zone, or 32 bytes as hexadecimal digits.

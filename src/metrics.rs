@@ -106,6 +106,10 @@ const OUTPUT_DROPPED: Metric = counter(
     "tidecast_output_dropped_packets_total",
     "Packets that an output could not send (unreachable, full, too_big, not_rtp) or an HTTP client did not take (lag, closed).",
 );
+const CUT_OFF: Metric = counter(
+    "tidecast_subscribers_cut_off_total",
+    "Clients whose connection was closed, by transport and reason: lag (behind for too long), idle (a silent stream).",
+);
 const HELD: Metric = gauge("tidecast_packets_held", "Packets that wait behind a gap or for confirmation.");
 const FLOWS: Metric = gauge("tidecast_flows", "Flows known: a producer's numbered packets each.");
 const SUBSCRIBERS: Metric = gauge("tidecast_subscribers", "Clients at present, by transport.");
@@ -130,7 +134,7 @@ const GAP_WAIT: Metric = seconds(
     "How long packets waited behind a gap until it was filled or given up.",
 );
 
-const ALL: [&Metric; 23] = [
+const ALL: [&Metric; 24] = [
     &RECEIVED,
     &RECEIVED_BYTES,
     &DELIVERED,
@@ -146,6 +150,7 @@ const ALL: [&Metric; 23] = [
     &OUTPUT_PACKETS,
     &OUTPUT_BYTES,
     &OUTPUT_DROPPED,
+    &CUT_OFF,
     &HELD,
     &FLOWS,
     &SUBSCRIBERS,
@@ -357,13 +362,18 @@ fn output_counters(channel: &str, output: &OutputState) -> Vec<(Key, u64)> {
     all
 }
 
-fn http_counters(channel: &str, http: &SubscribersState) -> [(Key, u64); 4] {
+fn http_counters(channel: &str, http: &SubscribersState) -> [(Key, u64); 6] {
     let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("output", HTTP)]), value);
+    let cut_off = |reason, value| {
+        (key(&CUT_OFF, &[("channel", channel), ("transport", HTTP), ("reason", reason)]), value)
+    };
     [
         of(&OUTPUT_PACKETS, http.packets),
         of(&OUTPUT_BYTES, http.bytes),
         dropped(channel, HTTP, "lag", http.dropped.lag),
         dropped(channel, HTTP, "closed", http.dropped.closed),
+        cut_off("lag", http.cut_off.lag),
+        cut_off("idle", http.cut_off.idle),
     ]
 }
 

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     control::Control,
     egress::http::Server,
-    limits::{DRAIN_MAX, LINGER},
+    limits::{CHUNK, DRAIN_MAX, LINGER},
     net::{state::ChannelState, worker::Pace},
     shutdown::{self, Signals},
 };
@@ -43,8 +43,8 @@ impl Service {
             Some(http) => Some(Server::bind(http.clone()).await?),
             None => None,
         };
-        let linger = config.http.as_ref().map_or(LINGER, |http| http.linger);
-        let pace = Pace { tick: config.tick, burst: config.burst };
+        let (linger, chunk) = config.http.as_ref().map_or((LINGER, CHUNK), |http| (http.linger, http.chunk));
+        let pace = Pace { tick: config.tick, burst: config.burst, chunk };
         let control = Control::start(config.threads, pace, linger).context("cannot start the packet path")?;
         let mut waiting = Vec::new();
         for channel in &config.channels {

@@ -50,6 +50,8 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         linger: table.value("linger", file),
         header_timeout: table.value("header_timeout", file),
         idle_timeout: table.value("idle_timeout", file),
+        chunk: table.value("chunk", file),
+        lag_max: table.value("lag_max", file),
         interface: table.value("interface", file),
     };
     table.finish(file);

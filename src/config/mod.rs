@@ -61,6 +61,10 @@ pub struct Http {
     pub header_timeout: Duration,
     /// How long a client is kept while its stream is silent.
     pub idle_timeout: Duration,
+    /// How long payloads are collected before they are written to the clients; zero: no longer than a tick.
+    pub chunk: Duration,
+    /// How long a client may be behind its stream without catching up.
+    pub lag_max: Duration,
     /// Where groups on demand are joined; without it the kernel's routes decide.
     pub interface: Option<Interface>,
 }

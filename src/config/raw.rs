@@ -72,6 +72,8 @@ pub(super) struct RawHttp {
     pub(super) linger: Option<Field>,
     pub(super) header_timeout: Option<Field>,
     pub(super) idle_timeout: Option<Field>,
+    pub(super) chunk: Option<Field>,
+    pub(super) lag_max: Option<Field>,
     pub(super) interface: Option<Field>,
 }
 

@@ -28,6 +28,8 @@ fn an_empty_file_is_all_defaults() {
         linger: Duration::from_secs(5),
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(600),
+        chunk: Duration::from_millis(20),
+        lag_max: Duration::from_secs(10),
         interface: None,
     };
     assert_eq!(config.http, Some(expected));
@@ -69,6 +71,8 @@ fn every_key_arrives() {
         linger = "0s"
         header_timeout = "2s"
         idle_timeout = "1h"
+        chunk = "0"
+        lag_max = "1m"
         interface = "10.0.0.1"
         [[channel]]
         name = "A.b_c-9"
@@ -92,6 +96,7 @@ fn every_key_arrives() {
     assert_eq!(http.listen, "[::1]:81".parse().unwrap());
     assert_eq!((http.clients_max, http.linger), (7, Duration::ZERO));
     assert_eq!((http.header_timeout, http.idle_timeout), (Duration::from_secs(2), Duration::from_secs(3600)));
+    assert_eq!((http.chunk, http.lag_max), (Duration::ZERO, Duration::from_secs(60)));
     assert_eq!(http.interface, Some(Interface::Addr("10.0.0.1".parse().unwrap())));
     for (group, allowed) in [
         ("239.1.255.1", true),
@@ -196,6 +201,12 @@ fn wrong_values_outside_of_channels() {
         (
             "http.idle_timeout = \"forever\"",
             "http.idle_timeout = \"forever\": expected a duration from 1s to 7days, such as \"10m\"",
+        ),
+        ("http.chunk = 20", "http.chunk = 20: expected a duration from 0s to 1s, such as \"20ms\""),
+        ("http.chunk = \"2s\"", "http.chunk = \"2s\": expected a duration from 0s to 1s, such as \"20ms\""),
+        (
+            "http.lag_max = \"0\"",
+            "http.lag_max = \"0\": expected a duration from 500ms to 1h, such as \"10s\"",
         ),
         (
             "http.interface = \"a/b\"",
@@ -548,7 +559,7 @@ fn the_reference_names_every_key() {
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 5 + 7 + 10 + 4, "{known:?}");
+    assert_eq!(known.len(), 5 + 9 + 10 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");

@@ -105,6 +105,8 @@ impl Check<'_> {
                 HEADER_TIMEOUT_MIN..=HEADER_TIMEOUT_MAX,
             ),
             idle_timeout: self.time(&raw.idle_timeout, IDLE_TIMEOUT, IDLE_TIMEOUT_MIN..=IDLE_TIMEOUT_MAX),
+            chunk: self.time(&raw.chunk, CHUNK, Duration::ZERO..=CHUNK_MAX),
+            lag_max: self.time(&raw.lag_max, LAG_MAX, LAG_MAX_MIN..=LAG_MAX_MAX),
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
         };
         listen.map(|_| http)

@@ -1,6 +1,6 @@
 use std::net::UdpSocket;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
@@ -59,7 +59,7 @@ async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
     assert_eq!((view.state.name.as_str(), view.state.on_demand), (name.as_str(), true));
     assert_eq!((view.path, view.subscribers.http.clients), (format!("/udp/{}", input.socket_addr()), 2));
     send(&input, 1);
-    assert_eq!(*first.reader.recv().await.unwrap().bytes, [0]);
+    assert_eq!(*first.reader.next().await.unwrap().bytes, [0]);
     drop(first);
     sleep(LINGER * 2).await;
     assert_eq!(names(&control).await, std::slice::from_ref(&name));
@@ -95,8 +95,10 @@ async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
                 for turn in 0..40 {
                     let mut subscription =
                         control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap();
-                    let state = subscription.reader.try_recv();
-                    assert!(!matches!(state, Err(tokio::sync::broadcast::error::TryRecvError::Closed)));
+                    assert!(
+                        timeout(Duration::ZERO, subscription.reader.next()).await.is_err(),
+                        "it has ended"
+                    );
                     drop(subscription);
                     sleep(Duration::from_millis((client + turn) % 4)).await;
                 }
@@ -152,14 +154,14 @@ async fn configured_channels_are_spread_over_the_threads_and_keep_their_order() 
     send(&inputs[2], 3);
     let mut received = Vec::new();
     while received.len() < 3 {
-        received.extend_from_slice(&subscription.reader.recv().await.unwrap().bytes);
+        received.extend_from_slice(&subscription.reader.next().await.unwrap().bytes);
     }
     assert_eq!(received, [0, 1, 2]);
     let text = control.metrics().await;
     assert!(text.contains("tidecast_packets_delivered_total{channel=\"c\"} 3"), "{text}");
     let states = control.stop().await;
     assert_eq!(states.iter().map(|state| state.counters.delivered).sum::<u64>(), 3);
-    assert!(subscription.reader.recv().await.is_err());
+    assert!(subscription.reader.next().await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,8 @@ pub struct Subscribers {
     bytes: AtomicU64,
     lag: AtomicU64,
     closed: AtomicU64,
+    ended_lag: AtomicU64,
+    ended_idle: AtomicU64,
 }
 
 /// What was counted.
@@ -26,6 +28,8 @@ pub struct SubscribersState {
     pub bytes: u64,
     /// Packets that they did not get.
     pub dropped: Dropped,
+    /// Clients that were cut off.
+    pub cut_off: CutOff,
 }
 
 /// Packets that subscribers did not get, by reason.
@@ -35,6 +39,15 @@ pub struct Dropped {
     pub lag: u64,
     /// They were waiting for the client when its connection ended.
     pub closed: u64,
+}
+
+/// Clients that were cut off, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CutOff {
+    /// They were behind for too long.
+    pub lag: u64,
+    /// Their stream was silent for too long.
+    pub idle: u64,
 }
 
 impl Subscribers {
@@ -64,6 +77,16 @@ impl Subscribers {
         self.closed.fetch_add(packets, Relaxed);
     }
 
+    /// A client was cut off because it was behind for too long.
+    pub fn cut_off_behind(&self) {
+        self.ended_lag.fetch_add(1, Relaxed);
+    }
+
+    /// A client was cut off because its stream was silent for too long.
+    pub fn cut_off_idle(&self) {
+        self.ended_idle.fetch_add(1, Relaxed);
+    }
+
     /// What was counted so far.
     pub fn state(&self) -> SubscribersState {
         SubscribersState {
@@ -71,6 +94,7 @@ impl Subscribers {
             packets: self.packets.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             dropped: Dropped { lag: self.lag.load(Relaxed), closed: self.closed.load(Relaxed) },
+            cut_off: CutOff { lag: self.ended_lag.load(Relaxed), idle: self.ended_idle.load(Relaxed) },
         }
     }
 }

@@ -1,17 +1,19 @@
 //! Chunks of payload for everything that is not UDP: built once by the packet path, shared by all readers.
 //!
-//! A reader that falls behind skips whole chunks, at packet boundaries, and learns how many; it never slows
-//! the channel or another reader. A tap is a bounded ring (a broadcast channel) of chunks.
+//! A reader that falls behind skips whole chunks, at packet boundaries, and learns how many packets they held; it
+//! never slows the channel or another reader.
+
+mod ring;
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::broadcast;
-
-use crate::limits::{CHUNK_BYTES_MAX, CHUNK_DELAY_MAX, TAP_CHUNKS};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, CHUNKS_REUSED};
+use ring::Ring;
+pub use ring::TapReader;
 
 /// Which of a channel's flows a tap carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -24,37 +26,50 @@ pub enum Select {
 }
 
 /// Payloads of consecutive packets, one after the other.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chunk {
     /// The payloads.
-    pub bytes: Bytes,
+    pub bytes: Vec<u8>,
     /// How many packets they are.
     pub packets: u32,
     /// How many packets of the tap came before them: tells a reader that skipped chunks how many packets they held.
     pub first: u64,
 }
 
-/// Reads a tap.
-pub type TapReader = broadcast::Receiver<Arc<Chunk>>;
+impl Chunk {
+    /// The number of the packet that comes after these.
+    pub fn end(&self) -> u64 {
+        self.first + u64::from(self.packets)
+    }
+}
 
 /// The packet path's end of a tap.
 #[derive(Debug)]
 pub struct Tap {
     select: Select,
-    sender: broadcast::Sender<Arc<Chunk>>,
-    open: BytesMut,
-    packets: u32,
-    first: u64,
+    /// How long payloads are collected.
+    delay: Duration,
+    ring: Arc<Ring>,
+    open: Chunk,
+    /// The last chunks that went out: their memory is used again when nobody reads them any more.
+    sent: VecDeque<Arc<Chunk>>,
     /// When the open chunk's first packet came.
     since: Option<Instant>,
     flushed: Option<Instant>,
 }
 
 impl Tap {
-    /// A tap without readers.
-    pub fn new(select: Select) -> Tap {
-        let (sender, _) = broadcast::channel(TAP_CHUNKS);
-        Tap { select, sender, open: BytesMut::new(), packets: 0, first: 0, since: None, flushed: None }
+    /// A tap without readers, whose chunks leave `delay` after each other; zero: at each turn.
+    pub fn new(select: Select, delay: Duration) -> Tap {
+        Tap {
+            select,
+            delay,
+            ring: Arc::default(),
+            open: Chunk::default(),
+            sent: VecDeque::new(),
+            since: None,
+            flushed: None,
+        }
     }
 
     /// What it carries.
@@ -64,103 +79,211 @@ impl Tap {
 
     /// A reader that gets everything from now on.
     pub fn reader(&self) -> TapReader {
-        self.sender.subscribe()
+        self.ring.reader(self.open.first)
     }
 
     /// Whether nobody reads.
     pub fn is_idle(&self) -> bool {
-        self.sender.receiver_count() == 0
+        !self.ring.has_readers()
     }
 
     /// Adds a packet's payload to the open chunk.
     pub fn push(&mut self, payload: &[u8], now: Instant) {
-        if self.open.len() + payload.len() > CHUNK_BYTES_MAX {
+        if self.open.bytes.len() + payload.len() > CHUNK_BYTES_MAX {
             self.flush(now);
         }
-        self.open.extend_from_slice(payload);
-        self.packets += 1;
+        self.open.bytes.extend_from_slice(payload);
+        self.open.packets += 1;
         self.since.get_or_insert(now);
     }
 
-    /// Sends the open chunk if it is due, or if `at_once`.
+    /// Sends the open chunk if it is due, or if `at_once`. A little early is due too, so that chunks of many channels
+    /// find to each other and leave in one turn.
     pub fn turn(&mut self, now: Instant, at_once: bool) {
-        if self.since.is_some() && (at_once || self.due().is_some_and(|due| due <= now)) {
+        let soon = now + self.early();
+        if self.since.is_some() && (at_once || self.due().is_some_and(|due| due <= soon)) {
             self.flush(now);
         }
     }
 
-    /// When [`Tap::turn`] has something to send: [`CHUNK_DELAY_MAX`] after the chunk before, so that a packet after
+    fn early(&self) -> Duration {
+        (self.delay / CHUNK_SLACK).min(CHUNK_EARLY_MAX)
+    }
+
+    /// When [`Tap::turn`] has something to send: `delay` after the chunk before, so that a packet after
     /// a pause waits for nothing, and a stream makes no more chunks than it needs.
     pub fn due(&self) -> Option<Instant> {
         let since = self.since?;
-        Some(self.flushed.map_or(since, |flushed| since.max(flushed + CHUNK_DELAY_MAX)))
+        Some(self.flushed.map_or(since, |flushed| since.max(flushed + self.delay)))
     }
 
     /// Sends the open chunk.
     fn flush(&mut self, now: Instant) {
-        if self.packets > 0 {
-            let chunk = Chunk { bytes: self.open.split().freeze(), packets: self.packets, first: self.first };
-            // Without readers there is nobody to miss it.
-            let _ = self.sender.send(Arc::new(chunk));
+        let next = Chunk { bytes: self.memory(), packets: 0, first: self.open.end() };
+        let chunk = std::mem::replace(&mut self.open, next);
+        if chunk.packets > 0 {
+            let chunk = Arc::new(chunk);
+            self.sent.push_back(chunk.clone());
+            self.ring.push(chunk);
         }
-        self.first += u64::from(self.packets);
-        self.packets = 0;
         self.since = None;
         self.flushed = Some(now);
     }
+
+    /// Memory for the next chunk: that of the oldest one remembered, if everybody has read it.
+    fn memory(&mut self) -> Vec<u8> {
+        if self.sent.len() < CHUNKS_REUSED {
+            return Vec::new();
+        }
+        let oldest = self.sent.pop_front().and_then(Arc::into_inner);
+        oldest.map_or_else(Vec::new, |Chunk { mut bytes, .. }| {
+            bytes.clear();
+            bytes
+        })
+    }
 }
 
-const _: () = assert!(CHUNK_DELAY_MAX.as_millis() <= Duration::from_millis(20).as_millis());
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.ring.close();
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::broadcast::error::TryRecvError;
-
     use super::*;
+
+    const DELAY: Duration = Duration::from_millis(20);
+
+    fn tap() -> Tap {
+        Tap::new(Select::Auto, DELAY)
+    }
 
     #[test]
     fn a_packet_after_a_pause_goes_at_once_and_a_stream_in_chunks() {
         let now = crate::clock::now();
-        let mut tap = Tap::new(Select::Auto);
+        let mut tap = tap();
         let mut reader = tap.reader();
         tap.push(b"a", now);
         tap.turn(now, false);
-        assert_eq!(&*reader.try_recv().unwrap().bytes, b"a");
-        tap.push(b"b", now + CHUNK_DELAY_MAX / 4);
-        tap.push(b"c", now + CHUNK_DELAY_MAX / 2);
-        tap.turn(now + CHUNK_DELAY_MAX / 2, false);
-        assert_eq!(reader.try_recv().unwrap_err(), TryRecvError::Empty);
-        assert_eq!(tap.due(), Some(now + CHUNK_DELAY_MAX));
-        tap.turn(now + CHUNK_DELAY_MAX, false);
-        assert_eq!(reader.try_recv().unwrap().packets, 2);
-        tap.push(b"d", now + CHUNK_DELAY_MAX);
-        tap.turn(now + CHUNK_DELAY_MAX, true);
-        assert_eq!(&*reader.try_recv().unwrap().bytes, b"d");
+        assert_eq!(reader.try_next().unwrap().bytes, b"a");
+        tap.push(b"b", now + DELAY / 4);
+        tap.push(b"c", now + DELAY / 2);
+        tap.turn(now + DELAY / 2, false);
+        assert_eq!(reader.try_next(), None);
+        assert_eq!(tap.due(), Some(now + DELAY));
+        tap.turn(now + DELAY, false);
+        assert_eq!(reader.try_next().unwrap().packets, 2);
+        tap.push(b"d", now + DELAY);
+        tap.turn(now + DELAY, true);
+        assert_eq!(reader.try_next().unwrap().bytes, b"d");
         drop(reader);
         assert!(tap.is_idle());
     }
 
     #[test]
-    fn chunks_are_bounded_in_bytes() {
-        let now = crate::clock::now();
-        let mut tap = Tap::new(Select::Auto);
+    fn below_one_packet_a_delay_each_goes_at_once() {
+        let start = crate::clock::now();
+        let mut tap = tap();
         let mut reader = tap.reader();
-        tap.push(&vec![0; CHUNK_BYTES_MAX], now);
-        tap.push(b"c", now);
-        assert_eq!(reader.try_recv().unwrap().bytes.len(), CHUNK_BYTES_MAX);
+        for n in 0..10 {
+            let now = start + (DELAY + Duration::from_millis(1)) * n;
+            tap.push(&[n as u8], now);
+            assert_eq!(tap.due(), Some(now));
+            tap.turn(now, false);
+            assert_eq!(reader.try_next().unwrap().bytes, [n as u8]);
+        }
+    }
+
+    /// Turns every 5 ms, the packets of 40 Mbit/s: a chunk each `delay`, never more than a turn apart from it.
+    #[test]
+    fn a_stream_makes_one_chunk_per_delay_at_any_rate() {
+        let start = crate::clock::now();
+        for (delay, chunks) in [(0, 200), (20, 50), (50, 20), (100, 10)] {
+            let mut tap = Tap::new(Select::Auto, Duration::from_millis(delay));
+            let mut reader = tap.reader();
+            for turn in 0..200 {
+                let now = start + Duration::from_millis(5) * turn;
+                for _ in 0..19 {
+                    tap.push(&[0; 1316], now);
+                }
+                tap.turn(now, false);
+            }
+            tap.turn(start + Duration::from_secs(1), true);
+            let sizes: Vec<u32> =
+                std::iter::from_fn(|| reader.try_next()).map(|chunk| chunk.packets).collect();
+            assert_eq!(sizes.iter().sum::<u32>(), 200 * 19);
+            assert!((chunks..=chunks + 1).contains(&sizes.len()), "{delay}: {sizes:?}");
+            assert!(sizes.iter().all(|size| *size <= 19 * (delay as u32 / 5).max(1)), "{delay}: {sizes:?}");
+        }
     }
 
     #[test]
-    fn a_slow_reader_skips_whole_chunks_and_learns_how_many() {
+    fn chunks_that_are_due_almost_together_leave_together() {
+        let start = crate::clock::now();
+        let (mut one, mut other) = (tap(), tap());
+        let (mut first, mut second) = (one.reader(), other.reader());
+        let later = CHUNK_EARLY_MAX;
+        for (tap, at) in [(&mut one, start), (&mut other, start + later)] {
+            tap.push(b"a", at);
+            tap.turn(at, false);
+            tap.push(b"b", start + DELAY / 2);
+        }
+        for tap in [&mut one, &mut other] {
+            tap.turn(start + DELAY, false);
+            tap.push(b"c", start + DELAY);
+        }
+        assert_eq!(
+            [&mut first, &mut second].map(|reader| std::iter::from_fn(|| reader.try_next()).count()),
+            [2, 2]
+        );
+        assert_eq!(one.due(), other.due());
+    }
+
+    #[test]
+    fn chunks_are_bounded_in_bytes() {
         let now = crate::clock::now();
-        let mut tap = Tap::new(Select::Auto);
+        let mut tap = tap();
         let mut reader = tap.reader();
-        for i in 0..TAP_CHUNKS as u32 + 10 {
-            tap.push(&i.to_be_bytes(), now);
+        tap.push(&vec![0; CHUNK_BYTES_MAX], now);
+        tap.push(b"c", now);
+        assert_eq!(reader.try_next().unwrap().bytes.len(), CHUNK_BYTES_MAX);
+    }
+
+    #[test]
+    fn packets_are_numbered_over_what_nobody_read() {
+        let now = crate::clock::now();
+        let mut tap = tap();
+        for n in 0..3 {
+            tap.push(&[n], now);
             tap.turn(now, true);
         }
-        assert_eq!(reader.try_recv().unwrap_err(), TryRecvError::Lagged(10));
-        let chunk = reader.try_recv().unwrap();
-        assert_eq!((&*chunk.bytes, chunk.first), (&10u32.to_be_bytes()[..], 10));
+        tap.push(&[3], now);
+        let mut reader = tap.reader();
+        tap.push(&[4], now);
+        tap.turn(now, true);
+        let chunk = reader.try_next().unwrap();
+        assert_eq!((&*chunk.bytes, chunk.first, chunk.end(), reader.number()), (&[3, 4][..], 3, 5, 3));
+    }
+
+    #[test]
+    fn memory_is_used_again_when_nobody_reads_it_any_more() {
+        let now = crate::clock::now();
+        let mut tap = tap();
+        let mut reader = tap.reader();
+        let mut send = |length: usize| {
+            tap.push(&vec![7; length], now);
+            tap.turn(now, true);
+            reader.try_next().unwrap()
+        };
+        let kept = send(100);
+        for _ in 0..CHUNKS_REUSED {
+            drop(send(100));
+        }
+        // The first one is still read, the others are not.
+        assert_eq!(send(100).bytes.len(), 100);
+        let again = send(1);
+        assert!(again.bytes.capacity() >= 100, "{}", again.bytes.capacity());
+        assert_eq!((&*again.bytes, &*kept.bytes), (&[7][..], &[7; 100][..]));
     }
 }

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    egress::subscribers::Dropped,
+    egress::subscribers::{CutOff, Dropped},
     net::testing::channel_state,
     relay::{Counters, LegCounters},
 };
@@ -56,8 +56,13 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
     }
 }
 
-const HTTP_STATE: SubscribersState =
-    SubscribersState { clients: 3, packets: 40, bytes: 400, dropped: Dropped { lag: 12, closed: 13 } };
+const HTTP_STATE: SubscribersState = SubscribersState {
+    clients: 3,
+    packets: 40,
+    bytes: 400,
+    dropped: Dropped { lag: 12, closed: 13 },
+    cut_off: CutOff { lag: 14, idle: 15 },
+};
 
 fn render(metrics: &Metrics, states: &[ChannelState]) -> BTreeMap<String, f64> {
     let samples: Vec<Sample<'_>> = states.iter().map(|state| Sample { state, http: &HTTP_STATE }).collect();
@@ -104,6 +109,8 @@ fn each_count_stands_under_its_name() {
         (r#"tidecast_output_packets_total{channel="a",output="http"}"#.into(), 40.0),
         (r#"tidecast_output_dropped_packets_total{channel="a",output="http",reason="lag"}"#.into(), 12.0),
         (r#"tidecast_output_dropped_packets_total{channel="a",output="http",reason="closed"}"#.into(), 13.0),
+        (r#"tidecast_subscribers_cut_off_total{channel="a",transport="http",reason="lag"}"#.into(), 14.0),
+        (r#"tidecast_subscribers_cut_off_total{channel="a",transport="http",reason="idle"}"#.into(), 15.0),
         (r#"tidecast_packets_held{channel="a"}"#.into(), 5.0),
         (r#"tidecast_subscribers{channel="a",transport="http"}"#.into(), 3.0),
         (r#"tidecast_hold_seconds{channel="a"}"#.into(), 0.05),

@@ -75,16 +75,19 @@ pub(super) struct Kit {
     pub(super) interfaces: Interfaces,
     /// Datagrams of one size that go to a UDP target at once.
     pub(super) burst: usize,
+    /// How long payloads for HTTP are collected.
+    pub(super) chunk: Duration,
 }
 
 impl Kit {
-    pub(super) fn new(now: Instant, burst: usize) -> Kit {
+    pub(super) fn new(now: Instant, burst: usize, chunk: Duration) -> Kit {
         Kit {
             pool: Pool::new(POOL_SLOTS),
             receive: ReceiveBatch::new(),
             send: SendBatch::new(),
             interfaces: Interfaces::read(now),
             burst,
+            chunk,
         }
     }
 }
@@ -107,6 +110,7 @@ pub(super) struct Channel {
     relay: Relay,
     relay_due: Option<Instant>,
     outputs: UdpOutputs,
+    chunk: Duration,
     taps: Vec<Tap>,
     sink: Option<Sink>,
     follow: Follow,
@@ -133,6 +137,7 @@ impl Channel {
             relay,
             relay_due: None,
             outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
+            chunk: kit.chunk,
             taps: Vec::new(),
             sink,
             follow: Follow::new(failover),
@@ -289,7 +294,7 @@ impl Channel {
         if single(&select) && self.taps.iter().filter(|tap| single(tap.select())).count() >= TAPS_MAX {
             return None;
         }
-        let tap = Tap::new(select);
+        let tap = Tap::new(select, self.chunk);
         let reader = tap.reader();
         self.taps.push(tap);
         Some(reader)

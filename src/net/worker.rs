@@ -26,7 +26,7 @@ use super::{
 use crate::{
     clock::{self, ClockPair},
     egress::tap::{Select, TapReader},
-    limits::{BACKLOG_MAX, BURST, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS},
+    limits::{BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS},
 };
 
 /// Why a worker did not do what it was asked.
@@ -86,11 +86,13 @@ pub struct Pace {
     pub tick: Duration,
     /// Datagrams of one size that go to a UDP target at once.
     pub burst: usize,
+    /// How long payloads for HTTP clients are collected; zero: no longer than the tick.
+    pub chunk: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { tick: TICK, burst: BURST as usize }
+        Pace { tick: TICK, burst: BURST as usize, chunk: CHUNK }
     }
 }
 
@@ -219,7 +221,7 @@ impl Path {
             channels: Vec::new(),
             dues: Vec::new(),
             busy: Vec::new(),
-            kit: Kit::new(now, pace.burst),
+            kit: Kit::new(now, pace.burst, pace.chunk),
             load: Load::new(now),
             floor: now,
         })

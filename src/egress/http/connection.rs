@@ -20,11 +20,23 @@ pub(super) struct Watched<S> {
     stall_max: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// All that was written is on its way.
+    flushed: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Watched<S> {
     pub(super) fn new(stream: S, stall_max: Duration) -> Watched<S> {
-        Watched { stream, stall_max, stalled: None }
+        Watched { stream, stall_max, stalled: None, flushed: true }
+    }
+
+    /// Whether whoever wrote has flushed.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flushed
+    }
+
+    /// The stream.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
     }
 
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -51,6 +63,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.flushed = false;
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.watch(written, cx)
     }
@@ -60,6 +73,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.flushed = false;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.watch(written, cx)
     }
@@ -70,6 +84,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.flushed = matches!(flushed, Poll::Ready(Ok(())));
         self.watch(flushed, cx)
     }
 

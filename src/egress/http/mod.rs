@@ -1,22 +1,27 @@
 //! The HTTP server: streams for players, state and metrics for people and Prometheus.
 //!
-//! Payloads come as chunks from [`super::tap`], through the subscriptions that [`crate::control`] hands out, and
-//! leave over one connection per client (`connection`); `routes` and `stream` say what is at which path.
-//! Each client costs bounded memory (the tap's ring is shared) and never slows another one or the packet path.
+//! Requests and their answers are the HTTP library's (`routes`, `refusal`, `connection`). Behind the head of a stream
+//! (`stream`) the socket is ours: payloads come as chunks from [`super::tap`], through the subscriptions that
+//! [`crate::control`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
+//! Each client costs bounded memory and never slows another one or the packet path.
 
+mod client;
 mod connection;
+mod feeder;
 mod refusal;
 mod routes;
 mod stream;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::Router;
+use hyper::{Request, body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
     task::JoinSet,
@@ -27,7 +32,10 @@ use crate::{
     control::Control,
     limits::{ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_EXTRA, REQUEST_HEAD_BYTES_MAX, RETRY_AFTER},
 };
+use client::{Client, End, Patience};
 use connection::Watched;
+use feeder::Feeders;
+use stream::{Handover, Ordered};
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -93,9 +101,7 @@ impl Server {
     /// Streams end when their channels do.
     pub async fn run(self, control: Control, mut stop: watch::Receiver<bool>) {
         let connections_max = self.config.clients_max + CONNECTIONS_EXTRA;
-        let header_timeout = self.config.header_timeout;
-        let places = Arc::new(Semaphore::new(self.config.clients_max));
-        let router = routes::router(App { control, config: Arc::new(self.config), places });
+        let service = Arc::new(Shared::new(self.config, control));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -105,7 +111,7 @@ impl Server {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) if connections.len() >= connections_max => refuse(stream),
                     Ok((stream, _)) => {
-                        connections.spawn(serve(stream, router.clone(), header_timeout, stop.clone()));
+                        connections.spawn(serve(stream, service.clone(), stop.clone()));
                     }
                     Err(error) => pause(&error).await,
                 },
@@ -116,33 +122,105 @@ impl Server {
     }
 }
 
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    router: Router,
+    header_timeout: Duration,
+    patience: Patience,
+    feeders: Feeders,
+}
+
+impl Shared {
+    fn new(config: config::Http, control: Control) -> Shared {
+        let places = Arc::new(Semaphore::new(config.clients_max));
+        let patience = Patience { lag_max: config.lag_max, idle_timeout: config.idle_timeout };
+        let header_timeout = config.header_timeout;
+        let router = routes::router(App { control, config: Arc::new(config), places });
+        Shared { router, header_timeout, patience, feeders: Feeders::default() }
+    }
+}
+
+/// Answers requests, and says where they leave what their connection shall carry.
+struct Answers {
+    router: TowerToHyperService<Router>,
+    handover: Handover,
+}
+
+type Answer = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = Pin<Box<Answer>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.handover.clone());
+        Box::pin(self.router.call(request))
+    }
+}
+
 /// Returns when the server shall end; also when nobody is left to say so.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// One connection, to its end.
-async fn serve(stream: TcpStream, router: Router, header_timeout: Duration, mut stop: watch::Receiver<bool>) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
     // A reading that comes ten times a second must not wait for the next one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
-    let io = TokioIo::new(Watched::new(stream, CLIENT_STALL_MAX));
-    let connection = hyper::server::conn::http1::Builder::new()
+    // Boxed: its memory is given back before a stream begins.
+    match Box::pin(answer(stream, &shared, stop)).await {
+        Ok(None) => {}
+        Ok(Some((stream, ordered))) => carry(stream, ordered, &shared).await,
+        Err(error) => tracing::debug!("a connection has ended: {error}"),
+    }
+}
+
+/// Answers requests until one asks for a stream; then gives the connection back behind the answer's head.
+async fn answer(
+    stream: TcpStream,
+    shared: &Shared,
+    mut stop: watch::Receiver<bool>,
+) -> hyper::Result<Option<(TcpStream, Ordered)>> {
+    let handover = Handover::default();
+    let answers =
+        Answers { router: TowerToHyperService::new(shared.router.clone()), handover: handover.clone() };
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(shared.header_timeout)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(io, TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
+        .serve_connection(TokioIo::new(Watched::new(stream, CLIENT_STALL_MAX)), answers);
+    tokio::select! {
+        result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => result?,
         () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!("a connection has ended: {error}");
+    }
+    let watched = connection.into_parts().io.into_inner();
+    let ordered = handover.take().filter(|_| watched.is_flushed());
+    let mut stream = watched.into_inner();
+    if ordered.is_none() {
+        // It is gone already, or hears that this is the end.
+        let _ = stream.shutdown().await;
+    }
+    Ok(ordered.map(|ordered| (stream, ordered)))
+}
+
+/// Sends a client its stream, to its end.
+async fn carry(stream: TcpStream, ordered: Ordered, shared: &Shared) {
+    let Ordered { subscription, place } = ordered;
+    let reader = subscription.reader;
+    let client = Arc::new(Client::new(stream, subscription.share, reader.number(), Some(place)));
+    let _seat = shared.feeders.join(&client, reader);
+    let Patience { lag_max, idle_timeout } = shared.patience;
+    match client.run(shared.patience).await {
+        End::Channel | End::Gone => {}
+        End::Behind => tracing::info!("a client has been behind its stream for {lag_max:?}: cut off"),
+        End::Silent => tracing::debug!("a client's stream was silent for {idle_timeout:?}: ends"),
     }
 }
 

@@ -1,40 +1,33 @@
 //! Streams over HTTP: `/streams/NAME`, and the URLs that udpxy users know, `/udp/[SOURCE@]GROUP:PORT` and `/rtp/...`.
 //!
-//! Chunks of payload come from the channel's tap and go into the response's body as they are. The response ends
-//! with the connection, without chunked encoding, which simple players do not know.
+//! The response has a head and no body as far as the HTTP library knows: it ends with the connection, without chunked
+//! encoding, which simple players do not know. What was subscribed to is left in the connection's [`Handover`], and
+//! when the head has gone out, chunks of payload follow it as they are (`client`, `feeder`).
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, Waker, ready},
-    time::Duration,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
 };
 
 use axum::{
-    body::{Body, Bytes},
+    Extension,
+    body::{Body, Bytes, HttpBody},
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderValue, Method, Uri, Version, header},
     response::Response,
 };
+use hyper::body::Frame;
 use serde::Deserialize;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    task::unconstrained,
-    time::{Instant, Sleep, sleep},
-};
-use tokio_stream::{
-    Stream,
-    wrappers::{BroadcastStream, errors::BroadcastStreamRecvError},
-};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{App, refusal::Refusal, routes::allowed};
 use crate::{
     address::{self, Input, Scheme, udpxy},
-    clock, config,
-    control::{Share, Subscription},
-    egress::tap::{Chunk, Select},
+    config,
+    control::Subscription,
+    egress::tap::Select,
     limits::FLOW_KEY_BYTES_MAX,
     wire::Format,
 };
@@ -48,11 +41,35 @@ pub(super) struct StreamQuery {
     flow: Option<String>,
 }
 
+/// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
+/// extensions of its requests.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Handover(Arc<Mutex<Option<Ordered>>>);
+
+/// What a client has asked for and shall get.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    pub(super) subscription: Subscription,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+impl Handover {
+    fn give(&self, ordered: Ordered) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ordered);
+    }
+
+    /// What was left here.
+    pub(super) fn take(&self) -> Option<Ordered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 type Queried = Result<Query<StreamQuery>, QueryRejection>;
 
 /// `/streams/NAME[?flow=KEY]`
 pub(super) async fn named(
     State(app): State<App>,
+    Extension(handover): Extension<Handover>,
     method: Method,
     uri: Uri,
     query: Queried,
@@ -61,36 +78,40 @@ pub(super) async fn named(
     let name = uri.path().trim_start_matches("/streams/").trim_end_matches('/');
     let content_type = content_type(&app, name).await?;
     if method == Method::HEAD {
-        return Ok(response(content_type, unknown_length()));
+        return Ok(response(content_type));
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe(name, select).await?;
-    Ok(response(content_type, feed(&app, subscription, place)))
+    handover.give(Ordered { subscription, place });
+    Ok(response(content_type))
 }
 
 /// `/udp/[SOURCE@]GROUP:PORT[?flow=KEY]`
 pub(super) async fn udp(
     state: State<App>,
+    handover: Extension<Handover>,
     method: Method,
     uri: Uri,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Udp, state, method, uri, query).await
+    on_demand(Scheme::Udp, state, handover, method, uri, query).await
 }
 
 /// `/rtp/[SOURCE@]GROUP:PORT[?flow=KEY]`
 pub(super) async fn rtp(
     state: State<App>,
+    handover: Extension<Handover>,
     method: Method,
     uri: Uri,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Rtp, state, method, uri, query).await
+    on_demand(Scheme::Rtp, state, handover, method, uri, query).await
 }
 
 async fn on_demand(
     scheme: Scheme,
     State(app): State<App>,
+    Extension(handover): Extension<Handover>,
     method: Method,
     uri: Uri,
     query: Queried,
@@ -100,11 +121,12 @@ async fn on_demand(
     let text = uri.path().get("/udp/".len()..).unwrap_or_default();
     let input = group(scheme, text, &app.config)?;
     if method == Method::HEAD {
-        return Ok(response(MPEG_TS, unknown_length()));
+        return Ok(response(MPEG_TS));
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe_on_demand(input, select).await?;
-    Ok(response(MPEG_TS, feed(&app, subscription, place)))
+    handover.give(Ordered { subscription, place });
+    Ok(response(MPEG_TS))
 }
 
 /// The group that was asked for, if it may be.
@@ -172,8 +194,9 @@ fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
     })
 }
 
-fn response(content_type: &'static str, body: Body) -> Response {
-    let mut response = Response::new(body);
+/// The head of a stream, for GET as for HEAD.
+fn response(content_type: &'static str) -> Response {
+    let mut response = Response::new(Body::new(Rest));
     // This version makes the body end with the connection.
     *response.version_mut() = Version::HTTP_10;
     let headers = response.headers_mut();
@@ -183,84 +206,18 @@ fn response(content_type: &'static str, body: Body) -> Response {
     response
 }
 
-/// For HEAD: no body, and no word on its length, as with GET.
-fn unknown_length() -> Body {
-    Body::from_stream(tokio_stream::empty::<Result<Bytes, Infallible>>())
-}
+/// A body of unknown length, so that its head says nothing of a length, and of no bytes.
+struct Rest;
 
-fn feed(app: &App, subscription: Subscription, place: OwnedSemaphorePermit) -> Body {
-    Body::from_stream(Feed::new(subscription, app.config.idle_timeout, place))
-}
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = Infallible;
 
-/// One client's stream. It ends with the channel, or after a long silence.
-struct Feed {
-    chunks: BroadcastStream<Arc<Chunk>>,
-    /// The number of the packet that comes next, once one has come.
-    next: Option<u64>,
-    idle: Pin<Box<Sleep>>,
-    idle_timeout: Duration,
-    share: Share,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Feed {
-    fn new(subscription: Subscription, idle_timeout: Duration, place: OwnedSemaphorePermit) -> Feed {
-        Feed {
-            chunks: BroadcastStream::new(subscription.reader),
-            next: None,
-            idle: Box::pin(sleep(idle_timeout)),
-            idle_timeout,
-            share: subscription.share,
-            _place: place,
-        }
-    }
-
-    /// The next chunk. What was skipped before it is counted.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Chunk>>> {
-        loop {
-            match ready!(Pin::new(&mut self.chunks).poll_next(cx)) {
-                None => return Poll::Ready(None),
-                // The next chunk's number says how many packets they were.
-                Some(Err(BroadcastStreamRecvError::Lagged(_))) => {}
-                Some(Ok(chunk)) => {
-                    let next = self.next.unwrap_or(chunk.first);
-                    self.share.subscribers().lagged(chunk.first.saturating_sub(next));
-                    self.next = Some(chunk.first + u64::from(chunk.packets));
-                    return Poll::Ready(Some(chunk));
-                }
-            }
-        }
-    }
-}
-
-impl Stream for Feed {
-    type Item = Result<Bytes, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Poll::Ready(chunk) = self.poll_chunk(cx) {
-            let Some(chunk) = chunk else { return Poll::Ready(None) };
-            let deadline = Instant::from_std(clock::now() + self.idle_timeout);
-            self.idle.as_mut().reset(deadline);
-            self.share.subscribers().sent(u64::from(chunk.packets), chunk.bytes.len() as u64);
-            return Poll::Ready(Some(Ok(chunk.bytes.clone())));
-        }
-        ready!(self.idle.as_mut().poll(cx));
-        tracing::debug!("a client's stream was silent for {:?}: ends", self.idle_timeout);
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(None)
-    }
-}
-
-impl Drop for Feed {
-    /// What waited for the client when its connection ended was not sent.
-    fn drop(&mut self) {
-        let rest = poll_fn(|cx| {
-            while let Some(chunk) = ready!(self.poll_chunk(cx)) {
-                self.share.subscribers().cut(u64::from(chunk.packets));
-            }
-            Poll::Ready(())
-        });
-        // Unconstrained: all of it, even if the task has used up its turn. Pending is the end of what waits.
-        let _ = pin!(unconstrained(rest)).poll(&mut Context::from_waker(Waker::noop()));
     }
 }
 

@@ -1,0 +1,246 @@
+//! One streaming client, behind its response's head: what is written to its socket, and what waits for it.
+//!
+//! Whoever has a chunk writes it to the socket at once ([`Client::push`]); only what the socket does not take waits, and
+//! the client's own task ([`Client::run`]) writes that when it can. The same task notices that the client has gone, that
+//! it is behind for too long, and that its stream is silent.
+
+use std::{
+    collections::VecDeque,
+    io::{self, ErrorKind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, OwnedSemaphorePermit},
+    time::timeout,
+};
+
+use crate::{
+    clock,
+    control::Share,
+    egress::tap::Chunk,
+    limits::{CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX},
+};
+
+/// A client and its place among all.
+#[derive(Debug)]
+pub(super) struct Client {
+    stream: TcpStream,
+    share: Share,
+    outbox: Mutex<Outbox>,
+    /// Something waits, or the stream has ended.
+    attention: Notify,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// What waits for the client.
+#[derive(Debug)]
+struct Outbox {
+    /// The number of the packet that comes next.
+    next: u64,
+    waiting: VecDeque<Arc<Chunk>>,
+    /// Bytes of the first one that are written already.
+    written: usize,
+    /// What all of `waiting` counts.
+    cost: usize,
+    /// When the last chunk came.
+    heard: Instant,
+    /// Nothing more comes.
+    ended: bool,
+}
+
+/// Why a client's stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The channel has ended, and the client has got all of it.
+    Channel,
+    /// The client has gone.
+    Gone,
+    /// It was behind for `lag_max` without catching up.
+    Behind,
+    /// Its stream was silent for `idle_timeout`.
+    Silent,
+}
+
+/// How long a client is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) lag_max: Duration,
+    pub(super) idle_timeout: Duration,
+}
+
+impl Outbox {
+    fn is_clear(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn wait(&mut self, chunk: Arc<Chunk>) {
+        self.cost += cost(&chunk);
+        self.waiting.push_back(chunk);
+    }
+
+    /// Skips the oldest chunks beyond the bound; not one that is partly written. Gives how many packets they held.
+    fn skip(&mut self) -> u64 {
+        let begun = usize::from(self.written > 0);
+        let mut skipped = 0;
+        while self.cost > CLIENT_BACKLOG_BYTES_MAX && self.waiting.len() > begun + 1 {
+            if let Some(chunk) = self.waiting.remove(begun) {
+                self.cost -= cost(&chunk);
+                skipped += u64::from(chunk.packets);
+            }
+        }
+        skipped
+    }
+
+    /// The socket took so many bytes more of the first chunk; gives that chunk if this was its end.
+    fn advance(&mut self, bytes: usize) -> Option<Arc<Chunk>> {
+        self.written += bytes;
+        let chunk = self.waiting.pop_front_if(|chunk| self.written >= chunk.bytes.len())?;
+        self.written = 0;
+        self.cost -= cost(&chunk);
+        Some(chunk)
+    }
+}
+
+fn cost(chunk: &Chunk) -> usize {
+    chunk.bytes.len() + CHUNK_COST_BYTES
+}
+
+impl Client {
+    /// A client that gets the packets from this number on.
+    pub(super) fn new(
+        stream: TcpStream,
+        share: Share,
+        next: u64,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Client {
+        let (waiting, heard) = (VecDeque::new(), clock::now());
+        let outbox = Outbox { next, waiting, written: 0, cost: 0, heard, ended: false };
+        Client { stream, share, outbox: Mutex::new(outbox), attention: Notify::new(), _place: place }
+    }
+
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // Nothing here panics half way.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a chunk, or lets it wait. Does nothing if the client had it, or came after it.
+    pub(super) fn push(&self, chunk: &Arc<Chunk>, now: Instant) {
+        let mut outbox = self.outbox();
+        if chunk.first < outbox.next {
+            return;
+        }
+        let missed = chunk.first - outbox.next;
+        outbox.next = chunk.end();
+        outbox.heard = now;
+        if outbox.is_clear() {
+            match self.stream.try_write(&chunk.bytes) {
+                Ok(bytes) if bytes == chunk.bytes.len() => self.sent(chunk),
+                // The task finds out why.
+                result => {
+                    outbox.wait(chunk.clone());
+                    outbox.written = result.unwrap_or(0);
+                    self.attention.notify_one();
+                }
+            }
+        } else {
+            outbox.wait(chunk.clone());
+        }
+        let skipped = missed + outbox.skip();
+        if skipped > 0 {
+            self.share.subscribers().lagged(skipped);
+        }
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        self.outbox().ended = true;
+        self.attention.notify_one();
+    }
+
+    fn sent(&self, chunk: &Chunk) {
+        self.share.subscribers().sent(chunk.packets.into(), chunk.bytes.len() as u64);
+    }
+
+    /// Serves the client to its end.
+    pub(super) async fn run(&self, patience: Patience) -> End {
+        let end = tokio::select! {
+            end = self.serve(patience) => end,
+            () = self.gone() => End::Gone,
+        };
+        match end {
+            End::Behind => self.share.subscribers().cut_off_behind(),
+            End::Silent => self.share.subscribers().cut_off_idle(),
+            End::Channel | End::Gone => {}
+        }
+        end
+    }
+
+    async fn serve(&self, patience: Patience) -> End {
+        loop {
+            let silent = clock::now().saturating_duration_since(self.outbox().heard);
+            let Some(left) = patience.idle_timeout.checked_sub(silent).filter(|left| !left.is_zero()) else {
+                return End::Silent;
+            };
+            // No timer is set per chunk: whether one has come is looked up when this one fires.
+            if timeout(left, self.attention.notified()).await.is_err() {
+                continue;
+            }
+            match timeout(patience.lag_max, self.catch_up()).await {
+                Err(_) => return End::Behind,
+                Ok(Err(_)) => return End::Gone,
+                Ok(Ok(ended)) if ended => return End::Channel,
+                Ok(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Writes what waits until nothing does. Answers whether the stream has ended.
+    async fn catch_up(&self) -> io::Result<bool> {
+        loop {
+            {
+                let mut outbox = self.outbox();
+                let Some(chunk) = outbox.waiting.front() else { return Ok(outbox.ended) };
+                match self.stream.try_write(&chunk.bytes[outbox.written..]) {
+                    Ok(bytes) => {
+                        if let Some(chunk) = outbox.advance(bytes) {
+                            self.sent(&chunk);
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.stream.writable().await?;
+        }
+    }
+
+    /// Returns when the client has closed its side, or sends what nobody asked for.
+    async fn gone(&self) {
+        let mut chatter = 0;
+        while chatter <= CLIENT_CHATTER_BYTES_MAX {
+            if self.stream.readable().await.is_err() {
+                return;
+            }
+            match self.stream.try_read(&mut [0; 512]) {
+                Ok(0) => return,
+                Ok(bytes) => chatter += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Drop for Client {
+    /// What waited for the client when its connection ended was not sent.
+    fn drop(&mut self) {
+        let packets = self.outbox().waiting.iter().map(|chunk| u64::from(chunk.packets)).sum();
+        self.share.subscribers().cut(packets);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    time::sleep,
+};
+
+use super::*;
+use crate::egress::subscribers::{CutOff, Dropped, Subscribers, SubscribersState};
+
+const CHUNK: usize = 64 << 10;
+/// Packets per chunk.
+const PACKETS: u32 = 50;
+const PATIENT: Patience =
+    Patience { lag_max: Duration::from_secs(20), idle_timeout: Duration::from_secs(20) };
+
+/// Both ends of a connection with small buffers.
+async fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let (far, near) = tokio::join!(socket.connect(listener.local_addr().unwrap()), listener.accept());
+    let near = near.unwrap().0;
+    socket2::SockRef::from(&near).set_send_buffer_size(4096).unwrap();
+    (near, far.unwrap())
+}
+
+async fn client() -> (Arc<Client>, TcpStream, Arc<Subscribers>) {
+    let (near, far) = connection().await;
+    let counts = Arc::new(Subscribers::default());
+    (Arc::new(Client::new(near, Share::detached(counts.clone()), 0, None)), far, counts)
+}
+
+fn chunk(index: u64) -> Arc<Chunk> {
+    let first = index * u64::from(PACKETS);
+    Arc::new(Chunk { bytes: vec![index as u8; CHUNK], packets: PACKETS, first })
+}
+
+#[tokio::test]
+async fn what_the_socket_does_not_take_follows_when_the_client_reads() {
+    let (client, mut far, counts) = client().await;
+    let serving = tokio::spawn(async move {
+        for index in 0..20 {
+            client.push(&chunk(index), clock::now());
+        }
+        client.end();
+        client.run(PATIENT).await
+    });
+    let mut read = Vec::new();
+    far.read_to_end(&mut read).await.unwrap();
+    assert_eq!(read, (0..20u8).flat_map(|index| vec![index; CHUNK]).collect::<Vec<_>>());
+    assert_eq!(serving.await.unwrap(), End::Channel);
+    let (packets, bytes) = (20 * u64::from(PACKETS), 20 * CHUNK as u64);
+    assert_eq!(counts.state(), SubscribersState { packets, bytes, ..SubscribersState::default() });
+}
+
+#[tokio::test]
+async fn a_client_that_is_behind_skips_whole_chunks_within_a_bound_and_each_packet_is_counted_once() {
+    const CHUNKS: u64 = 200;
+    let (client, mut far, counts) = client().await;
+    for index in 0..CHUNKS {
+        client.push(&chunk(index), clock::now());
+        assert!(client.outbox().cost <= CLIENT_BACKLOG_BYTES_MAX);
+    }
+    let running = client.clone();
+    let serving = tokio::spawn(async move { running.run(PATIENT).await });
+    let mut got = Vec::new();
+    let mut read = vec![0; CHUNK];
+    while got.last() != Some(&(CHUNKS - 1)) {
+        far.read_exact(&mut read).await.unwrap();
+        assert!(read.iter().all(|byte| *byte == read[0]), "part of a chunk");
+        let before = got.last().map_or(0, |last| last + 1);
+        got.push((before..CHUNKS).find(|index| *index as u8 == read[0]).unwrap());
+    }
+    let lag = (CHUNKS - got.len() as u64) * u64::from(PACKETS);
+    assert_eq!(got[0], 0, "what is partly written is finished");
+    assert!(lag > 0);
+    client.push(&chunk(CHUNKS), clock::now());
+    drop(far);
+    assert_eq!(serving.await.unwrap(), End::Gone);
+    drop(client);
+    let state = counts.state();
+    assert_eq!(state.packets + state.dropped.lag + state.dropped.closed, (CHUNKS + 1) * u64::from(PACKETS));
+    assert_eq!((state.dropped.lag, state.clients), (lag, 0));
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_catch_up_is_cut_off_and_counted() {
+    let (client, far, counts) = client().await;
+    let patience = Patience { lag_max: Duration::from_millis(100), ..PATIENT };
+    for index in 0..10 {
+        client.push(&chunk(index), clock::now());
+    }
+    let start = clock::now();
+    assert_eq!(client.run(patience).await, End::Behind);
+    assert!(start.elapsed() >= patience.lag_max);
+    drop(client);
+    let state = counts.state();
+    assert_eq!(state.cut_off, CutOff { lag: 1, idle: 0 });
+    assert_eq!(state.packets + state.dropped.closed, 10 * u64::from(PACKETS));
+    drop(far);
+}
+
+#[tokio::test]
+async fn a_slow_client_that_catches_up_stays() {
+    let (client, mut far, counts) = client().await;
+    let patience = Patience { lag_max: Duration::from_secs(1), ..PATIENT };
+    let running = client.clone();
+    let serving = tokio::spawn(async move { running.run(patience).await });
+    let mut read = vec![0; 4 * CHUNK];
+    for round in 0..3 {
+        for index in 0..4 {
+            client.push(&chunk(round * 4 + index), clock::now());
+        }
+        sleep(patience.lag_max / 2).await;
+        far.read_exact(&mut read).await.unwrap();
+    }
+    client.end();
+    assert_eq!(serving.await.unwrap(), End::Channel);
+    assert_eq!((counts.state().dropped, counts.state().cut_off), (Dropped::default(), CutOff::default()));
+}
+
+#[tokio::test]
+async fn a_silence_ends_the_stream_and_a_packet_in_time_does_not() {
+    let (client, mut far, counts) = client().await;
+    let patience = Patience { idle_timeout: Duration::from_millis(100), ..PATIENT };
+    let running = client.clone();
+    let start = clock::now();
+    let serving = tokio::spawn(async move { (running.run(patience).await, clock::now()) });
+    let mut last = start;
+    for first in 0..3 {
+        sleep(patience.idle_timeout * 2 / 3).await;
+        last = clock::now();
+        client.push(&Arc::new(Chunk { bytes: vec![7], packets: 1, first }), last);
+        assert_eq!(far.read_u8().await.unwrap(), 7);
+    }
+    let (end, at) = serving.await.unwrap();
+    assert_eq!((end, counts.state().cut_off), (End::Silent, CutOff { lag: 0, idle: 1 }));
+    assert!(at - last >= patience.idle_timeout);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_or_talks_without_end_is_noticed() {
+    let (client, far, counts) = client().await;
+    drop(far);
+    assert_eq!(client.run(PATIENT).await, End::Gone);
+    drop(client);
+    assert_eq!(counts.state().clients, 0);
+    let (client, mut far, _counts) = self::client().await;
+    let talking = tokio::spawn(async move { while far.write_all(&[b'x'; 1024]).await.is_ok() {} });
+    assert_eq!(client.run(PATIENT).await, End::Gone);
+    drop(client);
+    talking.await.unwrap();
+}

@@ -1,0 +1,126 @@
+//! Who writes a tap's chunks to its clients: a task for up to [`FEEDER_CLIENTS_MAX`] of them, so that a chunk wakes one
+//! task and not a thousand.
+//!
+//! A client joins with a reader of its own, which began at its request: what the task has taken already comes
+//! from there, and everything after from the task.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use tokio::sync::mpsc::{self, Receiver, Sender, WeakSender};
+
+use super::client::Client;
+use crate::{
+    clock,
+    egress::tap::{Chunk, TapReader},
+    limits::FEEDER_CLIENTS_MAX,
+};
+
+/// The feeders of all taps.
+#[derive(Debug, Default)]
+pub(super) struct Feeders {
+    /// By [`TapReader::tap`].
+    table: Mutex<HashMap<usize, Vec<WeakSender<Join>>>>,
+}
+
+/// A client's place with a feeder, which ends with the last of them.
+#[derive(Debug)]
+pub(super) struct Seat {
+    _feeder: Sender<Join>,
+}
+
+type Join = (Weak<Client>, TapReader);
+
+impl Feeders {
+    /// Lets a client have its tap's chunks from where its reader stands.
+    pub(super) fn join(&self, client: &Arc<Client>, reader: TapReader) -> Seat {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.retain(|_, feeders| {
+            feeders.retain(|feeder| feeder.strong_count() > 0);
+            !feeders.is_empty()
+        });
+        let feeders = table.entry(reader.tap()).or_default();
+        let mut join = (Arc::downgrade(client), reader);
+        for feeder in feeders.iter().filter_map(WeakSender::upgrade) {
+            if feeder.strong_count() <= FEEDER_CLIENTS_MAX {
+                match feeder.try_send(join) {
+                    Ok(()) => return Seat { _feeder: feeder },
+                    Err(error) => join = error.into_inner(),
+                }
+            }
+        }
+        let (feeder, joins) = mpsc::channel(FEEDER_CLIENTS_MAX);
+        feeders.push(feeder.downgrade());
+        tokio::spawn(Feeder::new(join).run(joins));
+        Seat { _feeder: feeder }
+    }
+}
+
+/// The task.
+#[derive(Debug)]
+struct Feeder {
+    reader: TapReader,
+    /// The number of the packet that comes next.
+    next: u64,
+    clients: Vec<Weak<Client>>,
+    /// The tap is gone.
+    ended: bool,
+}
+
+impl Feeder {
+    fn new((client, reader): Join) -> Feeder {
+        Feeder { next: reader.number(), reader, clients: vec![client], ended: false }
+    }
+
+    /// Runs until its last client has gone.
+    async fn run(mut self, mut joins: Receiver<Join>) {
+        loop {
+            tokio::select! {
+                biased;
+                join = joins.recv() => match join {
+                    Some(join) => self.admit(join),
+                    None => return,
+                },
+                chunk = self.reader.next(), if !self.ended => match chunk {
+                    Some(chunk) => self.feed(&chunk),
+                    None => self.end(),
+                },
+            }
+            // Writing takes a while, and others want to run.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn admit(&mut self, (client, mut reader): Join) {
+        if let Some(joined) = client.upgrade() {
+            while let Some(chunk) = reader.try_next().filter(|chunk| chunk.first < self.next) {
+                joined.push(&chunk, clock::now());
+            }
+            if self.ended {
+                joined.end();
+            }
+            self.clients.push(client);
+        }
+    }
+
+    fn feed(&mut self, chunk: &Arc<Chunk>) {
+        let now = clock::now();
+        self.next = chunk.end();
+        self.clients.retain(|client| {
+            let client = client.upgrade();
+            client.inspect(|client| client.push(chunk, now)).is_some()
+        });
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        for client in self.clients.drain(..).filter_map(|client| client.upgrade()) {
+            client.end();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
