@@ -185,8 +185,6 @@ pub const CHUNK_MAX: Duration = Duration::from_secs(1);
 pub const CHUNK_SLACK: u32 = 8;
 /// The same in time: less than a usual tick, or every chunk would leave a tick early.
 pub const CHUNK_EARLY_MAX: Duration = Duration::from_millis(2);
-/// Chunks of a tap whose memory is used again: one that is being written to the clients, and one for a late writer.
-pub const CHUNKS_REUSED: usize = 2;
 /// Bytes of a tap's chunks that wait for those who write them to the clients: 16 s at 8 Mbit/s, 0.3 s at 400; whoever
 /// is later than that does not run at all.
 pub const TAP_BYTES_MAX: usize = 16 << 20;

@@ -6,12 +6,11 @@
 mod ring;
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, CHUNKS_REUSED};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK};
 use ring::Ring;
 pub use ring::TapReader;
 
@@ -51,8 +50,8 @@ pub struct Tap {
     delay: Duration,
     ring: Arc<Ring>,
     open: Chunk,
-    /// The last chunks that went out: their memory is used again when nobody reads them any more.
-    sent: VecDeque<Arc<Chunk>>,
+    /// The last chunk that went out: its memory is used again when nobody reads it any more.
+    sent: Option<Arc<Chunk>>,
     /// When the open chunk's first packet came.
     since: Option<Instant>,
     flushed: Option<Instant>,
@@ -66,7 +65,7 @@ impl Tap {
             delay,
             ring: Arc::default(),
             open: Chunk::default(),
-            sent: VecDeque::new(),
+            sent: None,
             since: None,
             flushed: None,
         }
@@ -123,23 +122,20 @@ impl Tap {
         let chunk = std::mem::replace(&mut self.open, next);
         if chunk.packets > 0 {
             let chunk = Arc::new(chunk);
-            self.sent.push_back(chunk.clone());
+            self.sent = Some(chunk.clone());
             self.ring.push(chunk);
         }
         self.since = None;
         self.flushed = Some(now);
     }
 
-    /// Memory for the next chunk: that of the oldest one remembered, if everybody has read it.
+    /// Memory for the next chunk: that of the one before the open one, if everybody has read it.
     fn memory(&mut self) -> Vec<u8> {
-        if self.sent.len() < CHUNKS_REUSED {
-            return Vec::new();
-        }
-        let oldest = self.sent.pop_front().and_then(Arc::into_inner);
-        oldest.map_or_else(Vec::new, |Chunk { mut bytes, .. }| {
-            bytes.clear();
-            bytes
-        })
+        let Some(mut chunk) = self.sent.take().and_then(Arc::into_inner) else {
+            return Vec::with_capacity(self.open.bytes.len());
+        };
+        chunk.bytes.clear();
+        chunk.bytes
     }
 }
 
@@ -276,14 +272,17 @@ mod tests {
             tap.turn(now, true);
             reader.try_next().unwrap()
         };
+        let place = |chunk: &Chunk| chunk.bytes.as_ptr();
         let kept = send(100);
-        for _ in 0..CHUNKS_REUSED {
-            drop(send(100));
-        }
-        // The first one is still read, the others are not.
-        assert_eq!(send(100).bytes.len(), 100);
-        let again = send(1);
-        assert!(again.bytes.capacity() >= 100, "{}", again.bytes.capacity());
-        assert_eq!((&*again.bytes, &*kept.bytes), (&[7][..], &[7; 100][..]));
+        let second = place(&send(100));
+        let chunk = send(1);
+        let third = place(&chunk);
+        assert!(third != place(&kept) && third != second);
+        drop(chunk);
+        let chunk = send(1);
+        assert_eq!((place(&chunk), chunk.bytes.capacity()), (second, 100));
+        assert_eq!((&*chunk.bytes, &*kept.bytes), (&[7][..], &[7; 100][..]));
+        drop(chunk);
+        assert_eq!(place(&send(1)), third);
     }
 }
