@@ -9,12 +9,18 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::unix::net::UnixDatagram,
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use common::{PATIENCE, Running, free_port, get, group, have, now, sender, tidecast};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tidecast::wire::native::{Kind, Repr};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+};
 
 /// A relay with its HTTP server on a free port.
 struct Relay {
@@ -461,7 +467,7 @@ fn a_silent_stream_ends_after_the_idle_timeout() {
 fn a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothing() {
     const PACKETS: usize = 12_000;
     let (group, port) = (group(), free_port());
-    let relay = serve("");
+    let relay = serve("lag_max = \"1s\"");
     let path = format!("/udp/{group}:{port}");
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
     socket.set_recv_buffer_size(16 << 10).expect("buffer");
@@ -487,9 +493,76 @@ fn a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothing() {
     let fates = http["packets"].as_u64().zip(lag.as_u64()).zip(closed.as_u64());
     let total = fates.map(|((packets, lag), closed)| packets + lag + closed);
     assert!(closed.as_u64() > Some(0), "{http}");
+    assert_eq!(http["cut_off"], serde_json::json!({ "lag": 1, "idle": 0 }), "{http}");
+    assert_eq!(sum(&series(relay.http), "tidecast_subscribers_cut_off_total", "reason=\"lag\""), 1.0);
+    let line = "a client has been behind its stream for 1s: cut off";
+    until("the log says why", || relay.running.stderr().contains(line));
     // What was skipped at the very end, after its last packet, shows in no packet's number.
     assert!(total.is_some_and(|total| total <= 2 * PACKETS as u64), "{http}");
     drop(stalled);
+}
+
+/// Reads a stream's head, then this many bytes of its body.
+async fn read_stream(http: SocketAddr, path: &str, heads: &Semaphore, bytes: usize) -> Vec<u8> {
+    let mut stream = tokio::net::TcpStream::connect(http).await.expect("connect");
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.expect("write");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("a whole head"));
+    }
+    assert!(head.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&head));
+    heads.add_permits(1);
+    let mut body = vec![0; bytes];
+    stream.read_exact(&mut body).await.expect("more of the stream");
+    body
+}
+
+/// The test's own connections; the relay raises its limit itself.
+fn allow_files(count: u64) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    assert!(
+        hard >= count,
+        "the hard limit of open files is {hard}, expected at least {count}: ulimit -Hn {count}"
+    );
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the hard limit");
+}
+
+#[test]
+fn a_thousand_clients_of_one_channel_all_get_the_same_bytes() {
+    const CLIENTS: u32 = 1000;
+    const PACKETS: usize = 100;
+    const LENGTH: usize = 1000;
+    allow_files(u64::from(CLIENTS) + 100);
+    let (group, port) = (group(), free_port());
+    let relay = serve(&format!("[[channel]]\nname = \"a\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\""));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let http = relay.http;
+    runtime.block_on(async {
+        let heads = Arc::new(Semaphore::new(0));
+        let client = || {
+            let heads = heads.clone();
+            async move { read_stream(http, "/streams/a", &heads, PACKETS * LENGTH).await }
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(client())).collect();
+        let heads = heads.acquire_many(CLIENTS).await.expect("not closed");
+        let sending = thread::spawn(move || {
+            let producer = Producer::new(group, port);
+            for n in 0..PACKETS {
+                producer.send(n as u64, &[n as u8; LENGTH]);
+                thread::sleep(Duration::from_millis(2));
+            }
+        });
+        for client in clients {
+            let body = client.await.expect("no panic");
+            assert!(body.chunks(LENGTH).enumerate().all(|(n, packet)| packet == [n as u8; LENGTH]));
+        }
+        sending.join().expect("no panic");
+        drop(heads);
+    });
+    let series = series(http);
+    let output = "output=\"http\"";
+    assert_eq!(sum(&series, "tidecast_output_packets_total", output), f64::from(CLIENTS) * PACKETS as f64);
+    assert_eq!(sum(&series, "tidecast_output_dropped_packets_total", output), 0.0);
 }
 
 /// 1000 numbered packets with known faults, and datagrams that are none.

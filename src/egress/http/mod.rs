@@ -214,13 +214,18 @@ async fn answer(
 async fn carry(stream: TcpStream, ordered: Ordered, shared: &Shared) {
     let Ordered { subscription, place } = ordered;
     let reader = subscription.reader;
+    let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
     let client = Arc::new(Client::new(stream, subscription.share, reader.number(), Some(place)));
     let _seat = shared.feeders.join(&client, reader);
     let Patience { lag_max, idle_timeout } = shared.patience;
     match client.run(shared.patience).await {
         End::Channel | End::Gone => {}
-        End::Behind => tracing::info!("a client has been behind its stream for {lag_max:?}: cut off"),
-        End::Silent => tracing::debug!("a client's stream was silent for {idle_timeout:?}: ends"),
+        End::Behind => {
+            tracing::info!(client = peer, "a client has been behind its stream for {lag_max:?}: cut off")
+        }
+        End::Silent => {
+            tracing::debug!(client = peer, "a client's stream was silent for {idle_timeout:?}: ends")
+        }
     }
 }
 
