@@ -303,6 +303,10 @@ pub const SEND_PIPE_BLOCKS_MAX: usize = 8;
 
 // HTTP and channels on demand.
 
+/// Threads that write to clients and answer requests: each writes some 20 Gbit/s, and more of them only steal small
+/// tasks from each other.
+pub const RUNTIME_THREADS_MAX: usize = 4;
+
 /// Groups joined on demand at the same time: each is a socket, a membership and a stream's bandwidth.
 pub const ON_DEMAND_MAX: usize = 1024;
 /// Groups on demand that get series of their own in the metrics, over the life of the process; the others share

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     control::Control,
     egress::http::Server,
-    limits::{CHUNK, DRAIN_MAX, LINGER},
+    limits::{CHUNK, DRAIN_MAX, LINGER, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
     shutdown::{self, Signals},
 };
@@ -142,7 +142,9 @@ pub(super) fn say(line: &str) {
 /// # Errors
 /// The runtime cannot be made, or the command's own.
 pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(RUNTIME_THREADS_MAX))
         .enable_all()
         .thread_name("tidecast-io")
         .build()
