@@ -559,10 +559,10 @@ fn a_thousand_clients_of_one_channel_all_get_the_same_bytes() {
         sending.join().expect("no panic");
         drop(heads);
     });
-    let series = series(http);
-    let output = "output=\"http\"";
-    assert_eq!(sum(&series, "tidecast_output_packets_total", output), f64::from(CLIENTS) * PACKETS as f64);
-    assert_eq!(sum(&series, "tidecast_output_dropped_packets_total", output), 0.0);
+    let of = |metric: &str| sum(&series(http), metric, "output=\"http\"");
+    let packets = f64::from(CLIENTS) * PACKETS as f64;
+    until("every packet is counted", || of("tidecast_output_packets_total") == packets);
+    assert_eq!(of("tidecast_output_dropped_packets_total"), 0.0);
 }
 
 /// 1000 numbered packets with known faults, and datagrams that are none.
