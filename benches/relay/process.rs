@@ -1,9 +1,11 @@
 //! The processes that are measured, and what the kernel knows about them: processor time in nanoseconds, of all their
-//! threads, and resident memory.
+//! threads, resident memory, and what their sockets had to drop.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, Read},
+    net::SocketAddrV4,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -100,4 +102,22 @@ fn resident(pid: u32) -> io::Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
     let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no Rss in smaps_rollup"))
+}
+
+/// Datagrams that the kernel dropped because the sockets bound to these addresses were full, whosever they are.
+pub(crate) fn input_drops(addresses: &[SocketAddrV4]) -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/net/udp")?;
+    let names: HashSet<String> = addresses.iter().map(proc_name).collect();
+    let of_these = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let known = names.contains(words.next()?);
+        let drops = words.last()?.parse::<u64>().ok()?;
+        known.then_some(drops)
+    });
+    Ok(of_these.sum())
+}
+
+/// An address as /proc/net/udp shows it: the IP address as the machine's own number, then the port.
+fn proc_name(address: &SocketAddrV4) -> String {
+    format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
 }

@@ -16,9 +16,8 @@ use crate::{
     bare::Stream,
     generator::{Generator, Plan},
     packet::Format,
-    process::Processes,
+    process::{Processes, input_drops},
     receiver::{Receivers, Tally},
-    socket,
     subject::Subject,
 };
 
@@ -59,6 +58,8 @@ pub(crate) struct Sample {
     pub(crate) delivered: u64,
     /// Missing, and not dropped by a receiver's socket: lost by the subject.
     pub(crate) lost: u64,
+    /// Of these, dropped because the subject's input sockets were full: it took them out too slowly.
+    pub(crate) lost_at_input: u64,
     /// Dropped by the receivers' own sockets.
     pub(crate) lost_at_receivers: u64,
     /// Delivered again.
@@ -91,17 +92,22 @@ impl Sample {
 /// It ended, or did not deliver to every target.
 pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path) -> io::Result<Sample> {
     let receivers = Receivers::start(load.streams, load.fan_out, load.format)?;
-    let streams = layout(load.streams, &receivers.addresses)?;
-    let groups = streams.iter().map(|stream| stream.group).collect();
+    let streams = layout(load.streams, &receivers.addresses);
+    let groups: Vec<SocketAddrV4> = streams.iter().map(|stream| stream.group).collect();
     let mut processes = subject.start(&streams, folder)?;
-    let generator =
-        Generator::start(Plan { groups, format: load.format, rate: load.rate, film: Vec::new() })?;
+    let generator = Generator::start(Plan {
+        groups: groups.clone(),
+        format: load.format,
+        rate: load.rate,
+        film: Vec::new(),
+    })?;
     reach(&receivers, &mut processes)?;
     thread::sleep(load.settle);
 
     let floors = generator.sent();
     receivers.count_from(&floors);
     generator.take_lateness();
+    let drops = input_drops(&groups)?;
     let (before, start) = (processes.cpu()?, clock::now());
     thread::sleep(window);
     let late = generator.take_lateness();
@@ -117,6 +123,7 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
         cpu_ns: (end - before).as_nanos() as u64,
         behind_ns: (end - on_time).as_nanos() as u64,
         seconds,
+        lost_at_input: input_drops(&groups)? - drops,
         expected: sent * load.fan_out as u64,
         generator_late_ms: late.as_secs_f64() * 1e3,
         resident: processes.resident()?,
@@ -155,20 +162,18 @@ fn reach(receivers: &Receivers, processes: &mut Processes) -> io::Result<()> {
 }
 
 /// Streams with groups of their own, and their share of the targets.
-pub(crate) fn layout(streams: usize, targets: &[SocketAddrV4]) -> io::Result<Vec<Stream>> {
+fn layout(streams: usize, targets: &[SocketAddrV4]) -> Vec<Stream> {
     let fan_out = targets.len() / streams;
-    (0..streams)
-        .map(|i| {
-            Ok(Stream { group: fresh_group()?, targets: targets[i * fan_out..(i + 1) * fan_out].to_vec() })
-        })
-        .collect()
+    let share = |i: usize| targets[i * fan_out..(i + 1) * fan_out].to_vec();
+    (0..streams).map(|i| Stream { group: fresh_group(), targets: share(i) }).collect()
 }
 
-/// A group that nothing else on this machine is likely to use, with a port that is free.
-pub(crate) fn fresh_group() -> io::Result<SocketAddrV4> {
+/// A group that nothing else on this machine is likely to use. Its port lies below those that the kernel gives to sockets
+/// which do not ask for one: such a socket, bound to every address, would stand in the way.
+pub(crate) fn fresh_group() -> SocketAddrV4 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let [high, low] = NEXT.fetch_add(1, Relaxed).to_be_bytes();
+    let next = NEXT.fetch_add(1, Relaxed);
+    let [high, low] = next.to_be_bytes();
     let second = 64 + (std::process::id() % 128) as u8;
-    let (_, free) = socket::receiver()?;
-    Ok(SocketAddrV4::new(Ipv4Addr::new(239, second, high, low), free.port()))
+    SocketAddrV4::new(Ipv4Addr::new(239, second, high, low), 20_000 + next % 10_000)
 }

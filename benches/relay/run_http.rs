@@ -100,8 +100,7 @@ pub(crate) struct Served {
 impl Served {
     /// Starts it.
     pub(crate) fn start(server: &Server, load: HttpLoad, folder: &Path) -> io::Result<Served> {
-        let groups: Vec<SocketAddrV4> =
-            (0..load.streams).map(|_| fresh_group()).collect::<io::Result<_>>()?;
+        let groups: Vec<SocketAddrV4> = (0..load.streams).map(|_| fresh_group()).collect();
         let streams: Vec<Stream> =
             groups.iter().map(|group| Stream { group: *group, targets: Vec::new() }).collect();
         let (processes, addresses) = match server {

@@ -96,11 +96,12 @@ pub(super) fn entry(subject: Subject) -> Entry<Subject> {
 /// One sample on one line.
 pub(super) fn show(sample: &Sample) -> String {
     format!(
-        "{:>6} ns/packet, {:4.1} % of a CPU, lost {} of {}, at receivers {}, generator late {:.0} ms",
+        "{:>6} ns/packet, {:4.1} % of a CPU, lost {} of {} ({} at its input), at receivers {}, generator late {:.0} ms",
         short(sample.ns_per_packet()),
         sample.cpu_share() * 100.0,
         sample.lost,
         sample.expected,
+        sample.lost_at_input,
         sample.lost_at_receivers,
         sample.generator_late_ms,
     )

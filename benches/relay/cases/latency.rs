@@ -54,7 +54,7 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
 }
 
 fn measure(subject: &Subject, options: &Options) -> io::Result<Delays> {
-    let group = run::fresh_group()?;
+    let group = run::fresh_group();
     let (output, target) = socket::receiver()?;
     let number = Format::Rtp.number();
     let stamps = Stamps::start([socket::join(group)?, output], number)?;

@@ -48,9 +48,8 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
 /// Milliseconds until `/readyz` says yes.
 fn start(options: &Options) -> io::Result<f64> {
     let server = SocketAddrV4::new(LOOPBACK, free_tcp_port()?);
-    let streams: Vec<Stream> = (0..CHANNELS)
-        .map(|_| Ok(Stream { group: fresh_group()?, targets: Vec::new() }))
-        .collect::<io::Result<_>>()?;
+    let streams: Vec<Stream> =
+        (0..CHANNELS).map(|_| Stream { group: fresh_group(), targets: Vec::new() }).collect();
     let subject = Subject::Relay(Relay { tick: TICK, http: Some(server), ..Relay::default() });
     let before = clock::now();
     let mut processes = subject.start(&streams, &options.out)?;
