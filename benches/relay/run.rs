@@ -26,7 +26,11 @@ const REACH_WAIT: Duration = Duration::from_secs(10);
 /// The usual [`Load::settle`].
 pub(crate) const SETTLE: Duration = Duration::from_millis(600);
 /// After the window: what is still on its way arrives. Nothing is sent meanwhile, so it costs nothing else.
-const DRAIN: Duration = Duration::from_millis(300);
+const DRAIN: Duration = Duration::from_millis(240);
+/// The same for a subject that still works.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
+/// A subject that used less of a processor than this in [`ON_TIME`] has nothing left to do.
+const IDLE: Duration = Duration::from_millis(3);
 /// A subject that still works so long after the last datagram was sent could not keep up.
 const ON_TIME: Duration = Duration::from_millis(60);
 
@@ -115,7 +119,7 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
     let seconds = (clock::now() - start).as_secs_f64();
     thread::sleep(ON_TIME);
     let on_time = processes.cpu()?;
-    thread::sleep(DRAIN - ON_TIME);
+    drain(&processes)?;
     processes.check()?;
     let sent: u64 = floors.iter().zip(&ceilings).map(|(floor, ceiling)| ceiling - floor).sum();
     let end = processes.cpu()?;
@@ -130,6 +134,22 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
         ..Sample::default()
     };
     Ok(with_tallies(sample, &receivers.stop()?))
+}
+
+/// Waits until the subject has nothing left to do.
+fn drain(processes: &Processes) -> io::Result<()> {
+    let start = clock::now();
+    thread::sleep(DRAIN - ON_TIME);
+    let mut before = processes.cpu()?;
+    while clock::now() - start < DRAIN_MAX {
+        thread::sleep(ON_TIME);
+        let now = processes.cpu()?;
+        if now - before < IDLE {
+            break;
+        }
+        before = now;
+    }
+    Ok(())
 }
 
 fn with_tallies(sample: Sample, tallies: &[Tally]) -> Sample {
