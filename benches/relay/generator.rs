@@ -22,6 +22,8 @@ use crate::{
 
 /// How often it wakes.
 const TURN: Duration = Duration::from_millis(1);
+/// What it missed beyond this is not made up for: it would come as one burst, which no network sends.
+const LATE_MAX: Duration = Duration::from_millis(50);
 /// Datagrams per `sendmmsg`.
 const BATCH: usize = 256;
 
@@ -122,13 +124,16 @@ impl Line {
     }
 
     fn run(mut self) {
-        let start = clock::now();
+        let mut start = clock::now();
         let mut due = start;
         while !self.shared.stop.load(Relaxed) {
             let now = clock::now();
-            self.shared.late.fetch_max(now.saturating_duration_since(due).as_nanos() as u64, Relaxed);
+            let late = now.saturating_duration_since(due);
+            self.shared.late.fetch_max(late.as_nanos() as u64, Relaxed);
+            start += late.saturating_sub(LATE_MAX);
             self.send_due(now - start);
-            due = next_turn(start, clock::now());
+            // After the time that the last turn was for, even if sending took longer than a turn.
+            due = next_turn(start, now);
             thread::sleep(due.saturating_duration_since(clock::now()));
         }
     }

@@ -25,6 +25,8 @@ const FLOWS: &[usize] = &[1, 10, 100, 1000, 10_000];
 const SUBSCRIBERS: &[usize] = &[1, 3, 10, 30, 100, 300, 1000];
 /// Readings per second, over all flows.
 const FLOWS_RATE: f64 = 20_000.0;
+/// Packets per second of each of up to two hundred channels: 4 Mbit/s.
+const CHANNEL_RATE: f64 = MEDIA_RATE / 2.0;
 /// Packets per second to each of up to a thousand subscribers: 2 Mbit/s.
 const SUBSCRIBED_RATE: f64 = MEDIA_RATE / 4.0;
 /// More rounds than these would take hours, and the lines do not need them.
@@ -70,10 +72,11 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
 }
 
 fn channels() -> Sweep {
-    let load = |streams| Load { format: Format::Rtp, rate: MEDIA_RATE, streams, fan_out: 1, settle: SETTLE };
+    let load =
+        |streams| Load { format: Format::Rtp, rate: CHANNEL_RATE, streams, fan_out: 1, settle: SETTLE };
     Sweep {
         name: "channels",
-        caption: "Channels of 8 Mbit/s, each to one subscriber",
+        caption: "Channels of 4 Mbit/s, each to one subscriber",
         sizes: CHANNELS,
         lines: vec![
             udp_line("tidecast", Subject::relay(TICK), load),
