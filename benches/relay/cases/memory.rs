@@ -42,7 +42,8 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     section.tables.push(table);
     section.figure("memory/8x40", Spread::of([last]));
     section.figure("memory/client", Spread::of([clients]));
-    section.figure("memory/growth", Spread::of([growth]));
+    // Less says nothing: what leaks slowly does not show.
+    section.figure("memory/growth", Spread::of([growth]).filter(|_| options.hours >= 1.0));
     section.plots.push(plot_over_time(points, options)?);
     Ok(section)
 }
