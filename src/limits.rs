@@ -71,10 +71,10 @@ pub const FEC_LEARN_PACKETS: u64 = 128;
 /// After so many numbers without a repair packet, a session's packets are no longer kept for recovery.
 pub const FEC_FORGET_PACKETS: u64 = 2048;
 
-/// Multiplications to rebuild packets (`fec::rs::Codes::work`) that one packet pays for. A block of any shape is paid
-/// for by its own packets, even if its code has to be made, which alone takes up to 255 * k for each of them; repair
-/// packets alone, forged ones that is, buy none.
-pub const FEC_WORK_PER_PACKET: u64 = 1 << 16;
+/// Multiplications to rebuild packets (`fec::rs::Codes::work`) that one packet pays for, apart from its bytes: what a
+/// block of 127 takes for each packet when it lost all of them, which is the most. So a block of any shape is paid for
+/// by as many packets as it has; repair packets alone, forged ones that is, buy none.
+pub const FEC_WORK_PER_PACKET: u64 = 1 << 15;
 /// The same for each of its bytes.
 pub const FEC_WORK_PER_BYTE: u64 = 255;
 /// Work saved up at most: what the largest block can take (k = 128, m = 127, 65,507 bytes); a second of one core that

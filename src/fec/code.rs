@@ -1,9 +1,10 @@
 //! One code's arithmetic: repair shards from data shards, and lost data shards back.
 //!
-//! What the code is, the library reed-solomon-erasure says: the parity rows of its generator are taken from it once,
-//! and everything else follows from them. `rs` checks what comes in here; `simd` multiplies.
+//! The library reed-solomon-erasure says what the code is, and the tests hold every result against it. It gets the
+//! parity rows of its generator by inverting a k x k matrix, milliseconds for large blocks; here they come from
+//! the polynomials that this matrix stands for. `rs` checks what comes in here; `simd` multiplies.
 
-use reed_solomon_erasure::galois_8::{ReedSolomon, div};
+use reed_solomon_erasure::galois_8::{div, mul};
 
 use super::simd::Isa;
 
@@ -17,15 +18,20 @@ pub(super) struct Code {
 }
 
 impl Code {
-    /// The code of this shape, if there is one. Costs about k * k * (k + m) multiplications.
-    pub(super) fn new(k: usize, m: usize) -> Option<Code> {
-        let code = ReedSolomon::new(k, m).ok()?;
-        let factors = |index| {
-            let mut parity = vec![[0]; m];
-            code.encode_single_sep(index, &[1], &mut parity).ok()?;
-            Some(parity.as_flattened().to_vec())
+    /// The code of a shape that there is.
+    ///
+    /// Byte by byte, data shard c is the value at c of a polynomial of degree below k, and repair shard r its value at
+    /// k + r. So the factors are Lagrange's: of c for r, the product of (k + r - j) / (c - j) over all j below k but c.
+    pub(super) fn new(k: usize, m: usize) -> Code {
+        let product =
+            |of: usize| (0..k).filter(|j| *j != of).fold(1, |product, j| mul(product, (of ^ j) as u8));
+        let dividends: Vec<u8> = (k..k + m).map(product).collect();
+        let factors = |column: usize| {
+            let divisor = product(column);
+            let factor = |(row, dividend): (usize, &u8)| div(*dividend, mul(divisor, (row ^ column) as u8));
+            (k..).zip(&dividends).map(factor).collect()
         };
-        Some(Code { k, m, factors: (0..k).map(factors).collect::<Option<_>>()? })
+        Code { k, m, factors: (0..k).map(factors).collect() }
     }
 
     /// Computes the repair shards; the vectors of `parity` are resized to the data shards' length.
@@ -86,6 +92,7 @@ impl Code {
 #[cfg(test)]
 mod tests {
     use proptest::{prelude::*, sample::Index};
+    use reed_solomon_erasure::galois_8::ReedSolomon;
 
     use super::*;
 
@@ -120,7 +127,7 @@ mod tests {
         let (parity, received, rebuilt) = by_the_library((k, m), &data, lose);
         let lost: Vec<Vec<u8>> =
             (0..k).filter(|&at| received[at].is_none()).filter_map(|at| rebuilt[at].clone()).collect();
-        let code = Code::new(k, m).unwrap();
+        let code = Code::new(k, m);
         for isa in Isa::all() {
             let mut encoded = vec![vec![9; 3]; m];
             code.encode(isa, &data, &mut encoded);
@@ -160,7 +167,7 @@ mod tests {
 
     #[test]
     fn shorter_data_shards_count_as_padded() {
-        let code = Code::new(5, 3).unwrap();
+        let code = Code::new(5, 3);
         let data: Vec<Vec<u8>> = (0..5u8).map(|at| vec![at + 1; 20 + 9 * usize::from(at)]).collect();
         let padded: Vec<Vec<u8>> =
             data.iter().map(|shard| shard.iter().copied().chain([0; 56]).take(56).collect()).collect();

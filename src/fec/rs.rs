@@ -45,7 +45,7 @@ pub enum Error {
     },
 }
 
-/// Codes by their shape, the last used ones kept ready: making one inverts a matrix.
+/// Codes by their shape, the last used ones kept ready.
 #[derive(Debug, Default)]
 pub struct Codes {
     /// The last used one is the last.
@@ -73,7 +73,7 @@ impl Codes {
         check_count(k, data.len())?;
         check_count(m, parity.len())?;
         equal_length(data.iter().map(|shard| shard.len()))?;
-        self.code(k, m)?.encode(Isa::best(), data, parity);
+        self.code(k, m).encode(Isa::best(), data, parity);
         Ok(())
     }
 
@@ -119,32 +119,29 @@ impl Codes {
         let expected = equal_length(parity.iter().flatten().map(|shard| shard.len()))?;
         match data.iter().flatten().map(|shard| shard.len()).find(|&actual| actual > expected) {
             Some(actual) => Err(Error::Length { expected, actual }),
-            None => Ok(self.code(k, m)?.missing(Isa::best(), data, parity)),
+            None => Ok(self.code(k, m).missing(Isa::best(), data, parity)),
         }
     }
 
     /// Multiplications that [`Codes::missing`] takes for `missing` shards of `len` bytes: `k` for each of their bytes,
-    /// `missing + k` for each pair of them to solve as many equations, and `k * k * (k + m)` to make a code that is not
-    /// ready.
-    pub fn work(&self, k: usize, m: usize, missing: usize, len: usize) -> u64 {
+    /// `k + missing` for each pair of them to solve as many equations, and `k + m` for each data shard to make the code.
+    pub fn work(k: usize, m: usize, missing: usize, len: usize) -> u64 {
         let [k, m, missing, len] = [k, m, missing, len].map(|n| n as u64);
-        let ready = self.ready.iter().any(|code| (code.k as u64, code.m as u64) == (k, m));
-        let making = if ready { 0 } else { k * k * (k + m) };
-        making + missing * missing * (missing + k) + missing * k * len
+        k * (k + m) + missing * missing * (k + missing) + missing * k * len
     }
 
     /// The code of this shape, made when it is not ready; the one that was not used for longest makes room.
-    fn code(&mut self, k: usize, m: usize) -> Result<&Code, Error> {
+    fn code(&mut self, k: usize, m: usize) -> &Code {
         let found = self.ready.iter().position(|code| (code.k, code.m) == (k, m));
         let code = match found {
             Some(at) => self.ready.remove(at),
-            None => Code::new(k, m).ok_or(Error::Shape { k, m })?,
+            None => Code::new(k, m),
         };
         if self.ready.len() >= FEC_CODES_MAX {
             self.ready.remove(0);
         }
         self.ready.push(code);
-        Ok(self.ready.last().expect("was just pushed"))
+        self.ready.last().expect("was just pushed")
     }
 }
 
@@ -281,14 +278,6 @@ mod tests {
         assert_eq!(missing([None, None, Some(&[6])]), Err(Error::TooFew { expected: 3, actual: 2 }));
         let count = Err(Error::Count { expected: 4, actual: 3 });
         assert_eq!(codes.missing(4, 2, &[None; 3], &parity), count);
-    }
-
-    #[test]
-    fn only_a_code_that_is_not_ready_takes_work_to_make() {
-        let mut codes = Codes::new();
-        assert_eq!(codes.work(10, 2, 2, 100), 10 * 10 * 12 + 2 * 2 * 12 + 2 * 10 * 100);
-        encoded(&mut codes, 2, &data(10, 4));
-        assert_eq!(codes.work(10, 2, 2, 100), 2 * 2 * 12 + 2 * 10 * 100);
     }
 
     #[test]

@@ -402,7 +402,7 @@ impl Recover {
     /// long, so that the block was forged or damaged.
     fn missing_shards(&mut self, place: usize, missing: usize, codes: &mut Codes) -> Option<Vec<Vec<u8>>> {
         let block = &self.blocks[place];
-        let left = self.credit.checked_sub(codes.work(block.k, block.m, missing, block.shard_len))?;
+        let left = self.credit.checked_sub(Codes::work(block.k, block.m, missing, block.shard_len))?;
         let data: Vec<_> = block.numbers().map(|n| self.source(n).map(|source| &source.shard[..])).collect();
         let repairs: Vec<_> = block.repairs.iter().map(Option::as_deref).collect();
         let shards = codes.missing(block.k, block.m, &data, &repairs).ok()?;
