@@ -55,6 +55,15 @@ pub(super) enum Body {
 }
 
 impl Arrival {
+    /// Of a numbered packet's content.
+    #[inline]
+    pub(super) fn fingerprint(&self) -> u32 {
+        match self.body {
+            Body::Numbered { fingerprint, .. } => fingerprint,
+            _ => 0,
+        }
+    }
+
     /// Whether its number, or how many it takes, is beyond all sense.
     pub(super) fn beyond_limits(&self) -> bool {
         match self.body {
@@ -69,13 +78,14 @@ impl Arrival {
 /// Parses one datagram.
 #[inline]
 pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
-    Ok(match wire::parse(format, bytes)? {
-        Datagram::Native(packet) => native_arrival(&packet)?,
-        Datagram::Rtp(packet) => rtp_arrival(&packet),
-        Datagram::Custom(packet) => custom_arrival(format, source, &packet),
-        Datagram::Ts(_) => unnumbered(PacketFormat::Ts, source, bytes),
-        Datagram::Raw(_) => unnumbered(PacketFormat::Raw, source, bytes),
-    })
+    // Each builds its answer in place: moving it costs more than making it.
+    match wire::parse(format, bytes)? {
+        Datagram::Native(packet) => native_arrival(&packet),
+        Datagram::Rtp(packet) => Ok(rtp_arrival(&packet)),
+        Datagram::Custom(packet) => Ok(custom_arrival(format, source, &packet)),
+        Datagram::Ts(_) => Ok(unnumbered(PacketFormat::Ts, source, bytes)),
+        Datagram::Raw(_) => Ok(unnumbered(PacketFormat::Raw, source, bytes)),
+    }
 }
 
 /// No datagram is longer.
@@ -83,6 +93,7 @@ fn range(range: Range<usize>) -> Range<u32> {
     range.start as u32..range.end as u32
 }
 
+#[inline]
 fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
     let (session, number) = (packet.session(), packet.sequence());
     let body = match packet.kind() {
@@ -113,6 +124,7 @@ fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
     })
 }
 
+#[inline]
 fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
     let timestamp = packet.timestamp();
     Arrival {

@@ -30,6 +30,9 @@ mod pass;
 mod release;
 mod repair;
 
+use pass::Ease;
+pub(super) use pass::Way;
+
 /// What a flow may use of its channel while it handles one input.
 pub(super) struct Context<'a> {
     pub(super) config: &'a Config,
@@ -108,37 +111,42 @@ struct LegSeen {
     led: Option<Instant>,
 }
 
-/// One producer.
+/// One producer. In the order of its fields what every packet touches stands together: with thousands of flows, each
+/// further cache line costs more than the work on it.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Flow {
-    pub(super) id: FlowId,
     pub(super) key: FlowKey,
-    pub(super) source: SocketAddr,
-    pub(super) format: PacketFormat,
-    space: Space,
-    session: u32,
     /// The session before this one: its stragglers are late, they start nothing.
     retired: Option<u32>,
-    reorder: Option<Reorder>,
-    probation: Probation,
-    recover: Option<Box<Recover>>,
     hold: HoldEstimate,
     rate: Rate,
     jitter: Jitter,
-    continuity: Option<Box<Continuity>>,
+    pub(super) id: FlowId,
+    session: u32,
+    space: Space,
+    pub(super) format: PacketFormat,
+    /// More than one packet has come: not a made-up source.
+    pub(super) confirmed: bool,
+    ended: bool,
+    /// Which ways the next packet may take, and the window then.
+    ease: Ease,
+    window: u64,
+    pub(super) source: SocketAddr,
+    /// When the numbering in force last showed itself.
+    alive: Option<Instant>,
+    pub(super) last_arrival: Instant,
+    /// Start of the time scale for jitter.
+    epoch: Instant,
+    reorder: Option<Reorder>,
     pub(super) counters: Counters,
+    probation: Probation,
+    recover: Option<Box<Recover>>,
+    continuity: Option<Box<Continuity>>,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
     /// What each leg has brought, for channels with several.
     legs: Vec<LegSeen>,
-    /// When the numbering in force last showed itself.
-    alive: Option<Instant>,
-    pub(super) last_arrival: Instant,
-    /// More than one packet has come: not a made-up source.
-    pub(super) confirmed: bool,
-    ended: bool,
-    /// Nothing is held back or awaited: a packet in order takes the short way.
-    calm: bool,
     pub(super) predecessor: Option<Predecessor>,
     /// Of all flows of the channel, in the order of their creation.
     pub(super) serial: u64,
@@ -146,8 +154,6 @@ pub(super) struct Flow {
     pub(super) scheduled: Option<Instant>,
     /// Memory that was charged to the channel.
     charged: usize,
-    /// Start of the time scale for jitter.
-    epoch: Instant,
 }
 
 impl Flow {
@@ -182,7 +188,8 @@ impl Flow {
             last_arrival: now,
             confirmed: false,
             ended: false,
-            calm: false,
+            ease: Ease::Busy,
+            window: 0,
             predecessor: None,
             serial: 0,
             scheduled: None,
@@ -231,9 +238,17 @@ impl Flow {
     }
 
     fn window(&self, config: &Config) -> u64 {
-        let max = config.window_max.min(self.space.window_max());
         let fec = self.recover.as_ref().map_or(0, |r| 2 * r.span());
-        self.rate.window(self.hold.get(), max).max(fec).min(max)
+        self.plain_window(config).max(fec.min(self.window_max(config)))
+    }
+
+    /// The window while no source block is known.
+    fn plain_window(&self, config: &Config) -> u64 {
+        self.rate.window(self.hold.get(), self.window_max(config))
+    }
+
+    fn window_max(&self, config: &Config) -> u64 {
+        config.window_max.min(self.space.window_max())
     }
 
     /// Notes where a media packet comes from.

@@ -29,8 +29,9 @@ impl Default for Hold {
     }
 }
 
-/// The hold in force for one flow.
+/// The hold in force for one flow. What every packet touches stands last, beside the rate.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(super) struct HoldEstimate {
     config: Hold,
     current: Duration,
@@ -117,6 +118,7 @@ impl HoldEstimate {
 
 /// Packets per second of one flow, smoothed.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(super) struct Rate {
     per_second: Option<f64>,
     since: Instant,

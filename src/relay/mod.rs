@@ -32,7 +32,7 @@ mod table;
 mod types;
 
 use arrival::{Arrival, Body, FlowKey};
-use flow::{Flow, Numbered};
+use flow::{Flow, Numbered, Way};
 pub use hold::Hold;
 pub use stats::{Counters, LegCounters};
 pub use types::{Config, Delivery, FlowId, FlowState, How, Input, Output, Packet, PacketFormat};
@@ -88,6 +88,9 @@ pub struct Relay {
     departed: VecDeque<FlowState>,
     legs: Vec<LegCounters>,
     rejects: BTreeMap<&'static str, u64>,
+    /// No packet takes a short way.
+    #[cfg(test)]
+    long_only: bool,
 }
 
 impl Relay {
@@ -113,6 +116,8 @@ impl Relay {
             departed: VecDeque::new(),
             legs: vec![LegCounters::default(); config.legs.max(1)],
             rejects: BTreeMap::new(),
+            #[cfg(test)]
+            long_only: false,
             config,
         }
     }
@@ -227,27 +232,27 @@ impl Relay {
         let leg_counters = &mut self.legs[usize::from(leg)];
         leg_counters.bytes += bytes.len() as u64;
         self.others.bytes_received += bytes.len() as u64;
-        match arrival {
+        match &arrival {
             Err(reject) => {
                 leg_counters.media += 1;
                 self.others.media_received += 1;
-                self.reject(reject);
+                self.reject(*reject);
                 self.spend(bytes);
             }
             Ok(arrival) => match arrival.body {
                 Body::Numbered { retransmission: false, .. } | Body::Unnumbered => {
                     leg_counters.media += 1;
-                    self.media(now, leg, source, &arrival, bytes);
+                    self.media(now, leg, source, arrival, bytes);
                 }
                 Body::Numbered { .. } | Body::Repair { .. } => {
                     leg_counters.repair += 1;
                     self.others.repair_received += 1;
-                    self.repair(now, leg, source, &arrival, bytes);
+                    self.repair(now, leg, source, arrival, bytes);
                 }
                 _ => {
                     leg_counters.control += 1;
                     self.others.control_received += 1;
-                    self.control(now, &arrival);
+                    self.control(now, arrival);
                     self.spend(bytes);
                 }
             },
@@ -276,18 +281,26 @@ impl Relay {
             self.others.rejected += 1;
             return self.spend(bytes);
         };
+        #[cfg(test)]
+        let long_only = self.long_only;
         let (flow, mut cx) = self.split(index, now);
         flow.heard(source, arrival.format, now);
+        let way = flow.way(arrival, &bytes, &cx);
+        #[cfg(test)]
+        let way = if long_only { Way::Long } else { way };
         let Arrival { timestamp, format, clock, .. } = *arrival;
         let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived: now, format };
-        match arrival.body {
-            Body::Numbered { session, number, span, fingerprint, .. }
-                if flow.passes(session, number, span) =>
-            {
-                let delivery = flow.pass(fingerprint, clock, packet, &cx);
+        match (way, &arrival.body) {
+            (Way::Pass, _) => {
+                let delivery = flow.pass(arrival, packet, &cx);
                 return self.outputs.push_back(Output::Deliver(delivery));
             }
-            Body::Numbered { session, number, span, fingerprint, .. } => {
+            (Way::Wait(number), _) => {
+                if !flow.wait(number, arrival, packet, &mut cx) {
+                    return;
+                }
+            }
+            (Way::Long, &Body::Numbered { session, number, span, fingerprint, .. }) => {
                 let how = How::Received;
                 let packet = Numbered { session, number, span, fingerprint, how, packet, leg, clock };
                 flow.numbered(packet, &mut cx);
@@ -351,7 +364,7 @@ impl Relay {
         let (flow, mut cx) = self.split(index, now);
         flow.poll(&mut cx);
         flow.settle_budget(&mut cx);
-        flow.look_calm(&cx);
+        flow.look(&cx);
         self.schedule(index);
     }
 
@@ -409,3 +422,5 @@ impl Relay {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ways_tests;

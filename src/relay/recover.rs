@@ -213,9 +213,9 @@ impl Recover {
         self.keeping
     }
 
-    /// Whether nothing is kept and nothing is missed.
+    /// Whether nothing is kept, nothing is missed and no block is known.
     pub(super) fn is_idle(&self) -> bool {
-        !self.keeping && self.blocks.is_empty()
+        !self.keeping && self.blocks.is_empty() && self.span == 0
     }
 
     /// A media packet came in (first copies only), as an [`unpadded`] shard.

@@ -97,29 +97,30 @@ struct Skipped {
     since: Instant,
 }
 
-/// Reorder buffer and history of one session.
+/// Reorder buffer and history of one session. What a packet in order touches stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Reorder {
     /// The head: the number to be delivered next.
     next: u64,
     /// One past the highest number stored or delivered.
     end: u64,
-    /// Empty until the first gap.
-    slots: Vec<Slot>,
-    waiting: VecDeque<Waiting>,
-    stored: usize,
-    bytes: usize,
-    covered: u64,
-    /// One past the highest number that was shown to be unrecoverable.
-    hopeless_end: u64,
     /// When the head last moved because the packet for it came.
     advanced: Instant,
     /// When a packet last came that was not known before.
     active: Instant,
+    history: History,
+    stored: usize,
+    /// Empty until the first gap.
+    slots: Vec<Slot>,
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    covered: u64,
+    /// One past the highest number that was shown to be unrecoverable, or whose packet is suspect.
+    doubtful_end: u64,
     announced: Option<Announced>,
     /// The latest gaps that were given up, to learn how late their packets come.
     skipped: VecDeque<Skipped>,
-    history: History,
 }
 
 const CAPACITY_MIN: usize = 64;
@@ -140,7 +141,7 @@ impl Reorder {
             stored: 0,
             bytes: 0,
             covered: 0,
-            hopeless_end: next,
+            doubtful_end: next,
             advanced: now,
             active: now,
             announced: None,
@@ -210,15 +211,33 @@ impl Reorder {
         self.insert_ahead(number, stored, since)
     }
 
-    /// Whether nothing is held back, awaited or given up ahead of the head: then [`Reorder::pass`] is all that a packet
-    /// at the head needs, if the history covers the window.
-    #[inline]
+    /// Whether only gaps and packets that are not in doubt stand ahead of the head.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.doubtful_end <= self.next && self.announced.is_none()
+    }
+
+    /// Whether, besides being quiet, nothing is held back: then [`Reorder::pass`] is all that a packet at the head
+    /// needs, if the history covers the window.
     pub(super) fn is_calm(&self) -> bool {
-        self.stored == 0
-            && self.end == self.next
-            && self.hopeless_end <= self.next
-            && self.waiting.is_empty()
-            && self.announced.is_none()
+        self.stored == 0 && self.end == self.next && self.waiting.is_empty()
+    }
+
+    /// Whether [`Reorder::append`] is all that a packet of one number needs while others wait.
+    #[inline]
+    pub(super) fn may_append(&self, number: u64, window: u64) -> bool {
+        number >= self.end && number - self.next < window && matches!(self.slot(number), Some(Slot::Empty))
+    }
+
+    /// Stores a packet beyond all others.
+    #[inline]
+    pub(super) fn append(&mut self, number: u64, stored: Stored, now: Instant) {
+        self.active = now;
+        self.end = number + 1;
+        self.bytes += stored.packet.bytes.capacity();
+        self.stored += 1;
+        let index = self.index(number);
+        self.slots[index] = Slot::Stored(stored);
+        self.waiting.push_back(Waiting { number, since: now });
     }
 
     /// Whether the history remembers as many numbers as the window has.
@@ -377,7 +396,7 @@ impl Reorder {
         let index = self.index(number);
         if matches!(self.slots[index], Slot::Empty) {
             self.slots[index] = Slot::Hopeless;
-            self.hopeless_end = self.hopeless_end.max(number + 1);
+            self.doubtful_end = self.doubtful_end.max(number + 1);
         }
     }
 
@@ -447,8 +466,22 @@ impl Reorder {
         }
     }
 
+    /// The packet at the head, if it is stored and not in doubt.
     #[inline]
+    pub(super) fn pop_ready(&mut self) -> Option<(u64, Stored)> {
+        match self.slot(self.next)? {
+            Slot::Stored(stored) if !stored.suspect => Some(self.take_first()),
+            _ => None,
+        }
+    }
+
     fn pop_head(&mut self) -> Poll {
+        let (number, stored) = self.take_first();
+        Poll::Forward(number, stored)
+    }
+
+    #[inline]
+    fn take_first(&mut self) -> (u64, Stored) {
         let index = self.index(self.next);
         let number = self.next;
         match mem::take(&mut self.slots[index]) {
@@ -456,7 +489,7 @@ impl Reorder {
                 self.stored -= 1;
                 self.bytes -= stored.packet.bytes.capacity();
                 self.step_over(&stored);
-                Poll::Forward(number, stored)
+                (number, stored)
             }
             _ => unreachable!("the head's slot was checked by the caller"),
         }
@@ -513,6 +546,7 @@ impl Reorder {
         let index = self.index(number);
         if let Slot::Stored(stored) = &mut self.slots[index] {
             stored.suspect = true;
+            self.doubtful_end = self.doubtful_end.max(number + 1);
         }
         self.waiting.pop_front();
         let place = self.waiting.partition_point(|w| w.since <= since);

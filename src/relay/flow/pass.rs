@@ -1,48 +1,133 @@
-//! The short way of a packet in order through a flow that keeps nothing back: what nearly all packets take.
+//! The short ways of packets through a flow that has nothing to look after: in order while nothing is held back, and
+//! behind the last one while packets wait for a gap. Nearly all packets take one of them.
 //!
-//! It does what [`Flow::numbered`] would do and what is due after an input, less all that has nothing to do in such a
-//! flow. [`Flow::look_calm`] says when that is so; the tests run both ways against each other.
+//! Each does what [`Flow::numbered`] and then what is due after an input would do, less all that has nothing to do in
+//! such a flow; [`Flow::look`] says when that is so, and a test runs both ways side by side.
 
 use super::{Context, Flow};
-use crate::relay::{Delivery, How, Packet, recover::Recover, reorder::Reorder};
+use crate::{
+    buffer::Buffer,
+    limits::LOOSE_BYTES_MAX,
+    relay::{
+        Delivery, How, Packet,
+        arrival::{Arrival, Body},
+        recover::Recover,
+        reorder::Stored,
+    },
+};
+
+/// What a flow has to look after besides its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ease {
+    /// Anything: probation, recovery, several legs, announcements.
+    Busy,
+    /// Nothing, and nothing is held back.
+    Calm,
+    /// Packets that wait for a gap, and nothing else.
+    Gap,
+}
+
+/// The way that a packet takes.
+pub(in crate::relay) enum Way {
+    /// [`Flow::numbered`] or [`Flow::unnumbered`].
+    Long,
+    /// [`Flow::pass`].
+    Pass,
+    /// [`Flow::wait`], with this number.
+    Wait(u64),
+}
 
 impl Flow {
-    /// After an input that did not take the short way: whether the next one may.
-    pub(in crate::relay) fn look_calm(&mut self, cx: &Context<'_>) {
-        self.calm = self.reorder.as_ref().is_some_and(Reorder::is_calm)
-            && self.probation.is_empty()
-            && self.legs.is_empty()
-            && self.recover.as_deref().is_none_or(Recover::is_idle)
-            && self.reorder.as_ref().is_some_and(|reorder| reorder.covers(self.window(cx.config)));
-    }
-
-    /// Whether a packet with these numbers takes the short way.
-    #[inline]
-    pub(in crate::relay) fn passes(&self, session: u32, number: u64, span: u64) -> bool {
-        let next = |reorder: &Reorder| self.space.extend(reorder.next(), number) == reorder.next();
-        self.calm && session == self.session && span == 1 && self.reorder.as_ref().is_some_and(next)
-    }
-
-    /// Takes the packet at the head, if [`Flow::passes`].
-    #[inline]
-    pub(in crate::relay) fn pass(
-        &mut self,
-        fingerprint: u32,
-        clock: Option<(u64, u32)>,
-        packet: Packet,
-        cx: &Context<'_>,
-    ) -> Delivery {
-        let seq = self.reorder.as_mut().map_or(0, |reorder| reorder.pass(fingerprint, cx.now));
-        self.ended = false;
-        self.alive = Some(cx.now);
-        if let Some(clock) = clock {
-            self.clock(clock, cx.now);
+    /// After an input that took the long way, and when rate or hold have changed: which ways the next one may take.
+    pub(in crate::relay) fn look(&mut self, cx: &Context<'_>) {
+        self.ease = Ease::Busy;
+        let Some(reorder) = self.reorder.as_ref().filter(|reorder| reorder.is_quiet()) else { return };
+        let recovers = self.recover.as_deref().is_some_and(|recover| !Recover::is_idle(recover));
+        if recovers || !self.probation.is_empty() || !self.legs.is_empty() {
+            return;
         }
-        if self.rate.packet(cx.now) | self.hold.tick(cx.now) {
-            self.look_calm(cx);
+        self.window = self.window(cx.config);
+        self.ease = match reorder.stored() {
+            _ if !reorder.covers(self.window) => Ease::Busy,
+            0 if reorder.is_calm() => Ease::Calm,
+            0 => Ease::Busy,
+            _ => Ease::Gap,
+        };
+    }
+
+    /// The same in a calm flow when only rate or hold have changed.
+    fn fit_window(&mut self, cx: &Context<'_>) {
+        self.window = self.plain_window(cx.config);
+        if !self.reorder.as_ref().is_some_and(|reorder| reorder.covers(self.window)) {
+            self.ease = Ease::Busy;
+        }
+    }
+
+    /// The way of a media packet.
+    #[inline]
+    pub(in crate::relay) fn way(&self, arrival: &Arrival, bytes: &Buffer, cx: &Context<'_>) -> Way {
+        let (Body::Numbered { session, number, span: 1, .. }, Some(reorder)) = (&arrival.body, &self.reorder)
+        else {
+            return Way::Long;
+        };
+        if *session != self.session || self.ease == Ease::Busy {
+            return Way::Long;
+        }
+        let number = self.space.extend(reorder.next(), *number);
+        match self.ease {
+            Ease::Calm if number == reorder.next() => Way::Pass,
+            Ease::Gap if self.may_wait(number, bytes, cx) => Way::Wait(number),
+            _ => Way::Long,
+        }
+    }
+
+    /// Whether the packet only has to be stored: no deadline has passed, and no bound is met.
+    fn may_wait(&self, number: u64, bytes: &Buffer, cx: &Context<'_>) -> bool {
+        let loose = cx.budget.used <= LOOSE_BYTES_MAX || bytes.capacity() <= 4 * bytes.len();
+        loose
+            && bytes.capacity() <= cx.budget.room()
+            && self.scheduled.is_some_and(|at| cx.now < at)
+            && self.reorder.as_ref().is_some_and(|reorder| reorder.may_append(number, self.window))
+    }
+
+    /// Takes the packet at the head.
+    #[inline]
+    pub(in crate::relay) fn pass(&mut self, arrival: &Arrival, packet: Packet, cx: &Context<'_>) -> Delivery {
+        let seq = self.reorder.as_mut().map_or(0, |reorder| reorder.pass(arrival.fingerprint(), cx.now));
+        if self.measure(arrival, cx) {
+            self.fit_window(cx);
         }
         self.counters.expected += 1;
         self.counters.delivered += 1;
         Delivery { flow: self.id, seq, how: How::Received, packet }
+    }
+
+    /// Holds the packet back. `true`: rate or hold have changed, so that more may be due.
+    #[inline]
+    pub(in crate::relay) fn wait(
+        &mut self,
+        number: u64,
+        arrival: &Arrival,
+        packet: Packet,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let capacity = packet.bytes.capacity();
+        if let Some(reorder) = &mut self.reorder {
+            reorder.append(number, Stored::new(packet, How::Received, 1, arrival.fingerprint()), cx.now);
+        }
+        cx.budget.recharge(0, capacity);
+        self.charged += capacity;
+        self.measure(arrival, cx)
+    }
+
+    /// Notes a packet that was not known before. `true`: rate or hold have changed.
+    #[inline]
+    fn measure(&mut self, arrival: &Arrival, cx: &Context<'_>) -> bool {
+        self.ended = false;
+        self.alive = Some(cx.now);
+        if let Some(clock) = arrival.clock {
+            self.clock(clock, cx.now);
+        }
+        self.rate.packet(cx.now) | self.hold.tick(cx.now)
     }
 }

@@ -29,6 +29,12 @@ impl Flow {
             self.poll_recovery(cx);
         }
         while let Some(reorder) = &mut self.reorder {
+            if let Some((number, stored)) = reorder.pop_ready() {
+                self.counters.expected += stored.span;
+                self.counters.duplicate += reorder.take_covered();
+                self.deliver(number, stored.how, stored.packet, cx);
+                continue;
+            }
             let polled = reorder.poll(cx.now, self.hold.get());
             if !self.apply_poll(polled, cx) {
                 break;
