@@ -27,7 +27,12 @@ pub(crate) struct Forwarder {
     mode: bare::Mode,
     tick: Duration,
     burst: usize,
+    /// Bytes per receive slot.
+    slot: usize,
 }
+
+/// Holds any datagram of an Ethernet path, as the relay's slots do.
+const SLOT_BYTES: usize = 2048;
 
 impl Subject {
     /// The relay as it is delivered, at this tick.
@@ -37,17 +42,22 @@ impl Subject {
 
     /// tokio, packet by packet.
     pub(crate) fn naive() -> Subject {
-        Subject::Bare(Forwarder { mode: bare::Mode::Naive, tick: Duration::ZERO, burst: 1 })
+        Subject::Bare(Forwarder { mode: bare::Mode::Naive, tick: Duration::ZERO, burst: 1, slot: SLOT_BYTES })
     }
 
     /// Batches without bursts.
     pub(crate) fn mmsg(tick: Duration) -> Subject {
-        Subject::Bare(Forwarder { mode: bare::Mode::Mmsg, tick, burst: 1 })
+        Subject::Bare(Forwarder { mode: bare::Mode::Mmsg, tick, burst: 1, slot: SLOT_BYTES })
     }
 
     /// Batches of bursts of at most `burst` packets.
     pub(crate) fn gso(tick: Duration, burst: usize) -> Subject {
-        Subject::Bare(Forwarder { mode: bare::Mode::Gso, tick, burst })
+        Subject::Bare(Forwarder { mode: bare::Mode::Gso, tick, burst, slot: SLOT_BYTES })
+    }
+
+    /// The same, told the size of all packets before: they lie side by side.
+    pub(crate) fn gso_of_size(tick: Duration, burst: usize, slot: usize) -> Subject {
+        Subject::Bare(Forwarder { mode: bare::Mode::Gso, tick, burst, slot })
     }
 
     /// Its name in tables; also a file's name.
@@ -56,8 +66,9 @@ impl Subject {
             Subject::Relay(relay) => relay.name(),
             Subject::Bare(Forwarder { mode: bare::Mode::Naive, .. }) => "bare naive tokio".into(),
             Subject::Bare(Forwarder { mode: bare::Mode::Mmsg, .. }) => "bare sendmmsg".into(),
-            Subject::Bare(Forwarder { mode: bare::Mode::Gso, burst, .. }) => {
-                format!("bare GSO, bursts of {burst}")
+            Subject::Bare(Forwarder { mode: bare::Mode::Gso, burst, slot, .. }) => {
+                let known = if *slot == SLOT_BYTES { "" } else { ", of a size known before" };
+                format!("bare GSO, bursts of {burst}{known}")
             }
             Subject::Peer(peer) => peer.name().into(),
         }
@@ -93,7 +104,7 @@ impl Forwarder {
             bare::Mode::Gso => "gso",
         };
         command.args(["bare", mode, "--tick-us", &self.tick.as_micros().to_string()]);
-        command.args(["--burst", &self.burst.to_string()]);
+        command.args(["--burst", &self.burst.to_string(), "--slot", &self.slot.to_string()]);
         for stream in streams {
             command.arg("--stream").arg(stream.to_string());
         }

@@ -15,8 +15,6 @@ use crate::{
 
 /// Packets per turn: a tick of 5 ms at 200,000 packets/s. What is more waits in the sockets for the next turn.
 const SLOTS: usize = 1024;
-/// As the relay's: it holds any datagram of an Ethernet path.
-const SLOT_BYTES: usize = 2048;
 /// Bytes that one message may have in all.
 const MESSAGE_BYTES_MAX: usize = 65_507;
 /// Segments that every kernel with UDP_SEGMENT takes.
@@ -28,8 +26,8 @@ const EVENTS: usize = 256;
 const QUIET_PACKETS: usize = 2;
 
 /// Forwards until it is killed.
-pub(super) fn run(streams: &[Stream], tick: Duration, burst: usize) -> anyhow::Result<()> {
-    let mut path = Path::new(streams, burst)?;
+pub(super) fn run(streams: &[Stream], tick: Duration, burst: usize, slot: usize) -> anyhow::Result<()> {
+    let mut path = Path::new(streams, burst, slot)?;
     let mut events = vec![EpollEvent::empty(); EVENTS];
     loop {
         let ready = match path.epoll.wait(&mut events, EpollTimeout::NONE) {
@@ -54,7 +52,7 @@ struct Path {
 }
 
 impl Path {
-    fn new(streams: &[Stream], burst: usize) -> io::Result<Path> {
+    fn new(streams: &[Stream], burst: usize, slot: usize) -> io::Result<Path> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let (mut inputs, mut targets): (Vec<_>, Vec<SocketAddrV4>) = (Vec::new(), Vec::new());
         for stream in streams {
@@ -68,7 +66,7 @@ impl Path {
             epoll,
             inputs,
             output: socket::sender()?,
-            slots: Slots::new(SLOTS, SLOT_BYTES),
+            slots: Slots::new(SLOTS, slot),
             sender: Sender::new(&targets),
             bursts: Vec::new(),
             burst: burst.clamp(1, SEGMENTS_MAX),

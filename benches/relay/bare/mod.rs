@@ -58,6 +58,10 @@ pub(crate) struct Bare {
     /// Packets per burst at most.
     #[arg(long, default_value_t = 7)]
     pub(crate) burst: usize,
+    /// Bytes per receive slot. Packets that fill theirs lie side by side, and a burst of them needs no list of pieces; longer
+    /// ones are cut off.
+    #[arg(long, default_value_t = 2048)]
+    pub(crate) slot: usize,
     /// GROUP:PORT=TARGET:PORT,...
     #[arg(long = "stream", required = true)]
     pub(crate) streams: Vec<Stream>,
@@ -68,8 +72,8 @@ impl Bare {
     pub(crate) fn run(&self) -> anyhow::Result<()> {
         match self.mode {
             Mode::Naive => naive::run(&self.streams),
-            Mode::Mmsg => batch::run(&self.streams, self.tick(), 1),
-            Mode::Gso => batch::run(&self.streams, self.tick(), self.burst),
+            Mode::Mmsg => batch::run(&self.streams, self.tick(), 1, self.slot),
+            Mode::Gso => batch::run(&self.streams, self.tick(), self.burst, self.slot),
         }
     }
 

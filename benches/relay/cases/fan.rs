@@ -22,6 +22,7 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let mut subjects = vec![
         Subject::relay(TICK),
         Subject::gso(TICK, BURST),
+        Subject::gso_of_size(TICK, BURST, Format::Rtp.len()),
         Subject::gso(TICK, BURST_UNCAPPED),
         Subject::mmsg(TICK),
         Subject::naive(),
