@@ -7,7 +7,6 @@
 use super::{Context, Flow};
 use crate::{
     buffer::Buffer,
-    limits::LOOSE_BYTES_MAX,
     relay::{
         Delivery, How, Packet,
         arrival::{Arrival, Body},
@@ -83,9 +82,7 @@ impl Flow {
 
     /// Whether the packet only has to be stored: no deadline has passed, and no bound is met.
     fn may_wait(&self, number: u64, bytes: &Buffer, cx: &Context<'_>) -> bool {
-        let loose = cx.budget.used <= LOOSE_BYTES_MAX || bytes.capacity() <= 4 * bytes.len();
-        loose
-            && bytes.capacity() <= cx.budget.room()
+        bytes.capacity() <= cx.budget.room()
             && self.scheduled.is_some_and(|at| cx.now < at)
             && self.reorder.as_ref().is_some_and(|reorder| reorder.may_append(number, self.window))
     }
@@ -108,9 +105,10 @@ impl Flow {
         &mut self,
         number: u64,
         arrival: &Arrival,
-        packet: Packet,
+        mut packet: Packet,
         cx: &mut Context<'_>,
     ) -> bool {
+        cx.tighten(&mut packet);
         let capacity = packet.bytes.capacity();
         if let Some(reorder) = &mut self.reorder {
             reorder.append(number, Stored::new(packet, How::Received, 1, arrival.fingerprint()), cx.now);
