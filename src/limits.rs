@@ -68,6 +68,10 @@ pub const FEC_SPAN_MAX: u64 = 8192;
 pub const FEC_BLOCKS_MAX: usize = 512;
 /// Packets of a new session kept until its first repair packet shows whether it has FEC at all.
 pub const FEC_LEARN_PACKETS: u64 = 128;
+/// The same in time, for slow flows: so many times the longest hold, after which nothing waits for a repair packet.
+pub const FEC_LEARN_HOLDS: u32 = 4;
+/// At least this time: a producer's first blocks may take longer than later ones.
+pub const FEC_LEARN_TIME_MIN: Duration = Duration::from_secs(2);
 /// After so many numbers without a repair packet, a session's packets are no longer kept for recovery.
 pub const FEC_FORGET_PACKETS: u64 = 2048;
 

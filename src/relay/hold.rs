@@ -23,6 +23,16 @@ pub enum Hold {
     Fixed(Duration),
 }
 
+impl Hold {
+    /// The longest that it can become.
+    pub(super) fn max(&self) -> Duration {
+        match self {
+            Hold::Auto { max, .. } => *max,
+            Hold::Fixed(hold) => *hold,
+        }
+    }
+}
+
 impl Default for Hold {
     fn default() -> Hold {
         Hold::Auto { min: HOLD_MIN, max: HOLD_MAX }
@@ -74,11 +84,7 @@ impl HoldEstimate {
     /// A packet came this long after the first one that showed it missing. What came so late that no hold
     /// would have waited for it teaches nothing.
     pub(super) fn saw_lateness(&mut self, lateness: Duration, now: Instant) {
-        let max = match self.config {
-            Hold::Auto { max, .. } => max,
-            Hold::Fixed(hold) => hold,
-        };
-        if lateness > max {
+        if lateness > self.config.max() {
             return;
         }
         self.lateness[0] = self.lateness[0].max(lateness);

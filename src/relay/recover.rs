@@ -146,6 +146,7 @@ pub(super) struct Recover {
     bytes: usize,
     /// The session's first number.
     start: u64,
+    learn_until: Instant,
     /// The first number of the latest block for which a repair packet came.
     newest: u64,
     /// The highest number for which a repair packet came.
@@ -157,13 +158,15 @@ pub(super) struct Recover {
 }
 
 impl Recover {
-    /// Recovery for a session whose first number is `start`.
-    pub(super) fn new(start: u64) -> Recover {
+    /// Recovery for a session whose first number is `start`. Until `learn_until` its packets are kept although no
+    /// repair packet has come.
+    pub(super) fn new(start: u64, learn_until: Instant) -> Recover {
         Recover {
             sources: Vec::new(),
             blocks: VecDeque::new(),
             bytes: 0,
             start,
+            learn_until,
             newest: start,
             last_repair: None,
             span: 0,
@@ -220,9 +223,7 @@ impl Recover {
 
     /// A media packet came in (first copies only), as an [`unpadded`] shard.
     pub(super) fn media(&mut self, number: u64, shard: Vec<u8>, means: &mut Means<'_>) -> Findings {
-        let quiet_since = self.last_repair.unwrap_or(self.start);
-        let patience = if self.last_repair.is_some() { FEC_FORGET_PACKETS } else { FEC_LEARN_PACKETS };
-        if number > quiet_since + patience + self.span {
+        if self.is_unprotected(number, means.now) {
             self.forget();
         }
         if !self.keeping || number < self.start || means.room < shard.len() {
@@ -232,6 +233,14 @@ impl Recover {
         self.credit = (self.credit + work).min(FEC_WORK_MAX);
         self.keep(number, shard, means.now);
         if self.blocks.is_empty() { Findings::default() } else { self.settle(means) }
+    }
+
+    /// Whether repair packets should have come by now, if there were any.
+    fn is_unprotected(&self, number: u64, now: Instant) -> bool {
+        match self.last_repair {
+            Some(last) => number > last + FEC_FORGET_PACKETS + self.span,
+            None => number > self.start + FEC_LEARN_PACKETS || now >= self.learn_until,
+        }
     }
 
     fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant) {
@@ -253,7 +262,7 @@ impl Recover {
 
     /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
     pub(super) fn forget(&mut self) {
-        *self = Recover { keeping: false, credit: self.credit, ..Recover::new(self.start) };
+        *self = Recover { keeping: false, credit: self.credit, ..Recover::new(self.start, self.learn_until) };
     }
 
     /// A repair packet for the block that begins at `first`. `next` is the head: numbers below are settled.

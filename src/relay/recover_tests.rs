@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::FEC_LEARN_TIME_MIN;
 
 #[allow(clippy::disallowed_methods)]
 fn t0() -> Instant {
     Instant::now()
+}
+
+fn recover(start: u64) -> Recover {
+    Recover::new(start, t0() + FEC_LEARN_TIME_MIN)
 }
 
 /// Source packets by number and the repair payloads of one block.
@@ -71,7 +76,7 @@ proptest! {
             lost.swap(i, (state >> 33) as usize % (i + 1));
         }
         lost.truncate(m + usize::from(extra));
-        let mut recover = Recover::new(100);
+        let mut recover = recover(100);
         let mut codes = Codes::new();
         let mut found = Findings::default();
         let mut take = |f: Findings| {
@@ -119,7 +124,7 @@ fn waits_for_a_reordered_original_before_rebuilding() {
     let now = t0();
     let grace = Duration::from_millis(10);
     let (packets, repairs) = block(0, 3, 1, 1, &[4, 4, 4]);
-    let mut recover = Recover::new(0);
+    let mut recover = recover(0);
     let mut codes = Codes::new();
     for n in [0, 2] {
         recover.media(n, unpadded(shard_of(&packets[&n])), &mut means(&mut codes, now, grace));
@@ -136,9 +141,19 @@ fn waits_for_a_reordered_original_before_rebuilding() {
 }
 
 #[test]
+fn slow_sessions_without_repair_packets_keep_nothing_after_a_while() {
+    let (mut recover, mut codes) = (recover(0), Codes::new());
+    let source = SourceShard { flags: 0, timestamp: 0, payload: b"reading" };
+    recover.media(0, unpadded(source), &mut means(&mut codes, t0(), Duration::ZERO));
+    assert!(recover.bytes() > 0);
+    recover.media(1, unpadded(source), &mut means(&mut codes, t0() + FEC_LEARN_TIME_MIN, Duration::ZERO));
+    assert_eq!((recover.bytes(), recover.is_idle()), (0, true));
+}
+
+#[test]
 fn sessions_without_repair_packets_keep_nothing() {
     let now = t0();
-    let mut recover = Recover::new(0);
+    let mut recover = recover(0);
     let mut codes = Codes::new();
     let source = SourceShard { flags: 0, timestamp: 0, payload: b"reading" };
     for n in 0..=FEC_LEARN_PACKETS + 1 {
@@ -154,7 +169,7 @@ fn an_original_that_comes_after_all_closes_the_block() {
     let now = t0();
     let grace = Duration::from_millis(10);
     let (packets, repairs) = block(0, 3, 2, 1, &[4, 4, 4]);
-    let mut recover = Recover::new(0);
+    let mut recover = recover(0);
     let mut codes = Codes::new();
     let repair = Repair::parse(&repairs[0]).unwrap();
     for n in [0, 2] {
@@ -181,7 +196,7 @@ fn every_block_is_paid_for_by_its_own_packets() {
 #[test]
 fn forged_repair_packets_buy_no_work() {
     let now = t0();
-    let mut recover = Recover::new(0);
+    let mut recover = recover(0);
     let mut codes = Codes::new();
     let source = SourceShard { flags: 0, timestamp: 0, payload: b"reading" };
     let (_, repairs) = block(0, 1, 1, 1, &[7]);

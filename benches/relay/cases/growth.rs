@@ -32,7 +32,7 @@ const SUBSCRIBED_RATE: f64 = MEDIA_RATE / 4.0;
 /// More rounds than these would take hours, and the lines do not need them.
 const ROUNDS_MAX: usize = 3;
 /// Until each of 10,000 flows has sent a few packets.
-const FLOWS_SETTLE: Duration = Duration::from_secs(2);
+const FLOWS_SETTLE: Duration = Duration::from_secs(5);
 
 /// One sweep: what grows, and how each size is measured.
 struct Sweep {

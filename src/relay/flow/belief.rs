@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Flow, LegSeen, Numbered, Predecessor};
 use crate::{
-    limits::{SILENCE_MAX, START_AT_ZERO, START_GRACE},
+    limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
         FlowId, Output, PacketFormat,
         recover::Recover,
@@ -259,7 +259,9 @@ impl Flow {
         self.session = session;
         self.reorder = Some(Reorder::new(next, cx.now));
         self.alive = Some(cx.now);
-        self.recover = (self.format == PacketFormat::Native).then(|| Box::new(Recover::new(next)));
+        let learn_until = cx.now + (cx.config.hold.max() * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);
+        self.recover =
+            (self.format == PacketFormat::Native).then(|| Box::new(Recover::new(next, learn_until)));
         for seen in &mut self.legs {
             *seen = LegSeen { highest: next, before: restart.then_some(seen.highest), led: None };
         }
