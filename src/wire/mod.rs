@@ -11,6 +11,7 @@ pub mod custom;
 pub mod native;
 pub mod rtp;
 pub mod seq;
+pub mod st2022;
 pub mod ts;
 
 /// How a channel's datagrams are numbered.
@@ -86,13 +87,13 @@ pub enum Reason {
     Checksum,
     /// RTP padding of no length, or longer than the packet.
     Padding,
-    /// A native repair packet whose fields contradict each other.
+    /// A repair packet whose fields contradict each other.
     Repair,
     /// A native NACK whose length is not that of a list of ranges.
     Nack,
     /// A native datagram of a version that this program does not know.
     Version,
-    /// A native datagram of a reserved kind.
+    /// A native datagram of a reserved kind, or FEC for RTP of a kind that this program does not know.
     Kind,
     /// RTCP on the port of the media.
     Rtcp,
@@ -181,6 +182,19 @@ impl From<rtp::Error> for Reject {
             rtp::Error::Rtcp { .. } => Reject::Foreign(Reason::Rtcp),
             rtp::Error::Truncated { .. } => Reject::Corrupt(Reason::Truncated),
             rtp::Error::Padding { .. } => Reject::Corrupt(Reason::Padding),
+        }
+    }
+}
+
+impl From<st2022::Error> for Reject {
+    fn from(error: st2022::Error) -> Reject {
+        use st2022::Error as E;
+        match error {
+            E::Version { .. } => Reject::Foreign(Reason::Format),
+            E::Rtcp { .. } => Reject::Foreign(Reason::Rtcp),
+            E::Kind { .. } => Reject::Foreign(Reason::Kind),
+            E::Truncated { .. } => Reject::Corrupt(Reason::Truncated),
+            E::Protects { .. } => Reject::Corrupt(Reason::Repair),
         }
     }
 }

@@ -17,7 +17,7 @@ use tidecast::{
     wire::{
         self, Format, Reject,
         native::{self, Kind, NackRepr, RepairRepr, SourceShard},
-        ts,
+        st2022, ts,
     },
 };
 
@@ -244,6 +244,36 @@ impl Producer {
         out.extend_from_slice(&ssrc.to_be_bytes());
         let len = dice.below(60);
         out.extend(random(dice, len));
+        out
+    }
+
+    /// A repair packet of SMPTE ST 2022-1 around the numbers in use.
+    fn st2022(&mut self, dice: &mut Dice) -> Vec<u8> {
+        let near = self.next.wrapping_sub(dice.below(120)) as u16;
+        let len = dice.below(60);
+        let body = random(dice, len);
+        let fields = st2022::Fields {
+            flags: if dice.hits(0.9) { 0 } else { dice.any() as u8 & 0x3f },
+            marker_and_type: dice.any() as u8,
+            length: if dice.hits(0.8) { dice.below(60) } else { dice.any() } as u16,
+            timestamp: dice.any() as u32,
+        };
+        let axis = if dice.hits(0.5) { st2022::Axis::Row } else { st2022::Axis::Column };
+        let (offset, count) = (1 + dice.below(20) as u8, 1 + dice.below(20) as u8);
+        let (sequence, timestamp) = (dice.any() as u16, dice.any() as u32);
+        let mut out = Vec::new();
+        st2022::Repr {
+            axis,
+            payload_type: st2022::PAYLOAD_TYPE,
+            sequence,
+            timestamp,
+            ssrc: 0,
+            base: near,
+            offset,
+            count,
+            shard: st2022::Shard { fields, body: &body },
+        }
+        .emit(&mut out);
         out
     }
 
@@ -532,6 +562,12 @@ fn parse_all(formats: &[Format], bytes: &[u8], continuity: &mut ts::Continuity) 
         shard.emit(bytes.len(), &mut out);
         assert_eq!(out[1..], bytes[1..]);
     }
+    if let Ok(repair) = st2022::Repair::parse(bytes) {
+        assert!(repair.count() > 0 && repair.offset() > 0);
+        let mut out = Vec::new();
+        repair.repr().emit(&mut out);
+        assert_eq!((out.len(), st2022::Repair::parse(&out)), (bytes.len(), Ok(repair)));
+    }
     for packet in bytes.as_chunks::<{ ts::PACKET }>().0 {
         assert!(ts::pcr(packet).is_none_or(|pcr| pcr.ticks < ts::Pcr::WRAP));
     }
@@ -552,7 +588,10 @@ fn fuzz_parsers() {
         let mut producer = Producer::new(dice);
         for _ in 0..500 {
             let format = &formats[dice.below(formats.len() as u64) as usize];
-            let bytes = producer.datagram(dice, &mut codes, format);
+            let bytes = match dice.below(20) {
+                0 => producer.st2022(dice),
+                _ => producer.datagram(dice, &mut codes, format),
+            };
             let bytes = damaged(dice, bytes);
             parse_all(&formats, &bytes, &mut continuity);
             // What a datagram carries, as a payload of its own.
