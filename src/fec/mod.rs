@@ -4,3 +4,4 @@
 mod code;
 pub mod rs;
 mod simd;
+pub mod st2022;

@@ -1,0 +1,268 @@
+//! The receiving side: what arrived in, what can be rebuilt out.
+//!
+//! Each repair packet is one equation over the numbers that it protects, whatever the matrix: so L and D may be
+//! anything, and change. A repair packet that misses one number gives it back at once, which may leave another one
+//! with a single number missing, and so on until nothing more can be rebuilt. Whoever needs a rebuilt packet fetches
+//! it with [`Decoder::rebuilt`]; the original replaces it when it comes after all.
+
+use super::{
+    Sum,
+    outlook::{Line, Outlook},
+    window::{Content, Window},
+};
+use crate::{
+    limits::{
+        FEC_LEARN_PACKETS, ST2022_MATRICES_KEPT, ST2022_REPAIRS_MAX, ST2022_SPAN_MAX, ST2022_WORK_MAX,
+        ST2022_WORK_PER_BYTE,
+    },
+    wire::st2022::{Repair, Shard},
+};
+
+/// Why a repair packet is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The matrix is larger than [`ST2022_SPAN_MAX`], or for packets far from those that come: forged, or damaged.
+    Nonsense,
+    /// What it protects is past.
+    TooOld,
+}
+
+/// What one packet has brought to light.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Numbers that were rebuilt: [`Decoder::rebuilt`] has them.
+    pub rebuilt: Vec<u64>,
+    /// Numbers that no repair packet can bring back, not even those that may still come.
+    pub hopeless: Vec<u64>,
+    /// Rebuilt data that made no sense, or would have cost more than it is worth: forged or damaged repair packets.
+    pub nonsense: u64,
+}
+
+/// A repair packet that misses packets.
+#[derive(Debug)]
+pub(super) struct Equation {
+    pub(super) line: Line,
+    sum: Sum,
+    missing: u64,
+}
+
+/// Packets of one stream and its repair packets, by extended numbers.
+#[derive(Debug)]
+pub struct Decoder {
+    /// Twice as large as what is kept, so that a repair packet may run ahead of its media.
+    window: Window,
+    equations: Vec<Equation>,
+    outlook: Outlook,
+    start: u64,
+    /// The lowest number that is kept.
+    floor: u64,
+    /// One past the highest number that came.
+    end: u64,
+    /// Below this every number is known or hopeless.
+    settled: u64,
+    /// Bytes of the equations.
+    bytes: usize,
+    credit: u64,
+}
+
+impl Decoder {
+    /// A decoder for a stream whose first number is `start`.
+    pub fn new(start: u64) -> Decoder {
+        Decoder {
+            window: Window::default(),
+            equations: Vec::new(),
+            outlook: Outlook::default(),
+            start,
+            floor: start,
+            end: start,
+            settled: start,
+            bytes: 0,
+            credit: ST2022_WORK_MAX,
+        }
+    }
+
+    /// Memory of the shards kept, and of a ring that had to grow for them.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.window.bytes() + self.window.overhead(2 * FEC_LEARN_PACKETS as usize)
+    }
+
+    /// L and D as the latest repair packets show them; none before the first column.
+    pub fn shape(&self) -> Option<(u64, u64)> {
+        self.outlook.shape()
+    }
+
+    /// Media packets of the largest matrix of late.
+    pub fn span(&self) -> u64 {
+        self.outlook.span()
+    }
+
+    /// How many numbers are kept.
+    fn kept(&self) -> u64 {
+        (ST2022_MATRICES_KEPT * self.span()).max(FEC_LEARN_PACKETS)
+    }
+
+    /// A rebuilt packet; none if the original has come, or if it was forgotten.
+    pub fn rebuilt(&self, number: u64) -> Option<Shard<'_>> {
+        match self.window.get(number)? {
+            Content::Rebuilt(sum) => Some(sum.shard()),
+            _ => None,
+        }
+    }
+
+    /// Whether this number was found hopeless, and has not come back since.
+    pub fn is_hopeless(&self, number: u64) -> bool {
+        matches!(self.window.get(number), Some(Content::Hopeless))
+    }
+
+    /// One past the last number that a kept repair packet says was sent, if that is beyond what came.
+    pub fn announced(&self) -> Option<u64> {
+        let reaching = self.equations.iter().filter(|equation| equation.line.base < self.end);
+        reaching.map(|equation| equation.line.end()).max().filter(|end| *end > self.end)
+    }
+
+    /// A media packet came.
+    pub fn media(&mut self, number: u64, shard: Sum) -> News {
+        let mut news = News::default();
+        if number < self.floor {
+            return news;
+        }
+        self.advance(number + 1);
+        self.credit = (self.credit + ST2022_WORK_PER_BYTE * shard.body.len() as u64).min(ST2022_WORK_MAX);
+        let known = self.window.sum(number).is_some();
+        self.window.put(number, Content::Original(shard));
+        if !known && !self.equations.is_empty() {
+            self.found(number);
+            self.peel(&mut news);
+        }
+        news
+    }
+
+    /// A repair packet came, whose base was extended to `base`.
+    ///
+    /// # Errors
+    /// One that protects numbers that cannot be, or that are past.
+    pub fn repair(&mut self, base: u64, repair: &Repair<'_>) -> Result<News, Refused> {
+        let line = Line { axis: repair.axis(), base, offset: repair.offset(), count: repair.count() };
+        if line.offset * line.count > ST2022_SPAN_MAX || base > self.end + ST2022_SPAN_MAX {
+            return Err(Refused::Nonsense);
+        }
+        self.outlook.saw(line, self.end);
+        self.reserve();
+        if base < self.floor {
+            return Err(Refused::TooOld);
+        }
+        let mut news = News::default();
+        if line.end() <= self.end + self.kept() {
+            self.add(line, repair.shard());
+            self.peel(&mut news);
+            self.give_up(&mut news);
+        }
+        Ok(news)
+    }
+
+    fn add(&mut self, line: Line, shard: Shard<'_>) {
+        let missing = line.numbers().filter(|number| self.window.sum(*number).is_none()).count() as u64;
+        if missing == 0 || self.equations.iter().any(|equation| equation.line == line) {
+            return;
+        }
+        if self.equations.len() >= ST2022_REPAIRS_MAX {
+            self.drop_equation(0);
+        }
+        self.bytes += shard.body.len();
+        self.equations.push(Equation { line, sum: Sum::from(shard), missing });
+    }
+
+    fn drop_equation(&mut self, place: usize) -> Equation {
+        let equation = self.equations.remove(place);
+        self.bytes -= equation.sum.body.len();
+        equation
+    }
+
+    /// Numbers below `end` have come, or will not in order.
+    fn advance(&mut self, end: u64) {
+        if end <= self.end {
+            return;
+        }
+        let past = self.floor;
+        self.end = end;
+        self.reserve();
+        self.floor = self.floor.max(end.saturating_sub(self.kept()));
+        self.window.forget(past..self.floor);
+        self.settled = self.settled.max(self.floor);
+        let mut place = 0;
+        while place < self.equations.len() {
+            if self.equations[place].line.base < self.floor {
+                self.drop_equation(place);
+            } else {
+                place += 1;
+            }
+        }
+    }
+
+    /// Makes the ring as large as twice what is kept. Little for a stream of few packets: there may be thousands, most
+    /// of them made up.
+    fn reserve(&mut self) {
+        let few = if self.span() == 0 { self.end - self.start + 1 } else { u64::MAX };
+        self.window.reserve(2 * self.kept().min(few));
+    }
+
+    /// This number is known.
+    fn found(&mut self, number: u64) {
+        for equation in &mut self.equations {
+            equation.missing -= u64::from(equation.line.contains(number));
+        }
+    }
+
+    /// Rebuilds until nothing more can be rebuilt. Each step uses one repair packet up.
+    fn peel(&mut self, news: &mut News) {
+        while let Some(place) = self.equations.iter().position(|equation| equation.missing <= 1) {
+            let equation = self.drop_equation(place);
+            if equation.missing == 0 {
+                continue;
+            }
+            let missing = equation.line.numbers().find(|number| self.window.sum(*number).is_none());
+            let Some((number, sum)) = missing.zip(self.solve(equation)) else {
+                news.nonsense += 1;
+                continue;
+            };
+            self.window.put(number, Content::Rebuilt(sum));
+            self.found(number);
+            news.rebuilt.push(number);
+        }
+    }
+
+    /// The one shard that is missing; none if it can be nobody's, or if nobody has paid for the work.
+    fn solve(&mut self, equation: Equation) -> Option<Sum> {
+        let Equation { line, mut sum, .. } = equation;
+        self.credit = self.credit.checked_sub(line.count * sum.body.len() as u64)?;
+        for known in line.numbers().filter_map(|number| self.window.sum(number)) {
+            if known.body.len() > sum.body.len() {
+                return None;
+            }
+            sum.add(known.shard());
+        }
+        let length = usize::from(sum.fields.length);
+        let padding = sum.body.get(length..)?;
+        if padding.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        sum.body.truncate(length);
+        Some(sum)
+    }
+
+    /// Finds out which numbers cannot come back any more.
+    fn give_up(&mut self, news: &mut News) {
+        while self.settled < self.end && self.window.get(self.settled).is_some() {
+            self.settled += 1;
+        }
+        let unknown = (self.settled..self.end).filter(|number| self.window.get(*number).is_none());
+        let closed: Vec<u64> = unknown.filter(|number| !self.outlook.may_come(*number)).collect();
+        let work: u64 = self.equations.iter().map(|equation| equation.line.count).sum();
+        let Some(credit) = self.credit.checked_sub(work * closed.len() as u64) else { return };
+        self.credit = credit;
+        for number in self.outlook.hopeless(closed, &self.equations, |number| self.is_hopeless(number)) {
+            self.window.put(number, Content::Hopeless);
+            news.hopeless.push(number);
+        }
+    }
+}

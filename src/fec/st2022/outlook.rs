@@ -1,0 +1,150 @@
+//! What may still come: which rows and columns a sender must have sent already, from those that came.
+//!
+//! Repair packets come in the order of their bases, so one that came shows that those before it were sent. Which
+//! column a number belongs to depends on where matrices begin; that is learnt from two matrices that began a whole
+//! number of matrices apart. While it is not known, numbers are waited for longer.
+
+use super::{Axis, decode::Equation};
+
+/// The numbers that one repair packet protects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) axis: Axis,
+    pub(super) base: u64,
+    pub(super) offset: u64,
+    pub(super) count: u64,
+}
+
+impl Line {
+    pub(super) fn numbers(self) -> impl Iterator<Item = u64> {
+        (0..self.count).map(move |j| self.base + j * self.offset)
+    }
+
+    /// One past the last number.
+    pub(super) fn end(&self) -> u64 {
+        self.base + (self.count - 1) * self.offset + 1
+    }
+
+    pub(super) fn contains(&self, number: u64) -> bool {
+        (self.base..self.end()).contains(&number) && (number - self.base).is_multiple_of(self.offset)
+    }
+
+    /// Media packets of its matrix, if a column; of itself, if a row.
+    fn span(&self) -> u64 {
+        self.offset * self.count
+    }
+
+    fn same_shape(&self, other: &Line) -> bool {
+        (self.offset, self.count) == (other.offset, other.count)
+    }
+}
+
+/// Where the repair streams stand.
+#[derive(Debug, Default)]
+pub(super) struct Outlook {
+    /// The column with the highest base, and the row.
+    column: Option<Line>,
+    row: Option<Line>,
+    /// The first number of a matrix, and whether another one has confirmed it.
+    start: Option<(u64, bool)>,
+    /// The largest matrix seen since `since`, and in the time before that.
+    span: u64,
+    span_before: u64,
+    since: u64,
+}
+
+impl Outlook {
+    /// L and D.
+    pub(super) fn shape(&self) -> Option<(u64, u64)> {
+        self.column.map(|column| (column.offset, column.count))
+    }
+
+    /// The largest matrix of late.
+    pub(super) fn span(&self) -> u64 {
+        self.span.max(self.span_before)
+    }
+
+    /// A repair packet came, when the media had come to `end`.
+    pub(super) fn saw(&mut self, line: Line, end: u64) {
+        if end > self.since + 4 * self.span() {
+            (self.span_before, self.span, self.since) = (self.span, 0, end);
+        }
+        self.span = self.span.max(line.span());
+        // One that runs ahead of its media, or is forged, is no witness of what was sent before it.
+        if line.end() > end {
+            return;
+        }
+        match line.axis {
+            Axis::Column => self.saw_column(line),
+            Axis::Row => {
+                let newer = self.row.is_none_or(|row| line.base > row.base || !row.same_shape(&line));
+                self.row = if newer { Some(line) } else { self.row };
+            }
+        }
+    }
+
+    fn saw_column(&mut self, line: Line) {
+        let Some(before) = self.column.filter(|column| column.same_shape(&line)) else {
+            (self.column, self.start) = (Some(line), None);
+            return;
+        };
+        if line.base <= before.base {
+            return;
+        }
+        self.column = Some(line);
+        // From one column to the next it is one number, from a matrix' last to the first of the next it is more.
+        let first = line.offset == 1 || line.base - before.base == line.span() - line.offset + 1;
+        match self.start {
+            Some((start, _)) if (line.base - start) % line.span() >= line.offset => self.start = None,
+            Some((start, false)) if first && (line.base - start).is_multiple_of(line.span()) => {
+                self.start = Some((start, true));
+            }
+            None if first => self.start = Some((line.base, false)),
+            _ => {}
+        }
+        // The sender has stopped sending rows.
+        let silent = |row: &Line| row.base + 2 * line.span() < line.base;
+        self.row = self.row.filter(|row| !silent(row));
+    }
+
+    /// Whether a repair packet for this number may still come.
+    pub(super) fn may_come(&self, number: u64) -> bool {
+        let Some(column) = self.column else { return true };
+        let row_may = self.row.is_some_and(|row| number >= row.base + row.count);
+        row_may || self.column_base(number, &column) > column.base
+    }
+
+    /// The base of a number's column; at most so much if that is not known.
+    fn column_base(&self, number: u64, column: &Line) -> u64 {
+        match self.start {
+            Some((start, true)) if number >= start => {
+                number - (number - start) % column.span() / column.offset * column.offset
+            }
+            _ => number,
+        }
+    }
+
+    /// Those of the `closed` numbers (sorted, unknown, nothing more will come for them) that the equations in hand
+    /// cannot solve either, even if all that is missing beside them does come.
+    pub(super) fn hopeless(
+        &self,
+        mut closed: Vec<u64>,
+        equations: &[Equation],
+        given_up: impl Fn(u64) -> bool,
+    ) -> Vec<u64> {
+        let mut before = usize::MAX;
+        while !closed.is_empty() && closed.len() < before {
+            before = closed.len();
+            for equation in equations {
+                let mut stuck = equation.line.numbers().filter_map(|number| {
+                    let place = closed.binary_search(&number).ok();
+                    (place.is_some() || given_up(number)).then_some(place)
+                });
+                if let (Some(Some(place)), None) = (stuck.next(), stuck.next()) {
+                    closed.remove(place);
+                }
+            }
+        }
+        closed
+    }
+}

@@ -1,0 +1,139 @@
+//! Made-up repair packets: no unbounded memory, no unbounded work, and what is real comes back afterwards.
+
+use tidecast::{
+    fec::st2022::{Shape, Sum},
+    wire::st2022::{Axis, Fields, PAYLOAD_TYPE, Repair, Repr, Shard},
+};
+
+use crate::stream::{Dice, Receiver, Sent, Stream};
+
+const FIRST: u64 = 5 * 65_536;
+
+fn forged(dice: &mut Dice, end: u64) -> Vec<u8> {
+    let body: Vec<u8> = (0..dice.below(1400)).map(|_| dice.any() as u8).collect();
+    let fields = Fields { length: dice.below(1400) as u16, ..Fields::default() };
+    let axis = if dice.hits(0.5) { Axis::Row } else { Axis::Column };
+    let near = if dice.hits(0.9) { end + 40 - dice.below(200) } else { dice.any() };
+    let mut out = Vec::new();
+    let most = if dice.hits(0.8) { 20 } else { 255 };
+    let (offset, count) = (1 + dice.below(most) as u8, 1 + dice.below(most) as u8);
+    let shard = Shard { fields, body: &body };
+    let (sequence, timestamp, base) = (dice.any() as u16, 0, near as u16);
+    Repr { axis, payload_type: PAYLOAD_TYPE, sequence, timestamp, ssrc: 0, base, offset, count, shard }
+        .emit(&mut out);
+    out
+}
+
+#[test]
+fn floods_of_forged_repair_packets_are_bounded_and_pass() {
+    let mut dice = Dice(11);
+    let shape = Shape::new(5, 5, true).unwrap();
+    let stream = Stream::new(shape, FIRST, 60, &mut dice);
+    let mut receiver = Receiver::new(FIRST);
+    let mut largest = 0;
+    for sent in &stream.sent {
+        let number = if let Sent::Media(number) = sent { *number } else { 0 };
+        if number == FIRST + 200 {
+            for _ in 0..20_000 {
+                let forged = forged(&mut dice, receiver.end);
+                // Only what it says about memory and work matters here.
+                let repair = Repair::parse(&forged).unwrap();
+                let base = tidecast::wire::seq::Space::RTP.extend(receiver.end, repair.base().into());
+                _ = receiver.decoder.repair(base, &repair);
+                largest = largest.max(receiver.decoder.bytes());
+            }
+        }
+        // After the flood: one lost in each row.
+        if number < FIRST + 400 || !number.is_multiple_of(5) {
+            receiver.receive(sent, &stream);
+        }
+    }
+    // 160 repair packets of up to 1,400 bytes, rebuilt packets of as many, the packets that the largest matrix keeps, and
+    // a ring for it.
+    assert!(largest < 160 * 1400 + 400 * 1400 + 8192 * 64, "{largest} bytes");
+    for number in (FIRST + 400..FIRST + 1400).step_by(5) {
+        assert_eq!(receiver.rebuilt.get(&number), Some(&stream.packets[&number]), "{number}");
+    }
+}
+
+/// Repair packets alone buy only so much work; the next media packet pays for the next rebuild.
+#[test]
+fn work_is_paid_for_by_media() {
+    let (mut dice, mut receiver) = (Dice(12), Receiver::new(FIRST));
+    let mut packet = |number| {
+        let mut packet = crate::stream::media(number, &mut dice);
+        packet[0] = 0x80;
+        packet.resize(1316, 0);
+        packet
+    };
+    let packets: Vec<_> = (0..129).map(|i| packet(FIRST + i)).collect();
+    let lost = 60;
+    for number in (0..128).filter(|number| *number != lost) {
+        receiver.media(FIRST + number as u64, &packets[number]);
+    }
+    let repair = |base: usize, count: u8, sum: &Sum| {
+        let (axis, base, shard) = (Axis::Row, (FIRST + base as u64) as u16, sum.shard());
+        let repr = Repr {
+            axis,
+            payload_type: 96,
+            sequence: 0,
+            timestamp: 0,
+            ssrc: 0,
+            base,
+            offset: 1,
+            count,
+            shard,
+        };
+        let mut bytes = Vec::new();
+        repr.emit(&mut bytes);
+        bytes
+    };
+    let nobodys = Sum { fields: Fields { length: 2000, ..Fields::default() }, body: vec![0; 1304] };
+    for count in [60; 1000].into_iter().chain([4; 100]) {
+        receiver.repair(&repair(lost - 2, count, &nobodys));
+    }
+    assert_eq!(receiver.nonsense, 1100);
+    let mut sum = Sum::default();
+    packets[lost - 2..lost + 2].iter().for_each(|packet| sum.add(Shard::of(packet).unwrap()));
+    receiver.repair(&repair(lost - 2, 4, &sum));
+    assert_eq!((receiver.nonsense, receiver.rebuilt.len()), (1101, 0), "nobody has paid");
+    receiver.media(FIRST + 128, &packets[128]);
+    receiver.repair(&repair(lost - 2, 4, &sum));
+    assert_eq!(receiver.rebuilt[&(FIRST + lost as u64)], packets[lost]);
+}
+
+/// A forged packet far ahead moves nothing, and does not make real gaps look hopeless.
+#[test]
+fn one_forged_packet_moves_nothing() {
+    let mut dice = Dice(13);
+    let stream = Stream::new(Shape::new(5, 5, true).unwrap(), FIRST, 12, &mut dice);
+    let lost = FIRST + 131;
+    let mut receiver = Receiver::new(FIRST);
+    for sent in &stream.sent {
+        if matches!(sent, Sent::Media(number) if *number == lost) {
+            for ahead in [1, 30, 70, 400, 5000, 30_000] {
+                let mut bytes = Vec::new();
+                let base = (lost + ahead) as u16;
+                let shard = Shard { fields: Fields::default(), body: &[] };
+                let (axis, offset, count) = (Axis::Column, 5, 5);
+                Repr {
+                    axis,
+                    payload_type: 96,
+                    sequence: 0,
+                    timestamp: 0,
+                    ssrc: 0,
+                    base,
+                    offset,
+                    count,
+                    shard,
+                }
+                .emit(&mut bytes);
+                receiver.repair(&bytes);
+            }
+            continue;
+        }
+        receiver.receive(sent, &stream);
+    }
+    assert_eq!(receiver.rebuilt.get(&lost), Some(&stream.packets[&lost]));
+    assert!(receiver.hopeless.is_empty());
+}

@@ -1,0 +1,216 @@
+//! The decoder gives back exactly what an ideal peeling decoder would, which is plain logic over sets of numbers.
+
+use std::collections::BTreeSet;
+
+use tidecast::{
+    fec::st2022::Shape,
+    wire::{seq::Space, st2022::Repair},
+};
+
+use crate::stream::{Dice, Receiver, Sent, Stream, seeds};
+
+/// Near the wrap of the 16-bit number, so that it lies within the second matrix or so.
+const FIRST: u64 = 3 * 65_536 - 60;
+
+/// Every lost number that repair packets bring back, by sets alone.
+fn ideal(stream: &Stream, received: &[&Sent]) -> BTreeSet<u64> {
+    let mut unknown: BTreeSet<u64> = stream.packets.keys().copied().collect();
+    let mut lines = Vec::new();
+    for sent in received {
+        match sent {
+            Sent::Media(number) => _ = unknown.remove(number),
+            Sent::Repair(datagram) => {
+                let repair = Repair::parse(&datagram.bytes).unwrap();
+                let base = Space::RTP.extend(FIRST + 3000, repair.base().into());
+                lines.push((0..repair.count()).map(move |j| base + j * repair.offset()).collect::<Vec<_>>());
+            }
+        }
+    }
+    let mut back = BTreeSet::new();
+    loop {
+        let before = back.len();
+        for line in &lines {
+            let missing: Vec<_> = line.iter().filter(|number| unknown.contains(number)).collect();
+            if let [number] = missing[..] {
+                unknown.remove(number);
+                back.insert(*number);
+            }
+        }
+        if back.len() == before {
+            return back;
+        }
+    }
+}
+
+/// What gets through a link.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Independent(f64),
+    /// Mean distance and length.
+    Bursts(u64, u64),
+}
+
+fn lossy<'a>(stream: &'a Stream, loss: Loss, dice: &mut Dice) -> Vec<&'a Sent> {
+    let mut bad = 0;
+    let keeps = |_: &&Sent| match loss {
+        Loss::Independent(chance) => !dice.hits(chance),
+        Loss::Bursts(distance, length) => {
+            bad = if bad == 0 && dice.below(distance) == 0 { length } else { bad };
+            bad = u64::saturating_sub(bad, 1);
+            bad == 0
+        }
+    };
+    // Where a stream begins is known from its first packet, and the last one shows its end.
+    let keep_first = stream.sent.iter().take(1);
+    keep_first.chain(stream.sent[1..].iter().filter(keeps)).collect()
+}
+
+/// Each up to `distance` places away from where it was.
+fn reordered<'a>(received: &[&'a Sent], distance: u64, dice: &mut Dice) -> Vec<&'a Sent> {
+    let mut places: Vec<(u64, &Sent)> =
+        received.iter().enumerate().map(|(i, sent)| (i as u64 + dice.below(distance + 1), *sent)).collect();
+    places[1..].sort_by_key(|(place, _)| *place);
+    places.into_iter().map(|(_, sent)| sent).collect()
+}
+
+fn shape(dice: &mut Dice) -> Shape {
+    loop {
+        let (columns, rows, row_fec) = (1 + dice.below(20) as u8, 4 + dice.below(17) as u8, dice.hits(0.6));
+        if let Ok(shape) = Shape::new(columns, rows, row_fec) {
+            return shape;
+        }
+    }
+}
+
+/// Everything that can come back does, byte for byte, and nothing else; what is called hopeless is.
+fn check(stream: &Stream, received: &[&Sent], what: &str) -> Receiver {
+    let expected = ideal(stream, received);
+    let mut receiver = Receiver::new(stream.first());
+    let mut came = BTreeSet::new();
+    for sent in received {
+        receiver.receive(sent, stream);
+        if let Sent::Media(number) = sent {
+            came.insert(*number);
+        }
+    }
+    for (number, packet) in &receiver.rebuilt {
+        assert_eq!(packet, &stream.packets[number], "{what}: {number}");
+    }
+    let rebuilt: BTreeSet<u64> = receiver.rebuilt.keys().filter(|n| !came.contains(n)).copied().collect();
+    assert_eq!(rebuilt, expected, "{what}");
+    assert_eq!(receiver.nonsense, 0, "{what}");
+    receiver
+}
+
+#[test]
+fn random_losses_come_back_as_from_an_ideal_decoder() {
+    for seed in seeds(400) {
+        let mut dice = Dice(seed);
+        let shape = shape(&mut dice);
+        let loss = match dice.below(6) {
+            0 => Loss::Independent(0.01),
+            1 => Loss::Independent(0.02),
+            2 => Loss::Independent(0.05),
+            3 => Loss::Independent(0.2),
+            4 => Loss::Bursts(150, shape.columns().into()),
+            _ => Loss::Bursts(60, 3),
+        };
+        let what = format!("TIDECAST_SEED={seed}, {shape:?}, {loss:?}");
+        let stream = Stream::new(shape, FIRST, 8, &mut dice);
+        let received = lossy(&stream, loss, &mut dice);
+        let receiver = check(&stream, &received, &what);
+        // In order, nothing is given up that comes back.
+        let wrong: Vec<_> = receiver.hopeless.iter().filter(|n| receiver.rebuilt.contains_key(n)).collect();
+        assert!(wrong.is_empty(), "{what}: {wrong:?}");
+        let received = reordered(&received, 1 + shape.columns() as u64 / 2, &mut dice);
+        check(&stream, &received, &format!("{what}, reordered"));
+    }
+}
+
+/// A gap that nothing can fill is known as such after the next matrix, however many rows and columns are lost.
+#[test]
+fn hopeless_gaps_are_found() {
+    for seed in seeds(60) {
+        let mut dice = Dice(seed);
+        let shape = Shape::new(5 + dice.below(5) as u8, 5 + dice.below(5) as u8, dice.hits(0.5)).unwrap();
+        let stream = Stream::new(shape, FIRST, 12, &mut dice);
+        let received = lossy(&stream, Loss::Independent(0.15), &mut dice);
+        let receiver = check(&stream, &received, &format!("TIDECAST_SEED={seed}, {shape:?}"));
+        let came: BTreeSet<u64> =
+            received.iter().filter_map(|s| if let Sent::Media(n) = s { Some(*n) } else { None }).collect();
+        let within = FIRST + 3 * shape.packets() as u64..FIRST + 9 * shape.packets() as u64;
+        let lost = within.filter(|n| !came.contains(n) && !receiver.rebuilt.contains_key(n));
+        let missed: Vec<u64> = lost.filter(|n| !receiver.hopeless.contains(n)).collect();
+        assert!(missed.is_empty(), "TIDECAST_SEED={seed}, {shape:?}: {missed:?} of {:?}", receiver.hopeless);
+    }
+}
+
+#[test]
+fn each_packet_of_a_matrix_comes_back_alone() {
+    let shapes = [
+        (4, 4, true),
+        (5, 5, true),
+        (10, 10, true),
+        (20, 5, true),
+        (10, 4, true),
+        (5, 20, false),
+        (1, 4, false),
+    ];
+    for (columns, rows, row_fec) in shapes {
+        let shape = Shape::new(columns, rows, row_fec).unwrap();
+        let stream = Stream::new(shape, FIRST, 2, &mut Dice(7));
+        for deleted in FIRST + 1..FIRST + 2 * shape.packets() as u64 {
+            let received: Vec<&Sent> =
+                stream.sent.iter().filter(|s| !matches!(s, Sent::Media(n) if *n == deleted)).collect();
+            let receiver = check(&stream, &received, &format!("{shape:?} without {deleted}"));
+            assert_eq!(receiver.rebuilt.into_keys().collect::<Vec<_>>(), [deleted]);
+            assert!(receiver.hopeless.is_empty(), "{shape:?} without {deleted}");
+        }
+    }
+}
+
+#[test]
+fn nothing_comes_back_of_what_was_not_lost() {
+    let shape = Shape::new(8, 6, true).unwrap();
+    let stream = Stream::new(shape, FIRST, 20, &mut Dice(9));
+    let received: Vec<&Sent> = stream.sent.iter().collect();
+    let receiver = check(&stream, &received, "no loss");
+    assert!(receiver.rebuilt.is_empty() && receiver.hopeless.is_empty());
+    assert_eq!(receiver.decoder.shape(), Some((8, 6)));
+}
+
+/// The matrix changes in mid-stream, as often as it likes; the decoder follows, and needs less memory again.
+#[test]
+fn shapes_change_in_mid_stream() {
+    for seed in seeds(60) {
+        let mut dice = Dice(seed);
+        let mut stream = Stream::default();
+        let mut first = FIRST;
+        for _ in 0..6 {
+            let shape = shape(&mut dice);
+            stream.send(shape, first, 2 + dice.below(3), &mut dice);
+            first = 1 + *stream.packets.keys().last().unwrap();
+        }
+        let received = lossy(&stream, Loss::Independent(0.03), &mut dice);
+        check(&stream, &received, &format!("TIDECAST_SEED={seed}"));
+    }
+}
+
+#[test]
+fn memory_follows_the_matrix() {
+    let mut dice = Dice(3);
+    let large = Shape::new(10, 10, true).unwrap();
+    let mut stream = Stream::new(large, FIRST, 20, &mut dice);
+    stream.send(Shape::new(4, 4, true).unwrap(), FIRST + 2000, 60, &mut dice);
+    let mut receiver = Receiver::new(FIRST);
+    let (mut largest, mut total) = (0, 0);
+    for sent in &stream.sent {
+        receiver.receive(sent, &stream);
+        largest = largest.max(receiver.decoder.bytes());
+        total += if let Sent::Media(n) = sent { stream.packets[n].len() } else { 0 };
+    }
+    // Three matrices of 100 of the 2,960 packets, give or take their sizes, and the ring.
+    assert!(largest < total * 400 / 2960 + 1024 * 64, "{largest} of {total}");
+    assert!(receiver.decoder.bytes() < largest * 2 / 3, "{} of {largest}", receiver.decoder.bytes());
+    assert_eq!((receiver.decoder.shape(), receiver.decoder.span()), (Some((4, 4)), 16));
+}

@@ -1,0 +1,9 @@
+//! SMPTE ST 2022-1, encoder and decoder: against an ideal peeling decoder, and against forgers. Seeds are printed; `TIDECAST_SEED=N` repeats one.
+
+// A test has no API: `pub` here means only that the other modules use it.
+#![allow(unreachable_pub)]
+
+mod encoder;
+mod forged;
+mod ideal;
+mod stream;
