@@ -1,6 +1,9 @@
 //! The files of fixtures/ against the parsers: golden datagrams that were computed by an independent program,
 //! and captures of what real senders really send.
 
+#[path = "common/capture.rs"]
+mod capture;
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use tidecast::{
@@ -11,6 +14,8 @@ use tidecast::{
         rtp, ts,
     },
 };
+
+use capture::to_port;
 
 const GOLDEN_TIME: u64 = 1_700_000_000_000_000;
 
@@ -146,36 +151,6 @@ fn any_three_of_the_golden_block_give_back_its_packets() {
 }
 
 // --- Captures -----------------------------------------------------------------------------------------------
-
-/// The UDP payloads of a capture with their destination ports, in order. Classic little-endian pcap of Ethernet
-/// frames with IPv4 without options, which is what fixtures/make writes.
-fn capture(name: &str) -> Vec<(u16, Vec<u8>)> {
-    const UDP_PAYLOAD: usize = 14 + 20 + 8;
-    let bytes = fs::read(path(name)).unwrap();
-    let u16_be = |bytes: &[u8], at: usize| u16::from_be_bytes(bytes[at..at + 2].try_into().unwrap());
-    let u32_le = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    assert_eq!((u32_le(0), u32_le(20)), (0xA1B2_C3D4, 1), "classic pcap, Ethernet");
-    let (mut at, mut datagrams) = (24, Vec::new());
-    while at < bytes.len() {
-        let (captured, original) = (u32_le(at + 8), u32_le(at + 12));
-        assert_eq!(captured, original, "whole frames");
-        let frame = &bytes[at + 16..at + 16 + captured as usize];
-        assert_eq!(
-            (u16_be(frame, 12), frame[14], frame[23]),
-            (0x0800, 0x45, 17),
-            "IPv4 without options, UDP"
-        );
-        let end = 14 + usize::from(u16_be(frame, 16));
-        datagrams.push((u16_be(frame, 36), frame[UDP_PAYLOAD..end].to_vec()));
-        at += 16 + captured as usize;
-    }
-    datagrams
-}
-
-/// What was sent to one port of a capture.
-fn to_port(name: &str, port: u16) -> Vec<Vec<u8>> {
-    capture(name).into_iter().filter(|(to, _)| *to == port).map(|(_, bytes)| bytes).collect()
-}
 
 fn rtp(bytes: &[u8]) -> rtp::Packet<'_> {
     match wire::parse(&Format::Auto, bytes) {
