@@ -6,6 +6,9 @@ mod common;
 
 mod bytes;
 mod players;
+#[path = "../common/protected.rs"]
+mod protected;
+mod st2022;
 
 use std::{
     net::Ipv4Addr,

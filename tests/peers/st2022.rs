@@ -1,0 +1,260 @@
+//! SMPTE ST 2022-1 with ffmpeg and GStreamer: what they protect comes back, our repair packets are theirs byte for
+//! byte, and GStreamer rebuilds from ours.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tidecast::{
+    fec::st2022::{Encoder, Shape},
+    wire::{rtp, st2022::Axis},
+};
+
+use super::{
+    common::{Running, have, until},
+    fixture,
+    protected::Protected,
+};
+
+const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// Sockets on a free even port for media, and on those that belong to it: + 1 RTCP, + 2 columns, + 4 rows.
+fn ports() -> (u16, [UdpSocket; 4]) {
+    loop {
+        let port = UdpSocket::bind((LOCALHOST, 0)).expect("bind").local_addr().expect("address").port() & !1;
+        let bind = |offset| UdpSocket::bind((LOCALHOST, port.checked_add(offset)?)).ok();
+        if let (Some(media), Some(columns), Some(rows), Some(rtcp)) = (bind(0), bind(2), bind(4), bind(1)) {
+            return (port, [media, columns, rows, rtcp]);
+        }
+    }
+}
+
+/// A free port of one's own, bound.
+fn port() -> (u16, UdpSocket) {
+    let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
+    (socket.local_addr().expect("address").port(), socket)
+}
+
+/// Which socket a datagram came to, and the datagram.
+type Received = Vec<(u8, Vec<u8>)>;
+
+/// Collects what comes to some sockets, in one order.
+struct Collector {
+    datagrams: Arc<Mutex<Received>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Collector {
+    fn new(sockets: impl IntoIterator<Item = UdpSocket>) -> Collector {
+        let (datagrams, stop) = (Arc::<Mutex<Received>>::default(), Arc::<AtomicBool>::default());
+        let start = |(stream, socket): (usize, UdpSocket)| {
+            let (into, asked) = (datagrams.clone(), stop.clone());
+            socket.set_read_timeout(Some(Duration::from_millis(50))).expect("time-out");
+            thread::spawn(move || {
+                let mut memory = vec![0; 65_536];
+                while !asked.load(Ordering::Relaxed) {
+                    if let Ok(len) = socket.recv(&mut memory) {
+                        into.lock().expect("no panic").push((stream as u8, memory[..len].to_vec()));
+                    }
+                }
+            })
+        };
+        let threads = sockets.into_iter().enumerate().map(start).collect();
+        Collector { datagrams, stop, threads }
+    }
+
+    fn count(&self) -> usize {
+        self.datagrams.lock().expect("no panic").len()
+    }
+
+    /// Waits until nothing has come for a while.
+    fn finish(self) -> Received {
+        let mut before = usize::MAX;
+        until("the end", || {
+            thread::sleep(Duration::from_millis(200));
+            let quiet = self.count() == before;
+            before = self.count();
+            quiet.then_some(())
+        });
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        std::mem::take(&mut *self.datagrams.lock().expect("no panic"))
+    }
+}
+
+fn protected(datagrams: Received) -> Protected {
+    Protected { datagrams: datagrams.into_iter().filter(|(stream, _)| *stream < 3).collect() }
+}
+
+#[test]
+fn ffmpegs_repair_packets_bring_back_each_packet() {
+    if !have("ffmpeg") {
+        return;
+    }
+    let shapes = [(4, 4), (5, 5), (10, 10), (20, 5)];
+    let sent = shapes.map(|(columns, rows)| {
+        let (port, sockets) = ports();
+        let collector = Collector::new(sockets);
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-re", "-i"]).arg(fixture());
+        ffmpeg.args(["-c", "copy", "-f", "rtp_mpegts", "-fec", &format!("prompeg=l={columns}:d={rows}")]);
+        ffmpeg.arg(format!("rtp://127.0.0.1:{port}?pkt_size=1316")).stdout(Stdio::null());
+        (columns, rows, Running::start(ffmpeg), collector)
+    });
+    for (columns, rows, mut ffmpeg, collector) in sent {
+        assert!(ffmpeg.wait().success(), "{}", ffmpeg.stderr());
+        let sent = protected(collector.finish());
+        let came_back = sent.each_comes_back();
+        println!("ffmpeg {columns}x{rows}: {came_back} of {} protected", sent.media().count());
+        assert!(came_back > 250, "{columns}x{rows}: only {came_back} protected");
+        // ffmpeg's repair packets have the timestamp of the first packet that they protect.
+        sent.we_send_the_same(columns, rows, 4..8);
+    }
+}
+
+/// Media packets of seven sizes. GStreamer's elements insist on SSRC 0, and know neither CSRC list nor padding here.
+fn media(number: u64) -> Vec<u8> {
+    let payload: Vec<u8> = (0..188 * (1 + number % 7)).map(|i| ((i * number) >> 3) as u8).collect();
+    let (sequence, timestamp) = (number as u16, number as u32 * 900);
+    let repr = rtp::Repr {
+        marker: number % 9 == 4,
+        payload_type: 33,
+        sequence,
+        timestamp,
+        ssrc: 0,
+        payload: &payload,
+    };
+    let mut packet = Vec::new();
+    repr.emit(&mut packet);
+    packet
+}
+
+/// The number of the first packet: wraps inside the first matrices.
+const FIRST: u64 = 65_500;
+const CAPS: &str = "caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T";
+
+fn gstreamer(pipeline: &str) -> Running {
+    let mut gstreamer = Command::new("gst-launch-1.0");
+    gstreamer.arg("-q").args(pipeline.split_whitespace()).stdout(Stdio::null());
+    Running::start(gstreamer)
+}
+
+/// A pipeline's part that sends to a port of ours.
+fn sink(port: u16) -> String {
+    format!("queue ! udpsink host=127.0.0.1 port={port} sync=false async=false")
+}
+
+/// Sends media packets until the first one has come through the pipeline; gives the next number.
+fn until_ready(socket: &UdpSocket, to: SocketAddr, collector: &Collector, mut send: impl FnMut(u64)) -> u64 {
+    let mut next = FIRST;
+    until("the pipeline", || {
+        socket.send_to(&media(next), to).expect("send");
+        send(next);
+        next += 1;
+        (collector.count() > 0).then_some(next)
+    })
+}
+
+#[test]
+fn gstreamers_repair_packets_bring_back_each_packet_of_seven_sizes() {
+    if !have("gst-launch-1.0") {
+        return;
+    }
+    for (columns, rows) in [(5, 5), (10, 4)] {
+        let (input, reserved) = port();
+        drop(reserved);
+        let (port, sockets) = ports();
+        let collector = Collector::new(sockets);
+        let _gstreamer = gstreamer(&format!(
+            "udpsrc address=127.0.0.1 port={input} {CAPS} ! rtpst2022-1-fecenc name=fec columns={columns} \
+             rows={rows} fec.src ! {} fec.fec_0 ! {} fec.fec_1 ! {}",
+            sink(port),
+            sink(port + 2),
+            sink(port + 4)
+        ));
+        let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
+        let to = (LOCALHOST, input).into();
+        let first = until_ready(&socket, to, &collector, |_| {});
+        for number in first..first + 400 {
+            socket.send_to(&media(number), to).expect("send");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let sent = protected(collector.finish());
+        let came_back = sent.each_comes_back();
+        println!("GStreamer {columns}x{rows}: {came_back} of {} protected", sent.media().count());
+        assert!(
+            came_back >= 400 - 2 * usize::from(columns) * usize::from(rows),
+            "only {came_back} protected"
+        );
+        assert_eq!(sent.repairs(Axis::Row).len(), sent.media().count() / usize::from(columns));
+        sent.we_send_the_same(columns, rows, 0..0);
+    }
+}
+
+/// A burst as long as a row in one matrix, two packets of one row in the next, and so on: all of it can come back.
+fn lost(number: u64, columns: u64, rows: u64) -> bool {
+    let (matrix, place) = (number / (columns * rows), number % (columns * rows));
+    match matrix % 4 {
+        0 => false,
+        1 => (columns + 1..2 * columns + 1).contains(&place),
+        2 => [2, 3, columns + 3].contains(&place),
+        _ => place % (columns + 1) == 0,
+    }
+}
+
+#[test]
+fn gstreamer_rebuilds_the_identical_stream_from_ours() {
+    if !have("gst-launch-1.0") {
+        return;
+    }
+    let (columns, rows) = (5, 5);
+    let inputs = [port(), port(), port()].map(|(port, _reserved)| port);
+    let (output, socket) = port();
+    let collector = Collector::new([socket]);
+    let [media_in, columns_in, rows_in] = inputs;
+    let _gstreamer = gstreamer(&format!(
+        "rtpst2022-1-fecdec name=fec fec.src ! {} \
+         udpsrc address=127.0.0.1 port={media_in} {CAPS} ! queue ! fec.sink \
+         udpsrc address=127.0.0.1 port={columns_in} {CAPS} ! queue ! fec.fec_0 \
+         udpsrc address=127.0.0.1 port={rows_in} {CAPS} ! queue ! fec.fec_1",
+        sink(output)
+    ));
+    let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
+    let to = |port| SocketAddr::from((LOCALHOST, port));
+    let mut encoder = Encoder::new(Shape::new(columns, rows, true).expect("a matrix"), 1, 1);
+    let mut out = Vec::new();
+    let ready = until_ready(&socket, to(media_in), &collector, |number| {
+        encoder.media(&media(number), &mut out);
+    });
+    // Whatever was protected so far began before the pipeline did.
+    out.clear();
+    let per_matrix = u64::from(columns) * u64::from(rows);
+    let first = FIRST + (ready - FIRST).next_multiple_of(per_matrix);
+    let end = first + 16 * per_matrix;
+    for number in ready..end + per_matrix {
+        encoder.media(&media(number), &mut out);
+        if number < first || !lost(number - first, columns.into(), rows.into()) {
+            socket.send_to(&media(number), to(media_in)).expect("send");
+        }
+        for repair in out.drain(..).filter(|_| number >= first + per_matrix / 5) {
+            let port = if repair.axis == Axis::Column { columns_in } else { rows_in };
+            socket.send_to(&repair.bytes, to(port)).expect("send");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    let came: BTreeSet<Vec<u8>> = collector.finish().into_iter().map(|(_, bytes)| bytes).collect();
+    let missing: Vec<u64> =
+        (first..end).filter(|number| !came.contains(&media(*number))).map(|n| n - first).collect();
+    assert!(missing.is_empty(), "GStreamer did not put out {missing:?}");
+    let sent: BTreeSet<Vec<u8>> = (FIRST..end + per_matrix).map(media).collect();
+    assert_eq!(came.difference(&sent).count(), 0, "and nothing that we had not sent");
+}
