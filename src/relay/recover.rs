@@ -19,6 +19,9 @@ use crate::{
     wire::native::{Repair, SourceShard},
 };
 
+#[cfg_attr(not(test), expect(dead_code, reason = "no channel asks for it yet"))]
+pub(super) mod st2022;
+
 /// A packet that came back.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rebuilt {
@@ -28,10 +31,10 @@ pub(super) struct Rebuilt {
     pub(super) payload: Vec<u8>,
 }
 
-/// What recovery has found out.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    pub(super) rebuilt: Vec<Rebuilt>,
+/// What recovery has found out; `R` is what its format gives back.
+#[derive(Debug)]
+pub(super) struct Findings<R = Rebuilt> {
+    pub(super) rebuilt: Vec<R>,
     /// Numbers that cannot come back.
     pub(super) hopeless: Vec<u64>,
     /// One past the last number of blocks that miss packets which no higher number has overtaken yet.
@@ -40,6 +43,12 @@ pub(super) struct Findings {
     pub(super) span: Option<Duration>,
     /// Rebuilt data that made no sense: the block's parameters were forged or damaged.
     pub(super) nonsense: u64,
+}
+
+impl<R> Default for Findings<R> {
+    fn default() -> Findings<R> {
+        Findings { rebuilt: Vec::new(), hopeless: Vec::new(), awaited: None, span: None, nonsense: 0 }
+    }
 }
 
 #[derive(Debug)]

@@ -1,0 +1,214 @@
+//! SMPTE ST 2022-1 recovery of one RTP stream: gives what arrived to the decoder, and hands out what that rebuilt once
+//! the original is overdue.
+//!
+//! The decoder rebuilds at once. What it rebuilt waits here for the grace that the session's reordering asks for,
+//! counted from when a later packet has shown that the original is missing: repair packets use other sockets, and
+//! often overtake the media that they protect.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{Findings, Means};
+use crate::{
+    fec::st2022::{Decoder, News, Refused, Sum},
+    limits::{FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, ST2022_TAIL_GRACE},
+    wire::{
+        rtp,
+        seq::Space,
+        st2022::{Repair, Shard},
+    },
+};
+
+/// A packet that came back.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::relay) struct Rebuilt {
+    pub(in crate::relay) number: u64,
+    /// The whole datagram, as it was sent.
+    pub(in crate::relay) packet: Vec<u8>,
+}
+
+/// A number that the decoder has rebuilt or given up.
+#[derive(Debug)]
+struct Verdict {
+    number: u64,
+    since: Instant,
+    /// Whether a later number has come.
+    overtaken: bool,
+}
+
+impl Verdict {
+    fn deadline(&self, grace: Duration) -> Instant {
+        self.since + if self.overtaken { grace } else { grace.max(ST2022_TAIL_GRACE) }
+    }
+}
+
+/// Recovery of one session.
+#[derive(Debug)]
+pub(in crate::relay) struct Recover {
+    decoder: Decoder,
+    ssrc: u32,
+    /// The session's first number.
+    start: u64,
+    verdicts: Vec<Verdict>,
+    /// When the latest packets came, of as many as repair packets are waited for.
+    arrivals: VecDeque<(u64, Instant)>,
+    /// The highest number that had come when the last repair packet came.
+    last_repair: Option<u64>,
+    keeping: bool,
+}
+
+/// What recovery keeps of a media packet that is about to move on.
+pub(in crate::relay) fn kept(packet: &[u8]) -> Option<Sum> {
+    Shard::of(packet).map(Sum::from)
+}
+
+impl Recover {
+    /// Recovery for a session of this SSRC whose first number is `start`.
+    pub(in crate::relay) fn new(start: u64, ssrc: u32) -> Recover {
+        Recover {
+            decoder: Decoder::new(start),
+            ssrc,
+            start,
+            verdicts: Vec::new(),
+            arrivals: VecDeque::new(),
+            last_repair: None,
+            keeping: true,
+        }
+    }
+
+    /// Memory of the packets kept.
+    pub(in crate::relay) fn bytes(&self) -> usize {
+        let usual = 2 * FEC_LEARN_PACKETS as usize;
+        self.decoder.bytes()
+            + self.arrivals.capacity().saturating_sub(usual) * size_of::<(u64, Instant)>()
+            + self.verdicts.capacity() * size_of::<Verdict>()
+    }
+
+    /// Numbers that may come between a packet and the repair packet that gives it back: a matrix and the next one.
+    /// The reorder window must not be smaller.
+    pub(in crate::relay) fn span(&self) -> u64 {
+        2 * self.decoder.span()
+    }
+
+    /// L and D as the latest repair packets show them.
+    pub(in crate::relay) fn shape(&self) -> Option<(u64, u64)> {
+        self.decoder.shape()
+    }
+
+    /// Whether packets are kept at all; if not, [`Recover::media`] need not be called.
+    pub(in crate::relay) fn keeping(&self) -> bool {
+        self.keeping
+    }
+
+    /// A media packet came in (first copies only).
+    pub(in crate::relay) fn media(
+        &mut self,
+        number: u64,
+        shard: Sum,
+        means: &mut Means<'_>,
+    ) -> Findings<Rebuilt> {
+        let quiet_since = self.last_repair.unwrap_or(self.start);
+        let patience = if self.last_repair.is_some() { FEC_FORGET_PACKETS } else { FEC_LEARN_PACKETS };
+        if number > quiet_since + patience + self.span() {
+            self.forget();
+        }
+        if !self.keeping || number < self.start || means.room < shard.body.len() {
+            return Findings::default();
+        }
+        self.arrived(number, means.now);
+        let news = self.decoder.media(number, shard);
+        self.settle(news, means)
+    }
+
+    fn arrived(&mut self, number: u64, now: Instant) {
+        let kept = self.span().max(FEC_LEARN_PACKETS) as usize;
+        while self.arrivals.len() >= kept {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back((number, now));
+        for verdict in self.verdicts.iter_mut().filter(|v| !v.overtaken && v.number < number) {
+            (verdict.overtaken, verdict.since) = (true, now);
+        }
+    }
+
+    /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
+    pub(in crate::relay) fn forget(&mut self) {
+        *self = Recover { keeping: false, ..Recover::new(self.start, self.ssrc) };
+    }
+
+    /// A repair packet came. `next` is the head: numbers below are settled, and only of use to rebuild others.
+    pub(in crate::relay) fn repair(
+        &mut self,
+        repair: &Repair<'_>,
+        next: u64,
+        means: &mut Means<'_>,
+    ) -> Findings<Rebuilt> {
+        let base = Space::RTP.extend(means.end, repair.base().into());
+        if means.room < repair.shard().body.len() {
+            return Findings { nonsense: 1, ..Findings::default() };
+        }
+        if !self.keeping {
+            (self.decoder, self.keeping) = (Decoder::new(means.end), true);
+        }
+        let news = match self.decoder.repair(base, repair) {
+            Ok(news) => news,
+            Err(Refused::TooOld) => News::default(),
+            Err(Refused::Nonsense) => News { nonsense: 1, ..News::default() },
+        };
+        self.last_repair = Some(means.end);
+        let mut findings = self.settle(news, means);
+        findings.span =
+            self.arrivals.iter().find(|(number, _)| *number >= base).and_then(|(number, arrived)| {
+                let protected = *number < base + repair.offset();
+                protected.then(|| means.now.saturating_duration_since(*arrived))
+            });
+        findings.awaited = self.decoder.announced().filter(|end| *end > means.end && *end > next);
+        findings
+    }
+
+    /// When [`Recover::poll`] has something to do.
+    pub(in crate::relay) fn deadline(&self, grace: Duration) -> Option<Instant> {
+        self.verdicts.iter().map(|verdict| verdict.deadline(grace)).min()
+    }
+
+    /// Hands out and gives up what is overdue.
+    pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<Rebuilt> {
+        self.settle(News::default(), means)
+    }
+
+    fn settle(&mut self, news: News, means: &Means<'_>) -> Findings<Rebuilt> {
+        let mut findings = Findings { nonsense: news.nonsense, ..Findings::default() };
+        for number in news.rebuilt.into_iter().chain(news.hopeless) {
+            // One that seemed hopeless, and came back through a late repair packet, keeps its place.
+            if self.verdicts.iter().all(|verdict| verdict.number != number) {
+                self.verdicts.push(Verdict { number, since: means.now, overtaken: number < means.end });
+            }
+        }
+        let due = |verdict: &mut Verdict| verdict.deadline(means.grace) <= means.now;
+        for Verdict { number, .. } in self.verdicts.extract_if(.., due) {
+            match self.decoder.rebuilt(number) {
+                Some(shard) => match rebuild(number, self.ssrc, shard) {
+                    Some(rebuilt) => findings.rebuilt.push(rebuilt),
+                    None => findings.nonsense += 1,
+                },
+                None if self.decoder.is_hopeless(number) => findings.hopeless.push(number),
+                // The original has come.
+                None => {}
+            }
+        }
+        findings
+    }
+}
+
+/// The whole packet; none if it is no RTP packet, so that the repair packet was forged or damaged.
+fn rebuild(number: u64, ssrc: u32, shard: Shard<'_>) -> Option<Rebuilt> {
+    let mut packet = Vec::new();
+    let emitted = shard.emit(number as u16, ssrc, &mut packet);
+    (emitted && rtp::Packet::parse(&packet).is_ok()).then_some(Rebuilt { number, packet })
+}
+
+#[cfg(test)]
+#[path = "st2022_tests.rs"]
+mod tests;
