@@ -1,11 +1,14 @@
 //! Made-up repair packets: no unbounded memory, no unbounded work, and what is real comes back afterwards.
 
 use tidecast::{
-    fec::st2022::{Shape, Sum},
-    wire::st2022::{Axis, Fields, PAYLOAD_TYPE, Repair, Repr, Shard},
+    fec::st2022::{Datagram, Encoder, Shape, Sum},
+    wire::{
+        seq::Space,
+        st2022::{Axis, Fields, PAYLOAD_TYPE, Repair, Repr, Shard},
+    },
 };
 
-use crate::stream::{Dice, Receiver, Sent, Stream};
+use crate::stream::{Dice, Receiver, Sent, Stream, media, seeds};
 
 const FIRST: u64 = 5 * 65_536;
 
@@ -38,7 +41,7 @@ fn floods_of_forged_repair_packets_are_bounded_and_pass() {
                 let forged = forged(&mut dice, receiver.end);
                 // Only what it says about memory and work matters here.
                 let repair = Repair::parse(&forged).unwrap();
-                let base = tidecast::wire::seq::Space::RTP.extend(receiver.end, repair.base().into());
+                let base = Space::RTP.extend(receiver.end, repair.base().into());
                 _ = receiver.decoder.repair(base, &repair);
                 largest = largest.max(receiver.decoder.bytes());
             }
@@ -61,7 +64,7 @@ fn floods_of_forged_repair_packets_are_bounded_and_pass() {
 fn work_is_paid_for_by_media() {
     let (mut dice, mut receiver) = (Dice(12), Receiver::new(FIRST));
     let mut packet = |number| {
-        let mut packet = crate::stream::media(number, &mut dice);
+        let mut packet = media(number, &mut dice);
         packet[0] = 0x80;
         packet.resize(1316, 0);
         packet
@@ -100,6 +103,52 @@ fn work_is_paid_for_by_media() {
     receiver.media(FIRST + 128, &packets[128]);
     receiver.repair(&repair(lost - 2, 4, &sum));
     assert_eq!(receiver.rebuilt[&(FIRST + lost as u64)], packets[lost]);
+}
+
+/// Media that jump, repeat and come late, real and made-up repair packets of any shape, in any order: no panic, nothing
+/// rebuilt that came, and memory stays bounded.
+#[test]
+fn any_mixture_is_survived() {
+    for seed in seeds(100) {
+        let mut dice = Dice(seed);
+        let mut number = if dice.hits(0.5) { dice.below(300) } else { FIRST };
+        let mut receiver = Receiver::new(number);
+        let mut encoder = Encoder::new(Shape::new(5, 4, true).unwrap(), 0, 0);
+        for _ in 0..3000 {
+            number = match dice.below(400) {
+                0 => number + dice.below(40_000),
+                1..4 => number + dice.below(500),
+                4..20 => number.saturating_sub(dice.below(30)),
+                _ => number + 1,
+            };
+            let packet = media(number, &mut dice);
+            let mut repairs = Vec::new();
+            encoder.media(&packet, &mut repairs);
+            if dice.hits(0.1) {
+                repairs.push(Datagram { axis: Axis::Row, bytes: forged(&mut dice, receiver.end.max(200)) });
+            }
+            if dice.hits(0.9) {
+                receiver.end = receiver.end.max(number + 1);
+                receiver.decoder.media(number, Sum::from(Shard::of(&packet).unwrap()));
+                assert_eq!(
+                    receiver.decoder.rebuilt(number),
+                    None,
+                    "TIDECAST_SEED={seed}: the original is there"
+                );
+            }
+            for datagram in repairs.iter().filter(|_| dice.hits(0.9)) {
+                let repair = Repair::parse(&datagram.bytes).unwrap();
+                let base = Space::RTP.extend(receiver.end, repair.base().into());
+                _ = receiver.decoder.repair(base, &repair);
+            }
+            let most = (4 * 1024 + 160) * 1400 + 8192 * 64;
+            assert!(
+                receiver.decoder.bytes() < most,
+                "TIDECAST_SEED={seed}: {} bytes",
+                receiver.decoder.bytes()
+            );
+        }
+    }
 }
 
 /// A forged packet far ahead moves nothing, and does not make real gaps look hopeless.
