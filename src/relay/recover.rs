@@ -19,7 +19,7 @@ use crate::{
     wire::native::{Repair, SourceShard},
 };
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no channel asks for it yet"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "no channel asks for it"))]
 pub(super) mod st2022;
 
 /// A packet that came back.

@@ -105,6 +105,27 @@ fn work_is_paid_for_by_media() {
     assert_eq!(receiver.rebuilt[&(FIRST + lost as u64)], packets[lost]);
 }
 
+/// A sum is never shorter than what was added up, even if the rest cancels out.
+#[test]
+fn sums_that_are_too_short_rebuild_nothing() {
+    let mut receiver = Receiver::new(FIRST);
+    let mut packet = media(FIRST, &mut Dice(14));
+    packet[0] = 0x80;
+    packet.resize(200, 7);
+    receiver.media(FIRST, &packet);
+    receiver.media(FIRST + 1, &packet);
+    let fields = Fields { marker_and_type: 33, length: 4, ..Fields::default() };
+    for (body, nonsense) in [(&b"lost"[..], 1), (&[&b"lost"[..], &[0; 184]].concat(), 1)] {
+        let (axis, base, shard) = (Axis::Row, FIRST as u16, Shard { fields, body });
+        let mut bytes = Vec::new();
+        Repr { axis, payload_type: 96, sequence: 0, timestamp: 0, ssrc: 0, base, offset: 1, count: 3, shard }
+            .emit(&mut bytes);
+        receiver.repair(&bytes);
+        assert_eq!(receiver.nonsense, nonsense);
+    }
+    assert_eq!(receiver.rebuilt[&(FIRST + 2)][12..], *b"lost");
+}
+
 /// Media that jump, repeat and come late, real and made-up repair packets of any shape, in any order: no panic, nothing
 /// rebuilt that came, and memory stays bounded.
 #[test]
@@ -156,13 +177,14 @@ fn any_mixture_is_survived() {
 fn one_forged_packet_moves_nothing() {
     let mut dice = Dice(13);
     let stream = Stream::new(Shape::new(5, 5, true).unwrap(), FIRST, 12, &mut dice);
-    let lost = FIRST + 131;
+    // Two of one row: only their columns can bring them back.
+    let lost = [FIRST + 131, FIRST + 132];
     let mut receiver = Receiver::new(FIRST);
     for sent in &stream.sent {
-        if matches!(sent, Sent::Media(number) if *number == lost) {
+        if matches!(sent, Sent::Media(number) if lost.contains(number)) {
             for ahead in [1, 30, 70, 400, 5000, 30_000] {
                 let mut bytes = Vec::new();
-                let base = (lost + ahead) as u16;
+                let base = (lost[0] + ahead) as u16;
                 let shard = Shard { fields: Fields::default(), body: &[] };
                 let (axis, offset, count) = (Axis::Column, 5, 5);
                 Repr {
@@ -183,6 +205,8 @@ fn one_forged_packet_moves_nothing() {
         }
         receiver.receive(sent, &stream);
     }
-    assert_eq!(receiver.rebuilt.get(&lost), Some(&stream.packets[&lost]));
+    for number in lost {
+        assert_eq!(receiver.rebuilt.get(&number), Some(&stream.packets[&number]));
+    }
     assert!(receiver.hopeless.is_empty());
 }

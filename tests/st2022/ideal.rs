@@ -196,6 +196,29 @@ fn shapes_change_in_mid_stream() {
     }
 }
 
+/// A sender that starts its matrices anew, somewhere else and without a word, is followed.
+#[test]
+fn matrices_may_begin_anew_anywhere() {
+    for seed in seeds(60) {
+        let mut dice = Dice(seed);
+        let shape = Shape::new(5 + dice.below(5) as u8, 5 + dice.below(5) as u8, dice.hits(0.3)).unwrap();
+        let mut stream = Stream::new(shape, FIRST, 5, &mut dice);
+        let packets = shape.packets() as u64;
+        let pause = FIRST + 5 * packets;
+        let again = pause + 1 + dice.below(packets - 1);
+        for number in pause..again {
+            stream.packets.insert(number, crate::stream::media(number, &mut dice));
+            stream.sent.push(Sent::Media(number));
+        }
+        stream.send(shape, again, 8, &mut dice);
+        let received = lossy(&stream, Loss::Independent(0.05), &mut dice);
+        let receiver = check(&stream, &received, &format!("TIDECAST_SEED={seed}, {shape:?}"));
+        let wrong =
+            receiver.hopeless.iter().filter(|n| **n > again + packets && receiver.rebuilt.contains_key(n));
+        assert_eq!(wrong.count(), 0, "TIDECAST_SEED={seed}, {shape:?}");
+    }
+}
+
 #[test]
 fn memory_follows_the_matrix() {
     let mut dice = Dice(3);

@@ -236,6 +236,7 @@ impl Decoder {
         let Equation { line, mut sum, .. } = equation;
         self.credit = self.credit.checked_sub(line.count * sum.body.len() as u64)?;
         for known in line.numbers().filter_map(|number| self.window.sum(number)) {
+            // Too short for a sum with this packet in it, and more work than was paid for.
             if known.body.len() > sum.body.len() {
                 return None;
             }
