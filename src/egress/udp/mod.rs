@@ -1,7 +1,7 @@
 //! UDP outputs, unicast and multicast: all of one channel.
 //!
 //! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and what cannot be
-//! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket ([`outlet`]).
+//! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket (`outlet`).
 
 use std::time::Instant;
 
