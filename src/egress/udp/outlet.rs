@@ -184,11 +184,9 @@ impl Outlet {
         bursts: &Bursts<'_>,
     ) -> (usize, Option<io::Error>) {
         let pieces = &pieces[..pieces.len().min(SEND_BATCH)];
-        let mut messages = [Message { to: &self.targets[0].to, parts: &[], segment: None }; SEND_BATCH];
-        for (message, piece) in messages.iter_mut().zip(pieces) {
-            *message = piece.message(&self.targets, bursts);
-        }
-        let sent = batch.send(sender.as_fd(), &messages[..pieces.len()]);
+        let messages: Vec<Message<'_>> =
+            pieces.iter().map(|piece| piece.message(&self.targets, bursts)).collect();
+        let sent = batch.send(sender.as_fd(), &messages);
         for piece in &pieces[..sent.count] {
             let counters = &mut self.targets[piece.target].counters;
             counters.packets += piece.count as u64;
