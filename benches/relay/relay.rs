@@ -19,6 +19,8 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidecast");
 pub(crate) struct Relay {
     /// `tick`.
     pub(crate) tick: Duration,
+    /// Whether the tick is part of its name.
+    pub(crate) tick_in_name: bool,
     /// `burst`.
     pub(crate) burst: Option<usize>,
     /// `http.chunk`.
@@ -33,9 +35,11 @@ impl Relay {
     /// Its name in tables.
     pub(crate) fn name(&self) -> String {
         let mut name = "tidecast".to_owned();
-        for setting in
-            [self.burst.map(|b| format!(", burst {b}")), self.chunk.map(|c| format!(", chunk {c:?}"))]
-        {
+        for setting in [
+            self.tick_in_name.then(|| format!(", tick {:?}", self.tick)),
+            self.burst.map(|b| format!(", burst {b}")),
+            self.chunk.map(|c| format!(", chunk {c:?}")),
+        ] {
             name.push_str(&setting.unwrap_or_default());
         }
         name

@@ -11,6 +11,7 @@ use std::{
 
 use crate::address::Interface;
 
+mod alarm;
 mod channel;
 pub mod ingest;
 pub mod interface;

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 pub use super::channel::{ChannelSpec, Sink};
 use super::{
+    alarm::Alarm,
     channel::{Channel, Kit},
     interface::Interfaces,
     state::ChannelState,
@@ -189,6 +190,7 @@ struct Path {
     commands: mpsc::Receiver<Command>,
     waker: Arc<EventFd>,
     epoll: Epoll,
+    alarm: Alarm,
     /// Indexed by the upper half of an epoll token.
     channels: Vec<Option<Channel>>,
     /// When each channel has something to do although nothing comes. A turn looks at these and at the channels
@@ -203,6 +205,7 @@ struct Path {
 }
 
 const WAKER: u64 = u64::MAX;
+const ALARM: u64 = u64::MAX - 1;
 
 fn token(channel: usize, leg: usize) -> u64 {
     (channel as u64) << 32 | leg as u64
@@ -212,12 +215,15 @@ impl Path {
     fn new(pace: Pace, commands: mpsc::Receiver<Command>, waker: Arc<EventFd>) -> io::Result<Path> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&*waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
+        let alarm = Alarm::new()?;
+        epoll.add(&alarm, EpollEvent::new(EpollFlags::EPOLLIN, ALARM))?;
         let now = clock::now();
         Ok(Path {
             tick: pace.tick,
             commands,
             waker,
             epoll,
+            alarm,
             channels: Vec::new(),
             dues: Vec::new(),
             busy: Vec::new(),
@@ -252,23 +258,19 @@ impl Path {
         rest && now.saturating_duration_since(self.floor) < self.tick + BACKLOG_MAX
     }
 
-    /// Under load, sleeps a tick, and then only looks. Otherwise tells how long to wait for a packet.
+    /// Under load, sleeps a tick, and then only looks. Otherwise waits for a packet or the next deadline.
     fn wait(&mut self) -> EpollTimeout {
         let now = clock::now();
-        let due = self.dues.iter().flatten().min();
+        let due = self.dues.iter().flatten().min().copied();
         let left = due.map(|due| due.saturating_duration_since(now));
         if self.load.is_high() && !self.tick.is_zero() {
             thread::sleep(left.map_or(self.tick, |left| left.min(self.tick)));
             return EpollTimeout::ZERO;
         }
-        match left {
-            None => EpollTimeout::NONE,
-            // Rounded up: waking up too early would only mean waiting again.
-            Some(left) => {
-                let millis = left.as_micros().div_ceil(1000).min(60_000);
-                EpollTimeout::from(millis as u16)
-            }
+        if let Some(due) = due {
+            self.alarm.ensure(due, now);
         }
+        EpollTimeout::NONE
     }
 
     /// One turn of the loop. Answers whether more may wait in the sockets; `None`: the thread was asked to stop.
@@ -278,16 +280,14 @@ impl Path {
         let mut asked = false;
         let mut rest = ready.len() == EPOLL_EVENTS;
         for event in ready {
-            if event.data() == WAKER {
-                asked = true;
-                continue;
-            }
-            let (place, leg) = ((event.data() >> 32) as usize, event.data() as u32 as usize);
-            if let Some(Some(channel)) = self.channels.get_mut(place) {
-                let taken = channel.receive(leg, &mut self.kit, clocks, self.floor);
-                self.busy.push(place);
-                received += taken;
-                rest |= taken >= LEG_BATCHES * RECEIVE_BATCH;
+            match event.data() {
+                WAKER => asked = true,
+                ALARM => self.alarm.rang(),
+                token => {
+                    let taken = self.receive(token, clocks);
+                    received += taken;
+                    rest |= taken >= LEG_BATCHES * RECEIVE_BATCH;
+                }
             }
         }
         self.load.turn(now, received, self.tick);
@@ -299,6 +299,14 @@ impl Path {
             self.serve(place, now, passed);
         }
         (!asked || self.obey(clocks)).then_some(rest)
+    }
+
+    /// Takes what one leg has. Gives how many datagrams that were.
+    fn receive(&mut self, token: u64, clocks: ClockPair) -> usize {
+        let (place, leg) = ((token >> 32) as usize, token as u32 as usize);
+        let Some(Some(channel)) = self.channels.get_mut(place) else { return 0 };
+        self.busy.push(place);
+        channel.receive(leg, &mut self.kit, clocks, self.floor)
     }
 
     /// Lets a channel do what it has to.

@@ -1,7 +1,7 @@
 //! Streams x subscribers over UDP, and the sensor case: processor time per delivered packet, against bare forwarders and
 //! packaged peers.
 
-use std::io;
+use std::{io, time::Duration};
 
 use super::{
     Case,
@@ -30,6 +30,18 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     subjects.extend(peers(options));
     let references = vec![("gso", Subject::gso(TICK, BURST)), ("naive", Subject::naive())];
     Comparison { load: load(case.name), subjects, references }.run(case, options)
+}
+
+/// The relay at each tick, with ten streams to ten subscribers each.
+pub(super) fn ticks(case: &Case, options: &Options) -> io::Result<Section> {
+    let at = |millis| {
+        let tick = Duration::from_millis(millis);
+        Subject::Relay(Relay { tick, tick_in_name: true, ..Relay::default() })
+    };
+    // The first one is what the others are set against.
+    let subjects = [5, 0, 1, 2, 10, 20].map(at).to_vec();
+    let references = vec![("tick 5 ms", at(5))];
+    Comparison { load: load("10x10"), subjects, references }.run(case, options)
 }
 
 /// Readings of 200 bytes at 76,000 a second: the relay checks their CRC and puts them in order, the others do not.

@@ -33,6 +33,7 @@ const CASES: &[Case] = &[
     Case { name: "10x1", about: "ten streams of 8 Mbit/s, each to one subscriber", run: fan::run },
     Case { name: "10x10", about: "ten streams of 8 Mbit/s, each to ten subscribers", run: fan::run },
     Case { name: "1x100", about: "one stream of 8 Mbit/s to a hundred subscribers", run: fan::run },
+    Case { name: "ticks", about: "10 x 10 at ticks of 0 to 20 ms", run: fan::ticks },
     Case {
         name: "sensor",
         about: "200-byte readings at 76,000 a second, checked and put in order",
