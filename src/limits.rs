@@ -95,6 +95,9 @@ pub const ST2022_ROW_LENGTH_MIN: u8 = 4;
 pub const ST2022_ROWS_MIN: u8 = 4;
 /// See [`ST2022_ROWS_MIN`].
 pub const ST2022_ROWS_MAX: u8 = 20;
+/// RTP flows of one channel whose packets are kept for ST 2022-1, and among which a repair packet, which does not name
+/// its own, is looked for. A channel has one, its predecessor, and a few that others send to the same group.
+pub const ST2022_FLOWS_MAX: usize = 16;
 /// Media packets of one ST 2022-1 matrix that we send: the standard's bound.
 pub const ST2022_MATRIX_MAX: u16 = 100;
 /// Media packets of one ST 2022-1 matrix that we understand: senders that go beyond the standard exist, and ten times

@@ -13,7 +13,10 @@ use std::{
 
 use common::{PATIENCE, Running, native, now, sender, stamped::Collector};
 use serde_json::Value;
-use tidecast::wire::native::{Kind, Repr};
+use tidecast::wire::{
+    native::{Kind, Repr},
+    st2022,
+};
 
 /// The state of the first channel.
 fn state(http: SocketAddr) -> Value {
@@ -194,6 +197,77 @@ fn what_is_not_of_the_named_format_is_foreign() {
             ("no room for the number", b"ME\0".to_vec(), "corrupt", "truncated"),
         ],
     );
+}
+
+/// An ST 2022-1 repair packet that nobody sent.
+fn st2022_repair(base: u16, offset: u8, count: u8) -> Vec<u8> {
+    let fields = st2022::Fields { length: 20, ..st2022::Fields::default() };
+    let mut bytes = Vec::new();
+    st2022::Repr {
+        axis: if offset == 1 { st2022::Axis::Row } else { st2022::Axis::Column },
+        payload_type: st2022::PAYLOAD_TYPE,
+        sequence: base,
+        timestamp: 0,
+        ssrc: 0,
+        base,
+        offset,
+        count,
+        shard: st2022::Shard { fields, body: &[7; 20] },
+    }
+    .emit(&mut bytes);
+    bytes
+}
+
+/// On the ports beside the media there is anything but what belongs there.
+#[test]
+fn garbage_on_the_ports_for_repair_packets_costs_no_good_one() {
+    const COUNT: u64 = 600;
+    let (group, port, output) = (common::group(), common::free_port(), Collector::unicast());
+    let (input, to) = (format!("rtp://@{group}:{port}?if=127.0.0.1"), format!("udp://{}", output.addr));
+    let args = ["relay", &input, "--fec", "st2022-1", "--to", &to, "--http", "127.0.0.1:0"];
+    let mut relay = Running::tidecast(args);
+    let http = relay.http();
+    let socket = sender();
+    let good = |n: u64| {
+        let mut packet = rtp(0x80, 33, b"media");
+        packet[2..4].copy_from_slice(&(n as u16).to_be_bytes());
+        packet
+    };
+    let mut repairs = 0;
+    for n in 0..COUNT {
+        socket.send_to(&good(n), (group, port)).expect("send");
+        let past = (n as u16).saturating_sub(40);
+        let forged = [(past, 1, 10), (past, 5, 5), (n as u16 + 9000, 10, 10), (n as u16, 255, 255)];
+        let bad = match n % 8 {
+            0 => good(n + 1),
+            1 => rtp(0x80, 200, b""),
+            2 => b"hello".to_vec(),
+            3 => Vec::new(),
+            other => {
+                repairs += 1;
+                let (base, offset, count) = forged[other as usize - 4];
+                st2022_repair(base, offset, count)
+            }
+        };
+        socket.send_to(&bad, (group, port + 2 + 2 * (n % 2) as u16)).expect("send");
+        thread::sleep(Duration::from_millis(1));
+    }
+    output.wait_for(COUNT as usize, PATIENCE);
+    let seen = common::until("all datagrams", || {
+        let seen = state(http);
+        let all = seen["legs"][0]["repair"] == repairs && seen["legs"][0]["media"] == COUNT + COUNT / 2;
+        all.then_some(seen)
+    });
+    let said = relay.stop();
+    let received: Vec<Vec<u8>> = output.finish().into_iter().map(|datagram| datagram.bytes).collect();
+    assert!(received.iter().eq(&(0..COUNT).map(good).collect::<Vec<_>>()), "{seen}\n{said}");
+    assert_eq!(seen["counters"]["media_received"], COUNT + COUNT / 2, "{seen}");
+    assert_eq!(seen["counters"]["corrupt"], COUNT / 4, "too short: {seen}");
+    assert_eq!(seen["counters"]["foreign"], COUNT / 4, "{seen}");
+    assert_eq!((&seen["rejects"]["rtcp"], &seen["rejects"]["empty"]), (&(COUNT / 8).into(), &Value::Null));
+    for counter in ["rejected", "lost", "late", "duplicate", "recovered_fec"] {
+        assert_eq!(seen["counters"][counter], 0, "{counter}: {seen}");
+    }
 }
 
 /// Well-formed repair packets that nobody sent: blocks far away, of absurd size, and of shards that rebuild nonsense.

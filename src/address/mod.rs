@@ -87,6 +87,11 @@ impl Input {
         SocketAddr::new(self.group, self.port)
     }
 
+    /// The same on another port, so much higher; none beyond the last one.
+    pub fn on_port_above(&self, offset: u16) -> Option<Input> {
+        Some(Input { port: self.port.checked_add(offset)?, ..self.clone() })
+    }
+
     /// Checks what no single part can tell: a source needs a group, and all addresses one family.
     fn checked(self) -> Result<Input, Error> {
         if let Some(source) = self.source {

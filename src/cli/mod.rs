@@ -105,7 +105,9 @@ pub struct Serve {
   tidecast relay udp://@239.1.1.1:5000?if=eth1 --to udp://10.0.0.7:6000
   tidecast relay rtp://@239.1.1.1:5000?if=eth1 rtp://@239.1.2.1:5000?if=eth2 \\
       --to rtp://239.2.2.2:5000?ttl=4 --http 127.0.0.1:8080
-      one stream over two paths; also at http://127.0.0.1:8080/streams/main")]
+      one stream over two paths; also at http://127.0.0.1:8080/streams/main
+  tidecast relay rtp://@239.1.1.1:5000?if=eth1 --fec st2022-1 --to rtp://239.2.2.2:5000?ttl=4
+      what was lost is rebuilt from the sender's SMPTE ST 2022-1 FEC")]
 pub struct Relay {
     /// One or more legs that carry the same stream
     #[arg(value_name = "INPUT", required = true)]
@@ -113,6 +115,10 @@ pub struct Relay {
     /// Where to send it; may be given several times
     #[arg(long = "to", value_name = "OUTPUT", num_args = 1.., required_unless_present = "http")]
     pub outputs: Vec<String>,
+    /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on rtp:// inputs
+    /// if there is any
+    #[arg(long, value_name = "FEC", default_value = "off")]
+    pub fec: String,
     /// The channel's name in URLs, metrics and logs
     #[arg(long, default_value = "main")]
     pub name: String,

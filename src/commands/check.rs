@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::Failure;
 use crate::cli;
-use crate::config::{Channel, Config, Http};
+use crate::config::{Channel, Config, Fec, Http};
 
 /// Prints one line per channel, one for HTTP, and `FILE: ok`.
 ///
@@ -31,6 +31,9 @@ fn channel_line(channel: &Channel) -> String {
         let _ = write!(line, "{}{output}", if index == 0 { " -> " } else { ", " });
     }
     let _ = write!(line, "; format {}, hold {}", channel.format, channel.hold);
+    if channel.fec != Fec::Off {
+        let _ = write!(line, ", fec {}", channel.fec);
+    }
     line
 }
 
@@ -79,6 +82,8 @@ relay.toml: ok
         assert_eq!(check(text).unwrap(), expected);
         let off = "http.listen = \"off\"\n[[channel]]\nname = \"a\"\ninput = \"239.1.1.1:5000\"\noutput = \"10.0.0.7:1\"";
         assert!(check(off).unwrap().contains("\nhttp: off\n"));
+        let fec = check("[[channel]]\nname = \"a\"\ninput = \"239.1.1.1:5000\"\nfec = \"st2022-1\"").unwrap();
+        assert!(fec.contains("; format rtp, hold auto (20ms to 500ms), fec st2022-1\n"), "{fec}");
         assert!(check("http.allow = []").unwrap().contains("on demand: no groups"));
     }
 

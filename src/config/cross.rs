@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 
 use super::problem::Problem;
 use super::raw::{Field, Place, Raw, RawChannel};
-use super::{Channel, Config, Hold};
+use super::{Channel, Config, Fec, Hold};
 use crate::address::{Input, Output, Scheme};
 use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
-use crate::wire::Format;
+use crate::wire::{Format, st2022};
 
 /// Checks the configuration as a whole; `raw` says where each value was typed.
 pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) {
@@ -28,7 +28,8 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
         format(raw, channel, problems);
         numbered_legs(raw, channel, problems);
         flow_idle(raw, channel, problems);
-        legs(raw, &mut unicast, problems);
+        fec(raw, channel, problems);
+        legs(raw, channel, &mut unicast, problems);
         outputs(raw, &inputs, problems);
     }
 }
@@ -103,6 +104,26 @@ fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     }
 }
 
+/// FEC for RTP needs RTP, and ports above the media's.
+fn fec(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
+    let Some(field) = raw.fec.as_ref().filter(|_| channel.fec == Fec::St2022) else { return };
+    if channel.format != Format::Rtp {
+        let reason =
+            format!("expected \"off\", or format = \"rtp\" instead of {:?}", channel.format.to_string());
+        problems.push(Problem::of_field(field, reason));
+    }
+    for (field, leg) in addresses::<Input>(&raw.input) {
+        if repair_ports(&leg).count() < st2022::PORTS_ABOVE.len() {
+            let reason = "expected a port up to 65531, since repair packets come on the port + 2 and + 4";
+            problems.push(Problem::of_field(field, reason));
+        }
+    }
+}
+
+fn repair_ports(leg: &Input) -> impl Iterator<Item = SocketAddr> {
+    st2022::PORTS_ABOVE.into_iter().filter_map(|offset| Some(leg.on_port_above(offset)?.socket_addr()))
+}
+
 /// Without numbers, the copies that come on several legs cannot be told apart: all of them would go out.
 fn numbered_legs(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     if let Some(field) = &raw.format
@@ -124,10 +145,17 @@ fn flow_idle(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
 }
 
 /// A leg given twice would count each packet as its own duplicate; a unicast port gives each datagram to one socket.
-fn legs<'a>(raw: &'a RawChannel, unicast: &mut HashMap<SocketAddr, &'a Field>, problems: &mut Vec<Problem>) {
+fn legs<'a>(
+    raw: &'a RawChannel,
+    channel: &Channel,
+    unicast: &mut HashMap<SocketAddr, &'a Field>,
+    problems: &mut Vec<Problem>,
+) {
     let mut seen: HashMap<Input, &Field> = HashMap::new();
     for (field, leg) in addresses::<Input>(&raw.input) {
         let unicast_key = (!leg.is_class_d()).then(|| leg.socket_addr());
+        let repairs = repair_ports(&leg).filter(|_| channel.fec == Fec::St2022 && unicast_key.is_some());
+        let repairs: Vec<SocketAddr> = repairs.collect();
         let leg = Input { scheme: Scheme::Udp, ..leg };
         let first = seen.insert(leg, field).or_else(|| unicast.insert(unicast_key?, field));
         if let Some(first) = first {
@@ -135,6 +163,11 @@ fn legs<'a>(raw: &'a RawChannel, unicast: &mut HashMap<SocketAddr, &'a Field>, p
                 field,
                 format_args!("expected an address of its own, {} has it too", Where(first)),
             ));
+        }
+        for (first, port) in repairs.iter().filter_map(|at| Some((unicast.insert(*at, field)?, at.port()))) {
+            let reason =
+                format!("expected port {port} for repair packets alone, {} has it too", Where(first));
+            problems.push(Problem::of_field(field, reason));
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         input: Some(texts("INPUT", &args.inputs)),
         output: Some(texts("--to", &args.outputs)),
         format: Some(text("--format", &args.format)),
+        fec: Some(text("--fec", &args.fec)),
         hold: Some(text("--hold", &args.hold)),
         hold_min: None,
         hold_max: None,

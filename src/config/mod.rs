@@ -25,7 +25,7 @@ use crate::address::{Input, Interface, Output};
 use crate::cli;
 use crate::limits::HOLD_CONFIG_MAX;
 use crate::relay;
-pub use crate::relay::Hold;
+pub use crate::relay::{Fec, Hold};
 use crate::wire::Format;
 pub use problem::Errors;
 use problem::Problem;
@@ -85,6 +85,8 @@ pub struct Channel {
     pub legs: Vec<Leg>,
     /// How the datagrams are numbered; `rtp` if a leg's scheme says so.
     pub format: Format,
+    /// FEC that comes on ports of its own.
+    pub fec: Fec,
     /// How long a gap may delay later packets.
     pub hold: Hold,
     /// Bounds of the channel's state.
@@ -103,6 +105,7 @@ impl Channel {
         relay::Config {
             format: self.format.clone(),
             legs: self.legs.len(),
+            fec: self.fec,
             hold: self.hold,
             flows_max: self.limits.flows_max,
             window_max: self.limits.window_max,
@@ -149,6 +152,34 @@ impl fmt::Display for Hold {
             Hold::Auto { min, max } => write!(f, "auto ({} to {})", time(min), time(max)),
             Hold::Fixed(hold) => time(hold).fmt(f),
         }
+    }
+}
+
+/// Text that is no FEC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected off, auto or st2022-1")]
+pub struct FecError;
+
+impl FromStr for Fec {
+    type Err = FecError;
+
+    fn from_str(text: &str) -> Result<Fec, FecError> {
+        match text {
+            "off" => Ok(Fec::Off),
+            "auto" => Ok(Fec::Auto),
+            "st2022-1" => Ok(Fec::St2022),
+            _ => Err(FecError),
+        }
+    }
+}
+
+impl fmt::Display for Fec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fec::Off => "off",
+            Fec::Auto => "auto",
+            Fec::St2022 => "st2022-1",
+        })
     }
 }
 

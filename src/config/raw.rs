@@ -86,6 +86,7 @@ pub(super) struct RawChannel {
     pub(super) input: Option<Vec<Field>>,
     pub(super) output: Option<Vec<Field>>,
     pub(super) format: Option<Field>,
+    pub(super) fec: Option<Field>,
     pub(super) hold: Option<Field>,
     pub(super) hold_min: Option<Field>,
     pub(super) hold_max: Option<Field>,

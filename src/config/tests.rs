@@ -43,6 +43,7 @@ fn a_channel_has_defaults() {
         name: "cam".into(),
         legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap() }],
         format: Format::Auto,
+        fec: Fec::Off,
         hold: Hold::Auto { min: Duration::from_millis(20), max: Duration::from_millis(500) },
         limits: Limits {
             flows_max: 16384,
@@ -81,6 +82,7 @@ fn every_key_arrives() {
         hold_min = "1ms"
         hold_max = "10s"
         failover = "2s"
+        fec = "auto"
         receive_buffer = 1_000_000
         limits = { flows_max = 1, bytes_max = "1MiB", window_max = 0x40, flow_idle = "1h" }
         [[channel]]
@@ -115,6 +117,7 @@ fn every_key_arrives() {
     assert_eq!(a.outputs[1].ttl, Some(4));
     assert_eq!(a.hold, Hold::Auto { min: Duration::from_millis(1), max: Duration::from_secs(10) });
     assert_eq!((a.failover, a.receive_buffer), (Duration::from_secs(2), Some(1_000_000)));
+    assert_eq!((a.fec, b.fec, a.core().fec), (Fec::Auto, Fec::Off, Fec::Auto));
     let flow_idle = Duration::from_secs(3600);
     assert_eq!(a.limits, Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 64, flow_idle });
     assert_eq!(b.format, "mavlink2".parse().unwrap());
@@ -170,6 +173,13 @@ fn wrong_values_name_line_key_value_and_expectation() {
             "expected text in quotes, such as \"udp://10.0.0.7:6000\"",
         ),
         ("limits = 5", "limits = 5", "expected a table"),
+        ("fec = \"on\"", "fec = \"on\"", "expected off, auto or st2022-1"),
+        ("fec = 1", "fec = 1", "expected text in quotes, such as \"st2022-1\""),
+        (
+            "fec = \"st2022-1\"\nformat = \"native\"",
+            "fec = \"st2022-1\"",
+            "expected \"off\", or format = \"rtp\" instead of \"native\"",
+        ),
     ] {
         let expected = format!("channel[0].{place} {cam}: {reason}");
         assert_eq!(error(&channel(line)), expected, "{line}");
@@ -477,6 +487,7 @@ fn relay() -> cli::Relay {
         inputs: vec!["rtp://239.1.1.1:5000?if=eth1".into(), "rtp://239.1.2.1:5000?if=eth2".into()],
         outputs: vec!["10.0.0.7:6000".into()],
         name: "cam".into(),
+        fec: "off".into(),
         hold: "50ms".into(),
         http: None,
         format: "auto".into(),
@@ -504,6 +515,7 @@ fn wrong_flags_of_relay_are_named() {
         inputs: vec!["239.1.1.1".into(), "239.1.1.2:5000".into(), "239.1.1.2:5000".into()],
         outputs: vec!["239.1.1.2:5000".into()],
         name: "a b".into(),
+        fec: "prompeg".into(),
         hold: "fast".into(),
         http: Some("here".into()),
         format: "auto".into(),
@@ -514,6 +526,7 @@ fn wrong_flags_of_relay_are_named() {
 --tick \"1h\": expected a duration from 0s to 100ms, such as \"5ms\"
 --http \"here\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
 INPUT \"239.1.1.1\": no port in \"239.1.1.1\": expected ADDRESS:PORT
+--fec \"prompeg\": expected off, auto or st2022-1
 --name \"a b\": expected a name of 1 to 64 letters, digits, '.', '_' and '-'
 --hold \"fast\": expected auto or a duration from 0s to 10s, such as 80ms
 INPUT \"239.1.1.2:5000\": expected an address of its own, INPUT \"239.1.1.2:5000\" has it too
@@ -535,6 +548,36 @@ fn holds_are_read_and_shown() {
     assert_eq!(Hold::Fixed(Duration::from_millis(80)).to_string(), "80ms");
 }
 
+/// With `auto` nothing is refused: there may be no FEC at all.
+#[test]
+fn fec_needs_rtp_and_ports_of_its_own() {
+    let config: Config = channel("fec = \"st2022-1\"").parse().unwrap();
+    assert_eq!((config.channels[0].fec, &config.channels[0].format), (Fec::St2022, &Format::Rtp));
+    let config: Config = channel("fec = \"auto\"").parse().unwrap();
+    assert_eq!((config.channels[0].fec, &config.channels[0].format), (Fec::Auto, &Format::Auto));
+    let two = |fec: &str, ports: [u16; 2]| {
+        let [a, b] = ports;
+        error(&format!(
+            "[[channel]]\nname = \"a\"\ninput = \"rtp://@:{a}\"\nfec = \"{fec}\"\n[[channel]]\nname = \"b\"\n\
+             input = \"rtp://@:{b}\"\nfec = \"{fec}\""
+        ))
+    };
+    assert_eq!(two("st2022-1", [5000, 5006]), "no error");
+    assert_eq!(two("auto", [5000, 5002]), "no error");
+    let expected = "channel[1].input = \"rtp://@:5002\" (channel \"b\"): expected ";
+    let taken = two("st2022-1", [5000, 5002]);
+    let first = format!("{expected}an address of its own, channel[0].input in line 3 has it too");
+    let second =
+        format!("{expected}port 5004 for repair packets alone, channel[0].input in line 3 has it too");
+    assert_eq!(taken, format!("{first}\n{second}"));
+    let last = "rtp://@239.1.1.1:65533";
+    let high = error(&format!("[[channel]]\nname = \"a\"\ninput = \"{last}\"\nfec = \"st2022-1\""));
+    assert!(
+        high.ends_with(": expected a port up to 65531, since repair packets come on the port + 2 and + 4"),
+        "{high}"
+    );
+}
+
 /// The code blocks of one language in the reference.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
@@ -544,7 +587,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_of_the_reference_are_valid() {
     let examples = blocks("toml");
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     for example in examples {
         assert_eq!(error(example), "no error", "{example}");
     }
@@ -559,7 +602,7 @@ fn the_reference_names_every_key() {
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 5 + 9 + 10 + 4, "{known:?}");
+    assert_eq!(known.len(), 5 + 9 + 11 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");
@@ -583,7 +626,7 @@ proptest! {
     #[test]
     fn any_value_of_any_key_is_read_without_panic(
         key in "(tick|threads|http\\.(listen|allow|linger|clients_max)|channel)",
-        channel_key in "(name|input|output|hold|format|limits|limits\\.bytes_max|receive_buffer)",
+        channel_key in "(name|input|output|fec|hold|format|limits|limits\\.bytes_max|receive_buffer)",
         value in "(\"\\PC{0,12}\"|-?[0-9]{1,20}|\\[\\]|\\{\\}|true|[0-9]\\.[0-9]|\\[\"[0-9.:]{0,12}\"\\])",
     ) {
         let _ = format!("{key} = {value}\n[[channel]]\n{channel_key} = {value}").parse::<Config>();

@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, Value};
-use super::{Channel, Config, Hold, Http, Leg, Limits, cross, units};
+use super::{Channel, Config, Fec, Hold, Http, Leg, Limits, cross, units};
 use crate::address::Scheme;
 use crate::limits::*;
 use crate::wire::Format;
@@ -117,11 +117,13 @@ impl Check<'_> {
             parsed(value, "udp://@239.1.1.1:5000").map(|address| Leg { address })
         });
         let format = self.value(&raw.format, Format::Auto, |value| parsed(value, "rtp"));
-        let rtp = legs.iter().any(|leg| leg.address.scheme == Scheme::Rtp);
+        let fec = self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1"));
+        let rtp = fec == Fec::St2022 || legs.iter().any(|leg| leg.address.scheme == Scheme::Rtp);
         Channel {
             name: self.value(&raw.name, String::new(), name),
             format: if rtp && format == Format::Auto { Format::Rtp } else { format },
             legs,
+            fec,
             hold: self.hold(raw),
             limits: self.limits(raw),
             failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),

@@ -1,4 +1,4 @@
-//! One channel on the packet path: its legs, its core, its outputs.
+//! One channel on the packet path: its legs' sockets, its core, its outputs.
 //!
 //! A turn is: receive what is there ([`Channel::receive`]), then [`Channel::turn`], which lets time pass in the
 //! core, sends what it delivers to the UDP outputs and into the taps, and gives the memory back to the pool.
@@ -14,8 +14,9 @@ use tracing::{info, warn};
 
 use super::{
     Error,
-    ingest::{Change, Leg, State},
+    ingest::{Change, Leg},
     interface::Interfaces,
+    port::{self, Port, Role},
     state::{ChannelState, FlowState, LegState, OutputState},
     sys::{ReceiveBatch, SendBatch},
 };
@@ -106,7 +107,9 @@ pub(super) struct Channel {
     on_demand: bool,
     format: String,
     started: Instant,
-    legs: Vec<Leg>,
+    legs: usize,
+    /// The media's in the order of the legs, then those for repair packets.
+    ports: Vec<Port>,
     relay: Relay,
     relay_due: Option<Instant>,
     outputs: UdpOutputs,
@@ -126,14 +129,16 @@ impl Channel {
     pub(super) fn new(spec: ChannelSpec, now: Instant, kit: &mut Kit) -> Channel {
         let ChannelSpec { name, inputs, relay, receive_buffer, failover, on_demand, gap_wait, sink, .. } =
             spec;
-        let format = relay.format.to_string();
-        let relay = Relay::new(relay::Config { legs: inputs.len(), ..relay });
+        let (format, legs) = (relay.format.to_string(), inputs.len());
+        let ports = Port::of_legs(inputs, relay.fec, receive_buffer, now);
+        let relay = Relay::new(relay::Config { legs, ..relay });
         Channel {
             name,
             on_demand,
             format,
             started: now,
-            legs: inputs.into_iter().map(|input| Leg::new(input, receive_buffer, now)).collect(),
+            legs,
+            ports,
             relay,
             relay_due: None,
             outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
@@ -155,33 +160,34 @@ impl Channel {
 
     /// When [`Channel::turn`] has something to do although nothing comes.
     pub(super) fn due(&self) -> Option<Instant> {
-        let legs = self.legs.iter().filter_map(Leg::due);
+        let ports = self.ports.iter().filter_map(|port| port.socket.due());
         let taps = self.taps.iter().filter_map(Tap::due);
-        legs.chain(taps).chain(self.relay_due).min()
+        ports.chain(taps).chain(self.relay_due).min()
     }
 
-    /// Opens, joins and joins again as needed. Calls `opened` with the index of each leg that has a new socket.
+    /// Opens, joins and joins again as needed. Calls `opened` with the index of each that is new.
     pub(super) fn maintain(
         &mut self,
         now: Instant,
         interfaces: &mut Interfaces,
         mut opened: impl FnMut(usize, &Leg),
     ) {
-        for (index, leg) in self.legs.iter_mut().enumerate() {
-            if leg.maintain(now, interfaces) == Change::Opened {
-                opened(index, leg);
+        for (index, port) in self.ports.iter_mut().enumerate() {
+            if port.socket.maintain(now, interfaces) == Change::Opened {
+                opened(index, &port.socket);
             }
         }
     }
 
-    /// Receives from one leg until it is empty or others should have their turn. Returns the packets received.
-    pub(super) fn receive(&mut self, leg: usize, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> usize {
+    /// Receives from one port until it is empty or others should have their turn. Returns the packets received.
+    pub(super) fn receive(&mut self, port: usize, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> usize {
         let mut received = 0;
         for _ in 0..LEG_BATCHES {
             let relay = &mut self.relay;
             let Kit { receive, pool, .. } = kit;
-            let count = self.legs[leg].receive(receive, pool, clocks, floor, |now, source, bytes| {
-                relay.handle_input(Input::Packet { now, leg: leg as u8, source, bytes });
+            let Port { socket, leg, role } = &mut self.ports[port];
+            let count = socket.receive(receive, pool, clocks, floor, |now, source, bytes| {
+                relay.handle_input(Port::input(*leg, *role, now, source, bytes));
             });
             self.collect(clocks.monotonic);
             match count {
@@ -302,10 +308,10 @@ impl Channel {
 
     /// The end: leaves the groups, takes what is queued, and sends everything on.
     pub(super) fn finish(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) {
-        for leg in 0..self.legs.len() {
-            self.legs[leg].leave();
-            self.receive(leg, kit, clocks, floor);
-            self.legs[leg].read_kernel_drops();
+        for port in 0..self.ports.len() {
+            self.ports[port].socket.leave();
+            self.receive(port, kit, clocks, floor);
+            self.ports[port].socket.read_kernel_drops();
         }
         self.relay.finish(clocks.monotonic);
         self.collect(clocks.monotonic);
@@ -314,12 +320,16 @@ impl Channel {
 
     /// Why legs have failed for good, or wait.
     pub(super) fn troubles(&self, failed: bool) -> Vec<String> {
-        let trouble = |leg: &Leg| match leg.state() {
-            State::Failed(reason) if failed => Some(format!("{}: {reason}", leg.input())),
-            State::Waiting(reason) if !failed => Some(format!("{}: {reason}", leg.input())),
-            _ => None,
-        };
-        self.legs.iter().filter_map(trouble).collect()
+        let needed = self.ports.iter().filter(|port| port.role != Role::PerhapsRepair);
+        needed.filter_map(|port| port.trouble(failed)).collect()
+    }
+
+    /// Says which ports that may be done without could not be opened.
+    pub(super) fn warn_of_ports(&self) {
+        let others = self.ports.iter().filter(|port| port.role == Role::PerhapsRepair);
+        for trouble in others.filter_map(|port| port.trouble(true)) {
+            warn!(channel = self.name, "no repair packets from {trouble}");
+        }
     }
 
     fn log_rejects(&mut self, now: Instant) {
@@ -360,7 +370,7 @@ impl Channel {
     pub(super) fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
         let (hold, jitter) = self.relay.timing(now.checked_sub(JITTER_RECENT).unwrap_or(self.started));
         let mut rejects = self.relay.reject_reasons().clone();
-        let too_long: u64 = self.legs.iter().map(|leg| leg.counters().truncated).sum();
+        let too_long: u64 = self.ports.iter().map(|port| port.socket.counters().truncated).sum();
         if too_long > 0 {
             rejects.insert("too_long", too_long);
         }
@@ -376,7 +386,7 @@ impl Channel {
             hold_seconds: hold.as_secs_f64(),
             jitter_seconds: jitter.as_secs_f64(),
             rejects,
-            legs: (0..self.legs.len()).map(|leg| self.leg_state(leg)).collect(),
+            legs: (0..self.legs).map(|leg| self.leg_state(leg)).collect(),
             flow_count: self.relay.flow_count(),
             flows,
             outputs: self.outputs.iter().map(output_state).collect(),
@@ -384,25 +394,11 @@ impl Channel {
     }
 
     fn leg_state(&mut self, index: usize) -> LegState {
-        let leg = &mut self.legs[index];
-        leg.read_kernel_drops();
-        let (state, detail) = match leg.state() {
-            State::Joined(interface) => ("joined", interface.clone()),
-            State::Waiting(reason) => ("waiting", Some(reason.clone())),
-            State::Failed(reason) => ("failed", Some(reason.clone())),
-            State::Left => ("left", None),
-        };
-        let buffer = leg.receive_buffer();
-        LegState {
-            address: leg.input().to_string(),
-            state,
-            detail,
-            counters: self.relay.legs()[index].clone(),
-            kernel_drops: leg.counters().kernel_drops,
-            truncated: leg.counters().truncated,
-            receive_buffer_requested: buffer.map_or(0, |buffer| buffer.requested),
-            receive_buffer_granted: buffer.map_or(0, |buffer| buffer.granted),
-        }
+        let of_leg = |port: &&mut Port| usize::from(port.leg) == index;
+        self.ports.iter_mut().filter(of_leg).for_each(|port| port.socket.read_kernel_drops());
+        let ports = self.ports.iter().filter(|port| usize::from(port.leg) == index);
+        // The media's ports stand first, in the order of the legs.
+        port::leg_state(&self.ports[index].socket, ports, self.relay.legs()[index].clone())
     }
 }
 
@@ -422,6 +418,7 @@ fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
         packets_per_second: flow.packets_per_second.map(|rate| if stopped(rate) { 0.0 } else { rate }),
         idle_seconds: idle,
         ended: flow.ended,
+        fec_matrix: flow.fec_matrix.map(|(columns, rows)| [columns, rows]),
     }
 }
 

@@ -16,6 +16,7 @@ mod channel;
 pub mod ingest;
 pub mod interface;
 pub mod multicast;
+mod port;
 pub mod state;
 pub mod sys;
 #[cfg(test)]

@@ -87,6 +87,8 @@ pub struct FlowState {
     pub idle_seconds: f64,
     /// Whether its producer said that it ended.
     pub ended: bool,
+    /// Columns and rows (L and D) of its ST 2022-1 FEC; absent before any was seen.
+    pub fec_matrix: Option<[u64; 2]>,
 }
 
 /// One UDP output of a channel.

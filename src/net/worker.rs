@@ -207,8 +207,8 @@ struct Path {
 const WAKER: u64 = u64::MAX;
 const ALARM: u64 = u64::MAX - 1;
 
-fn token(channel: usize, leg: usize) -> u64 {
-    (channel as u64) << 32 | leg as u64
+fn token(channel: usize, port: usize) -> u64 {
+    (channel as u64) << 32 | port as u64
 }
 
 impl Path {
@@ -301,19 +301,19 @@ impl Path {
         (!asked || self.obey(clocks)).then_some(rest)
     }
 
-    /// Takes what one leg has. Gives how many datagrams that were.
+    /// Takes what one port has. Gives how many datagrams that were.
     fn receive(&mut self, token: u64, clocks: ClockPair) -> usize {
-        let (place, leg) = ((token >> 32) as usize, token as u32 as usize);
+        let (place, port) = ((token >> 32) as usize, token as u32 as usize);
         let Some(Some(channel)) = self.channels.get_mut(place) else { return 0 };
         self.busy.push(place);
-        channel.receive(leg, &mut self.kit, clocks, self.floor)
+        channel.receive(port, &mut self.kit, clocks, self.floor)
     }
 
     /// Lets a channel do what it has to.
     fn serve(&mut self, place: usize, now: Instant, passed: Instant) {
         let Some(Some(channel)) = self.channels.get_mut(place) else { return };
-        channel.maintain(now, &mut self.kit.interfaces, |leg, opened| {
-            register(&self.epoll, token(place, leg), opened)
+        channel.maintain(now, &mut self.kit.interfaces, |port, opened| {
+            register(&self.epoll, token(place, port), opened)
         });
         channel.turn(now, passed, self.tick.is_zero(), &mut self.kit);
         self.dues[place] = channel.due();
@@ -362,13 +362,14 @@ impl Path {
         let place = self.channels.iter().position(Option::is_none).unwrap_or(self.channels.len());
         self.kit.interfaces = Interfaces::read(clocks.monotonic);
         let mut channel = Channel::new(spec, clocks.monotonic, &mut self.kit);
-        channel.maintain(clocks.monotonic, &mut self.kit.interfaces, |leg, opened| {
-            register(&self.epoll, token(place, leg), opened)
+        channel.maintain(clocks.monotonic, &mut self.kit.interfaces, |port, opened| {
+            register(&self.epoll, token(place, port), opened)
         });
         let troubles = channel.troubles(true);
         if !troubles.is_empty() {
             return Err(WorkerError::Leg { troubles });
         }
+        channel.warn_of_ports();
         let waiting = channel.troubles(false);
         if place == self.channels.len() {
             self.channels.push(None);

@@ -13,7 +13,8 @@ use super::{
     Budget, Config, Delivery, FlowId, FlowState, How, Output, Packet, PacketFormat,
     arrival::FlowKey,
     hold::{HoldEstimate, Rate},
-    recover::{Means, Recover},
+    recover::Means,
+    recovery::Recovery,
     reorder::{Queued, Reorder, Stored},
     session::{Candidate, Probation, Repeat},
     stats::{Counters, Jitter},
@@ -141,7 +142,7 @@ pub(super) struct Flow {
     reorder: Option<Reorder>,
     pub(super) counters: Counters,
     probation: Probation,
-    recover: Option<Box<Recover>>,
+    recover: Option<Box<Recovery>>,
     continuity: Option<Box<Continuity>>,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
@@ -238,7 +239,7 @@ impl Flow {
     }
 
     fn window(&self, config: &Config) -> u64 {
-        let fec = self.recover.as_ref().map_or(0, |r| 2 * r.span());
+        let fec = self.recover.as_ref().map_or(0, |recover| recover.window());
         self.plain_window(config).max(fec.min(self.window_max(config)))
     }
 
@@ -324,7 +325,7 @@ impl Flow {
         let Some(reorder) = &self.reorder else { return };
         let (next, end, waiting) = (reorder.next(), reorder.end(), reorder.stored() > 0);
         let lateness = if number < end { reorder.lateness(number, at) } else { None };
-        let shard = self.recover_copy(&arrived, number, window);
+        let kept = self.recover_copy(&arrived, number, window);
         if number != next || waiting {
             cx.tighten(&mut arrived.packet);
         }
@@ -383,8 +384,8 @@ impl Flow {
             }
             self.poll(cx);
         }
-        if let Some(shard) = shard.filter(|_| accepted) {
-            self.keep_for_recovery(number, shard, cx);
+        if let Some(kept) = kept.filter(|_| accepted) {
+            self.keep_for_recovery(number, kept, cx);
         }
     }
 
@@ -466,6 +467,7 @@ impl Flow {
             packets_per_second: self.rate.get(),
             last_arrival: self.last_arrival,
             ended: self.ended,
+            fec_matrix: self.recover.as_ref().and_then(|recover| recover.matrix()),
         }
     }
 }

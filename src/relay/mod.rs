@@ -25,8 +25,10 @@ mod dedup;
 mod flow;
 mod hold;
 mod recover;
+mod recovery;
 mod reorder;
 mod session;
+mod st2022;
 mod stats;
 mod table;
 mod types;
@@ -35,7 +37,7 @@ use arrival::{Arrival, Body, FlowKey};
 use flow::{Flow, Numbered, Way};
 pub use hold::Hold;
 pub use stats::{Counters, LegCounters};
-pub use types::{Config, Delivery, FlowId, FlowState, How, Input, Output, Packet, PacketFormat};
+pub use types::{Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Packet, PacketFormat};
 
 /// Memory that the flows of a channel share.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ pub struct Relay {
     latest: Option<(FlowKey, u32)>,
     /// The RTP flow last heard from each source.
     by_source: HashMap<SocketAddr, u32>,
+    /// The flows that ST 2022-1 repair packets may be for; at most [`crate::limits::ST2022_FLOWS_MAX`].
+    protected: Vec<u32>,
     /// Flows in the order of their creation, to make room from those that never sent a second packet.
     newcomers: VecDeque<(u32, u64)>,
     /// Flows created so far.
@@ -103,6 +107,7 @@ impl Relay {
             by_key: HashMap::default(),
             latest: None,
             by_source: HashMap::new(),
+            protected: Vec::new(),
             newcomers: VecDeque::new(),
             created: 0,
             timers: BinaryHeap::new(),
@@ -129,6 +134,10 @@ impl Relay {
             Input::Packet { now, leg, source, bytes } => {
                 let now = self.advance(now);
                 self.packet(now, leg, source, bytes);
+            }
+            Input::Repair { now, leg, source, bytes } => {
+                let now = self.advance(now);
+                self.st2022(now, leg, source, bytes);
             }
             Input::Timeout { now } => {
                 let now = self.advance(now);
@@ -228,7 +237,7 @@ impl Relay {
 
     fn packet(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
         let arrival = arrival::arrival(&self.config.format, source, &bytes);
-        let leg = leg.min((self.legs.len() - 1).min(usize::from(u8::MAX)) as u8);
+        let leg = self.leg(leg);
         let leg_counters = &mut self.legs[usize::from(leg)];
         leg_counters.bytes += bytes.len() as u64;
         self.others.bytes_received += bytes.len() as u64;
@@ -257,6 +266,11 @@ impl Relay {
                 }
             },
         }
+    }
+
+    /// The index of a leg; one too high counts as the last.
+    fn leg(&self, leg: u8) -> u8 {
+        leg.min((self.legs.len() - 1).min(usize::from(u8::MAX)) as u8)
     }
 
     fn spend(&mut self, bytes: Buffer) {
@@ -386,6 +400,7 @@ impl Relay {
                 self.by_source.clear();
             }
             self.by_source.insert(source, index);
+            self.protect(index);
         }
     }
 

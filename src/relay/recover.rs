@@ -19,7 +19,6 @@ use crate::{
     wire::native::{Repair, SourceShard},
 };
 
-#[cfg_attr(not(test), expect(dead_code, reason = "no channel asks for it"))]
 pub(super) mod st2022;
 
 /// A packet that came back.
@@ -48,6 +47,15 @@ pub(super) struct Findings<R = Rebuilt> {
 impl<R> Default for Findings<R> {
     fn default() -> Findings<R> {
         Findings { rebuilt: Vec::new(), hopeless: Vec::new(), awaited: None, span: None, nonsense: 0 }
+    }
+}
+
+impl<R> Findings<R> {
+    /// The same with each rebuilt packet turned into something else.
+    pub(super) fn map<T>(self, turn: impl FnMut(R) -> T) -> Findings<T> {
+        let Findings { rebuilt, hopeless, awaited, span, nonsense } = self;
+        let rebuilt = rebuilt.into_iter().map(turn).collect();
+        Findings { rebuilt, hopeless, awaited, span, nonsense }
     }
 }
 

@@ -78,6 +78,7 @@ impl Relay {
         self.outputs.push_back(Output::FlowEnded { flow: flow.id });
         self.others.add(&flow.counters);
         self.by_key.remove(&flow.key);
+        self.protected.retain(|protected| *protected != index);
         self.latest = None;
         if self.by_source.get(&flow.source) == Some(&index) {
             self.by_source.remove(&flow.source);

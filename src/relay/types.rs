@@ -23,6 +23,8 @@ pub struct Config {
     pub format: Format,
     /// Number of legs.
     pub legs: usize,
+    /// What repair packets RTP packets are kept for ([`Input::Repair`]).
+    pub fec: Fec,
     /// The longest time that a gap may delay later packets.
     pub hold: Hold,
     /// Flows at once.
@@ -40,6 +42,7 @@ impl Default for Config {
         Config {
             format: Format::Auto,
             legs: 1,
+            fec: Fec::Off,
             hold: Hold::default(),
             flows_max: FLOWS_MAX,
             window_max: REORDER_PACKETS_MAX,
@@ -47,6 +50,18 @@ impl Default for Config {
             flow_idle: FLOW_IDLE,
         }
     }
+}
+
+/// FEC of RTP streams that comes on ports of its own. (Native FEC comes among the media, and is always used.)
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fec {
+    /// None: media alone.
+    #[default]
+    Off,
+    /// SMPTE ST 2022-1: columns on the media's port + 2, rows on + 4.
+    St2022,
+    /// The same, if there is any: on the legs that say that they are RTP.
+    Auto,
 }
 
 /// What the core is told.
@@ -57,6 +72,17 @@ pub enum Input {
         /// When it arrived.
         now: Instant,
         /// On which leg (an index; one too high counts as the last).
+        leg: u8,
+        /// From where.
+        source: SocketAddr,
+        /// The UDP payload.
+        bytes: Buffer,
+    },
+    /// A datagram came in where only ST 2022-1 repair packets are expected: on a port of their own beside the media.
+    Repair {
+        /// When it arrived.
+        now: Instant,
+        /// On which leg, as for [`Input::Packet`].
         leg: u8,
         /// From where.
         source: SocketAddr,
@@ -217,6 +243,8 @@ pub struct FlowState {
     pub last_arrival: Instant,
     /// Whether its producer said that it ended.
     pub ended: bool,
+    /// Columns and rows (L and D) of its ST 2022-1 FEC, as the latest repair packets show them.
+    pub fec_matrix: Option<(u64, u64)>,
 }
 
 impl fmt::Display for FlowKey {

@@ -129,8 +129,9 @@ proptest! {
         bytes_max in prop_oneof![Just(20_000), Just(300_000), Just(64 << 20)],
         window_max in prop_oneof![Just(64), Just(8192)],
         step in prop_oneof![Just(20), Just(300), Just(5000)],
+        fec in prop_oneof![Just(Fec::Off), Just(Fec::St2022)],
     ) {
-        let config = Config { hold, bytes_max, window_max, ..Config::default() };
+        let config = Config { hold, bytes_max, window_max, fec, ..Config::default() };
         let mut rng = Pcg64::seed_from_u64(seed);
         let mut sides = [false, true].map(|long_only| Side::new(config.clone(), long_only));
         let mut sources = [Source::new(true, 1), Source::new(false, 2), Source::new(false, 3)];

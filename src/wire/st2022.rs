@@ -13,6 +13,8 @@ use super::{bytes_at, rtp};
 pub const HEADER: usize = rtp::HEADER + 16;
 /// Payload type of a repair packet, unless asked for otherwise: what all known senders use.
 pub const PAYLOAD_TYPE: u8 = 96;
+/// The ports of the repair streams above the media's: columns, rows.
+pub const PORTS_ABOVE: [u16; 2] = [2, 4];
 const VERSION: u8 = 2;
 
 /// What is wrong with a repair packet.

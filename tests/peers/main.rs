@@ -8,6 +8,7 @@ mod bytes;
 mod players;
 #[path = "../common/protected.rs"]
 mod protected;
+mod recovered;
 mod st2022;
 
 use std::{

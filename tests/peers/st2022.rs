@@ -24,10 +24,10 @@ use super::{
     protected::Protected,
 };
 
-const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+pub(super) const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Sockets on a free even port for media, and on those that belong to it: + 1 RTCP, + 2 columns, + 4 rows.
-fn ports() -> (u16, [UdpSocket; 4]) {
+pub(super) fn ports() -> (u16, [UdpSocket; 4]) {
     loop {
         let port = UdpSocket::bind((LOCALHOST, 0)).expect("bind").local_addr().expect("address").port() & !1;
         let bind = |offset| UdpSocket::bind((LOCALHOST, port.checked_add(offset)?)).ok();
@@ -38,23 +38,23 @@ fn ports() -> (u16, [UdpSocket; 4]) {
 }
 
 /// A free port of one's own, bound.
-fn port() -> (u16, UdpSocket) {
+pub(super) fn port() -> (u16, UdpSocket) {
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     (socket.local_addr().expect("address").port(), socket)
 }
 
 /// Which socket a datagram came to, and the datagram.
-type Received = Vec<(u8, Vec<u8>)>;
+pub(super) type Received = Vec<(u8, Vec<u8>)>;
 
 /// Collects what comes to some sockets, in one order.
-struct Collector {
+pub(super) struct Collector {
     datagrams: Arc<Mutex<Received>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Collector {
-    fn new(sockets: impl IntoIterator<Item = UdpSocket>) -> Collector {
+    pub(super) fn new(sockets: impl IntoIterator<Item = UdpSocket>) -> Collector {
         let (datagrams, stop) = (Arc::<Mutex<Received>>::default(), Arc::<AtomicBool>::default());
         let start = |(stream, socket): (usize, UdpSocket)| {
             let (into, asked) = (datagrams.clone(), stop.clone());
@@ -72,12 +72,12 @@ impl Collector {
         Collector { datagrams, stop, threads }
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.datagrams.lock().expect("no panic").len()
     }
 
     /// Waits until nothing has come for a while.
-    fn finish(self) -> Received {
+    pub(super) fn finish(self) -> Received {
         let mut before = usize::MAX;
         until("the end", || {
             thread::sleep(Duration::from_millis(200));
@@ -122,7 +122,7 @@ fn ffmpegs_repair_packets_bring_back_each_packet() {
 }
 
 /// Media packets of seven sizes. GStreamer's elements insist on SSRC 0, and know neither CSRC list nor padding here.
-fn media(number: u64) -> Vec<u8> {
+pub(super) fn media(number: u64) -> Vec<u8> {
     let payload: Vec<u8> = (0..188 * (1 + number % 7)).map(|i| ((i * number) >> 3) as u8).collect();
     let (sequence, timestamp) = (number as u16, number as u32 * 900);
     let repr = rtp::Repr {
@@ -140,21 +140,26 @@ fn media(number: u64) -> Vec<u8> {
 
 /// The number of the first packet: wraps inside the first matrices.
 const FIRST: u64 = 65_500;
-const CAPS: &str = "caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T";
+pub(super) const CAPS: &str = "caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T";
 
-fn gstreamer(pipeline: &str) -> Running {
+pub(super) fn gstreamer(pipeline: &str) -> Running {
     let mut gstreamer = Command::new("gst-launch-1.0");
     gstreamer.arg("-q").args(pipeline.split_whitespace()).stdout(Stdio::null());
     Running::start(gstreamer)
 }
 
 /// A pipeline's part that sends to a port of ours.
-fn sink(port: u16) -> String {
+pub(super) fn sink(port: u16) -> String {
     format!("queue ! udpsink host=127.0.0.1 port={port} sync=false async=false")
 }
 
 /// Sends media packets until the first one has come through the pipeline; gives the next number.
-fn until_ready(socket: &UdpSocket, to: SocketAddr, collector: &Collector, mut send: impl FnMut(u64)) -> u64 {
+pub(super) fn until_ready(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    collector: &Collector,
+    mut send: impl FnMut(u64),
+) -> u64 {
     let mut next = FIRST;
     until("the pipeline", || {
         socket.send_to(&media(next), to).expect("send");

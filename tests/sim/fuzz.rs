@@ -13,7 +13,7 @@ use std::{
 use tidecast::{
     buffer::{Buffer, Pool},
     fec::rs::Codes,
-    relay::{Config, Counters, FlowId, Hold, Input, Output, Relay},
+    relay::{Config, Counters, Fec, FlowId, Hold, Input, Output, Relay},
     wire::{
         self, Format, Reject,
         native::{self, Kind, NackRepr, RepairRepr, SourceShard},
@@ -112,6 +112,7 @@ fn config(dice: &mut Dice) -> Config {
     Config {
         format: pick(dice, &FORMATS).parse::<Format>().expect("a valid format"),
         legs: dice.below(4) as usize,
+        fec: pick(dice, &[Fec::Off, Fec::St2022]),
         hold,
         flows_max: pick(dice, &[1, 2, 5, 40, 1000]),
         window_max: pick(dice, &[1, 2, 64, 300, 8192]),
@@ -501,7 +502,18 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
             bytes.set_len(packet.2.len());
         }
         let len = bytes.capacity();
-        run.input(Input::Packet { now, leg: packet.0, source: packet.1, bytes }, len);
+        let input = if dice.below(200) == 0 {
+            Input::Repair { now, leg: packet.0, source: packet.1, bytes }
+        } else {
+            Input::Packet { now, leg: packet.0, source: packet.1, bytes }
+        };
+        run.input(input, len);
+        if dice.below(8) == 0 {
+            let repair = producers[which].st2022(dice);
+            let bytes = Buffer::from(damaged(dice, repair));
+            let len = bytes.capacity();
+            run.input(Input::Repair { now, leg: packet.0, source: packet.1, bytes }, len);
+        }
         run.relay.reclaim(&mut pool);
         if step % 16 == 0 {
             run.check();

@@ -116,8 +116,18 @@ impl Sim {
 
     pub fn packet_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
         self.run_until(at);
+        self.input(Input::Packet { now: self.now, leg, source, bytes: Buffer::from(bytes) });
+    }
+
+    /// The same on a port for repair packets.
+    pub fn repair_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
+        self.run_until(at);
+        self.input(Input::Repair { now: self.now, leg, source, bytes: Buffer::from(bytes) });
+    }
+
+    fn input(&mut self, input: Input) {
         self.stalled = 0;
-        self.relay.handle_input(Input::Packet { now: self.now, leg, source, bytes: Buffer::from(bytes) });
+        self.relay.handle_input(input);
         self.drain();
     }
 

@@ -16,3 +16,4 @@ mod harness;
 mod legs;
 mod many;
 mod rates;
+mod st2022;

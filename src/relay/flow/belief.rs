@@ -7,8 +7,8 @@ use super::{Context, Flow, LegSeen, Numbered, Predecessor};
 use crate::{
     limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
-        FlowId, Output, PacketFormat,
-        recover::Recover,
+        Fec, FlowId, Output, PacketFormat,
+        recovery::Recovery,
         reorder::{Reorder, Stored},
         session::{Candidate, Repeat, Silence, Verdict},
     },
@@ -260,8 +260,12 @@ impl Flow {
         self.reorder = Some(Reorder::new(next, cx.now));
         self.alive = Some(cx.now);
         let learn_until = cx.now + (cx.config.hold.max() * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);
-        self.recover =
-            (self.format == PacketFormat::Native).then(|| Box::new(Recover::new(next, learn_until)));
+        let recovery = match self.format {
+            PacketFormat::Native => Some(Recovery::native(next, learn_until)),
+            PacketFormat::Rtp if cx.config.fec != Fec::Off => Some(Recovery::st2022(next, session)),
+            _ => None,
+        };
+        self.recover = recovery.map(Box::new);
         for seen in &mut self.legs {
             *seen = LegSeen { highest: next, before: restart.then_some(seen.highest), led: None };
         }

@@ -10,7 +10,6 @@ use crate::{
     relay::{
         Delivery, How, Packet,
         arrival::{Arrival, Body},
-        recover::Recover,
         reorder::Stored,
     },
 };
@@ -41,7 +40,7 @@ impl Flow {
     pub(in crate::relay) fn look(&mut self, cx: &Context<'_>) {
         self.ease = Ease::Busy;
         let Some(reorder) = self.reorder.as_ref().filter(|reorder| reorder.is_quiet()) else { return };
-        let recovers = self.recover.as_deref().is_some_and(|recover| !Recover::is_idle(recover));
+        let recovers = self.recover.as_ref().is_some_and(|recover| !recover.is_idle());
         if recovers || !self.probation.is_empty() || !self.legs.is_empty() {
             return;
         }

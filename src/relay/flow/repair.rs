@@ -7,30 +7,30 @@ use crate::{
     buffer::Buffer,
     relay::{
         How, Packet, PacketFormat,
-        arrival::FlowKey,
+        arrival::{self, FlowKey},
         dedup::fingerprint,
-        recover::{Findings, Rebuilt, unpadded},
+        recover::{self, Findings, st2022},
+        recovery::{Kept, Rebuilt, Recovery},
     },
-    wire::native::{self, Repair, SourceShard},
+    wire::{
+        Format,
+        native::{self, Repair},
+        st2022 as wire_st2022,
+    },
 };
 
 impl Flow {
     /// A copy of what recovery must keep of a packet that is about to move on.
-    pub(super) fn recover_copy(&self, arrived: &Numbered, number: u64, window: u64) -> Option<Vec<u8>> {
+    pub(super) fn recover_copy(&self, arrived: &Numbered, number: u64, window: u64) -> Option<Kept> {
         let (recover, reorder) = (self.recover.as_ref()?, self.reorder.as_ref()?);
-        let wanted = recover.keeping() && arrived.how != How::Fec && number < reorder.next() + window;
-        wanted.then(|| {
-            let packet = &arrived.packet;
-            let flags = packet.bytes.get(3).copied().unwrap_or(0) & !native::RETRANSMISSION;
-            let timestamp = packet.timestamp.unwrap_or(0);
-            unpadded(SourceShard { flags, timestamp, payload: packet.payload() })
-        })
+        let wanted = arrived.how != How::Fec && number < reorder.next() + window;
+        wanted.then(|| recover.kept(&arrived.packet)).flatten()
     }
 
-    pub(super) fn keep_for_recovery(&mut self, number: u64, shard: Vec<u8>, cx: &mut Context<'_>) {
+    pub(super) fn keep_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
         let end = self.end();
         if let Some(recover) = &mut self.recover {
-            let findings = recover.media(number, shard, &mut cx.means(self.hold.reordering(), end));
+            let findings = recover.media(number, kept, &mut cx.means(self.hold.reordering(), end));
             self.apply(findings, cx);
         }
     }
@@ -44,15 +44,39 @@ impl Flow {
         cx: &mut Context<'_>,
     ) {
         let window = self.window(cx.config);
-        let (Some(reorder), Some(recover)) = (&self.reorder, &mut self.recover) else { return };
+        let (Some(reorder), Some(Recovery::Native(recover))) = (&self.reorder, self.recover.as_deref_mut())
+        else {
+            return;
+        };
         if session == self.session && first <= reorder.end() + window {
             let means = &mut cx.means(self.hold.reordering(), reorder.end());
             let findings = recover.repair(first, repair, reorder.next(), means);
-            self.apply(findings, cx);
+            self.apply(findings.map(Rebuilt::Native), cx);
         }
     }
 
-    pub(super) fn apply(&mut self, findings: Findings, cx: &mut Context<'_>) {
+    /// An ST 2022-1 repair packet that was found to be this flow's.
+    pub(in crate::relay) fn st2022_repair(&mut self, repair: &wire_st2022::Repair<'_>, cx: &mut Context<'_>) {
+        let (Some(reorder), Some(Recovery::St2022(recover))) = (&self.reorder, self.recover.as_deref_mut())
+        else {
+            return;
+        };
+        let means = &mut cx.means(self.hold.reordering(), reorder.end());
+        let findings = recover.repair(repair, reorder.next(), means);
+        self.apply(findings.map(Rebuilt::Rtp), cx);
+    }
+
+    /// One past the highest number that came, if ST 2022-1 may recover packets of this flow.
+    pub(in crate::relay) fn st2022_end(&self) -> Option<u64> {
+        matches!(self.recover.as_deref(), Some(Recovery::St2022(_))).then(|| self.end())
+    }
+
+    /// Other flows need the memory: nothing of this one is recovered until its next session.
+    pub(in crate::relay) fn stop_recovery(&mut self) {
+        self.recover = None;
+    }
+
+    pub(super) fn apply(&mut self, findings: Findings<Rebuilt>, cx: &mut Context<'_>) {
         if findings.nonsense > 0 {
             *cx.rejects.entry("unusable_repair").or_default() += findings.nonsense;
         }
@@ -60,16 +84,19 @@ impl Flow {
             self.hold.saw_block(span, cx.now);
         }
         for rebuilt in findings.rebuilt {
-            let packet = self.rebuild(&rebuilt, cx.now);
-            let fingerprint = fingerprint(&rebuilt.payload, rebuilt.timestamp);
-            let (session, number, how) = (self.session, rebuilt.number, How::Fec);
-            let (span, leg, clock) = (1, 0, None);
-            self.in_session(Numbered { session, number, span, fingerprint, how, packet, leg, clock }, cx);
+            let rebuilt = match rebuilt {
+                Rebuilt::Native(rebuilt) => Some(self.rebuilt_native(&rebuilt, cx.now)),
+                Rebuilt::Rtp(rebuilt) => self.rebuilt_rtp(rebuilt, cx.now),
+            };
+            if let Some(numbered) = rebuilt {
+                self.in_session(numbered, cx);
+            }
         }
         if let Some(end) = findings.awaited {
             self.await_until(end, cx);
         }
-        if !findings.hopeless.is_empty() {
+        // Another leg may still bring them.
+        if !findings.hopeless.is_empty() && self.legs.is_empty() {
             self.give_up(&findings.hopeless, cx);
         }
     }
@@ -93,9 +120,11 @@ impl Flow {
         }
     }
 
-    /// The whole datagram of a rebuilt packet, as its producer had sent it.
-    fn rebuild(&self, rebuilt: &Rebuilt, now: Instant) -> Packet {
-        let FlowKey::Stream(stream) = self.key else { unreachable!("only native flows have recovery") };
+    /// The whole datagram of a native packet, as its producer had sent it.
+    fn rebuilt_native(&self, rebuilt: &recover::Rebuilt, now: Instant) -> Numbered {
+        let FlowKey::Stream(stream) = self.key else {
+            unreachable!("only native flows recover native packets")
+        };
         let repr = native::Repr {
             kind: native::Kind::Data,
             flags: rebuilt.flags,
@@ -107,13 +136,33 @@ impl Flow {
         };
         let mut bytes = Vec::with_capacity(repr.len());
         repr.emit(&mut bytes);
-        Packet {
+        let packet = Packet {
             payload: native::HEADER as u32..(bytes.len() - native::TRAILER) as u32,
             bytes: Buffer::from(bytes),
             timestamp: (rebuilt.timestamp != 0).then_some(rebuilt.timestamp),
             arrived: now,
             format: PacketFormat::Native,
-        }
+        };
+        self.numbered_again(rebuilt.number, fingerprint(&rebuilt.payload, rebuilt.timestamp), packet)
+    }
+
+    /// An RTP packet, which came back whole.
+    fn rebuilt_rtp(&self, rebuilt: st2022::Rebuilt, now: Instant) -> Option<Numbered> {
+        let st2022::Rebuilt { number, packet } = rebuilt;
+        let arrival = arrival::arrival(&Format::Rtp, self.source, &packet).ok()?;
+        let packet = Packet {
+            bytes: Buffer::from(packet),
+            payload: arrival.payload.clone(),
+            timestamp: arrival.timestamp,
+            arrived: now,
+            format: PacketFormat::Rtp,
+        };
+        Some(self.numbered_again(number, arrival.fingerprint(), packet))
+    }
+
+    fn numbered_again(&self, number: u64, fingerprint: u32, packet: Packet) -> Numbered {
+        let (session, how, span, leg, clock) = (self.session, How::Fec, 1, 0, None);
+        Numbered { session, number, span, fingerprint, how, packet, leg, clock }
     }
 
     /// If this number was rebuilt, that was in vain.

@@ -102,6 +102,16 @@ impl Recover {
         self.keeping
     }
 
+    /// Whether nothing is kept, nothing is missed and no matrix is known.
+    pub(in crate::relay) fn is_idle(&self) -> bool {
+        !self.keeping && self.verdicts.is_empty() && self.span() == 0
+    }
+
+    /// Whether numbers were rebuilt or given up, and are not overdue yet.
+    pub(in crate::relay) fn misses(&self) -> bool {
+        !self.verdicts.is_empty()
+    }
+
     /// A media packet came in (first copies only).
     pub(in crate::relay) fn media(
         &mut self,

@@ -1,0 +1,145 @@
+//! The ports of a leg: the media's, and those beside it where repair packets come. Each is a [`Leg`] with a socket of
+//! its own, kept alive by itself; what comes is counted for the leg that it belongs to.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    ingest::{Leg, State},
+    state::LegState,
+};
+use crate::{
+    address::{self, Scheme},
+    buffer::Buffer,
+    relay::{Fec, Input, LegCounters},
+    wire::st2022,
+};
+
+/// What comes to a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Media, and what comes among it.
+    Media,
+    /// Repair packets, which the channel was told to expect.
+    Repair,
+    /// Repair packets, if there are any: nothing depends on this port.
+    PerhapsRepair,
+}
+
+/// One port of a channel.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) socket: Leg,
+    /// The index of the leg.
+    pub(super) leg: u8,
+    pub(super) role: Role,
+}
+
+impl Port {
+    /// All ports of a channel: the media's in the order of the legs, then the others.
+    pub(super) fn of_legs(
+        inputs: Vec<address::Input>,
+        fec: Fec,
+        receive_buffer: usize,
+        now: Instant,
+    ) -> Vec<Port> {
+        let port = |(leg, role, input): (usize, Role, address::Input)| Port {
+            socket: Leg::new(input, receive_buffer, now),
+            leg: leg as u8, // there are at most LEGS_MAX
+            role,
+        };
+        let repairs: Vec<_> =
+            inputs.iter().enumerate().flat_map(|(leg, input)| repairs(leg, input, fec)).collect();
+        let media = inputs.into_iter().enumerate().map(|(leg, input)| (leg, Role::Media, input));
+        media.chain(repairs).map(port).collect()
+    }
+
+    /// A datagram that came here, for the core.
+    #[inline]
+    pub(super) fn input(leg: u8, role: Role, now: Instant, source: SocketAddr, bytes: Buffer) -> Input {
+        match role {
+            Role::Media => Input::Packet { now, leg, source, bytes },
+            Role::Repair | Role::PerhapsRepair => Input::Repair { now, leg, source, bytes },
+        }
+    }
+
+    /// Why it cannot be opened, if waiting does not help (`failed`), or what it waits for.
+    pub(super) fn trouble(&self, failed: bool) -> Option<String> {
+        match self.socket.state() {
+            State::Failed(reason) if failed => Some(format!("{}: {reason}", self.socket.input())),
+            State::Waiting(reason) if !failed => Some(format!("{}: {reason}", self.socket.input())),
+            _ => None,
+        }
+    }
+}
+
+/// The ports for repair packets beside an input.
+fn repairs(
+    leg: usize,
+    input: &address::Input,
+    fec: Fec,
+) -> impl Iterator<Item = (usize, Role, address::Input)> {
+    let role = match fec {
+        Fec::St2022 => Some(Role::Repair),
+        Fec::Auto if input.scheme == Scheme::Rtp => Some(Role::PerhapsRepair),
+        Fec::Auto | Fec::Off => None,
+    };
+    let inputs = st2022::PORTS_ABOVE.into_iter().filter_map(|offset| input.on_port_above(offset));
+    let inputs: Vec<_> = inputs.collect();
+    role.into_iter().flat_map(move |role| inputs.clone().into_iter().map(move |input| (leg, role, input)))
+}
+
+/// A leg as people see it: the state of its worst port that is needed, and the counters of all. `ports` begins with
+/// the media's.
+pub(super) fn leg_state<'a>(
+    media: &Leg,
+    ports: impl Iterator<Item = &'a Port> + Clone,
+    counters: LegCounters,
+) -> LegState {
+    let needed = ports.clone().filter(|port| port.role != Role::PerhapsRepair);
+    let state = |port: &'a Port| port.socket.state();
+    let worst = needed.map(state).find(|state| !matches!(state, State::Joined(_))).unwrap_or(media.state());
+    let (state, detail) = match worst {
+        State::Joined(interface) => ("joined", interface.clone()),
+        State::Waiting(reason) => ("waiting", Some(reason.clone())),
+        State::Failed(reason) => ("failed", Some(reason.clone())),
+        State::Left => ("left", None),
+    };
+    let buffer = media.receive_buffer();
+    LegState {
+        address: media.input().to_string(),
+        state,
+        detail,
+        counters,
+        kernel_drops: ports.clone().map(|port| port.socket.counters().kernel_drops).sum(),
+        truncated: ports.map(|port| port.socket.counters().truncated).sum(),
+        receive_buffer_requested: buffer.map_or(0, |buffer| buffer.requested),
+        receive_buffer_granted: buffer.map_or(0, |buffer| buffer.granted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock, limits::RECEIVE_BUFFER_BYTES};
+
+    fn ports(inputs: &[&str], fec: Fec) -> Vec<(u8, Role, String)> {
+        let inputs = inputs.iter().map(|input| input.parse().unwrap()).collect();
+        let ports = Port::of_legs(inputs, fec, RECEIVE_BUFFER_BYTES, clock::now());
+        ports.into_iter().map(|port| (port.leg, port.role, port.socket.input().to_string())).collect()
+    }
+
+    #[test]
+    fn repair_ports_stand_beside_the_media_on_the_same_path() {
+        let inputs = ["rtp://10.0.0.5@232.1.1.1:5000?if=eth1", "udp://@:6000"];
+        let media = [(0, Role::Media, inputs[0].to_owned()), (1, Role::Media, inputs[1].to_owned())];
+        assert_eq!(ports(&inputs, Fec::Off), media);
+        let beside = |role| ["5002", "5004"].map(|port| (0, role, inputs[0].replace("5000", port))).to_vec();
+        let auto = [&media[..], &beside(Role::PerhapsRepair)].concat();
+        assert_eq!(ports(&inputs, Fec::Auto), auto, "udp:// may be anything");
+        let second = ["udp://@:6002", "udp://@:6004"].map(|input| (1, Role::Repair, input.to_owned()));
+        let all = [&media[..], &beside(Role::Repair), &second].concat();
+        assert_eq!(ports(&inputs, Fec::St2022), all);
+        let last = ["rtp://@239.1.1.1:65533"];
+        assert_eq!(ports(&last, Fec::Auto).len(), 2, "no port is beyond 65535");
+    }
+}

@@ -1,0 +1,73 @@
+//! ST 2022-1 repair packets on their way in: they come on ports of their own and do not name the stream that they
+//! protect, so it is found by its numbers.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{Fec, Flow, PacketFormat, Relay};
+use crate::{
+    buffer::Buffer,
+    limits::{SILENCE_MAX, ST2022_FLOWS_MAX, ST2022_SPAN_MAX},
+    wire::{seq::Space, st2022::Repair},
+};
+
+impl Relay {
+    /// A datagram from a port for repair packets. What is none is counted as everywhere, and never taken for media.
+    pub(super) fn st2022(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
+        let leg = usize::from(self.leg(leg));
+        self.legs[leg].bytes += bytes.len() as u64;
+        self.others.bytes_received += bytes.len() as u64;
+        match Repair::parse(&bytes) {
+            Ok(repair) => {
+                self.legs[leg].repair += 1;
+                self.others.repair_received += 1;
+                self.st2022_repair(now, source, &repair);
+            }
+            Err(error) => {
+                self.legs[leg].media += 1;
+                self.others.media_received += 1;
+                self.reject(error.into());
+            }
+        }
+        self.spend(bytes);
+    }
+
+    /// One that comes before all media is of no use: nothing is known yet.
+    fn st2022_repair(&mut self, now: Instant, source: SocketAddr, repair: &Repair<'_>) {
+        let Some(index) = self.protected_by(repair, source, now) else { return };
+        let (flow, mut cx) = self.split(index, now);
+        flow.st2022_repair(repair, &mut cx);
+        self.follow_up(index, now);
+    }
+
+    /// The flow that a repair packet protects: of those that are not silent the one of the same sender, and whose
+    /// numbers are nearest. Several legs have several senders, and one stream may be followed by another.
+    fn protected_by(&self, repair: &Repair<'_>, source: SocketAddr, now: Instant) -> Option<u32> {
+        let rank = |flow: &Flow| {
+            let end = flow.st2022_end()?;
+            let distance = Space::RTP.extend(end, repair.base().into()).abs_diff(end);
+            let silent = now >= flow.last_arrival + SILENCE_MAX;
+            Some((silent, distance > 2 * ST2022_SPAN_MAX, flow.source.ip() != source.ip(), distance))
+        };
+        let ranked = self.protected.iter().filter_map(|index| Some((rank(self.live(*index)?)?, *index)));
+        ranked.min().map(|(_, index)| index)
+    }
+
+    /// A flow has begun a session: it is one that repair packets may be for, in place of the one that has been silent
+    /// longest.
+    pub(super) fn protect(&mut self, index: u32) {
+        let wanted = self.live(index).is_some_and(|flow| flow.format == PacketFormat::Rtp);
+        if self.config.fec == Fec::Off || !wanted || self.protected.contains(&index) {
+            return;
+        }
+        self.protected.push(index);
+        if self.protected.len() > ST2022_FLOWS_MAX {
+            let heard = |index: &u32| self.live(*index).map(|flow| flow.last_arrival);
+            let silent =
+                (0..ST2022_FLOWS_MAX).min_by_key(|place| heard(&self.protected[*place])).unwrap_or(0);
+            let silent = self.protected.swap_remove(silent);
+            if let Some(flow) = self.flows[silent as usize].as_mut() {
+                flow.stop_recovery();
+            }
+        }
+    }
+}

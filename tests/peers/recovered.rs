@@ -1,0 +1,165 @@
+//! SMPTE ST 2022-1 through the relay itself: what ffmpeg and GStreamer protect comes out as they sent it, although some
+//! of the media never arrives.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::{
+    common::{Running, group, have, sender, until},
+    fixture,
+    st2022::{CAPS, Collector, LOCALHOST, gstreamer, media, port, ports, sink, until_ready},
+};
+
+/// Passes on what comes to the sockets of media, columns and rows, but for some of the media.
+struct Lossy {
+    /// Media as they came, dropped ones included.
+    media: Arc<Mutex<Vec<Vec<u8>>>>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Lossy {
+    /// To the same ports above `to`. `lost` knows media packets by their place in the stream.
+    fn new(
+        [media, columns, rows, _rtcp]: [UdpSocket; 4],
+        to: (Ipv4Addr, u16),
+        lost: fn(usize) -> bool,
+    ) -> Lossy {
+        let (sent, stop) = (Arc::<Mutex<Vec<Vec<u8>>>>::default(), Arc::<AtomicBool>::default());
+        let start = |(socket, offset): (UdpSocket, u16)| {
+            let (sent, stop, out) = (sent.clone(), stop.clone(), sender());
+            let to = SocketAddr::from((to.0, to.1 + offset));
+            socket.set_read_timeout(Some(Duration::from_millis(50))).expect("time-out");
+            thread::spawn(move || {
+                let mut memory = vec![0; 65_536];
+                while !stop.load(Ordering::Relaxed) {
+                    let Ok(len) = socket.recv(&mut memory) else { continue };
+                    let mut is_lost = false;
+                    if offset == 0 {
+                        let mut sent = sent.lock().expect("no panic");
+                        is_lost = lost(sent.len());
+                        sent.push(memory[..len].to_vec());
+                    }
+                    if !is_lost {
+                        out.send_to(&memory[..len], to).expect("send");
+                    }
+                }
+            })
+        };
+        let threads = [(media, 0), (columns, 2), (rows, 4)].map(start).into();
+        Lossy { media: sent, stop, threads }
+    }
+
+    fn count(&self) -> usize {
+        self.media.lock().expect("no panic").len()
+    }
+
+    fn finish(self) -> Vec<Vec<u8>> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        std::mem::take(&mut *self.media.lock().expect("no panic"))
+    }
+}
+
+/// Never two of one row of five; then a burst as long as that row, which only columns bring back. None at the end, whose
+/// repair packets are not sent.
+fn lost(place: usize) -> bool {
+    match place {
+        10..50 | 100..200 => place % 7 == 3,
+        70..75 => true,
+        _ => false,
+    }
+}
+
+/// Waits until the relay has put out everything, and compares.
+fn all_comes_out(mut relay: Running, lossy: Lossy, output: Collector) {
+    until("every media packet", || (output.count() >= lossy.count()).then_some(()));
+    let summary = relay.stop();
+    let sent = lossy.finish();
+    let dropped = (0..sent.len()).filter(|place| lost(*place)).count();
+    assert!(sent.len() > 230 && dropped > 20, "{} sent, {dropped} dropped", sent.len());
+    let received: Vec<Vec<u8>> = output.finish().into_iter().map(|(_, bytes)| bytes).collect();
+    assert!(received == sent, "not what was sent: {summary}");
+    let expected = format!("delivered {}, lost 0, recovered {dropped}, ", sent.len());
+    assert!(summary.contains(&expected), "{expected:?} expected:\n{summary}");
+    println!("{} sent, {dropped} dropped and recovered", sent.len());
+}
+
+#[test]
+fn what_ffmpeg_protects_comes_out_as_it_was_sent() {
+    if !have("ffmpeg") {
+        return;
+    }
+    let (group, (to, reserved)) = (group(), ports());
+    drop(reserved);
+    let (output, socket) = port();
+    let collector = Collector::new([socket]);
+    // Some 50 packets a second: a matrix and the next one take a second.
+    let relay = Running::tidecast([
+        "relay",
+        &format!("rtp://@{group}:{to}?if=127.0.0.1"),
+        "--fec",
+        "auto",
+        "--hold",
+        "3s",
+        "--to",
+        &format!("udp://127.0.0.1:{output}"),
+    ]);
+    let (from, sockets) = ports();
+    let lossy = Lossy::new(sockets, (group, to), lost);
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-re", "-i"]).arg(fixture());
+    ffmpeg.args(["-c", "copy", "-f", "rtp_mpegts", "-fec", "prompeg=l=5:d=5"]);
+    ffmpeg.arg(format!("rtp://127.0.0.1:{from}?pkt_size=1316")).stdout(Stdio::null());
+    let mut ffmpeg = Running::start(ffmpeg);
+    assert!(ffmpeg.wait().success(), "{}", ffmpeg.stderr());
+    all_comes_out(relay, lossy, collector);
+}
+
+#[test]
+fn what_gstreamer_protects_comes_out_as_it_was_sent() {
+    if !have("gst-launch-1.0") {
+        return;
+    }
+    let (input, reserved) = port();
+    drop(reserved);
+    let (to, reserved) = ports();
+    drop(reserved);
+    let (output, socket) = port();
+    let collector = Collector::new([socket]);
+    let relay = Running::tidecast([
+        "relay",
+        &format!("rtp://@127.0.0.1:{to}"),
+        "--fec",
+        "st2022-1",
+        "--hold",
+        "1s",
+        "--to",
+        &format!("udp://127.0.0.1:{output}"),
+    ]);
+    let (from, sockets) = ports();
+    let lossy = Lossy::new(sockets, (LOCALHOST, to), lost);
+    let _gstreamer = gstreamer(&format!(
+        "udpsrc address=127.0.0.1 port={input} {CAPS} ! rtpst2022-1-fecenc name=fec columns=5 rows=5 \
+         fec.src ! {} fec.fec_0 ! {} fec.fec_1 ! {}",
+        sink(from),
+        sink(from + 2),
+        sink(from + 4)
+    ));
+    let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
+    let target = (LOCALHOST, input).into();
+    let first = until_ready(&socket, target, &collector, |_| {});
+    for number in first..first + 300 {
+        socket.send_to(&media(number), target).expect("send");
+        thread::sleep(Duration::from_millis(2));
+    }
+    all_comes_out(relay, lossy, collector);
+}
