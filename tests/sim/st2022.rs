@@ -151,7 +151,7 @@ fn st2022_residual_loss_10x10() {
     let _repeat = Repeat(seed);
     let sent = stream(10, 10, matrices);
     let end = FIRST + 100 * matrices;
-    // Measured by the model alone with 10^9 packets; at 1 % a loss is too rare for this test.
+    // What 10x10 is known to leave; at 1 % a loss is too rare for a test of this length.
     for (loss, known, within) in [(0.01, 2.0e-6, 20.0), (0.05, 9.1e-4, 0.4), (0.10, 1.6e-2, 0.1)] {
         let mut dice = Dice::new(seed);
         let kept = |(number, _): &&(u64, Sent)| *number == FIRST || *number >= end - 100 || !dice.hits(loss);
