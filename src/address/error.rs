@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::fec::st2022::ShapeError;
+
 /// Why an address was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -78,6 +80,17 @@ pub enum Error {
     /// An RTP output cannot send payloads only: they would not be RTP.
     #[error("option payload=1 with rtp://: expected udp:// (a payload without its header is not RTP)")]
     PayloadOfRtp,
+    /// Only RTP can be protected so.
+    #[error("option fec with udp://: expected rtp://")]
+    FecOfUdp,
+    /// There are no ports for the repair packets.
+    #[error(
+        "option fec with port {0}: expected a port up to 65531 (repair packets go to the port + 2 and + 4)"
+    )]
+    FecPort(u16),
+    /// A matrix that ST 2022-1 does not know.
+    #[error("option fec: {0}")]
+    Fec(#[from] ShapeError),
     /// Not the name or address of a network interface.
     #[error("interface {0:?}: expected a name of 1 to 15 bytes (as `ip link` prints it) or an IP address")]
     Interface(String),

@@ -15,6 +15,11 @@ use std::str::FromStr;
 pub use error::Error;
 use query::Query;
 
+use crate::{
+    fec::st2022::Shape,
+    wire::st2022::{self, Axis},
+};
+
 /// The longest name of a network interface on Linux (`IFNAMSIZ` is 16, with the final zero).
 const INTERFACE_NAME_BYTES_MAX: usize = 15;
 
@@ -69,6 +74,8 @@ pub struct Output {
     pub multicast_loop: Option<bool>,
     /// Send the payload only, instead of the whole datagram.
     pub payload: bool,
+    /// Add SMPTE ST 2022-1 repair packets, by this matrix, on the ports above.
+    pub fec: Option<Shape>,
 }
 
 /// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart (ff00::/8).
@@ -106,6 +113,14 @@ impl Input {
 }
 
 impl Output {
+    /// Where the repair packets of columns or rows go, if there are any.
+    pub fn repair_output(&self, axis: Axis) -> Option<Output> {
+        self.fec.filter(|shape| axis == Axis::Column || shape.row_fec())?;
+        let offset = st2022::PORTS_ABOVE[usize::from(axis == Axis::Row)];
+        let target = SocketAddr::new(self.target.ip(), self.target.port().checked_add(offset)?);
+        Some(Output { target, fec: None, ..self.clone() })
+    }
+
     /// Whether the target is a multicast group.
     pub fn is_class_d(&self) -> bool {
         is_class_d(self.target.ip())
@@ -235,7 +250,7 @@ impl FromStr for Output {
 
     fn from_str(url: &str) -> Result<Output, Error> {
         let parts = Parts::cut(url)?;
-        let Query { interface, ttl, multicast_loop, payload } = Query::of_output(parts.query)?;
+        let Query { interface, ttl, multicast_loop, payload, fec } = Query::of_output(parts.query)?;
         if !parts.user.is_empty() {
             return Err(Error::SourceInOutput(parts.user.to_owned()));
         }
@@ -248,8 +263,15 @@ impl FromStr for Output {
         if payload && parts.scheme == Scheme::Rtp {
             return Err(Error::PayloadOfRtp);
         }
+        if fec.is_some() && parts.scheme != Scheme::Rtp {
+            return Err(Error::FecOfUdp);
+        }
+        if fec.is_some() && st2022::PORTS_ABOVE.iter().any(|offset| parts.port.checked_add(*offset).is_none())
+        {
+            return Err(Error::FecPort(parts.port));
+        }
         let target = SocketAddr::new(address, parts.port);
-        Ok(Output { scheme: parts.scheme, target, interface, ttl, multicast_loop, payload })
+        Ok(Output { scheme: parts.scheme, target, interface, ttl, multicast_loop, payload, fec })
     }
 }
 
@@ -300,6 +322,9 @@ impl fmt::Display for Output {
         }
         if self.payload {
             write!(f, "{}payload=1", next())?;
+        }
+        if let Some(shape) = &self.fec {
+            query::write_fec(f, next(), shape)?;
         }
         query::write_interface(f, next(), &self.interface)
     }

@@ -5,9 +5,10 @@ use std::fmt;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::{Error, Interface, number};
+use crate::fec::st2022::Shape;
 
 const KEYS_OF_INPUT: &[&str] = &["if"];
-const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload"];
+const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec"];
 /// What other programs call the same thing, so that a pasted URL gets a useful hint.
 const ALIASES: &[(&str, &str)] = &[
     ("localaddr", "if"),
@@ -27,6 +28,7 @@ pub(super) struct Query {
     pub(super) ttl: Option<u8>,
     pub(super) multicast_loop: Option<bool>,
     pub(super) payload: Option<bool>,
+    pub(super) fec: Option<Shape>,
 }
 
 impl Query {
@@ -50,6 +52,7 @@ impl Query {
                 "if" => query.interface.replace(value.parse()?).is_some(),
                 "ttl" => query.ttl.replace(parse_ttl(&value)?).is_some(),
                 "loop" => query.multicast_loop.replace(parse_switch("loop", &value)?).is_some(),
+                "fec" => query.fec.replace(parse_fec(&value)?).is_some(),
                 _ => query.payload.replace(parse_switch("payload", &value)?).is_some(),
             };
             if repeated {
@@ -92,6 +95,26 @@ fn parse_switch(key: &'static str, value: &str) -> Result<bool, Error> {
         "0" | "false" | "off" | "no" => Ok(false),
         _ => Err(Error::OptionValue { key, value: value.to_owned(), expected: "0 or 1" }),
     }
+}
+
+/// `st2022-1:L,D`, or `st2022-1:L,D,columns`.
+fn parse_fec(value: &str) -> Result<Shape, Error> {
+    let cut = || {
+        let shape = value.strip_prefix("st2022-1:")?;
+        let (shape, rows) = shape.strip_suffix(",columns").map_or((shape, true), |shape| (shape, false));
+        let (columns, rows_of_matrix) = shape.split_once(',')?;
+        Some((number(columns)?, number(rows_of_matrix)?, rows))
+    };
+    let expected = "st2022-1:L,D such as st2022-1:10,10, or st2022-1:L,D,columns without row FEC";
+    let (columns, rows, row_fec) =
+        cut().ok_or_else(|| Error::OptionValue { key: "fec", value: value.to_owned(), expected })?;
+    Shape::new(columns, rows, row_fec).map_err(Error::from)
+}
+
+/// Writes `fec=...` behind `mark`.
+pub(super) fn write_fec(f: &mut fmt::Formatter<'_>, mark: char, shape: &Shape) -> fmt::Result {
+    let columns_only = if shape.row_fec() { "" } else { ",columns" };
+    write!(f, "{mark}fec=st2022-1:{},{}{columns_only}", shape.columns(), shape.rows())
 }
 
 /// Writes `if=...` behind `mark`, or nothing.

@@ -45,6 +45,8 @@ fn outputs_come_back_as_written() {
         "udp://10.0.0.7:6000",
         "udp://10.0.0.7:6000?ttl=4&loop=0&payload=1&if=eth1",
         "rtp://239.2.2.2:5000?ttl=255",
+        "rtp://239.2.2.2:5000?fec=st2022-1:10,10",
+        "rtp://239.2.2.2:5000?ttl=4&fec=st2022-1:1,4,columns&if=eth1",
         "udp://239.2.2.2:5000?loop=1",
         "udp://[ff15::1]:5000?ttl=0&if=veth0",
         "udp://[fe80::1]:5000?if=fe80::2",
@@ -59,6 +61,7 @@ fn outputs_come_back_as_written() {
         ttl: Some(4),
         multicast_loop: Some(false),
         payload: true,
+        fec: None,
     };
     assert_eq!(any_order, expected);
     assert!(!"10.0.0.7:6000?payload=0".parse::<Output>().unwrap().payload);
@@ -162,15 +165,34 @@ fn wrong_outputs_name_part_value_and_expectation() {
         ("udp://10.0.0.7:6000?loop=2", "option loop=\"2\": expected 0 or 1"),
         ("udp://10.0.0.7:6000?payload=maybe", "option payload=\"maybe\": expected 0 or 1"),
         ("udp://10.0.0.7:6000?ttl=1&ttl=2", "option \"ttl\": given twice, expected once"),
-        ("udp://10.0.0.7:6000?tll=4", "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload)"),
+        ("udp://10.0.0.7:6000?tll=4", "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload, fec)"),
         ("udp://10.0.0.7:6000?lop=1", "did you mean \"loop\"?"),
         ("udp://10.0.0.7:6000?playload=1", "did you mean \"payload\"?"),
+        ("udp://10.0.0.7:6000?fec=st2022-1:5,5", "option fec with udp://: expected rtp://"),
+        ("rtp://10.0.0.7:65532?fec=st2022-1:5,5", "option fec with port 65532: expected a port up to 65531"),
+        ("rtp://10.0.0.7:6000?fec=5,5", "option fec=\"5,5\": expected st2022-1:L,D such as"),
+        ("rtp://10.0.0.7:6000?fec=st2022-1:5,5,rows", "option fec=\"st2022-1:5,5,rows\": expected"),
+        ("rtp://10.0.0.7:6000?fec=st2022-1:3,5", "option fec: 3 columns, expected 4 to 20 with row FEC"),
+        ("rtp://10.0.0.7:6000?fec=st2022-1:20,20", "option fec: 20 columns by 20 rows are 400 packets"),
         ("rtp://10.0.0.7:6000?payload=1", "option payload=1 with rtp://: expected udp://"),
         ("udp://10.0.0.7:6000?if=fe80::1", "interface fe80::1 with 10.0.0.7: expected two addresses"),
     ] {
         let error = url.parse::<Output>().unwrap_err().to_string();
         assert!(error.contains(text), "{url}: {error}");
     }
+}
+
+#[test]
+fn repair_packets_go_to_the_ports_above() {
+    let at =
+        |url: &str, axis| url.parse::<Output>().unwrap().repair_output(axis).map(|output| output.to_string());
+    let both = "rtp://239.2.2.2:5000?ttl=4&fec=st2022-1:10,10";
+    assert_eq!(at(both, Axis::Column), Some("rtp://239.2.2.2:5002?ttl=4".to_owned()));
+    assert_eq!(at(both, Axis::Row), Some("rtp://239.2.2.2:5004?ttl=4".to_owned()));
+    let columns = "rtp://10.0.0.7:5000?fec=st2022-1:10,10,columns";
+    assert_eq!(at(columns, Axis::Column), Some("rtp://10.0.0.7:5002".to_owned()));
+    assert_eq!(at(columns, Axis::Row), None);
+    assert_eq!(at("rtp://10.0.0.7:5000", Axis::Column), None);
 }
 
 fn any_ip() -> impl Strategy<Value = IpAddr> {
@@ -240,7 +262,7 @@ proptest! {
     ) {
         let interface = interface.filter(|one| interface_family(&Some(one.clone()), address).is_ok());
         let target = SocketAddr::new(address, port);
-        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload };
+        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload, fec: None };
         prop_assert_eq!(output.to_string().parse::<Output>(), Ok(output));
     }
 }

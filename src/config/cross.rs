@@ -9,7 +9,10 @@ use super::raw::{Field, Place, Raw, RawChannel};
 use super::{Channel, Config, Fec, Hold};
 use crate::address::{Input, Output, Scheme};
 use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
-use crate::wire::{Format, st2022};
+use crate::wire::{
+    Format,
+    st2022::{self, Axis},
+};
 
 /// Checks the configuration as a whole; `raw` says where each value was typed.
 pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) {
@@ -174,7 +177,11 @@ fn legs<'a>(
 
 fn outputs(raw: &RawChannel, inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let mut seen: HashMap<SocketAddr, Vec<(Output, &Field)>> = HashMap::new();
-    for (field, output) in addresses::<Output>(&raw.output) {
+    let with_repairs = |(field, output): (_, Output)| {
+        let repairs = [Axis::Column, Axis::Row].into_iter().filter_map(|axis| output.repair_output(axis));
+        std::iter::once(output.clone()).chain(repairs).map(move |output| (field, output)).collect::<Vec<_>>()
+    };
+    for (field, output) in addresses::<Output>(&raw.output).flat_map(with_repairs) {
         if let Some(input) = inputs.fed_by(output.target) {
             problems.push(Problem::of_field(
                 field,

@@ -578,6 +578,21 @@ fn fec_needs_rtp_and_ports_of_its_own() {
     );
 }
 
+/// An output's repair packets go to ports that nothing else has.
+#[test]
+fn outputs_with_fec_need_ports_of_their_own() {
+    let one = |lines: &str| error(&format!("[[channel]]\nname = \"a\"\n{lines}"));
+    let fec = "rtp://239.2.2.2:5000?fec=st2022-1:5,5";
+    assert_eq!(one(&format!("input = \"rtp://:1\"\noutput = [\"{fec}\", \"239.2.2.2:5006\"]")), "no error");
+    let taken = one(&format!("input = \"rtp://:1\"\noutput = [\"{fec}\", \"239.2.2.2:5004\"]"));
+    assert!(
+        taken.contains("expected an address of its own, channel[0].output[0] in line 4 has it too"),
+        "{taken}"
+    );
+    let looped = one(&format!("input = \"rtp://239.2.2.2:5002\"\noutput = \"{fec}\""));
+    assert!(looped.contains("expected an address that is no input"), "{looped}");
+}
+
 /// The code blocks of one language in the reference.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");

@@ -58,7 +58,7 @@ pub enum ShapeError {
 }
 
 /// The matrix of an encoder, within the standard's limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     columns: u8,
     rows: u8,

@@ -36,7 +36,7 @@ pub struct ChannelState {
     pub flow_count: usize,
     /// The flows, in the order of their ids.
     pub flows: Vec<FlowState>,
-    /// The UDP outputs, as configured.
+    /// The UDP outputs, as configured; then those of their repair packets.
     pub outputs: Vec<OutputState>,
 }
 

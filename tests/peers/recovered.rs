@@ -2,6 +2,7 @@
 //! of the media never arrives.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     process::{Command, Stdio},
     sync::{
@@ -13,7 +14,7 @@ use std::{
 };
 
 use super::{
-    common::{Running, group, have, sender, until},
+    common::{Running, free_port, group, have, sender, until},
     fixture,
     st2022::{CAPS, Collector, LOCALHOST, gstreamer, media, port, ports, sink, until_ready},
 };
@@ -162,4 +163,84 @@ fn what_gstreamer_protects_comes_out_as_it_was_sent() {
         thread::sleep(Duration::from_millis(2));
     }
     all_comes_out(relay, lossy, collector);
+}
+
+/// Relays the media of a test to `to` with repair packets, through a lossy link; gives that, and how to send.
+fn protected_by_a_relay(to: u16, lost: fn(usize) -> bool) -> (Running, Lossy, impl Fn(u64)) {
+    let (group, input) = (group(), free_port());
+    let (from, sockets) = ports();
+    let lossy = Lossy::new(sockets, (LOCALHOST, to), lost);
+    let relay = Running::tidecast([
+        "relay",
+        &format!("rtp://@{group}:{input}?if=127.0.0.1"),
+        "--to",
+        &format!("rtp://127.0.0.1:{from}?fec=st2022-1:5,5"),
+    ]);
+    let socket = sender();
+    let send = move |number| {
+        socket.send_to(&media(number), (group, input)).expect("send");
+        thread::sleep(Duration::from_millis(2));
+    };
+    (relay, lossy, send)
+}
+
+#[test]
+fn what_a_relay_protects_another_one_brings_back() {
+    let (to, reserved) = ports();
+    drop(reserved);
+    let (output, socket) = port();
+    let collector = Collector::new([socket]);
+    let second = Running::tidecast([
+        "relay",
+        &format!("rtp://@127.0.0.1:{to}"),
+        "--fec",
+        "st2022-1",
+        "--hold",
+        "1s",
+        "--to",
+        &format!("udp://127.0.0.1:{output}"),
+    ]);
+    let (_first, lossy, send) = protected_by_a_relay(to, lost);
+    (1..=300).for_each(&send);
+    until("the first relay", || (lossy.count() == 300).then_some(()));
+    all_comes_out(second, lossy, collector);
+}
+
+#[test]
+fn what_a_relay_protects_gstreamer_brings_back() {
+    if !have("gst-launch-1.0") {
+        return;
+    }
+    let (to, reserved) = ports();
+    drop(reserved);
+    let (output, socket) = port();
+    let collector = Collector::new([socket]);
+    let lost = |place| place % 7 == 3;
+    let (_relay, lossy, send) = protected_by_a_relay(to, lost);
+    let (columns, rows) = (to + 2, to + 4);
+    let _gstreamer = gstreamer(&format!(
+        "rtpst2022-1-fecdec name=fec fec.src ! {} \
+         udpsrc address=127.0.0.1 port={to} {CAPS} ! queue ! fec.sink \
+         udpsrc address=127.0.0.1 port={columns} {CAPS} ! queue ! fec.fec_0 \
+         udpsrc address=127.0.0.1 port={rows} {CAPS} ! queue ! fec.fec_1",
+        sink(output)
+    ));
+    // GStreamer takes a while; what is lost before it is there does not count.
+    let mut ready = 1;
+    until("the pipeline", || {
+        send(ready);
+        ready += 1;
+        (collector.count() > 0).then_some(())
+    });
+    let first = ready;
+    (first..first + 300).for_each(&send);
+    until("the relay", || (lossy.count() as u64 == first + 299).then_some(()));
+    let came: BTreeSet<Vec<u8>> = collector.finish().into_iter().map(|(_, bytes)| bytes).collect();
+    let sent = lossy.finish();
+    let protected = usize::try_from(first).expect("few") + 25..sent.len() - 50;
+    let missing: Vec<usize> = protected.clone().filter(|place| !came.contains(&sent[*place])).collect();
+    let dropped = protected.filter(|place| lost(*place)).count();
+    assert!(missing.is_empty() && dropped > 20, "{missing:?} of {dropped} did not come back");
+    let sent: BTreeSet<Vec<u8>> = sent.into_iter().collect();
+    assert_eq!(came.difference(&sent).count(), 0, "and nothing that was not sent");
 }

@@ -115,6 +115,9 @@ fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat
             "--stream: expected the format native or rtp, got {name}, which carries no id"
         ));
     }
+    if target.fec.is_some() {
+        return refuse(&format!("fec in {target}: expected an output of a relay, which adds it to RTP"));
+    }
     if target.payload && numbered && settled {
         return refuse(&format!("payload=1 in {target}: expected the format ts or raw, got {name}"));
     }

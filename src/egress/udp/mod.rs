@@ -15,11 +15,13 @@ use crate::{
 mod burst;
 mod outlet;
 mod output;
+mod protection;
 mod socket;
 
 use burst::Bursts;
 use outlet::Outlet;
 pub use output::{Counters, UdpOutput};
+use protection::Protection;
 
 /// A datagram to send on.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +94,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct UdpOutputs {
     outlets: Vec<(View, Outlet)>,
+    protections: Vec<Protection>,
     count: usize,
     burst: usize,
 }
@@ -101,6 +104,7 @@ impl UdpOutputs {
     /// At most `burst` datagrams go to a target at once; 1 for single ones always.
     pub fn new(outputs: Vec<Output>, burst: usize, now: Instant, interfaces: &mut Interfaces) -> UdpOutputs {
         let count = outputs.len();
+        let protections = Protection::of(&outputs, burst, now, interfaces);
         let mut kinds: Vec<(Kind, Vec<UdpOutput>)> = Vec::new();
         for (place, output) in outputs.into_iter().enumerate() {
             let kind = Kind::of(&output);
@@ -112,7 +116,7 @@ impl UdpOutputs {
         }
         let outlets =
             kinds.into_iter().map(|(kind, outputs)| (kind.view, Outlet::new(outputs, now))).collect();
-        let mut outputs = UdpOutputs { outlets, count, burst: burst.max(1) };
+        let mut outputs = UdpOutputs { outlets, protections, count, burst: burst.max(1) };
         outputs.check(now, interfaces);
         outputs
     }
@@ -150,17 +154,26 @@ impl UdpOutputs {
             outlet.not_rtp(*not_rtp);
             outlet.send(now, batch, bursts);
         }
+        for protection in &mut self.protections {
+            protection.send(now, batch, interfaces, datagrams.clone());
+        }
     }
 
-    /// The outputs in the order they were given, each with the reason why it has no socket, if so.
+    /// The outputs in the order they were given, each with the reason why it has no socket, if so; then those of
+    /// their repair packets.
     pub fn iter(&self) -> impl Iterator<Item = (&UdpOutput, Option<&Error>)> {
+        self.list().into_iter()
+    }
+
+    fn list(&self) -> Vec<(&UdpOutput, Option<&Error>)> {
         let mut all: Vec<Option<(&UdpOutput, Option<&Error>)>> = vec![None; self.count];
         for (_, outlet) in &self.outlets {
             for target in outlet.targets() {
                 all[target.place] = Some((target, outlet.fault()));
             }
         }
-        all.into_iter().flatten()
+        let repairs = self.protections.iter().flat_map(Protection::outputs);
+        all.into_iter().flatten().chain(repairs).collect()
     }
 }
 

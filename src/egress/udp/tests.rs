@@ -17,6 +17,7 @@ use crate::{
         multicast::Subscription,
         testing::{free_port, group, input, payloads, receive},
     },
+    wire::st2022::{Axis, Repair},
 };
 
 /// Outputs with what sending needs.
@@ -69,6 +70,68 @@ fn receivers(count: usize) -> (Vec<UdpSocket>, Vec<String>) {
     let sockets: Vec<_> = (0..count).map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
     let urls = sockets.iter().map(|socket| format!("udp://{}", socket.local_addr().unwrap())).collect();
     (sockets, urls)
+}
+
+/// Sockets for media, columns and rows.
+fn protected_receivers() -> (u16, [UdpSocket; 3]) {
+    loop {
+        let port = free_port();
+        let bind = |offset| UdpSocket::bind((Ipv4Addr::LOCALHOST, port.checked_add(offset)?)).ok();
+        if let (Some(media), Some(columns), Some(rows)) = (bind(0), bind(2), bind(4)) {
+            return (port, [media, columns, rows]);
+        }
+    }
+}
+
+fn media(number: u16) -> Vec<u8> {
+    let mut packet = vec![0x80, 33];
+    packet.extend(number.to_be_bytes());
+    packet.extend([0, 0, 0, 9, 1, 2, 3, 4, number as u8]);
+    packet
+}
+
+#[test]
+fn repair_packets_go_to_the_ports_above_and_are_counted() {
+    let (port, [receiver, columns, rows]) = protected_receivers();
+    let mut bench = Bench::new(&[format!("rtp://127.0.0.1:{port}?fec=st2022-1:4,5")]);
+    let packets: Vec<Vec<u8>> = (0..60).map(media).collect();
+    for batch in packets.chunks(7) {
+        bench.send(clock::now(), &batch.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    }
+    assert_eq!(payloads(&receive(&receiver, 60)), packets);
+    // The columns of the third matrix are due during the fourth.
+    for (socket, axis, count) in [(columns, Axis::Column, 8), (rows, Axis::Row, 15)] {
+        let repairs = payloads(&receive(&socket, count));
+        let repairs: Vec<Repair<'_>> = repairs.iter().map(|bytes| Repair::parse(bytes).unwrap()).collect();
+        let bases: Vec<u16> = repairs.iter().map(Repair::base).collect();
+        let expected: Vec<u16> = match axis {
+            Axis::Column => vec![0, 1, 2, 3, 20, 21, 22, 23],
+            Axis::Row => (0..15).map(|row| 4 * row).collect(),
+        };
+        assert_eq!(bases, expected);
+        assert!(repairs.iter().all(|repair| repair.axis() == axis));
+    }
+    let packets: Vec<u64> = bench.counters().iter().map(|counters| counters.packets).collect();
+    assert_eq!(packets, [60, 8, 15]);
+}
+
+/// A matrix holds one stream: the one that a player follows.
+#[test]
+fn of_several_streams_the_followed_one_is_protected() {
+    let (port, [_receiver, columns, rows]) = protected_receivers();
+    let mut bench = Bench::new(&[format!("rtp://127.0.0.1:{port}?fec=st2022-1:4,4,columns")]);
+    for number in 0..48 {
+        let (ours, mut other) = (media(number), media(number + 9000));
+        other[8] = 99;
+        let other = Datagram { followed: false, ..Datagram::plain(&other) };
+        let text = Datagram { is_rtp: false, ..Datagram::plain(b"no RTP at all") };
+        let datagrams = [Datagram::plain(&ours), other, text];
+        bench.outputs.send(clock::now(), &mut bench.batch, &mut bench.interfaces, datagrams.into_iter());
+    }
+    assert_eq!(receive(&columns, 8).len(), 8);
+    assert!(receive(&rows, 0).is_empty());
+    let counters = bench.counters();
+    assert_eq!((counters.len(), counters[0].packets, counters[0].not_rtp), (2, 96, 48));
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! SMPTE ST 2022-1 for outputs that ask for it: the repair packets of the RTP stream that they send, by outputs of
+//! their own on the ports beside.
+
+use std::time::Instant;
+
+use super::{Datagram, UdpOutput, UdpOutputs};
+use crate::{
+    address::Output,
+    fec::st2022::{self, Encoder, Shape},
+    net::{Error, interface::Interfaces, sys::SendBatch},
+    wire::st2022::Axis,
+};
+
+/// The repair streams of all outputs with the same matrix: they send the same media.
+#[derive(Debug)]
+pub(super) struct Protection {
+    encoder: Encoder,
+    /// What is to be sent now.
+    repairs: Vec<st2022::Datagram>,
+    columns: UdpOutputs,
+    rows: UdpOutputs,
+}
+
+impl Protection {
+    /// One for each matrix that these outputs ask for.
+    pub(super) fn of(
+        outputs: &[Output],
+        burst: usize,
+        now: Instant,
+        interfaces: &mut Interfaces,
+    ) -> Vec<Protection> {
+        let mut shapes: Vec<Shape> = Vec::new();
+        for shape in outputs.iter().filter_map(|output| output.fec) {
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+        let mut open = |shape: Shape, axis: Axis| {
+            let wanted = outputs.iter().filter(|output| output.fec == Some(shape));
+            let repairs = wanted.filter_map(|output| output.repair_output(axis)).collect();
+            UdpOutputs::new(repairs, burst, now, interfaces)
+        };
+        let protection = |shape| Protection {
+            // RFC 3550: sequence numbers begin anywhere.
+            encoder: Encoder::new(shape, rand::random(), rand::random()),
+            repairs: Vec::new(),
+            columns: open(shape, Axis::Column),
+            rows: open(shape, Axis::Row),
+        };
+        shapes.into_iter().map(protection).collect()
+    }
+
+    /// Sends the repair packets that are due after these datagrams. Of several RTP streams the one that a player
+    /// would follow is protected: a matrix holds only one.
+    pub(super) fn send<'a>(
+        &mut self,
+        now: Instant,
+        batch: &mut SendBatch,
+        interfaces: &mut Interfaces,
+        datagrams: impl Iterator<Item = Datagram<'a>>,
+    ) {
+        for datagram in datagrams.filter(|datagram| datagram.is_rtp && datagram.followed) {
+            // What has no place in the matrix goes unprotected.
+            let _ = self.encoder.media(datagram.whole, &mut self.repairs);
+        }
+        self.send_repairs(now, batch, interfaces);
+    }
+
+    /// No generic part: sending would be an instance of itself.
+    fn send_repairs(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
+        for (axis, outputs) in [(Axis::Column, &mut self.columns), (Axis::Row, &mut self.rows)] {
+            let repairs = self.repairs.iter().filter(|repair| repair.axis == axis);
+            let datagrams = repairs.map(|repair| Datagram::plain(&repair.bytes));
+            outputs.send(now, batch, interfaces, datagrams);
+        }
+        self.repairs.clear();
+    }
+
+    /// The outputs of the repair packets.
+    pub(super) fn outputs(&self) -> Vec<(&UdpOutput, Option<&Error>)> {
+        self.columns.list().into_iter().chain(self.rows.list()).collect()
+    }
+}
