@@ -16,10 +16,11 @@ pub use tools::{Demo, Impair, Recv, Send, SendFormat, Source};
 #[derive(Debug, Parser)]
 #[command(name = "tidecast", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_help = "Addresses are written as in ffmpeg and VLC:
-  udp://@239.1.1.1:5000?if=eth1          a group, joined on eth1
-  rtp://10.0.0.5@232.1.1.1:5000          RTP of one sender (source-specific)
-  udp://10.0.0.7:6000                    an output to one host
-  udp://239.2.2.2:5000?ttl=4&if=eth1     an output to a group
+  udp://@239.1.1.1:5000?if=eth1             a group, joined on eth1
+  rtp://10.0.0.5@232.1.1.1:5000             RTP of one sender (source-specific)
+  udp://10.0.0.7:6000                       an output to one host
+  udp://239.2.2.2:5000?ttl=4&if=eth1        an output to a group
+  rtp://239.2.2.2:5000?fec=st2022-1:10,10   an output with FEC for the next hop
 (in a shell, put 'quotes' around an address with & in it)
 
 Try it without any network: tidecast demo")]
