@@ -89,8 +89,13 @@ fn all_comes_out(mut relay: Running, lossy: Lossy, output: Collector) {
     assert!(sent.len() > 230 && dropped > 20, "{} sent, {dropped} dropped", sent.len());
     let received: Vec<Vec<u8>> = output.finish().into_iter().map(|(_, bytes)| bytes).collect();
     assert!(received == sent, "not what was sent: {summary}");
-    let expected = format!("delivered {}, lost 0, recovered {dropped}, ", sent.len());
-    assert!(summary.contains(&expected), "{expected:?} expected:\n{summary}");
+    let expected = format!("delivered {}, lost 0, recovered ", sent.len());
+    let recovered = summary.split(&expected).nth(1).and_then(|rest| rest.split(',').next()?.parse().ok());
+    // On a busy machine a repair packet may overtake its media by more than is waited for: a few more then.
+    assert!(
+        recovered.is_some_and(|recovered: usize| recovered >= dropped),
+        "{expected:?} expected:\n{summary}"
+    );
     println!("{} sent, {dropped} dropped and recovered", sent.len());
 }
 
