@@ -2,20 +2,19 @@
 //!
 //! In-order packets pass through at once. A packet after a gap waits; when it has waited for the hold, the
 //! gap before it is given up. One exception guards the head against forged numbers: a packet that stands
-//! alone while the numbers below it go on arriving does not move the head.
+//! alone while the numbers below it go on arriving does not move the head. `enter` takes packets in, `due` says
+//! what goes out and what is given up.
 
 use std::{
     collections::VecDeque,
-    mem,
     ops::Range,
     time::{Duration, Instant},
 };
 
-use super::{
-    How, Packet,
-    dedup::{History, Seen},
-};
-use crate::limits::SKIPPED_REMEMBERED;
+use super::{How, Packet, dedup::History};
+
+mod due;
+mod enter;
 
 /// A packet with its place.
 #[derive(Debug)]
@@ -193,24 +192,6 @@ impl Reorder {
         }
     }
 
-    /// Offers a packet that came at `since`. `window` bounds how far ahead of the head it may be.
-    #[inline]
-    pub(super) fn insert(&mut self, number: u64, stored: Stored, since: Instant, window: u64) -> Queued {
-        if !self.covers(window) {
-            self.history.grow(capacity(window), self.next);
-        }
-        if number < self.next {
-            return self.insert_below(number, stored, since, window);
-        }
-        if number == self.next && self.stored == 0 {
-            return self.forward(stored, since);
-        }
-        if number - self.next >= window {
-            return Queued::Ahead(stored);
-        }
-        self.insert_ahead(number, stored, since)
-    }
-
     /// Whether only gaps and packets that are not in doubt stand ahead of the head.
     pub(super) fn is_quiet(&self) -> bool {
         self.doubtful_end <= self.next && self.announced.is_none()
@@ -222,151 +203,9 @@ impl Reorder {
         self.stored == 0 && self.end == self.next && self.waiting.is_empty()
     }
 
-    /// Whether [`Reorder::append`] is all that a packet of one number needs while others wait.
-    #[inline]
-    pub(super) fn may_append(&self, number: u64, window: u64) -> bool {
-        number >= self.end && number - self.next < window && matches!(self.slot(number), Some(Slot::Empty))
-    }
-
-    /// Stores a packet beyond all others.
-    #[inline]
-    pub(super) fn append(&mut self, number: u64, stored: Stored, now: Instant) {
-        self.active = now;
-        self.end = number + 1;
-        self.bytes += stored.packet.bytes.capacity();
-        self.stored += 1;
-        let index = self.index(number);
-        self.slots[index] = Slot::Stored(stored);
-        self.waiting.push_back(Waiting { number, since: now });
-    }
-
     /// Whether the history remembers as many numbers as the window has.
     pub(super) fn covers(&self, window: u64) -> bool {
         self.history.capacity() >= capacity(window)
-    }
-
-    /// A packet of one number at the head of a calm buffer; its number.
-    #[inline]
-    pub(super) fn pass(&mut self, fingerprint: u32, now: Instant) -> u64 {
-        let number = self.next;
-        (self.advanced, self.active) = (now, now);
-        self.history.delivered_one(number, fingerprint);
-        self.next = number + 1;
-        self.end = number + 1;
-        number
-    }
-
-    #[inline]
-    fn forward(&mut self, stored: Stored, since: Instant) -> Queued {
-        self.advanced = self.advanced.max(since);
-        self.active = self.active.max(since);
-        self.step_over(&stored);
-        Queued::Forward(stored)
-    }
-
-    /// Moves the head over a packet that is being delivered.
-    #[inline]
-    fn step_over(&mut self, delivered: &Stored) {
-        let to = self.next + delivered.span;
-        if delivered.span == 1 && self.slot(self.next).is_none_or(|slot| matches!(slot, Slot::Empty)) {
-            self.history.delivered_one(self.next, delivered.fingerprint);
-            self.next = to;
-            self.end = self.end.max(to);
-            return;
-        }
-        self.history.delivered(self.next..to, delivered.fingerprint);
-        let beyond = self.clear(to);
-        self.next = to;
-        self.end = self.end.max(to);
-        if let Some(stored) = beyond {
-            self.store(to, stored);
-        }
-    }
-
-    /// Empties the slots below `to`. Packets there are covered by the one being delivered; what one of them
-    /// holds beyond is given back.
-    fn clear(&mut self, to: u64) -> Option<Stored> {
-        let mut beyond: Option<Stored> = None;
-        for number in self.next..to.min(self.next + self.slots.len() as u64) {
-            let index = self.index(number);
-            let Slot::Stored(mut stored) = mem::take(&mut self.slots[index]) else { continue };
-            self.stored -= 1;
-            self.bytes -= stored.packet.bytes.capacity();
-            stored.span = (number + stored.span).saturating_sub(to);
-            let longer = beyond.as_ref().map_or(0, |b| b.span) < stored.span;
-            self.covered += u64::from(if longer { beyond.replace(stored).is_some() } else { true });
-        }
-        beyond
-    }
-
-    /// Puts the rest of a packet at the head, unless another one is there.
-    fn store(&mut self, head: u64, mut stored: Stored) {
-        let index = self.index(head);
-        if matches!(self.slots[index], Slot::Stored(_)) {
-            self.covered += 1;
-            return;
-        }
-        stored.suspect = false;
-        self.stored += 1;
-        self.bytes += stored.packet.bytes.capacity();
-        self.slots[index] = Slot::Stored(stored);
-    }
-
-    /// Packets dropped since the last call because one with several numbers had covered theirs.
-    pub(super) fn take_covered(&mut self) -> u64 {
-        mem::take(&mut self.covered)
-    }
-
-    fn insert_below(&mut self, number: u64, mut stored: Stored, since: Instant, window: u64) -> Queued {
-        if number + stored.span > self.next {
-            // It begins below the head and reaches beyond it: the rest is new.
-            stored.span -= self.next - number;
-            return self.insert(self.next, stored, since, window);
-        }
-        match self.history.look(number, self.next, stored.fingerprint) {
-            Seen::Same => Queued::Duplicate(stored),
-            Seen::Lost => Queued::Late(stored),
-            Seen::Different | Seen::Unknown => Queued::Behind(stored),
-        }
-    }
-
-    #[inline]
-    fn insert_ahead(&mut self, number: u64, stored: Stored, since: Instant) -> Queued {
-        self.reserve(number);
-        let index = self.index(number);
-        if let Slot::Stored(there) = &mut self.slots[index] {
-            if there.suspect && there.fingerprint != stored.fingerprint {
-                self.bytes = self.bytes + stored.packet.bytes.capacity() - there.packet.bytes.capacity();
-                return Queued::Replaced(mem::replace(there, stored));
-            }
-            return Queued::Duplicate(stored);
-        }
-        if number == self.next {
-            // Fills the gap at the head: delivered now, then poll() gives what waited behind it.
-            return self.forward(stored, since);
-        }
-        self.active = self.active.max(since);
-        self.end = self.end.max(number + stored.span);
-        self.bytes += stored.packet.bytes.capacity();
-        self.stored += 1;
-        self.slots[index] = Slot::Stored(stored);
-        self.waiting.push_back(Waiting { number, since });
-        Queued::Waits
-    }
-
-    /// Room for the numbers from the head to this one.
-    fn reserve(&mut self, number: u64) {
-        let capacity = capacity(number - self.next + 1);
-        if capacity <= self.slots.len() {
-            return;
-        }
-        let mut larger: Vec<Slot> = Vec::new();
-        larger.resize_with(capacity, Slot::default);
-        for number in self.next..self.next + self.slots.len() as u64 {
-            let index = self.index(number);
-            larger[number as usize & (capacity - 1)] = mem::take(&mut self.slots[index]);
-        }
-        self.slots = larger;
     }
 
     /// How late `number` is that came at `at`: since when packets above it waited, or had waited when it was
@@ -398,202 +237,6 @@ impl Reorder {
             self.slots[index] = Slot::Hopeless;
             self.doubtful_end = self.doubtful_end.max(number + 1);
         }
-    }
-
-    /// When [`Reorder::poll`] has something to do, once it has nothing more to do now.
-    pub(super) fn deadline(&self, hold: Duration) -> Option<Instant> {
-        let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| w.since + hold);
-        [stored, self.announced_until()].into_iter().flatten().min()
-    }
-
-    /// Until when the numbers that were announced may come.
-    fn announced_until(&self) -> Option<Instant> {
-        // While the head is a packet that waits to be confirmed, that one's deadline counts.
-        let announced = self.announced.filter(|a| a.number > self.next && self.get(self.next).is_none())?;
-        Some(announced.since.max(self.active) + announced.patience)
-    }
-
-    /// What is due at `now`. Call until it answers `Wait`.
-    #[inline]
-    pub(super) fn poll(&mut self, now: Instant, hold: Duration) -> Poll {
-        loop {
-            if let Some(due) = self.take_head(now, hold) {
-                return due;
-            }
-            while self.waiting.front().is_some_and(|w| w.number < self.next) {
-                self.waiting.pop_front();
-            }
-            if self.announced.is_some_and(|a| a.number <= self.next) {
-                self.announced = None;
-            }
-            if let Some(first) = self.waiting.front().copied() {
-                if now < first.since + hold {
-                    return self.poll_announced(now);
-                }
-                if let Some(contradicted) = self.contradicted(first) {
-                    self.suspect(first.number, contradicted.max(first.since));
-                    continue;
-                }
-                if self.get(self.next).is_some() {
-                    return self.pop_head();
-                }
-                return self.skip(first.number, Some(first.since), now);
-            }
-            return self.poll_announced(now);
-        }
-    }
-
-    /// The packet at the head, or the hopeless numbers there.
-    #[inline]
-    fn take_head(&mut self, now: Instant, hold: Duration) -> Option<Poll> {
-        match self.slot(self.next)? {
-            Slot::Empty => None,
-            Slot::Hopeless => {
-                let mut last = self.next;
-                while matches!(self.slot(last), Some(Slot::Hopeless)) {
-                    last += 1;
-                }
-                Some(self.skip(last, self.waiting.front().map(|w| w.since), now))
-            }
-            Slot::Stored(stored) => {
-                let confirmed = !stored.suspect || self.get(self.next + stored.span).is_some();
-                let due = || {
-                    let waiting = self.waiting.iter().find(|w| w.number == self.next);
-                    waiting.is_none_or(|w| now >= w.since + hold)
-                };
-                (confirmed || due()).then(|| self.pop_head())
-            }
-        }
-    }
-
-    /// The packet at the head, if it is stored and not in doubt.
-    #[inline]
-    pub(super) fn pop_ready(&mut self) -> Option<(u64, Stored)> {
-        match self.slot(self.next)? {
-            Slot::Stored(stored) if !stored.suspect => Some(self.take_first()),
-            _ => None,
-        }
-    }
-
-    fn pop_head(&mut self) -> Poll {
-        let (number, stored) = self.take_first();
-        Poll::Forward(number, stored)
-    }
-
-    #[inline]
-    fn take_first(&mut self) -> (u64, Stored) {
-        let index = self.index(self.next);
-        let number = self.next;
-        match mem::take(&mut self.slots[index]) {
-            Slot::Stored(stored) => {
-                self.stored -= 1;
-                self.bytes -= stored.packet.bytes.capacity();
-                self.step_over(&stored);
-                (number, stored)
-            }
-            _ => unreachable!("the head's slot was checked by the caller"),
-        }
-    }
-
-    /// Gives up everything from the head to the first stored packet, at most to `to`; packets behind it have
-    /// waited `since` then.
-    fn skip(&mut self, to: u64, since: Option<Instant>, now: Instant) -> Poll {
-        let from = self.next;
-        let mut number = from;
-        while number < to {
-            match self.slot(number) {
-                Some(Slot::Stored(_)) => break,
-                Some(_) => {
-                    let index = self.index(number);
-                    self.slots[index] = Slot::Empty;
-                    number += 1;
-                }
-                // Beyond the ring nothing is stored.
-                None => number = to,
-            }
-        }
-        self.history.lost(from..number);
-        if let Some(since) = since {
-            if self.skipped.len() >= SKIPPED_REMEMBERED {
-                self.skipped.pop_front();
-            }
-            self.skipped.push_back(Skipped { numbers: from..number, since });
-        }
-        self.next = number;
-        self.end = self.end.max(number);
-        Poll::Lost(from..number, since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)))
-    }
-
-    /// When, since `waiting` came, a lower number last arrived, if `waiting` has no neighbour to confirm it.
-    fn contradicted(&self, waiting: Waiting) -> Option<Instant> {
-        let stored = self.get(waiting.number)?;
-        let below = waiting.number.checked_sub(1).is_some_and(|n| n < self.next || self.get(n).is_some());
-        if below || self.get(waiting.number + stored.span).is_some() {
-            return None;
-        }
-        let stored_below = self
-            .waiting
-            .iter()
-            .filter(|w| w.number < waiting.number && w.number >= self.next)
-            .map(|w| w.since)
-            .max();
-        let last = stored_below.map_or(self.advanced, |since| since.max(self.advanced));
-        (last > waiting.since).then_some(last)
-    }
-
-    /// Marks a packet that nothing confirms, and lets it wait again from `since` on.
-    fn suspect(&mut self, number: u64, since: Instant) {
-        let index = self.index(number);
-        if let Slot::Stored(stored) = &mut self.slots[index] {
-            stored.suspect = true;
-            self.doubtful_end = self.doubtful_end.max(number + 1);
-        }
-        self.waiting.pop_front();
-        let place = self.waiting.partition_point(|w| w.since <= since);
-        self.waiting.insert(place, Waiting { number, since });
-    }
-
-    fn poll_announced(&mut self, now: Instant) -> Poll {
-        match (self.announced, self.announced_until()) {
-            (Some(announced), Some(until)) if now >= until => self.skip(announced.number, None, now),
-            _ => Poll::Wait,
-        }
-    }
-
-    fn first_stored(&self) -> Option<u64> {
-        let numbers = self.next..self.next + self.slots.len() as u64;
-        if self.stored == 0 { None } else { numbers.into_iter().find(|n| self.get(*n).is_some()) }
-    }
-
-    /// Gives up the oldest gap, to stay within a bound. `None` when nothing is held back.
-    pub(super) fn skip_oldest(&mut self, now: Instant) -> Option<Poll> {
-        let first = self.first_stored()?;
-        if first == self.next {
-            return Some(self.pop_head());
-        }
-        Some(self.skip(first, self.waiting.front().map(|w| w.since), now))
-    }
-
-    /// What is still held back, in order, with the gaps between; for the end of a session.
-    pub(super) fn flush(&mut self, now: Instant) -> Poll {
-        match self.skip_oldest(now) {
-            Some(poll) => poll,
-            None => match self.announced.take() {
-                Some(announced) if announced.number > self.next => self.skip(announced.number, None, now),
-                _ => Poll::Wait,
-            },
-        }
-    }
-
-    /// Gives up everything below `number` after [`Reorder::flush`]: the producer went on there.
-    pub(super) fn jump(&mut self, number: u64) -> Range<u64> {
-        let from = self.next;
-        self.slots.fill_with(Slot::default);
-        self.waiting.clear();
-        self.history.lost(from..number);
-        self.next = number;
-        self.end = number;
-        from..number
     }
 }
 

@@ -1,0 +1,208 @@
+//! What leaves the reorder buffer, and when: packets at the head, and gaps whose deadline has passed.
+
+use std::{
+    mem,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use super::{Poll, Reorder, Skipped, Slot, Stored, Waiting};
+use crate::limits::SKIPPED_REMEMBERED;
+
+impl Reorder {
+    /// When [`Reorder::poll`] has something to do, once it has nothing more to do now.
+    pub(in crate::relay) fn deadline(&self, hold: Duration) -> Option<Instant> {
+        let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| w.since + hold);
+        [stored, self.announced_until()].into_iter().flatten().min()
+    }
+
+    /// Until when the numbers that were announced may come.
+    fn announced_until(&self) -> Option<Instant> {
+        // While the head is a packet that waits to be confirmed, that one's deadline counts.
+        let announced = self.announced.filter(|a| a.number > self.next && self.get(self.next).is_none())?;
+        Some(announced.since.max(self.active) + announced.patience)
+    }
+
+    /// What is due at `now`. Call until it answers `Wait`.
+    #[inline]
+    pub(in crate::relay) fn poll(&mut self, now: Instant, hold: Duration) -> Poll {
+        loop {
+            if let Some(due) = self.take_head(now, hold) {
+                return due;
+            }
+            while self.waiting.front().is_some_and(|w| w.number < self.next) {
+                self.waiting.pop_front();
+            }
+            if self.announced.is_some_and(|a| a.number <= self.next) {
+                self.announced = None;
+            }
+            if let Some(first) = self.waiting.front().copied() {
+                if now < first.since + hold {
+                    return self.poll_announced(now);
+                }
+                if let Some(contradicted) = self.contradicted(first) {
+                    self.suspect(first.number, contradicted.max(first.since));
+                    continue;
+                }
+                if self.get(self.next).is_some() {
+                    return self.pop_head();
+                }
+                return self.skip(first.number, Some(first.since), now);
+            }
+            return self.poll_announced(now);
+        }
+    }
+
+    /// The packet at the head, or the hopeless numbers there.
+    #[inline]
+    fn take_head(&mut self, now: Instant, hold: Duration) -> Option<Poll> {
+        match self.slot(self.next)? {
+            Slot::Empty => None,
+            Slot::Hopeless => {
+                let mut last = self.next;
+                while matches!(self.slot(last), Some(Slot::Hopeless)) {
+                    last += 1;
+                }
+                Some(self.skip(last, self.waiting.front().map(|w| w.since), now))
+            }
+            Slot::Stored(stored) => {
+                let confirmed = !stored.suspect || self.get(self.next + stored.span).is_some();
+                let due = || {
+                    let waiting = self.waiting.iter().find(|w| w.number == self.next);
+                    waiting.is_none_or(|w| now >= w.since + hold)
+                };
+                (confirmed || due()).then(|| self.pop_head())
+            }
+        }
+    }
+
+    /// The packet at the head, if it is stored and not in doubt.
+    #[inline]
+    pub(in crate::relay) fn pop_ready(&mut self) -> Option<(u64, Stored)> {
+        match self.slot(self.next)? {
+            Slot::Stored(stored) if !stored.suspect => Some(self.take_first()),
+            _ => None,
+        }
+    }
+
+    fn pop_head(&mut self) -> Poll {
+        let (number, stored) = self.take_first();
+        Poll::Forward(number, stored)
+    }
+
+    #[inline]
+    fn take_first(&mut self) -> (u64, Stored) {
+        let index = self.index(self.next);
+        let number = self.next;
+        match mem::take(&mut self.slots[index]) {
+            Slot::Stored(stored) => {
+                self.stored -= 1;
+                self.bytes -= stored.packet.bytes.capacity();
+                self.step_over(&stored);
+                (number, stored)
+            }
+            _ => unreachable!("the head's slot was checked by the caller"),
+        }
+    }
+
+    /// Gives up everything from the head to the first stored packet, at most to `to`; packets behind it have
+    /// waited `since` then.
+    fn skip(&mut self, to: u64, since: Option<Instant>, now: Instant) -> Poll {
+        let from = self.next;
+        let mut number = from;
+        while number < to {
+            match self.slot(number) {
+                Some(Slot::Stored(_)) => break,
+                Some(_) => {
+                    let index = self.index(number);
+                    self.slots[index] = Slot::Empty;
+                    number += 1;
+                }
+                // Beyond the ring nothing is stored.
+                None => number = to,
+            }
+        }
+        self.history.lost(from..number);
+        if let Some(since) = since {
+            if self.skipped.len() >= SKIPPED_REMEMBERED {
+                self.skipped.pop_front();
+            }
+            self.skipped.push_back(Skipped { numbers: from..number, since });
+        }
+        self.next = number;
+        self.end = self.end.max(number);
+        Poll::Lost(from..number, since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)))
+    }
+
+    /// When, since `waiting` came, a lower number last arrived, if `waiting` has no neighbour to confirm it.
+    fn contradicted(&self, waiting: Waiting) -> Option<Instant> {
+        let stored = self.get(waiting.number)?;
+        let below = waiting.number.checked_sub(1).is_some_and(|n| n < self.next || self.get(n).is_some());
+        if below || self.get(waiting.number + stored.span).is_some() {
+            return None;
+        }
+        let stored_below = self
+            .waiting
+            .iter()
+            .filter(|w| w.number < waiting.number && w.number >= self.next)
+            .map(|w| w.since)
+            .max();
+        let last = stored_below.map_or(self.advanced, |since| since.max(self.advanced));
+        (last > waiting.since).then_some(last)
+    }
+
+    /// Marks a packet that nothing confirms, and lets it wait again from `since` on.
+    fn suspect(&mut self, number: u64, since: Instant) {
+        let index = self.index(number);
+        if let Slot::Stored(stored) = &mut self.slots[index] {
+            stored.suspect = true;
+            self.doubtful_end = self.doubtful_end.max(number + 1);
+        }
+        self.waiting.pop_front();
+        let place = self.waiting.partition_point(|w| w.since <= since);
+        self.waiting.insert(place, Waiting { number, since });
+    }
+
+    fn poll_announced(&mut self, now: Instant) -> Poll {
+        match (self.announced, self.announced_until()) {
+            (Some(announced), Some(until)) if now >= until => self.skip(announced.number, None, now),
+            _ => Poll::Wait,
+        }
+    }
+
+    fn first_stored(&self) -> Option<u64> {
+        let numbers = self.next..self.next + self.slots.len() as u64;
+        if self.stored == 0 { None } else { numbers.into_iter().find(|n| self.get(*n).is_some()) }
+    }
+
+    /// Gives up the oldest gap, to stay within a bound. `None` when nothing is held back.
+    pub(in crate::relay) fn skip_oldest(&mut self, now: Instant) -> Option<Poll> {
+        let first = self.first_stored()?;
+        if first == self.next {
+            return Some(self.pop_head());
+        }
+        Some(self.skip(first, self.waiting.front().map(|w| w.since), now))
+    }
+
+    /// What is still held back, in order, with the gaps between; for the end of a session.
+    pub(in crate::relay) fn flush(&mut self, now: Instant) -> Poll {
+        match self.skip_oldest(now) {
+            Some(poll) => poll,
+            None => match self.announced.take() {
+                Some(announced) if announced.number > self.next => self.skip(announced.number, None, now),
+                _ => Poll::Wait,
+            },
+        }
+    }
+
+    /// Gives up everything below `number` after [`Reorder::flush`]: the producer went on there.
+    pub(in crate::relay) fn jump(&mut self, number: u64) -> Range<u64> {
+        let from = self.next;
+        self.slots.fill_with(Slot::default);
+        self.waiting.clear();
+        self.history.lost(from..number);
+        self.next = number;
+        self.end = number;
+        from..number
+    }
+}

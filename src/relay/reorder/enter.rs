@@ -1,0 +1,172 @@
+//! How a packet enters the reorder buffer: passed on at once, stored behind a gap, or found to be known.
+
+use std::{mem, time::Instant};
+
+use super::{Queued, Reorder, Slot, Stored, Waiting, capacity};
+use crate::relay::dedup::Seen;
+
+impl Reorder {
+    /// Offers a packet that came at `since`. `window` bounds how far ahead of the head it may be.
+    #[inline]
+    pub(in crate::relay) fn insert(
+        &mut self,
+        number: u64,
+        stored: Stored,
+        since: Instant,
+        window: u64,
+    ) -> Queued {
+        if !self.covers(window) {
+            self.history.grow(capacity(window), self.next);
+        }
+        if number < self.next {
+            return self.insert_below(number, stored, since, window);
+        }
+        if number == self.next && self.stored == 0 {
+            return self.forward(stored, since);
+        }
+        if number - self.next >= window {
+            return Queued::Ahead(stored);
+        }
+        self.insert_ahead(number, stored, since)
+    }
+    /// Whether [`Reorder::append`] is all that a packet of one number needs while others wait.
+    #[inline]
+    pub(in crate::relay) fn may_append(&self, number: u64, window: u64) -> bool {
+        number >= self.end && number - self.next < window && matches!(self.slot(number), Some(Slot::Empty))
+    }
+
+    /// Stores a packet beyond all others.
+    #[inline]
+    pub(in crate::relay) fn append(&mut self, number: u64, stored: Stored, now: Instant) {
+        self.active = now;
+        self.end = number + 1;
+        self.bytes += stored.packet.bytes.capacity();
+        self.stored += 1;
+        let index = self.index(number);
+        self.slots[index] = Slot::Stored(stored);
+        self.waiting.push_back(Waiting { number, since: now });
+    }
+    /// A packet of one number at the head of a calm buffer; its number.
+    #[inline]
+    pub(in crate::relay) fn pass(&mut self, fingerprint: u32, now: Instant) -> u64 {
+        let number = self.next;
+        (self.advanced, self.active) = (now, now);
+        self.history.delivered_one(number, fingerprint);
+        self.next = number + 1;
+        self.end = number + 1;
+        number
+    }
+
+    #[inline]
+    fn forward(&mut self, stored: Stored, since: Instant) -> Queued {
+        self.advanced = self.advanced.max(since);
+        self.active = self.active.max(since);
+        self.step_over(&stored);
+        Queued::Forward(stored)
+    }
+
+    /// Moves the head over a packet that is being delivered.
+    #[inline]
+    pub(super) fn step_over(&mut self, delivered: &Stored) {
+        let to = self.next + delivered.span;
+        if delivered.span == 1 && self.slot(self.next).is_none_or(|slot| matches!(slot, Slot::Empty)) {
+            self.history.delivered_one(self.next, delivered.fingerprint);
+            self.next = to;
+            self.end = self.end.max(to);
+            return;
+        }
+        self.history.delivered(self.next..to, delivered.fingerprint);
+        let beyond = self.clear(to);
+        self.next = to;
+        self.end = self.end.max(to);
+        if let Some(stored) = beyond {
+            self.store(to, stored);
+        }
+    }
+
+    /// Empties the slots below `to`. Packets there are covered by the one being delivered; what one of them
+    /// holds beyond is given back.
+    fn clear(&mut self, to: u64) -> Option<Stored> {
+        let mut beyond: Option<Stored> = None;
+        for number in self.next..to.min(self.next + self.slots.len() as u64) {
+            let index = self.index(number);
+            let Slot::Stored(mut stored) = mem::take(&mut self.slots[index]) else { continue };
+            self.stored -= 1;
+            self.bytes -= stored.packet.bytes.capacity();
+            stored.span = (number + stored.span).saturating_sub(to);
+            let longer = beyond.as_ref().map_or(0, |b| b.span) < stored.span;
+            self.covered += u64::from(if longer { beyond.replace(stored).is_some() } else { true });
+        }
+        beyond
+    }
+
+    /// Puts the rest of a packet at the head, unless another one is there.
+    fn store(&mut self, head: u64, mut stored: Stored) {
+        let index = self.index(head);
+        if matches!(self.slots[index], Slot::Stored(_)) {
+            self.covered += 1;
+            return;
+        }
+        stored.suspect = false;
+        self.stored += 1;
+        self.bytes += stored.packet.bytes.capacity();
+        self.slots[index] = Slot::Stored(stored);
+    }
+
+    /// Packets dropped since the last call because one with several numbers had covered theirs.
+    pub(in crate::relay) fn take_covered(&mut self) -> u64 {
+        mem::take(&mut self.covered)
+    }
+
+    fn insert_below(&mut self, number: u64, mut stored: Stored, since: Instant, window: u64) -> Queued {
+        if number + stored.span > self.next {
+            // It begins below the head and reaches beyond it: the rest is new.
+            stored.span -= self.next - number;
+            return self.insert(self.next, stored, since, window);
+        }
+        match self.history.look(number, self.next, stored.fingerprint) {
+            Seen::Same => Queued::Duplicate(stored),
+            Seen::Lost => Queued::Late(stored),
+            Seen::Different | Seen::Unknown => Queued::Behind(stored),
+        }
+    }
+
+    #[inline]
+    fn insert_ahead(&mut self, number: u64, stored: Stored, since: Instant) -> Queued {
+        self.reserve(number);
+        let index = self.index(number);
+        if let Slot::Stored(there) = &mut self.slots[index] {
+            if there.suspect && there.fingerprint != stored.fingerprint {
+                self.bytes = self.bytes + stored.packet.bytes.capacity() - there.packet.bytes.capacity();
+                return Queued::Replaced(mem::replace(there, stored));
+            }
+            return Queued::Duplicate(stored);
+        }
+        if number == self.next {
+            // Fills the gap at the head: delivered now, then poll() gives what waited behind it.
+            return self.forward(stored, since);
+        }
+        self.active = self.active.max(since);
+        self.end = self.end.max(number + stored.span);
+        self.bytes += stored.packet.bytes.capacity();
+        self.stored += 1;
+        self.slots[index] = Slot::Stored(stored);
+        self.waiting.push_back(Waiting { number, since });
+        Queued::Waits
+    }
+
+    /// Room for the numbers from the head to this one.
+    pub(super) fn reserve(&mut self, number: u64) {
+        let capacity = capacity(number - self.next + 1);
+        if capacity <= self.slots.len() {
+            return;
+        }
+        let mut larger: Vec<Slot> = Vec::new();
+        larger.resize_with(capacity, Slot::default);
+        for number in self.next..self.next + self.slots.len() as u64 {
+            let index = self.index(number);
+            larger[number as usize & (capacity - 1)] = mem::take(&mut self.slots[index]);
+        }
+        self.slots = larger;
+    }
+}
