@@ -22,8 +22,8 @@ use crate::{
     address::Input,
     config,
     egress::{
-        subscribers::{Subscribers, SubscribersState},
-        tap::{Select, TapReader},
+        subscribers::{ByTransport, ByTransportState, Subscribers, Transport},
+        tap::{Batch, Chunk, Piece, Select, TapReader},
     },
     limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES},
     metrics::{Metrics, Sample},
@@ -95,7 +95,7 @@ struct Configured {
     name: String,
     worker: usize,
     format: Format,
-    http: Arc<Subscribers>,
+    subscribers: ByTransport,
 }
 
 /// One channel as people see it.
@@ -106,22 +106,15 @@ pub struct ChannelView {
     pub state: ChannelState,
     /// Where HTTP clients find it.
     pub path: String,
-    /// Its subscribers.
-    pub subscribers: SubscribersView,
+    /// Its subscribers, by transport.
+    pub subscribers: ByTransportState,
 }
 
-/// Subscribers by transport.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-pub struct SubscribersView {
-    /// HTTP clients.
-    pub http: SubscribersState,
-}
-
-/// A channel's payloads for one client.
+/// What one client gets of a channel.
 #[derive(Debug)]
-pub struct Subscription {
-    /// The payloads, from now on. Closed when the channel ends.
-    pub reader: TapReader,
+pub struct Subscription<P: Piece = Chunk> {
+    /// What comes from now on. Closed when the channel ends.
+    pub reader: TapReader<P>,
     /// The client's share of the channel; it leaves when this is dropped.
     pub share: Share,
 }
@@ -190,7 +183,7 @@ impl Control {
             name: channel.name.clone(),
             worker,
             format: channel.format.clone(),
-            http: Arc::default(),
+            subscribers: ByTransport::default(),
         };
         self.shared.channels().push(Arc::new(configured));
         Ok(started)
@@ -203,7 +196,21 @@ impl Control {
     pub async fn subscribe(&self, name: &str, select: Select) -> Result<Subscription, Error> {
         let channel = self.configured(name)?;
         let reader = self.shared.workers[channel.worker].tap(name, select).await?;
-        Ok(Subscription { reader, share: Share::new(channel.http.clone(), None) })
+        Ok(Subscription { reader, share: Share::new(channel.subscribers.of(Transport::Http), None) })
+    }
+
+    /// Subscribes to all that happens in a configured channel, packet by packet.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub async fn subscribe_records(
+        &self,
+        name: &str,
+        transport: Transport,
+    ) -> Result<Subscription<Batch>, Error> {
+        let channel = self.configured(name)?;
+        let reader = self.shared.workers[channel.worker].records(name).await?;
+        Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
     /// Subscribes to a group on demand: the first client joins it, and it is left a while after the last one is gone.
@@ -257,7 +264,7 @@ impl Control {
         let _still = self.shared.census.read().await;
         let views = self.shared.views(0).await;
         let samples: Vec<Sample<'_>> =
-            views.iter().map(|view| Sample { state: &view.state, http: &view.subscribers.http }).collect();
+            views.iter().map(|view| Sample { state: &view.state, subscribers: &view.subscribers }).collect();
         self.shared.metrics.render(&samples)
     }
 
@@ -303,16 +310,16 @@ impl Shared {
         let mut known = HashMap::new();
         for (order, channel) in self.channels().iter().enumerate() {
             let path = format!("/streams/{}", channel.name);
-            known.insert(channel.name.clone(), (order, path, channel.http.state()));
+            known.insert(channel.name.clone(), (order, path, channel.subscribers.state()));
         }
         for entry in self.on_demand.entries() {
-            known.insert(entry.name.clone(), (usize::MAX, entry.path.clone(), entry.http.state()));
+            known.insert(entry.name.clone(), (usize::MAX, entry.path.clone(), entry.subscribers.state()));
         }
         let mut views: Vec<(usize, ChannelView)> = Vec::new();
         for state in self.states(flows_max).await {
             // Without an entry it has come or gone between the two questions.
-            let Some((order, path, http)) = known.remove(&state.name) else { continue };
-            views.push((order, ChannelView { state, path, subscribers: SubscribersView { http } }));
+            let Some((order, path, subscribers)) = known.remove(&state.name) else { continue };
+            views.push((order, ChannelView { state, path, subscribers }));
         }
         views.sort_by(|(a, x), (b, y)| (a, &x.state.name).cmp(&(b, &y.state.name)));
         views.into_iter().map(|(_, view)| view).collect()

@@ -13,7 +13,7 @@ use metrics::{Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::{
-    egress::subscribers::SubscribersState,
+    egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     net::state::{ChannelState, LegState, OutputState},
 };
@@ -23,8 +23,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The label of channels on demand beyond [`ON_DEMAND_SERIES_MAX`].
 const ON_DEMAND: &str = "on-demand";
-/// The `output` and `transport` label of what goes to HTTP clients.
-const HTTP: &str = "http";
 
 /// Upper bounds of the gap wait's buckets, in seconds: from one packet at a high rate to beyond any usual hold.
 const GAP_WAIT_BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
@@ -99,12 +97,12 @@ const DISCONTINUITIES: Metric = counter(
 );
 const OUTPUT_PACKETS: Metric = counter(
     "tidecast_output_packets_total",
-    "Packets sent, by output: a UDP address, or http (each client counts).",
+    "Packets sent, by output: a UDP address, or a transport such as http (each client counts).",
 );
 const OUTPUT_BYTES: Metric = bytes(counter("tidecast_output_bytes_total", "Bytes of the packets sent."));
 const OUTPUT_DROPPED: Metric = counter(
     "tidecast_output_dropped_packets_total",
-    "Packets that an output could not send (unreachable, full, too_big, not_rtp) or an HTTP client did not take (lag, closed).",
+    "Packets that an output could not send (unreachable, full, too_big, not_rtp) or a client did not take (lag, closed).",
 );
 const CUT_OFF: Metric = counter(
     "tidecast_subscribers_cut_off_total",
@@ -187,8 +185,8 @@ struct OnDemand {
 pub struct Sample<'a> {
     /// The packet path's state of it.
     pub state: &'a ChannelState,
-    /// Its HTTP clients.
-    pub http: &'a SubscribersState,
+    /// Its subscribers.
+    pub subscribers: &'a ByTransportState,
 }
 
 impl Default for Metrics {
@@ -309,7 +307,9 @@ fn counters(channel: &str, sample: Sample<'_>) -> Vec<(Key, u64)> {
     for output in &sample.state.outputs {
         all.extend(output_counters(channel, output));
     }
-    all.extend(http_counters(channel, sample.http));
+    for (transport, state) in used(sample.subscribers) {
+        all.extend(subscriber_counters(channel, transport.as_str(), state));
+    }
     all
 }
 
@@ -362,18 +362,26 @@ fn output_counters(channel: &str, output: &OutputState) -> Vec<(Key, u64)> {
     all
 }
 
-fn http_counters(channel: &str, http: &SubscribersState) -> [(Key, u64); 6] {
-    let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("output", HTTP)]), value);
+/// The transports that have series: HTTP always, the others once somebody has come by them.
+fn used(subscribers: &ByTransportState) -> impl Iterator<Item = (Transport, &SubscribersState)> {
+    let wanted = |(transport, state): &(Transport, &SubscribersState)| {
+        *transport == Transport::Http || state.joined > 0
+    };
+    subscribers.iter().filter(wanted)
+}
+
+fn subscriber_counters(channel: &str, transport: &str, state: &SubscribersState) -> [(Key, u64); 6] {
+    let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("output", transport)]), value);
     let cut_off = |reason, value| {
-        (key(&CUT_OFF, &[("channel", channel), ("transport", HTTP), ("reason", reason)]), value)
+        (key(&CUT_OFF, &[("channel", channel), ("transport", transport), ("reason", reason)]), value)
     };
     [
-        of(&OUTPUT_PACKETS, http.packets),
-        of(&OUTPUT_BYTES, http.bytes),
-        dropped(channel, HTTP, "lag", http.dropped.lag),
-        dropped(channel, HTTP, "closed", http.dropped.closed),
-        cut_off("lag", http.cut_off.lag),
-        cut_off("idle", http.cut_off.idle),
+        of(&OUTPUT_PACKETS, state.packets),
+        of(&OUTPUT_BYTES, state.bytes),
+        dropped(channel, transport, "lag", state.dropped.lag),
+        dropped(channel, transport, "closed", state.dropped.closed),
+        cut_off("lag", state.cut_off.lag),
+        cut_off("idle", state.cut_off.idle),
     ]
 }
 
@@ -382,7 +390,7 @@ fn dropped(channel: &str, output: &str, reason: &str, count: u64) -> (Key, u64) 
 }
 
 fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
-    let Sample { state, http } = sample;
+    let Sample { state, subscribers } = sample;
     let of = |metric: &Metric, value| (key(metric, &[("channel", channel)]), Kind::Gauge, value);
     let max = |metric: &Metric, value| (key(metric, &[("channel", channel)]), Kind::GaugeMax, value);
     let mut all = vec![
@@ -390,8 +398,11 @@ fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
         of(&HELD, state.held as f64),
         max(&HOLD, state.hold_seconds),
         max(&JITTER, state.jitter_seconds),
-        (key(&SUBSCRIBERS, &[("channel", channel), ("transport", HTTP)]), Kind::Gauge, http.clients as f64),
     ];
+    for (transport, state) in used(subscribers) {
+        let labels = [("channel", channel), ("transport", transport.as_str())];
+        all.push((key(&SUBSCRIBERS, &labels), Kind::Gauge, state.clients as f64));
+    }
     for leg in &state.legs {
         let buffer = |kind, bytes: usize| {
             let labels = [("channel", channel), ("leg", leg_label(channel, leg)), ("kind", kind)];

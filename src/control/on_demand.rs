@@ -17,7 +17,10 @@ use super::{Error, Share, Shared, Subscription};
 use crate::{
     address::{Input, Scheme},
     clock,
-    egress::{subscribers::Subscribers, tap::Select},
+    egress::{
+        subscribers::{ByTransport, Transport},
+        tap::Select,
+    },
     limits::{FAILOVER, ON_DEMAND_MAX, RECEIVE_BUFFER_BYTES},
     metrics::Sample,
     net::worker::ChannelSpec,
@@ -37,7 +40,7 @@ pub(super) struct OnDemand {
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) path: String,
-    pub(super) http: Arc<Subscribers>,
+    pub(super) subscribers: ByTransport,
     input: Input,
     life: Mutex<Life>,
 }
@@ -89,7 +92,7 @@ impl OnDemand {
         let entry = Arc::new(Entry {
             name: name(input, taken),
             path: path(input),
-            http: Arc::default(),
+            subscribers: ByTransport::default(),
             input: input.clone(),
             life: Mutex::new(Life::New),
         });
@@ -112,7 +115,8 @@ pub(super) async fn subscribe(
             let entry = shared.on_demand.entry(&input, taken)?;
             if let Some((worker, place)) = enter(&shared, &entry).await? {
                 let reader = shared.workers[worker].tap(&entry.name, select).await?;
-                return Ok(Subscription { reader, share: Share::new(entry.http.clone(), Some(place)) });
+                let subscribers = entry.subscribers.of(Transport::Http);
+                return Ok(Subscription { reader, share: Share::new(subscribers, Some(place)) });
             }
         }
     });
@@ -181,7 +185,7 @@ async fn end(shared: &Shared, entry: &Entry, worker: usize) {
     let _nobody_counts = shared.census.write().await;
     shared.unload(worker);
     match shared.workers[worker].remove(&entry.name).await {
-        Ok(state) => shared.metrics.retire(Sample { state: &state, http: &entry.http.state() }),
+        Ok(state) => shared.metrics.retire(Sample { state: &state, subscribers: &entry.subscribers.state() }),
         Err(error) => tracing::debug!(channel = entry.name, "cannot end the channel: {error}"), // the end of all
     }
 }

@@ -57,7 +57,10 @@ async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
     let second = control.subscribe_on_demand(input.clone(), Select::Auto).await.unwrap();
     let view = control.states(0).await.remove(0);
     assert_eq!((view.state.name.as_str(), view.state.on_demand), (name.as_str(), true));
-    assert_eq!((view.path, view.subscribers.http.clients), (format!("/udp/{}", input.socket_addr()), 2));
+    assert_eq!(
+        (view.path, view.subscribers.of(Transport::Http).clients),
+        (format!("/udp/{}", input.socket_addr()), 2)
+    );
     send(&input, 1);
     assert_eq!(*first.reader.next().await.unwrap().bytes, [0]);
     drop(first);

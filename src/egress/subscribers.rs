@@ -1,14 +1,97 @@
-//! What the subscribers of one channel have got over one transport: counted by those who serve them, read by
+//! What the subscribers of one channel have got over each transport: counted by those who serve them, read by
 //! the metrics and the state. Plain atomics, since a client's task must not wait for another's.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+
+/// How a subscriber that is no configured output is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A player's stream over HTTP.
+    Http,
+    /// A program's connection to the TCP listener.
+    Tcp,
+    /// A WebSocket.
+    WebSocket,
+    /// Server-sent events.
+    Sse,
+    /// Socket.IO.
+    SocketIo,
+    /// Datagrams, on request.
+    Udp,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Transport; 6] = [
+        Transport::Http,
+        Transport::Tcp,
+        Transport::WebSocket,
+        Transport::Sse,
+        Transport::SocketIo,
+        Transport::Udp,
+    ];
+
+    /// Its name in metrics and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Http => "http",
+            Transport::Tcp => "tcp",
+            Transport::WebSocket => "websocket",
+            Transport::Sse => "sse",
+            Transport::SocketIo => "socketio",
+            Transport::Udp => "udp",
+        }
+    }
+}
+
+/// The subscribers of one channel.
+#[derive(Debug, Default)]
+pub struct ByTransport([Arc<Subscribers>; Transport::ALL.len()]);
+
+impl ByTransport {
+    /// Those of one transport.
+    pub fn of(&self, transport: Transport) -> Arc<Subscribers> {
+        self.0[transport as usize].clone()
+    }
+
+    /// What was counted so far, in the order of [`Transport::ALL`].
+    pub fn state(&self) -> ByTransportState {
+        ByTransportState(self.0.each_ref().map(|subscribers| subscribers.state()))
+    }
+}
+
+/// What was counted of each transport.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ByTransportState(pub [SubscribersState; Transport::ALL.len()]);
+
+impl ByTransportState {
+    /// What was counted of one.
+    pub fn of(&self, transport: Transport) -> &SubscribersState {
+        &self.0[transport as usize]
+    }
+
+    /// Each transport with what was counted of it.
+    pub fn iter(&self) -> impl Iterator<Item = (Transport, &SubscribersState)> {
+        Transport::ALL.into_iter().zip(&self.0)
+    }
+}
+
+impl Serialize for ByTransportState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(transport, state)| (transport.as_str(), state)))
+    }
+}
 
 /// Counts what subscribers get.
 #[derive(Debug, Default)]
 pub struct Subscribers {
     clients: AtomicU64,
+    joined: AtomicU64,
     packets: AtomicU64,
     bytes: AtomicU64,
     lag: AtomicU64,
@@ -22,6 +105,8 @@ pub struct Subscribers {
 pub struct SubscribersState {
     /// Clients at present.
     pub clients: u64,
+    /// Clients that have ever come.
+    pub joined: u64,
     /// Packets handed to their connections.
     pub packets: u64,
     /// Payload bytes of them.
@@ -54,6 +139,7 @@ impl Subscribers {
     /// A client has come.
     pub fn joined(&self) {
         self.clients.fetch_add(1, Relaxed);
+        self.joined.fetch_add(1, Relaxed);
     }
 
     /// A client has left.
@@ -91,6 +177,7 @@ impl Subscribers {
     pub fn state(&self) -> SubscribersState {
         SubscribersState {
             clients: self.clients.load(Relaxed),
+            joined: self.joined.load(Relaxed),
             packets: self.packets.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             dropped: Dropped { lag: self.lag.load(Relaxed), closed: self.closed.load(Relaxed) },

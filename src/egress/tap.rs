@@ -1,18 +1,47 @@
-//! Chunks of payload for everything that is not UDP: built once by the packet path, shared by all readers.
+//! What a channel delivers, for everything that is not UDP: collected in pieces once by the packet path, shared by all
+//! readers. A piece is a [`Chunk`] of payload for players, or a [`Batch`] that tells of each packet for programs.
 //!
 //! A reader that falls behind skips whole chunks, at packet boundaries, and learns how many packets they held; it
 //! never slows the channel or another reader.
 
+mod records;
 mod ring;
 
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK};
+pub use records::{Batch, Event, FlowName, Record};
 use ring::Ring;
 pub use ring::TapReader;
+
+/// What a tap hands to its readers at once.
+pub trait Piece: fmt::Debug + Send + Sync + 'static {
+    /// Memory that it takes, in bytes.
+    fn bytes(&self) -> usize;
+
+    /// How many packets it holds.
+    fn packets(&self) -> u32;
+
+    /// How many packets of the tap came before them: tells a reader that skipped pieces how many packets they held.
+    fn first(&self) -> u64;
+
+    /// The number of the packet that comes after these.
+    fn end(&self) -> u64 {
+        self.first() + u64::from(self.packets())
+    }
+
+    /// The empty piece that follows, in the memory of one that nobody reads any more if there is one.
+    fn following(&self, spent: Option<Self>) -> Self
+    where
+        Self: Sized;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool;
+}
 
 /// Which of a channel's flows a tap carries.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -35,50 +64,69 @@ pub struct Chunk {
     pub first: u64,
 }
 
-impl Chunk {
-    /// The number of the packet that comes after these.
-    pub fn end(&self) -> u64 {
-        self.first + u64::from(self.packets)
+impl Piece for Chunk {
+    fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn packets(&self) -> u32 {
+        self.packets
+    }
+
+    fn first(&self) -> u64 {
+        self.first
+    }
+
+    fn following(&self, spent: Option<Chunk>) -> Chunk {
+        let mut bytes = spent.map_or_else(|| Vec::with_capacity(self.bytes.len()), |spent| spent.bytes);
+        bytes.clear();
+        Chunk { bytes, packets: 0, first: self.end() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.packets == 0
     }
 }
 
 /// The packet path's end of a tap.
 #[derive(Debug)]
-pub struct Tap {
+pub struct Tap<P: Piece = Chunk> {
     select: Select,
-    /// How long payloads are collected.
+    /// How long packets are collected.
     delay: Duration,
-    ring: Arc<Ring>,
-    open: Chunk,
-    /// The last chunk that went out: its memory is used again when nobody reads it any more.
-    sent: Option<Arc<Chunk>>,
-    /// When the open chunk's first packet came.
+    ring: Arc<Ring<P>>,
+    open: P,
+    /// The last piece that went out: its memory is used again when nobody reads it any more.
+    sent: Option<Arc<P>>,
+    /// When the first packet of the open piece came.
     since: Option<Instant>,
     flushed: Option<Instant>,
 }
 
-impl Tap {
-    /// A tap without readers, whose chunks leave `delay` after each other; zero: at each turn.
-    pub fn new(select: Select, delay: Duration) -> Tap {
+impl<P: Piece + Default> Tap<P> {
+    /// A tap without readers, whose pieces leave `delay` after each other; zero: at each turn.
+    pub fn new(select: Select, delay: Duration) -> Tap<P> {
         Tap {
             select,
             delay,
             ring: Arc::default(),
-            open: Chunk::default(),
+            open: P::default(),
             sent: None,
             since: None,
             flushed: None,
         }
     }
+}
 
+impl<P: Piece> Tap<P> {
     /// What it carries.
     pub fn select(&self) -> &Select {
         &self.select
     }
 
     /// A reader that gets everything from now on.
-    pub fn reader(&self) -> TapReader {
-        self.ring.reader(self.open.first)
+    pub fn reader(&self) -> TapReader<P> {
+        self.ring.reader(self.open.first())
     }
 
     /// Whether nobody reads.
@@ -86,17 +134,16 @@ impl Tap {
         !self.ring.has_readers()
     }
 
-    /// Adds a packet's payload to the open chunk.
-    pub fn push(&mut self, payload: &[u8], now: Instant) {
-        if self.open.bytes.len() + payload.len() > CHUNK_BYTES_MAX {
+    /// Adds something of this size to the open piece.
+    fn add(&mut self, bytes: usize, now: Instant, add: impl FnOnce(&mut P)) {
+        if self.open.bytes() + bytes > CHUNK_BYTES_MAX {
             self.flush(now);
         }
-        self.open.bytes.extend_from_slice(payload);
-        self.open.packets += 1;
+        add(&mut self.open);
         self.since.get_or_insert(now);
     }
 
-    /// Sends the open chunk if it is due, or if `at_once`. A little early is due too, so that chunks of many channels
+    /// Sends the open piece if it is due, or if `at_once`. A little early is due too, so that pieces of many channels
     /// find to each other and leave in one turn.
     pub fn turn(&mut self, now: Instant, at_once: bool) {
         let soon = now + self.early();
@@ -109,37 +156,38 @@ impl Tap {
         (self.delay / CHUNK_SLACK).min(CHUNK_EARLY_MAX)
     }
 
-    /// When [`Tap::turn`] has something to send: `delay` after the chunk before, so that a packet after
-    /// a pause waits for nothing, and a stream makes no more chunks than it needs.
+    /// When [`Tap::turn`] has something to send: `delay` after the piece before, so that a packet after
+    /// a pause waits for nothing, and a stream makes no more pieces than it needs.
     pub fn due(&self) -> Option<Instant> {
         let since = self.since?;
         Some(self.flushed.map_or(since, |flushed| since.max(flushed + self.delay)))
     }
 
-    /// Sends the open chunk.
+    /// Sends the open piece. The next one has the memory of the one before, if everybody has read that.
     fn flush(&mut self, now: Instant) {
-        let next = Chunk { bytes: self.memory(), packets: 0, first: self.open.end() };
-        let chunk = std::mem::replace(&mut self.open, next);
-        if chunk.packets > 0 {
-            let chunk = Arc::new(chunk);
-            self.sent = Some(chunk.clone());
-            self.ring.push(chunk);
+        let next = self.open.following(self.sent.take().and_then(Arc::into_inner));
+        let piece = std::mem::replace(&mut self.open, next);
+        if !piece.is_empty() {
+            let piece = Arc::new(piece);
+            self.sent = Some(piece.clone());
+            self.ring.push(piece);
         }
         self.since = None;
         self.flushed = Some(now);
     }
+}
 
-    /// Memory for the next chunk: that of the one before the open one, if everybody has read it.
-    fn memory(&mut self) -> Vec<u8> {
-        let Some(mut chunk) = self.sent.take().and_then(Arc::into_inner) else {
-            return Vec::with_capacity(self.open.bytes.len());
-        };
-        chunk.bytes.clear();
-        chunk.bytes
+impl Tap {
+    /// Adds a packet's payload to the open chunk.
+    pub fn push(&mut self, payload: &[u8], now: Instant) {
+        self.add(payload.len(), now, |chunk| {
+            chunk.bytes.extend_from_slice(payload);
+            chunk.packets += 1;
+        });
     }
 }
 
-impl Drop for Tap {
+impl<P: Piece> Drop for Tap<P> {
     fn drop(&mut self) {
         self.ring.close();
     }

@@ -58,14 +58,23 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
 
 const HTTP_STATE: SubscribersState = SubscribersState {
     clients: 3,
+    joined: 5,
     packets: 40,
     bytes: 400,
     dropped: Dropped { lag: 12, closed: 13 },
     cut_off: CutOff { lag: 14, idle: 15 },
 };
 
+fn subscribers() -> ByTransportState {
+    let mut subscribers = ByTransportState::default();
+    subscribers.0[Transport::Http as usize] = HTTP_STATE;
+    subscribers
+}
+
 fn render(metrics: &Metrics, states: &[ChannelState]) -> BTreeMap<String, f64> {
-    let samples: Vec<Sample<'_>> = states.iter().map(|state| Sample { state, http: &HTTP_STATE }).collect();
+    let subscribers = subscribers();
+    let samples: Vec<Sample<'_>> =
+        states.iter().map(|state| Sample { state, subscribers: &subscribers }).collect();
     let text = metrics.render(&samples);
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
@@ -144,7 +153,7 @@ fn counters_of_groups_on_demand_go_on_when_they_come_back() {
     let alive = render(&metrics, std::slice::from_ref(&group));
     assert_eq!(of(&alive, "tidecast_packets_lost_total"), 10.0);
     assert_eq!(of(&alive, "tidecast_hold_seconds"), 0.05);
-    metrics.retire(Sample { state: &group, http: &HTTP_STATE });
+    metrics.retire(Sample { state: &group, subscribers: &subscribers() });
     let gone = render(&metrics, &[]);
     assert_eq!(of(&gone, "tidecast_packets_lost_total"), 10.0);
     assert_eq!(of(&gone, "tidecast_hold_seconds"), 0.0);
@@ -160,7 +169,7 @@ fn ever_new_groups_on_demand_do_not_make_ever_new_series() {
         let group = state(&format!("udp-239.1.{}.{}-5000", n / 256, n % 256), true);
         metrics.gap_wait(&group.name, true).record(0.1);
         let series = render(&metrics, std::slice::from_ref(&group));
-        metrics.retire(Sample { state: &group, http: &HTTP_STATE });
+        metrics.retire(Sample { state: &group, subscribers: &subscribers() });
         series
     };
     let sizes: Vec<usize> = (0..ON_DEMAND_SERIES_MAX + 20).map(|n| round(n).len()).collect();
@@ -193,7 +202,7 @@ fn exposed() -> Catalogue {
     let metrics = Metrics::new();
     metrics.gap_wait("a", false).record(0.1);
     let state = state("a", false);
-    let text = metrics.render(&[Sample { state: &state, http: &HTTP_STATE }]);
+    let text = metrics.render(&[Sample { state: &state, subscribers: &subscribers() }]);
     let mut catalogue: Catalogue = BTreeMap::new();
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("# TYPE ") {

@@ -23,10 +23,10 @@ use super::{
 use crate::{
     address,
     buffer::Pool,
-    clock::ClockPair,
+    clock::{self, ClockPair},
     egress::{
         follow::Follow,
-        tap::{Select, Tap, TapReader},
+        tap::{Batch, Event, FlowName, Select, Tap, TapReader},
         udp::{Datagram, UdpOutput, UdpOutputs},
     },
     limits::{JITTER_RECENT, LEG_BATCHES, LOG_INTERVAL, POOL_SLOTS, RECEIVE_BATCH, TAPS_MAX},
@@ -98,9 +98,12 @@ impl Kit {
 struct Due {
     delivery: Delivery,
     followed: bool,
-    /// The flow's key, if somebody reads flows one by one.
-    key: Option<Arc<str>>,
+    /// The flow's name, if somebody wants to know it.
+    name: Option<Arc<FlowName>>,
 }
+
+/// What else happened in this turn, for those who read records: before the delivery at this place.
+type Note = (usize, Arc<FlowName>, Event);
 
 pub(super) struct Channel {
     name: String,
@@ -115,12 +118,15 @@ pub(super) struct Channel {
     outputs: UdpOutputs,
     chunk: Duration,
     taps: Vec<Tap>,
+    /// For those who must know of each packet.
+    records: Option<Tap<Batch>>,
     sink: Option<Sink>,
     follow: Follow,
-    /// Keys of the flows: an id may be used again, and a flow may be gone before its last packets are sent.
-    keys: HashMap<FlowId, Arc<str>>,
+    /// Names of the flows: an id may be used again, and a flow may be gone before its last packets are sent.
+    names: HashMap<FlowId, Arc<FlowName>>,
     gap_wait: ::metrics::Histogram,
     due: Vec<Due>,
+    notes: Vec<Note>,
     rejects_logged: u64,
     log_after: Instant,
 }
@@ -144,11 +150,13 @@ impl Channel {
             outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
             chunk: kit.chunk,
             taps: Vec::new(),
+            records: None,
             sink,
             follow: Follow::new(failover),
-            keys: HashMap::new(),
+            names: HashMap::new(),
             gap_wait,
             due: Vec::new(),
+            notes: Vec::new(),
             rejects_logged: 0,
             log_after: now,
         }
@@ -162,7 +170,8 @@ impl Channel {
     pub(super) fn due(&self) -> Option<Instant> {
         let ports = self.ports.iter().filter_map(|port| port.socket.due());
         let taps = self.taps.iter().filter_map(Tap::due);
-        ports.chain(taps).chain(self.relay_due).min()
+        let records = self.records.as_ref().and_then(Tap::due);
+        ports.chain(taps).chain(records).chain(self.relay_due).min()
     }
 
     /// Opens, joins and joins again as needed. Calls `opened` with the index of each that is new.
@@ -211,32 +220,44 @@ impl Channel {
 
     /// Takes what the core puts out.
     fn collect(&mut self, now: Instant) {
-        let one_by_one = self.taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
+        let named =
+            self.records.is_some() || self.taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
         loop {
             match self.relay.poll_output() {
                 Output::Deliver(delivery) => {
                     let followed =
                         !Follow::concerns(delivery.packet.format) || self.follow.takes(delivery.flow, now);
-                    let key = one_by_one.then(|| self.keys.get(&delivery.flow).cloned()).flatten();
-                    self.due.push(Due { delivery, followed, key });
+                    let name = named.then(|| self.names.get(&delivery.flow).cloned()).flatten();
+                    self.due.push(Due { delivery, followed, name });
                 }
                 Output::GapClosed { waited, .. } => self.gap_wait.record(waited.as_secs_f64()),
-                Output::SessionStarted { flow, key, succeeds } => {
-                    self.keys.insert(flow, key.into());
+                Output::SessionStarted { flow, key, source, succeeds } => {
+                    self.names.insert(flow, Arc::new(FlowName { key, source }));
+                    self.note(flow, Event::Started);
                     if let Some(succeeds) = succeeds {
                         self.follow.succeeded(flow, succeeds, now);
                     }
                 }
                 Output::FlowEnded { flow } => {
-                    self.keys.remove(&flow);
+                    self.note(flow, Event::Ended);
+                    self.names.remove(&flow);
                     self.follow.ended(flow);
                 }
-                Output::Lost { .. } => {}
+                Output::Lost { flow, from, count } => self.note(flow, Event::Lost { from, count }),
                 Output::Timeout(at) => {
                     self.relay_due = at;
                     break;
                 }
             }
+        }
+    }
+
+    /// Remembers what happened, if somebody reads records.
+    fn note(&mut self, flow: FlowId, event: Event) {
+        if self.records.is_some()
+            && let Some(name) = self.names.get(&flow)
+        {
+            self.notes.push((self.due.len(), name.clone(), event));
         }
     }
 
@@ -248,14 +269,19 @@ impl Channel {
             self.collect(now);
         }
         self.send(now, kit);
+        self.record(now);
         for tap in &mut self.taps {
             tap.turn(now, at_once);
+        }
+        if let Some(records) = &mut self.records {
+            records.turn(now, at_once);
         }
         for due in self.due.drain(..) {
             kit.pool.put(due.delivery.packet.bytes);
         }
         self.relay.reclaim(&mut kit.pool);
         self.taps.retain(|tap| !tap.is_idle());
+        self.records.take_if(|records| records.is_idle());
         self.log_rejects(now);
     }
 
@@ -277,7 +303,7 @@ impl Channel {
             for due in &self.due {
                 let wanted = match tap.select() {
                     Select::Auto => due.followed,
-                    Select::Flow(key) => due.key.as_deref() == Some(key),
+                    Select::Flow(key) => due.name.as_ref().is_some_and(|name| name.key == *key),
                 };
                 if wanted {
                     tap.push(due.delivery.packet.payload(), now);
@@ -289,6 +315,29 @@ impl Channel {
                 sink(&due.delivery, due.followed);
             }
         }
+    }
+
+    /// Tells those who read records what happened in this turn, in order.
+    fn record(&mut self, now: Instant) {
+        let Some(records) = &mut self.records else { return };
+        let mut notes = self.notes.drain(..).peekable();
+        let wall = clock::unix();
+        for (place, due) in self.due.iter().enumerate() {
+            while let Some((_, flow, event)) = notes.next_if(|(before, ..)| *before <= place) {
+                records.event(flow, event, now);
+            }
+            let Some(flow) = &due.name else { continue };
+            let age = now.saturating_duration_since(due.delivery.packet.arrived);
+            records.packet(flow, &due.delivery, due.followed, wall.saturating_sub(age), now);
+        }
+        for (_, flow, event) in notes {
+            records.event(flow, event, now);
+        }
+    }
+
+    /// A reader of what happens, packet by packet.
+    pub(super) fn records(&mut self) -> TapReader<Batch> {
+        self.records.get_or_insert_with(|| Tap::new(Select::Auto, self.chunk)).reader()
     }
 
     /// A reader of what `select` names. `None`: too many different ones.

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::{self, ClockPair},
-    egress::tap::{Select, TapReader},
+    egress::tap::{Batch, Select, TapReader},
     limits::{BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS},
 };
 
@@ -76,6 +76,7 @@ enum Command {
     Add(Box<ChannelSpec>, Reply<Result<Started, WorkerError>>),
     Remove(String, Reply<Result<ChannelState, WorkerError>>),
     Tap(String, Select, Reply<Result<TapReader, WorkerError>>),
+    Records(String, Reply<Result<TapReader<Batch>, WorkerError>>),
     States(usize, Reply<Vec<ChannelState>>),
     Stop(Reply<Vec<ChannelState>>),
 }
@@ -161,6 +162,11 @@ impl Worker {
     /// A reader of a channel's payloads, from now on.
     pub async fn tap(&self, channel: &str, select: Select) -> Result<TapReader, WorkerError> {
         self.ask(|reply| Command::Tap(channel.to_owned(), select, reply)).await?
+    }
+
+    /// A reader of what happens in a channel, packet by packet, from now on.
+    pub async fn records(&self, channel: &str) -> Result<TapReader<Batch>, WorkerError> {
+        self.ask(|reply| Command::Records(channel.to_owned(), reply)).await?
     }
 
     /// All channels as they stand, each with at most `flows_max` flows. Empty when the worker has ended.
@@ -334,6 +340,7 @@ impl Path {
                 Command::Add(spec, reply) => drop(reply.send(self.add(*spec, clocks))),
                 Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks))),
                 Command::Tap(name, select, reply) => drop(reply.send(self.tap(name, select))),
+                Command::Records(name, reply) => drop(reply.send(self.records(name))),
                 Command::States(flows_max, reply) => {
                     let now = clocks.monotonic;
                     let states =
@@ -387,6 +394,11 @@ impl Path {
         self.dues[place] = None;
         channel.finish(&mut self.kit, clocks, self.floor);
         Ok(channel.last_state(clocks.monotonic))
+    }
+
+    fn records(&mut self, name: String) -> Result<TapReader<Batch>, WorkerError> {
+        let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
+        channel.map(Channel::records).ok_or(WorkerError::Unknown { name })
     }
 
     fn tap(&mut self, name: String, select: Select) -> Result<TapReader, WorkerError> {

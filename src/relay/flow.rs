@@ -273,7 +273,8 @@ impl Flow {
         if self.counters.delivered == 0 {
             self.counters.sessions += 1;
             let key = self.key.to_string();
-            cx.outputs.push_back(Output::SessionStarted { flow: self.id, key, succeeds: None });
+            let (flow, source) = (self.id, self.source);
+            cx.outputs.push_back(Output::SessionStarted { flow, key, source, succeeds: None });
         }
         if packet.format == PacketFormat::Ts {
             let continuity = self.continuity.get_or_insert_default();

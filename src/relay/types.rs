@@ -123,6 +123,8 @@ pub enum Output {
         flow: FlowId,
         /// Its stream id, SSRC, id or source address, as text; `?flow=` takes it.
         key: String,
+        /// Where its first packet came from.
+        source: SocketAddr,
         /// The flow of the same producer that it takes the place of (same source, new SSRC).
         succeeds: Option<FlowId>,
     },

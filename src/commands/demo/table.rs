@@ -3,7 +3,9 @@
 use std::{collections::HashMap, fmt::Write, net::SocketAddr, time::Instant};
 
 use super::scene::Scene;
-use crate::{commands::impair, control::ChannelView, net::state::ChannelState};
+use crate::{
+    commands::impair, control::ChannelView, egress::subscribers::Transport, net::state::ChannelState,
+};
 
 /// The first lines.
 pub(super) fn introduction(http: SocketAddr, scenes: &[Scene]) -> String {
@@ -75,7 +77,7 @@ impl Table {
             counters.reordered.to_string(),
             counters.duplicate.to_string(),
             format!("{:.0} ms", state.hold_seconds * 1e3),
-            channel.subscribers.http.clients.to_string(),
+            channel.subscribers.of(Transport::Http).clients.to_string(),
         ])
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     clock,
     control::Share,
-    egress::tap::Chunk,
+    egress::tap::{Chunk, Piece},
     limits::{CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX},
 };
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender, WeakSender};
 use super::client::Client;
 use crate::{
     clock,
-    egress::tap::{Chunk, TapReader},
+    egress::tap::{Chunk, Piece, TapReader},
     limits::FEEDER_CLIENTS_MAX,
 };
 

@@ -13,19 +13,26 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::Chunk;
+use super::{Chunk, Piece};
 use crate::limits::TAP_BYTES_MAX;
 
 /// What the tap and its readers share.
-#[derive(Debug, Default)]
-pub(super) struct Ring {
-    state: Mutex<State>,
+#[derive(Debug)]
+pub(super) struct Ring<P> {
+    state: Mutex<State<P>>,
     readers: AtomicUsize,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    chunks: VecDeque<Arc<Chunk>>,
+impl<P> Default for Ring<P> {
+    fn default() -> Ring<P> {
+        let state = State { chunks: VecDeque::new(), bytes: 0, base: 0, cursors: Vec::new(), closed: false };
+        Ring { state: Mutex::new(state), readers: AtomicUsize::new(0) }
+    }
+}
+
+#[derive(Debug)]
+struct State<P> {
+    chunks: VecDeque<Arc<P>>,
     bytes: usize,
     /// The index of the first chunk of `chunks`, over the ring's whole life.
     base: u64,
@@ -41,14 +48,14 @@ struct Cursor {
     waker: Option<Waker>,
 }
 
-impl State {
+impl<P: Piece> State<P> {
     fn end(&self) -> u64 {
         self.base + self.chunks.len() as u64
     }
 
     fn pop(&mut self) {
         if let Some(chunk) = self.chunks.pop_front() {
-            self.bytes -= chunk.bytes.len();
+            self.bytes -= chunk.bytes();
             self.base += 1;
         }
     }
@@ -71,15 +78,15 @@ impl State {
     }
 }
 
-impl Ring {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl<P: Piece> Ring<P> {
+    fn state(&self) -> MutexGuard<'_, State<P>> {
         // Nothing here panics half way.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, chunk: Arc<Chunk>) {
+    pub(super) fn push(&self, chunk: Arc<P>) {
         let mut state = self.state();
-        state.bytes += chunk.bytes.len();
+        state.bytes += chunk.bytes();
         state.chunks.push_back(chunk);
         state.trim();
         while state.bytes > TAP_BYTES_MAX && state.chunks.len() > 1 {
@@ -99,7 +106,7 @@ impl Ring {
     }
 
     /// A reader of what comes from now on; the first packet that comes has this number.
-    pub(super) fn reader(self: &Arc<Ring>, number: u64) -> TapReader {
+    pub(super) fn reader(self: &Arc<Ring<P>>, number: u64) -> TapReader<P> {
         let mut state = self.state();
         let cursor = Cursor { next: state.end(), waker: None };
         let free = state.cursors.iter().position(Option::is_none);
@@ -115,14 +122,14 @@ impl Ring {
 
 /// Reads a tap.
 #[derive(Debug)]
-pub struct TapReader {
-    ring: Arc<Ring>,
+pub struct TapReader<P: Piece = Chunk> {
+    ring: Arc<Ring<P>>,
     place: usize,
     number: u64,
 }
 
-impl TapReader {
-    /// The number of the first packet that this reader can get: see [`Chunk::first`].
+impl<P: Piece> TapReader<P> {
+    /// The number of the first packet that this reader can get: see [`Piece::first`].
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -133,16 +140,16 @@ impl TapReader {
     }
 
     /// The next chunk, if there is one already.
-    pub fn try_next(&mut self) -> Option<Arc<Chunk>> {
+    pub fn try_next(&mut self) -> Option<Arc<P>> {
         self.take(&mut self.ring.state())
     }
 
     /// The next chunk. `None`: the tap is gone.
-    pub async fn next(&mut self) -> Option<Arc<Chunk>> {
+    pub async fn next(&mut self) -> Option<Arc<P>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Chunk>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<P>>> {
         let mut state = self.ring.state();
         if let Some(chunk) = self.take(&mut state) {
             return Poll::Ready(Some(chunk));
@@ -156,7 +163,7 @@ impl TapReader {
         Poll::Pending
     }
 
-    fn take(&self, state: &mut State) -> Option<Arc<Chunk>> {
+    fn take(&self, state: &mut State<P>) -> Option<Arc<P>> {
         let base = state.base;
         let cursor = state.cursors[self.place].as_mut()?;
         let index = cursor.next.max(base);
@@ -167,7 +174,7 @@ impl TapReader {
     }
 }
 
-impl Drop for TapReader {
+impl<P: Piece> Drop for TapReader<P> {
     fn drop(&mut self) {
         let mut state = self.ring.state();
         state.cursors[self.place] = None;

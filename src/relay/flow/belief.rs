@@ -272,6 +272,7 @@ impl Flow {
         self.jitter.restart();
         self.counters.sessions += 1;
         let key = self.key.to_string();
-        cx.outputs.push_back(Output::SessionStarted { flow: self.id, key, succeeds });
+        let (flow, source) = (self.id, self.source);
+        cx.outputs.push_back(Output::SessionStarted { flow, key, source, succeeds });
     }
 }

@@ -50,7 +50,7 @@ async fn what_the_socket_does_not_take_follows_when_the_client_reads() {
     assert_eq!(read, (0..20u8).flat_map(|index| vec![index; CHUNK]).collect::<Vec<_>>());
     assert_eq!(serving.await.unwrap(), End::Channel);
     let (packets, bytes) = (20 * u64::from(PACKETS), 20 * CHUNK as u64);
-    assert_eq!(counts.state(), SubscribersState { packets, bytes, ..SubscribersState::default() });
+    assert_eq!(counts.state(), SubscribersState { joined: 1, packets, bytes, ..SubscribersState::default() });
 }
 
 #[tokio::test]
