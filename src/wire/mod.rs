@@ -9,6 +9,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 pub mod custom;
 pub mod native;
+pub mod rtcp;
 pub mod rtp;
 pub mod seq;
 pub mod st2022;
