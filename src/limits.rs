@@ -168,6 +168,9 @@ pub const SOCKET_OUTPUTS_MAX: usize = 64;
 pub const BURST: u64 = 7;
 /// The longest burst: the segments that UDP_SEGMENT takes on older kernels (UDP_MAX_SEGMENTS).
 pub const BURST_MAX: u64 = 64;
+/// Lost numbers that an RTP output leaves out of its own numbers at most: one less than the jump that receivers take for
+/// another stream (MAX_DROPOUT of RFC 3550, A.1).
+pub const RTP_GAP_MAX: u64 = 2_999;
 /// For how long a path that refused a burst gets single datagrams: its route, and with it the MTU, may change.
 pub const BURST_RETRY: Duration = Duration::from_secs(60);
 /// How often a leg looks whether its interface came, went or was made anew. With 1 s it is back within 2 s.

@@ -3,6 +3,7 @@
 
 pub mod follow;
 pub mod http;
+pub mod rtp;
 pub mod subscribers;
 pub mod tap;
 pub mod udp;

@@ -26,11 +26,13 @@ use crate::{
     clock::{self, ClockPair},
     egress::{
         follow::Follow,
+        rtp::{Media, Wrapper},
         tap::{Batch, Event, FlowName, Select, Tap, TapReader},
-        udp::{Datagram, UdpOutput, UdpOutputs},
+        udp::{Datagram, Rtp, UdpOutput, UdpOutputs},
     },
     limits::{JITTER_RECENT, LEG_BATCHES, LOG_INTERVAL, POOL_SLOTS, RECEIVE_BATCH, TAPS_MAX},
     relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay},
+    wire::ts,
 };
 
 /// Takes deliveries on the packet thread itself, and hears whether a player would take each (see
@@ -98,8 +100,32 @@ impl Kit {
 struct Due {
     delivery: Delivery,
     followed: bool,
+    use_as: RtpUse,
     /// The flow's name, if somebody wants to know it.
     name: Option<Arc<FlowName>>,
+}
+
+/// What RTP outputs do with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RtpUse {
+    /// It is RTP.
+    AsItIs,
+    /// TS packets to be sent as RTP; `starts`: of a new run of their producer.
+    Wrapped { starts: bool },
+    /// TS packets of a flow that is not followed.
+    Unfollowed,
+    /// It can be no RTP.
+    Never,
+}
+
+impl Due {
+    /// What is to be sent as RTP, if this is.
+    fn wrapped(&self) -> Option<Media<'_>> {
+        let RtpUse::Wrapped { starts } = self.use_as else { return None };
+        let Delivery { flow, seq, packet, .. } = &self.delivery;
+        let number = (packet.format == PacketFormat::Native).then_some(*seq);
+        Some(Media { flow: *flow, starts, number, arrived: packet.arrived, payload: packet.payload() })
+    }
 }
 
 /// What else happened in this turn, for those who read records: before the delivery at this place.
@@ -116,6 +142,10 @@ pub(super) struct Channel {
     relay: Relay,
     relay_due: Option<Instant>,
     outputs: UdpOutputs,
+    /// If there are outputs that send RTP.
+    wrapper: Option<Wrapper>,
+    /// Flows whose next packet begins a run of their producer, if there is a wrapper.
+    starting: Vec<FlowId>,
     chunk: Duration,
     taps: Vec<Tap>,
     /// For those who must know of each packet.
@@ -138,6 +168,7 @@ impl Channel {
         let (format, legs) = (relay.format.to_string(), inputs.len());
         let ports = Port::of_legs(inputs, relay.fec, receive_buffer, now);
         let relay = Relay::new(relay::Config { legs, ..relay });
+        let sends_rtp = spec.outputs.iter().any(|output| output.scheme == address::Scheme::Rtp);
         Channel {
             name,
             on_demand,
@@ -148,6 +179,8 @@ impl Channel {
             relay,
             relay_due: None,
             outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
+            wrapper: sends_rtp.then(|| Wrapper::new(now)),
+            starting: Vec::new(),
             chunk: kit.chunk,
             taps: Vec::new(),
             records: None,
@@ -225,15 +258,19 @@ impl Channel {
         loop {
             match self.relay.poll_output() {
                 Output::Deliver(delivery) => {
-                    let followed =
-                        !Follow::concerns(delivery.packet.format) || self.follow.takes(delivery.flow, now);
+                    let concerned = Follow::concerns(delivery.packet.format);
+                    let followed = !concerned || self.follow.takes(delivery.flow, now);
+                    let use_as = self.use_as(&delivery, concerned, followed, now);
                     let name = named.then(|| self.names.get(&delivery.flow).cloned()).flatten();
-                    self.due.push(Due { delivery, followed, name });
+                    self.due.push(Due { delivery, followed, use_as, name });
                 }
                 Output::GapClosed { waited, .. } => self.gap_wait.record(waited.as_secs_f64()),
                 Output::SessionStarted { flow, key, source, succeeds } => {
                     self.names.insert(flow, Arc::new(FlowName { key, source }));
                     self.note(flow, Event::Started);
+                    if self.wrapper.is_some() && !self.starting.contains(&flow) {
+                        self.starting.push(flow);
+                    }
                     if let Some(succeeds) = succeeds {
                         self.follow.succeeded(flow, succeeds, now);
                     }
@@ -241,6 +278,7 @@ impl Channel {
                 Output::FlowEnded { flow } => {
                     self.note(flow, Event::Ended);
                     self.names.remove(&flow);
+                    self.starting.retain(|starting| *starting != flow);
                     self.follow.ended(flow);
                 }
                 Output::Lost { flow, from, count } => self.note(flow, Event::Lost { from, count }),
@@ -259,6 +297,25 @@ impl Channel {
         {
             self.notes.push((self.due.len(), name.clone(), event));
         }
+    }
+
+    /// What RTP outputs do with a delivery. Of several streams of TS packets they send the one that a player follows,
+    /// also where others than players take all (native).
+    #[inline]
+    fn use_as(&mut self, delivery: &Delivery, concerned: bool, followed: bool, now: Instant) -> RtpUse {
+        let format = delivery.packet.format;
+        if format == PacketFormat::Rtp {
+            return RtpUse::AsItIs;
+        }
+        if self.wrapper.is_none()
+            || !(format == PacketFormat::Ts || ts::looks_like(delivery.packet.payload()))
+        {
+            return RtpUse::Never;
+        }
+        let followed = if concerned { followed } else { self.follow.takes(delivery.flow, now) };
+        let place = self.starting.iter().position(|flow| *flow == delivery.flow);
+        let starts = place.map(|place| self.starting.swap_remove(place)).is_some();
+        if followed { RtpUse::Wrapped { starts } } else { RtpUse::Unfollowed }
     }
 
     /// Lets time pass and sends on what is due. `passed` is the time up to which everything that came has been
@@ -289,14 +346,18 @@ impl Channel {
         if self.due.is_empty() {
             return;
         }
-        let datagrams = self.due.iter().map(|due| {
+        let mut wrapped = self.wrapper.as_mut().map(|w| w.wrap(self.due.iter().filter_map(Due::wrapped)));
+        let datagrams = self.due.iter().map(move |due| {
             let packet = &due.delivery.packet;
-            Datagram {
-                whole: &packet.bytes,
-                payload: packet.payload(),
-                is_rtp: packet.format == PacketFormat::Rtp,
-                followed: due.followed,
-            }
+            let rtp = match due.use_as {
+                RtpUse::AsItIs => Rtp::Packet(&packet.bytes),
+                RtpUse::Wrapped { .. } => {
+                    wrapped.as_mut().and_then(Iterator::next).map_or(Rtp::Not, Rtp::Packet)
+                }
+                RtpUse::Unfollowed => Rtp::Unfollowed,
+                RtpUse::Never => Rtp::Not,
+            };
+            Datagram { whole: &packet.bytes, payload: packet.payload(), rtp, followed: due.followed }
         });
         self.outputs.send(now, &mut kit.send, &mut kit.interfaces, datagrams);
         for tap in &mut self.taps {

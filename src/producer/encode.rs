@@ -202,7 +202,7 @@ impl RtpEncoder {
     /// The largest payload, in bytes.
     pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - rtp::HEADER;
     /// The clock of all payload types made here, per second (RFC 2250 section 2).
-    pub const CLOCK_HZ: u64 = 90_000;
+    pub const CLOCK_HZ: u64 = rtp::CLOCK_HZ_TS;
 
     /// An encoder whose SSRC and first number are made from the seed. Payload type 33 is a transport stream
     /// ([`rtp::PAYLOAD_TYPE_TS`]), 96 to 127 are free for use.

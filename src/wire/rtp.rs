@@ -8,8 +8,10 @@ use super::bytes_at;
 
 /// Bytes of the fixed header (RFC 3550 section 5.1).
 pub const HEADER: usize = 12;
-/// Payload type of MPEG-TS (RFC 3551, RFC 2250); its clock runs at 90 kHz.
+/// Payload type of MPEG-TS (RFC 3551, RFC 2250).
 pub const PAYLOAD_TYPE_TS: u8 = 33;
+/// Its clock, per second (RFC 2250 section 2).
+pub const CLOCK_HZ_TS: u64 = 90_000;
 const VERSION: u8 = 2;
 
 /// What is wrong with an RTP packet.

@@ -30,16 +30,27 @@ pub struct Datagram<'a> {
     pub whole: &'a [u8],
     /// The payload in it.
     pub payload: &'a [u8],
-    /// Whether it is RTP.
-    pub is_rtp: bool,
+    /// What RTP outputs send of it.
+    pub rtp: Rtp<'a>,
     /// Whether a player's output takes it.
     pub followed: bool,
+}
+
+/// A datagram as RTP outputs see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rtp<'a> {
+    /// An RTP packet, as it came or made of TS packets (see [`crate::egress::rtp`]).
+    Packet(&'a [u8]),
+    /// TS packets of a flow that no player follows.
+    Unfollowed,
+    /// Nothing that can be sent as RTP.
+    Not,
 }
 
 impl<'a> Datagram<'a> {
     /// A datagram that every output takes as it is.
     pub fn plain(whole: &'a [u8]) -> Datagram<'a> {
-        Datagram { whole, payload: whole, is_rtp: true, followed: true }
+        Datagram { whole, payload: whole, rtp: Rtp::Packet(whole), followed: true }
     }
 }
 
@@ -48,7 +59,7 @@ impl<'a> Datagram<'a> {
 enum View {
     /// All of it.
     Whole,
-    /// All of it, if it is RTP.
+    /// The RTP packet.
     Rtp,
     /// The payload, if it is for a player.
     Payload,
@@ -151,7 +162,7 @@ impl UdpOutputs {
         for (view, outlet) in &mut self.outlets {
             let (bursts, not_rtp) =
                 views[*view as usize].get_or_insert_with(|| seen_by(*view, datagrams.clone(), self.burst));
-            outlet.not_rtp(*not_rtp);
+            outlet.not_rtp(*not_rtp, now);
             outlet.send(now, batch, bursts);
         }
         for protection in &mut self.protections {
@@ -177,16 +188,18 @@ impl UdpOutputs {
     }
 }
 
-/// The datagrams as an output of this view takes them, and how many it does not take because they are not RTP.
+/// The datagrams as an output of this view takes them, and how many it cannot take because they are
+/// neither RTP nor TS packets.
 fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst: usize) -> (Bursts<'a>, u64) {
     let mut bursts = Bursts::new(burst);
     let mut not_rtp = 0;
     for datagram in datagrams {
-        match view {
-            View::Rtp if !datagram.is_rtp => not_rtp += 1,
-            View::Whole | View::Rtp => bursts.push(datagram.whole),
-            View::Payload if datagram.followed => bursts.push(datagram.payload),
-            View::Payload => {}
+        match (view, datagram.rtp) {
+            (View::Rtp, Rtp::Packet(packet)) => bursts.push(packet),
+            (View::Rtp, Rtp::Not) => not_rtp += 1,
+            (View::Whole, _) => bursts.push(datagram.whole),
+            (View::Payload, _) if datagram.followed => bursts.push(datagram.payload),
+            (View::Payload, _) | (View::Rtp, Rtp::Unfollowed) => {}
         }
     }
     (bursts, not_rtp)

@@ -121,10 +121,11 @@ impl Outlet {
         }
     }
 
-    /// `count` datagrams were kept from these outputs because they are not RTP.
-    pub(super) fn not_rtp(&mut self, count: u64) {
-        for target in &mut self.targets {
+    /// `count` datagrams were kept from these outputs because they cannot be RTP.
+    pub(super) fn not_rtp(&mut self, count: u64, now: Instant) {
+        for target in self.targets.iter_mut().filter(|_| count > 0) {
             target.counters.not_rtp += count;
+            target.log_not_rtp(now);
         }
     }
 

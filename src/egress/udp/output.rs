@@ -24,7 +24,7 @@ pub struct Counters {
     pub full: u64,
     /// Dropped: longer than a datagram may be.
     pub too_big: u64,
-    /// Dropped: not RTP, on an output that is.
+    /// Dropped: neither RTP nor MPEG-TS, on an output that sends RTP.
     pub not_rtp: u64,
 }
 
@@ -91,12 +91,29 @@ impl UdpOutput {
         debug!(output = %self.output, "the path takes no bursts of {segment} bytes: {error}");
     }
 
+    /// Whether something may be logged again.
+    fn may_log(&mut self, now: Instant) -> bool {
+        let may = now >= self.log_after;
+        if may {
+            self.log_after = now + LOG_INTERVAL;
+        }
+        may
+    }
+
+    /// Says, not too often, that datagrams do not fit this output.
+    pub(super) fn log_not_rtp(&mut self, now: Instant) {
+        if self.may_log(now) {
+            let dropped = self.counters.not_rtp;
+            warn!(output = %self.output, "dropped {dropped} datagrams so far that are neither RTP nor MPEG-TS: an \
+                rtp:// output sends nothing else; write udp:// to send them as they come");
+        }
+    }
+
     /// Says, not too often, that something could not be sent.
     pub(super) fn log_failure(&mut self, error: &io::Error, now: Instant) {
-        if now < self.log_after {
+        if !self.may_log(now) {
             return;
         }
-        self.log_after = now + LOG_INTERVAL;
         let hint = match error.raw_os_error() {
             Some(libc::ENETUNREACH) if self.output.is_class_d() && self.output.interface.is_none() => {
                 "; name the interface: add ?if=NAME or ?if=ADDRESS"

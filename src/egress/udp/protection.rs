@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Datagram, UdpOutput, UdpOutputs};
+use super::{Datagram, Rtp, UdpOutput, UdpOutputs};
 use crate::{
     address::Output,
     fec::st2022::{self, Encoder, Shape},
@@ -59,9 +59,11 @@ impl Protection {
         interfaces: &mut Interfaces,
         datagrams: impl Iterator<Item = Datagram<'a>>,
     ) {
-        for datagram in datagrams.filter(|datagram| datagram.is_rtp && datagram.followed) {
-            // What has no place in the matrix goes unprotected.
-            let _ = self.encoder.media(datagram.whole, &mut self.repairs);
+        for datagram in datagrams.filter(|datagram| datagram.followed) {
+            if let Rtp::Packet(packet) = datagram.rtp {
+                // What has no place in the matrix goes unprotected.
+                let _ = self.encoder.media(packet, &mut self.repairs);
+            }
         }
         self.send_repairs(now, batch, interfaces);
     }

@@ -124,7 +124,7 @@ fn of_several_streams_the_followed_one_is_protected() {
         let (ours, mut other) = (media(number), media(number + 9000));
         other[8] = 99;
         let other = Datagram { followed: false, ..Datagram::plain(&other) };
-        let text = Datagram { is_rtp: false, ..Datagram::plain(b"no RTP at all") };
+        let text = Datagram { rtp: Rtp::Not, ..Datagram::plain(b"no RTP at all") };
         let datagrams = [Datagram::plain(&ours), other, text];
         bench.outputs.send(clock::now(), &mut bench.batch, &mut bench.interfaces, datagrams.into_iter());
     }
@@ -168,8 +168,12 @@ fn a_view_for_each_kind_of_output() {
     let (receivers, urls) = receivers(3);
     let rtp = urls[2].replace("udp://", "rtp://");
     let mut bench = Bench::new(&[urls[0].clone(), format!("{}?payload=1", urls[1]), rtp]);
-    let datagram =
-        |whole: &'static [u8], is_rtp, followed| Datagram { whole, payload: &whole[1..3], is_rtp, followed };
+    let datagram = |whole: &'static [u8], is_rtp, followed| Datagram {
+        rtp: if is_rtp { Rtp::Packet(whole) } else { Rtp::Not },
+        followed,
+        payload: &whole[1..3],
+        ..Datagram::plain(whole)
+    };
     let all = [
         datagram(&b"1ab"[..], true, true),
         datagram(b"2cd", false, true),
