@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Scheme;
 use crate::fec::st2022::ShapeError;
 
 /// Why an address was refused.
@@ -9,7 +10,7 @@ use crate::fec::st2022::ShapeError;
 #[non_exhaustive]
 pub enum Error {
     /// The part before `://` is not a known scheme.
-    #[error("scheme {0:?}: expected udp or rtp")]
+    #[error("scheme {0:?}: expected udp, rtp or rist")]
     Scheme(String),
     /// The address is not a numeric IP address.
     #[error(
@@ -78,8 +79,11 @@ pub enum Error {
         expected: &'static str,
     },
     /// An RTP output cannot send payloads only: they would not be RTP.
-    #[error("option payload=1 with rtp://: expected udp:// (a payload without its header is not RTP)")]
-    PayloadOfRtp,
+    #[error("option payload=1 with {0}://: expected udp:// (a payload without its header is not RTP)")]
+    PayloadOfRtp(Scheme),
+    /// RIST's media has an even port.
+    #[error("port {0} with rist://: expected an even port (RTCP uses the odd one above it)")]
+    RistPort(u16),
     /// Only RTP can be protected so.
     #[error("option fec with udp://: expected rtp://")]
     FecOfUdp,

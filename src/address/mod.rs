@@ -17,7 +17,10 @@ use query::Query;
 
 use crate::{
     fec::st2022::Shape,
-    wire::st2022::{self, Axis},
+    wire::{
+        rtcp,
+        st2022::{self, Axis},
+    },
 };
 
 /// The longest name of a network interface on Linux (`IFNAMSIZ` is 16, with the final zero).
@@ -31,6 +34,15 @@ pub enum Scheme {
     Udp,
     /// `rtp://`: RTP (RFC 3550).
     Rtp,
+    /// `rist://`: RTP with retransmission by RIST simple profile (VSF TR-06-1), RTCP on the port above.
+    Rist,
+}
+
+impl Scheme {
+    /// Whether the datagrams are RTP.
+    pub fn is_rtp(self) -> bool {
+        matches!(self, Scheme::Rtp | Scheme::Rist)
+    }
 }
 
 /// A network interface, by name or by one of its addresses. Whether it exists is not checked: it may come later.
@@ -99,8 +111,14 @@ impl Input {
         Some(Input { port: self.port.checked_add(offset)?, ..self.clone() })
     }
 
-    /// Checks what no single part can tell: a source needs a group, and all addresses one family.
+    /// Where the sender's RTCP comes in, if there is any.
+    pub fn rtcp_addr(&self) -> Option<SocketAddr> {
+        rtcp_addr(self.scheme, self.socket_addr())
+    }
+
+    /// Checks what no single part can tell: a source needs a group, all addresses one family, and RTCP a port.
     fn checked(self) -> Result<Input, Error> {
+        rist_port(self.scheme, self.port)?;
         if let Some(source) = self.source {
             if !self.is_class_d() {
                 return Err(Error::SourceWithoutGroup { source_address: source, group: self.group });
@@ -118,7 +136,12 @@ impl Output {
         self.fec.filter(|shape| axis == Axis::Column || shape.row_fec())?;
         let offset = st2022::PORTS_ABOVE[usize::from(axis == Axis::Row)];
         let target = SocketAddr::new(self.target.ip(), self.target.port().checked_add(offset)?);
-        Some(Output { target, fec: None, ..self.clone() })
+        Some(Output { scheme: Scheme::Rtp, target, fec: None, ..self.clone() })
+    }
+
+    /// Where the receiver's RTCP is, if there is any.
+    pub fn rtcp_addr(&self) -> Option<SocketAddr> {
+        rtcp_addr(self.scheme, self.target)
     }
 
     /// Whether the target is a multicast group.
@@ -185,6 +208,16 @@ fn is_unicast(address: IpAddr) -> bool {
     !(address.is_multicast() || address.is_unspecified() || address == IpAddr::V4(Ipv4Addr::BROADCAST))
 }
 
+/// RIST needs the odd port above for RTCP.
+fn rist_port(scheme: Scheme, port: u16) -> Result<(), Error> {
+    if scheme == Scheme::Rist && !port.is_multiple_of(2) { Err(Error::RistPort(port)) } else { Ok(()) }
+}
+
+fn rtcp_addr(scheme: Scheme, media: SocketAddr) -> Option<SocketAddr> {
+    let port = media.port().checked_add(rtcp::PORT_ABOVE)?;
+    (scheme == Scheme::Rist).then_some(SocketAddr::new(media.ip(), port))
+}
+
 fn same_family(part: &'static str, value: IpAddr, address: IpAddr) -> Result<(), Error> {
     if value.is_ipv4() == address.is_ipv4() { Ok(()) } else { Err(Error::Family { part, value, address }) }
 }
@@ -203,6 +236,7 @@ impl FromStr for Scheme {
         match text.to_ascii_lowercase().as_str() {
             "udp" => Ok(Scheme::Udp),
             "rtp" => Ok(Scheme::Rtp),
+            "rist" => Ok(Scheme::Rist),
             _ => Err(Error::Scheme(text.to_owned())),
         }
     }
@@ -260,10 +294,11 @@ impl FromStr for Output {
         }
         interface_family(&interface, address)?;
         let payload = payload.unwrap_or(false);
-        if payload && parts.scheme == Scheme::Rtp {
-            return Err(Error::PayloadOfRtp);
+        rist_port(parts.scheme, parts.port)?;
+        if payload && parts.scheme.is_rtp() {
+            return Err(Error::PayloadOfRtp(parts.scheme));
         }
-        if fec.is_some() && parts.scheme != Scheme::Rtp {
+        if fec.is_some() && !parts.scheme.is_rtp() {
             return Err(Error::FecOfUdp);
         }
         if fec.is_some() && st2022::PORTS_ABOVE.iter().any(|offset| parts.port.checked_add(*offset).is_none())
@@ -280,6 +315,7 @@ impl fmt::Display for Scheme {
         f.write_str(match self {
             Scheme::Udp => "udp",
             Scheme::Rtp => "rtp",
+            Scheme::Rist => "rist",
         })
     }
 }

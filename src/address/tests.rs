@@ -12,6 +12,8 @@ fn inputs_come_back_as_written() {
         "udp://@239.1.1.1:5000?if=10.0.0.1",
         "udp://@239.1.1.1:5000?if=br-lan.100",
         "rtp://10.0.0.5@232.1.1.1:5000",
+        "rist://10.0.0.5@232.1.1.1:5000?if=eth1",
+        "rist://@:65534",
         "udp://@[ff15::1]:5000?if=veth0",
         "rtp://[fd00::5]@[ff35::1]:5000?if=fe80::1",
         "udp://@10.0.0.1:5000",
@@ -45,6 +47,8 @@ fn outputs_come_back_as_written() {
         "udp://10.0.0.7:6000",
         "udp://10.0.0.7:6000?ttl=4&loop=0&payload=1&if=eth1",
         "rtp://239.2.2.2:5000?ttl=255",
+        "rist://239.2.2.2:5000?ttl=4&if=eth1",
+        "rist://10.0.0.7:65534",
         "rtp://239.2.2.2:5000?fec=st2022-1:10,10",
         "rtp://239.2.2.2:5000?ttl=4&fec=st2022-1:1,4,columns&if=eth1",
         "udp://239.2.2.2:5000?loop=1",
@@ -86,8 +90,8 @@ fn class_d_is_multicast_of_either_family() {
 fn wrong_inputs_name_part_value_and_expectation() {
     for (url, text) in [
         ("", "no port in \"\": expected ADDRESS:PORT"),
-        ("native://239.1.1.1:5000", "scheme \"native\": expected udp or rtp"),
-        ("://239.1.1.1:5000", "scheme \"\": expected udp or rtp"),
+        ("native://239.1.1.1:5000", "scheme \"native\": expected udp, rtp or rist"),
+        ("://239.1.1.1:5000", "scheme \"\": expected udp, rtp or rist"),
         ("udp://239.1.1.1", "no port in \"239.1.1.1\": expected ADDRESS:PORT"),
         ("udp://[ff15::1]", "no port in \"[ff15::1]\": expected ADDRESS:PORT"),
         ("udp://@239.1.1.1:0", "port \"0\": expected 1 to 65535"),
@@ -105,6 +109,10 @@ fn wrong_inputs_name_part_value_and_expectation() {
         (
             "udp://@[ff15::1%eth0]:5000",
             "address \"[ff15::1%eth0]\": expected an IPv4 address or an IPv6 address in [brackets] (names are not looked up)",
+        ),
+        (
+            "rist://@239.1.1.1:5001",
+            "port 5001 with rist://: expected an even port (RTCP uses the odd one above it)",
         ),
         ("udp://239.2.2.2@239.1.1.1:5000", "source \"239.2.2.2\": expected the sender's unicast IP address"),
         ("udp://0.0.0.0@239.1.1.1:5000", "source \"0.0.0.0\": expected the sender's unicast IP address"),
@@ -175,6 +183,9 @@ fn wrong_outputs_name_part_value_and_expectation() {
         ("rtp://10.0.0.7:6000?fec=st2022-1:3,5", "option fec: 3 columns, expected 4 to 20 with row FEC"),
         ("rtp://10.0.0.7:6000?fec=st2022-1:20,20", "option fec: 20 columns by 20 rows are 400 packets"),
         ("rtp://10.0.0.7:6000?payload=1", "option payload=1 with rtp://: expected udp://"),
+        ("rist://10.0.0.7:6000?payload=1", "option payload=1 with rist://: expected udp://"),
+        ("rist://10.0.0.7:6001", "port 6001 with rist://: expected an even port"),
+        ("rist://10.0.0.7:65535", "port 65535 with rist://: expected an even port"),
         ("udp://10.0.0.7:6000?if=fe80::1", "interface fe80::1 with 10.0.0.7: expected two addresses"),
     ] {
         let error = url.parse::<Output>().unwrap_err().to_string();
@@ -193,6 +204,18 @@ fn repair_packets_go_to_the_ports_above() {
     assert_eq!(at(columns, Axis::Column), Some("rtp://10.0.0.7:5002".to_owned()));
     assert_eq!(at(columns, Axis::Row), None);
     assert_eq!(at("rtp://10.0.0.7:5000", Axis::Column), None);
+}
+
+#[test]
+fn rtcp_is_on_the_port_above() {
+    let at = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+    let input = |url: &str| url.parse::<Input>().unwrap().rtcp_addr();
+    let output = |url: &str| url.parse::<Output>().unwrap().rtcp_addr();
+    assert_eq!(input("rist://@239.1.1.1:5000"), at("239.1.1.1:5001"));
+    assert_eq!(output("rist://[fd00::5]:65534"), at("[fd00::5]:65535"));
+    assert_eq!((input("rtp://@239.1.1.1:5000"), output("udp://10.0.0.7:6000")), (None, None));
+    let repairs = "rist://10.0.0.7:5000?fec=st2022-1:10,10".parse::<Output>().unwrap();
+    assert_eq!(repairs.repair_output(Axis::Row).unwrap().to_string(), "rtp://10.0.0.7:5004");
 }
 
 fn any_ip() -> impl Strategy<Value = IpAddr> {
@@ -225,7 +248,7 @@ proptest! {
 
     #[test]
     fn almost_right_text_is_parsed_without_panic(
-        text in "(udp://|rtp://)?[0-9.@\\[\\]:f]{0,30}[?:%~+^-]{0,2}[0-9A-F]{0,6}(\\?(if|ttl|loop)=[0-9a-z%&]{0,9})?"
+        text in "(udp://|rtp://|rist://)?[0-9.@\\[\\]:f]{0,30}[?:%~+^-]{0,2}[0-9A-F]{0,6}(\\?(if|ttl|loop)=[0-9a-z%&]{0,9})?"
     ) {
         if let Ok(input) = text.parse::<Input>() {
             prop_assert_eq!(input.to_string().parse::<Input>(), Ok(input));
@@ -238,7 +261,7 @@ proptest! {
 
     #[test]
     fn what_an_input_displays_is_that_input(
-        scheme in prop_oneof![Just(Scheme::Udp), Just(Scheme::Rtp)],
+        scheme in prop_oneof![Just(Scheme::Udp), Just(Scheme::Rtp), Just(Scheme::Rist)],
         group in any_ip(),
         port in 1..=u16::MAX,
         source in prop::option::of(any_ip().prop_filter("unicast", |address| is_unicast(*address))),

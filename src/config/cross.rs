@@ -96,9 +96,9 @@ fn unique_name<'a>(
     }
 }
 
-/// An `rtp://` input says what its datagrams are; the format must not say something else.
+/// An `rtp://` or `rist://` input says what its datagrams are; the format must not say something else.
 fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
-    let rtp = channel.legs.iter().find(|leg| leg.address.scheme == Scheme::Rtp);
+    let rtp = channel.legs.iter().find(|leg| leg.address.scheme.is_rtp());
     if let (Some(leg), Some(field)) = (rtp, &raw.format)
         && channel.format != Format::Rtp
     {
@@ -157,8 +157,10 @@ fn legs<'a>(
     let mut seen: HashMap<Input, &Field> = HashMap::new();
     for (field, leg) in addresses::<Input>(&raw.input) {
         let unicast_key = (!leg.is_class_d()).then(|| leg.socket_addr());
-        let repairs = repair_ports(&leg).filter(|_| channel.fec == Fec::St2022 && unicast_key.is_some());
-        let repairs: Vec<SocketAddr> = repairs.collect();
+        let repairs =
+            repair_ports(&leg).filter(|_| channel.fec == Fec::St2022).map(|at| (at, "repair packets"));
+        let rtcp = leg.rtcp_addr().map(|at| (at, "RTCP"));
+        let beside: Vec<_> = repairs.chain(rtcp).filter(|_| unicast_key.is_some()).collect();
         let leg = Input { scheme: Scheme::Udp, ..leg };
         let first = seen.insert(leg, field).or_else(|| unicast.insert(unicast_key?, field));
         if let Some(first) = first {
@@ -167,21 +169,25 @@ fn legs<'a>(
                 format_args!("expected an address of its own, {} has it too", Where(first)),
             ));
         }
-        for (first, port) in repairs.iter().filter_map(|at| Some((unicast.insert(*at, field)?, at.port()))) {
-            let reason =
-                format!("expected port {port} for repair packets alone, {} has it too", Where(first));
-            problems.push(Problem::of_field(field, reason));
+        for (at, what) in beside {
+            if let Some(first) = unicast.insert(at, field) {
+                let reason =
+                    format!("expected port {} for {what} alone, {} has it too", at.port(), Where(first));
+                problems.push(Problem::of_field(field, reason));
+            }
         }
     }
 }
 
 fn outputs(raw: &RawChannel, inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let mut seen: HashMap<SocketAddr, Vec<(Output, &Field)>> = HashMap::new();
-    let with_repairs = |(field, output): (_, Output)| {
+    let with_ports_above = |(field, output): (_, Output)| {
         let repairs = [Axis::Column, Axis::Row].into_iter().filter_map(|axis| output.repair_output(axis));
-        std::iter::once(output.clone()).chain(repairs).map(move |output| (field, output)).collect::<Vec<_>>()
+        let rtcp = output.rtcp_addr().map(|target| Output { target, ..output.clone() });
+        let all = std::iter::once(output.clone()).chain(repairs).chain(rtcp);
+        all.map(move |output| (field, output)).collect::<Vec<_>>()
     };
-    for (field, output) in addresses::<Output>(&raw.output).flat_map(with_repairs) {
+    for (field, output) in addresses::<Output>(&raw.output).flat_map(with_ports_above) {
         if let Some(input) = inputs.fed_by(output.target) {
             problems.push(Problem::of_field(
                 field,
@@ -221,9 +227,11 @@ impl<'a> Inputs<'a> {
     fn new(raw: &'a Raw) -> Inputs<'a> {
         let mut inputs = Inputs { by_address: HashMap::new(), by_port: HashMap::new() };
         for (field, input) in raw.channels.iter().flat_map(|channel| addresses::<Input>(&channel.input)) {
-            inputs.by_address.insert(input.socket_addr(), field);
-            if input.group.is_unspecified() {
-                inputs.by_port.insert(input.port, field);
+            for at in std::iter::once(input.socket_addr()).chain(input.rtcp_addr()) {
+                inputs.by_address.insert(at, field);
+                if input.group.is_unspecified() {
+                    inputs.by_port.insert(at.port(), field);
+                }
             }
         }
         inputs

@@ -593,6 +593,40 @@ fn outputs_with_fec_need_ports_of_their_own() {
     assert!(looped.contains("expected an address that is no input"), "{looped}");
 }
 
+/// RIST's RTCP has the port above the media's for itself, on either side.
+#[test]
+fn rist_needs_rtp_and_the_port_above() {
+    let one = |lines: &str| error(&format!("[[channel]]\nname = \"a\"\n{lines}"));
+    let config: Config = "[[channel]]\nname = \"a\"\ninput = \"rist://@:5000\"".parse().unwrap();
+    assert_eq!(config.channels[0].format, Format::Rtp);
+    let other = one("input = \"rist://@:5000\"\nformat = \"raw\"");
+    assert!(other.contains("expected \"rtp\" (or udp:// instead of rist://@:5000)"), "{other}");
+    let taken = one("input = [\"rist://@:5000\", \"udp://@:5001\"]");
+    assert!(
+        taken.ends_with("input[1] = \"udp://@:5001\" (channel \"a\"): expected an address of its own, channel[0].input[0] in line 3 has it too"),
+        "{taken}"
+    );
+    let taken = one("input = [\"udp://@:5001\", \"rist://@:5000\"]");
+    assert!(
+        taken.contains("expected port 5001 for RTCP alone, channel[0].input[0] in line 3 has it too"),
+        "{taken}"
+    );
+    let outputs = |list: &str| one(&format!("input = \"rtp://@:6000\"\noutput = {list}"));
+    assert_eq!(outputs("[\"rist://10.0.0.7:5000\", \"rtp://10.0.0.7:5002\"]"), "no error");
+    let taken = outputs("[\"rist://10.0.0.7:5000\", \"udp://10.0.0.7:5001\"]");
+    assert!(taken.contains("expected an address of its own, channel[0].output[0] in line 4"), "{taken}");
+    for looped in [
+        outputs("\"rist://127.0.0.1:6000\""),
+        one("input = \"udp://@239.1.1.1:5001\"\noutput = \"rist://239.1.1.1:5000\""),
+        one("input = \"rist://@:5000\"\noutput = \"udp://127.0.0.1:5001\""),
+    ] {
+        assert!(
+            looped.contains("expected an address that is no input: channel[0].input in line 3"),
+            "{looped}"
+        );
+    }
+}
+
 /// The code blocks of one language in the reference.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");

@@ -14,7 +14,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, Value};
 use super::{Channel, Config, Fec, Hold, Http, Leg, Limits, cross, units};
-use crate::address::Scheme;
 use crate::limits::*;
 use crate::wire::Format;
 
@@ -118,7 +117,7 @@ impl Check<'_> {
         });
         let format = self.value(&raw.format, Format::Auto, |value| parsed(value, "rtp"));
         let fec = self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1"));
-        let rtp = fec == Fec::St2022 || legs.iter().any(|leg| leg.address.scheme == Scheme::Rtp);
+        let rtp = fec == Fec::St2022 || legs.iter().any(|leg| leg.address.scheme.is_rtp());
         Channel {
             name: self.value(&raw.name, String::new(), name),
             format: if rtp && format == Format::Auto { Format::Rtp } else { format },

@@ -150,7 +150,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry) -> Result<usize, Error> {
     let worker = shared.least_loaded();
     let format = match entry.input.scheme {
         Scheme::Udp => Format::Auto,
-        Scheme::Rtp => Format::Rtp,
+        Scheme::Rtp | Scheme::Rist => Format::Rtp,
     };
     let spec = ChannelSpec {
         name: entry.name.clone(),

@@ -8,7 +8,7 @@ use super::{
     state::LegState,
 };
 use crate::{
-    address::{self, Scheme},
+    address,
     buffer::Buffer,
     relay::{Fec, Input, LegCounters},
     wire::st2022,
@@ -80,7 +80,7 @@ fn repairs(
 ) -> impl Iterator<Item = (usize, Role, address::Input)> {
     let role = match fec {
         Fec::St2022 => Some(Role::Repair),
-        Fec::Auto if input.scheme == Scheme::Rtp => Some(Role::PerhapsRepair),
+        Fec::Auto if input.scheme.is_rtp() => Some(Role::PerhapsRepair),
         Fec::Auto | Fec::Off => None,
     };
     let inputs = st2022::PORTS_ABOVE.into_iter().filter_map(|offset| input.on_port_above(offset));

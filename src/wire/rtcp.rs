@@ -24,6 +24,8 @@ pub use emit::Repr;
 pub use nack::{ENTRIES_MAX, Form, Nack, Numbers, RANGES_MAX};
 pub use report::{BLOCKS_MAX, Block, Blocks, CNAME_MAX, Description, Echo, ReceiverReport, SenderReport};
 
+/// The port of RTCP above the media's, which is even (RFC 3550 section 11).
+pub const PORT_ABOVE: u16 = 1;
 /// Bytes of a packet's header, which also says how long the packet is.
 pub const HEADER: usize = 4;
 const VERSION: u8 = 2;

@@ -92,7 +92,7 @@ pub(super) fn run_until(args: &cli::Send, file: Option<File>, stop: Stop) -> Res
 fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat, Failure> {
     let target = args.target();
     let format = args.format.unwrap_or(match target.scheme {
-        Scheme::Rtp => SendFormat::Rtp,
+        Scheme::Rtp | Scheme::Rist => SendFormat::Rtp,
         Scheme::Udp if args.fec.is_some() || args.session.is_some() => SendFormat::Native,
         Scheme::Udp if transport_stream == Some(true) => SendFormat::Ts,
         Scheme::Udp if target.payload => SendFormat::Raw,
@@ -113,6 +113,11 @@ fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat
     if args.stream.is_some() && !numbered {
         return refuse(&format!(
             "--stream: expected the format native or rtp, got {name}, which carries no id"
+        ));
+    }
+    if target.scheme == Scheme::Rist {
+        return refuse(&format!(
+            "{target}: expected udp:// or rtp://; a relay sends rist://, for instance of rtp:// from here"
         ));
     }
     if target.fec.is_some() {

@@ -71,7 +71,7 @@ impl View {
     fn of(output: &Output) -> View {
         match (output.scheme, output.payload) {
             (_, true) => View::Payload,
-            (Scheme::Rtp, false) => View::Rtp,
+            (Scheme::Rtp | Scheme::Rist, false) => View::Rtp,
             (Scheme::Udp, false) => View::Whole,
         }
     }
