@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 mod tools;
 
-pub use tools::{Demo, Impair, Recv, Send, SendFormat, Source};
+pub use tools::{BurstLengths, Demo, Impair, JitterDistribution, Recv, Send, SendFormat, Source};
 
 /// A relay for UDP multicast: reorders, recovers, skips what is lost, and serves HTTP and UDP subscribers.
 #[derive(Debug, Parser)]

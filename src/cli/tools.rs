@@ -146,9 +146,14 @@ pub struct Recv {
 
 /// `tidecast impair`
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   tidecast impair udp://@239.1.1.1:5000 --to udp://239.1.1.2:5000 \\
-      --loss 5% --burst 3 --reorder 2% --distance 8 --duplicate 1% --seed 7")]
+      --loss 5% --burst 3 --reorder 2% --distance 8 --duplicate 1% --seed 7
+  tidecast impair rtp://@239.1.1.1:5000 --to rtp://239.1.1.2:5000 \\
+      --delay 20ms --jitter 5ms --distribution pareto --overtake
+      a path over the internet: some datagrams take much longer
+  tidecast impair rtp://@239.1.1.1:5000 --to rtp://239.1.1.2:5000 --outage 10s --outage-from 30s
+      a leg that is cut for a while")]
 pub struct Impair {
     /// Where datagrams come from
     #[arg(value_name = "INPUT")]
@@ -162,12 +167,21 @@ pub struct Impair {
     /// The mean number of datagrams lost in a row
     #[arg(long, value_name = "N", default_value = "1")]
     pub burst: f64,
-    /// The share that comes late
+    /// Whether bursts spread around that mean or all have that length
+    #[arg(long, value_name = "LENGTHS", default_value = "geometric")]
+    pub burst_lengths: BurstLengths,
+    /// The share that others overtake
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
     pub reorder: f64,
-    /// How many datagrams overtake a late one
+    /// How many datagrams overtake one of those
     #[arg(long, value_name = "N", default_value = "1")]
     pub distance: u32,
+    /// The share that takes longer than the others, by --late-by
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction, requires = "late_by")]
+    pub late: f64,
+    /// How much longer those take
+    #[arg(long, value_name = "DURATION", value_parser = units::positive_duration, requires = "late")]
+    pub late_by: Option<Duration>,
     /// The share that comes twice
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = units::fraction)]
     pub duplicate: f64,
@@ -177,6 +191,21 @@ pub struct Impair {
     /// How much longer it may take
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::duration)]
     pub jitter: Duration,
+    /// How that time spreads; the mean is half of --jitter
+    #[arg(long, value_name = "SHAPE", default_value = "uniform", requires = "jitter")]
+    pub distribution: JitterDistribution,
+    /// Let datagrams overtake each other by their jitter, instead of bunching them in order
+    #[arg(long, requires = "jitter")]
+    pub overtake: bool,
+    /// Let nothing through for this time
+    #[arg(long, value_name = "DURATION", value_parser = units::positive_duration)]
+    pub outage: Option<Duration>,
+    /// When the outage begins, counted from the first datagram
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = units::duration, requires = "outage")]
+    pub outage_from: Duration,
+    /// The time from the beginning of an outage to that of the next [default: it comes once]
+    #[arg(long, value_name = "DURATION", value_parser = units::positive_duration, requires = "outage")]
+    pub outage_every: Option<Duration>,
     /// The same seed does the same to the same datagrams [default: random, and printed]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -189,6 +218,24 @@ pub struct Impair {
     /// Stop after so many received datagrams
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+/// How long `impair`'s bursts of losses are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BurstLengths {
+    /// After each loss the same chance that it was the last (Gilbert-Elliott)
+    Geometric,
+    /// All have the same length
+    Fixed,
+}
+
+/// How `impair`'s jitter spreads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JitterDistribution {
+    /// Evenly from 0 to --jitter
+    Uniform,
+    /// Heavy-tailed: one in 100 takes more than 3.6 times --jitter, one in 1,000 more than 9 times
+    Pareto,
 }
 
 /// `tidecast demo`

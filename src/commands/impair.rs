@@ -36,7 +36,7 @@ use crate::{
         IMPAIR_BATCHES_MAX, IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX, RECEIVE_BATCH,
         RECEIVE_BUFFER_BYTES,
     },
-    link::{Impairments, Link},
+    link::{Bursts, Distribution, Impairments, Link, Outage},
     net::{
         ingest::{Leg, State},
         interface::Interfaces,
@@ -65,15 +65,42 @@ pub struct Options {
 impl Options {
     /// What was typed. Without a seed, a random one that is short enough to type again.
     pub fn of(args: &cli::Impair) -> Options {
-        let &cli::Impair { loss, burst, reorder, distance, duplicate, delay, jitter, .. } = args;
         Options {
             input: args.input.clone(),
             outputs: args.outputs.clone(),
-            impairments: Impairments { loss, burst, reorder, distance, duplicate, delay, jitter },
+            impairments: impairments(args),
             seed: args.seed.unwrap_or_else(|| rand::random::<u32>().into()),
             duration: args.duration,
             count: args.count,
         }
+    }
+}
+
+fn impairments(args: &cli::Impair) -> Impairments {
+    let &cli::Impair { loss, burst, reorder, distance, late, duplicate, delay, jitter, overtake, .. } = args;
+    let bursts = match args.burst_lengths {
+        cli::BurstLengths::Geometric => Bursts::Geometric,
+        cli::BurstLengths::Fixed => Bursts::Fixed,
+    };
+    let distribution = match args.distribution {
+        cli::JitterDistribution::Uniform => Distribution::Uniform,
+        cli::JitterDistribution::Pareto => Distribution::Pareto,
+    };
+    let (from, every) = (args.outage_from, args.outage_every);
+    Impairments {
+        loss,
+        burst,
+        bursts,
+        reorder,
+        distance,
+        late,
+        late_by: args.late_by.unwrap_or_default(),
+        duplicate,
+        delay,
+        jitter,
+        distribution,
+        overtake,
+        outage: args.outage.map(|length| Outage { from, length, every }),
     }
 }
 

@@ -5,6 +5,8 @@
 
 use rand_pcg::{Pcg32, rand_core::Rng};
 
+use super::{Bursts, Distribution};
+
 /// One generator for one kind of decision.
 #[derive(Debug)]
 pub(super) struct Chance {
@@ -27,6 +29,19 @@ impl Chance {
     pub(super) fn hits(&mut self, probability: f64) -> bool {
         self.draw() < probability
     }
+
+    /// The next additional time, as a multiple of the jitter.
+    pub(super) fn jitter(&mut self, distribution: Distribution) -> f64 {
+        match distribution {
+            Distribution::Uniform => self.draw(),
+            // The largest of three even draws is the cube root of one: 1/x - 1 of it is Pareto II with shape 3.
+            // Unlike a power, it is exact everywhere.
+            Distribution::Pareto => {
+                let largest = (0..3).fold(f64::EPSILON, |largest, _| self.draw().max(largest));
+                1.0 / largest - 1.0
+            }
+        }
+    }
 }
 
 /// SplitMix64's output function: similar seeds become unlike ones.
@@ -43,33 +58,54 @@ pub(super) struct Losses {
     chance: Chance,
     /// The probability that a packet is lost after one that was not.
     begin: f64,
-    /// The probability that a packet is lost after one that was.
-    stay: f64,
-    lost: bool,
+    stay: Stay,
+    /// How many packets in a row are lost by now.
+    run: u64,
+}
+
+/// Whether a packet is lost after one that was.
+#[derive(Debug, Clone, Copy)]
+enum Stay {
+    /// With this probability.
+    Chance(f64),
+    /// While fewer than so many in a row are.
+    Until(u64),
 }
 
 impl Losses {
     /// Losses at the long-term rate `loss`. With a `burst` of 1 each packet has its own chance (so chance
-    /// alone makes runs of 1 / (1 - loss) on average). Above 1 it is the Gilbert-Elliott model with a state
-    /// that loses nothing and one that loses everything: runs of losses are `burst` long on average.
-    pub(super) fn new(loss: f64, burst: f64, seed: u64) -> Losses {
+    /// alone makes runs of 1 / (1 - loss) on average). Above 1 runs of losses are `burst` long on average: either
+    /// it is the Gilbert-Elliott model with a state that loses nothing and one that loses everything, or all are
+    /// of that length.
+    pub(super) fn new(loss: f64, burst: f64, bursts: Bursts, seed: u64) -> Losses {
         let mut chance = Chance::new(seed, 0);
-        let (begin, stay) = if burst > 1.0 && loss < 1.0 {
-            // Long-term rate = begin / (begin + end), where 1 / end is the mean burst.
-            let end = 1.0 / burst;
-            ((loss * end / (1.0 - loss)).min(1.0), 1.0 - end)
-        } else {
-            (loss, loss)
+        // Long-term rate = begin / (begin + end), where 1 / end is the mean burst.
+        let end = 1.0 / burst;
+        let (begin, stay) = match bursts {
+            _ if burst <= 1.0 || loss >= 1.0 => (loss, Stay::Chance(loss)),
+            Bursts::Geometric => ((loss * end / (1.0 - loss)).min(1.0), Stay::Chance(1.0 - end)),
+            Bursts::Fixed => ((loss * end / (1.0 - loss)).min(1.0), Stay::Until(burst as u64)),
         };
         let lost = chance.hits(loss);
-        Losses { chance, begin, stay, lost }
+        // In the midst of a burst of fixed length, anywhere.
+        let run = match stay {
+            Stay::Until(length) if lost => 1 + (chance.draw() * length as f64) as u64,
+            _ => u64::from(lost),
+        };
+        Losses { chance, begin, stay, run }
     }
 
     /// Whether the next packet is lost.
     pub(super) fn next(&mut self) -> bool {
-        let probability = if self.lost { self.stay } else { self.begin };
-        self.lost = self.chance.hits(probability);
-        self.lost
+        // Drawn for every packet, so that one seed's chances stay where they are.
+        let draw = self.chance.draw();
+        let lost = match self.stay {
+            _ if self.run == 0 => draw < self.begin,
+            Stay::Chance(probability) => draw < probability,
+            Stay::Until(length) => self.run < length,
+        };
+        self.run = if lost { self.run + 1 } else { 0 };
+        lost
     }
 }
 
@@ -95,7 +131,7 @@ mod tests {
     fn independent_losses_have_their_rate_and_no_memory() {
         for (loss, seed) in [(0.001, 1), (0.01, 2), (0.05, 3), (0.5, 4)] {
             let n = 1_000_000;
-            let mut losses = Losses::new(loss, 1.0, seed);
+            let mut losses = Losses::new(loss, 1.0, Bursts::Geometric, seed);
             let (mut lost, mut pairs, mut before) = (0, 0, false);
             for _ in 0..n {
                 let now = losses.next();
@@ -112,7 +148,7 @@ mod tests {
     fn bursts_have_their_mean_length_and_rate() {
         for (loss, burst, seed) in [(0.05, 3.0, 5), (0.01, 10.0, 6), (0.2, 1.5, 7)] {
             let n = 4_000_000;
-            let mut losses = Losses::new(loss, burst, seed);
+            let mut losses = Losses::new(loss, burst, Bursts::Geometric, seed);
             let (mut lost, mut bursts, mut before) = (0_u64, 0_u64, false);
             for _ in 0..n {
                 let now = losses.next();
@@ -135,10 +171,53 @@ mod tests {
 
     #[test]
     fn nothing_and_everything_are_possible() {
-        assert!((0..10_000).all(|_| !Losses::new(0.0, 3.0, 1).next()));
-        let mut all = Losses::new(1.0, 3.0, 1);
+        assert!((0..10_000).all(|_| !Losses::new(0.0, 3.0, Bursts::Geometric, 1).next()));
+        let mut all = Losses::new(1.0, 3.0, Bursts::Geometric, 1);
         assert!((0..10_000).all(|_| all.next()));
-        let mut none = Losses::new(0.0, 3.0, 1);
+        let mut none = Losses::new(0.0, 3.0, Bursts::Geometric, 1);
         assert!((0..10_000).all(|_| !none.next()));
+    }
+
+    #[test]
+    fn bursts_of_fixed_length_have_it_and_their_rate() {
+        for (loss, burst, seed) in [(0.01, 3, 1), (0.05, 20, 2), (0.5, 4, 3)] {
+            let n = 1_000_000_u64;
+            let mut losses = Losses::new(loss, burst as f64, Bursts::Fixed, seed);
+            let (mut lost, mut run, mut others) = (0, 0, 0);
+            for _ in 0..n {
+                if losses.next() {
+                    run += 1;
+                    lost += 1;
+                } else {
+                    others += u64::from(run > 0 && run != burst);
+                    run = 0;
+                }
+            }
+            assert!(others <= 1, "the first may have begun before");
+            // Cycles of a burst and a geometric gap: the variance of the number of bursts in n packets is that of a
+            // renewal process, n * variance of a cycle / mean of a cycle^3.
+            let begin = loss / burst as f64 / (1.0 - loss);
+            let (cycle, variance) = (burst as f64 + 1.0 / begin, (1.0 - begin) / (begin * begin));
+            let bursts = lost as f64 / burst as f64;
+            let off = (bursts - n as f64 / cycle) / (n as f64 * variance / cycle.powi(3)).sqrt();
+            assert!(off.abs() < 4.0, "loss {loss} burst {burst}: {lost} of {n}, {off} sigma");
+        }
+    }
+
+    #[test]
+    fn jitter_has_its_distribution() {
+        let n = 400_000;
+        let mut chance = Chance::new(3, 3);
+        let mut uniform: Vec<f64> = (0..n).map(|_| chance.jitter(Distribution::Uniform)).collect();
+        let mut pareto: Vec<f64> = (0..n).map(|_| chance.jitter(Distribution::Pareto)).collect();
+        for (draws, quantile) in
+            [(&mut uniform, (|q| q) as fn(f64) -> f64), (&mut pareto, |q| (1.0 - q).powf(-1.0 / 3.0) - 1.0)]
+        {
+            draws.sort_by(f64::total_cmp);
+            for q in [0.1, 0.5, 0.9, 0.99, 0.999] {
+                let below = draws.partition_point(|draw| *draw < quantile(q));
+                assert!(sigmas(below as u64, n, q).abs() < 4.0, "{below} of {n} below quantile {q}");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Outage;
 use crate::limits::{LINK_DELAY_MAX, LINK_DISTANCE_MAX};
 
 /// What a link does to packets. The default does nothing.
@@ -11,17 +12,53 @@ pub struct Impairments {
     pub loss: f64,
     /// The mean number of consecutive losses; at 1 each packet is lost or not by itself.
     pub burst: f64,
+    /// How the lengths of bursts spread around that mean.
+    pub bursts: Bursts,
     /// The share of the remaining packets that comes late, 0 to 1.
     pub reorder: f64,
     /// How many later packets overtake a reordered one: exactly so many, unless the input pauses before.
     /// Packets that are reordered themselves overtake nobody and are not counted.
     pub distance: u32,
+    /// The share of the remaining packets that takes longer than the others, 0 to 1. All that come meanwhile
+    /// overtake them.
+    pub late: f64,
+    /// How much longer those take.
+    pub late_by: Duration,
     /// The share of the remaining packets that comes twice, 0 to 1.
     pub duplicate: f64,
     /// How long every packet takes.
     pub delay: Duration,
-    /// How much longer than `delay` a packet may take, evenly from 0 to this. It keeps packets in order.
+    /// How much longer than `delay` a packet may take; `distribution` says what that means.
     pub jitter: Duration,
+    /// How the additional time spreads.
+    pub distribution: Distribution,
+    /// Whether packets overtake each other by their jitter. If not, it bunches them and keeps their order, as a queue
+    /// in a router does.
+    pub overtake: bool,
+    /// When nothing gets through at all.
+    pub outage: Option<Outage>,
+}
+
+/// How the lengths of bursts of losses spread around their mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Bursts {
+    /// As in the Gilbert-Elliott model: after each loss the same chance that it was the burst's last.
+    #[default]
+    Geometric,
+    /// All have the mean length, and at least one packet gets through between two of them.
+    Fixed,
+}
+
+/// How the additional time of jitter spreads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Distribution {
+    /// Evenly from 0 to `jitter`.
+    #[default]
+    Uniform,
+    /// Heavy-tailed, with the same mean of half of `jitter`: Pareto (type II) with shape 3 and scale `jitter`. One
+    /// packet in 100 takes more than 3.6 times `jitter`, one in 1,000 more than 9 times, one in a million more
+    /// than 99 times.
+    Pareto,
 }
 
 impl Default for Impairments {
@@ -29,11 +66,17 @@ impl Default for Impairments {
         Impairments {
             loss: 0.0,
             burst: 1.0,
+            bursts: Bursts::default(),
             reorder: 0.0,
             distance: 1,
+            late: 0.0,
+            late_by: Duration::ZERO,
             duplicate: 0.0,
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
+            distribution: Distribution::default(),
+            overtake: false,
+            outage: None,
         }
     }
 }
@@ -53,6 +96,9 @@ pub enum Error {
     /// The mean burst is below one packet, or not a number.
     #[error("burst is {0}, expected a mean length of at least 1 packet")]
     Burst(f64),
+    /// Bursts of one length that is no whole number of packets.
+    #[error("burst is {0}, expected a whole number of packets for bursts of fixed length")]
+    FixedBurst(f64),
     /// So much loss needs longer bursts: at least one packet gets through between two of them.
     #[error(
         "a loss of {loss} in bursts of {burst} packets is not possible, expected a loss of at most {max:.4}"
@@ -68,6 +114,20 @@ pub enum Error {
     /// The reorder distance is out of bounds.
     #[error("distance is {0} packets, expected 1 to {LINK_DISTANCE_MAX}")]
     Distance(u32),
+    /// Some packets are to come late, but by no time.
+    #[error("late_by is 0, expected the time by which {0} of the packets come later")]
+    LateByNothing(f64),
+    /// An outage that lasts no time.
+    #[error("outage is 0, expected how long it lasts")]
+    NoOutage,
+    /// An outage that comes again before it has ended.
+    #[error("an outage comes every {every:?}, expected more than the {length:?} that it lasts")]
+    EndlessOutage {
+        /// From the beginning of one to that of the next.
+        every: Duration,
+        /// How long each lasts.
+        length: Duration,
+    },
     /// A time is too long.
     #[error("{name} is {value:?}, expected at most {LINK_DELAY_MAX:?}")]
     Time {
@@ -81,26 +141,42 @@ pub enum Error {
 impl Impairments {
     /// The first impairment that makes no sense.
     pub fn check(&self) -> Result<(), Error> {
-        let shares = [("loss", self.loss), ("reorder", self.reorder), ("duplicate", self.duplicate)];
-        for (name, value) in shares {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(Error::Share { name, value });
-            }
+        self.check_shares()?;
+        self.check_bursts()?;
+        if !(1..=LINK_DISTANCE_MAX).contains(&self.distance) {
+            return Err(Error::Distance(self.distance));
         }
+        if self.late > 0.0 && self.late_by.is_zero() {
+            return Err(Error::LateByNothing(self.late));
+        }
+        let times = [("delay", self.delay), ("jitter", self.jitter), ("late_by", self.late_by)];
+        if let Some((name, value)) = times.into_iter().find(|(_, time)| *time > LINK_DELAY_MAX) {
+            return Err(Error::Time { name, value });
+        }
+        self.outage.map_or(Ok(()), |outage| outage.check())
+    }
+
+    fn check_shares(&self) -> Result<(), Error> {
+        let shares = [
+            ("loss", self.loss),
+            ("reorder", self.reorder),
+            ("late", self.late),
+            ("duplicate", self.duplicate),
+        ];
+        let wrong = shares.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value));
+        wrong.map_or(Ok(()), |(name, value)| Err(Error::Share { name, value }))
+    }
+
+    fn check_bursts(&self) -> Result<(), Error> {
         if !(1.0..f64::INFINITY).contains(&self.burst) {
             return Err(Error::Burst(self.burst));
+        }
+        if self.bursts == Bursts::Fixed && self.burst.fract() != 0.0 {
+            return Err(Error::FixedBurst(self.burst));
         }
         let max = self.burst / (self.burst + 1.0);
         if self.burst > 1.0 && self.loss > max && self.loss < 1.0 {
             return Err(Error::LossInBursts { loss: self.loss, burst: self.burst, max });
-        }
-        if !(1..=LINK_DISTANCE_MAX).contains(&self.distance) {
-            return Err(Error::Distance(self.distance));
-        }
-        for (name, value) in [("delay", self.delay), ("jitter", self.jitter)] {
-            if value > LINK_DELAY_MAX {
-                return Err(Error::Time { name, value });
-            }
         }
         Ok(())
     }
@@ -108,14 +184,19 @@ impl Impairments {
     /// The nearest possible impairments (a share that is not a number becomes 0).
     pub(super) fn clamped(self) -> Impairments {
         let share = |value: f64| if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
+        let burst = if self.burst.is_finite() { self.burst.max(1.0) } else { 1.0 };
         Impairments {
             loss: share(self.loss),
-            burst: if self.burst.is_finite() { self.burst.max(1.0) } else { 1.0 },
+            burst: if self.bursts == Bursts::Fixed { burst.round() } else { burst },
             reorder: share(self.reorder),
             distance: self.distance.min(LINK_DISTANCE_MAX),
+            late: if self.late_by.is_zero() { 0.0 } else { share(self.late) },
+            late_by: self.late_by.min(LINK_DELAY_MAX),
             duplicate: share(self.duplicate),
             delay: self.delay.min(LINK_DELAY_MAX),
             jitter: self.jitter.min(LINK_DELAY_MAX),
+            outage: self.outage.filter(|outage| outage.check().is_ok()),
+            ..self
         }
     }
 }
@@ -149,6 +230,33 @@ mod tests {
             message(Impairments { jitter: Duration::from_secs(61), ..ok }),
             "jitter is 61s, expected at most 60s"
         );
+        assert_eq!(
+            message(Impairments { burst: 2.5, bursts: Bursts::Fixed, ..ok }),
+            "burst is 2.5, expected a whole number of packets for bursts of fixed length"
+        );
+        assert_eq!(
+            message(Impairments { late: 0.5, ..ok }),
+            "late_by is 0, expected the time by which 0.5 of the packets come later"
+        );
+        assert!(message(Impairments { late: 1.5, ..ok }).starts_with("late is 1.5, expected a share"));
+        assert_eq!(
+            message(Impairments { late_by: Duration::from_secs(70), ..ok }),
+            "late_by is 70s, expected at most 60s"
+        );
+    }
+
+    #[test]
+    fn impossible_outages_are_named() {
+        let seconds = Duration::from_secs;
+        let message = |length, every| {
+            let outage = Some(Outage { from: Duration::ZERO, length, every });
+            Impairments { outage, ..Impairments::default() }.check().map_err(|error| error.to_string())
+        };
+        assert_eq!(message(seconds(10), None), Ok(()));
+        assert_eq!(message(seconds(10), Some(seconds(11))), Ok(()));
+        assert_eq!(message(seconds(0), None), Err("outage is 0, expected how long it lasts".into()));
+        let endless = "an outage comes every 10s, expected more than the 10s that it lasts";
+        assert_eq!(message(seconds(10), Some(seconds(10))), Err(endless.into()));
     }
 
     #[test]
@@ -161,6 +269,11 @@ mod tests {
             duplicate: -1.0,
             delay: Duration::MAX,
             jitter: Duration::MAX,
+            bursts: Bursts::Fixed,
+            late: 7.0,
+            late_by: Duration::MAX,
+            outage: Some(Outage { from: Duration::MAX, length: Duration::ZERO, every: None }),
+            ..Impairments::default()
         };
         assert_eq!(bad.clamped().check(), Ok(()));
         let good = Impairments { loss: 0.3, burst: 4.0, reorder: 0.1, ..Impairments::default() };

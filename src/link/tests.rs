@@ -95,22 +95,26 @@ fn the_distance_is_exact() {
 
 #[test]
 fn the_same_seed_decides_the_same_and_kinds_do_not_disturb_each_other() {
-    let all = Impairments {
-        loss: 0.1,
-        burst: 2.0,
-        reorder: 0.1,
-        distance: 3,
-        duplicate: 0.1,
-        jitter: 5 * MS,
-        ..Impairments::default()
-    };
     let start = clock::now();
     let run = |impairments, seed| carry(&mut Link::new(impairments, seed), start, 2000, MS);
-    assert_eq!(run(all, 9), run(all, 9));
-    assert_ne!(run(all, 9).0, run(all, 10).0);
-    let lost = |fates: Vec<Fate>| -> Vec<bool> { fates.iter().map(|f| *f == Fate::Dropped).collect() };
-    let alone = Impairments { reorder: 0.0, duplicate: 0.0, jitter: Duration::ZERO, ..all };
-    assert_eq!(lost(run(all, 9).0), lost(run(alone, 9).0));
+    for bursts in [Bursts::Geometric, Bursts::Fixed] {
+        let alone = Impairments { loss: 0.1, burst: 2.0, bursts, ..Impairments::default() };
+        let all = Impairments {
+            reorder: 0.1,
+            distance: 3,
+            late: 0.1,
+            late_by: 7 * MS,
+            duplicate: 0.1,
+            jitter: 5 * MS,
+            distribution: Distribution::Pareto,
+            overtake: true,
+            ..alone
+        };
+        assert_eq!(run(all, 9), run(all, 9));
+        assert_ne!(run(all, 9).0, run(all, 10).0);
+        let lost = |fates: Vec<Fate>| -> Vec<bool> { fates.iter().map(|f| *f == Fate::Dropped).collect() };
+        assert_eq!(lost(run(all, 9).0), lost(run(alone, 9).0));
+    }
 }
 
 #[test]
@@ -180,16 +184,140 @@ fn a_full_link_drops_and_says_so() {
     assert_eq!(link.push(now, ()), Fate::Duplicated);
 }
 
+/// Each packet that comes out, with the time that it took.
+fn times(impairments: Impairments, seed: u64, n: u32, spacing: Duration) -> Vec<(u32, Duration)> {
+    let mut link = Link::new(impairments, seed);
+    let start = clock::now();
+    let mut out = Vec::new();
+    let mut pop = |link: &mut Link<u32>, until: Option<Instant>| {
+        while let Some(at) = link.next_at().filter(|at| until.is_none_or(|until| *at < until)) {
+            out.extend(link.pop(at).map(|item| (item, at - (start + spacing * item))));
+        }
+    };
+    for item in 0..n {
+        pop(&mut link, Some(start + spacing * item));
+        link.push(start + spacing * item, item);
+    }
+    pop(&mut link, None);
+    out
+}
+
+#[test]
+fn late_packets_come_later_by_their_time_and_the_others_do_not_wait() {
+    let impairments =
+        Impairments { late: 0.1, late_by: 30 * MS, delay: 5 * MS, jitter: MS, ..Impairments::default() };
+    let out = times(impairments, 4, 20_000, MS);
+    let late: Vec<_> = out.iter().filter(|(_, took)| *took >= 30 * MS).collect();
+    assert!((1800..2200).contains(&late.len()), "{} of 20,000", late.len());
+    assert!(late.iter().all(|(_, took)| (35 * MS..36 * MS).contains(took)));
+    let others = out.iter().filter(|(_, took)| *took < 30 * MS);
+    assert!(others.clone().all(|(_, took)| (5 * MS..6 * MS).contains(took)));
+    assert!(others.clone().map(|(item, _)| item).is_sorted(), "only the late ones are overtaken");
+    let items: Vec<u64> = out.iter().map(|(item, _)| u64::from(*item)).collect();
+    assert!(reordered(&items) >= late.len() as u64 - 1, "the last one may have nobody behind it");
+}
+
+#[test]
+fn jitter_keeps_the_order_unless_packets_may_overtake() {
+    for distribution in [Distribution::Uniform, Distribution::Pareto] {
+        let queued = Impairments { jitter: 20 * MS, distribution, ..Impairments::default() };
+        let free = Impairments { overtake: true, ..queued };
+        let [queued, free] = [queued, free].map(|impairments| times(impairments, 8, 5000, MS));
+        assert!(queued.iter().map(|(item, _)| item).is_sorted());
+        let items: Vec<u64> = free.iter().map(|(item, _)| u64::from(*item)).collect();
+        assert!(reordered(&items) > 2000, "{}", reordered(&items));
+        // Who may overtake waits for nobody: the mean is that of the distribution. Its variance is 1/12 and 3/4.
+        let sum: Duration = free.iter().map(|(_, took)| *took).sum();
+        let mean = sum.as_secs_f64() / 5000.0;
+        let deviation = if distribution == Distribution::Uniform { 1.0 / 12.0 } else { 0.75_f64 }.sqrt();
+        assert!((mean - 0.010).abs() < 4.0 * 0.020 * deviation / 5000_f64.sqrt(), "{distribution:?}: {mean}");
+        let longest = free.iter().map(|(_, took)| *took).max().unwrap();
+        assert_eq!(longest > 100 * MS, distribution == Distribution::Pareto, "{longest:?}");
+    }
+}
+
+#[test]
+fn outages_let_nothing_in_and_shift_no_other_loss() {
+    let outage = Outage { from: 100 * MS, length: 50 * MS, every: Some(400 * MS) };
+    let alone = Impairments { loss: 0.1, delay: 20 * MS, ..Impairments::default() };
+    let cut = Impairments { outage: Some(outage), ..alone };
+    let start = clock::now();
+    let run = |impairments| {
+        let mut link = Link::new(impairments, 6);
+        let fates = carry(&mut link, start, 1000, MS).0;
+        (fates, link.done())
+    };
+    let ((alone, _), (fates, done)) = (run(alone), run(cut));
+    for (n, (fate, alone)) in fates.iter().zip(&alone).enumerate() {
+        let inside = (100..150).contains(&(n % 400)) || (500..550).contains(&n);
+        assert_eq!(*fate == Fate::Dropped, inside || *alone == Fate::Dropped, "packet {n}");
+    }
+    assert_eq!(done.cut, 150);
+    assert_eq!(done.forwarded, done.received - done.dropped);
+}
+
+#[test]
+fn flushing_keeps_the_order_in_which_packets_would_have_come() {
+    let impairments = Impairments {
+        late: 0.3,
+        late_by: 40 * MS,
+        jitter: 30 * MS,
+        overtake: true,
+        ..Impairments::default()
+    };
+    let (start, mut flushed) = (clock::now(), Vec::new());
+    let mut link = Link::new(impairments, 2);
+    (0..200_u32).for_each(|item| _ = link.push(start, item));
+    link.flush(start);
+    flushed.extend(std::iter::from_fn(|| link.pop(start)));
+    let mut waited = Link::new(impairments, 2);
+    (0..200_u32).for_each(|item| _ = waited.push(start, item));
+    let out: Vec<u32> = std::iter::from_fn(|| waited.next_at().and_then(|at| waited.pop(at))).collect();
+    assert_eq!(flushed, out);
+    assert!(!out.is_sorted() && out.len() == 200);
+}
+
+fn any_outage() -> impl Strategy<Value = Option<Outage>> {
+    let outage =
+        (0_u32..3000, 1_u32..500, proptest::option::of(1_u32..2000)).prop_map(|(from, length, every)| {
+            let every = every.map(|every| MS * (length + every));
+            Outage { from: MS * from, length: MS * length, every }
+        });
+    proptest::option::of(outage)
+}
+
 fn any_impairments() -> impl Strategy<Value = Impairments> {
-    (0.0..=1.0, 1.0..6.0, 0.0..=1.0, 0_u32..40, 0.0..=1.0, 0_u64..200, 0_u64..200).prop_map(
-        |(loss, burst, reorder, distance, duplicate, delay, jitter)| Impairments {
-            loss,
-            burst,
-            reorder,
-            distance,
-            duplicate,
-            delay: MS * delay as u32,
-            jitter: MS * jitter as u32,
+    let losses =
+        (0.0..=1.0, 1.0..6.0, prop_oneof![Just(Bursts::Geometric), Just(Bursts::Fixed)], any_outage());
+    let orders = (0.0..=1.0, 0_u32..40, 0.0..=1.0, 0_u32..200, 0.0..=1.0);
+    let times = (
+        0_u32..200,
+        0_u32..200,
+        prop_oneof![Just(Distribution::Uniform), Just(Distribution::Pareto)],
+        any::<bool>(),
+    );
+    (losses, orders, times).prop_map(
+        |(
+            (loss, burst, bursts, outage),
+            (reorder, distance, late, late_by, duplicate),
+            (delay, jitter, distribution, overtake),
+        )| {
+            let (late_by, delay, jitter) = (MS * late_by, MS * delay, MS * jitter);
+            Impairments {
+                loss,
+                burst,
+                bursts,
+                reorder,
+                distance,
+                late,
+                late_by,
+                duplicate,
+                delay,
+                jitter,
+                distribution,
+                overtake,
+                outage,
+            }
         },
     )
 }

@@ -73,6 +73,7 @@ impl fmt::Display for Report {
             writeln!(f, "to {}: {} sent, {} not", output.output, output.packets, output.dropped)?;
         }
         for (count, what) in [
+            (done.cut, "of the dropped ones came during an outage"),
             (done.overflowed, "of the dropped ones found the link full"),
             (self.kernel_drops, "more were lost before the link: the kernel's receive buffer was full"),
             (self.too_long, "more were too long and not passed on"),

@@ -1,0 +1,50 @@
+//! Times in which nothing gets through: a cable that is pulled, a path that switches over.
+
+use std::time::Duration;
+
+use super::Error;
+
+/// When nothing gets through. What entered before it began still comes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// When it begins, counted from the first packet that enters.
+    pub from: Duration,
+    /// How long it lasts.
+    pub length: Duration,
+    /// From its beginning to that of the next; `None`: it comes once.
+    pub every: Option<Duration>,
+}
+
+impl Outage {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let Outage { length, every, .. } = *self;
+        match every {
+            _ if length.is_zero() => Err(Error::NoOutage),
+            Some(every) if every <= length => Err(Error::EndlessOutage { every, length }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it lasts at this time after the first packet.
+    pub(super) fn covers(&self, since_first: Duration) -> bool {
+        let Some(since) = since_first.checked_sub(self.from) else { return false };
+        let phase = self.every.map_or(since.as_nanos(), |every| since.as_nanos() % every.as_nanos());
+        phase < self.length.as_nanos()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_begins_and_ends_when_it_should() {
+        let second = Duration::from_secs(1);
+        let once = Outage { from: 5 * second, length: 2 * second, every: None };
+        let again = Outage { every: Some(10 * second), ..once };
+        let times = |outage: Outage| (0..30_u32).filter(|n| outage.covers(second * *n)).collect::<Vec<_>>();
+        assert_eq!(times(once), [5, 6]);
+        assert_eq!(times(again), [5, 6, 15, 16, 25, 26]);
+        assert!(!once.covers(7 * second) && once.covers(7 * second - Duration::from_nanos(1)));
+    }
+}
