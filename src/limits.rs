@@ -119,6 +119,9 @@ pub const ST2022_WORK_MAX: u64 = ST2022_SPAN_MAX * DATAGRAM_BYTES_MAX as u64;
 pub const ST2022_TAIL_GRACE: Duration = Duration::from_millis(10);
 
 const _: () = assert!(REORDER_PACKETS_START <= REORDER_PACKETS_MAX && REORDER_PACKETS_MAX < 1 << 15);
+/// How long protected media may pause before the repair packets of the last of them go out, a matrix that is not full
+/// included: longer than the packets of a stream of 50 kbit/s are apart, and well within a usual hold.
+pub const ST2022_PAUSE: Duration = Duration::from_millis(250);
 const _: () = assert!(ST2022_MATRICES_KEPT * ST2022_SPAN_MAX < 1 << 14);
 const _: () = assert!(FEC_FORGET_PACKETS > FEC_LEARN_PACKETS);
 

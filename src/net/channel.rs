@@ -204,7 +204,7 @@ impl Channel {
         let ports = self.ports.iter().filter_map(|port| port.socket.due());
         let taps = self.taps.iter().filter_map(Tap::due);
         let records = self.records.as_ref().and_then(Tap::due);
-        ports.chain(taps).chain(records).chain(self.relay_due).min()
+        ports.chain(taps).chain(records).chain(self.relay_due).chain(self.outputs.due()).min()
     }
 
     /// Opens, joins and joins again as needed. Calls `opened` with the index of each that is new.
@@ -327,6 +327,9 @@ impl Channel {
         }
         self.send(now, kit);
         self.record(now);
+        if self.outputs.due().is_some_and(|at| at <= now) {
+            self.outputs.poll(now, &mut kit.send, &mut kit.interfaces);
+        }
         for tap in &mut self.taps {
             tap.turn(now, at_once);
         }
@@ -426,6 +429,7 @@ impl Channel {
         self.relay.finish(clocks.monotonic);
         self.collect(clocks.monotonic);
         self.turn(clocks.monotonic, clocks.monotonic, true, kit);
+        self.outputs.finish(clocks.monotonic, &mut kit.send, &mut kit.interfaces);
     }
 
     /// Why legs have failed for good, or wait.

@@ -170,6 +170,26 @@ impl UdpOutputs {
         }
     }
 
+    /// When [`UdpOutputs::poll`] has something to send although nothing is delivered.
+    pub fn due(&self) -> Option<Instant> {
+        self.protections.iter().filter_map(Protection::due).min()
+    }
+
+    /// Sends the repair packets that do not wait for more media.
+    pub fn poll(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
+        let paused = |protection: &&mut Protection| protection.due().is_some_and(|due| due <= now);
+        for protection in self.protections.iter_mut().filter(paused) {
+            protection.flush(now, batch, interfaces);
+        }
+    }
+
+    /// The end: sends all repair packets that are left.
+    pub fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
+        for protection in &mut self.protections {
+            protection.flush(now, batch, interfaces);
+        }
+    }
+
     /// The outputs in the order they were given, each with the reason why it has no socket, if so; then those of
     /// their repair packets.
     pub fn iter(&self) -> impl Iterator<Item = (&UdpOutput, Option<&Error>)> {

@@ -7,6 +7,7 @@ use super::{Datagram, Rtp, UdpOutput, UdpOutputs};
 use crate::{
     address::Output,
     fec::st2022::{self, Encoder, Shape},
+    limits::ST2022_PAUSE,
     net::{Error, interface::Interfaces, sys::SendBatch},
     wire::st2022::Axis,
 };
@@ -15,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Protection {
     encoder: Encoder,
+    /// When the last media packet came, if the encoder has still something of it.
+    last: Option<Instant>,
     /// What is to be sent now.
     repairs: Vec<st2022::Datagram>,
     columns: UdpOutputs,
@@ -43,6 +46,7 @@ impl Protection {
         let protection = |shape| Protection {
             // RFC 3550: sequence numbers begin anywhere.
             encoder: Encoder::new(shape, rand::random(), rand::random()),
+            last: None,
             repairs: Vec::new(),
             columns: open(shape, Axis::Column),
             rows: open(shape, Axis::Row),
@@ -63,8 +67,21 @@ impl Protection {
             if let Rtp::Packet(packet) = datagram.rtp {
                 // What has no place in the matrix goes unprotected.
                 let _ = self.encoder.media(packet, &mut self.repairs);
+                self.last = Some(now);
             }
         }
+        self.send_repairs(now, batch, interfaces);
+    }
+
+    /// When the media have paused for so long that their last packets need their repair packets now.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.last.map(|last| last + ST2022_PAUSE)
+    }
+
+    /// The media pause or end: sends what protects the last of them.
+    pub(super) fn flush(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
+        self.encoder.flush(&mut self.repairs);
+        self.last = None;
         self.send_repairs(now, batch, interfaces);
     }
 

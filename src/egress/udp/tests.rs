@@ -11,7 +11,7 @@ use crate::{
     clock,
     limits::{
         BURST, BURST_RETRY, DATAGRAM_BYTES_MAX, OUTPUT_CHECK, OUTPUT_RETRY, RECEIVE_BUFFER_BYTES,
-        SOCKET_OUTPUTS_MAX,
+        SOCKET_OUTPUTS_MAX, ST2022_PAUSE,
     },
     net::{
         multicast::Subscription,
@@ -113,6 +113,36 @@ fn repair_packets_go_to_the_ports_above_and_are_counted() {
     }
     let packets: Vec<u64> = bench.counters().iter().map(|counters| counters.packets).collect();
     assert_eq!(packets, [60, 8, 15]);
+}
+
+/// What a matrix protects after a pause, and at the end: its repair packets do not wait for media that do not come.
+#[test]
+fn the_last_packets_before_a_pause_are_protected() {
+    let (port, [_receiver, columns, rows]) = protected_receivers();
+    let mut bench = Bench::new(&[format!("rtp://127.0.0.1:{port}?fec=st2022-1:4,4")]);
+    let start = clock::now();
+    let packets: Vec<Vec<u8>> = (0..22).map(media).collect();
+    bench.send(start, &packets.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert_eq!(bench.outputs.due(), Some(start + ST2022_PAUSE));
+    let lines = |socket: &UdpSocket, count| -> Vec<(u16, u64)> {
+        let repairs = payloads(&receive(socket, count));
+        let line = |bytes: &Vec<u8>| Repair::parse(bytes).map(|repair| (repair.base(), repair.count()));
+        repairs.iter().map(|bytes| line(bytes).unwrap()).collect()
+    };
+    // Of the first matrix; its last two columns are due later.
+    assert_eq!(lines(&rows, 5), [(0, 4), (4, 4), (8, 4), (12, 4), (16, 4)]);
+    assert_eq!(lines(&columns, 2), [(0, 4), (1, 4)]);
+    bench.outputs.poll(start + ST2022_PAUSE, &mut bench.batch, &mut bench.interfaces);
+    assert_eq!(bench.outputs.due(), None);
+    assert_eq!(lines(&rows, 1), [(20, 2)]);
+    assert_eq!(lines(&columns, 6), [(2, 4), (3, 4), (16, 2), (17, 2), (18, 1), (19, 1)]);
+    // The stream goes on with a matrix of its own, and ends.
+    let packets: Vec<Vec<u8>> = (22..27).map(media).collect();
+    bench.send(start, &packets.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    bench.outputs.finish(start, &mut bench.batch, &mut bench.interfaces);
+    assert_eq!(lines(&rows, 2), [(22, 4), (26, 1)]);
+    assert_eq!(lines(&columns, 4), [(22, 2), (23, 1), (24, 1), (25, 1)]);
+    assert!(receive(&rows, 0).is_empty() && receive(&columns, 0).is_empty());
 }
 
 /// A matrix holds one stream: the one that a player follows.

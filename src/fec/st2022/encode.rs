@@ -184,22 +184,22 @@ impl Encoder {
     fn position(&mut self, sequence: u16, ssrc: u32, out: &mut Vec<Datagram>) -> Option<usize> {
         let packets = self.shape.packets();
         let ahead = usize::from(sequence.wrapping_sub(self.matrix.base));
-        if self.ssrc.replace(ssrc) != Some(ssrc) {
-            self.jump(sequence, out);
+        if self.ssrc != Some(ssrc) {
+            self.jump(sequence, ssrc, out);
         } else if ahead >= 0x1_0000 - packets {
             return None;
         } else if ahead >= 2 * packets {
-            self.jump(sequence, out);
+            self.jump(sequence, ssrc, out);
         } else if ahead >= packets {
             self.next_matrix(out);
         }
         Some(sequence.wrapping_sub(self.matrix.base).into())
     }
 
-    /// The numbering starts anew: what is complete goes out at once.
-    fn jump(&mut self, sequence: u16, out: &mut Vec<Datagram>) {
-        self.next_matrix(out);
-        self.release(usize::MAX, out);
+    /// The numbering starts anew: the stream before it has ended.
+    fn jump(&mut self, sequence: u16, ssrc: u32, out: &mut Vec<Datagram>) {
+        self.flush(out);
+        self.ssrc = Some(ssrc);
         self.matrix.restart(sequence);
     }
 
@@ -234,8 +234,8 @@ impl Encoder {
         }
     }
 
-    /// The stream ends: everything that still protects something goes out, also rows and columns that are shorter
-    /// than usual.
+    /// The stream ends, or pauses: everything that still protects something goes out, also rows and columns that are
+    /// shorter than usual. The next packet begins a matrix.
     pub fn flush(&mut self, out: &mut Vec<Datagram>) {
         self.release(usize::MAX, out);
         let unsent = |row: &&Line| row.count < self.shape.columns;
