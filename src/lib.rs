@@ -7,7 +7,8 @@
 //! 3. [`relay`]: the pure core (no I/O, no clock): flow, session, deduplication, recovery, reorder and skip;
 //! 4. [`egress`]: UDP targets, HTTP clients, files.
 //!
-//! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`link`] (models of a bad link),
+//! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`history`] (what was sent, to be sent again),
+//! [`link`] (models of a bad link),
 //! and [`config`], [`control`], [`metrics`], [`shutdown`].
 
 pub mod address;
@@ -19,6 +20,7 @@ pub mod config;
 pub mod control;
 pub mod egress;
 pub mod fec;
+pub mod history;
 pub mod limits;
 pub mod link;
 pub mod metrics;

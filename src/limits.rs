@@ -316,6 +316,7 @@ pub const LAG_MAX_MIN: Duration = Duration::from_millis(500);
 pub const LAG_MAX_MAX: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(LEGS_MAX <= 256);
+const _: () = assert!(HISTORY_PACKETS_MAX <= 1 << 15);
 const _: () = assert!(CHANNEL_BYTES_CONFIG_MIN >= 2 * DATAGRAM_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= CHANNEL_BYTES_CONFIG_MAX);
 const _: () = assert!(REORDER_PACKETS_MAX <= WINDOW_CONFIG_MAX);
@@ -342,6 +343,33 @@ pub const BLOCK_CLOSE_AFTER: Duration = Duration::from_millis(40);
 pub const BLOCK_CLOSE_AFTER_PACED: Duration = HOLD_MAX;
 /// Blocks of 64 KiB that `send` reads ahead from a pipe: smooths a slow reader, and is no memory to speak of.
 pub const SEND_PIPE_BLOCKS_MAX: usize = 8;
+
+// Retransmission, the sending side.
+
+/// How long what was sent is kept for those who ask for it again, by default: the buffer of common receivers.
+pub const HISTORY: Duration = Duration::from_secs(1);
+/// The shortest such time: a round trip within a site.
+pub const HISTORY_MIN: Duration = Duration::from_millis(10);
+/// The longest such time: as long as any receiver's buffer, and below half of what RTP can number at usual rates.
+pub const HISTORY_MAX: Duration = Duration::from_secs(30);
+/// Packets kept at most: half of the numbers of RTP, so that a number means one packet.
+pub const HISTORY_PACKETS_MAX: usize = 32_768;
+/// Bytes kept at most: 1 s at 500 Mbit/s.
+pub const HISTORY_BYTES_MAX: usize = 64 << 20;
+/// What retransmissions may use on top of the media, in percent of its bytes, by default: twice 10 % of loss and
+/// bursts, and a link that is planned for the media does not break down.
+pub const RETRANSMIT_SHARE: u8 = 50;
+/// The largest such share: as much again as the media.
+pub const RETRANSMIT_SHARE_MAX: u8 = 100;
+/// Bytes that may be sent again at any time, however little was sent before: sensors send little, and all streams
+/// have a beginning. A burst of 40 TS datagrams, 5 ms of a 100 Mbit/s link.
+pub const RETRANSMIT_BYTES_MIN: u64 = 64 << 10;
+/// How long nobody gets the same packet again: several receivers of a group ask for it at about the same time, and
+/// librist asks again after 5 ms at the earliest.
+pub const RETRANSMIT_PAUSE: Duration = Duration::from_millis(4);
+/// Numbers of one request that are looked at: an outage of 100 ms at 100 Mbit/s, and a flood costs no more time
+/// than its datagrams do. Whoever misses more asks again.
+pub const REQUEST_NUMBERS_MAX: usize = 1024;
 
 // HTTP and channels on demand.
 

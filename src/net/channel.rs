@@ -168,7 +168,7 @@ impl Channel {
         let (format, legs) = (relay.format.to_string(), inputs.len());
         let ports = Port::of_legs(inputs, relay.fec, receive_buffer, now);
         let relay = Relay::new(relay::Config { legs, ..relay });
-        let sends_rtp = spec.outputs.iter().any(|output| output.scheme == address::Scheme::Rtp);
+        let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
         Channel {
             name,
             on_demand,

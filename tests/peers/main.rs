@@ -5,6 +5,8 @@
 mod common;
 
 mod bytes;
+#[path = "../common/lossy.rs"]
+mod lossy;
 mod players;
 #[path = "../common/protected.rs"]
 mod protected;

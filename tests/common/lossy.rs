@@ -1,0 +1,177 @@
+//! A lossy path between two programs that speak RTP with RTCP on the port above: media goes one way and is lost by
+//! chance and in bursts, RTCP goes both ways and is not lost. Its memory is a datagram per direction.
+#![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg32;
+use socket2::{Domain, Protocol, Socket, Type};
+
+const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// How soon a thread sees that it is to end.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Which media packets are lost: each with the same chance, and `burst` in a row in every `period`.
+#[derive(Clone, Copy, Debug)]
+pub struct Losses {
+    pub seed: u64,
+    pub chance: f64,
+    pub burst: u64,
+    pub period: u64,
+}
+
+impl Losses {
+    /// 10 % by chance, and 20 in a row in every 400.
+    pub fn heavy(seed: u64) -> Losses {
+        Losses { seed, chance: 0.1, burst: 20, period: 400 }
+    }
+
+    fn judge(self) -> impl FnMut() -> bool + Send {
+        let (mut random, mut count) = (Pcg32::seed_from_u64(self.seed), 0);
+        move || {
+            count += 1;
+            let in_burst = self.period > 0 && count % self.period >= self.period - self.burst;
+            // drawn for every packet, so that the bursts do not shift the rest
+            (random.random::<f64>() < self.chance) | in_burst
+        }
+    }
+}
+
+/// What went through.
+#[derive(Debug, Default)]
+pub struct Census {
+    pub passed: AtomicU64,
+    pub lost: AtomicU64,
+    /// Media that is a retransmission (the SSRC's lowest bit), lost ones included.
+    pub again: AtomicU64,
+    /// RTCP datagrams from the sender, and to it.
+    pub reports: AtomicU64,
+    pub requests: AtomicU64,
+}
+
+/// The path; it ends when it is dropped.
+pub struct LossyPath {
+    census: Arc<Census>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl LossyPath {
+    /// From the media's address `from` to `to`, RTCP from and to the ports above. Each is a group, joined on and sent
+    /// to through loopback, or a local address. Whoever sent RTCP last gets the answers; a receiver may also send its
+    /// RTCP to the group `to`, on the port above.
+    pub fn open(from: SocketAddr, to: SocketAddr, losses: Losses) -> LossyPath {
+        let (census, stop) = (Arc::<Census>::default(), Arc::<AtomicBool>::default());
+        let mut threads = Vec::new();
+        let mut start = |socket: UdpSocket, mut each: Box<dyn FnMut(&[u8], SocketAddr) + Send>| {
+            let stop = stop.clone();
+            socket.set_read_timeout(Some(GLANCE)).expect("time-out");
+            threads.push(thread::spawn(move || {
+                let mut memory = vec![0; 65_536];
+                while !stop.load(Ordering::Relaxed) {
+                    if let Ok((len, source)) = socket.recv_from(&mut memory) {
+                        each(&memory[..len], source);
+                    }
+                }
+            }));
+        };
+
+        let (media, out, mut lost) = (bound(from), sending(), losses.judge());
+        let counts = census.clone();
+        start(
+            media,
+            Box::new(move |bytes, _| {
+                let again = bytes.get(11).is_some_and(|low| low & 1 == 1);
+                counts.again.fetch_add(again.into(), Ordering::Relaxed);
+                if lost() {
+                    counts.lost.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    counts.passed.fetch_add(1, Ordering::Relaxed);
+                    let _ = out.send_to(bytes, to); // nobody may be there yet
+                }
+            }),
+        );
+
+        // `near` faces the sender, `far` the receiver.
+        let (near, far) = (bound(above(from)), sending());
+        let sender = Arc::new(Mutex::new(None));
+        let (known, counts, forth) = (sender.clone(), census.clone(), far.try_clone().expect("clone"));
+        let own = [near.local_addr(), far.local_addr()].map(|address| address.expect("bound").port());
+        let answers = if from.ip().is_multicast() { sending() } else { near.try_clone().expect("clone") };
+        start(
+            near,
+            Box::new(move |bytes, source| {
+                *known.lock().expect("no panic") = Some(source);
+                counts.reports.fetch_add(1, Ordering::Relaxed);
+                let _ = forth.send_to(bytes, above(to));
+            }),
+        );
+        let counts = census.clone();
+        let back = move |bytes: &[u8], source: SocketAddr| {
+            // Our own comes too, looped back by the group.
+            if let Some(to) = *sender.lock().expect("no panic")
+                && !own.contains(&source.port())
+            {
+                counts.requests.fetch_add(1, Ordering::Relaxed);
+                let _ = answers.send_to(bytes, to);
+            }
+        };
+        let back = Arc::new(back);
+        let group = to.ip().is_multicast().then(|| bound(above(to)));
+        for socket in [Some(far), group].into_iter().flatten() {
+            let back = back.clone();
+            start(socket, Box::new(move |bytes, source| back(bytes, source)));
+        }
+        LossyPath { census, stop, threads }
+    }
+
+    pub fn census(&self) -> &Census {
+        &self.census
+    }
+}
+
+impl Drop for LossyPath {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let ended = thread.join();
+            assert!(ended.is_ok() || thread::panicking(), "the path's thread panicked");
+        }
+    }
+}
+
+fn above(media: SocketAddr) -> SocketAddr {
+    SocketAddr::new(media.ip(), media.port() + 1)
+}
+
+/// Receives what is sent to this address.
+fn bound(address: SocketAddr) -> UdpSocket {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("socket");
+    let _ = socket.set_recv_buffer_size(1 << 20);
+    socket.set_reuse_address(address.ip().is_multicast()).expect("share the group's port");
+    socket.bind(&address.into()).expect("bind");
+    if let IpAddr::V4(group) = address.ip()
+        && group.is_multicast()
+    {
+        socket.join_multicast_v4(&group, &LOCALHOST).expect("join");
+    }
+    socket.into()
+}
+
+/// Sends to groups and hosts on loopback.
+fn sending() -> UdpSocket {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("socket");
+    socket.set_multicast_if_v4(&LOCALHOST).expect("loopback");
+    socket.set_multicast_ttl_v4(0).expect("TTL");
+    socket.bind(&SocketAddr::from((LOCALHOST, 0)).into()).expect("bind");
+    socket.into()
+}
