@@ -12,6 +12,7 @@ mod players;
 mod protected;
 mod recovered;
 mod st2022;
+mod wrapped;
 
 use std::{
     net::Ipv4Addr,

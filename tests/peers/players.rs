@@ -361,8 +361,12 @@ fn players_decode_rtp_over_http_udp_and_rtp() {
 }
 
 #[test]
-fn players_decode_a_plain_transport_stream_over_http_and_multicast() {
+fn players_decode_a_plain_transport_stream_over_http_multicast_and_rtp() {
     play(Sent::Ts, "", |http| {
-        vec![vec![Source::Http(http); 3], vec![Source::Group(group(), free_port()); 3]]
+        vec![
+            vec![Source::Http(http); 3],
+            vec![Source::Group(group(), free_port()); 3],
+            (0..3).map(|_| Source::rtp()).collect(),
+        ]
     });
 }

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Passes on what comes to the sockets of media, columns and rows, but for some of the media.
-struct Lossy {
+pub(super) struct Lossy {
     /// Media as they came, dropped ones included.
     media: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Arc<AtomicBool>,
@@ -29,7 +29,7 @@ struct Lossy {
 
 impl Lossy {
     /// To the same ports above `to`. `lost` knows media packets by their place in the stream.
-    fn new(
+    pub(super) fn new(
         [media, columns, rows, _rtcp]: [UdpSocket; 4],
         to: (Ipv4Addr, u16),
         lost: fn(usize) -> bool,
@@ -59,11 +59,11 @@ impl Lossy {
         Lossy { media: sent, stop, threads }
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.media.lock().expect("no panic").len()
     }
 
-    fn finish(self) -> Vec<Vec<u8>> {
+    pub(super) fn finish(self) -> Vec<Vec<u8>> {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
         std::mem::take(&mut *self.media.lock().expect("no panic"))

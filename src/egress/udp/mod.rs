@@ -179,14 +179,14 @@ impl UdpOutputs {
     pub fn poll(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         let paused = |protection: &&mut Protection| protection.due().is_some_and(|due| due <= now);
         for protection in self.protections.iter_mut().filter(paused) {
-            protection.flush(now, batch, interfaces);
+            protection.pause(now, batch, interfaces);
         }
     }
 
     /// The end: sends all repair packets that are left.
     pub fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         for protection in &mut self.protections {
-            protection.flush(now, batch, interfaces);
+            protection.finish(now, batch, interfaces);
         }
     }
 

@@ -78,8 +78,15 @@ impl Protection {
         self.last.map(|last| last + ST2022_PAUSE)
     }
 
-    /// The media pause or end: sends what protects the last of them.
-    pub(super) fn flush(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
+    /// The media pause: sends what protects the last of them.
+    pub(super) fn pause(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
+        self.encoder.pause(&mut self.repairs);
+        self.last = None;
+        self.send_repairs(now, batch, interfaces);
+    }
+
+    /// The media end.
+    pub(super) fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         self.encoder.flush(&mut self.repairs);
         self.last = None;
         self.send_repairs(now, batch, interfaces);

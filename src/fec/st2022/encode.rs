@@ -59,6 +59,9 @@ pub struct Encoder {
 struct Stream {
     axis: Axis,
     next_sequence: u16,
+    /// Whether a whole row or column has told the receivers how long they are. GStreamer takes the length of the first
+    /// one for that of all: none that is shorter may be the first.
+    length_known: bool,
 }
 
 /// A row or column that is being added up.
@@ -69,6 +72,8 @@ struct Line {
     last: u16,
     offset: u8,
     count: u8,
+    /// The count with which it was last sent.
+    sent: u8,
     sum: Sum,
 }
 
@@ -102,6 +107,10 @@ impl Line {
 }
 
 impl Stream {
+    fn new(axis: Axis, next_sequence: u16) -> Stream {
+        Stream { axis, next_sequence, length_known: false }
+    }
+
     fn send(&mut self, line: &Line, timestamp: u32, out: &mut Vec<Datagram>) {
         let repr = Repr {
             axis: self.axis,
@@ -115,9 +124,20 @@ impl Stream {
             shard: line.sum.shard(),
         };
         self.next_sequence = self.next_sequence.wrapping_add(1);
+        self.length_known = true;
         let mut bytes = Vec::new();
         repr.emit(&mut bytes);
         out.push(Datagram { axis: self.axis, bytes });
+    }
+}
+
+impl Stream {
+    /// Sends what has not been sent so, of at most `full` packets.
+    fn send_early(&mut self, line: &mut Line, full: u8, timestamp: u32, out: &mut Vec<Datagram>) {
+        if (self.length_known || line.count == full) && line.is_whole() && line.sent < line.count {
+            line.sent = line.count;
+            self.send(line, timestamp, out);
+        }
     }
 }
 
@@ -136,7 +156,7 @@ impl Matrix {
     fn restart(&mut self, base: u16) {
         (self.base, self.filled) = (base, 0);
         for line in self.columns.iter_mut().chain(&mut self.rows) {
-            line.count = 0;
+            (line.count, line.sent) = (0, 0);
             line.sum.clear();
         }
     }
@@ -147,8 +167,8 @@ impl Encoder {
     pub fn new(shape: Shape, first_column: u16, first_row: u16) -> Encoder {
         Encoder {
             shape,
-            columns: Stream { axis: Axis::Column, next_sequence: first_column },
-            rows: Stream { axis: Axis::Row, next_sequence: first_row },
+            columns: Stream::new(Axis::Column, first_column),
+            rows: Stream::new(Axis::Row, first_row),
             ssrc: None,
             timestamp: 0,
             matrix: Matrix::new(shape),
@@ -207,7 +227,7 @@ impl Encoder {
         self.release(usize::MAX, out);
         let spacing = usize::from(self.shape.rows);
         for (index, column) in self.matrix.columns.iter_mut().enumerate() {
-            if column.count == self.shape.rows {
+            if column.count == self.shape.rows && column.sent < column.count {
                 let empty = Line { offset: column.offset, ..Line::default() };
                 self.waiting.push_back((index * spacing, mem::replace(column, empty)));
             }
@@ -223,6 +243,7 @@ impl Encoder {
         let Some(row) = self.matrix.rows.get_mut(position / columns) else { return };
         row.add(sequence, shard);
         if row.count == self.shape.columns {
+            row.sent = row.count;
             self.rows.send(row, self.timestamp, out);
         }
     }
@@ -234,17 +255,19 @@ impl Encoder {
         }
     }
 
-    /// The stream ends, or pauses: everything that still protects something goes out, also rows and columns that are
-    /// shorter than usual. The next packet begins a matrix.
-    pub fn flush(&mut self, out: &mut Vec<Datagram>) {
+    /// The stream pauses: everything that still protects something goes out, also rows and columns that are shorter
+    /// than usual, once for the packets in them. The matrix goes on with the next packet.
+    pub fn pause(&mut self, out: &mut Vec<Datagram>) {
         self.release(usize::MAX, out);
-        let unsent = |row: &&Line| row.count < self.shape.columns;
-        for row in self.matrix.rows.iter().filter(unsent).filter(|line| line.is_whole()) {
-            self.rows.send(row, self.timestamp, out);
-        }
-        for column in self.matrix.columns.iter().filter(|line| line.is_whole()) {
-            self.columns.send(column, self.timestamp, out);
-        }
+        let Encoder { shape, columns, rows, matrix, timestamp, .. } = self;
+        matrix.rows.iter_mut().for_each(|row| rows.send_early(row, shape.columns, *timestamp, out));
+        let lines = matrix.columns.iter_mut();
+        lines.for_each(|column| columns.send_early(column, shape.rows, *timestamp, out));
+    }
+
+    /// The stream ends: as for a pause, and the next packet begins another stream.
+    pub fn flush(&mut self, out: &mut Vec<Datagram>) {
+        self.pause(out);
         self.ssrc = None;
         self.matrix.restart(0);
     }
