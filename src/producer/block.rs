@@ -2,7 +2,8 @@
 //!
 //! Pure. Numbered packets come from the [`crate::producer::encode::Encoder`]; repair packets go back to it. With
 //! stride s, s blocks fill in turn: block j of them protects the numbers `first + i*s`, so that a burst of lost
-//! packets takes from each only a part.
+//! packets takes from each only a part. Their repair packets go out in turn as well, once the last block is full: sent
+//! block by block, a burst among them would hit one block alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,6 +74,9 @@ struct Block {
     /// Source shards, not yet padded; only the first `filled` belong to this block, the others lend their memory.
     sources: Vec<Vec<u8>>,
     filled: usize,
+    /// The repair shards, once it is closed; they wait for those of the other blocks.
+    parity: Vec<Vec<u8>>,
+    closed: bool,
 }
 
 impl Block {
@@ -95,6 +99,18 @@ impl Block {
         let longest = sources.iter().map(Vec::len).max().unwrap_or(0);
         sources.iter_mut().for_each(|s| s.resize(longest, 0));
     }
+
+    /// Computes its repair packets.
+    fn close(&mut self, m: u8, codes: &Mutex<Codes>) {
+        self.pad();
+        self.parity.resize_with(m.into(), Vec::new);
+        let sources: Vec<&[u8]> = self.sources[..self.filled].iter().map(Vec::as_slice).collect();
+        let mut codes = codes.lock().unwrap_or_else(PoisonError::into_inner);
+        codes
+            .encode(self.filled, m.into(), &sources, &mut self.parity)
+            .expect("the shape was checked, and all shards are of one length");
+        self.closed = true;
+    }
 }
 
 /// The blocks that fill at present, one for each step of the stride.
@@ -105,18 +121,16 @@ pub(crate) struct Blocks {
     blocks: Vec<Block>,
     /// Packets taken since all blocks were empty.
     taken: usize,
-    parity: Vec<Vec<u8>>,
 }
 
 impl Blocks {
     pub(crate) fn new(fec: Fec, codes: Arc<Mutex<Codes>>) -> Blocks {
         let blocks = (0..fec.stride).map(|_| Block::default()).collect();
-        let parity = vec![Vec::new(); usize::from(fec.m)];
-        Blocks { fec, codes, blocks, taken: 0, parity }
+        Blocks { fec, codes, blocks, taken: 0 }
     }
 
-    /// Takes the packet of the next number; hands out the repair packets of the block that it fills, if any,
-    /// each with the block's first number.
+    /// Takes the packet of the next number; hands out the repair packets of all blocks when it fills the last of them,
+    /// each with its block's first number.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -128,10 +142,10 @@ impl Blocks {
         self.blocks[turn].take(now, number, source);
         self.taken += 1;
         if self.blocks[turn].filled == usize::from(self.fec.k) {
-            self.close(turn, repair);
+            self.blocks[turn].close(self.fec.m, &self.codes);
         }
         if self.taken == usize::from(self.fec.k) * self.blocks.len() {
-            self.taken = 0;
+            self.hand_out(repair);
         }
     }
 
@@ -146,31 +160,26 @@ impl Blocks {
     }
 
     /// Closes all blocks that hold packets, full or not.
-    pub(crate) fn close_all(&mut self, mut repair: impl FnMut(u64, &RepairRepr<'_>)) {
-        for turn in 0..self.blocks.len() {
-            if self.blocks[turn].filled > 0 {
-                self.close(turn, &mut repair);
-            }
+    pub(crate) fn close_all(&mut self, repair: impl FnMut(u64, &RepairRepr<'_>)) {
+        for block in self.blocks.iter_mut().filter(|block| block.filled > 0 && !block.closed) {
+            block.close(self.fec.m, &self.codes);
         }
-        self.taken = 0;
+        self.hand_out(repair);
     }
 
-    fn close(&mut self, turn: usize, mut repair: impl FnMut(u64, &RepairRepr<'_>)) {
+    /// The repair packets of all blocks that hold packets, in turn; they are empty then.
+    fn hand_out(&mut self, mut repair: impl FnMut(u64, &RepairRepr<'_>)) {
         let Fec { m, stride, .. } = self.fec;
-        let block = &mut self.blocks[turn];
-        block.pad();
-        let k = block.filled;
-        let sources: Vec<&[u8]> = block.sources[..k].iter().map(Vec::as_slice).collect();
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
-        codes
-            .encode(k, usize::from(m), &sources, &mut self.parity)
-            .expect("the shape was checked, and all shards are of one length");
-        drop(codes);
-        for (index, shard) in (0..m).zip(&self.parity) {
-            repair(block.first, &RepairRepr { k: k as u8, m, index, stride, shard });
+        for index in 0..m {
+            for block in self.blocks.iter().filter(|block| block.closed) {
+                let (k, shard) = (block.filled as u8, block.parity[usize::from(index)].as_slice());
+                repair(block.first, &RepairRepr { k, m, index, stride, shard });
+            }
         }
-        block.filled = 0;
-        block.opened = None;
+        for block in &mut self.blocks {
+            (block.filled, block.opened, block.closed) = (0, None, false);
+        }
+        self.taken = 0;
     }
 }
 
@@ -189,5 +198,32 @@ mod tests {
             assert_eq!(error, FecError::Shape { k, m, stride });
             assert!(error.to_string().starts_with(&format!("FEC {k},{m},{stride}: expected")), "{error}");
         }
+    }
+
+    /// The repair packets that so many payloads make before the blocks are closed, and then, as (first, index).
+    fn order(fec: Fec, payloads: u64) -> [Vec<(u64, u8)>; 2] {
+        let mut blocks = Blocks::new(fec, Arc::default());
+        let (mut filled, mut closed) = (Vec::new(), Vec::new());
+        for number in 0..payloads {
+            let source = SourceShard { flags: 0, timestamp: 1, payload: b"x" };
+            let now = crate::clock::now();
+            blocks.push(now, number, &source, |first, repair| filled.push((first, repair.index)));
+            assert_eq!(blocks.oldest().is_none(), (number + 1) % u64::from(fec.k * fec.stride) == 0);
+        }
+        blocks.close_all(|first, repair| closed.push((first, repair.index)));
+        assert!(blocks.oldest().is_none());
+        [filled, closed]
+    }
+
+    #[test]
+    fn repair_packets_of_interleaved_blocks_go_out_in_turn() {
+        let fec = |k, m, stride| Fec::new(k, m, stride).expect("a good shape");
+        let all = vec![(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)];
+        assert_eq!(order(fec(2, 2, 3), 6), [all.clone(), vec![]]);
+        // Two blocks are full, the third is closed with one packet.
+        assert_eq!(order(fec(2, 2, 3), 5), [vec![], all.clone()]);
+        assert_eq!(order(fec(2, 2, 3), 2), [vec![], vec![(0, 0), (1, 0), (0, 1), (1, 1)]]);
+        assert_eq!(order(fec(1, 2, 3), 4), [all, vec![(3, 0), (3, 1)]]);
+        assert_eq!(order(fec(2, 2, 1), 3), [vec![(0, 0), (0, 1)], vec![(2, 0), (2, 1)]]);
     }
 }

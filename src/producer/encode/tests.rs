@@ -163,7 +163,7 @@ proptest! {
 }
 
 #[test]
-fn repairs_follow_the_last_packet_of_their_block() {
+fn repairs_follow_the_last_packet_of_the_last_block() {
     let start = epoch();
     let mut encoder = Encoder::new(1, 1, Some(fec(2, 1, 2)));
     let mut sent = Sent::new();
@@ -171,7 +171,7 @@ fn repairs_follow_the_last_packet_of_their_block() {
         encoder.push(start, 1, b"x", into(&mut sent)).expect("small enough");
     }
     let (d, r) = (Kind::Data, Kind::Repair);
-    let lap = |n: u64| [(d, n), (d, n + 1), (d, n + 2), (r, n), (d, n + 3), (r, n + 1)];
+    let lap = |n: u64| [(d, n), (d, n + 1), (d, n + 2), (d, n + 3), (r, n), (r, n + 1)];
     assert_eq!(kinds(&sent), [lap(0), lap(4)].concat());
     assert_eq!(encoder.repairs(), 4);
 }
@@ -189,13 +189,13 @@ fn a_slow_sensor_does_not_wait_for_its_block_to_fill() {
     assert_eq!(sent.len(), 3, "not yet");
     encoder.poll(start + ms(40), into(&mut sent));
     let r = Kind::Repair;
-    assert_eq!(kinds(&sent)[3..], [(r, 0), (r, 0), (r, 1), (r, 1)]);
+    assert_eq!(kinds(&sent)[3..], [(r, 0), (r, 1), (r, 0), (r, 1)]);
     let shape = |i: usize| {
         let repair = Repair::parse(packet(&sent[i]).payload()).expect("a good repair packet");
         (repair.k(), repair.m(), repair.stride(), repair.shard().len())
     };
     assert_eq!(shape(3), (2, 2, 2, 12 + "three".len()), "numbers 0 and 2");
-    assert_eq!(shape(5), (1, 2, 2, 12 + "two, which is longer".len()), "number 1");
+    assert_eq!(shape(4), (1, 2, 2, 12 + "two, which is longer".len()), "number 1");
     // The next packet opens new blocks.
     encoder.push(start + ms(50), 50, b"four", into(&mut sent)).expect("small enough");
     encoder.poll(start + ms(90), into(&mut sent));
