@@ -1,6 +1,7 @@
 //! A relay on a made-up clock: runs its timers when they are due and keeps what came out.
 
 use std::{
+    collections::HashMap,
     env,
     net::SocketAddr,
     str::FromStr,
@@ -77,6 +78,10 @@ pub struct Sim {
     pub record: bool,
     due: Option<Instant>,
     stalled: u32,
+    /// The longest that a gap may wait.
+    hold_max: Duration,
+    /// By flow, one more than the last number that was delivered or given up.
+    passed: HashMap<FlowId, u64>,
 }
 
 pub fn source(host: u8) -> SocketAddr {
@@ -86,7 +91,13 @@ pub fn source(host: u8) -> SocketAddr {
 impl Sim {
     pub fn new(config: Config) -> Sim {
         let start = tidecast::clock::now() + Duration::from_secs(1000);
+        let hold_max = match config.hold {
+            Hold::Fixed(hold) => hold,
+            Hold::Auto { max, .. } => max,
+        };
         Sim {
+            hold_max,
+            passed: HashMap::new(),
             relay: Relay::new(config),
             now: start,
             start,
@@ -152,7 +163,9 @@ impl Sim {
     fn drain(&mut self) {
         let at = self.elapsed();
         self.due = loop {
-            let event = match self.relay.poll_output() {
+            let output = self.relay.poll_output();
+            self.observe(&output);
+            let event = match output {
                 Output::Timeout(due) => break due,
                 _ if !self.record => continue,
                 Output::Deliver(delivery) => Event::Delivered {
@@ -170,6 +183,27 @@ impl Sim {
             };
             self.events.push((at, event));
         };
+    }
+
+    /// No order violation, no duplicate, no delivery after a skip, no gap that waits longer than the hold.
+    fn observe(&mut self, output: &Output) {
+        match output {
+            Output::Deliver(delivery) => self.passes(delivery.flow, delivery.seq, 1),
+            Output::Lost { flow, from, count } => self.passes(*flow, *from, *count),
+            Output::GapClosed { waited, .. } => assert!(*waited <= self.hold_max, "a gap waited {waited:?}"),
+            // A new run has numbers of its own.
+            Output::SessionStarted { flow, .. } | Output::FlowEnded { flow } => _ = self.passed.remove(flow),
+            _ => {}
+        }
+    }
+
+    fn passes(&mut self, flow: FlowId, from: u64, count: u64) {
+        let next = self.passed.insert(flow, from + count);
+        assert!(
+            next.is_none_or(|next| from >= next),
+            "{flow:?}: {from} at {:?} after {next:?}",
+            self.elapsed()
+        );
     }
 
     /// Every datagram has exactly one fate, and every number too.

@@ -1,7 +1,7 @@
 //! The whole core under simulation: made-up clocks, scripted faults and seeded links, no sockets.
 //!
 //! `TIDECAST_SEED=N` repeats a run whose seed a failure has printed. Longer forms, for a release build:
-//! `TIDECAST_SIM_PACKETS=10000000 cargo test --release --test sim fec -- --nocapture`,
+//! `TIDECAST_SIM_PACKETS=10000000 cargo test --release --test sim residual -- --nocapture`,
 //! `TIDECAST_SIM_PHASES=all cargo test --release --test sim faults`,
 //! `TIDECAST_FUZZ_SECONDS=600 cargo test --release --test sim fuzz -- --nocapture`.
 
@@ -13,7 +13,10 @@ mod fec;
 mod formats;
 mod fuzz;
 mod harness;
+#[path = "../lab/mod.rs"]
+mod lab;
 mod legs;
 mod many;
 mod rates;
+mod residual;
 mod st2022;

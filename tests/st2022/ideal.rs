@@ -4,65 +4,60 @@ use std::collections::BTreeSet;
 
 use tidecast::{
     fec::st2022::Shape,
+    link::{Bursts, Impairments, Link},
     wire::{seq::Space, st2022::Repair},
 };
 
-use crate::stream::{Dice, Receiver, Sent, Stream, seeds};
+use crate::{
+    peeling::{Ideal, Line},
+    stream::{Dice, Receiver, Sent, Stream, seeds},
+};
 
 /// Near the wrap of the 16-bit number, so that it lies within the second matrix or so.
 const FIRST: u64 = 3 * 65_536 - 60;
 
 /// Every lost number that repair packets bring back, by sets alone.
 fn ideal(stream: &Stream, received: &[&Sent]) -> BTreeSet<u64> {
-    let mut unknown: BTreeSet<u64> = stream.packets.keys().copied().collect();
-    let mut lines = Vec::new();
+    let mut ideal = Ideal::default();
+    let mut lost: BTreeSet<u64> = stream.packets.keys().copied().collect();
     for sent in received {
         match sent {
-            Sent::Media(number) => _ = unknown.remove(number),
+            Sent::Media(number) => {
+                ideal.media(*number);
+                lost.remove(number);
+            }
             Sent::Repair(datagram) => {
                 let repair = Repair::parse(&datagram.bytes).unwrap();
                 let base = Space::RTP.extend(FIRST + 3000, repair.base().into());
-                lines.push((0..repair.count()).map(move |j| base + j * repair.offset()).collect::<Vec<_>>());
+                let (offset, count) = (repair.offset(), repair.count());
+                ideal.repair(Line { base, offset, count, index: 0 });
             }
         }
     }
-    let mut back = BTreeSet::new();
-    loop {
-        let before = back.len();
-        for line in &lines {
-            let missing: Vec<_> = line.iter().filter(|number| unknown.contains(number)).collect();
-            if let [number] = missing[..] {
-                unknown.remove(number);
-                back.insert(*number);
-            }
-        }
-        if back.len() == before {
-            return back;
-        }
-    }
+    let end = 1 + *stream.packets.keys().last().expect("a packet");
+    &lost - &ideal.left(stream.first()..end)
+}
+
+fn independent(loss: f64) -> Impairments {
+    Impairments { loss, ..Impairments::default() }
+}
+
+/// Losses of so many packets in a row, and so many packets in the mean from one burst to the next.
+fn bursts(distance: f64, length: f64) -> Impairments {
+    let loss = length / (distance + length);
+    Impairments { loss, burst: length, bursts: Bursts::Fixed, ..Impairments::default() }
 }
 
 /// What gets through a link.
-#[derive(Clone, Copy, Debug)]
-enum Loss {
-    Independent(f64),
-    /// Mean distance and length.
-    Bursts(u64, u64),
-}
-
-fn lossy<'a>(stream: &'a Stream, loss: Loss, dice: &mut Dice) -> Vec<&'a Sent> {
-    let mut bad = 0;
-    let keeps = |_: &&Sent| match loss {
-        Loss::Independent(chance) => !dice.hits(chance),
-        Loss::Bursts(distance, length) => {
-            bad = if bad == 0 && dice.below(distance) == 0 { length } else { bad };
-            bad = u64::saturating_sub(bad, 1);
-            bad == 0
-        }
+fn lossy<'a>(stream: &'a Stream, model: Impairments, dice: &mut Dice) -> Vec<&'a Sent> {
+    let (mut link, now) = (Link::new(model, dice.any()), tidecast::clock::now());
+    let mut keeps = |_: &&Sent| {
+        link.push(now, ());
+        link.pop(now).is_some()
     };
     // Where a stream begins is known from its first packet, and the last one shows its end.
     let keep_first = stream.sent.iter().take(1);
-    keep_first.chain(stream.sent[1..].iter().filter(keeps)).collect()
+    keep_first.chain(stream.sent[1..].iter().filter(|sent| keeps(sent))).collect()
 }
 
 /// Each up to `distance` places away from where it was.
@@ -108,12 +103,12 @@ fn random_losses_come_back_as_from_an_ideal_decoder() {
         let mut dice = Dice(seed);
         let shape = shape(&mut dice);
         let loss = match dice.below(6) {
-            0 => Loss::Independent(0.01),
-            1 => Loss::Independent(0.02),
-            2 => Loss::Independent(0.05),
-            3 => Loss::Independent(0.2),
-            4 => Loss::Bursts(150, shape.columns().into()),
-            _ => Loss::Bursts(60, 3),
+            0 => independent(0.01),
+            1 => independent(0.02),
+            2 => independent(0.05),
+            3 => independent(0.2),
+            4 => bursts(150.0, shape.columns().into()),
+            _ => bursts(60.0, 3.0),
         };
         let what = format!("TIDECAST_SEED={seed}, {shape:?}, {loss:?}");
         let stream = Stream::new(shape, FIRST, 8, &mut dice);
@@ -134,7 +129,7 @@ fn hopeless_gaps_are_found() {
         let mut dice = Dice(seed);
         let shape = Shape::new(5 + dice.below(5) as u8, 5 + dice.below(5) as u8, dice.hits(0.5)).unwrap();
         let stream = Stream::new(shape, FIRST, 12, &mut dice);
-        let received = lossy(&stream, Loss::Independent(0.15), &mut dice);
+        let received = lossy(&stream, independent(0.15), &mut dice);
         let receiver = check(&stream, &received, &format!("TIDECAST_SEED={seed}, {shape:?}"));
         let came: BTreeSet<u64> =
             received.iter().filter_map(|s| if let Sent::Media(n) = s { Some(*n) } else { None }).collect();
@@ -191,7 +186,7 @@ fn shapes_change_in_mid_stream() {
             stream.send(shape, first, 2 + dice.below(3), &mut dice);
             first = 1 + *stream.packets.keys().last().unwrap();
         }
-        let received = lossy(&stream, Loss::Independent(0.03), &mut dice);
+        let received = lossy(&stream, independent(0.03), &mut dice);
         check(&stream, &received, &format!("TIDECAST_SEED={seed}"));
     }
 }
@@ -211,7 +206,7 @@ fn matrices_may_begin_anew_anywhere() {
             stream.sent.push(Sent::Media(number));
         }
         stream.send(shape, again, 8, &mut dice);
-        let received = lossy(&stream, Loss::Independent(0.05), &mut dice);
+        let received = lossy(&stream, independent(0.05), &mut dice);
         let receiver = check(&stream, &received, &format!("TIDECAST_SEED={seed}, {shape:?}"));
         let wrong =
             receiver.hopeless.iter().filter(|n| **n > again + packets && receiver.rebuilt.contains_key(n));

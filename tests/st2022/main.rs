@@ -10,6 +10,8 @@ mod captures;
 mod encoder;
 mod forged;
 mod ideal;
+#[path = "../lab/ideal.rs"]
+mod peeling;
 #[path = "../common/protected.rs"]
 mod protected;
 mod stream;

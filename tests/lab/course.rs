@@ -1,0 +1,264 @@
+//! One course of the laboratory: a sender at 8 Mbit/s, its links, and a relay, on a made-up clock.
+
+use std::time::{Duration, Instant};
+
+use tidecast::{
+    link::{Impairments, Link},
+    relay::{Counters, Hold, Input, Output, Relay},
+};
+
+use super::{
+    ideal::Ideal,
+    observer::Observer,
+    protection::Protection,
+    sender::{Packet, Sender, What},
+};
+
+/// Between two media packets of 8 Mbit/s in packets of seven TS packets.
+pub const INTERVAL: Duration = Duration::from_micros(1316);
+/// Before and behind the numbers that count, links lose nothing: the relay has found its hold, and everything ends.
+const CLEAN: Duration = Duration::from_secs(2);
+
+/// What is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    pub protection: Protection,
+    /// What each leg does, independently of the others. An outage hits the first leg alone.
+    pub model: Impairments,
+    pub hold: Hold,
+    /// Media packets that count; rounded up to whole groups of the code.
+    pub packets: u64,
+    pub seed: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Media packets that count.
+    pub packets: u64,
+    /// The first of them.
+    pub from: u64,
+    /// Those that did not come out, in order.
+    pub lost: Vec<u64>,
+    /// Those that an ideal decoder misses, given the same packets.
+    pub ideal: u64,
+    /// Runs of lost ones: how many, mean and longest.
+    pub runs: (u64, f64, u64),
+    /// How much longer than the links media packets took, sorted, in microseconds.
+    pub delays: Vec<u32>,
+    /// Packets sent beyond the media, as a share of it.
+    pub overhead: f64,
+    /// The hold at the end, and the longest wait of a gap.
+    pub hold: Duration,
+    pub wait: Duration,
+    /// What the relay counted, the clean beginning and end included.
+    pub counters: Counters,
+}
+
+/// One leg: a link that is bad while it counts, and one that only takes its time.
+struct Leg {
+    bad: Link<Packet>,
+    clean: Link<Packet>,
+}
+
+impl Leg {
+    fn new(course: &Course, leg: u8) -> Leg {
+        let model = course.model;
+        let outage = model.outage.filter(|_| leg == 0);
+        let clean = Impairments { delay: model.delay, ..Impairments::default() };
+        // Seeds of legs are far apart from those of neighbouring runs.
+        let seed = course.seed ^ u64::from(leg) << 32;
+        Leg { bad: Link::new(Impairments { outage, ..model }, seed), clean: Link::new(clean, 0) }
+    }
+
+    fn links(&mut self) -> [&mut Link<Packet>; 2] {
+        [&mut self.clean, &mut self.bad]
+    }
+
+    fn next_at(&self) -> Option<Instant> {
+        self.clean.next_at().into_iter().chain(self.bad.next_at()).min()
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Packet> {
+        self.links().into_iter().find_map(|link| link.pop(now))
+    }
+}
+
+struct Run {
+    legs: Vec<Leg>,
+    relay: Relay,
+    due: Option<Instant>,
+    sender: Sender,
+    observer: Observer,
+    ideal: Ideal,
+    seed: u64,
+    now: Instant,
+    sent: u64,
+    /// Media packets that the relay was given.
+    arrived: u64,
+}
+
+impl Course {
+    /// Packets of a clean stretch and of the one that counts, in whole groups.
+    fn lengths(&self) -> (u64, u64) {
+        let group = self.protection.group();
+        let clean = (CLEAN.as_micros() / INTERVAL.as_micros()) as u64;
+        ((clean.div_ceil(group) + 2) * group, self.packets.div_ceil(group) * group)
+    }
+
+    /// Runs it. Panics, with the seed, when an output is not what it should be or a counter does not add up.
+    pub fn run(&self) -> Outcome {
+        let (clean, packets) = self.lengths();
+        let numbers = clean..clean + packets;
+        let start = tidecast::clock::now();
+        let hold = match self.hold {
+            Hold::Fixed(hold) => hold,
+            Hold::Auto { max, .. } => max,
+        };
+        let observer =
+            Observer::new(self.seed, hold, start, INTERVAL).measuring(numbers.clone(), self.model.delay);
+        let mut run = Run {
+            legs: (0..self.protection.legs).map(|leg| Leg::new(self, leg)).collect(),
+            relay: Relay::new(Sender::config(self.protection, self.hold)),
+            due: None,
+            sender: Sender::new(self.protection.code, self.seed, start),
+            observer,
+            ideal: Ideal::default(),
+            seed: self.seed,
+            now: start,
+            sent: 0,
+            arrived: 0,
+        };
+        let end = packets + 2 * clean;
+        let mut wire = Vec::new();
+        for number in 0..end {
+            let at = start + INTERVAL * number as u32;
+            run.advance(at);
+            run.sender.send(at, number, &mut wire);
+            run.send(at, numbers.contains(&number), &wire);
+            wire.clear();
+        }
+        run.advance(start + INTERVAL * end as u32 + self.model.delay + hold + CLEAN);
+        run.outcome(numbers, end)
+    }
+}
+
+impl Run {
+    /// A packet goes out on all legs.
+    fn send(&mut self, at: Instant, bad: bool, wire: &[Packet]) {
+        for packet in wire {
+            for leg in &mut self.legs {
+                self.sent += 1;
+                leg.links()[usize::from(bad)].push(at, packet.clone());
+            }
+        }
+    }
+
+    /// Time passes: packets arrive and timers are served when they are due.
+    fn advance(&mut self, until: Instant) {
+        loop {
+            let arrival = self.legs.iter().filter_map(Leg::next_at).min();
+            let Some(at) = arrival.into_iter().chain(self.due).min().filter(|at| *at <= until) else { break };
+            self.now = self.now.max(at);
+            if self.due.is_some_and(|due| due <= self.now) {
+                self.input(Input::Timeout { now: self.now });
+            }
+            self.arrive();
+        }
+    }
+
+    fn arrive(&mut self) {
+        for leg in 0..self.legs.len() {
+            while let Some(packet) = self.legs[leg].pop(self.now) {
+                match packet.what {
+                    What::Media(number) => self.ideal.media(number),
+                    What::Repair(line) => self.ideal.repair(line),
+                }
+                self.arrived += u64::from(matches!(packet.what, What::Media(_)));
+                let (now, leg, bytes) = (self.now, leg as u8, (*packet.bytes).into());
+                let source = std::net::SocketAddr::from(([10, 0, 0, 1], 5000));
+                self.input(match packet.beside {
+                    false => Input::Packet { now, leg, source, bytes },
+                    true => Input::Repair { now, leg, source, bytes },
+                });
+            }
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.relay.handle_input(input);
+        self.due = loop {
+            match self.relay.poll_output() {
+                Output::Timeout(due) => break due,
+                output => self.observer.see(self.now, &output, &self.sender),
+            }
+        };
+    }
+
+    fn outcome(mut self, numbers: std::ops::Range<u64>, end: u64) -> Outcome {
+        let seed = self.seed;
+        let counters = self.relay.totals();
+        assert_eq!(
+            self.observer.next(),
+            end,
+            "seed {seed}: everything is delivered or given up: {counters:?}"
+        );
+        assert_eq!(self.relay.held(), 0, "seed {seed}");
+        let (received, recovered) = (counters.media_received, counters.recovered());
+        assert_eq!(received, self.arrived, "seed {seed}: {counters:?}");
+        assert_eq!(
+            received + recovered,
+            counters.delivered + counters.discarded(),
+            "seed {seed}: {counters:?}"
+        );
+        assert_eq!((counters.expected, counters.delivered + counters.lost), (end, end), "seed {seed}");
+        assert_eq!(counters.lost, self.observer.lost.len() as u64, "seed {seed}: {counters:?}");
+        let rejected = (counters.corrupt, counters.foreign, counters.rejected, counters.sessions);
+        assert_eq!(rejected, (0, 0, 0, 1), "seed {seed}: {counters:?}");
+        self.observer.delays.sort_unstable();
+        Outcome {
+            packets: numbers.end - numbers.start,
+            from: numbers.start,
+            ideal: self.ideal.left(numbers).len() as u64,
+            runs: self.observer.runs(),
+            lost: self.observer.lost,
+            delays: self.observer.delays,
+            overhead: self.sent as f64 / end as f64 - 1.0,
+            hold: self.relay.timing(self.now).0,
+            wait: self.observer.wait,
+            counters,
+        }
+    }
+}
+
+impl Outcome {
+    /// The share of media packets that was lost for good.
+    pub fn residual(&self) -> f64 {
+        self.lost.len() as f64 / self.packets as f64
+    }
+
+    /// The same of the ideal decoder.
+    pub fn ideal_residual(&self) -> f64 {
+        self.ideal as f64 / self.packets as f64
+    }
+
+    /// Its standard deviation, estimated from how the losses spread over so many equal stretches, which are far
+    /// longer than any burst.
+    pub fn deviation(&self) -> f64 {
+        const STRETCHES: usize = 200;
+        let mut lost = [0.0; STRETCHES];
+        for number in &self.lost {
+            lost[((number - self.from) * STRETCHES as u64 / self.packets) as usize] += 1.0;
+        }
+        let mean = self.lost.len() as f64 / STRETCHES as f64;
+        let variance = lost.iter().map(|n| (n - mean) * (n - mean)).sum::<f64>() / (STRETCHES - 1) as f64;
+        (variance * STRETCHES as f64).sqrt() / self.packets as f64
+    }
+
+    /// The delay that this share of packets did not exceed.
+    pub fn delay(&self, share: f64) -> Duration {
+        let last = self.delays.len().saturating_sub(1);
+        let at = (share * last as f64).round() as usize;
+        Duration::from_micros(self.delays.get(at).copied().unwrap_or(0).into())
+    }
+}

@@ -1,0 +1,102 @@
+//! Checks each output of a relay: content, order, no number twice, nothing after it was given up, no gap that waited
+//! longer than the hold; and measures what was lost and how long packets took.
+
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use tidecast::relay::{How, Output};
+
+use super::sender::Sender;
+
+/// What the outputs say of one range of numbers.
+pub struct Observer {
+    seed: u64,
+    /// The longest that a gap may wait.
+    hold: Duration,
+    start: Instant,
+    interval: Duration,
+    /// What the links take in any case.
+    transit: Duration,
+    numbers: Range<u64>,
+    /// The core's number of number 0.
+    base: Option<u64>,
+    next: u64,
+    pub recovered: u64,
+    pub lost: Vec<u64>,
+    /// How much longer than the links each packet took, in microseconds.
+    pub delays: Vec<u32>,
+    pub wait: Duration,
+}
+
+impl Observer {
+    pub fn new(seed: u64, hold: Duration, start: Instant, interval: Duration) -> Observer {
+        Observer {
+            seed,
+            hold,
+            start,
+            interval,
+            transit: Duration::ZERO,
+            numbers: 0..u64::MAX,
+            base: None,
+            next: 0,
+            recovered: 0,
+            lost: Vec::new(),
+            delays: Vec::new(),
+            wait: Duration::ZERO,
+        }
+    }
+
+    /// Measures these numbers alone, over links that take this long.
+    pub fn measuring(self, numbers: Range<u64>, transit: Duration) -> Observer {
+        Observer { numbers, transit, ..self }
+    }
+
+    /// Everything up to here is delivered or given up.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    pub fn see(&mut self, now: Instant, output: &Output, sender: &Sender) {
+        let seed = self.seed;
+        match output {
+            Output::Deliver(delivery) => {
+                let number = Sender::number(delivery.packet.payload());
+                let base = *self.base.get_or_insert_with(|| delivery.seq - number);
+                assert_eq!(delivery.seq, base + number, "seed {seed}: the number of packet {number}");
+                assert_eq!(number, self.next, "seed {seed}: in order, once, and none after it was given up");
+                assert_eq!(*delivery.packet.bytes, sender.media(number), "seed {seed}: packet {number}");
+                self.next += 1;
+                self.measure(now, number, delivery.how);
+            }
+            Output::Lost { from, count, .. } => {
+                let from = from - self.base.expect("a first packet");
+                assert_eq!(from, self.next, "seed {seed}: given up in order");
+                self.next += count;
+                self.lost.extend((from..from + count).filter(|number| self.numbers.contains(number)));
+            }
+            Output::GapClosed { waited, .. } => {
+                self.wait = self.wait.max(*waited);
+                assert!(*waited <= self.hold, "seed {seed}: a gap waited {waited:?}, hold {:?}", self.hold);
+            }
+            _ => {}
+        }
+    }
+
+    fn measure(&mut self, now: Instant, number: u64, how: How) {
+        self.recovered += u64::from(how != How::Received);
+        if self.numbers.contains(&number) {
+            let sent = self.start + self.interval * number as u32;
+            let took = now.saturating_duration_since(sent + self.transit);
+            self.delays.push(took.as_micros().min(u32::MAX.into()) as u32);
+        }
+    }
+
+    /// How long runs of lost numbers are: how many, the mean and the longest.
+    pub fn runs(&self) -> (u64, f64, u64) {
+        let runs = self.lost.chunk_by(|a, b| a + 1 == *b);
+        let (count, longest) = runs.fold((0_u64, 0), |(n, max), run| (n + 1, run.len().max(max)));
+        (count, self.lost.len() as f64 / count.max(1) as f64, longest as u64)
+    }
+}

@@ -1,0 +1,178 @@
+//! A sender: media whose content follows from its number, and the repair packets of the encoders that users run.
+
+use std::{rc::Rc, time::Instant};
+
+use tidecast::{
+    fec::st2022::{self, Shape, Taken},
+    producer::{Fec, encode},
+    relay::{self, Config, Hold},
+    wire::{
+        self, Datagram, Format,
+        native::{self, Kind},
+        rtp,
+        seq::Space,
+        st2022::Repair,
+    },
+};
+
+use super::{
+    ideal::Line,
+    protection::{Code, Protection},
+};
+
+/// The first RTP number: the wrap comes in the second matrix.
+const FIRST: u64 = 65_400;
+const SSRC: u32 = 0x5EED_0001;
+const SESSION: u32 = 5;
+const STREAM: u32 = 7;
+
+/// What a packet is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A media packet with its number, counted from 0.
+    Media(u64),
+    /// A repair packet.
+    Repair(Line),
+}
+
+/// A packet on the wire.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    pub what: What,
+    pub bytes: Rc<[u8]>,
+    /// Whether it goes to a port of its own beside the media.
+    pub beside: bool,
+}
+
+enum Encoder {
+    None,
+    Native(encode::Encoder),
+    St2022(st2022::Encoder),
+}
+
+/// Sends one stream.
+pub struct Sender {
+    code: Code,
+    encoder: Encoder,
+    seed: u64,
+    start: Instant,
+}
+
+impl Sender {
+    /// A sender of made-up content; `start` is the time of its first packet.
+    pub fn new(code: Code, seed: u64, start: Instant) -> Sender {
+        let encoder = match code {
+            Code::None => Encoder::None,
+            Code::Native { k, m, stride } => {
+                let fec = Fec::new(k, m, stride).expect("a shape");
+                Encoder::Native(encode::Encoder::new(STREAM, SESSION, Some(fec)))
+            }
+            Code::St2022 { columns, rows, row_fec } => {
+                let shape = Shape::new(columns, rows, row_fec).expect("a matrix");
+                Encoder::St2022(st2022::Encoder::new(shape, 7, 9))
+            }
+        };
+        Sender { code, encoder, seed, start }
+    }
+
+    /// How a relay is told of such a stream.
+    pub fn config(protection: Protection, hold: Hold) -> Config {
+        let (format, fec) = match protection.code {
+            Code::Native { .. } => ("auto", relay::Fec::Off),
+            Code::None => ("rtp", relay::Fec::Off),
+            Code::St2022 { .. } => ("rtp", relay::Fec::St2022),
+        };
+        let format = format.parse().expect("a format");
+        Config { format, fec, hold, legs: protection.legs.into(), ..Config::default() }
+    }
+
+    /// 16 to 64 bytes that follow from the number: many packets fit into a short run.
+    fn payload(&self, number: u64) -> Vec<u8> {
+        let mixed = (number ^ self.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut payload = vec![mixed as u8; 16 + (mixed >> 58) as usize % 49];
+        payload[..8].copy_from_slice(&number.to_be_bytes());
+        payload
+    }
+
+    fn timestamp(&self, number: u64) -> u64 {
+        1_000_000 + number * 1316
+    }
+
+    /// The media packet of a number, as it is sent.
+    pub fn media(&self, number: u64) -> Vec<u8> {
+        let (payload, mut out) = (self.payload(number), Vec::new());
+        match self.encoder {
+            Encoder::Native(_) => {
+                let (timestamp, sequence) = (self.timestamp(number), number);
+                native::Repr {
+                    kind: Kind::Data,
+                    flags: 0,
+                    stream: STREAM,
+                    session: SESSION,
+                    sequence,
+                    timestamp,
+                    payload: &payload,
+                }
+                .emit(&mut out);
+            }
+            _ => rtp::Repr {
+                marker: number % 9 == 4,
+                payload_type: 33,
+                sequence: (FIRST + number) as u16,
+                timestamp: number as u32 * 118,
+                ssrc: SSRC,
+                payload: &payload,
+            }
+            .emit(&mut out),
+        }
+        out
+    }
+
+    /// Sends the next media packet, and the repair packets that follow it.
+    pub fn send(&mut self, now: Instant, number: u64, out: &mut Vec<Packet>) {
+        let media = self.media(number);
+        let (payload, timestamp) = (self.payload(number), self.timestamp(number));
+        let mut repairs = Vec::new();
+        match &mut self.encoder {
+            Encoder::None => {}
+            Encoder::Native(encoder) => {
+                let mut all = Vec::new();
+                encoder.push(now, timestamp, &payload, |bytes| all.push(bytes.to_vec())).expect("it fits");
+                let mut all = all.into_iter();
+                assert_eq!(all.next().as_ref(), Some(&media), "the packet is what was meant");
+                repairs.extend(all.map(|bytes| (native_line(&bytes), bytes)));
+            }
+            Encoder::St2022(encoder) => {
+                let mut all = Vec::new();
+                assert_eq!(encoder.media(&media, &mut all), Taken::Added);
+                repairs
+                    .extend(all.into_iter().map(|repair| (matrix_line(&repair.bytes, number), repair.bytes)));
+            }
+        }
+        let beside = matches!(self.code, Code::St2022 { .. });
+        out.push(Packet { what: What::Media(number), bytes: media.into(), beside: false });
+        out.extend(repairs.into_iter().map(|(line, bytes)| Packet {
+            what: What::Repair(line),
+            bytes: bytes.into(),
+            beside,
+        }));
+    }
+
+    /// The number of a delivered datagram, as its content says.
+    pub fn number(payload: &[u8]) -> u64 {
+        u64::from_be_bytes(*payload.first_chunk().expect("a payload with a number"))
+    }
+}
+
+fn native_line(bytes: &[u8]) -> Line {
+    let Ok(Datagram::Native(packet)) = wire::parse(&Format::Auto, bytes) else { panic!("native") };
+    let repair = native::Repair::parse(packet.payload()).expect("a repair packet");
+    let (offset, count) = (repair.stride(), repair.k() as u64);
+    Line { base: packet.sequence(), offset, count, index: repair.index() as u32 }
+}
+
+fn matrix_line(bytes: &[u8], latest: u64) -> Line {
+    let repair = Repair::parse(bytes).expect("a repair packet");
+    let base = Space::RTP.extend(FIRST + latest, repair.base().into()) - FIRST;
+    Line { base, offset: repair.offset(), count: repair.count(), index: 0 }
+}

@@ -1,0 +1,101 @@
+//! What is left of losses by theory alone, where theory has an answer: Reed-Solomon blocks and bare legs under
+//! independent and Gilbert-Elliott losses.
+
+use tidecast::link::{Bursts, Impairments};
+
+use super::protection::{Code, Protection};
+
+/// The chain of one link's losses: with which probability a packet is lost after one that was not, and after one that
+/// was.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    begin: f64,
+    stay: f64,
+}
+
+impl Chain {
+    fn of(model: &Impairments) -> Option<Chain> {
+        let (loss, burst) = (model.loss, model.burst);
+        let known = model.outage.is_none() && (burst == 1.0 || model.bursts == Bursts::Geometric);
+        known.then(|| match burst {
+            1.0 => Chain { begin: loss, stay: loss },
+            _ => Chain { begin: loss / burst / (1.0 - loss), stay: 1.0 - 1.0 / burst },
+        })
+    }
+
+    fn loss(self) -> f64 {
+        self.begin / (1.0 + self.begin - self.stay)
+    }
+
+    /// The probability of loss so many packets after one that was lost or not.
+    fn after(self, lost: bool, packets: u64) -> f64 {
+        let (steady, memory) = (self.loss(), self.stay - self.begin);
+        steady + memory.powf(packets as f64) * (f64::from(u8::from(lost)) - steady)
+    }
+
+    /// Of this state after that one, both as one bit per leg.
+    fn step(self, from: usize, to: usize, legs: u8, packets: u64) -> f64 {
+        (0..legs).fold(1.0, |all, leg| {
+            let lost = self.after(from >> leg & 1 == 1, packets);
+            all * if to >> leg & 1 == 1 { lost } else { 1.0 - lost }
+        })
+    }
+
+    fn start(self, state: usize, legs: u8) -> f64 {
+        (0..legs)
+            .fold(1.0, |all, leg| all * if state >> leg & 1 == 1 { self.loss() } else { 1.0 - self.loss() })
+    }
+}
+
+/// The share of media packets that is lost for good, where it is known.
+pub fn residual(protection: Protection, model: &Impairments) -> Option<f64> {
+    let chain = Chain::of(model)?;
+    let Protection { code, legs } = protection;
+    let (k, m, stride) = match code {
+        Code::None => (1, 0, 1),
+        Code::Native { k, m, stride } => (k, m, stride),
+        Code::St2022 { .. } => return None,
+    };
+    let blocks = (0..stride).map(|block| lost_of_block(chain, legs, k, m, &places(k, m, stride, block)));
+    Some(blocks.sum::<f64>() / (k * stride) as f64)
+}
+
+/// Where the packets of one of the interleaved blocks are, in the order of sending: all take turns, the repair packets
+/// after the media.
+fn places(k: u64, m: u64, stride: u64, block: u64) -> Vec<u64> {
+    (0..k + m).map(|round| round * stride + block).collect()
+}
+
+/// The media packets that a block misses in the mean: those lost, if more than `m` of all are.
+fn lost_of_block(chain: Chain, legs: u8, k: u64, m: u64, places: &[u64]) -> f64 {
+    let (n, states) = ((k + m) as usize, 1_usize << legs);
+    // By the state of the links, and how many of all and of the media are lost: the probability.
+    let mut now = vec![vec![vec![0.0; k as usize + 1]; n + 1]; states];
+    (0..states).for_each(|state| now[state][0][0] = chain.start(state, legs));
+    for (index, place) in places.iter().enumerate() {
+        let step = index.checked_sub(1).map(|before| place - places[before]);
+        let (media, mut next) = (index < k as usize, vec![vec![vec![0.0; k as usize + 1]; n + 1]; states]);
+        for (from, to) in (0..states).flat_map(|from| (0..states).map(move |to| (from, to))) {
+            let moved = match step {
+                Some(step) => chain.step(from, to, legs, step),
+                None => f64::from(u8::from(from == to)),
+            };
+            let lost = usize::from(to == states - 1);
+            let media = lost * usize::from(media);
+            for all in 0..=index {
+                for of_media in 0..=all.min(k as usize) {
+                    let chance = now[from][all][of_media] * moved;
+                    if chance > 0.0 {
+                        next[to][all + lost][of_media + media] += chance;
+                    }
+                }
+            }
+        }
+        now = next;
+    }
+    let missed = |state: &Vec<Vec<f64>>| {
+        let beyond = state.iter().enumerate().skip(m as usize + 1);
+        beyond.map(|(_, media)| media.iter().enumerate().map(|(j, p)| j as f64 * p).sum::<f64>()).sum::<f64>()
+    };
+    now.iter().map(missed).sum()
+}
