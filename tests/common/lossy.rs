@@ -20,6 +20,9 @@ const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// How soon a thread sees that it is to end.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What is done with each datagram.
+type Each = Box<dyn FnMut(&[u8], SocketAddr) + Send>;
+
 /// Which media packets are lost: each with the same chance, and `burst` in a row in every `period`.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses {
@@ -72,7 +75,7 @@ impl LossyPath {
     pub fn open(from: SocketAddr, to: SocketAddr, losses: Losses) -> LossyPath {
         let (census, stop) = (Arc::<Census>::default(), Arc::<AtomicBool>::default());
         let mut threads = Vec::new();
-        let mut start = |socket: UdpSocket, mut each: Box<dyn FnMut(&[u8], SocketAddr) + Send>| {
+        let mut start = |socket: UdpSocket, mut each: Each| {
             let stop = stop.clone();
             socket.set_read_timeout(Some(GLANCE)).expect("time-out");
             threads.push(thread::spawn(move || {
