@@ -371,6 +371,9 @@ pub const RETRANSMIT_PAUSE: Duration = Duration::from_millis(4);
 /// than its datagrams do. Whoever misses more asks again.
 pub const REQUEST_NUMBERS_MAX: usize = 1024;
 
+/// How often a RIST sender reports: TR-06-1 asks for every 100 ms at least, and a tick may pass before it goes out.
+pub const RTCP_INTERVAL: Duration = Duration::from_millis(80);
+
 // HTTP and channels on demand.
 
 /// Threads that write to clients and answer requests: each writes some 20 Gbit/s, and more of them only steal small

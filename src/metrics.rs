@@ -104,6 +104,14 @@ const OUTPUT_DROPPED: Metric = counter(
     "tidecast_output_dropped_packets_total",
     "Packets that an output could not send (unreachable, full, too_big, not_rtp) or a client did not take (lag, closed).",
 );
+const OUTPUT_REQUESTS: Metric = counter(
+    "tidecast_output_requests_total",
+    "Packets that receivers asked an output for again, by result: resent, gone (too old or never sent), recent (sent again only just now), refused (beyond the output's share).",
+);
+const OUTPUT_INVALID: Metric = counter(
+    "tidecast_output_invalid_datagrams_total",
+    "Datagrams from an output's receivers that were of no use, by reason: malformed, foreign (not from the target).",
+);
 const CUT_OFF: Metric = counter(
     "tidecast_subscribers_cut_off_total",
     "Clients whose connection was closed, by transport and reason: lag (behind for too long), idle (a silent stream).",
@@ -132,7 +140,7 @@ const GAP_WAIT: Metric = seconds(
     "How long packets waited behind a gap until it was filled or given up.",
 );
 
-const ALL: [&Metric; 24] = [
+const ALL: [&Metric; 26] = [
     &RECEIVED,
     &RECEIVED_BYTES,
     &DELIVERED,
@@ -148,6 +156,8 @@ const ALL: [&Metric; 24] = [
     &OUTPUT_PACKETS,
     &OUTPUT_BYTES,
     &OUTPUT_DROPPED,
+    &OUTPUT_REQUESTS,
+    &OUTPUT_INVALID,
     &CUT_OFF,
     &HELD,
     &FLOWS,
@@ -359,6 +369,11 @@ fn output_counters(channel: &str, output: &OutputState) -> Vec<(Key, u64)> {
     all.extend(
         output.dropped.iter().map(|(reason, count)| dropped(channel, &output.address, reason, *count)),
     );
+    let by = |metric: &Metric, label, name: &str, value| {
+        (key(metric, &[("channel", channel), ("output", &output.address), (label, name)]), value)
+    };
+    all.extend(output.requests.iter().map(|(result, count)| by(&OUTPUT_REQUESTS, "result", result, *count)));
+    all.extend(output.invalid.iter().map(|(reason, count)| by(&OUTPUT_INVALID, "reason", reason, *count)));
     all
 }
 

@@ -81,6 +81,14 @@ pub enum Error {
     /// An RTP output cannot send payloads only: they would not be RTP.
     #[error("option payload=1 with {0}://: expected udp:// (a payload without its header is not RTP)")]
     PayloadOfRtp(Scheme),
+    /// Only a RIST output answers to receivers.
+    #[error("option {option} with {scheme}://: expected rist://")]
+    OptionOfRist {
+        /// The option.
+        option: &'static str,
+        /// The scheme that does not know it.
+        scheme: Scheme,
+    },
     /// RIST's media has an even port.
     #[error("port {0} with rist://: expected an even port (RTCP uses the odd one above it)")]
     RistPort(u16),

@@ -11,6 +11,7 @@ pub mod udpxy;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 pub use error::Error;
 use query::Query;
@@ -88,6 +89,10 @@ pub struct Output {
     pub payload: bool,
     /// Add SMPTE ST 2022-1 repair packets, by this matrix, on the ports above.
     pub fec: Option<Shape>,
+    /// How long a RIST output keeps packets for receivers that ask for them again; the default is [`crate::limits::HISTORY`].
+    pub buffer: Option<Duration>,
+    /// What it sends again at most, in percent of the media; the default is [`crate::limits::RETRANSMIT_SHARE`].
+    pub share: Option<u8>,
 }
 
 /// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart (ff00::/8).
@@ -136,7 +141,7 @@ impl Output {
         self.fec.filter(|shape| axis == Axis::Column || shape.row_fec())?;
         let offset = st2022::PORTS_ABOVE[usize::from(axis == Axis::Row)];
         let target = SocketAddr::new(self.target.ip(), self.target.port().checked_add(offset)?);
-        Some(Output { scheme: Scheme::Rtp, target, fec: None, ..self.clone() })
+        Some(Output { scheme: Scheme::Rtp, target, fec: None, buffer: None, share: None, ..self.clone() })
     }
 
     /// Where the receiver's RTCP is, if there is any.
@@ -284,7 +289,8 @@ impl FromStr for Output {
 
     fn from_str(url: &str) -> Result<Output, Error> {
         let parts = Parts::cut(url)?;
-        let Query { interface, ttl, multicast_loop, payload, fec } = Query::of_output(parts.query)?;
+        let Query { interface, ttl, multicast_loop, payload, fec, buffer, share } =
+            Query::of_output(parts.query)?;
         if !parts.user.is_empty() {
             return Err(Error::SourceInOutput(parts.user.to_owned()));
         }
@@ -301,12 +307,26 @@ impl FromStr for Output {
         if fec.is_some() && !parts.scheme.is_rtp() {
             return Err(Error::FecOfUdp);
         }
+        let of_rist = buffer.map(|_| "buffer").or(share.map(|_| "share"));
+        if let Some(option) = of_rist.filter(|_| parts.scheme != Scheme::Rist) {
+            return Err(Error::OptionOfRist { option, scheme: parts.scheme });
+        }
         if fec.is_some() && st2022::PORTS_ABOVE.iter().any(|offset| parts.port.checked_add(*offset).is_none())
         {
             return Err(Error::FecPort(parts.port));
         }
         let target = SocketAddr::new(address, parts.port);
-        Ok(Output { scheme: parts.scheme, target, interface, ttl, multicast_loop, payload, fec })
+        Ok(Output {
+            scheme: parts.scheme,
+            target,
+            interface,
+            ttl,
+            multicast_loop,
+            payload,
+            fec,
+            buffer,
+            share,
+        })
     }
 }
 
@@ -361,6 +381,17 @@ impl fmt::Display for Output {
         }
         if let Some(shape) = &self.fec {
             query::write_fec(f, next(), shape)?;
+        }
+        if let Some(buffer) = self.buffer {
+            write!(
+                f,
+                "{}buffer={}",
+                next(),
+                humantime::format_duration(buffer).to_string().replace(' ', "")
+            )?;
+        }
+        if let Some(share) = self.share {
+            write!(f, "{}share={share}", next())?;
         }
         query::write_interface(f, next(), &self.interface)
     }

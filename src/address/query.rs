@@ -1,14 +1,17 @@
 //! The `?key=value&...` part of an address: reads it into checked options, writes interface names back.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::{Error, Interface, number};
-use crate::fec::st2022::Shape;
+use crate::{
+    fec::st2022::Shape,
+    limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX},
+};
 
 const KEYS_OF_INPUT: &[&str] = &["if"];
-const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec"];
+const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec", "buffer", "share"];
 /// What other programs call the same thing, so that a pasted URL gets a useful hint.
 const ALIASES: &[(&str, &str)] = &[
     ("localaddr", "if"),
@@ -17,6 +20,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("interface", "if"),
     ("multicast-iface", "if"),
     ("hops", "ttl"),
+    ("buffer_size", "buffer"),
+    ("latency", "buffer"),
 ];
 /// What must not stand as it is in an interface's name within a URL.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'#').add(b'?').add(b'+');
@@ -29,6 +34,8 @@ pub(super) struct Query {
     pub(super) multicast_loop: Option<bool>,
     pub(super) payload: Option<bool>,
     pub(super) fec: Option<Shape>,
+    pub(super) buffer: Option<Duration>,
+    pub(super) share: Option<u8>,
 }
 
 impl Query {
@@ -53,6 +60,8 @@ impl Query {
                 "ttl" => query.ttl.replace(parse_ttl(&value)?).is_some(),
                 "loop" => query.multicast_loop.replace(parse_switch("loop", &value)?).is_some(),
                 "fec" => query.fec.replace(parse_fec(&value)?).is_some(),
+                "buffer" => query.buffer.replace(parse_buffer(&value)?).is_some(),
+                "share" => query.share.replace(parse_share(&value)?).is_some(),
                 _ => query.payload.replace(parse_switch("payload", &value)?).is_some(),
             };
             if repeated {
@@ -95,6 +104,25 @@ fn parse_switch(key: &'static str, value: &str) -> Result<bool, Error> {
         "0" | "false" | "off" | "no" => Ok(false),
         _ => Err(Error::OptionValue { key, value: value.to_owned(), expected: "0 or 1" }),
     }
+}
+
+fn parse_buffer(value: &str) -> Result<Duration, Error> {
+    let buffer = humantime::parse_duration(value).ok();
+    buffer.filter(|buffer| (HISTORY_MIN..=HISTORY_MAX).contains(buffer)).ok_or_else(|| Error::OptionValue {
+        key: "buffer",
+        value: value.to_owned(),
+        expected: "a duration from 10ms to 30s, such as 1s",
+    })
+}
+
+fn parse_share(value: &str) -> Result<u8, Error> {
+    number(value).filter(|share| (1..=RETRANSMIT_SHARE_MAX).contains(share)).ok_or_else(|| {
+        Error::OptionValue {
+            key: "share",
+            value: value.to_owned(),
+            expected: "1 to 100 (percent of the media)",
+        }
+    })
 }
 
 /// `st2022-1:L,D`, or `st2022-1:L,D,columns`.

@@ -49,6 +49,7 @@ fn outputs_come_back_as_written() {
         "rtp://239.2.2.2:5000?ttl=255",
         "rist://239.2.2.2:5000?ttl=4&if=eth1",
         "rist://10.0.0.7:65534",
+        "rist://10.0.0.7:5000?buffer=1s500ms&share=25&if=eth1",
         "rtp://239.2.2.2:5000?fec=st2022-1:10,10",
         "rtp://239.2.2.2:5000?ttl=4&fec=st2022-1:1,4,columns&if=eth1",
         "udp://239.2.2.2:5000?loop=1",
@@ -66,6 +67,8 @@ fn outputs_come_back_as_written() {
         multicast_loop: Some(false),
         payload: true,
         fec: None,
+        buffer: None,
+        share: None,
     };
     assert_eq!(any_order, expected);
     assert!(!"10.0.0.7:6000?payload=0".parse::<Output>().unwrap().payload);
@@ -173,7 +176,10 @@ fn wrong_outputs_name_part_value_and_expectation() {
         ("udp://10.0.0.7:6000?loop=2", "option loop=\"2\": expected 0 or 1"),
         ("udp://10.0.0.7:6000?payload=maybe", "option payload=\"maybe\": expected 0 or 1"),
         ("udp://10.0.0.7:6000?ttl=1&ttl=2", "option \"ttl\": given twice, expected once"),
-        ("udp://10.0.0.7:6000?tll=4", "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload, fec)"),
+        (
+            "udp://10.0.0.7:6000?tll=4",
+            "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload, fec, buffer, share)",
+        ),
         ("udp://10.0.0.7:6000?lop=1", "did you mean \"loop\"?"),
         ("udp://10.0.0.7:6000?playload=1", "did you mean \"payload\"?"),
         ("udp://10.0.0.7:6000?fec=st2022-1:5,5", "option fec with udp://: expected rtp://"),
@@ -184,6 +190,15 @@ fn wrong_outputs_name_part_value_and_expectation() {
         ("rtp://10.0.0.7:6000?fec=st2022-1:20,20", "option fec: 20 columns by 20 rows are 400 packets"),
         ("rtp://10.0.0.7:6000?payload=1", "option payload=1 with rtp://: expected udp://"),
         ("rist://10.0.0.7:6000?payload=1", "option payload=1 with rist://: expected udp://"),
+        (
+            "rist://10.0.0.7:6000?buffer=1",
+            "option buffer=\"1\": expected a duration from 10ms to 30s, such as 1s",
+        ),
+        ("rist://10.0.0.7:6000?buffer=31s", "option buffer=\"31s\": expected a duration from 10ms to 30s"),
+        ("rist://10.0.0.7:6000?share=0", "option share=\"0\": expected 1 to 100 (percent of the media)"),
+        ("rist://10.0.0.7:6000?latency=1s", "option \"latency\": unknown, did you mean \"buffer\"?"),
+        ("rtp://10.0.0.7:6000?buffer=1s", "option buffer with rtp://: expected rist://"),
+        ("udp://10.0.0.7:6000?share=5", "option share with udp://: expected rist://"),
         ("rist://10.0.0.7:6001", "port 6001 with rist://: expected an even port"),
         ("rist://10.0.0.7:65535", "port 65535 with rist://: expected an even port"),
         ("udp://10.0.0.7:6000?if=fe80::1", "interface fe80::1 with 10.0.0.7: expected two addresses"),
@@ -285,7 +300,7 @@ proptest! {
     ) {
         let interface = interface.filter(|one| interface_family(&Some(one.clone()), address).is_ok());
         let target = SocketAddr::new(address, port);
-        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload, fec: None };
+        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload, fec: None, buffer: None, share: None };
         prop_assert_eq!(output.to_string().parse::<Output>(), Ok(output));
     }
 }

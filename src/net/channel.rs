@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    os::fd::BorrowedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use tracing::{info, warn};
 
 use super::{
     Error,
-    ingest::{Change, Leg},
+    ingest::Change,
     interface::Interfaces,
     port::{self, Port, Role},
     state::{ChannelState, FlowState, LegState, OutputState},
@@ -28,7 +29,7 @@ use crate::{
         follow::Follow,
         rtp::{Media, Wrapper},
         tap::{Batch, Event, FlowName, Select, Tap, TapReader},
-        udp::{Datagram, Rtp, UdpOutput, UdpOutputs},
+        udp::{Datagram, Requests, Rtp, Tools, UdpOutput, UdpOutputs},
     },
     limits::{JITTER_RECENT, LEG_BATCHES, LOG_INTERVAL, POOL_SLOTS, RECEIVE_BATCH, TAPS_MAX},
     relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay},
@@ -207,22 +208,33 @@ impl Channel {
         ports.chain(taps).chain(records).chain(self.relay_due).chain(self.outputs.due()).min()
     }
 
-    /// Opens, joins and joins again as needed. Calls `opened` with the index of each that is new.
+    /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index of each socket that is new: the ports', then
+    /// those that receivers of the outputs answer to.
     pub(super) fn maintain(
         &mut self,
         now: Instant,
         interfaces: &mut Interfaces,
-        mut opened: impl FnMut(usize, &Leg),
+        mut opened: impl FnMut(&str, usize, BorrowedFd<'_>),
     ) {
         for (index, port) in self.ports.iter_mut().enumerate() {
-            if port.socket.maintain(now, interfaces) == Change::Opened {
-                opened(index, &port.socket);
+            if port.socket.maintain(now, interfaces) == Change::Opened
+                && let Some(socket) = port.socket.socket()
+            {
+                opened(&self.name, index, socket);
             }
         }
+        let count = self.ports.len();
+        self.outputs.maintain(now, interfaces, |place, socket| {
+            opened(&self.name, count + place, socket);
+        });
     }
 
     /// Receives from one port until it is empty or others should have their turn. Returns the packets received.
     pub(super) fn receive(&mut self, port: usize, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> usize {
+        if let Some(place) = port.checked_sub(self.ports.len()) {
+            let Kit { receive, pool, send, .. } = kit;
+            return self.outputs.receive(place, clocks.monotonic, &mut Tools { receive, pool, send });
+        }
         let mut received = 0;
         for _ in 0..LEG_BATCHES {
             let relay = &mut self.relay;
@@ -549,6 +561,22 @@ fn output_state((output, fault): (&UdpOutput, Option<&Error>)) -> OutputState {
         packets: counters.packets,
         bytes: counters.bytes,
         dropped: BTreeMap::from(dropped),
+        requests: output.requests().map(request_state).unwrap_or_default(),
+        invalid: output.requests().map(invalid_state).unwrap_or_default(),
         fault: fault.map(ToString::to_string),
     }
+}
+
+fn request_state(requests: &Requests) -> BTreeMap<&'static str, u64> {
+    let numbers = &requests.numbers;
+    BTreeMap::from([
+        ("resent", numbers.resent),
+        ("gone", numbers.gone),
+        ("recent", numbers.recent),
+        ("refused", numbers.refused),
+    ])
+}
+
+fn invalid_state(requests: &Requests) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([("malformed", requests.malformed), ("foreign", requests.foreign)])
 }

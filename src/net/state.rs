@@ -102,6 +102,12 @@ pub struct OutputState {
     pub bytes: u64,
     /// Datagrams not sent, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Numbers that receivers asked for again, by what became of them; empty where they cannot.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<&'static str, u64>,
+    /// Datagrams from receivers that were of no use, by what was wrong with them; empty where none can come.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub invalid: BTreeMap<&'static str, u64>,
     /// Why nothing can be sent at present, if so.
     pub fault: Option<String>,
 }

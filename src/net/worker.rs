@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    os::fd::BorrowedFd,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -318,8 +319,8 @@ impl Path {
     /// Lets a channel do what it has to.
     fn serve(&mut self, place: usize, now: Instant, passed: Instant) {
         let Some(Some(channel)) = self.channels.get_mut(place) else { return };
-        channel.maintain(now, &mut self.kit.interfaces, |port, opened| {
-            register(&self.epoll, token(place, port), opened)
+        channel.maintain(now, &mut self.kit.interfaces, |name, port, socket| {
+            register(&self.epoll, token(place, port), name, socket)
         });
         channel.turn(now, passed, self.tick.is_zero(), &mut self.kit);
         self.dues[place] = channel.due();
@@ -369,8 +370,8 @@ impl Path {
         let place = self.channels.iter().position(Option::is_none).unwrap_or(self.channels.len());
         self.kit.interfaces = Interfaces::read(clocks.monotonic);
         let mut channel = Channel::new(spec, clocks.monotonic, &mut self.kit);
-        channel.maintain(clocks.monotonic, &mut self.kit.interfaces, |port, opened| {
-            register(&self.epoll, token(place, port), opened)
+        channel.maintain(clocks.monotonic, &mut self.kit.interfaces, |name, port, socket| {
+            register(&self.epoll, token(place, port), name, socket)
         });
         let troubles = channel.troubles(true);
         if !troubles.is_empty() {
@@ -408,11 +409,9 @@ impl Path {
     }
 }
 
-fn register(epoll: &Epoll, token: u64, leg: &super::ingest::Leg) {
-    if let Some(socket) = leg.socket()
-        && let Err(error) = epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))
-    {
-        tracing::error!(leg = %leg.input(), "cannot watch the socket: {error}");
+fn register(epoll: &Epoll, token: u64, channel: &str, socket: BorrowedFd<'_>) {
+    if let Err(error) = epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token)) {
+        tracing::error!(channel, "cannot watch a socket: {error}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and what cannot be
 //! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket (`outlet`).
 
-use std::time::Instant;
+use std::{os::fd::BorrowedFd, time::Instant};
 
 use socket2::Domain;
 
@@ -16,12 +16,15 @@ mod burst;
 mod outlet;
 mod output;
 mod protection;
+mod rist;
 mod socket;
 
 use burst::Bursts;
 use outlet::Outlet;
-pub use output::{Counters, UdpOutput};
+pub use output::{Counters, Requests, UdpOutput};
 use protection::Protection;
+use rist::Rist;
+pub use rist::Tools;
 
 /// A datagram to send on.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +108,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct UdpOutputs {
     outlets: Vec<(View, Outlet)>,
+    rists: Vec<Rist>,
     protections: Vec<Protection>,
     count: usize,
     burst: usize,
@@ -117,7 +121,12 @@ impl UdpOutputs {
         let count = outputs.len();
         let protections = Protection::of(&outputs, burst, now, interfaces);
         let mut kinds: Vec<(Kind, Vec<UdpOutput>)> = Vec::new();
+        let mut rists = Vec::new();
         for (place, output) in outputs.into_iter().enumerate() {
+            if let Some(rist) = Rist::of(&output, place, burst.max(1), now) {
+                rists.push(rist);
+                continue;
+            }
             let kind = Kind::of(&output);
             let output = UdpOutput::new(output, place, now);
             match kinds.iter_mut().find(|(there, _)| *there == kind) {
@@ -127,8 +136,9 @@ impl UdpOutputs {
         }
         let outlets =
             kinds.into_iter().map(|(kind, outputs)| (kind.view, Outlet::new(outputs, now))).collect();
-        let mut outputs = UdpOutputs { outlets, protections, count, burst: burst.max(1) };
+        let mut outputs = UdpOutputs { outlets, rists, protections, count, burst: burst.max(1) };
         outputs.check(now, interfaces);
+        outputs.rists.iter_mut().for_each(|rist| rist.check(now, interfaces));
         outputs
     }
 
@@ -154,7 +164,7 @@ impl UdpOutputs {
         interfaces: &mut Interfaces,
         datagrams: impl Iterator<Item = Datagram<'a>> + Clone,
     ) {
-        if self.outlets.is_empty() {
+        if self.outlets.is_empty() && self.rists.is_empty() {
             return;
         }
         self.check(now, interfaces);
@@ -165,29 +175,55 @@ impl UdpOutputs {
             outlet.not_rtp(*not_rtp, now);
             outlet.send(now, batch, bursts);
         }
+        for rist in &mut self.rists {
+            rist.send(now, batch, datagrams.clone());
+        }
         for protection in &mut self.protections {
             protection.send(now, batch, interfaces, datagrams.clone());
         }
     }
 
-    /// When [`UdpOutputs::poll`] has something to send although nothing is delivered.
+    /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do although nothing is delivered.
     pub fn due(&self) -> Option<Instant> {
-        self.protections.iter().filter_map(Protection::due).min()
+        let protections = self.protections.iter().filter_map(Protection::due);
+        protections.chain(self.rists.iter().map(Rist::due)).min()
     }
 
-    /// Sends the repair packets that do not wait for more media.
+    /// Looks after the sockets that receivers answer to. Calls `opened` with the place and the socket of those that
+    /// are new: when something comes there, [`UdpOutputs::receive`] takes it.
+    pub fn maintain(
+        &mut self,
+        now: Instant,
+        interfaces: &mut Interfaces,
+        mut opened: impl FnMut(usize, BorrowedFd<'_>),
+    ) {
+        for (index, rist) in self.rists.iter_mut().enumerate() {
+            rist.maintain(now, interfaces, |socket, fd| opened(index * rist::SOCKETS + socket, fd));
+        }
+    }
+
+    /// Sends the repair packets that do not wait for more media, and says to the receivers what was sent so far, where
+    /// it is time.
     pub fn poll(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         let paused = |protection: &&mut Protection| protection.due().is_some_and(|due| due <= now);
         for protection in self.protections.iter_mut().filter(paused) {
             protection.pause(now, batch, interfaces);
         }
+        self.rists.iter_mut().for_each(|rist| rist.report(now, batch));
     }
 
-    /// The end: sends all repair packets that are left.
+    /// Takes a batch of what came to a socket, and answers it. Returns how many datagrams it was.
+    pub fn receive(&mut self, place: usize, now: Instant, tools: &mut Tools<'_>) -> usize {
+        let rist = self.rists.get_mut(place / rist::SOCKETS);
+        rist.map_or(0, |rist| rist.receive(place % rist::SOCKETS, now, tools))
+    }
+
+    /// The end: sends all repair packets that are left, and tells the receivers that nothing more comes.
     pub fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         for protection in &mut self.protections {
             protection.finish(now, batch, interfaces);
         }
+        self.rists.iter_mut().for_each(|rist| rist.finish(now, batch));
     }
 
     /// The outputs in the order they were given, each with the reason why it has no socket, if so; then those of
@@ -202,6 +238,9 @@ impl UdpOutputs {
             for target in outlet.targets() {
                 all[target.place] = Some((target, outlet.fault()));
             }
+        }
+        for (output, fault) in self.rists.iter().map(Rist::output) {
+            all[output.place] = Some((output, fault));
         }
         let repairs = self.protections.iter().flat_map(Protection::outputs);
         all.into_iter().flatten().chain(repairs).collect()

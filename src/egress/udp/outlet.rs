@@ -1,11 +1,20 @@
 //! A socket and the outputs that leave through it. A tick's bursts go out burst by burst, each to every target,
 //! with as few system calls as there are full batches.
 
-use std::{io, mem, os::fd::AsFd, time::Instant};
+use std::{
+    io, mem,
+    net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
+    time::Instant,
+};
 
 use tracing::{info, warn};
 
-use super::{burst::Bursts, output::UdpOutput, socket::Sender};
+use super::{
+    burst::Bursts,
+    output::{Requests, UdpOutput},
+    socket::Sender,
+};
 use crate::{
     limits::{OUTPUT_CHECK, OUTPUT_RETRY, SEND_BATCH, SOCKET_OUTPUTS_MAX},
     net::{
@@ -49,13 +58,15 @@ pub(super) struct Outlet {
     fault: Option<Error>,
     /// When to look at the socket again.
     due: Instant,
+    /// How often a socket was opened.
+    openings: u64,
     plan: Vec<Piece>,
 }
 
 impl Outlet {
     /// An outlet that opens its socket at the first [`Outlet::check`].
     pub(super) fn new(targets: Vec<UdpOutput>, now: Instant) -> Outlet {
-        Outlet { targets, sender: None, fault: None, due: now, plan: Vec::new() }
+        Outlet { targets, sender: None, fault: None, due: now, openings: 0, plan: Vec::new() }
     }
 
     /// The outputs.
@@ -66,6 +77,28 @@ impl Outlet {
     /// Why there is no socket; `None` when there is one.
     pub(super) fn fault(&self) -> Option<&Error> {
         self.fault.as_ref()
+    }
+
+    /// How often a socket was opened: another number means another socket.
+    pub(super) fn openings(&self) -> u64 {
+        self.openings
+    }
+
+    /// The socket, if there is one.
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.sender.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Sends one datagram to somebody who has asked for it; nobody misses one that cannot be sent.
+    pub(super) fn answer(&self, to: SocketAddr, datagram: &[u8]) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send_to(to, datagram);
+        }
+    }
+
+    /// What the receivers of its only output have asked for.
+    pub(super) fn set_requests(&mut self, requests: Requests) {
+        self.targets[0].requests = requests;
     }
 
     #[cfg(test)]
@@ -107,6 +140,7 @@ impl Outlet {
                     target.to = sender.address(target.output()).into();
                 }
                 self.sender = Some(sender);
+                self.openings += 1;
                 self.due = now + OUTPUT_CHECK;
             }
             Err(error) => {

@@ -7,7 +7,8 @@ use tracing::{debug, warn};
 
 use super::burst::Burst;
 use crate::{
-    address::Output,
+    address::{Output, Scheme},
+    history,
     limits::{BURST_RETRY, LOG_INTERVAL},
 };
 
@@ -44,6 +45,17 @@ impl Counters {
     }
 }
 
+/// What the receivers of an output have asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Numbers to be sent again, and what became of them.
+    pub numbers: history::Counters,
+    /// Datagrams that are damaged, or no RTCP.
+    pub malformed: u64,
+    /// Datagrams of others than the output's target.
+    pub foreign: u64,
+}
+
 /// One UDP output.
 #[derive(Debug)]
 pub struct UdpOutput {
@@ -52,6 +64,7 @@ pub struct UdpOutput {
     pub(super) place: usize,
     pub(super) to: SockAddr,
     pub(super) counters: Counters,
+    pub(super) requests: Requests,
     /// What the path has refused to cut: segments of this size and larger, until then.
     uncut: Option<(usize, Instant)>,
     log_after: Instant,
@@ -60,12 +73,25 @@ pub struct UdpOutput {
 impl UdpOutput {
     pub(super) fn new(output: Output, place: usize, now: Instant) -> UdpOutput {
         let to = output.target.into();
-        UdpOutput { output, place, to, counters: Counters::default(), uncut: None, log_after: now }
+        UdpOutput {
+            output,
+            place,
+            to,
+            counters: Counters::default(),
+            requests: Requests::default(),
+            uncut: None,
+            log_after: now,
+        }
     }
 
     /// The address.
     pub fn output(&self) -> &Output {
         &self.output
+    }
+
+    /// What its receivers have asked for; `None` where they cannot.
+    pub fn requests(&self) -> Option<&Requests> {
+        (self.output.scheme == Scheme::Rist).then_some(&self.requests)
     }
 
     /// The counters.

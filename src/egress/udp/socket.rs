@@ -122,6 +122,11 @@ impl Sender {
         to
     }
 
+    /// Sends one datagram to somebody else than the target.
+    pub(super) fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
+        self.socket.send_to(datagram, &to.into())
+    }
+
     /// How many outputs the buffer is large enough for.
     pub(super) fn outputs_max(&self) -> usize {
         (self.buffer / SEND_BUFFER_SHARE).clamp(1, SOCKET_OUTPUTS_MAX)
