@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 
 use super::*;
-use crate::config::units::{Fec, Rate};
+use crate::config::units::Rate;
 use crate::config::{Config, Hold};
+use crate::fec::native::Fec;
 use crate::wire::Format;
 
 fn parse(line: &str) -> Result<Command, String> {
@@ -91,7 +92,7 @@ fn send_arrives() {
     assert_eq!(send.target().ttl, Some(4));
     assert_eq!(send.source(), Source::Sensors(100));
     assert_eq!((send.interval, send.size), (Duration::from_secs(1), 1000));
-    assert_eq!(send.fec, Some(Fec { k: 20, m: 4, stride: 4 }));
+    assert_eq!(send.fec, Fec::new(20, 4, 4).ok());
     assert_eq!((send.stream, send.session), (Some(16), Some(7)));
     assert_eq!((send.count, send.duration), (Some(9), Some(Duration::from_secs(10))));
     assert_eq!(send.format, Some(SendFormat::Native));

@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 
 use crate::address::{Input, Output};
 use crate::config::Hold;
-use crate::config::units::{self, Fec, Rate};
+use crate::config::units::{self, Rate};
+use crate::fec::native::Fec;
 use crate::limits::DATAGRAM_BYTES_MAX;
 use crate::wire::Format;
 

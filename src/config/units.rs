@@ -23,9 +23,6 @@ const RATE: Error =
     Error { expected: "bits per second such as 8M or 500k, or packets per second such as 500pps" };
 const LISTEN: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
 const LISTEN_ADDRESS: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
-const FEC: Error = Error {
-    expected: "K,M or K,M,STRIDE such as 10,2 or 20,4,4: data packets, repair packets (together at most 255), stride (from 1)",
-};
 
 /// A duration with its unit; `0` needs none.
 ///
@@ -128,32 +125,6 @@ fn strip_bits(unit: &str) -> &str {
     ["bit/s", "bps", "bit", "b"].into_iter().find_map(|suffix| unit.strip_suffix(suffix)).unwrap_or(unit)
 }
 
-/// A native FEC scheme: blocks of `k` data and `m` repair packets; `stride` interleaves blocks against bursts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fec {
-    /// Data packets per block, from 1.
-    pub k: u8,
-    /// Repair packets per block, from 1; `k + m` is at most 255.
-    pub m: u8,
-    /// The distance between a block's data packets, from 1.
-    pub stride: u8,
-}
-
-impl FromStr for Fec {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Fec, Error> {
-        let numbers: Option<Vec<u8>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
-        let (k, m, stride) = match numbers.as_deref() {
-            Some(&[k, m]) => (k, m, 1),
-            Some(&[k, m, stride]) => (k, m, stride),
-            _ => return Err(FEC),
-        };
-        let valid = k >= 1 && m >= 1 && stride >= 1 && k.checked_add(m).is_some();
-        if valid { Ok(Fec { k, m, stride }) } else { Err(FEC) }
-    }
-}
-
 /// Where an HTTP server listens: an address with its port, `localhost:PORT`, or `off` (`None`).
 ///
 /// # Errors
@@ -254,16 +225,6 @@ mod tests {
         }
         for text in ["", "fast", "0", "0pps", "-8M", "8X", "pps", "8Mpbs"] {
             assert_eq!(text.parse::<Rate>(), Err(RATE), "{text}");
-        }
-    }
-
-    #[test]
-    fn fec_schemes() {
-        assert_eq!("10,2".parse(), Ok(Fec { k: 10, m: 2, stride: 1 }));
-        assert_eq!("20, 4, 4".parse(), Ok(Fec { k: 20, m: 4, stride: 4 }));
-        assert_eq!("200,55".parse(), Ok(Fec { k: 200, m: 55, stride: 1 }));
-        for text in ["", "10", "0,2", "10,0", "10,2,0", "200,56", "256,1", "10,2,1,1", "a,b", "-1,2"] {
-            assert_eq!(text.parse::<Fec>(), Err(FEC), "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! business. [`rs`] is what others use; `code` is its arithmetic, `simd` the arithmetic's inner loop.
 
 mod code;
+pub mod native;
 pub mod rs;
 mod simd;
 pub mod st2022;

@@ -8,62 +8,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fec::rs::Codes;
+use crate::fec::{native::Fec, rs::Codes};
 use crate::wire::native::{RepairRepr, SourceShard};
-
-/// The shape of native FEC: how many repair packets protect how many media packets, and how they interleave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fec {
-    k: u8,
-    m: u8,
-    stride: u8,
-}
-
-/// A shape that the code does not have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FecError {
-    /// Out of range.
-    #[error("FEC {k},{m},{stride}: expected K, M and STRIDE of at least 1, and K + M of at most 255")]
-    Shape {
-        /// Media packets of a block.
-        k: u64,
-        /// Repair packets of a block.
-        m: u64,
-        /// Blocks that interleave.
-        stride: u64,
-    },
-}
-
-impl Fec {
-    /// `m` repair packets for each `k` media packets, `stride` blocks interleaved (1: none).
-    ///
-    /// # Errors
-    /// [`FecError::Shape`] when one is 0, the stride exceeds 255, or `k + m` exceeds 255.
-    pub fn new(k: u64, m: u64, stride: u64) -> Result<Fec, FecError> {
-        let shape = FecError::Shape { k, m, stride };
-        let byte = |n: u64| u8::try_from(n).ok().filter(|n| *n > 0);
-        match (byte(k), byte(m), byte(stride)) {
-            (Some(k), Some(m), Some(stride)) if k.checked_add(m).is_some() => Ok(Fec { k, m, stride }),
-            _ => Err(shape),
-        }
-    }
-
-    /// Media packets of a full block.
-    pub fn k(&self) -> u8 {
-        self.k
-    }
-
-    /// Repair packets of a block.
-    pub fn m(&self) -> u8 {
-        self.m
-    }
-
-    /// Blocks that interleave.
-    pub fn stride(&self) -> u8 {
-        self.stride
-    }
-}
 
 /// A block that fills.
 #[derive(Debug, Default)]
@@ -125,7 +71,7 @@ pub(crate) struct Blocks {
 
 impl Blocks {
     pub(crate) fn new(fec: Fec, codes: Arc<Mutex<Codes>>) -> Blocks {
-        let blocks = (0..fec.stride).map(|_| Block::default()).collect();
+        let blocks = (0..fec.stride()).map(|_| Block::default()).collect();
         Blocks { fec, codes, blocks, taken: 0 }
     }
 
@@ -141,10 +87,10 @@ impl Blocks {
         let turn = self.taken % self.blocks.len();
         self.blocks[turn].take(now, number, source);
         self.taken += 1;
-        if self.blocks[turn].filled == usize::from(self.fec.k) {
-            self.blocks[turn].close(self.fec.m, &self.codes);
+        if self.blocks[turn].filled == usize::from(self.fec.k()) {
+            self.blocks[turn].close(self.fec.m(), &self.codes);
         }
-        if self.taken == usize::from(self.fec.k) * self.blocks.len() {
+        if self.taken == usize::from(self.fec.k()) * self.blocks.len() {
             self.hand_out(repair);
         }
     }
@@ -162,14 +108,14 @@ impl Blocks {
     /// Closes all blocks that hold packets, full or not.
     pub(crate) fn close_all(&mut self, repair: impl FnMut(u64, &RepairRepr<'_>)) {
         for block in self.blocks.iter_mut().filter(|block| block.filled > 0 && !block.closed) {
-            block.close(self.fec.m, &self.codes);
+            block.close(self.fec.m(), &self.codes);
         }
         self.hand_out(repair);
     }
 
     /// The repair packets of all blocks that hold packets, in turn; they are empty then.
     fn hand_out(&mut self, mut repair: impl FnMut(u64, &RepairRepr<'_>)) {
-        let Fec { m, stride, .. } = self.fec;
+        let (m, stride) = (self.fec.m(), self.fec.stride());
         for index in 0..m {
             for block in self.blocks.iter().filter(|block| block.closed) {
                 let (k, shard) = (block.filled as u8, block.parity[usize::from(index)].as_slice());
@@ -187,19 +133,6 @@ impl Blocks {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_shapes_that_the_code_has_are_accepted() {
-        for (k, m, stride) in [(1, 1, 1), (10, 2, 1), (251, 4, 1), (20, 4, 255)] {
-            let fec = Fec::new(k, m, stride).expect("a good shape");
-            assert_eq!((fec.k().into(), fec.m().into(), fec.stride().into()), (k, m, stride));
-        }
-        for (k, m, stride) in [(0, 2, 1), (10, 0, 1), (252, 4, 1), (300, 1, 1), (10, 2, 0), (10, 2, 256)] {
-            let error = Fec::new(k, m, stride).expect_err("no such shape");
-            assert_eq!(error, FecError::Shape { k, m, stride });
-            assert!(error.to_string().starts_with(&format!("FEC {k},{m},{stride}: expected")), "{error}");
-        }
-    }
-
     /// The repair packets that so many payloads make before the blocks are closed, and then, as (first, index).
     fn order(fec: Fec, payloads: u64) -> [Vec<(u64, u8)>; 2] {
         let mut blocks = Blocks::new(fec, Arc::default());
@@ -208,7 +141,7 @@ mod tests {
             let source = SourceShard { flags: 0, timestamp: 1, payload: b"x" };
             let now = crate::clock::now();
             blocks.push(now, number, &source, |first, repair| filled.push((first, repair.index)));
-            assert_eq!(blocks.oldest().is_none(), (number + 1) % u64::from(fec.k * fec.stride) == 0);
+            assert_eq!(blocks.oldest().is_none(), (number + 1) % u64::from(fec.k() * fec.stride()) == 0);
         }
         blocks.close_all(|first, repair| closed.push((first, repair.index)));
         assert!(blocks.oldest().is_none());

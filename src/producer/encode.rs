@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 
-use crate::fec::rs::Codes;
+use crate::fec::{native::Fec, rs::Codes};
 use crate::limits::{BLOCK_CLOSE_AFTER, DATAGRAM_BYTES_MAX, END_REPEATS, HEARTBEAT_INTERVAL};
-use crate::producer::block::{Blocks, Fec};
+use crate::producer::block::Blocks;
 use crate::wire::native::{HEADER, Kind, Repair, RepairRepr, Repr, SourceShard, TRAILER};
 use crate::wire::rtp;
 

@@ -15,7 +15,7 @@ pub mod socket;
 use std::io;
 use std::time::{Duration, Instant};
 
-pub use block::{Fec, FecError};
+pub use crate::fec::native::{Fec, FecError};
 
 use crate::address::Output;
 use crate::clock;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{Failure, fec, usage};
+use super::{Failure, usage};
 use crate::cli::{self, SendFormat, Source};
 use crate::clock;
 use crate::fec::rs::Codes;
@@ -44,7 +44,7 @@ impl Carriers {
     /// [`Failure::Usage`] when the datagrams would be too large.
     pub(super) fn new(args: &cli::Send, format: SendFormat) -> Result<Carriers, Failure> {
         let session = args.session.unwrap_or_else(rand::random);
-        let (fec, stream) = (fec(args)?, args.stream);
+        let (fec, stream) = (args.fec, args.stream);
         let close_after = match args.source() {
             Source::Sensors(_) => BLOCK_CLOSE_AFTER,
             Source::File(_) | Source::Stdin => BLOCK_CLOSE_AFTER_PACED,

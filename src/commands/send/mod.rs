@@ -20,7 +20,6 @@ use crate::address::Scheme;
 use crate::cli::{self, SendFormat, Source};
 use crate::clock;
 use crate::commands::Failure;
-use crate::producer::Fec;
 use crate::producer::cut::Cutter;
 use crate::shutdown::Stop;
 use carrier::Carriers;
@@ -156,12 +155,6 @@ fn cutter(
 
 fn usage(what: impl Into<String>) -> Failure {
     Failure::Usage(what.into())
-}
-
-/// The shape that was asked for, in the producer's terms.
-fn fec(args: &cli::Send) -> Result<Option<Fec>, Failure> {
-    let shape = args.fec.map(|f| Fec::new(f.k.into(), f.m.into(), f.stride.into()));
-    shape.transpose().map_err(|error| usage(error.to_string()))
 }
 
 /// One run: where it sends, when it ends, and what it has done.
