@@ -116,7 +116,8 @@ const CUT_OFF: Metric = counter(
     "tidecast_subscribers_cut_off_total",
     "Clients whose connection was closed, by transport and reason: lag (behind for too long), idle (a silent stream).",
 );
-const HELD: Metric = gauge("tidecast_packets_held", "Packets that wait behind a gap or for confirmation.");
+const HELD: Metric =
+    gauge("tidecast_packets_held", "Packets that wait behind a gap, for confirmation, or for their time.");
 const FLOWS: Metric = gauge("tidecast_flows", "Flows known: a producer's numbered packets each.");
 const SUBSCRIBERS: Metric = gauge("tidecast_subscribers", "Clients at present, by transport.");
 const JITTER: Metric = seconds(
@@ -129,6 +130,19 @@ const HOLD: Metric = seconds(
     Kind::GaugeMax,
     "The longest time that a gap may delay later packets, at present.",
 );
+const RELEASE_DELAY: Metric = seconds(
+    "tidecast_release_delay_seconds",
+    Kind::GaugeMax,
+    "Paced release: how much later than by the fastest path packets go out, at present.",
+);
+const CLOCK_DRIFT: Metric = gauge(
+    "tidecast_clock_drift_ppm",
+    "Paced release: how much faster than ours the source's clock runs, in parts per million.",
+);
+const UNPACED: Metric = counter(
+    "tidecast_packets_unpaced_total",
+    "Packets that paced release did not pass on in their time, by reason: late, early.",
+);
 const RECEIVE_BUFFER: Metric = bytes(gauge(
     "tidecast_receive_buffer_bytes",
     "Receive buffer of a leg's socket, by kind: requested, granted by the kernel.",
@@ -140,7 +154,7 @@ const GAP_WAIT: Metric = seconds(
     "How long packets waited behind a gap until it was filled or given up.",
 );
 
-const ALL: [&Metric; 26] = [
+const ALL: &[&Metric] = &[
     &RECEIVED,
     &RECEIVED_BYTES,
     &DELIVERED,
@@ -164,6 +178,9 @@ const ALL: [&Metric; 26] = [
     &SUBSCRIBERS,
     &JITTER,
     &HOLD,
+    &RELEASE_DELAY,
+    &CLOCK_DRIFT,
+    &UNPACED,
     &RECEIVE_BUFFER,
     &BUILD_INFO,
     &GAP_WAIT,
@@ -343,6 +360,8 @@ fn core_counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
         by(&DISCARDED, "reason", "corrupt", c.corrupt),
         by(&DISCARDED, "reason", "foreign", c.foreign),
         by(&DISCARDED, "reason", "rejected", c.rejected),
+        by(&UNPACED, "reason", "late", c.released_late),
+        by(&UNPACED, "reason", "early", c.released_early),
     ];
     all.extend(state.rejects.iter().map(|(reason, count)| by(&INVALID, "reason", reason, *count)));
     all
@@ -418,6 +437,8 @@ fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
         let labels = [("channel", channel), ("transport", transport.as_str())];
         all.push((key(&SUBSCRIBERS, &labels), Kind::Gauge, state.clients as f64));
     }
+    all.extend(state.release_delay_seconds.map(|delay| max(&RELEASE_DELAY, delay)));
+    all.extend(state.clock_drift_ppm.map(|drift| of(&CLOCK_DRIFT, drift)));
     for leg in &state.legs {
         let buffer = |kind, bytes: usize| {
             let labels = [("channel", channel), ("leg", leg_label(channel, leg)), ("kind", kind)];

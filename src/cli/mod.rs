@@ -126,6 +126,13 @@ pub struct Relay {
     /// How long a gap may delay later packets: auto, or a duration such as 50ms
     #[arg(long, default_value = "auto")]
     pub hold: String,
+    /// When packets go out: asap, or paced: each at its source's time plus a constant delay, for receivers without a
+    /// buffer [default: asap]
+    #[arg(long, value_name = "WHEN")]
+    pub release: Option<String>,
+    /// That delay: auto, or a duration such as 200ms [default: auto]
+    #[arg(long, value_name = "DELAY")]
+    pub release_delay: Option<String>,
     /// Serve the stream, metrics and state over HTTP here
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::Failure;
 use crate::cli;
-use crate::config::{Channel, Config, Fec, Http};
+use crate::config::{Channel, Config, Fec, Http, Release};
 
 /// Prints one line per channel, one for HTTP, and `FILE: ok`.
 ///
@@ -33,6 +33,9 @@ fn channel_line(channel: &Channel) -> String {
     let _ = write!(line, "; format {}, hold {}", channel.format, channel.hold);
     if channel.fec != Fec::Off {
         let _ = write!(line, ", fec {}", channel.fec);
+    }
+    if channel.release != Release::Asap {
+        let _ = write!(line, ", {}", channel.release);
     }
     line
 }
@@ -84,6 +87,10 @@ relay.toml: ok
         assert!(check(off).unwrap().contains("\nhttp: off\n"));
         let fec = check("[[channel]]\nname = \"a\"\ninput = \"239.1.1.1:5000\"\nfec = \"st2022-1\"").unwrap();
         assert!(fec.contains("; format rtp, hold auto (20ms to 500ms), fec st2022-1\n"), "{fec}");
+        let paced = "release = \"paced\"\nrelease_delay = \"300ms\"";
+        let paced =
+            check(&format!("[[channel]]\nname = \"a\"\ninput = \"239.1.1.1:5000\"\n{paced}")).unwrap();
+        assert!(paced.contains("hold auto (20ms to 300ms), paced by 300ms\n"), "{paced}");
         assert!(check("http.allow = []").unwrap().contains("on demand: no groups"));
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::problem::Problem;
 use super::raw::{Field, Place, Raw, RawChannel};
-use super::{Channel, Config, Fec, Hold};
+use super::{Channel, Config, Delay, Fec, Hold, Release};
 use crate::address::{Input, Output, Scheme};
 use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
 use crate::wire::{
@@ -31,6 +31,7 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
         format(raw, channel, problems);
         numbered_legs(raw, channel, problems);
         flow_idle(raw, channel, problems);
+        idle_release(raw, channel, problems);
         fec(raw, channel, problems);
         legs(raw, channel, &mut unicast, problems);
         outputs(raw, &inputs, problems);
@@ -144,6 +145,16 @@ fn flow_idle(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     if let Some(field) = raw.flow_idle.as_ref().filter(|_| channel.limits.flow_idle <= hold) {
         let hold = humantime::format_duration(hold);
         problems.push(Problem::of_field(field, format_args!("expected more than the longest hold ({hold})")));
+    }
+}
+
+/// A flow that is forgotten before its last packets are due would give them out early.
+fn idle_release(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
+    let Release::Paced(Delay::Fixed(delay)) = channel.release else { return };
+    if let Some(field) = raw.flow_idle.as_ref().filter(|_| channel.limits.flow_idle <= delay) {
+        let delay = humantime::format_duration(delay);
+        problems
+            .push(Problem::of_field(field, format_args!("expected more than the release_delay ({delay})")));
     }
 }
 

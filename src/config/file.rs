@@ -80,6 +80,8 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         hold: table.value("hold", file),
         hold_min: table.value("hold_min", file),
         hold_max: table.value("hold_max", file),
+        release: table.value("release", file),
+        release_delay: table.value("release_delay", file),
         failover: table.value("failover", file),
         receive_buffer: table.value("receive_buffer", file),
         flows_max,

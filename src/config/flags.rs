@@ -36,6 +36,8 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         hold: Some(text("--hold", &args.hold)),
         hold_min: None,
         hold_max: None,
+        release: args.release.as_ref().map(|release| text("--release", release)),
+        release_delay: args.release_delay.as_ref().map(|delay| text("--release-delay", delay)),
         failover: None,
         receive_buffer: None,
         flows_max: None,

@@ -23,9 +23,9 @@ use ipnet::IpNet;
 
 use crate::address::{Input, Interface, Output};
 use crate::cli;
-use crate::limits::HOLD_CONFIG_MAX;
+use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
-pub use crate::relay::{Fec, Hold};
+pub use crate::relay::{Delay, Fec, Hold, Release};
 use crate::wire::Format;
 pub use problem::Errors;
 use problem::Problem;
@@ -89,6 +89,8 @@ pub struct Channel {
     pub fec: Fec,
     /// How long a gap may delay later packets.
     pub hold: Hold,
+    /// When packets that are in order go out.
+    pub release: Release,
     /// Bounds of the channel's state.
     pub limits: Limits,
     /// How long a player's flow may be silent before another one takes over.
@@ -107,6 +109,7 @@ impl Channel {
             legs: self.legs.len(),
             fec: self.fec,
             hold: self.hold,
+            release: self.release,
             flows_max: self.limits.flows_max,
             window_max: self.limits.window_max,
             bytes_max: self.limits.bytes_max,
@@ -151,6 +154,56 @@ impl fmt::Display for Hold {
         match *self {
             Hold::Auto { min, max } => write!(f, "auto ({} to {})", time(min), time(max)),
             Hold::Fixed(hold) => time(hold).fmt(f),
+        }
+    }
+}
+
+/// Text that is no release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected asap or paced")]
+pub struct ReleaseError;
+
+impl FromStr for Release {
+    type Err = ReleaseError;
+
+    /// `paced` has the automatic delay.
+    fn from_str(text: &str) -> Result<Release, ReleaseError> {
+        match text {
+            "asap" => Ok(Release::Asap),
+            "paced" => Ok(Release::Paced(Delay::Auto)),
+            _ => Err(ReleaseError),
+        }
+    }
+}
+
+/// Text that is no delay of a paced release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected auto or a duration from 0s to {}, such as 200ms",
+    humantime::format_duration(PACED_DELAY_CONFIG_MAX)
+)]
+pub struct DelayError;
+
+impl FromStr for Delay {
+    type Err = DelayError;
+
+    fn from_str(text: &str) -> Result<Delay, DelayError> {
+        let fixed = |text| units::duration(text).ok().filter(|delay| *delay <= PACED_DELAY_CONFIG_MAX);
+        match text {
+            "auto" => Ok(Delay::Auto),
+            text => fixed(text).map(Delay::Fixed).ok_or(DelayError),
+        }
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Release::Asap => f.write_str("asap"),
+            Release::Paced(Delay::Auto) => f.write_str("paced by auto"),
+            Release::Paced(Delay::Fixed(delay)) => {
+                write!(f, "paced by {}", humantime::format_duration(*delay))
+            }
         }
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct RawChannel {
     pub(super) hold: Option<Field>,
     pub(super) hold_min: Option<Field>,
     pub(super) hold_max: Option<Field>,
+    pub(super) release: Option<Field>,
+    pub(super) release_delay: Option<Field>,
     pub(super) failover: Option<Field>,
     pub(super) receive_buffer: Option<Field>,
     pub(super) flows_max: Option<Field>,

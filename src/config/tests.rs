@@ -45,6 +45,7 @@ fn a_channel_has_defaults() {
         format: Format::Auto,
         fec: Fec::Off,
         hold: Hold::Auto { min: Duration::from_millis(20), max: Duration::from_millis(500) },
+        release: Release::Asap,
         limits: Limits {
             flows_max: 16384,
             bytes_max: 64 << 20,
@@ -81,6 +82,8 @@ fn every_key_arrives() {
         output = ["10.0.0.7:6000", "239.2.2.2:5000?ttl=4"]
         hold_min = "1ms"
         hold_max = "10s"
+        release = "paced"
+        release_delay = "12s"
         failover = "2s"
         fec = "auto"
         receive_buffer = 1_000_000
@@ -116,6 +119,10 @@ fn every_key_arrives() {
     assert_eq!(a.legs[1].address.scheme, Scheme::Rtp);
     assert_eq!(a.outputs[1].ttl, Some(4));
     assert_eq!(a.hold, Hold::Auto { min: Duration::from_millis(1), max: Duration::from_secs(10) });
+    assert_eq!(
+        (a.release, b.release),
+        (Release::Paced(Delay::Fixed(Duration::from_secs(12))), Release::Asap)
+    );
     assert_eq!((a.failover, a.receive_buffer), (Duration::from_secs(2), Some(1_000_000)));
     assert_eq!((a.fec, b.fec, a.core().fec), (Fec::Auto, Fec::Off, Fec::Auto));
     let flow_idle = Duration::from_secs(3600);
@@ -135,6 +142,9 @@ fn wrong_values_name_line_key_value_and_expectation() {
         ("hold_max = true", "hold_max = true", "expected a duration from 0s to 10s, such as \"500ms\""),
         ("hold_min = \"1s\"", "hold_min = \"1s\"", "expected hold_min (1s) not above hold_max (500ms)"),
         ("hold_max = \"1ms\"", "hold_max = \"1ms\"", "expected hold_min (20ms) not above hold_max (1ms)"),
+        ("release = \"slow\"", "release = \"slow\"", "expected asap or paced"),
+        ("release = 1", "release = 1", "expected text in quotes, such as \"paced\""),
+        ("release_delay = \"1s\"", "release_delay = \"1s\"", "expected only with release = \"paced\""),
         ("failover = \"49ms\"", "failover = \"49ms\"", "expected a duration from 50ms to 1m, such as \"1s\""),
         (
             "receive_buffer = 1",
@@ -368,6 +378,26 @@ fn addresses_and_names_are_given_once() {
 fn keys_of_a_channel_must_fit_together() {
     for (line, expected) in [
         (
+            "release = \"paced\"\nrelease_delay = \"21s\"",
+            "channel[0].release_delay = \"21s\" (channel \"cam\"): expected auto or a duration from 0s to 20s, such as 200ms",
+        ),
+        (
+            "release = \"paced\"\nrelease_delay = \"79ms\"\nhold = \"80ms\"",
+            "channel[0].release_delay = \"79ms\" (channel \"cam\"): expected at least the hold (80ms)",
+        ),
+        (
+            "release = \"paced\"\nrelease_delay = \"19ms\"",
+            "channel[0].release_delay = \"19ms\" (channel \"cam\"): expected at least the hold_min (20ms)",
+        ),
+        (
+            "release = \"paced\"\nrelease_delay = \"200ms\"\nhold_max = \"300ms\"",
+            "channel[0].hold_max = \"300ms\" (channel \"cam\"): expected at most the release_delay (200ms)",
+        ),
+        (
+            "release = \"paced\"\nrelease_delay = \"5s\"\nlimits.flow_idle = \"5s\"",
+            "channel[0].limits.flow_idle = \"5s\" (channel \"cam\"): expected more than the release_delay (5s)",
+        ),
+        (
             "hold = \"80ms\"\nhold_max = \"1s\"",
             "channel[0].hold_max = \"1s\" (channel \"cam\"): expected only with hold = \"auto\" (a fixed hold has no bounds)",
         ),
@@ -489,6 +519,8 @@ fn relay() -> cli::Relay {
         name: "cam".into(),
         fec: "off".into(),
         hold: "50ms".into(),
+        release: Some("paced".into()),
+        release_delay: Some("120ms".into()),
         http: None,
         format: "auto".into(),
         tick: "0".into(),
@@ -502,6 +534,7 @@ fn flags_of_relay_are_one_channel() {
     let [channel] = &config.channels[..] else { panic!("{config:?}") };
     assert_eq!((channel.name.as_str(), channel.legs.len(), channel.outputs.len()), ("cam", 2, 1));
     assert_eq!((&channel.format, channel.hold), (&Format::Rtp, Hold::Fixed(Duration::from_millis(50))));
+    assert_eq!(channel.release, Release::Paced(Delay::Fixed(Duration::from_millis(120))));
     let http = cli::Relay { burst: None, http: Some("127.0.0.1:8080".into()), outputs: vec![], ..relay() };
     let http = Config::from_relay(&http).unwrap().http.unwrap();
     assert_eq!(http.listen, "127.0.0.1:8080".parse().unwrap());
@@ -517,6 +550,8 @@ fn wrong_flags_of_relay_are_named() {
         name: "a b".into(),
         fec: "prompeg".into(),
         hold: "fast".into(),
+        release: Some("slow".into()),
+        release_delay: None,
         http: Some("here".into()),
         format: "auto".into(),
         tick: "1h".into(),
@@ -529,6 +564,7 @@ INPUT \"239.1.1.1\": no port in \"239.1.1.1\": expected ADDRESS:PORT
 --fec \"prompeg\": expected off, auto or st2022-1
 --name \"a b\": expected a name of 1 to 64 letters, digits, '.', '_' and '-'
 --hold \"fast\": expected auto or a duration from 0s to 10s, such as 80ms
+--release \"slow\": expected asap or paced
 INPUT \"239.1.1.2:5000\": expected an address of its own, INPUT \"239.1.1.2:5000\" has it too
 --to \"239.1.1.2:5000\": expected an address that is no input: INPUT \"239.1.1.2:5000\" has it, packets would loop";
     assert_eq!(errors.to_string(), expected);
@@ -636,7 +672,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_of_the_reference_are_valid() {
     let examples = blocks("toml");
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 7);
     for example in examples {
         assert_eq!(error(example), "no error", "{example}");
     }
@@ -651,7 +687,7 @@ fn the_reference_names_every_key() {
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 5 + 9 + 11 + 4, "{known:?}");
+    assert_eq!(known.len(), 5 + 9 + 13 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");
@@ -675,7 +711,7 @@ proptest! {
     #[test]
     fn any_value_of_any_key_is_read_without_panic(
         key in "(tick|threads|http\\.(listen|allow|linger|clients_max)|channel)",
-        channel_key in "(name|input|output|fec|hold|format|limits|limits\\.bytes_max|receive_buffer)",
+        channel_key in "(name|input|output|fec|hold|release|release_delay|format|limits|limits\\.bytes_max|receive_buffer)",
         value in "(\"\\PC{0,12}\"|-?[0-9]{1,20}|\\[\\]|\\{\\}|true|[0-9]\\.[0-9]|\\[\"[0-9.:]{0,12}\"\\])",
     ) {
         let _ = format!("{key} = {value}\n[[channel]]\n{channel_key} = {value}").parse::<Config>();

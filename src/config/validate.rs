@@ -13,7 +13,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, Value};
-use super::{Channel, Config, Fec, Hold, Http, Leg, Limits, cross, units};
+use super::{Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, cross, units};
 use crate::limits::*;
 use crate::wire::Format;
 
@@ -118,12 +118,16 @@ impl Check<'_> {
         let format = self.value(&raw.format, Format::Auto, |value| parsed(value, "rtp"));
         let fec = self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1"));
         let rtp = fec == Fec::St2022 || legs.iter().any(|leg| leg.address.scheme.is_rtp());
+        let name = self.value(&raw.name, String::new(), name);
+        let hold = self.hold(raw);
+        let (release, hold) = self.release(raw, hold);
         Channel {
-            name: self.value(&raw.name, String::new(), name),
+            name,
             format: if rtp && format == Format::Auto { Format::Rtp } else { format },
             legs,
             fec,
-            hold: self.hold(raw),
+            hold,
+            release,
             limits: self.limits(raw),
             failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),
             outputs: self
@@ -154,6 +158,44 @@ impl Check<'_> {
             self.problems.push(Problem::of_field(field, reason));
         }
         Hold::Auto { min, max }
+    }
+
+    /// When packets go out. A gap that is waited for longer than the delay would make what follows late: a fixed delay
+    /// bounds the hold.
+    fn release(&mut self, raw: &RawChannel, hold: Hold) -> (Release, Hold) {
+        let release = self.value(&raw.release, Release::Asap, |value| parsed(value, "paced"));
+        let Release::Paced(_) = release else {
+            if let Some(field) = &raw.release_delay {
+                self.problems.push(Problem::of_field(field, "expected only with release = \"paced\""));
+            }
+            return (release, hold);
+        };
+        let delay = self.value(&raw.release_delay, Delay::Auto, |value| parsed(value, "200ms"));
+        let hold = match (delay, hold, &raw.release_delay) {
+            (Delay::Fixed(delay), hold, Some(field)) => self.within(delay, hold, field, raw),
+            _ => hold,
+        };
+        (Release::Paced(delay), hold)
+    }
+
+    /// The hold under a fixed delay.
+    fn within(&mut self, delay: Duration, hold: Hold, field: &Field, raw: &RawChannel) -> Hold {
+        let time = humantime::format_duration;
+        let (least, key) = match hold {
+            Hold::Fixed(hold) => (hold, "hold"),
+            Hold::Auto { min, .. } => (min, "hold_min"),
+        };
+        if delay < least {
+            let reason = format!("expected at least the {key} ({})", time(least));
+            self.problems.push(Problem::of_field(field, reason));
+            return hold;
+        }
+        let Hold::Auto { min, max } = hold else { return hold };
+        if let Some(field) = raw.hold_max.as_ref().filter(|_| max > delay) {
+            let reason = format!("expected at most the release_delay ({})", time(delay));
+            self.problems.push(Problem::of_field(field, reason));
+        }
+        Hold::Auto { min, max: max.min(delay) }
     }
 
     fn limits(&mut self, raw: &RawChannel) -> Limits {

@@ -28,6 +28,8 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         rejected: 2,
         sessions: 8,
         ts_discontinuities: 9,
+        released_late: 18,
+        released_early: 19,
     };
     let leg = LegState {
         address: "udp://@239.1.1.1:5000".to_owned(),
@@ -44,6 +46,8 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         packets: 950,
         bytes: 4500,
         dropped: BTreeMap::from([("full", 10)]),
+        requests: BTreeMap::from([("resent", 18)]),
+        invalid: BTreeMap::from([("rtcp version", 19)]),
         fault: None,
     };
     ChannelState {
@@ -111,10 +115,16 @@ fn each_count_stands_under_its_name() {
         (r#"tidecast_packets_discarded_total{channel="a",reason="rejected"}"#.into(), 2.0),
         (r#"tidecast_invalid_datagrams_total{channel="a",reason="bad checksum"}"#.into(), 5.0),
         (r#"tidecast_sessions_total{channel="a"}"#.into(), 8.0),
+        (r#"tidecast_packets_unpaced_total{channel="a",reason="late"}"#.into(), 18.0),
+        (r#"tidecast_packets_unpaced_total{channel="a",reason="early"}"#.into(), 19.0),
+        (r#"tidecast_release_delay_seconds{channel="a"}"#.into(), 0.2),
+        (r#"tidecast_clock_drift_ppm{channel="a"}"#.into(), -12.5),
         (r#"tidecast_ts_discontinuities_total{channel="a"}"#.into(), 9.0),
         (format!("tidecast_output_packets_total{{{udp}}}"), 950.0),
         (format!("tidecast_output_bytes_total{{{udp}}}"), 4500.0),
         (format!(r#"tidecast_output_dropped_packets_total{{{udp},reason="full"}}"#), 10.0),
+        (format!(r#"tidecast_output_requests_total{{{udp},result="resent"}}"#), 18.0),
+        (format!(r#"tidecast_output_invalid_datagrams_total{{{udp},reason="rtcp version"}}"#), 19.0),
         (r#"tidecast_output_packets_total{channel="a",output="http"}"#.into(), 40.0),
         (r#"tidecast_output_dropped_packets_total{channel="a",output="http",reason="lag"}"#.into(), 12.0),
         (r#"tidecast_output_dropped_packets_total{channel="a",output="http",reason="closed"}"#.into(), 13.0),

@@ -18,7 +18,7 @@ use super::{
     ingest::Change,
     interface::Interfaces,
     port::{self, Port, Role},
-    state::{ChannelState, FlowState, LegState, OutputState},
+    state::{ChannelState, FlowState, LegState, OutputState, PacingState},
     sys::{ReceiveBatch, SendBatch},
 };
 use crate::{
@@ -159,6 +159,7 @@ pub(super) struct Channel {
     due: Vec<Due>,
     notes: Vec<Note>,
     rejects_logged: u64,
+    early_logged: u64,
     log_after: Instant,
 }
 
@@ -192,6 +193,7 @@ impl Channel {
             due: Vec::new(),
             notes: Vec::new(),
             rejects_logged: 0,
+            early_logged: 0,
             log_after: now,
         }
     }
@@ -355,6 +357,7 @@ impl Channel {
         self.taps.retain(|tap| !tap.is_idle());
         self.records.take_if(|records| records.is_idle());
         self.log_rejects(now);
+        self.log_early(now);
     }
 
     fn send(&mut self, now: Instant, kit: &mut Kit) {
@@ -478,6 +481,20 @@ impl Channel {
         }
     }
 
+    /// Says when memory does not suffice for the delay of a paced release.
+    fn log_early(&mut self, now: Instant) {
+        let early = self.relay.released_early();
+        if early > self.early_logged && now >= self.log_after {
+            let new = early - std::mem::replace(&mut self.early_logged, early);
+            self.log_limited(now, |name| {
+                warn!(
+                    channel = name,
+                    "{new} packets left before their time: raise limits.bytes_max, or lower release_delay"
+                )
+            });
+        }
+    }
+
     fn log_limited(&mut self, now: Instant, log: impl FnOnce(&str)) {
         if now >= self.log_after {
             self.log_after = now + LOG_INTERVAL;
@@ -494,7 +511,8 @@ impl Channel {
 
     /// The channel as it stands, with at most `flows_max` flows.
     pub(super) fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
-        let (hold, jitter) = self.relay.timing(now.checked_sub(JITTER_RECENT).unwrap_or(self.started));
+        let recent = now.checked_sub(JITTER_RECENT).unwrap_or(self.started);
+        let ((hold, jitter), pacing) = (self.relay.timing(recent), self.relay.pacing(recent));
         let mut rejects = self.relay.reject_reasons().clone();
         let too_long: u64 = self.ports.iter().map(|port| port.socket.counters().truncated).sum();
         if too_long > 0 {
@@ -510,6 +528,8 @@ impl Channel {
             held: self.relay.held(),
             held_bytes: self.relay.bytes_held(),
             hold_seconds: hold.as_secs_f64(),
+            release_delay_seconds: pacing.map(|pacing| pacing.delay.as_secs_f64()),
+            clock_drift_ppm: pacing.map(|pacing| pacing.drift_ppm),
             jitter_seconds: jitter.as_secs_f64(),
             rejects,
             legs: (0..self.legs).map(|leg| self.leg_state(leg)).collect(),
@@ -540,12 +560,18 @@ fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
         counters: flow.counters,
         held: flow.held,
         hold_seconds: flow.hold.as_secs_f64(),
+        pacing: flow.pacing.map(pacing_state),
         jitter_seconds: flow.jitter.as_secs_f64(),
         packets_per_second: flow.packets_per_second.map(|rate| if stopped(rate) { 0.0 } else { rate }),
         idle_seconds: idle,
         ended: flow.ended,
         fec_matrix: flow.fec_matrix.map(|(columns, rows)| [columns, rows]),
     }
+}
+
+fn pacing_state(pacing: relay::Pacing) -> PacingState {
+    let relay::Pacing { clock, delay, drift_ppm } = pacing;
+    PacingState { clock, delay_seconds: delay.as_secs_f64(), drift_ppm }
 }
 
 fn output_state((output, fault): (&UdpOutput, Option<&Error>)) -> OutputState {

@@ -20,12 +20,17 @@ pub struct ChannelState {
     pub age_seconds: f64,
     /// What was counted, of all flows together, forgotten ones included.
     pub counters: Counters,
-    /// Packets held back for reordering or confirmation.
+    /// Packets held back for reordering, confirmation or paced release.
     pub held: usize,
     /// Memory of what is held back or kept for recovery, in bytes.
     pub held_bytes: usize,
     /// The longest hold in force in any flow, in seconds.
     pub hold_seconds: f64,
+    /// The longest delay of a paced release in any flow, in seconds; absent if release is not paced.
+    pub release_delay_seconds: Option<f64>,
+    /// How much faster than ours the source's clock runs, in parts per million, of the flow of those that sent within
+    /// the last 10 s whose clock is off most; absent if release is not paced.
+    pub clock_drift_ppm: Option<f64>,
     /// The largest interarrival jitter of any flow that sent within the last 10 s, in seconds.
     pub jitter_seconds: f64,
     /// Corrupt and foreign datagrams by what was wrong with them.
@@ -79,6 +84,8 @@ pub struct FlowState {
     pub held: usize,
     /// The hold in force, in seconds.
     pub hold_seconds: f64,
+    /// How its paced release stands; absent if release is not paced.
+    pub pacing: Option<PacingState>,
     /// Interarrival jitter (RFC 3550, A.8), in seconds.
     pub jitter_seconds: f64,
     /// Packets per second, smoothed; absent before it was measured.
@@ -89,6 +96,17 @@ pub struct FlowState {
     pub ended: bool,
     /// Columns and rows (L and D) of its ST 2022-1 FEC; absent before any was seen.
     pub fec_matrix: Option<[u64; 2]>,
+}
+
+/// The paced release of a flow.
+#[derive(Debug, Clone, Serialize)]
+pub struct PacingState {
+    /// Which clock of the source gives the times: `pcr`, `rtp`, `timestamp` or `arrival`.
+    pub clock: &'static str,
+    /// From a packet's fastest arrival to its release, in seconds.
+    pub delay_seconds: f64,
+    /// How much faster than ours that clock runs, in parts per million.
+    pub drift_ppm: f64,
 }
 
 /// One UDP output of a channel.

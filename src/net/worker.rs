@@ -28,7 +28,9 @@ use super::{
 use crate::{
     clock::{self, ClockPair},
     egress::tap::{Batch, Select, TapReader},
-    limits::{BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS},
+    limits::{
+        BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS, WAKE_MIN,
+    },
 };
 
 /// Why a worker did not do what it was asked.
@@ -271,7 +273,9 @@ impl Path {
         let due = self.dues.iter().flatten().min().copied();
         let left = due.map(|due| due.saturating_duration_since(now));
         if self.load.is_high() && !self.tick.is_zero() {
-            thread::sleep(left.map_or(self.tick, |left| left.min(self.tick)));
+            // Paced release has a deadline for each packet.
+            let least = self.tick.min(WAKE_MIN);
+            thread::sleep(left.map_or(self.tick, |left| left.clamp(least, self.tick)));
             return EpollTimeout::ZERO;
         }
         if let Some(due) = due {

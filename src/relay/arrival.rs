@@ -144,16 +144,22 @@ fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
     }
 }
 
-/// Clock rates of the static payload types (RFC 3551, section 6); dynamic ones are taken as video.
-fn rtp_clock_rate(payload_type: u8) -> u32 {
-    match payload_type {
+/// Clock rates of the static payload types (RFC 3551, section 6).
+pub(super) fn rtp_static_rate(payload_type: u8) -> Option<u32> {
+    Some(match payload_type {
         0 | 3..=5 | 7..=9 | 12 | 13 | 15 | 18 => 8_000,
         6 => 16_000,
         10 | 11 => 44_100,
         16 => 11_025,
         17 => 22_050,
-        _ => 90_000,
-    }
+        14 | 25 | 26 | 28 | 31..=34 => 90_000,
+        _ => return None,
+    })
+}
+
+/// The same; dynamic ones are taken as video.
+fn rtp_clock_rate(payload_type: u8) -> u32 {
+    rtp_static_rate(payload_type).unwrap_or(90_000)
 }
 
 fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'_>) -> Arrival {

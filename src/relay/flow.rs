@@ -13,6 +13,7 @@ use super::{
     Budget, Config, Delivery, FlowId, FlowState, How, Output, Packet, PacketFormat,
     arrival::FlowKey,
     hold::{HoldEstimate, Rate},
+    paced::Pacer,
     recover::Means,
     recovery::Recovery,
     reorder::{Queued, Reorder, Stored},
@@ -27,6 +28,7 @@ use crate::{
 };
 
 mod belief;
+mod paced;
 mod pass;
 mod release;
 mod repair;
@@ -144,6 +146,8 @@ pub(super) struct Flow {
     probation: Probation,
     recover: Option<Box<Recovery>>,
     continuity: Option<Box<Continuity>>,
+    /// Holds back what is in order until it is due, for paced release.
+    pacer: Option<Box<Pacer>>,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
     /// What each leg has brought, for channels with several.
@@ -182,6 +186,7 @@ impl Flow {
             rate: Rate::new(now),
             jitter: Jitter::default(),
             continuity: None,
+            pacer: Flow::new_pacer(config, now),
             counters: Counters::default(),
             rebuilt: VecDeque::new(),
             legs: vec![LegSeen::default(); if config.legs > 1 { config.legs } else { 0 }],
@@ -206,7 +211,7 @@ impl Flow {
 
     /// Whether a numbering is in force.
     pub(super) fn established(&self) -> bool {
-        self.reorder.is_some() || self.counters.delivered > 0
+        self.reorder.is_some() || self.passed() > 0
     }
 
     /// Whether the producer said that its session is over, and nothing is held back any more.
@@ -221,7 +226,7 @@ impl Flow {
 
     /// Packets held back.
     pub(super) fn held(&self) -> usize {
-        self.held_back() + self.probation.len()
+        self.held_back() + self.probation.len() + self.paced()
     }
 
     /// Whether packets wait for what they are.
@@ -270,24 +275,27 @@ impl Flow {
 
     /// A packet without a number: passed on as it comes.
     pub(super) fn unnumbered(&mut self, packet: Packet, cx: &mut Context<'_>) {
-        if self.counters.delivered == 0 {
+        if self.passed() == 0 {
             self.counters.sessions += 1;
             let key = self.key.to_string();
             let (flow, source) = (self.id, self.source);
-            cx.outputs.push_back(Output::SessionStarted { flow, key, source, succeeds: None });
+            self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
         }
         if packet.format == PacketFormat::Ts {
             let continuity = self.continuity.get_or_insert_default();
             self.counters.ts_discontinuities += continuity.check(packet.payload());
         }
         self.rate.packet(cx.now);
-        let seq = self.counters.delivered;
-        self.counters.expected += 1;
-        self.deliver(seq, How::Received, packet, cx);
+        self.deliver(self.passed(), 1, How::Received, packet, cx);
     }
 
+    /// Passes on a packet that takes `span` numbers, now or when it is due.
     #[inline]
-    fn deliver(&mut self, seq: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
+    fn deliver(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
+        if self.pacer.is_some() {
+            return self.pace(seq, span, how, packet, cx);
+        }
+        self.counters.expected += span;
         self.counters.delivered += 1;
         cx.outputs.push_back(Output::Deliver(Delivery { flow: self.id, seq, how, packet }));
     }
@@ -343,11 +351,10 @@ impl Flow {
         }
         match queued {
             Queued::Forward(stored) => {
-                self.counters.expected += stored.span;
                 if let Some(waited) = lateness.filter(|_| waiting) {
-                    cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
+                    self.answer(Output::GapClosed { flow: self.id, waited }, cx);
                 }
-                self.deliver(number.max(next), stored.how, stored.packet, cx);
+                self.deliver(number.max(next), stored.span, stored.how, stored.packet, cx);
             }
             Queued::Waits => {}
             Queued::Replaced(suspect) => {
@@ -465,6 +472,7 @@ impl Flow {
             held: self.held(),
             hold: self.hold.get(),
             jitter: self.jitter.value(),
+            pacing: self.pacing(),
             packets_per_second: self.rate.get(),
             last_arrival: self.last_arrival,
             ended: self.ended,

@@ -24,6 +24,14 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// What it is before anything was measured.
+    pub(super) fn start(&self) -> Duration {
+        match self {
+            Hold::Auto { min, max } => HOLD_START.clamp(*min, (*max).max(*min)),
+            Hold::Fixed(hold) => *hold,
+        }
+    }
+
     /// The longest that it can become.
     pub(super) fn max(&self) -> Duration {
         match self {
@@ -56,13 +64,9 @@ pub(super) struct HoldEstimate {
 
 impl HoldEstimate {
     pub(super) fn new(config: Hold, now: Instant) -> HoldEstimate {
-        let current = match config {
-            Hold::Auto { min, max } => HOLD_START.clamp(min, max.max(min)),
-            Hold::Fixed(hold) => hold,
-        };
         HoldEstimate {
             config,
-            current,
+            current: config.start(),
             lateness: [Duration::ZERO; 2],
             blocks: [Duration::ZERO; 2],
             windows: 0,

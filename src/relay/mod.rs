@@ -24,6 +24,7 @@ mod arrival;
 mod dedup;
 mod flow;
 mod hold;
+mod paced;
 mod recover;
 mod recovery;
 mod reorder;
@@ -36,6 +37,7 @@ mod types;
 use arrival::{Arrival, Body, FlowKey};
 use flow::{Flow, Numbered, Way};
 pub use hold::Hold;
+pub use paced::{Delay, Pacing, Release};
 pub use stats::{Counters, LegCounters};
 pub use types::{Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Packet, PacketFormat};
 
@@ -44,6 +46,8 @@ pub use types::{Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Pa
 struct Budget {
     used: usize,
     max: usize,
+    /// Packets of paced release that it drove out.
+    early: u64,
 }
 
 impl Budget {
@@ -112,7 +116,7 @@ impl Relay {
             created: 0,
             timers: BinaryHeap::new(),
             outputs: VecDeque::new(),
-            budget: Budget { used: 0, max: config.bytes_max },
+            budget: Budget { used: 0, max: config.bytes_max, early: 0 },
             codes: Codes::new(),
             spent: Vec::with_capacity(SPENT_MAX),
             now: None,
@@ -210,6 +214,20 @@ impl Relay {
             let jitter = if flow.last_arrival >= since { jitter } else { Duration::ZERO };
             (longest.max(hold), largest.max(jitter))
         })
+    }
+
+    /// The longest delay of a paced release in any flow, and the clock that is off most, of the flows heard since
+    /// `since`; none if release is not paced.
+    pub fn pacing(&self, since: Instant) -> Option<Pacing> {
+        let Release::Paced(delay) = self.config.release else { return None };
+        let heard = self.flows.iter().flatten().filter(|flow| flow.last_arrival >= since);
+        let none = Pacing { clock: "arrival", delay: delay.least(), drift_ppm: 0.0 };
+        Some(heard.filter_map(Flow::pacing).fold(none, Pacing::most))
+    }
+
+    /// Packets that left before their time because memory had reached its bound.
+    pub fn released_early(&self) -> u64 {
+        self.budget.early
     }
 
     /// How many flows there are.
@@ -377,6 +395,7 @@ impl Relay {
         }
         let (flow, mut cx) = self.split(index, now);
         flow.poll(&mut cx);
+        flow.release(&mut cx);
         flow.settle_budget(&mut cx);
         flow.look(&cx);
         self.schedule(index);
@@ -388,11 +407,14 @@ impl Relay {
         let succeeds = self.predecessor_of(index);
         let (flow, _) = self.split(index, now);
         let succeeds = succeeds.filter(|old| !flow.goes_on(old, alive)).map(|old| old.id);
+        let mut floor = None;
         if let Some(old) = succeeds {
             let (old, mut cx) = self.split(old.0, now);
             old.flush_numbering(&mut cx);
+            floor = old.paced_until(now);
         }
         let (flow, mut cx) = self.split(index, now);
+        flow.release_after(floor);
         flow.begin(succeeds, &mut cx);
         let (source, format) = (flow.source, flow.format);
         if format == PacketFormat::Rtp {
@@ -408,7 +430,7 @@ impl Relay {
         let probation = self.live(index).is_some_and(Flow::has_probation);
         let alive = if probation { self.alive(index) } else { None };
         let Some(flow) = self.flows[index as usize].as_mut() else { return };
-        if let Some(at) = flow.deadline(alive)
+        if let Some(at) = flow.deadline(alive, self.now)
             && flow.scheduled.is_none_or(|scheduled| at < scheduled)
         {
             flow.scheduled = Some(at);

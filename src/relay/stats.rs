@@ -45,6 +45,10 @@ pub struct Counters {
     pub rejected: u64,
     /// Sessions begun.
     pub sessions: u64,
+    /// Paced release: delivered when their time had passed already.
+    pub released_late: u64,
+    /// Paced release: delivered before their time, to bound the memory or at the end.
+    pub released_early: u64,
     /// MPEG-TS continuity errors, where the transport stream comes without RTP.
     pub ts_discontinuities: u64,
 }
@@ -80,6 +84,8 @@ impl Counters {
             foreign,
             rejected,
             sessions,
+            released_late,
+            released_early,
             ts_discontinuities,
         } = other;
         self.media_received += media_received;
@@ -99,6 +105,8 @@ impl Counters {
         self.foreign += foreign;
         self.rejected += rejected;
         self.sessions += sessions;
+        self.released_late += released_late;
+        self.released_early += released_early;
         self.ts_discontinuities += ts_discontinuities;
     }
 }

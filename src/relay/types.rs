@@ -9,7 +9,11 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Counters, Hold, arrival::FlowKey};
+use super::{
+    Counters, Hold,
+    arrival::FlowKey,
+    paced::{Pacing, Release},
+};
 use crate::{
     buffer::Buffer,
     limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX},
@@ -27,6 +31,8 @@ pub struct Config {
     pub fec: Fec,
     /// The longest time that a gap may delay later packets.
     pub hold: Hold,
+    /// When packets that are in order go out.
+    pub release: Release,
     /// Flows at once.
     pub flows_max: usize,
     /// Largest reorder window of one flow, in packets.
@@ -44,6 +50,7 @@ impl Default for Config {
             legs: 1,
             fec: Fec::Off,
             hold: Hold::default(),
+            release: Release::default(),
             flows_max: FLOWS_MAX,
             window_max: REORDER_PACKETS_MAX,
             bytes_max: CHANNEL_BYTES_MAX,
@@ -239,6 +246,8 @@ pub struct FlowState {
     pub hold: Duration,
     /// Interarrival jitter (RFC 3550, A.8).
     pub jitter: Duration,
+    /// How its release stands, if it is paced.
+    pub pacing: Option<Pacing>,
     /// Packets per second, smoothed.
     pub packets_per_second: Option<f64>,
     /// When its last packet came.

@@ -13,7 +13,7 @@ use std::{
 use tidecast::{
     buffer::{Buffer, Pool},
     fec::rs::Codes,
-    relay::{Config, Counters, Fec, FlowId, Hold, Input, Output, Relay},
+    relay::{Config, Counters, Delay, Fec, FlowId, Hold, Input, Output, Relay, Release},
     wire::{
         self, Format, Reject,
         native::{self, Kind, NackRepr, RepairRepr, SourceShard},
@@ -83,6 +83,15 @@ fn cases(name: &str, mut case: impl FnMut(&mut Dice) -> u64) {
     println!("{name}: {inputs} inputs in {count} cases");
 }
 
+const RELEASES: [Release; 6] = [
+    Release::Asap,
+    Release::Asap,
+    Release::Paced(Delay::Auto),
+    Release::Paced(Delay::Fixed(Duration::ZERO)),
+    Release::Paced(Delay::Fixed(Duration::from_millis(100))),
+    Release::Paced(Delay::Fixed(Duration::from_secs(20))),
+];
+
 fn pick<T: Copy>(dice: &mut Dice, list: &[T]) -> T {
     list[dice.below(list.len() as u64) as usize]
 }
@@ -114,6 +123,7 @@ fn config(dice: &mut Dice) -> Config {
         legs: dice.below(4) as usize,
         fec: pick(dice, &[Fec::Off, Fec::St2022]),
         hold,
+        release: pick(dice, &RELEASES),
         flows_max: pick(dice, &[1, 2, 5, 40, 1000]),
         window_max: pick(dice, &[1, 2, 64, 300, 8192]),
         bytes_max: pick(dice, &[0, 100, 3000, 20_000, 1 << 20, 64 << 20]),

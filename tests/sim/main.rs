@@ -17,6 +17,7 @@ mod harness;
 mod lab;
 mod legs;
 mod many;
+mod paced;
 mod rates;
 mod residual;
 mod st2022;

@@ -273,6 +273,6 @@ impl Flow {
         self.counters.sessions += 1;
         let key = self.key.to_string();
         let (flow, source) = (self.id, self.source);
-        cx.outputs.push_back(Output::SessionStarted { flow, key, source, succeeds });
+        self.answer(Output::SessionStarted { flow, key, source, succeeds }, cx);
     }
 }

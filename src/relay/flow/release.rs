@@ -30,9 +30,8 @@ impl Flow {
         }
         while let Some(reorder) = &mut self.reorder {
             if let Some((number, stored)) = reorder.pop_ready() {
-                self.counters.expected += stored.span;
                 self.counters.duplicate += reorder.take_covered();
-                self.deliver(number, stored.how, stored.packet, cx);
+                self.deliver(number, stored.span, stored.how, stored.packet, cx);
                 continue;
             }
             let polled = reorder.poll(cx.now, self.hold.get());
@@ -62,14 +61,13 @@ impl Flow {
     fn apply_poll(&mut self, polled: Poll, cx: &mut Context<'_>) -> bool {
         match polled {
             Poll::Forward(number, stored) => {
-                self.counters.expected += stored.span;
                 self.counters.duplicate += self.reorder.as_mut().map_or(0, Reorder::take_covered);
-                self.deliver(number, stored.how, stored.packet, cx);
+                self.deliver(number, stored.span, stored.how, stored.packet, cx);
                 true
             }
             Poll::Lost(range, waited) => {
                 if !waited.is_zero() {
-                    cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
+                    self.answer(Output::GapClosed { flow: self.id, waited }, cx);
                 }
                 self.count_lost(range, cx);
                 true
@@ -83,7 +81,7 @@ impl Flow {
         if count > 0 {
             self.counters.lost += count;
             self.counters.expected += count;
-            cx.outputs.push_back(Output::Lost { flow: self.id, from: range.start, count });
+            self.answer(Output::Lost { flow: self.id, from: range.start, count }, cx);
         }
     }
 
@@ -115,14 +113,19 @@ impl Flow {
     pub(in crate::relay) fn flush(&mut self, cx: &mut Context<'_>) {
         self.reject_probation(cx);
         self.flush_numbering(cx);
+        self.release_all(cx);
     }
 
-    /// Charges the channel for what this flow keeps. Over the bound, the oldest gaps are given up, then what is
-    /// under probation, then what is kept for recovery, until the flow keeps nothing.
+    /// Charges the channel for what this flow keeps. Over the bound, what waits for its time goes out early, then the
+    /// oldest gaps are given up, then what is under probation, then what is kept for recovery, until the flow keeps
+    /// nothing.
     pub(in crate::relay) fn settle_budget(&mut self, cx: &mut Context<'_>) {
         self.charge(cx.budget);
         while cx.budget.exceeded() && self.charged > 0 {
-            if self.held_back() > 0 {
+            if self.paced() > 0 {
+                self.release_early(cx);
+                cx.budget.early += 1;
+            } else if self.held_back() > 0 {
                 self.skip_oldest(cx);
             } else if !self.probation.is_empty() {
                 self.reject_probation(cx);
@@ -141,7 +144,8 @@ impl Flow {
     fn charge(&mut self, budget: &mut Budget) {
         let used = self.reorder.as_ref().map_or(0, Reorder::bytes)
             + self.probation.bytes()
-            + self.recover.as_ref().map_or(0, |r| r.bytes());
+            + self.recover.as_ref().map_or(0, |r| r.bytes())
+            + self.paced_bytes();
         budget.recharge(self.charged, used);
         self.charged = used;
     }
@@ -153,12 +157,13 @@ impl Flow {
     }
 
     /// When this flow has something to do, given when its numbering (or its predecessor's) was alive.
-    pub(in crate::relay) fn deadline(&self, alive: Option<Instant>) -> Option<Instant> {
+    pub(in crate::relay) fn deadline(&self, alive: Option<Instant>, now: Option<Instant>) -> Option<Instant> {
         let probation =
             if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };
         let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.hold.get()));
         let recover = self.recover.as_ref().filter(|r| r.misses());
         let recover = recover.and_then(|r| r.deadline(self.hold.reordering()));
-        [probation, reorder, recover].into_iter().flatten().min()
+        let paced = now.and_then(|now| self.paced_deadline(now));
+        [probation, reorder, recover, paced].into_iter().flatten().min()
     }
 }

@@ -1,0 +1,108 @@
+//! Paced release on its way out of a flow: what is in order waits for its time, and its counters with it.
+
+use std::time::Instant;
+
+use super::{Context, Flow};
+use crate::relay::{
+    Config, Delivery, How, Output, Packet,
+    paced::{Item, Pacer, Pacing, Punctual, Release, Waiting},
+};
+
+impl Flow {
+    pub(super) fn new_pacer(config: &Config, now: Instant) -> Option<Box<Pacer>> {
+        match config.release {
+            Release::Asap => None,
+            Release::Paced(delay) => Some(Box::new(Pacer::new(delay, config.hold.start(), now))),
+        }
+    }
+
+    /// Packets that wait for their time.
+    pub(super) fn paced(&self) -> usize {
+        self.pacer.as_ref().map_or(0, |pacer| pacer.packets())
+    }
+
+    pub(super) fn paced_bytes(&self) -> usize {
+        self.pacer.as_ref().map_or(0, |pacer| pacer.bytes())
+    }
+
+    /// How the release stands.
+    pub(in crate::relay) fn pacing(&self) -> Option<Pacing> {
+        self.pacer.as_ref().map(|pacer| pacer.state())
+    }
+
+    /// Packets that are in order, delivered or about to be.
+    pub(super) fn passed(&self) -> u64 {
+        self.counters.delivered + self.paced() as u64
+    }
+
+    /// When the next packet is due, as of `now`.
+    pub(super) fn paced_deadline(&self, now: Instant) -> Option<Instant> {
+        self.pacer.as_ref()?.deadline(now)
+    }
+
+    /// When the last packet that waits is due, as of `now`.
+    pub(in crate::relay) fn paced_until(&self, now: Instant) -> Option<Instant> {
+        self.pacer.as_ref()?.end(now)
+    }
+
+    /// Nothing goes out before `floor`: what another flow has to give out comes first.
+    pub(in crate::relay) fn release_after(&mut self, floor: Option<Instant>) {
+        if let (Some(pacer), Some(floor)) = (&mut self.pacer, floor) {
+            pacer.not_before(floor);
+        }
+    }
+
+    /// Holds a packet back until it is due.
+    pub(super) fn pace(&mut self, seq: u64, span: u64, how: How, mut packet: Packet, cx: &mut Context<'_>) {
+        cx.tighten(&mut packet);
+        let hold = self.hold.get();
+        if let Some(pacer) = &mut self.pacer {
+            pacer.push(Waiting { seq, span, how, packet }, hold, cx.now);
+        }
+    }
+
+    /// An answer that is no packet: it keeps its place among the packets.
+    pub(super) fn answer(&mut self, output: Output, cx: &mut Context<'_>) {
+        let output = match &mut self.pacer {
+            Some(pacer) => pacer.follow(output, cx.now),
+            None => Some(output),
+        };
+        cx.outputs.extend(output);
+    }
+
+    /// Passes on what is due.
+    pub(in crate::relay) fn release(&mut self, cx: &mut Context<'_>) {
+        while let Some((item, punctual)) = self.pacer.as_mut().and_then(|pacer| pacer.pop(cx.now)) {
+            let late = punctual == Punctual::Late && matches!(item, Item::Packet(_));
+            self.counters.released_late += u64::from(late);
+            self.pass_on(item, cx);
+        }
+    }
+
+    /// Passes on the first packet that waits, to make room.
+    pub(super) fn release_early(&mut self, cx: &mut Context<'_>) {
+        if let Some(item) = self.pacer.as_mut().and_then(|pacer| pacer.take()) {
+            self.counters.released_early += u64::from(matches!(item, Item::Packet(_)));
+            self.pass_on(item, cx);
+        }
+    }
+
+    /// The end of the flow: nothing waits any more.
+    pub(super) fn release_all(&mut self, cx: &mut Context<'_>) {
+        self.release(cx);
+        while self.pacer.as_ref().is_some_and(|pacer| !pacer.is_empty()) {
+            self.release_early(cx);
+        }
+    }
+
+    fn pass_on(&mut self, item: Item, cx: &mut Context<'_>) {
+        match item {
+            Item::Packet(Waiting { seq, span, how, packet }) => {
+                self.counters.expected += span;
+                self.counters.delivered += 1;
+                cx.outputs.push_back(Output::Deliver(Delivery { flow: self.id, seq, how, packet }));
+            }
+            Item::Other(output) => cx.outputs.push_back(output),
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Arrivals, smoothed: for packets that say nothing of their time, but come at a steady rate.
+//!
+//! A straight line is fitted to the arrivals, ever slower until it follows about the last hundred (an alpha-beta
+//! filter). What is far off the line, as readings that come now and then always are, begins a new one: such packets
+//! go out as they came.
+
+use crate::limits::SMOOTH_OFF_MAX;
+
+use super::nanos;
+
+/// After so many packets the line follows as slowly as it ever does.
+const STEADY: f64 = 128.0;
+
+#[derive(Debug, Default)]
+pub(super) struct Smooth {
+    /// The last packet's time on the line, and the line's slope in nanoseconds per packet.
+    line: Option<(f64, f64)>,
+    count: f64,
+}
+
+impl Smooth {
+    /// The time of the next packet, after so many that are missing; `true`: a new line begins with it.
+    pub(super) fn next(&mut self, arrived: i64, missing: i64) -> (i64, bool) {
+        let steps = (missing + 1) as f64;
+        let fitted = self.line.and_then(|(time, period)| self.fit(time, period, arrived as f64, steps));
+        if fitted.is_none() {
+            self.count = 1.0;
+        }
+        let line = fitted.unwrap_or((arrived as f64, 0.0));
+        self.line = Some(line);
+        (line.0 as i64, fitted.is_none())
+    }
+
+    fn fit(&mut self, time: f64, period: f64, arrived: f64, steps: f64) -> Option<(f64, f64)> {
+        let predicted = time + period * steps;
+        let off = arrived - predicted;
+        if off.abs() > nanos(SMOOTH_OFF_MAX) as f64 {
+            return None;
+        }
+        self.count = (self.count + 1.0).min(STEADY);
+        let n = self.count;
+        // The gains of a least-squares fit to n points.
+        let (phase, rate) = (2.0 * (2.0 * n - 1.0) / (n * (n + 1.0)), 6.0 / (n * (n + 1.0)));
+        Some((predicted + phase * off, (period + rate * off / steps).max(0.0)))
+    }
+}

@@ -1,0 +1,299 @@
+//! Paced release on made-up clocks: ten minutes with clocks 100 ppm apart, jitter, loss, wraps and restarts. What
+//! counts is when each packet leaves, against when its source had sent it.
+
+use std::time::Duration;
+
+use tidecast::relay::{Config, Counters, Delay, FlowState, Hold, Release};
+
+use crate::{
+    formats::native,
+    harness::{Dice, MS, Repeat, Sim, config, seed, source},
+};
+use tidecast::wire::{native::Kind, rtp, ts};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOLD: Duration = Duration::from_millis(60);
+const DELAY: Duration = Duration::from_millis(150);
+
+/// What a path adds to a packet's time.
+#[derive(Debug, Clone, Copy)]
+enum Jitter {
+    /// Up to 40 ms, all alike.
+    Uniform,
+    /// Mostly some milliseconds, sometimes ten times that: a Pareto distribution with shape 2, cut at 60 ms.
+    Heavy,
+}
+
+impl Jitter {
+    fn draw(self, dice: &mut Dice) -> Duration {
+        let unit = (dice.below(1 << 30) as f64 + 1.0) / (1_u64 << 30) as f64;
+        let seconds = match self {
+            Jitter::Uniform => 0.040 * unit,
+            Jitter::Heavy => (0.003 * (unit.powf(-0.5) - 1.0)).min(0.060),
+        };
+        Duration::from_secs_f64(seconds)
+    }
+}
+
+/// A producer whose clock is off.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    kind: Kinds,
+    /// Our time between two packets.
+    interval: Duration,
+    /// How much faster than ours its clock runs.
+    ppm: f64,
+}
+
+/// What its datagrams are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kinds {
+    /// RTP with a time stamp of its own in each packet, which wraps in the second minute.
+    Rtp,
+    /// H.264 in RTP: 25 pictures a second, their packets sent at a steady rate.
+    Pictures,
+    /// The same with pictures sent before others that are shown first.
+    Reordered,
+    /// A transport stream with a PCR each 12 packets, which wraps in the second minute.
+    Ts,
+    /// The same in RTP, whose time stamps are the pictures'.
+    TsInRtp,
+    /// Native datagrams with time stamps.
+    Native,
+    /// Audio of a dynamic payload type, 48 kHz.
+    Opus,
+}
+
+/// Ticks of its clock that the source counts from.
+fn wraps_in_the_second_minute(modulus: u64, hz: u64) -> u64 {
+    modulus - 90 * hz
+}
+
+fn in_rtp(payload_type: u8, number: u64, timestamp: u64, payload: &[u8]) -> Vec<u8> {
+    let (sequence, timestamp, ssrc) = (number as u16, timestamp as u32, 7);
+    let mut out = Vec::new();
+    rtp::Repr { marker: false, payload_type, sequence, timestamp, ssrc, payload }.emit(&mut out);
+    out
+}
+
+/// A transport packet, its number at its end.
+fn ts_packet(number: u64, pcr: Option<u64>, discontinuity: bool) -> Vec<u8> {
+    let mut packet = vec![0xff; ts::PACKET];
+    packet[..4].copy_from_slice(&[ts::SYNC, 1, 0, 0x10 | (number & 15) as u8]);
+    if let Some(ticks) = pcr {
+        let (base, extension) = (ticks / 300, ticks % 300);
+        packet[3] |= 0x20;
+        packet[4..6].copy_from_slice(&[7, 0x10 | if discontinuity { 0x80 } else { 0 }]);
+        packet[6..10].copy_from_slice(&((base >> 1) as u32).to_be_bytes());
+        packet[10] = ((base & 1) << 7) as u8 | 0x7e | (extension >> 8) as u8;
+        packet[11] = extension as u8;
+    }
+    packet[180..].copy_from_slice(&number.to_be_bytes());
+    packet
+}
+
+impl Source {
+    fn ticks(&self, number: u64, hz: u64) -> u64 {
+        (self.interval.as_secs_f64() * number as f64 * (1.0 + self.ppm * 1e-6) * hz as f64).round() as u64
+    }
+
+    fn pcr(&self, number: u64) -> Option<u64> {
+        let start = wraps_in_the_second_minute(ts::Pcr::WRAP, ts::Pcr::HZ);
+        (number.is_multiple_of(12)).then(|| (start + self.ticks(number, ts::Pcr::HZ)) % ts::Pcr::WRAP)
+    }
+
+    /// Packets of one picture.
+    fn picture(&self) -> u64 {
+        (0.040 / self.interval.as_secs_f64()).round() as u64
+    }
+
+    fn datagram(&self, number: u64) -> Vec<u8> {
+        let payload = number.to_be_bytes();
+        let rtp_ticks = |number| wraps_in_the_second_minute(1 << 32, 90_000) + self.ticks(number, 90_000);
+        let first_of_picture = number - number % self.picture().max(1);
+        match self.kind {
+            Kinds::Rtp => in_rtp(33, number, rtp_ticks(number), &payload),
+            Kinds::Pictures => in_rtp(34, number, rtp_ticks(first_of_picture), &payload),
+            Kinds::Reordered => {
+                // I P B B: sent 0 3 1 2, shown in order.
+                let picture = number / self.picture();
+                let shown = if picture == 0 {
+                    0
+                } else {
+                    (picture - 1) / 3 * 3 + [3, 1, 2][((picture - 1) % 3) as usize]
+                };
+                in_rtp(34, number, rtp_ticks(shown * self.picture()), &payload)
+            }
+            Kinds::Ts => ts_packet(number, self.pcr(number), false),
+            Kinds::TsInRtp => {
+                in_rtp(33, number, rtp_ticks(first_of_picture), &ts_packet(number, self.pcr(number), false))
+            }
+            Kinds::Native => {
+                let micros = 1_700_000_000_000_000 + self.ticks(number, 1_000_000);
+                native(Kind::Data, 7, 1, number, micros, &payload)
+            }
+            Kinds::Opus => in_rtp(111, number, self.ticks(number, 48_000), &payload),
+        }
+    }
+
+    fn format(&self) -> &'static str {
+        match self.kind {
+            Kinds::Ts => "ts",
+            Kinds::Native => "native",
+            _ => "rtp",
+        }
+    }
+}
+
+/// The number at a payload's end.
+fn number(payload: &[u8]) -> u64 {
+    u64::from_be_bytes(*payload.last_chunk().expect("a number"))
+}
+
+fn paced(format: &str, delay: Delay) -> Sim {
+    Sim::new(Config { hold: Hold::Fixed(HOLD), release: Release::Paced(delay), ..config(format) })
+}
+
+/// How the packets left.
+#[derive(Debug)]
+struct Left {
+    /// When the source had sent each, and how long after that it left, in milliseconds.
+    delays: Vec<(Duration, f64)>,
+    counters: Counters,
+    flow: FlowState,
+}
+
+impl Left {
+    fn of(sim: &Sim, sent: impl Fn(u64) -> Duration) -> Left {
+        let delays = sim
+            .delivered(number)
+            .into_iter()
+            .map(|(at, number)| (sent(number), at.as_secs_f64() * 1e3 - sent(number).as_secs_f64() * 1e3));
+        let flow = sim.relay.flows().next().expect("a flow");
+        Left { delays: delays.collect(), counters: sim.check_counters(), flow }
+    }
+
+    fn between(&self, from: Duration, to: Duration) -> Vec<f64> {
+        let part = self.delays.iter().filter(|(sent, _)| (from..to).contains(sent));
+        let mut part: Vec<f64> = part.map(|(_, delay)| *delay).collect();
+        part.sort_by(f64::total_cmp);
+        part
+    }
+
+    /// The median delay of those sent in a part of the time.
+    fn median(&self, from: Duration, to: Duration) -> f64 {
+        quantile(&self.between(from, to), 0.5)
+    }
+
+    /// What 99 % of the packets of that time are at most off their median.
+    fn off(&self, from: Duration, to: Duration) -> f64 {
+        let part = self.between(from, to);
+        let median = quantile(&part, 0.5);
+        let mut off: Vec<f64> = part.iter().map(|delay| (delay - median).abs()).collect();
+        off.sort_by(f64::total_cmp);
+        quantile(&off, 0.99)
+    }
+}
+
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    sorted[((sorted.len() - 1) as f64 * q) as usize]
+}
+
+/// So much of a stream through such a path.
+fn run(source_of: Source, jitter: Jitter, loss: f64, delay: Delay, lasts: Duration, seed: u64) -> Left {
+    let mut dice = Dice::new(seed);
+    let mut sim = paced(source_of.format(), delay);
+    let sent = |number: u64| Duration::from_secs_f64(source_of.interval.as_secs_f64() * number as f64);
+    let count = (lasts.as_secs_f64() / source_of.interval.as_secs_f64()) as u64;
+    let mut arrivals: Vec<(Duration, u64)> = Vec::new();
+    let mut last = Duration::ZERO;
+    for number in 0..count {
+        // A transport stream without RTP has no numbers: nothing puts it in order again.
+        let at = sent(number) + jitter.draw(&mut dice);
+        let at = if source_of.kind == Kinds::Ts { at.max(last) } else { at };
+        last = at;
+        if number < 5 || !dice.hits(loss) {
+            arrivals.push((at, number));
+        }
+    }
+    arrivals.sort_unstable();
+    for (at, number) in arrivals {
+        sim.packet_from(at, 0, source(1), &source_of.datagram(number));
+    }
+    sim.run_until(lasts + SECOND);
+    Left::of(&sim, sent)
+}
+
+fn report(what: &str, left: &Left, lasts: Duration) {
+    println!(
+        "{what}: delay {:.2} ms in the second minute, {:.2} ms in the last, 99 % within {:.3} ms; {} late of {}; {:?}",
+        left.median(MINUTE, 2 * MINUTE),
+        left.median(lasts - MINUTE, lasts),
+        left.off(SECOND * 20, lasts),
+        left.counters.released_late,
+        left.counters.delivered,
+        left.flow.pacing,
+    );
+}
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// The acceptance: no underrun, no growth, and 2 ms at the 99th percentile.
+fn holds(
+    what: &str,
+    source_of: Source,
+    jitter: Jitter,
+    loss: f64,
+    delay: Delay,
+    bound: f64,
+    seed: u64,
+) -> Left {
+    let left = run(source_of, jitter, loss, delay, TEN_MINUTES, seed);
+    report(what, &left, TEN_MINUTES);
+    assert_eq!(left.counters.released_late, 0, "{what}: {:?}", left.counters);
+    assert_eq!(left.counters.released_early, 0, "{what}");
+    let (early, late) = (left.median(MINUTE, 2 * MINUTE), left.median(TEN_MINUTES - MINUTE, TEN_MINUTES));
+    assert!((early - late).abs() < bound, "{what}: {early} ms, then {late} ms");
+    let off = left.off(20 * SECOND, TEN_MINUTES);
+    assert!(off <= bound, "{what}: 99 % within {off} ms");
+    left
+}
+
+#[test]
+fn ten_minutes_of_rtp_with_clocks_apart() {
+    let seed = seed(31);
+    let _repeat = Repeat(seed);
+    for ppm in [-100.0, 100.0] {
+        for (jitter, loss) in [(Jitter::Uniform, 0.0), (Jitter::Heavy, 0.0), (Jitter::Uniform, 0.02)] {
+            let source = Source { kind: Kinds::Rtp, interval: 5 * MS, ppm };
+            let what = format!("RTP, {ppm} ppm, {jitter:?}, loss {loss}");
+            let left = holds(&what, source, jitter, loss, Delay::Fixed(DELAY), 2.0, seed);
+            let pacing = left.flow.pacing.expect("paced");
+            assert!((pacing.drift_ppm - ppm).abs() < 10.0, "{pacing:?}");
+            assert_eq!((pacing.clock, pacing.delay), ("rtp", DELAY));
+        }
+    }
+}
+
+#[test]
+fn ten_minutes_of_every_clock() {
+    let seed = seed(32);
+    let _repeat = Repeat(seed);
+    for (kind, clock) in [
+        (Kinds::Ts, "pcr"),
+        (Kinds::TsInRtp, "pcr"),
+        (Kinds::Pictures, "rtp"),
+        (Kinds::Reordered, "rtp"),
+        (Kinds::Native, "timestamp"),
+        (Kinds::Opus, "rtp"),
+    ] {
+        for ppm in [-100.0, 100.0] {
+            let interval = if kind == Kinds::Opus { 20 * MS } else { 4 * MS };
+            let source = Source { kind, interval, ppm };
+            let what = format!("{kind:?}, {ppm} ppm");
+            let left = holds(&what, source, Jitter::Uniform, 0.0, Delay::Auto, 2.0, seed);
+            assert_eq!(left.flow.pacing.expect("paced").clock, clock);
+        }
+    }
+}
