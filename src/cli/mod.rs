@@ -8,8 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod about;
 mod tools;
 
+pub use about::{Completions, Config, Man};
 pub use tools::{BurstLengths, Demo, Impair, JitterDistribution, Recv, Send, SendFormat, Source};
 
 /// A relay for UDP multicast: reorders, recovers, skips what is lost, and serves HTTP and UDP subscribers.
@@ -75,6 +77,14 @@ pub enum Command {
     Demo(Demo),
     /// Validate a configuration file
     Check(Check),
+    /// Print a configuration file to start from
+    Config(Config),
+    /// Print what a shell needs to complete command lines
+    #[command(hide = true)]
+    Completions(Completions),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(Man),
 }
 
 /// `tidecast serve`

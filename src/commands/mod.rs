@@ -6,9 +6,11 @@
 use crate::cli::Command;
 use crate::config;
 
+mod about;
 mod check;
 mod demo;
 pub mod impair;
+mod manual;
 mod recv;
 mod relay;
 mod send;
@@ -76,6 +78,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(&args),
         Command::Relay(args) => relay::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Config(args) => about::config(&args, &mut std::io::stdout().lock()),
+        Command::Completions(args) => about::completions(&args, &mut std::io::stdout().lock()),
+        Command::Man(args) => manual::run(&args),
     }
 }
 

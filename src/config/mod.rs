@@ -31,6 +31,9 @@ pub use problem::Errors;
 use problem::Problem;
 use raw::{Place, Raw};
 
+/// A configuration file to start from: every key with its default, behind a `#`.
+pub const SAMPLE: &str = include_str!("../../deploy/tidecast.toml");
+
 /// A configuration that makes sense.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
