@@ -259,6 +259,20 @@ impl Control {
         reasons
     }
 
+    /// The packet threads, by number, that do not answer within this time. Empty: all of them work.
+    pub async fn stalled(&self, patience: Duration) -> Vec<usize> {
+        let end = tokio::time::Instant::now() + patience;
+        let workers = &self.shared.workers;
+        let answers: Vec<_> = workers.iter().cloned().map(|worker| tokio::spawn(ask(worker, end))).collect();
+        let mut stalled = Vec::new();
+        for (index, answer) in answers.into_iter().enumerate() {
+            if !answer.await.unwrap_or(false) {
+                stalled.push(index);
+            }
+        }
+        stalled
+    }
+
     /// What Prometheus reads.
     pub async fn metrics(&self) -> String {
         let _still = self.shared.census.read().await;
@@ -324,6 +338,11 @@ impl Shared {
         views.sort_by(|(a, x), (b, y)| (a, &x.state.name).cmp(&(b, &y.state.name)));
         views.into_iter().map(|(_, view)| view).collect()
     }
+}
+
+/// Whether a packet thread answers in time.
+async fn ask(worker: Worker, end: tokio::time::Instant) -> bool {
+    tokio::time::timeout_at(end, worker.answer()).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// What the packet path makes the channel from.

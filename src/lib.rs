@@ -9,7 +9,7 @@
 //!
 //! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`history`] (what was sent, to be sent again),
 //! [`link`] (models of a bad link),
-//! and [`config`], [`control`], [`metrics`], [`shutdown`].
+//! and [`config`], [`control`], [`metrics`], [`shutdown`], [`watchdog`].
 
 pub mod address;
 pub mod buffer;
@@ -28,4 +28,5 @@ pub mod net;
 pub mod producer;
 pub mod relay;
 pub mod shutdown;
+pub mod watchdog;
 pub mod wire;

@@ -471,6 +471,9 @@ pub const STATE_FLOWS: usize = 100;
 pub const STATE_FLOWS_MAX: usize = 10_000;
 /// How often the histograms' samples are folded into their buckets when nobody scrapes.
 pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// Keep-alives within the time after which the service manager (systemd, `WatchdogSec=`) gives up: sd_watchdog_enabled(3)
+/// asks for two, and a third forgives one that came late.
+pub const WATCHDOG_SHARE: u32 = 3;
 /// How long the end may take: what is held back goes out, clients get their last bytes. Whoever presses Ctrl-C
 /// expects the prompt within two seconds, and some commands have more to end than this.
 pub const DRAIN_MAX: Duration = Duration::from_secs(1);

@@ -120,6 +120,11 @@ pub fn notify_stopping() {
     notify(&[sd_notify::NotifyState::Stopping]);
 }
 
+/// Tells the service manager that the service works.
+pub fn notify_alive() {
+    notify(&[sd_notify::NotifyState::Watchdog]);
+}
+
 fn notify(state: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         tracing::warn!("cannot tell the service manager: {error}");

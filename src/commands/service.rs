@@ -13,6 +13,7 @@ use crate::{
     limits::{CHUNK, DRAIN_MAX, LINGER, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
     shutdown::{self, Signals},
+    watchdog,
 };
 
 /// A running relay.
@@ -93,7 +94,11 @@ impl Service {
     pub async fn run(&self, mut signals: Signals) {
         say(&self.ready_line());
         shutdown::notify_ready();
+        let watchdog = watchdog::keep_alive(self.control.clone());
         signals.wait().await;
+        if let Some(task) = watchdog {
+            task.abort();
+        }
         shutdown::notify_stopping();
         tracing::info!("was asked to end");
     }

@@ -81,6 +81,7 @@ enum Command {
     Tap(String, Select, Reply<Result<TapReader, WorkerError>>),
     Records(String, Reply<Result<TapReader<Batch>, WorkerError>>),
     States(usize, Reply<Vec<ChannelState>>),
+    Answer(Reply<()>),
     Stop(Reply<Vec<ChannelState>>),
 }
 
@@ -175,6 +176,11 @@ impl Worker {
     /// All channels as they stand, each with at most `flows_max` flows. Empty when the worker has ended.
     pub async fn states(&self, flows_max: usize) -> Vec<ChannelState> {
         self.ask(|reply| Command::States(flows_max, reply)).await.unwrap_or_default()
+    }
+
+    /// Answers when the thread's loop has come round, which is all that it shows.
+    pub async fn answer(&self) -> Result<(), WorkerError> {
+        self.ask(Command::Answer).await
     }
 
     /// Ends all channels and the thread. Gives their last states.
@@ -346,6 +352,7 @@ impl Path {
                 Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks))),
                 Command::Tap(name, select, reply) => drop(reply.send(self.tap(name, select))),
                 Command::Records(name, reply) => drop(reply.send(self.records(name))),
+                Command::Answer(reply) => drop(reply.send(())),
                 Command::States(flows_max, reply) => {
                     let now = clocks.monotonic;
                     let states =

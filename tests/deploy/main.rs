@@ -5,6 +5,8 @@ mod common;
 
 mod about;
 mod sample;
+mod unit;
+mod watchdog;
 
 use std::{
     path::{Path, PathBuf},

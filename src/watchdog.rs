@@ -1,0 +1,39 @@
+//! Keep-alives to a service manager (systemd, `WatchdogSec=`), which starts the service anew when they stay out.
+//!
+//! They are sent only while every packet thread answers: a process that merely exists keeps nobody's stream alive. It
+//! stands beside a datagram's way and asks [`crate::control`].
+
+use std::time::Duration;
+
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{control::Control, limits::WATCHDOG_SHARE, shutdown};
+
+/// Starts the keep-alives if a service manager waits for them (`WATCHDOG_USEC`). Must be called within a tokio runtime.
+pub fn keep_alive(control: Control) -> Option<JoinHandle<()>> {
+    let limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())?;
+    Some(tokio::spawn(run(control, limit / WATCHDOG_SHARE)))
+}
+
+/// Asks at this interval, and gives the answers the same time.
+async fn run(control: Control, every: Duration) {
+    let mut timer = interval(every);
+    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut answered = true;
+    loop {
+        timer.tick().await;
+        let stalled = control.stalled(every).await;
+        if stalled.is_empty() {
+            shutdown::notify_alive();
+        } else if answered {
+            tracing::error!(
+                threads = ?stalled,
+                "packet threads have not answered for {every:?}: the service manager gets no keep-alives"
+            );
+        }
+        answered = stalled.is_empty();
+    }
+}
