@@ -60,6 +60,17 @@ pub struct Counters {
     pub refused: u64,
 }
 
+/// What the receivers have asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Numbers to be sent again, and what became of them.
+    pub numbers: Counters,
+    /// Datagrams that are damaged, or of another format.
+    pub malformed: u64,
+    /// Datagrams of others than those who are asked, or that concern others.
+    pub foreign: u64,
+}
+
 /// The answer to a request for one packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer<'a> {

@@ -433,6 +433,11 @@ pub const REQUEST_NUMBERS_MAX: usize = 1024;
 /// How often a RIST sender reports: TR-06-1 asks for every 100 ms at least, and a tick may pass before it goes out.
 pub const RTCP_INTERVAL: Duration = Duration::from_millis(80);
 
+/// Bytes of a native request that are read: the largest NACK has 672.
+pub const REQUEST_BYTES_MAX: usize = 2048;
+/// How long a producer waits at its end for another request, if there were any: a round trip of most networks.
+pub const LINGER_REQUESTS: Duration = Duration::from_millis(200);
+
 // HTTP and channels on demand.
 
 /// Threads that write to clients and answer requests: each writes some 20 Gbit/s, and more of them only steal small

@@ -12,7 +12,7 @@ use crate::address::{Input, Output};
 use crate::config::Hold;
 use crate::config::units::{self, Rate};
 use crate::fec::native::Fec;
-use crate::limits::DATAGRAM_BYTES_MAX;
+use crate::limits::{DATAGRAM_BYTES_MAX, HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX};
 use crate::wire::Format;
 
 /// `tidecast send`
@@ -60,6 +60,12 @@ pub struct Send {
     /// The session id, decimal or 0x hexadecimal [default: random]
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub session: Option<u32>,
+    /// Keep packets for so long and send them again to those who ask (native format); 0 turns it off [default: 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_history)]
+    pub history: Option<Duration>,
+    /// Send again at most so much, in percent of what was sent (native format) [default: 50]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=i64::from(RETRANSMIT_SHARE_MAX)))]
+    pub retransmit_share: Option<u8>,
     /// Stop after so many datagrams (repair packets and heartbeats not counted)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -250,6 +256,14 @@ pub struct Demo {
     /// Stop after this time [default: at Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
     pub duration: Option<Duration>,
+}
+
+fn parse_history(text: &str) -> Result<Duration, String> {
+    let history = units::duration(text).map_err(|error| error.to_string())?;
+    let valid = history.is_zero() || (HISTORY_MIN..=HISTORY_MAX).contains(&history);
+    valid
+        .then_some(history)
+        .ok_or_else(|| "expected 0, or a duration from 10ms to 30s, such as 1s".to_owned())
 }
 
 /// A datagram's payload, from one byte to the largest UDP payload.

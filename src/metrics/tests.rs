@@ -46,8 +46,8 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         packets: 950,
         bytes: 4500,
         dropped: BTreeMap::from([("full", 10)]),
-        requests: BTreeMap::from([("resent", 18)]),
-        invalid: BTreeMap::from([("rtcp version", 19)]),
+        requests: BTreeMap::from([("resent", 13), ("refused", 14)]),
+        invalid: BTreeMap::from([("malformed", 15)]),
         fault: None,
     };
     ChannelState {
@@ -123,9 +123,10 @@ fn each_count_stands_under_its_name() {
         (format!("tidecast_output_packets_total{{{udp}}}"), 950.0),
         (format!("tidecast_output_bytes_total{{{udp}}}"), 4500.0),
         (format!(r#"tidecast_output_dropped_packets_total{{{udp},reason="full"}}"#), 10.0),
-        (format!(r#"tidecast_output_requests_total{{{udp},result="resent"}}"#), 18.0),
-        (format!(r#"tidecast_output_invalid_datagrams_total{{{udp},reason="rtcp version"}}"#), 19.0),
         (r#"tidecast_output_packets_total{channel="a",output="http"}"#.into(), 40.0),
+        (format!(r#"tidecast_output_requests_total{{{udp},result="resent"}}"#), 13.0),
+        (format!(r#"tidecast_output_requests_total{{{udp},result="refused"}}"#), 14.0),
+        (format!(r#"tidecast_output_invalid_datagrams_total{{{udp},reason="malformed"}}"#), 15.0),
         (r#"tidecast_output_dropped_packets_total{channel="a",output="http",reason="lag"}"#.into(), 12.0),
         (r#"tidecast_output_dropped_packets_total{channel="a",output="http",reason="closed"}"#.into(), 13.0),
         (r#"tidecast_subscribers_cut_off_total{channel="a",transport="http",reason="lag"}"#.into(), 14.0),

@@ -2,8 +2,10 @@
 //! produce native datagrams themselves.
 //!
 //! A payload comes from a user's program, a file ([`cut`], timed by [`pcr`] or [`pace`]) or a [`sensor`]; [`encode`] makes datagrams
-//! of it; [`socket`] sends them to a relay's group. All but [`socket`] and [`Producer`] is pure.
+//! of it; [`socket`] sends them to a relay's group; [`answers`] sends them again to those who ask. All but [`socket`],
+//! [`answers::Answering`] and [`Producer`] is pure.
 
+pub mod answers;
 mod block;
 pub mod cut;
 pub mod encode;
@@ -19,6 +21,8 @@ pub use crate::fec::native::{Fec, FecError};
 
 use crate::address::Output;
 use crate::clock;
+use crate::history::{Requests, Settings};
+use answers::Answering;
 use encode::Encoder;
 use socket::{OpenError, Sender};
 
@@ -43,6 +47,7 @@ pub struct Producer {
     /// Taken when the session ends.
     encoder: Option<Encoder>,
     sender: Sender,
+    answering: Option<Answering>,
     session: u32,
 }
 
@@ -54,6 +59,7 @@ pub struct Builder {
     session: Option<u32>,
     fec: Option<Fec>,
     close_after: Option<Duration>,
+    history: Settings,
 }
 
 impl Builder {
@@ -78,6 +84,12 @@ impl Builder {
         Builder { close_after: Some(close_after), ..self }
     }
 
+    /// How long packets are kept for receivers that ask for them again, and how much of them is sent again; zero
+    /// turns it off. Default 1 s, and half of what was sent.
+    pub fn history(self, history: Settings) -> Builder {
+        Builder { history, ..self }
+    }
+
     /// Opens the socket.
     ///
     /// # Errors
@@ -89,14 +101,20 @@ impl Builder {
             Some(close_after) => encoder.close_after(close_after),
             None => encoder,
         };
-        Ok(Producer { encoder: Some(encoder), sender: Sender::open(&self.target)?, session })
+        let sender = Sender::open(&self.target)?;
+        let (target, action) = (self.target.target, "wait for requests");
+        let start = || Answering::start(&sender, session, self.history);
+        let answering = (!self.history.age_max.is_zero()).then(start).transpose();
+        let answering = answering.map_err(|cause| OpenError::System { target, action, cause })?;
+        Ok(Producer { encoder: Some(encoder), sender, answering, session })
     }
 }
 
 impl Producer {
     /// Starts to describe a producer that sends to this target.
     pub fn builder(target: Output) -> Builder {
-        Builder { target, stream: 1, session: None, fec: None, close_after: None }
+        let history = Settings::default();
+        Builder { target, stream: 1, session: None, fec: None, close_after: None, history }
     }
 
     /// This run's session id.
@@ -110,11 +128,12 @@ impl Producer {
     /// [`io::ErrorKind::InvalidInput`] when the payload is too large; otherwise what the system said about the
     /// first datagram that could not be sent. Its number is used, so that receivers see a loss.
     pub fn send(&mut self, payload: &[u8]) -> io::Result<()> {
-        let Producer { encoder, sender, .. } = self;
+        let Producer { encoder, sender, answering, .. } = self;
         let mut result = Ok(());
         if let Some(encoder) = encoder {
+            let out = first_error(sender, answering.as_ref(), &mut result);
             encoder
-                .push(clock::now(), clock::unix_micros(), payload, first_error(sender, &mut result))
+                .push(clock::now(), clock::unix_micros(), payload, out)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
         result
@@ -125,10 +144,10 @@ impl Producer {
     /// # Errors
     /// What the system said about the first datagram that could not be sent.
     pub fn maintain(&mut self) -> io::Result<()> {
-        let Producer { encoder, sender, .. } = self;
+        let Producer { encoder, sender, answering, .. } = self;
         let mut result = Ok(());
         if let Some(encoder) = encoder {
-            encoder.poll(clock::now(), first_error(sender, &mut result));
+            encoder.poll(clock::now(), first_error(sender, answering.as_ref(), &mut result));
         }
         result
     }
@@ -138,18 +157,28 @@ impl Producer {
         self.encoder.as_ref().and_then(Encoder::next_deadline)
     }
 
-    /// Ends the session: repair packets of unfinished blocks, and the end of session three times.
+    /// What receivers have asked for, and what became of it.
+    pub fn requests(&self) -> Requests {
+        self.answering.as_ref().map(Answering::requests).unwrap_or_default()
+    }
+
+    /// Ends the session: repair packets of unfinished blocks, and the end of session three times. Where receivers have
+    /// asked for packets, it waits until they do no more, which takes 200 ms at least.
     ///
     /// # Errors
     /// What the system said about the first datagram that could not be sent.
     pub fn finish(mut self) -> io::Result<()> {
-        self.end()
+        let ended = self.end();
+        if let Some(answering) = &self.answering {
+            answering.linger();
+        }
+        ended
     }
 
     fn end(&mut self) -> io::Result<()> {
         let mut result = Ok(());
         if let Some(encoder) = self.encoder.take() {
-            encoder.finish(first_error(&self.sender, &mut result));
+            encoder.finish(first_error(&self.sender, self.answering.as_ref(), &mut result));
         }
         result
     }
@@ -162,9 +191,17 @@ impl Drop for Producer {
     }
 }
 
-/// Sends each datagram and keeps the first error.
-fn first_error<'a>(sender: &'a Sender, result: &'a mut io::Result<()>) -> impl FnMut(&[u8]) + 'a {
-    |datagram| {
+/// Sends each datagram, keeps it for those who may ask, and keeps the first error.
+fn first_error<'a>(
+    sender: &'a Sender,
+    answering: Option<&'a Answering>,
+    result: &'a mut io::Result<()>,
+) -> impl FnMut(&[u8]) + 'a {
+    move |datagram| {
+        // Before it is sent: a request may be quick.
+        if let Some(answering) = answering {
+            answering.keep(clock::now(), datagram);
+        }
         let sent = sender.send(datagram);
         if result.is_ok() {
             *result = sent;
@@ -243,5 +280,55 @@ mod tests {
         assert!(producer.next_deadline().is_some_and(|at| at <= clock::now()));
         producer.maintain().expect("sends");
         assert_eq!([next(&socket).0, next(&socket).0], [Kind::Data, Kind::Repair]);
+    }
+
+    /// Asks for packets of the stream 5 of session 77.
+    fn ask(socket: &UdpSocket, to: std::net::SocketAddr, ranges: &[(u64, u16)]) {
+        use crate::wire::native::{NackRepr, Repr};
+        let (mut payload, mut datagram) = (Vec::new(), Vec::new());
+        NackRepr { ranges }.emit(&mut payload);
+        let (kind, sequence, timestamp) = (Kind::Nack, 0, 0);
+        Repr { kind, flags: 0, stream: 5, session: 77, sequence, timestamp, payload: &payload }
+            .emit(&mut datagram);
+        socket.send_to(&datagram, to).expect("sends");
+    }
+
+    #[test]
+    fn what_a_receiver_asks_for_comes_again_while_the_program_does_something_else() {
+        let (socket, target) = receiver();
+        let mut producer = Producer::builder(target).stream(5).session(77).open().expect("opens");
+        let (mut sent, mut from) = (Vec::new(), None);
+        for payload in [b"a", b"b", b"c"] {
+            producer.send(payload).expect("sends");
+            let mut bytes = [0; 2048];
+            let (len, source) = socket.recv_from(&mut bytes).expect("a datagram");
+            sent.push(bytes[..len].to_vec());
+            from = Some(source);
+        }
+        let from = from.expect("three datagrams");
+        socket.send_to(b"hello", from).expect("sends");
+        ask(&socket, from, &[(1, 9)]);
+        for original in &sent[1..] {
+            let mut bytes = [0; 2048];
+            let len = socket.recv(&mut bytes).expect("a datagram");
+            let again = Packet::parse(&bytes[..len]).expect("a good checksum");
+            assert!(again.is_retransmission());
+            assert_eq!(bytes[..3], original[..3]);
+            assert_eq!(bytes[4..len - 4], original[4..original.len() - 4], "the flag and the checksum alone");
+        }
+        let Requests { numbers, malformed, foreign } = producer.requests();
+        assert_eq!((numbers.requested, numbers.resent, numbers.gone), (9, 2, 7));
+        assert_eq!((malformed, foreign), (0, 1));
+        producer.finish().expect("sends");
+    }
+
+    #[test]
+    fn without_a_history_nobody_waits_for_requests() {
+        let (_socket, target) = receiver();
+        let history = Settings { age_max: Duration::ZERO, ..Settings::default() };
+        let mut producer = Producer::builder(target).history(history).open().expect("opens");
+        producer.send(b"a").expect("sends");
+        assert!(producer.answering.is_none());
+        assert_eq!(producer.requests(), Requests::default());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -63,6 +63,14 @@ impl Sender {
         Ok(Sender { socket, target })
     }
 
+    /// The same socket, for another thread.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Sender> {
+        Ok(Sender { socket: self.socket.try_clone()?, target: self.target })
+    }
+
     /// Where the datagrams go.
     pub fn target(&self) -> SocketAddr {
         self.target
@@ -78,6 +86,12 @@ impl Sender {
             io::Error::new(error.kind(), format!("cannot send to {}: {error}", self.target))
         };
         sent.map(drop).map_err(named)
+    }
+}
+
+impl AsFd for Sender {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

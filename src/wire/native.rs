@@ -278,6 +278,13 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// Stream and number of a datagram of one's own making, if it is data: nothing is checked.
+pub fn data_number(datagram: &[u8]) -> Option<(u32, u64)> {
+    let header = datagram.first_chunk::<HEADER>()?;
+    let is_data = header[2] & 0x0f == Kind::Data as u8;
+    is_data.then(|| (u32::from_be_bytes(bytes_at(header, 4)), u64::from_be_bytes(bytes_at(header, 12))))
+}
+
 /// The error for a datagram that is too short to be one; what it starts with decides first.
 #[cold]
 fn refuse_short(bytes: &[u8]) -> Error {

@@ -20,31 +20,35 @@ const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// How soon a thread sees that it is to end.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// What is done with each datagram.
-type Each = Box<dyn FnMut(&[u8], SocketAddr) + Send>;
-
-/// Which media packets are lost: each with the same chance, and `burst` in a row in every `period`.
+/// Which media packets are lost: each with the same chance, and `burst` in a row in every `period`, from the packet
+/// with the index `first` on until `last` (retransmissions do not count, but they are lost, too). No receiver can know of
+/// what was lost before the first packet that it got, or of a tail after which nothing comes.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses {
     pub seed: u64,
     pub chance: f64,
     pub burst: u64,
     pub period: u64,
+    pub first: u64,
+    pub last: u64,
 }
 
 impl Losses {
     /// 10 % by chance, and 20 in a row in every 400.
-    pub fn heavy(seed: u64) -> Losses {
-        Losses { seed, chance: 0.1, burst: 20, period: 400 }
+    pub fn heavy(seed: u64, first: u64, last: u64) -> Losses {
+        Losses { seed, chance: 0.1, burst: 20, period: 400, first, last }
     }
 
-    fn judge(self) -> impl FnMut() -> bool + Send {
-        let (mut random, mut count) = (Pcg32::seed_from_u64(self.seed), 0);
-        move || {
+    /// Says of each packet whether it is lost; it is told whether it is a retransmission.
+    fn judge(self) -> impl FnMut(bool) -> bool + Send {
+        let (mut random, mut count, mut originals) = (Pcg32::seed_from_u64(self.seed), 0, 0);
+        move |again| {
             count += 1;
+            originals += u64::from(!again);
             let in_burst = self.period > 0 && count % self.period >= self.period - self.burst;
             // drawn for every packet, so that the bursts do not shift the rest
-            (random.random::<f64>() < self.chance) | in_burst
+            let unlucky = random.random::<f64>() < self.chance;
+            (self.first + 1..=self.last).contains(&originals) && (unlucky || in_burst)
         }
     }
 }
@@ -60,6 +64,9 @@ pub struct Census {
     pub reports: AtomicU64,
     pub requests: AtomicU64,
 }
+
+/// Takes what comes to a socket, and from whom.
+type Each = Box<dyn FnMut(&[u8], SocketAddr) + Send>;
 
 /// The path; it ends when it is dropped.
 pub struct LossyPath {
@@ -95,7 +102,7 @@ impl LossyPath {
             Box::new(move |bytes, _| {
                 let again = bytes.get(11).is_some_and(|low| low & 1 == 1);
                 counts.again.fetch_add(again.into(), Ordering::Relaxed);
-                if lost() {
+                if lost(again) {
                     counts.lost.fetch_add(1, Ordering::Relaxed);
                 } else {
                     counts.passed.fetch_add(1, Ordering::Relaxed);

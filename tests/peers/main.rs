@@ -11,6 +11,7 @@ mod players;
 #[path = "../common/protected.rs"]
 mod protected;
 mod recovered;
+mod rist_out;
 mod st2022;
 mod wrapped;
 

@@ -60,6 +60,11 @@ impl Carriers {
         })
     }
 
+    /// The session of the native format; other formats have none.
+    pub(super) fn session(&self) -> Option<u32> {
+        (self.format == SendFormat::Native).then_some(self.session)
+    }
+
     /// The seed for what is to be the same in each run of this session.
     pub(super) fn seed(&self) -> u64 {
         self.session.into()

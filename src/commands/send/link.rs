@@ -3,8 +3,13 @@
 use std::io;
 use std::time::Duration;
 
+use anyhow::Context;
+
 use super::seconds;
 use crate::address::Output;
+use crate::clock;
+use crate::history::{Requests, Settings};
+use crate::producer::answers::Answering;
 use crate::producer::socket::{OpenError, Sender};
 
 /// A socket with its counters.
@@ -19,6 +24,8 @@ pub(super) struct Link {
     sent: u64,
     bytes: u64,
     failed: u64,
+    /// Sends again what receivers ask for.
+    answering: Option<Answering>,
     /// Why nothing at all could be sent.
     broken: Option<io::Error>,
 }
@@ -26,11 +33,29 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn open(output: &Output) -> Result<Link, OpenError> {
         let sender = Sender::open(output)?;
-        Ok(Link { sender, data: 0, repairs: 0, sent: 0, bytes: 0, failed: 0, broken: None })
+        Ok(Link { sender, data: 0, repairs: 0, sent: 0, bytes: 0, failed: 0, answering: None, broken: None })
+    }
+
+    /// Keeps what this session sends, and answers those who ask for it again.
+    pub(super) fn answer(&mut self, session: u32, settings: Settings) -> anyhow::Result<()> {
+        let answering = Answering::start(&self.sender, session, settings);
+        self.answering = Some(answering.context("cannot wait for requests")?);
+        Ok(())
+    }
+
+    /// Waits while receivers still ask for the end of the session.
+    pub(super) fn linger(&self) {
+        if let Some(answering) = &self.answering {
+            answering.linger();
+        }
     }
 
     /// Sends a datagram. When one cannot be sent after others could, the network may come back: it is counted.
     pub(super) fn transmit(&mut self, datagram: &[u8]) {
+        // Before it is sent: a request may be quick.
+        if let Some(answering) = &self.answering {
+            answering.keep(clock::now(), datagram);
+        }
         match self.sender.send(datagram) {
             Ok(()) => {
                 self.sent += 1;
@@ -66,6 +91,33 @@ impl Link {
         if *failed > 0 {
             line += &format!("; {failed} could not be sent");
         }
+        line += &self.answering.as_ref().map(|a| answered(&a.requests())).unwrap_or_default();
         line
     }
+}
+
+/// What receivers asked for, as the end of the line; nothing if none did.
+fn answered(requests: &Requests) -> String {
+    let Requests { numbers, malformed, foreign } = requests;
+    let mut text = String::new();
+    if numbers.requested > 0 {
+        let (asked, resent) = (numbers.requested, numbers.resent);
+        text += &format!("; {resent} of {asked} packets that were asked for sent again");
+    }
+    for (count, why) in [
+        (numbers.gone, "were not kept any longer"),
+        (numbers.recent, "had just been sent again"),
+        (numbers.refused, "were beyond the share"),
+    ] {
+        if count > 0 {
+            text += &format!(", {count} {why}");
+        }
+    }
+    for (count, what) in [(malformed, "damaged requests"), (foreign, "datagrams that were no requests to us")]
+    {
+        if *count > 0 {
+            text += &format!("; {count} {what}");
+        }
+    }
+    text
 }

@@ -20,6 +20,7 @@ use crate::address::Scheme;
 use crate::cli::{self, SendFormat, Source};
 use crate::clock;
 use crate::commands::Failure;
+use crate::history::Settings;
 use crate::producer::cut::Cutter;
 use crate::shutdown::Stop;
 use carrier::Carriers;
@@ -34,6 +35,7 @@ pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let started = clock::now();
     let link = send(args, stop)?;
+    link.linger();
     let summary = link.summary(clock::now().saturating_duration_since(started));
     // A closed standard error is no reason to fail: nobody wants the summary.
     let _ = writeln!(std::io::stderr(), "{summary}");
@@ -44,7 +46,7 @@ fn send(args: &cli::Send, stop: Stop) -> Result<Link, Failure> {
     match args.source() {
         Source::Sensors(count) => {
             let carriers = Carriers::new(args, choose(args, None)?)?;
-            let mut job = Job::start(args, stop)?;
+            let mut job = Job::start(args, stop, carriers.session())?;
             sensors::run(&mut job, &carriers, count, args.interval)?;
             Ok(job.link)
         }
@@ -68,8 +70,9 @@ fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, 
     let transport_stream = Cutter::is_transport_stream(start);
     let format = choose(args, Some(transport_stream))?;
     let cutter = cutter(args, &reader, format, transport_stream)?;
-    let carrier = Carriers::new(args, format)?.carrier(0, transport_stream)?;
-    let mut job = Job::start(args, stop)?;
+    let carriers = Carriers::new(args, format)?;
+    let carrier = carriers.carrier(0, transport_stream)?;
+    let mut job = Job::start(args, stop, carriers.session())?;
     file::run(&mut job, reader, cutter, carrier)?;
     Ok(job.link)
 }
@@ -108,6 +111,13 @@ fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat
     }
     if args.session.is_some() && !native {
         return refuse(&format!("--session: expected the format native, got {name}"));
+    }
+    let asked =
+        [("--history", args.history.is_some()), ("--retransmit-share", args.retransmit_share.is_some())];
+    if let Some((flag, _)) = asked.iter().find(|(_, given)| *given && !native) {
+        return refuse(&format!(
+            "{flag}: expected the format native, got {name}, whose packets nobody can ask for"
+        ));
     }
     if args.stream.is_some() && !numbered {
         return refuse(&format!(
@@ -157,6 +167,16 @@ fn usage(what: impl Into<String>) -> Failure {
     Failure::Usage(what.into())
 }
 
+/// What is kept for those who ask for it again.
+fn history(args: &cli::Send) -> Settings {
+    let default = Settings::default();
+    Settings {
+        age_max: args.history.unwrap_or(default.age_max),
+        share: args.retransmit_share.unwrap_or(default.share),
+        ..default
+    }
+}
+
 /// One run: where it sends, when it ends, and what it has done.
 #[derive(Debug)]
 struct Job {
@@ -170,8 +190,13 @@ struct Job {
 }
 
 impl Job {
-    fn start(args: &cli::Send, stop: Stop) -> anyhow::Result<Job> {
-        let link = Link::open(args.target())?;
+    /// `session` is that of the native format, which receivers can ask for packets again.
+    fn start(args: &cli::Send, stop: Stop, session: Option<u32>) -> anyhow::Result<Job> {
+        let mut link = Link::open(args.target())?;
+        let settings = history(args);
+        if let Some(session) = session.filter(|_| !settings.age_max.is_zero()) {
+            link.answer(session, settings)?;
+        }
         let started = clock::now();
         let end = args.duration.and_then(|duration| started.checked_add(duration));
         Ok(Job { link, stop, started, end, left: args.count })

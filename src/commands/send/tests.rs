@@ -11,8 +11,9 @@ use clap::Parser;
 
 use super::reader::Step;
 use super::*;
+use crate::limits::RETRANSMIT_BYTES_MIN;
 use crate::producer::pcr::tests::stream;
-use crate::wire::native::{Kind, Packet, Repair};
+use crate::wire::native::{Kind, NackRepr, Packet, Repair, Repr};
 use crate::wire::{rtp, ts};
 
 fn args(words: &[&str]) -> cli::Send {
@@ -292,4 +293,70 @@ fn a_file_that_is_emptied_while_it_loops_ends_the_run() {
     fs::write(file.path(), b"").expect("truncate");
     assert_eq!(reader.read().expect("reads"), Step::Lap);
     assert_eq!(reader.read().expect("reads"), Step::End);
+}
+
+/// Whoever asks gets the share and no more, and everybody gets the stream as if nobody had asked.
+#[test]
+fn a_flood_of_requests_gets_its_share_and_the_stream_stays_whole() {
+    const PACKETS: u64 = 300;
+    let (socket, url) = receiver();
+    let listener = thread::spawn(move || {
+        let mut bytes = [0; 2048];
+        let (mut originals, mut again) = (Vec::new(), 0);
+        while let Ok((len, from)) = socket.recv_from(&mut bytes) {
+            let packet = Packet::parse(&bytes[..len]).expect("a native datagram");
+            match (packet.kind(), packet.is_retransmission()) {
+                (Kind::Data, true) => again += len,
+                (Kind::Data, false) => {
+                    originals.push(packet.sequence());
+                    let (mut payload, mut asks) = (Vec::new(), Vec::new());
+                    NackRepr { ranges: &[(0, 400)] }.emit(&mut payload);
+                    let (stream, session) = (packet.stream(), packet.session());
+                    let (kind, sequence, timestamp) = (Kind::Nack, 0, 0);
+                    Repr { kind, flags: 0, stream, session, sequence, timestamp, payload: &payload }
+                        .emit(&mut asks);
+                    for _ in 0..3 {
+                        socket.send_to(&asks, from).expect("sends");
+                    }
+                    socket.send_to(&asks[..40], from).expect("sends");
+                }
+                _ => {}
+            }
+        }
+        (originals, again)
+    });
+    let file = file(&vec![7; PACKETS as usize * 1000]);
+    let words =
+        ["--file", path(&file), "--rate", "1000pps", "--size", "1000", "--retransmit-share", "10", &url];
+    let link = go(&words).expect("sends");
+    link.linger();
+    let summary = link.summary(Duration::from_secs(1));
+    drop(link);
+    let (originals, again) = listener.join().expect("no panic");
+    assert_eq!(originals, (0..PACKETS).collect::<Vec<_>>());
+    let allowed = RETRANSMIT_BYTES_MIN as usize + PACKETS as usize * 1032 / 10;
+    assert!(again <= allowed && again + 2 * 1032 > allowed, "{again} bytes again, {allowed} allowed");
+    let resent = again / 1032;
+    assert!(summary.contains(&format!("; {resent} of ")), "{resent}: {summary}");
+    assert!(summary.contains(" beyond the share") && summary.contains(" 300 damaged requests"), "{summary}");
+}
+
+#[test]
+fn only_native_datagrams_are_kept_for_requests() {
+    for (words, expected) in [
+        (["--history", "2s"], "--history: expected the format native, got rtp"),
+        (["--retransmit-share", "5"], "--retransmit-share: expected the format native, got rtp"),
+    ] {
+        let words =
+            ["--sensor", "1", "rtp://127.0.0.1:5000"].iter().chain(&words).copied().collect::<Vec<_>>();
+        let error = go(&words).expect_err("refused").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let (socket, url) = receiver();
+    let link = go(&["--sensor", "1", "--count", "1", "--history", "0", &url]).expect("sends");
+    assert!(!receive(&socket).is_empty());
+    assert!(!link.summary(Duration::ZERO).contains("asked"));
+    let refused = cli::Cli::try_parse_from(["tidecast", "send", "--sensor", "1", "--history", "1m", &url]);
+    let refused = refused.expect_err("too long").to_string();
+    assert!(refused.contains("expected 0, or a duration from 10ms to 30s"), "{refused}");
 }

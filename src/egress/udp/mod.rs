@@ -21,7 +21,7 @@ mod socket;
 
 use burst::Bursts;
 use outlet::Outlet;
-pub use output::{Counters, Requests, UdpOutput};
+pub use output::{Counters, UdpOutput};
 use protection::Protection;
 use rist::Rist;
 pub use rist::Tools;

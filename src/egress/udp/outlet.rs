@@ -10,12 +10,9 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{
-    burst::Bursts,
-    output::{Requests, UdpOutput},
-    socket::Sender,
-};
+use super::{burst::Bursts, output::UdpOutput, socket::Sender};
 use crate::{
+    history::Requests,
     limits::{OUTPUT_CHECK, OUTPUT_RETRY, SEND_BATCH, SOCKET_OUTPUTS_MAX},
     net::{
         Error,

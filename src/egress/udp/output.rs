@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use super::burst::Burst;
 use crate::{
     address::{Output, Scheme},
-    history,
+    history::Requests,
     limits::{BURST_RETRY, LOG_INTERVAL},
 };
 
@@ -43,17 +43,6 @@ impl Counters {
             _ => &mut self.unreachable,
         } += count;
     }
-}
-
-/// What the receivers of an output have asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Requests {
-    /// Numbers to be sent again, and what became of them.
-    pub numbers: history::Counters,
-    /// Datagrams that are damaged, or no RTCP.
-    pub malformed: u64,
-    /// Datagrams of others than the output's target.
-    pub foreign: u64,
 }
 
 /// One UDP output.

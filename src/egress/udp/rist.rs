@@ -160,6 +160,11 @@ impl Rist {
             }
         }
         self.media.not_rtp(not_rtp, now);
+        if self.session.is_new() {
+            // librist drops media until it has heard the name of its source.
+            self.next_report = now;
+            self.report(now, batch);
+        }
         let mut bursts = Bursts::new(self.burst);
         self.session.fresh().for_each(|packet| bursts.push(packet));
         if bursts.len() > 0 {

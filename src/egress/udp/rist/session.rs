@@ -3,9 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::output::Requests;
 use crate::{
-    history::{Answer, History, Settings},
+    history::{Answer, History, Requests, Settings},
     limits::REQUEST_NUMBERS_MAX,
     wire::{
         rtcp::{Compound, Echo, Nack, Packet, Repr},
@@ -77,6 +76,11 @@ impl Session {
         let mut bytes = packet.to_vec();
         bytes[SSRC_LOW] &= !(AGAIN as u8);
         self.fresh.push(((ssrc, parsed.sequence()), bytes));
+    }
+
+    /// Whether the stream that is on its way out has not been heard of.
+    pub(super) fn is_new(&self) -> bool {
+        self.stream.is_some_and(|stream| stream.at.is_none())
     }
 
     /// What is on its way out.

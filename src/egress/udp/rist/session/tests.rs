@@ -86,12 +86,19 @@ fn reports_say_what_was_sent_and_when() {
         (empty.ssrc, name.cnames().next()),
         (0x1234, Some((0x1234, &b"tidecast-0000000000000007"[..])))
     );
+    assert!(!session.is_new());
+    session.media(&rtp(9, 0, 0));
+    assert!(session.is_new());
+    let first = report(&session, MS);
+    assert!(matches!(packets(&first)[..], [rtcp::Packet::ReceiverReport(empty), _] if empty.ssrc == 8));
+    session.sent(start);
+    assert!(!session.is_new());
     send(&mut session, start, 9, [1, 2, 3]);
     let after = report(&session, 20 * MS);
     let [rtcp::Packet::SenderReport(sent), rtcp::Packet::Description(name)] = packets(&after)[..] else {
         panic!("{after:02x?}")
     };
-    assert_eq!((sent.ssrc, sent.packets, sent.octets), (8, 3, 3 * 1316));
+    assert_eq!((sent.ssrc, sent.packets, sent.octets), (8, 4, 3 * 1316));
     assert_eq!((sent.timestamp, sent.ntp), (3000 + 1800, (2_208_988_801 << 32) | 1 << 31));
     assert_eq!(name.cnames().next().map(|(ssrc, _)| ssrc), Some(8));
     assert!(after.starts_with(&[0x80, 0xc8, 0, 6]), "a sender report without blocks");
