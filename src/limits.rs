@@ -21,6 +21,20 @@ const _: () = assert!(SLOT_BYTES >= 1500 && SLOT_BYTES < DATAGRAM_BYTES_MAX);
 const _: () = assert!(HOLD_MIN.as_millis() <= HOLD_START.as_millis());
 const _: () = assert!(HOLD_START.as_millis() <= HOLD_MAX.as_millis());
 
+/// A leg that brought nothing for so long is out, if it had three packets to bring meanwhile: longer than a video frame's
+/// pause, and no gap waits for it any longer.
+pub const LEG_OUT_MIN: Duration = Duration::from_millis(100);
+/// Numbers of one flow for which is known which legs brought them, at first; as many as may be there within the longest
+/// hold when needed, at most the reorder window.
+pub const LEG_NUMBERS_MIN: usize = 64;
+/// When a leg passed a number is known to such a part of the longest hold: 2 ms of 500, in 6 KB.
+pub const LEG_PROGRESS_STEPS: u32 = 256;
+/// Gain of the skew that is shown for a leg: that of the interarrival jitter.
+pub const SKEW_GAIN: f64 = JITTER_GAIN;
+/// A leg's number that is older than what is remembered is taken for a lagging one if it is at most so many of the
+/// longest hold behind the head: beyond that its producer counts anew.
+pub const LEG_LAG_HOLDS: u32 = 4;
+
 /// How long the automatic hold remembers what it needed; it falls after two of these.
 pub const HOLD_FALL_WINDOW: Duration = Duration::from_secs(12);
 /// A channel's jitter is the largest among the flows heard within this time.
@@ -376,6 +390,7 @@ pub const LAG_MAX_MAX: Duration = Duration::from_secs(3600);
 
 const _: () = assert!(LEGS_MAX <= 256);
 const _: () = assert!(HISTORY_PACKETS_MAX <= 1 << 15);
+const _: () = assert!(LEGS_MAX <= 32, "the core keeps a bit for each");
 const _: () = assert!(CHANNEL_BYTES_CONFIG_MIN >= 2 * DATAGRAM_BYTES_MAX);
 const _: () = assert!(CHANNEL_BYTES_MAX <= CHANNEL_BYTES_CONFIG_MAX);
 const _: () = assert!(REORDER_PACKETS_MAX <= WINDOW_CONFIG_MAX);

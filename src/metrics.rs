@@ -86,6 +86,14 @@ const INVALID: Metric = counter(
     "tidecast_invalid_datagrams_total",
     "Datagrams of no use by what was wrong with them: corrupt and foreign ones, unusable repair packets, too long ones.",
 );
+const LEG_FIRST: Metric = counter(
+    "tidecast_leg_first_packets_total",
+    "Numbers that a leg brought before any other one. Of channels with several legs.",
+);
+const LEG_MISSED: Metric = counter(
+    "tidecast_leg_missed_packets_total",
+    "Numbers that another leg brought and this one did not. Of channels with several legs.",
+);
 const KERNEL_DROPS: Metric = counter(
     "tidecast_kernel_drops_total",
     "Datagrams that the kernel dropped because the receive buffer was full.",
@@ -124,6 +132,11 @@ const JITTER: Metric = seconds(
     "tidecast_interarrival_jitter_seconds",
     Kind::GaugeMax,
     "Interarrival jitter (RFC 3550) of the flow that has most.",
+);
+const LEG_SKEW: Metric = seconds(
+    "tidecast_leg_skew_seconds",
+    Kind::Gauge,
+    "How much later than the first leg this one brings the same number; NaN while it brings nothing.",
 );
 const HOLD: Metric = seconds(
     "tidecast_hold_seconds",
@@ -164,6 +177,8 @@ const ALL: &[&Metric] = &[
     &REORDERED,
     &DISCARDED,
     &INVALID,
+    &LEG_FIRST,
+    &LEG_MISSED,
     &KERNEL_DROPS,
     &SESSIONS,
     &DISCONTINUITIES,
@@ -181,6 +196,7 @@ const ALL: &[&Metric] = &[
     &RELEASE_DELAY,
     &CLOCK_DRIFT,
     &UNPACED,
+    &LEG_SKEW,
     &RECEIVE_BUFFER,
     &BUILD_INFO,
     &GAP_WAIT,
@@ -330,6 +346,11 @@ fn counters(channel: &str, sample: Sample<'_>) -> Vec<(Key, u64)> {
     let mut all = core_counters(channel, sample.state);
     for leg in &sample.state.legs {
         all.extend(leg_counters(channel, leg));
+        if sample.state.legs.len() > 1 {
+            let labels = [("channel", channel), ("leg", leg_label(channel, leg))];
+            all.push((key(&LEG_FIRST, &labels), leg.counters.first));
+            all.push((key(&LEG_MISSED, &labels), leg.counters.missed));
+        }
     }
     for output in &sample.state.outputs {
         all.extend(output_counters(channel, output));
@@ -446,6 +467,10 @@ fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
         };
         all.push(buffer("requested", leg.receive_buffer_requested));
         all.push(buffer("granted", leg.receive_buffer_granted));
+        if state.legs.len() > 1 {
+            let labels = [("channel", channel), ("leg", leg_label(channel, leg))];
+            all.push((key(&LEG_SKEW, &labels), Kind::Gauge, leg.skew_seconds.unwrap_or(f64::NAN)));
+        }
     }
     all
 }

@@ -35,7 +35,8 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         address: "udp://@239.1.1.1:5000".to_owned(),
         state: "joined",
         detail: None,
-        counters: LegCounters { media: 1000, repair: 20, control: 3, bytes: 5000 },
+        counters: LegCounters { media: 1000, repair: 20, control: 3, bytes: 5000, first: 600, missed: 7 },
+        skew_seconds: Some(0.25),
         kernel_drops: 11,
         truncated: 0,
         receive_buffer_requested: 4096,
@@ -137,6 +138,24 @@ fn each_count_stands_under_its_name() {
     ] {
         assert_eq!(series.get(&name), Some(&value), "{name}");
     }
+    assert!(!series.keys().any(|name| name.starts_with("tidecast_leg_")), "a single leg has no others");
+}
+
+#[test]
+fn several_legs_have_what_each_missed_and_how_far_it_is_behind() {
+    let mut state = state("a", false);
+    state.legs.push(LegState {
+        address: "udp://@239.1.1.2:5000".to_owned(),
+        skew_seconds: None,
+        ..state.legs[0].clone()
+    });
+    let series = render(&Metrics::new(), &[state]);
+    let leg = r#"channel="a",leg="udp://@239.1.1.1:5000""#;
+    assert_eq!(series[&format!("tidecast_leg_first_packets_total{{{leg}}}")], 600.0);
+    assert_eq!(series[&format!("tidecast_leg_missed_packets_total{{{leg}}}")], 7.0);
+    assert_eq!(series[&format!("tidecast_leg_skew_seconds{{{leg}}}")], 0.25);
+    let silent = leg.replace(".1:", ".2:");
+    assert!(series[&format!("tidecast_leg_skew_seconds{{{silent}}}")].is_nan());
 }
 
 #[test]

@@ -533,19 +533,20 @@ impl Channel {
             clock_drift_ppm: pacing.map(|pacing| pacing.drift_ppm),
             jitter_seconds: jitter.as_secs_f64(),
             rejects,
-            legs: (0..self.legs).map(|leg| self.leg_state(leg)).collect(),
+            legs: (0..self.legs).map(|leg| self.leg_state(leg, now)).collect(),
             flow_count: self.relay.flow_count(),
             flows,
             outputs: self.outputs.iter().map(output_state).collect(),
         }
     }
 
-    fn leg_state(&mut self, index: usize) -> LegState {
+    fn leg_state(&mut self, index: usize, now: Instant) -> LegState {
         let of_leg = |port: &&mut Port| usize::from(port.leg) == index;
         self.ports.iter_mut().filter(of_leg).for_each(|port| port.socket.read_kernel_drops());
         let ports = self.ports.iter().filter(|port| usize::from(port.leg) == index);
         // The media's ports stand first, in the order of the legs.
-        port::leg_state(&self.ports[index].socket, ports, self.relay.legs()[index].clone())
+        let skew = now.checked_sub(JITTER_RECENT).and_then(|since| self.relay.skew(index, since));
+        port::leg_state(&self.ports[index].socket, ports, (self.relay.legs()[index].clone(), skew))
     }
 }
 

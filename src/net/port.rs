@@ -1,7 +1,10 @@
 //! The ports of a leg: the media's, and those beside it where repair packets come. Each is a [`Leg`] with a socket of
 //! its own, kept alive by itself; what comes is counted for the leg that it belongs to.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::{
     ingest::{Leg, State},
@@ -93,7 +96,7 @@ fn repairs(
 pub(super) fn leg_state<'a>(
     media: &Leg,
     ports: impl Iterator<Item = &'a Port> + Clone,
-    counters: LegCounters,
+    (counters, skew): (LegCounters, Option<Duration>),
 ) -> LegState {
     let needed = ports.clone().filter(|port| port.role != Role::PerhapsRepair);
     let state = |port: &'a Port| port.socket.state();
@@ -110,6 +113,7 @@ pub(super) fn leg_state<'a>(
         state,
         detail,
         counters,
+        skew_seconds: skew.map(|skew| skew.as_secs_f64()),
         kernel_drops: ports.clone().map(|port| port.socket.counters().kernel_drops).sum(),
         truncated: ports.map(|port| port.socket.counters().truncated).sum(),
         receive_buffer_requested: buffer.map_or(0, |buffer| buffer.requested),

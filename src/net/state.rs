@@ -57,6 +57,9 @@ pub struct LegState {
     /// What it brought in.
     #[serde(flatten)]
     pub counters: LegCounters,
+    /// How much later than the first leg it brings the same number, in seconds, smoothed; absent with a single leg, and
+    /// while it brings nothing.
+    pub skew_seconds: Option<f64>,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_drops: u64,
     /// Datagrams too large to be received whole.

@@ -3,7 +3,7 @@
 //! what goes out and when.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     net::SocketAddr,
     time::{Duration, Instant},
@@ -13,12 +13,13 @@ use super::{
     Budget, Config, Delivery, FlowId, FlowState, How, Output, Packet, PacketFormat,
     arrival::FlowKey,
     hold::{HoldEstimate, Rate},
+    legs::Legs,
     paced::Pacer,
     recover::Means,
     recovery::Recovery,
     reorder::{Queued, Reorder, Stored},
     session::{Candidate, Probation, Repeat},
-    stats::{Counters, Jitter},
+    stats::{Counters, Jitter, LegCounters},
 };
 use crate::{
     buffer::Buffer,
@@ -28,11 +29,13 @@ use crate::{
 };
 
 mod belief;
+mod legs;
 mod paced;
 mod pass;
 mod release;
 mod repair;
 
+use legs::Former;
 use pass::Ease;
 pub(super) use pass::Way;
 
@@ -44,6 +47,9 @@ pub(super) struct Context<'a> {
     pub(super) codes: &'a mut Codes,
     pub(super) spent: &'a mut Vec<Buffer>,
     pub(super) rejects: &'a mut BTreeMap<&'static str, u64>,
+    pub(super) legs: &'a mut [LegCounters],
+    /// When each leg last brought anything, if there are several.
+    pub(super) heard: &'a mut [Option<Instant>],
     pub(super) now: Instant,
 }
 
@@ -85,8 +91,8 @@ pub(super) struct Numbered {
 
 impl From<Candidate> for Numbered {
     fn from(candidate: Candidate) -> Numbered {
-        let Candidate { session, number, span, packet, fingerprint, .. } = candidate;
-        Numbered { session, number, span, fingerprint, how: How::Received, packet, leg: 0, clock: None }
+        let Candidate { session, number, span, packet, fingerprint, leg, .. } = candidate;
+        Numbered { session, number, span, fingerprint, how: How::Received, packet, leg, clock: None }
     }
 }
 
@@ -102,16 +108,6 @@ pub(super) struct Predecessor {
     grace: Duration,
     /// How long after the new flow's first packet the old one's last may still come.
     stragglers: Duration,
-}
-
-/// What a leg has brought to a flow.
-#[derive(Debug, Clone, Copy, Default)]
-struct LegSeen {
-    highest: u64,
-    /// Its highest number before the session in force, until it has shown that it knows the new one.
-    before: Option<u64>,
-    /// When it last brought a packet that was not known.
-    led: Option<Instant>,
 }
 
 /// One producer. In the order of its fields what every packet touches stands together: with thousands of flows, each
@@ -151,7 +147,10 @@ pub(super) struct Flow {
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
     /// What each leg has brought, for channels with several.
-    legs: Vec<LegSeen>,
+    legs: Option<Box<Legs>>,
+    former: Option<Box<Former>>,
+    /// Numbers that cannot be rebuilt, but may still come on a leg.
+    hopeless: BTreeSet<u64>,
     pub(super) predecessor: Option<Predecessor>,
     /// Of all flows of the channel, in the order of their creation.
     pub(super) serial: u64,
@@ -171,6 +170,7 @@ impl Flow {
         config: &Config,
         now: Instant,
     ) -> Flow {
+        let several = config.legs > 1;
         Flow {
             id,
             key,
@@ -189,7 +189,10 @@ impl Flow {
             pacer: Flow::new_pacer(config, now),
             counters: Counters::default(),
             rebuilt: VecDeque::new(),
-            legs: vec![LegSeen::default(); if config.legs > 1 { config.legs } else { 0 }],
+            legs: several
+                .then(|| Box::new(Legs::new(config.legs, config.hold.max(), config.window_max, now))),
+            former: None,
+            hopeless: BTreeSet::new(),
             alive: None,
             last_arrival: now,
             confirmed: false,
@@ -250,7 +253,9 @@ impl Flow {
 
     /// The window while no source block is known.
     fn plain_window(&self, config: &Config) -> u64 {
-        self.rate.window(self.hold.get(), self.window_max(config))
+        // A leg that comes back may be ahead of the others by the longest hold.
+        let least = if self.legs.is_some() { self.hold.max() * 5 / 16 } else { Duration::ZERO };
+        self.rate.window(self.hold.get().max(least), self.window_max(config))
     }
 
     fn window_max(&self, config: &Config) -> u64 {
@@ -303,6 +308,7 @@ impl Flow {
     /// A packet with a number.
     pub(super) fn numbered(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         self.ended = false;
+        self.leg_heard(arrived.leg, cx);
         let in_force = self.reorder.is_some() && arrived.session == self.session;
         if in_force {
             return self.in_session(arrived, cx);
@@ -324,13 +330,16 @@ impl Flow {
         let Some(reorder) = &self.reorder else { return };
         let number = self.space.extend(reorder.next(), arrived.number);
         if how == How::Received {
-            if self.is_left_over(&arrived, number, window) {
+            if self.is_left_over(&arrived, number, window, cx.now) {
                 self.counters.late += 1;
                 return cx.spend(arrived.packet);
             }
             self.make_way(number, window, cx);
         }
-        let lags = how == How::Received && self.lags(arrived.leg, number, window, cx.now);
+        let several = self.legs.is_some();
+        if several {
+            self.remember_lag(cx);
+        }
         let Some(reorder) = &self.reorder else { return };
         let (next, end, waiting) = (reorder.next(), reorder.end(), reorder.stored() > 0);
         let lateness = if number < end { reorder.lateness(number, at) } else { None };
@@ -343,6 +352,10 @@ impl Flow {
         let queued = reorder.insert(number, stored, at, window);
         self.counters.duplicate += reorder.take_covered();
         let accepted = matches!(queued, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_));
+        let lags = several && how == How::Received && self.lags(arrived.leg, number, &queued, cx.now);
+        if several && how == How::Received && (accepted || lags) {
+            self.note_leg(arrived.leg, number, cx);
+        }
         if accepted {
             if let Some(clock) = arrived.clock {
                 self.clock(clock, at);
@@ -364,24 +377,32 @@ impl Flow {
             // A recovered packet that nobody misses any more is counted as repair only.
             Queued::Duplicate(stored)
             | Queued::Late(stored)
+            | Queued::Other(stored)
             | Queued::Behind(stored)
             | Queued::Ahead(stored)
                 if how != How::Received =>
             {
                 cx.spend(stored.packet);
             }
-            Queued::Duplicate(stored) | Queued::Behind(stored) if lags => {
+            Queued::Late(stored) if lags => {
+                let candidate = self.candidate(arrived.number, stored, arrived.leg);
+                self.drop_repeat((candidate, Repeat::Late(lateness)), cx);
+            }
+            Queued::Duplicate(stored) | Queued::Other(stored) | Queued::Behind(stored) if lags => {
+                self.not_needed(number);
                 self.counters.duplicate += 1;
                 cx.spend(stored.packet);
             }
             Queued::Duplicate(stored) => {
                 self.not_needed(number);
-                self.repeated(Repeat::Duplicate, arrived.number, stored, cx);
+                self.repeated(Repeat::Duplicate, (arrived.number, arrived.leg), stored, cx);
             }
-            Queued::Late(stored) => self.repeated(Repeat::Late(lateness), arrived.number, stored, cx),
+            Queued::Late(stored) => {
+                self.repeated(Repeat::Late(lateness), (arrived.number, arrived.leg), stored, cx)
+            }
             // Content that is not known below the head, or a number far ahead: the producer may count anew.
-            Queued::Behind(stored) | Queued::Ahead(stored) => {
-                let candidate = self.candidate(arrived.number, stored);
+            Queued::Other(stored) | Queued::Behind(stored) | Queued::Ahead(stored) => {
+                let candidate = self.candidate(arrived.number, stored, arrived.leg);
                 self.offer(candidate, cx);
             }
         }
@@ -444,13 +465,13 @@ impl Flow {
         }
         self.alive = Some(cx.now);
         if !self.probation.is_empty() {
-            self.probation.interrupted();
+            self.probation.interrupted(leg);
             while let Some(repeat) = self.probation.pop_repeat() {
                 self.drop_repeat(repeat, cx);
             }
         }
-        if let Some(seen) = self.legs.get_mut(usize::from(leg)) {
-            seen.led = Some(cx.now);
+        if let Some(legs) = &mut self.legs {
+            legs.led(leg, cx.now);
         }
         self.hold.tick(cx.now);
     }

@@ -57,6 +57,8 @@ pub(super) struct HoldEstimate {
     lateness: [Duration; 2],
     /// Longest need of a source block, likewise.
     blocks: [Duration; 2],
+    /// Largest lag of a leg behind another one, likewise.
+    skew: [Duration; 2],
     /// Until two windows have passed, the starting value stands.
     windows: u8,
     rotate_at: Instant,
@@ -69,6 +71,7 @@ impl HoldEstimate {
             current: config.start(),
             lateness: [Duration::ZERO; 2],
             blocks: [Duration::ZERO; 2],
+            skew: [Duration::ZERO; 2],
             windows: 0,
             rotate_at: now + HOLD_FALL_WINDOW,
         }
@@ -77,6 +80,25 @@ impl HoldEstimate {
     /// The hold in force.
     pub(super) fn get(&self) -> Duration {
         self.current
+    }
+
+    /// As configured.
+    pub(super) fn config(&self) -> Hold {
+        self.config
+    }
+
+    /// The longest that it can become.
+    pub(super) fn max(&self) -> Duration {
+        self.config.max()
+    }
+
+    /// What it is when nothing asks for more.
+    pub(super) fn floor(&self) -> Duration {
+        match self.config {
+            Hold::Auto { min, max } if self.windows < 2 => HOLD_START.clamp(min, max.max(min)),
+            Hold::Auto { min, .. } => min,
+            Hold::Fixed(hold) => hold,
+        }
     }
 
     /// How long after a later number a reordered packet may still be expected, by what was seen; zero on a
@@ -101,6 +123,15 @@ impl HoldEstimate {
         self.update(now);
     }
 
+    /// A leg brought a number this long after another one: what the other one misses comes so late.
+    #[inline]
+    pub(super) fn saw_skew(&mut self, lag: Duration, now: Instant) {
+        if lag > self.skew[0] {
+            self.skew[0] = lag;
+            self.update(now);
+        }
+    }
+
     /// Lets the hold fall when it is time to. `true`: it was.
     #[inline]
     pub(super) fn tick(&mut self, now: Instant) -> bool {
@@ -115,14 +146,16 @@ impl HoldEstimate {
         if now >= self.rotate_at {
             self.lateness = [Duration::ZERO, self.lateness[0]];
             self.blocks = [Duration::ZERO, self.blocks[0]];
+            self.skew = [Duration::ZERO, self.skew[0]];
             self.windows = self.windows.saturating_add(1);
             self.rotate_at = now + HOLD_FALL_WINDOW;
         }
         let Hold::Auto { min, max } = self.config else { return };
         let late = self.lateness[0].max(self.lateness[1]) * 3 / 2;
         let block = self.blocks[0].max(self.blocks[1]) * 5 / 4;
+        let skew = self.skew[0].max(self.skew[1]) * 5 / 4;
         let floor = if self.windows < 2 { HOLD_START } else { Duration::ZERO };
-        self.current = late.max(block).max(floor).clamp(min, max.max(min));
+        self.current = late.max(block).max(skew).max(floor).clamp(min, max.max(min));
     }
 }
 
@@ -165,6 +198,11 @@ impl Rate {
     /// Packets per second, once measured.
     pub(super) fn get(&self) -> Option<f64> {
         self.per_second
+    }
+
+    /// Numbers that come within this time, as far as the rate is known.
+    pub(super) fn numbers_within(&self, time: Duration) -> Option<u64> {
+        self.per_second.map(|rate| (rate * time.as_secs_f64()) as u64)
     }
 
     /// How far ahead of the head, in numbers, a packet is still plausible.

@@ -24,7 +24,9 @@ mod arrival;
 mod dedup;
 mod flow;
 mod hold;
+mod legs;
 mod paced;
+mod peak;
 mod recover;
 mod recovery;
 mod reorder;
@@ -95,6 +97,8 @@ pub struct Relay {
     others: Counters,
     departed: VecDeque<FlowState>,
     legs: Vec<LegCounters>,
+    /// When each leg last brought anything, if there are several.
+    heard: Vec<Option<Instant>>,
     rejects: BTreeMap<&'static str, u64>,
     /// No packet takes a short way.
     #[cfg(test)]
@@ -124,6 +128,7 @@ impl Relay {
             others: Counters::default(),
             departed: VecDeque::new(),
             legs: vec![LegCounters::default(); config.legs.max(1)],
+            heard: vec![None; config.legs.max(1)],
             rejects: BTreeMap::new(),
             #[cfg(test)]
             long_only: false,
@@ -189,6 +194,12 @@ impl Relay {
     /// What each leg brought in.
     pub fn legs(&self) -> &[LegCounters] {
         &self.legs
+    }
+
+    /// How far a leg is behind the first one, smoothed: the largest of the flows that it brought packets of since
+    /// `since`. `None`: there are none, or there is no other leg.
+    pub fn skew(&self, leg: usize, since: Instant) -> Option<Duration> {
+        self.flows.iter().flatten().filter_map(|flow| flow.skew(leg, since)).max()
     }
 
     /// Corrupt and foreign datagrams, and repair packets of no use, by what was wrong with them.
@@ -394,11 +405,12 @@ impl Relay {
             }
         }
         let (flow, mut cx) = self.split(index, now);
+        flow.judge_legs(&mut cx);
         flow.poll(&mut cx);
         flow.release(&mut cx);
         flow.settle_budget(&mut cx);
         flow.look(&cx);
-        self.schedule(index);
+        self.schedule(index, now);
     }
 
     /// A numbering is believed. What its predecessor still holds goes out first, unless that one goes on.
@@ -426,11 +438,11 @@ impl Relay {
         }
     }
 
-    fn schedule(&mut self, index: u32) {
+    fn schedule(&mut self, index: u32, now: Instant) {
         let probation = self.live(index).is_some_and(Flow::has_probation);
         let alive = if probation { self.alive(index) } else { None };
         let Some(flow) = self.flows[index as usize].as_mut() else { return };
-        if let Some(at) = flow.deadline(alive, self.now)
+        if let Some(at) = flow.deadline(alive, now)
             && flow.scheduled.is_none_or(|scheduled| at < scheduled)
         {
             flow.scheduled = Some(at);

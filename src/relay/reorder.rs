@@ -54,7 +54,9 @@ pub(super) enum Queued {
     Replaced(Stored),
     /// Delivered or stored before, with the same content.
     Duplicate(Stored),
-    /// Delivered before, or too long ago to know, with other content: the producer may count anew.
+    /// Delivered before with other content: the producer may count anew.
+    Other(Stored),
+    /// Too far below the head to know: likewise.
     Behind(Stored),
     /// Given up before it came.
     Late(Stored),
@@ -71,6 +73,29 @@ pub(super) enum Poll {
     Lost(Range<u64>, Duration),
     /// Nothing now; [`Reorder::deadline`] says when.
     Wait,
+}
+
+/// How long the gap at the head may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// From when the first packet behind it came, at most.
+    pub(super) most: Duration,
+    /// If not that long: so long at least, and until then.
+    pub(super) until: Option<(Duration, Instant)>,
+}
+
+impl Patience {
+    /// When it ends, if the first packet behind the gap came at `since`.
+    fn ends(&self, since: Instant) -> Instant {
+        let most = since + self.most;
+        self.until.map_or(most, |(least, until)| most.min(until.max(since + least)))
+    }
+}
+
+impl From<Duration> for Patience {
+    fn from(hold: Duration) -> Patience {
+        Patience { most: hold, until: None }
+    }
 }
 
 /// A stored packet's place in the order of arrival.
@@ -201,6 +226,18 @@ impl Reorder {
     /// needs, if the history covers the window.
     pub(super) fn is_calm(&self) -> bool {
         self.stored == 0 && self.end == self.next && self.waiting.is_empty()
+    }
+
+    /// Lets the history remember at least so many numbers.
+    pub(super) fn remember(&mut self, numbers: u64) {
+        if !self.covers(numbers) {
+            self.history.grow(capacity(numbers), self.next);
+        }
+    }
+
+    /// What became of the numbers below the head, for when the session has ended.
+    pub(super) fn into_history(self) -> History {
+        self.history
     }
 
     /// Whether the history remembers as many numbers as the window has.

@@ -54,7 +54,7 @@ fn offer(reorder: &mut Reorder, number: u64, now: Instant, out: &mut Vec<Out>) -
         Queued::Waits => "queued",
         Queued::Replaced(_) => "replaced",
         Queued::Duplicate(_) => "duplicate",
-        Queued::Behind(_) => "behind",
+        Queued::Other(_) | Queued::Behind(_) => "behind",
         Queued::Late(_) => "late",
         Queued::Ahead(_) => "ahead",
     };

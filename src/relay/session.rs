@@ -26,6 +26,9 @@ pub(super) struct Candidate {
     pub(super) packet: Packet,
     pub(super) fingerprint: u32,
     pub(super) arrived: Instant,
+    pub(super) leg: u8,
+    /// Its leg has brought the numbering in force since: it makes no pair with a later one.
+    pub(super) stale: bool,
 }
 
 impl Candidate {
@@ -59,9 +62,6 @@ pub(super) struct Believed {
 #[derive(Debug, Default)]
 pub(super) struct Probation {
     list: Vec<Candidate>,
-    /// Candidates before this index arrived before the numbering in force was last seen alive: a pair must
-    /// not reach across it.
-    barrier: usize,
     /// A run of consecutive numbers that repeat known content: duplicates, unless the run goes on and on.
     repeats: VecDeque<(Candidate, Repeat)>,
     /// When the run of repeats began.
@@ -86,10 +86,13 @@ impl Probation {
         self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
     }
 
-    /// The numbering in force goes on: it interrupts every run. [`Probation::pop_repeat`] gives back the repeats, now
-    /// known to be such.
-    pub(super) fn interrupted(&mut self) {
-        self.barrier = self.list.len();
+    /// The numbering in force goes on, on this leg: it interrupts every run, and no pair of its candidates reaches
+    /// across. (On another leg, with a longer path, the old numbering goes on for a while after a restart.)
+    /// [`Probation::pop_repeat`] gives back the repeats, now known to be such.
+    pub(super) fn interrupted(&mut self, leg: u8) {
+        for candidate in self.list.iter_mut().filter(|candidate| candidate.leg == leg) {
+            candidate.stale = true;
+        }
     }
 
     /// The oldest of the repeats.
@@ -108,16 +111,15 @@ impl Probation {
                 self.list.extend(self.repeats.drain(..).map(|(c, _)| c));
             }
         }
-        let pair = self.list[self.barrier.min(self.list.len())..]
+        let pair = self
+            .list
             .iter()
+            .filter(|kept| !kept.stale)
             .any(|kept| candidate.follows(kept, space) || kept.follows(&candidate, space));
         if pair && self.confirmed.is_none() {
             self.confirmed = Some((candidate.session, candidate.number, now + grace));
         }
-        let evicted = (self.list.len() >= CANDIDATES_MAX).then(|| {
-            self.barrier = self.barrier.saturating_sub(1);
-            self.list.remove(0)
-        });
+        let evicted = (self.list.len() >= CANDIDATES_MAX).then(|| self.list.remove(0));
         self.list.push(candidate);
         if let Some((_, _, begin_at)) = &mut self.confirmed
             && self.list.len() >= CANDIDATES_MAX
@@ -190,7 +192,6 @@ impl Probation {
             return Verdict::Believe;
         }
         if now >= silence.ends(first) {
-            self.barrier = self.barrier.saturating_sub(1);
             return Verdict::Reject(self.list.remove(0));
         }
         Verdict::Wait
@@ -219,7 +220,6 @@ impl Probation {
         packets.extend(late.into_iter().map(|(c, _)| c));
         packets.sort_by_key(|c| c.arrived);
         let first = packets.iter().filter_map(distance).min().unwrap_or(reference);
-        self.barrier = 0;
         Some(Believed {
             session,
             first: space.modulus().map_or(first, |m| first % m),
@@ -236,14 +236,13 @@ impl Probation {
         }
         let (fitting, others) = std::mem::take(&mut self.list).into_iter().partition(fits);
         self.list = others;
-        self.barrier = self.list.len();
+        self.list.iter_mut().for_each(|candidate| candidate.stale = true);
         fitting
     }
 
     /// Takes out everything, for the end of the flow.
     pub(super) fn clear(&mut self) -> (Vec<Candidate>, Vec<(Candidate, Repeat)>) {
         self.confirmed = None;
-        self.barrier = 0;
         (std::mem::take(&mut self.list), self.repeats.drain(..).collect())
     }
 }

@@ -122,6 +122,10 @@ pub struct LegCounters {
     pub control: u64,
     /// UDP payload bytes of all of them.
     pub bytes: u64,
+    /// Numbers that it brought before any other leg. Of channels with several legs, as the next one.
+    pub first: u64,
+    /// Numbers that another leg brought and this one did not, within the longest hold.
+    pub missed: u64,
 }
 
 /// Interarrival jitter (RFC 3550, A.8), kept in seconds so that flows of different clocks compare.

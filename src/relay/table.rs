@@ -21,6 +21,8 @@ impl Relay {
             codes: &mut self.codes,
             spent: &mut self.spent,
             rejects: &mut self.rejects,
+            legs: &mut self.legs,
+            heard: &mut self.heard,
             now,
         };
         (flow, cx)

@@ -18,6 +18,7 @@ mod lab;
 mod legs;
 mod many;
 mod paced;
+mod paths;
 mod rates;
 mod residual;
 mod st2022;

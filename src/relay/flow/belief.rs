@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Context, Flow, LegSeen, Numbered, Predecessor};
+use super::{Context, Flow, Numbered, Predecessor, legs::Former};
 use crate::{
     limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
@@ -31,7 +31,7 @@ impl Flow {
 
     /// How long the numbering in force must be silent before another one is believed unconfirmed. At least
     /// the hold; on a flow with some packets a second long enough that its next one had its chance.
-    fn silence(&self) -> Duration {
+    pub(super) fn silence(&self) -> Duration {
         let hold = self.hold.get();
         match self.rate.get() {
             Some(rate) if rate > 1.0 => hold.max(Duration::from_secs_f64(1.25 / rate).min(SILENCE_MAX)),
@@ -65,6 +65,8 @@ impl Flow {
             packet: arrived.packet,
             fingerprint: arrived.fingerprint,
             arrived: cx.now,
+            leg: arrived.leg,
+            stale: false,
         };
         self.offer(candidate, cx);
         if first_of_all {
@@ -100,9 +102,15 @@ impl Flow {
     }
 
     /// A number delivered, stored or given up before.
-    pub(super) fn repeated(&mut self, repeat: Repeat, wire: u64, stored: Stored, cx: &mut Context<'_>) {
+    pub(super) fn repeated(
+        &mut self,
+        repeat: Repeat,
+        (wire, leg): (u64, u8),
+        stored: Stored,
+        cx: &mut Context<'_>,
+    ) {
         let silence = self.silence();
-        let candidate = self.candidate(wire, stored);
+        let candidate = self.candidate(wire, stored, leg);
         for repeat in self.probation.offer_repeat(candidate, repeat, self.space, silence) {
             self.drop_repeat(repeat, cx);
         }
@@ -122,7 +130,7 @@ impl Flow {
         cx.spend(candidate.packet);
     }
 
-    pub(super) fn candidate(&self, wire: u64, stored: Stored) -> Candidate {
+    pub(super) fn candidate(&self, wire: u64, stored: Stored, leg: u8) -> Candidate {
         Candidate {
             arrived: stored.packet.arrived,
             session: self.session,
@@ -130,39 +138,9 @@ impl Flow {
             span: stored.span,
             packet: stored.packet,
             fingerprint: stored.fingerprint,
+            leg,
+            stale: false,
         }
-    }
-
-    /// Whether what a leg brings is old because its path is longer: it goes on where it was, or another leg leads.
-    /// After a restart of the producer no leg leads any more.
-    pub(super) fn lags(&mut self, leg: u8, number: u64, window: u64, now: Instant) -> bool {
-        if self.legs.is_empty() {
-            return false;
-        }
-        let silence = self.silence();
-        let led = |seen: &LegSeen| seen.led.is_some_and(|led| now < led + silence);
-        let others = self.legs.iter().enumerate().filter(|(other, _)| *other != usize::from(leg));
-        let another_leads = others.map(|(_, seen)| seen).any(led);
-        let Some(own) = self.legs.get_mut(usize::from(leg)) else { return false };
-        let lags = another_leads || (number >= own.highest && number - own.highest < window);
-        if lags {
-            own.highest = own.highest.max(number);
-        }
-        lags
-    }
-
-    /// Whether a leg still brings the numbering before the session in force: its path is longer.
-    pub(super) fn is_left_over(&mut self, arrived: &Numbered, number: u64, window: u64) -> bool {
-        let (space, next) = (self.space, self.reorder.as_ref().map_or(0, Reorder::next));
-        let Some(seen) = self.legs.get_mut(usize::from(arrived.leg)) else { return false };
-        let Some(before) = seen.before.filter(|_| number.abs_diff(next) >= window) else {
-            seen.before = None;
-            return false;
-        };
-        let old = space.extend(before, arrived.number);
-        let left_over = old >= before && old - before < window;
-        seen.before = Some(old.max(before)).filter(|_| left_over);
-        left_over
     }
 
     pub(super) fn reject_probation(&mut self, cx: &mut Context<'_>) {
@@ -256,8 +234,9 @@ impl Flow {
         let first = if restart && self.format == PacketFormat::Native && near_zero { 0 } else { first };
         // One whole space above zero, so that numbers just before the first one extend downwards.
         let next = self.space.modulus().map_or(first, |m| first + m);
+        let same_id = restart && session == self.session;
         self.session = session;
-        self.reorder = Some(Reorder::new(next, cx.now));
+        let ended = self.reorder.replace(Reorder::new(next, cx.now));
         self.alive = Some(cx.now);
         let learn_until = cx.now + (cx.config.hold.max() * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);
         let recovery = match self.format {
@@ -266,8 +245,13 @@ impl Flow {
             _ => None,
         };
         self.recover = recovery.map(Box::new);
-        for seen in &mut self.legs {
-            *seen = LegSeen { highest: next, before: restart.then_some(seen.highest), led: None };
+        if let Some(legs) = &mut self.legs {
+            legs.start(next, same_id, cx.heard, cx.now);
+            self.hopeless.clear();
+            self.former = ended.filter(|_| same_id).map(|ended| {
+                let next = ended.next();
+                Box::new(Former { next, history: ended.into_history() })
+            });
         }
         self.jitter.restart();
         self.counters.sessions += 1;

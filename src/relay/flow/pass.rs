@@ -41,7 +41,7 @@ impl Flow {
         self.ease = Ease::Busy;
         let Some(reorder) = self.reorder.as_ref().filter(|reorder| reorder.is_quiet()) else { return };
         let recovers = self.recover.as_ref().is_some_and(|recover| !recover.is_idle());
-        if recovers || !self.probation.is_empty() || !self.legs.is_empty() || self.pacer.is_some() {
+        if recovers || !self.probation.is_empty() || self.legs.is_some() || self.pacer.is_some() {
             return;
         }
         self.window = self.window(cx.config);

@@ -28,13 +28,18 @@ impl Flow {
         if self.recover.as_ref().is_some_and(|recover| recover.misses()) {
             self.poll_recovery(cx);
         }
+        if !self.hopeless.is_empty() {
+            self.poll_hopeless(cx);
+        }
         while let Some(reorder) = &mut self.reorder {
             if let Some((number, stored)) = reorder.pop_ready() {
                 self.counters.duplicate += reorder.take_covered();
                 self.deliver(number, stored.span, stored.how, stored.packet, cx);
                 continue;
             }
-            let polled = reorder.poll(cx.now, self.hold.get());
+            let patience = self.gap_patience();
+            let Some(reorder) = &mut self.reorder else { break };
+            let polled = reorder.poll(cx.now, patience);
             if !self.apply_poll(polled, cx) {
                 break;
             }
@@ -42,12 +47,13 @@ impl Flow {
     }
 
     fn poll_recovery(&mut self, cx: &mut Context<'_>) {
-        let (grace, hold, end) = (self.hold.reordering(), self.hold.get(), self.end());
+        let (grace, patience, end) = (self.grace(cx.now), self.gap_patience(), self.end());
         if let Some(recover) = &mut self.recover
             && let Some(due) = recover.deadline(grace)
         {
             // What can be rebuilt is not given up: a deadline that has passed makes it overdue.
-            let expired = self.reorder.as_ref().and_then(|r| r.deadline(hold)).is_some_and(|at| at <= cx.now);
+            let expired =
+                self.reorder.as_ref().and_then(|r| r.deadline(patience)).is_some_and(|at| at <= cx.now);
             if expired || due <= cx.now {
                 let grace = if expired { Duration::ZERO } else { grace };
                 let findings = recover.poll(&mut cx.means(grace, end));
@@ -136,6 +142,9 @@ impl Flow {
                 if let Some(reorder) = &mut self.reorder {
                     reorder.shrink();
                 }
+                if let Some(legs) = &mut self.legs {
+                    legs.shrink(cx.legs);
+                }
             }
             self.charge(cx.budget);
         }
@@ -145,6 +154,7 @@ impl Flow {
         let used = self.reorder.as_ref().map_or(0, Reorder::bytes)
             + self.probation.bytes()
             + self.recover.as_ref().map_or(0, |r| r.bytes())
+            + self.legs.as_ref().map_or(0, |legs| legs.bytes())
             + self.paced_bytes();
         budget.recharge(self.charged, used);
         self.charged = used;
@@ -157,13 +167,14 @@ impl Flow {
     }
 
     /// When this flow has something to do, given when its numbering (or its predecessor's) was alive.
-    pub(in crate::relay) fn deadline(&self, alive: Option<Instant>, now: Option<Instant>) -> Option<Instant> {
+    pub(in crate::relay) fn deadline(&self, alive: Option<Instant>, now: Instant) -> Option<Instant> {
         let probation =
             if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };
-        let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.hold.get()));
+        let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.gap_patience()));
         let recover = self.recover.as_ref().filter(|r| r.misses());
-        let recover = recover.and_then(|r| r.deadline(self.hold.reordering()));
-        let paced = now.and_then(|now| self.paced_deadline(now));
-        [probation, reorder, recover, paced].into_iter().flatten().min()
+        let recover = recover.and_then(|r| r.deadline(self.grace(now)));
+        let legs = self.legs.as_ref().and_then(|legs| legs.deadline());
+        let all = [probation, reorder, recover, self.hopeless_deadline(), legs, self.paced_deadline(now)];
+        all.into_iter().flatten().min()
     }
 }

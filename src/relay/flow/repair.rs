@@ -28,9 +28,9 @@ impl Flow {
     }
 
     pub(super) fn keep_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
-        let end = self.end();
+        let (end, grace) = (self.end(), self.grace(cx.now));
         if let Some(recover) = &mut self.recover {
-            let findings = recover.media(number, kept, &mut cx.means(self.hold.reordering(), end));
+            let findings = recover.media(number, kept, &mut cx.means(grace, end));
             self.apply(findings, cx);
         }
     }
@@ -43,13 +43,13 @@ impl Flow {
         repair: &Repair<'_>,
         cx: &mut Context<'_>,
     ) {
-        let window = self.window(cx.config);
+        let (window, grace) = (self.window(cx.config), self.grace(cx.now));
         let (Some(reorder), Some(Recovery::Native(recover))) = (&self.reorder, self.recover.as_deref_mut())
         else {
             return;
         };
         if session == self.session && first <= reorder.end() + window {
-            let means = &mut cx.means(self.hold.reordering(), reorder.end());
+            let means = &mut cx.means(grace, reorder.end());
             let findings = recover.repair(first, repair, reorder.next(), means);
             self.apply(findings.map(Rebuilt::Native), cx);
         }
@@ -57,11 +57,12 @@ impl Flow {
 
     /// An ST 2022-1 repair packet that was found to be this flow's.
     pub(in crate::relay) fn st2022_repair(&mut self, repair: &wire_st2022::Repair<'_>, cx: &mut Context<'_>) {
+        let grace = self.grace(cx.now);
         let (Some(reorder), Some(Recovery::St2022(recover))) = (&self.reorder, self.recover.as_deref_mut())
         else {
             return;
         };
-        let means = &mut cx.means(self.hold.reordering(), reorder.end());
+        let means = &mut cx.means(grace, reorder.end());
         let findings = recover.repair(repair, reorder.next(), means);
         self.apply(findings.map(Rebuilt::Rtp), cx);
     }
@@ -95,14 +96,13 @@ impl Flow {
         if let Some(end) = findings.awaited {
             self.await_until(end, cx);
         }
-        // Another leg may still bring them.
-        if !findings.hopeless.is_empty() && self.legs.is_empty() {
-            self.give_up(&findings.hopeless, cx);
+        if !findings.hopeless.is_empty() {
+            self.not_to_be_rebuilt(&findings.hopeless, cx);
         }
     }
 
     /// These numbers cannot come back.
-    fn give_up(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
+    pub(super) fn give_up(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
         let window = self.window(cx.config);
         let Some(reorder) = &mut self.reorder else { return };
         for number in hopeless {

@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Poll, Reorder, Skipped, Slot, Stored, Waiting};
+use super::{Patience, Poll, Reorder, Skipped, Slot, Stored, Waiting};
 use crate::limits::SKIPPED_REMEMBERED;
 
 impl Reorder {
     /// When [`Reorder::poll`] has something to do, once it has nothing more to do now.
-    pub(in crate::relay) fn deadline(&self, hold: Duration) -> Option<Instant> {
-        let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| w.since + hold);
+    pub(in crate::relay) fn deadline(&self, patience: impl Into<Patience>) -> Option<Instant> {
+        let patience = patience.into();
+        let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| patience.ends(w.since));
         [stored, self.announced_until()].into_iter().flatten().min()
     }
 
@@ -25,9 +26,10 @@ impl Reorder {
 
     /// What is due at `now`. Call until it answers `Wait`.
     #[inline]
-    pub(in crate::relay) fn poll(&mut self, now: Instant, hold: Duration) -> Poll {
+    pub(in crate::relay) fn poll(&mut self, now: Instant, patience: impl Into<Patience>) -> Poll {
+        let patience = patience.into();
         loop {
-            if let Some(due) = self.take_head(now, hold) {
+            if let Some(due) = self.take_head(now, &patience) {
                 return due;
             }
             while self.waiting.front().is_some_and(|w| w.number < self.next) {
@@ -37,7 +39,7 @@ impl Reorder {
                 self.announced = None;
             }
             if let Some(first) = self.waiting.front().copied() {
-                if now < first.since + hold {
+                if now < patience.ends(first.since) {
                     return self.poll_announced(now);
                 }
                 if let Some(contradicted) = self.contradicted(first) {
@@ -55,7 +57,7 @@ impl Reorder {
 
     /// The packet at the head, or the hopeless numbers there.
     #[inline]
-    fn take_head(&mut self, now: Instant, hold: Duration) -> Option<Poll> {
+    fn take_head(&mut self, now: Instant, patience: &Patience) -> Option<Poll> {
         match self.slot(self.next)? {
             Slot::Empty => None,
             Slot::Hopeless => {
@@ -69,7 +71,7 @@ impl Reorder {
                 let confirmed = !stored.suspect || self.get(self.next + stored.span).is_some();
                 let due = || {
                     let waiting = self.waiting.iter().find(|w| w.number == self.next);
-                    waiting.is_none_or(|w| now >= w.since + hold)
+                    waiting.is_none_or(|w| now >= patience.ends(w.since))
                 };
                 (confirmed || due()).then(|| self.pop_head())
             }

@@ -127,7 +127,8 @@ impl Reorder {
         match self.history.look(number, self.next, stored.fingerprint) {
             Seen::Same => Queued::Duplicate(stored),
             Seen::Lost => Queued::Late(stored),
-            Seen::Different | Seen::Unknown => Queued::Behind(stored),
+            Seen::Different => Queued::Other(stored),
+            Seen::Unknown => Queued::Behind(stored),
         }
     }
 

@@ -1,0 +1,173 @@
+//! A flow on several legs: whose packets are old because a path is longer, and how long a gap is worth waiting for.
+
+use std::time::{Duration, Instant};
+
+use super::{Context, Flow, Numbered};
+use crate::{
+    limits::{LEG_LAG_HOLDS, REORDER_PACKETS_MIN},
+    relay::{
+        dedup::{History, Seen},
+        hold::Hold,
+        legs::{Place, Waits},
+        reorder::{Patience, Queued, Reorder},
+    },
+};
+
+/// The numbering before the one in force, which a longer path may still bring.
+#[derive(Debug)]
+pub(super) struct Former {
+    pub(super) history: History,
+    pub(super) next: u64,
+}
+
+impl Flow {
+    /// Notes that a leg lives.
+    pub(super) fn leg_heard(&self, leg: u8, cx: &mut Context<'_>) {
+        if self.legs.is_some()
+            && let Some(heard) = cx.heard.get_mut(usize::from(leg))
+        {
+            *heard = Some(cx.now);
+        }
+    }
+
+    /// How far a leg is behind the first one.
+    pub(in crate::relay) fn skew(&self, leg: usize, since: Instant) -> Option<Duration> {
+        self.legs.as_ref()?.skew(leg, since)
+    }
+
+    /// Notes a packet of the numbering in force, known or not.
+    pub(super) fn note_leg(&mut self, leg: u8, number: u64, cx: &mut Context<'_>) {
+        let Some(legs) = &mut self.legs else { return };
+        if let Some(lag) = legs.note(leg, number, cx.now, cx.legs) {
+            self.hold.saw_skew(lag, cx.now);
+        }
+    }
+
+    /// Counts what the legs have missed by now.
+    pub(in crate::relay) fn judge_legs(&mut self, cx: &mut Context<'_>) {
+        if let Some(legs) = &mut self.legs {
+            legs.judge(cx.now, cx.legs);
+        }
+    }
+
+    /// Whether what a leg brings is old because its path is longer: it goes on where that leg was, or the others go on.
+    /// A producer that counts anew shows on each leg as a step back.
+    pub(super) fn lags(&self, leg: u8, number: u64, queued: &Queued, now: Instant) -> bool {
+        let (Some(legs), Some(reorder)) = (&self.legs, &self.reorder) else { return false };
+        let place = legs.place(leg, number);
+        let another_leads =
+            || now.checked_sub(self.silence()).is_some_and(|since| legs.another_led(leg, since));
+        match queued {
+            Queued::Duplicate(_) | Queued::Late(_) => place == Place::GoesOn || another_leads(),
+            Queued::Other(_) => legs.is_beyond(leg, number) || (place == Place::Unknown && another_leads()),
+            Queued::Behind(_) => {
+                let near = self.lag_numbers_max().is_none_or(|max| reorder.next() - number <= max);
+                place == Place::GoesOn || (near && another_leads())
+            }
+            _ => false,
+        }
+    }
+
+    /// How far behind the head a leg may be, in numbers, once the rate is known.
+    fn lag_numbers_max(&self) -> Option<u64> {
+        self.rate.numbers_within(self.hold.max() * LEG_LAG_HOLDS)
+    }
+
+    /// Lets the history reach as far back as a leg may be behind.
+    pub(super) fn remember_lag(&mut self, cx: &Context<'_>) {
+        if let (Some(numbers), Some(reorder)) = (self.lag_numbers_max(), &mut self.reorder) {
+            reorder.remember(numbers.min(cx.config.window_max));
+        }
+    }
+
+    /// Whether a leg still brings the numbering before the one in force: its path is longer.
+    pub(super) fn is_left_over(
+        &mut self,
+        arrived: &Numbered,
+        number: u64,
+        window: u64,
+        now: Instant,
+    ) -> bool {
+        let next = self.reorder.as_ref().map_or(0, Reorder::next);
+        let Some((legs, former)) = self.legs.as_mut().zip(self.former.as_ref()) else { return false };
+        let Some(before) = legs.before(arrived.leg) else { return false };
+        let old = self.space.extend(before, arrived.number);
+        let goes_on = old + REORDER_PACKETS_MIN >= before && old < before + window;
+        let seen = if old < former.next {
+            former.history.look(old, former.next, arrived.fingerprint)
+        } else {
+            Seen::Unknown
+        };
+        let left_over = goes_on
+            && match seen {
+                Seen::Same => true,
+                Seen::Different => false,
+                Seen::Lost | Seen::Unknown => number.abs_diff(next) >= window,
+            };
+        legs.left_over(arrived.leg, left_over.then_some(before.max(old + 1)), now);
+        left_over
+    }
+
+    /// How long a leg may still bring a number. `reordering`: what was seen of it is enough.
+    fn waits(&self, reordering: bool) -> Waits {
+        let least = if reordering { Duration::ZERO } else { self.hold.floor() };
+        Waits::new(least, self.hold.max(), self.rate.get())
+    }
+
+    /// How long the gap at the head may last. Where legs alone can fill it, until none of those that live can any
+    /// more; else the hold, and as much longer as a leg needs that is behind.
+    pub(super) fn gap_patience(&self) -> Patience {
+        let hold = self.hold.get();
+        let (Some(legs), Some(reorder), Hold::Auto { .. }) = (&self.legs, &self.reorder, self.hold.config())
+        else {
+            return Patience::from(hold);
+        };
+        let Some(expected) = legs.expected_until(reorder.next(), &self.waits(false)) else {
+            return Patience::from(hold);
+        };
+        let least = if self.comes_back_otherwise() { hold } else { Duration::ZERO };
+        Patience { most: self.hold.max(), until: Some((least, expected)) }
+    }
+
+    /// Whether a number that no leg brought may still come back.
+    fn comes_back_otherwise(&self) -> bool {
+        self.recover.as_ref().is_some_and(|recover| !recover.is_idle())
+    }
+
+    /// How long after a later number one may still come that was not lost: by reordering, or on another leg.
+    pub(super) fn grace(&self, now: Instant) -> Duration {
+        let reordering = self.hold.reordering();
+        let Some(legs) = &self.legs else { return reordering };
+        let lag = legs.lag(now, &self.waits(true)) * 5 / 4;
+        reordering.max(lag.min(self.hold.get()))
+    }
+
+    /// These numbers cannot be rebuilt: on several legs they are given up when no leg can bring them either.
+    pub(super) fn not_to_be_rebuilt(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
+        if self.legs.is_none() {
+            return self.give_up(hopeless, cx);
+        }
+        let next = self.reorder.as_ref().map_or(0, Reorder::next);
+        self.hopeless.extend(hopeless.iter().filter(|number| **number >= next));
+        self.poll(cx);
+    }
+
+    /// Gives up what can neither be rebuilt nor come on any leg.
+    pub(super) fn poll_hopeless(&mut self, cx: &mut Context<'_>) {
+        let (window, waits) = (self.window(cx.config), self.waits(true));
+        let (Some(legs), Some(reorder)) = (&self.legs, &mut self.reorder) else { return };
+        let next = reorder.next();
+        self.hopeless = self.hopeless.split_off(&next);
+        let due = |number: &u64| legs.expected_until(*number, &waits).is_none_or(|until| until <= cx.now);
+        while let Some(number) = self.hopeless.first().copied().filter(due) {
+            self.hopeless.pop_first();
+            reorder.give_up(number, window);
+        }
+    }
+
+    /// When [`Flow::poll_hopeless`] has something to do.
+    pub(super) fn hopeless_deadline(&self) -> Option<Instant> {
+        let (number, legs) = (self.hopeless.first()?, self.legs.as_ref()?);
+        legs.expected_until(*number, &self.waits(true))
+    }
+}

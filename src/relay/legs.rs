@@ -1,0 +1,293 @@
+//! The legs of one flow, side by side: what each brought and what it missed, how far behind the first one it is, and
+//! until when a number that is missing may still come on any of them. Fed by `flow`, for channels with several legs.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::{LegCounters, peak::Peak};
+use crate::limits::{LEG_OUT_MIN, LEG_PROGRESS_STEPS, LEGS_MAX, REORDER_PACKETS_MIN, SILENCE_MAX, SKEW_GAIN};
+
+mod brought;
+
+use brought::{Brought, Copy};
+
+/// A leg passed all numbers below `position` at that time.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    position: u64,
+    at: Instant,
+}
+
+/// One leg of a flow.
+#[derive(Debug)]
+struct Leg {
+    /// The two highest numbers that it brought in this session, each plus one; 0: none. The second one is its position:
+    /// one forged number does not move it.
+    top: [u64; 2],
+    /// How it got there, as long as a gap may wait.
+    progress: VecDeque<Progress>,
+    /// When it last brought a number of this session, or one that it still had of the session before.
+    heard: Option<Instant>,
+    /// It was there before this session and is awaited until then.
+    awaited_until: Option<Instant>,
+    /// One past its highest number before the session in force, until it has shown that it knows the new one.
+    before: Option<u64>,
+    /// When it last brought a packet that was not known.
+    led: Option<Instant>,
+    /// How late after its own later numbers it brings one.
+    lateness: Peak,
+    /// How late after the first leg it brings a number.
+    lag: Peak,
+    /// The same, smoothed, in seconds.
+    skew: Option<f64>,
+    /// What it brings comes too late to be waited for.
+    distant: bool,
+}
+
+impl Leg {
+    fn new(now: Instant) -> Leg {
+        Leg {
+            top: [0; 2],
+            progress: VecDeque::new(),
+            heard: None,
+            awaited_until: None,
+            before: None,
+            led: None,
+            lateness: Peak::new(now),
+            lag: Peak::new(now),
+            skew: None,
+            distant: false,
+        }
+    }
+
+    /// It has passed all numbers below.
+    fn position(&self) -> u64 {
+        self.top[1]
+    }
+
+    fn moved(&mut self, number: u64, now: Instant, step: Duration, patience: Duration) {
+        let before = self.position();
+        if number >= self.top[0] {
+            self.top = [number + 1, self.top[0]];
+        } else if number + 1 != self.top[0] && number >= self.top[1] {
+            self.top[1] = number + 1;
+        }
+        let position = self.position();
+        if position == before || self.progress.back().is_some_and(|last| now < last.at + step) {
+            return;
+        }
+        while self.progress.front().is_some_and(|first| first.at + patience + step < now) {
+            self.progress.pop_front();
+        }
+        self.progress.push_back(Progress { position, at: now });
+    }
+
+    /// When it passed `number`, as far as is remembered; never too early.
+    fn passed(&self, number: u64) -> Option<Instant> {
+        if self.position() <= number {
+            return None;
+        }
+        let place = self.progress.partition_point(|progress| progress.position <= number);
+        self.progress.get(place).map(|progress| progress.at).or(self.heard)
+    }
+
+    /// Until when it may still bring `number`. Without an answer nothing is to be expected of it.
+    fn expected_until(&self, number: u64, waits: &Waits) -> Option<Instant> {
+        if let Some(passed) = self.passed(number) {
+            return Some(passed + waits.reordering(self.lateness.get()));
+        }
+        let heard = self.heard.filter(|_| !self.distant).map(|heard| heard + waits.out);
+        heard.max(self.awaited_until)
+    }
+
+    fn lagged(&mut self, lag: Duration, now: Instant) {
+        self.lag.saw(lag, now);
+        let (lag, before) = (lag.as_secs_f64(), self.skew);
+        self.skew = Some(before.map_or(lag, |before| before + (lag - before) * SKEW_GAIN));
+        self.distant = false;
+    }
+}
+
+/// How long a leg is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waits {
+    /// For a number that it has passed, at least.
+    pub(super) least: Duration,
+    /// The same at most.
+    pub(super) most: Duration,
+    /// After its last packet.
+    pub(super) out: Duration,
+}
+
+impl Waits {
+    /// On a flow of that many packets a second.
+    pub(super) fn new(least: Duration, most: Duration, rate: Option<f64>) -> Waits {
+        let three = rate.map_or(SILENCE_MAX.as_secs_f64(), |rate| 3.0 / rate);
+        let out = Duration::try_from_secs_f64(three).unwrap_or(SILENCE_MAX).clamp(LEG_OUT_MIN, SILENCE_MAX);
+        Waits { least, most, out }
+    }
+
+    fn reordering(&self, lateness: Duration) -> Duration {
+        (lateness * 3 / 2).max(self.least).min(self.most)
+    }
+}
+
+/// The legs of one flow.
+#[derive(Debug)]
+pub(super) struct Legs {
+    legs: Vec<Leg>,
+    brought: Brought,
+    /// How long the other legs have to bring a number.
+    patience: Duration,
+    numbers_max: u64,
+}
+
+/// What a leg's number looks like beside those that it brought before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It brought nothing in this session.
+    Unknown,
+    /// Beyond them, or so little below that it is reordered.
+    GoesOn,
+    /// Far below.
+    Back,
+}
+
+impl Legs {
+    /// For a flow that may come on so many legs, and whose gaps wait for `patience` at most.
+    pub(super) fn new(legs: usize, patience: Duration, numbers_max: u64, now: Instant) -> Legs {
+        let legs = legs.min(LEGS_MAX);
+        Legs {
+            legs: (0..legs).map(|_| Leg::new(now)).collect(),
+            brought: Brought::new(legs, 0, now),
+            patience,
+            numbers_max,
+        }
+    }
+
+    /// Memory beyond what each flow has.
+    pub(super) fn bytes(&self) -> usize {
+        self.brought.bytes()
+    }
+
+    /// A session begins with the number `start`. `heard` is when each leg last brought anything, of any flow.
+    pub(super) fn start(&mut self, start: u64, restart: bool, heard: &[Option<Instant>], now: Instant) {
+        self.brought = Brought::new(self.legs.len(), start, now);
+        for (leg, heard) in self.legs.iter_mut().zip(heard) {
+            let there = heard.is_some_and(|heard| now < heard + self.patience.max(LEG_OUT_MIN));
+            let before = (restart && leg.top[0] > 0).then_some(leg.top[0]).or(leg.before);
+            let awaited_until = there.then(|| now + self.patience);
+            let (lateness, lag, skew) = (leg.lateness, leg.lag, leg.skew);
+            *leg = Leg { before, awaited_until, lateness, lag, skew, ..Leg::new(now) };
+        }
+    }
+
+    /// A leg brought a number of the session in force. Answers how late after another leg, if it was there.
+    pub(super) fn note(
+        &mut self,
+        leg: u8,
+        number: u64,
+        now: Instant,
+        counters: &mut [LegCounters],
+    ) -> Option<Duration> {
+        self.brought.judge(now, self.patience, counters);
+        let limits = (self.patience, self.numbers_max);
+        let index = usize::from(leg);
+        let own = self.legs.get_mut(index)?;
+        (own.heard, own.awaited_until) = (Some(now), None);
+        let copy = self.brought.note(index, number, now, limits, counters);
+        if copy != Copy::Same
+            && let Some(passed) = own.passed(number)
+        {
+            own.lateness.saw(now.saturating_duration_since(passed).min(self.patience), now);
+        }
+        own.moved(number, now, self.patience / LEG_PROGRESS_STEPS, self.patience);
+        match copy {
+            Copy::First => own.lagged(Duration::ZERO, now),
+            Copy::Later(lag) => own.lagged(lag, now),
+            Copy::Judged => own.distant = number >= self.brought.start(),
+            Copy::Same => {}
+        }
+        match copy {
+            Copy::Later(lag) => Some(lag),
+            _ => None,
+        }
+    }
+
+    /// A leg brought a packet that was not known.
+    pub(super) fn led(&mut self, leg: u8, now: Instant) {
+        if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
+            leg.led = Some(now);
+        }
+    }
+
+    /// Whether another leg brought a packet that was not known, since then.
+    pub(super) fn another_led(&self, leg: u8, since: Instant) -> bool {
+        let others = self.legs.iter().enumerate().filter(|(other, _)| *other != usize::from(leg));
+        others.map(|(_, other)| other.led).any(|led| led.is_some_and(|led| led > since))
+    }
+
+    /// Where a number stands that a leg brings.
+    pub(super) fn place(&self, leg: u8, number: u64) -> Place {
+        match self.legs.get(usize::from(leg)) {
+            Some(leg) if leg.top[0] > 0 && number + REORDER_PACKETS_MIN >= leg.position() => Place::GoesOn,
+            Some(leg) if leg.top[0] > 0 => Place::Back,
+            _ => Place::Unknown,
+        }
+    }
+
+    /// Whether a number is beyond all that the leg brought.
+    pub(super) fn is_beyond(&self, leg: u8, number: u64) -> bool {
+        self.legs.get(usize::from(leg)).is_some_and(|leg| leg.top[0] > 0 && number >= leg.top[0])
+    }
+
+    /// One past the highest number that a leg brought of the session before, if it may still be there.
+    pub(super) fn before(&self, leg: u8) -> Option<u64> {
+        self.legs.get(usize::from(leg))?.before
+    }
+
+    /// A leg brought a number of the session before, or (`None`) has shown that it knows the new one.
+    pub(super) fn left_over(&mut self, leg: u8, end: Option<u64>, now: Instant) {
+        if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
+            leg.before = end;
+            if end.is_some() {
+                leg.heard = Some(now);
+            }
+        }
+    }
+
+    /// Until when `number` may still come on any leg.
+    pub(super) fn expected_until(&self, number: u64, waits: &Waits) -> Option<Instant> {
+        self.legs.iter().filter_map(|leg| leg.expected_until(number, waits)).max()
+    }
+
+    /// The largest lag lately of the legs that live.
+    pub(super) fn lag(&self, now: Instant, waits: &Waits) -> Duration {
+        let lives = |leg: &&Leg| leg.heard.is_some_and(|heard| now < heard + waits.out);
+        self.legs.iter().filter(lives).map(|leg| leg.lag.get()).max().unwrap_or_default()
+    }
+
+    /// How far behind the first one a leg is on average, unless it has been silent since then.
+    pub(super) fn skew(&self, leg: usize, since: Instant) -> Option<Duration> {
+        let leg = self.legs.get(leg)?;
+        leg.heard.filter(|heard| *heard >= since)?;
+        leg.skew.map(Duration::from_secs_f64)
+    }
+
+    /// Judges all numbers, and frees their memory.
+    pub(super) fn shrink(&mut self, counters: &mut [LegCounters]) {
+        self.brought.shrink(counters);
+    }
+
+    /// When [`Legs::judge`] has something to do, if nothing comes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.brought.deadline().map(|at| at + SILENCE_MAX)
+    }
+
+    /// Counts what is overdue as missed.
+    pub(super) fn judge(&mut self, now: Instant, counters: &mut [LegCounters]) {
+        self.brought.judge(now, self.patience, counters);
+    }
+}
