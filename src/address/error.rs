@@ -93,8 +93,16 @@ pub enum Error {
     #[error("port {0} with rist://: expected an even port (RTCP uses the odd one above it)")]
     RistPort(u16),
     /// Only RTP can be protected so.
-    #[error("option fec with udp://: expected rtp://")]
+    #[error("option fec with udp://: expected rtp:// for st2022-1, or fec=rs:K,M for native datagrams")]
     FecOfUdp,
+    /// Only native datagrams can be protected so.
+    #[error("option fec=rs with {0}://: expected udp:// (native datagrams), or fec=st2022-1:L,D for RTP")]
+    NativeFecOfRtp(Scheme),
+    /// Repair packets would be taken for payloads.
+    #[error(
+        "option fec=rs with payload=1: expected one of them (repair packets protect whole native datagrams)"
+    )]
+    NativeFecOfPayload,
     /// There are no ports for the repair packets.
     #[error(
         "option fec with port {0}: expected a port up to 65531 (repair packets go to the port + 2 and + 4)"

@@ -17,7 +17,7 @@ pub use error::Error;
 use query::Query;
 
 use crate::{
-    fec::st2022::Shape,
+    fec::{native, st2022::Shape},
     wire::{
         rtcp,
         st2022::{self, Axis},
@@ -87,12 +87,21 @@ pub struct Output {
     pub multicast_loop: Option<bool>,
     /// Send the payload only, instead of the whole datagram.
     pub payload: bool,
-    /// Add SMPTE ST 2022-1 repair packets, by this matrix, on the ports above.
-    pub fec: Option<Shape>,
+    /// Add repair packets for the next hop.
+    pub fec: Option<OutputFec>,
     /// How long a RIST output keeps packets for receivers that ask for them again; the default is [`crate::limits::HISTORY`].
     pub buffer: Option<Duration>,
     /// What it sends again at most, in percent of the media; the default is [`crate::limits::RETRANSMIT_SHARE`].
     pub share: Option<u8>,
+}
+
+/// The repair packets that an output adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputFec {
+    /// SMPTE ST 2022-1 for RTP, by this matrix, on the ports above.
+    St2022(Shape),
+    /// Reed-Solomon for native datagrams, among them.
+    Native(native::Fec),
 }
 
 /// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart (ff00::/8).
@@ -136,9 +145,25 @@ impl Input {
 }
 
 impl Output {
+    /// The matrix of SMPTE ST 2022-1, if its stream is protected so.
+    pub fn st2022(&self) -> Option<Shape> {
+        match self.fec? {
+            OutputFec::St2022(shape) => Some(shape),
+            OutputFec::Native(_) => None,
+        }
+    }
+
+    /// The shape of native FEC, if its streams are protected so.
+    pub fn native_fec(&self) -> Option<native::Fec> {
+        match self.fec? {
+            OutputFec::Native(fec) => Some(fec),
+            OutputFec::St2022(_) => None,
+        }
+    }
+
     /// Where the repair packets of columns or rows go, if there are any.
     pub fn repair_output(&self, axis: Axis) -> Option<Output> {
-        self.fec.filter(|shape| axis == Axis::Column || shape.row_fec())?;
+        self.st2022().filter(|shape| axis == Axis::Column || shape.row_fec())?;
         let offset = st2022::PORTS_ABOVE[usize::from(axis == Axis::Row)];
         let target = SocketAddr::new(self.target.ip(), self.target.port().checked_add(offset)?);
         Some(Output { scheme: Scheme::Rtp, target, fec: None, buffer: None, share: None, ..self.clone() })
@@ -304,15 +329,22 @@ impl FromStr for Output {
         if payload && parts.scheme.is_rtp() {
             return Err(Error::PayloadOfRtp(parts.scheme));
         }
-        if fec.is_some() && !parts.scheme.is_rtp() {
+        let (rtp, native) =
+            (matches!(fec, Some(OutputFec::St2022(_))), matches!(fec, Some(OutputFec::Native(_))));
+        if rtp && !parts.scheme.is_rtp() {
             return Err(Error::FecOfUdp);
         }
         let of_rist = buffer.map(|_| "buffer").or(share.map(|_| "share"));
         if let Some(option) = of_rist.filter(|_| parts.scheme != Scheme::Rist) {
             return Err(Error::OptionOfRist { option, scheme: parts.scheme });
         }
-        if fec.is_some() && st2022::PORTS_ABOVE.iter().any(|offset| parts.port.checked_add(*offset).is_none())
-        {
+        if native && parts.scheme.is_rtp() {
+            return Err(Error::NativeFecOfRtp(parts.scheme));
+        }
+        if native && payload {
+            return Err(Error::NativeFecOfPayload);
+        }
+        if rtp && st2022::PORTS_ABOVE.iter().any(|offset| parts.port.checked_add(*offset).is_none()) {
             return Err(Error::FecPort(parts.port));
         }
         let target = SocketAddr::new(address, parts.port);
@@ -379,8 +411,8 @@ impl fmt::Display for Output {
         if self.payload {
             write!(f, "{}payload=1", next())?;
         }
-        if let Some(shape) = &self.fec {
-            query::write_fec(f, next(), shape)?;
+        if let Some(fec) = &self.fec {
+            query::write_fec(f, next(), fec)?;
         }
         if let Some(buffer) = self.buffer {
             write!(

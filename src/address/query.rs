@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Error, Interface, number};
+use super::{Error, Interface, OutputFec, number};
 use crate::{
     fec::st2022::Shape,
     limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX},
@@ -33,7 +33,7 @@ pub(super) struct Query {
     pub(super) ttl: Option<u8>,
     pub(super) multicast_loop: Option<bool>,
     pub(super) payload: Option<bool>,
-    pub(super) fec: Option<Shape>,
+    pub(super) fec: Option<OutputFec>,
     pub(super) buffer: Option<Duration>,
     pub(super) share: Option<u8>,
 }
@@ -125,24 +125,35 @@ fn parse_share(value: &str) -> Result<u8, Error> {
     })
 }
 
-/// `st2022-1:L,D`, or `st2022-1:L,D,columns`.
-fn parse_fec(value: &str) -> Result<Shape, Error> {
+/// `st2022-1:L,D`, `st2022-1:L,D,columns`, `rs:K,M` or `rs:K,M,STRIDE`.
+fn parse_fec(value: &str) -> Result<OutputFec, Error> {
+    let refused = |expected| Error::OptionValue { key: "fec", value: value.to_owned(), expected };
+    if let Some(shape) = value.strip_prefix("rs:") {
+        let expected = "rs:K,M or rs:K,M,STRIDE such as rs:10,2 or rs:20,4,4: data packets, repair packets \
+                        (together at most 255), stride (1 to 255)";
+        return shape.parse().map(OutputFec::Native).map_err(|_| refused(expected));
+    }
     let cut = || {
         let shape = value.strip_prefix("st2022-1:")?;
         let (shape, rows) = shape.strip_suffix(",columns").map_or((shape, true), |shape| (shape, false));
         let (columns, rows_of_matrix) = shape.split_once(',')?;
         Some((number(columns)?, number(rows_of_matrix)?, rows))
     };
-    let expected = "st2022-1:L,D such as st2022-1:10,10, or st2022-1:L,D,columns without row FEC";
-    let (columns, rows, row_fec) =
-        cut().ok_or_else(|| Error::OptionValue { key: "fec", value: value.to_owned(), expected })?;
-    Shape::new(columns, rows, row_fec).map_err(Error::from)
+    let expected = "st2022-1:L,D such as st2022-1:10,10, or st2022-1:L,D,columns without row FEC; or rs:K,M such as \
+                    rs:10,2 for native datagrams";
+    let (columns, rows, row_fec) = cut().ok_or_else(|| refused(expected))?;
+    Ok(OutputFec::St2022(Shape::new(columns, rows, row_fec)?))
 }
 
 /// Writes `fec=...` behind `mark`.
-pub(super) fn write_fec(f: &mut fmt::Formatter<'_>, mark: char, shape: &Shape) -> fmt::Result {
-    let columns_only = if shape.row_fec() { "" } else { ",columns" };
-    write!(f, "{mark}fec=st2022-1:{},{}{columns_only}", shape.columns(), shape.rows())
+pub(super) fn write_fec(f: &mut fmt::Formatter<'_>, mark: char, fec: &OutputFec) -> fmt::Result {
+    match fec {
+        OutputFec::Native(shape) => write!(f, "{mark}fec=rs:{shape}"),
+        OutputFec::St2022(shape) => {
+            let columns_only = if shape.row_fec() { "" } else { ",columns" };
+            write!(f, "{mark}fec=st2022-1:{},{}{columns_only}", shape.columns(), shape.rows())
+        }
+    }
 }
 
 /// Writes `if=...` behind `mark`, or nothing.

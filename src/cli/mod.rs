@@ -23,6 +23,7 @@ pub use tools::{BurstLengths, Demo, Impair, JitterDistribution, Recv, Send, Send
   udp://10.0.0.7:6000                       an output to one host
   udp://239.2.2.2:5000?ttl=4&if=eth1        an output to a group
   rtp://239.2.2.2:5000?fec=st2022-1:10,10   an output with FEC for the next hop
+  udp://239.2.2.2:7000?fec=rs:10,2          the same for native datagrams
   rist://10.0.0.7:5000?buffer=1s            an output that sends again what is asked for
 (in a shell, put 'quotes' around an address with & in it)
 

@@ -11,6 +11,7 @@ pub mod cut;
 pub mod encode;
 pub mod pace;
 pub mod pcr;
+pub(crate) mod protect;
 pub mod sensor;
 pub mod socket;
 

@@ -130,7 +130,9 @@ fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat
         ));
     }
     if target.fec.is_some() {
-        return refuse(&format!("fec in {target}: expected an output of a relay, which adds it to RTP"));
+        return refuse(&format!(
+            "fec in {target}: expected an output of a relay, which adds it for the next hop (here: --fec K,M)"
+        ));
     }
     if target.payload && numbered && settled {
         return refuse(&format!("payload=1 in {target}: expected the format ts or raw, got {name}"));

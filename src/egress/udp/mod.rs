@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod burst;
+mod native;
 mod outlet;
 mod output;
 mod protection;
@@ -20,6 +21,7 @@ mod rist;
 mod socket;
 
 use burst::Bursts;
+use native::Native;
 use outlet::Outlet;
 pub use output::{Counters, UdpOutput};
 use protection::Protection;
@@ -66,12 +68,19 @@ enum View {
     Rtp,
     /// The payload, if it is for a player.
     Payload,
+    /// All of it, with native FEC of the shape at this place among those of the channel.
+    Native(usize),
 }
 
 impl View {
-    const COUNT: usize = 3;
+    /// Views of the datagrams alone.
+    const PLAIN: [View; 3] = [View::Whole, View::Rtp, View::Payload];
 
-    fn of(output: &Output) -> View {
+    fn of(output: &Output, natives: &[Native]) -> View {
+        if let Some(fec) = output.native_fec() {
+            let place = natives.iter().position(|native| native.fec() == fec);
+            return place.map_or(View::Whole, View::Native);
+        }
         match (output.scheme, output.payload) {
             (_, true) => View::Payload,
             (Scheme::Rtp | Scheme::Rist, false) => View::Rtp,
@@ -92,9 +101,9 @@ struct Kind {
 }
 
 impl Kind {
-    fn of(output: &Output) -> Kind {
+    fn of(output: &Output, natives: &[Native]) -> Kind {
         Kind {
-            view: View::of(output),
+            view: View::of(output, natives),
             domain: Domain::for_address(output.target),
             class_d: output.is_class_d(),
             interface: output.interface.clone(),
@@ -110,6 +119,7 @@ pub struct UdpOutputs {
     outlets: Vec<(View, Outlet)>,
     rists: Vec<Rist>,
     protections: Vec<Protection>,
+    natives: Vec<Native>,
     count: usize,
     burst: usize,
 }
@@ -120,6 +130,7 @@ impl UdpOutputs {
     pub fn new(outputs: Vec<Output>, burst: usize, now: Instant, interfaces: &mut Interfaces) -> UdpOutputs {
         let count = outputs.len();
         let protections = Protection::of(&outputs, burst, now, interfaces);
+        let natives = Native::of(&outputs, now);
         let mut kinds: Vec<(Kind, Vec<UdpOutput>)> = Vec::new();
         let mut rists = Vec::new();
         for (place, output) in outputs.into_iter().enumerate() {
@@ -127,7 +138,7 @@ impl UdpOutputs {
                 rists.push(rist);
                 continue;
             }
-            let kind = Kind::of(&output);
+            let kind = Kind::of(&output, &natives);
             let output = UdpOutput::new(output, place, now);
             match kinds.iter_mut().find(|(there, _)| *there == kind) {
                 Some((_, outputs)) => outputs.push(output),
@@ -136,7 +147,7 @@ impl UdpOutputs {
         }
         let outlets =
             kinds.into_iter().map(|(kind, outputs)| (kind.view, Outlet::new(outputs, now))).collect();
-        let mut outputs = UdpOutputs { outlets, rists, protections, count, burst: burst.max(1) };
+        let mut outputs = UdpOutputs { outlets, rists, protections, natives, count, burst: burst.max(1) };
         outputs.check(now, interfaces);
         outputs.rists.iter_mut().for_each(|rist| rist.check(now, interfaces));
         outputs
@@ -168,13 +179,23 @@ impl UdpOutputs {
             return;
         }
         self.check(now, interfaces);
-        let mut views = [const { None }; View::COUNT];
+        let burst = self.burst;
+        let natives =
+            self.natives.iter_mut().map(|native| native.with_repairs(now, datagrams.clone(), burst));
+        let natives: Vec<Bursts<'_>> = natives.collect();
+        let mut views = [const { None }; View::PLAIN.len()];
         for (view, outlet) in &mut self.outlets {
+            if let View::Native(place) = view {
+                outlet.send(now, batch, &natives[*place]);
+                continue;
+            }
+            let place = View::PLAIN.iter().position(|plain| plain == view).unwrap_or(0);
             let (bursts, not_rtp) =
-                views[*view as usize].get_or_insert_with(|| seen_by(*view, datagrams.clone(), self.burst));
+                views[place].get_or_insert_with(|| seen_by(*view, datagrams.clone(), burst));
             outlet.not_rtp(*not_rtp, now);
             outlet.send(now, batch, bursts);
         }
+        drop(natives);
         for rist in &mut self.rists {
             rist.send(now, batch, datagrams.clone());
         }
@@ -185,8 +206,9 @@ impl UdpOutputs {
 
     /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do although nothing is delivered.
     pub fn due(&self) -> Option<Instant> {
+        let natives = self.natives.iter().filter_map(Native::due);
         let protections = self.protections.iter().filter_map(Protection::due);
-        protections.chain(self.rists.iter().map(Rist::due)).min()
+        protections.chain(natives).chain(self.rists.iter().map(Rist::due)).min()
     }
 
     /// Looks after the sockets that receivers answer to. Calls `opened` with the place and the socket of those that
@@ -209,6 +231,7 @@ impl UdpOutputs {
         for protection in self.protections.iter_mut().filter(paused) {
             protection.pause(now, batch, interfaces);
         }
+        self.send_native_repairs(now, batch, |native, burst| native.overdue(now, burst));
         self.rists.iter_mut().for_each(|rist| rist.report(now, batch));
     }
 
@@ -223,7 +246,22 @@ impl UdpOutputs {
         for protection in &mut self.protections {
             protection.finish(now, batch, interfaces);
         }
+        self.send_native_repairs(now, batch, Native::last);
         self.rists.iter_mut().for_each(|rist| rist.finish(now, batch));
+    }
+
+    /// Sends repair packets alone.
+    fn send_native_repairs(
+        &mut self,
+        now: Instant,
+        batch: &mut SendBatch,
+        repairs: impl Fn(&mut Native, usize) -> Bursts<'_>,
+    ) {
+        for (place, native) in self.natives.iter_mut().enumerate() {
+            let bursts = repairs(native, self.burst);
+            let outlets = self.outlets.iter_mut().filter(|(view, _)| *view == View::Native(place));
+            outlets.for_each(|(_, outlet)| outlet.send(now, batch, &bursts));
+        }
     }
 
     /// The outputs in the order they were given, each with the reason why it has no socket, if so; then those of
@@ -256,7 +294,7 @@ fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst:
         match (view, datagram.rtp) {
             (View::Rtp, Rtp::Packet(packet)) => bursts.push(packet),
             (View::Rtp, Rtp::Not) => not_rtp += 1,
-            (View::Whole, _) => bursts.push(datagram.whole),
+            (View::Whole | View::Native(_), _) => bursts.push(datagram.whole),
             (View::Payload, _) if datagram.followed => bursts.push(datagram.payload),
             (View::Payload, _) | (View::Rtp, Rtp::Unfollowed) => {}
         }

@@ -33,13 +33,13 @@ impl Protection {
         interfaces: &mut Interfaces,
     ) -> Vec<Protection> {
         let mut shapes: Vec<Shape> = Vec::new();
-        for shape in outputs.iter().filter_map(|output| output.fec) {
+        for shape in outputs.iter().filter_map(Output::st2022) {
             if !shapes.contains(&shape) {
                 shapes.push(shape);
             }
         }
         let mut open = |shape: Shape, axis: Axis| {
-            let wanted = outputs.iter().filter(|output| output.fec == Some(shape));
+            let wanted = outputs.iter().filter(|output| output.st2022() == Some(shape));
             let repairs = wanted.filter_map(|output| output.repair_output(axis)).collect();
             UdpOutputs::new(repairs, burst, now, interfaces)
         };

@@ -1,0 +1,113 @@
+//! Native FEC for outputs that ask for it: the datagrams of native streams as they came, and among them the repair packets
+//! that [`Protector`] makes of what goes out.
+
+use std::time::Instant;
+
+use tracing::warn;
+
+use super::{Datagram, burst::Bursts};
+use crate::{
+    address::Output,
+    fec::native::Fec,
+    limits::LOG_INTERVAL,
+    producer::protect::{Protector, Taken},
+    wire::native::Packet,
+};
+
+/// What all outputs with the same native FEC send.
+#[derive(Debug)]
+pub(super) struct Native {
+    fec: Fec,
+    protector: Protector,
+    /// Repair packets to be sent now, each behind the datagram of this place.
+    repairs: Vec<(usize, Vec<u8>)>,
+    unprotected: u64,
+    log_after: Instant,
+}
+
+impl Native {
+    /// One for each shape that these outputs ask for.
+    pub(super) fn of(outputs: &[Output], now: Instant) -> Vec<Native> {
+        let mut natives: Vec<Native> = Vec::new();
+        for fec in outputs.iter().filter_map(Output::native_fec) {
+            if natives.iter().all(|native| native.fec != fec) {
+                let protector = Protector::new(fec);
+                natives.push(Native { fec, protector, repairs: Vec::new(), unprotected: 0, log_after: now });
+            }
+        }
+        natives
+    }
+
+    pub(super) fn fec(&self) -> Fec {
+        self.fec
+    }
+
+    /// The datagrams, each with the repair packets that are due after it.
+    pub(super) fn with_repairs<'a, 'd: 'a>(
+        &'a mut self,
+        now: Instant,
+        datagrams: impl Iterator<Item = Datagram<'d>> + Clone,
+        burst: usize,
+    ) -> Bursts<'a> {
+        self.repairs.clear();
+        for (place, datagram) in datagrams.clone().enumerate() {
+            self.protect(now, place, datagram.whole);
+        }
+        let mut bursts = Bursts::new(burst);
+        let mut repairs = self.repairs.iter().peekable();
+        for (place, datagram) in datagrams.enumerate() {
+            bursts.push(datagram.whole);
+            while let Some((_, repair)) = repairs.next_if(|(after, _)| *after == place) {
+                bursts.push(repair);
+            }
+        }
+        bursts
+    }
+
+    fn protect(&mut self, now: Instant, place: usize, datagram: &[u8]) {
+        let repairs = &mut self.repairs;
+        let problem = match Packet::parse(datagram) {
+            Err(_) => "it is no native datagram",
+            Ok(packet) => {
+                match self.protector.media(now, &packet, |repair| repairs.push((place, repair.to_vec()))) {
+                    Taken::Added => return,
+                    Taken::TooLong => "its repair packets would be too long",
+                    Taken::TooManyFlows => "too many streams are protected already",
+                }
+            }
+        };
+        self.unprotected += 1;
+        if now >= self.log_after {
+            self.log_after = now + LOG_INTERVAL;
+            let (fec, count) = (self.fec, self.unprotected);
+            warn!(
+                "outputs with fec=rs:{fec}: sent a datagram without protection, because {problem}; {count} so far"
+            );
+        }
+    }
+
+    /// When repair packets are due although no datagram comes.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.protector.due()
+    }
+
+    /// The repair packets of blocks that have waited for long enough.
+    pub(super) fn overdue(&mut self, now: Instant, burst: usize) -> Bursts<'_> {
+        self.repairs.clear();
+        self.protector.poll(now, |repair| self.repairs.push((0, repair.to_vec())));
+        self.only_repairs(burst)
+    }
+
+    /// The repair packets of all blocks: nothing comes any more.
+    pub(super) fn last(&mut self, burst: usize) -> Bursts<'_> {
+        self.repairs.clear();
+        self.protector.finish(|repair| self.repairs.push((0, repair.to_vec())));
+        self.only_repairs(burst)
+    }
+
+    fn only_repairs(&self, burst: usize) -> Bursts<'_> {
+        let mut bursts = Bursts::new(burst);
+        self.repairs.iter().for_each(|(_, repair)| bursts.push(repair));
+        bursts
+    }
+}
