@@ -415,7 +415,7 @@ pub const BLOCK_CLOSE_AFTER: Duration = Duration::from_millis(40);
 /// The same for a file or a pipe that `send` paces: its blocks do fill, and closing them before would multiply the
 /// repair packets; but no receiver waits longer than its hold.
 pub const BLOCK_CLOSE_AFTER_PACED: Duration = HOLD_MAX;
-/// Native streams with open source blocks on outputs with FEC: four times the largest sensor group in view pays.
+/// Native streams with open source blocks on outputs with FEC: four times the largest sensor group that we know of.
 pub const PROTECTED_FLOWS_MAX: usize = 4096;
 /// Packets in the open blocks of all of them: 86 MB of media packets; fewer streams where blocks are large.
 pub const PROTECTED_PACKETS_MAX: usize = 65_536;
