@@ -349,6 +349,7 @@ async fn ask(worker: Worker, end: tokio::time::Instant) -> bool {
 fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpec {
     ChannelSpec {
         name: channel.name.clone(),
+        retransmission: channel.retransmission,
         inputs: channel.legs.iter().map(|leg| leg.address.clone()).collect(),
         relay: channel.core(),
         outputs: channel.outputs.clone(),

@@ -14,6 +14,8 @@ pub const HOLD_START: Duration = Duration::from_millis(50);
 pub const HOLD_MIN: Duration = Duration::from_millis(20);
 /// The automatic hold never goes above this: a player's own buffer is about that long.
 pub const HOLD_MAX: Duration = Duration::from_millis(500);
+/// The same where a RIST sender is asked: the buffer that RIST receivers usually have.
+pub const HOLD_MAX_RIST: Duration = Duration::from_secs(1);
 /// The longest hold that a configuration may name: beyond it a gap looks like an outage to every player.
 pub const HOLD_CONFIG_MAX: Duration = Duration::from_secs(10);
 
@@ -194,6 +196,60 @@ pub const CLOCK_STEP: Duration = Duration::from_secs(1);
 
 const _: () = assert!(HOLD_CONFIG_MAX.as_millis() < PACED_DELAY_CONFIG_MAX.as_millis());
 const _: () = assert!(PACED_DELAY_START.as_millis() <= PACED_DELAY_MAX.as_millis());
+// Asking for packets again.
+
+/// Requests for one number at most: RIST's usual bound (TR-06-1); what 10 % of loss in both directions leaves after
+/// seven is one in 100,000 of what was lost.
+pub const REQUESTS_MAX: u8 = 7;
+/// Requested numbers that one packet, which may be forged, can draw; as long as a long burst of losses.
+pub const REQUESTS_PER_EVENT: u32 = 64;
+/// A packet so near to the one that showed a gap vouches for it: beside it, or behind a few that were lost as well.
+pub const REQUEST_NEIGHBOURS: u64 = 16;
+/// Numbers requested for each packet that comes: a link that loses 20 % in both directions needs 0.4.
+pub const REQUESTS_PER_PACKET: f64 = 0.5;
+/// Numbers requested per second at least, for slow flows.
+pub const REQUESTS_PER_SECOND_MIN: f64 = 64.0;
+/// Datagrams with requests that one channel sends in a second: with thousands of producers on one group one from each,
+/// and with made-up ones some 100 kB.
+pub const REQUEST_DATAGRAMS_PER_SECOND: f64 = 2000.0;
+/// Numbers of one session on the list: what half a second at 2,000 packets/s loses; more follow as these come.
+pub const REQUESTS_TRACKED_MAX: usize = 1024;
+/// Gaps of one session that are kept apart: as many losses within a hold; the oldest are then given up first anyway.
+pub const REQUEST_GAPS_MAX: usize = 256;
+/// Requests remembered to measure how long their answers take: those of a hold at a usual rate of losses.
+pub const REQUESTS_LOGGED: usize = 512;
+/// Requests due within this time go out together: less than a tick, and one datagram instead of several.
+pub const REQUEST_SLACK: Duration = Duration::from_millis(1);
+/// A missing number is waited for at least so long before it is asked for, on a path that has not reordered: a tick, so
+/// that packets read from two sockets in one turn are not asked for.
+pub const REQUEST_WAIT_MIN: Duration = Duration::from_millis(5);
+/// Where others may ask for the same, the first requests are spread over so many round trips, so that the answer to
+/// one reaches the others before they ask.
+pub const REQUEST_SPREAD_TRIPS: u32 = 3;
+/// And over at least this time: ticks here and there are part of the way.
+pub const REQUEST_SPREAD_MIN: Duration = Duration::from_millis(20);
+/// And over at most this part of the hold.
+pub const REQUEST_SPREAD_SHARE: u32 = 4;
+/// How long an answer is waited for before a round trip was measured: far away on one continent.
+pub const RETRY_START: Duration = Duration::from_millis(100);
+/// How long an answer is waited for at least: two ticks.
+pub const RETRY_MIN: Duration = Duration::from_millis(10);
+/// What takes longer than the longest hold is no round trip.
+pub const ROUND_TRIP_MAX: Duration = HOLD_CONFIG_MAX;
+/// RIST senders of one channel: its own, its legs', and a few that others send to the same group.
+pub const RIST_PEERS_MAX: usize = 16;
+/// RIST receivers report at least every 100 ms (TR-06-1); a tick of the packet path may come on top.
+pub const RIST_REPORT_INTERVAL: Duration = Duration::from_millis(90);
+/// A sender's own report is answered at once, unless it was reported to so shortly before.
+pub const RIST_REPORT_GAP_MIN: Duration = Duration::from_millis(40);
+/// How often the round trip to a RIST sender is measured.
+pub const RIST_ECHO_INTERVAL: Duration = Duration::from_secs(1);
+/// The same before the first answer.
+pub const RIST_ECHO_FIRST: Duration = Duration::from_millis(200);
+/// A RIST sender that was silent for so long is gone: 50 of its reports are missing.
+pub const RIST_PEER_IDLE: Duration = Duration::from_secs(5);
+/// The automatic hold leaves time for so many requests: 10 % of loss in both directions leave 0.1 % of what was lost.
+pub const HOLD_REQUESTS: u32 = 4;
 
 // Wire formats and codes.
 

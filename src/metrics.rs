@@ -76,6 +76,20 @@ const EXPECTED: Metric = counter(
 const LOST: Metric = counter("tidecast_packets_lost_total", "Sequence numbers given up.");
 const RECOVERED: Metric =
     counter("tidecast_packets_recovered_total", "Packets brought back, by what: fec, retransmission.");
+const REQUESTS: Metric =
+    counter("tidecast_requests_sent_total", "Datagrams sent to producers that ask for missing packets.");
+const NUMBERS_REQUESTED: Metric = counter(
+    "tidecast_numbers_requested_total",
+    "Sequence numbers that requests asked for; one that was asked for again counts again.",
+);
+const RETRANSMISSIONS: Metric = counter(
+    "tidecast_retransmissions_received_total",
+    "Packets that producers sent again, whether or not they were still of use.",
+);
+const UNSENT: Metric = counter(
+    "tidecast_requests_unsent_total",
+    "Requests and RTCP reports that a leg's socket could not send.",
+);
 const REORDERED: Metric =
     counter("tidecast_packets_reordered_total", "Packets that arrived after a later one, and in time.");
 const DISCARDED: Metric = counter(
@@ -138,6 +152,11 @@ const LEG_SKEW: Metric = seconds(
     Kind::Gauge,
     "How much later than the first leg this one brings the same number; NaN while it brings nothing.",
 );
+const ROUND_TRIP: Metric = seconds(
+    "tidecast_round_trip_seconds",
+    Kind::GaugeMax,
+    "The round trip to a leg's producer, smoothed, as echoes or answered requests have measured it.",
+);
 const HOLD: Metric = seconds(
     "tidecast_hold_seconds",
     Kind::GaugeMax,
@@ -174,6 +193,10 @@ const ALL: &[&Metric] = &[
     &EXPECTED,
     &LOST,
     &RECOVERED,
+    &REQUESTS,
+    &NUMBERS_REQUESTED,
+    &RETRANSMISSIONS,
+    &UNSENT,
     &REORDERED,
     &DISCARDED,
     &INVALID,
@@ -197,6 +220,7 @@ const ALL: &[&Metric] = &[
     &CLOCK_DRIFT,
     &UNPACED,
     &LEG_SKEW,
+    &ROUND_TRIP,
     &RECEIVE_BUFFER,
     &BUILD_INFO,
     &GAP_WAIT,
@@ -371,6 +395,9 @@ fn core_counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
         of(&DELIVERED, c.delivered),
         of(&EXPECTED, c.expected),
         of(&LOST, c.lost),
+        of(&REQUESTS, c.requests_sent),
+        of(&NUMBERS_REQUESTED, c.numbers_requested),
+        of(&RETRANSMISSIONS, c.retransmissions_received),
         of(&REORDERED, c.reordered),
         of(&SESSIONS, c.sessions),
         of(&DISCONTINUITIES, c.ts_discontinuities),
@@ -388,7 +415,7 @@ fn core_counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
     all
 }
 
-fn leg_counters(channel: &str, leg: &LegState) -> [(Key, u64); 5] {
+fn leg_counters(channel: &str, leg: &LegState) -> [(Key, u64); 6] {
     let label = leg_label(channel, leg);
     let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("leg", label)]), value);
     let received =
@@ -399,6 +426,7 @@ fn leg_counters(channel: &str, leg: &LegState) -> [(Key, u64); 5] {
         received("control", leg.counters.control),
         of(&RECEIVED_BYTES, leg.counters.bytes),
         of(&KERNEL_DROPS, leg.kernel_drops),
+        of(&UNSENT, leg.unsent),
     ]
 }
 
@@ -470,6 +498,10 @@ fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
         if state.legs.len() > 1 {
             let labels = [("channel", channel), ("leg", leg_label(channel, leg))];
             all.push((key(&LEG_SKEW, &labels), Kind::Gauge, leg.skew_seconds.unwrap_or(f64::NAN)));
+        }
+        if let Some(trip) = leg.round_trip_seconds {
+            let labels = [("channel", channel), ("leg", leg_label(channel, leg))];
+            all.push((key(&ROUND_TRIP, &labels), Kind::GaugeMax, trip));
         }
     }
     all

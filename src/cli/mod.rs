@@ -120,7 +120,9 @@ pub struct Serve {
       --to rtp://239.2.2.2:5000?ttl=4 --http 127.0.0.1:8080
       one stream over two paths; also at http://127.0.0.1:8080/streams/main
   tidecast relay rtp://@239.1.1.1:5000?if=eth1 --fec st2022-1 --to rtp://239.2.2.2:5000?ttl=4
-      what was lost is rebuilt from the sender's SMPTE ST 2022-1 FEC")]
+      what was lost is rebuilt from the sender's SMPTE ST 2022-1 FEC
+  tidecast relay rist://@:5000 --to udp://10.0.0.7:6000
+      a RIST sender is asked again for what was lost")]
 pub struct Relay {
     /// One or more legs that carry the same stream
     #[arg(value_name = "INPUT", required = true)]
@@ -132,6 +134,9 @@ pub struct Relay {
     /// if there is any
     #[arg(long, value_name = "FEC", default_value = "off")]
     pub fec: String,
+    /// Ask for missing packets: off, auto (rist:// inputs ask their sender), or on (native producers, too)
+    #[arg(long, value_name = "WHOM", default_value = "auto")]
+    pub retransmission: String,
     /// The channel's name in URLs, metrics and logs
     #[arg(long, default_value = "main")]
     pub name: String,

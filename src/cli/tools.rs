@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::address::{Input, Output};
-use crate::config::Hold;
 use crate::config::units::{self, Rate};
+use crate::config::{Hold, Retransmission};
 use crate::fec::native::Fec;
 use crate::limits::{DATAGRAM_BYTES_MAX, HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX};
 use crate::wire::Format;
@@ -149,6 +149,9 @@ pub struct Recv {
     /// How long a gap may delay later packets: auto, or a duration such as 50ms
     #[arg(long, default_value = "auto")]
     pub hold: Hold,
+    /// Ask for missing packets: off, auto (rist:// inputs ask their sender), or on (native producers, too)
+    #[arg(long, value_name = "WHOM", default_value = "auto")]
+    pub retransmission: Retransmission,
 }
 
 /// `tidecast impair`

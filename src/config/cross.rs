@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::problem::Problem;
 use super::raw::{Field, Place, Raw, RawChannel};
-use super::{Channel, Config, Delay, Fec, Hold, Release};
+use super::{Channel, Config, Delay, Fec, Hold, Release, Retransmission};
 use crate::address::{Input, Output, Scheme};
 use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
 use crate::wire::{
@@ -33,6 +33,7 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
         flow_idle(raw, channel, problems);
         idle_release(raw, channel, problems);
         fec(raw, channel, problems);
+        retransmission(raw, channel, problems);
         legs(raw, channel, &mut unicast, problems);
         outputs(raw, &inputs, problems);
     }
@@ -104,6 +105,19 @@ fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
         && channel.format != Format::Rtp
     {
         let reason = format!("expected \"rtp\" (or udp:// instead of {})", leg.address);
+        problems.push(Problem::of_field(field, reason));
+    }
+}
+
+/// Only RIST senders and native producers answer.
+fn retransmission(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
+    let asked = raw.retransmission.as_ref().filter(|_| channel.retransmission == Retransmission::On);
+    let rist = channel.legs.iter().any(|leg| leg.address.scheme == Scheme::Rist);
+    if let (Some(field), false) = (asked, rist || matches!(channel.format, Format::Auto | Format::Native)) {
+        let format = channel.format.to_string();
+        let reason = format!(
+            "expected a rist:// input, or the format auto or native instead of {format:?}: nobody else answers"
+        );
         problems.push(Problem::of_field(field, reason));
     }
 }

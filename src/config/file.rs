@@ -77,6 +77,7 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         output: table.values("output", file),
         format: table.value("format", file),
         fec: table.value("fec", file),
+        retransmission: table.value("retransmission", file),
         hold: table.value("hold", file),
         hold_min: table.value("hold_min", file),
         hold_max: table.value("hold_max", file),

@@ -33,6 +33,7 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         output: Some(texts("--to", &args.outputs)),
         format: Some(text("--format", &args.format)),
         fec: Some(text("--fec", &args.fec)),
+        retransmission: Some(text("--retransmission", &args.retransmission)),
         hold: Some(text("--hold", &args.hold)),
         hold_min: None,
         hold_max: None,

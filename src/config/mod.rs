@@ -25,7 +25,7 @@ use crate::address::{Input, Interface, Output};
 use crate::cli;
 use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
-pub use crate::relay::{Delay, Fec, Hold, Release};
+pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
 use crate::wire::Format;
 pub use problem::Errors;
 use problem::Problem;
@@ -90,6 +90,8 @@ pub struct Channel {
     pub format: Format,
     /// FEC that comes on ports of its own.
     pub fec: Fec,
+    /// Whether missing packets are asked for.
+    pub retransmission: Retransmission,
     /// How long a gap may delay later packets.
     pub hold: Hold,
     /// When packets that are in order go out.
@@ -111,6 +113,8 @@ impl Channel {
             format: self.format.clone(),
             legs: self.legs.len(),
             fec: self.fec,
+            asks: Vec::new(),
+            seed: 0,
             hold: self.hold,
             release: self.release,
             flows_max: self.limits.flows_max,
@@ -236,6 +240,24 @@ impl fmt::Display for Fec {
             Fec::Auto => "auto",
             Fec::St2022 => "st2022-1",
         })
+    }
+}
+
+/// Text that says of no one whether to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected off, auto (rist:// inputs ask) or on (native producers are asked, too)")]
+pub struct RetransmissionError;
+
+impl FromStr for Retransmission {
+    type Err = RetransmissionError;
+
+    fn from_str(text: &str) -> Result<Retransmission, RetransmissionError> {
+        match text {
+            "off" => Ok(Retransmission::Off),
+            "auto" => Ok(Retransmission::Auto),
+            "on" => Ok(Retransmission::On),
+            _ => Err(RetransmissionError),
+        }
     }
 }
 

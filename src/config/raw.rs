@@ -87,6 +87,7 @@ pub(super) struct RawChannel {
     pub(super) output: Option<Vec<Field>>,
     pub(super) format: Option<Field>,
     pub(super) fec: Option<Field>,
+    pub(super) retransmission: Option<Field>,
     pub(super) hold: Option<Field>,
     pub(super) hold_min: Option<Field>,
     pub(super) hold_max: Option<Field>,

@@ -44,6 +44,7 @@ fn a_channel_has_defaults() {
         legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap() }],
         format: Format::Auto,
         fec: Fec::Off,
+        retransmission: Retransmission::Auto,
         hold: Hold::Auto { min: Duration::from_millis(20), max: Duration::from_millis(500) },
         release: Release::Asap,
         limits: Limits {
@@ -86,6 +87,7 @@ fn every_key_arrives() {
         release_delay = "12s"
         failover = "2s"
         fec = "auto"
+        retransmission = "off"
         receive_buffer = 1_000_000
         limits = { flows_max = 1, bytes_max = "1MiB", window_max = 0x40, flow_idle = "1h" }
         [[channel]]
@@ -125,6 +127,7 @@ fn every_key_arrives() {
     );
     assert_eq!((a.failover, a.receive_buffer), (Duration::from_secs(2), Some(1_000_000)));
     assert_eq!((a.fec, b.fec, a.core().fec), (Fec::Auto, Fec::Off, Fec::Auto));
+    assert_eq!((a.retransmission, b.retransmission), (Retransmission::Off, Retransmission::Auto));
     let flow_idle = Duration::from_secs(3600);
     assert_eq!(a.limits, Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 64, flow_idle });
     assert_eq!(b.format, "mavlink2".parse().unwrap());
@@ -185,6 +188,16 @@ fn wrong_values_name_line_key_value_and_expectation() {
         ("limits = 5", "limits = 5", "expected a table"),
         ("fec = \"on\"", "fec = \"on\"", "expected off, auto or st2022-1"),
         ("fec = 1", "fec = 1", "expected text in quotes, such as \"st2022-1\""),
+        (
+            "retransmission = \"yes\"",
+            "retransmission = \"yes\"",
+            "expected off, auto (rist:// inputs ask) or on (native producers are asked, too)",
+        ),
+        (
+            "retransmission = \"on\"\nformat = \"ts\"",
+            "retransmission = \"on\"",
+            "expected a rist:// input, or the format auto or native instead of \"ts\": nobody else answers",
+        ),
         (
             "fec = \"st2022-1\"\nformat = \"native\"",
             "fec = \"st2022-1\"",
@@ -518,6 +531,7 @@ fn relay() -> cli::Relay {
         outputs: vec!["10.0.0.7:6000".into()],
         name: "cam".into(),
         fec: "off".into(),
+        retransmission: "auto".into(),
         hold: "50ms".into(),
         release: Some("paced".into()),
         release_delay: Some("120ms".into()),
@@ -549,6 +563,7 @@ fn wrong_flags_of_relay_are_named() {
         outputs: vec!["239.1.1.2:5000".into()],
         name: "a b".into(),
         fec: "prompeg".into(),
+        retransmission: "yes".into(),
         hold: "fast".into(),
         release: Some("slow".into()),
         release_delay: None,
@@ -563,6 +578,7 @@ fn wrong_flags_of_relay_are_named() {
 INPUT \"239.1.1.1\": no port in \"239.1.1.1\": expected ADDRESS:PORT
 --fec \"prompeg\": expected off, auto or st2022-1
 --name \"a b\": expected a name of 1 to 64 letters, digits, '.', '_' and '-'
+--retransmission \"yes\": expected off, auto (rist:// inputs ask) or on (native producers are asked, too)
 --hold \"fast\": expected auto or a duration from 0s to 10s, such as 80ms
 --release \"slow\": expected asap or paced
 INPUT \"239.1.1.2:5000\": expected an address of its own, INPUT \"239.1.1.2:5000\" has it too
@@ -572,6 +588,24 @@ INPUT \"239.1.1.2:5000\": expected an address of its own, INPUT \"239.1.1.2:5000
     let off = cli::Relay { burst: None, http: Some("off".into()), outputs: vec![], ..relay() };
     let expected = "--to: missing, expected one or more addresses, since HTTP is off";
     assert_eq!(Config::from_relay(&off).unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn a_rist_input_has_time_to_ask() {
+    let millis = Duration::from_millis;
+    let one = |input: &str, more: &str| {
+        let text = format!("[[channel]]\nname = \"a\"\ninput = {input}\n{more}");
+        text.parse::<Config>().unwrap().channels.remove(0)
+    };
+    let usual = Hold::Auto { min: millis(20), max: millis(500) };
+    assert_eq!(one("\"rtp://@239.1.1.1:5000\"", "").hold, usual);
+    let rist = Hold::Auto { min: millis(20), max: millis(1000) };
+    let channel = one("\"rist://@239.1.1.1:5000\"", "");
+    assert_eq!((channel.hold, channel.format), (rist, Format::Rtp));
+    let legs = "[\"rtp://@239.1.1.1:5000\", \"rist://@239.1.1.2:5000\"]";
+    assert_eq!(one(legs, "hold = \"auto\"").hold, rist);
+    let short = Hold::Auto { min: millis(20), max: millis(300) };
+    assert_eq!(one("\"rist://@239.1.1.1:5000\"", "hold_max = \"300ms\"").hold, short);
 }
 
 #[test]
@@ -672,7 +706,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_of_the_reference_are_valid() {
     let examples = blocks("toml");
-    assert_eq!(examples.len(), 7);
+    assert_eq!(examples.len(), 8);
     for example in examples {
         assert_eq!(error(example), "no error", "{example}");
     }
@@ -687,7 +721,7 @@ fn the_reference_names_every_key() {
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 5 + 9 + 13 + 4, "{known:?}");
+    assert_eq!(known.len(), 5 + 9 + 14 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");

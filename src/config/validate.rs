@@ -13,7 +13,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, Value};
-use super::{Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, cross, units};
+use super::{Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, cross, units};
+use crate::address::Scheme;
 use crate::limits::*;
 use crate::wire::Format;
 
@@ -117,15 +118,19 @@ impl Check<'_> {
         });
         let format = self.value(&raw.format, Format::Auto, |value| parsed(value, "rtp"));
         let fec = self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1"));
+        let rist = legs.iter().any(|leg| leg.address.scheme == Scheme::Rist);
         let rtp = fec == Fec::St2022 || legs.iter().any(|leg| leg.address.scheme.is_rtp());
         let name = self.value(&raw.name, String::new(), name);
-        let hold = self.hold(raw);
+        let retransmission =
+            self.value(&raw.retransmission, Retransmission::default(), |value| parsed(value, "on"));
+        let hold = self.hold(raw, rist);
         let (release, hold) = self.release(raw, hold);
         Channel {
             name,
             format: if rtp && format == Format::Auto { Format::Rtp } else { format },
             legs,
             fec,
+            retransmission,
             hold,
             release,
             limits: self.limits(raw),
@@ -138,9 +143,10 @@ impl Check<'_> {
         }
     }
 
-    /// `hold_min` and `hold_max` bound the automatic hold only.
-    fn hold(&mut self, raw: &RawChannel) -> Hold {
+    /// `hold_min` and `hold_max` bound the automatic hold only. `rist`: a leg asks a RIST sender.
+    fn hold(&mut self, raw: &RawChannel, rist: bool) -> Hold {
         let hold = self.value(&raw.hold, Hold::default(), |value| parsed(value, "80ms"));
+        let hold = if hold == Hold::default() { Hold::auto(rist) } else { hold };
         let Hold::Auto { min, max } = hold else {
             for field in [&raw.hold_min, &raw.hold_max].into_iter().flatten() {
                 let reason = "expected only with hold = \"auto\" (a fixed hold has no bounds)";

@@ -24,7 +24,7 @@ use crate::{
     limits::{FAILOVER, ON_DEMAND_MAX, RECEIVE_BUFFER_BYTES},
     metrics::Sample,
     net::worker::ChannelSpec,
-    relay,
+    relay::{self, Retransmission},
     wire::Format,
 };
 
@@ -156,6 +156,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry) -> Result<usize, Error> {
         name: entry.name.clone(),
         inputs: vec![entry.input.clone()],
         relay: relay::Config { format, ..relay::Config::default() },
+        retransmission: Retransmission::default(),
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,
         failover: FAILOVER,

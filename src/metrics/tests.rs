@@ -17,6 +17,9 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         delivered: 960,
         expected: 970,
         lost: 10,
+        requests_sent: 30,
+        numbers_requested: 40,
+        retransmissions_received: 25,
         recovered_fec: 7,
         recovered_retransmission: 4,
         recovered_spurious: 1,
@@ -39,6 +42,8 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         skew_seconds: Some(0.25),
         kernel_drops: 11,
         truncated: 0,
+        round_trip_seconds: Some(0.025),
+        unsent: 12,
         receive_buffer_requested: 4096,
         receive_buffer_granted: 2048,
     };

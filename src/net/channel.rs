@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    net::SocketAddr,
     os::fd::BorrowedFd,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ use super::{
     Error,
     ingest::Change,
     interface::Interfaces,
-    port::{self, Port, Role},
+    port::{self, LegTimes, Port, Role},
     state::{ChannelState, FlowState, LegState, OutputState, PacingState},
     sys::{ReceiveBatch, SendBatch},
 };
@@ -33,7 +34,7 @@ use crate::{
     },
     history::Requests,
     limits::{JITTER_RECENT, LEG_BATCHES, LOG_INTERVAL, POOL_SLOTS, RECEIVE_BATCH, TAPS_MAX},
-    relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay},
+    relay::{self, Delivery, FlowId, Input, Output, PacketFormat, Relay, Retransmission, Socket},
     wire::ts,
 };
 
@@ -47,8 +48,10 @@ pub struct ChannelSpec {
     pub name: String,
     /// The legs.
     pub inputs: Vec<address::Input>,
-    /// The core's settings; `legs` is set from `inputs`.
+    /// The core's settings; `legs`, `asks` and `seed` are set here.
     pub relay: relay::Config,
+    /// Whether missing packets are asked for.
+    pub retransmission: Retransmission,
     /// The UDP outputs.
     pub outputs: Vec<address::Output>,
     /// Receive buffer asked for per leg, in bytes.
@@ -139,7 +142,7 @@ pub(super) struct Channel {
     format: String,
     started: Instant,
     legs: usize,
-    /// The media's in the order of the legs, then those for repair packets.
+    /// The media's in the order of the legs, then those for repair packets and RTCP.
     ports: Vec<Port>,
     relay: Relay,
     relay_due: Option<Instant>,
@@ -169,8 +172,12 @@ impl Channel {
         let ChannelSpec { name, inputs, relay, receive_buffer, failover, on_demand, gap_wait, sink, .. } =
             spec;
         let (format, legs) = (relay.format.to_string(), inputs.len());
+        let asks = inputs
+            .iter()
+            .map(|input| spec.retransmission.asks(input.scheme == address::Scheme::Rist, input.is_class_d()));
+        let (asks, seed) = (asks.collect(), rand::random());
         let ports = Port::of_legs(inputs, relay.fec, receive_buffer, now);
-        let relay = Relay::new(relay::Config { legs, ..relay });
+        let relay = Relay::new(relay::Config { legs, asks, seed, ..relay });
         let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
         Channel {
             name,
@@ -230,6 +237,16 @@ impl Channel {
         self.outputs.maintain(now, interfaces, |place, socket| {
             opened(&self.name, count + place, socket);
         });
+    }
+
+    /// Sends a request or a report from the socket that receives what it is about. One that cannot be sent now is lost
+    /// like one that got lost on its way: the core asks again.
+    fn transmit(&mut self, leg: u8, from: Socket, to: SocketAddr, bytes: &[u8], now: Instant) {
+        let port = self.ports.iter_mut().find(|port| port.leg == leg && port.role.socket() == Some(from));
+        let Some(port) = port else { return };
+        if let Err(error) = port.socket.send(bytes, to) {
+            self.log_limited(now, |name| warn!(channel = name, "cannot send to {to}: {error}"));
+        }
     }
 
     /// Receives from one port until it is empty or others should have their turn. Returns the packets received.
@@ -297,6 +314,7 @@ impl Channel {
                     self.follow.ended(flow);
                 }
                 Output::Lost { flow, from, count } => self.note(flow, Event::Lost { from, count }),
+                Output::Transmit { leg, from, to, bytes } => self.transmit(leg, from, to, &bytes, now),
                 Output::Timeout(at) => {
                     self.relay_due = at;
                     break;
@@ -546,7 +564,9 @@ impl Channel {
         let ports = self.ports.iter().filter(|port| usize::from(port.leg) == index);
         // The media's ports stand first, in the order of the legs.
         let skew = now.checked_sub(JITTER_RECENT).and_then(|since| self.relay.skew(index, since));
-        port::leg_state(&self.ports[index].socket, ports, (self.relay.legs()[index].clone(), skew))
+        let round_trip = self.relay.round_trip(index as u8); // there are at most LEGS_MAX
+        let times = LegTimes { skew, round_trip };
+        port::leg_state(&self.ports[index].socket, ports, self.relay.legs()[index].clone(), times)
     }
 }
 
@@ -564,6 +584,7 @@ fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
         hold_seconds: flow.hold.as_secs_f64(),
         pacing: flow.pacing.map(pacing_state),
         jitter_seconds: flow.jitter.as_secs_f64(),
+        round_trip_seconds: flow.round_trip.map(|trip| trip.as_secs_f64()),
         packets_per_second: flow.packets_per_second.map(|rate| if stopped(rate) { 0.0 } else { rate }),
         idle_seconds: idle,
         ended: flow.ended,

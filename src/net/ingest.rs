@@ -75,6 +75,8 @@ pub struct Counters {
     pub kernel_drops: u64,
     /// How often the leg was joined, the first time included.
     pub joins: u64,
+    /// Datagrams of our own that could not be sent.
+    pub unsent: u64,
 }
 
 /// A socket's drop count: 32 bits that wrap, read in two ways that overtake each other.
@@ -258,6 +260,19 @@ impl Leg {
             let arrival = received.stamp.map_or(clocks.monotonic, |stamp| clocks.instant_of(stamp, floor));
             f(arrival, received.source, received.bytes);
         })
+    }
+
+    /// Sends one datagram from the leg's own address and port. Never blocks.
+    ///
+    /// # Errors
+    /// There is no socket at present, its send buffer is full, or the address cannot be reached.
+    pub fn send(&mut self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        let sent = match &self.subscription {
+            Some(subscription) => subscription.send(bytes, to),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        self.counters.unsent += u64::from(sent.is_err());
+        sent
     }
 
     /// Asks the socket for its drop count, which shows drops also when nothing has come since.

@@ -77,6 +77,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Sends one datagram from the socket's own port; never blocks.
+    pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.socket.send_to(bytes, &to.into()).map(drop)
+    }
+
     /// Opens, binds and joins. `receive_buffer` is in bytes as the kernel charges them.
     pub fn open(
         input: &Input,

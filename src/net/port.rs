@@ -1,4 +1,4 @@
-//! The ports of a leg: the media's, and those beside it where repair packets come. Each is a [`Leg`] with a socket of
+//! The ports of a leg: the media's, and those beside it where repair packets and RTCP come. Each is a [`Leg`] with a socket of
 //! its own, kept alive by itself; what comes is counted for the leg that it belongs to.
 
 use std::{
@@ -11,9 +11,9 @@ use super::{
     state::LegState,
 };
 use crate::{
-    address,
+    address::{self, Scheme},
     buffer::Buffer,
-    relay::{Fec, Input, LegCounters},
+    relay::{Fec, Input, LegCounters, Socket},
     wire::st2022,
 };
 
@@ -26,6 +26,19 @@ pub(super) enum Role {
     Repair,
     /// Repair packets, if there are any: nothing depends on this port.
     PerhapsRepair,
+    /// The RTCP of a RIST sender, and what it is told.
+    Control,
+}
+
+impl Role {
+    /// What the core calls this socket, if it sends from it.
+    pub(super) fn socket(self) -> Option<Socket> {
+        match self {
+            Role::Media => Some(Socket::Media),
+            Role::Control => Some(Socket::Control),
+            Role::Repair | Role::PerhapsRepair => None,
+        }
+    }
 }
 
 /// One port of a channel.
@@ -52,8 +65,13 @@ impl Port {
         };
         let repairs: Vec<_> =
             inputs.iter().enumerate().flat_map(|(leg, input)| repairs(leg, input, fec)).collect();
+        let control = |(leg, input): (usize, &address::Input)| {
+            let input = (input.scheme == Scheme::Rist).then(|| input.on_port_above(1)).flatten()?;
+            Some((leg, Role::Control, input))
+        };
+        let controls: Vec<_> = inputs.iter().enumerate().filter_map(control).collect();
         let media = inputs.into_iter().enumerate().map(|(leg, input)| (leg, Role::Media, input));
-        media.chain(repairs).map(port).collect()
+        media.chain(repairs).chain(controls).map(port).collect()
     }
 
     /// A datagram that came here, for the core.
@@ -62,6 +80,7 @@ impl Port {
         match role {
             Role::Media => Input::Packet { now, leg, source, bytes },
             Role::Repair | Role::PerhapsRepair => Input::Repair { now, leg, source, bytes },
+            Role::Control => Input::Control { now, leg, source, bytes },
         }
     }
 
@@ -91,12 +110,22 @@ fn repairs(
     role.into_iter().flat_map(move |role| inputs.clone().into_iter().map(move |input| (leg, role, input)))
 }
 
+/// What the core has measured on a leg.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LegTimes {
+    /// How far it is behind the first leg.
+    pub(super) skew: Option<Duration>,
+    /// The way to its producers and back.
+    pub(super) round_trip: Option<Duration>,
+}
+
 /// A leg as people see it: the state of its worst port that is needed, and the counters of all. `ports` begins with
 /// the media's.
 pub(super) fn leg_state<'a>(
     media: &Leg,
     ports: impl Iterator<Item = &'a Port> + Clone,
-    (counters, skew): (LegCounters, Option<Duration>),
+    counters: LegCounters,
+    LegTimes { skew, round_trip }: LegTimes,
 ) -> LegState {
     let needed = ports.clone().filter(|port| port.role != Role::PerhapsRepair);
     let state = |port: &'a Port| port.socket.state();
@@ -115,7 +144,9 @@ pub(super) fn leg_state<'a>(
         counters,
         skew_seconds: skew.map(|skew| skew.as_secs_f64()),
         kernel_drops: ports.clone().map(|port| port.socket.counters().kernel_drops).sum(),
-        truncated: ports.map(|port| port.socket.counters().truncated).sum(),
+        truncated: ports.clone().map(|port| port.socket.counters().truncated).sum(),
+        round_trip_seconds: round_trip.map(|trip| trip.as_secs_f64()),
+        unsent: ports.map(|port| port.socket.counters().unsent).sum(),
         receive_buffer_requested: buffer.map_or(0, |buffer| buffer.requested),
         receive_buffer_granted: buffer.map_or(0, |buffer| buffer.granted),
     }

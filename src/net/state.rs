@@ -64,6 +64,10 @@ pub struct LegState {
     pub kernel_drops: u64,
     /// Datagrams too large to be received whole.
     pub truncated: u64,
+    /// The round trip to the producer, in seconds; absent before requests or echoes have measured it.
+    pub round_trip_seconds: Option<f64>,
+    /// Requests and reports that could not be sent.
+    pub unsent: u64,
     /// Receive buffer asked for, in bytes.
     pub receive_buffer_requested: usize,
     /// Receive buffer granted, in bytes.
@@ -91,6 +95,8 @@ pub struct FlowState {
     pub pacing: Option<PacingState>,
     /// Interarrival jitter (RFC 3550, A.8), in seconds.
     pub jitter_seconds: f64,
+    /// The round trip to its producer, in seconds; absent before it was measured.
+    pub round_trip_seconds: Option<f64>,
     /// Packets per second, smoothed; absent before it was measured.
     pub packets_per_second: Option<f64>,
     /// Seconds since its last packet.

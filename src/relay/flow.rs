@@ -18,6 +18,7 @@ use super::{
     recover::Means,
     recovery::Recovery,
     reorder::{Queued, Reorder, Stored},
+    retransmission::{Asking, Pace},
     session::{Candidate, Probation, Repeat},
     stats::{Counters, Jitter, LegCounters},
 };
@@ -28,6 +29,7 @@ use crate::{
     wire::{seq::Space, ts::Continuity},
 };
 
+mod ask;
 mod belief;
 mod legs;
 mod paced;
@@ -35,6 +37,7 @@ mod pass;
 mod release;
 mod repair;
 
+pub(super) use ask::Wanted;
 use legs::Former;
 use pass::Ease;
 pub(super) use pass::Way;
@@ -50,6 +53,9 @@ pub(super) struct Context<'a> {
     pub(super) legs: &'a mut [LegCounters],
     /// When each leg last brought anything, if there are several.
     pub(super) heard: &'a mut [Option<Instant>],
+    /// Requests for the RIST side to send.
+    pub(super) wanted: &'a mut Vec<Wanted>,
+    pub(super) pace: &'a mut Pace,
     pub(super) now: Instant,
 }
 
@@ -144,6 +150,8 @@ pub(super) struct Flow {
     continuity: Option<Box<Continuity>>,
     /// Holds back what is in order until it is due, for paced release.
     pacer: Option<Box<Pacer>>,
+    /// Of flows that may ask for missing packets.
+    asking: Option<Box<Asking>>,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
     /// What each leg has brought, for channels with several.
@@ -187,6 +195,7 @@ impl Flow {
             jitter: Jitter::default(),
             continuity: None,
             pacer: Flow::new_pacer(config, now),
+            asking: None,
             counters: Counters::default(),
             rebuilt: VecDeque::new(),
             legs: several
@@ -264,12 +273,15 @@ impl Flow {
 
     /// Notes where a media packet comes from.
     #[inline]
-    pub(super) fn heard(&mut self, source: SocketAddr, format: PacketFormat, now: Instant) {
+    pub(super) fn heard(&mut self, source: SocketAddr, leg: u8, format: PacketFormat, now: Instant) {
         self.counters.media_received += 1;
         self.confirmed |= self.counters.media_received > 1;
         self.last_arrival = now;
         self.source = source;
         self.format = format;
+        if let Some(legs) = &mut self.legs {
+            legs.heard_from(leg, source);
+        }
     }
 
     /// The producer's clock against the arrival, for the jitter.
@@ -336,6 +348,9 @@ impl Flow {
             }
             self.make_way(number, window, cx);
         }
+        if how == How::Retransmission {
+            self.note_answer(number, cx);
+        }
         let several = self.legs.is_some();
         if several {
             self.remember_lag(cx);
@@ -361,6 +376,7 @@ impl Flow {
                 self.clock(clock, at);
             }
             self.accepted(number, end, arrived.leg, how, lateness, cx);
+            self.note_gaps(number, end, cx);
         }
         match queued {
             Queued::Forward(stored) => {
@@ -395,6 +411,7 @@ impl Flow {
             }
             Queued::Duplicate(stored) => {
                 self.not_needed(number);
+                self.note_duplicate(number, how, cx);
                 self.repeated(Repeat::Duplicate, (arrived.number, arrived.leg), stored, cx);
             }
             Queued::Late(stored) => {
@@ -494,6 +511,7 @@ impl Flow {
             hold: self.hold.get(),
             jitter: self.jitter.value(),
             pacing: self.pacing(),
+            round_trip: self.asking.as_ref().and_then(|asking| asking.round_trip.get()),
             packets_per_second: self.rate.get(),
             last_arrival: self.last_arrival,
             ended: self.ended,

@@ -1,12 +1,13 @@
 //! How long a gap may delay what follows it, and how fast a flow runs.
 //!
-//! `hold = "auto"` follows what is measured: how late reordered packets really come and how long a source
-//! block lasts. It rises at once and falls when two whole windows have not needed it.
+//! `hold = "auto"` follows what is measured: how late reordered packets really come, how long a source block lasts, and
+//! how long it takes to ask for a packet again. It rises at once and falls when two whole windows have not needed it.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    HOLD_FALL_WINDOW, HOLD_MAX, HOLD_MIN, HOLD_START, RATE_WINDOW, REORDER_PACKETS_MIN, REORDER_PACKETS_START,
+    HOLD_FALL_WINDOW, HOLD_MAX, HOLD_MAX_RIST, HOLD_MIN, HOLD_START, RATE_WINDOW, REORDER_PACKETS_MIN,
+    REORDER_PACKETS_START,
 };
 
 /// The configured hold.
@@ -32,6 +33,12 @@ impl Hold {
         }
     }
 
+    /// The automatic hold in its usual bounds. Asking a RIST sender takes time: then they are those that RIST's
+    /// users expect.
+    pub fn auto(rist: bool) -> Hold {
+        Hold::Auto { min: HOLD_MIN, max: if rist { HOLD_MAX_RIST } else { HOLD_MAX } }
+    }
+
     /// The longest that it can become.
     pub(super) fn max(&self) -> Duration {
         match self {
@@ -43,7 +50,7 @@ impl Hold {
 
 impl Default for Hold {
     fn default() -> Hold {
-        Hold::Auto { min: HOLD_MIN, max: HOLD_MAX }
+        Hold::auto(false)
     }
 }
 
@@ -59,6 +66,8 @@ pub(super) struct HoldEstimate {
     blocks: [Duration; 2],
     /// Largest lag of a leg behind another one, likewise.
     skew: [Duration; 2],
+    /// Longest time that asking again needs, likewise.
+    requests: [Duration; 2],
     /// Until two windows have passed, the starting value stands.
     windows: u8,
     rotate_at: Instant,
@@ -72,6 +81,7 @@ impl HoldEstimate {
             lateness: [Duration::ZERO; 2],
             blocks: [Duration::ZERO; 2],
             skew: [Duration::ZERO; 2],
+            requests: [Duration::ZERO; 2],
             windows: 0,
             rotate_at: now + HOLD_FALL_WINDOW,
         }
@@ -132,6 +142,17 @@ impl HoldEstimate {
         }
     }
 
+    /// How long source blocks need, by what was seen.
+    pub(super) fn blocks(&self) -> Duration {
+        self.blocks[0].max(self.blocks[1])
+    }
+
+    /// Asking for a packet again, a few times if needed, takes this long.
+    pub(super) fn saw_requests(&mut self, need: Duration, now: Instant) {
+        self.requests[0] = self.requests[0].max(need);
+        self.update(now);
+    }
+
     /// Lets the hold fall when it is time to. `true`: it was.
     #[inline]
     pub(super) fn tick(&mut self, now: Instant) -> bool {
@@ -147,15 +168,17 @@ impl HoldEstimate {
             self.lateness = [Duration::ZERO, self.lateness[0]];
             self.blocks = [Duration::ZERO, self.blocks[0]];
             self.skew = [Duration::ZERO, self.skew[0]];
+            self.requests = [Duration::ZERO, self.requests[0]];
             self.windows = self.windows.saturating_add(1);
             self.rotate_at = now + HOLD_FALL_WINDOW;
         }
         let Hold::Auto { min, max } = self.config else { return };
         let late = self.lateness[0].max(self.lateness[1]) * 3 / 2;
-        let block = self.blocks[0].max(self.blocks[1]) * 5 / 4;
+        let block = self.blocks() * 5 / 4;
         let skew = self.skew[0].max(self.skew[1]) * 5 / 4;
+        let requests = self.requests[0].max(self.requests[1]);
         let floor = if self.windows < 2 { HOLD_START } else { Duration::ZERO };
-        self.current = late.max(block).max(skew).max(floor).clamp(min, max.max(min));
+        self.current = late.max(block).max(skew).max(requests).max(floor).clamp(min, max.max(min));
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -44,6 +45,8 @@ struct Leg {
     skew: Option<f64>,
     /// What it brings comes too late to be waited for.
     distant: bool,
+    /// Where its last packet came from.
+    source: Option<SocketAddr>,
 }
 
 impl Leg {
@@ -59,6 +62,7 @@ impl Leg {
             lag: Peak::new(now),
             skew: None,
             distant: false,
+            source: None,
         }
     }
 
@@ -179,9 +183,21 @@ impl Legs {
             let there = heard.is_some_and(|heard| now < heard + self.patience.max(LEG_OUT_MIN));
             let before = (restart && leg.top[0] > 0).then_some(leg.top[0]).or(leg.before);
             let awaited_until = there.then(|| now + self.patience);
-            let (lateness, lag, skew) = (leg.lateness, leg.lag, leg.skew);
-            *leg = Leg { before, awaited_until, lateness, lag, skew, ..Leg::new(now) };
+            let Leg { lateness, lag, skew, source, .. } = *leg;
+            *leg = Leg { before, awaited_until, lateness, lag, skew, source, ..Leg::new(now) };
         }
+    }
+
+    /// Notes where the packets of a leg come from.
+    pub(super) fn heard_from(&mut self, leg: u8, source: SocketAddr) {
+        if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
+            leg.source = Some(source);
+        }
+    }
+
+    /// Where the last packet of a leg came from.
+    pub(super) fn source(&self, leg: u8) -> Option<SocketAddr> {
+        self.legs.get(usize::from(leg))?.source
     }
 
     /// A leg brought a number of the session in force. Answers how late after another leg, if it was there.

@@ -30,6 +30,8 @@ mod peak;
 mod recover;
 mod recovery;
 mod reorder;
+mod retransmission;
+mod rist;
 mod session;
 mod st2022;
 mod stats;
@@ -37,11 +39,16 @@ mod table;
 mod types;
 
 use arrival::{Arrival, Body, FlowKey};
-use flow::{Flow, Numbered, Way};
+use flow::{Flow, Numbered, Wanted, Way};
 pub use hold::Hold;
 pub use paced::{Delay, Pacing, Release};
+use retransmission::Pace;
+use rist::Rist;
 pub use stats::{Counters, LegCounters};
-pub use types::{Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Packet, PacketFormat};
+pub use types::{
+    Asks, Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Packet, PacketFormat, Retransmission,
+    Socket,
+};
 
 /// Memory that the flows of a channel share.
 #[derive(Debug)]
@@ -100,6 +107,11 @@ pub struct Relay {
     /// When each leg last brought anything, if there are several.
     heard: Vec<Option<Instant>>,
     rejects: BTreeMap<&'static str, u64>,
+    /// Requests of the flows for RIST senders; empty between two inputs.
+    wanted: Vec<Wanted>,
+    pace: Pace,
+    /// Of channels with RIST legs.
+    rist: Option<Box<Rist>>,
     /// No packet takes a short way.
     #[cfg(test)]
     long_only: bool,
@@ -130,6 +142,9 @@ impl Relay {
             legs: vec![LegCounters::default(); config.legs.max(1)],
             heard: vec![None; config.legs.max(1)],
             rejects: BTreeMap::new(),
+            wanted: Vec::new(),
+            pace: Pace::default(),
+            rist: config.asks.iter().any(|asks| asks.rist).then(|| Box::new(Rist::new(config.seed))),
             #[cfg(test)]
             long_only: false,
             config,
@@ -148,6 +163,10 @@ impl Relay {
                 let now = self.advance(now);
                 self.st2022(now, leg, source, bytes);
             }
+            Input::Control { now, leg, source, bytes } => {
+                let now = self.advance(now);
+                self.rtcp(now, leg, source, bytes);
+            }
             Input::Timeout { now } => {
                 let now = self.advance(now);
                 self.timeout(now);
@@ -164,7 +183,8 @@ impl Relay {
     fn next_timeout(&self) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let sweep = self.sweep_at.filter(|_| !self.by_key.is_empty());
-        [timer, sweep].into_iter().flatten().min()
+        let rist = self.rist.as_ref().and_then(|rist| rist.due());
+        [timer, sweep, rist].into_iter().flatten().min()
     }
 
     /// Delivers everything that is held back, and counts the rest; for the end of the channel.
@@ -200,6 +220,13 @@ impl Relay {
     /// `since`. `None`: there are none, or there is no other leg.
     pub fn skew(&self, leg: usize, since: Instant) -> Option<Duration> {
         self.flows.iter().flatten().filter_map(|flow| flow.skew(leg, since)).max()
+    }
+
+    /// The round trip to the producers on a leg, as echoes or answered requests have measured it.
+    pub fn round_trip(&self, leg: u8) -> Option<Duration> {
+        let echo = self.rist.as_ref().and_then(|rist| rist.round_trip(leg));
+        let flows = || self.flows.iter().flatten().filter_map(|flow| flow.round_trip_on(leg)).max();
+        echo.or_else(flows)
     }
 
     /// Corrupt and foreign datagrams, and repair packets of no use, by what was wrong with them.
@@ -264,8 +291,11 @@ impl Relay {
         now
     }
 
-    fn packet(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
-        let arrival = arrival::arrival(&self.config.format, source, &bytes);
+    fn packet(&mut self, now: Instant, leg: u8, source: SocketAddr, mut bytes: Buffer) {
+        let mut arrival = arrival::arrival(&self.config.format, source, &bytes);
+        if let (Some(_), Ok(arrival)) = (&self.rist, &mut arrival) {
+            self.restore(leg, arrival, &mut bytes);
+        }
         let leg = self.leg(leg);
         let leg_counters = &mut self.legs[usize::from(leg)];
         leg_counters.bytes += bytes.len() as u64;
@@ -327,7 +357,7 @@ impl Relay {
         #[cfg(test)]
         let long_only = self.long_only;
         let (flow, mut cx) = self.split(index, now);
-        flow.heard(source, arrival.format, now);
+        flow.heard(source, leg, arrival.format, now);
         let way = flow.way(arrival, &bytes, &cx);
         #[cfg(test)]
         let way = if long_only { Way::Long } else { way };
@@ -407,10 +437,14 @@ impl Relay {
         let (flow, mut cx) = self.split(index, now);
         flow.judge_legs(&mut cx);
         flow.poll(&mut cx);
+        flow.ask(&mut cx);
         flow.release(&mut cx);
         flow.settle_budget(&mut cx);
         flow.look(&cx);
         self.schedule(index, now);
+        if !self.wanted.is_empty() {
+            self.send_wanted(now);
+        }
     }
 
     /// A numbering is believed. What its predecessor still holds goes out first, unless that one goes on.
@@ -461,6 +495,9 @@ impl Relay {
                 flow.scheduled = None;
                 self.follow_up(index, now);
             }
+        }
+        if self.rist.as_ref().and_then(|rist| rist.due()).is_some_and(|at| at <= now) {
+            self.poll_rist(now);
         }
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep(now);

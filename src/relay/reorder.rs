@@ -217,6 +217,11 @@ impl Reorder {
         }
     }
 
+    /// Whether this number may still come: not delivered, not given up and not stored.
+    pub(super) fn misses(&self, number: u64) -> bool {
+        number >= self.next && matches!(self.slot(number), None | Some(Slot::Empty))
+    }
+
     /// Whether only gaps and packets that are not in doubt stand ahead of the head.
     pub(super) fn is_quiet(&self) -> bool {
         self.doubtful_end <= self.next && self.announced.is_none()

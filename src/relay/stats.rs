@@ -25,6 +25,12 @@ pub struct Counters {
     pub expected: u64,
     /// Numbers given up.
     pub lost: u64,
+    /// Datagrams with requests for missing packets that were sent.
+    pub requests_sent: u64,
+    /// Numbers that they asked for; one that was asked for again counts again.
+    pub numbers_requested: u64,
+    /// Retransmissions received, whether or not they were still of use.
+    pub retransmissions_received: u64,
     /// Packets rebuilt from FEC.
     pub recovered_fec: u64,
     /// Packets that came as a retransmission.
@@ -74,6 +80,9 @@ impl Counters {
             delivered,
             expected,
             lost,
+            requests_sent,
+            numbers_requested,
+            retransmissions_received,
             recovered_fec,
             recovered_retransmission,
             recovered_spurious,
@@ -95,6 +104,9 @@ impl Counters {
         self.delivered += delivered;
         self.expected += expected;
         self.lost += lost;
+        self.requests_sent += requests_sent;
+        self.numbers_requested += numbers_requested;
+        self.retransmissions_received += retransmissions_received;
         self.recovered_fec += recovered_fec;
         self.recovered_retransmission += recovered_retransmission;
         self.recovered_spurious += recovered_spurious;

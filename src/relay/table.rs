@@ -23,6 +23,8 @@ impl Relay {
             rejects: &mut self.rejects,
             legs: &mut self.legs,
             heard: &mut self.heard,
+            wanted: &mut self.wanted,
+            pace: &mut self.pace,
             now,
         };
         (flow, cx)

@@ -85,6 +85,7 @@ impl Core {
             Output::SessionStarted { flow, succeeds: Some(old), .. } => {
                 format!("start {} for {}", flow.0, old.0)
             }
+            Output::Transmit { to, .. } => format!("to {to}"),
             Output::FlowEnded { flow } => format!("end {}", flow.0),
             Output::Timeout(_) => unreachable!("not kept"),
         });

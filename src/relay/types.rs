@@ -29,6 +29,10 @@ pub struct Config {
     pub legs: usize,
     /// What repair packets RTP packets are kept for ([`Input::Repair`]).
     pub fec: Fec,
+    /// Whom each leg asks for missing packets, and whether; a leg beyond the end of the list asks nobody.
+    pub asks: Vec<Asks>,
+    /// Of choices by chance: what is random among relays, and the same in each run of a simulation.
+    pub seed: u64,
     /// The longest time that a gap may delay later packets.
     pub hold: Hold,
     /// When packets that are in order go out.
@@ -49,6 +53,8 @@ impl Default for Config {
             format: Format::Auto,
             legs: 1,
             fec: Fec::Off,
+            asks: Vec::new(),
+            seed: 0,
             hold: Hold::default(),
             release: Release::default(),
             flows_max: FLOWS_MAX,
@@ -57,6 +63,51 @@ impl Default for Config {
             flow_idle: FLOW_IDLE,
         }
     }
+}
+
+/// How one leg asks for missing packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// The leg is a RIST receiver (VSF TR-06-1): it has a port for RTCP beside the media's, and asks the sender of RTP.
+    /// Otherwise it asks native producers, at the address that their packets come from.
+    pub rist: bool,
+    /// Whether missing packets are asked for at all.
+    pub requests: bool,
+    /// Others may ask for the same: the leg is multicast.
+    pub shared: bool,
+}
+
+/// Whether a channel asks for missing packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Retransmission {
+    /// Nobody is asked.
+    Off,
+    /// RIST senders are asked: their address says that they answer.
+    #[default]
+    Auto,
+    /// Native producers are asked as well, at the address that their packets come from.
+    On,
+}
+
+impl Retransmission {
+    /// What this means for one leg.
+    pub fn asks(self, rist: bool, shared: bool) -> Asks {
+        let requests = match self {
+            Retransmission::Off => false,
+            Retransmission::Auto => rist,
+            Retransmission::On => true,
+        };
+        Asks { rist, requests, shared }
+    }
+}
+
+/// Which of a leg's sockets a datagram leaves from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    /// The media's.
+    Media,
+    /// That of RTCP.
+    Control,
 }
 
 /// FEC of RTP streams that comes on ports of its own. (Native FEC comes among the media, and is always used.)
@@ -96,6 +147,17 @@ pub enum Input {
         /// The UDP payload.
         bytes: Buffer,
     },
+    /// A datagram came in on the port for RTCP of a RIST leg.
+    Control {
+        /// When it arrived.
+        now: Instant,
+        /// On which leg, as for [`Input::Packet`].
+        leg: u8,
+        /// From where.
+        source: SocketAddr,
+        /// The UDP payload.
+        bytes: Buffer,
+    },
     /// Time has passed.
     Timeout {
         /// The present.
@@ -116,6 +178,17 @@ pub enum Output {
         from: u64,
         /// How many.
         count: u64,
+    },
+    /// Send this datagram: a request, or a report to a RIST sender.
+    Transmit {
+        /// On this leg.
+        leg: u8,
+        /// From this one of its sockets.
+        from: Socket,
+        /// To this address.
+        to: SocketAddr,
+        /// The UDP payload.
+        bytes: Vec<u8>,
     },
     /// A gap was filled or given up; packets behind it had waited this long.
     GapClosed {
@@ -248,6 +321,8 @@ pub struct FlowState {
     pub jitter: Duration,
     /// How its release stands, if it is paced.
     pub pacing: Option<Pacing>,
+    /// The round trip to its producer, smoothed, once requests or echoes have measured it.
+    pub round_trip: Option<Duration>,
     /// Packets per second, smoothed.
     pub packets_per_second: Option<f64>,
     /// When its last packet came.

@@ -13,7 +13,7 @@ use std::{
 use tidecast::{
     buffer::{Buffer, Pool},
     fec::rs::Codes,
-    relay::{Config, Counters, Delay, Fec, FlowId, Hold, Input, Output, Relay, Release},
+    relay::{Asks, Config, Counters, Delay, Fec, FlowId, Hold, Input, Output, Relay, Release},
     wire::{
         self, Format, Reject,
         native::{self, Kind, NackRepr, RepairRepr, SourceShard},
@@ -111,6 +111,10 @@ fn random(dice: &mut Dice, len: u64) -> Vec<u8> {
     (0..len).map(|_| dice.any() as u8).collect()
 }
 
+fn asks(dice: &mut Dice) -> Asks {
+    Asks { rist: dice.hits(0.5), requests: dice.hits(0.7), shared: dice.hits(0.5) }
+}
+
 fn config(dice: &mut Dice) -> Config {
     let millis = Duration::from_millis(pick(dice, &[0, 1, 20, 50, 150, 10_000]));
     let hold = match dice.below(3) {
@@ -122,6 +126,8 @@ fn config(dice: &mut Dice) -> Config {
         format: pick(dice, &FORMATS).parse::<Format>().expect("a valid format"),
         legs: dice.below(4) as usize,
         fec: pick(dice, &[Fec::Off, Fec::St2022]),
+        asks: (0..dice.below(4)).map(|_| asks(dice)).collect(),
+        seed: dice.any(),
         hold,
         release: pick(dice, &RELEASES),
         flows_max: pick(dice, &[1, 2, 5, 40, 1000]),
@@ -392,7 +398,7 @@ impl Watch {
             Output::FlowEnded { flow } => {
                 self.due.remove(&flow);
             }
-            Output::GapClosed { .. } | Output::Timeout(_) => {}
+            Output::Transmit { .. } | Output::GapClosed { .. } | Output::Timeout(_) => {}
         }
     }
 
@@ -535,6 +541,7 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
     | Output::Lost { .. }
     | Output::GapClosed { .. }
     | Output::SessionStarted { .. }
+    | Output::Transmit { .. }
     | Output::FlowEnded { .. }) = run.relay.poll_output()
     {
         run.watch.output(output);

@@ -11,7 +11,7 @@ use std::{
 use rand_pcg::{Pcg32, rand_core::Rng};
 use tidecast::{
     buffer::Buffer,
-    relay::{Config, Counters, FlowId, Hold, How, Input, Output, Relay},
+    relay::{Config, Counters, FlowId, Hold, How, Input, Output, Relay, Socket},
     wire::Format,
 };
 
@@ -64,6 +64,7 @@ pub enum Event {
     Delivered { flow: FlowId, seq: u64, how: How, bytes: Vec<u8>, payload: Vec<u8>, timestamp: Option<u64> },
     Lost { flow: FlowId, from: u64, count: u64 },
     GapClosed { waited: Duration },
+    Transmit { to: SocketAddr, from: Socket, bytes: Vec<u8> },
     Started { flow: FlowId, succeeds: Option<FlowId> },
     Ended { flow: FlowId },
 }
@@ -177,6 +178,7 @@ impl Sim {
                     timestamp: delivery.packet.timestamp,
                 },
                 Output::Lost { flow, from, count } => Event::Lost { flow, from, count },
+                Output::Transmit { from, to, bytes, .. } => Event::Transmit { to, from, bytes },
                 Output::GapClosed { waited, .. } => Event::GapClosed { waited },
                 Output::SessionStarted { flow, succeeds, .. } => Event::Started { flow, succeeds },
                 Output::FlowEnded { flow } => Event::Ended { flow },

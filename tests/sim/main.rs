@@ -21,4 +21,5 @@ mod paced;
 mod paths;
 mod rates;
 mod residual;
+mod retransmission;
 mod st2022;

@@ -18,10 +18,11 @@ use tokio::sync::oneshot;
 
 use super::{Failure, service::say};
 use crate::{
+    address::Scheme,
     cli,
     limits::RECEIVE_BUFFER_BYTES,
     net::worker::{ChannelSpec, Pace, Sink, Worker},
-    relay,
+    relay::{self, Hold},
     shutdown::Signals,
 };
 use summary::Summary;
@@ -143,10 +144,13 @@ fn sink(mut output: Option<Box<dyn Write + Send>>, count: u64) -> (Sink, Done) {
 }
 
 fn channel(args: &cli::Recv, sink: Sink) -> ChannelSpec {
+    let rist = args.inputs.iter().any(|input| input.scheme == Scheme::Rist);
+    let hold = if args.hold == Hold::default() { Hold::auto(rist) } else { args.hold };
     ChannelSpec {
         name: "recv".to_owned(),
         inputs: args.inputs.clone(),
-        relay: relay::Config { format: args.format.clone(), hold: args.hold, ..relay::Config::default() },
+        relay: relay::Config { format: args.format.clone(), hold, ..relay::Config::default() },
+        retransmission: args.retransmission,
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,
         failover: crate::limits::FAILOVER,

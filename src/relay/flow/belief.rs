@@ -245,6 +245,7 @@ impl Flow {
             _ => None,
         };
         self.recover = recovery.map(Box::new);
+        self.start_asking(cx);
         if let Some(legs) = &mut self.legs {
             legs.start(next, same_id, cx.heard, cx.now);
             self.hopeless.clear();

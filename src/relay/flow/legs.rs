@@ -131,7 +131,7 @@ impl Flow {
 
     /// Whether a number that no leg brought may still come back.
     fn comes_back_otherwise(&self) -> bool {
-        self.recover.as_ref().is_some_and(|recover| !recover.is_idle())
+        self.asking.is_some() || self.recover.as_ref().is_some_and(|recover| !recover.is_idle())
     }
 
     /// How long after a later number one may still come that was not lost: by reordering, or on another leg.
@@ -142,7 +142,7 @@ impl Flow {
         reordering.max(lag.min(self.hold.get()))
     }
 
-    /// These numbers cannot be rebuilt: on several legs they are given up when no leg can bring them either.
+    /// These numbers can be neither rebuilt nor asked for: on several legs they are given up when no leg can bring them either.
     pub(super) fn not_to_be_rebuilt(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
         if self.legs.is_none() {
             return self.give_up(hopeless, cx);
@@ -152,7 +152,7 @@ impl Flow {
         self.poll(cx);
     }
 
-    /// Gives up what can neither be rebuilt nor come on any leg.
+    /// Gives up what can come back in no other way, and not come on any leg.
     pub(super) fn poll_hopeless(&mut self, cx: &mut Context<'_>) {
         let (window, waits) = (self.window(cx.config), self.waits(true));
         let (Some(legs), Some(reorder)) = (&self.legs, &mut self.reorder) else { return };

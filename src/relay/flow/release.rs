@@ -19,7 +19,9 @@ impl Flow {
         self.ended = end;
         // One beyond the window is forged, or so much was lost that its next packet begins anew.
         if next - reorder.next() <= window {
+            let known = reorder.end();
             reorder.announce(next, cx.now, patience);
+            self.note_tail(known..next, patience, cx);
         }
     }
 
@@ -139,6 +141,9 @@ impl Flow {
                 if let Some(recover) = &mut self.recover {
                     recover.forget();
                 }
+                if let Some(asking) = &mut self.asking {
+                    asking.schedule.clear();
+                }
                 if let Some(reorder) = &mut self.reorder {
                     reorder.shrink();
                 }
@@ -153,6 +158,7 @@ impl Flow {
     fn charge(&mut self, budget: &mut Budget) {
         let used = self.reorder.as_ref().map_or(0, Reorder::bytes)
             + self.probation.bytes()
+            + self.asking.as_ref().map_or(0, |asking| asking.schedule.bytes())
             + self.recover.as_ref().map_or(0, |r| r.bytes())
             + self.legs.as_ref().map_or(0, |legs| legs.bytes())
             + self.paced_bytes();
@@ -174,7 +180,9 @@ impl Flow {
         let recover = self.recover.as_ref().filter(|r| r.misses());
         let recover = recover.and_then(|r| r.deadline(self.grace(now)));
         let legs = self.legs.as_ref().and_then(|legs| legs.deadline());
-        let all = [probation, reorder, recover, self.hopeless_deadline(), legs, self.paced_deadline(now)];
-        all.into_iter().flatten().min()
+        let (hopeless, paced) = (self.hopeless_deadline(), self.paced_deadline(now));
+        let asking = self.asking.as_ref().filter(|asking| !asking.schedule.is_idle());
+        let asking = asking.and_then(|asking| asking.schedule.due());
+        [probation, reorder, recover, hopeless, legs, paced, asking].into_iter().flatten().min()
     }
 }

@@ -96,7 +96,8 @@ impl Flow {
         if let Some(end) = findings.awaited {
             self.await_until(end, cx);
         }
-        if !findings.hopeless.is_empty() {
+        // A request may still bring them.
+        if !findings.hopeless.is_empty() && !self.hurry(&findings.hopeless, cx) {
             self.not_to_be_rebuilt(&findings.hopeless, cx);
         }
     }
@@ -115,8 +116,10 @@ impl Flow {
     fn await_until(&mut self, end: u64, cx: &mut Context<'_>) {
         let (window, patience) = (self.window(cx.config), self.patience());
         let Some(reorder) = &mut self.reorder else { return };
-        if end > reorder.end() && end - reorder.next() <= window {
+        let known = reorder.end();
+        if end > known && end - reorder.next() <= window {
             reorder.announce(end, cx.now, patience);
+            self.note_tail(known..end, patience, cx);
         }
     }
 

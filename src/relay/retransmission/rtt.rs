@@ -1,0 +1,65 @@
+//! The round trip to a producer, smoothed as RFC 6298 (section 2) does it, and how long an answer is waited for.
+
+use std::time::Duration;
+
+use crate::limits::{RETRY_MIN, RETRY_START, ROUND_TRIP_MAX};
+
+/// What was measured of one round trip.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::relay) struct RoundTrip {
+    /// SRTT and RTTVAR.
+    measured: Option<(Duration, Duration)>,
+}
+
+impl RoundTrip {
+    /// An answer came so long after it was asked for. What takes longer than any hold is no answer.
+    pub(in crate::relay) fn sample(&mut self, took: Duration) {
+        if took > ROUND_TRIP_MAX {
+            return;
+        }
+        self.measured = Some(match self.measured {
+            None => (took, took / 2),
+            Some((smoothed, variation)) => {
+                ((smoothed * 7 + took) / 8, (variation * 3 + smoothed.abs_diff(took)) / 4)
+            }
+        });
+    }
+
+    /// The smoothed round trip, once measured.
+    pub(in crate::relay) fn get(&self) -> Option<Duration> {
+        self.measured.map(|(smoothed, _)| smoothed)
+    }
+
+    /// How long an answer is waited for before it counts as lost (RTO).
+    pub(in crate::relay) fn retry(&self) -> Duration {
+        self.measured
+            .map_or(RETRY_START, |(smoothed, variation)| smoothed + (variation * 4).max(RETRY_MIN / 2))
+            .max(RETRY_MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn follows_rfc_6298() {
+        let mut trip = RoundTrip::default();
+        assert_eq!((trip.get(), trip.retry()), (None, RETRY_START));
+        trip.sample(80 * MS);
+        assert_eq!((trip.get(), trip.retry()), (Some(80 * MS), 240 * MS));
+        trip.sample(160 * MS);
+        assert_eq!((trip.get(), trip.retry()), (Some(90 * MS), 290 * MS));
+        trip.sample(Duration::MAX);
+        assert_eq!(trip.get(), Some(90 * MS), "no answer at all");
+    }
+
+    #[test]
+    fn a_short_one_is_not_asked_for_more_often_than_the_packet_path_turns() {
+        let mut trip = RoundTrip::default();
+        (0..100).for_each(|_| trip.sample(MS / 10));
+        assert_eq!(trip.retry(), RETRY_MIN);
+    }
+}

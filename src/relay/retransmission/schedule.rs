@@ -1,0 +1,372 @@
+//! Which numbers to ask for, and when: a pure schedule of the gaps of one session.
+//!
+//! Rules: a number that is missing is first waited for, since it may only be late; it is asked for at most
+//! [`REQUESTS_MAX`] times, each time with more patience, as long as the answer can still come before the gap is given
+//! up. What one packet says can draw [`REQUESTS_PER_EVENT`] requested numbers at most, until its neighbours show that
+//! it was not made up; and all requests of a session together are bounded by its rate of packets.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use crate::limits::{
+    REQUEST_GAPS_MAX, REQUEST_NEIGHBOURS, REQUEST_SLACK, REQUESTS_LOGGED, REQUESTS_MAX, REQUESTS_PER_EVENT,
+    REQUESTS_PER_PACKET, REQUESTS_PER_SECOND_MIN, REQUESTS_TRACKED_MAX,
+};
+
+/// What holds for all numbers of a session when it is looked what to ask for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::relay) struct Terms {
+    pub(in crate::relay) now: Instant,
+    /// How long a gap is waited for in all.
+    pub(in crate::relay) hold: Duration,
+    /// How long a packet that is only late, or that is rebuilt, may take.
+    pub(in crate::relay) wait: Duration,
+    /// The first request waits up to so much longer, by chance: others may ask for the same.
+    pub(in crate::relay) spread: Duration,
+    /// The round trip, once measured.
+    pub(in crate::relay) round_trip: Option<Duration>,
+    /// How long an answer is waited for.
+    pub(in crate::relay) retry: Duration,
+    /// Packets per second of the session.
+    pub(in crate::relay) rate: f64,
+}
+
+impl Terms {
+    /// Whether what is asked for now comes too late for a gap that is given up at `deadline`. Before anything was
+    /// measured only asking can tell.
+    fn in_vain(&self, deadline: Instant) -> bool {
+        self.now + self.round_trip.unwrap_or_default() >= deadline
+    }
+}
+
+/// A number to ask for, and how often it was asked for before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::relay) struct Request {
+    pub(in crate::relay) number: u64,
+    pub(in crate::relay) before: u8,
+}
+
+/// What is due.
+#[derive(Debug, Default)]
+pub(in crate::relay) struct Due {
+    /// In the order of their numbers.
+    pub(in crate::relay) requests: Vec<Request>,
+    /// Numbers that were asked for as often as allowed, without an answer.
+    pub(in crate::relay) unanswered: Vec<u64>,
+}
+
+/// A number that is missing.
+#[derive(Debug)]
+struct Missing {
+    /// The event that showed it missing.
+    event: u64,
+    since: Instant,
+    /// How long it is waited for, if not for the hold.
+    patience: Option<Duration>,
+    asked: u8,
+    next: Instant,
+}
+
+/// What a packet (or a producer's word) has shown to be missing.
+#[derive(Debug)]
+struct Gap {
+    event: u64,
+    /// Those that are not on the list yet.
+    rest: Range<u64>,
+    /// The packet that showed it.
+    shown_by: u64,
+    since: Instant,
+    patience: Option<Duration>,
+    /// Requested numbers that it may still draw; `None`: its neighbours have come.
+    allowance: Option<u32>,
+}
+
+/// A number that was asked for, to measure how long the answer took.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    number: u64,
+    missing_since: Instant,
+    first: Instant,
+    times: u8,
+    answered: bool,
+}
+
+/// What the answer to a request tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::relay) struct Answered {
+    /// Since when it was asked for.
+    pub(in crate::relay) first_asked: Instant,
+    /// Asked once only: it is known which request was answered (Karn's rule, RFC 6298 section 3).
+    pub(in crate::relay) once: bool,
+}
+
+/// The schedule of one session.
+#[derive(Debug)]
+pub(in crate::relay) struct Schedule {
+    missing: BTreeMap<u64, Missing>,
+    gaps: VecDeque<Gap>,
+    asked: VecDeque<Asked>,
+    events: u64,
+    /// One past the highest number that was shown to be missing.
+    reach: u64,
+    /// Nothing is due before; it may be that nothing is due then either.
+    due: Option<Instant>,
+    /// Numbers that may be requested now, and since when that is so.
+    tokens: f64,
+    filled: Instant,
+    seed: u64,
+}
+
+impl Schedule {
+    pub(in crate::relay) fn new(seed: u64, now: Instant) -> Schedule {
+        Schedule {
+            missing: BTreeMap::new(),
+            gaps: VecDeque::new(),
+            asked: VecDeque::new(),
+            events: 0,
+            reach: 0,
+            due: None,
+            tokens: f64::from(REQUESTS_PER_EVENT),
+            filled: now,
+            seed,
+        }
+    }
+
+    /// Memory of the lists.
+    pub(in crate::relay) fn bytes(&self) -> usize {
+        self.missing.len() * 2 * size_of::<Missing>()
+            + self.gaps.capacity() * size_of::<Gap>()
+            + self.asked.capacity() * size_of::<Asked>()
+    }
+
+    /// Nothing is asked for any more.
+    pub(in crate::relay) fn clear(&mut self) {
+        self.missing = BTreeMap::new();
+        (self.gaps, self.asked) = (VecDeque::new(), VecDeque::new());
+        self.due = None;
+    }
+
+    /// A packet with the number `shown_by` (or a producer's word) shows that these numbers were sent. They are waited
+    /// for as long as the hold, or `patience`.
+    pub(in crate::relay) fn opened(
+        &mut self,
+        numbers: Range<u64>,
+        shown_by: u64,
+        patience: Option<Duration>,
+        terms: &Terms,
+    ) {
+        let rest = numbers.start.max(self.reach)..numbers.end;
+        if rest.is_empty() {
+            return;
+        }
+        self.reach = rest.end;
+        if self.gaps.len() >= REQUEST_GAPS_MAX
+            && let Some(Gap { event, .. }) = self.gaps.pop_front()
+        {
+            self.missing.retain(|_, missing| missing.event != event);
+        }
+        self.events += 1;
+        let allowance = Some(REQUESTS_PER_EVENT);
+        let (event, since) = (self.events, terms.now);
+        self.gaps.push_back(Gap { event, rest, shown_by, since, patience, allowance });
+        self.draw(self.gaps.len() - 1, REQUESTS_PER_EVENT, terms, |_| true);
+    }
+
+    /// A packet came that was not known. It vouches for those beside it, and lets more of what they have shown to be
+    /// missing be asked for; `is_missing` tells what still is.
+    pub(in crate::relay) fn came(&mut self, number: u64, terms: &Terms, is_missing: impl Fn(u64) -> bool) {
+        self.missing.remove(&number);
+        if self.gaps.is_empty() {
+            return;
+        }
+        for gap in &mut self.gaps {
+            let distance = number.abs_diff(gap.shown_by);
+            if (1..=REQUEST_NEIGHBOURS).contains(&distance) {
+                gap.allowance = None;
+            }
+        }
+        if let Some(place) = self.gaps.iter().position(|gap| gap.allowance.is_none()) {
+            self.draw(place, REQUESTS_PER_EVENT, terms, is_missing);
+            if self.gaps[place].rest.is_empty() {
+                self.gaps.remove(place);
+            }
+        }
+    }
+
+    /// Puts the next numbers of a gap on the list.
+    fn draw(&mut self, place: usize, count: u32, terms: &Terms, is_missing: impl Fn(u64) -> bool) {
+        let Schedule { missing, gaps, due, seed, .. } = self;
+        let gap = &mut gaps[place];
+        let room = REQUESTS_TRACKED_MAX.saturating_sub(missing.len());
+        let end = gap.rest.end.min(gap.rest.start + (count as usize).min(room) as u64);
+        for number in (gap.rest.start..end).filter(|number| is_missing(*number)) {
+            let next = gap.since + terms.wait + part(terms.spread, *seed, number);
+            let Gap { event, since, patience, .. } = *gap;
+            missing.entry(number).or_insert(Missing { event, since, patience, asked: 0, next });
+            *due = Some(due.map_or(next, |due| due.min(next)));
+        }
+        gap.rest.start = end;
+    }
+
+    /// The head has moved: nothing below `next` is missed any more.
+    pub(in crate::relay) fn settled_below(&mut self, next: u64) {
+        while self.missing.first_key_value().is_some_and(|(number, _)| *number < next) {
+            self.missing.pop_first();
+        }
+        for gap in &mut self.gaps {
+            gap.rest.start = gap.rest.start.max(next).min(gap.rest.end.max(next));
+            gap.rest.end = gap.rest.end.max(gap.rest.start);
+        }
+        while self.gaps.front().is_some_and(|gap| gap.shown_by < next) {
+            self.gaps.pop_front();
+        }
+    }
+
+    /// It need not be waited for any longer whether this number comes by itself.
+    pub(in crate::relay) fn hurry(&mut self, number: u64, now: Instant) {
+        if let Some(missing) = self.missing.get_mut(&number).filter(|missing| missing.asked == 0) {
+            missing.next = missing.next.min(now);
+            self.due = Some(self.due.map_or(now, |due| due.min(now)));
+        }
+    }
+
+    /// An answer to a request came; whether in time or not, it can be measured once.
+    pub(in crate::relay) fn answered(&mut self, number: u64) -> Option<Answered> {
+        let asked = self.asked.iter_mut().rev().find(|asked| asked.number == number && !asked.answered)?;
+        asked.answered = true;
+        Some(Answered { first_asked: asked.first, once: asked.times == 1 })
+    }
+
+    /// The original of a number came after the answer. Gives since when it was missing: it was only late.
+    pub(in crate::relay) fn late_original(&mut self, number: u64) -> Option<Instant> {
+        let place = self.asked.iter().rposition(|asked| asked.number == number && asked.answered)?;
+        self.asked.remove(place).map(|asked| asked.missing_since)
+    }
+
+    /// When [`Schedule::poll`] may have something to do.
+    pub(in crate::relay) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether anything is still asked for.
+    pub(in crate::relay) fn is_idle(&self) -> bool {
+        self.missing.is_empty() && self.gaps.is_empty()
+    }
+
+    /// What is due now.
+    pub(in crate::relay) fn poll(&mut self, terms: &Terms) -> Due {
+        let mut due = Due::default();
+        if self.due.is_none_or(|at| terms.now < at) {
+            return due;
+        }
+        self.fill(terms);
+        let horizon = terms.now + REQUEST_SLACK;
+        let ripe = self.missing.iter().filter(|(_, missing)| missing.next <= horizon);
+        let mut ripe: Vec<(u8, u64)> = ripe.map(|(number, missing)| (missing.asked, *number)).collect();
+        // Each is asked for once before any is asked for again.
+        ripe.sort_unstable();
+        for (_, number) in ripe {
+            self.consider(number, terms, &mut due);
+        }
+        due.requests.sort_unstable_by_key(|request| request.number);
+        self.due = self.missing.values().map(|missing| missing.next).min();
+        due
+    }
+
+    fn consider(&mut self, number: u64, terms: &Terms, due: &mut Due) {
+        let Some(missing) = self.missing.get(&number) else { return };
+        let deadline = missing.since + missing.patience.unwrap_or(terms.hold);
+        if missing.asked >= REQUESTS_MAX {
+            due.unanswered.push(number);
+            self.missing.remove(&number);
+        } else if terms.in_vain(deadline) || !self.allowed(missing.event) {
+            self.missing.remove(&number);
+        } else if self.tokens < 1.0 {
+            let refill = Duration::from_secs_f64((1.0 - self.tokens) / per_second(terms.rate));
+            self.postpone(number, terms.now + refill.max(REQUEST_SLACK * 2));
+        } else {
+            self.request(number, deadline, terms, due);
+        }
+    }
+
+    fn postpone(&mut self, number: u64, until: Instant) {
+        if let Some(missing) = self.missing.get_mut(&number) {
+            missing.next = until;
+        }
+    }
+
+    fn request(&mut self, number: u64, deadline: Instant, terms: &Terms, due: &mut Due) {
+        let Some(missing) = self.missing.get_mut(&number) else { return };
+        due.requests.push(Request { number, before: missing.asked });
+        missing.asked += 1;
+        let interval = interval(missing.asked, deadline, terms);
+        let chance = if terms.spread.is_zero() { Duration::ZERO } else { interval / 4 };
+        missing.next = terms.now + interval + part(chance, self.seed ^ u64::from(missing.asked), number);
+        let (event, since, times) = (missing.event, missing.since, missing.asked);
+        self.tokens -= 1.0;
+        if let Some(Gap { allowance: Some(allowance), .. }) =
+            self.gaps.iter_mut().find(|gap| gap.event == event)
+        {
+            *allowance = allowance.saturating_sub(1);
+        }
+        self.log(number, since, times, terms.now);
+    }
+
+    fn log(&mut self, number: u64, missing_since: Instant, times: u8, now: Instant) {
+        if times > 1
+            && let Some(asked) = self.asked.iter_mut().rev().find(|asked| asked.number == number)
+        {
+            asked.times = times;
+            return;
+        }
+        if self.asked.len() >= REQUESTS_LOGGED {
+            self.asked.pop_front();
+        }
+        let answered = false;
+        self.asked.push_back(Asked { number, missing_since, first: now, times, answered });
+    }
+
+    /// Whether what this event has shown may draw a request more.
+    fn allowed(&self, event: u64) -> bool {
+        let gap = self.gaps.iter().find(|gap| gap.event == event);
+        gap.is_none_or(|gap| gap.allowance != Some(0))
+    }
+
+    /// Time fills the allowance of the session.
+    fn fill(&mut self, terms: &Terms) {
+        let elapsed = terms.now.saturating_duration_since(self.filled).as_secs_f64();
+        let most = f64::from(REQUESTS_PER_EVENT).max(per_second(terms.rate) / 4.0);
+        self.tokens = (self.tokens + elapsed * per_second(terms.rate)).min(most);
+        self.filled = terms.now;
+    }
+}
+
+/// Numbers that a session of this rate may request in a second.
+fn per_second(rate: f64) -> f64 {
+    (rate * REQUESTS_PER_PACKET).max(REQUESTS_PER_SECOND_MIN)
+}
+
+/// How long after the request of this count the next one follows: twice as long each time, but so that the requests
+/// that are left have their place before the deadline, and never before an answer was due.
+fn interval(asked: u8, deadline: Instant, terms: &Terms) -> Duration {
+    let doubled = terms.retry * (1 << (asked - 1).min(REQUESTS_MAX));
+    let left = deadline.saturating_duration_since(terms.now + terms.round_trip.unwrap_or_default());
+    let even = left / u32::from(REQUESTS_MAX - asked + 1);
+    doubled.min(even).max(terms.retry)
+}
+
+/// A part of `whole` by chance, the same for the same seed and number.
+fn part(whole: Duration, seed: u64, number: u64) -> Duration {
+    // splitmix64
+    let mut mixed = seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    whole.mul_f64(((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64)
+}
+
+#[cfg(test)]
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -1,0 +1,428 @@
+//! Asking again: relays and a producer that answers, over links that lose in both directions.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tidecast::{
+    link::{Impairments, Link},
+    relay::{Asks, Config, Counters, Hold, Input, Output, Relay, Socket},
+    wire::{
+        native::{self, Kind, Nack},
+        rtcp::{Compound, Packet, Repr},
+        seq::Space,
+    },
+};
+
+use crate::{
+    formats::{Numbered, native as datagram},
+    harness::{MS, Repeat, config, seed, source},
+};
+
+const SESSION: u32 = 0x1234_5678;
+const NATIVE: Asks = Asks { rist: false, requests: true, shared: false };
+const RIST: Asks = Asks { rist: true, requests: true, shared: false };
+
+/// A relay at the end of its own link from the producer, and the way back.
+struct Receiver {
+    relay: Relay,
+    forth: Link<(bool, Vec<u8>)>,
+    back: Link<(Socket, Vec<u8>)>,
+    due: Option<Instant>,
+    /// Numbers delivered, in their order, and those given up.
+    delivered: Vec<u64>,
+    lost: u64,
+    /// When which numbers were asked for.
+    asked: Vec<(Duration, Vec<u64>)>,
+    datagrams: Vec<Vec<u8>>,
+}
+
+/// One producer and those who receive from it.
+struct World {
+    asks: Asks,
+    start: Instant,
+    now: Instant,
+    first: u64,
+    sent: BTreeMap<u64, Vec<u8>>,
+    receivers: Vec<Receiver>,
+    /// Numbers sent again.
+    answered: u64,
+    /// Whether it answers at all.
+    answers: bool,
+}
+
+fn media(asks: Asks, number: u64) -> Vec<u8> {
+    let format = if asks.rist { Numbered::Rtp } else { Numbered::Native };
+    format.datagram(SESSION, number, number)
+}
+
+/// The numbers that a datagram asks for, near to `near`.
+fn wanted(socket: Socket, bytes: &[u8], near: u64) -> Vec<u64> {
+    match socket {
+        Socket::Media => {
+            let packet = native::Packet::parse(bytes).expect("a native datagram");
+            assert_eq!((packet.kind(), packet.session()), (Kind::Nack, SESSION));
+            let ranges = Nack::parse(packet.payload()).expect("a NACK");
+            ranges.iter().flat_map(|(first, count)| first..first + u64::from(count)).collect()
+        }
+        Socket::Control => {
+            let compound = Compound::parse(bytes).expect("RTCP");
+            let nacks = compound.packets().filter_map(|packet| match packet.expect("valid RTCP") {
+                Packet::Nack(nack) => Some(nack),
+                _ => None,
+            });
+            let numbers = nacks.flat_map(|nack| {
+                assert_eq!(nack.media(), SESSION);
+                nack.ranges().flat_map(|range| range.iter().collect::<Vec<_>>()).collect::<Vec<_>>()
+            });
+            numbers.map(|number| Space::RTP.extend(near, number.into())).collect()
+        }
+    }
+}
+
+impl World {
+    fn new(asks: Asks, hold: Hold, links: &[(Impairments, Impairments)], seed: u64) -> World {
+        let start = tidecast::clock::now() + Duration::from_secs(1000);
+        let receiver = |(index, (forth, back)): (usize, &(Impairments, Impairments))| {
+            let seed = seed + 1000 * index as u64;
+            Receiver {
+                relay: Relay::new(Config { hold, asks: vec![asks], seed, ..config("auto") }),
+                forth: Link::new(*forth, seed),
+                back: Link::new(*back, seed + 1),
+                due: None,
+                delivered: Vec::new(),
+                lost: 0,
+                asked: Vec::new(),
+                datagrams: Vec::new(),
+            }
+        };
+        World {
+            asks,
+            start,
+            now: start,
+            first: if asks.rist { 65_000 } else { 0 },
+            sent: BTreeMap::new(),
+            receivers: links.iter().enumerate().map(receiver).collect(),
+            answered: 0,
+            answers: true,
+        }
+    }
+
+    /// To all, through their links: on the port of the media, or of RTCP.
+    fn send(&mut self, control: bool, bytes: &[u8]) {
+        for receiver in &mut self.receivers {
+            receiver.forth.push(self.now, (control, bytes.to_vec()));
+        }
+    }
+
+    fn produce(&mut self, number: u64) {
+        let bytes = media(self.asks, number);
+        self.sent.insert(number, bytes.clone());
+        self.send(false, &bytes);
+    }
+
+    /// The producer's reports: RIST senders send them at least every 100 ms.
+    fn report(&mut self) {
+        if !self.asks.rist {
+            return;
+        }
+        let mut bytes = Vec::new();
+        Repr::ReceiverReport { ssrc: SESSION, blocks: &[] }.emit(&mut bytes);
+        Repr::Cname { ssrc: SESSION, cname: "producer" }.emit(&mut bytes);
+        for receiver in &mut self.receivers {
+            // Reports are not lost here: how a sender is found is another test's matter.
+            let input =
+                Input::Control { now: self.now, leg: 0, source: source(1), bytes: bytes.clone().into() };
+            receiver.relay.handle_input(input);
+        }
+        self.drain();
+    }
+
+    /// Sends again what was asked for, to all: the group is theirs together.
+    fn answer(&mut self, socket: Socket, bytes: &[u8]) {
+        let near = self.sent.last_key_value().map_or(0, |(number, _)| *number);
+        if let Socket::Control = socket {
+            self.echo(bytes);
+        }
+        if !self.answers {
+            return;
+        }
+        for number in wanted(socket, bytes, near) {
+            let Some(mut again) = self.sent.get(&number).cloned() else { continue };
+            self.answered += 1;
+            match self.asks.rist {
+                true => again[11] |= 1,
+                false => {
+                    let repr = native::Packet::parse(&again).expect("native").repr();
+                    let mut bytes = Vec::new();
+                    native::Repr { flags: native::RETRANSMISSION, ..repr }.emit(&mut bytes);
+                    again = bytes;
+                }
+            }
+            self.send(false, &again);
+        }
+    }
+
+    fn echo(&mut self, bytes: &[u8]) {
+        let requests: Vec<Packet<'_>> = Compound::parse(bytes).expect("RTCP").packets().flatten().collect();
+        for packet in requests {
+            if let Packet::EchoRequest(echo) = packet {
+                let mut response = Vec::new();
+                Repr::EchoResponse(echo).emit(&mut response);
+                self.send(true, &response);
+            }
+        }
+    }
+
+    /// Takes what the relays put out.
+    fn drain(&mut self) {
+        let at = self.now - self.start;
+        let near = self.sent.last_key_value().map_or(0, |(number, _)| *number);
+        let producer: SocketAddr = source(1);
+        for receiver in &mut self.receivers {
+            receiver.due = loop {
+                match receiver.relay.poll_output() {
+                    Output::Timeout(due) => break due,
+                    Output::Deliver(delivery) => {
+                        let last = receiver.delivered.last();
+                        assert!(last.is_none_or(|last| *last < delivery.seq), "{} again", delivery.seq);
+                        receiver.delivered.push(delivery.seq);
+                        receiver.datagrams.push(delivery.packet.bytes.to_vec());
+                    }
+                    Output::Lost { count, .. } => receiver.lost += count,
+                    Output::Transmit { from, to, bytes, .. } => {
+                        assert_eq!(to, producer);
+                        let numbers = wanted(from, &bytes, near);
+                        if !numbers.is_empty() {
+                            receiver.asked.push((at, numbers));
+                        }
+                        receiver.back.push(self.now, (from, bytes));
+                    }
+                    _ => {}
+                }
+            };
+        }
+    }
+
+    /// What is due now in links and relays.
+    fn turn(&mut self) {
+        for index in 0..self.receivers.len() {
+            while let Some((control, bytes)) = self.receivers[index].forth.pop(self.now) {
+                let (now, leg, source, bytes) = (self.now, 0, source(1), bytes.into());
+                self.receivers[index].relay.handle_input(match control {
+                    true => Input::Control { now, leg, source, bytes },
+                    false => Input::Packet { now, leg, source, bytes },
+                });
+                self.drain();
+            }
+            while let Some((socket, bytes)) = self.receivers[index].back.pop(self.now) {
+                self.answer(socket, &bytes);
+            }
+            if self.receivers[index].due.is_some_and(|due| due <= self.now) {
+                self.receivers[index].relay.handle_input(Input::Timeout { now: self.now });
+                self.drain();
+            }
+        }
+    }
+
+    /// Time passes in steps of a millisecond.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.now += MS;
+            if (self.now - self.start).as_millis().is_multiple_of(80) {
+                self.report();
+            }
+            self.turn();
+        }
+    }
+
+    /// So many numbers, one a millisecond; then what is on its way arrives.
+    fn run(&mut self, count: u64) {
+        self.report();
+        for number in self.first..self.first + count {
+            self.produce(number);
+            self.pass(MS);
+        }
+        if !self.asks.rist {
+            // It makes a lost tail visible.
+            for _ in 0..3 {
+                self.send(false, &datagram(Kind::Heartbeat, 7, SESSION, count, 0, b""));
+                self.pass(400 * MS);
+            }
+        }
+        self.pass(Duration::from_secs(2));
+    }
+
+    fn counters(&self, index: usize) -> Counters {
+        let relay = &self.receivers[index].relay;
+        let counters = relay.totals();
+        let held = relay.held() as u64;
+        assert_eq!(
+            counters.media_received + counters.recovered(),
+            counters.delivered + counters.discarded() + held,
+            "{counters:?}"
+        );
+        assert_eq!(counters.expected, counters.delivered + counters.lost, "{counters:?}");
+        counters
+    }
+}
+
+fn lossy(loss: f64, burst: f64, delay: Duration) -> Impairments {
+    Impairments { loss, burst, delay, ..Impairments::default() }
+}
+
+/// Through 10 % of loss in both directions, alone and in bursts of 20, with a round trip of 30 ms and a hold of 1 s.
+#[test]
+fn nothing_is_missing_in_the_end() {
+    let seed = seed(3);
+    let _repeat = Repeat(seed);
+    for (asks, burst) in [(NATIVE, 1.0), (NATIVE, 20.0), (RIST, 1.0), (RIST, 20.0)] {
+        let links = [(lossy(0.1, burst, 15 * MS), lossy(0.1, 1.0, 15 * MS))];
+        let mut world = World::new(asks, Hold::Fixed(1000 * MS), &links, seed);
+        let count = 20_000;
+        world.run(count);
+        let counters = world.counters(0);
+        println!("{asks:?}, bursts of {burst}: {counters:?}");
+        // What was lost before the first and behind the last packet that came, nothing could tell of.
+        let ends = if asks.rist { 200 } else { 0 };
+        assert_eq!(counters.lost, 0, "{counters:?}");
+        assert!(counters.delivered >= count - ends, "{counters:?}");
+        assert!(counters.recovered_retransmission >= count / 20, "{counters:?}");
+        assert_eq!((counters.late, counters.rejected, counters.sessions), (0, 0, 1), "{counters:?}");
+        let came = &world.receivers[0];
+        assert!(came.datagrams.windows(2).all(|pair| pair[0] != pair[1]));
+        assert_eq!(world.receivers[0].relay.flow_count(), 1);
+        // As they were sent: a retransmission of RIST has its SSRC back; a native one says what it is.
+        let above = if asks.rist { 1 << 16 } else { 0 };
+        let expected = came.delivered.iter().map(|number| media(asks, *number - above));
+        let unlike = expected.zip(&came.datagrams).filter(|(sent, came)| sent != *came).count() as u64;
+        assert_eq!(unlike, if asks.rist { 0 } else { counters.recovered_retransmission });
+        let trip = world.receivers[0].relay.round_trip(0).expect("measured");
+        assert!(trip >= 30 * MS && trip < 40 * MS, "{trip:?}");
+    }
+}
+
+/// A packet that stands alone, so far ahead: whether it is within the window or not, it draws no flood.
+#[test]
+fn a_forged_packet_draws_at_most_64_numbers() {
+    for (asks, ahead) in [(NATIVE, 2000), (NATIVE, 20_000), (RIST, 2000), (RIST, 20_000), (NATIVE, 100)] {
+        let links = [(lossy(0.0, 1.0, 5 * MS), lossy(0.0, 1.0, 5 * MS))];
+        let mut world = World::new(asks, Hold::Fixed(1000 * MS), &links, 1);
+        world.answers = false;
+        world.report();
+        for number in world.first..world.first + 3000 {
+            world.produce(number);
+            if number == world.first + 1000 {
+                let bytes = media(asks, number + ahead);
+                world.send(false, &bytes);
+            }
+            world.pass(MS);
+        }
+        world.pass(Duration::from_secs(2));
+        let asked: usize = world.receivers[0].asked.iter().map(|(_, numbers)| numbers.len()).sum();
+        assert!(asked <= 64, "{asks:?} +{ahead}: {asked} numbers");
+        let counters = world.counters(0);
+        assert!(counters.lost <= 1 && counters.delivered >= 2999, "{counters:?}");
+    }
+}
+
+/// The producer is silent behind the forged packet: then nothing contradicts it, and yet it draws no more.
+#[test]
+fn a_forged_packet_into_silence_draws_at_most_64_numbers() {
+    for asks in [NATIVE, RIST] {
+        let links = [(lossy(0.0, 1.0, 5 * MS), lossy(0.0, 1.0, 5 * MS))];
+        let mut world = World::new(asks, Hold::Fixed(1000 * MS), &links, 1);
+        world.report();
+        for number in world.first..world.first + 1000 {
+            world.produce(number);
+            world.pass(MS);
+        }
+        world.send(false, &media(asks, world.first + 3000));
+        world.pass(Duration::from_secs(3));
+        let asked: usize = world.receivers[0].asked.iter().map(|(_, numbers)| numbers.len()).sum();
+        assert!((1..=64).contains(&asked), "{asks:?}: {asked} numbers");
+    }
+}
+
+/// A producer that keeps no history is not asked for more than a share of what it sends.
+#[test]
+fn requests_are_bounded_by_the_rate() {
+    let links = [(lossy(0.4, 1.0, 5 * MS), lossy(0.0, 1.0, 5 * MS))];
+    let mut world = World::new(NATIVE, Hold::Fixed(500 * MS), &links, 5);
+    world.answers = false;
+    world.run(10_000);
+    let asked = &world.receivers[0].asked;
+    for second in 0..10 {
+        let within = asked.iter().filter(|(at, _)| at.as_secs() == second);
+        let numbers: usize = within.map(|(_, numbers)| numbers.len()).sum();
+        // Half of the 600 packets a second that come, and what was saved up.
+        assert!(numbers <= 500 + 125, "{numbers} in second {second}");
+    }
+    let counters = world.counters(0);
+    assert_eq!(counters.numbers_requested, asked.iter().map(|(_, n)| n.len() as u64).sum::<u64>());
+    assert_eq!(counters.requests_sent, asked.len() as u64);
+    let times = |number: u64| asked.iter().filter(|(_, numbers)| numbers.contains(&number)).count();
+    assert!((0..10_000).all(|number| times(number) <= 7));
+}
+
+/// What could come only after the gap is given up is not asked for, once the round trip is known.
+#[test]
+fn no_request_that_cannot_be_answered_in_time() {
+    let links = [(lossy(0.1, 1.0, 100 * MS), lossy(0.0, 1.0, 100 * MS))];
+    let mut world = World::new(NATIVE, Hold::Fixed(150 * MS), &links, 5);
+    world.run(5000);
+    let (counters, known) = (world.counters(0), Duration::from_millis(600));
+    let late = world.receivers[0].asked.iter().filter(|(at, _)| *at > known).count();
+    assert_eq!((late, counters.recovered_retransmission), (0, 0), "{counters:?}");
+    assert!(counters.lost > 300 && counters.requests_sent > 0, "{counters:?}");
+}
+
+/// The automatic hold rises to what requests need as soon as the round trip is known.
+#[test]
+fn the_automatic_hold_leaves_time_to_ask() {
+    for asks in [NATIVE, RIST] {
+        let links = [(lossy(0.05, 1.0, 40 * MS), lossy(0.05, 1.0, 40 * MS))];
+        let mut world = World::new(asks, Hold::Auto { min: 20 * MS, max: 1000 * MS }, &links, 2);
+        world.run(20_000);
+        let counters = world.counters(0);
+        println!("{asks:?}: {:?}, {counters:?}", world.receivers[0].relay.timing(world.start));
+        // The first ones are lost while nothing was measured.
+        let at_first = if asks.rist { 10 } else { 40 };
+        assert!(counters.lost <= at_first, "{counters:?}");
+        assert!(counters.recovered_retransmission > 800, "{counters:?}");
+    }
+}
+
+/// Many relays on one group that all miss the same: few ask, since the answer to one reaches all.
+#[test]
+fn relays_on_one_group_do_not_ask_all_at_once() {
+    let seed = seed(9);
+    let _repeat = Repeat(seed);
+    let count = 30;
+    for shared in [false, true] {
+        let asks = Asks { shared, ..NATIVE };
+        let links = vec![(lossy(0.0, 1.0, 2 * MS), lossy(0.0, 1.0, 2 * MS)); count];
+        let mut world = World::new(asks, Hold::Fixed(500 * MS), &links, seed);
+        for number in 0..2000 {
+            // Lost before the group's paths part.
+            if number % 100 == 50 {
+                world.sent.insert(number, media(asks, number));
+            } else {
+                world.produce(number);
+            }
+            world.pass(MS);
+        }
+        world.pass(Duration::from_secs(1));
+        let asked: u64 = (0..count).map(|index| world.counters(index).numbers_requested).sum();
+        let lost: u64 = (0..count).map(|index| world.counters(index).lost).sum();
+        println!("shared {shared}: {asked} requests for 20 numbers, {} answers", world.answered);
+        assert_eq!(lost, 0);
+        match shared {
+            true => assert!(asked <= 20 * count as u64 / 2, "{asked}"),
+            false => assert_eq!(asked, 20 * count as u64),
+        }
+    }
+}
