@@ -5,6 +5,8 @@
 //! too, what is too late counts only if it is that every time.
 
 mod common;
+#[path = "timing/paced.rs"]
+mod paced;
 
 use std::{
     io::{IoSliceMut, Read, Write},

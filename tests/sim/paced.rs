@@ -7,7 +7,7 @@ use tidecast::relay::{Config, Counters, Delay, FlowState, Hold, Release};
 
 use crate::{
     formats::native,
-    harness::{Dice, MS, Repeat, Sim, config, seed, source},
+    harness::{Dice, Event, MS, Repeat, Sim, config, seed, source},
 };
 use tidecast::wire::{native::Kind, rtp, ts};
 
@@ -295,5 +295,164 @@ fn ten_minutes_of_every_clock() {
             let left = holds(&what, source, Jitter::Uniform, 0.0, Delay::Auto, 2.0, seed);
             assert_eq!(left.flow.pacing.expect("paced").clock, clock);
         }
+    }
+}
+
+/// Packets of a stream whose clock does what `ticks` says at each number, 5 ms apart, with 20 ms of jitter.
+fn scripted(sim: &mut Sim, seed: u64, numbers: std::ops::Range<u64>, datagram: impl Fn(u64) -> Vec<u8>) {
+    let mut dice = Dice::new(seed);
+    let begin = numbers.start;
+    let mut arrivals: Vec<(Duration, u64)> = numbers
+        .map(|n| {
+            (5 * MS * n as u32 + if n < begin + 5 { Duration::ZERO } else { MS * dice.below(20) as u32 }, n)
+        })
+        .collect();
+    arrivals.sort_unstable();
+    for (at, number) in arrivals {
+        sim.packet(at, &datagram(number));
+    }
+}
+
+fn own_time(number: u64) -> Duration {
+    5 * MS * number as u32
+}
+
+/// A splice: the PCR goes on elsewhere, with its indicator or without. Nobody sees it in the release.
+#[test]
+fn a_pcr_discontinuity_is_followed() {
+    let seed = seed(33);
+    let _repeat = Repeat(seed);
+    for announced in [true, false] {
+        for jump in [7_000_000_000_i64, -7_000_000_000, 2_000_000_000_000] {
+            let datagram = |number: u64| {
+                let after = number >= 6000;
+                let ticks = 10_000_000_000 + 135_000 * number as i64 + if after { jump } else { 0 };
+                let pcr = number.is_multiple_of(8).then(|| ticks.rem_euclid(ts::Pcr::WRAP as i64) as u64);
+                in_rtp(33, number, 0, &ts_packet(number, pcr, announced && number == 6000))
+            };
+            let mut sim = paced("rtp", Delay::Fixed(DELAY));
+            scripted(&mut sim, seed, 0..12_000, datagram);
+            sim.run_until(61 * SECOND);
+            let left = Left::of(&sim, own_time);
+            let (before, after) =
+                (left.median(10 * SECOND, 30 * SECOND), left.median(30 * SECOND, 60 * SECOND));
+            assert!((before - after).abs() < 1.0, "{announced} {jump}: {before} ms, then {after} ms");
+            let off = left.off(10 * SECOND, 60 * SECOND);
+            assert!(off < 1.5, "{announced} {jump}: 99 % within {off} ms");
+            assert_eq!((left.counters.delivered, left.counters.released_late), (12_000, 0));
+            assert_eq!(left.flow.pacing.expect("paced").clock, "pcr");
+        }
+    }
+}
+
+/// The time stamps of a sender that starts anew with another SSRC, or under the same with another clock.
+#[test]
+fn restarts_and_pauses_begin_anew() {
+    let seed = seed(34);
+    let _repeat = Repeat(seed);
+    for (ssrc, pause) in [(1, 0), (2, 0), (1, 7), (2, 7)] {
+        let mut sim = paced("rtp", Delay::Fixed(DELAY));
+        let datagram = |number: u64| {
+            let again = number >= 4000;
+            let (ssrc, offset) = if again { (ssrc, 3_000_000_000) } else { (1, 0) };
+            let (sequence, timestamp) = (number as u16, (450 * number + offset) as u32);
+            let mut out = Vec::new();
+            let payload = &number.to_be_bytes();
+            rtp::Repr { marker: false, payload_type: 33, sequence, timestamp, ssrc, payload }.emit(&mut out);
+            out
+        };
+        scripted(&mut sim, seed, 0..4000, datagram);
+        let paused = pause * SECOND;
+        let mut dice = Dice::new(seed);
+        for number in 4000..8000 {
+            let jitter = if number < 4005 { 0 } else { dice.below(4) };
+            sim.packet(paused + own_time(number) + MS * jitter as u32, &datagram(number));
+        }
+        sim.run_until(60 * SECOND);
+        let sent = |number| own_time(number) + if number < 4000 { Duration::ZERO } else { paused };
+        let left = Left::of(&sim, sent);
+        let numbers: Vec<u64> = sim.delivered(number).into_iter().map(|(_, number)| number).collect();
+        assert!(numbers.is_sorted(), "{ssrc} {pause}: in order over the restart");
+        assert_eq!((left.counters.lost, numbers.len()), (0, 8000), "{ssrc} {pause}: {:?}", left.counters);
+        let again = left.median(paused + 21 * SECOND, paused + 40 * SECOND);
+        assert!((DELAY.as_secs_f64() * 1e3 - again).abs() < 20.0, "{ssrc} {pause}: {again} ms");
+        assert!(left.off(paused + 21 * SECOND, paused + 40 * SECOND) < 3.0, "{ssrc} {pause}");
+    }
+}
+
+/// What follows a gap is not late: the delay is longer than the hold. And losses keep their place among the packets.
+#[test]
+fn gaps_delay_nothing() {
+    let mut sim = paced("native", Delay::Fixed(DELAY));
+    for number in 0..2000_u64 {
+        if number % 100 < 95 || number < 100 {
+            let micros = 1_700_000_000_000_000 + 5000 * number;
+            sim.packet(own_time(number), &native(Kind::Data, 7, 1, number, micros, &number.to_be_bytes()));
+        }
+    }
+    sim.run_until(12 * SECOND);
+    let left = Left::of(&sim, own_time);
+    assert!(left.delays.iter().all(|(_, delay)| (delay - 150.0).abs() < 0.2), "{:?}", left.delays);
+    assert_eq!((left.counters.released_late, left.counters.lost), (0, 90));
+    let mut next = 0;
+    for (_, event) in &sim.events {
+        match event {
+            Event::Delivered { seq, .. } => {
+                assert_eq!(*seq, next);
+                next += 1;
+            }
+            Event::Lost { from, count, .. } => {
+                assert_eq!(*from, next);
+                next += count;
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(next, 1995);
+}
+
+/// Beyond its memory the relay gives out early, and loses nothing; at its end it gives out everything at once.
+#[test]
+fn memory_is_bounded_and_the_end_is_at_once() {
+    let config = Config { bytes_max: 20_000, hold: Hold::Fixed(HOLD), ..config("native") };
+    let mut sim = Sim::new(Config { release: Release::Paced(Delay::Fixed(SECOND)), ..config });
+    for number in 0..1000_u64 {
+        let payload = [&[0; 500][..], &number.to_be_bytes()].concat();
+        sim.packet(own_time(number), &native(Kind::Data, 7, 1, number, 1 + 5000 * number, &payload));
+        assert!(sim.relay.bytes_held() <= 20_000);
+        sim.check_counters();
+    }
+    let counters = sim.check_counters();
+    assert!(counters.released_early > 900, "{counters:?}");
+    assert_eq!(sim.relay.released_early(), counters.released_early);
+    assert!(sim.relay.held() > 20);
+    sim.finish();
+    let counters = sim.check_counters();
+    assert_eq!((counters.delivered, counters.lost, sim.relay.held()), (1000, 0, 0));
+    assert!(sim.delivered(number).iter().map(|(_, number)| *number).eq(0..1000));
+}
+
+/// Without any clock: a steady stream is smoothed, and a reading now and then goes out the delay after it came.
+#[test]
+fn packets_without_a_clock() {
+    let seed = seed(35);
+    let _repeat = Repeat(seed);
+    let plain = |number: u64| native(Kind::Data, 7, 1, number, 0, &number.to_be_bytes());
+    let mut sim = paced("native", Delay::Fixed(DELAY));
+    scripted(&mut sim, seed, 0..12_000, plain);
+    sim.run_until(61 * SECOND);
+    let left = Left::of(&sim, own_time);
+    assert_eq!(left.flow.pacing.expect("paced").clock, "arrival");
+    let off = left.off(10 * SECOND, 60 * SECOND);
+    assert!(off < 4.0, "20 ms of jitter, 99 % within {off} ms");
+    let mut sim = paced("native", Delay::Fixed(DELAY));
+    let mut dice = Dice::new(seed);
+    let mut at = Duration::ZERO;
+    for number in 0..100 {
+        at += MS * (1000 + dice.below(9000)) as u32;
+        sim.packet(at, &plain(number));
+        sim.run_until(at + DELAY + MS);
+        let last = sim.delivered(|_| ()).last().map_or(Duration::ZERO, |(at, ())| *at);
+        assert!(last >= at + DELAY - MS && last <= at + DELAY + MS, "{number}: {last:?}, came {at:?}");
     }
 }
