@@ -7,12 +7,14 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use metrics::{Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::{
+    clock,
     egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     net::state::{ChannelState, LegState, OutputState},
@@ -162,6 +164,15 @@ const HOLD: Metric = seconds(
     Kind::GaugeMax,
     "The longest time that a gap may delay later packets, at present.",
 );
+const HOLD_MAX: Metric = seconds(
+    "tidecast_hold_max_seconds",
+    Kind::GaugeMax,
+    "How far an automatic hold may rise (hold_max); absent where the hold is fixed.",
+);
+const LEG_WAITING: Metric = gauge(
+    "tidecast_leg_waiting",
+    "1 while the leg is not joined, for instance because its interface is missing.",
+);
 const RELEASE_DELAY: Metric = seconds(
     "tidecast_release_delay_seconds",
     Kind::GaugeMax,
@@ -180,6 +191,11 @@ const RECEIVE_BUFFER: Metric = bytes(gauge(
     "Receive buffer of a leg's socket, by kind: requested, granted by the kernel.",
 ));
 const BUILD_INFO: Metric = gauge("tidecast_build_info", "Always 1; the version is a label.");
+const START_TIME: Metric = seconds(
+    "tidecast_start_time_seconds",
+    Kind::GaugeMax,
+    "When the relay was started, in seconds since the Unix epoch.",
+);
 const GAP_WAIT: Metric = seconds(
     "tidecast_gap_wait_seconds",
     Kind::Histogram,
@@ -216,6 +232,8 @@ const ALL: &[&Metric] = &[
     &SUBSCRIBERS,
     &JITTER,
     &HOLD,
+    &HOLD_MAX,
+    &LEG_WAITING,
     &RELEASE_DELAY,
     &CLOCK_DRIFT,
     &UNPACED,
@@ -223,6 +241,7 @@ const ALL: &[&Metric] = &[
     &ROUND_TRIP,
     &RECEIVE_BUFFER,
     &BUILD_INFO,
+    &START_TIME,
     &GAP_WAIT,
 ];
 
@@ -234,6 +253,8 @@ pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     on_demand: Mutex<OnDemand>,
+    /// Since the Unix epoch.
+    started: Duration,
 }
 
 /// What must outlive the channels on demand, so that no counter ever goes backwards.
@@ -279,7 +300,7 @@ impl Metrics {
             }
         }
         let handle = recorder.handle();
-        Metrics { recorder, handle, on_demand: Mutex::default() }
+        Metrics { recorder, handle, on_demand: Mutex::default(), started: clock::unix() }
     }
 
     /// Where the packet path records how long packets of this channel waited behind a gap, in seconds.
@@ -304,6 +325,7 @@ impl Metrics {
     pub fn render(&self, samples: &[Sample<'_>]) -> String {
         let (mut counts, mut gauges) = self.of_those_gone();
         gauges.insert(key(&BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
+        gauges.insert(key(&START_TIME, &[]), self.started.as_secs_f64());
         for sample in samples {
             let label = self.label(&sample.state.name, sample.state.on_demand);
             for (key, value) in counters(label, *sample) {
@@ -482,6 +504,7 @@ fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
         max(&HOLD, state.hold_seconds),
         max(&JITTER, state.jitter_seconds),
     ];
+    all.extend(state.hold_max_seconds.map(|bound| max(&HOLD_MAX, bound)));
     for (transport, state) in used(subscribers) {
         let labels = [("channel", channel), ("transport", transport.as_str())];
         all.push((key(&SUBSCRIBERS, &labels), Kind::Gauge, state.clients as f64));
@@ -493,6 +516,9 @@ fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
             let labels = [("channel", channel), ("leg", leg_label(channel, leg)), ("kind", kind)];
             (key(&RECEIVE_BUFFER, &labels), Kind::Gauge, bytes as f64)
         };
+        let labels = [("channel", channel), ("leg", leg_label(channel, leg))];
+        let waiting = f64::from(u8::from(leg.state != "joined"));
+        all.push((key(&LEG_WAITING, &labels), Kind::Gauge, waiting));
         all.push(buffer("requested", leg.receive_buffer_requested));
         all.push(buffer("granted", leg.receive_buffer_granted));
         if state.legs.len() > 1 {

@@ -140,6 +140,8 @@ fn each_count_stands_under_its_name() {
         (r#"tidecast_packets_held{channel="a"}"#.into(), 5.0),
         (r#"tidecast_subscribers{channel="a",transport="http"}"#.into(), 3.0),
         (r#"tidecast_hold_seconds{channel="a"}"#.into(), 0.05),
+        (r#"tidecast_hold_max_seconds{channel="a"}"#.into(), 0.5),
+        (format!("tidecast_leg_waiting{{{leg}}}"), 0.0),
     ] {
         assert_eq!(series.get(&name), Some(&value), "{name}");
     }
@@ -161,6 +163,19 @@ fn several_legs_have_what_each_missed_and_how_far_it_is_behind() {
     assert_eq!(series[&format!("tidecast_leg_skew_seconds{{{leg}}}")], 0.25);
     let silent = leg.replace(".1:", ".2:");
     assert!(series[&format!("tidecast_leg_skew_seconds{{{silent}}}")].is_nan());
+}
+
+#[test]
+fn what_does_not_apply_has_no_series_and_a_leg_that_waits_says_so() {
+    let mut waiting = state("a", false);
+    waiting.hold_max_seconds = None;
+    waiting.legs[0].state = "waiting";
+    let before = clock::unix().as_secs_f64();
+    let series = render(&Metrics::new(), &[waiting]);
+    assert!(!series.keys().any(|name| name.starts_with("tidecast_hold_max_seconds")));
+    assert_eq!(series[r#"tidecast_leg_waiting{channel="a",leg="udp://@239.1.1.1:5000"}"#], 1.0);
+    let started = series["tidecast_start_time_seconds"];
+    assert!((before..=clock::unix().as_secs_f64()).contains(&started), "{started}");
 }
 
 #[test]
@@ -227,7 +242,8 @@ fn documented() -> Catalogue {
     let rows = text.lines().filter(|line| line.starts_with("| `tidecast_"));
     rows.map(|row| {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let labels = cells[3].split(", ").map(|label| label.trim_matches('`').to_owned());
+        let labels = cells[3].split(", ").filter(|label| !label.is_empty());
+        let labels = labels.map(|label| label.trim_matches('`').to_owned());
         (cells[1].trim_matches('`').to_owned(), (cells[2].to_owned(), labels.collect()))
     })
     .collect()

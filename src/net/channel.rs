@@ -145,6 +145,7 @@ pub(super) struct Channel {
     /// The media's in the order of the legs, then those for repair packets and RTCP.
     ports: Vec<Port>,
     relay: Relay,
+    hold: relay::Hold,
     relay_due: Option<Instant>,
     outputs: UdpOutputs,
     /// If there are outputs that send RTP.
@@ -177,6 +178,7 @@ impl Channel {
             .map(|input| spec.retransmission.asks(input.scheme == address::Scheme::Rist, input.is_class_d()));
         let (asks, seed) = (asks.collect(), rand::random());
         let ports = Port::of_legs(inputs, relay.fec, receive_buffer, now);
+        let hold = relay.hold;
         let relay = Relay::new(relay::Config { legs, asks, seed, ..relay });
         let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
         Channel {
@@ -187,6 +189,7 @@ impl Channel {
             legs,
             ports,
             relay,
+            hold,
             relay_due: None,
             outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
             wrapper: sends_rtp.then(|| Wrapper::new(now)),
@@ -547,6 +550,7 @@ impl Channel {
             held: self.relay.held(),
             held_bytes: self.relay.bytes_held(),
             hold_seconds: hold.as_secs_f64(),
+            hold_max_seconds: self.hold.bound().map(|bound| bound.as_secs_f64()),
             release_delay_seconds: pacing.map(|pacing| pacing.delay.as_secs_f64()),
             clock_drift_ppm: pacing.map(|pacing| pacing.drift_ppm),
             jitter_seconds: jitter.as_secs_f64(),

@@ -26,6 +26,8 @@ pub struct ChannelState {
     pub held_bytes: usize,
     /// The longest hold in force in any flow, in seconds.
     pub hold_seconds: f64,
+    /// How far an automatic hold may rise, in seconds; absent where the hold is fixed.
+    pub hold_max_seconds: Option<f64>,
     /// The longest delay of a paced release in any flow, in seconds; absent if release is not paced.
     pub release_delay_seconds: Option<f64>,
     /// How much faster than ours the source's clock runs, in parts per million, of the flow of those that sent within

@@ -87,6 +87,7 @@ pub(crate) fn channel_state(name: &str, counters: crate::relay::Counters) -> sup
         held: 0,
         held_bytes: 0,
         hold_seconds: 0.05,
+        hold_max_seconds: Some(0.5),
         release_delay_seconds: Some(0.2),
         clock_drift_ppm: Some(-12.5),
         jitter_seconds: 0.0,

@@ -25,6 +25,14 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// How far it may rise, if it is measured.
+    pub fn bound(&self) -> Option<Duration> {
+        match self {
+            Hold::Auto { max, .. } => Some(*max),
+            Hold::Fixed(_) => None,
+        }
+    }
+
     /// What it is before anything was measured.
     pub(super) fn start(&self) -> Duration {
         match self {
