@@ -7,14 +7,13 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr},
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use common::{Running, free_port, get, group, have, metric, sender, until};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use common::{Running, free_port, get, group, have, metric, prometheus::Prometheus, sender, until};
 use tidecast::{
     clock,
     link::{Impairments, Link},
@@ -114,55 +113,22 @@ fn send_rtp(to: (Ipv4Addr, u16)) {
     }
 }
 
-/// A Prometheus of its own, with its data in a temporary folder.
-struct Prometheus {
-    running: Running,
-    http: SocketAddr,
-    _folder: tempfile::TempDir,
+/// The value of an expression per channel.
+fn ask(prometheus: &Prometheus, expression: &str) -> BTreeMap<String, f64> {
+    let value = |result: &serde_json::Value| result["value"][1].as_str()?.parse().ok();
+    let results = prometheus.query(expression);
+    results
+        .iter()
+        .map(|result| {
+            let channel = result["metric"]["channel"].as_str().unwrap_or_default();
+            (channel.to_owned(), value(result).expect("a number"))
+        })
+        .collect()
 }
 
-impl Prometheus {
-    fn start(target: SocketAddr) -> Prometheus {
-        let folder = tempfile::tempdir().expect("a folder");
-        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let config = folder.path().join("prometheus.yml");
-        let text = format!(
-            "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: tidecast\n    static_configs:\n      - targets: [\"{target}\"]\n"
-        );
-        fs::write(&config, text).expect("write");
-        let mut prometheus = Command::new("prometheus");
-        prometheus.arg(format!("--config.file={}", config.display()));
-        prometheus.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
-        prometheus.args([&format!("--web.listen-address={http}"), "--log.level=warn"]);
-        prometheus.stdout(Stdio::null());
-        let running = Running::start(prometheus);
-        until("Prometheus", || {
-            TcpStream::connect(http).ok()?;
-            (get(http, "/-/ready").0 == 200).then_some(())
-        });
-        Prometheus { running, http, _folder: folder }
-    }
-
-    /// The value of an expression per channel.
-    fn ask(&self, expression: &str) -> BTreeMap<String, f64> {
-        let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
-        let (status, _, body) = get(self.http, &format!("/api/v1/query?query={query}"));
-        assert_eq!(status, 200, "{expression}: {body}\n{}", self.running.stderr());
-        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        let results = answer["data"]["result"].as_array().expect("a vector").iter();
-        let value = |result: &serde_json::Value| result["value"][1].as_str()?.parse().ok();
-        results
-            .map(|result| {
-                let channel = result["metric"]["channel"].as_str().unwrap_or_default();
-                (channel.to_owned(), value(result).expect("a number"))
-            })
-            .collect()
-    }
-
-    /// The sum of a metric's series per channel.
-    fn sum(&self, series: &str) -> BTreeMap<String, f64> {
-        self.ask(&format!("sum by (channel) ({series})"))
-    }
+/// The sum of a metric's series per channel.
+fn sum(prometheus: &Prometheus, series: &str) -> BTreeMap<String, f64> {
+    ask(prometheus, &format!("sum by (channel) ({series})"))
 }
 
 /// What a channel's counters say in Prometheus.
@@ -214,19 +180,19 @@ fn what_prometheus_knows_adds_up_and_agrees_with_what_the_links_did() {
     let figures: Vec<serde_json::Value> = links.iter_mut().map(BadLink::figures).collect();
     let forwarded: u64 = figures.iter().map(|figures| figures["forwarded"].as_u64().expect("a count")).sum();
     let received = until("everything that was forwarded in Prometheus", || {
-        let received = prometheus.ask("sum(tidecast_packets_received_total)").remove("")?;
+        let received = ask(&prometheus, "sum(tidecast_packets_received_total)").remove("")?;
         (received >= forwarded as f64).then_some(received)
     });
     assert_eq!(received, forwarded as f64);
 
     promtool_has_nothing_to_say(&get(http, "/metrics").2);
     let zero: BTreeMap<String, f64> = channels.map(|(name, _)| (name.to_owned(), 0.0)).into();
-    assert_eq!(prometheus.sum("tidecast_kernel_drops_total"), zero, "this machine was too slow");
+    assert_eq!(sum(&prometheus, "tidecast_kernel_drops_total"), zero, "this machine was too slow");
     for identity in IDENTITIES {
-        assert_eq!(prometheus.ask(identity), zero, "{identity}");
+        assert_eq!(ask(&prometheus, identity), zero, "{identity}");
     }
     for (link, figures) in links.iter().zip(&figures) {
-        let sum = |series: &str| prometheus.sum(series).get(link.name).copied().unwrap_or(0.0) as u64;
+        let sum = |series: &str| sum(&prometheus, series).get(link.name).copied().unwrap_or(0.0) as u64;
         let of_link = |name: &str| figures[name].as_u64().expect("a count");
         let counted = Counted {
             delivered: sum("tidecast_packets_delivered_total"),

@@ -4,6 +4,9 @@
 mod common;
 
 mod about;
+mod compose;
+mod dashboard;
+mod rules;
 mod sample;
 mod unit;
 mod watchdog;

@@ -1,0 +1,51 @@
+//! A real Prometheus.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    process::{Command, Stdio},
+};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{Running, free_port, get, until};
+
+/// A Prometheus of its own, with its data in a temporary folder.
+pub struct Prometheus {
+    running: Running,
+    http: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// One that scrapes a relay every second.
+    pub fn start(target: SocketAddr) -> Prometheus {
+        let folder = tempfile::tempdir().expect("a folder");
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let config = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: tidecast\n    static_configs:\n      - targets: [\"{target}\"]\n"
+        );
+        fs::write(&config, text).expect("write");
+        let mut prometheus = Command::new("prometheus");
+        prometheus.arg(format!("--config.file={}", config.display()));
+        prometheus.arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()));
+        prometheus.args([&format!("--web.listen-address={http}"), "--log.level=warn"]);
+        prometheus.stdout(Stdio::null());
+        let running = Running::start(prometheus);
+        until("Prometheus", || {
+            TcpStream::connect(http).ok()?;
+            (get(http, "/-/ready").0 == 200).then_some(())
+        });
+        Prometheus { running, http, _folder: folder }
+    }
+
+    /// The series that an expression gives, as Prometheus's API writes them.
+    pub fn query(&self, expression: &str) -> Vec<serde_json::Value> {
+        let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
+        let (status, _, body) = get(self.http, &format!("/api/v1/query?query={query}"));
+        assert_eq!(status, 200, "{expression}: {body}\n{}", self.running.stderr());
+        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        answer["data"]["result"].as_array().expect("a vector").clone()
+    }
+}

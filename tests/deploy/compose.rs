@@ -1,0 +1,52 @@
+//! The compose file and what it mounts.
+
+use std::{fs, process::Command};
+
+use crate::{common::have, file, said};
+
+const COMPOSE: &str = "deploy/compose.yml";
+
+#[test]
+fn compose_reads_its_file() {
+    if !have("docker-compose") {
+        return;
+    }
+    let config = said(Command::new("docker-compose").arg("-f").arg(file(COMPOSE)).arg("config"));
+    for service in ["tidecast:", "prometheus:", "grafana:"] {
+        assert!(config.contains(service), "{config}");
+    }
+    assert_eq!(config.matches("network_mode: host").count(), 3, "{config}");
+}
+
+#[test]
+fn what_is_mounted_copied_and_provisioned_exists() {
+    let compose = fs::read_to_string(file(COMPOSE)).unwrap();
+    let mounts: Vec<&str> =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next()).collect();
+    assert_eq!(mounts.len(), 5, "{mounts:?}");
+    for mount in mounts {
+        assert!(file("deploy").join(mount).exists(), "{mount}");
+    }
+    let containerfile = fs::read_to_string(file("deploy/Containerfile")).unwrap();
+    let copies = containerfile.lines().filter_map(|line| line.strip_prefix("COPY deploy/"));
+    for source in copies.filter_map(|rest| rest.split(' ').next()) {
+        assert!(file("deploy").join(source).exists(), "{source}");
+    }
+    let provider = fs::read_to_string(file("deploy/grafana/provisioning/dashboards/tidecast.yml")).unwrap();
+    let folder = provider.lines().find_map(|line| line.trim().strip_prefix("path: ")).unwrap();
+    assert!(compose.contains(&format!("./grafana/tidecast.json:{folder}/tidecast.json:ro")), "{folder}");
+    let source = fs::read_to_string(file("deploy/grafana/provisioning/datasources/prometheus.yml")).unwrap();
+    assert!(
+        source.contains("url: http://127.0.0.1:9090")
+            && compose.contains("--web.listen-address=127.0.0.1:9090")
+    );
+}
+
+#[test]
+fn the_image_is_built_by_the_compiler_that_the_program_asks_for() {
+    let manifest = fs::read_to_string(file("Cargo.toml")).unwrap();
+    let version =
+        manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"')).unwrap();
+    let containerfile = fs::read_to_string(file("deploy/Containerfile")).unwrap();
+    assert!(containerfile.contains(&format!("FROM rust:{version}-slim-bookworm AS build")), "{version}");
+}
