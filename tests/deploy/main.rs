@@ -6,6 +6,7 @@ mod common;
 mod about;
 mod compose;
 mod dashboard;
+mod package;
 mod rules;
 mod sample;
 mod unit;

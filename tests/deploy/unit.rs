@@ -1,4 +1,4 @@
-//! The systemd unit, as systemd's own checks see it. That it runs is tested in [`crate::package`].
+//! The systemd unit, as systemd's own checks see it. That it runs is tested in `package.rs`.
 
 use std::{fs, process::Command};
 

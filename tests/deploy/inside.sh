@@ -1,0 +1,99 @@
+# What an administrator does with the package, on a machine with systemd: see package.rs. Runs with -eux.
+
+# Waits until a command succeeds.
+until_ok() {
+    for _ in $(seq 300); do
+        if "$@"; then return; fi
+        sleep 0.1
+    done
+    echo "waited in vain for: $*"
+    return 1
+}
+property() {
+    systemctl show --value --property="$1" tidecast
+}
+delivered() {
+    curl -s http://127.0.0.1:8080/metrics | grep -q "^tidecast_packets_delivered_total{channel=\"$1\"} $2\$"
+}
+
+echo STEP install
+dpkg -i /result/tidecast.deb
+[ "$(systemctl is-enabled tidecast)" = enabled ]
+[ "$(systemctl is-active tidecast)" = active ]
+tidecast check -c /etc/tidecast/tidecast.toml
+curl -sf http://127.0.0.1:8080/readyz
+man --where tidecast tidecast-serve tidecast.toml
+[ "$(property Type)" = notify ]
+[ "$(property User)" = tidecast ]
+[ "$(grep CapEff "/proc/$(property MainPID)/status" | tr -d '\t')" = CapEff:0000000000000000 ]
+
+echo STEP relay
+cat >>/etc/tidecast/tidecast.toml <<'TOML'
+[[channel]]
+name = "by-address"
+input = "udp://@239.255.1.1:5000?if=127.0.0.1"
+output = "udp://127.0.0.1:6000"
+[[channel]]
+name = "by-name"
+input = "udp://@239.255.1.2:5000?if=lo"
+output = "udp://239.255.1.3:6000?if=lo&ttl=0"
+TOML
+tidecast check -c /etc/tidecast/tidecast.toml
+systemctl restart tidecast
+curl -sf http://127.0.0.1:8080/readyz
+for group in 1 2; do
+    tidecast send --sensor 1 --interval 5ms --count 100 "udp://239.255.1.$group:5000?if=127.0.0.1&ttl=0"
+done
+until_ok delivered by-address 100
+until_ok delivered by-name 100
+curl -s --max-time 5 http://127.0.0.1:8080/udp/239.255.1.1:5000 >/dev/null || [ $? = 28 ]
+curl -s http://127.0.0.1:8080/metrics | grep 'tidecast_packets_received_total{channel="udp-239.255.1.1-5000"'
+
+# The sandbox is in nobody's way.
+if journalctl --no-pager -o cat -u tidecast | grep -E 'WARN|ERROR'; then exit 1; fi
+
+echo STEP watchdog
+mkdir -p /etc/systemd/system/tidecast.service.d
+printf '[Service]\nWatchdogSec=2\n' >/etc/systemd/system/tidecast.service.d/short.conf
+systemctl daemon-reload
+systemctl restart tidecast
+sleep 5
+[ "$(property NRestarts)" = 0 ]
+kill -STOP "$(property MainPID)"
+restarted() {
+    [ "$(property NRestarts)" = 1 ] && [ "$(systemctl is-active tidecast)" = active ]
+}
+until_ok restarted
+journalctl --no-pager -o cat -u tidecast | grep -i 'watchdog timeout'
+rm -r /etc/systemd/system/tidecast.service.d
+systemctl daemon-reload
+
+echo STEP wrong configuration
+cp /etc/tidecast/tidecast.toml /result/good.toml
+echo 'tick = "fast"' >/etc/tidecast/tidecast.toml
+if systemctl restart tidecast; then exit 1; fi
+sleep 3
+[ "$(property ExecMainStatus)" = 78 ]
+[ "$(property NRestarts)" = 0 ]
+journalctl --no-pager -o cat -u tidecast | grep 'tidecast.toml:1: tick = "fast": expected a duration'
+cp /result/good.toml /etc/tidecast/tidecast.toml
+systemctl reset-failed tidecast
+systemctl restart tidecast
+
+echo STEP remove
+dpkg -r tidecast
+if systemctl is-active tidecast; then exit 1; fi
+if curl -s http://127.0.0.1:8080/readyz; then exit 1; fi
+test ! -e /usr/bin/tidecast
+cmp /result/good.toml /etc/tidecast/tidecast.toml # what the administrator wrote is kept
+
+echo STEP install again
+dpkg -i --force-confold /result/tidecast.deb
+cmp /result/good.toml /etc/tidecast/tidecast.toml
+until_ok curl -sf http://127.0.0.1:8080/readyz
+
+echo STEP purge
+dpkg -P tidecast
+if pgrep -x tidecast; then exit 1; fi
+if dpkg -s tidecast; then exit 1; fi
+echo STEP done
