@@ -244,6 +244,27 @@ impl Control {
         self.shared.views(flows_max).await
     }
 
+    /// One channel, configured or on demand, with at most `flows_max` flows; absent when there is none of this name.
+    pub async fn state(&self, name: &str, flows_max: usize) -> Option<ChannelState> {
+        for worker in &self.shared.workers {
+            if let Ok(state) = worker.state(name, flows_max).await {
+                return Some(state);
+            }
+        }
+        None
+    }
+
+    /// A look at what happens in a channel, configured or on demand, without being one of its subscribers: for the
+    /// page, which shows what it is that others subscribe to.
+    pub async fn look(&self, name: &str) -> Option<TapReader<Batch>> {
+        for worker in &self.shared.workers {
+            if let Ok(reader) = worker.records(name).await {
+                return Some(reader);
+            }
+        }
+        None
+    }
+
     /// Why the relay is not ready: legs of configured channels that are not joined, with the reason. Empty: ready.
     pub async fn not_ready(&self) -> Vec<String> {
         let states = self.shared.states(0).await;

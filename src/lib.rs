@@ -8,7 +8,7 @@
 //! 4. [`egress`]: UDP targets, HTTP clients, files.
 //!
 //! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`history`] (what was sent, to be sent again),
-//! [`link`] (models of a bad link),
+//! [`link`] (models of a bad link), [`observe`] (what happened lately),
 //! and [`config`], [`control`], [`metrics`], [`shutdown`], [`watchdog`].
 
 pub mod address;
@@ -25,6 +25,7 @@ pub mod limits;
 pub mod link;
 pub mod metrics;
 pub mod net;
+pub mod observe;
 pub mod producer;
 pub mod relay;
 pub mod shutdown;

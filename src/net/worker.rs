@@ -80,6 +80,7 @@ enum Command {
     Remove(String, Reply<Result<ChannelState, WorkerError>>),
     Tap(String, Select, Reply<Result<TapReader, WorkerError>>),
     Records(String, Reply<Result<TapReader<Batch>, WorkerError>>),
+    State(String, usize, Reply<Result<ChannelState, WorkerError>>),
     States(usize, Reply<Vec<ChannelState>>),
     Answer(Reply<()>),
     Stop(Reply<Vec<ChannelState>>),
@@ -171,6 +172,11 @@ impl Worker {
     /// A reader of what happens in a channel, packet by packet, from now on.
     pub async fn records(&self, channel: &str) -> Result<TapReader<Batch>, WorkerError> {
         self.ask(|reply| Command::Records(channel.to_owned(), reply)).await?
+    }
+
+    /// One channel as it stands, with at most `flows_max` flows.
+    pub async fn state(&self, channel: &str, flows_max: usize) -> Result<ChannelState, WorkerError> {
+        self.ask(|reply| Command::State(channel.to_owned(), flows_max, reply)).await?
     }
 
     /// All channels as they stand, each with at most `flows_max` flows. Empty when the worker has ended.
@@ -353,6 +359,9 @@ impl Path {
                 Command::Tap(name, select, reply) => drop(reply.send(self.tap(name, select))),
                 Command::Records(name, reply) => drop(reply.send(self.records(name))),
                 Command::Answer(reply) => drop(reply.send(())),
+                Command::State(name, flows_max, reply) => {
+                    drop(reply.send(self.state(name, flows_max, clocks.monotonic)));
+                }
                 Command::States(flows_max, reply) => {
                     let now = clocks.monotonic;
                     let states =
@@ -406,6 +415,11 @@ impl Path {
         self.dues[place] = None;
         channel.finish(&mut self.kit, clocks, self.floor);
         Ok(channel.last_state(clocks.monotonic))
+    }
+
+    fn state(&mut self, name: String, flows_max: usize, now: Instant) -> Result<ChannelState, WorkerError> {
+        let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
+        channel.map(|channel| channel.state(now, flows_max)).ok_or(WorkerError::Unknown { name })
     }
 
     fn records(&mut self, name: String) -> Result<TapReader<Batch>, WorkerError> {

@@ -1,0 +1,99 @@
+//! What a channel carries, as far as its packets tell: whether a browser can play it, or show its readings. Found out by
+//! a look at its first packets; nobody is asked again once that is known.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+use crate::{
+    control::Control,
+    egress::tap::{Batch, Event, Record},
+    limits::LOOK_TIMEOUT,
+};
+
+/// The length of a packet of a transport stream, and its first byte (ISO 13818-1).
+const TS_PACKET: usize = 188;
+const TS_SYNC: u8 = 0x47;
+
+/// What payloads are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// An MPEG transport stream.
+    Ts,
+    /// JSON texts: readings, most likely.
+    Json,
+    /// Other text.
+    Text,
+    /// Anything else.
+    Binary,
+}
+
+impl Content {
+    /// Its word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Content::Ts => "mpeg-ts",
+            Content::Json => "json",
+            Content::Text => "text",
+            Content::Binary => "binary",
+        }
+    }
+
+    /// What one payload is; `None`: an empty one tells nothing.
+    pub fn of(payload: &[u8]) -> Option<Content> {
+        let mut packets = payload.chunks(TS_PACKET);
+        if payload.is_empty() {
+            return None;
+        }
+        if payload.len() >= TS_PACKET && packets.all(|packet| packet[0] == TS_SYNC) {
+            return Some(Content::Ts);
+        }
+        let Ok(text) = std::str::from_utf8(payload) else { return Some(Content::Binary) };
+        if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+            return Some(Content::Json);
+        }
+        let readable = |c: char| !c.is_control() || c.is_whitespace();
+        Some(if text.chars().all(readable) { Content::Text } else { Content::Binary })
+    }
+}
+
+/// Looks at a channel's next packets. `None`: none came, or there is no such channel.
+pub(super) async fn look(control: &Control, channel: &str) -> Option<Content> {
+    let mut reader = control.look(channel).await?;
+    let found = async {
+        while let Some(batch) = reader.next().await {
+            if let Some(content) = in_batch(&batch) {
+                return Some(content);
+            }
+        }
+        None
+    };
+    timeout(LOOK_TIMEOUT, found).await.ok().flatten()
+}
+
+fn in_batch(batch: &Arc<Batch>) -> Option<Content> {
+    let content = |record: &Record| match &record.event {
+        Event::Packet(packet) => Content::of(batch.payload(packet)),
+        _ => None,
+    };
+    batch.records().iter().find_map(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_tell_what_they_are() {
+        let mut ts = vec![0; 7 * TS_PACKET];
+        ts.iter_mut().step_by(TS_PACKET).for_each(|byte| *byte = TS_SYNC);
+        assert_eq!(Content::of(&ts), Some(Content::Ts));
+        ts[TS_PACKET] = 0;
+        assert_eq!(Content::of(&ts), Some(Content::Binary));
+        assert_eq!(Content::of(br#"{"value":21.5}"#), Some(Content::Json));
+        assert_eq!(Content::of(b"21.5"), Some(Content::Json));
+        assert_eq!(Content::of(b"GGGG"), Some(Content::Text));
+        assert_eq!(Content::of(&[0xff, 0]), Some(Content::Binary));
+        assert_eq!(Content::of(b""), None);
+    }
+}

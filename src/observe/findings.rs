@@ -1,0 +1,286 @@
+//! Compares two looks at a channel: what has happened in between that people should know of, and what to do.
+
+use super::{
+    events::{Finding, Kind, Level, Text},
+    history::{kernel_drops, not_sent},
+    verdict::words,
+};
+use crate::{
+    control::ChannelView,
+    net::state::{LegState, OutputState},
+};
+
+/// What is known of a channel that is there for the first time.
+pub(super) fn first(view: &ChannelView) -> Vec<Finding> {
+    let mut all: Vec<Finding> = view.state.legs.iter().filter_map(|leg| leg_event(None, leg)).collect();
+    all.extend(view.state.legs.iter().filter_map(small_buffer));
+    all
+}
+
+/// What has happened between two looks.
+pub(super) fn between(before: &ChannelView, after: &ChannelView) -> Vec<Finding> {
+    let mut all = Vec::new();
+    for (old, new) in before.state.legs.iter().zip(&after.state.legs) {
+        all.extend(leg_event(Some(old), new));
+        if old.receive_buffer_granted != new.receive_buffer_granted {
+            all.extend(small_buffer(new));
+        }
+    }
+    for (old, new) in before.state.outputs.iter().zip(&after.state.outputs) {
+        all.extend(output_event(old, new));
+    }
+    all.extend(sessions(before, after));
+    all.extend(losses(before, after));
+    all.extend(drops(before, after));
+    all.extend(useless(before, after));
+    all.extend(subscribers(before, after));
+    all
+}
+
+/// The channel is gone: a group on demand that nobody asks for any more.
+pub(super) fn gone() -> Finding {
+    info(Kind::Channel, "left: nobody asks for it any more".to_owned())
+}
+
+/// No packets come any more, since this many seconds.
+pub(super) fn silent(view: &ChannelView, reason: &str) -> Finding {
+    let joined = view.state.legs.iter().any(|leg| leg.state == "joined");
+    let advice = if joined {
+        "Does its producer send? Is the group right, and the interface (?if=)? On a switched network an IGMP querier must \
+         be there; a firewall must let the group's port pass."
+    } else {
+        "Its group is not joined: see the leg's reason."
+    };
+    whole(Kind::Silence, Level::Problem, reason.to_owned(), advice)
+}
+
+/// Packets come again, after so many seconds.
+pub(super) fn heard_again(seconds: f64) -> Finding {
+    info(Kind::Silence, format!("packets come again, after {}", words(seconds)))
+}
+
+fn whole(kind: Kind, level: Level, text: String, advice: &str) -> Finding {
+    Finding { kind, level, count: 0, text: Text::Whole(text), advice: advice.to_owned() }
+}
+
+fn info(kind: Kind, text: String) -> Finding {
+    whole(kind, Level::Info, text, "")
+}
+
+fn counted(
+    kind: Kind,
+    level: Level,
+    count: u64,
+    around: (&'static str, &'static str, impl Into<String>),
+    advice: impl Into<String>,
+) -> Option<Finding> {
+    let (before, noun, after) = around;
+    let text = Text::Counted(before, noun, after.into());
+    (count > 0).then(|| Finding { kind, level, count, text, advice: advice.into() })
+}
+
+fn leg_event(before: Option<&LegState>, leg: &LegState) -> Option<Finding> {
+    if before.is_some_and(|before| before.state == leg.state) {
+        return None;
+    }
+    let detail = leg.detail.as_deref().unwrap_or("no interface named");
+    Some(match leg.state {
+        "joined" => info(Kind::Leg, format!("joined {} on {detail}", leg.address)),
+        "waiting" => {
+            let advice =
+                "It is tried again every second; check the interface's name and address with `ip address`.";
+            whole(Kind::Leg, Level::Problem, format!("cannot join {}: {detail}", leg.address), advice)
+        }
+        "left" => info(Kind::Leg, format!("left {}", leg.address)),
+        _ => {
+            let advice = "Waiting does not help: correct the input in the configuration.";
+            whole(Kind::Leg, Level::Problem, format!("{} has failed: {detail}", leg.address), advice)
+        }
+    })
+}
+
+fn small_buffer(leg: &LegState) -> Option<Finding> {
+    let (asked, granted) = (leg.receive_buffer_requested, leg.receive_buffer_granted);
+    (granted < asked).then(|| {
+        let text = format!("the receive buffer of {} is {granted} bytes instead of {asked}", leg.address);
+        whole(Kind::Buffer, Level::Warning, text, &sysctl(asked))
+    })
+}
+
+fn sysctl(asked: usize) -> String {
+    format!("Bursts may be dropped. Run `sysctl -w net.core.rmem_max={}` and start again.", asked.div_ceil(2))
+}
+
+fn output_event(before: &OutputState, output: &OutputState) -> Option<Finding> {
+    match (&before.fault, &output.fault) {
+        (None, Some(fault)) => {
+            let text = format!("{} cannot send: {fault}", output.address);
+            let advice = "It is tried again every second; check the route and the interface.";
+            Some(whole(Kind::Output, Level::Problem, text, advice))
+        }
+        (Some(_), None) => Some(info(Kind::Output, format!("{} sends again", output.address))),
+        _ => None,
+    }
+}
+
+fn sessions(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
+    let begun = after.state.counters.sessions.saturating_sub(before.state.counters.sessions);
+    let new_flows = after.state.flow_count.saturating_sub(before.state.flow_count) as u64;
+    if begun > new_flows {
+        let advice =
+            "Nothing is lost by a restart. If nobody restarted a producer, look for two that send as one.";
+        return counted(Kind::Session, Level::Warning, begun, ("", "producer restart", ""), advice);
+    }
+    counted(Kind::Session, Level::Info, begun, ("", "flow", " began"), "")
+}
+
+fn losses(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
+    let (b, a) = (&before.state.counters, &after.state.counters);
+    let late = a.late.saturating_sub(b.late);
+    let lost = a.lost.saturating_sub(b.lost);
+    let dropped = kernel_drops(after) > kernel_drops(before);
+    let advice = if dropped {
+        "The kernel dropped datagrams at the same time: its receive buffer was full.".to_owned()
+    } else if late * 2 > lost {
+        format!(
+            "Most of it came, but after the hold of {:.0} ms: raise `hold`, or `hold_max`.",
+            after.state.hold_seconds * 1e3
+        )
+    } else if a.repair_received == 0 && a.recovered_retransmission == 0 {
+        "It was lost on the way here. Let the sender add FEC, or receive it over a second path (another input)."
+            .to_owned()
+    } else {
+        "It was lost on the way here, and more than its repair packets can bring back: more FEC, or a second path."
+            .to_owned()
+    };
+    counted(Kind::Loss, Level::Warning, lost, ("lost ", "packet", ""), advice)
+}
+
+fn drops(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
+    let count = kernel_drops(after).saturating_sub(kernel_drops(before));
+    let legs = after.state.legs.iter().zip(&before.state.legs);
+    let worst = legs.max_by_key(|(new, old)| new.kernel_drops.saturating_sub(old.kernel_drops))?.0;
+    let (asked, granted) = (worst.receive_buffer_requested, worst.receive_buffer_granted);
+    let advice = if granted < asked {
+        sysctl(asked)
+    } else {
+        format!("Raise `receive_buffer` above {asked} bytes, or give the relay a core of its own.")
+    };
+    let after = format!(" did not fit into the receive buffer ({granted} bytes)");
+    counted(Kind::Buffer, Level::Warning, count, ("", "datagram", after), advice)
+}
+
+fn useless(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
+    let sum = |view: &ChannelView| {
+        let c = &view.state.counters;
+        c.corrupt + c.foreign + c.rejected
+    };
+    let grown = after.state.rejects.iter().map(|(reason, count)| {
+        (count.saturating_sub(before.state.rejects.get(reason).copied().unwrap_or_default()), *reason)
+    });
+    let most = grown.max().filter(|(count, _)| *count > 0).map_or("rejected", |(_, reason)| reason);
+    let text = format!(" of no use (mostly: {})", most.replace('_', " "));
+    let advice =
+        "Somebody else may send to the group, or `format` does not fit: compare it with the producer's.";
+    counted(
+        Kind::Invalid,
+        Level::Warning,
+        sum(after).saturating_sub(sum(before)),
+        ("", "datagram", text),
+        advice,
+    )
+}
+
+fn subscribers(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
+    let cut_off = |view: &ChannelView| view.subscribers.iter().map(|(_, s)| s.cut_off.lag).sum::<u64>();
+    let cut = cut_off(after).saturating_sub(cut_off(before));
+    if cut > 0 {
+        let advice = "They were behind for longer than `lag_max`: their network or program is too slow for the stream.";
+        return counted(Kind::Subscribers, Level::Problem, cut, ("", "subscriber", " cut off"), advice);
+    }
+    let missed = not_sent(after).saturating_sub(not_sent(before));
+    let advice = "A subscriber is too slow, or an output's buffer is full: see outputs and subscribers.";
+    let text = ("outputs or subscribers missed ", "packet", "");
+    counted(Kind::Subscribers, Level::Warning, missed, text, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{net::testing::channel_state, relay::Counters};
+
+    fn view(counters: Counters) -> ChannelView {
+        let state = channel_state("a", counters);
+        ChannelView { state, path: "/streams/a".to_owned(), subscribers: Default::default() }
+    }
+
+    fn leg(state: &'static str, detail: &str) -> LegState {
+        LegState {
+            address: "udp://@239.1.1.1:5000".to_owned(),
+            state,
+            detail: Some(detail.to_owned()),
+            counters: Default::default(),
+            kernel_drops: 0,
+            truncated: 0,
+            receive_buffer_requested: 4 << 20,
+            receive_buffer_granted: 4 << 20,
+        }
+    }
+
+    fn texts(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(|finding| finding.text.with(finding.count)).collect()
+    }
+
+    #[test]
+    fn a_channel_that_only_relays_is_no_news() {
+        let before = view(Counters { media_received: 5, delivered: 5, expected: 5, ..Counters::default() });
+        let after = view(Counters { media_received: 9, delivered: 9, expected: 9, ..Counters::default() });
+        assert_eq!(between(&before, &after), []);
+    }
+
+    #[test]
+    fn losses_are_told_with_what_would_help() {
+        let before = view(Counters::default());
+        let far = view(Counters { lost: 7, expected: 100, ..Counters::default() });
+        let [loss] = &between(&before, &far)[..] else { panic!() };
+        assert_eq!(texts(std::slice::from_ref(loss)), ["lost 7 packets"]);
+        assert!(loss.advice.contains("second path"), "{}", loss.advice);
+        let late = view(Counters { lost: 7, late: 6, expected: 100, ..Counters::default() });
+        let [loss] = &between(&before, &late)[..] else { panic!() };
+        assert!(loss.advice.contains("hold of 50 ms"), "{}", loss.advice);
+    }
+
+    #[test]
+    fn a_leg_that_joins_and_a_small_buffer_are_told_once() {
+        let (mut waiting, mut joined) = (view(Counters::default()), view(Counters::default()));
+        waiting.state.legs = vec![leg("waiting", "there is no interface eth9")];
+        joined.state.legs = vec![LegState { receive_buffer_granted: 425_984, ..leg("joined", "eth9") }];
+        assert_eq!(
+            texts(&first(&waiting)),
+            ["cannot join udp://@239.1.1.1:5000: there is no interface eth9"]
+        );
+        let told = texts(&between(&waiting, &joined));
+        assert_eq!(told[0], "joined udp://@239.1.1.1:5000 on eth9");
+        assert!(told[1].contains("425984 bytes instead of 4194304"), "{told:?}");
+        assert_eq!(between(&joined, &joined), []);
+    }
+
+    #[test]
+    fn kernel_drops_say_what_to_run() {
+        let (mut before, mut after) = (view(Counters::default()), view(Counters::default()));
+        before.state.legs = vec![LegState { receive_buffer_granted: 425_984, ..leg("joined", "lo") }];
+        after.state.legs = vec![LegState { kernel_drops: 40, ..before.state.legs[0].clone() }];
+        let [drops] = &between(&before, &after)[..] else { panic!() };
+        assert_eq!((drops.count, drops.kind), (40, Kind::Buffer));
+        assert!(drops.advice.contains("net.core.rmem_max=2097152"), "{}", drops.advice);
+    }
+
+    #[test]
+    fn a_restart_is_told_from_a_flow_that_begins() {
+        let before = view(Counters { sessions: 1, ..Counters::default() });
+        let mut began = view(Counters { sessions: 2, ..Counters::default() });
+        assert_eq!(texts(&between(&before, &began)), ["1 producer restart"]);
+        began.state.flow_count = 1;
+        assert_eq!(texts(&between(&before, &began)), ["1 flow began"]);
+    }
+}

@@ -1,0 +1,290 @@
+//! What happened lately, for people: a look at every channel once a second, from which come rates, ten minutes of
+//! history, a verdict (ok, degraded, silent) with its reasons, and events.
+//!
+//! It asks [`crate::control`] for plain numbers and stands beside a datagram's way. The HTTP server shows what is found
+//! ([`crate::egress::http`]); nothing else depends on it.
+
+mod content;
+mod events;
+mod findings;
+mod history;
+mod verdict;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, time::MissedTickBehavior};
+
+use crate::{
+    clock,
+    control::{ChannelView, Control},
+    limits::{
+        HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL, RECENT_SAMPLES,
+        TABLE_ROWS_MAX,
+    },
+    net::state::ChannelState,
+};
+pub use content::Content;
+pub use events::{Event, Kind, Level, Log};
+pub use history::{Column, History, Recent, Sample, clients, share};
+pub use verdict::{Health, Verdict};
+
+/// A channel, and what happened in it lately.
+#[derive(Debug)]
+pub struct Observed {
+    /// Its last state, without flows.
+    pub view: ChannelView,
+    /// What its packets carry; `None`: not known yet.
+    pub content: Option<Content>,
+    /// Its last ten minutes.
+    pub history: History,
+    /// What became of the numbers of its last minute.
+    pub recent: Recent,
+    /// How it is.
+    pub verdict: Verdict,
+    /// When its last packet came, as seen at the ticks.
+    heard: Option<Instant>,
+    /// A look may be taken from this tick on.
+    look_from: u64,
+}
+
+/// One tick.
+#[derive(Debug, Clone, Copy)]
+pub struct Tick {
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Seconds since the tick before.
+    pub seconds: f64,
+}
+
+/// All that was seen.
+#[derive(Debug)]
+pub struct Observation {
+    /// When the relay began, in milliseconds since the Unix epoch: tells its runs apart.
+    pub run: u64,
+    /// How many ticks there were.
+    pub ticks: u64,
+    /// The last ten minutes of them; each channel's newest sample belongs to the newest one.
+    pub times: VecDeque<Tick>,
+    /// The channels: the configured ones in their order, then the others by name.
+    pub channels: Vec<Observed>,
+    /// What happened.
+    pub events: Log,
+    last: Instant,
+}
+
+/// Looks at the channels while the relay runs. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    control: Control,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    observation: Mutex<Observation>,
+    ticked: watch::Sender<u64>,
+    /// The flows of channels that somebody has asked for since the last tick.
+    flows: tokio::sync::Mutex<HashMap<String, (u64, Arc<ChannelState>)>>,
+}
+
+impl Observer {
+    /// Begins to look. Must be called within a tokio runtime; ends with the last clone.
+    pub fn start(control: Control) -> Observer {
+        let observation = Observation {
+            run: millis(clock::unix()),
+            ticks: 0,
+            times: VecDeque::new(),
+            channels: Vec::new(),
+            events: Log::default(),
+            last: clock::now(),
+        };
+        let shared = Arc::new(Shared {
+            observation: Mutex::new(observation),
+            ticked: watch::channel(0).0,
+            flows: Default::default(),
+        });
+        tokio::spawn(watch_over(control.clone(), Arc::downgrade(&shared)));
+        Observer { control, shared }
+    }
+
+    /// What was seen so far. Locks it: for no longer than it takes to copy what is needed.
+    pub fn seen(&self) -> MutexGuard<'_, Observation> {
+        self.shared.seen()
+    }
+
+    /// Changes with each tick.
+    pub fn ticks(&self) -> watch::Receiver<u64> {
+        self.shared.ticked.subscribe()
+    }
+
+    /// A channel with its flows, at most a tick old, whoever else asks for it.
+    pub async fn flows(&self, name: &str) -> Option<Arc<ChannelState>> {
+        let tick = *self.shared.ticked.borrow();
+        let mut kept = self.shared.flows.lock().await;
+        kept.retain(|_, (at, _)| *at == tick);
+        if let Some((_, state)) = kept.get(name) {
+            return Some(state.clone());
+        }
+        let state = Arc::new(self.control.state(name, TABLE_ROWS_MAX).await?);
+        kept.insert(name.to_owned(), (tick, state.clone()));
+        Some(state)
+    }
+}
+
+impl Shared {
+    fn seen(&self) -> MutexGuard<'_, Observation> {
+        // A panic in between leaves some channels a tick behind the others, and nothing worse.
+        self.observation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn watch_over(control: Control, shared: std::sync::Weak<Shared>) {
+    let mut interval = tokio::time::interval(OBSERVE_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let views = control.states(0).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let (ticks, unknown) = {
+            let mut seen = shared.seen();
+            seen.tick(views, clock::now(), clock::unix());
+            (seen.ticks, seen.take_unknown())
+        };
+        shared.ticked.send_replace(ticks);
+        for name in unknown {
+            tokio::spawn(look_into(control.clone(), Arc::downgrade(&shared), name));
+        }
+    }
+}
+
+async fn look_into(control: Control, shared: std::sync::Weak<Shared>, name: String) {
+    let content = content::look(&control, &name).await;
+    let Some(shared) = shared.upgrade() else { return };
+    let mut seen = shared.seen();
+    if let Some(channel) = seen.channels.iter_mut().find(|channel| channel.name() == name) {
+        channel.content = content;
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Observed {
+    fn new(view: ChannelView, samples: usize) -> Observed {
+        let verdict = Verdict { health: Health::Ok, reasons: Vec::new() };
+        Observed {
+            view,
+            content: None,
+            history: History::new(samples),
+            recent: Recent::default(),
+            verdict,
+            heard: None,
+            look_from: 0,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.view.state.name
+    }
+
+    /// Takes in what has become of it; tells what has happened.
+    fn go_on(&mut self, view: ChannelView, now: Instant) -> Vec<events::Finding> {
+        let mut found = findings::between(&self.view, &view);
+        let sample = Sample::between(&self.view, &view);
+        self.history.push(sample);
+        self.view = view;
+        let was_silent = self.verdict.health == Health::Silent;
+        let quiet = self.heard.map(|heard| now.saturating_duration_since(heard));
+        if sample.get(Column::Received) > 0.0 {
+            self.heard = Some(now);
+        }
+        self.judge(now);
+        match (was_silent, self.verdict.health == Health::Silent) {
+            (false, true) => {
+                let reason = self.verdict.reasons.first().map_or("no packets", String::as_str);
+                found.push(findings::silent(&self.view, reason));
+            }
+            (true, false) => {
+                let quiet = quiet.map_or(self.view.state.age_seconds, |quiet| quiet.as_secs_f64());
+                found.push(findings::heard_again(quiet));
+            }
+            _ => {}
+        }
+        found
+    }
+
+    fn judge(&mut self, now: Instant) {
+        self.recent = Recent::of(&self.history);
+        let quiet = self.heard.map(|heard| now.saturating_duration_since(heard));
+        self.verdict = verdict::judge(&self.view, &self.history, &self.recent, quiet);
+    }
+}
+
+impl Observation {
+    fn tick(&mut self, views: Vec<ChannelView>, now: Instant, unix: Duration) {
+        let seconds = now.saturating_duration_since(self.last).as_secs_f64();
+        self.last = now;
+        self.ticks += 1;
+        if self.times.len() >= HISTORY_SAMPLES {
+            self.times.pop_front();
+        }
+        self.times.push_back(Tick { at: millis(unix), seconds });
+        let mut known: HashMap<String, Observed> =
+            self.channels.drain(..).map(|channel| (channel.name().to_owned(), channel)).collect();
+        for (order, view) in views.into_iter().enumerate() {
+            let name = view.state.name.clone();
+            // A group that was left and joined again counts anew.
+            let same = |old: &Observed| old.view.state.age_seconds <= view.state.age_seconds;
+            let (channel, found) = match known.remove(&name).filter(same) {
+                Some(mut channel) => {
+                    let found = channel.go_on(view, now);
+                    (channel, found)
+                }
+                None => begin(view, order, now),
+            };
+            found.into_iter().for_each(|finding| self.events.add(unix, &name, finding));
+            self.channels.push(channel);
+        }
+        for name in known.into_keys() {
+            self.events.add(unix, &name, findings::gone());
+        }
+    }
+
+    /// The channels that carry something unknown; they are not named again at once.
+    fn take_unknown(&mut self) -> Vec<String> {
+        let now = self.ticks;
+        let unknown = |channel: &&mut Observed| {
+            channel.content.is_none() && channel.heard.is_some() && channel.look_from <= now
+        };
+        let mut names = Vec::new();
+        for channel in self.channels.iter_mut().filter(unknown).take(LOOKS_MAX) {
+            channel.look_from = now + LOOK_TICKS;
+            names.push(channel.name().to_owned());
+        }
+        names
+    }
+
+    /// The channel of this name.
+    pub fn channel(&self, name: &str) -> Option<&Observed> {
+        self.channels.iter().find(|channel| channel.name() == name)
+    }
+}
+
+/// A channel that was not there before.
+fn begin(view: ChannelView, order: usize, now: Instant) -> (Observed, Vec<events::Finding>) {
+    let samples = if order < HISTORY_CHANNELS_MAX { HISTORY_SAMPLES } else { RECENT_SAMPLES };
+    let found = findings::first(&view);
+    let heard = (view.state.counters.media_received > 0).then_some(now);
+    let mut channel = Observed { heard, ..Observed::new(view, samples) };
+    channel.judge(now);
+    (channel, found)
+}
+
+#[cfg(test)]
+mod tests;

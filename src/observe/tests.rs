@@ -1,0 +1,153 @@
+//! The observer, fed with channels as the packet path would describe them.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::{limits::SILENT_AFTER, net::testing::channel_state, relay::Counters};
+
+/// An observation, and the second that it is at.
+struct World {
+    seen: Observation,
+    start: Instant,
+    second: u64,
+}
+
+impl World {
+    fn new() -> World {
+        let start = clock::now();
+        let seen = Observation {
+            run: 0,
+            ticks: 0,
+            times: VecDeque::new(),
+            channels: Vec::new(),
+            events: Log::default(),
+            last: start,
+        };
+        World { seen, start, second: 0 }
+    }
+
+    /// A second later, the channels have counted this.
+    fn next(&mut self, channels: &[(&str, Counters)]) {
+        self.second += 1;
+        let views = channels.iter().map(|(name, counters)| view(name, counters, self.second as f64));
+        let later = Duration::from_secs(self.second);
+        self.seen.tick(views.collect(), self.start + later, Duration::from_secs(1_700_000_000) + later);
+    }
+
+    fn health(&self, name: &str) -> (Health, String) {
+        let verdict = &self.seen.channel(name).unwrap().verdict;
+        (verdict.health, verdict.reasons.join("; "))
+    }
+
+    fn events(&self) -> Vec<&str> {
+        self.seen.events.all().map(|event| event.text.as_str()).collect()
+    }
+}
+
+fn view(name: &str, counters: &Counters, age: f64) -> ChannelView {
+    let mut state = channel_state(name, counters.clone());
+    state.age_seconds = age;
+    ChannelView { state, path: format!("/streams/{name}"), subscribers: Default::default() }
+}
+
+/// So many packets in order, of which some were lost.
+fn counted(expected: u64, lost: u64) -> Counters {
+    let received = expected - lost;
+    Counters { media_received: received, delivered: received, expected, lost, ..Counters::default() }
+}
+
+#[test]
+fn a_channel_is_degraded_for_a_minute_after_a_loss() {
+    let mut world = World::new();
+    world.next(&[("a", counted(0, 0))]);
+    world.next(&[("a", counted(1000, 0))]);
+    assert_eq!(world.health("a"), (Health::Ok, String::new()));
+    world.next(&[("a", counted(2000, 10))]);
+    assert_eq!(world.health("a").0, Health::Degraded);
+    assert_eq!(world.health("a").1, "lost 10 of 2000 packets within a minute");
+    for second in 1..=RECENT_SAMPLES as u64 {
+        assert_eq!(world.health("a").0, Health::Degraded, "{second} s later");
+        world.next(&[("a", counted(2000 + 1000 * second, 10))]);
+    }
+    assert_eq!(world.health("a"), (Health::Ok, String::new()));
+    assert_eq!(world.events(), ["lost 10 packets"]);
+}
+
+#[test]
+fn silence_is_told_once_and_so_is_its_end() {
+    let mut world = World::new();
+    for second in 0..10 {
+        world.next(&[("a", counted(100 * second, 0))]);
+    }
+    for _ in 0..20 {
+        world.next(&[("a", counted(900, 0))]);
+    }
+    assert_eq!(world.health("a"), (Health::Silent, "no packet for 20 s".to_owned()));
+    world.next(&[("a", counted(1000, 0))]);
+    assert_eq!(world.health("a").0, Health::Ok);
+    assert_eq!(world.events(), ["no packet for 3 s", "packets come again, after 21 s"]);
+}
+
+#[test]
+fn a_sensor_with_a_reading_every_ten_seconds_is_not_silent_in_between() {
+    let mut world = World::new();
+    for second in 0..300 {
+        world.next(&[("slow", counted(second / 10, 0))]);
+        let young = Duration::from_secs(second) < Duration::from_secs(20) + SILENT_AFTER;
+        assert!(young || world.health("slow").0 == Health::Ok, "{:?} after {second} s", world.health("slow"));
+    }
+    for _ in 0..150 {
+        world.next(&[("slow", counted(29, 0))]);
+    }
+    assert_eq!(world.health("slow").0, Health::Silent, "it has missed more than ten readings");
+}
+
+#[test]
+fn a_channel_that_never_got_a_packet_is_silent_since_its_start() {
+    let mut world = World::new();
+    world.next(&[("a", Counters::default())]);
+    assert_eq!(world.health("a").0, Health::Ok, "it has just begun");
+    for _ in 0..4 {
+        world.next(&[("a", Counters::default())]);
+    }
+    assert_eq!(world.health("a"), (Health::Silent, "no packet in the 5 s since it began".to_owned()));
+}
+
+#[test]
+fn what_was_lost_is_split_by_its_cause_and_adds_up() {
+    let mut world = World::new();
+    world.next(&[("a", counted(0, 0))]);
+    let c = Counters { late: 4, recovered_fec: 3, ..counted(100, 10) };
+    world.next(&[("a", c)]);
+    let recent = world.seen.channel("a").unwrap().recent;
+    assert_eq!((recent.lost, recent.late, recent.kernel, recent.network), (10.0, 4.0, 0.0, 6.0));
+    assert_eq!((recent.fec, recent.lost_share()), (3.0, 0.1));
+    world.next(&[("a", Counters { late: 40, ..counted(200, 10) })]);
+    let recent = world.seen.channel("a").unwrap().recent;
+    assert_eq!((recent.lost, recent.late, recent.network), (10.0, 10.0, 0.0), "never more than was lost");
+}
+
+#[test]
+fn history_is_bounded_and_ends_with_the_newest_tick() {
+    let mut world = World::new();
+    for second in 0..HISTORY_SAMPLES as u64 + 10 {
+        world.next(&[("a", counted(second * second, 0))]);
+    }
+    let history = &world.seen.channel("a").unwrap().history;
+    assert_eq!((history.len(), world.seen.times.len()), (HISTORY_SAMPLES, HISTORY_SAMPLES));
+    let last = (HISTORY_SAMPLES + 9) as f32;
+    assert_eq!(history.newest(1).next().unwrap().get(Column::Received), 2.0 * last - 1.0);
+}
+
+#[test]
+fn a_group_that_is_joined_again_counts_anew() {
+    let mut world = World::new();
+    world.next(&[("a", counted(1000, 500))]);
+    world.next(&[]);
+    assert_eq!(world.events(), ["left: nobody asks for it any more"]);
+    let mut again = view("a", &counted(10, 0), 0.5);
+    again.state.on_demand = true;
+    world.seen.tick(vec![again], world.start + Duration::from_secs(9), Duration::from_secs(9));
+    assert!(world.seen.channel("a").unwrap().history.is_empty());
+    assert_eq!(world.health("a").0, Health::Ok);
+}

@@ -1,0 +1,107 @@
+//! Whether a channel is well: ok, degraded or silent, and why, in words that a person can act on.
+
+use std::time::Duration;
+
+use super::history::{Column, History, Recent};
+use crate::{
+    control::ChannelView,
+    limits::{RECENT_SAMPLES, SILENT_AFTER, SILENT_PACKETS},
+};
+
+/// How a channel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// All that was sent goes out.
+    Ok,
+    /// Packets come, but something is being lost, or a part of the channel does not work.
+    Degraded,
+    /// No packets come.
+    Silent,
+}
+
+impl Health {
+    /// Its word in the API and on the page.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Ok => "ok",
+            Health::Degraded => "degraded",
+            Health::Silent => "silent",
+        }
+    }
+}
+
+/// How a channel is, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// How it is.
+    pub health: Health,
+    /// Why it is not ok, the worst first.
+    pub reasons: Vec<String>,
+}
+
+/// Judges a channel that last heard a packet `quiet` ago (`None`: never).
+pub(super) fn judge(
+    view: &ChannelView,
+    history: &History,
+    recent: &Recent,
+    quiet: Option<Duration>,
+) -> Verdict {
+    let mut reasons = Vec::new();
+    let legs = view.state.legs.iter().filter(|leg| leg.state != "joined");
+    let unjoined: Vec<String> =
+        legs.map(|leg| format!("{}: {}", leg.address, leg.detail.as_deref().unwrap_or(leg.state))).collect();
+    let silent = silence(view, history, quiet);
+    reasons.extend(silent.clone());
+    reasons.extend(lost(recent));
+    reasons.extend(unjoined);
+    let kernel = history.sum(Column::Kernel, RECENT_SAMPLES);
+    if kernel > 0.0 {
+        reasons.push(format!("the kernel dropped {kernel} datagrams: the receive buffer was full"));
+    }
+    let faults = view.state.outputs.iter().filter_map(|o| Some((&o.address, o.fault.as_ref()?)));
+    reasons.extend(faults.map(|(address, fault)| format!("{address} cannot send: {fault}")));
+    let not_sent = history.sum(Column::NotSent, RECENT_SAMPLES);
+    if not_sent > 0.0 {
+        reasons.push(format!("outputs or subscribers missed {not_sent} packets"));
+    }
+    let health = match (silent.is_some(), reasons.is_empty()) {
+        (true, _) => Health::Silent,
+        (false, false) => Health::Degraded,
+        (false, true) => Health::Ok,
+    };
+    Verdict { health, reasons }
+}
+
+fn lost(recent: &Recent) -> Option<String> {
+    (recent.lost > 0.0).then(|| {
+        format!("lost {} of {} packets within a minute", recent.lost.round(), recent.expected.round())
+    })
+}
+
+/// Says since when a channel is silent, if it is.
+fn silence(view: &ChannelView, history: &History, quiet: Option<Duration>) -> Option<String> {
+    let Some(quiet) = quiet else {
+        let age = view.state.age_seconds;
+        return (age >= SILENT_AFTER.as_secs_f64())
+            .then(|| format!("no packet in the {} since it began", words(age)));
+    };
+    let usual = usual_interval(history);
+    let patience = SILENT_AFTER.as_secs_f64().max(usual * SILENT_PACKETS);
+    let quiet = quiet.as_secs_f64();
+    (quiet >= patience).then(|| format!("no packet for {}", words(quiet)))
+}
+
+/// Seconds between two packets, as far as the history tells: a sensor may have one reading a minute.
+fn usual_interval(history: &History) -> f64 {
+    let packets = history.sum(Column::Received, usize::MAX);
+    if packets > 0.0 { history.len() as f64 / packets } else { 0.0 }
+}
+
+/// A time span as people say it.
+pub(super) fn words(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{} s", s.round()),
+        s if s < 7200.0 => format!("{} min", (s / 60.0).round()),
+        s => format!("{} h", (s / 3600.0).round()),
+    }
+}
