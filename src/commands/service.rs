@@ -12,6 +12,7 @@ use crate::{
     egress::http::Server,
     limits::{CHUNK, DRAIN_MAX, LINGER, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
+    observe::Observer,
     shutdown::{self, Signals},
     watchdog,
 };
@@ -60,7 +61,11 @@ impl Service {
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            Http { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
+            Http {
+                address,
+                stop,
+                task: tokio::spawn(server.run(control.clone(), Observer::start(control.clone()), stopped)),
+            }
         });
         Ok(Service { control, channels: config.channels.len(), http, waiting })
     }

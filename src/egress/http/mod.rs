@@ -1,16 +1,23 @@
-//! The HTTP server: streams for players, state and metrics for people and Prometheus.
+//! The HTTP server: streams for players, state and metrics for people and Prometheus, and the page.
+//!
+//! The page's files are in `page`, what it shows in `live` once a second and in `api` (`rows`, `table`) when asked.
 //!
 //! Requests and their answers are the HTTP library's (`routes`, `refusal`, `connection`). Behind the head of a stream
 //! (`stream`) the socket is ours: payloads come as chunks from [`super::tap`], through the subscriptions that
 //! [`crate::control`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
 //! Each client costs bounded memory and never slows another one or the packet path.
 
+mod api;
 mod client;
 mod connection;
 mod feeder;
+mod live;
+mod page;
 mod refusal;
 mod routes;
+mod rows;
 mod stream;
+mod table;
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -30,7 +37,10 @@ use tokio::{
 use crate::{
     config,
     control::Control,
-    limits::{ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_EXTRA, REQUEST_HEAD_BYTES_MAX, RETRY_AFTER},
+    limits::{
+        ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_EXTRA, PAGES_MAX, REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
+    },
+    observe::Observer,
 };
 use client::{Client, End, Patience};
 use connection::Watched;
@@ -66,6 +76,12 @@ struct App {
     config: Arc<config::Http>,
     /// One permit per streaming client.
     places: Arc<Semaphore>,
+    /// One permit per page that is open.
+    pages: Arc<Semaphore>,
+    /// What happened lately.
+    observer: Observer,
+    /// Turns true when the server shall end.
+    stop: watch::Receiver<bool>,
 }
 
 /// A server that listens, and does not answer before [`Server::run`].
@@ -99,9 +115,10 @@ impl Server {
 
     /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
     /// Streams end when their channels do.
-    pub async fn run(self, control: Control, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, control: Control, observer: Observer, mut stop: watch::Receiver<bool>) {
         let connections_max = self.config.clients_max + CONNECTIONS_EXTRA;
-        let service = Arc::new(Shared::new(self.config, control));
+        tokio::task::spawn_blocking(page::compress);
+        let service = Arc::new(Shared::new(self.config, control, observer, stop.clone()));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -132,11 +149,17 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(config: config::Http, control: Control) -> Shared {
+    fn new(
+        config: config::Http,
+        control: Control,
+        observer: Observer,
+        stop: watch::Receiver<bool>,
+    ) -> Shared {
         let places = Arc::new(Semaphore::new(config.clients_max));
         let patience = Patience { lag_max: config.lag_max, idle_timeout: config.idle_timeout };
         let header_timeout = config.header_timeout;
-        let router = routes::router(App { control, config: Arc::new(config), places });
+        let pages = Arc::new(Semaphore::new(PAGES_MAX));
+        let router = routes::router(App { control, config: Arc::new(config), places, pages, observer, stop });
         Shared { router, header_timeout, patience, feeders: Feeders::default() }
     }
 }

@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use axum::{
     Json, Router,
     extract::{Query, State, rejection::QueryRejection},
-    http::{Method, Uri, header},
+    http::{HeaderMap, Method, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{App, refusal::Refusal, stream};
+use super::{App, api, live, page, refusal::Refusal, stream};
 use crate::{
     config,
     control::ChannelView,
@@ -25,7 +25,14 @@ pub(super) fn router(app: App) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
+        .route("/page/{sum}/{*name}", get(page::file))
         .route("/api/v1/streams", get(streams))
+        .route("/api/v1/channels", get(api::channels))
+        .route("/api/v1/streams/{name}/flows", get(api::flows))
+        .route("/api/v1/streams/{name}/{part}", get(api::part))
+        .route("/api/v1/history", get(api::history))
+        .route("/api/v1/events", get(api::events))
+        .route("/api/v1/live", get(live::live))
         .route("/streams/", get(stream::named))
         .route("/streams/{*name}", get(stream::named))
         .route("/udp/", get(stream::udp))
@@ -37,7 +44,15 @@ pub(super) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn index(State(app): State<App>) -> String {
+/// The page for browsers, text for everybody else.
+async fn index(State(app): State<App>, headers: HeaderMap) -> Response {
+    if page::is_browser(&headers) {
+        return page::index(&headers);
+    }
+    ([(header::VARY, "accept, accept-encoding")], contents(&app).await).into_response()
+}
+
+async fn contents(app: &App) -> String {
     let mut text = format!("tidecast {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |path: &str, what: &str| {
         let _ = writeln!(text, "{path:<32} {what}"); // a String takes all
@@ -54,6 +69,14 @@ async fn index(State(app): State<App>) -> String {
     line("/metrics", "for Prometheus");
     line("/healthz", "whether it runs");
     line("/readyz", "whether all configured groups are joined");
+    line("/api/v1/channels", "rates, losses and verdicts of all streams (?search= &sort= &format=csv)");
+    line(
+        "/api/v1/streams/NAME/flows",
+        "its flows (?search= &sort= &format=csv); likewise legs, outputs, subscribers",
+    );
+    line("/api/v1/history?channel=NAME", "its last ten minutes, as JSON or CSV");
+    line("/api/v1/events", "what happened, and what to do, as JSON or CSV");
+    line("/api/v1/live", "what the page shows, once a second, as server-sent events");
     line("/api/v1/streams", "the state of all streams, as JSON (?flows=N: so many flows of each)");
     text
 }

@@ -1,0 +1,157 @@
+// One channel in full: how it is and why, its film, ten minutes of charts, and its tables.
+
+import { byId, h, setAttribute, setText } from './dom.js';
+import { count, bits, packets, plural, time } from './format.js';
+import { CHANNEL_CHARTS, Chart } from './charts.js';
+import { Events } from './events.js';
+import { Flows, OneFlow } from './flows.js';
+import { COUNTER_COLUMNS, LEG_COLUMNS, OUTPUT_COLUMNS, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
+import { Film } from './video.js';
+import { bar, recentOf, strip } from './strip.js';
+import { isFilm } from './channels.js';
+import { show } from './live.js';
+
+/** The detail that is open. */
+export class Detail {
+  constructor(name, play) {
+    this.name = name;
+    this.wantsPlay = play;
+    this.path = `/streams/${name.split('/').map(encodeURIComponent).join('/')}`;
+    const part = (table) => `/api/v1/streams/${encodeURIComponent(name)}/${table}?format=csv`;
+    this.state = h('span', { class: 'state' });
+    this.reasons = h('ul', { class: 'reasons' });
+    this.play = h('button', { type: 'button', class: 'primary', hidden: true, 'aria-keyshortcuts': 'p' }, 'Play');
+    this.play.addEventListener('click', () => this.togglePlay());
+    this.facts = new Map();
+    this.factList = h('dl', { class: 'facts' });
+    this.strip = strip();
+    this.bar = bar();
+    this.filmPlace = h('div');
+    this.charts = CHANNEL_CHARTS.map(({ title, series }) => new Chart(title, series, { sync: 'channel' }));
+    this.oneFlow = new OneFlow(name, this.path, () => this.openFlow(''));
+    this.flows = new Flows(name, (flow) => this.openFlow(flow));
+    this.legs = new SmallTable('Inputs', part('legs'), LEG_COLUMNS, 'No inputs.');
+    this.outputs = new SmallTable('Outputs', part('outputs'), OUTPUT_COLUMNS, 'No UDP outputs are configured.');
+    this.subscribers = new SmallTable('Subscribers', part('subscribers'), SUBSCRIBER_COLUMNS, 'Nobody has subscribed yet.');
+    this.counters = new SmallTable('Counters since the start', null, COUNTER_COLUMNS, '');
+    this.build();
+    this.listen = () => this.charts.concat(this.oneFlow.chart ?? []).forEach((chart) => chart.recolour());
+    document.addEventListener('themechange', this.listen);
+  }
+
+  build() {
+    const list = h('ol', { class: 'events', 'aria-label': 'Events of this channel' });
+    const none = h('p', { class: 'empty' }, 'Nothing happened here yet.');
+    const more = h('button', { type: 'button', hidden: true }, 'Older events');
+    this.events = new Events(list, none, more);
+    const history = `/api/v1/history?channel=${encodeURIComponent(this.name)}&format=csv`;
+    this.missing = h('p', { class: 'empty', hidden: true }, 'There is no such channel at present.');
+    this.rest = h(
+      'div',
+      {},
+      h('div', { class: 'detail-now' }, h('div', { class: 'panel' }, h('h3', {}, 'Loss, last 60 s'), this.strip.element), h('div', { class: 'panel' }, h('h3', {}, 'Packets, last 60 s'), this.bar.element), this.factList),
+      this.filmPlace,
+      h('div', { class: 'section-head' }, h('h3', {}, 'Last 10 minutes'), h('a', { class: 'button', href: history, download: true }, 'CSV')),
+      h('div', { class: 'charts' }, ...this.charts.map((chart) => chart.element)),
+      this.oneFlow.element,
+      this.flows.element,
+      this.legs.element,
+      this.outputs.element,
+      this.subscribers.element,
+      h('section', { 'aria-label': 'Events' }, h('div', { class: 'section-head' }, h('h3', {}, 'Events')), list, none, more),
+      this.counters.element,
+    );
+    const back = h('a', { class: 'button back', href: '#/', 'aria-keyshortcuts': 'Escape' }, '← Channels');
+    this.heading = h('h1', { id: 'detail-name', tabindex: '-1' }, this.name);
+    byId('detail').replaceChildren(h('div', { class: 'detail-head' }, back, this.heading, this.state, h('span', { class: 'grow' }), this.play), this.reasons, this.missing, this.rest);
+  }
+
+  /** Opens one flow, or with '' none. */
+  openFlow(flow) {
+    this.oneFlow.open(flow);
+    show({ flow });
+    if (flow) this.oneFlow.element.scrollIntoView({ block: 'nearest' });
+  }
+
+  togglePlay() {
+    if (!this.film) {
+      this.film = new Film(this.name, this.path);
+      this.filmPlace.append(this.film.element);
+    }
+    if (this.film.playing) this.film.stop();
+    else this.film.play();
+    setText(this.play, this.film.playing ? 'Stop' : 'Play');
+  }
+
+  draw(state) {
+    const { detail } = state;
+    if (!detail || detail.name !== this.name) return;
+    this.missing.hidden = !detail.missing;
+    this.rest.hidden = Boolean(detail.missing);
+    if (detail.missing) return;
+    this.drawHead(detail);
+    const times = detail.history.times.map((at) => at / 1000);
+    this.charts.forEach((chart, index) => chart.draw([times, ...CHANNEL_CHARTS[index].values(detail.history.columns)]));
+    if (detail.flows) this.flows.draw(detail.flows, state.values);
+    if (detail.flow) this.oneFlow.draw(detail.flow, state.values);
+    this.legs.draw(detail.legs, detail.legs.address.length);
+    this.outputs.draw(detail.outputs, detail.outputs.address.length);
+    this.subscribers.draw(detail.subscribers, detail.subscribers.transport.length, (columns, row) => columns.joined[row] > 0);
+    this.drawCounters(detail);
+    this.events.draw(state.events, this.name);
+  }
+
+  drawHead({ row, reasons, strip: shares }) {
+    setAttribute(this.state, 'data-health', row.health[0]);
+    const shown = reasons.length > 0 ? reasons : ['All that was sent goes out.'];
+    if ([...this.reasons.children].map((item) => item.textContent).join('\n') !== shown.join('\n')) {
+      this.reasons.replaceChildren(...shown.map((reason) => h('li', {}, reason)));
+    }
+    this.path = row.path[0];
+    const playable = isFilm(row.content[0], row.format[0]);
+    if (this.play.hidden === playable) this.play.hidden = !playable;
+    if (this.wantsPlay && playable) {
+      this.wantsPlay = false;
+      this.togglePlay();
+    }
+    this.strip.draw(shares);
+    this.bar.draw(recentOf(row, 0));
+    this.drawFacts(row);
+  }
+
+  drawFacts(row) {
+    const values = {
+      received: packets(row.packets_per_second[0]),
+      'bit rate': bits(row.bits_per_second[0]),
+      content: row.content[0] ?? 'not known yet',
+      format: row.format[0],
+      flows: count(row.flows[0]),
+      hold: time(row.hold_seconds[0]),
+      jitter: time(row.jitter_seconds[0]),
+      held: plural(row.held[0], 'packet'),
+    };
+    for (const [name, text] of Object.entries(values)) {
+      if (!this.facts.has(name)) {
+        const value = h('dd');
+        this.facts.set(name, value);
+        this.factList.append(h('div', {}, h('dt', {}, name), value));
+      }
+      setText(this.facts.get(name), text);
+    }
+  }
+
+  drawCounters({ counters, rejects }) {
+    const all = Object.entries(counters).concat(Object.entries(rejects).map(([name, value]) => [`of no use: ${name}`, value]));
+    const shown = all.filter(([, value]) => value > 0);
+    const columns = { name: shown.map(([name]) => name.replaceAll('_', ' ')), value: shown.map(([, value]) => value) };
+    this.counters.draw(columns, shown.length);
+  }
+
+  end() {
+    document.removeEventListener('themechange', this.listen);
+    this.film?.stop();
+    this.charts.forEach((chart) => chart.end());
+    this.oneFlow.end();
+    byId('detail').replaceChildren();
+  }
+}

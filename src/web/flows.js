@@ -1,0 +1,304 @@
+// The flows of a channel: thousands of them, so the server sorts and searches, and only the rows that can be seen are
+// asked for. Rows are recycled: flow i is always drawn by element i modulo their number.
+
+import { debounced, h, setAttribute, setText, svg } from './dom.js';
+import { clock, count, packets, time } from './format.js';
+import { Chart } from './charts.js';
+import { show, view } from './live.js';
+import { numeric } from './state.js';
+
+const ROW = 34;
+const POOL = 60;
+const STEP = 10;
+const LINE_WIDTH = 60;
+
+const COLUMNS = [
+  ['flow', 'Flow', (c, i) => c.flow[i]],
+  ['reading', 'Reading', null],
+  ['rate', 'Rate', (c, i) => (c.ended[i] ? 'ended' : c.packets_per_second[i] === null ? '' : packets(c.packets_per_second[i]))],
+  ['received', 'Received', (c, i) => count(c.received[i])],
+  ['lost', 'Lost', (c, i) => count(c.lost[i])],
+  ['recovered', 'Recovered', (c, i) => count(c.recovered[i])],
+  ['jitter', 'Jitter', (c, i) => time(c.jitter_seconds[i])],
+  ['idle', 'Last packet', (c, i) => `${time(c.idle_seconds[i])} ago`],
+  ['source', 'Source', (c, i) => c.source[i]],
+];
+
+/** A reading in words: the number with its name and unit where it says them, else what came. */
+export function reading(value) {
+  if (value === null || typeof value !== 'object') return String(value);
+  const number = numeric(value);
+  const name = ['sensor', 'name', 'id'].map((key) => value[key]).find((part) => typeof part === 'string');
+  if (number === null || !('value' in value)) return JSON.stringify(value);
+  return [name, number, typeof value.unit === 'string' ? value.unit : null].filter((part) => part !== undefined && part !== null).join(' ');
+}
+
+/** A line of the last numbers, as a path. */
+function sparkline(numbers) {
+  const known = numbers.filter((number) => number !== null).slice(-LINE_WIDTH);
+  if (known.length < 2) return '';
+  const min = Math.min(...known);
+  const span = Math.max(...known) - min || 1;
+  const point = (number, index) => `${(LINE_WIDTH - known.length + index).toFixed(0)} ${(18 - ((number - min) / span) * 16).toFixed(1)}`;
+  return `M${known.map(point).join('L')}`;
+}
+
+/** The list, its search and its sort keys. */
+export class Flows {
+  constructor(name, onOpen) {
+    this.name = name;
+    this.onOpen = onOpen;
+    this.total = 0;
+    this.selected = -1;
+    this.pool = [];
+    this.search = h('input', { id: 'flow-search', type: 'search', placeholder: 'id or source', autocomplete: 'off', spellcheck: 'false', 'aria-keyshortcuts': '/' });
+    this.search.addEventListener('input', debounced(120, () => this.searched()));
+    this.found = h('span', { class: 'quiet', role: 'status' });
+    this.body = h('div', { class: 'flow-body', role: 'rowgroup' });
+    this.scroller = h('div', { class: 'flow-scroll', tabindex: '0', role: 'table', 'aria-label': 'Flows' }, this.head(), this.body);
+    this.scroller.addEventListener('scroll', () => this.scrolled());
+    this.body.addEventListener('click', (event) => this.clicked(event));
+    this.none = h('p', { class: 'empty', hidden: true });
+    const csv = `/api/v1/streams/${encodeURIComponent(name)}/flows?format=csv&limit=10000`;
+    this.element = h(
+      'section',
+      { class: 'flows', 'aria-label': 'Flows' },
+      h('div', { class: 'section-head' }, h('h3', {}, 'Flows'), this.found, h('label', { class: 'field grow' }, h('span', { class: 'quiet' }, 'Search'), this.search), h('a', { class: 'button', href: csv, download: true }, 'CSV')),
+      this.scroller,
+      this.none,
+    );
+    this.asks = debounced(60, () => this.ask());
+  }
+
+  head() {
+    this.sorts = new Map();
+    const cells = COLUMNS.map(([key, label]) => {
+      if (key === 'reading') return h('div', { role: 'columnheader', class: 'flow-cell reading' }, label);
+      const button = h('button', { type: 'button', on: { click: () => this.sort(key) } }, label);
+      const cell = h('div', { role: 'columnheader', class: `flow-cell ${key}` }, button);
+      this.sorts.set(key, cell);
+      return cell;
+    });
+    this.mark('flow');
+    return h('div', { role: 'rowgroup', class: 'flow-head' }, h('div', { role: 'row', class: 'flow-row' }, ...cells));
+  }
+
+  mark(sort) {
+    const reverse = sort.startsWith('-');
+    for (const [key, cell] of this.sorts) {
+      const sorted = key === sort.replace('-', '');
+      // Names rise, numbers fall, as the server sorts them.
+      const rises = ['flow', 'source'].includes(key) !== reverse;
+      setAttribute(cell, 'aria-sort', sorted ? (rises ? 'ascending' : 'descending') : null);
+    }
+  }
+
+  sort(key) {
+    const sort = view.flow_sort === key ? `-${key}` : key;
+    this.mark(sort);
+    this.selected = -1;
+    this.scroller.scrollTop = 0;
+    show({ flow_sort: sort, flow_offset: 0 });
+  }
+
+  searched() {
+    this.selected = -1;
+    this.scroller.scrollTop = 0;
+    show({ flow_search: this.search.value.trim(), flow_offset: 0 });
+  }
+
+  scrolled() {
+    this.place();
+    this.asks();
+  }
+
+  /** The first row that is wanted, so that scrolling a little asks for nothing new. */
+  first() {
+    const seen = Math.floor(this.scroller.scrollTop / ROW);
+    return Math.max(0, Math.floor(seen / STEP) * STEP - STEP);
+  }
+
+  ask() {
+    const rows = Math.ceil(this.scroller.clientHeight / ROW) + 3 * STEP;
+    show({ flow_offset: this.first(), flow_limit: Math.min(POOL, rows) });
+  }
+
+  draw(columns, values) {
+    this.columns = columns;
+    this.values = values;
+    this.total = columns.total;
+    const height = `${this.total * ROW}px`;
+    if (this.body.style.height !== height) this.body.style.height = height;
+    setAttribute(this.scroller, 'aria-rowcount', this.total + 1);
+    setText(this.found, this.search.value ? `${count(this.total)} found` : count(this.total));
+    const hasValues = values.size > 0;
+    if (this.scroller.classList.contains('readings') !== hasValues) this.scroller.classList.toggle('readings', hasValues);
+    if (this.none.hidden !== this.total > 0) this.none.hidden = this.total > 0;
+    if (this.scroller.hidden !== (this.total === 0)) this.scroller.hidden = this.total === 0;
+    setText(this.none, this.search.value ? `No flow has “${this.search.value}” in its id or source.` : 'No flow yet: nothing numbered came.');
+    this.place();
+  }
+
+  /** Puts the rows where the scroller is, with what is known of them. */
+  place() {
+    const offset = this.columns?.offset ?? 0;
+    const length = this.columns?.flow.length ?? 0;
+    const shown = new Set();
+    const first = this.first();
+    for (let i = first; i < Math.min(first + POOL, this.total); i += 1) {
+      const known = i - offset;
+      if (known < 0 || known >= length) continue;
+      const row = this.row(i);
+      shown.add(i % POOL);
+      this.drawRow(row, i, known);
+    }
+    this.pool.forEach((row, slot) => {
+      if (row && row.element.hidden === shown.has(slot)) row.element.hidden = !shown.has(slot);
+    });
+  }
+
+  row(i) {
+    const slot = i % POOL;
+    if (!this.pool[slot]) {
+      const line = svg('path', { class: 'line' });
+      const words = h('span', { class: 'words' });
+      const cells = COLUMNS.map(([key]) =>
+        key === 'reading'
+          ? h('div', { role: 'cell', class: 'flow-cell reading' }, svg('svg', { class: 'spark', viewBox: `0 0 ${LINE_WIDTH} 20`, preserveAspectRatio: 'none', 'aria-hidden': 'true' }, line), words)
+          : h('div', { role: 'cell', class: `flow-cell ${key}` }),
+      );
+      const element = h('div', { role: 'row', class: 'flow-row', tabindex: '-1' }, ...cells);
+      this.pool[slot] = { element, cells, line, words, index: -1 };
+      this.body.append(element);
+    }
+    return this.pool[slot];
+  }
+
+  drawRow(row, i, known) {
+    if (row.index !== i) {
+      row.index = i;
+      row.element.style.transform = `translateY(${i * ROW}px)`;
+      setAttribute(row.element, 'aria-rowindex', i + 2);
+    }
+    const columns = this.columns;
+    COLUMNS.forEach(([key, , text], column) => {
+      if (key !== 'reading') setText(row.cells[column], text(columns, known));
+    });
+    setAttribute(row.element, 'data-lost', columns.lost[known] > 0 ? '' : null);
+    setAttribute(row.element, 'aria-selected', i === this.selected ? 'true' : null);
+    row.flow = columns.flow[known];
+    const value = this.values.get(row.flow);
+    setText(row.words, value ? reading(value.value) : '');
+    setAttribute(row.line, 'd', value ? sparkline(value.line) : '');
+  }
+
+  clicked(event) {
+    const element = event.target.closest('.flow-row');
+    const row = this.pool.find((row) => row?.element === element);
+    if (!row || String(getSelection())) return;
+    this.select(row.index);
+    this.onOpen(row.flow);
+  }
+
+  /** Moves the selection, and opens what is selected. */
+  move(by) {
+    if (this.total === 0) return;
+    const from = this.selected < 0 ? (by > 0 ? -1 : 0) : this.selected;
+    this.select(Math.min(this.total - 1, Math.max(0, from + by)));
+  }
+
+  select(index) {
+    this.selected = index;
+    const top = index * ROW;
+    const height = this.scroller.clientHeight - ROW;
+    if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
+    else if (top + ROW > this.scroller.scrollTop + height) this.scroller.scrollTop = top + ROW - height;
+    this.place();
+    const row = this.pool[index % POOL];
+    if (row?.index === index) row.element.focus({ preventScroll: true });
+    this.asks();
+  }
+
+  /** Opens the selected row. */
+  open() {
+    const row = this.pool[this.selected % POOL];
+    if (this.selected >= 0 && row?.index === this.selected) this.onOpen(row.flow);
+  }
+}
+
+/** One flow in full: what was counted, its last reading, and a line of the readings since it was opened. */
+export class OneFlow {
+  constructor(channel, path, onClose) {
+    this.path = path;
+    this.title = h('h3');
+    this.value = h('p', { class: 'big-value' });
+    this.facts = h('dl', { class: 'facts' });
+    this.link = h('a', { class: 'button' }, 'Its stream');
+    this.raw = h('pre', { class: 'raw', tabindex: '0', 'aria-label': 'The last reading as it came' });
+    this.close = h('button', { type: 'button', on: { click: onClose } }, 'Close');
+    this.chartPlace = h('div');
+    this.element = h(
+      'section',
+      { class: 'one-flow', 'aria-label': 'One flow', hidden: true },
+      h('div', { class: 'section-head' }, this.title, h('span', { class: 'grow' }), this.link, this.close),
+      this.value,
+      this.chartPlace,
+      this.facts,
+      this.raw,
+    );
+    this.values = new Map();
+  }
+
+  open(flow) {
+    this.flow = flow;
+    this.points = [[], []];
+    this.chart?.end();
+    this.chart = null;
+    this.chartPlace.replaceChildren();
+    this.element.hidden = flow === '';
+    setText(this.title, `Flow ${flow}`);
+    setText(this.value, '');
+    setText(this.raw, '');
+    this.link.href = `${this.path}?flow=${encodeURIComponent(flow)}`;
+  }
+
+  draw(columns, values) {
+    if (!this.flow || !columns || columns.flow[0] !== this.flow) return;
+    for (const [key, label, text] of COLUMNS) {
+      if (text && key !== 'flow') this.fact(key, label, text(columns, 0));
+    }
+    this.fact('session', 'Session', `0x${columns.session[0].toString(16)}`);
+    this.fact('hold', 'Hold', time(columns.hold_seconds[0]));
+    const value = values.get(this.flow);
+    const none = value === undefined;
+    for (const part of [this.raw, this.value]) if (part.hidden !== none) part.hidden = none;
+    if (value) this.drawValue(value);
+  }
+
+  drawValue({ at, value }) {
+    setText(this.value, reading(value));
+    setText(this.raw, `${typeof value === 'string' ? value : JSON.stringify(value)}   (${clock(at)})`);
+    const number = numeric(value);
+    if (number === null || this.points[0].at(-1) === at / 1000) return;
+    this.points = [this.points[0].concat(at / 1000).slice(-600), this.points[1].concat(number).slice(-600)];
+    if (this.points[0].length < 2) return;
+    if (!this.chart) {
+      this.chart = new Chart('Reading', [{ label: `flow ${this.flow}`, colour: 'accent', format: (value) => Number(value.toPrecision(5)).toString() }], { free: true });
+      this.chartPlace.append(this.chart.element);
+    }
+    this.chart.draw(this.points);
+  }
+
+  fact(key, label, text) {
+    if (!this.values.has(key)) {
+      const value = h('dd');
+      this.values.set(key, value);
+      this.facts.append(h('div', {}, h('dt', {}, label), value));
+    }
+    setText(this.values.get(key), text);
+  }
+
+  end() {
+    this.chart?.end();
+  }
+}

@@ -1,0 +1,73 @@
+// Plain tables of a channel's detail: inputs, outputs, subscribers, counters.
+
+import { arrange, h, setText } from './dom.js';
+import { bytes, count } from './format.js';
+
+/** A table with a heading and a link to the same as CSV; its columns are [{ label, text(columns, row) }]. */
+export class SmallTable {
+  constructor(title, csv, columns, empty) {
+    this.columns = columns;
+    this.body = h('tbody');
+    this.rows = [];
+    const head = h('tr', {}, ...columns.map(({ label, number }) => h('th', { scope: 'col', class: number ? 'number' : null }, label)));
+    this.table = h('table', {}, h('caption', { class: 'hidden' }, title), h('thead', {}, head), this.body);
+    this.none = h('p', { class: 'empty' }, empty);
+    this.element = h(
+      'section',
+      { class: 'small-table', 'aria-label': title },
+      h('div', { class: 'section-head' }, h('h3', {}, title), csv ? h('a', { class: 'button', href: csv, download: true }, 'CSV') : null),
+      h('div', { class: 'scroll-x', tabindex: '0', role: 'group', 'aria-label': title }, this.table),
+      this.none,
+    );
+  }
+
+  /** Draws columns, of which each row's cells are made; `wanted(columns, row)` chooses rows. */
+  draw(columns, length, wanted = () => true) {
+    const shown = [...Array(length).keys()].filter((row) => wanted(columns, row));
+    while (this.rows.length < shown.length) this.rows.push(this.makeRow());
+    shown.forEach((row, index) => {
+      this.columns.forEach(({ text }, column) => setText(this.rows[index].cells[column], text(columns, row)));
+    });
+    arrange(this.body, this.rows.slice(0, shown.length).map((row) => row.element));
+    if (this.none.hidden !== shown.length > 0) this.none.hidden = shown.length > 0;
+    if (this.table.hidden !== (shown.length === 0)) this.table.hidden = shown.length === 0;
+  }
+
+  makeRow() {
+    const cells = this.columns.map(({ label, number }) => h('td', { 'data-label': label, class: number ? 'number' : null }));
+    return { element: h('tr', {}, ...cells), cells };
+  }
+}
+
+const number = (label, key, format = count) => ({ label, number: true, text: (columns, row) => format(columns[key][row]) });
+const text = (label, key) => ({ label, text: (columns, row) => columns[key][row] ?? '' });
+
+export const LEG_COLUMNS = [
+  text('Input', 'address'),
+  { label: 'State', text: (c, row) => (c.detail[row] ? `${c.state[row]}: ${c.detail[row]}` : c.state[row]) },
+  number('Media', 'media'),
+  number('Repair', 'repair'),
+  number('Bytes', 'bytes', bytes),
+  number('Kernel drops', 'kernel_drops'),
+  { label: 'Receive buffer', number: true, text: (c, row) => `${bytes(c.receive_buffer_granted[row])}${c.receive_buffer_granted[row] < c.receive_buffer_requested[row] ? ` of ${bytes(c.receive_buffer_requested[row])}` : ''}` },
+];
+
+export const OUTPUT_COLUMNS = [
+  text('Output', 'address'),
+  { label: 'State', text: (c, row) => c.fault[row] ?? 'sends' },
+  number('Packets', 'packets'),
+  number('Bytes', 'bytes', bytes),
+  number('Not sent', 'dropped'),
+];
+
+export const SUBSCRIBER_COLUMNS = [
+  text('Transport', 'transport'),
+  number('At present', 'clients'),
+  number('Ever', 'joined'),
+  number('Packets', 'packets'),
+  number('Bytes', 'bytes', bytes),
+  { label: 'Missed', number: true, text: (c, row) => count(c.lagged[row] + c.closed[row]) },
+  { label: 'Cut off', number: true, text: (c, row) => count(c.cut_off_lag[row] + c.cut_off_idle[row]) },
+];
+
+export const COUNTER_COLUMNS = [text('Counter', 'name'), number('Packets', 'value')];
