@@ -91,7 +91,7 @@ export class Chart {
         x: { time: true, range: (plot, min, max) => (this.options.free ? [min, Math.max(max, min + 10)] : [max - SPAN_S, max]) },
         y: { range: (_, min, max) => this.range(min, max) },
       },
-      axes: [{ ...axis, space: 70, values: (_, values) => values.map((at) => new Date(at * 1000).toTimeString().slice(0, this.options.free ? 8 : 5)) }, y],
+      axes: [{ ...axis, size: 26, space: 70, values: (_, values) => values.map((at) => new Date(at * 1000).toTimeString().slice(0, this.options.free ? 8 : 5)) }, y],
       series: [{}, ...lines],
     };
   }

@@ -8,6 +8,7 @@ import { show, view } from './live.js';
 import { numeric } from './state.js';
 
 const ROW = 34;
+const HEAD = 37; // with the borders
 const POOL = 60;
 const STEP = 10;
 const LINE_WIDTH = 60;
@@ -128,7 +129,10 @@ export class Flows {
     this.values = values;
     this.total = columns.total;
     const height = `${this.total * ROW}px`;
-    if (this.body.style.height !== height) this.body.style.height = height;
+    if (this.body.style.height !== height) {
+      this.body.style.height = height;
+      this.scroller.style.height = `${this.total * ROW + HEAD}px`;
+    }
     setAttribute(this.scroller, 'aria-rowcount', this.total + 1);
     setText(this.found, this.search.value ? `${count(this.total)} found` : count(this.total));
     const hasValues = values.size > 0;

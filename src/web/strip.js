@@ -1,5 +1,6 @@
-// The two small pictures of a channel's row: the loss of each of the last 60 s, and what became of the packets of
-// those 60 s. Both have one fixed logarithmic scale, so that rows compare, and so do yesterday and today.
+// The two small pictures of a channel's row: the loss of each of the last 60 s, on a fixed logarithmic scale, so that rows
+// compare, and so do yesterday and today; and what became of the packets of those 60 s, in proportion, with a few pixels at
+// least for whatever there was.
 
 import { h, setAttribute, setText, svg } from './dom.js';
 import { count, percent } from './format.js';
@@ -63,13 +64,10 @@ export function bar() {
   const element = h('div', { class: 'bar-cell' }, stack, words);
   const draw = (recent) => {
     const apart = recent.fec + recent.retransmission + recent.lost;
-    const share = recent.expected > 0 ? apart / recent.expected : 0;
-    const width = height(share);
     const received = Math.max(0, recent.expected - apart);
     const parts = [received, recent.fec, recent.retransmission, recent.network, recent.kernel, recent.late];
     segments.forEach((segment, index) => {
-      const part = index === 0 ? (recent.expected > 0 ? 1 - width : 0) : apart > 0 ? (width * parts[index]) / apart : 0;
-      const grow = part.toFixed(4);
+      const grow = (recent.expected > 0 ? parts[index] / recent.expected : 0).toFixed(5);
       if (segment.style.flexGrow !== grow) segment.style.flexGrow = grow;
       if (segment.hidden !== parts[index] <= 0) segment.hidden = parts[index] <= 0;
     });

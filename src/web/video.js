@@ -3,10 +3,10 @@
 // command lines for players that can.
 
 import { h, setText } from './dom.js';
+import { loader } from './stream.js';
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000, 15000];
 const PICTURE_WITHIN_MS = 6000;
-const SNIFF_BYTES = 1 << 20;
 
 const SETTINGS = {
   enableWorker: false,
@@ -19,21 +19,6 @@ const SETTINGS = {
   autoCleanupSourceBuffer: true,
   fixAudioTimestampGap: true,
 };
-
-/** Stream types of ISO 13818-1 and what browsers call their codecs; null: no browser plays it from a page. */
-const STREAM_TYPES = new Map([
-  [0x01, ['MPEG-1 video', null]],
-  [0x02, ['MPEG-2 video', null]],
-  [0x03, ['MPEG audio', 'audio/mpeg']],
-  [0x04, ['MPEG-2 audio', 'audio/mpeg']],
-  [0x0f, ['AAC', 'audio/mp4; codecs="mp4a.40.2"']],
-  [0x11, ['AAC (LATM)', 'audio/mp4; codecs="mp4a.40.2"']],
-  [0x1b, ['H.264', 'video/mp4; codecs="avc1.64001f"']],
-  [0x24, ['HEVC', 'video/mp4; codecs="hvc1.1.6.L93.B0"']],
-  [0x33, ['VVC', null]],
-  [0x81, ['AC-3', 'audio/mp4; codecs="ac-3"']],
-  [0x87, ['E-AC-3', 'audio/mp4; codecs="ec-3"']],
-]);
 
 let library = null;
 
@@ -91,7 +76,7 @@ export class Film {
     this.disconnect();
     this.say('waits for the first picture');
     const url = new URL(this.path, location.href).href;
-    this.player = mpegts.createPlayer({ type: 'mpegts', isLive: true, url }, SETTINGS);
+    this.player = mpegts.createPlayer({ type: 'mpegts', isLive: true, url }, { ...SETTINGS, customLoader: loader(mpegts, (stream) => (this.stream = stream)) });
     this.player.on(mpegts.Events.ERROR, (type, detail, info) => this.failed(type, detail, info));
     this.player.on(mpegts.Events.LOADING_COMPLETE, () => this.again('the stream has ended'));
     this.player.attachMediaElement(this.video);
@@ -131,15 +116,14 @@ export class Film {
     this.retry = setTimeout(() => this.playing && this.connect(window.mpegts), wait);
   }
 
-  async noPicture() {
-    if (this.playing && this.video.readyState < 2) await this.explain('no picture came');
+  noPicture() {
+    if (this.playing && this.video.readyState < 2) this.explain('no picture came');
   }
 
   /** Says which codec the browser lacks, from the stream's own list of what it carries. */
-  async explain(why) {
+  explain(why) {
     clearTimeout(this.watch);
-    const parts = await contents(this.path).catch(() => []);
-    if (!this.playing) return;
+    const parts = this.stream?.parts ?? [];
     const lacks = parts.filter(([, type]) => !type || !MediaSource.isTypeSupported(type)).map(([name]) => name);
     if (lacks.length > 0) {
       this.disconnect();
@@ -158,8 +142,10 @@ export class Film {
   disconnect() {
     clearTimeout(this.retry);
     clearTimeout(this.watch);
-    this.player?.destroy();
+    const { player } = this;
     this.player = null;
+    // The player must not go while one of its own listeners is being called.
+    if (player) setTimeout(() => player.destroy());
   }
 
   stop() {
@@ -169,66 +155,6 @@ export class Film {
     this.video.load();
     this.failures = 0;
   }
-}
-
-/** What a stream carries: [name, type] of each part of its first programme, read from its PAT and PMT. */
-async function contents(path) {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), PICTURE_WITHIN_MS);
-  try {
-    const response = await fetch(path, { signal: abort.signal });
-    const reader = response.body.getReader();
-    let known = new Uint8Array(0);
-    while (known.length < SNIFF_BYTES) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      const all = new Uint8Array(known.length + value.length);
-      all.set(known);
-      all.set(value, known.length);
-      known = all;
-      const found = streams(known);
-      if (found.length > 0) return found;
-    }
-    return [];
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
-  }
-}
-
-/** The streams that the first PMT in these bytes lists (ISO 13818-1, 2.4.4). */
-export function streams(bytes) {
-  let pmt = -1;
-  for (let at = 0; at + 188 <= bytes.length; at += 188) {
-    if (bytes[at] !== 0x47) return [];
-    const pid = ((bytes[at + 1] & 0x1f) << 8) | bytes[at + 2];
-    const starts = bytes[at + 1] & 0x40;
-    if (!starts || (pid !== 0 && pid !== pmt)) continue;
-    let table = at + 4;
-    if (bytes[at + 3] & 0x20) table += 1 + bytes[table];
-    table += 1 + bytes[table];
-    const length = ((bytes[table + 1] & 0x0f) << 8) | bytes[table + 2];
-    const end = Math.min(table + 3 + length - 4, at + 188);
-    if (pid === 0) {
-      for (let entry = table + 8; entry + 4 <= end && pmt < 0; entry += 4) {
-        const programme = (bytes[entry] << 8) | bytes[entry + 1];
-        if (programme !== 0) pmt = ((bytes[entry + 2] & 0x1f) << 8) | bytes[entry + 3];
-      }
-      continue;
-    }
-    const found = [];
-    let entry = table + 12 + (((bytes[table + 10] & 0x0f) << 8) | bytes[table + 11]);
-    while (entry + 5 <= end) {
-      const type = bytes[entry];
-      const known = STREAM_TYPES.get(type);
-      // Private data (subtitles, splice points) is nothing that a film lacks.
-      if (known) found.push(known);
-      else if (type !== 0x05 && type !== 0x06 && type !== 0x86 && type !== 0x15) found.push([`stream type 0x${type.toString(16)}`, null]);
-      entry += 5 + (((bytes[entry + 3] & 0x0f) << 8) | bytes[entry + 4]);
-    }
-    return found;
-  }
-  return [];
 }
 
 /** Command lines that play it elsewhere, each with a button that copies it. */

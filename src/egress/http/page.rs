@@ -35,7 +35,7 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 20] = [
+static ASSETS: [Asset; 21] = [
     asset!(JS, "theme.js"),
     asset!(JS, "app.js"),
     asset!(JS, "live.js"),
@@ -51,6 +51,7 @@ static ASSETS: [Asset; 20] = [
     asset!(JS, "tables.js"),
     asset!(JS, "events.js"),
     asset!(JS, "video.js"),
+    asset!(JS, "stream.js"),
     asset!(JS, "keyboard.js"),
     asset!(CSS, "style.css"),
     asset!(JS, "vendor/uPlot.iife.min.js"),
