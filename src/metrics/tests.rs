@@ -252,7 +252,8 @@ fn documented() -> Catalogue {
 fn exposed() -> Catalogue {
     let metrics = Metrics::new();
     metrics.gap_wait("a", false).record(0.1);
-    let state = state("a", false);
+    let mut state = state("a", false);
+    state.legs.push(state.legs[0].clone()); // several legs have series of their own
     let text = metrics.render(&[Sample { state: &state, subscribers: &subscribers() }]);
     let mut catalogue: Catalogue = BTreeMap::new();
     for line in text.lines() {
