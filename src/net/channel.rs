@@ -221,8 +221,13 @@ impl Channel {
         ports.chain(taps).chain(records).chain(self.relay_due).chain(self.outputs.due()).min()
     }
 
-    /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index of each socket that is new: the ports', then
-    /// those that receivers of the outputs answer to.
+    /// Whether a port brings media, not repair packets or answers.
+    pub(super) fn is_media(&self, port: usize) -> bool {
+        self.ports.get(port).is_some_and(|port| port.role == Role::Media)
+    }
+
+    /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index of each socket that
+    /// is new: the ports', then those that receivers of the outputs answer to.
     pub(super) fn maintain(
         &mut self,
         now: Instant,

@@ -219,6 +219,8 @@ struct Path {
     dues: Vec<Option<Instant>>,
     /// The channels that have something to do in this turn.
     busy: Vec<usize>,
+    /// The channels whose sockets were not read to their end in this turn.
+    full: Vec<usize>,
     kit: Kit,
     load: Load,
     /// The time of the last turn.
@@ -230,6 +232,11 @@ const ALARM: u64 = u64::MAX - 1;
 
 fn token(channel: usize, port: usize) -> u64 {
     (channel as u64) << 32 | port as u64
+}
+
+/// What [`token`] was made of. Those of the waker and the alarm name no channel.
+fn place_and_port(token: u64) -> (usize, usize) {
+    ((token >> 32) as usize, token as u32 as usize)
 }
 
 impl Path {
@@ -248,6 +255,7 @@ impl Path {
             channels: Vec::new(),
             dues: Vec::new(),
             busy: Vec::new(),
+            full: Vec::new(),
             kit: Kit::new(now, pace.burst, pace.chunk),
             load: Load::new(now),
             floor: now,
@@ -299,20 +307,11 @@ impl Path {
     /// One turn of the loop. Answers whether more may wait in the sockets; `None`: the thread was asked to stop.
     fn turn(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> Option<bool> {
         let now = clocks.monotonic;
-        let mut received = 0;
-        let mut asked = false;
-        let mut rest = ready.len() == EPOLL_EVENTS;
-        for event in ready {
-            match event.data() {
-                WAKER => asked = true,
-                ALARM => self.alarm.rang(),
-                token => {
-                    let taken = self.receive(token, clocks);
-                    received += taken;
-                    rest |= taken >= LEG_BATCHES * RECEIVE_BATCH;
-                }
-            }
+        let asked = ready.iter().any(|event| event.data() == WAKER);
+        if ready.iter().any(|event| event.data() == ALARM) {
+            self.alarm.rang();
         }
+        let (received, rest) = self.receive_all(ready, clocks);
         self.load.turn(now, received, self.tick);
         // Deadlines are looked at only when everything that came in time has been taken.
         let passed = if self.behind(rest, now) { self.floor } else { now };
@@ -324,9 +323,34 @@ impl Path {
         (!asked || self.obey(clocks)).then_some(rest)
     }
 
+    /// Takes what has come: of each channel the media before the repair packets, which would seem to have overtaken it
+    /// and make rebuilds of what is there. Gives how many datagrams that were, and whether more may wait.
+    fn receive_all(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> (usize, bool) {
+        let mut received = 0;
+        let mut rest = ready.len() == EPOLL_EVENTS;
+        self.full.clear();
+        for (media, event) in [true, false].into_iter().flat_map(|m| ready.iter().map(move |e| (m, e))) {
+            let (place, port) = place_and_port(event.data());
+            let Some(Some(channel)) = self.channels.get_mut(place) else { continue };
+            if channel.is_media(port) != media {
+                continue;
+            }
+            // Of a channel whose media is not all read, repair packets wait for the next turn; not for ever.
+            if !media && self.full.contains(&place) && self.behind(true, clocks.monotonic) {
+                continue;
+            }
+            let taken = self.receive(place, port, clocks);
+            received += taken;
+            if taken >= LEG_BATCHES * RECEIVE_BATCH {
+                rest = true;
+                self.full.push(place);
+            }
+        }
+        (received, rest)
+    }
+
     /// Takes what one port has. Gives how many datagrams that were.
-    fn receive(&mut self, token: u64, clocks: ClockPair) -> usize {
-        let (place, port) = ((token >> 32) as usize, token as u32 as usize);
+    fn receive(&mut self, place: usize, port: usize, clocks: ClockPair) -> usize {
         let Some(Some(channel)) = self.channels.get_mut(place) else { return 0 };
         self.busy.push(place);
         channel.receive(port, &mut self.kit, clocks, self.floor)
