@@ -61,7 +61,7 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     fn means(&mut self, grace: Duration, end: u64) -> Means<'_> {
-        Means { now: self.now, codes: self.codes, grace, room: self.budget.room(), end }
+        Means { now: self.now, codes: self.codes, grace, overdue: 0, room: self.budget.room(), end }
     }
 
     /// Moves a small datagram out of a large buffer, before it is held back, unless the channel holds back little.

@@ -147,6 +147,8 @@ pub(super) struct Means<'a> {
     pub(super) codes: &'a mut Codes,
     /// How long a packet that was only reordered may still come after its block was decided.
     pub(super) grace: Duration,
+    /// Numbers below are overdue whatever the grace: a gap's deadline has passed.
+    pub(super) overdue: u64,
     /// Memory still allowed, in bytes.
     pub(super) room: usize,
     /// One past the highest number that came.
@@ -398,7 +400,7 @@ impl Recover {
         }
         let decided = *block.decided.get_or_insert(means.now);
         match enough {
-            _ if means.now < decided + means.grace => Fate::Open,
+            _ if means.now < decided + means.grace && block.first >= means.overdue => Fate::Open,
             true => Fate::Rebuild,
             false => Fate::Hopeless,
         }

@@ -57,7 +57,7 @@ fn shard_of(p: &Rebuilt) -> SourceShard<'_> {
 }
 
 fn means(codes: &mut Codes, now: Instant, grace: Duration) -> Means<'_> {
-    Means { now, codes, grace, room: usize::MAX, end: u64::MAX }
+    Means { now, codes, grace, overdue: 0, room: usize::MAX, end: u64::MAX }
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Flow, Numbered, Predecessor, legs::Former};
 use crate::{
-    limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, SILENCE_MAX, START_AT_ZERO, START_GRACE},
+    limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
         Fec, FlowId, Output, PacketFormat,
         recovery::Recovery,
@@ -250,8 +250,8 @@ impl Flow {
             legs.start(next, same_id, cx.heard, cx.now);
             self.hopeless.clear();
             self.former = ended.filter(|_| same_id).map(|ended| {
-                let next = ended.next();
-                Box::new(Former { next, history: ended.into_history() })
+                let (next, until) = (ended.next(), cx.now + self.hold.max() * LEG_LAG_HOLDS);
+                Box::new(Former { next, first, until, history: ended.into_history() })
             });
         }
         self.jitter.restart();

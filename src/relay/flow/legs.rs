@@ -18,6 +18,10 @@ use crate::{
 pub(super) struct Former {
     pub(super) history: History,
     pub(super) next: u64,
+    /// Where the one in force began, on the wire.
+    pub(super) first: u64,
+    /// By then every leg has shown the one in force, or is no help.
+    pub(super) until: Instant,
 }
 
 impl Flow {
@@ -61,8 +65,9 @@ impl Flow {
             Queued::Duplicate(_) | Queued::Late(_) => place == Place::GoesOn || another_leads(),
             Queued::Other(_) => legs.is_beyond(leg, number) || (place == Place::Unknown && another_leads()),
             Queued::Behind(_) => {
+                // What is near is known, so a step back to it is none: the leg is new, or the producer counts anew.
                 let near = self.lag_numbers_max().is_none_or(|max| reorder.next() - number <= max);
-                place == Place::GoesOn || (near && another_leads())
+                place == Place::GoesOn || (place == Place::Unknown && near && another_leads())
             }
             _ => false,
         }
@@ -90,6 +95,10 @@ impl Flow {
     ) -> bool {
         let next = self.reorder.as_ref().map_or(0, Reorder::next);
         let Some((legs, former)) = self.legs.as_mut().zip(self.former.as_ref()) else { return false };
+        if now >= former.until {
+            self.former = None;
+            return false;
+        }
         let Some(before) = legs.before(arrived.leg) else { return false };
         let old = self.space.extend(before, arrived.number);
         let goes_on = old + REORDER_PACKETS_MIN >= before && old < before + window;
@@ -102,7 +111,11 @@ impl Flow {
             && match seen {
                 Seen::Same => true,
                 Seen::Different => false,
-                Seen::Lost | Seen::Unknown => number.abs_diff(next) >= window,
+                // The first that a leg brings of the new one is near its beginning.
+                Seen::Lost | Seen::Unknown => {
+                    let first = self.space.extend(before, former.first);
+                    old.abs_diff(first) >= REORDER_PACKETS_MIN || number.abs_diff(next) >= window
+                }
             };
         legs.left_over(arrived.leg, left_over.then_some(before.max(old + 1)), now);
         left_over

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Budget, Context, Flow};
 use crate::relay::{
     Output,
+    recover::Means,
     reorder::{Poll, Reorder},
 };
 
@@ -57,8 +58,9 @@ impl Flow {
             let expired =
                 self.reorder.as_ref().and_then(|r| r.deadline(patience)).is_some_and(|at| at <= cx.now);
             if expired || due <= cx.now {
-                let grace = if expired { Duration::ZERO } else { grace };
-                let findings = recover.poll(&mut cx.means(grace, end));
+                let gap_end = || self.reorder.as_ref().and_then(Reorder::first_stored).unwrap_or(u64::MAX);
+                let overdue = if expired { gap_end() } else { 0 };
+                let findings = recover.poll(&mut Means { overdue, ..cx.means(grace, end) });
                 self.apply(findings, cx);
             }
         }

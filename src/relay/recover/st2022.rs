@@ -196,7 +196,9 @@ impl Recover {
                 self.verdicts.push(Verdict { number, since: means.now, overtaken: number < means.end });
             }
         }
-        let due = |verdict: &mut Verdict| verdict.deadline(means.grace) <= means.now;
+        let due = |verdict: &mut Verdict| {
+            verdict.number < means.overdue || verdict.deadline(means.grace) <= means.now
+        };
         for Verdict { number, .. } in self.verdicts.extract_if(.., due) {
             match self.decoder.rebuilt(number) {
                 Some(shard) => match rebuild(number, self.ssrc, shard) {

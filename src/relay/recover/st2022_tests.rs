@@ -62,7 +62,7 @@ impl Run {
 
     fn with(&mut self, act: impl FnOnce(&mut Recover, &mut Means<'_>) -> Findings<Rebuilt>) {
         let Run { now, grace, room, end, codes, .. } = self;
-        let mut means = Means { now: *now, codes, grace: *grace, room: *room, end: *end };
+        let mut means = Means { now: *now, codes, grace: *grace, overdue: 0, room: *room, end: *end };
         let found = act(&mut self.recover, &mut means);
         self.found.rebuilt.extend(found.rebuilt);
         self.found.hopeless.extend(found.hopeless);

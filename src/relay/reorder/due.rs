@@ -172,7 +172,8 @@ impl Reorder {
         }
     }
 
-    fn first_stored(&self) -> Option<u64> {
+    /// The lowest number that is held back.
+    pub(in crate::relay) fn first_stored(&self) -> Option<u64> {
         let numbers = self.next..self.next + self.slots.len() as u64;
         if self.stored == 0 { None } else { numbers.into_iter().find(|n| self.get(*n).is_some()) }
     }
