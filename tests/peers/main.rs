@@ -12,6 +12,7 @@ mod players;
 #[path = "../common/protected.rs"]
 mod protected;
 mod recovered;
+mod rist;
 mod rist_out;
 mod st2022;
 mod wrapped;
