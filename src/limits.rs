@@ -171,8 +171,10 @@ pub const PACED_JUMP: Duration = Duration::from_millis(500);
 pub const PACED_SPREAD_MAX: Duration = Duration::from_millis(100);
 /// A clock that stands still for so long while packets come is none (ISO/IEC 13818-1 asks for a PCR every 100 ms).
 pub const PACED_CLOCK_SILENT: Duration = Duration::from_secs(2);
-/// The clock rate of a dynamic RTP payload type is measured over this long: with 40 ms of jitter to 1.4 %.
-pub const RATE_GUESS_TIME: Duration = Duration::from_secs(3);
+/// The clock rate of a dynamic RTP payload type is measured over this long: with 40 ms of jitter to 1.6 %,
+pub const RATE_GUESS_TIME: Duration = Duration::from_millis(2500);
+/// and not before: senders begin with a burst.
+pub const RATE_GUESS_AFTER: Duration = Duration::from_millis(500);
 /// Smoothed arrivals that are further off begin anew: not a steady rate.
 pub const SMOOTH_OFF_MAX: Duration = Duration::from_millis(250);
 /// Pictures sent before one that is shown first: H.264's and H.265's largest picture buffer.

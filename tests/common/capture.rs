@@ -30,3 +30,15 @@ pub fn capture(name: &str) -> Vec<(u16, Vec<u8>)> {
 pub fn to_port(name: &str, port: u16) -> Vec<Vec<u8>> {
     capture(name).into_iter().filter(|(to, _)| *to == port).map(|(_, bytes)| bytes).collect()
 }
+
+/// When each datagram of a capture was sent, in the same order.
+pub fn times(name: &str) -> Vec<std::time::Duration> {
+    let bytes = std::fs::read(format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let u32_le = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (mut at, mut times) = (24, Vec::new());
+    while at < bytes.len() {
+        times.push(std::time::Duration::new(u64::from(u32_le(at)), u32_le(at + 4) * 1000));
+        at += 16 + u32_le(at + 8) as usize;
+    }
+    times
+}

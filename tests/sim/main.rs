@@ -8,6 +8,8 @@
 // A test has no API: `pub` here means only that the other modules use it.
 #![allow(unreachable_pub)]
 
+#[path = "../common/capture.rs"]
+mod capture;
 mod faults;
 mod fec;
 mod formats;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidecast::relay::{Config, Counters, Delay, FlowState, Hold, Release};
 
 use crate::{
+    capture,
     formats::native,
     harness::{Dice, Event, MS, Repeat, Sim, config, seed, source},
 };
@@ -454,5 +455,42 @@ fn packets_without_a_clock() {
         sim.run_until(at + DELAY + MS);
         let last = sim.delivered(|_| ()).last().map_or(Duration::ZERO, |(at, ())| *at);
         assert!(last >= at + DELAY - MS && last <= at + DELAY + MS, "{number}: {last:?}, came {at:?}");
+    }
+}
+
+/// What real senders send: ffmpeg sends in bursts with up to 260 ms between them, whatever the times of its stream.
+#[test]
+fn captures_of_real_senders_leave_smoothly() {
+    for (name, format, clock) in [
+        ("ffmpeg-rtp-fec.pcap", "rtp", "pcr"),
+        ("ffmpeg-udp.pcap", "ts", "pcr"),
+        ("gstreamer-rtp.pcap", "rtp", "pcr"),
+        // Two seconds: too short to find the clock rate of its dynamic type.
+        ("ffmpeg-rtp-h264.pcap", "rtp", "arrival"),
+    ] {
+        let datagrams = capture::capture(name).into_iter().zip(capture::times(name));
+        let media: Vec<(Duration, Vec<u8>)> = datagrams
+            .filter(|((port, _), _)| *port == 5004)
+            .map(|((_, bytes), time)| (time, bytes))
+            .collect();
+        let mut sim = paced(format, Delay::Fixed(SECOND));
+        let first = media[0].0;
+        for (at, bytes) in &media {
+            sim.packet(*at - first, bytes);
+        }
+        sim.run_until(20 * SECOND);
+        let most = |times: &[Duration]| {
+            let pauses = times.windows(2).map(|pair| pair[1] - pair[0]);
+            let in_10_ms = |at: &Duration| times.iter().filter(|t| (*at..*at + 10 * MS).contains(*t)).count();
+            (pauses.max().expect("many"), times.iter().map(in_10_ms).max().expect("many"))
+        };
+        let came: Vec<Duration> = media.iter().map(|(at, _)| *at - first).collect();
+        let left: Vec<Duration> = sim.delivered(|_| ()).iter().map(|(at, ())| *at).collect();
+        let flow = sim.relay.flows().next().expect("a flow");
+        println!("{name}: longest pause and most in 10 ms: in {:?}, out {:?}", most(&came), most(&left));
+        assert_eq!(flow.pacing.expect("paced").clock, clock, "{name}");
+        assert_eq!((left.len(), flow.counters.released_late), (media.len(), 0), "{name}");
+        let (pause, together) = most(&left);
+        assert!(clock != "pcr" || (pause <= 40 * MS && together <= 3), "{name}: {pause:?}, {together}");
     }
 }

@@ -5,7 +5,7 @@
 //! standard (ISO/IEC 13818-1, 2.4.2.2).
 
 use crate::{
-    limits::{PACED_CLOCK_SILENT, RATE_GUESS_TIME},
+    limits::{PACED_CLOCK_SILENT, RATE_GUESS_AFTER, RATE_GUESS_TIME},
     relay::{Packet, PacketFormat, arrival},
     wire::{
         rtp,
@@ -181,7 +181,9 @@ fn scale(ticks: i64, hz: u64) -> i64 {
 struct Rate {
     known: Option<u32>,
     payload_type: Option<u8>,
-    /// Arrival and ticks of the first packet.
+    /// When the first packet came.
+    begun: Option<i64>,
+    /// Arrival and ticks of the first one that is measured from: senders begin with a burst.
     first: Option<(i64, i64)>,
     highest: i64,
 }
@@ -202,13 +204,14 @@ impl Rate {
             self.payload_type = Some(payload_type);
             self.known = arrival::rtp_static_rate(payload_type).or(self.known);
         }
-        if self.known.is_none() {
+        let begun = *self.begun.get_or_insert(arrived);
+        if self.known.is_none() && arrived - begun >= nanos(RATE_GUESS_AFTER) {
             let (since, from) = *self.first.get_or_insert((arrived, ticks));
             self.highest = if ticks == from { ticks } else { self.highest.max(ticks) };
             let lasted = arrived - since;
             if lasted >= nanos(RATE_GUESS_TIME) {
                 self.known = guess((self.highest - from) as f64 * 1e9 / lasted as f64);
-                // Otherwise once more, from here: the start may have been a burst.
+                // Otherwise once more, from here.
                 self.first = None;
             }
         }
