@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Instant};
 use super::{Fec, Flow, PacketFormat, Relay};
 use crate::{
     buffer::Buffer,
-    limits::{SILENCE_MAX, ST2022_FLOWS_MAX, ST2022_SPAN_MAX},
+    limits::{HOLD_START, SILENCE_MAX, ST2022_FLOWS_MAX, ST2022_SPAN_MAX},
     wire::{seq::Space, st2022::Repair},
 };
 
@@ -39,14 +39,16 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// The flow that a repair packet protects: of those that are not silent the one of the same sender, and whose
-    /// numbers are nearest. Several legs have several senders, and one stream may be followed by another.
+    /// The flow that a repair packet protects: of those that are not silent the one of the same sender, that was heard
+    /// a moment ago, and whose numbers are nearest. Several legs have several senders, and one stream may be followed by
+    /// another, whose repair packets may be for the numbers at which the old one ended.
     fn protected_by(&self, repair: &Repair<'_>, source: SocketAddr, now: Instant) -> Option<u32> {
         let rank = |flow: &Flow| {
             let end = flow.st2022_end()?;
             let distance = Space::RTP.extend(end, repair.base().into()).abs_diff(end);
-            let silent = now >= flow.last_arrival + SILENCE_MAX;
-            Some((silent, distance > 2 * ST2022_SPAN_MAX, flow.source.ip() != source.ip(), distance))
+            let [silent, quiet] = [SILENCE_MAX, HOLD_START].map(|time| now >= flow.last_arrival + time);
+            let far = distance > 2 * ST2022_SPAN_MAX;
+            Some((silent, far, flow.source.ip() != source.ip(), quiet, distance))
         };
         let ranked = self.protected.iter().filter_map(|index| Some((rank(self.live(*index)?)?, *index)));
         ranked.min().map(|(_, index)| index)
