@@ -48,7 +48,7 @@ pub struct ChannelState {
 }
 
 /// One leg of a channel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct LegState {
     /// Its URL.
     pub address: String,
@@ -121,7 +121,7 @@ pub struct PacingState {
 }
 
 /// One UDP output of a channel.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct OutputState {
     /// Its URL.
     pub address: String,

@@ -219,11 +219,9 @@ mod tests {
             address: "udp://@239.1.1.1:5000".to_owned(),
             state,
             detail: Some(detail.to_owned()),
-            counters: Default::default(),
-            kernel_drops: 0,
-            truncated: 0,
             receive_buffer_requested: 4 << 20,
             receive_buffer_granted: 4 << 20,
+            ..LegState::default()
         }
     }
 
