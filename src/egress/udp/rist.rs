@@ -255,3 +255,6 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
