@@ -15,6 +15,7 @@ mod fec;
 mod formats;
 mod fuzz;
 mod harness;
+mod hold;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod legs;

@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tidecast::relay::{Config, Hold};
+use tidecast::relay::{Config, Fec, Hold};
 
 use crate::{
     formats::Numbered,
     harness::{Dice, Event, MS, Repeat, Sim, config, seed, setting, source},
+    st2022::{FIRST, INTERVAL, Sent, ideal, stream},
 };
 
 /// One packet on one leg.
@@ -129,5 +130,140 @@ fn paths_may_fail_and_come_back() {
             let expected = if cut == 0 { [length, 0] } else { [0, length] };
             assert_eq!(missed, expected, "{context}");
         }
+    }
+}
+
+/// The producer starts anew while both legs lead in turn, or one is far behind: all of the new session comes out, and
+/// nothing of the old one in its place.
+#[test]
+fn paths_bring_a_restart_as_one() {
+    let seed = seed(11);
+    let _repeat = Repeat(seed);
+    let mut failures = Vec::new();
+    for (format, session, first) in [
+        (Numbered::Native, 2, 0),
+        (Numbered::Rtp, 2, 30_000),
+        (Numbered::Rtp, 2, 1900),
+        (Numbered::Rtp, 1, 30_000),
+        (Numbered::Rtp, 1, 600),
+        (Numbered::Rtp, 1, 1700),
+        (Numbered::Rtp, 1, 1900),
+        (Numbered::Custom16, 1, 0),
+        (Numbered::Custom16, 1, 1900),
+    ] {
+        for skew in [0, 3, 10, 50, 200, 450] {
+            for (jitter, interval) in [(0, 1), (4, 1), (4, 2), (0, 5)] {
+                let mut dice = Dice::new(seed + skew + 7 * jitter + first);
+                let mut copies = copies(5000, MS * interval, MS * skew as u32, |_, _| false);
+                // Each path keeps the order; which one leads changes all the time.
+                let mut last = [Duration::ZERO; 2];
+                for copy in &mut copies {
+                    let last = &mut last[usize::from(copy.leg)];
+                    copy.at = (copy.at + Duration::from_micros(dice.below(jitter * 1000 + 1))).max(*last);
+                    *last = copy.at;
+                }
+                copies.sort_by_key(|copy| copy.at);
+                let number = |n| if n < 1000 { (1, 1000 + n) } else { (session, first + (n - 1000)) };
+                let mut sim = two(format, Hold::default());
+                sim.receive_copies(format, &copies, number);
+                let counters = sim.check_counters();
+                let delivered: Vec<u64> =
+                    sim.delivered(|payload| format.identity(payload)).into_iter().map(|(_, n)| n).collect();
+                if !delivered.iter().copied().eq(0..5000) || counters.sessions != 2 || counters.lost > 0 {
+                    let at = delivered.iter().zip(0..).find(|(n, i)| **n != *i);
+                    failures.push(format!(
+                        "{format:?} to {session}:{first}, skew {skew}, jitter {jitter}, interval {interval}: \
+                         {} delivered, first other {at:?}, {} lost, {} late, {} rejected, {} sessions",
+                        delivered.len(),
+                        counters.lost,
+                        counters.late,
+                        counters.rejected,
+                        counters.sessions
+                    ));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Both lose a number. It is given up when both have passed it, not at the longest hold; and without one leg, when the
+/// other one has.
+#[test]
+fn paths_give_up_early_what_both_have_passed() {
+    let lost = |n: u64| n > 30_000 && n.is_multiple_of(500);
+    for (skew, out) in [(0, false), (10, false), (100, false), (450, false), (450, true), (100, true)] {
+        // The second leg is out from packet 50,000 on.
+        let copies = copies(60_000, MS, MS * skew, |leg, n| lost(n) || (out && leg == 1 && n > 50_000));
+        let format = Numbered::Rtp;
+        let mut sim = two(format, Hold::default());
+        sim.receive_copies(format, &copies, |n| (1, n));
+        let counters = sim.check_counters();
+        let numbers = (0..60_000).filter(|n| lost(*n)).count() as u64;
+        assert_eq!((counters.lost, counters.delivered), (numbers, 60_000 - numbers), "skew {skew}");
+        let waits = |from: u64, to: u64| {
+            let within = (MS * from as u32)..(MS * to as u32);
+            let waits =
+                sim.events.iter().filter(|(at, _)| within.contains(at)).filter_map(
+                    |(_, event)| match event {
+                        Event::GapClosed { waited } => Some(*waited),
+                        _ => None,
+                    },
+                );
+            waits.max().unwrap_or_default()
+        };
+        // Two more packets of the slower leg, 2 ms to the next step, and the least hold.
+        assert!(waits(30_600, 50_000) <= MS * (skew + 25), "skew {skew}: {:?}", waits(30_600, 50_000));
+        if out {
+            // 100 ms after its last packet the leg is out.
+            assert!(waits(50_700, 60_000) <= MS * 25, "skew {skew}: {:?}", waits(50_700, 60_000));
+        }
+    }
+}
+
+/// Two legs with ST 2022-1: what comes out is what an ideal decoder makes of all that either leg brought. Nothing is
+/// rebuilt that the slower leg still brings, and what is lost for good does not wait for the longest hold.
+#[test]
+fn paths_with_fec_lose_what_an_ideal_decoder_loses() {
+    let seed = seed(17);
+    let _repeat = Repeat(seed);
+    for (loss, skew) in [(0.0, 50), (0.3, 0)] {
+        let (columns, rows) = (5, 5);
+        let matrices = 1200;
+        let sent = stream(columns, rows, matrices);
+        let end = FIRST + matrices * 25;
+        let mut dice = Dice::new(seed + skew);
+        let mut copies = Vec::new();
+        let mut received = BTreeSet::new();
+        for (place, (number, _)) in sent.iter().enumerate() {
+            for leg in [0_u8, 1] {
+                // The beginning, while the spans are not known, and the end come whole.
+                if *number < FIRST + 1000 || *number >= end - 50 || !dice.hits(loss) {
+                    let at = INTERVAL * (number - FIRST) as u32 + MS * (skew as u32) * u32::from(leg);
+                    copies.push((at, leg, place));
+                    received.insert(place);
+                }
+            }
+        }
+        copies.sort_by_key(|(at, _, place)| (*at, *place));
+        let mut sim = Sim::new(Config { legs: 2, fec: Fec::St2022, ..config("rtp") });
+        for (at, leg, place) in copies {
+            match &sent[place].1 {
+                Sent::Media(_, bytes) => sim.packet_from(at, leg, source(1 + leg), bytes),
+                Sent::Repair(bytes) => sim.repair_from(at, leg, source(1 + leg), bytes),
+            }
+        }
+        sim.run_until(sim.elapsed() + Duration::from_secs(3));
+        let counters = sim.check_counters();
+        let left = ideal(received.iter().map(|place| &sent[*place]), end);
+        let context =
+            format!("loss {loss}, skew {skew}: {counters:?}, longest wait {:?}", sim.longest_wait());
+        println!("{context}");
+        assert_eq!(counters.lost, left.len() as u64, "{context}");
+        assert_eq!(counters.delivered, end - FIRST - counters.lost, "{context}");
+        assert_eq!((counters.recovered_spurious, counters.late, counters.sessions), (0, 0, 1), "{context}");
+        assert!(loss == 0.0 || counters.recovered_fec > 100, "{context}");
+        // Two matrices, the lag of the slower leg with what is allowed for it, and reordering as it was seen.
+        assert!(sim.longest_wait() <= INTERVAL * 50 + MS * (skew as u32 * 9 / 4 + 25), "{context}");
     }
 }

@@ -1,7 +1,7 @@
 //! ST 2022-1 through the whole core, packet by packet: what comes back is what was sent. How much of it does is the
 //! subject of `residual`.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use tidecast::{
     fec::st2022::{Encoder, Shape, Taken},
@@ -16,9 +16,9 @@ use crate::harness::{Event, MS, Sim, config, source};
 
 const SSRC: u32 = 0x5EED_0001;
 /// Wraps inside the second matrix.
-const FIRST: u64 = 65_400;
+pub const FIRST: u64 = 65_400;
 /// Between two media packets of 8 Mbit/s in packets of seven TS packets.
-const INTERVAL: Duration = Duration::from_micros(1316);
+pub const INTERVAL: Duration = Duration::from_micros(1316);
 
 /// A media packet: its sizes are not the same.
 fn media(ssrc: u32, number: u64) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn media(ssrc: u32, number: u64) -> Vec<u8> {
 
 /// What is on the wire.
 #[derive(Debug, Clone)]
-enum Sent {
+pub enum Sent {
     Media(u64, Vec<u8>),
     Repair(Vec<u8>),
 }
@@ -61,7 +61,7 @@ impl Sender {
 }
 
 /// So many whole matrices and the columns of the last one, by the number that they follow.
-fn stream(columns: u8, rows: u8, matrices: u64) -> Vec<(u64, Sent)> {
+pub fn stream(columns: u8, rows: u8, matrices: u64) -> Vec<(u64, Sent)> {
     let mut sender = Sender::new(SSRC, columns, rows);
     let end = FIRST + matrices * u64::from(columns) * u64::from(rows);
     let mut all: Vec<(u64, Sent)> =
@@ -77,7 +77,7 @@ fn protected(hold: Hold) -> Sim {
 }
 
 impl Sim {
-    fn receive(&mut self, at: Duration, sent: &Sent) {
+    pub fn receive(&mut self, at: Duration, sent: &Sent) {
         match sent {
             Sent::Media(_, packet) => self.packet(at, packet),
             Sent::Repair(packet) => self.repair_from(at, 0, source(1), packet),
@@ -108,6 +108,37 @@ impl Sim {
             }
         }
         recovered
+    }
+}
+
+/// What an ideal peeling decoder leaves, by sets of numbers alone.
+pub fn ideal<'a>(received: impl Iterator<Item = &'a (u64, Sent)>, end: u64) -> BTreeSet<u64> {
+    let mut missing: BTreeSet<u64> = (FIRST..end).collect();
+    let mut lines = Vec::new();
+    for (after, sent) in received {
+        match sent {
+            Sent::Media(number, _) => _ = missing.remove(number),
+            Sent::Repair(bytes) => {
+                let repair = Repair::parse(bytes).expect("a repair packet");
+                let back = (*after as u16).wrapping_sub(repair.base());
+                let base = after - u64::from(back);
+                lines.push((0..repair.count()).map(|j| base + j * repair.offset()).collect::<Vec<_>>());
+            }
+        }
+    }
+    loop {
+        let before = missing.len();
+        lines.retain(|line| {
+            let mut unknown = line.iter().filter(|number| missing.contains(number));
+            let (first, more) = (unknown.next().copied(), unknown.next().is_some());
+            if let Some(number) = first.filter(|_| !more) {
+                missing.remove(&number);
+            }
+            more
+        });
+        if missing.len() == before {
+            return missing;
+        }
     }
 }
 
