@@ -8,6 +8,7 @@
 mod case;
 #[path = "../common/mod.rs"]
 mod common;
+mod legs;
 mod together;
 
 use std::{
