@@ -30,7 +30,7 @@ fn every_subcommand_shows_an_example_that_parses() {
             help.lines().filter_map(|line| line.find("tidecast ").map(|start| &line[start..])).collect();
         assert!(!examples.is_empty(), "{}", command.get_name());
         for example in examples {
-            let line = example.split(['&', '|']).next().unwrap().replace("?if=eth1", "?if=eth1 ");
+            let line = example.split(['&', '|', '>']).next().unwrap().replace("?if=eth1", "?if=eth1 ");
             let parsed = parse(line.trim_start_matches("tidecast "));
             assert!(parsed.is_ok(), "{example}: {parsed:?}");
         }

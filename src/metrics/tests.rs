@@ -145,7 +145,8 @@ fn each_count_stands_under_its_name() {
     ] {
         assert_eq!(series.get(&name), Some(&value), "{name}");
     }
-    assert!(!series.keys().any(|name| name.starts_with("tidecast_leg_")), "a single leg has no others");
+    let beside_others = |name: &String| name.starts_with("tidecast_leg_") && !name.contains("_leg_waiting{");
+    assert!(!series.keys().any(beside_others), "a single leg has no others");
 }
 
 #[test]
