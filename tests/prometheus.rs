@@ -159,7 +159,7 @@ fn what_prometheus_knows_adds_up_and_agrees_with_what_the_links_did() {
     let config = folder.path().join("relay.toml");
     fs::write(&config, text).expect("write");
     let mut relay = Running::tidecast(["serve".as_ref(), "-c".as_ref(), config.as_os_str()]);
-    let prometheus = Prometheus::start(http);
+    let prometheus = Prometheus::start(&[http]);
     let mut links: Vec<BadLink> =
         channels.iter().zip(inputs).map(|((name, seed), to)| BadLink::start(name, to, *seed)).collect();
 

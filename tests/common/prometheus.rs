@@ -18,13 +18,15 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes a relay every second.
-    pub fn start(target: SocketAddr) -> Prometheus {
+    /// One that scrapes relays every second.
+    pub fn start(targets: &[SocketAddr]) -> Prometheus {
         let folder = tempfile::tempdir().expect("a folder");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let config = folder.path().join("prometheus.yml");
+        let targets: Vec<String> = targets.iter().map(|target| format!("\"{target}\"")).collect();
+        let targets = targets.join(", ");
         let text = format!(
-            "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: tidecast\n    static_configs:\n      - targets: [\"{target}\"]\n"
+            "global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: tidecast\n    static_configs:\n      - targets: [{targets}]\n"
         );
         fs::write(&config, text).expect("write");
         let mut prometheus = Command::new("prometheus");

@@ -1,12 +1,12 @@
 //! The Grafana dashboard: a real Prometheus that scrapes the demo has an answer to each of its queries, and Grafana
 //! finds the shape that it expects.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, net::SocketAddr};
 
 use serde_json::Value;
 
 use crate::{
-    common::{Running, free_port, have, prometheus::Prometheus, tidecast, until},
+    common::{Running, free_port, group, have, prometheus::Prometheus, tidecast, until},
     file, rules,
 };
 
@@ -43,6 +43,31 @@ fn substituted(expression: &str) -> String {
     expression
 }
 
+/// What the demo has not: two legs, paced release, and receivers that may ask again.
+fn relay() -> (Vec<Running>, SocketAddr) {
+    let port = free_port();
+    let [from, a, b] = [group(), group(), group()];
+    let at = |group, options| format!("udp://@{group}:{port}?if=127.0.0.1{options}");
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let text = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"two-legs\"\nrelease = \"paced\"\n\
+         input = [\"{}\", \"{}\"]\noutput = \"rist://127.0.0.1:{}\"\n",
+        at(a, ""),
+        at(b, ""),
+        free_port() & !1,
+    );
+    fs::write(&config, text).unwrap();
+    let mut serve = Running::tidecast(["serve", "-c", config.path().to_str().unwrap()]);
+    let http = serve.http();
+    let to = |group| at(group, "&ttl=0").replace('@', "");
+    let mut link = Running::tidecast(["impair", &at(from, ""), "--to", &to(a), "--to", &to(b)]);
+    link.wait_for_line("ready");
+    let film = file("fixtures/test.ts");
+    let mut send = tidecast(["send", "--loop", "--format", "rtp", "--file", film.to_str().unwrap()]);
+    send.arg(to(from));
+    (vec![serve, link, Running::start(send)], http)
+}
+
 #[test]
 fn every_query_returns_data_from_the_demo() {
     if !have("prometheus") {
@@ -53,7 +78,8 @@ fn every_query_returns_data_from_the_demo() {
     demo.stdout(std::process::Stdio::null());
     let mut demo = Running::start(demo);
     demo.wait_for_line("tidecast: ready");
-    let prometheus = Prometheus::start(http.parse().unwrap());
+    let (_relay, other) = relay();
+    let prometheus = Prometheus::start(&[http.parse().unwrap(), other]);
     let dashboard = dashboard();
     let queries = queries(&dashboard);
     assert!(queries.len() >= 30, "{}", queries.len());

@@ -9,6 +9,7 @@ mod dashboard;
 mod package;
 mod rules;
 mod sample;
+mod sysctl;
 mod unit;
 mod watchdog;
 

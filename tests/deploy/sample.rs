@@ -92,9 +92,13 @@ fn as_it_stands_the_sample_changes_nothing() {
     );
 }
 
+/// A key that is refused beside the default of another one.
+const ONLY_WITH_PACED: &str = "release_delay";
+
 #[test]
 fn every_line_of_the_sample_is_valid() {
-    let config: Config = taken_in(|_, _| true).parse().unwrap_or_else(|errors| panic!("{errors}"));
+    let text = taken_in(|_, _| true).replace("release = \"asap\"", "release = \"paced\"");
+    let config: Config = text.parse().unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.channels.len(), 1);
     assert_eq!(config.channels[0].outputs.len(), 2);
 }
@@ -119,9 +123,14 @@ fn the_defaults_of_the_sample_are_those_of_the_program() {
     let defaults = documented();
     let required = ["name", "input"];
     let with_default = |section: &str, key: &str| {
-        required.contains(&key) || defaults[&(section.to_owned(), key.to_owned())].is_some()
+        let has_default = defaults[&(section.to_owned(), key.to_owned())].is_some();
+        required.contains(&key) || has_default && key != ONLY_WITH_PACED
     };
     let written: Config = taken_in(with_default).parse().unwrap_or_else(|errors| panic!("{errors}"));
     let silent: Config = taken_in(|_, key| required.contains(&key)).parse().unwrap();
     assert_eq!(written, silent);
+    let paced = |text: String| text.replace("#release = \"asap\"", "release = \"paced\"").parse::<Config>();
+    let delayed = paced(taken_in(|_, key| required.contains(&key) || key == ONLY_WITH_PACED));
+    assert_eq!(delayed, paced(taken_in(|_, key| required.contains(&key))));
+    assert_ne!(delayed.as_ref(), Ok(&silent));
 }
