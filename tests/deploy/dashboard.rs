@@ -44,28 +44,32 @@ fn substituted(expression: &str) -> String {
 }
 
 /// What the demo has not: two legs, paced release, and receivers that may ask again.
-fn relay() -> (Vec<Running>, SocketAddr) {
-    let port = free_port();
+fn relays() -> (Vec<Running>, [SocketAddr; 2]) {
+    let (port, hop) = (free_port(), even_port());
     let [from, a, b] = [group(), group(), group()];
     let at = |group, options| format!("udp://@{group}:{port}?if=127.0.0.1{options}");
     let config = tempfile::NamedTempFile::new().unwrap();
     let text = format!(
         "[http]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"two-legs\"\nrelease = \"paced\"\n\
-         input = [\"{}\", \"{}\"]\noutput = \"rist://127.0.0.1:{}\"\n",
+         input = [\"{}\", \"{}\"]\noutput = \"rist://127.0.0.1:{hop}\"\n",
         at(a, ""),
         at(b, ""),
-        free_port() & !1,
     );
     fs::write(&config, text).unwrap();
+    let mut next = Running::tidecast(["relay", &format!("rist://127.0.0.1:{hop}"), "--http", "127.0.0.1:0"]);
     let mut serve = Running::tidecast(["serve", "-c", config.path().to_str().unwrap()]);
-    let http = serve.http();
+    let https = [serve.http(), next.http()];
     let to = |group| at(group, "&ttl=0").replace('@', "");
-    let mut link = Running::tidecast(["impair", &at(from, ""), "--to", &to(a), "--to", &to(b)]);
-    link.wait_for_line("ready");
+    let link = Running::tidecast(["impair", &at(from, ""), "--to", &to(a), "--to", &to(b)]);
     let film = file("fixtures/test.ts");
     let mut send = tidecast(["send", "--loop", "--format", "rtp", "--file", film.to_str().unwrap()]);
     send.arg(to(from));
-    (vec![serve, link, Running::start(send)], http)
+    (vec![next, serve, link, Running::start(send)], https)
+}
+
+/// A port for RIST, whose RTCP has the one above it.
+fn even_port() -> u16 {
+    std::iter::repeat_with(free_port).find(|port| port % 2 == 0).unwrap()
 }
 
 #[test]
@@ -78,8 +82,8 @@ fn every_query_returns_data_from_the_demo() {
     demo.stdout(std::process::Stdio::null());
     let mut demo = Running::start(demo);
     demo.wait_for_line("tidecast: ready");
-    let (_relay, other) = relay();
-    let prometheus = Prometheus::start(&[http.parse().unwrap(), other]);
+    let (_running, [two_legs, next]) = relays();
+    let prometheus = Prometheus::start(&[http.parse().unwrap(), two_legs, next]);
     let dashboard = dashboard();
     let queries = queries(&dashboard);
     assert!(queries.len() >= 30, "{}", queries.len());
