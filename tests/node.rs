@@ -1,7 +1,8 @@
-//! A producer and a subscriber in Node.js around the relay: every number once and in order, and none any more after
-//! `dropMembership`, although the producer goes on.
+//! What needs Node.js. A producer and a subscriber around the relay: every number once and in order, and none any more
+//! after `dropMembership`, although the producer goes on. And the page, in a browser.
 
 mod common;
+mod page;
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -22,9 +23,13 @@ struct Script {
 
 impl Script {
     fn start(name: &str, to: (Ipv4Addr, u16), format: &str) -> Script {
+        let path = format!("{}/tests/node/{name}", env!("CARGO_MANIFEST_DIR"));
+        Script::of(path, &[&to.0.to_string(), &to.1.to_string(), format])
+    }
+
+    fn of(path: String, args: &[&str]) -> Script {
         let mut node = Command::new("node");
-        node.arg(format!("{}/tests/node/{name}", env!("CARGO_MANIFEST_DIR")));
-        node.args([&to.0.to_string(), &to.1.to_string(), format]).stdout(Stdio::piped());
+        node.arg(path).args(args).stdout(Stdio::piped());
         let mut running = Running::start_with_input(node);
         let output = BufReader::new(running.child.stdout.take().expect("piped"));
         let lines = Arc::<Mutex<Vec<String>>>::default();

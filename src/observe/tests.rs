@@ -64,7 +64,7 @@ fn a_channel_is_degraded_for_a_minute_after_a_loss() {
     assert_eq!(world.health("a"), (Health::Ok, String::new()));
     world.next(&[("a", counted(2000, 10))]);
     assert_eq!(world.health("a").0, Health::Degraded);
-    assert_eq!(world.health("a").1, "lost 10 of 2000 packets within a minute");
+    assert_eq!(world.health("a").1, "0.50 % of the packets were lost within the last minute");
     for second in 1..=RECENT_SAMPLES as u64 {
         assert_eq!(world.health("a").0, Health::Degraded, "{second} s later");
         world.next(&[("a", counted(2000 + 1000 * second, 10))]);

@@ -73,9 +73,12 @@ pub(super) fn judge(
 }
 
 fn lost(recent: &Recent) -> Option<String> {
-    (recent.lost > 0.0).then(|| {
-        format!("lost {} of {} packets within a minute", recent.lost.round(), recent.expected.round())
-    })
+    let share = recent.lost_share() * 100.0;
+    if share <= 0.0 {
+        return None;
+    }
+    let digits = (1 - share.log10().floor() as i32).clamp(0, 6) as usize; // two that count
+    Some(format!("{share:.digits$} % of the packets were lost within the last minute"))
 }
 
 /// Says since when a channel is silent, if it is.

@@ -5,7 +5,7 @@ import { count, bits, packets, plural, time } from './format.js';
 import { CHANNEL_CHARTS, Chart } from './charts.js';
 import { Events } from './events.js';
 import { Flows, OneFlow } from './flows.js';
-import { COUNTER_COLUMNS, LEG_COLUMNS, OUTPUT_COLUMNS, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
+import { LEG_COLUMNS, OUTPUT_COLUMNS, Pairs, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
 import { Film } from './video.js';
 import { bar, recentOf, strip } from './strip.js';
 import { isFilm } from './channels.js';
@@ -33,7 +33,7 @@ export class Detail {
     this.legs = new SmallTable('Inputs', part('legs'), LEG_COLUMNS, 'No inputs.');
     this.outputs = new SmallTable('Outputs', part('outputs'), OUTPUT_COLUMNS, 'No UDP outputs are configured.');
     this.subscribers = new SmallTable('Subscribers', part('subscribers'), SUBSCRIBER_COLUMNS, 'Nobody has subscribed yet.');
-    this.counters = new SmallTable('Counters since the start', null, COUNTER_COLUMNS, '');
+    this.counters = new Pairs('Counters since the start');
     this.build();
     this.listen = () => this.charts.concat(this.oneFlow.chart ?? []).forEach((chart) => chart.recolour());
     document.addEventListener('themechange', this.listen);
@@ -141,10 +141,9 @@ export class Detail {
   }
 
   drawCounters({ counters, rejects }) {
-    const all = Object.entries(counters).concat(Object.entries(rejects).map(([name, value]) => [`of no use: ${name}`, value]));
-    const shown = all.filter(([, value]) => value > 0);
-    const columns = { name: shown.map(([name]) => name.replaceAll('_', ' ')), value: shown.map(([, value]) => value) };
-    this.counters.draw(columns, shown.length);
+    const useless = Object.entries(rejects).map(([name, value]) => [`of no use: ${name}`, value]);
+    const shown = Object.entries(counters).concat(useless).filter(([, value]) => value > 0);
+    this.counters.draw(Object.fromEntries(shown.map(([name, value]) => [name.replaceAll('_', ' '), value])));
   }
 
   end() {

@@ -51,6 +51,7 @@ export class Flows {
     this.onOpen = onOpen;
     this.total = 0;
     this.selected = -1;
+    this.focusDue = false;
     this.pool = [];
     this.search = h('input', { id: 'flow-search', type: 'search', placeholder: 'id or source', autocomplete: 'off', spellcheck: 'false', 'aria-keyshortcuts': '/' });
     this.search.addEventListener('input', debounced(120, () => this.searched()));
@@ -159,6 +160,11 @@ export class Flows {
     this.pool.forEach((row, slot) => {
       if (row && row.element.hidden === shown.has(slot)) row.element.hidden = !shown.has(slot);
     });
+    // A row that was selected before it was known gets the focus when it is there.
+    if (this.focusDue && shown.has(this.selected % POOL) && this.pool[this.selected % POOL].index === this.selected) {
+      this.focusDue = false;
+      this.pool[this.selected % POOL].element.focus({ preventScroll: true });
+    }
   }
 
   row(i) {
@@ -217,9 +223,8 @@ export class Flows {
     const height = this.scroller.clientHeight - ROW;
     if (top < this.scroller.scrollTop) this.scroller.scrollTop = top;
     else if (top + ROW > this.scroller.scrollTop + height) this.scroller.scrollTop = top + ROW - height;
+    this.focusDue = true;
     this.place();
-    const row = this.pool[index % POOL];
-    if (row?.index === index) row.element.focus({ preventScroll: true });
     this.asks();
   }
 

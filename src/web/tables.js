@@ -70,4 +70,23 @@ export const SUBSCRIBER_COLUMNS = [
   { label: 'Cut off', number: true, text: (c, row) => count(c.cut_off_lag[row] + c.cut_off_idle[row]) },
 ];
 
-export const COUNTER_COLUMNS = [text('Counter', 'name'), number('Packets', 'value')];
+/** Names and numbers, side by side as long as there is room. */
+export class Pairs {
+  constructor(title) {
+    this.list = h('dl', { class: 'pairs' });
+    this.values = new Map();
+    this.element = h('section', { 'aria-label': title }, h('div', { class: 'section-head' }, h('h3', {}, title)), this.list);
+  }
+
+  /** Draws { name: number }; what once was there stays. */
+  draw(pairs) {
+    for (const [name, value] of Object.entries(pairs)) {
+      if (!this.values.has(name)) {
+        const cell = h('dd');
+        this.values.set(name, cell);
+        this.list.append(h('div', {}, h('dt', {}, name), cell));
+      }
+      setText(this.values.get(name), count(value));
+    }
+  }
+}

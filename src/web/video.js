@@ -73,7 +73,7 @@ export class Film {
   }
 
   connect(mpegts) {
-    this.disconnect();
+    this.disconnect(false);
     this.say('waits for the first picture');
     const url = new URL(this.path, location.href).href;
     this.player = mpegts.createPlayer({ type: 'mpegts', isLive: true, url }, { ...SETTINGS, customLoader: loader(mpegts, (stream) => (this.stream = stream)) });
@@ -139,20 +139,20 @@ export class Film {
     setText(this.status, text);
   }
 
-  disconnect() {
+  /** Ends the player; in its own listeners it must not end before they have returned. */
+  disconnect(later = true) {
     clearTimeout(this.retry);
     clearTimeout(this.watch);
     const { player } = this;
     this.player = null;
-    // The player must not go while one of its own listeners is being called.
-    if (player) setTimeout(() => player.destroy());
+    if (!player) return;
+    if (later) setTimeout(() => player.destroy());
+    else player.destroy();
   }
 
   stop() {
     this.element.hidden = true;
-    this.disconnect();
-    this.video.removeAttribute('src');
-    this.video.load();
+    this.disconnect(false);
     this.failures = 0;
   }
 }

@@ -270,6 +270,13 @@ pub fn have(program: &str) -> bool {
     skip_unless(found, &format!("{program} is not installed"))
 }
 
+/// Whether an npm package is installed beside the tests: `npm ci --prefix tests`, which `tests/run` does.
+pub fn have_npm(package: &str) -> bool {
+    let folder = format!("{}/tests/node_modules/{package}", env!("CARGO_MANIFEST_DIR"));
+    let found = std::path::Path::new(&folder).is_dir();
+    skip_unless(found, &format!("the npm package {package} is not installed (npm ci --prefix tests)"))
+}
+
 /// Whether this test may make network namespaces. Unlike a program, root is nothing that `tests/run` can install, so
 /// for everybody else the test says that it is skipped.
 pub fn is_root() -> bool {

@@ -1,0 +1,113 @@
+//! The page at `/` in a real browser, before real relays. The scripts beside this file drive Chromium and say what is
+//! wrong; what they print are figures.
+
+use std::{
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    process::{Command, Stdio},
+};
+
+use crate::common::{Running, free_port, group, have, have_npm, tidecast, until};
+
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page");
+
+fn have_browser() -> bool {
+    have("node") && have("chromium") && have_npm("playwright-core")
+}
+
+/// Runs a script to its end, and shows what it measured.
+fn check(script: &str, http: SocketAddr, args: &[&str]) {
+    let mut node = Command::new("node");
+    node.arg(format!("{SCRIPTS}/{script}")).arg(format!("http://{http}")).args(args);
+    let output = node.output().expect("node");
+    let figures = String::from_utf8_lossy(&output.stdout);
+    let _ = write!(std::io::stderr(), "{figures}"); // shown even where the test passes
+    assert!(output.status.success(), "{script}: {figures}\n{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn demo() -> (Running, SocketAddr) {
+    let mut command = tidecast(["demo", "--http", "127.0.0.1:0"]);
+    command.stdout(Stdio::null());
+    let mut demo = Running::start(command);
+    let http = demo.http();
+    (demo, http)
+}
+
+#[test]
+fn a_first_visitor_sees_what_is_lost_and_reaches_everything() {
+    if !have_browser() {
+        return;
+    }
+    let (_demo, http) = demo();
+    check("demo.mjs", http, &[]);
+}
+
+/// A film with a key frame every 2 s, as broadcasters send it.
+fn film(folder: &std::path::Path) -> String {
+    let path = folder.join("film.ts").display().to_string();
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "8"])
+        .args(["-c:v", "libx264", "-profile:v", "main", "-preset", "veryfast", "-pix_fmt", "yuv420p"])
+        .args(["-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-b:v", "1000k", "-maxrate", "1000k"])
+        .args(["-bufsize", "500k", "-c:a", "aac", "-b:a", "64k", "-f", "mpegts", "-muxrate", "1400k", &path])
+        .status();
+    assert!(made.expect("ffmpeg").success());
+    path
+}
+
+/// A relay of what a producer sends to its group.
+fn relayed(format: &str, send: &[&str]) -> ([Running; 2], SocketAddr) {
+    let (group, port) = (group(), free_port());
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let relay = Running::tidecast([
+        "relay",
+        &format!("udp://@{group}:{port}?if=127.0.0.1"),
+        "--format",
+        format,
+        "--http",
+        &http.to_string(),
+    ]);
+    let target = format!("udp://{group}:{port}?if=127.0.0.1&ttl=0");
+    let producer = Running::start(tidecast([&["send"], send, &[target.as_str()]].concat()));
+    ([relay, producer], http)
+}
+
+#[test]
+fn the_film_plays_in_the_page() {
+    if !have_browser() || !have("ffmpeg") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let film = film(folder.path());
+    let (_running, http) = relayed("rtp", &["--format", "rtp", "--file", &film, "--loop"]);
+    check("film.mjs", http, &["main"]);
+}
+
+#[test]
+fn one_of_a_thousand_flows_is_found_and_a_tick_costs_little() {
+    if !have_browser() {
+        return;
+    }
+    let (_running, http) = relayed("native", &["--sensor", "1000", "--interval", "1s"]);
+    check("flows.mjs", http, &["main", "1000"]);
+}
+
+#[test]
+fn a_page_says_how_old_its_data_is_while_the_relay_hangs() {
+    if !have_browser() {
+        return;
+    }
+    let (demo, http) = demo();
+    let mut page = super::Script::of(format!("{SCRIPTS}/stall.mjs"), &[&format!("http://{http}")]);
+    page.until_line("live");
+    demo.signal("STOP");
+    page.tell("it hangs");
+    let stale = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| page.until_line("stale")));
+    demo.signal("CONT"); // a stopped process outlives a test that has failed
+    assert!(stale.is_ok(), "{:?}\n{}", page.lines(), page.running.stderr());
+    page.tell("it goes on");
+    page.until_line("live again");
+    let ended = until("the script's end", || page.running.child.try_wait().expect("wait"));
+    assert!(ended.success(), "{}", page.running.stderr());
+}
