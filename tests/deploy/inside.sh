@@ -96,4 +96,24 @@ echo STEP purge
 dpkg -P tidecast
 if pgrep -x tidecast; then exit 1; fi
 if dpkg -s tidecast; then exit 1; fi
+echo STEP by hand
+cd /result/source
+sudo() {
+    "$@"
+}
+cargo() {
+    : # built already
+}
+set +e # a container may not set sysctls
+. /result/by-hand.sh
+set -e
+[ "$(systemctl is-enabled tidecast)" = enabled ]
+[ "$(systemctl is-active tidecast)" = active ]
+curl -sf http://127.0.0.1:8080/readyz
+man --where tidecast tidecast.toml
+test -s /usr/share/bash-completion/completions/tidecast
+systemctl disable --now tidecast
+rm -r /usr/bin/tidecast /etc/tidecast /etc/systemd/system/tidecast.service /etc/sysctl.d/90-tidecast-sysctl.conf \
+    /usr/local/share/man/man1/tidecast* /usr/local/share/man/man5/tidecast.toml.5 \
+    /usr/share/bash-completion/completions/tidecast
 echo STEP done

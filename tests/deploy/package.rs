@@ -80,6 +80,23 @@ fn lintian_finds_no_error() {
     assert!(output.status.success(), "{}", both(&output));
 }
 
+/// The commands that deploy/README.md gives to those without a package.
+fn by_hand() -> String {
+    let text = fs::read_to_string(file("deploy/README.md")).unwrap();
+    let section = text.split("## By hand\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let blocks = section.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let commands: String = blocks.collect();
+    assert!(commands.lines().count() >= 9, "{commands}");
+    commands
+}
+
+/// What somebody has who has built the program: it, and deploy/.
+fn source(folder: &Path) {
+    fs::create_dir_all(folder.join("target/release")).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_tidecast"), folder.join("target/release/tidecast")).unwrap();
+    said(Command::new("cp").arg("-r").arg(file("deploy")).arg(folder));
+}
+
 /// The steps are those of inside.sh.
 #[test]
 fn a_machine_with_systemd_installs_runs_and_purges_it() {
@@ -90,6 +107,8 @@ fn a_machine_with_systemd_installs_runs_and_purges_it() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(package, folder.path().join("tidecast.deb")).unwrap();
     fs::copy(file("tests/deploy/inside.sh"), folder.path().join("inside.sh")).unwrap();
+    fs::write(folder.path().join("by-hand.sh"), by_hand()).unwrap();
+    source(&folder.path().join("source"));
     let output = Command::new("sh").arg(file("tests/deploy/machine.sh")).arg(folder.path()).output().unwrap();
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
     let (log, console) = (read("log"), read("console"));
