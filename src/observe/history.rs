@@ -26,6 +26,8 @@ pub enum Column {
     Late,
     /// Datagrams that the kernel dropped.
     Kernel,
+    /// Numbers that one leg missed and another brought.
+    OtherLeg,
     /// Packets that were there before.
     Duplicate,
     /// Packets that subscribers or outputs did not get.
@@ -41,7 +43,7 @@ pub enum Column {
 }
 
 /// How many columns there are.
-pub(super) const COLUMNS: usize = 15;
+pub(super) const COLUMNS: usize = 16;
 
 impl Column {
     /// All of them, in the order of a sample.
@@ -55,6 +57,7 @@ impl Column {
         Column::Retransmission,
         Column::Late,
         Column::Kernel,
+        Column::OtherLeg,
         Column::Duplicate,
         Column::NotSent,
         Column::Hold,
@@ -75,6 +78,7 @@ impl Column {
             Column::Retransmission => "recovered_retransmission",
             Column::Late => "late",
             Column::Kernel => "kernel_drops",
+            Column::OtherLeg => "other_leg",
             Column::Duplicate => "duplicate",
             Column::NotSent => "not_sent",
             Column::Hold => "hold_seconds",
@@ -109,6 +113,7 @@ impl Sample {
             Column::Retransmission => count(b.recovered_retransmission, a.recovered_retransmission),
             Column::Late => count(b.late, a.late),
             Column::Kernel => count(kernel_drops(before), kernel_drops(after)),
+            Column::OtherLeg => count(by_other_leg(before), by_other_leg(after)),
             Column::Duplicate => count(b.duplicate, a.duplicate),
             Column::NotSent => count(not_sent(before), not_sent(after)),
             Column::Hold => after.state.hold_seconds as f32,
@@ -128,6 +133,13 @@ impl Sample {
 /// Datagrams that the kernel dropped on any leg.
 pub(super) fn kernel_drops(view: &ChannelView) -> u64 {
     view.state.legs.iter().map(|leg| leg.kernel_drops).sum()
+}
+
+/// Numbers that a leg missed and another one brought. Of more than two legs it is a lower bound: several may have
+/// missed the same one.
+pub(super) fn by_other_leg(view: &ChannelView) -> u64 {
+    let missed = view.state.legs.iter().map(|leg| leg.counters.missed);
+    if view.state.legs.len() > 2 { missed.max().unwrap_or(0) } else { missed.sum() }
 }
 
 /// Packets that an output could not send or a subscriber did not take.
@@ -189,6 +201,8 @@ impl History {
 pub struct Recent {
     /// Numbers that passed.
     pub expected: f64,
+    /// Came by one leg only.
+    pub other_leg: f64,
     /// Rebuilt from FEC.
     pub fec: f64,
     /// Came as a retransmission.
@@ -213,6 +227,7 @@ impl Recent {
         let kernel = sum(Column::Kernel).min(lost - late);
         Recent {
             expected: sum(Column::Expected),
+            other_leg: sum(Column::OtherLeg),
             fec: sum(Column::Fec),
             retransmission: sum(Column::Retransmission),
             lost,

@@ -8,6 +8,7 @@ mod content;
 mod events;
 mod findings;
 mod history;
+mod legs;
 mod verdict;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
 pub use content::Content;
 pub use events::{Event, Kind, Level, Log};
 pub use history::{Column, History, Recent, Sample, clients, share};
+use legs::Legs;
 pub use verdict::{Health, Verdict};
 
 /// A channel, and what happened in it lately.
@@ -47,6 +49,7 @@ pub struct Observed {
     pub verdict: Verdict,
     /// When its last packet came, as seen at the ticks.
     heard: Option<Instant>,
+    legs: Legs,
     /// A look may be taken from this tick on.
     look_from: u64,
 }
@@ -184,6 +187,7 @@ impl Observed {
             recent: Recent::default(),
             verdict,
             heard: None,
+            legs: Legs::default(),
             look_from: 0,
         }
     }
@@ -196,6 +200,7 @@ impl Observed {
     /// Takes in what has become of it; tells what has happened.
     fn go_on(&mut self, view: ChannelView, now: Instant) -> Vec<events::Finding> {
         let mut found = findings::between(&self.view, &view);
+        found.extend(self.legs.go_on(&self.view, &view, now));
         let sample = Sample::between(&self.view, &view);
         self.history.push(sample);
         self.view = view;
@@ -222,7 +227,13 @@ impl Observed {
     fn judge(&mut self, now: Instant) {
         self.recent = Recent::of(&self.history);
         let quiet = self.heard.map(|heard| now.saturating_duration_since(heard));
-        self.verdict = verdict::judge(&self.view, &self.history, &self.recent, quiet);
+        self.verdict = verdict::judge(
+            &self.view,
+            &self.history,
+            &self.recent,
+            quiet,
+            self.legs.reasons(&self.view, now),
+        );
     }
 }
 

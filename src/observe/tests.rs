@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::{limits::SILENT_AFTER, net::testing::channel_state, relay::Counters};
+use crate::{
+    limits::SILENT_AFTER,
+    net::{state::LegState, testing::channel_state},
+    relay::{Counters, LegCounters},
+};
 
 /// An observation, and the second that it is at.
 struct World {
@@ -150,4 +154,57 @@ fn a_group_that_is_joined_again_counts_anew() {
     world.seen.tick(vec![again], world.start + Duration::from_secs(9), Duration::from_secs(9));
     assert!(world.seen.channel("a").unwrap().history.is_empty());
     assert_eq!(world.health("a").0, Health::Ok);
+}
+
+/// What two legs have brought.
+fn two_legs(name: &str, brought: [u64; 2], missed: [u64; 2], age: f64) -> ChannelView {
+    let total = brought[0] + brought[1];
+    let mut view =
+        view(name, &Counters { media_received: total, ..counted(brought[0].max(brought[1]), 0) }, age);
+    view.state.legs = (0..2)
+        .map(|leg| LegState {
+            address: format!("udp://@239.1.1.{leg}:5000"),
+            state: "joined",
+            counters: LegCounters { media: brought[leg], missed: missed[leg], ..LegCounters::default() },
+            ..LegState::default()
+        })
+        .collect();
+    view
+}
+
+#[test]
+fn a_leg_that_brings_nothing_is_told_while_the_other_one_carries_the_channel() {
+    let mut world = World::new();
+    let step = |world: &mut World, brought, missed| {
+        world.second += 1;
+        let later = Duration::from_secs(world.second);
+        let view = two_legs("a", brought, missed, world.second as f64);
+        world.seen.tick(vec![view], world.start + later, Duration::from_secs(1_700_000_000) + later);
+    };
+    step(&mut world, [100, 100], [0, 0]);
+    step(&mut world, [200, 200], [0, 0]);
+    assert_eq!(world.health("a"), (Health::Ok, String::new()));
+    for second in 1..=5 {
+        step(&mut world, [200 + 100 * second, 200], [0, 100 * second]);
+    }
+    let (health, reason) = world.health("a");
+    assert_eq!((health, &*reason), (Health::Degraded, "udp://@239.1.1.1:5000 has brought nothing for 4 s"));
+    assert_eq!(world.seen.channel("a").unwrap().recent.other_leg, 500.0);
+    step(&mut world, [800, 800], [0, 500]);
+    assert_eq!(world.health("a").0, Health::Ok);
+    let told = world.events();
+    assert!(told[2].contains("brings nothing, while another input does"), "{told:?}");
+    assert!(told[3].contains("brings packets again, after 5 s"), "{told:?}");
+}
+
+#[test]
+fn legs_are_not_blamed_when_nothing_comes_at_all() {
+    let mut world = World::new();
+    for second in 0..20 {
+        let later = Duration::from_secs(second);
+        let view = two_legs("a", [100, 100], [0, 0], second as f64);
+        world.seen.tick(vec![view], world.start + later, later);
+    }
+    assert!(!world.events().iter().any(|event| event.contains("brings nothing")), "{:?}", world.events());
+    assert_eq!(world.health("a").0, Health::Silent);
 }

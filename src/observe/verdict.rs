@@ -39,21 +39,24 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// Judges a channel that last heard a packet `quiet` ago (`None`: never).
+/// Judges a channel that last heard a packet `quiet` ago (`None`: never); `legs`: what its legs lack.
 pub(super) fn judge(
     view: &ChannelView,
     history: &History,
     recent: &Recent,
     quiet: Option<Duration>,
+    legs: Vec<String>,
 ) -> Verdict {
     let mut reasons = Vec::new();
-    let legs = view.state.legs.iter().filter(|leg| leg.state != "joined");
-    let unjoined: Vec<String> =
-        legs.map(|leg| format!("{}: {}", leg.address, leg.detail.as_deref().unwrap_or(leg.state))).collect();
+    let waiting = view.state.legs.iter().filter(|leg| leg.state != "joined");
+    let unjoined: Vec<String> = waiting
+        .map(|leg| format!("{}: {}", leg.address, leg.detail.as_deref().unwrap_or(leg.state)))
+        .collect();
     let silent = silence(view, history, quiet);
     reasons.extend(silent.clone());
     reasons.extend(lost(recent));
     reasons.extend(unjoined);
+    reasons.extend(legs);
     let kernel = history.sum(Column::Kernel, RECENT_SAMPLES);
     if kernel > 0.0 {
         reasons.push(format!("the kernel dropped {kernel} datagrams: the receive buffer was full"));

@@ -49,6 +49,7 @@ function describe(shares) {
 
 const PARTS = [
   ['received', 'received'],
+  ['other-leg', 'brought by another input alone'],
   ['fec', 'rebuilt from FEC'],
   ['retransmission', 'retransmitted'],
   ['network', 'lost on the network'],
@@ -56,16 +57,16 @@ const PARTS = [
   ['late', 'too late'],
 ];
 
-/** The bar: an element, and a function that draws { expected, fec, retransmission, lost, network, kernel, late }. */
+/** The bar: an element, and a function that draws { expected, otherLeg, fec, retransmission, lost, network, kernel, late }. */
 export function bar() {
   const segments = PARTS.map(([name]) => h('i', { class: `segment ${name}` }));
   const stack = h('div', { class: 'stack', role: 'img' }, ...segments);
   const words = h('p', { class: 'stack-words' });
   const element = h('div', { class: 'bar-cell' }, stack, words);
   const draw = (recent) => {
-    const apart = recent.fec + recent.retransmission + recent.lost;
+    const apart = recent.otherLeg + recent.fec + recent.retransmission + recent.lost;
     const received = Math.max(0, recent.expected - apart);
-    const parts = [received, recent.fec, recent.retransmission, recent.network, recent.kernel, recent.late];
+    const parts = [received, recent.otherLeg, recent.fec, recent.retransmission, recent.network, recent.kernel, recent.late];
     segments.forEach((segment, index) => {
       const grow = (recent.expected > 0 ? parts[index] / recent.expected : 0).toFixed(5);
       if (segment.style.flexGrow !== grow) segment.style.flexGrow = grow;
@@ -88,12 +89,14 @@ function inWords(recent) {
     ['late', recent.late],
   ].filter(([, value]) => value > 0);
   const why = causes.length > 0 ? ` (${causes.map(([name, value]) => (causes.length > 1 ? `${name} ${count(value)}` : name)).join(', ')})` : '';
-  return `${count(recovered)} recovered · ${count(recent.lost)} lost${why}`;
+  const other = recent.otherLeg > 0 ? `${count(recent.otherLeg)} by one input only · ` : '';
+  return `${other}${count(recovered)} recovered · ${count(recent.lost)} lost${why}`;
 }
 
 /** What the bar needs, from a row of the channels' columns. */
 export const recentOf = (channels, row) => ({
   expected: channels.recent_expected[row],
+  otherLeg: channels.recent_other_leg[row],
   fec: channels.recent_recovered_fec[row],
   retransmission: channels.recent_recovered_retransmission[row],
   lost: channels.recent_lost[row],

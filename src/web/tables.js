@@ -1,7 +1,7 @@
 // Plain tables of a channel's detail: inputs, outputs, subscribers, counters.
 
 import { arrange, h, setText } from './dom.js';
-import { bytes, count } from './format.js';
+import { bytes, count, time } from './format.js';
 
 /** A table with a heading and a link to the same as CSV; its columns are [{ label, text(columns, row) }]. */
 export class SmallTable {
@@ -48,6 +48,9 @@ export const LEG_COLUMNS = [
   number('Media', 'media'),
   number('Repair', 'repair'),
   number('Bytes', 'bytes', bytes),
+  number('First', 'first'),
+  number('Missed', 'missed'),
+  { label: 'Behind', number: true, text: (c, row) => (c.skew_seconds[row] === null ? '' : time(c.skew_seconds[row])) },
   number('Kernel drops', 'kernel_drops'),
   { label: 'Receive buffer', number: true, text: (c, row) => `${bytes(c.receive_buffer_granted[row])}${c.receive_buffer_granted[row] < c.receive_buffer_requested[row] ? ` of ${bytes(c.receive_buffer_requested[row])}` : ''}` },
 ];

@@ -1,6 +1,8 @@
 //! The page at `/` in a real browser, before real relays. The scripts beside this file drive Chromium and say what is
 //! wrong; what they print are figures.
 
+mod api;
+
 use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr},

@@ -124,6 +124,7 @@ const CHANNEL_COLUMNS: &[&str] = &[
     "held",
     "flows",
     "recent_expected",
+    "recent_other_leg",
     "recent_recovered_fec",
     "recent_recovered_retransmission",
     "recent_lost",
@@ -169,6 +170,7 @@ fn channel_row(channel: &Observed, seen: &Observation) -> Vec<Value> {
     ];
     let counts = [
         recent.expected,
+        recent.other_leg,
         recent.fec,
         recent.retransmission,
         recent.lost,
@@ -280,6 +282,10 @@ pub(super) fn leg_table(view: &ChannelView) -> Table {
         "bytes",
         "kernel_drops",
         "truncated",
+        "first",
+        "missed",
+        "skew_seconds",
+        "round_trip_seconds",
         "receive_buffer_requested",
         "receive_buffer_granted",
     ];
@@ -295,6 +301,10 @@ pub(super) fn leg_table(view: &ChannelView) -> Table {
             c.bytes.into(),
             leg.kernel_drops.into(),
             leg.truncated.into(),
+            c.first.into(),
+            c.missed.into(),
+            leg.skew_seconds.map_or(Value::Null, number),
+            leg.round_trip_seconds.map_or(Value::Null, number),
             leg.receive_buffer_requested.into(),
             leg.receive_buffer_granted.into(),
         ]

@@ -1,0 +1,83 @@
+//! Which legs of a channel bring nothing while others do: nothing is lost then, and nothing is left to lose.
+
+use std::time::Instant;
+
+use super::{
+    events::{Finding, Kind, Level, Text},
+    verdict::words,
+};
+use crate::{
+    control::ChannelView,
+    limits::{SILENT_AFTER, SILENT_PACKETS},
+};
+
+/// What is known of each leg, in the channel's order.
+#[derive(Debug, Default)]
+pub(super) struct Legs(Vec<Option<Mute>>);
+
+/// A leg that is joined and brings nothing.
+#[derive(Debug, Clone, Copy)]
+struct Mute {
+    since: Instant,
+    /// Packets that other legs have brought since.
+    others: u64,
+    /// People were told.
+    told: bool,
+}
+
+impl Legs {
+    /// Takes in what happened between two looks; tells what people should know.
+    pub(super) fn go_on(&mut self, before: &ChannelView, after: &ChannelView, now: Instant) -> Vec<Finding> {
+        self.0.resize(after.state.legs.len(), None);
+        let brought =
+            after.state.counters.media_received.saturating_sub(before.state.counters.media_received);
+        let mut found = Vec::new();
+        let legs = before.state.legs.iter().zip(&after.state.legs);
+        for ((old, new), mute) in legs.zip(&mut self.0) {
+            if new.counters.media > old.counters.media || new.state != "joined" {
+                found.extend(mute.take().filter(|mute| mute.told).map(|mute| again(&new.address, mute, now)));
+                continue;
+            }
+            let mute = mute.get_or_insert(Mute { since: now, others: 0, told: false });
+            mute.others += brought;
+            if !mute.told && mute.is_plain(now) {
+                mute.told = true;
+                found.push(nothing(&new.address));
+            }
+        }
+        found
+    }
+
+    /// Why the channel is not well, as far as its legs go.
+    pub(super) fn reasons(&self, view: &ChannelView, now: Instant) -> Vec<String> {
+        let legs = view.state.legs.iter().zip(&self.0);
+        let mute = legs.filter_map(|(leg, mute)| Some((leg, mute.filter(|mute| mute.told)?)));
+        mute.map(|(leg, mute)| format!("{} has brought nothing for {}", leg.address, mute.age(now))).collect()
+    }
+}
+
+impl Mute {
+    /// Other legs have brought so much meanwhile that this one should have.
+    fn is_plain(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= SILENT_AFTER && self.others as f64 >= SILENT_PACKETS
+    }
+
+    fn age(&self, now: Instant) -> String {
+        words(now.saturating_duration_since(self.since).as_secs_f64())
+    }
+}
+
+fn nothing(address: &str) -> Finding {
+    let text = format!("{address} brings nothing, while another input does");
+    let advice =
+        "The channel lives on the other input alone: look at this one's path before that one fails, too.";
+    finding(Level::Problem, text, advice)
+}
+
+fn again(address: &str, mute: Mute, now: Instant) -> Finding {
+    finding(Level::Info, format!("{address} brings packets again, after {}", mute.age(now)), "")
+}
+
+fn finding(level: Level, text: String, advice: &str) -> Finding {
+    Finding { kind: Kind::Leg, level, count: 0, text: Text::Whole(text), advice: advice.to_owned() }
+}
