@@ -567,6 +567,8 @@ pub const TS_PIDS_MAX: usize = 256;
 
 /// How often the channels are looked at: what the page moves by, and no cost beside any stream.
 pub const OBSERVE_INTERVAL: Duration = Duration::from_secs(1);
+/// A channel that is seen for the first time and not older than this has begun since the last look, or nearly so.
+pub const OBSERVE_YOUNG: Duration = Duration::from_secs(2);
 /// Samples of a channel that are kept: ten minutes, so that whoever comes after a disturbance still sees it.
 pub const HISTORY_SAMPLES: usize = 600;
 /// Channels whose samples are all kept, about 40 KB each; those that come on top keep a minute.

@@ -29,7 +29,6 @@ pub(super) fn between(before: &ChannelView, after: &ChannelView) -> Vec<Finding>
     for (old, new) in before.state.outputs.iter().zip(&after.state.outputs) {
         all.extend(output_event(old, new));
     }
-    all.extend(sessions(before, after));
     all.extend(losses(before, after));
     all.extend(drops(before, after));
     all.extend(useless(before, after));
@@ -42,16 +41,12 @@ pub(super) fn gone() -> Finding {
     info(Kind::Channel, "left: nobody asks for it any more".to_owned())
 }
 
-/// No packets come any more, since this many seconds.
-pub(super) fn silent(view: &ChannelView, reason: &str) -> Finding {
-    let joined = view.state.legs.iter().any(|leg| leg.state == "joined");
-    let advice = if joined {
-        "Does its producer send? Is the group right, and the interface (?if=)? On a switched network an IGMP querier must \
-         be there; a firewall must let the group's port pass."
-    } else {
-        "Its group is not joined: see the leg's reason."
-    };
-    whole(Kind::Silence, Level::Problem, reason.to_owned(), advice)
+/// No packets come any more. A channel of which nothing is joined was told of already.
+pub(super) fn silent(view: &ChannelView, reason: &str) -> Option<Finding> {
+    let advice = "Does its producer send? Is the group right, and the interface (?if=)? On a switched network an IGMP \
+                  querier must be there; a firewall must let the group's port pass.";
+    let joined = view.state.legs.iter().any(|leg| leg.state == "joined") || view.state.legs.is_empty();
+    joined.then(|| whole(Kind::Silence, Level::Problem, reason.to_owned(), advice))
 }
 
 /// Packets come again, after so many seconds.
@@ -123,13 +118,18 @@ fn output_event(before: &OutputState, output: &OutputState) -> Option<Finding> {
     }
 }
 
-fn sessions(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
+/// What sessions have begun between two looks. `awaited` counts the flows whose first session has not begun yet: it does
+/// when their first packets are confirmed, which may be a tick later.
+pub(super) fn sessions(before: &ChannelView, after: &ChannelView, awaited: &mut u64) -> Option<Finding> {
     let begun = after.state.counters.sessions.saturating_sub(before.state.counters.sessions);
-    let new_flows = after.state.flow_count.saturating_sub(before.state.flow_count) as u64;
-    if begun > new_flows {
+    let (old, new) = (before.state.flow_count as u64, after.state.flow_count as u64);
+    *awaited = (*awaited + new.saturating_sub(old)).saturating_sub(old.saturating_sub(new));
+    let again = begun.saturating_sub(*awaited);
+    *awaited = awaited.saturating_sub(begun);
+    if again > 0 {
         let advice =
             "Nothing is lost by a restart. If nobody restarted a producer, look for two that send as one.";
-        return counted(Kind::Session, Level::Warning, begun, ("", "producer restart", ""), advice);
+        return counted(Kind::Session, Level::Warning, again, ("", "producer restart", ""), advice);
     }
     counted(Kind::Session, Level::Info, begun, ("", "flow", " began"), "")
 }
@@ -275,10 +275,23 @@ mod tests {
 
     #[test]
     fn a_restart_is_told_from_a_flow_that_begins() {
-        let before = view(Counters { sessions: 1, ..Counters::default() });
-        let mut began = view(Counters { sessions: 2, ..Counters::default() });
-        assert_eq!(texts(&between(&before, &began)), ["1 producer restart"]);
-        began.state.flow_count = 1;
-        assert_eq!(texts(&between(&before, &began)), ["1 flow began"]);
+        let with = |flows: usize, sessions: u64| {
+            let mut view = view(Counters { sessions, ..Counters::default() });
+            view.state.flow_count = flows;
+            view
+        };
+        let mut awaited = 0;
+        let mut told = |before: (usize, u64), after: (usize, u64)| {
+            let found = sessions(&with(before.0, before.1), &with(after.0, after.1), &mut awaited);
+            texts(found.as_slice())
+        };
+        assert_eq!(told((1, 1), (1, 2)), ["1 producer restart"]);
+        assert_eq!(told((1, 2), (2, 3)), ["1 flow began"]);
+        assert_eq!(told((2, 3), (7, 5)), ["2 flows began"], "three are not confirmed yet");
+        assert_eq!(told((7, 5), (7, 8)), ["3 flows began"]);
+        assert_eq!(told((7, 8), (7, 9)), ["1 producer restart"]);
+        assert_eq!(told((7, 9), (9, 9)), [""; 0]);
+        assert_eq!(told((9, 9), (7, 9)), [""; 0], "they were forgotten");
+        assert_eq!(told((7, 9), (7, 10)), ["1 producer restart"]);
     }
 }

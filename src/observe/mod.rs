@@ -23,8 +23,8 @@ use crate::{
     clock,
     control::{ChannelView, Control},
     limits::{
-        HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL, RECENT_SAMPLES,
-        TABLE_ROWS_MAX,
+        HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL, OBSERVE_YOUNG,
+        RECENT_SAMPLES, TABLE_ROWS_MAX,
     },
     net::state::ChannelState,
 };
@@ -50,6 +50,8 @@ pub struct Observed {
     /// When its last packet came, as seen at the ticks.
     heard: Option<Instant>,
     legs: Legs,
+    /// Flows whose first session has not begun yet.
+    awaited: u64,
     /// A look may be taken from this tick on.
     look_from: u64,
 }
@@ -188,6 +190,7 @@ impl Observed {
             verdict,
             heard: None,
             legs: Legs::default(),
+            awaited: 0,
             look_from: 0,
         }
     }
@@ -201,6 +204,7 @@ impl Observed {
     fn go_on(&mut self, view: ChannelView, now: Instant) -> Vec<events::Finding> {
         let mut found = findings::between(&self.view, &view);
         found.extend(self.legs.go_on(&self.view, &view, now));
+        found.extend(findings::sessions(&self.view, &view, &mut self.awaited));
         let sample = Sample::between(&self.view, &view);
         self.history.push(sample);
         self.view = view;
@@ -213,7 +217,7 @@ impl Observed {
         match (was_silent, self.verdict.health == Health::Silent) {
             (false, true) => {
                 let reason = self.verdict.reasons.first().map_or("no packets", String::as_str);
-                found.push(findings::silent(&self.view, reason));
+                found.extend(findings::silent(&self.view, reason));
             }
             (true, false) => {
                 let quiet = quiet.map_or(self.view.state.age_seconds, |quiet| quiet.as_secs_f64());
@@ -239,7 +243,9 @@ impl Observed {
 
 impl Observation {
     fn tick(&mut self, views: Vec<ChannelView>, now: Instant, unix: Duration) {
-        let seconds = now.saturating_duration_since(self.last).as_secs_f64();
+        let since = now.saturating_duration_since(self.last);
+        // The first look comes at once, and nothing is a rate in no time.
+        let seconds = if self.ticks == 0 { since.max(OBSERVE_INTERVAL) } else { since }.as_secs_f64();
         self.last = now;
         self.ticks += 1;
         if self.times.len() >= HISTORY_SAMPLES {
@@ -290,11 +296,36 @@ impl Observation {
 /// A channel that was not there before.
 fn begin(view: ChannelView, order: usize, now: Instant) -> (Observed, Vec<events::Finding>) {
     let samples = if order < HISTORY_CHANNELS_MAX { HISTORY_SAMPLES } else { RECENT_SAMPLES };
-    let found = findings::first(&view);
+    let mut found = findings::first(&view);
     let heard = (view.state.counters.media_received > 0).then_some(now);
-    let mut channel = Observed { heard, ..Observed::new(view, samples) };
+    let is_new = view.state.age_seconds < OBSERVE_YOUNG.as_secs_f64();
+    let awaited = (view.state.flow_count as u64).saturating_sub(view.state.counters.sessions);
+    let mut channel = Observed { heard, awaited, ..Observed::new(view, samples) };
+    if is_new {
+        // What happened before the first look happened now.
+        let start = before_all(&channel.view);
+        found.extend(findings::between(&start, &channel.view));
+        channel.history.push(Sample::between(&start, &channel.view));
+    }
     channel.judge(now);
     (channel, found)
+}
+
+/// The channel as it was when it began.
+fn before_all(view: &ChannelView) -> ChannelView {
+    let mut view = view.clone();
+    view.state.counters = Default::default();
+    view.state.rejects.clear();
+    view.subscribers = Default::default();
+    for leg in &mut view.state.legs {
+        leg.counters = Default::default();
+        leg.kernel_drops = 0;
+    }
+    for output in &mut view.state.outputs {
+        output.dropped.clear();
+        output.fault = None;
+    }
+    view
 }
 
 #[cfg(test)]

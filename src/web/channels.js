@@ -68,12 +68,12 @@ function drawRow({ element, parts }, channels, row, shares) {
   const reason = channels.reason[row];
   const flows = channels.flows[row];
   setText(parts.more, reason || `${channels.inputs[row]}${flows === 1 ? '' : `, ${count(flows)} flows`}`);
-  setAttribute(parts.more, 'title', channels.inputs[row]);
+  setAttribute(parts.more, 'title', [reason, channels.inputs[row]].filter(Boolean).join('\n'));
   setText(parts.packets, packets(channels.packets_per_second[row]));
   setText(parts.bits, bits(channels.bits_per_second[row]));
   parts.strip.draw(shares ?? []);
   parts.bar.draw(recentOf(channels, row));
-  setText(parts.hold, time(channels.hold_seconds[row]));
+  setText(parts.hold, flows > 0 ? time(channels.hold_seconds[row]) : '');
   setText(parts.subscribers, audience(channels, row));
   const playable = isFilm(channels.content[row], channels.format[row]);
   if (parts.play.hidden === playable) parts.play.hidden = !playable;

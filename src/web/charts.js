@@ -76,7 +76,7 @@ export class Chart {
     const ink = colour('muted');
     const grid = { stroke: colour('line'), width: 1 };
     const axis = { stroke: ink, grid, ticks: { ...grid, size: 4 }, font: '11px system-ui, sans-serif' };
-    const y = { ...axis, size: 62, values: (_, values) => values.map((value) => this.series[0].format(value)) };
+    const y = { ...axis, size: 72, values: (_, values) => values.map((value) => this.series[0].format(value)) };
     const lines = this.series.map((one) => {
       const stroke = colour(one.colour);
       return { label: one.label, stroke, width: 1.5, fill: one.fill ? fade(stroke) : undefined, points: { show: false }, value: (_, value) => (value === null ? '' : one.format(value)) };

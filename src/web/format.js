@@ -22,7 +22,10 @@ export function scaled(value, unit = '') {
 export const bits = (value) => scaled(value, 'bit/s');
 
 /** Packets per second; slow ones as their interval. */
-export const packets = (value) => (value > 0 && value < 0.5 ? `1 in ${one.format(1 / value)} s` : `${scaled(value)}/s`);
+export const packets = (value) => {
+  if (value > 0 && value < 0.5) return `1 in ${one.format(1 / value)} s`;
+  return value >= 999.5 && value < 99_999.5 ? `${whole.format(value)}/s` : `${scaled(value)}/s`;
+};
 
 /** A share from 0 to 1 as a percentage; never 0 % of something. */
 export function percent(share) {
@@ -33,6 +36,7 @@ export function percent(share) {
 
 /** Seconds, as a short time. */
 export function time(seconds) {
+  if (seconds > 0 && seconds < 0.0009995) return `${three.format(seconds * 1e6)} µs`;
   if (seconds < 0.9995) return `${three.format(seconds * 1000)} ms`;
   if (seconds < 120) return `${one.format(seconds)} s`;
   if (seconds < 7200) return `${whole.format(seconds / 60)} min`;

@@ -13,6 +13,8 @@ const FORWARD = 5 * SECOND;
 const PICTURE = SECOND / 25;
 /** A PES packet that has no end is none. */
 const PES_MAX = 8 << 20;
+/** Bytes of a PES packet that its length does not count. */
+const PES_HEAD = 6;
 const NULL_PID = 0x1fff;
 
 /** Stream types of ISO 13818-1 and what browsers call their codecs; null: no browser plays it from a page. */
@@ -76,15 +78,36 @@ export class TransportStream {
       out.push(packet);
       return;
     }
-    if (!this.pids.has(pid)) this.pids.set(pid, { counter: -1, held: [], whole: false });
+    if (!this.pids.has(pid)) this.pids.set(pid, { counter: -1, whole: false, held: [] });
     const part = this.pids.get(pid);
     if (!this.count(part, packet)) return;
     if (starts) {
-      if (part.whole) for (const held of part.held) out.push(held);
-      Object.assign(part, { held: [], whole: true });
-      if (payload.length >= 14 && payload[0] === 0 && payload[1] === 0 && payload[2] === 1) this.stamps(pid, payload);
+      this.release(part, out);
+      this.begin(part, pid, payload);
     }
-    if (part.whole) part.held.push(packet);
+    if (!part.whole) return;
+    part.held.push(packet);
+    part.size += payload.length;
+    if (part.size === part.length) this.release(part, out);
+  }
+
+  /** A PES packet begins. Of pictures it need not say how long it is: then it ends where the next one begins. */
+  begin(part, pid, payload) {
+    const isPes = payload.length >= 14 && payload[0] === 0 && payload[1] === 0 && payload[2] === 1;
+    const length = isPes ? (payload[4] << 8) | payload[5] : 0;
+    Object.assign(part, { held: [], whole: true, size: 0, length: length > 0 ? length + PES_HEAD : -1, first: isPes ? payload : null });
+    if (isPes) this.stamps(pid, payload);
+  }
+
+  /** Hands out a PES packet that is whole, with its length, so that the player need not wait for the next one, too. */
+  release(part, out) {
+    const length = part.size - PES_HEAD;
+    if (part.whole && part.first && part.length < 0 && length > 0 && length <= 0xffff) {
+      part.first[4] = length >> 8;
+      part.first[5] = length & 0xff;
+    }
+    if (part.whole) for (const held of part.held) out.push(held);
+    Object.assign(part, { held: [], whole: false });
   }
 
   /** Follows a PID's continuity counter (2.4.3.3); false: the packet was there before. */

@@ -90,7 +90,8 @@ function inWords(recent) {
   ].filter(([, value]) => value > 0);
   const why = causes.length > 0 ? ` (${causes.map(([name, value]) => (causes.length > 1 ? `${name} ${count(value)}` : name)).join(', ')})` : '';
   const other = recent.otherLeg > 0 ? `${count(recent.otherLeg)} by one input only · ` : '';
-  return `${other}${count(recovered)} recovered · ${count(recent.lost)} lost${why}`;
+  const back = recovered > 0 ? `${count(recovered)} recovered · ` : '';
+  return `${other}${back}${count(recent.lost)} lost${why}`;
 }
 
 /** What the bar needs, from a row of the channels' columns. */
