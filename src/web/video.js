@@ -57,6 +57,7 @@ export class Film {
 
   async play() {
     this.element.hidden = false;
+    this.element.scrollIntoView({ block: 'nearest' });
     this.started = performance.now();
     this.say('loading the player');
     try {

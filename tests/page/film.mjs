@@ -1,11 +1,12 @@
 // The film in the page: it plays, goes on, ends and begins again. Prints how long the first picture took.
 //
-//   node film.mjs BASE CHANNEL SENSORS
+//   node film.mjs BASE CHANNEL FILE
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { fits, launch, median, sleep, text, until } from './browser.mjs';
 
-const [base, channel] = process.argv.slice(2);
+const [base, channel, file] = process.argv.slice(2);
 const PLAYS = 8;
 const { visit, close } = await launch(base);
 
@@ -32,6 +33,59 @@ const first_picture = async () => {
   await play.click();
   return picture;
 };
+
+/** What the page hands to its player of these bytes: how many PES packets, and each PID's time stamps in their order. */
+const handed = (bytes, chunk) =>
+  page.evaluate(
+    async ([text, chunk]) => {
+      const script = performance.getEntriesByType('resource').find((entry) => entry.name.endsWith('/stream.js')).name;
+      const { TransportStream } = await import(script);
+      const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+      const stream = new TransportStream();
+      const stamps = {};
+      let packets = 0;
+      for (let at = 0; at < bytes.length; at += chunk) {
+        const out = stream.push(bytes.slice(at, at + chunk));
+        for (let p = 0; p < out.length; p += 188) {
+          packets += 1;
+          const pid = ((out[p + 1] & 0x1f) << 8) | out[p + 2];
+          const pes = p + (out[p + 3] & 0x20 ? 5 + out[p + 4] : 4);
+          if (!(out[p + 1] & 0x40) || out[pes] || out[pes + 1] || out[pes + 2] !== 1) continue;
+          const at = out[pes + 7] >> 6 === 3 ? pes + 14 : pes + 9;
+          (stamps[pid] ??= []).push((out[at] & 0xe) * 2 ** 29 + out[at + 1] * 2 ** 22 + (out[at + 2] >> 1) * 2 ** 15 + out[at + 3] * 2 ** 7 + (out[at + 4] >> 1));
+        }
+      }
+      return { packets, stamps, parts: stream.parts.map(([name]) => name) };
+    },
+    [bytes.toString('base64'), chunk],
+  );
+
+async function mends_what_browsers_cannot_bear() {
+  const film = readFileSync(file);
+  const whole = await handed(film, film.length);
+  assert.deepEqual(whole.parts, ['H.264', 'AAC']);
+  const [video, audio] = Object.keys(whole.stamps);
+  assert.equal(whole.stamps[video].length, 199, '8 s of 25 pictures, of which the last one has no end');
+  assert.deepEqual(await handed(film, 1000), whole, 'however it is cut');
+
+  // Without one packet in the middle of a picture, that picture is missing and nothing else.
+  const pid = Number(video);
+  const inside = [...Array(film.length / 188).keys()].filter((n) => ((film[n * 188 + 1] & 0x5f) << 8) + film[n * 188 + 2] === pid);
+  const gone = inside[Math.floor(inside.length / 2)] * 188;
+  const damaged = await handed(Buffer.concat([film.subarray(0, gone), film.subarray(gone + 188)]), 1316);
+  assert.equal(damaged.stamps[video].length, whole.stamps[video].length - 1);
+  assert.deepEqual(damaged.stamps[audio], whole.stamps[audio]);
+
+  // A producer that begins anew: time goes on, for picture and sound alike.
+  const twice = await handed(Buffer.concat([film, film]), 1316);
+  for (const stamps of Object.values(twice.stamps)) {
+    const steps = stamps.slice(1).map((stamp, index) => stamp - stamps[index]);
+    assert(steps.every((step) => step > 0 && step < 90_000), `${steps.filter((step) => step <= 0 || step >= 90_000)}`);
+  }
+  const moved = (of) => twice.stamps[of].at(-1) - whole.stamps[of].at(-1);
+  assert.equal(moved(video), moved(audio), 'they stay together');
+}
+await mends_what_browsers_cannot_bear();
 
 const times = [];
 for (let round = 0; round < PLAYS; round += 1) {

@@ -83,7 +83,7 @@ fn the_film_plays_in_the_page() {
     let folder = tempfile::tempdir().expect("a folder");
     let film = film(folder.path());
     let (_running, http) = relayed("rtp", &["--format", "rtp", "--file", &film, "--loop"]);
-    check("film.mjs", http, &["main"]);
+    check("film.mjs", http, &["main", &film]);
 }
 
 #[test]
