@@ -1,18 +1,19 @@
 //! RIST senders of others: librist sends to us through a path that loses packets, and nothing is missing.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     process::{Command, Stdio},
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Duration,
 };
 
+use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    common::{Running, have},
+    common::{Running, have, is_root},
     lossy::{Losses, LossyPath},
     st2022::{LOCALHOST, port, ports},
 };
@@ -75,26 +76,29 @@ fn ristsender(input: u16, to: SocketAddr) -> Running {
 }
 
 /// Feeds a sender that takes UDP, until it has all.
-fn feed(to: u16, wrap: impl Fn(u64) -> Vec<u8>) {
+fn feed(to: u16) {
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     for number in 0..COUNT {
-        socket.send_to(&wrap(number), (LOCALHOST, to)).expect("send");
+        socket.send_to(&payload(number), (LOCALHOST, to)).expect("send");
         thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Through 10 % of loss and bursts of 20, from librist.
-fn from_librist(near: SocketAddr, far: SocketAddr, input: &str) {
+/// A sender, which `start` makes from the port where it takes UDP and where it sends to, through 10 % of loss and
+/// bursts of 20 to our receiver.
+fn from(start: fn(u16, SocketAddr) -> Running, near: SocketAddr, far: SocketAddr, input: &str) {
     let path = LossyPath::open(near, far, Losses::heavy(7, SPARED, COUNT - SPARED));
     let receiver = Receiver::start(input);
     let (udp, reserved) = port();
     drop(reserved);
-    let _sender = ristsender(udp, near);
-    thread::sleep(Duration::from_millis(1500)); // it holds media back until it was answered
-    feed(udp, payload);
+    let _sender = start(udp, near);
+    thread::sleep(Duration::from_millis(1500)); // librist holds media back until it was answered
+    feed(udp);
     let (numbers, summary) = receiver.finish();
-    let lost = path.census().lost.load(Ordering::Relaxed);
-    println!("{input}: {lost} lost on the way; {summary}");
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let census = path.census();
+    let (lost, again, asked) = (of(&census.lost), of(&census.again), of(&census.requests));
+    println!("{input}: {lost} lost on the way, {asked} datagrams back, {again} sent again; {summary}");
     assert_eq!(numbers, (0..COUNT).collect::<Vec<_>>(), "{summary}");
     assert!(lost > COUNT / 10, "only {lost} lost on the way");
     assert_eq!((&summary["lost"], &summary["sessions"]), (&0.into(), &1.into()));
@@ -106,12 +110,33 @@ fn from_librist(near: SocketAddr, far: SocketAddr, input: &str) {
     );
 }
 
+/// By unicast.
+fn on_loopback(start: fn(u16, SocketAddr) -> Running) {
+    let [near, far] = [pair(), pair()].map(|port| SocketAddr::from((LOCALHOST, port)));
+    from(start, near, far, &format!("rist://@{far}"));
+}
+
 #[test]
 fn nothing_from_librist_is_missing() {
-    if !have("ristsender") {
+    if have("ristsender") {
+        on_loopback(ristsender);
+    }
+}
+
+/// In a network of its own: librist sends to groups where the routing table says, whatever interface it was told.
+#[test]
+fn nothing_from_librist_by_multicast_is_missing() {
+    if !have("ristsender") || !have("ip") || !is_root() {
         return;
     }
-    let (near, far) = (pair(), pair());
-    let at = |port| SocketAddr::from((LOCALHOST, port));
-    from_librist(at(near), at(far), &format!("rist://@127.0.0.1:{far}"));
+    let apart = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        for words in ["link set lo up", "route add 224.0.0.0/4 dev lo src 127.0.0.1"] {
+            let status = Command::new("ip").args(words.split(' ')).status().expect("ip");
+            assert!(status.success(), "ip {words}");
+        }
+        let at = |last| SocketAddr::from((Ipv4Addr::new(239, 200, 1, last), 5000));
+        from(ristsender, at(1), at(2), &format!("rist://@{}?if=127.0.0.1", at(2)));
+    });
+    apart.join().expect("nothing is missing");
 }
