@@ -213,6 +213,24 @@ impl Control {
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
+    /// The last value of each flow of a configured channel, and a reader of all that happens in it from then on. Whoever
+    /// takes it hands it on to subscribers, each of which has a share.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub async fn follow(&self, name: &str) -> Result<(Batch, TapReader<Batch>), Error> {
+        let channel = self.configured(name)?;
+        Ok(self.shared.workers[channel.worker].follow(name).await?)
+    }
+
+    /// A subscriber's share of a configured channel that is followed already.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub fn share(&self, name: &str, transport: Transport) -> Result<Share, Error> {
+        Ok(Share::new(self.configured(name)?.subscribers.of(transport), None))
+    }
+
     /// Subscribes to a group on demand: the first client joins it, and it is left a while after the last one is gone.
     ///
     /// # Errors

@@ -110,6 +110,12 @@ pub struct Serve {
     /// Groups that HTTP clients may ask for; may be given several times [default: 239.0.0.0/8]
     #[arg(long, value_name = "PREFIX")]
     pub allow: Vec<String>,
+    /// Where programs get streams over TCP, or off [default: off]
+    #[arg(long, value_name = "ADDR")]
+    pub tcp: Option<String>,
+    /// A site whose pages may subscribe, or *; may be given several times [default: only our own]
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    pub origins: Vec<String>,
 }
 
 /// `tidecast relay`
@@ -128,7 +134,7 @@ pub struct Relay {
     #[arg(value_name = "INPUT", required = true)]
     pub inputs: Vec<String>,
     /// Where to send it; may be given several times
-    #[arg(long = "to", value_name = "OUTPUT", num_args = 1.., required_unless_present = "http")]
+    #[arg(long = "to", value_name = "OUTPUT", num_args = 1.., required_unless_present_any = ["http", "tcp"])]
     pub outputs: Vec<String>,
     /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on rtp:// inputs
     /// if there is any
@@ -153,6 +159,12 @@ pub struct Relay {
     /// Serve the stream, metrics and state over HTTP here
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
+    /// Serve the stream to programs over TCP here
+    #[arg(long, value_name = "ADDR")]
+    pub tcp: Option<String>,
+    /// A site whose pages may subscribe, or *; may be given several times [default: only our own]
+    #[arg(long = "origin", value_name = "ORIGIN", requires = "http")]
+    pub origins: Vec<String>,
     /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
     #[arg(long, default_value = "auto")]
     pub format: String,

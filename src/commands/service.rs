@@ -4,12 +4,16 @@ use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
 
 use crate::{
     config::Config,
     control::Control,
-    egress::http::Server,
+    egress::{http::Server, tcp},
     limits::{CHUNK, DRAIN_MAX, LINGER, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
     observe::Observer,
@@ -22,13 +26,14 @@ use crate::{
 pub struct Service {
     control: Control,
     channels: usize,
-    http: Option<Http>,
+    http: Option<Listener>,
+    tcp: Option<Listener>,
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Http {
+struct Listener {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -45,8 +50,13 @@ impl Service {
             Some(http) => Some(Server::bind(http.clone()).await?),
             None => None,
         };
+        let programs = match &config.tcp {
+            Some(tcp) => Some(tcp::Server::bind(tcp).await?),
+            None => None,
+        };
         let (linger, chunk) = config.http.as_ref().map_or((LINGER, CHUNK), |http| (http.linger, http.chunk));
-        let pace = Pace { tick: config.tick, burst: config.burst, chunk };
+        let last_values = server.is_some() || programs.is_some();
+        let pace = Pace { tick: config.tick, burst: config.burst, chunk, last_values };
         let control = Control::start(config.threads, pace, linger).context("cannot start the packet path")?;
         let mut waiting = Vec::new();
         for channel in &config.channels {
@@ -61,13 +71,15 @@ impl Service {
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            Http {
-                address,
-                stop,
-                task: tokio::spawn(server.run(control.clone(), Observer::start(control.clone()), stopped)),
-            }
+            let task = tokio::spawn(server.run(control.clone(), Observer::start(control.clone()), stopped));
+            Listener { address, stop, task }
         });
-        Ok(Service { control, channels: config.channels.len(), http, waiting })
+        let tcp = programs.map(|server| {
+            let (stop, stopped) = watch::channel(false);
+            let address = server.address();
+            Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
+        });
+        Ok(Service { control, channels: config.channels.len(), http, tcp, waiting })
     }
 
     /// The channels.
@@ -80,12 +92,15 @@ impl Service {
         self.http.as_ref().map(|http| http.address)
     }
 
-    /// `ready: 2 channels, http://127.0.0.1:8080`, and what legs wait for.
+    /// `ready: 2 channels, tcp://127.0.0.1:9000, http://127.0.0.1:8080`, and what legs wait for.
     pub fn ready_line(&self) -> String {
         let mut line = match self.channels {
             1 => "ready: 1 channel".to_owned(),
             count => format!("ready: {count} channels"),
         };
+        if let Some(tcp) = &self.tcp {
+            let _ = write!(line, ", tcp://{}", tcp.address); // a String takes all
+        }
         if let Some(address) = self.http() {
             let _ = write!(line, ", http://{address}"); // a String takes all
         }
@@ -111,22 +126,22 @@ impl Service {
     /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
     /// [`DRAIN_MAX`]. Gives the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
-        let Service { control, http, .. } = self;
+        let Service { control, http, tcp, .. } = self;
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
-            if let Some(http) = &http {
-                http.stop.send_replace(true);
+            for listener in http.iter().chain(&tcp) {
+                listener.stop.send_replace(true);
             }
             states = control.stop().await;
-            match http {
-                Some(http) => http.task.await,
-                None => Ok(()),
+            for listener in [http, tcp].into_iter().flatten() {
+                listener.task.await?;
             }
+            Ok::<_, JoinError>(())
         });
         match drained.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("the HTTP server has failed: {error}"),
-            Err(_) => tracing::info!("some HTTP clients did not take their last bytes within {DRAIN_MAX:?}"),
+            Ok(Err(error)) => tracing::error!("a server has failed: {error}"),
+            Err(_) => tracing::info!("some clients did not take their last bytes within {DRAIN_MAX:?}"),
         }
         states
     }

@@ -26,7 +26,7 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
     let mut unicast = HashMap::new();
     let inputs = Inputs::new(raw);
     for (raw, channel) in raw.channels.iter().zip(&config.channels) {
-        required(raw, config.http.is_some(), problems);
+        required(raw, config.http.is_some() || config.tcp.is_some(), problems);
         unique_name(raw, channel, &mut names, problems);
         format(raw, channel, problems);
         numbered_legs(raw, channel, problems);
@@ -45,7 +45,7 @@ fn nothing_to_do(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) {
     }
 }
 
-fn required(raw: &RawChannel, http: bool, problems: &mut Vec<Problem>) {
+fn required(raw: &RawChannel, served: bool, problems: &mut Vec<Problem>) {
     let mut missing = |key, expected: &str| {
         problems.push(Problem::at(key_of(raw, key), format_args!("missing, expected {expected}")));
     };
@@ -56,7 +56,7 @@ fn required(raw: &RawChannel, http: bool, problems: &mut Vec<Problem>) {
     if is_empty(&raw.input) {
         missing("input", "one or more addresses, such as \"udp://@239.1.1.1:5000\"");
     }
-    if is_empty(&raw.output) && !http {
+    if is_empty(&raw.output) && !served {
         missing("output", "one or more addresses, since HTTP is off");
     }
     for (key, fields, max) in [("input", &raw.input, LEGS_MAX), ("output", &raw.output, OUTPUTS_MAX)] {

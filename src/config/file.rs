@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
-use super::raw::{Field, Place, Raw, RawChannel, RawHttp, Value};
+use super::raw::{Field, Place, Raw, RawChannel, RawHttp, RawTcp, Value};
 
 /// The longest piece of the file that an error repeats.
 const SNIPPET_CHARS_MAX: usize = 40;
@@ -32,6 +32,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
         threads: top.value("threads", &file),
         burst: top.value("burst", &file),
         http: top.table("http", &mut file).map(|table| http(table, &mut file)).unwrap_or_default(),
+        tcp: top.table("tcp", &mut file).map(|table| tcp(table, &mut file)).unwrap_or_default(),
         channels: top
             .tables("channel", &mut file)
             .into_iter()
@@ -53,7 +54,14 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         chunk: table.value("chunk", file),
         lag_max: table.value("lag_max", file),
         interface: table.value("interface", file),
+        origins: table.values("origins", file),
     };
+    table.finish(file);
+    raw
+}
+
+fn tcp(mut table: Table<'_>, file: &mut File<'_>) -> RawTcp {
+    let raw = RawTcp { listen: table.value("listen", file), clients_max: table.value("clients_max", file) };
     table.finish(file);
     raw
 }

@@ -12,6 +12,10 @@ pub(super) fn serve(raw: &mut Raw, args: &cli::Serve) {
     };
     over(&mut raw.http.listen, "--http", &args.http);
     over(&mut raw.http.interface, "--if", &args.interface);
+    over(&mut raw.tcp.listen, "--tcp", &args.tcp);
+    if !args.origins.is_empty() {
+        raw.http.origins = Some(texts("--origin", &args.origins));
+    }
     if !args.allow.is_empty() {
         raw.http.allow = Some(texts("--allow", &args.allow));
     }
@@ -26,6 +30,8 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
     };
     raw.http.listen = Some(text("--http", args.http.as_deref().unwrap_or("off")));
     raw.http.allow = Some(Vec::new());
+    raw.http.origins = Some(texts("--origin", &args.origins));
+    raw.tcp.listen = args.tcp.as_ref().map(|address| text("--tcp", address));
     raw.channels.push(RawChannel {
         place: Place::Flag("relay"),
         name: Some(text("--name", &args.name)),

@@ -8,6 +8,7 @@
 mod cross;
 mod file;
 mod flags;
+mod origin;
 mod problem;
 mod raw;
 pub mod units;
@@ -27,6 +28,7 @@ use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
 pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
 use crate::wire::Format;
+pub use origin::{Origin, OriginError};
 pub use problem::Errors;
 use problem::Problem;
 use raw::{Place, Raw};
@@ -45,6 +47,8 @@ pub struct Config {
     pub burst: usize,
     /// The HTTP server, unless it is off.
     pub http: Option<Http>,
+    /// The TCP listener for programs, unless it is off.
+    pub tcp: Option<Tcp>,
     /// The channels; their names are unique.
     pub channels: Vec<Channel>,
 }
@@ -70,9 +74,26 @@ pub struct Http {
     pub lag_max: Duration,
     /// Where groups on demand are joined; without it the kernel's routes decide.
     pub interface: Option<Interface>,
+    /// Whose pages may subscribe besides our own.
+    pub origins: Vec<Origin>,
+}
+
+/// The TCP listener: streams for programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tcp {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Clients at the same time.
+    pub clients_max: usize,
 }
 
 impl Http {
+    /// Whether pages of this origin may subscribe; `host` is ours, as the request names it.
+    pub fn admits(&self, origin: &str, host: Option<&str>) -> bool {
+        let own = origin.split_once("://").is_some_and(|(_, origin)| host == Some(origin));
+        own || self.origins.iter().any(|known| known.is(origin))
+    }
+
     /// Whether clients may ask for this group.
     pub fn allows(&self, group: IpAddr) -> bool {
         self.allow.iter().any(|prefix| prefix.contains(&group))

@@ -60,6 +60,7 @@ pub(super) struct Raw {
     pub(super) threads: Option<Field>,
     pub(super) burst: Option<Field>,
     pub(super) http: RawHttp,
+    pub(super) tcp: RawTcp,
     pub(super) channels: Vec<RawChannel>,
 }
 
@@ -75,6 +76,14 @@ pub(super) struct RawHttp {
     pub(super) chunk: Option<Field>,
     pub(super) lag_max: Option<Field>,
     pub(super) interface: Option<Field>,
+    pub(super) origins: Option<Vec<Field>>,
+}
+
+/// `[tcp]`
+#[derive(Debug, Default)]
+pub(super) struct RawTcp {
+    pub(super) listen: Option<Field>,
+    pub(super) clients_max: Option<Field>,
 }
 
 /// One `[[channel]]`

@@ -31,8 +31,10 @@ fn an_empty_file_is_all_defaults() {
         chunk: Duration::from_millis(20),
         lag_max: Duration::from_secs(10),
         interface: None,
+        origins: vec![],
     };
     assert_eq!(config.http, Some(expected));
+    assert_eq!(config.tcp, None);
     assert_eq!(Config::from_serve(&cli::Serve::default()), Ok(config));
 }
 
@@ -224,6 +226,20 @@ fn wrong_values_outside_of_channels() {
             "http.listen = \"8080\"",
             "http.listen = \"8080\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off",
         ),
+        (
+            "http.origins = \"dash.example\"",
+            "http.origins = \"dash.example\": expected * or an origin without a path, such as https://dash.example or http://10.0.0.5:3000",
+        ),
+        (
+            "http.origins = [\"https://a/b\"]",
+            "http.origins[0] = \"https://a/b\": expected * or an origin without a path, such as https://dash.example or http://10.0.0.5:3000",
+        ),
+        ("tcp.listen = 9000", "tcp.listen = 9000: expected text in quotes, such as \"127.0.0.1:9000\""),
+        (
+            "tcp.listen = \"9000\"",
+            "tcp.listen = \"9000\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off",
+        ),
+        ("tcp.clients_max = 0", "tcp.clients_max = 0: expected a whole number from 1 to 100000"),
         ("http.listen = 8080", "http.listen = 8080: expected text in quotes, such as \"127.0.0.1:8080\""),
         ("http.clients_max = 0", "http.clients_max = 0: expected a whole number from 1 to 100000"),
         ("http.linger = \"2h\"", "http.linger = \"2h\": expected a duration from 0s to 1h, such as \"5s\""),
@@ -277,11 +293,11 @@ fn wrong_values_outside_of_channels() {
         ),
         (
             "thread = 2",
-            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, burst, http, channel)",
+            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, burst, http, tcp, channel)",
         ),
         (
             "[https]",
-            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, burst, http, channel)",
+            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, burst, http, tcp, channel)",
         ),
     ] {
         assert_eq!(error(text), expected, "{text}");
@@ -536,6 +552,8 @@ fn relay() -> cli::Relay {
         release: Some("paced".into()),
         release_delay: Some("120ms".into()),
         http: None,
+        tcp: None,
+        origins: vec![],
         format: "auto".into(),
         tick: "0".into(),
     }
@@ -567,6 +585,8 @@ fn wrong_flags_of_relay_are_named() {
         hold: "fast".into(),
         release: Some("slow".into()),
         release_delay: None,
+        tcp: None,
+        origins: vec![],
         http: Some("here".into()),
         format: "auto".into(),
         tick: "1h".into(),
@@ -714,14 +734,15 @@ fn the_examples_of_the_reference_are_valid() {
 
 #[test]
 fn the_reference_names_every_key() {
-    let mut keys =
-        error("x = 1\n[http]\nx = 1\n[[channel]]\nname = \"a\"\ninput = \":1\"\nx = 1\nlimits.x = 1");
+    let mut keys = error(
+        "x = 1\n[http]\nx = 1\n[tcp]\nx = 1\n[[channel]]\nname = \"a\"\ninput = \":1\"\nx = 1\nlimits.x = 1",
+    );
     keys.retain(|c| c != ',' && c != ')');
     let known: Vec<&str> = keys
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 5 + 9 + 14 + 4, "{known:?}");
+    assert_eq!(known.len(), 6 + 10 + 2 + 14 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");
@@ -750,4 +771,36 @@ proptest! {
     ) {
         let _ = format!("{key} = {value}\n[[channel]]\n{channel_key} = {value}").parse::<Config>();
     }
+}
+
+#[test]
+fn programs_are_served_where_it_says() {
+    let config: Config =
+        "[http]\norigins = [\"https://dash.example\"]\n[tcp]\nlisten = \"127.0.0.1:9000\"\nclients_max = 5"
+            .parse()
+            .unwrap();
+    assert_eq!(config.tcp, Some(Tcp { listen: "127.0.0.1:9000".parse().unwrap(), clients_max: 5 }));
+    let http = config.http.unwrap();
+    for (origin, host, admitted) in [
+        ("http://10.0.0.5:8080", Some("10.0.0.5:8080"), true),
+        ("https://dash.example", Some("10.0.0.5:8080"), true),
+        ("HTTPS://DASH.example", None, true),
+        ("https://dash.example.evil", Some("10.0.0.5:8080"), false),
+        ("http://10.0.0.5", Some("10.0.0.5:8080"), false),
+        ("null", Some("null"), false),
+    ] {
+        assert_eq!(http.admits(origin, host), admitted, "{origin}");
+    }
+    let any: Config = "http.origins = \"*\"".parse().unwrap();
+    assert!(any.http.unwrap().admits("null", None));
+    let off = "tcp.listen = \"off\"".parse::<Config>().unwrap();
+    assert_eq!(off.tcp, None);
+    let flags = cli::Relay { outputs: vec![], tcp: Some("127.0.0.1:9000".into()), ..relay() };
+    assert_eq!(Config::from_relay(&flags).unwrap().tcp.unwrap().listen.port(), 9000);
+    let args = cli::Serve { tcp: Some("9000".into()), origins: vec!["x".into()], ..cli::Serve::default() };
+    let text = Config::from_serve(&args).unwrap_err().to_string();
+    assert!(
+        text.contains("--tcp \"9000\": expected ADDRESS:PORT") && text.contains("--origin \"x\": expected *"),
+        "{text}"
+    );
 }

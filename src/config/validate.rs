@@ -12,8 +12,10 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::problem::Problem;
-use super::raw::{Field, Raw, RawChannel, RawHttp, Value};
-use super::{Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, cross, units};
+use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, Value};
+use super::{
+    Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, cross, units,
+};
 use crate::address::Scheme;
 use crate::limits::*;
 use crate::wire::Format;
@@ -26,6 +28,7 @@ pub(super) fn validate(raw: &Raw, problems: &mut Vec<Problem>) -> Config {
         threads: check.count(&raw.threads, 1, 1..=THREADS_MAX),
         burst: check.count(&raw.burst, BURST, 1..=BURST_MAX),
         http: check.http(&raw.http),
+        tcp: check.tcp(&raw.tcp),
         channels: raw.channels.iter().map(|raw| check.channel(raw)).collect(),
     };
     cross::validate(raw, &config, check.problems);
@@ -108,8 +111,18 @@ impl Check<'_> {
             chunk: self.time(&raw.chunk, CHUNK, Duration::ZERO..=CHUNK_MAX),
             lag_max: self.time(&raw.lag_max, LAG_MAX, LAG_MAX_MIN..=LAG_MAX_MAX),
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
+            origins: self.all(raw.origins.as_deref().unwrap_or_default(), |value| {
+                parsed(value, "https://dash.example")
+            }),
         };
         listen.map(|_| http)
+    }
+
+    fn tcp(&mut self, raw: &RawTcp) -> Option<Tcp> {
+        let listen = self
+            .value(&raw.listen, None, |value| units::listen(text(value, "127.0.0.1:9000")?).map_err(display));
+        let clients_max = self.count(&raw.clients_max, TCP_CLIENTS, 1..=CLIENTS_MAX);
+        listen.map(|listen| Tcp { listen, clients_max })
     }
 
     fn channel(&mut self, raw: &RawChannel) -> Channel {

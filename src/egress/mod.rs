@@ -1,9 +1,13 @@
-//! What goes out: [`udp`] targets, and [`tap`]s for everything that reads a stream instead.
+//! What goes out: [`udp`] targets, and [`tap`]s for everything that reads a stream instead: players over [`http`],
+//! programs over [`tcp`], WebSocket, server-sent events and Socket.IO.
 //! The packet path hands over what the relay delivered; each subscriber has its own bounded queue.
 
 pub mod follow;
 pub mod http;
+#[allow(dead_code)] // the forms that HTTP serves
+mod push;
 pub mod rtp;
 pub mod subscribers;
 pub mod tap;
+pub mod tcp;
 pub mod udp;

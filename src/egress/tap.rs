@@ -4,6 +4,7 @@
 //! A reader that falls behind skips whole chunks, at packet boundaries, and learns how many packets they held; it
 //! never slows the channel or another reader.
 
+mod last;
 mod records;
 mod ring;
 
@@ -14,7 +15,8 @@ use std::{
 };
 
 use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK};
-pub use records::{Batch, Event, FlowName, Record};
+pub use last::LastValues;
+pub use records::{Batch, Event, FlowName, Info, Record};
 use ring::Ring;
 pub use ring::TapReader;
 

@@ -21,6 +21,7 @@ use super::{
     port::{self, LegTimes, Port, Role},
     state::{ChannelState, FlowState, LegState, OutputState, PacingState},
     sys::{ReceiveBatch, SendBatch},
+    worker::Pace,
 };
 use crate::{
     address,
@@ -29,7 +30,7 @@ use crate::{
     egress::{
         follow::Follow,
         rtp::{Media, Wrapper},
-        tap::{Batch, Event, FlowName, Select, Tap, TapReader},
+        tap::{Batch, Event, FlowName, LastValues, Select, Tap, TapReader},
         udp::{Datagram, Rtp, Tools, UdpOutput, UdpOutputs},
     },
     history::Requests,
@@ -85,10 +86,13 @@ pub(super) struct Kit {
     pub(super) burst: usize,
     /// How long payloads for HTTP are collected.
     pub(super) chunk: Duration,
+    /// Whether the last value of each flow is kept.
+    pub(super) last_values: bool,
 }
 
 impl Kit {
-    pub(super) fn new(now: Instant, burst: usize, chunk: Duration) -> Kit {
+    pub(super) fn new(now: Instant, pace: Pace) -> Kit {
+        let Pace { burst, chunk, last_values, .. } = pace;
         Kit {
             pool: Pool::new(POOL_SLOTS),
             receive: ReceiveBatch::new(),
@@ -96,6 +100,7 @@ impl Kit {
             interfaces: Interfaces::read(now),
             burst,
             chunk,
+            last_values,
         }
     }
 }
@@ -156,6 +161,8 @@ pub(super) struct Channel {
     taps: Vec<Tap>,
     /// For those who must know of each packet.
     records: Option<Tap<Batch>>,
+    /// For those who will.
+    last_values: Option<LastValues>,
     sink: Option<Sink>,
     follow: Follow,
     /// Names of the flows: an id may be used again, and a flow may be gone before its last packets are sent.
@@ -197,6 +204,7 @@ impl Channel {
             chunk: kit.chunk,
             taps: Vec::new(),
             records: None,
+            last_values: kit.last_values.then(LastValues::default),
             sink,
             follow: Follow::new(failover),
             names: HashMap::new(),
@@ -318,6 +326,9 @@ impl Channel {
                 Output::FlowEnded { flow } => {
                     self.note(flow, Event::Ended);
                     self.names.remove(&flow);
+                    if let Some(last) = &mut self.last_values {
+                        last.forget(flow);
+                    }
                     self.starting.retain(|starting| *starting != flow);
                     self.follow.ended(flow);
                 }
@@ -368,6 +379,7 @@ impl Channel {
         }
         self.send(now, kit);
         self.record(now);
+        self.keep_last_values(now);
         if self.outputs.due().is_some_and(|at| at <= now) {
             self.outputs.poll(now, &mut kit.send, &mut kit.interfaces);
         }
@@ -439,6 +451,23 @@ impl Channel {
         for (_, flow, event) in notes {
             records.event(flow, event, now);
         }
+    }
+
+    fn keep_last_values(&mut self, now: Instant) {
+        let Some(last) = self.last_values.as_mut().filter(|_| !self.due.is_empty()) else { return };
+        let wall = clock::unix();
+        last.keep(self.due.iter().map(|due| &due.delivery), |delivery| {
+            wall.saturating_sub(now.saturating_duration_since(delivery.packet.arrived))
+        });
+    }
+
+    /// The last value of each flow, and a reader of what happens from here on.
+    pub(super) fn follow(&mut self, now: Instant) -> (Batch, TapReader<Batch>) {
+        if let Some(records) = &mut self.records {
+            records.turn(now, true); // what came before the last values
+        }
+        let last = self.last_values.as_ref().map(|last| last.batch(&self.names));
+        (last.unwrap_or_default(), self.records())
     }
 
     /// A reader of what happens, packet by packet.

@@ -80,6 +80,7 @@ enum Command {
     Remove(String, Reply<Result<ChannelState, WorkerError>>),
     Tap(String, Select, Reply<Result<TapReader, WorkerError>>),
     Records(String, Reply<Result<TapReader<Batch>, WorkerError>>),
+    Follow(String, Reply<Result<(Batch, TapReader<Batch>), WorkerError>>),
     State(String, usize, Reply<Result<ChannelState, WorkerError>>),
     States(usize, Reply<Vec<ChannelState>>),
     Answer(Reply<()>),
@@ -95,11 +96,13 @@ pub struct Pace {
     pub burst: usize,
     /// How long payloads for HTTP clients are collected; zero: no longer than the tick.
     pub chunk: Duration,
+    /// Whether the last value of each flow is kept for subscribers that come later.
+    pub last_values: bool,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { tick: TICK, burst: BURST as usize, chunk: CHUNK }
+        Pace { tick: TICK, burst: BURST as usize, chunk: CHUNK, last_values: false }
     }
 }
 
@@ -172,6 +175,11 @@ impl Worker {
     /// A reader of what happens in a channel, packet by packet, from now on.
     pub async fn records(&self, channel: &str) -> Result<TapReader<Batch>, WorkerError> {
         self.ask(|reply| Command::Records(channel.to_owned(), reply)).await?
+    }
+
+    /// The last value of each flow of a channel, if they are kept, and all that happens from then on.
+    pub async fn follow(&self, channel: &str) -> Result<(Batch, TapReader<Batch>), WorkerError> {
+        self.ask(|reply| Command::Follow(channel.to_owned(), reply)).await?
     }
 
     /// One channel as it stands, with at most `flows_max` flows.
@@ -256,7 +264,7 @@ impl Path {
             dues: Vec::new(),
             busy: Vec::new(),
             full: Vec::new(),
-            kit: Kit::new(now, pace.burst, pace.chunk),
+            kit: Kit::new(now, pace),
             load: Load::new(now),
             floor: now,
         })
@@ -382,6 +390,7 @@ impl Path {
                 Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks))),
                 Command::Tap(name, select, reply) => drop(reply.send(self.tap(name, select))),
                 Command::Records(name, reply) => drop(reply.send(self.records(name))),
+                Command::Follow(name, reply) => drop(reply.send(self.follow(name, clocks.monotonic))),
                 Command::Answer(reply) => drop(reply.send(())),
                 Command::State(name, flows_max, reply) => {
                     drop(reply.send(self.state(name, flows_max, clocks.monotonic)));
@@ -449,6 +458,11 @@ impl Path {
     fn records(&mut self, name: String) -> Result<TapReader<Batch>, WorkerError> {
         let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
         channel.map(Channel::records).ok_or(WorkerError::Unknown { name })
+    }
+
+    fn follow(&mut self, name: String, now: Instant) -> Result<(Batch, TapReader<Batch>), WorkerError> {
+        let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
+        channel.map(|channel| channel.follow(now)).ok_or(WorkerError::Unknown { name })
     }
 
     fn tap(&mut self, name: String, select: Select) -> Result<TapReader, WorkerError> {

@@ -62,8 +62,23 @@ pub struct Info {
     pub arrived: Duration,
     /// Whether a player's output takes it.
     pub followed: bool,
-    datagram: Range<u32>,
-    payload: Range<u32>,
+    pub(super) datagram: Range<u32>,
+    pub(super) payload: Range<u32>,
+}
+
+impl Info {
+    /// What is known of a packet whose bytes stand elsewhere.
+    #[cfg(test)]
+    pub(crate) fn new(
+        seq: u64,
+        how: How,
+        format: PacketFormat,
+        timestamp: Option<u64>,
+        arrived: Duration,
+        followed: bool,
+    ) -> Info {
+        Info { seq, how, format, timestamp, arrived, followed, datagram: 0..0, payload: 0..0 }
+    }
 }
 
 /// What happened in a while, in order.
@@ -90,6 +105,16 @@ impl Batch {
     /// The whole datagram of a packet of this batch.
     pub fn datagram(&self, packet: &Info) -> &[u8] {
         &self.bytes[packet.datagram.start as usize..packet.datagram.end as usize]
+    }
+
+    /// Adds a packet whose payload alone is known.
+    pub(super) fn payload_only(&mut self, flow: &Arc<FlowName>, mut info: Info, payload: &[u8]) {
+        let start = self.bytes.len() as u32; // pieces are far smaller
+        self.bytes.extend_from_slice(payload);
+        let all = start..self.bytes.len() as u32;
+        (info.datagram, info.payload) = (all.clone(), all);
+        self.records.push(Record { flow: flow.clone(), event: Event::Packet(info) });
+        self.packets += 1;
     }
 
     fn packet(&mut self, flow: &Arc<FlowName>, delivery: &Delivery, followed: bool, arrived: Duration) {

@@ -1,0 +1,233 @@
+//! Messages for all subscribers of a class, encoded once: what one write takes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, value::RawValue};
+use tungstenite::protocol::frame::{
+    FrameHeader,
+    coding::{Data, OpCode},
+};
+
+use super::{
+    message::{About, Message, Range},
+    wish::Wire,
+};
+use crate::{egress::tap::FlowName, limits::CHUNK_COST_BYTES};
+
+/// Messages in a form.
+#[derive(Debug, Default)]
+pub(in crate::egress) struct Chunk {
+    /// As they are written to a socket.
+    pub(in crate::egress) bytes: Vec<u8>,
+    /// The same for Socket.IO, which writes by itself.
+    pub(in crate::egress) updates: Vec<Update>,
+    /// How many packets they hold.
+    pub(in crate::egress) packets: u64,
+    /// Payload bytes of these.
+    pub(in crate::egress) payload: u64,
+    /// What somebody misses who does not get this.
+    spans: Vec<Span>,
+}
+
+/// One event of Socket.IO.
+#[derive(Debug)]
+pub(in crate::egress) struct Update {
+    pub(in crate::egress) event: &'static str,
+    pub(in crate::egress) about: Value,
+    /// The payload as it is, if it is not part of `about`.
+    pub(in crate::egress) payload: Option<Bytes>,
+}
+
+/// Consecutive numbers of one flow.
+#[derive(Debug)]
+struct Span {
+    flow: Arc<FlowName>,
+    range: Range,
+}
+
+impl Chunk {
+    /// Something that is no message, such as the answer to a command.
+    pub(super) fn control(bytes: Vec<u8>) -> Chunk {
+        Chunk { bytes, ..Chunk::default() }
+    }
+
+    /// An empty one that takes so many bytes without asking for memory.
+    pub(super) fn with_room(bytes: usize) -> Chunk {
+        Chunk { bytes: Vec::with_capacity(bytes), ..Chunk::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.updates.is_empty()
+    }
+
+    /// Memory that it takes, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        let updates = self.updates.iter().map(|update| update.payload.as_ref().map_or(0, Bytes::len));
+        let encoded = self.bytes.len() + updates.sum::<usize>() + self.updates.len() * CHUNK_COST_BYTES;
+        encoded + self.spans.len() * size_of::<Span>() + CHUNK_COST_BYTES
+    }
+
+    /// What somebody misses who does not get this, by flow.
+    pub(super) fn spans(&self) -> impl Iterator<Item = (&Arc<FlowName>, Range)> {
+        self.spans.iter().map(|span| (&span.flow, span.range))
+    }
+
+    /// Adds a message.
+    pub(super) fn add(&mut self, wire: Wire, about: About<'_>, flow: &Arc<FlowName>, message: Message<'_>) {
+        match message {
+            Message::Packet { info, payload, .. } => {
+                self.packets += 1;
+                self.payload += payload.len() as u64;
+                self.span(flow, Range::packet(info.seq));
+            }
+            Message::Lost(range) | Message::Missed(range) => self.span(flow, range),
+            Message::Started | Message::Ended => {}
+        }
+        self.encode(wire, about, message);
+    }
+
+    fn span(&mut self, flow: &Arc<FlowName>, range: Range) {
+        match self.spans.last_mut().filter(|span| Arc::ptr_eq(&span.flow, flow)) {
+            Some(span) => span.range = span.range.and(range),
+            None => self.spans.push(Span { flow: flow.clone(), range }),
+        }
+    }
+
+    fn encode(&mut self, wire: Wire, about: About<'_>, message: Message<'_>) {
+        let out = &mut self.bytes;
+        match wire {
+            Wire::Frames => {
+                out.extend_from_slice(&(message.frame_len(about) as u32).to_be_bytes()); // a datagram and a key
+                message.frame(about, out);
+            }
+            Wire::Lines => {
+                message.json(about, true, out);
+                out.push(b'\n');
+            }
+            Wire::Raw => {
+                if let Message::Packet { payload, .. } = message {
+                    out.extend_from_slice(payload);
+                }
+            }
+            Wire::WebSocketFrames => {
+                websocket(Data::Binary, message.frame_len(about), out);
+                message.frame(about, out);
+            }
+            Wire::WebSocketJson => {
+                let mut text = Vec::with_capacity(256);
+                message.json(about, true, &mut text);
+                websocket(Data::Text, text.len(), out);
+                out.extend_from_slice(&text);
+            }
+            Wire::Sse => {
+                if !matches!(message, Message::Packet { .. }) {
+                    out.extend_from_slice(b"event: ");
+                    out.extend_from_slice(message.kind().as_bytes());
+                    out.push(b'\n');
+                }
+                out.extend_from_slice(b"data: ");
+                message.json(about, true, out);
+                out.extend_from_slice(b"\n\n");
+            }
+            Wire::SocketIoJson | Wire::SocketIoBinary => self.update(wire, about, message),
+        }
+    }
+
+    fn update(&mut self, wire: Wire, about: About<'_>, message: Message<'_>) {
+        let as_it_is = match message {
+            Message::Packet { payload, .. } if wire == Wire::SocketIoBinary => Some(payload),
+            _ => None,
+        };
+        let mut text = Vec::with_capacity(256);
+        message.json(about, as_it_is.is_none(), &mut text);
+        let about = serde_json::from_slice(&text).unwrap_or_else(|_| deep(&text));
+        let payload = as_it_is.map(Bytes::copy_from_slice);
+        self.updates.push(Update { event: message.kind(), about, payload });
+    }
+}
+
+/// A payload that is JSON but nested too deeply for a tree in memory becomes text.
+fn deep(text: &[u8]) -> Value {
+    let fields: std::collections::BTreeMap<String, &RawValue> =
+        serde_json::from_slice(text).unwrap_or_default();
+    let field = |(key, raw): (String, &RawValue)| {
+        let value = serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().into());
+        (key, value)
+    };
+    let mut object: serde_json::Map<String, Value> = fields.into_iter().map(field).collect();
+    object.insert("encoding".to_owned(), "text".into());
+    object.into()
+}
+
+/// The head of a whole message from a server (RFC 6455, section 5.2).
+fn websocket(data: Data, length: usize, out: &mut Vec<u8>) {
+    let head = FrameHeader { opcode: OpCode::Data(data), ..FrameHeader::default() };
+    // A Vec takes all.
+    let _ = head.format(length as u64, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        egress::tap::Info,
+        relay::{How, PacketFormat},
+    };
+
+    fn chunk(wire: Wire, payload: &[u8]) -> Chunk {
+        let flow = Arc::new(FlowName { key: "7".into(), source: "10.0.0.1:1".parse().unwrap() });
+        let about = About { stream: "s", id: 1, flow: "7" };
+        let info = Info::new(4, How::Received, PacketFormat::Raw, None, Duration::ZERO, true);
+        let mut chunk = Chunk::default();
+        chunk.add(wire, about, &flow, Message::Packet { info: &info, payload, last: false });
+        chunk.add(wire, about, &flow, Message::Lost(Range::lost(5, 2)));
+        chunk
+    }
+
+    #[test]
+    fn a_chunk_knows_what_is_missed_without_it() {
+        let chunk = chunk(Wire::Raw, b"abc");
+        assert_eq!((&*chunk.bytes, chunk.packets, chunk.payload), (&b"abc"[..], 1, 3));
+        let spans: Vec<Range> = chunk.spans().map(|(_, range)| range).collect();
+        assert_eq!(spans, [Range { from: 4, to: 6, packets: 1, lost: 2 }]);
+    }
+
+    #[test]
+    fn each_form_has_its_own_ends() {
+        let text = |wire| String::from_utf8(chunk(wire, b"1").bytes).unwrap();
+        assert_eq!(text(Wire::Lines).lines().count(), 2);
+        let sse = text(Wire::Sse);
+        assert!(
+            sse.starts_with("data: {\"type\":\"packet\"") && sse.contains("\n\nevent: lost\ndata: {"),
+            "{sse}"
+        );
+        assert!(sse.ends_with("}\n\n"));
+        let frames = chunk(Wire::Frames, b"1").bytes;
+        assert_eq!((&frames[..4], frames.len()), (&[0, 0, 0, 26][..], 4 + 26 + 4 + 25));
+        let websocket = chunk(Wire::WebSocketFrames, &[0; 200]).bytes;
+        assert_eq!(&websocket[..4], &[0x82, 126, 0, 225]);
+        assert_eq!(chunk(Wire::WebSocketJson, b"1").bytes[0], 0x81);
+    }
+
+    #[test]
+    fn socket_io_gets_objects_and_bytes() {
+        let json = chunk(Wire::SocketIoJson, b"[1]");
+        assert_eq!(
+            (json.updates[0].event, &json.updates[0].about["payload"]),
+            ("packet", &serde_json::json!([1]))
+        );
+        let binary = chunk(Wire::SocketIoBinary, b"[1]");
+        assert_eq!(binary.updates[0].payload.as_deref(), Some(&b"[1]"[..]));
+        assert!(binary.updates[0].about.get("payload").is_none() && binary.bytes.is_empty());
+        let nested = "[".repeat(1000) + &"]".repeat(1000);
+        let deep = chunk(Wire::SocketIoJson, nested.as_bytes());
+        assert_eq!(
+            (&deep.updates[0].about["encoding"], &deep.updates[0].about["seq"]),
+            (&"text".into(), &4.into())
+        );
+        assert_eq!(deep.updates[0].about["payload"], nested);
+    }
+}

@@ -1,0 +1,345 @@
+//! One stream's subscribers: a task that reads the channel's records, encodes them for each class and hands them to the
+//! outlets. It ends with the last subscription, and knows the last value of each flow meanwhile.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use tokio::sync::{Mutex, mpsc};
+
+use super::{
+    chunk::Chunk,
+    class::{Class, Member, Value},
+    message::{About, Message, Range},
+    outlet::Outlet,
+    wish::Wish,
+};
+use crate::{
+    clock,
+    control::{self, Control},
+    egress::{
+        subscribers::Transport,
+        tap::{Batch, Event, FlowName, Info, Piece, TapReader},
+    },
+    limits::PUSH_JOINS_MAX,
+};
+
+/// The hubs of all streams.
+#[derive(Debug)]
+pub(in crate::egress) struct Hubs {
+    control: Control,
+    table: Mutex<HashMap<String, mpsc::WeakSender<Command>>>,
+}
+
+/// What a hub is told.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Somebody wants the stream.
+    Join(Wish, Member),
+    /// A client that was behind has taken what was begun.
+    Resume(Member),
+}
+
+impl Hubs {
+    pub(in crate::egress) fn new(control: Control) -> Hubs {
+        Hubs { control, table: Mutex::default() }
+    }
+
+    /// Subscribes an outlet to a configured channel; it gets the last value of each flow at once. Gives the
+    /// subscription's id.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub(in crate::egress) async fn subscribe(
+        &self,
+        name: &str,
+        transport: Transport,
+        wish: Wish,
+        outlet: &Outlet,
+    ) -> Result<u64, control::Error> {
+        loop {
+            let hub = self.hub(name).await?;
+            let member = outlet.add(self.control.share(name, transport)?, hub.clone());
+            let id = member.id;
+            if hub.send(Command::Join(wish.clone(), member)).await.is_ok() {
+                return Ok(id);
+            }
+            // It has just ended, because its channel has: the next one finds out.
+            outlet.remove(id);
+        }
+    }
+
+    async fn hub(&self, name: &str) -> Result<mpsc::Sender<Command>, control::Error> {
+        let mut table = self.table.lock().await;
+        table.retain(|_, hub| hub.strong_count() > 0);
+        if let Some(hub) = table.get(name).and_then(mpsc::WeakSender::upgrade).filter(|hub| !hub.is_closed())
+        {
+            return Ok(hub);
+        }
+        let (last, reader) = self.control.follow(name).await?;
+        let place = self.control.names().iter().position(|known| known == name).unwrap_or_default();
+        let (hub, commands) = mpsc::channel(PUSH_JOINS_MAX);
+        table.insert(name.to_owned(), hub.downgrade());
+        let id = u16::try_from(place + 1).unwrap_or(u16::MAX); // there are at most CHANNELS_MAX
+        tokio::spawn(Hub::new(name, id, reader, &last).run(commands));
+        Ok(hub)
+    }
+}
+
+struct Hub {
+    name: String,
+    /// The stream's place in the configuration, from 1.
+    id: u16,
+    reader: TapReader<Batch>,
+    /// The number of the record's packet that comes next.
+    next: u64,
+    /// How often records were missing.
+    skips: u64,
+    flows: HashMap<String, Flow>,
+    classes: Vec<Class>,
+}
+
+/// What is known of a flow.
+#[derive(Debug)]
+struct Flow {
+    name: Arc<FlowName>,
+    last: Option<Value>,
+    /// The number that comes next, and the hub's `skips` when that was known.
+    next: Option<(u64, u64)>,
+    followed: bool,
+    /// The next packet is the first of a run.
+    starts: bool,
+}
+
+impl Flow {
+    fn new(name: Arc<FlowName>) -> Flow {
+        Flow { name, last: None, next: None, followed: false, starts: false }
+    }
+
+    fn keep(&mut self, info: &Info, payload: &[u8]) {
+        match &mut self.last {
+            Some(last) => {
+                last.info.clone_from(info);
+                last.payload.clear();
+                last.payload.extend_from_slice(payload);
+            }
+            None => self.last = Some(Value { info: info.clone(), payload: payload.to_vec() }),
+        }
+    }
+}
+
+impl Hub {
+    fn new(name: &str, id: u16, reader: TapReader<Batch>, last: &Batch) -> Hub {
+        let (next, classes) = (reader.number(), Vec::new());
+        let mut hub =
+            Hub { name: name.to_owned(), id, reader, next, skips: 0, flows: HashMap::new(), classes };
+        hub.take(last);
+        hub
+    }
+
+    /// Runs until its last subscription has gone, or its channel.
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let due = self.classes.iter().filter_map(Class::due).min();
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Join(wish, member)) => self.join(wish, member),
+                    Some(Command::Resume(member)) => self.resume(&member),
+                    None => return,
+                },
+                batch = self.reader.next() => match batch {
+                    Some(batch) => self.feed(&batch),
+                    None => break,
+                },
+                () = until(due) => self.sample(),
+            }
+            // Writing takes a while, and others want to run.
+            tokio::task::yield_now().await;
+        }
+        commands.close();
+        while let Some(command) = commands.recv().await {
+            if let Command::Join(_, member) = command {
+                end(&member);
+            }
+        }
+        self.classes.iter().flat_map(|class| &class.members).for_each(end);
+    }
+
+    fn join(&mut self, wish: Wish, member: Member) {
+        let place = self.classes.iter().position(|class| class.wish == wish);
+        let place = place.unwrap_or_else(|| {
+            self.classes.retain(|class| !class.members.is_empty());
+            self.classes.push(Class::new(wish));
+            self.classes.len() - 1
+        });
+        let mut chunk = Chunk::default();
+        let class = &mut self.classes[place];
+        for (key, flow) in &self.flows {
+            if let Some(last) = flow.last.as_ref().filter(|_| class.takes(key, flow.followed)) {
+                class.last(
+                    About { stream: &self.name, id: self.id, flow: key },
+                    &flow.name,
+                    last,
+                    &mut chunk,
+                );
+            }
+        }
+        push(&member, chunk);
+        class.members.push(member);
+    }
+
+    /// Tells a client what it missed and the newest values.
+    fn resume(&mut self, member: &Member) {
+        let is_it = |known: &Member| known.id == member.id && known.outlet.ptr_eq(&member.outlet);
+        let class = self.classes.iter().find(|class| class.members.iter().any(is_it));
+        let (Some(class), Some(outlet)) = (class, member.outlet.upgrade()) else { return };
+        let mut chunk = Chunk::default();
+        for (name, mut missed) in outlet.resume(member.id) {
+            let about = About { stream: &self.name, id: self.id, flow: &name.key };
+            let last = self.flows.get(&name.key).and_then(|flow| Some((flow, flow.last.as_ref()?)));
+            // The newest value is not missed.
+            if last.is_some_and(|(_, last)| last.info.seq == missed.to) && missed.packets > 0 {
+                (missed.to, missed.packets) = (missed.to - 1, missed.packets - 1);
+            }
+            if missed.packets + missed.lost > 0 {
+                class.missed(about, &name, missed, &mut chunk);
+            }
+            if let Some((flow, last)) = last {
+                class.last(about, &flow.name, last, &mut chunk);
+            }
+        }
+        push(member, chunk);
+    }
+
+    fn feed(&mut self, batch: &Batch) {
+        let now = clock::now();
+        self.skips += u64::from(batch.first() > self.next);
+        self.next = batch.end();
+        for record in batch.records() {
+            let flow = self.flows.entry_of(&record.flow);
+            let about = About { stream: &self.name, id: self.id, flow: &record.flow.key };
+            let classes = &mut self.classes;
+            match &record.event {
+                Event::Packet(info) => {
+                    packet(classes, about, flow, info, batch.payload(info), self.skips, now);
+                }
+                Event::Lost { from, count } => {
+                    lost(classes, about, flow, Range::lost(*from, *count), self.skips, now)
+                }
+                Event::Started => {
+                    flow.name = record.flow.clone();
+                    (flow.starts, flow.next) = (true, None);
+                }
+                Event::Ended => {
+                    let takers = classes.iter_mut().filter(|class| class.takes(about.flow, flow.followed));
+                    takers.for_each(|class| {
+                        class.tell(about, &record.flow, Message::Ended);
+                        class.forget(about.flow);
+                    });
+                    self.flows.remove(&record.flow.key);
+                }
+            }
+        }
+        self.flush(now);
+    }
+
+    /// Takes in what was there before this hub.
+    fn take(&mut self, last: &Batch) {
+        for record in last.records() {
+            if let Event::Packet(info) = &record.event {
+                let flow = self.flows.entry_of(&record.flow);
+                flow.keep(info, last.payload(info));
+                flow.next = Some((info.seq + 1, 0));
+                flow.followed = true;
+            }
+        }
+    }
+
+    /// Tells what has waited for its time.
+    fn sample(&mut self) {
+        let now = clock::now();
+        for class in &mut self.classes {
+            while let Some(key) = class.next_due(now) {
+                match self.flows.get(&key) {
+                    Some(flow) => {
+                        let about = About { stream: &self.name, id: self.id, flow: &key };
+                        class.sample(about, &flow.name, flow.last.as_ref(), now);
+                    }
+                    None => class.forget(&key),
+                }
+            }
+        }
+        self.flush(now);
+    }
+
+    fn flush(&mut self, now: Instant) {
+        self.classes.iter_mut().for_each(|class| class.flush(now));
+    }
+}
+
+/// A table that gives each flow a place.
+trait Entry {
+    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut Flow;
+}
+
+impl Entry for HashMap<String, Flow> {
+    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut Flow {
+        if !self.contains_key(&name.key) {
+            self.insert(name.key.clone(), Flow::new(name.clone()));
+        }
+        self.get_mut(&name.key).expect("it is there")
+    }
+}
+
+fn packet(
+    classes: &mut [Class],
+    about: About<'_>,
+    flow: &mut Flow,
+    info: &Info,
+    payload: &[u8],
+    skips: u64,
+    now: Instant,
+) {
+    let starts = std::mem::take(&mut flow.starts);
+    // Numbers are in order or named as lost, unless records are missing.
+    let missing = flow.next.filter(|(next, known)| *known < skips && *next < info.seq);
+    for class in classes.iter_mut().filter(|class| class.takes(about.flow, info.followed)) {
+        if starts {
+            class.tell(about, &flow.name, Message::Started);
+        }
+        if let Some((from, _)) = missing {
+            let packets = info.seq - from;
+            let range = Range { from, to: info.seq - 1, packets, lost: 0 };
+            class.tell(about, &flow.name, Message::Missed(range));
+        }
+        class.packet(about, &flow.name, Message::Packet { info, payload, last: false }, now);
+    }
+    flow.followed = info.followed;
+    flow.next = Some((info.seq + 1, skips));
+    flow.keep(info, payload);
+}
+
+fn lost(classes: &mut [Class], about: About<'_>, flow: &mut Flow, range: Range, skips: u64, now: Instant) {
+    for class in classes.iter_mut().filter(|class| class.takes(about.flow, flow.followed)) {
+        class.lost(about, &flow.name, range, now);
+    }
+    flow.next = flow.next.map(|_| (range.to + 1, skips));
+}
+
+fn push(member: &Member, chunk: Chunk) {
+    if let Some(outlet) = member.outlet.upgrade().filter(|_| !chunk.is_empty()) {
+        outlet.push(member.id, &Arc::new(chunk), clock::now());
+    }
+}
+
+fn end(member: &Member) {
+    if let Some(outlet) = member.outlet.upgrade() {
+        outlet.ended(member.id);
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

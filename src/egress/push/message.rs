@@ -1,0 +1,267 @@
+//! What a program is told: a packet, a gap, what it missed, the begin and the end of a flow; as one JSON object each.
+//! [`super::frame`] has the binary form. `docs/programs.md` is the reference for users.
+
+use std::{borrow::Cow, io::Write as _};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::value::RawValue;
+
+use crate::{egress::tap::Info, relay::How};
+
+/// What a message is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    /// The stream's name.
+    pub(super) stream: &'a str,
+    /// The stream's place in the configuration, from 1.
+    pub(super) id: u16,
+    /// The flow's key.
+    pub(super) flow: &'a str,
+}
+
+/// Numbers that a client does not get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) from: u64,
+    /// The last one.
+    pub(super) to: u64,
+    /// Packets that the relay had.
+    pub(super) packets: u64,
+    /// Numbers that it had not.
+    pub(super) lost: u64,
+}
+
+impl Range {
+    /// A packet that the relay had.
+    pub(super) fn packet(seq: u64) -> Range {
+        Range { from: seq, to: seq, packets: 1, lost: 0 }
+    }
+
+    /// Numbers that it had not.
+    pub(super) fn lost(from: u64, count: u64) -> Range {
+        Range { from, to: from.saturating_add(count.saturating_sub(1)), packets: 0, lost: count }
+    }
+
+    /// Both. A new run of the producer may count from anywhere.
+    pub(super) fn and(self, other: Range) -> Range {
+        Range {
+            from: self.from.min(other.from),
+            to: self.to.max(other.to),
+            packets: self.packets + other.packets,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
+/// Something that a client is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Message<'a> {
+    /// A packet. `last`: the flow's last value, given to a client that has just come or come back.
+    Packet { info: &'a Info, payload: &'a [u8], last: bool },
+    /// Nobody has these: given up by the relay.
+    Lost(Range),
+    /// The relay had packets of these, and this client was behind.
+    Missed(Range),
+    /// A producer's run begins: numbers begin anew.
+    Started,
+    /// The flow has ended.
+    Ended,
+}
+
+impl Message<'_> {
+    /// Its name: the type in JSON, the event of server-sent events and Socket.IO.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Message::Packet { .. } => "packet",
+            Message::Lost(_) => "lost",
+            Message::Missed(_) => "missed",
+            Message::Started => "started",
+            Message::Ended => "ended",
+        }
+    }
+
+    /// Appends it as one JSON object without a line break. `with_payload`: the payload too.
+    pub(super) fn json(&self, about: About<'_>, with_payload: bool, out: &mut Vec<u8>) {
+        let mut object = Object::open(out, "type", self.kind());
+        object.text("stream", about.stream);
+        object.text("flow", about.flow);
+        match *self {
+            Message::Packet { info, payload, last } => {
+                packet(&mut object, info, last);
+                if with_payload {
+                    Payload::of(payload).write(&mut object);
+                }
+            }
+            Message::Lost(range) => {
+                object.number("from", range.from);
+                object.number("to", range.to);
+                object.number("count", range.lost);
+            }
+            Message::Missed(range) => {
+                object.number("from", range.from);
+                object.number("to", range.to);
+                object.number("packets", range.packets);
+                object.number("lost", range.lost);
+            }
+            Message::Started | Message::Ended => {}
+        }
+        object.close();
+    }
+}
+
+fn packet(object: &mut Object<'_>, info: &Info, last: bool) {
+    object.number("seq", info.seq);
+    if let Some(timestamp) = info.timestamp {
+        object.number("timestamp", timestamp);
+    }
+    object.number("arrived", info.arrived.as_micros() as u64);
+    let (how, by) = match info.how {
+        How::Received => ("received", None),
+        How::Fec => ("recovered", Some("fec")),
+        How::Retransmission => ("recovered", Some("retransmission")),
+    };
+    object.text("how", how);
+    if let Some(by) = by {
+        object.text("by", by);
+    }
+    if last {
+        object.raw("last", b"true");
+    }
+}
+
+/// A payload in JSON: as it is where it is JSON, as text where it is UTF-8, else as base64 (RFC 4648, section 4).
+enum Payload<'a> {
+    Json(Cow<'a, str>),
+    Text(&'a str),
+    Base64(String),
+}
+
+impl Payload<'_> {
+    fn of(bytes: &[u8]) -> Payload<'_> {
+        let Ok(text) = std::str::from_utf8(bytes) else { return Payload::Base64(STANDARD.encode(bytes)) };
+        let Ok(json) = serde_json::from_str::<&RawValue>(text) else { return Payload::Text(text) };
+        // Within JSON a line break is a space, and messages end with one.
+        let json = json.get();
+        let broken = json.contains(['\n', '\r']);
+        Payload::Json(if broken { json.replace(['\n', '\r'], " ").into() } else { json.into() })
+    }
+
+    fn write(&self, object: &mut Object<'_>) {
+        match self {
+            Payload::Json(json) => {
+                object.text("encoding", "json");
+                object.raw("payload", json.as_bytes());
+            }
+            Payload::Text(text) => {
+                object.text("encoding", "text");
+                object.text("payload", text);
+            }
+            Payload::Base64(text) => {
+                object.text("encoding", "base64");
+                object.text("payload", text);
+            }
+        }
+    }
+}
+
+/// A JSON object that is being written.
+struct Object<'a>(&'a mut Vec<u8>);
+
+impl<'a> Object<'a> {
+    fn open(out: &'a mut Vec<u8>, key: &str, value: &str) -> Object<'a> {
+        out.push(b'{');
+        let mut object = Object(out);
+        object.string(key);
+        object.0.push(b':');
+        object.string(value);
+        object
+    }
+
+    fn string(&mut self, text: &str) {
+        // A Vec takes all, and all text is JSON.
+        let _ = serde_json::to_writer(&mut *self.0, text);
+    }
+
+    fn key(&mut self, key: &str) {
+        self.0.push(b',');
+        self.string(key);
+        self.0.push(b':');
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        self.string(value);
+    }
+
+    fn number(&mut self, key: &str, value: u64) {
+        self.key(key);
+        let _ = write!(self.0, "{value}"); // a Vec takes all
+    }
+
+    fn raw(&mut self, key: &str, value: &[u8]) {
+        self.key(key);
+        self.0.extend_from_slice(value);
+    }
+
+    fn close(self) {
+        self.0.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::relay::PacketFormat;
+
+    const ABOUT: About<'_> = About { stream: "s", id: 1, flow: "7\"" };
+
+    fn told(message: Message<'_>) -> Value {
+        let mut out = Vec::new();
+        message.json(ABOUT, true, &mut out);
+        assert!(!out.contains(&b'\n'), "{out:?}");
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    fn packet(payload: &[u8], how: How) -> Value {
+        let info = Info::new(9, how, PacketFormat::Native, Some(5), Duration::from_micros(6), true);
+        told(Message::Packet { info: &info, payload, last: how != How::Received })
+    }
+
+    #[test]
+    fn payloads_are_json_text_or_base64() {
+        let expected = json!({ "type": "packet", "stream": "s", "flow": "7\"", "seq": 9, "timestamp": 5, "arrived": 6,
+            "how": "received", "encoding": "json", "payload": { "a": [1, 2.50] } });
+        assert_eq!(packet(b" {\"a\": [1,\r\n2.50]}\n", How::Received), expected);
+        for (payload, encoding, value) in [
+            (&b"21.5"[..], "json", json!(21.5)),
+            (b"warm\n", "text", json!("warm\n")),
+            (b"{\"a\":", "text", json!("{\"a\":")),
+            (b"", "text", json!("")),
+            (&[0xff, 0, 1], "base64", json!("/wAB")),
+        ] {
+            let told = packet(payload, How::Fec);
+            assert_eq!((&told["encoding"], &told["payload"]), (&json!(encoding), &value));
+            assert_eq!(
+                (&told["how"], &told["by"], &told["last"]),
+                (&json!("recovered"), &json!("fec"), &json!(true))
+            );
+        }
+    }
+
+    #[test]
+    fn gaps_name_their_ends() {
+        let lost = told(Message::Lost(Range::lost(5, 3)));
+        assert_eq!(
+            (&lost["type"], &lost["from"], &lost["to"], &lost["count"]),
+            (&json!("lost"), &json!(5), &json!(7), &json!(3))
+        );
+        let missed = told(Message::Missed(Range::packet(4).and(Range::lost(5, 3)).and(Range::packet(8))));
+        let expected = json!({ "type": "missed", "stream": "s", "flow": "7\"", "from": 4, "to": 8, "packets": 2, "lost": 3 });
+        assert_eq!(missed, expected);
+        assert_eq!(told(Message::Started), json!({ "type": "started", "stream": "s", "flow": "7\"" }));
+    }
+}

@@ -1,0 +1,405 @@
+//! A client's end of its subscriptions: a bounded queue, and the socket behind it if the writing is ours.
+//!
+//! The hub writes a chunk to the socket at once ([`Outlet::push`]); what the socket does not take waits, and the client's
+//! own task ([`Outlet::write`]) writes that when it can. A client whose queue is too long or too old is behind: what
+//! waits is dropped and noted by flow and numbers, and so is what comes, until the socket has taken what was begun. Then
+//! the hub is asked for what the client is to be told: what it missed, and the newest value of each flow.
+
+use std::{
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
+    io::{self, ErrorKind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
+};
+
+use socket2::TcpKeepalive;
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, mpsc},
+    time::timeout,
+};
+
+use super::{chunk::Chunk, class::Member, hub::Command, message::Range};
+use crate::{
+    clock,
+    control::Share,
+    egress::tap::FlowName,
+    limits::{
+        PUSH_KEEPALIVE, PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX, PUSH_UNSENT_BYTES_MAX,
+    },
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::egress) struct Outlet {
+    /// Without one, somebody else writes what [`Outlet::next`] gives.
+    stream: Option<TcpStream>,
+    state: Mutex<State>,
+    /// Something waits, or has ended.
+    attention: Notify,
+    itself: Weak<Outlet>,
+}
+
+/// Why writing to a client ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::egress) enum End {
+    /// All that it subscribed to has ended, or it was asked for, and the client has got all of it.
+    Done,
+    /// The client has gone.
+    Gone,
+    /// It took nothing for too long.
+    Stalled,
+}
+
+/// What was counted of a subscription.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(in crate::egress) struct Tally {
+    /// Packets handed to the connection.
+    pub(in crate::egress) packets: u64,
+    /// Payload bytes of them.
+    pub(in crate::egress) bytes: u64,
+    /// Packets that it did not get.
+    pub(in crate::egress) missed: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    subscriptions: Vec<Subscription>,
+    next_id: u64,
+    waiting: VecDeque<Waiting>,
+    /// Bytes of the first one that are written already.
+    written: usize,
+    /// What all of `waiting` takes, in bytes.
+    cost: usize,
+    /// Nothing more comes.
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    chunk: Arc<Chunk>,
+    /// None: the answer to a command.
+    subscription: Option<u64>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    id: u64,
+    share: Share,
+    hub: mpsc::Sender<Command>,
+    tally: Tally,
+    /// What comes is noted, and not sent.
+    behind: bool,
+    /// By flow.
+    missed: BTreeMap<String, (Arc<FlowName>, Range)>,
+    /// Its channel has ended.
+    ended: bool,
+}
+
+impl Subscription {
+    fn miss(&mut self, chunk: &Chunk) {
+        for (flow, range) in chunk.spans() {
+            match self.missed.entry(flow.key.clone()) {
+                Entry::Vacant(place) => drop(place.insert((flow.clone(), range))),
+                Entry::Occupied(mut missed) => missed.get_mut().1 = missed.get().1.and(range),
+            }
+        }
+        self.tally.missed += chunk.packets;
+        self.share.subscribers().lagged(chunk.packets);
+    }
+
+    fn sent(&mut self, chunk: &Chunk) {
+        self.tally.packets += chunk.packets;
+        self.tally.bytes += chunk.payload;
+        self.share.subscribers().sent(chunk.packets, chunk.payload);
+    }
+}
+
+impl State {
+    fn subscription(&mut self, id: u64) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.id == id)
+    }
+
+    fn wait(&mut self, chunk: Arc<Chunk>, subscription: Option<u64>, since: Instant) {
+        self.cost += chunk.cost();
+        self.waiting.push_back(Waiting { chunk, subscription, since });
+    }
+
+    fn take(&mut self) -> Option<Waiting> {
+        let first = self.waiting.pop_front()?;
+        self.written = 0;
+        self.cost -= first.chunk.cost();
+        Some(first)
+    }
+
+    fn sent(&mut self, sent: &Waiting) {
+        if let Some(subscription) = sent.subscription.and_then(|id| self.subscription(id)) {
+            subscription.sent(&sent.chunk);
+        }
+    }
+
+    fn is_late(&self, now: Instant) -> bool {
+        let oldest = self.waiting.front().map_or(now, |first| first.since);
+        // A chunk alone may have any size: the last values of all flows.
+        let long = self.cost > PUSH_QUEUE_BYTES_MAX && self.waiting.len() > 1;
+        long || now.saturating_duration_since(oldest) > PUSH_QUEUE_AGE_MAX
+    }
+
+    /// Takes all that waits except for what is partly written.
+    fn behind_begun(&mut self) -> VecDeque<Waiting> {
+        let begun = usize::from(self.written > 0).min(self.waiting.len());
+        self.waiting.split_off(begun)
+    }
+
+    /// Drops what waits, except for what is partly written and the answers to commands.
+    fn fall_behind(&mut self) {
+        for waiting in self.behind_begun() {
+            match waiting.subscription {
+                None => self.waiting.push_back(waiting),
+                Some(id) => {
+                    self.cost -= waiting.chunk.cost();
+                    if let Some(subscription) = self.subscription(id) {
+                        subscription.miss(&waiting.chunk);
+                    }
+                }
+            }
+        }
+        for subscription in &mut self.subscriptions {
+            subscription.behind = true;
+        }
+    }
+}
+
+impl Outlet {
+    /// For a socket, or without one for [`Outlet::next`].
+    pub(in crate::egress) fn new(stream: Option<TcpStream>) -> Arc<Outlet> {
+        if let Some(stream) = &stream {
+            let socket = socket2::SockRef::from(stream);
+            // Without them a client that pauses gets more that is old, or is found missing later.
+            let _ = socket.set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
+            let _ = socket.set_tcp_keepalive(
+                &TcpKeepalive::new().with_time(PUSH_KEEPALIVE).with_interval(PUSH_KEEPALIVE),
+            );
+        }
+        Arc::new_cyclic(|itself| Outlet {
+            stream,
+            state: Mutex::default(),
+            attention: Notify::new(),
+            itself: itself.clone(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing here panics half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket, for what comes from the client.
+    pub(in crate::egress) fn stream(&self) -> io::Result<&TcpStream> {
+        self.stream.as_ref().ok_or_else(|| ErrorKind::NotConnected.into())
+    }
+
+    /// One more subscription.
+    pub(super) fn add(&self, share: Share, hub: mpsc::Sender<Command>) -> Member {
+        let mut state = self.state();
+        let id = state.next_id;
+        state.next_id += 1;
+        state.subscriptions.push(Subscription {
+            id,
+            share,
+            hub,
+            tally: Tally::default(),
+            behind: false,
+            missed: BTreeMap::new(),
+            ended: false,
+        });
+        Member { outlet: self.itself.clone(), id }
+    }
+
+    /// Ends a subscription. What waits of it is not sent.
+    pub(in crate::egress) fn remove(&self, id: u64) -> Option<Tally> {
+        let mut state = self.state();
+        let place = state.subscriptions.iter().position(|subscription| subscription.id == id)?;
+        let subscription = state.subscriptions.remove(place);
+        for waiting in state.behind_begun() {
+            if waiting.subscription == Some(id) {
+                state.cost -= waiting.chunk.cost();
+                subscription.share.subscribers().cut(waiting.chunk.packets);
+            } else {
+                state.waiting.push_back(waiting);
+            }
+        }
+        Some(subscription.tally)
+    }
+
+    /// What was counted of a subscription.
+    pub(in crate::egress) fn tally(&self, id: u64) -> Option<Tally> {
+        self.state().subscription(id).map(|subscription| subscription.tally)
+    }
+
+    /// Whether it has no subscription, and nothing waits.
+    pub(in crate::egress) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.subscriptions.is_empty() && state.waiting.is_empty()
+    }
+
+    /// How many bytes wait.
+    pub(in crate::egress) fn waiting(&self) -> usize {
+        self.state().cost
+    }
+
+    /// Writes a chunk, or lets it wait, or notes that it is missed. Answers whether the subscription is still there.
+    pub(super) fn push(&self, id: u64, chunk: &Arc<Chunk>, now: Instant) -> bool {
+        let mut state = self.state();
+        let clear = state.waiting.is_empty();
+        let Some(subscription) = state.subscription(id) else { return false };
+        if subscription.behind {
+            subscription.miss(chunk);
+            return true;
+        }
+        let written = match &self.stream {
+            // The task finds out why not.
+            Some(stream) if clear => stream.try_write(&chunk.bytes).unwrap_or(0),
+            _ => 0,
+        };
+        if self.stream.is_some() && written == chunk.bytes.len() {
+            subscription.sent(chunk);
+            return true;
+        }
+        state.wait(chunk.clone(), Some(id), now);
+        if clear {
+            state.written = written;
+        }
+        if state.is_late(now) {
+            state.fall_behind();
+        }
+        if clear {
+            self.attention.notify_one();
+        }
+        true
+    }
+
+    /// Sends something that is no message of a subscription.
+    pub(in crate::egress) fn say(&self, bytes: Vec<u8>) {
+        let mut state = self.state();
+        state.wait(Arc::new(Chunk::control(bytes)), None, clock::now());
+        self.attention.notify_one();
+    }
+
+    /// Ends with what waits.
+    pub(in crate::egress) fn end(&self) {
+        self.state().ended = true;
+        self.attention.notify_one();
+    }
+
+    /// A subscription's channel has ended; with the last of them everything has.
+    pub(super) fn ended(&self, id: u64) {
+        let mut state = self.state();
+        if let Some(subscription) = state.subscription(id) {
+            subscription.ended = true;
+        }
+        state.ended |= state.subscriptions.iter().all(|subscription| subscription.ended);
+        self.attention.notify_one();
+    }
+
+    /// What a subscription missed; it gets what comes from here on.
+    pub(super) fn resume(&self, id: u64) -> Vec<(Arc<FlowName>, Range)> {
+        let mut state = self.state();
+        let Some(subscription) = state.subscription(id) else { return Vec::new() };
+        subscription.behind = false;
+        std::mem::take(&mut subscription.missed).into_values().collect()
+    }
+
+    /// Writes to the socket to the end.
+    pub(in crate::egress) async fn write(&self) -> End {
+        let Ok(stream) = self.stream() else { return End::Gone };
+        loop {
+            match self.catch_up(stream).await {
+                Ok(true) => return End::Done,
+                Ok(false) => self.ask().await,
+                Err(error) if error.kind() == ErrorKind::TimedOut => {
+                    self.cut_off();
+                    return End::Stalled;
+                }
+                Err(_) => return End::Gone,
+            }
+            self.attention.notified().await;
+        }
+    }
+
+    /// Writes what waits until nothing does. Answers whether everything has ended.
+    async fn catch_up(&self, stream: &TcpStream) -> io::Result<bool> {
+        loop {
+            {
+                let mut state = self.state();
+                let State { waiting, written, .. } = &mut *state;
+                let Some(first) = waiting.front() else { return Ok(state.ended) };
+                match stream.try_write(&first.chunk.bytes[*written..]) {
+                    Ok(bytes) => {
+                        *written += bytes;
+                        if *written >= first.chunk.bytes.len()
+                            && let Some(sent) = state.take()
+                        {
+                            state.sent(&sent);
+                        }
+                        continue;
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            timeout(PUSH_STALL_MAX, stream.writable()).await.map_err(|_| ErrorKind::TimedOut)??;
+        }
+    }
+
+    /// Asks the hubs for what a client is to be told that was behind and is not any more.
+    async fn ask(&self) {
+        let behind: Vec<(mpsc::Sender<Command>, Member)> = {
+            let state = self.state();
+            let behind = state.subscriptions.iter().filter(|s| s.behind && !s.ended);
+            behind.map(|s| (s.hub.clone(), Member { outlet: self.itself.clone(), id: s.id })).collect()
+        };
+        for (hub, member) in behind {
+            // A hub that has ended has said so.
+            let _ = hub.send(Command::Resume(member)).await;
+        }
+    }
+
+    fn cut_off(&self) {
+        for subscription in &self.state().subscriptions {
+            subscription.share.subscribers().cut_off_behind();
+        }
+    }
+
+    /// The next chunk, for one who writes it without a socket of ours. `None`: everything has ended.
+    pub(in crate::egress) async fn next(&self) -> Option<Arc<Chunk>> {
+        loop {
+            {
+                let mut state = self.state();
+                if let Some(first) = state.take() {
+                    state.sent(&first);
+                    return Some(first.chunk);
+                }
+                if state.ended {
+                    return None;
+                }
+            }
+            self.ask().await;
+            self.attention.notified().await;
+        }
+    }
+}
+
+impl Drop for Outlet {
+    /// What waited when the connection ended was not sent.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let waiting = std::mem::take(&mut state.waiting);
+        for waiting in waiting {
+            if let Some(subscription) = waiting.subscription.and_then(|id| state.subscription(id)) {
+                subscription.share.subscribers().cut(waiting.chunk.packets);
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What a subscriber asks for: the form, one flow or all, and how often.
+
+use std::time::Duration;
+
+use crate::{
+    config::units,
+    limits::{EVERY_MAX, FLOW_KEY_BYTES_MAX},
+};
+
+/// The form in which a subscriber gets messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::egress) enum Wire {
+    /// TCP: a frame with its length before it.
+    Frames,
+    /// TCP: a line of JSON.
+    Lines,
+    /// TCP: the payloads, and nothing else.
+    Raw,
+    /// A binary WebSocket message with a frame.
+    WebSocketFrames,
+    /// A WebSocket message of JSON.
+    WebSocketJson,
+    /// A server-sent event.
+    Sse,
+    /// A Socket.IO event with one object.
+    SocketIoJson,
+    /// A Socket.IO event with an object and the payload as it is.
+    SocketIoBinary,
+}
+
+/// What a subscriber asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::egress) struct Wish {
+    pub(in crate::egress) wire: Wire,
+    /// One flow; otherwise all, of media the one that a player follows.
+    pub(in crate::egress) flow: Option<String>,
+    /// At most one packet of each flow in this time; zero: all.
+    pub(in crate::egress) every: Duration,
+}
+
+impl Wish {
+    /// What was typed as `flow` and `every`.
+    ///
+    /// # Errors
+    /// What is wrong and what would be right.
+    pub(in crate::egress) fn parse(
+        wire: Wire,
+        flow: Option<&str>,
+        every: Option<&str>,
+    ) -> Result<Wish, String> {
+        if let Some(flow) = flow.filter(|flow| !(1..=FLOW_KEY_BYTES_MAX).contains(&flow.len())) {
+            return Err(format!(
+                "flow of {} bytes: expected a key of 1 to {FLOW_KEY_BYTES_MAX} bytes, as /api/v1/streams lists them",
+                flow.len()
+            ));
+        }
+        let every = every.map_or(Ok(Duration::ZERO), self::every)?;
+        if wire == Wire::Raw && !every.is_zero() {
+            return Err("every: expected no rate with format=raw, whose payloads have no ends".to_owned());
+        }
+        Ok(Wish { wire, flow: flow.map(str::to_owned), every })
+    }
+}
+
+fn every(text: &str) -> Result<Duration, String> {
+    units::duration(text).ok().filter(|every| *every <= EVERY_MAX).ok_or_else(|| {
+        let max = humantime::format_duration(EVERY_MAX);
+        format!("every {text:?}: expected a duration from 0s to {max}, such as 1s")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_read_and_refused_with_what_would_be_right() {
+        let wish = Wish::parse(Wire::Sse, Some("7"), Some("500ms")).unwrap();
+        assert_eq!((wish.flow.as_deref(), wish.every), (Some("7"), Duration::from_millis(500)));
+        assert_eq!(Wish::parse(Wire::Raw, None, None).unwrap().every, Duration::ZERO);
+        let error = |wire, flow, every| Wish::parse(wire, flow, every).unwrap_err();
+        assert!(error(Wire::Sse, Some(""), None).starts_with("flow of 0 bytes: expected a key of 1 to"));
+        assert_eq!(
+            error(Wire::Sse, None, Some("soon")),
+            "every \"soon\": expected a duration from 0s to 1day, such as 1s"
+        );
+        assert!(error(Wire::Sse, None, Some("2days")).contains("expected a duration"));
+        assert!(error(Wire::Raw, None, Some("1s")).starts_with("every: expected no rate"));
+    }
+}

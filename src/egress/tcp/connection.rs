@@ -1,0 +1,271 @@
+//! One TCP client: its lines are read and answered here, while its outlet writes.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{Shared, command::Command, stopped};
+use crate::{
+    egress::{
+        push::{self, End, Outlet, Wire, Wish},
+        subscribers::Transport,
+    },
+    limits::{
+        PUSH_KEEPALIVE, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT,
+        TCP_LINE_BYTES_MAX,
+    },
+};
+
+/// How long reading waits while many answers wait for the client.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Connection {
+    outlet: Arc<Outlet>,
+    shared: Arc<Shared>,
+    peer: String,
+    /// The form of everything behind the first answer to SUBSCRIBE.
+    wire: Option<Wire>,
+    subscriptions: Vec<(String, u64)>,
+    /// What was received and is no whole line.
+    begun: Vec<u8>,
+}
+
+/// Whether more lines are read.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Line,
+    End,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, shared: Arc<Shared>) -> Connection {
+        // A reading that comes ten times a second must not wait for the next one.
+        let _ = stream.set_nodelay(true);
+        let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
+        let outlet = Outlet::new(Some(stream));
+        Connection { outlet, shared, peer, wire: None, subscriptions: Vec::new(), begun: Vec::new() }
+    }
+
+    /// Serves the client to its end.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let outlet = self.outlet.clone();
+        let peer = self.peer.clone();
+        let end = tokio::select! {
+            end = outlet.write() => end,
+            () = self.read() => End::Gone,
+            () = stopped_idle(&mut stop, &outlet) => End::Gone,
+        };
+        if end == End::Stalled {
+            tracing::info!(client = peer, "a TCP client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+        }
+    }
+
+    /// Reads lines until the client has gone. After the last one that is read, the outlet ends by itself.
+    async fn read(&mut self) {
+        let end = loop {
+            match self.lines().await {
+                Ok(Next::Line) => {}
+                end => break end,
+            }
+        };
+        if end.is_err() {
+            return;
+        }
+        if self.subscriptions.is_empty() {
+            self.outlet.end();
+            return std::future::pending().await;
+        }
+        // It has closed its side, and may listen all the same.
+        self.until_broken().await;
+    }
+
+    /// Reads what has come, and answers the lines in it.
+    async fn lines(&mut self) -> io::Result<Next> {
+        let stream = self.outlet.clone();
+        let stream = stream.stream()?;
+        if self.subscriptions.is_empty() {
+            if timeout(TCP_HANDSHAKE_TIMEOUT, stream.readable()).await.is_err() {
+                let time = humantime::format_duration(TCP_HANDSHAKE_TIMEOUT);
+                return Ok(self.fail(&format!("no subscription for {time}: expected SUBSCRIBE name")));
+            }
+        } else {
+            stream.readable().await?;
+        }
+        let mut memory = [0; TCP_LINE_BYTES_MAX];
+        match stream.try_read(&mut memory) {
+            Ok(0) => return Ok(Next::End),
+            Ok(bytes) => self.begun.extend_from_slice(&memory[..bytes]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Line),
+            Err(error) => return Err(error),
+        }
+        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
+            let mut line: Vec<u8> = self.begun.drain(..=end).collect();
+            line.truncate(line.trim_ascii_end().len());
+            if line.len() > TCP_LINE_BYTES_MAX {
+                return Ok(self.too_long());
+            }
+            if self.obey(&line).await == Next::End {
+                return Ok(Next::End);
+            }
+        }
+        Ok(if self.begun.len() > TCP_LINE_BYTES_MAX { self.too_long() } else { Next::Line })
+    }
+
+    fn too_long(&mut self) -> Next {
+        self.fail(&format!(
+            "a line of more than {TCP_LINE_BYTES_MAX} bytes: expected a command and a line feed"
+        ))
+    }
+
+    /// Answers for the last time.
+    fn fail(&mut self, reason: &str) -> Next {
+        self.answer(Err(reason.to_owned()));
+        self.close();
+        Next::End
+    }
+
+    fn close(&mut self) {
+        for (_, id) in self.subscriptions.drain(..) {
+            self.outlet.remove(id);
+        }
+    }
+
+    async fn obey(&mut self, line: &[u8]) -> Next {
+        // Whoever asks without reading the answers waits.
+        while self.outlet.waiting() > 2 * PUSH_QUEUE_BYTES_MAX {
+            sleep(PAUSE).await;
+        }
+        let command = Command::parse(line);
+        if self.wire == Some(Wire::Raw) && !matches!(command, Ok(Command::Close)) {
+            return Next::Line; // there is no place for an answer
+        }
+        let answer = match command {
+            Ok(Command::List) => Ok(self.list()),
+            Ok(Command::Stats) => Ok(self.stats()),
+            Ok(Command::Unsubscribe { name }) => self.unsubscribe(&name),
+            Ok(Command::Subscribe { name, wish }) => return self.subscribe(name, wish).await,
+            Ok(Command::Close) => {
+                self.close();
+                self.answer(Ok(json!("closed")));
+                return Next::End;
+            }
+            Err(reason) => Err(reason),
+        };
+        self.answer(answer);
+        Next::Line
+    }
+
+    fn answer(&self, answer: Result<serde_json::Value, String>) {
+        let text = match answer {
+            Ok(value) => format!("OK {value}"),
+            Err(reason) => format!("ERR {reason}"),
+        };
+        match self.wire {
+            None | Some(Wire::Lines) => self.outlet.say((text + "\n").into_bytes()),
+            Some(Wire::Raw) => {}
+            Some(_) => self.outlet.say(push::reply(&text)),
+        }
+    }
+
+    fn list(&self) -> serde_json::Value {
+        let format =
+            |name: &str| self.shared.control.format(name).map_or_else(|_| String::new(), |f| f.to_string());
+        let names = self.shared.control.names();
+        let entry = |(place, name): (usize, &String)| json!({ "id": place + 1, "name": name, "format": format(name) });
+        names.iter().enumerate().map(entry).collect()
+    }
+
+    fn stats(&self) -> serde_json::Value {
+        let tally = |(name, id): &(String, u64)| {
+            let tally = self.outlet.tally(*id).unwrap_or_default();
+            json!({ "name": name, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed })
+        };
+        let subscriptions: Vec<serde_json::Value> = self.subscriptions.iter().map(tally).collect();
+        json!({ "subscriptions": subscriptions, "waiting_bytes": self.outlet.waiting() })
+    }
+
+    fn unsubscribe(&mut self, name: &str) -> Result<serde_json::Value, String> {
+        let Some(place) = self.subscriptions.iter().position(|(known, _)| known == name) else {
+            let names: Vec<&str> = self.subscriptions.iter().map(|(name, _)| name.as_str()).collect();
+            let names = if names.is_empty() { "SUBSCRIBE first".to_owned() } else { names.join(", ") };
+            return Err(format!("UNSUBSCRIBE {name}: not subscribed, expected {names}"));
+        };
+        let (_, id) = self.subscriptions.remove(place);
+        let tally = self.outlet.remove(id).unwrap_or_default();
+        Ok(json!({ "name": name, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }))
+    }
+
+    async fn subscribe(&mut self, name: String, wish: Wish) -> Next {
+        if let Err(reason) = self.may_subscribe(&name, wish.wire) {
+            self.answer(Err(reason));
+            return Next::Line;
+        }
+        let place = self.shared.control.names().iter().position(|known| *known == name).unwrap_or_default();
+        let format = form(wish.wire);
+        // The answer comes before the first message, in lines.
+        let answer = json!({ "id": place + 1, "name": name, "format": format });
+        self.answer(Ok(answer));
+        self.wire = Some(wish.wire);
+        match self.shared.hubs.subscribe(&name, Transport::Tcp, wish, &self.outlet).await {
+            Ok(id) => {
+                self.subscriptions.push((name, id));
+                Next::Line
+            }
+            // The relay ends.
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    fn may_subscribe(&self, name: &str, wire: Wire) -> Result<(), String> {
+        self.shared.control.format(name).map_err(|error| error.to_string())?;
+        if self.subscriptions.iter().any(|(known, _)| known == name) {
+            return Err(format!("SUBSCRIBE {name}: subscribed already, expected UNSUBSCRIBE {name} first"));
+        }
+        if let Some(known) = self.wire.filter(|known| *known != wire) {
+            let (known, wanted) = (form(known), form(wire));
+            return Err(format!("format {wanted}: expected {known}, the first one of this connection"));
+        }
+        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err(format!("{SUBSCRIPTIONS_MAX} streams already: expected another connection for more"));
+        }
+        Ok(())
+    }
+
+    /// Returns when nobody is there any more who could have listened.
+    async fn until_broken(&self) {
+        loop {
+            sleep(PUSH_KEEPALIVE).await;
+            if self.outlet.stream().map_or(true, |stream| !matches!(stream.take_error(), Ok(None))) {
+                return;
+            }
+        }
+    }
+}
+
+fn form(wire: Wire) -> &'static str {
+    match wire {
+        Wire::Lines => "lines",
+        Wire::Raw => "raw",
+        _ => "frames",
+    }
+}
+
+/// Returns when the server ends and the client is subscribed to nothing that would end by itself.
+async fn stopped_idle(stop: &mut watch::Receiver<bool>, outlet: &Outlet) {
+    stopped(stop).await;
+    if outlet.is_idle() {
+        return;
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,124 @@
+//! The TCP listener: a program sends lines, gets a line for each, and what it subscribed to behind them.
+//!
+//! What a line means is in `command`, one client's connection in `connection`; the streams come from [`super::push`].
+//! `docs/programs.md` is the reference for users.
+
+mod command;
+mod connection;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+
+use super::push::Hubs;
+use crate::{config, control::Control, limits::ACCEPT_PAUSE};
+use connection::Connection;
+
+/// Why the listener cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Somebody else listens there.
+    #[error(
+        "cannot listen on {address} for TCP clients: another program has this port, expected a free one (--tcp ADDR, or listen in [tcp])"
+    )]
+    InUse {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// Anything else, such as an address that this host does not have.
+    #[error("cannot listen on {address} for TCP clients: {error}")]
+    Listen {
+        /// Where it was to listen.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// A listener that does not answer before [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    clients_max: usize,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    control: Control,
+    hubs: Hubs,
+}
+
+impl Server {
+    /// Binds the socket.
+    ///
+    /// # Errors
+    /// The port is in use, or the address cannot be bound.
+    pub async fn bind(config: &config::Tcp) -> Result<Server, Error> {
+        let address = config.listen;
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => Error::InUse { address },
+            _ => Error::Listen { address, error },
+        };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Server { listener, address, clients_max: config.clients_max })
+    }
+
+    /// Where it listens; the port is the real one, whatever was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
+    /// Connections end when all that they subscribed to does.
+    pub async fn run(self, control: Control, mut stop: watch::Receiver<bool>) {
+        let shared = Arc::new(Shared { hubs: Hubs::new(control.clone()), control });
+        let places = Arc::new(Semaphore::new(self.clients_max));
+        let mut connections = JoinSet::new();
+        let clients_stop = stop.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                Some(_) = connections.join_next() => {}
+                accepted = self.listener.accept() => match (accepted, places.clone().try_acquire_owned()) {
+                    (Ok((stream, _)), Ok(place)) => {
+                        let connection = Connection::new(stream, shared.clone());
+                        let stop = clients_stop.clone();
+                        connections.spawn(async move {
+                            connection.run(stop).await;
+                            drop(place);
+                        });
+                    }
+                    (Ok((stream, _)), Err(_)) => refuse(stream, self.clients_max),
+                    (Err(error), _) => {
+                        // Out of descriptors, most likely: some connection will end.
+                        tracing::warn!("cannot accept a TCP client: {error}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+/// Returns when the listener shall end; also when nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Too many clients: says so.
+fn refuse(stream: TcpStream, max: usize) {
+    let answer = format!("ERR {max} clients are served already, expected fewer: try again later\n");
+    // If it does not fit into an empty send buffer, the client is told by the closed connection.
+    let _ = stream.try_write(answer.as_bytes());
+}
