@@ -22,6 +22,7 @@ use crate::{
     address::Input,
     config,
     egress::{
+        record::Recorder,
         subscribers::{ByTransport, ByTransportState, Subscribers, Transport},
         tap::{Batch, Chunk, Piece, Select, TapReader},
     },
@@ -96,6 +97,7 @@ struct Configured {
     worker: usize,
     format: Format,
     subscribers: ByTransport,
+    recorders: Vec<Recorder>,
 }
 
 /// One channel as people see it.
@@ -184,6 +186,7 @@ impl Control {
             worker,
             format: channel.format.clone(),
             subscribers: ByTransport::default(),
+            recorders: self.shared.record(channel, worker).await?,
         };
         self.shared.channels().push(Arc::new(configured));
         Ok(started)
@@ -265,7 +268,8 @@ impl Control {
     /// One channel, configured or on demand, with at most `flows_max` flows; absent when there is none of this name.
     pub async fn state(&self, name: &str, flows_max: usize) -> Option<ChannelState> {
         for worker in &self.shared.workers {
-            if let Ok(state) = worker.state(name, flows_max).await {
+            if let Ok(mut state) = worker.state(name, flows_max).await {
+                self.shared.add_recordings(&mut state);
                 return Some(state);
             }
         }
@@ -322,12 +326,17 @@ impl Control {
     }
 
     /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription. Gives their last
-    /// states. Whatever is asked later is refused.
+    /// states. Whatever is asked later is refused. Returns when everything is recorded.
     pub async fn stop(&self) -> Vec<ChannelState> {
         let mut states = Vec::new();
         for worker in &self.shared.workers {
             states.extend(worker.stop().await);
         }
+        let channels = self.shared.channels().clone();
+        for recorder in channels.iter().flat_map(|channel| &channel.recorders) {
+            recorder.ended().await;
+        }
+        states.iter_mut().for_each(|state| self.shared.add_recordings(state));
         states
     }
 }
@@ -355,7 +364,28 @@ impl Shared {
         for worker in &self.workers {
             states.extend(worker.states(flows_max).await);
         }
+        states.iter_mut().for_each(|state| self.add_recordings(state));
         states
+    }
+
+    /// Starts a channel's recordings.
+    async fn record(&self, channel: &config::Channel, worker: usize) -> Result<Vec<Recorder>, WorkerError> {
+        let mut recorders = Vec::new();
+        let Some(to) = channel.legs.first().map(|leg| leg.address.socket_addr()) else {
+            return Ok(recorders);
+        };
+        for recording in &channel.recordings {
+            let reader = self.workers[worker].records(&channel.name).await?;
+            recorders.push(Recorder::start(recording, &channel.name, to, reader));
+        }
+        Ok(recorders)
+    }
+
+    /// Recordings are outputs of their channel.
+    fn add_recordings(&self, state: &mut ChannelState) {
+        let channel = self.channels().iter().find(|channel| channel.name == state.name).cloned();
+        let recorders = channel.iter().flat_map(|channel| &channel.recorders);
+        state.outputs.extend(recorders.map(Recorder::state));
     }
 
     async fn views(&self, flows_max: usize) -> Vec<ChannelView> {

@@ -361,6 +361,64 @@ pub const TAP_BYTES_MAX: usize = 16 << 20;
 /// Flows of one channel that are read one by one at the same time. What carries more than one flow does not count.
 pub const TAPS_MAX: usize = 1024;
 
+// Recordings (`egress/record`, `commands/send/capture`).
+
+/// Bytes of a recording's file, by default: opens at once in Wireshark; 20 s at 40 Mbit/s.
+pub const RECORDING_BYTES: u64 = 100_000_000;
+/// The smallest such size: the largest packet must fit.
+pub const RECORDING_BYTES_MIN: u64 = 100_000;
+/// The largest such size: a day at 90 Mbit/s.
+pub const RECORDING_BYTES_MAX: u64 = 1_000_000_000_000;
+/// Files of a channel that are kept, by default: a gigabyte.
+pub const RECORDING_FILES: usize = 10;
+/// Files of a channel at most: a folder is listed whenever one begins.
+pub const RECORDING_FILES_MAX: usize = 100_000;
+/// What was recorded is on the disk after so long: a crash loses at most a second, time for the writing included.
+pub const RECORDING_FLUSH: Duration = Duration::from_millis(500);
+/// Bytes that are written at once, if the time has not come before: a few writes per second at a high rate.
+pub const RECORDING_WRITE_BYTES: usize = 1 << 20;
+/// Bytes that wait for a slow disk: 13 s at 40 Mbit/s; disks that are busy with others take seconds at times.
+pub const RECORDING_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one capture's block when it is played: more than the largest packet with the longest comments.
+pub const CAPTURE_BLOCK_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a capture that are read at once.
+pub const CAPTURE_READ_BYTES: usize = 256 << 10;
+/// Streams of a capture that a message lists.
+pub const CAPTURE_STREAMS_SHOWN: usize = 10;
+
+// UDP subscribers on request (`subscribe`).
+
+/// How long a cookie is good for: a round trip over any link, and a few attempts.
+pub const COOKIE_VALID: Duration = Duration::from_secs(15);
+/// How long a key makes cookies; those of the key before are good for longer than any cookie is.
+pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(60);
+const _: () = assert!(COOKIE_KEY_LIFE.as_secs() > COOKIE_VALID.as_secs());
+/// Answers per second to those who do not subscribe (yet): a tenth of a core, and twice the flood under which newcomers
+/// are still to be served.
+pub const UDP_ANSWERS_PER_SECOND: u32 = 20_000;
+/// How long a stream comes without a renewal, by default.
+pub const UDP_LEASE: Duration = Duration::from_secs(30);
+/// The shortest lease: each renewal is a packet, and seconds are the unit of the messages.
+pub const UDP_LEASE_MIN: Duration = Duration::from_secs(3);
+/// The longest lease: whoever has vanished gets the stream for so long.
+pub const UDP_LEASE_MAX: Duration = Duration::from_secs(3600);
+/// Renewals within a lease: two may be lost.
+pub const UDP_RENEWALS: u32 = 3;
+/// How long a subscriber waits for an answer.
+pub const UDP_ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Subscribers at the same time, by default: each costs as much as an output.
+pub const UDP_CLIENTS: u64 = 100;
+/// Subscribers at most.
+pub const UDP_CLIENTS_MAX: u64 = 10_000;
+/// Bytes of a token: what a request has room for.
+pub const UDP_TOKEN_BYTES_MAX: usize = 128;
+/// Requests that are read before the streams have their turn.
+pub const UDP_REQUESTS_AT_ONCE: usize = 64;
+/// Bytes of receive buffer for requests: a burst of 10,000 of them.
+pub const UDP_REQUEST_BUFFER: usize = 8 << 20;
+/// How often leases are looked at.
+pub const UDP_LEASE_CHECK: Duration = Duration::from_millis(500);
+
 // The packet path.
 
 /// How long deadlines wait for what is still in the sockets: a few turns, and less than the shortest usual hold.

@@ -6,6 +6,7 @@
 
 mod error;
 mod query;
+mod recording;
 pub mod udpxy;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use error::Error;
 use query::Query;
+pub use recording::{Recording, RecordingError, Target};
 
 use crate::{
     fec::{native, st2022::Shape},

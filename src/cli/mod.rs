@@ -12,7 +12,9 @@ mod about;
 mod tools;
 
 pub use about::{Completions, Config, Man};
-pub use tools::{BurstLengths, Demo, Impair, JitterDistribution, Recv, Send, SendFormat, Source};
+pub use tools::{
+    BurstLengths, Demo, Destination, Impair, JitterDistribution, Recv, Send, SendFormat, Source,
+};
 
 /// A relay for UDP multicast: reorders, recovers, skips what is lost, and serves HTTP and UDP subscribers.
 #[derive(Debug, Parser)]

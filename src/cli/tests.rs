@@ -100,6 +100,12 @@ fn send_arrives() {
     let Ok(Command::Send(send)) = parse("send 239.1.1.1:5000 --file a.ts --loop --rate 8M") else { panic!() };
     assert_eq!(send.source(), Source::File(&"a.ts".into()));
     assert_eq!((send.repeat, send.rate, send.size), (true, Some(Rate::Bits(8e6)), 1316));
+    let Ok(Command::Send(send)) = parse("send a.pcapng 239.1.1.1:5000 --port 239.1.1.2:7 --loop") else {
+        panic!()
+    };
+    assert_eq!((send.source(), send.target().target.port()), (Source::Capture(&"a.pcapng".into()), 5000));
+    let port = send.port.unwrap();
+    assert!(port.includes("239.1.1.2:7".parse().unwrap()) && !port.includes("239.1.1.1:7".parse().unwrap()));
     let Ok(Command::Send(send)) = parse("send 239.1.1.1:5000 --file -") else { panic!() };
     assert_eq!((send.source(), send.interval), (Source::Stdin, Duration::from_millis(100)));
 }
@@ -164,7 +170,10 @@ fn wrong_values_say_what_was_expected() {
 fn what_does_not_fit_together_is_refused() {
     for (line, expected) in [
         ("send --sensor 1", "<OUTPUT>"),
-        ("send 10.0.0.7:1", "<--file <FILE>|--sensor <N>>"),
+        ("send 10.0.0.7:1", "<CAPTURE|--file <FILE>|--sensor <N>>"),
+        ("send a.pcapng 10.0.0.7:1 --file a", "cannot be used with"),
+        ("send a.pcapng 10.0.0.7:1 --rate 8M", "cannot be used with"),
+        ("send a.pcapng 10.0.0.7:1 --port 70000", "expected a port from 1 to 65535, or ADDRESS:PORT"),
         ("send 10.0.0.7:1 --to 10.0.0.7:1 --sensor 1", "cannot be used with"),
         ("send 10.0.0.7:1 --sensor 1 --file a", "cannot be used with"),
         ("send 10.0.0.7:1 --sensor 1 --rate 8M", "cannot be used with"),

@@ -2,8 +2,9 @@
 //!
 //! Their values are checked while parsing: a wrong one is a usage error that says what was expected.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -21,31 +22,39 @@ use crate::wire::Format;
   tidecast send --file film.ts --loop rtp://239.1.1.1:5000
       a transport stream at the pace of its own clock
   tidecast send --sensor 100 --interval 1s --fec 10,2 udp://239.3.3.3:7000?if=eth1
-  some-program | tidecast send --file - --rate 8M udp://10.0.0.7:6000")]
-#[command(group = clap::ArgGroup::new("source").required(true))]
+  some-program | tidecast send --file - --rate 8M udp://10.0.0.7:6000
+  tidecast send yesterday.pcapng udp://239.1.1.1:5000?if=eth1
+      a capture, once more")]
+#[command(group = clap::ArgGroup::new("source").required(true), allow_missing_positional = true)]
 pub struct Send {
+    /// Play this capture (pcapng or pcap): its UDP datagrams, as they are, with their timing
+    #[arg(value_name = "CAPTURE", group = "source")]
+    capture: Option<PathBuf>,
     /// Where to send
     #[arg(value_name = "OUTPUT", required_unless_present = "to")]
     output: Option<Output>,
     /// The same as OUTPUT
     #[arg(long, value_name = "OUTPUT", conflicts_with = "output")]
     to: Option<Output>,
-    /// Send this file (- for standard input); a transport stream is paced by its PCR
+    /// Send this file (- for standard input); a transport stream is paced by its PCR, a capture is played
     #[arg(long, group = "source", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Send readings of N synthetic sensors, each a stream of its own
     #[arg(long, group = "source", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     sensor: Option<u32>,
     /// The file's rate: bits per second (8M) or packets per second (500pps) [default: by its PCR]
-    #[arg(long, conflicts_with = "sensor")]
+    #[arg(long, conflicts_with_all = ["sensor", "capture"])]
     pub rate: Option<Rate>,
     /// Bytes of payload per datagram
     #[arg(long, value_name = "BYTES", default_value = "1316", value_parser = parse_size)]
     pub size: usize,
+    /// Of a capture, play only what went to this port, or to this address and port
+    #[arg(long, value_name = "[ADDRESS:]PORT", conflicts_with_all = ["sensor", "rate"])]
+    pub port: Option<Destination>,
     /// The time between two readings of a sensor
-    #[arg(long, default_value = "100ms", conflicts_with = "file", value_parser = units::positive_duration)]
+    #[arg(long, default_value = "100ms", conflicts_with_all = ["file", "capture"], value_parser = units::positive_duration)]
     pub interval: Duration,
-    /// Send the file again and again
+    /// Send the file or capture again and again
     #[arg(long = "loop", conflicts_with = "sensor")]
     pub repeat: bool,
     /// How datagrams are numbered [default: rtp for rtp://, ts for a transport stream, otherwise native]
@@ -74,6 +83,34 @@ pub struct Send {
     pub duration: Option<Duration>,
 }
 
+/// Which of a capture's datagrams are played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// Where they were sent; any address without it.
+    pub address: Option<IpAddr>,
+    /// The port that they were sent to.
+    pub port: u16,
+}
+
+impl Destination {
+    /// Whether a datagram to this address is meant.
+    pub fn includes(&self, to: SocketAddr) -> bool {
+        self.port == to.port() && self.address.is_none_or(|address| address == to.ip())
+    }
+}
+
+impl FromStr for Destination {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Destination, &'static str> {
+        let one = text.parse::<SocketAddr>().map(|to| (Some(to.ip()), to.port()));
+        let (address, port) = one
+            .or_else(|_| text.parse().map(|port| (None, port)))
+            .map_err(|_| "expected a port from 1 to 65535, or ADDRESS:PORT such as 239.1.1.1:5000")?;
+        Ok(Destination { address, port })
+    }
+}
+
 /// What `send` sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source<'a> {
@@ -81,6 +118,8 @@ pub enum Source<'a> {
     Stdin,
     /// A file.
     File(&'a PathBuf),
+    /// A capture, to be played.
+    Capture(&'a PathBuf),
     /// So many synthetic sensors.
     Sensors(u32),
 }
@@ -109,6 +148,9 @@ impl Send {
 
     /// What to send.
     pub fn source(&self) -> Source<'_> {
+        if let Some(capture) = &self.capture {
+            return Source::Capture(capture);
+        }
         match (&self.file, self.sensor) {
             (Some(file), _) if file.as_os_str() == "-" => Source::Stdin,
             (Some(file), _) => Source::File(file),

@@ -27,7 +27,9 @@ fn channel_line(channel: &Channel) -> String {
     for (index, leg) in channel.legs.iter().enumerate() {
         let _ = write!(line, "{}{}", if index == 0 { "" } else { " + " }, leg.address); // a String takes all
     }
-    for (index, output) in channel.outputs.iter().enumerate() {
+    let outputs = channel.outputs.iter().map(ToString::to_string);
+    let recordings = channel.recordings.iter().map(ToString::to_string);
+    for (index, output) in outputs.chain(recordings).enumerate() {
         let _ = write!(line, "{}{output}", if index == 0 { " -> " } else { ", " });
     }
     let _ = write!(line, "; format {}, hold {}", channel.format, channel.hold);

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::problem::Problem;
 use super::raw::{Field, Place, Raw, RawChannel};
 use super::{Channel, Config, Delay, Fec, Hold, Release, Retransmission};
-use crate::address::{Input, Output, Scheme};
+use crate::address::{Input, Output, Scheme, Target};
 use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
 use crate::wire::{
     Format,
@@ -36,6 +37,7 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
         retransmission(raw, channel, problems);
         legs(raw, channel, &mut unicast, problems);
         outputs(raw, &inputs, problems);
+        recordings(raw, problems);
     }
 }
 
@@ -230,6 +232,18 @@ fn outputs(raw: &RawChannel, inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
             ));
         }
         others.push((output, field));
+    }
+}
+
+/// Two recordings of a channel in one folder would remove each other's files.
+fn recordings(raw: &RawChannel, problems: &mut Vec<Problem>) {
+    let mut seen: HashMap<PathBuf, &Field> = HashMap::new();
+    for (field, target) in addresses::<Target>(&raw.output) {
+        let Target::Recording(recording) = target else { continue };
+        if let Some(first) = seen.insert(recording.folder, field) {
+            let reason = format!("expected a folder of its own, {} has it too", Where(first));
+            problems.push(Problem::of_field(field, reason));
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::{Input, Interface, Output};
+use crate::address::{Input, Interface, Output, Recording};
 use crate::cli;
 use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
@@ -123,6 +123,8 @@ pub struct Channel {
     pub failover: Duration,
     /// UDP outputs; may be empty if there is an HTTP server.
     pub outputs: Vec<Output>,
+    /// Where its packets are recorded.
+    pub recordings: Vec<Recording>,
     /// Bytes of socket receive buffer to ask for, per leg; without it they follow the rate.
     pub receive_buffer: Option<usize>,
 }

@@ -57,6 +57,7 @@ fn a_channel_has_defaults() {
         },
         failover: Duration::from_secs(1),
         outputs: vec![],
+        recordings: vec![],
         receive_buffer: None,
     };
     assert_eq!(config.channels, [expected]);

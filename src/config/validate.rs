@@ -16,7 +16,7 @@ use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, Value};
 use super::{
     Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, cross, units,
 };
-use crate::address::Scheme;
+use crate::address::{Output, Recording, Scheme, Target};
 use crate::limits::*;
 use crate::wire::Format;
 
@@ -138,6 +138,7 @@ impl Check<'_> {
             self.value(&raw.retransmission, Retransmission::default(), |value| parsed(value, "on"));
         let hold = self.hold(raw, rist);
         let (release, hold) = self.release(raw, hold);
+        let (outputs, recordings) = self.outputs(raw);
         Channel {
             name,
             format: if rtp && format == Format::Auto { Format::Rtp } else { format },
@@ -148,12 +149,24 @@ impl Check<'_> {
             release,
             limits: self.limits(raw),
             failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),
-            outputs: self
-                .all(raw.output.as_deref().unwrap_or_default(), |value| parsed(value, "udp://10.0.0.7:6000")),
+            outputs,
+            recordings,
             receive_buffer: self.value(&raw.receive_buffer, None, |value| {
                 bytes(value, RECEIVE_BUFFER_MIN..=RECEIVE_BUFFER_MAX).map(Some)
             }),
         }
+    }
+
+    fn outputs(&mut self, raw: &RawChannel) -> (Vec<Output>, Vec<Recording>) {
+        let fields = raw.output.as_deref().unwrap_or_default();
+        let (mut outputs, mut recordings) = (Vec::new(), Vec::new());
+        for target in self.all(fields, |value| parsed(value, "udp://10.0.0.7:6000")) {
+            match target {
+                Target::Udp(output) => outputs.push(output),
+                Target::Recording(recording) => recordings.push(recording),
+            }
+        }
+        (outputs, recordings)
     }
 
     /// `hold_min` and `hold_max` bound the automatic hold only. `rist`: a leg asks a RIST sender.

@@ -6,6 +6,7 @@ pub mod follow;
 pub mod http;
 #[allow(dead_code)] // the forms that HTTP serves
 mod push;
+pub mod record;
 pub mod rtp;
 pub mod subscribers;
 pub mod tap;

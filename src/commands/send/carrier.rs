@@ -47,7 +47,7 @@ impl Carriers {
         let (fec, stream) = (args.fec, args.stream);
         let close_after = match args.source() {
             Source::Sensors(_) => BLOCK_CLOSE_AFTER,
-            Source::File(_) | Source::Stdin => BLOCK_CLOSE_AFTER_PACED,
+            Source::File(_) | Source::Capture(_) | Source::Stdin => BLOCK_CLOSE_AFTER_PACED,
         };
         Ok(Carriers {
             format,

@@ -4,6 +4,7 @@
 //! [`carrier`] makes datagrams of them; [`link`] sends them. One thread sends everything; signals and slow input
 //! have small threads that wake it ([`stop`], [`reader`]).
 
+mod capture;
 mod carrier;
 mod file;
 mod link;
@@ -43,6 +44,9 @@ pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
 }
 
 fn send(args: &cli::Send, stop: Stop) -> Result<Link, Failure> {
+    if let Some(path) = capture::named(args) {
+        return capture::play(args, path, stop);
+    }
     match args.source() {
         Source::Sensors(count) => {
             let carriers = Carriers::new(args, choose(args, None)?)?;

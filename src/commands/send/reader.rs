@@ -57,7 +57,9 @@ impl Reader {
     /// Opens a file or standard input.
     pub(super) fn open(source: Source<'_>, repeat: bool) -> Result<Reader, Failure> {
         let (name, origin) = match source {
-            Source::File(path) => (path.display().to_string(), open_file(path, repeat)?),
+            Source::File(path) | Source::Capture(path) => {
+                (path.display().to_string(), open_file(path, repeat)?)
+            }
             Source::Stdin | Source::Sensors(_) => ("standard input".to_owned(), pipe(io::stdin())?),
         };
         Ok(Reader::of(&name, origin))

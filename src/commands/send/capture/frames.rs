@@ -1,0 +1,298 @@
+//! Reads captures: pcapng (draft-ietf-opsawg-pcapng) and pcap (draft-ietf-opsawg-pcap), to the UDP datagrams in them.
+
+use std::{fs::File, io, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
+
+use etherparse::{EtherType, NetSlice, SlicedPacket, TransportSlice};
+use pcap_parser::{
+    Block, Linktype, PcapBlockOwned, PcapError, create_reader, traits::PcapNGPacketBlock,
+    traits::PcapReaderIterator,
+};
+
+use crate::limits::{CAPTURE_BLOCK_BYTES_MAX, CAPTURE_READ_BYTES};
+
+/// Bytes before the IP packet in Linux's "cooked" captures, version 1, and where the protocol stands.
+const SLL: (usize, usize) = (16, 14);
+/// The same in version 2.
+const SLL2: (usize, usize) = (20, 0);
+/// Bytes before the IP packet on BSD's loopback interface.
+const LOOPBACK_BYTES: usize = 4;
+/// OpenBSD's loopback, and raw IP as some systems number it (pcap-linktype(7)).
+const LINKTYPE_LOOP: i32 = 108;
+const LINKTYPES_RAW: [i32; 3] = [12, 14, 101];
+
+/// Why a capture cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The file cannot be opened or read.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It begins with something else.
+    #[error("is no capture, expected pcapng or pcap")]
+    Foreign,
+    /// The last packet is not whole.
+    #[error("is cut short after packet {packets}, expected {what} there")]
+    Cut {
+        /// How many packets are whole.
+        packets: u64,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// Something in it is none of the format's.
+    #[error("makes no sense after packet {packets}: {what}")]
+    Corrupt {
+        /// How many packets did.
+        packets: u64,
+        /// What was found.
+        what: String,
+    },
+    /// Packets of a network that is not known.
+    #[error(
+        "packet {packet} is of link type {linktype}, expected Ethernet (1), Linux cooked (113, 276), raw IP (101, 228, \
+         229) or loopback (0, 108)"
+    )]
+    Linktype {
+        /// Which one, from 1.
+        packet: u64,
+        /// The number (pcap-linktype(7)).
+        linktype: i32,
+    },
+}
+
+/// A datagram of a capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Datagram {
+    /// When it was captured, since the Unix epoch.
+    pub(super) at: Duration,
+    pub(super) to: SocketAddr,
+    pub(super) payload: Vec<u8>,
+}
+
+/// How an interface's packets are to be read.
+#[derive(Debug, Clone, Copy)]
+struct Interface {
+    linktype: Linktype,
+    /// Units per second.
+    resolution: u64,
+    /// Seconds to add.
+    offset: i64,
+}
+
+/// A capture that is read.
+pub(super) struct Capture {
+    reader: Box<dyn PcapReaderIterator + Send>,
+    interfaces: Vec<Interface>,
+    packets: u64,
+    last: Duration,
+    /// Packets that are fragments, and those that were not captured whole.
+    pub(super) fragments: u64,
+    pub(super) partial: u64,
+}
+
+/// What a block of the file is.
+enum Step {
+    Packet(Duration, Interface, Vec<u8>),
+    Other,
+    More,
+    End,
+}
+
+impl Capture {
+    pub(super) fn open(path: &Path) -> Result<Capture, Error> {
+        let file = File::open(path)?;
+        let reader = create_reader(CAPTURE_READ_BYTES, file).map_err(|error| match error {
+            PcapError::ReadError => Error::Io(io::Error::other("cannot be read")),
+            PcapError::Incomplete(_) => Error::Cut { packets: 0, what: "the rest of the header" },
+            _ => Error::Foreign,
+        })?;
+        Ok(Capture {
+            reader,
+            interfaces: Vec::new(),
+            packets: 0,
+            last: Duration::ZERO,
+            fragments: 0,
+            partial: 0,
+        })
+    }
+
+    /// The next UDP datagram, in the order of the file.
+    pub(super) fn next(&mut self) -> Result<Option<Datagram>, Error> {
+        loop {
+            match self.step()? {
+                Step::Packet(at, interface, bytes) => {
+                    if let Some((to, payload)) = self.datagram(interface.linktype, &bytes)? {
+                        return Ok(Some(Datagram { at, to, payload }));
+                    }
+                }
+                Step::Other => {}
+                Step::More => self.refill()?,
+                Step::End => return Ok(None),
+            }
+        }
+    }
+
+    fn refill(&mut self) -> Result<(), Error> {
+        let before = self.reader.data().len();
+        self.reader.refill().map_err(|_| Error::Io(io::Error::other("cannot be read")))?;
+        if self.reader.data().len() > before || self.reader.reader_exhausted() {
+            return Ok(());
+        }
+        // The buffer is full, and there is more to read.
+        let size = 2 * before.max(CAPTURE_READ_BYTES);
+        if size > CAPTURE_BLOCK_BYTES_MAX || !self.reader.grow(size) {
+            let what = format!("a block of more than {before} bytes");
+            return Err(Error::Corrupt { packets: self.packets, what });
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<Step, Error> {
+        let (packets, exhausted) = (self.packets, self.reader.reader_exhausted());
+        if exhausted && self.reader.data().is_empty() {
+            return Ok(Step::End);
+        }
+        let (size, step) = match self.reader.next() {
+            Ok((size, block)) => (size, read(&block, &mut self.interfaces, self.last, packets)?),
+            Err(PcapError::Eof) => return Ok(Step::End),
+            Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) if !exhausted => {
+                return Ok(Step::More);
+            }
+            Err(PcapError::UnexpectedEof | PcapError::Incomplete(_) | PcapError::BufferTooSmall) => {
+                return Err(Error::Cut { packets, what: "the rest of a packet" });
+            }
+            Err(error) => {
+                let what = match error {
+                    PcapError::NomError(_, kind) | PcapError::OwnedNomError(_, kind) => {
+                        format!("no block of the format ({kind:?})")
+                    }
+                    _ => "no block of the format".to_owned(),
+                };
+                return Err(Error::Corrupt { packets, what });
+            }
+        };
+        self.reader.consume(size);
+        if let Step::Packet(at, _, bytes) = &step {
+            self.packets += 1;
+            self.last = *at;
+            if bytes.is_empty() {
+                self.partial += 1;
+                return Ok(Step::Other);
+            }
+        }
+        Ok(step)
+    }
+
+    /// The UDP datagram in a packet, if it is one.
+    fn datagram(&mut self, linktype: Linktype, bytes: &[u8]) -> Result<Option<(SocketAddr, Vec<u8>)>, Error> {
+        let Some(sliced) = sliced(linktype, bytes) else {
+            return Err(Error::Linktype { packet: self.packets, linktype: linktype.0 });
+        };
+        // What cannot be read is no UDP datagram.
+        let Some(packet) = sliced else { return Ok(None) };
+        let (address, fragment) = match &packet.net {
+            Some(NetSlice::Ipv4(ip)) => (IpAddr::V4(ip.header().destination_addr()), ip.payload().fragmented),
+            Some(NetSlice::Ipv6(ip)) => (IpAddr::V6(ip.header().destination_addr()), ip.payload().fragmented),
+            _ => return Ok(None),
+        };
+        self.fragments += u64::from(fragment);
+        match &packet.transport {
+            Some(TransportSlice::Udp(udp)) if !fragment => {
+                Ok(Some((SocketAddr::new(address, udp.destination_port()), udp.payload().to_vec())))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The packet within a frame: `None` for links that are not known, `Some(None)` for what is no packet of IP.
+fn sliced(linktype: Linktype, bytes: &[u8]) -> Option<Option<SlicedPacket<'_>>> {
+    let cooked = |(head, protocol): (usize, usize)| {
+        let kind = u16::from_be_bytes([*bytes.get(protocol)?, *bytes.get(protocol + 1)?]);
+        SlicedPacket::from_ether_type(EtherType(kind), bytes.get(head..)?).ok()
+    };
+    match linktype {
+        Linktype::ETHERNET => Some(SlicedPacket::from_ethernet(bytes).ok()),
+        Linktype::LINUX_SLL => Some(cooked(SLL)),
+        Linktype::LINUX_SLL2 => Some(cooked(SLL2)),
+        Linktype::IPV4 | Linktype::IPV6 => Some(SlicedPacket::from_ip(bytes).ok()),
+        Linktype::NULL | Linktype(LINKTYPE_LOOP) => {
+            Some(bytes.get(LOOPBACK_BYTES..).and_then(|ip| SlicedPacket::from_ip(ip).ok()))
+        }
+        Linktype(raw) if LINKTYPES_RAW.contains(&raw) => Some(SlicedPacket::from_ip(bytes).ok()),
+        _ => None,
+    }
+}
+
+/// Reads a block. A packet that was not captured whole has no bytes.
+fn read(
+    block: &PcapBlockOwned<'_>,
+    interfaces: &mut Vec<Interface>,
+    last: Duration,
+    packets: u64,
+) -> Result<Step, Error> {
+    let interface = |interfaces: &[Interface], id: u32| {
+        let found = interfaces.get(id as usize).copied();
+        let what = || format!("a packet of interface {id}, which the file does not describe");
+        found.ok_or_else(|| Error::Corrupt { packets, what: what() })
+    };
+    let whole = |data: &[u8], captured: u32, original: u32| {
+        let data = data.get(..captured as usize).filter(|_| captured >= original);
+        data.map(<[u8]>::to_vec).unwrap_or_default()
+    };
+    Ok(match block {
+        PcapBlockOwned::LegacyHeader(header) => {
+            let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
+            // The upper bits say how long the frames' checksums are.
+            let linktype = Linktype(header.network.0 & 0xFFFF);
+            interfaces.push(Interface { linktype, resolution, offset: 0 });
+            Step::Other
+        }
+        PcapBlockOwned::Legacy(packet) => {
+            let interface = interface(interfaces, 0)?;
+            let fraction = time(packet.ts_usec.into(), interface.resolution, 0);
+            let at = Duration::from_secs(packet.ts_sec.into()) + fraction;
+            Step::Packet(at, interface, whole(packet.data, packet.caplen, packet.origlen))
+        }
+        PcapBlockOwned::NG(Block::SectionHeader(_)) => {
+            interfaces.clear();
+            Step::Other
+        }
+        PcapBlockOwned::NG(Block::InterfaceDescription(description)) => {
+            interfaces.push(Interface {
+                linktype: description.linktype,
+                resolution: resolution(description.if_tsresol),
+                offset: description.if_tsoffset,
+            });
+            Step::Other
+        }
+        PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+            let interface = interface(interfaces, packet.if_id)?;
+            let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+            let at = time(units, interface.resolution, interface.offset);
+            Step::Packet(at, interface, whole(packet.packet_data(), packet.caplen, packet.origlen))
+        }
+        PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+            let data = packet.packet_data();
+            let captured = data.len() as u32; // it came from 32 bits
+            Step::Packet(last, interface(interfaces, 0)?, whole(data, captured, packet.orig_len()))
+        }
+        PcapBlockOwned::NG(_) => Step::Other,
+    })
+}
+
+/// `if_tsresol`: units per second as a power of ten, or of two if the highest bit is set.
+fn resolution(code: u8) -> u64 {
+    let power = u32::from(code & 0x7F);
+    let units = if code & 0x80 == 0 { 10_u64.checked_pow(power) } else { 1_u64.checked_shl(power) };
+    units.unwrap_or(u64::MAX)
+}
+
+fn time(units: u64, resolution: u64, offset: i64) -> Duration {
+    const NANOSECONDS: u128 = 1_000_000_000;
+    let nanoseconds = u128::from(units) * NANOSECONDS / u128::from(resolution);
+    let time = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+    let shift = Duration::from_secs(offset.unsigned_abs());
+    if offset < 0 { time.saturating_sub(shift) } else { time.saturating_add(shift) }
+}
+
+#[cfg(test)]
+mod tests;
