@@ -24,7 +24,7 @@ use crate::{
     egress::{
         record::Recorder,
         subscribers::{ByTransport, ByTransportState, Subscribers, Transport},
-        tap::{Batch, Chunk, Piece, Select, TapReader},
+        tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
     limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES},
     metrics::{Metrics, Sample},
@@ -196,9 +196,9 @@ impl Control {
     ///
     /// # Errors
     /// There is no such channel, or too many different flows of it are read one by one.
-    pub async fn subscribe(&self, name: &str, select: Select) -> Result<Subscription, Error> {
+    pub async fn subscribe(&self, name: &str, select: Select, begin: Begin) -> Result<Subscription, Error> {
         let channel = self.configured(name)?;
-        let reader = self.shared.workers[channel.worker].tap(name, select).await?;
+        let reader = self.shared.workers[channel.worker].tap(name, select, begin).await?;
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(Transport::Http), None) })
     }
 
@@ -238,8 +238,13 @@ impl Control {
     ///
     /// # Errors
     /// The group cannot be joined, or too many are.
-    pub async fn subscribe_on_demand(&self, input: Input, select: Select) -> Result<Subscription, Error> {
-        on_demand::subscribe(&self.shared, input, select).await
+    pub async fn subscribe_on_demand(
+        &self,
+        input: Input,
+        select: Select,
+        begin: Begin,
+    ) -> Result<Subscription, Error> {
+        on_demand::subscribe(&self.shared, input, select, begin).await
     }
 
     /// The format of a configured channel.

@@ -621,6 +621,27 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// has under twenty.
 pub const TS_PIDS_MAX: usize = 256;
 
+/// Programmes of one transport stream whose tables are read for players: a multiplex that is sent whole has about ten.
+pub const TS_PROGRAMS_MAX: usize = 16;
+/// Elementary streams of one programme that are read: a film with many languages.
+pub const TS_STREAMS_MAX: usize = 64;
+/// Bytes of a picture that are searched for what it is: parameter sets and supplemental information before its first
+/// slice are some hundred bytes, captions a few thousand.
+pub const KEY_SCAN_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a stream that are kept for players that begin, by default: 2 s between key frames at 32 Mbit/s, 8 s at 8.
+pub const START_BYTES: usize = 8 << 20;
+/// The most that may be kept of each stream.
+pub const START_BYTES_MAX: usize = 256 << 20;
+/// Bytes of a chunk that nobody reads yet and that is kept for players that begin: what is kept too much of the picture
+/// before.
+pub const START_CHUNK_BYTES: usize = 64 << 10;
+/// A stream that was silent for so long begins for a player with what comes next: what came before is no picture of
+/// the present.
+pub const START_STALE: Duration = Duration::from_secs(10);
+/// A player may stay behind by so many times what it was given at its beginning: it reads at the pace of the film, and
+/// the pictures that follow may be larger.
+pub const START_LEAD: usize = 2;
+
 // What the page shows (`observe`, `egress/http`).
 
 /// How often the channels are looked at: what the page moves by, and no cost beside any stream.

@@ -55,8 +55,9 @@ impl Service {
             None => None,
         };
         let (linger, chunk) = config.http.as_ref().map_or((LINGER, CHUNK), |http| (http.linger, http.chunk));
+        let start_bytes_max = config.http.as_ref().map_or(0, |http| http.start_bytes_max);
         let last_values = server.is_some() || programs.is_some();
-        let pace = Pace { tick: config.tick, burst: config.burst, chunk, last_values };
+        let pace = Pace { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
         let control = Control::start(config.threads, pace, linger).context("cannot start the packet path")?;
         let mut waiting = Vec::new();
         for channel in &config.channels {

@@ -53,6 +53,7 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         idle_timeout: table.value("idle_timeout", file),
         chunk: table.value("chunk", file),
         lag_max: table.value("lag_max", file),
+        start_bytes_max: table.value("start_bytes_max", file),
         interface: table.value("interface", file),
         origins: table.values("origins", file),
     };

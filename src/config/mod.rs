@@ -72,6 +72,8 @@ pub struct Http {
     pub chunk: Duration,
     /// How long a client may be behind its stream without catching up.
     pub lag_max: Duration,
+    /// Bytes of each transport stream that are kept for players that begin; zero: none.
+    pub start_bytes_max: usize,
     /// Where groups on demand are joined; without it the kernel's routes decide.
     pub interface: Option<Interface>,
     /// Whose pages may subscribe besides our own.

@@ -75,6 +75,7 @@ pub(super) struct RawHttp {
     pub(super) idle_timeout: Option<Field>,
     pub(super) chunk: Option<Field>,
     pub(super) lag_max: Option<Field>,
+    pub(super) start_bytes_max: Option<Field>,
     pub(super) interface: Option<Field>,
     pub(super) origins: Option<Vec<Field>>,
 }

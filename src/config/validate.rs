@@ -110,6 +110,8 @@ impl Check<'_> {
             idle_timeout: self.time(&raw.idle_timeout, IDLE_TIMEOUT, IDLE_TIMEOUT_MIN..=IDLE_TIMEOUT_MAX),
             chunk: self.time(&raw.chunk, CHUNK, Duration::ZERO..=CHUNK_MAX),
             lag_max: self.time(&raw.lag_max, LAG_MAX, LAG_MAX_MIN..=LAG_MAX_MAX),
+            start_bytes_max: self
+                .value(&raw.start_bytes_max, START_BYTES, |value| bytes(value, 0..=START_BYTES_MAX)),
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
             origins: self.all(raw.origins.as_deref().unwrap_or_default(), |value| {
                 parsed(value, "https://dash.example")

@@ -19,7 +19,7 @@ use crate::{
     clock,
     egress::{
         subscribers::{ByTransport, Transport},
-        tap::Select,
+        tap::{Begin, Select},
     },
     limits::{FAILOVER, ON_DEMAND_MAX, RECEIVE_BUFFER_BYTES},
     metrics::Sample,
@@ -106,6 +106,7 @@ pub(super) async fn subscribe(
     shared: &Arc<Shared>,
     input: Input,
     select: Select,
+    begin: Begin,
 ) -> Result<Subscription, Error> {
     let shared = shared.clone();
     // A task of its own, because a client that goes away in the middle must not leave half a channel behind.
@@ -114,7 +115,7 @@ pub(super) async fn subscribe(
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
             let entry = shared.on_demand.entry(&input, taken)?;
             if let Some((worker, place)) = enter(&shared, &entry).await? {
-                let reader = shared.workers[worker].tap(&entry.name, select).await?;
+                let reader = shared.workers[worker].tap(&entry.name, select, begin).await?;
                 let subscribers = entry.subscribers.of(Transport::Http);
                 return Ok(Subscription { reader, share: Share::new(subscribers, Some(place)) });
             }

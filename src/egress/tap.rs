@@ -7,6 +7,7 @@
 mod last;
 mod records;
 mod ring;
+mod start;
 
 use std::{
     fmt,
@@ -14,11 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, START_CHUNK_BYTES};
 pub use last::LastValues;
 pub use records::{Batch, Event, FlowName, Info, Record};
 use ring::Ring;
 pub use ring::TapReader;
+use start::Start;
 
 /// What a tap hands to its readers at once.
 pub trait Piece: fmt::Debug + Send + Sync + 'static {
@@ -53,6 +55,17 @@ pub enum Select {
     Auto,
     /// This one only, by its key.
     Flow(String),
+}
+
+/// Where a reader of a tap begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Begin {
+    /// With the tables of a transport stream and the last picture that a decoder can begin with, where the tap has
+    /// them; as [`Begin::Live`] otherwise.
+    #[default]
+    Picture,
+    /// With what comes from now on.
+    Live,
 }
 
 /// Payloads of consecutive packets, one after the other.
@@ -103,6 +116,10 @@ pub struct Tap<P: Piece = Chunk> {
     /// When the first packet of the open piece came.
     since: Option<Instant>,
     flushed: Option<Instant>,
+    /// What readers get first.
+    start: Option<Start<P>>,
+    /// It stays without readers.
+    standing: bool,
 }
 
 impl<P: Piece + Default> Tap<P> {
@@ -116,6 +133,8 @@ impl<P: Piece + Default> Tap<P> {
             sent: None,
             since: None,
             flushed: None,
+            start: None,
+            standing: false,
         }
     }
 }
@@ -131,25 +150,29 @@ impl<P: Piece> Tap<P> {
         self.ring.reader(self.open.first())
     }
 
-    /// Whether nobody reads.
+    /// Whether nobody needs it.
     pub fn is_idle(&self) -> bool {
-        !self.ring.has_readers()
+        !self.standing && !self.ring.has_readers()
     }
 
     /// Adds something of this size to the open piece.
     fn add(&mut self, bytes: usize, now: Instant, add: impl FnOnce(&mut P)) {
-        if self.open.bytes() + bytes > CHUNK_BYTES_MAX {
-            self.flush(now);
-        }
+        self.make_room(bytes, CHUNK_BYTES_MAX, now);
         add(&mut self.open);
         self.since.get_or_insert(now);
+    }
+
+    fn make_room(&mut self, bytes: usize, max: usize, now: Instant) {
+        if self.open.bytes() + bytes > max {
+            self.flush(now);
+        }
     }
 
     /// Sends the open piece if it is due, or if `at_once`. A little early is due too, so that pieces of many channels
     /// find to each other and leave in one turn.
     pub fn turn(&mut self, now: Instant, at_once: bool) {
         let soon = now + self.early();
-        if self.since.is_some() && (at_once || self.due().is_some_and(|due| due <= soon)) {
+        if self.due().is_some_and(|due| at_once || due <= soon) {
             self.flush(now);
         }
     }
@@ -161,7 +184,8 @@ impl<P: Piece> Tap<P> {
     /// When [`Tap::turn`] has something to send: `delay` after the piece before, so that a packet after
     /// a pause waits for nothing, and a stream makes no more pieces than it needs.
     pub fn due(&self) -> Option<Instant> {
-        let since = self.since?;
+        let waits = !self.standing || self.ring.has_readers();
+        let since = self.since.filter(|_| waits)?;
         Some(self.flushed.map_or(since, |flushed| since.max(flushed + self.delay)))
     }
 
@@ -171,6 +195,9 @@ impl<P: Piece> Tap<P> {
         let piece = std::mem::replace(&mut self.open, next);
         if !piece.is_empty() {
             let piece = Arc::new(piece);
+            if let Some(start) = &mut self.start {
+                start.keep(&piece);
+            }
             self.sent = Some(piece.clone());
             self.ring.push(piece);
         }
@@ -180,12 +207,36 @@ impl<P: Piece> Tap<P> {
 }
 
 impl Tap {
-    /// Adds a packet's payload to the open chunk.
+    /// The same tap, keeping so many bytes of a transport stream for readers that begin; `standing`: also while nobody
+    /// reads, so that the first reader finds them.
+    pub fn with_start(mut self, bytes_max: usize, standing: bool) -> Tap {
+        (self.start, self.standing) = (Some(Start::new(bytes_max)), standing);
+        self
+    }
+
+    /// A reader that begins there and gets everything from now on.
+    pub fn reader_from(&mut self, begin: Begin, now: Instant) -> TapReader {
+        if self.start.is_none() {
+            return self.reader();
+        }
+        // The open chunk belongs to what is kept, and may be old.
+        self.flush(now);
+        let start = self.start.as_ref().filter(|_| begin == Begin::Picture);
+        let chunks = start.map(|start| start.chunks(self.open.first, now));
+        self.reader().with_start(chunks.unwrap_or_default())
+    }
+
+    /// Adds a packet's payload to the open chunk, if somebody reads it or may begin with it.
     pub fn push(&mut self, payload: &[u8], now: Instant) {
-        self.add(payload.len(), now, |chunk| {
-            chunk.bytes.extend_from_slice(payload);
-            chunk.packets += 1;
-        });
+        let read = self.ring.has_readers();
+        self.make_room(payload.len(), if read { CHUNK_BYTES_MAX } else { START_CHUNK_BYTES }, now);
+        let kept = self.start.as_mut().is_some_and(|start| start.look(payload, &self.open, now));
+        if read || kept || !self.standing {
+            self.add(payload.len(), now, |chunk| {
+                chunk.bytes.extend_from_slice(payload);
+                chunk.packets += 1;
+            });
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     clock::{self, ClockPair},
-    egress::tap::{Batch, Select, TapReader},
+    egress::tap::{Batch, Begin, Select, TapReader},
     limits::{
         BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS, WAKE_MIN,
     },
@@ -78,7 +78,7 @@ type Reply<T> = oneshot::Sender<T>;
 enum Command {
     Add(Box<ChannelSpec>, Reply<Result<Started, WorkerError>>),
     Remove(String, Reply<Result<ChannelState, WorkerError>>),
-    Tap(String, Select, Reply<Result<TapReader, WorkerError>>),
+    Tap(String, Select, Begin, Reply<Result<TapReader, WorkerError>>),
     Records(String, Reply<Result<TapReader<Batch>, WorkerError>>),
     Follow(String, Reply<Result<(Batch, TapReader<Batch>), WorkerError>>),
     State(String, usize, Reply<Result<ChannelState, WorkerError>>),
@@ -98,11 +98,13 @@ pub struct Pace {
     pub chunk: Duration,
     /// Whether the last value of each flow is kept for subscribers that come later.
     pub last_values: bool,
+    /// Bytes of each transport stream that are kept for players that begin; zero: none, and nothing is kept.
+    pub start_bytes_max: usize,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { tick: TICK, burst: BURST as usize, chunk: CHUNK, last_values: false }
+        Pace { tick: TICK, burst: BURST as usize, chunk: CHUNK, last_values: false, start_bytes_max: 0 }
     }
 }
 
@@ -167,9 +169,9 @@ impl Worker {
         self.ask(|reply| Command::Remove(name.to_owned(), reply)).await?
     }
 
-    /// A reader of a channel's payloads, from now on.
-    pub async fn tap(&self, channel: &str, select: Select) -> Result<TapReader, WorkerError> {
-        self.ask(|reply| Command::Tap(channel.to_owned(), select, reply)).await?
+    /// A reader of a channel's payloads.
+    pub async fn tap(&self, channel: &str, select: Select, begin: Begin) -> Result<TapReader, WorkerError> {
+        self.ask(|reply| Command::Tap(channel.to_owned(), select, begin, reply)).await?
     }
 
     /// A reader of what happens in a channel, packet by packet, from now on.
@@ -388,7 +390,9 @@ impl Path {
             match command {
                 Command::Add(spec, reply) => drop(reply.send(self.add(*spec, clocks))),
                 Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks))),
-                Command::Tap(name, select, reply) => drop(reply.send(self.tap(name, select))),
+                Command::Tap(name, select, begin, reply) => {
+                    drop(reply.send(self.tap(name, select, begin, clocks.monotonic)));
+                }
                 Command::Records(name, reply) => drop(reply.send(self.records(name))),
                 Command::Follow(name, reply) => drop(reply.send(self.follow(name, clocks.monotonic))),
                 Command::Answer(reply) => drop(reply.send(())),
@@ -465,9 +469,15 @@ impl Path {
         channel.map(|channel| channel.follow(now)).ok_or(WorkerError::Unknown { name })
     }
 
-    fn tap(&mut self, name: String, select: Select) -> Result<TapReader, WorkerError> {
+    fn tap(
+        &mut self,
+        name: String,
+        select: Select,
+        begin: Begin,
+        now: Instant,
+    ) -> Result<TapReader, WorkerError> {
         let Some(place) = self.find(&name) else { return Err(WorkerError::Unknown { name }) };
-        let channel = self.channels[place].as_mut().and_then(|channel| channel.tap(select));
+        let channel = self.channels[place].as_mut().and_then(|channel| channel.tap(select, begin, now));
         channel.ok_or(WorkerError::TooManyTaps { name })
     }
 }

@@ -1,8 +1,13 @@
 //! MPEG-TS packets (ISO/IEC 13818-1) without RTP: not numbered by datagram, so what was lost shows in their
 //! continuity counters only.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it runs [`Continuity`] over it, and
-//! whoever paces a file reads its clock with [`pcr`].
+//! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it runs [`Continuity`] over it,
+//! whoever paces a file reads its clock with [`pcr`], and whoever lets players in finds with [`access`] where they can
+//! begin.
+
+pub mod access;
+pub mod picture;
+pub mod psi;
 
 use crate::limits::TS_PIDS_MAX;
 
@@ -136,6 +141,23 @@ pub fn pcr(packet: &[u8; PACKET]) -> Option<Pcr> {
     // an extension of 300 or more is damage: it counts up to 299 before the base takes a step
     let ticks = (extension < 300).then_some(base * 300 + extension)?;
     Some(Pcr { pid: pid(packet) as u16, ticks, discontinuity: flags & 0x80 != 0 })
+}
+
+/// The payload of a TS packet that is undamaged and not scrambled; absent where it has none.
+fn payload(packet: &[u8; PACKET]) -> Option<&[u8]> {
+    let damaged = packet[0] != SYNC || packet[1] & 0x80 != 0;
+    let (scrambled, control) = (packet[3] & 0xc0 != 0, packet[3] >> 4 & 3);
+    let start = match control {
+        1 => 4,
+        3 => 5 + usize::from(packet[4]),
+        _ => return None,
+    };
+    if damaged || scrambled { None } else { packet.get(start..) }
+}
+
+/// Whether a section or a PES packet begins in this TS packet (`payload_unit_start_indicator`).
+fn starts_unit(packet: &[u8; PACKET]) -> bool {
+    packet[1] & 0x40 != 0
 }
 
 fn pid(packet: &[u8; PACKET]) -> usize {

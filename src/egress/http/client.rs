@@ -21,7 +21,7 @@ use crate::{
     clock,
     control::Share,
     egress::tap::{Chunk, Piece},
-    limits::{CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX},
+    limits::{CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, START_LEAD},
 };
 
 /// A client and its place among all.
@@ -45,6 +45,10 @@ struct Outbox {
     written: usize,
     /// What all of `waiting` counts.
     cost: usize,
+    /// What may wait without the client being behind: it begins with what is over already.
+    lead: usize,
+    /// Since when more than that waits.
+    behind: Option<Instant>,
     /// When the last chunk came.
     heard: Instant,
     /// Nothing more comes.
@@ -76,16 +80,19 @@ impl Outbox {
         self.waiting.is_empty()
     }
 
-    fn wait(&mut self, chunk: Arc<Chunk>) {
+    fn wait(&mut self, chunk: Arc<Chunk>, now: Instant) {
         self.cost += cost(&chunk);
         self.waiting.push_back(chunk);
+        if self.cost > self.lead {
+            self.behind.get_or_insert(now);
+        }
     }
 
     /// Skips the oldest chunks beyond the bound; not one that is partly written. Gives how many packets they held.
     fn skip(&mut self) -> u64 {
         let begun = usize::from(self.written > 0);
         let mut skipped = 0;
-        while self.cost > CLIENT_BACKLOG_BYTES_MAX && self.waiting.len() > begun + 1 {
+        while self.cost > CLIENT_BACKLOG_BYTES_MAX + self.lead && self.waiting.len() > begun + 1 {
             if let Some(chunk) = self.waiting.remove(begun) {
                 self.cost -= cost(&chunk);
                 skipped += u64::from(chunk.packets);
@@ -100,6 +107,9 @@ impl Outbox {
         let chunk = self.waiting.pop_front_if(|chunk| self.written >= chunk.bytes.len())?;
         self.written = 0;
         self.cost -= cost(&chunk);
+        if self.cost <= self.lead {
+            self.behind = None;
+        }
         Some(chunk)
     }
 }
@@ -117,8 +127,18 @@ impl Client {
         place: Option<OwnedSemaphorePermit>,
     ) -> Client {
         let (waiting, heard) = (VecDeque::new(), clock::now());
-        let outbox = Outbox { next, waiting, written: 0, cost: 0, heard, ended: false };
+        let outbox =
+            Outbox { next, waiting, written: 0, cost: 0, lead: 0, behind: None, heard, ended: false };
         Client { stream, share, outbox: Mutex::new(outbox), attention: Notify::new(), _place: place }
+    }
+
+    /// The same client, which gets these chunks first.
+    pub(super) fn starting_with(mut self, chunks: Vec<Arc<Chunk>>) -> Client {
+        let outbox = self.outbox.get_mut().unwrap_or_else(PoisonError::into_inner);
+        outbox.lead = START_LEAD * chunks.iter().map(|chunk| cost(chunk)).sum::<usize>();
+        chunks.into_iter().for_each(|chunk| outbox.wait(chunk, outbox.heard));
+        self.attention.notify_one();
+        self
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -140,13 +160,13 @@ impl Client {
                 Ok(bytes) if bytes == chunk.bytes.len() => self.sent(chunk),
                 // The task finds out why.
                 result => {
-                    outbox.wait(chunk.clone());
+                    outbox.wait(chunk.clone(), now);
                     outbox.written = result.unwrap_or(0);
                     self.attention.notify_one();
                 }
             }
         } else {
-            outbox.wait(chunk.clone());
+            outbox.wait(chunk.clone(), now);
         }
         let skipped = missed + outbox.skip();
         if skipped > 0 {
@@ -188,33 +208,55 @@ impl Client {
             if timeout(left, self.attention.notified()).await.is_err() {
                 continue;
             }
-            match timeout(patience.lag_max, self.catch_up()).await {
-                Err(_) => return End::Behind,
-                Ok(Err(_)) => return End::Gone,
-                Ok(Ok(ended)) if ended => return End::Channel,
-                Ok(Ok(_)) => {}
+            match self.catch_up(patience).await {
+                Ok(true) => return End::Channel,
+                Ok(false) => {}
+                Err(end) => return end,
             }
         }
     }
 
     /// Writes what waits until nothing does. Answers whether the stream has ended.
-    async fn catch_up(&self) -> io::Result<bool> {
+    async fn catch_up(&self, patience: Patience) -> Result<bool, End> {
         loop {
-            {
-                let mut outbox = self.outbox();
-                let Some(chunk) = outbox.waiting.front() else { return Ok(outbox.ended) };
-                match self.stream.try_write(&chunk.bytes[outbox.written..]) {
-                    Ok(bytes) => {
-                        if let Some(chunk) = outbox.advance(bytes) {
-                            self.sent(&chunk);
-                        }
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
+            if let Some(ended) = self.write_some().map_err(|_| End::Gone)? {
+                return Ok(ended);
+            }
+            let left = self.left(patience)?;
+            // Whether it is behind may have changed when this time is over.
+            if let Ok(Err(_)) = timeout(left, self.stream.writable()).await {
+                return Err(End::Gone);
+            }
+        }
+    }
+
+    /// Writes a piece of what waits. Answers whether the stream has ended if nothing waits.
+    fn write_some(&self) -> io::Result<Option<bool>> {
+        let mut outbox = self.outbox();
+        let Some(chunk) = outbox.waiting.front() else { return Ok(Some(outbox.ended)) };
+        match self.stream.try_write(&chunk.bytes[outbox.written..]) {
+            Ok(bytes) => {
+                if let Some(chunk) = outbox.advance(bytes) {
+                    self.sent(&chunk);
                 }
             }
-            self.stream.writable().await?;
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
+        Ok(None)
+    }
+
+    /// How long the client may go on as it is.
+    fn left(&self, patience: Patience) -> Result<Duration, End> {
+        let now = clock::now();
+        let outbox = self.outbox();
+        let (since, max, end) = match outbox.behind {
+            Some(behind) => (behind, patience.lag_max, End::Behind),
+            None => (outbox.heard, patience.idle_timeout, End::Silent),
+        };
+        let left = max.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero());
+        // Within its lead it may become behind meanwhile.
+        left.map(|left| left.min(patience.lag_max)).ok_or(end)
     }
 
     /// Returns when the client has closed its side, or sends what nobody asked for.

@@ -236,9 +236,11 @@ async fn answer(
 /// Sends a client its stream, to its end.
 async fn carry(stream: TcpStream, ordered: Ordered, shared: &Shared) {
     let Ordered { subscription, place } = ordered;
-    let reader = subscription.reader;
+    let mut reader = subscription.reader;
+    let start = reader.take_start();
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
-    let client = Arc::new(Client::new(stream, subscription.share, reader.number(), Some(place)));
+    let client = Client::new(stream, subscription.share, reader.number(), Some(place)).starting_with(start);
+    let client = Arc::new(client);
     let _seat = shared.feeders.join(&client, reader);
     let Patience { lag_max, idle_timeout } = shared.patience;
     match client.run(shared.patience).await {

@@ -27,7 +27,7 @@ use crate::{
     address::{self, Input, Scheme, udpxy},
     config,
     control::Subscription,
-    egress::tap::Select,
+    egress::tap::{Begin, Select},
     limits::FLOW_KEY_BYTES_MAX,
     wire::Format,
 };
@@ -39,6 +39,8 @@ const BYTES: &str = "application/octet-stream";
 pub(super) struct StreamQuery {
     /// The key of one flow; it may begin later.
     flow: Option<String>,
+    /// `live`: from the next packet on, without what a player needs to begin at once.
+    start: Option<String>,
 }
 
 /// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
@@ -74,14 +76,14 @@ pub(super) async fn named(
     uri: Uri,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    let select = select(query)?;
+    let (select, begin) = wanted(query)?;
     let name = uri.path().trim_start_matches("/streams/").trim_end_matches('/');
     let content_type = content_type(&app, name).await?;
     if method == Method::HEAD {
         return Ok(response(content_type));
     }
     let place = place(&app)?;
-    let subscription = app.control.subscribe(name, select).await?;
+    let subscription = app.control.subscribe(name, select, begin).await?;
     handover.give(Ordered { subscription, place });
     Ok(response(content_type))
 }
@@ -116,7 +118,7 @@ async fn on_demand(
     uri: Uri,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    let select = select(query)?;
+    let (select, begin) = wanted(query)?;
     // As it stood in the request: the parser knows what a percent sign means here.
     let text = uri.path().get("/udp/".len()..).unwrap_or_default();
     let input = group(scheme, text, &app.config)?;
@@ -124,7 +126,7 @@ async fn on_demand(
         return Ok(response(MPEG_TS));
     }
     let place = place(&app)?;
-    let subscription = app.control.subscribe_on_demand(input, select).await?;
+    let subscription = app.control.subscribe_on_demand(input, select, begin).await?;
     handover.give(Ordered { subscription, place });
     Ok(response(MPEG_TS))
 }
@@ -160,9 +162,23 @@ fn group(scheme: Scheme, text: &str, config: &config::Http) -> Result<Input, Ref
     Ok(Input { interface, ..input })
 }
 
-fn select(query: Queried) -> Result<Select, Refusal> {
+/// What of the channel is asked for, and from where on.
+fn wanted(query: Queried) -> Result<(Select, Begin), Refusal> {
     let Query(query) = query.map_err(|error| Refusal::Malformed(error.body_text()))?;
-    match query.flow {
+    let begin = match query.start.as_deref() {
+        None => Begin::Picture,
+        Some("live") => Begin::Live,
+        Some(other) => {
+            return Err(Refusal::Malformed(format!(
+                "start={other:?}: expected start=live, or no start for one with a picture"
+            )));
+        }
+    };
+    Ok((select(query.flow)?, begin))
+}
+
+fn select(flow: Option<String>) -> Result<Select, Refusal> {
+    match flow {
         None => Ok(Select::Auto),
         Some(flow) if (1..=FLOW_KEY_BYTES_MAX).contains(&flow.len()) => Ok(Select::Flow(flow)),
         Some(flow) => Err(Refusal::Malformed(format!(

@@ -116,7 +116,7 @@ impl<P: Piece> Ring<P> {
             None => state.cursors.push(Some(cursor)),
         }
         self.readers.fetch_add(1, Relaxed);
-        TapReader { ring: self.clone(), place, number }
+        TapReader { ring: self.clone(), place, number, start: Vec::new() }
     }
 }
 
@@ -126,9 +126,20 @@ pub struct TapReader<P: Piece = Chunk> {
     ring: Arc<Ring<P>>,
     place: usize,
     number: u64,
+    start: Vec<Arc<P>>,
 }
 
 impl<P: Piece> TapReader<P> {
+    pub(super) fn with_start(mut self, start: Vec<Arc<P>>) -> TapReader<P> {
+        self.start = start;
+        self
+    }
+
+    /// What comes before everything that this reader reads: a part of the stream that is over already.
+    pub fn take_start(&mut self) -> Vec<Arc<P>> {
+        std::mem::take(&mut self.start)
+    }
+
     /// The number of the first packet that this reader can get: see [`Piece::first`].
     pub fn number(&self) -> u64 {
         self.number

@@ -100,6 +100,36 @@ async fn a_client_that_does_not_catch_up_is_cut_off_and_counted() {
     drop(far);
 }
 
+/// A player reads at the pace of the film: it stays as far behind as it began.
+#[tokio::test]
+async fn a_client_may_stay_as_far_behind_as_it_began_and_no_further() {
+    const BEGUN: u64 = 8;
+    let (client, mut far, counts) = client().await;
+    let start = (0..BEGUN).map(chunk).collect();
+    let client = Arc::into_inner(client).unwrap().starting_with(start);
+    client.outbox().next = chunk(BEGUN).first;
+    let client = Arc::new(client);
+    let patience = Patience { lag_max: Duration::from_millis(200), ..PATIENT };
+    let running = client.clone();
+    let serving = tokio::spawn(async move { running.run(patience).await });
+    let mut read = vec![0; CHUNK];
+    for index in BEGUN..2 * BEGUN {
+        client.push(&chunk(index), clock::now());
+        far.read_exact(&mut read).await.unwrap();
+        assert!(read.iter().all(|byte| u64::from(*byte) == index - BEGUN));
+        sleep(patience.lag_max / 2).await;
+    }
+    assert!(!serving.is_finished() && client.outbox().behind.is_none());
+    assert_eq!((counts.state().dropped, counts.state().cut_off), (Dropped::default(), CutOff::default()));
+    for index in 2 * BEGUN..4 * BEGUN {
+        client.push(&chunk(index), clock::now());
+    }
+    assert_eq!(serving.await.unwrap(), End::Behind);
+    drop(client);
+    let state = counts.state();
+    assert_eq!(state.packets + state.dropped.closed, 4 * BEGUN * u64::from(PACKETS));
+}
+
 #[tokio::test]
 async fn a_slow_client_that_catches_up_stays() {
     let (client, mut far, counts) = client().await;

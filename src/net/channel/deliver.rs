@@ -1,0 +1,220 @@
+//! What the core delivers in a turn, on its way out: to the UDP outputs, into the taps, to those who read records.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{Channel, Kit};
+use crate::{
+    clock,
+    egress::{
+        follow::Follow,
+        rtp::Media,
+        tap::{Batch, Begin, Event, FlowName, Select, Tap, TapReader},
+        udp::{Datagram, Rtp},
+    },
+    limits::TAPS_MAX,
+    relay::{Delivery, FlowId, Output, PacketFormat},
+    wire::ts,
+};
+
+/// A delivery of this turn, and whether the player's outputs take it.
+#[derive(Debug)]
+pub(super) struct Due {
+    pub(super) delivery: Delivery,
+    followed: bool,
+    use_as: RtpUse,
+    /// The flow's name, if somebody wants to know it.
+    name: Option<Arc<FlowName>>,
+}
+
+/// What RTP outputs do with a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RtpUse {
+    /// It is RTP.
+    AsItIs,
+    /// TS packets to be sent as RTP; `starts`: of a new run of their producer.
+    Wrapped { starts: bool },
+    /// TS packets of a flow that is not followed.
+    Unfollowed,
+    /// It can be no RTP.
+    Never,
+}
+
+impl Due {
+    /// What is to be sent as RTP, if this is.
+    fn wrapped(&self) -> Option<Media<'_>> {
+        let RtpUse::Wrapped { starts } = self.use_as else { return None };
+        let Delivery { flow, seq, packet, .. } = &self.delivery;
+        let number = (packet.format == PacketFormat::Native).then_some(*seq);
+        Some(Media { flow: *flow, starts, number, arrived: packet.arrived, payload: packet.payload() })
+    }
+}
+
+/// What else happened in this turn, for those who read records: before the delivery at this place.
+pub(super) type Note = (usize, Arc<FlowName>, Event);
+
+impl Channel {
+    /// Takes what the core puts out.
+    pub(super) fn collect(&mut self, now: Instant) {
+        let named =
+            self.records.is_some() || self.taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
+        loop {
+            match self.relay.poll_output() {
+                Output::Deliver(delivery) => {
+                    let concerned = Follow::concerns(delivery.packet.format);
+                    let followed = !concerned || self.follow.takes(delivery.flow, now);
+                    let use_as = self.use_as(&delivery, concerned, followed, now);
+                    let name = named.then(|| self.names.get(&delivery.flow).cloned()).flatten();
+                    self.due.push(Due { delivery, followed, use_as, name });
+                }
+                Output::GapClosed { waited, .. } => self.gap_wait.record(waited.as_secs_f64()),
+                Output::SessionStarted { flow, key, source, succeeds } => {
+                    self.names.insert(flow, Arc::new(FlowName { key, source }));
+                    self.note(flow, Event::Started);
+                    if self.wrapper.is_some() && !self.starting.contains(&flow) {
+                        self.starting.push(flow);
+                    }
+                    if let Some(succeeds) = succeeds {
+                        self.follow.succeeded(flow, succeeds, now);
+                    }
+                }
+                Output::FlowEnded { flow } => {
+                    self.note(flow, Event::Ended);
+                    self.names.remove(&flow);
+                    if let Some(last) = &mut self.last_values {
+                        last.forget(flow);
+                    }
+                    self.starting.retain(|starting| *starting != flow);
+                    self.follow.ended(flow);
+                }
+                Output::Lost { flow, from, count } => self.note(flow, Event::Lost { from, count }),
+                Output::Transmit { leg, from, to, bytes } => self.transmit(leg, from, to, &bytes, now),
+                Output::Timeout(at) => {
+                    self.relay_due = at;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Remembers what happened, if somebody reads records.
+    fn note(&mut self, flow: FlowId, event: Event) {
+        if self.records.is_some()
+            && let Some(name) = self.names.get(&flow)
+        {
+            self.notes.push((self.due.len(), name.clone(), event));
+        }
+    }
+
+    /// What RTP outputs do with a delivery. Of several streams of TS packets they send the one that a player follows,
+    /// also where others than players take all (native).
+    #[inline]
+    fn use_as(&mut self, delivery: &Delivery, concerned: bool, followed: bool, now: Instant) -> RtpUse {
+        let format = delivery.packet.format;
+        if format == PacketFormat::Rtp {
+            return RtpUse::AsItIs;
+        }
+        if self.wrapper.is_none()
+            || !(format == PacketFormat::Ts || ts::looks_like(delivery.packet.payload()))
+        {
+            return RtpUse::Never;
+        }
+        let followed = if concerned { followed } else { self.follow.takes(delivery.flow, now) };
+        let place = self.starting.iter().position(|flow| *flow == delivery.flow);
+        let starts = place.map(|place| self.starting.swap_remove(place)).is_some();
+        if followed { RtpUse::Wrapped { starts } } else { RtpUse::Unfollowed }
+    }
+
+    pub(super) fn send(&mut self, now: Instant, kit: &mut Kit) {
+        if self.due.is_empty() {
+            return;
+        }
+        let mut wrapped = self.wrapper.as_mut().map(|w| w.wrap(self.due.iter().filter_map(Due::wrapped)));
+        let datagrams = self.due.iter().map(move |due| {
+            let packet = &due.delivery.packet;
+            let rtp = match due.use_as {
+                RtpUse::AsItIs => Rtp::Packet(&packet.bytes),
+                RtpUse::Wrapped { .. } => {
+                    wrapped.as_mut().and_then(Iterator::next).map_or(Rtp::Not, Rtp::Packet)
+                }
+                RtpUse::Unfollowed => Rtp::Unfollowed,
+                RtpUse::Never => Rtp::Not,
+            };
+            Datagram { whole: &packet.bytes, payload: packet.payload(), rtp, followed: due.followed }
+        });
+        self.outputs.send(now, &mut kit.send, &mut kit.interfaces, datagrams);
+        for tap in &mut self.taps {
+            for due in &self.due {
+                let wanted = match tap.select() {
+                    Select::Auto => due.followed,
+                    Select::Flow(key) => due.name.as_ref().is_some_and(|name| name.key == *key),
+                };
+                if wanted {
+                    tap.push(due.delivery.packet.payload(), now);
+                }
+            }
+        }
+        if let Some(sink) = &mut self.sink {
+            for due in &self.due {
+                sink(&due.delivery, due.followed);
+            }
+        }
+    }
+
+    /// Tells those who read records what happened in this turn, in order.
+    pub(super) fn record(&mut self, now: Instant) {
+        let Some(records) = &mut self.records else { return };
+        let mut notes = self.notes.drain(..).peekable();
+        let wall = clock::unix();
+        for (place, due) in self.due.iter().enumerate() {
+            while let Some((_, flow, event)) = notes.next_if(|(before, ..)| *before <= place) {
+                records.event(flow, event, now);
+            }
+            let Some(flow) = &due.name else { continue };
+            let age = now.saturating_duration_since(due.delivery.packet.arrived);
+            records.packet(flow, &due.delivery, due.followed, wall.saturating_sub(age), now);
+        }
+        for (_, flow, event) in notes {
+            records.event(flow, event, now);
+        }
+    }
+
+    pub(super) fn keep_last_values(&mut self, now: Instant) {
+        let Some(last) = self.last_values.as_mut().filter(|_| !self.due.is_empty()) else { return };
+        let wall = clock::unix();
+        last.keep(self.due.iter().map(|due| &due.delivery), |delivery| {
+            wall.saturating_sub(now.saturating_duration_since(delivery.packet.arrived))
+        });
+    }
+
+    /// The last value of each flow, and a reader of what happens from here on.
+    pub(in crate::net) fn follow(&mut self, now: Instant) -> (Batch, TapReader<Batch>) {
+        if let Some(records) = &mut self.records {
+            records.turn(now, true); // what came before the last values
+        }
+        let last = self.last_values.as_ref().map(|last| last.batch(&self.names));
+        (last.unwrap_or_default(), self.records())
+    }
+
+    /// A reader of what happens, packet by packet.
+    pub(in crate::net) fn records(&mut self) -> TapReader<Batch> {
+        self.records.get_or_insert_with(|| Tap::new(Select::Auto, self.chunk)).reader()
+    }
+
+    /// A reader of what `select` names. `None`: too many different ones.
+    pub(in crate::net) fn tap(&mut self, select: Select, begin: Begin, now: Instant) -> Option<TapReader> {
+        if let Some(tap) = self.taps.iter_mut().find(|tap| *tap.select() == select) {
+            return Some(tap.reader_from(begin, now));
+        }
+        let single = |select: &Select| matches!(select, Select::Flow(_));
+        if single(&select) && self.taps.iter().filter(|tap| single(tap.select())).count() >= TAPS_MAX {
+            return None;
+        }
+        let mut tap = Tap::new(select, self.chunk);
+        if self.start_bytes_max > 0 {
+            tap = tap.with_start(self.start_bytes_max, false);
+        }
+        let reader = tap.reader();
+        self.taps.push(tap);
+        Some(reader)
+    }
+}
