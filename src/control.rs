@@ -255,6 +255,11 @@ impl Control {
         self.configured(name).map(|channel| channel.format.clone())
     }
 
+    /// Whether a channel of this name is configured.
+    pub fn knows(&self, name: &str) -> bool {
+        self.shared.channels().iter().any(|channel| channel.name == name)
+    }
+
     /// The names of the configured channels, in the order of the configuration.
     pub fn names(&self) -> Vec<String> {
         self.shared.channels().iter().map(|channel| channel.name.clone()).collect()

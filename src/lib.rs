@@ -8,7 +8,7 @@
 //! 4. [`egress`]: UDP targets, HTTP clients, files.
 //!
 //! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`history`] (what was sent, to be sent again),
-//! [`link`] (models of a bad link), [`observe`] (what happened lately),
+//! [`link`] (models of a bad link), [`observe`] (what happened lately), [`subscribe`] (UDP subscribers on request),
 //! and [`config`], [`control`], [`metrics`], [`shutdown`], [`watchdog`].
 
 pub mod address;
@@ -29,5 +29,6 @@ pub mod observe;
 pub mod producer;
 pub mod relay;
 pub mod shutdown;
+pub mod subscribe;
 pub mod watchdog;
 pub mod wire;

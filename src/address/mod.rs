@@ -7,6 +7,7 @@
 mod error;
 mod query;
 mod recording;
+mod remote;
 pub mod udpxy;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use error::Error;
 use query::Query;
 pub use recording::{Recording, RecordingError, Target};
+pub use remote::{Remote, RemoteError, Source};
 
 use crate::{
     fec::{native, st2022::Shape},

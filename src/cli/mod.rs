@@ -106,6 +106,9 @@ pub struct Serve {
     /// Where HTTP listens, or off [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<String>,
+    /// Where UDP subscribers ask for streams (docs/udp-subscribe.md), or off [default: off]
+    #[arg(long, value_name = "ADDR")]
+    pub udp: Option<String>,
     /// The interface where groups on demand are joined [default: by the routing table]
     #[arg(long = "if", value_name = "NAME|ADDR")]
     pub interface: Option<String>,
@@ -129,14 +132,16 @@ pub struct Serve {
       one stream over two paths; also at http://127.0.0.1:8080/streams/main
   tidecast relay rtp://@239.1.1.1:5000?if=eth1 --fec st2022-1 --to rtp://239.2.2.2:5000?ttl=4
       what was lost is rebuilt from the sender's SMPTE ST 2022-1 FEC
+  tidecast relay udp://@239.1.1.1:5000?if=eth1 --udp 0.0.0.0:4023 --to 'pcapng:/var/rec?keep=24'
+      hosts ask for it (tidecast recv tidecast://ADDRESS:4023/main); a recording, too
   tidecast relay rist://@:5000 --to udp://10.0.0.7:6000
       a RIST sender is asked again for what was lost")]
 pub struct Relay {
     /// One or more legs that carry the same stream
     #[arg(value_name = "INPUT", required = true)]
     pub inputs: Vec<String>,
-    /// Where to send it; may be given several times
-    #[arg(long = "to", value_name = "OUTPUT", num_args = 1.., required_unless_present_any = ["http", "tcp"])]
+    /// Where to send it, or pcapng:FOLDER to record it; may be given several times
+    #[arg(long = "to", value_name = "OUTPUT", num_args = 1.., required_unless_present_any = ["http", "tcp", "udp"])]
     pub outputs: Vec<String>,
     /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on rtp:// inputs
     /// if there is any
@@ -167,6 +172,9 @@ pub struct Relay {
     /// A site whose pages may subscribe, or *; may be given several times [default: only our own]
     #[arg(long = "origin", value_name = "ORIGIN", requires = "http")]
     pub origins: Vec<String>,
+    /// Let UDP subscribers ask for the stream here (docs/udp-subscribe.md)
+    #[arg(long, value_name = "ADDR")]
+    pub udp: Option<String>,
     /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
     #[arg(long, default_value = "auto")]
     pub format: String,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::address::{Input, Output};
+use crate::address::{self, Input, Output};
 use crate::config::units::{self, Rate};
 use crate::config::{Hold, Retransmission};
 use crate::fec::native::Fec;
@@ -165,11 +165,13 @@ impl Send {
   tidecast recv rtp://@239.1.1.1:5000 -o film.ts --for 10s
   tidecast recv udp://@239.3.3.3:7000?if=eth1 --for 1m --json --max-loss 0.1%
       exit code 3 when more than 0.1% was lost
-  tidecast recv udp://@239.1.1.1:5000 -o - | ffplay -")]
+  tidecast recv udp://@239.1.1.1:5000 -o - | ffplay -
+  tidecast recv tidecast://10.0.0.7:4023/camera-1?token=secret -o film.ts
+      a stream that a relay sends to those who ask (relay --udp, serve --udp)")]
 pub struct Recv {
-    /// One or more legs that carry the same stream
+    /// One or more legs that carry the same stream, or a relay's stream on request: tidecast://HOST:PORT/NAME
     #[arg(value_name = "INPUT", required = true)]
-    pub inputs: Vec<Input>,
+    pub inputs: Vec<address::Source>,
     /// Write the payloads, in order, to this file (- for standard output)
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -19,6 +19,10 @@ pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure
         text.push('\n');
     }
     text.push_str(&config.http.as_ref().map_or("http: off".to_owned(), http_line));
+    if let Some(udp) = &config.udp {
+        let token = if udp.token.is_some() { "with a token" } else { "open to all" };
+        let _ = write!(text, "\nudp subscribers: {}, {token}", udp.listen); // a String takes all
+    }
     writeln!(out, "{text}\n{}: ok", args.config.display()).map_err(Failure::output)
 }
 

@@ -18,7 +18,7 @@ use crate::{
     net::{state::ChannelState, worker::Pace},
     observe::Observer,
     shutdown::{self, Signals},
-    watchdog,
+    subscribe, watchdog,
 };
 
 /// A running relay.
@@ -28,10 +28,12 @@ pub struct Service {
     channels: usize,
     http: Option<Listener>,
     tcp: Option<Listener>,
+    udp: Option<Listener>,
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
 }
 
+/// A running server.
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
@@ -54,6 +56,7 @@ impl Service {
             Some(tcp) => Some(tcp::Server::bind(tcp).await?),
             None => None,
         };
+        let subscribe = config.udp.as_ref().map(subscribe::Server::bind).transpose()?;
         let (linger, chunk) = config.http.as_ref().map_or((LINGER, CHUNK), |http| (http.linger, http.chunk));
         let start_bytes_max = config.http.as_ref().map_or(0, |http| http.start_bytes_max);
         let last_values = server.is_some() || programs.is_some();
@@ -80,7 +83,12 @@ impl Service {
             let address = server.address();
             Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
         });
-        Ok(Service { control, channels: config.channels.len(), http, tcp, waiting })
+        let udp = subscribe.map(|server| {
+            let (stop, stopped) = watch::channel(false);
+            let address = server.address();
+            Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
+        });
+        Ok(Service { control, channels: config.channels.len(), http, tcp, udp, waiting })
     }
 
     /// The channels.
@@ -101,6 +109,9 @@ impl Service {
         };
         if let Some(tcp) = &self.tcp {
             let _ = write!(line, ", tcp://{}", tcp.address); // a String takes all
+        }
+        if let Some(udp) = &self.udp {
+            let _ = write!(line, ", tidecast://{}", udp.address); // a String takes all
         }
         if let Some(address) = self.http() {
             let _ = write!(line, ", http://{address}"); // a String takes all
@@ -127,14 +138,18 @@ impl Service {
     /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
     /// [`DRAIN_MAX`]. Gives the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
-        let Service { control, http, tcp, .. } = self;
+        let Service { control, http, tcp, udp, .. } = self;
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
             for listener in http.iter().chain(&tcp) {
                 listener.stop.send_replace(true);
             }
             states = control.stop().await;
-            for listener in [http, tcp].into_iter().flatten() {
+            // Their streams have ended: they get what is left, and are told.
+            if let Some(udp) = &udp {
+                udp.stop.send_replace(true);
+            }
+            for listener in [http, tcp, udp].into_iter().flatten() {
                 listener.task.await?;
             }
             Ok::<_, JoinError>(())

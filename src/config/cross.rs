@@ -27,7 +27,8 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
     let mut unicast = HashMap::new();
     let inputs = Inputs::new(raw);
     for (raw, channel) in raw.channels.iter().zip(&config.channels) {
-        required(raw, config.http.is_some() || config.tcp.is_some(), problems);
+        let served = config.http.is_some() || config.tcp.is_some() || config.udp.is_some();
+        required(raw, served, problems);
         unique_name(raw, channel, &mut names, problems);
         format(raw, channel, problems);
         numbered_legs(raw, channel, problems);

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
-use super::raw::{Field, Place, Raw, RawChannel, RawHttp, RawTcp, Value};
+use super::raw::{Field, Place, Raw, RawChannel, RawHttp, RawTcp, RawUdp, Value};
 
 /// The longest piece of the file that an error repeats.
 const SNIPPET_CHARS_MAX: usize = 40;
@@ -33,6 +33,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
         burst: top.value("burst", &file),
         http: top.table("http", &mut file).map(|table| http(table, &mut file)).unwrap_or_default(),
         tcp: top.table("tcp", &mut file).map(|table| tcp(table, &mut file)).unwrap_or_default(),
+        udp: top.table("udp", &mut file).map(|table| udp(table, &mut file)).unwrap_or_default(),
         channels: top
             .tables("channel", &mut file)
             .into_iter()
@@ -63,6 +64,17 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
 
 fn tcp(mut table: Table<'_>, file: &mut File<'_>) -> RawTcp {
     let raw = RawTcp { listen: table.value("listen", file), clients_max: table.value("clients_max", file) };
+    table.finish(file);
+    raw
+}
+
+fn udp(mut table: Table<'_>, file: &mut File<'_>) -> RawUdp {
+    let raw = RawUdp {
+        listen: table.value("listen", file),
+        token: table.value("token", file),
+        clients_max: table.value("clients_max", file),
+        lease: table.value("lease", file),
+    };
     table.finish(file);
     raw
 }

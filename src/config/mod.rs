@@ -49,6 +49,8 @@ pub struct Config {
     pub http: Option<Http>,
     /// The TCP listener for programs, unless it is off.
     pub tcp: Option<Tcp>,
+    /// The server for UDP subscribers, unless it is off.
+    pub udp: Option<Udp>,
     /// The channels; their names are unique.
     pub channels: Vec<Channel>,
 }
@@ -100,6 +102,19 @@ impl Http {
     pub fn allows(&self, group: IpAddr) -> bool {
         self.allow.iter().any(|prefix| prefix.contains(&group))
     }
+}
+
+/// The server for UDP subscribers on request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Udp {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What subscribers must know; `None`: nothing.
+    pub token: Option<String>,
+    /// Subscribers at the same time.
+    pub clients_max: usize,
+    /// How long a stream comes without a renewal.
+    pub lease: Duration,
 }
 
 /// One input, its legs, and where it goes.

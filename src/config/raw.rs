@@ -61,6 +61,7 @@ pub(super) struct Raw {
     pub(super) burst: Option<Field>,
     pub(super) http: RawHttp,
     pub(super) tcp: RawTcp,
+    pub(super) udp: RawUdp,
     pub(super) channels: Vec<RawChannel>,
 }
 
@@ -85,6 +86,15 @@ pub(super) struct RawHttp {
 pub(super) struct RawTcp {
     pub(super) listen: Option<Field>,
     pub(super) clients_max: Option<Field>,
+}
+
+/// `[udp]`
+#[derive(Debug, Default)]
+pub(super) struct RawUdp {
+    pub(super) listen: Option<Field>,
+    pub(super) token: Option<Field>,
+    pub(super) clients_max: Option<Field>,
+    pub(super) lease: Option<Field>,
 }
 
 /// One `[[channel]]`

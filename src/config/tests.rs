@@ -82,10 +82,15 @@ fn every_key_arrives() {
         lag_max = "1m"
         start_bytes_max = "1MiB"
         interface = "10.0.0.1"
+        [udp]
+        listen = "[::]:4023"
+        token = "secret"
+        clients_max = 5
+        lease = "1m"
         [[channel]]
         name = "A.b_c-9"
         input = ["239.1.1.1:5000", "rtp://10.0.0.5@232.1.1.1:5000?if=eth1"]
-        output = ["10.0.0.7:6000", "239.2.2.2:5000?ttl=4"]
+        output = ["10.0.0.7:6000", "pcapng:/var/rec?keep=3", "239.2.2.2:5000?ttl=4"]
         hold_min = "1ms"
         hold_max = "10s"
         release = "paced"
@@ -122,10 +127,14 @@ fn every_key_arrives() {
     ] {
         assert_eq!(http.allows(group.parse().unwrap()), allowed, "{group}");
     }
+    let udp = config.udp.unwrap();
+    assert_eq!((udp.listen, udp.token.as_deref()), ("[::]:4023".parse().unwrap(), Some("secret")));
+    assert_eq!((udp.clients_max, udp.lease), (5, Duration::from_secs(60)));
     let [a, b] = &config.channels[..] else { panic!("{:?}", config.channels) };
     assert_eq!(a.format, Format::Rtp, "an rtp:// leg says so");
     assert_eq!(a.legs[1].address.scheme, Scheme::Rtp);
     assert_eq!(a.outputs[1].ttl, Some(4));
+    assert_eq!((a.recordings.len(), a.recordings[0].keep, b.recordings.len()), (1, 3, 0));
     assert_eq!(a.hold, Hold::Auto { min: Duration::from_millis(1), max: Duration::from_secs(10) });
     assert_eq!(
         (a.release, b.release),
@@ -297,11 +306,11 @@ fn wrong_values_outside_of_channels() {
         ),
         (
             "thread = 2",
-            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, burst, http, tcp, channel)",
+            "thread: unknown key, did you mean \"threads\"? (expected one of: tick, threads, burst, http, tcp, udp, channel)",
         ),
         (
             "[https]",
-            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, burst, http, tcp, channel)",
+            "https: unknown key, did you mean \"http\"? (expected one of: tick, threads, burst, http, tcp, udp, channel)",
         ),
     ] {
         assert_eq!(error(text), expected, "{text}");
@@ -558,6 +567,7 @@ fn relay() -> cli::Relay {
         http: None,
         tcp: None,
         origins: vec![],
+        udp: None,
         format: "auto".into(),
         tick: "0".into(),
     }
@@ -578,6 +588,31 @@ fn flags_of_relay_are_one_channel() {
 }
 
 #[test]
+fn udp_subscribers_are_a_reason_to_relay() {
+    let args = cli::Relay { udp: Some("0.0.0.0:4023".into()), outputs: vec![], ..relay() };
+    let udp = Config::from_relay(&args).unwrap().udp.unwrap();
+    assert_eq!((udp.listen.port(), udp.token, udp.clients_max), (4023, None, 100));
+    let serve = cli::Serve { udp: Some("[::]:4023".into()), ..cli::Serve::default() };
+    assert!(Config::from_serve(&serve).unwrap().udp.is_some());
+    assert_eq!(error("udp.listen = \"off\""), "no error");
+    let text = error("udp.token = \"secret\"\nudp.lease = \"1s\"");
+    assert!(text.contains("udp.token") && text.contains("expected only with udp.listen, or --udp"), "{text}");
+    assert!(text.contains("expected a duration from 3s to 1h"), "{text}");
+    assert!(error("udp.listen = \":1\"\nudp.token = \"\"").contains("expected text of 1 to 128 bytes"));
+}
+
+#[test]
+fn recordings_have_folders_of_their_own() {
+    let text = error(&channel("output = [\"pcapng:/a\", \"pcapng:/b\", \"pcapng:/a?keep=2\"]"));
+    assert!(
+        text.contains("output[2]") && text.contains("expected a folder of its own, channel[0].output[0]"),
+        "{text}"
+    );
+    let text = error(&channel("output = \"pcapng:/a?rotate=1\""));
+    assert!(text.contains("rotate=\"1\": expected a number of bytes from 100kB to 1TB"), "{text}");
+}
+
+#[test]
 fn wrong_flags_of_relay_are_named() {
     let args = cli::Relay {
         burst: None,
@@ -592,6 +627,7 @@ fn wrong_flags_of_relay_are_named() {
         tcp: None,
         origins: vec![],
         http: Some("here".into()),
+        udp: Some("there".into()),
         format: "auto".into(),
         tick: "1h".into(),
     };
@@ -599,6 +635,7 @@ fn wrong_flags_of_relay_are_named() {
     let expected = "\
 --tick \"1h\": expected a duration from 0s to 100ms, such as \"5ms\"
 --http \"here\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
+--udp \"there\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
 INPUT \"239.1.1.1\": no port in \"239.1.1.1\": expected ADDRESS:PORT
 --fec \"prompeg\": expected off, auto or st2022-1
 --name \"a b\": expected a name of 1 to 64 letters, digits, '.', '_' and '-'
@@ -730,7 +767,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_of_the_reference_are_valid() {
     let examples = blocks("toml");
-    assert_eq!(examples.len(), 9);
+    assert_eq!(examples.len(), 11);
     for example in examples {
         assert_eq!(error(example), "no error", "{example}");
     }
@@ -739,14 +776,14 @@ fn the_examples_of_the_reference_are_valid() {
 #[test]
 fn the_reference_names_every_key() {
     let mut keys = error(
-        "x = 1\n[http]\nx = 1\n[tcp]\nx = 1\n[[channel]]\nname = \"a\"\ninput = \":1\"\nx = 1\nlimits.x = 1",
+        "x = 1\n[http]\nx = 1\n[tcp]\nx = 1\n[udp]\nx = 1\n[[channel]]\nname = \"a\"\ninput = \":1\"\nx = 1\nlimits.x = 1",
     );
     keys.retain(|c| c != ',' && c != ')');
     let known: Vec<&str> = keys
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 6 + 11 + 2 + 14 + 4, "{known:?}");
+    assert_eq!(known.len(), 7 + 11 + 2 + 4 + 14 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");

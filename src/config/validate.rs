@@ -12,9 +12,9 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::problem::Problem;
-use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, Value};
+use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, RawUdp, Value};
 use super::{
-    Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, cross, units,
+    Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, Udp, cross, units,
 };
 use crate::address::{Output, Recording, Scheme, Target};
 use crate::limits::*;
@@ -29,6 +29,7 @@ pub(super) fn validate(raw: &Raw, problems: &mut Vec<Problem>) -> Config {
         burst: check.count(&raw.burst, BURST, 1..=BURST_MAX),
         http: check.http(&raw.http),
         tcp: check.tcp(&raw.tcp),
+        udp: check.udp(&raw.udp),
         channels: raw.channels.iter().map(|raw| check.channel(raw)).collect(),
     };
     cross::validate(raw, &config, check.problems);
@@ -125,6 +126,21 @@ impl Check<'_> {
             .value(&raw.listen, None, |value| units::listen(text(value, "127.0.0.1:9000")?).map_err(display));
         let clients_max = self.count(&raw.clients_max, TCP_CLIENTS, 1..=CLIENTS_MAX);
         listen.map(|listen| Tcp { listen, clients_max })
+    }
+
+    /// Off unless it is told where to listen.
+    fn udp(&mut self, raw: &RawUdp) -> Option<Udp> {
+        let listen = self
+            .value(&raw.listen, None, |value| units::listen(text(value, "0.0.0.0:4023")?).map_err(display));
+        for field in [&raw.token, &raw.clients_max, &raw.lease].into_iter().flatten() {
+            if raw.listen.is_none() {
+                self.problems.push(Problem::of_field(field, "expected only with udp.listen, or --udp"));
+            }
+        }
+        let token = self.value(&raw.token, None, |value| token(value).map(Some));
+        let clients_max = self.count(&raw.clients_max, UDP_CLIENTS, 1..=UDP_CLIENTS_MAX);
+        let lease = self.time(&raw.lease, UDP_LEASE, UDP_LEASE_MIN..=UDP_LEASE_MAX);
+        listen.map(|listen| Udp { listen, token, clients_max, lease })
     }
 
     fn channel(&mut self, raw: &RawChannel) -> Channel {
@@ -282,6 +298,14 @@ fn bytes(value: &Value, range: RangeInclusive<usize>) -> Result<usize, String> {
         let (min, max) = (units::display_bytes(*range.start()), units::display_bytes(*range.end()));
         format!("expected a number of bytes from {min} to {max}, such as \"8MiB\"")
     })
+}
+
+/// What subscribers must know: what a URL and a request have room for.
+fn token(value: &Value) -> Result<String, String> {
+    match value {
+        Value::Text(token) if (1..=UDP_TOKEN_BYTES_MAX).contains(&token.len()) => Ok(token.clone()),
+        _ => Err(format!("expected text of 1 to {UDP_TOKEN_BYTES_MAX} bytes")),
+    }
 }
 
 /// A name that stands in URLs, metrics and tables as it is.

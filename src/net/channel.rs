@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     address,
-    buffer::Pool,
+    buffer::{Buffer, Pool},
     clock::ClockPair,
     egress::{
         follow::Follow,
@@ -269,6 +269,14 @@ impl Channel {
             }
         }
         received
+    }
+
+    /// Takes datagrams that came on a socket of somebody else.
+    pub(super) fn inject(&mut self, source: SocketAddr, datagrams: Vec<Buffer>, now: Instant) {
+        for bytes in datagrams {
+            self.relay.handle_input(Input::Packet { now, leg: 0, source, bytes });
+            self.collect(now);
+        }
     }
 
     /// Lets time pass and sends on what is due. `passed` is the time up to which everything that came has been

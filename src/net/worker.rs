@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::BorrowedFd,
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -26,6 +27,7 @@ use super::{
     state::ChannelState,
 };
 use crate::{
+    buffer::Buffer,
     clock::{self, ClockPair},
     egress::tap::{Batch, Begin, Select, TapReader},
     limits::{
@@ -83,6 +85,7 @@ enum Command {
     Follow(String, Reply<Result<(Batch, TapReader<Batch>), WorkerError>>),
     State(String, usize, Reply<Result<ChannelState, WorkerError>>),
     States(usize, Reply<Vec<ChannelState>>),
+    Inject(String, SocketAddr, Vec<Buffer>),
     Answer(Reply<()>),
     Stop(Reply<Vec<ChannelState>>),
 }
@@ -192,6 +195,15 @@ impl Worker {
     /// All channels as they stand, each with at most `flows_max` flows. Empty when the worker has ended.
     pub async fn states(&self, flows_max: usize) -> Vec<ChannelState> {
         self.ask(|reply| Command::States(flows_max, reply)).await.unwrap_or_default()
+    }
+
+    /// Hands over datagrams that came from there on a socket that is not the channel's own, as if they had come on its
+    /// first leg. Those of a channel that does not exist (any more) are dropped.
+    pub fn inject(&self, channel: &str, source: SocketAddr, datagrams: Vec<Buffer>) {
+        let command = Command::Inject(channel.to_owned(), source, datagrams);
+        // Without a thread there is nobody to miss them.
+        let _ = self.handle.commands.as_ref().map(|commands| commands.send(command));
+        self.handle.wake();
     }
 
     /// Answers when the thread's loop has come round, which is all that it shows.
@@ -395,6 +407,9 @@ impl Path {
                 }
                 Command::Records(name, reply) => drop(reply.send(self.records(name))),
                 Command::Follow(name, reply) => drop(reply.send(self.follow(name, clocks.monotonic))),
+                Command::Inject(name, source, datagrams) => {
+                    self.inject(&name, source, datagrams, clocks.monotonic);
+                }
                 Command::Answer(reply) => drop(reply.send(())),
                 Command::State(name, flows_max, reply) => {
                     drop(reply.send(self.state(name, flows_max, clocks.monotonic)));
@@ -457,6 +472,15 @@ impl Path {
     fn state(&mut self, name: String, flows_max: usize, now: Instant) -> Result<ChannelState, WorkerError> {
         let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
         channel.map(|channel| channel.state(now, flows_max)).ok_or(WorkerError::Unknown { name })
+    }
+
+    fn inject(&mut self, name: &str, source: SocketAddr, datagrams: Vec<Buffer>, now: Instant) {
+        let Some(place) = self.find(name) else { return };
+        if let Some(channel) = self.channels[place].as_mut() {
+            channel.inject(source, datagrams, now);
+            // The next turn sends on what follows from them.
+            self.dues[place] = Some(now);
+        }
     }
 
     fn records(&mut self, name: String) -> Result<TapReader<Batch>, WorkerError> {

@@ -13,6 +13,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod seq;
 pub mod st2022;
+pub mod subscribe;
 pub mod ts;
 
 /// How a channel's datagrams are numbered.

@@ -3,6 +3,7 @@
 //! The packets come through the same packet path as in a relay; the payloads are written on its thread, so a
 //! slow reader of the output shows as kernel drops, which are reported too.
 
+mod remote;
 mod summary;
 
 use std::{
@@ -14,18 +15,21 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{Failure, service::say};
 use crate::{
-    address::Scheme,
+    address::{Input, Remote, Scheme, Source},
     cli,
-    limits::RECEIVE_BUFFER_BYTES,
+    limits::{RECEIVE_BUFFER_BYTES, UDP_ASK_AGAIN},
     net::worker::{ChannelSpec, Pace, Sink, Worker},
     relay::{self, Hold},
     shutdown::Signals,
 };
 use summary::Summary;
+
+/// The channel's name on the packet thread.
+const CHANNEL: &str = "recv";
 
 /// Runs `recv` to its end.
 ///
@@ -38,20 +42,25 @@ pub(super) fn run(args: &cli::Recv) -> Result<(), Failure> {
 }
 
 async fn receive(args: &cli::Recv) -> Result<(), Failure> {
+    let (legs, remote) = sources(args)?;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let output = args.output.as_deref().map(open).transpose()?;
     let (sink, mut done) = sink(output, args.count.unwrap_or(u64::MAX));
     let pace = Pace { tick: Duration::ZERO, ..Pace::default() };
     let (worker, thread) = Worker::spawn(0, pace).context("cannot start the packet thread")?;
-    let started = worker.add(channel(args, sink)).await.context("cannot receive")?;
+    let started = worker.add(channel(args, legs.clone(), sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
-    if started.waiting.len() == args.inputs.len() {
+    if !legs.is_empty() && started.waiting.len() == legs.len() {
         // A relay waits for an interface that may come; who measures now wants to know now.
         return Err(anyhow::anyhow!("cannot receive: {}", started.waiting.join("; ")).into());
     }
     for waiting in &started.waiting {
         say(&format!("waiting: {waiting}"));
     }
+    let mut asking = match remote {
+        None => None,
+        Some(remote) => Some(ask(remote, &worker, &mut signals).await?),
+    };
     say(&format!("ready: receiving {}", inputs.join(" ")));
     let began = crate::clock::now();
     let limit = args.duration.unwrap_or(Duration::MAX);
@@ -59,7 +68,12 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
         result = &mut done.ended => result.unwrap_or(Ok(())),
         () = tokio::time::sleep(limit) => Ok(()),
         () = signals.wait() => Ok(()),
+        Some(refused) = refusal(&mut asking) => return Err(refused.into()),
     };
+    if let Some(Asking { leave, task }) = asking {
+        drop(leave);
+        let _ = task.await; // it has told the relay
+    }
     let states = worker.stop().await;
     let elapsed = crate::clock::now().saturating_duration_since(began);
     let _ = thread.join();
@@ -80,6 +94,61 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     match args.max_loss {
         Some(max) if summary.loss() > max => Err(Failure::Loss { lost: summary.loss(), max }),
         _ => Ok(()),
+    }
+}
+
+/// The legs, or the one stream that a relay is asked for.
+fn sources(args: &cli::Recv) -> Result<(Vec<Input>, Option<&Remote>), Failure> {
+    let (mut legs, mut remotes) = (Vec::new(), Vec::new());
+    for source in &args.inputs {
+        match source {
+            Source::Input(input) => legs.push(input.clone()),
+            Source::Remote(remote) => remotes.push(remote),
+        }
+    }
+    if let ([remote, ..], true) = (&remotes[..], args.inputs.len() > 1) {
+        return Err(Failure::Usage(format!("{remote}: expected no other input beside it")));
+    }
+    Ok((legs, remotes.pop()))
+}
+
+/// A subscription that runs, until `leave` is dropped.
+struct Asking {
+    leave: oneshot::Sender<()>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// Asks a relay for a stream, and waits until it is granted or a signal comes.
+async fn ask(remote: &Remote, worker: &Worker, signals: &mut Signals) -> Result<Asking, Failure> {
+    let (running, granted) = remote::open(remote, worker)?;
+    let (leave, left) = oneshot::channel();
+    let mut task = tokio::spawn(running.run(left));
+    let mut patience = std::pin::pin!(tokio::time::sleep(UDP_ASK_AGAIN * 3));
+    let mut granted = std::pin::pin!(granted);
+    loop {
+        tokio::select! {
+            Ok(()) = &mut granted => return Ok(Asking { leave, task }),
+            ended = &mut task => {
+                let refused = ended.context("the subscription has failed")?;
+                refused?;
+                return Err(anyhow::anyhow!("the subscription has ended").into());
+            }
+            () = &mut patience => {
+                say(&format!("waiting: no answer from {}", remote.relay));
+                patience.set(tokio::time::sleep(Duration::MAX));
+            }
+            () = signals.wait() => return Err(anyhow::anyhow!("no answer from {}", remote.relay).into()),
+        }
+    }
+}
+
+/// Why the relay has refused to go on; `None` for streams that nobody asked for, and never otherwise.
+async fn refusal(asking: &mut Option<Asking>) -> Option<anyhow::Error> {
+    let asking = asking.as_mut()?;
+    match (&mut asking.task).await {
+        Ok(Err(error)) => Some(error),
+        Ok(Ok(())) => None,
+        Err(error) => Some(error.into()),
     }
 }
 
@@ -143,12 +212,12 @@ fn sink(mut output: Option<Box<dyn Write + Send>>, count: u64) -> (Sink, Done) {
     (sink, Done { ended, failure })
 }
 
-fn channel(args: &cli::Recv, sink: Sink) -> ChannelSpec {
-    let rist = args.inputs.iter().any(|input| input.scheme == Scheme::Rist);
+fn channel(args: &cli::Recv, inputs: Vec<Input>, sink: Sink) -> ChannelSpec {
+    let rist = inputs.iter().any(|input| input.scheme == Scheme::Rist);
     let hold = if args.hold == Hold::default() { Hold::auto(rist) } else { args.hold };
     ChannelSpec {
-        name: "recv".to_owned(),
-        inputs: args.inputs.clone(),
+        name: CHANNEL.to_owned(),
+        inputs,
         relay: relay::Config { format: args.format.clone(), hold, ..relay::Config::default() },
         retransmission: args.retransmission,
         outputs: Vec::new(),

@@ -1,0 +1,123 @@
+//! A stream that a relay sends on request: asks for it, renews the lease, and hands the datagrams to the packet thread.
+
+use std::io;
+
+use anyhow::{Context, anyhow};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::UdpSocket,
+    sync::oneshot,
+    time::{Instant, sleep_until},
+};
+
+use super::CHANNEL;
+use crate::{
+    address::Remote,
+    buffer::Buffer,
+    clock,
+    commands::service::say,
+    limits::{RECEIVE_BUFFER_BYTES, SLOT_BYTES, UDP_REQUESTS_AT_ONCE},
+    net::worker::Worker,
+    subscribe::subscriber::{Heard, Subscriber},
+    wire::subscribe::Refusal,
+};
+
+/// A subscription that runs.
+pub(super) struct Running {
+    remote: Remote,
+    socket: UdpSocket,
+    subscriber: Subscriber,
+    worker: Worker,
+    granted: Option<oneshot::Sender<()>>,
+    /// Where the last datagram of each read is put.
+    bytes: Vec<u8>,
+}
+
+/// Opens the socket; the receiver hears when the relay has said that the stream comes.
+pub(super) fn open(remote: &Remote, worker: &Worker) -> anyhow::Result<(Running, oneshot::Receiver<()>)> {
+    let socket = connect(remote).with_context(|| format!("cannot reach {remote}"))?;
+    let subscriber = Subscriber::new(&remote.name, &remote.token, clock::now(), Box::new(rand::random));
+    let (granted, hears) = oneshot::channel();
+    let running = Running {
+        remote: remote.clone(),
+        socket,
+        subscriber,
+        worker: worker.clone(),
+        granted: Some(granted),
+        bytes: vec![0; SLOT_BYTES.max(u16::MAX.into())],
+    };
+    Ok((running, hears))
+}
+
+fn connect(remote: &Remote) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(remote.relay), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    // Less than was asked for does, too: the system has a limit.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+    // From here on only the relay's datagrams come in.
+    socket.connect(&remote.relay.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+impl Running {
+    /// Receives until `left` is dropped, and then tells the relay.
+    ///
+    /// # Errors
+    /// The relay refuses.
+    pub(super) async fn run(mut self, mut left: oneshot::Receiver<()>) -> anyhow::Result<()> {
+        loop {
+            if let Some(request) = self.subscriber.poll(clock::now()) {
+                self.send(&request);
+            }
+            let due = Instant::from_std(self.subscriber.due());
+            tokio::select! {
+                _ = &mut left => break,
+                () = sleep_until(due) => {}
+                // An unreachable port is one where the relay may be again: it is asked again.
+                _ = self.socket.readable() => self.receive()?,
+            }
+        }
+        if let Some(request) = self.subscriber.leave() {
+            self.send(&request);
+        }
+        Ok(())
+    }
+
+    fn send(&self, request: &[u8]) {
+        // Like one that is lost: it is sent again.
+        if let Err(error) = self.socket.try_send(request) {
+            tracing::debug!("cannot ask {}: {error}", self.remote);
+        }
+    }
+
+    fn receive(&mut self) -> anyhow::Result<()> {
+        let mut stream = Vec::new();
+        for _ in 0..UDP_REQUESTS_AT_ONCE {
+            let Ok(length) = self.socket.try_recv(&mut self.bytes) else { break };
+            let bytes = &self.bytes[..length];
+            match self.subscriber.handle(clock::now(), bytes) {
+                Heard::Stream => stream.push(Buffer::from(bytes)),
+                Heard::Granted => {
+                    self.granted.take().map(|granted| granted.send(()));
+                }
+                Heard::Refused(refusal) => return Err(anyhow!("{}: {}", self.remote, reason(refusal))),
+                Heard::Ended => say(&format!("{} has ended; asking for it again", self.remote)),
+                Heard::Nothing => {}
+            }
+        }
+        if !stream.is_empty() {
+            self.worker.inject(CHANNEL, self.remote.relay, stream);
+        }
+        Ok(())
+    }
+}
+
+fn reason(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::NoStream => "there is no stream of this name".to_owned(),
+        Refusal::Token => "the relay expects another token (?token=...)".to_owned(),
+        Refusal::Full => "the relay has as many subscribers as it may: try again later".to_owned(),
+        Refusal::Cookie => "the relay does not know this cookie".to_owned(),
+        Refusal::Other(code) => format!("the relay refuses (code {code})"),
+    }
+}

@@ -1,0 +1,251 @@
+//! The relay's side of the exchange, without sockets: who may have what, and for how long.
+//!
+//! Nothing is kept of a request before its cookie has come back, which is therefore made from the request alone: SipHash
+//! of address, port, nonce, stream and time under a secret key, as DNS cookies are (RFC 9018). What is answered before
+//! that is bounded in bytes by the request, and in number by a budget.
+
+use std::{
+    collections::HashMap,
+    hash::Hasher,
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::{
+    limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_RENEWALS},
+    wire::subscribe::{Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict},
+};
+
+/// Bytes of a cookie that say when it was made, in tenths of a second since the exchange began.
+const TIME_BYTES: usize = 4;
+/// A tenth of a second.
+const TICK_MS: u128 = 100;
+
+/// A secret.
+pub type Key = [u8; 16];
+
+/// What is asked of subscribers.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// What each must know; `None`: nothing.
+    pub token: Option<String>,
+    /// Subscribers at the same time.
+    pub clients_max: usize,
+    /// How long a stream comes without a renewal.
+    pub lease: Duration,
+}
+
+/// The exchange with all subscribers.
+pub struct Exchange {
+    rules: Rules,
+    keys: Keys,
+    began: Instant,
+    clients: HashMap<SocketAddr, Client>,
+    answers: Budget,
+}
+
+#[derive(Debug)]
+struct Client {
+    name: String,
+    nonce: Nonce,
+    cookie: Cookie,
+    until: Instant,
+}
+
+/// What follows from a datagram.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reaction {
+    /// To be sent back to where it came from; shorter than what came.
+    pub answer: Option<Answer>,
+    /// Who subscribes or does not any more.
+    pub change: Option<Change>,
+}
+
+/// A change among the subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The sender gets this stream from now on, and no other one.
+    Joined(String),
+    /// The sender gets nothing any more.
+    Left,
+}
+
+impl Exchange {
+    /// An exchange without subscribers. `fresh` makes keys that nobody can guess.
+    pub fn new(rules: Rules, now: Instant, fresh: Box<dyn FnMut() -> Key + Send>) -> Exchange {
+        let (keys, answers) = (Keys::new(fresh, now), Budget { left: UDP_ANSWERS_PER_SECOND, since: now });
+        Exchange { rules, keys, began: now, clients: HashMap::new(), answers }
+    }
+
+    /// Takes a datagram from this address. `known` says whether there is a stream of a name.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &[u8],
+        known: impl FnOnce(&str) -> bool,
+    ) -> Reaction {
+        let Some(request) = Request::parse(bytes) else { return Reaction::default() };
+        let own =
+            self.clients.get(&from).is_some_and(|client| client.is_behind(&request) && now < client.until);
+        // Those who subscribe are as many as there may be: they need no budget.
+        if !own && !self.answers.take(now) {
+            return Reaction::default();
+        }
+        match request.ask {
+            Ask::Leave if own => {
+                self.clients.remove(&from);
+                request.reaction(Verdict::Ended, Some(Change::Left))
+            }
+            // There is nothing to leave, and nothing to say about it.
+            Ask::Leave => Reaction::default(),
+            _ if !self.may(request.token) => request.refused(Refusal::Token),
+            _ if !known(request.name) => request.refused(Refusal::NoStream),
+            Ask::Cookie if self.has_room(from) => {
+                let cookie = self.cookie(now, from, &request);
+                Request { cookie, ..request }.reaction(Verdict::Cookie, None)
+            }
+            Ask::Cookie => request.refused(Refusal::Full),
+            Ask::Subscribe if own => self.grant(now, from, &request, None),
+            Ask::Subscribe if !self.is_valid(now, from, &request) => request.refused(Refusal::Cookie),
+            Ask::Subscribe if !self.has_room(from) => request.refused(Refusal::Full),
+            Ask::Subscribe => self.grant(now, from, &request, Some(Change::Joined(request.name.to_owned()))),
+        }
+    }
+
+    fn grant(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        request: &Request<'_>,
+        change: Option<Change>,
+    ) -> Reaction {
+        let lease = self.rules.lease;
+        let (name, nonce, cookie) = (request.name.to_owned(), request.nonce, request.cookie);
+        self.clients.insert(from, Client { name, nonce, cookie, until: now + lease });
+        let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX).max(1);
+        let verdict = Verdict::Granted { lease: seconds(lease), renew: seconds(lease / UDP_RENEWALS) };
+        request.reaction(verdict, change)
+    }
+
+    fn has_room(&self, from: SocketAddr) -> bool {
+        self.clients.len() < self.rules.clients_max || self.clients.contains_key(&from)
+    }
+
+    fn may(&self, token: &[u8]) -> bool {
+        self.rules.token.as_ref().is_none_or(|expected| is_same(expected.as_bytes(), token))
+    }
+
+    /// Forgets those whose lease is over, and names them.
+    pub fn expire(&mut self, now: Instant) -> Vec<SocketAddr> {
+        let over: Vec<SocketAddr> =
+            self.clients.iter().filter(|(_, client)| client.until <= now).map(|(at, _)| *at).collect();
+        over.iter().for_each(|at| drop(self.clients.remove(at)));
+        over
+    }
+
+    /// Forgets a subscriber whose stream has ended; gives what is to be told it.
+    pub fn end(&mut self, at: SocketAddr) -> Option<Answer> {
+        let Client { nonce, cookie, .. } = self.clients.remove(&at)?;
+        Some(Answer { verdict: Verdict::Ended, nonce, cookie })
+    }
+
+    /// Where the subscribers are.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.clients.keys().copied().collect()
+    }
+
+    fn cookie(&mut self, now: Instant, from: SocketAddr, request: &Request<'_>) -> Cookie {
+        let age = now.saturating_duration_since(self.began).as_millis() / TICK_MS;
+        let time = (age as u32).to_be_bytes(); // wraps after 13 years
+        self.keys.rotate(now);
+        sealed(&self.keys.current, time, from, request)
+    }
+
+    fn is_valid(&mut self, now: Instant, from: SocketAddr, request: &Request<'_>) -> bool {
+        let Some(time) = request.cookie.first_chunk::<TIME_BYTES>() else { return false };
+        let made = self.began + Duration::from_millis(u64::from(u32::from_be_bytes(*time)) * TICK_MS as u64);
+        let fresh = made <= now && now < made + COOKIE_VALID;
+        self.keys.rotate(now);
+        let keys = [self.keys.current, self.keys.previous];
+        fresh && keys.iter().any(|key| is_same(&sealed(key, *time, from, request), &request.cookie))
+    }
+}
+
+impl Client {
+    fn is_behind(&self, request: &Request<'_>) -> bool {
+        self.name == request.name && self.nonce == request.nonce && is_same(&self.cookie, &request.cookie)
+    }
+}
+
+impl Request<'_> {
+    fn reaction(&self, verdict: Verdict, change: Option<Change>) -> Reaction {
+        Reaction { answer: Some(Answer { verdict, nonce: self.nonce, cookie: self.cookie }), change }
+    }
+
+    fn refused(&self, refusal: Refusal) -> Reaction {
+        Request { cookie: [0; 16], ..*self }.reaction(Verdict::Refused(refusal), None)
+    }
+}
+
+/// The time, and what only this relay could have made of it.
+fn sealed(key: &Key, time: [u8; TIME_BYTES], from: SocketAddr, request: &Request<'_>) -> Cookie {
+    let mut hasher = SipHasher24::new_with_key(key);
+    let address = match from.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    hasher.write(&time);
+    hasher.write(&address.octets());
+    hasher.write(&from.port().to_be_bytes());
+    hasher.write(&request.nonce);
+    hasher.write(request.name.as_bytes());
+    let mut cookie = hasher.finish128().as_bytes();
+    cookie[..TIME_BYTES].copy_from_slice(&time);
+    cookie
+}
+
+/// Compares in a time that does not tell where the first difference is.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+}
+
+/// The key of new cookies, and the one before, whose cookies may still come back.
+struct Keys {
+    current: Key,
+    previous: Key,
+    since: Instant,
+    fresh: Box<dyn FnMut() -> Key + Send>,
+}
+
+impl Keys {
+    fn new(mut fresh: Box<dyn FnMut() -> Key + Send>, now: Instant) -> Keys {
+        Keys { current: fresh(), previous: fresh(), since: now, fresh }
+    }
+
+    fn rotate(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.since) >= COOKIE_KEY_LIFE {
+            self.previous = std::mem::replace(&mut self.current, (self.fresh)());
+            self.since = now;
+        }
+    }
+}
+
+/// Answers to those who are not known.
+struct Budget {
+    left: u32,
+    since: Instant,
+}
+
+impl Budget {
+    fn take(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
+            *self = Budget { left: UDP_ANSWERS_PER_SECOND, since: now };
+        }
+        let some = self.left > 0;
+        self.left -= u32::from(some);
+        some
+    }
+}

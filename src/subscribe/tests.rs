@@ -1,0 +1,269 @@
+//! The two sides of the exchange against each other, over links that lose and change what is said, with time as an
+//! argument.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use proptest::prelude::*;
+
+use super::{
+    exchange::{Change, Exchange, Key, Reaction, Rules},
+    subscriber::{Heard, Subscriber},
+};
+use crate::{
+    clock,
+    limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_LEASE},
+    wire::subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, Verdict},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn keys(seed: u8) -> Box<dyn FnMut() -> Key + Send> {
+    let mut next = seed;
+    Box::new(move || {
+        next = next.wrapping_add(1);
+        [next; 16]
+    })
+}
+
+fn rules() -> Rules {
+    Rules { token: None, clients_max: 2, lease: UDP_LEASE }
+}
+
+fn exchange(now: Instant) -> Exchange {
+    Exchange::new(rules(), now, keys(0))
+}
+
+fn at(port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 7], port))
+}
+
+fn known(name: &str) -> bool {
+    name == "cam" || name == "mic"
+}
+
+fn request(ask: Ask, name: &str) -> Request<'_> {
+    Request { ask, nonce: [7; 8], cookie: [0; 16], name, token: b"" }
+}
+
+fn cookie_of(reaction: &Reaction) -> [u8; 16] {
+    match reaction.answer {
+        Some(Answer { verdict: Verdict::Cookie, cookie, .. }) => cookie,
+        other => panic!("no cookie: {other:?}"),
+    }
+}
+
+fn verdict(reaction: &Reaction) -> Option<Verdict> {
+    reaction.answer.map(|answer| answer.verdict)
+}
+
+/// Asks and answers from this address; gives the request that renews.
+fn join<'a>(exchange: &mut Exchange, now: Instant, from: SocketAddr, name: &'a str) -> Request<'a> {
+    let reaction = exchange.handle(now, from, &request(Ask::Cookie, name).emit(), known);
+    assert_eq!(reaction.change, None, "an ask alone changes nothing");
+    let subscribe = Request { cookie: cookie_of(&reaction), ..request(Ask::Subscribe, name) };
+    let reaction = exchange.handle(now, from, &subscribe.emit(), known);
+    assert_eq!(reaction.change, Some(Change::Joined(name.to_owned())));
+    assert_eq!(verdict(&reaction), Some(Verdict::Granted { lease: 30, renew: 10 }));
+    subscribe
+}
+
+#[test]
+fn a_cookie_is_good_for_its_address_stream_and_time() {
+    let now = clock::now();
+    for (from, name, nonce, after, good) in [
+        (at(1), "cam", 7, COOKIE_VALID - SECOND, true),
+        (at(1), "cam", 7, COOKIE_VALID, false),
+        (at(2), "cam", 7, SECOND, false),
+        (at(1), "mic", 7, SECOND, false),
+        (at(1), "cam", 8, SECOND, false),
+        (SocketAddr::from(([10, 0, 0, 8], 1)), "cam", 7, SECOND, false),
+    ] {
+        let mut exchange = exchange(now);
+        let cookie = cookie_of(&exchange.handle(now, at(1), &request(Ask::Cookie, "cam").emit(), known));
+        let answer = Request { cookie, nonce: [nonce; 8], ..request(Ask::Subscribe, name) };
+        let reaction = exchange.handle(now + after, from, &answer.emit(), known);
+        let expected = if good { None } else { Some(Verdict::Refused(Refusal::Cookie)) };
+        assert_eq!(reaction.change.is_some(), good, "{from} {name} {nonce} {after:?}");
+        assert!(good || verdict(&reaction) == expected);
+    }
+}
+
+#[test]
+fn keys_rotate_and_cookies_outlive_one_rotation() {
+    let start = clock::now();
+    let mut exchange = exchange(start);
+    let ask = request(Ask::Cookie, "cam").emit();
+    let late = start + COOKIE_KEY_LIFE - SECOND;
+    let cookie = cookie_of(&exchange.handle(late, at(1), &ask, known));
+    // Somebody else's ask rotates the key in between.
+    let other = cookie_of(&exchange.handle(late + SECOND * 2, at(2), &ask, known));
+    assert_ne!(cookie[4..], other[4..]);
+    let answer = Request { cookie, ..request(Ask::Subscribe, "cam") }.emit();
+    assert!(exchange.handle(late + SECOND * 3, at(1), &answer, known).change.is_some());
+    let mut restarted = Exchange::new(rules(), start, keys(100));
+    let refused = restarted.handle(late + SECOND * 3, at(1), &answer, known);
+    assert_eq!(verdict(&refused), Some(Verdict::Refused(Refusal::Cookie)));
+}
+
+#[test]
+fn a_lease_lasts_while_it_is_renewed() {
+    let start = clock::now();
+    let mut exchange = exchange(start);
+    let renewal = join(&mut exchange, start, at(1), "cam").emit();
+    for seconds in [10, 20, 30, 59] {
+        let now = start + SECOND * seconds;
+        let reaction = exchange.handle(now, at(1), &renewal, known);
+        assert_eq!((reaction.change, reaction.answer.is_some()), (None, true));
+        assert_eq!(exchange.expire(now), []);
+    }
+    assert_eq!(exchange.expire(start + SECOND * 89 - Duration::from_millis(1)), []);
+    assert_eq!(exchange.expire(start + SECOND * 89), [at(1)]);
+    assert_eq!(exchange.addresses(), []);
+    // Its cookie is too old by then.
+    let reaction = exchange.handle(start + SECOND * 90, at(1), &renewal, known);
+    assert_eq!(verdict(&reaction), Some(Verdict::Refused(Refusal::Cookie)));
+}
+
+#[test]
+fn only_the_subscriber_itself_can_leave() {
+    let now = clock::now();
+    let mut exchange = exchange(now);
+    let subscribed = join(&mut exchange, now, at(1), "cam");
+    let forged = Request { ask: Ask::Leave, cookie: [1; 16], ..subscribed };
+    assert_eq!(exchange.handle(now, at(1), &forged.emit(), known), Reaction::default());
+    let leave = Request { ask: Ask::Leave, ..subscribed }.emit();
+    assert_eq!(exchange.handle(now, at(2), &leave, known), Reaction::default());
+    let reaction = exchange.handle(now, at(1), &leave, known);
+    assert_eq!((reaction.change.clone(), verdict(&reaction)), (Some(Change::Left), Some(Verdict::Ended)));
+    assert_eq!(exchange.addresses(), []);
+}
+
+#[test]
+fn refusals_name_their_reason() {
+    let now = clock::now();
+    let mut exchange = Exchange::new(Rules { token: Some("secret".into()), ..rules() }, now, keys(0));
+    let ask = Request { token: b"secret", ..request(Ask::Cookie, "cam") };
+    let mut refusal =
+        |from, request: Request<'_>| verdict(&exchange.handle(now, from, &request.emit(), known));
+    assert_eq!(refusal(at(1), ask), Some(Verdict::Cookie));
+    for token in [&b""[..], b"secre", b"secret1", b"Secret"] {
+        let refused = Some(Verdict::Refused(Refusal::Token));
+        assert_eq!(refusal(at(1), Request { token, ..ask }), refused);
+        // Whoever does not know it learns no names either.
+        assert_eq!(refusal(at(1), Request { token, name: "x", ..ask }), refused);
+    }
+    assert_eq!(refusal(at(1), Request { name: "x", ..ask }), Some(Verdict::Refused(Refusal::NoStream)));
+
+    let mut exchange = self::exchange(now);
+    join(&mut exchange, now, at(1), "cam");
+    let second = join(&mut exchange, now, at(2), "mic");
+    let third = exchange.handle(now, at(3), &request(Ask::Cookie, "cam").emit(), known);
+    assert_eq!(verdict(&third), Some(Verdict::Refused(Refusal::Full)));
+    // One that is there may change its stream.
+    join(&mut exchange, now, at(2), "cam");
+    assert_eq!(exchange.addresses().len(), 2);
+    // The stream of before is not gone on with.
+    let reaction = exchange.handle(now, at(2), &second.emit(), known);
+    assert_eq!(reaction.change, Some(Change::Joined("mic".to_owned())), "its cookie is still good");
+}
+
+#[test]
+fn a_flood_leaves_nothing_behind_and_subscribers_go_on() {
+    let start = clock::now();
+    let mut exchange = exchange(start);
+    let renewal = join(&mut exchange, start, at(1), "cam").emit();
+    let (mut answered, ask) = (0, request(Ask::Cookie, "cam").emit());
+    let forged = Request { cookie: [3; 16], ..request(Ask::Subscribe, "cam") }.emit();
+    for n in 0..3 * UDP_ANSWERS_PER_SECOND {
+        let from = SocketAddr::from((n.to_be_bytes(), 9));
+        let bytes = if n % 2 == 0 { &ask } else { &forged };
+        let reaction = exchange.handle(start + SECOND / 2, from, bytes, known);
+        assert_eq!(reaction.change, None);
+        answered += u32::from(reaction.answer.is_some());
+    }
+    assert_eq!(answered, UDP_ANSWERS_PER_SECOND - 2, "two were answered before");
+    assert_eq!(exchange.addresses(), [at(1)]);
+    assert!(exchange.handle(start + SECOND / 2, at(1), &renewal, known).answer.is_some());
+    assert!(exchange.handle(start + SECOND * 2, at(5), &ask, known).answer.is_some());
+}
+
+proptest! {
+    /// Before its cookie has come back, an address gets no stream, and never more bytes than it sent.
+    #[test]
+    fn nothing_is_amplified(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        shaped: bool,
+        kind in 0_u8..5,
+        lengths in (0_u8..80, 0_u8..80),
+    ) {
+        let now = clock::now();
+        let mut exchange = exchange(now);
+        let mut bytes = bytes;
+        if shaped && bytes.len() >= 43 {
+            bytes[..8].copy_from_slice(b"tidesub1");
+            (bytes[8], bytes[10], bytes[11]) = (kind, lengths.0, lengths.1);
+            bytes[40..43].copy_from_slice(b"cam");
+        }
+        let reaction = exchange.handle(now, at(1), &bytes, known);
+        prop_assert_eq!(reaction.change, None);
+        prop_assert!(reaction.answer.is_none() || ANSWER_BYTES <= bytes.len());
+    }
+
+    /// Whatever is lost, doubled or late, a subscriber gets its stream in the end, keeps it, and finds it again after the
+    /// relay was restarted.
+    #[test]
+    fn a_bad_link_delays_and_no_more(losses in proptest::collection::vec(0_u8..10, 600), restart in 20_u32..60) {
+        let start = clock::now();
+        let mut exchange = exchange(start);
+        let mut nonce = 0_u64;
+        let fresh = Box::new(move || { nonce += 1; nonce.to_be_bytes() });
+        let mut subscriber = Subscriber::new("cam", "", start, fresh);
+        let (mut served, mut tries) = (0, losses.into_iter().cycle());
+        let mut passes = move || tries.next().is_some_and(|chance| chance >= 3);
+        for tick in 0..3000_u32 {
+            let now = start + SECOND / 10 * tick;
+            if tick == restart * 10 {
+                exchange = Exchange::new(rules(), now, keys(50));
+            }
+            exchange.expire(now);
+            served += u32::from(exchange.addresses() == [at(1)]);
+            let Some(request) = subscriber.poll(now) else { continue };
+            if !passes() { continue; }
+            let Some(answer) = exchange.handle(now, at(1), &request, known).answer else { continue };
+            if passes() {
+                let heard = subscriber.handle(now, &answer.emit());
+                prop_assert!(!matches!(heard, Heard::Refused(_) | Heard::Stream), "{heard:?}");
+            }
+        }
+        prop_assert!(exchange.addresses() == [at(1)]);
+        prop_assert!(served > 1500, "served for {served} of 3000 ticks");
+    }
+}
+
+#[test]
+fn a_subscriber_takes_no_answer_but_its_own() {
+    let now = clock::now();
+    let mut subscriber = Subscriber::new("cam", "", now, Box::new(|| [5; 8]));
+    let asked = subscriber.poll(now).unwrap();
+    assert_eq!(Request::parse(&asked).unwrap().ask, Ask::Cookie);
+    assert_eq!(subscriber.poll(now), None);
+    let answer = |nonce, verdict| Answer { verdict, nonce, cookie: [2; 16] }.emit();
+    assert_eq!(subscriber.handle(now, &answer([6; 8], Verdict::Ended)), Heard::Nothing);
+    assert_eq!(subscriber.handle(now, b"a datagram of the stream"), Heard::Stream);
+    assert_eq!(subscriber.handle(now, &answer([5; 8], Verdict::Cookie)), Heard::Nothing);
+    let back = subscriber.poll(now).unwrap();
+    let back = Request::parse(&back).unwrap();
+    assert_eq!((back.ask, back.cookie), (Ask::Subscribe, [2; 16]));
+    let granted = answer([5; 8], Verdict::Granted { lease: 30, renew: 10 });
+    assert_eq!(subscriber.handle(now, &granted), Heard::Granted);
+    assert_eq!((subscriber.due(), subscriber.handle(now, &granted)), (now + SECOND * 10, Heard::Nothing));
+    assert_eq!(subscriber.handle(now, &answer([5; 8], Verdict::Ended)), Heard::Ended);
+    assert_eq!(subscriber.due(), now + SECOND);
+    let mut refused = Subscriber::new("x", "", now, Box::new(|| [5; 8]));
+    refused.poll(now);
+    let no = answer([5; 8], Verdict::Refused(Refusal::NoStream));
+    assert_eq!(refused.handle(now, &no), Heard::Refused(Refusal::NoStream));
+}

@@ -1,0 +1,264 @@
+//! The messages by which a host asks for a stream over UDP, version 1: `docs/udp-subscribe.md` is the reference.
+//!
+//! A request is never shorter than an answer, so that nobody can make a relay send more to an address than was sent in
+//! its name.
+
+/// What each message begins with; the last byte is the version.
+pub const MAGIC: [u8; 8] = *b"tidesub1";
+/// Bytes of each answer.
+pub const ANSWER_BYTES: usize = 40;
+/// Bytes of a request at least; it is padded with zeros.
+pub const REQUEST_BYTES_MIN: usize = 64;
+/// Bytes of a request at most.
+pub const REQUEST_BYTES_MAX: usize = NAME_AT + 2 * u8::MAX as usize;
+
+const KIND_AT: usize = 8;
+const CODE_AT: usize = 9;
+const NAME_LENGTH_AT: usize = 10;
+const TOKEN_LENGTH_AT: usize = 11;
+const LEASE_AT: usize = 10;
+const RENEW_AT: usize = 12;
+const NONCE_AT: usize = 16;
+const COOKIE_AT: usize = 24;
+const NAME_AT: usize = 40;
+
+const _: () = assert!(ANSWER_BYTES <= REQUEST_BYTES_MIN);
+
+/// A number that a subscriber makes up for each ask; answers repeat it.
+pub type Nonce = [u8; 8];
+/// What proves that an address receives what is sent to it.
+pub type Cookie = [u8; 16];
+
+/// What a subscriber wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// A cookie.
+    Cookie,
+    /// The stream, or to go on with it.
+    Subscribe,
+    /// No more of it.
+    Leave,
+}
+
+/// From a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// What it wants.
+    pub ask: Ask,
+    /// To be repeated in the answer.
+    pub nonce: Nonce,
+    /// As it was given; zeros when asking for one.
+    pub cookie: Cookie,
+    /// The stream's name.
+    pub name: &'a str,
+    /// What opens the door; may be empty.
+    pub token: &'a [u8],
+}
+
+/// Why a subscriber is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no stream of this name.
+    NoStream,
+    /// The token is not the relay's.
+    Token,
+    /// There are as many subscribers as there may be.
+    Full,
+    /// The cookie is too old, or another address's: ask for one.
+    Cookie,
+    /// A reason that this version does not know.
+    Other(u8),
+}
+
+/// To a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// What became of the request.
+    pub verdict: Verdict,
+    /// The request's.
+    pub nonce: Nonce,
+    /// The cookie that was asked for or given; zeros otherwise.
+    pub cookie: Cookie,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Here is a cookie: answer with it.
+    Cookie,
+    /// The stream comes.
+    Granted {
+        /// For so many seconds from now.
+        lease: u16,
+        /// Subscribe again after so many.
+        renew: u16,
+    },
+    /// It does not.
+    Refused(Refusal),
+    /// It comes no more: as was wished, or because the stream or the relay has ended.
+    Ended,
+}
+
+/// Whether a datagram from a relay is an answer, and nothing of a stream.
+pub fn is_message(bytes: &[u8]) -> bool {
+    bytes.len() == ANSWER_BYTES && bytes.starts_with(&MAGIC)
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at + N)?.try_into().ok()
+}
+
+impl<'a> Request<'a> {
+    /// Reads a request. `None`: it is none, or shorter than an answer.
+    pub fn parse(bytes: &'a [u8]) -> Option<Request<'a>> {
+        if !bytes.starts_with(&MAGIC) || !(REQUEST_BYTES_MIN..=REQUEST_BYTES_MAX).contains(&bytes.len()) {
+            return None;
+        }
+        let ask = match bytes[KIND_AT] {
+            1 => Ask::Cookie,
+            2 => Ask::Subscribe,
+            3 => Ask::Leave,
+            _ => return None,
+        };
+        let token_at = NAME_AT + usize::from(bytes[NAME_LENGTH_AT]);
+        let end = token_at + usize::from(bytes[TOKEN_LENGTH_AT]);
+        Some(Request {
+            ask,
+            nonce: array(bytes, NONCE_AT)?,
+            cookie: array(bytes, COOKIE_AT)?,
+            name: std::str::from_utf8(bytes.get(NAME_AT..token_at)?).ok()?,
+            token: bytes.get(token_at..end)?,
+        })
+    }
+
+    /// The bytes of it. Name and token are cut to 255 bytes each.
+    pub fn emit(&self) -> Vec<u8> {
+        let kind = match self.ask {
+            Ask::Cookie => 1,
+            Ask::Subscribe => 2,
+            Ask::Leave => 3,
+        };
+        let cut = |bytes: &'a [u8]| &bytes[..bytes.len().min(u8::MAX.into())];
+        let (name, token) = (cut(self.name.as_bytes()), cut(self.token));
+        let lengths = [name.len() as u8, token.len() as u8];
+        let mut bytes =
+            [&MAGIC[..], &[kind, 0], &lengths, &[0; 4], &self.nonce, &self.cookie, name, token].concat();
+        bytes.resize(bytes.len().max(REQUEST_BYTES_MIN), 0);
+        bytes
+    }
+}
+
+impl Answer {
+    /// Reads an answer. `None`: it is none, or of a kind that this version does not know.
+    pub fn parse(bytes: &[u8]) -> Option<Answer> {
+        if !is_message(bytes) {
+            return None;
+        }
+        let number = |at| array(bytes, at).map(u16::from_be_bytes);
+        let verdict = match bytes[KIND_AT] {
+            129 => Verdict::Cookie,
+            130 => Verdict::Granted { lease: number(LEASE_AT)?, renew: number(RENEW_AT)? },
+            131 => Verdict::Refused(match bytes[CODE_AT] {
+                1 => Refusal::NoStream,
+                2 => Refusal::Token,
+                3 => Refusal::Full,
+                4 => Refusal::Cookie,
+                other => Refusal::Other(other),
+            }),
+            132 => Verdict::Ended,
+            _ => return None,
+        };
+        Some(Answer { verdict, nonce: array(bytes, NONCE_AT)?, cookie: array(bytes, COOKIE_AT)? })
+    }
+
+    /// The bytes of it.
+    pub fn emit(&self) -> [u8; ANSWER_BYTES] {
+        let mut bytes = [0; ANSWER_BYTES];
+        bytes[..KIND_AT].copy_from_slice(&MAGIC);
+        bytes[KIND_AT] = match self.verdict {
+            Verdict::Cookie => 129,
+            Verdict::Granted { lease, renew } => {
+                bytes[LEASE_AT..LEASE_AT + 2].copy_from_slice(&lease.to_be_bytes());
+                bytes[RENEW_AT..RENEW_AT + 2].copy_from_slice(&renew.to_be_bytes());
+                130
+            }
+            Verdict::Refused(refusal) => {
+                bytes[CODE_AT] = match refusal {
+                    Refusal::NoStream => 1,
+                    Refusal::Token => 2,
+                    Refusal::Full => 3,
+                    Refusal::Cookie => 4,
+                    Refusal::Other(code) => code,
+                };
+                131
+            }
+            Verdict::Ended => 132,
+        };
+        bytes[NONCE_AT..COOKIE_AT].copy_from_slice(&self.nonce);
+        bytes[COOKIE_AT..].copy_from_slice(&self.cookie);
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_bytes_stand_where_the_document_says() {
+        let (nonce, cookie) = ([1, 2, 3, 4, 5, 6, 7, 8], [9; 16]);
+        let request = Request { ask: Ask::Subscribe, nonce, cookie, name: "cam", token: b"let me in" };
+        let bytes = request.emit();
+        assert_eq!((bytes.len(), &bytes[..16]), (64, &b"tidesub1\x02\0\x03\x09\0\0\0\0"[..]));
+        assert_eq!((&bytes[16..24], &bytes[24..40]), (&nonce[..], &cookie[..]));
+        assert_eq!((&bytes[40..52], &bytes[52..]), (&b"camlet me in"[..], &[0; 12][..]));
+        let answer = Answer { verdict: Verdict::Granted { lease: 30, renew: 10 }, nonce, cookie };
+        let bytes = answer.emit();
+        assert_eq!(&bytes[..16], b"tidesub1\x82\0\0\x1E\0\x0A\0\0");
+        let refused = Answer { verdict: Verdict::Refused(Refusal::Full), ..answer }.emit();
+        assert_eq!(&refused[8..16], [131, 3, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn short_requests_are_none() {
+        let request = Request { ask: Ask::Cookie, nonce: [0; 8], cookie: [0; 16], name: "a", token: b"" };
+        let bytes = request.emit();
+        assert_eq!(Request::parse(&bytes), Some(request));
+        assert_eq!(Request::parse(&bytes[..63]), None);
+        let mut long = bytes.clone();
+        long.resize(REQUEST_BYTES_MAX + 1, 0);
+        assert_eq!(Request::parse(&long), None);
+    }
+
+    proptest! {
+        #[test]
+        fn requests_survive(ask in 0..3, nonce: Nonce, cookie: Cookie, name in "[a-z0-9.-]{0,64}", token in proptest::collection::vec(any::<u8>(), 0..255)) {
+            let ask = [Ask::Cookie, Ask::Subscribe, Ask::Leave][ask as usize];
+            let request = Request { ask, nonce, cookie, name: &name, token: &token };
+            prop_assert_eq!(Request::parse(&request.emit()), Some(request));
+        }
+
+        #[test]
+        fn answers_survive(kind in 0..4, code: u8, lease: u16, renew: u16, nonce: Nonce, cookie: Cookie) {
+            let verdict = match kind {
+                0 => Verdict::Cookie,
+                1 => Verdict::Granted { lease, renew },
+                2 => Answer::parse(&Answer { verdict: Verdict::Refused(Refusal::Other(code)), nonce, cookie }.emit()).unwrap().verdict,
+                _ => Verdict::Ended,
+            };
+            let answer = Answer { verdict, nonce, cookie };
+            prop_assert_eq!(Answer::parse(&answer.emit()), Some(answer));
+        }
+
+        #[test]
+        fn anything_may_come(bytes in proptest::collection::vec(any::<u8>(), 0..700), magic: bool) {
+            let mut bytes = bytes;
+            if magic && bytes.len() >= 8 {
+                bytes[..8].copy_from_slice(&MAGIC);
+            }
+            let _ = (Request::parse(&bytes), Answer::parse(&bytes));
+        }
+    }
+}
