@@ -237,7 +237,8 @@ mod tests {
         fn requests_survive(ask in 0..3, nonce: Nonce, cookie: Cookie, name in "[a-z0-9.-]{0,64}", token in proptest::collection::vec(any::<u8>(), 0..255)) {
             let ask = [Ask::Cookie, Ask::Subscribe, Ask::Leave][ask as usize];
             let request = Request { ask, nonce, cookie, name: &name, token: &token };
-            prop_assert_eq!(Request::parse(&request.emit()), Some(request));
+            let bytes = request.emit();
+            prop_assert_eq!(Request::parse(&bytes), Some(request));
         }
 
         #[test]
