@@ -33,8 +33,10 @@ struct Leg {
     heard: Option<Instant>,
     /// It was there before this session and is awaited until then.
     awaited_until: Option<Instant>,
-    /// One past its highest number before the session in force, until it has shown that it knows the new one.
+    /// One past its highest number before the session in force.
     before: Option<u64>,
+    /// When it first brought the session in force.
+    shown: Option<Instant>,
     /// When it last brought a packet that was not known.
     led: Option<Instant>,
     /// How late after its own later numbers it brings one.
@@ -57,6 +59,7 @@ impl Leg {
             heard: None,
             awaited_until: None,
             before: None,
+            shown: None,
             led: None,
             lateness: Peak::new(now),
             lag: Peak::new(now),
@@ -136,6 +139,15 @@ impl Waits {
     fn reordering(&self, lateness: Duration) -> Duration {
         (lateness * 3 / 2).max(self.least).min(self.most)
     }
+}
+
+/// What a leg has of the session before the one in force, which it may still bring.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Before {
+    /// One past the highest number that it brought of it.
+    pub(super) end: u64,
+    /// When it first brought the one in force, and how far it is there.
+    pub(super) shown: Option<(Instant, u64)>,
 }
 
 /// The legs of one flow.
@@ -259,18 +271,19 @@ impl Legs {
         self.legs.get(usize::from(leg)).is_some_and(|leg| leg.top[0] > 0 && number >= leg.top[0])
     }
 
-    /// One past the highest number that a leg brought of the session before, if it may still be there.
-    pub(super) fn before(&self, leg: u8) -> Option<u64> {
-        self.legs.get(usize::from(leg))?.before
+    /// What a leg brought of the session before, if it was there.
+    pub(super) fn before(&self, leg: u8) -> Option<Before> {
+        let leg = self.legs.get(usize::from(leg))?;
+        let position = if leg.position() > 0 { leg.position() } else { leg.top[0] };
+        Some(Before { end: leg.before?, shown: leg.shown.map(|shown| (shown, position)) })
     }
 
-    /// A leg brought a number of the session before, or (`None`) has shown that it knows the new one.
+    /// A leg brought a number of the session before, which ends there at least, or (`None`) one of the new one.
     pub(super) fn left_over(&mut self, leg: u8, end: Option<u64>, now: Instant) {
-        if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
-            leg.before = end;
-            if end.is_some() {
-                leg.heard = Some(now);
-            }
+        let Some(leg) = self.legs.get_mut(usize::from(leg)) else { return };
+        match end {
+            Some(end) => (leg.before, leg.heard) = (Some(end), Some(now)),
+            None => _ = leg.shown.get_or_insert(now),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Flow, Numbered};
 use crate::{
-    limits::{LEG_LAG_HOLDS, REORDER_PACKETS_MIN},
+    limits::{LEG_LAG_HOLDS, REORDER_PACKETS_MIN, START_GRACE},
     relay::{
         dedup::{History, Seen},
         hold::Hold,
@@ -100,24 +100,30 @@ impl Flow {
             return false;
         }
         let Some(before) = legs.before(arrived.leg) else { return false };
-        let old = self.space.extend(before, arrived.number);
-        let goes_on = old + REORDER_PACKETS_MIN >= before && old < before + window;
+        let old = self.space.extend(before.end, arrived.number);
+        let goes_on = old + REORDER_PACKETS_MIN >= before.end && old < before.end + window;
+        // Within a leg packets overtake each other, across a restart too: then one stands apart from all that it brings.
+        let apart = before.shown.is_none_or(|(_, at)| number.abs_diff(at) >= REORDER_PACKETS_MIN);
         let seen = if old < former.next {
             former.history.look(old, former.next, arrived.fingerprint)
         } else {
             Seen::Unknown
         };
         let left_over = goes_on
+            && apart
             && match seen {
                 Seen::Same => true,
                 Seen::Different => false,
-                // The first that a leg brings of the new one is near its beginning.
+                // The first that a leg brings of the new one is near its beginning; what comes later than reordering
+                // explains is a new one behind a loss.
                 Seen::Lost | Seen::Unknown => {
-                    let first = self.space.extend(before, former.first);
-                    old.abs_diff(first) >= REORDER_PACKETS_MIN || number.abs_diff(next) >= window
+                    let first = self.space.extend(before.end, former.first);
+                    let soon = START_GRACE.max(self.hold.reordering());
+                    before.shown.is_none_or(|(shown, _)| now < shown + soon)
+                        && (old.abs_diff(first) >= REORDER_PACKETS_MIN || number.abs_diff(next) >= window)
                 }
             };
-        legs.left_over(arrived.leg, left_over.then_some(before.max(old + 1)), now);
+        legs.left_over(arrived.leg, left_over.then_some(before.end.max(old + 1)), now);
         left_over
     }
 
