@@ -26,6 +26,8 @@ const _: () = assert!(HOLD_START.as_millis() <= HOLD_MAX.as_millis());
 /// A leg that brought nothing for so long is out, if it had three packets to bring meanwhile: longer than a video frame's
 /// pause, and no gap waits for it any longer.
 pub const LEG_OUT_MIN: Duration = Duration::from_millis(100);
+/// Another leg may bring a number so long after the first one at least: a tick, since sockets are read one after the other.
+pub const LEG_TURN: Duration = Duration::from_millis(5);
 /// Numbers of one flow for which is known which legs brought them, at first; as many as may be there within the longest
 /// hold when needed, at most the reorder window.
 pub const LEG_NUMBERS_MIN: usize = 64;

@@ -8,7 +8,9 @@ use std::{
 };
 
 use super::{LegCounters, peak::Peak};
-use crate::limits::{LEG_OUT_MIN, LEG_PROGRESS_STEPS, LEGS_MAX, REORDER_PACKETS_MIN, SILENCE_MAX, SKEW_GAIN};
+use crate::limits::{
+    LEG_OUT_MIN, LEG_PROGRESS_STEPS, LEG_TURN, LEGS_MAX, REORDER_PACKETS_MIN, SILENCE_MAX, SKEW_GAIN,
+};
 
 mod brought;
 
@@ -292,10 +294,12 @@ impl Legs {
         self.legs.iter().filter_map(|leg| leg.expected_until(number, waits)).max()
     }
 
-    /// The largest lag lately of the legs that live.
+    /// How long after a leg another one that lives may bring a number, by the largest lag lately.
     pub(super) fn lag(&self, now: Instant, waits: &Waits) -> Duration {
         let lives = |leg: &&Leg| leg.heard.is_some_and(|heard| now < heard + waits.out);
-        self.legs.iter().filter(lives).map(|leg| leg.lag.get()).max().unwrap_or_default()
+        let lags = || self.legs.iter().filter(lives).map(|leg| leg.lag.get());
+        let least = if lags().count() > 1 { LEG_TURN } else { Duration::ZERO };
+        lags().max().map_or(least, |lag| (lag * 5 / 4).max(least))
     }
 
     /// How far behind the first one a leg is on average, unless it has been silent since then.

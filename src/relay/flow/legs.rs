@@ -157,7 +157,7 @@ impl Flow {
     pub(super) fn grace(&self, now: Instant) -> Duration {
         let reordering = self.hold.reordering();
         let Some(legs) = &self.legs else { return reordering };
-        let lag = legs.lag(now, &self.waits(true)) * 5 / 4;
+        let lag = legs.lag(now, &self.waits(true));
         reordering.max(lag.min(self.hold.get()))
     }
 
