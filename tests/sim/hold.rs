@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
-use tidecast::relay::{Config, Counters, Fec, Hold};
+use tidecast::{
+    link::Impairments,
+    relay::{Config, Counters, Fec, Hold},
+};
 
 use crate::{
     formats::Numbered,
     harness::{Dice, Event, MS, Repeat, Sim, config, seed, source},
+    lab::{Course, Protection},
     st2022::{FIRST, INTERVAL, Sent, stream},
 };
 
@@ -106,6 +110,25 @@ fn hold_by_itself_loses_nothing_that_500_ms_would_save() {
             let hold = sim.relay.timing(sim.now).0;
             let span = INTERVAL * 2 * u32::from(columns) * u32::from(rows);
             assert!(hold <= span * 5 / 4, "{what}: {hold:?}");
+        }
+    }
+}
+
+/// The same of native blocks, whose span the first repair packets tell.
+#[test]
+fn hold_by_itself_is_as_good_as_500_ms_for_native_blocks() {
+    let seed = seed(4);
+    let _repeat = Repeat(seed);
+    let losses = |loss, burst| Impairments { loss, burst, ..Impairments::default() };
+    for protection in
+        [Protection::native(10, 2, 1), Protection::native(20, 4, 1), Protection::native(20, 4, 4)]
+    {
+        for model in [losses(0.01, 1.0), losses(0.05, 1.0), losses(0.1, 1.0), losses(0.02, 8.0)] {
+            let run = |hold| Course { protection, model, hold, packets: 50_000, seed }.run();
+            let (fixed, auto) = (run(Hold::Fixed(500 * MS)), run(Hold::default()));
+            let what = format!("{protection}, {model:?}: {:?} at the end", auto.hold);
+            println!("{what}: {} lost with 500 ms, {} by itself", fixed.lost.len(), auto.lost.len());
+            assert_eq!(auto.lost, fixed.lost, "{what}");
         }
     }
 }
