@@ -137,6 +137,12 @@ impl Sim {
         self.input(Input::Repair { now: self.now, leg, source, bytes: Buffer::from(bytes) });
     }
 
+    /// The same on the port for RTCP.
+    pub fn control_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
+        self.run_until(at);
+        self.input(Input::Control { now: self.now, leg, source, bytes: Buffer::from(bytes) });
+    }
+
     fn input(&mut self, input: Input) {
         self.stalled = 0;
         self.relay.handle_input(input);

@@ -58,14 +58,15 @@ fn media(asks: Asks, number: u64) -> Vec<u8> {
     format.datagram(SESSION, number, number)
 }
 
-/// The numbers that a datagram asks for, near to `near`.
-fn wanted(socket: Socket, bytes: &[u8], near: u64) -> Vec<u64> {
+/// The sessions (or SSRCs) and numbers that a datagram asks for, near to `near`.
+pub fn wanted(socket: Socket, bytes: &[u8], near: u64) -> Vec<(u32, u64)> {
     match socket {
         Socket::Media => {
             let packet = native::Packet::parse(bytes).expect("a native datagram");
-            assert_eq!((packet.kind(), packet.session()), (Kind::Nack, SESSION));
+            assert_eq!(packet.kind(), Kind::Nack);
             let ranges = Nack::parse(packet.payload()).expect("a NACK");
-            ranges.iter().flat_map(|(first, count)| first..first + u64::from(count)).collect()
+            let numbers = ranges.iter().flat_map(|(first, count)| first..first + u64::from(count));
+            numbers.map(|number| (packet.session(), number)).collect()
         }
         Socket::Control => {
             let compound = Compound::parse(bytes).expect("RTCP");
@@ -74,12 +75,19 @@ fn wanted(socket: Socket, bytes: &[u8], near: u64) -> Vec<u64> {
                 _ => None,
             });
             let numbers = nacks.flat_map(|nack| {
-                assert_eq!(nack.media(), SESSION);
-                nack.ranges().flat_map(|range| range.iter().collect::<Vec<_>>()).collect::<Vec<_>>()
+                let numbers = nack.ranges().flat_map(|range| range.iter().collect::<Vec<_>>());
+                numbers.map(|number| (nack.media(), number)).collect::<Vec<_>>()
             });
-            numbers.map(|number| Space::RTP.extend(near, number.into())).collect()
+            numbers.map(|(media, number)| (media, Space::RTP.extend(near, number.into()))).collect()
         }
     }
+}
+
+/// The same of the session that is in force.
+fn wanted_now(socket: Socket, bytes: &[u8], near: u64) -> Vec<u64> {
+    let all = wanted(socket, bytes, near);
+    assert!(all.iter().all(|(session, _)| *session == SESSION), "{all:?}");
+    all.into_iter().map(|(_, number)| number).collect()
 }
 
 impl World {
@@ -149,7 +157,7 @@ impl World {
         if !self.answers {
             return;
         }
-        for number in wanted(socket, bytes, near) {
+        for number in wanted_now(socket, bytes, near) {
             let Some(mut again) = self.sent.get(&number).cloned() else { continue };
             self.answered += 1;
             match self.asks.rist {
@@ -194,7 +202,7 @@ impl World {
                     Output::Lost { count, .. } => receiver.lost += count,
                     Output::Transmit { from, to, bytes, .. } => {
                         assert_eq!(to, producer);
-                        let numbers = wanted(from, &bytes, near);
+                        let numbers = wanted_now(from, &bytes, near);
                         if !numbers.is_empty() {
                             receiver.asked.push((at, numbers));
                         }
