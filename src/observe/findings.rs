@@ -146,6 +146,9 @@ fn losses(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
             "Most of it came, but after the hold of {:.0} ms: raise `hold`, or `hold_max`.",
             after.state.hold_seconds * 1e3
         )
+    } else if after.state.legs.len() > 1 {
+        "No input brought it: their paths fail together, or one is as bad as none. Let the sender add FEC."
+            .to_owned()
     } else if a.repair_received == 0 && a.recovered_retransmission == 0 {
         "It was lost on the way here. Let the sender add FEC, or receive it over a second path (another input)."
             .to_owned()
@@ -246,6 +249,10 @@ mod tests {
         let late = view(Counters { lost: 7, late: 6, expected: 100, ..Counters::default() });
         let [loss] = &between(&before, &late)[..] else { panic!() };
         assert!(loss.advice.contains("hold of 50 ms"), "{}", loss.advice);
+        let mut both = far.clone();
+        both.state.legs = vec![leg("joined", "eth0"), leg("joined", "eth1")];
+        let told = between(&before, &both);
+        assert!(told[0].advice.contains("No input brought it"), "{told:?}");
     }
 
     #[test]
