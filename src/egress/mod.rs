@@ -4,7 +4,6 @@
 
 pub mod follow;
 pub mod http;
-#[allow(dead_code)] // the forms that HTTP serves
 mod push;
 pub mod record;
 pub mod rtp;

@@ -88,9 +88,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.watch(flushed, cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(shut, cx)
+    /// Leaves it open: behind an answer's head a stream may follow. It is closed with the stream inside.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

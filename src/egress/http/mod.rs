@@ -2,6 +2,8 @@
 //!
 //! The page's files are in `page`, what it shows in `live` once a second and in `api` (`rows`, `table`) when asked.
 //!
+//! Messages for programs go over server-sent events and WebSockets (`push`, `websocket`) and Socket.IO (`socketio`).
+//!
 //! Requests and their answers are the HTTP library's (`routes`, `refusal`, `connection`). Behind the head of a stream
 //! (`stream`) the socket is ours: payloads come as chunks from [`super::tap`], through the subscriptions that
 //! [`crate::control`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
@@ -13,13 +15,16 @@ mod connection;
 mod feeder;
 mod live;
 mod page;
+mod push;
 mod refusal;
 mod routes;
 mod rows;
+mod socketio;
 mod stream;
 mod table;
+mod websocket;
 
-use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{Request, body::Incoming, service::Service};
@@ -27,6 +32,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socketioxide::SocketIo;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -34,6 +40,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use super::push::Hubs;
 use crate::{
     config,
     control::Control,
@@ -78,6 +85,8 @@ struct App {
     places: Arc<Semaphore>,
     /// One permit per page that is open.
     pages: Arc<Semaphore>,
+    /// Who hands messages to programs.
+    hubs: Arc<Hubs>,
     /// What happened lately.
     observer: Observer,
     /// Turns true when the server shall end.
@@ -135,6 +144,7 @@ impl Server {
             }
         }
         drop(self.listener);
+        service.socketio.close().await;
         while connections.join_next().await.is_some() {}
     }
 }
@@ -143,9 +153,11 @@ impl Server {
 #[derive(Debug)]
 struct Shared {
     router: Router,
+    socketio: SocketIo,
     header_timeout: Duration,
     patience: Patience,
     feeders: Feeders,
+    hubs: Arc<Hubs>,
 }
 
 impl Shared {
@@ -159,8 +171,11 @@ impl Shared {
         let patience = Patience { lag_max: config.lag_max, idle_timeout: config.idle_timeout };
         let header_timeout = config.header_timeout;
         let pages = Arc::new(Semaphore::new(PAGES_MAX));
-        let router = routes::router(App { control, config: Arc::new(config), places, pages, observer, stop });
-        Shared { router, header_timeout, patience, feeders: Feeders::default() }
+        let hubs = Arc::new(Hubs::new(control.clone()));
+        let config = Arc::new(config);
+        let app = App { control, config, places, pages, hubs: hubs.clone(), observer, stop };
+        let (router, socketio) = routes::router(app);
+        Shared { router, socketio, header_timeout, patience, feeders: Feeders::default(), hubs }
     }
 }
 
@@ -197,17 +212,26 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: watch::Receiver<boo
     // Boxed: its memory is given back before a stream begins.
     match Box::pin(answer(stream, &shared, stop)).await {
         Ok(None) => {}
-        Ok(Some((stream, ordered))) => carry(stream, ordered, &shared).await,
+        Ok(Some(Behind { stream, early, ordered })) => carry(stream, early, ordered, &shared).await,
         Err(error) => tracing::debug!("a connection has ended: {error}"),
     }
 }
 
-/// Answers requests until one asks for a stream; then gives the connection back behind the answer's head.
+/// A connection behind the head of an answer, and what follows on it.
+struct Behind {
+    stream: TcpStream,
+    /// What the client has sent already.
+    early: Vec<u8>,
+    ordered: Ordered,
+}
+
+/// Answers requests until one asks for a stream; then gives the connection back behind the answer's head. Socket.IO keeps
+/// the connections that it upgrades.
 async fn answer(
     stream: TcpStream,
     shared: &Shared,
     mut stop: watch::Receiver<bool>,
-) -> hyper::Result<Option<(TcpStream, Ordered)>> {
+) -> hyper::Result<Option<Behind>> {
     let handover = Handover::default();
     let answers =
         Answers { router: TowerToHyperService::new(shared.router.clone()), handover: handover.clone() };
@@ -215,27 +239,53 @@ async fn answer(
         .timer(TokioTimer::new())
         .header_read_timeout(shared.header_timeout)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Watched::new(stream, CLIENT_STALL_MAX)), answers);
+        .serve_connection(TokioIo::new(Watched::new(stream, CLIENT_STALL_MAX)), answers)
+        .with_upgrades();
     tokio::select! {
-        result = poll_fn(|cx| connection.poll_without_shutdown(cx)) => result?,
+        result = &mut connection => result?,
         () = stopped(&mut stop) => {
             Pin::new(&mut connection).graceful_shutdown();
-            poll_fn(|cx| connection.poll_without_shutdown(cx)).await?;
+            (&mut connection).await?;
         }
     }
-    let watched = connection.into_parts().io.into_inner();
-    let ordered = handover.take().filter(|_| watched.is_flushed());
+    let ordered = handover.take();
+    let Some(parts) = connection.into_parts() else {
+        return match ordered {
+            Some(ordered) => upgraded(ordered).await,
+            None => Ok(None),
+        };
+    };
+    let watched = parts.io.into_inner();
+    let ordered = ordered.filter(|_| watched.is_flushed());
     let mut stream = watched.into_inner();
-    if ordered.is_none() {
-        // It is gone already, or hears that this is the end.
-        let _ = stream.shutdown().await;
+    match ordered {
+        Some(ordered) => Ok(Some(Behind { stream, early: Vec::new(), ordered })),
+        None => {
+            // It is gone already, or hears that this is the end.
+            let _ = stream.shutdown().await;
+            Ok(None)
+        }
     }
-    Ok(ordered.map(|ordered| (stream, ordered)))
+}
+
+/// The connection of a WebSocket.
+async fn upgraded(ordered: Ordered) -> hyper::Result<Option<Behind>> {
+    let Ordered::WebSocket { wanted, upgrade } = ordered else { return Ok(None) };
+    // What `answer` serves is what comes out.
+    let Ok(parts) = upgrade.await?.downcast::<TokioIo<Watched<TcpStream>>>() else { return Ok(None) };
+    let stream = parts.io.into_inner().into_inner();
+    let ordered = Ordered::Upgraded(wanted);
+    Ok(Some(Behind { stream, early: parts.read_buf.to_vec(), ordered }))
 }
 
 /// Sends a client its stream, to its end.
-async fn carry(stream: TcpStream, ordered: Ordered, shared: &Shared) {
-    let Ordered { subscription, place } = ordered;
+async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Shared) {
+    let (subscription, place) = match ordered {
+        Ordered::Stream { subscription, place } => (subscription, place),
+        Ordered::Events(wanted) => return push::events(stream, wanted, &shared.hubs).await,
+        Ordered::Upgraded(wanted) => return push::frames(stream, early, wanted, &shared.hubs).await,
+        Ordered::WebSocket { .. } => return, // its connection was not upgraded
+    };
     let mut reader = subscription.reader;
     let start = reader.take_start();
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());

@@ -6,12 +6,14 @@ use axum::{
     Json, Router,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, Method, Uri, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde::{Deserialize, Serialize};
+use socketioxide::SocketIo;
 
-use super::{App, api, live, page, refusal::Refusal, stream};
+use super::{App, api, live, page, push, refusal::Refusal, socketio, stream};
 use crate::{
     config,
     control::ChannelView,
@@ -19,8 +21,11 @@ use crate::{
     metrics,
 };
 
-pub(super) fn router(app: App) -> Router {
-    Router::new()
+/// The routes, and the handle of Socket.IO, which must be told of the end.
+pub(super) fn router(app: App) -> (Router, SocketIo) {
+    let (socketio, io) = socketio::layer(app.clone());
+    let guard = middleware::from_fn_with_state(app.clone(), push::guard);
+    let router = Router::new()
         .route("/", get(index))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -35,6 +40,8 @@ pub(super) fn router(app: App) -> Router {
         .route("/api/v1/live", get(live::live))
         .route("/streams/", get(stream::named))
         .route("/streams/{*name}", get(stream::named))
+        .route("/ws/{name}", get(push::websocket))
+        .route("/sse/{name}", get(push::sse))
         .route("/udp/", get(stream::udp))
         .route("/udp/{*address}", get(stream::udp))
         .route("/rtp/", get(stream::rtp))
@@ -42,6 +49,9 @@ pub(super) fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .with_state(app)
+        .layer(socketio)
+        .layer(guard);
+    (router, io)
 }
 
 /// The page for browsers, text for everybody else.
@@ -66,6 +76,9 @@ async fn contents(app: &App) -> String {
         line("/udp/[SOURCE@]GROUP:PORT", &what);
         line("/rtp/[SOURCE@]GROUP:PORT", "the same, for RTP");
     }
+    line("/ws/NAME", "a stream's packets and gaps as WebSocket messages (?flow= &every= &format=json)");
+    line("/sse/NAME", "the same as server-sent events (?flow= &every=)");
+    line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");
     line("/metrics", "for Prometheus");
     line("/healthz", "whether it runs");
     line("/readyz", "whether all configured groups are joined");

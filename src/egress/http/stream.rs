@@ -18,11 +18,11 @@ use axum::{
     http::{HeaderValue, Method, Uri, Version, header},
     response::Response,
 };
-use hyper::body::Frame;
+use hyper::{body::Frame, upgrade::OnUpgrade};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{App, refusal::Refusal, routes::allowed};
+use super::{App, push::Wanted, refusal::Refusal, routes::allowed};
 use crate::{
     address::{self, Input, Scheme, udpxy},
     config,
@@ -50,13 +50,19 @@ pub(super) struct Handover(Arc<Mutex<Option<Ordered>>>);
 
 /// What a client has asked for and shall get.
 #[derive(Debug)]
-pub(super) struct Ordered {
-    pub(super) subscription: Subscription,
-    pub(super) place: OwnedSemaphorePermit,
+pub(super) enum Ordered {
+    /// Payloads.
+    Stream { subscription: Subscription, place: OwnedSemaphorePermit },
+    /// Server-sent events.
+    Events(Wanted),
+    /// A WebSocket, whose connection comes out of the upgrade.
+    WebSocket { wanted: Wanted, upgrade: OnUpgrade },
+    /// The WebSocket on its connection.
+    Upgraded(Wanted),
 }
 
 impl Handover {
-    fn give(&self, ordered: Ordered) {
+    pub(super) fn give(&self, ordered: Ordered) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ordered);
     }
 
@@ -84,7 +90,7 @@ pub(super) async fn named(
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe(name, select, begin).await?;
-    handover.give(Ordered { subscription, place });
+    handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
 }
 
@@ -127,7 +133,7 @@ async fn on_demand(
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe_on_demand(input, select, begin).await?;
-    handover.give(Ordered { subscription, place });
+    handover.give(Ordered::Stream { subscription, place });
     Ok(response(MPEG_TS))
 }
 
@@ -203,7 +209,8 @@ async fn content_type(app: &App, name: &str) -> Result<&'static str, Refusal> {
     }
 }
 
-fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
+/// A place among the clients that may stream at the same time.
+pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
     app.places.clone().try_acquire_owned().map_err(|_| {
         let max = app.config.clients_max;
         Refusal::Busy(format!("{max} clients are served already, expected fewer: try again later"))
@@ -211,7 +218,7 @@ fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
 }
 
 /// The head of a stream, for GET as for HEAD.
-fn response(content_type: &'static str) -> Response {
+pub(super) fn response(content_type: &'static str) -> Response {
     let mut response = Response::new(Body::new(Rest));
     // This version makes the body end with the connection.
     *response.version_mut() = Version::HTTP_10;

@@ -14,6 +14,7 @@ mod message;
 mod outlet;
 mod wish;
 
+pub(super) use chunk::Update;
 pub(super) use frame::reply;
 pub(super) use hub::Hubs;
 pub(super) use outlet::{End, Outlet};

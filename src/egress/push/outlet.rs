@@ -366,7 +366,8 @@ impl Outlet {
         }
     }
 
-    fn cut_off(&self) {
+    /// Counts that the client is cut off because it took nothing.
+    pub(in crate::egress) fn cut_off(&self) {
         for subscription in &self.state().subscriptions {
             subscription.share.subscribers().cut_off_behind();
         }

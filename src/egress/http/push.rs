@@ -1,0 +1,236 @@
+//! Messages for browsers and programs: `/ws/NAME` and `/sse/NAME`. What comes and how is [`crate::egress::push`]'s; here
+//! are the requests, and the connections behind their answers.
+//!
+//! A page of another site must not read what only its visitor can reach, so the browser's `Origin` must be ours or one
+//! that the operator names. Programs send none.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hyper::upgrade::OnUpgrade;
+use serde::Deserialize;
+use tokio::{
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::{Instant, interval_at},
+};
+
+use super::{
+    App,
+    refusal::Refusal,
+    socketio,
+    stream::{self, Handover, Ordered},
+    websocket,
+};
+use crate::{
+    config,
+    egress::{
+        push::{End, Hubs, Outlet, Wire, Wish},
+        subscribers::Transport,
+    },
+    limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
+};
+
+/// The query of a subscription.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PushQuery {
+    flow: Option<String>,
+    every: Option<String>,
+    format: Option<String>,
+}
+
+type Queried = Result<Query<PushQuery>, QueryRejection>;
+
+/// A subscription that was asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) name: String,
+    pub(super) wish: Wish,
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// Whether pages of the browser's site may subscribe.
+///
+/// # Errors
+/// They may not.
+pub(super) fn admit(config: &config::Http, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
+    let text = origin.to_str().unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if config.admits(text, host) {
+        return Ok(Some(origin.clone()));
+    }
+    let mut expected: Vec<String> = host.map(|host| format!("http://{host}")).into_iter().collect();
+    expected.extend(config.origins.iter().map(ToString::to_string));
+    let expected = expected.join(", ");
+    Err(Refusal::Forbidden(format!(
+        "pages of {text:?} may not subscribe: expected one of {expected} (the operator allows more with `--origin {text}` or origins in [http])"
+    )))
+}
+
+/// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its requests.
+pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with(socketio::PATH) {
+        return next.run(request).await;
+    }
+    let origin = match admit(&app.config, request.headers()) {
+        Ok(origin) => origin,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+fn wanted(app: &App, name: String, wire: Wire, query: &PushQuery) -> Result<Wanted, Refusal> {
+    let wish =
+        Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
+    app.control.format(&name)?;
+    Ok(Wanted { name, wish, place: stream::place(app)? })
+}
+
+/// `/sse/NAME[?flow=KEY&every=1s]`
+pub(super) async fn sse(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Extension(handover): Extension<Handover>,
+    method: Method,
+    headers: HeaderMap,
+    query: Queried,
+) -> Result<Response, Refusal> {
+    let origin = admit(&app.config, &headers)?;
+    let query = super::api::asked(query)?;
+    if let Some(format) = query.format.as_deref().filter(|format| *format != "json") {
+        return Err(Refusal::Malformed(format!(
+            "format {format:?}: expected json, all that events can carry"
+        )));
+    }
+    let wanted = wanted(&app, name, Wire::Sse, &query)?;
+    if method != Method::HEAD {
+        handover.give(Ordered::Events(wanted));
+    }
+    let mut response = stream::response("text/event-stream");
+    let headers = response.headers_mut();
+    // Proxies that collect answers would hold back events.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    Ok(response)
+}
+
+/// `/ws/NAME[?flow=KEY&every=1s&format=json]`
+pub(super) async fn websocket(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Extension(handover): Extension<Handover>,
+    query: Queried,
+    mut request: Request,
+) -> Result<Response, Refusal> {
+    admit(&app.config, request.headers())?;
+    let query = super::api::asked(query)?;
+    let wire = match query.format.as_deref() {
+        None | Some("frames") => Wire::WebSocketFrames,
+        Some("json") => Wire::WebSocketJson,
+        Some(other) => return Err(Refusal::Malformed(format!("format {other:?}: expected frames or json"))),
+    };
+    let wanted = wanted(&app, name, wire, &query)?;
+    let response = websocket::accept(&request)?;
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let upgrade = upgrade
+        .ok_or_else(|| Refusal::Malformed("no WebSocket: expected a request of HTTP/1.1".to_owned()))?;
+    handover.give(Ordered::WebSocket { wanted, upgrade });
+    Ok(response)
+}
+
+/// Subscribes behind the head of the answer. `None`: the relay ends.
+async fn subscribe(
+    hubs: &Hubs,
+    transport: Transport,
+    wanted: Wanted,
+    stream: TcpStream,
+) -> Option<(Arc<Outlet>, OwnedSemaphorePermit)> {
+    let outlet = Outlet::new(Some(stream));
+    match hubs.subscribe(&wanted.name, transport, wanted.wish, &outlet).await {
+        Ok(_) => Some((outlet, wanted.place)),
+        Err(error) => {
+            tracing::debug!("a subscription has failed: {error}");
+            None
+        }
+    }
+}
+
+/// Sends server-sent events, to their end.
+pub(super) async fn events(stream: TcpStream, wanted: Wanted, hubs: &Hubs) {
+    let Some((outlet, _place)) = subscribe(hubs, Transport::Sse, wanted, stream).await else { return };
+    let end = tokio::select! {
+        end = outlet.write() => end,
+        () = gone(&outlet) => End::Gone,
+        () = keep_alive(&outlet, b":\n\n") => End::Gone,
+    };
+    log(end, "server-sent events");
+}
+
+/// Serves a WebSocket, to its end.
+pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, wanted: Wanted, hubs: &Hubs) {
+    let Some((outlet, _place)) = subscribe(hubs, Transport::WebSocket, wanted, stream).await else { return };
+    let end = tokio::select! {
+        end = outlet.write() => end,
+        () = websocket::read(&outlet, early) => End::Gone,
+        () = keep_alive(&outlet, websocket::PING) => End::Gone,
+    };
+    if end == End::Done {
+        websocket::leave(&outlet);
+    }
+    log(end, "a WebSocket");
+}
+
+fn log(end: End, what: &str) {
+    if end == End::Stalled {
+        tracing::info!("a client of {what} has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+    }
+}
+
+/// Says something now and then, so that proxies keep a silent connection, and a vanished client is noticed.
+async fn keep_alive(outlet: &Outlet, what: &[u8]) {
+    let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
+    loop {
+        times.tick().await;
+        if outlet.waiting() == 0 {
+            outlet.say(what.to_vec());
+        }
+    }
+}
+
+/// Returns when the client has closed its side, or sends what nobody asked for.
+async fn gone(outlet: &Outlet) {
+    let Ok(stream) = outlet.stream() else { return };
+    let mut chatter = 0;
+    while chatter <= CLIENT_CHATTER_BYTES_MAX {
+        if stream.readable().await.is_err() {
+            return;
+        }
+        match stream.try_read(&mut [0; 512]) {
+            Ok(0) => return,
+            Ok(bytes) => chatter += bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}

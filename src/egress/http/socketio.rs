@@ -1,0 +1,198 @@
+//! Socket.IO: a client emits `subscribe` and gets `packet`, `lost`, `missed`, `started` and `ended`. The library writes to
+//! the socket; each client has an outlet without one, whose chunks a task hands to the library as it takes them.
+//! `docs/programs.md` names the events for users.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use socketioxide::{
+    SendError, SocketError, SocketIo,
+    extract::{AckSender, SocketRef, TryData},
+    layer::SocketIoLayer,
+};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{sleep, timeout},
+};
+
+use super::{App, stream};
+use crate::{
+    egress::{
+        push::{Outlet, Update, Wire, Wish},
+        subscribers::Transport,
+    },
+    limits::{
+        PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE, SUBSCRIPTIONS_MAX,
+    },
+};
+
+/// Where Socket.IO clients look for their server.
+pub(super) const PATH: &str = "/socket.io";
+
+/// What a client emits.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    stream: String,
+    flow: Option<String>,
+    every: Option<String>,
+    format: Option<String>,
+}
+
+/// What a client emits to end a subscription.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unwanted {
+    stream: String,
+}
+
+/// One client.
+#[derive(Debug)]
+struct Client {
+    app: App,
+    outlet: Arc<Outlet>,
+    subscriptions: Mutex<Vec<(String, u64)>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What serves Socket.IO beside the routes, and its handle.
+pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
+    let (layer, io) = SocketIo::builder()
+        .max_buffer_size(SOCKETIO_BUFFER)
+        .max_payload(SOCKETIO_MESSAGE_BYTES_MAX)
+        .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
+        .ws_max_frame_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
+        .build_layer();
+    io.ns("/", async move |socket: SocketRef| connected(&socket, app.clone()));
+    (layer, io)
+}
+
+fn connected(socket: &SocketRef, app: App) {
+    let Ok(place) = stream::place(&app) else {
+        let max = app.config.clients_max;
+        refuse(socket, &format!("{max} clients are served already, expected fewer: try again later"));
+        let _ = socket.clone().disconnect(); // it may have gone
+        return;
+    };
+    let outlet = Outlet::new(None);
+    let client =
+        Arc::new(Client { app, outlet: outlet.clone(), subscriptions: Mutex::default(), _place: place });
+    let subscriber = client.clone();
+    socket.on("subscribe", async move |socket: SocketRef, TryData::<Wanted>(wanted), ack: AckSender| {
+        let answer = match wanted {
+            Ok(wanted) => subscriber.subscribe(wanted).await,
+            Err(error) => Err(format!(
+                "{error}: expected subscribe with {{ stream: \"NAME\" }}, and flow, every, format (json, binary) as wanted"
+            )),
+        };
+        reply(&socket, ack, answer);
+    });
+    socket.on(
+        "unsubscribe",
+        async move |socket: SocketRef, TryData::<Unwanted>(unwanted), ack: AckSender| {
+            let answer = match unwanted {
+                Ok(unwanted) => client.unsubscribe(&unwanted.stream),
+                Err(error) => Err(format!("{error}: expected unsubscribe with {{ stream: \"NAME\" }}")),
+            };
+            reply(&socket, ack, answer);
+        },
+    );
+    let ending = outlet.clone();
+    socket.on_disconnect(async move || ending.end());
+    tokio::spawn(write(socket.clone(), outlet));
+}
+
+fn refuse(socket: &SocketRef, reason: &str) {
+    let _ = socket.emit("refused", &json!({ "error": reason })); // it may have gone
+}
+
+/// Acknowledges with the answer; a refusal is an event, too, for those who asked for no acknowledgement.
+fn reply(socket: &SocketRef, ack: AckSender, answer: Result<Value, String>) {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(reason) => {
+            refuse(socket, &reason);
+            json!({ "error": reason })
+        }
+    };
+    let _ = ack.send(&answer); // it may have gone
+}
+
+impl Client {
+    fn subscriptions(&self) -> std::sync::MutexGuard<'_, Vec<(String, u64)>> {
+        // Single insertions and removals: no panic can leave it half changed.
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn subscribe(&self, wanted: Wanted) -> Result<Value, String> {
+        let Wanted { stream, flow, every, format } = wanted;
+        let wire = match format.as_deref() {
+            None | Some("json") => Wire::SocketIoJson,
+            Some("binary") => Wire::SocketIoBinary,
+            Some(other) => return Err(format!("format {other:?}: expected json or binary")),
+        };
+        let wish = Wish::parse(wire, flow.as_deref(), every.as_deref())?;
+        self.app.control.format(&stream).map_err(|error| error.to_string())?;
+        self.room_for(&stream)?;
+        let subscribed = self.app.hubs.subscribe(&stream, Transport::SocketIo, wish, &self.outlet).await;
+        let id = subscribed.map_err(|error| error.to_string())?;
+        self.subscriptions().push((stream.clone(), id));
+        Ok(json!({ "stream": stream }))
+    }
+
+    fn room_for(&self, stream: &str) -> Result<(), String> {
+        let subscriptions = self.subscriptions();
+        if subscriptions.iter().any(|(known, _)| known == stream) {
+            return Err(format!("{stream} is subscribed already: expected unsubscribe first"));
+        }
+        if subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err(format!("{SUBSCRIPTIONS_MAX} streams already: expected another connection for more"));
+        }
+        Ok(())
+    }
+
+    fn unsubscribe(&self, stream: &str) -> Result<Value, String> {
+        let mut subscriptions = self.subscriptions();
+        let place = subscriptions.iter().position(|(known, _)| known == stream);
+        let place = place.ok_or_else(|| format!("{stream} is not subscribed: expected subscribe first"))?;
+        let (_, id) = subscriptions.remove(place);
+        let tally = self.outlet.remove(id).unwrap_or_default();
+        Ok(
+            json!({ "stream": stream, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }),
+        )
+    }
+}
+
+/// Hands what comes to the library.
+async fn write(socket: SocketRef, outlet: Arc<Outlet>) {
+    while let Some(chunk) = outlet.next().await {
+        for update in &chunk.updates {
+            match timeout(PUSH_STALL_MAX, emit(&socket, update)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => {
+                    tracing::info!("a Socket.IO client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+                    outlet.cut_off();
+                    break;
+                }
+            }
+        }
+    }
+    let _ = socket.disconnect(); // it may have gone
+}
+
+/// Answers whether the client is still there.
+async fn emit(socket: &SocketRef, update: &Update) -> bool {
+    loop {
+        let emitted = match &update.payload {
+            Some(payload) => socket.emit(update.event, &(&update.about, payload)),
+            None => socket.emit(update.event, &update.about),
+        };
+        match emitted {
+            Ok(()) => return true,
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => sleep(SOCKETIO_PAUSE).await,
+            Err(_) => return false,
+        }
+    }
+}
