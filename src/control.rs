@@ -23,6 +23,7 @@ use crate::{
     config,
     egress::{
         record::Recorder,
+        sdp::Carriage,
         subscribers::{ByTransport, ByTransportState, Subscribers, Transport},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
@@ -95,7 +96,7 @@ struct Shared {
 struct Configured {
     name: String,
     worker: usize,
-    format: Format,
+    channel: Arc<config::Channel>,
     subscribers: ByTransport,
     recorders: Vec<Recorder>,
 }
@@ -184,7 +185,7 @@ impl Control {
         let configured = Configured {
             name: channel.name.clone(),
             worker,
-            format: channel.format.clone(),
+            channel: Arc::new(channel.clone()),
             subscribers: ByTransport::default(),
             recorders: self.shared.record(channel, worker).await?,
         };
@@ -252,7 +253,32 @@ impl Control {
     /// # Errors
     /// There is no such channel.
     pub fn format(&self, name: &str) -> Result<Format, Error> {
-        self.configured(name).map(|channel| channel.format.clone())
+        self.configured(name).map(|configured| configured.channel.format.clone())
+    }
+
+    /// A configured channel, as it was configured.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub fn channel(&self, name: &str) -> Result<Arc<config::Channel>, Error> {
+        self.configured(name).map(|configured| configured.channel.clone())
+    }
+
+    /// How a channel's transport stream comes in, as far as its format or its first flow tells.
+    pub async fn carriage(&self, channel: &config::Channel) -> Option<Carriage> {
+        let state = self.state(&channel.name, 1).await;
+        let flow = state.as_ref().and_then(|state| state.flows.first()).map(|flow| flow.format);
+        Carriage::of_datagrams(&channel.format, flow)
+    }
+
+    /// What a configured channel keeps for players that begin, without being one.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub async fn kept(&self, name: &str) -> Result<Vec<Arc<Chunk>>, Error> {
+        let channel = self.configured(name)?;
+        let mut reader = self.shared.workers[channel.worker].tap(name, Select::Auto, Begin::Picture).await?;
+        Ok(reader.take_start())
     }
 
     /// Whether a channel of this name is configured.

@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     config::Config,
     control::Control,
-    egress::{http::Server, tcp},
+    egress::{http::Server, sap::Announcer, tcp},
     limits::{CHUNK, DRAIN_MAX, LINGER, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
     observe::Observer,
@@ -29,6 +29,8 @@ pub struct Service {
     http: Option<Listener>,
     tcp: Option<Listener>,
     udp: Option<Listener>,
+    /// Who announces what is sent to groups.
+    announcer: Option<Task>,
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
 }
@@ -39,6 +41,22 @@ struct Listener {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+}
+
+/// Something that ends when it is told to.
+#[derive(Debug)]
+struct Task {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Task {
+    async fn end(self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.task.await {
+            tracing::error!("the announcements have failed: {error}");
+        }
+    }
 }
 
 impl Service {
@@ -72,6 +90,10 @@ impl Service {
                 }
             }
         }
+        let announcer = Announcer::new(control.clone(), &config.channels).map(|announcer| {
+            let (stop, stopped) = watch::channel(false);
+            Task { stop, task: tokio::spawn(announcer.run(stopped)) }
+        });
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
@@ -88,7 +110,7 @@ impl Service {
             let address = server.address();
             Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
         });
-        Ok(Service { control, channels: config.channels.len(), http, tcp, udp, waiting })
+        Ok(Service { control, channels: config.channels.len(), http, tcp, udp, announcer, waiting })
     }
 
     /// The channels.
@@ -138,11 +160,14 @@ impl Service {
     /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
     /// [`DRAIN_MAX`]. Gives the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
-        let Service { control, http, tcp, udp, .. } = self;
+        let Service { control, http, tcp, udp, announcer, .. } = self;
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
             for listener in http.iter().chain(&tcp) {
                 listener.stop.send_replace(true);
+            }
+            if let Some(announcer) = announcer {
+                announcer.end().await;
             }
             states = control.stop().await;
             // Their streams have ended: they get what is left, and are told.

@@ -105,6 +105,7 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         release: table.value("release", file),
         release_delay: table.value("release_delay", file),
         failover: table.value("failover", file),
+        sap: table.value("sap", file),
         receive_buffer: table.value("receive_buffer", file),
         flows_max,
         bytes_max,

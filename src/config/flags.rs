@@ -48,6 +48,7 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         release: args.release.as_ref().map(|release| text("--release", release)),
         release_delay: args.release_delay.as_ref().map(|delay| text("--release-delay", delay)),
         failover: None,
+        sap: None,
         receive_buffer: None,
         flows_max: None,
         bytes_max: None,

@@ -142,6 +142,8 @@ pub struct Channel {
     pub outputs: Vec<Output>,
     /// Where its packets are recorded.
     pub recordings: Vec<Recording>,
+    /// Whether outputs to groups are announced (RFC 2974).
+    pub sap: bool,
     /// Bytes of socket receive buffer to ask for, per leg; without it they follow the rate.
     pub receive_buffer: Option<usize>,
 }

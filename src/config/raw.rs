@@ -32,7 +32,7 @@ pub(super) enum Value {
     Text(String),
     /// A TOML integer.
     Integer(i64),
-    /// Anything else, as it stands in the file: no key takes it.
+    /// Anything else, as it stands in the file, such as `true`.
     Other(String),
 }
 
@@ -114,6 +114,7 @@ pub(super) struct RawChannel {
     pub(super) release: Option<Field>,
     pub(super) release_delay: Option<Field>,
     pub(super) failover: Option<Field>,
+    pub(super) sap: Option<Field>,
     pub(super) receive_buffer: Option<Field>,
     pub(super) flows_max: Option<Field>,
     pub(super) bytes_max: Option<Field>,

@@ -59,6 +59,7 @@ fn a_channel_has_defaults() {
         failover: Duration::from_secs(1),
         outputs: vec![],
         recordings: vec![],
+        sap: false,
         receive_buffer: None,
     };
     assert_eq!(config.channels, [expected]);
@@ -783,7 +784,7 @@ fn the_reference_names_every_key() {
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 7 + 11 + 2 + 4 + 14 + 4, "{known:?}");
+    assert_eq!(known.len(), 7 + 11 + 2 + 4 + 15 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");

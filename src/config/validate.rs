@@ -169,6 +169,7 @@ impl Check<'_> {
             failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),
             outputs,
             recordings,
+            sap: self.value(&raw.sap, false, switch),
             receive_buffer: self.value(&raw.receive_buffer, None, |value| {
                 bytes(value, RECEIVE_BUFFER_MIN..=RECEIVE_BUFFER_MAX).map(Some)
             }),
@@ -286,6 +287,15 @@ fn text<'a>(value: &'a Value, example: &str) -> Result<&'a str, String> {
 /// Anything that is written as text and has a parser of its own.
 fn parsed<T: FromStr<Err: Display>>(value: &Value, example: &str) -> Result<T, String> {
     text(value, example)?.parse().map_err(display)
+}
+
+/// `true` or `false`.
+fn switch(value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Other(source) if source == "true" => Ok(true),
+        Value::Other(source) if source == "false" => Ok(false),
+        _ => Err("expected true or false, without quotes".to_owned()),
+    }
 }
 
 fn bytes(value: &Value, range: RangeInclusive<usize>) -> Result<usize, String> {

@@ -7,6 +7,8 @@ pub mod http;
 mod push;
 pub mod record;
 pub mod rtp;
+pub mod sap;
+pub mod sdp;
 pub mod subscribers;
 pub mod tap;
 pub mod tcp;

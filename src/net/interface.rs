@@ -4,7 +4,7 @@
 //! interface that is deleted and made again has another index, and that is what tells.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Instant,
 };
 
@@ -146,6 +146,17 @@ pub fn find(interface: Option<&Interface>, target: IpAddr) -> Result<Found, Erro
     Interfaces::read(clock::now()).find(interface, target)
 }
 
+/// An address of this host that `target` is reached from, of its family; the loopback one where there is none.
+pub fn address_towards(interface: Option<&Interface>, target: IpAddr) -> IpAddr {
+    let interfaces = Interfaces::read(clock::now());
+    let of_interface = || interfaces.ipv4_of(&interfaces.find(interface, target).ok()?.name).map(IpAddr::V4);
+    match (interface, target) {
+        (Some(Interface::Addr(address)), _) if address.is_ipv4() == target.is_ipv4() => *address,
+        (_, IpAddr::V4(_)) => of_interface().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        (_, IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +171,16 @@ mod tests {
         let interfaces = Interfaces::read(clock::now());
         assert!(interfaces.exists(by_name.index) && interfaces.is_up("lo"));
         assert_eq!(interfaces.ipv4_of("lo"), Some(Ipv4Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn the_address_towards_a_target_is_one_of_this_host() {
+        let lo = Interface::Name("lo".into());
+        assert_eq!(address_towards(Some(&lo), GROUP), Ipv4Addr::LOCALHOST);
+        let given = Interface::Addr("10.0.0.1".parse().unwrap());
+        assert_eq!(address_towards(Some(&given), GROUP), "10.0.0.1".parse::<IpAddr>().unwrap());
+        assert!(address_towards(Some(&given), Ipv6Addr::LOCALHOST.into()).is_ipv6());
+        assert!(!address_towards(Some(&Interface::Name("nosuch0".into())), GROUP).is_unspecified());
     }
 
     #[test]

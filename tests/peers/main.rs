@@ -15,6 +15,7 @@ mod recovered;
 mod rist;
 mod rist_out;
 mod st2022;
+mod start;
 mod wrapped;
 
 use std::{

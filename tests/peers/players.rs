@@ -26,7 +26,7 @@ const ENOUGH: usize = FRAMES - 10;
 const ENOUGH_FOR_VLC: usize = FRAMES - 30;
 
 /// One run at a time: late pictures are a matter of the machine's load.
-static ALONE: Mutex<()> = Mutex::new(());
+pub(super) static ALONE: Mutex<()> = Mutex::new(());
 
 /// What a player is pointed at.
 #[derive(Clone, Debug)]
@@ -214,24 +214,30 @@ impl Player for Gstreamer {
 }
 
 /// VLC plays to a screen and a loudspeaker that are not there, and is asked over its remote control.
-struct Vlc {
+pub(super) struct Vlc {
     running: Running,
     remote: SocketAddr,
 }
 
 impl Vlc {
     fn start(source: &Source, folder: &Path) -> Vlc {
-        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let url = match source {
             Source::Http(http) => format!("http://{http}/streams/main"),
             Source::Udp(port) => format!("udp://@127.0.0.1:{port}"),
             Source::Group(group, port) => format!("udp://@{group}:{port}"),
             Source::Rtp(port) => format!("rtp://@127.0.0.1:{port}"),
         };
+        Vlc::open(&url, folder, &[])
+    }
+
+    /// Lets it open something, with more of its options.
+    pub(super) fn open(url: &str, folder: &Path, options: &[&str]) -> Vlc {
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut vlc = Command::new("cvlc");
         vlc.args(["-I", "rc", "--rc-host", &remote.to_string(), "--verbose", "1", "--no-dbus"]);
         vlc.args(["--no-video-title-show", "--no-drop-late-frames", "--no-skip-frames"]);
-        vlc.args(["--vout", "vdummy", "--aout", "adummy", "--miface", "lo", &url]);
+        vlc.args(["--vout", "vdummy", "--aout", "adummy", "--miface", "lo"]);
+        vlc.args(options).arg(url);
         vlc.env("HOME", folder).current_dir(folder).stdout(Stdio::null());
         if is_root() {
             vlc.uid(65_534).gid(65_534); // it refuses to run as root
@@ -263,6 +269,35 @@ impl Vlc {
     /// How many of them were displayed depends on when it began to, so that is not asked.
     fn decoded(statistics: &str) -> usize {
         statistic(statistics, "video decoded").div_ceil(2)
+    }
+
+    /// Waits until it has decoded so many pictures.
+    pub(super) fn until_pictures(&self, count: usize) {
+        until(&format!("{count} pictures of VLC"), || {
+            self.statistics().filter(|text| text.contains("video decoded") && Vlc::decoded(text) >= count)
+        });
+    }
+
+    /// Lets it play what it has.
+    pub(super) fn play(&self) {
+        self.ask("play\nstats\n", "end of statistical info").expect("an answer");
+    }
+
+    /// What it has said about damage so far.
+    pub(super) fn complaints(&self) -> String {
+        let lines = self.running.stderr();
+        lines.lines().filter(|line| Vlc::is_complaint(line)).map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Whether something of this name is in its playlist.
+    pub(super) fn listed(&self, name: &str) -> bool {
+        let list = self.ask("playlist\n", "End of playlist").unwrap_or_default();
+        list.lines().any(|line| line.contains(" - ") && line.contains(name))
+    }
+
+    /// Waits until it is.
+    pub(super) fn until_listed(&self, name: &str) {
+        until(&format!("{name} in VLC's list"), || self.listed(name).then_some(()));
     }
 
     /// Whether such a line means that something did not arrive or could not be decoded. What it says about its
@@ -299,6 +334,11 @@ impl Player for Vlc {
     }
 }
 
+/// VLC does not run as root, and has a home like everybody.
+pub(super) fn open_to_all(folder: &Path) {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("permissions");
+}
+
 type Start = fn(&Source, &Path) -> Box<dyn Player>;
 const PLAYERS: [(&str, Start); 3] = [
     ("ffmpeg", |source, folder| Box::new(Ffmpeg::start(source, folder))),
@@ -313,7 +353,7 @@ fn play(sent: Sent, payload: &str, sources: impl Fn(SocketAddr) -> Vec<Vec<Sourc
     }
     let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let folder = tempfile::tempdir().expect("a folder");
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("permissions");
+    open_to_all(folder.path());
     let (from, http) = ((group(), free_port()), SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
     let sources = sources(http);
     let mut outputs: Vec<String> =

@@ -15,10 +15,12 @@ mod connection;
 mod feeder;
 mod live;
 mod page;
+mod players;
 mod push;
 mod refusal;
 mod routes;
 mod rows;
+mod snapshot;
 mod socketio;
 mod stream;
 mod table;
@@ -52,6 +54,7 @@ use crate::{
 use client::{Client, End, Patience};
 use connection::Watched;
 use feeder::Feeders;
+use snapshot::Snapshots;
 use stream::{Handover, Ordered};
 
 /// Why the server cannot start.
@@ -83,6 +86,7 @@ struct App {
     config: Arc<config::Http>,
     /// One permit per streaming client.
     places: Arc<Semaphore>,
+    snapshots: Arc<Snapshots>,
     /// One permit per page that is open.
     pages: Arc<Semaphore>,
     /// Who hands messages to programs.
@@ -172,8 +176,8 @@ impl Shared {
         let header_timeout = config.header_timeout;
         let pages = Arc::new(Semaphore::new(PAGES_MAX));
         let hubs = Arc::new(Hubs::new(control.clone()));
-        let config = Arc::new(config);
-        let app = App { control, config, places, pages, hubs: hubs.clone(), observer, stop };
+        let (config, snapshots) = (Arc::new(config), Arc::default());
+        let app = App { control, config, places, snapshots, pages, hubs: hubs.clone(), observer, stop };
         let (router, socketio) = routes::router(app);
         Shared { router, socketio, header_timeout, patience, feeders: Feeders::default(), hubs }
     }

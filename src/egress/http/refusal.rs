@@ -21,6 +21,8 @@ pub(super) enum Refusal {
     Method(String),
     /// 500: the relay cannot do it, and waiting will not help.
     Failed(String),
+    /// 501: something is missing here that would do it.
+    NotImplemented(String),
     /// 503: not now.
     Busy(String),
 }
@@ -33,6 +35,7 @@ impl Refusal {
             Refusal::NotFound(text) => (StatusCode::NOT_FOUND, text),
             Refusal::Method(text) => (StatusCode::METHOD_NOT_ALLOWED, text),
             Refusal::Failed(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
+            Refusal::NotImplemented(text) => (StatusCode::NOT_IMPLEMENTED, text),
             Refusal::Busy(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
         }
     }

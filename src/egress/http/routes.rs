@@ -13,7 +13,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
 
-use super::{App, api, live, page, push, refusal::Refusal, socketio, stream};
+use super::{App, api, live, page, players, push, refusal::Refusal, socketio, stream};
 use crate::{
     config,
     control::ChannelView,
@@ -30,6 +30,7 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
+        .route("/playlist.m3u", get(players::playlist))
         .route("/page/{sum}/{*name}", get(page::file))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/channels", get(api::channels))
@@ -76,6 +77,9 @@ async fn contents(app: &App) -> String {
         line("/udp/[SOURCE@]GROUP:PORT", &what);
         line("/rtp/[SOURCE@]GROUP:PORT", "the same, for RTP");
     }
+    line("/playlist.m3u", "the streams for players");
+    line("/streams/NAME.sdp", "where it goes by RTP or UDP, for players");
+    line("/streams/NAME/snapshot.jpg", "its last key frame, if ffmpeg is installed");
     line("/ws/NAME", "a stream's packets and gaps as WebSocket messages (?flow= &every= &format=json)");
     line("/sse/NAME", "the same as server-sent events (?flow= &every=)");
     line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");

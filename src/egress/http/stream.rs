@@ -22,7 +22,7 @@ use hyper::{body::Frame, upgrade::OnUpgrade};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{App, push::Wanted, refusal::Refusal, routes::allowed};
+use super::{App, players, push::Wanted, refusal::Refusal, routes::allowed, snapshot};
 use crate::{
     address::{self, Input, Scheme, udpxy},
     config,
@@ -74,7 +74,7 @@ impl Handover {
 
 type Queried = Result<Query<StreamQuery>, QueryRejection>;
 
-/// `/streams/NAME[?flow=KEY]`
+/// `/streams/NAME[?flow=KEY][&start=live]`, and what belongs to a stream: `.sdp`, `/snapshot.jpg`
 pub(super) async fn named(
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
@@ -82,8 +82,17 @@ pub(super) async fn named(
     uri: Uri,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    let (select, begin) = wanted(query)?;
     let name = uri.path().trim_start_matches("/streams/").trim_end_matches('/');
+    if app.control.format(name).is_err() {
+        // A channel may have a name like one of these.
+        if let Some(name) = name.strip_suffix(".sdp") {
+            return players::description(&app, name, &uri).await;
+        }
+        if let Some(name) = name.strip_suffix("/snapshot.jpg") {
+            return snapshot::snapshot(&app, name).await;
+        }
+    }
+    let (select, begin) = wanted(query)?;
     let content_type = content_type(&app, name).await?;
     if method == Method::HEAD {
         return Ok(response(content_type));

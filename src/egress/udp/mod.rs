@@ -27,6 +27,7 @@ pub use output::{Counters, UdpOutput};
 use protection::Protection;
 use rist::Rist;
 pub use rist::Tools;
+pub(super) use socket::Sender;
 
 /// A datagram to send on.
 #[derive(Debug, Clone, Copy)]

@@ -20,7 +20,7 @@ use crate::{
 
 /// A socket and what it was made for.
 #[derive(Debug)]
-pub(super) struct Sender {
+pub(in crate::egress) struct Sender {
     socket: Socket,
     origin: Option<Origin>,
     /// The send buffer, as the kernel charges it.
@@ -36,7 +36,11 @@ struct Origin {
 
 impl Sender {
     /// Opens a socket as `output` needs it, with a buffer for `count` outputs.
-    pub(super) fn open(output: &Output, count: usize, interfaces: &Interfaces) -> Result<Sender, Error> {
+    pub(in crate::egress) fn open(
+        output: &Output,
+        count: usize,
+        interfaces: &Interfaces,
+    ) -> Result<Sender, Error> {
         let domain = Domain::for_address(output.target);
         let socket =
             Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(Error::socket("open a socket"))?;
@@ -112,7 +116,7 @@ impl Sender {
     }
 
     /// The target as this socket must be told it: a link-local one with its link.
-    pub(super) fn address(&self, output: &Output) -> SocketAddr {
+    pub(in crate::egress) fn address(&self, output: &Output) -> SocketAddr {
         let mut to = output.target;
         if let (SocketAddr::V6(to), Some(origin)) = (&mut to, self.origin)
             && to.ip().is_unicast_link_local()
@@ -123,7 +127,7 @@ impl Sender {
     }
 
     /// Sends one datagram to somebody else than the target.
-    pub(super) fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
+    pub(in crate::egress) fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
         self.socket.send_to(datagram, &to.into())
     }
 

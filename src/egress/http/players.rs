@@ -1,0 +1,175 @@
+//! What players open instead of a stream: a playlist of all of them, and the description of one that goes out (or comes
+//! in) by UDP or RTP.
+
+use std::fmt::Write as _;
+
+use axum::{
+    extract::{Query, State},
+    http::{HeaderMap, Uri, header, uri::Authority},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+
+use super::{App, refusal::Refusal};
+use crate::{
+    config::Channel,
+    control::ChannelView,
+    egress::sdp::{Carriage, Description},
+    observe::Content,
+    wire::Format,
+};
+
+const M3U: &str = "audio/x-mpegurl; charset=utf-8";
+const SDP: &str = "application/sdp";
+
+/// `/playlist.m3u`: the configured channels whose payload is, or may be, a transport stream.
+pub(super) async fn playlist(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let host = host(&uri, &headers)?;
+    let mut text = "#EXTM3U\n".to_owned();
+    let views = app.control.states(1).await;
+    for view in views.iter().filter(|view| !view.state.on_demand && is_for_players(&app, view)) {
+        let (name, path) = (&view.state.name, &view.path);
+        let _ = writeln!(text, "#EXTINF:-1 tvg-id=\"{name}\" tvg-name=\"{name}\",{name}"); // a String takes all
+        let _ = writeln!(text, "http://{host}{path}");
+    }
+    Ok(([(header::CONTENT_TYPE, M3U), (header::CACHE_CONTROL, "no-cache")], text).into_response())
+}
+
+/// Where the client has found this server: an address and a port, and nothing that means something in a playlist.
+fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
+    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().cloned().or_else(|| named?.parse().ok());
+    let is_plain = |host: &Authority| {
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+        !host.host().is_empty() && host.as_str().chars().all(safe)
+    };
+    host.filter(is_plain).ok_or_else(|| {
+        let named = named.unwrap_or_default();
+        Refusal::Malformed(format!("Host: {named:?}: expected where this server is, such as 10.0.0.1:8080"))
+    })
+}
+
+/// Whether a channel is one for players, as far as it is known: one that was silent so far may be.
+fn is_for_players(app: &App, view: &ChannelView) -> bool {
+    let seen = app.observer.seen();
+    let content = seen.channel(&view.state.name).and_then(|channel| channel.content);
+    match (app.control.format(&view.state.name), view.state.flows.first()) {
+        _ if content == Some(Content::Ts) => true,
+        _ if content.is_some() => false,
+        (Ok(Format::Rtp | Format::Ts), _) | (Ok(Format::Auto), None) => true,
+        (_, Some(flow)) => matches!(flow.format, "rtp" | "ts"),
+        _ => false,
+    }
+}
+
+/// Which of a channel's addresses is described, counted from 0 as in the configuration.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct DescriptionQuery {
+    output: Option<usize>,
+    input: Option<usize>,
+}
+
+/// `/streams/NAME.sdp[?output=N|?input=N]`
+pub(super) async fn description(app: &App, name: &str, uri: &Uri) -> Result<Response, Refusal> {
+    let Query(query) = Query::<DescriptionQuery>::try_from_uri(uri)
+        .map_err(|error| Refusal::Malformed(format!("{error}: expected ?output=N or ?input=N")))?;
+    let channel = app.control.channel(name)?;
+    if app.observer.seen().channel(name).and_then(|seen| seen.content).is_some_and(|is| is != Content::Ts) {
+        return Err(Refusal::NotFound(format!(
+            "{name} carries no MPEG transport stream: expected one, as descriptions are made for players of it"
+        )));
+    }
+    let datagrams = app.control.carriage(&channel).await;
+    let text = describe(&channel, datagrams, &query)?.to_string();
+    Ok(([(header::CONTENT_TYPE, SDP), (header::CACHE_CONTROL, "no-cache")], text).into_response())
+}
+
+/// The address that was asked for; else the first that a player anywhere may open, groups before hosts.
+fn describe(
+    channel: &Channel,
+    datagrams: Option<Carriage>,
+    query: &DescriptionQuery,
+) -> Result<Description, Refusal> {
+    let name = &channel.name;
+    let of_output = |output| Description::of_output(name, output, datagrams, 1);
+    let of_input = |leg: &crate::config::Leg| Description::of_input(name, &leg.address, datagrams, 1);
+    let outputs = || channel.outputs.iter().filter_map(of_output);
+    let found = match (query.output, query.input) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::Malformed("output and input: expected one of them".to_owned()));
+        }
+        (Some(output), None) => channel.outputs.get(output).and_then(of_output),
+        (None, Some(input)) => channel.legs.get(input).and_then(of_input),
+        (None, None) => outputs()
+            .find(|description| description.target.ip().is_multicast())
+            .or_else(|| channel.legs.iter().find_map(of_input))
+            .or_else(|| outputs().next()),
+    };
+    found.ok_or_else(|| {
+        let asked = match (query.output, query.input) {
+            (Some(output), _) => format!("output {output}"),
+            (_, Some(input)) => format!("input {input}"),
+            _ => "no address".to_owned(),
+        };
+        Refusal::NotFound(format!(
+            "{name}: {asked} that an SDP can describe: expected an rtp:// or udp://...?payload=1 output, or a group \
+             that brings RTP or MPEG-TS; /streams/{name} is the same over HTTP"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(input: &str, outputs: &[&str]) -> Channel {
+        let outputs: Vec<String> = outputs.iter().map(|output| format!("{output:?}")).collect();
+        let text =
+            format!("[[channel]]\nname = \"cam\"\ninput = [{input:?}]\noutput = [{}]", outputs.join(", "));
+        text.parse::<crate::config::Config>().unwrap().channels.remove(0)
+    }
+
+    fn target(channel: &Channel, output: Option<usize>, input: Option<usize>) -> Result<String, Refusal> {
+        let query = DescriptionQuery { output, input };
+        describe(channel, Some(Carriage::Udp), &query).map(|description| description.target.to_string())
+    }
+
+    #[test]
+    fn groups_come_first_and_each_address_can_be_asked_for() {
+        let all = channel("udp://@239.1.1.1:5000", &["rtp://10.0.0.9:6000", "rtp://239.2.2.2:6002"]);
+        assert_eq!(target(&all, None, None).unwrap(), "239.2.2.2:6002");
+        assert_eq!(target(&all, Some(0), None).unwrap(), "10.0.0.9:6000");
+        assert_eq!(target(&all, None, Some(0)).unwrap(), "239.1.1.1:5000");
+        assert!(
+            matches!(target(&all, Some(2), None), Err(Refusal::NotFound(why)) if why.contains("output 2"))
+        );
+        assert!(matches!(target(&all, Some(0), Some(0)), Err(Refusal::Malformed(_))));
+        let unicast = channel("udp://@10.0.0.1:5000", &["udp://10.0.0.9:6000?payload=1"]);
+        assert_eq!(target(&unicast, None, None).unwrap(), "10.0.0.9:6000");
+        let none = channel("udp://@10.0.0.1:5000", &["rist://10.0.0.9:6000"]);
+        assert!(
+            matches!(target(&none, None, None), Err(Refusal::NotFound(why)) if why.contains("/streams/cam"))
+        );
+    }
+
+    #[test]
+    fn only_an_address_may_stand_in_the_playlist() {
+        let host = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, text.parse().unwrap());
+            super::host(&Uri::from_static("/playlist.m3u"), &headers).map(|host| host.to_string())
+        };
+        for good in ["127.0.0.1:8080", "[::1]:8080", "relay.example", "relay_1:80"] {
+            assert_eq!(host(good).unwrap(), good);
+        }
+        for bad in ["", "a b", "a/b", "user@host", "a\"b", "a,b", "ä"] {
+            assert!(matches!(host(bad), Err(Refusal::Malformed(_))), "{bad}");
+        }
+        let nothing = super::host(&Uri::from_static("/playlist.m3u"), &HeaderMap::new());
+        assert!(matches!(nothing, Err(Refusal::Malformed(why)) if why.contains("10.0.0.1:8080")));
+    }
+}
