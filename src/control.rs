@@ -33,6 +33,7 @@ use crate::{
         state::ChannelState,
         worker::{ChannelSpec, Pace, Started, Worker, WorkerError},
     },
+    relay::Fec,
     wire::Format,
 };
 use on_demand::{OnDemand, Place};
@@ -236,6 +237,7 @@ impl Control {
     }
 
     /// Subscribes to a group on demand: the first client joins it, and it is left a while after the last one is gone.
+    /// `fec`: for RTP, where repair packets of a group come that is joined.
     ///
     /// # Errors
     /// The group cannot be joined, or too many are.
@@ -244,8 +246,9 @@ impl Control {
         input: Input,
         select: Select,
         begin: Begin,
+        fec: Fec,
     ) -> Result<Subscription, Error> {
-        on_demand::subscribe(&self.shared, input, select, begin).await
+        on_demand::subscribe(&self.shared, input, fec, select, begin).await
     }
 
     /// The format of a configured channel.

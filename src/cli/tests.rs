@@ -144,6 +144,7 @@ fn wrong_values_say_what_was_expected() {
         ("recv 239.1.1.1:5000 --hold fast", "'fast'", "expected auto or a duration from 0s to 10s"),
         ("recv 239.1.1.1:5000 --max-loss 5", "'5'", "expected a percentage from 0% to 100%"),
         ("recv 239.1.1.1:5000 --format foo", "'foo'", "expected auto, native, rtp, ts, raw"),
+        ("recv 239.1.1.1:5000 --fec foo", "'foo'", "expected off, auto or st2022-1"),
         ("recv 239.1.1.1:0", "'239.1.1.1:0'", "port \"0\": expected 1 to 65535"),
         ("recv 239.1.1.1:5000 --count 0", "'0'", "not in 1.."),
         ("send 10.0.0.7:1?tll=4 --sensor 1", "'10.0.0.7:1?tll=4'", "did you mean \"ttl\"?"),

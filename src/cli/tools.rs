@@ -190,6 +190,10 @@ pub struct Recv {
     /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
     #[arg(long, default_value = "auto")]
     pub format: Format,
+    /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on rtp:// inputs
+    /// if there is any
+    #[arg(long, value_name = "FEC", default_value = "off")]
+    pub fec: crate::config::Fec,
     /// How long a gap may delay later packets: auto, or a duration such as 50ms
     #[arg(long, default_value = "auto")]
     pub hold: Hold,

@@ -56,6 +56,7 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         lag_max: table.value("lag_max", file),
         start_bytes_max: table.value("start_bytes_max", file),
         interface: table.value("interface", file),
+        fec: table.value("fec", file),
         origins: table.values("origins", file),
     };
     table.finish(file);

@@ -78,6 +78,8 @@ pub struct Http {
     pub start_bytes_max: usize,
     /// Where groups on demand are joined; without it the kernel's routes decide.
     pub interface: Option<Interface>,
+    /// FEC of RTP groups on demand that comes on ports of its own.
+    pub fec: Fec,
     /// Whose pages may subscribe besides our own.
     pub origins: Vec<Origin>,
 }

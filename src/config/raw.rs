@@ -78,6 +78,7 @@ pub(super) struct RawHttp {
     pub(super) lag_max: Option<Field>,
     pub(super) start_bytes_max: Option<Field>,
     pub(super) interface: Option<Field>,
+    pub(super) fec: Option<Field>,
     pub(super) origins: Option<Vec<Field>>,
 }
 

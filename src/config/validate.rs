@@ -114,6 +114,7 @@ impl Check<'_> {
             start_bytes_max: self
                 .value(&raw.start_bytes_max, START_BYTES, |value| bytes(value, 0..=START_BYTES_MAX)),
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
+            fec: self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1")),
             origins: self.all(raw.origins.as_deref().unwrap_or_default(), |value| {
                 parsed(value, "https://dash.example")
             }),

@@ -24,7 +24,7 @@ use crate::{
     limits::{FAILOVER, ON_DEMAND_MAX, RECEIVE_BUFFER_BYTES},
     metrics::Sample,
     net::worker::ChannelSpec,
-    relay::{self, Retransmission},
+    relay::{self, Fec, Retransmission},
     wire::Format,
 };
 
@@ -105,6 +105,7 @@ impl OnDemand {
 pub(super) async fn subscribe(
     shared: &Arc<Shared>,
     input: Input,
+    fec: Fec,
     select: Select,
     begin: Begin,
 ) -> Result<Subscription, Error> {
@@ -114,7 +115,7 @@ pub(super) async fn subscribe(
         loop {
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
             let entry = shared.on_demand.entry(&input, taken)?;
-            if let Some((worker, place)) = enter(&shared, &entry).await? {
+            if let Some((worker, place)) = enter(&shared, &entry, fec).await? {
                 let reader = shared.workers[worker].tap(&entry.name, select, begin).await?;
                 let subscribers = entry.subscribers.of(Transport::Http);
                 return Ok(Subscription { reader, share: Share::new(subscribers, Some(place)) });
@@ -128,10 +129,10 @@ pub(super) async fn subscribe(
 }
 
 /// Takes a place in the entry and starts its channel if needed. `None`: the entry is gone.
-async fn enter(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<(usize, Place)>, Error> {
+async fn enter(shared: &Arc<Shared>, entry: &Arc<Entry>, fec: Fec) -> Result<Option<(usize, Place)>, Error> {
     let mut life = entry.life.lock().await;
     if let Life::New = *life {
-        match start(shared, entry).await {
+        match start(shared, entry, fec).await {
             Ok(worker) => {
                 *life = Life::Running { worker, users: 0, idle_since: clock::now(), watched: false }
             }
@@ -147,16 +148,17 @@ async fn enter(shared: &Arc<Shared>, entry: &Arc<Entry>) -> Result<Option<(usize
     Ok(Some((*worker, Place { shared: shared.clone(), entry: entry.clone() })))
 }
 
-async fn start(shared: &Arc<Shared>, entry: &Entry) -> Result<usize, Error> {
+async fn start(shared: &Arc<Shared>, entry: &Entry, fec: Fec) -> Result<usize, Error> {
     let worker = shared.least_loaded();
-    let format = match entry.input.scheme {
-        Scheme::Udp => Format::Auto,
-        Scheme::Rtp | Scheme::Rist => Format::Rtp,
+    // The datagrams of udp:// may be anything, and no other format has FEC on ports of its own.
+    let (format, fec) = match entry.input.scheme {
+        Scheme::Udp => (Format::Auto, Fec::Off),
+        Scheme::Rtp | Scheme::Rist => (Format::Rtp, fec),
     };
     let spec = ChannelSpec {
         name: entry.name.clone(),
         inputs: vec![entry.input.clone()],
-        relay: relay::Config { format, ..relay::Config::default() },
+        relay: relay::Config { format, fec, ..relay::Config::default() },
         retransmission: Retransmission::default(),
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,

@@ -5,6 +5,7 @@
 mod common;
 
 mod bytes;
+mod demand;
 mod hops;
 #[path = "../common/lossy.rs"]
 mod lossy;

@@ -23,8 +23,9 @@ use crate::{
     cli,
     limits::{RECEIVE_BUFFER_BYTES, UDP_ASK_AGAIN},
     net::worker::{ChannelSpec, Pace, Sink, Worker},
-    relay::{self, Hold},
+    relay::{self, Fec, Hold},
     shutdown::Signals,
+    wire::{Format, st2022::PORTS_ABOVE},
 };
 use summary::Summary;
 
@@ -43,6 +44,7 @@ pub(super) fn run(args: &cli::Recv) -> Result<(), Failure> {
 
 async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let (legs, remote) = sources(args)?;
+    check_fec(args, &legs)?;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let output = args.output.as_deref().map(open).transpose()?;
     let (sink, mut done) = sink(output, args.count.unwrap_or(u64::MAX));
@@ -152,6 +154,24 @@ async fn refusal(asking: &mut Option<Asking>) -> Option<anyhow::Error> {
     }
 }
 
+/// ST 2022-1 needs RTP, and ports above the media's.
+fn check_fec(args: &cli::Recv, legs: &[Input]) -> anyhow::Result<()> {
+    if args.fec != Fec::St2022 {
+        return Ok(());
+    }
+    if !matches!(args.format, Format::Auto | Format::Rtp) {
+        anyhow::bail!("--fec st2022-1: expected --format rtp, not {}", args.format);
+    }
+    let above = *PORTS_ABOVE.iter().max().unwrap_or(&0);
+    if let Some(input) = legs.iter().find(|input| input.on_port_above(above).is_none()) {
+        let last = u16::MAX - above;
+        anyhow::bail!(
+            "{input}: expected a port up to {last}, since repair packets come on the port + 2 and + 4"
+        );
+    }
+    Ok(())
+}
+
 fn open(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
     if path == Path::new("-") {
         // Not std's handle: it is line-buffered, and payloads are not lines.
@@ -215,10 +235,12 @@ fn sink(mut output: Option<Box<dyn Write + Send>>, count: u64) -> (Sink, Done) {
 fn channel(args: &cli::Recv, inputs: Vec<Input>, sink: Sink) -> ChannelSpec {
     let rist = inputs.iter().any(|input| input.scheme == Scheme::Rist);
     let hold = if args.hold == Hold::default() { Hold::auto(rist) } else { args.hold };
+    let is_rtp = args.fec == Fec::St2022 && args.format == Format::Auto;
+    let format = if is_rtp { Format::Rtp } else { args.format.clone() };
     ChannelSpec {
         name: CHANNEL.to_owned(),
         inputs,
-        relay: relay::Config { format: args.format.clone(), hold, ..relay::Config::default() },
+        relay: relay::Config { format, fec: args.fec, hold, ..relay::Config::default() },
         retransmission: args.retransmission,
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,

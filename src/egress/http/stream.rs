@@ -141,7 +141,7 @@ async fn on_demand(
         return Ok(response(MPEG_TS));
     }
     let place = place(&app)?;
-    let subscription = app.control.subscribe_on_demand(input, select, begin).await?;
+    let subscription = app.control.subscribe_on_demand(input, select, begin, app.config.fec).await?;
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(MPEG_TS))
 }
