@@ -8,7 +8,7 @@
 //! 4. [`egress`]: UDP targets, HTTP clients, files.
 //!
 //! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`history`] (what was sent, to be sent again),
-//! [`link`] (models of a bad link), [`observe`] (what happened lately), [`subscribe`] (UDP subscribers on request),
+//! [`link`] (models of a bad link), [`observe`] (what happened lately), [`subscribe`] (UDP subscribers on request), [`probe`] (what is on a group),
 //! and [`config`], [`control`], [`metrics`], [`shutdown`], [`watchdog`].
 
 pub mod address;
@@ -26,6 +26,7 @@ pub mod link;
 pub mod metrics;
 pub mod net;
 pub mod observe;
+pub mod probe;
 pub mod producer;
 pub mod relay;
 pub mod shutdown;

@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod about;
+mod probe;
 mod tools;
 
 pub use about::{Completions, Config, Man};
+pub use probe::{Probe, Probed};
 pub use tools::{
     BurstLengths, Demo, Destination, Impair, JitterDistribution, Recv, Send, SendFormat, Source,
 };
@@ -75,11 +77,13 @@ pub enum Command {
     Send(Send),
     /// Receive a stream, write its payload, and say how much of it was lost
     Recv(Recv),
+    /// Say what is on a group: formats, flows, rates, losses, FEC, programmes; and what would have helped
+    Probe(Probe),
     /// Pass datagrams on through a bad link, made from a seed
     Impair(Impair),
     /// Show it all on this host: sensors and a video, a bad link, the relay and its page
     Demo(Demo),
-    /// Validate a configuration file
+    /// Validate a configuration file, and try it on this machine
     Check(Check),
     /// Print a configuration file to start from
     Config(Config),
@@ -189,11 +193,16 @@ pub struct Relay {
 /// `tidecast check`
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:
-  tidecast check -c /etc/tidecast.toml && systemctl restart tidecast")]
+  tidecast check -c /etc/tidecast.toml && systemctl restart tidecast
+  tidecast check -c relay.toml --no-machine
+      the file alone, where the relay will not run")]
 pub struct Check {
     /// The configuration file (TOML)
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
+    /// Do not try on this machine: interfaces, ports, groups, receive buffers
+    #[arg(long)]
+    pub no_machine: bool,
 }
 
 #[cfg(test)]

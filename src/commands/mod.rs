@@ -11,6 +11,7 @@ mod check;
 mod demo;
 pub mod impair;
 mod manual;
+mod probe;
 mod recv;
 mod relay;
 mod send;
@@ -27,7 +28,7 @@ pub enum Failure {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Errors),
-    /// More was lost than `recv --max-loss` allows (shares from 0 to 1).
+    /// More was lost than `--max-loss` of `recv` or `probe` allows (shares from 0 to 1).
     #[error("{:.4}% lost, expected at most {:.4}%", lost * 100.0, max * 100.0)]
     Loss {
         /// The share that was lost.
@@ -74,6 +75,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, &mut std::io::stdout().lock()),
         Command::Recv(args) => recv::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Impair(args) => impair::command(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Relay(args) => relay::run(&args),

@@ -22,6 +22,7 @@ use deliver::{Due, Note};
 use super::{
     ingest::Change,
     interface::Interfaces,
+    losses::LossLog,
     port::{Port, Role},
     sys::{ReceiveBatch, SendBatch},
     worker::Pace,
@@ -138,6 +139,7 @@ pub(super) struct Channel {
     gap_wait: ::metrics::Histogram,
     due: Vec<Due>,
     notes: Vec<Note>,
+    losses: LossLog,
     rejects_logged: u64,
     early_logged: u64,
     log_after: Instant,
@@ -183,6 +185,7 @@ impl Channel {
             gap_wait,
             due: Vec::new(),
             notes: Vec::new(),
+            losses: LossLog::default(),
             rejects_logged: 0,
             early_logged: 0,
             log_after: now,

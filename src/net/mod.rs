@@ -13,8 +13,10 @@ use crate::address::Interface;
 
 mod alarm;
 mod channel;
+pub mod diagnose;
 pub mod ingest;
 pub mod interface;
+pub mod losses;
 pub mod multicast;
 mod port;
 pub mod state;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::losses::Loss;
 use crate::relay::{Counters, LegCounters};
 
 /// One channel, as it stands.
@@ -45,6 +46,9 @@ pub struct ChannelState {
     pub flows: Vec<FlowState>,
     /// The UDP outputs, as configured; then those of their repair packets.
     pub outputs: Vec<OutputState>,
+    /// What was lost lately; `/api/v1/losses` says more of it.
+    #[serde(skip)]
+    pub losses: Vec<Loss>,
 }
 
 /// One leg of a channel.

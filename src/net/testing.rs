@@ -96,5 +96,6 @@ pub(crate) fn channel_state(name: &str, counters: crate::relay::Counters) -> sup
         flow_count: 0,
         flows: Vec::new(),
         outputs: Vec::new(),
+        losses: Vec::new(),
     }
 }

@@ -6,8 +6,12 @@ use super::{
     verdict::words,
 };
 use crate::{
+    address::Input,
     control::ChannelView,
-    net::state::{LegState, OutputState},
+    net::{
+        diagnose,
+        state::{LegState, OutputState},
+    },
 };
 
 /// What is known of a channel that is there for the first time.
@@ -41,12 +45,28 @@ pub(super) fn gone() -> Finding {
     info(Kind::Channel, "left: nobody asks for it any more".to_owned())
 }
 
-/// No packets come any more. A channel of which nothing is joined was told of already.
-pub(super) fn silent(view: &ChannelView, reason: &str) -> Option<Finding> {
-    let advice = "Does its producer send? Is the group right, and the interface (?if=)? On a switched network an IGMP \
-                  querier must be there; a firewall must let the group's port pass.";
+/// Why nothing comes, as far as this host shows: of each leg that is joined.
+pub(super) fn causes(view: &ChannelView) -> Vec<String> {
+    let joined = view.state.legs.iter().filter(|leg| leg.state == "joined");
+    let mut causes = Vec::new();
+    for leg in joined {
+        let Ok(input) = leg.address.parse::<Input>() else { continue };
+        let of_leg = diagnose::silence(&input, leg.detail.as_deref());
+        causes.extend(of_leg.into_iter().filter(|cause| !causes.contains(cause)).collect::<Vec<_>>());
+    }
+    causes
+}
+
+/// No packets come any more: the likeliest cause, and the others. A channel of which nothing is joined was told of
+/// already.
+pub(super) fn silent(view: &ChannelView, reason: &str, causes: &[String]) -> Option<Finding> {
     let joined = view.state.legs.iter().any(|leg| leg.state == "joined") || view.state.legs.is_empty();
-    joined.then(|| whole(Kind::Silence, Level::Problem, reason.to_owned(), advice))
+    let advice = match causes {
+        [] => "Does its producer send?".to_owned(),
+        [only] => format!("Most likely {only}."),
+        [first, rest @ ..] => format!("Most likely {first}. Otherwise: {}.", rest.join("; or ")),
+    };
+    joined.then(|| whole(Kind::Silence, Level::Problem, reason.to_owned(), &advice))
 }
 
 /// Packets come again, after so many seconds.
@@ -253,6 +273,22 @@ mod tests {
         both.state.legs = vec![leg("joined", "eth0"), leg("joined", "eth1")];
         let told = between(&before, &both);
         assert!(told[0].advice.contains("No input brought it"), "{told:?}");
+    }
+
+    #[test]
+    fn silence_names_the_likeliest_cause_of_joined_legs() {
+        let mut view = view(Counters::default());
+        view.state.legs = vec![leg("joined", "lo"), leg("waiting", "no interface eth9")];
+        let causes = causes(&view);
+        assert!(causes.iter().any(|cause| cause.contains("nobody sends to 239.1.1.1:5000")), "{causes:?}");
+        let finding = silent(&view, "no packet for 5 s", &causes).expect("it is joined");
+        assert!(
+            finding.advice.starts_with("Most likely ") && finding.advice.contains("firewall"),
+            "{finding:?}"
+        );
+        view.state.legs.remove(0);
+        assert_eq!(super::causes(&view), Vec::<String>::new());
+        assert_eq!(silent(&view, "no packet for 5 s", &[]), None, "told of already");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod events;
 mod findings;
 mod history;
 mod legs;
+mod losses;
 mod verdict;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
 };
 
 use tokio::{sync::watch, time::MissedTickBehavior};
+use tracing::{info, warn};
 
 use crate::{
     clock,
@@ -32,6 +34,7 @@ pub use content::Content;
 pub use events::{Event, Kind, Level, Log};
 pub use history::{Column, History, Recent, Sample, clients, share};
 use legs::Legs;
+pub use losses::{Cause, Told, told};
 pub use verdict::{Health, Verdict};
 
 /// A channel, and what happened in it lately.
@@ -47,6 +50,8 @@ pub struct Observed {
     pub recent: Recent,
     /// How it is.
     pub verdict: Verdict,
+    /// While it is silent: why that may be, the likeliest first.
+    pub causes: Vec<String>,
     /// When its last packet came, as seen at the ticks.
     heard: Option<Instant>,
     legs: Legs,
@@ -188,6 +193,7 @@ impl Observed {
             history: History::new(samples),
             recent: Recent::default(),
             verdict,
+            causes: Vec::new(),
             heard: None,
             legs: Legs::default(),
             awaited: 0,
@@ -216,10 +222,17 @@ impl Observed {
         self.judge(now);
         match (was_silent, self.verdict.health == Health::Silent) {
             (false, true) => {
+                self.causes = findings::causes(&self.view);
                 let reason = self.verdict.reasons.first().map_or("no packets", String::as_str);
-                found.extend(findings::silent(&self.view, reason));
+                let finding = findings::silent(&self.view, reason, &self.causes);
+                if let Some(finding) = &finding {
+                    warn!(channel = self.name(), "{reason}: {}", finding.advice);
+                }
+                found.extend(finding);
             }
             (true, false) => {
+                self.causes.clear();
+                info!(channel = self.name(), "packets come again");
                 let quiet = quiet.map_or(self.view.state.age_seconds, |quiet| quiet.as_secs_f64());
                 found.push(findings::heard_again(quiet));
             }
@@ -238,6 +251,11 @@ impl Observed {
             quiet,
             self.legs.reasons(&self.view, now),
         );
+        if self.verdict.health == Health::Silent
+            && let Some(cause) = self.causes.first()
+        {
+            self.verdict.reasons.push(format!("most likely {cause}"));
+        }
     }
 }
 

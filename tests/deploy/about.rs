@@ -11,7 +11,7 @@ use crate::{
     said,
 };
 
-const COMMANDS: [&str; 8] = ["serve", "relay", "send", "recv", "impair", "demo", "check", "config"];
+const COMMANDS: [&str; 9] = ["serve", "relay", "send", "recv", "probe", "impair", "demo", "check", "config"];
 
 /// The completions of a shell in a file.
 fn completions(folder: &Path, shell: &str) -> PathBuf {

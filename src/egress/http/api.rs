@@ -16,9 +16,10 @@ use super::{
     table::{Format, Table, number},
 };
 use crate::{
+    clock::ClockPair,
     control::ChannelView,
-    limits::EVENTS_MAX,
-    observe::{Column, Event, Observation, Observed},
+    limits::{EVENTS_MAX, LOSSES_MAX},
+    observe::{self, Column, Event, Observation, Observed, Tick, Told},
 };
 
 /// The query of a table.
@@ -185,6 +186,46 @@ pub(super) async fn events(State(app): State<App>, query: Queried<EventsQuery>) 
     let rows = matching.iter().take(limit).map(row).collect();
     let table = Table { total: matching.len(), ..Table::whole("events", columns, rows) };
     Ok(table.answer(query.format))
+}
+
+/// `/api/v1/losses`: what was lost, the newest first of each channel.
+pub(super) async fn losses(State(app): State<App>, query: Queried<EventsQuery>) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let limit = query.limit.unwrap_or(LOSSES_MAX);
+    let seen = app.observer.seen();
+    if let Some(name) = &query.channel {
+        seen.channel(name).ok_or_else(|| no_channel(&seen, name))?;
+    }
+    let pair = ClockPair::read();
+    let times: Vec<Tick> = seen.times.iter().copied().collect();
+    let wanted = |channel: &&Observed| query.channel.as_deref().is_none_or(|name| name == channel.name());
+    let rows = seen.channels.iter().filter(wanted).flat_map(|channel| {
+        observe::told(channel, &times, pair.monotonic, pair.wall).map(|told| loss_row(channel.name(), &told))
+    });
+    let mut rows: Vec<Vec<Value>> = rows.collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row[3].as_u64()));
+    let total = rows.len();
+    rows.truncate(limit);
+    Ok(Table { total, ..Table::whole("losses", &LOSS_COLUMNS, rows) }.answer(query.format))
+}
+
+const LOSS_COLUMNS: [&str; 10] =
+    ["channel", "flow", "id", "first", "last", "count", "gaps", "longest", "numbers", "cause"];
+
+fn loss_row(channel: &str, told: &Told<'_>) -> Vec<Value> {
+    let loss = told.loss;
+    vec![
+        channel.into(),
+        loss.flow.as_ref().into(),
+        loss.id.into(),
+        told.first.into(),
+        told.last.into(),
+        loss.count.into(),
+        loss.gaps.into(),
+        loss.longest.into(),
+        format!("{}-{}", loss.from, loss.to).into(),
+        told.cause.as_str().into(),
+    ]
 }
 
 fn unknown(app: &App, name: &str) -> Refusal {

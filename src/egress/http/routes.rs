@@ -38,6 +38,7 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .route("/api/v1/streams/{name}/{part}", get(api::part))
         .route("/api/v1/history", get(api::history))
         .route("/api/v1/events", get(api::events))
+        .route("/api/v1/losses", get(api::losses))
         .route("/api/v1/live", get(live::live))
         .route("/streams/", get(stream::named))
         .route("/streams/{*name}", get(stream::named))
@@ -93,6 +94,7 @@ async fn contents(app: &App) -> String {
     );
     line("/api/v1/history?channel=NAME", "its last ten minutes, as JSON or CSV");
     line("/api/v1/events", "what happened, and what to do, as JSON or CSV");
+    line("/api/v1/losses", "what was lost lately, and why, as JSON or CSV");
     line("/api/v1/live", "what the page shows, once a second, as server-sent events");
     line("/api/v1/streams", "the state of all streams, as JSON (?flows=N: so many flows of each)");
     text

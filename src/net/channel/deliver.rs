@@ -86,7 +86,12 @@ impl Channel {
                     self.starting.retain(|starting| *starting != flow);
                     self.follow.ended(flow);
                 }
-                Output::Lost { flow, from, count } => self.note(flow, Event::Lost { from, count }),
+                Output::Lost { flow, from, count } => {
+                    if let Some(name) = self.names.get(&flow) {
+                        self.losses.lost(now, &name.key, from, count);
+                    }
+                    self.note(flow, Event::Lost { from, count });
+                }
                 Output::Transmit { leg, from, to, bytes } => self.transmit(leg, from, to, &bytes, now),
                 Output::Timeout(at) => {
                     self.relay_due = at;

@@ -51,6 +51,7 @@ impl Channel {
             flow_count: self.relay.flow_count(),
             flows,
             outputs: self.outputs.iter().map(output_state).collect(),
+            losses: self.losses.all(),
         }
     }
 

@@ -1,4 +1,7 @@
-//! `tidecast check`: validates a configuration file and says what it means. Opens no socket.
+//! `tidecast check`, in stages: reads the file, says what it means, and tries it on this machine ([`machine`]). Only the
+//! last stage opens sockets, each for a moment; nothing is sent but the joins.
+
+mod machine;
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -6,11 +9,12 @@ use std::io::Write;
 use super::Failure;
 use crate::cli;
 use crate::config::{Channel, Config, Fec, Http, Release};
+use machine::Mark;
 
-/// Prints one line per channel, one for HTTP, and `FILE: ok`.
+/// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each thing that was tried on this machine.
 ///
 /// # Errors
-/// Everything that is wrong with the file.
+/// Everything that is wrong with the file, before anything is tried; then, that something does not work here.
 pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure> {
     let config = Config::from_file(&args.config)?;
     let mut text = String::new();
@@ -23,7 +27,25 @@ pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure
         let token = if udp.token.is_some() { "with a token" } else { "open to all" };
         let _ = write!(text, "\nudp subscribers: {}, {token}", udp.listen); // a String takes all
     }
-    writeln!(out, "{text}\n{}: ok", args.config.display()).map_err(Failure::output)
+    writeln!(out, "{text}\n{}: ok", args.config.display()).map_err(Failure::output)?;
+    if args.no_machine { Ok(()) } else { on_this_machine(&config, out) }
+}
+
+fn on_this_machine(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+    writeln!(out, "on this machine:").map_err(Failure::output)?;
+    let mut failed = 0;
+    for line in machine::try_out(config) {
+        failed += usize::from(line.mark == Mark::Fail);
+        writeln!(out, "{line}").map_err(Failure::output)?;
+    }
+    match failed {
+        0 => Ok(()),
+        1 => Err(anyhow::anyhow!("one thing does not work on this machine: see the line marked FAIL").into()),
+        many => {
+            Err(anyhow::anyhow!("{many} things do not work on this machine: see the lines marked FAIL")
+                .into())
+        }
+    }
 }
 
 fn channel_line(channel: &Channel) -> String {
@@ -62,7 +84,7 @@ mod tests {
         let config = folder.path().join("relay.toml");
         std::fs::write(&config, text).unwrap();
         let mut out = Vec::new();
-        run(&cli::Check { config }, &mut out)?;
+        run(&cli::Check { config, no_machine: true }, &mut out)?;
         let text = String::from_utf8(out).unwrap();
         Ok(text.replace(&format!("{}/", folder.path().display()), ""))
     }
@@ -105,7 +127,7 @@ relay.toml: ok
         let failure = check("[[channel]]\nname = \"a b\"\nhold = \"fast\"").unwrap_err();
         assert_eq!(failure.exit_code(), 78);
         assert_eq!(failure.to_string().lines().count(), 3, "{failure}");
-        let missing = cli::Check { config: "/no/such/file.toml".into() };
+        let missing = cli::Check { config: "/no/such/file.toml".into(), no_machine: false };
         let failure = run(&missing, &mut Vec::new()).unwrap_err();
         assert!(failure.to_string().starts_with("/no/such/file.toml: cannot be read: No such file"));
         assert_eq!(failure.exit_code(), 78);

@@ -1,0 +1,236 @@
+//! `probe`: says what is on a group, live in a terminal or line by line, or what is in a capture file.
+//!
+//! Datagrams come from sockets of its own ([`sockets`]) or from a file ([`capture`]) and go to [`crate::probe`], which
+//! knows what they mean. One plain thread.
+
+mod capture;
+mod live;
+mod sockets;
+
+use std::{
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow, bail};
+
+use super::{Failure, service::say};
+use crate::{
+    address::Input,
+    cli::{self, Probed},
+    clock,
+    limits::IMPAIR_STOP_CHECK,
+    net::diagnose,
+    probe::{Probe, Role, report::Report, text},
+    shutdown::Stop,
+};
+use live::Screen;
+use sockets::Sockets;
+
+/// How often a line is printed, and how often the screen is drawn.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+const DRAW_EVERY: Duration = Duration::from_millis(250);
+
+/// Runs `probe` to its end.
+///
+/// # Errors
+/// The input cannot be opened, nothing came, or more was lost than allowed.
+pub(super) fn run(args: &cli::Probe) -> Result<(), Failure> {
+    let report = match &args.input {
+        Probed::Capture(path) => from_file(args, path)?,
+        Probed::Input(_) if args.destination.is_some() => {
+            return Err(Failure::Usage("--destination is for capture files only".to_owned()));
+        }
+        Probed::Input(input) => from_group(args, input)?,
+    };
+    print(&report, args.json).map_err(Failure::output)?;
+    match args.max_loss {
+        Some(max) if report.numbers.loss > max => Err(Failure::Loss { lost: report.numbers.loss, max }),
+        _ => Ok(()),
+    }
+}
+
+/// Prints the report to standard output, as text or as one line of JSON.
+fn print(report: &Report, json: bool) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match json {
+        true => writeln!(out, "{}", serde_json::to_string(report)?),
+        false => write!(out, "{report}"),
+    }
+}
+
+fn from_file(args: &cli::Probe, path: &Path) -> anyhow::Result<Report> {
+    let media = match args.destination {
+        Some(destination) => destination,
+        None => chosen(path)?,
+    };
+    let base = clock::now();
+    let mut first = None;
+    let mut end = base;
+    let mut probe = Probe::new(args.format.clone());
+    capture::read(path, |datagram| {
+        let began = *first.get_or_insert(datagram.at);
+        let after = datagram.at.saturating_sub(began);
+        let in_time = args.duration.is_none_or(|duration| after <= duration);
+        if let Some(role) = role(media, datagram.destination).filter(|_| in_time) {
+            end = end.max(base + after);
+            probe.push(base + after, datagram.source, role, datagram.payload);
+        }
+    })?;
+    if probe.is_empty() {
+        bail!("{}: no datagram to {media} is in it", path.display());
+    }
+    let mut report = probe.final_report(end + crate::limits::PROBE_SETTLE, &input_words(media));
+    report.seconds = end.saturating_duration_since(probe.began().unwrap_or(end)).as_secs_f64();
+    Ok(report)
+}
+
+/// The input that would receive what was captured, to be typed.
+fn input_words(media: SocketAddr) -> String {
+    match media.ip().is_multicast() {
+        true => format!("udp://@{media}"),
+        false => format!("udp://{media}"),
+    }
+}
+
+/// The destination with most datagrams that stands not beside another with more; says so if there are others.
+fn chosen(path: &Path) -> anyhow::Result<SocketAddr> {
+    let all = capture::destinations(path)?;
+    let beside = |one: &SocketAddr| {
+        all.iter().any(|(media, _)| role(*media, *one).is_some_and(|role| role != Role::Media))
+    };
+    let mut media: Vec<_> = all.iter().filter(|(destination, _)| !beside(destination)).collect();
+    if media.is_empty() {
+        media = all.iter().take(1).collect(); // a ring of ports: the busiest
+    }
+    let Some((chosen, _)) = media.first() else { bail!("{}: no UDP datagram is in it", path.display()) };
+    if media.len() > 1 {
+        let others: Vec<String> =
+            media[1..].iter().take(8).map(|(to, count)| format!("{to} ({count})")).collect();
+        say(&format!(
+            "probing {chosen}; the capture has datagrams to {}, too: --destination",
+            others.join(", ")
+        ));
+    }
+    Ok(*chosen)
+}
+
+/// Which port beside the media's a destination is.
+fn role(media: SocketAddr, destination: SocketAddr) -> Option<Role> {
+    let above = destination.port().checked_sub(media.port())?;
+    let same = destination.ip() == media.ip();
+    Role::ALL.into_iter().find(|role| same && role.port_above() == above)
+}
+
+/// What a live probe works with.
+struct Live<'a> {
+    args: &'a cli::Probe,
+    name: String,
+    sockets: Sockets,
+    probe: Probe,
+    stop: Stop,
+    began: Instant,
+    before: (u64, u64),
+}
+
+fn from_group(args: &cli::Probe, input: &Input) -> anyhow::Result<Report> {
+    let stop = Stop::listen().context("cannot wait for signals")?;
+    let began = clock::now();
+    let sockets = Sockets::open(input, began)?;
+    let probe = Probe::new(args.format.clone());
+    let mut live = Live { args, name: input.to_string(), sockets, probe, stop, began, before: (0, 0) };
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !args.json;
+    match terminal {
+        true => live.on_screen()?,
+        false => live.in_lines()?,
+    }
+    if live.probe.is_empty() {
+        return Err(silence(input, &live));
+    }
+    let now = clock::now();
+    let mut report = live.probe.final_report(now, &live.name);
+    report.kernel_drops = live.sockets.kernel_drops();
+    Ok(report)
+}
+
+/// Nothing came: why that may be.
+fn silence(input: &Input, live: &Live<'_>) -> anyhow::Error {
+    let waited = clock::now().saturating_duration_since(live.began).as_secs_f64();
+    let causes = diagnose::silence(input, live.sockets.interface().as_deref());
+    let causes: Vec<String> = causes.iter().map(|cause| format!("  - {cause}")).collect();
+    anyhow!("nothing came from {input} in {waited:.1} s; the likeliest causes:\n{}", causes.join("\n"))
+}
+
+impl Live<'_> {
+    fn ended(&self, now: Instant) -> bool {
+        self.stop.is_set() || self.args.duration.is_some_and(|duration| now >= self.began + duration)
+    }
+
+    /// Receives until then, or until the end.
+    fn receive(&mut self, until: Instant) -> anyhow::Result<()> {
+        loop {
+            let now = clock::now();
+            if now >= until || self.ended(now) {
+                return Ok(());
+            }
+            let end = self.args.duration.map_or(until, |duration| until.min(self.began + duration));
+            let patience = end.min(now + IMPAIR_STOP_CHECK);
+            let probe = &mut self.probe;
+            self.sockets
+                .receive(now, patience, |at, source, role, bytes| probe.push(at, source, role, bytes))?;
+        }
+    }
+
+    fn in_lines(&mut self) -> anyhow::Result<()> {
+        say(&format!("ready: probing {}", self.name));
+        let mut next = self.began + LINE_EVERY;
+        while !self.ended(clock::now()) {
+            self.receive(next)?;
+            let now = clock::now();
+            if now >= next {
+                self.line(now);
+                next += LINE_EVERY;
+            }
+        }
+        Ok(())
+    }
+
+    /// One line of what is new, to standard error: standard output is for the report.
+    fn line(&mut self, now: Instant) {
+        let report = self.probe.report(now, &self.name);
+        let (packets, bytes) = self.since(&report);
+        let line = match self.probe.is_empty() {
+            true => "nothing yet".to_owned(),
+            false => format!(
+                "{packets} packets/s, {}, {} flows, {}",
+                text::bits(bytes as f64 * 8.0),
+                report.flows.len(),
+                text::numbers(&report.numbers)
+            ),
+        };
+        say(&format!("{:.0}s: {line}", now.saturating_duration_since(self.began).as_secs_f64()));
+    }
+
+    /// Packets and bytes since the last line.
+    fn since(&mut self, report: &Report) -> (u64, u64) {
+        let before = std::mem::replace(&mut self.before, (report.packets, report.bytes));
+        (report.packets - before.0, report.bytes - before.1)
+    }
+
+    fn on_screen(&mut self) -> anyhow::Result<()> {
+        let mut screen = Screen::open().context("cannot use the terminal")?;
+        while !self.ended(clock::now()) {
+            let now = clock::now();
+            let mut report = self.probe.report(now, &self.name);
+            report.kernel_drops = self.sockets.kernel_drops();
+            screen.draw(now, &report).context("cannot draw")?;
+            if screen.quits().context("cannot read the keyboard")? {
+                break;
+            }
+            self.receive(now + DRAW_EVERY)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! The sockets of `probe`: the media's port and those beside it, where FEC and RTCP would stand.
+
+use std::{
+    net::SocketAddr,
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::time::TimeSpec,
+};
+
+use crate::{
+    address::Input,
+    buffer::{Buffer, Pool},
+    clock::ClockPair,
+    limits::{IMPAIR_BATCHES_MAX, POOL_SLOTS, RECEIVE_BATCH, RECEIVE_BUFFER_BYTES},
+    net::{
+        ingest::{Leg, State},
+        interface::Interfaces,
+        sys::ReceiveBatch,
+    },
+    probe::Role,
+};
+
+/// All ports of a stream.
+pub(super) struct Sockets {
+    ports: Vec<(Role, Leg)>,
+    batch: ReceiveBatch,
+    pool: Pool,
+    interfaces: Interfaces,
+    /// When it was read last: arrivals are not before.
+    floor: Instant,
+}
+
+impl Sockets {
+    /// Joins all ports. Whoever measures wants to know at once that the media's cannot be joined; the others may be taken.
+    pub(super) fn open(input: &Input, now: Instant) -> anyhow::Result<Sockets> {
+        let mut interfaces = Interfaces::read(now);
+        let mut ports = Vec::new();
+        for role in Role::ALL {
+            let Some(beside) = input.on_port_above(role.port_above()) else { continue };
+            let mut leg = Leg::new(beside, RECEIVE_BUFFER_BYTES, now);
+            let _ = leg.maintain(now, &mut interfaces); // the state says more
+            match leg.state() {
+                State::Waiting(reason) | State::Failed(reason) if role == Role::Media => {
+                    bail!("{input}: {reason}")
+                }
+                State::Joined(_) => ports.push((role, leg)),
+                other => tracing::info!("nothing is received from the port + {}: {other}", role.port_above()),
+            }
+        }
+        let (batch, pool) = (ReceiveBatch::new(), Pool::new(POOL_SLOTS));
+        Ok(Sockets { ports, batch, pool, interfaces, floor: now })
+    }
+
+    /// Waits for datagrams, at most until `until`, and hands on what there is.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        until: Instant,
+        mut each: impl FnMut(Instant, SocketAddr, Role, &[u8]),
+    ) -> anyhow::Result<()> {
+        self.wait(until.saturating_duration_since(now))?;
+        let clocks = ClockPair::read();
+        let mut came: Vec<(Instant, SocketAddr, Role, Buffer)> = Vec::new();
+        for (role, leg) in &mut self.ports {
+            let _ = leg.maintain(clocks.monotonic, &mut self.interfaces); // its state is looked at when nothing comes
+            for _ in 0..IMPAIR_BATCHES_MAX {
+                let sink = |at, source, bytes| came.push((at, source, *role, bytes));
+                let read = leg.receive(&mut self.batch, &mut self.pool, clocks, self.floor, sink);
+                if read.context("cannot receive")? < RECEIVE_BATCH {
+                    break;
+                }
+            }
+        }
+        self.floor = clocks.monotonic;
+        came.sort_by_key(|(at, ..)| *at); // each port is in order by itself; the sort is stable
+        for (at, source, role, bytes) in came {
+            each(at, source, role, &bytes);
+            self.pool.put(bytes);
+        }
+        Ok(())
+    }
+
+    fn wait(&self, patience: Duration) -> anyhow::Result<()> {
+        let sockets = self.ports.iter().filter_map(|(_, leg)| leg.socket());
+        let sockets: Vec<_> = sockets.collect();
+        let mut fds: Vec<PollFd<'_>> =
+            sockets.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+        match ppoll(&mut fds, Some(TimeSpec::from_duration(patience)), None) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error).context("cannot wait for datagrams"),
+        }
+    }
+
+    /// Datagrams that the kernel dropped on the media's port.
+    pub(super) fn kernel_drops(&mut self) -> u64 {
+        self.ports.iter_mut().for_each(|(_, leg)| leg.read_kernel_drops());
+        self.ports
+            .iter()
+            .filter(|(role, _)| *role == Role::Media)
+            .map(|(_, leg)| leg.counters().kernel_drops)
+            .sum()
+    }
+
+    /// The interface on which the group was joined.
+    pub(super) fn interface(&self) -> Option<String> {
+        match self.ports.first().map(|(_, leg)| leg.state()) {
+            Some(State::Joined(interface)) => interface.clone(),
+            _ => None,
+        }
+    }
+}

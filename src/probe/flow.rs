@@ -1,0 +1,223 @@
+//! One flow: its numbers, its time stamps, its sizes, and the transport stream in it.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    jitter::{Jitter, MICROSECONDS},
+    losses::Losses,
+    numbers::{Numbers, Place},
+    report::{FlowReport, LossLength, NumbersReport},
+    ts::TransportStream,
+};
+use crate::{
+    limits::PROBE_SETTLE,
+    wire::{custom, native, rtp, seq::Space, ts},
+};
+
+/// What is known of one flow.
+#[derive(Debug)]
+pub(super) struct Flow {
+    name: String,
+    source: String,
+    format: &'static str,
+    payload_type: Option<u8>,
+    session: Option<u32>,
+    first: Instant,
+    last: Instant,
+    packets: u64,
+    bytes: u64,
+    sizes: (usize, usize),
+    retransmitted: u64,
+    numbers: Option<Numbers>,
+    jitter: Jitter,
+    pub(super) ts: Option<Box<TransportStream>>,
+}
+
+impl Flow {
+    fn new(now: Instant, name: String, source: String, format: &'static str) -> Flow {
+        Flow {
+            name,
+            source,
+            format,
+            payload_type: None,
+            session: None,
+            first: now,
+            last: now,
+            packets: 0,
+            bytes: 0,
+            sizes: (usize::MAX, 0),
+            retransmitted: 0,
+            numbers: None,
+            jitter: Jitter::default(),
+            ts: None,
+        }
+    }
+
+    /// A native stream.
+    pub(super) fn native(now: Instant, stream: u32, source: String) -> Flow {
+        let (numbers, jitter) = (Some(Numbers::new(Space::FULL)), Jitter::with_rate(MICROSECONDS));
+        Flow { numbers, jitter, ..Flow::new(now, stream.to_string(), source, "native") }
+    }
+
+    /// An RTP source.
+    pub(super) fn rtp(now: Instant, packet: &rtp::Packet<'_>, source: String) -> Flow {
+        let payload_type = packet.payload_type();
+        Flow {
+            payload_type: Some(payload_type),
+            numbers: Some(Numbers::new(Space::RTP)),
+            jitter: Jitter::of_payload_type(payload_type),
+            ..Flow::new(now, format!("{:08x}", packet.ssrc()), source, "rtp")
+        }
+    }
+
+    /// A stream of a layout.
+    pub(super) fn custom(now: Instant, packet: &custom::Packet<'_>, space: Space, source: String) -> Flow {
+        let (numbers, jitter) = (Some(Numbers::new(space)), Jitter::with_rate(MICROSECONDS));
+        Flow { numbers, jitter, ..Flow::new(now, packet.id().to_string(), source, "custom") }
+    }
+
+    /// A sender of what is not numbered.
+    pub(super) fn unnumbered(now: Instant, source: String, is_ts: bool) -> Flow {
+        Flow::new(now, source.clone(), source, if is_ts { "ts" } else { "raw" })
+    }
+
+    /// Whether its numbers are known.
+    pub(super) fn is_numbered(&self) -> bool {
+        self.numbers.is_some()
+    }
+
+    /// A data packet.
+    pub(super) fn push_native(&mut self, now: Instant, packet: &native::Packet<'_>, len: usize) {
+        let anew = self.session.replace(packet.session()).is_some_and(|before| before != packet.session());
+        if anew && let Some(numbers) = &mut self.numbers {
+            numbers.restart();
+        }
+        if packet.is_retransmission() {
+            self.retransmitted += 1;
+            return;
+        }
+        let stamp = Some(packet.timestamp()).filter(|stamp| *stamp != 0);
+        self.push(now, Some((packet.sequence(), 1)), stamp.map(|stamp| (stamp, 64)), len, packet.payload());
+    }
+
+    /// A packet of RTP.
+    pub(super) fn push_rtp(&mut self, now: Instant, packet: &rtp::Packet<'_>, len: usize) {
+        self.payload_type = Some(packet.payload_type());
+        let stamp = Some((u64::from(packet.timestamp()), 32));
+        self.push(now, Some((packet.sequence().into(), 1)), stamp, len, packet.payload());
+    }
+
+    /// The same packet again, on request (VSF TR-06-1 section 5.3.3).
+    pub(super) fn push_retransmitted(&mut self) {
+        self.retransmitted += 1;
+    }
+
+    /// A packet of a layout.
+    pub(super) fn push_custom(&mut self, now: Instant, packet: &custom::Packet<'_>, len: usize) {
+        let number = packet.numbered().then(|| (packet.number(), packet.step()));
+        let stamp = packet.timestamp().map(|stamp| (stamp, 64));
+        self.push(now, number, stamp, len, packet.payload());
+    }
+
+    /// A datagram without a number.
+    pub(super) fn push_unnumbered(&mut self, now: Instant, bytes: &[u8]) {
+        self.push(now, None, None, bytes.len(), bytes);
+    }
+
+    fn push(
+        &mut self,
+        now: Instant,
+        number: Option<(u64, u64)>,
+        stamp: Option<(u64, u32)>,
+        len: usize,
+        payload: &[u8],
+    ) {
+        self.last = self.last.max(now);
+        self.packets += 1;
+        self.bytes += len as u64;
+        self.sizes = (self.sizes.0.min(len), self.sizes.1.max(len));
+        let place = match (&mut self.numbers, number) {
+            (Some(numbers), Some((number, step))) => numbers.push(now, number, step),
+            _ => Place::Ahead,
+        };
+        if matches!(place, Place::Duplicate | Place::Stray) {
+            return;
+        }
+        if let Some((stamp, bits)) = stamp {
+            self.jitter.push(now, stamp, bits);
+        }
+        if let Some(ts) = &mut self.ts
+            && ts::looks_like(payload)
+        {
+            ts.push(now, payload);
+        }
+    }
+
+    /// Numbers expected, and lost ones, as of now. A late packet may need as long as the latest one so far.
+    pub(super) fn losses(&self, now: Instant) -> (u64, Losses) {
+        let settle = self.lateness().max(PROBE_SETTLE);
+        self.numbers.as_ref().map(|numbers| numbers.losses(now, settle)).unwrap_or_default()
+    }
+
+    /// How late the latest reordered packet came.
+    pub(super) fn lateness(&self) -> Duration {
+        self.numbers.as_ref().map(|numbers| numbers.lateness_max).unwrap_or_default()
+    }
+
+    /// Data packets, and how many per second while it was there.
+    pub(super) fn rate(&self) -> (u64, f64) {
+        let seconds = self.last.saturating_duration_since(self.first).as_secs_f64();
+        let rate = if seconds > 0.0 { self.packets.saturating_sub(1) as f64 / seconds } else { 0.0 };
+        (self.packets, rate)
+    }
+
+    /// In words and numbers.
+    pub(super) fn report(&self, now: Instant) -> FlowReport {
+        let (packets, packets_per_second) = self.rate();
+        let mean = self.bytes as f64 / packets.max(1) as f64;
+        FlowReport {
+            flow: self.name.clone(),
+            source: self.source.clone(),
+            format: self.format,
+            payload_type: self.payload_type,
+            clock_rate: self.payload_type.and(self.jitter.rate()),
+            packets,
+            bytes: self.bytes,
+            size_min: self.sizes.0.min(self.sizes.1),
+            size_max: self.sizes.1,
+            packets_per_second,
+            bits_per_second: packets_per_second * mean * 8.0,
+            numbers: self.numbers.as_ref().map(|numbers| self.numbers_report(now, numbers)),
+            jitter_seconds: self.jitter.estimate().map(|jitter| jitter.as_secs_f64()),
+            ts: self.ts.as_ref().map(|ts| ts.report()),
+        }
+    }
+
+    fn numbers_report(&self, now: Instant, numbers: &Numbers) -> NumbersReport {
+        let (expected, losses) = self.losses(now);
+        let mut report = numbers_of(expected, &losses);
+        report.reordered = numbers.reordered;
+        report.reorder_distance_max = numbers.distance_max;
+        report.lateness_max_seconds = numbers.lateness_max.as_secs_f64();
+        report.duplicates = numbers.duplicates;
+        report.retransmitted = self.retransmitted;
+        report.restarts = numbers.restarts;
+        report.strays = numbers.strays;
+        report
+    }
+}
+
+/// The part of a report that losses tell.
+pub(super) fn numbers_of(expected: u64, losses: &Losses) -> NumbersReport {
+    let loss = if expected > 0 { losses.lost() as f64 / expected as f64 } else { 0.0 };
+    let bar = |(length, count)| LossLength { length, count };
+    NumbersReport {
+        expected,
+        lost: losses.lost(),
+        loss,
+        losses: losses.runs(),
+        longest_loss: losses.longest(),
+        loss_lengths: losses.histogram().into_iter().map(bar).collect(),
+        ..NumbersReport::default()
+    }
+}

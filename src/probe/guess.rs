@@ -1,0 +1,112 @@
+//! What datagrams of no known format may be: a profile whose numbers fit, or a place where a counter stands.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use crate::{
+    limits::{PROBE_SAMPLE_BYTES, PROBE_SAMPLES},
+    wire::{Datagram, Format, custom::Layout},
+};
+
+/// Datagrams that a guess needs at least.
+const ENOUGH: usize = 8;
+/// The share of steps by one, in percent, from which a field is taken for a counter.
+const STEADY: usize = 80;
+/// Where a counter is looked for: within the first so many bytes.
+const COUNTER_BYTES: usize = 48;
+
+/// The first datagrams.
+#[derive(Debug, Default)]
+pub(super) struct Samples {
+    kept: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+impl Samples {
+    /// One more, while there is room.
+    pub(super) fn push(&mut self, source: SocketAddr, bytes: &[u8]) {
+        if self.kept.len() < PROBE_SAMPLES {
+            self.kept.push((source, bytes[..bytes.len().min(PROBE_SAMPLE_BYTES)].to_vec()));
+        }
+    }
+
+    /// The `--format` that would number them: a profile's name, or a layout.
+    pub(super) fn guess(&self) -> Option<String> {
+        if self.kept.len() < ENOUGH {
+            return None;
+        }
+        // those that are told by their first bytes come before those that any counter would fit
+        let (told, others): (Vec<_>, Vec<_>) =
+            Layout::profiles().iter().partition(|(_, layout)| layout.contains("match"));
+        let mut names = told.into_iter().chain(others).map(|(name, _)| (*name).to_owned());
+        names.find(|name| self.fits(name)).or_else(|| self.counter())
+    }
+
+    fn counter(&self) -> Option<String> {
+        // wide fields first: the low byte of a wide counter is a counter, too; big-endian before little-endian
+        let kinds = [("u32be", 4), ("u32le", 4), ("u16be", 2), ("u16le", 2), ("u8", 1)];
+        let places = kinds
+            .iter()
+            .flat_map(|(kind, width)| (0..=COUNTER_BYTES - width).map(move |at| format!("seq={kind}@{at}")));
+        places.into_iter().find(|layout| self.fits(layout))
+    }
+
+    /// Whether nearly all datagrams are numbered by one more than the one before of their stream.
+    fn fits(&self, layout: &str) -> bool {
+        let Ok(format) = layout.parse::<Format>() else { return false };
+        let Format::Custom(custom) = &format else { return false };
+        let mut last: HashMap<(SocketAddr, Vec<u8>), u64> = HashMap::new();
+        let (mut steps, mut good) = (0, 0);
+        for (source, bytes) in &self.kept {
+            let Ok(Datagram::Custom(packet)) = crate::wire::parse(&format, bytes) else { return false };
+            let key = (*source, packet.id().as_bytes().to_vec());
+            if let Some(before) = last.insert(key, packet.number()) {
+                steps += 1;
+                let modulus = custom.space().modulus().unwrap_or(0);
+                good += usize::from(follows(before, packet.number(), packet.step(), modulus));
+            }
+        }
+        steps >= ENOUGH - 2 && good * 100 >= steps * STEADY
+    }
+}
+
+/// Whether the number is the next one; a packet that says it takes several numbers may be followed by a further one.
+fn follows(before: u64, number: u64, step: u64, modulus: u64) -> bool {
+    let ahead = number.wrapping_sub(before);
+    let ahead = if modulus > 0 { ahead.wrapping_add(modulus) % modulus } else { ahead };
+    ahead == 1 || ahead == step && step > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guess(make: impl Fn(u32) -> Vec<u8>) -> Option<String> {
+        let mut samples = Samples::default();
+        (0..100).for_each(|i| samples.push(([10, 0, 0, 1], 5000).into(), &make(i)));
+        samples.guess()
+    }
+
+    #[test]
+    fn profiles_are_recognised() {
+        let mavlink = |i: u32| vec![0xfd, 9, 0, 0, i as u8, 1, 1, 0, 0, 0, 42];
+        assert_eq!(guess(mavlink).as_deref(), Some("mavlink2"));
+        let artnet =
+            |i: u32| [b"Art-Net\0", &[0, 0x50, 0, 14, (i % 255 + 1) as u8, 0, 0, 0, 2, 0][..]].concat();
+        assert_eq!(guess(artnet).as_deref(), Some("artnet"));
+    }
+
+    #[test]
+    fn a_counter_is_found_where_it_stands() {
+        let counter = |i: u32| [&[7, 7, 7, 9, 9][..], &(i + 65_500).to_be_bytes(), b"xyz"].concat();
+        assert_eq!(guess(counter).as_deref(), Some("seq=u32be@5"));
+        let little =
+            |i: u32| [&[1, 2][..], &((i + 250) as u16).to_le_bytes(), &[(i * 77 % 251) as u8; 9]].concat();
+        assert_eq!(guess(little).as_deref(), Some("seq=u16le@2"));
+    }
+
+    #[test]
+    fn noise_and_constant_bytes_are_none() {
+        assert_eq!(guess(|i| (0..40u32).map(|j| (i * 7919 + j * 104_729 >> 3) as u8).collect()), None);
+        assert_eq!(guess(|_| vec![5; 40]), None);
+        assert_eq!(Samples::default().guess(), None);
+    }
+}

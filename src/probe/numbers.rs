@@ -1,0 +1,336 @@
+//! Which numbers of a flow came, in which order: gaps, reordering, duplicates, restarts. Knows numbers and times only.
+//!
+//! A number behind the highest is found in a gap (it came late) or not (it came twice). What is left of a gap counts as
+//! lost once it is old; unlike in a relay, nothing is waited for, since nothing is delivered.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::losses::Losses;
+use crate::{
+    limits::{PROBE_GAPS_MAX, PROBE_WINDOW, REPEATS_MAX, START_AT_ZERO},
+    wire::seq::Space,
+};
+
+/// What one packet's number said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The next one, or beyond a gap.
+    Ahead,
+    /// It fills a part of a gap: so many numbers behind the highest, so long after the gap opened.
+    Behind(u64, Duration),
+    /// It came before.
+    Duplicate,
+    /// Far off: perhaps another numbering.
+    Stray,
+    /// The second of another numbering, which begins with the one before.
+    Restart,
+}
+
+/// Numbers that have not come.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    first: u64,
+    count: u64,
+    opened: Instant,
+}
+
+/// One numbering, from its first number on.
+#[derive(Debug)]
+struct Numbering {
+    first: u64,
+    highest: u64,
+    began: Instant,
+    /// In the order of their numbers.
+    gaps: VecDeque<Gap>,
+    /// The number after the last gap that became a loss, or the first one.
+    counted: u64,
+}
+
+/// The numbers of one flow.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    space: Space,
+    window: u64,
+    now: Option<Numbering>,
+    candidate: Option<u64>,
+    /// Numbers that came twice, one after the other.
+    repeats: usize,
+    last_repeat: u64,
+    /// Of numberings that ended.
+    expected_before: u64,
+    losses: Losses,
+    pub(super) restarts: u64,
+    pub(super) duplicates: u64,
+    pub(super) strays: u64,
+    pub(super) reordered: u64,
+    pub(super) distance_max: u64,
+    pub(super) lateness_max: Duration,
+}
+
+impl Numbers {
+    pub(super) fn new(space: Space) -> Numbers {
+        Numbers {
+            space,
+            window: PROBE_WINDOW.min(space.window_max()),
+            now: None,
+            candidate: None,
+            repeats: 0,
+            last_repeat: 0,
+            expected_before: 0,
+            losses: Losses::default(),
+            restarts: 0,
+            duplicates: 0,
+            strays: 0,
+            reordered: 0,
+            distance_max: 0,
+            lateness_max: Duration::ZERO,
+        }
+    }
+
+    /// One packet, which takes `step` numbers.
+    pub(super) fn push(&mut self, now: Instant, wire: u64, step: u64) -> Place {
+        let Some(numbering) = &mut self.now else {
+            // a round above, so that numbers before the first do not fall below 0
+            self.begin(now, self.space.modulus().unwrap_or(0) + wire, step);
+            return Place::Ahead;
+        };
+        let number = self.space.extend(numbering.highest, wire);
+        let place = numbering.place(now, number, step.max(1), self.window);
+        numbering.forget(self.window, &mut self.losses);
+        match place {
+            Place::Behind(distance, lateness) => {
+                self.reordered += 1;
+                self.distance_max = self.distance_max.max(distance);
+                self.lateness_max = self.lateness_max.max(lateness);
+            }
+            Place::Duplicate => return self.repeated(now, number, step),
+            Place::Stray => return self.stray(now, number, step),
+            Place::Ahead | Place::Restart => {}
+        }
+        (self.candidate, self.repeats) = (None, 0);
+        place
+    }
+
+    /// The producer says that it counts anew.
+    pub(super) fn restart(&mut self) {
+        let Some(mut numbering) = self.now.take() else { return };
+        self.expected_before += numbering.highest - numbering.first + 1;
+        numbering.forget(0, &mut self.losses);
+        self.restarts += 1;
+    }
+
+    fn begin(&mut self, now: Instant, first: u64, step: u64) {
+        let highest = first + step.saturating_sub(1);
+        self.now = Some(Numbering { first, highest, began: now, gaps: VecDeque::new(), counted: first });
+        (self.candidate, self.repeats) = (None, 0);
+    }
+
+    /// A burst of duplicates is short; a producer that counts anew a little below goes on and on.
+    fn repeated(&mut self, now: Instant, number: u64, step: u64) -> Place {
+        self.duplicates += 1;
+        self.repeats = if number == self.last_repeat + 1 { self.repeats + 1 } else { 1 };
+        self.last_repeat = number;
+        if self.repeats < REPEATS_MAX {
+            return Place::Duplicate;
+        }
+        self.duplicates -= REPEATS_MAX as u64;
+        let first = number - (REPEATS_MAX as u64 - 1);
+        self.restart();
+        self.begin(now, first, step + REPEATS_MAX as u64 - 1);
+        Place::Restart
+    }
+
+    fn stray(&mut self, now: Instant, number: u64, step: u64) -> Place {
+        if self.candidate.is_some_and(|candidate| self.space.extend(candidate + 1, number) == candidate + 1) {
+            self.strays -= 1;
+            let first = number - 1;
+            self.restart();
+            self.begin(now, first, step + 1);
+            return Place::Restart;
+        }
+        self.strays += 1;
+        self.candidate = Some(number);
+        Place::Stray
+    }
+
+    /// Numbers expected, and what is lost of them, as of now; gaps younger than `settle` count as neither.
+    pub(super) fn losses(&self, now: Instant, settle: Duration) -> (u64, Losses) {
+        let mut losses = self.losses.clone();
+        let Some(numbering) = &self.now else { return (self.expected_before, losses) };
+        let mut expected = self.expected_before + numbering.highest - numbering.first + 1;
+        let mut counted = numbering.counted;
+        for gap in &numbering.gaps {
+            if now.saturating_duration_since(gap.opened) < settle {
+                expected -= gap.count;
+                continue;
+            }
+            losses.add(gap.first - counted, gap.count);
+            counted = gap.first + gap.count;
+        }
+        (expected, losses)
+    }
+}
+
+impl Numbering {
+    fn place(&mut self, now: Instant, number: u64, step: u64, window: u64) -> Place {
+        if number > self.highest {
+            return self.ahead(now, number, step, window);
+        }
+        let distance = self.highest - number;
+        if distance > window {
+            return Place::Stray;
+        }
+        if let Some(opened) = self.fill(number, step) {
+            return Place::Behind(distance, now.saturating_duration_since(opened));
+        }
+        if number < self.first {
+            return self.before_first(now, number, step);
+        }
+        Place::Duplicate
+    }
+
+    fn ahead(&mut self, now: Instant, number: u64, step: u64, window: u64) -> Place {
+        let missing = number - self.highest - 1;
+        if missing >= window {
+            return Place::Stray;
+        }
+        if missing > 0 {
+            self.gaps.push_back(Gap { first: self.highest + 1, count: missing, opened: now });
+        }
+        self.highest = number + step - 1;
+        Place::Ahead
+    }
+
+    /// Packets that were swapped at the very start.
+    fn before_first(&mut self, now: Instant, number: u64, step: u64) -> Place {
+        let distance = self.first - number;
+        if distance > START_AT_ZERO {
+            return Place::Stray;
+        }
+        let between = distance.saturating_sub(step);
+        if between > 0 {
+            self.gaps.push_front(Gap { first: number + step, count: between, opened: self.began });
+        }
+        (self.first, self.counted) = (number, number);
+        Place::Behind(self.highest - number, now.saturating_duration_since(self.began))
+    }
+
+    /// Takes numbers out of the gap that they are in; when that was opened.
+    fn fill(&mut self, number: u64, step: u64) -> Option<Instant> {
+        let at = self.gaps.partition_point(|gap| gap.first + gap.count <= number);
+        let gap = *self.gaps.get(at).filter(|gap| gap.first <= number)?;
+        let (before, end) = (number - gap.first, (number + step).min(gap.first + gap.count));
+        let after = Gap { first: end, count: gap.first + gap.count - end, ..gap };
+        let before = Gap { count: before, ..gap };
+        self.gaps.remove(at);
+        for part in [after, before] {
+            if part.count > 0 {
+                self.gaps.insert(at, part);
+            }
+        }
+        Some(gap.opened)
+    }
+
+    /// Gaps that are `window` behind, or too many, become losses.
+    fn forget(&mut self, window: u64, losses: &mut Losses) {
+        while let Some(gap) = self.gaps.front().copied() {
+            let old = gap.first + gap.count + window <= self.highest;
+            if !old && window > 0 && self.gaps.len() <= PROBE_GAPS_MAX {
+                return;
+            }
+            losses.add(gap.first - self.counted, gap.count);
+            self.counted = gap.first + gap.count;
+            self.gaps.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    const SETTLE: Duration = Duration::from_millis(50);
+
+    /// Pushes numbers 1 ms apart; what is expected and lost a second later.
+    fn after(space: Space, numbers: &[u64]) -> (Numbers, u64, Losses) {
+        let start = clock::now();
+        let mut all = Numbers::new(space);
+        for (i, number) in numbers.iter().enumerate() {
+            all.push(start + Duration::from_millis(i as u64), *number, 1);
+        }
+        let end = start + Duration::from_millis(numbers.len() as u64) + SETTLE;
+        let (expected, losses) = all.losses(end, SETTLE);
+        (all, expected, losses)
+    }
+
+    #[test]
+    fn gaps_count_by_their_length_and_wraps_are_none() {
+        let (numbers, expected, losses) = after(Space::RTP, &[65533, 65534, 1, 2, 4, 5]);
+        assert_eq!((expected, losses.lost(), losses.longest()), (9, 3, 2));
+        assert_eq!(losses.histogram(), [(1, 1), (2, 1)]);
+        assert_eq!((numbers.reordered, numbers.restarts, numbers.duplicates), (0, 0, 0));
+    }
+
+    #[test]
+    fn late_packets_fill_gaps_and_say_how_late() {
+        let (numbers, expected, losses) = after(Space::FULL, &[1, 2, 6, 7, 4, 8, 4]);
+        assert_eq!((expected, losses.lost()), (8, 2));
+        assert_eq!(losses.histogram(), [(1, 2)], "3 and 5 are apart");
+        assert_eq!((numbers.reordered, numbers.distance_max, numbers.duplicates), (1, 3, 1));
+        assert_eq!(numbers.lateness_max, Duration::from_millis(2));
+    }
+
+    #[test]
+    fn what_was_swapped_at_the_start_is_no_restart() {
+        for space in [Space::RTP, Space::FULL] {
+            let (numbers, expected, losses) = after(space, &[2, 0, 1, 3]);
+            assert_eq!((expected, losses.lost()), (4, 0), "{space:?}");
+            assert_eq!((numbers.reordered, numbers.restarts), (2, 0));
+        }
+    }
+
+    #[test]
+    fn a_jump_is_a_restart_once_confirmed_and_one_forged_packet_is_not() {
+        let (numbers, expected, losses) = after(Space::FULL, &[1, 2, 50_000, 3, 4]);
+        assert_eq!((expected, losses.lost(), numbers.strays, numbers.restarts), (4, 0, 1, 0));
+        let (numbers, expected, losses) = after(Space::FULL, &[1, 2, 50_000, 50_001, 50_003]);
+        assert_eq!((expected, losses.lost(), numbers.strays, numbers.restarts), (6, 1, 0, 1));
+        let again: Vec<u64> = (0..100).chain(50..150).collect();
+        let (numbers, expected, losses) = after(Space::FULL, &again);
+        assert_eq!((expected, losses.lost(), numbers.duplicates, numbers.restarts), (200, 0, 0, 1));
+    }
+
+    #[test]
+    fn young_gaps_are_neither_expected_nor_lost() {
+        let start = clock::now();
+        let mut numbers = Numbers::new(Space::FULL);
+        numbers.push(start, 1, 1);
+        numbers.push(start, 5, 1);
+        assert_eq!(numbers.losses(start, SETTLE).0, 2);
+        let (expected, losses) = numbers.losses(start + SETTLE, SETTLE);
+        assert_eq!((expected, losses.lost()), (5, 3));
+    }
+
+    #[test]
+    fn packets_of_several_numbers() {
+        let start = clock::now();
+        let mut numbers = Numbers::new(Space::FULL);
+        for (number, step) in [(10, 5), (15, 5), (25, 5), (20, 5)] {
+            numbers.push(start, number, step);
+        }
+        let (expected, losses) = numbers.losses(start + SETTLE, SETTLE);
+        assert_eq!((expected, losses.lost(), numbers.reordered), (20, 0, 1));
+    }
+
+    #[test]
+    fn old_gaps_are_counted_and_memory_is_bounded() {
+        let every_second: Vec<u64> = (0..60_000).map(|i| i * 2).collect();
+        let (numbers, expected, losses) = after(Space::FULL, &every_second);
+        assert_eq!((expected, losses.lost()), (119_999, 59_999));
+        assert!(numbers.now.unwrap().gaps.len() <= PROBE_GAPS_MAX);
+    }
+}

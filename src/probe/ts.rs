@@ -1,0 +1,304 @@
+//! What is in a transport stream, packet by packet as they came: programmes, PIDs, continuity, and the program clock.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    psi::{Assembler, PID_PAT},
+    report::{PcrReport, PidReport, ProgramReport, TsReport},
+};
+use crate::{
+    limits::{JITTER_GAIN, PCR_INTERVAL_ALLOWED, PROBE_PROGRAMS_MAX, TS_PIDS_MAX},
+    wire::ts::{Continuity, PACKET, Pcr, SYNC, pcr},
+};
+
+const PID_NULL: u16 = 0x1fff;
+
+/// One transport stream.
+#[derive(Debug, Default)]
+pub(super) struct TransportStream {
+    pids: BTreeMap<u16, Pid>,
+    programs: BTreeMap<u16, Program>,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    packets: u64,
+    errors: u64,
+    /// Payloads that are no whole TS packets.
+    misaligned: u64,
+}
+
+#[derive(Debug, Default)]
+struct Program {
+    pmt: u16,
+    pcr: Option<u16>,
+}
+
+#[derive(Debug, Default)]
+struct Pid {
+    packets: u64,
+    continuity: Continuity,
+    scrambled: bool,
+    kind: Option<String>,
+    program: Option<u16>,
+    tables: Option<Assembler>,
+    clock: Option<Box<Clock>>,
+}
+
+/// A PID's program clock.
+#[derive(Debug, Default)]
+struct Clock {
+    last: Option<(Instant, u64)>,
+    count: u64,
+    interval_max: Duration,
+    too_rare: u64,
+    discontinuities: u64,
+    announced: u64,
+    jitter: f64,
+    deviation: f64,
+    jitter_max: f64,
+}
+
+impl TransportStream {
+    /// The payload of one datagram.
+    pub(super) fn push(&mut self, now: Instant, payload: &[u8]) {
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        let (packets, rest) = payload.as_chunks::<PACKET>();
+        self.misaligned += u64::from(!rest.is_empty());
+        packets.iter().for_each(|packet| self.packet(now, packet));
+    }
+
+    fn packet(&mut self, now: Instant, packet: &[u8; PACKET]) {
+        if packet[0] != SYNC {
+            self.misaligned += 1;
+            return;
+        }
+        self.packets += 1;
+        if packet[1] & 0x80 != 0 {
+            self.errors += 1;
+            return;
+        }
+        let number = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
+        if self.pids.len() >= TS_PIDS_MAX && !self.pids.contains_key(&number) {
+            return;
+        }
+        let pid = self.pids.entry(number).or_default();
+        pid.packets += 1;
+        pid.scrambled |= packet[3] & 0xc0 != 0;
+        pid.continuity.check(packet);
+        if let Some(pcr) = pcr(packet) {
+            pid.clock.get_or_insert_default().push(now, pcr);
+        }
+        self.table(number, packet);
+    }
+
+    /// Reads PAT and PMTs.
+    fn table(&mut self, number: u16, packet: &[u8; PACKET]) {
+        let pid = self.pids.entry(number).or_default();
+        if number == PID_PAT {
+            pid.tables.get_or_insert_default();
+        }
+        let (Some(tables), Some(payload)) = (&mut pid.tables, payload(packet)) else { return };
+        let Some(section) = tables.push(payload, packet[1] & 0x40 != 0) else { return };
+        if number == PID_PAT
+            && let Some(programs) = section.programs()
+        {
+            self.association(programs);
+        } else if let Some((program, pcr, streams)) = section.streams()
+            && let Some(entry) = self.programs.get_mut(&program)
+        {
+            entry.pcr = Some(pcr);
+            for stream in streams {
+                self.name(stream.pid, Some(program), stream.kind);
+            }
+        }
+    }
+
+    fn association(&mut self, programs: Vec<(u16, u16)>) {
+        self.name(PID_PAT, None, "PAT".to_owned());
+        for (number, pmt) in programs.into_iter().take(PROBE_PROGRAMS_MAX) {
+            self.programs.entry(number).or_default().pmt = pmt;
+            self.name(pmt, Some(number), "PMT".to_owned());
+            if let Some(pid) = self.pids.get_mut(&pmt) {
+                pid.tables.get_or_insert_default();
+            }
+        }
+        self.programs.retain(|_, program| self.pids.contains_key(&program.pmt));
+    }
+
+    fn name(&mut self, number: u16, program: Option<u16>, kind: String) {
+        if self.pids.len() >= TS_PIDS_MAX && !self.pids.contains_key(&number) {
+            return;
+        }
+        let pid = self.pids.entry(number).or_default();
+        (pid.kind, pid.program) = (Some(kind), program);
+    }
+
+    /// What was seen.
+    pub(super) fn report(&self) -> TsReport {
+        let seconds = match (self.first, self.last) {
+            (Some(first), Some(last)) => last.saturating_duration_since(first).as_secs_f64(),
+            _ => 0.0,
+        };
+        let share = |packets: u64| if seconds > 0.0 { packets as f64 * 1504.0 / seconds } else { 0.0 };
+        let null = self.pids.get(&PID_NULL).map_or(0, |pid| pid.packets);
+        let program = |(number, program): (&u16, &Program)| ProgramReport {
+            program: *number,
+            pmt_pid: program.pmt,
+            pcr_pid: program.pcr.filter(|pid| *pid != PID_NULL),
+        };
+        TsReport {
+            packets: self.packets,
+            bits_per_second: share(self.packets),
+            null_packets: null,
+            transport_errors: self.errors,
+            misaligned: self.misaligned,
+            continuity_errors: self.pids.values().map(|pid| pid.continuity.total()).sum(),
+            programs: self.programs.iter().map(program).collect(),
+            pids: self.pids.iter().map(|(number, pid)| pid.report(*number, share(pid.packets))).collect(),
+        }
+    }
+}
+
+impl Pid {
+    fn report(&self, number: u16, bits_per_second: f64) -> PidReport {
+        let kind = self.kind.clone().unwrap_or_else(|| well_known(number).to_owned());
+        PidReport {
+            pid: number,
+            program: self.program,
+            kind,
+            packets: self.packets,
+            bits_per_second,
+            continuity_errors: self.continuity.total(),
+            scrambled: self.scrambled,
+            pcr: self.clock.as_ref().map(|clock| clock.report()),
+        }
+    }
+}
+
+/// PIDs with a fixed meaning (ISO/IEC 13818-1 table 2-3, EN 300 468 table 1).
+fn well_known(pid: u16) -> &'static str {
+    match pid {
+        0x00 => "PAT",
+        0x01 => "CAT",
+        0x10 => "NIT",
+        0x11 => "SDT",
+        0x12 => "EIT",
+        0x14 => "TDT",
+        PID_NULL => "null packets",
+        _ => "unknown",
+    }
+}
+
+/// What follows header and adaptation field.
+fn payload(packet: &[u8; PACKET]) -> Option<&[u8]> {
+    match packet[3] >> 4 & 3 {
+        1 => Some(&packet[4..]),
+        3 => packet.get(5 + usize::from(packet[4])..),
+        _ => None,
+    }
+}
+
+impl Clock {
+    fn push(&mut self, now: Instant, pcr: Pcr) {
+        self.count += 1;
+        let Some((at, ticks)) = self.last.replace((now, pcr.ticks)) else { return };
+        if pcr.discontinuity {
+            self.announced += 1;
+            return;
+        }
+        let ahead =
+            Duration::from_nanos(((pcr.ticks + Pcr::WRAP - ticks) % Pcr::WRAP).saturating_mul(1000) / 27);
+        let arrival = now.saturating_duration_since(at);
+        // A jump back or far ahead is another time base; after a loss or a pause time has passed on both clocks.
+        if ahead > PCR_INTERVAL_ALLOWED && ahead > arrival * 2 + PCR_INTERVAL_ALLOWED {
+            self.discontinuities += 1;
+            return;
+        }
+        self.interval_max = self.interval_max.max(ahead);
+        self.too_rare += u64::from(ahead > PCR_INTERVAL_ALLOWED);
+        self.vary(arrival.as_secs_f64() - ahead.as_secs_f64());
+    }
+
+    /// How far arrivals are from what the clock says: from one to the next, and over all.
+    fn vary(&mut self, difference: f64) {
+        self.jitter += (difference.abs() - self.jitter) * JITTER_GAIN;
+        self.deviation += difference;
+        self.jitter_max = self.jitter_max.max(difference.abs());
+    }
+
+    fn report(&self) -> PcrReport {
+        PcrReport {
+            count: self.count,
+            interval_max_seconds: self.interval_max.as_secs_f64(),
+            too_rare: self.too_rare,
+            discontinuities: self.discontinuities,
+            announced_discontinuities: self.announced,
+            jitter_seconds: self.jitter,
+            jitter_max_seconds: self.jitter_max,
+            drift_seconds: self.deviation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn stream() -> Vec<u8> {
+        std::fs::read(format!("{}/fixtures/test.ts", env!("CARGO_MANIFEST_DIR"))).expect("the fixture")
+    }
+
+    /// Plays the fixture at its rate, 600 kbit/s, without the datagrams that `lost` names.
+    fn play(lost: impl Fn(usize) -> bool) -> TsReport {
+        let start = clock::now();
+        let mut ts = TransportStream::default();
+        for (i, datagram) in stream().chunks(7 * PACKET).enumerate().filter(|(i, _)| !lost(*i)) {
+            let micros = i as u64 * 7 * 188 * 8 * 1_000_000 / 600_000;
+            ts.push(start + Duration::from_micros(micros), datagram);
+        }
+        ts.report()
+    }
+
+    #[test]
+    fn a_programme_with_video_and_audio_is_named() {
+        let report = play(|_| false);
+        let kinds: Vec<(&str, Option<u16>)> =
+            report.pids.iter().map(|pid| (pid.kind.as_str(), pid.program)).collect();
+        for expected in [("PAT", None), ("PMT", Some(1)), ("H.264 video", Some(1)), ("AAC audio", Some(1))] {
+            assert!(kinds.contains(&expected), "{expected:?} in {kinds:?}");
+        }
+        assert_eq!((report.continuity_errors, report.misaligned, report.programs.len()), (0, 0, 1));
+        assert!((report.bits_per_second - 600e3).abs() < 10e3, "{}", report.bits_per_second);
+        let pcr_pid = report.programs[0].pcr_pid.expect("a clock");
+        let pcr = report.pids.iter().find(|pid| pid.pid == pcr_pid).and_then(|pid| pid.pcr).expect("PCRs");
+        assert!(pcr.count > 50 && pcr.discontinuities == 0 && pcr.too_rare == 0, "{pcr:?}");
+        assert!(pcr.interval_max_seconds <= 0.1 && pcr.jitter_seconds < 0.02, "{pcr:?}");
+    }
+
+    #[test]
+    fn losses_show_as_continuity_errors() {
+        let report = play(|i| i % 20 == 10);
+        assert!(report.continuity_errors > 10, "{}", report.continuity_errors);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_is_a_discontinuity_unless_it_says_so() {
+        let start = clock::now();
+        let mut clock = Clock::default();
+        let pcr = |seconds: f64, discontinuity| Pcr { pid: 1, ticks: (seconds * 27e6) as u64, discontinuity };
+        let steps =
+            [(0, 5.0, false), (40, 5.04, false), (80, 900.0, false), (120, 900.04, false), (160, 3.0, true)];
+        for (at, seconds, announced) in steps {
+            clock.push(start + Duration::from_millis(at), pcr(seconds, announced));
+        }
+        clock.push(start + Duration::from_millis(360), pcr(3.2, false));
+        let report = clock.report();
+        assert_eq!((report.count, report.discontinuities, report.announced_discontinuities), (6, 1, 1));
+        assert_eq!(report.too_rare, 1);
+        assert!(report.jitter_max_seconds < 1e-6);
+    }
+}

@@ -1,0 +1,121 @@
+//! A running relay explains itself, and `check` tries the machine, by the real binary.
+
+use std::{fs, process::Command};
+
+use serde_json::Value;
+
+use super::common::{self, Running, free_port, get, group, is_root, native, sender, tidecast, until};
+
+fn json(http: std::net::SocketAddr, path: &str) -> Value {
+    let (status, _, body) = get(http, path);
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).expect("JSON")
+}
+
+#[test]
+fn losses_are_listed_and_silence_names_a_cause() {
+    let (group, port) = (group(), free_port());
+    let input = format!("udp://@{group}:{port}?if=127.0.0.1");
+    let mut relay = Running::tidecast(["relay", &input, "--hold", "30ms", "--http", "127.0.0.1:0"]);
+    let http = relay.http();
+    let sender = sender();
+    let send = |number: u64| sender.send_to(&native(7, 1, number, b"x"), (group, port)).expect("sent");
+    for number in (0..300).filter(|n| !matches!(n, 100..=102 | 110)) {
+        send(number);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let losses = until("the losses", || {
+        let losses = json(http, "/api/v1/losses?channel=main");
+        let known = losses["losses"][0]["cause"] != "unknown" && losses["losses"][0]["count"] == 4;
+        known.then_some(losses)
+    });
+    let loss = &losses["losses"][0];
+    assert_eq!((&losses["total"], &loss["channel"], &loss["flow"]), (&1.into(), &"main".into(), &"7".into()));
+    assert_eq!(
+        (&loss["gaps"], &loss["longest"], &loss["numbers"]),
+        (&2.into(), &3.into(), &"100-110".into())
+    );
+    assert_eq!(loss["cause"], "network", "{losses}");
+    let unix = tidecast::clock::unix().as_millis() as u64;
+    let (first, last) = (loss["first"].as_u64().expect("ms"), loss["last"].as_u64().expect("ms"));
+    assert!(first <= last && last <= unix && unix - first < 60_000, "{losses} at {unix}");
+    let (status, _, csv) = get(http, "/api/v1/losses?format=csv");
+    assert!(status == 200 && csv.starts_with("channel,flow,id,first,last,count,"), "{csv}");
+    let (status, _, text) = get(http, "/api/v1/losses?channel=nosuch");
+    assert!(status == 404 && text.contains("expected one of main"), "{text}");
+
+    let event = until("silence", || {
+        let events = json(http, "/api/v1/events");
+        let events = events["events"].as_array().expect("a list").clone();
+        events.into_iter().find(|event| event["kind"] == "silence")
+    });
+    let advice = event["advice"].as_str().expect("text");
+    assert!(advice.contains(&format!("nobody sends to {group}:{port}")), "{event}");
+    relay.wait_for_line("nobody sends to");
+    until("the reason", || {
+        let channels = json(http, "/api/v1/channels").to_string();
+        channels.contains("most likely ").then_some(())
+    });
+}
+
+#[test]
+fn a_bridge_without_a_querier_is_named() {
+    if !is_root() {
+        return;
+    }
+    let name = format!("tidecast-probe-{}", std::process::id());
+    let ip = |args: &str| {
+        let done = Command::new("ip").args(args.split(' ')).output().expect("ip");
+        assert!(done.status.success(), "ip {args}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    struct Namespace(String);
+    impl Drop for Namespace {
+        fn drop(&mut self) {
+            let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+        }
+    }
+    ip(&format!("netns add {name}"));
+    let _namespace = Namespace(name.clone());
+    ip(&format!("-n {name} link add br0 type bridge mcast_snooping 1 mcast_querier 0"));
+    ip(&format!("-n {name} link add port0 type veth peer name far0"));
+    ip(&format!("-n {name} link set port0 master br0 up"));
+    ip(&format!("-n {name} link set far0 up"));
+    ip(&format!("-n {name} addr add 10.78.0.1/24 dev br0"));
+    ip(&format!("-n {name} link set br0 up"));
+    let probe = tidecast(["probe", "udp://@239.1.1.1:5000?if=br0", "--for", "300ms"]);
+    let program = probe.get_program().to_owned();
+    let output =
+        Command::new("ip").args(["netns", "exec", &name]).arg(program).args(probe.get_args()).output();
+    let error = String::from_utf8_lossy(&output.expect("ip").stderr).into_owned();
+    assert!(error.contains("the bridge br0 snoops IGMP and has no querier"), "{error}");
+}
+
+#[test]
+fn check_ends_with_a_code_for_each_stage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("relay.toml");
+    let check = |text: &str, flags: &[&str]| {
+        fs::write(&file, text).expect("written");
+        let output =
+            tidecast(["check", "-c", file.to_str().expect("a path")]).args(flags).output().expect("check");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).expect("text"))
+    };
+    let channel = |interface: &str| {
+        let (group, port) = (common::group(), free_port());
+        format!(
+            "http.listen = \"127.0.0.1:{}\"\n[[channel]]\nname = \"a\"\nreceive_buffer = \"64KiB\"\ninput = \"udp://@{group}:{port}?if={interface}\"",
+            free_port()
+        )
+    };
+    let (code, said) = check(&channel("lo"), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("relay.toml: ok\non this machine:\nok    interface lo exists"), "{said}");
+    let (code, said) = check(&channel("nosuch0"), &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("FAIL  interface nosuch0") && said.contains("2 things do not work"), "{said}");
+    let (code, said) = check(&channel("nosuch0"), &["--no-machine"]);
+    assert!(code == Some(0) && !said.contains("on this machine"), "{said}");
+    let (code, said) = check("[[channel]]\nname = \"a b\"", &[]);
+    assert!(code == Some(78) && !said.contains("on this machine"), "{said}");
+}

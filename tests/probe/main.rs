@@ -1,0 +1,32 @@
+//! `tidecast probe` as a user runs it: on capture files, on groups of `lo`, and its suggestions put to the test.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod captures;
+mod explains;
+mod groups;
+mod suggestion;
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use common::tidecast;
+
+/// Runs `probe ARGS --json` to its end; the report, which must be there.
+fn probed(args: &[&str]) -> Value {
+    let output = probe(&[args, &["--json"]].concat());
+    let text = String::from_utf8(output.stdout).expect("text");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {}\n{stderr}", output.status);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}\n{stderr}"))
+}
+
+fn probe(args: &[&str]) -> Output {
+    tidecast([&["probe"], args].concat()).output().expect("tidecast")
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
