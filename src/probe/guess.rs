@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn noise_and_constant_bytes_are_none() {
-        assert_eq!(guess(|i| (0..40u32).map(|j| (i * 7919 + j * 104_729 >> 3) as u8).collect()), None);
+        assert_eq!(guess(|i| (0..40u32).map(|j| ((i * 7919 + j * 104_729) >> 3) as u8).collect()), None);
         assert_eq!(guess(|_| vec![5; 40]), None);
         assert_eq!(Samples::default().guess(), None);
     }

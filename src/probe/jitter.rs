@@ -101,7 +101,7 @@ mod tests {
         let (mut steady, mut uneven) = (Jitter::of_payload_type(33), Jitter::of_payload_type(33));
         for i in 0..400u64 {
             let at = start + Duration::from_millis(10 * i);
-            let stamp = u64::from(u32::MAX - 90_000) + 900 * i & u64::from(u32::MAX); // it wraps
+            let stamp = (u64::from(u32::MAX - 90_000) + 900 * i) & u64::from(u32::MAX); // it wraps
             steady.push(at, stamp, 32);
             uneven.push(at + Duration::from_millis(4 * (i & 1)), stamp, 32);
         }
