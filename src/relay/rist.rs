@@ -6,16 +6,16 @@
 //! become again what they were when they were lost ([`Relay::restore`]).
 
 use std::{
-    mem,
+    iter, mem,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use super::{
-    Flow, Output, Relay, Socket,
+    Flow, FlowId, Output, Relay, Socket,
     arrival::{Arrival, Body, FlowKey},
     flow::Wanted,
-    retransmission::{RoundTrip, nacks},
+    retransmission::{Pace, RoundTrip, nacks},
 };
 use crate::{
     buffer::Buffer,
@@ -56,6 +56,8 @@ pub(super) struct Rist {
     cname: String,
     peers: Vec<Peer>,
     epoch: Option<Instant>,
+    /// Of our answers to echoes: anybody may ask for those, and must not use up what requests need.
+    answers: Pace,
 }
 
 impl Rist {
@@ -64,7 +66,13 @@ impl Rist {
         let mixed = (seed ^ 0x5249_5354).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mixed = mixed ^ (mixed >> 29);
         let ssrc = (mixed >> 32) as u32 & !1;
-        Rist { ssrc, cname: format!("tidecast-{:08x}", mixed as u32), peers: Vec::new(), epoch: None }
+        Rist {
+            ssrc,
+            cname: format!("tidecast-{:08x}", mixed as u32),
+            peers: Vec::new(),
+            epoch: None,
+            answers: Pace::default(),
+        }
     }
 
     /// When [`Relay::poll_rist`] has something to do.
@@ -248,7 +256,10 @@ impl Relay {
     }
 
     fn answer_echo(&mut self, now: Instant, leg: u8, to: SocketAddr, echo: Echo<'_>) {
-        let Some(rist) = self.rist.as_ref().filter(|_| self.pace.take(now)) else { return };
+        let Some(rist) = &mut self.rist else { return };
+        if !rist.answers.take(now) {
+            return;
+        }
         let bytes = rist.report(&[Repr::EchoResponse(Echo { delay: 0, ..echo })]);
         self.outputs.push_back(Output::Transmit { leg, from: Socket::Control, to, bytes });
     }
@@ -286,10 +297,11 @@ impl Relay {
     /// Sends the NACKs that flows want.
     pub(super) fn send_wanted(&mut self, now: Instant) {
         for Wanted { flow, leg, ssrc, numbers } in mem::take(&mut self.wanted) {
-            let Some(source) = self.live(flow.0).map(|flow| flow.source_on(leg)) else { continue };
-            let Some(rist) = &self.rist else { return };
-            let Some(to) = rist.sender_of(leg, ssrc, source).map(|peer| peer.address) else { continue };
-            let own = rist.ssrc;
+            let Some((leg, to)) = self.whom_to_ask(flow, leg, ssrc) else {
+                self.nobody_to_ask(flow, &numbers, now);
+                continue;
+            };
+            let Some(own) = self.rist.as_ref().map(|rist| rist.ssrc) else { return };
             for (count, numbers, form) in nacks(&numbers) {
                 if !self.pace.take(now) {
                     break;
@@ -306,6 +318,23 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Where a flow's sender takes requests: on this leg, or on another one as long as it has not been heard here.
+    fn whom_to_ask(&self, flow: FlowId, leg: u8, ssrc: u32) -> Option<(u8, SocketAddr)> {
+        let (flow, rist) = (self.live(flow.0)?, self.rist.as_ref()?);
+        let mut legs = iter::once(leg).chain(flow.other_legs(leg));
+        legs.find_map(|leg| Some((leg, rist.sender_of(leg, ssrc, flow.source_on(leg))?.address)))
+    }
+
+    /// The sender's RTCP has not come yet, so these are still to be asked for.
+    fn nobody_to_ask(&mut self, flow: FlowId, numbers: &[u64], now: Instant) {
+        if self.live(flow.0).is_none() {
+            return;
+        }
+        let (live, cx) = self.split(flow.0, now);
+        live.not_asked(numbers, &cx);
+        self.schedule(flow.0, now);
     }
 
     /// Makes a retransmission on a RIST leg what it was, and marks it as one. An odd SSRC that belongs to no known

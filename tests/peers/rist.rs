@@ -1,4 +1,4 @@
-//! RIST senders of others: librist sends to us through a path that loses packets, and nothing is missing.
+//! RIST senders of others: librist and GStreamer send to us through a path that loses packets, and nothing is missing.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{
     common::{Running, have, is_root},
     lossy::{Losses, LossyPath},
-    st2022::{LOCALHOST, port, ports},
+    st2022::{LOCALHOST, gstreamer, port, ports},
 };
 
 /// Packets of one run: six seconds.
@@ -139,4 +139,21 @@ fn nothing_from_librist_by_multicast_is_missing() {
         from(ristsender, at(1), at(2), &format!("rist://@{}?if=127.0.0.1", at(2)));
     });
     apart.join().expect("nothing is missing");
+}
+
+/// GStreamer's sender answers only when it knows its SSRC from the caps, as any payloader says it.
+fn ristsink(input: u16, to: SocketAddr) -> Running {
+    gstreamer(&format!(
+        "udpsrc address=127.0.0.1 port={input} caps=video/mpegts,systemstream=true,packetsize=188 \
+         ! rtpmp2tpay ! ristsink address={} port={} sender-buffer=2000",
+        to.ip(),
+        to.port()
+    ))
+}
+
+#[test]
+fn nothing_from_gstreamer_is_missing() {
+    if have("gst-launch-1.0") {
+        on_loopback(ristsink);
+    }
 }

@@ -18,7 +18,7 @@ use tidecast::{
 
 use crate::{
     formats::{Numbered, native as datagram},
-    harness::{MS, Repeat, config, seed, source},
+    harness::{Dice, MS, Repeat, config, seed, source},
 };
 
 const SESSION: u32 = 0x1234_5678;
@@ -51,6 +51,8 @@ struct World {
     answered: u64,
     /// Whether it answers at all.
     answers: bool,
+    /// A RIST sender's RTCP comes only from then on.
+    silent_until: Duration,
 }
 
 fn media(asks: Asks, number: u64) -> Vec<u8> {
@@ -115,6 +117,7 @@ impl World {
             receivers: links.iter().enumerate().map(receiver).collect(),
             answered: 0,
             answers: true,
+            silent_until: Duration::ZERO,
         }
     }
 
@@ -133,7 +136,7 @@ impl World {
 
     /// The producer's reports: RIST senders send them at least every 100 ms.
     fn report(&mut self) {
-        if !self.asks.rist {
+        if !self.asks.rist || self.now - self.start < self.silent_until {
             return;
         }
         let mut bytes = Vec::new();
@@ -314,6 +317,25 @@ fn nothing_is_missing_in_the_end() {
 }
 
 /// A packet that stands alone, so far ahead: whether it is within the window or not, it draws no flood.
+/// GStreamer's first report comes up to a second after its media. What was lost before can only be asked for then, and
+/// must not seem to have been asked for earlier: a round trip of half a second would be learnt from its answer.
+#[test]
+fn what_was_lost_before_the_first_report_is_asked_for_after_it() {
+    let seed = seed(3);
+    let _repeat = Repeat(seed);
+    let links = [(lossy(0.1, 1.0, MS), lossy(0.0, 1.0, MS))];
+    let mut world = World::new(RIST, Hold::Fixed(1000 * MS), &links, seed);
+    world.silent_until = 700 * MS;
+    world.run(3000);
+    let (counters, came) = (world.counters(0), &world.receivers[0]);
+    println!("{counters:?}");
+    assert_eq!(counters.lost, 0, "{counters:?}");
+    assert!(counters.recovered_retransmission >= 200, "{counters:?}");
+    assert!(came.asked.iter().all(|(at, _)| *at >= 700 * MS), "{:?}", came.asked[0]);
+    let trip = came.relay.round_trip(0).expect("measured");
+    assert!(trip < 10 * MS, "{trip:?}");
+}
+
 #[test]
 fn a_forged_packet_draws_at_most_64_numbers() {
     for (asks, ahead) in [(NATIVE, 2000), (NATIVE, 20_000), (RIST, 2000), (RIST, 20_000), (NATIVE, 100)] {
@@ -433,4 +455,73 @@ fn relays_on_one_group_do_not_ask_all_at_once() {
             false => assert_eq!(asked, 20 * count as u64),
         }
     }
+}
+
+/// A sender of the same stream on each leg, both of which lose the same numbers; the second request is answered.
+/// Gives on which legs each number was asked for, one after the other.
+fn asked_on_two_legs(reports_on: &[u8]) -> (Counters, BTreeMap<u64, Vec<u8>>) {
+    let seed = seed(5);
+    let _repeat = Repeat(seed);
+    let mut dice = Dice::new(seed);
+    let hold = Hold::Fixed(1000 * MS);
+    let mut relay = Relay::new(Config { hold, legs: 2, asks: vec![RIST; 2], seed, ..config("auto") });
+    let start = tidecast::clock::now() + Duration::from_secs(1000);
+    let (mut asked, mut due): (BTreeMap<u64, Vec<u8>>, _) = (BTreeMap::new(), None);
+    let mut again: Vec<(u64, u8, u64)> = Vec::new();
+    for at in 0..4000_u64 {
+        let now = start + Duration::from_millis(at);
+        let mut inputs = Vec::new();
+        for leg in reports_on.iter().copied().filter(|_| at.is_multiple_of(80)) {
+            let mut bytes = Vec::new();
+            Repr::ReceiverReport { ssrc: SESSION, blocks: &[] }.emit(&mut bytes);
+            Repr::Cname { ssrc: SESSION, cname: "producer" }.emit(&mut bytes);
+            inputs.push(Input::Control { now, leg, source: source(leg), bytes: bytes.into() });
+        }
+        if at < 3000 && (at < 10 || dice.hits(0.95)) {
+            for leg in 0..2 {
+                inputs.push(Input::Packet { now, leg, source: source(leg), bytes: media(RIST, at).into() });
+            }
+        }
+        for (_, leg, number) in again.extract_if(.., |(due, ..)| *due <= at) {
+            let mut bytes = media(RIST, number);
+            bytes[11] |= 1;
+            inputs.push(Input::Packet { now, leg, source: source(leg), bytes: bytes.into() });
+        }
+        inputs.extend(due.is_some_and(|due| due <= now).then_some(Input::Timeout { now }));
+        for input in inputs {
+            relay.handle_input(input);
+            due = loop {
+                match relay.poll_output() {
+                    Output::Timeout(due) => break due,
+                    Output::Transmit { leg, to, from, bytes } => {
+                        assert_eq!(to, source(leg), "who is asked is the sender of the leg");
+                        for number in wanted(from, &bytes, at) {
+                            let legs = asked.entry(number).or_default();
+                            legs.push(leg);
+                            again.extend((legs.len() == 2).then_some((at + 20, leg, number)));
+                        }
+                    }
+                    _ => {}
+                }
+            };
+        }
+    }
+    (relay.totals(), asked)
+}
+
+#[test]
+fn two_legs_are_asked_in_turn_and_no_more_often_than_one() {
+    let (counters, asked) = asked_on_two_legs(&[0, 1]);
+    println!("{} numbers, {counters:?}", asked.len());
+    assert_eq!((counters.lost, counters.late), (0, 0), "{counters:?}");
+    assert!(asked.len() > 50 && counters.recovered_retransmission == asked.len() as u64, "{counters:?}");
+    assert!(asked.values().all(|legs| legs[..2] == [0, 1] && legs.len() <= 3), "{asked:?}");
+    assert_eq!(counters.numbers_requested, asked.values().map(|legs| legs.len() as u64).sum::<u64>());
+}
+
+#[test]
+fn a_leg_whose_sender_does_not_report_is_passed_over() {
+    let (counters, asked) = asked_on_two_legs(&[1]);
+    assert_eq!((counters.lost, counters.late), (0, 0), "{counters:?}");
+    assert!(asked.len() > 50 && asked.values().all(|legs| legs[..2] == [1, 1]), "{asked:?}");
 }

@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use super::{Context, Flow};
-use crate::relay::{
-    Asks, FlowId, How, Output, PacketFormat, Socket,
-    arrival::FlowKey,
-    reorder::Reorder,
-    retransmission::{Asking, Due, Terms, native_nacks},
+use crate::{
+    limits::RETRY_MIN,
+    relay::{
+        Asks, FlowId, How, Output, PacketFormat, Socket,
+        arrival::FlowKey,
+        reorder::Reorder,
+        retransmission::{Asking, Due, Terms, native_nacks},
+    },
 };
 
 /// Numbers to be asked for on a RIST leg.
@@ -146,6 +149,18 @@ impl Flow {
                 _ => {}
             }
         }
+    }
+
+    /// Where these could be asked for besides `leg`.
+    pub(in crate::relay) fn other_legs(&self, leg: u8) -> impl Iterator<Item = u8> {
+        let legs = self.asking.as_ref().map_or(&[][..], |asking| asking.legs());
+        legs.iter().copied().filter(move |other| *other != leg)
+    }
+
+    /// These could not be asked for on any leg.
+    pub(in crate::relay) fn not_asked(&mut self, numbers: &[u64], cx: &Context<'_>) {
+        let Some(asking) = &mut self.asking else { return };
+        numbers.iter().for_each(|number| asking.schedule.unsent(*number, cx.now, RETRY_MIN));
     }
 
     fn request_native(&mut self, stream: u32, leg: u8, numbers: &[u64], cx: &mut Context<'_>) {

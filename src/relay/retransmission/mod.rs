@@ -89,6 +89,11 @@ impl Asking {
     pub(super) fn leg(&self, before: u8) -> u8 {
         self.legs[usize::from(before) % self.legs.len()]
     }
+
+    /// The legs on which it can be asked.
+    pub(super) fn legs(&self) -> &[u8] {
+        &self.legs
+    }
 }
 
 /// Ascending numbers as ranges.

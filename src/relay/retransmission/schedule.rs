@@ -329,6 +329,27 @@ impl Schedule {
         self.asked.push_back(Asked { number, missing_since, first: now, times, answered });
     }
 
+    /// A request could not be sent, since nobody knows whom to ask: it was none, and is tried again after `pause`.
+    pub(in crate::relay) fn unsent(&mut self, number: u64, now: Instant, pause: Duration) {
+        let Some(missing) = self.missing.get_mut(&number) else { return };
+        let (event, next) = (missing.event, now + pause);
+        missing.asked = missing.asked.saturating_sub(1);
+        missing.next = next;
+        self.due = Some(self.due.map_or(next, |due| due.min(next)));
+        self.tokens += 1.0;
+        if let Some(Gap { allowance: Some(allowance), .. }) =
+            self.gaps.iter_mut().find(|gap| gap.event == event)
+        {
+            *allowance += 1;
+        }
+        if let Some(place) = self.asked.iter().rposition(|asked| asked.number == number) {
+            self.asked[place].times -= 1;
+            if self.asked[place].times == 0 {
+                self.asked.remove(place);
+            }
+        }
+    }
+
     /// Whether what this event has shown may draw a request more.
     fn allowed(&self, event: u64) -> bool {
         let gap = self.gaps.iter().find(|gap| gap.event == event);

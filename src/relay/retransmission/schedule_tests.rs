@@ -49,6 +49,29 @@ fn waits_then_asks_seven_times_with_more_patience_each_time() {
     assert!(asked[6] < 980, "the last answer still comes in time: {asked:?}");
 }
 
+/// As if nothing had been asked for: neither the count, nor the round trip, nor the allowances know of it.
+#[test]
+fn a_request_that_nobody_got_was_none() {
+    let t = clock::now();
+    let mut schedule = Schedule::new(1, t);
+    schedule.opened(10..10 + u64::from(REQUESTS_PER_EVENT), 1000, None, &terms(t));
+    for round in 0..50 {
+        let now = t + (5 + 10 * round) * MS;
+        let due = numbers(&schedule.poll(&terms(now)));
+        assert_eq!(due.len(), REQUESTS_PER_EVENT as usize, "round {round}");
+        due.iter().for_each(|number| schedule.unsent(*number, now, 10 * MS));
+        assert_eq!(schedule.due(), Some(now + 10 * MS));
+        assert_eq!(schedule.answered(10), None);
+    }
+    let now = t + 505 * MS;
+    let requests = schedule.poll(&terms(now)).requests;
+    assert!(requests.iter().all(|request| request.before == 0), "{requests:?}");
+    let answered = schedule.answered(10).expect("it was asked for");
+    assert_eq!(answered, Answered { first_asked: now, once: true });
+    let all = run(&mut schedule, terms(now));
+    assert_eq!(all.len(), 0, "one event draws no more than before: {all:?}");
+}
+
 #[test]
 fn what_was_not_answered_is_told() {
     let t = clock::now();
