@@ -67,22 +67,22 @@ impl Timeline {
     pub(super) fn time(&self, place: i64) -> Option<i64> {
         let last = self.last?;
         let ahead = ((place - last.place) as f64 * self.spread) as i64;
-        Some(last.time + ahead.min(self.interval))
+        Some(last.time.saturating_add(ahead.min(self.interval)))
     }
 
     /// Where the rate leads to.
     pub(super) fn expected(&self, place: i64) -> Option<i64> {
         let last = self.last.filter(|_| self.slope > 0.0)?;
-        Some(last.time + ((place - last.place) as f64 * self.slope) as i64)
+        Some(last.time.saturating_add(((place - last.place) as f64 * self.slope) as i64))
     }
 
     /// Whether the clock has jumped; `None` if it was not read before.
     pub(super) fn compare(&self, place: i64, mark: &Mark, arrived: i64) -> Option<bool> {
         let last = self.last?;
-        let time = mark.time + self.shift;
-        let off = |expected: i64| (time - expected).abs() > JUMP;
+        let time = mark.time.saturating_add(self.shift);
+        let off = |expected: i64| time.abs_diff(expected) > JUMP.unsigned_abs();
         let by_rate = self.expected(place).is_none_or(off);
-        let by_arrival = off(last.time + (arrived - last.arrived));
+        let by_arrival = off(last.time.saturating_add(arrived - last.arrived));
         Some(mark.anew || (by_rate && by_arrival))
     }
 
@@ -96,7 +96,7 @@ impl Timeline {
             return;
         }
         let places = (place - before.place) as f64;
-        let whole = (time - before.time).max(0);
+        let whole = time.saturating_sub(before.time).max(0);
         self.slope = whole as f64 / places;
         self.interval = if constant { whole } else { whole.min(nanos(PACED_SPREAD_MAX)) };
         self.spread = self.interval as f64 / places;
@@ -105,6 +105,6 @@ impl Timeline {
     /// The time of a packet between the last two readings.
     pub(super) fn settled(&self, place: i64) -> Option<i64> {
         let before = self.before?;
-        Some(before.time + ((place - before.place) as f64 * self.spread) as i64)
+        Some(before.time.saturating_add(((place - before.place) as f64 * self.spread) as i64))
     }
 }
