@@ -1,23 +1,26 @@
 //! `impair`: passes datagrams on through a seeded bad link, and says exactly what it did to them.
 //!
 //! A datagram comes from [`crate::net`], unchanged and whole; [`crate::link`] decides; when it is due it goes to
-//! every output of [`crate::egress`]. One plain thread, which waits for the socket and for the link's next
+//! every output of [`crate::egress`]. What receivers answer goes back the same way (`lane`), and so does the RTCP of
+//! RIST: the link does nothing to those. One plain thread, which waits for the sockets and for the link's next
 //! release at once. What became of each datagram is kept by kind and flow (`census`) and printed at the end
 //! (`report`). The demo runs [`run`] too.
 
 mod census;
+mod lane;
 mod report;
 
 use std::{
     io::Write,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::BorrowedFd,
     rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use census::{Census, Tag};
+use lane::{Lane, Tools};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
@@ -31,14 +34,10 @@ use crate::{
     cli,
     clock::{self, ClockPair},
     commands::Failure,
-    egress::udp::{Datagram, UdpOutputs},
-    limits::{
-        IMPAIR_BATCHES_MAX, IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX, RECEIVE_BATCH,
-        RECEIVE_BUFFER_BYTES,
-    },
+    egress::udp::{Datagram, UdpOutput},
+    limits::{IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX},
     link::{Bursts, Distribution, Impairments, Link, Outage},
     net::{
-        ingest::{Leg, State},
         interface::Interfaces,
         sys::{ReceiveBatch, SendBatch},
     },
@@ -154,14 +153,15 @@ struct Packet {
 /// Everything between the input and the outputs.
 struct Path<'a> {
     options: &'a Options,
-    leg: Leg,
-    receives: ReceiveBatch,
-    pool: Pool,
+    media: Lane,
+    /// Of RTCP, which RIST has.
+    control: Option<Lane>,
+    tools: Tools,
     link: Link<Packet>,
     census: Census,
-    outputs: UdpOutputs,
-    interfaces: Interfaces,
-    sends: SendBatch,
+    /// Datagrams of RTCP that went on, and of all kinds that went back.
+    rtcp: u64,
+    returned: u64,
     started: Instant,
     now: Instant,
 }
@@ -170,16 +170,17 @@ impl<'a> Path<'a> {
     fn open(options: &'a Options) -> anyhow::Result<Path<'a>> {
         let now = clock::now();
         let mut interfaces = Interfaces::read(now);
+        let (media, control) = Lane::open(&options.input, &options.outputs, now, &mut interfaces)?;
+        let (receives, sends) = (ReceiveBatch::new(), SendBatch::new());
         Ok(Path {
             options,
-            leg: open_input(options, now, &mut interfaces)?,
-            receives: ReceiveBatch::new(),
-            pool: Pool::new(LINK_PACKETS_MAX),
+            media,
+            control,
+            tools: Tools { receives, pool: Pool::new(LINK_PACKETS_MAX), interfaces, sends },
             link: Link::new(options.impairments, options.seed),
             census: Census::default(),
-            outputs: open_outputs(options, now, &mut interfaces)?,
-            interfaces,
-            sends: SendBatch::new(),
+            rtcp: 0,
+            returned: 0,
             started: now,
             now,
         })
@@ -188,22 +189,29 @@ impl<'a> Path<'a> {
     /// The loop: wait, receive, send what is due.
     fn carry(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
         while !stop.load(Ordering::Relaxed) && !self.ended() {
-            let wake_at = [self.link.next_at(), self.leg.due(), self.ends_at()].into_iter().flatten().min();
+            let due = self.lanes().filter_map(|lane| lane.leg.due());
+            let wake_at = due.chain(self.link.next_at()).chain(self.ends_at()).min();
             let patience = self.now + IMPAIR_STOP_CHECK;
-            wait(self.leg.socket(), self.now, wake_at.map_or(patience, |at| at.min(patience)))?;
+            let sockets = self.lanes().flat_map(Lane::sockets);
+            wait(sockets, self.now, wake_at.map_or(patience, |at| at.min(patience)))?;
             self.tick()?;
         }
         Ok(())
     }
 
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        [&self.media].into_iter().chain(&self.control)
+    }
+
     /// No more input: what the kernel has queued is still received, and what waits goes out when it is due, but not
     /// later than after [`IMPAIR_DRAIN_MAX`].
     fn drain(&mut self) -> anyhow::Result<()> {
-        self.leg.leave();
+        self.media.leg.leave();
+        self.control.iter_mut().for_each(|lane| lane.leg.leave());
         self.tick()?;
         let end = self.now + IMPAIR_DRAIN_MAX;
         while let Some(at) = self.link.next_at().filter(|_| self.now < end) {
-            wait(None, self.now, at.min(end))?;
+            wait(None.into_iter(), self.now, at.min(end))?;
             self.now = clock::now();
             self.send_due();
         }
@@ -216,32 +224,32 @@ impl<'a> Path<'a> {
         let floor = self.now;
         let clocks = ClockPair::read();
         self.now = clocks.monotonic;
-        let _ = self.leg.maintain(self.now, &mut self.interfaces); // the socket is looked up anew for every wait
+        for lane in [&mut self.media].into_iter().chain(&mut self.control) {
+            let _ = lane.leg.maintain(self.now, &mut self.tools.interfaces); // the socket is looked up for every wait
+        }
         self.receive(clocks, floor).context("cannot receive")?;
         self.send_due();
-        Ok(())
+        self.pass(clocks, floor).context("cannot receive RTCP")
     }
 
     fn receive(&mut self, clocks: ClockPair, floor: Instant) -> std::io::Result<()> {
         let (link, census, count) = (&mut self.link, &mut self.census, self.options.count);
-        for _ in 0..IMPAIR_BATCHES_MAX {
-            let read = self.leg.receive(
-                &mut self.receives,
-                &mut self.pool,
-                clocks,
-                floor,
-                |arrived, _source, bytes| {
-                    if count.is_none_or(|count| link.done().received < count) {
-                        let tag = census.enters(&bytes);
-                        let fate = link.push(arrived, Packet { tag, bytes: Rc::new(bytes) });
-                        census.decided(tag, fate);
-                    }
-                },
-            )?;
-            if read < RECEIVE_BATCH {
-                break;
+        self.media.receive(&mut self.tools, clocks, floor, |arrived, bytes| {
+            if count.is_none_or(|count| link.done().received < count) {
+                let tag = census.enters(&bytes);
+                let fate = link.push(arrived, Packet { tag, bytes: Rc::new(bytes) });
+                census.decided(tag, fate);
             }
+        })
+    }
+
+    /// Passes on what the link does nothing to.
+    fn pass(&mut self, clocks: ClockPair, floor: Instant) -> std::io::Result<()> {
+        if let Some(control) = &mut self.control {
+            self.rtcp += control.carry(&mut self.tools, clocks, floor)?;
+            self.returned += control.back(&mut self.tools);
         }
+        self.returned += self.media.back(&mut self.tools);
         Ok(())
     }
 
@@ -251,9 +259,10 @@ impl<'a> Path<'a> {
             self.census.leaves(packet.tag);
         }
         let datagrams = due.iter().map(|packet| Datagram::plain(&packet.bytes));
-        self.outputs.send(self.now, &mut self.sends, &mut self.interfaces, datagrams);
+        let Tools { sends, interfaces, .. } = &mut self.tools;
+        self.media.outputs.send(self.now, sends, interfaces, datagrams);
         for bytes in due.into_iter().filter_map(|packet| Rc::into_inner(packet.bytes)) {
-            self.pool.put(bytes);
+            self.tools.pool.put(bytes);
         }
     }
 
@@ -268,53 +277,35 @@ impl<'a> Path<'a> {
     }
 
     fn report(mut self) -> Report {
-        self.leg.read_kernel_drops();
-        let outputs = self.outputs.iter().map(|(output, _)| OutputReport::of(output)).collect();
+        self.media.leg.read_kernel_drops();
+        let outputs = self.media.outputs.iter().enumerate();
+        let report = |(index, (sent, _)): (usize, (&UdpOutput, _))| {
+            // As it was typed; repair packets have outputs of their own.
+            OutputReport::of(self.options.outputs.get(index).unwrap_or(sent.output()), sent.counters())
+        };
         Report {
             input: self.options.input.to_string(),
             seed: self.options.seed,
             seconds: (self.now - self.started).as_secs_f64(),
             done: self.link.done(),
             kinds: self.census.totals(),
-            kernel_drops: self.leg.counters().kernel_drops,
-            too_long: self.leg.counters().truncated,
-            outputs,
+            rtcp: self.rtcp,
+            returned: self.returned,
+            kernel_drops: self.media.leg.counters().kernel_drops,
+            too_long: self.media.leg.counters().truncated,
+            outputs: outputs.map(report).collect(),
             flows: self.census.flows(),
         }
     }
 }
 
-/// The input, joined. A tool that is started by hand does not wait for an interface: it says what is wrong.
-fn open_input(options: &Options, now: Instant, interfaces: &mut Interfaces) -> anyhow::Result<Leg> {
-    let input = &options.input;
-    let same = |output: &&Output| output.target == input.socket_addr() && output.interface == input.interface;
-    if let Some(output) = options.outputs.iter().find(same) {
-        bail!(
-            "{output} is the input too, so datagrams would come back for ever; expected another group or port"
-        );
-    }
-    let mut leg = Leg::new(input.clone(), RECEIVE_BUFFER_BYTES, now);
-    let _ = leg.maintain(now, interfaces); // the state says more
-    match leg.state() {
-        State::Joined(_) => Ok(leg),
-        State::Waiting(reason) | State::Failed(reason) => bail!("{input}: {reason}"),
-        State::Left => bail!("{input}: left"),
-    }
-}
-
-/// A link passes single datagrams on, each at its own time.
-fn open_outputs(options: &Options, now: Instant, interfaces: &mut Interfaces) -> anyhow::Result<UdpOutputs> {
-    let outputs = UdpOutputs::new(options.outputs.clone(), 1, now, interfaces);
-    if let Some((output, fault)) = outputs.iter().find_map(|(output, fault)| Some((output, fault?))) {
-        bail!("{}: {fault}", output.output());
-    }
-    Ok(outputs)
-}
-
-/// Sleeps until the socket has something to read, or until `until`, or until a signal.
-fn wait(socket: Option<BorrowedFd<'_>>, now: Instant, until: Instant) -> anyhow::Result<()> {
-    let mut fds: Vec<PollFd> =
-        socket.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+/// Sleeps until a socket has something to read, or until `until`, or until a signal.
+fn wait<'s>(
+    sockets: impl Iterator<Item = BorrowedFd<'s>>,
+    now: Instant,
+    until: Instant,
+) -> anyhow::Result<()> {
+    let mut fds: Vec<PollFd<'_>> = sockets.map(|socket| PollFd::new(socket, PollFlags::POLLIN)).collect();
     let timeout = TimeSpec::from_duration(until.saturating_duration_since(now));
     match ppoll(&mut fds, Some(timeout), None) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use super::census::{FlowReport, Kinds};
-use crate::{egress::udp::UdpOutput, link::Done};
+use crate::{address::Output, egress::udp::Counters, link::Done};
 
 /// What the link did, exactly.
 #[derive(Debug, Clone, Serialize)]
@@ -22,6 +22,10 @@ pub struct Report {
     /// The same by kind; `reordered_*` counts within each flow, as a receiver of that flow sees it.
     #[serde(flatten)]
     pub kinds: Kinds,
+    /// RTCP datagrams that were passed on beside the media (`rist://`); nothing happens to those.
+    pub rtcp: u64,
+    /// Datagrams that receivers answered, passed back to the one who had sent last; nothing happens to those.
+    pub returned: u64,
     /// Datagrams that the kernel dropped before the link saw them: losses that are not the link's.
     pub kernel_drops: u64,
     /// Datagrams that were longer than UDP allows and not passed on.
@@ -46,10 +50,9 @@ pub struct OutputReport {
 }
 
 impl OutputReport {
-    pub(super) fn of(output: &UdpOutput) -> OutputReport {
-        let counters = output.counters();
+    pub(super) fn of(output: &Output, counters: &Counters) -> OutputReport {
         OutputReport {
-            output: output.output().to_string(),
+            output: output.to_string(),
             packets: counters.packets,
             bytes: counters.bytes,
             dropped: counters.dropped(),
@@ -75,6 +78,8 @@ impl fmt::Display for Report {
         for (count, what) in [
             (done.cut, "of the dropped ones came during an outage"),
             (done.overflowed, "of the dropped ones found the link full"),
+            (self.rtcp, "more were RTCP, passed on as they came"),
+            (self.returned, "came back from receivers and went to the sender"),
             (self.kernel_drops, "more were lost before the link: the kernel's receive buffer was full"),
             (self.too_long, "more were too long and not passed on"),
         ] {

@@ -95,6 +95,67 @@ fn datagrams_pass_unchanged_to_every_output_and_the_report_is_what_happened() {
     assert_eq!((report.kernel_drops, report.too_long), (0, 0));
 }
 
+/// Sockets on an even port of `lo` and on the one above.
+fn pair() -> [UdpSocket; 2] {
+    let bound = |port| UdpSocket::bind(("127.0.0.1", port)).ok();
+    let mut pairs = std::iter::repeat_with(|| free_port() & !1).filter_map(|port| {
+        let pair = [bound(port)?, bound(port + 1)?];
+        pair.iter().for_each(|socket| socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap());
+        Some(pair)
+    });
+    pairs.next().unwrap()
+}
+
+/// Takes one datagram, and says from which port it came.
+fn take(socket: &UdpSocket, expected: &[u8]) -> std::net::SocketAddr {
+    let mut memory = [0; 100];
+    let (len, from) = socket.recv_from(&mut memory).unwrap();
+    assert_eq!(&memory[..len], expected);
+    from
+}
+
+#[test]
+fn what_receivers_answer_goes_back_and_rtcp_goes_beside_the_media() {
+    let [media, rtcp] = pair();
+    let near = pair()[0].local_addr().unwrap().port();
+    let output = format!("rist://{}?share=20", media.local_addr().unwrap());
+    let impairments = Impairments { loss: 0.5, ..Impairments::default() };
+    let input = format!("rist://@127.0.0.1:{near}");
+    let options = options(&input, vec![output.parse().unwrap()], impairments, 100);
+    let (ready, is_ready) = mpsc::channel();
+    let link = thread::spawn(move || {
+        run(&options, &AtomicBool::new(false), move || ready.send(()).unwrap()).unwrap()
+    });
+    is_ready.recv_timeout(Duration::from_secs(5)).unwrap();
+
+    // Whoever sent last gets the answers, from the port that was sent to.
+    let [earlier, sender] = pair();
+    earlier.send_to(b"report", ("127.0.0.1", near + 1)).unwrap();
+    take(&rtcp, b"report");
+    for i in 0..20_u8 {
+        sender.send_to(&[i], ("127.0.0.1", near + 1)).unwrap();
+        let from = take(&rtcp, &[i]);
+        rtcp.send_to(&[i, 1], from).unwrap();
+        assert_eq!(take(&sender, &[i, 1]).port(), near + 1);
+    }
+    let send = |count| {
+        for _ in 0..count {
+            sender.send_to(b"media", ("127.0.0.1", near)).unwrap();
+        }
+    };
+    send(50);
+    let from = take(&media, b"media");
+    media.send_to(b"again", from).unwrap();
+    assert_eq!(take(&sender, b"again").port(), near);
+    send(50);
+
+    let report = link.join().unwrap();
+    assert_eq!((report.done.received, report.rtcp, report.returned), (100, 21, 21), "{report}");
+    assert!((20..80).contains(&report.done.dropped), "{report}");
+    assert_eq!(report.outputs[0].output, output, "as it was typed");
+    assert!(report.to_string().contains("21 came back from receivers"), "{report}");
+}
+
 #[test]
 fn stopping_drains_what_waits() {
     let (received, output) = receiver();
@@ -134,6 +195,8 @@ fn what_cannot_work_is_refused() {
     assert!(text.starts_with("udp://239.255.84.69:7001?if=127.0.0.1 is the input too"), "{text}");
     let text = refusal("udp://@239.255.84.69:7001?if=nonesuch0", "udp://127.0.0.1:7001", none);
     assert!(text.contains("no network interface named \"nonesuch0\""), "{text}");
+    let text = refusal("rist://@127.0.0.1:7000", "rtp://127.0.0.1:7002", none);
+    assert!(text.ends_with("expected rist:// at both ends or at none"), "{text}");
     let text = refusal(good, "udp://239.255.84.70:7001?if=nonesuch0", none);
     assert!(text.contains("no network interface named \"nonesuch0\""), "{text}");
 }
@@ -146,6 +209,8 @@ fn the_text_names_what_is_lost_elsewhere() {
         seconds: 1.25,
         done: crate::link::Done { received: 10, forwarded: 9, dropped: 1, ..Default::default() },
         kinds: Default::default(),
+        rtcp: 0,
+        returned: 0,
         kernel_drops: 0,
         too_long: 0,
         outputs: Vec::new(),

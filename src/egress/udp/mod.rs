@@ -242,6 +242,11 @@ impl UdpOutputs {
         rist.map_or(0, |rist| rist.receive(place % rist::SOCKETS, now, tools))
     }
 
+    /// The sockets of outputs that expect no answers: what comes there is of no use to them, but may be to the caller.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.outlets.iter().filter_map(|(_, outlet)| outlet.socket())
+    }
+
     /// The end: sends all repair packets that are left, and tells the receivers that nothing more comes.
     pub fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         for protection in &mut self.protections {
