@@ -164,6 +164,42 @@ mod tests {
     }
 
     #[test]
+    fn rtcp_of_rist_comes_above_the_media_on_the_same_path() {
+        let inputs = ["rist://10.0.0.5@232.1.1.1:5000?if=eth1", "rtp://@:6000", "rist://@10.0.0.1:7000"];
+        let media = [0, 1, 2].map(|leg| (leg, Role::Media, inputs[usize::from(leg)].to_owned()));
+        let control =
+            |leg: u8, from: &str, to: &str| (leg, Role::Control, inputs[usize::from(leg)].replace(from, to));
+        let controls = [control(0, ":5000", ":5001"), control(2, ":7000", ":7001")];
+        assert_eq!(ports(&inputs, Fec::Off), [&media[..], &controls].concat());
+        let repairs = |ports: Vec<(u8, Role, String)>| {
+            ports
+                .into_iter()
+                .filter(|port| port.1 == Role::PerhapsRepair)
+                .map(|port| port.2)
+                .collect::<Vec<_>>()
+        };
+        let beside = repairs(ports(&inputs[..1], Fec::Auto));
+        assert_eq!(
+            beside,
+            ["5002", "5004"].map(|port| inputs[0].replace("5000", port)),
+            "none of them is RTCP's"
+        );
+    }
+
+    #[test]
+    fn what_comes_to_a_port_is_what_the_port_is_for() {
+        let (now, source) = (clock::now(), "10.0.0.5:5001".parse().unwrap());
+        let input = |role| Port::input(1, role, now, source, Buffer::from(&b"bytes"[..]));
+        assert!(matches!(input(Role::Media), Input::Packet { leg: 1, .. }));
+        assert!(matches!(input(Role::Repair), Input::Repair { leg: 1, .. }));
+        assert!(matches!(input(Role::PerhapsRepair), Input::Repair { leg: 1, .. }));
+        assert!(matches!(input(Role::Control), Input::Control { leg: 1, .. }));
+        let sends = |role: Role| role.socket();
+        assert_eq!(sends(Role::Control), Some(Socket::Control), "reports and requests leave from there");
+        assert_eq!((sends(Role::Media), sends(Role::Repair)), (Some(Socket::Media), None));
+    }
+
+    #[test]
     fn repair_ports_stand_beside_the_media_on_the_same_path() {
         let inputs = ["rtp://10.0.0.5@232.1.1.1:5000?if=eth1", "udp://@:6000"];
         let media = [(0, Role::Media, inputs[0].to_owned()), (1, Role::Media, inputs[1].to_owned())];

@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::Failure;
+use crate::address::Scheme;
 use crate::cli;
-use crate::config::{Channel, Config, Fec, Http, Release};
+use crate::config::{Channel, Config, Fec, Http, Release, Retransmission};
 use machine::Mark;
 
 /// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each thing that was tried on this machine.
@@ -62,10 +63,23 @@ fn channel_line(channel: &Channel) -> String {
     if channel.fec != Fec::Off {
         let _ = write!(line, ", fec {}", channel.fec);
     }
+    line.push_str(asked(channel));
     if channel.release != Release::Asap {
         let _ = write!(line, ", {}", channel.release);
     }
     line
+}
+
+/// Who is asked for what is missing.
+fn asked(channel: &Channel) -> &'static str {
+    let rist = channel.legs.iter().any(|leg| leg.address.scheme == Scheme::Rist);
+    match channel.retransmission {
+        Retransmission::Auto if rist => ", retransmission by RIST senders",
+        Retransmission::Auto => "",
+        Retransmission::On if rist => ", retransmission by RIST senders and native producers",
+        Retransmission::On => ", retransmission by native producers",
+        Retransmission::Off => ", retransmission off",
+    }
 }
 
 fn http_line(http: &Http) -> String {
@@ -115,6 +129,20 @@ relay.toml: ok
         assert!(check(off).unwrap().contains("\nhttp: off\n"));
         let fec = check("[[channel]]\nname = \"a\"\ninput = \"239.1.1.1:5000\"\nfec = \"st2022-1\"").unwrap();
         assert!(fec.contains("; format rtp, hold auto (20ms to 500ms), fec st2022-1\n"), "{fec}");
+        let asked = |input: &str, whom: &str| {
+            check(&format!("[[channel]]\nname = \"a\"\ninput = \"{input}\"\nretransmission = \"{whom}\""))
+                .unwrap()
+        };
+        for (input, whom, expected) in [
+            ("udp://@239.1.1.1:5000", "auto", "500ms)\n"),
+            ("udp://@239.1.1.1:5000", "on", "500ms), retransmission by native producers\n"),
+            ("rist://@239.1.1.1:5000", "auto", "1s), retransmission by RIST senders\n"),
+            ("rist://@239.1.1.1:5000", "on", "1s), retransmission by RIST senders and native producers\n"),
+            ("rist://@239.1.1.1:5000", "off", ", retransmission off\n"),
+        ] {
+            let text = asked(input, whom);
+            assert!(text.contains(expected), "{input}, {whom}: {text}");
+        }
         let paced = "release = \"paced\"\nrelease_delay = \"300ms\"";
         let paced =
             check(&format!("[[channel]]\nname = \"a\"\ninput = \"239.1.1.1:5000\"\n{paced}")).unwrap();
