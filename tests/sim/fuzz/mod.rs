@@ -4,6 +4,7 @@
 //! The long form, with overflow checks: `CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true TIDECAST_FUZZ_SECONDS=600
 //! cargo test --release --test sim fuzz -- --nocapture`.
 
+mod control;
 mod parsers;
 mod producer;
 mod relay;

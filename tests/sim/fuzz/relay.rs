@@ -13,7 +13,7 @@ use tidecast::{
     wire::Format,
 };
 
-use super::{FORMATS, cases, damaged, pick, producer::Producer};
+use super::{FORMATS, cases, control, damaged, pick, producer::Producer};
 use crate::harness::{Dice, source};
 
 const RELEASES: [Release; 6] = [
@@ -210,6 +210,13 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
             let bytes = Buffer::from(damaged(dice, repair));
             let len = bytes.capacity();
             run.input(Input::Repair { now, leg: packet.0, source: packet.1, bytes }, len);
+        }
+        if dice.below(8) == 0 {
+            // The SSRCs of the producers are small.
+            let [ssrc, media] = [dice.below(170) as u32, dice.below(170) as u32];
+            let bytes = Buffer::from(control::rtcp(dice, ssrc, media));
+            let len = bytes.capacity();
+            run.input(Input::Control { now, leg: packet.0, source: packet.1, bytes }, len);
         }
         run.relay.reclaim(&mut pool);
         if step % 16 == 0 {
