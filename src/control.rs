@@ -365,18 +365,24 @@ impl Control {
     }
 
     /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription. Gives their last
-    /// states. Whatever is asked later is refused. Returns when everything is recorded.
+    /// states. Whatever is asked later is refused.
     pub async fn stop(&self) -> Vec<ChannelState> {
         let mut states = Vec::new();
         for worker in &self.shared.workers {
             states.extend(worker.stop().await);
         }
+        states.iter_mut().for_each(|state| self.shared.add_recordings(state));
+        states
+    }
+}
+
+impl Control {
+    /// Waits until everything is recorded, after [`Control::stop`].
+    pub async fn recorded(&self) {
         let channels = self.shared.channels().clone();
         for recorder in channels.iter().flat_map(|channel| &channel.recorders) {
             recorder.ended().await;
         }
-        states.iter_mut().for_each(|state| self.shared.add_recordings(state));
-        states
     }
 }
 

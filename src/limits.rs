@@ -381,6 +381,9 @@ pub const RECORDING_FLUSH: Duration = Duration::from_millis(500);
 pub const RECORDING_WRITE_BYTES: usize = 1 << 20;
 /// Bytes that wait for a slow disk: 13 s at 40 Mbit/s; disks that are busy with others take seconds at times.
 pub const RECORDING_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// How long the end of a recording may take, on a disk that is slow: longer than other ends, since what is not written is
+/// lost.
+pub const RECORDING_DRAIN_MAX: Duration = Duration::from_secs(5);
 /// Bytes of one capture's block when it is played: more than the largest packet with the longest comments.
 pub const CAPTURE_BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a capture that are read at once.

@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     control::Control,
     egress::{http::Server, sap::Announcer, tcp},
-    limits::{CHUNK, DRAIN_MAX, LINGER, RUNTIME_THREADS_MAX},
+    limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
     observe::Observer,
     shutdown::{self, Signals},
@@ -183,6 +183,9 @@ impl Service {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!("a server has failed: {error}"),
             Err(_) => tracing::info!("some clients did not take their last bytes within {DRAIN_MAX:?}"),
+        }
+        if timeout(RECORDING_DRAIN_MAX, control.recorded()).await.is_err() {
+            tracing::warn!("the disk did not take the end of a recording within {RECORDING_DRAIN_MAX:?}");
         }
         states
     }

@@ -59,7 +59,10 @@ fn subscribers(http: SocketAddr) -> f64 {
     metric(http, &["tidecast_subscribers{", "transport=\"udp\""])
 }
 
-/// A stream of native datagrams, one per millisecond, until it is told to end. Gives how many there were.
+/// Bytes of a reading: small ones, so that a receive buffer of usual size lasts a second.
+const PAYLOAD: usize = 100;
+
+/// A stream of native datagrams, one in two milliseconds, until it is told to end. Gives how many there were.
 struct Stream {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<u64>,
@@ -73,9 +76,9 @@ impl Stream {
             let socket = sender();
             let mut number = 0;
             while !stopped.load(Relaxed) {
-                socket.send_to(&native(7, 99, number, &[7; 500]), (group, port)).expect("send");
+                socket.send_to(&native(7, 99, number, &[7; PAYLOAD]), (group, port)).expect("send");
                 number += 1;
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(2));
             }
             number
         });
@@ -267,18 +270,18 @@ fn recv_gets_the_payload_and_finds_the_relay_again_after_a_restart() {
     let mut recv = Running::tidecast(["recv", &url, "-o", file.to_str().expect("UTF-8"), "--json"]);
     let stream = Stream::start(group, port);
     let length = || std::fs::metadata(&file).map_or(0, |data| data.len());
-    until("the first payloads", || (length() > 100 * 500).then_some(()));
+    until("the first payloads", || (length() > 100 * PAYLOAD as u64).then_some(()));
     first.stop();
     recv.wait_for_line("has ended; asking for it again");
     let mut second = Running::tidecast(words);
     let before = length();
-    until("payloads after the restart", || (length() > before + 100 * 500).then_some(()));
+    until("payloads after the restart", || (length() > before + 100 * PAYLOAD as u64).then_some(()));
     stream.end();
     let text = recv.stop();
     let summary = text.lines().find(|line| line.starts_with('{')).expect("a summary");
     let summary: serde_json::Value = serde_json::from_str(summary).expect("JSON");
     assert_eq!(summary["corrupt"], 0, "{summary}");
-    assert_eq!(summary["delivered"].as_u64().expect("a count") * 500, length(), "{summary}");
+    assert_eq!(summary["delivered"].as_u64().expect("a count") * PAYLOAD as u64, length(), "{summary}");
     let http = second.http();
     until("it has left", || (subscribers(http) == 0.0).then_some(()));
     second.stop();
