@@ -495,7 +495,7 @@ fn asked_on_two_legs(reports_on: &[u8]) -> (Counters, BTreeMap<u64, Vec<u8>>) {
                     Output::Timeout(due) => break due,
                     Output::Transmit { leg, to, from, bytes } => {
                         assert_eq!(to, source(leg), "who is asked is the sender of the leg");
-                        for (_, number) in wanted(from, &bytes, at) {
+                        for number in wanted_now(from, &bytes, at) {
                             let legs = asked.entry(number).or_default();
                             legs.push(leg);
                             again.extend((legs.len() == 2).then_some((at + 20, leg, number)));
