@@ -43,10 +43,29 @@ impl Samples {
     fn counter(&self) -> Option<String> {
         // wide fields first: the low byte of a wide counter is a counter, too; big-endian before little-endian
         let kinds = [("u32be", 4), ("u32le", 4), ("u16be", 2), ("u16le", 2), ("u8", 1)];
-        let places = kinds
-            .iter()
-            .flat_map(|(kind, width)| (0..=COUNTER_BYTES - width).map(move |at| format!("seq={kind}@{at}")));
-        places.into_iter().find(|layout| self.fits(layout))
+        let places = kinds.iter().flat_map(|kind| (0..=COUNTER_BYTES - kind.1).map(move |at| (*kind, at)));
+        let mut plausible =
+            places.filter(|((kind, width), at)| self.begins_low(*at, *width, kind.ends_with("le")));
+        plausible
+            .find_map(|((kind, _), at)| Some(format!("seq={kind}@{at}")).filter(|layout| self.fits(layout)))
+    }
+
+    /// Whether the high bytes that never change are 0: otherwise they are no part of a counter.
+    fn begins_low(&self, at: usize, width: usize, little_endian: bool) -> bool {
+        let byte = |sample: &[u8], i: usize| {
+            sample.get(if little_endian { at + width - 1 - i } else { at + i }).copied()
+        };
+        for i in 0..width {
+            let mut values = self.kept.iter().map(|(_, sample)| byte(sample, i));
+            let first = values.next().flatten();
+            if !values.all(|value| value == first) {
+                return true; // it changes, and so do those below it
+            }
+            if first != Some(0) {
+                return false;
+            }
+        }
+        false
     }
 
     /// Whether nearly all datagrams are numbered by one more than the one before of their stream.
