@@ -1,7 +1,13 @@
 //! Groups of `lo`: what real programs send is named, and silence is explained.
 
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
 use super::{
-    common::{Running, free_port, group, tidecast},
+    common::{Running, free_port, group, have, tidecast, until},
     probe, probed,
 };
 
@@ -18,7 +24,7 @@ fn address(scheme: &str, at: &str) -> (String, String) {
 fn sensors_with_fec_are_named() {
     let (output, input) = address("udp", "");
     let _sender =
-        Running::start(tidecast(["send", "--sensor", "3", "--interval", "5ms", "--fec", "10,2,2", &output]));
+        Running::start(tidecast(["send", "--sensor", "3", "--interval", "1ms", "--fec", "10,2,2", &output]));
     let report = probed(&[&input, "--for", "2s"]);
     assert_eq!(report["format"], "native", "{report}");
     assert_eq!(report["flows"].as_array().map(Vec::len), Some(3), "{report}");
@@ -26,7 +32,7 @@ fn sensors_with_fec_are_named() {
     assert_eq!((&fec["k"], &fec["m"], &fec["stride"]), (&10.into(), &2.into(), &2.into()), "{report}");
     assert_eq!(report["numbers"]["lost"], 0, "{report}");
     let rate = report["flows"][0]["packets_per_second"].as_f64().expect("a rate");
-    assert!((150.0..250.0).contains(&rate), "{report}");
+    assert!((700.0..1300.0).contains(&rate), "{report}");
 }
 
 #[test]
@@ -65,4 +71,29 @@ fn wrong_values_are_usage_errors() {
         assert_eq!(ended.status.code(), Some(2), "{error}");
         assert!(error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_terminal_gets_a_live_display_which_q_ends() {
+    if !have("script") {
+        return;
+    }
+    let (output, input) = address("udp", "");
+    let _sender = Running::start(tidecast(["send", "--sensor", "2", "--interval", "5ms", &output]));
+    let typescript = tempfile::NamedTempFile::new().expect("a file");
+    let program = tidecast([""; 0]).get_program().to_str().expect("a path").to_owned();
+    let mut script = Command::new("script");
+    let line = format!("stty rows 30 cols 120; {program} probe '{input}'");
+    script.args(["-qefc", &line]).arg(typescript.path()).stdout(Stdio::null());
+    let mut script = Running::start_with_input(script);
+    let shown =
+        || String::from_utf8_lossy(&fs::read(typescript.path()).expect("the terminal's text")).into_owned();
+    until("the display", || shown().contains("q: end").then_some(()));
+    until("packets", || shown().contains("native").then_some(()));
+    script.child.stdin.as_mut().expect("piped").write_all(b"q").expect("a key");
+    assert!(script.wait().success(), "{}", shown());
+    let text = shown();
+    let (live, report) = text.rsplit_once("\u{1b}[?1049l").expect("the terminal is as it was before");
+    assert!(live.contains("\u{1b}[?1049h") && live.contains("2 flows"), "{text}");
+    assert!(report.contains(": native") && report.contains("suggestion: hold"), "{report}");
 }
