@@ -9,6 +9,7 @@ mod case;
 #[path = "../common/mod.rs"]
 mod common;
 mod legs;
+mod requests;
 mod together;
 
 use std::{
