@@ -170,6 +170,20 @@ impl Decoder {
         }
         self.bytes += shard.body.len();
         self.equations.push(Equation { line, sum: Sum::from(shard), missing });
+        if line.numbers().any(|number| self.is_hopeless(number)) {
+            self.hope_again();
+        }
+    }
+
+    /// A packet came that was not expected any more, late or on a longer path, and stands in one equation with what
+    /// seemed hopeless: that is judged anew by the next repair packet, and all with it, since one helps others.
+    fn hope_again(&mut self) {
+        for number in self.floor..self.end {
+            if self.is_hopeless(number) {
+                self.window.forget(number..number + 1);
+                self.settled = self.settled.min(number);
+            }
+        }
     }
 
     fn drop_equation(&mut self, place: usize) -> Equation {
@@ -208,8 +222,14 @@ impl Decoder {
 
     /// This number is known.
     fn found(&mut self, number: u64) {
-        for equation in &mut self.equations {
-            equation.missing -= u64::from(equation.line.contains(number));
+        let mut hopes = false;
+        for equation in self.equations.iter_mut().filter(|equation| equation.line.contains(number)) {
+            equation.missing -= 1;
+            let is_hopeless = |number| matches!(self.window.get(number), Some(Content::Hopeless));
+            hopes |= equation.line.numbers().any(is_hopeless);
+        }
+        if hopes {
+            self.hope_again();
         }
     }
 

@@ -188,13 +188,25 @@ impl Recover {
         self.settle(News::default(), means)
     }
 
+    /// The verdict on a number, a new one if there is none.
+    fn found(&mut self, number: u64, means: &Means<'_>) -> &mut Verdict {
+        let known = self.verdicts.iter().position(|verdict| verdict.number == number);
+        let place = known.unwrap_or_else(|| {
+            self.verdicts.push(Verdict { number, since: means.now, overtaken: number < means.end });
+            self.verdicts.len() - 1
+        });
+        &mut self.verdicts[place]
+    }
+
     fn settle(&mut self, news: News, means: &Means<'_>) -> Findings<Rebuilt> {
         let mut findings = Findings { nonsense: news.nonsense, ..Findings::default() };
-        for number in news.rebuilt.into_iter().chain(news.hopeless) {
+        for number in news.rebuilt {
             // One that seemed hopeless, and came back through a late repair packet, keeps its place.
-            if self.verdicts.iter().all(|verdict| verdict.number != number) {
-                self.verdicts.push(Verdict { number, since: means.now, overtaken: number < means.end });
-            }
+            self.found(number, means);
+        }
+        for number in news.hopeless {
+            // One that had come to hope again waits anew: what it lacks now may be on its way.
+            self.found(number, means).since = means.now;
         }
         let due = |verdict: &mut Verdict| {
             verdict.number < means.overdue || verdict.deadline(means.grace) <= means.now
