@@ -26,6 +26,8 @@ pub(crate) fn protections(filter: Option<&str>) -> Vec<Protection> {
         Protection::matrix(5, 5),
         Protection::matrix(10, 10),
         Protection::matrix(20, 5),
+        Protection::again(Duration::from_millis(20)),
+        Protection::again(Duration::from_millis(100)),
         Protection::NONE.twice(),
         Protection::native(10, 2, 1).twice(),
         Protection::matrix(10, 10).twice(),

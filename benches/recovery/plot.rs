@@ -13,8 +13,8 @@ use crate::{
 pub(crate) const NAMES: [&str; 3] = ["recovery-rates.svg", "recovery-bursts.svg", "recovery-delays.svg"];
 
 const SIZE: (u32, u32) = (900, 520);
-/// Told apart also by those who see no red or green (Okabe and Ito, and two more).
-const COLOURS: [RGBColor; 8] = [
+/// Told apart also by those who see no red or green (Okabe and Ito, and three more).
+const COLOURS: [RGBColor; 10] = [
     RGBColor(90, 90, 90),
     RGBColor(230, 159, 0),
     RGBColor(213, 94, 0),
@@ -23,6 +23,8 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),
+    RGBColor(0, 0, 0),
+    RGBColor(140, 100, 60),
 ];
 
 /// One line: what was measured, and theory where there is one.
@@ -103,8 +105,18 @@ fn lines(sweep: &Sweep) -> Vec<Line> {
 /// The share of packets that take longer, over times.
 fn waits(grid: &Grid) -> Vec<Line> {
     let model = grid.model("1 %");
-    let shown =
-        ["nothing", "native 10,2", "native 20,4", "native 20,4,4", "5x5", "10x10", "20x5", "two legs"];
+    let shown = [
+        "nothing",
+        "native 10,2",
+        "native 20,4",
+        "native 20,4,4",
+        "5x5",
+        "10x10",
+        "20x5",
+        "two legs",
+        "asking again, 20 ms",
+        "asking again, 100 ms",
+    ];
     let line = |(at, name): (usize, String)| {
         let measured = longer(&grid.cell(model, at).outcome);
         Line { name, measured, theory: Vec::new(), points: false }

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use tidecast::{link::Impairments, relay::Hold};
@@ -63,7 +64,7 @@ fn cells(courses: &[(Protection, Impairments)], effort: &Effort) -> Vec<Cell> {
     let Effort { packets, seed, hold } = *effort;
     let run = |(protection, model): (Protection, Impairments)| {
         let outcome = Course { protection, model, hold, packets, seed }.run();
-        Cell { outcome, theory: theory::residual(protection, &model) }
+        Cell { outcome, theory: theory::residual(protection, &model, hold) }
     };
     parallel(courses, run)
 }
@@ -107,6 +108,8 @@ fn sweep(xs: &[f64], link: impl Fn(f64) -> Impairments, effort: &Effort) -> Swee
         Protection::matrix(10, 10),
         Protection::matrix(20, 5),
         Protection::NONE.twice(),
+        Protection::again(Duration::from_millis(20)),
+        Protection::again(Duration::from_millis(100)),
     ];
     let courses: Vec<_> =
         protections.iter().flat_map(|protection| xs.iter().map(|x| (*protection, link(*x)))).collect();

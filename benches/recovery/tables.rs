@@ -67,7 +67,10 @@ pub(crate) fn left(grid: &Grid) -> String {
             let theory = cell.theory.map_or(String::new(), |theory| format!(" ({})", percent(theory)));
             format!("{}{theory}", percent(cell.outcome.residual()))
         });
-        let overhead = format!("{:.0} %", 100.0 * protection.overhead());
+        let overhead = match protection.round_trip {
+            Some(_) => "what was lost".to_owned(),
+            None => format!("{:.0} %", 100.0 * protection.overhead()),
+        };
         text.push_str(&row(&protection.to_string(), &[vec![overhead], lost.to_vec()].concat()));
     }
     text

@@ -62,13 +62,12 @@ struct Leg {
 }
 
 impl Leg {
-    fn new(course: &Course, leg: u8) -> Leg {
-        let model = course.model;
+    fn new(model: &Impairments, seed: u64, leg: u8) -> Leg {
         let outage = model.outage.filter(|_| leg == 0);
         let clean = Impairments { delay: model.delay, ..Impairments::default() };
         // Seeds of legs are far apart from those of neighbouring runs.
-        let seed = course.seed ^ u64::from(leg) << 32;
-        Leg { bad: Link::new(Impairments { outage, ..model }, seed), clean: Link::new(clean, 0) }
+        let seed = seed ^ u64::from(leg) << 32;
+        Leg { bad: Link::new(Impairments { outage, ..*model }, seed), clean: Link::new(clean, 0) }
     }
 
     fn links(&mut self) -> [&mut Link<Packet>; 2] {
@@ -86,6 +85,10 @@ impl Leg {
 
 struct Run {
     legs: Vec<Leg>,
+    /// Requests on their way back.
+    back: Link<Vec<u8>>,
+    /// Whether the links are bad now.
+    bad: bool,
     relay: Relay,
     due: Option<Instant>,
     sender: Sender,
@@ -109,6 +112,9 @@ impl Course {
     /// Runs it. Panics, with the seed, when an output is not what it should be or a counter does not add up.
     pub fn run(&self) -> Outcome {
         let (clean, packets) = self.lengths();
+        // A round trip is half forth and half back.
+        let way = self.protection.round_trip.unwrap_or_default() / 2;
+        let model = Impairments { delay: self.model.delay.max(way), ..self.model };
         let numbers = clean..clean + packets;
         let start = tidecast::clock::now();
         let hold = match self.hold {
@@ -116,9 +122,12 @@ impl Course {
             Hold::Auto { max, .. } => max,
         };
         let observer =
-            Observer::new(self.seed, hold, start, INTERVAL).measuring(numbers.clone(), self.model.delay);
+            Observer::new(self.seed, hold, start, INTERVAL).measuring(numbers.clone(), model.delay);
         let mut run = Run {
-            legs: (0..self.protection.legs).map(|leg| Leg::new(self, leg)).collect(),
+            legs: (0..self.protection.legs).map(|leg| Leg::new(&model, self.seed, leg)).collect(),
+            // Requests are few: what a burst of the way forth lasts is over before the next one.
+            back: Link::new(Impairments { burst: 1.0, outage: None, ..model }, self.seed ^ 1 << 48),
+            bad: false,
             relay: Relay::new(Sender::config(self.protection, self.hold)),
             due: None,
             sender: Sender::new(self.protection.code, self.seed, start),
@@ -135,21 +144,22 @@ impl Course {
             let at = start + INTERVAL * number as u32;
             run.advance(at);
             run.sender.send(at, number, &mut wire);
-            run.send(at, numbers.contains(&number), &wire);
+            run.bad = numbers.contains(&number);
+            run.send(at, &wire);
             wire.clear();
         }
-        run.advance(start + INTERVAL * end as u32 + self.model.delay + hold + CLEAN);
+        run.advance(start + INTERVAL * end as u32 + model.delay + hold + CLEAN);
         run.outcome(numbers, end)
     }
 }
 
 impl Run {
     /// A packet goes out on all legs.
-    fn send(&mut self, at: Instant, bad: bool, wire: &[Packet]) {
+    fn send(&mut self, at: Instant, wire: &[Packet]) {
         for packet in wire {
             for leg in &mut self.legs {
                 self.sent += 1;
-                leg.links()[usize::from(bad)].push(at, packet.clone());
+                leg.links()[usize::from(self.bad)].push(at, packet.clone());
             }
         }
     }
@@ -157,11 +167,15 @@ impl Run {
     /// Time passes: packets arrive and timers are served when they are due.
     fn advance(&mut self, until: Instant) {
         loop {
-            let arrival = self.legs.iter().filter_map(Leg::next_at).min();
+            let arrival = self.legs.iter().filter_map(Leg::next_at).chain(self.back.next_at()).min();
             let Some(at) = arrival.into_iter().chain(self.due).min().filter(|at| *at <= until) else { break };
             self.now = self.now.max(at);
             if self.due.is_some_and(|due| due <= self.now) {
                 self.input(Input::Timeout { now: self.now });
+            }
+            while let Some(request) = self.back.pop(self.now) {
+                let again = self.sender.answer(&request);
+                self.send(self.now, &again);
             }
             self.arrive();
         }
@@ -171,7 +185,7 @@ impl Run {
         for leg in 0..self.legs.len() {
             while let Some(packet) = self.legs[leg].pop(self.now) {
                 match packet.what {
-                    What::Media(number) => self.ideal.media(number),
+                    What::Media(number) | What::Again(number) => self.ideal.media(number),
                     What::Repair(line) => self.ideal.repair(line),
                 }
                 self.arrived += u64::from(matches!(packet.what, What::Media(_)));
@@ -190,6 +204,7 @@ impl Run {
         self.due = loop {
             match self.relay.poll_output() {
                 Output::Timeout(due) => break due,
+                Output::Transmit { bytes, .. } => _ = self.back.push(self.now, bytes),
                 output => self.observer.see(self.now, &output, &self.sender),
             }
         };

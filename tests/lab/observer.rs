@@ -66,7 +66,11 @@ impl Observer {
                 let base = *self.base.get_or_insert_with(|| delivery.seq - number);
                 assert_eq!(delivery.seq, base + number, "seed {seed}: the number of packet {number}");
                 assert_eq!(number, self.next, "seed {seed}: in order, once, and none after it was given up");
-                assert_eq!(*delivery.packet.bytes, sender.media(number), "seed {seed}: packet {number}");
+                let sent = match delivery.how {
+                    How::Retransmission => sender.media_again(number),
+                    _ => sender.media(number),
+                };
+                assert_eq!(*delivery.packet.bytes, sent, "seed {seed}: packet {number}");
                 self.next += 1;
                 self.measure(now, number, delivery.how);
             }

@@ -1,12 +1,14 @@
 //! What protects a stream.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Repair packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// None.
+    /// None: RTP.
     None,
+    /// None: native datagrams.
+    Plain,
     /// Native: `m` repair packets for each `k` media packets, taken `stride` apart.
     Native { k: u64, m: u64, stride: u64 },
     /// SMPTE ST 2022-1: columns, and rows if so said.
@@ -20,25 +22,32 @@ pub struct Protection {
     pub code: Code,
     /// Paths that carry the same packets (SMPTE ST 2022-7).
     pub legs: u8,
+    /// The producer answers requests after this round trip; links lose requests and answers like everything else.
+    pub round_trip: Option<Duration>,
 }
 
 impl Protection {
     /// Nothing but the order.
-    pub const NONE: Protection = Protection { code: Code::None, legs: 1 };
+    pub const NONE: Protection = Protection { code: Code::None, legs: 1, round_trip: None };
 
     /// Native FEC.
     pub const fn native(k: u64, m: u64, stride: u64) -> Protection {
-        Protection { code: Code::Native { k, m, stride }, legs: 1 }
+        Protection { code: Code::Native { k, m, stride }, ..Protection::NONE }
+    }
+
+    /// Native datagrams that are sent again on request.
+    pub const fn again(round_trip: Duration) -> Protection {
+        Protection { code: Code::Plain, round_trip: Some(round_trip), ..Protection::NONE }
     }
 
     /// ST 2022-1 with rows and columns.
     pub const fn matrix(columns: u8, rows: u8) -> Protection {
-        Protection { code: Code::St2022 { columns, rows, row_fec: true }, legs: 1 }
+        Protection { code: Code::St2022 { columns, rows, row_fec: true }, ..Protection::NONE }
     }
 
     /// ST 2022-1 with columns alone.
     pub const fn columns(columns: u8, rows: u8) -> Protection {
-        Protection { code: Code::St2022 { columns, rows, row_fec: false }, legs: 1 }
+        Protection { code: Code::St2022 { columns, rows, row_fec: false }, ..Protection::NONE }
     }
 
     /// The same on two paths.
@@ -49,16 +58,16 @@ impl Protection {
     /// Media packets after which the code begins anew.
     pub fn group(&self) -> u64 {
         match self.code {
-            Code::None => 1,
+            Code::None | Code::Plain => 1,
             Code::Native { k, stride, .. } => k * stride,
             Code::St2022 { columns, rows, .. } => u64::from(columns) * u64::from(rows),
         }
     }
 
-    /// What is sent beyond the media, as a share of it, in packets.
+    /// What is sent beyond the media in any case, as a share of it, in packets.
     pub fn overhead(&self) -> f64 {
         let repair = match self.code {
-            Code::None => 0.0,
+            Code::None | Code::Plain => 0.0,
             Code::Native { k, m, .. } => m as f64 / k as f64,
             Code::St2022 { columns, rows, row_fec } => {
                 let row = if row_fec { 1.0 / f64::from(columns) } else { 0.0 };
@@ -71,14 +80,17 @@ impl Protection {
 
 impl fmt::Display for Protection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(round_trip) = self.round_trip {
+            return write!(f, "asking again, {} ms", round_trip.as_millis());
+        }
         match (self.legs, self.code) {
-            (1, Code::None) => return f.write_str("nothing"),
+            (1, Code::None | Code::Plain) => return f.write_str("nothing"),
             (1, _) => {}
-            (_, Code::None) => return f.write_str("two legs"),
+            (_, Code::None | Code::Plain) => return f.write_str("two legs"),
             _ => f.write_str("two legs, ")?,
         }
         match self.code {
-            Code::None => Ok(()),
+            Code::None | Code::Plain => Ok(()),
             Code::Native { k, m, stride: 1 } => write!(f, "native {k},{m}"),
             Code::Native { k, m, stride } => write!(f, "native {k},{m},{stride}"),
             Code::St2022 { columns, rows, row_fec: true } => write!(f, "ST 2022-1 {columns}x{rows}"),

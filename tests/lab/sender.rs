@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Instant};
 use tidecast::{
     fec::st2022::{self, Shape, Taken},
     producer::{Fec, encode},
-    relay::{self, Config, Hold},
+    relay::{self, Asks, Config, Hold},
     wire::{
         self, Datagram, Format,
         native::{self, Kind},
@@ -31,6 +31,8 @@ const STREAM: u32 = 7;
 pub enum What {
     /// A media packet with its number, counted from 0.
     Media(u64),
+    /// The same, sent again.
+    Again(u64),
     /// A repair packet.
     Repair(Line),
 }
@@ -63,6 +65,7 @@ impl Sender {
     pub fn new(code: Code, seed: u64, start: Instant) -> Sender {
         let encoder = match code {
             Code::None => Encoder::None,
+            Code::Plain => Encoder::Native(encode::Encoder::new(STREAM, SESSION, None)),
             Code::Native { k, m, stride } => {
                 let fec = Fec::new(k, m, stride).expect("a shape");
                 Encoder::Native(encode::Encoder::new(STREAM, SESSION, Some(fec)))
@@ -78,12 +81,13 @@ impl Sender {
     /// How a relay is told of such a stream.
     pub fn config(protection: Protection, hold: Hold) -> Config {
         let (format, fec) = match protection.code {
-            Code::Native { .. } => ("auto", relay::Fec::Off),
+            Code::Native { .. } | Code::Plain => ("auto", relay::Fec::Off),
             Code::None => ("rtp", relay::Fec::Off),
             Code::St2022 { .. } => ("rtp", relay::Fec::St2022),
         };
         let format = format.parse().expect("a format");
-        Config { format, fec, hold, legs: protection.legs.into(), ..Config::default() }
+        let asks = vec![Asks { requests: protection.round_trip.is_some(), ..Asks::default() }];
+        Config { format, fec, hold, asks, legs: protection.legs.into(), ..Config::default() }
     }
 
     /// 16 to 64 bytes that follow from the number: many packets fit into a short run.
@@ -156,6 +160,28 @@ impl Sender {
             bytes: bytes.into(),
             beside,
         }));
+    }
+
+    /// The packets that a request asks for, as they are sent again.
+    pub fn answer(&self, request: &[u8]) -> Vec<Packet> {
+        let Ok(Datagram::Native(request)) = wire::parse(&Format::Auto, request) else { panic!("native") };
+        assert_eq!((request.kind(), request.session()), (Kind::Nack, SESSION));
+        let wanted = native::Nack::parse(request.payload()).expect("a request");
+        let numbers = wanted.iter().flat_map(|(first, count)| first..first + u64::from(count));
+        let again = |number| Packet {
+            what: What::Again(number),
+            bytes: self.media_again(number).into(),
+            beside: false,
+        };
+        numbers.map(again).collect()
+    }
+
+    /// A media packet as it is sent again.
+    pub fn media_again(&self, number: u64) -> Vec<u8> {
+        let (media, mut out) = (self.media(number), Vec::new());
+        let Ok(Datagram::Native(packet)) = wire::parse(&Format::Auto, &media) else { panic!("native") };
+        native::Repr { flags: native::RETRANSMISSION, ..packet.repr() }.emit(&mut out);
+        out
     }
 
     /// The number of a delivered datagram, as its content says.

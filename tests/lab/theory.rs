@@ -1,7 +1,13 @@
 //! What is left of losses by theory alone, where theory has an answer: Reed-Solomon blocks and bare legs under
-//! independent and Gilbert-Elliott losses.
+//! independent and Gilbert-Elliott losses, asking again under independent ones.
 
-use tidecast::link::{Bursts, Impairments};
+use std::time::Duration;
+
+use tidecast::{
+    limits::{HOLD_REQUESTS, REQUEST_WAIT_MIN, REQUESTS_MAX, RETRY_MIN},
+    link::{Bursts, Impairments},
+    relay::Hold,
+};
 
 use super::protection::{Code, Protection};
 
@@ -47,17 +53,45 @@ impl Chain {
     }
 }
 
-/// The share of media packets that is lost for good, where it is known.
-pub fn residual(protection: Protection, model: &Impairments) -> Option<f64> {
+/// The share of media packets that is lost for good with this hold, where it is known.
+pub fn residual(protection: Protection, model: &Impairments, hold: Hold) -> Option<f64> {
     let chain = Chain::of(model)?;
-    let Protection { code, legs } = protection;
+    let Protection { code, legs, round_trip } = protection;
+    if let Some(round_trip) = round_trip {
+        return (model.burst == 1.0).then(|| after_asking(model.loss, requests(round_trip, hold)));
+    }
     let (k, m, stride) = match code {
-        Code::None => (1, 0, 1),
+        Code::None | Code::Plain => (1, 0, 1),
         Code::Native { k, m, stride } => (k, m, stride),
         Code::St2022 { .. } => return None,
     };
     let blocks = (0..stride).map(|block| lost_of_block(chain, legs, k, m, &places(k, m, stride, block)));
     Some(blocks.sum::<f64>() / (k * stride) as f64)
+}
+
+/// The packet is lost, and each time either the request or its answer.
+fn after_asking(loss: f64, requests: u32) -> f64 {
+    loss * (1.0 - (1.0 - loss).powi(2)).powi(requests as i32)
+}
+
+/// What is sent again, as a share of the media, with independent losses: one packet for each request that comes.
+pub fn sent_again(round_trip: Duration, loss: f64, hold: Hold) -> f64 {
+    let answered = (1.0 - loss).powi(2);
+    let asked = (1.0 - (1.0 - answered).powi(requests(round_trip, hold) as i32)) / answered;
+    loss * asked * (1.0 - loss)
+}
+
+/// How often a packet is asked for so that the answer comes before the gap is given up: first when it may no longer be
+/// only late, then each time when the answer is overdue.
+fn requests(round_trip: Duration, hold: Hold) -> u32 {
+    let (retry, most) = ((round_trip + RETRY_MIN / 2).max(RETRY_MIN), u32::from(REQUESTS_MAX));
+    match hold {
+        Hold::Auto { max, .. } if max >= REQUEST_WAIT_MIN + HOLD_REQUESTS * retry => HOLD_REQUESTS,
+        Hold::Auto { max: hold, .. } | Hold::Fixed(hold) => {
+            let fits = |count: &u32| REQUEST_WAIT_MIN + (*count - 1) * retry + round_trip < hold;
+            (1..=most).take_while(fits).count() as u32
+        }
+    }
 }
 
 /// Where the packets of one of the interleaved blocks are, in the order of sending: all take turns, the repair packets
