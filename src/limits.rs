@@ -742,8 +742,8 @@ pub const TCP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const TCP_CLIENTS: u64 = 1000;
 /// Origins whose pages may subscribe: a site has some.
 pub const ORIGINS_MAX: usize = 64;
-/// Messages that wait in a Socket.IO connection for its socket.
-pub const SOCKETIO_BUFFER: usize = 1024;
+/// Messages that wait in a Socket.IO connection for its socket, beyond those in its outlet: a chunk of most streams.
+pub const SOCKETIO_BUFFER: usize = 128;
 /// Bytes that a Socket.IO client may send in one message: a name and some options.
 pub const SOCKETIO_MESSAGE_BYTES_MAX: u64 = 4 << 10;
 /// How long a Socket.IO connection whose buffer is full is left alone.

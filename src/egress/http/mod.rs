@@ -34,6 +34,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use socketioxide::SocketIo;
 use tokio::{
     io::AsyncWriteExt,
@@ -47,7 +48,8 @@ use crate::{
     config,
     control::Control,
     limits::{
-        ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_EXTRA, PAGES_MAX, REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
+        ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_EXTRA, PAGES_MAX, PUSH_UNSENT_BYTES_MAX,
+        REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
     },
     observe::Observer,
 };
@@ -213,6 +215,8 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: watch::Receiver<boo
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
+    // What the kernel has is old after a pause. Players get more of it when their streams begin.
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
     // Boxed: its memory is given back before a stream begins.
     match Box::pin(answer(stream, &shared, stop)).await {
         Ok(None) => {}
@@ -292,6 +296,7 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     };
     let mut reader = subscription.reader;
     let start = reader.take_start();
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0); // the system's choice, which is no limit
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
     let client = Client::new(stream, subscription.share, reader.number(), Some(place)).starting_with(start);
     let client = Arc::new(client);

@@ -404,3 +404,6 @@ impl Drop for Outlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
