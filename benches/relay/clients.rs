@@ -38,7 +38,13 @@ pub(crate) struct Request {
     pub(crate) server: SocketAddrV4,
     /// What to GET.
     pub(crate) path: String,
+    /// Whether as a WebSocket, whose messages are counted with their heads.
+    pub(crate) websocket: bool,
 }
+
+/// What makes a request one for a WebSocket; the key is that of RFC 6455, section 1.3.
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// What the thread and its owner share.
 struct Shared {
@@ -127,7 +133,9 @@ impl Client {
     /// HTTP/1.0, so that the body is the stream and nothing else.
     fn connect(request: &Request) -> io::Result<Client> {
         let mut stream = connect(request.server)?;
-        write!(stream, "GET {} HTTP/1.0\r\nHost: {}\r\n\r\n", request.path, request.server)?;
+        let (version, more) = if request.websocket { ("1.1", UPGRADE) } else { ("1.0", "") };
+        let Request { path, server, .. } = request;
+        write!(stream, "GET {path} HTTP/{version}\r\nHost: {server}\r\n{more}\r\n")?;
         stream.set_nonblocking(true)?;
         Ok(Client { stream, head: Some(Vec::new()), checker: None })
     }
@@ -157,7 +165,7 @@ impl Client {
             return Ok(0);
         };
         let status = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
-        if !status.contains(" 200 ") || head.len() > HEAD_MAX + scratch.len() {
+        if !(status.contains(" 200 ") || status.contains(" 101 ")) || head.len() > HEAD_MAX + scratch.len() {
             return Err(io::Error::other(format!("the server answered {status:?}")));
         }
         let body = &head[end + 4..];

@@ -45,6 +45,15 @@ impl Server {
     }
 }
 
+/// How clients ask for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// A player's stream.
+    Http,
+    /// Binary WebSocket messages.
+    WebSocket,
+}
+
 /// What is served, and to how many.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpLoad {
@@ -54,6 +63,8 @@ pub(crate) struct HttpLoad {
     pub(crate) clients: usize,
     /// Bits per second of each channel.
     pub(crate) bits: f64,
+    /// How clients ask.
+    pub(crate) over: Over,
 }
 
 /// What one window showed.
@@ -118,10 +129,16 @@ impl Served {
         let places = (0..self.load.streams).flat_map(|stream| (0..count).map(move |client| (stream, client)));
         let request = |(stream, client): (usize, usize)| Request {
             server: self.addresses[client % self.addresses.len()],
-            path: format!("/streams/s{stream}"),
+            path: match self.load.over {
+                Over::Http => format!("/streams/s{stream}"),
+                Over::WebSocket => format!("/ws/s{stream}"),
+            },
+            websocket: self.load.over == Over::WebSocket,
         };
         let requests: Vec<Request> = places.map(request).collect();
-        let mut clients = Clients::start(&requests, self.numbered)?;
+        // The heads of messages stand between the payloads.
+        let numbered = self.numbered && self.load.over == Over::Http;
+        let mut clients = Clients::start(&requests, numbered)?;
         let deadline = clock::now() + BEGIN_WAIT;
         while !clients.all_begun() {
             clients.check()?;

@@ -43,6 +43,7 @@ const TARGETS: &[(&str, &str, Bound)] = &[
         "HTTP, 1,000 clients: times the cost per Gbit/s of 100 clients at the same rate each",
         AtMost(1.3),
     ),
+    ("websocket/http", "100 WebSockets x 8 Mbit/s: times the CPU of as many HTTP clients", AtMost(1.5)),
     ("memory/8x40", "resident with 8 channels x 40 Mbit/s and 8 HTTP clients, MB", AtMost(16.0)),
     ("memory/client", "resident per further HTTP client, KiB", AtMost(64.0)),
     (

@@ -15,7 +15,7 @@ use crate::{
     report::{Section, Table},
     rounds::{Entry, Series, interleave},
     run::{self, Load, SETTLE, Sample},
-    run_http::{self, HttpLoad, Server},
+    run_http::{self, HttpLoad, Over, Server},
     statistics::Spread,
     subject::Subject,
 };
@@ -125,7 +125,7 @@ fn udp_line(name: &'static str, subject: Subject, load: fn(usize) -> Load) -> Sw
 fn measure_http(clients: usize, options: &Options) -> io::Result<Sample> {
     let bits = SUBSCRIBED_RATE * MEDIA_BYTES as f64 * 8.0;
     let relay = Server::Relay(Relay { tick: TICK, ..Relay::default() });
-    let load = HttpLoad { streams: 1, clients, bits };
+    let load = HttpLoad { streams: 1, clients, bits, over: Over::Http };
     let sample = run_http::run(&relay, load, options.window(), &options.out)?;
     Ok(Sample {
         cpu_ns: sample.cpu_ns,

@@ -14,7 +14,7 @@ use crate::{
     relay::Relay,
     report::{Section, Table},
     rounds::{Entry, Series, interleave},
-    run_http::{self, HttpLoad, HttpSample, Server},
+    run_http::{self, HttpLoad, HttpSample, Over, Server},
     statistics::short,
 };
 
@@ -76,7 +76,7 @@ fn entries() -> Vec<Entry<Setting>> {
             bits / 1e6,
             chunk.map_or(String::new(), |chunk| format!(", chunk {chunk} ms"))
         ),
-        subject: (Server::Relay(relay(chunk)), HttpLoad { streams: 1, clients, bits }),
+        subject: (Server::Relay(relay(chunk)), HttpLoad { streams: 1, clients, bits, over: Over::Http }),
         unavailable: relay(chunk).unavailable(),
     };
     settings.into_iter().map(entry).collect()
@@ -84,7 +84,7 @@ fn entries() -> Vec<Entry<Setting>> {
 
 /// All fed with the same film, since the peers look into it.
 fn peers() -> Vec<Entry<Setting>> {
-    let load = HttpLoad { streams: 1, clients: COMPARED_CLIENTS, bits: film::BITS };
+    let load = HttpLoad { streams: 1, clients: COMPARED_CLIENTS, bits: film::BITS, over: Over::Http };
     let film = which("ffmpeg").is_none().then(|| "no film: ffmpeg is not installed".to_owned());
     let own = Entry {
         name: "tidecast".into(),
@@ -99,7 +99,7 @@ fn peers() -> Vec<Entry<Setting>> {
     std::iter::once(own).chain(HttpPeer::ALL.map(peer)).collect()
 }
 
-fn show(sample: &HttpSample) -> String {
+pub(super) fn show(sample: &HttpSample) -> String {
     format!(
         "{} ms/s per Gbit/s, {:.1} % of a CPU, {:.2} Gbit/s, missing {:.2} %, gaps {}",
         short(sample.ms_per_gbit()),
@@ -110,7 +110,7 @@ fn show(sample: &HttpSample) -> String {
     )
 }
 
-fn table(caption: &str, all: &[Series<HttpSample>]) -> Table {
+pub(super) fn table(caption: &str, all: &[Series<HttpSample>]) -> Table {
     let columns =
         ["clients x rate", "CPU ms/s per Gbit/s", "% of a CPU", "missing %", "packets missed", "MB"];
     let mut table = Table::new(caption, &columns);

@@ -10,13 +10,13 @@ use crate::{
     plot::{self, Line, Panel, Scale},
     relay::Relay,
     report::{Section, Table},
-    run_http::{HttpLoad, Served, Server},
+    run_http::{HttpLoad, Over, Served, Server},
     statistics::{Spread, short},
 };
 
-const EIGHT: HttpLoad = HttpLoad { streams: 8, clients: 1, bits: 4e7 };
+const EIGHT: HttpLoad = HttpLoad { streams: 8, clients: 1, bits: 4e7, over: Over::Http };
 /// Slow enough for many clients.
-const MANY: HttpLoad = HttpLoad { streams: 1, clients: 0, bits: 2e6 };
+const MANY: HttpLoad = HttpLoad { streams: 1, clients: 0, bits: 2e6, over: Over::Http };
 const FEW_CLIENTS: usize = 10;
 const MORE_CLIENTS: usize = 200;
 /// When nothing else is asked for.

@@ -8,6 +8,7 @@ mod latency;
 mod memory;
 mod saturation;
 mod start;
+mod websocket;
 
 use std::{fs, io, time::Duration};
 
@@ -45,6 +46,7 @@ const CASES: &[Case] = &[
         run: saturation::run,
     },
     Case { name: "http", about: "HTTP with 8 to 1,000 clients", run: http::run },
+    Case { name: "websocket", about: "WebSockets beside HTTP, 100 clients each", run: websocket::run },
     Case { name: "latency", about: "added latency per packet", run: latency::run },
     Case { name: "growth", about: "more channels, flows and subscribers", run: growth::run },
     Case { name: "memory", about: "resident memory, per client and over time", run: memory::run },
