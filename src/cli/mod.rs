@@ -137,7 +137,7 @@ pub struct Serve {
   tidecast relay rtp://@239.1.1.1:5000?if=eth1 --fec st2022-1 --to rtp://239.2.2.2:5000?ttl=4
       what was lost is rebuilt from the sender's SMPTE ST 2022-1 FEC
   tidecast relay udp://@239.1.1.1:5000?if=eth1 --udp 0.0.0.0:4023 --to 'pcapng:/var/rec?keep=24'
-      hosts ask for it (tidecast recv tidecast://ADDRESS:4023/main); a recording, too
+      hosts ask for it, as in recv tidecast://10.0.0.7:4023/main; a recording, too
   tidecast relay rist://@:5000 --to udp://10.0.0.7:6000
       a RIST sender is asked again for what was lost")]
 pub struct Relay {

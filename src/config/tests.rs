@@ -770,7 +770,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_of_the_reference_are_valid() {
     let examples = blocks("toml");
-    assert_eq!(examples.len(), 11);
+    assert_eq!(examples.len(), 12);
     for example in examples {
         assert_eq!(error(example), "no error", "{example}");
     }

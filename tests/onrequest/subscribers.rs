@@ -55,6 +55,11 @@ fn subscribe(socket: &UdpSocket, relay: SocketAddr) -> [u8; 16] {
     cookie
 }
 
+/// Waits until so many are served: the stream comes a moment after the grant.
+fn until_subscribers(http: SocketAddr, count: f64) {
+    until("the subscribers", || (subscribers(http) == count).then_some(()));
+}
+
 fn subscribers(http: SocketAddr) -> f64 {
     metric(http, &["tidecast_subscribers{", "transport=\"udp\""])
 }
@@ -137,7 +142,7 @@ fn a_subscriber_that_vanishes_is_forgotten_after_its_lease() {
     let (stays, vanishes) = (socket(), socket());
     let cookie = subscribe(&stays, udp);
     subscribe(&vanishes, udp);
-    assert_eq!(subscribers(http), 2.0);
+    until_subscribers(http, 2.0);
     let start = now();
     let gone = until("one of them to be forgotten", || {
         stays.send_to(&request(Ask::Subscribe, cookie, "cam"), udp).expect("send");
@@ -149,7 +154,7 @@ fn a_subscriber_that_vanishes_is_forgotten_after_its_lease() {
     assert_eq!(heard(&vanishes), Vec::<Vec<u8>>::new());
     assert!(!heard_up_to_now(&stays).is_empty());
     stays.send_to(&request(Ask::Leave, cookie, "cam"), udp).expect("send");
-    until("the other to have left", || (subscribers(http) == 0.0).then_some(()));
+    until_subscribers(http, 0.0);
     stream.end();
     running.stop();
 }
@@ -188,6 +193,7 @@ fn ten_thousand_made_up_requests_per_second_change_nothing_for_the_others() {
     let http = running.http();
     let before = socket();
     let renewal = subscribe(&before, udp);
+    until_subscribers(http, 1.0);
     let (stop, requests) = (AtomicBool::new(false), AtomicU64::new(0));
     let (sent, numbers, late) = thread::scope(|scope| {
         scope.spawn(|| requests.store(flood(udp, 10_000, &stop), Relaxed));
@@ -283,7 +289,7 @@ fn recv_gets_the_payload_and_finds_the_relay_again_after_a_restart() {
     assert_eq!(summary["corrupt"], 0, "{summary}");
     assert_eq!(summary["delivered"].as_u64().expect("a count") * PAYLOAD as u64, length(), "{summary}");
     let http = second.http();
-    until("it has left", || (subscribers(http) == 0.0).then_some(()));
+    until_subscribers(http, 0.0);
     second.stop();
 }
 

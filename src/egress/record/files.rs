@@ -33,6 +33,7 @@ pub(super) struct Files {
 #[derive(Debug)]
 struct Open {
     file: File,
+    path: PathBuf,
     /// Bytes of it.
     length: u64,
 }
@@ -92,11 +93,13 @@ impl Files {
         }
     }
 
-    /// Hands the blocks to the system. When that fails, the file is cut behind the last whole block.
+    /// Hands the blocks to the system. When that fails, the file is cut behind the last whole block; one without any goes.
     fn write(&mut self) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
         if let Err(error) = open.file.write_all(&self.buffer) {
-            let _ = open.file.set_len(open.length); // the error before says more
+            // The error before says more than one of these would.
+            let _ =
+                if open.length > 0 { open.file.set_len(open.length) } else { fs::remove_file(&open.path) };
             return Err(self.failed(&error));
         }
         open.length += self.buffer.len() as u64;
@@ -138,7 +141,7 @@ impl Files {
             let path = self.recording.folder.join(format!("{stem}{again}{EXTENSION}"));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    self.open = Some(Open { file, length: 0 });
+                    self.open = Some(Open { file, path, length: 0 });
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
