@@ -1,0 +1,167 @@
+//! What requests are answered, and who is told to come again.
+
+use super::*;
+
+#[test]
+fn every_request_gets_its_status_and_one_line_that_says_what_would_be_right() {
+    let input = format!("udp://@{}:{}?if=127.0.0.1", group(), free_port());
+    let relay = serve(&format!("[[channel]]\nname = \"weather\"\ninput = \"{input}\""));
+    for (method, path, status, part) in [
+        ("GET", "/", 200, "/streams/weather"),
+        ("GET", "/healthz", 200, "ok"),
+        ("GET", "/readyz", 200, "ready"),
+        ("GET", "/udp/", 400, "as in /udp/239.1.1.1:5000"),
+        ("GET", "/udp/239.1.1.1", 400, "no port in \"239.1.1.1\""),
+        ("GET", "/udp/239.1.1.1:0", 400, "expected 1 to 65535"),
+        ("GET", "/udp/camera:5000", 400, "expected an IPv4 address"),
+        ("GET", "/rtp/10.0.0.1@239.1.1.1:x", 400, "as in /rtp/"),
+        ("GET", "/udp/239.1.1.1:5000/more", 400, "port"),
+        ("GET", "/udp/10.0.0.1:5000", 403, "no multicast group"),
+        ("GET", "/udp/127.0.0.1:22", 403, "expected one of 239.0.0.0/8"),
+        ("GET", "/rtp/232.1.1.1:5000", 403, "`serve --allow 232.1.1.1`"),
+        ("HEAD", "/udp/232.1.1.1:5000", 403, ""),
+        ("GET", "/streams/wether", 404, "there is no stream \"wether\": expected weather"),
+        ("GET", "/streams/", 404, "expected weather"),
+        ("GET", "/stream/weather", 404, "see / for what is here"),
+        ("GET", "/../etc/passwd", 404, "nothing"),
+        ("POST", "/streams/weather", 405, "expected GET or HEAD"),
+        ("DELETE", "/metrics", 405, "expected GET or HEAD"),
+        ("PUT", "/udp/239.1.1.1:5000", 405, "expected GET or HEAD"),
+        ("GET", "/api/v1/streams?flows=many", 400, "from 0 to"),
+        ("GET", "/api/v1/streams?flows=1000000000", 400, "from 0 to"),
+        ("GET", "/streams/weather?flow=", 400, "expected a key"),
+    ] {
+        let answer = request(relay.http, method, path);
+        let (got, allow) = (answer.status, answer.header("allow").map(str::to_owned));
+        let body = answer.body();
+        assert_eq!((got, body.contains(part)), (status, true), "{method} {path}: {body:?}");
+        assert_eq!(allow.as_deref(), (status == 405).then_some("GET, HEAD"), "{method} {path}");
+        let lines = usize::from(method != "HEAD");
+        assert!(status < 400 || body.lines().count() == lines, "{method} {path}: {body:?}");
+    }
+    let old = ask(relay.http, "GET /healthz HTTP/1.0\r\n\r\n");
+    assert!(old.head.starts_with("HTTP/1.0 200"), "{}", old.head);
+    assert_eq!(old.body(), "ok\n");
+    assert_eq!(ask(relay.http, "NONSENSE\r\n\r\n").status, 400);
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
+    assert!([414, 431].contains(&ask(relay.http, &long).status));
+}
+
+#[test]
+fn streams_say_what_they_are_and_end_with_the_connection() {
+    let (group, port) = (group(), free_port());
+    let input = format!("@{group}:{port}?if=127.0.0.1");
+    let relay = serve(&format!(
+        "linger = \"0s\"\n[[channel]]\nname = \"rtp\"\ninput = \"rtp://{input}\"\n[[channel]]\nname = \"sensors\"\ninput = \"udp://{input}\""
+    ));
+    let other = common::group();
+    for (path, content_type) in [
+        ("/streams/rtp".to_owned(), "video/mp2t"),
+        ("/streams/sensors".to_owned(), "application/octet-stream"),
+        (format!("/udp/{other}:{port}"), "video/mp2t"),
+        (format!("/rtp/@{other}%3A{port}/"), "video/mp2t"),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = request(relay.http, method, &path);
+            assert_eq!(answer.status, 200, "{path}");
+            assert_eq!(answer.header("content-type"), Some(content_type), "{method} {path}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{method} {path}");
+            assert_eq!(answer.header("connection"), Some("close"), "{method} {path}");
+            assert_eq!(answer.header("content-length"), None, "{method} {path}");
+            assert_eq!(answer.header("transfer-encoding"), None, "{method} {path}");
+            if method == "HEAD" {
+                assert_eq!(answer.body(), "", "{path}");
+            }
+        }
+    }
+    until("HEAD and clients that are gone leave no group joined", || memberships(other) == 0);
+}
+
+#[test]
+fn one_flow_of_many_can_be_asked_for_before_it_begins() {
+    let (group, port) = (group(), free_port());
+    let relay = serve("");
+    let path = format!("/udp/{group}:{port}");
+    let mut all = open(relay.http, &path);
+    let mut one = open(relay.http, &format!("{path}?flow=8"));
+    let send = |stream: u32, payload: &[u8]| {
+        let mut bytes = Vec::new();
+        let repr =
+            Repr { kind: Kind::Data, flags: 0, stream, session: 1, sequence: 0, timestamp: 0, payload };
+        repr.emit(&mut bytes);
+        sender().send_to(&bytes, (group, port)).expect("send");
+    };
+    send(7, b"seven");
+    assert_eq!(all.read(5), b"seven");
+    send(8, b"eight");
+    assert_eq!(all.read(5), b"eight");
+    assert_eq!(one.read(5), b"eight");
+}
+
+#[test]
+fn a_client_that_sends_half_a_request_is_cut_off() {
+    let relay = serve("header_timeout = \"300ms\"");
+    for half in ["", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        let mut stream = TcpStream::connect(relay.http).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        stream.write_all(half.as_bytes()).expect("write");
+        let start = now();
+        let mut rest = Vec::new();
+        let end = stream.read_to_end(&mut rest);
+        assert!(
+            end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset),
+            "{half:?}"
+        );
+        let waited = start.elapsed();
+        assert!(
+            (Duration::from_millis(250)..Duration::from_secs(5)).contains(&waited),
+            "{half:?}: {waited:?}"
+        );
+    }
+    assert_eq!(get(relay.http, "/healthz").0, 200);
+}
+
+#[test]
+fn beyond_the_limit_clients_are_told_to_come_again() {
+    let port = free_port();
+    let relay = serve("clients_max = 2\nlinger = \"0s\"");
+    let path = format!("/udp/{}:{port}", group());
+    let first = open(relay.http, &path);
+    let _second = open(relay.http, &path);
+    let refused = request(relay.http, "GET", &path);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    assert!(refused.body().starts_with("2 clients are served already"));
+    assert_eq!(get(relay.http, "/healthz").0, 200);
+    assert_eq!(state(relay.http)["clients"], 2);
+    drop(first);
+    until("a place is free again", || state(relay.http)["clients"] == 1);
+    open(relay.http, &path);
+}
+
+#[test]
+fn beyond_the_limit_of_connections_nobody_is_read() {
+    let relay = serve("clients_max = 1");
+    let mut idle: Vec<TcpStream> =
+        (0..65).map(|_| TcpStream::connect(relay.http).expect("connect")).collect();
+    let one_more = TcpStream::connect(relay.http).expect("connect");
+    one_more.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let refused = read_head(one_more);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    idle.truncate(60);
+    until("there is room again", || {
+        let mut stream = TcpStream::connect(relay.http).expect("connect");
+        let asked = stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n");
+        let mut answer = String::new();
+        asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok() && answer.contains("200 OK")
+    });
+}
+
+#[test]
+fn it_may_open_as_many_files_as_it_may_ask_for() {
+    let relay = serve("");
+    let limits =
+        std::fs::read_to_string(format!("/proc/{}/limits", relay.running.child.id())).expect("limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    let words: Vec<&str> = files.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{files}");
+}
