@@ -717,8 +717,9 @@ pub const LOOK_TICKS: u64 = 10;
 pub const LAST_VALUES_BYTES_MAX: usize = 8 << 20;
 /// Bytes that wait for one client of a stream's messages; beyond it, it is told what it missed. 1 s at 8 Mbit/s.
 pub const PUSH_QUEUE_BYTES_MAX: usize = 1 << 20;
-/// How old the oldest of them may be: after a longer pause a reading that is new is worth more than all that are old.
-pub const PUSH_QUEUE_AGE_MAX: Duration = Duration::from_secs(2);
+/// How old the oldest of them may be: a mobile client's change of cells, or a page that is busy, takes seconds; after a
+/// longer pause a reading that is new is worth more than all that are old.
+pub const PUSH_QUEUE_AGE_MAX: Duration = Duration::from_secs(5);
 /// Bytes of them that the kernel takes before it sends them: what it has is beyond recall, and old after a pause. Enough
 /// for 100 ms at 20 Mbit/s, or a long-distance connection's window at usual rates.
 pub const PUSH_UNSENT_BYTES_MAX: u32 = 256 << 10;

@@ -2,6 +2,7 @@
 
 use std::{
     process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
@@ -14,6 +15,9 @@ use crate::{
 };
 
 const TRANSPORTS: [&str; 4] = ["tcp", "websocket", "sse", "socketio"];
+
+/// Hundreds of clients in Node.js need both cores: what they are too slow for is told as missed.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn have_clients() -> bool {
     have("node") && ["ws", "eventsource", "socket.io-client"].into_iter().all(have_npm)
@@ -80,11 +84,12 @@ fn a_hundred_clients_of_each_transport_get_the_same_packets_and_gaps_in_order() 
     if !have_clients() {
         return;
     }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start(&[]);
     let start = |transport| Clients::start(&relay, transport, 100, COUNT - 1, None);
     let clients = TRANSPORTS.map(start);
     relay.until_clients(&TRANSPORTS, 100);
-    produce(&relay, COUNT, 60, 200, Losses { seed: 5, bursts: &[3000, 6000, 9000] });
+    produce(&relay, COUNT, 60, 100, Losses { seed: 5, bursts: &[3000, 6000, 9000] });
     let mut first: Option<Value> = None;
     for clients in clients {
         let (transport, told) = clients.finish();
@@ -113,6 +118,7 @@ fn a_client_that_stops_reading_costs_no_other_a_packet_and_is_told_what_it_misse
     if !have_clients() {
         return;
     }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let relay = Relay::start(&[]);
     let start = |transport| Clients::start(&relay, transport, 3, COUNT - 1, Some([500, 10_000]));
     let clients = TRANSPORTS.map(start);

@@ -23,7 +23,8 @@ use crate::{
         subscribers::Transport,
     },
     limits::{
-        PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE, SUBSCRIPTIONS_MAX,
+        HEADER_TIMEOUT, PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE,
+        SUBSCRIPTIONS_MAX,
     },
 };
 
@@ -59,6 +60,7 @@ struct Client {
 /// What serves Socket.IO beside the routes, and its handle.
 pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
     let (layer, io) = SocketIo::builder()
+        .connect_timeout(HEADER_TIMEOUT)
         .max_buffer_size(SOCKETIO_BUFFER)
         .max_payload(SOCKETIO_MESSAGE_BYTES_MAX)
         .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
