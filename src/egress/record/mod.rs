@@ -1,7 +1,7 @@
 //! Recordings: a channel's packets as they were delivered, with the times of their arrival, in pcapng files.
 //!
 //! A task takes records from the channel's tap and queues them, bounded in bytes, for a thread that may wait for a disk
-//! ([`files`]); [`packet`] makes blocks of them. Nothing here can hold up the channel: what finds no room, and what comes
+//! (`files`); `packet` makes blocks of them. Nothing here can hold up the channel: what finds no room, and what comes
 //! after the disk has failed, is counted.
 
 mod files;

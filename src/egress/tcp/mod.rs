@@ -1,6 +1,6 @@
 //! The TCP listener: a program sends lines, gets a line for each, and what it subscribed to behind them.
 //!
-//! What a line means is in `command`, one client's connection in `connection`; the streams come from [`super::push`].
+//! What a line means is in `command`, one client's connection in `connection`; the streams come from `super::push`.
 //! `docs/programs.md` is the reference for users.
 
 mod command;
