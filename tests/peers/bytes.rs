@@ -93,7 +93,7 @@ impl Paths {
     fn curl(&mut self) {
         let file = self.folder.path().join(self.clients.len().to_string());
         let mut curl = Command::new("curl");
-        curl.args(["-sSN", "-o"]).arg(&file).arg(format!("http://{}/streams/main", self.http));
+        curl.args(["-sSN", "-o"]).arg(&file).arg(format!("http://{}/streams/main?start=live", self.http));
         self.clients.push((Running::start(curl), file));
         until_clients(self.http, self.clients.len() as u64);
     }

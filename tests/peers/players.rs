@@ -278,9 +278,9 @@ impl Vlc {
         });
     }
 
-    /// Lets it play what it has.
+    /// Lets it play what it has; asks again as long as it is too busy to answer.
     pub(super) fn play(&self) {
-        self.ask("play\nstats\n", "end of statistical info").expect("an answer");
+        until("VLC to play", || self.ask("play\nstats\n", "end of statistical info"));
     }
 
     /// What it has said about damage so far.
