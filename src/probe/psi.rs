@@ -1,11 +1,10 @@
 //! The tables of a transport stream that say what is in it: PAT and PMT (ISO/IEC 13818-1 section 2.4.4). Bytes only.
 
-use crate::limits::PSI_SECTION_BYTES_MAX;
+use crate::{
+    limits::PSI_SECTION_BYTES_MAX,
+    wire::ts::psi::{TABLE_PAT, TABLE_PMT, crc},
+};
 
-/// PID of the programme association table.
-pub(super) const PID_PAT: u16 = 0;
-const TABLE_PAT: u8 = 0;
-const TABLE_PMT: u8 = 2;
 /// Header of a long section up to the first loop, and the checksum behind.
 const HEADER: usize = 8;
 const CHECKSUM: usize = 4;
@@ -56,7 +55,7 @@ pub(super) struct Elementary {
 
 impl<'a> Section<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Section<'a>> {
-        let usable = bytes.len() >= HEADER + CHECKSUM && bytes[5] & 1 == 1 && checksum(bytes) == 0;
+        let usable = bytes.len() >= HEADER + CHECKSUM && bytes[5] & 1 == 1 && crc(bytes) == 0;
         usable.then_some(Section(bytes))
     }
 
@@ -146,15 +145,6 @@ fn private(mut descriptors: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// CRC-32 as in ISO/IEC 13818-1 annex A; 0 over a section with its checksum.
-fn checksum(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
-            crc << 1 ^ if crc >> 31 == 1 { 0x04c1_1db7 } else { 0 }
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +157,7 @@ mod tests {
         bytes.extend_from_slice(&number.to_be_bytes());
         bytes.extend_from_slice(&[0xc1, 0, 0]);
         bytes.extend_from_slice(body);
-        let crc = checksum(&bytes);
+        let crc = crc(&bytes);
         bytes.extend_from_slice(&crc.to_be_bytes());
         bytes
     }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    psi::{Assembler, PID_PAT},
+    psi::Assembler,
     report::{PcrReport, PidReport, ProgramReport, TsReport},
 };
 use crate::{
     limits::{JITTER_GAIN, PCR_INTERVAL_ALLOWED, PROBE_PROGRAMS_MAX, TS_PIDS_MAX},
-    wire::ts::{Continuity, PACKET, Pcr, SYNC, pcr},
+    wire::ts::{Continuity, PACKET, Pcr, SYNC, pcr, psi::PID_PAT},
 };
 
 const PID_NULL: u16 = 0x1fff;

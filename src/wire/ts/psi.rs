@@ -123,7 +123,7 @@ fn pid(high: u8, low: u8) -> u16 {
 }
 
 /// CRC-32/MPEG-2 (ISO/IEC 13818-1 annex A); zero over a section with its check sum.
-fn crc(bytes: &[u8]) -> u32 {
+pub fn crc(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, byte| {
         let mut crc = crc ^ u32::from(*byte) << 24;
         for _ in 0..8 {
