@@ -13,7 +13,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -45,10 +45,10 @@ pub fn free_port() -> u16 {
 
 /// A group that no other test uses at the same time: from the process id and a counter, in 239.255.0.0/16.
 pub fn group() -> Ipv4Addr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let n = (std::process::id() as u16).wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-    let [a, b] = n.to_be_bytes();
-    Ipv4Addr::new(239, 255, a, b.max(1))
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+    let [high, low] = [n / 255 % 256, n % 255 + 1]; // neighbours differ, and none ends in 0
+    Ipv4Addr::new(239, 255, high as u8, low as u8)
 }
 
 /// `tidecast ARGS`, not started.
