@@ -13,7 +13,8 @@ fn documents() -> Vec<(PathBuf, String)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![root.join("README.md"), root.join("deploy/README.md")];
     for folder in ["docs", "docs/guides"] {
-        let entries = fs::read_dir(root.join(folder)).expect(folder).map(|entry| entry.expect("an entry").path());
+        let entries =
+            fs::read_dir(root.join(folder)).expect(folder).map(|entry| entry.expect("an entry").path());
         files.extend(entries.filter(|path| path.extension().is_some_and(|end| end == "md")));
     }
     files.into_iter().map(|path| (path.clone(), fs::read_to_string(path).expect("UTF-8"))).collect()

@@ -88,11 +88,16 @@ impl Reader {
             let missing = shown.and_then(|shown| shown::missing(shown, &text));
             match (output.status.success(), missing) {
                 (true, None) => return,
-                (_, Some(_)) if start.elapsed() < READERS_PATIENCE => thread::sleep(Duration::from_millis(500)),
+                (_, Some(_)) if start.elapsed() < READERS_PATIENCE => {
+                    thread::sleep(Duration::from_millis(500))
+                }
                 (_, missing) => panic!(
                     "{script}\nended with {}, without the line {missing:?}, and showed:\n{text}\n{}",
                     output.status,
-                    self.terminals.iter().map(|(name, t)| format!("{name}:\n{}\n", t.text())).collect::<String>()
+                    self.terminals
+                        .iter()
+                        .map(|(name, t)| format!("{name}:\n{}\n", t.text()))
+                        .collect::<String>()
                 ),
             }
         }
@@ -101,10 +106,11 @@ impl Reader {
     /// A shell on the reader's network and in its folder, in which an error ends the script.
     fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace.0, "timeout", "--foreground", "120", "bash", "-euo", "pipefail"]);
+        command.args(["netns", "exec", &self.namespace.0, "timeout", "--foreground", "120", "bash", "-eu"]);
         command.args(["-c", &format!("exec 2>&1\n{script}")]);
         let program = PathBuf::from(env!("CARGO_BIN_EXE_tidecast"));
-        let path = format!("{}:{}", program.parent().expect("a folder").display(), env::var("PATH").expect("PATH"));
+        let path =
+            format!("{}:{}", program.parent().expect("a folder").display(), env::var("PATH").expect("PATH"));
         command.env("PATH", path).current_dir(self.folder.path()).stdin(Stdio::null());
         command
     }
