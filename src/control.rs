@@ -24,7 +24,7 @@ use crate::{
     egress::{
         record::Recorder,
         sdp::Carriage,
-        subscribers::{ByTransport, ByTransportState, Subscribers, Transport},
+        subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
     limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES},
@@ -127,13 +127,14 @@ pub struct Subscription<P: Piece = Chunk> {
 #[derive(Debug)]
 pub struct Share {
     subscribers: Arc<Subscribers>,
+    client: Arc<Client>,
     _place: Option<Place>,
 }
 
 impl Share {
     fn new(subscribers: Arc<Subscribers>, place: Option<Place>) -> Share {
-        subscribers.joined();
-        Share { subscribers, _place: place }
+        let client = subscribers.joined();
+        Share { subscribers, client, _place: place }
     }
 
     /// A share of nothing.
@@ -142,15 +143,40 @@ impl Share {
         Share::new(subscribers, None)
     }
 
-    /// Where to count what this client gets.
-    pub fn subscribers(&self) -> &Subscribers {
-        &self.subscribers
+    /// Says who the client is.
+    pub fn introduce(&self, who: Who) {
+        self.client.introduce(who);
+    }
+
+    /// Packets went to the client.
+    pub fn sent(&self, packets: u64, bytes: u64) {
+        self.subscribers.sent(&self.client, packets, bytes);
+    }
+
+    /// The client skipped packets.
+    pub fn lagged(&self, packets: u64) {
+        self.subscribers.lagged(&self.client, packets);
+    }
+
+    /// Packets were waiting for the client when it went.
+    pub fn cut(&self, packets: u64) {
+        self.subscribers.cut(packets);
+    }
+
+    /// The client was cut off because it was behind for too long.
+    pub fn cut_off_behind(&self) {
+        self.subscribers.cut_off_behind();
+    }
+
+    /// The client was cut off because its stream was silent for too long.
+    pub fn cut_off_idle(&self) {
+        self.subscribers.cut_off_idle();
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.subscribers.left();
+        self.subscribers.left(&self.client);
     }
 }
 
@@ -282,6 +308,15 @@ impl Control {
         let channel = self.configured(name)?;
         let mut reader = self.shared.workers[channel.worker].tap(name, Select::Auto, Begin::Picture).await?;
         Ok(reader.take_start())
+    }
+
+    /// The clients of a channel, configured or on demand, in no order; absent when there is none of this name.
+    pub fn clients(&self, name: &str) -> Option<Vec<ClientState>> {
+        if let Ok(channel) = self.configured(name) {
+            return Some(channel.subscribers.clients());
+        }
+        let entries = self.shared.on_demand.entries();
+        entries.iter().find(|entry| entry.name == name).map(|entry| entry.subscribers.clients())
     }
 
     /// Whether a channel of this name is configured.

@@ -600,6 +600,8 @@ pub const CLIENT_BACKLOG_BYTES_MAX: usize = 8 << 20;
 pub const CHUNK_COST_BYTES: usize = 128;
 /// Clients that one task writes to: some milliseconds of writing, and more clients spread over the cores.
 pub const FEEDER_CLIENTS_MAX: usize = 256;
+/// Bytes of what a client's program calls itself that are kept: browsers' are about this long.
+pub const AGENT_BYTES_MAX: usize = 160;
 /// Bytes that a client may send after its request: nothing of it is read by anybody.
 pub const CLIENT_CHATTER_BYTES_MAX: usize = REQUEST_HEAD_BYTES_MAX;
 /// Bytes of a request's head: any URL of ours and a browser's cookies for localhost.
@@ -698,6 +700,8 @@ pub const TABLE_ROWS: usize = 100;
 pub const TABLE_ROWS_MAX: usize = 10_000;
 /// Rows that a page may ask for each second: a screen of them, and what is scrolled to next.
 pub const PAGE_ROWS_MAX: usize = 200;
+/// Clients that a page shows of a channel; all of them are in the API.
+pub const PAGE_CLIENTS_MAX: usize = 20;
 /// Bytes of a search text: longer than any name.
 pub const SEARCH_BYTES_MAX: usize = 128;
 /// Bytes of a flow's last payload that a page gets: a reading; of longer ones the beginning.

@@ -55,6 +55,7 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         chunk: table.value("chunk", file),
         lag_max: table.value("lag_max", file),
         start_bytes_max: table.value("start_bytes_max", file),
+        list_clients: table.value("list_clients", file),
         interface: table.value("interface", file),
         fec: table.value("fec", file),
         origins: table.values("origins", file),

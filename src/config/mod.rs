@@ -76,6 +76,8 @@ pub struct Http {
     pub lag_max: Duration,
     /// Bytes of each transport stream that are kept for players that begin; zero: none.
     pub start_bytes_max: usize,
+    /// Whether the API and the page list clients one by one, with their addresses.
+    pub list_clients: bool,
     /// Where groups on demand are joined; without it the kernel's routes decide.
     pub interface: Option<Interface>,
     /// FEC of RTP groups on demand that comes on ports of its own.

@@ -77,6 +77,7 @@ pub(super) struct RawHttp {
     pub(super) chunk: Option<Field>,
     pub(super) lag_max: Option<Field>,
     pub(super) start_bytes_max: Option<Field>,
+    pub(super) list_clients: Option<Field>,
     pub(super) interface: Option<Field>,
     pub(super) fec: Option<Field>,
     pub(super) origins: Option<Vec<Field>>,

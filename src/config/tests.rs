@@ -31,6 +31,7 @@ fn an_empty_file_is_all_defaults() {
         chunk: Duration::from_millis(20),
         lag_max: Duration::from_secs(10),
         start_bytes_max: 8 << 20,
+        list_clients: true,
         interface: None,
         origins: vec![],
         fec: Fec::Off,
@@ -83,6 +84,7 @@ fn every_key_arrives() {
         chunk = "0"
         lag_max = "1m"
         start_bytes_max = "1MiB"
+        list_clients = false
         fec = "auto"
         interface = "10.0.0.1"
         [udp]
@@ -117,7 +119,7 @@ fn every_key_arrives() {
     assert_eq!((http.clients_max, http.linger), (7, Duration::ZERO));
     assert_eq!((http.header_timeout, http.idle_timeout), (Duration::from_secs(2), Duration::from_secs(3600)));
     assert_eq!((http.chunk, http.lag_max), (Duration::ZERO, Duration::from_secs(60)));
-    assert_eq!((http.start_bytes_max, http.fec), (1 << 20, Fec::Auto));
+    assert_eq!((http.start_bytes_max, http.list_clients, http.fec), (1 << 20, false, Fec::Auto));
     assert_eq!(http.interface, Some(Interface::Addr("10.0.0.1".parse().unwrap())));
     for (group, allowed) in [
         ("239.1.255.1", true),
@@ -786,7 +788,7 @@ fn the_reference_names_every_key() {
         .lines()
         .flat_map(|line| line.split_once("(expected one of: ").unwrap().1.split_whitespace())
         .collect();
-    assert_eq!(known.len(), 7 + 12 + 2 + 4 + 15 + 4, "{known:?}");
+    assert_eq!(known.len(), 7 + 13 + 2 + 4 + 15 + 4, "{known:?}");
     for key in known {
         let rows = [format!("| `{key}` |"), format!("| `[{key}]` |"), format!("| `[[{key}]]` |")];
         assert!(rows.iter().any(|row| DOCS.contains(row)), "{key} has no row");

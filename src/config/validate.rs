@@ -113,6 +113,7 @@ impl Check<'_> {
             lag_max: self.time(&raw.lag_max, LAG_MAX, LAG_MAX_MIN..=LAG_MAX_MAX),
             start_bytes_max: self
                 .value(&raw.start_bytes_max, START_BYTES, |value| bytes(value, 0..=START_BYTES_MAX)),
+            list_clients: self.value(&raw.list_clients, true, switch),
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
             fec: self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1")),
             origins: self.all(raw.origins.as_deref().unwrap_or_default(), |value| {

@@ -19,7 +19,7 @@ use crate::{
     clock, config,
     control::{Control, Share},
     egress::{
-        subscribers::Transport,
+        subscribers::{Transport, Who},
         tap::{Batch, Event, Piece},
     },
     limits::{SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE},
@@ -184,9 +184,10 @@ impl Running {
 async fn feed(control: &Control, socket: &UdpSocket, name: &str, to: SocketAddr) {
     let Ok(subscription) = control.subscribe_records(name, Transport::Udp).await else { return };
     let (mut reader, share) = (subscription.reader, subscription.share);
+    share.introduce(Who::new(Some(to), None));
     let (mut next, to, mut sends) = (reader.number(), SockAddr::from(to), SendBatch::new());
     while let Some(batch) = reader.next().await {
-        share.subscribers().lagged(batch.first().saturating_sub(next));
+        share.lagged(batch.first().saturating_sub(next));
         next = batch.end();
         send(socket, &to, &batch, &mut sends, &share).await;
     }
@@ -213,7 +214,7 @@ async fn send(socket: &UdpSocket, to: &SockAddr, batch: &Batch, sends: &mut Send
         match sent {
             Ok(count) => {
                 let bytes = datagrams[done..done + count].iter().map(|parts| parts[0].len() as u64).sum();
-                share.subscribers().sent(count as u64, bytes);
+                share.sent(count as u64, bytes);
                 done += count;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -222,7 +223,7 @@ async fn send(socket: &UdpSocket, to: &SockAddr, batch: &Batch, sends: &mut Send
                 }
             }
             Err(_) => {
-                share.subscribers().lagged(1);
+                share.lagged(1);
                 done += 1;
             }
         }

@@ -5,7 +5,7 @@ import { count, bits, packets, plural, time } from './format.js';
 import { CHANNEL_CHARTS, Chart } from './charts.js';
 import { Events } from './events.js';
 import { Flows, OneFlow } from './flows.js';
-import { LEG_COLUMNS, OUTPUT_COLUMNS, Pairs, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
+import { CLIENT_COLUMNS, LEG_COLUMNS, OUTPUT_COLUMNS, Pairs, SUBSCRIBER_COLUMNS, SmallTable } from './tables.js';
 import { Film } from './video.js';
 import { bar, recentOf, strip } from './strip.js';
 import { isFilm } from './channels.js';
@@ -33,6 +33,7 @@ export class Detail {
     this.legs = new SmallTable('Inputs', part('legs'), LEG_COLUMNS, 'No inputs.');
     this.outputs = new SmallTable('Outputs', part('outputs'), OUTPUT_COLUMNS, 'No UDP outputs are configured.');
     this.subscribers = new SmallTable('Subscribers', part('subscribers'), SUBSCRIBER_COLUMNS, 'Nobody has subscribed yet.');
+    this.clients = new SmallTable('Clients', part('clients'), CLIENT_COLUMNS, 'Nobody is here at present.');
     this.counters = new Pairs('Counters since the start');
     this.build();
     this.listen = () => this.charts.concat(this.oneFlow.chart ?? []).forEach((chart) => chart.recolour());
@@ -58,6 +59,7 @@ export class Detail {
       this.legs.element,
       this.outputs.element,
       this.subscribers.element,
+      this.clients.element,
       h('section', { 'aria-label': 'Events' }, h('div', { class: 'section-head' }, h('h3', {}, 'Events')), list, none, more),
       this.counters.element,
     );
@@ -97,8 +99,17 @@ export class Detail {
     this.legs.draw(detail.legs, detail.legs.address.length);
     this.outputs.draw(detail.outputs, detail.outputs.address.length);
     this.subscribers.draw(detail.subscribers, detail.subscribers.transport.length, (columns, row) => columns.joined[row] > 0);
+    this.drawClients(detail.clients);
     this.drawCounters(detail);
     this.events.draw(state.events, this.name);
+  }
+
+  /** Those who missed most, then the newest; none where the relay only counts them. */
+  drawClients(clients) {
+    this.clients.element.hidden = !clients;
+    if (!clients) return;
+    this.clients.draw(clients, clients.address.length);
+    this.clients.say(clients.total > clients.address.length ? `${count(clients.total - clients.address.length)} more in the CSV.` : '');
   }
 
   drawHead({ row, reasons, strip: shares }) {

@@ -1,7 +1,7 @@
-// Plain tables of a channel's detail: inputs, outputs, subscribers, counters.
+// Plain tables of a channel's detail: inputs, outputs, subscribers, clients, counters.
 
 import { arrange, h, setText } from './dom.js';
-import { bytes, count, time } from './format.js';
+import { bytes, clock, count, time } from './format.js';
 
 /** A table with a heading and a link to the same as CSV; its columns are [{ label, text(columns, row) }]. */
 export class SmallTable {
@@ -12,13 +12,21 @@ export class SmallTable {
     const head = h('tr', {}, ...columns.map(({ label, number }) => h('th', { scope: 'col', class: number ? 'number' : null }, label)));
     this.table = h('table', {}, h('caption', { class: 'hidden' }, title), h('thead', {}, head), this.body);
     this.none = h('p', { class: 'empty' }, empty);
+    this.note = h('p', { class: 'note', hidden: true });
     this.element = h(
       'section',
       { class: 'small-table', 'aria-label': title },
       h('div', { class: 'section-head' }, h('h3', {}, title), csv ? h('a', { class: 'button', href: csv, download: true }, 'CSV') : null),
       h('div', { class: 'scroll-x', tabindex: '0', role: 'group', 'aria-label': title }, this.table),
       this.none,
+      this.note,
     );
+  }
+
+  /** A line below the table. */
+  say(text) {
+    setText(this.note, text);
+    if (this.note.hidden !== (text === '')) this.note.hidden = text === '';
   }
 
   /** Draws columns, of which each row's cells are made; `wanted(columns, row)` chooses rows. */
@@ -71,6 +79,15 @@ export const SUBSCRIBER_COLUMNS = [
   number('Bytes', 'bytes', bytes),
   { label: 'Missed', number: true, text: (c, row) => count(c.lagged[row] + c.closed[row]) },
   { label: 'Cut off', number: true, text: (c, row) => count(c.cut_off_lag[row] + c.cut_off_idle[row]) },
+];
+
+export const CLIENT_COLUMNS = [
+  text('Client', 'address'),
+  { label: 'By', text: (c, row) => [c.transport[row], c.agent[row]].filter(Boolean).join(', ') },
+  { label: 'Since', text: (c, row) => clock(c.since[row]) },
+  number('Packets', 'packets'),
+  number('Bytes', 'bytes', bytes),
+  number('Missed', 'missed'),
 ];
 
 /** Names and numbers, side by side as long as there is room. */

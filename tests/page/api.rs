@@ -140,7 +140,7 @@ fn wrong_questions_are_told_what_would_be_right() {
     refused("/api/v1/channels?serch=a", 400, &["serch", "search"]);
     refused(&format!("/api/v1/channels?search={}", "x".repeat(200)), 400, &["200 bytes", "at most 128"]);
     refused("/api/v1/streams/nobody/flows", 404, &["\"nobody\"", "main"]);
-    refused("/api/v1/streams/main/leg", 404, &["\"leg\"", "legs, outputs or subscribers"]);
+    refused("/api/v1/streams/main/leg", 404, &["\"leg\"", "legs, outputs, subscribers or clients"]);
     refused("/api/v1/history", 400, &["?channel=NAME", "main"]);
     refused("/api/v1/history?channel=nobody", 404, &["\"nobody\"", "main"]);
     refused("/api/v1/live?flow_sort=x", 400, &["\"x\"", "flow, source, rate"]);

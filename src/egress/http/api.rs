@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     App,
     refusal::Refusal,
-    rows::{self, CHANNEL_KEYS, FLOW_KEYS, Wanted},
+    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, Wanted},
     table::{Format, Table, number},
 };
 use crate::{
@@ -70,6 +70,22 @@ pub(super) async fn flows(
     Ok(rows::flow_table(&rows::flows(&state, &wanted), &wanted).answer(query.format))
 }
 
+/// `/api/v1/streams/NAME/clients`
+pub(super) async fn clients(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    query: Queried<TableQuery>,
+) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let wanted = query.wanted(CLIENT_KEYS)?;
+    if !app.config.list_clients {
+        let text = "clients are not listed here, only counted (list_clients in [http]): see subscribers";
+        return Err(Refusal::Forbidden(text.to_owned()));
+    }
+    let clients = app.control.clients(&name).ok_or_else(|| unknown(&app, &name))?;
+    Ok(rows::client_table(&rows::clients(&clients, &wanted), &wanted).answer(query.format))
+}
+
 /// The query of what is always given whole.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +106,7 @@ pub(super) async fn part(
         "outputs" => rows::output_table,
         "subscribers" => rows::subscriber_table,
         _ => {
-            let text = format!("{part:?} of {name}: expected flows, legs, outputs or subscribers");
+            let text = format!("{part:?} of {name}: expected flows, legs, outputs, subscribers or clients");
             return Err(Refusal::NotFound(text));
         }
     };

@@ -170,7 +170,7 @@ impl Client {
         }
         let skipped = missed + outbox.skip();
         if skipped > 0 {
-            self.share.subscribers().lagged(skipped);
+            self.share.lagged(skipped);
         }
     }
 
@@ -181,7 +181,7 @@ impl Client {
     }
 
     fn sent(&self, chunk: &Chunk) {
-        self.share.subscribers().sent(chunk.packets.into(), chunk.bytes.len() as u64);
+        self.share.sent(chunk.packets.into(), chunk.bytes.len() as u64);
     }
 
     /// Serves the client to its end.
@@ -191,8 +191,8 @@ impl Client {
             () = self.gone() => End::Gone,
         };
         match end {
-            End::Behind => self.share.subscribers().cut_off_behind(),
-            End::Silent => self.share.subscribers().cut_off_idle(),
+            End::Behind => self.share.cut_off_behind(),
+            End::Silent => self.share.cut_off_idle(),
             End::Channel | End::Gone => {}
         }
         end
@@ -280,7 +280,7 @@ impl Drop for Client {
     /// What waited for the client when its connection ended was not sent.
     fn drop(&mut self) {
         let packets = self.outbox().waiting.iter().map(|chunk| u64::from(chunk.packets)).sum();
-        self.share.subscribers().cut(packets);
+        self.share.cut(packets);
     }
 }
 

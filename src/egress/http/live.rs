@@ -21,13 +21,13 @@ use super::{
     App,
     api::asked,
     refusal::Refusal,
-    rows::{self, CHANNEL_KEYS, FLOW_KEYS, Wanted},
+    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, Wanted},
     stopped,
     table::number,
 };
 use crate::{
     egress::tap::{Batch, Event as TapEvent, TapReader},
-    limits::{PAGE_ROWS_MAX, PAGES_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
+    limits::{PAGE_CLIENTS_MAX, PAGE_ROWS_MAX, PAGES_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
     net::state::ChannelState,
     observe::{Column, Content, Health, Observation, Observed, clients, share},
 };
@@ -220,6 +220,9 @@ impl Page {
         detail.insert("legs".to_owned(), rows::leg_table(view).columnar().into());
         detail.insert("outputs".to_owned(), rows::output_table(view).columnar().into());
         detail.insert("subscribers".to_owned(), rows::subscriber_table(view).columnar().into());
+        if let Some(clients) = self.clients(name) {
+            detail.insert("clients".to_owned(), clients.into());
+        }
         detail.insert("history".to_owned(), rows::history(channel, seen, known.tick));
         if let Some(state) = state {
             let page = rows::flows(state, &self.view.flows);
@@ -233,6 +236,13 @@ impl Page {
             detail.insert("values".to_owned(), self.readings.values());
         }
         detail.into()
+    }
+
+    /// The first clients: those who missed most, then the newest.
+    fn clients(&self, name: &str) -> Option<Map<String, Value>> {
+        let all = self.app.control.clients(name).filter(|_| self.app.config.list_clients)?;
+        let wanted = Wanted::parse(None, None, None, Some(PAGE_CLIENTS_MAX), CLIENT_KEYS).ok()?;
+        Some(rows::client_table(&rows::clients(&all, &wanted), &wanted).columnar())
     }
 
     /// Sees to it that the values of the flows shown are read, where they are readings.

@@ -240,7 +240,7 @@ async fn answer(
     shared: &Shared,
     mut stop: watch::Receiver<bool>,
 ) -> hyper::Result<Option<Behind>> {
-    let handover = Handover::default();
+    let handover = Handover::new(stream.peer_addr().ok());
     let answers =
         Answers { router: TowerToHyperService::new(shared.router.clone()), handover: handover.clone() };
     let mut connection = hyper::server::conn::http1::Builder::new()

@@ -32,7 +32,7 @@ use crate::{
     config,
     egress::{
         push::{End, Hubs, Outlet, Wire, Wish},
-        subscribers::Transport,
+        subscribers::{Transport, Who},
     },
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
 };
@@ -53,6 +53,7 @@ type Queried = Result<Query<PushQuery>, QueryRejection>;
 pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) wish: Wish,
+    pub(super) who: Who,
     pub(super) place: OwnedSemaphorePermit,
 }
 
@@ -97,11 +98,11 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-fn wanted(app: &App, name: String, wire: Wire, query: &PushQuery) -> Result<Wanted, Refusal> {
+fn wanted(app: &App, name: String, wire: Wire, query: &PushQuery, who: Who) -> Result<Wanted, Refusal> {
     let wish =
         Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
     app.control.format(&name)?;
-    Ok(Wanted { name, wish, place: stream::place(app)? })
+    Ok(Wanted { name, wish, who, place: stream::place(app)? })
 }
 
 /// `/sse/NAME[?flow=KEY&every=1s]`
@@ -120,7 +121,7 @@ pub(super) async fn sse(
             "format {format:?}: expected json, all that events can carry"
         )));
     }
-    let wanted = wanted(&app, name, Wire::Sse, &query)?;
+    let wanted = wanted(&app, name, Wire::Sse, &query, handover.who(&headers))?;
     if method != Method::HEAD {
         handover.give(Ordered::Events(wanted));
     }
@@ -150,7 +151,7 @@ pub(super) async fn websocket(
         Some("json") => Wire::WebSocketJson,
         Some(other) => return Err(Refusal::Malformed(format!("format {other:?}: expected frames or json"))),
     };
-    let wanted = wanted(&app, name, wire, &query)?;
+    let wanted = wanted(&app, name, wire, &query, handover.who(request.headers()))?;
     let response = websocket::accept(&request)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let upgrade = upgrade
@@ -166,7 +167,7 @@ async fn subscribe(
     wanted: Wanted,
     stream: TcpStream,
 ) -> Option<(Arc<Outlet>, OwnedSemaphorePermit)> {
-    let outlet = Outlet::new(Some(stream));
+    let outlet = Outlet::new(Some(stream), wanted.who);
     match hubs.subscribe(&wanted.name, transport, wanted.wish, &outlet).await {
         Ok(_) => Some((outlet, wanted.place)),
         Err(error) => {

@@ -35,6 +35,7 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/channels", get(api::channels))
         .route("/api/v1/streams/{name}/flows", get(api::flows))
+        .route("/api/v1/streams/{name}/clients", get(api::clients))
         .route("/api/v1/streams/{name}/{part}", get(api::part))
         .route("/api/v1/history", get(api::history))
         .route("/api/v1/events", get(api::events))
@@ -90,7 +91,7 @@ async fn contents(app: &App) -> String {
     line("/api/v1/channels", "rates, losses and verdicts of all streams (?search= &sort= &format=csv)");
     line(
         "/api/v1/streams/NAME/flows",
-        "its flows (?search= &sort= &format=csv); likewise legs, outputs, subscribers",
+        "its flows (?search= &sort= &format=csv); likewise clients, legs, outputs, subscribers",
     );
     line("/api/v1/history?channel=NAME", "its last ten minutes, as JSON or CSV");
     line("/api/v1/events", "what happened, and what to do, as JSON or CSV");

@@ -1,4 +1,4 @@
-//! The rows of the tables: channels, and of one channel its flows, legs, outputs and subscribers. Searched and sorted
+//! The rows of the tables: channels, and of one channel its flows, legs, outputs, subscribers and clients. Searched and sorted
 //! here, so that only rows that somebody sees are written.
 
 use std::cmp::{Ordering, Reverse};
@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     control::ChannelView,
+    egress::subscribers::ClientState,
     limits::{SEARCH_BYTES_MAX, TABLE_ROWS, TABLE_ROWS_MAX},
     net::state::{ChannelState, FlowState},
-    observe::{Column, Observation, Observed, clients},
+    observe::{Column, Observation, Observed, clients as audience},
 };
 
 /// Which rows of a table are wanted.
@@ -90,7 +91,7 @@ pub(super) fn channels<'a>(seen: &'a Observation, wanted: &Wanted) -> Page<'a, O
         "rate" => rate(b, Column::Bytes, seen).total_cmp(&rate(a, Column::Bytes, seen)),
         "lost" => b.recent.lost_share().total_cmp(&a.recent.lost_share()),
         "flows" => b.view.state.flow_count.cmp(&a.view.state.flow_count),
-        "subscribers" => clients(&b.view).cmp(&clients(&a.view)),
+        "subscribers" => audience(&b.view).cmp(&audience(&a.view)),
         _ => badness(b).cmp(&badness(a)),
     })
 }
@@ -355,6 +356,48 @@ pub(super) fn subscriber_table(view: &ChannelView) -> Table {
         ]
     });
     Table::whole("subscribers", columns, rows.collect())
+}
+
+/// What clients can be sorted by; a number's largest comes first.
+pub(super) const CLIENT_KEYS: &[&str] = &["missed", "since", "address", "transport", "packets", "bytes"];
+
+/// The clients wanted; the newest first where they are equal.
+pub(super) fn clients<'a>(all: &'a [ClientState], wanted: &Wanted) -> Page<'a, ClientState> {
+    let contains = |text: &str| text.to_lowercase().contains(&wanted.search);
+    let matches = |client: &&ClientState| {
+        let who = &client.who;
+        contains(&who.address)
+            || contains(client.transport.as_str())
+            || who.agent.as_deref().is_some_and(contains)
+    };
+    let mut matching: Vec<&ClientState> = all.iter().filter(matches).collect();
+    matching.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.who.address.cmp(&b.who.address)));
+    wanted.sorted(matching, |a, b| match wanted.sort {
+        "since" => b.since.cmp(&a.since),
+        "address" => a.who.address.cmp(&b.who.address),
+        "transport" => a.transport.as_str().cmp(b.transport.as_str()),
+        "packets" => b.packets.cmp(&a.packets),
+        "bytes" => b.bytes.cmp(&a.bytes),
+        _ => b.missed.cmp(&a.missed),
+    })
+}
+
+/// The table of these clients; `since` in milliseconds since the Unix epoch.
+pub(super) fn client_table(page: &Page<'_, ClientState>, wanted: &Wanted) -> Table {
+    let columns = &["address", "transport", "agent", "since", "packets", "bytes", "missed"];
+    let row = |client: &&ClientState| -> Vec<Value> {
+        vec![
+            client.who.address.as_str().into(),
+            client.transport.as_str().into(),
+            client.who.agent.as_deref().into(),
+            client.since.into(),
+            client.packets.into(),
+            client.bytes.into(),
+            client.missed.into(),
+        ]
+    };
+    let rows = page.rows.iter().map(row).collect();
+    Table { what: "clients", columns, rows, total: page.total, offset: wanted.offset }
 }
 
 /// The history of a channel from a tick on, each column from the oldest to the newest; counts are per second.

@@ -16,7 +16,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{App, stream};
+use super::{
+    App,
+    stream::{self, Handover},
+};
 use crate::{
     egress::{
         push::{Outlet, Update, Wire, Wish},
@@ -77,7 +80,10 @@ fn connected(socket: &SocketRef, app: App) {
         let _ = socket.clone().disconnect(); // it may have gone
         return;
     };
-    let outlet = Outlet::new(None);
+    let request = socket.req_parts();
+    let handover = request.extensions.get::<Handover>();
+    let who = handover.map(|handover| handover.who(&request.headers)).unwrap_or_default();
+    let outlet = Outlet::new(None, who);
     let client =
         Arc::new(Client { app, outlet: outlet.clone(), subscriptions: Mutex::default(), _place: place });
     let subscriber = client.clone();

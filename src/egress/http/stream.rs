@@ -6,6 +6,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -15,7 +16,7 @@ use axum::{
     Extension,
     body::{Body, Bytes, HttpBody},
     extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderValue, Method, Uri, Version, header},
+    http::{HeaderMap, HeaderValue, Method, Uri, Version, header},
     response::Response,
 };
 use hyper::{body::Frame, upgrade::OnUpgrade};
@@ -27,7 +28,10 @@ use crate::{
     address::{self, Input, Scheme, udpxy},
     config,
     control::Subscription,
-    egress::tap::{Begin, Select},
+    egress::{
+        subscribers::Who,
+        tap::{Begin, Select},
+    },
     limits::FLOW_KEY_BYTES_MAX,
     wire::Format,
 };
@@ -45,8 +49,11 @@ pub(super) struct StreamQuery {
 
 /// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
 /// extensions of its requests.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Handover(Arc<Mutex<Option<Ordered>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Handover {
+    peer: Option<SocketAddr>,
+    ordered: Arc<Mutex<Option<Ordered>>>,
+}
 
 /// What a client has asked for and shall get.
 #[derive(Debug)]
@@ -62,13 +69,23 @@ pub(super) enum Ordered {
 }
 
 impl Handover {
+    pub(super) fn new(peer: Option<SocketAddr>) -> Handover {
+        Handover { peer, ordered: Arc::default() }
+    }
+
+    /// Who has sent a request with these headers.
+    pub(super) fn who(&self, headers: &HeaderMap) -> Who {
+        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Who::new(self.peer, agent)
+    }
+
     pub(super) fn give(&self, ordered: Ordered) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ordered);
+        *self.ordered.lock().unwrap_or_else(PoisonError::into_inner) = Some(ordered);
     }
 
     /// What was left here.
     pub(super) fn take(&self) -> Option<Ordered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -80,6 +97,7 @@ pub(super) async fn named(
     Extension(handover): Extension<Handover>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
     let name = uri.path().trim_start_matches("/streams/").trim_end_matches('/');
@@ -99,6 +117,7 @@ pub(super) async fn named(
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe(name, select, begin).await?;
+    subscription.share.introduce(handover.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
 }
@@ -109,9 +128,10 @@ pub(super) async fn udp(
     handover: Extension<Handover>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Udp, state, handover, method, uri, query).await
+    on_demand(Scheme::Udp, state, handover, method, uri, headers, query).await
 }
 
 /// `/rtp/[SOURCE@]GROUP:PORT[?flow=KEY]`
@@ -120,9 +140,10 @@ pub(super) async fn rtp(
     handover: Extension<Handover>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Rtp, state, handover, method, uri, query).await
+    on_demand(Scheme::Rtp, state, handover, method, uri, headers, query).await
 }
 
 async fn on_demand(
@@ -131,6 +152,7 @@ async fn on_demand(
     Extension(handover): Extension<Handover>,
     method: Method,
     uri: Uri,
+    headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
     let (select, begin) = wanted(query)?;
@@ -142,6 +164,7 @@ async fn on_demand(
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe_on_demand(input, select, begin, app.config.fec).await?;
+    subscription.share.introduce(handover.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(MPEG_TS))
 }

@@ -92,6 +92,8 @@ impl Table {
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
+        // A stranger chose it, and spreadsheets would compute it.
+        Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
@@ -126,6 +128,13 @@ mod tests {
     fn csv_quotes_what_must_be() {
         let expected = "name,count\r\n\"a,b\",1\r\n\"say \"\"hi\"\"\",\r\n\"two\nlines\",0.5\r\n";
         assert_eq!(table().csv(), expected);
+    }
+
+    #[test]
+    fn csv_has_no_formulas() {
+        let rows = vec![vec!["=1+1".into()], vec!["@SUM(1,2)".into()], vec![json!(-5)]];
+        let table = Table::whole("things", &["name"], rows);
+        assert_eq!(table.csv(), "name\r\n'=1+1\r\n\"'@SUM(1,2)\"\r\n-5\r\n");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use super::{chunk::Chunk, class::Member, hub::Command, message::Range};
 use crate::{
     clock,
     control::Share,
-    egress::tap::FlowName,
+    egress::{subscribers::Who, tap::FlowName},
     limits::{
         PUSH_KEEPALIVE, PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX, PUSH_UNSENT_BYTES_MAX,
     },
@@ -34,6 +34,7 @@ use crate::{
 pub(in crate::egress) struct Outlet {
     /// Without one, somebody else writes what [`Outlet::next`] gives.
     stream: Option<TcpStream>,
+    who: Who,
     state: Mutex<State>,
     /// Something waits, or has ended.
     attention: Notify,
@@ -106,13 +107,13 @@ impl Subscription {
             }
         }
         self.tally.missed += chunk.packets;
-        self.share.subscribers().lagged(chunk.packets);
+        self.share.lagged(chunk.packets);
     }
 
     fn sent(&mut self, chunk: &Chunk) {
         self.tally.packets += chunk.packets;
         self.tally.bytes += chunk.payload;
-        self.share.subscribers().sent(chunk.packets, chunk.payload);
+        self.share.sent(chunk.packets, chunk.payload);
     }
 }
 
@@ -172,8 +173,8 @@ impl State {
 }
 
 impl Outlet {
-    /// For a socket, or without one for [`Outlet::next`].
-    pub(in crate::egress) fn new(stream: Option<TcpStream>) -> Arc<Outlet> {
+    /// A client's, for a socket, or without one for [`Outlet::next`].
+    pub(in crate::egress) fn new(stream: Option<TcpStream>, who: Who) -> Arc<Outlet> {
         if let Some(stream) = &stream {
             let socket = socket2::SockRef::from(stream);
             // Without them a client that pauses gets more that is old, or is found missing later.
@@ -184,6 +185,7 @@ impl Outlet {
         }
         Arc::new_cyclic(|itself| Outlet {
             stream,
+            who,
             state: Mutex::default(),
             attention: Notify::new(),
             itself: itself.clone(),
@@ -202,6 +204,7 @@ impl Outlet {
 
     /// One more subscription.
     pub(super) fn add(&self, share: Share, hub: mpsc::Sender<Command>) -> Member {
+        share.introduce(self.who.clone());
         let mut state = self.state();
         let id = state.next_id;
         state.next_id += 1;
@@ -225,7 +228,7 @@ impl Outlet {
         for waiting in state.behind_begun() {
             if waiting.subscription == Some(id) {
                 state.cost -= waiting.chunk.cost();
-                subscription.share.subscribers().cut(waiting.chunk.packets);
+                subscription.share.cut(waiting.chunk.packets);
             } else {
                 state.waiting.push_back(waiting);
             }
@@ -369,7 +372,7 @@ impl Outlet {
     /// Counts that the client is cut off because it took nothing.
     pub(in crate::egress) fn cut_off(&self) {
         for subscription in &self.state().subscriptions {
-            subscription.share.subscribers().cut_off_behind();
+            subscription.share.cut_off_behind();
         }
     }
 
@@ -399,7 +402,7 @@ impl Drop for Outlet {
         let waiting = std::mem::take(&mut state.waiting);
         for waiting in waiting {
             if let Some(subscription) = waiting.subscription.and_then(|id| state.subscription(id)) {
-                subscription.share.subscribers().cut(waiting.chunk.packets);
+                subscription.share.cut(waiting.chunk.packets);
             }
         }
     }

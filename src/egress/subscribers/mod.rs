@@ -1,5 +1,7 @@
-//! What the subscribers of one channel have got over each transport: counted by those who serve them, read by
-//! the metrics and the state. Plain atomics, since a client's task must not wait for another's.
+//! What the subscribers of one channel have got over each transport, together and one by one (`clients`): counted by
+//! those who serve them, read by the metrics and the state. Plain atomics, since a client's task must not wait for another's.
+
+mod clients;
 
 use std::sync::{
     Arc,
@@ -7,6 +9,9 @@ use std::sync::{
 };
 
 use serde::{Serialize, Serializer};
+
+use clients::Clients;
+pub use clients::{Client, ClientState, Who};
 
 /// How a subscriber that is no configured output is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +64,12 @@ impl ByTransport {
         self.0[transport as usize].clone()
     }
 
+    /// Each client that is there.
+    pub fn clients(&self) -> Vec<ClientState> {
+        let all = Transport::ALL.into_iter();
+        all.flat_map(|transport| self.0[transport as usize].present.states(transport)).collect()
+    }
+
     /// What was counted so far, in the order of [`Transport::ALL`].
     pub fn state(&self) -> ByTransportState {
         ByTransportState(self.0.each_ref().map(|subscribers| subscribers.state()))
@@ -98,6 +109,7 @@ pub struct Subscribers {
     closed: AtomicU64,
     ended_lag: AtomicU64,
     ended_idle: AtomicU64,
+    present: Clients,
 }
 
 /// What was counted.
@@ -137,25 +149,29 @@ pub struct CutOff {
 
 impl Subscribers {
     /// A client has come.
-    pub fn joined(&self) {
+    pub fn joined(&self) -> Arc<Client> {
         self.clients.fetch_add(1, Relaxed);
         self.joined.fetch_add(1, Relaxed);
+        self.present.join()
     }
 
     /// A client has left.
-    pub fn left(&self) {
+    pub fn left(&self, client: &Client) {
         self.clients.fetch_sub(1, Relaxed);
+        self.present.leave(client);
     }
 
     /// Packets went to a client.
-    pub fn sent(&self, packets: u64, bytes: u64) {
+    pub fn sent(&self, client: &Client, packets: u64, bytes: u64) {
         self.packets.fetch_add(packets, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
+        client.sent(packets, bytes);
     }
 
     /// A client skipped packets.
-    pub fn lagged(&self, packets: u64) {
+    pub fn lagged(&self, client: &Client, packets: u64) {
         self.lag.fetch_add(packets, Relaxed);
+        client.lagged(packets);
     }
 
     /// Packets were waiting for a client that is gone.

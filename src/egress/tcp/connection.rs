@@ -17,7 +17,7 @@ use super::{Shared, command::Command, stopped};
 use crate::{
     egress::{
         push::{self, End, Outlet, Wire, Wish},
-        subscribers::Transport,
+        subscribers::{Transport, Who},
     },
     limits::{
         PUSH_KEEPALIVE, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT,
@@ -52,8 +52,9 @@ impl Connection {
     pub(super) fn new(stream: TcpStream, shared: Arc<Shared>) -> Connection {
         // A reading that comes ten times a second must not wait for the next one.
         let _ = stream.set_nodelay(true);
-        let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
-        let outlet = Outlet::new(Some(stream));
+        let who = Who::new(stream.peer_addr().ok(), None);
+        let peer = who.address.clone();
+        let outlet = Outlet::new(Some(stream), who);
         Connection { outlet, shared, peer, wire: None, subscriptions: Vec::new(), begun: Vec::new() }
     }
 

@@ -30,7 +30,7 @@ struct World {
 async fn world() -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let outlet = Outlet::new(Some(listener.accept().await.unwrap().0));
+    let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
     let (hub, commands) = mpsc::channel(4);
     let counted = Arc::<Subscribers>::default();
     let id = outlet.add(Share::detached(counted.clone()), hub).id;
@@ -106,7 +106,7 @@ async fn whoever_is_behind_is_told_what_it_missed_and_gets_what_is_new() {
 async fn what_waits_too_long_is_not_sent() {
     let world = world().await;
     let start = clock::now();
-    let outlet = Outlet::new(None);
+    let outlet = Outlet::new(None, Who::default());
     let (hub, _commands) = mpsc::channel(1);
     let id = outlet.add(Share::detached(world.counted.clone()), hub).id;
     outlet.push(id, &world.packet(1, 10), start);
@@ -123,7 +123,7 @@ async fn what_waits_too_long_is_not_sent() {
 #[tokio::test]
 async fn nothing_of_a_subscription_comes_after_its_end() {
     let world = world().await;
-    let outlet = Outlet::new(None);
+    let outlet = Outlet::new(None, Who::default());
     let (hub, _commands) = mpsc::channel(1);
     let id = outlet.add(Share::detached(world.counted.clone()), hub).id;
     outlet.push(id, &world.packet(1, 10), clock::now());
