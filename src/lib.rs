@@ -9,10 +9,11 @@
 //!
 //! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`history`] (what was sent, to be sent again),
 //! [`link`] (models of a bad link), [`observe`] (what happened lately), [`subscribe`] (UDP subscribers on request), [`probe`] (what is on a group),
-//! and [`config`], [`control`], [`metrics`], [`shutdown`], [`watchdog`].
+//! [`capture`] (capture files), and [`config`], [`control`], [`metrics`], [`shutdown`], [`watchdog`].
 
 pub mod address;
 pub mod buffer;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod commands;

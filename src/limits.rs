@@ -785,8 +785,6 @@ pub const PROBE_SIMULATED: u64 = 100_000;
 pub const PROBE_BLOCK_TIME_MAX: Duration = HOLD_MAX;
 /// Senders whose destinations a capture file's reader counts.
 pub const CAPTURE_DESTINATIONS_MAX: usize = 4096;
-/// Bytes that the reader of a capture file holds: more than the largest block that dumpcap writes.
-pub const CAPTURE_BUFFER_BYTES: usize = 1 << 20;
 
 // What a channel has lost lately.
 

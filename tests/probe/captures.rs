@@ -130,12 +130,35 @@ fn losses_of_a_capture_are_found_and_a_threshold_tells_scripts() {
 }
 
 #[test]
+fn a_capture_that_is_cut_short_is_reported_as_far_as_it_goes() {
+    let whole = fs::read(fixture("gstreamer-rtp.pcap")).expect("the fixture");
+    let folder = tempfile::tempdir().expect("a folder");
+    let cut = folder.path().join("cut.pcap");
+    fs::write(&cut, &whole[..whole.len() - 1]).expect("written");
+    let (all, rest) = (probed(&[&fixture("gstreamer-rtp.pcap")]), probed(&[cut.to_str().expect("a path")]));
+    let packets = |report: &Value| report["packets"].as_u64().expect("a number");
+    assert_eq!(packets(&rest), packets(&all) - 1, "{rest}");
+    assert!(packets(&rest) > 0);
+}
+
+#[test]
 fn files_that_are_no_captures_are_refused_in_words() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = folder.path().join("notes.pcap");
     fs::write(&text, "this is no capture file, whatever it is called").expect("written");
+    let empty = folder.path().join("empty.pcap");
+    fs::write(&empty, "").expect("written");
+    let mut bytes = fs::read(fixture("ffmpeg-udp.pcap")).expect("the fixture");
+    bytes[20] = 105;
+    let foreign = folder.path().join("wireless.pcap");
+    fs::write(&foreign, bytes).expect("written");
     for (path, expected) in [
-        (text.to_str().expect("a path"), "not a capture file (expected pcap or pcapng)"),
+        (text.to_str().expect("a path"), "not a capture file (expected pcap or pcapng): unknown header"),
+        (empty.to_str().expect("a path"), "not a capture file (expected pcap or pcapng): it is empty"),
+        (
+            foreign.to_str().expect("a path"),
+            "wireless.pcap: packet 1 is of link type 105, expected Ethernet (1)",
+        ),
         ("/no/such/file.pcapng", "cannot read /no/such/file.pcapng: No such file"),
     ] {
         let output = probe(&[path]);

@@ -76,7 +76,7 @@ fn from_file(args: &cli::Probe, path: &Path) -> anyhow::Result<Report> {
         let in_time = args.duration.is_none_or(|duration| after <= duration);
         if let Some(role) = role(media, datagram.destination).filter(|_| in_time) {
             end = end.max(base + after);
-            probe.push(base + after, datagram.source, role, datagram.payload);
+            probe.push(base + after, datagram.source, role, &datagram.payload);
         }
     })?;
     if probe.is_empty() {

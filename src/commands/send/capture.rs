@@ -1,9 +1,7 @@
 //! Plays a capture: its UDP datagrams, as they are, with their timing.
 //!
 //! The file is looked through before anything is sent, so that a wrong one is refused whole ([`survey`]). Datagrams come
-//! from [`frames`] and leave by [`super::link`]; there is no format here that they would have to be made in.
-
-mod frames;
+//! from [`crate::capture`] and leave by [`super::link`]; there is no format here that they would have to be made in.
 
 use std::{
     collections::BTreeMap,
@@ -19,12 +17,12 @@ use anyhow::{Context, anyhow};
 use super::{Failure, Job, Link, Stop, seconds, usage};
 use crate::{
     address::Scheme,
+    capture::{Capture, Datagram, Error},
     cli::{self, Source},
     clock,
     limits::CAPTURE_STREAMS_SHOWN,
     producer::pace::Timeline,
 };
-use frames::{Capture, Datagram, Error};
 
 /// The first bytes of pcapng, and of pcap in both byte orders, with microseconds and with nanoseconds.
 const MAGICS: [[u8; 4]; 5] = [
@@ -126,7 +124,7 @@ impl Survey {
         let mut capture = Capture::open(path).map_err(|error| wrong(path, &error))?;
         let mut survey = Survey::default();
         loop {
-            match capture.next() {
+            match capture.next_datagram() {
                 Ok(Some(datagram)) => survey.add(&datagram, port),
                 Ok(None) => break,
                 Err(error @ Error::Cut { .. }) => {
@@ -141,8 +139,8 @@ impl Survey {
     }
 
     fn add(&mut self, datagram: &Datagram, port: Option<&cli::Destination>) {
-        *self.streams.entry(datagram.to).or_default() += 1;
-        if port.is_none_or(|port| port.includes(datagram.to)) {
+        *self.streams.entry(datagram.destination).or_default() += 1;
+        if port.is_none_or(|port| port.includes(datagram.destination)) {
             self.count += 1;
             let (first, last) = self.span.unwrap_or((datagram.at, datagram.at));
             self.span = Some((first, last.max(datagram.at)));
@@ -229,12 +227,12 @@ impl Player {
     ) -> anyhow::Result<bool> {
         let mut due = self.lap;
         loop {
-            let datagram = match capture.next() {
+            let datagram = match capture.next_datagram() {
                 Ok(Some(datagram)) => datagram,
                 Ok(None) | Err(Error::Cut { .. }) => return Ok(false),
                 Err(error) => return Err(anyhow!("{error}")).context("the file has changed"),
             };
-            if args.port.is_some_and(|port| !port.includes(datagram.to)) {
+            if args.port.is_some_and(|port| !port.includes(datagram.destination)) {
                 continue;
             }
             // Packets that overtook others were captured later: they keep their place.

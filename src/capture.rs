@@ -1,4 +1,7 @@
 //! Reads captures: pcapng (draft-ietf-opsawg-pcapng) and pcap (draft-ietf-opsawg-pcap), to the UDP datagrams in them.
+//!
+//! The commands that take a file use it: `send` plays the datagrams, `probe` looks into them. Nothing here knows what is
+//! in a datagram.
 
 use std::{fs::File, io, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
 
@@ -22,13 +25,17 @@ const LINKTYPES_RAW: [i32; 3] = [12, 14, 101];
 
 /// Why a capture cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+#[non_exhaustive]
+pub enum Error {
     /// The file cannot be opened or read.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// It begins with something else.
     #[error("is no capture, expected pcapng or pcap")]
-    Foreign,
+    Foreign {
+        /// What was found.
+        what: &'static str,
+    },
     /// The last packet is not whole.
     #[error("is cut short after packet {packets}, expected {what} there")]
     Cut {
@@ -60,11 +67,17 @@ pub(super) enum Error {
 
 /// A datagram of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Datagram {
+pub struct Datagram {
     /// When it was captured, since the Unix epoch.
-    pub(super) at: Duration,
-    pub(super) to: SocketAddr,
-    pub(super) payload: Vec<u8>,
+    pub at: Duration,
+    /// False: the file does not say when, and `at` is the time of the packet before.
+    pub timed: bool,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// Where to.
+    pub destination: SocketAddr,
+    /// What is behind the UDP header.
+    pub payload: Vec<u8>,
 }
 
 /// How an interface's packets are to be read.
@@ -78,31 +91,46 @@ struct Interface {
 }
 
 /// A capture that is read.
-pub(super) struct Capture {
+pub struct Capture {
     reader: Box<dyn PcapReaderIterator + Send>,
     interfaces: Vec<Interface>,
     packets: u64,
     last: Duration,
-    /// Packets that are fragments, and those that were not captured whole.
-    pub(super) fragments: u64,
-    pub(super) partial: u64,
+    /// Packets so far that are fragments of a larger one.
+    pub fragments: u64,
+    /// Packets so far that were not captured whole.
+    pub partial: u64,
+}
+
+/// A captured packet, with the headers of its link.
+struct Frame {
+    at: Duration,
+    timed: bool,
+    linktype: Linktype,
+    /// Empty: it was not captured whole.
+    bytes: Vec<u8>,
 }
 
 /// What a block of the file is.
 enum Step {
-    Packet(Duration, Interface, Vec<u8>),
+    Frame(Frame),
     Other,
     More,
     End,
 }
 
 impl Capture {
-    pub(super) fn open(path: &Path) -> Result<Capture, Error> {
+    /// Opens a file and reads how it begins.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no capture.
+    pub fn open(path: &Path) -> Result<Capture, Error> {
         let file = File::open(path)?;
         let reader = create_reader(CAPTURE_READ_BYTES, file).map_err(|error| match error {
             PcapError::ReadError => Error::Io(io::Error::other("cannot be read")),
             PcapError::Incomplete(_) => Error::Cut { packets: 0, what: "the rest of the header" },
-            _ => Error::Foreign,
+            PcapError::Eof => Error::Foreign { what: "it is empty" },
+            _ => Error::Foreign { what: "unknown header" },
         })?;
         Ok(Capture {
             reader,
@@ -114,13 +142,17 @@ impl Capture {
         })
     }
 
-    /// The next UDP datagram, in the order of the file.
-    pub(super) fn next(&mut self) -> Result<Option<Datagram>, Error> {
+    /// The next UDP datagram, in the order of the file. What is none is passed over.
+    ///
+    /// # Errors
+    /// The file is damaged or ends early. Behind a packet of a link that is not known ([`Error::Linktype`]) it can be read
+    /// on.
+    pub fn next_datagram(&mut self) -> Result<Option<Datagram>, Error> {
         loop {
             match self.step()? {
-                Step::Packet(at, interface, bytes) => {
-                    if let Some((to, payload)) = self.datagram(interface.linktype, &bytes)? {
-                        return Ok(Some(Datagram { at, to, payload }));
+                Step::Frame(frame) => {
+                    if let Some(datagram) = self.datagram(&frame)? {
+                        return Ok(Some(datagram));
                     }
                 }
                 Step::Other => {}
@@ -170,10 +202,10 @@ impl Capture {
             }
         };
         self.reader.consume(size);
-        if let Step::Packet(at, _, bytes) = &step {
+        if let Step::Frame(frame) = &step {
             self.packets += 1;
-            self.last = *at;
-            if bytes.is_empty() {
+            self.last = frame.at;
+            if frame.bytes.is_empty() {
                 self.partial += 1;
                 return Ok(Step::Other);
             }
@@ -182,24 +214,32 @@ impl Capture {
     }
 
     /// The UDP datagram in a packet, if it is one.
-    fn datagram(&mut self, linktype: Linktype, bytes: &[u8]) -> Result<Option<(SocketAddr, Vec<u8>)>, Error> {
-        let Some(sliced) = sliced(linktype, bytes) else {
-            return Err(Error::Linktype { packet: self.packets, linktype: linktype.0 });
+    fn datagram(&mut self, frame: &Frame) -> Result<Option<Datagram>, Error> {
+        let Some(sliced) = sliced(frame.linktype, &frame.bytes) else {
+            return Err(Error::Linktype { packet: self.packets, linktype: frame.linktype.0 });
         };
         // What cannot be read is no UDP datagram.
         let Some(packet) = sliced else { return Ok(None) };
-        let (address, fragment) = match &packet.net {
-            Some(NetSlice::Ipv4(ip)) => (IpAddr::V4(ip.header().destination_addr()), ip.payload().fragmented),
-            Some(NetSlice::Ipv6(ip)) => (IpAddr::V6(ip.header().destination_addr()), ip.payload().fragmented),
+        let (source, destination, fragment): (IpAddr, IpAddr, bool) = match &packet.net {
+            Some(NetSlice::Ipv4(ip)) => {
+                let header = ip.header();
+                (header.source_addr().into(), header.destination_addr().into(), ip.payload().fragmented)
+            }
+            Some(NetSlice::Ipv6(ip)) => {
+                let header = ip.header();
+                (header.source_addr().into(), header.destination_addr().into(), ip.payload().fragmented)
+            }
             _ => return Ok(None),
         };
         self.fragments += u64::from(fragment);
-        match &packet.transport {
-            Some(TransportSlice::Udp(udp)) if !fragment => {
-                Ok(Some((SocketAddr::new(address, udp.destination_port()), udp.payload().to_vec())))
-            }
-            _ => Ok(None),
-        }
+        let Some(TransportSlice::Udp(udp)) = packet.transport.filter(|_| !fragment) else { return Ok(None) };
+        Ok(Some(Datagram {
+            at: frame.at,
+            timed: frame.timed,
+            source: SocketAddr::new(source, udp.source_port()),
+            destination: SocketAddr::new(destination, udp.destination_port()),
+            payload: udp.payload().to_vec(),
+        }))
     }
 }
 
@@ -250,7 +290,8 @@ fn read(
             let interface = interface(interfaces, 0)?;
             let fraction = time(packet.ts_usec.into(), interface.resolution, 0);
             let at = Duration::from_secs(packet.ts_sec.into()) + fraction;
-            Step::Packet(at, interface, whole(packet.data, packet.caplen, packet.origlen))
+            let bytes = whole(packet.data, packet.caplen, packet.origlen);
+            Step::Frame(Frame { at, timed: true, linktype: interface.linktype, bytes })
         }
         PcapBlockOwned::NG(Block::SectionHeader(_)) => {
             interfaces.clear();
@@ -268,12 +309,14 @@ fn read(
             let interface = interface(interfaces, packet.if_id)?;
             let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
             let at = time(units, interface.resolution, interface.offset);
-            Step::Packet(at, interface, whole(packet.packet_data(), packet.caplen, packet.origlen))
+            let bytes = whole(packet.packet_data(), packet.caplen, packet.origlen);
+            Step::Frame(Frame { at, timed: true, linktype: interface.linktype, bytes })
         }
         PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
             let data = packet.packet_data();
             let captured = data.len() as u32; // it came from 32 bits
-            Step::Packet(last, interface(interfaces, 0)?, whole(data, captured, packet.orig_len()))
+            let (interface, bytes) = (interface(interfaces, 0)?, whole(data, captured, packet.orig_len()));
+            Step::Frame(Frame { at: last, timed: false, linktype: interface.linktype, bytes })
         }
         PcapBlockOwned::NG(_) => Step::Other,
     })

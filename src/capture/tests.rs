@@ -66,7 +66,7 @@ fn all(bytes: &[u8]) -> (Vec<Datagram>, Option<Error>) {
         Err(error) => return (Vec::new(), Some(error)),
     };
     loop {
-        match capture.next() {
+        match capture.next_datagram() {
             Ok(Some(datagram)) => datagrams.push(datagram),
             Ok(None) => return (datagrams, None),
             Err(error) => return (datagrams, Some(error)),
@@ -75,7 +75,9 @@ fn all(bytes: &[u8]) -> (Vec<Datagram>, Option<Error>) {
 }
 
 fn datagram(at: Duration, port: u16, payload: &[u8]) -> Datagram {
-    Datagram { at, to: SocketAddr::new([239, 1, 1, 1].into(), port), payload: payload.to_vec() }
+    let source = SocketAddr::new([10, 0, 0, 1].into(), 7);
+    let destination = SocketAddr::new([239, 1, 1, 1].into(), port);
+    Datagram { at, timed: true, source, destination, payload: payload.to_vec() }
 }
 
 #[test]
@@ -124,6 +126,42 @@ fn interfaces_have_clocks_and_links_of_their_own() {
 }
 
 #[test]
+fn senders_are_told_of_either_version_of_ip_and_packets_without_a_time_as_such() {
+    let mut six = Vec::new();
+    PacketBuilder::ipv6([1; 16], [2; 16], 9).udp(3, 4).write(&mut six, b"six").unwrap();
+    let simple = block(3, &[&(six.len() as u32).to_le_bytes()[..], &six].concat());
+    let bytes = [section(), interface(RAW, &[]), enhanced(0, 5, &packet(1, b"a"), 0), simple].concat();
+    let (read, error) = all(&bytes);
+    assert!(error.is_none(), "{error:?}");
+    let at = Duration::from_micros(5);
+    let six = Datagram {
+        at,
+        timed: false,
+        source: SocketAddr::new([1; 16].into(), 3),
+        destination: SocketAddr::new([2; 16].into(), 4),
+        payload: b"six".to_vec(),
+    };
+    assert_eq!(read, [datagram(at, 1, b"a"), six]);
+}
+
+#[test]
+fn behind_a_packet_of_an_unknown_link_a_file_is_read_on() {
+    let bytes = [
+        section(),
+        interface(RAW, &[]),
+        interface(105, &[]),
+        enhanced(1, 0, &[0; 60], 60),
+        enhanced(0, 1, &packet(1, b"a"), 0),
+    ]
+    .concat();
+    let file = file(&bytes);
+    let mut capture = Capture::open(file.path()).unwrap();
+    assert!(matches!(capture.next_datagram(), Err(Error::Linktype { packet: 1, linktype: 105 })));
+    assert_eq!(capture.next_datagram().unwrap(), Some(datagram(Duration::from_micros(1), 1, b"a")));
+    assert_eq!(capture.next_datagram().unwrap(), None);
+}
+
+#[test]
 fn what_is_no_whole_datagram_is_counted_or_passed_over() {
     let mut fragment = packet(1, &[0; 64]);
     fragment[6] = 0x20; // more fragments
@@ -145,8 +183,8 @@ fn what_is_no_whole_datagram_is_counted_or_passed_over() {
     .concat();
     let file = file(&bytes);
     let mut capture = Capture::open(file.path()).unwrap();
-    assert_eq!(capture.next().unwrap(), Some(datagram(Duration::ZERO, 1, b"whole")));
-    assert_eq!(capture.next().unwrap(), None);
+    assert_eq!(capture.next_datagram().unwrap(), Some(datagram(Duration::ZERO, 1, b"whole")));
+    assert_eq!(capture.next_datagram().unwrap(), None);
     assert_eq!((capture.partial, capture.fragments), (1, 1));
 }
 
@@ -158,7 +196,10 @@ fn what_is_wrong_is_named() {
     let text = error.unwrap().to_string();
     assert_eq!(text, "is cut short after packet 1, expected the rest of a packet there");
     let (read, error) = all(b"this is no capture, and longer than any head of one, which is 24 bytes");
-    assert_eq!((read.len(), error.unwrap().to_string()), (0, Error::Foreign.to_string()));
+    assert_eq!(
+        (read.len(), error.unwrap().to_string()),
+        (0, "is no capture, expected pcapng or pcap".to_owned())
+    );
     let (_, error) = all(b"");
     assert!(error.unwrap().to_string().starts_with("is no capture"));
     let wifi = pcap(0xA1B2_C3D4, 105, &[(1, 0, vec![0; 60])]);
