@@ -630,8 +630,6 @@ pub const TS_PIDS_MAX: usize = 256;
 
 /// Programmes of one transport stream whose tables are read for players: a multiplex that is sent whole has about ten.
 pub const TS_PROGRAMS_MAX: usize = 16;
-/// Elementary streams of one programme that are read: a film with many languages.
-pub const TS_STREAMS_MAX: usize = 64;
 /// Bytes of a picture that are searched for what it is: parameter sets and supplemental information before its first
 /// slice are some hundred bytes, captions a few thousand.
 pub const KEY_SCAN_BYTES_MAX: usize = 16 << 10;

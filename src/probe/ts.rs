@@ -6,12 +6,15 @@ use std::{
 };
 
 use super::{
-    psi::Assembler,
+    kinds::kind,
     report::{PcrReport, PidReport, ProgramReport, TsReport},
 };
 use crate::{
     limits::{JITTER_GAIN, PCR_INTERVAL_ALLOWED, PROBE_PROGRAMS_MAX, TS_PIDS_MAX},
-    wire::ts::{Continuity, PACKET, Pcr, SYNC, pcr, psi::PID_PAT},
+    wire::ts::{
+        Continuity, PACKET, Pcr, SYNC, pcr,
+        psi::{PID_PAT, Section, Sections, TABLE_PAT, TABLE_PMT},
+    },
 };
 
 const PID_NULL: u16 = 0x1fff;
@@ -42,8 +45,33 @@ struct Pid {
     scrambled: bool,
     kind: Option<String>,
     program: Option<u16>,
-    tables: Option<Assembler>,
+    tables: Option<Sections>,
     clock: Option<Box<Clock>>,
+}
+
+/// What a section lists.
+enum Listed {
+    /// Programme numbers and the PIDs of their PMTs.
+    Programs(Vec<(u16, u16)>),
+    /// A programme's number, the PID of its PCR, and its PIDs with what is in them.
+    Streams(u16, Option<u16>, Vec<(u16, String)>),
+}
+
+impl Listed {
+    /// Of the tables that are read on this PID.
+    fn of(number: u16, section: Section<'_>) -> Option<Listed> {
+        match section.table() {
+            TABLE_PAT if number == PID_PAT => {
+                Some(Listed::Programs(section.programs().take(PROBE_PROGRAMS_MAX).collect()))
+            }
+            TABLE_PMT if number != PID_PAT => {
+                let named =
+                    section.streams().map(|stream| (stream.pid, kind(stream.kind, stream.descriptors)));
+                Some(Listed::Streams(section.number(), section.clock(), named.collect()))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A PID's program clock.
@@ -100,25 +128,23 @@ impl TransportStream {
         if number == PID_PAT {
             pid.tables.get_or_insert_default();
         }
-        let (Some(tables), Some(payload)) = (&mut pid.tables, payload(packet)) else { return };
-        let Some(section) = tables.push(payload, packet[1] & 0x40 != 0) else { return };
-        if number == PID_PAT
-            && let Some(programs) = section.programs()
-        {
-            self.association(programs);
-        } else if let Some((program, pcr, streams)) = section.streams()
-            && let Some(entry) = self.programs.get_mut(&program)
-        {
-            entry.pcr = Some(pcr);
-            for stream in streams {
-                self.name(stream.pid, Some(program), stream.kind);
+        let Some(tables) = &mut pid.tables else { return };
+        let mut found = Vec::new();
+        tables.take(packet, |section| {
+            found.extend(Listed::of(number, section));
+            false
+        });
+        for listed in found {
+            match listed {
+                Listed::Programs(programs) => self.association(programs),
+                Listed::Streams(program, clock, streams) => self.map(program, clock, streams),
             }
         }
     }
 
     fn association(&mut self, programs: Vec<(u16, u16)>) {
         self.name(PID_PAT, None, "PAT".to_owned());
-        for (number, pmt) in programs.into_iter().take(PROBE_PROGRAMS_MAX) {
+        for (number, pmt) in programs {
             self.programs.entry(number).or_default().pmt = pmt;
             self.name(pmt, Some(number), "PMT".to_owned());
             if let Some(pid) = self.pids.get_mut(&pmt) {
@@ -126,6 +152,14 @@ impl TransportStream {
             }
         }
         self.programs.retain(|_, program| self.pids.contains_key(&program.pmt));
+    }
+
+    fn map(&mut self, number: u16, clock: Option<u16>, streams: Vec<(u16, String)>) {
+        let Some(program) = self.programs.get_mut(&number) else { return };
+        program.pcr = clock;
+        for (pid, kind) in streams {
+            self.name(pid, Some(number), kind);
+        }
     }
 
     fn name(&mut self, number: u16, program: Option<u16>, kind: String) {
@@ -192,15 +226,6 @@ fn well_known(pid: u16) -> &'static str {
     }
 }
 
-/// What follows header and adaptation field.
-fn payload(packet: &[u8; PACKET]) -> Option<&[u8]> {
-    match packet[3] >> 4 & 3 {
-        1 => Some(&packet[4..]),
-        3 => packet.get(5 + usize::from(packet[4])..),
-        _ => None,
-    }
-}
-
 impl Clock {
     fn push(&mut self, now: Instant, pcr: Pcr) {
         self.count += 1;
@@ -246,7 +271,10 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use crate::{
+        clock,
+        wire::ts::psi::tests::{association, packed, section},
+    };
 
     fn stream() -> Vec<u8> {
         std::fs::read(format!("{}/fixtures/test.ts", env!("CARGO_MANIFEST_DIR"))).expect("the fixture")
@@ -277,6 +305,27 @@ mod tests {
         let pcr = report.pids.iter().find(|pid| pid.pid == pcr_pid).and_then(|pid| pid.pcr).expect("PCRs");
         assert!(pcr.count > 50 && pcr.discontinuities == 0 && pcr.too_rare == 0, "{pcr:?}");
         assert!(pcr.interval_max_seconds <= 0.1 && pcr.jitter_seconds < 0.02, "{pcr:?}");
+    }
+
+    #[test]
+    fn map_tables_that_share_a_pid_or_even_a_packet_are_all_read() {
+        let map = |number: u16, stream: u8| {
+            let fields = [0xe1, stream, 0xf0, 0, 0x1b, 0xe1, stream, 0xf0, 0];
+            section(TABLE_PMT, number, &fields)
+        };
+        let tables = [
+            packed(PID_PAT, 0, &association(&[0x20, 0x20, 0x21])),
+            packed(0x20, 0, &[map(1, 1), map(2, 2)].concat()),
+            packed(0x21, 0, &map(3, 3)),
+        ];
+        let mut ts = TransportStream::default();
+        ts.push(clock::now(), tables.concat().as_flattened());
+        let report = ts.report();
+        let programs: Vec<_> = report.programs.iter().map(|p| (p.program, p.pmt_pid, p.pcr_pid)).collect();
+        assert_eq!(programs, [(1, 0x20, Some(0x101)), (2, 0x20, Some(0x102)), (3, 0x21, Some(0x103))]);
+        let video = report.pids.iter().filter(|pid| pid.kind == "H.264 video");
+        let video: Vec<_> = video.map(|pid| (pid.pid, pid.program)).collect();
+        assert_eq!(video, [(0x101, Some(1)), (0x102, Some(2)), (0x103, Some(3))]);
     }
 
     #[test]

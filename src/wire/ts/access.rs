@@ -8,9 +8,10 @@ use super::{
     PACKET, SYNC, adaptation, payload,
     picture::{Codec, Picture},
     pid,
-    psi::{self, PID_PAT, Sections, TABLE_PAT, TABLE_PMT},
+    psi::{PID_PAT, Section, Sections, TABLE_PAT, TABLE_PMT},
     starts_unit,
 };
+use crate::limits::TS_PROGRAMS_MAX;
 
 /// What a packet is for a decoder that wants to begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct Seen {
 }
 
 /// Follows one transport stream, or one programme of a multiplex: the first one with video.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Access {
     association: Sections,
     programs: Vec<Program>,
@@ -49,12 +50,6 @@ struct Video {
     announced: bool,
     /// A picture that has begun and is not told yet.
     picture: Option<Picture>,
-}
-
-impl Default for Access {
-    fn default() -> Access {
-        Access { association: Sections::new(TABLE_PAT), programs: Vec::new(), video: None }
-    }
 }
 
 impl Access {
@@ -85,15 +80,17 @@ impl Access {
 
     /// Reads a packet of the association table. Whether the programmes were listed anew.
     fn associate(&mut self, packet: &[u8; PACKET]) -> bool {
-        let Some(section) = self.association.take(packet) else { return false };
-        let pids = psi::programs(section);
+        let pids = listed(&mut self.association, packet, TABLE_PAT, |section| {
+            section.programs().map(|(_, pid)| pid).take(TS_PROGRAMS_MAX).collect::<Vec<_>>()
+        });
+        let Some(pids) = pids else { return false };
         if self.programs.iter().map(|program| program.pid).eq(pids.iter().copied()) {
             return false;
         }
         let mut known = std::mem::take(&mut self.programs);
         let program = |pid| {
             let place = known.iter().position(|program| program.pid == pid);
-            let new = || Program { pid, map: Sections::new(TABLE_PMT), video: None };
+            let new = || Program { pid, map: Sections::default(), video: None };
             place.map_or_else(new, |place| known.swap_remove(place))
         };
         self.programs = pids.into_iter().map(program).collect();
@@ -103,9 +100,10 @@ impl Access {
     /// Reads a packet of a map table, if it is one. Whether it names another video stream than before.
     fn map(&mut self, pid: u16, packet: &[u8; PACKET]) -> bool {
         let Some(program) = self.programs.iter_mut().find(|program| program.pid == pid) else { return false };
-        let Some(section) = program.map.take(packet) else { return false };
-        let mut streams = psi::streams(section).into_iter();
-        let video = streams.find_map(|(kind, pid)| Codec::of(kind).map(|codec| (pid, codec)));
+        let video = listed(&mut program.map, packet, TABLE_PMT, |section| {
+            section.streams().find_map(|stream| Codec::of(stream.kind).map(|codec| (stream.pid, codec)))
+        });
+        let Some(video) = video else { return false };
         std::mem::replace(&mut program.video, video) != video
     }
 
@@ -118,6 +116,25 @@ impl Access {
         self.video = first.map(|(pid, codec)| Video { pid, codec, announced: false, picture: None });
         true
     }
+}
+
+/// What the table lists that a packet completes, and keeps the packets of it: the first section of such a table, so that
+/// what players get is bounded.
+fn listed<T>(
+    sections: &mut Sections,
+    packet: &[u8; PACKET],
+    table: u8,
+    read: impl Fn(Section<'_>) -> T,
+) -> Option<T> {
+    let mut found = None;
+    sections.take(packet, |section| {
+        let wanted = found.is_none() && section.table() == table && section.is_first();
+        if wanted {
+            found = Some(read(section));
+        }
+        wanted
+    });
+    found
 }
 
 impl Video {
@@ -152,8 +169,8 @@ impl Video {
 pub(crate) mod tests {
     use super::*;
     use crate::wire::ts::{
-        picture,
-        psi::tests::{association, map, packed},
+        picture, psi,
+        psi::tests::{association, map, packed, section},
     };
     use proptest::{collection::vec, prelude::*};
 
@@ -242,6 +259,24 @@ pub(crate) mod tests {
         // radio
         let radio = packed(PMT, 6, &map(&[(0x0f, AUDIO)]));
         assert!(access.see(&radio[0]).changed && !access.has_video());
+    }
+
+    #[test]
+    fn other_tables_on_the_same_pids_are_passed_over() {
+        let mut access = following(0x1b);
+        let tables = access.tables();
+        let mut second = association(&[0x20]);
+        second[6] = 1;
+        second.truncate(second.len() - 4);
+        let sum = psi::crc(&second);
+        second.extend(sum.to_be_bytes());
+        for other in [section(0x42, 1, &[0, 1, 0xe0, 0x20]), second] {
+            assert_eq!(access.see(&packed(0, 1, &other)[0]), Seen::default());
+        }
+        for other in [section(0xfc, 1, &[0; 8]), section(TABLE_PAT, 1, &[0, 1, 0xe0, 0x20])] {
+            assert_eq!(access.see(&packed(PMT, 1, &other)[0]), Seen::default());
+        }
+        assert!(access.tables() == tables && access.has_video());
     }
 
     #[test]

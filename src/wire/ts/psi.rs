@@ -1,10 +1,11 @@
 //! Program specific information (ISO/IEC 13818-1 section 2.4.4): which PIDs a transport stream has, from the sections
 //! of its program association and program map tables.
 //!
-//! [`super::access`] feeds it with the packets of these tables' PIDs and keeps the packets that it found whole.
+//! [`super::access`] feeds it with the packets of these tables' PIDs and keeps the packets that it found whole;
+//! [`crate::probe`] says what the tables list.
 
 use super::{PACKET, payload, starts_unit};
-use crate::limits::{TS_PROGRAMS_MAX, TS_STREAMS_MAX};
+use crate::limits::PSI_SECTION_BYTES_MAX;
 
 /// The PID of the program association table.
 pub const PID_PAT: u16 = 0;
@@ -17,13 +18,12 @@ pub const TABLE_PMT: u8 = 2;
 const HEADER: usize = 8;
 /// Bytes of its check sum.
 const CRC: usize = 4;
-/// Bytes of the longest section of these tables.
-const SECTION_MAX: usize = 1024;
+/// Stands where a `table_id` would when no further section begins in a packet.
+const STUFFING: u8 = 0xff;
 
-/// Puts the sections of one table together from the TS packets of its PID, and keeps the packets of the last one.
-#[derive(Clone, Debug)]
+/// Puts sections together from the TS packets of their PID, and keeps the packets of the last one that was wanted.
+#[derive(Clone, Debug, Default)]
 pub struct Sections {
-    table: u8,
     section: Vec<u8>,
     /// The packets that `section` came in so far; empty between sections.
     packets: Vec<u8>,
@@ -31,91 +31,131 @@ pub struct Sections {
 }
 
 impl Sections {
-    /// Collects sections with this `table_id`.
-    pub fn new(table: u8) -> Sections {
-        Sections { table, section: Vec::new(), packets: Vec::new(), whole: Vec::new() }
-    }
-
-    /// Takes the next packet of the PID. Gives the section that it completes, if that is in force, undamaged and the
-    /// first of its table.
-    pub fn take(&mut self, packet: &[u8; PACKET]) -> Option<&[u8]> {
-        let mut bytes = payload(packet)?;
-        if starts_unit(packet) {
-            let (pointer, rest) = bytes.split_first()?;
-            let (end, begin) = rest.split_at_checked(usize::from(*pointer))?;
-            if !self.packets.is_empty() && self.add(end, packet) {
-                return self.complete();
+    /// Takes the next packet of the PID and hands on each section that it completes, if that is in force and undamaged.
+    /// `wanted` says whether the packets of the section are to be kept.
+    pub fn take(&mut self, packet: &[u8; PACKET], mut wanted: impl FnMut(Section<'_>) -> bool) {
+        let Some(bytes) = payload(packet) else { return };
+        if !starts_unit(packet) {
+            if !self.packets.is_empty() {
+                self.add(bytes, packet, &mut wanted);
             }
+            return;
+        }
+        let parts = bytes.split_first().and_then(|(end, rest)| rest.split_at_checked(usize::from(*end)));
+        let Some((end, mut begin)) = parts else { return };
+        if !self.packets.is_empty() {
+            self.add(end, packet, &mut wanted);
+        }
+        while begin.first().is_some_and(|table| *table != STUFFING) {
             self.section.clear();
             self.packets.clear();
-            bytes = begin;
-        } else if self.packets.is_empty() {
-            return None;
+            begin = self.add(begin, packet, &mut wanted);
         }
-        if self.add(bytes, packet) { self.complete() } else { None }
     }
 
-    /// The packets of the last section that [`Sections::take`] gave, as they came; empty: there was none.
+    /// The packets of the last section that was wanted, as they came; empty: there was none.
     pub fn last(&self) -> &[u8] {
         &self.whole
     }
 
-    /// Whether the section is complete with these bytes.
-    fn add(&mut self, bytes: &[u8], packet: &[u8; PACKET]) -> bool {
-        let room = SECTION_MAX - self.section.len().min(SECTION_MAX);
+    /// Adds to the section; what is left of the bytes when it is complete.
+    fn add<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        packet: &[u8; PACKET],
+        wanted: &mut impl FnMut(Section<'_>) -> bool,
+    ) -> &'a [u8] {
+        let before = self.section.len();
+        let room = PSI_SECTION_BYTES_MAX - before.min(PSI_SECTION_BYTES_MAX);
         self.section.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        if self.packets.len() <= SECTION_MAX + PACKET {
+        if self.packets.len() <= PSI_SECTION_BYTES_MAX + PACKET {
             self.packets.extend_from_slice(packet);
         }
-        self.length().is_some_and(|length| self.section.len() >= length)
+        let Some(section) = self.length().and_then(|length| self.section.get(..length)) else { return &[] };
+        let packets = std::mem::take(&mut self.packets);
+        if Section::parse(section).is_some_and(wanted) {
+            self.whole = packets;
+        }
+        bytes.get(section.len() - before.min(section.len())..).unwrap_or_default()
     }
 
     fn length(&self) -> Option<usize> {
         let [_, high, low] = *self.section.first_chunk::<3>()?;
-        Some(3 + (usize::from(high & 0x0f) << 8 | usize::from(low)))
-    }
-
-    fn complete(&mut self) -> Option<&[u8]> {
-        let packets = std::mem::take(&mut self.packets);
-        let section = self.section.get(..self.length()?)?;
-        let in_force = section.len() >= HEADER + CRC && section[5] & 1 == 1 && section[6] == 0;
-        if !in_force || section[0] != self.table || crc(section) != 0 {
-            return None;
-        }
-        self.whole = packets;
-        Some(section)
+        Some(3 + length(high, low))
     }
 }
 
-/// The PIDs of the program map tables that a program association section lists, in its order; at most
-/// [`TS_PROGRAMS_MAX`].
-pub fn programs(section: &[u8]) -> Vec<u16> {
-    let listed = listed(section, 0).as_chunks::<4>().0.iter();
-    // program number 0 names the network information table
-    let programs = listed.filter(|entry| entry[..2] != [0, 0]).map(|entry| pid(entry[2], entry[3]));
-    programs.take(TS_PROGRAMS_MAX).collect()
+/// A section whose check sum is right, and which is in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a>(&'a [u8]);
+
+/// An elementary stream that a program map section lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream<'a> {
+    /// `stream_type`.
+    pub kind: u8,
+    /// Its PID.
+    pub pid: u16,
+    /// Its descriptors, each with tag and length.
+    pub descriptors: &'a [u8],
 }
 
-/// The elementary streams of a program map section: `stream_type` and PID, in its order; at most [`TS_STREAMS_MAX`].
-pub fn streams(section: &[u8]) -> Vec<(u8, u16)> {
-    let Some(&[_, _, high, low]) = section.get(HEADER..).and_then(|rest| rest.first_chunk::<4>()) else {
-        return Vec::new();
-    };
-    let mut rest = listed(section, 4 + usize::from(u16::from_be_bytes([high & 0x0f, low])));
-    let mut streams = Vec::new();
-    while let Some((&[kind, pid_high, pid_low, high, low], more)) = rest.split_first_chunk::<5>() {
-        if streams.len() == TS_STREAMS_MAX {
-            break;
-        }
-        streams.push((kind, pid(pid_high, pid_low)));
-        rest = more.get(usize::from(u16::from_be_bytes([high & 0x0f, low]))..).unwrap_or_default();
+impl<'a> Section<'a> {
+    fn parse(bytes: &'a [u8]) -> Option<Section<'a>> {
+        let usable = bytes.len() >= HEADER + CRC && bytes[5] & 1 == 1 && crc(bytes) == 0;
+        usable.then_some(Section(bytes))
     }
-    streams
+
+    /// `table_id`.
+    pub fn table(&self) -> u8 {
+        self.0[0]
+    }
+
+    /// Of a program map section: the programme's number.
+    pub fn number(&self) -> u16 {
+        u16::from_be_bytes([self.0[3], self.0[4]])
+    }
+
+    /// Whether it is the first one of its table.
+    pub fn is_first(&self) -> bool {
+        self.0[6] == 0
+    }
+
+    /// Of a program association section: the programmes' numbers and the PIDs of their map tables, in its order.
+    pub fn programs(&self) -> impl Iterator<Item = (u16, u16)> + use<'a> {
+        let listed = self.listed().as_chunks::<4>().0.iter();
+        let programs = listed.map(|e| (u16::from_be_bytes([e[0], e[1]]), pid(e[2], e[3])));
+        // number 0 names the network information table
+        programs.filter(|(number, _)| *number != 0)
+    }
+
+    /// Of a program map section: the PID with the programme's clock.
+    pub fn clock(&self) -> Option<u16> {
+        self.listed().first_chunk::<4>().map(|fixed| pid(fixed[0], fixed[1]))
+    }
+
+    /// Of a program map section: its elementary streams, in its order.
+    pub fn streams(&self) -> impl Iterator<Item = Stream<'a>> + use<'a> {
+        let streams = self.listed().split_first_chunk::<4>();
+        let streams = streams.and_then(|(fixed, rest)| rest.get(length(fixed[2], fixed[3])..));
+        let mut rest = streams.unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (entry, more) = rest.split_first_chunk::<5>()?;
+            let (descriptors, next) = more.split_at_checked(length(entry[3], entry[4])).unwrap_or_default();
+            rest = next;
+            Some(Stream { kind: entry[0], pid: pid(entry[1], entry[2]), descriptors })
+        })
+    }
+
+    /// What is between header and check sum.
+    fn listed(&self) -> &'a [u8] {
+        &self.0[HEADER..self.0.len() - CRC]
+    }
 }
 
-/// What a section lists behind so many bytes of its own fields.
-fn listed(section: &[u8], skip: usize) -> &[u8] {
-    section.get(HEADER + skip..section.len().saturating_sub(CRC)).unwrap_or_default()
+/// A length of 12 bits.
+fn length(high: u8, low: u8) -> usize {
+    usize::from(u16::from_be_bytes([high & 0x0f, low]))
 }
 
 fn pid(high: u8, low: u8) -> u16 {
@@ -181,6 +221,30 @@ pub(crate) mod tests {
         bytes.chunks(PACKET - 4).enumerate().map(packet).collect()
     }
 
+    /// What a packet completes.
+    fn taken<T>(
+        sections: &mut Sections,
+        packet: &[u8; PACKET],
+        mut read: impl FnMut(Section<'_>) -> T,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        sections.take(packet, |section| {
+            all.push(read(section));
+            true
+        });
+        all
+    }
+
+    fn programs(section: Section<'_>) -> Vec<(u16, u16)> {
+        assert_eq!(section.table(), TABLE_PAT);
+        section.programs().collect()
+    }
+
+    fn streams(section: Section<'_>) -> Vec<(u8, u16)> {
+        assert_eq!((section.table(), section.clock()), (TABLE_PMT, Some(0x100)));
+        section.streams().map(|stream| (stream.kind, stream.pid)).collect()
+    }
+
     #[test]
     fn the_check_sum_is_the_one_of_the_standard() {
         assert_eq!(crc(b"123456789"), 0x0376_e6e7);
@@ -188,49 +252,98 @@ pub(crate) mod tests {
 
     #[test]
     fn tables_come_back() {
-        let mut sections = Sections::new(TABLE_PAT);
+        let mut sections = Sections::default();
         let packets = packed(0, 3, &association(&[0x1000, 0x1fe]));
-        assert_eq!(programs(sections.take(&packets[0]).unwrap()), [0x1000, 0x1fe]);
+        assert_eq!(taken(&mut sections, &packets[0], programs), [[(1, 0x1000), (2, 0x1fe)]]);
         assert_eq!(sections.last(), packets[0]);
-        let mut sections = Sections::new(TABLE_PMT);
+        let network = section(TABLE_PAT, 1, &[0, 0, 0xe0, 0x10, 0, 1, 0xf0, 0]);
+        assert_eq!(taken(&mut sections, &packed(0, 4, &network)[0], programs), [[(1, 0x1000)]]);
+        let mut sections = Sections::default();
         let listed = [(0x1b, 0x100), (0x0f, 0x101)];
-        assert_eq!(streams(sections.take(&packed(0x1000, 0, &map(&listed))[0]).unwrap()), listed);
+        let packet = packed(0x1000, 0, &map(&listed))[0];
+        assert_eq!(taken(&mut sections, &packet, streams), [listed]);
+        let descriptors = |section: Section<'_>| {
+            (
+                section.number(),
+                section.streams().map(|stream| stream.descriptors.to_vec()).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(taken(&mut sections, &packet, descriptors), [(1, vec![vec![0x52, 1, 7]; 2])]);
+    }
+
+    #[test]
+    fn packets_are_kept_of_what_is_wanted_alone() {
+        let mut sections = Sections::default();
+        let packets = packed(0, 0, &association(&[0x1000]));
+        sections.take(&packets[0], |_| false);
+        assert!(sections.last().is_empty());
+        sections.take(&packets[0], |section| section.is_first());
+        assert_eq!(sections.last(), packets[0]);
     }
 
     #[test]
     fn a_long_table_spans_packets_and_the_next_one_may_begin_in_its_last() {
         let listed: Vec<_> = (0..30).map(|n| (0x0f, 0x200 + n)).collect();
-        let section = map(&listed);
+        let (section, next) = (map(&listed), map(&[(0x1b, 0x100)]));
         let mut packets = packed(0x1000, 0, &section);
         assert_eq!(packets.len(), 2);
-        let mut sections = Sections::new(TABLE_PMT);
-        assert!(sections.take(&packets[0]).is_none());
-        assert_eq!(streams(sections.take(&packets[1]).unwrap()), listed);
+        let mut sections = Sections::default();
+        assert!(taken(&mut sections, &packets[0], streams).is_empty());
+        assert_eq!(taken(&mut sections, &packets[1], streams), [&listed[..]]);
         assert_eq!(sections.last(), packets.as_flattened());
         // the same, as the end of a section before another one
         let rest = section.len() - (PACKET - 5);
         packets[1][1] |= 0x40;
         packets[1].copy_within(4..4 + rest, 5);
         packets[1][4] = rest as u8;
-        let mut sections = Sections::new(TABLE_PMT);
-        assert!(sections.take(&packets[0]).is_none());
-        assert_eq!(streams(sections.take(&packets[1]).unwrap()), listed);
+        let mut sections = Sections::default();
+        assert!(taken(&mut sections, &packets[0], streams).is_empty());
+        assert_eq!(taken(&mut sections, &packets[1], streams), [&listed[..]]);
+        packets[1][5 + rest..][..next.len()].copy_from_slice(&next);
+        let mut sections = Sections::default();
+        assert!(taken(&mut sections, &packets[0], streams).is_empty());
+        assert_eq!(taken(&mut sections, &packets[1], streams), [&listed[..], &[(0x1b, 0x100)]]);
+        assert_eq!(sections.last(), packets[1]);
+        // it may go on in the packet after
+        let (here, there) = next.split_at(9);
+        let end = PACKET - here.len();
+        packets[1][5 + rest..].fill(STUFFING);
+        packets[1].copy_within(5..5 + rest, end - rest);
+        packets[1][end..].copy_from_slice(here);
+        packets[1][3] |= 0x20;
+        packets[1][4] = (end - rest - 6) as u8;
+        packets[1][5] = 0;
+        packets[1][end - rest - 1] = rest as u8;
+        let mut last = [STUFFING; PACKET];
+        last[..4].copy_from_slice(&[SYNC, 0x10, 0, 0x12]);
+        last[4..4 + there.len()].copy_from_slice(there);
+        let mut sections = Sections::default();
+        assert!(taken(&mut sections, &packets[0], streams).is_empty());
+        assert_eq!(taken(&mut sections, &packets[1], streams), [&listed[..]]);
+        assert_eq!(taken(&mut sections, &last, streams), [[(0x1b, 0x100)]]);
+        assert_eq!(sections.last(), [packets[1], last].as_flattened());
     }
 
     #[test]
-    fn damaged_foreign_and_future_sections_are_passed_over() {
+    fn damaged_and_future_sections_are_passed_over_and_a_middle_without_its_beginning() {
         let good = association(&[0x1000]);
-        let mut sections = Sections::new(TABLE_PAT);
-        let mut damaged = good.clone();
-        damaged[9] ^= 1;
+        let mut sections = Sections::default();
         let mut next = good[..good.len() - 4].to_vec();
         next[5] &= !1;
         next.extend(crc(&next).to_be_bytes());
-        for bad in [damaged, next, section(0x42, 1, &[0, 1, 0xe1, 0]), vec![0, 0xb0, 0]] {
-            assert!(sections.take(&packed(0, 0, &bad)[0]).is_none(), "{bad:02x?}");
+        let damaged = (0..good.len()).map(|at| {
+            let mut damaged = good.clone();
+            damaged[at] ^= 4;
+            damaged
+        });
+        for bad in damaged.chain([next, vec![0, 0xb0, 0]]) {
+            assert!(taken(&mut sections, &packed(0, 0, &bad)[0], programs).is_empty(), "{bad:02x?}");
         }
         assert!(sections.last().is_empty());
-        assert!(sections.take(&packed(0, 0, &good)[0]).is_some());
+        let mut middle = packed(0, 0, &good)[0];
+        middle[1] &= !0x40;
+        assert!(taken(&mut Sections::default(), &middle, programs).is_empty());
+        assert_eq!(taken(&mut sections, &packed(0, 0, &good)[0], programs).len(), 1);
     }
 
     proptest! {
@@ -239,21 +352,22 @@ pub(crate) mod tests {
             packets in vec((vec(any::<u8>(), PACKET), any::<bool>()), 0..40),
             fields in vec(any::<u8>(), 0..64),
         ) {
-            let mut sections = Sections::new(TABLE_PMT);
+            let mut sections = Sections::default();
             for (bytes, starts) in packets {
                 let mut packet: [u8; PACKET] = bytes.try_into().unwrap();
+                packet[0] = SYNC;
                 packet[1] = if starts { 0x40 } else { 0 };
-                sections.take(&packet);
-                prop_assert!(sections.section.len() <= SECTION_MAX);
-                prop_assert!(sections.packets.len() <= SECTION_MAX + 2 * PACKET);
+                sections.take(&packet, |_| true);
+                prop_assert!(sections.section.len() <= PSI_SECTION_BYTES_MAX);
+                prop_assert!(sections.packets.len() <= PSI_SECTION_BYTES_MAX + 2 * PACKET);
             }
             for table in [TABLE_PAT, TABLE_PMT] {
-                let section = section(table, 1, &fields);
-                prop_assert!(programs(&section).len() <= TS_PROGRAMS_MAX);
-                prop_assert!(streams(&section).len() <= TS_STREAMS_MAX);
+                let bytes = section(table, 1, &fields);
+                let section = Section::parse(&bytes).unwrap();
+                prop_assert!(section.programs().count() <= fields.len() / 4);
+                prop_assert!(section.streams().count() <= fields.len() / 5);
+                section.clock();
             }
-            programs(&fields);
-            streams(&fields);
         }
     }
 }
