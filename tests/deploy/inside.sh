@@ -49,6 +49,41 @@ until_ok delivered by-name 100
 curl -s --max-time 5 http://127.0.0.1:8080/udp/239.255.1.1:5000 >/dev/null || [ $? = 28 ]
 curl -s http://127.0.0.1:8080/metrics | grep 'tidecast_packets_received_total{channel="udp-239.255.1.1-5000"'
 
+echo STEP record
+cat >>/etc/tidecast/tidecast.toml <<'TOML'
+[[channel]]
+name = "recorded"
+input = "udp://@239.255.1.4:5000?if=127.0.0.1"
+output = ["pcapng:/var/lib/tidecast/recorded", "pcapng:/srv/recordings/recorded"]
+TOML
+groupadd --system recordings
+install -d -g recordings -m 3770 /srv/recordings
+mkdir -p /etc/systemd/system/tidecast.service.d
+printf '[Service]\nReadWritePaths=/srv/recordings\nSupplementaryGroups=recordings\n' \
+    >/etc/systemd/system/tidecast.service.d/recordings.conf
+systemctl daemon-reload
+systemctl restart tidecast
+tidecast send --sensor 1 --interval 5ms --count 100 "udp://239.255.1.4:5000?if=127.0.0.1&ttl=0"
+recorded() {
+    [ "$(tshark -r "$1"/recorded-*.pcapng 2>/dev/null | wc -l)" = 100 ]
+}
+until_ok recorded /var/lib/tidecast/recorded
+until_ok recorded /srv/recordings/recorded
+# Nobody else reads the one; the group reads the other, and writes neither.
+as_nobody() {
+    group=$1
+    shift
+    setpriv --reuid=65534 --regid=65534 --groups="$group" "$@"
+}
+recordings=$(getent group recordings | cut -d: -f3)
+if as_nobody "$recordings" ls /var/lib/tidecast/; then exit 1; fi
+if as_nobody 65534 ls /srv/recordings; then exit 1; fi
+as_nobody "$recordings" cat /srv/recordings/recorded/*.pcapng >/result/recorded.pcapng
+test -s /result/recorded.pcapng
+if as_nobody "$recordings" rm -f /srv/recordings/recorded/*.pcapng; then exit 1; fi
+if curl -s http://127.0.0.1:8080/api/v1/streams | jq -e '.. | .fault? // empty'; then exit 1; fi
+rm -r /etc/systemd/system/tidecast.service.d
+
 # The sandbox is in nobody's way.
 if journalctl --no-pager -o cat -u tidecast | grep -E 'WARN|ERROR'; then exit 1; fi
 
@@ -86,6 +121,7 @@ if systemctl is-active tidecast; then exit 1; fi
 if curl -s http://127.0.0.1:8080/readyz; then exit 1; fi
 test ! -e /usr/bin/tidecast
 cmp /result/good.toml /etc/tidecast/tidecast.toml # what the administrator wrote is kept
+recorded /var/lib/tidecast/recorded               # and what the service recorded
 
 echo STEP install again
 dpkg -i --force-confold /result/tidecast.deb
@@ -96,6 +132,10 @@ echo STEP purge
 dpkg -P tidecast
 if pgrep -x tidecast; then exit 1; fi
 if dpkg -s tidecast; then exit 1; fi
+test ! -e /var/lib/tidecast
+test ! -e /var/lib/private/tidecast
+recorded /srv/recordings/recorded # a folder of the administrator's own
+
 echo STEP by hand
 cd /result/source
 sudo() {
@@ -115,5 +155,5 @@ test -s /usr/share/bash-completion/completions/tidecast
 systemctl disable --now tidecast
 rm -r /usr/bin/tidecast /etc/tidecast /etc/systemd/system/tidecast.service /etc/sysctl.d/90-tidecast-sysctl.conf \
     /usr/local/share/man/man1/tidecast* /usr/local/share/man/man5/tidecast.toml.5 \
-    /usr/share/bash-completion/completions/tidecast
+    /usr/share/bash-completion/completions/tidecast /var/lib/tidecast /var/lib/private/tidecast
 echo STEP done
