@@ -472,6 +472,19 @@ fn an_interface_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_dead_stream_is_no_stream_without_losses() {
+    let input = format!("udp://@{}:{}?if=127.0.0.1", common::group(), common::free_port());
+    let recv = |more: &[&str]| {
+        let args = [&["recv", &input, "--for", "200ms"], more].concat();
+        let output = common::tidecast(args).output().expect("runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = recv(&["--max-loss", "1%"]);
+    assert!(code == Some(1) && text.contains("nothing came from udp://@239."), "{code:?} {text}");
+    assert_eq!(recv(&[]).0, Some(0), "without a question there is no wrong answer");
+}
+
+#[test]
 fn on_demand_only_allowed_class_d_groups_are_joined() {
     let mut serve = Running::tidecast(["serve", "--http", "127.0.0.1:0", "--allow", "239.1.0.0/16"]);
     let http = serve.http();

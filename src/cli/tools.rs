@@ -164,7 +164,7 @@ impl Send {
 #[command(after_help = "Examples:
   tidecast recv rtp://@239.1.1.1:5000 -o film.ts --for 10s
   tidecast recv udp://@239.3.3.3:7000?if=eth1 --for 1m --json --max-loss 0.1%
-      exit code 3 when more than 0.1% was lost
+      exit code 3 when more than 0.1% was lost, 1 when nothing came
   tidecast recv udp://@239.1.1.1:5000 -o - | ffplay -
   tidecast recv tidecast://10.0.0.7:4023/camera-1?token=secret -o film.ts
       a stream that a relay sends to those who ask (relay --udp, serve --udp)")]

@@ -264,6 +264,15 @@ fn refusals_say_why() {
 }
 
 #[test]
+fn nobody_waits_longer_than_asked_for_a_relay_that_is_not_there() {
+    let url = format!("tidecast://127.0.0.1:{}/cam", crate::free_port());
+    let output = tidecast(["recv", &url, "--for", "200ms"]).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && text.contains("no answer from 127.0.0.1:"), "{text}");
+    assert!(text.contains("expected a relay that listens there"), "{text}");
+}
+
+#[test]
 fn recv_gets_the_payload_and_finds_the_relay_again_after_a_restart() {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("out.bin");

@@ -59,13 +59,13 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     for waiting in &started.waiting {
         say(&format!("waiting: {waiting}"));
     }
+    let limit = args.duration.unwrap_or(Duration::MAX);
     let mut asking = match remote {
         None => None,
-        Some(remote) => Some(ask(remote, &worker, &mut signals).await?),
+        Some(remote) => Some(ask(remote, &worker, &mut signals, limit).await?),
     };
     say(&format!("ready: receiving {}", inputs.join(" ")));
     let began = crate::clock::now();
-    let limit = args.duration.unwrap_or(Duration::MAX);
     let written = tokio::select! {
         result = &mut done.ended => result.unwrap_or(Ok(())),
         () = tokio::time::sleep(limit) => Ok(()),
@@ -95,6 +95,14 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     }
     match args.max_loss {
         Some(max) if summary.loss() > max => Err(Failure::Loss { lost: summary.loss(), max }),
+        // Whoever asks for the share of losses shall not hear that all is well with a dead stream.
+        Some(_) if state.counters.delivered == 0 => {
+            let (inputs, seconds) = (inputs.join(" "), elapsed.as_secs_f64());
+            Err(anyhow::anyhow!(
+                "nothing came from {inputs} in {seconds:.1} s: `tidecast probe` says why that may be"
+            )
+            .into())
+        }
         _ => Ok(()),
     }
 }
@@ -120,13 +128,25 @@ struct Asking {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Asks a relay for a stream, and waits until it is granted or a signal comes.
-async fn ask(remote: &Remote, worker: &Worker, signals: &mut Signals) -> Result<Asking, Failure> {
+/// Asks a relay for a stream, and waits until it is granted, a signal comes, or `limit` has passed.
+async fn ask(
+    remote: &Remote,
+    worker: &Worker,
+    signals: &mut Signals,
+    limit: Duration,
+) -> Result<Asking, Failure> {
     let (running, granted) = remote::open(remote, worker)?;
     let (leave, left) = oneshot::channel();
     let mut task = tokio::spawn(running.run(left));
     let mut patience = std::pin::pin!(tokio::time::sleep(UDP_ASK_AGAIN * 3));
+    let mut limit = std::pin::pin!(tokio::time::sleep(limit));
     let mut granted = std::pin::pin!(granted);
+    let unanswered = || {
+        let relay = remote.relay;
+        anyhow::anyhow!(
+            "no answer from {relay}: expected a relay that listens there (--udp, or listen in [udp])"
+        )
+    };
     loop {
         tokio::select! {
             Ok(()) = &mut granted => return Ok(Asking { leave, task }),
@@ -139,7 +159,8 @@ async fn ask(remote: &Remote, worker: &Worker, signals: &mut Signals) -> Result<
                 say(&format!("waiting: no answer from {}", remote.relay));
                 patience.set(tokio::time::sleep(Duration::MAX));
             }
-            () = signals.wait() => return Err(anyhow::anyhow!("no answer from {}", remote.relay).into()),
+            () = &mut limit => return Err(unanswered().into()),
+            () = signals.wait() => return Err(unanswered().into()),
         }
     }
 }
