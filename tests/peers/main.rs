@@ -9,6 +9,7 @@ mod demand;
 mod hops;
 #[path = "../common/lossy.rs"]
 mod lossy;
+mod pipelines;
 mod players;
 #[path = "../common/protected.rs"]
 mod protected;

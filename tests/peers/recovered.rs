@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -15,8 +14,8 @@ use std::{
 
 use super::{
     common::{Running, free_port, group, have, sender, until},
-    fixture,
-    st2022::{CAPS, Collector, LOCALHOST, gstreamer, media, port, ports, sink, until_ready},
+    pipelines::{ffmpeg_protects, gstreamer_protects, gstreamer_recovers},
+    st2022::{Collector, LOCALHOST, media, port, ports, until_ready},
 };
 
 /// Passes on what comes to the sockets of media, columns and rows, but for some of the media.
@@ -118,11 +117,7 @@ fn what_ffmpeg_protects_comes_out_as_it_was_sent() {
     let relay = recovering(&format!("rtp://@{group}:{to}?if=127.0.0.1"), "auto", "3s", output);
     let (from, sockets) = ports();
     let lossy = Lossy::new(sockets, (group, to), lost);
-    let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-re", "-i"]).arg(fixture());
-    ffmpeg.args(["-c", "copy", "-f", "rtp_mpegts", "-fec", "prompeg=l=5:d=5"]);
-    ffmpeg.arg(format!("rtp://127.0.0.1:{from}?pkt_size=1316")).stdout(Stdio::null());
-    let mut ffmpeg = Running::start(ffmpeg);
+    let mut ffmpeg = ffmpeg_protects(from, 5, 5);
     assert!(ffmpeg.wait().success(), "{}", ffmpeg.stderr());
     all_comes_out(relay, lossy, collector);
 }
@@ -141,13 +136,7 @@ fn what_gstreamer_protects_comes_out_as_it_was_sent() {
     let relay = recovering(&format!("rtp://@127.0.0.1:{to}"), "st2022-1", "1s", output);
     let (from, sockets) = ports();
     let lossy = Lossy::new(sockets, (LOCALHOST, to), lost);
-    let _gstreamer = gstreamer(&format!(
-        "udpsrc address=127.0.0.1 port={input} {CAPS} ! rtpst2022-1-fecenc name=fec columns=5 rows=5 \
-         fec.src ! {} fec.fec_0 ! {} fec.fec_1 ! {}",
-        sink(from),
-        sink(from + 2),
-        sink(from + 4)
-    ));
+    let _gstreamer = gstreamer_protects(input, from, 5, 5);
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     let target = (LOCALHOST, input).into();
     let first = until_ready(&socket, target, &collector, |_| {});
@@ -201,14 +190,7 @@ fn what_a_relay_protects_gstreamer_brings_back() {
     let collector = Collector::new([socket]);
     let lost = |place| place % 7 == 3;
     let (_relay, lossy, send) = protected_by_a_relay(to, lost);
-    let (columns, rows) = (to + 2, to + 4);
-    let _gstreamer = gstreamer(&format!(
-        "rtpst2022-1-fecdec name=fec fec.src ! {} \
-         udpsrc address=127.0.0.1 port={to} {CAPS} ! queue ! fec.sink \
-         udpsrc address=127.0.0.1 port={columns} {CAPS} ! queue ! fec.fec_0 \
-         udpsrc address=127.0.0.1 port={rows} {CAPS} ! queue ! fec.fec_1",
-        sink(output)
-    ));
+    let _gstreamer = gstreamer_recovers([to, to + 2, to + 4], output);
     // GStreamer takes a while; what is lost before it is there does not count.
     let mut ready = 1;
     until("the pipeline", || {

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use super::{
     common::{Running, have, is_root},
     lossy::{Losses, LossyPath},
-    st2022::{LOCALHOST, gstreamer, port, ports},
+    pipelines::gstreamer,
+    st2022::{LOCALHOST, port, ports},
 };
 
 /// Packets of one run: six seconds.

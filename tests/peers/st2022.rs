@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
-    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -19,8 +18,8 @@ use tidecast::{
 };
 
 use super::{
-    common::{Running, have, until},
-    fixture,
+    common::{have, until},
+    pipelines::{ffmpeg_protects, gstreamer_protects, gstreamer_recovers},
     protected::Protected,
 };
 
@@ -104,11 +103,7 @@ fn ffmpegs_repair_packets_bring_back_each_packet() {
     let sent = shapes.map(|(columns, rows)| {
         let (port, sockets) = ports();
         let collector = Collector::new(sockets);
-        let mut ffmpeg = Command::new("ffmpeg");
-        ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-re", "-i"]).arg(fixture());
-        ffmpeg.args(["-c", "copy", "-f", "rtp_mpegts", "-fec", &format!("prompeg=l={columns}:d={rows}")]);
-        ffmpeg.arg(format!("rtp://127.0.0.1:{port}?pkt_size=1316")).stdout(Stdio::null());
-        (columns, rows, Running::start(ffmpeg), collector)
+        (columns, rows, ffmpeg_protects(port, columns, rows), collector)
     });
     for (columns, rows, mut ffmpeg, collector) in sent {
         assert!(ffmpeg.wait().success(), "{}", ffmpeg.stderr());
@@ -140,18 +135,6 @@ pub(super) fn media(number: u64) -> Vec<u8> {
 
 /// The number of the first packet: wraps inside the first matrices.
 const FIRST: u64 = 65_500;
-pub(super) const CAPS: &str = "caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T";
-
-pub(super) fn gstreamer(pipeline: &str) -> Running {
-    let mut gstreamer = Command::new("gst-launch-1.0");
-    gstreamer.arg("-q").args(pipeline.split_whitespace()).stdout(Stdio::null());
-    Running::start(gstreamer)
-}
-
-/// A pipeline's part that sends to a port of ours.
-pub(super) fn sink(port: u16) -> String {
-    format!("queue ! udpsink host=127.0.0.1 port={port} sync=false async=false")
-}
 
 /// Sends media packets until the first one has come through the pipeline; gives the next number.
 pub(super) fn until_ready(
@@ -179,13 +162,7 @@ fn gstreamers_repair_packets_bring_back_each_packet_of_seven_sizes() {
         drop(reserved);
         let (port, sockets) = ports();
         let collector = Collector::new(sockets);
-        let _gstreamer = gstreamer(&format!(
-            "udpsrc address=127.0.0.1 port={input} {CAPS} ! rtpst2022-1-fecenc name=fec columns={columns} \
-             rows={rows} fec.src ! {} fec.fec_0 ! {} fec.fec_1 ! {}",
-            sink(port),
-            sink(port + 2),
-            sink(port + 4)
-        ));
+        let _gstreamer = gstreamer_protects(input, port, columns, rows);
         let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
         let to = (LOCALHOST, input).into();
         let first = until_ready(&socket, to, &collector, |_| {});
@@ -226,13 +203,7 @@ fn gstreamer_rebuilds_the_identical_stream_from_ours() {
     let (output, socket) = port();
     let collector = Collector::new([socket]);
     let [media_in, columns_in, rows_in] = inputs;
-    let _gstreamer = gstreamer(&format!(
-        "rtpst2022-1-fecdec name=fec fec.src ! {} \
-         udpsrc address=127.0.0.1 port={media_in} {CAPS} ! queue ! fec.sink \
-         udpsrc address=127.0.0.1 port={columns_in} {CAPS} ! queue ! fec.fec_0 \
-         udpsrc address=127.0.0.1 port={rows_in} {CAPS} ! queue ! fec.fec_1",
-        sink(output)
-    ));
+    let _gstreamer = gstreamer_recovers(inputs, output);
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     let to = |port| SocketAddr::from((LOCALHOST, port));
     let mut encoder = Encoder::new(Shape::new(columns, rows, true).expect("a matrix"), 1, 1);

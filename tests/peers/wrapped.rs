@@ -16,8 +16,9 @@ use tidecast::wire::{rtp, ts};
 use super::{
     common::{Running, free_port, group, have, metric, sender, until, until_clients},
     fixture,
+    pipelines::{CAPS, gstreamer, gstreamer_recovers},
     recovered::Lossy,
-    st2022::{CAPS, Collector, LOCALHOST, gstreamer, port, ports, sink},
+    st2022::{Collector, LOCALHOST, port, ports},
 };
 
 /// The film, as datagrams of seven TS packets.
@@ -165,14 +166,7 @@ fn gstreamer_brings_back_what_is_lost_of_our_rtp() {
     let (media, sockets) = ports();
     let lossy = Lossy::new(sockets, (LOCALHOST, to), lost);
     let _relay = relay(from, &[format!("rtp://127.0.0.1:{media}?fec=st2022-1:5,5")]);
-    let (columns, rows) = (to + 2, to + 4);
-    let _gstreamer = gstreamer(&format!(
-        "rtpst2022-1-fecdec name=fec fec.src ! {} \
-         udpsrc address=127.0.0.1 port={to} {CAPS} ! queue ! fec.sink \
-         udpsrc address=127.0.0.1 port={columns} {CAPS} ! queue ! fec.fec_0 \
-         udpsrc address=127.0.0.1 port={rows} {CAPS} ! queue ! fec.fec_1",
-        sink(output)
-    ));
+    let _gstreamer = gstreamer_recovers([to, to + 2, to + 4], output);
     until("GStreamer's socket", || UdpSocket::bind((LOCALHOST, to)).is_err().then_some(()));
     thread::sleep(Duration::from_millis(500)); // bound, and soon running
     send(from);
