@@ -1,0 +1,178 @@
+//! Every key, every error, and the examples of the reference; here what is valid arrives, defaults included.
+
+mod channels;
+mod flags;
+mod ports;
+mod problems;
+mod reference;
+mod values;
+
+use super::*;
+use crate::address::Scheme;
+
+fn error(text: &str) -> String {
+    text.parse::<Config>().map_or_else(|errors| errors.to_string(), |_| "no error".to_owned())
+}
+
+/// A channel that is fine, with one more line.
+fn channel(line: &str) -> String {
+    format!("[[channel]]\nname = \"cam\"\ninput = \"udp://@239.1.1.1:5000\"\n{line}\n")
+}
+
+fn relay() -> cli::Relay {
+    cli::Relay {
+        burst: None,
+        inputs: vec!["rtp://239.1.1.1:5000?if=eth1".into(), "rtp://239.1.2.1:5000?if=eth2".into()],
+        outputs: vec!["10.0.0.7:6000".into()],
+        name: "cam".into(),
+        fec: "off".into(),
+        retransmission: "auto".into(),
+        hold: "50ms".into(),
+        release: Some("paced".into()),
+        release_delay: Some("120ms".into()),
+        http: None,
+        tcp: None,
+        origins: vec![],
+        udp: None,
+        format: "auto".into(),
+        tick: "0".into(),
+    }
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let config: Config = "".parse().unwrap();
+    assert_eq!((config.tick, config.threads), (Duration::from_millis(5), 1));
+    assert_eq!(config.channels, []);
+    let expected = Http {
+        listen: "127.0.0.1:8080".parse().unwrap(),
+        allow: vec!["239.0.0.0/8".parse().unwrap()],
+        clients_max: 1000,
+        linger: Duration::from_secs(5),
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(600),
+        chunk: Duration::from_millis(20),
+        lag_max: Duration::from_secs(10),
+        start_bytes_max: 8 << 20,
+        list_clients: true,
+        interface: None,
+        origins: vec![],
+        fec: Fec::Off,
+    };
+    assert_eq!(config.http, Some(expected));
+    assert_eq!(config.tcp, None);
+    assert_eq!(Config::from_serve(&cli::Serve::default()), Ok(config));
+}
+
+#[test]
+fn a_channel_has_defaults() {
+    let config: Config = channel("").parse().unwrap();
+    let expected = Channel {
+        name: "cam".into(),
+        legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap() }],
+        format: Format::Auto,
+        fec: Fec::Off,
+        retransmission: Retransmission::Auto,
+        hold: Hold::Auto { min: Duration::from_millis(20), max: Duration::from_millis(500) },
+        release: Release::Asap,
+        limits: Limits {
+            flows_max: 16384,
+            bytes_max: 64 << 20,
+            window_max: 8192,
+            flow_idle: Duration::from_secs(300),
+        },
+        failover: Duration::from_secs(1),
+        outputs: vec![],
+        recordings: vec![],
+        sap: false,
+        receive_buffer: None,
+    };
+    assert_eq!(config.channels, [expected]);
+    let (core, default) = (config.channels[0].core(), relay::Config::default());
+    assert_eq!(format!("{core:?}"), format!("{default:?}"), "the core has the same defaults");
+}
+
+#[test]
+fn every_key_arrives() {
+    let config: Config = r#"
+        tick = "0"
+        threads = 4
+        [http]
+        listen = "[::1]:81"
+        allow = ["239.1.0.0/16", "ff15::/16", "232.1.1.1"]
+        clients_max = 7
+        linger = "0s"
+        header_timeout = "2s"
+        idle_timeout = "1h"
+        chunk = "0"
+        lag_max = "1m"
+        start_bytes_max = "1MiB"
+        list_clients = false
+        fec = "auto"
+        interface = "10.0.0.1"
+        [udp]
+        listen = "[::]:4023"
+        token = "secret"
+        clients_max = 5
+        lease = "1m"
+        [[channel]]
+        name = "A.b_c-9"
+        input = ["239.1.1.1:5000", "rtp://10.0.0.5@232.1.1.1:5000?if=eth1"]
+        output = ["10.0.0.7:6000", "pcapng:/var/rec?keep=3", "239.2.2.2:5000?ttl=4"]
+        hold_min = "1ms"
+        hold_max = "10s"
+        release = "paced"
+        release_delay = "12s"
+        failover = "2s"
+        fec = "auto"
+        retransmission = "off"
+        receive_buffer = 1_000_000
+        limits = { flows_max = 1, bytes_max = "1MiB", window_max = 0x40, flow_idle = "1h" }
+        [[channel]]
+        name = "b"
+        input = "239.1.1.2:5000"
+        format = "mavlink2"
+        hold = "80ms"
+    "#
+    .parse()
+    .unwrap();
+    assert_eq!((config.tick, config.threads), (Duration::ZERO, 4));
+    let http = config.http.unwrap();
+    assert_eq!(http.listen, "[::1]:81".parse().unwrap());
+    assert_eq!((http.clients_max, http.linger), (7, Duration::ZERO));
+    assert_eq!((http.header_timeout, http.idle_timeout), (Duration::from_secs(2), Duration::from_secs(3600)));
+    assert_eq!((http.chunk, http.lag_max), (Duration::ZERO, Duration::from_secs(60)));
+    assert_eq!((http.start_bytes_max, http.list_clients, http.fec), (1 << 20, false, Fec::Auto));
+    assert_eq!(http.interface, Some(Interface::Addr("10.0.0.1".parse().unwrap())));
+    for (group, allowed) in [
+        ("239.1.255.1", true),
+        ("239.2.0.1", false),
+        ("232.1.1.1", true),
+        ("232.1.1.2", false),
+        ("ff15::1", true),
+        ("ff16::1", false),
+        ("10.0.0.1", false),
+    ] {
+        assert_eq!(http.allows(group.parse().unwrap()), allowed, "{group}");
+    }
+    let udp = config.udp.unwrap();
+    assert_eq!((udp.listen, udp.token.as_deref()), ("[::]:4023".parse().unwrap(), Some("secret")));
+    assert_eq!((udp.clients_max, udp.lease), (5, Duration::from_secs(60)));
+    let [a, b] = &config.channels[..] else { panic!("{:?}", config.channels) };
+    assert_eq!(a.format, Format::Rtp, "an rtp:// leg says so");
+    assert_eq!(a.legs[1].address.scheme, Scheme::Rtp);
+    assert_eq!(a.outputs[1].ttl, Some(4));
+    assert_eq!((a.recordings.len(), a.recordings[0].keep, b.recordings.len()), (1, 3, 0));
+    assert_eq!(a.hold, Hold::Auto { min: Duration::from_millis(1), max: Duration::from_secs(10) });
+    assert_eq!(
+        (a.release, b.release),
+        (Release::Paced(Delay::Fixed(Duration::from_secs(12))), Release::Asap)
+    );
+    assert_eq!((a.failover, a.receive_buffer), (Duration::from_secs(2), Some(1_000_000)));
+    assert_eq!((a.fec, b.fec, a.core().fec), (Fec::Auto, Fec::Off, Fec::Auto));
+    assert_eq!((a.retransmission, b.retransmission), (Retransmission::Off, Retransmission::Auto));
+    let flow_idle = Duration::from_secs(3600);
+    assert_eq!(a.limits, Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 64, flow_idle });
+    assert_eq!(b.format, "mavlink2".parse().unwrap());
+    assert_eq!(b.hold, Hold::Fixed(Duration::from_millis(80)));
+}
