@@ -1,0 +1,47 @@
+//! Every bound of the program, with its reason. A queue, map, loop or buffer without a bound here is a bug.
+//!
+//! Each file has the bounds of one part, which is what they protect; all of them are used as `limits::NAME`. A bound that
+//! several parts keep stands with the one that would break first. What must hold between bounds is asserted beside them,
+//! so that a build fails and not a relay.
+
+mod capture;
+mod config;
+mod fec;
+mod http;
+mod impair;
+mod link;
+mod net;
+mod observe;
+mod paced;
+mod players;
+mod probe;
+mod process;
+mod producer;
+mod push;
+mod record;
+mod relay;
+mod retransmission;
+mod subscribe;
+mod tap;
+mod wire;
+
+pub use capture::*;
+pub use config::*;
+pub use fec::*;
+pub use http::*;
+pub use impair::*;
+pub use link::*;
+pub use net::*;
+pub use observe::*;
+pub use paced::*;
+pub use players::*;
+pub use probe::*;
+pub use process::*;
+pub use producer::*;
+pub use push::*;
+pub use record::*;
+pub use relay::*;
+pub use retransmission::*;
+pub use subscribe::*;
+pub use tap::*;
+pub use wire::*;

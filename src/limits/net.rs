@@ -1,0 +1,50 @@
+//! Sockets and the packet path: what one turn takes, so that no leg and no output keeps the others waiting.
+
+use std::time::Duration;
+
+/// Datagrams per `recvmmsg`: at 64 the call's own cost is a few ns a packet, and more gains nothing.
+pub const RECEIVE_BATCH: usize = 64;
+/// Messages per `sendmmsg`: likewise; the kernel would take 1,024.
+pub const SEND_BATCH: usize = 64;
+/// Receive buffer asked for per leg, as the kernel charges it: a 1,316-byte media packet is charged 2,304 bytes,
+/// so this holds 1,820 of them, which is 200 ms at 96 Mbit/s: longer than a busy machine keeps a thread waiting.
+pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// Send buffer asked for per output: 450 media packets, a tick of 5 ms at 900 Mbit/s; what does not fit is dropped.
+pub const SEND_BUFFER_BYTES: usize = 1 << 20;
+/// Send buffer that an output must have when it shares a socket: 28 media packets, a tick of 5 ms at 60 Mbit/s. Where
+/// the system's limit is the usual 416 KiB, six outputs share a socket.
+pub const SEND_BUFFER_SHARE: usize = 64 << 10;
+/// Outputs that share a socket at most: one `sendmmsg` then reaches all of them.
+pub const SOCKET_OUTPUTS_MAX: usize = 64;
+/// Datagrams of one size that are sent to one target at once, by default. Longer bursts cost less CPU, but overflow
+/// the small buffers of switches and Wi-Fi.
+pub const BURST: u64 = 7;
+/// The longest burst: the segments that UDP_SEGMENT takes on older kernels (UDP_MAX_SEGMENTS).
+pub const BURST_MAX: u64 = 64;
+/// Lost numbers that an RTP output leaves out of its own numbers at most: one less than the jump that receivers take for
+/// another stream (MAX_DROPOUT of RFC 3550, A.1).
+pub const RTP_GAP_MAX: u64 = 2_999;
+/// For how long a path that refused a burst gets single datagrams: its route, and with it the MTU, may change.
+pub const BURST_RETRY: Duration = Duration::from_secs(60);
+/// How often a leg looks whether its interface came, went or was made anew. With 1 s it is back within 2 s.
+pub const LEG_CHECK: Duration = Duration::from_secs(1);
+/// The age at which the list of interfaces is read again: a few readings a second, however many sockets ask.
+pub const INTERFACES_AGE_MAX: Duration = Duration::from_millis(250);
+/// How often an output that cannot send is opened again.
+pub const OUTPUT_RETRY: Duration = Duration::from_secs(1);
+/// How often an output to a group or with an interface looks whether that interface or its address has changed.
+pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
+
+/// How long deadlines wait for what is still in the sockets: a few turns, and less than the shortest usual hold.
+pub const BACKLOG_MAX: Duration = Duration::from_millis(10);
+/// Batches received from one leg before the others have their turn.
+pub const LEG_BATCHES: usize = 16;
+/// Free receive slots kept by one packet thread: 8 MiB, two full batches of 64 legs.
+pub const POOL_SLOTS: usize = 4096;
+/// Events taken from epoll at once: all legs of a large configuration, so that a tick asks once.
+pub const EPOLL_EVENTS: usize = 1024;
+/// Under load a packet thread sleeps at least so long, or a tick if that is shorter: what is due within a millisecond
+/// goes out together.
+pub const WAKE_MIN: Duration = Duration::from_millis(1);
+/// More packets than this within one tick are worth a tick's wait.
+pub const TICK_PACKETS: usize = 2;

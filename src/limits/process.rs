@@ -1,0 +1,18 @@
+//! The process as a whole: its threads, its end, its log.
+
+use std::time::Duration;
+
+/// The shortest time between two log lines about the same trouble of one leg or output.
+pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Threads that write to clients and answer requests: each writes some 20 Gbit/s, and more of them only steal small
+/// tasks from each other.
+pub const RUNTIME_THREADS_MAX: usize = 4;
+/// How often the histograms' samples are folded into their buckets when nobody scrapes.
+pub const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// Keep-alives within the time after which the service manager (systemd, `WatchdogSec=`) gives up: sd_watchdog_enabled(3)
+/// asks for two, and a third forgives one that came late.
+pub const WATCHDOG_SHARE: u32 = 3;
+/// How long the end may take: what is held back goes out, clients get their last bytes. Whoever presses Ctrl-C
+/// expects the prompt within two seconds, and some commands have more to end than this.
+pub const DRAIN_MAX: Duration = Duration::from_secs(1);

@@ -1,0 +1,40 @@
+//! Programs and browsers (`egress/push`, `egress/tcp`): clients that stop reading, and what they may send.
+
+use std::time::Duration;
+
+/// Bytes of the last values of one channel's flows: 16,384 readings of 512 bytes.
+pub const LAST_VALUES_BYTES_MAX: usize = 8 << 20;
+/// Bytes that wait for one client of a stream's messages; beyond it, it is told what it missed. 1 s at 8 Mbit/s.
+pub const PUSH_QUEUE_BYTES_MAX: usize = 1 << 20;
+/// How old the oldest of them may be: a mobile client's change of cells, or a page that is busy, takes seconds; after a
+/// longer pause a reading that is new is worth more than all that are old.
+pub const PUSH_QUEUE_AGE_MAX: Duration = Duration::from_secs(5);
+/// Bytes of them that the kernel takes before it sends them: what it has is beyond recall, and old after a pause. Enough
+/// for 100 ms at 20 Mbit/s, or a long-distance connection's window at usual rates.
+pub const PUSH_UNSENT_BYTES_MAX: u32 = 256 << 10;
+/// A client that takes nothing for so long is cut off: whoever only paused is told what it missed.
+pub const PUSH_STALL_MAX: Duration = Duration::from_secs(60);
+/// How often a silent connection is used, so that proxies keep it and a vanished client is noticed.
+pub const PUSH_KEEPALIVE: Duration = Duration::from_secs(15);
+/// Subscribers that may come to one stream at the same moment; more of them wait for their turn.
+pub const PUSH_JOINS_MAX: usize = 64;
+/// The longest `every=`: a reading a day.
+pub const EVERY_MAX: Duration = Duration::from_secs(86_400);
+/// Streams that one connection may subscribe to at the same time.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+/// Bytes that a WebSocket client may send in one message: nothing of it is read by anybody.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a line of a TCP client: a command, a name, a flow's key.
+pub const TCP_LINE_BYTES_MAX: usize = 1024;
+/// How long a TCP client may take to subscribe to something.
+pub const TCP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+/// TCP clients at the same time, by default.
+pub const TCP_CLIENTS: u64 = 1000;
+/// Origins whose pages may subscribe: a site has some.
+pub const ORIGINS_MAX: usize = 64;
+/// Messages that wait in a Socket.IO connection for its socket, beyond those in its outlet: a chunk of most streams.
+pub const SOCKETIO_BUFFER: usize = 128;
+/// Bytes that a Socket.IO client may send in one message: a name and some options.
+pub const SOCKETIO_MESSAGE_BYTES_MAX: u64 = 4 << 10;
+/// How long a Socket.IO connection whose buffer is full is left alone.
+pub const SOCKETIO_PAUSE: Duration = Duration::from_millis(10);

@@ -1,0 +1,87 @@
+//! The core: how long a gap is waited for, how far numbers may jump, and what one channel may hold.
+
+use std::time::Duration;
+
+use super::{CHANNEL_BYTES_CONFIG_MAX, PACED_DELAY_CONFIG_MAX, SLOT_BYTES, WINDOW_CONFIG_MAX};
+
+/// Hold before anything was measured: covers usual LAN and Wi-Fi reordering.
+pub const HOLD_START: Duration = Duration::from_millis(50);
+/// The automatic hold never goes below this: one scheduling hiccup of the sender must not cost a packet.
+pub const HOLD_MIN: Duration = Duration::from_millis(20);
+/// The automatic hold never goes above this: a player's own buffer is about that long.
+pub const HOLD_MAX: Duration = Duration::from_millis(500);
+/// The same where a RIST sender is asked: the buffer that RIST receivers usually have.
+pub const HOLD_MAX_RIST: Duration = Duration::from_secs(1);
+/// The longest hold that a configuration may name: beyond it a gap looks like an outage to every player.
+pub const HOLD_CONFIG_MAX: Duration = Duration::from_secs(10);
+
+/// A leg that brought nothing for so long is out, if it had three packets to bring meanwhile: longer than a video frame's
+/// pause, and no gap waits for it any longer.
+pub const LEG_OUT_MIN: Duration = Duration::from_millis(100);
+/// Another leg may bring a number so long after the first one at least: a tick, since sockets are read one after the other.
+pub const LEG_TURN: Duration = Duration::from_millis(5);
+/// Numbers of one flow for which is known which legs brought them, at first; as many as may be there within the longest
+/// hold when needed, at most the reorder window.
+pub const LEG_NUMBERS_MIN: usize = 64;
+/// When a leg passed a number is known to such a part of the longest hold: 2 ms of 500, in 6 KB.
+pub const LEG_PROGRESS_STEPS: u32 = 256;
+/// Gain of the skew that is shown for a leg: that of the interarrival jitter.
+pub const SKEW_GAIN: f64 = JITTER_GAIN;
+/// A leg's number that is older than what is remembered is taken for a lagging one if it is at most so many of the
+/// longest hold behind the head: beyond that its producer counts anew.
+pub const LEG_LAG_HOLDS: u32 = 4;
+
+/// How long the automatic hold remembers what it needed; it falls after two of these.
+pub const HOLD_FALL_WINDOW: Duration = Duration::from_secs(12);
+/// A channel's jitter is the largest among the flows heard within this time.
+pub const JITTER_RECENT: Duration = Duration::from_secs(10);
+/// Gain of the interarrival jitter estimate (RFC 3550, A.8).
+pub const JITTER_GAIN: f64 = 1.0 / 16.0;
+/// The rate of a flow is measured over this long.
+pub const RATE_WINDOW: Duration = Duration::from_millis(250);
+/// The least distance ahead of the head that counts as reordering or loss, not as a jump: small enough that
+/// a restart 400 numbers away is seen as one, large enough for a burst of losses at a low rate.
+pub const REORDER_PACKETS_MIN: u64 = 64;
+/// The same before a flow's rate is known.
+pub const REORDER_PACKETS_START: u64 = 256;
+/// The largest reorder window of one flow: 500 ms at 16,000 packets/s, 160 Mbit/s of media.
+pub const REORDER_PACKETS_MAX: u64 = 8192;
+/// Packets kept for one flow while its numbering awaits confirmation.
+pub const CANDIDATES_MAX: usize = 64;
+/// Consecutive packets with known content that count as a restart: a burst of duplicates is shorter.
+pub const REPEATS_MAX: usize = 16;
+/// A flow's first packets are collected this long before its first number is fixed, so that packets which
+/// were swapped at the very start still go out in order.
+pub const START_GRACE: Duration = Duration::from_millis(10);
+/// A native session whose first number seen is below this is taken to have begun at 0.
+pub const START_AT_ZERO: u64 = 64;
+/// The longest that silence must last before an unconfirmed numbering is believed on a slow flow.
+pub const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+/// Flows of one channel, by default: each costs about 1 KiB, and some KiB more once it had a gap.
+pub const FLOWS_MAX: usize = 16_384;
+/// Memory that one channel may hold back for reordering, confirmation and FEC, by default.
+pub const CHANNEL_BYTES_MAX: usize = 64 << 20;
+/// As long as a channel holds back less than this, small datagrams wait in the slots that they were received into,
+/// since moving them costs as much as relaying them; 128 slots, which a core's own cache still holds.
+pub const LOOSE_BYTES_MAX: usize = 128 * SLOT_BYTES;
+/// Last states kept of flows that ended or were forgotten, for the summary of `recv`: a few hundred bytes each.
+pub const DEPARTED_MAX: usize = 4096;
+/// A flow that has been silent this long is forgotten.
+pub const FLOW_IDLE: Duration = Duration::from_secs(300);
+/// How often idle flows are looked for.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Gaps remembered per session, so that the automatic hold learns from packets that came too late.
+pub const SKIPPED_REMEMBERED: usize = 32;
+/// Numbers remembered per flow to recognise a rebuild that was not needed.
+pub const REBUILT_REMEMBERED: usize = 256;
+/// Datagrams kept for reuse by the core between two calls of its owner.
+pub const SPENT_MAX: usize = 256;
+
+const _: () = assert!(HOLD_MIN.as_millis() <= HOLD_START.as_millis());
+const _: () = assert!(HOLD_START.as_millis() <= HOLD_MAX.as_millis());
+const _: () = assert!(REORDER_PACKETS_START <= REORDER_PACKETS_MAX && REORDER_PACKETS_MAX < 1 << 15);
+const _: () = assert!(HOLD_CONFIG_MAX.as_millis() < PACED_DELAY_CONFIG_MAX.as_millis());
+const _: () = assert!(CHANNEL_BYTES_MAX <= CHANNEL_BYTES_CONFIG_MAX);
+const _: () = assert!(REORDER_PACKETS_MAX <= WINDOW_CONFIG_MAX);
