@@ -139,6 +139,33 @@ fn a_relay_that_is_killed_leaves_a_whole_file() {
     assert!(read >= due, "{read} packets, at least {due} of {} were expected", sent.len());
 }
 
+/// A relay in a mount namespace of its own, where a disk of so many kilobytes is at `folder`, some of them taken by a file
+/// `ballast`. Its recordings are copied out at the end.
+fn on_a_small_disk(
+    [disk, ballast]: [u32; 2],
+    (folder, copy): (&Path, &Path),
+    (group, port): (std::net::Ipv4Addr, u16),
+    to: &str,
+) -> Running {
+    let script = format!(
+        "mount -t tmpfs -o size={disk}k none {0} && head -c {ballast}k /dev/zero >{0}/ballast && \
+         {1} relay 'udp://@{group}:{port}?if=127.0.0.1' --http 127.0.0.1:0 --to {to}; cp {0}/*.pcapng {2}",
+        folder.display(),
+        env!("CARGO_BIN_EXE_tidecast"),
+        copy.display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    Running::start(command)
+}
+
+/// The shell's child, the relay itself.
+fn child(running: &Running) -> String {
+    let shell = running.child.id();
+    let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
+    children.expect("its children").trim().to_owned()
+}
+
 #[test]
 fn a_full_disk_ends_the_recording_and_nothing_else() {
     if !(is_root() && have("tshark")) {
@@ -148,17 +175,9 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     let (group, port, target) = (group(), free_port(), free_port());
     let (out, copy) = (joined(crate::group(), target), tempfile::tempdir().expect("folder"));
     let to = out.local_addr().expect("bound");
-    // A disk of half a megabyte in a mount namespace of its own; what is on it is copied out at the end.
-    let script = format!(
-        "mount -t tmpfs -o size=512k none {0} && {1} relay 'udp://@{group}:{port}?if=127.0.0.1' --http 127.0.0.1:0 \
-         --to 'pcapng:{0}?rotate=300kB&keep=9' 'udp://{to}?if=127.0.0.1&ttl=0'; cp {0}/* {2}",
-        folder.path().display(),
-        env!("CARGO_BIN_EXE_tidecast"),
-        copy.path().display()
-    );
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
-    let mut running = Running::start(command);
+    let to =
+        format!("'pcapng:{}?rotate=300kB&keep=9' 'udp://{to}?if=127.0.0.1&ttl=0'", folder.path().display());
+    let mut running = on_a_small_disk([512, 0], (folder.path(), copy.path()), (group, port), &to);
     running.wait_for_line("tidecast: ready");
     let http = running.http();
     let (socket, mut received) = (sender(), 0);
@@ -182,12 +201,66 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     });
     assert!(sum.0 + sum.1 == 1500.0 && sum.0 > 200.0 && sum.1 > 200.0, "{sum:?}");
     // The shell's child ends by the signal; the shell copies.
-    let shell = running.child.id();
-    let child = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).expect("its children");
-    assert!(Command::new("kill").args(["-INT", child.trim()]).status().expect("kill").success());
+    assert!(Command::new("kill").args(["-INT", &child(&running)]).status().expect("kill").success());
     running.wait();
     let read: usize = files(copy.path()).iter().map(|file| tshark(file, &["frame.len"]).len()).sum();
     assert_eq!(read as f64, sum.0, "what was counted is there, and whole");
+}
+
+#[test]
+fn a_recording_goes_on_when_there_is_room_again() {
+    if !(is_root() && have("tshark")) {
+        return;
+    }
+    let (folder, copy) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let (group, port) = (group(), free_port());
+    let to = format!("'pcapng:{}?rotate=300kB&keep=9'", folder.path().display());
+    let mut running = on_a_small_disk([800, 400], (folder.path(), copy.path()), (group, port), &to);
+    running.wait_for_line("tidecast: ready");
+    let http = running.http();
+    let count = |parts: &[&str]| metric(http, &[parts, &["pcapng:"]].concat());
+    let recorded = || count(&["tidecast_output_packets_total{"]);
+    let stopped = || count(&["tidecast_output_dropped_packets_total{", "stopped"]);
+    let socket = sender();
+    let mut sent = 0;
+    let mut send = |packets: u64| {
+        for number in sent..sent + packets {
+            socket.send_to(&native(7, 99, number, &[1; 1000]), (group, port)).expect("send");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sent += packets;
+        sent as f64
+    };
+    let all = send(600);
+    running.wait_for_line("the recording has stopped");
+    until("all to be counted", || (recorded() + stopped() == all).then_some(()));
+    let before = recorded();
+    assert!(before > 100.0 && before < 500.0, "{before}");
+
+    // Somebody makes room.
+    let relay = child(&running);
+    fs::remove_file(format!("/proc/{relay}/root{}/ballast", folder.path().display())).expect("the ballast");
+    let fault = || {
+        let state: serde_json::Value = serde_json::from_str(&get(http, "/api/v1/streams").2).expect("JSON");
+        state.to_string().contains("the recording has stopped")
+    };
+    until("the fault to go", || (!fault()).then_some(()));
+    let all = send(100);
+    let line = running.wait_for_line("the recording goes on");
+    let missing = stopped();
+    assert!(line.contains(&format!("{missing} packets are missing")), "{line}: {missing}");
+    until("the rest", || (recorded() == before + 100.0 && recorded() + stopped() == all).then_some(()));
+    assert_eq!(running.stderr().matches("the recording has stopped").count(), 1, "it is said once");
+
+    assert!(Command::new("kill").args(["-INT", &relay]).status().expect("kill").success());
+    running.wait();
+    let read: Vec<Vec<String>> =
+        files(copy.path()).iter().flat_map(|file| tshark(file, &["frame.len", "frame.comment"])).collect();
+    assert_eq!(read.len() as f64, before + 100.0);
+    let comments: Vec<&str> = read.iter().map(|packet| packet[1].as_str()).collect();
+    let note = format!("{missing} packets before this one were not recorded");
+    let marked: Vec<usize> = (0..read.len()).filter(|at| comments[*at].starts_with(&note)).collect();
+    assert_eq!(marked, [before as usize], "{comments:?}");
 }
 
 #[test]

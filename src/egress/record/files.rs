@@ -1,28 +1,32 @@
 //! The files of a recording: named by channel and time, followed by the next at a certain size, so many kept.
 //!
-//! Blocks come from [`super::packet`]. Only whole blocks are written, so that a file that ends early can be read.
+//! Blocks come from [`super::packet`]. Only whole blocks are written, so that a file that ends early can be read. What is
+//! in the folder, [`super::folder`] says.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    time::Duration,
 };
 
-use super::packet::Link;
-use crate::{address::Recording, limits::RECORDING_WRITE_BYTES};
-
-/// What every file's name ends with.
-const EXTENSION: &str = ".pcapng";
-/// Bytes of a file's time: 20261120T165135.123Z.
-const TIME_BYTES: usize = 20;
+use super::folder::{self, Known, Room, named};
+use crate::{
+    address::Recording,
+    limits::{RECORDING_ROOM, RECORDING_WRITE_BYTES},
+};
 
 /// The files of one channel in one folder.
 #[derive(Debug)]
 pub(super) struct Files {
     recording: Recording,
     channel: String,
+    /// What each file begins with.
+    head: Vec<u8>,
     open: Option<Open>,
+    /// The time of the last packet.
+    last: Duration,
     /// Whole blocks that are not written yet, and what they hold.
     buffer: Vec<u8>,
     waiting: Share,
@@ -36,6 +40,8 @@ struct Open {
     path: PathBuf,
     /// Bytes of it.
     length: u64,
+    /// Whether some of them may not be on the disk yet.
+    dirty: bool,
 }
 
 /// Packets and the bytes of their datagrams.
@@ -46,11 +52,13 @@ struct Share {
 }
 
 impl Files {
-    pub(super) fn new(recording: &Recording, channel: &str) -> Files {
+    pub(super) fn new(recording: &Recording, channel: &str, head: Vec<u8>) -> Files {
         Files {
             recording: recording.clone(),
             channel: channel.to_owned(),
+            head,
             open: None,
+            last: Duration::ZERO,
             buffer: Vec::new(),
             waiting: Share::default(),
             written: Share::default(),
@@ -67,15 +75,30 @@ impl Files {
         fs::create_dir_all(folder).map_err(|error| named(&error, "cannot make the folder", folder))
     }
 
+    /// Whether the next file has room: the disk's, and that of those which would go for it.
+    pub(super) fn has_room(&self) -> io::Result<()> {
+        let Recording { folder, rotate, keep, .. } = &self.recording;
+        let known = folder::known(folder, &self.channel)?;
+        let goes = known.len().saturating_sub(keep - 1);
+        let free = Room::free(folder)? + folder::bytes(&known[..goes]);
+        let wanted = RECORDING_ROOM.min(*rotate);
+        if free >= wanted {
+            return Ok(());
+        }
+        let text = format!("{wanted} bytes of room are wanted, and there are {free}");
+        Err(named(&io::Error::new(io::ErrorKind::StorageFull, text), "cannot go on in", folder))
+    }
+
     /// Adds a packet's block, in the next file if this one would become too long.
-    pub(super) fn push(&mut self, link: &Link, at: Duration, block: &[u8], bytes: usize) -> io::Result<()> {
+    pub(super) fn push(&mut self, at: Duration, block: &[u8], bytes: usize) -> io::Result<()> {
+        self.last = at;
         let length = self.open.as_ref().map(|open| open.length + self.buffer.len() as u64);
         if length.is_none_or(|length| length + block.len() as u64 > self.recording.rotate) {
             if let Err(error) = self.flush().and_then(|()| self.next(at)) {
                 self.waiting.packets += 1;
                 return Err(error);
             }
-            self.buffer = link.head();
+            self.buffer.clone_from(&self.head);
         }
         self.buffer.extend_from_slice(block);
         self.waiting.packets += 1;
@@ -85,17 +108,20 @@ impl Files {
 
     /// Puts everything on the disk.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        let empty = self.buffer.is_empty();
         self.write()?;
-        match &self.open {
-            Some(open) if !empty => open.file.sync_data().map_err(|error| self.failed(&error)),
-            _ => Ok(()),
+        match self.open.as_mut().filter(|open| open.dirty) {
+            Some(open) => {
+                open.dirty = false;
+                open.file.sync_data().map_err(|error| self.failed(&error))
+            }
+            None => Ok(()),
         }
     }
 
     /// Hands the blocks to the system. When that fails, the file is cut behind the last whole block; one without any goes.
     fn write(&mut self) -> io::Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+        self.replace_removed()?;
+        let Some(open) = self.open.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
         if let Err(error) = open.file.write_all(&self.buffer) {
             // The error before says more than one of these would.
             let _ =
@@ -103,11 +129,30 @@ impl Files {
             return Err(self.failed(&error));
         }
         open.length += self.buffer.len() as u64;
+        open.dirty = true;
         self.buffer.clear();
         let waiting = std::mem::take(&mut self.waiting);
         self.written.packets += waiting.packets;
         self.written.bytes += waiting.bytes;
         Ok(())
+    }
+
+    /// A file that somebody has removed is followed by the next at once: nobody would find what is written to it.
+    fn replace_removed(&mut self) -> io::Result<()> {
+        let Some(open) = self.open.as_ref().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
+        let about = open.file.metadata().map_err(|error| self.failed(&error))?;
+        if about.nlink() > 0 {
+            return Ok(());
+        }
+        if open.length > 0 {
+            self.buffer.splice(..0, self.head.iter().copied());
+        }
+        self.next(self.last)
+    }
+
+    /// Whether nothing waits to be written.
+    pub(super) fn is_written(&self) -> bool {
+        self.waiting.packets == 0
     }
 
     /// Packets, and bytes of datagrams, that were written since this was asked last.
@@ -129,19 +174,18 @@ impl Files {
     /// Begins a file that does not exist yet, and removes those that are too many.
     fn next(&mut self, at: Duration) -> io::Result<()> {
         self.open = None;
-        let mut files = self.existing()?;
-        files.sort();
-        let stem = format!("{}-{}", self.channel, time(at));
+        self.prepare()?;
+        let folder = &self.recording.folder;
+        let files = folder::known(folder, &self.channel)?;
         // Behind those of the same time, so that names tell the order even if the first of them goes.
-        let same = files.iter().rfind(|((of, _), _)| *of == time(at));
-        let count = same.map_or(0, |((_, count), _)| count + 1);
-        self.prune(files)?;
+        let count =
+            files.iter().rfind(|known| known.time == folder::time(at)).map_or(0, |known| known.count + 1);
+        self.prune(&files)?;
         for count in count.. {
-            let again = if count == 0 { String::new() } else { format!("_{count}") };
-            let path = self.recording.folder.join(format!("{stem}{again}{EXTENSION}"));
+            let path = folder.join(folder::name(&self.channel, at, count));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    self.open = Some(Open { file, path, length: 0 });
+                    self.open = Some(Open { file, path, length: 0, dirty: false });
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -152,72 +196,11 @@ impl Files {
     }
 
     /// Leaves room for one more.
-    fn prune(&self, files: Vec<((String, u32), PathBuf)>) -> io::Result<()> {
+    fn prune(&self, files: &[Known]) -> io::Result<()> {
         let surplus = (files.len() + 1).saturating_sub(self.recording.keep);
-        for (_, path) in files.into_iter().take(surplus) {
-            fs::remove_file(&path).map_err(|error| named(&error, "cannot remove", &path))?;
+        for Known { path, .. } in &files[..surplus] {
+            fs::remove_file(path).map_err(|error| named(&error, "cannot remove", path))?;
         }
         Ok(())
-    }
-
-    /// The channel's files, each behind what sorts it.
-    fn existing(&self) -> io::Result<Vec<((String, u32), PathBuf)>> {
-        let folder = &self.recording.folder;
-        let entries =
-            fs::read_dir(folder).map_err(|error| named(&error, "cannot read the folder", folder))?;
-        let known = entries.filter_map(|entry| {
-            let path = entry.ok()?.path();
-            Some((place(path.file_name()?.to_str()?, &self.channel)?, path))
-        });
-        Ok(known.collect())
-    }
-}
-
-/// When a channel's file was begun, and the how manieth of that time it is. `None`: the name is not one of ours.
-fn place(name: &str, channel: &str) -> Option<(String, u32)> {
-    let rest = name.strip_prefix(channel)?.strip_prefix('-')?.strip_suffix(EXTENSION)?;
-    let (time, again) = rest.split_at_checked(TIME_BYTES)?;
-    let shape = time.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
-    if !shape.eq(*b"00000000T000000.000Z") {
-        return None;
-    }
-    let count = match again.strip_prefix('_') {
-        Some(count) => count.parse().ok()?,
-        None if again.is_empty() => 0,
-        None => return None,
-    };
-    Some((time.to_owned(), count))
-}
-
-/// `20261120T165135.123Z`
-fn time(at: Duration) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + at).to_string().replace(['-', ':'], "")
-}
-
-fn named(error: &io::Error, what: &str, path: &Path) -> io::Error {
-    io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_channels_own_files_count() {
-        let at = Duration::from_millis(1_795_193_495_123);
-        assert_eq!(time(at), "20261120T165135.123Z");
-        let of = |name| place(name, "cam").map(|(_, count)| count);
-        assert_eq!(of("cam-20261120T165135.123Z.pcapng"), Some(0));
-        assert_eq!(of("cam-20261120T165135.123Z_12.pcapng"), Some(12));
-        for other in [
-            "cam-2-20261120T165135.123Z.pcapng",
-            "cam-20261120T165135.123Z.pcap",
-            "cam-20261120T165135.123Zx.pcapng",
-            "cam-20261120T165135.123Z_.pcapng",
-            "cam-holiday.pcapng",
-            "camera-20261120T165135.123Z.pcapng",
-        ] {
-            assert_eq!(of(other), None, "{other}");
-        }
     }
 }

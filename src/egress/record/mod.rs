@@ -2,9 +2,10 @@
 //!
 //! A task takes records from the channel's tap and queues them, bounded in bytes, for a thread that may wait for a disk
 //! (`files`); `packet` makes blocks of them. Nothing here can hold up the channel: what finds no room, and what comes
-//! after the disk has failed, is counted.
+//! after the disk has failed, is counted. A recording that has stopped is tried again, and marks what it missed.
 
 mod files;
+mod folder;
 mod packet;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
@@ -21,16 +22,17 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use tracing::error;
+use tracing::{error, info};
 
-use super::tap::{Batch, Event, Piece, TapReader};
+use super::tap::{Batch, Event, FlowName, Info, Piece, TapReader};
 use crate::{
     address::Recording,
     clock,
-    limits::{RECORDING_FLUSH, RECORDING_QUEUE_BYTES_MAX},
+    limits::{RECORDING_FLUSH, RECORDING_QUEUE_BYTES_MAX, RECORDING_RETRY},
     net::state::OutputState,
 };
 use files::Files;
+pub use folder::Room;
 use packet::Link;
 
 /// A running recording.
@@ -47,7 +49,7 @@ struct Counts {
     bytes: AtomicU64,
     /// Packets that came while the disk was too far behind.
     lag: AtomicU64,
-    /// Packets that could not be written any more.
+    /// Packets that could not be written.
     stopped: AtomicU64,
     /// Packets too long for the headers of their address family.
     too_big: AtomicU64,
@@ -69,18 +71,24 @@ impl Recorder {
             ended: Mutex::new(Some(ended)),
         };
         let (sender, batches) = mpsc::channel();
+        let link = Link::new(channel, to);
         let writer = Writer {
             channel: channel.to_owned(),
-            files: Files::new(recording, channel),
-            link: Link::new(channel, to),
+            files: Files::new(recording, channel, link.head()),
+            link,
             counts: counts.clone(),
+            next: reader.number(),
+            missed: Missed::default(),
+            stopped: false,
         };
         let spawned = thread::Builder::new().name("recorder".to_owned()).spawn(move || {
             writer.run(&batches);
             drop(ends);
         });
         if let Err(error) = spawned {
-            recorder.counts.fail(channel, &recorder.address, &error);
+            let reason = stopped(&error);
+            error!(channel, "{}: {reason}", recorder.address);
+            recorder.counts.set_fault(Some(reason));
         }
         tokio::spawn(feed(reader, sender, counts));
         recorder
@@ -88,14 +96,14 @@ impl Recorder {
 
     /// What was recorded so far.
     pub fn state(&self) -> OutputState {
-        let Counts { packets, bytes, lag, stopped, too_big, fault, .. } = &*self.counts;
+        let Counts { packets, bytes, lag, stopped, too_big, .. } = &*self.counts;
         let dropped = [("lag", lag), ("stopped", stopped), ("too_big", too_big)];
         OutputState {
             address: self.address.clone(),
             packets: packets.load(Relaxed),
             bytes: bytes.load(Relaxed),
             dropped: BTreeMap::from(dropped.map(|(reason, count)| (reason, count.load(Relaxed)))),
-            fault: fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            fault: self.counts.fault().clone(),
             ..OutputState::default()
         }
     }
@@ -110,12 +118,18 @@ impl Recorder {
 }
 
 impl Counts {
-    /// Says once why nothing is recorded any more.
-    fn fail(&self, channel: &str, address: &str, error: &io::Error) {
-        let reason = format!("{error}: the recording has stopped");
-        error!(channel, "{address}: {reason}");
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    /// Why nothing is recorded.
+    fn set_fault(&self, fault: Option<String>) {
+        *self.fault() = fault;
     }
+
+    fn fault(&self) -> MutexGuard<'_, Option<String>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner) // a text is whole or not there
+    }
+}
+
+fn stopped(error: &io::Error) -> String {
+    format!("{error}: the recording has stopped")
 }
 
 /// Queues what the tap brings, as far as there is room.
@@ -144,16 +158,29 @@ struct Writer {
     files: Files,
     link: Link,
     counts: Arc<Counts>,
+    /// The number of the channel's packet that comes next.
+    next: u64,
+    missed: Missed,
+    /// Whether the log says that nothing is recorded.
+    stopped: bool,
+}
+
+/// Packets that are in no file.
+#[derive(Debug, Default)]
+struct Missed {
+    /// No comment has counted them yet.
+    fresh: u64,
+    /// A comment has that may not have been written yet.
+    noted: u64,
 }
 
 impl Writer {
+    /// Records until the tap's end, in spite of all.
     fn run(mut self, batches: &Receiver<Arc<Batch>>) {
-        if let Err(error) = self.record(batches) {
-            self.counts.stopped.fetch_add(self.files.discard(), Relaxed);
-            self.counts.fail(&self.channel, &self.files.address(), &error);
-            while let Ok(batch) = batches.recv() {
-                self.counts.queued.fetch_sub(batch.bytes(), Relaxed);
-                self.counts.stopped.fetch_add(batch.packets().into(), Relaxed);
+        while let Err(error) = self.record(batches) {
+            self.give_up(&error);
+            if !self.pause(batches) {
+                return;
             }
         }
     }
@@ -161,6 +188,10 @@ impl Writer {
     /// Writes until the tap's end.
     fn record(&mut self, batches: &Receiver<Arc<Batch>>) -> io::Result<()> {
         self.files.prepare()?;
+        if self.stopped {
+            self.files.has_room()?;
+            self.counts.set_fault(None);
+        }
         let mut flushed = clock::now();
         loop {
             let next = batches.recv_timeout(RECORDING_FLUSH.saturating_sub(clock::now() - flushed));
@@ -171,9 +202,9 @@ impl Writer {
                 written
             });
             let due = clock::now().saturating_duration_since(flushed) >= RECORDING_FLUSH;
-            if due || ended {
+            let written = written.and_then(|()| if due || ended { self.files.flush() } else { Ok(()) });
+            if due {
                 flushed = clock::now();
-                self.files.flush()?;
             }
             self.count();
             written?;
@@ -183,15 +214,59 @@ impl Writer {
         }
     }
 
+    /// Says so, once; what waited to be written is missed.
+    fn give_up(&mut self, error: &io::Error) {
+        let lost = self.files.discard();
+        self.counts.stopped.fetch_add(lost, Relaxed);
+        self.missed.fresh += lost + std::mem::take(&mut self.missed.noted);
+        self.link.forget();
+        let reason = stopped(error);
+        if !std::mem::replace(&mut self.stopped, true) {
+            let address = self.files.address();
+            error!(
+                channel = self.channel,
+                "{address}: {reason}; it is tried again every {RECORDING_RETRY:?}"
+            );
+        } else if self.counts.fault().is_some() && error.kind() == io::ErrorKind::StorageFull {
+            return; // that there is no room is known, and what there is to write says it better
+        }
+        self.counts.set_fault(Some(reason));
+    }
+
+    /// Lets some time pass, and with it what comes. `false`: the tap has ended.
+    fn pause(&mut self, batches: &Receiver<Arc<Batch>>) -> bool {
+        let until = clock::now() + RECORDING_RETRY;
+        loop {
+            match batches.recv_timeout(until.saturating_duration_since(clock::now())) {
+                Ok(batch) => {
+                    self.counts.queued.fetch_sub(batch.bytes(), Relaxed);
+                    self.follow(&batch);
+                    self.miss(batch.packets().into());
+                }
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
     /// Counts what is in the file by now.
     fn count(&mut self) {
         let (packets, bytes) = self.files.take_written();
         self.counts.packets.fetch_add(packets, Relaxed);
         self.counts.bytes.fetch_add(bytes, Relaxed);
+        if packets == 0 || !self.files.is_written() {
+            return;
+        }
+        let missed = std::mem::take(&mut self.missed.noted);
+        if std::mem::take(&mut self.stopped) {
+            let address = self.files.address();
+            info!(channel = self.channel, "{address}: the recording goes on; {missed} packets are missing");
+        }
     }
 
     /// Records a batch; what is left of it after a failure counts as not written.
     fn batch(&mut self, batch: &Batch) -> io::Result<()> {
+        self.follow(batch);
         let mut left = u64::from(batch.packets());
         for record in batch.records() {
             let Event::Packet(info) = &record.event else {
@@ -199,17 +274,36 @@ impl Writer {
                 continue;
             };
             left -= 1;
-            let Some(block) = self.link.packet(&record.flow, info, batch.datagram(info)) else {
-                self.counts.too_big.fetch_add(1, Relaxed);
-                continue;
-            };
-            let bytes = batch.datagram(info).len();
-            if let Err(error) = self.files.push(&self.link, info.arrived, &block, bytes) {
-                self.counts.stopped.fetch_add(left, Relaxed);
+            if let Err(error) = self.packet(&record.flow, info, batch.datagram(info)) {
+                self.miss(left);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    fn packet(&mut self, flow: &Arc<FlowName>, info: &Info, datagram: &[u8]) -> io::Result<()> {
+        let missed = std::mem::take(&mut self.missed.fresh);
+        if missed > 0 {
+            self.link.missed(missed);
+            self.missed.noted += missed;
+        }
+        let Some(block) = self.link.packet(flow, info, datagram) else {
+            self.counts.too_big.fetch_add(1, Relaxed);
+            return Ok(());
+        };
+        self.files.push(info.arrived, &block, datagram.len())
+    }
+
+    /// Sees which packets did not even get here.
+    fn follow(&mut self, batch: &Batch) {
+        self.missed.fresh += batch.first().saturating_sub(self.next);
+        self.next = batch.end();
+    }
+
+    fn miss(&mut self, packets: u64) {
+        self.counts.stopped.fetch_add(packets, Relaxed);
+        self.missed.fresh += packets;
     }
 }
 

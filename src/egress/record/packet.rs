@@ -91,6 +91,17 @@ impl Link {
         }
     }
 
+    /// Remembers that so many packets before the next one were not recorded.
+    pub(super) fn missed(&mut self, count: u64) {
+        let note = format!("{count} packets before this one were not recorded");
+        self.notes = if self.notes.is_empty() { note } else { format!("{note}; {}", self.notes) };
+    }
+
+    /// Forgets what was to be said.
+    pub(super) fn forget(&mut self) {
+        self.notes.clear();
+    }
+
     /// A packet's block. `None`: it is too long for IP.
     pub(super) fn packet(&mut self, flow: &Arc<FlowName>, info: &Info, datagram: &[u8]) -> Option<Vec<u8>> {
         let bytes = wrapped(flow.source, self.to, datagram)?;

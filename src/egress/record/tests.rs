@@ -35,12 +35,17 @@ fn push(tap: &mut Tap<Batch>, seq: u64, bytes: Vec<u8>) {
 
 /// A recording of what `fill` puts into the tap, at its end.
 fn record(address: &str, fill: impl FnOnce(&mut Tap<Batch>)) -> OutputState {
+    watched(address, |tap, _| fill(tap))
+}
+
+/// The same; `fill` sees how it stands.
+fn watched(address: &str, fill: impl FnOnce(&mut Tap<Batch>, &Recorder)) -> OutputState {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let mut tap: Tap<Batch> = Tap::new(Select::Auto, Duration::ZERO);
         let to = "239.1.1.1:5000".parse().unwrap();
         let recorder = Recorder::start(&address.parse().unwrap(), "cam", to, tap.reader());
-        fill(&mut tap);
+        fill(&mut tap, &recorder);
         drop(tap);
         tokio::time::timeout(PATIENCE, recorder.ended()).await.expect("ends");
         recorder.state()
@@ -96,6 +101,52 @@ fn packets_are_recorded_with_their_times_and_what_is_missing() {
     );
     assert_eq!((state.packets, state.bytes, state.fault), (2, 4, None));
     assert_eq!(state.dropped, BTreeMap::from([("lag", 0), ("stopped", 0), ("too_big", 1)]));
+}
+
+/// Waits until a recording stands so.
+fn until(recorder: &Recorder, wanted: impl Fn(&OutputState) -> bool) {
+    let start = clock::now();
+    while !wanted(&recorder.state()) {
+        assert!(clock::now() - start < PATIENCE, "{:?}", recorder.state());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_recording_that_stopped_goes_on_in_a_new_file_and_marks_what_it_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("rec");
+    fs::write(&below, "a file where the folder should be").unwrap();
+    let state = watched(&format!("pcapng:{}", below.display()), |tap, recorder| {
+        (0..5).for_each(|n| push(tap, n, vec![1]));
+        until(recorder, |state| state.dropped["stopped"] == 5);
+        let fault = recorder.state().fault.expect("a fault");
+        assert!(fault.contains("cannot make the folder"), "{fault}");
+        fs::remove_file(&below).unwrap();
+        until(recorder, |state| state.fault.is_none());
+        (5..8).for_each(|n| push(tap, n, vec![2]));
+        until(recorder, |state| state.packets == 3);
+    });
+    assert_eq!((state.packets, state.dropped["stopped"], state.fault), (3, 5, None));
+    let [file] = &files(&below)[..] else { panic!("one file") };
+    let comments: Vec<String> = read(file).into_iter().map(|(.., comment)| comment).collect();
+    assert_eq!(comments, ["5 packets before this one were not recorded", "", ""]);
+}
+
+#[test]
+fn a_file_that_somebody_removes_is_followed_by_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rec");
+    let state = watched(&format!("pcapng:{}", path.display()), |tap, recorder| {
+        push(tap, 0, vec![1]);
+        until(recorder, |state| state.packets == 1);
+        fs::remove_dir_all(&path).unwrap();
+        push(tap, 1, vec![2]);
+        until(recorder, |state| state.packets == 2);
+    });
+    assert_eq!((state.packets, state.dropped["stopped"], state.fault), (2, 0, None));
+    let [file] = &files(&path)[..] else { panic!("one file") };
+    assert_eq!(read(file), [(nanoseconds(AT) + 1, vec![2], String::new())]);
 }
 
 #[test]
