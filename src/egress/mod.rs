@@ -4,6 +4,7 @@
 
 pub mod follow;
 pub mod http;
+pub mod listen;
 mod push;
 pub mod record;
 pub mod rtp;

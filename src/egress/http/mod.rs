@@ -43,7 +43,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::push::Hubs;
+use super::{
+    listen::{self, Clients, stopped},
+    push::Hubs,
+};
 use crate::{
     config,
     control::Control,
@@ -58,28 +61,6 @@ use connection::Watched;
 use feeder::Feeders;
 use snapshot::Snapshots;
 use stream::{Handover, Ordered};
-
-/// Why the server cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Somebody else listens there.
-    #[error(
-        "cannot listen on {address}: another program has this port, expected a free one (--http ADDR, or listen in [http])"
-    )]
-    InUse {
-        /// Where it was to listen.
-        address: SocketAddr,
-    },
-    /// Anything else, such as an address that this host does not have.
-    #[error("cannot listen on {address}: {error}")]
-    Listen {
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// What the kernel said.
-        error: io::Error,
-    },
-}
 
 /// What every request handler knows.
 #[derive(Debug, Clone)]
@@ -112,14 +93,8 @@ impl Server {
     ///
     /// # Errors
     /// The port is in use, or the address cannot be bound.
-    pub async fn bind(config: config::Http) -> Result<Server, Error> {
-        let address = config.listen;
-        let refused = |error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => Error::InUse { address },
-            _ => Error::Listen { address, error },
-        };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+    pub async fn bind(config: config::Http) -> Result<Server, listen::Error> {
+        let (listener, address) = listen::bind(config.listen, Clients::Http).await?;
         Ok(Server { listener, address, config })
     }
 
@@ -202,11 +177,6 @@ impl Service<Request<Incoming>> for Answers {
         request.extensions_mut().insert(self.handover.clone());
         Box::pin(self.router.call(request))
     }
-}
-
-/// Returns when the server shall end; also when nobody is left to say so.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// One connection, to its end.

@@ -6,7 +6,7 @@
 mod command;
 mod connection;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -14,31 +14,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::push::Hubs;
+use super::{
+    listen::{self, Clients, stopped},
+    push::Hubs,
+};
 use crate::{config, control::Control, limits::ACCEPT_PAUSE};
 use connection::Connection;
-
-/// Why the listener cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// Somebody else listens there.
-    #[error(
-        "cannot listen on {address} for TCP clients: another program has this port, expected a free one (--tcp ADDR, or listen in [tcp])"
-    )]
-    InUse {
-        /// Where it was to listen.
-        address: SocketAddr,
-    },
-    /// Anything else, such as an address that this host does not have.
-    #[error("cannot listen on {address} for TCP clients: {error}")]
-    Listen {
-        /// Where it was to listen.
-        address: SocketAddr,
-        /// What the kernel said.
-        error: io::Error,
-    },
-}
 
 /// A listener that does not answer before [`Server::run`].
 #[derive(Debug)]
@@ -60,14 +41,8 @@ impl Server {
     ///
     /// # Errors
     /// The port is in use, or the address cannot be bound.
-    pub async fn bind(config: &config::Tcp) -> Result<Server, Error> {
-        let address = config.listen;
-        let refused = |error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => Error::InUse { address },
-            _ => Error::Listen { address, error },
-        };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+    pub async fn bind(config: &config::Tcp) -> Result<Server, listen::Error> {
+        let (listener, address) = listen::bind(config.listen, Clients::Tcp).await?;
         Ok(Server { listener, address, clients_max: config.clients_max })
     }
 
@@ -109,11 +84,6 @@ impl Server {
         drop(self.listener);
         while connections.join_next().await.is_some() {}
     }
-}
-
-/// Returns when the listener shall end; also when nobody is left to say so.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Too many clients: says so.
