@@ -1,17 +1,17 @@
 //! The producers in docs/examples, run as a reader would run them, and the bytes in docs/wire-format.md.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tidecast::wire::native::{Kind, Packet, Repr};
 
-const SILENCE: Duration = Duration::from_secs(10);
+#[path = "common/examples.rs"]
+mod examples;
 
-fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
-}
+use examples::{compiled, docs, python};
+
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A socket on a free port that has joined the group on loopback.
 fn join(group: Ipv4Addr) -> (UdpSocket, String) {
@@ -95,23 +95,13 @@ fn check(group: Ipv4Addr, command: impl Fn() -> Command) {
 
 #[test]
 fn the_python_producer_is_understood() {
-    check(Ipv4Addr::new(239, 66, 2, 1), || {
-        let mut command = Command::new("python3");
-        command.arg(docs("examples/producer.py"));
-        command
-    });
+    check(Ipv4Addr::new(239, 66, 2, 1), || python("producer"));
 }
 
 #[test]
 fn the_c_producer_compiles_without_warnings_and_is_understood() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = directory.path().join("producer");
-    let status = Command::new("cc")
-        .args(["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-o"])
-        .args([program.as_path(), &docs("examples/producer.c")])
-        .status()
-        .expect("cc runs");
-    assert!(status.success());
+    let program = compiled("producer", directory.path());
     check(Ipv4Addr::new(239, 66, 2, 2), || Command::new(&program));
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -17,9 +16,10 @@ use crate::{
     relay,
 };
 
-fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(name)
-}
+#[path = "../common/examples.rs"]
+mod run;
+
+use run::{compiled, python};
 
 /// Subscribes, gets whole datagrams in order, leaves; and is told why it is refused.
 fn check(command: impl Fn() -> Command) {
@@ -71,22 +71,12 @@ fn check(command: impl Fn() -> Command) {
 
 #[test]
 fn the_python_subscriber_gets_the_stream() {
-    check(|| {
-        let mut command = Command::new("python3");
-        command.arg(docs("subscriber.py"));
-        command
-    });
+    check(|| python("subscriber"));
 }
 
 #[test]
 fn the_c_subscriber_compiles_without_warnings_and_gets_the_stream() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let program = directory.path().join("subscriber");
-    let status = Command::new("cc")
-        .args(["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-O2", "-o"])
-        .args([program.as_path(), &docs("subscriber.c")])
-        .status()
-        .expect("cc runs");
-    assert!(status.success());
+    let program = compiled("subscriber", directory.path());
     check(|| Command::new(&program));
 }
