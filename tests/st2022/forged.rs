@@ -27,6 +27,15 @@ fn forged(dice: &mut Dice, end: u64) -> Vec<u8> {
     out
 }
 
+/// A repair packet that nobody made.
+fn made_up(axis: Axis, base: u64, offset: u8, count: u8, shard: Shard<'_>) -> Vec<u8> {
+    let base = base as u16;
+    let mut bytes = Vec::new();
+    Repr { axis, payload_type: PAYLOAD_TYPE, sequence: 0, timestamp: 0, ssrc: 0, base, offset, count, shard }
+        .emit(&mut bytes);
+    bytes
+}
+
 #[test]
 fn floods_of_forged_repair_packets_are_bounded_and_pass() {
     let mut dice = Dice(11);
@@ -74,23 +83,8 @@ fn work_is_paid_for_by_media() {
     for number in (0..128).filter(|number| *number != lost) {
         receiver.media(FIRST + number as u64, &packets[number]);
     }
-    let repair = |base: usize, count: u8, sum: &Sum| {
-        let (axis, base, shard) = (Axis::Row, (FIRST + base as u64) as u16, sum.shard());
-        let repr = Repr {
-            axis,
-            payload_type: 96,
-            sequence: 0,
-            timestamp: 0,
-            ssrc: 0,
-            base,
-            offset: 1,
-            count,
-            shard,
-        };
-        let mut bytes = Vec::new();
-        repr.emit(&mut bytes);
-        bytes
-    };
+    let repair =
+        |base: usize, count: u8, sum: &Sum| made_up(Axis::Row, FIRST + base as u64, 1, count, sum.shard());
     let nobodys = Sum { fields: Fields { length: 2000, ..Fields::default() }, body: vec![0; 1304] };
     for count in [60; 1000].into_iter().chain([4; 100]) {
         receiver.repair(&repair(lost - 2, count, &nobodys));
@@ -116,11 +110,7 @@ fn sums_that_are_too_short_rebuild_nothing() {
     receiver.media(FIRST + 1, &packet);
     let fields = Fields { marker_and_type: 33, length: 4, ..Fields::default() };
     for (body, nonsense) in [(&b"lost"[..], 1), (&[&b"lost"[..], &[0; 184]].concat(), 1)] {
-        let (axis, base, shard) = (Axis::Row, FIRST as u16, Shard { fields, body });
-        let mut bytes = Vec::new();
-        Repr { axis, payload_type: 96, sequence: 0, timestamp: 0, ssrc: 0, base, offset: 1, count: 3, shard }
-            .emit(&mut bytes);
-        receiver.repair(&bytes);
+        receiver.repair(&made_up(Axis::Row, FIRST, 1, 3, Shard { fields, body }));
         assert_eq!(receiver.nonsense, nonsense);
     }
     assert_eq!(receiver.rebuilt[&(FIRST + 2)][12..], *b"lost");
@@ -183,23 +173,8 @@ fn one_forged_packet_moves_nothing() {
     for sent in &stream.sent {
         if matches!(sent, Sent::Media(number) if lost.contains(number)) {
             for ahead in [1, 30, 70, 400, 5000, 30_000] {
-                let mut bytes = Vec::new();
-                let base = (lost[0] + ahead) as u16;
                 let shard = Shard { fields: Fields::default(), body: &[] };
-                let (axis, offset, count) = (Axis::Column, 5, 5);
-                Repr {
-                    axis,
-                    payload_type: 96,
-                    sequence: 0,
-                    timestamp: 0,
-                    ssrc: 0,
-                    base,
-                    offset,
-                    count,
-                    shard,
-                }
-                .emit(&mut bytes);
-                receiver.repair(&bytes);
+                receiver.repair(&made_up(Axis::Column, lost[0] + ahead, 5, 5, shard));
             }
             continue;
         }
