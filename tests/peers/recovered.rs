@@ -15,7 +15,7 @@ use std::{
 use super::{
     common::{Running, free_port, group, have, sender, until},
     pipelines::{ffmpeg_protects, gstreamer_protects, gstreamer_recovers},
-    st2022::{Collector, LOCALHOST, media, port, ports, until_ready},
+    st2022::{Collector, LOCALHOST, free_ports, media, output, ports, until_ready},
 };
 
 /// Passes on what comes to the sockets of media, columns and rows, but for some of the media.
@@ -109,10 +109,8 @@ fn what_ffmpeg_protects_comes_out_as_it_was_sent() {
     if !have("ffmpeg") {
         return;
     }
-    let (group, (to, reserved)) = (group(), ports());
-    drop(reserved);
-    let (output, socket) = port();
-    let collector = Collector::new([socket]);
+    let (group, to) = (group(), free_ports());
+    let (output, collector) = output();
     // Some 50 packets a second: a matrix and the next one take a second.
     let relay = recovering(&format!("rtp://@{group}:{to}?if=127.0.0.1"), "auto", "3s", output);
     let (from, sockets) = ports();
@@ -127,12 +125,9 @@ fn what_gstreamer_protects_comes_out_as_it_was_sent() {
     if !have("gst-launch-1.0") {
         return;
     }
-    let (input, reserved) = port();
-    drop(reserved);
-    let (to, reserved) = ports();
-    drop(reserved);
-    let (output, socket) = port();
-    let collector = Collector::new([socket]);
+    let input = free_port();
+    let to = free_ports();
+    let (output, collector) = output();
     let relay = recovering(&format!("rtp://@127.0.0.1:{to}"), "st2022-1", "1s", output);
     let (from, sockets) = ports();
     let lossy = Lossy::new(sockets, (LOCALHOST, to), lost);
@@ -168,10 +163,8 @@ fn protected_by_a_relay(to: u16, lost: fn(usize) -> bool) -> (Running, Lossy, im
 
 #[test]
 fn what_a_relay_protects_another_one_brings_back() {
-    let (to, reserved) = ports();
-    drop(reserved);
-    let (output, socket) = port();
-    let collector = Collector::new([socket]);
+    let to = free_ports();
+    let (output, collector) = output();
     let second = recovering(&format!("rtp://@127.0.0.1:{to}"), "st2022-1", "1s", output);
     let (_first, lossy, send) = protected_by_a_relay(to, lost);
     (1..=300).for_each(&send);
@@ -184,10 +177,8 @@ fn what_a_relay_protects_gstreamer_brings_back() {
     if !have("gst-launch-1.0") {
         return;
     }
-    let (to, reserved) = ports();
-    drop(reserved);
-    let (output, socket) = port();
-    let collector = Collector::new([socket]);
+    let to = free_ports();
+    let (output, collector) = output();
     let lost = |place| place % 7 == 3;
     let (_relay, lossy, send) = protected_by_a_relay(to, lost);
     let _gstreamer = gstreamer_recovers([to, to + 2, to + 4], output);

@@ -13,10 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    common::{Running, have, is_root},
+    common::{Running, free_port, have, is_root},
     lossy::{Losses, LossyPath},
     pipelines::gstreamer,
-    st2022::{LOCALHOST, port, ports},
+    st2022::{LOCALHOST, ports},
 };
 
 /// Packets of one run: six seconds.
@@ -90,8 +90,7 @@ fn feed(to: u16) {
 fn from(start: fn(u16, SocketAddr) -> Running, near: SocketAddr, far: SocketAddr, input: &str) {
     let path = LossyPath::open(near, far, Losses::heavy(7, SPARED, COUNT - SPARED));
     let receiver = Receiver::start(input);
-    let (udp, reserved) = port();
-    drop(reserved);
+    let udp = free_port();
     let _sender = start(udp, near);
     thread::sleep(Duration::from_millis(1500)); // librist holds media back until it was answered
     feed(udp);

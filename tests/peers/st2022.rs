@@ -18,7 +18,7 @@ use tidecast::{
 };
 
 use super::{
-    common::{have, until},
+    common::{free_port, have, until},
     pipelines::{ffmpeg_protects, gstreamer_protects, gstreamer_recovers},
     protected::Protected,
 };
@@ -36,10 +36,21 @@ pub(super) fn ports() -> (u16, [UdpSocket; 4]) {
     }
 }
 
+/// Such ports, for others.
+pub(super) fn free_ports() -> u16 {
+    ports().0
+}
+
 /// A free port of one's own, bound.
 pub(super) fn port() -> (u16, UdpSocket) {
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     (socket.local_addr().expect("address").port(), socket)
+}
+
+/// A free port, and what comes to it.
+pub(super) fn output() -> (u16, Collector) {
+    let (port, socket) = port();
+    (port, Collector::new([socket]))
 }
 
 /// Which socket a datagram came to, and the datagram.
@@ -158,8 +169,7 @@ fn gstreamers_repair_packets_bring_back_each_packet_of_seven_sizes() {
         return;
     }
     for (columns, rows) in [(5, 5), (10, 4)] {
-        let (input, reserved) = port();
-        drop(reserved);
+        let input = free_port();
         let (port, sockets) = ports();
         let collector = Collector::new(sockets);
         let _gstreamer = gstreamer_protects(input, port, columns, rows);
@@ -200,8 +210,7 @@ fn gstreamer_rebuilds_the_identical_stream_from_ours() {
     }
     let (columns, rows) = (5, 5);
     let inputs = [port(), port(), port()].map(|(port, _reserved)| port);
-    let (output, socket) = port();
-    let collector = Collector::new([socket]);
+    let (output, collector) = output();
     let [media_in, columns_in, rows_in] = inputs;
     let _gstreamer = gstreamer_recovers(inputs, output);
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");

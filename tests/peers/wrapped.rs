@@ -18,7 +18,7 @@ use super::{
     fixture,
     pipelines::{CAPS, gstreamer, gstreamer_recovers},
     recovered::Lossy,
-    st2022::{Collector, LOCALHOST, port, ports},
+    st2022::{LOCALHOST, free_ports, output, port, ports},
 };
 
 /// The film, as datagrams of seven TS packets.
@@ -46,9 +46,9 @@ fn relay(from: (Ipv4Addr, u16), outputs: &[String]) -> Running {
 #[test]
 fn each_datagram_is_one_rtp_packet_and_all_outputs_send_the_same() {
     let from = (group(), free_port());
-    let receivers = [port(), port()];
-    let outputs = receivers.each_ref().map(|(port, _)| format!("rtp://127.0.0.1:{port}"));
-    let collectors = receivers.map(|(_, socket)| Collector::new([socket]));
+    let ((one, first), (other, second)) = (output(), output());
+    let outputs = [one, other].map(|port| format!("rtp://127.0.0.1:{port}"));
+    let collectors = [first, second];
     let mut relay = relay(from, &outputs);
     send(from);
     let count = film().len();
@@ -71,8 +71,7 @@ fn each_datagram_is_one_rtp_packet_and_all_outputs_send_the_same() {
 #[test]
 fn a_native_transport_stream_keeps_its_gaps() {
     let from = (group(), free_port());
-    let (to, socket) = port();
-    let collector = Collector::new([socket]);
+    let (to, collector) = output();
     let mut relay = relay(from, &[format!("rtp://127.0.0.1:{to}")]);
     let socket = sender();
     let film = film();
@@ -133,8 +132,7 @@ fn gstreamer_takes_the_identical_stream_out_of_our_rtp() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let (file, from) = (folder.path().join("film.ts"), (group(), free_port()));
-    let (to, reserved) = port();
-    drop(reserved);
+    let to = free_port();
     let _relay = relay(from, &[format!("rtp://127.0.0.1:{to}")]);
     let _gstreamer = gstreamer(&format!(
         "udpsrc address=127.0.0.1 port={to} {CAPS} ! rtpjitterbuffer latency=500 ! rtpmp2tdepay ! \
@@ -159,10 +157,8 @@ fn gstreamer_brings_back_what_is_lost_of_our_rtp() {
         return;
     }
     let from = (group(), free_port());
-    let (to, reserved) = ports();
-    drop(reserved);
-    let (output, socket) = port();
-    let collector = Collector::new([socket]);
+    let to = free_ports();
+    let (output, collector) = output();
     let (media, sockets) = ports();
     let lossy = Lossy::new(sockets, (LOCALHOST, to), lost);
     let _relay = relay(from, &[format!("rtp://127.0.0.1:{media}?fec=st2022-1:5,5")]);
@@ -191,8 +187,7 @@ fn lost_at_the_end_too(place: usize) -> bool {
 #[test]
 fn two_relays_bridge_a_lossy_link_for_a_transport_stream() {
     let (from, http) = ((group(), free_port()), SocketAddr::from((LOCALHOST, free_port())));
-    let (to, reserved) = ports();
-    drop(reserved);
+    let to = free_ports();
     let (media, sockets) = ports();
     let mut far = Running::tidecast([
         "relay",
