@@ -28,7 +28,7 @@ use crate::{
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
     limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES},
-    metrics::{Metrics, Sample},
+    metrics::{Metrics, Sample, UdpRequests},
     net::{
         state::ChannelState,
         worker::{ChannelSpec, Pace, Started, Worker, WorkerError},
@@ -388,6 +388,11 @@ impl Control {
             }
         }
         stalled
+    }
+
+    /// Where the requests of UDP subscribers are counted.
+    pub fn udp_requests(&self) -> UdpRequests {
+        self.shared.metrics.udp_requests()
     }
 
     /// What Prometheus reads.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::{Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     net::state::{ChannelState, LegState, OutputState},
+    subscribe::exchange::Outcome,
 };
 
 /// The content type of [`Metrics::render`]'s text.
@@ -140,6 +141,10 @@ const CUT_OFF: Metric = counter(
     "tidecast_subscribers_cut_off_total",
     "Clients whose connection was closed, by transport and reason: lag (behind for too long), idle (a silent stream).",
 );
+const UDP_REQUESTS: Metric = counter(
+    "tidecast_udp_requests_total",
+    "Datagrams to the port for UDP subscribers by what became of them, such as granted, renewed, refused_token, throttled.",
+);
 const HELD: Metric =
     gauge("tidecast_packets_held", "Packets that wait behind a gap, for confirmation, or for their time.");
 const FLOWS: Metric = gauge("tidecast_flows", "Flows known: a producer's numbered packets each.");
@@ -227,6 +232,7 @@ const ALL: &[&Metric] = &[
     &OUTPUT_REQUESTS,
     &OUTPUT_INVALID,
     &CUT_OFF,
+    &UDP_REQUESTS,
     &HELD,
     &FLOWS,
     &SUBSCRIBERS,
@@ -277,6 +283,19 @@ pub struct Sample<'a> {
     pub subscribers: &'a ByTransportState,
 }
 
+/// Counters of the datagrams from UDP subscribers, resolved once.
+pub struct UdpRequests([Counter; Outcome::ALL.len()]);
+
+impl UdpRequests {
+    /// One more has come to this end.
+    pub fn count(&self, outcome: Outcome) {
+        let place = Outcome::ALL.iter().position(|known| *known == outcome);
+        if let Some(place) = place {
+            self.0[place].increment(1);
+        }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
@@ -307,6 +326,15 @@ impl Metrics {
     pub fn gap_wait(&self, channel: &str, on_demand: bool) -> Histogram {
         let label = self.label(channel, on_demand);
         self.recorder.register_histogram(&key(&GAP_WAIT, &[("channel", label)]), &METADATA)
+    }
+
+    /// Where requests of UDP subscribers are counted. They have series from then on.
+    pub fn udp_requests(&self) -> UdpRequests {
+        let counter = |outcome: Outcome| {
+            let key = key(&UDP_REQUESTS, &[("result", outcome.as_str())]);
+            self.recorder.register_counter(&key, &METADATA)
+        };
+        UdpRequests(Outcome::ALL.map(counter))
     }
 
     /// Keeps the counters of a channel on demand that has ended.

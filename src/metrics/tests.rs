@@ -253,6 +253,7 @@ fn documented() -> Catalogue {
 fn exposed() -> Catalogue {
     let metrics = Metrics::new();
     metrics.gap_wait("a", false).record(0.1);
+    metrics.udp_requests().count(Outcome::Granted);
     let mut state = state("a", false);
     state.legs.push(state.legs[0].clone()); // several legs have series of their own
     let text = metrics.render(&[Sample { state: &state, subscribers: &subscribers() }]);
@@ -274,6 +275,27 @@ fn exposed() -> Catalogue {
         }
     }
     catalogue
+}
+
+#[test]
+fn each_result_of_a_request_has_its_counter_and_its_words_in_the_reference() {
+    let metrics = Metrics::new();
+    assert!(
+        !metrics.render(&[]).contains("tidecast_udp_requests_total{"),
+        "without the port there are no series"
+    );
+    let requests = metrics.udp_requests();
+    for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
+        (0..=place).for_each(|_| requests.count(outcome));
+    }
+    let text = metrics.render(&[]);
+    for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
+        let word = outcome.as_str();
+        let line = format!("tidecast_udp_requests_total{{result=\"{word}\"}} {}", place + 1);
+        assert!(text.lines().any(|found| found == line), "no {line} in {text}");
+        let documented = include_str!("../../docs/metrics.md");
+        assert_eq!(documented.matches(&format!("\n| `{word}` | ")).count(), 1, "{word}");
+    }
 }
 
 #[test]

@@ -61,6 +61,65 @@ pub struct Reaction {
     pub answer: Option<Answer>,
     /// Who subscribes or does not any more.
     pub change: Option<Change>,
+    /// What became of the datagram.
+    pub outcome: Outcome,
+}
+
+/// What becomes of a datagram.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A cookie was asked for and sent.
+    Cookie,
+    /// A subscription begins.
+    Granted,
+    /// A subscription goes on.
+    Renewed,
+    /// A subscriber wants no more.
+    Left,
+    /// It was refused.
+    Refused(Refusal),
+    /// Somebody who does not subscribe wants no more: not answered.
+    #[default]
+    Stray,
+    /// It is no request: not answered.
+    Malformed,
+    /// There were too many in this second: not answered.
+    Throttled,
+}
+
+impl Outcome {
+    /// All there are here.
+    pub const ALL: [Outcome; 11] = [
+        Outcome::Cookie,
+        Outcome::Granted,
+        Outcome::Renewed,
+        Outcome::Left,
+        Outcome::Refused(Refusal::NoStream),
+        Outcome::Refused(Refusal::Token),
+        Outcome::Refused(Refusal::Full),
+        Outcome::Refused(Refusal::Cookie),
+        Outcome::Stray,
+        Outcome::Malformed,
+        Outcome::Throttled,
+    ];
+
+    /// Its word in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Cookie => "cookie",
+            Outcome::Granted => "granted",
+            Outcome::Renewed => "renewed",
+            Outcome::Left => "left",
+            Outcome::Refused(Refusal::NoStream) => "refused_no_stream",
+            Outcome::Refused(Refusal::Token) => "refused_token",
+            Outcome::Refused(Refusal::Full) => "refused_full",
+            Outcome::Refused(Refusal::Cookie) => "refused_cookie",
+            Outcome::Refused(Refusal::Other(_)) => "refused",
+            Outcome::Stray => "stray",
+            Outcome::Malformed => "malformed",
+            Outcome::Throttled => "throttled",
+        }
+    }
 }
 
 /// A change among the subscribers.
@@ -87,25 +146,25 @@ impl Exchange {
         bytes: &[u8],
         known: impl FnOnce(&str) -> bool,
     ) -> Reaction {
-        let Some(request) = Request::parse(bytes) else { return Reaction::default() };
+        let Some(request) = Request::parse(bytes) else { return Reaction::silent(Outcome::Malformed) };
         let own =
             self.clients.get(&from).is_some_and(|client| client.is_behind(&request) && now < client.until);
         // Those who subscribe are as many as there may be: they need no budget.
         if !own && !self.answers.take(now) {
-            return Reaction::default();
+            return Reaction::silent(Outcome::Throttled);
         }
         match request.ask {
             Ask::Leave if own => {
                 self.clients.remove(&from);
-                request.reaction(Verdict::Ended, Some(Change::Left))
+                request.reaction(Outcome::Left, Verdict::Ended, Some(Change::Left))
             }
             // There is nothing to leave, and nothing to say about it.
-            Ask::Leave => Reaction::default(),
+            Ask::Leave => Reaction::silent(Outcome::Stray),
             _ if !self.may(request.token) => request.refused(Refusal::Token),
             _ if !known(request.name) => request.refused(Refusal::NoStream),
             Ask::Cookie if self.has_room(from) => {
                 let cookie = self.cookie(now, from, &request);
-                Request { cookie, ..request }.reaction(Verdict::Cookie, None)
+                Request { cookie, ..request }.reaction(Outcome::Cookie, Verdict::Cookie, None)
             }
             Ask::Cookie => request.refused(Refusal::Full),
             Ask::Subscribe if own => self.grant(now, from, &request, None),
@@ -127,7 +186,8 @@ impl Exchange {
         self.clients.insert(from, Client { name, nonce, cookie, until: now + lease });
         let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX).max(1);
         let verdict = Verdict::Granted { lease: seconds(lease), renew: seconds(lease / UDP_RENEWALS) };
-        request.reaction(verdict, change)
+        let outcome = if change.is_some() { Outcome::Granted } else { Outcome::Renewed };
+        request.reaction(outcome, verdict, change)
     }
 
     fn has_room(&self, from: SocketAddr) -> bool {
@@ -174,6 +234,12 @@ impl Exchange {
     }
 }
 
+impl Reaction {
+    fn silent(outcome: Outcome) -> Reaction {
+        Reaction { outcome, ..Reaction::default() }
+    }
+}
+
 impl Client {
     fn is_behind(&self, request: &Request<'_>) -> bool {
         self.name == request.name && self.nonce == request.nonce && is_same(&self.cookie, &request.cookie)
@@ -181,12 +247,14 @@ impl Client {
 }
 
 impl Request<'_> {
-    fn reaction(&self, verdict: Verdict, change: Option<Change>) -> Reaction {
-        Reaction { answer: Some(Answer { verdict, nonce: self.nonce, cookie: self.cookie }), change }
+    fn reaction(&self, outcome: Outcome, verdict: Verdict, change: Option<Change>) -> Reaction {
+        let answer = Answer { verdict, nonce: self.nonce, cookie: self.cookie };
+        Reaction { answer: Some(answer), change, outcome }
     }
 
     fn refused(&self, refusal: Refusal) -> Reaction {
-        Request { cookie: [0; 16], ..*self }.reaction(Verdict::Refused(refusal), None)
+        let verdict = Verdict::Refused(refusal);
+        Request { cookie: [0; 16], ..*self }.reaction(Outcome::Refused(refusal), verdict, None)
     }
 }
 

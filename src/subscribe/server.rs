@@ -23,6 +23,7 @@ use crate::{
         tap::{Batch, Event, Piece},
     },
     limits::{SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE},
+    metrics::UdpRequests,
     net::sys::{Message, SendBatch},
     wire::subscribe::{Answer, REQUEST_BYTES_MAX},
 };
@@ -46,6 +47,7 @@ struct Running {
     socket: Arc<UdpSocket>,
     control: Control,
     exchange: Exchange,
+    requests: UdpRequests,
     feeds: HashMap<SocketAddr, Feed>,
     started: u64,
     ends: mpsc::Sender<(SocketAddr, u64)>,
@@ -75,8 +77,15 @@ impl Server {
         let Server { socket, rules, .. } = self;
         let exchange = Exchange::new(rules, clock::now(), Box::new(rand::random));
         let (ends, mut ended) = mpsc::channel(UDP_REQUESTS_AT_ONCE);
-        let mut running =
-            Running { socket: socket.clone(), control, exchange, feeds: HashMap::new(), started: 0, ends };
+        let mut running = Running {
+            socket: socket.clone(),
+            requests: control.udp_requests(),
+            control,
+            exchange,
+            feeds: HashMap::new(),
+            started: 0,
+            ends,
+        };
         let mut check = tokio::time::interval(UDP_LEASE_CHECK);
         loop {
             tokio::select! {
@@ -125,6 +134,7 @@ impl Running {
     fn request(&mut self, from: SocketAddr, bytes: &[u8]) {
         let control = &self.control;
         let reaction = self.exchange.handle(clock::now(), from, bytes, |name| control.knows(name));
+        self.requests.count(reaction.outcome);
         if let Some(answer) = reaction.answer {
             self.answer(from, &answer);
         }

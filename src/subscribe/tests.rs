@@ -9,7 +9,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    exchange::{Change, Exchange, Key, Reaction, Rules},
+    exchange::{Change, Exchange, Key, Outcome, Reaction, Rules},
     subscriber::{Heard, Subscriber},
 };
 use crate::{
@@ -142,6 +142,35 @@ fn only_the_subscriber_itself_can_leave() {
 }
 
 #[test]
+fn each_datagram_has_an_outcome() {
+    let now = clock::now();
+    let mut exchange = Exchange::new(Rules { token: Some("secret".into()), ..rules() }, now, keys(0));
+    let mut of = |from, bytes: &[u8]| {
+        let reaction = exchange.handle(now, from, bytes, known);
+        (reaction.outcome, reaction.answer.map(|answer| answer.cookie).unwrap_or_default())
+    };
+    let ask = Request { token: b"secret", ..request(Ask::Cookie, "cam") };
+    let (asked, cookie) = of(at(1), &ask.emit());
+    let subscribe = Request { ask: Ask::Subscribe, cookie, ..ask };
+    let leave = Request { ask: Ask::Leave, ..subscribe };
+    assert_eq!(asked, Outcome::Cookie);
+    for (from, bytes, outcome) in [
+        (1, subscribe.emit(), Outcome::Granted),
+        (1, subscribe.emit(), Outcome::Renewed),
+        (2, subscribe.emit(), Outcome::Refused(Refusal::Cookie)),
+        (2, leave.emit(), Outcome::Stray),
+        (2, Request { token: b"", ..ask }.emit(), Outcome::Refused(Refusal::Token)),
+        (2, Request { name: "x", ..ask }.emit(), Outcome::Refused(Refusal::NoStream)),
+        (2, b"hello".to_vec(), Outcome::Malformed),
+        (1, leave.emit(), Outcome::Left),
+        (1, leave.emit(), Outcome::Stray),
+    ] {
+        assert_eq!(of(at(from), &bytes).0, outcome);
+        assert!(Outcome::ALL.contains(&outcome));
+    }
+}
+
+#[test]
 fn refusals_name_their_reason() {
     let now = clock::now();
     let mut exchange = Exchange::new(Rules { token: Some("secret".into()), ..rules() }, now, keys(0));
@@ -183,6 +212,7 @@ fn a_flood_leaves_nothing_behind_and_subscribers_go_on() {
         let reaction = exchange.handle(start + SECOND / 2, from, bytes, known);
         assert_eq!(reaction.change, None);
         answered += u32::from(reaction.answer.is_some());
+        assert_eq!(reaction.outcome == Outcome::Throttled, reaction.answer.is_none());
     }
     assert_eq!(answered, UDP_ANSWERS_PER_SECOND - 2, "two were answered before");
     assert_eq!(exchange.addresses(), [at(1)]);

@@ -43,14 +43,14 @@ fn substituted(expression: &str) -> String {
     expression
 }
 
-/// What the demo has not: two legs, paced release, and receivers that may ask again.
+/// What the demo has not: two legs, paced release, receivers that may ask again, and a port for UDP subscribers.
 fn relays() -> (Vec<Running>, [SocketAddr; 2]) {
     let (port, hop) = (free_port(), even_port());
     let [from, a, b] = [group(), group(), group()];
     let at = |group, options| format!("udp://@{group}:{port}?if=127.0.0.1{options}");
     let config = tempfile::NamedTempFile::new().unwrap();
     let text = format!(
-        "[http]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"two-legs\"\nrelease = \"paced\"\n\
+        "[http]\nlisten = \"127.0.0.1:0\"\n[udp]\nlisten = \"127.0.0.1:0\"\n[[channel]]\nname = \"two-legs\"\nrelease = \"paced\"\n\
          input = [\"{}\", \"{}\"]\noutput = \"rist://127.0.0.1:{hop}\"\n",
         at(a, ""),
         at(b, ""),

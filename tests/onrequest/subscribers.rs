@@ -60,6 +60,11 @@ fn until_subscribers(http: SocketAddr, count: f64) {
     until("the subscribers", || (subscribers(http) == count).then_some(()));
 }
 
+/// Requests with this result.
+fn requests(http: SocketAddr, result: &str) -> f64 {
+    metric(http, &["tidecast_udp_requests_total{", &format!("\"{result}\"")])
+}
+
 fn subscribers(http: SocketAddr) -> f64 {
     metric(http, &["tidecast_subscribers{", "transport=\"udp\""])
 }
@@ -122,6 +127,17 @@ fn an_address_that_never_answers_gets_no_more_than_was_sent_in_its_name() {
     assert!(heard.len() >= 150 && got <= sent, "{} answers, {got} bytes for {sent}", heard.len());
     assert!(heard.iter().all(|bytes| bytes.len() == ANSWER_BYTES && Answer::parse(bytes).is_some()));
     assert_eq!(subscribers(running.http()), 0.0);
+    for (result, count) in [
+        ("granted", 0.0),
+        ("refused_no_stream", 50.0),
+        ("refused_cookie", 100.0),
+        ("stray", 50.0),
+        ("malformed", 100.0),
+        ("throttled", 0.0),
+    ] {
+        assert_eq!(requests(running.http(), result), count, "{result}");
+    }
+    assert!(requests(running.http(), "cookie") >= 51.0);
     stream.end();
     running.stop();
 }
@@ -155,6 +171,8 @@ fn a_subscriber_that_vanishes_is_forgotten_after_its_lease() {
     assert!(!heard_up_to_now(&stays).is_empty());
     stays.send_to(&request(Ask::Leave, cookie, "cam"), udp).expect("send");
     until_subscribers(http, 0.0);
+    assert_eq!((requests(http, "granted"), requests(http, "left")), (2.0, 1.0));
+    assert!(requests(http, "renewed") >= 1.0);
     stream.end();
     running.stop();
 }
