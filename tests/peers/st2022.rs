@@ -27,18 +27,14 @@ pub(super) const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Sockets on a free even port for media, and on those that belong to it: + 1 RTCP, + 2 columns, + 4 rows.
 pub(super) fn ports() -> (u16, [UdpSocket; 4]) {
-    loop {
-        let port = UdpSocket::bind((LOCALHOST, 0)).expect("bind").local_addr().expect("address").port() & !1;
-        let bind = |offset| UdpSocket::bind((LOCALHOST, port.checked_add(offset)?)).ok();
-        if let (Some(media), Some(columns), Some(rows), Some(rtcp)) = (bind(0), bind(2), bind(4), bind(1)) {
-            return (port, [media, columns, rows, rtcp]);
-        }
-    }
+    let port = free_ports();
+    let bind = |offset| UdpSocket::bind((LOCALHOST, port + offset)).expect("bind");
+    (port, [bind(0), bind(2), bind(4), bind(1)])
 }
 
 /// Such ports, for others.
 pub(super) fn free_ports() -> u16 {
-    ports().0
+    super::common::free_ports(5)
 }
 
 /// A free port of one's own, bound.
