@@ -200,7 +200,7 @@ pub struct Check {
     /// The configuration file (TOML)
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Do not try on this machine: interfaces, ports, groups, receive buffers
+    /// Do not try on this machine: interfaces, ports, groups, receive buffers, folders of recordings
     #[arg(long)]
     pub no_machine: bool,
 }

@@ -56,12 +56,31 @@ name = "recorded"
 input = "udp://@239.255.1.4:5000?if=127.0.0.1"
 output = ["pcapng:/var/lib/tidecast/recorded", "pcapng:/srv/recordings/recorded"]
 TOML
+# `check` knows what the service may write, whoever asks.
+as_nobody() {
+    group=$1
+    shift
+    setpriv --reuid=65534 --regid=65534 --groups="$group" "$@"
+}
+check() {
+    "$@" tidecast check -c /etc/tidecast/tidecast.toml | tee /result/check
+}
+says() {
+    grep "^$1 *channel recorded: pcapng:$2/recorded: .*$3" /result/check
+}
+check env
+says ok /var/lib/tidecast 'the service may record there'
+says FAIL /srv/recordings 'ReadWritePaths=/srv/recordings/recorded below'
 groupadd --system recordings
 install -d -g recordings -m 3770 /srv/recordings
 mkdir -p /etc/systemd/system/tidecast.service.d
 printf '[Service]\nReadWritePaths=/srv/recordings\nSupplementaryGroups=recordings\n' \
     >/etc/systemd/system/tidecast.service.d/recordings.conf
 systemctl daemon-reload
+tidecast check -c /etc/tidecast/tidecast.toml
+check as_nobody 65534
+says ok /var/lib/tidecast 'the service may record there'
+says ok /srv/recordings 'the service may record there'
 systemctl restart tidecast
 tidecast send --sensor 1 --interval 5ms --count 100 "udp://239.255.1.4:5000?if=127.0.0.1&ttl=0"
 recorded() {
@@ -70,11 +89,6 @@ recorded() {
 until_ok recorded /var/lib/tidecast/recorded
 until_ok recorded /srv/recordings/recorded
 # Nobody else reads the one; the group reads the other, and writes neither.
-as_nobody() {
-    group=$1
-    shift
-    setpriv --reuid=65534 --regid=65534 --groups="$group" "$@"
-}
 recordings=$(getent group recordings | cut -d: -f3)
 if as_nobody "$recordings" ls /var/lib/tidecast/; then exit 1; fi
 if as_nobody 65534 ls /srv/recordings; then exit 1; fi

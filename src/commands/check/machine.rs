@@ -43,7 +43,7 @@ impl fmt::Display for Line {
 }
 
 impl Line {
-    fn new(mark: Mark, text: String) -> Line {
+    pub(super) fn new(mark: Mark, text: String) -> Line {
         Line { mark, text }
     }
 }

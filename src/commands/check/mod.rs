@@ -1,15 +1,18 @@
-//! `tidecast check`, in stages: reads the file, says what it means, and tries it on this machine ([`machine`]). Only the
-//! last stage opens sockets, each for a moment; nothing is sent but the joins.
+//! `tidecast check`, in stages: reads the file, says what it means, and tries it on this machine ([`machine`], [`folder`]).
+//! Only the last stage opens sockets, each for a moment; nothing is sent but the joins.
 
+mod folder;
 mod machine;
 
 use std::fmt::Write as _;
 use std::io::Write;
+use std::path::Path;
 
 use super::Failure;
 use crate::address::Scheme;
 use crate::cli;
 use crate::config::{Channel, Config, Fec, Http, Release, Retransmission};
+use folder::Sandbox;
 use machine::Mark;
 
 /// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each thing that was tried on this machine.
@@ -29,13 +32,14 @@ pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure
         let _ = write!(text, "\nudp subscribers: {}, {token}", udp.listen); // a String takes all
     }
     writeln!(out, "{text}\n{}: ok", args.config.display()).map_err(Failure::output)?;
-    if args.no_machine { Ok(()) } else { on_this_machine(&config, out) }
+    if args.no_machine { Ok(()) } else { on_this_machine(&config, &args.config, out) }
 }
 
-fn on_this_machine(config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+fn on_this_machine(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
     writeln!(out, "on this machine:").map_err(Failure::output)?;
     let mut failed = 0;
-    for line in machine::try_out(config) {
+    let recordings = folder::lines(config, Sandbox::of(file).as_ref());
+    for line in machine::try_out(config).into_iter().chain(recordings) {
         failed += usize::from(line.mark == Mark::Fail);
         writeln!(out, "{line}").map_err(Failure::output)?;
     }

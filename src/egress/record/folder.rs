@@ -33,12 +33,16 @@ pub struct Room {
 }
 
 impl Room {
-    /// Looks at a folder that exists.
+    /// Looks at a folder, or at where it would be made.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn of(folder: &Path, channel: &str) -> io::Result<Room> {
-        Ok(Room { free: Room::free(folder)?, recorded: bytes(&known(folder, channel)?) })
+        let recorded = match known(folder, channel) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            files => bytes(&files?),
+        };
+        Ok(Room { free: Room::free(nearest(folder))?, recorded })
     }
 
     pub(super) fn free(folder: &Path) -> io::Result<u64> {
@@ -46,6 +50,12 @@ impl Room {
             statvfs(folder).map_err(|error| named(&error.into(), "cannot read the disk of", folder))?;
         Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
     }
+}
+
+/// The folder, or the nearest one above it that exists.
+pub fn nearest(folder: &Path) -> &Path {
+    let found = folder.ancestors().find(|path| path.exists());
+    found.unwrap_or(Path::new(".")) // a relative path's first part
 }
 
 /// The channel's files, the oldest first.

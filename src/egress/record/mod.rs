@@ -32,7 +32,7 @@ use crate::{
     net::state::OutputState,
 };
 use files::Files;
-pub use folder::Room;
+pub use folder::{Room, nearest};
 use packet::Link;
 
 /// A running recording.
