@@ -1,0 +1,89 @@
+//! Sends the film at its pace to two groups at once, as a transport stream and as RTP with ST 2022-1 repair packets, and
+//! leaves out one datagram of media, the same of both.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tidecast::{
+    clock,
+    fec::st2022::{Datagram, Encoder, Shape},
+    wire::{rtp, st2022::Axis},
+};
+
+use super::film::{Film, RATE};
+use crate::common;
+
+/// The payload type of MPEG-TS (RFC 3551).
+const PAYLOAD_TYPE: u8 = 33;
+
+/// The port of MPEG-TS alone is so far above that of RTP, behind those of repair packets and RTCP.
+const TS_ABOVE: u16 = 6;
+
+/// Where it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// MPEG-TS alone.
+    pub ts: SocketAddrV4,
+    /// RTP; columns go to the port + 2, rows to + 4.
+    pub rtp: SocketAddrV4,
+}
+
+impl Place {
+    /// Groups and ports that nobody else uses. The ports are below those that the kernel gives to whoever asks for any:
+    /// GStreamer binds to all addresses, where another's socket would be in its way.
+    pub fn free() -> Place {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let free = |port: u16| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
+        let rtp = common::until("an even port with free neighbours", || {
+            let n = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            let port = 20_000 + (n % 1000) as u16 * 10;
+            (port..=port + TS_ABOVE).all(free).then_some(port)
+        });
+        Place {
+            ts: SocketAddrV4::new(common::group(), rtp + TS_ABOVE),
+            rtp: SocketAddrV4::new(common::group(), rtp),
+        }
+    }
+}
+
+/// Sends all of it but one; when it began.
+pub fn send(film: &Film, place: Place, lost: Option<usize>) -> Instant {
+    let socket = common::sender();
+    let to = |group: SocketAddrV4, bytes: &[u8]| socket.send_to(bytes, group).expect("send");
+    let mut encoder = Encoder::new(Shape::new(5, 5, true).expect("a matrix"), 100, 200);
+    let begun = clock::now();
+    for (number, payload) in film.datagrams().enumerate() {
+        let due = Duration::from_secs_f64(number as f64 * payload.len() as f64 * 8.0 / RATE);
+        thread::sleep(due.saturating_sub(clock::now().saturating_duration_since(begun)));
+        let packet = packet(number, due, payload);
+        if lost != Some(number) {
+            to(place.ts, payload);
+            to(place.rtp, &packet);
+        }
+        let mut repairs = Vec::new();
+        encoder.media(&packet, &mut repairs);
+        for Datagram { axis, bytes } in repairs {
+            let above = if axis == Axis::Column { 2 } else { 4 };
+            to(SocketAddrV4::new(*place.rtp.ip(), place.rtp.port() + above), &bytes);
+        }
+    }
+    begun
+}
+
+fn packet(number: usize, due: Duration, payload: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    rtp::Repr {
+        marker: false,
+        payload_type: PAYLOAD_TYPE,
+        sequence: number as u16,
+        timestamp: (due.as_secs_f64() * 90_000.0) as u32,
+        ssrc: 0x7c7c_7c7c,
+        payload,
+    }
+    .emit(&mut packet);
+    packet
+}
