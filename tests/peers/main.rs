@@ -14,6 +14,9 @@ mod players;
 #[path = "../common/protected.rs"]
 mod protected;
 mod recovered;
+#[path = "../remux/mod.rs"]
+mod remux;
+mod remuxed;
 mod rist;
 mod rist_out;
 mod st2022;
