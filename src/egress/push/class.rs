@@ -36,7 +36,7 @@ pub(super) struct Class {
 
 /// How a flow with a rate stands.
 #[derive(Debug)]
-struct Sample {
+pub(super) struct Sample {
     /// Nothing is told before.
     next: Instant,
     /// There is a newer packet than the one that was told.
@@ -143,21 +143,50 @@ impl Class {
         newest: Option<&Value>,
         now: Instant,
     ) {
-        let Some(sample) = self.samples.remove(about.flow) else { return };
+        if self.tell_waiting(about, flow, newest) {
+            self.rest(about.flow, now);
+        }
+    }
+
+    /// Tells what has waited, whether its time has come or not. Answers whether the flow was known.
+    fn tell_waiting(&mut self, about: About<'_>, flow: &Arc<FlowName>, newest: Option<&Value>) -> bool {
+        let Some(sample) = self.forget(about.flow) else { return false };
         if let Some(lost) = sample.lost {
             self.tell(about, flow, Message::Lost(lost));
         }
         if let Some(newest) = newest.filter(|_| sample.newer) {
             self.tell(about, flow, newest.message(false));
         }
-        self.rest(about.flow, now);
+        true
     }
 
-    /// The flow is gone.
-    pub(super) fn forget(&mut self, flow: &str) {
-        if let Some(sample) = self.samples.remove(flow) {
-            self.due.remove(&(sample.next, flow.to_owned()));
+    /// A run of the flow begins: gaps that come later are among other numbers.
+    pub(super) fn start(&mut self, about: About<'_>, flow: &Arc<FlowName>) {
+        if let Some(lost) = self.samples.get_mut(about.flow).and_then(|sample| sample.lost.take()) {
+            self.tell(about, flow, Message::Lost(lost));
         }
+        self.tell(about, flow, Message::Started);
+    }
+
+    /// The flow is gone; `takes`: it was one of these messages' until then.
+    pub(super) fn end(
+        &mut self,
+        about: About<'_>,
+        flow: &Arc<FlowName>,
+        newest: Option<&Value>,
+        takes: bool,
+    ) {
+        self.tell_waiting(about, flow, newest);
+        if takes {
+            self.tell(about, flow, Message::Ended);
+        }
+    }
+
+    /// Nothing of a flow waits any more.
+    pub(super) fn forget(&mut self, flow: &str) -> Option<Sample> {
+        let sample = self.samples.remove(flow)?;
+        self.due.remove(&(sample.next, flow.to_owned()));
+        Some(sample)
     }
 
     /// The last value of a flow, for one who has come or come back. Among bare payloads nothing could say what it is.

@@ -230,11 +230,10 @@ impl Hub {
                     (flow.starts, flow.next) = (true, None);
                 }
                 Event::Ended => {
-                    let takers = classes.iter_mut().filter(|class| class.takes(about.flow, flow.followed));
-                    takers.for_each(|class| {
-                        class.tell(about, &record.flow, Message::Ended);
-                        class.forget(about.flow);
-                    });
+                    for class in classes {
+                        let takes = class.takes(about.flow, flow.followed);
+                        class.end(about, &record.flow, flow.last.as_ref(), takes);
+                    }
                     self.flows.remove(&record.flow.key);
                 }
             }
@@ -264,7 +263,7 @@ impl Hub {
                         let about = About { stream: &self.name, id: self.id, flow: &key };
                         class.sample(about, &flow.name, flow.last.as_ref(), now);
                     }
-                    None => class.forget(&key),
+                    None => drop(class.forget(&key)),
                 }
             }
         }
@@ -304,7 +303,7 @@ fn packet(
     let missing = flow.next.filter(|(next, known)| *known < skips && *next < info.seq);
     for class in classes.iter_mut().filter(|class| class.takes(about.flow, info.followed)) {
         if starts {
-            class.tell(about, &flow.name, Message::Started);
+            class.start(about, &flow.name);
         }
         if let Some((from, _)) = missing {
             let packets = info.seq - from;
@@ -343,3 +342,6 @@ async fn until(due: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

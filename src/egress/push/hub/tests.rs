@@ -1,0 +1,109 @@
+use std::time::Duration;
+
+use super::{super::wish::Wire, *};
+use crate::{
+    buffer::Buffer,
+    control::Share,
+    egress::{
+        subscribers::{Subscribers, Who},
+        tap::{Select, Tap},
+    },
+    relay::{Delivery, FlowId, How, Packet, PacketFormat},
+};
+
+/// A hub, and the packet path's end of its channel.
+struct World {
+    hub: Hub,
+    tap: Tap<Batch>,
+    reader: TapReader<Batch>,
+    sender: mpsc::Sender<Command>,
+    counted: Arc<Subscribers>,
+    flow: Arc<FlowName>,
+}
+
+/// What a client was told: the kinds of messages and their first numbers.
+type Told = Vec<(String, u64)>;
+
+impl World {
+    fn new() -> World {
+        let tap: Tap<Batch> = Tap::new(Select::Auto, Duration::ZERO);
+        let hub = Hub::new("s", 1, tap.reader(), &Batch::default());
+        let (reader, sender) = (tap.reader(), mpsc::channel(1).0);
+        let flow = Arc::new(FlowName { key: "7".to_owned(), source: "10.0.0.1:5000".parse().unwrap() });
+        World { hub, tap, reader, sender, counted: Arc::default(), flow }
+    }
+
+    fn join(&mut self, wire: Wire, flow: Option<&str>, every: Duration) -> Arc<Outlet> {
+        let outlet = Outlet::new(None, Who::default());
+        let member = outlet.add(Share::detached(self.counted.clone()), self.sender.clone());
+        self.hub.join(Wish { wire, flow: flow.map(str::to_owned), every }, member);
+        outlet
+    }
+
+    fn packet(&mut self, seq: u64, payload: &[u8]) {
+        let now = clock::now();
+        let packet = Packet {
+            payload: 0..payload.len() as u32,
+            bytes: Buffer::from(payload.to_vec()),
+            timestamp: None,
+            arrived: now,
+            format: PacketFormat::Custom,
+        };
+        let delivery = Delivery { flow: FlowId(7), seq, how: How::Received, packet };
+        self.tap.packet(&self.flow, &delivery, true, Duration::ZERO, now);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.tap.event(self.flow.clone(), event, clock::now());
+    }
+
+    /// The hub takes in what has happened.
+    fn turn(&mut self) {
+        self.tap.turn(clock::now(), true);
+        while let Some(batch) = self.reader.try_next() {
+            self.hub.feed(&batch);
+        }
+    }
+}
+
+async fn told(outlet: &Outlet) -> Told {
+    outlet.end();
+    let mut text = Vec::new();
+    while let Some(chunk) = outlet.next().await {
+        text.extend_from_slice(&chunk.bytes);
+    }
+    let objects = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
+    let number = |object: &serde_json::Value| object["seq"].as_u64().or(object["from"].as_u64()).unwrap_or(0);
+    let object = |object: &serde_json::Value| (object["type"].as_str().unwrap().to_owned(), number(object));
+    objects.map(|told| object(&told.unwrap())).collect()
+}
+
+/// As a reading that is told once an hour.
+#[tokio::test]
+async fn what_waits_for_its_time_is_told_before_the_end_of_its_flow() {
+    let mut world = World::new();
+    let outlet = world.join(Wire::Lines, None, Duration::from_secs(3600));
+    world.packet(1, b"21.5");
+    world.event(Event::Lost { from: 2, count: 1 });
+    world.packet(3, b"21.6");
+    world.packet(4, b"21.7");
+    world.event(Event::Ended);
+    world.turn();
+    let expected = [("packet", 1), ("lost", 2), ("packet", 4), ("ended", 0)];
+    assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
+    assert!(world.hub.classes[0].due().is_none());
+}
+
+#[tokio::test]
+async fn gaps_of_a_run_are_told_before_the_next_run() {
+    let mut world = World::new();
+    let outlet = world.join(Wire::Lines, None, Duration::from_secs(3600));
+    world.packet(1, b"21.5");
+    world.event(Event::Lost { from: 2, count: 1 });
+    world.event(Event::Started);
+    world.packet(7, b"21.6");
+    world.event(Event::Ended);
+    world.turn();
+    let expected = [("packet", 1), ("lost", 2), ("started", 0), ("packet", 7), ("ended", 0)];
+    assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
+}
