@@ -26,6 +26,8 @@ pub(in crate::egress) struct Chunk {
     pub(in crate::egress) packets: u64,
     /// Payload bytes of these.
     pub(in crate::egress) payload: u64,
+    /// Packets that were missing already when they were to be told: whoever gets this misses so many.
+    pub(super) skipped: u64,
     /// What somebody misses who does not get this.
     spans: Vec<Span>,
 }

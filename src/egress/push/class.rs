@@ -79,6 +79,12 @@ impl Class {
         self.open.add(self.wish.wire, about, flow, message);
     }
 
+    /// Tells of packets of which the records are missing. Those with a rate would not have got them all.
+    pub(super) fn skipped(&mut self, about: About<'_>, flow: &Arc<FlowName>, range: Range) {
+        self.open.skipped += if self.wish.every.is_zero() { range.packets } else { 0 };
+        self.tell(about, flow, Message::Missed(range));
+    }
+
     /// Tells of a packet, or remembers that there is one.
     pub(super) fn packet(
         &mut self,

@@ -308,7 +308,7 @@ fn packet(
         if let Some((from, _)) = missing {
             let packets = info.seq - from;
             let range = Range { from, to: info.seq - 1, packets, lost: 0 };
-            class.tell(about, &flow.name, Message::Missed(range));
+            class.skipped(about, &flow.name, range);
         }
         class.packet(about, &flow.name, Message::Packet { info, payload, last: false }, now);
     }

@@ -106,11 +106,18 @@ impl Subscription {
                 Entry::Occupied(mut missed) => missed.get_mut().1 = missed.get().1.and(range),
             }
         }
-        self.tally.missed += chunk.packets;
-        self.share.lagged(chunk.packets);
+        self.skipped(chunk.packets + chunk.skipped);
+    }
+
+    fn skipped(&mut self, packets: u64) {
+        if packets > 0 {
+            self.tally.missed += packets;
+            self.share.lagged(packets);
+        }
     }
 
     fn sent(&mut self, chunk: &Chunk) {
+        self.skipped(chunk.skipped);
         self.tally.packets += chunk.packets;
         self.tally.bytes += chunk.payload;
         self.share.sent(chunk.packets, chunk.payload);

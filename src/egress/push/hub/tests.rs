@@ -107,3 +107,22 @@ async fn gaps_of_a_run_are_told_before_the_next_run() {
     let expected = [("packet", 1), ("lost", 2), ("started", 0), ("packet", 7), ("ended", 0)];
     assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
 }
+
+#[tokio::test]
+async fn packets_of_which_the_records_are_missing_are_told_and_counted() {
+    let mut world = World::new();
+    let outlet = world.join(Wire::Lines, None, Duration::ZERO);
+    world.packet(1, b"a");
+    world.turn();
+    world.packet(2, b"b");
+    world.packet(3, b"c");
+    world.tap.turn(clock::now(), true);
+    assert_eq!(world.reader.try_next().unwrap().packets(), 2); // the hub was too late for it
+    world.packet(4, b"d");
+    world.turn();
+    assert_eq!(outlet.tally(0).unwrap().missed, 0, "it has not been told yet");
+    let expected = [("packet", 1), ("missed", 2), ("packet", 4)];
+    assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
+    let counted = world.counted.state();
+    assert_eq!((counted.packets, counted.dropped.lag), (2, 2));
+}
