@@ -59,8 +59,9 @@ impl Chunk {
         Chunk { bytes: Vec::with_capacity(bytes), ..Chunk::default() }
     }
 
+    /// What has no bytes may still be missed: a bare payload of no length.
     pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.updates.is_empty()
+        self.bytes.is_empty() && self.updates.is_empty() && self.spans.is_empty()
     }
 
     /// Memory that it takes, in bytes.

@@ -78,6 +78,20 @@ async fn told(outlet: &Outlet) -> Told {
     objects.map(|told| object(&told.unwrap())).collect()
 }
 
+/// Their bytes are nothing, and their packets are packets.
+#[tokio::test]
+async fn empty_payloads_do_not_pile_up() {
+    let mut world = World::new();
+    let outlet = world.join(Wire::Raw, None, Duration::ZERO);
+    for seq in 1..=100 {
+        world.packet(seq, b"");
+        world.turn();
+    }
+    outlet.end();
+    while outlet.next().await.is_some() {}
+    assert_eq!(world.counted.state().packets, 100);
+}
+
 /// As a reading that is told once an hour.
 #[tokio::test]
 async fn what_waits_for_its_time_is_told_before_the_end_of_its_flow() {
