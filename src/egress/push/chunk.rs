@@ -39,6 +39,8 @@ pub(in crate::egress) struct Update {
     pub(in crate::egress) about: Value,
     /// The payload as it is, if it is not part of `about`.
     pub(in crate::egress) payload: Option<Bytes>,
+    /// Memory that both take, in bytes.
+    cost: usize,
 }
 
 /// Consecutive numbers of one flow.
@@ -66,7 +68,7 @@ impl Chunk {
 
     /// Memory that it takes, in bytes.
     pub(super) fn cost(&self) -> usize {
-        let updates = self.updates.iter().map(|update| update.payload.as_ref().map_or(0, Bytes::len));
+        let updates = self.updates.iter().map(|update| update.cost);
         let encoded = self.bytes.len() + updates.sum::<usize>() + self.updates.len() * CHUNK_COST_BYTES;
         encoded + self.spans.len() * size_of::<Span>() + CHUNK_COST_BYTES
     }
@@ -146,8 +148,22 @@ impl Chunk {
         message.json(about, as_it_is.is_none(), &mut text);
         let about = serde_json::from_slice(&text).unwrap_or_else(|_| deep(&text));
         let payload = as_it_is.map(Bytes::copy_from_slice);
-        self.updates.push(Update { event: message.kind(), about, payload });
+        let cost = size(&about) + payload.as_ref().map_or(0, Bytes::len);
+        self.updates.push(Update { event: message.kind(), about, payload, cost });
     }
+}
+
+/// Memory that a value takes, in bytes: many times its text where it has many parts.
+fn size(value: &Value) -> usize {
+    let parts = match value {
+        Value::Array(parts) => parts.iter().map(size).sum(),
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| size_of::<String>() + key.len() + size(value)).sum()
+        }
+        Value::String(text) => text.len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    };
+    size_of::<Value>() + parts
 }
 
 /// A payload that is JSON but nested too deeply for a tree in memory becomes text.
@@ -213,6 +229,21 @@ mod tests {
         let websocket = chunk(Wire::WebSocketFrames, &[0; 200]).bytes;
         assert_eq!(&websocket[..4], &[0x82, 126, 0, 225]);
         assert_eq!(chunk(Wire::WebSocketJson, b"1").bytes[0], 0x81);
+    }
+
+    #[test]
+    fn memory_is_counted_where_it_is_taken() {
+        let many = format!("[{}1]", "1,".repeat(999));
+        let (text, object) = (
+            chunk(Wire::WebSocketJson, many.as_bytes()).cost(),
+            chunk(Wire::SocketIoJson, many.as_bytes()).cost(),
+        );
+        assert!((many.len()..2 * many.len()).contains(&text), "{text}");
+        assert!(object >= 1000 * size_of::<Value>(), "{object}");
+        let words = chunk(Wire::SocketIoJson, &[b'a'; 5000]).cost();
+        assert!((5000..7000).contains(&words), "{words}");
+        let binary = chunk(Wire::SocketIoBinary, &[0xff; 5000]).cost();
+        assert!((5000..7000).contains(&binary), "{binary}");
     }
 
     #[test]
