@@ -69,6 +69,13 @@ impl Class {
         Class { wish, members: Vec::new(), open: Chunk::default(), samples, due }
     }
 
+    /// Forgets members who have left; whether there are others.
+    pub(super) fn is_wanted(&mut self) -> bool {
+        self.members
+            .retain(|member| member.outlet.upgrade().is_some_and(|outlet| outlet.tally(member.id).is_some()));
+        !self.members.is_empty()
+    }
+
     /// Whether messages of this flow are for it; `followed`: the flow is one that a player would take.
     pub(super) fn takes(&self, flow: &str, followed: bool) -> bool {
         self.wish.flow.as_ref().map_or(followed, |wanted| wanted == flow)

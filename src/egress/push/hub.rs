@@ -165,9 +165,10 @@ impl Hub {
     }
 
     fn join(&mut self, wish: Wish, member: Member) {
+        // Those to whom nothing is told are not found missing otherwise: their flow may never come.
+        self.classes.retain_mut(Class::is_wanted);
         let place = self.classes.iter().position(|class| class.wish == wish);
         let place = place.unwrap_or_else(|| {
-            self.classes.retain(|class| !class.members.is_empty());
             self.classes.push(Class::new(wish));
             self.classes.len() - 1
         });

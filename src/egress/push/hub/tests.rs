@@ -64,6 +64,10 @@ impl World {
             self.hub.feed(&batch);
         }
     }
+
+    fn members(&self) -> usize {
+        self.hub.classes.iter().map(|class| class.members.len()).sum()
+    }
 }
 
 async fn told(outlet: &Outlet) -> Told {
@@ -76,6 +80,22 @@ async fn told(outlet: &Outlet) -> Told {
     let number = |object: &serde_json::Value| object["seq"].as_u64().or(object["from"].as_u64()).unwrap_or(0);
     let object = |object: &serde_json::Value| (object["type"].as_str().unwrap().to_owned(), number(object));
     objects.map(|told| object(&told.unwrap())).collect()
+}
+
+/// Their flow never comes, so no message finds them missing.
+#[tokio::test]
+async fn whoever_has_left_is_forgotten_though_nothing_is_told_to_him() {
+    let mut world = World::new();
+    let stays = world.join(Wire::Lines, None, Duration::ZERO);
+    for n in 0..100 {
+        drop(world.join(Wire::Lines, Some(&format!("absent-{n}")), Duration::ZERO));
+        drop(world.join(Wire::Lines, Some("absent"), Duration::ZERO));
+    }
+    assert!(world.hub.classes.len() <= 2 && world.members() <= 2, "{:?}", world.hub.classes);
+    // Its connection goes on without this subscription.
+    stays.remove(0);
+    let _other = world.join(Wire::Lines, None, Duration::ZERO);
+    assert_eq!((world.hub.classes.len(), world.members()), (1, 1));
 }
 
 /// Their bytes are nothing, and their packets are packets.
