@@ -94,6 +94,8 @@ impl Feeder {
     }
 
     fn admit(&mut self, (client, mut reader): Join) {
+        // While the stream is silent, nothing else finds those who have left.
+        self.clients.retain(|client| client.strong_count() > 0);
         if let Some(joined) = client.upgrade() {
             while let Some(chunk) = reader.try_next().filter(|chunk| chunk.first < self.next) {
                 joined.push(&chunk, clock::now());

@@ -119,3 +119,15 @@ async fn a_feeder_has_a_bounded_number_of_clients() {
     assert_eq!(feeders.table.lock().unwrap()[&reader.tap()].len(), 2);
     drop(seats);
 }
+
+#[tokio::test]
+async fn clients_who_left_a_silent_stream_are_forgotten() {
+    let tap = tap();
+    let (stays, reader, _far) = client(&tap).await;
+    let mut feeder = Feeder::new((Arc::downgrade(&stays), reader));
+    for _ in 0..100 {
+        let (gone, reader, _far) = client(&tap).await;
+        feeder.admit((Arc::downgrade(&gone), reader));
+    }
+    assert!(feeder.clients.len() <= 2, "{}", feeder.clients.len());
+}
