@@ -54,7 +54,8 @@ pub(super) async fn read(outlet: &Arc<Outlet>, early: Vec<u8>) {
     let mut socket = WebSocket::from_partially_read(Ends(outlet), early, Role::Server, Some(config));
     loop {
         match socket.read() {
-            Ok(_) => {}
+            // Small messages may come faster than they are read: others must run all the same.
+            Ok(_) => tokio::task::coop::consume_budget().await,
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 let Ok(stream) = outlet.stream() else { return };
                 if stream.readable().await.is_err() {
@@ -91,5 +92,37 @@ impl Write for Ends<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Context};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::egress::subscribers::Who;
+
+    /// An empty text message and a close, masked with zeros as those of clients are.
+    const EMPTY: &[u8] = &[0x81, 0x80, 0, 0, 0, 0];
+    const CLOSED: &[u8] = &[0x88, 0x80, 0, 0, 0, 0];
+
+    #[tokio::test]
+    async fn a_client_that_never_stops_sending_leaves_time_to_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
+        let flood = [EMPTY.repeat(10_000), CLOSED.to_vec()].concat();
+        let mut reading = pin!(read(&outlet, flood));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut turns = 0;
+        // The answer to the close comes behind all that was sent before it.
+        while outlet.waiting() == 0 {
+            assert!(reading.as_mut().poll(&mut cx).is_pending());
+            turns += 1;
+            tokio::task::yield_now().await;
+        }
+        assert!(turns > 10, "{turns}");
     }
 }
