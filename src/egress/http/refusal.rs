@@ -9,7 +9,7 @@ use axum::{
 use crate::{control, limits::RETRY_AFTER, net::worker::WorkerError};
 
 /// Why a request is refused, and the line that says so.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// 400: the request makes no sense.
     Malformed(String),

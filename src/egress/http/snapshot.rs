@@ -45,7 +45,8 @@ pub(super) struct Snapshots {
 #[derive(Debug, Clone)]
 struct Picture {
     made: Instant,
-    jpeg: Bytes,
+    /// Or why there is none: those who wait for it need not each find that out.
+    jpeg: Result<Bytes, Refusal>,
 }
 
 impl Default for Snapshots {
@@ -57,13 +58,18 @@ impl Default for Snapshots {
 /// The answer for a channel.
 pub(super) async fn snapshot(app: &App, name: &str) -> Result<Response, Refusal> {
     app.control.format(name)?; // there is such a channel
-    let jpeg = app.snapshots.get(app, name).await?;
+    let make = app.snapshots.make(app, name);
+    let jpeg = app.snapshots.get(name, make).await?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-cache")], jpeg).into_response())
 }
 
 impl Snapshots {
     /// A picture of the present. Whoever asks while one is made waits for that.
-    async fn get(&self, app: &App, name: &str) -> Result<Bytes, Refusal> {
+    async fn get(
+        &self,
+        name: &str,
+        make: impl Future<Output = Result<Bytes, Refusal>>,
+    ) -> Result<Bytes, Refusal> {
         let entry = {
             let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
             latest.entry(name.to_owned()).or_default().clone()
@@ -71,8 +77,14 @@ impl Snapshots {
         let mut latest = entry.lock().await;
         let fresh = |picture: &&Picture| clock::now().saturating_duration_since(picture.made) < SNAPSHOT_AGE;
         if let Some(picture) = latest.as_ref().filter(fresh) {
-            return Ok(picture.jpeg.clone());
+            return picture.jpeg.clone();
         }
+        let jpeg = make.await;
+        *latest = Some(Picture { made: clock::now(), jpeg: jpeg.clone() });
+        jpeg
+    }
+
+    async fn make(&self, app: &App, name: &str) -> Result<Bytes, Refusal> {
         let frame = key_frame(app, name).await?;
         let place = timeout(SNAPSHOT_TIMEOUT, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else {
@@ -80,9 +92,7 @@ impl Snapshots {
                 "{SNAPSHOTS_MAX} pictures are being made already, expected fewer: try again later"
             )));
         };
-        let jpeg = draw(self.program, frame).await?;
-        *latest = Some(Picture { made: clock::now(), jpeg: jpeg.clone() });
-        Ok(jpeg)
+        draw(self.program, frame).await
     }
 }
 
@@ -202,6 +212,25 @@ mod tests {
         let whole = first_picture(stream.as_flattened().to_vec()).unwrap();
         assert_eq!(whole, stream[..5].as_flattened());
         assert_eq!(first_picture(Vec::new()), None);
+    }
+
+    /// Else the last of many who ask for the picture of a silent channel would wait for all the others.
+    #[tokio::test]
+    async fn a_failure_is_the_answer_for_all_who_wait() {
+        let (snapshots, tries) = (Snapshots::default(), std::sync::atomic::AtomicUsize::new(0));
+        let ask = || {
+            let failure = async {
+                tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Err(Refusal::Busy("no key frame".to_owned()))
+            };
+            snapshots.get("cam", failure)
+        };
+        let answers = tokio::join!(ask(), ask(), ask());
+        for answer in <[_; 3]>::from(answers) {
+            assert_eq!(answer, Err(Refusal::Busy("no key frame".to_owned())));
+        }
+        assert_eq!(tries.into_inner(), 1);
     }
 
     #[tokio::test]
