@@ -56,9 +56,14 @@ struct Unwanted {
 struct Client {
     app: App,
     outlet: Arc<Outlet>,
-    subscriptions: Mutex<Vec<(String, u64)>>,
+    subscriptions: Mutex<Subscriptions>,
     _place: OwnedSemaphorePermit,
 }
+
+/// What a client is subscribed to: its streams, with the subscription's id as soon as there is one. A place is taken
+/// before the hub is asked, since a client need not wait for an answer before it emits again.
+#[derive(Debug, Default)]
+struct Subscriptions(Vec<(String, Option<u64>)>);
 
 /// What serves Socket.IO beside the routes, and its handle.
 pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
@@ -69,11 +74,11 @@ pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
         .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .ws_max_frame_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .build_layer();
-    io.ns("/", async move |socket: SocketRef| connected(&socket, app.clone()));
+    io.ns("/", async move |socket: SocketRef, io: SocketIo| connected(&socket, &io, app.clone()));
     (layer, io)
 }
 
-fn connected(socket: &SocketRef, app: App) {
+fn connected(socket: &SocketRef, io: &SocketIo, app: App) {
     let Ok(place) = stream::place(&app) else {
         let max = app.config.clients_max;
         refuse(socket, &format!("{max} clients are served already, expected fewer: try again later"));
@@ -108,6 +113,9 @@ fn connected(socket: &SocketRef, app: App) {
     );
     let ending = outlet.clone();
     socket.on_disconnect(async move || ending.end());
+    if !socket.connected() || io.get_socket(socket.id).is_none() {
+        outlet.end(); // it went before there was anybody to tell
+    }
     tokio::spawn(write(socket.clone(), outlet));
 }
 
@@ -128,7 +136,7 @@ fn reply(socket: &SocketRef, ack: AckSender, answer: Result<Value, String>) {
 }
 
 impl Client {
-    fn subscriptions(&self) -> std::sync::MutexGuard<'_, Vec<(String, u64)>> {
+    fn subscriptions(&self) -> std::sync::MutexGuard<'_, Subscriptions> {
         // Single insertions and removals: no panic can leave it half changed.
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -142,33 +150,51 @@ impl Client {
         };
         let wish = Wish::parse(wire, flow.as_deref(), every.as_deref())?;
         self.app.control.format(&stream).map_err(|error| error.to_string())?;
-        self.room_for(&stream)?;
+        self.subscriptions().reserve(&stream)?;
         let subscribed = self.app.hubs.subscribe(&stream, Transport::SocketIo, wish, &self.outlet).await;
-        let id = subscribed.map_err(|error| error.to_string())?;
-        self.subscriptions().push((stream.clone(), id));
-        Ok(json!({ "stream": stream }))
-    }
-
-    fn room_for(&self, stream: &str) -> Result<(), String> {
-        let subscriptions = self.subscriptions();
-        if subscriptions.iter().any(|(known, _)| known == stream) {
-            return Err(format!("{stream} is subscribed already: expected unsubscribe first"));
-        }
-        if subscriptions.len() >= SUBSCRIPTIONS_MAX {
-            return Err(format!("{SUBSCRIPTIONS_MAX} streams already: expected another connection for more"));
-        }
-        Ok(())
+        self.subscriptions().settle(&stream, subscribed.as_ref().ok().copied());
+        subscribed.map(|_| json!({ "stream": stream })).map_err(|error| error.to_string())
     }
 
     fn unsubscribe(&self, stream: &str) -> Result<Value, String> {
-        let mut subscriptions = self.subscriptions();
-        let place = subscriptions.iter().position(|(known, _)| known == stream);
-        let place = place.ok_or_else(|| format!("{stream} is not subscribed: expected subscribe first"))?;
-        let (_, id) = subscriptions.remove(place);
+        let id = self.subscriptions().remove(stream)?;
         let tally = self.outlet.remove(id).unwrap_or_default();
         Ok(
             json!({ "stream": stream, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }),
         )
+    }
+}
+
+impl Subscriptions {
+    /// Takes a place for a stream.
+    fn reserve(&mut self, stream: &str) -> Result<(), String> {
+        if self.0.iter().any(|(known, _)| known == stream) {
+            return Err(format!("{stream} is subscribed already: expected unsubscribe first"));
+        }
+        if self.0.len() >= SUBSCRIPTIONS_MAX {
+            return Err(format!("{SUBSCRIPTIONS_MAX} streams already: expected another connection for more"));
+        }
+        self.0.push((stream.to_owned(), None));
+        Ok(())
+    }
+
+    /// The hub has answered; without an id the place is free again.
+    fn settle(&mut self, stream: &str, id: Option<u64>) {
+        let Some(place) = self.0.iter().position(|(known, _)| known == stream) else { return };
+        match id {
+            Some(id) => self.0[place].1 = Some(id),
+            None => drop(self.0.remove(place)),
+        }
+    }
+
+    fn remove(&mut self, stream: &str) -> Result<u64, String> {
+        let place = self.0.iter().position(|(known, _)| known == stream);
+        let place = place.ok_or_else(|| format!("{stream} is not subscribed: expected subscribe first"))?;
+        let id = self.0[place].1;
+        let id = id
+            .ok_or_else(|| format!("{stream} is not answered yet: expected its answer before unsubscribe"))?;
+        self.0.remove(place);
+        Ok(id)
     }
 }
 
@@ -202,5 +228,28 @@ async fn emit(socket: &SocketRef, update: &Update) -> bool {
             Err(SendError::Socket(SocketError::InternalChannelFull)) => sleep(SOCKETIO_PAUSE).await,
             Err(_) => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a client does that emits all at once.
+    #[test]
+    fn places_are_taken_before_the_answers_come() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.reserve("a").unwrap();
+        assert!(subscriptions.reserve("a").unwrap_err().starts_with("a is subscribed already"));
+        assert!(subscriptions.remove("a").unwrap_err().contains("expected its answer"));
+        for n in 1..SUBSCRIPTIONS_MAX {
+            subscriptions.reserve(&n.to_string()).unwrap();
+        }
+        assert!(subscriptions.reserve("one more").unwrap_err().contains("expected another connection"));
+        subscriptions.settle("a", Some(5));
+        subscriptions.settle("1", None);
+        assert_eq!(subscriptions.remove("a"), Ok(5));
+        assert!(subscriptions.remove("1").unwrap_err().contains("expected subscribe first"));
+        assert_eq!(subscriptions.0.len(), SUBSCRIPTIONS_MAX - 2);
     }
 }
