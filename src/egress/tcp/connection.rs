@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::{
     net::TcpStream,
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{Shared, command::Command, stopped};
@@ -37,6 +37,8 @@ pub(super) struct Connection {
     /// The form of everything behind the first answer to SUBSCRIBE.
     wire: Option<Wire>,
     subscriptions: Vec<(String, u64)>,
+    /// Until when it may stay without any, whatever it sends meanwhile.
+    patience: Instant,
     /// What was received and is no whole line.
     begun: Vec<u8>,
 }
@@ -55,7 +57,9 @@ impl Connection {
         let who = Who::new(stream.peer_addr().ok(), None);
         let peer = who.address.clone();
         let outlet = Outlet::new(Some(stream), who);
-        Connection { outlet, shared, peer, wire: None, subscriptions: Vec::new(), begun: Vec::new() }
+        let patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
+        let (subscriptions, begun) = (Vec::new(), Vec::new());
+        Connection { outlet, shared, peer, wire: None, subscriptions, patience, begun }
     }
 
     /// Serves the client to its end.
@@ -96,7 +100,8 @@ impl Connection {
         let stream = self.outlet.clone();
         let stream = stream.stream()?;
         if self.subscriptions.is_empty() {
-            if timeout(TCP_HANDSHAKE_TIMEOUT, stream.readable()).await.is_err() {
+            let readable = timeout_at(self.patience, stream.readable()).await;
+            if readable.is_err() || Instant::now() >= self.patience {
                 let time = humantime::format_duration(TCP_HANDSHAKE_TIMEOUT);
                 return Ok(self.fail(&format!("no subscription for {time}: expected SUBSCRIBE name")));
             }
@@ -203,6 +208,7 @@ impl Connection {
             return Err(format!("UNSUBSCRIBE {name}: not subscribed, expected {names}"));
         };
         let (_, id) = self.subscriptions.remove(place);
+        self.patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
         let tally = self.outlet.remove(id).unwrap_or_default();
         Ok(json!({ "name": name, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }))
     }
@@ -269,4 +275,36 @@ async fn stopped_idle(stop: &mut watch::Receiver<bool>, outlet: &Outlet) {
         return;
     }
     std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+    use crate::{control::Control, egress::push::Hubs, net::worker::Pace};
+
+    #[tokio::test]
+    async fn whoever_subscribes_to_nothing_is_sent_away_whatever_he_asks() {
+        let (tick, chunk) = (Duration::ZERO, Duration::ZERO);
+        let pace = Pace { tick, burst: 1, chunk, last_values: false, start_bytes_max: 0 };
+        let control = Control::start(1, pace, Duration::ZERO).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let shared = Arc::new(Shared { hubs: Hubs::new(control.clone()), control: control.clone() });
+        let mut connection = Connection::new(listener.accept().await.unwrap().0, shared);
+        far.write_all(b"LIST\nLIST\n").await.unwrap();
+        assert_eq!(connection.lines().await.unwrap(), Next::Line);
+        far.write_all(b"LIST\n").await.unwrap();
+        connection.outlet.stream().unwrap().readable().await.unwrap();
+        connection.patience = Instant::now();
+        assert_eq!(connection.lines().await.unwrap(), Next::End);
+        let mut last = None;
+        while !connection.outlet.is_idle() {
+            last = connection.outlet.next().await;
+        }
+        let answer = String::from_utf8(last.unwrap().bytes.clone()).unwrap();
+        assert_eq!(answer, "ERR no subscription for 1m: expected SUBSCRIBE name\n");
+        control.stop().await;
+    }
 }
