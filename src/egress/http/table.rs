@@ -106,7 +106,7 @@ pub(super) fn number(value: f64) -> Value {
         return 0.into();
     }
     let digits = 3 - (value.abs().log10().floor() as i32);
-    let scale = 10f64.powi(digits.max(0));
+    let scale = 10f64.powi(digits.clamp(0, f64::MAX_10_EXP)); // the smallest numbers have more digits than that
     let rounded = (value * scale).round() / scale;
     if rounded.fract() == 0.0 && rounded.abs() < 9e15 { (rounded as i64).into() } else { rounded.into() }
 }
@@ -151,9 +151,9 @@ mod tests {
 
     #[test]
     fn numbers_keep_four_digits() {
-        let told: Vec<String> = [0.0, 1234.56, 123456.7, 0.012345, 2.0, -9.87654, f64::NAN]
+        let told: Vec<String> = [0.0, 1234.56, 123456.7, 0.012345, 2.0, -9.87654, f64::NAN, 1e-310]
             .map(|value| number(value).to_string())
             .to_vec();
-        assert_eq!(told, ["0", "1235", "123457", "0.01235", "2", "-9.877", "0"]);
+        assert_eq!(told, ["0", "1235", "123457", "0.01235", "2", "-9.877", "0", "0"]);
     }
 }
