@@ -329,12 +329,14 @@ fn resolution(code: u8) -> u64 {
     units.unwrap_or(u64::MAX)
 }
 
+/// Until the year 2554: a file may claim any time, and those who read it add to it.
 fn time(units: u64, resolution: u64, offset: i64) -> Duration {
     const NANOSECONDS: u128 = 1_000_000_000;
+    const MAX: Duration = Duration::from_nanos(u64::MAX);
     let nanoseconds = u128::from(units) * NANOSECONDS / u128::from(resolution);
     let time = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
     let shift = Duration::from_secs(offset.unsigned_abs());
-    if offset < 0 { time.saturating_sub(shift) } else { time.saturating_add(shift) }
+    if offset < 0 { time.saturating_sub(shift) } else { time.saturating_add(shift).min(MAX) }
 }
 
 #[cfg(test)]

@@ -232,3 +232,14 @@ proptest! {
         prop_assert!(all(&bytes).0.len() <= 3);
     }
 }
+
+/// Whoever plays or probes a capture adds its times to those of a clock.
+#[test]
+fn times_that_a_file_makes_up_can_be_added_to() {
+    let far = [&[14, 0, 8, 0][..], &i64::MAX.to_le_bytes()].concat();
+    let packet = packet(1, b"a");
+    let (read, error) = all(&[section(), interface(RAW, &far), enhanced(0, u64::MAX, &packet, 0)].concat());
+    assert!(error.is_none(), "{error:?}");
+    let at = read[0].at;
+    assert!(crate::clock::now().checked_add(at).is_some() && at.checked_mul(2).is_some(), "{at:?}");
+}
