@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{sync::watch, time::sleep};
 
-use super::{sdp::Description, udp::Sender};
+use super::{sdp::Description, trouble::Trouble, udp::Sender};
 use crate::{
     address::Output,
     clock,
@@ -70,6 +70,8 @@ pub struct Announcer {
     version: u64,
     /// What was announced last, by its output.
     announced: BTreeMap<(usize, usize), Description>,
+    /// What cannot be announced, likewise.
+    troubles: BTreeMap<(usize, usize), Trouble>,
 }
 
 impl Announcer {
@@ -78,8 +80,8 @@ impl Announcer {
         let asks = |channel: &&Channel| channel.sap && channel.outputs.iter().any(Output::is_class_d);
         let channels: Vec<_> = channels.iter().filter(asks).cloned().map(Arc::new).collect();
         let version = clock::unix().as_secs();
-        let announced = BTreeMap::new();
-        (!channels.is_empty()).then_some(Announcer { control, channels, version, announced })
+        let (announced, troubles) = (BTreeMap::new(), BTreeMap::new());
+        (!channels.is_empty()).then_some(Announcer { control, channels, version, announced, troubles })
     }
 
     /// Announces everything each [`SAP_INTERVAL`], or a little earlier or later so that hosts do not do it in step;
@@ -121,7 +123,8 @@ impl Announcer {
     }
 
     /// Sends one packet. One that cannot be sent is like one that is lost: the next one follows.
-    fn send(&self, (channel, output): (usize, usize), description: &Description, deletion: bool) {
+    fn send(&mut self, place: (usize, usize), description: &Description, deletion: bool) {
+        let (channel, output) = place;
         let channel = &self.channels[channel];
         let packet = packet(description, deletion);
         let output = Output {
@@ -137,7 +140,9 @@ impl Announcer {
             .and_then(|sender| {
                 sender.send_to(sender.address(&output), &packet).map_err(|error| error.to_string())
             });
-        if let Err(error) = sent {
+        if let Err(error) = sent
+            && self.troubles.entry(place).or_default().is_news(clock::now())
+        {
             tracing::warn!(channel = channel.name, "cannot announce to {}: {error}", output.target);
         }
     }

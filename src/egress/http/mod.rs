@@ -46,9 +46,10 @@ use tokio::{
 use super::{
     listen::{self, Clients, stopped},
     push::Hubs,
+    trouble::Trouble,
 };
 use crate::{
-    config,
+    clock, config,
     control::Control,
     limits::{
         ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_EXTRA, PAGES_MAX, PUSH_UNSENT_BYTES_MAX,
@@ -110,6 +111,7 @@ impl Server {
         tokio::task::spawn_blocking(page::compress);
         let service = Arc::new(Shared::new(self.config, control, observer, stop.clone()));
         let mut connections = JoinSet::new();
+        let mut trouble = Trouble::default();
         loop {
             tokio::select! {
                 biased;
@@ -120,7 +122,7 @@ impl Server {
                     Ok((stream, _)) => {
                         connections.spawn(serve(stream, service.clone(), stop.clone()));
                     }
-                    Err(error) => pause(&error).await,
+                    Err(error) => pause(&error, &mut trouble).await,
                 },
             }
         }
@@ -296,7 +298,9 @@ fn refuse(stream: TcpStream) {
 }
 
 /// Out of descriptors, most likely: some connection will end.
-async fn pause(error: &io::Error) {
-    tracing::warn!("cannot accept a connection: {error}");
+async fn pause(error: &io::Error, trouble: &mut Trouble) {
+    if trouble.is_news(clock::now()) {
+        tracing::warn!("cannot accept a connection: {error}");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }

@@ -17,8 +17,9 @@ use tokio::{
 use super::{
     listen::{self, Clients, stopped},
     push::Hubs,
+    trouble::Trouble,
 };
-use crate::{config, control::Control, limits::ACCEPT_PAUSE};
+use crate::{clock, config, control::Control, limits::ACCEPT_PAUSE};
 use connection::Connection;
 
 /// A listener that does not answer before [`Server::run`].
@@ -58,6 +59,7 @@ impl Server {
         let places = Arc::new(Semaphore::new(self.clients_max));
         let mut connections = JoinSet::new();
         let clients_stop = stop.clone();
+        let mut trouble = Trouble::default();
         loop {
             tokio::select! {
                 biased;
@@ -75,7 +77,9 @@ impl Server {
                     (Ok((stream, _)), Err(_)) => refuse(stream, self.clients_max),
                     (Err(error), _) => {
                         // Out of descriptors, most likely: some connection will end.
-                        tracing::warn!("cannot accept a TCP client: {error}");
+                        if trouble.is_news(clock::now()) {
+                            tracing::warn!("cannot accept a TCP client: {error}");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
