@@ -54,9 +54,18 @@ function theme() {
   document.dispatchEvent(new Event('themechange'));
 }
 
+/** The text in a part of the address; '' if it is none. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return '';
+  }
+}
+
 function route() {
   const [path, query] = location.hash.slice(1).split('?');
-  const name = path.startsWith('/channel/') ? decodeURIComponent(path.slice('/channel/'.length)) : '';
+  const name = path.startsWith('/channel/') ? decoded(path.slice('/channel/'.length)) : '';
   if (name === (detail?.name ?? '')) return;
   detail?.end();
   forgetDetail();

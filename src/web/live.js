@@ -4,6 +4,7 @@
 import { apply, applyValues, state } from './state.js';
 
 const STALE_MS = 2500;
+const MEASURES = 600;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 /** What the page shows at present, as the query has it. */
@@ -74,6 +75,8 @@ function message(event) {
   listeners.status('live', 'live');
   listeners.draw(fresh);
   fresh = false;
+  // A browser keeps all measures for ever.
+  if (state.tick % MEASURES === 0) performance.clearMeasures('tick');
   performance.measure('tick', 'tick-start');
   performance.clearMarks('tick-start');
 }

@@ -5,6 +5,7 @@ const STRIP = 60;
 const HISTORY_MS = 600_000;
 const EVENTS = 1000;
 const LINE = 120;
+const VALUES = 1000;
 
 /** All that is known. */
 export const state = {
@@ -98,7 +99,13 @@ export function applyValues(values) {
   for (const [flow, [number, at, value]] of Object.entries(values)) {
     const known = state.values.get(flow) ?? { line: [] };
     if (known.at !== at || known.number !== number) known.line = known.line.concat(numeric(value)).slice(-LINE);
+    // Those that were heard last are at the end.
+    state.values.delete(flow);
     state.values.set(flow, { number, at, value, line: known.line });
+  }
+  for (const flow of state.values.keys()) {
+    if (state.values.size <= VALUES) break;
+    state.values.delete(flow);
   }
 }
 

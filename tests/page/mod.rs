@@ -45,6 +45,16 @@ fn a_first_visitor_sees_what_is_lost_and_reaches_everything() {
     check("demo.mjs", http, &[]);
 }
 
+#[test]
+fn what_a_page_knows_is_bounded() {
+    if !have("node") {
+        return;
+    }
+    let state = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/state.js");
+    let output = Command::new("node").arg(format!("{SCRIPTS}/state.mjs")).arg(state).output().expect("node");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// A film with a key frame every 2 s, as broadcasters send it.
 fn film(folder: &std::path::Path) -> String {
     let path = folder.join("film.ts").display().to_string();
