@@ -212,6 +212,56 @@ fn ipv6_groups_come_in_and_go_out() {
     assert!(received == datagrams, "{} of 100 came, or in another order\n{said}", received.len());
 }
 
+/// What a SAP packet (RFC 2974) says: whether it is a deletion, its id, its IPv6 origin and its description.
+fn announcement(packet: &[u8]) -> (bool, [u8; 2], Ipv6Addr, String) {
+    let (version, of_ipv6, deletion) = (0x20, 0x10, 0x04);
+    assert_eq!(packet[0] & !deletion, version | of_ipv6, "{packet:02x?}");
+    assert_eq!(packet[1], 0, "no authentication");
+    let origin: [u8; 16] = packet[4..20].try_into().expect("16 bytes");
+    let text = packet[20..].strip_prefix(b"application/sdp\0").expect("the payload's type");
+    let text = String::from_utf8(text.to_vec()).expect("UTF-8");
+    (packet[0] & deletion != 0, [packet[2], packet[3]], origin.into(), text)
+}
+
+#[test]
+fn an_ipv6_group_is_announced_in_its_scope_and_taken_back() {
+    if !common::is_root() {
+        return;
+    }
+    let net = Net::new();
+    let (announced, interface) = ("ff05::2:7ffe".parse::<Ipv6Addr>().expect("a group"), "near");
+    let heard = inside(&net.near, || {
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("socket");
+        let index = nix::net::if_::if_nametoindex(interface).expect("interface");
+        socket.bind(&SocketAddr::from((announced, 9875)).into()).expect("bind");
+        socket.join_multicast_v6(&announced, index).expect("join");
+        socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        UdpSocket::from(socket)
+    });
+    let next = || {
+        let mut bytes = [0; 2048];
+        let (length, from) = heard.recv_from(&mut bytes).expect("a packet in time");
+        (announcement(&bytes[..length]), from.ip())
+    };
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("sap.toml");
+    let text = "[http]\nlisten = \"off\"\n[[channel]]\nname = \"film\"\ninput = \"udp://@239.77.4.1:5000?if=far\"\n\
+                output = \"rtp://[ff15::77:3]:6000?if=far\"\nsap = true\n";
+    std::fs::write(&file, text).expect("write");
+    let mut serve = net.start(&["serve", "-c", file.to_str().expect("text")]);
+    let (first, from) = next();
+    let (deletion, id, origin, text) = &first;
+    assert!(!deletion && *id != [0, 0] && from == std::net::IpAddr::from(*origin), "{first:?} from {from}");
+    for line in ["s=film", "c=IN IP6 ff15::77:3", "m=video 6000 RTP/AVP 33", "o=- "] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "no {line} in {text}");
+    }
+    assert!(text.contains(&format!(" IN IP6 {origin}\r\n")), "{text}");
+    let said = serve.stop();
+    // The same again, if its time had come, and then the deletion.
+    let last = std::iter::repeat_with(|| next().0).find(|packet| *packet != first).expect("endless");
+    assert_eq!(last, (true, *id, *origin, text.clone()), "{said}");
+}
+
 #[test]
 fn one_process_receives_fifty_groups() {
     if !common::is_root() {

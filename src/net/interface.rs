@@ -12,6 +12,7 @@ use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
     net::if_::InterfaceFlags,
 };
+use socket2::{Domain, Socket, Type};
 
 use super::Error;
 use crate::{address::Interface, clock, limits::INTERFACES_AGE_MAX};
@@ -153,7 +154,24 @@ pub fn address_towards(interface: Option<&Interface>, target: IpAddr) -> IpAddr 
     match (interface, target) {
         (Some(Interface::Addr(address)), _) if address.is_ipv4() == target.is_ipv4() => *address,
         (_, IpAddr::V4(_)) => of_interface().unwrap_or(Ipv4Addr::LOCALHOST.into()),
-        (_, IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+        (_, IpAddr::V6(target)) => {
+            let index = interfaces.find(interface, target.into()).ok().map(|found| found.index);
+            ipv6_source(index, target).unwrap_or(Ipv6Addr::LOCALHOST).into()
+        }
+    }
+}
+
+/// The address that the kernel sends from: an interface may have several, of which the target's scope decides. Connecting
+/// sends nothing.
+fn ipv6_source(interface: Option<u32>, target: Ipv6Addr) -> Option<Ipv6Addr> {
+    let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).ok()?;
+    if let Some(index) = interface {
+        socket.set_multicast_if_v6(index).ok()?;
+    }
+    socket.connect(&SocketAddr::from((target, ROUTE_PORT)).into()).ok()?;
+    match socket.local_addr().ok()?.as_socket()?.ip() {
+        IpAddr::V6(source) => Some(source),
+        IpAddr::V4(_) => None,
     }
 }
 
