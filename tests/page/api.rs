@@ -57,10 +57,10 @@ fn get_with(http: SocketAddr, path: &str, headers: &str) -> (u16, String, Vec<u8
 }
 
 /// A live stream, message by message.
-struct Live(BufReader<TcpStream>);
+pub(super) struct Live(BufReader<TcpStream>);
 
 impl Live {
-    fn open(http: SocketAddr, query: &str, headers: &str) -> Live {
+    pub(super) fn open(http: SocketAddr, query: &str, headers: &str) -> Live {
         let mut stream = TcpStream::connect(http).expect("connect");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         write!(stream, "GET /api/v1/live?{query} HTTP/1.1\r\nHost: {http}\r\n{headers}\r\n").expect("write");
@@ -68,7 +68,7 @@ impl Live {
     }
 
     /// The next message's id and data.
-    fn next(&mut self) -> (String, Value) {
+    pub(super) fn next(&mut self) -> (String, Value) {
         let mut id = String::new();
         loop {
             let mut line = String::new();

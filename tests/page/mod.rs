@@ -2,6 +2,7 @@
 //! wrong; what they print are figures.
 
 mod api;
+mod causes;
 mod clients;
 
 use std::{
