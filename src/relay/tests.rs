@@ -342,3 +342,18 @@ fn time_does_not_run_backwards() {
     core.timeout(150 * MS);
     assert_eq!(core.said(), "waited 50 -1+1 2 3");
 }
+
+#[test]
+fn a_burst_that_a_buffer_did_not_hold_is_lost_and_no_restart() {
+    let (hold, mut core) = (50 * MS, Core::native(50 * MS));
+    for number in 0..400 {
+        core.data(number as u32 * 10 * MS, 1, [number]);
+    }
+    core.said();
+    // 100 packets a second so far, and then 600 within a millisecond, of which these are left.
+    let at = 4000 * MS;
+    core.data(at, 1, [400, 401, 1000, 1001]).timeout(at + hold);
+    assert_eq!(core.said(), "400 401 -402+598 1000 1001");
+    let counters = core.relay.totals();
+    assert_eq!((counters.sessions, counters.lost, counters.expected), (1, 598, 1002));
+}

@@ -14,6 +14,16 @@ use crate::{
     },
 };
 
+/// A jump forwards that is believed.
+struct Jump {
+    /// The first number behind it, as on the wire.
+    first: u64,
+    /// How many packets stand behind it.
+    packets: usize,
+    /// How long the numbering in force was silent before it.
+    elapsed: Duration,
+}
+
 impl Flow {
     /// This flow as the predecessor of a new one. Its next packet is awaited, if that does not take too long.
     pub(in crate::relay) fn as_predecessor(&self) -> Predecessor {
@@ -198,7 +208,8 @@ impl Flow {
         self.flush_numbering(cx);
         self.predecessor = None;
         let goes_on = self.reorder.is_some() && believed.session == self.session;
-        if !(goes_on && self.jump(believed.first, elapsed, window, cx)) {
+        let jump = Jump { first: believed.first, packets: believed.packets.len(), elapsed };
+        if !(goes_on && self.jump(&jump, window, cx)) {
             self.start_session(believed.session, believed.first, succeeds, cx);
         }
         for candidate in believed.packets {
@@ -207,14 +218,18 @@ impl Flow {
     }
 
     /// Whether a jump forwards within one session is what an outage of that length loses; if so, it is
-    /// counted as lost and the session goes on.
-    fn jump(&mut self, first: u64, elapsed: Duration, window: u64, cx: &mut Context<'_>) -> bool {
+    /// counted as lost and the session goes on. A native producer that counts anew has a new session id, so that a jump
+    /// that several packets confirm is a loss even where the rate says nothing of it: a burst that did not fit into a
+    /// buffer.
+    fn jump(&mut self, believed: &Jump, window: u64, cx: &mut Context<'_>) -> bool {
         let Some(reorder) = &mut self.reorder else { return false };
-        let to = self.space.extend(reorder.next(), first);
+        let to = self.space.extend(reorder.next(), believed.first);
         let plausible = match self.rate.get() {
-            Some(rate) => 3.0 * rate * elapsed.as_secs_f64() + window as f64,
+            Some(rate) => 3.0 * rate * believed.elapsed.as_secs_f64() + window as f64,
             None => cx.config.window_max as f64,
         };
+        let known = self.format == PacketFormat::Native && believed.packets > 1;
+        let plausible = if known { plausible.max(cx.config.window_max as f64) } else { plausible };
         if to < reorder.next() || (to - reorder.next()) as f64 > plausible {
             return false;
         }
