@@ -19,7 +19,7 @@ use crate::{
         subscribers::Transport,
         tap::{Batch, Event, FlowName, Info, Piece, TapReader},
     },
-    limits::PUSH_JOINS_MAX,
+    limits::{CHANNEL_BYTES_MAX, PUSH_JOINS_MAX},
 };
 
 /// The hubs of all streams.
@@ -94,6 +94,8 @@ struct Hub {
     /// How often records were missing.
     skips: u64,
     flows: HashMap<String, Flow>,
+    /// Bytes of the flows' last payloads.
+    kept: usize,
     classes: Vec<Class>,
 }
 
@@ -114,7 +116,24 @@ impl Flow {
         Flow { name, last: None, next: None, followed: false, starts: false }
     }
 
-    fn keep(&mut self, info: &Info, payload: &[u8]) {
+    /// Memory of the last payload, in bytes.
+    fn bytes(&self) -> usize {
+        self.last.as_ref().map_or(0, |last| last.payload.capacity())
+    }
+
+    /// Keeps a packet as the newest. `kept`: bytes of all flows'; if there is no room, this one has none.
+    fn keep(&mut self, info: &Info, payload: &[u8], kept: &mut usize) -> bool {
+        *kept -= self.bytes();
+        if *kept + payload.len().max(self.bytes()) > CHANNEL_BYTES_MAX {
+            self.last = None; // an old value would be worse than none
+            return false;
+        }
+        self.put(info, payload);
+        *kept += self.bytes();
+        true
+    }
+
+    fn put(&mut self, info: &Info, payload: &[u8]) {
         match &mut self.last {
             Some(last) => {
                 last.info.clone_from(info);
@@ -128,9 +147,8 @@ impl Flow {
 
 impl Hub {
     fn new(name: &str, id: u16, reader: TapReader<Batch>, last: &Batch) -> Hub {
-        let (next, classes) = (reader.number(), Vec::new());
-        let mut hub =
-            Hub { name: name.to_owned(), id, reader, next, skips: 0, flows: HashMap::new(), classes };
+        let (next, classes, flows) = (reader.number(), Vec::new(), HashMap::new());
+        let mut hub = Hub { name: name.to_owned(), id, reader, next, skips: 0, flows, kept: 0, classes };
         hub.take(last);
         hub
     }
@@ -221,7 +239,8 @@ impl Hub {
             let classes = &mut self.classes;
             match &record.event {
                 Event::Packet(info) => {
-                    packet(classes, about, flow, info, batch.payload(info), self.skips, now);
+                    let payload = batch.payload(info);
+                    packet(classes, about, (flow, &mut self.kept), info, payload, self.skips, now);
                 }
                 Event::Lost { from, count } => {
                     lost(classes, about, flow, Range::lost(*from, *count), self.skips, now)
@@ -235,6 +254,7 @@ impl Hub {
                         let takes = class.takes(about.flow, flow.followed);
                         class.end(about, &record.flow, flow.last.as_ref(), takes);
                     }
+                    self.kept -= flow.bytes();
                     self.flows.remove(&record.flow.key);
                 }
             }
@@ -247,7 +267,7 @@ impl Hub {
         for record in last.records() {
             if let Event::Packet(info) = &record.event {
                 let flow = self.flows.entry_of(&record.flow);
-                flow.keep(info, last.payload(info));
+                flow.keep(info, last.payload(info), &mut self.kept);
                 flow.next = Some((info.seq + 1, 0));
                 flow.followed = true;
             }
@@ -293,13 +313,15 @@ impl Entry for HashMap<String, Flow> {
 fn packet(
     classes: &mut [Class],
     about: About<'_>,
-    flow: &mut Flow,
+    (flow, kept): (&mut Flow, &mut usize),
     info: &Info,
     payload: &[u8],
     skips: u64,
     now: Instant,
 ) {
     let starts = std::mem::take(&mut flow.starts);
+    let is_kept = flow.keep(info, payload, kept);
+    let message = Message::Packet { info, payload, last: false };
     // Numbers are in order or named as lost, unless records are missing.
     let missing = flow.next.filter(|(next, known)| *known < skips && *next < info.seq);
     for class in classes.iter_mut().filter(|class| class.takes(about.flow, info.followed)) {
@@ -311,11 +333,13 @@ fn packet(
             let range = Range { from, to: info.seq - 1, packets, lost: 0 };
             class.skipped(about, &flow.name, range);
         }
-        class.packet(about, &flow.name, Message::Packet { info, payload, last: false }, now);
+        match is_kept {
+            true => class.packet(about, &flow.name, message, now),
+            false => class.tell(about, &flow.name, message), // it cannot wait
+        }
     }
     flow.followed = info.followed;
     flow.next = Some((info.seq + 1, skips));
-    flow.keep(info, payload);
 }
 
 fn lost(classes: &mut [Class], about: About<'_>, flow: &mut Flow, range: Range, skips: u64, now: Instant) {

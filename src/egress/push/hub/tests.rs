@@ -40,6 +40,11 @@ impl World {
         outlet
     }
 
+    /// What comes next comes in this flow.
+    fn in_flow(&mut self, key: &str) {
+        self.flow = Arc::new(FlowName { key: key.to_owned(), source: self.flow.source });
+    }
+
     fn packet(&mut self, seq: u64, payload: &[u8]) {
         let now = clock::now();
         let packet = Packet {
@@ -159,4 +164,32 @@ async fn packets_of_which_the_records_are_missing_are_told_and_counted() {
     assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
     let counted = world.counted.state();
     assert_eq!((counted.packets, counted.dropped.lag), (2, 2));
+}
+
+/// Made-up flows, each with the largest datagram.
+#[tokio::test]
+async fn last_values_have_a_bound() {
+    let mut world = World::new();
+    let outlet = world.join(Wire::Frames, None, Duration::from_secs(3600));
+    let large = vec![0; 60_000];
+    let count = CHANNEL_BYTES_MAX / large.len() + 100;
+    for n in 0..count {
+        world.in_flow(&n.to_string());
+        world.packet(1, &large);
+        world.turn();
+        drop(outlet.next().await);
+    }
+    let held: usize = world.hub.flows.values().map(Flow::bytes).sum();
+    assert!(held <= CHANNEL_BYTES_MAX && held == world.hub.kept, "{held} {}", world.hub.kept);
+    // Of a flow that has no room nothing can wait for its time.
+    world.packet(2, &large);
+    world.turn();
+    outlet.end();
+    assert_eq!(outlet.next().await.map(|told| told.packets), Some(1));
+    for n in 0..count {
+        world.in_flow(&n.to_string());
+        world.event(Event::Ended);
+    }
+    world.turn();
+    assert_eq!((world.hub.flows.len(), world.hub.kept), (0, 0));
 }
