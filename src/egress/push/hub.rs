@@ -19,7 +19,7 @@ use crate::{
         subscribers::Transport,
         tap::{Batch, Event, FlowName, Info, Piece, TapReader},
     },
-    limits::{CHANNEL_BYTES_MAX, PUSH_JOINS_MAX},
+    limits::{CHANNEL_BYTES_MAX, FLOWS_MAX, PUSH_JOINS_MAX},
 };
 
 /// The hubs of all streams.
@@ -231,7 +231,10 @@ impl Hub {
 
     fn feed(&mut self, batch: &Batch) {
         let now = clock::now();
-        self.skips += u64::from(batch.first() > self.next);
+        if batch.first() > self.next {
+            self.skips += 1;
+            self.forget_unheard();
+        }
         self.next = batch.end();
         for record in batch.records() {
             let flow = self.flows.entry_of(&record.flow);
@@ -260,6 +263,15 @@ impl Hub {
             }
         }
         self.flush(now);
+    }
+
+    /// Where records are missing, ends of flows may be: of too many, those that were not heard for two such gaps go.
+    fn forget_unheard(&mut self) {
+        if self.flows.len() > FLOWS_MAX {
+            let skips = self.skips;
+            self.flows.retain(|_, flow| flow.next.is_some_and(|(_, known)| known + 1 >= skips));
+            self.kept = self.flows.values().map(Flow::bytes).sum();
+        }
     }
 
     /// Takes in what was there before this hub.

@@ -193,3 +193,24 @@ async fn last_values_have_a_bound() {
     world.turn();
     assert_eq!((world.hub.flows.len(), world.hub.kept), (0, 0));
 }
+
+#[tokio::test]
+async fn flows_of_which_the_end_was_missed_do_not_stay() {
+    let mut world = World::new();
+    let _outlet = world.join(Wire::Raw, None, Duration::ZERO);
+    for round in 0..4_u64 {
+        for n in 0..=FLOWS_MAX as u64 {
+            world.in_flow(&format!("{round}-{n}"));
+            world.packet(1, b"");
+        }
+        world.turn();
+        // The hub is too late for what comes next.
+        world.packet(2, b"");
+        world.tap.turn(clock::now(), true);
+        while world.reader.try_next().is_some() {}
+    }
+    assert!(world.hub.flows.len() <= 3 * (FLOWS_MAX + 1), "{}", world.hub.flows.len());
+    world.packet(3, b"");
+    world.turn();
+    assert!(world.hub.flows.len() <= 2 * (FLOWS_MAX + 1), "{}", world.hub.flows.len());
+}
