@@ -47,7 +47,7 @@ pub fn free_ports(count: u16) -> u16 {
     loop {
         let taken = NEXT.fetch_add(u32::from(count.next_multiple_of(2)), Ordering::Relaxed);
         // Test programs that run at the same time begin at different places.
-        let place = std::process::id().wrapping_mul(62).wrapping_add(taken) % (PORTS - 64) & !1;
+        let place = (std::process::id().wrapping_mul(62).wrapping_add(taken) % (PORTS - 64)) & !1;
         let first = (FIRST + place) as u16;
         if (first..first + count).all(is_free) {
             return first;
