@@ -203,6 +203,18 @@ async fn feed(control: &Control, socket: &UdpSocket, name: &str, to: SocketAddr)
     }
 }
 
+/// Datagrams of a batch that wait for the socket. A subscriber that goes meanwhile does not get them.
+struct Left<'a> {
+    share: &'a Share,
+    count: u64,
+}
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        self.share.cut(self.count);
+    }
+}
+
 /// Sends the datagrams of a batch. One that cannot be sent counts as missed.
 async fn send(socket: &UdpSocket, to: &SockAddr, batch: &Batch, sends: &mut SendBatch, share: &Share) {
     let datagrams = batch.records().iter().filter_map(|record| match &record.event {
@@ -212,6 +224,7 @@ async fn send(socket: &UdpSocket, to: &SockAddr, batch: &Batch, sends: &mut Send
     let datagrams: Vec<[io::IoSlice<'_>; 1]> = datagrams.collect();
     let messages: Vec<Message<'_>> =
         datagrams.iter().map(|parts| Message { to, parts, segment: None }).collect();
+    let mut left = Left { share, count: messages.len() as u64 };
     let mut done = 0;
     while done < messages.len() {
         let sent = socket.try_io(Interest::WRITABLE, || {
@@ -226,6 +239,7 @@ async fn send(socket: &UdpSocket, to: &SockAddr, batch: &Batch, sends: &mut Send
                 let bytes = datagrams[done..done + count].iter().map(|parts| parts[0].len() as u64).sum();
                 share.sent(count as u64, bytes);
                 done += count;
+                left.count -= count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if socket.writable().await.is_err() {
@@ -235,6 +249,7 @@ async fn send(socket: &UdpSocket, to: &SockAddr, batch: &Batch, sends: &mut Send
             Err(_) => {
                 share.lagged(1);
                 done += 1;
+                left.count -= 1;
             }
         }
     }
