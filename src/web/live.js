@@ -20,11 +20,12 @@ let listeners = { draw() {}, status() {} };
 /** Connects. `draw(fresh)` is called after each message, `status(text, kind)` when the connection's state changes. */
 export function start(handlers) {
   listeners = handlers;
-  document.addEventListener('visibilitychange', () => (document.hidden ? pause() : reopen()));
+  const shown = () => (document.hidden ? pause() : reopen());
+  document.addEventListener('visibilitychange', shown);
   window.addEventListener('pagehide', close);
   window.addEventListener('pageshow', (event) => event.persisted && reopen());
   setInterval(watch, 500);
-  reopen();
+  shown();
 }
 
 /** Changes what is shown. */
