@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    plot,
+    marked, plot,
     run::{Effort, Grid},
     tables,
 };
@@ -33,10 +33,7 @@ pub(crate) fn write(grid: &Grid, effort: &Effort, complete: &str, out: &Path) ->
     );
     for (name, content) in [("left", made), ("delays", tables::delays(grid))] {
         let [begin, end] = marks(name);
-        let parts = text.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
-        let (head, tail) = parts
-            .ok_or_else(|| io::Error::other(format!("{begin} and {end} are not in {}", path.display())))?;
-        text = format!("{head}{begin}\n\n{content}\n{end}{tail}");
+        text = marked::replace(&text, [&begin, &end], &format!("{content}\n"), &path)?;
     }
     fs::write(&path, text)?;
     fs::write(root.join("benches/results/recovery.md"), complete)?;

@@ -8,6 +8,8 @@ mod cases;
 mod docs;
 #[path = "../../tests/lab/mod.rs"]
 mod lab;
+#[path = "../relay/marked.rs"]
+mod marked;
 mod plot;
 mod run;
 mod tables;

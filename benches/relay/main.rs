@@ -11,6 +11,7 @@ mod clients;
 mod film;
 mod generator;
 mod machine;
+mod marked;
 mod packet;
 mod peer;
 mod plot;

@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path};
 
 use crate::{
+    marked,
     report::{Figure, Section},
     targets,
 };
@@ -15,14 +16,12 @@ pub(crate) fn write(sections: &[Section], out: &Path) -> io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
     let path = folder.join("README.md");
     let text = fs::read_to_string(&path)?;
-    let parts = text.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
-    let (head, tail) =
-        parts.ok_or_else(|| io::Error::other(format!("{BEGIN} and {END} are not in {}", path.display())))?;
+    let text = marked::replace(&text, [BEGIN, END], &results(sections), &path)?;
     fs::create_dir_all(folder.join("results"))?;
     for plot in sections.iter().flat_map(|section| &section.plots) {
         fs::copy(out.join(plot), folder.join("results").join(plot))?;
     }
-    fs::write(&path, format!("{head}{BEGIN}\n\n{}{END}{tail}", results(sections)))?;
+    fs::write(&path, text)?;
     println!("written: {}", path.display());
     Ok(())
 }

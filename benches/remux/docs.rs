@@ -3,7 +3,7 @@
 use std::{fs, io, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
 use crate::{
-    Options,
+    Options, marked,
     remux::{
         Subject,
         film::{GOP, PICTURES, RATE, SECONDS},
@@ -38,10 +38,7 @@ pub(crate) fn write(cost: &str, whole: &str, options: &Options, sheet: &Sheet) -
     let whole = format!("Medians of {} showings.\n\n{whole}", count(false));
     for (name, content) in [("cost", cost), ("whole", whole)] {
         let [begin, end] = marks(name);
-        let parts = text.split_once(&begin).and_then(|(head, rest)| Some((head, rest.split_once(&end)?.1)));
-        let (head, tail) = parts
-            .ok_or_else(|| io::Error::other(format!("{begin} and {end} are not in {}", path.display())))?;
-        text = format!("{head}{begin}\n\n{content}\n{end}{tail}");
+        text = marked::replace(&text, [&begin, &end], &format!("{content}\n"), &path)?;
     }
     fs::write(&path, text)?;
     println!("written: {}", path.display());

@@ -8,6 +8,8 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 mod docs;
+#[path = "../relay/marked.rs"]
+mod marked;
 #[path = "../../tests/remux/mod.rs"]
 mod remux;
 mod run;
