@@ -240,7 +240,7 @@ impl Page {
 
     /// The first clients: those who missed most, then the newest.
     fn clients(&self, name: &str) -> Option<Map<String, Value>> {
-        let all = self.app.control.clients(name).filter(|_| self.app.config.list_clients)?;
+        let all = self.app.config.list_clients.then(|| self.app.control.clients(name))??;
         let wanted = Wanted::parse(None, None, None, Some(PAGE_CLIENTS_MAX), CLIENT_KEYS).ok()?;
         Some(rows::client_table(&rows::clients(&all, &wanted), &wanted).columnar())
     }
