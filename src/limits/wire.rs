@@ -25,6 +25,9 @@ pub const TS_PIDS_MAX: usize = 256;
 
 /// Programmes of one transport stream whose tables are read for players: a multiplex that is sent whole has about ten.
 pub const TS_PROGRAMS_MAX: usize = 16;
+/// Sync bytes at one distance that show where the packets of a transport stream stand: among random bytes four come once
+/// in 16 million places.
+pub const TS_SEARCH_SYNCS: usize = 4;
 /// Bytes of a picture that are searched for what it is: parameter sets and supplemental information before its first
 /// slice are some hundred bytes, captions a few thousand.
 pub const KEY_SCAN_BYTES_MAX: usize = 16 << 10;

@@ -1,11 +1,12 @@
 //! MPEG-TS packets (ISO/IEC 13818-1) without RTP: not numbered by datagram, so what was lost shows in their
 //! continuity counters only.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it runs [`Continuity`] over it,
-//! whoever paces a file reads its clock with [`pcr`], and whoever lets players in finds with [`access`] where they can
-//! begin.
+//! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it finds the stream's packets with
+//! [`packets`] and runs [`Continuity`] over them, whoever paces a file reads its clock with [`pcr`], and whoever lets
+//! players in finds with [`access`] where they can begin.
 
 pub mod access;
+pub mod packets;
 pub mod picture;
 pub mod psi;
 

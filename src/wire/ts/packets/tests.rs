@@ -1,0 +1,166 @@
+//! Streams in any unit, cut anywhere, with losses and damage.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+/// A packet whose number stands in it, with other bytes that look like the begin of one here and there.
+fn packet(number: u16) -> [u8; PACKET] {
+    let mut packet = std::array::from_fn(|place| {
+        let seed = (place as u64) << 16 | u64::from(number);
+        let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 37;
+        let mixed = mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 29;
+        if mixed.is_multiple_of(41) { SYNC } else { mixed as u8 }
+    });
+    // of a PID that looks like a sync byte, too
+    packet[..4].copy_from_slice(&[SYNC, 1, SYNC, 0x10 | number as u8 & 15]);
+    packet[4..6].copy_from_slice(&number.to_be_bytes());
+    packet
+}
+
+fn stream(unit: Unit, count: u16) -> Vec<u8> {
+    let mut out = Vec::new();
+    // the high byte of a time stamp stays for a while
+    (0..count).for_each(|number| unit.wrap(&[packet(number)], [SYNC, SYNC, number as u8, 0], &mut out));
+    out
+}
+
+/// The numbers of the packets that are told of these payloads, and where they begin in all of them.
+fn told<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Vec<(u16, isize)> {
+    let (mut packets, mut told, mut before) = (Packets::default(), Vec::new(), 0);
+    for payload in payloads {
+        packets.push(payload, |placed| {
+            let number = u16::from_be_bytes([placed.packet[4], placed.packet[5]]);
+            let whole = *placed.packet == packet(number);
+            told.push((if whole { number } else { u16::MAX }, before + placed.start));
+        });
+        before += payload.len() as isize;
+        assert!(packets.held.len() <= SEARCH_BYTES);
+    }
+    told
+}
+
+fn numbers<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Vec<u16> {
+    told(payloads).into_iter().map(|(number, _)| number).collect()
+}
+
+/// Cuts bytes into pieces of these sizes, again and again.
+fn cut<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::new();
+    for size in sizes.iter().cycle() {
+        if bytes.is_empty() {
+            break;
+        }
+        let (piece, rest) = bytes.split_at((*size).min(bytes.len()));
+        pieces.push(piece);
+        bytes = rest;
+    }
+    pieces
+}
+
+#[test]
+fn whole_units_are_known_at_once() {
+    for unit in Unit::ALL {
+        let bytes = stream(unit, 3);
+        assert_eq!((bytes.len(), Unit::of_whole(&bytes)), (3 * unit.bytes(), Some(unit)));
+        assert_eq!(Unit::of_whole(&bytes[1..]), None);
+        let places: Vec<_> = (0..3).map(|n| (n, n as isize * unit.bytes() as isize)).collect();
+        assert_eq!(told([&bytes[..]]), places);
+        assert_eq!(told(bytes.chunks(unit.bytes())), places);
+    }
+    assert_eq!(Unit::of_whole(&[]), None);
+}
+
+/// As ffmpeg sends it: nothing is told twice, late or not at all.
+#[test]
+fn packets_that_span_datagrams_are_told_when_they_are_whole() {
+    for unit in Unit::ALL {
+        let bytes = stream(unit, 400);
+        let mut packets = Packets::default();
+        let (mut count, mut came) = (0, 0);
+        for payload in bytes.chunks(1472) {
+            packets.push(payload, |_| count += 1);
+            came += payload.len();
+            assert_eq!(count, came / unit.bytes(), "{unit:?}");
+            assert_eq!(packets.is_between(), came.is_multiple_of(unit.bytes()));
+        }
+        assert_eq!((count, packets.unit()), (400, Some(unit)));
+    }
+}
+
+#[test]
+fn a_lost_datagram_costs_the_packets_that_it_had_a_part_of() {
+    for unit in Unit::ALL {
+        let bytes = stream(unit, 400);
+        let payloads: Vec<&[u8]> = bytes.chunks(1472).collect();
+        for lost in 1..payloads.len() - 1 {
+            let came = payloads.iter().enumerate().filter(|(place, _)| *place != lost);
+            let (from, to) = (lost * 1472, (lost + 1) * 1472);
+            let whole = |number: &u16| {
+                let start = usize::from(*number) * unit.bytes();
+                start + unit.bytes() <= from || start >= to
+            };
+            let expected: Vec<u16> = (0..400).filter(whole).collect();
+            let mut told = numbers(came.map(|(_, payload)| *payload));
+            // Bytes of two packets look like one where those behind the loss have a sync byte in the right place; the
+            // next ones are then found a little later.
+            let count = told.len();
+            told.retain(|number| *number != u16::MAX);
+            let mistaken = count - told.len();
+            assert!(mistaken <= 2 && told.len() + 2 * mistaken >= expected.len(), "{unit:?} without {lost}");
+            assert!(told.iter().all(|number| expected.contains(number)), "{unit:?} without {lost}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_sync_byte_costs_its_packet() {
+    for unit in Unit::ALL {
+        let mut bytes = stream(unit, 100);
+        bytes[40 * unit.bytes() + unit.front()] = 0;
+        let expected: Vec<u16> = (0..100).filter(|number| *number != 40).collect();
+        assert_eq!(numbers([&bytes[..]]), expected);
+        assert_eq!(numbers(bytes.chunks(7 * unit.bytes())), expected);
+        assert_eq!(numbers(bytes.chunks(unit.bytes())), expected);
+    }
+}
+
+#[test]
+fn another_unit_is_found() {
+    let bytes = [stream(Unit::Plain, 50), stream(Unit::Parity, 50), stream(Unit::Stamped, 50)].concat();
+    for size in [1472, 1316, 200] {
+        let told = numbers(bytes.chunks(size));
+        assert!(
+            told.len() > 140 && told.iter().filter(|number| **number == u16::MAX).count() <= 3,
+            "{told:?}"
+        );
+        assert!(told.ends_with(&[46, 47, 48, 49]));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_cut_gives_the_same_packets(
+        unit in prop_oneof![Just(Unit::Plain), Just(Unit::Stamped), Just(Unit::Parity)],
+        skipped in 0usize..204,
+        sizes in vec(prop_oneof![1usize..40, 1usize..300, 1usize..3000, Just(188), Just(1472)], 1..12),
+    ) {
+        let bytes = &stream(unit, 60)[skipped..];
+        let pieces = cut(bytes, &sizes);
+        prop_assume!(Unit::of_whole(pieces[0]).is_none() || skipped == 0);
+        let first = skipped.div_ceil(unit.bytes()) as u16;
+        let place = |number: u16| (number, (usize::from(number) * unit.bytes()) as isize - skipped as isize);
+        let expected: Vec<_> = (first..60).map(place).collect();
+        prop_assert_eq!(told(pieces), expected);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_nor_grow(
+        payloads in vec(prop_oneof![vec(any::<u8>(), 0..700), vec(prop_oneof![Just(SYNC), any::<u8>()], 0..2000)], 0..20),
+    ) {
+        let length = payloads.iter().map(Vec::len).sum::<usize>() as isize;
+        for (_, start) in told(payloads.iter().map(Vec::as_slice)) {
+            prop_assert!((0..length).contains(&start));
+        }
+    }
+}
