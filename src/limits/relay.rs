@@ -40,7 +40,8 @@ pub const JITTER_GAIN: f64 = 1.0 / 16.0;
 /// The rate of a flow is measured over this long.
 pub const RATE_WINDOW: Duration = Duration::from_millis(250);
 /// The least distance ahead of the head that counts as reordering or loss, not as a jump: small enough that
-/// a restart 400 numbers away is seen as one, large enough for a burst of losses at a low rate.
+/// a restart 400 packets away is seen as one, large enough for a burst of losses at a low rate. In numbers it is as many
+/// times as large as a packet takes, like all bounds in packets.
 pub const REORDER_PACKETS_MIN: u64 = 64;
 /// The same before a flow's rate is known.
 pub const REORDER_PACKETS_START: u64 = 256;

@@ -17,6 +17,8 @@ pub const CUSTOM_TEXT_BYTES_MAX: usize = 64;
 pub const CUSTOM_PARTS_MAX: usize = 8;
 /// Numbers that one datagram may take (`step`): a datagram has no room for more messages than it has bytes.
 pub const SPAN_NUMBERS_MAX: u64 = DATAGRAM_BYTES_MAX as u64;
+/// Datagrams that the measure of how many numbers they take looks back at, at least: more than stand within most windows.
+pub const STEP_PACKETS: u32 = 256;
 /// Numbers above this are refused: no producer counts so far, and arithmetic on them stays exact.
 pub const NUMBER_MAX: u64 = 1 << 62;
 /// PIDs of one transport stream that are checked for continuity: a multiplex of many programmes; a stream for players

@@ -6,6 +6,10 @@
 
 use std::ops::Range;
 
+mod runs;
+
+use runs::Runs;
+
 /// What the history knows of a number below the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -30,13 +34,32 @@ pub(super) struct History {
     marks: Box<[u32]>,
     /// No number below this one belongs to the session.
     since: u64,
+    /// In place of the marks, once packets take several numbers.
+    runs: Option<Box<Runs>>,
 }
 
 impl History {
     /// A history of `capacity` numbers (a power of two) that begins at `since`.
     pub(super) fn new(capacity: usize, since: u64) -> History {
         debug_assert!(capacity.is_power_of_two());
-        History { marks: vec![UNKNOWN; capacity].into_boxed_slice(), since }
+        History { marks: vec![UNKNOWN; capacity].into_boxed_slice(), since, runs: None }
+    }
+
+    /// Keeps one entry for each packet from now on, since they take `step` numbers; it remembers as many packets as it
+    /// did numbers.
+    pub(super) fn set_step(&mut self, step: u64, next: u64) {
+        match &mut self.runs {
+            Some(runs) => runs.fit(runs.packets(), step, next),
+            None => {
+                let mut runs = Runs::new(self.marks.len(), step, next);
+                let from = self.since.max(next.saturating_sub(self.marks.len() as u64));
+                runs.begin(from);
+                for number in from..next {
+                    runs.push(number..number + 1, self.marks[self.index(number)], false);
+                }
+                (self.runs, self.marks) = (Some(Box::new(runs)), Box::default());
+            }
+        }
     }
 
     fn index(&self, number: u64) -> usize {
@@ -48,7 +71,7 @@ impl History {
         self.mark(numbers, fingerprint | DELIVERED);
     }
 
-    /// The same for a packet of one number.
+    /// The same for a packet of one number, as long as all take one.
     #[inline]
     pub(super) fn delivered_one(&mut self, number: u64, fingerprint: u32) {
         let index = self.index(number);
@@ -61,6 +84,9 @@ impl History {
 
     #[inline]
     fn mark(&mut self, numbers: Range<u64>, mark: u32) {
+        if let Some(runs) = &mut self.runs {
+            return runs.push(numbers, mark, mark == LOST);
+        }
         let from = numbers.start.max(numbers.end.saturating_sub(self.marks.len() as u64));
         for number in from..numbers.end {
             let index = self.index(number);
@@ -70,10 +96,12 @@ impl History {
 
     /// What became of `number`, which must be below `next`, the head.
     pub(super) fn look(&self, number: u64, next: u64, fingerprint: u32) -> Seen {
-        if number < self.since || number + (self.marks.len() as u64) < next {
-            return Seen::Unknown;
-        }
-        match self.marks[self.index(number)] {
+        let mark = match &self.runs {
+            Some(runs) => runs.mark(number, next).unwrap_or(UNKNOWN),
+            None if number < self.since || number + (self.marks.len() as u64) < next => UNKNOWN,
+            None => self.marks[self.index(number)],
+        };
+        match mark {
             UNKNOWN => Seen::Unknown,
             LOST => Seen::Lost,
             mark if mark == fingerprint | DELIVERED => Seen::Same,
@@ -81,10 +109,13 @@ impl History {
         }
     }
 
-    /// Keeps at least `capacity` numbers (a power of two) from now on.
-    pub(super) fn grow(&mut self, capacity: usize, next: u64) {
-        if capacity <= self.marks.len() {
+    /// Keeps at least `capacity` numbers, or packets of `step` numbers (a power of two), from now on.
+    pub(super) fn grow(&mut self, capacity: usize, step: u64, next: u64) {
+        if capacity <= self.capacity() {
             return;
+        }
+        if let Some(runs) = &mut self.runs {
+            return runs.fit(capacity, step, next);
         }
         let mut larger = History::new(capacity, self.since);
         for number in self.since.max(next.saturating_sub(self.marks.len() as u64))..next {
@@ -95,9 +126,10 @@ impl History {
         *self = larger;
     }
 
-    /// Numbers that are kept.
+    /// Numbers that are kept; where packets take several, such packets.
+    #[inline]
     pub(super) fn capacity(&self) -> usize {
-        self.marks.len()
+        self.runs.as_ref().map_or(self.marks.len(), |runs| runs.packets())
     }
 }
 
@@ -146,7 +178,7 @@ mod tests {
                     next += 1;
                 }
                 if history.capacity() == 64 && next > start + 300 {
-                    history.grow(256, next);
+                    history.grow(256, 1, next);
                 }
                 for number in next.saturating_sub(64)..next {
                     let want = match model.get(&number) {

@@ -26,7 +26,7 @@ use crate::{
     buffer::Buffer,
     fec::rs::Codes,
     limits::{LOOSE_BYTES_MAX, REBUILT_REMEMBERED, SILENCE_MAX},
-    wire::{seq::Space, ts::Continuity},
+    wire::{seq::Space, step::Step, ts::Continuity},
 };
 
 mod ask;
@@ -152,6 +152,8 @@ pub(super) struct Flow {
     pacer: Option<Box<Pacer>>,
     /// Of flows that may ask for missing packets.
     asking: Option<Box<Asking>>,
+    /// How many numbers its packets take.
+    step: Step,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
     /// What each leg has brought, for channels with several.
@@ -197,6 +199,7 @@ impl Flow {
             pacer: Flow::new_pacer(config, now),
             asking: None,
             counters: Counters::default(),
+            step: Step::default(),
             rebuilt: VecDeque::new(),
             legs: several
                 .then(|| Box::new(Legs::new(config.legs, config.hold.max(), config.window_max, now))),
@@ -255,6 +258,7 @@ impl Flow {
         self.reorder.as_ref().map_or(0, Reorder::stored)
     }
 
+    /// How far ahead of the head a packet is still plausible, in numbers.
     fn window(&self, config: &Config) -> u64 {
         let fec = self.recover.as_ref().map_or(0, |recover| recover.window());
         self.plain_window(config).max(fec.min(self.window_max(config)))
@@ -264,11 +268,35 @@ impl Flow {
     fn plain_window(&self, config: &Config) -> u64 {
         // A leg that comes back may be ahead of the others by the longest hold.
         let least = if self.legs.is_some() { self.hold.max() * 5 / 16 } else { Duration::ZERO };
-        self.rate.window(self.hold.get().max(least), self.window_max(config))
+        let step = self.step.get();
+        self.rate.window(self.hold.get().max(least), self.packets_max(config)) * step
     }
 
     fn window_max(&self, config: &Config) -> u64 {
-        config.window_max.min(self.space.window_max())
+        self.packets_max(config) * self.step.get()
+    }
+
+    /// The largest window in packets.
+    fn packets_max(&self, config: &Config) -> u64 {
+        config.window_max.min(self.space.packets_max(self.step.get()))
+    }
+
+    /// Notes how many numbers a packet takes. `true`: what is near in packets may now be further away in numbers.
+    #[inline]
+    fn note_span(&mut self, span: u64) -> bool {
+        let before = self.step.get();
+        self.step.saw(span) && self.fit_step(before)
+    }
+
+    fn fit_step(&mut self, before: u64) -> bool {
+        let step = self.step.get();
+        if let Some(reorder) = &mut self.reorder {
+            reorder.set_step(step);
+        }
+        if let Some(legs) = &mut self.legs {
+            legs.set_step(step);
+        }
+        step > before
     }
 
     /// Notes where a media packet comes from.
@@ -321,9 +349,14 @@ impl Flow {
     pub(super) fn numbered(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         self.ended = false;
         self.leg_heard(arrived.leg, cx);
+        let wider = arrived.how == How::Received && self.note_span(arrived.span);
         let in_force = self.reorder.is_some() && arrived.session == self.session;
         if in_force {
-            return self.in_session(arrived, cx);
+            self.in_session(arrived, cx);
+            if wider && !self.probation.is_empty() {
+                self.readmit(self.window(cx.config), cx);
+            }
+            return;
         }
         if arrived.how != How::Received {
             return cx.spend(arrived.packet);
@@ -339,6 +372,7 @@ impl Flow {
     /// A packet of the session in force.
     fn in_session(&mut self, mut arrived: Numbered, cx: &mut Context<'_>) {
         let (at, how, window) = (arrived.packet.arrived, arrived.how, self.window(cx.config));
+        let span = arrived.span;
         let Some(reorder) = &self.reorder else { return };
         let number = self.space.extend(reorder.next(), arrived.number);
         if how == How::Received {
@@ -362,14 +396,14 @@ impl Flow {
         if number != next || waiting {
             cx.tighten(&mut arrived.packet);
         }
-        let stored = Stored::new(arrived.packet, how, arrived.span, arrived.fingerprint);
+        let stored = Stored::new(arrived.packet, how, span, arrived.fingerprint);
         let Some(reorder) = &mut self.reorder else { return };
         let queued = reorder.insert(number, stored, at, window);
         self.counters.duplicate += reorder.take_covered();
         let accepted = matches!(queued, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_));
         let lags = several && how == How::Received && self.lags(arrived.leg, number, &queued, cx.now);
         if several && how == How::Received && (accepted || lags) {
-            self.note_leg(arrived.leg, number, cx);
+            self.note_leg(arrived.leg, (number, span), cx);
         }
         if accepted {
             if let Some(clock) = arrived.clock {
@@ -440,8 +474,8 @@ impl Flow {
         let next = self.reorder.as_ref().map_or(0, Reorder::next);
         while let Some(reorder) = &self.reorder
             && number >= reorder.next()
-            && number - reorder.next() >= window
-            && number <= reorder.end() + 1
+            && reorder.is_beyond(number, window)
+            && number <= reorder.end() + self.step.get()
             && reorder.stored() > 0
         {
             self.skip_oldest(cx);

@@ -231,12 +231,12 @@ impl Rate {
         self.per_second
     }
 
-    /// Numbers that come within this time, as far as the rate is known.
-    pub(super) fn numbers_within(&self, time: Duration) -> Option<u64> {
+    /// Packets that come within this time, as far as the rate is known.
+    pub(super) fn packets_within(&self, time: Duration) -> Option<u64> {
         self.per_second.map(|rate| (rate * time.as_secs_f64()) as u64)
     }
 
-    /// How far ahead of the head, in numbers, a packet is still plausible.
+    /// How many packets ahead of the head one is still plausible.
     pub(super) fn window(&self, hold: Duration, max: u64) -> u64 {
         let plausible = match self.per_second {
             None => REORDER_PACKETS_START,

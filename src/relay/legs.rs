@@ -14,7 +14,7 @@ use crate::limits::{
 
 mod brought;
 
-use brought::{Brought, Copy};
+use brought::{Brought, Copy, Limits};
 
 /// A leg passed all numbers below `position` at that time.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +26,8 @@ struct Progress {
 /// One leg of a flow.
 #[derive(Debug)]
 struct Leg {
-    /// The two highest numbers that it brought in this session, each plus one; 0: none. The second one is its position:
-    /// one forged number does not move it.
+    /// One past the numbers of the two highest packets that it brought in this session; 0: none. The second one is its
+    /// position: one forged packet does not move it.
     top: [u64; 2],
     /// How it got there, as long as a gap may wait.
     progress: VecDeque<Progress>,
@@ -76,18 +76,19 @@ impl Leg {
         self.top[1]
     }
 
-    fn moved(&mut self, number: u64, now: Instant, step: Duration, patience: Duration) {
-        let before = self.position();
-        if number >= self.top[0] {
-            self.top = [number + 1, self.top[0]];
-        } else if number + 1 != self.top[0] && number >= self.top[1] {
-            self.top[1] = number + 1;
+    /// It brought a packet that ends before the number `end`.
+    fn moved(&mut self, end: u64, now: Instant, patience: Duration) {
+        let (before, grain) = (self.position(), patience / LEG_PROGRESS_STEPS);
+        if end > self.top[0] {
+            self.top = [end, self.top[0]];
+        } else if end < self.top[0] && end > self.top[1] {
+            self.top[1] = end;
         }
         let position = self.position();
-        if position == before || self.progress.back().is_some_and(|last| now < last.at + step) {
+        if position == before || self.progress.back().is_some_and(|last| now < last.at + grain) {
             return;
         }
-        while self.progress.front().is_some_and(|first| first.at + patience + step < now) {
+        while self.progress.front().is_some_and(|first| first.at + patience + grain < now) {
             self.progress.pop_front();
         }
         self.progress.push_back(Progress { position, at: now });
@@ -157,9 +158,7 @@ pub(super) struct Before {
 pub(super) struct Legs {
     legs: Vec<Leg>,
     brought: Brought,
-    /// How long the other legs have to bring a number.
-    patience: Duration,
-    numbers_max: u64,
+    limits: Limits,
 }
 
 /// What a leg's number looks like beside those that it brought before.
@@ -175,13 +174,20 @@ pub(super) enum Place {
 
 impl Legs {
     /// For a flow that may come on so many legs, and whose gaps wait for `patience` at most.
-    pub(super) fn new(legs: usize, patience: Duration, numbers_max: u64, now: Instant) -> Legs {
+    pub(super) fn new(legs: usize, patience: Duration, packets_max: u64, now: Instant) -> Legs {
         let legs = legs.min(LEGS_MAX);
         Legs {
             legs: (0..legs).map(|_| Leg::new(now)).collect(),
             brought: Brought::new(legs, 0, now),
-            patience,
-            numbers_max,
+            limits: Limits { patience, packets_max, step: 1 },
+        }
+    }
+
+    /// Packets take so many numbers from now on.
+    pub(super) fn set_step(&mut self, step: u64) {
+        self.limits.step = step;
+        if step > 1 {
+            self.brought.sort();
         }
     }
 
@@ -193,10 +199,12 @@ impl Legs {
     /// A session begins with the number `start`. `heard` is when each leg last brought anything, of any flow.
     pub(super) fn start(&mut self, start: u64, restart: bool, heard: &[Option<Instant>], now: Instant) {
         self.brought = Brought::new(self.legs.len(), start, now);
+        self.set_step(self.limits.step);
+        let Limits { patience, .. } = self.limits;
         for (leg, heard) in self.legs.iter_mut().zip(heard) {
-            let there = heard.is_some_and(|heard| now < heard + self.patience.max(LEG_OUT_MIN));
+            let there = heard.is_some_and(|heard| now < heard + patience.max(LEG_OUT_MIN));
             let before = (restart && leg.top[0] > 0).then_some(leg.top[0]).or(leg.before);
-            let awaited_until = there.then(|| now + self.patience);
+            let awaited_until = there.then(|| now + patience);
             let Leg { lateness, lag, skew, source, .. } = *leg;
             *leg = Leg { before, awaited_until, lateness, lag, skew, source, ..Leg::new(now) };
         }
@@ -214,26 +222,27 @@ impl Legs {
         self.legs.get(usize::from(leg))?.source
     }
 
-    /// A leg brought a number of the session in force. Answers how late after another leg, if it was there.
+    /// A leg brought a packet of the session in force, which takes these numbers. Answers how late after another leg, if it
+    /// was there.
     pub(super) fn note(
         &mut self,
         leg: u8,
-        number: u64,
+        (number, span): (u64, u64),
         now: Instant,
         counters: &mut [LegCounters],
     ) -> Option<Duration> {
-        self.brought.judge(now, self.patience, counters);
-        let limits = (self.patience, self.numbers_max);
+        let Limits { patience, .. } = self.limits;
+        self.brought.judge(now, patience, counters);
         let index = usize::from(leg);
         let own = self.legs.get_mut(index)?;
         (own.heard, own.awaited_until) = (Some(now), None);
-        let copy = self.brought.note(index, number, now, limits, counters);
+        let copy = self.brought.note(index, (number, span), now, self.limits, counters);
         if copy != Copy::Same
             && let Some(passed) = own.passed(number)
         {
-            own.lateness.saw(now.saturating_duration_since(passed).min(self.patience), now);
+            own.lateness.saw(now.saturating_duration_since(passed).min(patience), now);
         }
-        own.moved(number, now, self.patience / LEG_PROGRESS_STEPS, self.patience);
+        own.moved(number + span, now, patience);
         match copy {
             Copy::First => own.lagged(Duration::ZERO, now),
             Copy::Later(lag) => own.lagged(lag, now),
@@ -261,8 +270,9 @@ impl Legs {
 
     /// Where a number stands that a leg brings.
     pub(super) fn place(&self, leg: u8, number: u64) -> Place {
+        let near = REORDER_PACKETS_MIN * self.limits.step;
         match self.legs.get(usize::from(leg)) {
-            Some(leg) if leg.top[0] > 0 && number + REORDER_PACKETS_MIN >= leg.position() => Place::GoesOn,
+            Some(leg) if leg.top[0] > 0 && number + near >= leg.position() => Place::GoesOn,
             Some(leg) if leg.top[0] > 0 => Place::Back,
             _ => Place::Unknown,
         }
@@ -321,6 +331,6 @@ impl Legs {
 
     /// Counts what is overdue as missed.
     pub(super) fn judge(&mut self, now: Instant, counters: &mut [LegCounters]) {
-        self.brought.judge(now, self.patience, counters);
+        self.brought.judge(now, self.limits.patience, counters);
     }
 }

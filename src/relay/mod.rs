@@ -27,6 +27,7 @@ mod hold;
 mod legs;
 mod paced;
 mod peak;
+mod places;
 mod recover;
 mod recovery;
 mod reorder;

@@ -197,11 +197,12 @@ impl Pacer {
         self.delay.needs(needed, nanos(hold) + (arrived - time - self.base.at(now)).max(0), now);
     }
 
-    /// Numbers between the last packet and this one, as far as they may be its missing neighbours.
+    /// Packets between the last one and this one, as far as they may be its missing neighbours.
     fn missing(&mut self, waiting: &Waiting) -> i64 {
         const BELIEVED: u64 = 10_000;
-        let missing = self.next.and_then(|next| waiting.seq.checked_sub(next)).filter(|gap| *gap < BELIEVED);
-        self.next = Some(waiting.seq + waiting.span.max(1));
+        let (gap, span) = (self.next.and_then(|next| waiting.seq.checked_sub(next)), waiting.span.max(1));
+        self.next = Some(waiting.seq + span);
+        let missing = gap.map(|numbers| numbers / span).filter(|packets| *packets < BELIEVED);
         missing.unwrap_or(0) as i64
     }
 

@@ -11,7 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{How, Packet, dedup::History};
+use super::{
+    How, Packet,
+    dedup::History,
+    places::{Place, Places},
+};
 
 mod due;
 mod enter;
@@ -41,6 +45,12 @@ enum Slot {
     /// Shown to be unrecoverable: not waited for.
     Hopeless,
     Stored(Stored),
+}
+
+impl Place for Slot {
+    fn is_empty(&self) -> bool {
+        matches!(self, Slot::Empty)
+    }
 }
 
 /// What became of a packet offered to the buffer.
@@ -135,8 +145,10 @@ pub(super) struct Reorder {
     active: Instant,
     history: History,
     stored: usize,
-    /// Empty until the first gap.
-    slots: Vec<Slot>,
+    /// No room until the first gap.
+    slots: Places<Slot>,
+    /// Numbers that a packet takes, as far as bounds are concerned.
+    step: u64,
     waiting: VecDeque<Waiting>,
     bytes: usize,
     covered: u64,
@@ -149,9 +161,9 @@ pub(super) struct Reorder {
 
 const CAPACITY_MIN: usize = 64;
 
-/// Slots of the ring, and numbers of the history, for a window: a power of two.
-fn capacity(window: u64) -> usize {
-    (window as usize).next_power_of_two().max(CAPACITY_MIN)
+/// Slots of the ring, and packets in the history, for a window of so many packets: a power of two.
+fn capacity(packets: u64) -> usize {
+    (packets as usize).next_power_of_two().max(CAPACITY_MIN)
 }
 
 impl Reorder {
@@ -160,7 +172,8 @@ impl Reorder {
         Reorder {
             next,
             end: next,
-            slots: Vec::new(),
+            slots: Places::new(),
+            step: 1,
             waiting: VecDeque::new(),
             stored: 0,
             bytes: 0,
@@ -172,6 +185,20 @@ impl Reorder {
             skipped: VecDeque::new(),
             history: History::new(CAPACITY_MIN, next),
         }
+    }
+
+    /// Packets take so many numbers from now on. Until that is more than one, they are kept by number.
+    pub(super) fn set_step(&mut self, step: u64) {
+        if step > 1 || self.slots.is_sorted() {
+            self.step = step;
+            self.slots.sort(self.next);
+            self.history.set_step(step, self.next);
+        }
+    }
+
+    /// Whether packets take several numbers, or did.
+    pub(super) fn is_stepping(&self) -> bool {
+        self.slots.is_sorted()
     }
 
     #[inline]
@@ -189,31 +216,45 @@ impl Reorder {
         self.stored
     }
 
-    /// Memory of the packets held back, and of a ring that had to grow for them.
+    /// Memory of the packets held back, and of places that had to grow for them.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.slots.len().saturating_sub(CAPACITY_MIN) * size_of::<Slot>()
+        self.bytes + self.slots.bytes(CAPACITY_MIN)
     }
 
-    /// Frees the ring, when nothing is held back.
+    /// Frees the places, when nothing is held back.
     pub(super) fn shrink(&mut self) {
         if self.stored == 0 {
-            self.slots = Vec::new();
+            self.slots.clear();
         }
     }
 
-    fn index(&self, number: u64) -> usize {
-        number as usize & (self.slots.len() - 1)
+    /// Whether as many packets are held back as the window has: those that take fewer numbers than usual.
+    fn is_full(&self, window: u64) -> bool {
+        self.slots.is_sorted() && self.stored as u64 >= window / self.step
     }
 
+    /// Whether the window has no room for a packet of this number, at the head or above it.
+    pub(super) fn is_beyond(&self, number: u64, window: u64) -> bool {
+        number - self.next >= window || (self.is_full(window) && number != self.next)
+    }
+
+    #[inline]
     fn slot(&self, number: u64) -> Option<&Slot> {
-        (number >= self.next && number - self.next < self.slots.len() as u64)
-            .then(|| &self.slots[self.index(number)])
+        self.slots.get(self.next, number)
     }
 
     fn get(&self, number: u64) -> Option<&Stored> {
         match self.slot(number) {
             Some(Slot::Stored(stored)) => Some(stored),
             _ => None,
+        }
+    }
+
+    /// Whether a packet is stored that ends where `number` begins.
+    fn ends_at(&self, number: u64) -> bool {
+        match self.slots.last_sorted(number) {
+            Some((first, Slot::Stored(stored))) => first >= self.next && first + stored.span >= number,
+            _ => number.checked_sub(1).is_some_and(|below| self.get(below).is_some()),
         }
     }
 
@@ -234,9 +275,10 @@ impl Reorder {
     }
 
     /// Lets the history remember at least so many numbers.
+    #[inline]
     pub(super) fn remember(&mut self, numbers: u64) {
         if !self.covers(numbers) {
-            self.history.grow(capacity(numbers), self.next);
+            self.history.grow(capacity(numbers / self.step), self.step, self.next);
         }
     }
 
@@ -247,7 +289,8 @@ impl Reorder {
 
     /// Whether the history remembers as many numbers as the window has.
     pub(super) fn covers(&self, window: u64) -> bool {
-        self.history.capacity() >= capacity(window)
+        let packets = if self.step == 1 { window } else { window / self.step };
+        self.history.capacity() >= capacity(packets)
     }
 
     /// How late `number` is that came at `at`: since when packets above it waited, or had waited when it was
@@ -274,9 +317,8 @@ impl Reorder {
             return;
         }
         self.reserve(number);
-        let index = self.index(number);
-        if matches!(self.slots[index], Slot::Empty) {
-            self.slots[index] = Slot::Hopeless;
+        if self.slots.get_mut(number).is_none() {
+            self.slots.put(number, Slot::Hopeless);
             self.doubtful_end = self.doubtful_end.max(number + 1);
         }
     }

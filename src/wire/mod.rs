@@ -13,6 +13,7 @@ pub mod rtcp;
 pub mod rtp;
 pub mod seq;
 pub mod st2022;
+pub mod step;
 pub mod subscribe;
 pub mod ts;
 

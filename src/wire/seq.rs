@@ -66,6 +66,16 @@ impl Space {
         let with_margin = self.modulus / 2 - self.modulus / 9;
         if under_half < with_margin { under_half } else { with_margin }
     }
+
+    /// The same in packets that take `step` numbers each, of which there is at least one.
+    pub const fn packets_max(&self, step: u64) -> u64 {
+        let packets = if step > 1 && self.modulus / step >= Space::MODULUS_MIN {
+            Space { modulus: self.modulus / step }.window_max()
+        } else {
+            self.window_max() / step
+        };
+        if packets == 0 { 1 } else { packets }
+    }
 }
 
 #[cfg(test)]
@@ -82,9 +92,17 @@ mod tests {
         assert_eq!(Space::new(4).unwrap().window_max(), 1);
         assert_eq!(Space::new(3), None);
         for modulus in 4..2000 {
-            let window = Space::new(modulus).unwrap().window_max();
+            let space = Space::new(modulus).unwrap();
+            let window = space.window_max();
             assert!(window >= 1 && 2 * window < modulus, "{modulus}: {window}");
+            for step in 1..=window {
+                let times = Space::new(modulus * step).unwrap();
+                assert_eq!((space.packets_max(1), times.packets_max(step)), (window, window));
+                let packets = space.packets_max(step);
+                assert!(packets >= 1 && 2 * packets * step < modulus, "{modulus}, {step}: {packets}");
+            }
         }
+        assert_eq!(Space::FULL.packets_max(100), u64::MAX / 200);
     }
 
     #[test]

@@ -15,6 +15,8 @@ use tidecast::{
     wire::Format,
 };
 
+use crate::steps::Steps;
+
 /// The seed of this run: from the environment, else this one.
 pub fn seed(usual: u64) -> u64 {
     setting("TIDECAST_SEED", usual)
@@ -83,6 +85,16 @@ pub struct Sim {
     hold_max: Duration,
     /// By flow, one more than the last number that was delivered or given up.
     passed: HashMap<FlowId, u64>,
+    /// Relays that take the same packets with other numbers.
+    steps: Option<Box<Steps>>,
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        if let Some(steps) = self.steps.as_mut().filter(|_| !std::thread::panicking()) {
+            steps.compare();
+        }
+    }
 }
 
 pub fn source(host: u8) -> SocketAddr {
@@ -91,6 +103,14 @@ pub fn source(host: u8) -> SocketAddr {
 
 impl Sim {
     pub fn new(config: Config) -> Sim {
+        let steps = Steps::beside(&config);
+        let mut sim = Sim::bare(config);
+        sim.steps = steps;
+        sim
+    }
+
+    /// A relay with none beside it.
+    pub fn bare(config: Config) -> Sim {
         let start = tidecast::clock::now() + Duration::from_secs(1000);
         let hold_max = match config.hold {
             Hold::Fixed(hold) => hold,
@@ -99,6 +119,7 @@ impl Sim {
         Sim {
             hold_max,
             passed: HashMap::new(),
+            steps: None,
             relay: Relay::new(config),
             now: start,
             start,
@@ -128,6 +149,9 @@ impl Sim {
 
     pub fn packet_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
         self.run_until(at);
+        if let Some(steps) = &mut self.steps {
+            steps.packet(at, leg, source, bytes, self.record);
+        }
         self.input(Input::Packet { now: self.now, leg, source, bytes: Buffer::from(bytes) });
     }
 
@@ -151,6 +175,9 @@ impl Sim {
 
     /// Time passes, and all timers are served when they are due.
     pub fn run_until(&mut self, at: Duration) {
+        if let Some(steps) = &mut self.steps {
+            steps.run_until(at);
+        }
         let until = self.at(at);
         while let Some(due) = self.due.filter(|due| *due <= until) {
             self.stalled = if due > self.now { 0 } else { self.stalled + 1 };

@@ -26,3 +26,4 @@ mod rates;
 mod residual;
 mod retransmission;
 mod st2022;
+mod steps;

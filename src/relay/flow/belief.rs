@@ -224,12 +224,14 @@ impl Flow {
     fn jump(&mut self, believed: &Jump, window: u64, cx: &mut Context<'_>) -> bool {
         let Some(reorder) = &mut self.reorder else { return false };
         let to = self.space.extend(reorder.next(), believed.first);
+        let step = self.step.get();
+        let window_max = (cx.config.window_max * step) as f64;
         let plausible = match self.rate.get() {
-            Some(rate) => 3.0 * rate * believed.elapsed.as_secs_f64() + window as f64,
-            None => cx.config.window_max as f64,
+            Some(rate) => 3.0 * rate * believed.elapsed.as_secs_f64() * step as f64 + window as f64,
+            None => window_max,
         };
         let known = self.format == PacketFormat::Native && believed.packets > 1;
-        let plausible = if known { plausible.max(cx.config.window_max as f64) } else { plausible };
+        let plausible = if known { plausible.max(window_max) } else { plausible };
         if to < reorder.next() || (to - reorder.next()) as f64 > plausible {
             return false;
         }
@@ -251,7 +253,9 @@ impl Flow {
         let next = self.space.modulus().map_or(first, |m| first + m);
         let same_id = restart && session == self.session;
         self.session = session;
-        let ended = self.reorder.replace(Reorder::new(next, cx.now));
+        let mut reorder = Reorder::new(next, cx.now);
+        reorder.set_step(self.step.get());
+        let ended = self.reorder.replace(reorder);
         self.alive = Some(cx.now);
         let learn_until = cx.now + (cx.config.hold.max() * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);
         let recovery = match self.format {

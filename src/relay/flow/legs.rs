@@ -39,10 +39,10 @@ impl Flow {
         self.legs.as_ref()?.skew(leg, since)
     }
 
-    /// Notes a packet of the numbering in force, known or not.
-    pub(super) fn note_leg(&mut self, leg: u8, number: u64, cx: &mut Context<'_>) {
+    /// Notes a packet of the numbering in force, known or not, and the numbers that it takes.
+    pub(super) fn note_leg(&mut self, leg: u8, numbers: (u64, u64), cx: &mut Context<'_>) {
         let Some(legs) = &mut self.legs else { return };
-        if let Some(lag) = legs.note(leg, number, cx.now, cx.legs) {
+        if let Some(lag) = legs.note(leg, numbers, cx.now, cx.legs) {
             self.hold.saw_skew(lag, cx.now);
         }
     }
@@ -75,13 +75,14 @@ impl Flow {
 
     /// How far behind the head a leg may be, in numbers, once the rate is known.
     fn lag_numbers_max(&self) -> Option<u64> {
-        self.rate.numbers_within(self.hold.max() * LEG_LAG_HOLDS)
+        let packets = self.rate.packets_within(self.hold.max() * LEG_LAG_HOLDS)?;
+        Some(packets * self.step.get())
     }
 
     /// Lets the history reach as far back as a leg may be behind.
     pub(super) fn remember_lag(&mut self, cx: &Context<'_>) {
         if let (Some(numbers), Some(reorder)) = (self.lag_numbers_max(), &mut self.reorder) {
-            reorder.remember(numbers.min(cx.config.window_max));
+            reorder.remember(numbers.min(cx.config.window_max * self.step.get()));
         }
     }
 
@@ -100,10 +101,11 @@ impl Flow {
             return false;
         }
         let Some(before) = legs.before(arrived.leg) else { return false };
+        let near = REORDER_PACKETS_MIN * self.step.get();
         let old = self.space.extend(before.end, arrived.number);
-        let goes_on = old + REORDER_PACKETS_MIN >= before.end && old < before.end + window;
+        let goes_on = old + near >= before.end && old < before.end + window;
         // Within a leg packets overtake each other, across a restart too: then one stands apart from all that it brings.
-        let apart = before.shown.is_none_or(|(_, at)| number.abs_diff(at) >= REORDER_PACKETS_MIN);
+        let apart = before.shown.is_none_or(|(_, at)| number.abs_diff(at) >= near);
         let seen = if old < former.next {
             former.history.look(old, former.next, arrived.fingerprint)
         } else {
@@ -120,10 +122,10 @@ impl Flow {
                     let first = self.space.extend(before.end, former.first);
                     let soon = START_GRACE.max(self.hold.reordering());
                     before.shown.is_none_or(|(shown, _)| now < shown + soon)
-                        && (old.abs_diff(first) >= REORDER_PACKETS_MIN || number.abs_diff(next) >= window)
+                        && (old.abs_diff(first) >= near || number.abs_diff(next) >= window)
                 }
             };
-        legs.left_over(arrived.leg, left_over.then_some(before.end.max(old + 1)), now);
+        legs.left_over(arrived.leg, left_over.then_some(before.end.max(old + arrived.span)), now);
         left_over
     }
 

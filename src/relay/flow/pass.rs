@@ -17,7 +17,7 @@ use crate::{
 /// What a flow has to look after besides its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ease {
-    /// Anything: probation, recovery, several legs, announcements.
+    /// Anything: probation, recovery, several legs, announcements, packets that take several numbers.
     Busy,
     /// Nothing, and nothing is held back.
     Calm,
@@ -42,6 +42,9 @@ impl Flow {
         let Some(reorder) = self.reorder.as_ref().filter(|reorder| reorder.is_quiet()) else { return };
         let recovers = self.recover.as_ref().is_some_and(|recover| !recover.is_idle());
         if recovers || !self.probation.is_empty() || self.legs.is_some() || self.pacer.is_some() {
+            return;
+        }
+        if reorder.is_stepping() {
             return;
         }
         self.window = self.window(cx.config);

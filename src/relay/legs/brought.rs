@@ -3,15 +3,37 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{limits::LEG_NUMBERS_MIN, relay::LegCounters};
+use crate::{
+    limits::LEG_NUMBERS_MIN,
+    relay::{
+        LegCounters,
+        places::{Place, Places},
+    },
+};
 
-/// One number.
+/// One packet, at its first number.
 #[derive(Debug, Clone, Copy, Default)]
 struct Slot {
     /// One bit per leg that brought it; none: nobody did.
     legs: u32,
+    /// Numbers that it takes.
+    span: u32,
     /// When the first one did, in microseconds since `epoch`.
     micros: u64,
+}
+
+impl Place for Slot {
+    fn is_empty(&self) -> bool {
+        self.legs == 0
+    }
+}
+
+/// How long the others have to bring a packet, and how many packets are kept at most, of `step` numbers each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) patience: Duration,
+    pub(super) packets_max: u64,
+    pub(super) step: u64,
 }
 
 /// What a leg's copy of a number is.
@@ -36,8 +58,7 @@ pub(super) struct Brought {
     base: u64,
     /// One past the highest that came.
     end: u64,
-    /// A ring by number; its length is a power of two.
-    slots: Vec<Slot>,
+    slots: Places<Slot>,
     /// The first number that each leg answers for; `None`: it brought nothing yet.
     from: Vec<Option<u64>>,
     /// Nothing is old enough before that.
@@ -47,12 +68,12 @@ pub(super) struct Brought {
 impl Brought {
     pub(super) fn new(legs: usize, start: u64, epoch: Instant) -> Brought {
         let from = vec![None; legs];
-        Brought { epoch, start, base: start, end: start, slots: Vec::new(), from, judge_at: None }
+        Brought { epoch, start, base: start, end: start, slots: Places::new(), from, judge_at: None }
     }
 
     /// Memory beyond what each session has.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.len().saturating_sub(LEG_NUMBERS_MIN) * size_of::<Slot>()
+        self.slots.bytes(LEG_NUMBERS_MIN)
     }
 
     /// The first number of the session.
@@ -65,35 +86,34 @@ impl Brought {
         self.judge_at
     }
 
-    fn index(&self, number: u64) -> usize {
-        number as usize & (self.slots.len() - 1)
+    /// Packets take several numbers from now on.
+    pub(super) fn sort(&mut self) {
+        self.slots.sort(self.base);
     }
 
-    /// A leg brought a number. At most `numbers_max` are kept; older ones are judged early. `patience` is how long
-    /// the other legs have.
+    /// A leg brought a packet that takes these numbers. Those that are too old for the limits are judged early.
     pub(super) fn note(
         &mut self,
         leg: usize,
-        number: u64,
+        (number, span): (u64, u64),
         now: Instant,
-        (patience, numbers_max): (Duration, u64),
+        limits: Limits,
         counters: &mut [LegCounters],
     ) -> Copy {
         self.answers_from(leg, number);
         if number < self.base {
             return Copy::Judged;
         }
-        self.reserve(number, numbers_max, counters);
+        self.reserve(number, limits, counters);
         self.end = self.end.max(number + 1);
         let micros = now.saturating_duration_since(self.epoch).as_micros() as u64;
-        let (index, bit) = (self.index(number), 1_u32 << leg);
-        let slot = &mut self.slots[index];
-        if slot.legs == 0 {
-            *slot = Slot { legs: bit, micros };
-            self.judge_at.get_or_insert(now + patience);
-            counters[leg].first += 1;
+        let bit = 1_u32 << leg;
+        let Some(slot) = self.slots.get_mut(number) else {
+            self.slots.put(number, Slot { legs: bit, span: span as u32, micros });
+            self.judge_at.get_or_insert(now + limits.patience);
+            counters[leg].first += span;
             return Copy::First;
-        }
+        };
         if slot.legs & bit != 0 {
             return Copy::Same;
         }
@@ -107,22 +127,21 @@ impl Brought {
         self.from[leg].get_or_insert(first);
     }
 
-    fn reserve(&mut self, number: u64, numbers_max: u64, counters: &mut [LegCounters]) {
-        let max = numbers_max.next_power_of_two();
-        if number - self.base >= max {
-            self.judge_to(number + 1 - max, counters);
+    fn reserve(&mut self, number: u64, limits: Limits, counters: &mut [LegCounters]) {
+        let packets_max = limits.packets_max.next_power_of_two();
+        let numbers_max = packets_max * limits.step;
+        if number - self.base >= numbers_max {
+            self.judge_to(number + 1 - numbers_max, counters);
         }
-        let wanted = ((number - self.base + 1).next_power_of_two() as usize).max(LEG_NUMBERS_MIN);
-        if wanted <= self.slots.len() {
-            return;
+        if !self.slots.is_sorted() {
+            let numbers = (number - self.base + 1).next_power_of_two() as usize;
+            self.slots.reserve(self.base, numbers.max(LEG_NUMBERS_MIN));
+        } else if self.slots.len() as u64 >= packets_max
+            && let Some(first) = self.slots.first(self.base, self.base, self.end)
+        {
+            // Packets that take fewer numbers than usual.
+            self.judge_to(first + 1, counters);
         }
-        let mut larger = vec![Slot::default(); wanted];
-        if !self.slots.is_empty() {
-            for number in self.base..self.end {
-                larger[number as usize & (wanted - 1)] = self.slots[self.index(number)];
-            }
-        }
-        self.slots = larger;
     }
 
     /// Judges what is older than `patience`.
@@ -130,19 +149,15 @@ impl Brought {
         if self.judge_at.is_none_or(|at| now < at) {
             return;
         }
-        let (mut number, mut to) = (self.base, self.base);
+        let mut to = self.base;
         self.judge_at = loop {
-            if number >= self.end {
-                break None;
-            }
-            let slot = self.slots[self.index(number)];
+            let Some(number) = self.slots.first(self.base, to, self.end) else { break None };
+            let Some(slot) = self.slots.get(self.base, number) else { break None };
             let due = self.epoch + Duration::from_micros(slot.micros) + patience;
-            number += 1;
-            match slot.legs {
-                0 => {}
-                _ if due > now => break Some(due),
-                _ => to = number,
+            if due > now {
+                break Some(due);
             }
+            to = number + 1;
         };
         self.judge_to(to, counters);
     }
@@ -150,20 +165,20 @@ impl Brought {
     /// Judges all numbers, and frees their memory.
     pub(super) fn shrink(&mut self, counters: &mut [LegCounters]) {
         self.judge_to(self.end, counters);
-        (self.slots, self.judge_at) = (Vec::new(), None);
+        self.slots.clear();
+        self.judge_at = None;
     }
 
     fn judge_to(&mut self, to: u64, counters: &mut [LegCounters]) {
-        for number in self.base..to.min(self.end) {
-            let index = self.index(number);
-            let brought = std::mem::take(&mut self.slots[index]).legs;
-            if brought == 0 {
-                continue;
-            }
+        let end = to.min(self.end);
+        let mut from = self.base;
+        while let Some(number) = self.slots.first(self.base, from, end) {
+            let Slot { legs: brought, span, .. } = self.slots.take(number);
             for (leg, from) in self.from.iter().enumerate() {
                 let answers = from.is_none_or(|from| number >= from);
-                counters[leg].missed += u64::from(answers && brought & 1 << leg == 0);
+                counters[leg].missed += if answers && brought & 1 << leg == 0 { u64::from(span) } else { 0 };
             }
+            from = number + 1;
         }
         self.base = self.base.max(to);
         self.end = self.end.max(self.base);

@@ -1,7 +1,6 @@
 //! What leaves the reorder buffer, and when: packets at the head, and gaps whose deadline has passed.
 
 use std::{
-    mem,
     ops::Range,
     time::{Duration, Instant},
 };
@@ -94,9 +93,8 @@ impl Reorder {
 
     #[inline]
     fn take_first(&mut self) -> (u64, Stored) {
-        let index = self.index(self.next);
         let number = self.next;
-        match mem::take(&mut self.slots[index]) {
+        match self.slots.take(number) {
             Slot::Stored(stored) => {
                 self.stored -= 1;
                 self.bytes -= stored.packet.bytes.capacity();
@@ -110,19 +108,18 @@ impl Reorder {
     /// Gives up everything from the head to the first stored packet, at most to `to`; packets behind it have
     /// waited `since` then.
     fn skip(&mut self, to: u64, since: Option<Instant>, now: Instant) -> Poll {
-        let from = self.next;
-        let mut number = from;
-        while number < to {
-            match self.slot(number) {
-                Some(Slot::Stored(_)) => break,
-                Some(_) => {
-                    let index = self.index(number);
-                    self.slots[index] = Slot::Empty;
-                    number += 1;
-                }
-                // Beyond the ring nothing is stored.
-                None => number = to,
+        let (from, mut number) = (self.next, self.next);
+        // Beyond the last place nothing is stored.
+        while let Some(place) = self.slots.first(from, number, to) {
+            number = place;
+            if self.get(place).is_some() {
+                break;
             }
+            self.slots.take(place);
+            number += 1;
+        }
+        if self.get(number).is_none() {
+            number = to;
         }
         self.history.lost(from..number);
         if let Some(since) = since {
@@ -139,8 +136,10 @@ impl Reorder {
     /// When, since `waiting` came, a lower number last arrived, if `waiting` has no neighbour to confirm it.
     fn contradicted(&self, waiting: Waiting) -> Option<Instant> {
         let stored = self.get(waiting.number)?;
-        let below = waiting.number.checked_sub(1).is_some_and(|n| n < self.next || self.get(n).is_some());
-        if below || self.get(waiting.number + stored.span).is_some() {
+        if waiting.number <= self.next
+            || self.ends_at(waiting.number)
+            || self.get(waiting.number + stored.span).is_some()
+        {
             return None;
         }
         let stored_below = self
@@ -155,8 +154,7 @@ impl Reorder {
 
     /// Marks a packet that nothing confirms, and lets it wait again from `since` on.
     fn suspect(&mut self, number: u64, since: Instant) {
-        let index = self.index(number);
-        if let Slot::Stored(stored) = &mut self.slots[index] {
+        if let Some(Slot::Stored(stored)) = self.slots.get_mut(number) {
             stored.suspect = true;
             self.doubtful_end = self.doubtful_end.max(number + 1);
         }
@@ -174,8 +172,15 @@ impl Reorder {
 
     /// The lowest number that is held back.
     pub(in crate::relay) fn first_stored(&self) -> Option<u64> {
-        let numbers = self.next..self.next + self.slots.len() as u64;
-        if self.stored == 0 { None } else { numbers.into_iter().find(|n| self.get(*n).is_some()) }
+        let mut from = self.next;
+        while self.stored > 0 {
+            from = self.slots.first(self.next, from, u64::MAX)?;
+            if self.get(from).is_some() {
+                return Some(from);
+            }
+            from += 1;
+        }
+        None
     }
 
     /// Gives up the oldest gap, to stay within a bound. `None` when nothing is held back.
@@ -201,7 +206,7 @@ impl Reorder {
     /// Gives up everything below `number` after [`Reorder::flush`]: the producer went on there.
     pub(in crate::relay) fn jump(&mut self, number: u64) -> Range<u64> {
         let from = self.next;
-        self.slots.fill_with(Slot::default);
+        self.slots.empty();
         self.waiting.clear();
         self.history.lost(from..number);
         self.next = number;

@@ -15,16 +15,14 @@ impl Reorder {
         since: Instant,
         window: u64,
     ) -> Queued {
-        if !self.covers(window) {
-            self.history.grow(capacity(window), self.next);
-        }
+        self.remember(window);
         if number < self.next {
             return self.insert_below(number, stored, since, window);
         }
         if number == self.next && self.stored == 0 {
             return self.forward(stored, since);
         }
-        if number - self.next >= window {
+        if self.is_beyond(number, window) {
             return Queued::Ahead(stored);
         }
         self.insert_ahead(number, stored, since)
@@ -42,8 +40,7 @@ impl Reorder {
         self.end = number + 1;
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
-        let index = self.index(number);
-        self.slots[index] = Slot::Stored(stored);
+        self.slots.put(number, Slot::Stored(stored));
         self.waiting.push_back(Waiting { number, since: now });
     }
     /// A packet of one number at the head of a calm buffer; its number.
@@ -69,7 +66,8 @@ impl Reorder {
     #[inline]
     pub(super) fn step_over(&mut self, delivered: &Stored) {
         let to = self.next + delivered.span;
-        if delivered.span == 1 && self.slot(self.next).is_none_or(|slot| matches!(slot, Slot::Empty)) {
+        let plain = delivered.span == 1 && !self.slots.is_sorted();
+        if plain && self.slot(self.next).is_none_or(|slot| matches!(slot, Slot::Empty)) {
             self.history.delivered_one(self.next, delivered.fingerprint);
             self.next = to;
             self.end = self.end.max(to);
@@ -88,9 +86,8 @@ impl Reorder {
     /// holds beyond is given back.
     fn clear(&mut self, to: u64) -> Option<Stored> {
         let mut beyond: Option<Stored> = None;
-        for number in self.next..to.min(self.next + self.slots.len() as u64) {
-            let index = self.index(number);
-            let Slot::Stored(mut stored) = mem::take(&mut self.slots[index]) else { continue };
+        while let Some(number) = self.slots.first(self.next, self.next, to) {
+            let Slot::Stored(mut stored) = self.slots.take(number) else { continue };
             self.stored -= 1;
             self.bytes -= stored.packet.bytes.capacity();
             stored.span = (number + stored.span).saturating_sub(to);
@@ -102,15 +99,15 @@ impl Reorder {
 
     /// Puts the rest of a packet at the head, unless another one is there.
     fn store(&mut self, head: u64, mut stored: Stored) {
-        let index = self.index(head);
-        if matches!(self.slots[index], Slot::Stored(_)) {
+        self.reserve(head);
+        if let Some(Slot::Stored(_)) = self.slots.get_mut(head) {
             self.covered += 1;
             return;
         }
         stored.suspect = false;
         self.stored += 1;
         self.bytes += stored.packet.bytes.capacity();
-        self.slots[index] = Slot::Stored(stored);
+        self.slots.put(head, Slot::Stored(stored));
     }
 
     /// Packets dropped since the last call because one with several numbers had covered theirs.
@@ -135,8 +132,7 @@ impl Reorder {
     #[inline]
     fn insert_ahead(&mut self, number: u64, stored: Stored, since: Instant) -> Queued {
         self.reserve(number);
-        let index = self.index(number);
-        if let Slot::Stored(there) = &mut self.slots[index] {
+        if let Some(Slot::Stored(there)) = self.slots.get_mut(number) {
             if there.suspect && there.fingerprint != stored.fingerprint {
                 self.bytes = self.bytes + stored.packet.bytes.capacity() - there.packet.bytes.capacity();
                 return Queued::Replaced(mem::replace(there, stored));
@@ -151,23 +147,15 @@ impl Reorder {
         self.end = self.end.max(number + stored.span);
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
-        self.slots[index] = Slot::Stored(stored);
+        self.slots.put(number, Slot::Stored(stored));
         self.waiting.push_back(Waiting { number, since });
         Queued::Waits
     }
 
     /// Room for the numbers from the head to this one.
     pub(super) fn reserve(&mut self, number: u64) {
-        let capacity = capacity(number - self.next + 1);
-        if capacity <= self.slots.len() {
-            return;
+        if !self.slots.is_sorted() {
+            self.slots.reserve(self.next, capacity(number - self.next + 1));
         }
-        let mut larger: Vec<Slot> = Vec::new();
-        larger.resize_with(capacity, Slot::default);
-        for number in self.next..self.next + self.slots.len() as u64 {
-            let index = self.index(number);
-            larger[number as usize & (capacity - 1)] = mem::take(&mut self.slots[index]);
-        }
-        self.slots = larger;
     }
 }
