@@ -30,7 +30,7 @@ use crate::{
     limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES},
     metrics::{Metrics, Sample, UdpRequests},
     net::{
-        state::ChannelState,
+        state::{ChannelState, LegState},
         worker::{ChannelSpec, Pace, Started, Worker, WorkerError},
     },
     relay::Fec,
@@ -361,15 +361,14 @@ impl Control {
         None
     }
 
-    /// Why the relay is not ready: legs of configured channels that are not joined, with the reason. Empty: ready.
+    /// Why the relay is not ready: legs of configured channels that are not joined or whose interface is down, with the
+    /// reason. Empty: ready.
     pub async fn not_ready(&self) -> Vec<String> {
         let states = self.shared.states(0).await;
         let mut reasons: Vec<String> = Vec::new();
         for state in states.iter().filter(|state| !state.on_demand) {
-            for leg in state.legs.iter().filter(|leg| leg.state != "joined") {
-                let detail = leg.detail.as_deref().unwrap_or(leg.state);
-                reasons.push(format!("{}: {}: {detail}", state.name, leg.address));
-            }
+            let troubles = state.legs.iter().filter_map(LegState::trouble);
+            reasons.extend(troubles.map(|trouble| format!("{}: {trouble}", state.name)));
         }
         let missing = self.names().into_iter().filter(|name| !states.iter().any(|s| s.name == *name));
         reasons.extend(missing.map(|name| format!("{name}: its packet thread does not answer")));

@@ -178,6 +178,8 @@ const LEG_WAITING: Metric = gauge(
     "tidecast_leg_waiting",
     "1 while the leg is not joined, for instance because its interface is missing.",
 );
+const LEG_DOWN: Metric =
+    gauge("tidecast_leg_down", "1 while the leg is joined and its interface is down or has no carrier.");
 const RELEASE_DELAY: Metric = seconds(
     "tidecast_release_delay_seconds",
     Kind::GaugeMax,
@@ -240,6 +242,7 @@ const ALL: &[&Metric] = &[
     &HOLD,
     &HOLD_MAX,
     &LEG_WAITING,
+    &LEG_DOWN,
     &RELEASE_DELAY,
     &CLOCK_DRIFT,
     &UNPACED,
@@ -547,6 +550,7 @@ fn levels(channel: &str, sample: Sample<'_>) -> Vec<(Key, Kind, f64)> {
         let labels = [("channel", channel), ("leg", leg_label(channel, leg))];
         let waiting = f64::from(u8::from(leg.state != "joined"));
         all.push((key(&LEG_WAITING, &labels), Kind::Gauge, waiting));
+        all.push((key(&LEG_DOWN, &labels), Kind::Gauge, f64::from(leg.fault.is_some())));
         all.push(buffer("requested", leg.receive_buffer_requested));
         all.push(buffer("granted", leg.receive_buffer_granted));
         if state.legs.len() > 1 {

@@ -5,16 +5,19 @@
 mod common;
 
 use std::{
-    fs::File,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    process::{Command, Output},
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
 
-use common::{PATIENCE, Running, native, now, stamped::Collector};
-use nix::sched::{CloneFlags, setns};
+use common::{
+    PATIENCE, Running,
+    namespace::{inside, run, within},
+    native, now,
+    stamped::Collector,
+};
 use socket2::{Domain, Socket, Type};
 
 /// The producer's addresses, and the relay's.
@@ -113,30 +116,6 @@ impl Drop for Net {
             }
         }
     }
-}
-
-fn within(namespace: &str, program: &str, args: &[&str]) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", namespace, program]).args(args);
-    command
-}
-
-/// Runs a short command, which must succeed.
-fn run(program: &str, args: &[&str]) -> String {
-    let Output { status, stdout, stderr } =
-        Command::new(program).args(args).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(status.success(), "{program} {}: {}", args.join(" "), String::from_utf8_lossy(&stderr));
-    String::from_utf8(stdout).expect("text")
-}
-
-/// Runs `f` in a thread that has entered the namespace; sockets made there belong to it.
-fn inside<T: Send>(namespace: &str, f: impl FnOnce() -> T + Send) -> T {
-    let file = File::open(format!("/run/netns/{namespace}")).expect("namespace");
-    let enter = || {
-        setns(&file, CloneFlags::CLONE_NEWNET).expect("setns");
-        f()
-    };
-    thread::scope(|scope| scope.spawn(enter).join().expect("no panic"))
 }
 
 /// What arrives, as text.

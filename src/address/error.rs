@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Scheme;
+use super::{Interface, Scheme};
 use crate::fec::st2022::ShapeError;
 
 /// Why an address was refused.
@@ -111,7 +111,10 @@ pub enum Error {
     /// A matrix that ST 2022-1 does not know.
     #[error("option fec: {0}")]
     Fec(#[from] ShapeError),
+    /// An address has a zone, and another part names another interface.
+    #[error("interfaces {0} and {1}: expected one (the zone behind % and ?if= both name it)")]
+    Interfaces(Interface, Interface),
     /// Not the name or address of a network interface.
-    #[error("interface {0:?}: expected a name of 1 to 15 bytes (as `ip link` prints it) or an IP address")]
+    #[error("interface {0:?}: expected a name of 1 to 127 bytes (as `ip link` prints it) or an IP address")]
     Interface(String),
 }

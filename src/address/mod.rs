@@ -4,17 +4,20 @@
 //! socket. The values come from the command line, the configuration file and HTTP paths ([`udpxy`]), and go to
 //! `net` (inputs) and `egress` (outputs).
 
+mod endpoint;
 mod error;
 mod query;
 mod recording;
 mod remote;
 pub mod udpxy;
+mod zone;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use endpoint::Endpoint;
 pub use error::Error;
 use query::Query;
 pub use recording::{Recording, RecordingError, Target};
@@ -28,8 +31,9 @@ use crate::{
     },
 };
 
-/// The longest name of a network interface on Linux (`IFNAMSIZ` is 16, with the final zero).
-const INTERFACE_NAME_BYTES_MAX: usize = 15;
+/// The longest alternative name of a network interface on Linux (`ALTIFNAMSIZ` is 128, with the final zero). A first name has
+/// at most 15 bytes.
+const INTERFACE_NAME_BYTES_MAX: usize = 127;
 
 /// What a URL's scheme says about the datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -53,13 +57,15 @@ impl Scheme {
 /// A network interface, by name or by one of its addresses. Whether it exists is not checked: it may come later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Interface {
-    /// As in `ip link`.
+    /// As in `ip link`: its name, an alternative name, or its index.
     Name(String),
     /// The interface that has this address.
     Addr(IpAddr),
 }
 
 /// Where a leg's datagrams come from: `udp://[SOURCE@]GROUP:PORT[?if=INTERFACE]`.
+///
+/// The zone of an IPv6 address (`[ff02::1%eth0]`) is another way to name the interface.
 ///
 /// A unicast `group` is a local address to receive on; the unspecified one (`udp://@:PORT`) means all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -210,27 +216,13 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// An IPv4 address, or an IPv6 address in brackets.
-fn parse_host(host: &str) -> Result<IpAddr, Error> {
-    let address = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) => inner.parse().map(IpAddr::V6).ok(),
-        None => host.parse().map(IpAddr::V4).ok(),
-    };
-    address.ok_or_else(|| Error::Host(host.to_owned()))
-}
-
-/// A sender's address: unicast; the brackets of IPv6 may be left out, since no port follows.
-fn parse_source(source: &str) -> Result<IpAddr, Error> {
-    source
-        .parse()
-        .or_else(|_| parse_host(source))
-        .ok()
-        .filter(|address| is_unicast(*address))
-        .ok_or_else(|| Error::Source(source.to_owned()))
-}
-
 fn parse_port(port: &str) -> Result<u16, Error> {
-    number::<u16>(port).filter(|&port| port != 0).ok_or_else(|| Error::Port(port.to_owned()))
+    parse_port_or_any(port).ok().filter(|&port| port != 0).ok_or_else(|| Error::Port(port.to_owned()))
+}
+
+/// A port, or 0 for any that is free.
+fn parse_port_or_any(port: &str) -> Result<u16, Error> {
+    number::<u16>(port).ok_or_else(|| Error::Port(port.to_owned()))
 }
 
 /// Decimal digits only: `u16::from_str` would take a leading plus sign.
@@ -301,15 +293,13 @@ impl FromStr for Input {
     fn from_str(url: &str) -> Result<Input, Error> {
         let parts = Parts::cut(url)?;
         let query = Query::of_input(parts.query)?;
-        let group = match parts.host {
-            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            host => parse_host(host)?,
+        let (group, zone) = match parts.host {
+            "" => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), None),
+            host => zone::parse_host(host)?,
         };
-        let source = match parts.user {
-            "" => None,
-            source => Some(parse_source(source)?),
-        };
-        Input { scheme: parts.scheme, group, port: parts.port, source, interface: query.interface }.checked()
+        let (source, of_source) = zone::parse_user(parts.user)?;
+        let interface = zone::one_interface([query.interface, zone, of_source])?;
+        Input { scheme: parts.scheme, group, port: parts.port, source, interface }.checked()
     }
 }
 
@@ -323,10 +313,11 @@ impl FromStr for Output {
         if !parts.user.is_empty() {
             return Err(Error::SourceInOutput(parts.user.to_owned()));
         }
-        let address = parse_host(parts.host)?;
+        let (address, zone) = zone::parse_host(parts.host)?;
         if !is_class_d(address) && !is_unicast(address) {
             return Err(Error::Target(address));
         }
+        let interface = zone::one_interface([interface, zone])?;
         interface_family(&interface, address)?;
         let payload = payload.unwrap_or(false);
         rist_port(parts.scheme, parts.port)?;

@@ -1,11 +1,11 @@
 //! A stream that another relay sends on request: `tidecast://HOST:PORT/NAME?token=TOKEN` to a checked [`Remote`] and back.
 //! A [`Source`] is what `recv` receives: an input, or such a stream.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 
-use super::Input;
+use super::{Endpoint, Input};
 use crate::limits::{CHANNEL_NAME_BYTES_MAX, UDP_TOKEN_BYTES_MAX};
 
 const SCHEME: &str = "tidecast://";
@@ -14,7 +14,7 @@ const SCHEME: &str = "tidecast://";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
     /// Where the relay listens.
-    pub relay: SocketAddr,
+    pub relay: Endpoint,
     /// The stream's name.
     pub name: String,
     /// What the relay wants to be told; empty: nothing.
@@ -48,7 +48,7 @@ impl FromStr for Remote {
         let rest = text.strip_prefix(SCHEME).unwrap_or(text);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (address, name) = rest.split_once('/').unwrap_or((rest, ""));
-        let relay = address.parse().ok().filter(|relay: &SocketAddr| relay.port() != 0);
+        let relay = address.parse().ok().filter(|relay: &Endpoint| relay.address().port() != 0);
         let relay = relay.ok_or_else(|| RemoteError::Address(address.to_owned()))?;
         if !(1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) {
             return Err(RemoteError::Name(name.to_owned()));
@@ -112,10 +112,12 @@ mod tests {
     fn remotes_have_a_relay_a_name_and_perhaps_a_token() {
         let remote: Remote = "tidecast://[::1]:4023/cam-1?token=a%20b".parse().unwrap();
         assert_eq!(
-            (remote.relay, &*remote.name, &*remote.token),
+            (remote.relay.clone(), &*remote.name, &*remote.token),
             ("[::1]:4023".parse().unwrap(), "cam-1", "a b")
         );
         assert_eq!(remote.to_string(), "tidecast://[::1]:4023/cam-1");
+        let zoned = "tidecast://[fe80::1%eth0]:4023/cam";
+        assert_eq!(zoned.parse::<Remote>().map(|remote| remote.to_string()), Ok(zoned.to_owned()));
         assert!(matches!("udp://@239.1.1.1:5000".parse(), Ok(Source::Input(_))));
         for (text, expected) in [
             ("tidecast://relay:4023/cam", "address \"relay:4023\": expected tidecast://ADDRESS:PORT/NAME"),

@@ -36,6 +36,13 @@ fn inputs_may_be_written_shorter() {
         ("rtp://fd00::5@[ff35::1]:5000", "rtp://[fd00::5]@[ff35::1]:5000"),
         ("udp://@239.1.1.1:5000?if=%65th1", "udp://@239.1.1.1:5000?if=eth1"),
         ("udp://@239.1.1.1:5000?", "udp://@239.1.1.1:5000"),
+        ("udp://@[ff02::1%eth0]:5000", "udp://@[ff02::1]:5000?if=eth0"),
+        ("udp://@[ff02::1%25eth0]:5000?if=eth0", "udp://@[ff02::1]:5000?if=eth0"),
+        ("udp://@[ff02::1%3]:5000", "udp://@[ff02::1]:5000?if=3"),
+        ("udp://@[ff02::1%25]:5000", "udp://@[ff02::1]:5000?if=25"),
+        ("udp://fe80::5%eth0@[ff32::1]:5000", "udp://[fe80::5]@[ff32::1]:5000?if=eth0"),
+        ("udp://[fe80::5%eth0]@[ff32::1%eth0]:5000", "udp://[fe80::5]@[ff32::1]:5000?if=eth0"),
+        ("[fe80::1%br-lan.100]:5000", "udp://@[fe80::1]:5000?if=br-lan.100"),
     ] {
         assert_eq!(short.parse::<Input>().map(|input| input.to_string()), Ok(full.to_owned()));
     }
@@ -112,8 +119,12 @@ fn wrong_inputs_name_part_value_and_expectation() {
             "address \"ff15::1\": expected an IPv4 address or an IPv6 address in [brackets] (names are not looked up)",
         ),
         (
-            "udp://@[ff15::1%eth0]:5000",
-            "address \"[ff15::1%eth0]\": expected an IPv4 address or an IPv6 address in [brackets] (names are not looked up)",
+            "udp://@[ff15::1%]:5000",
+            "address \"[ff15::1%]\": expected an IPv4 address or an IPv6 address in [brackets] (names are not looked up)",
+        ),
+        (
+            "udp://@[ff02::1%eth0]:5000?if=eth1",
+            "interfaces eth1 and eth0: expected one (the zone behind % and ?if= both name it)",
         ),
         (
             "rist://@239.1.1.1:5001",
@@ -149,15 +160,15 @@ fn wrong_inputs_name_part_value_and_expectation() {
         ("udp://@239.1.1.1:5000?if=eth0&if=eth1", "option \"if\": given twice, expected once"),
         (
             "udp://@239.1.1.1:5000?if",
-            "interface \"\": expected a name of 1 to 15 bytes (as `ip link` prints it) or an IP address",
+            "interface \"\": expected a name of 1 to 127 bytes (as `ip link` prints it) or an IP address",
         ),
         (
-            "udp://@239.1.1.1:5000?if=a-name-too-long-x",
-            "interface \"a-name-too-long-x\": expected a name of 1 to 15 bytes (as `ip link` prints it) or an IP address",
+            "udp://@239.1.1.1:5000?if=a/b",
+            "interface \"a/b\": expected a name of 1 to 127 bytes (as `ip link` prints it) or an IP address",
         ),
         (
             "udp://@239.1.1.1:5000?if=239.1.1.1",
-            "interface \"239.1.1.1\": expected a name of 1 to 15 bytes (as `ip link` prints it) or an IP address",
+            "interface \"239.1.1.1\": expected a name of 1 to 127 bytes (as `ip link` prints it) or an IP address",
         ),
     ] {
         assert_eq!(url.parse::<Input>().map_err(|error| error.to_string()), Err(text.to_owned()), "{url}");

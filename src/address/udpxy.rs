@@ -5,14 +5,15 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::{Error, Input, Scheme, is_class_d, is_unicast, parse_host, parse_port, parse_source};
+use super::{Error, Input, Scheme, is_class_d, is_unicast, parse_port, zone};
 
 /// What udpxy takes between address and port.
 const SEPARATORS: [char; 6] = [':', '%', '~', '+', '-', '^'];
 
 /// Parses `[SOURCE@]GROUP:PORT`, percent-encoded or not, with an optional trailing slash.
 ///
-/// IPv6 stands in brackets. The result may be unicast: whether a group may be joined is for the allow-list to say.
+/// IPv6 stands in brackets, with its zone or without. The result may be unicast: whether a group may be joined, and on which
+/// interface, is for the configuration to say.
 ///
 /// # Errors
 /// What is malformed, with what was expected (an HTTP 400).
@@ -35,15 +36,13 @@ fn parse_once(scheme: Scheme, text: &str) -> Result<Input, Error> {
     let port = parse_port(port)?;
     let address = decode(address);
     let (source, host) = address.split_once('@').unwrap_or(("", &address));
-    let group = parse_host(host)?;
+    let (group, of_group) = zone::parse_host(host)?;
     if !is_class_d(group) && !is_unicast(group) {
         return Err(Error::Host(host.to_owned()));
     }
-    let source = match source {
-        "" => None,
-        source => Some(parse_source(source)?),
-    };
-    Input { scheme, group, port, source, interface: None }.checked()
+    let (source, of_source) = zone::parse_user(source)?;
+    let interface = zone::one_interface([of_group, of_source])?;
+    Input { scheme, group, port, source, interface }.checked()
 }
 
 #[cfg(test)]
@@ -77,6 +76,11 @@ mod tests {
         for text in ["[ff15::1]:5000", "[ff15::1]-5000", "%5Bff15%3A%3A1%5D%3A5000", "%5Bff15::1%5D%5000/"] {
             assert_eq!(url(text), "udp://@[ff15::1]:5000", "{text}");
         }
+        for text in ["[ff02::1%25eth0]:5000", "%5Bff02::1%25eth0%5D:5000", "[fe80::5%25eth0]@[ff02::1]:5000"]
+        {
+            let source = if text.contains('@') { "[fe80::5]" } else { "" };
+            assert_eq!(url(text), format!("udp://{source}@[ff02::1]:5000?if=eth0"), "{text}");
+        }
         for text in ["10.0.0.5@232.1.1.1:5000", "10.0.0.5%40232.1.1.1%5000", "10.0.0.5%40232.1.1.1%3A5000"] {
             assert_eq!(url(text), "udp://10.0.0.5@232.1.1.1:5000", "{text}");
         }
@@ -99,7 +103,8 @@ mod tests {
             ("255.255.255.255:5000", "address \"255.255.255.255\""),
             ("ff15::1:5000", "address \"ff15::1\""),
             ("[ff15::1]", "no port"),
-            ("[ff15::1%25eth0]:5000", "address"),
+            ("[ff15::1%25]:5000", "address"),
+            ("[fe80::5%25eth1]@[ff02::1%25eth0]:5000", "interfaces"),
             ("cam@239.1.1.1:5000", "source \"cam\""),
             ("239.2.2.2@239.1.1.1:5000", "source \"239.2.2.2\""),
             ("10.0.0.5@10.0.0.6:5000", "expected a multicast group"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::address::{self, Input, Output};
+use crate::address::{self, Endpoint, Input, Output};
 use crate::config::units::{self, Rate};
 use crate::config::{Hold, Retransmission};
 use crate::fec::native::Fec;
@@ -303,7 +303,7 @@ pub enum JitterDistribution {
 pub struct Demo {
     /// Where HTTP listens [default: 127.0.0.1:8080, or a free port if that is taken]
     #[arg(long, value_name = "ADDR", value_parser = units::listen_address)]
-    pub http: Option<SocketAddr>,
+    pub http: Option<Endpoint>,
     /// Stop after this time [default: at Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]
     pub duration: Option<Duration>,

@@ -15,14 +15,14 @@ pub mod units;
 mod validate;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::{Input, Interface, Output, Recording};
+use crate::address::{Endpoint, Input, Interface, Output, Recording};
 use crate::cli;
 use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
@@ -59,7 +59,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Http {
     /// Where it listens.
-    pub listen: SocketAddr,
+    pub listen: Endpoint,
     /// The groups that clients may ask for; all of them multicast. Empty: none on demand.
     pub allow: Vec<IpNet>,
     /// Streaming clients at the same time.
@@ -90,7 +90,7 @@ pub struct Http {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tcp {
     /// Where it listens.
-    pub listen: SocketAddr,
+    pub listen: Endpoint,
     /// Clients at the same time.
     pub clients_max: usize,
 }
@@ -112,7 +112,7 @@ impl Http {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Udp {
     /// Where it listens.
-    pub listen: SocketAddr,
+    pub listen: Endpoint,
     /// What subscribers must know; `None`: nothing.
     pub token: Option<String>,
     /// Subscribers at the same time.

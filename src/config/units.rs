@@ -3,9 +3,11 @@
 //! Pure text to numbers, for the command line and the configuration file alike. Every error says what was
 //! expected; the caller says where the text stood.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
+
+use crate::address::Endpoint;
 
 /// Text that is not such a quantity; the message says what was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -125,17 +127,17 @@ fn strip_bits(unit: &str) -> &str {
     ["bit/s", "bps", "bit", "b"].into_iter().find_map(|suffix| unit.strip_suffix(suffix)).unwrap_or(unit)
 }
 
-/// Where an HTTP server listens: an address with its port, `localhost:PORT`, or `off` (`None`).
+/// Where an HTTP server listens: an address with its port (and its zone), `localhost:PORT`, or `off` (`None`).
 ///
 /// # Errors
 /// Anything else; a port alone is refused, since nobody could tell whether it means this host or all networks.
-pub fn listen(text: &str) -> Result<Option<SocketAddr>, Error> {
+pub fn listen(text: &str) -> Result<Option<Endpoint>, Error> {
     if text == "off" {
         return Ok(None);
     }
     if let Some(port) = text.strip_prefix("localhost:") {
         let port = port.parse().map_err(|_| LISTEN)?;
-        return Ok(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+        return Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()));
     }
     text.parse().map(Some).map_err(|_| LISTEN)
 }
@@ -144,7 +146,7 @@ pub fn listen(text: &str) -> Result<Option<SocketAddr>, Error> {
 ///
 /// # Errors
 /// As [`listen`], and `off`.
-pub fn listen_address(text: &str) -> Result<SocketAddr, Error> {
+pub fn listen_address(text: &str) -> Result<Endpoint, Error> {
     listen(text)?.ok_or(LISTEN_ADDRESS)
 }
 
@@ -231,10 +233,11 @@ mod tests {
     #[test]
     fn listen_addresses() {
         assert_eq!(listen_address("off"), Err(LISTEN_ADDRESS));
-        let at = |text: &str| Some(text.parse::<SocketAddr>().unwrap());
+        let at = |text: &str| Some(text.parse::<Endpoint>().unwrap());
         assert_eq!(listen("127.0.0.1:8080"), Ok(at("127.0.0.1:8080")));
         assert_eq!(listen("localhost:80"), Ok(at("127.0.0.1:80")));
         assert_eq!(listen("[::]:0"), Ok(at("[::]:0")));
+        assert_eq!(listen("[fe80::1%eth0]:80"), Ok(at("[fe80::1%eth0]:80")));
         assert_eq!(listen("off"), Ok(None));
         for text in ["", "8080", ":8080", "127.0.0.1", "host:80", "localhost:", "127.0.0.1:65536"] {
             assert_eq!(listen(text), Err(LISTEN), "{text}");

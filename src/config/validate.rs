@@ -16,7 +16,7 @@ use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, RawUdp, Value};
 use super::{
     Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, Udp, cross, units,
 };
-use crate::address::{Output, Recording, Scheme, Target};
+use crate::address::{Endpoint, Output, Recording, Scheme, Target};
 use crate::limits::*;
 use crate::wire::Format;
 
@@ -93,13 +93,13 @@ impl Check<'_> {
     }
 
     fn http(&mut self, raw: &RawHttp) -> Option<Http> {
-        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT));
-        let listen = self.value(&raw.listen, Some(local), |value| {
+        let local = Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)));
+        let listen = self.value(&raw.listen, Some(local.clone()), |value| {
             units::listen(text(value, "127.0.0.1:8080")?).map_err(display)
         });
         let allow = raw.allow.as_ref().map(|fields| self.all(fields, prefix));
         let http = Http {
-            listen: listen.unwrap_or(local),
+            listen: listen.clone().unwrap_or(local),
             allow: allow.unwrap_or_else(|| vec![allow_default()]),
             clients_max: self.count(&raw.clients_max, CLIENTS, 1..=CLIENTS_MAX),
             linger: self.time(&raw.linger, LINGER, Duration::ZERO..=LINGER_MAX),

@@ -4,6 +4,8 @@ use std::{io, net::SocketAddr};
 
 use tokio::{net::TcpListener, sync::watch};
 
+use crate::{address::Endpoint, net::interface};
+
 /// Why a port cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,7 +17,7 @@ pub enum Error {
     )]
     InUse {
         /// Where it was to listen.
-        address: SocketAddr,
+        address: Endpoint,
         /// For whom.
         clients: Clients,
     },
@@ -23,11 +25,21 @@ pub enum Error {
     #[error("cannot listen on {address}{}: {error}", .clients.words())]
     Listen {
         /// Where it was to listen.
-        address: SocketAddr,
+        address: Endpoint,
         /// For whom.
         clients: Clients,
         /// What the kernel said.
         error: io::Error,
+    },
+    /// The interface that its zone names is missing, or it needs a zone.
+    #[error("cannot listen on {address}{}: {reason}", .clients.words())]
+    Zone {
+        /// Where it was to listen.
+        address: Endpoint,
+        /// For whom.
+        clients: Clients,
+        /// What is missing.
+        reason: crate::net::Error,
     },
 }
 
@@ -58,12 +70,14 @@ impl Clients {
 }
 
 /// Binds a socket; with where it listens, whose port is the real one, whatever was asked for.
-pub(super) async fn bind(address: SocketAddr, clients: Clients) -> Result<(TcpListener, SocketAddr), Error> {
+pub(super) async fn bind(address: &Endpoint, clients: Clients) -> Result<(TcpListener, SocketAddr), Error> {
+    let resolved = interface::resolve(address);
+    let resolved = resolved.map_err(|reason| Error::Zone { address: address.clone(), clients, reason })?;
     let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => Error::InUse { address, clients },
-        _ => Error::Listen { address, clients, error },
+        io::ErrorKind::AddrInUse => Error::InUse { address: address.clone(), clients },
+        _ => Error::Listen { address: address.clone(), clients, error },
     };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let listener = TcpListener::bind(resolved).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     Ok((listener, address))
 }

@@ -38,6 +38,7 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         address: "udp://@239.1.1.1:5000".to_owned(),
         state: "joined",
         detail: None,
+        fault: Some("eth1 is down".to_owned()),
         counters: LegCounters { media: 1000, repair: 20, control: 3, bytes: 5000, first: 600, missed: 7 },
         skew_seconds: Some(0.25),
         kernel_drops: 11,
@@ -142,10 +143,13 @@ fn each_count_stands_under_its_name() {
         (r#"tidecast_hold_seconds{channel="a"}"#.into(), 0.05),
         (r#"tidecast_hold_max_seconds{channel="a"}"#.into(), 0.5),
         (format!("tidecast_leg_waiting{{{leg}}}"), 0.0),
+        (format!("tidecast_leg_down{{{leg}}}"), 1.0),
     ] {
         assert_eq!(series.get(&name), Some(&value), "{name}");
     }
-    let beside_others = |name: &String| name.starts_with("tidecast_leg_") && !name.contains("_leg_waiting{");
+    let beside_others = |name: &String| {
+        name.starts_with("tidecast_leg_") && !(name.contains("_leg_waiting{") || name.contains("_leg_down{"))
+    };
     assert!(!series.keys().any(beside_others), "a single leg has no others");
 }
 

@@ -61,7 +61,7 @@ impl Host {
         let down = self.of_interface(interface, "operstate").is_some_and(|state| state == "down");
         let no_carrier = self.of_interface(interface, "carrier").is_some_and(|carrier| carrier == "0");
         (down || no_carrier)
-            .then(|| format!("{interface} has no link: plug it in, or `ip link set {interface} up`"))
+            .then(|| format!("{interface} is down: plug it in, or `ip link set {interface} up`"))
     }
 
     /// A bridge on this host that snoops without a querier: its own, or the one that the interface is a port of.
@@ -199,7 +199,7 @@ mod tests {
     fn what_the_host_shows_comes_first() {
         let group = "udp://@239.1.1.1:5000";
         let down = first(&[("sys/class/net/eth0/operstate", "down")], group, "eth0");
-        assert!(down.starts_with("eth0 has no link"), "{down}");
+        assert!(down.starts_with("eth0 is down"), "{down}");
         let bridge = [
             ("sys/class/net/br0/bridge/multicast_snooping", "1"),
             ("sys/class/net/br0/bridge/multicast_querier", "0"),

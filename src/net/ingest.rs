@@ -110,6 +110,8 @@ pub struct Leg {
     due: Option<Instant>,
     /// Whether it was tried once.
     tried: bool,
+    /// Why nothing can come although it is joined: its interface is down.
+    fault: Option<String>,
     logged: Counters,
     log_after: Instant,
 }
@@ -127,6 +129,7 @@ impl Leg {
             drop_count: DropCount::default(),
             due: Some(now),
             tried: false,
+            fault: None,
             logged: Counters::default(),
             log_after: now,
         }
@@ -155,6 +158,7 @@ impl Leg {
             }
         };
         self.tried = true;
+        self.look_at_interface(interfaces);
         self.read_kernel_drops();
         self.log_troubles(now);
         change
@@ -170,7 +174,7 @@ impl Leg {
                 }
                 self.subscription = Some(subscription);
                 self.drop_count = DropCount::default();
-                self.joined(interfaces);
+                self.joined();
                 Change::Opened
             }
             Err(error) => {
@@ -191,20 +195,33 @@ impl Leg {
             };
         }
         match subscription.rejoin(interfaces) {
-            Ok(()) => self.joined(interfaces),
+            Ok(()) => self.joined(),
             Err(error) => self.cannot_join(&error),
         }
         Change::None
     }
 
-    fn joined(&mut self, interfaces: &Interfaces) {
+    fn joined(&mut self) {
         self.counters.joins += 1;
         let interface = self.subscription.as_ref().and_then(Subscription::interface);
         let name = interface.map(|found| found.name.clone());
-        if let Some(name) = name.as_deref().filter(|name| !interfaces.is_up(name)) {
-            warn!(leg = %self.input, "{name} is down; nothing comes until it is up"); // the membership stays
-        }
         self.enter(State::Joined(name));
+    }
+
+    /// An interface that goes down keeps its memberships, and nothing comes.
+    fn look_at_interface(&mut self, interfaces: &Interfaces) {
+        let joined = matches!(self.state, State::Joined(_));
+        let on = self.subscription.as_ref().and_then(Subscription::interface).filter(|_| joined);
+        let fault = on.and_then(|on| interfaces.fault(on.index));
+        if fault == self.fault {
+            return;
+        }
+        match (&fault, on) {
+            (Some(fault), _) => warn!(leg = %self.input, "{fault}"),
+            (None, Some(on)) => info!(leg = %self.input, "{} is up again", on.name),
+            (None, None) => {} // the state says what is wrong now
+        }
+        self.fault = fault;
     }
 
     /// Only the first attempt can fail for good: whoever makes the leg hears of it. Later, what fails may be mended.
@@ -320,6 +337,11 @@ impl Leg {
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Why nothing can come although it is joined, if so: its interface is down.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// The counters; `kernel_drops` is as of the last datagram or [`Leg::maintain`].

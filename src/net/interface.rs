@@ -14,8 +14,12 @@ use nix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::Error;
-use crate::{address::Interface, clock, limits::INTERFACES_AGE_MAX};
+use super::{Error, altname};
+use crate::{
+    address::{Endpoint, Interface},
+    clock,
+    limits::INTERFACES_AGE_MAX,
+};
 
 /// A port for asking the kernel for a route; nothing is sent to it ("discard", RFC 863).
 const ROUTE_PORT: u16 = 9;
@@ -45,6 +49,8 @@ struct Entry {
     index: Option<u32>,
     address: Option<IpAddr>,
     up: bool,
+    /// It has a carrier, as far as its driver knows.
+    running: bool,
 }
 
 impl Interfaces {
@@ -71,9 +77,14 @@ impl Interfaces {
         }
     }
 
+    /// By its name, an alternative name, or its index, in this order.
     fn by_name(&self, name: &str) -> Option<Found> {
-        let index = self.entries.iter().find(|entry| entry.name == name && entry.index.is_some())?.index?;
-        Some(Found { name: name.to_owned(), index })
+        let first = self.entries.iter().find(|entry| entry.name == name && entry.index.is_some());
+        if let Some(index) = first.and_then(|entry| entry.index) {
+            return Some(Found { name: name.to_owned(), index });
+        }
+        let alternative = altname::index(name).and_then(|index| self.by_index(index));
+        alternative.or_else(|| self.by_index(name.parse().ok()?))
     }
 
     fn by_address(&self, wanted: IpAddr) -> Option<Found> {
@@ -109,9 +120,16 @@ impl Interfaces {
         self.by_index(index).is_some()
     }
 
-    /// Whether the interface is up; one that is not there is not.
-    pub fn is_up(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| entry.name == name && entry.up)
+    /// Why nothing can come through the interface although it is there: it is down, or has no carrier.
+    pub fn fault(&self, index: u32) -> Option<String> {
+        let Entry { name, up, running, .. } = self.entries.iter().find(|entry| entry.index == Some(index))?;
+        match (up, running) {
+            (false, _) => Some(format!("{name} is down: nothing comes until `ip link set {name} up`")),
+            (true, false) => Some(format!(
+                "{name} is down (no carrier): nothing comes until its cable is plugged in, or the other end is up"
+            )),
+            (true, true) => None,
+        }
     }
 
     /// The interface's first IPv4 address.
@@ -138,13 +156,43 @@ impl From<InterfaceAddress> for Entry {
         let index = address.and_then(|a| a.as_link_addr()).map(|link| link.ifindex() as u32);
         // An IPv4 address may bear a label of its own, such as `eth0:1`.
         let name = entry.interface_name.split(':').next().unwrap_or_default().to_owned();
-        Entry { name, index, address: v4.or_else(v6), up: entry.flags.contains(InterfaceFlags::IFF_UP) }
+        let has = |flag| entry.flags.contains(flag);
+        let (up, running) = (has(InterfaceFlags::IFF_UP), has(InterfaceFlags::IFF_RUNNING));
+        Entry { name, index, address: v4.or_else(v6), up, running }
     }
 }
 
 /// [`Interfaces::find`] among the interfaces that there are now.
 pub fn find(interface: Option<&Interface>, target: IpAddr) -> Result<Found, Error> {
     Interfaces::read(clock::now()).find(interface, target)
+}
+
+/// An endpoint as a socket is told it: its zone is an interface's index.
+///
+/// # Errors
+/// There is no such interface, or a link-local address has no zone.
+pub fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
+    let address = endpoint.address();
+    let Some(zone) = endpoint.zone() else {
+        let missing = || Error::ZoneMissing { address };
+        return (!endpoint.lacks_zone()).then_some(address).ok_or_else(missing);
+    };
+    Ok(on_link(address, find(Some(zone), address.ip())?.index))
+}
+
+/// The address, with the link that it is meant on if it means something on one link only.
+pub fn on_link(mut address: SocketAddr, index: u32) -> SocketAddr {
+    if let SocketAddr::V6(address) = &mut address
+        && is_link_scoped(*address.ip())
+    {
+        address.set_scope_id(index);
+    }
+    address
+}
+
+/// Addresses that mean something on one link only: fe80::/10, ff01::/16 and ff02::/16 (RFC 4291).
+fn is_link_scoped(ip: Ipv6Addr) -> bool {
+    ip.is_unicast_link_local() || (ip.is_multicast() && matches!(ip.segments()[0] & 0xf, 1 | 2))
 }
 
 /// An address of this host that `target` is reached from, of its family; the loopback one where there is none.
@@ -187,7 +235,9 @@ mod tests {
         let by_addr = find(Some(&Interface::Addr(Ipv4Addr::LOCALHOST.into())), GROUP).unwrap();
         assert_eq!(by_name, by_addr);
         let interfaces = Interfaces::read(clock::now());
-        assert!(interfaces.exists(by_name.index) && interfaces.is_up("lo"));
+        assert!(interfaces.exists(by_name.index) && interfaces.fault(by_name.index).is_none());
+        let by_index = find(Some(&Interface::Name(by_name.index.to_string())), GROUP).unwrap();
+        assert_eq!(by_index, by_name, "a zone may be an index");
         assert_eq!(interfaces.ipv4_of("lo"), Some(Ipv4Addr::LOCALHOST));
     }
 
@@ -217,6 +267,42 @@ mod tests {
         let text = find(Some(&Interface::Addr(nowhere)), GROUP).unwrap_err().to_string();
         assert!(text.contains("198.51.100.77"), "{text}");
         let interfaces = Interfaces::read(clock::now());
-        assert!(!interfaces.exists(u32::MAX) && !interfaces.is_up("nosuch0"));
+        assert!(!interfaces.exists(u32::MAX));
+    }
+
+    #[test]
+    fn an_interface_that_is_down_is_said_to_be_down() {
+        let entry = |name: &str, index, up, running| Entry {
+            name: name.to_owned(),
+            index: Some(index),
+            address: None,
+            up,
+            running,
+        };
+        let entries =
+            vec![entry("eth0", 1, true, true), entry("eth1", 2, false, false), entry("eth2", 3, true, false)];
+        let interfaces = Interfaces { entries, read: clock::now() };
+        assert_eq!(interfaces.fault(1), None);
+        assert!(
+            interfaces
+                .fault(2)
+                .unwrap()
+                .starts_with("eth1 is down: nothing comes until `ip link set eth1 up`")
+        );
+        assert!(interfaces.fault(3).unwrap().starts_with("eth2 is down (no carrier)"));
+        assert_eq!(interfaces.fault(4), None, "it is missing, which is said elsewhere");
+    }
+
+    #[test]
+    fn zones_become_indices_where_an_address_needs_one() {
+        let at = |text: &str| resolve(&text.parse().unwrap());
+        let lo = find(Some(&Interface::Name("lo".into())), GROUP).unwrap().index;
+        assert_eq!(at("127.0.0.1:80").unwrap(), "127.0.0.1:80".parse().unwrap());
+        assert_eq!(at("[fe80::1%lo]:80").unwrap(), format!("[fe80::1%{lo}]:80").parse().unwrap());
+        assert_eq!(at("[fd00::1%lo]:80").unwrap(), "[fd00::1]:80".parse().unwrap());
+        let error = at("[fe80::1]:80").unwrap_err().to_string();
+        assert!(error.contains("[fe80::1%eth0]:80"), "{error}");
+        let error = at("[fe80::1%nosuch0]:80").unwrap_err().to_string();
+        assert!(error.contains("\"nosuch0\"") && error.contains("lo"), "{error}");
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use crate::address::Interface;
 
 mod alarm;
+mod altname;
 mod channel;
 pub mod diagnose;
 pub mod ingest;
@@ -45,6 +46,12 @@ pub enum Error {
     NoRoute {
         /// The group or target.
         target: IpAddr,
+    },
+    /// A link-local address means something only on a link that its zone names.
+    #[error("{address} needs a zone, the interface of its link: [{}%eth0]:{}", .address.ip(), .address.port())]
+    ZoneMissing {
+        /// The address as it was given.
+        address: SocketAddr,
     },
     /// Another program holds the port without sharing it.
     #[error("{address} is in use by another program that does not share it")]
@@ -96,7 +103,7 @@ impl Error {
                 // The interface went between two calls, or is not ready; memory may come back.
                 Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN | libc::EADDRNOTAVAIL | libc::ENOMEM)
             ),
-            Error::PortInUse { .. } | Error::Bind { .. } => false,
+            Error::ZoneMissing { .. } | Error::PortInUse { .. } | Error::Bind { .. } => false,
         }
     }
 

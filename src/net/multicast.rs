@@ -11,13 +11,14 @@ use std::{
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use tracing::warn;
 
 use super::{
     Error,
-    interface::{Found, Interfaces},
+    interface::{self, Found, Interfaces},
     sys,
 };
-use crate::address::Input;
+use crate::address::{Endpoint, Input};
 
 /// A socket's receive buffer, in bytes as the kernel charges them (more than the datagrams' own).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,21 +108,40 @@ impl Subscription {
     fn bind(&self) -> Result<(), Error> {
         let mut address = self.input.socket_addr();
         if let Some(on) = &self.on {
-            if let SocketAddr::V6(address) = &mut address
-                && is_link_scoped(self.input.group)
-            {
-                address.set_scope_id(on.index);
+            address = interface::on_link(address, on.index);
+            if self.is_bound() {
+                self.bind_to_interface(on)?;
             }
-            if !self.input.is_class_d() {
-                let bound = self.socket.bind_device(Some(on.name.as_bytes()));
-                bound.map_err(Error::socket("bind to the interface"))?;
-            }
+        } else if Endpoint::from(address).lacks_zone() {
+            return Err(Error::ZoneMissing { address });
         }
         self.socket.bind(&address.into()).map_err(|error| match error.kind() {
             io::ErrorKind::AddrInUse => Error::PortInUse { address },
             io::ErrorKind::AddrNotAvailable => Error::AddressMissing { address },
             _ => Error::Bind { address, error },
         })
+    }
+
+    /// Whether the socket is bound to its interface. The kernel asks for the interface of an IPv4 membership when a datagram
+    /// comes, but not of an IPv6 one (`inet6_mc_check`): without it the same group comes in from every interface on which
+    /// anybody of this host has joined it.
+    fn is_bound(&self) -> bool {
+        !self.input.is_class_d() || self.input.group.is_ipv6()
+    }
+
+    /// SO_BINDTODEVICE needs no privilege on a fresh socket since Linux 5.7; before, a group is received all the same.
+    fn bind_to_interface(&self, on: &Found) -> Result<(), Error> {
+        match self.socket.bind_device(Some(on.name.as_bytes())) {
+            Err(error) if self.input.is_class_d() && error.raw_os_error() == Some(libc::EPERM) => {
+                let name = &on.name;
+                warn!(
+                    leg = %self.input,
+                    "cannot be bound to {name}, which needs Linux 5.7 or CAP_NET_RAW: the same group on other interfaces comes in, too"
+                );
+                Ok(())
+            }
+            bound => bound.map_err(Error::socket("bind to the interface")),
+        }
     }
 
     fn join(&self, on: &Found) -> Result<(), Error> {
@@ -169,7 +189,7 @@ impl Subscription {
 
     /// Whether [`Subscription::rejoin`] is possible: not for a socket that is bound to one interface.
     pub fn can_rejoin(&self) -> bool {
-        self.input.is_class_d() && !is_link_scoped(self.input.group)
+        !self.is_bound()
     }
 
     /// Joins on the interface as it is now, on the same socket.
@@ -238,16 +258,6 @@ fn new_socket(input: &Input) -> Result<Socket, Error> {
         .map_err(|e| Error::socket("turn time stamps on")(e.into()))?;
     setsockopt(&socket, sockopt::RxqOvfl, &1).map_err(|e| Error::socket("turn drop counts on")(e.into()))?;
     Ok(socket)
-}
-
-/// IPv6 addresses that mean something on one link only: fe80::/10, ff01::/16 and ff02::/16 (RFC 4291).
-fn is_link_scoped(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(ip) => {
-            ip.is_unicast_link_local() || (ip.is_multicast() && matches!(ip.segments()[0] & 0xf, 1 | 2))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -147,6 +147,7 @@ pub(super) fn leg_state<'a>(
         truncated: ports.clone().map(|port| port.socket.counters().truncated).sum(),
         round_trip_seconds: round_trip.map(|trip| trip.as_secs_f64()),
         unsent: ports.map(|port| port.socket.counters().unsent).sum(),
+        fault: media.fault().map(str::to_owned),
         receive_buffer_requested: buffer.map_or(0, |buffer| buffer.requested),
         receive_buffer_granted: buffer.map_or(0, |buffer| buffer.granted),
     }

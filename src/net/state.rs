@@ -60,6 +60,8 @@ pub struct LegState {
     pub state: &'static str,
     /// Why it waits or has failed; the interface's name when joined.
     pub detail: Option<String>,
+    /// Why nothing can come although it is joined, if so: its interface is down.
+    pub fault: Option<String>,
     /// What it brought in.
     #[serde(flatten)]
     pub counters: LegCounters,
@@ -78,6 +80,15 @@ pub struct LegState {
     pub receive_buffer_requested: usize,
     /// Receive buffer granted, in bytes.
     pub receive_buffer_granted: usize,
+}
+
+impl LegState {
+    /// Why it can bring nothing, if so, with its address: it is not joined, or its interface is down.
+    pub fn trouble(&self) -> Option<String> {
+        let waits = (self.state != "joined").then(|| self.detail.as_deref().unwrap_or(self.state));
+        let reason = waits.or(self.fault.as_deref())?;
+        Some(format!("{}: {reason}", self.address))
+    }
 }
 
 /// One flow of a channel.

@@ -17,6 +17,7 @@ use crate::{
 /// What is known of a channel that is there for the first time.
 pub(super) fn first(view: &ChannelView) -> Vec<Finding> {
     let mut all: Vec<Finding> = view.state.legs.iter().filter_map(|leg| leg_event(None, leg)).collect();
+    all.extend(view.state.legs.iter().filter_map(|leg| link_event(&LegState::default(), leg)));
     all.extend(view.state.legs.iter().filter_map(small_buffer));
     all
 }
@@ -26,6 +27,7 @@ pub(super) fn between(before: &ChannelView, after: &ChannelView) -> Vec<Finding>
     let mut all = Vec::new();
     for (old, new) in before.state.legs.iter().zip(&after.state.legs) {
         all.extend(leg_event(Some(old), new));
+        all.extend(link_event(old, new));
         if old.receive_buffer_granted != new.receive_buffer_granted {
             all.extend(small_buffer(new));
         }
@@ -112,6 +114,26 @@ fn leg_event(before: Option<&LegState>, leg: &LegState) -> Option<Finding> {
             whole(Kind::Leg, Level::Problem, format!("{} has failed: {detail}", leg.address), advice)
         }
     })
+}
+
+/// The interface of a leg has gone down, or is up again; a leg that is not joined any more says more itself.
+fn link_event(before: &LegState, leg: &LegState) -> Option<Finding> {
+    let was_down = before.fault.is_some();
+    match &leg.fault {
+        Some(fault) if !was_down => {
+            let text = format!("{} brings nothing: {fault}", leg.address);
+            Some(whole(
+                Kind::Leg,
+                Level::Problem,
+                text,
+                "The group stays joined: nothing else is to be done.",
+            ))
+        }
+        None if was_down && leg.state == "joined" => {
+            Some(info(Kind::Leg, format!("the interface of {} is up again", leg.address)))
+        }
+        _ => None,
+    }
 }
 
 fn small_buffer(leg: &LegState) -> Option<Finding> {
@@ -304,6 +326,17 @@ mod tests {
         assert_eq!(told[0], "joined udp://@239.1.1.1:5000 on eth9");
         assert!(told[1].contains("425984 bytes instead of 4194304"), "{told:?}");
         assert_eq!(between(&joined, &joined), []);
+    }
+
+    #[test]
+    fn an_interface_that_goes_down_is_told_and_so_is_its_end() {
+        let (mut up, mut down) = (view(Counters::default()), view(Counters::default()));
+        up.state.legs = vec![leg("joined", "eth0")];
+        down.state.legs = vec![LegState { fault: Some("eth0 is down".to_owned()), ..leg("joined", "eth0") }];
+        assert_eq!(texts(&between(&up, &down)), ["udp://@239.1.1.1:5000 brings nothing: eth0 is down"]);
+        assert_eq!(texts(&first(&down))[1], "udp://@239.1.1.1:5000 brings nothing: eth0 is down");
+        assert_eq!(between(&down, &down), []);
+        assert_eq!(texts(&between(&down, &up)), ["the interface of udp://@239.1.1.1:5000 is up again"]);
     }
 
     #[test]

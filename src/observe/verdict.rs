@@ -6,6 +6,7 @@ use super::history::{Column, History, Recent};
 use crate::{
     control::ChannelView,
     limits::{RECENT_SAMPLES, SILENT_AFTER, SILENT_PACKETS},
+    net::state::LegState,
 };
 
 /// How a channel is.
@@ -48,10 +49,7 @@ pub(super) fn judge(
     legs: Vec<String>,
 ) -> Verdict {
     let mut reasons = Vec::new();
-    let waiting = view.state.legs.iter().filter(|leg| leg.state != "joined");
-    let unjoined: Vec<String> = waiting
-        .map(|leg| format!("{}: {}", leg.address, leg.detail.as_deref().unwrap_or(leg.state)))
-        .collect();
+    let unjoined = view.state.legs.iter().filter_map(LegState::trouble);
     let silent = silence(view, history, quiet);
     reasons.extend(silent.clone());
     reasons.extend(lost(recent));

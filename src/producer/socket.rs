@@ -133,16 +133,16 @@ fn unicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     let target = output.target;
     let failed = |action| move |cause| OpenError::System { target, action, cause };
     if let Some(wanted) = &output.interface {
-        interface::find(Some(wanted), target.ip()).map_err(|cause| OpenError::Interface { target, cause })?;
-    }
-    match &output.interface {
-        None => {}
-        Some(Interface::Name(name)) => {
-            socket.bind_device(Some(name.as_bytes())).map_err(failed("bind to that interface"))?;
-        }
-        Some(Interface::Addr(address)) => {
-            let source = SocketAddr::new(*address, 0);
-            socket.bind(&source.into()).map_err(failed("bind to that address"))?;
+        let found = interface::find(Some(wanted), target.ip())
+            .map_err(|cause| OpenError::Interface { target, cause })?;
+        match wanted {
+            Interface::Name(_) => {
+                socket.bind_device(Some(found.name.as_bytes())).map_err(failed("bind to that interface"))?;
+            }
+            Interface::Addr(address) => {
+                let source = interface::on_link(SocketAddr::new(*address, 0), found.index);
+                socket.bind(&source.into()).map_err(failed("bind to that address"))?;
+            }
         }
     }
     if let Some(ttl) = output.ttl {

@@ -24,7 +24,10 @@ use crate::{
     },
     limits::{SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE},
     metrics::UdpRequests,
-    net::sys::{Message, SendBatch},
+    net::{
+        interface,
+        sys::{Message, SendBatch},
+    },
     wire::subscribe::{Answer, REQUEST_BYTES_MAX},
 };
 
@@ -59,8 +62,9 @@ impl Server {
     /// # Errors
     /// The address is not one of this host, or in use.
     pub fn bind(config: &config::Udp) -> anyhow::Result<Server> {
-        let listen = config.listen;
-        let socket = open(listen).with_context(|| format!("udp.listen: cannot use {listen}"))?;
+        let listen = &config.listen;
+        let refused = || format!("udp.listen: cannot use {listen}");
+        let socket = open(interface::resolve(listen).with_context(refused)?).with_context(refused)?;
         let address = socket.local_addr().context("udp.listen")?;
         let rules =
             Rules { token: config.token.clone(), clients_max: config.clients_max, lease: config.lease };

@@ -2,6 +2,7 @@
 //! plain HTTP, and peers that may not be installed.
 #![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
 
+pub mod namespace;
 pub mod prometheus;
 pub mod stamped;
 

@@ -9,7 +9,10 @@ use crate::{
     config::{Channel, Config, Fec, Http},
     egress::udp::UdpOutputs,
     limits::RECEIVE_BUFFER_BYTES,
-    net::{interface::Interfaces, multicast::Subscription},
+    net::{
+        interface::{self, Interfaces},
+        multicast::Subscription,
+    },
     wire::{rtcp, st2022},
 };
 
@@ -88,14 +91,10 @@ fn interface_lines(config: &Config, interfaces: &Interfaces) -> Vec<Line> {
 
 fn interface_line(interface: &Interface, target: std::net::IpAddr, interfaces: &Interfaces) -> Line {
     match interfaces.find(Some(interface), target) {
-        Ok(found) if interfaces.is_up(&found.name) => {
-            Line::new(Mark::Ok, format!("interface {interface} exists and is up"))
-        }
-        Ok(found) => {
-            let name = found.name;
-            let text = format!("interface {interface} is down: nothing comes until `ip link set {name} up`");
-            Line::new(Mark::Fail, text)
-        }
+        Ok(found) => match interfaces.fault(found.index) {
+            None => Line::new(Mark::Ok, format!("interface {interface} exists and is up")),
+            Some(fault) => Line::new(Mark::Fail, format!("interface {fault}")),
+        },
         Err(error) => {
             let advice = "the relay would wait for it; correct `if`, or make it";
             Line::new(Mark::Fail, format!("interface {interface}: {error}; {advice}"))
@@ -129,7 +128,11 @@ fn input_line(
         Ok(subscription) => {
             buffers.extend(subscription.receive_buffer().warning());
             let done = if input.is_class_d() { "joined" } else { "bound" };
-            Line::new(Mark::Ok, format!("channel {channel}: {input} can be {done}"))
+            let text = format!("channel {channel}: {input} can be {done}");
+            match subscription.interface().and_then(|on| interfaces.fault(on.index)) {
+                None => Line::new(Mark::Ok, text),
+                Some(fault) => Line::new(Mark::Fail, format!("{text}, but {fault}")),
+            }
         }
         Err(error) => taken(format!("channel {channel}: {input}: {error}"), is_in_use(&error.to_string())),
     }
@@ -154,8 +157,12 @@ fn output_lines(channel: &Channel, interfaces: &mut Interfaces) -> Vec<Line> {
 }
 
 fn http_line(http: &Http) -> Line {
-    let listen = http.listen;
-    match TcpListener::bind(listen) {
+    let listen = &http.listen;
+    let address = match interface::resolve(listen) {
+        Ok(address) => address,
+        Err(error) => return Line::new(Mark::Fail, format!("http: {listen}: {error}")),
+    };
+    match TcpListener::bind(address) {
         Ok(_) => Line::new(Mark::Ok, format!("http: {listen} is free")),
         Err(error) => taken(format!("http: {listen}: {error}"), error.kind() == io::ErrorKind::AddrInUse),
     }

@@ -19,7 +19,7 @@ use super::{
     Failure,
     service::{self, Service, say},
 };
-use crate::{cli, clock, config::Config, shutdown::Signals};
+use crate::{address::Endpoint, cli, clock, config::Config, shutdown::Signals};
 use scene::Scene;
 use table::Table;
 
@@ -45,7 +45,7 @@ pub(super) fn run(args: &cli::Demo) -> Result<(), Failure> {
 async fn demo(args: &cli::Demo) -> anyhow::Result<String> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let scenes = scene::all(free_port()?);
-    let service = start(&scenes, args.http).await?;
+    let service = start(&scenes, args.http.clone()).await?;
     let running: anyhow::Result<Vec<_>> = scenes.iter().map(Scene::start).collect();
     let running = running?;
 
@@ -102,15 +102,15 @@ fn configuration(scenes: &[Scene]) -> anyhow::Result<Config> {
 }
 
 /// Starts the relay, with HTTP where asked; without a wish on the usual port, or on any if that is taken.
-async fn start(scenes: &[Scene], asked: Option<SocketAddr>) -> anyhow::Result<Service> {
+async fn start(scenes: &[Scene], asked: Option<Endpoint>) -> anyhow::Result<Service> {
     let mut config = configuration(scenes)?;
-    if let (Some(http), Some(asked)) = (&mut config.http, asked) {
-        http.listen = asked;
+    if let (Some(http), Some(asked)) = (&mut config.http, &asked) {
+        http.listen = asked.clone();
     }
     match (Service::start(&config).await, asked) {
         (Err(_), None) => {
             if let Some(http) = &mut config.http {
-                http.listen.set_port(0);
+                http.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
             }
             Service::start(&config).await
         }

@@ -142,7 +142,7 @@ async fn ask(
     let mut limit = std::pin::pin!(tokio::time::sleep(limit));
     let mut granted = std::pin::pin!(granted);
     let unanswered = || {
-        let relay = remote.relay;
+        let relay = &remote.relay;
         anyhow::anyhow!(
             "no answer from {relay}: expected a relay that listens there (--udp, or listen in [udp])"
         )

@@ -1,6 +1,6 @@
 //! A stream that a relay sends on request: asks for it, renews the lease, and hands the datagrams to the packet thread.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use anyhow::{Context, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,7 +17,7 @@ use crate::{
     clock,
     commands::service::say,
     limits::{RECEIVE_BUFFER_BYTES, SLOT_BYTES, UDP_REQUESTS_AT_ONCE},
-    net::worker::Worker,
+    net::{interface, worker::Worker},
     subscribe::subscriber::{Heard, Subscriber},
     wire::subscribe::Refusal,
 };
@@ -26,6 +26,7 @@ use crate::{
 pub(super) struct Running {
     remote: Remote,
     socket: UdpSocket,
+    relay: SocketAddr,
     subscriber: Subscriber,
     worker: Worker,
     granted: Option<oneshot::Sender<()>>,
@@ -35,12 +36,15 @@ pub(super) struct Running {
 
 /// Opens the socket; the receiver hears when the relay has said that the stream comes.
 pub(super) fn open(remote: &Remote, worker: &Worker) -> anyhow::Result<(Running, oneshot::Receiver<()>)> {
-    let socket = connect(remote).with_context(|| format!("cannot reach {remote}"))?;
+    let unreachable = || format!("cannot reach {remote}");
+    let relay = interface::resolve(&remote.relay).with_context(unreachable)?;
+    let socket = connect(relay).with_context(unreachable)?;
     let subscriber = Subscriber::new(&remote.name, &remote.token, clock::now(), Box::new(rand::random));
     let (granted, hears) = oneshot::channel();
     let running = Running {
         remote: remote.clone(),
         socket,
+        relay,
         subscriber,
         worker: worker.clone(),
         granted: Some(granted),
@@ -49,13 +53,13 @@ pub(super) fn open(remote: &Remote, worker: &Worker) -> anyhow::Result<(Running,
     Ok((running, hears))
 }
 
-fn connect(remote: &Remote) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(remote.relay), Type::DGRAM, Some(Protocol::UDP))?;
+fn connect(relay: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(relay), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     // Less than was asked for does, too: the system has a limit.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     // From here on only the relay's datagrams come in.
-    socket.connect(&remote.relay.into())?;
+    socket.connect(&relay.into())?;
     UdpSocket::from_std(socket.into())
 }
 
@@ -106,7 +110,7 @@ impl Running {
             }
         }
         if !stream.is_empty() {
-            self.worker.inject(CHANNEL, self.remote.relay, stream);
+            self.worker.inject(CHANNEL, self.relay, stream);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ fn flags_of_serve_override_the_file() {
         .unwrap();
     let mut args = cli::Serve { config: Some(path), ..cli::Serve::default() };
     let file = Config::from_serve(&args).unwrap().http.unwrap();
-    assert_eq!((file.listen.port(), file.linger), (1, Duration::from_secs(1)));
+    assert_eq!((file.listen.address().port(), file.linger), (1, Duration::from_secs(1)));
     args.http = Some("0.0.0.0:4022".into());
     args.interface = Some("eth1".into());
     args.allow = vec!["239.2.0.0/16".into(), "ff15::/16".into()];
@@ -48,7 +48,7 @@ fn flags_of_relay_are_one_channel() {
 fn udp_subscribers_are_a_reason_to_relay() {
     let args = cli::Relay { udp: Some("0.0.0.0:4023".into()), outputs: vec![], ..relay() };
     let udp = Config::from_relay(&args).unwrap().udp.unwrap();
-    assert_eq!((udp.listen.port(), udp.token, udp.clients_max), (4023, None, 100));
+    assert_eq!((udp.listen.address().port(), udp.token, udp.clients_max), (4023, None, 100));
     let serve = cli::Serve { udp: Some("[::]:4023".into()), ..cli::Serve::default() };
     assert!(Config::from_serve(&serve).unwrap().udp.is_some());
     assert_eq!(error("udp.listen = \"off\""), "no error");
@@ -120,7 +120,7 @@ fn programs_are_served_where_it_says() {
     let off = "tcp.listen = \"off\"".parse::<Config>().unwrap();
     assert_eq!(off.tcp, None);
     let flags = cli::Relay { outputs: vec![], tcp: Some("127.0.0.1:9000".into()), ..relay() };
-    assert_eq!(Config::from_relay(&flags).unwrap().tcp.unwrap().listen.port(), 9000);
+    assert_eq!(Config::from_relay(&flags).unwrap().tcp.unwrap().listen.address().port(), 9000);
     let args = cli::Serve { tcp: Some("9000".into()), origins: vec!["x".into()], ..cli::Serve::default() };
     let text = Config::from_serve(&args).unwrap_err().to_string();
     assert!(

@@ -125,7 +125,7 @@ fn wrong_values_outside_of_channels() {
         ),
         (
             "http.interface = \"a/b\"",
-            "http.interface = \"a/b\": interface \"a/b\": expected a name of 1 to 15 bytes (as `ip link` prints it) or an IP address",
+            "http.interface = \"a/b\": interface \"a/b\": expected a name of 1 to 127 bytes (as `ip link` prints it) or an IP address",
         ),
         (
             "http.allow = [\"all\"]",

@@ -95,7 +95,7 @@ impl Server {
     /// # Errors
     /// The port is in use, or the address cannot be bound.
     pub async fn bind(config: config::Http) -> Result<Server, listen::Error> {
-        let (listener, address) = listen::bind(config.listen, Clients::Http).await?;
+        let (listener, address) = listen::bind(&config.listen, Clients::Http).await?;
         Ok(Server { listener, address, config })
     }
 

@@ -197,6 +197,15 @@ fn group(scheme: Scheme, text: &str, config: &config::Http) -> Result<Input, Ref
             "group {group} cannot be joined on {address}: expected a group of the same family (IPv4 or IPv6)"
         )));
     }
+    // A client does not choose where to join.
+    if let Some(zone) = input.interface
+        && Some(&zone) != interface.as_ref()
+    {
+        let here = interface.map_or("by the routes".to_owned(), |interface| format!("on {interface}"));
+        return Err(Refusal::Forbidden(format!(
+            "zone {zone}: groups on demand are joined {here} (the operator names one interface with --if, or `interface` in [http])"
+        )));
+    }
     Ok(Input { interface, ..input })
 }
 

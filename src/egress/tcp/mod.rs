@@ -43,7 +43,7 @@ impl Server {
     /// # Errors
     /// The port is in use, or the address cannot be bound.
     pub async fn bind(config: &config::Tcp) -> Result<Server, listen::Error> {
-        let (listener, address) = listen::bind(config.listen, Clients::Tcp).await?;
+        let (listener, address) = listen::bind(&config.listen, Clients::Tcp).await?;
         Ok(Server { listener, address, clients_max: config.clients_max })
     }
 

@@ -92,8 +92,9 @@ impl Sender {
         let origin = Origin::find(output, interfaces)?;
         match interface {
             Interface::Addr(ip) => self.bind(*ip, origin.index)?,
-            Interface::Name(name) => {
-                let bound = self.socket.bind_device(Some(name.as_bytes()));
+            Interface::Name(_) => {
+                let found = interfaces.find(Some(interface), output.target.ip())?; // it may be an alternative name
+                let bound = self.socket.bind_device(Some(found.name.as_bytes()));
                 bound.map_err(Error::socket("bind to the interface"))?;
             }
         }

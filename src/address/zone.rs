@@ -1,0 +1,56 @@
+//! Hosts and their zones (RFC 4007): `[fe80::1%eth0]` names the interface of the link on which the address is meant.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::{Error, Interface, is_unicast};
+
+/// An IPv4 address, or an IPv6 address in brackets with its zone or without.
+pub(super) fn parse_host(host: &str) -> Result<(IpAddr, Option<Interface>), Error> {
+    let parsed = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => parse_v6(inner),
+        None => host.parse().ok().map(|address| (IpAddr::V4(address), None)),
+    };
+    parsed.ok_or_else(|| Error::Host(host.to_owned()))
+}
+
+/// What stands before `@`: a sender's unicast address, or nothing. The brackets of IPv6 may be left out, since no port follows.
+pub(super) fn parse_user(user: &str) -> Result<(Option<IpAddr>, Option<Interface>), Error> {
+    if user.is_empty() {
+        return Ok((None, None));
+    }
+    let parsed = parse_v6(user).or_else(|| parse_host(user).ok());
+    let unicast = parsed.filter(|(address, _)| is_unicast(*address));
+    let (address, zone) = unicast.ok_or_else(|| Error::Source(user.to_owned()))?;
+    Ok((Some(address), zone))
+}
+
+fn parse_v6(text: &str) -> Option<(IpAddr, Option<Interface>)> {
+    let (address, zone) = cut(text);
+    let address: Ipv6Addr = address.parse().ok()?;
+    Some((address.into(), zone.map(parse).transpose().ok()?))
+}
+
+/// The zone of an address without brackets, as it was typed.
+pub(super) fn cut(text: &str) -> (&str, Option<&str>) {
+    text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)))
+}
+
+/// A zone as an interface. In a URL its percent sign may be escaped (`%25eth0`, RFC 6874); an index stands as it is.
+pub(super) fn parse(zone: &str) -> Result<Interface, Error> {
+    let is_index = zone.bytes().all(|byte| byte.is_ascii_digit());
+    let name = zone.strip_prefix("25").filter(|_| !is_index).unwrap_or(zone);
+    match name.parse()? {
+        Interface::Addr(_) => Err(Error::Interface(zone.to_owned())),
+        interface => Ok(interface),
+    }
+}
+
+/// The interface that the parts of an address name. All that name one name the same.
+pub(super) fn one_interface<const N: usize>(
+    named: [Option<Interface>; N],
+) -> Result<Option<Interface>, Error> {
+    named.into_iter().flatten().try_fold(None, |found, next| match found {
+        Some(found) if found != next => Err(Error::Interfaces(found, next)),
+        _ => Ok(Some(next)),
+    })
+}
