@@ -33,6 +33,8 @@ pub struct Service {
     announcer: Option<Task>,
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
+    /// Looks at the channels, and says in the log what is wrong with them, with HTTP or without.
+    _observer: Observer,
 }
 
 /// A running server.
@@ -94,10 +96,11 @@ impl Service {
             let (stop, stopped) = watch::channel(false);
             Task { stop, task: tokio::spawn(announcer.run(stopped)) }
         });
+        let observer = Observer::start(control.clone());
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            let task = tokio::spawn(server.run(control.clone(), Observer::start(control.clone()), stopped));
+            let task = tokio::spawn(server.run(control.clone(), observer.clone(), stopped));
             Listener { address, stop, task }
         });
         let tcp = programs.map(|server| {
@@ -110,7 +113,8 @@ impl Service {
             let address = server.address();
             Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
         });
-        Ok(Service { control, channels: config.channels.len(), http, tcp, udp, announcer, waiting })
+        let channels = config.channels.len();
+        Ok(Service { control, channels, http, tcp, udp, announcer, waiting, _observer: observer })
     }
 
     /// The channels.

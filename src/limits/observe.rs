@@ -16,6 +16,18 @@ pub const RECENT_SAMPLES: usize = 60;
 pub const SILENT_AFTER: Duration = Duration::from_secs(3);
 /// A channel is silent when it has missed so many packets of its usual rate: ten, as a flow is.
 pub const SILENT_PACKETS: f64 = 10.0;
+/// Samples over which what is not passed on is judged: it shows well within ten seconds, and clears that soon after it ends.
+pub const REFUSED_SAMPLES: usize = 10;
+/// The share of useless datagrams within them that counts as trouble: a handful among thousands is what networks do.
+pub const REFUSED_SHARE: f64 = 0.01;
+/// So many of them at least, unless nothing else comes: a slow stream with one damaged packet is well.
+pub const REFUSED_LEAST: u64 = 10;
+/// Samples in which players got nothing although packets came, until that is told: longer than a player's `failover`, by default.
+pub const UNSERVED_SAMPLES: usize = 5;
+/// How often a datagram that was refused is looked at, for each reason: a flood of them must not cost more than counting.
+pub const REFUSED_LOOK: Duration = Duration::from_secs(1);
+/// Addresses that are kept of the senders of such datagrams, for each reason: two tell a collision.
+pub const REFUSED_SOURCES_MAX: usize = 2;
 /// Events that are kept, a few hundred bytes each: a bad hour of some channels.
 pub const EVENTS_MAX: usize = 1000;
 /// Events of one kind and channel that come within this time of each other are one event that goes on.

@@ -60,6 +60,8 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
     ChannelState {
         on_demand,
         held: 5,
+        refused: Default::default(),
+        followed: 0,
         rejects: BTreeMap::from([("bad checksum", 5), ("wrong magic", 6)]),
         legs: vec![leg],
         outputs: vec![output],

@@ -134,6 +134,8 @@ pub(super) struct Channel {
     last_values: Option<LastValues>,
     sink: Option<Sink>,
     follow: Follow,
+    /// Packets that a player gets.
+    followed: u64,
     /// Names of the flows: an id may be used again, and a flow may be gone before its last packets are sent.
     names: HashMap<FlowId, Arc<FlowName>>,
     gap_wait: ::metrics::Histogram,
@@ -181,6 +183,7 @@ impl Channel {
             last_values: kit.last_values.then(LastValues::default),
             sink,
             follow: Follow::new(failover),
+            followed: 0,
             names: HashMap::new(),
             gap_wait,
             due: Vec::new(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::losses::Loss;
-use crate::relay::{Counters, LegCounters};
+use crate::relay::{Counters, LegCounters, Refused};
 
 /// One channel, as it stands.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +38,12 @@ pub struct ChannelState {
     pub jitter_seconds: f64,
     /// Corrupt and foreign datagrams by what was wrong with them.
     pub rejects: BTreeMap<&'static str, u64>,
+    /// What one of each of them looked like lately.
+    #[serde(skip)]
+    pub refused: BTreeMap<&'static str, Refused>,
+    /// Packets passed on that a player gets who follows the channel.
+    #[serde(skip)]
+    pub followed: u64,
     /// The legs, as configured.
     pub legs: Vec<LegState>,
     /// How many flows there are; `flows` may hold fewer.

@@ -92,6 +92,8 @@ pub(crate) fn channel_state(name: &str, counters: crate::relay::Counters) -> sup
         clock_drift_ppm: Some(-12.5),
         jitter_seconds: 0.0,
         rejects: Default::default(),
+        refused: Default::default(),
+        followed: 0,
         legs: Vec::new(),
         flow_count: 0,
         flows: Vec::new(),

@@ -2,7 +2,9 @@
 
 use super::{
     events::{Finding, Kind, Level, Text},
+    explain::explain,
     history::{kernel_drops, not_sent},
+    refused,
     verdict::words,
 };
 use crate::{
@@ -216,24 +218,11 @@ fn drops(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
 }
 
 fn useless(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
-    let sum = |view: &ChannelView| {
-        let c = &view.state.counters;
-        c.corrupt + c.foreign + c.rejected
-    };
-    let grown = after.state.rejects.iter().map(|(reason, count)| {
-        (count.saturating_sub(before.state.rejects.get(reason).copied().unwrap_or_default()), *reason)
-    });
-    let most = grown.max().filter(|(count, _)| *count > 0).map_or("rejected", |(_, reason)| reason);
+    let grown = refused::grown(&before.state, &after.state);
+    let most = grown.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| *reason)?;
     let text = format!(" of no use (mostly: {})", most.replace('_', " "));
-    let advice =
-        "Somebody else may send to the group, or `format` does not fit: compare it with the producer's.";
-    counted(
-        Kind::Invalid,
-        Level::Warning,
-        sum(after).saturating_sub(sum(before)),
-        ("", "datagram", text),
-        advice,
-    )
+    let advice = explain(most, &after.state, &after.path);
+    counted(Kind::Invalid, Level::Warning, grown.values().sum(), ("", "datagram", text), advice)
 }
 
 fn subscribers(before: &ChannelView, after: &ChannelView) -> Option<Finding> {

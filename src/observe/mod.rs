@@ -6,10 +6,12 @@
 
 mod content;
 mod events;
+mod explain;
 mod findings;
 mod history;
 mod legs;
 mod losses;
+mod refused;
 mod verdict;
 
 use std::{
@@ -35,6 +37,7 @@ pub use events::{Event, Kind, Level, Log};
 pub use history::{Column, History, Recent, Sample, clients, share};
 use legs::Legs;
 pub use losses::{Cause, Told, told};
+use refused::{News, Refusals};
 pub use verdict::{Health, Verdict};
 
 /// A channel, and what happened in it lately.
@@ -55,6 +58,7 @@ pub struct Observed {
     /// When its last packet came, as seen at the ticks.
     heard: Option<Instant>,
     legs: Legs,
+    refusals: Refusals,
     /// Flows whose first session has not begun yet.
     awaited: u64,
     /// A look may be taken from this tick on.
@@ -196,6 +200,7 @@ impl Observed {
             causes: Vec::new(),
             heard: None,
             legs: Legs::default(),
+            refusals: Refusals::default(),
             awaited: 0,
             look_from: 0,
         }
@@ -206,11 +211,17 @@ impl Observed {
         &self.view.state.name
     }
 
+    /// What comes and is not passed on, and players who get nothing: each with its likely reason and what to do.
+    pub fn refused(&self) -> &[String] {
+        self.refusals.reasons()
+    }
+
     /// Takes in what has become of it; tells what has happened.
     fn go_on(&mut self, view: ChannelView, now: Instant) -> Vec<events::Finding> {
         let mut found = findings::between(&self.view, &view);
         found.extend(self.legs.go_on(&self.view, &view, now));
         found.extend(findings::sessions(&self.view, &view, &mut self.awaited));
+        found.extend(self.refuse(&view, now));
         let sample = Sample::between(&self.view, &view);
         self.history.push(sample);
         self.view = view;
@@ -241,6 +252,18 @@ impl Observed {
         found
     }
 
+    fn refuse(&mut self, view: &ChannelView, now: Instant) -> Vec<events::Finding> {
+        let (found, news) = self.refusals.go_on(&self.view, view, now);
+        match news {
+            Some(News::Begins) => warn!(channel = self.name(), "{}", self.refused().join("; ")),
+            Some(News::Ends) => {
+                info!(channel = self.name(), "what comes is passed on again, or nothing comes")
+            }
+            None => {}
+        }
+        found
+    }
+
     fn judge(&mut self, now: Instant) {
         self.recent = Recent::of(&self.history);
         let quiet = self.heard.map(|heard| now.saturating_duration_since(heard));
@@ -250,6 +273,7 @@ impl Observed {
             &self.recent,
             quiet,
             self.legs.reasons(&self.view, now),
+            self.refusals.reasons(),
         );
         if self.verdict.health == Health::Silent
             && let Some(cause) = self.causes.first()
@@ -324,9 +348,19 @@ fn begin(view: ChannelView, order: usize, now: Instant) -> (Observed, Vec<events
         let start = before_all(&channel.view);
         found.extend(findings::between(&start, &channel.view));
         channel.history.push(Sample::between(&start, &channel.view));
+        let view = std::mem::replace(&mut channel.view, start);
+        found.extend(channel.refuse(&view, now));
+        channel.view = view;
     }
     channel.judge(now);
     (channel, found)
+}
+
+/// Why a channel has passed nothing on of what came, in words, as of its end.
+pub fn why_nothing(state: &ChannelState) -> Option<String> {
+    let view = ChannelView { state: state.clone(), path: String::new(), subscribers: Default::default() };
+    let counts = refused::grown(&before_all(&view).state, state);
+    (!counts.is_empty()).then(|| explain::explain_all(&counts, state, ""))
 }
 
 /// The channel as it was when it began.
@@ -334,6 +368,7 @@ fn before_all(view: &ChannelView) -> ChannelView {
     let mut view = view.clone();
     view.state.counters = Default::default();
     view.state.rejects.clear();
+    view.state.followed = 0;
     view.subscribers = Default::default();
     for leg in &mut view.state.legs {
         leg.counters = Default::default();

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    limits::SILENT_AFTER,
+    egress::subscribers::Transport,
+    limits::{REFUSED_SAMPLES, SILENT_AFTER},
     net::{state::LegState, testing::channel_state},
     relay::{Counters, LegCounters},
 };
@@ -208,4 +209,120 @@ fn legs_are_not_blamed_when_nothing_comes_at_all() {
     }
     assert!(!world.events().iter().any(|event| event.contains("brings nothing")), "{:?}", world.events());
     assert_eq!(world.health("a").0, Health::Silent);
+}
+
+/// What has come, what of it was foreign, and what of it a player gets; `players` are there.
+fn refusing(received: u64, foreign: u64, followed: u64, players: u64, age: f64) -> ChannelView {
+    let delivered = received - foreign;
+    let counters =
+        Counters { media_received: received, foreign, delivered, expected: delivered, ..Counters::default() };
+    let mut view = view("a", &counters, age);
+    view.state.format = "native".to_owned();
+    if foreign > 0 {
+        view.state.rejects.insert("format", foreign);
+    }
+    view.state.followed = followed;
+    view.subscribers.0[Transport::Http as usize].clients = players;
+    view
+}
+
+impl World {
+    fn see(&mut self, view: impl FnOnce(f64) -> ChannelView) -> (Health, String) {
+        self.second += 1;
+        let later = Duration::from_secs(self.second);
+        let view = view(self.second as f64);
+        self.seen.tick(vec![view], self.start + later, Duration::from_secs(1_700_000_000) + later);
+        self.health("a")
+    }
+}
+
+#[test]
+fn what_comes_and_is_not_passed_on_shows_at_once_and_clears_when_it_ends() {
+    let mut world = World::new();
+    world.see(|age| refusing(0, 0, 0, 0, age));
+    let (health, reason) = world.see(|age| refusing(100, 100, 0, 0, age));
+    assert_eq!(health, Health::Degraded);
+    assert!(
+        reason.starts_with("of 100 datagrams within 2 s none could be passed on: 100 (format): they are"),
+        "{reason}"
+    );
+    assert_eq!(world.seen.channel("a").unwrap().refused(), [reason]);
+    for second in 1..=15 {
+        let (health, reason) = world.see(|age| refusing(100 + 100 * second, 100, 100 * second, 0, age));
+        assert_eq!(health == Health::Ok, second >= REFUSED_SAMPLES as u64, "{second} s later: {reason}");
+    }
+    assert_eq!(world.events(), ["100 datagrams of no use (mostly: format)"]);
+    let advice = &world.seen.events.all().next().unwrap().advice;
+    assert!(advice.contains("the channel's format says native"), "{advice}");
+}
+
+#[test]
+fn a_handful_of_damaged_datagrams_is_no_trouble_and_a_share_is() {
+    let mut world = World::new();
+    for second in 1..40 {
+        let (health, reason) = world.see(|age| refusing(1000 * second, 5 * second, 995 * second, 0, age));
+        assert_eq!((health, &*reason), (Health::Ok, ""), "0.5 %");
+    }
+    let mut world = World::new();
+    world.see(|age| refusing(0, 0, 0, 0, age));
+    assert_eq!(world.see(|age| refusing(20, 9, 11, 0, age)).0, Health::Ok, "nine, and others are fine");
+    let (health, reason) = world.see(|age| refusing(40, 10, 30, 0, age));
+    assert_eq!(health, Health::Degraded);
+    assert!(reason.contains("of 40 datagrams within 3 s 25 % less could be passed on"), "{reason}");
+}
+
+#[test]
+fn rejected_ones_without_a_reason_of_their_own_are_told_too() {
+    let mut world = World::new();
+    world.see(|age| view("a", &Counters::default(), age));
+    let counters =
+        Counters { media_received: 100, rejected: 50, delivered: 50, expected: 50, ..Counters::default() };
+    let (health, reason) = world.see(|age| view("a", &counters, age));
+    assert_eq!(health, Health::Degraded);
+    assert!(reason.contains("50 (unconfirmed): their numbers contradict each other"), "{reason}");
+}
+
+#[test]
+fn players_who_get_nothing_of_what_comes_are_told_and_so_is_the_end_of_it() {
+    let mut world = World::new();
+    for second in 0..4 {
+        let (health, reason) = world.see(|age| refusing(100 * second, 0, 0, 2, age));
+        assert_eq!((health, &*reason), (Health::Ok, ""), "within a player's patience");
+    }
+    world.see(|age| refusing(400, 0, 0, 2, age));
+    let (health, reason) = world.see(|age| refusing(500, 0, 0, 2, age));
+    assert_eq!(health, Health::Degraded);
+    assert!(
+        reason.starts_with(
+            "2 players get nothing, although 500 datagrams came within 5 s: 500 packets are of flows"
+        ),
+        "{reason}"
+    );
+    assert_eq!(world.see(|age| refusing(600, 0, 100, 2, age)), (Health::Ok, String::new()));
+    let told = world.events();
+    assert!(
+        told[0].starts_with("2 players get nothing") && told[1] == "packets go out again, after 1 s",
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_stream_of_which_nothing_goes_out_but_repeats_is_told() {
+    let mut world = World::new();
+    let repeated = |count: u64| Counters {
+        media_received: count + 10,
+        duplicate: count,
+        delivered: 10,
+        expected: 10,
+        ..Counters::default()
+    };
+    for second in 0..7 {
+        world.see(|age| view("a", &repeated(10 * second), age));
+    }
+    let (health, reason) = world.health("a");
+    assert_eq!(health, Health::Degraded);
+    assert!(
+        reason.starts_with("nothing goes out, although 50 datagrams came within 5 s: 50 are duplicates"),
+        "{reason}"
+    );
 }

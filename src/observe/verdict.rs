@@ -40,18 +40,21 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// Judges a channel that last heard a packet `quiet` ago (`None`: never); `legs`: what its legs lack.
+/// Judges a channel that last heard a packet `quiet` ago (`None`: never); `legs`: what its legs lack; `refused`: what comes and
+/// is not passed on.
 pub(super) fn judge(
     view: &ChannelView,
     history: &History,
     recent: &Recent,
     quiet: Option<Duration>,
     legs: Vec<String>,
+    refused: &[String],
 ) -> Verdict {
     let mut reasons = Vec::new();
     let unjoined = view.state.legs.iter().filter_map(LegState::trouble);
     let silent = silence(view, history, quiet);
     reasons.extend(silent.clone());
+    reasons.extend_from_slice(refused);
     reasons.extend(lost(recent));
     reasons.extend(unjoined);
     reasons.extend(legs);

@@ -30,6 +30,7 @@ mod peak;
 mod places;
 mod recover;
 mod recovery;
+mod refused;
 mod reorder;
 mod retransmission;
 mod rist;
@@ -43,6 +44,7 @@ use arrival::{Arrival, Body, FlowKey};
 use flow::{Flow, Numbered, Wanted, Way};
 pub use hold::Hold;
 pub use paced::{Delay, Pacing, Release};
+pub use refused::Refused;
 use retransmission::Pace;
 use rist::Rist;
 pub use stats::{Counters, LegCounters};
@@ -108,6 +110,8 @@ pub struct Relay {
     /// When each leg last brought anything, if there are several.
     heard: Vec<Option<Instant>>,
     rejects: BTreeMap<&'static str, u64>,
+    /// What one of each of them looked like lately.
+    refused: BTreeMap<&'static str, Refused>,
     /// Requests of the flows for RIST senders; empty between two inputs.
     wanted: Vec<Wanted>,
     pace: Pace,
@@ -143,6 +147,7 @@ impl Relay {
             legs: vec![LegCounters::default(); config.legs.max(1)],
             heard: vec![None; config.legs.max(1)],
             rejects: BTreeMap::new(),
+            refused: BTreeMap::new(),
             wanted: Vec::new(),
             pace: Pace::default(),
             rist: config.asks.iter().any(|asks| asks.rist).then(|| Box::new(Rist::new(config.seed))),
@@ -235,6 +240,11 @@ impl Relay {
         &self.rejects
     }
 
+    /// What the datagrams of those reasons look like, one of each.
+    pub fn refused(&self) -> &BTreeMap<&'static str, Refused> {
+        &self.refused
+    }
+
     /// The flows, in the order of their ids.
     pub fn flows(&self) -> impl Iterator<Item = FlowState> + '_ {
         self.flows.iter().flatten().map(Flow::state)
@@ -306,6 +316,7 @@ impl Relay {
                 leg_counters.media += 1;
                 self.others.media_received += 1;
                 self.reject(*reject);
+                self.look_at(reject.reason().as_str(), now, source, &bytes);
                 self.spend(bytes);
             }
             Ok(arrival) => match arrival.body {

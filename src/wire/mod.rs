@@ -8,6 +8,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 pub mod custom;
+mod looks;
 pub mod native;
 pub mod rtcp;
 pub mod rtp;
@@ -16,6 +17,8 @@ pub mod st2022;
 pub mod step;
 pub mod subscribe;
 pub mod ts;
+
+pub use looks::Looks;
 
 /// How a channel's datagrams are numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

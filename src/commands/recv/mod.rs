@@ -22,7 +22,11 @@ use crate::{
     address::{Input, Remote, Scheme, Source},
     cli,
     limits::{RECEIVE_BUFFER_BYTES, UDP_ASK_AGAIN},
-    net::worker::{ChannelSpec, Pace, Sink, Worker},
+    net::{
+        state::ChannelState,
+        worker::{ChannelSpec, Pace, Sink, Worker},
+    },
+    observe,
     relay::{self, Fec, Hold},
     shutdown::Signals,
     wire::{Format, st2022::PORTS_ABOVE},
@@ -35,7 +39,7 @@ const CHANNEL: &str = "recv";
 /// Runs `recv` to its end.
 ///
 /// # Errors
-/// The file cannot be written, a leg cannot be opened, or more was lost than allowed.
+/// The file cannot be written, a leg cannot be opened, nothing was received, or more was lost than allowed.
 pub(super) fn run(args: &cli::Recv) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
@@ -95,15 +99,28 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     }
     match args.max_loss {
         Some(max) if summary.loss() > max => Err(Failure::Loss { lost: summary.loss(), max }),
-        // Whoever asks for the share of losses shall not hear that all is well with a dead stream.
-        Some(_) if state.counters.delivered == 0 => {
-            let (inputs, seconds) = (inputs.join(" "), elapsed.as_secs_f64());
-            Err(anyhow::anyhow!(
-                "nothing came from {inputs} in {seconds:.1} s: `tidecast probe` says why that may be"
-            )
-            .into())
+        _ if state.counters.delivered == 0 => {
+            Err(anyhow::anyhow!("{}", nothing(&state, &inputs.join(" "), elapsed)).into())
         }
         _ => Ok(()),
+    }
+}
+
+/// Why nothing was received, as far as it shows here.
+fn nothing(state: &ChannelState, inputs: &str, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    let came = state.counters.media_received;
+    let down = state.legs.iter().find_map(|leg| leg.fault.as_deref());
+    match (observe::why_nothing(state), down) {
+        (Some(why), _) => {
+            format!(
+                "none of the {came} datagrams that came from {inputs} in {seconds:.1} s could be passed on: {why}"
+            )
+        }
+        (None, Some(down)) => format!("nothing came from {inputs} in {seconds:.1} s: {down}"),
+        (None, None) => {
+            format!("nothing came from {inputs} in {seconds:.1} s: `tidecast probe` says why that may be")
+        }
     }
 }
 

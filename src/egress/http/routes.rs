@@ -102,11 +102,21 @@ async fn contents(app: &App) -> String {
 }
 
 async fn ready(State(app): State<App>) -> Response {
-    let reasons = app.control.not_ready().await;
-    if reasons.is_empty() {
-        "ready\n".into_response()
+    let mut lines = app.control.not_ready().await;
+    let is_ready = lines.is_empty();
+    // What comes and is not passed on is the senders' business, and no reason to take the relay out of service.
+    let seen = app.observer.seen();
+    lines.extend(
+        seen.channels.iter().flat_map(|channel| {
+            channel.refused().iter().map(|reason| format!("{}: {reason}", channel.name()))
+        }),
+    );
+    drop(seen);
+    if is_ready {
+        lines.insert(0, "ready".to_owned());
+        (lines.join("\n") + "\n").into_response()
     } else {
-        Refusal::Busy(reasons.join("\n")).into_response()
+        Refusal::Busy(lines.join("\n")).into_response()
     }
 }
 

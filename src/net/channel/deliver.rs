@@ -62,6 +62,7 @@ impl Channel {
                 Output::Deliver(delivery) => {
                     let concerned = Follow::concerns(delivery.packet.format);
                     let followed = !concerned || self.follow.takes(delivery.flow, now);
+                    self.followed += u64::from(followed);
                     let use_as = self.use_as(&delivery, concerned, followed, now);
                     let name = named.then(|| self.names.get(&delivery.flow).cloned()).flatten();
                     self.due.push(Due { delivery, followed, use_as, name });

@@ -47,6 +47,8 @@ impl Channel {
             clock_drift_ppm: pacing.map(|pacing| pacing.drift_ppm),
             jitter_seconds: jitter.as_secs_f64(),
             rejects,
+            refused: self.relay.refused().clone(),
+            followed: self.followed,
             legs: (0..self.legs).map(|leg| self.leg_state(leg, now)).collect(),
             flow_count: self.relay.flow_count(),
             flows,
