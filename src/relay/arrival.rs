@@ -5,6 +5,7 @@ use std::{net::SocketAddr, ops::Range};
 
 use super::{PacketFormat, dedup::fingerprint};
 use crate::{
+    identify::Kind,
     limits::{NUMBER_MAX, SPAN_NUMBERS_MAX},
     wire::{self, Datagram, Format, Reject, custom, native, rtp, seq::Space},
 };
@@ -85,6 +86,17 @@ pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Resu
         Datagram::Custom(packet) => Ok(custom_arrival(format, source, &packet)),
         Datagram::Ts(_) => Ok(unnumbered(PacketFormat::Ts, source, bytes)),
         Datagram::Raw(_) => Ok(unnumbered(PacketFormat::Raw, source, bytes)),
+    }
+}
+
+/// The same of a datagram whose format was found out.
+#[inline]
+pub(super) fn identified(kind: Kind, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
+    match kind {
+        Kind::Native => native_arrival(&native::Packet::parse(bytes)?),
+        Kind::Rtp => Ok(rtp_arrival(&rtp::Packet::parse(bytes)?)),
+        Kind::Ts => Ok(unnumbered(PacketFormat::Ts, source, bytes)),
+        Kind::Raw => Ok(unnumbered(PacketFormat::Raw, source, bytes)),
     }
 }
 

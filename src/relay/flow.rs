@@ -25,7 +25,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     fec::rs::Codes,
-    limits::{LOOSE_BYTES_MAX, REBUILT_REMEMBERED, SILENCE_MAX},
+    limits::{LOOSE_BYTES_MAX, REBUILT_REMEMBERED, REORDER_PACKETS_START, SILENCE_MAX},
     wire::{seq::Space, step::Step, ts::Continuity},
 };
 
@@ -247,6 +247,14 @@ impl Flow {
     /// Whether packets wait for what they are.
     pub(super) fn has_probation(&self) -> bool {
         !self.probation.is_empty()
+    }
+
+    /// Whether a packet with this number on the wire may well be of the numbering in force.
+    pub(super) fn is_near(&self, wire: u64) -> bool {
+        let near = |reorder: &Reorder| {
+            self.space.extend(reorder.next(), wire).abs_diff(reorder.next()) < REORDER_PACKETS_START
+        };
+        self.reorder.as_ref().is_some_and(near)
     }
 
     /// One past the highest number of the numbering in force that came.

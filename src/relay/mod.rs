@@ -16,6 +16,7 @@ use foldhash::quality::RandomState;
 use crate::{
     buffer::{Buffer, Pool},
     fec::rs::Codes,
+    identify::Sources,
     limits::{NUMBER_MAX, SPENT_MAX, SWEEP_INTERVAL},
     wire::{Reject, native},
 };
@@ -35,6 +36,7 @@ mod reorder;
 mod retransmission;
 mod rist;
 mod session;
+mod source;
 mod st2022;
 mod stats;
 mod table;
@@ -86,6 +88,8 @@ pub struct Relay {
     idle_at: Vec<Instant>,
     /// Keys come from whoever sends: the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<FlowKey, u32, RandomState>,
+    /// What each source sends, where the configuration does not say.
+    sources: Option<Box<Sources<Buffer>>>,
     /// The flow of the last datagram: the next one is likely of the same.
     latest: Option<(FlowKey, u32)>,
     /// The RTP flow last heard from each source.
@@ -130,6 +134,7 @@ impl Relay {
             free: Vec::new(),
             idle_at: Vec::new(),
             by_key: HashMap::default(),
+            sources: source::sources(&config),
             latest: None,
             by_source: HashMap::new(),
             protected: Vec::new(),
@@ -190,12 +195,14 @@ impl Relay {
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let sweep = self.sweep_at.filter(|_| !self.by_key.is_empty());
         let rist = self.rist.as_ref().and_then(|rist| rist.due());
-        [timer, sweep, rist].into_iter().flatten().min()
+        let source = self.sources.as_ref().and_then(|sources| sources.due());
+        [timer, sweep, rist, source].into_iter().flatten().min()
     }
 
     /// Delivers everything that is held back, and counts the rest; for the end of the channel.
     pub fn finish(&mut self, now: Instant) {
-        self.advance(now);
+        let now = self.advance(now);
+        self.settle_sources(now);
         for index in 0..self.flows.len() as u32 {
             self.remove(index);
         }
@@ -214,6 +221,7 @@ impl Relay {
         for flow in self.flows.iter().flatten() {
             totals.add(&flow.counters);
         }
+        totals.media_received += self.undecided() as u64;
         totals
     }
 
@@ -286,7 +294,7 @@ impl Relay {
 
     /// Packets held back in all flows.
     pub fn held(&self) -> usize {
-        self.flows.iter().flatten().map(Flow::held).sum()
+        self.undecided() + self.flows.iter().flatten().map(Flow::held).sum::<usize>()
     }
 
     /// Memory of what is held back or kept for recovery, in bytes.
@@ -303,15 +311,38 @@ impl Relay {
     }
 
     fn packet(&mut self, now: Instant, leg: u8, source: SocketAddr, mut bytes: Buffer) {
-        let mut arrival = arrival::arrival(&self.config.format, source, &bytes);
+        let leg = self.leg(leg);
+        self.legs[usize::from(leg)].bytes += bytes.len() as u64;
+        self.others.bytes_received += bytes.len() as u64;
+        let mut arrival = match &mut self.sources {
+            None => arrival::arrival(&self.config.format, source, &bytes),
+            Some(sources) => match sources.known(now, leg, source, &bytes) {
+                Some(kind) => arrival::identified(kind, source, &bytes),
+                None => return self.identify(now, leg, source, bytes),
+            },
+        };
+        if arrival.is_err() && self.sources.is_some() {
+            return self.identify_misfit(now, leg, source, bytes);
+        }
         if let (Some(_), Ok(arrival)) = (&self.rist, &mut arrival) {
             self.restore(leg, arrival, &mut bytes);
         }
-        let leg = self.leg(leg);
+        self.arrived(now, None, leg, source, &arrival, bytes);
+    }
+
+    /// A datagram whose format is known. `waited`: it had to wait for that since then.
+    #[inline]
+    fn arrived(
+        &mut self,
+        now: Instant,
+        waited: Option<Instant>,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Result<Arrival, Reject>,
+        bytes: Buffer,
+    ) {
         let leg_counters = &mut self.legs[usize::from(leg)];
-        leg_counters.bytes += bytes.len() as u64;
-        self.others.bytes_received += bytes.len() as u64;
-        match &arrival {
+        match arrival {
             Err(reject) => {
                 leg_counters.media += 1;
                 self.others.media_received += 1;
@@ -322,7 +353,7 @@ impl Relay {
             Ok(arrival) => match arrival.body {
                 Body::Numbered { retransmission: false, .. } | Body::Unnumbered => {
                     leg_counters.media += 1;
-                    self.media(now, leg, source, arrival, bytes);
+                    self.media(now, waited, leg, source, arrival, bytes);
                 }
                 Body::Numbered { .. } | Body::Repair { .. } => {
                     leg_counters.repair += 1;
@@ -359,8 +390,24 @@ impl Relay {
     }
 
     #[inline]
-    fn media(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival, bytes: Buffer) {
-        let index = if arrival.beyond_limits() { None } else { self.flow_for(now, source, arrival) };
+    fn media(
+        &mut self,
+        now: Instant,
+        waited: Option<Instant>,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+        bytes: Buffer,
+    ) {
+        let known = if arrival.beyond_limits() { None } else { self.known(&arrival.key) };
+        let index = match known {
+            None if waited.is_none() && self.is_strange(arrival) => {
+                self.legs[usize::from(leg)].media -= 1;
+                return self.identify_misfit(now, leg, source, bytes);
+            }
+            None => self.flow_for(now, leg, source, arrival),
+            known => known,
+        };
         let Some(index) = index else {
             self.others.media_received += 1;
             self.others.rejected += 1;
@@ -374,7 +421,8 @@ impl Relay {
         #[cfg(test)]
         let way = if long_only { Way::Long } else { way };
         let Arrival { timestamp, format, clock, .. } = *arrival;
-        let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived: now, format };
+        let arrived = waited.unwrap_or(now);
+        let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived, format };
         match (way, &arrival.body) {
             (Way::Pass, _) => {
                 let delivery = flow.pass(arrival, packet, &cx);
@@ -511,6 +559,7 @@ impl Relay {
         if self.rist.as_ref().and_then(|rist| rist.due()).is_some_and(|at| at <= now) {
             self.poll_rist(now);
         }
+        self.expire_sources(now);
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.sweep(now);
             self.sweep_at = Some(now + SWEEP_INTERVAL);

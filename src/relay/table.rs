@@ -90,13 +90,22 @@ impl Relay {
         self.free.push(index);
     }
 
-    /// The flow of a datagram: an old one, or a new one if the bound allows.
-    #[inline]
-    pub(super) fn flow_for(&mut self, now: Instant, source: SocketAddr, arrival: &Arrival) -> Option<u32> {
-        if let Some(index) = self.known(&arrival.key) {
-            return Some(index);
+    /// A new flow for a datagram that has none, if the bound allows.
+    pub(super) fn flow_for(
+        &mut self,
+        now: Instant,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+    ) -> Option<u32> {
+        if arrival.beyond_limits() {
+            return None;
         }
-        self.new_flow(now, source, arrival)
+        let index = self.new_flow(now, source, arrival)?;
+        if let FlowKey::Stream(stream) = arrival.key {
+            self.began_native(now, leg, source, stream);
+        }
+        Some(index)
     }
 
     /// The flow that has this key.

@@ -23,7 +23,7 @@ pub use looks::Looks;
 /// How a channel's datagrams are numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Told by the first byte of each datagram.
+    /// Found out per source by [`crate::identify`]; [`parse`], which sees one datagram, goes by its first byte.
     #[default]
     Auto,
     /// The native datagram, version 1.

@@ -25,7 +25,7 @@ pub fn looks_like(payload: &[u8]) -> bool {
     !packets.is_empty() && rest.is_empty() && packets.iter().all(|packet| packet[0] == SYNC)
 }
 
-/// A datagram that is TS packets and nothing else.
+/// A datagram that is TS packets and nothing else, or a piece of a stream of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a>(&'a [u8]);
 
@@ -33,6 +33,11 @@ impl<'a> Packet<'a> {
     /// Checks a datagram; none when it is not as [`looks_like`] says.
     pub fn parse(bytes: &'a [u8]) -> Option<Packet<'a>> {
         looks_like(bytes).then_some(Packet(bytes))
+    }
+
+    /// A datagram of a source that is known for a transport stream, wherever that was cut.
+    pub fn of_stream(bytes: &'a [u8]) -> Packet<'a> {
+        Packet(bytes)
     }
 
     /// The whole datagram.

@@ -16,6 +16,7 @@ mod formats;
 mod fuzz;
 mod harness;
 mod hold;
+mod identify;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod legs;

@@ -107,8 +107,8 @@ fn nack(dice: &mut Dice) -> Vec<u8> {
     };
     let bytes = datagram(Kind::Nack, stream, session, number(dice), 0, &payload);
     // What no longer begins like a native datagram is one without a number, and media.
-    let (magic, rest) = bytes.split_at(2);
-    [magic, &damaged(dice, rest.to_vec())].concat()
+    let (start, rest) = bytes.split_at(4);
+    [start, &damaged(dice, rest.to_vec())].concat()
 }
 
 fn stranger(dice: &mut Dice) -> SocketAddr {
