@@ -1,6 +1,9 @@
 //! One flow: its numbers, its time stamps, its sizes, and the transport stream in it.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::{
     jitter::{Jitter, MICROSECONDS},
@@ -81,6 +84,11 @@ impl Flow {
         Flow::new(now, source.clone(), source, if is_ts { "ts" } else { "raw" })
     }
 
+    /// When the last packet came and how many there were, if they are from this source.
+    pub(super) fn alive(&self, source: SocketAddr) -> Option<(Instant, u64)> {
+        (self.source == source.to_string()).then_some((self.last, self.packets))
+    }
+
     /// Whether its numbers are known.
     pub(super) fn is_numbered(&self) -> bool {
         self.numbers.is_some()
@@ -119,8 +127,9 @@ impl Flow {
         self.push(now, number, stamp, len, packet.payload());
     }
 
-    /// A datagram without a number.
-    pub(super) fn push_unnumbered(&mut self, now: Instant, bytes: &[u8]) {
+    /// A datagram without a number; the first ones of a transport stream may not show that they are of one.
+    pub(super) fn push_unnumbered(&mut self, now: Instant, bytes: &[u8], is_ts: bool) {
+        self.format = if is_ts { "ts" } else { "raw" };
         self.push(now, None, None, bytes.len(), bytes);
     }
 

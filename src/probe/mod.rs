@@ -8,6 +8,7 @@ mod control;
 mod flow;
 mod geometry;
 mod guess;
+mod identify;
 mod jitter;
 mod kinds;
 mod losses;
@@ -27,6 +28,7 @@ use std::{
 use foldhash::quality::RandomState;
 
 use crate::{
+    identify::Sources,
     limits::{PROBE_FLOWS_MAX, PROBE_TS_FLOWS_MAX},
     wire::{self, Datagram, Format, Reason, Reject, custom, native, rtp, st2022, ts::looks_like},
 };
@@ -81,6 +83,8 @@ enum Key {
 #[derive(Debug)]
 pub struct Probe {
     format: Format,
+    /// What each source sends, where the format does not say.
+    sources: Option<Box<Sources<Vec<u8>>>>,
     flows: HashMap<Key, Flow, RandomState>,
     /// In the order in which they began.
     order: Vec<Key>,
@@ -103,6 +107,7 @@ impl Probe {
     /// A probe of datagrams of this format; usually [`Format::Auto`].
     pub fn new(format: Format) -> Probe {
         Probe {
+            sources: identify::sources(&format),
             format,
             flows: HashMap::default(),
             order: Vec::new(),
@@ -159,8 +164,22 @@ impl Probe {
     }
 
     fn media(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        if self.sources.is_some() && !bytes.is_empty() {
+            return self.identify(now, source, bytes);
+        }
         let format = self.format.clone(); // a kind, or a shared layout
-        match wire::parse(&format, bytes) {
+        self.parsed(now, source, bytes, wire::parse(&format, bytes));
+    }
+
+    /// A datagram of a known format, or a damaged one.
+    fn parsed(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        bytes: &[u8],
+        datagram: Result<Datagram<'_>, Reject>,
+    ) {
+        match datagram {
             Ok(Datagram::Native(packet)) => self.native(now, source, &packet, bytes.len()),
             Ok(Datagram::Rtp(packet)) => self.rtp(now, source, &packet, bytes.len()),
             Ok(Datagram::Custom(packet)) => self.custom(now, source, &packet, bytes.len()),
@@ -221,7 +240,7 @@ impl Probe {
     fn unnumbered(&mut self, now: Instant, source: SocketAddr, bytes: &[u8], is_ts: bool) {
         let new = || Flow::unnumbered(now, source.to_string(), is_ts);
         if let Some(flow) = self.flow(Key::Unnumbered(source), is_ts, new) {
-            flow.push_unnumbered(now, bytes);
+            flow.push_unnumbered(now, bytes, is_ts);
         }
     }
 
@@ -278,8 +297,9 @@ impl Probe {
         }
     }
 
-    /// The report with a suggestion, which costs a simulation.
-    pub fn final_report(&self, now: Instant, input: &str) -> Report {
+    /// The report with a suggestion, which costs a simulation. What has waited for what it is counts as unnumbered.
+    pub fn final_report(&mut self, now: Instant, input: &str) -> Report {
+        self.settle_all(now);
         let mut report = self.report(now, input);
         report.suggestion = suggest::suggest(&self.seen(now), input);
         report

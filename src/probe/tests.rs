@@ -20,7 +20,7 @@ fn source(port: u16) -> SocketAddr {
 #[test]
 fn a_thousand_flows_are_followed_and_told_apart() {
     let start = clock::now();
-    let mut probe = Probe::new(Format::Auto);
+    let mut probe = Probe::new(Format::Rtp);
     for round in 0..50u16 {
         for flow in (0..1000u32).filter(|flow| !(flow % 100 == 7 && round == 20)) {
             let at = start + Duration::from_micros(u64::from(round) * 20_000 + u64::from(flow));
@@ -36,7 +36,7 @@ fn a_thousand_flows_are_followed_and_told_apart() {
 #[test]
 fn flows_beyond_the_bound_are_counted_in_all() {
     let start = clock::now();
-    let mut probe = Probe::new(Format::Auto);
+    let mut probe = Probe::new(Format::Rtp);
     for flow in 0..PROBE_FLOWS_MAX as u32 + 50 {
         probe.push(start, source(5000), Role::Media, &rtp(flow * 2, 1));
     }
@@ -69,10 +69,40 @@ fn what_is_no_known_format_is_said_and_guessed() {
         let bytes = [&[1, 2, 3][..], &i.to_be_bytes(), &[(i * 97 % 251) as u8; 20]].concat();
         probe.push(start, source(5000), Role::Media, &bytes);
     }
-    probe.push(start, source(5000), Role::Media, b"TC\x10\x00 damaged native datagram of 32 bytes");
     let report = probe.final_report(start, "udp://@239.1.1.1:5000");
-    assert_eq!((report.format.as_str(), report.corrupt), ("unnumbered", 1));
+    assert_eq!((report.format.as_str(), report.corrupt), ("unnumbered", 0));
     assert_eq!(report.format_guess.as_deref(), Some("seq=u16be@3"));
     assert_eq!(report.suggestion, None);
     assert!(report.to_string().contains("look like --format seq=u16be@3"), "{report}");
+    // a source that is known for something else is not damaged, whatever its datagrams begin with
+    probe.push(start, source(5000), Role::Media, b"TC\x10\x00 a reading that begins like a native datagram");
+    let report = probe.final_report(start, "udp://@239.1.1.1:5000");
+    assert_eq!((report.corrupt, report.flows[0].packets), (0, 51));
+}
+
+/// As a relay decides it: see `crate::identify`.
+#[test]
+fn formats_belong_to_sources() {
+    let start = clock::now();
+    let report = |datagrams: &mut dyn Iterator<Item = Vec<u8>>| {
+        let mut probe = Probe::new(Format::Auto);
+        for (i, datagram) in datagrams.enumerate() {
+            probe.push(start + Duration::from_millis(5 * i as u64), source(5000), Role::Media, &datagram);
+        }
+        probe.final_report(start + Duration::from_secs(2), "udp://@239.1.1.1:5000")
+    };
+    // a transport stream that was cut anywhere, and whose bytes are like those of RTP
+    let stream: Vec<u8> = (0..188 * 700).map(|i| if i % 188 == 0 { 0x47 } else { 0x80 }).collect();
+    let seen = report(&mut stream[100..].chunks(1472).map(<[u8]>::to_vec));
+    assert_eq!(seen.format, "MPEG-TS without RTP (not numbered)");
+    assert_eq!((seen.flows.len(), seen.corrupt, seen.foreign), (1, 0, 0));
+    // MessagePack
+    let seen = report(&mut (0..90u8).map(|i| [&b"\x82\xa1s\xa4temp\xa1v\xcb"[..], &[i; 8]].concat()));
+    assert_eq!((seen.format.as_str(), seen.flows.len(), seen.flows[0].packets), ("unnumbered", 1, 90));
+    // RTP with damaged first bytes, and one that is silent behind its first packet
+    let damaged = |i: u16| if i % 10 == 5 { 0x00 } else { 0x80 };
+    let seen = report(&mut (0..90u16).map(|i| [&[damaged(i)], &rtp(8, i)[1..]].concat()));
+    assert_eq!((seen.format.as_str(), seen.numbers.lost, seen.corrupt), ("RTP", 9, 9));
+    let seen = report(&mut std::iter::once(rtp(8, 7)));
+    assert_eq!((seen.format.as_str(), seen.flows[0].packets), ("unnumbered", 1));
 }
