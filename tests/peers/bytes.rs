@@ -54,7 +54,7 @@ impl Collector {
 }
 
 /// A relay with one output of each kind, and everybody who receives from it.
-struct Paths {
+pub(super) struct Paths {
     relay: Running,
     http: SocketAddr,
     /// Joined to the relay's own input: what was really sent.
@@ -68,20 +68,22 @@ struct Paths {
 
 impl Paths {
     fn open(scheme: &str, from: (Ipv4Addr, u16)) -> Paths {
+        Paths::open_as(scheme, from, &[])
+    }
+
+    /// The same with more arguments.
+    pub(super) fn open_as(scheme: &str, from: (Ipv4Addr, u16), more: &[&str]) -> Paths {
         let to = (group(), free_port());
         let unicast = UdpSocket::bind("127.0.0.1:0").expect("bind");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let direct = Collector::new(joined(from.0, from.1));
         let multicast = Collector::new(joined(to.0, to.1));
-        let relay = Running::tidecast([
-            "relay",
-            &format!("{scheme}://@{}:{}?if=127.0.0.1", from.0, from.1),
-            "--to",
-            &format!("udp://{}", unicast.local_addr().expect("bound")),
-            &format!("udp://{}:{}?ttl=0&if=127.0.0.1", to.0, to.1),
-            "--http",
-            &http.to_string(),
-        ]);
+        let input = format!("{scheme}://@{}:{}?if=127.0.0.1", from.0, from.1);
+        let target = format!("udp://{}", unicast.local_addr().expect("bound"));
+        let group = format!("udp://{}:{}?ttl=0&if=127.0.0.1", to.0, to.1);
+        let http_address = http.to_string();
+        let arguments = ["relay", &input, "--to", &target, &group, "--http", &http_address];
+        let relay = Running::tidecast(arguments.iter().chain(more));
         let folder = tempfile::tempdir().expect("a folder");
         let unicast = Collector::new(unicast);
         let mut paths = Paths { relay, http, direct, unicast, multicast, clients: Vec::new(), folder };
@@ -100,7 +102,7 @@ impl Paths {
 
     /// Waits until all media packets that were sent have been sent on, ends the relay, and compares what has arrived
     /// with what was sent. Gives the payloads, and what each HTTP client has.
-    fn compare(mut self, payload: Payload) -> (Vec<u8>, Vec<Vec<u8>>) {
+    pub(super) fn compare(mut self, payload: Payload) -> (Vec<u8>, Vec<Vec<u8>>) {
         until("every media packet at every output", || {
             let sent = self.direct.count(|datagram| payload(datagram).is_some());
             let everywhere = self.unicast.count(|_| true) == sent && self.multicast.count(|_| true) == sent;
@@ -125,7 +127,7 @@ impl Paths {
 }
 
 /// Finds the payload of a media packet; what is none goes no further than the relay.
-type Payload = fn(&[u8]) -> Option<&[u8]>;
+pub(super) type Payload = fn(&[u8]) -> Option<&[u8]>;
 
 /// The payload of RTP without options, as ffmpeg and `tidecast send` make it.
 fn rtp_payload(datagram: &[u8]) -> Option<&[u8]> {

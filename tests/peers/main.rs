@@ -19,6 +19,7 @@ mod remux;
 mod remuxed;
 mod rist;
 mod rist_out;
+mod sources;
 mod st2022;
 mod start;
 mod wrapped;
