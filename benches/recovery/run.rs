@@ -63,7 +63,7 @@ pub(crate) fn grid(protections: &[Protection], models: &[Model], effort: &Effort
 fn cells(courses: &[(Protection, Impairments)], effort: &Effort) -> Vec<Cell> {
     let Effort { packets, seed, hold } = *effort;
     let run = |(protection, model): (Protection, Impairments)| {
-        let outcome = Course { protection, model, hold, packets, seed }.run();
+        let outcome = Course { packets, seed, ..Course::new(protection, model, hold) }.run();
         Cell { outcome, theory: theory::residual(protection, &model, hold) }
     };
     parallel(courses, run)

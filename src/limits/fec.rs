@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DATAGRAM_BYTES_MAX, HOLD_MAX};
+use super::{DATAGRAM_BYTES_MAX, HOLD_MAX, REORDER_PACKETS_MAX};
 
 /// Numbers that one source block may span (k times stride), and thus packets kept for recovery.
 pub const FEC_SPAN_MAX: u64 = 8192;
@@ -48,9 +48,12 @@ pub const ST2022_SPAN_MAX: u64 = 1024;
 /// Matrices whose packets are kept: the one that is sent, the one whose columns are sent meanwhile, and one for
 /// reordering.
 pub const ST2022_MATRICES_KEPT: u64 = 3;
-/// ST 2022-1 repair packets kept because they miss media: all rows and columns of three matrices of the standard's
-/// largest sum (20 x 5 and 5 x 20), and as many again of other shapes.
-pub const ST2022_REPAIRS_MAX: usize = 160;
+/// Numbers kept for ST 2022-1 while they wait for repair packets that come late: as many as a reorder window holds
+/// back. Their bytes count as memory of the channel.
+pub const ST2022_NUMBERS_MAX: u64 = REORDER_PACKETS_MAX;
+/// ST 2022-1 repair packets kept because they miss media: of all these numbers the rows and columns of the smallest
+/// square matrix, each half of them.
+pub const ST2022_REPAIRS_MAX: usize = ST2022_NUMBERS_MAX as usize / 2;
 /// Bytes XORed that each byte of a media packet pays for. Rows and columns XOR each packet twice; forged repair packets
 /// alone pay for nothing. A stream of 10 Mbit/s so costs at most 80 MB of XOR a second, under 1 % of a core.
 pub const ST2022_WORK_PER_BYTE: u64 = 64;
@@ -74,5 +77,6 @@ pub const PROTECTED_FLOWS_MAX: usize = 4096;
 /// Packets in the open blocks of all of them: 86 MB of media packets; fewer streams where blocks are large.
 pub const PROTECTED_PACKETS_MAX: usize = 65_536;
 
-const _: () = assert!(ST2022_MATRICES_KEPT * ST2022_SPAN_MAX < 1 << 14);
+const _: () =
+    assert!(ST2022_MATRICES_KEPT * ST2022_SPAN_MAX <= ST2022_NUMBERS_MAX && ST2022_NUMBERS_MAX < 1 << 14);
 const _: () = assert!(FEC_FORGET_PACKETS > FEC_LEARN_PACKETS);

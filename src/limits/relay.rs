@@ -12,6 +12,9 @@ pub const HOLD_MIN: Duration = Duration::from_millis(20);
 pub const HOLD_MAX: Duration = Duration::from_millis(500);
 /// The same where a RIST sender is asked: the buffer that RIST receivers usually have.
 pub const HOLD_MAX_RIST: Duration = Duration::from_secs(1);
+/// For so long after its beginning a flow that may be recovered keeps the longest hold: the first matrices, blocks and
+/// round trips are measured by then.
+pub const HOLD_SETTLE: Duration = Duration::from_secs(3);
 /// The longest hold that a configuration may name: beyond it a gap looks like an outage to every player.
 pub const HOLD_CONFIG_MAX: Duration = Duration::from_secs(10);
 
@@ -82,6 +85,7 @@ pub const SPENT_MAX: usize = 256;
 
 const _: () = assert!(HOLD_MIN.as_millis() <= HOLD_START.as_millis());
 const _: () = assert!(HOLD_START.as_millis() <= HOLD_MAX.as_millis());
+const _: () = assert!(HOLD_SETTLE.as_millis() < HOLD_FALL_WINDOW.as_millis());
 const _: () = assert!(REORDER_PACKETS_START <= REORDER_PACKETS_MAX && REORDER_PACKETS_MAX < 1 << 15);
 const _: () = assert!(HOLD_CONFIG_MAX.as_millis() < PACED_DELAY_CONFIG_MAX.as_millis());
 const _: () = assert!(CHANNEL_BYTES_MAX <= CHANNEL_BYTES_CONFIG_MAX);

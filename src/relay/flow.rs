@@ -161,6 +161,8 @@ pub(super) struct Flow {
     former: Option<Box<Former>>,
     /// Numbers that cannot be rebuilt, but may still come on a leg.
     hopeless: BTreeSet<u64>,
+    /// Several rebuilt packets are on their way in: no gap is given up before all of them are there.
+    rebuilding: bool,
     pub(super) predecessor: Option<Predecessor>,
     /// Of all flows of the channel, in the order of their creation.
     pub(super) serial: u64,
@@ -205,6 +207,7 @@ impl Flow {
                 .then(|| Box::new(Legs::new(config.legs, config.hold.max(), config.window_max, now))),
             former: None,
             hopeless: BTreeSet::new(),
+            rebuilding: false,
             alive: None,
             last_arrival: now,
             confirmed: false,
@@ -465,7 +468,7 @@ impl Flow {
                 self.offer(candidate, cx);
             }
         }
-        if accepted && (waiting || self.held_back() > 0) {
+        if accepted && !self.rebuilding && (waiting || self.held_back() > 0) {
             if !self.probation.is_empty() {
                 // The window may have grown since: what was just beyond it belongs here.
                 self.readmit(window, cx);

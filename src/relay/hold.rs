@@ -2,12 +2,13 @@
 //!
 //! `hold = "auto"` follows what is measured: how late reordered packets really come, how long a source block lasts, and
 //! how long it takes to ask for a packet again. It rises at once and falls when two whole windows have not needed it.
+//! A flow that may be recovered begins with the longest hold, since nothing is measured when its first packet is lost.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::{
-    HOLD_FALL_WINDOW, HOLD_MAX, HOLD_MAX_RIST, HOLD_MIN, HOLD_START, RATE_WINDOW, REORDER_PACKETS_MIN,
-    REORDER_PACKETS_START,
+    HOLD_FALL_WINDOW, HOLD_MAX, HOLD_MAX_RIST, HOLD_MIN, HOLD_SETTLE, HOLD_START, RATE_WINDOW,
+    REORDER_PACKETS_MIN, REORDER_PACKETS_START,
 };
 
 /// The configured hold.
@@ -76,8 +77,13 @@ pub(super) struct HoldEstimate {
     skew: [Duration; 2],
     /// Longest time that asking again needs, likewise.
     requests: [Duration; 2],
+    /// Lower bound until the flow has shown what its recovery needs; zero afterwards.
+    promised: Duration,
     /// Until two windows have passed, the starting value stands.
     windows: u8,
+    /// End of the first window.
+    first_window: Instant,
+    /// When the promise or the window ends, whichever is first.
     rotate_at: Instant,
 }
 
@@ -90,14 +96,43 @@ impl HoldEstimate {
             blocks: [Duration::ZERO; 2],
             skew: [Duration::ZERO; 2],
             requests: [Duration::ZERO; 2],
+            promised: Duration::ZERO,
             windows: 0,
+            first_window: now + HOLD_FALL_WINDOW,
             rotate_at: now + HOLD_FALL_WINDOW,
+        }
+    }
+
+    /// The flow may be recovered: until that is measured, it is waited for as long as possible, for [`HOLD_SETTLE`] at
+    /// most. Only the beginning of a flow counts.
+    pub(super) fn promise(&mut self, now: Instant) {
+        if self.windows == 0 && now < self.first_window {
+            self.promised = self.config.max();
+            self.rotate_at = self.first_window.min(now + HOLD_SETTLE);
+            self.update(now);
+        }
+    }
+
+    /// What recovery needs is measured, or there is none.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if !self.promised.is_zero() {
+            self.promised = Duration::ZERO;
+            self.rotate_at = self.first_window;
+            self.update(now);
         }
     }
 
     /// The hold in force.
     pub(super) fn get(&self) -> Duration {
         self.current
+    }
+
+    /// The hold without what was promised for the beginning.
+    pub(super) fn measured(&self) -> Duration {
+        match self.config {
+            Hold::Auto { min, max } => self.needed().clamp(min, max.max(min)),
+            Hold::Fixed(hold) => hold,
+        }
     }
 
     /// As configured.
@@ -172,7 +207,11 @@ impl HoldEstimate {
     }
 
     fn update(&mut self, now: Instant) {
+        if now >= self.rotate_at && self.rotate_at < self.first_window {
+            (self.promised, self.rotate_at) = (Duration::ZERO, self.first_window);
+        }
         if now >= self.rotate_at {
+            self.promised = Duration::ZERO;
             self.lateness = [Duration::ZERO, self.lateness[0]];
             self.blocks = [Duration::ZERO, self.blocks[0]];
             self.skew = [Duration::ZERO, self.skew[0]];
@@ -181,12 +220,17 @@ impl HoldEstimate {
             self.rotate_at = now + HOLD_FALL_WINDOW;
         }
         let Hold::Auto { min, max } = self.config else { return };
+        self.current = self.needed().max(self.promised).clamp(min, max.max(min));
+    }
+
+    /// What was measured asks for so much.
+    fn needed(&self) -> Duration {
         let late = self.lateness[0].max(self.lateness[1]) * 3 / 2;
         let block = self.blocks() * 5 / 4;
         let skew = self.skew[0].max(self.skew[1]) * 5 / 4;
         let requests = self.requests[0].max(self.requests[1]);
         let floor = if self.windows < 2 { HOLD_START } else { Duration::ZERO };
-        self.current = late.max(block).max(skew).max(requests).max(floor).clamp(min, max.max(min));
+        late.max(block).max(skew).max(requests).max(floor)
     }
 }
 
@@ -270,6 +314,30 @@ mod tests {
         assert_eq!(hold.get(), HOLD_MIN);
         hold.saw_block(3000 * MS, t + 2 * HOLD_FALL_WINDOW);
         assert_eq!(hold.get(), HOLD_MAX);
+    }
+
+    #[test]
+    fn a_promise_holds_until_it_is_measured() {
+        let t = t0();
+        let promised = || {
+            let mut hold = HoldEstimate::new(Hold::default(), t);
+            hold.promise(t);
+            assert_eq!((hold.get(), hold.measured(), hold.floor()), (HOLD_MAX, HOLD_START, HOLD_START));
+            hold
+        };
+        let mut hold = promised();
+        hold.saw_block(100 * MS, t + 10 * MS);
+        assert_eq!(hold.get(), HOLD_MAX, "the next block may be longer");
+        hold.tick(t + HOLD_SETTLE);
+        assert_eq!(hold.get(), 125 * MS);
+        let mut hold = promised();
+        hold.settle(t + 100 * MS);
+        assert_eq!(hold.get(), HOLD_START);
+        hold.tick(t + HOLD_FALL_WINDOW - MS);
+        assert_eq!(hold.windows, 0, "windows are as long as ever");
+        hold.tick(t + HOLD_FALL_WINDOW);
+        hold.promise(t + HOLD_FALL_WINDOW);
+        assert_eq!((hold.windows, hold.get()), (1, HOLD_START), "only at the beginning");
     }
 
     #[test]

@@ -202,7 +202,8 @@ impl Legs {
         self.set_step(self.limits.step);
         let Limits { patience, .. } = self.limits;
         for (leg, heard) in self.legs.iter_mut().zip(heard) {
-            let there = heard.is_some_and(|heard| now < heard + patience.max(LEG_OUT_MIN));
+            // One that has brought nothing yet may be behind.
+            let there = heard.is_none_or(|heard| now < heard + patience.max(LEG_OUT_MIN));
             let before = (restart && leg.top[0] > 0).then_some(leg.top[0]).or(leg.before);
             let awaited_until = there.then(|| now + patience);
             let Leg { lateness, lag, skew, source, .. } = *leg;

@@ -171,6 +171,8 @@ pub(super) struct Recover {
     /// The highest number for which a repair packet came.
     last_repair: Option<u64>,
     span: u64,
+    /// Nothing below is waited for any more.
+    head: u64,
     keeping: bool,
     /// Work that may be spent on rebuilding: every packet kept adds to it.
     credit: u64,
@@ -189,6 +191,7 @@ impl Recover {
             newest: start,
             last_repair: None,
             span: 0,
+            head: u64::MAX,
             keeping: true,
             credit: FEC_WORK_START,
         }
@@ -216,9 +219,16 @@ impl Recover {
         self.sources[self.index(number)].as_ref().filter(|s| s.number == number)
     }
 
-    /// Room for `span` numbers, twice.
-    fn reserve(&mut self, span: u64) {
-        let capacity = (2 * span).next_power_of_two() as usize;
+    /// Nothing below `head` is waited for any more: from there on packets are kept, however late their repair packets
+    /// come.
+    pub(super) fn waits_from(&mut self, head: u64) {
+        self.head = head;
+    }
+
+    /// Room for `span` numbers twice, and for those up to `number` that wait.
+    fn reserve(&mut self, span: u64, number: u64) {
+        let waiting = (number + 1).saturating_sub(self.head).min(FEC_SPAN_MAX);
+        let capacity = (span + span.max(waiting)).next_power_of_two() as usize;
         if capacity <= self.sources.len() {
             return;
         }
@@ -264,7 +274,8 @@ impl Recover {
 
     fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant) {
         // Little for a flow of few packets: there may be thousands, most of them made up.
-        self.reserve((number.saturating_sub(self.start) + 1).min(FEC_LEARN_PACKETS));
+        let few = (number.saturating_sub(self.start) + 1).min(FEC_LEARN_PACKETS);
+        self.reserve(few.max(self.span), number);
         self.bytes += shard.len();
         let index = self.index(number);
         let old = self.sources[index].replace(Source { number, shard, arrived: now });
@@ -300,7 +311,7 @@ impl Recover {
         self.span = self.span.max(span);
         self.last_repair = Some(self.last_repair.unwrap_or(0).max(first + span - 1));
         self.newest = self.newest.max(first);
-        self.reserve(span.max(FEC_LEARN_PACKETS));
+        self.reserve(span.max(FEC_LEARN_PACKETS), first);
         let began =
             numbers(first, repair.k(), repair.stride()).find_map(|n| self.source(n)).map(|s| s.arrived);
         if first + span > next {

@@ -41,8 +41,24 @@ impl Recovery {
     }
 
     /// For an RTP stream; see [`st2022::Recover::new`].
-    pub(super) fn st2022(start: u64, ssrc: u32) -> Recovery {
-        Recovery::St2022(Box::new(st2022::Recover::new(start, ssrc)))
+    pub(super) fn st2022(start: u64, ssrc: u32, terms: st2022::Terms) -> Recovery {
+        Recovery::St2022(Box::new(st2022::Recover::new(start, ssrc, terms)))
+    }
+
+    /// Nothing below `head` is waited for any more.
+    pub(super) fn waits_from(&mut self, head: u64) {
+        match self {
+            Recovery::Native(recover) => recover.waits_from(head),
+            Recovery::St2022(recover) => recover.waits_from(head),
+        }
+    }
+
+    /// Whether packets are kept for repair packets, which may or may not come.
+    pub(super) fn keeping(&self) -> bool {
+        match self {
+            Recovery::Native(recover) => recover.keeping(),
+            Recovery::St2022(recover) => recover.keeping(),
+        }
     }
 
     /// Memory of what is kept.

@@ -13,17 +13,18 @@ use crate::{
 impl Relay {
     /// A datagram from a port for repair packets. What is none is counted as everywhere, and never taken for media.
     pub(super) fn st2022(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
-        let leg = usize::from(self.leg(leg));
-        self.legs[leg].bytes += bytes.len() as u64;
+        let leg = self.leg(leg);
+        let counters = &mut self.legs[usize::from(leg)];
+        counters.bytes += bytes.len() as u64;
         self.others.bytes_received += bytes.len() as u64;
         match Repair::parse(&bytes) {
             Ok(repair) => {
-                self.legs[leg].repair += 1;
+                counters.repair += 1;
                 self.others.repair_received += 1;
-                self.st2022_repair(now, source, &repair);
+                self.st2022_repair(now, leg, source, &repair);
             }
             Err(error) => {
-                self.legs[leg].media += 1;
+                counters.media += 1;
                 self.others.media_received += 1;
                 self.reject(error.into());
             }
@@ -32,10 +33,10 @@ impl Relay {
     }
 
     /// One that comes before all media is of no use: nothing is known yet.
-    fn st2022_repair(&mut self, now: Instant, source: SocketAddr, repair: &Repair<'_>) {
+    fn st2022_repair(&mut self, now: Instant, leg: u8, source: SocketAddr, repair: &Repair<'_>) {
         let Some(index) = self.protected_by(repair, source, now) else { return };
         let (flow, mut cx) = self.split(index, now);
-        flow.st2022_repair(repair, &mut cx);
+        flow.st2022_repair(leg, repair, &mut cx);
         self.follow_up(index, now);
     }
 

@@ -29,6 +29,12 @@ pub struct Course {
     /// Media packets that count; rounded up to whole groups of the code.
     pub packets: u64,
     pub seed: u64,
+    /// How much later repair packets come than the media that they follow.
+    pub late: Duration,
+    /// How much longer each leg is than the one before it.
+    pub apart: Duration,
+    /// Whether links lose from the second packet on, before anything is measured.
+    pub cold: bool,
 }
 
 /// What came of it.
@@ -55,31 +61,46 @@ pub struct Outcome {
     pub counters: Counters,
 }
 
-/// One leg: a link that is bad while it counts, and one that only takes its time.
+/// One leg: a link that is bad while it counts, and one that only takes its time; both once more for repair packets
+/// that come late.
 struct Leg {
     bad: Link<Packet>,
     clean: Link<Packet>,
+    late: Option<[Link<Packet>; 2]>,
 }
 
 impl Leg {
-    fn new(model: &Impairments, seed: u64, leg: u8) -> Leg {
+    fn new(course: &Course, model: &Impairments, leg: u8) -> Leg {
         let outage = model.outage.filter(|_| leg == 0);
-        let clean = Impairments { delay: model.delay, ..Impairments::default() };
+        let delay = model.delay + course.apart * u32::from(leg);
+        let bad = Impairments { outage, delay, ..*model };
+        let clean = Impairments { delay, ..Impairments::default() };
         // Seeds of legs are far apart from those of neighbouring runs.
-        let seed = seed ^ u64::from(leg) << 32;
-        Leg { bad: Link::new(Impairments { outage, ..*model }, seed), clean: Link::new(clean, 0) }
+        let seed = course.seed ^ u64::from(leg) << 32;
+        let later = |model: Impairments| Impairments { delay: delay + course.late, ..model };
+        let late = (!course.late.is_zero())
+            .then(|| [Link::new(later(clean), 0), Link::new(later(bad), seed ^ 1 << 47)]);
+        Leg { bad: Link::new(bad, seed), clean: Link::new(clean, 0), late }
     }
 
-    fn links(&mut self) -> [&mut Link<Packet>; 2] {
-        [&mut self.clean, &mut self.bad]
+    fn links(&mut self) -> impl Iterator<Item = &mut Link<Packet>> {
+        [&mut self.clean, &mut self.bad].into_iter().chain(self.late.iter_mut().flatten())
+    }
+
+    fn link(&mut self, bad: bool, what: What) -> &mut Link<Packet> {
+        match (&mut self.late, what) {
+            (Some(late), What::Repair(_)) => &mut late[usize::from(bad)],
+            _ if bad => &mut self.bad,
+            _ => &mut self.clean,
+        }
     }
 
     fn next_at(&self) -> Option<Instant> {
-        self.clean.next_at().into_iter().chain(self.bad.next_at()).min()
+        [&self.clean, &self.bad].into_iter().chain(self.late.iter().flatten()).filter_map(Link::next_at).min()
     }
 
     fn pop(&mut self, now: Instant) -> Option<Packet> {
-        self.links().into_iter().find_map(|link| link.pop(now))
+        self.links().find_map(|link| link.pop(now))
     }
 }
 
@@ -102,6 +123,12 @@ struct Run {
 }
 
 impl Course {
+    /// As usual: everything in step, and a clean beginning.
+    pub fn new(protection: Protection, model: Impairments, hold: Hold) -> Course {
+        let (packets, seed, late, apart, cold) = (50_000, 1, Duration::ZERO, Duration::ZERO, false);
+        Course { protection, model, hold, packets, seed, late, apart, cold }
+    }
+
     /// Packets of a clean stretch and of the one that counts, in whole groups.
     fn lengths(&self) -> (u64, u64) {
         let group = self.protection.group();
@@ -115,7 +142,7 @@ impl Course {
         // A round trip is half forth and half back.
         let way = self.protection.round_trip.unwrap_or_default() / 2;
         let model = Impairments { delay: self.model.delay.max(way), ..self.model };
-        let numbers = clean..clean + packets;
+        let numbers = if self.cold { 1..packets } else { clean..clean + packets };
         let start = tidecast::clock::now();
         let hold = match self.hold {
             Hold::Fixed(hold) => hold,
@@ -124,7 +151,7 @@ impl Course {
         let observer =
             Observer::new(self.seed, hold, start, INTERVAL).measuring(numbers.clone(), model.delay);
         let mut run = Run {
-            legs: (0..self.protection.legs).map(|leg| Leg::new(&model, self.seed, leg)).collect(),
+            legs: (0..self.protection.legs).map(|leg| Leg::new(self, &model, leg)).collect(),
             // Requests are few: what a burst of the way forth lasts is over before the next one.
             back: Link::new(Impairments { burst: 1.0, outage: None, ..model }, self.seed ^ 1 << 48),
             bad: false,
@@ -148,7 +175,8 @@ impl Course {
             run.send(at, &wire);
             wire.clear();
         }
-        run.advance(start + INTERVAL * end as u32 + model.delay + hold + CLEAN);
+        let longest = model.delay + self.late + self.apart * u32::from(self.protection.legs);
+        run.advance(start + INTERVAL * end as u32 + longest + hold + CLEAN);
         run.outcome(numbers, end)
     }
 }
@@ -159,7 +187,7 @@ impl Run {
         for packet in wire {
             for leg in &mut self.legs {
                 self.sent += 1;
-                leg.links()[usize::from(self.bad)].push(at, packet.clone());
+                leg.link(self.bad, packet.what).push(at, packet.clone());
             }
         }
     }

@@ -19,6 +19,7 @@ mod hold;
 mod identify;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod late;
 mod legs;
 mod many;
 mod paced;

@@ -25,7 +25,7 @@ fn bursts(loss: f64, burst: f64) -> Impairments {
 fn run(protection: Protection, model: Impairments, seed: u64, expected: f64) -> Outcome {
     let packets = setting("TIDECAST_SIM_PACKETS", 200_000);
     let _repeat = Repeat(seed);
-    let outcome = Course { protection, model, hold: HOLD, packets, seed }.run();
+    let outcome = Course { packets, seed, ..Course::new(protection, model, HOLD) }.run();
     let (measured, deviation) = (outcome.residual(), outcome.deviation());
     println!(
         "{protection}, {:.0} % in bursts of {}: {measured:.3e} lost, +- {deviation:.1e}, {expected:.3e} expected; \

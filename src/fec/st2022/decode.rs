@@ -7,13 +7,13 @@
 
 use super::{
     Sum,
-    outlook::{Line, Outlook},
+    outlook::{Line, Outlooks, hopeless},
     window::{Content, Window},
 };
 use crate::{
     limits::{
-        FEC_LEARN_PACKETS, ST2022_MATRICES_KEPT, ST2022_REPAIRS_MAX, ST2022_SPAN_MAX, ST2022_WORK_MAX,
-        ST2022_WORK_PER_BYTE,
+        FEC_LEARN_PACKETS, ST2022_MATRICES_KEPT, ST2022_NUMBERS_MAX, ST2022_REPAIRS_MAX, ST2022_SPAN_MAX,
+        ST2022_WORK_MAX, ST2022_WORK_PER_BYTE,
     },
     wire::st2022::{Repair, Shard},
 };
@@ -49,10 +49,15 @@ pub(super) struct Equation {
 /// Packets of one stream and its repair packets, by extended numbers.
 #[derive(Debug)]
 pub struct Decoder {
-    /// Twice as large as what is kept, so that a repair packet may run ahead of its media.
+    /// Larger than what is kept, so that a repair packet may run ahead of its media.
     window: Window,
+    /// In the order of their bases.
     equations: Vec<Equation>,
-    outlook: Outlook,
+    /// An equation may miss no more than one number.
+    ripe: bool,
+    /// The lowest number that is still waited for.
+    head: u64,
+    outlook: Outlooks,
     start: u64,
     /// The lowest number that is kept.
     floor: u64,
@@ -71,7 +76,9 @@ impl Decoder {
         Decoder {
             window: Window::default(),
             equations: Vec::new(),
-            outlook: Outlook::default(),
+            ripe: false,
+            head: u64::MAX,
+            outlook: Outlooks::default(),
             start,
             floor: start,
             end: start,
@@ -96,9 +103,23 @@ impl Decoder {
         self.outlook.span()
     }
 
-    /// How many numbers are kept.
+    /// How many numbers are kept at least, and how far a repair packet may run ahead.
     fn kept(&self) -> u64 {
         (ST2022_MATRICES_KEPT * self.span()).max(FEC_LEARN_PACKETS)
+    }
+
+    /// Nothing below `head` is waited for any more. The numbers from there on are kept, however long they wait for
+    /// their repair packets, and as many below as share rows and columns with them. Without a call only the latest
+    /// matrices are kept.
+    pub fn waits_from(&mut self, head: u64) {
+        self.head = head;
+    }
+
+    /// The lowest number to be kept when the media has come to `end`.
+    fn lowest(&self, end: u64) -> u64 {
+        let below = ((ST2022_MATRICES_KEPT - 1) * self.span()).max(FEC_LEARN_PACKETS);
+        let usual = end.saturating_sub(self.kept());
+        usual.min(self.head.saturating_sub(below)).max(end.saturating_sub(ST2022_NUMBERS_MAX))
     }
 
     /// A rebuilt packet; none if the original has come, or if it was forgotten.
@@ -137,16 +158,25 @@ impl Decoder {
         news
     }
 
-    /// A repair packet came, whose base was extended to `base`.
+    /// A repair packet came on the only path; see [`Decoder::repair_on`].
     ///
     /// # Errors
     /// One that protects numbers that cannot be, or that are past.
     pub fn repair(&mut self, base: u64, repair: &Repair<'_>) -> Result<News, Refused> {
+        self.repair_on(0, base, repair)
+    }
+
+    /// A repair packet came, whose base was extended to `base`. Paths are counted from 0; each brings its repair packets
+    /// in their order, however far it is behind another one.
+    ///
+    /// # Errors
+    /// One that protects numbers that cannot be, or that are past.
+    pub fn repair_on(&mut self, path: usize, base: u64, repair: &Repair<'_>) -> Result<News, Refused> {
         let line = Line { axis: repair.axis(), base, offset: repair.offset(), count: repair.count() };
         if line.offset * line.count > ST2022_SPAN_MAX || base > self.end + ST2022_SPAN_MAX {
             return Err(Refused::Nonsense);
         }
-        self.outlook.saw(line, self.end);
+        self.outlook.saw(path, line, self.end);
         self.reserve();
         if base < self.floor {
             return Err(Refused::TooOld);
@@ -162,14 +192,18 @@ impl Decoder {
 
     fn add(&mut self, line: Line, shard: Shard<'_>) {
         let missing = line.numbers().filter(|number| self.window.sum(*number).is_none()).count() as u64;
-        if missing == 0 || self.equations.iter().any(|equation| equation.line == line) {
+        let mut place = self.equations.partition_point(|equation| equation.line.base < line.base);
+        let same = self.equations[place..].iter().take_while(|equation| equation.line.base == line.base);
+        if missing == 0 || same.into_iter().any(|equation| equation.line == line) {
             return;
         }
         if self.equations.len() >= ST2022_REPAIRS_MAX {
             self.drop_equation(0);
+            place = place.saturating_sub(1);
         }
         self.bytes += shard.body.len();
-        self.equations.push(Equation { line, sum: Sum::from(shard), missing });
+        self.ripe |= missing <= 1;
+        self.equations.insert(place, Equation { line, sum: Sum::from(shard), missing });
         if line.numbers().any(|number| self.is_hopeless(number)) {
             self.hope_again();
         }
@@ -200,31 +234,32 @@ impl Decoder {
         let past = self.floor;
         self.end = end;
         self.reserve();
-        self.floor = self.floor.max(end.saturating_sub(self.kept()));
+        self.floor = self.floor.max(self.lowest(end));
         self.window.forget(past..self.floor);
         self.settled = self.settled.max(self.floor);
-        let mut place = 0;
-        while place < self.equations.len() {
-            if self.equations[place].line.base < self.floor {
-                self.drop_equation(place);
-            } else {
-                place += 1;
-            }
-        }
+        let past = self.equations.partition_point(|equation| equation.line.base < self.floor);
+        let freed: usize = self.equations.drain(..past).map(|equation| equation.sum.body.len()).sum();
+        self.bytes -= freed;
     }
 
-    /// Makes the ring as large as twice what is kept. Little for a stream of few packets: there may be thousands, most
-    /// of them made up.
+    /// Makes the ring large enough for what is kept, and for what may run ahead of it. Little for a stream of few
+    /// packets: there may be thousands, most of them made up.
     fn reserve(&mut self) {
         let few = if self.span() == 0 { self.end - self.start + 1 } else { u64::MAX };
-        self.window.reserve(2 * self.kept().min(few));
+        let kept = self.kept().max(self.end - self.lowest(self.end).max(self.floor));
+        self.window.reserve(self.kept().min(few) + kept.min(few));
     }
 
     /// This number is known.
     fn found(&mut self, number: u64) {
         let mut hopes = false;
-        for equation in self.equations.iter_mut().filter(|equation| equation.line.contains(number)) {
+        let end = self.equations.partition_point(|equation| equation.line.base <= number);
+        let from = number.saturating_sub(ST2022_SPAN_MAX);
+        let begin = self.equations[..end].partition_point(|equation| equation.line.base < from);
+        let near = self.equations[begin..end].iter_mut();
+        for equation in near.filter(|equation| equation.line.contains(number)) {
             equation.missing -= 1;
+            self.ripe |= equation.missing <= 1;
             let is_hopeless = |number| matches!(self.window.get(number), Some(Content::Hopeless));
             hopes |= equation.line.numbers().any(is_hopeless);
         }
@@ -235,7 +270,7 @@ impl Decoder {
 
     /// Rebuilds until nothing more can be rebuilt. Each step uses one repair packet up.
     fn peel(&mut self, news: &mut News) {
-        while let Some(place) = self.equations.iter().position(|equation| equation.missing <= 1) {
+        while let Some(place) = self.next_ripe() {
             let equation = self.drop_equation(place);
             if equation.missing == 0 {
                 continue;
@@ -249,6 +284,13 @@ impl Decoder {
             self.found(number);
             news.rebuilt.push(number);
         }
+    }
+
+    fn next_ripe(&mut self) -> Option<usize> {
+        let ripe = || self.equations.iter().position(|equation| equation.missing <= 1);
+        let place = self.ripe.then(ripe).flatten();
+        self.ripe = place.is_some();
+        place
     }
 
     /// The one shard that is missing; none if it can be nobody's, or if nobody has paid for the work.
@@ -277,11 +319,11 @@ impl Decoder {
             self.settled += 1;
         }
         let unknown = (self.settled..self.end).filter(|number| self.window.get(*number).is_none());
-        let closed: Vec<u64> = unknown.filter(|number| !self.outlook.may_come(*number)).collect();
+        let closed: Vec<u64> = unknown.filter(|number| !self.outlook.may_come(*number, self.end)).collect();
         let work: u64 = self.equations.iter().map(|equation| equation.line.count).sum();
         let Some(credit) = self.credit.checked_sub(work * closed.len() as u64) else { return };
         self.credit = credit;
-        for number in self.outlook.hopeless(closed, &self.equations, |number| self.is_hopeless(number)) {
+        for number in hopeless(closed, &self.equations, |number| self.is_hopeless(number)) {
             self.window.put(number, Content::Hopeless);
             news.hopeless.push(number);
         }

@@ -39,9 +39,47 @@ impl Line {
     }
 }
 
-/// Where the repair streams stand.
+/// Where the repair streams of all paths stand, each in its own order: a longer path brings those that another one has
+/// lost.
 #[derive(Debug, Default)]
-pub(super) struct Outlook {
+pub(super) struct Outlooks {
+    paths: Vec<Outlook>,
+    /// The path of the latest repair packet.
+    latest: usize,
+}
+
+impl Outlooks {
+    /// L and D as the latest repair packets show them.
+    pub(super) fn shape(&self) -> Option<(u64, u64)> {
+        self.paths.get(self.latest)?.shape()
+    }
+
+    /// The largest matrix of late.
+    pub(super) fn span(&self) -> u64 {
+        self.paths.iter().map(Outlook::span).max().unwrap_or(0)
+    }
+
+    /// A repair packet came on this path, when the media had come to `end`.
+    pub(super) fn saw(&mut self, path: usize, line: Line, end: u64) {
+        if self.paths.len() <= path {
+            self.paths.resize_with(path + 1, Outlook::default);
+        }
+        self.latest = path;
+        self.paths[path].saw(line, end);
+    }
+
+    /// Whether a repair packet for this number may still come on any path that lives, as of the media's `end`.
+    pub(super) fn may_come(&self, number: u64, end: u64) -> bool {
+        let mut seen = self.paths.iter().filter(|path| path.seen.is_some()).peekable();
+        seen.peek().is_none() || seen.any(|path| path.lives(end) && path.may_come(number))
+    }
+}
+
+/// Where the repair streams of one path stand.
+#[derive(Debug, Default)]
+struct Outlook {
+    /// Where the media was when the latest repair packet came.
+    seen: Option<u64>,
     /// The column with the highest base, and the row.
     column: Option<Line>,
     row: Option<Line>,
@@ -55,17 +93,21 @@ pub(super) struct Outlook {
 
 impl Outlook {
     /// L and D.
-    pub(super) fn shape(&self) -> Option<(u64, u64)> {
+    fn shape(&self) -> Option<(u64, u64)> {
         self.column.map(|column| (column.offset, column.count))
     }
 
-    /// The largest matrix of late.
-    pub(super) fn span(&self) -> u64 {
+    fn span(&self) -> u64 {
         self.span.max(self.span_before)
     }
 
-    /// A repair packet came, when the media had come to `end`.
-    pub(super) fn saw(&mut self, line: Line, end: u64) {
+    /// Whether it has brought a repair packet lately: columns come once a matrix at least.
+    fn lives(&self, end: u64) -> bool {
+        self.seen.is_some_and(|seen| end <= seen + 4 * self.span())
+    }
+
+    fn saw(&mut self, line: Line, end: u64) {
+        self.seen = Some(end);
         if end > self.since + 4 * self.span() {
             (self.span_before, self.span, self.since) = (self.span, 0, end);
         }
@@ -108,7 +150,7 @@ impl Outlook {
     }
 
     /// Whether a repair packet for this number may still come.
-    pub(super) fn may_come(&self, number: u64) -> bool {
+    fn may_come(&self, number: u64) -> bool {
         let Some(column) = self.column else { return true };
         let row_may = self.row.is_some_and(|row| number >= row.base + row.count);
         row_may || self.column_base(number, &column) > column.base
@@ -123,28 +165,27 @@ impl Outlook {
             _ => number,
         }
     }
+}
 
-    /// Those of the `closed` numbers (sorted, unknown, nothing more will come for them) that the equations in hand
-    /// cannot solve either, even if all that is missing beside them does come.
-    pub(super) fn hopeless(
-        &self,
-        mut closed: Vec<u64>,
-        equations: &[Equation],
-        given_up: impl Fn(u64) -> bool,
-    ) -> Vec<u64> {
-        let mut before = usize::MAX;
-        while !closed.is_empty() && closed.len() < before {
-            before = closed.len();
-            for equation in equations {
-                let mut stuck = equation.line.numbers().filter_map(|number| {
-                    let place = closed.binary_search(&number).ok();
-                    (place.is_some() || given_up(number)).then_some(place)
-                });
-                if let (Some(Some(place)), None) = (stuck.next(), stuck.next()) {
-                    closed.remove(place);
-                }
+/// Those of the `closed` numbers (sorted, unknown, nothing more will come for them) that the equations in hand cannot
+/// solve either, even if all that is missing beside them does come.
+pub(super) fn hopeless(
+    mut closed: Vec<u64>,
+    equations: &[Equation],
+    given_up: impl Fn(u64) -> bool,
+) -> Vec<u64> {
+    let mut before = usize::MAX;
+    while !closed.is_empty() && closed.len() < before {
+        before = closed.len();
+        for equation in equations {
+            let mut stuck = equation.line.numbers().filter_map(|number| {
+                let place = closed.binary_search(&number).ok();
+                (place.is_some() || given_up(number)).then_some(place)
+            });
+            if let (Some(Some(place)), None) = (stuck.next(), stuck.next()) {
+                closed.remove(place);
             }
         }
-        closed
     }
+    closed
 }

@@ -8,6 +8,7 @@ use crate::{
     limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
         Fec, FlowId, Output, PacketFormat,
+        recover::st2022::Terms,
         recovery::Recovery,
         reorder::{Reorder, Stored},
         session::{Candidate, Repeat, Silence, Verdict},
@@ -260,11 +261,18 @@ impl Flow {
         let learn_until = cx.now + (cx.config.hold.max() * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);
         let recovery = match self.format {
             PacketFormat::Native => Some(Recovery::native(next, learn_until)),
-            PacketFormat::Rtp if cx.config.fec != Fec::Off => Some(Recovery::st2022(next, session)),
+            PacketFormat::Rtp if cx.config.fec != Fec::Off => {
+                let (patience, several) = (cx.config.hold.max(), self.legs.is_some());
+                let terms = Terms { learn_until, patience, several };
+                Some(Recovery::st2022(next, session, terms))
+            }
             _ => None,
         };
         self.recover = recovery.map(Box::new);
         self.start_asking(cx);
+        if self.recover.is_some() || self.asking.is_some() {
+            self.hold.promise(cx.now);
+        }
         if let Some(legs) = &mut self.legs {
             legs.start(next, same_id, cx.heard, cx.now);
             self.hopeless.clear();

@@ -55,7 +55,7 @@ impl Flow {
     /// Holds a packet back until it is due.
     pub(super) fn pace(&mut self, seq: u64, span: u64, how: How, mut packet: Packet, cx: &mut Context<'_>) {
         cx.tighten(&mut packet);
-        let hold = self.hold.get();
+        let hold = self.hold.measured();
         if let Some(pacer) = &mut self.pacer {
             pacer.push(Waiting { seq, span, how, packet }, hold, cx.now);
         }

@@ -28,9 +28,7 @@ impl Flow {
 
     /// Delivers what is due and gives up what is overdue.
     pub(in crate::relay) fn poll(&mut self, cx: &mut Context<'_>) {
-        if self.recover.as_ref().is_some_and(|recover| recover.misses()) {
-            self.poll_recovery(cx);
-        }
+        let mut looked_at = None;
         if !self.hopeless.is_empty() {
             self.poll_hopeless(cx);
         }
@@ -38,6 +36,13 @@ impl Flow {
             if let Some((number, stored)) = reorder.pop_ready() {
                 self.counters.duplicate += reorder.take_covered();
                 self.deliver(number, stored.span, stored.how, stored.packet, cx);
+                continue;
+            }
+            // Each gap that comes to the head may be overdue, and what can be rebuilt is not given up.
+            let head = reorder.next();
+            if looked_at != Some(head) && self.recover.as_ref().is_some_and(|recover| recover.misses()) {
+                looked_at = Some(head);
+                self.poll_recovery(cx);
                 continue;
             }
             let patience = self.gap_patience();

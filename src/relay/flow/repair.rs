@@ -11,6 +11,7 @@ use crate::{
         dedup::fingerprint,
         recover::{self, Findings, st2022},
         recovery::{Kept, Rebuilt, Recovery},
+        reorder::Reorder,
     },
     wire::{
         Format,
@@ -29,9 +30,15 @@ impl Flow {
 
     pub(super) fn keep_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
         let (end, grace) = (self.end(), self.grace(cx.now));
+        let head = self.reorder.as_ref().map_or(0, Reorder::next);
         if let Some(recover) = &mut self.recover {
+            recover.waits_from(head);
             let findings = recover.media(number, kept, &mut cx.means(grace, end));
+            let protected = recover.keeping();
             self.apply(findings, cx);
+            if !protected && self.asking.is_none() {
+                self.hold.settle(cx.now);
+            }
         }
     }
 
@@ -49,6 +56,7 @@ impl Flow {
             return;
         };
         if session == self.session && first <= reorder.end() + window {
+            recover.waits_from(reorder.next());
             let means = &mut cx.means(grace, reorder.end());
             let findings = recover.repair(first, repair, reorder.next(), means);
             self.apply(findings.map(Rebuilt::Native), cx);
@@ -56,14 +64,20 @@ impl Flow {
     }
 
     /// An ST 2022-1 repair packet that was found to be this flow's.
-    pub(in crate::relay) fn st2022_repair(&mut self, repair: &wire_st2022::Repair<'_>, cx: &mut Context<'_>) {
+    pub(in crate::relay) fn st2022_repair(
+        &mut self,
+        leg: u8,
+        repair: &wire_st2022::Repair<'_>,
+        cx: &mut Context<'_>,
+    ) {
         let grace = self.grace(cx.now);
         let (Some(reorder), Some(Recovery::St2022(recover))) = (&self.reorder, self.recover.as_deref_mut())
         else {
             return;
         };
+        recover.waits_from(reorder.next());
         let means = &mut cx.means(grace, reorder.end());
-        let findings = recover.repair(repair, reorder.next(), means);
+        let findings = recover.repair(leg, repair, reorder.next(), means);
         self.apply(findings.map(Rebuilt::Rtp), cx);
     }
 
@@ -84,6 +98,8 @@ impl Flow {
         if let Some(span) = findings.span {
             self.hold.saw_block(span, cx.now);
         }
+        let rebuilt_some = !findings.rebuilt.is_empty();
+        self.rebuilding = rebuilt_some;
         for rebuilt in findings.rebuilt {
             let rebuilt = match rebuilt {
                 Rebuilt::Native(rebuilt) => Some(self.rebuilt_native(&rebuilt, cx.now)),
@@ -92,6 +108,10 @@ impl Flow {
             if let Some(numbered) = rebuilt {
                 self.in_session(numbered, cx);
             }
+        }
+        self.rebuilding = false;
+        if rebuilt_some {
+            self.poll(cx);
         }
         if let Some(end) = findings.awaited {
             self.await_until(end, cx);

@@ -13,7 +13,7 @@ use std::{
 use super::{Findings, Means};
 use crate::{
     fec::st2022::{Decoder, News, Refused, Sum},
-    limits::{FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, ST2022_TAIL_GRACE},
+    limits::{FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, ST2022_NUMBERS_MAX, ST2022_TAIL_GRACE},
     wire::{
         rtp,
         seq::Space,
@@ -44,6 +44,17 @@ impl Verdict {
     }
 }
 
+/// How long repair packets are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::relay) struct Terms {
+    /// Until then packets are kept although no repair packet has come.
+    pub(in crate::relay) learn_until: Instant,
+    /// How late a repair packet may be of use: the longest hold.
+    pub(in crate::relay) patience: Duration,
+    /// Whether there are several legs. One that has brought no repair packets yet may bring some until `learn_until`.
+    pub(in crate::relay) several: bool,
+}
+
 /// Recovery of one session.
 #[derive(Debug)]
 pub(in crate::relay) struct Recover {
@@ -52,8 +63,9 @@ pub(in crate::relay) struct Recover {
     /// The session's first number.
     start: u64,
     verdicts: Vec<Verdict>,
-    /// When the latest packets came, of as many as repair packets are waited for.
+    /// When the latest packets came, as far back as repair packets may be waited for.
     arrivals: VecDeque<(u64, Instant)>,
+    terms: Terms,
     /// The highest number that had come when the last repair packet came.
     last_repair: Option<u64>,
     keeping: bool,
@@ -66,13 +78,14 @@ pub(in crate::relay) fn kept(packet: &[u8]) -> Option<Sum> {
 
 impl Recover {
     /// Recovery for a session of this SSRC whose first number is `start`.
-    pub(in crate::relay) fn new(start: u64, ssrc: u32) -> Recover {
+    pub(in crate::relay) fn new(start: u64, ssrc: u32, terms: Terms) -> Recover {
         Recover {
             decoder: Decoder::new(start),
             ssrc,
             start,
             verdicts: Vec::new(),
             arrivals: VecDeque::new(),
+            terms,
             last_repair: None,
             keeping: true,
         }
@@ -119,9 +132,7 @@ impl Recover {
         shard: Sum,
         means: &mut Means<'_>,
     ) -> Findings<Rebuilt> {
-        let quiet_since = self.last_repair.unwrap_or(self.start);
-        let patience = if self.last_repair.is_some() { FEC_FORGET_PACKETS } else { FEC_LEARN_PACKETS };
-        if number > quiet_since + patience + self.span() {
+        if self.is_unprotected(number, means.now) {
             self.forget();
         }
         if !self.keeping || number < self.start || means.room < shard.body.len() {
@@ -132,9 +143,25 @@ impl Recover {
         self.settle(news, means)
     }
 
+    /// Whether repair packets should have come by now, if there were any.
+    fn is_unprotected(&self, number: u64, now: Instant) -> bool {
+        match self.last_repair {
+            Some(last) => number > last + FEC_FORGET_PACKETS + self.span(),
+            None => number > self.start + FEC_LEARN_PACKETS && now >= self.terms.learn_until,
+        }
+    }
+
+    /// Nothing below `head` is waited for any more.
+    pub(in crate::relay) fn waits_from(&mut self, head: u64) {
+        self.decoder.waits_from(head);
+    }
+
     fn arrived(&mut self, number: u64, now: Instant) {
-        let kept = self.span().max(FEC_LEARN_PACKETS) as usize;
-        while self.arrivals.len() >= kept {
+        let (least, most) = (self.span().max(FEC_LEARN_PACKETS) as usize, ST2022_NUMBERS_MAX as usize);
+        while let Some((_, first)) = self.arrivals.front()
+            && self.arrivals.len() >= least
+            && (now > *first + self.terms.patience || self.arrivals.len() >= most)
+        {
             self.arrivals.pop_front();
         }
         self.arrivals.push_back((number, now));
@@ -145,12 +172,13 @@ impl Recover {
 
     /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
     pub(in crate::relay) fn forget(&mut self) {
-        *self = Recover { keeping: false, ..Recover::new(self.start, self.ssrc) };
+        *self = Recover { keeping: false, ..Recover::new(self.start, self.ssrc, self.terms) };
     }
 
-    /// A repair packet came. `next` is the head: numbers below are settled, and only of use to rebuild others.
+    /// A repair packet came on a leg. `next` is the head: numbers below are settled, and only of use to rebuild others.
     pub(in crate::relay) fn repair(
         &mut self,
+        leg: u8,
         repair: &Repair<'_>,
         next: u64,
         means: &mut Means<'_>,
@@ -162,7 +190,7 @@ impl Recover {
         if !self.keeping {
             (self.decoder, self.keeping) = (Decoder::new(means.end), true);
         }
-        let news = match self.decoder.repair(base, repair) {
+        let news = match self.decoder.repair_on(leg.into(), base, repair) {
             Ok(news) => news,
             Err(Refused::TooOld) => News::default(),
             Err(Refused::Nonsense) => News { nonsense: 1, ..News::default() },
@@ -204,7 +232,8 @@ impl Recover {
             // One that seemed hopeless, and came back through a late repair packet, keeps its place.
             self.found(number, means);
         }
-        for number in news.hopeless {
+        let learning = self.terms.several && means.now < self.terms.learn_until;
+        for number in news.hopeless.into_iter().filter(|_| !learning) {
             // One that had come to hope again waits anew: what it lacks now may be on its way.
             self.found(number, means).since = means.now;
         }

@@ -49,10 +49,15 @@ struct Run {
 
 impl Run {
     fn new() -> Run {
+        let now = crate::clock::now();
         Run {
-            recover: Recover::new(FIRST, SSRC),
+            recover: Recover::new(
+                FIRST,
+                SSRC,
+                Terms { learn_until: now, patience: 500 * MS, several: false },
+            ),
             codes: Codes::new(),
-            now: crate::clock::now(),
+            now,
             end: FIRST,
             grace: GRACE,
             room: usize::MAX,
@@ -79,7 +84,7 @@ impl Run {
 
     fn repair(&mut self, datagram: &Datagram) {
         let repair = Repair::parse(&datagram.bytes).unwrap();
-        self.with(|recover, means| recover.repair(&repair, FIRST, means));
+        self.with(|recover, means| recover.repair(0, &repair, FIRST, means));
     }
 
     /// The time at which something is due, and polls there.
