@@ -22,9 +22,9 @@ pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String 
             "a `match` of the channel's format does not hold: other datagrams come to the same group, or the layout is wrong",
             example,
         ),
-        "truncated" => damaged("they are shorter than the format needs", state, example),
-        "checksum" => damaged("their checksum is wrong", state, example),
-        "padding" => damaged("their RTP padding is longer than they are", state, example),
+        "truncated" => damaged("they are shorter than the format needs: ", state, example),
+        "checksum" => damaged("", state, example),
+        "padding" => damaged("their RTP padding is longer than they are: ", state, example),
         "version" => from("they are native datagrams of another version: update this relay or their sender", example),
         "kind" => from("they are of a kind that this version does not know: update this relay or their sender", example),
         "rtcp" => from("this is RTCP: let the sender send it to the port above the media's", example),
@@ -55,7 +55,13 @@ pub(super) fn explain_all(counts: &BTreeMap<&'static str, u64>, state: &ChannelS
 }
 
 fn words(reason: &str) -> String {
-    format!("({})", reason.replace('_', " "))
+    match reason {
+        "format" => "of another format".to_owned(),
+        "match" => "that do not match".to_owned(),
+        "checksum" => "with a wrong checksum".to_owned(),
+        "collision" => "in collision".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 /// Another format than the channel's.
@@ -101,7 +107,7 @@ fn damaged(what: &str, state: &ChannelState, example: Option<&Refused>) -> Strin
         }
         _ => "they are damaged on the way or by their sender, or `format` does not fit them".to_owned(),
     };
-    from(&format!("{what}: {cause}"), example)
+    from(&format!("{what}{cause}"), example)
 }
 
 /// With where they come from.
@@ -178,10 +184,7 @@ mod tests {
         let counts = BTreeMap::from([("checksum", 30), ("empty", 2), (UNCONFIRMED, 68)]);
         let text = explain_all(&counts, &state("rtp", "udp://@239.1.1.1:5000", false, Looks::Rtp), "");
         let place = |part: &str| text.find(part).unwrap_or(usize::MAX);
-        assert!(
-            place("68 (unconfirmed): their numbers") < place("30 (checksum): their checksum is wrong"),
-            "{text}"
-        );
+        assert!(place("68 unconfirmed: their numbers") < place("30 with a wrong checksum: "), "{text}");
         assert!(!text.contains("empty"), "{text}");
     }
 }

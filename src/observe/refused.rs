@@ -112,8 +112,14 @@ impl Refusals {
         }
         let seconds = self.ticks.len();
         let why = explain_all(&counts, &view.state, &view.path);
-        let of_all = if all { "none".to_owned() } else { format!("{:.0} % less", (share * 100.0).max(1.0)) };
-        Some(format!("of {received} datagrams within {seconds} s {of_all} could be passed on: {why}"))
+        Some(if all {
+            format!("none of the {received} datagrams of the last {seconds} s is passed on: {why}")
+        } else {
+            let percent = (share * 100.0).max(1.0);
+            format!(
+                "{count} of the {received} datagrams of the last {seconds} s ({percent:.0} %) are not passed on: {why}"
+            )
+        })
     }
 
     /// Players are there, packets come, and nothing of them is for a player.

@@ -30,7 +30,7 @@ use foldhash::quality::RandomState;
 use crate::{
     identify::Sources,
     limits::{PROBE_FLOWS_MAX, PROBE_TS_FLOWS_MAX},
-    wire::{self, Datagram, Format, Reason, Reject, custom, native, rtp, st2022, ts::looks_like},
+    wire::{self, Datagram, Format, Looks, Reason, Reject, custom, native, rtp, st2022, ts::looks_like},
 };
 use control::Control;
 use flow::{Flow, numbers_of};
@@ -98,6 +98,8 @@ pub struct Probe {
     bytes: u64,
     corrupt: u64,
     foreign: u64,
+    /// What the first corrupt or foreign datagram looked like.
+    refused: Option<Looks>,
     unfollowed: u64,
     beside: BTreeMap<u16, u64>,
     payload_is_ts: bool,
@@ -121,6 +123,7 @@ impl Probe {
             bytes: 0,
             corrupt: 0,
             foreign: 0,
+            refused: None,
             unfollowed: 0,
             beside: BTreeMap::new(),
             payload_is_ts: false,
@@ -189,8 +192,13 @@ impl Probe {
                 self.unnumbered(now, source, bytes, false);
             }
             Err(Reject::Foreign(Reason::Rtcp)) if self.control.push(bytes) => {}
-            Err(Reject::Foreign(_)) => self.foreign += 1,
-            Err(Reject::Corrupt(_)) => self.corrupt += 1,
+            Err(reject) => {
+                self.refused.get_or_insert_with(|| Looks::of(bytes));
+                match reject {
+                    Reject::Foreign(_) => self.foreign += 1,
+                    Reject::Corrupt(_) => self.corrupt += 1,
+                }
+            }
         }
     }
 
@@ -282,6 +290,7 @@ impl Probe {
             jitter_seconds: jitter,
             corrupt: self.corrupt,
             foreign: self.foreign,
+            refused_format: self.refused.and_then(Looks::format),
             kernel_drops: 0,
             fec: self.geometry.report(),
             rtcp: self.control.report(),

@@ -32,6 +32,8 @@ pub struct Report {
     pub corrupt: u64,
     /// Datagrams of another format.
     pub foreign: u64,
+    /// The `--format` that the first corrupt or foreign datagram looks like; none if it looks like nothing that is known.
+    pub refused_format: Option<&'static str>,
     /// Datagrams that the kernel dropped here: the receive buffer was full. They count as lost, too.
     pub kernel_drops: u64,
     /// The forward error correction that was seen.

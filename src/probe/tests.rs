@@ -106,3 +106,14 @@ fn formats_belong_to_sources() {
     let seen = report(&mut std::iter::once(rtp(8, 7)));
     assert_eq!((seen.format.as_str(), seen.flows[0].packets), ("unnumbered", 1));
 }
+
+#[test]
+fn what_is_of_another_format_is_said_to_look_like_its_own() {
+    let start = clock::now();
+    let mut probe = Probe::new(Format::Native);
+    (0..3).for_each(|number| probe.push(start, source(5000), Role::Media, &rtp(1, number)));
+    let report = probe.report(start, "udp://@239.1.1.1:5000");
+    assert_eq!((report.foreign, report.refused_format), (3, Some("rtp")));
+    let text = report.to_string();
+    assert!(text.contains("what is damaged or of another format looks like --format rtp"), "{text}");
+}

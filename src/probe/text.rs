@@ -105,6 +105,9 @@ pub fn extras(report: &Report) -> Vec<String> {
             lines.push(format!("{count} {name}"));
         }
     }
+    if let Some(format) = report.refused_format {
+        lines.push(format!("what is damaged or of another format looks like --format {format}"));
+    }
     if let Some(guess) = &report.format_guess {
         lines.push(format!("not numbered as far as is known; they look like --format {guess}"));
     }

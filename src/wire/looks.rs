@@ -39,6 +39,18 @@ impl Looks {
     }
 }
 
+impl Looks {
+    /// The format that such a datagram is received with.
+    pub fn format(self) -> Option<&'static str> {
+        match self {
+            Looks::Ts => Some("ts"),
+            Looks::Rtp => Some("rtp"),
+            Looks::Native => Some("native"),
+            Looks::Rtcp | Looks::Other => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
