@@ -1,21 +1,44 @@
 //! Which of a channel's flows a player gets. Two flows interleaved would damage both, so a player's output
-//! follows one: it moves to another at once when that one succeeds it, or after a silence.
+//! follows one: it moves to another at once when that one succeeds it, or after a silence. A flow that carries a transport
+//! stream goes before one that does not, which may be the FEC of that stream.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
-use crate::relay::{FlowId, PacketFormat};
+use crate::{
+    limits::{FOLLOW_OTHER_AFTER, FOLLOW_SETTLED, FOLLOW_STREAM_PACKETS},
+    relay::{FlowId, PacketFormat},
+};
+
+/// The flow that is followed.
+#[derive(Debug, Clone, Copy)]
+struct Current {
+    flow: FlowId,
+    since: Instant,
+    last: Instant,
+}
+
+/// A flow that carries a transport stream.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    heard: Instant,
+    packets: u32,
+}
 
 /// Follows one flow of a channel.
 #[derive(Debug)]
 pub struct Follow {
     failover: Duration,
-    current: Option<(FlowId, Instant)>,
+    current: Option<Current>,
+    streams: HashMap<FlowId, Stream>,
 }
 
 impl Follow {
     /// Moves to another flow after `failover` without a packet of the one followed.
     pub fn new(failover: Duration) -> Follow {
-        Follow { failover, current: None }
+        Follow { failover, current: None, streams: HashMap::new() }
     }
 
     /// Whether packets of this format are media for one player, or readings of which all flows go out.
@@ -23,28 +46,67 @@ impl Follow {
         matches!(format, PacketFormat::Rtp | PacketFormat::Ts)
     }
 
+    /// Whether `flow` carries a transport stream, from now on.
+    pub fn carries(&mut self, flow: FlowId, stream: bool, now: Instant) {
+        if stream {
+            self.streams.entry(flow).or_insert(Stream { heard: now, packets: 0 });
+        } else {
+            self.streams.remove(&flow);
+        }
+    }
+
     /// `flow` takes the place of `succeeds`.
     pub fn succeeded(&mut self, flow: FlowId, succeeds: FlowId, now: Instant) {
-        if self.current.is_some_and(|(current, _)| current == succeeds) {
-            self.current = Some((flow, now));
+        let better = self.streams.contains_key(&flow) || !self.streams.contains_key(&succeeds);
+        if better && self.current.is_some_and(|current| current.flow == succeeds) {
+            self.current = Some(Current { flow, since: now, last: now });
         }
     }
 
     /// `flow` is gone; its id may be used again.
     pub fn ended(&mut self, flow: FlowId) {
-        if self.current.is_some_and(|(current, _)| current == flow) {
+        self.streams.remove(&flow);
+        if self.current.is_some_and(|current| current.flow == flow) {
             self.current = None;
         }
     }
 
     /// Whether a packet of `flow`, delivered at `now`, is for the player.
+    #[inline]
     pub fn takes(&mut self, flow: FlowId, now: Instant) -> bool {
-        match &mut self.current {
-            Some((current, last)) if *current == flow => *last = now,
-            Some((_, last)) if now.saturating_duration_since(*last) < self.failover => return false,
-            _ => self.current = Some((flow, now)),
+        if let Some(current) = &mut self.current
+            && current.flow == flow
+        {
+            current.last = now;
+            return true;
         }
-        true
+        let moves = self.moves_to(flow, now);
+        if moves {
+            self.current = Some(Current { flow, since: now, last: now });
+        }
+        moves
+    }
+
+    fn moves_to(&mut self, flow: FlowId, now: Instant) -> bool {
+        let stream = self.streams.get_mut(&flow).map(|stream| {
+            stream.heard = now;
+            stream.packets = stream.packets.saturating_add(1);
+            stream.packets
+        });
+        let Some(current) = self.current else {
+            let near = |stream: &Stream| now.saturating_duration_since(stream.heard) < self.failover;
+            return stream.is_some() || !self.streams.values().any(near);
+        };
+        let silent = now.saturating_duration_since(current.last);
+        match (stream, self.streams.contains_key(&current.flow)) {
+            (None, true) => silent >= self.failover.max(FOLLOW_OTHER_AFTER),
+            // a few made-up packets do not end what has been followed for a while
+            (Some(packets), false) => {
+                let settled = now.saturating_duration_since(current.since) >= FOLLOW_SETTLED;
+                !settled || packets >= FOLLOW_STREAM_PACKETS || silent >= self.failover
+            }
+            _ => silent >= self.failover,
+        }
     }
 }
 
@@ -69,5 +131,28 @@ mod tests {
         assert!(!follow.takes(b, now + second));
         follow.ended(a);
         assert!(follow.takes(b, now + second));
+    }
+    #[test]
+    fn a_transport_stream_goes_before_anything_else() {
+        let now = crate::clock::now();
+        let second = Duration::from_secs(1);
+        let mut follow = Follow::new(second);
+        let (stream, fec) = (FlowId(0), FlowId(1));
+        // known before it is delivered
+        follow.carries(stream, true, now);
+        assert!(!follow.takes(fec, now) && follow.takes(stream, now));
+        follow.succeeded(fec, stream, now);
+        assert!(!follow.takes(fec, now + second) && follow.takes(stream, now + second));
+        assert!(follow.takes(fec, now + second + FOLLOW_OTHER_AFTER));
+        // at once, unless the other one has been followed for long
+        assert!(follow.takes(stream, now + second + FOLLOW_OTHER_AFTER));
+        let mut follow = Follow::new(second);
+        assert!(follow.takes(fec, now) && follow.takes(fec, now + FOLLOW_SETTLED));
+        follow.carries(stream, true, now);
+        let later = now + FOLLOW_SETTLED;
+        let taken = (0..FOLLOW_STREAM_PACKETS).map(|_| follow.takes(stream, later));
+        assert_eq!(taken.filter(|taken| *taken).count(), 1);
+        follow.carries(stream, false, later);
+        assert!(follow.takes(stream, later));
     }
 }

@@ -76,6 +76,16 @@ pub const FLOW_IDLE: Duration = Duration::from_secs(300);
 /// How often idle flows are looked for.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Packets in a row that are no TS after which an RTP flow no longer carries a transport stream: FEC and keep-alives do not
+/// come alone for so long.
+pub const FOREIGN_RUN: u32 = 100;
+/// The longest pause in such a row: keep-alives are seconds apart (RFC 6263 section 6).
+pub const FOREIGN_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Numbers of foreign packets that are remembered until the media have passed them: keep-alives of a quarter of an hour.
+pub const FOREIGN_NUMBERS_MAX: usize = 64;
+/// Foreign payload types of one flow whose numbering is remembered: FEC, comfort noise, keep-alives, one more.
+pub const FOREIGN_TYPES_MAX: usize = 4;
+
 /// Gaps remembered per session, so that the automatic hold learns from packets that came too late.
 pub const SKIPPED_REMEMBERED: usize = 32;
 /// Numbers remembered per flow to recognise a rebuild that was not needed.

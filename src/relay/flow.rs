@@ -26,11 +26,16 @@ use crate::{
     buffer::Buffer,
     fec::rs::Codes,
     limits::{LOOSE_BYTES_MAX, REBUILT_REMEMBERED, REORDER_PACKETS_START, SILENCE_MAX},
-    wire::{seq::Space, step::Step, ts::Continuity},
+    wire::{
+        seq::Space,
+        step::Step,
+        ts::{Continuity, packets::Packets},
+    },
 };
 
 mod ask;
 mod belief;
+mod content;
 mod legs;
 mod paced;
 mod pass;
@@ -38,6 +43,7 @@ mod release;
 mod repair;
 
 pub(super) use ask::Wanted;
+use content::{Content, Strangers};
 use legs::Former;
 use pass::Ease;
 pub(super) use pass::Way;
@@ -145,9 +151,14 @@ pub(super) struct Flow {
     epoch: Instant,
     reorder: Option<Reorder>,
     pub(super) counters: Counters,
+    /// What an RTP flow carries.
+    content: Content,
     probation: Probation,
     recover: Option<Box<Recovery>>,
-    continuity: Option<Box<Continuity>>,
+    /// Of a transport stream without RTP.
+    continuity: Option<Box<(Packets, Continuity)>>,
+    /// Of what does not belong to the stream that an RTP flow carries.
+    strangers: Option<Box<Strangers>>,
     /// Holds back what is in order until it is due, for paced release.
     pacer: Option<Box<Pacer>>,
     /// Of flows that may ask for missing packets.
@@ -198,6 +209,8 @@ impl Flow {
             rate: Rate::new(now),
             jitter: Jitter::default(),
             continuity: None,
+            content: Content::default(),
+            strangers: None,
             pacer: Flow::new_pacer(config, now),
             asking: None,
             counters: Counters::default(),
@@ -244,7 +257,7 @@ impl Flow {
 
     /// Packets held back.
     pub(super) fn held(&self) -> usize {
-        self.held_back() + self.probation.len() + self.paced()
+        self.held_back() + self.probation.len() + self.paced() - self.void()
     }
 
     /// Whether packets wait for what they are.
@@ -335,11 +348,15 @@ impl Flow {
             self.counters.sessions += 1;
             let key = self.key.to_string();
             let (flow, source) = (self.id, self.source);
+            if packet.format == PacketFormat::Ts {
+                self.answer(Output::Carries { flow, stream: true }, cx);
+            }
             self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
         }
         if packet.format == PacketFormat::Ts {
-            let continuity = self.continuity.get_or_insert_default();
-            self.counters.ts_discontinuities += continuity.check(packet.payload());
+            let (packets, continuity) = &mut **self.continuity.get_or_insert_default();
+            let found = &mut self.counters.ts_discontinuities;
+            packets.push(packet.payload(), |placed| *found += continuity.check(placed.packet));
         }
         self.rate.packet(cx.now);
         self.deliver(self.passed(), 1, How::Received, packet, cx);
@@ -348,6 +365,7 @@ impl Flow {
     /// Passes on a packet that takes `span` numbers, now or when it is due.
     #[inline]
     fn deliver(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
+        let Some(packet) = self.keeps_out(packet, cx) else { return };
         if self.pacer.is_some() {
             return self.pace(seq, span, how, packet, cx);
         }
@@ -360,9 +378,15 @@ impl Flow {
     pub(super) fn numbered(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         self.ended = false;
         self.leg_heard(arrived.leg, cx);
+        if arrived.how == How::Received && !self.admits(&arrived.packet, cx) {
+            return self.stranger(arrived, cx);
+        }
         let wider = arrived.how == How::Received && self.note_span(arrived.span);
         let in_force = self.reorder.is_some() && arrived.session == self.session;
         if in_force {
+            if self.strangers.is_some() {
+                self.fill_before(&arrived, cx);
+            }
             self.in_session(arrived, cx);
             if wider && !self.probation.is_empty() {
                 self.readmit(self.window(cx.config), cx);
@@ -431,6 +455,7 @@ impl Flow {
                 self.deliver(number.max(next), stored.span, stored.how, stored.packet, cx);
             }
             Queued::Waits => {}
+            Queued::Replaced(suspect) if suspect.packet.bytes.is_empty() => self.void_passed(),
             Queued::Replaced(suspect) => {
                 self.counters.rejected += 1;
                 cx.spend(suspect.packet);

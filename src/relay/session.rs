@@ -240,6 +240,16 @@ impl Probation {
         fitting
     }
 
+    /// Takes out what turns out to be something else. What it may have confirmed is open again.
+    pub(super) fn purge(&mut self, is_other: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
+        let (others, kept): (Vec<_>, _) = std::mem::take(&mut self.list).into_iter().partition(is_other);
+        self.list = kept;
+        if !others.is_empty() {
+            self.confirmed = None;
+        }
+        others
+    }
+
     /// Takes out everything, for the end of the flow.
     pub(super) fn clear(&mut self) -> (Vec<Candidate>, Vec<(Candidate, Repeat)>) {
         self.confirmed = None;

@@ -76,6 +76,7 @@ impl Core {
 
     /// What came out since the last call, in short.
     fn said(&mut self) -> String {
+        self.out.retain(|output| !matches!(output, Output::Carries { .. }));
         let words = self.out.drain(..).map(|output| match output {
             Output::Deliver(Delivery { seq, how: How::Received, .. }) => format!("{seq}"),
             Output::Deliver(Delivery { seq, how, .. }) => format!("{seq}:{how:?}"),
@@ -87,7 +88,7 @@ impl Core {
             }
             Output::Transmit { to, .. } => format!("to {to}"),
             Output::FlowEnded { flow } => format!("end {}", flow.0),
-            Output::Timeout(_) => unreachable!("not kept"),
+            Output::Timeout(_) | Output::Carries { .. } => unreachable!("not kept"),
         });
         words.collect::<Vec<_>>().join(" ")
     }

@@ -208,6 +208,14 @@ pub enum Output {
         /// The flow of the same producer that it takes the place of (same source, new SSRC).
         succeeds: Option<FlowId>,
     },
+    /// Whether the flow carries a transport stream, which a player prefers to anything else; said when that is known, and
+    /// again when it changes. A flow of which nothing is said carries none.
+    Carries {
+        /// The flow.
+        flow: FlowId,
+        /// Whether it does.
+        stream: bool,
+    },
     /// The flow is forgotten, or its producer said that it ended.
     FlowEnded {
         /// The flow; its id may be used again.

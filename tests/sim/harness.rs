@@ -69,6 +69,7 @@ pub enum Event {
     Transmit { to: SocketAddr, from: Socket, bytes: Vec<u8> },
     Started { flow: FlowId, succeeds: Option<FlowId> },
     Ended { flow: FlowId },
+    Carries { flow: FlowId, stream: bool },
 }
 
 /// One relay, its clock, and what came out so far.
@@ -215,6 +216,7 @@ impl Sim {
                 Output::GapClosed { waited, .. } => Event::GapClosed { waited },
                 Output::SessionStarted { flow, succeeds, .. } => Event::Started { flow, succeeds },
                 Output::FlowEnded { flow } => Event::Ended { flow },
+                Output::Carries { flow, stream } => Event::Carries { flow, stream },
             };
             self.events.push((at, event));
         };

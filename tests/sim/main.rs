@@ -12,6 +12,7 @@
 mod capture;
 mod faults;
 mod fec;
+mod foreign;
 mod formats;
 mod fuzz;
 mod harness;

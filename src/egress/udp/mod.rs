@@ -301,6 +301,8 @@ fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst:
             (View::Rtp, Rtp::Packet(packet)) => bursts.push(packet),
             (View::Rtp, Rtp::Not) => not_rtp += 1,
             (View::Whole | View::Native(_), _) => bursts.push(datagram.whole),
+            // An RTP packet without a payload is a keep-alive; its sender means no empty datagram.
+            (View::Payload, Rtp::Packet(_)) if datagram.payload.is_empty() => {}
             (View::Payload, _) if datagram.followed => bursts.push(datagram.payload),
             (View::Payload, _) | (View::Rtp, Rtp::Unfollowed) => {}
         }

@@ -78,6 +78,7 @@ impl Channel {
                         self.follow.succeeded(flow, succeeds, now);
                     }
                 }
+                Output::Carries { flow, stream } => self.follow.carries(flow, stream, now),
                 Output::FlowEnded { flow } => {
                     self.note(flow, Event::Ended);
                     self.names.remove(&flow);

@@ -73,7 +73,7 @@ impl Flow {
         else {
             return Way::Long;
         };
-        if *session != self.session || self.ease == Ease::Busy {
+        if *session != self.session || self.ease == Ease::Busy || self.needs_look(arrival, bytes) {
             return Way::Long;
         }
         let number = self.space.extend(reorder.next(), *number);

@@ -24,7 +24,8 @@ impl Flow {
     /// A copy of what recovery must keep of a packet that is about to move on.
     pub(super) fn recover_copy(&self, arrived: &Numbered, number: u64, window: u64) -> Option<Kept> {
         let (recover, reorder) = (self.recover.as_ref()?, self.reorder.as_ref()?);
-        let wanted = arrived.how != How::Fec && number < reorder.next() + window;
+        let void = arrived.packet.bytes.is_empty();
+        let wanted = arrived.how != How::Fec && !void && number < reorder.next() + window;
         wanted.then(|| recover.kept(&arrived.packet)).flatten()
     }
 

@@ -79,7 +79,10 @@ impl Watch {
             Output::FlowEnded { flow } => {
                 self.due.remove(&flow);
             }
-            Output::Transmit { .. } | Output::GapClosed { .. } | Output::Timeout(_) => {}
+            Output::Transmit { .. }
+            | Output::GapClosed { .. }
+            | Output::Carries { .. }
+            | Output::Timeout(_) => {}
         }
     }
 
@@ -230,6 +233,7 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
     | Output::GapClosed { .. }
     | Output::SessionStarted { .. }
     | Output::Transmit { .. }
+    | Output::Carries { .. }
     | Output::FlowEnded { .. }) = run.relay.poll_output()
     {
         run.watch.output(output);
