@@ -1,18 +1,25 @@
 //! RTP for MPEG-TS that came without it (RFC 3550, RFC 2250): what RTP outputs send of such streams.
 //!
-//! Pure. The packet path hands over a turn's deliveries; the packets made of them go to the outputs in `udp`. One
-//! datagram in is one out, and all outputs of a channel send the same packets, so that two of them are two paths of one
-//! stream.
+//! Pure. The packet path hands over a turn's deliveries; the packets made of them go to the outputs in `udp`. An RTP packet
+//! has whole TS packets of 188 bytes, at most seven: a datagram of so many is one packet, a larger one several, and TS
+//! packets that span datagrams are collected. What stands around TS packets of 192 or 204 bytes is left out, since RFC 2250
+//! knows 188 alone. All outputs of a channel send the same packets, so that two of them are two paths of one stream.
 
 use std::{mem, ops::Range, time::Instant};
 
 use crate::{
     limits::RTP_GAP_MAX,
     relay::FlowId,
-    wire::rtp::{self, PAYLOAD_TYPE_TS},
+    wire::{
+        rtp::{self, PAYLOAD_TYPE_TS},
+        ts::{PACKET, packets::Packets},
+    },
 };
 
-/// TS packets to be sent as one RTP packet.
+/// TS packets of an RTP packet at most: what fits into 1,500 bytes (SMPTE ST 2022-2 section 7.1).
+const TS_PACKETS_MAX: usize = 7;
+
+/// Bytes of a transport stream to be sent as RTP: a datagram's.
 #[derive(Debug, Clone, Copy)]
 pub struct Media<'a> {
     /// Their flow: the streams of two have nothing to do with each other.
@@ -23,7 +30,7 @@ pub struct Media<'a> {
     pub number: Option<u64>,
     /// When they came.
     pub arrived: Instant,
-    /// The TS packets.
+    /// The bytes.
     pub payload: &'a [u8],
 }
 
@@ -82,11 +89,31 @@ fn gap(expected: u64, number: Option<u64>) -> u16 {
 #[derive(Debug)]
 pub struct Wrapper {
     packetizer: Packetizer,
+    /// The stream that is followed, and its TS packets that are not sent yet.
+    flow: Option<FlowId>,
+    stream: Packets,
+    pending: Vec<u8>,
     /// The time stamp of the last packet.
     latest: Instant,
     packets: Vec<u8>,
     places: Vec<Range<usize>>,
+    /// How many packets there are up to the end of each datagram.
+    ends: Vec<usize>,
     stamps: Vec<Instant>,
+}
+
+/// The RTP packets of one datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Made<'a> {
+    packets: &'a [u8],
+    places: &'a [Range<usize>],
+}
+
+impl<'a> Made<'a> {
+    /// The packets, in order.
+    pub fn packets(self) -> impl Iterator<Item = &'a [u8]> {
+        self.places.iter().map(move |place| &self.packets[place.clone()])
+    }
 }
 
 impl Wrapper {
@@ -94,30 +121,64 @@ impl Wrapper {
     pub fn new(now: Instant) -> Wrapper {
         Wrapper {
             packetizer: Packetizer::random(now),
+            flow: None,
+            stream: Packets::default(),
+            pending: Vec::new(),
             latest: now,
             packets: Vec::new(),
             places: Vec::new(),
+            ends: Vec::new(),
             stamps: Vec::new(),
         }
     }
 
-    /// The RTP packets of these, in order. Their time stamps are the arrivals', which are steadier than the moments
-    /// at which a relay sends; what came late or was rebuilt is stamped as early as what follows it.
-    pub fn wrap<'m, 's, I>(&'s mut self, media: I) -> impl Iterator<Item = &'s [u8]> + Clone + use<'s, 'm, I>
+    /// The RTP packets of these, in order: of each datagram those that it completes. Their time stamps are the arrivals',
+    /// which are steadier than the moments at which a relay sends; what came late or was rebuilt is stamped as early as
+    /// what follows it.
+    pub fn wrap<'m, 's, I>(&'s mut self, media: I) -> impl Iterator<Item = Made<'s>> + Clone + use<'s, 'm, I>
     where
         I: DoubleEndedIterator<Item = Media<'m>> + Clone,
     {
         self.packets.clear();
         self.places.clear();
+        self.ends.clear();
         self.stamp(media.clone());
         for media in media {
             let at = self.stamps.pop().unwrap_or(media.arrived);
             self.latest = self.latest.max(at);
-            let start = self.packets.len();
-            self.packetizer.emit(&media, self.latest, &mut self.packets);
-            self.places.push(start..self.packets.len());
+            self.datagram(media);
+            self.ends.push(self.places.len());
         }
-        self.places.iter().map(|place| &self.packets[place.clone()])
+        let ranges = self.ends.iter().scan(0, |from, end| Some(std::mem::replace(from, *end)..*end));
+        ranges.map(|range| Made { packets: &self.packets, places: &self.places[range] })
+    }
+
+    fn datagram(&mut self, mut media: Media<'_>) {
+        if media.starts || self.flow.replace(media.flow) != Some(media.flow) {
+            self.stream = Packets::default();
+            self.pending.clear();
+        }
+        let mut stream = mem::take(&mut self.stream);
+        stream.push(media.payload, |placed| {
+            self.pending.extend_from_slice(placed.packet);
+            if self.pending.len() >= TS_PACKETS_MAX * PACKET {
+                self.emit(&mut media);
+            }
+        });
+        // Nothing is begun: there is nothing to wait for.
+        if stream.is_between() && !self.pending.is_empty() {
+            self.emit(&mut media);
+        }
+        self.stream = stream;
+    }
+
+    fn emit(&mut self, media: &mut Media<'_>) {
+        let start = self.packets.len();
+        let packet = Media { payload: &self.pending, ..*media };
+        self.packetizer.emit(&packet, self.latest, &mut self.packets);
+        self.places.push(start..self.packets.len());
+        self.pending.clear();
+        media.starts = false;
     }
 
     /// The earliest arrival from each on, last first.
@@ -138,7 +199,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock;
+    use crate::{clock, wire::ts::packets::Unit};
 
     const TS: &[u8] = &[0x47; 188];
 
@@ -201,8 +262,8 @@ mod tests {
         let mut wrapper = Wrapper::new(now);
         let mut stamps = |arrivals: &[u64]| -> Vec<u32> {
             let media = arrivals.iter().map(|millis| media(1, None, at(*millis)));
-            let packets = wrapper.wrap(media).map(|packet| rtp::Packet::parse(packet).unwrap().timestamp());
-            packets.collect()
+            let packets = wrapper.wrap(media).flat_map(Made::packets);
+            packets.map(|packet| rtp::Packet::parse(packet).unwrap().timestamp()).collect()
         };
         let first = stamps(&[0])[0];
         let mut since = |arrivals: &[u64]| -> Vec<u32> {
@@ -213,5 +274,51 @@ mod tests {
         assert_eq!(since(&[25]), [30]);
         assert_eq!(since(&[]), [0; 0]);
         assert_eq!(since(&[40]), [40]);
+    }
+
+    /// TS packets of one PID, numbered.
+    fn stream(count: u16, unit: Unit) -> (Vec<u8>, Vec<u8>) {
+        let (mut plain, mut wrapped) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let mut packet = [number as u8 & 0x3f; PACKET];
+            packet[..4].copy_from_slice(&[0x47, 1, 0, 0x10 | number as u8 & 15]);
+            plain.extend_from_slice(&packet);
+            unit.wrap(&[packet], [0, 1, 2, number as u8], &mut wrapped);
+        }
+        (plain, wrapped)
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_leaves_in_whole_packets_at_most_seven_each() {
+        let now = clock::now();
+        for (unit, size) in
+            [(Unit::Plain, 1472), (Unit::Stamped, 1472), (Unit::Parity, 1000), (Unit::Plain, 1880)]
+        {
+            let (plain, wrapped) = stream(700, unit);
+            let mut wrapper = Wrapper::new(now);
+            let (mut sent, mut sizes) = (Vec::new(), Vec::new());
+            for payload in wrapped.chunks(size) {
+                let media = Media { payload, ..media(1, None, now) };
+                for packet in wrapper.wrap(std::iter::once(media)).flat_map(Made::packets) {
+                    let payload = rtp::Packet::parse(packet).unwrap().payload();
+                    sizes.push(payload.len() / PACKET);
+                    sent.extend_from_slice(payload);
+                }
+            }
+            assert!(sent == plain, "{unit:?} in {size}");
+            let full = sizes.iter().filter(|size| **size == 7).count();
+            assert!(sizes.iter().all(|size| *size <= 7) && full * 7 >= 690 * 7 / 10, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn datagrams_of_whole_packets_are_one_packet_each() {
+        let now = clock::now();
+        let (plain, _) = stream(12, Unit::Plain);
+        let mut wrapper = Wrapper::new(now);
+        let parts = [&plain[..2 * PACKET], &plain[2 * PACKET..9 * PACKET], &plain[9 * PACKET..]];
+        let media = parts.map(|payload| Media { payload, ..media(1, None, now) });
+        let made: Vec<usize> = wrapper.wrap(media.into_iter()).map(|made| made.packets().count()).collect();
+        assert_eq!(made, [1, 1, 1]);
     }
 }

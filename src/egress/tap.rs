@@ -15,7 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, START_CHUNK_BYTES};
+use crate::{
+    limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, START_CHUNK_BYTES},
+    wire::ts::packets::Unit,
+};
 pub use last::LastValues;
 pub use records::{Batch, Event, FlowName, Info, Record};
 use ring::Ring;
@@ -228,9 +231,19 @@ impl Tap {
 
     /// Adds a packet's payload to the open chunk, if somebody reads it or may begin with it.
     pub fn push(&mut self, payload: &[u8], now: Instant) {
+        let whole = Unit::of_whole(payload).is_some();
+        self.push_part(payload, whole, now);
+    }
+
+    /// The same with the next bytes of a transport stream, whose packets may span payloads.
+    pub fn push_stream(&mut self, payload: &[u8], now: Instant) {
+        self.push_part(payload, true, now);
+    }
+
+    fn push_part(&mut self, payload: &[u8], is_stream: bool, now: Instant) {
         let read = self.ring.has_readers();
         self.make_room(payload.len(), if read { CHUNK_BYTES_MAX } else { START_CHUNK_BYTES }, now);
-        let kept = self.start.as_mut().is_some_and(|start| start.look(payload, &self.open, now));
+        let kept = self.start.as_mut().is_some_and(|start| start.look(payload, is_stream, &self.open, now));
         if read || kept || !self.standing {
             self.add(payload.len(), now, |chunk| {
                 chunk.bytes.extend_from_slice(payload);

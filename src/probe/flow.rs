@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     limits::PROBE_SETTLE,
-    wire::{custom, native, rtp, seq::Space, ts},
+    wire::{custom, native, rtp, seq::Space, ts::packets::Unit},
 };
 
 /// What is known of one flow.
@@ -156,7 +156,7 @@ impl Flow {
             self.jitter.push(now, stamp, bits);
         }
         if let Some(ts) = &mut self.ts
-            && ts::looks_like(payload)
+            && (self.format == "ts" || Unit::of_whole(payload).is_some())
         {
             ts.push(now, payload);
         }

@@ -12,7 +12,9 @@ use super::{
 use crate::{
     limits::{JITTER_GAIN, PCR_INTERVAL_ALLOWED, PROBE_PROGRAMS_MAX, TS_PIDS_MAX},
     wire::ts::{
-        Continuity, PACKET, Pcr, SYNC, pcr,
+        Continuity, PACKET, Pcr,
+        packets::{Packets, Unit},
+        pcr,
         psi::{PID_PAT, Section, Sections, TABLE_PAT, TABLE_PMT},
     },
 };
@@ -22,6 +24,7 @@ const PID_NULL: u16 = 0x1fff;
 /// One transport stream.
 #[derive(Debug, Default)]
 pub(super) struct TransportStream {
+    stream: Packets,
     pids: BTreeMap<u16, Pid>,
     programs: BTreeMap<u16, Program>,
     first: Option<Instant>,
@@ -93,16 +96,13 @@ impl TransportStream {
     pub(super) fn push(&mut self, now: Instant, payload: &[u8]) {
         self.first.get_or_insert(now);
         self.last = Some(now);
-        let (packets, rest) = payload.as_chunks::<PACKET>();
-        self.misaligned += u64::from(!rest.is_empty());
-        packets.iter().for_each(|packet| self.packet(now, packet));
+        self.misaligned += u64::from(Unit::of_whole(payload).is_none());
+        let mut stream = std::mem::take(&mut self.stream);
+        stream.push(payload, |placed| self.packet(now, placed.packet));
+        self.stream = stream;
     }
 
     fn packet(&mut self, now: Instant, packet: &[u8; PACKET]) {
-        if packet[0] != SYNC {
-            self.misaligned += 1;
-            return;
-        }
         self.packets += 1;
         if packet[1] & 0x80 != 0 {
             self.errors += 1;
@@ -326,6 +326,18 @@ mod tests {
         let video = report.pids.iter().filter(|pid| pid.kind == "H.264 video");
         let video: Vec<_> = video.map(|pid| (pid.pid, pid.program)).collect();
         assert_eq!(video, [(0x101, Some(1)), (0x102, Some(2)), (0x103, Some(3))]);
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_anywhere_is_whole() {
+        let start = clock::now();
+        let mut ts = TransportStream::default();
+        for (i, datagram) in stream().chunks(1472).enumerate() {
+            ts.push(start + Duration::from_micros(i as u64 * 1472 * 8 * 1_000_000 / 600_000), datagram);
+        }
+        let (report, whole) = (ts.report(), play(|_| false));
+        let seen = |report: &TsReport| (report.packets, report.continuity_errors, report.pids.len());
+        assert_eq!(seen(&report), seen(&whole));
     }
 
     #[test]

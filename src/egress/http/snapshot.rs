@@ -30,7 +30,7 @@ use crate::{
         SNAPSHOT_AGE, SNAPSHOT_BYTES_MAX, SNAPSHOT_JPEG_BYTES_MAX, SNAPSHOT_PIXELS_MAX, SNAPSHOT_TIMEOUT,
         SNAPSHOT_TRIES, SNAPSHOT_WAIT, SNAPSHOTS_MAX,
     },
-    wire::ts::{PACKET, access::Access},
+    wire::ts::{access::Access, packets::Packets},
 };
 
 /// The last picture of each channel that was asked for one.
@@ -109,7 +109,7 @@ async fn key_frame(app: &App, name: &str) -> Result<Vec<u8>, Refusal> {
         }
         let chunks = app.control.kept(name).await?;
         let bytes = chunks.iter().flat_map(|chunk| &chunk.bytes).copied().take(SNAPSHOT_BYTES_MAX);
-        if let Some(frame) = first_picture(bytes.collect()) {
+        if let Some(frame) = first_picture(&bytes.collect::<Vec<u8>>()) {
             return Ok(frame);
         }
     }
@@ -119,13 +119,16 @@ async fn key_frame(app: &App, name: &str) -> Result<Vec<u8>, Refusal> {
     )))
 }
 
-/// A stream that begins with tables and a picture, up to the packet that shows that the picture is over.
-fn first_picture(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-    let mut access = Access::default();
-    let seen = bytes.as_chunks::<PACKET>().0.iter().map(|packet| access.see(packet).begins);
-    let (next, _) = seen.enumerate().filter(|(_, begins)| *begins).nth(1)?;
-    bytes.truncate((next + 1) * PACKET);
-    Some(bytes)
+/// The TS packets of a stream that begins with tables and a picture, up to the packet that shows that the picture is over.
+fn first_picture(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut access, mut pictures, mut frame) = (Access::default(), 0, Vec::new());
+    Packets::default().push(bytes, |placed| {
+        if pictures < 2 {
+            frame.extend_from_slice(placed.packet);
+            pictures += usize::from(access.see(placed.packet).begins);
+        }
+    });
+    (pictures == 2).then_some(frame)
 }
 
 /// Has ffmpeg make a picture of the frame.
@@ -208,10 +211,10 @@ mod tests {
             vec![packet(VIDEO, true, false, &[0, 0, 1, 0xe0]), packet(VIDEO, false, false, &[8; 90])],
         ]
         .concat();
-        assert_eq!(first_picture(stream[..4].as_flattened().to_vec()), None);
-        let whole = first_picture(stream.as_flattened().to_vec()).unwrap();
+        assert_eq!(first_picture(stream[..4].as_flattened()), None);
+        let whole = first_picture(stream.as_flattened()).unwrap();
         assert_eq!(whole, stream[..5].as_flattened());
-        assert_eq!(first_picture(Vec::new()), None);
+        assert_eq!(first_picture(&[]), None);
     }
 
     /// Else the last of many who ask for the picture of a silent channel would wait for all the others.

@@ -9,6 +9,7 @@ use socket2::Domain;
 
 use crate::{
     address::{Interface, Output, Scheme},
+    egress::rtp::Made,
     net::{Error, interface::Interfaces, sys::SendBatch},
 };
 
@@ -45,12 +46,26 @@ pub struct Datagram<'a> {
 /// A datagram as RTP outputs see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rtp<'a> {
-    /// An RTP packet, as it came or made of TS packets (see [`crate::egress::rtp`]).
+    /// An RTP packet, as it came.
     Packet(&'a [u8]),
+    /// RTP packets made of its TS packets, none or several (see [`crate::egress::rtp`]).
+    Made(Made<'a>),
     /// TS packets of a flow that no player follows.
     Unfollowed,
     /// Nothing that can be sent as RTP.
     Not,
+}
+
+impl<'a> Rtp<'a> {
+    /// The packets to send.
+    pub fn packets(self) -> impl Iterator<Item = &'a [u8]> {
+        let (packet, made) = match self {
+            Rtp::Packet(packet) => (Some(packet), None),
+            Rtp::Made(made) => (None, Some(made)),
+            Rtp::Unfollowed | Rtp::Not => (None, None),
+        };
+        packet.into_iter().chain(made.into_iter().flat_map(Made::packets))
+    }
 }
 
 impl<'a> Datagram<'a> {
@@ -298,7 +313,9 @@ fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst:
     let mut not_rtp = 0;
     for datagram in datagrams {
         match (view, datagram.rtp) {
-            (View::Rtp, Rtp::Packet(packet)) => bursts.push(packet),
+            (View::Rtp, rtp @ (Rtp::Packet(_) | Rtp::Made(_))) => {
+                rtp.packets().for_each(|packet| bursts.push(packet))
+            }
             (View::Rtp, Rtp::Not) => not_rtp += 1,
             (View::Whole | View::Native(_), _) => bursts.push(datagram.whole),
             // An RTP packet without a payload is a keep-alive; its sender means no empty datagram.

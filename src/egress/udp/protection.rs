@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Datagram, Rtp, UdpOutput, UdpOutputs};
+use super::{Datagram, UdpOutput, UdpOutputs};
 use crate::{
     address::Output,
     fec::st2022::{self, Encoder, Shape},
@@ -64,7 +64,7 @@ impl Protection {
         datagrams: impl Iterator<Item = Datagram<'a>>,
     ) {
         for datagram in datagrams.filter(|datagram| datagram.followed) {
-            if let Rtp::Packet(packet) = datagram.rtp {
+            for packet in datagram.rtp.packets() {
                 // What has no place in the matrix goes unprotected.
                 let _ = self.encoder.media(packet, &mut self.repairs);
                 self.last = Some(now);

@@ -154,8 +154,10 @@ impl Rist {
         let mut not_rtp = 0;
         for datagram in datagrams {
             match datagram.rtp {
-                Rtp::Packet(packet) if datagram.followed => self.session.media(packet),
-                Rtp::Packet(_) | Rtp::Unfollowed => {}
+                Rtp::Packet(_) | Rtp::Made(_) if datagram.followed => {
+                    datagram.rtp.packets().for_each(|packet| self.session.media(packet));
+                }
+                Rtp::Packet(_) | Rtp::Made(_) | Rtp::Unfollowed => {}
                 Rtp::Not => not_rtp += 1,
             }
         }

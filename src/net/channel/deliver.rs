@@ -13,7 +13,7 @@ use crate::{
     },
     limits::TAPS_MAX,
     relay::{Delivery, FlowId, Output, PacketFormat},
-    wire::ts,
+    wire::ts::packets::Unit,
 };
 
 /// A delivery of this turn, and whether the player's outputs take it.
@@ -121,7 +121,7 @@ impl Channel {
             return RtpUse::AsItIs;
         }
         if self.wrapper.is_none()
-            || !(format == PacketFormat::Ts || ts::looks_like(delivery.packet.payload()))
+            || !(format == PacketFormat::Ts || Unit::of_whole(delivery.packet.payload()).is_some())
         {
             return RtpUse::Never;
         }
@@ -141,7 +141,7 @@ impl Channel {
             let rtp = match due.use_as {
                 RtpUse::AsItIs => Rtp::Packet(&packet.bytes),
                 RtpUse::Wrapped { .. } => {
-                    wrapped.as_mut().and_then(Iterator::next).map_or(Rtp::Not, Rtp::Packet)
+                    wrapped.as_mut().and_then(Iterator::next).map_or(Rtp::Not, Rtp::Made)
                 }
                 RtpUse::Unfollowed => Rtp::Unfollowed,
                 RtpUse::Never => Rtp::Not,
@@ -156,7 +156,11 @@ impl Channel {
                     Select::Flow(key) => due.name.as_ref().is_some_and(|name| name.key == *key),
                 };
                 if wanted {
-                    tap.push(due.delivery.packet.payload(), now);
+                    let packet = &due.delivery.packet;
+                    match packet.format {
+                        PacketFormat::Ts => tap.push_stream(packet.payload(), now),
+                        _ => tap.push(packet.payload(), now),
+                    }
                 }
             }
         }

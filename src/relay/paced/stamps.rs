@@ -9,7 +9,10 @@ use crate::{
     relay::{Packet, PacketFormat, arrival},
     wire::{
         rtp,
-        ts::{self, Pcr},
+        ts::{
+            self, Pcr,
+            packets::{Packets, Unit},
+        },
     },
 };
 
@@ -97,6 +100,7 @@ const STEP_MAX: i64 = 1 << 50;
 pub(super) struct Stamps {
     clock: Clock,
     pid: Option<u16>,
+    stream: Packets,
     pcr: Unwrapped,
     rtp: Unwrapped,
     rate: Rate,
@@ -116,9 +120,12 @@ impl Stamps {
     }
 
     pub(super) fn read(&mut self, packet: &Packet, arrived: i64) -> Reading {
-        let is_ts =
-            matches!(packet.format, PacketFormat::Rtp | PacketFormat::Ts) && ts::looks_like(packet.payload());
-        let pcr = if is_ts { self.read_pcr(packet.payload(), arrived) } else { None };
+        let is_ts = match packet.format {
+            PacketFormat::Ts => true,
+            PacketFormat::Rtp => Unit::of_whole(packet.payload()).is_some(),
+            _ => false,
+        };
+        let (count, pcr) = if is_ts { self.read_pcr(packet.payload(), arrived) } else { (0, None) };
         let rtp = if packet.format == PacketFormat::Rtp { self.read_rtp(packet, arrived) } else { None };
         let micros = packet.timestamp.and_then(|micros| self.micros.next(micros, 0, arrived));
         let clock = match packet.format {
@@ -136,19 +143,29 @@ impl Stamps {
             Clock::Arrival => None,
         };
         let units = match clock {
-            Clock::Pcr => (packet.payload().len() / ts::PACKET) as u32,
+            Clock::Pcr => count,
             _ => 1,
         };
         Reading { changed, by_arrival: clock == Clock::Arrival, units, mark }
     }
 
-    /// The first PCR of the first PID that has some.
-    fn read_pcr(&mut self, payload: &[u8], arrived: i64) -> Option<Mark> {
-        let packets = payload.as_chunks::<{ ts::PACKET }>().0;
+    /// How many TS packets end in the payload, and the first PCR among them of the first PID that has some.
+    fn read_pcr(&mut self, payload: &[u8], arrived: i64) -> (u32, Option<Mark>) {
         let silent = !self.pcr.is_alive(arrived);
         let known = self.pid.filter(|_| !silent);
-        let mut found = (0..).zip(packets).filter_map(|(place, packet)| Some((place, ts::pcr(packet)?)));
-        let (offset, pcr) = found.find(|(_, pcr)| known.is_none_or(|pid| pid == pcr.pid))?;
+        let (mut count, mut found) = (0, None);
+        self.stream.push(payload, |placed| {
+            if found.is_none()
+                && let Some(pcr) = ts::pcr(placed.packet).filter(|pcr| known.is_none_or(|pid| pid == pcr.pid))
+            {
+                found = Some((count, pcr));
+            }
+            count += 1;
+        });
+        (count, found.and_then(|(offset, pcr)| self.mark_pcr(offset, pcr, arrived)))
+    }
+
+    fn mark_pcr(&mut self, offset: u32, pcr: Pcr, arrived: i64) -> Option<Mark> {
         let other = self.pid.replace(pcr.pid).is_some_and(|pid| pid != pcr.pid);
         let ticks = self.pcr.next(pcr.ticks, Pcr::WRAP, arrived)?;
         let time = scale(ticks, Pcr::HZ);

@@ -37,6 +37,11 @@ impl Unit {
         }
     }
 
+    /// The one of so many bytes; of none of them, the usual one.
+    pub fn with_bytes(bytes: usize) -> Unit {
+        Unit::ALL.into_iter().find(|unit| unit.bytes() == bytes).unwrap_or_default()
+    }
+
     /// Bytes before the packet.
     pub fn front(self) -> usize {
         if self == Unit::Stamped { 4 } else { 0 }
@@ -70,7 +75,9 @@ impl Unit {
 pub struct Placed<'a> {
     /// The packet.
     pub packet: &'a [u8; PACKET],
-    /// Where its unit begins, counted from the begin of the payload that was shown last; below zero in one before.
+    /// All that it takes in the stream.
+    pub unit: &'a [u8],
+    /// Where that begins, counted from the begin of the payload that was shown last; below zero in one before.
     pub start: isize,
 }
 
@@ -198,7 +205,7 @@ fn lookalikes(unit: Unit) -> &'static [isize] {
 
 fn tell(bytes: &[u8], unit: Unit, start: isize, each: &mut impl FnMut(Placed<'_>)) {
     if let Some(packet) = bytes.get(unit.front()..).and_then(<[u8]>::first_chunk) {
-        each(Placed { packet, start });
+        each(Placed { packet, unit: bytes, start });
     }
 }
 

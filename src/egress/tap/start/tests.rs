@@ -8,6 +8,7 @@ use crate::{
     egress::tap::{Begin, Select, Tap, TapReader},
     limits::START_CHUNK_BYTES,
     wire::ts::{
+        PACKET,
         access::tests::{AUDIO, VIDEO, packet, tables},
         picture::{Codec, tests::picture},
     },
@@ -224,4 +225,37 @@ fn a_standing_tap_without_readers_wakes_nobody() {
     let _reader = tap.reader_from(Begin::Live, now);
     tap.push(b"a", now);
     assert!(tap.due().is_some());
+}
+
+/// The picture may begin in one datagram and end in another, and packets may have more than 188 bytes: a player gets whole
+/// ones, all alike.
+#[test]
+fn a_player_begins_with_a_whole_packet_however_the_stream_is_cut() {
+    let parts =
+        [Part::Tables, Part::Other, Part::Audio, Part::Key { indicated: false }, Part::Other, Part::Audio];
+    for unit in Unit::ALL {
+        for size in [1472, 1000, 300, 100, 7 * unit.bytes()] {
+            let (mut stream, mut places) = (Vec::new(), Vec::new());
+            for (n, part) in parts.iter().cycle().take(60).enumerate() {
+                if matches!(part, Part::Key { .. }) {
+                    places.push(stream.len());
+                }
+                for (packet, _) in packets(*part, n as u8 & 15) {
+                    unit.wrap(&[packet], [1, 2, 3, n as u8], &mut stream);
+                }
+            }
+            let (mut tap, mut now) = (tap(1 << 20), clock::now());
+            for payload in stream.chunks(size) {
+                tap.push_stream(payload, now);
+                now += DELAY / 3;
+                tap.turn(now, false);
+            }
+            let given = bytes(tap.reader_from(Begin::Picture, now).take_start());
+            let begin = places[places.len() - 1];
+            let tables = 2 * unit.bytes();
+            assert_eq!(given.len(), tables + stream.len() - begin, "{unit:?} in {size}");
+            assert!(given[tables..] == stream[begin..], "{unit:?} in {size}");
+            assert_eq!(Unit::of_whole(&given), Some(unit), "{unit:?} in {size}");
+        }
+    }
 }

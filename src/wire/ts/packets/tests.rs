@@ -93,13 +93,16 @@ fn a_lost_datagram_costs_the_packets_that_it_had_a_part_of() {
     for unit in Unit::ALL {
         let bytes = stream(unit, 400);
         let payloads: Vec<&[u8]> = bytes.chunks(1472).collect();
-        for lost in 1..payloads.len() - 1 {
+        // those behind the loss are found when a few have come
+        for lost in 1..payloads.len() - 2 {
             let came = payloads.iter().enumerate().filter(|(place, _)| *place != lost);
             let (from, to) = (lost * 1472, (lost + 1) * 1472);
             let whole = |number: &u16| {
                 let start = usize::from(*number) * unit.bytes();
                 start + unit.bytes() <= from || start >= to
             };
+            // only the time stamp is missing
+            let found = |number: &u16| usize::from(*number) * unit.bytes() + unit.front() >= to;
             let expected: Vec<u16> = (0..400).filter(whole).collect();
             let mut told = numbers(came.map(|(_, payload)| *payload));
             // Bytes of two packets look like one where those behind the loss have a sync byte in the right place; the
@@ -108,7 +111,10 @@ fn a_lost_datagram_costs_the_packets_that_it_had_a_part_of() {
             told.retain(|number| *number != u16::MAX);
             let mistaken = count - told.len();
             assert!(mistaken <= 2 && told.len() + 2 * mistaken >= expected.len(), "{unit:?} without {lost}");
-            assert!(told.iter().all(|number| expected.contains(number)), "{unit:?} without {lost}");
+            assert!(
+                told.iter().all(|number| expected.contains(number) || found(number)),
+                "{unit:?} without {lost}"
+            );
         }
     }
 }
