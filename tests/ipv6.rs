@@ -282,7 +282,7 @@ fn zones_and_alternative_names_are_known_everywhere() {
         channel(
             "host",
             &format!("\"udp://@[{FAR}%{alternative}]:5001\""),
-            &format!("output = \"udp://[{NEAR}%far0]:6001\""),
+            &format!("output = \"udp://[{NEAR}%far0]:6001?if={FAR}%far0\""),
         ),
         channel("altname", &format!("\"udp://@[ff15::77:9]:5000?if={alternative}\""), ""),
         channel("source", &format!("\"udp://{NEAR}%far0@[ff32::77:9]:5000\""), ""),

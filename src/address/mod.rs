@@ -13,7 +13,7 @@ pub mod udpxy;
 mod zone;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -61,6 +61,8 @@ pub enum Interface {
     Name(String),
     /// The interface that has this address.
     Addr(IpAddr),
+    /// The interface of this name, by its IPv6 address: several may have the same link-local one.
+    Zoned(Ipv6Addr, String),
 }
 
 /// Where a leg's datagrams come from: `udp://[SOURCE@]GROUP:PORT[?if=INTERFACE]`.
@@ -117,6 +119,17 @@ pub enum OutputFec {
 /// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart (ff00::/8).
 pub fn is_class_d(address: IpAddr) -> bool {
     address.is_multicast()
+}
+
+impl Interface {
+    /// Its address, if it is named by one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Interface::Name(_) => None,
+            Interface::Addr(address) => Some(*address),
+            Interface::Zoned(address, _) => Some((*address).into()),
+        }
+    }
 }
 
 impl Input {
@@ -250,8 +263,10 @@ fn same_family(part: &'static str, value: IpAddr, address: IpAddr) -> Result<(),
 
 fn interface_family(interface: &Option<Interface>, address: IpAddr) -> Result<(), Error> {
     match interface {
-        Some(Interface::Addr(value)) => same_family("interface", *value, address),
-        _ => Ok(()),
+        Some(interface) => {
+            interface.address().map_or(Ok(()), |value| same_family("interface", value, address))
+        }
+        None => Ok(()),
     }
 }
 
@@ -277,6 +292,12 @@ impl FromStr for Interface {
                 true => Ok(Interface::Addr(address)),
                 false => Err(Error::Interface(text.to_owned())),
             };
+        }
+        if let Some((address, zone)) = text.split_once('%')
+            && let Some(address) = address.parse().ok().filter(|ip: &Ipv6Addr| is_unicast((*ip).into()))
+            && let Ok(Interface::Name(zone)) = zone::parse(zone)
+        {
+            return Ok(Interface::Zoned(address, zone));
         }
         let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
         let well_sized = (1..=INTERFACE_NAME_BYTES_MAX).contains(&text.len());
@@ -372,6 +393,7 @@ impl fmt::Display for Interface {
         match self {
             Interface::Name(name) => f.write_str(name),
             Interface::Addr(address) => address.fmt(f),
+            Interface::Zoned(address, name) => write!(f, "{address}%{name}"),
         }
     }
 }

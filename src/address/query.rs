@@ -54,9 +54,14 @@ impl Query {
             if !known.contains(&key) {
                 return Err(unknown(key, known));
             }
+            let raw = value;
             let value = percent_decode_str(value).decode_utf8_lossy();
             let repeated = match key {
-                "if" => query.interface.replace(value.parse()?).is_some(),
+                "if" => {
+                    // The zone of an address may stand as it is: two letters behind its percent sign are no escape.
+                    let zoned = raw.parse().ok().filter(|one| matches!(one, Interface::Zoned(..)));
+                    query.interface.replace(zoned.map_or_else(|| value.parse(), Ok)?).is_some()
+                }
                 "ttl" => query.ttl.replace(parse_ttl(&value)?).is_some(),
                 "loop" => query.multicast_loop.replace(parse_switch("loop", &value)?).is_some(),
                 "fec" => query.fec.replace(parse_fec(&value)?).is_some(),
@@ -165,6 +170,9 @@ pub(super) fn write_interface(
     match interface {
         None => Ok(()),
         Some(Interface::Addr(address)) => write!(f, "{mark}if={address}"),
+        Some(Interface::Zoned(address, name)) => {
+            write!(f, "{mark}if={address}%25{}", utf8_percent_encode(name, ESCAPED))
+        }
         Some(Interface::Name(name)) => write!(f, "{mark}if={}", utf8_percent_encode(name, ESCAPED)),
     }
 }

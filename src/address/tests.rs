@@ -42,6 +42,9 @@ fn inputs_may_be_written_shorter() {
         ("udp://@[ff02::1%25]:5000", "udp://@[ff02::1]:5000?if=25"),
         ("udp://fe80::5%eth0@[ff32::1]:5000", "udp://[fe80::5]@[ff32::1]:5000?if=eth0"),
         ("udp://[fe80::5%eth0]@[ff32::1%eth0]:5000", "udp://[fe80::5]@[ff32::1]:5000?if=eth0"),
+        ("udp://@[ff02::1%eth0]:5000?if=fe80::2%eth0", "udp://@[ff02::1]:5000?if=fe80::2%25eth0"),
+        ("udp://@[ff15::1]:5000?if=fe80::2%eb0", "udp://@[ff15::1]:5000?if=fe80::2%25eb0"),
+        ("udp://@[ff15::1]:5000?if=fe80::2%25eth0", "udp://@[ff15::1]:5000?if=fe80::2%25eth0"),
         ("[fe80::1%br-lan.100]:5000", "udp://@[fe80::1]:5000?if=br-lan.100"),
     ] {
         assert_eq!(short.parse::<Input>().map(|input| input.to_string()), Ok(full.to_owned()));

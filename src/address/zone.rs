@@ -40,8 +40,8 @@ pub(super) fn parse(zone: &str) -> Result<Interface, Error> {
     let is_index = zone.bytes().all(|byte| byte.is_ascii_digit());
     let name = zone.strip_prefix("25").filter(|_| !is_index).unwrap_or(zone);
     match name.parse()? {
-        Interface::Addr(_) => Err(Error::Interface(zone.to_owned())),
-        interface => Ok(interface),
+        interface @ Interface::Name(_) => Ok(interface),
+        _ => Err(Error::Interface(zone.to_owned())),
     }
 }
 
@@ -50,6 +50,10 @@ pub(super) fn one_interface<const N: usize>(
     named: [Option<Interface>; N],
 ) -> Result<Option<Interface>, Error> {
     named.into_iter().flatten().try_fold(None, |found, next| match found {
+        // An address says more than the zone alone.
+        Some(Interface::Zoned(address, name)) if next == Interface::Name(name.clone()) => {
+            Ok(Some(Interface::Zoned(address, name)))
+        }
         Some(found) if found != next => Err(Error::Interfaces(found, next)),
         _ => Ok(Some(next)),
     })

@@ -73,6 +73,13 @@ impl Interfaces {
             Some(wanted @ Interface::Addr(addr)) => {
                 self.by_address(*addr).ok_or_else(|| self.missing(wanted))
             }
+            Some(wanted @ Interface::Zoned(address, name)) => {
+                let has = |found: &Found| {
+                    let own = self.entries.iter().filter(|entry| entry.name == found.name);
+                    own.into_iter().any(|entry| entry.address == Some((*address).into()))
+                };
+                self.by_name(name).filter(has).ok_or_else(|| self.missing(wanted))
+            }
             None => self.by_route(target),
         }
     }
@@ -199,8 +206,8 @@ fn is_link_scoped(ip: Ipv6Addr) -> bool {
 pub fn address_towards(interface: Option<&Interface>, target: IpAddr) -> IpAddr {
     let interfaces = Interfaces::read(clock::now());
     let of_interface = || interfaces.ipv4_of(&interfaces.find(interface, target).ok()?.name).map(IpAddr::V4);
-    match (interface, target) {
-        (Some(Interface::Addr(address)), _) if address.is_ipv4() == target.is_ipv4() => *address,
+    match (interface.and_then(Interface::address), target) {
+        (Some(address), _) if address.is_ipv4() == target.is_ipv4() => address,
         (_, IpAddr::V4(_)) => of_interface().unwrap_or(Ipv4Addr::LOCALHOST.into()),
         (_, IpAddr::V6(target)) => {
             let index = interfaces.find(interface, target.into()).ok().map(|found| found.index);

@@ -34,6 +34,7 @@ pub enum Error {
     #[error("{}; present: {present}", match .wanted {
         Interface::Name(name) => format!("there is no network interface named {name:?}"),
         Interface::Addr(addr) => format!("no network interface has the address {addr}"),
+        Interface::Zoned(addr, name) => format!("there is no network interface named {name:?} with the address {addr}"),
     })]
     InterfaceMissing {
         /// What the address named.

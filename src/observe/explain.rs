@@ -17,6 +17,11 @@ pub(super) const UNCONFIRMED: &str = "unconfirmed";
 pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String {
     let example = state.refused.get(reason);
     match reason {
+        _ if example.is_some_and(|example| example.beside) => from(
+            "they come to the ports beside the media's and are neither repair packets nor RTCP: another stream has such a port, or \
+             `fec` and the scheme of the input do not fit the sender",
+            example,
+        ),
         "format" => format(state, path, example),
         "match" => from(
             "a `match` of the channel's format does not hold: other datagrams come to the same group, or the layout is wrong",
@@ -135,6 +140,7 @@ mod tests {
             looks,
             sources: sources.iter().map(|source| source.parse().unwrap()).collect(),
             at: crate::clock::now(),
+            beside: false,
         };
         state.refused.insert("format", refused(&["10.0.0.5:1"]));
         state.refused.insert("collision", refused(&["10.0.0.5:1", "10.0.0.6:1"]));
@@ -175,6 +181,9 @@ mod tests {
                 && two.ends_with("(from 10.0.0.5:1 and 10.0.0.6:1)"),
             "{two}"
         );
+        let mut beside = state("rtp", group, false, Looks::Rtp);
+        beside.refused.get_mut("format").unwrap().beside = true;
+        assert!(explain("format", &beside, "").starts_with("they come to the ports beside the media's"));
         let unknown = explain("some_new_reason", &state("rtp", group, false, Looks::Rtp), "");
         assert_eq!(unknown, "some new reason");
     }

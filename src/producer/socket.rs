@@ -135,12 +135,12 @@ fn unicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     if let Some(wanted) = &output.interface {
         let found = interface::find(Some(wanted), target.ip())
             .map_err(|cause| OpenError::Interface { target, cause })?;
-        match wanted {
-            Interface::Name(_) => {
+        match wanted.address() {
+            None => {
                 socket.bind_device(Some(found.name.as_bytes())).map_err(failed("bind to that interface"))?;
             }
-            Interface::Addr(address) => {
-                let source = interface::on_link(SocketAddr::new(*address, 0), found.index);
+            Some(address) => {
+                let source = interface::on_link(SocketAddr::new(address, 0), found.index);
                 socket.bind(&source.into()).map_err(failed("bind to that address"))?;
             }
         }

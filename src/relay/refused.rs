@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Instant};
 use super::Relay;
 use crate::{
     limits::{REFUSED_LOOK, REFUSED_SOURCES_MAX},
-    wire::Looks,
+    wire::{Looks, Reject},
 };
 
 /// A datagram of no use.
@@ -18,20 +18,32 @@ pub struct Refused {
     pub sources: Vec<SocketAddr>,
     /// When it came.
     pub at: Instant,
+    /// It came to a port beside the media's, for repair packets or RTCP.
+    pub beside: bool,
 }
 
 impl Relay {
-    /// Keeps what a datagram looks like that was refused for this reason.
-    pub(super) fn look_at(&mut self, reason: &'static str, now: Instant, source: SocketAddr, bytes: &[u8]) {
+    /// Counts a datagram that is of no use, and keeps what it looks like. `beside`: it came to another port than the media's.
+    pub(super) fn refuse(
+        &mut self,
+        reject: Reject,
+        beside: bool,
+        now: Instant,
+        source: SocketAddr,
+        bytes: &[u8],
+    ) {
+        self.reject(reject);
+        let reason = reject.reason().as_str();
         let refused = self.refused.entry(reason).or_insert_with(|| Refused {
             looks: Looks::of(bytes),
             sources: vec![source],
             at: now,
+            beside,
         });
         if now.saturating_duration_since(refused.at) < REFUSED_LOOK {
             return;
         }
-        (refused.looks, refused.at) = (Looks::of(bytes), now);
+        (refused.looks, refused.at, refused.beside) = (Looks::of(bytes), now, beside);
         refused.sources.retain(|known| *known != source);
         if refused.sources.len() >= REFUSED_SOURCES_MAX {
             refused.sources.remove(0);

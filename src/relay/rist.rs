@@ -194,7 +194,7 @@ impl Relay {
             Err(error) => {
                 counters.media += 1;
                 self.others.media_received += 1;
-                self.reject(reject(&error));
+                self.refuse(reject(&error), true, now, source, &bytes);
             }
         }
         self.spend(bytes);

@@ -52,12 +52,13 @@ fn streams_say_what_they_are_and_end_with_the_connection() {
     let (group, port) = (group(), free_port());
     let input = format!("@{group}:{port}?if=127.0.0.1");
     let relay = serve(&format!(
-        "linger = \"0s\"\n[[channel]]\nname = \"rtp\"\ninput = \"rtp://{input}\"\n[[channel]]\nname = \"sensors\"\ninput = \"udp://{input}\""
+        "linger = \"0s\"\n[[channel]]\nname = \"rtp\"\ninput = \"rtp://{input}\"\n[[channel]]\nname = \"sensors\"\nformat = \"native\"\ninput = \"udp://{input}\"\n[[channel]]\nname = \"unknown\"\ninput = \"udp://{input}\""
     ));
     let other = common::group();
     for (path, content_type) in [
         ("/streams/rtp".to_owned(), "video/mp2t"),
         ("/streams/sensors".to_owned(), "application/octet-stream"),
+        ("/streams/unknown".to_owned(), "video/mp2t"),
         (format!("/udp/{other}:{port}"), "video/mp2t"),
         (format!("/rtp/@{other}%3A{port}/"), "video/mp2t"),
     ] {

@@ -190,7 +190,7 @@ fn group(scheme: Scheme, text: &str, config: &config::Http) -> Result<Input, Ref
         )));
     }
     let interface = config.interface.clone();
-    if let Some(address::Interface::Addr(address)) = interface
+    if let Some(address) = interface.as_ref().and_then(address::Interface::address)
         && address.is_ipv4() != group.is_ipv4()
     {
         return Err(Refusal::Forbidden(format!(
@@ -243,7 +243,8 @@ async fn content_type(app: &App, name: &str) -> Result<&'static str, Refusal> {
             let states = app.control.states(1).await;
             let flow =
                 states.iter().find(|view| view.state.name == name).and_then(|view| view.state.flows.first());
-            let is_media = flow.is_some_and(|flow| matches!(flow.format, "rtp" | "ts"));
+            // Before the first packet nobody knows; programs do not look, and players that are told "bytes" may refuse.
+            let is_media = flow.is_none_or(|flow| matches!(flow.format, "rtp" | "ts"));
             Ok(if is_media { MPEG_TS } else { BYTES })
         }
         _ => Ok(BYTES),

@@ -70,7 +70,7 @@ impl Sender {
             IpAddr::V6(_) => self.socket.set_multicast_if_v6(origin.index),
         }
         .map_err(Error::socket("set the multicast interface"))?;
-        if let Some(Interface::Addr(ip @ IpAddr::V6(_))) = output.interface {
+        if let Some(ip @ IpAddr::V6(_)) = output.interface.as_ref().and_then(Interface::address) {
             self.bind(ip, origin.index)?; // IPv6 takes an interface there, but no address
         }
         self.origin = Some(origin);
@@ -90,9 +90,9 @@ impl Sender {
         interfaces: &Interfaces,
     ) -> Result<(), Error> {
         let origin = Origin::find(output, interfaces)?;
-        match interface {
-            Interface::Addr(ip) => self.bind(*ip, origin.index)?,
-            Interface::Name(_) => {
+        match interface.address() {
+            Some(ip) => self.bind(ip, origin.index)?,
+            None => {
                 let found = interfaces.find(Some(interface), output.target.ip())?; // it may be an alternative name
                 let bound = self.socket.bind_device(Some(found.name.as_bytes()));
                 bound.map_err(Error::socket("bind to the interface"))?;
