@@ -28,7 +28,13 @@ use std::{
     time::Instant,
 };
 
-use crate::{limits::IDENTIFY_HELD_MAX, wire::native};
+use crate::{
+    limits::IDENTIFY_HELD_MAX,
+    wire::{
+        native,
+        ts::{PACKET, SYNC},
+    },
+};
 use grid::{Grid, Place};
 use source::{Arrived, Judgement};
 use table::Table;
@@ -118,6 +124,7 @@ struct Latest {
     /// None: datagrams of it take the long way.
     kind: Option<Kind>,
     grid: Grid,
+    whole: bool,
     seen: Instant,
     /// What `seen` was before the last datagram.
     before: Instant,
@@ -150,6 +157,7 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         let kind = latest.kind?;
         let fits = match kind {
             Kind::Rtp => bytes.first().is_some_and(|first| first >> 6 == 2),
+            Kind::Ts if latest.whole && !bytes.len().is_multiple_of(PACKET) => false,
             Kind::Ts => latest.grid.follows(bytes) == Place::Stands,
             Kind::Raw => !self.ts_only && is_plain(bytes),
             Kind::Native => false,
@@ -276,13 +284,14 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         let nobody = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
         let entry = self.table.entry(index);
         let (known, waits) = (&entry.known, entry.held() > 0);
-        let (grid, seen, count) = (known.grid, known.seen, known.count);
+        let (grid, whole, seen, count) = (known.grid, known.whole, known.seen, known.count);
         let kind = known.kind.filter(|_| !waits && known.is_settled());
         while self.latest.len() <= usize::from(leg) {
             let kind = None;
-            self.latest.push(Latest { source: nobody, kind, grid, seen, before: seen, count, index });
+            self.latest.push(Latest { source: nobody, kind, grid, whole, seen, before: seen, count, index });
         }
-        self.latest[usize::from(leg)] = Latest { source, kind, grid, seen, before: seen, count, index };
+        self.latest[usize::from(leg)] =
+            Latest { source, kind, grid, whole, seen, before: seen, count, index };
     }
 
     /// What the last datagrams have changed goes back to where it is kept.
@@ -290,6 +299,9 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         let Some(latest) = self.latest.get_mut(usize::from(leg)) else { return };
         if latest.kind.take().is_some() {
             let known = &mut self.table.entry(latest.index).known;
+            if latest.count > known.count {
+                known.fitted();
+            }
             (known.grid, known.seen, known.count) = (latest.grid, latest.seen, latest.count);
         }
     }
@@ -305,7 +317,6 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
 /// stream is looked at.
 #[inline]
 fn is_plain(bytes: &[u8]) -> bool {
-    use crate::wire::ts::{PACKET, SYNC};
     bytes.len() < 2 * PACKET && bytes.first().is_some_and(|first| first >> 6 != 2 && *first != SYNC)
 }
 

@@ -13,7 +13,7 @@ use crate::{
         IDENTIFY_CHANGE, IDENTIFY_DATAGRAMS, IDENTIFY_INTERVALS, IDENTIFY_SILENCE, IDENTIFY_SYNCS,
         IDENTIFY_TIME,
     },
-    wire::ts::{PACKET, SYNC},
+    wire::ts::{PACKET, SYNC, looks_like},
 };
 
 mod known;
@@ -53,6 +53,8 @@ pub(super) struct Source {
     pub(super) count: u32,
     /// Of a transport stream.
     pub(super) grid: Grid,
+    /// Its datagrams are whole packets, and nothing else is expected: what is none is foreign.
+    pub(super) whole: bool,
     /// A stream of a native source.
     pub(super) stream: u32,
     /// Datagrams that could have been RTP have waited for others in vain.
@@ -87,6 +89,7 @@ impl Source {
             seen: now,
             count: 0,
             grid: Grid::default(),
+            whole: false,
             stream: 0,
             tried: false,
             wary: false,
@@ -162,6 +165,13 @@ impl Source {
         Judgement::All(kind)
     }
 
+    /// Datagrams have come that are as expected, and have not come by here.
+    pub(super) fn fitted(&mut self) {
+        if self.kind != Some(Kind::Raw) {
+            (self.off, self.missed, self.evidence) = (0, 0, None);
+        }
+    }
+
     fn become_(&mut self, kind: Kind, now: Instant) -> Judgement {
         *self = Source { kind: Some(kind), count: self.count, grid: self.grid, ..Source::new(now) };
         self.count = self.count.saturating_add(1);
@@ -184,7 +194,9 @@ impl Source {
         let header = Header::read(bytes, now);
         let (kind, doubtful) = self.weigh(arrived, header);
         if let Some(kind) = kind {
-            return self.become_(kind, now);
+            let judgement = self.become_(kind, now);
+            self.whole = arrived.ts_only && held == 0 && looks_like(bytes);
+            return judgement;
         }
         if doubtful || header.is_some() || held > 0 || arrived.ts_only {
             if held + 1 < IDENTIFY_DATAGRAMS && arrived.room {

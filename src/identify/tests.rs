@@ -256,6 +256,11 @@ fn only_transport_streams() {
     assert_eq!(owner.sends(&rtp), "-".repeat(20));
     let whole: Vec<_> = (0..20).map(|i| packets(i, 1)).collect();
     assert_eq!(owner.sends(&whole), "t".repeat(20));
+    // of a source of whole packets a datagram that is none; it may begin to cut them elsewhere
+    let text = b"hello".to_vec();
+    let among: Vec<_> = whole.iter().flat_map(|packet| [text.clone(), packet.clone()]).collect();
+    assert_eq!(owner.sends(&among), "-t".repeat(20));
+    assert_eq!(owner.sends(&pieces), format!("--{}", "t".repeat(pieces.len() - 2)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
         IDENTIFY_CHANGE, IDENTIFY_DATAGRAMS, IDENTIFY_LASTING, IDENTIFY_SILENCE, IDENTIFY_SYNCS,
         IDENTIFY_TIME,
     },
-    wire::ts::PACKET,
+    wire::ts::{PACKET, looks_like},
 };
 
 impl Source {
@@ -57,6 +57,13 @@ impl Source {
     /// A datagram of a source of transport streams.
     pub(super) fn of_ts(&mut self, arrived: &Arrived<'_>) -> Judgement {
         let Arrived { now, bytes, held, .. } = *arrived;
+        if self.whole && !bytes.len().is_multiple_of(PACKET) {
+            self.off = self.off.saturating_add(1);
+            if self.off < IDENTIFY_CHANGE {
+                return Judgement::Alone(Kind::Raw);
+            }
+            self.whole = false;
+        }
         match self.grid.follows(bytes) {
             Place::Stands => return self.fits(Kind::Ts, now),
             Place::Between => {
@@ -133,7 +140,9 @@ impl Source {
         evidence.ts_run = if found.is_some() { evidence.ts_run.saturating_add(1) } else { 0 };
         if let Some(grid) = found.filter(|_| early || evidence.ts_run >= IDENTIFY_LASTING) {
             self.grid = grid;
-            return self.become_(Kind::Ts, now);
+            let judgement = self.become_(Kind::Ts, now);
+            self.whole = ts_only && looks_like(bytes);
+            return judgement;
         }
         self.drop_evidence_in_time();
         if sure || single.is_some() { Judgement::All(Kind::Ts) } else { Judgement::All(Kind::Raw) }
