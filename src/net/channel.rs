@@ -254,7 +254,10 @@ impl Channel {
             let relay = &mut self.relay;
             let Kit { receive, pool, .. } = kit;
             let Port { socket, leg, role } = &mut self.ports[port];
-            let count = socket.receive(receive, pool, clocks, floor, |now, source, bytes| {
+            let count = socket.receive(receive, pool, clocks, floor, |now, source, bytes, dropped| {
+                if dropped > 0 && *role == Role::Media {
+                    relay.handle_input(Input::Dropped { now, leg: *leg as u8, count: dropped });
+                }
                 relay.handle_input(Port::input(*leg, *role, now, source, bytes));
             });
             self.collect(clocks.monotonic);

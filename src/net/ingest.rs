@@ -4,7 +4,7 @@
 //! told so, and calls [`Leg::receive`] when there is something to read; the datagrams go on to [`crate::relay`].
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     time::Instant,
@@ -107,6 +107,8 @@ pub struct Leg {
     state: State,
     counters: Counters,
     drop_count: DropCount,
+    /// The same, as told by datagrams alone: what was dropped before each.
+    told: DropCount,
     due: Option<Instant>,
     /// Whether it was tried once.
     tried: bool,
@@ -127,6 +129,7 @@ impl Leg {
             state: State::Waiting("not opened yet".to_owned()),
             counters: Counters::default(),
             drop_count: DropCount::default(),
+            told: DropCount::default(),
             due: Some(now),
             tried: false,
             fault: None,
@@ -173,7 +176,7 @@ impl Leg {
                     warn!(leg = %self.input, "{warning}");
                 }
                 self.subscription = Some(subscription);
-                self.drop_count = DropCount::default();
+                (self.drop_count, self.told) = (DropCount::default(), DropCount::default());
                 self.joined();
                 Change::Opened
             }
@@ -250,8 +253,8 @@ impl Leg {
         self.state = state;
     }
 
-    /// Receives one batch and hands each datagram on, with its arrival time and sender. Returns how many were read:
-    /// a full [`crate::limits::RECEIVE_BATCH`] means that there may be more.
+    /// Receives one batch and hands each datagram on, with its arrival time and sender, and how many the kernel dropped
+    /// before it since the last one. Returns how many were read: a full [`crate::limits::RECEIVE_BATCH`] means that there may be more.
     ///
     /// Arrival is the kernel's time stamp on the monotonic clock, at least `floor` (the time of the last call).
     pub fn receive(
@@ -260,13 +263,15 @@ impl Leg {
         pool: &mut Pool,
         clocks: ClockPair,
         floor: Instant,
-        mut f: impl FnMut(Instant, SocketAddr, Buffer),
+        mut f: impl FnMut(Instant, SocketAddr, Buffer, u64),
     ) -> io::Result<usize> {
         let Some(subscription) = &self.subscription else { return Ok(0) };
-        let (counters, drop_count) = (&mut self.counters, &mut self.drop_count);
+        let (counters, drop_count, told) = (&mut self.counters, &mut self.drop_count, &mut self.told);
+        let mut dropped = 0;
         batch.receive(subscription.as_fd(), pool, |received| {
             if let Some(count) = received.drops {
                 counters.kernel_drops += drop_count.advance(count);
+                dropped += told.advance(count);
             }
             if received.truncated {
                 counters.truncated += 1;
@@ -275,7 +280,7 @@ impl Leg {
             counters.datagrams += 1;
             counters.bytes += received.bytes.len() as u64;
             let arrival = received.stamp.map_or(clocks.monotonic, |stamp| clocks.instant_of(stamp, floor));
-            f(arrival, received.source, received.bytes);
+            f(arrival, received.source, received.bytes, mem::take(&mut dropped));
         })
     }
 
@@ -380,7 +385,9 @@ mod tests {
         let (mut batch, mut pool, mut all) = (ReceiveBatch::new(), Pool::new(64), Vec::new());
         wait_readable(leg.socket().unwrap(), PATIENCE);
         let pair = ClockPair::read();
-        while leg.receive(&mut batch, &mut pool, pair, floor, |at, _, bytes| all.push((at, bytes))).unwrap()
+        while leg
+            .receive(&mut batch, &mut pool, pair, floor, |at, _, bytes, _| all.push((at, bytes)))
+            .unwrap()
             > 0
         {}
         all

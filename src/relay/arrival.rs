@@ -181,7 +181,8 @@ fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'
     };
     let body = match (packet.numbered(), packet.step()) {
         (false, _) => Body::Unnumbered,
-        (true, 0) => Body::Control,
+        (true, 0) if packet.ends() => Body::End { session: 0, next: packet.number() },
+        (true, 0) => Body::Heartbeat { session: 0, next: packet.number() },
         (true, span) => Body::Numbered {
             session: 0,
             number: packet.number(),

@@ -12,6 +12,7 @@ use std::{
 use super::{
     Budget, Config, Delivery, FlowId, FlowState, How, Output, Packet, PacketFormat,
     arrival::FlowKey,
+    drops::Drops,
     hold::{HoldEstimate, Rate},
     legs::Legs,
     paced::Pacer,
@@ -36,6 +37,8 @@ use crate::{
 mod ask;
 mod belief;
 mod content;
+mod control;
+mod jump;
 mod legs;
 mod paced;
 mod pass;
@@ -44,6 +47,7 @@ mod repair;
 
 pub(super) use ask::Wanted;
 use content::{Content, Strangers};
+use control::Controls;
 use legs::Former;
 use pass::Ease;
 pub(super) use pass::Way;
@@ -62,6 +66,7 @@ pub(super) struct Context<'a> {
     /// Requests for the RIST side to send.
     pub(super) wanted: &'a mut Vec<Wanted>,
     pub(super) pace: &'a mut Pace,
+    pub(super) drops: &'a Drops,
     pub(super) now: Instant,
 }
 
@@ -165,6 +170,10 @@ pub(super) struct Flow {
     asking: Option<Box<Asking>>,
     /// How many numbers its packets take.
     step: Step,
+    /// Where the numbering in force came from when it began, or was jumped to.
+    begun_by: SocketAddr,
+    /// Control datagrams of a custom format.
+    controls: Option<Box<Controls>>,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
     /// What each leg has brought, for channels with several.
@@ -215,6 +224,8 @@ impl Flow {
             asking: None,
             counters: Counters::default(),
             step: Step::default(),
+            begun_by: source,
+            controls: None,
             rebuilt: VecDeque::new(),
             legs: several
                 .then(|| Box::new(Legs::new(config.legs, config.hold.max(), config.window_max, now))),
@@ -366,6 +377,9 @@ impl Flow {
     #[inline]
     fn deliver(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
         let Some(packet) = self.keeps_out(packet, cx) else { return };
+        if self.controls.is_some() {
+            self.pass_controls(seq, cx);
+        }
         if self.pacer.is_some() {
             return self.pace(seq, span, how, packet, cx);
         }

@@ -22,7 +22,9 @@ use crate::{
 };
 
 mod arrival;
+mod control;
 mod dedup;
+mod drops;
 mod flow;
 mod hold;
 mod legs;
@@ -43,6 +45,7 @@ mod table;
 mod types;
 
 use arrival::{Arrival, Body, FlowKey};
+use drops::Drops;
 use flow::{Flow, Numbered, Wanted, Way};
 pub use hold::Hold;
 pub use paced::{Delay, Pacing, Release};
@@ -119,6 +122,7 @@ pub struct Relay {
     /// Requests of the flows for RIST senders; empty between two inputs.
     wanted: Vec<Wanted>,
     pace: Pace,
+    drops: Drops,
     /// Of channels with RIST legs.
     rist: Option<Box<Rist>>,
     /// No packet takes a short way.
@@ -155,6 +159,7 @@ impl Relay {
             refused: BTreeMap::new(),
             wanted: Vec::new(),
             pace: Pace::default(),
+            drops: Drops::default(),
             rist: config.asks.iter().any(|asks| asks.rist).then(|| Box::new(Rist::new(config.seed))),
             #[cfg(test)]
             long_only: false,
@@ -177,6 +182,10 @@ impl Relay {
             Input::Control { now, leg, source, bytes } => {
                 let now = self.advance(now);
                 self.rtcp(now, leg, source, bytes);
+            }
+            Input::Dropped { now, leg, count } => {
+                let (now, leg) = (self.advance(now), self.leg(leg));
+                self.drops.note(now, leg, count);
             }
             Input::Timeout { now } => {
                 let now = self.advance(now);
@@ -358,6 +367,11 @@ impl Relay {
                     leg_counters.repair += 1;
                     self.others.repair_received += 1;
                     self.repair(now, leg, source, arrival, bytes);
+                }
+                Body::Heartbeat { .. } | Body::End { .. } if arrival.format == PacketFormat::Custom => {
+                    leg_counters.control += 1;
+                    self.others.control_received += 1;
+                    self.pass_control(now, leg, source, arrival, bytes);
                 }
                 _ => {
                     leg_counters.control += 1;

@@ -161,6 +161,11 @@ impl Jitter {
         self.transit = Some(transit);
     }
 
+    /// The sender's clock at the last packet, which arrived at that time.
+    pub(super) fn stamped(&self, arrived: f64) -> Option<f64> {
+        Some(arrived - self.transit?)
+    }
+
     pub(super) fn value(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }

@@ -25,6 +25,7 @@ impl Relay {
             heard: &mut self.heard,
             wanted: &mut self.wanted,
             pace: &mut self.pace,
+            drops: &self.drops,
             now,
         };
         (flow, cx)

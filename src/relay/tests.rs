@@ -80,6 +80,7 @@ impl Core {
         let words = self.out.drain(..).map(|output| match output {
             Output::Deliver(Delivery { seq, how: How::Received, .. }) => format!("{seq}"),
             Output::Deliver(Delivery { seq, how, .. }) => format!("{seq}:{how:?}"),
+            Output::Control(Delivery { seq, .. }) => format!("control {seq}"),
             Output::Lost { from, count, .. } => format!("-{from}+{count}"),
             Output::GapClosed { waited, .. } => format!("waited {}", waited.as_millis()),
             Output::SessionStarted { flow, succeeds: None, .. } => format!("start {}", flow.0),

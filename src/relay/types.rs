@@ -158,6 +158,15 @@ pub enum Input {
         /// The UDP payload.
         bytes: Buffer,
     },
+    /// The kernel dropped datagrams of a leg before the next one that came on it: its receive buffer was full.
+    Dropped {
+        /// When that one arrived.
+        now: Instant,
+        /// On which leg, as for [`Input::Packet`].
+        leg: u8,
+        /// How many.
+        count: u64,
+    },
     /// Time has passed.
     Timeout {
         /// The present.
@@ -170,6 +179,9 @@ pub enum Input {
 pub enum Output {
     /// Pass this packet on.
     Deliver(Delivery),
+    /// Pass on this control datagram, which has the number of the packet that comes next. It counts as control, not as
+    /// delivered.
+    Control(Delivery),
     /// These numbers were given up.
     Lost {
         /// Of this flow.

@@ -49,6 +49,8 @@ pub struct Layout {
     /// None: the sender's address and port.
     ids: Vec<IdPart>,
     step: Option<Field>,
+    /// The step that says that the session ends, if it is not the largest one.
+    end: Option<u64>,
     time: Option<(Field, Unit)>,
     /// Bytes that all fields need; a shorter datagram is corrupt.
     len_min: usize,
@@ -182,6 +184,7 @@ impl Layout {
         let wire = self.seq.read(bytes)?;
         let (low, high) = self.wrap.unwrap_or((0, u64::MAX));
         let numbered = (low..=high).contains(&wire);
+        let (step, ends) = self.read_step(bytes)?;
         let timestamp = match self.time {
             Some((field, unit)) => unit.to_micros(field.read(bytes)?),
             None => None,
@@ -189,18 +192,20 @@ impl Layout {
         Some(Packet {
             bytes,
             number: numbered.then(|| wire - low),
-            step: self.read_step(bytes)?,
+            step,
+            ends,
             id: self.read_id(bytes)?,
             timestamp,
         })
     }
 
-    /// 0 and the largest value mark control datagrams, which take no number: MoldUDP64's heartbeat (0) and end of
-    /// session (0xFFFF).
-    fn read_step(&self, bytes: &[u8]) -> Option<u64> {
-        let Some(field) = self.step else { return Some(1) };
+    /// How many numbers the datagram takes, and whether it ends its session. 0 is a heartbeat, and the largest value (or
+    /// the layout's `end`) an end of session: both take no number and say which one comes next (MoldUDP64).
+    fn read_step(&self, bytes: &[u8]) -> Option<(u64, bool)> {
+        let Some(field) = self.step else { return Some((1, false)) };
         let step = field.read(bytes)?;
-        Some(if step == field.max() { 0 } else { step })
+        let ends = step == self.end.unwrap_or(field.max());
+        Some((if ends { 0 } else { step }, ends))
     }
 
     fn read_id(&self, bytes: &[u8]) -> Option<Id> {
@@ -267,6 +272,7 @@ pub struct Packet<'a> {
     /// None: outside of the layout's `wrap`.
     number: Option<u64>,
     step: u64,
+    ends: bool,
     id: Id,
     timestamp: Option<u64>,
 }
@@ -285,6 +291,11 @@ impl<'a> Packet<'a> {
     /// How many numbers the datagram takes; 0 for a control datagram, whose number is the next one to be used.
     pub fn step(&self) -> u64 {
         self.step
+    }
+
+    /// Whether it is a control datagram that ends its session; the others are heartbeats.
+    pub fn ends(&self) -> bool {
+        self.ends
     }
 
     /// Which stream it belongs to.

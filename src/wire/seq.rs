@@ -46,7 +46,7 @@ impl Space {
     }
 
     /// Steps forwards from `reference` to `wire`, in `0..modulus`.
-    fn distance(&self, reference: u64, wire: u64) -> u64 {
+    pub(crate) fn distance(&self, reference: u64, wire: u64) -> u64 {
         let modulus = self.modulus;
         if modulus.is_power_of_two() {
             return wire.wrapping_sub(reference) & (modulus - 1);

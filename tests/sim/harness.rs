@@ -64,6 +64,7 @@ impl Dice {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Delivered { flow: FlowId, seq: u64, how: How, bytes: Vec<u8>, payload: Vec<u8>, timestamp: Option<u64> },
+    Control { flow: FlowId, seq: u64, bytes: Vec<u8> },
     Lost { flow: FlowId, from: u64, count: u64 },
     GapClosed { waited: Duration },
     Transmit { to: SocketAddr, from: Socket, bytes: Vec<u8> },
@@ -162,6 +163,15 @@ impl Sim {
         self.input(Input::Repair { now: self.now, leg, source, bytes: Buffer::from(bytes) });
     }
 
+    /// The kernel dropped datagrams before the next one.
+    pub fn dropped(&mut self, at: Duration, leg: u8, count: u64) {
+        self.run_until(at);
+        if let Some(steps) = &mut self.steps {
+            steps.dropped(at, leg, count);
+        }
+        self.input(Input::Dropped { now: self.now, leg, count });
+    }
+
     /// The same on the port for RTCP.
     pub fn control_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
         self.run_until(at);
@@ -210,6 +220,11 @@ impl Sim {
                     payload: delivery.packet.payload().to_vec(),
                     bytes: delivery.packet.bytes.to_vec(),
                     timestamp: delivery.packet.timestamp,
+                },
+                Output::Control(delivery) => Event::Control {
+                    flow: delivery.flow,
+                    seq: delivery.seq,
+                    bytes: delivery.packet.bytes.to_vec(),
                 },
                 Output::Lost { flow, from, count } => Event::Lost { flow, from, count },
                 Output::Transmit { from, to, bytes, .. } => Event::Transmit { to, from, bytes },

@@ -18,6 +18,7 @@ mod fuzz;
 mod harness;
 mod hold;
 mod identify;
+mod jumps;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod late;

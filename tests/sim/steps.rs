@@ -136,6 +136,11 @@ impl Steps {
         }
     }
 
+    /// The kernel dropped datagrams.
+    pub fn dropped(&mut self, at: Duration, leg: u8, count: u64) {
+        self.both.iter_mut().flatten().for_each(|sim| sim.dropped(at, leg, count));
+    }
+
     /// Time passes.
     pub fn run_until(&mut self, at: Duration) {
         self.both.iter_mut().flatten().for_each(|sim| sim.run_until(at));
@@ -171,6 +176,7 @@ fn times((at, event): &(Duration, Event), step: u64) -> (Duration, Event) {
         Event::Delivered { flow, seq, how, bytes, payload, timestamp } => {
             Event::Delivered { flow, seq: seq * step, how, bytes, payload, timestamp }
         }
+        Event::Control { flow, seq, bytes } => Event::Control { flow, seq: seq * step, bytes },
         Event::Lost { flow, from, count } => Event::Lost { flow, from: from * step, count: count * step },
         other => other,
     };
@@ -184,6 +190,7 @@ fn plain((at, event): &(Duration, Event)) -> (Duration, Event) {
             let (bytes, payload) = (bytes[HEADER..].to_vec(), Vec::new());
             Event::Delivered { flow, seq, how, bytes, payload, timestamp }
         }
+        Event::Control { flow, seq, bytes } => Event::Control { flow, seq, bytes: bytes[HEADER..].to_vec() },
         other => other,
     };
     (*at, event)

@@ -76,7 +76,7 @@ impl Lane {
         let Lane { leg, source, .. } = self;
         for _ in 0..IMPAIR_BATCHES_MAX {
             let (receives, pool) = (&mut tools.receives, &mut tools.pool);
-            let read = leg.receive(receives, pool, clocks, floor, |arrived, from, bytes| {
+            let read = leg.receive(receives, pool, clocks, floor, |arrived, from, bytes, _| {
                 *source = Some(from);
                 each(arrived, bytes);
             })?;

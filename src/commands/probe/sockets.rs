@@ -70,7 +70,7 @@ impl Sockets {
         for (role, leg) in &mut self.ports {
             let _ = leg.maintain(clocks.monotonic, &mut self.interfaces); // its state is looked at when nothing comes
             for _ in 0..IMPAIR_BATCHES_MAX {
-                let sink = |at, source, bytes| came.push((at, source, *role, bytes));
+                let sink = |at, source, bytes, _| came.push((at, source, *role, bytes));
                 let read = leg.receive(&mut self.batch, &mut self.pool, clocks, self.floor, sink);
                 if read.context("cannot receive")? < RECEIVE_BATCH {
                     break;

@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) delivery: Delivery,
+    /// A control datagram of a custom format.
+    control: bool,
     followed: bool,
     use_as: RtpUse,
     /// The flow's name, if somebody wants to know it.
@@ -59,14 +61,8 @@ impl Channel {
             self.records.is_some() || self.taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
         loop {
             match self.relay.poll_output() {
-                Output::Deliver(delivery) => {
-                    let concerned = Follow::concerns(delivery.packet.format);
-                    let followed = !concerned || self.follow.takes(delivery.flow, now);
-                    self.followed += u64::from(followed);
-                    let use_as = self.use_as(&delivery, concerned, followed, now);
-                    let name = named.then(|| self.names.get(&delivery.flow).cloned()).flatten();
-                    self.due.push(Due { delivery, followed, use_as, name });
-                }
+                Output::Deliver(delivery) => self.take(delivery, false, named, now),
+                Output::Control(delivery) => self.take(delivery, true, named, now),
                 Output::GapClosed { waited, .. } => self.gap_wait.record(waited.as_secs_f64()),
                 Output::SessionStarted { flow, key, source, succeeds } => {
                     self.names.insert(flow, Arc::new(FlowName { key, source }));
@@ -101,6 +97,17 @@ impl Channel {
                 }
             }
         }
+    }
+
+    /// Takes a packet that is to be sent on.
+    #[inline]
+    fn take(&mut self, delivery: Delivery, control: bool, named: bool, now: Instant) {
+        let concerned = Follow::concerns(delivery.packet.format);
+        let followed = !concerned || self.follow.takes(delivery.flow, now);
+        self.followed += u64::from(followed);
+        let use_as = self.use_as(&delivery, concerned, followed, now);
+        let name = named.then(|| self.names.get(&delivery.flow).cloned()).flatten();
+        self.due.push(Due { delivery, control, followed, use_as, name });
     }
 
     /// Remembers what happened, if somebody reads records.
@@ -192,7 +199,7 @@ impl Channel {
     pub(super) fn keep_last_values(&mut self, now: Instant) {
         let Some(last) = self.last_values.as_mut().filter(|_| !self.due.is_empty()) else { return };
         let wall = clock::unix();
-        last.keep(self.due.iter().map(|due| &due.delivery), |delivery| {
+        last.keep(self.due.iter().filter(|due| !due.control).map(|due| &due.delivery), |delivery| {
             wall.saturating_sub(now.saturating_duration_since(delivery.packet.arrived))
         });
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Context, Flow, Numbered, Predecessor, legs::Former};
+use super::{Context, Flow, Numbered, Predecessor, jump::Jump, legs::Former};
 use crate::{
     limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
@@ -14,16 +14,6 @@ use crate::{
         session::{Candidate, Repeat, Silence, Verdict},
     },
 };
-
-/// A jump forwards that is believed.
-struct Jump {
-    /// The first number behind it, as on the wire.
-    first: u64,
-    /// How many packets stand behind it.
-    packets: usize,
-    /// How long the numbering in force was silent before it.
-    elapsed: Duration,
-}
 
 impl Flow {
     /// This flow as the predecessor of a new one. Its next packet is awaited, if that does not take too long.
@@ -206,39 +196,17 @@ impl Flow {
             .first()
             .and_then(|first| Some(first.arrived.saturating_duration_since(self.alive?)))
             .unwrap_or_default();
+        let stamped = believed.packets.first().and_then(|first| self.stamped_after(&first.packet));
         self.flush_numbering(cx);
         self.predecessor = None;
         let goes_on = self.reorder.is_some() && believed.session == self.session;
-        let jump = Jump { first: believed.first, packets: believed.packets.len(), elapsed };
+        let jump = Jump { first: believed.first, packets: believed.packets.len(), elapsed, stamped };
         if !(goes_on && self.jump(&jump, window, cx)) {
             self.start_session(believed.session, believed.first, succeeds, cx);
         }
         for candidate in believed.packets {
             self.in_session(candidate.into(), cx);
         }
-    }
-
-    /// Whether a jump forwards within one session is what an outage of that length loses; if so, it is
-    /// counted as lost and the session goes on. A native producer that counts anew has a new session id, so that a jump
-    /// that several packets confirm is a loss even where the rate says nothing of it: a burst that did not fit into a
-    /// buffer.
-    fn jump(&mut self, believed: &Jump, window: u64, cx: &mut Context<'_>) -> bool {
-        let Some(reorder) = &mut self.reorder else { return false };
-        let to = self.space.extend(reorder.next(), believed.first);
-        let step = self.step.get();
-        let window_max = (cx.config.window_max * step) as f64;
-        let plausible = match self.rate.get() {
-            Some(rate) => 3.0 * rate * believed.elapsed.as_secs_f64() * step as f64 + window as f64,
-            None => window_max,
-        };
-        let known = self.format == PacketFormat::Native && believed.packets > 1;
-        let plausible = if known { plausible.max(window_max) } else { plausible };
-        if to < reorder.next() || (to - reorder.next()) as f64 > plausible {
-            return false;
-        }
-        let lost = reorder.jump(to);
-        self.count_lost(lost, cx);
-        true
     }
 
     fn start_session(&mut self, session: u32, first: u64, succeeds: Option<FlowId>, cx: &mut Context<'_>) {
@@ -254,6 +222,7 @@ impl Flow {
         let next = self.space.modulus().map_or(first, |m| first + m);
         let same_id = restart && session == self.session;
         self.session = session;
+        self.begun_by = self.source;
         let mut reorder = Reorder::new(next, cx.now);
         reorder.set_step(self.step.get());
         let ended = self.reorder.replace(reorder);

@@ -44,7 +44,7 @@ impl Flow {
         if recovers || !self.probation.is_empty() || self.legs.is_some() || self.pacer.is_some() {
             return;
         }
-        if reorder.is_stepping() {
+        if reorder.is_stepping() || self.has_controls() {
             return;
         }
         self.window = self.window(cx.config);

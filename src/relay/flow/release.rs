@@ -52,6 +52,7 @@ impl Flow {
                 break;
             }
         }
+        self.poll_controls(cx);
     }
 
     fn poll_recovery(&mut self, cx: &mut Context<'_>) {
@@ -121,6 +122,9 @@ impl Flow {
             if !self.apply_poll(polled, cx) {
                 break;
             }
+        }
+        if self.controls.is_some() {
+            self.pass_controls(u64::MAX, cx);
         }
     }
 

@@ -4,8 +4,9 @@
 //! - `seq=TYPE@OFFSET[&MASK]`: the number; required, once. TYPE is u8, or u16, u24, u32, u64 followed by be or le;
 //!   OFFSET counts from the first byte of the UDP payload; numbers are decimal, or hexadecimal with 0x;
 //! - `wrap=LOW..HIGH`: the number does not use all its bits; a number outside of it says "not numbered";
-//! - `step=TYPE@OFFSET[&MASK]`: how many numbers a datagram takes (otherwise 1); 0 and the largest value mark a
-//!   control datagram, which takes none;
+//! - `step=TYPE@OFFSET[&MASK]`: how many numbers a datagram takes (otherwise 1); 0 marks a heartbeat and the largest
+//!   value an end of session, which take none and name the next number;
+//! - `end=VALUE`: another value of `step` marks the end of session;
 //! - `id=TYPE@OFFSET[&MASK]` or `id=NB@OFFSET` (N bytes): several are joined into one stream id; or `id=src`, the
 //!   sender's address and port, which is the default;
 //! - `match=TYPE@OFFSET[&MASK]=VALUE` or `match=TEXT@OFFSET`: only such datagrams, all of them must hold; a text with
@@ -33,7 +34,7 @@ pub struct Error {
     pub expected: String,
 }
 
-const EXPECTED_PART: &str = "a part: seq=, wrap=, step=, id=, match= or time=";
+const EXPECTED_PART: &str = "a part: seq=, wrap=, step=, end=, id=, match= or time=";
 const EXPECTED_FIELD: &str = "TYPE@OFFSET or TYPE@OFFSET&MASK, such as u16be@4 or u16be@2&0x3fff";
 const EXPECTED_TYPE: &str = "u8, or u16, u24, u32 or u64 followed by be or le";
 const EXPECTED_NUMBER: &str = "a number, decimal or hexadecimal with 0x";
@@ -66,6 +67,7 @@ struct Parts {
     ids: Vec<IdPart>,
     id_source: bool,
     step: Option<Field>,
+    end: Option<u64>,
     time: Option<(Field, Unit)>,
 }
 
@@ -99,6 +101,7 @@ impl Parts {
             "seq" => set_once(&mut self.seq, counter(value)?),
             "wrap" => set_once(&mut self.wrap, wrap(value)?),
             "step" => set_once(&mut self.step, counter(value)?),
+            "end" => set_once(&mut self.end, number(value).ok_or(EXPECTED_NUMBER)?),
             "time" => set_once(&mut self.time, time(value)?),
             "id" => self.add_id(value),
             "match" if self.matches.len() == CUSTOM_PARTS_MAX => {
@@ -137,8 +140,13 @@ impl Parts {
         let ends = [Some(seq.end()), self.step.map(|field| field.end()), self.time.map(|(f, _)| f.end())];
         let ends = ends.into_iter().flatten().chain(self.ids.iter().map(IdPart::end));
         let len_min = ends.chain(self.matches.iter().map(Match::end)).max().unwrap_or(0);
-        let Parts { matches, wrap, ids, step, time, .. } = self;
-        Ok(Layout { profile: None, matches, seq, wrap, space, ids, step, time, len_min })
+        let Parts { matches, wrap, ids, step, end, time, .. } = self;
+        if let Some(end) = end
+            && step.is_none_or(|step| end == 0 || end > step.max())
+        {
+            return Err(error("end", &end.to_string(), "a value of step from 1 on, which must be there"));
+        }
+        Ok(Layout { profile: None, matches, seq, wrap, space, ids, step, end, time, len_min })
     }
 }
 
@@ -297,6 +305,9 @@ impl fmt::Display for Layout {
         }
         if let Some(step) = self.step {
             write!(f, ",step={step}")?;
+        }
+        if let Some(end) = self.end {
+            write!(f, ",end={end}")?;
         }
         for part in &self.ids {
             match part {

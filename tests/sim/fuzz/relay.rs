@@ -72,6 +72,9 @@ impl Watch {
                 assert!(delivery.packet.payload.end as usize <= delivery.packet.bytes.len());
                 self.passed(delivery.flow, delivery.seq, 1);
             }
+            Output::Control(control) => {
+                assert!(control.packet.payload.end as usize <= control.packet.bytes.len());
+            }
             Output::Lost { flow, from, count } => {
                 assert!(count > 0);
                 self.passed(flow, from, count);
@@ -229,6 +232,7 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
     run.check();
     run.relay.finish(run.now);
     while let output @ (Output::Deliver(_)
+    | Output::Control(_)
     | Output::Lost { .. }
     | Output::GapClosed { .. }
     | Output::SessionStarted { .. }

@@ -1,0 +1,96 @@
+//! Control datagrams of custom formats: they say which number comes next, close the tail of what came before, and are
+//! passed on in their place among the packets.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::{Context, Flow};
+use crate::{
+    limits::CONTROLS_HELD_MAX,
+    relay::{Delivery, How, Output, Packet, dedup::fingerprint},
+};
+
+/// Those of one flow.
+#[derive(Debug, Default)]
+pub(super) struct Controls {
+    /// They wait for the numbers before them; in the order of their arrival.
+    waiting: VecDeque<(u64, Packet)>,
+    /// The last one's content and leg, and when it came.
+    last: Option<(u32, u8, Instant)>,
+}
+
+impl Flow {
+    /// A heartbeat or an end of session: `next` is the number to be used next, on the wire.
+    pub(in crate::relay) fn control(
+        &mut self,
+        (next, end): (u64, bool),
+        leg: u8,
+        packet: Packet,
+        cx: &mut Context<'_>,
+    ) {
+        self.last_arrival = cx.now;
+        if self.is_copy(leg, &packet, cx) {
+            return cx.spend(packet);
+        }
+        let Some(reorder) = &self.reorder else {
+            self.ended = end;
+            return self.pass_control(next, packet, cx);
+        };
+        let number = self.space.extend(reorder.next(), next);
+        let is_due = number <= reorder.next() || number - reorder.next() > self.window(cx.config);
+        self.announced(self.session, number, end, cx);
+        if is_due {
+            return self.pass_control(number, packet, cx);
+        }
+        let controls = self.controls.get_or_insert_default();
+        controls.waiting.push_back((number, packet));
+        if controls.waiting.len() > CONTROLS_HELD_MAX
+            && let Some((number, packet)) = controls.waiting.pop_front()
+        {
+            self.pass_control(number, packet, cx);
+        }
+    }
+
+    /// Whether another leg brought this one before.
+    fn is_copy(&mut self, leg: u8, packet: &Packet, cx: &Context<'_>) -> bool {
+        if self.legs.is_none() {
+            return false;
+        }
+        let content = fingerprint(packet.payload(), 0);
+        let until = |at| at + self.hold.max();
+        let controls = self.controls.get_or_insert_default();
+        let copy = controls
+            .last
+            .is_some_and(|(other, from, at)| other == content && from != leg && cx.now < until(at));
+        if !copy {
+            controls.last = Some((content, leg, cx.now));
+        }
+        copy
+    }
+
+    /// Passes on those that stand before a number.
+    pub(super) fn pass_controls(&mut self, number: u64, cx: &mut Context<'_>) {
+        while let Some(controls) = &mut self.controls
+            && let Some((_, packet)) = controls.waiting.pop_front_if(|(next, _)| *next <= number)
+        {
+            self.pass_control(number, packet, cx);
+        }
+    }
+
+    /// Passes on those whose numbers before have passed. What is left waits for them.
+    pub(in crate::relay) fn poll_controls(&mut self, cx: &mut Context<'_>) {
+        if self.controls.is_some() {
+            let next = self.reorder.as_ref().map_or(u64::MAX, |reorder| reorder.next());
+            self.pass_controls(next, cx);
+        }
+    }
+
+    /// Whether some wait.
+    pub(super) fn has_controls(&self) -> bool {
+        self.controls.as_ref().is_some_and(|controls| !controls.waiting.is_empty())
+    }
+
+    fn pass_control(&mut self, seq: u64, packet: Packet, cx: &mut Context<'_>) {
+        let delivery = Delivery { flow: self.id, seq, how: How::Received, packet };
+        self.answer(Output::Control(delivery), cx);
+    }
+}
