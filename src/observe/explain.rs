@@ -33,6 +33,15 @@ pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String 
         "version" => from("they are native datagrams of another version: update this relay or their sender", example),
         "kind" => from("they are of a kind that this version does not know: update this relay or their sender", example),
         "rtcp" => from("this is RTCP: let the sender send it to the port above the media's", example),
+        "payload_type" => from(
+            "other payload types come among the transport stream, such as FEC on the media's own port, which nothing uses: let the \
+             sender send FEC to the port + 2 and + 4 (ST 2022-1), or leave it out",
+            example,
+        ),
+        "payload" => from(
+            "packets without a transport stream come among it: keep-alives, or another stream with the same SSRC",
+            example,
+        ),
         "empty" => from("they are empty, which some senders use to keep a path open", example),
         "too_long" => "they are longer than a relay takes: let the sender send smaller datagrams".to_owned(),
         "collision" => from(
