@@ -355,7 +355,8 @@ impl Relay {
             Err(reject) => {
                 leg_counters.media += 1;
                 self.others.media_received += 1;
-                self.refuse(*reject, false, now, source, &bytes);
+                self.reject(*reject);
+                self.look_at(reject.reason().as_str(), now, source, &bytes);
                 self.spend(bytes);
             }
             Ok(arrival) => match arrival.body {

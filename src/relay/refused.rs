@@ -23,27 +23,29 @@ pub struct Refused {
 }
 
 impl Relay {
-    /// Counts a datagram that is of no use, and keeps what it looks like. `beside`: it came to another port than the media's.
-    pub(super) fn refuse(
-        &mut self,
-        reject: Reject,
-        beside: bool,
-        now: Instant,
-        source: SocketAddr,
-        bytes: &[u8],
-    ) {
+    /// Counts a datagram that is of no use on a port beside the media's, and keeps what it looks like.
+    pub(super) fn refuse_beside(&mut self, reject: Reject, now: Instant, source: SocketAddr, bytes: &[u8]) {
         self.reject(reject);
         let reason = reject.reason().as_str();
+        self.look_at(reason, now, source, bytes);
+        if let Some(refused) = self.refused.get_mut(reason) {
+            refused.beside = true;
+        }
+    }
+
+    /// Keeps what a datagram looks like that was refused for this reason.
+    pub(super) fn look_at(&mut self, reason: &'static str, now: Instant, source: SocketAddr, bytes: &[u8]) {
         let refused = self.refused.entry(reason).or_insert_with(|| Refused {
             looks: Looks::of(bytes),
             sources: vec![source],
             at: now,
-            beside,
+            beside: false,
         });
+        refused.beside = false;
         if now.saturating_duration_since(refused.at) < REFUSED_LOOK {
             return;
         }
-        (refused.looks, refused.at, refused.beside) = (Looks::of(bytes), now, beside);
+        (refused.looks, refused.at) = (Looks::of(bytes), now);
         refused.sources.retain(|known| *known != source);
         if refused.sources.len() >= REFUSED_SOURCES_MAX {
             refused.sources.remove(0);

@@ -194,7 +194,7 @@ impl Relay {
             Err(error) => {
                 counters.media += 1;
                 self.others.media_received += 1;
-                self.refuse(reject(&error), true, now, source, &bytes);
+                self.refuse_beside(reject(&error), now, source, &bytes);
             }
         }
         self.spend(bytes);

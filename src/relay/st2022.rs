@@ -26,7 +26,7 @@ impl Relay {
             Err(error) => {
                 counters.media += 1;
                 self.others.media_received += 1;
-                self.refuse(error.into(), true, now, source, &bytes);
+                self.refuse_beside(error.into(), now, source, &bytes);
             }
         }
         self.spend(bytes);
