@@ -67,7 +67,7 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    fn open(scheme: &str, from: (Ipv4Addr, u16)) -> Paths {
+    pub(super) fn open(scheme: &str, from: (Ipv4Addr, u16)) -> Paths {
         Paths::open_as(scheme, from, &[])
     }
 

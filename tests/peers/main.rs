@@ -9,6 +9,7 @@ mod demand;
 mod hops;
 #[path = "../common/lossy.rs"]
 mod lossy;
+mod muxers;
 mod pipelines;
 mod players;
 #[path = "../common/protected.rs"]
