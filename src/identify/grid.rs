@@ -87,6 +87,7 @@ impl Grid {
                     && !header.is_some_and(|header| in_payload(header, bytes.len(), at, size))
                     && best.is_none_or(|(_, most)| count > most)
                     && syncs.into_iter().all(|byte| *byte == SYNC)
+                    && !repeats(&bytes[at + 1..], size)
                 {
                     let mut grid = Grid { size: size as u16, next: at as u16 };
                     grid.pass(bytes.len());
@@ -104,6 +105,11 @@ impl Grid {
         let mut grid = Grid { size: size as u16, next: at as u16 };
         (grid.follows(bytes) == Place::Stands).then_some(grid)
     }
+}
+
+/// Whether the bytes behind those of a grid are sync bytes, too: then it is filling, and no stream.
+fn repeats(behind: &[u8], size: usize) -> bool {
+    behind.iter().step_by(size).all(|byte| *byte == SYNC)
 }
 
 /// Whether packets of this size whose first sync byte stands there fill the payload of an RTP packet.
@@ -147,7 +153,9 @@ impl Syncs {
             *at = (*at + bytes.len()) % size;
             start += size;
             let most = hits.iter().copied().enumerate().max_by_key(|(_, hits)| *hits);
-            if let Some((place, hits)) = most.filter(|(_, hits)| *hits >= IDENTIFY_SYNCS)
+            let filling = |place: usize| hits[(place + 1) % size] >= IDENTIFY_SYNCS;
+            if let Some((place, hits)) =
+                most.filter(|(place, hits)| *hits >= IDENTIFY_SYNCS && !filling(*place))
                 && best.is_none_or(|(_, most)| hits > most)
             {
                 let next = (place + size - *at) % size;
@@ -217,6 +225,15 @@ mod tests {
         assert!(
             grid.follows(&bytes[188..400]) == Place::Stands && grid.follows(b"between") == Place::Between
         );
+    }
+
+    #[test]
+    fn filling_is_no_stream() {
+        let mut syncs = Syncs::default();
+        for len in [1316, 1472, 200] {
+            assert_eq!(Grid::find(&vec![SYNC; len], None), None);
+            assert_eq!(syncs.push(&vec![SYNC; len]), None);
+        }
     }
 
     #[test]
