@@ -4,15 +4,21 @@ use std::time::Duration;
 
 use super::HOLD_CONFIG_MAX;
 
-/// Requests for one number at most: RIST's usual bound (TR-06-1); what 10 % of loss in both directions leaves after
-/// seven is one in 100,000 of what was lost.
-pub const REQUESTS_MAX: u8 = 7;
+/// Requests for one number at most, as many as librist sends: what 30 % of loss in both directions leaves after 20 is one
+/// in a million of what was lost.
+pub const REQUESTS_MAX: u8 = 20;
+/// An answer is overdue at the latest so much of a round trip after it was expected: one request too many costs less than
+/// a round trip that a short hold does not have.
+pub const RETRY_SLACK_SHARE: u32 = 8;
 /// Requested numbers that one packet, which may be forged, can draw; as long as a long burst of losses.
 pub const REQUESTS_PER_EVENT: u32 = 64;
 /// A packet so near to the one that showed a gap vouches for it: beside it, or behind a few that were lost as well.
 pub const REQUEST_NEIGHBOURS: u64 = 16;
 /// Numbers requested for each packet that comes: a link that loses 20 % in both directions needs 0.4.
 pub const REQUESTS_PER_PACKET: f64 = 0.5;
+/// Numbers that each answer lets be requested besides: a link that loses 40 % in both directions needs 2.8 requests for an
+/// answer, and a producer that does not answer draws no more than without.
+pub const REQUESTS_PER_ANSWER: f64 = 3.0;
 /// Numbers requested per second at least, for slow flows.
 pub const REQUESTS_PER_SECOND_MIN: f64 = 64.0;
 /// Datagrams with requests that one channel sends in a second: with thousands of producers on one group one from each,
@@ -56,6 +62,10 @@ pub const RIST_ECHO_FIRST: Duration = Duration::from_millis(200);
 pub const RIST_PEER_IDLE: Duration = Duration::from_secs(5);
 /// The automatic hold leaves time for so many requests: 10 % of loss in both directions leave 0.1 % of what was lost.
 pub const HOLD_REQUESTS: u32 = 4;
+/// And for more where more requests fail, so that as much is left of what was lost.
+pub const HOLD_REQUESTS_LEFT: f64 = 1e-3;
+/// The share of requests that fail is the average of about so many.
+pub const REQUESTS_AVERAGED: f64 = 64.0;
 
 /// How long what was sent is kept for those who ask for it again, by default: the buffer of common receivers.
 pub const HISTORY: Duration = Duration::from_secs(1);

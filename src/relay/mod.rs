@@ -536,6 +536,11 @@ impl Relay {
         let (flow, mut cx) = self.split(index, now);
         flow.release_after(floor);
         flow.begin(succeeds, &mut cx);
+        if let Some(round_trip) = self.round_trip_known(index) {
+            let (flow, cx) = self.split(index, now);
+            flow.round_trip_is(round_trip, &cx);
+        }
+        let (flow, _) = self.split(index, now);
         let (source, format) = (flow.source, flow.format);
         if format == PacketFormat::Rtp {
             if self.by_source.len() >= 2 * self.config.flows_max {

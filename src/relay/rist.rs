@@ -302,10 +302,14 @@ impl Relay {
                 continue;
             };
             let Some(own) = self.rist.as_ref().map(|rist| rist.ssrc) else { return };
-            for (count, numbers, form) in nacks(&numbers) {
+            let all = numbers;
+            let mut sent = 0;
+            for (count, numbers, form) in nacks(&all) {
                 if !self.pace.take(now) {
+                    self.nobody_to_ask(flow, &all[sent..], now);
                     break;
                 }
+                sent += count as usize;
                 let nack = match form {
                     rtcp::Form::Generic => Repr::GenericNack { sender: own, media: ssrc, numbers: &numbers },
                     rtcp::Form::Range => Repr::RangeNack { media: ssrc, numbers: &numbers },
@@ -327,7 +331,19 @@ impl Relay {
         legs.find_map(|leg| Some((leg, rist.sender_of(leg, ssrc, flow.source_on(leg))?.address)))
     }
 
-    /// The sender's RTCP has not come yet, so these are still to be asked for.
+    /// The round trip to a flow's sender, if its RTCP came before its media.
+    pub(super) fn round_trip_known(&self, index: u32) -> Option<RoundTrip> {
+        let (flow, rist) = (self.live(index)?, self.rist.as_ref()?);
+        let FlowKey::Ssrc(ssrc) = flow.key else { return None };
+        let legs = 0..self.legs.len() as u8; // there are at most LEGS_MAX
+        let known = |leg: u8| {
+            let sender = rist.sender_of(leg, ssrc, flow.source_on(leg))?;
+            sender.round_trip.get().map(|_| sender.round_trip)
+        };
+        legs.filter(|leg| flow.asks_on(*leg)).find_map(known)
+    }
+
+    /// The sender's RTCP has not come yet, or too much is asked for at once: these are still to be asked for.
     fn nobody_to_ask(&mut self, flow: FlowId, numbers: &[u64], now: Instant) {
         if self.live(flow.0).is_none() {
             return;

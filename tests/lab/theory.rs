@@ -58,7 +58,8 @@ pub fn residual(protection: Protection, model: &Impairments, hold: Hold) -> Opti
     let chain = Chain::of(model)?;
     let Protection { code, legs, round_trip } = protection;
     if let Some(round_trip) = round_trip {
-        return (model.burst == 1.0).then(|| after_asking(model.loss, requests(round_trip, hold)));
+        let (requests, last) = requests(round_trip, hold);
+        return (model.burst == 1.0).then(|| after_asking(model.loss, requests + u32::from(last)));
     }
     let (k, m, stride) = match code {
         Code::None | Code::Plain => (1, 0, 1),
@@ -77,19 +78,26 @@ fn after_asking(loss: f64, requests: u32) -> f64 {
 /// What is sent again, as a share of the media, with independent losses: one packet for each request that comes.
 pub fn sent_again(round_trip: Duration, loss: f64, hold: Hold) -> f64 {
     let answered = (1.0 - loss).powi(2);
-    let asked = (1.0 - (1.0 - answered).powi(requests(round_trip, hold) as i32)) / answered;
+    let (requests, last) = requests(round_trip, hold);
+    let asked = (1.0 - (1.0 - answered).powi(requests as i32)) / answered;
+    // The answer to the one before is still awaited.
+    let asked = asked + if last { (1.0 - answered).powi(requests as i32 - 1) } else { 0.0 };
     loss * asked * (1.0 - loss)
 }
 
 /// How often a packet is asked for so that the answer comes before the gap is given up: first when it may no longer be
-/// only late, then each time when the answer is overdue.
-fn requests(round_trip: Duration, hold: Hold) -> u32 {
+/// only late, then each time when the answer is overdue. `true`: once more at the last moment.
+fn requests(round_trip: Duration, hold: Hold) -> (u32, bool) {
     let (retry, most) = ((round_trip + RETRY_MIN / 2).max(RETRY_MIN), u32::from(REQUESTS_MAX));
     match hold {
-        Hold::Auto { max, .. } if max >= REQUEST_WAIT_MIN + HOLD_REQUESTS * retry => HOLD_REQUESTS,
+        Hold::Auto { max, .. } if max >= REQUEST_WAIT_MIN + HOLD_REQUESTS * retry => (HOLD_REQUESTS, false),
         Hold::Auto { max: hold, .. } | Hold::Fixed(hold) => {
             let fits = |count: &u32| REQUEST_WAIT_MIN + (*count - 1) * retry + round_trip < hold;
-            (1..=most).take_while(fits).count() as u32
+            let count = (1..=most).take_while(fits).count() as u32;
+            let spare = REQUEST_WAIT_MIN.max(round_trip / 32);
+            let asked = REQUEST_WAIT_MIN + count.saturating_sub(1) * retry;
+            let last = hold.saturating_sub(asked + round_trip + spare);
+            (count, count > 0 && count < most && last >= RETRY_MIN * 2)
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         Asks, FlowId, How, Output, PacketFormat, Socket,
         arrival::FlowKey,
         reorder::Reorder,
-        retransmission::{Asking, Due, Terms, native_nacks},
+        retransmission::{Asking, Due, RoundTrip, Terms, native_nacks},
     },
 };
 
@@ -78,6 +78,10 @@ impl Flow {
         self.counters.retransmissions_received += 1;
         let Some(asking) = &mut self.asking else { return };
         let Some(answered) = asking.schedule.answered(number) else { return };
+        asking.answered_after(answered.times);
+        let need = asking.need(&self.hold);
+        self.hold.saw_requests(need, cx.now);
+        let Some(asking) = &self.asking else { return };
         if answered.once || asking.round_trip.get().is_none() {
             let took = cx.now.saturating_duration_since(answered.first_asked);
             self.round_trip(took, cx);
@@ -92,9 +96,24 @@ impl Flow {
         self.hold.saw_requests(need, cx.now);
     }
 
+    /// The round trip to its sender was measured before its first packet came.
+    pub(in crate::relay) fn round_trip_is(&mut self, round_trip: RoundTrip, cx: &Context<'_>) {
+        let Some(asking) = self.asking.as_mut().filter(|asking| asking.round_trip.get().is_none()) else {
+            return;
+        };
+        asking.round_trip = round_trip;
+        let need = asking.need(&self.hold);
+        self.hold.saw_requests(need, cx.now);
+    }
+
     /// Where its packets come from on this leg.
     pub(in crate::relay) fn source_on(&self, leg: u8) -> SocketAddr {
         self.legs.as_ref().and_then(|legs| legs.source(leg)).unwrap_or(self.source)
+    }
+
+    /// Whether this flow asks on this leg.
+    pub(in crate::relay) fn asks_on(&self, leg: u8) -> bool {
+        self.asking.as_ref().is_some_and(|asking| asking.asks_on(leg))
     }
 
     /// The round trip, if this flow asks on this leg.

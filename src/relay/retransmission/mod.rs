@@ -9,8 +9,8 @@ use std::{
 use super::hold::HoldEstimate;
 use crate::{
     limits::{
-        HOLD_REQUESTS, NACK_RANGES_MAX, REQUEST_SPREAD_MIN, REQUEST_SPREAD_SHARE, REQUEST_SPREAD_TRIPS,
-        REQUEST_WAIT_MIN,
+        HOLD_REQUESTS, HOLD_REQUESTS_LEFT, NACK_RANGES_MAX, REQUEST_SPREAD_MIN, REQUEST_SPREAD_SHARE,
+        REQUEST_SPREAD_TRIPS, REQUEST_WAIT_MIN, REQUESTS_AVERAGED, REQUESTS_MAX,
     },
     wire::{
         native,
@@ -31,6 +31,8 @@ pub(super) use schedule::{Due, Schedule, Terms};
 pub(super) struct Asking {
     pub(super) schedule: Schedule,
     pub(super) round_trip: RoundTrip,
+    /// The share of requests that are not answered.
+    failing: f64,
     /// Others may ask the producer for the same.
     shared: bool,
     /// The legs on which it can be asked; not empty.
@@ -39,7 +41,21 @@ pub(super) struct Asking {
 
 impl Asking {
     pub(super) fn new(legs: Vec<u8>, shared: bool, seed: u64, now: Instant) -> Asking {
-        Asking { schedule: Schedule::new(seed, now), round_trip: RoundTrip::default(), shared, legs }
+        let (schedule, round_trip) = (Schedule::new(seed, now), RoundTrip::default());
+        Asking { schedule, round_trip, failing: 0.0, shared, legs }
+    }
+
+    /// An answer came after so many requests.
+    pub(super) fn answered_after(&mut self, times: u8) {
+        for failed in (0..times.max(1)).map(|request| request + 1 < times) {
+            self.failing += (f64::from(u8::from(failed)) - self.failing) / REQUESTS_AVERAGED;
+        }
+    }
+
+    /// Requests that the hold must leave time for.
+    fn rounds(&self) -> u32 {
+        let rounds = (HOLD_REQUESTS_LEFT.ln() / self.failing.clamp(1e-6, 0.9).ln()).ceil() as u32;
+        rounds.clamp(HOLD_REQUESTS, REQUESTS_MAX.into())
     }
 
     /// The next session of the same producer.
@@ -77,7 +93,7 @@ impl Asking {
     /// How long a gap must be waited for so that asking can close it.
     pub(super) fn need(&self, hold: &HoldEstimate) -> Duration {
         let wait = hold.reordering().max(REQUEST_WAIT_MIN);
-        wait + self.spread(Duration::MAX) + self.round_trip.retry() * HOLD_REQUESTS
+        wait + self.spread(Duration::MAX) + self.round_trip.retry() * self.rounds()
     }
 
     /// Whether this is one of the legs on which it can be asked.

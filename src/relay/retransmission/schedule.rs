@@ -1,8 +1,8 @@
 //! Which numbers to ask for, and when: a pure schedule of the gaps of one session.
 //!
 //! Rules: a number that is missing is first waited for, since it may only be late; it is asked for at most
-//! [`REQUESTS_MAX`] times, each time with more patience, as long as the answer can still come before the gap is given
-//! up. What one packet says can draw [`REQUESTS_PER_EVENT`] requested numbers at most, until its neighbours show that
+//! [`REQUESTS_MAX`] times, each time when the answer is overdue and once more at the last moment, as long as an
+//! answer can still come before the gap is given up. What one packet says can draw [`REQUESTS_PER_EVENT`] requested numbers at most, until its neighbours show that
 //! it was not made up; and all requests of a session together are bounded by its rate of packets.
 
 use std::{
@@ -12,8 +12,9 @@ use std::{
 };
 
 use crate::limits::{
-    REQUEST_GAPS_MAX, REQUEST_NEIGHBOURS, REQUEST_SLACK, REQUESTS_LOGGED, REQUESTS_MAX, REQUESTS_PER_EVENT,
-    REQUESTS_PER_PACKET, REQUESTS_PER_SECOND_MIN, REQUESTS_TRACKED_MAX,
+    REQUEST_GAPS_MAX, REQUEST_NEIGHBOURS, REQUEST_SLACK, REQUEST_WAIT_MIN, REQUESTS_LOGGED, REQUESTS_MAX,
+    REQUESTS_PER_ANSWER, REQUESTS_PER_EVENT, REQUESTS_PER_PACKET, REQUESTS_PER_SECOND_MIN,
+    REQUESTS_TRACKED_MAX, RETRY_MIN,
 };
 
 /// What holds for all numbers of a session when it is looked what to ask for.
@@ -101,6 +102,8 @@ pub(in crate::relay) struct Answered {
     pub(in crate::relay) first_asked: Instant,
     /// Asked once only: it is known which request was answered (Karn's rule, RFC 6298 section 3).
     pub(in crate::relay) once: bool,
+    /// How often it was asked for.
+    pub(in crate::relay) times: u8,
 }
 
 /// The schedule of one session.
@@ -237,7 +240,8 @@ impl Schedule {
     pub(in crate::relay) fn answered(&mut self, number: u64) -> Option<Answered> {
         let asked = self.asked.iter_mut().rev().find(|asked| asked.number == number && !asked.answered)?;
         asked.answered = true;
-        Some(Answered { first_asked: asked.first, once: asked.times == 1 })
+        self.tokens += REQUESTS_PER_ANSWER;
+        Some(Answered { first_asked: asked.first, once: asked.times == 1, times: asked.times })
     }
 
     /// The original of a number came after the answer. Gives since when it was missing: it was only late.
@@ -302,7 +306,7 @@ impl Schedule {
         let Some(missing) = self.missing.get_mut(&number) else { return };
         due.requests.push(Request { number, before: missing.asked });
         missing.asked += 1;
-        let interval = interval(missing.asked, deadline, terms);
+        let interval = interval(deadline, terms);
         let chance = if terms.spread.is_zero() { Duration::ZERO } else { interval / 4 };
         missing.next = terms.now + interval + part(chance, self.seed ^ u64::from(missing.asked), number);
         let (event, since, times) = (missing.event, missing.since, missing.asked);
@@ -370,13 +374,13 @@ fn per_second(rate: f64) -> f64 {
     (rate * REQUESTS_PER_PACKET).max(REQUESTS_PER_SECOND_MIN)
 }
 
-/// How long after the request of this count the next one follows: twice as long each time, but so that the requests
-/// that are left have their place before the deadline, and never before an answer was due.
-fn interval(asked: u8, deadline: Instant, terms: &Terms) -> Duration {
-    let doubled = terms.retry * (1 << (asked - 1).min(REQUESTS_MAX));
-    let left = deadline.saturating_duration_since(terms.now + terms.round_trip.unwrap_or_default());
-    let even = left / u32::from(REQUESTS_MAX - asked + 1);
-    doubled.min(even).max(terms.retry)
+/// How long after a request the next one follows: when the answer is overdue; if that is too late to be answered in time,
+/// as late as an answer still can be, since the one on its way may be lost.
+fn interval(deadline: Instant, terms: &Terms) -> Duration {
+    let round_trip = terms.round_trip.unwrap_or_default();
+    let spare = REQUEST_WAIT_MIN.max(round_trip / 32);
+    let last = deadline.saturating_duration_since(terms.now + round_trip + spare);
+    if terms.retry > last && last >= RETRY_MIN * 2 { last } else { terms.retry }
 }
 
 /// A part of `whole` by chance, the same for the same seed and number.

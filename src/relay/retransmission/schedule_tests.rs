@@ -37,16 +37,27 @@ fn run(schedule: &mut Schedule, mut terms: Terms) -> Vec<(Duration, u64)> {
 }
 
 #[test]
-fn waits_then_asks_seven_times_with_more_patience_each_time() {
+fn waits_then_asks_whenever_the_answer_is_overdue_and_at_the_last_moment() {
     let t = clock::now();
     let mut schedule = Schedule::new(1, t);
-    schedule.opened(10..11, 11, None, &terms(t));
-    assert!(schedule.poll(&terms(t + 3 * MS)).requests.is_empty(), "it may only be late");
-    let asked: Vec<u128> = run(&mut schedule, terms(t)).iter().map(|(at, _)| at.as_millis()).collect();
-    assert_eq!(asked.len(), usize::from(REQUESTS_MAX), "{asked:?}");
-    assert_eq!(asked[..3], [5, 35, 95]);
-    assert!(asked.windows(3).all(|w| w[2] - w[1] + 1 >= w[1] - w[0]), "{asked:?}");
-    assert!(asked[6] < 980, "the last answer still comes in time: {asked:?}");
+    let terms = Terms { hold: 300 * MS, round_trip: Some(80 * MS), retry: 90 * MS, ..terms(t) };
+    schedule.opened(10..11, 11, None, &terms);
+    assert!(schedule.poll(&Terms { now: t + 3 * MS, ..terms }).requests.is_empty(), "it may only be late");
+    let asked: Vec<u128> = run(&mut schedule, terms).iter().map(|(at, _)| at.as_millis()).collect();
+    assert_eq!(asked, [5, 95, 185, 215], "the last answer comes at 295 of 300 ms");
+}
+
+/// Answers pay for further requests: there is no share of losses beyond which nothing is asked for any more.
+#[test]
+fn answers_let_more_be_requested() {
+    let t = clock::now();
+    let mut schedule = Schedule::new(1, t);
+    let terms = Terms { rate: 0.0, hold: 200 * MS, ..terms(t) };
+    schedule.opened(0..64, 64, None, &terms);
+    let asked = numbers(&schedule.poll(&Terms { now: t + 5 * MS, ..terms })).len();
+    assert_eq!((asked, schedule.tokens as u64), (64, 0));
+    (0..10).for_each(|number| assert!(schedule.answered(number).is_some()));
+    assert_eq!(schedule.tokens as u64, 30);
 }
 
 /// As if nothing had been asked for: neither the count, nor the round trip, nor the allowances know of it.
@@ -67,7 +78,7 @@ fn a_request_that_nobody_got_was_none() {
     let requests = schedule.poll(&terms(now)).requests;
     assert!(requests.iter().all(|request| request.before == 0), "{requests:?}");
     let answered = schedule.answered(10).expect("it was asked for");
-    assert_eq!(answered, Answered { first_asked: now, once: true });
+    assert_eq!(answered, Answered { first_asked: now, once: true, times: 1 });
     let all = run(&mut schedule, terms(now));
     assert_eq!(all.len(), 0, "one event draws no more than before: {all:?}");
 }
@@ -116,10 +127,10 @@ fn an_answer_to_one_of_several_requests_measures_nothing() {
     let mut schedule = Schedule::new(1, t);
     schedule.opened(1..3, 3, None, &terms(t));
     schedule.poll(&terms(t + 5 * MS));
-    assert_eq!(schedule.answered(1), Some(Answered { first_asked: t + 5 * MS, once: true }));
+    assert_eq!(schedule.answered(1), Some(Answered { first_asked: t + 5 * MS, once: true, times: 1 }));
     assert_eq!(schedule.answered(1), None, "each request is answered once");
     schedule.poll(&terms(t + 40 * MS));
-    assert_eq!(schedule.answered(2), Some(Answered { first_asked: t + 5 * MS, once: false }));
+    assert_eq!(schedule.answered(2), Some(Answered { first_asked: t + 5 * MS, once: false, times: 2 }));
     assert_eq!(schedule.late_original(2), Some(t), "it was only late");
     assert_eq!(schedule.answered(77), None);
 }
@@ -189,7 +200,10 @@ impl Model {
             let times = self.asked.entry(*number).or_default();
             assert_eq!(times.len(), usize::from(*before));
             assert!(times.len() < usize::from(REQUESTS_MAX), "{number} again");
-            let earliest = times.last().map_or(since + terms.wait, |last| *last + terms.retry);
+            let round_trip = terms.round_trip.unwrap_or_default();
+            let last_moment = since + terms.hold - round_trip - REQUEST_WAIT_MIN;
+            let again = |last: &Instant| (*last + terms.retry).min(last_moment.max(*last + RETRY_MIN * 2));
+            let earliest = times.last().map_or(since + terms.wait, again);
             assert!(terms.now + REQUEST_SLACK >= earliest, "{number} too early");
             assert!(terms.now + terms.round_trip.unwrap_or_default() < since + terms.hold, "in vain");
             times.push(terms.now);
