@@ -43,7 +43,12 @@ impl Follow {
 
     /// Whether packets of this format are media for one player, or readings of which all flows go out.
     pub fn concerns(format: PacketFormat) -> bool {
-        matches!(format, PacketFormat::Rtp | PacketFormat::Ts)
+        format.is_stream()
+    }
+
+    /// The flow that is followed.
+    pub fn current(&self) -> Option<FlowId> {
+        self.current.map(|current| current.flow)
     }
 
     /// Whether `flow` carries a transport stream, from now on.

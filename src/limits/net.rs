@@ -48,3 +48,6 @@ pub const EPOLL_EVENTS: usize = 1024;
 pub const WAKE_MIN: Duration = Duration::from_millis(1);
 /// More packets than this within one tick are worth a tick's wait.
 pub const TICK_PACKETS: usize = 2;
+
+/// Warnings about single flows that a channel logs each; later ones share the usual interval of its messages.
+pub const FLOWS_WARNED_MAX: u32 = 64;

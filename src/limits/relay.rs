@@ -54,6 +54,31 @@ pub const REORDER_PACKETS_MAX: u64 = 8192;
 pub const CANDIDATES_MAX: usize = 64;
 /// Consecutive packets with known content that count as a restart: a burst of duplicates is shorter.
 pub const REPEATS_MAX: usize = 16;
+/// A number that comes again with the same content after more than this is a restart, not a network that delivers twice:
+/// duplicates come within milliseconds, and a path that is longer by half a second is a leg's (which may take as long as
+/// the longest hold).
+pub const REPEAT_AGE: Duration = Duration::from_millis(500);
+/// Ages of numbers are known in steps of a quarter of that time, so that so many marks reach beyond it.
+pub const AGE_MARKS: usize = 6;
+/// The longest pause of a flow is forgotten by this part with each measurement of its rate: half of it in six seconds.
+pub const GAP_FALL: u32 = 32;
+/// So many packets in a row that have the number of the last one, and other content, show a number that never changes.
+pub const STANDING_MIN: usize = 3;
+/// The same of packets that are so rare that each one seems to be a restart.
+pub const STANDING_SESSIONS_MIN: u8 = 2;
+/// Senders beside the one whose packets are taken that a flow remembers: the other paths of a stream, and who has its id by
+/// mistake.
+pub const SOURCES_MAX: usize = 8;
+/// Packets of them that wait for what they are: as many as those of another numbering.
+pub const SOURCES_PENDING_MAX: usize = CANDIDATES_MAX;
+/// So many packets that agree with the numbering in force show another path of the same producer.
+pub const SOURCE_AGREEMENTS: u8 = 2;
+/// Packets of a flow that begins to send, kept while it is not clear whether the flow that a player follows stops.
+pub const TRIAL_PACKETS_MAX: usize = 512;
+/// Flows of a channel of which that is judged at the same time; further ones begin as flows of their own.
+pub const TRIALS_MAX: usize = 16;
+/// Ports of one host that one transport stream is known to come from.
+pub const FLOW_PORTS_MAX: usize = 16;
 /// A flow's first packets are collected this long before its first number is fixed, so that packets which
 /// were swapped at the very start still go out in order.
 pub const START_GRACE: Duration = Duration::from_millis(10);

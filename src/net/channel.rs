@@ -143,6 +143,8 @@ pub(super) struct Channel {
     notes: Vec<Note>,
     losses: LossLog,
     rejects_logged: u64,
+    /// Warnings about single flows so far.
+    pub(super) flows_warned: u32,
     early_logged: u64,
     log_after: Instant,
 }
@@ -190,6 +192,7 @@ impl Channel {
             notes: Vec::new(),
             losses: LossLog::default(),
             rejects_logged: 0,
+            flows_warned: 0,
             early_logged: 0,
             log_after: now,
         }

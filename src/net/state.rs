@@ -126,8 +126,26 @@ pub struct FlowState {
     pub idle_seconds: f64,
     /// Whether its producer said that it ended.
     pub ended: bool,
+    /// Who else sends packets with its id; absent if nobody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collision: Option<CollisionState>,
+    /// Whether its packets are passed on as they come, because their number never changes.
+    pub unnumbered: bool,
     /// Columns and rows (L and D) of its ST 2022-1 FEC; absent before any was seen.
     pub fec_matrix: Option<[u64; 2]>,
+}
+
+/// Two addresses that send with the same id.
+#[derive(Debug, Clone, Serialize)]
+pub struct CollisionState {
+    /// Whose packets are taken: the first one.
+    pub first: String,
+    /// Whose packets are rejected.
+    pub other: String,
+    /// How many so far.
+    pub packets: u64,
+    /// Seconds since the last of them.
+    pub idle_seconds: f64,
 }
 
 /// The paced release of a flow.

@@ -48,6 +48,10 @@ pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String 
             "the same id comes from two addresses: give each sender an id of its own, or name the right one as SOURCE@ in the input",
             example,
         ),
+        "other_source" => from(
+            "repair packets, heartbeats or RTCP come from another address than the media, and are not used",
+            example,
+        ),
         UNCONFIRMED => "their numbers contradict each other, and nothing confirms them: two senders may use one id, or `format` reads \
                         the number in the wrong place; /api/v1/streams lists each flow with its source"
             .to_owned(),

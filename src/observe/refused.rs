@@ -204,7 +204,10 @@ pub(super) fn grown(before: &ChannelState, after: &ChannelState) -> BTreeMap<&'s
         let c = &state.counters;
         c.corrupt + c.foreign + c.rejected
     };
-    let named: u64 = grown.iter().filter(|(reason, _)| **reason != "too_long").map(|(_, count)| count).sum();
+    // These are not media datagrams, and so in none of those counters.
+    let elsewhere = ["too_long", "other_source"];
+    let named = grown.iter().filter(|(reason, _)| !elsewhere.contains(reason));
+    let named: u64 = named.map(|(_, count)| count).sum();
     let unnamed = useless(after).saturating_sub(useless(before)).saturating_sub(named);
     if unnamed > 0 {
         grown.insert(UNCONFIRMED, unnamed);

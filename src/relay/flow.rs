@@ -34,6 +34,7 @@ use crate::{
     },
 };
 
+mod age;
 mod ask;
 mod belief;
 mod content;
@@ -44,13 +45,22 @@ mod paced;
 mod pass;
 mod release;
 mod repair;
+mod sources;
+mod standing;
+mod trial;
 
+use age::Ages;
 pub(super) use ask::Wanted;
+use belief::Retired;
 use content::{Content, Strangers};
 use control::Controls;
 use legs::Former;
 use pass::Ease;
 pub(super) use pass::Way;
+use sources::Sources;
+pub(super) use sources::Stranger;
+use trial::Trial;
+pub(super) use trial::Verdict;
 
 /// What a flow may use of its channel while it handles one input.
 pub(super) struct Context<'a> {
@@ -94,6 +104,7 @@ impl Context<'_> {
 }
 
 /// A media packet with a number, on its way into a flow.
+#[derive(Debug)]
 pub(super) struct Numbered {
     pub(super) session: u32,
     pub(super) number: u64,
@@ -121,10 +132,6 @@ pub(super) struct Predecessor {
     pub(super) key: FlowKey,
     /// How long it must be silent for a single packet to be believed.
     silence: Duration,
-    /// How long after the new flow's first packets it is clear whether the old one goes on.
-    grace: Duration,
-    /// How long after the new flow's first packet the old one's last may still come.
-    stragglers: Duration,
 }
 
 /// One producer. In the order of its fields what every packet touches stands together: with thousands of flows, each
@@ -134,7 +141,7 @@ pub(super) struct Predecessor {
 pub(super) struct Flow {
     pub(super) key: FlowKey,
     /// The session before this one: its stragglers are late, they start nothing.
-    retired: Option<u32>,
+    retired: Option<Box<Retired>>,
     hold: HoldEstimate,
     rate: Rate,
     jitter: Jitter,
@@ -152,6 +159,10 @@ pub(super) struct Flow {
     /// When the numbering in force last showed itself.
     alive: Option<Instant>,
     pub(super) last_arrival: Instant,
+    /// The longest pause between two packets lately.
+    gap: Duration,
+    /// The pause before the last packet, if it was longer.
+    pause: Option<Duration>,
     /// Start of the time scale for jitter.
     epoch: Instant,
     reorder: Option<Reorder>,
@@ -190,6 +201,17 @@ pub(super) struct Flow {
     pub(super) scheduled: Option<Instant>,
     /// Memory that was charged to the channel.
     charged: usize,
+    ages: Ages,
+    /// Who else sends packets with its id.
+    sources: Option<Box<Sources>>,
+    /// What it gives out waits until it is clear whether the flow that is followed stops.
+    trial: Option<Box<Trial>>,
+    /// Further keys of the same flow: other ports of its producer.
+    pub(super) ports: Option<Box<VecDeque<FlowKey>>>,
+    /// The number of all its packets, if that never changes.
+    standing: Option<u64>,
+    /// How many times in a row it began again with the same number.
+    stood: u8,
 }
 
 impl Flow {
@@ -234,6 +256,14 @@ impl Flow {
             rebuilding: false,
             alive: None,
             last_arrival: now,
+            gap: Duration::ZERO,
+            pause: None,
+            ages: Ages::default(),
+            sources: None,
+            trial: None,
+            ports: None,
+            standing: None,
+            stood: 0,
             confirmed: false,
             ended: false,
             ease: Ease::Busy,
@@ -268,7 +298,8 @@ impl Flow {
 
     /// Packets held back.
     pub(super) fn held(&self) -> usize {
-        self.held_back() + self.probation.len() + self.paced() - self.void()
+        self.held_back() + self.probation.len() + self.paced() + self.detained() + self.pending()
+            - self.void()
     }
 
     /// Whether packets wait for what they are.
@@ -339,11 +370,12 @@ impl Flow {
     pub(super) fn heard(&mut self, source: SocketAddr, leg: u8, format: PacketFormat, now: Instant) {
         self.counters.media_received += 1;
         self.confirmed |= self.counters.media_received > 1;
+        let pause = now.saturating_duration_since(self.last_arrival);
+        self.pause = if pause > self.gap { Some(pause) } else { None };
         self.last_arrival = now;
-        self.source = source;
         self.format = format;
         if let Some(legs) = &mut self.legs {
-            legs.heard_from(leg, source);
+            legs.heard_from(leg, source, now);
         }
     }
 
@@ -351,6 +383,11 @@ impl Flow {
     fn clock(&mut self, (ticks, per_second): (u64, u32), arrived: Instant) {
         let arrived = arrived.saturating_duration_since(self.epoch).as_secs_f64();
         self.jitter.update(arrived, ticks as f64 / f64::from(per_second));
+    }
+
+    /// Where a transport stream without RTP stands: a copy, to try out what may follow.
+    pub(super) fn ts_counters(&self) -> Option<(Packets, Continuity)> {
+        self.continuity.as_deref().cloned()
     }
 
     /// A packet without a number: passed on as it comes.
@@ -369,13 +406,22 @@ impl Flow {
             let found = &mut self.counters.ts_discontinuities;
             packets.push(packet.payload(), |placed| *found += continuity.check(placed.packet));
         }
-        self.rate.packet(cx.now);
+        self.alive = self.alive.max(Some(packet.arrived));
+        if let Some(pause) = self.pause.take() {
+            self.learn_pause(pause);
+        }
+        if self.rate.packet(cx.now) {
+            self.measured(cx.now);
+        }
         self.deliver(self.passed(), 1, How::Received, packet, cx);
     }
 
     /// Passes on a packet that takes `span` numbers, now or when it is due.
     #[inline]
     fn deliver(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
+        if self.trial.is_some() {
+            return self.detain(seq, span, how, packet, cx);
+        }
         let Some(packet) = self.keeps_out(packet, cx) else { return };
         if self.controls.is_some() {
             self.pass_controls(seq, cx);
@@ -397,11 +443,21 @@ impl Flow {
         }
         let wider = arrived.how == How::Received && self.note_span(arrived.span);
         let in_force = self.reorder.is_some() && arrived.session == self.session;
+        if in_force
+            && !self.probation.is_empty()
+            && arrived.how == How::Received
+            && self.probation.goes_on(arrived.session, arrived.number, self.space)
+        {
+            return self.on_probation(arrived, cx);
+        }
         if in_force {
             if self.strangers.is_some() {
                 self.fill_before(&arrived, cx);
             }
-            self.in_session(arrived, cx);
+            match self.standing {
+                None => self.in_session(arrived, cx),
+                Some(wire) => self.place_standing(arrived, wire, cx),
+            }
             if wider && !self.probation.is_empty() {
                 self.readmit(self.window(cx.config), cx);
             }
@@ -411,7 +467,8 @@ impl Flow {
             return cx.spend(arrived.packet);
         }
         let lately = self.alive.is_some_and(|alive| cx.now < alive + SILENCE_MAX);
-        if self.retired == Some(arrived.session) && lately {
+        let retired = self.retired.as_ref().filter(|retired| retired.session == arrived.session);
+        if retired.is_some_and(|retired| lately && arrived.number < retired.next) {
             self.counters.late += 1;
             return cx.spend(arrived.packet);
         }
@@ -496,15 +553,18 @@ impl Flow {
             Queued::Duplicate(stored) => {
                 self.not_needed(number);
                 self.note_duplicate(number, how, cx);
-                self.repeated(Repeat::Duplicate, (arrived.number, arrived.leg), stored, cx);
+                self.again(Repeat::Duplicate, number, (arrived.number, arrived.leg), stored, cx);
             }
             Queued::Late(stored) => {
-                self.repeated(Repeat::Late(lateness), (arrived.number, arrived.leg), stored, cx)
+                self.again(Repeat::Late(lateness), number, (arrived.number, arrived.leg), stored, cx)
             }
             // Content that is not known below the head, or a number far ahead: the producer may count anew.
             Queued::Other(stored) | Queued::Behind(stored) | Queued::Ahead(stored) => {
                 let candidate = self.candidate(arrived.number, stored, arrived.leg);
                 self.offer(candidate, cx);
+                if self.is_last(arrived.number) {
+                    self.look_for_standing(arrived.number, cx);
+                }
             }
         }
         if accepted && !self.rebuilding && (waiting || self.held_back() > 0) {
@@ -555,7 +615,12 @@ impl Flow {
             }
             How::Retransmission => self.counters.recovered_retransmission += 1,
             How::Received => {
-                self.rate.packet(cx.now);
+                if let Some(pause) = self.pause.take() {
+                    self.learn_pause(pause);
+                }
+                if self.rate.packet(cx.now) {
+                    self.measured(cx.now);
+                }
                 if number < end {
                     self.counters.reordered += 1;
                     if let Some(lateness) = lateness {
@@ -566,7 +631,7 @@ impl Flow {
         }
         self.alive = Some(cx.now);
         if !self.probation.is_empty() {
-            self.probation.interrupted(leg);
+            self.probation.interrupted(leg, cx.now, self.stragglers());
             while let Some(repeat) = self.probation.pop_repeat() {
                 self.drop_repeat(repeat, cx);
             }
@@ -599,6 +664,8 @@ impl Flow {
             packets_per_second: self.rate.get(),
             last_arrival: self.last_arrival,
             ended: self.ended,
+            collision: self.collision(),
+            unnumbered: self.standing.is_some(),
             fec_matrix: self.recover.as_ref().and_then(|recover| recover.matrix()),
         }
     }

@@ -49,8 +49,9 @@ struct Leg {
     skew: Option<f64>,
     /// What it brings comes too late to be waited for.
     distant: bool,
-    /// Where its last packet came from.
+    /// Where its packets come from, and when one last did.
     source: Option<SocketAddr>,
+    source_heard: Option<Instant>,
 }
 
 impl Leg {
@@ -68,6 +69,7 @@ impl Leg {
             skew: None,
             distant: false,
             source: None,
+            source_heard: None,
         }
     }
 
@@ -206,19 +208,32 @@ impl Legs {
             let there = heard.is_none_or(|heard| now < heard + patience.max(LEG_OUT_MIN));
             let before = (restart && leg.top[0] > 0).then_some(leg.top[0]).or(leg.before);
             let awaited_until = there.then(|| now + patience);
-            let Leg { lateness, lag, skew, source, .. } = *leg;
-            *leg = Leg { before, awaited_until, lateness, lag, skew, source, ..Leg::new(now) };
+            let Leg { lateness, lag, skew, source, source_heard, .. } = *leg;
+            *leg = Leg { before, awaited_until, lateness, lag, skew, source, source_heard, ..Leg::new(now) };
         }
     }
 
     /// Notes where the packets of a leg come from.
-    pub(super) fn heard_from(&mut self, leg: u8, source: SocketAddr) {
+    pub(super) fn heard_from(&mut self, leg: u8, source: SocketAddr, now: Instant) {
+        if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
+            leg.source.get_or_insert(source);
+            leg.source_heard = Some(now);
+        }
+    }
+
+    /// From now on the packets of a leg come from there.
+    pub(super) fn moves(&mut self, leg: u8, source: SocketAddr) {
         if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
             leg.source = Some(source);
         }
     }
 
-    /// Where the last packet of a leg came from.
+    /// When a packet last came from there.
+    pub(super) fn source_heard(&self, leg: u8) -> Option<Instant> {
+        self.legs.get(usize::from(leg))?.source_heard
+    }
+
+    /// Where the packets of a leg come from.
     pub(super) fn source(&self, leg: u8) -> Option<SocketAddr> {
         self.legs.get(usize::from(leg))?.source
     }

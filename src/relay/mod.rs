@@ -41,12 +41,13 @@ mod session;
 mod source;
 mod st2022;
 mod stats;
+mod succession;
 mod table;
 mod types;
 
 use arrival::{Arrival, Body, FlowKey};
 use drops::Drops;
-use flow::{Flow, Numbered, Wanted, Way};
+use flow::{Flow, Numbered, Stranger, Wanted, Way};
 pub use hold::Hold;
 pub use paced::{Delay, Pacing, Release};
 pub use refused::Refused;
@@ -54,9 +55,12 @@ use retransmission::Pace;
 use rist::Rist;
 pub use stats::{Counters, LegCounters};
 pub use types::{
-    Asks, Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Packet, PacketFormat, Retransmission,
-    Socket,
+    Asks, Collision, Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Packet, PacketFormat,
+    Retransmission, Socket,
 };
+
+/// Why a packet beside the media is of no use that does not come from where the media comes from.
+const OTHER_SOURCE: &str = "other_source";
 
 /// Memory that the flows of a channel share.
 #[derive(Debug)]
@@ -95,6 +99,12 @@ pub struct Relay {
     sources: Option<Box<Sources<Buffer>>>,
     /// The flow of the last datagram: the next one is likely of the same.
     latest: Option<(FlowKey, u32)>,
+    /// The flow that a player follows, as far as is known here.
+    lead: Option<u32>,
+    /// Flows that begin to send while it may stop; at most [`crate::limits::TRIALS_MAX`].
+    trials: Vec<u32>,
+    /// Further keys of flows in `by_key`.
+    ports: usize,
     /// The RTP flow last heard from each source.
     by_source: HashMap<SocketAddr, u32>,
     /// The flows that ST 2022-1 repair packets may be for; at most [`crate::limits::ST2022_FLOWS_MAX`].
@@ -140,6 +150,9 @@ impl Relay {
             by_key: HashMap::default(),
             sources: source::sources(&config),
             latest: None,
+            lead: None,
+            trials: Vec::new(),
+            ports: 0,
             by_source: HashMap::new(),
             protected: Vec::new(),
             newcomers: VecDeque::new(),
@@ -298,7 +311,7 @@ impl Relay {
 
     /// How many flows there are.
     pub fn flow_count(&self) -> usize {
-        self.by_key.len()
+        self.by_key.len() - self.ports
     }
 
     /// Packets held back in all flows.
@@ -377,7 +390,7 @@ impl Relay {
                 _ => {
                     leg_counters.control += 1;
                     self.others.control_received += 1;
-                    self.control(now, arrival);
+                    self.control(now, leg, source, arrival);
                     self.spend(bytes);
                 }
             },
@@ -429,9 +442,23 @@ impl Relay {
         };
         #[cfg(test)]
         let long_only = self.long_only;
-        let (flow, mut cx) = self.split(index, now);
+        if !self.trials.is_empty() || arrival.format == PacketFormat::Ts {
+            self.before_stream(index, arrival, &bytes, now);
+        }
+        let flow = self.flow_mut(index);
+        if !flow.is_from(leg, source) {
+            let stranger = flow.whose(leg, source, arrival, now);
+            if stranger != Stranger::Ours {
+                return self.other_address(index, now, leg, source, arrival, bytes, stranger);
+            }
+        }
         flow.heard(source, leg, arrival.format, now);
-        let way = flow.way(arrival, &bytes, &cx);
+        if flow.resumes() {
+            self.begins(index, now);
+        }
+        let trials = !self.trials.is_empty();
+        let (flow, mut cx) = self.split(index, now);
+        let way = if trials { Way::Long } else { flow.way(arrival, &bytes, &cx) };
         #[cfg(test)]
         let way = if long_only { Way::Long } else { way };
         let Arrival { timestamp, format, clock, .. } = *arrival;
@@ -457,10 +484,56 @@ impl Relay {
         self.follow_up(index, now);
     }
 
+    /// A packet with a flow's id that does not come from its address, and waits or is rejected.
+    #[cold]
+    #[expect(clippy::too_many_arguments, reason = "what belongs to one datagram")]
+    fn other_address(
+        &mut self,
+        index: u32,
+        now: Instant,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+        bytes: Buffer,
+        stranger: Stranger,
+    ) {
+        let (flow, mut cx) = self.split(index, now);
+        let &Body::Numbered { session, number, span, fingerprint, .. } = &arrival.body else { return };
+        if stranger == Stranger::Collides {
+            flow.collides(leg, source, now);
+            *cx.rejects.entry(Flow::COLLISION).or_default() += 1;
+            let first = flow.source_on(leg);
+            self.look_at(Flow::COLLISION, now, source, &bytes);
+            self.look_also_at(Flow::COLLISION, first);
+            return self.spend(bytes);
+        }
+        let Arrival { timestamp, format, clock, .. } = *arrival;
+        let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived: now, format };
+        let how = How::Received;
+        let packet = Numbered { session, number, span, fingerprint, how, packet, leg, clock };
+        flow.wait_for_source(source, packet, &mut cx);
+        self.follow_up(index, now);
+    }
+
+    /// What comes beside a flow's media counts only from where the media comes from.
+    fn is_elsewhere(&mut self, ours: bool) -> bool {
+        if !ours {
+            *self.rejects.entry(OTHER_SOURCE).or_default() += 1;
+        }
+        !ours
+    }
+
     /// A repair packet, or a retransmission.
     fn repair(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival, bytes: Buffer) {
         let known = self.known(&arrival.key);
         let Some(index) = known.filter(|_| !arrival.beyond_limits()) else { return self.spend(bytes) };
+        let ours = self.live(index).is_some_and(|flow| match arrival.body {
+            Body::Repair { .. } => flow.is_ours(leg, source),
+            _ => flow.is_of_host(leg, source),
+        });
+        if self.is_elsewhere(ours) {
+            return self.spend(bytes);
+        }
         let (flow, mut cx) = self.split(index, now);
         match arrival.body {
             Body::Numbered { session, number, span, fingerprint, .. } => {
@@ -472,7 +545,6 @@ impl Relay {
                 flow.numbered(packet, &mut cx);
             }
             Body::Repair { session, first } if first < NUMBER_MAX => {
-                flow.source = source;
                 if let Ok(repair) = native::Repair::parse(
                     &bytes[arrival.payload.start as usize..arrival.payload.end as usize],
                 ) {
@@ -485,13 +557,17 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    fn control(&mut self, now: Instant, arrival: &Arrival) {
+    fn control(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival) {
         let Some(index) = self.known(&arrival.key) else { return };
+        let ours = self.live(index).is_some_and(|flow| flow.is_ours(leg, source));
         let (session, next, end) = match arrival.body {
             Body::Heartbeat { session, next } => (session, next, false),
             Body::End { session, next } => (session, next, true),
             _ => return,
         };
+        if self.is_elsewhere(ours) {
+            return;
+        }
         let (flow, mut cx) = self.split(index, now);
         flow.last_arrival = now;
         flow.announced(session, next, end, &mut cx);
@@ -509,6 +585,7 @@ impl Relay {
             }
         }
         let (flow, mut cx) = self.split(index, now);
+        flow.weigh_sources(&mut cx);
         flow.judge_legs(&mut cx);
         flow.poll(&mut cx);
         flow.ask(&mut cx);
@@ -519,23 +596,25 @@ impl Relay {
         if !self.wanted.is_empty() {
             self.send_wanted(now);
         }
+        if !self.trials.is_empty() {
+            self.judge_trials(now);
+        }
     }
 
-    /// A numbering is believed. What its predecessor still holds goes out first, unless that one goes on.
-    fn begin(&mut self, index: u32, now: Instant) {
-        let alive = self.alive(index);
-        let succeeds = self.predecessor_of(index);
-        let (flow, _) = self.split(index, now);
-        let succeeds = succeeds.filter(|old| !flow.goes_on(old, alive)).map(|old| old.id);
-        let mut floor = None;
-        if let Some(old) = succeeds {
-            let (old, mut cx) = self.split(old.0, now);
-            old.flush_numbering(&mut cx);
-            floor = old.paced_until(now);
+    /// Before a packet of a stream is taken in, where several streams may be one or one may take another one's place.
+    #[inline]
+    fn before_stream(&mut self, index: u32, arrival: &Arrival, bytes: &Buffer, now: Instant) {
+        if arrival.format == PacketFormat::Ts
+            && self.lead.is_some_and(|lead| lead != index || !self.trials.is_empty())
+        {
+            self.weigh_ports(index, bytes, now);
         }
+    }
+
+    /// A numbering is believed.
+    fn begin(&mut self, index: u32, now: Instant) {
         let (flow, mut cx) = self.split(index, now);
-        flow.release_after(floor);
-        flow.begin(succeeds, &mut cx);
+        flow.begin(&mut cx);
         if let Some(round_trip) = self.round_trip_known(index) {
             let (flow, cx) = self.split(index, now);
             flow.round_trip_is(round_trip, &cx);
@@ -554,8 +633,9 @@ impl Relay {
     fn schedule(&mut self, index: u32, now: Instant) {
         let probation = self.live(index).is_some_and(Flow::has_probation);
         let alive = if probation { self.alive(index) } else { None };
+        let verdict = if self.trials.is_empty() { None } else { self.verdict_due(index) };
         let Some(flow) = self.flows[index as usize].as_mut() else { return };
-        if let Some(at) = flow.deadline(alive, now)
+        if let Some(at) = flow.deadline(alive, now).into_iter().chain(verdict).min()
             && flow.scheduled.is_none_or(|scheduled| at < scheduled)
         {
             flow.scheduled = Some(at);

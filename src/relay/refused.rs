@@ -52,6 +52,16 @@ impl Relay {
         }
         refused.sources.push(source);
     }
+
+    /// Names another address that has to do with it.
+    pub(super) fn look_also_at(&mut self, reason: &'static str, source: SocketAddr) {
+        if let Some(refused) = self.refused.get_mut(reason)
+            && !refused.sources.contains(&source)
+        {
+            refused.sources.truncate(REFUSED_SOURCES_MAX - 1);
+            refused.sources.insert(0, source);
+        }
+    }
 }
 
 #[cfg(test)]

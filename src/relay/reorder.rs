@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     How, Packet,
-    dedup::History,
+    dedup::{History, Seen},
     places::{Place, Places},
 };
 
@@ -72,6 +72,21 @@ pub(super) enum Queued {
     Late(Stored),
     /// Beyond the window.
     Ahead(Stored),
+}
+
+/// What a buffer knows of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It is there, or was.
+    Same,
+    /// Its number is missing, and later ones are there.
+    Missing,
+    /// Its number was given up.
+    Lost,
+    /// Its number is beyond all others, within the window.
+    Ahead,
+    /// Its number has other content, or is far away.
+    Other,
 }
 
 /// What the buffer wants next.
@@ -255,6 +270,26 @@ impl Reorder {
         match self.slots.last_sorted(number) {
             Some((first, Slot::Stored(stored))) => first >= self.next && first + stored.span >= number,
             _ => number.checked_sub(1).is_some_and(|below| self.get(below).is_some()),
+        }
+    }
+
+    /// What is known of a packet that is not to be taken in yet.
+    pub(super) fn known(&self, number: u64, span: u64, fingerprint: u32, window: u64) -> Known {
+        if number < self.next {
+            return match self.history.look(number, self.next, fingerprint) {
+                Seen::Same => Known::Same,
+                Seen::Lost => Known::Lost,
+                Seen::Different | Seen::Unknown => Known::Other,
+            };
+        }
+        if number - self.next >= window {
+            return Known::Other;
+        }
+        match self.get(number) {
+            Some(stored) if stored.fingerprint == fingerprint => Known::Same,
+            Some(_) => Known::Other,
+            None if number + span <= self.end => Known::Missing,
+            None => Known::Ahead,
         }
     }
 

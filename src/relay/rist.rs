@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Flow, FlowId, Output, Relay, Socket,
+    FlowId, Output, Relay, Socket,
     arrival::{Arrival, Body, FlowKey},
     flow::Wanted,
     retransmission::{Pace, RoundTrip, nacks},
@@ -99,13 +99,12 @@ impl Rist {
         self.peers.iter_mut().find(|peer| peer.leg == leg && peer.address == address)
     }
 
-    /// The sender of a stream: who has its SSRC, else who sends from the same host as its media. One of known media
-    /// comes before one that anybody may have made up.
+    /// The sender of a stream: who sends from the same host as its media, and has its SSRC if there are several.
     fn sender_of(&self, leg: u8, ssrc: u32, media: SocketAddr) -> Option<&Peer> {
         let peers = self.peers.iter().filter(|peer| peer.leg == leg);
         let rank = |peer: &Peer| {
             let (same_host, same_name) = (peer.address.ip() == media.ip(), peer.ssrc & !1 == ssrc & !1);
-            (same_host || same_name).then_some((same_host, same_name, peer.known, peer.heard))
+            same_host.then_some((same_name, peer.known, peer.heard))
         };
         peers.filter_map(|peer| Some((rank(peer)?, peer))).max_by_key(|(rank, _)| *rank).map(|(_, peer)| peer)
     }
@@ -225,7 +224,7 @@ impl Relay {
     }
 
     fn peer_heard(&mut self, now: Instant, leg: u8, source: SocketAddr, ssrc: u32) {
-        let known = self.sends_media(source, ssrc);
+        let known = self.sends_media(source);
         let Some(rist) = self.rist.as_mut().filter(|rist| rist.ssrc != ssrc) else { return };
         let peer = rist.heard(leg, source, ssrc, now);
         peer.known |= known;
@@ -235,11 +234,9 @@ impl Relay {
         }
     }
 
-    /// Whether media has come from the same host, or with this SSRC.
-    fn sends_media(&self, source: SocketAddr, ssrc: u32) -> bool {
-        let named = self.by_key.get(&FlowKey::Ssrc(ssrc & !1)).and_then(|index| self.live(*index));
-        let of_host = || self.by_source.keys().any(|media| media.ip() == source.ip());
-        named.is_some_and(Flow::established) || of_host()
+    /// Whether media has come from the same host.
+    fn sends_media(&self, source: SocketAddr) -> bool {
+        self.by_source.keys().any(|media| media.ip() == source.ip())
     }
 
     fn report_to(&mut self, leg: u8, to: SocketAddr, now: Instant) {
@@ -271,11 +268,11 @@ impl Relay {
         let took = now.saturating_duration_since(sent);
         let took = took.saturating_sub(Duration::from_micros(echo.delay.into()));
         peer.round_trip.sample(took);
-        let (ssrc, address) = (peer.ssrc, peer.address);
-        let asked = self.flows.iter().flatten().filter(|flow| {
-            let FlowKey::Ssrc(media) = flow.key else { return false };
-            media == ssrc & !1 || flow.source_on(leg).ip() == address.ip()
-        });
+        let address = peer.address;
+        let asked =
+            self.flows.iter().flatten().filter(|flow| {
+                matches!(flow.key, FlowKey::Ssrc(_)) && flow.source_on(leg).ip() == address.ip()
+            });
         let asked: Vec<u32> = asked.map(|flow| flow.id.0).take(RIST_PEERS_MAX).collect();
         for index in asked {
             let (flow, cx) = self.split(index, now);

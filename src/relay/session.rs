@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     time::{Duration, Instant},
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Candidate {
     pub(super) leg: u8,
     /// Its leg has brought the numbering in force since: it makes no pair with a later one.
     pub(super) stale: bool,
+    /// What it counts as if it is not believed: a packet that came before, or one that nobody sent.
+    pub(super) repeat: Option<Repeat>,
 }
 
 impl Candidate {
@@ -66,8 +69,35 @@ pub(super) struct Probation {
     repeats: VecDeque<(Candidate, Repeat)>,
     /// When the run of repeats began.
     run_since: Option<Instant>,
-    /// One of a confirmed pair (session, number), and when its numbering begins.
-    confirmed: Option<(u32, u64, Instant)>,
+    /// A numbering that two packets agree on, or that nothing contradicts any more.
+    confirmed: Option<Confirmed>,
+}
+
+/// One of a confirmed pair, and when its numbering begins.
+#[derive(Debug, Clone, Copy)]
+struct Confirmed {
+    session: u32,
+    number: u64,
+    leg: u8,
+    /// When the first packet of the pair came.
+    since: Instant,
+    begin_at: Instant,
+}
+
+impl Confirmed {
+    fn at_once(candidate: &Candidate, begin_at: Instant) -> Confirmed {
+        let Candidate { session, number, leg, arrived: since, .. } = *candidate;
+        Confirmed { session, number, leg, since, begin_at }
+    }
+}
+
+/// How long a confirmed numbering waits for the one in force to go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grace {
+    /// From the first of the kept packets on: the next packet of the numbering in force would have come by then.
+    pub(super) since_first: Duration,
+    /// From the confirmation on: what was overtaken comes by then.
+    pub(super) since_pair: Duration,
 }
 
 impl Probation {
@@ -86,13 +116,15 @@ impl Probation {
         self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
     }
 
-    /// The numbering in force goes on, on this leg: it interrupts every run, and no pair of its candidates reaches
-    /// across. (On another leg, with a longer path, the old numbering goes on for a while after a restart.)
+    /// The numbering in force goes on at `now`, on this leg: it interrupts every run, and no pair of its candidates reaches
+    /// across. (On another leg, with a longer path, the old numbering goes on for a while after a restart.) A pair that
+    /// came more than `stragglers` ago is not confirmed any more: whoever counts anew does not also go on.
     /// [`Probation::pop_repeat`] gives back the repeats, now known to be such.
-    pub(super) fn interrupted(&mut self, leg: u8) {
+    pub(super) fn interrupted(&mut self, leg: u8, now: Instant, stragglers: Duration) {
         for candidate in self.list.iter_mut().filter(|candidate| candidate.leg == leg) {
             candidate.stale = true;
         }
+        self.confirmed.take_if(|pair| pair.leg == leg && now > pair.since + stragglers);
     }
 
     /// The oldest of the repeats.
@@ -102,7 +134,7 @@ impl Probation {
 
     /// Keeps a packet that contradicts the numbering in force. It begins `grace` after it is confirmed.
     /// Gives back what had to make room.
-    pub(super) fn offer(&mut self, candidate: Candidate, space: Space, grace: Duration) -> Option<Candidate> {
+    pub(super) fn offer(&mut self, candidate: Candidate, space: Space, grace: Grace) -> Option<Candidate> {
         let now = candidate.arrived;
         if let Some((last, _)) = self.repeats.back() {
             // The repeats were the beginning of this.
@@ -115,16 +147,20 @@ impl Probation {
             .list
             .iter()
             .filter(|kept| !kept.stale)
-            .any(|kept| candidate.follows(kept, space) || kept.follows(&candidate, space));
-        if pair && self.confirmed.is_none() {
-            self.confirmed = Some((candidate.session, candidate.number, now + grace));
+            .find(|kept| candidate.follows(kept, space) || kept.follows(&candidate, space));
+        if let Some(pair) = pair
+            && self.confirmed.is_none()
+        {
+            let since = pair.arrived;
+            let begin_at = (now + grace.since_pair).max(since + grace.since_first);
+            self.confirmed = Some(Confirmed { since, ..Confirmed::at_once(&candidate, begin_at) });
         }
         let evicted = (self.list.len() >= CANDIDATES_MAX).then(|| self.list.remove(0));
         self.list.push(candidate);
-        if let Some((_, _, begin_at)) = &mut self.confirmed
-            && self.list.len() >= CANDIDATES_MAX
+        if let Some(confirmed) = &mut self.confirmed
+            && self.list.iter().filter(|kept| !kept.stale).count() >= CANDIDATES_MAX
         {
-            *begin_at = now;
+            confirmed.begin_at = now;
         }
         evicted
     }
@@ -145,13 +181,13 @@ impl Probation {
         if self.repeats.is_empty() {
             self.run_since = Some(now);
         }
-        let (session, number) = (candidate.session, candidate.number);
+        let begun = Confirmed::at_once(&candidate, now);
         self.repeats.push_back((candidate, repeat));
         let known = self.repeats.iter().all(|(_, repeat)| *repeat == Repeat::Duplicate);
         let silent = self.run_since.is_some_and(|since| now >= since + silence);
         if self.repeats.len() > REPEATS_MAX && known && silent && self.confirmed.is_none() {
             self.list.extend(self.repeats.drain(..).map(|(c, _)| c));
-            self.confirmed = Some((session, number, now));
+            self.confirmed = Some(begun);
         } else if self.repeats.len() > CANDIDATES_MAX {
             resolved.extend(self.repeats.pop_front());
         }
@@ -161,15 +197,15 @@ impl Probation {
     /// Collects a flow's first packets: it begins at `begin_at` at the latest, whether or not more come.
     pub(super) fn begin_by(&mut self, begin_at: Instant) {
         if let Some(first) = self.list.first() {
-            let (_, _, at) = self.confirmed.get_or_insert((first.session, first.number, begin_at));
-            *at = begin_at.min(*at);
+            let confirmed = self.confirmed.get_or_insert(Confirmed::at_once(first, begin_at));
+            confirmed.begin_at = begin_at.min(confirmed.begin_at);
         }
     }
 
     /// When to [`Probation::poll`] again.
     pub(super) fn deadline(&self, silence: Silence) -> Option<Instant> {
-        if let Some((_, _, begin_at)) = self.confirmed {
-            return Some(begin_at);
+        if let Some(confirmed) = self.confirmed {
+            return Some(confirmed.begin_at);
         }
         let first = self.list.first().map(|c| silence.begins(c).min(silence.ends(c)));
         let repeats = self.repeats.front().map(|(c, _)| silence.ends(c));
@@ -178,8 +214,8 @@ impl Probation {
 
     /// Lets time pass. Gives the packets that are believed, or those that are not believed any longer.
     pub(super) fn poll(&mut self, now: Instant, silence: Silence) -> Verdict {
-        if let Some((_, _, begin_at)) = self.confirmed {
-            return if now >= begin_at { Verdict::Believe } else { Verdict::Wait };
+        if let Some(confirmed) = self.confirmed {
+            return if now >= confirmed.begin_at { Verdict::Believe } else { Verdict::Wait };
         }
         if let Some((first, _)) = self.repeats.front()
             && now >= silence.ends(first)
@@ -187,8 +223,8 @@ impl Probation {
             return Verdict::Repeats(self.repeats.drain(..).collect());
         }
         let Some(first) = self.list.first() else { return Verdict::Wait };
-        if now >= silence.begins(first) {
-            self.confirmed = Some((first.session, first.number, now));
+        if now >= silence.begins(first) && !(first.stale && first.repeat.is_some()) {
+            self.confirmed = Some(Confirmed::at_once(first, now));
             return Verdict::Believe;
         }
         if now >= silence.ends(first) {
@@ -197,14 +233,9 @@ impl Probation {
         Verdict::Wait
     }
 
-    /// When the first of the kept packets came.
-    pub(super) fn since(&self) -> Option<Instant> {
-        self.list.first().map(|c| c.arrived)
-    }
-
     /// Takes out the believed numbering: all kept packets within `window` of the confirmed number.
     pub(super) fn take(&mut self, space: Space, window: u64) -> Option<Believed> {
-        let (session, number, _) = self.confirmed.take()?;
+        let Confirmed { session, number, .. } = self.confirmed.take()?;
         // Distances around a reference far from either end of the number space.
         let reference = space.modulus().map_or(number, |m| number + m);
         let distance = |c: &Candidate| {
@@ -214,7 +245,7 @@ impl Probation {
         let (mut packets, others): (Vec<_>, Vec<_>) =
             self.list.drain(..).partition(|c| distance(c).is_some());
         // A number that the old numbering had given up came as the new one's.
-        let (late, repeats): (Vec<_>, Vec<_>) = std::mem::take(&mut self.repeats)
+        let (late, repeats): (Vec<_>, Vec<_>) = mem::take(&mut self.repeats)
             .into_iter()
             .partition(|(c, repeat)| matches!(repeat, Repeat::Late(_)) && distance(c).is_some());
         packets.extend(late.into_iter().map(|(c, _)| c));
@@ -229,12 +260,44 @@ impl Probation {
         })
     }
 
+    /// Whether a numbering is confirmed whose last packet this one follows: it is one of it, even where its number is the one
+    /// that is due in the numbering in force.
+    pub(super) fn goes_on(&self, session: u32, number: u64, space: Space) -> bool {
+        let follows = |last: &Candidate| {
+            let expected = last.number.wrapping_add(last.span);
+            !last.stale
+                && last.session == session
+                && space.modulus().map_or(expected, |m| expected % m) == number
+        };
+        self.confirmed.is_some() && self.list.last().is_some_and(follows)
+    }
+
+    /// Whether the same packet is kept, and came a moment ago: the network has delivered it twice.
+    pub(super) fn has(&self, candidate: &Candidate, age: Duration) -> bool {
+        self.list.iter().any(|kept| {
+            (kept.session, kept.number, kept.fingerprint)
+                == (candidate.session, candidate.number, candidate.fingerprint)
+                && candidate.arrived <= kept.arrived + age
+        })
+    }
+
+    /// Takes out the packets of one number, if there are so many that came in a row.
+    pub(super) fn take_standing(&mut self, number: u64, least: usize) -> Option<Vec<Candidate>> {
+        let stands = |c: &Candidate| !c.stale && c.number == number;
+        if self.list.iter().rev().take_while(|c| stands(c)).count() < least {
+            return None;
+        }
+        let (standing, others) = mem::take(&mut self.list).into_iter().partition(stands);
+        (self.list, self.confirmed) = (others, None);
+        Some(standing)
+    }
+
     /// Takes out those that fit the numbering in force after all, unless another one is confirmed.
     pub(super) fn readmit(&mut self, fits: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
         if self.confirmed.is_some() {
             return Vec::new();
         }
-        let (fitting, others) = std::mem::take(&mut self.list).into_iter().partition(fits);
+        let (fitting, others) = mem::take(&mut self.list).into_iter().partition(fits);
         self.list = others;
         self.list.iter_mut().for_each(|candidate| candidate.stale = true);
         fitting
@@ -253,7 +316,7 @@ impl Probation {
     /// Takes out everything, for the end of the flow.
     pub(super) fn clear(&mut self) -> (Vec<Candidate>, Vec<(Candidate, Repeat)>) {
         self.confirmed = None;
-        (std::mem::take(&mut self.list), self.repeats.drain(..).collect())
+        (mem::take(&mut self.list), self.repeats.drain(..).collect())
     }
 }
 
@@ -270,6 +333,10 @@ pub(super) struct Silence {
 
 impl Silence {
     fn begins(&self, candidate: &Candidate) -> Instant {
+        // The old numbering went on after what looks like a packet of it: so it was one.
+        if candidate.stale && candidate.repeat.is_some() {
+            return self.ends(candidate);
+        }
         self.alive.map_or(candidate.arrived, |alive| alive.max(candidate.arrived)) + self.believed_after
     }
 

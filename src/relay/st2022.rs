@@ -34,22 +34,33 @@ impl Relay {
 
     /// One that comes before all media is of no use: nothing is known yet.
     fn st2022_repair(&mut self, now: Instant, leg: u8, source: SocketAddr, repair: &Repair<'_>) {
-        let Some(index) = self.protected_by(repair, source, now) else { return };
+        let Some(index) = self.protected_by(repair, leg, source, now) else { return };
         let (flow, mut cx) = self.split(index, now);
         flow.st2022_repair(leg, repair, &mut cx);
         self.follow_up(index, now);
     }
 
-    /// The flow that a repair packet protects: of those that are not silent the one of the same sender, that was heard
-    /// a moment ago, and whose numbers are nearest. Several legs have several senders, and one stream may be followed by
-    /// another, whose repair packets may be for the numbers at which the old one ended.
-    fn protected_by(&self, repair: &Repair<'_>, source: SocketAddr, now: Instant) -> Option<u32> {
+    /// The flow that a repair packet protects: of those whose media comes from the same host on this leg, and that are not
+    /// silent, the one that was heard a moment ago, and whose numbers are nearest. One stream may be followed by another,
+    /// whose repair packets may be for the numbers at which the old one ended.
+    fn protected_by(
+        &mut self,
+        repair: &Repair<'_>,
+        leg: u8,
+        source: SocketAddr,
+        now: Instant,
+    ) -> Option<u32> {
+        let of_host = |index: &u32| self.live(*index).is_some_and(|flow| flow.is_of_host(leg, source));
+        let ours = self.protected.is_empty() || self.protected.iter().any(of_host);
+        if self.is_elsewhere(ours) {
+            return None;
+        }
         let rank = |flow: &Flow| {
-            let end = flow.st2022_end()?;
+            let end = flow.st2022_end().filter(|_| flow.is_of_host(leg, source))?;
             let distance = Space::RTP.extend(end, repair.base().into()).abs_diff(end);
             let [silent, quiet] = [SILENCE_MAX, HOLD_START].map(|time| now >= flow.last_arrival + time);
             let far = distance > 2 * ST2022_SPAN_MAX;
-            Some((silent, far, flow.source.ip() != source.ip(), quiet, distance))
+            Some((silent, far, quiet, distance))
         };
         let ranked = self.protected.iter().filter_map(|index| Some((rank(self.live(*index)?)?, *index)));
         ranked.min().map(|(_, index)| index)

@@ -31,6 +31,12 @@ impl Relay {
         (flow, cx)
     }
 
+    /// The flow at an index that comes from the tables.
+    #[inline]
+    pub(super) fn flow_mut(&mut self, index: u32) -> &mut Flow {
+        self.flows[index as usize].as_mut().expect("indices come from the tables of live flows")
+    }
+
     pub(super) fn live(&self, index: u32) -> Option<&Flow> {
         self.flows.get(index as usize)?.as_ref()
     }
@@ -83,6 +89,9 @@ impl Relay {
         self.outputs.push_back(Output::FlowEnded { flow: flow.id });
         self.others.add(&flow.counters);
         self.by_key.remove(&flow.key);
+        let ports = flow.ports.iter().flat_map(|ports| ports.iter());
+        self.ports -= ports.filter(|key| self.by_key.remove(key).is_some()).count();
+        self.leave(index);
         self.protected.retain(|protected| *protected != index);
         self.latest = None;
         if self.by_source.get(&flow.source) == Some(&index) {
@@ -123,7 +132,7 @@ impl Relay {
     }
 
     fn new_flow(&mut self, now: Instant, source: SocketAddr, arrival: &Arrival) -> Option<u32> {
-        if self.by_key.len() >= self.config.flows_max && !self.make_room() {
+        if self.flow_count() >= self.config.flows_max && !self.make_room() {
             return None;
         }
         let index = self.free.pop().unwrap_or(self.flows.len() as u32);
@@ -141,6 +150,7 @@ impl Relay {
             self.flows[index as usize] = Some(flow);
         }
         self.by_key.insert(arrival.key, index);
+        self.begins(index, now);
         Some(index)
     }
 

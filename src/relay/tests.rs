@@ -88,6 +88,9 @@ impl Core {
                 format!("start {} for {}", flow.0, old.0)
             }
             Output::Transmit { to, .. } => format!("to {to}"),
+            Output::Succeeded { flow, succeeds } => format!("{} for {}", flow.0, succeeds.0),
+            Output::Unnumbered { flow } => format!("unnumbered {}", flow.0),
+            Output::Collision { first, other, .. } => format!("{first} not {other}"),
             Output::FlowEnded { flow } => format!("end {}", flow.0),
             Output::Timeout(_) | Output::Carries { .. } => unreachable!("not kept"),
         });
@@ -157,9 +160,32 @@ fn a_new_session_waits_for_a_second_packet_and_lets_the_old_one_out_first() {
     core.data(START, 1, 0..3).data(MS, 1, [4]).data(2 * MS, 2, [0]);
     assert_eq!(core.said(), "start 0 0 1 2");
     core.data(3 * MS, 2, [1]);
-    assert_eq!(core.said(), "waited 2 -3+1 4 start 0 0 1");
-    core.data(4 * MS, 1, [5]).data(4 * MS, 2, [2]);
+    assert_eq!(core.said(), "", "the old one may go on");
+    core.timeout(52 * MS);
+    assert_eq!(core.said(), "waited 51 -3+1 4 start 0 0 1");
+    core.data(53 * MS, 1, [3]).data(53 * MS, 2, [2]);
     assert_eq!((core.said(), core.relay.totals().late), ("2".into(), 1));
+}
+
+#[test]
+fn a_session_that_goes_on_is_kept_and_one_that_was_given_up_is_taken_back() {
+    let mut core = Core::native(50 * MS);
+    for n in 0..100_u32 {
+        core.data(5 * MS * n, 1, [u64::from(n)]);
+        if n == 60 {
+            core.data(5 * MS * n + MS, 2, [0, 1]);
+        }
+    }
+    let text = core.said();
+    assert!(text.starts_with("start 0 0 1 2 3") && text.ends_with("97 98 99"), "{text}");
+    assert_eq!(text.matches("start").count(), 1, "{text}");
+    // A pause, in which somebody else's session is believed.
+    core.data(700 * MS, 3, [0]).data(701 * MS, 3, [1]).timeout(800 * MS);
+    assert_eq!(core.said(), "start 0 0 1");
+    core.data(801 * MS, 1, [100]).data(806 * MS, 1, [101]).timeout(900 * MS);
+    assert_eq!(core.said(), "start 0 100 101");
+    let counters = core.relay.totals();
+    assert_eq!((counters.lost, counters.late, counters.rejected), (0, 0, 2), "{counters:?}");
 }
 
 #[test]
@@ -181,12 +207,38 @@ fn a_new_ssrc_of_the_same_source_succeeds_the_old_one() {
     for n in 0..3 {
         core.packet(MS * (50 + 10 * u32::from(n)), &rtp(2, 100 + n));
     }
-    core.timeout(100 * MS);
+    core.timeout(140 * MS);
     let m = 1 << 16;
     assert_eq!(core.said(), format!("start 1 for 0 {} {} {}", m + 100, m + 101, m + 102));
-    // From another address it is another producer.
-    core.packet_from(110 * MS, 0, from(2), &rtp(3, 5)).timeout(120 * MS);
-    assert_eq!(core.said(), format!("start 2 {}", m + 5));
+    // From another port, too, and back again.
+    core.packet_from(150 * MS, 0, from(2), &rtp(3, 5)).timeout(260 * MS);
+    assert_eq!(core.said(), format!("start 2 for 1 {}", m + 5));
+    core.packet(270 * MS, &rtp(2, 103)).timeout(350 * MS);
+    assert_eq!(core.said(), format!("1 for 2 {}", m + 103));
+}
+
+/// RFC 3550, section 8.2: the first address with an SSRC is kept, and the other one counted.
+#[test]
+fn two_addresses_with_one_id_collide_until_one_is_silent() {
+    let mut core = Core::new(fixed("rtp", 50 * MS));
+    for n in 0..100_u32 {
+        core.packet_from(5 * MS * n, 0, from(1), &rtp(1, n as u16));
+        core.packet_from(5 * MS * n + MS, 0, from(2), &rtp(1, 5000 + n as u16));
+    }
+    let text = core.said();
+    assert_eq!(text.matches("start").count(), 1, "{text}");
+    assert!(text.contains("10.0.0.1:1 not 10.0.0.1:2"), "{text}");
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.rejected), (100, 0, 100), "{counters:?}");
+    assert_eq!(core.relay.reject_reasons().get("collision"), Some(&100));
+    let collision = core.relay.flows().next().unwrap().collision.unwrap();
+    assert_eq!((collision.first, collision.other, collision.packets), (from(1), from(2), 100));
+    for n in 100..200_u32 {
+        core.packet_from(5 * MS * n + 200 * MS, 0, from(2), &rtp(1, 5000 + n as u16));
+    }
+    core.timeout(2000 * MS);
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.rejected), (200, 0, 100), "{counters:?}");
 }
 
 /// The slot of a flow that a new one was to succeed has passed to somebody else meanwhile.
@@ -198,7 +250,11 @@ fn a_predecessor_that_is_gone_is_not_mistaken_for_who_took_its_place() {
     core.packet(1490 * MS, &rtp(2, 500)).timeout(2000 * MS).timeout(2600 * MS);
     core.packet_from(2700 * MS, 0, from(9), &rtp(7, 1)).timeout(2750 * MS);
     core.said();
-    core.packet(2800 * MS, &rtp(2, 501)).packet(2801 * MS, &rtp(2, 502)).timeout(2900 * MS);
+    core.packet(2800 * MS, &rtp(2, 501)).packet(2801 * MS, &rtp(2, 502));
+    for n in 2..6 {
+        core.packet_from(2700 * MS + 40 * MS * n, 0, from(9), &rtp(7, n as u16));
+    }
+    core.timeout(2900 * MS);
     assert!(!core.said().contains("for"));
 }
 

@@ -217,7 +217,7 @@ pub enum Output {
         key: String,
         /// Where its first packet came from.
         source: SocketAddr,
-        /// The flow of the same producer that it takes the place of (same source, new SSRC).
+        /// The flow that it takes the place of, which has stopped.
         succeeds: Option<FlowId>,
     },
     /// Whether the flow carries a transport stream, which a player prefers to anything else; said when that is known, and
@@ -227,6 +227,27 @@ pub enum Output {
         flow: FlowId,
         /// Whether it does.
         stream: bool,
+    },
+    /// A flow that is known takes the place of another one, which has stopped: with its next delivery.
+    Succeeded {
+        /// The flow that goes on.
+        flow: FlowId,
+        /// The flow that has stopped.
+        succeeds: FlowId,
+    },
+    /// The flow's number never changes: its packets are passed on in the order in which they come.
+    Unnumbered {
+        /// The flow.
+        flow: FlowId,
+    },
+    /// Packets with a flow's id come from a second address, and contradict its own: they are rejected.
+    Collision {
+        /// The flow.
+        flow: FlowId,
+        /// Whose packets are taken.
+        first: SocketAddr,
+        /// Whose packets are rejected.
+        other: SocketAddr,
     },
     /// The flow is forgotten, or its producer said that it ended.
     FlowEnded {
@@ -283,6 +304,11 @@ pub enum PacketFormat {
 }
 
 impl PacketFormat {
+    /// Whether packets of this format are a stream that a player follows, and not readings of which all go out.
+    pub fn is_stream(self) -> bool {
+        matches!(self, PacketFormat::Rtp | PacketFormat::Ts)
+    }
+
     /// Its name, as in the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -318,6 +344,19 @@ impl Packet {
     }
 }
 
+/// Two addresses that send with the same id (RFC 3550, section 8.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Collision {
+    /// Whose packets are taken: the first one.
+    pub first: SocketAddr,
+    /// Whose packets are rejected.
+    pub other: SocketAddr,
+    /// How many so far.
+    pub packets: u64,
+    /// When the last of them came.
+    pub last: Instant,
+}
+
 /// A flow as people see it.
 #[derive(Debug, Clone)]
 pub struct FlowState {
@@ -349,6 +388,10 @@ pub struct FlowState {
     pub last_arrival: Instant,
     /// Whether its producer said that it ended.
     pub ended: bool,
+    /// Who else sends packets with its id, which are rejected.
+    pub collision: Option<Collision>,
+    /// Whether its packets are passed on as they come, because their number never changes.
+    pub unnumbered: bool,
     /// Columns and rows (L and D) of its ST 2022-1 FEC, as the latest repair packets show them.
     pub fec_matrix: Option<(u64, u64)>,
 }

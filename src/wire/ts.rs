@@ -56,6 +56,22 @@ pub struct Continuity {
     total: u64,
 }
 
+/// How the continuity counters of some packets go on those of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fit {
+    /// Packets of a PID whose counter was known.
+    pub known: u64,
+    /// Packets that did not continue their PID.
+    pub broken: u64,
+}
+
+impl Fit {
+    /// Whether the packets go on, as far as their counters say, and these say something.
+    pub fn goes_on(&self) -> bool {
+        self.known > 0 && self.broken == 0
+    }
+}
+
 /// The last counter of a PID, and whether its packet came twice already.
 #[derive(Clone, Copy, Debug, Default)]
 enum Counter {
@@ -78,6 +94,15 @@ impl Continuity {
     /// Discontinuities found in all payloads so far.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// How a packet goes on, beside what is in `fit` of those before.
+    pub fn fit(&mut self, packet: &[u8; PACKET], fit: &mut Fit) {
+        let pid = pid(packet);
+        let known = self.pids.binary_search_by_key(&(pid as u16), |(pid, _)| *pid).is_ok();
+        let counts = packet[3] & 0x10 != 0 && pid != PID_NULL && packet[1] & 0x80 == 0;
+        fit.known += u64::from(counts && known);
+        fit.broken += u64::from(!self.continues(packet));
     }
 
     fn continues(&mut self, packet: &[u8; PACKET]) -> bool {

@@ -69,6 +69,9 @@ pub enum Event {
     GapClosed { waited: Duration },
     Transmit { to: SocketAddr, from: Socket, bytes: Vec<u8> },
     Started { flow: FlowId, succeeds: Option<FlowId> },
+    Succeeded { flow: FlowId, succeeds: FlowId },
+    Unnumbered,
+    Collision { first: SocketAddr, other: SocketAddr },
     Ended { flow: FlowId },
     Carries { flow: FlowId, stream: bool },
 }
@@ -230,6 +233,9 @@ impl Sim {
                 Output::Transmit { from, to, bytes, .. } => Event::Transmit { to, from, bytes },
                 Output::GapClosed { waited, .. } => Event::GapClosed { waited },
                 Output::SessionStarted { flow, succeeds, .. } => Event::Started { flow, succeeds },
+                Output::Succeeded { flow, succeeds } => Event::Succeeded { flow, succeeds },
+                Output::Unnumbered { .. } => Event::Unnumbered,
+                Output::Collision { first, other, .. } => Event::Collision { first, other },
                 Output::FlowEnded { flow } => Event::Ended { flow },
                 Output::Carries { flow, stream } => Event::Carries { flow, stream },
             };

@@ -26,6 +26,7 @@ mod legs;
 mod many;
 mod paced;
 mod paths;
+mod producers;
 mod rates;
 mod residual;
 mod retransmission;

@@ -173,6 +173,7 @@ fn heartbeats_show_a_lost_tail() {
         sim.packet(6 * SECOND, &Numbered::Native.datagram(1, 98, 98));
         sim.packet(6 * SECOND + MS, &Numbered::Native.datagram(1, 100, 100));
         assert_eq!(delivered(&sim).last(), Some(&(6 * SECOND + MS, 100)));
+        sim.run_until(9 * SECOND);
         let counters = sim.check_counters();
         assert_eq!((counters.late, counters.lost, counters.sessions), (1, 3, 1), "{counters:?}");
     }

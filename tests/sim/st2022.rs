@@ -314,7 +314,7 @@ fn st2022_garbage_on_the_repair_ports_disturbs_nothing() {
             }
             let mut far = bytes.clone();
             far[12] ^= 0x40; // 16,384 away
-            sim.repair_from(at, 0, source(9), &far);
+            sim.repair_from(at, 0, source(1), &far);
             forged += 1;
         }
         if (number - FIRST) % 23 != 11 || matches!(sent, Sent::Repair(_)) {

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tracing::warn;
+
 use super::{Channel, Kit};
 use crate::{
     clock,
@@ -11,7 +13,7 @@ use crate::{
         tap::{Batch, Begin, Event, FlowName, Select, Tap, TapReader},
         udp::{Datagram, Rtp},
     },
-    limits::TAPS_MAX,
+    limits::{FLOWS_WARNED_MAX, TAPS_MAX},
     relay::{Delivery, FlowId, Output, PacketFormat},
     wire::ts::packets::Unit,
 };
@@ -75,6 +77,14 @@ impl Channel {
                     }
                 }
                 Output::Carries { flow, stream } => self.follow.carries(flow, stream, now),
+                Output::Succeeded { flow, succeeds } => self.follow.succeeded(flow, succeeds, now),
+                Output::Unnumbered { flow } => {
+                    self.warn_of_flow(flow, "its number never changes: passed on as it comes", now);
+                }
+                Output::Collision { flow, first, other } => {
+                    let what = format!("its id comes from {first} and from {other}: taken from {first}");
+                    self.warn_of_flow(flow, &what, now);
+                }
                 Output::FlowEnded { flow } => {
                     self.note(flow, Event::Ended);
                     self.names.remove(&flow);
@@ -96,6 +106,21 @@ impl Channel {
                     break;
                 }
             }
+        }
+        if let Some(followed) = self.follow.current() {
+            self.relay.follow(followed);
+        }
+    }
+
+    /// Says what is wrong with a flow.
+    fn warn_of_flow(&mut self, flow: FlowId, what: &str, now: Instant) {
+        let key = self.names.get(&flow).map_or(String::new(), |name| name.key.clone());
+        // The first ones are said each; made-up flows cannot fill the log.
+        if self.flows_warned < FLOWS_WARNED_MAX {
+            self.flows_warned += 1;
+            warn!(channel = self.name, flow = key, "{what}");
+        } else {
+            self.log_limited(now, |channel| warn!(channel, flow = key, "{what}"));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     net::{
         Error,
         port::{self, LegTimes, Port},
-        state::{ChannelState, FlowState, LegState, OutputState, PacingState},
+        state::{ChannelState, CollisionState, FlowState, LegState, OutputState, PacingState},
     },
     relay,
 };
@@ -87,8 +87,16 @@ fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
         packets_per_second: flow.packets_per_second.map(|rate| if stopped(rate) { 0.0 } else { rate }),
         idle_seconds: idle,
         ended: flow.ended,
+        collision: flow.collision.map(|collision| collision_state(collision, now)),
+        unnumbered: flow.unnumbered,
         fec_matrix: flow.fec_matrix.map(|(columns, rows)| [columns, rows]),
     }
+}
+
+fn collision_state(collision: relay::Collision, now: Instant) -> CollisionState {
+    let relay::Collision { first, other, packets, last } = collision;
+    let idle_seconds = now.saturating_duration_since(last).as_secs_f64();
+    CollisionState { first: first.to_string(), other: other.to_string(), packets, idle_seconds }
 }
 
 fn pacing_state(pacing: relay::Pacing) -> PacingState {

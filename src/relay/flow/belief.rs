@@ -7,27 +7,26 @@ use super::{Context, Flow, Numbered, Predecessor, jump::Jump, legs::Former};
 use crate::{
     limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, SILENCE_MAX, START_AT_ZERO, START_GRACE},
     relay::{
-        Fec, FlowId, Output, PacketFormat,
+        Fec, Output, PacketFormat,
         recover::st2022::Terms,
         recovery::Recovery,
         reorder::{Reorder, Stored},
-        session::{Candidate, Repeat, Silence, Verdict},
+        session::{Candidate, Grace, Repeat, Silence, Verdict},
     },
 };
 
-impl Flow {
-    /// This flow as the predecessor of a new one. Its next packet is awaited, if that does not take too long.
-    pub(in crate::relay) fn as_predecessor(&self) -> Predecessor {
-        let stragglers = self.hold.reordering().max(START_GRACE / 2);
-        let interval = self.rate.get().filter(|rate| *rate > 1.0).map_or(0.0, |rate| 1.25 / rate);
-        let grace = (stragglers + Duration::from_secs_f64(interval)).min(self.hold.get()).max(START_GRACE);
-        Predecessor { id: self.id, key: self.key, silence: self.silence(), grace, stragglers }
-    }
+/// The session before the one in force.
+#[derive(Debug)]
+pub(super) struct Retired {
+    pub(super) session: u32,
+    /// Its packets below are stragglers; one that goes on from here is alive.
+    pub(super) next: u64,
+}
 
-    /// Whether the predecessor, last seen `alive`, goes on beside this flow.
-    pub(in crate::relay) fn goes_on(&self, predecessor: &Predecessor, alive: Option<Instant>) -> bool {
-        let last = self.probation.since().map(|since| since + predecessor.stragglers);
-        alive.is_some_and(|alive| last.is_some_and(|last| alive > last))
+impl Flow {
+    /// This flow as the predecessor of a new one.
+    pub(in crate::relay) fn as_predecessor(&self) -> Predecessor {
+        Predecessor { id: self.id, key: self.key, silence: self.silence() }
     }
 
     /// How long the numbering in force must be silent before another one is believed unconfirmed. At least
@@ -68,6 +67,7 @@ impl Flow {
             arrived: cx.now,
             leg: arrived.leg,
             stale: false,
+            repeat: None,
         };
         self.offer(candidate, cx);
         if first_of_all {
@@ -77,15 +77,28 @@ impl Flow {
     }
 
     pub(super) fn offer(&mut self, mut candidate: Candidate, cx: &mut Context<'_>) {
+        if self.probation.has(&candidate, self.repeat_age()) {
+            return self.drop_repeat((candidate, Repeat::Duplicate), cx);
+        }
         cx.tighten(&mut candidate.packet);
-        let grace = match (&self.reorder, &self.predecessor) {
-            (None, None) => START_GRACE.min(self.hold.get()),
-            (None, Some(predecessor)) => predecessor.grace,
-            _ => self.hold.reordering(),
+        let (since_first, since_pair) = match &self.reorder {
+            None => (Duration::ZERO, START_GRACE.min(self.hold.get())),
+            Some(_) => (self.next_due(), self.hold.reordering()),
         };
+        let grace = Grace { since_first, since_pair };
         if let Some(evicted) = self.probation.offer(candidate, self.space, grace) {
-            self.counters.rejected += 1;
-            cx.spend(evicted.packet);
+            self.refuse(evicted, cx);
+        }
+    }
+
+    /// A packet under probation is not believed.
+    pub(super) fn refuse(&mut self, candidate: Candidate, cx: &mut Context<'_>) {
+        match candidate.repeat {
+            Some(repeat) => self.drop_repeat((candidate, repeat), cx),
+            None => {
+                self.counters.rejected += 1;
+                cx.spend(candidate.packet);
+            }
         }
     }
 
@@ -117,6 +130,26 @@ impl Flow {
         }
     }
 
+    /// A number that came before. One that came longer ago than any network delivers twice is the producer's, who counts
+    /// anew with the same content.
+    pub(super) fn again(
+        &mut self,
+        repeat: Repeat,
+        number: u64,
+        (wire, leg): (u64, u8),
+        stored: Stored,
+        cx: &mut Context<'_>,
+    ) {
+        if self.age(number, cx.now) <= self.repeat_age() {
+            return self.repeated(repeat, (wire, leg), stored, cx);
+        }
+        let candidate = Candidate { repeat: Some(repeat), ..self.candidate(wire, stored, leg) };
+        self.offer(candidate, cx);
+        if self.is_last(wire) {
+            self.look_for_standing(wire, cx);
+        }
+    }
+
     /// It was no restart: drops the packet for what it seemed, and learns how late packets come.
     pub(super) fn drop_repeat(&mut self, (candidate, repeat): (Candidate, Repeat), cx: &mut Context<'_>) {
         match repeat {
@@ -141,14 +174,14 @@ impl Flow {
             fingerprint: stored.fingerprint,
             leg,
             stale: false,
+            repeat: None,
         }
     }
 
     pub(super) fn reject_probation(&mut self, cx: &mut Context<'_>) {
         let (candidates, repeats) = self.probation.clear();
-        self.counters.rejected += candidates.len() as u64;
         for candidate in candidates {
-            cx.spend(candidate.packet);
+            self.refuse(candidate, cx);
         }
         for repeat in repeats {
             self.drop_repeat(repeat, cx);
@@ -166,10 +199,7 @@ impl Flow {
             match self.probation.poll(cx.now, silence) {
                 Verdict::Wait => return false,
                 Verdict::Believe => return true,
-                Verdict::Reject(candidate) => {
-                    self.counters.rejected += 1;
-                    cx.spend(candidate.packet);
-                }
+                Verdict::Reject(candidate) => self.refuse(candidate, cx),
                 Verdict::Repeats(repeats) => {
                     for repeat in repeats {
                         self.drop_repeat(repeat, cx);
@@ -180,39 +210,39 @@ impl Flow {
     }
 
     /// The packets under probation are believed: ends the old numbering and begins theirs.
-    pub(in crate::relay) fn begin(&mut self, succeeds: Option<FlowId>, cx: &mut Context<'_>) {
+    pub(in crate::relay) fn begin(&mut self, cx: &mut Context<'_>) {
         let window = self.window(cx.config);
         let Some(believed) = self.probation.take(self.space, window) else { return };
-        let others = believed.others.len() as u64;
-        self.counters.rejected += others;
         for candidate in believed.others {
-            cx.spend(candidate.packet);
+            self.refuse(candidate, cx);
         }
         for repeat in believed.repeats {
             self.drop_repeat(repeat, cx);
         }
-        let elapsed = believed
-            .packets
-            .first()
-            .and_then(|first| Some(first.arrived.saturating_duration_since(self.alive?)))
-            .unwrap_or_default();
+        let since = believed.packets.first().map_or(cx.now, |first| first.arrived);
+        let elapsed = self.alive.map_or(Duration::ZERO, |alive| since.saturating_duration_since(alive));
+        if self.stands_still(believed.session, believed.first) {
+            return self.pass_unnumbered(believed.first, believed.packets, cx);
+        }
         let stamped = believed.packets.first().and_then(|first| self.stamped_after(&first.packet));
         self.flush_numbering(cx);
         self.predecessor = None;
-        let goes_on = self.reorder.is_some() && believed.session == self.session;
+        let goes_on = self.reorder.is_some() && believed.session == self.session && self.standing.is_none();
         let jump = Jump { first: believed.first, packets: believed.packets.len(), elapsed, stamped };
         if !(goes_on && self.jump(&jump, window, cx)) {
-            self.start_session(believed.session, believed.first, succeeds, cx);
+            self.start_session(believed.session, believed.first, since, cx);
         }
         for candidate in believed.packets {
-            self.in_session(candidate.into(), cx);
+            self.numbered(candidate.into(), cx);
         }
     }
 
-    fn start_session(&mut self, session: u32, first: u64, succeeds: Option<FlowId>, cx: &mut Context<'_>) {
+    fn start_session(&mut self, session: u32, first: u64, since: Instant, cx: &mut Context<'_>) {
         let restart = self.reorder.is_some();
-        if restart && session != self.session {
-            self.retired = Some(self.session);
+        let back =
+            self.retired.as_ref().filter(|retired| retired.session == session).map(|retired| retired.next);
+        if let Some(ended) = self.reorder.as_ref().filter(|_| session != self.session) {
+            self.retired = Some(Box::new(Retired { session: self.session, next: ended.next() }));
         }
         // A native session begins at 0: what is missing below the first packet seen was lost. Of a flow that
         // is seen for the first time, it was sent before anyone listened.
@@ -220,10 +250,12 @@ impl Flow {
         let first = if restart && self.format == PacketFormat::Native && near_zero { 0 } else { first };
         // One whole space above zero, so that numbers just before the first one extend downwards.
         let next = self.space.modulus().map_or(first, |m| first + m);
+        // A session that was given up too soon goes on where it was.
+        let next = back.filter(|back| *back <= next).unwrap_or(next);
         let same_id = restart && session == self.session;
         self.session = session;
         self.begun_by = self.source;
-        let mut reorder = Reorder::new(next, cx.now);
+        let mut reorder = Reorder::new(next, since);
         reorder.set_step(self.step.get());
         let ended = self.reorder.replace(reorder);
         self.alive = Some(cx.now);
@@ -251,9 +283,11 @@ impl Flow {
             });
         }
         self.jitter.restart();
+        self.ages.restart();
+        (self.pause, self.standing) = (None, None);
         self.counters.sessions += 1;
         let key = self.key.to_string();
         let (flow, source) = (self.id, self.source);
-        self.answer(Output::SessionStarted { flow, key, source, succeeds }, cx);
+        self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
     }
 }

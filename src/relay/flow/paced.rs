@@ -3,9 +3,12 @@
 use std::time::Instant;
 
 use super::{Context, Flow};
-use crate::relay::{
-    Config, Delivery, How, Output, Packet,
-    paced::{Item, Pacer, Pacing, Punctual, Release, Waiting},
+use crate::{
+    limits::PACED_SLACK,
+    relay::{
+        Config, Delivery, How, Output, Packet,
+        paced::{Item, Pacer, Pacing, Punctual, Release, Waiting},
+    },
 };
 
 impl Flow {
@@ -32,7 +35,7 @@ impl Flow {
 
     /// Packets that are in order, delivered or about to be.
     pub(super) fn passed(&self) -> u64 {
-        self.counters.delivered + self.paced() as u64
+        self.counters.delivered + self.paced() as u64 + self.detained() as u64
     }
 
     /// When the next packet is due, as of `now`.
@@ -47,8 +50,9 @@ impl Flow {
 
     /// Nothing goes out before `floor`: what another flow has to give out comes first.
     pub(in crate::relay) fn release_after(&mut self, floor: Option<Instant>) {
-        if let (Some(pacer), Some(floor)) = (&mut self.pacer, floor) {
-            pacer.not_before(floor);
+        if let (Some(pacer), Some(floor)) = (self.pacer.as_mut().filter(|pacer| pacer.is_empty()), floor) {
+            // Both have timers: that of the other one must not come second.
+            pacer.not_before(floor + 2 * PACED_SLACK);
         }
     }
 
@@ -63,6 +67,7 @@ impl Flow {
 
     /// An answer that is no packet: it keeps its place among the packets.
     pub(super) fn answer(&mut self, output: Output, cx: &mut Context<'_>) {
+        let Some(output) = self.detain_answer(output) else { return };
         let output = match &mut self.pacer {
             Some(pacer) => pacer.follow(output, cx.now),
             None => Some(output),

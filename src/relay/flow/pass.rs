@@ -41,7 +41,9 @@ impl Flow {
         self.ease = Ease::Busy;
         let Some(reorder) = self.reorder.as_ref().filter(|reorder| reorder.is_quiet()) else { return };
         let recovers = self.recover.as_ref().is_some_and(|recover| !recover.is_idle());
-        if recovers || !self.probation.is_empty() || self.legs.is_some() || self.pacer.is_some() {
+        let waits =
+            !self.probation.is_empty() || self.pacer.is_some() || self.trial.is_some() || self.pending() > 0;
+        if recovers || waits || self.legs.is_some() || self.standing.is_some() {
             return;
         }
         if reorder.is_stepping() || self.has_controls() {
@@ -127,9 +129,16 @@ impl Flow {
     fn measure(&mut self, arrival: &Arrival, cx: &Context<'_>) -> bool {
         self.ended = false;
         self.alive = Some(cx.now);
+        if let Some(pause) = self.pause.take() {
+            self.learn_pause(pause);
+        }
         if let Some(clock) = arrival.clock {
             self.clock(clock, cx.now);
         }
-        self.rate.packet(cx.now) | self.hold.tick(cx.now)
+        let measured = self.rate.packet(cx.now);
+        if measured {
+            self.measured(cx.now);
+        }
+        measured | self.hold.tick(cx.now)
     }
 }

@@ -130,8 +130,10 @@ impl Flow {
 
     /// The end of the flow: everything goes out or is counted.
     pub(in crate::relay) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.reject_pending(cx);
         self.reject_probation(cx);
         self.flush_numbering(cx);
+        self.end_trial(None, cx);
         self.release_all(cx);
     }
 
@@ -141,13 +143,16 @@ impl Flow {
     pub(in crate::relay) fn settle_budget(&mut self, cx: &mut Context<'_>) {
         self.charge(cx.budget);
         while cx.budget.exceeded() && self.charged > 0 {
-            if self.paced() > 0 {
+            if self.on_trial() && self.detained() > 0 {
+                self.end_trial(None, cx);
+            } else if self.paced() > 0 {
                 self.release_early(cx);
                 cx.budget.early += 1;
             } else if self.held_back() > 0 {
                 self.skip_oldest(cx);
-            } else if !self.probation.is_empty() {
+            } else if !self.probation.is_empty() || self.pending() > 0 {
                 self.reject_probation(cx);
+                self.reject_pending(cx);
             } else {
                 if let Some(recover) = &mut self.recover {
                     recover.forget();
@@ -169,6 +174,8 @@ impl Flow {
     fn charge(&mut self, budget: &mut Budget) {
         let used = self.reorder.as_ref().map_or(0, Reorder::bytes)
             + self.probation.bytes()
+            + self.pending_bytes()
+            + self.detained_bytes()
             + self.asking.as_ref().map_or(0, |asking| asking.schedule.bytes())
             + self.recover.as_ref().map_or(0, |r| r.bytes())
             + self.legs.as_ref().map_or(0, |legs| legs.bytes())
@@ -192,8 +199,9 @@ impl Flow {
         let recover = recover.and_then(|r| r.deadline(self.grace(now)));
         let legs = self.legs.as_ref().and_then(|legs| legs.deadline());
         let (hopeless, paced) = (self.hopeless_deadline(), self.paced_deadline(now));
+        let pending = self.pending_deadline();
         let asking = self.asking.as_ref().filter(|asking| !asking.schedule.is_idle());
         let asking = asking.and_then(|asking| asking.schedule.due());
-        [probation, reorder, recover, hopeless, legs, paced, asking].into_iter().flatten().min()
+        [probation, reorder, recover, hopeless, legs, paced, pending, asking].into_iter().flatten().min()
     }
 }

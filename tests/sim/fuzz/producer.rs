@@ -34,7 +34,7 @@ impl Producer {
             stream: dice.below(16) as u32,
             session: dice.below(3) as u32,
             next,
-            calm: pick(dice, &[10, 40, 1000]),
+            calm: pick(dice, &[10, 40, 1000, 1000, 4000]),
             block: vec![],
             pending: vec![],
         }

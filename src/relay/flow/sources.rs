@@ -1,0 +1,335 @@
+//! Who sends a flow's packets. One producer has its id; its packets come from one address on each leg. A packet with the
+//! same id from another address may be of the same producer (its other path into the same group, a second socket, a new
+//! port after a restart), or of somebody who has the same id by mistake (RFC 3550, section 8.2). It waits until that is
+//! clear: what agrees with the numbering in force is taken, what contradicts it while that goes on is a collision, and
+//! when the known address falls silent, the other one takes its place.
+
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+
+use super::{Context, Flow, Numbered};
+use crate::{
+    limits::{SOURCE_AGREEMENTS, SOURCES_MAX, SOURCES_PENDING_MAX},
+    relay::{
+        Collision, Output,
+        arrival::{Arrival, Body, FlowKey},
+        reorder::Known,
+    },
+};
+
+/// Why a packet is rejected whose id another address has.
+const COLLISION: &str = "collision";
+
+/// What is known of an address besides the one whose packets are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// So many of its packets have agreed with the numbering in force.
+    Unknown(u8),
+    /// Another path of the same producer.
+    Kin,
+    /// Another producer with the same id.
+    Rival,
+}
+
+#[derive(Debug)]
+struct Other {
+    leg: u8,
+    address: SocketAddr,
+    standing: Standing,
+    heard: Instant,
+}
+
+#[derive(Debug)]
+struct Pending {
+    source: SocketAddr,
+    arrived: Instant,
+    packet: Numbered,
+}
+
+/// The other addresses of a flow.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    others: Vec<Other>,
+    /// In the order of their arrival.
+    pending: VecDeque<Pending>,
+    collision: Option<Collision>,
+}
+
+impl Sources {
+    fn find(&mut self, leg: u8, address: SocketAddr) -> Option<&mut Other> {
+        self.others.iter_mut().find(|other| other.leg == leg && other.address == address)
+    }
+
+    /// Notes an address; the one that was silent longest makes room, rivals first.
+    fn note(&mut self, leg: u8, address: SocketAddr, now: Instant) -> &mut Other {
+        let place = self.others.iter().position(|other| other.leg == leg && other.address == address);
+        let place = place.unwrap_or_else(|| {
+            if self.others.len() >= SOURCES_MAX {
+                let rank = |place: &usize| {
+                    (self.others[*place].standing == Standing::Kin, self.others[*place].heard)
+                };
+                let idle = (0..self.others.len()).min_by_key(rank).unwrap_or(0);
+                self.others.swap_remove(idle);
+            }
+            self.others.push(Other { leg, address, standing: Standing::Unknown(0), heard: now });
+            self.others.len() - 1
+        });
+        let other = &mut self.others[place];
+        other.heard = now;
+        other
+    }
+}
+
+/// What to do with a packet from an address that is not the flow's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::relay) enum Stranger {
+    /// It is the producer's.
+    Ours,
+    /// It waits: [`Flow::wait_for_source`].
+    Waits,
+    /// Another producer has the same id: [`Flow::collides`].
+    Collides,
+}
+
+impl Flow {
+    /// Whether a packet comes from where the flow's packets come from on this leg.
+    #[inline]
+    pub(in crate::relay) fn is_from(&self, leg: u8, source: SocketAddr) -> bool {
+        match &self.legs {
+            None => self.source == source,
+            Some(legs) => legs.source(leg).is_none_or(|known| known == source),
+        }
+    }
+
+    /// The same for what comes beside the media, which another path of the producer may bring, too.
+    pub(in crate::relay) fn is_ours(&self, leg: u8, source: SocketAddr) -> bool {
+        let kin = |other: &Other| other.address == source && other.standing == Standing::Kin;
+        self.source_on(leg) == source
+            || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
+    }
+
+    /// The same where another port of the host will do.
+    pub(in crate::relay) fn is_of_host(&self, leg: u8, source: SocketAddr) -> bool {
+        let kin = |other: &Other| other.address.ip() == source.ip() && other.standing == Standing::Kin;
+        self.source_on(leg).ip() == source.ip()
+            || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
+    }
+
+    /// What a packet is that does not come from there.
+    #[cold]
+    pub(in crate::relay) fn whose(
+        &mut self,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+        now: Instant,
+    ) -> Stranger {
+        let numbered = matches!(arrival.body, Body::Numbered { .. });
+        if matches!(self.key, FlowKey::Source(_)) || !numbered {
+            self.source = source;
+            return Stranger::Ours;
+        }
+        let silent = now >= self.silent_at(leg);
+        let sources = self.sources.get_or_insert_default();
+        let other = sources.note(leg, source, now);
+        let standing = other.standing;
+        if silent && sources.pending.is_empty() {
+            self.adopt(leg, source);
+            return Stranger::Ours;
+        }
+        match standing {
+            Standing::Kin => Stranger::Ours,
+            Standing::Rival if !silent => Stranger::Collides,
+            _ => Stranger::Waits,
+        }
+    }
+
+    /// When the address in force on this leg counts as silent, if nothing more comes from there.
+    fn silent_at(&self, leg: u8) -> Instant {
+        self.source_heard(leg) + self.next_due()
+    }
+
+    fn source_heard(&self, leg: u8) -> Instant {
+        let heard = self.legs.as_ref().map(|legs| legs.source_heard(leg).unwrap_or(self.epoch));
+        heard.unwrap_or(self.last_arrival)
+    }
+
+    /// Makes room where too many packets wait. An address that has brought so many, while nothing came from the one in
+    /// force, takes its place.
+    fn make_room_for_pending(&mut self, cx: &mut Context<'_>) {
+        let pending = self.sources.as_ref().map(|sources| &sources.pending);
+        let Some(first) = pending.filter(|p| p.len() >= SOURCES_PENDING_MAX).and_then(|p| p.front()) else {
+            return;
+        };
+        let (leg, source) = (first.packet.leg, first.source);
+        if self.source_heard(leg) <= first.arrived {
+            self.adopt(leg, source);
+            return self.take_all_of(leg, source, cx);
+        }
+        if let Some(evicted) = self.sources.as_mut().and_then(|sources| sources.pending.pop_front()) {
+            self.reject(evicted.packet, cx);
+        }
+    }
+
+    /// From now on this is where the flow's packets come from.
+    fn adopt(&mut self, leg: u8, source: SocketAddr) {
+        match &mut self.legs {
+            Some(legs) => {
+                if legs.source(leg) == Some(self.source) {
+                    self.source = source;
+                }
+                legs.moves(leg, source);
+            }
+            None => self.source = source,
+        }
+        if let Some(sources) = &mut self.sources {
+            sources.others.retain(|other| {
+                other.leg != leg || (other.address != source && other.standing == Standing::Kin)
+            });
+        }
+    }
+
+    /// Keeps a packet until it is clear whose it is.
+    pub(in crate::relay) fn wait_for_source(
+        &mut self,
+        source: SocketAddr,
+        mut packet: Numbered,
+        cx: &mut Context<'_>,
+    ) {
+        self.counters.media_received += 1;
+        cx.tighten(&mut packet.packet);
+        self.make_room_for_pending(cx);
+        let arrived = packet.packet.arrived;
+        self.sources.get_or_insert_default().pending.push_back(Pending { source, arrived, packet });
+    }
+
+    /// A packet of another producer with this flow's id.
+    pub(in crate::relay) fn collides(&mut self, leg: u8, other: SocketAddr, now: Instant) {
+        self.counters.media_received += 1;
+        self.counters.rejected += 1;
+        self.note_collision(leg, other, now);
+    }
+
+    fn note_collision(&mut self, leg: u8, other: SocketAddr, now: Instant) {
+        let first = self.source_on(leg);
+        let sources = self.sources.get_or_insert_default();
+        let before =
+            sources.collision.filter(|before| before.other == other).map_or(0, |before| before.packets);
+        sources.collision = Some(Collision { first, other, packets: before + 1, last: now });
+    }
+
+    /// Who has the flow's id besides.
+    pub(super) fn collision(&self) -> Option<Collision> {
+        self.sources.as_ref()?.collision
+    }
+
+    fn reject(&mut self, packet: Numbered, cx: &mut Context<'_>) {
+        self.counters.rejected += 1;
+        cx.spend(packet.packet);
+    }
+
+    /// Packets that wait for whose they are.
+    pub(super) fn pending(&self) -> usize {
+        self.sources.as_ref().map_or(0, |sources| sources.pending.len())
+    }
+
+    pub(super) fn pending_bytes(&self) -> usize {
+        let pending = self.sources.iter().flat_map(|sources| &sources.pending);
+        pending.map(|pending| pending.packet.packet.bytes.capacity()).sum()
+    }
+
+    /// When the address that they contradict counts as silent.
+    pub(super) fn pending_deadline(&self) -> Option<Instant> {
+        let pending = &self.sources.as_ref()?.pending;
+        pending.iter().map(|pending| self.silent_at(pending.packet.leg)).min()
+    }
+
+    pub(super) fn reject_pending(&mut self, cx: &mut Context<'_>) {
+        while let Some(pending) = self.sources.as_mut().and_then(|sources| sources.pending.pop_front()) {
+            self.reject(pending.packet, cx);
+        }
+    }
+
+    /// Looks again at the packets that wait: some time has passed, or the numbering in force has gone on.
+    pub(in crate::relay) fn weigh_sources(&mut self, cx: &mut Context<'_>) {
+        let mut place = 0;
+        while let Some(pending) = self.sources.as_ref().and_then(|sources| sources.pending.get(place)) {
+            let (leg, source, arrived) = (pending.packet.leg, pending.source, pending.arrived);
+            if cx.now >= self.silent_at(leg) {
+                self.adopt(leg, source);
+                self.take_all_of(leg, source, cx);
+                place = 0;
+                continue;
+            }
+            let known = self.known(&pending.packet, cx);
+            let agrees = matches!(known, Known::Same | Known::Missing | Known::Lost);
+            let goes_on =
+                self.alive.is_some_and(|alive| alive > arrived + self.grace(cx.now).max(self.stragglers()));
+            if !agrees && !(goes_on && known == Known::Other) {
+                place += 1;
+                continue;
+            }
+            let pending = self.sources.as_mut().and_then(|sources| sources.pending.remove(place));
+            let Some(Pending { packet, .. }) = pending else { break };
+            if agrees {
+                self.agrees(leg, source, known, cx.now);
+                self.numbered(packet, cx);
+                // That may have moved the head, and so what is known of those before.
+                place = 0;
+            } else {
+                self.contradicts(leg, source, packet, cx);
+            }
+        }
+    }
+
+    fn take_all_of(&mut self, leg: u8, source: SocketAddr, cx: &mut Context<'_>) {
+        let Some(sources) = &mut self.sources else { return };
+        let all = std::mem::take(&mut sources.pending);
+        let (taken, others) =
+            all.into_iter().partition(|pending| pending.packet.leg == leg && pending.source == source);
+        sources.pending = others;
+        self.last_arrival = cx.now;
+        if let Some(legs) = &mut self.legs {
+            legs.heard_from(leg, source, cx.now);
+        }
+        let taken: VecDeque<Pending> = taken;
+        for pending in taken {
+            self.numbered(pending.packet, cx);
+        }
+    }
+
+    /// What the numbering in force knows of a packet.
+    fn known(&self, packet: &Numbered, cx: &Context<'_>) -> Known {
+        let Some(reorder) = self.reorder.as_ref().filter(|_| packet.session == self.session) else {
+            return Known::Other;
+        };
+        let number = self.space.extend(reorder.next(), packet.number);
+        reorder.known(number, packet.span, packet.fingerprint, self.window(cx.config))
+    }
+
+    fn agrees(&mut self, leg: u8, source: SocketAddr, known: Known, now: Instant) {
+        let Some(other) = self.sources.as_mut().and_then(|sources| sources.find(leg, source)) else { return };
+        other.heard = now;
+        if let Standing::Unknown(agreements) = other.standing
+            && known != Known::Lost
+        {
+            let enough = agreements + 1 >= SOURCE_AGREEMENTS;
+            other.standing = if enough { Standing::Kin } else { Standing::Unknown(agreements + 1) };
+        }
+    }
+
+    fn contradicts(&mut self, leg: u8, source: SocketAddr, packet: Numbered, cx: &mut Context<'_>) {
+        self.note_collision(leg, source, cx.now);
+        *cx.rejects.entry(COLLISION).or_default() += 1;
+        self.reject(packet, cx);
+        let first = self.source_on(leg);
+        let Some(sources) = &mut self.sources else { return };
+        let other = sources.note(leg, source, cx.now);
+        if other.standing != Standing::Rival {
+            other.standing = Standing::Rival;
+            cx.outputs.push_back(Output::Collision { flow: self.id, first, other: source });
+        }
+    }
+
+    /// The reason under which [`Flow::collides`] counts.
+    pub(in crate::relay) const COLLISION: &str = COLLISION;
+}
