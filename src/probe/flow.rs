@@ -146,6 +146,7 @@ impl Flow {
         self.bytes += len as u64;
         self.sizes = (self.sizes.0.min(len), self.sizes.1.max(len));
         let place = match (&mut self.numbers, number) {
+            (Some(numbers), Some((next, 0))) => return numbers.announce(now, next),
             (Some(numbers), Some((number, step))) => numbers.push(now, number, step),
             _ => Place::Ahead,
         };

@@ -11,7 +11,7 @@ use std::{
 use super::losses::Losses;
 use crate::{
     limits::{PROBE_GAPS_MAX, PROBE_WINDOW, REPEATS_MAX, START_AT_ZERO},
-    wire::seq::Space,
+    wire::{seq::Space, step::Step},
 };
 
 /// What one packet's number said.
@@ -53,12 +53,14 @@ struct Numbering {
 #[derive(Debug)]
 pub(super) struct Numbers {
     space: Space,
-    window: u64,
+    /// How many numbers a packet takes: bounds in packets are as many times as large.
+    step: Step,
     now: Option<Numbering>,
-    candidate: Option<u64>,
-    /// Numbers that came twice, one after the other.
+    /// The numbers of a packet far off.
+    candidate: Option<(u64, u64)>,
+    /// Packets whose numbers came twice, one after the other, and the numbers that they take.
     repeats: usize,
-    last_repeat: u64,
+    repeated: (u64, u64),
     /// Of numberings that ended.
     expected_before: u64,
     losses: Losses,
@@ -74,11 +76,11 @@ impl Numbers {
     pub(super) fn new(space: Space) -> Numbers {
         Numbers {
             space,
-            window: PROBE_WINDOW.min(space.window_max()),
+            step: Step::default(),
             now: None,
             candidate: None,
             repeats: 0,
-            last_repeat: 0,
+            repeated: (0, 0),
             expected_before: 0,
             losses: Losses::default(),
             restarts: 0,
@@ -90,16 +92,35 @@ impl Numbers {
         }
     }
 
-    /// One packet, which takes `step` numbers.
+    /// How far ahead of the highest number, or behind it, one is still of the same numbering.
+    fn window(&self) -> u64 {
+        let step = self.step.get();
+        PROBE_WINDOW.min(self.space.packets_max(step)) * step
+    }
+
+    /// The producer says which number comes next: those before that did not come are missing.
+    pub(super) fn announce(&mut self, now: Instant, wire: u64) {
+        let window = self.window();
+        if let Some(numbering) = &mut self.now {
+            let next = self.space.extend(numbering.highest + 1, wire);
+            if next > numbering.highest + 1 && next - numbering.highest - 1 < window {
+                numbering.ahead(now, next, 0, window);
+            }
+        }
+    }
+
+    /// One packet, which takes `step` numbers, at least one.
     pub(super) fn push(&mut self, now: Instant, wire: u64, step: u64) -> Place {
+        self.step.saw(step);
+        let (window, near) = (self.window(), START_AT_ZERO * self.step.get());
         let Some(numbering) = &mut self.now else {
             // a round above, so that numbers before the first do not fall below 0
             self.begin(now, self.space.modulus().unwrap_or(0) + wire, step);
             return Place::Ahead;
         };
         let number = self.space.extend(numbering.highest, wire);
-        let place = numbering.place(now, number, step.max(1), self.window);
-        numbering.forget(self.window, &mut self.losses);
+        let place = numbering.place(now, number, step, (window, near));
+        numbering.forget(window, &mut self.losses);
         match place {
             Place::Behind(distance, lateness) => {
                 self.reordered += 1;
@@ -131,28 +152,31 @@ impl Numbers {
     /// A burst of duplicates is short; a producer that counts anew a little below goes on and on.
     fn repeated(&mut self, now: Instant, number: u64, step: u64) -> Place {
         self.duplicates += 1;
-        self.repeats = if number == self.last_repeat + 1 { self.repeats + 1 } else { 1 };
-        self.last_repeat = number;
+        let goes_on = self.repeats > 0 && number == self.repeated.1;
+        let first = if goes_on { self.repeated.0 } else { number };
+        self.repeats = if goes_on { self.repeats + 1 } else { 1 };
+        self.repeated = (first, number + step);
         if self.repeats < REPEATS_MAX {
             return Place::Duplicate;
         }
         self.duplicates -= REPEATS_MAX as u64;
-        let first = number - (REPEATS_MAX as u64 - 1);
         self.restart();
-        self.begin(now, first, step + REPEATS_MAX as u64 - 1);
+        self.begin(now, first, number + step - first);
         Place::Restart
     }
 
     fn stray(&mut self, now: Instant, number: u64, step: u64) -> Place {
-        if self.candidate.is_some_and(|candidate| self.space.extend(candidate + 1, number) == candidate + 1) {
+        if let Some((first, end)) = self.candidate
+            && self.space.extend(end, number) == end
+        {
             self.strays -= 1;
-            let first = number - 1;
+            let first = number - (end - first);
             self.restart();
-            self.begin(now, first, step + 1);
+            self.begin(now, first, number + step - first);
             return Place::Restart;
         }
         self.strays += 1;
-        self.candidate = Some(number);
+        self.candidate = Some((number, number + step));
         Place::Stray
     }
 
@@ -175,7 +199,7 @@ impl Numbers {
 }
 
 impl Numbering {
-    fn place(&mut self, now: Instant, number: u64, step: u64, window: u64) -> Place {
+    fn place(&mut self, now: Instant, number: u64, step: u64, (window, near): (u64, u64)) -> Place {
         if number > self.highest {
             return self.ahead(now, number, step, window);
         }
@@ -187,7 +211,7 @@ impl Numbering {
             return Place::Behind(distance, now.saturating_duration_since(opened));
         }
         if number < self.first {
-            return self.before_first(now, number, step);
+            return self.before_first(now, number, step, near);
         }
         Place::Duplicate
     }
@@ -205,9 +229,9 @@ impl Numbering {
     }
 
     /// Packets that were swapped at the very start.
-    fn before_first(&mut self, now: Instant, number: u64, step: u64) -> Place {
+    fn before_first(&mut self, now: Instant, number: u64, step: u64, near: u64) -> Place {
         let distance = self.first - number;
-        if distance > START_AT_ZERO {
+        if distance > near {
             return Place::Stray;
         }
         let between = distance.saturating_sub(step);
@@ -324,6 +348,55 @@ mod tests {
         }
         let (expected, losses) = numbers.losses(start + SETTLE, SETTLE);
         assert_eq!((expected, losses.lost(), numbers.reordered), (20, 0, 1));
+        numbers.announce(start + SETTLE, 40);
+        let (expected, losses) = numbers.losses(start + 2 * SETTLE, SETTLE);
+        assert_eq!((expected, losses.lost()), (30, 10), "a heartbeat closes the tail");
+    }
+
+    /// The same packets with K numbers each are judged in the same way.
+    #[test]
+    fn numbers_are_no_packets() {
+        let runs: [&[u64]; 4] = [
+            &[5, 3, 4, 2, 6, 7, 9, 8, 12, 13],
+            &[1, 2, 50_000, 3, 4, 60_000, 60_001, 60_003],
+            &[100, 60, 101, 102, 8000, 8001, 40],
+            &[
+                1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 3, 4, 5, 6, 7, 8, 9,
+                10, 11, 12, 13, 14, 15, 16, 17, 18,
+            ],
+        ];
+        for run in runs {
+            let told = |step: u64| {
+                let start = clock::now();
+                let mut numbers = Numbers::new(Space::FULL);
+                let at = |n: usize| start + Duration::from_millis(n as u64);
+                let places = run.iter().enumerate().map(|(n, number)| {
+                    match numbers.push(at(n), number * step, step) {
+                        Place::Behind(distance, lateness) => Place::Behind((distance + 1) / step, lateness),
+                        place => place,
+                    }
+                });
+                let places: Vec<Place> = places.collect();
+                let (expected, losses) = numbers.losses(at(run.len()) + SETTLE, SETTLE);
+                (
+                    places,
+                    expected / step,
+                    losses.lost() / step,
+                    numbers.restarts,
+                    numbers.strays,
+                    numbers.duplicates,
+                )
+            };
+            for step in [20, 100] {
+                let (one, many) = (told(1), told(step));
+                assert_eq!(
+                    (one.1, one.2, one.3, one.4, one.5),
+                    (many.1, many.2, many.3, many.4, many.5),
+                    "{step}"
+                );
+                assert_eq!(one.0.len(), many.0.len());
+            }
+        }
     }
 
     #[test]
