@@ -87,6 +87,44 @@ fn the_log_says_it_also_without_http() {
 }
 
 #[test]
+fn two_senders_with_one_id_are_both_named() {
+    let (group, port) = (group(), free_port());
+    let input = format!("udp://@{group}:{port}?if=127.0.0.1");
+    let mut relay = Running::tidecast(["relay", &input, "--format", "netflow9", "--http", "127.0.0.1:0"]);
+    let http = relay.http();
+    let routers = [1, 2].map(|host| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("socket");
+        let address = std::net::Ipv4Addr::new(127, 0, 0, host);
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("bind");
+        socket.set_multicast_if_v4(&address).expect("interface");
+        std::net::UdpSocket::from(socket)
+    });
+    let export = |number: u32| {
+        let words = [9 << 16 | 1, 1000, 1_700_000_000, number, 0, 256 << 16 | 8, 7];
+        words.map(u32::to_be_bytes).concat()
+    };
+    let mut number = 0;
+    let text = until("the reason", || {
+        for (router, first) in routers.iter().zip([5000, 900_000]) {
+            router.send_to(&export(first + number), (group, port)).expect("send");
+        }
+        number += 1;
+        std::thread::sleep(Duration::from_millis(10));
+        if number % 50 > 0 {
+            None
+        } else {
+            reason(http, "main").filter(|text| text.contains("two addresses"))
+        }
+    });
+    for router in &routers {
+        let address = router.local_addr().expect("address").to_string();
+        assert!(text.contains("the same id comes from two addresses") && text.contains(&address), "{text}");
+    }
+    assert!(get(http, "/readyz").2.contains("the same id comes from two addresses"));
+    relay.stop();
+}
+
+#[test]
 fn recv_that_received_nothing_fails_and_says_why() {
     let (group, port) = (group(), free_port());
     let input = format!("udp://@{group}:{port}?if=127.0.0.1");
