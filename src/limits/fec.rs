@@ -17,6 +17,17 @@ pub const FEC_LEARN_TIME_MIN: Duration = Duration::from_secs(2);
 /// After so many numbers without a repair packet, a session's packets are no longer kept for recovery.
 pub const FEC_FORGET_PACKETS: u64 = 2048;
 
+/// Shapes of blocks that are told apart in one flow: the code's own, those of blocks that were closed early, and forged ones.
+pub const FEC_SHAPES_MAX: usize = 16;
+/// Further contents of repair shards kept for one block: of more than one forged packet nothing is to be told.
+pub const FEC_RIVALS_MAX: usize = 2;
+/// Time stamps of so many packets of a block that ascend are no chance: those of rebuilt ones stand among them.
+pub const FEC_FIT_SOURCES: usize = 4;
+/// So many times as far from them as they are apart is where wrong ones begin.
+pub const FEC_FIT_SPANS: u64 = 10;
+/// And so far at least: all of a block may have one time stamp.
+pub const FEC_FIT_TIME: Duration = Duration::from_secs(10);
+
 /// Multiplications to rebuild packets (`fec::rs::Codes::work`) that one packet pays for, apart from its bytes: what a
 /// block of 127 takes for each packet when it lost all of them, which is the most. So a block of any shape is paid for
 /// by as many packets as it has; repair packets alone, forged ones that is, buy none.
@@ -54,6 +65,10 @@ pub const ST2022_NUMBERS_MAX: u64 = REORDER_PACKETS_MAX;
 /// ST 2022-1 repair packets kept because they miss media: of all these numbers the rows and columns of the smallest
 /// square matrix, each half of them.
 pub const ST2022_REPAIRS_MAX: usize = ST2022_NUMBERS_MAX as usize / 2;
+/// Media packets so near to each other vouch for each other: a burst of losses is rarely longer.
+pub const ST2022_NEIGHBOURS: u64 = 32;
+/// Time stamps of neighbours are less than so much apart: 10 s of a video clock.
+pub const ST2022_FIT_TICKS: u32 = 900_000;
 /// Bytes XORed that each byte of a media packet pays for. Rows and columns XOR each packet twice; forged repair packets
 /// alone pay for nothing. A stream of 10 Mbit/s so costs at most 80 MB of XOR a second, under 1 % of a core.
 pub const ST2022_WORK_PER_BYTE: u64 = 64;

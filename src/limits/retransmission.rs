@@ -10,8 +10,11 @@ pub const REQUESTS_MAX: u8 = 20;
 /// An answer is overdue at the latest so much of a round trip after it was expected: one request too many costs less than
 /// a round trip that a short hold does not have.
 pub const RETRY_SLACK_SHARE: u32 = 8;
-/// Requested numbers that one packet, which may be forged, can draw; as long as a long burst of losses.
+/// Requested numbers that two packets which vouch for each other can draw at once; as long as a long burst of losses.
 pub const REQUESTS_PER_EVENT: u32 = 64;
+/// The same of one packet, which may be forged: what a slow stream loses before its next packet comes, and so few that they
+/// do not use up what real losses need.
+pub const REQUESTS_UNPROVEN: u32 = 16;
 /// A packet so near to the one that showed a gap vouches for it: beside it, or behind a few that were lost as well.
 pub const REQUEST_NEIGHBOURS: u64 = 16;
 /// Numbers requested for each packet that comes: a link that loses 20 % in both directions needs 0.4.
@@ -101,3 +104,4 @@ pub const REQUEST_BYTES_MAX: usize = 2048;
 pub const LINGER_REQUESTS: Duration = Duration::from_millis(200);
 
 const _: () = assert!(HISTORY_PACKETS_MAX <= 1 << 15);
+const _: () = assert!(REQUESTS_UNPROVEN <= REQUESTS_PER_EVENT);

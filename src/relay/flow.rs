@@ -320,6 +320,11 @@ impl Flow {
         self.reorder.as_ref().map_or(0, Reorder::end)
     }
 
+    /// The same, as far as a neighbour vouches for it.
+    fn witnessed(&self) -> u64 {
+        self.reorder.as_ref().map_or(0, Reorder::witnessed)
+    }
+
     fn held_back(&self) -> usize {
         self.reorder.as_ref().map_or(0, Reorder::stored)
     }
@@ -498,6 +503,7 @@ impl Flow {
         let Some(reorder) = &self.reorder else { return };
         let (next, end, waiting) = (reorder.next(), reorder.end(), reorder.stored() > 0);
         let lateness = if number < end { reorder.lateness(number, at) } else { None };
+        let waited = if number == next && waiting { reorder.waited(number, at) } else { None };
         let kept = self.recover_copy(&arrived, number, window);
         if number != next || waiting {
             cx.tighten(&mut arrived.packet);
@@ -516,11 +522,11 @@ impl Flow {
                 self.clock(clock, at);
             }
             self.accepted(number, end, arrived.leg, how, lateness, cx);
-            self.note_gaps(number, end, cx);
+            self.note_gaps(number, next, end, cx);
         }
         match queued {
             Queued::Forward(stored) => {
-                if let Some(waited) = lateness.filter(|_| waiting) {
+                if let Some(waited) = waited {
                     self.answer(Output::GapClosed { flow: self.id, waited }, cx);
                 }
                 self.deliver(number.max(next), stored.span, stored.how, stored.packet, cx);
@@ -574,8 +580,10 @@ impl Flow {
             }
             self.poll(cx);
         }
-        if let Some(kept) = kept.filter(|_| accepted) {
-            self.keep_for_recovery(number, kept, cx);
+        match kept {
+            Some(kept) if accepted => self.keep_for_recovery(number, kept, cx),
+            Some(kept) => self.compare_for_recovery(number, kept, cx),
+            None => {}
         }
     }
 

@@ -1,11 +1,13 @@
 //! How long a gap may delay what follows it, and how fast a flow runs.
 //!
 //! `hold = "auto"` follows what is measured: how late reordered packets really come, how long a source block lasts, and
-//! how long it takes to ask for a packet again. It rises at once and falls when two whole windows have not needed it.
+//! how long it takes to ask for a packet again. It rises when something was measured twice, since one packet may be forged,
+//! and falls when two whole windows have not needed it.
 //! A flow that may be recovered begins with the longest hold, since nothing is measured when its first packet is lost.
 
 use std::time::{Duration, Instant};
 
+use super::peak::Repeated;
 use crate::limits::{
     HOLD_FALL_WINDOW, HOLD_MAX, HOLD_MAX_RIST, HOLD_MIN, HOLD_SETTLE, HOLD_START, RATE_WINDOW,
     REORDER_PACKETS_MIN, REORDER_PACKETS_START,
@@ -69,13 +71,13 @@ impl Default for Hold {
 pub(super) struct HoldEstimate {
     config: Hold,
     current: Duration,
-    /// Largest lateness of a packet in this window and in the one before.
-    lateness: [Duration; 2],
-    /// Longest need of a source block, likewise.
-    blocks: [Duration; 2],
-    /// Largest lag of a leg behind another one, likewise.
-    skew: [Duration; 2],
-    /// Longest time that asking again needs, likewise.
+    /// Lateness of packets.
+    lateness: Repeated,
+    /// Need of source blocks.
+    blocks: Repeated,
+    /// Lag of a leg behind another one.
+    skew: Repeated,
+    /// Longest time that asking again needs, in this window and in the one before.
     requests: [Duration; 2],
     /// Lower bound until the flow has shown what its recovery needs; zero afterwards.
     promised: Duration,
@@ -92,9 +94,9 @@ impl HoldEstimate {
         HoldEstimate {
             config,
             current: config.start(),
-            lateness: [Duration::ZERO; 2],
-            blocks: [Duration::ZERO; 2],
-            skew: [Duration::ZERO; 2],
+            lateness: Repeated::default(),
+            blocks: Repeated::default(),
+            skew: Repeated::default(),
             requests: [Duration::ZERO; 2],
             promised: Duration::ZERO,
             windows: 0,
@@ -157,7 +159,7 @@ impl HoldEstimate {
     /// How long after a later number a reordered packet may still be expected, by what was seen; zero on a
     /// path that has not reordered.
     pub(super) fn reordering(&self) -> Duration {
-        (self.lateness[0].max(self.lateness[1]) * 5 / 4).min(self.current)
+        (self.lateness.get() * 5 / 4).min(self.current)
     }
 
     /// A packet came this long after the first one that showed it missing. What came so late that no hold
@@ -166,28 +168,27 @@ impl HoldEstimate {
         if lateness > self.config.max() {
             return;
         }
-        self.lateness[0] = self.lateness[0].max(lateness);
+        self.lateness.saw(lateness);
         self.update(now);
     }
 
     /// A source block needed this long from its first gap to its last repair packet.
     pub(super) fn saw_block(&mut self, span: Duration, now: Instant) {
-        self.blocks[0] = self.blocks[0].max(span);
+        self.blocks.saw(span);
         self.update(now);
     }
 
     /// A leg brought a number this long after another one: what the other one misses comes so late.
     #[inline]
     pub(super) fn saw_skew(&mut self, lag: Duration, now: Instant) {
-        if lag > self.skew[0] {
-            self.skew[0] = lag;
+        if self.skew.saw(lag) {
             self.update(now);
         }
     }
 
     /// How long source blocks need, by what was seen.
     pub(super) fn blocks(&self) -> Duration {
-        self.blocks[0].max(self.blocks[1])
+        self.blocks.get()
     }
 
     /// Asking for a packet again, a few times if needed, takes this long.
@@ -212,9 +213,7 @@ impl HoldEstimate {
         }
         if now >= self.rotate_at {
             self.promised = Duration::ZERO;
-            self.lateness = [Duration::ZERO, self.lateness[0]];
-            self.blocks = [Duration::ZERO, self.blocks[0]];
-            self.skew = [Duration::ZERO, self.skew[0]];
+            [&mut self.lateness, &mut self.blocks, &mut self.skew].into_iter().for_each(Repeated::rotate);
             self.requests = [Duration::ZERO, self.requests[0]];
             self.windows = self.windows.saturating_add(1);
             self.rotate_at = now + HOLD_FALL_WINDOW;
@@ -225,9 +224,9 @@ impl HoldEstimate {
 
     /// What was measured asks for so much.
     fn needed(&self) -> Duration {
-        let late = self.lateness[0].max(self.lateness[1]) * 3 / 2;
+        let late = self.lateness.get() * 3 / 2;
         let block = self.blocks() * 5 / 4;
-        let skew = self.skew[0].max(self.skew[1]) * 5 / 4;
+        let skew = self.skew.get() * 5 / 4;
         let requests = self.requests[0].max(self.requests[1]);
         let floor = if self.windows < 2 { HOLD_START } else { Duration::ZERO };
         late.max(block).max(skew).max(requests).max(floor)
@@ -307,10 +306,15 @@ mod tests {
         let mut hold = HoldEstimate::new(Hold::default(), t);
         assert_eq!(hold.get(), HOLD_START);
         hold.saw_lateness(100 * MS, t);
+        assert_eq!(hold.get(), HOLD_START, "one packet may be forged");
+        hold.saw_lateness(110 * MS, t);
         assert_eq!(hold.get(), 150 * MS);
         hold.tick(t + HOLD_FALL_WINDOW);
         assert_eq!(hold.get(), 150 * MS);
         hold.tick(t + 2 * HOLD_FALL_WINDOW);
+        assert_eq!(hold.get(), HOLD_MIN);
+        hold.saw_block(3000 * MS, t + 2 * HOLD_FALL_WINDOW);
+        hold.saw_skew(3000 * MS, t + 2 * HOLD_FALL_WINDOW);
         assert_eq!(hold.get(), HOLD_MIN);
         hold.saw_block(3000 * MS, t + 2 * HOLD_FALL_WINDOW);
         assert_eq!(hold.get(), HOLD_MAX);
@@ -326,7 +330,7 @@ mod tests {
             hold
         };
         let mut hold = promised();
-        hold.saw_block(100 * MS, t + 10 * MS);
+        (0..2).for_each(|_| hold.saw_block(100 * MS, t + 10 * MS));
         assert_eq!(hold.get(), HOLD_MAX, "the next block may be longer");
         hold.tick(t + HOLD_SETTLE);
         assert_eq!(hold.get(), 125 * MS);
@@ -346,7 +350,7 @@ mod tests {
         let mut hold = HoldEstimate::new(Hold::Fixed(80 * MS), t);
         hold.saw_lateness(1000 * MS, t);
         assert_eq!((hold.get(), hold.reordering()), (80 * MS, Duration::ZERO));
-        hold.saw_lateness(40 * MS, t);
+        (0..2).for_each(|_| hold.saw_lateness(40 * MS, t));
         assert_eq!((hold.get(), hold.reordering()), (80 * MS, 50 * MS));
         hold.tick(t + HOLD_FALL_WINDOW);
         hold.tick(t + 2 * HOLD_FALL_WINDOW);

@@ -3,6 +3,10 @@
 //!
 //! A rebuilt packet goes back to deduplication like any other, so an original that comes after all is a
 //! duplicate. A block whose repair packets have all come and do not suffice is given up at once.
+//!
+//! Repair packets may be forged, and so may media: what one packet alone says moves nothing. A shape counts when two
+//! repair packets have it, and a block is a witness that earlier ones are over when media has come at its end. `solve`
+//! makes sense of what does not agree.
 
 use std::{
     collections::VecDeque,
@@ -13,13 +17,16 @@ use std::{
 use crate::{
     fec::rs::Codes,
     limits::{
-        FEC_BLOCKS_MAX, FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, FEC_SPAN_MAX, FEC_WORK_MAX, FEC_WORK_PER_BYTE,
-        FEC_WORK_PER_PACKET, FEC_WORK_START,
+        FEC_BLOCKS_MAX, FEC_FORGET_PACKETS, FEC_LEARN_PACKETS, FEC_RIVALS_MAX, FEC_SHAPES_MAX, FEC_SPAN_MAX,
+        FEC_WORK_MAX, FEC_WORK_PER_BYTE, FEC_WORK_PER_PACKET, FEC_WORK_START,
     },
     wire::native::{Repair, SourceShard},
 };
 
+mod solve;
 pub(super) mod st2022;
+
+use solve::Puzzle;
 
 /// A packet that came back.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +74,12 @@ struct Block {
     stride: u64,
     shard_len: usize,
     repairs: Vec<Option<Vec<u8>>>,
+    /// Other contents that came of some of them.
+    rivals: Vec<(usize, Vec<u8>)>,
+    /// What had come when it made no sense: shards, and contents of sources that contradict each other.
+    senseless: Option<usize>,
+    /// Contents that contradict another one of the same source.
+    disputes: usize,
     /// Repair shards that came.
     have: usize,
     /// Source packets that came.
@@ -86,6 +99,9 @@ impl Block {
             stride: repair.stride(),
             shard_len: repair.shard().len(),
             repairs,
+            rivals: Vec::new(),
+            senseless: None,
+            disputes: 0,
             have: 0,
             present: 0,
             decided: None,
@@ -101,8 +117,21 @@ impl Block {
         numbers(self.first, self.k, self.stride)
     }
 
+    fn number(&self, place: usize) -> u64 {
+        self.first + place as u64 * self.stride
+    }
+
     fn end(&self) -> u64 {
         self.first + span(self.k, self.stride)
+    }
+
+    fn shape(&self) -> (usize, usize, u64) {
+        (self.k, self.m, self.stride)
+    }
+
+    /// Grows with all that may make more sense of it.
+    fn came(&self) -> usize {
+        self.present + self.have + self.rivals.len() + self.disputes
     }
 
     fn contains(&self, number: u64) -> bool {
@@ -131,6 +160,24 @@ struct Source {
     number: u64,
     shard: Vec<u8>,
     arrived: Instant,
+    /// Another content that came for the same number: one of the two is forged.
+    rival: Option<Vec<u8>>,
+    rebuilt: bool,
+}
+
+impl Source {
+    fn bytes(&self) -> usize {
+        self.shard.len() + self.rival.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// A shape of blocks, and a repair packet that had it.
+#[derive(Debug)]
+struct Shape {
+    shape: (usize, usize, u64),
+    shown_by: (u64, usize),
+    /// Another one had it, too.
+    twice: bool,
 }
 
 /// A packet's source shard without zero padding.
@@ -151,7 +198,7 @@ pub(super) struct Means<'a> {
     pub(super) overdue: u64,
     /// Memory still allowed, in bytes.
     pub(super) room: usize,
-    /// One past the highest number that came.
+    /// One past the highest number that came and that does not stand alone.
     pub(super) end: u64,
 }
 
@@ -166,8 +213,10 @@ pub(super) struct Recover {
     /// The session's first number.
     start: u64,
     learn_until: Instant,
-    /// The first number of the latest block for which a repair packet came.
+    /// The first number of the latest block for which a repair packet came, with media at its end.
     newest: u64,
+    /// The shapes of the latest repair packets.
+    shapes: VecDeque<Shape>,
     /// The highest number for which a repair packet came.
     last_repair: Option<u64>,
     span: u64,
@@ -189,6 +238,7 @@ impl Recover {
             start,
             learn_until,
             newest: start,
+            shapes: VecDeque::new(),
             last_repair: None,
             span: 0,
             head: u64::MAX,
@@ -260,7 +310,7 @@ impl Recover {
         }
         let work = FEC_WORK_PER_PACKET + FEC_WORK_PER_BYTE * shard.len() as u64;
         self.credit = (self.credit + work).min(FEC_WORK_MAX);
-        self.keep(number, shard, means.now);
+        self.keep(number, shard, means.now, false);
         if self.blocks.is_empty() { Findings::default() } else { self.settle(means) }
     }
 
@@ -272,14 +322,15 @@ impl Recover {
         }
     }
 
-    fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant) {
+    fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant, rebuilt: bool) {
         // Little for a flow of few packets: there may be thousands, most of them made up.
         let few = (number.saturating_sub(self.start) + 1).min(FEC_LEARN_PACKETS);
         self.reserve(few.max(self.span), number);
         self.bytes += shard.len();
         let index = self.index(number);
-        let old = self.sources[index].replace(Source { number, shard, arrived: now });
-        self.bytes -= old.as_ref().map_or(0, |old| old.shard.len());
+        let source = Source { number, shard, arrived: now, rival: None, rebuilt };
+        let old = self.sources[index].replace(source);
+        self.bytes -= old.as_ref().map_or(0, Source::bytes);
         let left = old.map(|old| old.number);
         if left == Some(number) {
             return;
@@ -288,6 +339,33 @@ impl Recover {
             block.present += usize::from(block.contains(number));
             block.present -= usize::from(left.is_some_and(|left| block.contains(left)));
         }
+    }
+
+    /// A number that is known came again, as an [`unpadded`] shard. If it is another one, the one that came in its turn is
+    /// right; if both did, nobody knows. What was received counts for more than what was rebuilt.
+    pub(super) fn came_again(&mut self, number: u64, shard: Vec<u8>, means: &Means<'_>) {
+        if !self.keeping || self.sources.is_empty() || means.room < shard.len() {
+            return;
+        }
+        let came = |number: u64| self.source(number).map(|source| source.arrived);
+        let (before, after) = (number.checked_sub(1).and_then(came), came(number + 1));
+        let index = self.index(number);
+        let Some(source) = self.sources[index].as_mut().filter(|source| source.number == number) else {
+            return self.keep(number, shard, means.now, false);
+        };
+        // The first of two that came in its turn, and the second of two of which the first came before its turn.
+        let (first, second) = (after.is_some(), before.is_some_and(|before| before > source.arrived));
+        if source.shard == shard || source.rival.is_some() || (first && !second && !source.rebuilt) {
+            return;
+        }
+        self.bytes += shard.len();
+        if source.rebuilt || second {
+            self.bytes -= source.shard.len();
+            (source.shard, source.rebuilt) = (shard, false);
+            return;
+        }
+        source.rival = Some(shard);
+        self.blocks.iter_mut().filter(|block| block.contains(number)).for_each(|block| block.disputes += 1);
     }
 
     /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
@@ -308,18 +386,42 @@ impl Recover {
             return Findings { nonsense: 1, ..Findings::default() };
         }
         self.keeping = true;
-        self.span = self.span.max(span);
+        let believed = self.saw_shape(first, repair);
+        if believed {
+            self.span = self.span.max(span);
+        }
+        if believed && first + span <= means.end {
+            self.newest = self.newest.max(first);
+        }
         self.last_repair = Some(self.last_repair.unwrap_or(0).max(first + span - 1));
-        self.newest = self.newest.max(first);
         self.reserve(span.max(FEC_LEARN_PACKETS), first);
-        let began =
-            numbers(first, repair.k(), repair.stride()).find_map(|n| self.source(n)).map(|s| s.arrived);
+        let protected = numbers(first, repair.k(), repair.stride());
+        // One of two may have come before its time.
+        let began = protected.filter_map(|n| self.source(n)).map(|s| s.arrived).take(2).max();
         if first + span > next {
             self.add(first, repair);
         }
         let mut findings = self.settle(means);
-        findings.span = began.map(|began| means.now.saturating_duration_since(began));
+        findings.span = began.filter(|_| believed).map(|began| means.now.saturating_duration_since(began));
         findings
+    }
+
+    /// Whether this repair packet's shape is the code's: another one has had it.
+    fn saw_shape(&mut self, first: u64, repair: &Repair<'_>) -> bool {
+        let (shape, shown_by) = ((repair.k(), repair.m(), repair.stride()), (first, repair.index()));
+        if let Some(seen) = self.shapes.iter_mut().find(|seen| seen.shape == shape) {
+            seen.twice |= seen.shown_by != shown_by;
+            return seen.twice;
+        }
+        if self.shapes.len() >= FEC_SHAPES_MAX {
+            self.shapes.pop_front();
+        }
+        self.shapes.push_back(Shape { shape, shown_by, twice: false });
+        false
+    }
+
+    fn is_believed(&self, shape: (usize, usize, u64)) -> bool {
+        self.shapes.iter().any(|seen| seen.shape == shape && seen.twice)
     }
 
     fn add(&mut self, first: u64, repair: &Repair<'_>) {
@@ -327,11 +429,19 @@ impl Recover {
         let place = place.unwrap_or_else(|| self.open(Block::new(first, repair)));
         let block = &mut self.blocks[place];
         let slot = &mut block.repairs[repair.index()];
-        if slot.is_none() {
-            *slot = Some(repair.shard().to_vec());
-            block.have += 1;
-            self.bytes += repair.shard().len();
+        let shard = repair.shard();
+        match slot {
+            None => {
+                *slot = Some(shard.to_vec());
+                block.have += 1;
+            }
+            // One of the two is forged.
+            Some(known) if known != shard && block.rivals.len() < FEC_RIVALS_MAX => {
+                block.rivals.push((repair.index(), shard.to_vec()));
+            }
+            Some(_) => return,
         }
+        self.bytes += shard.len();
     }
 
     fn open(&mut self, mut block: Block) -> usize {
@@ -345,8 +455,10 @@ impl Recover {
 
     fn close(&mut self, place: usize) {
         if let Some(block) = self.blocks.remove(place) {
-            self.bytes -= block.repairs.iter().flatten().map(Vec::len).sum::<usize>();
-            if let Some(widest) = self.blocks.iter().map(|b| b.end() - b.first).max() {
+            let rivals = block.rivals.iter().map(|(_, shard)| shard);
+            self.bytes -= block.repairs.iter().flatten().chain(rivals).map(Vec::len).sum::<usize>();
+            let believed = self.blocks.iter().filter(|block| self.is_believed(block.shape()));
+            if let Some(widest) = believed.map(|b| b.end() - b.first).max() {
                 self.span = widest;
             }
         }
@@ -378,7 +490,11 @@ impl Recover {
                     findings.awaited = findings.awaited.max(Some(self.blocks[place].end()));
                     place += 1;
                 }
-                Fate::Complete => self.close(place),
+                Fate::Over => {
+                    let block = &self.blocks[place];
+                    findings.nonsense += u64::from(block.senseless.is_some() && block.present < block.k);
+                    self.close(place);
+                }
                 Fate::Hopeless => {
                     findings.hopeless.extend(self.missing(place).filter(|n| *n >= self.start));
                     self.close(place);
@@ -394,59 +510,59 @@ impl Recover {
     }
 
     fn fate(&mut self, place: usize, means: &Means<'_>) -> Fate {
-        let newest = self.newest;
+        let (newest, believed) = (self.newest, self.is_believed(self.blocks[place].shape()));
         let block = &mut self.blocks[place];
         let missing = block.k - block.present;
-        let enough = missing <= block.have;
+        let enough = missing <= block.have && block.senseless != Some(block.came());
         if missing == 0 {
-            return Fate::Complete;
+            return Fate::Over;
         }
-        if !enough && block.have < block.m && !block.outlived(newest) {
+        // Of what makes no sense, the true one of a repair packet may still come.
+        let more = block.have < block.m || (believed && block.senseless.is_some());
+        if !enough && more && !block.outlived(newest) {
+            block.decided = None;
+            return Fate::Open;
+        }
+        // A single repair packet can claim to be a packet that is still to come.
+        if enough && !believed && block.k == 1 && block.end() > means.end {
             block.decided = None;
             return Fate::Open;
         }
         if !enough && block.end() > means.end {
             block.decided = None;
-            return Fate::Awaited;
+            return if believed { Fate::Awaited } else { Fate::Open };
         }
         let decided = *block.decided.get_or_insert(means.now);
         match enough {
             _ if means.now < decided + means.grace && block.first >= means.overdue => Fate::Open,
             true => Fate::Rebuild,
-            false => Fate::Hopeless,
+            // What makes no sense, or is no block of this code, says nothing about what may still come.
+            false if believed && block.senseless.is_none() => Fate::Hopeless,
+            false => Fate::Over,
         }
     }
 
-    /// Rebuilds what the block misses, and closes it.
+    /// Rebuilds what the block misses, and closes it. One that makes no sense may do so when more has come.
     fn rebuild(&mut self, place: usize, means: &mut Means<'_>, findings: &mut Findings) {
-        let missing: Vec<u64> = self.missing(place).collect();
-        let shards = self.missing_shards(place, missing.len(), means.codes);
-        self.close(place);
+        let mut credit = self.credit;
+        let puzzle = Puzzle::new(&self.blocks[place], |number| self.source(number));
+        let (missing, shards) = (puzzle.missing(), puzzle.solve(means.codes, &mut credit));
+        self.credit = credit;
         let Some(shards) = shards else {
-            findings.nonsense += 1;
+            let block = &mut self.blocks[place];
+            (block.senseless, block.decided) = (Some(block.came()), None);
             return;
         };
+        self.close(place);
         for (number, shard) in missing.into_iter().zip(shards) {
-            let Ok(source) = SourceShard::parse(&shard) else {
-                findings.nonsense += 1;
-                continue;
-            };
+            let Ok(source) = SourceShard::parse(&shard) else { continue };
             let SourceShard { flags, timestamp, payload } = source;
             findings.rebuilt.push(Rebuilt { number, flags, timestamp, payload: payload.to_vec() });
-            self.keep(number, unpadded(source), means.now);
+            // One that is ahead of all that came may take the place of one that is still needed.
+            if number < means.end {
+                self.keep(number, unpadded(source), means.now, true);
+            }
         }
-    }
-
-    /// The shards that the block misses; none when there is no credit for the work, or when a source packet is too
-    /// long, so that the block was forged or damaged.
-    fn missing_shards(&mut self, place: usize, missing: usize, codes: &mut Codes) -> Option<Vec<Vec<u8>>> {
-        let block = &self.blocks[place];
-        let left = self.credit.checked_sub(Codes::work(block.k, block.m, missing, block.shard_len))?;
-        let data: Vec<_> = block.numbers().map(|n| self.source(n).map(|source| &source.shard[..])).collect();
-        let repairs: Vec<_> = block.repairs.iter().map(Option::as_deref).collect();
-        let shards = codes.missing(block.k, block.m, &data, &repairs).ok()?;
-        self.credit = left;
-        Some(shards)
     }
 }
 
@@ -455,7 +571,8 @@ enum Fate {
     Open,
     /// All repair packets have come, and they may have overtaken media packets.
     Awaited,
-    Complete,
+    /// It is complete, or of no use any more.
+    Over,
     Rebuild,
     Hopeless,
 }

@@ -85,6 +85,11 @@ proptest! {
             prop_assert_eq!(f.nonsense, 0);
             Ok(())
         };
+        // Blocks before it have shown the code's shape.
+        for first in 0..2 {
+            let repair = Repair::parse(&repairs[0]).unwrap();
+            recover.repair(first, &repair, 1 << 20, &mut means(&mut codes, now, Duration::ZERO));
+        }
         for (i, p) in packets.values().enumerate() {
             if !lost.contains(&i) {
                 let means = &mut means(&mut codes, now, Duration::ZERO);
@@ -97,10 +102,12 @@ proptest! {
                 take(recover.repair(100, &repair, 100, &mut means(&mut codes, now, Duration::ZERO)))?;
             }
         }
-        // A later block's repair packet shows that no more will come of this one.
-        let (_, later) = block(100_000, 1, 1, stride, &[5]);
+        // Later blocks' repair packets show that no more will come of this one.
+        let (_, later) = block(100_352, 1, 1, stride, &[5]);
         let later = Repair::parse(&later[0]).unwrap();
-        take(recover.repair(100_000, &later, 100, &mut means(&mut codes, now, Duration::ZERO)))?;
+        for first in 100_352..100_354 {
+            take(recover.repair(first, &later, 100, &mut means(&mut codes, now, Duration::ZERO)))?;
+        }
 
         let missing: Vec<u64> = packets.values().enumerate().filter(|(i, _)| lost.contains(i)).map(|(_, p)| p.number).collect();
         let here = |n: &u64| *n < 100_000;
@@ -223,4 +230,97 @@ fn forged_repair_packets_buy_no_work() {
     assert_eq!(tried, 54);
     let last = Codes::work(253, 1, 1, 60_000);
     assert!(saved <= FEC_WORK_MAX && recover.credit < last, "and the last ones are refused");
+}
+
+/// A block of ten with two repair packets, of which some packets are lost, what is forged, and what must come out.
+fn among_forged(lost: &[u64], forge: impl Fn(&mut Recover, &mut Codes), repairs_lost: &[usize]) -> Findings {
+    let (packets, repairs) = block(0, 10, 3, 1, &[40, 30, 20, 40, 25, 35, 40, 38, 21, 22]);
+    let (mut recover, mut codes, now) = (recover(0), Codes::new(), t0());
+    let mut found = Findings::default();
+    let mut take = |f: Findings| {
+        found.rebuilt.extend(f.rebuilt);
+        found.hopeless.extend(f.hopeless);
+        found.nonsense += f.nonsense;
+    };
+    forge(&mut recover, &mut codes);
+    for packet in packets.values().filter(|packet| !lost.contains(&packet.number)) {
+        let shard = unpadded(shard_of(packet));
+        let means = &mut means(&mut codes, now, Duration::ZERO);
+        match recover.source(packet.number).is_some() {
+            true => recover.came_again(packet.number, shard, means),
+            false => take(recover.media(packet.number, shard, means)),
+        }
+    }
+    for (index, payload) in repairs.iter().enumerate().filter(|(index, _)| !repairs_lost.contains(index)) {
+        let repair = Repair::parse(payload).unwrap();
+        let means = &mut Means { end: 10, ..means(&mut codes, now, Duration::ZERO) };
+        assert!(index < 3);
+        take(recover.repair(0, &repair, 0, means));
+    }
+    assert!(
+        found.rebuilt.iter().all(|rebuilt| *rebuilt == packets[&rebuilt.number]),
+        "what is rebuilt was sent"
+    );
+    found
+}
+
+fn forged_media(number: u64, len: usize) -> impl Fn(&mut Recover, &mut Codes) {
+    move |recover, codes| {
+        let payload = vec![0x66; len];
+        let source = SourceShard { flags: 0, timestamp: 1_000_003, payload: &payload };
+        recover.media(number, unpadded(source), &mut means(codes, t0(), Duration::ZERO));
+    }
+}
+
+fn forged_repair(first: u64, k: u8, m: u8, index: u8) -> impl Fn(&mut Recover, &mut Codes) {
+    move |recover, codes| {
+        let mut payload = Vec::new();
+        let shard: Vec<u8> = (11..63u8).map(|byte| byte.wrapping_mul(37)).collect();
+        crate::wire::native::RepairRepr { k, m, index, stride: 1, shard: &shard }.emit(&mut payload);
+        let means = &mut Means { end: first + 5, ..means(codes, t0(), Duration::ZERO) };
+        recover.repair(first, &Repair::parse(&payload).unwrap(), 0, means);
+    }
+}
+
+fn numbers_of(found: &Findings) -> Vec<u64> {
+    found.rebuilt.iter().map(|rebuilt| rebuilt.number).collect()
+}
+
+#[test]
+fn two_contents_of_a_number_spoil_no_rebuild() {
+    for (number, len) in [(5, 35), (5, 40), (0, 400), (9, 22)] {
+        let found = among_forged(&[3], forged_media(number, len), &[]);
+        assert_eq!((numbers_of(&found), found.nonsense), (vec![3], 0), "{number} of {len}");
+        let found = among_forged(&[2, 3, 7], forged_media(number, len + 7), &[]);
+        assert_eq!(numbers_of(&found), [2, 3, 7], "{number} of {len}: one content only makes sense");
+    }
+}
+
+#[test]
+fn a_forged_packet_whose_original_is_lost_is_found_by_what_does_not_fit() {
+    let found = among_forged(&[3, 5], forged_media(5, 29), &[]);
+    assert_eq!(numbers_of(&found), [3]);
+    let found = among_forged(&[3, 5], forged_media(5, 29), &[1]);
+    assert_eq!(numbers_of(&found), [3]);
+}
+
+#[test]
+fn a_forged_repair_packet_of_the_block_spoils_no_rebuild() {
+    for index in 0..3 {
+        let found = among_forged(&[4], forged_repair(0, 10, 3, index), &[]);
+        assert_eq!(numbers_of(&found), [4], "in the place of {index}");
+        let found = among_forged(&[4], forged_repair(0, 10, 3, index), &[usize::from(index)]);
+        assert_eq!(numbers_of(&found), [4], "instead of {index}");
+        let found = among_forged(&[4, 6, 8], forged_repair(0, 10, 3, index), &[]);
+        assert_eq!(numbers_of(&found), [4, 6, 8], "beside {index}");
+    }
+}
+
+/// Its first number is 200 ahead; or it is a block of its own over numbers that are missing.
+#[test]
+fn a_forged_repair_packet_gives_nothing_up() {
+    for (first, k, m) in [(200, 10, 3), (200, 1, 1), (2, 7, 1), (3, 5, 1), (0, 10, 1)] {
+        let found = among_forged(&[3, 4, 6], forged_repair(first, k, m, 0), &[]);
+        assert_eq!((numbers_of(&found), found.hopeless), (vec![3, 4, 6], vec![]), "{first}, {k}, {m}");
+    }
 }

@@ -115,6 +115,15 @@ impl Recovery {
         }
     }
 
+    /// A number that is known came in again, of which this was to be kept: if it is another content, neither is used.
+    pub(super) fn came_again(&mut self, number: u64, kept: Kept, means: &Means<'_>) {
+        match (self, kept) {
+            (Recovery::Native(recover), Kept::Shard(shard)) => recover.came_again(number, shard, means),
+            (Recovery::St2022(recover), Kept::Sum(sum)) => recover.came_again(number, &sum),
+            _ => {}
+        }
+    }
+
     /// Whether packets are missed.
     pub(super) fn misses(&self) -> bool {
         match self {

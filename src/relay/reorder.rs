@@ -154,6 +154,8 @@ pub(super) struct Reorder {
     next: u64,
     /// One past the highest number stored or delivered.
     end: u64,
+    /// One past the second highest.
+    second: u64,
     /// When the head last moved because the packet for it came.
     advanced: Instant,
     /// When a packet last came that was not known before.
@@ -187,6 +189,7 @@ impl Reorder {
         Reorder {
             next,
             end: next,
+            second: next,
             slots: Places::new(),
             step: 1,
             waiting: VecDeque::new(),
@@ -328,15 +331,58 @@ impl Reorder {
         self.history.capacity() >= capacity(packets)
     }
 
-    /// How late `number` is that came at `at`: since when packets above it waited, or had waited when it was
-    /// given up.
+    /// How long packets above `number`, which came at `at`, have waited for it.
+    pub(super) fn waited(&self, number: u64, at: Instant) -> Option<Duration> {
+        let since = self.waiting.iter().find(|w| w.number > number).map(|w| w.since);
+        Some(at.saturating_duration_since(since?))
+    }
+
+    /// How late `number` is that came at `at`: since when it is missed, or had been missed when it was given up.
     pub(super) fn lateness(&self, number: u64, at: Instant) -> Option<Duration> {
         let since = if number < self.next {
             self.skipped.iter().rev().find(|s| s.numbers.contains(&number)).map(|s| s.since)
         } else {
-            self.waiting.iter().find(|w| w.number > number).map(|w| w.since)
+            self.missed_since(number)
         };
         Some(at.saturating_duration_since(since?))
+    }
+
+    /// Since when `number` is missed: since the first two neighbours above it are there, or since no lower number has
+    /// come any more. What stands alone above numbers that go on arriving came early, or is forged: nobody is late then.
+    fn missed_since(&self, number: u64) -> Option<Instant> {
+        let (mut lowest, mut below, mut pair): (Option<Waiting>, _, _) = (None, self.advanced, None);
+        for waiting in self.waiting.iter().filter(|w| w.number >= self.next) {
+            if waiting.number < number {
+                below = below.max(waiting.since);
+                continue;
+            }
+            if lowest.is_none_or(|lowest| waiting.number < lowest.number) {
+                lowest = Some(*waiting);
+            }
+            if pair.is_none()
+                && let Some(stored) = self.get(waiting.number)
+                && let Some(neighbour) = self.get(waiting.number + stored.span)
+            {
+                pair = Some(waiting.since.max(neighbour.packet.arrived));
+            }
+        }
+        let alone = lowest?.since.max(below);
+        Some(pair.map_or(alone, |pair| pair.min(alone)))
+    }
+
+    /// One past the highest number that came, or past the second highest, if the highest stands alone: it may be forged.
+    pub(super) fn witnessed(&self) -> u64 {
+        if self.second + 1 >= self.end { self.end } else { self.second }
+    }
+
+    /// Notes that all numbers up to `past`, or one just below it, have come.
+    #[inline]
+    fn reached(&mut self, past: u64) {
+        if past > self.end {
+            (self.second, self.end) = (self.end, past);
+        } else if past < self.end {
+            self.second = self.second.max(past);
+        }
     }
 
     /// The producer says that all numbers below `next` have been used; those that are missing may still come

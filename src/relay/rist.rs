@@ -104,7 +104,8 @@ impl Rist {
         let peers = self.peers.iter().filter(|peer| peer.leg == leg);
         let rank = |peer: &Peer| {
             let (same_host, same_name) = (peer.address.ip() == media.ip(), peer.ssrc & !1 == ssrc & !1);
-            same_host.then_some((same_name, peer.known, peer.heard))
+            let answers = peer.round_trip.get().is_some();
+            same_host.then_some((same_name, peer.known, answers, peer.heard))
         };
         peers.filter_map(|peer| Some((rank(peer)?, peer))).max_by_key(|(rank, _)| *rank).map(|(_, peer)| peer)
     }
@@ -214,7 +215,8 @@ impl Relay {
                 }
                 Packet::Bye(_) => {
                     let Some(rist) = &mut self.rist else { return };
-                    rist.peers.retain(|peer| (peer.leg, peer.address) != (leg, source));
+                    // One whose media has come is gone when it is silent: the word may be forged.
+                    rist.peers.retain(|peer| peer.known || (peer.leg, peer.address) != (leg, source));
                     continue;
                 }
                 _ => continue,

@@ -49,16 +49,20 @@ fn fec_repair_packets_may_overtake() {
 fn fec_what_cannot_come_back_is_skipped_at_once() {
     let mut sim = Sim::new(Config { hold: Hold::Fixed(100 * MS), ..config("auto") });
     let mut codes = Codes::new();
-    let block: Vec<_> = (0..5).map(|n| media(n, 1)).collect();
-    let repair = repairs(&mut codes, SESSION, 0, 1, 1, &block).remove(0);
-    let data = |n: u64| native(Kind::Data, 7, SESSION, n, block[n as usize].0, &block[n as usize].1);
-    sim.packet(MS, &data(0));
-    sim.packet(2 * MS, &data(3));
-    sim.packet(3 * MS, &repair);
-    assert_eq!(sim.delivered(|p| p[7]).last(), Some(&(MS, 0)), "4 may be what the repair packet is for");
-    sim.packet(5 * MS, &data(4));
-    let all: Vec<_> = sim.delivered(|p| p[7]).into_iter().skip(1).collect();
-    assert_eq!(all, [(5 * MS, 3), (5 * MS, 4)], "1 and 2 are given up");
+    let packets: Vec<_> = (0..10).map(|n| media(n, 1)).collect();
+    let mut repair =
+        |first: usize| repairs(&mut codes, SESSION, first as u64, 1, 1, &packets[first..first + 5]).remove(0);
+    let data = |n: u64| native(Kind::Data, 7, SESSION, n, packets[n as usize].0, &packets[n as usize].1);
+    // A block before it has shown what the code is like.
+    (0..5).for_each(|n| sim.packet(MS, &data(n)));
+    sim.packet(MS, &repair(0));
+    sim.packet(MS, &data(5));
+    sim.packet(2 * MS, &data(8));
+    sim.packet(3 * MS, &repair(5));
+    assert_eq!(sim.delivered(|p| p[7]).last(), Some(&(MS, 5)), "9 may be what the repair packet is for");
+    sim.packet(5 * MS, &data(9));
+    let all: Vec<_> = sim.delivered(|p| p[7]).into_iter().skip(6).collect();
+    assert_eq!(all, [(5 * MS, 8), (5 * MS, 9)], "6 and 7 are given up");
     assert_eq!(sim.check_counters().lost, 2);
 }
 

@@ -87,7 +87,7 @@ pub struct Sim {
     due: Option<Instant>,
     stalled: u32,
     /// The longest that a gap may wait.
-    hold_max: Duration,
+    pub hold_max: Duration,
     /// By flow, one more than the last number that was delivered or given up.
     passed: HashMap<FlowId, u64>,
     /// Relays that take the same packets with other numbers.

@@ -13,6 +13,7 @@ mod capture;
 mod faults;
 mod fec;
 mod foreign;
+mod forged;
 mod formats;
 mod fuzz;
 mod harness;

@@ -4,6 +4,9 @@
 //! anything, and change. A repair packet that misses one number gives it back at once, which may leave another one
 //! with a single number missing, and so on until nothing more can be rebuilt. Whoever needs a rebuilt packet fetches
 //! it with [`Decoder::rebuilt`]; the original replaces it when it comes after all.
+//!
+//! Any packet may be forged. A number of which two contents came counts as missing, one far ahead of all others waits for a
+//! neighbour, and what is rebuilt must look like the packets beside it.
 
 use super::{
     Sum,
@@ -12,10 +15,10 @@ use super::{
 };
 use crate::{
     limits::{
-        FEC_LEARN_PACKETS, ST2022_MATRICES_KEPT, ST2022_NUMBERS_MAX, ST2022_REPAIRS_MAX, ST2022_SPAN_MAX,
-        ST2022_WORK_MAX, ST2022_WORK_PER_BYTE,
+        FEC_LEARN_PACKETS, ST2022_FIT_TICKS, ST2022_MATRICES_KEPT, ST2022_NEIGHBOURS, ST2022_NUMBERS_MAX,
+        ST2022_REPAIRS_MAX, ST2022_SPAN_MAX, ST2022_WORK_MAX, ST2022_WORK_PER_BYTE,
     },
-    wire::st2022::{Repair, Shard},
+    wire::st2022::{Fields, Repair, Shard},
 };
 
 /// Why a repair packet is of no use.
@@ -65,6 +68,8 @@ pub struct Decoder {
     end: u64,
     /// Below this every number is known or hopeless.
     settled: u64,
+    /// A packet that stands alone, far ahead.
+    ahead: Option<(u64, Sum)>,
     /// Bytes of the equations.
     bytes: usize,
     credit: u64,
@@ -83,6 +88,7 @@ impl Decoder {
             floor: start,
             end: start,
             settled: start,
+            ahead: None,
             bytes: 0,
             credit: ST2022_WORK_MAX,
         }
@@ -144,8 +150,24 @@ impl Decoder {
     /// A media packet came.
     pub fn media(&mut self, number: u64, shard: Sum) -> News {
         let mut news = News::default();
+        let far = number > self.end + ST2022_NEIGHBOURS && self.end > self.start;
+        match self.ahead.take() {
+            Some((other, sum)) if number.abs_diff(other) <= ST2022_NEIGHBOURS => {
+                self.take(other, sum, &mut news)
+            }
+            _ if far => {
+                self.ahead = Some((number, shard));
+                return news;
+            }
+            alone => self.ahead = alone,
+        }
+        self.take(number, shard, &mut news);
+        news
+    }
+
+    fn take(&mut self, number: u64, shard: Sum, news: &mut News) {
         if number < self.floor {
-            return news;
+            return;
         }
         self.advance(number + 1);
         self.credit = (self.credit + ST2022_WORK_PER_BYTE * shard.body.len() as u64).min(ST2022_WORK_MAX);
@@ -153,9 +175,23 @@ impl Decoder {
         self.window.put(number, Content::Original(shard));
         if !known && !self.equations.is_empty() {
             self.found(number);
-            self.peel(&mut news);
+            self.peel(news);
         }
-        news
+    }
+
+    /// A media packet came whose number had come before. If its content is another one, and the next one has not come
+    /// since, nobody knows which is right.
+    pub fn media_again(&mut self, number: u64, shard: &Sum) {
+        self.ahead = self.ahead.take().filter(|(other, sum)| *other != number || sum == shard);
+        let in_its_turn = self.window.sum(number + 1).is_some();
+        match self.window.get(number) {
+            Some(Content::Original(known)) if known != shard && !in_its_turn => {}
+            _ => return,
+        }
+        self.window.put(number, Content::Disputed);
+        for equation in self.equations.iter_mut().filter(|equation| equation.line.contains(number)) {
+            equation.missing += 1;
+        }
     }
 
     /// A repair packet came on the only path; see [`Decoder::repair_on`].
@@ -176,12 +212,16 @@ impl Decoder {
         if line.offset * line.count > ST2022_SPAN_MAX || base > self.end + ST2022_SPAN_MAX {
             return Err(Refused::Nonsense);
         }
-        self.outlook.saw(path, line, self.end);
+        let known = self.outlook.saw(path, line, self.end);
         self.reserve();
         if base < self.floor {
             return Err(Refused::TooOld);
         }
         let mut news = News::default();
+        // A single one can claim to be packets that are still to come.
+        if !known && line.count == 1 && line.end() > self.end {
+            return Ok(news);
+        }
         if line.end() <= self.end + self.kept() {
             self.add(line, repair.shard());
             self.peel(&mut news);
@@ -194,7 +234,10 @@ impl Decoder {
         let missing = line.numbers().filter(|number| self.window.sum(*number).is_none()).count() as u64;
         let mut place = self.equations.partition_point(|equation| equation.line.base < line.base);
         let same = self.equations[place..].iter().take_while(|equation| equation.line.base == line.base);
-        if missing == 0 || same.into_iter().any(|equation| equation.line == line) {
+        // Two of the same line that are not alike: one is forged, and what it gives will not fit.
+        let alike: Vec<&Equation> = same.into_iter().filter(|equation| equation.line == line).collect();
+        let known = alike.len() > 1 || alike.iter().any(|equation| equation.sum.shard() == shard);
+        if missing == 0 || known {
             return;
         }
         if self.equations.len() >= ST2022_REPAIRS_MAX {
@@ -276,7 +319,8 @@ impl Decoder {
                 continue;
             }
             let missing = equation.line.numbers().find(|number| self.window.sum(*number).is_none());
-            let Some((number, sum)) = missing.zip(self.solve(equation)) else {
+            let solved = missing.and_then(|number| Some((number, self.solve(equation)?)));
+            let Some((number, sum)) = solved.filter(|(number, sum)| self.fits(*number, sum)) else {
                 news.nonsense += 1;
                 continue;
             };
@@ -311,6 +355,22 @@ impl Decoder {
         }
         sum.body.truncate(length);
         Some(sum)
+    }
+
+    /// Whether this may be the packet of a number: of the payload type of its neighbours, and of about their time, if they
+    /// agree in that.
+    fn fits(&self, number: u64, sum: &Sum) -> bool {
+        let original = |number| match self.window.get(number) {
+            Some(Content::Original(sum)) => Some(sum.fields),
+            _ => None,
+        };
+        let before = (number.saturating_sub(ST2022_NEIGHBOURS)..number).rev().find_map(original);
+        let after = (number + 1..=number + ST2022_NEIGHBOURS).find_map(original);
+        let Some((before, after)) = before.zip(after) else { return true };
+        let near = |a: u32, b: u32| a.wrapping_sub(b).cast_signed().unsigned_abs() < ST2022_FIT_TICKS;
+        let kind = |fields: Fields| fields.marker_and_type & 0x7f;
+        let agree = kind(before) == kind(after) && near(before.timestamp, after.timestamp);
+        !agree || (kind(sum.fields) == kind(before) && near(sum.fields.timestamp, before.timestamp))
     }
 
     /// Finds out which numbers cannot come back any more.

@@ -3,6 +3,8 @@
 //! Repair packets come in the order of their bases, so one that came shows that those before it were sent. Which
 //! column a number belongs to depends on where matrices begin; that is learnt from two matrices that began a whole
 //! number of matrices apart. While it is not known, numbers are waited for longer.
+//!
+//! One repair packet may be forged: a shape counts when two have it, and a sender is where its second newest column is.
 
 use super::{Axis, decode::Equation};
 
@@ -59,13 +61,13 @@ impl Outlooks {
         self.paths.iter().map(Outlook::span).max().unwrap_or(0)
     }
 
-    /// A repair packet came on this path, when the media had come to `end`.
-    pub(super) fn saw(&mut self, path: usize, line: Line, end: u64) {
+    /// A repair packet came on this path, when the media had come to `end`. Whether another one has had its shape.
+    pub(super) fn saw(&mut self, path: usize, line: Line, end: u64) -> bool {
         if self.paths.len() <= path {
             self.paths.resize_with(path + 1, Outlook::default);
         }
         self.latest = path;
-        self.paths[path].saw(line, end);
+        self.paths[path].saw(line, end)
     }
 
     /// Whether a repair packet for this number may still come on any path that lives, as of the media's `end`.
@@ -80,9 +82,13 @@ impl Outlooks {
 struct Outlook {
     /// Where the media was when the latest repair packet came.
     seen: Option<u64>,
-    /// The column with the highest base, and the row.
+    /// The column with the highest base that another one is ahead of, and the row likewise.
     column: Option<Line>,
     row: Option<Line>,
+    /// The ones that are ahead.
+    ahead: [Option<Line>; 2],
+    /// One of another shape, by axis.
+    other: [Option<Line>; 2],
     /// The first number of a matrix, and whether another one has confirmed it.
     start: Option<(u64, bool)>,
     /// The largest matrix seen since `since`, and in the time before that.
@@ -94,7 +100,7 @@ struct Outlook {
 impl Outlook {
     /// L and D.
     fn shape(&self) -> Option<(u64, u64)> {
-        self.column.map(|column| (column.offset, column.count))
+        self.ahead[Axis::Column as usize].or(self.column).map(|column| (column.offset, column.count))
     }
 
     fn span(&self) -> u64 {
@@ -106,23 +112,59 @@ impl Outlook {
         self.seen.is_some_and(|seen| end <= seen + 4 * self.span())
     }
 
-    fn saw(&mut self, line: Line, end: u64) {
-        self.seen = Some(end);
+    fn saw(&mut self, line: Line, end: u64) -> bool {
         if end > self.since + 4 * self.span() {
             (self.span_before, self.span, self.since) = (self.span, 0, end);
         }
+        let known = self.is_known_shape(line);
+        if known {
+            self.seen = Some(end);
+            self.saw_known(line, end);
+        }
+        known
+    }
+
+    fn saw_known(&mut self, line: Line, end: u64) {
         self.span = self.span.max(line.span());
         // One that runs ahead of its media, or is forged, is no witness of what was sent before it.
         if line.end() > end {
             return;
         }
-        match line.axis {
-            Axis::Column => self.saw_column(line),
-            Axis::Row => {
+        let place = line.axis as usize;
+        let ahead = self.ahead[place].filter(|ahead| ahead.same_shape(&line));
+        if ahead.is_some_and(|ahead| ahead.base == line.base) {
+            return;
+        }
+        // The second newest is where the sender surely is.
+        let newer = ahead.is_none_or(|ahead| line.base > ahead.base);
+        let sure = if newer {
+            self.ahead[place].replace(line).filter(|ahead| ahead.same_shape(&line))
+        } else {
+            Some(line)
+        };
+        match (sure, line.axis) {
+            (None, _) => {}
+            (Some(line), Axis::Column) => self.saw_column(line),
+            (Some(line), Axis::Row) => {
                 let newer = self.row.is_none_or(|row| line.base > row.base || !row.same_shape(&line));
                 self.row = if newer { Some(line) } else { self.row };
             }
         }
+    }
+
+    /// Whether two lines had this shape.
+    fn is_known_shape(&mut self, line: Line) -> bool {
+        let place = line.axis as usize;
+        if self.ahead[place].is_some_and(|ahead| ahead.same_shape(&line)) {
+            return true;
+        }
+        let other = self.other[place].replace(line);
+        let known = other.is_some_and(|other| other.same_shape(&line) && other.base != line.base);
+        if known {
+            // What the shape before was says nothing any more.
+            self.ahead[place] = other;
+        }
+        known
     }
 
     fn saw_column(&mut self, line: Line) {

@@ -9,6 +9,8 @@ use super::Sum;
 pub(super) enum Content {
     Original(Sum),
     Rebuilt(Sum),
+    /// Two contents came: one of them is forged, and neither is used.
+    Disputed,
     Hopeless,
 }
 
@@ -53,7 +55,7 @@ impl Window {
     pub(super) fn sum(&self, number: u64) -> Option<&Sum> {
         match self.get(number)? {
             Content::Original(sum) | Content::Rebuilt(sum) => Some(sum),
-            Content::Hopeless => None,
+            Content::Disputed | Content::Hopeless => None,
         }
     }
 

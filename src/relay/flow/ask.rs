@@ -51,12 +51,14 @@ impl Flow {
         asking.terms(&self.hold, recovers, self.rate.get().unwrap_or_default(), cx.now)
     }
 
-    /// A packet that was not known came; `end` was one past the highest number before it.
-    pub(super) fn note_gaps(&mut self, number: u64, end: u64, cx: &Context<'_>) {
+    /// A packet that was not known came; before it the head was at `next`, and `end` was one past the highest number.
+    pub(super) fn note_gaps(&mut self, number: u64, next: u64, end: u64, cx: &Context<'_>) {
         let Some(mut asking) = self.asking.take() else { return };
         let terms = self.terms(&asking, cx);
         if let Some(reorder) = &self.reorder {
-            asking.schedule.came(number, &terms, |number| reorder.misses(number));
+            let misses = |number| reorder.misses(number);
+            asking.schedule.came(number, &terms, misses);
+            asking.schedule.showed(number, (next, end), &terms, misses);
         }
         if number > end {
             asking.schedule.opened(end..number, number, None, &terms);

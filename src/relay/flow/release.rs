@@ -56,7 +56,7 @@ impl Flow {
     }
 
     fn poll_recovery(&mut self, cx: &mut Context<'_>) {
-        let (grace, patience, end) = (self.grace(cx.now), self.gap_patience(), self.end());
+        let (grace, patience, end) = (self.grace(cx.now), self.gap_patience(), self.witnessed());
         if let Some(recover) = &mut self.recover
             && let Some(due) = recover.deadline(grace)
         {

@@ -1,6 +1,6 @@
 //! The FEC side of a flow: what recovery must keep, repair packets, and rebuilt packets on their way back in.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Context, Flow, Numbered};
 use crate::{
@@ -30,7 +30,7 @@ impl Flow {
     }
 
     pub(super) fn keep_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
-        let (end, grace) = (self.end(), self.grace(cx.now));
+        let (end, grace) = (self.witnessed(), self.grace(cx.now));
         let head = self.reorder.as_ref().map_or(0, Reorder::next);
         if let Some(recover) = &mut self.recover {
             recover.waits_from(head);
@@ -40,6 +40,14 @@ impl Flow {
             if !protected && self.asking.is_none() {
                 self.hold.settle(cx.now);
             }
+        }
+    }
+
+    /// The same of a number that was known.
+    pub(super) fn compare_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
+        let end = self.witnessed();
+        if let Some(recover) = &mut self.recover {
+            recover.came_again(number, kept, &cx.means(Duration::ZERO, end));
         }
     }
 
@@ -58,7 +66,7 @@ impl Flow {
         };
         if session == self.session && first <= reorder.end() + window {
             recover.waits_from(reorder.next());
-            let means = &mut cx.means(grace, reorder.end());
+            let means = &mut cx.means(grace, reorder.witnessed());
             let findings = recover.repair(first, repair, reorder.next(), means);
             self.apply(findings.map(Rebuilt::Native), cx);
         }
@@ -77,7 +85,7 @@ impl Flow {
             return;
         };
         recover.waits_from(reorder.next());
-        let means = &mut cx.means(grace, reorder.end());
+        let means = &mut cx.means(grace, reorder.witnessed());
         let findings = recover.repair(leg, repair, reorder.next(), means);
         self.apply(findings.map(Rebuilt::Rtp), cx);
     }

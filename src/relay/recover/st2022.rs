@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -156,6 +157,11 @@ impl Recover {
         self.decoder.waits_from(head);
     }
 
+    /// A media packet with a number that is known came again.
+    pub(in crate::relay) fn came_again(&mut self, number: u64, shard: &Sum) {
+        self.decoder.media_again(number, shard);
+    }
+
     fn arrived(&mut self, number: u64, now: Instant) {
         let (least, most) = (self.span().max(FEC_LEARN_PACKETS) as usize, ST2022_NUMBERS_MAX as usize);
         while let Some((_, first)) = self.arrivals.front()
@@ -198,12 +204,16 @@ impl Recover {
         self.last_repair = Some(means.end);
         let mut findings = self.settle(news, means);
         findings.span =
-            self.arrivals.iter().find(|(number, _)| *number >= base).and_then(|(number, arrived)| {
-                let protected = *number < base + repair.offset();
-                protected.then(|| means.now.saturating_duration_since(*arrived))
-            });
+            self.began(base..base + repair.offset().max(repair.count())).map(|began| means.now - began);
         findings.awaited = self.decoder.announced().filter(|end| *end > means.end && *end > next);
         findings
+    }
+
+    /// When the first of these numbers came: the later one of two, of which one may have come before its time.
+    fn began(&self, numbers: Range<u64>) -> Option<Instant> {
+        let mut came: Vec<_> = self.arrivals.iter().filter(|(number, _)| numbers.contains(number)).collect();
+        came.sort_unstable();
+        came.iter().take(2).map(|(_, at)| *at).max()
     }
 
     /// When [`Recover::poll`] has something to do.

@@ -122,14 +122,16 @@ impl Reorder {
             number = to;
         }
         self.history.lost(from..number);
-        if let Some(since) = since {
+        if let Some(since) = self.missed_since(from).or(since) {
             if self.skipped.len() >= SKIPPED_REMEMBERED {
                 self.skipped.pop_front();
             }
             self.skipped.push_back(Skipped { numbers: from..number, since });
         }
         self.next = number;
-        self.end = self.end.max(number);
+        if number > self.end {
+            (self.second, self.end) = (number, number);
+        }
         Poll::Lost(from..number, since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)))
     }
 
@@ -210,7 +212,7 @@ impl Reorder {
         self.waiting.clear();
         self.history.lost(from..number);
         self.next = number;
-        self.end = number;
+        (self.second, self.end) = (number, number);
         from..number
     }
 }

@@ -37,7 +37,7 @@ impl Reorder {
     #[inline]
     pub(in crate::relay) fn append(&mut self, number: u64, stored: Stored, now: Instant) {
         self.active = now;
-        self.end = number + 1;
+        (self.second, self.end) = (self.end, number + 1);
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
         self.slots.put(number, Slot::Stored(stored));
@@ -50,7 +50,7 @@ impl Reorder {
         (self.advanced, self.active) = (now, now);
         self.history.delivered_one(number, fingerprint);
         self.next = number + 1;
-        self.end = number + 1;
+        (self.second, self.end) = (number, number + 1);
         number
     }
 
@@ -70,13 +70,13 @@ impl Reorder {
         if plain && self.slot(self.next).is_none_or(|slot| matches!(slot, Slot::Empty)) {
             self.history.delivered_one(self.next, delivered.fingerprint);
             self.next = to;
-            self.end = self.end.max(to);
+            self.reached(to);
             return;
         }
         self.history.delivered(self.next..to, delivered.fingerprint);
         let beyond = self.clear(to);
         self.next = to;
-        self.end = self.end.max(to);
+        self.reached(to);
         if let Some(stored) = beyond {
             self.store(to, stored);
         }
@@ -144,7 +144,7 @@ impl Reorder {
             return self.forward(stored, since);
         }
         self.active = self.active.max(since);
-        self.end = self.end.max(number + stored.span);
+        self.reached(number + stored.span);
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
         self.slots.put(number, Slot::Stored(stored));

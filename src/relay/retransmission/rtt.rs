@@ -9,12 +9,23 @@ use crate::limits::{RETRY_MIN, RETRY_SLACK_SHARE, RETRY_START, ROUND_TRIP_MAX};
 pub(in crate::relay) struct RoundTrip {
     /// SRTT and RTTVAR.
     measured: Option<(Duration, Duration)>,
+    /// The last one was far above: it counts if the next one is as well, since an answer may be forged, or be one to another
+    /// request.
+    outlier: bool,
 }
 
 impl RoundTrip {
     /// An answer came so long after it was asked for. What takes longer than any hold is no answer.
     pub(in crate::relay) fn sample(&mut self, took: Duration) {
         if took > ROUND_TRIP_MAX {
+            return;
+        }
+        let above = |(smoothed, variation): (Duration, Duration)| {
+            took > (smoothed + variation * 4).max(RETRY_MIN) * 2
+        };
+        let outlier = self.measured.is_some_and(above) && !self.outlier;
+        self.outlier = outlier;
+        if outlier {
             return;
         }
         self.measured = Some(match self.measured {
@@ -58,6 +69,10 @@ mod tests {
         assert_eq!((trip.get(), trip.retry()), (Some(90 * MS), 90 * MS * 9 / 8));
         trip.sample(Duration::MAX);
         assert_eq!(trip.get(), Some(90 * MS), "no answer at all");
+        trip.sample(900 * MS);
+        assert_eq!(trip.get(), Some(90 * MS), "one alone, far above");
+        trip.sample(900 * MS);
+        assert!(trip.get() > Some(180 * MS), "so it is");
     }
 
     #[test]

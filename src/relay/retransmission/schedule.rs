@@ -2,8 +2,9 @@
 //!
 //! Rules: a number that is missing is first waited for, since it may only be late; it is asked for at most
 //! [`REQUESTS_MAX`] times, each time when the answer is overdue and once more at the last moment, as long as an
-//! answer can still come before the gap is given up. What one packet says can draw [`REQUESTS_PER_EVENT`] requested numbers at most, until its neighbours show that
-//! it was not made up; and all requests of a session together are bounded by its rate of packets.
+//! answer can still come before the gap is given up. What one packet says can draw [`REQUESTS_UNPROVEN`] requested numbers
+//! at most, until its neighbours show that it was not made up; and all requests of a session together are bounded by its
+//! rate of packets. A number is proven to be missing when two higher ones have come, whatever else was said of it before.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,7 +15,7 @@ use std::{
 use crate::limits::{
     REQUEST_GAPS_MAX, REQUEST_NEIGHBOURS, REQUEST_SLACK, REQUEST_WAIT_MIN, REQUESTS_LOGGED, REQUESTS_MAX,
     REQUESTS_PER_ANSWER, REQUESTS_PER_EVENT, REQUESTS_PER_PACKET, REQUESTS_PER_SECOND_MIN,
-    REQUESTS_TRACKED_MAX, RETRY_MIN,
+    REQUESTS_TRACKED_MAX, REQUESTS_UNPROVEN, RETRY_MIN,
 };
 
 /// What holds for all numbers of a session when it is looked what to ask for.
@@ -58,6 +59,9 @@ pub(in crate::relay) struct Due {
     /// Numbers that were asked for as often as allowed, without an answer.
     pub(in crate::relay) unanswered: Vec<u64>,
 }
+
+/// The event of numbers that are proven to be missing: no packet alone has said so.
+const PROVEN: u64 = 0;
 
 /// A number that is missing.
 #[derive(Debug)]
@@ -115,6 +119,10 @@ pub(in crate::relay) struct Schedule {
     events: u64,
     /// One past the highest number that was shown to be missing.
     reach: u64,
+    /// The highest number that came, and when.
+    top: (u64, Instant),
+    /// The second highest: what is missing below is proven to be.
+    proven: u64,
     /// Nothing is due before; it may be that nothing is due then either.
     due: Option<Instant>,
     /// Numbers that may be requested now, and since when that is so.
@@ -131,6 +139,8 @@ impl Schedule {
             asked: VecDeque::new(),
             events: 0,
             reach: 0,
+            top: (0, now),
+            proven: 0,
             due: None,
             tokens: f64::from(REQUESTS_PER_EVENT),
             filled: now,
@@ -172,10 +182,69 @@ impl Schedule {
             self.missing.retain(|_, missing| missing.event != event);
         }
         self.events += 1;
-        let allowance = Some(REQUESTS_PER_EVENT);
+        let allowance = Some(REQUESTS_UNPROVEN);
         let (event, since) = (self.events, terms.now);
         self.gaps.push_back(Gap { event, rest, shown_by, since, patience, allowance });
-        self.draw(self.gaps.len() - 1, REQUESTS_PER_EVENT, terms, |_| true);
+        self.draw(self.gaps.len() - 1, REQUESTS_UNPROVEN, terms, |_| true);
+    }
+
+    /// A packet that was not known came; before it the head was at `next`, and one past the highest number was `end`. What
+    /// is missing below two that came is asked for, even if something forged has said it before.
+    pub(in crate::relay) fn showed(
+        &mut self,
+        number: u64,
+        (next, end): (u64, u64),
+        terms: &Terms,
+        is_missing: impl Fn(u64) -> bool,
+    ) {
+        // What came in order did not come by here.
+        if end > self.top.0 + 1 {
+            self.top = (end - 1, terms.now);
+        }
+        let (to, since) = match self.top {
+            (top, at) if number > top => {
+                self.top = (number, terms.now);
+                (top, at)
+            }
+            (top, _) if number < top => (number, terms.now),
+            _ => return,
+        };
+        let newly = self.proven.max(next)..to;
+        self.proven = self.proven.max(to);
+        if newly.is_empty() || !newly.clone().any(&is_missing) {
+            return;
+        }
+        self.prove(newly.clone(), since, terms);
+        let drawn = |gap: &Gap, number| gap.allowance.is_none() && gap.rest.contains(&number);
+        let known =
+            |number| self.missing.contains_key(&number) || self.gaps.iter().any(|gap| drawn(gap, number));
+        if newly.clone().all(|number| known(number) || !is_missing(number)) {
+            return;
+        }
+        self.events += 1;
+        let (event, shown_by, patience) = (self.events, to, None);
+        self.gaps.push_back(Gap { event, rest: newly, shown_by, since, patience, allowance: None });
+        let place = self.gaps.len() - 1;
+        self.draw(place, REQUESTS_PER_EVENT, terms, is_missing);
+        if self.gaps[place].rest.is_empty() || self.gaps.len() > REQUEST_GAPS_MAX {
+            self.gaps.remove(place);
+        }
+    }
+
+    /// Those of these numbers that are on the list by one packet's word alone are proven.
+    fn prove(&mut self, numbers: Range<u64>, since: Instant, terms: &Terms) {
+        let Schedule { missing, gaps, due, seed, .. } = self;
+        for (number, missing) in missing.range_mut(numbers) {
+            let unproven = |gap: &Gap| gap.event == missing.event && gap.allowance.is_some();
+            if !gaps.iter().any(unproven) {
+                continue;
+            }
+            (missing.event, missing.patience, missing.since) = (PROVEN, None, missing.since.max(since));
+            if missing.asked == 0 {
+                missing.next = missing.since + terms.wait + part(terms.spread, *seed, *number);
+                *due = Some(due.map_or(missing.next, |due| due.min(missing.next)));
+            }
+        }
     }
 
     /// A packet came that was not known. It vouches for those beside it, and lets more of what they have shown to be
@@ -284,7 +353,8 @@ impl Schedule {
         let Some(missing) = self.missing.get(&number) else { return };
         let deadline = missing.since + missing.patience.unwrap_or(terms.hold);
         if missing.asked >= REQUESTS_MAX {
-            due.unanswered.push(number);
+            // One that is not proven to be missing may not have been sent yet.
+            due.unanswered.extend((number < self.proven).then_some(number));
             self.missing.remove(&number);
         } else if terms.in_vain(deadline) || !self.allowed(missing.event) {
             self.missing.remove(&number);

@@ -65,11 +65,11 @@ fn answers_let_more_be_requested() {
 fn a_request_that_nobody_got_was_none() {
     let t = clock::now();
     let mut schedule = Schedule::new(1, t);
-    schedule.opened(10..10 + u64::from(REQUESTS_PER_EVENT), 1000, None, &terms(t));
+    schedule.opened(10..10 + u64::from(REQUESTS_UNPROVEN), 1000, None, &terms(t));
     for round in 0..50 {
         let now = t + (5 + 10 * round) * MS;
         let due = numbers(&schedule.poll(&terms(now)));
-        assert_eq!(due.len(), REQUESTS_PER_EVENT as usize, "round {round}");
+        assert_eq!(due.len(), REQUESTS_UNPROVEN as usize, "round {round}");
         due.iter().for_each(|number| schedule.unsent(*number, now, 10 * MS));
         assert_eq!(schedule.due(), Some(now + 10 * MS));
         assert_eq!(schedule.answered(10), None);
@@ -89,6 +89,8 @@ fn what_was_not_answered_is_told() {
     let mut schedule = Schedule::new(1, t);
     let terms = Terms { hold: 10_000 * MS, ..terms(t) };
     schedule.opened(10..12, 12, None, &terms);
+    schedule.showed(12, (10, 10), &terms, |number| number < 12);
+    schedule.showed(13, (10, 13), &terms, |number| number < 12);
     let mut unanswered = Vec::new();
     while let Some(due) = schedule.due() {
         unanswered.extend(schedule.poll(&Terms { now: due, ..terms }).unanswered);
@@ -97,17 +99,51 @@ fn what_was_not_answered_is_told() {
 }
 
 #[test]
-fn one_event_draws_64_until_its_neighbours_come() {
+fn one_event_draws_16_until_its_neighbours_come() {
     let t = clock::now();
     let mut schedule = Schedule::new(1, t);
     schedule.opened(0..2000, 2000, None, &terms(t));
-    assert_eq!(run(&mut schedule, terms(t)).len(), 64);
+    assert_eq!(run(&mut schedule, terms(t)).len(), REQUESTS_UNPROVEN as usize);
 
     let mut schedule = Schedule::new(1, t);
     schedule.opened(0..100, 100, None, &terms(t));
-    schedule.came(101, &terms(t), |_| true);
+    (101..103).for_each(|number| schedule.came(number, &terms(t), |_| true));
     let asked: BTreeSet<u64> = run(&mut schedule, terms(t)).into_iter().map(|(_, number)| number).collect();
     assert_eq!(asked, (0..100).collect(), "a burst that is real is asked for as a whole");
+}
+
+/// Something forged far ahead has shown everything below to be missing; what then is lost is asked for like before, each
+/// from when it is missed.
+#[test]
+fn a_forged_number_ahead_mutes_nothing() {
+    let (t, lost) = (clock::now(), [113, 130, 131, 157, 190, 240]);
+    let (mut schedule, mut asked, mut came) = (Schedule::new(1, t), BTreeSet::new(), BTreeSet::from([99]));
+    let hold = 50 * MS;
+    for number in 100..300u64 {
+        let terms = Terms { hold, ..terms(t + MS * 2 * (number - 100) as u32) };
+        let mut takes = |number: u64, schedule: &mut Schedule| {
+            let end = came.last().expect("not empty") + 1;
+            let held = number.saturating_sub(25).clamp(99, 274);
+            let next = (held..).find(|number| !came.contains(number)).expect("one");
+            came.insert(number);
+            let missing = |number: u64| number >= next && !came.contains(&number);
+            schedule.came(number, &terms, missing);
+            schedule.showed(number, (next, end), &terms, missing);
+            if number > end {
+                schedule.opened(end..number, number, None, &terms);
+            }
+        };
+        if number == 110 {
+            takes(199, &mut schedule);
+        }
+        if !lost.contains(&number) && number != 199 {
+            takes(number, &mut schedule);
+        }
+        asked.extend(numbers(&schedule.poll(&terms)));
+    }
+    assert!(lost.iter().all(|number| asked.contains(number)), "{asked:?}");
+    let useless = asked.len() - lost.len();
+    assert!(useless <= REQUESTS_UNPROVEN as usize, "{asked:?}");
 }
 
 #[test]
