@@ -165,3 +165,26 @@ fn control_datagrams_keep_their_place_and_come_without_any_packet() {
     assert_eq!(said(&sim), expected);
     assert_eq!(sim.check_counters().lost, 0);
 }
+
+/// Two packets that nobody sent confirm each other, and the producer goes on: nothing is lost, and nothing begins anew.
+#[test]
+fn a_forged_pair_far_ahead_loses_nothing() {
+    for ahead in [1000, 1_000_000] {
+        let mut sim = Sim::new(config(U32));
+        for n in 0..600_u64 {
+            let at = 2 * MS * n as u32;
+            sim.packet(at, &u32(5000 + n, n));
+            if n == 300 {
+                sim.packet(at + MS / 2, &u32(5000 + n + ahead, 1 << 40));
+                sim.packet(at + MS, &u32(5001 + n + ahead, 1 << 41));
+            }
+        }
+        sim.run_until(Duration::from_secs(5));
+        let counters = sim.check_counters();
+        assert_eq!(
+            (counters.delivered, counters.lost, counters.sessions),
+            (600, 0, 1),
+            "{ahead}: {counters:?}"
+        );
+    }
+}
