@@ -7,9 +7,9 @@ use super::{CANDIDATES_MAX, SILENCE_MAX};
 
 /// Datagrams of a source after which its format is decided, one way or the other.
 pub const IDENTIFY_DATAGRAMS: usize = 8;
-/// A datagram waits this long at most for others that show the format of its source: three packets of a slow audio
-/// stream, and less than what a reader of a sensor notices.
-pub const IDENTIFY_TIME: Duration = Duration::from_millis(200);
+/// A datagram waits this long at most for others that show the format of its source: an encoder that has just begun may
+/// pause between its first two packets. Only the first datagrams of a sensor that is slower wait so long.
+pub const IDENTIFY_TIME: Duration = Duration::from_millis(500);
 /// A source that has not sent its format for this long may have changed it, if four of its datagrams were due.
 pub const IDENTIFY_SILENCE: Duration = SILENCE_MAX;
 /// Intervals of a source without its format until it counts as silent.

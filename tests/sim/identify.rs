@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a datagram waits for others at most.
-const LONGEST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_millis(500);
 
 fn auto(format: &str) -> Sim {
     Sim::fixed(format, 100 * MS)
