@@ -255,7 +255,8 @@ impl Schedule {
             return;
         }
         for gap in &mut self.gaps {
-            let distance = number.abs_diff(gap.shown_by);
+            // Lower ones may come in their turn below one that was made up.
+            let distance = number.saturating_sub(gap.shown_by);
             if (1..=REQUEST_NEIGHBOURS).contains(&distance) {
                 gap.allowance = None;
             }
