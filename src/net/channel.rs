@@ -259,7 +259,7 @@ impl Channel {
             let Port { socket, leg, role } = &mut self.ports[port];
             let count = socket.receive(receive, pool, clocks, floor, |now, source, bytes, dropped| {
                 if dropped > 0 && *role == Role::Media {
-                    relay.handle_input(Input::Dropped { now, leg: *leg as u8, count: dropped });
+                    relay.handle_input(Input::Dropped { now, leg: *leg, count: dropped });
                 }
                 relay.handle_input(Port::input(*leg, *role, now, source, bytes));
             });

@@ -207,7 +207,7 @@ pub(super) struct Flow {
     /// What it gives out waits until it is clear whether the flow that is followed stops.
     trial: Option<Box<Trial>>,
     /// Further keys of the same flow: other ports of its producer.
-    pub(super) ports: Option<Box<VecDeque<FlowKey>>>,
+    pub(super) ports: VecDeque<FlowKey>,
     /// The number of all its packets, if that never changes.
     standing: Option<u64>,
     /// How many times in a row it began again with the same number.
@@ -261,7 +261,7 @@ impl Flow {
             ages: Ages::default(),
             sources: None,
             trial: None,
-            ports: None,
+            ports: VecDeque::new(),
             standing: None,
             stood: 0,
             confirmed: false,

@@ -175,7 +175,7 @@ impl Relay {
 
     fn add_port(&mut self, index: u32, key: FlowKey) {
         let Some(flow) = self.flows[index as usize].as_mut() else { return };
-        let ports = flow.ports.get_or_insert_default();
+        let ports = &mut flow.ports;
         ports.push_back(key);
         let oldest = if ports.len() > FLOW_PORTS_MAX { ports.pop_front() } else { None };
         self.by_key.insert(key, index);

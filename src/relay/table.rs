@@ -89,7 +89,7 @@ impl Relay {
         self.outputs.push_back(Output::FlowEnded { flow: flow.id });
         self.others.add(&flow.counters);
         self.by_key.remove(&flow.key);
-        let ports = flow.ports.iter().flat_map(|ports| ports.iter());
+        let ports = flow.ports.iter();
         self.ports -= ports.filter(|key| self.by_key.remove(key).is_some()).count();
         self.leave(index);
         self.protected.retain(|protected| *protected != index);

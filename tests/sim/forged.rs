@@ -154,7 +154,7 @@ impl Worst {
 /// A table of figures: by stream what the worst of each column cost, and how many in a thousand moved the hold and a session.
 fn figures(table: &Table) -> BTreeMap<String, Vec<Option<u64>>> {
     let mut rows = BTreeMap::new();
-    for ((format, protection, _), _) in table {
+    for (format, protection, _) in table.keys() {
         let of = |group| table.get(&(*format, *protection, group));
         let lost = (0..GROUPS.len()).map(|group| of(group).map(|worst| worst.lost));
         let all: Vec<&Worst> = (0..GROUPS.len()).filter_map(of).collect();

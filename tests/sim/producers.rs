@@ -154,7 +154,7 @@ fn a_player_misses_nothing_where_ssrcs_take_turns() {
                 sim.run_until(10 * SECOND);
                 let counters = sim.check_counters();
                 let context = format!("turns of {turn}, {other}, {release:?}: {counters:?}");
-                assert_same(&played(&sim), &(0..900).collect::<Vec<_>>(), &format!("{context}"));
+                assert_same(&played(&sim), &(0..900).collect::<Vec<_>>(), &context.to_string());
                 assert_eq!((counters.delivered, counters.lost), (900, 0), "{context}");
             }
         }
@@ -220,7 +220,7 @@ fn two_streams_that_live_stay_beside_each_other() {
         }
         sim.run_until(10 * SECOND);
         let counters = sim.check_counters();
-        assert_same(&played(&sim), &(0..1000).collect::<Vec<_>>(), &format!("{format}"));
+        assert_same(&played(&sim), &(0..1000).collect::<Vec<_>>(), format);
         assert_eq!((counters.delivered, counters.sessions), (2000, 2), "{format}: {counters:?}");
     }
 }
@@ -250,7 +250,7 @@ fn forged_pairs_beside_a_living_producer_cost_nothing() {
                 sim.run_until(10 * SECOND);
                 let counters = sim.check_counters();
                 let context = format!("{format:?}, session {session}, number {first}, {from}: {counters:?}");
-                assert_same(&delivered(&sim), &(0..1000).collect::<Vec<_>>(), &format!("{context}"));
+                assert_same(&delivered(&sim), &(0..1000).collect::<Vec<_>>(), &context.to_string());
                 assert_eq!((counters.lost, counters.sessions, counters.rejected), (0, 1, 38), "{context}");
             }
         }
@@ -281,7 +281,7 @@ fn of_two_hosts_with_one_id_the_first_is_kept() {
             let context = format!("{format:?}, {ahead:+}: {counters:?}");
             let first: Vec<u64> =
                 delivered(&sim).into_iter().filter(|identity| identity >> 40 == 0).collect();
-            assert_same(&first, &(0..600).collect::<Vec<_>>(), &format!("{context}"));
+            assert_same(&first, &(0..600).collect::<Vec<_>>(), &context.to_string());
             assert!(counters.delivered <= 601, "{context}");
             assert_eq!(counters.sessions, 1, "{context}");
             let collision = sim.relay.flows().next().unwrap().collision.expect("it is named");
@@ -345,7 +345,7 @@ fn a_producer_may_move() {
                 sim.run_until(10 * SECOND);
                 let counters = sim.check_counters();
                 let context = format!("{format:?} to {to}, session {session}, number {first}: {counters:?}");
-                assert_same(&delivered(&sim), &(0..600).collect::<Vec<_>>(), &format!("{context}"));
+                assert_same(&delivered(&sim), &(0..600).collect::<Vec<_>>(), &context.to_string());
                 assert_eq!((counters.lost, counters.rejected), (0, 0), "{context}");
             }
         }
@@ -365,7 +365,7 @@ fn a_number_that_never_changes_means_an_unnumbered_stream() {
             sim.run_until(end + 3 * SECOND);
             let counters = sim.check_counters();
             let context = format!("{format:?} every {interval} ms: {counters:?}");
-            assert_same(&delivered(&sim), &(0..100).collect::<Vec<_>>(), &format!("{context}"));
+            assert_same(&delivered(&sim), &(0..100).collect::<Vec<_>>(), &context.to_string());
             assert_eq!((counters.lost, counters.rejected, counters.duplicate), (0, 0, 0), "{context}");
             let said = sim.events.iter().filter(|(_, event)| *event == Event::Unnumbered);
             assert_eq!(said.count(), 1, "{context}");

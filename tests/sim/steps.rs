@@ -108,7 +108,7 @@ impl Steps {
     pub fn beside(config: &Config) -> Option<Box<Steps>> {
         let count = SIMULATIONS.replace(SIMULATIONS.get() + 1);
         let every = setting("TIDECAST_SIM_STEPS", 6);
-        if every == 0 || count % every != 0 {
+        if every == 0 || !count.is_multiple_of(every) {
             return None;
         }
         let step = STEPS[(count / every) as usize % STEPS.len()];

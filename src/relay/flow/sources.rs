@@ -264,7 +264,7 @@ impl Flow {
             let agrees = matches!(known, Known::Same | Known::Missing | Known::Lost);
             let goes_on =
                 self.alive.is_some_and(|alive| alive > arrived + self.grace(cx.now).max(self.stragglers()));
-            if !agrees && !(goes_on && known == Known::Other) {
+            if !agrees && (!goes_on || known != Known::Other) {
                 place += 1;
                 continue;
             }

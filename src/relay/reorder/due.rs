@@ -174,15 +174,17 @@ impl Reorder {
 
     /// The lowest number that is held back.
     pub(in crate::relay) fn first_stored(&self) -> Option<u64> {
+        if self.stored == 0 {
+            return None;
+        }
         let mut from = self.next;
-        while self.stored > 0 {
+        loop {
             from = self.slots.first(self.next, from, u64::MAX)?;
             if self.get(from).is_some() {
                 return Some(from);
             }
             from += 1;
         }
-        None
     }
 
     /// Gives up the oldest gap, to stay within a bound. `None` when nothing is held back.
