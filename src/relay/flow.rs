@@ -436,7 +436,7 @@ impl Flow {
         }
         self.counters.expected += span;
         self.counters.delivered += 1;
-        cx.outputs.push_back(Output::Deliver(Delivery { flow: self.id, seq, how, packet }));
+        cx.outputs.push_back(Output::Deliver(Delivery::new(self.id, seq, span, how, packet)));
     }
 
     /// A packet with a number.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX},
+    limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX, SPAN_NUMBERS_MAX},
     wire::Format,
 };
 
@@ -269,10 +269,19 @@ pub struct Delivery {
     pub flow: FlowId,
     /// Its number, extended: it never wraps.
     pub seq: u64,
+    /// How many numbers it takes, from that one on. There is room for it beside `how`.
+    pub span: u16,
     /// How it came.
     pub how: How,
     /// The packet.
     pub packet: Packet,
+}
+
+impl Delivery {
+    pub(super) fn new(flow: FlowId, seq: u64, span: u64, how: How, packet: Packet) -> Delivery {
+        const { assert!(SPAN_NUMBERS_MAX <= u16::MAX as u64) }; // nothing is cut off
+        Delivery { flow, seq, span: span as u16, how, packet }
+    }
 }
 
 /// How a packet came to be delivered.

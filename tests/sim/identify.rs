@@ -162,9 +162,9 @@ fn any_mixture_adds_up() {
                 kind @ 0..8 => readings(kind as u32, i),
                 8 => Numbered::Rtp.datagram(from as u32, i.into(), i.into()),
                 9 => native(tidecast::wire::native::Kind::Data, from as u32, 1, i.into(), 0, b"x"),
-                _ => {
-                    (0..1472).map(|j| if (i as usize * 1472 + j).is_multiple_of(188) { 0x47 } else { 0x91 }).collect()
-                }
+                _ => (0..1472)
+                    .map(|j| if (i as usize * 1472 + j).is_multiple_of(188) { 0x47 } else { 0x91 })
+                    .collect(),
             };
             if dice.below(20) == 0 {
                 let place = dice.below(bytes.len() as u64) as usize;

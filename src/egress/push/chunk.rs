@@ -84,7 +84,7 @@ impl Chunk {
             Message::Packet { info, payload, .. } => {
                 self.packets += 1;
                 self.payload += payload.len() as u64;
-                self.span(flow, Range::packet(info.seq));
+                self.span(flow, Range::packet(info));
             }
             Message::Lost(range) | Message::Missed(range) => self.span(flow, range),
             Message::Started | Message::Ended => {}

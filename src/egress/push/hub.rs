@@ -106,6 +106,8 @@ struct Flow {
     last: Option<Value>,
     /// The number that comes next, and the hub's `skips` when that was known.
     next: Option<(u64, u64)>,
+    /// Numbers that its last packet took.
+    span: u16,
     followed: bool,
     /// The next packet is the first of a run.
     starts: bool,
@@ -113,7 +115,7 @@ struct Flow {
 
 impl Flow {
     fn new(name: Arc<FlowName>) -> Flow {
-        Flow { name, last: None, next: None, followed: false, starts: false }
+        Flow { name, last: None, next: None, span: 1, followed: false, starts: false }
     }
 
     /// Memory of the last payload, in bytes.
@@ -216,8 +218,10 @@ impl Hub {
             let about = About { stream: &self.name, id: self.id, flow: &name.key };
             let last = self.flows.get(&name.key).and_then(|flow| Some((flow, flow.last.as_ref()?)));
             // The newest value is not missed.
-            if last.is_some_and(|(_, last)| last.info.seq == missed.to) && missed.packets > 0 {
-                (missed.to, missed.packets) = (missed.to - 1, missed.packets - 1);
+            if let Some((_, last)) = last.filter(|(_, last)| last.info.next() == missed.to.saturating_add(1))
+                && missed.packets > 0
+            {
+                (missed.to, missed.packets) = (last.info.seq.saturating_sub(1), missed.packets - 1);
             }
             if missed.packets + missed.lost > 0 {
                 class.missed(about, &name, missed, &mut chunk);
@@ -280,7 +284,7 @@ impl Hub {
             if let Event::Packet(info) = &record.event {
                 let flow = self.flows.entry_of(&record.flow);
                 flow.keep(info, last.payload(info), &mut self.kept);
-                flow.next = Some((info.seq + 1, 0));
+                (flow.next, flow.span) = (Some((info.next(), 0)), info.span);
                 flow.followed = true;
             }
         }
@@ -332,7 +336,12 @@ fn packet(
     now: Instant,
 ) {
     let starts = std::mem::take(&mut flow.starts);
-    let is_kept = flow.keep(info, payload, kept);
+    // A control datagram takes no number, and is no value.
+    let is_control = info.span == 0;
+    let is_kept = !is_control && flow.keep(info, payload, kept);
+    if !is_control {
+        flow.span = info.span;
+    }
     let message = Message::Packet { info, payload, last: false };
     // Numbers are in order or named as lost, unless records are missing.
     let missing = flow.next.filter(|(next, known)| *known < skips && *next < info.seq);
@@ -341,17 +350,16 @@ fn packet(
             class.start(about, &flow.name);
         }
         if let Some((from, _)) = missing {
-            let packets = info.seq - from;
-            let range = Range { from, to: info.seq - 1, packets, lost: 0 };
-            class.skipped(about, &flow.name, range);
+            class.skipped(about, &flow.name, Range::packets(from, info.seq, flow.span));
         }
         match is_kept {
+            false if is_control && !class.wish.every.is_zero() => {}
             true => class.packet(about, &flow.name, message, now),
             false => class.tell(about, &flow.name, message), // it cannot wait
         }
     }
     flow.followed = info.followed;
-    flow.next = Some((info.seq + 1, skips));
+    flow.next = Some((info.next(), skips));
 }
 
 fn lost(classes: &mut [Class], about: About<'_>, flow: &mut Flow, range: Range, skips: u64, now: Instant) {

@@ -32,9 +32,15 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// A packet that the relay had.
-    pub(super) fn packet(seq: u64) -> Range {
-        Range { from: seq, to: seq, packets: 1, lost: 0 }
+    /// A packet that the relay had. A control datagram has the number of the packet that follows it.
+    pub(super) fn packet(info: &Info) -> Range {
+        Range { from: info.seq, to: info.seq.max(info.next().saturating_sub(1)), packets: 1, lost: 0 }
+    }
+
+    /// Packets that the relay had, of which only the numbers are known. Each took `span` of them, as others of the flow do.
+    pub(super) fn packets(from: u64, end: u64, span: u16) -> Range {
+        let packets = (end - from).div_ceil(u64::from(span).max(1));
+        Range { from, to: end.saturating_sub(1), packets, lost: 0 }
     }
 
     /// Numbers that it had not.
@@ -259,9 +265,15 @@ mod tests {
             (&lost["type"], &lost["from"], &lost["to"], &lost["count"]),
             (&json!("lost"), &json!(5), &json!(7), &json!(3))
         );
-        let missed = told(Message::Missed(Range::packet(4).and(Range::lost(5, 3)).and(Range::packet(8))));
+        let info = |seq| Info::new(seq, How::Received, PacketFormat::Custom, None, Duration::ZERO, true);
+        let (four, eight) = (Range::packet(&info(4)), Range::packet(&info(8)));
+        let missed = told(Message::Missed(four.and(Range::lost(5, 3)).and(eight)));
         let expected = json!({ "type": "missed", "stream": "s", "flow": "7\"", "from": 4, "to": 8, "packets": 2, "lost": 3 });
         assert_eq!(missed, expected);
+        let mut twenty = info(41);
+        twenty.span = 20;
+        assert_eq!(Range::packet(&twenty), Range { from: 41, to: 60, packets: 1, lost: 0 });
+        assert_eq!(Range::packets(1, 41, 20), Range { from: 1, to: 40, packets: 2, lost: 0 });
         assert_eq!(told(Message::Started), json!({ "type": "started", "stream": "s", "flow": "7\"" }));
     }
 }

@@ -28,7 +28,7 @@ fn push(tap: &mut Tap<Batch>, seq: u64, bytes: Vec<u8>) {
         arrived: now,
         format: PacketFormat::Custom,
     };
-    let delivery = Delivery { flow: FlowId(0), seq, how: How::Received, packet };
+    let delivery = Delivery { flow: FlowId(0), seq, span: 1, how: How::Received, packet };
     tap.packet(&flow(), &delivery, true, AT + Duration::from_nanos(seq), now);
     tap.turn(now, true);
 }

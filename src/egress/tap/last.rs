@@ -46,6 +46,7 @@ impl LastValues {
         let payload = delivery.packet.payload();
         let info = Info {
             seq: delivery.seq,
+            span: delivery.span,
             how: delivery.how,
             format: delivery.packet.format,
             timestamp: delivery.packet.timestamp,
@@ -103,7 +104,7 @@ mod tests {
     fn delivery(flow: u32, seq: u64, payload: &[u8], format: PacketFormat) -> Delivery {
         let (bytes, arrived) = (Buffer::from(payload.to_vec()), clock::now());
         let packet = Packet { payload: 0..payload.len() as u32, bytes, timestamp: None, arrived, format };
-        Delivery { flow: FlowId(flow), seq, how: How::Received, packet }
+        Delivery { flow: FlowId(flow), seq, span: 1, how: How::Received, packet }
     }
 
     fn told(last: &LastValues) -> Vec<(String, u64, Vec<u8>)> {

@@ -52,6 +52,8 @@ pub enum Event {
 pub struct Info {
     /// Its number, extended: it never wraps.
     pub seq: u64,
+    /// How many numbers it takes, from that one on; of a control datagram none.
+    pub span: u16,
     /// How it came.
     pub how: How,
     /// What it is.
@@ -67,6 +69,11 @@ pub struct Info {
 }
 
 impl Info {
+    /// The number that comes after it.
+    pub fn next(&self) -> u64 {
+        self.seq.saturating_add(u64::from(self.span))
+    }
+
     /// What is known of a packet whose bytes stand elsewhere.
     #[cfg(test)]
     pub(crate) fn new(
@@ -77,7 +84,7 @@ impl Info {
         arrived: Duration,
         followed: bool,
     ) -> Info {
-        Info { seq, how, format, timestamp, arrived, followed, datagram: 0..0, payload: 0..0 }
+        Info { seq, span: 1, how, format, timestamp, arrived, followed, datagram: 0..0, payload: 0..0 }
     }
 }
 
@@ -123,6 +130,7 @@ impl Batch {
         self.bytes.extend_from_slice(&packet.bytes);
         let info = Info {
             seq: delivery.seq,
+            span: delivery.span,
             how: delivery.how,
             format: packet.format,
             timestamp: packet.timestamp,
@@ -199,7 +207,7 @@ mod tests {
             arrived,
             format: PacketFormat::Custom,
         };
-        Delivery { flow: FlowId(0), seq, how: How::Received, packet }
+        Delivery { flow: FlowId(0), seq, span: 1, how: How::Received, packet }
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Flow {
     }
 
     fn pass_control(&mut self, seq: u64, packet: Packet, cx: &mut Context<'_>) {
-        let delivery = Delivery { flow: self.id, seq, how: How::Received, packet };
+        let delivery = Delivery::new(self.id, seq, 0, How::Received, packet);
         self.answer(Output::Control(delivery), cx);
     }
 }

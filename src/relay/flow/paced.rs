@@ -105,7 +105,7 @@ impl Flow {
             Item::Packet(Waiting { seq, span, how, packet }) => {
                 self.counters.expected += span;
                 self.counters.delivered += 1;
-                cx.outputs.push_back(Output::Deliver(Delivery { flow: self.id, seq, how, packet }));
+                cx.outputs.push_back(Output::Deliver(Delivery::new(self.id, seq, span, how, packet)));
             }
             Item::Other(output) => cx.outputs.push_back(output),
         }

@@ -102,7 +102,7 @@ impl Flow {
         }
         self.counters.expected += 1;
         self.counters.delivered += 1;
-        Delivery { flow: self.id, seq, how: How::Received, packet }
+        Delivery { flow: self.id, seq, span: 1, how: How::Received, packet }
     }
 
     /// Holds the packet back. `true`: rate or hold have changed, so that more may be due.

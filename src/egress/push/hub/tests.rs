@@ -46,6 +46,11 @@ impl World {
     }
 
     fn packet(&mut self, seq: u64, payload: &[u8]) {
+        self.packet_of(seq, 1, payload);
+    }
+
+    /// A packet that takes so many numbers.
+    fn packet_of(&mut self, seq: u64, span: u16, payload: &[u8]) {
         let now = clock::now();
         let packet = Packet {
             payload: 0..payload.len() as u32,
@@ -54,7 +59,7 @@ impl World {
             arrived: now,
             format: PacketFormat::Custom,
         };
-        let delivery = Delivery { flow: FlowId(7), seq, how: How::Received, packet };
+        let delivery = Delivery { flow: FlowId(7), seq, span, how: How::Received, packet };
         self.tap.packet(&self.flow, &delivery, true, Duration::ZERO, now);
     }
 
@@ -164,6 +169,36 @@ async fn packets_of_which_the_records_are_missing_are_told_and_counted() {
     assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
     let counted = world.counted.state();
     assert_eq!((counted.packets, counted.dropped.lag), (2, 2));
+}
+
+#[tokio::test]
+async fn what_is_missed_is_told_in_numbers_and_counted_in_packets() {
+    let mut world = World::new();
+    let outlet = world.join(Wire::Lines, None, Duration::ZERO);
+    let packet = |world: &mut World, n: u64| world.packet_of(1 + 20 * n, 20, b"a");
+    packet(&mut world, 0);
+    world.turn();
+    let skip = |world: &mut World| {
+        world.tap.turn(clock::now(), true);
+        world.reader.try_next().unwrap().packets()
+    };
+    packet(&mut world, 1);
+    world.turn();
+    (2..5).for_each(|n| packet(&mut world, n));
+    assert_eq!(skip(&mut world), 3);
+    world.packet_of(101, 0, b"heartbeat");
+    packet(&mut world, 5);
+    world.turn();
+    assert_eq!(world.hub.flows["7"].last.as_ref().map(|last| last.info.seq), Some(101));
+    packet(&mut world, 6);
+    world.turn();
+    outlet.end();
+    let mut missed = Vec::new();
+    while let Some(chunk) = outlet.next().await {
+        missed.extend(chunk.spans().map(|(_, range)| (range.from, range.to, range.packets, range.lost)));
+    }
+    assert_eq!(missed, [(1, 20, 1, 0), (21, 40, 1, 0), (41, 120, 5, 0), (121, 140, 1, 0)]);
+    assert_eq!(world.counted.state().dropped.lag, 3);
 }
 
 /// Made-up flows, each with the largest datagram.
