@@ -1,0 +1,83 @@
+//! Two producers with one id, and sessions that somebody else makes up.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    thread,
+};
+
+use super::{
+    common::{native, sender},
+    rig::{MS, Rig, all_came, counted, counter, paced, rtp},
+};
+
+/// A sender at another address of loopback.
+fn sender_at(host: u8) -> UdpSocket {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("socket");
+    let address = Ipv4Addr::new(127, 0, 0, host);
+    socket.bind(&SocketAddr::from((address, 0)).into()).expect("bind");
+    socket.set_multicast_if_v4(&Ipv4Addr::LOCALHOST).expect("interface");
+    socket.set_multicast_ttl_v4(0).expect("ttl");
+    socket.into()
+}
+
+#[test]
+fn of_two_hosts_with_one_ssrc_the_first_is_kept_and_both_are_named() {
+    const COUNT: usize = 500;
+    let rig = Rig::new("rtp", 1, "", &[]);
+    let hosts = [sender_at(1), sender_at(2)];
+    let packet = |host: usize, n: usize| {
+        let payload = [&[host as u8][..], &(n as u32).to_be_bytes()].concat().repeat(40);
+        rtp(96, 0x5a5a, ([1000, 30_000][host] + n) as u16, 900 * n as u32, &payload)
+    };
+    let sent: Vec<Vec<u8>> = (0..COUNT).map(|n| packet(0, n)).collect();
+    paced(4 * MS, COUNT, |n| {
+        rig.send(&hosts[0], &sent[n]);
+        if n >= 10 {
+            rig.send(&hosts[1], &packet(1, n));
+        }
+    });
+    let (state, out, log) = rig.finish_with_log(COUNT);
+    all_came("the first host", &sent, &out);
+    counted("two hosts", &state, &[("lost", 0), ("sessions", 1), ("delivered", COUNT as u64)]);
+    let others = COUNT as u64 - 10;
+    assert_eq!(state["rejects"]["collision"], others, "{state}");
+    let [first, other] = hosts.map(|host| host.local_addr().expect("address").to_string());
+    let collision = &state["flows"][0]["collision"];
+    assert_eq!((&collision["first"], &collision["other"]), (&first.clone().into(), &other.clone().into()));
+    assert_eq!(collision["packets"], others);
+    assert!(log.contains(&first) && log.contains(&other), "{log}");
+}
+
+/// A producer at 250 packets a second, and somebody who sends two datagrams of a session of his own at each `when`.
+fn forged(what: &str, own_port: bool, when: impl Fn(usize) -> bool) {
+    const COUNT: usize = 500;
+    let rig = Rig::of("native");
+    let (good, bad) = (sender(), sender());
+    let sent: Vec<Vec<u8>> = (0..COUNT as u64).map(|n| native(7, 1, n, &n.to_be_bytes())).collect();
+    paced(4 * MS, COUNT, |n| {
+        rig.send(&good, &sent[n]);
+        if when(n) {
+            for number in 0..2 {
+                let bytes = native(7, 1000 + n as u32, number, b"made up");
+                rig.send(if own_port { &bad } else { &good }, &bytes);
+            }
+        }
+    });
+    let (state, out) = rig.finish(COUNT);
+    let (good, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|bytes| sent.contains(bytes));
+    all_came(what, &sent, &good);
+    assert_eq!(counter(&state, "lost"), 0, "{what}: {state}");
+    // Where the machine has kept the producer from sending, its session was over.
+    let made_up = 2 * (0..COUNT).filter(|n| when(*n)).count();
+    assert!(others.len() <= 2.max(made_up / 10), "{what}: {} of the other sessions came out", others.len());
+}
+
+#[test]
+fn made_up_sessions_cost_a_living_producer_nothing() {
+    thread::scope(|scope| {
+        for (name, own_port) in [("another port", true), ("the same port", false)] {
+            scope.spawn(move || forged(&format!("once, {name}"), own_port, |n| n == 100));
+            scope.spawn(move || forged(&format!("each time, {name}"), own_port, |n| n > 99 && n < 490));
+        }
+    });
+}

@@ -1,0 +1,12 @@
+//! What people's senders do, through the real binary: datagrams that take many numbers, producers that come back, take
+//! turns or have a double, jumps of the numbers, and control datagrams. What comes out is compared with what was sent.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod control;
+mod doubles;
+mod jumps;
+mod players;
+mod rig;
+mod rounds;
+mod steps;
