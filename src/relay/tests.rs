@@ -78,7 +78,8 @@ impl Core {
     fn said(&mut self) -> String {
         self.out.retain(|output| !matches!(output, Output::Carries { .. }));
         let words = self.out.drain(..).map(|output| match output {
-            Output::Deliver(Delivery { seq, how: How::Received, .. }) => format!("{seq}"),
+            Output::Deliver(Delivery { seq, span: 1, how: How::Received, .. }) => format!("{seq}"),
+            Output::Deliver(Delivery { seq, span, how: How::Received, .. }) => format!("{seq}+{span}"),
             Output::Deliver(Delivery { seq, how, .. }) => format!("{seq}:{how:?}"),
             Output::Control(Delivery { seq, .. }) => format!("control {seq}"),
             Output::Lost { from, count, .. } => format!("-{from}+{count}"),
@@ -267,18 +268,19 @@ fn spans_move_the_head_and_what_reaches_beyond_is_kept() {
     };
     let m = 1_u64 << 32;
     core.packet(START, &packet(0, 5)).timeout(10 * MS);
-    assert_eq!(core.said(), format!("start 0 {m}"));
+    assert_eq!(core.said(), format!("start 0 {m}+5"));
     // 7..9, 8..12 and 9..10 wait; 5..8 goes over the beginning of the first two.
     core.packet(20 * MS, &packet(7, 2)).packet(20 * MS, &packet(8, 4)).packet(20 * MS, &packet(9, 1));
     core.packet(21 * MS, &packet(5, 3));
-    assert_eq!(core.said(), format!("waited 1 {} {} ", m + 5, m + 8).trim_end());
+    assert_eq!(core.said(), format!("waited 1 {}+3 {}+4", m + 5, m + 8));
     core.packet(22 * MS, &packet(12, 1)).packet(23 * MS, &packet(11, 4)).timeout(100 * MS);
-    assert_eq!(core.said(), format!("{} {}", m + 12, m + 13));
+    assert_eq!(core.said(), format!("{} {}+2", m + 12, m + 13));
     let counters = core.relay.totals();
     assert_eq!((counters.delivered, counters.duplicate, counters.expected), (5, 2, 15));
-    // A control datagram takes no number, and one that takes millions is refused.
+    // Control datagrams take no number: a heartbeat and an end of session.
     core.packet(30 * MS, &packet(15, 0)).packet(30 * MS, &packet(15, 65_535));
-    assert_eq!((core.relay.totals().control_received, core.said()), (2, String::new()));
+    let control = format!("control {0} control {0}", m + 15);
+    assert_eq!((core.relay.totals().control_received, core.said()), (2, control));
 }
 
 #[test]
