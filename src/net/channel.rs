@@ -1,6 +1,6 @@
 //! One channel on the packet path: its legs' sockets, its core, its outputs.
 //!
-//! A turn is: receive what is there ([`Channel::receive`]), then [`Channel::turn`], which lets time pass in the
+//! A turn is: receive what is there ([`Channel::receive_ready`]), then [`Channel::turn`], which lets time pass in the
 //! core, sends what it delivers to the UDP outputs and into the taps, and gives the memory back to the pool.
 
 use std::{
@@ -14,9 +14,11 @@ use std::{
 
 use tracing::{info, warn};
 
+mod arrivals;
 mod deliver;
 mod view;
 
+use arrivals::{Queue, Waiting};
 use deliver::{Due, Note};
 
 use super::{
@@ -35,9 +37,9 @@ use crate::{
         follow::Follow,
         rtp::Wrapper,
         tap::{Batch, FlowName, LastValues, Select, Tap},
-        udp::{Tools, UdpOutputs},
+        udp::UdpOutputs,
     },
-    limits::{LEG_BATCHES, LOG_INTERVAL, POOL_SLOTS, RECEIVE_BATCH},
+    limits::{LOG_INTERVAL, POOL_SLOTS},
     relay::{self, Delivery, FlowId, Input, Relay, Retransmission, Socket},
 };
 
@@ -82,6 +84,8 @@ impl fmt::Debug for ChannelSpec {
 pub(super) struct Kit {
     pub(super) pool: Pool,
     pub(super) receive: ReceiveBatch,
+    /// For ports that are read side by side.
+    queues: Vec<Queue>,
     pub(super) send: SendBatch,
     pub(super) interfaces: Interfaces,
     /// Datagrams of one size that go to a UDP target at once.
@@ -99,6 +103,7 @@ impl Kit {
         Kit {
             pool: Pool::new(POOL_SLOTS),
             receive: ReceiveBatch::new(),
+            queues: Vec::new(),
             send: SendBatch::new(),
             interfaces: Interfaces::read(now),
             burst: pace.burst,
@@ -117,6 +122,10 @@ pub(super) struct Channel {
     legs: usize,
     /// The media's in the order of the legs, then those for repair packets and RTCP.
     ports: Vec<Port>,
+    /// The ports to which something has come, and the sockets of the outputs after them.
+    ready: Vec<usize>,
+    /// What was read from a port, and waits for what came before it on others.
+    kept: Vec<(usize, Waiting)>,
     relay: Relay,
     hold: relay::Hold,
     relay_due: Option<Instant>,
@@ -169,6 +178,8 @@ impl Channel {
             started: now,
             legs,
             ports,
+            ready: Vec::new(),
+            kept: Vec::new(),
             relay,
             hold,
             relay_due: None,
@@ -210,11 +221,6 @@ impl Channel {
         ports.chain(taps).chain(records).chain(self.relay_due).chain(self.outputs.due()).min()
     }
 
-    /// Whether a port brings media, not repair packets or answers.
-    pub(super) fn is_media(&self, port: usize) -> bool {
-        self.ports.get(port).is_some_and(|port| port.role == Role::Media)
-    }
-
     /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index of each socket that
     /// is new: the ports', then those that receivers of the outputs answer to.
     pub(super) fn maintain(
@@ -244,43 +250,6 @@ impl Channel {
         if let Err(error) = port.socket.send(bytes, to) {
             self.log_limited(now, |name| warn!(channel = name, "cannot send to {to}: {error}"));
         }
-    }
-
-    /// Receives from one port until it is empty or others should have their turn. Returns the packets received.
-    pub(super) fn receive(&mut self, port: usize, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> usize {
-        if let Some(place) = port.checked_sub(self.ports.len()) {
-            let Kit { receive, pool, send, .. } = kit;
-            return self.outputs.receive(place, clocks.monotonic, &mut Tools { receive, pool, send });
-        }
-        let mut received = 0;
-        for _ in 0..LEG_BATCHES {
-            let relay = &mut self.relay;
-            let Kit { receive, pool, .. } = kit;
-            let Port { socket, leg, role } = &mut self.ports[port];
-            let count = socket.receive(receive, pool, clocks, floor, |now, source, bytes, dropped| {
-                if dropped > 0 && *role == Role::Media {
-                    relay.handle_input(Input::Dropped { now, leg: *leg, count: dropped });
-                }
-                relay.handle_input(Port::input(*leg, *role, now, source, bytes));
-            });
-            self.collect(clocks.monotonic);
-            match count {
-                Ok(count) => {
-                    received += count;
-                    if count < RECEIVE_BATCH {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    // maintain() looks after the socket; the packets of other legs go on.
-                    self.log_limited(clocks.monotonic, |name| {
-                        warn!(channel = name, "cannot receive: {error}")
-                    });
-                    break;
-                }
-            }
-        }
-        received
     }
 
     /// Takes datagrams that came on a socket of somebody else.
@@ -322,11 +291,12 @@ impl Channel {
 
     /// The end: leaves the groups, takes what is queued, and sends everything on.
     pub(super) fn finish(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) {
-        for port in 0..self.ports.len() {
-            self.ports[port].socket.leave();
-            self.receive(port, kit, clocks, floor);
-            self.ports[port].socket.read_kernel_drops();
-        }
+        self.ports.iter_mut().for_each(|port| port.socket.leave());
+        self.ready = (0..self.ports.len()).collect();
+        self.receive_ready(kit, clocks, floor);
+        // What waits for more of a port that a sender keeps full.
+        self.receive_ready(kit, clocks, floor);
+        self.ports.iter_mut().for_each(|port| port.socket.read_kernel_drops());
         self.relay.finish(clocks.monotonic);
         self.collect(clocks.monotonic);
         self.turn(clocks.monotonic, clocks.monotonic, true, kit);

@@ -30,9 +30,7 @@ use crate::{
     buffer::Buffer,
     clock::{self, ClockPair},
     egress::tap::{Batch, Begin, Select, TapReader},
-    limits::{
-        BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, LEG_BATCHES, RECEIVE_BATCH, TICK, TICK_PACKETS, WAKE_MIN,
-    },
+    limits::{BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, TICK, TICK_PACKETS, WAKE_MIN},
 };
 
 /// Why a worker did not do what it was asked.
@@ -241,12 +239,14 @@ struct Path {
     dues: Vec<Option<Instant>>,
     /// The channels that have something to do in this turn.
     busy: Vec<usize>,
-    /// The channels whose sockets were not read to their end in this turn.
-    full: Vec<usize>,
+    /// The channels to which something has come, or that keep what the last turn has read.
+    places: Vec<usize>,
     kit: Kit,
     load: Load,
     /// The time of the last turn.
     floor: Instant,
+    /// The time of the first turn of late that did not take all.
+    backlog: Option<Instant>,
 }
 
 const WAKER: u64 = u64::MAX;
@@ -277,10 +277,11 @@ impl Path {
             channels: Vec::new(),
             dues: Vec::new(),
             busy: Vec::new(),
-            full: Vec::new(),
+            places: Vec::new(),
             kit: Kit::new(now, pace),
             load: Load::new(now),
             floor: now,
+            backlog: None,
         })
     }
 
@@ -295,9 +296,6 @@ impl Path {
             };
             let clocks = ClockPair::read();
             let Some(rest) = self.turn(ready, clocks) else { return };
-            if !self.behind(rest, clocks.monotonic) {
-                self.floor = clocks.monotonic;
-            }
             // What still waits in the sockets is taken before the next sleep.
             wait = if rest { EpollTimeout::ZERO } else { self.wait() };
         }
@@ -305,8 +303,12 @@ impl Path {
 
     /// Whether packets that came in time may still wait in a socket. Not for ever: under more load than there is
     /// processor, deadlines must pass all the same.
-    fn behind(&self, rest: bool, now: Instant) -> bool {
-        rest && now.saturating_duration_since(self.floor) < self.tick + BACKLOG_MAX
+    /// A stall before that does not count: what came meanwhile is taken first.
+    fn behind(&mut self, rest: bool, now: Instant) -> bool {
+        let since = if rest { *self.backlog.get_or_insert(now) } else { now };
+        let behind = rest && now.saturating_duration_since(since) < self.tick + BACKLOG_MAX;
+        self.backlog.take_if(|_| !behind);
+        behind
     }
 
     /// Under load, sleeps a tick, and then only looks. Otherwise waits for a packet or the next deadline.
@@ -342,40 +344,33 @@ impl Path {
         while let Some(place) = self.busy.pop() {
             self.serve(place, now, passed);
         }
-        (!asked || self.obey(clocks)).then_some(rest)
+        let goes_on = !asked || self.obey(clocks);
+        self.floor = passed;
+        goes_on.then_some(rest)
     }
 
-    /// Takes what has come: of each channel the media before the repair packets, which would seem to have overtaken it
-    /// and make rebuilds of what is there. Gives how many datagrams that were, and whether more may wait.
+    /// Takes what has come, channel by channel. Gives how many datagrams that were, and whether more may wait.
     fn receive_all(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> (usize, bool) {
-        let mut received = 0;
-        let mut rest = ready.len() == EPOLL_EVENTS;
-        self.full.clear();
-        for (media, event) in [true, false].into_iter().flat_map(|m| ready.iter().map(move |e| (m, e))) {
+        let Path { channels, kit, busy, places, floor, .. } = self;
+        for event in ready {
             let (place, port) = place_and_port(event.data());
-            let Some(Some(channel)) = self.channels.get_mut(place) else { continue };
-            if channel.is_media(port) != media {
-                continue;
-            }
-            // Of a channel whose media is not all read, repair packets wait for the next turn; not for ever.
-            if !media && self.full.contains(&place) && self.behind(true, clocks.monotonic) {
-                continue;
-            }
-            let taken = self.receive(place, port, clocks);
-            received += taken;
-            if taken >= LEG_BATCHES * RECEIVE_BATCH {
-                rest = true;
-                self.full.push(place);
+            if let Some(Some(channel)) = channels.get_mut(place)
+                && channel.note_ready(port)
+            {
+                places.push(place);
             }
         }
+        busy.extend(&*places);
+        let mut received = 0;
+        let mut rest = ready.len() == EPOLL_EVENTS;
+        places.retain(|place| {
+            let Some(Some(channel)) = channels.get_mut(*place) else { return false };
+            let taken = channel.receive_ready(kit, clocks, *floor);
+            received += taken.datagrams;
+            rest |= taken.rest;
+            channel.keeps()
+        });
         (received, rest)
-    }
-
-    /// Takes what one port has. Gives how many datagrams that were.
-    fn receive(&mut self, place: usize, port: usize, clocks: ClockPair) -> usize {
-        let Some(Some(channel)) = self.channels.get_mut(place) else { return 0 };
-        self.busy.push(place);
-        channel.receive(port, &mut self.kit, clocks, self.floor)
     }
 
     /// Lets a channel do what it has to.
@@ -542,6 +537,9 @@ impl Load {
         self.packets = 0;
     }
 }
+
+#[cfg(test)]
+mod stall_tests;
 
 #[cfg(test)]
 mod tests {
