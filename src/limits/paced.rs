@@ -28,8 +28,20 @@ pub const PACED_LATE: Duration = Duration::from_millis(1);
 pub const PACED_JUMP: Duration = Duration::from_millis(500);
 /// Packets of one time stamp are spread over no more than this: a picture at 10 a second.
 pub const PACED_SPREAD_MAX: Duration = Duration::from_millis(100);
-/// A clock that stands still for so long while packets come is none (ISO/IEC 13818-1 asks for a PCR every 100 ms).
+/// The same for one whose rate has been constant, and where it goes on after it stood: beyond what a path is late by.
+pub const PACED_STEP: Duration = Duration::from_millis(100);
+/// Packets that come so much before the fastest path could bring them have wrong times.
+pub const PACED_EARLY: Duration = Duration::from_millis(300);
+/// A clock that stands still for so long while packets come is none (ISO/IEC 13818-1 asks for a PCR every 100 ms),
+pub const PACED_CLOCK_STANDS: Duration = Duration::from_millis(150);
+/// or for twice its usual interval, but no longer than this.
 pub const PACED_CLOCK_SILENT: Duration = Duration::from_secs(2);
+/// The most of a pause between two packets that counts for that: while nothing comes no clock can be read.
+pub const PACED_PAUSE: Duration = Duration::from_millis(50);
+/// A known clock rate is compared with the arrivals from so much time on,
+pub const RATE_CHECK_TIME: Duration = Duration::from_secs(1);
+/// and anew after this, in which the bursts of a sender hardly count.
+pub const RATE_CHECK_LONGEST: Duration = Duration::from_secs(10);
 /// The clock rate of a dynamic RTP payload type is measured over this long: with 40 ms of jitter to 1.6 %,
 pub const RATE_GUESS_TIME: Duration = Duration::from_millis(2500);
 /// and not before: senders begin with a burst.
@@ -55,4 +67,5 @@ pub const CLOCK_PULL_MAX: f64 = 5e-4;
 /// When all packets of a window come so much earlier than before, the delay makes one step; less is made good slowly.
 pub const CLOCK_STEP: Duration = Duration::from_secs(1);
 
+const _: () = assert!(PACED_CLOCK_STANDS.as_millis() < PACED_CLOCK_SILENT.as_millis());
 const _: () = assert!(PACED_DELAY_START.as_millis() <= PACED_DELAY_MAX.as_millis());

@@ -1,7 +1,7 @@
 //! Paced release: a flow's packets go out at their source times plus a constant delay, for receivers without a
 //! buffer. Stands behind reordering: what a flow delivers waits in a [`Pacer`] until it is due.
 //!
-//! `stamps` reads the source's clock, `timeline` gives every packet a time between two readings, `base` follows how
+//! `stamps` reads the source's clock (`counter`, `rate`, `order`), `follow` follows it, `timeline` gives every packet a time between two readings, `base` follows how
 //! that clock stands to ours, `delay` says how much later packets go out. All times here are nanoseconds: source times
 //! on the scale of this flow's source, brought near to ours at the start; arrivals since the pacer began.
 
@@ -14,8 +14,11 @@ use super::{How, Output, Packet};
 use crate::limits::{PACED_LATE, PACED_SLACK};
 
 mod base;
+mod counter;
 mod delay;
+mod follow;
 mod order;
+mod rate;
 mod smooth;
 mod stamps;
 mod timeline;
@@ -24,7 +27,7 @@ use base::Base;
 pub use delay::Delay;
 use delay::DelayInForce;
 use smooth::Smooth;
-use stamps::{Mark, Stamps};
+use stamps::{Clock, Stamps};
 use timeline::Timeline;
 
 /// When packets that are in order go out.
@@ -119,6 +122,10 @@ pub(super) struct Pacer {
     smooth: Smooth,
     base: Base,
     delay: DelayInForce,
+    /// The shift of the timeline by each clock when it last stood.
+    stood: [Option<i64>; Clock::COUNT],
+    /// The transit time of the first packet after a pause.
+    resumed: Option<i64>,
 }
 
 impl Pacer {
@@ -138,6 +145,8 @@ impl Pacer {
             smooth: Smooth::default(),
             base: Base::new(),
             delay: DelayInForce::new(delay, nanos(hold)),
+            stood: [None; Clock::COUNT],
+            resumed: None,
         }
     }
 
@@ -172,29 +181,34 @@ impl Pacer {
         let (now, arrived) = (self.at(now), self.at(waiting.packet.arrived));
         let missing = self.missing(&waiting);
         let reading = self.stamps.read(&waiting.packet, arrived);
-        if reading.changed {
-            self.timeline.forget();
-            self.open = 0;
+        if reading.refuted {
+            self.begin_anew();
+        } else if let Some(before) = reading.instead_of {
+            self.change(before, missing, arrived);
         }
         let place = self.timeline.place(missing, reading.units);
         // A recovered packet came when its repair packet did: that says nothing of the path.
         let trusted = waiting.how == How::Received;
-        let time = if reading.by_arrival {
-            self.by_arrival(arrived, missing)
-        } else {
-            if let Some(mark) = reading.mark {
-                self.mark(place + i64::from(mark.offset), mark, arrived, trusted);
+        let time = match reading.mark {
+            Some(mark) => {
+                self.mark(place + i64::from(mark.offset), mark, missing, arrived, trusted);
+                self.timeline.time(place)
             }
-            self.timeline.time(place).unwrap_or_else(|| self.here(arrived))
+            None => self.timeline.time(place).filter(|_| reading.clock != Clock::Arrival),
         };
+        let time = time.unwrap_or_else(|| self.by_arrival(arrived, missing));
         self.latest = self.latest.max(time);
         self.packets += 1;
         self.bytes += waiting.packet.bytes.capacity();
         let open = self.timeline.is_open(place);
         self.queue.push_back(Entry { item: Item::Packet(waiting), time: self.latest, place, since: now });
         self.open = if open { self.open + 1 } else { 0 };
-        let needed = now - self.latest - self.base.at(now);
-        self.delay.needs(needed, nanos(hold) + (arrived - time - self.base.at(now)).max(0), now);
+        // What it needs is not known before its time is.
+        if !(open && self.timeline.is_overdue(place)) {
+            let needed = now - self.latest - self.base.at(now);
+            self.delay.needs(needed, nanos(hold) + (arrived - time - self.base.at(now)).max(0), now);
+        }
+        self.need_of_the_first(now);
     }
 
     /// Packets between the last one and this one, as far as they may be its missing neighbours.
@@ -204,85 +218,6 @@ impl Pacer {
         self.next = Some(waiting.seq + span);
         let missing = gap.map(|numbers| numbers / span).filter(|packets| *packets < BELIEVED);
         missing.unwrap_or(0) as i64
-    }
-
-    /// The source time of something that arrived as usual.
-    fn here(&self, arrived: i64) -> i64 {
-        arrived - self.base.at(arrived) - self.base.typical()
-    }
-
-    /// The source says nothing: arrivals, smoothed.
-    fn by_arrival(&mut self, arrived: i64, missing: i64) -> i64 {
-        let (smooth, fresh) = self.smooth.next(arrived, missing);
-        if fresh {
-            self.restart();
-            self.timeline.shift_to(smooth, self.here(arrived));
-        }
-        let time = smooth + self.timeline.shift();
-        self.base.sample(arrived, arrived - time, self.delay.get());
-        time
-    }
-
-    /// Nothing waits: then nobody sees the delay begin anew.
-    fn restart(&mut self) {
-        if self.is_empty() {
-            self.base.restart();
-            self.delay.restart();
-        }
-    }
-
-    /// The source's clock is read at `place`.
-    fn mark(&mut self, place: i64, mark: Mark, arrived: i64, trusted: bool) {
-        let expected = self.timeline.expected(place);
-        let jumped = match self.timeline.compare(place, &mark, arrived) {
-            None => {
-                self.restart();
-                Some(self.here(arrived))
-            }
-            Some(true) => Some(self.go_on_at(expected, arrived)),
-            Some(false) => None,
-        };
-        if let Some(time) = jumped {
-            self.timeline.shift_to(mark.time, time.max(self.timeline.last_time()));
-        }
-        self.settle(place, &mark, jumped.is_some(), arrived);
-        let time = self.timeline.time(place - i64::from(mark.offset));
-        if let Some(time) = time.filter(|_| trusted) {
-            self.base.sample(arrived, arrived - time, self.delay.get());
-        }
-    }
-
-    /// Where the source goes on after its clock has jumped: where its rate leads to, if that fits what arrives.
-    fn go_on_at(&mut self, expected: Option<i64>, arrived: i64) -> i64 {
-        let fits = |time: &i64| {
-            let excess = arrived - *time - self.base.at(arrived);
-            (-timeline::JUMP..self.delay.get() + timeline::JUMP).contains(&excess)
-        };
-        if let Some(time) = expected.filter(fits) {
-            return time;
-        }
-        self.restart();
-        self.here(arrived)
-    }
-
-    /// Times of the packets since the last mark are final when the next one is known.
-    fn settle(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64) {
-        let time = mark.time + self.timeline.shift();
-        self.timeline.close(place, time, jumped, mark.constant, arrived);
-        let first = self.queue.len() - self.open;
-        let mut floor = if first == 0 { self.left } else { self.queue[first - 1].time };
-        for entry in self.queue.iter_mut().skip(first) {
-            if let (Item::Packet(_), Some(time)) = (&entry.item, self.timeline.settled(entry.place)) {
-                floor = floor.max(time);
-            }
-            entry.time = floor;
-        }
-        if self.open > 0 {
-            self.latest = floor;
-            let oldest = self.queue[first].time;
-            self.delay.needs(arrived - oldest - self.base.at(arrived), 0, arrived);
-        }
-        self.open = 0;
     }
 
     /// Takes in an answer that keeps its place among the packets. Given back if nothing waits.
@@ -324,6 +259,7 @@ impl Pacer {
             self.packets -= 1;
             self.bytes -= waiting.packet.bytes.capacity();
             self.base.hold_still();
+            self.resumed = None;
         }
         if self.queue.is_empty() {
             self.floor = i64::MIN;

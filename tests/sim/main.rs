@@ -26,6 +26,7 @@ mod late;
 mod legs;
 mod many;
 mod paced;
+mod paced_clocks;
 mod paths;
 mod producers;
 mod rates;

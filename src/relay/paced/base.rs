@@ -99,6 +99,17 @@ impl Base {
         self.forget();
     }
 
+    /// What was measured so far was measured by a wrong clock.
+    pub(super) fn distrust(&mut self) {
+        (self.drift, self.fitted, self.typical) = (0.0, 0.0, 0.0);
+        self.forget();
+    }
+
+    /// Whether the start is still sought.
+    pub(super) fn is_free(&self) -> bool {
+        self.free
+    }
+
     fn forget(&mut self) {
         self.window = None;
         self.line = None;

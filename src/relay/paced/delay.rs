@@ -85,6 +85,12 @@ impl DelayInForce {
         }
     }
 
+    /// What was needed so far was measured by a wrong clock.
+    pub(super) fn forget(&mut self) {
+        self.needs = [0; 2];
+        self.restart();
+    }
+
     /// A packet was ready to leave so long after the fastest path could have brought it; `jitter`: so late a packet
     /// could be ready that waits for the whole hold.
     pub(super) fn needs(&mut self, needed: i64, jitter: i64, now: i64) {

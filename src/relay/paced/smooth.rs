@@ -19,6 +19,22 @@ pub(super) struct Smooth {
 }
 
 impl Smooth {
+    /// Goes on from a packet at `time`, at a rate that is known.
+    pub(super) fn lead(&mut self, time: i64, period: f64) {
+        self.line = Some((time as f64, period));
+        self.count = STEADY / 2.0;
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn forget(&mut self) {
+        *self = Smooth::default();
+    }
+
+    /// Whether the line has many packets behind it.
+    pub(super) fn is_steady(&self) -> bool {
+        self.count >= STEADY / 8.0
+    }
+
     /// The time of the next packet, after so many that are missing; `true`: a new line begins with it.
     pub(super) fn next(&mut self, arrived: i64, missing: i64) -> (i64, bool) {
         let steps = (missing + 1) as f64;

@@ -1,11 +1,15 @@
 //! Source times of packets between two readings of the source's clock: the rate between them is constant.
 
-use crate::limits::{PACED_JUMP, PACED_SPREAD_MAX};
+use crate::limits::{PACED_JUMP, PACED_SPREAD_MAX, PACED_STEP};
 
 use super::{nanos, stamps::Mark};
 
 /// A clock that is so much off both its own rate and ours has jumped.
 pub(super) const JUMP: i64 = PACED_JUMP.as_nanos() as i64;
+
+/// Intervals of one rate after which it is constant, and how far they may be off each other.
+const STEADY: u32 = 8;
+const STEADY_OFF: f64 = 0.02;
 
 /// The clock was read here.
 #[derive(Debug, Clone, Copy)]
@@ -28,15 +32,58 @@ pub(super) struct Timeline {
     slope: f64,
     interval: i64,
     spread: f64,
+    /// Intervals in a row with the same slope.
+    steady: u32,
+}
+
+/// Where the times lead to while the clock stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Course {
+    from: Anchor,
+    /// Nanoseconds per place.
+    rate: f64,
+    /// Per packet.
+    pub(super) period: f64,
+}
+
+impl Course {
+    pub(super) fn time(&self, place: i64) -> i64 {
+        self.from.time.saturating_add(((place - self.from.place) as f64 * self.rate) as i64)
+    }
 }
 
 impl Timeline {
     /// The place of a packet that takes so many, after so many that are missing.
     pub(super) fn place(&mut self, missing: i64, units: u32) -> i64 {
-        let place = self.next + missing * self.units.max(1);
+        let place = self.ahead(missing);
         self.units = i64::from(units);
         self.next = place + self.units;
         place
+    }
+
+    /// Where the next packet stands after so many that are missing.
+    pub(super) fn ahead(&self, missing: i64) -> i64 {
+        self.next + missing * self.units.max(1)
+    }
+
+    /// How the times go on without the clock, as of a packet at `place`: at the rate before, if that fits what comes.
+    pub(super) fn course(&self, place: i64, arrived: i64) -> Option<Course> {
+        let from = self.last?;
+        let (places, came) = ((place - from.place).max(1) as f64, (arrived - from.arrived).max(0) as f64);
+        let fits = self.slope > 0.0 && (places * self.slope - came).abs() < nanos(PACED_STEP) as f64;
+        let rate = if fits { self.slope } else { came / places };
+        Some(Course { from, rate, period: rate * self.units.max(1) as f64 })
+    }
+
+    /// How far off a clock must be to have jumped.
+    pub(super) fn jump(&self) -> i64 {
+        if self.steady >= STEADY { nanos(PACED_STEP) } else { JUMP }
+    }
+
+    /// How much later than its clock says it came after the last reading.
+    pub(super) fn behind(&self, mark: &Mark, arrived: i64) -> i64 {
+        let time = mark.time.saturating_add(self.shift);
+        self.last.map_or(0, |last| (arrived - last.arrived).saturating_sub(time.saturating_sub(last.time)))
     }
 
     /// Another clock is read from here on.
@@ -63,6 +110,11 @@ impl Timeline {
         self.last.is_some_and(|last| place >= last.place)
     }
 
+    /// Whether the clock should have been read before this place.
+    pub(super) fn is_overdue(&self, place: i64) -> bool {
+        self.last.is_some_and(|last| (place - last.place) as f64 * self.spread > self.interval as f64)
+    }
+
     /// The time of a packet by the last reading and the rate before it.
     pub(super) fn time(&self, place: i64) -> Option<i64> {
         let last = self.last?;
@@ -80,7 +132,7 @@ impl Timeline {
     pub(super) fn compare(&self, place: i64, mark: &Mark, arrived: i64) -> Option<bool> {
         let last = self.last?;
         let time = mark.time.saturating_add(self.shift);
-        let off = |expected: i64| time.abs_diff(expected) > JUMP.unsigned_abs();
+        let off = |expected: i64| time.abs_diff(expected) > self.jump().unsigned_abs();
         let by_rate = self.expected(place).is_none_or(off);
         let by_arrival = off(last.time.saturating_add(arrived - last.arrived));
         Some(mark.anew || (by_rate && by_arrival))
@@ -97,14 +149,17 @@ impl Timeline {
         }
         let places = (place - before.place) as f64;
         let whole = time.saturating_sub(before.time).max(0);
-        self.slope = whole as f64 / places;
+        let slope = whole as f64 / places;
+        let same = (slope - self.slope).abs() <= slope * STEADY_OFF;
+        self.steady = if same { self.steady.saturating_add(1) } else { 0 };
+        self.slope = slope;
         self.interval = if constant { whole } else { whole.min(nanos(PACED_SPREAD_MAX)) };
         self.spread = self.interval as f64 / places;
     }
 
-    /// The time of a packet between the last two readings.
-    pub(super) fn settled(&self, place: i64) -> Option<i64> {
-        let before = self.before?;
-        Some(before.time.saturating_add(((place - before.place) as f64 * self.spread) as i64))
+    /// The times between the last two readings.
+    pub(super) fn between(&self) -> Option<Course> {
+        let from = self.before?;
+        Some(Course { from, rate: self.spread, period: 0.0 })
     }
 }

@@ -1,0 +1,165 @@
+//! How the times follow the source's clock: over its jumps, while it stands, and after pauses in which it stood.
+//!
+//! A clock that stands changes nothing that a receiver sees: the times go on at the rate before, which is then
+//! corrected slowly by the arrivals, and the next clock, or the same when it runs again, is joined to them.
+
+use crate::limits::{PACED_EARLY, PACED_STEP};
+
+use super::{Item, Pacer, nanos, stamps::Clock, stamps::Mark, timeline};
+
+impl Pacer {
+    /// Another clock counts from this packet on, or none.
+    pub(super) fn change(&mut self, before: Clock, missing: i64, arrived: i64) {
+        let place = self.timeline.ahead(missing);
+        if let Some(course) = self.timeline.course(place, arrived) {
+            self.stood[before as usize] = Some(self.timeline.shift());
+            self.set_open(|place| Some(course.time(place)));
+            let level = self.base.at(arrived) + self.base.typical();
+            let steps = (missing + 1) as f64;
+            let last = course.time(place).saturating_add(level) - (course.period * steps) as i64;
+            self.smooth.lead(last, course.period);
+            self.timeline.shift_to(level, 0);
+        }
+        self.timeline.forget();
+        self.open = 0;
+    }
+
+    /// The times so far were wrong, and what was measured by them.
+    pub(super) fn begin_anew(&mut self) {
+        self.timeline.forget();
+        self.smooth.forget();
+        self.base.distrust();
+        self.delay.forget();
+        (self.open, self.stood) = (0, Default::default());
+    }
+
+    /// The source's clock is read at `place`.
+    pub(super) fn mark(&mut self, place: i64, mark: Mark, missing: i64, arrived: i64, trusted: bool) {
+        let expected = self.timeline.expected(place);
+        let jumped = match self.timeline.compare(place, &mark, arrived) {
+            None => Some(self.join(&mark, missing, arrived)),
+            Some(true) => Some(self.go_on_at(expected, arrived)),
+            Some(false) => self.correct(&mark, arrived, trusted),
+        };
+        if let Some(time) = jumped {
+            self.timeline.shift_to(mark.time, time.max(self.timeline.last_time()));
+        }
+        self.settle(place, &mark, jumped.is_some(), arrived);
+        let time = self.timeline.time(place - i64::from(mark.offset));
+        if let Some(time) = time.filter(|_| trusted) {
+            self.base.sample(arrived, arrived - time, self.delay.get());
+        }
+    }
+
+    /// The time of a clock's first reading: as it was when the clock stood, if it has gone on since; otherwise where
+    /// the packets before lead to.
+    fn join(&mut self, mark: &Mark, missing: i64, arrived: i64) -> i64 {
+        let steady = self.smooth.is_steady();
+        let (smooth, fresh) = self.smooth.next(arrived, missing);
+        if fresh || !steady {
+            self.restart();
+            return self.here(arrived);
+        }
+        let line = smooth + self.timeline.shift();
+        let stood = self.stood[self.stamps.clock() as usize].take().filter(|_| !mark.anew);
+        let again = stood.map(|shift| mark.time.saturating_add(shift));
+        again.filter(|time| time.abs_diff(line) < nanos(PACED_STEP).unsigned_abs()).unwrap_or(line)
+    }
+
+    /// Where the source goes on after its clock has jumped: where its rate leads to, if that fits what arrives.
+    fn go_on_at(&mut self, expected: Option<i64>, arrived: i64) -> i64 {
+        let fits = |time: &i64| {
+            let excess = arrived - *time - self.base.at(arrived);
+            (-timeline::JUMP..self.delay.get() + timeline::JUMP).contains(&excess)
+        };
+        if let Some(time) = expected.filter(fits) {
+            return time;
+        }
+        self.restart();
+        self.here(arrived)
+    }
+
+    /// The time of a reading that goes on at the clock's rate, if what arrives says otherwise: the clock stood in a
+    /// pause, or runs too fast.
+    fn correct(&mut self, mark: &Mark, arrived: i64, trusted: bool) -> Option<i64> {
+        if !trusted {
+            return None;
+        }
+        let time = mark.time.saturating_add(self.timeline.shift());
+        let excess = arrived - time - self.base.at(arrived);
+        if excess < -nanos(PACED_EARLY) && !self.base.is_free() {
+            return Some(self.here(arrived));
+        }
+        let behind = self.timeline.behind(mark, arrived);
+        if excess > self.delay.get() && behind > self.timeline.jump() && self.is_empty() {
+            self.restart();
+            let here = self.here(arrived);
+            self.resumed = Some(arrived - here);
+            return Some(here);
+        }
+        None
+    }
+
+    /// The source time of something that arrived as usual.
+    pub(super) fn here(&self, arrived: i64) -> i64 {
+        arrived - self.base.at(arrived) - self.base.typical()
+    }
+
+    /// The source says nothing: arrivals, smoothed.
+    pub(super) fn by_arrival(&mut self, arrived: i64, missing: i64) -> i64 {
+        let (smooth, fresh) = self.smooth.next(arrived, missing);
+        if fresh {
+            self.restart();
+            self.timeline.shift_to(smooth, self.here(arrived));
+        }
+        let time = smooth + self.timeline.shift();
+        self.base.sample(arrived, arrived - time, self.delay.get());
+        time
+    }
+
+    /// Nothing waits: then nobody sees the delay begin anew.
+    pub(super) fn restart(&mut self) {
+        if self.is_empty() {
+            self.base.restart();
+            self.delay.restart();
+        }
+    }
+
+    /// After a pause the packets may catch up with their times, as those of a burst do: then the first one was late.
+    pub(super) fn need_of_the_first(&mut self, now: i64) {
+        if let Some(transit) = self.resumed {
+            self.delay.needs(transit - self.base.at(now), 0, now);
+        }
+    }
+
+    /// Gives the packets whose times are not final these, and their order; the last of them.
+    fn set_open(&mut self, time: impl Fn(i64) -> Option<i64>) {
+        if self.open == 0 {
+            return;
+        }
+        let first = self.queue.len() - self.open;
+        let mut floor = if first == 0 { self.left } else { self.queue[first - 1].time };
+        for entry in self.queue.iter_mut().skip(first) {
+            if let (Item::Packet(_), Some(time)) = (&entry.item, time(entry.place)) {
+                floor = floor.max(time);
+            }
+            entry.time = floor;
+        }
+        self.latest = floor;
+    }
+
+    /// Times of the packets since the last mark are final when the next one is known.
+    fn settle(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64) {
+        let time = mark.time + self.timeline.shift();
+        self.timeline.close(place, time, jumped, mark.constant, arrived);
+        let settled = self.timeline.between();
+        self.set_open(|place| settled.map(|course| course.time(place)));
+        if self.open > 0 {
+            let (oldest, last) = (self.queue[self.queue.len() - self.open].time, self.queue.back());
+            let waited = last.map_or(0, |last| last.since - last.time);
+            let needed = (arrived - oldest).max(waited) - self.base.at(arrived);
+            self.delay.needs(needed, 0, arrived);
+        }
+        self.open = 0;
+    }
+}
