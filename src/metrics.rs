@@ -111,6 +111,10 @@ const LEG_MISSED: Metric = counter(
     "tidecast_leg_missed_packets_total",
     "Numbers that another leg brought and this one did not. Of channels with several legs.",
 );
+const LEG_DIFFERING: Metric = counter(
+    "tidecast_leg_differing_packets_total",
+    "Packets whose number another leg had brought with other content. Of channels with several legs.",
+);
 const KERNEL_DROPS: Metric = counter(
     "tidecast_kernel_drops_total",
     "Datagrams that the kernel dropped because the receive buffer was full.",
@@ -225,6 +229,7 @@ const ALL: &[&Metric] = &[
     &INVALID,
     &LEG_FIRST,
     &LEG_MISSED,
+    &LEG_DIFFERING,
     &KERNEL_DROPS,
     &SESSIONS,
     &DISCONTINUITIES,
@@ -427,6 +432,7 @@ fn counters(channel: &str, sample: Sample<'_>) -> Vec<(Key, u64)> {
             let labels = [("channel", channel), ("leg", leg_label(channel, leg))];
             all.push((key(&LEG_FIRST, &labels), leg.counters.first));
             all.push((key(&LEG_MISSED, &labels), leg.counters.missed));
+            all.push((key(&LEG_DIFFERING, &labels), leg.counters.differing));
         }
     }
     for output in &sample.state.outputs {

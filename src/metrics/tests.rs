@@ -39,7 +39,15 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         state: "joined",
         detail: None,
         fault: Some("eth1 is down".to_owned()),
-        counters: LegCounters { media: 1000, repair: 20, control: 3, bytes: 5000, first: 600, missed: 7 },
+        counters: LegCounters {
+            media: 1000,
+            repair: 20,
+            control: 3,
+            bytes: 5000,
+            first: 600,
+            missed: 7,
+            differing: 21,
+        },
         skew_seconds: Some(0.25),
         kernel_drops: 11,
         truncated: 0,
@@ -167,6 +175,7 @@ fn several_legs_have_what_each_missed_and_how_far_it_is_behind() {
     let leg = r#"channel="a",leg="udp://@239.1.1.1:5000""#;
     assert_eq!(series[&format!("tidecast_leg_first_packets_total{{{leg}}}")], 600.0);
     assert_eq!(series[&format!("tidecast_leg_missed_packets_total{{{leg}}}")], 7.0);
+    assert_eq!(series[&format!("tidecast_leg_differing_packets_total{{{leg}}}")], 21.0);
     assert_eq!(series[&format!("tidecast_leg_skew_seconds{{{leg}}}")], 0.25);
     let silent = leg.replace(".1:", ".2:");
     assert!(series[&format!("tidecast_leg_skew_seconds{{{silent}}}")].is_nan());

@@ -18,7 +18,7 @@ use super::{
     paced::Pacer,
     recover::Means,
     recovery::Recovery,
-    reorder::{Queued, Reorder, Stored},
+    reorder::{Known, Queued, Reorder, Stored},
     retransmission::{Asking, Pace},
     session::{Candidate, Probation, Repeat},
     stats::{Counters, Jitter, LegCounters},
@@ -510,10 +510,19 @@ impl Flow {
         }
         let stored = Stored::new(arrived.packet, how, span, arrived.fingerprint);
         let Some(reorder) = &mut self.reorder else { return };
+        let differs = several
+            && number >= next
+            && reorder.known(number, span, arrived.fingerprint, window) == Known::Other;
         let queued = reorder.insert(number, stored, at, window);
         self.counters.duplicate += reorder.take_covered();
         let accepted = matches!(queued, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_));
         let lags = several && how == How::Received && self.lags(arrived.leg, number, &queued, cx.now);
+        if let Some(legs) = &self.legs
+            && how == How::Received
+            && (differs || matches!(queued, Queued::Other(_)))
+        {
+            legs.differs(arrived.leg, number, cx.legs);
+        }
         if several && how == How::Received && (accepted || lags) {
             self.note_leg(arrived.leg, (number, span), cx);
         }

@@ -271,6 +271,15 @@ impl Legs {
         }
     }
 
+    /// A leg brought a number that is known with other content. What it brought itself before is no other leg's: the
+    /// producer may count anew.
+    pub(super) fn differs(&self, leg: u8, number: u64, counters: &mut [LegCounters]) {
+        let index = usize::from(leg);
+        if self.brought.by_others(index, number) {
+            counters[index].differing += 1;
+        }
+    }
+
     /// A leg brought a packet that was not known.
     pub(super) fn led(&mut self, leg: u8, now: Instant) {
         if let Some(leg) = self.legs.get_mut(usize::from(leg)) {

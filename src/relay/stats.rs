@@ -138,6 +138,9 @@ pub struct LegCounters {
     pub first: u64,
     /// Numbers that another leg brought and this one did not, within the longest hold.
     pub missed: u64,
+    /// Packets whose number another leg had brought with other content, within the longest hold. Each is also counted
+    /// for what became of it.
+    pub differing: u64,
 }
 
 /// Interarrival jitter (RFC 3550, A.8), kept in seconds so that flows of different clocks compare.

@@ -121,6 +121,41 @@ fn paths_lose_what_both_lose_and_each_leg_is_told_what_it_missed() {
     }
 }
 
+/// One path damages payloads: the copy that comes first goes on, the other one is a duplicate, and the leg that brought it
+/// is told that it differs, whether the first one was delivered or waits behind a gap.
+#[test]
+fn paths_that_disagree_are_counted_and_still_one_stream() {
+    let seed = seed(19);
+    let _repeat = Repeat(seed);
+    for format in [Numbered::Native, Numbered::Rtp, Numbered::Custom16] {
+        for (damages, loss, damage) in
+            [(1, 0.0, 0.1), (1, 0.05, 0.1), (0, 0.05, 0.1), (1, 0.05, 1.0), (1, 0.0, 0.0)]
+        {
+            let (packets, skew, mut dice) = (5000, MS * 20, Dice::new(seed));
+            let mut fate =
+                |n: u64| [dice.hits(loss), dice.hits(loss), dice.hits(damage)].map(|hit| hit && n > 100);
+            let fates: Vec<_> = (0..packets).map(&mut fate).collect();
+            let lost = |leg: u8, n: u64| fates[n as usize][usize::from(leg)];
+            let mut sim = two(format, Hold::default());
+            for copy in copies(packets, MS, skew, lost) {
+                let damaged = copy.leg == damages && fates[copy.packet as usize][2];
+                let identity = copy.packet | u64::from(damaged) << 40;
+                let bytes = format.datagram(1, copy.packet, identity);
+                sim.packet_from(copy.at, copy.leg, source(1 + copy.leg), &bytes);
+            }
+            sim.run_until(sim.elapsed() + Duration::from_secs(5));
+            let counters = sim.check_counters();
+            let both = fates.iter().filter(|[first, second, _]| !first && !second);
+            let differ = both.clone().filter(|fate| fate[2]).count() as u64;
+            let context = format!("{format:?}, leg {damages} damages {damage}, loss {loss}: {counters:?}");
+            let differing: Vec<u64> = sim.relay.legs().iter().map(|leg| leg.differing).collect();
+            assert_eq!(differing, [0, differ], "the second leg is later: {context}");
+            assert_eq!(counters.duplicate, both.count() as u64, "{context}");
+            assert_eq!((counters.sessions, counters.rejected), (1, 0), "{context}");
+        }
+    }
+}
+
 #[test]
 fn paths_may_fail_and_come_back() {
     for skew in [0, 10, 50, 450] {

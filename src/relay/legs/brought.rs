@@ -121,6 +121,12 @@ impl Brought {
         Copy::Later(Duration::from_micros(micros.saturating_sub(slot.micros)))
     }
 
+    /// Whether other legs brought a number, which is not judged yet, and this one did not.
+    pub(super) fn by_others(&self, leg: usize, number: u64) -> bool {
+        let slot = self.slots.get(self.base, number).filter(|_| number < self.end);
+        slot.is_some_and(|slot| slot.legs != 0 && slot.legs & 1 << leg == 0)
+    }
+
     /// A leg answers for numbers from its first one on, unless it was out at the beginning.
     fn answers_from(&mut self, leg: usize, number: u64) {
         let first = if self.base == self.start { number } else { self.start };
