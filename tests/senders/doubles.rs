@@ -5,6 +5,8 @@ use std::{
     thread,
 };
 
+use tidecast::wire::native::{Kind, Repr};
+
 use super::{
     common::{native, sender},
     rig::{MS, Rig, all_came, counted, counter, paced, rtp},
@@ -48,36 +50,67 @@ fn of_two_hosts_with_one_ssrc_the_first_is_kept_and_both_are_named() {
     assert!(log.contains(&first) && log.contains(&other), "{log}");
 }
 
-/// A producer at 250 packets a second, and somebody who sends two datagrams of a session of his own at each `when`.
-fn forged(what: &str, own_port: bool, when: impl Fn(usize) -> bool) {
+/// What somebody makes up after the good packet `n`.
+type Forge = fn(usize) -> Vec<Vec<u8>>;
+
+/// A producer at 250 packets a second, and somebody who makes things up, at a port of his own or the producer's.
+fn forged(what: &str, own_port: bool, forge: Forge) {
     const COUNT: usize = 500;
+    let what = format!("{what}, {}", if own_port { "another port" } else { "the same port" });
     let rig = Rig::of("native");
     let (good, bad) = (sender(), sender());
     let sent: Vec<Vec<u8>> = (0..COUNT as u64).map(|n| native(7, 1, n, &n.to_be_bytes())).collect();
+    let mut made_up = 0;
     paced(4 * MS, COUNT, |n| {
         rig.send(&good, &sent[n]);
-        if when(n) {
-            for number in 0..2 {
-                let bytes = native(7, 1000 + n as u32, number, b"made up");
-                rig.send(if own_port { &bad } else { &good }, &bytes);
-            }
+        for bytes in forge(n) {
+            rig.send(if own_port { &bad } else { &good }, &bytes);
+            made_up += 1;
         }
     });
     let (state, out) = rig.finish(COUNT);
     let (good, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|bytes| sent.contains(bytes));
-    all_came(what, &sent, &good);
+    all_came(&what, &sent, &good);
     assert_eq!(counter(&state, "lost"), 0, "{what}: {state}");
     // Where the machine has kept the producer from sending, its session was over.
-    let made_up = 2 * (0..COUNT).filter(|n| when(*n)).count();
-    assert!(others.len() <= 2.max(made_up / 10), "{what}: {} of the other sessions came out", others.len());
+    assert!(others.len() <= 2.max(made_up / 10), "{what}: {} of {made_up} came out", others.len());
+}
+
+fn session(n: usize) -> Vec<Vec<u8>> {
+    (0..2).map(|number| native(7, 1000 + n as u32, number, b"made up")).collect()
+}
+
+fn control(kind: Kind, sequence: usize) -> Vec<u8> {
+    let (mut out, sequence) = (Vec::new(), sequence as u64);
+    Repr { kind, flags: 0, stream: 7, session: 1, sequence, timestamp: 0, payload: &[] }.emit(&mut out);
+    out
 }
 
 #[test]
 fn made_up_sessions_cost_a_living_producer_nothing() {
     thread::scope(|scope| {
-        for (name, own_port) in [("another port", true), ("the same port", false)] {
-            scope.spawn(move || forged(&format!("once, {name}"), own_port, |n| n == 100));
-            scope.spawn(move || forged(&format!("each time, {name}"), own_port, |n| n > 99 && n < 490));
+        for own_port in [true, false] {
+            scope.spawn(move || {
+                forged("once", own_port, |n| if n == 100 { session(n) } else { Vec::new() });
+            });
+            scope.spawn(move || {
+                forged("each time", own_port, |n| if n > 99 && n < 490 { session(n) } else { Vec::new() });
+            });
+        }
+    });
+}
+
+#[test]
+fn made_up_numbers_and_control_datagrams_from_elsewhere_cost_nothing() {
+    let kinds: [(&str, Forge); 4] = [
+        ("next numbers", |n| vec![native(7, 1, n as u64 + 1, b"made up")]),
+        ("far numbers", |n| (0..2).map(|k| native(7, 1, (100_000 + 2 * n + k) as u64, b"made up")).collect()),
+        ("ends", |n| vec![control(Kind::End, n + 1 + n % 2 * 200)]),
+        ("heartbeats", |n| vec![control(Kind::Heartbeat, n + 60)]),
+    ];
+    thread::scope(|scope| {
+        for (what, forge) in kinds {
+            scope.spawn(move || forged(what, true, forge));
         }
     });
 }
