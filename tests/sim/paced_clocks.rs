@@ -128,7 +128,7 @@ type Pcrs = fn(f64) -> Vec<(u16, f64)>;
 const PCRS: [(&str, Pcrs); 9] = [
     ("all the time", |t| vec![(0x1f0, t + 10.0)]),
     ("missing for 1 s", |t| if (4.0..5.0).contains(&t) { vec![] } else { vec![(0x1f0, t + 10.0)] }),
-    ("missing for 0.5 s, again and again", |t| if t % 2.0 < 0.5 { vec![] } else { vec![(0x1f0, t + 10.0)] }),
+    ("missing for 0.5 s, again and again", |t| if t % 2.0 > 1.5 { vec![] } else { vec![(0x1f0, t + 10.0)] }),
     ("stops", |t| if t < 4.0 { vec![(0x1f0, t + 10.0)] } else { vec![] }),
     ("stands", |t| vec![(0x1f0, t.min(4.0) + 10.0)]),
     ("stands for 1 s and goes on from there", |t| {
@@ -165,6 +165,42 @@ fn a_pcr_that_stops_or_moves_is_not_seen() {
             for (format, rtp) in [("ts", false), ("rtp", true)] {
                 let out = Out::of(what, format, delay, &transport_stream(pcrs, rtp), seed);
                 out.holds(60.0, 20, 1);
+            }
+        }
+    }
+}
+
+/// The same at a rate that varies: pictures of 4 to 8 datagrams, each twelfth of 30, with their PCRs in front.
+fn variable_stream(pcrs: Pcrs, rtp: bool, seed: u64) -> Sent {
+    let mut dice = Dice::new(seed);
+    let mut sent: Sent = Vec::new();
+    for picture in 0..350_u64 {
+        let count = if picture.is_multiple_of(12) { 30 } else { 4 + dice.below(5) };
+        let read = pcrs(picture as f64 * 0.040);
+        for n in 0..count {
+            let number = sent.len() as u64;
+            let read = read.iter().filter(|_| n == 0);
+            let mut payload: Vec<u8> =
+                read.flat_map(|(pid, pcr)| ts_packet(*pid, number, Some(*pcr))).collect();
+            while payload.len() < 7 * ts::PACKET {
+                payload.extend(ts_packet(0x100, number, None));
+            }
+            let datagram = if rtp { in_rtp(33, number, picture * 3600, &payload) } else { payload };
+            sent.push((picture * 40 + n * 40 / count, datagram));
+        }
+    }
+    sent
+}
+
+#[test]
+fn a_pcr_of_a_variable_rate_is_gone_on_from_as_well() {
+    let seed = seed(42);
+    let _repeat = Repeat(seed);
+    for (what, pcrs) in PCRS {
+        for delay in DELAYS {
+            for (format, rtp) in [("ts", false), ("rtp", true)] {
+                let out = Out::of(what, format, delay, &variable_stream(pcrs, rtp, seed), seed);
+                out.holds(100.0, 50, 1);
             }
         }
     }

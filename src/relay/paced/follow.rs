@@ -60,10 +60,13 @@ impl Pacer {
             self.restart();
             return self.here(arrived);
         }
-        let line = smooth + self.timeline.shift();
+        let (line, here) = (smooth + self.timeline.shift(), self.here(arrived));
+        let near = |time: i64, other: i64| time.abs_diff(other) < nanos(PACED_STEP).unsigned_abs();
         let stood = self.stood[self.stamps.clock() as usize].take().filter(|_| !mark.anew);
         let again = stood.map(|shift| mark.time.saturating_add(shift));
-        again.filter(|time| time.abs_diff(line) < nanos(PACED_STEP).unsigned_abs()).unwrap_or(line)
+        // A stream whose rate varies strays from its line.
+        let on = if near(line, here) { line } else { here };
+        again.filter(|time| near(*time, line) || near(*time, here)).unwrap_or(on)
     }
 
     /// Where the source goes on after its clock has jumped: where its rate leads to, if that fits what arrives.
