@@ -93,7 +93,12 @@ pub const JUMP_NUMBERS_MAX: u64 = 1 << 40;
 pub const DROPS_REMEMBERED: usize = 64;
 /// Control datagrams of a custom format that wait for the numbers before them: heartbeats come once a second.
 pub const CONTROLS_HELD_MAX: usize = 8;
-/// The longest that silence must last before an unconfirmed numbering is believed on a slow flow.
+/// Packets that come within the hold where a flow is fast: there, one that nothing follows is conspicuous.
+pub const PACE_PACKETS: f64 = 4.0;
+/// How many times as fast as measured a producer may be between two packets, by jitter.
+pub const PACE_FACTOR: f64 = 2.0;
+/// The longest that silence must last before an unconfirmed numbering is believed on a slow flow, and before a packet that
+/// stands alone far ahead is believed on a fast one.
 pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Flows of one channel, by default: each costs about 1 KiB, and some KiB more once it had a gap.

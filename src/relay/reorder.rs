@@ -107,6 +107,8 @@ pub(super) struct Patience {
     pub(super) most: Duration,
     /// If not that long: so long at least, and until then.
     pub(super) until: Option<(Duration, Instant)>,
+    /// How fast the numbers go, where packets follow each other so closely that one alone is conspicuous.
+    pub(super) pace: Option<f64>,
 }
 
 impl Patience {
@@ -119,7 +121,7 @@ impl Patience {
 
 impl From<Duration> for Patience {
     fn from(hold: Duration) -> Patience {
-        Patience { most: hold, until: None }
+        Patience { most: hold, until: None, pace: None }
     }
 }
 
@@ -128,6 +130,8 @@ impl From<Duration> for Patience {
 struct Waiting {
     number: u64,
     since: Instant,
+    /// When the packet before it came.
+    after: Instant,
 }
 
 /// A producer's word that the numbers below `number` have been used.

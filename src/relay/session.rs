@@ -341,7 +341,8 @@ impl Silence {
     }
 
     fn ends(&self, candidate: &Candidate) -> Instant {
-        candidate.arrived + self.kept_for
+        let went_on = self.alive.is_some_and(|alive| alive > candidate.arrived);
+        candidate.arrived + if went_on { self.kept_for } else { self.kept_for.max(2 * self.believed_after) }
     }
 }
 

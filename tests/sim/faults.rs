@@ -323,7 +323,10 @@ impl Case {
                 sim.relay.totals(),
             );
         }
-        let hold = self.hold.unwrap_or(50 * MS);
+        // What may be recovered begins with the longest hold.
+        let plain = matches!(self.protection, Protection::No | Protection::Paced);
+        let start = if plain && self.format != Numbered::Native { 50 * MS } else { 500 * MS };
+        let hold = self.hold.unwrap_or(start);
         let silence = delivered.windows(2).map(|w| (w[1].0 - w[0].0, w[0].1)).max().unwrap();
         let gone = if self.protection == Protection::Paced { self.seems_lost(sent) } else { 0 };
         let most = hold + 10 * MS + INTERVAL * gone as u32;

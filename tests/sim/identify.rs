@@ -152,6 +152,7 @@ fn any_mixture_adds_up() {
     for _ in 0..30 {
         // Packets that have waited for their format count that time, too, when a gap among them is closed.
         let mut sim = Sim::fixed(if dice.hits(0.8) { "auto" } else { "ts" }, 1200 * MS);
+        sim.hold_max += 1000 * MS;
         let mut kinds: Vec<u64> = (0..6).map(|_| dice.below(11)).collect();
         for i in 0..2000_u32 {
             let from = dice.below(6) as usize;

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Flow, Numbered, Predecessor, jump::Jump, legs::Former};
 use crate::{
-    limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, SILENCE_MAX, START_AT_ZERO, START_GRACE},
+    limits::{
+        FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, PACE_PACKETS, SILENCE_MAX, START_AT_ZERO,
+        START_GRACE,
+    },
     relay::{
         Fec, Output, PacketFormat,
         recover::st2022::Terms,
@@ -39,18 +42,25 @@ impl Flow {
         }
     }
 
+    /// Numbers per second, where packets follow each other so closely that one alone is conspicuous.
+    pub(super) fn brisk(&self) -> Option<f64> {
+        let fast = |rate: &f64| rate * self.hold.get().as_secs_f64() >= PACE_PACKETS;
+        self.rate.get().filter(fast).map(|rate| rate * self.step.get() as f64)
+    }
+
     /// How long numbers that are said to have been used may still come: until the flow's next packet is overdue.
     pub(super) fn patience(&self) -> Duration {
         let interval = self.rate.get().map_or(SILENCE_MAX.as_secs_f64(), |rate| 1.25 / rate);
-        self.hold.get().max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
+        let hold = if self.comes_back_otherwise() { self.hold.get() } else { self.hold.measured() };
+        hold.max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
     }
 
     /// What packets under probation wait for, given when the numbering that they contradict was alive.
     pub(super) fn silence_since(&self, alive: Option<Instant>) -> Silence {
-        let believed_after = self.predecessor.as_ref().map_or(self.silence(), |old| old.silence);
-        let usual = 2 * believed_after;
+        let usual = self.predecessor.as_ref().map_or(self.silence(), |old| old.silence);
+        let believed_after = if self.brisk().is_some() { usual.max(SILENCE_MAX) } else { usual };
         // A flow that never had a numbering has no rate: its second packet may take longer.
-        let kept_for = if self.reorder.is_some() { usual } else { usual.max(2 * SILENCE_MAX) };
+        let kept_for = if self.reorder.is_some() { 2 * usual } else { (2 * usual).max(2 * SILENCE_MAX) };
         Silence { alive, believed_after, kept_for }
     }
 

@@ -138,20 +138,21 @@ impl Flow {
     /// How long the gap at the head may last. Where legs alone can fill it, until none of those that live can any
     /// more; else the hold, and as much longer as a leg needs that is behind.
     pub(super) fn gap_patience(&self) -> Patience {
-        let hold = self.hold.get();
+        let (hold, pace) = (self.hold.get(), self.brisk());
+        let usual = Patience { pace, ..Patience::from(hold) };
         let (Some(legs), Some(reorder), Hold::Auto { .. }) = (&self.legs, &self.reorder, self.hold.config())
         else {
-            return Patience::from(hold);
+            return usual;
         };
         let Some(expected) = legs.expected_until(reorder.next(), &self.waits(false)) else {
-            return Patience::from(hold);
+            return usual;
         };
         let least = if self.comes_back_otherwise() { hold } else { Duration::ZERO };
-        Patience { most: self.hold.max(), until: Some((least, expected)) }
+        Patience { most: self.hold.max(), until: Some((least, expected)), pace }
     }
 
     /// Whether a number that no leg brought may still come back.
-    fn comes_back_otherwise(&self) -> bool {
+    pub(super) fn comes_back_otherwise(&self) -> bool {
         self.asking.is_some() || self.recover.as_ref().is_some_and(|recover| !recover.is_idle())
     }
 

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{Patience, Poll, Reorder, Skipped, Slot, Stored, Waiting};
-use crate::limits::SKIPPED_REMEMBERED;
+use crate::limits::{PACE_FACTOR, SILENCE_MAX, SKIPPED_REMEMBERED};
 
 impl Reorder {
     /// When [`Reorder::poll`] has something to do, once it has nothing more to do now.
     pub(in crate::relay) fn deadline(&self, patience: impl Into<Patience>) -> Option<Instant> {
         let patience = patience.into();
-        let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| patience.ends(w.since));
+        let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| self.ends(w, &patience));
         [stored, self.announced_until()].into_iter().flatten().min()
     }
 
@@ -21,6 +21,24 @@ impl Reorder {
         // While the head is a packet that waits to be confirmed, that one's deadline counts.
         let announced = self.announced.filter(|a| a.number > self.next && self.get(self.next).is_none())?;
         Some(announced.since.max(self.active) + announced.patience)
+    }
+
+    /// When the gap below `first`, the oldest that waits, is given up.
+    fn ends(&self, first: &Waiting, patience: &Patience) -> Instant {
+        let ends = patience.ends(first.since);
+        if self.is_conspicuous(first, patience) { ends.max(first.since + SILENCE_MAX) } else { ends }
+    }
+
+    /// Whether a packet is the only one that waits, and so far ahead that the producer cannot have got there since the
+    /// packet before it: likely forged. Silence alone confirms it late.
+    fn is_conspicuous(&self, first: &Waiting, patience: &Patience) -> bool {
+        let Some(pace) = patience.pace.filter(|_| self.stored == 1 && first.number > self.next) else {
+            return false;
+        };
+        let elapsed = first.since.saturating_duration_since(first.after).as_secs_f64();
+        let said = self.announced.is_some_and(|announced| announced.number > first.number);
+        let plausible = self.step as f64 + PACE_FACTOR * pace * elapsed;
+        !said && (first.number - self.next) as f64 > plausible
     }
 
     /// What is due at `now`. Call until it answers `Wait`.
@@ -38,7 +56,7 @@ impl Reorder {
                 self.announced = None;
             }
             if let Some(first) = self.waiting.front().copied() {
-                if now < patience.ends(first.since) {
+                if now < self.ends(&first, &patience) {
                     return self.poll_announced(now);
                 }
                 if let Some(contradicted) = self.contradicted(first) {
@@ -162,7 +180,7 @@ impl Reorder {
         }
         self.waiting.pop_front();
         let place = self.waiting.partition_point(|w| w.since <= since);
-        self.waiting.insert(place, Waiting { number, since });
+        self.waiting.insert(place, Waiting { number, since, after: since });
     }
 
     fn poll_announced(&mut self, now: Instant) -> Poll {

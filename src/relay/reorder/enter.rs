@@ -36,12 +36,12 @@ impl Reorder {
     /// Stores a packet beyond all others.
     #[inline]
     pub(in crate::relay) fn append(&mut self, number: u64, stored: Stored, now: Instant) {
-        self.active = now;
+        let after = mem::replace(&mut self.active, now);
         (self.second, self.end) = (self.end, number + 1);
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
         self.slots.put(number, Slot::Stored(stored));
-        self.waiting.push_back(Waiting { number, since: now });
+        self.waiting.push_back(Waiting { number, since: now, after });
     }
     /// A packet of one number at the head of a calm buffer; its number.
     #[inline]
@@ -143,12 +143,13 @@ impl Reorder {
             // Fills the gap at the head: delivered now, then poll() gives what waited behind it.
             return self.forward(stored, since);
         }
-        self.active = self.active.max(since);
+        let after = self.active;
+        self.active = after.max(since);
         self.reached(number + stored.span);
         self.bytes += stored.packet.bytes.capacity();
         self.stored += 1;
         self.slots.put(number, Slot::Stored(stored));
-        self.waiting.push_back(Waiting { number, since });
+        self.waiting.push_back(Waiting { number, since, after });
         Queued::Waits
     }
 

@@ -54,7 +54,8 @@ fn answers_let_more_be_requested() {
     let mut schedule = Schedule::new(1, t);
     let terms = Terms { rate: 0.0, hold: 200 * MS, ..terms(t) };
     schedule.opened(0..64, 64, None, &terms);
-    schedule.came(65, &terms, |_| true);
+    schedule.showed(64, (0, 64), &terms, |number| number < 64);
+    schedule.showed(65, (0, 65), &terms, |number| number < 64);
     let asked = numbers(&schedule.poll(&Terms { now: t + 5 * MS, ..terms })).len();
     assert_eq!((asked, schedule.tokens as u64), (64, 0));
     (0..10).for_each(|number| assert!(schedule.answered(number).is_some()));
