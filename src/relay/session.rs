@@ -260,7 +260,7 @@ impl Probation {
         })
     }
 
-    /// Whether a numbering is confirmed whose last packet this one follows: it is one of it, even where its number is the one
+    /// Whether a numbering is confirmed one of whose packets this one follows: it is one of it, even where its number is the one
     /// that is due in the numbering in force.
     pub(super) fn goes_on(&self, session: u32, number: u64, space: Space) -> bool {
         let follows = |last: &Candidate| {
@@ -269,7 +269,7 @@ impl Probation {
                 && last.session == session
                 && space.modulus().map_or(expected, |m| expected % m) == number
         };
-        self.confirmed.is_some() && self.list.last().is_some_and(follows)
+        self.confirmed.is_some() && self.list.iter().any(follows)
     }
 
     /// Whether the same packet is kept, and came a moment ago: the network has delivered it twice.

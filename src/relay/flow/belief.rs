@@ -51,7 +51,9 @@ impl Flow {
     /// How long numbers that are said to have been used may still come: until the flow's next packet is overdue.
     pub(super) fn patience(&self) -> Duration {
         let interval = self.rate.get().map_or(SILENCE_MAX.as_secs_f64(), |rate| 1.25 / rate);
-        let hold = if self.comes_back_otherwise() { self.hold.get() } else { self.hold.measured() };
+        // What was promised for repair packets delays no tail of a flow that has none.
+        let protected = self.asking.is_some() || self.recover.as_ref().is_some_and(|r| r.window() > 0);
+        let hold = if protected { self.hold.get() } else { self.hold.measured() };
         hold.max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
     }
 

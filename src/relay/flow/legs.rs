@@ -152,7 +152,7 @@ impl Flow {
     }
 
     /// Whether a number that no leg brought may still come back.
-    pub(super) fn comes_back_otherwise(&self) -> bool {
+    fn comes_back_otherwise(&self) -> bool {
         self.asking.is_some() || self.recover.as_ref().is_some_and(|recover| !recover.is_idle())
     }
 
