@@ -73,6 +73,8 @@ pub const SOURCES_MAX: usize = 8;
 pub const SOURCES_PENDING_MAX: usize = CANDIDATES_MAX;
 /// So many packets that agree with the numbering in force show another path of the same producer.
 pub const SOURCE_AGREEMENTS: u8 = 2;
+/// Packets in a row from another path of a producer, after which that is where its packets come from: requests go there.
+pub const SOURCE_ROW: u32 = 16;
 /// Packets of a flow that begins to send, kept while it is not clear whether the flow that a player follows stops.
 pub const TRIAL_PACKETS_MAX: usize = 512;
 /// Flows of a channel of which that is judged at the same time; further ones begin as flows of their own.
@@ -95,6 +97,8 @@ pub const DROPS_REMEMBERED: usize = 64;
 pub const CONTROLS_HELD_MAX: usize = 8;
 /// Packets that come within the hold where a flow is fast: there, one that nothing follows is conspicuous.
 pub const PACE_PACKETS: f64 = 4.0;
+/// Packets between a late one and one that stands alone above it, up to which the one shows how late the other is.
+pub const LATENESS_NEIGHBOURS: u64 = 16;
 /// How many times as fast as measured a producer may be between two packets, by jitter.
 pub const PACE_FACTOR: f64 = 2.0;
 /// The longest that silence must last before an unconfirmed numbering is believed on a slow flow, and before a packet that

@@ -16,6 +16,7 @@ use super::{
     dedup::{History, Seen},
     places::{Place, Places},
 };
+use crate::limits::LATENESS_NEIGHBOURS;
 
 mod due;
 mod enter;
@@ -370,8 +371,10 @@ impl Reorder {
                 pair = Some(waiting.since.max(neighbour.packet.arrived));
             }
         }
-        let alone = lowest?.since.max(below);
-        Some(pair.map_or(alone, |pair| pair.min(alone)))
+        let lowest = lowest?;
+        let near = lowest.number - number <= LATENESS_NEIGHBOURS * self.step;
+        let alone = near.then(|| lowest.since.max(below));
+        [pair, alone].into_iter().flatten().min()
     }
 
     /// One past the highest number that came, or past the second highest, if the highest stands alone: it may be forged.

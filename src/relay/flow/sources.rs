@@ -8,7 +8,7 @@ use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 use super::{Context, Flow, Numbered};
 use crate::{
-    limits::{SOURCE_AGREEMENTS, SOURCES_MAX, SOURCES_PENDING_MAX},
+    limits::{SOURCE_AGREEMENTS, SOURCE_ROW, SOURCES_MAX, SOURCES_PENDING_MAX},
     relay::{
         Collision, Output,
         arrival::{Arrival, Body, FlowKey},
@@ -36,6 +36,17 @@ struct Other {
     address: SocketAddr,
     standing: Standing,
     heard: Instant,
+    /// How many media packets the flow had received when its last one came, and how many of it had come in a row.
+    row: (u64, u32),
+}
+
+impl Other {
+    /// Counts one more packet. `true`: so many came in a row that the address in force has gone.
+    fn alone(&mut self, received: u64) -> bool {
+        let (last, row) = self.row;
+        self.row = (received, if received == last + 1 { row + 1 } else { 1 });
+        self.row.1 >= SOURCE_ROW
+    }
 }
 
 #[derive(Debug)]
@@ -70,7 +81,7 @@ impl Sources {
                 let idle = (0..self.others.len()).min_by_key(rank).unwrap_or(0);
                 self.others.swap_remove(idle);
             }
-            self.others.push(Other { leg, address, standing: Standing::Unknown(0), heard: now });
+            self.others.push(Other { leg, address, standing: Standing::Unknown(0), heard: now, row: (0, 0) });
             self.others.len() - 1
         });
         let other = &mut self.others[place];
@@ -132,7 +143,8 @@ impl Flow {
         let sources = self.sources.get_or_insert_default();
         let other = sources.note(leg, source, now);
         let standing = other.standing;
-        if silent && sources.pending.is_empty() {
+        let alone = other.alone(self.counters.media_received) && standing == Standing::Kin;
+        if (silent || alone) && sources.pending.is_empty() {
             self.adopt(leg, source);
             return Stranger::Ours;
         }
