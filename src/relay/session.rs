@@ -208,7 +208,7 @@ impl Probation {
             return Some(confirmed.begin_at);
         }
         let first = self.list.first().map(|c| silence.begins(c).min(silence.ends(c)));
-        let repeats = self.repeats.front().map(|(c, _)| silence.ends(c));
+        let repeats = self.repeats.front().map(|(c, _)| c.arrived + silence.kept_for);
         [first, repeats].into_iter().flatten().min()
     }
 
@@ -218,7 +218,7 @@ impl Probation {
             return if now >= confirmed.begin_at { Verdict::Believe } else { Verdict::Wait };
         }
         if let Some((first, _)) = self.repeats.front()
-            && now >= silence.ends(first)
+            && now >= first.arrived + silence.kept_for
         {
             return Verdict::Repeats(self.repeats.drain(..).collect());
         }

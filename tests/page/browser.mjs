@@ -23,7 +23,7 @@ export async function launch(base) {
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE);
     page.on('console', (message) => {
-      if (['error', 'warning'].includes(message.type())) complaints.push(`console: ${message.text()}`);
+      if (['error', 'warning'].includes(message.type())) complaints.push(`console: ${message.text()} (${message.location().url})`);
     });
     page.on('pageerror', (error) => complaints.push(`error: ${error.stack}`));
     page.on('request', (request) => {

@@ -27,6 +27,8 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
     let guard = middleware::from_fn_with_state(app.clone(), push::guard);
     let router = Router::new()
         .route("/", get(index))
+        // The pages bring their icon along; browsers ask for this one all the same.
+        .route("/favicon.ico", get(|| async { axum::http::StatusCode::NO_CONTENT }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
