@@ -171,7 +171,8 @@ impl Flow {
             cx.spend(candidate.packet);
         }
         let flow = self.id;
-        self.answer(Output::Carries { flow, stream: true }, cx);
+        // Ahead of all that waits: a player must not begin with the FEC of this stream meanwhile.
+        cx.outputs.push_back(Output::Carries { flow, stream: true });
     }
 
     /// Whether packets that are no TS have come for so long, and nothing else, that the flow carries something else now.
