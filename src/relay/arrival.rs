@@ -90,7 +90,7 @@ pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Resu
 }
 
 /// The same of a datagram whose format was found out.
-#[inline]
+#[inline(always)]
 pub(super) fn identified(kind: Kind, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
     match kind {
         Kind::Native => native_arrival(&native::Packet::parse(bytes)?),
@@ -105,7 +105,7 @@ fn range(range: Range<usize>) -> Range<u32> {
     range.start as u32..range.end as u32
 }
 
-#[inline]
+#[inline(always)]
 fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
     let (session, number) = (packet.session(), packet.sequence());
     let body = match packet.kind() {
@@ -136,7 +136,7 @@ fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
     })
 }
 
-#[inline]
+#[inline(always)]
 fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
     let timestamp = packet.timestamp();
     Arrival {

@@ -353,7 +353,7 @@ impl Relay {
     }
 
     /// A datagram whose format is known. `waited`: it had to wait for that since then.
-    #[inline]
+    #[inline(always)]
     fn arrived(
         &mut self,
         now: Instant,
@@ -416,7 +416,7 @@ impl Relay {
         *self.rejects.entry(reject.reason().as_str()).or_default() += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn media(
         &mut self,
         now: Instant,
