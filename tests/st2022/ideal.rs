@@ -16,6 +16,9 @@ use crate::{
 /// Near the wrap of the 16-bit number, so that it lies within the second matrix or so.
 const FIRST: u64 = 3 * 65_536 - 60;
 
+/// So many packets wait for a gap, as in a relay: the decoder keeps what they need before it knows the matrix, too.
+const HOLD_PACKETS: u64 = 128;
+
 /// Every lost number that repair packets bring back, by sets alone.
 fn ideal(stream: &Stream, received: &[&Sent]) -> BTreeSet<u64> {
     let mut ideal = Ideal::default();
@@ -83,6 +86,7 @@ fn check(stream: &Stream, received: &[&Sent], what: &str) -> Receiver {
     let mut receiver = Receiver::new(stream.first());
     let mut came = BTreeSet::new();
     for sent in received {
+        receiver.decoder.waits_from(receiver.end.saturating_sub(HOLD_PACKETS));
         receiver.receive(sent, stream);
         if let Sent::Media(number) = sent {
             came.insert(*number);
