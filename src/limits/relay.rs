@@ -86,10 +86,10 @@ pub const FLOW_PORTS_MAX: usize = 16;
 pub const START_GRACE: Duration = Duration::from_millis(10);
 /// A native session whose first number seen is below this is taken to have begun at 0.
 pub const START_AT_ZERO: u64 = 64;
-/// A space of as many numbers is wide: no producer goes round it, and one that counts anew does not land a little ahead.
+/// A space of as many numbers is wide: no producer goes round it, and one that restarts does not land a little ahead.
 pub const WIDE_SPACE: u64 = 1 << 32;
 /// Numbers that one jump may lose: at a thousand million a second they take 18 minutes, so that beyond it a producer
-/// counts anew, and counters of 64 bits never overflow.
+/// restarts, and counters of 64 bits never overflow.
 pub const JUMP_NUMBERS_MAX: u64 = 1 << 40;
 /// Times at which the kernel dropped datagrams that are remembered, to know how many a jump of the numbers has lost.
 pub const DROPS_REMEMBERED: usize = 64;

@@ -118,7 +118,7 @@ impl Probation {
 
     /// The numbering in force goes on at `now`, on this leg: it interrupts every run, and no pair of its candidates reaches
     /// across. (On another leg, with a longer path, the old numbering goes on for a while after a restart.) A pair that
-    /// came more than `stragglers` ago is not confirmed any more: whoever counts anew does not also go on.
+    /// came more than `stragglers` ago is not confirmed any more: a producer that restarts does not also go on.
     /// [`Probation::pop_repeat`] gives back the repeats, now known to be such.
     pub(super) fn interrupted(&mut self, leg: u8, now: Instant, stragglers: Duration) {
         for candidate in self.list.iter_mut().filter(|candidate| candidate.leg == leg) {

@@ -1,5 +1,5 @@
-//! A jump of the numbers within a session: a loss, or a producer that counts anew. Where nothing else tells, a step
-//! forwards in a wide space is a loss of exactly that many, since no producer counts anew there by chance; in a small one
+//! A jump of the numbers within a session: a loss, or a producer that restarts. Where nothing else tells, a step
+//! forwards in a wide space is a loss of exactly that many, since no producer restarts there by chance; in a small one
 //! the time that has passed decides, the producer's clock, and what the kernel dropped.
 
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Flow {
         let window_max = cx.config.window_max as f64 * step;
         let elapsed = believed.elapsed.as_secs_f64();
         let plausible = per_second.map_or(window_max, |rate| 3.0 * rate * elapsed + window as f64);
-        // A native producer that counts anew has a new session id.
+        // A native producer that restarts has a new session id.
         let wide = native || self.space.modulus().is_none_or(|modulus| modulus >= WIDE_SPACE);
         let most = match believed.packets {
             1 if native => 0.0,
@@ -122,7 +122,7 @@ fn lost_in_small_space(space: &Space, next: u64, first: u64, evidence: &Evidence
     if dropped > 0 && numbers <= dropped + window {
         return Some(numbers);
     }
-    // A producer that begins anew begins with any time: it would fit some number of rounds.
+    // A restarted producer begins with any time: it would fit some number of rounds.
     let off = (distance as f64 - rate * stamped).abs();
     (distance > 0 && off <= distance as f64 / 4.0).then_some(distance)
 }
