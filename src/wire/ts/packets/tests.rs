@@ -153,7 +153,8 @@ proptest! {
     ) {
         let bytes = &stream(unit, 60)[skipped..];
         let pieces = cut(bytes, &sizes);
-        prop_assume!(Unit::of_whole(pieces[0]).is_none() || skipped == 0);
+        // A first piece of 188 bytes that begins in a time stamp of a sync byte is a whole plain packet, as far as it shows.
+        prop_assume!(Unit::of_whole(pieces[0]).is_none_or(|whole| whole == unit && skipped == 0));
         let first = skipped.div_ceil(unit.bytes()) as u16;
         let place = |number: u16| (number, (usize::from(number) * unit.bytes()) as isize - skipped as isize);
         let expected: Vec<_> = (first..60).map(place).collect();
