@@ -43,10 +43,20 @@ enum Beside {
 
 /// 300 datagrams 4 ms apart, with something beside before each fifth; `lost`: of the media.
 fn play(beside: Beside, first: bool, lost: impl Fn(usize) -> bool) -> (Sim, Vec<Duration>) {
+    play_at(4 * MS, beside, first, lost)
+}
+
+/// The same, so far apart.
+fn play_at(
+    pace: Duration,
+    beside: Beside,
+    first: bool,
+    lost: impl Fn(usize) -> bool,
+) -> (Sim, Vec<Duration>) {
     let mut sim = Sim::fixed("rtp", 50 * MS);
     let (mut number, mut own, mut sent) = (1000, 0, Vec::new());
     for datagram in 0..300 {
-        let at = 4 * MS * datagram as u32;
+        let at = pace * datagram as u32;
         if datagram % 5 == 0 && (first || datagram > 0) {
             let one_row = !matches!(beside, Beside::Own(_));
             let bytes = match beside {
@@ -82,6 +92,22 @@ fn is_clean(beside: Beside, first: bool, foreign: u64) -> Counters {
     assert_eq!(seen, (300, 0, foreign, 0, 1), "{beside:?}");
     assert_eq!((counters.reordered, sim.relay.held()), (0, 0), "{beside:?}");
     counters
+}
+
+/// What comes beside the stream while its first packets are collected, and behind an early gap, takes its number, too.
+#[test]
+fn foreign_packets_take_their_numbers_from_the_beginning() {
+    for pace in [MS / 10, MS, 2 * MS, 4 * MS] {
+        for lost in [usize::MAX, 3, 12] {
+            for beside in [Beside::OneRow, Beside::OtherKeepAlive, Beside::KeepAlive(0)] {
+                let (sim, sent) = play_at(pace, beside, true, |datagram| datagram == lost);
+                let context = format!("{beside:?} each {pace:?}, without {lost}");
+                assert_eq!(sim.delivered(<[u8]>::to_vec).len(), sent.len(), "{context}");
+                let counters = sim.check_counters();
+                assert_eq!(counters.lost, u64::from(lost < 300), "{context}: {counters:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
     buffer::Buffer,
     limits::{FOREIGN_NUMBERS_MAX, FOREIGN_PAUSE_MAX, FOREIGN_RUN, FOREIGN_TYPES_MAX},
     relay::{How, Output, Packet, PacketFormat, arrival::Arrival},
-    wire::{rtp::PAYLOAD_TYPE_TS, ts::packets::Unit},
+    wire::{rtp::PAYLOAD_TYPE_TS, seq::Space, ts::packets::Unit},
 };
 
 /// The transport stream of an RTP flow.
@@ -70,6 +70,8 @@ fn payload_type(packet: &Packet) -> u8 {
 pub(super) struct Strangers {
     /// Numbers ahead of the media, with their payload types: they count as used if the media leave them out.
     noted: VecDeque<(u64, u8)>,
+    /// The same as on the wire, while no numbering is in force.
+    early: Vec<(u64, u8)>,
     /// By payload type: how much speaks for one row of numbers with the media.
     rows: Vec<(u8, i8)>,
     /// Numbers taken so that wait behind a gap; their packets are counted already.
@@ -87,6 +89,16 @@ impl Strangers {
             self.rows.len() - 1
         });
         &mut self.rows[place].1
+    }
+
+    /// A numbering is in force, with its head at `next`: what came before it began has a place in it.
+    fn place(&mut self, space: Space, next: u64) {
+        for (wire, payload_type) in std::mem::take(&mut self.early) {
+            let number = space.extend(next, wire);
+            if number >= next {
+                self.noted.push_back((number, payload_type));
+            }
+        }
     }
 
     /// The media have used these numbers themselves.
@@ -196,7 +208,12 @@ impl Flow {
         self.count_foreign("payload_type", cx);
         let payload_type = payload_type(&arrived.packet);
         let window = self.window(cx.config);
-        if let Some(reorder) = self.reorder.as_ref().filter(|_| arrived.session == self.session) {
+        if self.reorder.is_none() {
+            let strangers = self.strangers.get_or_insert_default();
+            if strangers.early.len() < FOREIGN_NUMBERS_MAX {
+                strangers.early.push((arrived.number, payload_type));
+            }
+        } else if let Some(reorder) = self.reorder.as_ref().filter(|_| arrived.session == self.session) {
             let (next, end) = (reorder.next(), reorder.end());
             let number = self.space.extend(next, arrived.number);
             let wanted = number >= next && number - next < window && reorder.misses(number);
@@ -219,9 +236,11 @@ impl Flow {
         let Some(reorder) = &self.reorder else { return };
         let (next, end) = (reorder.next(), reorder.end());
         let number = self.space.extend(next, arrived.number);
-        let Some(strangers) = self.strangers.as_mut().filter(|strangers| !strangers.noted.is_empty()) else {
+        let Some(strangers) = &mut self.strangers else { return };
+        strangers.place(self.space, next);
+        if strangers.noted.is_empty() {
             return;
-        };
+        }
         strangers.pass(next);
         if number <= end || number - next >= window {
             return;
@@ -261,6 +280,11 @@ impl Flow {
             Numbered { session, number, span: 1, fingerprint: 0, how, packet, leg, clock: None },
             cx,
         );
+    }
+
+    /// Whether numbers are noted that the next media packet may leave out.
+    pub(super) fn has_noted(&self) -> bool {
+        self.strangers.as_ref().is_some_and(|strangers| !strangers.noted.is_empty())
     }
 
     /// Numbers without a packet that wait.

@@ -54,6 +54,8 @@ impl Flow {
             _ if !reorder.covers(self.window) => Ease::Busy,
             0 if reorder.is_calm() => Ease::Calm,
             0 => Ease::Busy,
+            // The next one may leave out a number that a foreign packet has.
+            _ if self.has_noted() => Ease::Busy,
             // The next one may end the longer wait of a packet that stands alone.
             1 => Ease::Busy,
             // What stands behind a gap may show another one, to be asked for.
