@@ -102,9 +102,10 @@ fn what_comes_after_its_hold_is_late() {
     link.wait_for_line("tidecast: ready");
     send(near, 0..1000, Duration::from_millis(2));
     let (late, lost) = until("the last ones", || {
-        let late = metric(http, &["tidecast_packets_discarded_total{", "\"late\""]);
         let received = metric(http, &["tidecast_packets_received_total{", "\"media\""]);
         let held = metric(http, &["tidecast_packets_held{"]);
+        // Each one is asked for alone, so the sums come after what says that all is over.
+        let late = metric(http, &["tidecast_packets_discarded_total{", "\"late\""]);
         let lost = metric(http, &["tidecast_packets_lost_total{"]);
         (received == 1000.0 && held == 0.0).then_some((late, lost))
     });
