@@ -18,6 +18,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -27,7 +28,7 @@ use crate::cli;
 use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
 pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
-use crate::wire::Format;
+use crate::wire::{Format, rtp::PayloadTypes};
 pub use origin::{Origin, OriginError};
 pub use problem::Errors;
 use problem::Problem;
@@ -130,6 +131,8 @@ pub struct Channel {
     pub legs: Vec<Leg>,
     /// How the datagrams are numbered; `rtp` if a leg's scheme says so.
     pub format: Format,
+    /// What RTP payload types mean.
+    pub payload_types: Arc<PayloadTypes>,
     /// FEC that comes on ports of its own.
     pub fec: Fec,
     /// Whether missing packets are asked for.
@@ -159,6 +162,7 @@ impl Channel {
             format: self.format.clone(),
             legs: self.legs.len(),
             fec: self.fec,
+            payload_types: self.payload_types.clone(),
             asks: Vec::new(),
             seed: 0,
             hold: self.hold,

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -163,6 +164,7 @@ impl Check<'_> {
             name,
             format: if rtp && format == Format::Auto { Format::Rtp } else { format },
             legs,
+            payload_types: Arc::default(),
             fec,
             retransmission,
             hold,

@@ -4,6 +4,7 @@ use std::{
     fmt,
     net::SocketAddr,
     ops::Range,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     buffer::Buffer,
     limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX, SPAN_NUMBERS_MAX},
-    wire::Format,
+    wire::{Format, rtp::PayloadTypes},
 };
 
 /// What a channel's core is told at the start.
@@ -27,6 +28,8 @@ pub struct Config {
     pub format: Format,
     /// Number of legs.
     pub legs: usize,
+    /// What RTP payload types mean: their clocks, and which of them are media.
+    pub payload_types: Arc<PayloadTypes>,
     /// What repair packets RTP packets are kept for ([`Input::Repair`]).
     pub fec: Fec,
     /// Whom each leg asks for missing packets, and whether; a leg beyond the end of the list asks nobody.
@@ -52,6 +55,7 @@ impl Default for Config {
         Config {
             format: Format::Auto,
             legs: 1,
+            payload_types: Arc::default(),
             fec: Fec::Off,
             asks: Vec::new(),
             seed: 0,

@@ -6,6 +6,10 @@ use std::ops::Range;
 
 use super::bytes_at;
 
+pub mod payload_types;
+
+pub use payload_types::PayloadTypes;
+
 /// Bytes of the fixed header (RFC 3550 section 5.1).
 pub const HEADER: usize = 12;
 /// Payload type of MPEG-TS (RFC 3551, RFC 2250).

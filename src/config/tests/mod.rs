@@ -71,6 +71,7 @@ fn a_channel_has_defaults() {
         name: "cam".into(),
         legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap() }],
         format: Format::Auto,
+        payload_types: Arc::default(),
         fec: Fec::Off,
         retransmission: Retransmission::Auto,
         hold: Hold::Auto { min: Duration::from_millis(20), max: Duration::from_millis(500) },

@@ -39,6 +39,7 @@ fn config(dice: &mut Dice) -> Config {
     Config {
         format: pick(dice, &FORMATS).parse::<Format>().expect("a valid format"),
         legs: dice.below(4) as usize,
+        payload_types: std::sync::Arc::default(),
         fec: pick(dice, &[Fec::Off, Fec::St2022]),
         asks: (0..dice.below(4)).map(|_| asks(dice)).collect(),
         seed: dice.any(),
