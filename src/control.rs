@@ -23,7 +23,7 @@ use crate::{
     config,
     egress::{
         record::Recorder,
-        sdp::Carriage,
+        sdp::Contents,
         subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
@@ -293,11 +293,21 @@ impl Control {
         self.configured(name).map(|configured| configured.channel.clone())
     }
 
-    /// How a channel's transport stream comes in, as far as its format or its first flow tells.
-    pub async fn carriage(&self, channel: &config::Channel) -> Option<Carriage> {
-        let state = self.state(&channel.name, 1).await;
-        let flow = state.as_ref().and_then(|state| state.flows.first()).map(|flow| flow.format);
-        Carriage::of_datagrams(&channel.format, flow)
+    /// What a configured channel carries, as far as it was said or seen.
+    pub async fn contents(&self, channel: &config::Channel) -> Contents {
+        let seen = self.state(&channel.name, 0).await.map(|state| state.carries);
+        Contents::of(channel, &seen.unwrap_or_default())
+    }
+
+    /// The configured channels that carry streams of one session with this one, and this one, in the order of the
+    /// configuration.
+    pub fn session_of(&self, channel: &Arc<config::Channel>) -> Vec<Arc<config::Channel>> {
+        if channel.session().is_none() {
+            return vec![channel.clone()];
+        }
+        let channels = self.shared.channels();
+        let all = channels.iter().map(|configured| &configured.channel);
+        all.filter(|other| other.session() == channel.session()).cloned().collect()
     }
 
     /// What a configured channel keeps for players that begin, without being one.

@@ -224,7 +224,7 @@ fn an_ipv6_group_is_announced_in_its_scope_and_taken_back() {
     };
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("sap.toml");
-    let text = "[http]\nlisten = \"off\"\n[[channel]]\nname = \"film\"\ninput = \"udp://@239.77.4.1:5000?if=far\"\n\
+    let text = "[http]\nlisten = \"off\"\n[[channel]]\nname = \"film\"\ninput = \"udp://@239.77.4.1:5000?if=far\"\nformat = \"ts\"\n\
                 output = \"rtp://[ff15::77:3]:6000?if=far\"\nsap = true\n";
     std::fs::write(&file, text).expect("write");
     let mut serve = net.start(&["serve", "-c", file.to_str().expect("text")]);

@@ -182,6 +182,12 @@ pub struct Relay {
     /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
     #[arg(long, default_value = "auto")]
     pub format: String,
+    /// A session description of what comes, RTP: players get it, with this relay's addresses
+    #[arg(long, value_name = "FILE", conflicts_with = "rtpmap")]
+    pub sdp: Option<String>,
+    /// What an RTP payload type means, such as "98 L24/48000/2"; may be given several times
+    #[arg(long, value_name = "MAP")]
+    pub rtpmap: Vec<String>,
     /// How long packets are collected before they are sent on; 0 for the lowest latency
     #[arg(long, default_value = "5ms")]
     pub tick: String,

@@ -31,6 +31,7 @@ pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) 
         required(raw, served, problems);
         unique_name(raw, channel, &mut names, problems);
         format(raw, channel, problems);
+        described(raw, channel, problems);
         numbered_legs(raw, channel, problems);
         flow_idle(raw, channel, problems);
         idle_release(raw, channel, problems);
@@ -109,6 +110,17 @@ fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     {
         let reason = format!("expected \"rtp\" (or udp:// instead of {})", leg.address);
         problems.push(Problem::of_field(field, reason));
+    }
+}
+
+/// What is described is RTP.
+fn described(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
+    let field = raw.sdp.as_ref().or_else(|| raw.rtpmap.as_ref().and_then(|maps| maps.first()));
+    let other = channel.described.is_some() && channel.format != Format::Rtp;
+    if let (Some(_), Some(format), true) = (field, &raw.format, other) {
+        let key = if raw.sdp.is_some() { "sdp" } else { "rtpmap" };
+        let reason = format!("expected \"rtp\" or \"auto\", since {key} describes RTP");
+        problems.push(Problem::of_field(format, reason));
     }
 }
 

@@ -99,6 +99,8 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         input: table.values("input", file),
         output: table.values("output", file),
         format: table.value("format", file),
+        sdp: table.value("sdp", file),
+        rtpmap: table.values("rtpmap", file),
         fec: table.value("fec", file),
         retransmission: table.value("retransmission", file),
         hold: table.value("hold", file),

@@ -40,6 +40,8 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         input: Some(texts("INPUT", &args.inputs)),
         output: Some(texts("--to", &args.outputs)),
         format: Some(text("--format", &args.format)),
+        sdp: args.sdp.as_ref().map(|file| text("--sdp", file)),
+        rtpmap: (!args.rtpmap.is_empty()).then(|| texts("--rtpmap", &args.rtpmap)),
         fec: Some(text("--fec", &args.fec)),
         retransmission: Some(text("--retransmission", &args.retransmission)),
         hold: Some(text("--hold", &args.hold)),

@@ -6,6 +6,7 @@
 //! commands, which build sockets, relays and servers from it.
 
 mod cross;
+mod described;
 mod file;
 mod flags;
 mod origin;
@@ -29,6 +30,7 @@ use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
 pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
 use crate::wire::{Format, rtp::PayloadTypes};
+pub use described::Described;
 pub use origin::{Origin, OriginError};
 pub use problem::Errors;
 use problem::Problem;
@@ -131,6 +133,8 @@ pub struct Channel {
     pub legs: Vec<Leg>,
     /// How the datagrams are numbered; `rtp` if a leg's scheme says so.
     pub format: Format,
+    /// What its RTP carries, if that was said.
+    pub described: Option<Arc<Described>>,
     /// What RTP payload types mean.
     pub payload_types: Arc<PayloadTypes>,
     /// FEC that comes on ports of its own.
@@ -156,6 +160,11 @@ pub struct Channel {
 }
 
 impl Channel {
+    /// The description that it shares with the other streams of its session, if it has one from a file.
+    pub fn session(&self) -> Option<&Path> {
+        self.described.as_ref()?.file.as_deref()
+    }
+
     /// What the channel's core is told.
     pub fn core(&self) -> relay::Config {
         relay::Config {
@@ -356,7 +365,8 @@ impl Config {
     fn finish(file: Option<&Path>, raw: impl FnOnce(&mut Vec<Problem>) -> Raw) -> Result<Config, Errors> {
         let mut problems = Vec::new();
         let raw = raw(&mut problems);
-        let config = validate::validate(&raw, &mut problems);
+        let base = file.and_then(Path::parent);
+        let config = validate::validate(&raw, base, &mut problems);
         if problems.is_empty() { Ok(config) } else { Err(Errors::new(file, problems)) }
     }
 }

@@ -108,6 +108,8 @@ pub(super) struct RawChannel {
     pub(super) input: Option<Vec<Field>>,
     pub(super) output: Option<Vec<Field>>,
     pub(super) format: Option<Field>,
+    pub(super) sdp: Option<Field>,
+    pub(super) rtpmap: Option<Vec<Field>>,
     pub(super) fec: Option<Field>,
     pub(super) retransmission: Option<Field>,
     pub(super) hold: Option<Field>,

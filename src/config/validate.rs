@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +16,16 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, RawUdp, Value};
 use super::{
-    Channel, Config, Delay, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, Udp, cross, units,
+    Channel, Config, Delay, Described, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, Udp,
+    cross, units,
 };
 use crate::address::{Endpoint, Output, Recording, Scheme, Target};
 use crate::limits::*;
-use crate::wire::Format;
+use crate::wire::{Format, rtp::payload_types::Rtpmap};
 
-/// Understands the whole configuration; what is wrong goes to `problems`.
-pub(super) fn validate(raw: &Raw, problems: &mut Vec<Problem>) -> Config {
-    let mut check = Check { problems };
+/// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths of files begin.
+pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Problem>) -> Config {
+    let mut check = Check { problems, base };
     let config = Config {
         tick: check.time(&raw.tick, TICK, Duration::ZERO..=TICK_MAX),
         threads: check.count(&raw.threads, 1, 1..=THREADS_MAX),
@@ -40,6 +42,7 @@ pub(super) fn validate(raw: &Raw, problems: &mut Vec<Problem>) -> Config {
 /// Collects problems while values are read.
 struct Check<'a> {
     problems: &'a mut Vec<Problem>,
+    base: Option<&'a Path>,
 }
 
 impl Check<'_> {
@@ -153,7 +156,9 @@ impl Check<'_> {
         let format = self.value(&raw.format, Format::Auto, |value| parsed(value, "rtp"));
         let fec = self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1"));
         let rist = legs.iter().any(|leg| leg.address.scheme == Scheme::Rist);
-        let rtp = fec == Fec::St2022 || legs.iter().any(|leg| leg.address.scheme.is_rtp());
+        let described = self.described(raw, &legs);
+        let rtp =
+            fec == Fec::St2022 || described.is_some() || legs.iter().any(|leg| leg.address.scheme.is_rtp());
         let name = self.value(&raw.name, String::new(), name);
         let retransmission =
             self.value(&raw.retransmission, Retransmission::default(), |value| parsed(value, "on"));
@@ -164,7 +169,8 @@ impl Check<'_> {
             name,
             format: if rtp && format == Format::Auto { Format::Rtp } else { format },
             legs,
-            payload_types: Arc::default(),
+            payload_types: described.as_ref().map_or_else(Arc::default, |it| Arc::new(it.payload_types())),
+            described: described.map(Arc::new),
             fec,
             retransmission,
             hold,
@@ -177,6 +183,41 @@ impl Check<'_> {
             receive_buffer: self.value(&raw.receive_buffer, None, |value| {
                 bytes(value, RECEIVE_BUFFER_MIN..=RECEIVE_BUFFER_MAX).map(Some)
             }),
+        }
+    }
+
+    /// What the channel's RTP carries, if it was said.
+    fn described(&mut self, raw: &RawChannel, legs: &[Leg]) -> Option<Described> {
+        let maps = raw.rtpmap.as_ref().map(|fields| {
+            let maps = self.all(fields, |value| parsed::<Rtpmap>(value, "98 L24/48000/2"));
+            self.rtpmaps(fields, &maps);
+            maps
+        });
+        if let (Some(field), Some(_)) = (&raw.sdp, &raw.rtpmap) {
+            let reason = "expected sdp or rtpmap, not both: a description has its own a=rtpmap";
+            self.problems.push(Problem::of_field(field, reason));
+            return None;
+        }
+        let (base, sdp) = (self.base, raw.sdp.as_ref());
+        let read = |value: &Value| Described::read(text(value, "stage.sdp")?, base, legs);
+        let described = sdp.and_then(|field| self.one(field, read));
+        described.or_else(|| maps.filter(|maps| !maps.is_empty()).map(|maps| Described::of_rtpmaps(&maps)))
+    }
+
+    /// Each payload type has one meaning.
+    fn rtpmaps(&mut self, fields: &[Field], maps: &[Rtpmap]) {
+        for (index, map) in maps.iter().enumerate() {
+            let first = maps[..index].iter().find(|first| first.payload_type == map.payload_type);
+            // Each map has its field where all could be read.
+            if let (Some(first), Some(field)) =
+                (first, fields.get(index).filter(|_| fields.len() == maps.len()))
+            {
+                let reason = format!(
+                    "expected one encoding of payload type {}, {first} stands there too",
+                    map.payload_type
+                );
+                self.problems.push(Problem::of_field(field, reason));
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! programs over [`tcp`], WebSocket, server-sent events and Socket.IO.
 //! The packet path hands over what the relay delivered; each subscriber has its own bounded queue.
 
+pub mod carries;
 pub mod follow;
 pub mod http;
 pub mod listen;

@@ -9,7 +9,11 @@ use std::{
 
 use tokio::{sync::watch, time::sleep};
 
-use super::{sdp::Description, trouble::Trouble, udp::Sender};
+use super::{
+    sdp::{Contents, Description, Stream},
+    trouble::Trouble,
+    udp::Sender,
+};
 use crate::{
     address::Output,
     clock,
@@ -44,10 +48,23 @@ fn announced_in(group: IpAddr) -> IpAddr {
     }
 }
 
+/// Where devices for AES67 listen, whatever group their streams have: Dante, Ravenna and others.
+const AES67: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 255);
+
+/// The groups in which a description is announced.
+fn groups_of(description: &Description) -> Vec<IpAddr> {
+    let group = description.target().ip();
+    let mut groups = vec![announced_in(group)];
+    if group.is_ipv4() && description.is_for_aes67() && groups[0] != IpAddr::V4(AES67) {
+        groups.push(AES67.into());
+    }
+    groups
+}
+
 /// A packet that announces a description, or takes it back.
 fn packet(description: &Description, deletion: bool) -> Vec<u8> {
     let text = description.to_string();
-    let (family, origin) = match description.origin {
+    let (family, origin) = match description.origin() {
         IpAddr::V4(origin) => (0, origin.octets().to_vec()),
         IpAddr::V6(origin) => (IPV6, origin.octets().to_vec()),
     };
@@ -104,22 +121,56 @@ impl Announcer {
     async fn announce(&mut self) {
         for index in 0..self.channels.len() {
             let channel = self.channels[index].clone();
-            let datagrams = self.control.carriage(&channel).await;
-            for (output, address) in channel.outputs.iter().enumerate().filter(|(_, o)| o.is_class_d()) {
-                let current = Description::of_output(&channel.name, address, datagrams, self.version);
+            let session: Vec<_> = self.session_of(index).cloned().collect();
+            let mut contents = Vec::new();
+            for part in &session {
+                contents.push((part, self.control.contents(part).await));
+            }
+            for output in 0..channel.outputs.len() {
+                let current = self.describe(&channel, &contents, output);
                 self.update((index, output), current);
             }
         }
     }
 
-    /// Announces this, and takes back what was announced before if it is something else.
+    /// The channels that are announced as one session with this one, in their order.
+    fn session_of(&self, index: usize) -> impl Iterator<Item = &Arc<Channel>> {
+        let own = &self.channels[index];
+        let others =
+            self.channels.iter().filter(|other| own.session().is_some() && other.session() == own.session());
+        let alone = own.session().is_none().then_some(own);
+        others.chain(alone)
+    }
+
+    /// What goes to groups at this place of the outputs. The first channel of a session that has one there announces it with
+    /// those of the others.
+    fn describe(
+        &self,
+        channel: &Arc<Channel>,
+        session: &[(&Arc<Channel>, Contents)],
+        output: usize,
+    ) -> Option<Description> {
+        let class_d = |part: &&Arc<Channel>| part.outputs.get(output).is_some_and(Output::is_class_d);
+        let first = session.iter().map(|(part, _)| *part).find(class_d)?;
+        if first.name != channel.name {
+            return None;
+        }
+        let streams = session.iter().filter(|(part, _)| class_d(part));
+        let streams =
+            streams.filter_map(|(part, contents)| Stream::of_output(&part.outputs[output], contents).ok());
+        Description::new(&channel.name, streams.collect(), self.version)
+    }
+
+    /// Announces this, if it can be described, and takes back what was announced before if it is something else.
     fn update(&mut self, place: (usize, usize), current: Option<Description>) {
-        let Some(current) = current else { return };
-        let before = self.announced.insert(place, current.clone());
-        if let Some(before) = before.filter(|before| *before != current) {
+        let before = self.announced.remove(&place);
+        if let Some(before) = before.filter(|before| current.as_ref() != Some(before)) {
             self.send(place, &before, true);
         }
-        self.send(place, &current, false);
+        if let Some(current) = current {
+            self.send(place, &current, false);
+            self.announced.insert(place, current);
+        }
     }
 
     /// Sends one packet. One that cannot be sent is like one that is lost: the next one follows.
@@ -127,31 +178,56 @@ impl Announcer {
         let (channel, output) = place;
         let channel = &self.channels[channel];
         let packet = packet(description, deletion);
-        let output = Output {
-            target: SocketAddr::new(announced_in(description.target.ip()), PORT),
+        let mut outputs = groups_of(description).into_iter().map(|group| Output {
+            target: SocketAddr::new(group, PORT),
             fec: None,
             ..channel.outputs[output].clone()
+        });
+        let sent = match packet.len() {
+            length if length > SAP_PACKET_BYTES_MAX => {
+                Err(format!("{length} bytes, expected at most {SAP_PACKET_BYTES_MAX}: shorten its sdp"))
+            }
+            _ => outputs.try_for_each(|output| send_to(&output, &packet)),
         };
-        if packet.len() > SAP_PACKET_BYTES_MAX {
-            return; // names are shorter than that
-        }
-        let sent = Sender::open(&output, 1, &Interfaces::read(clock::now()))
-            .map_err(|error| error.to_string())
-            .and_then(|sender| {
-                sender.send_to(sender.address(&output), &packet).map_err(|error| error.to_string())
-            });
         if let Err(error) = sent
             && self.troubles.entry(place).or_default().is_news(clock::now())
         {
-            tracing::warn!(channel = channel.name, "cannot announce to {}: {error}", output.target);
+            tracing::warn!(channel = channel.name, "cannot announce {}: {error}", description.target());
         }
     }
+}
+
+/// Sends a packet as an output would.
+fn send_to(output: &Output, packet: &[u8]) -> Result<(), String> {
+    let sender =
+        Sender::open(output, 1, &Interfaces::read(clock::now())).map_err(|error| error.to_string())?;
+    let sent = sender.send_to(sender.address(output), packet);
+    sent.map(|_| ()).map_err(|error| format!("{}: {error}", output.target))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::sdp::Carriage;
+    use crate::{egress::sdp::Content, wire::sdp::Media};
+
+    fn description(target: &str, map: &str) -> Description {
+        let content = Content::Rtp { lines: Vec::new(), media: Media::of(&[map.parse().unwrap()]) };
+        let origin = "10.0.0.1".parse().unwrap();
+        let stream = Stream { target: target.parse().unwrap(), content, ttl: Some(4), source: None, origin };
+        Description::new("cam", vec![stream], 1).unwrap()
+    }
+
+    #[test]
+    fn linear_audio_is_announced_where_devices_for_aes67_listen() {
+        let groups = |target, map| {
+            let groups = groups_of(&description(target, map)).into_iter().map(|group| group.to_string());
+            groups.collect::<Vec<_>>()
+        };
+        assert_eq!(groups("239.69.1.1:5004", "98 L24/48000/8"), ["224.2.127.254", "239.255.255.255"]);
+        assert_eq!(groups("239.255.1.1:5004", "98 L16/48000"), ["239.255.255.255"]);
+        assert_eq!(groups("239.69.1.1:5004", "33 MP2T/90000"), ["224.2.127.254"]);
+        assert_eq!(groups("[ff15::1]:5004", "98 L24/48000/8"), ["ff05::2:7ffe"]);
+    }
 
     #[test]
     fn sessions_are_announced_in_their_scope() {
@@ -170,15 +246,7 @@ mod tests {
 
     #[test]
     fn packets_say_where_they_are_from_and_what_they_are() {
-        let description = Description {
-            name: "cam".into(),
-            target: "239.2.2.2:6020".parse().unwrap(),
-            carriage: Carriage::Rtp,
-            ttl: Some(4),
-            source: None,
-            origin: "10.0.0.1".parse().unwrap(),
-            version: 1,
-        };
+        let description = description("239.2.2.2:6020", "33 MP2T/90000");
         let (announced, deleted) = (packet(&description, false), packet(&description, true));
         assert_eq!((announced[0], deleted[0], announced[1]), (0x20, 0x24, 0));
         assert_eq!((&announced[4..8], &announced[1..]), (&[10, 0, 0, 1][..], &deleted[1..]));
@@ -186,7 +254,8 @@ mod tests {
         assert_eq!(announced[8..], [b"application/sdp\0", text.as_bytes()].concat());
         let other = Description { version: 2, ..description.clone() };
         assert_ne!(packet(&other, false)[2..4], announced[2..4], "another text, another id");
-        let six = Description { origin: "2001:db8::1".parse().unwrap(), ..description };
+        let mut six = description;
+        six.streams[0].origin = "2001:db8::1".parse().unwrap();
         assert_eq!((packet(&six, false)[0], packet(&six, false)[19]), (0x30, 1));
     }
 }

@@ -19,6 +19,11 @@ pub const OUTPUTS_MAX: usize = 1024;
 /// Bytes of a channel's name: a path segment, a metric label, a column of a table.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 64;
 
+/// Bytes of a session description: those of studios with a hundred streams take a tenth of it.
+pub const SDP_BYTES_MAX: usize = 64 << 10;
+/// Streams in a session description.
+pub const SDP_MEDIA_MAX: usize = 64;
+
 /// A player that follows a transport stream moves to a flow without one after this long a silence at least: FEC and
 /// keep-alives may go on where the stream pauses.
 pub const FOLLOW_OTHER_AFTER: Duration = Duration::from_secs(5);

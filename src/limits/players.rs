@@ -15,8 +15,11 @@ pub const START_STALE: Duration = Duration::from_secs(10);
 /// How often groups are announced: whoever opens a player's list sees them within a few seconds. RFC 2974 section 3.1
 /// allows 4,000 bit/s for all announcements of a scope, ten of these.
 pub const SAP_INTERVAL: Duration = Duration::from_secs(5);
-/// Bytes of an announcement (RFC 2974 section 8 asks for at most 1 kB).
-pub const SAP_PACKET_BYTES_MAX: usize = 1000;
+/// Bytes of an announcement: what an Ethernet frame holds. RFC 2974 section 8 asks for at most 1 kB, which descriptions with
+/// the clocks of AES67 come near to.
+pub const SAP_PACKET_BYTES_MAX: usize = 1400;
+/// How long at least what a channel carried is remembered: comfort noise and events come seconds apart.
+pub const CARRIES_MEMORY: Duration = Duration::from_secs(10);
 /// The TTL in the description of a group that is sent with a TTL that is not known: within a site.
 pub const SDP_TTL: u8 = 127;
 /// How long a picture of a stream serves all who ask.

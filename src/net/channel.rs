@@ -34,6 +34,7 @@ use crate::{
     buffer::{Buffer, Pool},
     clock::ClockPair,
     egress::{
+        carries::Seen,
         follow::Follow,
         rtp::Wrapper,
         tap::{Batch, FlowName, LastValues, Select, Tap},
@@ -143,6 +144,8 @@ pub(super) struct Channel {
     last_values: Option<LastValues>,
     sink: Option<Sink>,
     follow: Follow,
+    /// What the packets carry.
+    seen: Seen,
     /// Packets that a player gets.
     followed: u64,
     /// Names of the flows: an id may be used again, and a flow may be gone before its last packets are sent.
@@ -196,6 +199,7 @@ impl Channel {
             last_values: kit.last_values.then(LastValues::default),
             sink,
             follow: Follow::new(failover),
+            seen: Seen::new(now),
             followed: 0,
             names: HashMap::new(),
             gap_wait,

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::losses::Loss;
-use crate::relay::{Counters, LegCounters, Refused};
+use crate::{
+    egress::carries::Carries,
+    relay::{Counters, LegCounters, Refused},
+};
 
 /// One channel, as it stands.
 #[derive(Debug, Clone, Serialize)]
@@ -41,6 +44,9 @@ pub struct ChannelState {
     /// What one of each of them looked like lately.
     #[serde(skip)]
     pub refused: BTreeMap<&'static str, Refused>,
+    /// What the packets that were passed on lately carry.
+    #[serde(skip)]
+    pub carries: Carries,
     /// Packets passed on that a player gets who follows the channel.
     #[serde(skip)]
     pub followed: u64,

@@ -93,6 +93,7 @@ pub(crate) fn channel_state(name: &str, counters: crate::relay::Counters) -> sup
         jitter_seconds: 0.0,
         rejects: Default::default(),
         refused: Default::default(),
+        carries: Default::default(),
         followed: 0,
         legs: Vec::new(),
         flow_count: 0,

@@ -12,6 +12,7 @@ mod looks;
 pub mod native;
 pub mod rtcp;
 pub mod rtp;
+pub mod sdp;
 pub mod seq;
 pub mod st2022;
 pub mod step;

@@ -6,6 +6,7 @@ mod clients;
 mod common;
 mod counters;
 mod demand;
+mod described;
 mod latency;
 mod life;
 mod requests;

@@ -75,6 +75,8 @@ fn wrong_flags_of_relay_are_named() {
         http: Some("here".into()),
         udp: Some("there".into()),
         format: "auto".into(),
+        sdp: None,
+        rtpmap: vec![],
         tick: "1h".into(),
     };
     let errors = Config::from_relay(&args).unwrap_err();

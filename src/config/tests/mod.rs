@@ -1,6 +1,7 @@
 //! Every key, every error, and the examples of the reference; here what is valid arrives, defaults included.
 
 mod channels;
+mod described;
 mod flags;
 mod ports;
 mod problems;
@@ -35,6 +36,8 @@ fn relay() -> cli::Relay {
         origins: vec![],
         udp: None,
         format: "auto".into(),
+        sdp: None,
+        rtpmap: vec![],
         tick: "0".into(),
     }
 }
@@ -71,6 +74,7 @@ fn a_channel_has_defaults() {
         name: "cam".into(),
         legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap() }],
         format: Format::Auto,
+        described: None,
         payload_types: Arc::default(),
         fec: Fec::Off,
         retransmission: Retransmission::Auto,

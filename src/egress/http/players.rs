@@ -14,7 +14,7 @@ use super::{App, refusal::Refusal};
 use crate::{
     config::Channel,
     control::ChannelView,
-    egress::sdp::{Carriage, Description},
+    egress::sdp::{Contents, Description, Stream, Unknown},
     observe::Content,
     wire::Format,
 };
@@ -57,6 +57,11 @@ fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
 fn is_for_players(app: &App, view: &ChannelView) -> bool {
     let seen = app.observer.seen();
     let content = seen.channel(&view.state.name).and_then(|channel| channel.content);
+    if let Ok(channel) = app.control.channel(&view.state.name)
+        && channel.described.is_some()
+    {
+        return Contents::of(&channel, &view.state.carries).is_ts();
+    }
     match (app.control.format(&view.state.name), view.state.flows.first()) {
         _ if content == Some(Content::Ts) => true,
         _ if content.is_some() => false,
@@ -78,25 +83,24 @@ pub(super) async fn description(app: &App, name: &str, uri: &Uri) -> Result<Resp
     let Query(query) = Query::<DescriptionQuery>::try_from_uri(uri)
         .map_err(|error| Refusal::Malformed(format!("{error}: expected ?output=N or ?input=N")))?;
     let channel = app.control.channel(name)?;
-    if app.observer.seen().channel(name).and_then(|seen| seen.content).is_some_and(|is| is != Content::Ts) {
-        return Err(Refusal::NotFound(format!(
-            "{name} carries no MPEG transport stream: expected one, as descriptions are made for players of it"
-        )));
+    let mut streams = Vec::new();
+    for part in app.control.session_of(&channel) {
+        let contents = app.control.contents(&part).await;
+        match describe(&part, &contents, &query) {
+            Ok(stream) => streams.push(stream),
+            Err(refusal) if part.name == channel.name => return Err(refusal),
+            Err(_) => {} // the others go without it
+        }
     }
-    let datagrams = app.control.carriage(&channel).await;
-    let text = describe(&channel, datagrams, &query)?.to_string();
+    let text = Description::new(name, streams, 1).map(|text| text.to_string()).unwrap_or_default();
     Ok(([(header::CONTENT_TYPE, SDP), (header::CACHE_CONTROL, "no-cache")], text).into_response())
 }
 
 /// The address that was asked for; else the first that a player anywhere may open, groups before hosts.
-fn describe(
-    channel: &Channel,
-    datagrams: Option<Carriage>,
-    query: &DescriptionQuery,
-) -> Result<Description, Refusal> {
+fn describe(channel: &Channel, contents: &Contents, query: &DescriptionQuery) -> Result<Stream, Refusal> {
     let name = &channel.name;
-    let of_output = |output| Description::of_output(name, output, datagrams, 1);
-    let of_input = |leg: &crate::config::Leg| Description::of_input(name, &leg.address, datagrams, 1);
+    let of_output = |output| Stream::of_output(output, contents).ok();
+    let of_input = |leg: &crate::config::Leg| Stream::of_input(&leg.address, contents).ok();
     let outputs = || channel.outputs.iter().filter_map(of_output);
     let found = match (query.output, query.input) {
         (Some(_), Some(_)) => {
@@ -105,7 +109,7 @@ fn describe(
         (Some(output), None) => channel.outputs.get(output).and_then(of_output),
         (None, Some(input)) => channel.legs.get(input).and_then(of_input),
         (None, None) => outputs()
-            .find(|description| description.target.ip().is_multicast())
+            .find(|stream| stream.target.ip().is_multicast())
             .or_else(|| channel.legs.iter().find_map(of_input))
             .or_else(|| outputs().next()),
     };
@@ -115,9 +119,16 @@ fn describe(
             (_, Some(input)) => format!("input {input}"),
             _ => "no address".to_owned(),
         };
+        let why = match contents.unknown() {
+            Some(Unknown::Other) | None => {
+                "expected an rtp:// output, a udp:// output of RTP or MPEG-TS, or a group \
+                                            that brings either"
+                    .to_owned()
+            }
+            Some(unknown) => unknown.to_string(),
+        };
         Refusal::NotFound(format!(
-            "{name}: {asked} that an SDP can describe: expected an rtp:// or udp://...?payload=1 output, or a group \
-             that brings RTP or MPEG-TS; /streams/{name} is the same over HTTP"
+            "{name}: {asked} that an SDP can describe: {why}; /streams/{name} is the same over HTTP"
         ))
     })
 }
@@ -125,6 +136,7 @@ fn describe(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::carries::Carries;
 
     fn channel(input: &str, outputs: &[&str]) -> Channel {
         let outputs: Vec<String> = outputs.iter().map(|output| format!("{output:?}")).collect();
@@ -135,7 +147,8 @@ mod tests {
 
     fn target(channel: &Channel, output: Option<usize>, input: Option<usize>) -> Result<String, Refusal> {
         let query = DescriptionQuery { output, input };
-        describe(channel, Some(Carriage::Udp), &query).map(|description| description.target.to_string())
+        let seen = Carries { plain_ts: true, ..Carries::default() };
+        describe(channel, &Contents::of(channel, &seen), &query).map(|stream| stream.target.to_string())
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub(super) async fn sse(
     if method != Method::HEAD {
         handover.give(Ordered::Events(wanted));
     }
-    let mut response = stream::response("text/event-stream");
+    let mut response = stream::response(HeaderValue::from_static("text/event-stream"));
     let headers = response.headers_mut();
     // Proxies that collect answers would hold back events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -160,13 +160,13 @@ async fn on_demand(
     let text = uri.path().get("/udp/".len()..).unwrap_or_default();
     let input = group(scheme, text, &app.config)?;
     if method == Method::HEAD {
-        return Ok(response(MPEG_TS));
+        return Ok(response(HeaderValue::from_static(MPEG_TS)));
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe_on_demand(input, select, begin, app.config.fec).await?;
     subscription.share.introduce(handover.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
-    Ok(response(MPEG_TS))
+    Ok(response(HeaderValue::from_static(MPEG_TS)))
 }
 
 /// The group that was asked for, if it may be.
@@ -235,20 +235,14 @@ fn select(flow: Option<String>) -> Result<Select, Refusal> {
     }
 }
 
-/// What a channel's payloads are, as far as its format or its first flow tells.
-async fn content_type(app: &App, name: &str) -> Result<&'static str, Refusal> {
-    match app.control.format(name)? {
-        Format::Rtp | Format::Ts => Ok(MPEG_TS),
-        Format::Auto => {
-            let states = app.control.states(1).await;
-            let flow =
-                states.iter().find(|view| view.state.name == name).and_then(|view| view.state.flows.first());
-            // Before the first packet nobody knows; programs do not look, and players that are told "bytes" may refuse.
-            let is_media = flow.is_none_or(|flow| matches!(flow.format, "rtp" | "ts"));
-            Ok(if is_media { MPEG_TS } else { BYTES })
-        }
-        _ => Ok(BYTES),
-    }
+/// What a channel's payloads are, as far as its description, its format or its packets tell.
+async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
+    let channel = app.control.channel(name)?;
+    let known = app.control.contents(&channel).await.media_type();
+    // Before the first packet nobody knows; programs do not look, and players that are told "bytes" may refuse.
+    let is_media = matches!(channel.format, Format::Rtp | Format::Ts | Format::Auto);
+    let known = known.and_then(|text| HeaderValue::try_from(text).ok());
+    Ok(known.unwrap_or(HeaderValue::from_static(if is_media { MPEG_TS } else { BYTES })))
 }
 
 /// A place among the clients that may stream at the same time.
@@ -260,12 +254,12 @@ pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
 }
 
 /// The head of a stream, for GET as for HEAD.
-pub(super) fn response(content_type: &'static str) -> Response {
+pub(super) fn response(content_type: HeaderValue) -> Response {
     let mut response = Response::new(Body::new(Rest));
     // This version makes the body end with the connection.
     *response.version_mut() = Version::HTTP_10;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

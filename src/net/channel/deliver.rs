@@ -181,6 +181,10 @@ impl Channel {
             Datagram { whole: &packet.bytes, payload: packet.payload(), rtp, followed: due.followed }
         });
         self.outputs.send(now, &mut kit.send, &mut kit.interfaces, datagrams);
+        // One of each turn: what it is for is not in a hurry.
+        if let Some(due) = self.due.iter().rfind(|due| !due.control) {
+            self.seen.note(&due.delivery.packet, now);
+        }
         for tap in &mut self.taps {
             for due in &self.due {
                 let wanted = match tap.select() {

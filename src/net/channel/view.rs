@@ -48,6 +48,7 @@ impl Channel {
             jitter_seconds: jitter.as_secs_f64(),
             rejects,
             refused: self.relay.refused().clone(),
+            carries: self.seen.carries(),
             followed: self.followed,
             legs: (0..self.legs).map(|leg| self.leg_state(leg, now)).collect(),
             flow_count: self.relay.flow_count(),

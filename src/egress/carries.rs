@@ -1,0 +1,143 @@
+//! What packets that a channel sends on carry, as their headers show it: looked at now and then, for descriptions,
+//! announcements and content types.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    limits::CARRIES_MEMORY,
+    relay::{Packet, PacketFormat},
+    wire::ts::packets::Unit,
+};
+
+/// What was seen lately.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Carries {
+    /// Payload types of RTP packets of a transport stream, a bit each.
+    pub stream_types: u128,
+    /// Payload types of other RTP packets, likewise.
+    pub other_types: u128,
+    /// Datagrams of TS packets alone.
+    pub plain_ts: bool,
+    /// TS packets in datagrams of another format.
+    pub wrapped_ts: bool,
+    /// Anything else.
+    pub other: bool,
+}
+
+impl Carries {
+    fn note(&mut self, packet: &Packet) {
+        let is_ts = Unit::of_whole(packet.payload()).is_some();
+        match packet.format {
+            PacketFormat::Rtp => {
+                let second = packet.bytes.get(1).copied().unwrap_or_default();
+                let types = if is_ts { &mut self.stream_types } else { &mut self.other_types };
+                *types |= 1 << (second & 0x7f);
+            }
+            // It may be cut anywhere.
+            PacketFormat::Ts => self.plain_ts = true,
+            _ if is_ts => self.wrapped_ts = true,
+            _ => self.other = true,
+        }
+    }
+
+    fn and(self, other: Carries) -> Carries {
+        Carries {
+            stream_types: self.stream_types | other.stream_types,
+            other_types: self.other_types | other.other_types,
+            plain_ts: self.plain_ts || other.plain_ts,
+            wrapped_ts: self.wrapped_ts || other.wrapped_ts,
+            other: self.other || other.other,
+        }
+    }
+
+    /// Whether nothing was seen.
+    pub fn is_nothing(&self) -> bool {
+        *self == Carries::default()
+    }
+
+    /// Whether there is a transport stream.
+    pub fn is_ts(&self) -> bool {
+        self.stream_types != 0 || self.plain_ts || self.wrapped_ts
+    }
+}
+
+/// The payload types of a set.
+pub fn types(set: u128) -> impl Iterator<Item = u8> {
+    (0..128).filter(move |payload_type| set >> payload_type & 1 == 1)
+}
+
+/// Remembers what was seen, for [`CARRIES_MEMORY`] to twice that time while packets come.
+#[derive(Debug)]
+pub struct Seen {
+    since: Instant,
+    current: Carries,
+    before: Carries,
+}
+
+impl Seen {
+    /// Nothing was seen yet.
+    pub fn new(now: Instant) -> Seen {
+        Seen { since: now, current: Carries::default(), before: Carries::default() }
+    }
+
+    /// A packet that goes out.
+    pub fn note(&mut self, packet: &Packet, now: Instant) {
+        if now.saturating_duration_since(self.since) >= CARRIES_MEMORY {
+            let long: Duration = 2 * CARRIES_MEMORY;
+            let recent = now.saturating_duration_since(self.since) < long || !self.current.is_nothing();
+            let current = std::mem::take(&mut self.current);
+            self.before = if recent { current } else { Carries::default() };
+            self.since = now;
+        }
+        self.current.note(packet);
+    }
+
+    /// What was seen.
+    pub fn carries(&self) -> Carries {
+        self.current.and(self.before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{buffer::Buffer, clock};
+
+    fn packet(format: PacketFormat, header: &[u8], payload: &[u8]) -> Packet {
+        let bytes = [header, payload].concat();
+        let payload = header.len() as u32..bytes.len() as u32;
+        Packet { bytes: Buffer::from(bytes), payload, timestamp: None, arrived: clock::now(), format }
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten() {
+        let now = clock::now();
+        let mut seen = Seen::new(now);
+        assert!(seen.carries().is_nothing());
+        let rtp = |payload_type: u8| packet(PacketFormat::Rtp, &[0x80, 0x80 | payload_type], b"sound");
+        seen.note(&rtp(0), now);
+        seen.note(&rtp(13), now);
+        assert_eq!(types(seen.carries().other_types).collect::<Vec<_>>(), [0, 13]);
+        seen.note(&rtp(8), now + CARRIES_MEMORY);
+        assert_eq!(types(seen.carries().other_types).collect::<Vec<_>>(), [0, 8, 13]);
+        seen.note(&rtp(8), now + 2 * CARRIES_MEMORY);
+        assert_eq!(types(seen.carries().other_types).collect::<Vec<_>>(), [8]);
+    }
+
+    #[test]
+    fn transport_streams_are_told_from_others() {
+        let now = clock::now();
+        let ts = [0x47; 188];
+        let of = |packet: Packet| {
+            let mut seen = Seen::new(now);
+            seen.note(&packet, now);
+            seen.carries()
+        };
+        let rtp = of(packet(PacketFormat::Rtp, &[0x80, 96], &ts));
+        assert_eq!((rtp.stream_types, rtp.other_types, rtp.is_ts()), (1 << 96, 0, true));
+        assert!(of(packet(PacketFormat::Ts, &[], &ts[..100])).plain_ts);
+        assert!(of(packet(PacketFormat::Native, &[0; 40], &ts)).wrapped_ts);
+        let raw = of(packet(PacketFormat::Raw, &[], b"text"));
+        assert!(raw.other && !raw.is_ts());
+    }
+}

@@ -1,0 +1,87 @@
+//! RTP that carries no transport stream: what the relay says of it.
+
+use tidecast::wire::rtp;
+
+use super::*;
+
+/// Sends RTP of one payload type.
+struct Talker {
+    socket: UdpSocket,
+    to: SocketAddr,
+    payload_type: u8,
+    sequence: u16,
+}
+
+impl Talker {
+    fn new(to: SocketAddr, payload_type: u8) -> Talker {
+        Talker { socket: sender(), to, payload_type, sequence: 0 }
+    }
+
+    fn send(&mut self, payload: &[u8]) {
+        self.sequence += 1;
+        let (payload_type, sequence) = (self.payload_type, self.sequence);
+        let timestamp = u32::from(sequence) * 160;
+        let mut bytes = Vec::new();
+        rtp::Repr { marker: false, payload_type, sequence, timestamp, ssrc: 0x0002_3c58, payload }
+            .emit(&mut bytes);
+        self.socket.send_to(&bytes, self.to).expect("send");
+    }
+
+    /// Sends until the relay has counted some of it.
+    fn until_delivered(&mut self, http: SocketAddr, channel: &str) {
+        for _ in 0..8 {
+            self.send(&[0x55; 160]);
+        }
+        until("packets pass", || {
+            sum(&series(http), "tidecast_packets_delivered_total", &format!("\"{channel}\"")) >= 8.0
+        });
+    }
+}
+
+/// A relay of one RTP group with these lines in its channel, and who sends to it.
+fn relay(lines: &str, payload_type: u8) -> (Relay, Talker) {
+    let (group, port) = (group(), free_port() & !1);
+    let relay = serve(&format!(
+        "[[channel]]\nname = \"stage\"\ninput = \"rtp://@{group}:{port}?if=127.0.0.1\"\n\
+         output = \"rtp://127.0.0.1:{}\"\n{lines}\n",
+        free_port() & !1
+    ));
+    (relay, Talker::new((group, port).into(), payload_type))
+}
+
+fn body(http: SocketAddr, path: &str, status: u16) -> String {
+    let answer = request(http, "GET", path);
+    let got = answer.status;
+    let body = answer.body();
+    assert_eq!(got, status, "{path}: {body}");
+    body
+}
+
+fn content_type(http: SocketAddr) -> String {
+    request(http, "HEAD", "/streams/stage").header("content-type").expect("a type").to_owned()
+}
+
+#[test]
+fn what_is_described_is_told_to_players_and_nothing_else_is() {
+    let (said, _) = relay("rtpmap = \"98 L24/48000/2\"", 98);
+    let text = body(said.http, "/streams/stage.sdp?output=0", 200);
+    assert!(
+        text.contains(" RTP/AVP 98\r\na=rtpmap:98 L24/48000/2\r\n") && text.contains("m=audio "),
+        "{text}"
+    );
+    assert_eq!(content_type(said.http), "audio/L24;rate=48000;channels=2");
+
+    let (known, mut talker) = relay("", 8);
+    let why = body(known.http, "/streams/stage.sdp", 404);
+    assert!(why.contains("nothing has come so far"), "{why}");
+    talker.until_delivered(known.http, "stage");
+    let text = body(known.http, "/streams/stage.sdp?output=0", 200);
+    assert!(text.ends_with(" RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"), "{text}");
+    assert_eq!(content_type(known.http), "audio/PCMA;rate=8000;channels=1");
+
+    let (dynamic, mut talker) = relay("", 98);
+    talker.until_delivered(dynamic.http, "stage");
+    let why = body(dynamic.http, "/streams/stage.sdp?output=0", 404);
+    assert!(why.contains("payload type 98") && why.contains("rtpmap = \"98 NAME/CLOCK_RATE\""), "{why}");
+    assert_eq!(content_type(dynamic.http), "application/octet-stream");
+}
