@@ -16,3 +16,4 @@ pub mod tap;
 pub mod tcp;
 mod trouble;
 pub mod udp;
+pub mod wanted;

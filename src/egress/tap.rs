@@ -16,6 +16,7 @@ use std::{
 };
 
 use crate::{
+    egress::wanted::FlowWanted,
     limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, START_CHUNK_BYTES},
     wire::ts::packets::Unit,
 };
@@ -51,13 +52,13 @@ pub trait Piece: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Which of a channel's flows a tap carries.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Select {
     /// One flow at a time where the packets are media for a player (RTP, MPEG-TS), all flows otherwise.
     #[default]
     Auto,
-    /// This one only, by its key.
-    Flow(String),
+    /// This one only.
+    Flow(FlowWanted),
 }
 
 /// Where a reader of a tap begins.

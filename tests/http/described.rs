@@ -1,4 +1,4 @@
-//! RTP that carries no transport stream: what the relay says of it.
+//! RTP that carries no transport stream: what the relay says of it, and which notations of an SSRC it takes.
 
 use tidecast::wire::rtp;
 
@@ -84,4 +84,26 @@ fn what_is_described_is_told_to_players_and_nothing_else_is() {
     let why = body(dynamic.http, "/streams/stage.sdp?output=0", 404);
     assert!(why.contains("payload type 98") && why.contains("rtpmap = \"98 NAME/CLOCK_RATE\""), "{why}");
     assert_eq!(content_type(dynamic.http), "application/octet-stream");
+}
+
+#[test]
+fn every_notation_of_an_ssrc_gets_its_stream_and_no_other_text_does() {
+    let (relay, mut talker) = relay("", 8);
+    talker.until_delivered(relay.http, "stage");
+    for text in ["146520", "0x23c58", "0x00023C58", "00023c58"] {
+        let mut answer = open(relay.http, &format!("/streams/stage?flow={text}"));
+        until("its client is there", || sum(&series(relay.http), "tidecast_subscribers", "http") >= 1.0);
+        talker.send(text.as_bytes());
+        assert_eq!(answer.read(text.len()), text.as_bytes(), "{text}");
+        drop(answer);
+        until("its client is gone", || sum(&series(relay.http), "tidecast_subscribers", "http") == 0.0);
+    }
+    for text in ["stage", "0x", "4294967296", "0x123456789", "-1"] {
+        for path in [format!("/streams/stage?flow={text}"), format!("/rtp/239.1.1.1:5000?flow={text}")] {
+            let why = body(relay.http, &path, 400);
+            assert!(why.contains("expected an SSRC such as 0x00023c58 or 146520"), "{path}: {why}");
+        }
+        let why = body(relay.http, &format!("/sse/stage?flow={text}"), 400);
+        assert!(why.contains("expected an SSRC"), "{why}");
+    }
 }

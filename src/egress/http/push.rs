@@ -101,7 +101,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
 fn wanted(app: &App, name: String, wire: Wire, query: &PushQuery, who: Who) -> Result<Wanted, Refusal> {
     let wish =
         Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
-    app.control.format(&name)?;
+    wish.check(&app.control.format(&name)?).map_err(Refusal::Malformed)?;
     Ok(Wanted { name, wish, who, place: stream::place(app)? })
 }
 

@@ -149,7 +149,8 @@ impl Client {
             Some(other) => return Err(format!("format {other:?}: expected json or binary")),
         };
         let wish = Wish::parse(wire, flow.as_deref(), every.as_deref())?;
-        self.app.control.format(&stream).map_err(|error| error.to_string())?;
+        let known = self.app.control.format(&stream).map_err(|error| error.to_string())?;
+        wish.check(&known)?;
         self.subscriptions().reserve(&stream)?;
         let subscribed = self.app.hubs.subscribe(&stream, Transport::SocketIo, wish, &self.outlet).await;
         self.subscriptions().settle(&stream, subscribed.as_ref().ok().copied());

@@ -31,8 +31,8 @@ use crate::{
     egress::{
         subscribers::Who,
         tap::{Begin, Select},
+        wanted::FlowWanted,
     },
-    limits::FLOW_KEY_BYTES_MAX,
     wire::Format,
 };
 
@@ -110,7 +110,7 @@ pub(super) async fn named(
             return snapshot::snapshot(&app, name).await;
         }
     }
-    let (select, begin) = wanted(query)?;
+    let (select, begin) = wanted(query, &app.control.format(name)?)?;
     let content_type = content_type(&app, name).await?;
     if method == Method::HEAD {
         return Ok(response(content_type));
@@ -155,7 +155,8 @@ async fn on_demand(
     headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    let (select, begin) = wanted(query)?;
+    let format = if scheme == Scheme::Rtp { Format::Rtp } else { Format::Auto };
+    let (select, begin) = wanted(query, &format)?;
     // As it stood in the request: the parser knows what a percent sign means here.
     let text = uri.path().get("/udp/".len()..).unwrap_or_default();
     let input = group(scheme, text, &app.config)?;
@@ -210,7 +211,7 @@ fn group(scheme: Scheme, text: &str, config: &config::Http) -> Result<Input, Ref
 }
 
 /// What of the channel is asked for, and from where on.
-fn wanted(query: Queried) -> Result<(Select, Begin), Refusal> {
+fn wanted(query: Queried, format: &Format) -> Result<(Select, Begin), Refusal> {
     let Query(query) = query.map_err(|error| Refusal::Malformed(error.body_text()))?;
     let begin = match query.start.as_deref() {
         None => Begin::Picture,
@@ -221,18 +222,14 @@ fn wanted(query: Queried) -> Result<(Select, Begin), Refusal> {
             )));
         }
     };
-    Ok((select(query.flow)?, begin))
+    Ok((select(query.flow.as_deref(), format)?, begin))
 }
 
-fn select(flow: Option<String>) -> Result<Select, Refusal> {
-    match flow {
-        None => Ok(Select::Auto),
-        Some(flow) if (1..=FLOW_KEY_BYTES_MAX).contains(&flow.len()) => Ok(Select::Flow(flow)),
-        Some(flow) => Err(Refusal::Malformed(format!(
-            "flow of {} bytes: expected a key of 1 to {FLOW_KEY_BYTES_MAX} bytes, as /api/v1/streams lists them",
-            flow.len()
-        ))),
-    }
+fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refusal> {
+    let Some(flow) = flow else { return Ok(Select::Auto) };
+    let wanted = FlowWanted::parse(flow).map_err(Refusal::Malformed)?;
+    wanted.check(format).map_err(Refusal::Malformed)?;
+    Ok(Select::Flow(wanted))
 }
 
 /// What a channel's payloads are, as far as its description, its format or its packets tell.

@@ -78,7 +78,7 @@ impl Class {
 
     /// Whether messages of this flow are for it; `followed`: the flow is one that a player would take.
     pub(super) fn takes(&self, flow: &str, followed: bool) -> bool {
-        self.wish.flow.as_ref().map_or(followed, |wanted| wanted == flow)
+        self.wish.flow.as_ref().map_or(followed, |wanted| wanted.is(flow))
     }
 
     /// Tells at once.

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    config::units,
-    limits::{EVERY_MAX, FLOW_KEY_BYTES_MAX},
-};
+use crate::{config::units, egress::wanted::FlowWanted, limits::EVERY_MAX, wire::Format};
 
 /// The form in which a subscriber gets messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +30,7 @@ pub(in crate::egress) enum Wire {
 pub(in crate::egress) struct Wish {
     pub(in crate::egress) wire: Wire,
     /// One flow; otherwise all, of media the one that a player follows.
-    pub(in crate::egress) flow: Option<String>,
+    pub(in crate::egress) flow: Option<FlowWanted>,
     /// At most one packet of each flow in this time; zero: all.
     pub(in crate::egress) every: Duration,
 }
@@ -48,17 +45,20 @@ impl Wish {
         flow: Option<&str>,
         every: Option<&str>,
     ) -> Result<Wish, String> {
-        if let Some(flow) = flow.filter(|flow| !(1..=FLOW_KEY_BYTES_MAX).contains(&flow.len())) {
-            return Err(format!(
-                "flow of {} bytes: expected a key of 1 to {FLOW_KEY_BYTES_MAX} bytes, as /api/v1/streams lists them",
-                flow.len()
-            ));
-        }
+        let flow = flow.map(FlowWanted::parse).transpose()?;
         let every = every.map_or(Ok(Duration::ZERO), self::every)?;
         if wire == Wire::Raw && !every.is_zero() {
             return Err("every: expected no rate with format=raw, whose payloads have no ends".to_owned());
         }
-        Ok(Wish { wire, flow: flow.map(str::to_owned), every })
+        Ok(Wish { wire, flow, every })
+    }
+
+    /// Whether a channel of this format can have the flow.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub(in crate::egress) fn check(&self, format: &Format) -> Result<(), String> {
+        self.flow.as_ref().map_or(Ok(()), |flow| flow.check(format))
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn wishes_are_read_and_refused_with_what_would_be_right() {
         let wish = Wish::parse(Wire::Sse, Some("7"), Some("500ms")).unwrap();
-        assert_eq!((wish.flow.as_deref(), wish.every), (Some("7"), Duration::from_millis(500)));
+        assert_eq!((wish.flow.unwrap().is("7"), wish.every), (true, Duration::from_millis(500)));
         assert_eq!(Wish::parse(Wire::Raw, None, None).unwrap().every, Duration::ZERO);
         let error = |wire, flow, every| Wish::parse(wire, flow, every).unwrap_err();
         assert!(error(Wire::Sse, Some(""), None).starts_with("flow of 0 bytes: expected a key of 1 to"));

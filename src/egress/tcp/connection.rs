@@ -214,7 +214,7 @@ impl Connection {
     }
 
     async fn subscribe(&mut self, name: String, wish: Wish) -> Next {
-        if let Err(reason) = self.may_subscribe(&name, wish.wire) {
+        if let Err(reason) = self.may_subscribe(&name, &wish) {
             self.answer(Err(reason));
             return Next::Line;
         }
@@ -234,8 +234,10 @@ impl Connection {
         }
     }
 
-    fn may_subscribe(&self, name: &str, wire: Wire) -> Result<(), String> {
-        self.shared.control.format(name).map_err(|error| error.to_string())?;
+    fn may_subscribe(&self, name: &str, wish: &Wish) -> Result<(), String> {
+        let known = self.shared.control.format(name).map_err(|error| error.to_string())?;
+        wish.check(&known)?;
+        let wire = wish.wire;
         if self.subscriptions.iter().any(|(known, _)| known == name) {
             return Err(format!("SUBSCRIBE {name}: subscribed already, expected UNSUBSCRIBE {name} first"));
         }

@@ -189,7 +189,7 @@ impl Channel {
             for due in &self.due {
                 let wanted = match tap.select() {
                     Select::Auto => due.followed,
-                    Select::Flow(key) => due.name.as_ref().is_some_and(|name| name.key == *key),
+                    Select::Flow(wanted) => due.name.as_ref().is_some_and(|name| wanted.is(&name.key)),
                 };
                 if wanted {
                     let packet = &due.delivery.packet;

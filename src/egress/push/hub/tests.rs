@@ -7,6 +7,7 @@ use crate::{
     egress::{
         subscribers::{Subscribers, Who},
         tap::{Select, Tap},
+        wanted::FlowWanted,
     },
     relay::{Delivery, FlowId, How, Packet, PacketFormat},
 };
@@ -36,7 +37,7 @@ impl World {
     fn join(&mut self, wire: Wire, flow: Option<&str>, every: Duration) -> Arc<Outlet> {
         let outlet = Outlet::new(None, Who::default());
         let member = outlet.add(Share::detached(self.counted.clone()), self.sender.clone());
-        self.hub.join(Wish { wire, flow: flow.map(str::to_owned), every }, member);
+        self.hub.join(Wish { wire, flow: flow.map(|flow| FlowWanted::parse(flow).unwrap()), every }, member);
         outlet
     }
 
