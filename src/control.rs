@@ -514,6 +514,7 @@ fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpe
         name: channel.name.clone(),
         retransmission: channel.retransmission,
         inputs: channel.legs.iter().map(|leg| leg.address.clone()).collect(),
+        reports: channel.reports(),
         relay: channel.core(),
         outputs: channel.outputs.clone(),
         receive_buffer: channel.receive_buffer.unwrap_or(RECEIVE_BUFFER_BYTES),

@@ -89,6 +89,12 @@ pub enum Error {
         /// The scheme that does not know it.
         scheme: Scheme,
     },
+    /// Only what goes on as it came has RTCP beside it.
+    #[error("option rtcp with rist:// or payload=1: expected rtp://, or udp:// without payload=1")]
+    Rtcp,
+    /// There is no port above.
+    #[error("option rtcp=above with port 65535: expected a port up to 65534, or rtcp=mux")]
+    RtcpPort,
     /// RIST's media has an even port.
     #[error("port {0} with rist://: expected an even port (RTCP uses the odd one above it)")]
     RistPort(u16),

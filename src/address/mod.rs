@@ -25,6 +25,7 @@ pub use remote::{Remote, RemoteError, Source};
 
 use crate::{
     fec::{native, st2022::Shape},
+    relay::Beside,
     wire::{
         rtcp,
         st2022::{self, Axis},
@@ -105,6 +106,21 @@ pub struct Output {
     pub buffer: Option<Duration>,
     /// What it sends again at most, in percent of the media; the default is [`crate::limits::RETRANSMIT_SHARE`].
     pub share: Option<u8>,
+    /// Where the sender's RTCP goes; by default as it came, above the media's port or on it.
+    pub rtcp: Option<OutputRtcp>,
+}
+
+/// Where an output sends the RTCP of its streams' senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputRtcp {
+    /// To the port above the media's.
+    Above,
+    /// To the media's port (RFC 5761).
+    Muxed,
+    /// To the media's port where it came so, and else nowhere: the port above is somebody else's.
+    IfMuxed,
+    /// Nowhere.
+    Off,
 }
 
 /// The repair packets that an output adds.
@@ -189,12 +205,30 @@ impl Output {
         self.st2022().filter(|shape| axis == Axis::Column || shape.row_fec())?;
         let offset = st2022::PORTS_ABOVE[usize::from(axis == Axis::Row)];
         let target = SocketAddr::new(self.target.ip(), self.target.port().checked_add(offset)?);
-        Some(Output { scheme: Scheme::Rtp, target, fec: None, buffer: None, share: None, ..self.clone() })
+        let plain = Output { fec: None, buffer: None, share: None, rtcp: None, ..self.clone() };
+        Some(Output { scheme: Scheme::Rtp, target, ..plain })
     }
 
     /// Where the receiver's RTCP is, if there is any.
     pub fn rtcp_addr(&self) -> Option<SocketAddr> {
         rtcp_addr(self.scheme, self.target)
+    }
+
+    /// Where the RTCP of its streams' senders goes, which came so; none where it is not sent.
+    pub fn reports_to(&self, beside: Beside) -> Option<SocketAddr> {
+        if self.payload || self.scheme == Scheme::Rist {
+            return None;
+        }
+        match (self.rtcp, beside) {
+            (Some(OutputRtcp::Off), _) | (Some(OutputRtcp::IfMuxed), Beside::Above) => None,
+            (Some(OutputRtcp::Muxed), _) | (None | Some(OutputRtcp::IfMuxed), Beside::Muxed) => {
+                Some(self.target)
+            }
+            (Some(OutputRtcp::Above), _) | (None, Beside::Above) => {
+                let port = self.target.port().checked_add(rtcp::PORT_ABOVE)?;
+                Some(SocketAddr::new(self.target.ip(), port))
+            }
+        }
     }
 
     /// Whether the target is a multicast group.
@@ -329,7 +363,7 @@ impl FromStr for Output {
 
     fn from_str(url: &str) -> Result<Output, Error> {
         let parts = Parts::cut(url)?;
-        let Query { interface, ttl, multicast_loop, payload, fec, buffer, share } =
+        let Query { interface, ttl, multicast_loop, payload, fec, buffer, share, rtcp } =
             Query::of_output(parts.query)?;
         if !parts.user.is_empty() {
             return Err(Error::SourceInOutput(parts.user.to_owned()));
@@ -354,6 +388,14 @@ impl FromStr for Output {
         if let Some(option) = of_rist.filter(|_| parts.scheme != Scheme::Rist) {
             return Err(Error::OptionOfRist { option, scheme: parts.scheme });
         }
+        if let Some(of) = rtcp {
+            if parts.scheme == Scheme::Rist || payload {
+                return Err(Error::Rtcp);
+            }
+            if of == OutputRtcp::Above && parts.port == u16::MAX {
+                return Err(Error::RtcpPort);
+            }
+        }
         if native && parts.scheme.is_rtp() {
             return Err(Error::NativeFecOfRtp(parts.scheme));
         }
@@ -374,6 +416,7 @@ impl FromStr for Output {
             fec,
             buffer,
             share,
+            rtcp,
         })
     }
 }
@@ -441,6 +484,15 @@ impl fmt::Display for Output {
         }
         if let Some(share) = self.share {
             write!(f, "{}share={share}", next())?;
+        }
+        if let Some(rtcp) = self.rtcp {
+            let rtcp = match rtcp {
+                OutputRtcp::Above => "above",
+                OutputRtcp::Muxed => "mux",
+                OutputRtcp::IfMuxed => "if-muxed",
+                OutputRtcp::Off => "off",
+            };
+            write!(f, "{}rtcp={rtcp}", next())?;
         }
         query::write_interface(f, next(), &self.interface)
     }

@@ -4,14 +4,14 @@ use std::{fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Error, Interface, OutputFec, number};
+use super::{Error, Interface, OutputFec, OutputRtcp, number};
 use crate::{
     fec::st2022::Shape,
     limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX},
 };
 
 const KEYS_OF_INPUT: &[&str] = &["if"];
-const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec", "buffer", "share"];
+const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec", "buffer", "share", "rtcp"];
 /// What other programs call the same thing, so that a pasted URL gets a useful hint.
 const ALIASES: &[(&str, &str)] = &[
     ("localaddr", "if"),
@@ -36,6 +36,7 @@ pub(super) struct Query {
     pub(super) fec: Option<OutputFec>,
     pub(super) buffer: Option<Duration>,
     pub(super) share: Option<u8>,
+    pub(super) rtcp: Option<OutputRtcp>,
 }
 
 impl Query {
@@ -66,6 +67,7 @@ impl Query {
                 "loop" => query.multicast_loop.replace(parse_switch("loop", &value)?).is_some(),
                 "fec" => query.fec.replace(parse_fec(&value)?).is_some(),
                 "buffer" => query.buffer.replace(parse_buffer(&value)?).is_some(),
+                "rtcp" => query.rtcp.replace(parse_rtcp(&value)?).is_some(),
                 "share" => query.share.replace(parse_share(&value)?).is_some(),
                 _ => query.payload.replace(parse_switch("payload", &value)?).is_some(),
             };
@@ -118,6 +120,20 @@ fn parse_buffer(value: &str) -> Result<Duration, Error> {
         value: value.to_owned(),
         expected: "a duration from 10ms to 30s, such as 1s",
     })
+}
+
+fn parse_rtcp(value: &str) -> Result<OutputRtcp, Error> {
+    match value {
+        "above" => Ok(OutputRtcp::Above),
+        "mux" => Ok(OutputRtcp::Muxed),
+        "if-muxed" => Ok(OutputRtcp::IfMuxed),
+        "off" => Ok(OutputRtcp::Off),
+        _ => Err(Error::OptionValue {
+            key: "rtcp",
+            value: value.to_owned(),
+            expected: "above (to the port + 1), mux (to the media's port), if-muxed or off",
+        }),
+    }
 }
 
 fn parse_share(value: &str) -> Result<u8, Error> {

@@ -81,6 +81,7 @@ fn outputs_come_back_as_written() {
         fec: None,
         buffer: None,
         share: None,
+        rtcp: None,
     };
     assert_eq!(any_order, expected);
     assert!(!"10.0.0.7:6000?payload=0".parse::<Output>().unwrap().payload);
@@ -194,7 +195,7 @@ fn wrong_outputs_name_part_value_and_expectation() {
         ("udp://10.0.0.7:6000?ttl=1&ttl=2", "option \"ttl\": given twice, expected once"),
         (
             "udp://10.0.0.7:6000?tll=4",
-            "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload, fec, buffer, share)",
+            "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload, fec, buffer, share, rtcp)",
         ),
         ("udp://10.0.0.7:6000?lop=1", "did you mean \"loop\"?"),
         ("udp://10.0.0.7:6000?playload=1", "did you mean \"payload\"?"),
@@ -320,7 +321,39 @@ proptest! {
     ) {
         let interface = interface.filter(|one| interface_family(&Some(one.clone()), address).is_ok());
         let target = SocketAddr::new(address, port);
-        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload, fec: None, buffer: None, share: None };
+        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload, fec: None, buffer: None, share: None, rtcp: None };
         prop_assert_eq!(output.to_string().parse::<Output>(), Ok(output));
     }
+}
+
+#[test]
+fn rtcp_goes_as_it_came_or_where_the_output_says() {
+    let to = |url: &str, beside| {
+        let output: Output = url.parse().unwrap();
+        assert_eq!(output.to_string(), url);
+        output.reports_to(beside).map(|to| to.port())
+    };
+    for (url, above, muxed) in [
+        ("rtp://10.0.0.7:6000", Some(6001), Some(6000)),
+        ("udp://10.0.0.7:6000", Some(6001), Some(6000)),
+        ("udp://10.0.0.7:6000?payload=1", None, None),
+        ("rist://10.0.0.7:6000", None, None),
+        ("rtp://10.0.0.7:6000?rtcp=above", Some(6001), Some(6001)),
+        ("rtp://10.0.0.7:6000?rtcp=mux", Some(6000), Some(6000)),
+        ("rtp://10.0.0.7:6000?rtcp=if-muxed", None, Some(6000)),
+        ("rtp://10.0.0.7:6000?rtcp=off", None, None),
+        ("rtp://10.0.0.7:65535", None, Some(65535)),
+    ] {
+        assert_eq!((to(url, Beside::Above), to(url, Beside::Muxed)), (above, muxed), "{url}");
+    }
+    for (url, expected) in [
+        ("rtp://10.0.0.7:6000?rtcp=1", "option rtcp=\"1\": expected above (to the port + 1), mux"),
+        ("rist://10.0.0.7:6000?rtcp=mux", "option rtcp with rist:// or payload=1: expected rtp://"),
+        ("udp://10.0.0.7:6000?payload=1&rtcp=off", "option rtcp with rist:// or payload=1"),
+        ("rtp://10.0.0.7:65535?rtcp=above", "option rtcp=above with port 65535"),
+    ] {
+        let error = url.parse::<Output>().unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert!("rtp://@10.0.0.7:6000?rtcp=mux".parse::<Input>().is_err());
 }

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use super::problem::Problem;
 use super::raw::{Field, Place, Raw, RawChannel};
 use super::{Channel, Config, Delay, Fec, Hold, Release, Retransmission};
-use crate::address::{Input, Output, Scheme, Target};
+use crate::address::{Input, Output, OutputRtcp, Scheme, Target};
 use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
+use crate::relay::Beside;
 use crate::wire::{
     Format,
     st2022::{self, Axis},
@@ -224,7 +225,10 @@ fn outputs(raw: &RawChannel, inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     let with_ports_above = |(field, output): (_, Output)| {
         let repairs = [Axis::Column, Axis::Row].into_iter().filter_map(|axis| output.repair_output(axis));
         let rtcp = output.rtcp_addr().map(|target| Output { target, ..output.clone() });
-        let all = std::iter::once(output.clone()).chain(repairs).chain(rtcp);
+        let above =
+            (output.rtcp == Some(OutputRtcp::Above)).then(|| output.reports_to(Beside::Above)).flatten();
+        let above = above.map(|target| Output { target, ..output.clone() });
+        let all = std::iter::once(output.clone()).chain(repairs).chain(rtcp).chain(above);
         all.map(move |output| (field, output)).collect::<Vec<_>>()
     };
     for (field, output) in addresses::<Output>(&raw.output).flat_map(with_ports_above) {

@@ -12,6 +12,7 @@ mod flags;
 mod origin;
 mod problem;
 mod raw;
+mod reports;
 pub mod units;
 mod validate;
 
@@ -165,6 +166,11 @@ impl Channel {
         self.described.as_ref()?.file.as_deref()
     }
 
+    /// The legs on whose port above RTCP is received, to be passed on, by index.
+    pub fn reports(&self) -> Vec<usize> {
+        (0..self.legs.len()).filter(|leg| self.legs[*leg].reports).collect()
+    }
+
     /// What the channel's core is told.
     pub fn core(&self) -> relay::Config {
         relay::Config {
@@ -189,6 +195,8 @@ impl Channel {
 pub struct Leg {
     /// Where its datagrams come from.
     pub address: Input,
+    /// Whether RTCP is received on the port above, to be passed on.
+    pub reports: bool,
 }
 
 /// Text that is no hold.

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, RawUdp, Value};
 use super::{
     Channel, Config, Delay, Described, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, Udp,
-    cross, units,
+    cross, reports, units,
 };
 use crate::address::{Endpoint, Output, Recording, Scheme, Target};
 use crate::limits::*;
@@ -26,7 +26,7 @@ use crate::wire::{Format, rtp::payload_types::Rtpmap};
 /// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths of files begin.
 pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Problem>) -> Config {
     let mut check = Check { problems, base };
-    let config = Config {
+    let mut config = Config {
         tick: check.time(&raw.tick, TICK, Duration::ZERO..=TICK_MAX),
         threads: check.count(&raw.threads, 1, 1..=THREADS_MAX),
         burst: check.count(&raw.burst, BURST, 1..=BURST_MAX),
@@ -36,6 +36,7 @@ pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Proble
         channels: raw.channels.iter().map(|raw| check.channel(raw)).collect(),
     };
     cross::validate(raw, &config, check.problems);
+    reports::place(&mut config.channels);
     config
 }
 
@@ -151,7 +152,7 @@ impl Check<'_> {
 
     fn channel(&mut self, raw: &RawChannel) -> Channel {
         let legs = self.all(raw.input.as_deref().unwrap_or_default(), |value| {
-            parsed(value, "udp://@239.1.1.1:5000").map(|address| Leg { address })
+            parsed(value, "udp://@239.1.1.1:5000").map(|address| Leg { address, reports: false })
         });
         let format = self.value(&raw.format, Format::Auto, |value| parsed(value, "rtp"));
         let fec = self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1"));

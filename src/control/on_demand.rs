@@ -158,6 +158,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, fec: Fec) -> Result<usize, E
     let spec = ChannelSpec {
         name: entry.name.clone(),
         inputs: vec![entry.input.clone()],
+        reports: Vec::new(),
         relay: relay::Config { format, fec, ..relay::Config::default() },
         retransmission: Retransmission::default(),
         outputs: Vec::new(),

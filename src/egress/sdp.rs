@@ -11,7 +11,7 @@ use std::{
 
 use super::carries::{Carries, types};
 use crate::{
-    address::{Input, Output, Scheme, is_class_d},
+    address::{Input, Output, OutputRtcp, Scheme, is_class_d},
     config::Channel,
     limits::SDP_TTL,
     net::interface::address_towards,
@@ -155,6 +155,17 @@ fn stream_of(encoding: &Encoding) -> Option<String> {
     }
 }
 
+/// Says whether RTCP is muxed where an output sends it otherwise than it comes.
+fn place_rtcp(media: &mut Media, rtcp: Option<OutputRtcp>) {
+    const MUXED: &str = "a=rtcp-mux";
+    match rtcp {
+        None | Some(OutputRtcp::IfMuxed) => {}
+        Some(OutputRtcp::Muxed) if media.is_muxed() => {}
+        Some(OutputRtcp::Muxed) => media.lines.push(MUXED.to_owned()),
+        Some(OutputRtcp::Above | OutputRtcp::Off) => media.lines.retain(|line| line != MUXED),
+    }
+}
+
 fn rtp(maps: &[Rtpmap]) -> Content {
     Content::Rtp { lines: Vec::new(), media: Media::of(maps) }
 }
@@ -186,7 +197,10 @@ impl Stream {
     /// # Errors
     /// No player can take it.
     pub fn of_output(output: &Output, contents: &Contents) -> Result<Stream, Unknown> {
-        let content = contents.of_output(output)?;
+        let mut content = contents.of_output(output)?;
+        if let Content::Rtp { media, .. } = &mut content {
+            media.iter_mut().for_each(|media| place_rtcp(media, output.rtcp));
+        }
         let (target, ttl) = (output.target, output.ttl);
         let origin = address_towards(output.interface.as_ref(), target.ip());
         Ok(Stream { target, content, ttl, source: None, origin })
@@ -400,6 +414,8 @@ mod tests {
             let text = output("rtp://239.2.2.2:6000", said, seen).unwrap();
             assert!(text.ends_with("m=audio 6000 RTP/AVP 98\r\na=rtpmap:98 L24/48000/2\r\n"), "{text}");
         }
+        let muxed = output("rtp://239.2.2.2:6000?rtcp=mux", said, Carries::default()).unwrap();
+        assert!(muxed.ends_with("a=rtpmap:98 L24/48000/2\r\na=rtcp-mux\r\n"), "{muxed}");
     }
 
     #[test]

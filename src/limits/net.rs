@@ -35,6 +35,11 @@ pub const OUTPUT_RETRY: Duration = Duration::from_secs(1);
 /// How often an output to a group or with an interface looks whether that interface or its address has changed.
 pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
 
+/// How long a copy of an RTCP report on another leg may be behind: class D of SMPTE ST 2022-7 and more. Reports of one sender
+/// are seconds apart, and never the same.
+pub const REPORT_COPY_AGE: Duration = Duration::from_secs(1);
+/// RTCP reports that are known again: those of a second of a few hundred streams.
+pub const REPORT_COPIES_MAX: usize = 512;
 /// How long deadlines wait for what is still in the sockets: a few turns, and less than the shortest usual hold.
 pub const BACKLOG_MAX: Duration = Duration::from_millis(10);
 /// Batches received from one leg before the others have their turn.

@@ -59,6 +59,7 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
     let output = OutputState {
         address: "udp://10.0.0.7:6000".to_owned(),
         packets: 950,
+        reports: 0,
         bytes: 4500,
         dropped: BTreeMap::from([("full", 10)]),
         requests: BTreeMap::from([("resent", 13), ("refused", 14)]),

@@ -41,7 +41,7 @@ use crate::{
         udp::UdpOutputs,
     },
     limits::{LOG_INTERVAL, POOL_SLOTS},
-    relay::{self, Delivery, FlowId, Input, Relay, Retransmission, Socket},
+    relay::{self, Beside, Delivery, FlowId, Input, Relay, Retransmission, Socket},
 };
 
 /// Takes deliveries on the packet thread itself, and hears whether a player would take each (see
@@ -54,6 +54,8 @@ pub struct ChannelSpec {
     pub name: String,
     /// The legs.
     pub inputs: Vec<address::Input>,
+    /// The legs on whose port above RTCP comes that is passed on, by index.
+    pub reports: Vec<usize>,
     /// The core's settings; `legs`, `asks` and `seed` are set here.
     pub relay: relay::Config,
     /// Whether missing packets are asked for.
@@ -133,6 +135,8 @@ pub(super) struct Channel {
     outputs: UdpOutputs,
     /// If there are outputs that send RTP.
     wrapper: Option<Wrapper>,
+    /// RTCP that is to be sent on.
+    reports: Vec<(Beside, Vec<u8>)>,
     /// Flows whose next packet begins a run of their producer, if there is a wrapper.
     starting: Vec<FlowId>,
     chunk: Duration,
@@ -163,14 +167,24 @@ pub(super) struct Channel {
 
 impl Channel {
     pub(super) fn new(spec: ChannelSpec, now: Instant, kit: &mut Kit) -> Channel {
-        let ChannelSpec { name, inputs, relay, receive_buffer, failover, on_demand, gap_wait, sink, .. } =
-            spec;
+        let ChannelSpec {
+            name,
+            inputs,
+            reports,
+            relay,
+            receive_buffer,
+            failover,
+            on_demand,
+            gap_wait,
+            sink,
+            ..
+        } = spec;
         let (format, legs) = (relay.format.to_string(), inputs.len());
         let asks = inputs
             .iter()
             .map(|input| spec.retransmission.asks(input.scheme == address::Scheme::Rist, input.is_class_d()));
         let (asks, seed) = (asks.collect(), rand::random());
-        let ports = Port::of_legs(inputs, relay.fec, receive_buffer, now);
+        let ports = Port::of_legs(inputs, relay.fec, &reports, receive_buffer, now);
         let hold = relay.hold;
         let relay = Relay::new(relay::Config { legs, asks, seed, ..relay });
         let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
@@ -188,6 +202,7 @@ impl Channel {
             relay_due: None,
             outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
             wrapper: sends_rtp.then(|| Wrapper::new(now)),
+            reports: Vec::new(),
             starting: Vec::new(),
             chunk: kit.chunk,
             start_bytes_max: kit.start_bytes_max,
@@ -272,6 +287,9 @@ impl Channel {
             self.collect(now);
         }
         self.send(now, kit);
+        for (beside, bytes) in self.reports.drain(..) {
+            self.outputs.report(now, beside, &bytes);
+        }
         self.record(now);
         self.keep_last_values(now);
         if self.outputs.due().is_some_and(|at| at <= now) {
@@ -309,7 +327,7 @@ impl Channel {
 
     /// Why legs have failed for good, or wait.
     pub(super) fn troubles(&self, failed: bool) -> Vec<String> {
-        let needed = self.ports.iter().filter(|port| port.role != Role::PerhapsRepair);
+        let needed = self.ports.iter().filter(|port| port.role.is_needed());
         needed.filter_map(|port| port.trouble(failed)).collect()
     }
 
@@ -318,6 +336,10 @@ impl Channel {
         let others = self.ports.iter().filter(|port| port.role == Role::PerhapsRepair);
         for trouble in others.filter_map(|port| port.trouble(true)) {
             warn!(channel = self.name, "no repair packets from {trouble}");
+        }
+        let reports = self.ports.iter().filter(|port| port.role == Role::Reports);
+        for trouble in reports.filter_map(|port| port.trouble(true)) {
+            info!(channel = self.name, "no RTCP from {trouble}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     address::{self, Scheme},
     buffer::Buffer,
     relay::{Fec, Input, LegCounters, Socket},
-    wire::st2022,
+    wire::{rtcp, st2022},
 };
 
 /// What comes to a port.
@@ -28,6 +28,8 @@ pub(super) enum Role {
     PerhapsRepair,
     /// The RTCP of a RIST sender, and what it is told.
     Control,
+    /// The RTCP of another RTP sender, if there is any: nothing depends on this port.
+    Reports,
 }
 
 impl Role {
@@ -36,8 +38,13 @@ impl Role {
         match self {
             Role::Media => Some(Socket::Media),
             Role::Control => Some(Socket::Control),
-            Role::Repair | Role::PerhapsRepair => None,
+            Role::Repair | Role::PerhapsRepair | Role::Reports => None,
         }
+    }
+
+    /// Whether the channel depends on this port.
+    pub(super) fn is_needed(self) -> bool {
+        !matches!(self, Role::PerhapsRepair | Role::Reports)
     }
 }
 
@@ -51,10 +58,11 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// All ports of a channel: the media's in the order of the legs, then the others.
+    /// All ports of a channel: the media's in the order of the legs, then the others. `reports`: the legs with RTCP above them.
     pub(super) fn of_legs(
         inputs: Vec<address::Input>,
         fec: Fec,
+        reports: &[usize],
         receive_buffer: usize,
         now: Instant,
     ) -> Vec<Port> {
@@ -66,8 +74,12 @@ impl Port {
         let repairs: Vec<_> =
             inputs.iter().enumerate().flat_map(|(leg, input)| repairs(leg, input, fec)).collect();
         let control = |(leg, input): (usize, &address::Input)| {
-            let input = (input.scheme == Scheme::Rist).then(|| input.on_port_above(1)).flatten()?;
-            Some((leg, Role::Control, input))
+            let role = match input.scheme {
+                Scheme::Rist => Role::Control,
+                _ if reports.contains(&leg) => Role::Reports,
+                _ => return None,
+            };
+            Some((leg, role, input.on_port_above(rtcp::PORT_ABOVE)?))
         };
         let controls: Vec<_> = inputs.iter().enumerate().filter_map(control).collect();
         let media = inputs.into_iter().enumerate().map(|(leg, input)| (leg, Role::Media, input));
@@ -81,6 +93,7 @@ impl Port {
             Role::Media => Input::Packet { now, leg, source, bytes },
             Role::Repair | Role::PerhapsRepair => Input::Repair { now, leg, source, bytes },
             Role::Control => Input::Control { now, leg, source, bytes },
+            Role::Reports => Input::Report { now, leg, source, bytes },
         }
     }
 
@@ -127,7 +140,7 @@ pub(super) fn leg_state<'a>(
     counters: LegCounters,
     LegTimes { skew, round_trip }: LegTimes,
 ) -> LegState {
-    let needed = ports.clone().filter(|port| port.role != Role::PerhapsRepair);
+    let needed = ports.clone().filter(|port| port.role.is_needed());
     let state = |port: &'a Port| port.socket.state();
     let worst = needed.map(state).find(|state| !matches!(state, State::Joined(_))).unwrap_or(media.state());
     let (state, detail) = match worst {
@@ -160,7 +173,7 @@ mod tests {
 
     fn ports(inputs: &[&str], fec: Fec) -> Vec<(u8, Role, String)> {
         let inputs = inputs.iter().map(|input| input.parse().unwrap()).collect();
-        let ports = Port::of_legs(inputs, fec, RECEIVE_BUFFER_BYTES, clock::now());
+        let ports = Port::of_legs(inputs, fec, &[], RECEIVE_BUFFER_BYTES, clock::now());
         ports.into_iter().map(|port| (port.leg, port.role, port.socket.input().to_string())).collect()
     }
 

@@ -174,6 +174,8 @@ pub struct OutputState {
     pub packets: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// RTCP datagrams sent beside them.
+    pub reports: u64,
     /// Datagrams not sent, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
     /// Numbers that receivers asked for again, by what became of them; empty where they cannot.

@@ -18,7 +18,7 @@ use crate::{
     fec::rs::Codes,
     identify::Sources,
     limits::{NUMBER_MAX, SPENT_MAX, SWEEP_INTERVAL},
-    wire::{Reject, native},
+    wire::{Reason, Reject, native},
 };
 
 mod arrival;
@@ -35,6 +35,7 @@ mod recover;
 mod recovery;
 mod refused;
 mod reorder;
+mod reports;
 mod retransmission;
 mod rist;
 mod session;
@@ -51,6 +52,8 @@ use flow::{Flow, Numbered, Stranger, Wanted, Way};
 pub use hold::Hold;
 pub use paced::{Delay, Pacing, Release};
 pub use refused::Refused;
+pub use reports::Beside;
+use reports::Reports;
 use retransmission::Pace;
 use rist::Rist;
 pub use stats::{Counters, LegCounters};
@@ -135,6 +138,7 @@ pub struct Relay {
     drops: Drops,
     /// Of channels with RIST legs.
     rist: Option<Box<Rist>>,
+    reports: Reports,
     /// No packet takes a short way.
     #[cfg(test)]
     long_only: bool,
@@ -173,6 +177,7 @@ impl Relay {
             wanted: Vec::new(),
             pace: Pace::default(),
             drops: Drops::default(),
+            reports: Reports::default(),
             rist: config.asks.iter().any(|asks| asks.rist).then(|| Box::new(Rist::new(config.seed))),
             #[cfg(test)]
             long_only: false,
@@ -195,6 +200,10 @@ impl Relay {
             Input::Control { now, leg, source, bytes } => {
                 let now = self.advance(now);
                 self.rtcp(now, leg, source, bytes);
+            }
+            Input::Report { now, leg, source, bytes } => {
+                let now = self.advance(now);
+                self.report(now, leg, source, bytes);
             }
             Input::Dropped { now, leg, count } => {
                 let (now, leg) = (self.advance(now), self.leg(leg));
@@ -366,6 +375,12 @@ impl Relay {
         let leg_counters = &mut self.legs[usize::from(leg)];
         match arrival {
             Err(reject) => {
+                if *reject == Reject::Foreign(Reason::Rtcp)
+                    && self.muxed_report(now, leg, source, &bytes).is_ok()
+                {
+                    return self.spend(bytes);
+                }
+                let leg_counters = &mut self.legs[usize::from(leg)];
                 leg_counters.media += 1;
                 self.others.media_received += 1;
                 self.reject(*reject);

@@ -93,6 +93,7 @@ impl Core {
             Output::Unnumbered { flow } => format!("unnumbered {}", flow.0),
             Output::Collision { first, other, .. } => format!("{first} not {other}"),
             Output::FlowEnded { flow } => format!("end {}", flow.0),
+            Output::Report { bytes, .. } => format!("report of {} bytes", bytes.len()),
             Output::Timeout(_) | Output::Carries { .. } => unreachable!("not kept"),
         });
         words.collect::<Vec<_>>().join(" ")

@@ -11,7 +11,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Counters, Hold,
+    Beside, Counters, Hold,
     arrival::FlowKey,
     paced::{Pacing, Release},
 };
@@ -162,6 +162,17 @@ pub enum Input {
         /// The UDP payload.
         bytes: Buffer,
     },
+    /// A datagram came in on the port for RTCP of an RTP leg, the one above the media's.
+    Report {
+        /// When it arrived.
+        now: Instant,
+        /// On which leg, as for [`Input::Packet`].
+        leg: u8,
+        /// From where.
+        source: SocketAddr,
+        /// The UDP payload.
+        bytes: Buffer,
+    },
     /// The kernel dropped datagrams of a leg before the next one that came on it: its receive buffer was full.
     Dropped {
         /// When that one arrived.
@@ -186,6 +197,13 @@ pub enum Output {
     /// Pass on this control datagram, which has the number of the packet that comes next. It counts as control, not as
     /// delivered.
     Control(Delivery),
+    /// Pass on this RTCP of a flow's sender, to receivers of all flows. It counts as control.
+    Report {
+        /// How it came, and goes on.
+        beside: Beside,
+        /// The UDP payload.
+        bytes: Vec<u8>,
+    },
     /// These numbers were given up.
     Lost {
         /// Of this flow.

@@ -1,4 +1,4 @@
-//! RTP that carries no transport stream: what the relay says of it, and which notations of an SSRC it takes.
+//! RTP that carries no transport stream: what the relay says of it, which notations of an SSRC it takes, and its RTCP.
 
 use tidecast::wire::rtp;
 
@@ -106,4 +106,57 @@ fn every_notation_of_an_ssrc_gets_its_stream_and_no_other_text_does() {
         let why = body(relay.http, &format!("/sse/stage?flow={text}"), 400);
         assert!(why.contains("expected an SSRC"), "{why}");
     }
+}
+
+/// A sender report of the talker, and its name.
+fn report(ssrc: u32, number: u8) -> Vec<u8> {
+    let mut bytes = vec![0x80, 200, 0, 6];
+    bytes.extend(ssrc.to_be_bytes());
+    bytes.extend([number; 20]);
+    bytes
+}
+
+#[test]
+fn rtcp_goes_on_beside_its_media_as_it_came() {
+    let (group, port) = (group(), free_port());
+    let receive = || {
+        let media = free_port();
+        let open = |port| {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("bind");
+            socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+            socket
+        };
+        (media, open(media), open(media + 1))
+    };
+    let ((plain, plain_media, plain_rtcp), (muxed, muxed_media, _)) = (receive(), receive());
+    let relay = serve(&format!(
+        "[[channel]]\nname = \"stage\"\ninput = \"rtp://@{group}:{port}?if=127.0.0.1\"\n\
+         output = [\"rtp://127.0.0.1:{plain}\", \"udp://127.0.0.1:{muxed}?rtcp=mux\"]\n"
+    ));
+    let mut talker = Talker::new((group, port).into(), 0);
+    talker.until_delivered(relay.http, "stage");
+    let next = |socket: &UdpSocket| {
+        let mut bytes = [0; 2000];
+        let length = socket.recv(&mut bytes).expect("a datagram in time");
+        bytes[..length].to_vec()
+    };
+    let report_at = |socket: &UdpSocket| loop {
+        let bytes = next(socket);
+        if bytes[1] == 200 {
+            return bytes;
+        }
+        assert_eq!(bytes[1] & 0x7f, 0, "media");
+    };
+    let (above, among) = (report(0x0002_3c58, 1), report(0x0002_3c58, 2));
+    // not of a sender: nobody gets it
+    talker.socket.send_to(&report(7, 3), (group, port + 1)).expect("send");
+    talker.socket.send_to(&above, (group, port + 1)).expect("send");
+    assert_eq!(next(&plain_rtcp), above);
+    assert_eq!(report_at(&muxed_media), above, "the output says where");
+    talker.socket.send_to(&among, (group, port)).expect("send");
+    assert_eq!(report_at(&plain_media), among, "muxed stays muxed");
+    assert_eq!(report_at(&muxed_media), among);
+    let counted = sum(&series(relay.http), "tidecast_packets_received_total", "kind=\"control\"");
+    assert_eq!(counted, 3.0);
+    assert_eq!(sum(&series(relay.http), "tidecast_packets_discarded_total", "foreign"), 0.0);
 }

@@ -219,6 +219,7 @@ impl Sim {
             self.observe(&output);
             let event = match output {
                 Output::Timeout(due) => break due,
+                Output::Report { .. } => continue,
                 _ if !self.record => continue,
                 Output::Deliver(delivery) => Event::Delivered {
                     flow: delivery.flow,

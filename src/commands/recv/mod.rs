@@ -278,6 +278,7 @@ fn channel(args: &cli::Recv, inputs: Vec<Input>, sink: Sink) -> ChannelSpec {
     ChannelSpec {
         name: CHANNEL.to_owned(),
         inputs,
+        reports: Vec::new(),
         relay: relay::Config { format, fec: args.fec, hold, ..relay::Config::default() },
         retransmission: args.retransmission,
         outputs: Vec::new(),

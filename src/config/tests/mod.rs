@@ -72,7 +72,7 @@ fn a_channel_has_defaults() {
     let config: Config = channel("").parse().unwrap();
     let expected = Channel {
         name: "cam".into(),
-        legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap() }],
+        legs: vec![Leg { address: "udp://@239.1.1.1:5000".parse().unwrap(), reports: false }],
         format: Format::Auto,
         described: None,
         payload_types: Arc::default(),

@@ -11,6 +11,7 @@ use crate::{
     address::{Interface, Output, Scheme},
     egress::rtp::Made,
     net::{Error, interface::Interfaces, sys::SendBatch},
+    relay::Beside,
 };
 
 mod burst;
@@ -218,6 +219,12 @@ impl UdpOutputs {
         for protection in &mut self.protections {
             protection.send(now, batch, interfaces, datagrams.clone());
         }
+    }
+
+    /// Sends RTCP of the streams' senders beside them. What cannot be sent is lost: the next report follows.
+    pub fn report(&mut self, now: Instant, beside: Beside, bytes: &[u8]) {
+        let plain = self.outlets.iter_mut().filter(|(view, _)| matches!(view, View::Whole | View::Rtp));
+        plain.for_each(|(_, outlet)| outlet.report(now, beside, bytes));
     }
 
     /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do although nothing is delivered.

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::{burst::Bursts, output::UdpOutput, socket::Sender};
 use crate::{
+    address::Output,
     history::Requests,
     limits::{OUTPUT_CHECK, OUTPUT_RETRY, SEND_BATCH, SOCKET_OUTPUTS_MAX},
     net::{
@@ -19,6 +20,7 @@ use crate::{
         interface::Interfaces,
         sys::{Message, SendBatch},
     },
+    relay::Beside,
 };
 
 /// Neighbouring datagrams on their way to one target, as one message.
@@ -90,6 +92,19 @@ impl Outlet {
     pub(super) fn answer(&self, to: SocketAddr, datagram: &[u8]) {
         if let Some(sender) = &self.sender {
             let _ = sender.send_to(to, datagram);
+        }
+    }
+
+    /// Sends RTCP to where each output wants it.
+    pub(super) fn report(&mut self, now: Instant, beside: Beside, bytes: &[u8]) {
+        let Some(sender) = &self.sender else { return };
+        for target in &mut self.targets {
+            let Some(to) = target.output().reports_to(beside) else { continue };
+            let to = sender.address(&Output { target: to, ..target.output().clone() });
+            match sender.send_to(to, bytes) {
+                Ok(_) => target.counters.reports += 1,
+                Err(error) => target.log_failure(&error, now),
+            }
         }
     }
 

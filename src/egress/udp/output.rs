@@ -19,6 +19,8 @@ pub struct Counters {
     pub packets: u64,
     /// Their bytes (UDP payload).
     pub bytes: u64,
+    /// RTCP datagrams sent beside them.
+    pub reports: u64,
     /// Dropped: no interface, no route, refused by a firewall, or the like.
     pub unreachable: u64,
     /// Dropped: the socket's send buffer or the kernel's memory was full.

@@ -100,6 +100,7 @@ impl Channel {
                     }
                     self.note(flow, Event::Lost { from, count });
                 }
+                Output::Report { beside, bytes } => self.reports.push((beside, bytes)),
                 Output::Transmit { leg, from, to, bytes } => self.transmit(leg, from, to, &bytes, now),
                 Output::Timeout(at) => {
                     self.relay_due = at;

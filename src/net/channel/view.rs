@@ -117,6 +117,7 @@ fn output_state((output, fault): (&UdpOutput, Option<&Error>)) -> OutputState {
         address: output.output().to_string(),
         packets: counters.packets,
         bytes: counters.bytes,
+        reports: counters.reports,
         dropped: BTreeMap::from(dropped),
         requests: output.requests().map(request_state).unwrap_or_default(),
         invalid: output.requests().map(invalid_state).unwrap_or_default(),

@@ -35,6 +35,7 @@ impl Stalled {
         let spec = ChannelSpec {
             name: NAME.to_owned(),
             inputs: inputs.iter().map(|input| input.parse().unwrap()).collect(),
+            reports: Vec::new(),
             relay: relay::Config {
                 format: "rtp".parse().unwrap(),
                 fec,

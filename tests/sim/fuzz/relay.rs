@@ -84,6 +84,7 @@ impl Watch {
                 self.due.remove(&flow);
             }
             Output::Transmit { .. }
+            | Output::Report { .. }
             | Output::GapClosed { .. }
             | Output::Carries { .. }
             | Output::Succeeded { .. }
