@@ -23,6 +23,7 @@ pub mod egress;
 pub mod fec;
 pub mod history;
 pub mod identify;
+pub mod jitter;
 pub mod limits;
 pub mod link;
 pub mod metrics;

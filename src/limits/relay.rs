@@ -40,6 +40,17 @@ pub const HOLD_FALL_WINDOW: Duration = Duration::from_secs(12);
 pub const JITTER_RECENT: Duration = Duration::from_secs(10);
 /// Gain of the interarrival jitter estimate (RFC 3550, A.8).
 pub const JITTER_GAIN: f64 = 1.0 / 16.0;
+/// A sender's clock that is off by so many seconds from one packet to the next was set, or has wrapped.
+pub const JITTER_CLOCK_STEP: f64 = 10.0;
+/// Payload types of one flow whose clocks are measured: voice, noise, events, video and their redundancy.
+pub const PAYLOAD_TYPES_MEASURED: usize = 8;
+/// A measured clock rate is one of those in use if it is at most so much off it, errors included: 88.2 and 90 kHz are
+/// 2 % apart.
+pub const RATE_OFF_MAX: f64 = 0.0095;
+/// So many standard errors of the measured rate count as its error.
+pub const RATE_STANDARD_ERRORS: f64 = 3.0;
+/// Fewer packets tell no rate.
+pub const RATE_PACKETS_MIN: u32 = 16;
 /// The rate of a flow is measured over this long.
 pub const RATE_WINDOW: Duration = Duration::from_millis(250);
 /// The least distance ahead of the head that counts as reordering or loss, not as a jump: small enough that

@@ -6,16 +6,29 @@ use std::{
 };
 
 use super::{
-    jitter::{Jitter, MICROSECONDS},
     losses::Losses,
     numbers::{Numbers, Place},
     report::{FlowReport, LossLength, NumbersReport},
     ts::TransportStream,
 };
 use crate::{
+    jitter::{Jitter, MICROSECONDS, StampClock},
     limits::PROBE_SETTLE,
-    wire::{custom, native, rtp, seq::Space, ts::packets::Unit},
+    wire::{
+        custom, native,
+        rtp::{self, PayloadTypes},
+        seq::Space,
+        ts::packets::Unit,
+    },
 };
+
+/// A time stamp.
+#[derive(Debug, Clone, Copy)]
+enum Stamp {
+    Micros(u64),
+    /// Payload type, and ticks of its clock.
+    Rtp(u8, u32),
+}
 
 /// What is known of one flow.
 #[derive(Debug)]
@@ -33,6 +46,8 @@ pub(super) struct Flow {
     retransmitted: u64,
     numbers: Option<Numbers>,
     jitter: Jitter,
+    /// What its RTP time stamps count.
+    clock: StampClock,
     pub(super) ts: Option<Box<TransportStream>>,
 }
 
@@ -52,14 +67,15 @@ impl Flow {
             retransmitted: 0,
             numbers: None,
             jitter: Jitter::default(),
+            clock: StampClock::default(),
             ts: None,
         }
     }
 
     /// A native stream.
     pub(super) fn native(now: Instant, stream: u32, source: String) -> Flow {
-        let (numbers, jitter) = (Some(Numbers::new(Space::FULL)), Jitter::with_rate(MICROSECONDS));
-        Flow { numbers, jitter, ..Flow::new(now, stream.to_string(), source, "native") }
+        let numbers = Some(Numbers::new(Space::FULL));
+        Flow { numbers, ..Flow::new(now, stream.to_string(), source, "native") }
     }
 
     /// An RTP source.
@@ -68,15 +84,14 @@ impl Flow {
         Flow {
             payload_type: Some(payload_type),
             numbers: Some(Numbers::new(Space::RTP)),
-            jitter: Jitter::of_payload_type(payload_type),
             ..Flow::new(now, format!("{:08x}", packet.ssrc()), source, "rtp")
         }
     }
 
     /// A stream of a layout.
     pub(super) fn custom(now: Instant, packet: &custom::Packet<'_>, space: Space, source: String) -> Flow {
-        let (numbers, jitter) = (Some(Numbers::new(space)), Jitter::with_rate(MICROSECONDS));
-        Flow { numbers, jitter, ..Flow::new(now, packet.id().to_string(), source, "custom") }
+        let numbers = Some(Numbers::new(space));
+        Flow { numbers, ..Flow::new(now, packet.id().to_string(), source, "custom") }
     }
 
     /// A sender of what is not numbered.
@@ -105,14 +120,14 @@ impl Flow {
             return;
         }
         let stamp = Some(packet.timestamp()).filter(|stamp| *stamp != 0);
-        self.push(now, Some((packet.sequence(), 1)), stamp.map(|stamp| (stamp, 64)), len, packet.payload());
+        self.push(now, Some((packet.sequence(), 1)), stamp.map(Stamp::Micros), len, packet.payload());
     }
 
     /// A packet of RTP.
     pub(super) fn push_rtp(&mut self, now: Instant, packet: &rtp::Packet<'_>, len: usize) {
         self.payload_type = Some(packet.payload_type());
-        let stamp = Some((u64::from(packet.timestamp()), 32));
-        self.push(now, Some((packet.sequence().into(), 1)), stamp, len, packet.payload());
+        let stamp = Stamp::Rtp(packet.payload_type(), packet.timestamp());
+        self.push(now, Some((packet.sequence().into(), 1)), Some(stamp), len, packet.payload());
     }
 
     /// The same packet again, on request (VSF TR-06-1 section 5.3.3).
@@ -123,7 +138,7 @@ impl Flow {
     /// A packet of a layout.
     pub(super) fn push_custom(&mut self, now: Instant, packet: &custom::Packet<'_>, len: usize) {
         let number = packet.numbered().then(|| (packet.number(), packet.step()));
-        let stamp = packet.timestamp().map(|stamp| (stamp, 64));
+        let stamp = packet.timestamp().map(Stamp::Micros);
         self.push(now, number, stamp, len, packet.payload());
     }
 
@@ -137,7 +152,7 @@ impl Flow {
         &mut self,
         now: Instant,
         number: Option<(u64, u64)>,
-        stamp: Option<(u64, u32)>,
+        stamp: Option<Stamp>,
         len: usize,
         payload: &[u8],
     ) {
@@ -153,13 +168,28 @@ impl Flow {
         if matches!(place, Place::Duplicate | Place::Stray) {
             return;
         }
-        if let Some((stamp, bits)) = stamp {
-            self.jitter.push(now, stamp, bits);
+        if let Some(stamp) = stamp {
+            self.clock(now, stamp);
         }
         if let Some(ts) = &mut self.ts
             && (self.format == "ts" || Unit::of_whole(payload).is_some())
         {
             ts.push(now, payload);
+        }
+    }
+
+    fn clock(&mut self, now: Instant, stamp: Stamp) {
+        let arrived = now.saturating_duration_since(self.first);
+        let (ticks, rate) = match stamp {
+            Stamp::Micros(micros) => (micros, Some(MICROSECONDS)),
+            Stamp::Rtp(payload_type, ticks) => {
+                let known = self.clock.rate_of(payload_type);
+                let learn = || self.clock.learn(payload_type, ticks, arrived, &PayloadTypes::default());
+                (u64::from(ticks), known.or_else(learn))
+            }
+        };
+        if let Some(rate) = rate {
+            self.jitter.update(arrived.as_secs_f64(), ticks, rate);
         }
     }
 
@@ -190,7 +220,10 @@ impl Flow {
             source: self.source.clone(),
             format: self.format,
             payload_type: self.payload_type,
-            clock_rate: self.payload_type.and(self.jitter.rate()),
+            clock_rate: self
+                .payload_type
+                .and_then(|payload_type| self.clock.rate_of(payload_type))
+                .map(f64::from),
             packets,
             bytes: self.bytes,
             size_min: self.sizes.0.min(self.sizes.1),

@@ -9,7 +9,6 @@ mod flow;
 mod geometry;
 mod guess;
 mod identify;
-mod jitter;
 mod kinds;
 mod losses;
 mod numbers;

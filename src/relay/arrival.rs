@@ -34,8 +34,17 @@ pub(super) struct Arrival {
     pub(super) payload: Range<u32>,
     /// Microseconds on the producer's clock, if it has one.
     pub(super) timestamp: Option<u64>,
-    /// The producer's clock for jitter: ticks and ticks per second.
-    pub(super) clock: Option<(u64, u32)>,
+    /// The producer's clock, for jitter.
+    pub(super) clock: Option<Stamp>,
+}
+
+/// A time stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stamp {
+    /// Microseconds.
+    Micros(u64),
+    /// Of RTP: what a tick is depends on the payload type.
+    Rtp { payload_type: u8, ticks: u32 },
 }
 
 /// What kind of datagram it is.
@@ -132,7 +141,7 @@ fn native_arrival(packet: &native::Packet<'_>) -> Result<Arrival, Reject> {
         body,
         payload: range(packet.payload_range()),
         timestamp,
-        clock: timestamp.map(|t| (t, 1_000_000)),
+        clock: timestamp.map(Stamp::Micros),
     })
 }
 
@@ -152,26 +161,8 @@ fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
         },
         payload: range(packet.payload_range()),
         timestamp: None,
-        clock: Some((u64::from(timestamp), rtp_clock_rate(packet.payload_type()))),
+        clock: Some(Stamp::Rtp { payload_type: packet.payload_type(), ticks: timestamp }),
     }
-}
-
-/// Clock rates of the static payload types (RFC 3551, section 6).
-pub(super) fn rtp_static_rate(payload_type: u8) -> Option<u32> {
-    Some(match payload_type {
-        0 | 3..=5 | 7..=9 | 12 | 13 | 15 | 18 => 8_000,
-        6 => 16_000,
-        10 | 11 => 44_100,
-        16 => 11_025,
-        17 => 22_050,
-        14 | 25 | 26 | 28 | 31..=34 => 90_000,
-        _ => return None,
-    })
-}
-
-/// The same; dynamic ones are taken as video.
-fn rtp_clock_rate(payload_type: u8) -> u32 {
-    rtp_static_rate(payload_type).unwrap_or(90_000)
 }
 
 fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'_>) -> Arrival {
@@ -199,7 +190,7 @@ fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'
         body,
         payload: range(0..packet.payload().len()),
         timestamp: packet.timestamp(),
-        clock: packet.timestamp().map(|t| (t, 1_000_000)),
+        clock: packet.timestamp().map(Stamp::Micros),
     }
 }
 

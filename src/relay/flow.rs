@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Budget, Config, Delivery, FlowId, FlowState, How, Output, Packet, PacketFormat,
-    arrival::FlowKey,
+    arrival::{FlowKey, Stamp},
     drops::Drops,
     hold::{HoldEstimate, Rate},
     legs::Legs,
@@ -21,11 +21,12 @@ use super::{
     reorder::{Known, Queued, Reorder, Stored},
     retransmission::{Asking, Pace},
     session::{Candidate, Probation, Repeat},
-    stats::{Counters, Jitter, LegCounters},
+    stats::{Counters, LegCounters},
 };
 use crate::{
     buffer::Buffer,
     fec::rs::Codes,
+    jitter::{Jitter, MICROSECONDS, StampClock},
     limits::{LOOSE_BYTES_MAX, REBUILT_REMEMBERED, REORDER_PACKETS_START, SILENCE_MAX},
     wire::{
         seq::Space,
@@ -113,8 +114,8 @@ pub(super) struct Numbered {
     pub(super) how: How,
     pub(super) packet: Packet,
     pub(super) leg: u8,
-    /// The producer's clock: ticks and ticks per second.
-    pub(super) clock: Option<(u64, u32)>,
+    /// The producer's clock.
+    pub(super) clock: Option<Stamp>,
 }
 
 impl From<Candidate> for Numbered {
@@ -145,6 +146,8 @@ pub(super) struct Flow {
     hold: HoldEstimate,
     rate: Rate,
     jitter: Jitter,
+    /// What its RTP time stamps count.
+    clock: StampClock,
     pub(super) id: FlowId,
     session: u32,
     space: Space,
@@ -239,6 +242,7 @@ impl Flow {
             hold: HoldEstimate::new(config.hold, now),
             rate: Rate::new(now),
             jitter: Jitter::default(),
+            clock: StampClock::default(),
             continuity: None,
             content: Content::default(),
             strangers: None,
@@ -385,9 +389,20 @@ impl Flow {
     }
 
     /// The producer's clock against the arrival, for the jitter.
-    fn clock(&mut self, (ticks, per_second): (u64, u32), arrived: Instant) {
-        let arrived = arrived.saturating_duration_since(self.epoch).as_secs_f64();
-        self.jitter.update(arrived, ticks as f64 / f64::from(per_second));
+    #[inline]
+    fn clock(&mut self, stamp: Stamp, arrived: Instant, config: &Config) {
+        let arrived = arrived.saturating_duration_since(self.epoch);
+        let (ticks, rate) = match stamp {
+            Stamp::Micros(micros) => (micros, MICROSECONDS),
+            Stamp::Rtp { payload_type, ticks } => {
+                let known = self.clock.rate_of(payload_type);
+                let rate =
+                    known.or_else(|| self.clock.learn(payload_type, ticks, arrived, &config.payload_types));
+                let Some(rate) = rate else { return };
+                (u64::from(ticks), rate)
+            }
+        };
+        self.jitter.update(arrived.as_secs_f64(), ticks, rate);
     }
 
     /// Where a transport stream without RTP stands: a copy, to try out what may follow.
@@ -528,7 +543,7 @@ impl Flow {
         }
         if accepted {
             if let Some(clock) = arrived.clock {
-                self.clock(clock, at);
+                self.clock(clock, at, cx.config);
             }
             self.accepted(number, end, arrived.leg, how, lateness, cx);
             self.note_gaps(number, next, end, cx);

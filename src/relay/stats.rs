@@ -2,11 +2,7 @@
 //! `media + recovered = delivered + discarded + held` and `expected = delivered numbers + lost`.
 //! Names for Prometheus stand in `metrics`; nothing here knows of them.
 
-use std::time::Duration;
-
 use serde::Serialize;
-
-use crate::limits::JITTER_GAIN;
 
 /// What was counted, for one flow, one leg or a whole channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -141,61 +137,4 @@ pub struct LegCounters {
     /// Packets whose number another leg had brought with other content, within the longest hold. Each is also counted
     /// for what became of it.
     pub differing: u64,
-}
-
-/// Interarrival jitter (RFC 3550, A.8), kept in seconds so that flows of different clocks compare.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Jitter {
-    transit: Option<f64>,
-    seconds: f64,
-}
-
-impl Jitter {
-    /// One packet: `arrived` on any fixed scale, `stamped` on the sender's clock, both in seconds.
-    pub(super) fn update(&mut self, arrived: f64, stamped: f64) {
-        let transit = arrived - stamped;
-        if let Some(before) = self.transit {
-            let d = (transit - before).abs();
-            // A stepped or restarted clock is no jitter.
-            if d < 10.0 {
-                self.seconds += (d - self.seconds) * JITTER_GAIN;
-            }
-        }
-        self.transit = Some(transit);
-    }
-
-    /// The sender's clock at the last packet, which arrived at that time.
-    pub(super) fn stamped(&self, arrived: f64) -> Option<f64> {
-        Some(arrived - self.transit?)
-    }
-
-    pub(super) fn value(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds)
-    }
-
-    /// A new session has a new clock; the estimate so far stays.
-    pub(super) fn restart(&mut self) {
-        self.transit = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jitter_follows_the_formula_of_rfc_3550() {
-        let mut jitter = Jitter::default();
-        let mut model = 0.0;
-        let arrivals = [0.000, 0.021, 0.040, 0.066, 0.080];
-        for (i, a) in arrivals.iter().enumerate() {
-            jitter.update(*a, i as f64 * 0.02);
-            if i > 0 {
-                let d: f64 = (a - arrivals[i - 1]) - 0.02;
-                model += (d.abs() - model) / 16.0;
-            }
-        }
-        assert!((jitter.value().as_secs_f64() - model).abs() < 1e-9);
-        assert!(model > 0.0);
-    }
 }

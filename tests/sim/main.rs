@@ -19,6 +19,7 @@ mod fuzz;
 mod harness;
 mod hold;
 mod identify;
+mod jitter;
 mod jumps;
 #[path = "../lab/mod.rs"]
 mod lab;

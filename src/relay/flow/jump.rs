@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{Context, Flow};
 use crate::{
+    jitter::MICROSECONDS,
     limits::{JUMP_NUMBERS_MAX, WIDE_SPACE},
-    relay::{Packet, PacketFormat, arrival},
-    wire::{Format, seq::Space},
+    relay::{Packet, PacketFormat},
+    wire::{rtp, seq::Space},
 };
 
 /// A numbering that is believed, within the session in force.
@@ -29,11 +30,11 @@ impl Flow {
     pub(super) fn stamped_after(&self, packet: &Packet) -> Option<f64> {
         let (ticks, per_second, round) = match packet.format {
             PacketFormat::Rtp => {
-                let arrival = arrival::arrival(&Format::Rtp, self.source, &packet.bytes).ok()?;
-                let (ticks, per_second) = arrival.clock?;
-                (ticks, per_second, Some(2_f64.powi(32)))
+                let header = rtp::Packet::parse(&packet.bytes).ok()?;
+                let per_second = self.clock.rate_of(header.payload_type())?;
+                (u64::from(header.timestamp()), per_second, Some(2_f64.powi(32)))
             }
-            PacketFormat::Custom => (packet.timestamp?, 1_000_000, None),
+            PacketFormat::Custom => (packet.timestamp?, MICROSECONDS, None),
             _ => return None,
         };
         let per_second = f64::from(per_second);

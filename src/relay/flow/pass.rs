@@ -137,7 +137,7 @@ impl Flow {
             self.learn_pause(pause);
         }
         if let Some(clock) = arrival.clock {
-            self.clock(clock, cx.now);
+            self.clock(clock, cx.now, cx.config);
         }
         let measured = self.rate.packet(cx.now);
         if measured {

@@ -3,7 +3,7 @@
 
 use crate::{
     limits::{PACED_STEP, RATE_CHECK_LONGEST, RATE_CHECK_TIME, RATE_GUESS_AFTER, RATE_GUESS_TIME},
-    relay::arrival,
+    wire::rtp::PayloadTypes,
 };
 
 use super::nanos;
@@ -39,7 +39,7 @@ impl Rate {
     pub(super) fn learn(&mut self, payload_type: u8, ticks: i64, arrived: i64) -> (Option<u32>, bool) {
         if self.payload_type != Some(payload_type) {
             self.payload_type = Some(payload_type);
-            let fixed = arrival::rtp_static_rate(payload_type).filter(|_| !self.refuted);
+            let fixed = PayloadTypes::default().clock_rate(payload_type).filter(|_| !self.refuted);
             self.known = fixed.or(self.known);
         }
         let begun = *self.begun.get_or_insert(arrived);

@@ -1,0 +1,114 @@
+//! Interarrival jitter (RFC 3550, section 6.4.1), for the core and for `probe`: one estimate, in seconds, whatever the
+//! clock. [`StampClock`] says what RTP time stamps count, and [`rates`] measures it where nobody has described it.
+//!
+//! Pure: arrivals are numbers here.
+
+use std::time::Duration;
+
+use crate::limits::{JITTER_CLOCK_STEP, JITTER_GAIN};
+
+mod clock;
+pub mod rates;
+
+pub use clock::StampClock;
+
+/// Ticks per second of time stamps in microseconds.
+pub const MICROSECONDS: u32 = 1_000_000;
+
+/// The estimate of one flow.
+#[derive(Debug, Clone, Copy)]
+pub struct Jitter {
+    /// Arrival minus time stamp of the last packet, in seconds; not a number before one came.
+    transit: f64,
+    seconds: f64,
+    /// Clock rate of that packet.
+    rate: u32,
+    measured: bool,
+}
+
+impl Default for Jitter {
+    fn default() -> Jitter {
+        Jitter { transit: f64::NAN, seconds: 0.0, rate: 0, measured: false }
+    }
+}
+
+impl Jitter {
+    /// Takes in one packet: `arrived` in seconds on any fixed scale, its time stamp in ticks, and the ticks per second, not 0.
+    #[inline]
+    pub fn update(&mut self, arrived: f64, ticks: u64, rate: u32) {
+        let transit = arrived - ticks as f64 / f64::from(rate);
+        let difference = (transit - self.transit).abs();
+        // A clock that was set, or wraps, is no jitter; neither is the first packet of another clock.
+        if difference < JITTER_CLOCK_STEP && rate == self.rate {
+            self.seconds += (difference - self.seconds) * JITTER_GAIN;
+            self.measured = true;
+        }
+        (self.transit, self.rate) = (transit, rate);
+    }
+
+    /// The sender's clock in seconds at `arrived`, if it goes on as at the last packet; none before there was one.
+    pub fn stamped(&self, arrived: f64) -> Option<f64> {
+        Some(arrived - self.transit).filter(|stamped| !stamped.is_nan())
+    }
+
+    /// The estimate; none before two packets of one clock.
+    pub fn estimate(&self) -> Option<Duration> {
+        self.measured.then(|| self.value())
+    }
+
+    /// The estimate, or zero.
+    pub fn value(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+
+    /// A new session has a new clock; the estimate so far stays.
+    pub fn restart(&mut self) {
+        self.transit = f64::NAN;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_follows_the_formula_of_rfc_3550() {
+        let mut jitter = Jitter::default();
+        let mut model = 0.0;
+        let arrivals = [0.000, 0.021, 0.040, 0.066, 0.080];
+        for (i, a) in arrivals.iter().enumerate() {
+            jitter.update(*a, 160 * i as u64, 8_000);
+            if i > 0 {
+                let d: f64 = (a - arrivals[i - 1]) - 0.02;
+                model += (d.abs() - model) / 16.0;
+            }
+        }
+        assert!((jitter.value().as_secs_f64() - model).abs() < 1e-9);
+        assert!(model > 0.0);
+    }
+
+    #[test]
+    fn steady_packets_have_none_and_alternating_ones_what_they_vary_by() {
+        let (mut steady, mut uneven) = (Jitter::default(), Jitter::default());
+        assert_eq!((steady.estimate(), steady.stamped(1.0)), (None, None));
+        for i in 0..400_u32 {
+            let at = f64::from(i) * 0.010;
+            let stamp = u64::from((u32::MAX - 90_000).wrapping_add(900 * i));
+            steady.update(at, stamp, 90_000);
+            uneven.update(at + 0.004 * f64::from(i & 1), stamp, 90_000);
+        }
+        assert!(steady.estimate().unwrap() < Duration::from_micros(1));
+        let uneven = uneven.estimate().unwrap().as_secs_f64();
+        assert!((uneven - 0.004).abs() < 1e-5, "{uneven}");
+    }
+
+    #[test]
+    fn another_clock_is_no_jitter() {
+        let mut jitter = Jitter::default();
+        for i in 0..400_u64 {
+            let (stamp, rate) = if i < 200 { (160 * i, 8_000) } else { (32_000 + 960 * i, 48_000) };
+            jitter.update(i as f64 * 0.020, stamp, rate);
+        }
+        assert!(jitter.value() < Duration::from_micros(1), "{jitter:?}");
+    }
+}
