@@ -30,15 +30,32 @@ pub const PACED_JUMP: Duration = Duration::from_millis(500);
 pub const PACED_SPREAD_MAX: Duration = Duration::from_millis(100);
 /// The same for one whose rate has been constant, and where it goes on after it stood: beyond what a path is late by.
 pub const PACED_STEP: Duration = Duration::from_millis(100);
-/// Packets that come so much before the fastest path could bring them have wrong times.
+/// Packets in a row of another payload type that lead the stream where there is no clock.
+pub const PACED_LEAD_PACKETS: u32 = 4;
+/// What a time may be off without a doubt, beyond jitter: what the delay is kept within.
+pub const PACED_OFF: Duration = Duration::from_millis(20);
+/// Packets that come so much before the fastest path could bring them may have wrong times; it must show again,
+pub const PACED_EARLY_STEP: Duration = Duration::from_millis(12);
+/// unless it is so much;
 pub const PACED_EARLY: Duration = Duration::from_millis(300);
+/// and so must a step to later times from this on: a queue on the path makes packets late by less from one to the next.
+pub const PACED_LATE_STEP: Duration = Duration::from_millis(40);
+/// So many packets must show it,
+pub const PACED_DOUBT_PACKETS: u32 = 4;
+/// and late ones for this long, or until the first of them is due: after a stall, what has waited comes sooner.
+pub const PACED_DOUBT_TIME: Duration = Duration::from_millis(100);
 /// A clock that stands still for so long while packets come is none (ISO/IEC 13818-1 asks for a PCR every 100 ms),
 pub const PACED_CLOCK_STANDS: Duration = Duration::from_millis(150);
 /// or for twice its usual interval, but no longer than this.
 pub const PACED_CLOCK_SILENT: Duration = Duration::from_secs(2);
 /// The most of a pause between two packets that counts for that: while nothing comes no clock can be read.
 pub const PACED_PAUSE: Duration = Duration::from_millis(50);
-/// A known clock rate is compared with the arrivals from so much time on,
+/// The rate of a static payload type is compared with the first packets over this long: before the first of them leaves
+/// in most configurations,
+pub const RATE_START_TIME: Duration = Duration::from_millis(80);
+/// and over so many packets,
+pub const RATE_START_PACKETS: u32 = 4;
+/// then with the arrivals from so much time on,
 pub const RATE_CHECK_TIME: Duration = Duration::from_secs(1);
 /// and anew after this, in which the bursts of a sender hardly count.
 pub const RATE_CHECK_LONGEST: Duration = Duration::from_secs(10);

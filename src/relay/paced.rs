@@ -1,21 +1,27 @@
 //! Paced release: a flow's packets go out at their source times plus a constant delay, for receivers without a
 //! buffer. Stands behind reordering: what a flow delivers waits in a [`Pacer`] until it is due.
 //!
-//! `stamps` reads the source's clock (`counter`, `rate`, `order`), `follow` follows it, `timeline` gives every packet a time between two readings, `base` follows how
-//! that clock stands to ours, `delay` says how much later packets go out. All times here are nanoseconds: source times
-//! on the scale of this flow's source, brought near to ours at the start; arrivals since the pacer began.
+//! `stamps` reads the source's clock (`counter`, `rate`, `order`), `follow` follows it, `doubt` notices its steps,
+//! `timeline` gives every packet a time between two readings, `base` follows how that clock stands to ours, `delay` says
+//! how much later packets go out. All times here are nanoseconds: source times on the scale of this flow's source,
+//! brought near to ours at the start; arrivals since the pacer began.
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{How, Output, Packet};
-use crate::limits::{PACED_LATE, PACED_SLACK};
+use crate::{
+    limits::{PACED_LATE, PACED_OFF, PACED_SLACK, PACED_STEP},
+    wire::rtp::PayloadTypes,
+};
 
 mod base;
 mod counter;
 mod delay;
+mod doubt;
 mod follow;
 mod order;
 mod rate;
@@ -26,8 +32,9 @@ mod timeline;
 use base::Base;
 pub use delay::Delay;
 use delay::DelayInForce;
+use doubt::Doubt;
 use smooth::Smooth;
-use stamps::{Clock, Stamps};
+use stamps::{Beside, Clock, Stamps};
 use timeline::Timeline;
 
 /// When packets that are in order go out.
@@ -117,6 +124,8 @@ pub(super) struct Pacer {
     floor: i64,
     /// The number after the last packet taken in.
     next: Option<u64>,
+    /// Entries taken in so far.
+    entries: u64,
     stamps: Stamps,
     timeline: Timeline,
     smooth: Smooth,
@@ -126,10 +135,11 @@ pub(super) struct Pacer {
     stood: [Option<i64>; Clock::COUNT],
     /// The transit time of the first packet after a pause.
     resumed: Option<i64>,
+    doubt: Doubt,
 }
 
 impl Pacer {
-    pub(super) fn new(delay: Delay, hold: Duration, now: Instant) -> Pacer {
+    pub(super) fn new(delay: Delay, hold: Duration, types: Arc<PayloadTypes>, now: Instant) -> Pacer {
         Pacer {
             epoch: now,
             queue: VecDeque::new(),
@@ -140,13 +150,15 @@ impl Pacer {
             left: i64::MIN / 2,
             floor: i64::MIN,
             next: None,
-            stamps: Stamps::default(),
+            entries: 0,
+            stamps: Stamps::new(types),
             timeline: Timeline::default(),
             smooth: Smooth::default(),
             base: Base::new(),
             delay: DelayInForce::new(delay, nanos(hold)),
             stood: [None; Clock::COUNT],
             resumed: None,
+            doubt: Doubt::default(),
         }
     }
 
@@ -179,28 +191,41 @@ impl Pacer {
     /// Takes a packet in. `hold`: the longest that a gap delays later packets at present.
     pub(super) fn push(&mut self, waiting: Waiting, hold: Duration, now: Instant) {
         let (now, arrived) = (self.at(now), self.at(waiting.packet.arrived));
-        let missing = self.missing(&waiting);
+        let mut missing = self.missing(&waiting);
         let reading = self.stamps.read(&waiting.packet, arrived);
         if reading.refuted {
             self.begin_anew();
         } else if let Some(before) = reading.instead_of {
             self.change(before, missing, arrived);
         }
-        let place = self.timeline.place(missing, reading.units);
+        let place = match reading.beside {
+            Some(_) => self.timeline.place_beside(missing),
+            None => {
+                missing += self.in_place(missing, arrived);
+                self.timeline.place(missing, reading.units)
+            }
+        };
         // A recovered packet came when its repair packet did: that says nothing of the path.
         let trusted = waiting.how == How::Received;
         let time = match reading.mark {
             Some(mark) => {
                 self.mark(place + i64::from(mark.offset), mark, missing, arrived, trusted);
-                self.timeline.time(place)
+                self.timeline.time(place, i64::MIN)
             }
-            None => self.timeline.time(place).filter(|_| reading.clock != Clock::Arrival),
+            None => match reading.beside {
+                Some(beside) => Some(self.beside(reading.clock, beside, arrived)),
+                None if reading.clock == Clock::Arrival => None,
+                None => self.timeline.time(place, arrived - self.base.at(arrived)),
+            },
         };
         let time = time.unwrap_or_else(|| self.by_arrival(arrived, missing));
         self.latest = self.latest.max(time);
         self.packets += 1;
         self.bytes += waiting.packet.bytes.capacity();
-        let open = self.timeline.is_open(place);
+        // What comes beside a stream of single packets has its time already.
+        let settled = reading.beside.is_some() && !self.timeline.has_several();
+        let open = self.timeline.is_open(place) && !settled;
+        self.entries += 1;
         self.queue.push_back(Entry { item: Item::Packet(waiting), time: self.latest, place, since: now });
         self.open = if open { self.open + 1 } else { 0 };
         // What it needs is not known before its time is.
@@ -228,9 +253,29 @@ impl Pacer {
         let since = self.at(now);
         let place = self.queue.back().map_or(0, |entry| entry.place);
         let time = self.latest;
+        self.entries += 1;
         self.queue.push_back(Entry { item: Item::Other(output), time, place, since });
         self.open += usize::from(self.open > 0);
         None
+    }
+
+    /// The time of a packet that does not set the clock: what its time stamp says if that fits, together with the packet
+    /// before or where the packets lead to, or when it came.
+    fn beside(&self, clock: Clock, beside: Beside, arrived: i64) -> i64 {
+        let here = self.here(arrived);
+        let near = |time: &i64| time.abs_diff(here) <= self.tolerance().unsigned_abs();
+        let shifted = |time: i64| time.saturating_add(self.timeline.shift());
+        let ahead = match clock {
+            Clock::Arrival => self.smooth.ahead(self.timeline.beside()).map(shifted),
+            _ => self.timeline.expected_beside(),
+        };
+        let times = [beside.time.map(shifted), Some(self.latest), ahead].into_iter().flatten();
+        times.min_by_key(|time| time.abs_diff(here)).filter(near).unwrap_or(here)
+    }
+
+    /// What a time may be off that of an arrival.
+    fn tolerance(&self) -> i64 {
+        (nanos(PACED_OFF) + 2 * self.base.typical()).min(nanos(PACED_STEP))
     }
 
     fn due(&self, time: i64, now: i64) -> i64 {
@@ -240,11 +285,15 @@ impl Pacer {
     /// What is due at `now`.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Item, Punctual)> {
         let now = self.at(now);
-        let entry = self.queue.front()?;
-        let due = self.due(entry.time, now);
+        let mut due = self.due(self.queue.front()?.time, now);
+        if due <= now + nanos(PACED_SLACK) && self.doubt.is_open() {
+            self.decide();
+            due = self.due(self.queue.front()?.time, now);
+        }
         if due > now + nanos(PACED_SLACK) {
             return None;
         }
+        let entry = self.queue.front()?;
         let late = entry.since > due + nanos(PACED_LATE);
         let item = self.take()?;
         Some((item, if late { Punctual::Late } else { Punctual::Yes }))

@@ -10,6 +10,8 @@
 
 #[path = "../common/capture.rs"]
 mod capture;
+#[path = "../common/clocks.rs"]
+mod clocks;
 mod faults;
 mod fec;
 mod foreign;
@@ -28,6 +30,7 @@ mod legs;
 mod many;
 mod paced;
 mod paced_clocks;
+mod paced_table;
 mod paths;
 mod producers;
 mod rates;

@@ -15,7 +15,10 @@ impl Flow {
     pub(super) fn new_pacer(config: &Config, now: Instant) -> Option<Box<Pacer>> {
         match config.release {
             Release::Asap => None,
-            Release::Paced(delay) => Some(Box::new(Pacer::new(delay, config.hold.start(), now))),
+            Release::Paced(delay) => {
+                let types = config.payload_types.clone();
+                Some(Box::new(Pacer::new(delay, config.hold.start(), types, now)))
+            }
         }
     }
 

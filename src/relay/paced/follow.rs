@@ -3,14 +3,20 @@
 //! A clock that stands changes nothing that a receiver sees: the times go on at the rate before, which is then
 //! corrected slowly by the arrivals, and the next clock, or the same when it runs again, is joined to them.
 
-use crate::limits::{PACED_EARLY, PACED_STEP};
+use crate::limits::{PACED_STEP, SMOOTH_OFF_MAX};
 
-use super::{Item, Pacer, nanos, stamps::Clock, stamps::Mark, timeline};
+use super::{
+    Item, Pacer,
+    doubt::{Scale, Step},
+    nanos,
+    stamps::{Clock, Mark},
+    timeline,
+};
 
 impl Pacer {
     /// Another clock counts from this packet on, or none.
     pub(super) fn change(&mut self, before: Clock, missing: i64, arrived: i64) {
-        let place = self.timeline.ahead(missing);
+        let place = self.timeline.ahead(missing) + self.timeline.beside();
         if let Some(course) = self.timeline.course(place, arrived) {
             self.stood[before as usize] = Some(self.timeline.shift());
             self.set_open(|place| Some(course.time(place)));
@@ -21,32 +27,46 @@ impl Pacer {
             self.timeline.shift_to(level, 0);
         }
         self.timeline.forget();
+        self.doubt.forget();
         self.open = 0;
     }
 
     /// The times so far were wrong, and what was measured by them.
     pub(super) fn begin_anew(&mut self) {
         self.timeline.forget();
+        self.doubt.forget();
         self.smooth.forget();
         self.base.distrust();
         self.delay.forget();
         (self.open, self.stood) = (0, Default::default());
+        // What waits leaves as it came.
+        let mut floor = self.left;
+        for entry in &mut self.queue {
+            floor = floor.max(entry.since - self.base.at(entry.since));
+            entry.time = floor;
+        }
+        self.latest = floor;
     }
 
     /// The source's clock is read at `place`.
     pub(super) fn mark(&mut self, place: i64, mark: Mark, missing: i64, arrived: i64, trusted: bool) {
         let expected = self.timeline.expected(place);
-        let jumped = match self.timeline.compare(place, &mark, arrived) {
+        let jumped = match self.timeline.compare(place, &mark, arrived, self.tolerance()) {
             None => Some(self.join(&mark, missing, arrived)),
             Some(true) => Some(self.go_on_at(expected, arrived)),
             Some(false) => self.correct(&mark, arrived, trusted),
         };
-        if let Some(time) = jumped {
-            self.timeline.shift_to(mark.time, time.max(self.timeline.last_time()));
+        match jumped {
+            Some(time) => {
+                self.doubt.forget();
+                self.timeline.shift_to(mark.time, time.max(self.timeline.last_time()));
+            }
+            None if trusted && !self.base.is_free() => self.weigh(&mark, arrived),
+            None => {}
         }
         self.settle(place, &mark, jumped.is_some(), arrived);
-        let time = self.timeline.time(place - i64::from(mark.offset));
-        if let Some(time) = time.filter(|_| trusted) {
+        let time = self.timeline.time(place - i64::from(mark.offset), i64::MIN);
+        if let Some(time) = time.filter(|_| trusted && !self.doubt.is_open()) {
             self.base.sample(arrived, arrived - time, self.delay.get());
         }
     }
@@ -71,9 +91,13 @@ impl Pacer {
 
     /// Where the source goes on after its clock has jumped: where its rate leads to, if that fits what arrives.
     fn go_on_at(&mut self, expected: Option<i64>, arrived: i64) -> i64 {
-        let fits = |time: &i64| {
-            let excess = arrived - *time - self.base.at(arrived);
-            (-timeline::JUMP..self.delay.get() + timeline::JUMP).contains(&excess)
+        let here = self.here(arrived);
+        let fits = |time: &i64| match self.timeline.is_steady() {
+            true => time.abs_diff(here) <= nanos(PACED_STEP).unsigned_abs(),
+            false => {
+                let excess = arrived - *time - self.base.at(arrived);
+                (-timeline::JUMP..self.delay.get() + timeline::JUMP).contains(&excess)
+            }
         };
         if let Some(time) = expected.filter(fits) {
             return time;
@@ -83,16 +107,13 @@ impl Pacer {
     }
 
     /// The time of a reading that goes on at the clock's rate, if what arrives says otherwise: the clock stood in a
-    /// pause, or runs too fast.
+    /// pause.
     fn correct(&mut self, mark: &Mark, arrived: i64, trusted: bool) -> Option<i64> {
         if !trusted {
             return None;
         }
         let time = mark.time.saturating_add(self.timeline.shift());
         let excess = arrived - time - self.base.at(arrived);
-        if excess < -nanos(PACED_EARLY) && !self.base.is_free() {
-            return Some(self.here(arrived));
-        }
         let behind = self.timeline.behind(mark, arrived);
         if excess > self.delay.get() && behind > self.timeline.jump() && self.is_empty() {
             self.restart();
@@ -103,6 +124,57 @@ impl Pacer {
         None
     }
 
+    /// Follows a step of the clock that arrivals have shown to be one, back to its first packet.
+    fn weigh(&mut self, mark: &Mark, arrived: i64) {
+        let time = mark.time.saturating_add(self.timeline.shift());
+        let excess = arrived - time - self.base.at(arrived);
+        let scale = Scale { typical: self.base.typical(), arrived, entries: self.entries };
+        if let Some(step) = self.doubt.weigh(excess, scale) {
+            self.step(step);
+        }
+    }
+
+    /// The first packet that waits is due: whether it is late is no longer a question.
+    pub(super) fn decide(&mut self) {
+        let first = self.entries - self.queue.len() as u64;
+        if let Some(step) = self.doubt.leaves(first) {
+            self.step(step);
+        }
+    }
+
+    /// All times from an entry on are others.
+    fn step(&mut self, Step { by, entries }: Step) {
+        match self.stamps.clock() {
+            Clock::Arrival => self.smooth.move_by(by),
+            _ => self.timeline.move_by(by),
+        }
+        let count = self.queue.len().min((self.entries - entries) as usize);
+        let first = self.queue.len() - count;
+        let mut floor = if first == 0 { self.left } else { self.queue[first - 1].time };
+        for entry in self.queue.iter_mut().skip(first) {
+            floor = floor.max(entry.time.saturating_add(by));
+            entry.time = floor;
+        }
+        self.latest = floor;
+    }
+
+    /// How many of the packets that take no place stand where packets of the stream would: none of those that come beside it.
+    pub(super) fn in_place(&self, missing: i64, arrived: i64) -> i64 {
+        let beside = self.timeline.beside();
+        if beside == 0 {
+            return 0;
+        }
+        let here = self.here(arrived);
+        let off = |packets: i64| {
+            let time = match self.stamps.clock() {
+                Clock::Arrival => self.smooth.ahead(packets + 1).map(|time| time + self.timeline.shift()),
+                _ => self.timeline.expected(self.timeline.ahead(packets)),
+            };
+            time.map_or(0, |time| time.abs_diff(here))
+        };
+        if off(missing + beside) < off(missing) { beside } else { 0 }
+    }
+
     /// The source time of something that arrived as usual.
     pub(super) fn here(&self, arrived: i64) -> i64 {
         arrived - self.base.at(arrived) - self.base.typical()
@@ -110,8 +182,24 @@ impl Pacer {
 
     /// The source says nothing: arrivals, smoothed.
     pub(super) fn by_arrival(&mut self, arrived: i64, missing: i64) -> i64 {
+        // After a pause the line goes on behind it, after a stall where it was.
+        let ahead = self.smooth.ahead(missing + 1).filter(|_| !self.base.is_free());
+        if let Some(ahead) = ahead.filter(|ahead| arrived - ahead < nanos(SMOOTH_OFF_MAX)) {
+            let excess = arrived - ahead - self.timeline.shift() - self.base.at(arrived);
+            let scale = Scale { typical: self.base.typical(), arrived, entries: self.entries };
+            let doubted = self.doubt.doubts(excess, scale.typical);
+            let step = self.doubt.weigh(excess.max(0), scale);
+            if doubted {
+                self.smooth.go_on(missing);
+                if let Some(step) = step {
+                    self.step(step);
+                }
+                return self.smooth.ahead(0).map_or(0, |time| time + self.timeline.shift());
+            }
+        }
         let (smooth, fresh) = self.smooth.next(arrived, missing);
         if fresh {
+            self.doubt.forget();
             self.restart();
             self.timeline.shift_to(smooth, self.here(arrived));
         }
@@ -153,8 +241,8 @@ impl Pacer {
 
     /// Times of the packets since the last mark are final when the next one is known.
     fn settle(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64) {
-        let time = mark.time + self.timeline.shift();
-        self.timeline.close(place, time, jumped, mark.constant, arrived);
+        let came = self.queue.back().filter(|_| self.open > 0).map_or(i64::MIN / 2, |last| last.since);
+        self.timeline.close(place, mark, jumped, arrived, came);
         let settled = self.timeline.between();
         self.set_open(|place| settled.map(|course| course.time(place)));
         if self.open > 0 {

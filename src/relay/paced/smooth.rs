@@ -25,6 +25,25 @@ impl Smooth {
         self.count = STEADY / 2.0;
     }
 
+    /// The time of a packet on the line, so many after the last one.
+    pub(super) fn ahead(&self, packets: i64) -> Option<i64> {
+        self.line.map(|(time, period)| (time + period * packets as f64) as i64)
+    }
+
+    /// The line goes on without the arrivals, after so many that are missing.
+    pub(super) fn go_on(&mut self, missing: i64) {
+        if let Some((time, period)) = &mut self.line {
+            *time += *period * (missing + 1) as f64;
+        }
+    }
+
+    /// All times on the line are others by so much.
+    pub(super) fn move_by(&mut self, by: i64) {
+        if let Some((time, _)) = &mut self.line {
+            *time += by as f64;
+        }
+    }
+
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         *self = Smooth::default();

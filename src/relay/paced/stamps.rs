@@ -4,10 +4,13 @@
 //! give all packets up to the next picture the same RTP time stamp, while between two PCRs the rate is constant by the
 //! standard (ISO/IEC 13818-1, 2.4.2.2).
 
+use std::sync::Arc;
+
 use crate::{
+    limits::PACED_LEAD_PACKETS,
     relay::{Packet, PacketFormat},
     wire::{
-        rtp,
+        rtp::{self, PayloadTypes},
         ts::{
             self, Pcr,
             packets::{Packets, Unit},
@@ -15,7 +18,12 @@ use crate::{
     },
 };
 
-use super::{counter::Counter, order::Order, rate::Rate, timeline::JUMP};
+use super::{
+    counter::Counter,
+    order::Order,
+    rate::{Learnt, Rates},
+    timeline::JUMP,
+};
 
 /// Where source times come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,6 +66,27 @@ pub(super) struct Reading {
     /// Places that the packet takes.
     pub(super) units: u32,
     pub(super) mark: Option<Mark>,
+    /// The packet is none of those whose clock counts, but comes beside them.
+    pub(super) beside: Option<Beside>,
+}
+
+/// A packet whose time stamp does not set the clock: noise, an event, FEC, or of a payload type whose clock is not known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside {
+    /// Its time stamp on the scale of the media's clock, if it is another one than that of the packet before: it may
+    /// count the same.
+    pub(super) time: Option<i64>,
+}
+
+/// What the RTP header says.
+#[derive(Debug, Default)]
+struct Rtp {
+    mark: Option<Mark>,
+    /// The clock rate so far was a wrong one.
+    wrong: bool,
+    beside: Option<Beside>,
+    /// Its payload type leads the stream.
+    leads: bool,
 }
 
 /// The clocks of one flow's source.
@@ -68,13 +97,29 @@ pub(super) struct Stamps {
     stream: Packets,
     pcr: Counter,
     rtp: Counter,
-    rate: Rate,
+    rates: Rates,
+    /// The payload type that leads the stream, and packets of others since its last one.
+    lead: Option<u8>,
+    others: u32,
+    /// The clock rate of the last packet that set the clock.
+    rate: Option<u32>,
+    /// The time stamp of the last packet, and of the last one that is media.
+    stamp: Option<u32>,
+    media: Option<u32>,
+    /// That one's ticks, continuous.
+    ticks: i64,
+    /// The last time stamp that set the clock, and its continuous ticks.
+    set: Option<(u32, i64)>,
     order: Order,
     pictures: Option<i64>,
     micros: Counter,
 }
 
 impl Stamps {
+    pub(super) fn new(types: Arc<PayloadTypes>) -> Stamps {
+        Stamps { rates: Rates::new(types), ..Stamps::default() }
+    }
+
     pub(super) fn clock(&self) -> Clock {
         self.clock
     }
@@ -96,12 +141,13 @@ impl Stamps {
         };
         let (count, pcr) = if is_ts { self.read_pcr(packet.payload(), arrived) } else { (0, None) };
         let is_rtp = packet.format == PacketFormat::Rtp;
-        let (rtp, wrong) = if is_rtp { self.read_rtp(packet, arrived) } else { (None, false) };
+        let Rtp { mark: rtp, wrong, beside, leads } =
+            if is_rtp { self.read_rtp(packet, arrived) } else { Rtp { leads: true, ..Rtp::default() } };
         self.micros.pass(arrived);
         let micros = packet.timestamp.and_then(|micros| self.micros.next(micros, 0));
         let clock = match packet.format {
             _ if is_ts && self.pcr.is_alive() => Clock::Pcr,
-            PacketFormat::Rtp if self.rate.get().is_some() && self.rtp.is_alive() => Clock::Rtp,
+            PacketFormat::Rtp if self.rate.is_some() && self.rtp.is_alive() => Clock::Rtp,
             _ if packet.timestamp.is_some() && self.micros.is_alive() => Clock::Micros,
             _ => Clock::Arrival,
         };
@@ -118,7 +164,12 @@ impl Stamps {
             _ => 1,
         };
         let instead_of = Some(before).filter(|before| *before != clock);
-        Reading { clock, instead_of, refuted: wrong && before == Clock::Rtp, units, mark }
+        let beside = match clock {
+            Clock::Rtp => beside,
+            Clock::Arrival if !leads => Some(Beside { time: None }),
+            _ => None,
+        };
+        Reading { clock, instead_of, refuted: wrong && before == Clock::Rtp, units, mark, beside }
     }
 
     /// How many TS packets end in the payload, and the first PCR among them of the first PID that has some:
@@ -145,20 +196,47 @@ impl Stamps {
         Some(Mark { time, offset, anew: pcr.discontinuity || other, constant: true })
     }
 
-    /// The time stamp, if it is another one than before; and whether its clock has turned out to be wrong.
-    fn read_rtp(&mut self, packet: &Packet, arrived: i64) -> (Option<Mark>, bool) {
+    fn read_rtp(&mut self, packet: &Packet, arrived: i64) -> Rtp {
+        let Ok(header) = rtp::Packet::parse(&packet.bytes) else { return Rtp::default() };
+        let (payload_type, stamp) = (header.payload_type(), header.timestamp());
+        let moved = self.stamp.replace(stamp) != Some(stamp);
+        let rate = self.rates.of(payload_type);
+        let leads = leads(&mut self.lead, &mut self.others, payload_type, rate.may_lead());
+        if !rate.is_media() {
+            // However long an event lasts, the clock has not stopped.
+            return Rtp { beside: Some(self.beside(moved, stamp)), leads, ..Rtp::default() };
+        }
         self.rtp.pass(arrived);
-        let Ok(header) = rtp::Packet::parse(&packet.bytes) else { return (None, false) };
-        let Some(ticks) = self.rtp.next(u64::from(header.timestamp()), 1 << 32) else { return (None, false) };
-        let (rate, wrong) = self.rate.learn(header.payload_type(), ticks, arrived);
-        let mark = rate.map(|rate| {
-            let time = scale(ticks, u64::from(rate));
-            match may_be_pictures(header.payload_type(), rate) {
-                true => self.mark_picture(time),
-                false => Mark { time, offset: 0, anew: false, constant: false },
-            }
+        self.ticks += i64::from(stamp.wrapping_sub(self.media.replace(stamp).unwrap_or(stamp)) as i32);
+        let ticks = self.ticks;
+        let Learnt { rate: known, wrong } = match moved {
+            true => rate.learn(ticks, arrived),
+            false => Learnt { rate: rate.get(), wrong: false },
+        };
+        let pictures = rate.may_be_pictures();
+        let Some(known) = known else {
+            self.rate.take_if(|_| wrong);
+            return Rtp { wrong, beside: Some(self.beside(moved, stamp)), mark: None, leads };
+        };
+        if self.rtp.next(u64::from(stamp), 1 << 32).is_none() {
+            return Rtp { leads, ..Rtp::default() };
+        }
+        self.set = Some((stamp, ticks));
+        let other = self.rate.replace(known) != Some(known);
+        let time = scale(ticks, u64::from(known));
+        let mut mark = match pictures {
+            true => self.mark_picture(time),
+            false => Mark { time, offset: 0, anew: false, constant: false },
+        };
+        mark.anew |= other;
+        Rtp { mark: Some(mark), wrong, beside: None, leads }
+    }
+
+    fn beside(&self, moved: bool, stamp: u32) -> Beside {
+        let time = self.rate.zip(self.set).filter(|_| moved).map(|(rate, (before, ticks))| {
+            scale(ticks + i64::from(stamp.wrapping_sub(before) as i32), u64::from(rate))
         });
-        (mark, wrong)
+        Beside { time }
     }
 
     fn mark_picture(&mut self, time: i64) -> Mark {
@@ -171,12 +249,18 @@ impl Stamps {
     }
 }
 
-/// Whether time stamps may be those of pictures, which are not sent in their order: MPEG audio and transport streams have the
-/// clock rate of video, too (RFC 3551).
-fn may_be_pictures(payload_type: u8, rate: u32) -> bool {
-    const MPEG_AUDIO: u8 = 14;
-    const TRANSPORT_STREAM: u8 = 33;
-    rate == 90_000 && payload_type != MPEG_AUDIO && payload_type != TRANSPORT_STREAM
+/// Whether a payload type leads the stream: the first one, until only others come.
+fn leads(lead: &mut Option<u8>, others: &mut u32, payload_type: u8, may_lead: bool) -> bool {
+    if !may_lead {
+        return false;
+    }
+    let other = lead.is_some_and(|lead| lead != payload_type);
+    *others = if other { *others + 1 } else { 0 };
+    if *others < PACED_LEAD_PACKETS && other {
+        return false;
+    }
+    (*lead, *others) = (Some(payload_type), 0);
+    true
 }
 
 /// Ticks in nanoseconds.

@@ -1,6 +1,6 @@
 //! Source times of packets between two readings of the source's clock: the rate between them is constant.
 
-use crate::limits::{PACED_JUMP, PACED_SPREAD_MAX, PACED_STEP};
+use crate::limits::{PACED_JUMP, PACED_OFF, PACED_SPREAD_MAX, PACED_STEP};
 
 use super::{nanos, stamps::Mark};
 
@@ -10,6 +10,8 @@ pub(super) const JUMP: i64 = PACED_JUMP.as_nanos() as i64;
 /// Intervals of one rate after which it is constant, and how far they may be off each other.
 const STEADY: u32 = 8;
 const STEADY_OFF: f64 = 0.02;
+/// Intervals of another rate in a row that are pauses, or others than usual; after them the rate is another one.
+const ODD: u32 = 2;
 
 /// The clock was read here.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,8 @@ struct Anchor {
 pub(super) struct Timeline {
     next: i64,
     units: i64,
+    /// Packets in a row that take no place.
+    beside: i64,
     /// From the source's clock to source times.
     shift: i64,
     last: Option<Anchor>,
@@ -32,8 +36,13 @@ pub(super) struct Timeline {
     slope: f64,
     interval: i64,
     spread: f64,
-    /// Intervals in a row with the same slope.
+    /// Nanoseconds per place that the packets before the last reading have got.
+    between: f64,
+    /// Intervals in a row with the same slope, and then with others.
     steady: u32,
+    odd: u32,
+    /// The last interval took several places.
+    several: bool,
 }
 
 /// Where the times lead to while the clock stands.
@@ -58,7 +67,15 @@ impl Timeline {
         let place = self.ahead(missing);
         self.units = i64::from(units);
         self.next = place + self.units;
+        self.beside = 0;
         place
+    }
+
+    /// The place of a packet that takes none, since it is none of those whose rate counts.
+    pub(super) fn place_beside(&mut self, missing: i64) -> i64 {
+        self.next = self.ahead(missing);
+        self.beside += 1;
+        self.next
     }
 
     /// Where the next packet stands after so many that are missing.
@@ -77,7 +94,17 @@ impl Timeline {
 
     /// How far off a clock must be to have jumped.
     pub(super) fn jump(&self) -> i64 {
-        if self.steady >= STEADY { nanos(PACED_STEP) } else { JUMP }
+        if self.is_steady() { nanos(PACED_STEP) } else { JUMP }
+    }
+
+    /// Whether several packets have the same time stamp.
+    pub(super) fn has_several(&self) -> bool {
+        self.several
+    }
+
+    /// Whether the packets come at a constant rate, by the clock.
+    pub(super) fn is_steady(&self) -> bool {
+        self.steady >= STEADY
     }
 
     /// How much later than its clock says it came after the last reading.
@@ -115,11 +142,35 @@ impl Timeline {
         self.last.is_some_and(|last| (place - last.place) as f64 * self.spread > self.interval as f64)
     }
 
-    /// The time of a packet by the last reading and the rate before it.
-    pub(super) fn time(&self, place: i64) -> Option<i64> {
+    /// The time of a packet by the last reading and the rate before it: within an interval from there, and in a steady
+    /// stream up to `latest`, since its clock may stand.
+    pub(super) fn time(&self, place: i64, latest: i64) -> Option<i64> {
         let last = self.last?;
         let ahead = ((place - last.place) as f64 * self.spread) as i64;
-        Some(last.time.saturating_add(ahead.min(self.interval)))
+        // Before a rate is known, packets of one time stamp are as far apart as they come.
+        if self.slope <= 0.0 {
+            return Some(last.time.max(latest));
+        }
+        let most = if self.is_steady() { latest.saturating_sub(last.time) } else { 0 };
+        Some(last.time.saturating_add(ahead.min(self.interval.max(most))))
+    }
+
+    /// All times are others by so much.
+    pub(super) fn move_by(&mut self, by: i64) {
+        self.shift = self.shift.saturating_add(by);
+        for anchor in [&mut self.last, &mut self.before].into_iter().flatten() {
+            anchor.time = anchor.time.saturating_add(by);
+        }
+    }
+
+    /// Where the rate leads to for the last of the packets that take no place.
+    pub(super) fn expected_beside(&self) -> Option<i64> {
+        self.expected(self.next + self.beside - 1)
+    }
+
+    /// Packets in a row that take no place.
+    pub(super) fn beside(&self) -> i64 {
+        self.beside
     }
 
     /// Where the rate leads to.
@@ -128,38 +179,63 @@ impl Timeline {
         Some(last.time.saturating_add(((place - last.place) as f64 * self.slope) as i64))
     }
 
-    /// Whether the clock has jumped; `None` if it was not read before.
-    pub(super) fn compare(&self, place: i64, mark: &Mark, arrived: i64) -> Option<bool> {
+    /// Whether the clock has jumped: it is off its own rate, and off the arrivals by more than the tolerance if its rate
+    /// is steady. `None` if it was not read before.
+    pub(super) fn compare(&self, place: i64, mark: &Mark, arrived: i64, tolerance: i64) -> Option<bool> {
         let last = self.last?;
         let time = mark.time.saturating_add(self.shift);
-        let off = |expected: i64| time.abs_diff(expected) > self.jump().unsigned_abs();
-        let by_rate = self.expected(place).is_none_or(off);
-        let by_arrival = off(last.time.saturating_add(arrived - last.arrived));
-        Some(mark.anew || (by_rate && by_arrival))
+        let by_arrival = time.abs_diff(last.time.saturating_add(arrived - last.arrived));
+        let by_rate = self.expected(place).map(|expected| time.abs_diff(expected));
+        let jumped = match by_rate.filter(|_| self.is_steady()) {
+            Some(by_rate) => {
+                // After a pause that the clock has seen, what is off is jitter.
+                let pause = by_arrival <= nanos(PACED_STEP).unsigned_abs() && 2 * by_arrival <= by_rate;
+                by_rate > nanos(PACED_OFF).unsigned_abs() && by_arrival > tolerance.unsigned_abs() && !pause
+            }
+            // Nothing is known yet: the clock has stood.
+            None if by_rate.is_none() && arrived - last.arrived > time - last.time => {
+                by_arrival > tolerance.unsigned_abs()
+            }
+            None => {
+                let off = |off: u64| off > JUMP.unsigned_abs();
+                by_rate.is_none_or(off) && off(by_arrival)
+            }
+        };
+        Some(mark.anew || jumped)
     }
 
     /// The clock is read: what stands before is settled. `constant`: the rate was constant since the last reading;
-    /// otherwise the packets had the same time stamp, and are spread over no more than [`PACED_SPREAD_MAX`].
-    pub(super) fn close(&mut self, place: i64, time: i64, jumped: bool, constant: bool, arrived: i64) {
+    /// otherwise the packets had the same time stamp, and are spread over no more than [`PACED_SPREAD_MAX`], or over the
+    /// time in which they came, the last of them at `came`.
+    pub(super) fn close(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64, came: i64) {
+        let time = mark.time.saturating_add(self.shift);
         self.before = self.last.replace(Anchor { place, time, arrived });
         let Some(before) = self.before.filter(|before| place > before.place) else { return };
         // The interval across a jump is not known; the one before it holds.
         if jumped && self.slope > 0.0 {
+            self.between = self.spread;
             return;
         }
         let places = (place - before.place) as f64;
+        self.several = places > 1.0;
         let whole = time.saturating_sub(before.time).max(0);
+        let came = (came - before.arrived) as f64 * places / (places - 1.0).max(1.0);
+        let most = if mark.constant { i64::MAX } else { nanos(PACED_SPREAD_MAX).max(came as i64) };
+        let interval = whole.min(most);
         let slope = whole as f64 / places;
         let same = (slope - self.slope).abs() <= slope * STEADY_OFF;
+        self.between = interval as f64 / places;
+        if !same && !mark.constant && self.is_steady() && self.odd < ODD {
+            self.odd += 1;
+            return;
+        }
         self.steady = if same { self.steady.saturating_add(1) } else { 0 };
-        self.slope = slope;
-        self.interval = if constant { whole } else { whole.min(nanos(PACED_SPREAD_MAX)) };
-        self.spread = self.interval as f64 / places;
+        (self.odd, self.slope, self.interval, self.spread) = (0, slope, interval, self.between);
     }
 
     /// The times between the last two readings.
     pub(super) fn between(&self) -> Option<Course> {
         let from = self.before?;
-        Some(Course { from, rate: self.spread, period: 0.0 })
+        Some(Course { from, rate: self.between, period: 0.0 })
     }
 }
