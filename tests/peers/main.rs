@@ -7,6 +7,7 @@ mod common;
 mod beside;
 mod bytes;
 mod demand;
+mod described;
 mod hops;
 #[path = "../common/lossy.rs"]
 mod lossy;

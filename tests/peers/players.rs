@@ -278,6 +278,14 @@ impl Vlc {
         });
     }
 
+    /// Waits until it has decoded so many pieces of sound.
+    pub(super) fn until_sounds(&self, count: usize) {
+        until(&format!("{count} sounds of VLC"), || {
+            self.statistics()
+                .filter(|text| text.contains("audio decoded") && statistic(text, "audio decoded") >= count)
+        });
+    }
+
     /// Lets it play what it has; asks again as long as it is too busy to answer.
     pub(super) fn play(&self) {
         until("VLC to play", || self.ask("play\nstats\n", "end of statistical info"));
