@@ -98,8 +98,8 @@ if as_nobody "$recordings" rm -f /srv/recordings/recorded/*.pcapng; then exit 1;
 if curl -s http://127.0.0.1:8080/api/v1/streams | jq -e '.. | .fault? // empty'; then exit 1; fi
 rm -r /etc/systemd/system/tidecast.service.d
 
-# The sandbox is in nobody's way.
-if journalctl --no-pager -o cat -u tidecast | grep -E 'WARN|ERROR'; then exit 1; fi
+# The sandbox is in nobody's way. Nobody sends to some of the channels, which is said after a while.
+if journalctl --no-pager -o cat -u tidecast | grep -E 'WARN|ERROR' | grep -v ': no packet in the '; then exit 1; fi
 
 echo STEP watchdog
 mkdir -p /etc/systemd/system/tidecast.service.d
