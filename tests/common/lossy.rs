@@ -1,5 +1,5 @@
 //! A lossy path between two programs that speak RTP with RTCP on the port above: media goes one way and is lost by
-//! chance and in bursts, RTCP goes both ways and is not lost. Its memory is a datagram per direction.
+//! chance and in bursts, RTCP goes both ways and is lost by chance where that is asked for. All of it may take a while.
 #![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
 
 use std::{
@@ -7,16 +7,21 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::common::now;
+
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Datagrams on their way in one direction.
+const UNDER_WAY: usize = 4096;
 /// How soon a thread sees that it is to end.
 const GLANCE: Duration = Duration::from_millis(20);
 
@@ -31,12 +36,29 @@ pub struct Losses {
     pub period: u64,
     pub first: u64,
     pub last: u64,
+    /// Chance that a datagram of RTCP is lost, in each direction.
+    pub control: f64,
+    /// How long a datagram is under way, in each direction.
+    pub delay: Duration,
 }
 
 impl Losses {
     /// 10 % by chance, and 20 in a row in every 400.
     pub fn heavy(seed: u64, first: u64, last: u64) -> Losses {
-        Losses { seed, chance: 0.1, burst: 20, period: 400, first, last }
+        let (control, delay) = (0.0, Duration::ZERO);
+        Losses { seed, chance: 0.1, burst: 20, period: 400, first, last, control, delay }
+    }
+
+    /// So many by chance, RTCP as well, and a path with this round trip.
+    pub fn both_ways(seed: u64, chance: f64, round_trip: Duration, first: u64, last: u64) -> Losses {
+        let delay = round_trip / 2;
+        Losses { seed, chance, burst: 0, period: 0, first, last, control: chance, delay }
+    }
+
+    /// Says of each datagram of RTCP whether it is lost.
+    fn judge_control(self, direction: u64) -> impl FnMut() -> bool + Send {
+        let mut random = Pcg32::seed_from_u64(self.seed ^ direction);
+        move || random.random::<f64>() < self.control
     }
 
     /// Says of each packet whether it is lost; it is told whether it is a retransmission.
@@ -63,6 +85,41 @@ pub struct Census {
     /// RTCP datagrams from the sender, and to it.
     pub reports: AtomicU64,
     pub requests: AtomicU64,
+}
+
+/// Sends at once, or when the datagram has been under way long enough.
+struct Outlet {
+    socket: UdpSocket,
+    later: Option<SyncSender<(Instant, Vec<u8>, SocketAddr)>>,
+    delay: Duration,
+}
+
+impl Outlet {
+    /// The thread that sends later ends with the outlet.
+    fn new(socket: UdpSocket, delay: Duration) -> Outlet {
+        let later = (!delay.is_zero()).then(|| {
+            let (later, due) = sync_channel::<(Instant, Vec<u8>, SocketAddr)>(UNDER_WAY);
+            let socket = socket.try_clone().expect("clone");
+            thread::spawn(move || {
+                for (at, bytes, to) in due {
+                    thread::sleep(at.saturating_duration_since(now()));
+                    let _ = socket.send_to(&bytes, to);
+                }
+            });
+            later
+        });
+        Outlet { socket, later, delay }
+    }
+
+    fn send(&self, bytes: &[u8], to: SocketAddr) {
+        match &self.later {
+            // nobody may be there yet
+            None => _ = self.socket.send_to(bytes, to),
+            Some(later) => {
+                later.try_send((now() + self.delay, bytes.to_vec(), to)).expect("room on the path")
+            }
+        }
+    }
 }
 
 /// Takes what comes to a socket, and from whom.
@@ -95,7 +152,8 @@ impl LossyPath {
             }));
         };
 
-        let (media, out, mut lost) = (bound(from), sending(), losses.judge());
+        let (media, mut lost) = (bound(from), losses.judge());
+        let out = Outlet::new(sending(), losses.delay);
         let counts = census.clone();
         start(
             media,
@@ -106,7 +164,7 @@ impl LossyPath {
                     counts.lost.fetch_add(1, Ordering::Relaxed);
                 } else {
                     counts.passed.fetch_add(1, Ordering::Relaxed);
-                    let _ = out.send_to(bytes, to); // nobody may be there yet
+                    out.send(bytes, to);
                 }
             }),
         );
@@ -114,25 +172,33 @@ impl LossyPath {
         // `near` faces the sender, `far` the receiver.
         let (near, far) = (bound(above(from)), sending());
         let sender = Arc::new(Mutex::new(None));
-        let (known, counts, forth) = (sender.clone(), census.clone(), far.try_clone().expect("clone"));
+        let (known, counts) = (sender.clone(), census.clone());
+        let forth = Outlet::new(far.try_clone().expect("clone"), losses.delay);
+        let mut lost = losses.judge_control(1);
         let own = far.local_addr().expect("bound").port();
         let answers = if from.ip().is_multicast() { sending() } else { near.try_clone().expect("clone") };
+        let answers = Outlet::new(answers, losses.delay);
         start(
             near,
             Box::new(move |bytes, source| {
                 *known.lock().expect("no panic") = Some(source);
                 counts.reports.fetch_add(1, Ordering::Relaxed);
-                let _ = forth.send_to(bytes, above(to));
+                if !lost() {
+                    forth.send(bytes, above(to));
+                }
             }),
         );
         let counts = census.clone();
+        let lost = Mutex::new(losses.judge_control(2));
         let back = move |bytes: &[u8], source: SocketAddr| {
             // Our own comes too, looped back by the group.
             if let Some(to) = *sender.lock().expect("no panic")
                 && source.port() != own
             {
                 counts.requests.fetch_add(1, Ordering::Relaxed);
-                let _ = answers.send_to(bytes, to);
+                if !lost.lock().expect("no panic")() {
+                    answers.send(bytes, to);
+                }
             }
         };
         let back = Arc::new(back);

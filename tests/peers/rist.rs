@@ -1,4 +1,5 @@
 //! RIST senders of others: librist and GStreamer send to us through a path that loses packets, and nothing is missing.
+//! Where RTCP is lost as well, we miss no more than librist's own receiver.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -16,6 +17,7 @@ use super::{
     common::{Running, free_port, have, is_root},
     lossy::{Losses, LossyPath},
     pipelines::gstreamer,
+    rist_out::librist,
     st2022::{LOCALHOST, ports},
 };
 
@@ -108,6 +110,58 @@ fn from(start: fn(u16, SocketAddr) -> Running, near: SocketAddr, far: SocketAddr
         Some(1),
         "retransmissions make no flow of their own"
     );
+}
+
+/// How many packets are missing of what ristsender sends through a path that loses both ways, after the first one that
+/// came. What nobody asks for in time is missing for good, so some may be.
+fn missing(
+    (chance, round_trip): (f64, Duration),
+    receive: impl FnOnce(SocketAddr) -> Box<dyn FnOnce() -> Vec<u64>>,
+) -> u64 {
+    let [near, far] = [pair(), pair()].map(|port| SocketAddr::from((LOCALHOST, port)));
+    let losses = Losses::both_ways(11, chance, round_trip, SPARED, COUNT - SPARED);
+    let _path = LossyPath::open(near, far, losses);
+    let finish = receive(far);
+    let udp = free_port();
+    let _sender = ristsender(udp, near);
+    // librist holds media back until it was answered, which takes longer where answers are lost
+    thread::sleep(Duration::from_secs(3));
+    feed(udp);
+    let numbers = finish();
+    let first = *numbers.first().expect("something came");
+    assert!(first <= SPARED, "{first} is the first");
+    assert!(numbers.is_sorted(), "in order");
+    COUNT - first - numbers.len() as u64
+}
+
+fn ours(far: SocketAddr) -> Box<dyn FnOnce() -> Vec<u64>> {
+    let receiver = Receiver::start(&format!("rist://@{far}"));
+    Box::new(|| receiver.finish().0)
+}
+
+/// librist's receiver, with the same buffer.
+fn theirs(far: SocketAddr) -> Box<dyn FnOnce() -> Vec<u64>> {
+    let (receiver, collector) = librist(&format!("rist://@{far}"));
+    Box::new(move || {
+        thread::sleep(Duration::from_millis(1500)); // its buffer
+        drop(receiver);
+        let number = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().expect("8 bytes"));
+        collector.finish().into_iter().map(|(_, bytes)| number(&bytes)).collect()
+    })
+}
+
+#[test]
+fn where_requests_are_lost_we_miss_no_more_than_librist() {
+    if !have("ristsender") || !have("ristreceiver") {
+        return;
+    }
+    for (chance, milliseconds) in [(0.1, 100), (0.3, 100), (0.2, 300)] {
+        let path = (chance, Duration::from_millis(milliseconds));
+        let (ours, theirs) = (missing(path, ours), missing(path, theirs));
+        println!("{chance} lost both ways, {milliseconds} ms: {ours} of {COUNT} missing, librist {theirs}");
+        // a packet whose every request or answer is lost is missing by chance
+        assert!(ours <= theirs + COUNT / 200, "{chance}, {milliseconds} ms: {ours}, librist {theirs}");
+    }
 }
 
 /// By unicast.

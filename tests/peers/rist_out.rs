@@ -72,7 +72,7 @@ fn assert_recovered(who: &str, path: &LossyPath, http: SocketAddr) {
 }
 
 /// ristreceiver with a buffer of 1 s, and what it puts out.
-fn librist(url: &str) -> (Running, Collector) {
+pub(super) fn librist(url: &str) -> (Running, Collector) {
     let out = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     let to = format!("udp://{}", out.local_addr().expect("bound"));
     let mut receiver = Command::new("ristreceiver");
