@@ -97,7 +97,7 @@ impl Context<'_> {
         }
     }
 
-    fn spend(&mut self, packet: Packet) {
+    pub(super) fn spend(&mut self, packet: Packet) {
         if self.spent.len() < self.spent.capacity() {
             self.spent.push(packet.bytes);
         }
@@ -162,12 +162,15 @@ pub(super) struct Flow {
     /// When the numbering in force last showed itself.
     alive: Option<Instant>,
     pub(super) last_arrival: Instant,
-    /// The longest pause between two packets lately.
-    gap: Duration,
-    /// The pause before the last packet, if it was longer.
-    pause: Option<Duration>,
-    /// Start of the time scale for jitter.
+    /// Start of the time scale for jitter and pauses.
     epoch: Instant,
+    /// When the last packet came on that scale, the longest pause between two packets lately, and the pause before the
+    /// last packet if it was longer, or zero; all in nanoseconds, which cost less than durations.
+    heard_at: u64,
+    gap: u64,
+    pause: u64,
+    /// What each leg has brought, for channels with several.
+    legs: Option<Box<Legs>>,
     reorder: Option<Reorder>,
     pub(super) counters: Counters,
     /// What an RTP flow carries.
@@ -190,8 +193,6 @@ pub(super) struct Flow {
     controls: Option<Box<Controls>>,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
-    /// What each leg has brought, for channels with several.
-    legs: Option<Box<Legs>>,
     former: Option<Box<Former>>,
     /// Numbers that cannot be rebuilt, but may still come on a leg.
     hopeless: BTreeSet<u64>,
@@ -260,8 +261,9 @@ impl Flow {
             rebuilding: false,
             alive: None,
             last_arrival: now,
-            gap: Duration::ZERO,
-            pause: None,
+            heard_at: 0,
+            gap: 0,
+            pause: 0,
             ages: Ages::default(),
             sources: None,
             trial: None,
@@ -379,30 +381,46 @@ impl Flow {
     pub(super) fn heard(&mut self, source: SocketAddr, leg: u8, format: PacketFormat, now: Instant) {
         self.counters.media_received += 1;
         self.confirmed |= self.counters.media_received > 1;
-        let pause = now.saturating_duration_since(self.last_arrival);
-        self.pause = if pause > self.gap { Some(pause) } else { None };
-        self.last_arrival = now;
+        let at = self.nanos_at(now);
+        let pause = at.saturating_sub(self.heard_at);
+        self.pause = if pause > self.gap { pause } else { 0 };
+        (self.heard_at, self.last_arrival) = (at, now);
         self.format = format;
         if let Some(legs) = &mut self.legs {
             legs.heard_from(leg, source, now);
         }
     }
 
+    /// Something else than a media packet showed that its producer is alive.
+    pub(super) fn shows(&mut self, now: Instant) {
+        (self.heard_at, self.last_arrival) = (self.nanos_at(now), now);
+    }
+
+    /// The flow's time scale: nanoseconds since it began.
+    #[inline(always)]
+    fn nanos_at(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.epoch);
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+    }
+
     /// The producer's clock against the arrival, for the jitter.
-    #[inline]
-    fn clock(&mut self, stamp: Stamp, arrived: Instant, config: &Config) {
-        let arrived = arrived.saturating_duration_since(self.epoch);
+    #[inline(always)]
+    fn clock(&mut self, stamp: Stamp, arrived: u64, config: &Config) {
         let (ticks, rate) = match stamp {
             Stamp::Micros(micros) => (micros, MICROSECONDS),
             Stamp::Rtp { payload_type, ticks } => {
                 let known = self.clock.rate_of(payload_type);
-                let rate =
-                    known.or_else(|| self.clock.learn(payload_type, ticks, arrived, &config.payload_types));
+                let rate = known.or_else(|| self.learn_rate(payload_type, ticks, arrived, config));
                 let Some(rate) = rate else { return };
                 (u64::from(ticks), rate)
             }
         };
-        self.jitter.update(arrived.as_secs_f64(), ticks, rate);
+        self.jitter.update(arrived as f64 * 1e-9, ticks, rate);
+    }
+
+    #[inline(never)]
+    fn learn_rate(&mut self, payload_type: u8, ticks: u32, arrived: u64, config: &Config) -> Option<u32> {
+        self.clock.learn(payload_type, ticks, Duration::from_nanos(arrived), &config.payload_types)
     }
 
     /// Where a transport stream without RTP stands: a copy, to try out what may follow.
@@ -427,9 +445,7 @@ impl Flow {
             packets.push(packet.payload(), |placed| *found += continuity.check(placed.packet));
         }
         self.alive = self.alive.max(Some(packet.arrived));
-        if let Some(pause) = self.pause.take() {
-            self.learn_pause(pause);
-        }
+        self.learn_pause();
         if self.rate.packet(cx.now) {
             self.measured(cx.now);
         }
@@ -442,7 +458,13 @@ impl Flow {
         if self.trial.is_some() {
             return self.detain(seq, span, how, packet, cx);
         }
-        let Some(packet) = self.keeps_out(packet, cx) else { return };
+        if self.keeps_out(&packet, cx) {
+            // a number without a packet has no memory to give back
+            if !packet.bytes.is_empty() {
+                cx.spend(packet);
+            }
+            return;
+        }
         if self.controls.is_some() {
             self.pass_controls(seq, cx);
         }
@@ -543,7 +565,7 @@ impl Flow {
         }
         if accepted {
             if let Some(clock) = arrived.clock {
-                self.clock(clock, at, cx.config);
+                self.clock(clock, self.nanos_at(at), cx.config);
             }
             self.accepted(number, end, arrived.leg, how, lateness, cx);
             self.note_gaps(number, next, end, cx);
@@ -647,9 +669,7 @@ impl Flow {
             }
             How::Retransmission => self.counters.recovered_retransmission += 1,
             How::Received => {
-                if let Some(pause) = self.pause.take() {
-                    self.learn_pause(pause);
-                }
+                self.learn_pause();
                 if self.rate.packet(cx.now) {
                     self.measured(cx.now);
                 }

@@ -168,8 +168,9 @@ impl HoldEstimate {
         if lateness > self.config.max() {
             return;
         }
-        self.lateness.saw(lateness);
-        self.update(now);
+        if self.lateness.saw(lateness) {
+            self.update(now);
+        }
     }
 
     /// A source block needed this long from its first gap to its last repair packet.

@@ -423,6 +423,7 @@ impl Relay {
         }
     }
 
+    #[cold]
     fn reject(&mut self, reject: Reject) {
         match reject {
             Reject::Corrupt(_) => self.others.corrupt += 1,
@@ -455,8 +456,6 @@ impl Relay {
             self.others.rejected += 1;
             return self.spend(bytes);
         };
-        #[cfg(test)]
-        let long_only = self.long_only;
         if !self.trials.is_empty() || arrival.format == PacketFormat::Ts {
             self.before_stream(index, arrival, &bytes, now);
         }
@@ -471,18 +470,24 @@ impl Relay {
         if flow.resumes() {
             self.begins(index, now);
         }
-        let trials = !self.trials.is_empty();
-        let (flow, mut cx) = self.split(index, now);
-        let way = if trials { Way::Long } else { flow.way(arrival, &bytes, &cx) };
+        // What a packet in order needs is borrowed by itself: the whole context costs as much as the rest.
+        let Some(Some(flow)) = self.flows.get_mut(index as usize) else { return };
+        let long = !self.trials.is_empty();
         #[cfg(test)]
-        let way = if long_only { Way::Long } else { way };
+        let long = long || self.long_only;
+        let way = if long { Way::Long } else { flow.way(arrival, &bytes, now, &self.budget) };
         let Arrival { timestamp, format, clock, .. } = *arrival;
         let arrived = waited.unwrap_or(now);
         let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived, format };
+        if let Way::Pass = way {
+            let delivery = flow.pass(arrival, packet, now, &self.config);
+            return self.outputs.push_back(Output::Deliver(delivery));
+        }
+        let (flow, mut cx) = self.split(index, now);
         match (way, &arrival.body) {
-            (Way::Pass, _) => {
-                let delivery = flow.pass(arrival, packet, &cx);
-                return self.outputs.push_back(Output::Deliver(delivery));
+            (Way::Repeat, _) => {
+                flow.counters.duplicate += 1;
+                return cx.spend(packet);
             }
             (Way::Wait(number), _) => {
                 if !flow.wait(number, arrival, packet, &mut cx) {
@@ -539,6 +544,7 @@ impl Relay {
     }
 
     /// A repair packet, or a retransmission.
+    #[inline(never)]
     fn repair(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival, bytes: Buffer) {
         let known = self.known(&arrival.key);
         let Some(index) = known.filter(|_| !arrival.beyond_limits()) else { return self.spend(bytes) };
@@ -572,6 +578,7 @@ impl Relay {
         self.follow_up(index, now);
     }
 
+    #[inline(never)]
     fn control(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival) {
         let Some(index) = self.known(&arrival.key) else { return };
         let ours = self.live(index).is_some_and(|flow| flow.is_ours(leg, source));
@@ -584,7 +591,7 @@ impl Relay {
             return;
         }
         let (flow, mut cx) = self.split(index, now);
-        flow.last_arrival = now;
+        flow.shows(now);
         flow.announced(session, next, end, &mut cx);
         self.idle_at[index as usize] = now;
         self.follow_up(index, now);

@@ -86,7 +86,7 @@ impl<T: Place> Places<T> {
     }
 
     /// What stands at a number; `None`: nothing, and for a ring: there is no room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, base: u64, number: u64) -> Option<&T> {
         match self {
             Places::Ring(ring) => (number >= base && number - base < ring.len() as u64)
@@ -96,7 +96,7 @@ impl<T: Place> Places<T> {
     }
 
     /// The same, to be changed in place, if there is anything; the number is within the room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         match self {
             Places::Ring(ring) => {
@@ -108,7 +108,7 @@ impl<T: Place> Places<T> {
     }
 
     /// Puts a value at a number within the room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put(&mut self, number: u64, value: T) {
         match self {
             Places::Ring(ring) => {
@@ -120,7 +120,7 @@ impl<T: Place> Places<T> {
     }
 
     /// Takes the value at a number within the room.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, number: u64) -> T {
         match self {
             Places::Ring(ring) => {

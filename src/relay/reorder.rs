@@ -301,6 +301,11 @@ impl Reorder {
         }
     }
 
+    /// Whether this packet, whose number is below the head, has been delivered.
+    pub(super) fn had(&self, number: u64, fingerprint: u32) -> bool {
+        self.history.look(number, self.next, fingerprint) == Seen::Same
+    }
+
     /// Whether this number may still come: not delivered, not given up and not stored.
     pub(super) fn misses(&self, number: u64) -> bool {
         number >= self.next && matches!(self.slot(number), None | Some(Slot::Empty))
@@ -356,6 +361,7 @@ impl Reorder {
     /// come any more. What stands alone above numbers that go on arriving came early, or is forged: nobody is late then.
     fn missed_since(&self, number: u64) -> Option<Instant> {
         let (mut lowest, mut below, mut pair): (Option<Waiting>, _, _) = (None, self.advanced, None);
+        let first = if number == self.next { self.first_stored() } else { None };
         for waiting in self.waiting.iter().filter(|w| w.number >= self.next) {
             if waiting.number < number {
                 below = below.max(waiting.since);
@@ -369,6 +375,9 @@ impl Reorder {
                 && let Some(neighbour) = self.get(waiting.number + stored.span)
             {
                 pair = Some(waiting.since.max(neighbour.packet.arrived));
+            }
+            if pair.is_some() && lowest.is_some_and(|lowest| Some(lowest.number) == first) {
+                break; // none below, and none that is lower
             }
         }
         let lowest = lowest?;

@@ -203,7 +203,7 @@ impl Flow {
     fn joined(&mut self, packets: Vec<Packet>, cx: &mut Context<'_>) {
         self.counters.media_received += packets.len() as u64;
         for packet in packets {
-            self.last_arrival = self.last_arrival.max(packet.arrived);
+            self.shows(self.last_arrival.max(packet.arrived));
             self.unnumbered(packet, cx);
         }
     }

@@ -101,6 +101,7 @@ impl Relay {
     }
 
     /// A new flow for a datagram that has none, if the bound allows.
+    #[cold]
     pub(super) fn flow_for(
         &mut self,
         now: Instant,
@@ -119,13 +120,18 @@ impl Relay {
     }
 
     /// The flow that has this key.
-    #[inline]
+    #[inline(always)]
     pub(super) fn known(&mut self, key: &FlowKey) -> Option<u32> {
         if let Some((latest, index)) = &self.latest
             && latest == key
         {
             return Some(*index);
         }
+        self.look_up(key)
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, key: &FlowKey) -> Option<u32> {
         let index = *self.by_key.get(key)?;
         self.latest = Some((*key, index));
         Some(index)

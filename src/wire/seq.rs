@@ -30,7 +30,7 @@ impl Space {
 
     /// The extended number congruent to `wire` that is nearest to `reference`. Exactly half of the space away
     /// counts as forwards. Never below 0 nor above `u64::MAX`: there the nearest one within is taken.
-    #[inline]
+    #[inline(always)]
     pub fn extend(&self, reference: u64, wire: u64) -> u64 {
         let modulus = self.modulus;
         if modulus == 0 {
@@ -69,7 +69,10 @@ impl Space {
 
     /// The same in packets that take `step` numbers each, of which there is at least one.
     pub const fn packets_max(&self, step: u64) -> u64 {
-        let packets = if step > 1 && self.modulus / step >= Space::MODULUS_MIN {
+        if step == 1 {
+            return self.window_max();
+        }
+        let packets = if self.modulus / step >= Space::MODULUS_MIN {
             Space { modulus: self.modulus / step }.window_max()
         } else {
             self.window_max() / step

@@ -1,7 +1,10 @@
 //! How long ago numbers came, and how long a flow pauses: both coarsely, so that no packet pays for it. A number that
 //! comes again is told from a restart by its age.
 
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use super::Flow;
 use crate::{
@@ -16,29 +19,29 @@ struct Mark {
     at: Instant,
 }
 
-/// Where the head was, now and then; the oldest first.
+/// Where the head was, now and then: a ring, since a flow with few packets makes a mark for each of them.
 #[derive(Debug, Default)]
-pub(super) struct Ages([Option<Mark>; AGE_MARKS]);
+pub(super) struct Ages {
+    marks: [Option<Mark>; AGE_MARKS],
+    /// Where the next one goes.
+    next: usize,
+}
 
 impl Ages {
     /// The head stands at `below`.
     fn mark(&mut self, below: u64, at: Instant, apart: Duration) {
-        let known = self.0.iter().flatten().count();
-        if known > 0 && self.0[known - 1].is_some_and(|last| at < last.at + apart) {
+        let last = self.marks[(self.next + AGE_MARKS - 1) % AGE_MARKS];
+        if last.is_some_and(|last| at < last.at + apart) {
             return;
         }
-        let mark = Some(Mark { below, at });
-        if known < AGE_MARKS {
-            self.0[known] = mark;
-        } else {
-            self.0.rotate_left(1);
-            self.0[AGE_MARKS - 1] = mark;
-        }
+        self.marks[self.next] = Some(Mark { below, at });
+        self.next = (self.next + 1) % AGE_MARKS;
     }
 
     /// When `number` had passed, at the latest.
     fn passed(&self, number: u64) -> Option<Instant> {
-        self.0.iter().flatten().find(|mark| number < mark.below).map(|mark| mark.at)
+        let (newer, older) = self.marks.split_at(self.next);
+        older.iter().chain(newer).flatten().find(|mark| number < mark.below).map(|mark| mark.at)
     }
 
     /// A numbering begins.
@@ -49,20 +52,35 @@ impl Ages {
 
 impl Flow {
     /// The pause before a packet is one of the flow's, and not one that a restart or another flow explains.
+    #[inline(always)]
+    pub(super) fn learn_pause(&mut self) {
+        if self.pause > 0 {
+            let pause = mem::take(&mut self.pause);
+            self.learn(pause);
+        }
+    }
+
     #[cold]
-    pub(super) fn learn_pause(&mut self, pause: Duration) {
-        self.gap = self.gap.max(pause.min(SILENCE_MAX));
+    pub(super) fn learn(&mut self, pause: u64) {
+        self.gap = self.gap.max(pause.min(SILENCE_MAX.as_nanos() as u64));
+    }
+
+    /// The longest pause between two packets lately.
+    fn gap(&self) -> Duration {
+        Duration::from_nanos(self.gap)
     }
 
     /// Whether this flow begins to send again: after a pause that it does not make while it sends.
     #[inline]
     pub(in crate::relay) fn resumes(&self) -> bool {
-        self.pause.is_some_and(|pause| self.format.is_stream() && pause >= (2 * self.gap).max(START_GRACE))
+        self.pause > 0
+            && self.format.is_stream()
+            && Duration::from_nanos(self.pause) >= (2 * self.gap()).max(START_GRACE)
     }
 
     /// How long after a later packet of somebody else the next packet of this flow would have come, if it went on.
     pub(in crate::relay) fn next_due(&self) -> Duration {
-        let due = self.stragglers() + 2 * self.gap;
+        let due = self.stragglers() + 2 * self.gap();
         let unknown = self.rate.get().is_none();
         let least = if unknown { self.hold.get().min(HOLD_START) } else { Duration::ZERO };
         due.max(least).clamp(START_GRACE, SILENCE_MAX)
@@ -77,7 +95,7 @@ impl Flow {
     /// The rate was measured: a moment has passed.
     #[cold]
     pub(super) fn measured(&mut self, now: Instant) {
-        self.gap -= self.gap / GAP_FALL;
+        self.gap -= self.gap / u64::from(GAP_FALL);
         let apart = self.repeat_age() / 4;
         if let Some(reorder) = &self.reorder {
             self.ages.mark(reorder.next(), now, apart);

@@ -153,6 +153,10 @@ impl Flow {
         cx: &mut Context<'_>,
     ) {
         if self.age(number, cx.now) <= self.repeat_age() {
+            if self.is_last_again(number, stored.span) && repeat == Repeat::Duplicate {
+                // a run of known numbers cannot begin with the last of all
+                return self.drop_repeat((self.candidate(wire, stored, leg), repeat), cx);
+            }
             return self.repeated(repeat, (wire, leg), stored, cx);
         }
         let candidate = Candidate { repeat: Some(repeat), ..self.candidate(wire, stored, leg) };
@@ -160,6 +164,14 @@ impl Flow {
         if self.is_last(wire) {
             self.look_for_standing(wire, cx);
         }
+    }
+
+    /// Whether these numbers are the last before the head, with nothing held back and no repeats that wait.
+    fn is_last_again(&self, number: u64, span: u64) -> bool {
+        self.probation.is_empty()
+            && self.reorder.as_ref().is_some_and(|reorder| {
+                number + span == reorder.next() && reorder.stored() == 0 && reorder.end() == reorder.next()
+            })
     }
 
     /// It was no restart: drops the packet for what it seemed, and learns how late packets come.
@@ -296,7 +308,7 @@ impl Flow {
         }
         self.jitter.restart();
         self.ages.restart();
-        (self.pause, self.standing) = (None, None);
+        (self.pause, self.standing) = (0, None);
         self.counters.sessions += 1;
         let key = self.key.to_string();
         let (flow, source) = (self.id, self.source);

@@ -116,7 +116,7 @@ impl Strangers {
 
 impl Flow {
     /// Whether the short ways have to leave this packet to [`Flow::numbered`]: it may be foreign, or the first of a stream.
-    #[inline]
+    #[inline(always)]
     pub(super) fn needs_look(&self, arrival: &Arrival, bytes: &Buffer) -> bool {
         if arrival.format != PacketFormat::Rtp {
             return false;
@@ -299,22 +299,21 @@ impl Flow {
         }
     }
 
-    /// Whether a packet whose turn it is is none for anybody: counts it, and gives back those that are.
+    /// Whether a packet whose turn it is is none for anybody: counts it.
     #[inline]
-    pub(super) fn keeps_out(&mut self, packet: Packet, cx: &mut Context<'_>) -> Option<Packet> {
+    pub(super) fn keeps_out(&mut self, packet: &Packet, cx: &mut Context<'_>) -> bool {
         if packet.bytes.is_empty() {
             self.void_passed();
-            return None;
+            return true;
         }
-        let Some(stream) = self.content.stream.filter(|_| packet.format == PacketFormat::Rtp) else {
-            return Some(packet);
+        let Some(stream) = self.content.stream.as_ref().filter(|_| packet.format == PacketFormat::Rtp) else {
+            return false;
         };
-        match stream.kind(&packet) {
-            Kind::Stream => return Some(packet),
+        match stream.kind(packet) {
+            Kind::Stream => return false,
             Kind::KeepAlive => self.count_foreign("payload", cx),
             Kind::Other => self.count_foreign("payload_type", cx),
         }
-        cx.spend(packet);
-        None
+        true
     }
 }

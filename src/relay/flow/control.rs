@@ -27,7 +27,7 @@ impl Flow {
         packet: Packet,
         cx: &mut Context<'_>,
     ) {
-        self.last_arrival = cx.now;
+        self.shows(cx.now);
         if self.is_copy(leg, &packet, cx) {
             return cx.spend(packet);
         }

@@ -138,7 +138,8 @@ impl Flow {
     /// How long the gap at the head may last. Where legs alone can fill it, until none of those that live can any
     /// more; else the hold, and as much longer as a leg needs that is behind.
     pub(super) fn gap_patience(&self) -> Patience {
-        let (hold, pace) = (self.hold.get(), self.brisk());
+        let doubtful = self.reorder.as_ref().is_some_and(Reorder::may_be_conspicuous);
+        let (hold, pace) = (self.hold.get(), if doubtful { self.brisk() } else { None });
         let usual = Patience { pace, ..Patience::from(hold) };
         let (Some(legs), Some(reorder), Hold::Auto { .. }) = (&self.legs, &self.reorder, self.hold.config())
         else {

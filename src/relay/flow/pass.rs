@@ -4,13 +4,15 @@
 //! Each does what [`Flow::numbered`] and then what is due after an input would do, less all that has nothing to do in
 //! such a flow; [`Flow::look`] says when that is so, and a test runs both ways side by side.
 
-use super::{Context, Flow};
+use std::time::Instant;
+
+use super::{Budget, Config, Context, Flow};
 use crate::{
     buffer::Buffer,
     relay::{
         Delivery, How, Packet,
         arrival::{Arrival, Body},
-        reorder::Stored,
+        reorder::{Reorder, Stored},
     },
 };
 
@@ -33,6 +35,8 @@ pub(in crate::relay) enum Way {
     Pass,
     /// [`Flow::wait`], with this number.
     Wait(u64),
+    /// It came twice in a row: counted, and nothing else.
+    Repeat,
 }
 
 impl Flow {
@@ -57,7 +61,7 @@ impl Flow {
             // The next one may leave out a number that a foreign packet has.
             _ if self.has_noted() => Ease::Busy,
             // The next one may end the longer wait of a packet that stands alone.
-            1 => Ease::Busy,
+            1 if reorder.waits_longer(&self.gap_patience()) => Ease::Busy,
             // What stands behind a gap may show another one, to be asked for.
             _ if self.asking.is_some() => Ease::Busy,
             _ => Ease::Gap,
@@ -65,16 +69,23 @@ impl Flow {
     }
 
     /// The same in a calm flow when only rate or hold have changed.
-    fn fit_window(&mut self, cx: &Context<'_>) {
-        self.window = self.plain_window(cx.config);
+    #[cold]
+    fn fit_window(&mut self, config: &Config) {
+        self.window = self.plain_window(config);
         if !self.reorder.as_ref().is_some_and(|reorder| reorder.covers(self.window)) {
             self.ease = Ease::Busy;
         }
     }
 
     /// The way of a media packet.
-    #[inline]
-    pub(in crate::relay) fn way(&self, arrival: &Arrival, bytes: &Buffer, cx: &Context<'_>) -> Way {
+    #[inline(always)]
+    pub(in crate::relay) fn way(
+        &self,
+        arrival: &Arrival,
+        bytes: &Buffer,
+        now: Instant,
+        budget: &Budget,
+    ) -> Way {
         let (Body::Numbered { session, number, span: 1, .. }, Some(reorder)) = (&arrival.body, &self.reorder)
         else {
             return Way::Long;
@@ -85,24 +96,45 @@ impl Flow {
         let number = self.space.extend(reorder.next(), *number);
         match self.ease {
             Ease::Calm if number == reorder.next() => Way::Pass,
-            Ease::Gap if self.may_wait(number, bytes, cx) => Way::Wait(number),
+            Ease::Calm if number + 1 == reorder.next() && self.is_twice(number, arrival, now) => Way::Repeat,
+            Ease::Gap if self.may_wait(number, bytes, now, budget) => Way::Wait(number),
             _ => Way::Long,
         }
     }
 
+    /// Whether the packet is the last one once more, in a flow without anything to learn from that.
+    #[inline(never)]
+    fn is_twice(&self, number: u64, arrival: &Arrival, now: Instant) -> bool {
+        let same = |reorder: &Reorder| reorder.had(number, arrival.fingerprint());
+        self.asking.is_none()
+            && self.rebuilt.is_empty()
+            && self.reorder.as_ref().is_some_and(same)
+            && self.age(number, now) <= self.repeat_age()
+    }
+
     /// Whether the packet only has to be stored: no deadline has passed, and no bound is met.
-    fn may_wait(&self, number: u64, bytes: &Buffer, cx: &Context<'_>) -> bool {
-        bytes.capacity() <= cx.budget.room()
-            && self.scheduled.is_some_and(|at| cx.now < at)
+    #[inline(always)]
+    fn may_wait(&self, number: u64, bytes: &Buffer, now: Instant, budget: &Budget) -> bool {
+        bytes.capacity() <= budget.room()
+            && self.scheduled.is_some_and(|at| now < at)
             && self.reorder.as_ref().is_some_and(|reorder| reorder.may_append(number, self.window))
     }
 
     /// Takes the packet at the head.
-    #[inline]
-    pub(in crate::relay) fn pass(&mut self, arrival: &Arrival, packet: Packet, cx: &Context<'_>) -> Delivery {
-        let seq = self.reorder.as_mut().map_or(0, |reorder| reorder.pass(arrival.fingerprint(), cx.now));
-        if self.measure(arrival, cx) {
-            self.fit_window(cx);
+    #[inline(always)]
+    pub(in crate::relay) fn pass(
+        &mut self,
+        arrival: &Arrival,
+        packet: Packet,
+        now: Instant,
+        config: &Config,
+    ) -> Delivery {
+        let seq = match &mut self.reorder {
+            Some(reorder) => reorder.pass(arrival.fingerprint(), now),
+            None => 0,
+        };
+        if self.measure(arrival, now, config) {
+            self.fit_window(config);
         }
         self.counters.expected += 1;
         self.counters.delivered += 1;
@@ -110,7 +142,7 @@ impl Flow {
     }
 
     /// Holds the packet back. `true`: rate or hold have changed, so that more may be due.
-    #[inline]
+    #[inline(always)]
     pub(in crate::relay) fn wait(
         &mut self,
         number: u64,
@@ -125,24 +157,22 @@ impl Flow {
         }
         cx.budget.recharge(0, capacity);
         self.charged += capacity;
-        self.measure(arrival, cx)
+        self.measure(arrival, cx.now, cx.config)
     }
 
     /// Notes a packet that was not known before. `true`: rate or hold have changed.
     #[inline]
-    fn measure(&mut self, arrival: &Arrival, cx: &Context<'_>) -> bool {
+    fn measure(&mut self, arrival: &Arrival, now: Instant, config: &Config) -> bool {
         self.ended = false;
-        self.alive = Some(cx.now);
-        if let Some(pause) = self.pause.take() {
-            self.learn_pause(pause);
-        }
+        self.alive = Some(now);
+        self.learn_pause();
         if let Some(clock) = arrival.clock {
-            self.clock(clock, cx.now, cx.config);
+            self.clock(clock, self.heard_at, config);
         }
-        let measured = self.rate.packet(cx.now);
+        let measured = self.rate.packet(now);
         if measured {
-            self.measured(cx.now);
+            self.measured(now);
         }
-        measured | self.hold.tick(cx.now)
+        measured | self.hold.tick(now)
     }
 }

@@ -299,7 +299,7 @@ impl Flow {
         let (taken, others) =
             all.into_iter().partition(|pending| pending.packet.leg == leg && pending.source == source);
         sources.pending = others;
-        self.last_arrival = cx.now;
+        self.shows(cx.now);
         if let Some(legs) = &mut self.legs {
             legs.heard_from(leg, source, cx.now);
         }

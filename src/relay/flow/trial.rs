@@ -2,11 +2,7 @@
 //! whether that one stops. If so, this one takes its place, and a player misses nothing of it. `relay::succession`
 //! begins and judges trials.
 
-use std::{
-    collections::VecDeque,
-    mem,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, mem, time::Instant};
 
 use super::{Context, Flow};
 use crate::{
@@ -22,8 +18,8 @@ use crate::{
 pub(in crate::relay) struct Trial {
     /// When its first packet came.
     since: Instant,
-    /// The pause before.
-    pause: Option<Duration>,
+    /// The pause before, in nanoseconds.
+    pause: u64,
     /// In order.
     queue: VecDeque<Item>,
     packets: usize,
@@ -44,7 +40,7 @@ pub(in crate::relay) enum Verdict {
 impl Flow {
     /// Begins a trial.
     pub(in crate::relay) fn try_out(&mut self, now: Instant) {
-        let pause = self.pause.take();
+        let pause = mem::take(&mut self.pause);
         let queue = VecDeque::new();
         self.trial.get_or_insert_with(|| Box::new(Trial { since: now, pause, queue, packets: 0, bytes: 0 }));
     }
@@ -118,8 +114,8 @@ impl Flow {
     /// Passes on what has waited: in the place of another flow, or beside it.
     pub(in crate::relay) fn end_trial(&mut self, old: Option<FlowId>, cx: &mut Context<'_>) {
         let Some(mut trial) = self.trial.take() else { return };
-        if let Some(pause) = trial.pause.filter(|_| old.is_none()) {
-            self.learn_pause(pause);
+        if old.is_none() {
+            self.learn(trial.pause);
         }
         // Whether it is a transport stream decides whether it takes the other one's place.
         for item in mem::take(&mut trial.queue) {

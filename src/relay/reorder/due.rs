@@ -29,6 +29,12 @@ impl Reorder {
         if self.is_conspicuous(first, patience) { ends.max(first.since + SILENCE_MAX) } else { ends }
     }
 
+    /// Whether a packet may be conspicuous at all: it waits alone, behind more than one missing packet.
+    #[inline]
+    pub(in crate::relay) fn may_be_conspicuous(&self) -> bool {
+        self.stored == 1 && (self.end > self.next + 2 || self.step > 1)
+    }
+
     /// Whether a packet is the only one that waits, and so far ahead that the producer cannot have got there since the
     /// packet before it: likely forged. Silence alone confirms it late.
     fn is_conspicuous(&self, first: &Waiting, patience: &Patience) -> bool {
@@ -39,6 +45,11 @@ impl Reorder {
         let said = self.announced.is_some_and(|announced| announced.number > first.number);
         let plausible = self.step as f64 + PACE_FACTOR * pace * elapsed;
         !said && (first.number - self.next) as f64 > plausible
+    }
+
+    /// Whether what waits has more time than usual until another packet comes.
+    pub(in crate::relay) fn waits_longer(&self, patience: &Patience) -> bool {
+        self.waiting.iter().find(|w| w.number >= self.next).is_some_and(|w| self.is_conspicuous(w, patience))
     }
 
     /// What is due at `now`. Call until it answers `Wait`.
@@ -96,7 +107,7 @@ impl Reorder {
     }
 
     /// The packet at the head, if it is stored and not in doubt.
-    #[inline]
+    #[inline(always)]
     pub(in crate::relay) fn pop_ready(&mut self) -> Option<(u64, Stored)> {
         match self.slot(self.next)? {
             Slot::Stored(stored) if !stored.suspect => Some(self.take_first()),
@@ -109,7 +120,7 @@ impl Reorder {
         Poll::Forward(number, stored)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_first(&mut self) -> (u64, Stored) {
         let number = self.next;
         match self.slots.take(number) {

@@ -28,13 +28,13 @@ impl Reorder {
         self.insert_ahead(number, stored, since)
     }
     /// Whether [`Reorder::append`] is all that a packet of one number needs while others wait.
-    #[inline]
+    #[inline(always)]
     pub(in crate::relay) fn may_append(&self, number: u64, window: u64) -> bool {
         number >= self.end && number - self.next < window && matches!(self.slot(number), Some(Slot::Empty))
     }
 
     /// Stores a packet beyond all others.
-    #[inline]
+    #[inline(always)]
     pub(in crate::relay) fn append(&mut self, number: u64, stored: Stored, now: Instant) {
         let after = mem::replace(&mut self.active, now);
         (self.second, self.end) = (self.end, number + 1);

@@ -55,7 +55,7 @@ impl Unit {
     }
 
     /// The unit of bytes that are whole units and nothing else.
-    #[inline]
+    #[inline(always)]
     pub fn of_whole(bytes: &[u8]) -> Option<Unit> {
         // most of what is no stream shows it here, at the cost of two bytes
         if bytes.first() != Some(&SYNC) && bytes.get(4) != Some(&SYNC) {
