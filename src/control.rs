@@ -519,6 +519,7 @@ fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpe
         outputs: channel.outputs.clone(),
         receive_buffer: channel.receive_buffer.unwrap_or(RECEIVE_BUFFER_BYTES),
         failover: channel.failover,
+        tick: Some(channel.tick),
         on_demand: false,
         gap_wait,
         sink: None,

@@ -4,9 +4,16 @@
 //! the group beside the relay. So a late thread of the test does not count; since the machine can delay the relay
 //! too, what is too late counts only if it is that every time.
 
+#[path = "common/clocks.rs"]
+#[allow(dead_code, unreachable_pub)] // shared with the simulation
+mod clocks;
 mod common;
+#[path = "timing/disturbed.rs"]
+mod disturbed;
 #[path = "timing/paced.rs"]
 mod paced;
+#[path = "timing/tick.rs"]
+mod tick;
 
 use std::{
     io::{IoSliceMut, Read, Write},

@@ -109,6 +109,7 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         release: table.value("release", file),
         release_delay: table.value("release_delay", file),
         failover: table.value("failover", file),
+        tick: table.value("tick", file),
         sap: table.value("sap", file),
         receive_buffer: table.value("receive_buffer", file),
         flows_max,

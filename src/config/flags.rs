@@ -50,6 +50,7 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         release: args.release.as_ref().map(|release| text("--release", release)),
         release_delay: args.release_delay.as_ref().map(|delay| text("--release-delay", delay)),
         failover: None,
+        tick: None,
         sap: None,
         receive_buffer: None,
         flows_max: None,

@@ -43,7 +43,8 @@ pub const SAMPLE: &str = include_str!("../../deploy/tidecast.toml");
 /// A configuration that makes sense.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How long the packet path collects packets before it works on them; zero for the lowest latency.
+    /// How long the packet path collects packets before it works on them; zero for the lowest latency. Of channels that do
+    /// not say it, and of groups on demand.
     pub tick: Duration,
     /// Threads of the packet path, from 1.
     pub threads: usize,
@@ -150,6 +151,8 @@ pub struct Channel {
     pub limits: Limits,
     /// How long a player's flow may be silent before another one takes over.
     pub failover: Duration,
+    /// How long its packets are collected before they are worked on; zero: each is handled at once.
+    pub tick: Duration,
     /// UDP outputs; may be empty if there is an HTTP server.
     pub outputs: Vec<Output>,
     /// Where its packets are recorded.

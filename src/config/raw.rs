@@ -118,6 +118,7 @@ pub(super) struct RawChannel {
     pub(super) release: Option<Field>,
     pub(super) release_delay: Option<Field>,
     pub(super) failover: Option<Field>,
+    pub(super) tick: Option<Field>,
     pub(super) sap: Option<Field>,
     pub(super) receive_buffer: Option<Field>,
     pub(super) flows_max: Option<Field>,

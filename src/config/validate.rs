@@ -26,14 +26,15 @@ use crate::wire::{Format, rtp::payload_types::Rtpmap};
 /// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths of files begin.
 pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Problem>) -> Config {
     let mut check = Check { problems, base };
+    let tick = check.tick(&raw.tick, TICK);
     let mut config = Config {
-        tick: check.time(&raw.tick, TICK, Duration::ZERO..=TICK_MAX),
+        tick,
         threads: check.count(&raw.threads, 1, 1..=THREADS_MAX),
         burst: check.count(&raw.burst, BURST, 1..=BURST_MAX),
         http: check.http(&raw.http),
         tcp: check.tcp(&raw.tcp),
         udp: check.udp(&raw.udp),
-        channels: raw.channels.iter().map(|raw| check.channel(raw)).collect(),
+        channels: raw.channels.iter().map(|raw| check.channel(raw, tick)).collect(),
     };
     cross::validate(raw, &config, check.problems);
     reports::place(&mut config.channels);
@@ -150,7 +151,13 @@ impl Check<'_> {
         listen.map(|listen| Udp { listen, token, clients_max, lease })
     }
 
-    fn channel(&mut self, raw: &RawChannel) -> Channel {
+    fn tick(&mut self, field: &Option<Field>, default: Duration) -> Duration {
+        let range = Duration::ZERO..=TICK_MAX;
+        // The example is always the usual one.
+        if field.is_some() { self.time(field, TICK, range) } else { default }
+    }
+
+    fn channel(&mut self, raw: &RawChannel, tick: Duration) -> Channel {
         let legs = self.all(raw.input.as_deref().unwrap_or_default(), |value| {
             parsed(value, "udp://@239.1.1.1:5000").map(|address| Leg { address, reports: false })
         });
@@ -177,6 +184,7 @@ impl Check<'_> {
             hold,
             release,
             limits: self.limits(raw),
+            tick: self.tick(&raw.tick, tick),
             failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),
             outputs,
             recordings,

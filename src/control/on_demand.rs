@@ -164,6 +164,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, fec: Fec) -> Result<usize, E
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,
         failover: FAILOVER,
+        tick: None,
         on_demand: true,
         gap_wait: shared.metrics.gap_wait(&entry.name, true),
         sink: None,

@@ -66,6 +66,8 @@ pub struct ChannelSpec {
     pub receive_buffer: usize,
     /// Players move to another flow after this long a silence.
     pub failover: Duration,
+    /// How long its packets are collected under load, zero for the lowest latency; none: as the thread does.
+    pub tick: Option<Duration>,
     /// Whether the channel exists only while somebody asks for it.
     pub on_demand: bool,
     /// Where the waits of closed gaps are recorded, in seconds.
@@ -119,6 +121,7 @@ impl Kit {
 
 pub(super) struct Channel {
     name: String,
+    tick: Option<Duration>,
     on_demand: bool,
     format: String,
     started: Instant,
@@ -190,6 +193,7 @@ impl Channel {
         let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
         Channel {
             name,
+            tick: spec.tick,
             on_demand,
             format,
             started: now,
@@ -230,6 +234,11 @@ impl Channel {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How long its packets are collected, if it says so.
+    pub(super) fn tick(&self) -> Option<Duration> {
+        self.tick
     }
 
     /// When [`Channel::turn`] has something to do although nothing comes.

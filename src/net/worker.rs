@@ -91,7 +91,7 @@ enum Command {
 /// How the packet threads work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// How long a thread sleeps at a time under load; zero for the lowest latency.
+    /// How long a thread sleeps at a time under load, zero for the lowest latency; of channels that do not say it.
     pub tick: Duration,
     /// Datagrams of one size that go to a UDP target at once.
     pub burst: usize,
@@ -227,7 +227,10 @@ impl Drop for AbortOnPanic {
 
 /// The thread's side.
 struct Path {
+    /// The shortest of its channels.
     tick: Duration,
+    /// Of channels that do not say it.
+    usual_tick: Duration,
     commands: mpsc::Receiver<Command>,
     waker: Arc<EventFd>,
     epoll: Epoll,
@@ -270,6 +273,7 @@ impl Path {
         let now = clock::now();
         Ok(Path {
             tick: pace.tick,
+            usual_tick: pace.tick,
             commands,
             waker,
             epoll,
@@ -379,7 +383,8 @@ impl Path {
         channel.maintain(now, &mut self.kit.interfaces, |name, port, socket| {
             register(&self.epoll, token(place, port), name, socket)
         });
-        channel.turn(now, passed, self.tick.is_zero(), &mut self.kit);
+        let at_once = channel.tick().unwrap_or(self.usual_tick).is_zero();
+        channel.turn(now, passed, at_once, &mut self.kit);
         self.dues[place] = channel.due();
     }
 
@@ -426,6 +431,12 @@ impl Path {
         }
     }
 
+    /// The channel that wants to wait least decides.
+    fn fit_tick(&mut self) {
+        let ticks = self.channels.iter().flatten().map(|channel| channel.tick().unwrap_or(self.usual_tick));
+        self.tick = ticks.min().unwrap_or(self.usual_tick);
+    }
+
     fn find(&self, name: &str) -> Option<usize> {
         self.channels.iter().position(|channel| channel.as_ref().is_some_and(|c| c.name() == name))
     }
@@ -452,6 +463,7 @@ impl Path {
         }
         self.dues[place] = channel.due();
         self.channels[place] = Some(channel);
+        self.fit_tick();
         Ok(Started { waiting })
     }
 
@@ -460,6 +472,7 @@ impl Path {
         let place = self.find(name).ok_or_else(unknown)?;
         let mut channel = self.channels[place].take().ok_or_else(unknown)?;
         self.dues[place] = None;
+        self.fit_tick();
         channel.finish(&mut self.kit, clocks, self.floor);
         Ok(channel.last_state(clocks.monotonic))
     }

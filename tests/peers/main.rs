@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod aes67;
 mod beside;
 mod bytes;
 mod demand;

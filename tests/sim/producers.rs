@@ -426,3 +426,41 @@ fn what_does_not_come_from_where_the_media_comes_from_does_nothing() {
         assert_eq!((counters.recovered_fec, counters.lost), (rebuilt, 1 - rebuilt), "{counters:?}");
     }
 }
+
+/// A new SSRC after a silence of the followed flow is not held: that flow's next packet is overdue already.
+#[test]
+fn a_new_flow_after_silence_starts_at_once() {
+    for pause in [300, 500, 3000] {
+        let mut sim = Sim::new(config("rtp"));
+        for number in 0..200_u32 {
+            let (later, first) = if number < 100 { (0, 0) } else { (pause, 100) };
+            let at = MS * (number * 20 + later);
+            let ssrc = if number < 100 { 1 } else { 2 };
+            let (mut bytes, sequence) = (Vec::new(), (number - first) as u16);
+            let payload = &u64::from(number).to_be_bytes()[..];
+            let timestamp = number * 160;
+            tidecast::wire::rtp::Repr { marker: false, payload_type: 0, sequence, timestamp, ssrc, payload }
+                .emit(&mut bytes);
+            sim.packet_from(at, 0, source(1), &bytes);
+        }
+        sim.run_until(SECOND * 20);
+        let number = |payload: &[u8]| u64::from_be_bytes(*payload.last_chunk().expect("a number"));
+        let left = sim.delivered(number);
+        assert_eq!(left.len(), 200);
+        for (at, number) in &left[100..] {
+            let came = MS * (*number as u32 * 20 + pause);
+            // One packet may be forged: the second one confirms the first, and after 10 ms the first number is fixed.
+            let least = match number {
+                100 => 31,
+                101 => 11,
+                _ => 1,
+            };
+            assert!(
+                *at <= came + MS * least,
+                "after {pause} ms of silence: {number} came {came:?}, left {at:?}"
+            );
+        }
+        let succeeded = |event: &Event| matches!(event, Event::Started { succeeds: Some(_), .. });
+        assert!(sim.events.iter().any(|(_, event)| succeeded(event)), "after {pause} ms of silence");
+    }
+}

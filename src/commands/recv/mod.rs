@@ -284,6 +284,7 @@ fn channel(args: &cli::Recv, inputs: Vec<Input>, sink: Sink) -> ChannelSpec {
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,
         failover: crate::limits::FAILOVER,
+        tick: None,
         on_demand: false,
         gap_wait: ::metrics::Histogram::noop(),
         sink: Some(sink),

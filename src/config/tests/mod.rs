@@ -87,6 +87,7 @@ fn a_channel_has_defaults() {
             flow_idle: Duration::from_secs(300),
         },
         failover: Duration::from_secs(1),
+        tick: Duration::from_millis(5),
         outputs: vec![],
         recordings: vec![],
         sap: false,
@@ -129,6 +130,7 @@ fn every_key_arrives() {
         release = "paced"
         release_delay = "12s"
         failover = "2s"
+        tick = "2ms"
         fec = "auto"
         retransmission = "off"
         receive_buffer = 1_000_000
@@ -174,6 +176,7 @@ fn every_key_arrives() {
         (Release::Paced(Delay::Fixed(Duration::from_secs(12))), Release::Asap)
     );
     assert_eq!((a.failover, a.receive_buffer), (Duration::from_secs(2), Some(1_000_000)));
+    assert_eq!((a.tick, b.tick), (Duration::from_millis(2), Duration::ZERO), "its own, and that of the top");
     assert_eq!((a.fec, b.fec, a.core().fec), (Fec::Auto, Fec::Off, Fec::Auto));
     assert_eq!((a.retransmission, b.retransmission), (Retransmission::Off, Retransmission::Auto));
     let flow_idle = Duration::from_secs(3600);

@@ -46,6 +46,7 @@ impl Stalled {
             outputs: Vec::new(),
             receive_buffer: RECEIVE_BUFFER_BYTES,
             failover: FAILOVER,
+            tick: None,
             on_demand: false,
             gap_wait: ::metrics::Histogram::noop(),
             sink: None,

@@ -106,9 +106,14 @@ impl Flow {
     pub(in crate::relay) fn verdict_due(&self, old: &Flow) -> Option<Instant> {
         let trial = self.trial.as_ref().filter(|trial| trial.packets > 0)?;
         let due = old.next_due();
-        // Both may have been silent for the same reason; then the old one has as long as others have at most.
-        let least = trial.since + due.min(old.hold.get());
-        Some(old.alive().map_or(least, |alive| least.max(alive + due)))
+        let shared = trial.since + due.min(old.hold.get());
+        Some(match old.alive() {
+            // What has never sent before has not been silent for the same reason.
+            Some(alive) if trial.pause == 0 => trial.since.max(alive + due),
+            // Both may have been; then the old one has as long as others have at most.
+            Some(alive) => shared.max(alive + due),
+            None => shared,
+        })
     }
 
     /// Passes on what has waited: in the place of another flow, or beside it.
