@@ -4,6 +4,7 @@
 //! socket. The values come from the command line, the configuration file and HTTP paths ([`udpxy`]), and go to
 //! `net` (inputs) and `egress` (outputs).
 
+mod dscp;
 mod endpoint;
 mod error;
 mod query;
@@ -17,6 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use dscp::Dscp;
 pub use endpoint::Endpoint;
 pub use error::Error;
 use query::Query;
@@ -108,6 +110,8 @@ pub struct Output {
     pub share: Option<u8>,
     /// Where the sender's RTCP goes; by default as it came, above the media's port or on it.
     pub rtcp: Option<OutputRtcp>,
+    /// The class of service; without it that of the system, 0.
+    pub dscp: Option<Dscp>,
 }
 
 /// Where an output sends the RTCP of its streams' senders.
@@ -363,7 +367,7 @@ impl FromStr for Output {
 
     fn from_str(url: &str) -> Result<Output, Error> {
         let parts = Parts::cut(url)?;
-        let Query { interface, ttl, multicast_loop, payload, fec, buffer, share, rtcp } =
+        let Query { interface, ttl, multicast_loop, payload, fec, buffer, share, rtcp, dscp } =
             Query::of_output(parts.query)?;
         if !parts.user.is_empty() {
             return Err(Error::SourceInOutput(parts.user.to_owned()));
@@ -417,6 +421,7 @@ impl FromStr for Output {
             buffer,
             share,
             rtcp,
+            dscp,
         })
     }
 }
@@ -493,6 +498,9 @@ impl fmt::Display for Output {
                 OutputRtcp::Off => "off",
             };
             write!(f, "{}rtcp={rtcp}", next())?;
+        }
+        if let Some(dscp) = self.dscp {
+            write!(f, "{}dscp={dscp}", next())?;
         }
         query::write_interface(f, next(), &self.interface)
     }

@@ -4,14 +4,14 @@ use std::{fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Error, Interface, OutputFec, OutputRtcp, number};
+use super::{Dscp, Error, Interface, OutputFec, OutputRtcp, number};
 use crate::{
     fec::st2022::Shape,
     limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX},
 };
 
 const KEYS_OF_INPUT: &[&str] = &["if"];
-const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec", "buffer", "share", "rtcp"];
+const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec", "buffer", "share", "rtcp", "dscp"];
 /// What other programs call the same thing, so that a pasted URL gets a useful hint.
 const ALIASES: &[(&str, &str)] = &[
     ("localaddr", "if"),
@@ -20,6 +20,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("interface", "if"),
     ("multicast-iface", "if"),
     ("hops", "ttl"),
+    ("tos", "dscp"),
     ("buffer_size", "buffer"),
     ("latency", "buffer"),
 ];
@@ -37,6 +38,7 @@ pub(super) struct Query {
     pub(super) buffer: Option<Duration>,
     pub(super) share: Option<u8>,
     pub(super) rtcp: Option<OutputRtcp>,
+    pub(super) dscp: Option<Dscp>,
 }
 
 impl Query {
@@ -67,6 +69,7 @@ impl Query {
                 "loop" => query.multicast_loop.replace(parse_switch("loop", &value)?).is_some(),
                 "fec" => query.fec.replace(parse_fec(&value)?).is_some(),
                 "buffer" => query.buffer.replace(parse_buffer(&value)?).is_some(),
+                "dscp" => query.dscp.replace(parse_dscp(&value)?).is_some(),
                 "rtcp" => query.rtcp.replace(parse_rtcp(&value)?).is_some(),
                 "share" => query.share.replace(parse_share(&value)?).is_some(),
                 _ => query.payload.replace(parse_switch("payload", &value)?).is_some(),
@@ -119,6 +122,14 @@ fn parse_buffer(value: &str) -> Result<Duration, Error> {
         key: "buffer",
         value: value.to_owned(),
         expected: "a duration from 10ms to 30s, such as 1s",
+    })
+}
+
+fn parse_dscp(value: &str) -> Result<Dscp, Error> {
+    value.parse().map_err(|()| Error::OptionValue {
+        key: "dscp",
+        value: value.to_owned(),
+        expected: "0 to 63, a name such as EF, AF41 or CS5, or keep (as the datagrams came in)",
     })
 }
 

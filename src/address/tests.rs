@@ -82,6 +82,7 @@ fn outputs_come_back_as_written() {
         buffer: None,
         share: None,
         rtcp: None,
+        dscp: None,
     };
     assert_eq!(any_order, expected);
     assert!(!"10.0.0.7:6000?payload=0".parse::<Output>().unwrap().payload);
@@ -195,7 +196,7 @@ fn wrong_outputs_name_part_value_and_expectation() {
         ("udp://10.0.0.7:6000?ttl=1&ttl=2", "option \"ttl\": given twice, expected once"),
         (
             "udp://10.0.0.7:6000?tll=4",
-            "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload, fec, buffer, share, rtcp)",
+            "did you mean \"ttl\"? (expected one of: if, ttl, loop, payload, fec, buffer, share, rtcp, dscp)",
         ),
         ("udp://10.0.0.7:6000?lop=1", "did you mean \"loop\"?"),
         ("udp://10.0.0.7:6000?playload=1", "did you mean \"payload\"?"),
@@ -321,7 +322,7 @@ proptest! {
     ) {
         let interface = interface.filter(|one| interface_family(&Some(one.clone()), address).is_ok());
         let target = SocketAddr::new(address, port);
-        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload, fec: None, buffer: None, share: None, rtcp: None };
+        let output = Output { scheme: Scheme::Udp, target, interface, ttl, multicast_loop, payload, fec: None, buffer: None, share: None, rtcp: None, dscp: None };
         prop_assert_eq!(output.to_string().parse::<Output>(), Ok(output));
     }
 }
@@ -356,4 +357,20 @@ fn rtcp_goes_as_it_came_or_where_the_output_says() {
         assert!(error.starts_with(expected), "{error}");
     }
     assert!("rtp://@10.0.0.7:6000?rtcp=mux".parse::<Input>().is_err());
+}
+
+#[test]
+fn the_class_of_service_is_a_number_a_name_or_kept() {
+    for (url, shown) in [("EF", "46"), ("34", "34"), ("cs5", "40"), ("keep", "keep")] {
+        let output: Output = format!("udp://10.0.0.7:6000?dscp={url}").parse().unwrap();
+        assert_eq!(output.to_string(), format!("udp://10.0.0.7:6000?dscp={shown}"));
+    }
+    for value in ["64", "gold", ""] {
+        let error = format!("udp://10.0.0.7:6000?dscp={value}").parse::<Output>().unwrap_err().to_string();
+        let expected =
+            format!("option dscp={value:?}: expected 0 to 63, a name such as EF, AF41 or CS5, or keep");
+        assert!(error.starts_with(&expected), "{error}");
+    }
+    let error = "udp://10.0.0.7:6000?tos=184".parse::<Output>().unwrap_err().to_string();
+    assert!(error.contains("did you mean \"dscp\"?"), "{error}");
 }

@@ -187,7 +187,11 @@ impl Channel {
             .iter()
             .map(|input| spec.retransmission.asks(input.scheme == address::Scheme::Rist, input.is_class_d()));
         let (asks, seed) = (asks.collect(), rand::random());
-        let ports = Port::of_legs(inputs, relay.fec, &reports, receive_buffer, now);
+        let mut ports = Port::of_legs(inputs, relay.fec, &reports, receive_buffer, now);
+        let keeps_dscp = spec.outputs.iter().any(|output| output.dscp == Some(address::Dscp::Keep));
+        if keeps_dscp {
+            ports[..legs].iter_mut().for_each(|port| port.socket.ask_for_dscp());
+        }
         let hold = relay.hold;
         let relay = Relay::new(relay::Config { legs, asks, seed, ..relay });
         let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
@@ -295,6 +299,9 @@ impl Channel {
             self.relay.handle_input(Input::Timeout { now: passed });
             self.collect(now);
         }
+        if let Some(dscp) = self.dscp() {
+            self.outputs.keep_dscp(dscp);
+        }
         self.send(now, kit);
         for (beside, bytes) in self.reports.drain(..) {
             self.outputs.report(now, beside, &bytes);
@@ -318,6 +325,11 @@ impl Channel {
         self.records.take_if(|records| records.is_idle());
         self.log_rejects(now);
         self.log_early(now);
+    }
+
+    /// The class of service of the media that came last, where outputs keep it: on the first leg that brings any.
+    fn dscp(&self) -> Option<u8> {
+        self.ports[..self.legs].iter().find_map(|port| port.socket.dscp())
     }
 
     /// The end: leaves the groups, takes what is queued, and sends everything on.

@@ -114,6 +114,9 @@ pub struct Leg {
     tried: bool,
     /// Why nothing can come although it is joined: its interface is down.
     fault: Option<String>,
+    /// Whether somebody wants to know the class of service, and that of the last datagram.
+    asks_for_dscp: bool,
+    dscp: Option<u8>,
     logged: Counters,
     log_after: Instant,
 }
@@ -133,9 +136,21 @@ impl Leg {
             due: Some(now),
             tried: false,
             fault: None,
+            asks_for_dscp: false,
+            dscp: None,
             logged: Counters::default(),
             log_after: now,
         }
+    }
+
+    /// From the first opening on, the class of service of what comes is to be known.
+    pub fn ask_for_dscp(&mut self) {
+        self.asks_for_dscp = true;
+    }
+
+    /// The class of service of the last datagram, if it was asked for.
+    pub fn dscp(&self) -> Option<u8> {
+        self.dscp
     }
 
     /// When [`Leg::maintain`] wants to be called; `None` when it has nothing to do any more.
@@ -174,6 +189,11 @@ impl Leg {
                     && let Some(warning) = subscription.receive_buffer().warning()
                 {
                     warn!(leg = %self.input, "{warning}");
+                }
+                if self.asks_for_dscp
+                    && let Err(error) = subscription.ask_for_dscp()
+                {
+                    warn!(leg = %self.input, "cannot tell the DSCP of what comes: {error}");
                 }
                 self.subscription = Some(subscription);
                 (self.drop_count, self.told) = (DropCount::default(), DropCount::default());
@@ -267,8 +287,11 @@ impl Leg {
     ) -> io::Result<usize> {
         let Some(subscription) = &self.subscription else { return Ok(0) };
         let (counters, drop_count, told) = (&mut self.counters, &mut self.drop_count, &mut self.told);
-        let mut dropped = 0;
+        let (mut dropped, dscp) = (0, &mut self.dscp);
         batch.receive(subscription.as_fd(), pool, |received| {
+            if received.dscp.is_some() {
+                *dscp = received.dscp;
+            }
             if let Some(count) = received.drops {
                 counters.kernel_drops += drop_count.advance(count);
                 dropped += told.advance(count);

@@ -78,6 +78,17 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Asks the kernel for the class of service of each datagram.
+    ///
+    /// # Errors
+    /// The kernel cannot tell it.
+    pub(super) fn ask_for_dscp(&self) -> io::Result<()> {
+        match self.input.group.is_ipv6() {
+            true => self.socket.set_recv_tclass_v6(true),
+            false => self.socket.set_recv_tos_v4(true),
+        }
+    }
+
     /// Sends one datagram from the socket's own port; never blocks.
     pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
         self.socket.send_to(bytes, &to.into()).map(drop)

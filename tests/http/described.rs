@@ -1,5 +1,7 @@
 //! RTP that carries no transport stream: what the relay says of it, which notations of an SSRC it takes, and its RTCP.
 
+use std::os::fd::AsRawFd;
+
 use tidecast::wire::rtp;
 
 use super::*;
@@ -159,4 +161,52 @@ fn rtcp_goes_on_beside_its_media_as_it_came() {
     let counted = sum(&series(relay.http), "tidecast_packets_received_total", "kind=\"control\"");
     assert_eq!(counted, 3.0);
     assert_eq!(sum(&series(relay.http), "tidecast_packets_discarded_total", "foreign"), 0.0);
+}
+
+/// The class of service of the next datagram that ends with this byte.
+fn dscp_of(socket: &UdpSocket, mark: u8) -> u8 {
+    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+    loop {
+        let (mut bytes, mut control) = ([0; 2000], nix::cmsg_space!(i32));
+        let mut parts = [std::io::IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::empty();
+        let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags);
+        let message = message.expect("a datagram in time");
+        let class = message.cmsgs().expect("whole").find_map(|told| match told {
+            ControlMessageOwned::Ipv4Tos(class) => Some(class >> 2),
+            _ => None,
+        });
+        let length = message.bytes;
+        if bytes[length - 1] == mark {
+            return class.expect("a class of service");
+        }
+    }
+}
+
+#[test]
+fn outputs_have_the_class_of_service_that_they_name_or_that_came_in() {
+    let (group, port) = (group(), free_port());
+    let receivers = [(); 3].map(|()| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, free_port())).expect("bind");
+        socket.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        socket2::SockRef::from(&socket).set_recv_tos_v4(true).expect("recv tos");
+        socket
+    });
+    let options = ["", "?dscp=EF", "?dscp=keep"];
+    let outputs = receivers
+        .iter()
+        .zip(options)
+        .map(|(socket, options)| format!("\"rtp://{}{options}\"", socket.local_addr().expect("address")));
+    let relay = serve(&format!(
+        "[[channel]]\nname = \"stage\"\ninput = \"rtp://@{group}:{port}?if=127.0.0.1\"\noutput = [{}]\n",
+        outputs.collect::<Vec<_>>().join(", ")
+    ));
+    let mut talker = Talker::new((group, port).into(), 0);
+    talker.until_delivered(relay.http, "stage");
+    for (mark, class) in [(1, 34), (2, 18), (3, 0)] {
+        socket2::SockRef::from(&talker.socket).set_tos_v4(class << 2).expect("tos");
+        talker.send(&[mark; 160]);
+        let got = [0, 1, 2].map(|receiver: usize| u32::from(dscp_of(&receivers[receiver], mark)));
+        assert_eq!(got, [0, 46, class]);
+    }
 }

@@ -8,7 +8,7 @@ use std::{os::fd::BorrowedFd, time::Instant};
 use socket2::Domain;
 
 use crate::{
-    address::{Interface, Output, Scheme},
+    address::{Dscp, Interface, Output, Scheme},
     egress::rtp::Made,
     net::{Error, interface::Interfaces, sys::SendBatch},
     relay::Beside,
@@ -115,6 +115,7 @@ struct Kind {
     interface: Option<Interface>,
     ttl: Option<u8>,
     multicast_loop: Option<bool>,
+    dscp: Option<Dscp>,
 }
 
 impl Kind {
@@ -126,6 +127,7 @@ impl Kind {
             interface: output.interface.clone(),
             ttl: output.ttl,
             multicast_loop: output.multicast_loop,
+            dscp: output.dscp,
         }
     }
 }
@@ -219,6 +221,13 @@ impl UdpOutputs {
         for protection in &mut self.protections {
             protection.send(now, batch, interfaces, datagrams.clone());
         }
+    }
+
+    /// Gives what is sent from now on the class of service of what came in, where outputs want that.
+    pub fn keep_dscp(&mut self, dscp: u8) {
+        self.outlets.iter_mut().for_each(|(_, outlet)| outlet.keep_dscp(dscp));
+        self.rists.iter_mut().for_each(|rist| rist.keep_dscp(dscp));
+        self.protections.iter_mut().for_each(|protection| protection.keep_dscp(dscp));
     }
 
     /// Sends RTCP of the streams' senders beside them. What cannot be sent is lost: the next report follows.

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::{burst::Bursts, output::UdpOutput, socket::Sender};
 use crate::{
-    address::Output,
+    address::{Dscp, Output},
     history::Requests,
     limits::{OUTPUT_CHECK, OUTPUT_RETRY, SEND_BATCH, SOCKET_OUTPUTS_MAX},
     net::{
@@ -60,12 +60,14 @@ pub(super) struct Outlet {
     /// How often a socket was opened.
     openings: u64,
     plan: Vec<Piece>,
+    /// What the socket was told last, if outputs keep it.
+    dscp: Option<u8>,
 }
 
 impl Outlet {
     /// An outlet that opens its socket at the first [`Outlet::check`].
     pub(super) fn new(targets: Vec<UdpOutput>, now: Instant) -> Outlet {
-        Outlet { targets, sender: None, fault: None, due: now, openings: 0, plan: Vec::new() }
+        Outlet { targets, sender: None, fault: None, due: now, openings: 0, plan: Vec::new(), dscp: None }
     }
 
     /// The outputs.
@@ -81,6 +83,17 @@ impl Outlet {
     /// How often a socket was opened: another number means another socket.
     pub(super) fn openings(&self) -> u64 {
         self.openings
+    }
+
+    /// Gives what is sent from now on the class of service of what came in, if the outputs want that.
+    pub(super) fn keep_dscp(&mut self, dscp: u8) {
+        if self.targets[0].output().dscp == Some(Dscp::Keep)
+            && self.dscp.replace(dscp) != Some(dscp)
+            && let Some(sender) = &self.sender
+        {
+            // Without it they go as all others do.
+            let _ = sender.set_dscp(dscp);
+        }
     }
 
     /// The socket, if there is one.
@@ -152,6 +165,9 @@ impl Outlet {
                     target.to = sender.address(target.output()).into();
                 }
                 self.sender = Some(sender);
+                if let Some(dscp) = self.dscp.take() {
+                    self.keep_dscp(dscp);
+                }
                 self.openings += 1;
                 self.due = now + OUTPUT_CHECK;
             }

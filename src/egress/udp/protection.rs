@@ -25,6 +25,12 @@ pub(super) struct Protection {
 }
 
 impl Protection {
+    /// Gives repair packets the class of service of what came in, where outputs want that.
+    pub(super) fn keep_dscp(&mut self, dscp: u8) {
+        self.columns.keep_dscp(dscp);
+        self.rows.keep_dscp(dscp);
+    }
+
     /// One for each matrix that these outputs ask for.
     pub(super) fn of(
         outputs: &[Output],

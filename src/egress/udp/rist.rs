@@ -71,6 +71,12 @@ struct Group {
 }
 
 impl Rist {
+    /// Gives what is sent from now on the class of service of what came in, if the output wants that.
+    pub(super) fn keep_dscp(&mut self, dscp: u8) {
+        self.media.keep_dscp(dscp);
+        self.rtcp.keep_dscp(dscp);
+    }
+
     /// An output of this scheme; `None` for others.
     pub(super) fn of(output: &Output, place: usize, burst: usize, now: Instant) -> Option<Rist> {
         let target = output.rtcp_addr()?;

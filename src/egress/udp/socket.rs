@@ -13,7 +13,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    address::{Interface, Output},
+    address::{Dscp, Interface, Output},
     limits::{SEND_BUFFER_BYTES, SEND_BUFFER_SHARE, SOCKET_OUTPUTS_MAX},
     net::{Error, interface::Interfaces, sys},
 };
@@ -49,7 +49,11 @@ impl Sender {
         if let Some(ttl) = output.ttl {
             set_ttl(&socket, output, u32::from(ttl)).map_err(Error::socket("set the TTL"))?;
         }
-        let mut sender = Sender { socket, origin: None, buffer };
+        let sender = Sender { socket, origin: None, buffer };
+        if let Some(Dscp::Fixed(dscp)) = output.dscp {
+            sender.set_dscp(dscp).map_err(Error::socket("set the DSCP"))?;
+        }
+        let mut sender = sender;
         if output.is_class_d() {
             sender.use_multicast_interface(output, interfaces)?;
         } else if let Some(interface) = &output.interface {
@@ -130,6 +134,15 @@ impl Sender {
     /// Sends one datagram to somebody else than the target.
     pub(in crate::egress) fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
         self.socket.send_to(datagram, &to.into())
+    }
+
+    /// Sets the class of service, 0 to 63, of what is sent from now on. The two bits below it are for congestion (RFC 3168).
+    pub(super) fn set_dscp(&self, dscp: u8) -> io::Result<()> {
+        let class = u32::from(dscp) << 2;
+        match self.socket.domain()? {
+            Domain::IPV6 => self.socket.set_tclass_v6(class),
+            _ => self.socket.set_tos_v4(class),
+        }
     }
 
     /// How many outputs the buffer is large enough for.

@@ -331,3 +331,23 @@ fn a_socket_is_made_anew_when_its_interface_changed() {
     assert_eq!(bench.outlet().sender().unwrap().index(), Some(lo.index));
     assert_eq!(payloads(&receive(&subscription, 1)), [b"new"]);
 }
+
+#[test]
+fn datagrams_have_the_class_of_service_of_their_output() {
+    let (sockets, urls) = receivers(3);
+    for socket in &sockets {
+        socket2::SockRef::from(socket).set_recv_tos_v4(true).unwrap();
+    }
+    let urls: Vec<String> =
+        urls.iter().zip(["", "?dscp=EF", "?dscp=keep"]).map(|(url, more)| format!("{url}{more}")).collect();
+    let mut bench = Bench::new(&urls);
+    let classes = |bench: &mut Bench| {
+        bench.send(bench.opened, &[b"x"]);
+        sockets.iter().map(|socket| receive(socket, 1)[0].dscp.unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(classes(&mut bench), [0, 46, 0]);
+    bench.outputs.keep_dscp(34);
+    assert_eq!(classes(&mut bench), [0, 46, 34]);
+    bench.outputs.keep_dscp(18);
+    assert_eq!(classes(&mut bench), [0, 46, 18]);
+}

@@ -18,11 +18,11 @@ use crate::{
     limits::{DATAGRAM_BYTES_MAX, RECEIVE_BATCH, SLOT_BYTES},
 };
 
-/// Bytes for one datagram's control messages: a `timespec` and a `u32`, each behind a header.
-const CONTROL_BYTES: usize = 64;
+/// Bytes for one datagram's control messages: a `timespec`, a `u32` and an `int`, each behind a header.
+const CONTROL_BYTES: usize = 88;
 
 // SAFETY: CMSG_SPACE only computes a size.
-const _: () = assert!(unsafe { libc::CMSG_SPACE(16) + libc::CMSG_SPACE(4) } as usize <= CONTROL_BYTES);
+const _: () = assert!(unsafe { libc::CMSG_SPACE(16) + 2 * libc::CMSG_SPACE(4) } as usize <= CONTROL_BYTES);
 
 /// Aligned for the `cmsghdr` structures that the kernel writes.
 #[derive(Clone, Copy)]
@@ -41,6 +41,8 @@ pub struct Received {
     /// Datagrams dropped by this socket before this one was queued, cumulative, wrapping (with SO_RXQ_OVFL,
     /// and only once there were any).
     pub drops: Option<u32>,
+    /// Its class of service, 0 to 63 (where the socket was told to ask for it).
+    pub dscp: Option<u8>,
     /// Longer than [`DATAGRAM_BYTES_MAX`]: the rest is gone, so nothing of it is passed on.
     pub truncated: bool,
 }
@@ -157,7 +159,7 @@ impl ReceiveBatch {
         let len = self.headers[i].msg_len as usize;
         let header = &self.headers[i].msg_hdr;
         let truncated = header.msg_flags & libc::MSG_TRUNC != 0;
-        let (stamp, drops) = control_messages(header);
+        let Told { stamp, drops, dscp } = control_messages(header);
         let bytes = if truncated {
             Buffer::default()
         } else if len <= SLOT_BYTES {
@@ -169,16 +171,24 @@ impl ReceiveBatch {
             let rest = &self.overflow[start..start + (len - SLOT_BYTES).min(OVERFLOW_BYTES)];
             Buffer::from([&*self.slots[i].memory_mut(), rest].concat())
         };
-        Received { bytes, source: socket_addr(&self.names[i]), stamp, drops, truncated }
+        Received { bytes, source: socket_addr(&self.names[i]), stamp, drops, dscp, truncated }
     }
 }
 
-/// Kernel time stamp and drop count. The kernel leaves out what it has nothing to say about.
-fn control_messages(header: &libc::msghdr) -> (Option<Duration>, Option<u32>) {
-    let (mut stamp, mut drops) = (None, None);
+/// What the kernel says beside a datagram; it leaves out what it has nothing to say about.
+#[derive(Debug, Default)]
+struct Told {
+    stamp: Option<Duration>,
+    drops: Option<u32>,
+    dscp: Option<u8>,
+}
+
+/// Kernel time stamp, drop count and class of service.
+fn control_messages(header: &libc::msghdr) -> Told {
+    let Told { mut stamp, mut drops, mut dscp } = Told::default();
     // SAFETY: the kernel has filled in `header`, whose control memory is alive and holds well-formed messages up
     // to `msg_controllen`; CMSG_FIRSTHDR and CMSG_NXTHDR stay within that, and are null at the end. The data of
-    // these two types is a `timespec` and a `u32`; they are read unaligned.
+    // these types is a `timespec`, a `u32`, a byte and an `int`; they are read unaligned.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(cmsg) = message.as_ref() {
@@ -190,12 +200,16 @@ fn control_messages(header: &libc::msghdr) -> (Option<Duration>, Option<u32>) {
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     drops = Some(data.cast::<u32>().read_unaligned());
                 }
+                (libc::IPPROTO_IP, libc::IP_TOS) => dscp = Some(data.read() >> 2),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    dscp = Some((data.cast::<c_int>().read_unaligned() as u8) >> 2);
+                }
                 _ => {}
             }
             message = libc::CMSG_NXTHDR(header, message);
         }
     }
-    (stamp, drops)
+    Told { stamp, drops, dscp }
 }
 
 fn duration(time: libc::timespec) -> Option<Duration> {
