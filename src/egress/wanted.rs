@@ -1,8 +1,11 @@
 //! One flow of a channel, as somebody asks for it: `flow=KEY`, in any notation of the key that `/api/v1/streams` shows.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::{limits::FLOW_KEY_BYTES_MAX, wire::Format};
+use crate::{
+    limits::FLOW_KEY_BYTES_MAX,
+    wire::{Format, custom::Sender},
+};
 
 /// A flow that somebody asks for. It may begin later.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,9 @@ impl FlowWanted {
         if let Ok(address) = text.parse::<SocketAddr>() {
             add(address.to_string());
         }
+        if let Some(key) = sender_key(text) {
+            add(key);
+        }
         Ok(FlowWanted { text: text.to_owned(), keys })
     }
 
@@ -59,8 +65,12 @@ impl FlowWanted {
                 number() || address(),
                 "an SSRC such as 0x00023c58 or 146520, a stream id such as 7, or a source such as 10.0.0.5:5000",
             ),
-            Format::Custom(layout) if layout.id_is_source() => (address(), "a source such as 10.0.0.5:5000"),
-            Format::Custom(_) => (hex_digits(&self.text).is_some(), "the digits of an id such as 0a1b"),
+            Format::Custom(layout) => {
+                let forms = layout.id_forms();
+                let fits = |(sender, fields): &(Sender, bool)| has_form(&self.text, *sender, *fields);
+                let expected = forms.first().map_or("", |(sender, fields)| form(*sender, *fields));
+                (forms.iter().any(fits), expected)
+            }
         };
         let text = &self.text;
         if fits {
@@ -73,6 +83,41 @@ impl FlowWanted {
     #[inline]
     pub fn is(&self, key: &str) -> bool {
         self.keys.iter().any(|wanted| wanted == key)
+    }
+}
+
+/// A flow's name that has the sender's address in it, as the flow has it: `10.0.0.5`, `10.0.0.5/0a1b`.
+fn sender_key(text: &str) -> Option<String> {
+    let (sender, fields) = text.split_once('/').unwrap_or((text, ""));
+    let ip = sender.parse::<IpAddr>().map(|ip| ip.to_string());
+    let sender = ip.or_else(|_| sender.parse::<SocketAddr>().map(|address| address.to_string())).ok()?;
+    match hex_digits(fields) {
+        Some(digits) => Some(format!("{sender}/{}", digits.to_ascii_lowercase())),
+        None => (!text.contains('/')).then_some(sender),
+    }
+}
+
+/// Whether it names a flow by what of the sender's address, and by fields or not.
+fn has_form(text: &str, sender: Sender, fields: bool) -> bool {
+    let (before, behind) = match sender {
+        Sender::Any => return hex_digits(text).is_some(),
+        _ => text.split_once('/').map_or((text, None), |(before, behind)| (before, Some(behind))),
+    };
+    let known = match sender {
+        Sender::Host => before.parse::<IpAddr>().is_ok(),
+        _ => before.parse::<SocketAddr>().is_ok(),
+    };
+    known && fields == behind.is_some() && behind.is_none_or(|digits| hex_digits(digits).is_some())
+}
+
+/// What such a name looks like.
+fn form(sender: Sender, fields: bool) -> &'static str {
+    match (sender, fields) {
+        (Sender::Any, _) => "the digits of an id such as 0a1b",
+        (Sender::Host, false) => "a sender such as 10.0.0.5",
+        (Sender::Host, true) => "a sender and an id such as 10.0.0.5/0a1b",
+        (Sender::Port, false) => "a source such as 10.0.0.5:5000",
+        (Sender::Port, true) => "a source and an id such as 10.0.0.5:5000/0a1b",
     }
 }
 
@@ -125,6 +170,11 @@ mod tests {
         assert!(wanted("10.0.0.5:5000").is("10.0.0.5:5000"));
         assert!(wanted("[FE80:0::1]:5000").is("[fe80::1]:5000"));
         assert!(wanted("0x0A1B").is("0a1b") && wanted("0a1b").is("0a1b"));
+        assert!(wanted("10.0.0.5/0A1B").is("10.0.0.5/0a1b") && wanted("FE80:0::1").is("fe80::1"));
+        assert!(wanted("[FE80:0::1]:5/0xA1").is("[fe80::1]:5/a1"));
+        wanted("10.0.0.5/0a1b").check(&"mavlink".parse().unwrap()).unwrap();
+        // what passes has its source
+        wanted("10.0.0.5:6454").check(&"artnet".parse().unwrap()).unwrap();
     }
 
     #[test]
@@ -141,6 +191,11 @@ mod tests {
             (Format::Auto, "seven", "or a source such as 10.0.0.5:5000"),
             (custom("seq=u16be@4,id=u32be@0"), "seven", "the digits of an id"),
             (custom("seq=u16be@4"), "7", "a source such as"),
+            (custom("mavlink"), "0101", "a sender and an id such as 10.0.0.5/0a1b"),
+            (custom("mavlink"), "10.0.0.5", "a sender and an id"),
+            (custom("mavlink"), "10.0.0.5/x", "a sender and an id"),
+            (custom("mavlink"), "10.0.0.5/", "a sender and an id"),
+            (custom("seq=u8@0,id=ip"), "10.0.0.5/01", "a sender such as 10.0.0.5"),
         ] {
             let error = wanted(text).check(&format).unwrap_err();
             assert!(

@@ -24,8 +24,9 @@ pub const PCR_INTERVAL_ALLOWED: Duration = Duration::from_millis(100);
 pub const PROBE_SHAPES_MAX: usize = 64;
 /// Datagrams of unknown format that are kept to look for a counter in them,
 pub const PROBE_SAMPLES: usize = 64;
-/// and so many of their bytes: the number stands in every known header's first bytes.
-pub const PROBE_SAMPLE_BYTES: usize = 128;
+/// and so many of their bytes: the number stands in every known header's first bytes,
+/// and how many messages or records a datagram has shows in all of it, as an Ethernet path carries it.
+pub const PROBE_SAMPLE_BYTES: usize = 2048;
 /// Packets of a simulated stream on which a suggestion must not lose one.
 pub const PROBE_SIMULATED: u64 = 100_000;
 /// The longest that a source block of a suggestion may take: what the automatic hold can wait for.

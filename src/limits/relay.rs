@@ -106,6 +106,9 @@ pub const JUMP_NUMBERS_MAX: u64 = 1 << 40;
 pub const DROPS_REMEMBERED: usize = 64;
 /// Control datagrams of a custom format that wait for the numbers before them: heartbeats come once a second.
 pub const CONTROLS_HELD_MAX: usize = 8;
+/// Datagrams without a number that are remembered where a channel has several legs, to know the copies of other legs: what
+/// comes within the hold of announcements and polls, which come a few per second and sender.
+pub const CONTROLS_COMPARED_MAX: usize = 256;
 /// Packets that come within the hold where a flow is fast: there, one that nothing follows is conspicuous.
 pub const PACE_PACKETS: f64 = 4.0;
 /// Packets between a late one and one that stands alone above it, up to which the one shows how late the other is.

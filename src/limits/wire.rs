@@ -15,6 +15,21 @@ pub const CUSTOM_ID_BYTES_MAX: usize = 32;
 pub const CUSTOM_TEXT_BYTES_MAX: usize = 64;
 /// `match` parts, and `id` parts, of a custom layout: each costs time for every datagram.
 pub const CUSTOM_PARTS_MAX: usize = 8;
+/// Kinds of datagrams of a custom layout: each costs time for every datagram; no protocol of the profiles needs more than
+/// nine.
+pub const CUSTOM_KINDS_MAX: usize = 16;
+/// Streams whose messages one datagram mixes, beside the first one: what a forged one may cost.
+pub const CUSTOM_RUNS_MAX: usize = 16;
+/// Where numbers begin that one datagram does not tell alone: high enough for all that a producer may count backwards.
+pub const SCALE_START: u64 = 1 << 40;
+/// Messages in parts that are remembered, and that may be missing: what comes within the longest hold at 2,000 per second.
+pub const PARTS_MESSAGES_MAX: u64 = 1024;
+/// The least length of an Aeron term, 64 KiB, in frames of 32 bytes.
+pub const TERM_NUMBERS_MIN: u64 = (64 << 10) / 32;
+/// Templates of one IPFIX stream: exporters have some dozen.
+pub const IPFIX_TEMPLATES_MAX: usize = 256;
+/// Fields of an IPFIX template: all information elements that are registered are about five hundred.
+pub const IPFIX_FIELDS_MAX: usize = 512;
 /// Numbers that one datagram may take (`step`): a datagram has no room for more messages than it has bytes.
 pub const SPAN_NUMBERS_MAX: u64 = DATAGRAM_BYTES_MAX as u64;
 /// Datagrams that the measure of how many numbers they take looks back at, at least: more than stand within most windows.

@@ -15,7 +15,8 @@ use crate::{
     jitter::{Jitter, MICROSECONDS, StampClock},
     limits::PROBE_SETTLE,
     wire::{
-        custom, native,
+        custom::{self, Scale, Scaled},
+        native,
         rtp::{self, PayloadTypes},
         seq::Space,
         ts::packets::Unit,
@@ -45,6 +46,8 @@ pub(super) struct Flow {
     sizes: (usize, usize),
     retransmitted: u64,
     numbers: Option<Numbers>,
+    /// How the numbers of a layout run that one datagram does not tell.
+    scale: Option<Box<Scale>>,
     jitter: Jitter,
     /// What its RTP time stamps count.
     clock: StampClock,
@@ -66,6 +69,7 @@ impl Flow {
             sizes: (usize::MAX, 0),
             retransmitted: 0,
             numbers: None,
+            scale: None,
             jitter: Jitter::default(),
             clock: StampClock::default(),
             ts: None,
@@ -89,9 +93,10 @@ impl Flow {
     }
 
     /// A stream of a layout.
-    pub(super) fn custom(now: Instant, packet: &custom::Packet<'_>, space: Space, source: String) -> Flow {
-        let numbers = Some(Numbers::new(space));
-        Flow { numbers, ..Flow::new(now, packet.id().to_string(), source, "custom") }
+    pub(super) fn custom(now: Instant, packet: &custom::Packet<'_>, source: SocketAddr) -> Flow {
+        let numbers = Some(Numbers::new(packet.space()));
+        let name = packet.id(source).map_or(source.to_string(), |id| id.to_string());
+        Flow { numbers, ..Flow::new(now, name, source.to_string(), "custom") }
     }
 
     /// A sender of what is not numbered.
@@ -137,9 +142,30 @@ impl Flow {
 
     /// A packet of a layout.
     pub(super) fn push_custom(&mut self, now: Instant, packet: &custom::Packet<'_>, len: usize) {
-        let number = packet.numbered().then(|| (packet.number(), packet.step()));
         let stamp = packet.timestamp().map(Stamp::Micros);
+        let mut number = packet.numbered().then(|| (packet.number(), packet.step()));
+        if packet.scaled() {
+            if self.scale.is_none() {
+                self.scale = Scale::of(packet).map(Box::new);
+            }
+            number = match self.scale.as_mut().map(|scale| scale.place(packet)) {
+                Some(Scaled::Numbers { number, step, taken }) => {
+                    if let Some((first, count)) = taken {
+                        self.push_used(now, first, count);
+                    }
+                    Some((number, step))
+                }
+                _ => None,
+            };
+        }
         self.push(now, number, stamp, len, packet.payload());
+    }
+
+    /// Numbers that a datagram has which belongs to another flow.
+    pub(super) fn push_used(&mut self, now: Instant, number: u64, count: u64) {
+        if let Some(numbers) = &mut self.numbers {
+            numbers.push(now, number, count);
+        }
     }
 
     /// A datagram without a number; the first ones of a transport stream may not show that they are of one.

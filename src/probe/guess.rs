@@ -1,10 +1,13 @@
 //! What datagrams of no known format may be: a profile whose numbers fit, or a place where a counter stands.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{cmp::Reverse, collections::HashMap, net::SocketAddr};
 
 use crate::{
     limits::{PROBE_SAMPLE_BYTES, PROBE_SAMPLES},
-    wire::{Datagram, Format, custom::Layout},
+    wire::{
+        Datagram, Format,
+        custom::{Id, Layout, Scale, Scaled},
+    },
 };
 
 /// Datagrams that a guess needs at least.
@@ -13,6 +16,13 @@ const ENOUGH: usize = 8;
 const STEADY: usize = 80;
 /// Where a counter is looked for: within the first so many bytes.
 const COUNTER_BYTES: usize = 48;
+
+/// One stream of a layout that is tried.
+struct Stream {
+    scale: Option<Scale>,
+    /// The last number, and how many it took.
+    last: Option<(u64, u64)>,
+}
 
 /// The first datagrams.
 #[derive(Debug, Default)]
@@ -33,10 +43,11 @@ impl Samples {
         if self.kept.len() < ENOUGH {
             return None;
         }
-        // those that are told by their first bytes come before those that any counter would fit
-        let (told, others): (Vec<_>, Vec<_>) =
-            Layout::profiles().iter().partition(|(_, layout)| layout.contains("match"));
-        let mut names = told.into_iter().chain(others).map(|(name, _)| (*name).to_owned());
+        // those that are told by more of their bytes come first; a counter would fit the others
+        let strength = |name: &str| name.parse::<Layout>().map_or(0, |layout| layout.strength());
+        let mut names: Vec<&str> = Layout::profiles().iter().map(|(name, _)| *name).collect();
+        names.sort_by_cached_key(|name| Reverse(strength(name)));
+        let mut names = names.into_iter().map(str::to_owned);
         names.find(|name| self.fits(name)).or_else(|| self.counter())
     }
 
@@ -71,27 +82,39 @@ impl Samples {
     /// Whether nearly all datagrams are numbered by one more than the one before of their stream.
     fn fits(&self, layout: &str) -> bool {
         let Ok(format) = layout.parse::<Format>() else { return false };
-        let Format::Custom(custom) = &format else { return false };
-        let mut last: HashMap<(SocketAddr, Vec<u8>), u64> = HashMap::new();
+        let mut streams: HashMap<(SocketAddr, Option<Id>), Stream> = HashMap::new();
         let (mut steps, mut good) = (0, 0);
         for (source, bytes) in &self.kept {
             let Ok(Datagram::Custom(packet)) = crate::wire::parse(&format, bytes) else { return false };
-            let key = (*source, packet.id().as_bytes().to_vec());
-            if let Some(before) = last.insert(key, packet.number()) {
+            if !packet.numbered() {
+                continue;
+            }
+            let Stream { scale, last } = streams
+                .entry((*source, packet.id(*source)))
+                .or_insert_with(|| Stream { scale: Scale::of(&packet), last: None });
+            let (number, step) = match scale.as_mut().map(|scale| scale.place(&packet)) {
+                None => (packet.number(), packet.step()),
+                Some(Scaled::Numbers { number, step, .. }) => (number, step),
+                Some(Scaled::Unknown) => {
+                    *last = None;
+                    continue;
+                }
+            };
+            if let Some(before) = last.replace((number, step)) {
                 steps += 1;
-                let modulus = custom.space().modulus().unwrap_or(0);
-                good += usize::from(follows(before, packet.number(), packet.step(), modulus));
+                let modulus = packet.space().modulus().unwrap_or(0);
+                good += usize::from(follows(before, number, modulus));
             }
         }
         steps >= ENOUGH - 2 && good * 100 >= steps * STEADY
     }
 }
 
-/// Whether the number is the next one; a packet that says it takes several numbers may be followed by a further one.
-fn follows(before: u64, number: u64, step: u64, modulus: u64) -> bool {
+/// Whether the number is the next one, behind a packet that takes as many numbers as it says.
+fn follows((before, step): (u64, u64), number: u64, modulus: u64) -> bool {
     let ahead = number.wrapping_sub(before);
     let ahead = if modulus > 0 { ahead.wrapping_add(modulus) % modulus } else { ahead };
-    ahead == 1 || ahead == step && step > 0
+    ahead == step
 }
 
 #[cfg(test)]
@@ -107,7 +130,7 @@ mod tests {
     #[test]
     fn profiles_are_recognised() {
         let mavlink = |i: u32| vec![0xfd, 9, 0, 0, i as u8, 1, 1, 0, 0, 0, 42];
-        assert_eq!(guess(mavlink).as_deref(), Some("mavlink2"));
+        assert_eq!(guess(mavlink).as_deref(), Some("mavlink"));
         let artnet =
             |i: u32| [b"Art-Net\0", &[0, 0x50, 0, 14, (i % 255 + 1) as u8, 0, 0, 0, 2, 0][..]].concat();
         assert_eq!(guess(artnet).as_deref(), Some("artnet"));

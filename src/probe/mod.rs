@@ -100,6 +100,8 @@ pub struct Probe {
     /// What the first corrupt or foreign datagram looked like.
     refused: Option<Looks>,
     unfollowed: u64,
+    /// Datagrams of the layout that have no number.
+    passed: u64,
     beside: BTreeMap<u16, u64>,
     payload_is_ts: bool,
 }
@@ -124,6 +126,7 @@ impl Probe {
             foreign: 0,
             refused: None,
             unfollowed: 0,
+            passed: 0,
             beside: BTreeMap::new(),
             payload_is_ts: false,
         }
@@ -235,12 +238,29 @@ impl Probe {
     }
 
     fn custom(&mut self, now: Instant, source: SocketAddr, packet: &custom::Packet<'_>, len: usize) {
-        let Format::Custom(layout) = self.format.clone() else { return };
+        if packet.passes() {
+            self.passed += 1;
+            return;
+        }
+        let id = packet.id(source);
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
-        let key = Key::Custom(packet.id(), if layout.id_is_source() { source } else { unspecified });
-        let new = || Flow::custom(now, packet, layout.space(), source.to_string());
+        let key = Key::Custom(id.unwrap_or_default(), if id.is_none() { source } else { unspecified });
+        let new = || Flow::custom(now, packet, source);
         if let Some(flow) = self.flow(key, false, new) {
             flow.push_custom(now, packet, len);
+        }
+        if packet.mixed()
+            && let Format::Custom(layout) = self.format.clone()
+        {
+            for run in layout.others(packet.payload(), source) {
+                let key = Key::Custom(
+                    run.id.unwrap_or_default(),
+                    if run.id.is_none() { source } else { unspecified },
+                );
+                if let Some(flow) = self.flows.get_mut(&key) {
+                    flow.push_used(now, run.number, run.count);
+                }
+            }
         }
     }
 
@@ -295,6 +315,7 @@ impl Probe {
             rtcp: self.control.report(),
             flows,
             unfollowed: self.unfollowed,
+            unnumbered: self.passed,
             beside: self
                 .beside
                 .iter()

@@ -44,6 +44,8 @@ pub struct Report {
     pub flows: Vec<FlowReport>,
     /// Datagrams of flows beyond those.
     pub unfollowed: u64,
+    /// Datagrams of the layout that have no number (`pass`).
+    pub unnumbered: u64,
     /// What else came on the ports where FEC and RTCP would stand.
     pub beside: Vec<BesideReport>,
     /// The `--format` that would number what is not numbered.

@@ -96,6 +96,7 @@ pub fn extras(report: &Report) -> Vec<String> {
         ("damaged datagrams", report.corrupt),
         ("datagrams of another format", report.foreign),
         ("datagrams of further flows, not followed", report.unfollowed),
+        ("datagrams without a number", report.unnumbered),
         (
             "datagrams dropped by this host's kernel (receive buffer full), which count as lost",
             report.kernel_drops,

@@ -62,6 +62,12 @@ pub(super) enum Body {
     End { session: u32, next: u64 },
     /// Other control datagrams: counted only.
     Control,
+    /// Of a custom format, without a number: sent on in its place.
+    Passes,
+    /// The same with numbers of several streams, the first of which stands for it.
+    Mixed,
+    /// The same with a number that only those before it tell.
+    Scaled,
 }
 
 impl Arrival {
@@ -92,7 +98,7 @@ pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Resu
     match wire::parse(format, bytes)? {
         Datagram::Native(packet) => native_arrival(&packet),
         Datagram::Rtp(packet) => Ok(rtp_arrival(&packet)),
-        Datagram::Custom(packet) => Ok(custom_arrival(format, source, &packet)),
+        Datagram::Custom(packet) => Ok(custom_arrival(source, &packet)),
         Datagram::Ts(_) => Ok(unnumbered(PacketFormat::Ts, source, bytes)),
         Datagram::Raw(_) => Ok(unnumbered(PacketFormat::Raw, source, bytes)),
     }
@@ -165,25 +171,20 @@ fn rtp_arrival(packet: &rtp::Packet<'_>) -> Arrival {
     }
 }
 
-fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'_>) -> Arrival {
-    let (space, by_source) = match format {
-        Format::Custom(layout) => (layout.space(), layout.id_is_source()),
-        _ => (Space::FULL, true),
-    };
+fn custom_arrival(source: SocketAddr, packet: &custom::Packet<'_>) -> Arrival {
+    let (session, number) = (0, packet.number());
     let body = match (packet.numbered(), packet.step()) {
+        _ if packet.passes() => Body::Passes,
         (false, _) => Body::Unnumbered,
-        (true, 0) if packet.ends() => Body::End { session: 0, next: packet.number() },
-        (true, 0) => Body::Heartbeat { session: 0, next: packet.number() },
-        (true, span) => Body::Numbered {
-            session: 0,
-            number: packet.number(),
-            span,
-            fingerprint: fingerprint(packet.payload(), 0),
-            retransmission: false,
-        },
+        _ if packet.scaled() => Body::Scaled,
+        (true, 0) if packet.ends() => Body::End { session, next: number },
+        (true, 0) => Body::Heartbeat { session, next: number },
+        _ if packet.mixed() => Body::Mixed,
+        (true, span) => numbered(number, span, packet.payload()),
     };
+    let space = packet.space();
     Arrival {
-        key: if by_source { FlowKey::Source(source) } else { FlowKey::Id(packet.id()) },
+        key: packet.id(source).map_or(FlowKey::Source(source), FlowKey::Id),
         format: PacketFormat::Custom,
         // A space that ends beyond all numbers taken never wraps.
         space: if space.modulus().is_some_and(|m| m > NUMBER_MAX) { Space::FULL } else { space },
@@ -192,6 +193,11 @@ fn custom_arrival(format: &Format, source: SocketAddr, packet: &custom::Packet<'
         timestamp: packet.timestamp(),
         clock: packet.timestamp().map(Stamp::Micros),
     }
+}
+
+/// The body of a numbered packet of a custom format.
+pub(super) fn numbered(number: u64, span: u64, payload: &[u8]) -> Body {
+    Body::Numbered { session: 0, number, span, fingerprint: fingerprint(payload, 0), retransmission: false }
 }
 
 fn unnumbered(format: PacketFormat, source: SocketAddr, bytes: &[u8]) -> Arrival {

@@ -1,17 +1,77 @@
 //! Control datagrams of custom formats on their way into their flow.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::{
     Packet, Relay,
     arrival::{Arrival, Body},
+    dedup::fingerprint,
 };
-use crate::{buffer::Buffer, limits::NUMBER_MAX};
+use crate::{
+    buffer::Buffer,
+    limits::{CONTROLS_COMPARED_MAX, NUMBER_MAX},
+};
 
 /// Why a control datagram is of no use that does not come from where the media comes from.
 const OTHER_SOURCE: &str = "other_source";
 
+/// Datagrams without a number that came lately: another leg brings them once more.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    /// Content, the legs that brought it, and when the first one did; in the order of their arrival.
+    lately: VecDeque<(u32, u32, Instant)>,
+}
+
+impl Copies {
+    /// Whether another leg brought this one before, within `age`, and this leg did not.
+    fn is_copy(&mut self, content: u32, leg: u8, now: Instant, age: Duration) -> bool {
+        while self.lately.len() >= CONTROLS_COMPARED_MAX
+            || self.lately.front().is_some_and(|(.., at)| now >= *at + age)
+        {
+            self.lately.pop_front();
+        }
+        let leg = 1_u32 << (leg % 32);
+        let same = |(known, legs, _): &&mut (u32, u32, Instant)| *known == content && *legs & leg == 0;
+        match self.lately.iter_mut().find(same) {
+            Some((_, legs, _)) => *legs |= leg,
+            None => {
+                self.lately.push_back((content, leg, now));
+                return false;
+            }
+        }
+        true
+    }
+}
+
 impl Relay {
+    /// A datagram of a kind that has no number. It belongs to a flow, which is what those who read flows know it by.
+    pub(super) fn pass_in_place(
+        &mut self,
+        now: Instant,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+        bytes: Buffer,
+    ) {
+        let age = self.config.hold.max();
+        if self.legs.len() > 1 && self.copies.is_copy(fingerprint(&bytes, 0), leg, now, age) {
+            return self.spend(bytes);
+        }
+        let known = self.known(&arrival.key);
+        let index = known.or_else(|| self.flow_for(now, leg, source, arrival));
+        let Some(index) = index else { return self.spend(bytes) };
+        let Arrival { timestamp, format, .. } = *arrival;
+        let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived: now, format };
+        let (flow, mut cx) = self.split(index, now);
+        flow.pass_in_place(source, packet, &mut cx);
+        self.idle_at[index as usize] = now;
+        self.follow_up(index, now);
+    }
+
     /// A heartbeat or an end of session, to be passed on. What comes before all packets makes a flow, too: those behind
     /// the relay see that the producer lives.
     pub(super) fn pass_control(

@@ -29,6 +29,7 @@ use crate::{
     jitter::{Jitter, MICROSECONDS, StampClock},
     limits::{LOOSE_BYTES_MAX, REBUILT_REMEMBERED, REORDER_PACKETS_START, SILENCE_MAX},
     wire::{
+        custom::{self, Scale, Scaled},
         seq::Space,
         step::Step,
         ts::{Continuity, packets::Packets},
@@ -191,6 +192,8 @@ pub(super) struct Flow {
     begun_by: SocketAddr,
     /// Control datagrams of a custom format.
     controls: Option<Box<Controls>>,
+    /// How the numbers of a custom format run that one datagram does not tell.
+    scale: Option<Box<Scale>>,
     /// Numbers rebuilt lately, to know a rebuild that was not needed.
     rebuilt: VecDeque<u64>,
     former: Option<Box<Former>>,
@@ -253,6 +256,7 @@ impl Flow {
             step: Step::default(),
             begun_by: source,
             controls: None,
+            scale: None,
             rebuilt: VecDeque::new(),
             legs: several
                 .then(|| Box::new(Legs::new(config.legs, config.hold.max(), config.window_max, now))),
@@ -374,6 +378,14 @@ impl Flow {
             legs.set_step(step);
         }
         step > before
+    }
+
+    /// Where a datagram of a custom format stands whose number does not tell alone.
+    pub(super) fn place_scaled(&mut self, packet: &custom::Packet<'_>) -> Scaled {
+        if self.scale.is_none() {
+            self.scale = Scale::of(packet).map(Box::new);
+        }
+        self.scale.as_mut().map_or(Scaled::Unknown, |scale| scale.place(packet))
     }
 
     /// Notes where a media packet comes from.

@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod arrival;
+mod bundle;
 mod control;
 mod dedup;
 mod drops;
@@ -47,6 +48,7 @@ mod table;
 mod types;
 
 use arrival::{Arrival, Body, FlowKey};
+use control::Copies;
 use drops::Drops;
 use flow::{Flow, Numbered, Stranger, Wanted, Way};
 pub use hold::Hold;
@@ -139,6 +141,8 @@ pub struct Relay {
     /// Of channels with RIST legs.
     rist: Option<Box<Rist>>,
     reports: Reports,
+    /// Datagrams without a number that a leg brought lately, of channels with several.
+    copies: Copies,
     /// No packet takes a short way.
     #[cfg(test)]
     long_only: bool,
@@ -179,6 +183,7 @@ impl Relay {
             drops: Drops::default(),
             reports: Reports::default(),
             rist: config.asks.iter().any(|asks| asks.rist).then(|| Box::new(Rist::new(config.seed))),
+            copies: Copies::default(),
             #[cfg(test)]
             long_only: false,
             config,
@@ -402,6 +407,12 @@ impl Relay {
                     self.others.control_received += 1;
                     self.pass_control(now, leg, source, arrival, bytes);
                 }
+                Body::Passes => {
+                    leg_counters.control += 1;
+                    self.others.control_received += 1;
+                    self.pass_in_place(now, leg, source, arrival, bytes);
+                }
+                Body::Mixed | Body::Scaled => self.relative(now, waited, leg, source, arrival, bytes),
                 _ => {
                     leg_counters.control += 1;
                     self.others.control_received += 1;

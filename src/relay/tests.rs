@@ -316,6 +316,88 @@ fn a_flow_that_begins_without_numbers_knows_its_space() {
     assert_eq!((counters.delivered, counters.lost, counters.rejected), (602, 0, 0), "{counters:?}");
 }
 
+/// Kinds without a number go out in their place and are no packets.
+#[test]
+fn what_has_no_number_keeps_its_place_and_counts_as_control() {
+    let mut core = Core::new(fixed("match=u8@0=1,seq=u16be@1,id=src | match=u8@0=2,pass", 50 * MS));
+    let (data, other) = (|n: u16| [&[1][..], &n.to_be_bytes()].concat(), [2, 7]);
+    core.packet(START, &other).packet(MS, &data(5)).packet(MS, &data(6)).timeout(40 * MS);
+    let m = 1_u64 << 16;
+    assert_eq!(core.said(), format!("start 0 control 0 start 0 {} {}", m + 5, m + 6));
+    core.packet(60 * MS, &other).packet(61 * MS, &data(8)).packet(62 * MS, &other).packet(63 * MS, &data(9));
+    assert_eq!(core.said(), format!("control {}", m + 7));
+    core.packet(64 * MS, &data(7));
+    assert_eq!(core.said(), format!("waited 3 {} {} control {} {}", m + 7, m + 8, m + 9, m + 9));
+    let counters = core.relay.totals();
+    assert_eq!((counters.control_received, counters.media_received, counters.lost), (3, 5, 0));
+}
+
+#[test]
+fn legs_bring_what_has_no_number_once() {
+    let mut core = Core::new(Config { legs: 2, ..fixed("seq=u16be@1,match=u8@0=1 | pass", 50 * MS) });
+    for at in [START, 20 * MS, 90 * MS] {
+        for (leg, port) in [(0, 1), (1, 2)] {
+            core.packet_from(at + 5 * MS * u32::from(leg), leg, from(port), &[2, 7]);
+            core.packet_from(at + 6 * MS * u32::from(leg), leg, from(port), &[2, 8]);
+        }
+    }
+    let controls = core.out.iter().filter(|output| matches!(output, Output::Control(_))).count();
+    assert_eq!((controls, core.relay.totals().control_received), (6, 12));
+}
+
+/// A datagram with messages of two streams is one of the first; the numbers of the second are no gap.
+#[test]
+fn mixed_bundles_leave_no_gap_in_any_stream() {
+    let mut core = Core::new(fixed("mavlink1", 50 * MS));
+    let message = |component: u8, number: u8| [0xfe, 1, number, 1, component, 0, 9, 0, 0];
+    for n in 0..200_u32 {
+        let (at, number) = (MS * 10 * n, n as u8);
+        match n {
+            // lost for good, in both
+            100 => {}
+            _ if n % 3 == 1 => {
+                let bundle = [
+                    message(1, number),
+                    message(2, number.wrapping_mul(2)),
+                    message(2, number.wrapping_mul(2).wrapping_add(1)),
+                ];
+                core.packet(at, &bundle.concat());
+            }
+            _ => {
+                core.packet(at, &message(1, number));
+                core.packet(
+                    at,
+                    &[message(2, number.wrapping_mul(2)), message(2, number.wrapping_mul(2).wrapping_add(1))]
+                        .concat(),
+                );
+            }
+        }
+    }
+    core.timeout(3 * Duration::from_secs(1));
+    let counters = core.relay.totals();
+    assert_eq!((counters.lost, counters.rejected, counters.sessions), (3, 0, 2), "{counters:?}");
+    assert_eq!((counters.delivered, counters.media_received, core.relay.held()), (199 + 133, 199 + 133, 0));
+}
+
+/// Parts of messages, lost and out of order.
+#[test]
+fn parts_of_messages_are_numbered_one_by_one() {
+    let mut core = Core::new(fixed("edi", 50 * MS));
+    let fragment = |number: u16, index: u8| {
+        [&b"PF"[..], &number.to_be_bytes(), &[0, 0, index, 0, 0, 3, 0, 4, 0, 0], &[index; 4]].concat()
+    };
+    for n in 0..50_u16 {
+        let order = if n % 2 == 0 { [0, 1, 2] } else { [1, 0, 2] };
+        for index in order.into_iter().filter(|index| (n, *index) != (20, 1) && n != 30) {
+            core.packet(MS * 24 * u32::from(n), &fragment(n.wrapping_sub(25), index));
+        }
+    }
+    core.timeout(3 * Duration::from_secs(1));
+    let counters = core.relay.totals();
+    assert_eq!((counters.lost, counters.delivered, counters.expected), (4, 146, 150), "{counters:?}");
+    assert_eq!((counters.rejected, counters.sessions, core.relay.held()), (0, 1, 0));
+}
+
 #[test]
 fn legs_bring_each_packet_once_and_a_lagging_one_starts_nothing() {
     let mut core = Core::new(Config { legs: 2, ..fixed("rtp", 50 * MS) });

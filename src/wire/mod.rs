@@ -1,5 +1,5 @@
 //! Bytes to a checked view, and back. Knows bytes only: no sockets, no clock, no state between datagrams
-//! (except [`ts::Continuity`], which its owner keeps).
+//! (except [`ts::Continuity`] and [`custom::Scale`], which their owners keep).
 //!
 //! A datagram comes from `net` as bytes, [`parse`] checks all of it once, and goes on to `relay` as a
 //! [`Datagram`], whose accessors cannot panic. What does not pass is a [`Reject`]: *corrupt* (it claims the

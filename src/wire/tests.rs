@@ -123,9 +123,9 @@ fn formats_come_back_from_their_names() {
 
 #[test]
 fn unknown_formats_are_named() {
-    let error = "mavlink".parse::<Format>().unwrap_err().to_string();
+    let error = "mavlin".parse::<Format>().unwrap_err().to_string();
     assert!(
-        error.contains("\"mavlink\"") && error.contains("mavlink2") && error.contains("native"),
+        error.contains("\"mavlin\"") && error.contains("mavlink2") && error.contains("native"),
         "{error}"
     );
     let error = "seq=u16@4".parse::<Format>().unwrap_err().to_string();

@@ -68,9 +68,14 @@ impl Parts {
                 media(packet.ssrc().into(), packet.sequence().into(), micros, Some(1 << 16))
             }
             Datagram::Custom(packet) if packet.numbered() && packet.step() == 1 => {
-                let Format::Custom(layout) = format else { return None };
-                let id = packet.id().as_bytes().iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
-                media(id, packet.number(), 0, layout.space().modulus())
+                let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+                let id = packet
+                    .id(nobody)
+                    .unwrap_or_default()
+                    .as_bytes()
+                    .iter()
+                    .fold(0, |id, byte| id << 8 | u64::from(*byte));
+                media(id, packet.number(), 0, packet.space().modulus())
             }
             _ => return None,
         };

@@ -4,7 +4,7 @@
 //! A keep-alive of the media's payload type has its number in the media's row: it takes it, and is dropped when it is its
 //! turn. Another payload type may have numbers of its own: it takes one that the media leave out, and no other.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 use super::{Context, Flow, Numbered};
 use crate::{
@@ -76,6 +76,8 @@ pub(super) struct Strangers {
     rows: Vec<(u8, i8)>,
     /// Numbers taken so that wait behind a gap; their packets are counted already.
     waiting: usize,
+    /// Numbers on the wire, and how many, that datagrams of other flows have, while no numbering is in force.
+    used: Vec<(u64, u64)>,
 }
 
 impl Strangers {
@@ -232,6 +234,7 @@ impl Flow {
 
     /// Before the media packet `arrived`: the numbers that it leaves out and that others have are used.
     pub(super) fn fill_before(&mut self, arrived: &Numbered, cx: &mut Context<'_>) {
+        self.use_early(arrived.leg, cx);
         let window = self.window(cx.config);
         let Some(reorder) = &self.reorder else { return };
         let (next, end) = (reorder.next(), reorder.end());
@@ -266,20 +269,67 @@ impl Flow {
 
     /// Uses a number for nothing: its packet was counted.
     fn take_number(&mut self, number: u64, like: &Numbered, cx: &mut Context<'_>) {
+        let number = self.space.modulus().map_or(number, |modulus| number % modulus);
+        self.take_numbers(number, 1, like.session, like.leg, cx);
+    }
+
+    /// The same for several, on the wire from `number` on.
+    fn take_numbers(&mut self, number: u64, span: u64, session: u32, leg: u8, cx: &mut Context<'_>) {
         self.strangers.get_or_insert_default().waiting += 1;
         let packet = Packet {
             bytes: Buffer::default(),
             payload: 0..0,
             timestamp: None,
             arrived: cx.now,
-            format: PacketFormat::Rtp,
+            format: self.format,
         };
-        let number = self.space.modulus().map_or(number, |modulus| number % modulus);
-        let (session, leg, how) = (like.session, like.leg, How::Received);
+        let how = How::Received;
         self.in_session(
-            Numbered { session, number, span: 1, fingerprint: 0, how, packet, leg, clock: None },
+            Numbered { session, number, span, fingerprint: 0, how, packet, leg, clock: None },
             cx,
         );
+    }
+
+    /// Numbers that a datagram has which belongs to another flow.
+    pub(in crate::relay) fn used(
+        &mut self,
+        number: u64,
+        count: u64,
+        leg: u8,
+        source: SocketAddr,
+        cx: &mut Context<'_>,
+    ) {
+        if !self.is_ours(leg, source) {
+            return;
+        }
+        self.last_arrival = cx.now;
+        if self.reorder.is_none() {
+            let used = &mut self.strangers.get_or_insert_default().used;
+            if used.len() < FOREIGN_NUMBERS_MAX {
+                used.push((number, count));
+            }
+            return;
+        }
+        self.use_early(leg, cx);
+        self.use_numbers(number, count, leg, cx);
+    }
+
+    /// The same for those that came before the numbering began.
+    fn use_early(&mut self, leg: u8, cx: &mut Context<'_>) {
+        let early = self.strangers.as_mut().map(|strangers| std::mem::take(&mut strangers.used));
+        for (number, count) in early.unwrap_or_default() {
+            self.use_numbers(number, count, leg, cx);
+        }
+    }
+
+    fn use_numbers(&mut self, number: u64, count: u64, leg: u8, cx: &mut Context<'_>) {
+        let (window, last) = (self.window(cx.config), count.saturating_sub(1));
+        let Some(reorder) = &self.reorder else { return };
+        let (next, first) = (reorder.next(), self.space.extend(reorder.next(), number));
+        let near = first >= next && first - next < window;
+        if near && reorder.misses(first) && reorder.misses(first + last) {
+            self.take_numbers(number, count, self.session, leg, cx);
+        }
     }
 
     /// Whether numbers are noted that the next media packet may leave out.

@@ -1,7 +1,7 @@
 //! Control datagrams of custom formats: they say which number comes next, close the tail of what came before, and are
 //! passed on in their place among the packets.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 use super::{Context, Flow};
 use crate::{
@@ -16,6 +16,8 @@ pub(super) struct Controls {
     waiting: VecDeque<(u64, Packet)>,
     /// The last one's content and leg, and when it came.
     last: Option<(u32, u8, Instant)>,
+    /// Whether one without a number has come.
+    passed: bool,
 }
 
 impl Flow {
@@ -41,6 +43,30 @@ impl Flow {
         if is_due {
             return self.pass_control(number, packet, cx);
         }
+        self.wait_in_place(number, packet, cx);
+    }
+
+    /// A datagram without a number: it keeps its place behind the packets that came before it.
+    pub(in crate::relay) fn pass_in_place(
+        &mut self,
+        source: SocketAddr,
+        packet: Packet,
+        cx: &mut Context<'_>,
+    ) {
+        self.last_arrival = cx.now;
+        let first = !std::mem::replace(&mut self.controls.get_or_insert_default().passed, true);
+        if first && !self.established() {
+            let (flow, key) = (self.id, self.key.to_string());
+            self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
+        }
+        let behind = self.reorder.as_ref().map(|reorder| (reorder.next(), reorder.end()));
+        match behind {
+            Some((next, end)) if self.held_back() > 0 && end > next => self.wait_in_place(end, packet, cx),
+            _ => self.pass_control(behind.map_or(0, |(next, _)| next), packet, cx),
+        }
+    }
+
+    fn wait_in_place(&mut self, number: u64, packet: Packet, cx: &mut Context<'_>) {
         let controls = self.controls.get_or_insert_default();
         controls.waiting.push_back((number, packet));
         if controls.waiting.len() > CONTROLS_HELD_MAX

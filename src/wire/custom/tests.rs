@@ -1,4 +1,4 @@
-use super::*;
+use super::{profiles::PROFILES, *};
 use proptest::{collection::vec, prelude::*};
 
 fn layout(text: &str) -> Layout {
@@ -10,37 +10,52 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
 }
 
-/// What a profile reads from a datagram: number, step, id.
+const SOURCE: &str = "192.0.2.7:4000";
+
+fn source() -> SocketAddr {
+    SOURCE.parse().unwrap()
+}
+
+/// The stream that a datagram is of.
+fn stream(packet: &Packet<'_>) -> String {
+    packet.id(source()).map_or(SOURCE.to_owned(), |id| id.to_string())
+}
+
+/// What a profile reads from a datagram: number, step, stream.
 fn read(profile: &str, bytes: &[u8]) -> (u64, u64, String) {
     let layout = layout(profile);
     let packet = layout.read(bytes).unwrap_or_else(|reject| panic!("{profile}: {reject}"));
     assert!(packet.numbered());
     assert_eq!(packet.payload(), bytes);
-    (packet.number(), packet.step(), packet.id().to_string())
+    (packet.number(), packet.step(), stream(&packet))
+}
+
+/// Whether a profile passes a datagram without a number.
+fn passes(profile: &str, bytes: &[u8]) -> bool {
+    layout(profile).read(bytes).unwrap_or_else(|reject| panic!("{profile}: {reject}")).passes()
 }
 
 fn modulus(profile: &str) -> Option<u64> {
-    layout(profile).space().modulus()
+    layout(profile).kinds.iter().find(|kind| kind.seq.is_some())?.space.modulus()
 }
 
 #[test]
 fn profiles_are_valid_and_come_back_by_name() {
     for (name, grammar) in Layout::profiles() {
         assert_eq!(layout(name).to_string(), *name);
-        assert_eq!(layout(name).id_is_source(), *name == "lcm");
         assert_eq!(Layout { profile: None, ..layout(name) }, layout(grammar));
     }
-    assert_eq!(Layout::profiles().len(), 11);
+    assert_eq!(Layout::profiles().len(), PROFILES.len());
 }
 
 #[test]
 fn mavlink_heartbeats() {
     // start, length 9, number, system 1, component 190, message 0, payload, checksum
     let version_1 = hex("fe 09 4e 01 be 00 00000000 02 03 51 04 03 1c7f");
-    assert_eq!(read("mavlink1", &version_1), (0x4e, 1, "01be".into()));
+    assert_eq!(read("mavlink1", &version_1), (0x4e, 1, "192.0.2.7/01be".into()));
     // start, length 9, two flag bytes, number, system 1, component 190, message 0 (3 bytes), payload, checksum
     let version_2 = hex("fd 09 00 00 2f 01 be 000000 00000000 02 03 51 04 03 1c7f");
-    assert_eq!(read("mavlink2", &version_2), (0x2f, 1, "01be".into()));
+    assert_eq!(read("mavlink2", &version_2), (0x2f, 1, "192.0.2.7/01be".into()));
     assert_eq!(layout("mavlink1").read(&version_2), Err(Reject::Foreign(Reason::Match)));
     assert_eq!(layout("mavlink2").read(&version_1), Err(Reject::Foreign(Reason::Match)));
     assert_eq!((modulus("mavlink1"), modulus("mavlink2")), (Some(256), Some(256)));
@@ -61,14 +76,14 @@ fn sacn_universe() {
 fn artnet_zero_is_not_numbered() {
     // "Art-Net\0", operation 0x5000, version 14, number, port, universe 0x0102 (little-endian), length, data
     let mut bytes = hex("4172742d4e657400 0050 000e ff 00 0201 0002 ffff");
-    assert_eq!(read("artnet", &bytes), (254, 1, "0102".into()));
+    assert_eq!(read("artnet", &bytes), (254, 1, "192.0.2.7/0102".into()));
     bytes[12] = 1;
-    assert_eq!(read("artnet", &bytes), (0, 1, "0102".into()));
+    assert_eq!(read("artnet", &bytes), (0, 1, "192.0.2.7/0102".into()));
     bytes[12] = 0;
     let layout = layout("artnet");
     let packet = layout.read(&bytes).unwrap();
     assert!(!packet.numbered());
-    assert_eq!((packet.number(), packet.id().to_string()), (0, "0102".into()));
+    assert_eq!((packet.number(), stream(&packet)), (0, "192.0.2.7/0102".into()));
     assert_eq!(modulus("artnet"), Some(255));
 }
 
@@ -76,7 +91,7 @@ fn artnet_zero_is_not_numbered() {
 fn lcm_is_numbered_per_sender() {
     // "LC02", number, channel "POSE\0", data
     let bytes = hex("4c433032 000003e8 504f534500 0123456789abcdef");
-    assert_eq!(read("lcm", &bytes), (1000, 1, String::new()));
+    assert_eq!(read("lcm", &bytes), (1000, 1, SOURCE.into()));
     assert_eq!(modulus("lcm"), Some(1 << 32));
 }
 
@@ -84,7 +99,7 @@ fn lcm_is_numbered_per_sender() {
 fn ccsds_space_packet() {
     // version 0, telemetry, secondary header, application 0x3a1; unsegmented, count 0x1234; length 4 - 1
     let bytes = hex("0ba1 d234 0003 00000001");
-    assert_eq!(read("ccsds", &bytes), (0x1234, 1, "03a1".into()));
+    assert_eq!(read("ccsds", &bytes), (0x1234, 1, "192.0.2.7/03a1".into()));
     assert_eq!(modulus("ccsds"), Some(1 << 14));
 }
 
@@ -92,7 +107,7 @@ fn ccsds_space_packet() {
 fn vita49_signal_data() {
     // signal data with stream id, trailer, UTC and real time, count 11, 7 words; stream id; times; a sample
     let bytes = hex("146b 0007 cafe0001 69560c00 0000000000000000 00010002 00000000");
-    assert_eq!(read("vita49", &bytes), (11, 1, "cafe0001".into()));
+    assert_eq!(read("vita49", &bytes), (11, 1, "192.0.2.7/01cafe0001".into()));
     assert_eq!(modulus("vita49"), Some(16));
 }
 
@@ -107,14 +122,14 @@ fn moldudp64_steps_and_control_datagrams() {
     assert_eq!(read("moldudp64", &heartbeat), (0x1000, 0, id.clone()));
     let end_of_session = hex(&(head + "ffff"));
     assert_eq!(read("moldudp64", &end_of_session), (0x1000, 0, id));
-    assert_eq!(layout("moldudp64").space(), Space::FULL);
+    assert_eq!(modulus("moldudp64"), None);
 }
 
 #[test]
 fn flow_exports() {
     // version 9, 1 record, up time, seconds, number, source id, then a flow set
     let netflow = hex("0009 0001 000f4240 69560c00 00000457 00000021 0000000c 0100000100080004");
-    assert_eq!(read("netflow9", &netflow), (0x457, 1, "00000021".into()));
+    assert_eq!(read("netflow9", &netflow), (0x457, 1, "192.0.2.7/00000021".into()));
     // version 5, IPv4, agent 192.0.2.1, sub-agent 3, number, up time, no samples
     let sflow = hex("00000005 00000001 c0000201 00000003 00000458 000f4240 00000000");
     assert_eq!(read("sflow5", &sflow), (0x458, 1, "c000020100000003".into()));
@@ -126,7 +141,126 @@ fn ptp_sync() {
     let bytes = hex("00 02 002c 00 00 0200 0000000000000000 00000000 001b21fffe0a0b0c 0001 1f40 00 00
         000069560c00 00000000");
     assert_eq!(bytes.len(), 44);
-    assert_eq!(read("ptp", &bytes), (8000, 1, "001b21fffe0a0b0c0001".into()));
+    assert_eq!(read("ptp", &bytes), (8000, 1, "001b21fffe0a0b0c00010000".into()));
+}
+
+#[test]
+fn what_has_no_number_passes() {
+    let sacn = |root: u32, framing: u32| {
+        let head = hex("0010 0000 4153432d45312e3137000000 726e");
+        [&head[..], &root.to_be_bytes(), &[7; 16], &[0x70, 0x0b], &framing.to_be_bytes(), &[9, 0, 1, 0, 0]]
+            .concat()
+    };
+    assert_eq!(read("sacn", &sacn(8, 1)), (9, 1, format!("{}080001", "07".repeat(16))));
+    assert!(passes("sacn", &sacn(8, 2)));
+    for operation in ["0052", "0020", "0021", "0060"] {
+        assert!(passes("artnet", &hex(&format!("4172742d4e657400 {operation} 000e 0000"))), "{operation}");
+    }
+    let nzs = hex("4172742d4e657400 0051 000e 07 91 0201 0002 ffff");
+    assert_eq!(read("artnet", &nzs), (6, 1, "192.0.2.7/01025100".into()));
+    let idle = hex("0fff c000 0001 0000");
+    assert!(passes("ccsds", &idle));
+    let ptp = |kind: u8, action: u8| {
+        let mut bytes = [&[kind, 2, 0, 54, 3][..], &[0; 49]].concat();
+        (bytes[31], bytes[46]) = (8, action);
+        bytes
+    };
+    for (kind, action) in [(13, 2), (13, 4), (4, 0), (15, 0)] {
+        assert!(passes("ptp", &ptp(kind, action)), "{kind} {action}");
+    }
+    for kind in [0, 1, 2, 8, 11] {
+        assert_eq!(read("ptp", &ptp(kind, 0)), (8, 1, format!("{}{kind:02x}03", "00".repeat(10))));
+    }
+    for (kind, action) in [(3, 0), (9, 0), (10, 0), (12, 0), (13, 0), (13, 1), (13, 3)] {
+        let id = read("ptp", &ptp(kind, action)).2;
+        assert!(
+            id.starts_with(&format!("{}{kind:02x}03", "00".repeat(10))) && id.len() == 44,
+            "{kind}: {id}"
+        );
+    }
+    assert_eq!(layout("ptp").read(&[0, 1, 0, 44]), Err(Reject::Foreign(Reason::Match)));
+    let version_10 = hex("000a 0010 69560c00 00000001 00000001");
+    for profile in ["netflow9", "netflow5", "sflow5"] {
+        assert_eq!(layout(profile).read(&version_10), Err(Reject::Foreign(Reason::Match)), "{profile}");
+    }
+}
+
+#[test]
+fn bundles_take_the_numbers_of_their_messages() {
+    let v1 = |number: u8, component: u8| [0xfe, 2, number, 1, component, 0, 9, 9, 0, 0];
+    let v2 = |number: u8, signed: u8| {
+        let signature = [5; 13];
+        let head = [0xfd, 1, signed, 0, number, 1, 190, 0, 0, 0, 7, 0xaa, 0xbb];
+        [&head[..], if signed == 1 { &signature } else { &[] }].concat()
+    };
+    let own = "192.0.2.7/01be".to_owned();
+    let row = [&v2(254, 1)[..], &v1(255, 190), &v2(0, 0), &v1(1, 190)].concat();
+    assert_eq!(read("mavlink", &row), (254, 4, own.clone()));
+    let damaged = [&row[..], &[0, 1, 2]].concat();
+    assert_eq!(read("mavlink", &damaged), (254, 4, own.clone()));
+    let cut = &row[..row.len() - 1];
+    assert_eq!(read("mavlink", cut), (254, 4, own.clone()));
+
+    let mixed = [v1(5, 190), v1(7, 3), v1(6, 190), v1(8, 3), v1(9, 190)].concat();
+    assert_eq!(read("mavlink1", &mixed), (5, 2, own));
+    let layout = layout("mavlink1");
+    assert!(layout.read(&mixed).unwrap().mixed());
+    let others = layout.others(&mixed, source()).into_iter();
+    let others: Vec<_> = others.map(|run| (run.id.unwrap().to_string(), run.number, run.count)).collect();
+    assert_eq!(others, [("192.0.2.7/0103".into(), 7, 2), ("192.0.2.7/01be".into(), 9, 1)]);
+
+    let packet =
+        |apid: u16, count: u16| [&apid.to_be_bytes()[..], &count.to_be_bytes(), &[0, 1, 8, 8]].concat();
+    let idle = packet(0x07ff, 0);
+    let row = [&idle[..], &packet(0x0864, 0xffff), &idle, &packet(0x0864, 0xc000)].concat();
+    assert_eq!(read("ccsds", &row), (0x3fff, 2, "192.0.2.7/0064".into()));
+    assert!(passes("ccsds", &[&idle[..], &idle].concat()));
+    // a telecommand of the same application counts apart
+    assert_eq!(read("ccsds", &packet(0x1864, 3)).2, "192.0.2.7/1064");
+}
+
+#[test]
+fn steps_are_constant_or_computed() {
+    let bytes = hex("00 00000041").into_iter().chain([0; 95]).collect::<Vec<u8>>();
+    for (step, expected) in [
+        ("10", 10),
+        ("len", 100),
+        ("len-20", 80),
+        ("len-20/32", 3),
+        ("len-20//32", 2),
+        ("len-101", 0),
+        ("u32be@1", 0x41),
+        ("u32be@1/32", 3),
+        ("u32be@1//32", 2),
+        ("u32be@1-1/32", 2),
+    ] {
+        assert_eq!(read(&format!("seq=u8@0,step={step}"), &bytes).1, expected, "{step}");
+    }
+}
+
+#[test]
+fn senders_are_a_part_of_the_stream() {
+    let packet = [7, 0xab];
+    for (id, expected) in [
+        ("", SOURCE),
+        (",id=src", SOURCE),
+        (",id=src,id=u8@1", "192.0.2.7:4000/ab"),
+        (",id=ip", "192.0.2.7"),
+        (",id=u8@1,id=ip", "192.0.2.7/ab"),
+        (",id=u8@1", "ab"),
+    ] {
+        assert_eq!(read(&format!("seq=u8@0{id}"), &packet).2, expected, "{id}");
+    }
+    for (source, expected) in [
+        ("[2001:db8::1]:9", "2001:db8::1/ab [2001:db8::1]:9/ab"),
+        ("[::ffff:192.0.2.1]:9", "192.0.2.1/ab 192.0.2.1:9/ab"),
+    ] {
+        let text = ["ip", "src"].map(|sender| {
+            let layout = layout(&format!("seq=u8@0,id=u8@1,id={sender}"));
+            layout.read(&packet).unwrap().id(source.parse().unwrap()).unwrap().to_string()
+        });
+        assert_eq!(text.join(" "), expected);
+    }
 }
 
 #[test]
@@ -233,8 +367,26 @@ fn wrong_layouts_name_part_value_and_what_is_right() {
         ("seq=u8@0,wrap=1..3", "wrap", "1..3", "at least 4 numbers"),
         ("seq=u8@0,wrap=1-3", "wrap", "1-3", "LOW..HIGH"),
         ("seq=u8@0,step=u8@0&0x9", "step", "u8@0&0x9", "adjacent bits"),
-        ("seq=u8@0,id=src,id=u8@1", "id", "u8@1", "alone"),
-        ("seq=u8@0,id=u8@1,id=src", "id", "src", "alone"),
+        ("seq=u8@0,id=src,id=ip", "id", "ip", "one of id=ip and id=src"),
+        ("seq=u8@0,id=src,id=src", "id", "src", "once"),
+        ("seq=u8@0,id=ip,id=17B@1", "id", "17B@1", "16 of them the sender's"),
+        ("seq=u8@0,pass", "pass", "", "no seq="),
+        ("pass,step=1", "pass", "", "no step="),
+        ("pass", "seq", "", "required"),
+        ("pass=1,seq=u8@0", "pass", "1", "a part"),
+        ("seq=u8@0 | ", "", "", "a part"),
+        ("seq=u8@0 | match=u8@1=2", "seq", "", "required, or pass"),
+        ("seq=u8@0,id=u8@1 | seq=u16be@0,id=u8@3", "seq", "u16be@0", "an id of another length"),
+        ("seq=u8@0,step=0", "step", "0", "from 1 to 65507"),
+        ("seq=u8@0,step=70000", "step", "70000", "from 1 to 65507"),
+        ("seq=u8@0,step=len/0", "step", "len/0", "rounded up"),
+        ("seq=u8@0,step=len-x", "step", "len-x", "rounded up"),
+        ("seq=u8@0,step=u8@-1", "step", "u8@-1", "an offset"),
+        ("seq=u8@0,step=3,end=2", "end", "2", "must be a field"),
+        ("seq=u8@0,bundle=u8@1+x", "bundle", "u8@1+x", "a message's length"),
+        ("seq=u8@0,bundle=8", "bundle", "8", "TYPE@OFFSET"),
+        ("seq=u8@0,match=u8@0=5..3", "match", "u8@0=5..3", "the lower one first"),
+        ("seq=u8@0,match=u8@0=5..256", "match", "u8@0=5..256", "within 0xff"),
         ("seq=u8@0,id=0B@1", "id", "0B@1", "1B to 32B"),
         ("seq=u8@0,id=33B@1", "id", "33B@1", "1B to 32B"),
         ("seq=u8@0,id=32B@1,id=u8@0", "id", "u8@0", "at most 32 bytes"),
@@ -267,7 +419,7 @@ fn wrong_layouts_name_part_value_and_what_is_right() {
 fn spaces_and_quotes() {
     let spaced = layout(" seq=u8@9 , match = \" a, b\"@0 , id = src ");
     assert_eq!(spaced.to_string(), "match=\" a, b\"@0,seq=u8@9");
-    assert!(spaced.id_is_source());
+    assert_eq!(spaced.kinds[0].sender, Sender::Port);
     // a text that looks like a type stands in quotes
     assert_eq!(layout("match=\"u8\"@0,seq=u8@2").to_string(), "match=\"u8\"@0,seq=u8@2");
 }
@@ -321,9 +473,9 @@ proptest! {
         let packet = layout.read(&bytes).unwrap();
         prop_assert_eq!(packet.number(), value);
         prop_assert_eq!(packet.step(), if value == field.max() { 0 } else { value });
-        let id = packet.id();
+        let id = packet.id(source()).unwrap();
         prop_assert_eq!(id.as_bytes(), &value.to_be_bytes()[8 - field.width..]);
-        prop_assert_eq!(layout.space().modulus(), field.max().checked_add(1));
+        prop_assert_eq!(packet.space().modulus(), field.max().checked_add(1));
     }
 
     #[test]
@@ -333,21 +485,25 @@ proptest! {
         text in "[ -!#-~]{1,20}",
         low in 0u64..3,
         (with_wrap, with_step, with_time, with_match, ids) in any::<(bool, bool, bool, bool, u8)>(),
+        step in prop::sample::select(vec!["", ",step=10", ",step=len", ",step=len-12/160", ",step=u16le@1//32"]),
+        rest in prop::sample::select(vec!["", ",id=ip", ",id=src", ",bundle=u8@3", ",bundle=u16be@3&0xff+12"]),
+        others_kinds in prop::sample::select(vec!["", " | match=u8@0=3..9,pass", " | pass,id=3B@4,id=ip"]),
         unit in prop::sample::select(vec!["s", "ms", "us", "ns"]),
     ) {
         let mut grammar = format!("seq={seq}");
         if with_wrap && field.max() >= 8 { grammar += &format!(",wrap={low}..{}", field.max() - low) }
-        if with_step { grammar += &format!(",step={}", others[0].0) }
+        if with_step { grammar += &format!(",step={}", others[0].0) } else { grammar += step }
         if with_time { grammar += &format!(",time={}:{unit}", others[1].0) }
         if with_match { grammar += &format!(",match=\"{text}\"@7,match={}=1", others[2].0) }
         (0..ids % 4).for_each(|i| grammar += &format!(",id={i}B@{i}").replace("=0B@0", "=u24le@0"));
+        grammar = grammar + rest + others_kinds;
         let layout = layout(&grammar);
         prop_assert_eq!(layout.to_string().parse::<Layout>().unwrap(), layout);
     }
 
     #[test]
-    fn arbitrary_text_never_panics(text in "[a-z0-9=@&.,:\"B]{0,40}", parts in vec(
-        prop::sample::select(vec!["seq", "id", "wrap", "match", "=", "@", "u8", "u64le", "0", "1", "&", "0x", ",", "..", "9", "\"", "B", ":s"]),
+    fn arbitrary_text_never_panics(text in "[a-z0-9=@&.,:|/+\"B-]{0,40}", parts in vec(
+        prop::sample::select(vec!["seq", "id", "wrap", "match", "=", "@", "u8", "u64le", "0", "1", "&", "0x", ",", "..", "9", "\"", "B", ":s", " | ", "pass", "step", "len", "-", "/", "bundle", "+", "ip"]),
         0..14,
     )) {
         for text in [text, parts.concat()] {
@@ -361,15 +517,18 @@ proptest! {
     fn arbitrary_datagrams_never_panic(
         which in 0..PROFILES.len(),
         mut bytes in vec(any::<u8>(), 0..130),
-        with_match in any::<bool>(),
+        (with_match, kind) in any::<(bool, usize)>(),
     ) {
         let layout = layout(PROFILES[which].0);
         if with_match {
             let len = bytes.len();
-            for part in layout.matches.iter().filter(|part| part.end() <= len) {
+            let kind = &layout.kinds[kind % layout.kinds.len()];
+            for part in kind.matches.iter().filter(|part| part.end() <= len) {
                 match part {
-                    Match::Number(field, value) => {
-                        bytes[field.offset..field.end()].copy_from_slice(&value.to_be_bytes()[8 - field.width..]);
+                    Match::Number(field, value, _) => {
+                        let value = value << field.mask.trailing_zeros();
+                        let value = if field.little_endian { value.swap_bytes() } else { value << (64 - 8 * field.width) };
+                        bytes[field.offset..field.end()].copy_from_slice(&value.to_be_bytes()[..field.width]);
                     }
                     Match::Text(offset, text) => bytes[*offset..offset + text.len()].copy_from_slice(text.as_bytes()),
                 }
@@ -378,8 +537,14 @@ proptest! {
         let result = layout.read(&bytes);
         prop_assert_eq!(layout.read(&bytes), result);
         match result {
-            Ok(packet) => prop_assert!(layout.space().modulus().is_none_or(|modulus| packet.number() < modulus)),
-            Err(Reject::Corrupt(Reason::Truncated)) => prop_assert!(bytes.len() < layout.len_min),
+            Ok(packet) => {
+                prop_assert!(packet.space().modulus().is_none_or(|modulus| packet.number() < modulus));
+                let runs = layout.others(&bytes, source());
+                prop_assert!(packet.mixed() || runs.is_empty());
+            }
+            Err(Reject::Corrupt(Reason::Truncated)) => {
+                prop_assert!(layout.kinds.iter().any(|kind| bytes.len() < kind.len_min));
+            }
             Err(Reject::Corrupt(Reason::Empty)) => prop_assert!(bytes.is_empty()),
             Err(reject) => prop_assert_eq!(reject, Reject::Foreign(Reason::Match)),
         }
