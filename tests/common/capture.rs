@@ -2,7 +2,11 @@
 //! captures: classic little-endian pcap of Ethernet frames with IPv4 without options.
 #![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
 
-use std::{path::Path, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::Path,
+    time::Duration,
+};
 
 /// The frames of a capture with the times when they were sent, in order.
 fn frames(name: &str) -> Vec<(Duration, Vec<u8>)> {
@@ -32,6 +36,22 @@ pub fn capture(name: &str) -> Vec<(u16, Vec<u8>)> {
         (u16_be(&frame, 36), frame[UDP_PAYLOAD..end].to_vec())
     };
     frames(name).into_iter().map(datagram).collect()
+}
+
+/// A datagram of a capture, and where it comes from.
+pub struct Sent {
+    pub source: SocketAddrV4,
+    pub payload: Vec<u8>,
+}
+
+/// All datagrams of a capture, in order.
+pub fn sent(name: &str) -> Vec<Sent> {
+    let sources = frames(name).into_iter().map(|(_, frame)| {
+        let ip: [u8; 4] = frame[26..30].try_into().unwrap();
+        SocketAddrV4::new(Ipv4Addr::from(ip), u16::from_be_bytes([frame[34], frame[35]]))
+    });
+    let payloads = capture(name).into_iter().map(|(_, payload)| payload);
+    sources.zip(payloads).map(|(source, payload)| Sent { source, payload }).collect()
 }
 
 /// What was sent to one port of a capture.
