@@ -90,7 +90,7 @@ fn the_log_says_it_also_without_http() {
 fn two_senders_with_one_id_are_both_named() {
     let (group, port) = (group(), free_port());
     let input = format!("udp://@{group}:{port}?if=127.0.0.1");
-    // its id is not that of the sender, as the profile for NetFlow 9 has it
+    // NetFlow 9 without the address, which the profile takes in
     let layout = "seq=u32be@12,id=u32be@16";
     let mut relay = Running::tidecast(["relay", &input, "--format", layout, "--http", "127.0.0.1:0"]);
     let http = relay.http();
