@@ -1,6 +1,10 @@
 //! The command lines in the documentation are ones that the program takes.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use clap::Parser;
 use tidecast::{
@@ -35,14 +39,17 @@ fn shell_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The words that a shell would give to `tidecast`, once per call in the line.
-fn calls(line: &str) -> Vec<Vec<String>> {
+/// The words that a shell would give to `tidecast`, once per call in the line, wherever its output goes; files that the
+/// line writes are in `folder`.
+fn calls(line: &str, folder: &Path) -> Vec<Vec<String>> {
     // A shell splits words as a shell does; everything but tidecast itself is made to do nothing.
     let script = format!(
-        "tidecast() {{ printf '\\036'; for word in \"$@\"; do printf '%s\\037' \"$word\"; done; }}\n\
+        "exec 3>&1; tidecast() {{ printf '\\036' >&3; for word in \"$@\"; do printf '%s\\037' \"$word\" >&3; done; }}\n\
          sudo() {{ \"$@\"; }}; curl() {{ :; }}; vlc() {{ :; }}; ffplay() {{ :; }}; mpv() {{ :; }}\n{line} </dev/null"
     );
-    let output = Command::new("/bin/sh").args(["-c", &script]).env("PATH", "/nowhere").output().expect("sh");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", &script]).env("PATH", "/nowhere").current_dir(folder);
+    let output = shell.output().expect("sh");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     text.split('\u{1e}')
         .skip(1)
@@ -52,12 +59,12 @@ fn calls(line: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn every_command_line_is_one_that_the_program_takes() {
-    let mut count = 0;
+    let (mut count, folder) = (0, tempfile::tempdir().expect("a folder"));
     for (path, text) in documents() {
         for line in shell_lines(&text).iter().filter(|line| line.starts_with("tidecast ")) {
             // Behind a pipe the shell's own grammar matters; the words before it are enough.
             let line = line.split(" | ").next().unwrap_or(line);
-            for words in calls(line) {
+            for words in calls(line, folder.path()) {
                 count += 1;
                 let here = format!("{}: {line}", path.display());
                 let parsed = Cli::try_parse_from(std::iter::once("tidecast".to_owned()).chain(words));
