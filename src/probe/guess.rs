@@ -43,7 +43,7 @@ impl Samples {
         if self.kept.len() < ENOUGH {
             return None;
         }
-        // those that are told by more of their bytes come first; a counter would fit the others
+        // those that more of their bytes show come first; a counter would fit the others
         let strength = |name: &str| name.parse::<Layout>().map_or(0, |layout| layout.strength());
         let mut names: Vec<&str> = Layout::profiles().iter().map(|(name, _)| *name).collect();
         names.sort_by_cached_key(|name| Reverse(strength(name)));

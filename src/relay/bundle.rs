@@ -37,8 +37,8 @@ impl Relay {
         };
         let arrival = Arrival { body, payload: arrival.payload.clone(), ..*arrival };
         self.arrived(now, waited, leg, source, &Ok(arrival), bytes);
-        // The first stream's flow has taken the datagram. Those of the others are told that their numbers are used, so that
-        // they are not taken for lost.
+        // The first stream's flow has taken the datagram. Those of the others note that their numbers are used, so that
+        // they do not count as lost.
         for Run { id, number, count } in others {
             let key = id.map_or(FlowKey::Source(source), FlowKey::Id);
             let known = self.known(&key).filter(|_| number < NUMBER_MAX);
@@ -58,10 +58,10 @@ impl Relay {
         arrival: &Arrival,
         packet: &Packet<'_>,
     ) -> Body {
-        let known = self.known(&arrival.key);
         // Without a flow it is counted as rejected when it comes to the media.
-        let index = known.or_else(|| self.flow_for(now, leg, source, arrival));
-        let Some(index) = index else { return arrival::numbered(NUMBER_MAX, 1, &[]) };
+        let Some(index) = self.known_or_new(now, leg, source, arrival) else {
+            return arrival::numbered(NUMBER_MAX, 1, &[]);
+        };
         let (flow, mut cx) = self.split(index, now);
         match flow.place_scaled(packet) {
             Scaled::Unknown => Body::Passes,

@@ -16,9 +16,6 @@ use crate::{
     limits::{CONTROLS_COMPARED_MAX, NUMBER_MAX},
 };
 
-/// Why a control datagram is of no use that does not come from where the media comes from.
-const OTHER_SOURCE: &str = "other_source";
-
 /// Datagrams without a number that came lately: another leg brings them once more.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
@@ -61,8 +58,7 @@ impl Relay {
         if self.legs.len() > 1 && self.copies.is_copy(fingerprint(&bytes, 0), leg, now, age) {
             return self.spend(bytes);
         }
-        let known = self.known(&arrival.key);
-        let index = known.or_else(|| self.flow_for(now, leg, source, arrival));
+        let index = self.known_or_new(now, leg, source, arrival);
         let Some(index) = index else { return self.spend(bytes) };
         let Arrival { timestamp, format, .. } = *arrival;
         let packet = Packet { bytes, payload: arrival.payload.clone(), timestamp, arrived: now, format };
@@ -87,12 +83,11 @@ impl Relay {
             Body::End { next, .. } => (next, true),
             _ => return self.spend(bytes),
         };
-        let known = self.known(&arrival.key);
-        let index = known.or_else(|| self.flow_for(now, leg, source, arrival));
+        let index = self.known_or_new(now, leg, source, arrival);
         let Some(index) = index.filter(|_| next < NUMBER_MAX) else { return self.spend(bytes) };
         let elsewhere = |flow: &super::Flow| flow.established() && flow.source_on(leg) != source;
-        if self.live(index).is_some_and(elsewhere) {
-            *self.rejects.entry(OTHER_SOURCE).or_default() += 1;
+        let ours = !self.live(index).is_some_and(elsewhere);
+        if self.is_elsewhere(ours) {
             return self.spend(bytes);
         }
         let Arrival { timestamp, format, .. } = *arrival;

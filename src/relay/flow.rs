@@ -411,8 +411,7 @@ impl Flow {
     /// The flow's time scale: nanoseconds since it began.
     #[inline(always)]
     fn nanos_at(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch);
-        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
+        at.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 
     /// The producer's clock against the arrival, for the jitter.

@@ -301,11 +301,6 @@ impl Reorder {
         }
     }
 
-    /// Whether this packet, whose number is below the head, has been delivered.
-    pub(super) fn had(&self, number: u64, fingerprint: u32) -> bool {
-        self.history.look(number, self.next, fingerprint) == Seen::Same
-    }
-
     /// Whether this number may still come: not delivered, not given up and not stored.
     pub(super) fn misses(&self, number: u64) -> bool {
         number >= self.next && matches!(self.slot(number), None | Some(Slot::Empty))

@@ -130,6 +130,17 @@ impl Relay {
         self.look_up(key)
     }
 
+    /// The flow that a datagram is for; a new one if it has none and the bound allows.
+    pub(super) fn known_or_new(
+        &mut self,
+        now: Instant,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+    ) -> Option<u32> {
+        self.known(&arrival.key).or_else(|| self.flow_for(now, leg, source, arrival))
+    }
+
     #[inline(never)]
     fn look_up(&mut self, key: &FlowKey) -> Option<u32> {
         let index = *self.by_key.get(key)?;

@@ -169,9 +169,10 @@ impl Flow {
     /// Whether these numbers are the last before the head, with nothing held back and no repeats that wait.
     fn is_last_again(&self, number: u64, span: u64) -> bool {
         self.probation.is_empty()
-            && self.reorder.as_ref().is_some_and(|reorder| {
-                number + span == reorder.next() && reorder.stored() == 0 && reorder.end() == reorder.next()
-            })
+            && self
+                .reorder
+                .as_ref()
+                .is_some_and(|reorder| reorder.is_calm() && number + span == reorder.next())
     }
 
     /// It was no restart: drops the packet for what it seemed, and learns how late packets come.

@@ -12,7 +12,7 @@ use crate::{
     relay::{
         Delivery, How, Packet,
         arrival::{Arrival, Body},
-        reorder::{Reorder, Stored},
+        reorder::{Known, Reorder, Stored},
     },
 };
 
@@ -105,10 +105,10 @@ impl Flow {
     /// Whether the packet is the last one once more, in a flow without anything to learn from that.
     #[inline(never)]
     fn is_twice(&self, number: u64, arrival: &Arrival, now: Instant) -> bool {
-        let same = |reorder: &Reorder| reorder.had(number, arrival.fingerprint());
+        let known = |reorder: &Reorder| reorder.known(number, 1, arrival.fingerprint(), self.window);
         self.asking.is_none()
             && self.rebuilt.is_empty()
-            && self.reorder.as_ref().is_some_and(same)
+            && self.reorder.as_ref().map(known) == Some(Known::Same)
             && self.age(number, now) <= self.repeat_age()
     }
 
