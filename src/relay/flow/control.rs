@@ -53,7 +53,7 @@ impl Flow {
         packet: Packet,
         cx: &mut Context<'_>,
     ) {
-        self.last_arrival = cx.now;
+        self.shows(cx.now);
         let first = !std::mem::replace(&mut self.controls.get_or_insert_default().passed, true);
         if first && !self.established() {
             let (flow, key) = (self.id, self.key.to_string());
