@@ -299,6 +299,13 @@ impl Control {
         Contents::of(channel, &seen.unwrap_or_default())
     }
 
+    /// What a group on demand carries, as far as it was seen; absent while nobody has it.
+    pub async fn contents_on_demand(&self, input: &Input) -> Option<Contents> {
+        let entry = self.shared.on_demand.entry_of(input)?;
+        let seen = self.state(&entry.name, 0).await?.carries;
+        Some(Contents::of_format(&on_demand::format(input.scheme), &seen))
+    }
+
     /// The configured channels that carry streams of one session with this one, and this one, in the order of the
     /// configuration.
     pub fn session_of(&self, channel: &Arc<config::Channel>) -> Vec<Arc<config::Channel>> {

@@ -2,6 +2,7 @@
 //!
 //! Takes the text behind `/udp/` or `/rtp/` as it stood in the request line, not yet percent-decoded: a `%` may
 //! be an escape (`239.1.1.1%3A5000`) or udpxy's own separator (`239.1.1.1%5000`), and only here both are known.
+//! Playlists add names for people (`:5000$NEWS`) and for players that want a file (`:5000/stream.ts`): [`plain`] cuts them.
 
 use percent_encoding::percent_decode_str;
 
@@ -10,7 +11,32 @@ use super::{Error, Input, Scheme, is_class_d, is_unicast, parse_port, zone};
 /// What udpxy takes between address and port.
 const SEPARATORS: [char; 6] = [':', '%', '~', '+', '-', '^'];
 
-/// Parses `[SOURCE@]GROUP:PORT`, percent-encoded or not, with an optional trailing slash.
+/// File names at the end of a URL that say nothing but that it is a transport stream.
+const EXTENSIONS: [&str; 5] = ["ts", "m2ts", "mts", "mpg", "mpeg"];
+
+/// A path without what playlists put behind an address or a name: `$LABEL`, a file name such as `/stream.ts`, a slash.
+pub fn plain(text: &str) -> &str {
+    let text = label(text);
+    let text = text.strip_suffix('/').unwrap_or(text);
+    match text.rsplit_once('/') {
+        Some((before, file)) if without_extension(file).is_some() => before,
+        _ => text,
+    }
+}
+
+/// A text without the `$LABEL` at its end.
+pub fn label(text: &str) -> &str {
+    text.split_once('$').map_or(text, |(before, _)| before)
+}
+
+/// The name of a file of a transport stream (`news.ts`) without its extension.
+pub fn without_extension(file: &str) -> Option<&str> {
+    let (name, extension) = file.rsplit_once('.')?;
+    let known = EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
+    (known && !name.is_empty()).then_some(name)
+}
+
+/// Parses `[SOURCE@]GROUP:PORT`, percent-encoded or not, with what [`plain`] cuts behind it.
 ///
 /// IPv6 stands in brackets, with its zone or without. The result may be unicast: whether a group may be joined, and on which
 /// interface, is for the configuration to say.
@@ -18,7 +44,6 @@ const SEPARATORS: [char; 6] = [':', '%', '~', '+', '-', '^'];
 /// # Errors
 /// What is malformed, with what was expected (an HTTP 400).
 pub fn parse(scheme: Scheme, text: &str) -> Result<Input, Error> {
-    let text = text.strip_suffix('/').unwrap_or(text);
     // The escapes of all separators but `%` contain a letter, so a port of digits only is a port.
     parse_once(scheme, text).or_else(|_| parse_once(scheme, &decode(text)))
 }
@@ -28,6 +53,7 @@ fn decode(text: &str) -> String {
 }
 
 fn parse_once(scheme: Scheme, text: &str) -> Result<Input, Error> {
+    let text = plain(text);
     let missing = || Error::PortMissing(text.to_owned());
     let (address, port) = text.rsplit_once(SEPARATORS).ok_or_else(missing)?;
     if port.ends_with(']') {
@@ -70,6 +96,16 @@ mod tests {
             "239.1.1.1%7E5000",
             "239.1.1.1%5E5000",
             "%40239.1.1.1%5000",
+            "239.1.1.1:5000$NEWS",
+            "239.1.1.1:5000$NEWS-24 + more:1",
+            "239.1.1.1:5000$央视",
+            "239.1.1.1:5000%24NEWS-24",
+            "239.1.1.1:5000%241",
+            "239.1.1.1:5000/stream.ts",
+            "239.1.1.1%3A5000%2Fstream.ts",
+            "239.1.1.1:5000/News 24.M2TS/",
+            "239.1.1.1:5000/stream.ts$NEWS",
+            "239.1.1.1:5000/$NEWS/1",
         ] {
             assert_eq!(url(text), "udp://@239.1.1.1:5000", "{text}");
         }
@@ -109,6 +145,10 @@ mod tests {
             ("239.2.2.2@239.1.1.1:5000", "source \"239.2.2.2\""),
             ("10.0.0.5@10.0.0.6:5000", "expected a multicast group"),
             ("10.0.0.5@[ff35::1]:5000", "same family"),
+            ("239.1.1.1:5000/more", "port \"5000/more\""),
+            ("239.1.1.1:5000/.ts", "port"),
+            ("239.1.1.1$NEWS:5000", "no port"),
+            ("$NEWS", "no port"),
             ("239.1.1.1:5000?x=1", "port \"5000?x=1\""),
             ("%FF%FE:5000", "address"),
         ] {

@@ -76,6 +76,11 @@ impl OnDemand {
         self.table().values().cloned().collect()
     }
 
+    /// The group's entry, if somebody has it.
+    pub(super) fn entry_of(&self, input: &Input) -> Option<Arc<Entry>> {
+        self.table().get(input).cloned()
+    }
+
     fn table(&self) -> MutexGuard<'_, HashMap<Input, Arc<Entry>>> {
         // Single insertions and removals: no panic can leave it half changed.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -148,13 +153,16 @@ async fn enter(shared: &Arc<Shared>, entry: &Arc<Entry>, fec: Fec) -> Result<Opt
     Ok(Some((*worker, Place { shared: shared.clone(), entry: entry.clone() })))
 }
 
+/// The datagrams of `udp://` may be anything.
+pub(super) fn format(scheme: Scheme) -> Format {
+    if scheme.is_rtp() { Format::Rtp } else { Format::Auto }
+}
+
 async fn start(shared: &Arc<Shared>, entry: &Entry, fec: Fec) -> Result<usize, Error> {
     let worker = shared.least_loaded();
-    // The datagrams of udp:// may be anything, and no other format has FEC on ports of its own.
-    let (format, fec) = match entry.input.scheme {
-        Scheme::Udp => (Format::Auto, Fec::Off),
-        Scheme::Rtp | Scheme::Rist => (Format::Rtp, fec),
-    };
+    let format = format(entry.input.scheme);
+    // No other format has FEC on ports of its own.
+    let fec = if format == Format::Rtp { fec } else { Fec::Off };
     let spec = ChannelSpec {
         name: entry.name.clone(),
         inputs: vec![entry.input.clone()],

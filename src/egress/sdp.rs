@@ -73,15 +73,20 @@ impl Contents {
             let is_ts = media.iter().flat_map(Media::encodings).any(|encoding| encoding.is("MP2T"));
             return Contents { datagrams: Ok(Content::Rtp { lines, media }), is_ts };
         }
-        let is_ts = seen.is_ts() || channel.format == Format::Ts;
-        Contents { datagrams: Contents::seen(channel, seen), is_ts }
+        Contents::of_format(&channel.format, seen)
     }
 
-    fn seen(channel: &Channel, seen: &Carries) -> Result<Content, Unknown> {
+    /// Of packets of this format, of which this was seen.
+    pub fn of_format(format: &Format, seen: &Carries) -> Contents {
+        let is_ts = seen.is_ts() || *format == Format::Ts;
+        Contents { datagrams: Contents::seen(format, seen), is_ts }
+    }
+
+    fn seen(format: &Format, seen: &Carries) -> Result<Content, Unknown> {
         if seen.stream_types != 0 {
             return Ok(transport_stream(types(seen.stream_types)));
         }
-        if seen.plain_ts || channel.format == Format::Ts {
+        if seen.plain_ts || *format == Format::Ts {
             return Ok(Content::Ts);
         }
         if seen.is_nothing() {

@@ -22,6 +22,14 @@ fn every_request_gets_its_status_and_one_line_that_says_what_would_be_right() {
         ("HEAD", "/udp/232.1.1.1:5000", 403, ""),
         ("GET", "/streams/wether", 404, "there is no stream \"wether\": expected weather"),
         ("GET", "/streams/", 404, "expected weather"),
+        ("GET", "/streams/wether.ts", 404, "there is no stream \"wether.ts\": expected weather"),
+        ("GET", "/streams/weather?if=eth1", 400, "where its input says"),
+        ("GET", "/streams/weather?start=soon", 400, "expected start=live"),
+        ("GET", "/udp/239.1.1.1:5000?if=eth1", 403, "if=eth1: groups on demand are joined on 127.0.0.1"),
+        ("GET", "//healthz", 200, "ok"),
+        ("GET", "/status", 200, "<h1>udpxy status:</h1>"),
+        ("GET", "/status/", 200, "<td>0</td>"),
+        ("GET", "/favicon.ico", 200, "<svg"),
         ("GET", "/stream/weather", 404, "see / for what is here"),
         ("GET", "/../etc/passwd", 404, "nothing"),
         ("POST", "/streams/weather", 405, "expected GET or HEAD"),
@@ -76,6 +84,118 @@ fn streams_say_what_they_are_and_end_with_the_connection() {
         }
     }
     until("HEAD and clients that are gone leave no group joined", || memberships(other) == 0);
+}
+
+/// As playlists for udpxy, msd_lite and rtp2httpd have them, and as players write them.
+#[test]
+fn urls_of_playlists_are_taken_as_they_are() {
+    let (group, port) = (group(), free_port());
+    let relay = serve(&format!(
+        "[[channel]]\nname = \"news.ts\"\nformat = \"ts\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\"\n\
+         [[channel]]\nname = \"sport\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\""
+    ));
+    let address = format!("{group}:{port}");
+    for path in [
+        format!("/udp/{address}$NEWS"),
+        format!("/udp/{address}$央视-1"),
+        format!("/udp/{address}%24NEWS-24"),
+        format!("/rtp/{address}/stream.ts"),
+        format!("/udp/{address}/news.ts$NEWS"),
+        format!("//udp/{address}"),
+        format!("//udp//{address}/"),
+        format!("/rtp/{address}?fcc=10.0.0.1:8027&fcc-type=telecom$NEWS"),
+        format!("/rtp/{address}?playseek=20240101120000-20240101130000"),
+        format!("/udp/{address}?start=1704106800&end=1704110400"),
+        format!("/udp/{address}?start=${{start}}&end=${{end}}"),
+        format!("/udp/{address}?start=live$NEWS"),
+        format!("/udp/{address}?if=127.0.0.1"),
+        format!("/udp/{address}?ifname=127.0.0.1&flow=7$NEWS"),
+        "/streams/sport.ts".to_owned(),
+        "/streams/sport/stream.ts".to_owned(),
+        "/streams/sport$SPORT".to_owned(),
+        "//streams/sport.ts$SPORT".to_owned(),
+        "/streams/news.ts".to_owned(),
+        "/streams/news.ts.ts".to_owned(),
+    ] {
+        for method in ["HEAD", "GET"] {
+            let answer = request(relay.http, method, &path);
+            let kind = answer.header("content-type");
+            assert_eq!((answer.status, kind), (200, Some("video/mp2t")), "{method} {path}");
+        }
+    }
+}
+
+/// What players send, byte for byte but for the address: the answer must be the stream whatever else they ask for.
+#[test]
+fn requests_of_players_get_their_stream() {
+    let (group, port) = (group(), free_port());
+    let relay = serve("linger = \"0s\"");
+    let producer = Producer::new(group, port);
+    let path = format!("/udp/{group}:{port}");
+    let host = relay.http;
+    for (player, head) in [
+        (
+            "Kodi 20",
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: Kodi/20.2 (X11; Linux x86_64) App_Bitness/64 Version/20.2-(20.2.0)-Git:nogitfound\r\nAccept: */*\r\nAccept-Charset: UTF-8,*;q=0.8\r\n\r\n"
+            ),
+        ),
+        (
+            "Plex, ffmpeg 6",
+            format!(
+                "GET {path} HTTP/1.1\r\nUser-Agent: Lavf/60.16.100\r\nAccept: */*\r\nRange: bytes=0-\r\nConnection: close\r\nHost: {host}\r\nIcy-MetaData: 1\r\n\r\n"
+            ),
+        ),
+        (
+            "VLC 3",
+            format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nAccept-Language: en_US\r\nUser-Agent: VLC/3.0.18 LibVLC/3.0.18\r\nRange: bytes=0-\r\n\r\n"
+            ),
+        ),
+        ("a set-top box", format!("GET {path} HTTP/1.0\r\n\r\n")),
+    ] {
+        let mut answer = ask(relay.http, &head);
+        assert_eq!(answer.status, 200, "{player}: {}", answer.head);
+        producer.send(0, b"picture");
+        assert_eq!(answer.read(7), b"picture", "{player}");
+    }
+}
+
+/// Native datagrams with TS packets are a film, those of sensors are not: as soon as somebody has them, HEAD says so.
+#[test]
+fn a_group_on_demand_says_what_it_brings() {
+    let (film, sensors, port) = (group(), group(), free_port());
+    let relay = serve("");
+    for (group, payload, content_type) in
+        [(film, vec![0x47; 188], "video/mp2t"), (sensors, b"21.5".to_vec(), "application/octet-stream")]
+    {
+        let path = format!("/udp/{group}:{port}");
+        let mut client = open(relay.http, &path);
+        let producer = Producer::new(group, port);
+        producer.send(0, &payload);
+        assert_eq!(client.read(payload.len()), payload);
+        until("the content type", || {
+            request(relay.http, "HEAD", &path).header("content-type") == Some(content_type)
+        });
+    }
+}
+
+#[test]
+fn the_status_page_lists_clients_as_udpxy_does() {
+    let (group, port) = (group(), free_port());
+    let relay = serve("");
+    let mut client = open(relay.http, &format!("/udp/{group}:{port}"));
+    let from = client.stream.local_addr().expect("an address");
+    Producer::new(group, port).send(0, &[1; 10_000]);
+    client.read(10_000);
+    let row = format!("<td>{from}</td><td>{group}:{port}</td><td>");
+    let (_, head, page) = get(relay.http, "/status/");
+    assert!(head.contains("text/html"), "{head}");
+    assert!(page.contains("<td>1</td>\n</tr>") && page.contains(&row) && page.contains(" Kb/sec"), "{page}");
+    let quiet = serve("list_clients = false");
+    let _client = open(quiet.http, &format!("/udp/{group}:{port}"));
+    let (_, _, page) = get(quiet.http, "/status");
+    assert!(page.contains("<td>1</td>\n</tr>") && !page.contains("Active clients:</h3>"), "{page}");
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod rist_out;
 mod sources;
 mod st2022;
 mod start;
+mod urls;
 mod wrapped;
 
 use std::{

@@ -22,6 +22,7 @@ mod routes;
 mod rows;
 mod snapshot;
 mod socketio;
+mod status;
 mod stream;
 mod table;
 mod websocket;
@@ -177,6 +178,7 @@ impl Service<Request<Incoming>> for Answers {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.handover.clone());
+        routes::plain(request.uri_mut());
         Box::pin(self.router.call(request))
     }
 }

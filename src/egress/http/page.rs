@@ -112,6 +112,18 @@ pub(super) fn index(headers: &HeaderMap) -> Response {
     guarded(response)
 }
 
+/// The page's icon as a file, for those who ask for it without looking at the page.
+static ICON: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let data = INDEX.split_once("data:image/svg+xml,").and_then(|(_, rest)| rest.split_once('"'));
+    percent_encoding::percent_decode_str(data.map_or("", |(data, _)| data)).collect()
+});
+
+/// `/favicon.ico`
+pub(super) async fn icon() -> Response {
+    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "max-age=86400")];
+    guarded((headers, ICON.as_slice()).into_response())
+}
+
 /// `/page/SUM/FILE`
 pub(super) async fn file(
     Path((sum, name)): Path<(String, String)>,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use axum::{
     Json, Router,
     extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderMap, Method, Uri, header},
+    http::{HeaderMap, Method, Uri, header, uri::PathAndQuery},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -13,7 +13,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
 
-use super::{App, api, live, page, players, push, refusal::Refusal, socketio, stream};
+use super::{App, api, live, page, players, push, refusal::Refusal, socketio, status, stream};
 use crate::{
     config,
     control::ChannelView,
@@ -27,8 +27,9 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
     let guard = middleware::from_fn_with_state(app.clone(), push::guard);
     let router = Router::new()
         .route("/", get(index))
-        // The pages bring their icon along; browsers ask for this one all the same.
-        .route("/favicon.ico", get(|| async { axum::http::StatusCode::NO_CONTENT }))
+        .route("/favicon.ico", get(page::icon))
+        .route("/status", get(status::page))
+        .route("/status/", get(status::page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
@@ -57,6 +58,19 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .layer(socketio)
         .layer(guard);
     (router, io)
+}
+
+/// Players join a base URL and a path with a slash too many: `//udp/...`.
+pub(super) fn plain(uri: &mut Uri) {
+    let Some(whole) =
+        uri.path_and_query().map(|whole| whole.as_str()).filter(|whole| whole.starts_with("//"))
+    else {
+        return;
+    };
+    let path = format!("/{}", whole.trim_start_matches('/')).parse::<PathAndQuery>();
+    if let Ok(path) = path {
+        *uri = Uri::from(path);
+    }
 }
 
 /// The page for browsers, text for everybody else.
@@ -88,6 +102,7 @@ async fn contents(app: &App) -> String {
     line("/sse/NAME", "the same as server-sent events (?flow= &every=)");
     line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");
     line("/metrics", "for Prometheus");
+    line("/status", "who gets which group, as udpxy shows it");
     line("/healthz", "whether it runs");
     line("/readyz", "whether all configured groups are joined");
     line("/api/v1/channels", "rates, losses and verdicts of all streams (?search= &sort= &format=csv)");

@@ -39,12 +39,42 @@ use crate::{
 const MPEG_TS: &str = "video/mp2t";
 const BYTES: &str = "application/octet-stream";
 
+/// Keys of other relays and of playlists (`fcc`, `playseek`, ...) are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct StreamQuery {
     /// The key of one flow; it may begin later.
     flow: Option<String>,
-    /// `live`: from the next packet on, without what a player needs to begin at once.
+    /// `live`: from the next packet on, without what a player needs to begin at once. A time is a player's wish to see what
+    /// is over: it gets what there is.
     start: Option<String>,
+    end: Option<String>,
+    /// Where to join.
+    #[serde(rename = "if", alias = "ifname")]
+    interface: Option<String>,
+}
+
+impl StreamQuery {
+    /// What was typed, without the label that playlists put at the end of a URL.
+    fn read(query: Queried) -> Result<StreamQuery, Refusal> {
+        let Query(query) = query.map_err(|error| Refusal::Malformed(error.body_text()))?;
+        let plain = |text: Option<String>| text.map(|text| udpxy::label(&text).to_owned());
+        let StreamQuery { flow, start, end, interface } = query;
+        Ok(StreamQuery { flow: plain(flow), start: plain(start), end, interface: plain(interface) })
+    }
+
+    /// Where the stream begins.
+    fn begin(&self) -> Result<Begin, Refusal> {
+        // 20240101120000, 1704106800, ${start}, {utc}
+        let is_time = |text: &str| text.is_empty() || text.contains(|c: char| c.is_ascii_digit() || c == '{');
+        match self.start.as_deref() {
+            None => Ok(Begin::Picture),
+            Some("live") => Ok(Begin::Live),
+            Some(start) if self.end.is_some() || is_time(start) => Ok(Begin::Picture),
+            Some(other) => Err(Refusal::Malformed(format!(
+                "start={other:?}: expected start=live, or no start for one with a picture"
+            ))),
+        }
+    }
 }
 
 /// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
@@ -100,9 +130,15 @@ pub(super) async fn named(
     headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    let name = uri.path().trim_start_matches("/streams/").trim_end_matches('/');
-    if app.control.format(name).is_err() {
-        // A channel may have a name like one of these.
+    let whole = udpxy::label(uri.path().trim_start_matches("/streams/")).trim_end_matches('/');
+    let knows = |name: &str| app.control.format(name).is_ok();
+    let mut name = whole;
+    // A channel may have a name like one of these.
+    if !knows(name) {
+        let shorter = [udpxy::plain(whole), udpxy::without_extension(whole).unwrap_or(whole)];
+        name = shorter.into_iter().find(|shorter| knows(shorter)).unwrap_or(whole);
+    }
+    if !knows(name) {
         if let Some(name) = name.strip_suffix(".sdp") {
             return players::description(&app, name, &uri).await;
         }
@@ -110,7 +146,14 @@ pub(super) async fn named(
             return snapshot::snapshot(&app, name).await;
         }
     }
-    let (select, begin) = wanted(query, &app.control.format(name)?)?;
+    let format = app.control.format(name)?;
+    let query = StreamQuery::read(query)?;
+    if let Some(interface) = &query.interface {
+        return Err(Refusal::Malformed(format!(
+            "if={interface:?}: expected no interface, since stream {name:?} is received where its input says (?if= in its address)"
+        )));
+    }
+    let (select, begin) = (select(query.flow.as_deref(), &format)?, query.begin()?);
     let content_type = content_type(&app, name).await?;
     if method == Method::HEAD {
         return Ok(response(content_type));
@@ -156,22 +199,24 @@ async fn on_demand(
     query: Queried,
 ) -> Result<Response, Refusal> {
     let format = if scheme == Scheme::Rtp { Format::Rtp } else { Format::Auto };
-    let (select, begin) = wanted(query, &format)?;
+    let query = StreamQuery::read(query)?;
+    let (select, begin) = (select(query.flow.as_deref(), &format)?, query.begin()?);
     // As it stood in the request: the parser knows what a percent sign means here.
-    let text = uri.path().get("/udp/".len()..).unwrap_or_default();
-    let input = group(scheme, text, &app.config)?;
+    let text = uri.path().get("/udp/".len()..).unwrap_or_default().trim_start_matches('/');
+    let input = group(scheme, text, query.interface.as_deref(), &app.config)?;
+    let content_type = type_on_demand(&app, &input).await;
     if method == Method::HEAD {
-        return Ok(response(HeaderValue::from_static(MPEG_TS)));
+        return Ok(response(content_type));
     }
     let place = place(&app)?;
     let subscription = app.control.subscribe_on_demand(input, select, begin, app.config.fec).await?;
     subscription.share.introduce(handover.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
-    Ok(response(HeaderValue::from_static(MPEG_TS)))
+    Ok(response(content_type))
 }
 
-/// The group that was asked for, if it may be.
-fn group(scheme: Scheme, text: &str, config: &config::Http) -> Result<Input, Refusal> {
+/// The group that was asked for, if it may be; `wanted`: the interface that the query names.
+fn group(scheme: Scheme, text: &str, wanted: Option<&str>, config: &config::Http) -> Result<Input, Refusal> {
     let input = udpxy::parse(scheme, text).map_err(|error| {
         Refusal::Malformed(format!(
             "{error}, as in /{scheme}/239.1.1.1:5000 or /{scheme}/10.0.0.5@232.1.1.1:5000"
@@ -199,30 +244,21 @@ fn group(scheme: Scheme, text: &str, config: &config::Http) -> Result<Input, Ref
         )));
     }
     // A client does not choose where to join.
-    if let Some(zone) = input.interface
-        && Some(&zone) != interface.as_ref()
-    {
-        let here = interface.map_or("by the routes".to_owned(), |interface| format!("on {interface}"));
-        return Err(Refusal::Forbidden(format!(
-            "zone {zone}: groups on demand are joined {here} (the operator names one interface with --if, or `interface` in [http])"
-        )));
-    }
-    Ok(Input { interface, ..input })
-}
-
-/// What of the channel is asked for, and from where on.
-fn wanted(query: Queried, format: &Format) -> Result<(Select, Begin), Refusal> {
-    let Query(query) = query.map_err(|error| Refusal::Malformed(error.body_text()))?;
-    let begin = match query.start.as_deref() {
-        None => Begin::Picture,
-        Some("live") => Begin::Live,
-        Some(other) => {
-            return Err(Refusal::Malformed(format!(
-                "start={other:?}: expected start=live, or no start for one with a picture"
+    let wanted = wanted
+        .map(str::parse)
+        .transpose()
+        .map_err(|error: address::Error| Refusal::Malformed(format!("if: {error}")))?;
+    for (what, named) in [("zone ", input.interface), ("if=", wanted)] {
+        if let Some(named) = named
+            && Some(&named) != interface.as_ref()
+        {
+            let here = interface.map_or("by the routes".to_owned(), |interface| format!("on {interface}"));
+            return Err(Refusal::Forbidden(format!(
+                "{what}{named}: groups on demand are joined {here}: leave it out (the operator names one interface with --if, or `interface` in [http])"
             )));
         }
-    };
-    Ok((select(query.flow.as_deref(), format)?, begin))
+    }
+    Ok(Input { interface, ..input })
 }
 
 fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refusal> {
@@ -235,11 +271,23 @@ fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refusal> {
 /// What a channel's payloads are, as far as its description, its format or its packets tell.
 async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
     let channel = app.control.channel(name)?;
+    if channel.format == Format::Ts {
+        return Ok(HeaderValue::from_static(MPEG_TS)); // it can only be that: nobody need be asked
+    }
     let known = app.control.contents(&channel).await.media_type();
     // Before the first packet nobody knows; programs do not look, and players that are told "bytes" may refuse.
     let is_media = matches!(channel.format, Format::Rtp | Format::Ts | Format::Auto);
+    Ok(type_or(known, if is_media { MPEG_TS } else { BYTES }))
+}
+
+/// What a group on demand brings, as far as its packets tell if somebody has it already.
+async fn type_on_demand(app: &App, input: &Input) -> HeaderValue {
+    type_or(app.control.contents_on_demand(input).await.and_then(|contents| contents.media_type()), MPEG_TS)
+}
+
+fn type_or(known: Option<String>, otherwise: &'static str) -> HeaderValue {
     let known = known.and_then(|text| HeaderValue::try_from(text).ok());
-    Ok(known.unwrap_or(HeaderValue::from_static(if is_media { MPEG_TS } else { BYTES })))
+    known.unwrap_or(HeaderValue::from_static(otherwise))
 }
 
 /// A place among the clients that may stream at the same time.
