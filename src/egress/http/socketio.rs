@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use socketioxide::{
     SendError, SocketError, SocketIo,
-    extract::{AckSender, SocketRef, TryData},
+    extract::{AckSender, Extension, SocketRef, TryData},
+    handler::ConnectHandler,
     layer::SocketIoLayer,
 };
 use tokio::{
@@ -74,21 +75,25 @@ pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
         .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .ws_max_frame_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .build_layer();
-    io.ns("/", async move |socket: SocketRef, io: SocketIo| connected(&socket, &io, app.clone()));
+    // The handlers are there before the client is told that it is connected: from then on it may emit.
+    let admit = async move |socket: SocketRef| admit(&socket, app.clone());
+    let connected = async |socket: SocketRef, io: SocketIo, Extension(outlet): Extension<Arc<Outlet>>| {
+        connected(socket, &io, outlet);
+    };
+    io.ns("/", connected.with(admit));
     (layer, io)
 }
 
-fn connected(socket: &SocketRef, io: &SocketIo, app: App) {
-    let Ok(place) = stream::place(&app) else {
-        let max = app.config.clients_max;
-        refuse(socket, &format!("{max} clients are served already, expected fewer: try again later"));
-        let _ = socket.clone().disconnect(); // it may have gone
-        return;
-    };
+/// Takes a place and sets up what answers the client; without a place it gets a `connect_error` that says so.
+fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
+    let max = app.config.clients_max;
+    let place = stream::place(&app)
+        .map_err(|_| format!("{max} clients are served already, expected fewer: try again later"))?;
     let request = socket.req_parts();
     let handover = request.extensions.get::<Handover>();
     let who = handover.map(|handover| handover.who(&request.headers)).unwrap_or_default();
     let outlet = Outlet::new(None, who);
+    socket.extensions.insert(outlet.clone());
     let client =
         Arc::new(Client { app, outlet: outlet.clone(), subscriptions: Mutex::default(), _place: place });
     let subscriber = client.clone();
@@ -111,12 +116,15 @@ fn connected(socket: &SocketRef, io: &SocketIo, app: App) {
             reply(&socket, ack, answer);
         },
     );
-    let ending = outlet.clone();
-    socket.on_disconnect(async move || ending.end());
+    socket.on_disconnect(async move || outlet.end());
+    Ok(())
+}
+
+fn connected(socket: SocketRef, io: &SocketIo, outlet: Arc<Outlet>) {
     if !socket.connected() || io.get_socket(socket.id).is_none() {
         outlet.end(); // it went before there was anybody to tell
     }
-    tokio::spawn(write(socket.clone(), outlet));
+    tokio::spawn(write(socket, outlet));
 }
 
 fn refuse(socket: &SocketRef, reason: &str) {
