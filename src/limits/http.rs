@@ -51,6 +51,8 @@ pub const CLIENT_CHATTER_BYTES_MAX: usize = REQUEST_HEAD_BYTES_MAX;
 pub const REQUEST_HEAD_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a flow's key in `?flow=`: an IPv6 address with port and zone, or 32 bytes as hexadecimal digits.
 pub const FLOW_KEY_BYTES_MAX: usize = 128;
+/// How long a browser remembers that a page of another site may ask: it asks again with the first request after that.
+pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 /// What a client is told to wait when there is no room: some of those who watch will have left.
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long no connection is accepted after the process ran out of descriptors.

@@ -161,6 +161,47 @@ fn requests_of_players_get_their_stream() {
     }
 }
 
+/// What Chromium sends before a page of an admitted site reads something with headers of its own, and with the request.
+#[test]
+fn pages_of_admitted_sites_may_read_and_no_others() {
+    let (group, port) = (group(), free_port());
+    let relay = serve(&format!(
+        "origins = [\"https://dash.example\"]\n[[channel]]\nname = \"news\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\""
+    ));
+    let asked = |method: &str, path: &str, more: &str| {
+        ask(relay.http, &format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", relay.http))
+    };
+    for path in [
+        "/streams/news".to_owned(),
+        format!("/udp/{group}:{port}"),
+        format!("/rtp/{group}:{port}"),
+        "/sse/news".to_owned(),
+        "/api/v1/streams".to_owned(),
+        "/playlist.m3u".to_owned(),
+    ] {
+        let origin = "Origin: https://dash.example\r\n";
+        let wish = "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: range\r\nAccess-Control-Request-Private-Network: true\r\n";
+        let preflight = asked("OPTIONS", &path, &format!("{wish}{origin}"));
+        assert_eq!(preflight.status, 200, "{path}: {}", preflight.head);
+        for (name, value) in [
+            ("access-control-allow-origin", "https://dash.example"),
+            ("access-control-allow-methods", "GET,HEAD"),
+            ("access-control-allow-headers", "range"),
+            ("access-control-allow-private-network", "true"),
+            ("access-control-max-age", "600"),
+        ] {
+            assert_eq!(preflight.header(name), Some(value), "{path}: {}", preflight.head);
+        }
+        let answer = asked("GET", &path, origin);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), Some("https://dash.example"), "{path}");
+        assert!(answer.head.to_ascii_lowercase().contains("origin"), "{path}: {}", answer.head);
+        let evil = asked("OPTIONS", &path, &format!("{wish}Origin: https://evil.example\r\n"));
+        assert_eq!(evil.header("access-control-allow-origin"), None, "{path}: {}", evil.head);
+        assert_eq!(asked("HEAD", &path, "").header("access-control-allow-origin"), None, "{path}");
+    }
+}
+
 /// Native datagrams with TS packets are a film, those of sensors are not: as soon as somebody has them, HEAD says so.
 #[test]
 fn a_group_on_demand_says_what_it_brings() {

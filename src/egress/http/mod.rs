@@ -12,6 +12,7 @@
 mod api;
 mod client;
 mod connection;
+mod cors;
 mod feeder;
 mod live;
 mod page;

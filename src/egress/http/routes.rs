@@ -13,7 +13,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
 
-use super::{App, api, live, page, players, push, refusal::Refusal, socketio, status, stream};
+use super::{App, api, cors, live, page, players, push, refusal::Refusal, socketio, status, stream};
 use crate::{
     config,
     control::ChannelView,
@@ -54,6 +54,7 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .route("/rtp/{*address}", get(stream::rtp))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
+        .layer(cors::layer(&app.config))
         .with_state(app)
         .layer(socketio)
         .layer(guard);
