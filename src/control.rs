@@ -4,9 +4,9 @@
 //! beside a datagram's way: it hands out the readers of [`crate::egress::tap`], and packets do not pass it.
 
 mod on_demand;
+mod views;
 
 use std::{
-    collections::HashMap,
     io,
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::RwLock;
 
@@ -22,12 +23,13 @@ use crate::{
     address::Input,
     config,
     egress::{
+        carries::Carries,
         record::Recorder,
         sdp::Contents,
         subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
-    limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES},
+    limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES, SURVEY_PATIENCE},
     metrics::{Metrics, Sample, UdpRequests},
     net::{
         state::{ChannelState, LegState},
@@ -37,6 +39,8 @@ use crate::{
     wire::Format,
 };
 use on_demand::{OnDemand, Place};
+use views::Answers;
+pub use views::{Stalled, Views};
 
 /// Why somebody cannot have a stream.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +92,7 @@ struct Shared {
     channels: Mutex<Vec<Arc<Configured>>>,
     on_demand: OnDemand,
     metrics: Metrics,
+    answers: Answers,
     /// Read while a scrape adds up living and ended channels; written while one becomes the other.
     census: RwLock<()>,
 }
@@ -195,6 +200,7 @@ impl Control {
             channels: Mutex::default(),
             on_demand: OnDemand::new(linger),
             metrics: Metrics::new(),
+            answers: Answers::default(),
             census: RwLock::new(()),
         });
         tokio::spawn(upkeep(Arc::downgrade(&shared)));
@@ -295,15 +301,20 @@ impl Control {
 
     /// What a configured channel carries, as far as it was said or seen.
     pub async fn contents(&self, channel: &config::Channel) -> Contents {
-        let seen = self.state(&channel.name, 0).await.map(|state| state.carries);
-        Contents::of(channel, &seen.unwrap_or_default())
+        Contents::of(channel, &self.carries(&channel.name).await.unwrap_or_default())
     }
 
     /// What a group on demand carries, as far as it was seen; absent while nobody has it.
     pub async fn contents_on_demand(&self, input: &Input) -> Option<Contents> {
         let entry = self.shared.on_demand.entry_of(input)?;
-        let seen = self.state(&entry.name, 0).await?.carries;
+        let seen = self.carries(&entry.name).await.unwrap_or_default();
         Some(Contents::of_format(&on_demand::format(input.scheme), &seen))
+    }
+
+    /// What was seen in a channel. Each stream that begins asks for it, so a look that is hardly over does.
+    async fn carries(&self, name: &str) -> Option<Carries> {
+        let views = self.shared.answers.recent_views(&self.shared).await.ok()?;
+        views.iter().find(|view| view.state.name == name).map(|view| view.state.carries)
     }
 
     /// The configured channels that carry streams of one session with this one, and this one, in the order of the
@@ -351,20 +362,32 @@ impl Control {
         channel.ok_or_else(|| Error::Unknown { name: name.to_owned(), names: self.names() })
     }
 
-    /// All channels with at most `flows_max` flows each: the configured ones in their order, then the others by name.
-    pub async fn states(&self, flows_max: usize) -> Vec<ChannelView> {
-        self.shared.views(flows_max).await
+    /// All channels as they stand after this call: the configured ones in their order, then the others by name. Each may
+    /// have more flows than `flows_max`, if somebody else wants more of them at the same time.
+    ///
+    /// # Errors
+    /// A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`](crate::limits::SURVEY_PATIENCE).
+    pub async fn views(&self, flows_max: usize) -> Result<Views, Stalled> {
+        self.shared.answers.views(&self.shared, flows_max).await
     }
 
     /// One channel, configured or on demand, with at most `flows_max` flows; absent when there is none of this name.
-    pub async fn state(&self, name: &str, flows_max: usize) -> Option<ChannelState> {
-        for worker in &self.shared.workers {
-            if let Ok(mut state) = worker.state(name, flows_max).await {
-                self.shared.add_recordings(&mut state);
-                return Some(state);
+    /// Each call is a question to the packet threads.
+    ///
+    /// # Errors
+    /// As of [`Control::views`].
+    pub async fn state(&self, name: &str, flows_max: usize) -> Result<Option<ChannelState>, Stalled> {
+        for (index, worker) in self.shared.workers.iter().enumerate() {
+            match tokio::time::timeout(SURVEY_PATIENCE, worker.state(name, flows_max)).await {
+                Ok(Ok(Some(mut state))) => {
+                    self.shared.add_recordings(&mut state);
+                    return Ok(Some(state));
+                }
+                Ok(Ok(None)) => {}
+                _ => return Err(Stalled { threads: vec![index] }),
             }
         }
-        None
+        Ok(None)
     }
 
     /// A look at what happens in a channel, configured or on demand, without being one of its subscribers: for the
@@ -381,29 +404,31 @@ impl Control {
     /// Why the relay is not ready: legs of configured channels that are not joined or whose interface is down, with the
     /// reason. Empty: ready.
     pub async fn not_ready(&self) -> Vec<String> {
-        let states = self.shared.states(0).await;
+        // Before the views: one that is added meanwhile may be in none of them.
+        let names = self.names();
+        let views = self.views(0).await.unwrap_or_default();
         let mut reasons: Vec<String> = Vec::new();
-        for state in states.iter().filter(|state| !state.on_demand) {
+        for state in views.iter().map(|view| &view.state).filter(|state| !state.on_demand) {
             let troubles = state.legs.iter().filter_map(LegState::trouble);
             reasons.extend(troubles.map(|trouble| format!("{}: {trouble}", state.name)));
         }
-        let missing = self.names().into_iter().filter(|name| !states.iter().any(|s| s.name == *name));
+        let missing = names.into_iter().filter(|name| !views.iter().any(|view| view.state.name == *name));
         reasons.extend(missing.map(|name| format!("{name}: its packet thread does not answer")));
         reasons
     }
 
-    /// The packet threads, by number, that do not answer within this time. Empty: all of them work.
+    /// The packet threads, by number, that have not come round within this time, their sockets read. Empty: all of them work.
     pub async fn stalled(&self, patience: Duration) -> Vec<usize> {
-        let end = tokio::time::Instant::now() + patience;
-        let workers = &self.shared.workers;
-        let answers: Vec<_> = workers.iter().cloned().map(|worker| tokio::spawn(ask(worker, end))).collect();
-        let mut stalled = Vec::new();
-        for (index, answer) in answers.into_iter().enumerate() {
-            if !answer.await.unwrap_or(false) {
-                stalled.push(index);
-            }
-        }
-        stalled
+        self.shared.stalled(patience).await
+    }
+
+    /// Whether packets pass: every packet thread has come round within
+    /// [`HEALTH_PATIENCE`](crate::limits::HEALTH_PATIENCE).
+    ///
+    /// # Errors
+    /// Some have not.
+    pub async fn health(&self) -> Result<(), Stalled> {
+        self.shared.answers.health(&self.shared).await
     }
 
     /// Where the requests of UDP subscribers are counted.
@@ -411,13 +436,12 @@ impl Control {
         self.shared.metrics.udp_requests()
     }
 
-    /// What Prometheus reads.
-    pub async fn metrics(&self) -> String {
-        let _still = self.shared.census.read().await;
-        let views = self.shared.views(0).await;
-        let samples: Vec<Sample<'_>> =
-            views.iter().map(|view| Sample { state: &view.state, subscribers: &view.subscribers }).collect();
-        self.shared.metrics.render(&samples)
+    /// What Prometheus reads, as text.
+    ///
+    /// # Errors
+    /// A packet thread has ended or does not answer.
+    pub async fn metrics(&self) -> Result<Bytes, Stalled> {
+        self.shared.answers.metrics(&self.shared).await
     }
 
     /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription. Gives their last
@@ -460,13 +484,25 @@ impl Shared {
         self.loads[worker].fetch_sub(1, Relaxed);
     }
 
-    async fn states(&self, flows_max: usize) -> Vec<ChannelState> {
-        let mut states = Vec::new();
-        for worker in &self.workers {
-            states.extend(worker.states(flows_max).await);
+    async fn stalled(&self, patience: Duration) -> Vec<usize> {
+        let end = tokio::time::Instant::now() + patience;
+        let answers: Vec<_> =
+            self.workers.iter().cloned().map(|worker| tokio::spawn(ask(worker, end))).collect();
+        let mut stalled = Vec::new();
+        for (index, answer) in answers.into_iter().enumerate() {
+            if !answer.await.unwrap_or(false) {
+                stalled.push(index);
+            }
         }
-        states.iter_mut().for_each(|state| self.add_recordings(state));
-        states
+        stalled
+    }
+
+    async fn render(self: Arc<Shared>) -> Result<String, Stalled> {
+        let _still = self.census.read().await;
+        let views = self.answers.views(&self, 0).await?;
+        let samples: Vec<Sample<'_>> =
+            views.iter().map(|view| Sample { state: &view.state, subscribers: &view.subscribers }).collect();
+        Ok(self.metrics.render(&samples))
     }
 
     /// Starts a channel's recordings.
@@ -487,26 +523,6 @@ impl Shared {
         let channel = self.channels().iter().find(|channel| channel.name == state.name).cloned();
         let recorders = channel.iter().flat_map(|channel| &channel.recorders);
         state.outputs.extend(recorders.map(Recorder::state));
-    }
-
-    async fn views(&self, flows_max: usize) -> Vec<ChannelView> {
-        // By name: the order, the path and the clients.
-        let mut known = HashMap::new();
-        for (order, channel) in self.channels().iter().enumerate() {
-            let path = format!("/streams/{}", channel.name);
-            known.insert(channel.name.clone(), (order, path, channel.subscribers.state()));
-        }
-        for entry in self.on_demand.entries() {
-            known.insert(entry.name.clone(), (usize::MAX, entry.path.clone(), entry.subscribers.state()));
-        }
-        let mut views: Vec<(usize, ChannelView)> = Vec::new();
-        for state in self.states(flows_max).await {
-            // Without an entry it has come or gone between the two questions.
-            let Some((order, path, subscribers)) = known.remove(&state.name) else { continue };
-            views.push((order, ChannelView { state, path, subscribers }));
-        }
-        views.sort_by(|(a, x), (b, y)| (a, &x.state.name).cmp(&(b, &y.state.name)));
-        views.into_iter().map(|(_, view)| view).collect()
     }
 }
 

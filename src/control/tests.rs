@@ -4,8 +4,11 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
+    clock,
     config::Config,
+    limits::{HEALTH_PATIENCE, SURVEY_INTERVAL},
     net::testing::{free_port, group, sender},
+    relay::Delivery,
 };
 
 const LINGER: Duration = Duration::from_millis(150);
@@ -35,7 +38,7 @@ fn send(input: &Input, packets: u8) {
 }
 
 async fn names(control: &Control) -> Vec<String> {
-    control.states(0).await.into_iter().map(|view| view.state.name).collect()
+    control.views(0).await.unwrap().iter().map(|view| view.state.name.clone()).collect()
 }
 
 /// Waits until the channels are these.
@@ -57,7 +60,7 @@ async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
         control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap();
     let second =
         control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap();
-    let view = control.states(0).await.remove(0);
+    let view = control.views(0).await.unwrap()[0].clone();
     assert_eq!((view.state.name.as_str(), view.state.on_demand), (name.as_str(), true));
     assert_eq!(
         (view.path, view.subscribers.of(Transport::Http).clients),
@@ -83,7 +86,7 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
     let back =
         control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap();
     sleep(LINGER * 2).await;
-    assert!(control.states(0).await[0].state.age_seconds > LINGER.as_secs_f64() * 2.0);
+    assert!(control.views(0).await.unwrap()[0].state.age_seconds > LINGER.as_secs_f64() * 2.0);
     drop(back);
     becomes(&control, &[]).await;
     control.stop().await;
@@ -167,7 +170,7 @@ async fn configured_channels_are_spread_over_the_threads_and_keep_their_order() 
         received.extend_from_slice(&subscription.reader.next().await.unwrap().bytes);
     }
     assert_eq!(received, [0, 1, 2]);
-    let text = control.metrics().await;
+    let text = String::from_utf8(control.metrics().await.unwrap().to_vec()).unwrap();
     assert!(text.contains("tidecast_packets_delivered_total{channel=\"c\"} 3"), "{text}");
     let states = control.stop().await;
     assert_eq!(states.iter().map(|state| state.counters.delivered).sum::<u64>(), 3);
@@ -184,4 +187,64 @@ async fn legs_that_wait_are_named() {
     assert!(reasons[0].starts_with("a: udp://@239.255.1.2:5000?if=nope0: "), "{reasons:?}");
     control.stop().await;
     assert_eq!(control.not_ready().await, ["a: its packet thread does not answer"]);
+}
+
+/// A packet thread that works for too long at one packet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_packet_thread_that_stands_still_is_named() {
+    let (control, input) = (start(2), input());
+    let plain = spec(&channel("stuck", &input), ::metrics::Histogram::noop());
+    let sink = Box::new(|_: &Delivery, _| std::thread::sleep(HEALTH_PATIENCE * 2));
+    control.shared.workers[1].add(ChannelSpec { sink: Some(sink), ..plain }).await.unwrap();
+    assert_eq!(control.health().await, Ok(()));
+    send(&input, 1);
+    sleep(SURVEY_INTERVAL).await;
+    let stalled = control.health().await.unwrap_err();
+    assert_eq!(stalled.to_string(), "the packet path does not answer: thread 1");
+    // It comes back, and so do the answers.
+    assert!(control.views(0).await.is_ok());
+    assert_eq!(control.health().await, Ok(()));
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_survey_answers_all_who_asked_before_it() {
+    let (control, input) = (start(1), input());
+    control.add(&channel("a", &input)).await.unwrap();
+    control.views(0).await.unwrap();
+    let asked = clock::now();
+    let ask = |_| {
+        let control = control.clone();
+        tokio::spawn(async move { control.views(0).await.unwrap() })
+    };
+    let mut answers = Vec::new();
+    for task in (0..200).map(ask).collect::<Vec<_>>() {
+        answers.push(task.await.unwrap());
+    }
+    answers.dedup_by(|a, b| Arc::ptr_eq(a, b));
+    let surveys = answers.len();
+    let time = (clock::now() - asked).as_secs_f64();
+    assert!(surveys as f64 <= 2.0 + time / SURVEY_INTERVAL.as_secs_f64(), "{surveys} surveys in {time} s");
+    // An answer is newer than its question.
+    send(&input, 3);
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(control.views(0).await.unwrap()[0].state.counters.delivered, 3);
+    control.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flows_are_named_as_many_as_anybody_wants() {
+    let (control, input) = (start(1), input());
+    control.add(&channel("a", &input)).await.unwrap();
+    // Two sources: two flows.
+    send(&input, 1);
+    send(&input, 1);
+    sleep(Duration::from_millis(50)).await;
+    let (one, two) = tokio::join!(control.views(1), control.views(2));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(two[0].state.flows.len(), 2);
+    assert_eq!(one[0].state.flows.first(1).len(), 1);
+    assert_eq!(control.state("a", 1).await.unwrap().unwrap().flows.len(), 1);
+    assert!(control.state("b", 1).await.unwrap().is_none());
+    control.stop().await;
 }

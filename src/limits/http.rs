@@ -59,5 +59,7 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Flows listed per channel in the state as JSON, by default: a page shows so many.
 pub const STATE_FLOWS: usize = 100;
-/// Flows listed per channel at most: about 10 MB of JSON, made on the packet path.
+/// Flows listed per channel at most: about 10 MB of JSON.
 pub const STATE_FLOWS_MAX: usize = 10_000;
+/// Answers with the state of all channels that are kept for those who ask the same at the same time.
+pub const STATE_BODIES_MAX: usize = 4;

@@ -56,3 +56,19 @@ pub const TICK_PACKETS: usize = 2;
 
 /// Warnings about single flows that a channel logs each; later ones share the usual interval of its messages.
 pub const FLOWS_WARNED_MAX: u32 = 64;
+
+/// How long a packet thread answers questions in one turn: a twentieth of the usual tick.
+pub const SURVEY_SLICE: Duration = Duration::from_micros(250);
+/// After a slice of answering it does so many times as long nothing of the kind: questions cost it a sixteenth of its time
+/// at most, however many there are.
+pub const SURVEY_REST: u32 = 15;
+/// Flows looked at between two looks at the clock.
+pub const SURVEY_FLOWS: usize = 16;
+/// How long a packet thread may do in one turn what it is told, such as to start channels: then the sockets are read again.
+pub const COMMANDS_SLICE: Duration = Duration::from_millis(1);
+/// How long whoever asks how a channel stands waits for a packet thread that does not answer.
+pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two surveys of all channels. All who ask meanwhile get the next one: it is never older than their question.
+pub const SURVEY_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two surveys of more flows than a page shows.
+pub const SURVEY_INTERVAL_LARGE: Duration = Duration::from_secs(1);

@@ -38,6 +38,8 @@ pub const PAGES_MAX: usize = 32;
 pub const TABLE_ROWS: usize = 100;
 /// Rows of a table in one answer at most: all flows of a large group, as CSV.
 pub const TABLE_ROWS_MAX: usize = 10_000;
+/// Channels whose flows are kept until the next tick, for all who look at them: some MB each at most.
+pub const FLOW_TABLES_MAX: usize = 8;
 /// Rows that a page may ask for each second: a screen of them, and what is scrolled to next.
 pub const PAGE_ROWS_MAX: usize = 200;
 /// Clients that a page shows of a channel; all of them are in the API.

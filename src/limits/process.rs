@@ -16,3 +16,6 @@ pub const WATCHDOG_SHARE: u32 = 3;
 /// How long the end may take: what is held back goes out, clients get their last bytes. Whoever presses Ctrl-C
 /// expects the prompt within two seconds, and some commands have more to end than this.
 pub const DRAIN_MAX: Duration = Duration::from_secs(1);
+/// How long a packet thread may take to come round until `/healthz` says that it stands still: longer than a busy machine keeps
+/// a thread waiting, and shorter than what asks waits for an answer.
+pub const HEALTH_PATIENCE: Duration = Duration::from_secs(2);

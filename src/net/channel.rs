@@ -26,6 +26,7 @@ use super::{
     interface::Interfaces,
     losses::LossLog,
     port::{Port, Role},
+    state::FlowState,
     sys::{ReceiveBatch, SendBatch},
     worker::Pace,
 };
@@ -133,6 +134,8 @@ pub(super) struct Channel {
     /// What was read from a port, and waits for what came before it on others.
     kept: Vec<(usize, Waiting)>,
     relay: Relay,
+    /// The flows that a survey has seen so far.
+    surveyed: Vec<FlowState>,
     hold: relay::Hold,
     relay_due: Option<Instant>,
     outputs: UdpOutputs,
@@ -206,6 +209,7 @@ impl Channel {
             ready: Vec::new(),
             kept: Vec::new(),
             relay,
+            surveyed: Vec::new(),
             hold,
             relay_due: None,
             outputs: UdpOutputs::new(spec.outputs, kit.burst, now, &mut kit.interfaces),
@@ -238,6 +242,11 @@ impl Channel {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// When it was started.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// How long its packets are collected, if it says so.

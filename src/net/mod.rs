@@ -21,6 +21,7 @@ pub mod losses;
 pub mod multicast;
 mod port;
 pub mod state;
+mod survey;
 pub mod sys;
 #[cfg(test)]
 pub(crate) mod testing;

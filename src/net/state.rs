@@ -1,9 +1,9 @@
 //! What a channel looks like to people: plain data that the packet path gives out when it is asked, for the
 //! HTTP API, the metrics, the demo's table and the summaries.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::losses::Loss;
 use crate::{
@@ -54,13 +54,50 @@ pub struct ChannelState {
     pub legs: Vec<LegState>,
     /// How many flows there are; `flows` may hold fewer.
     pub flow_count: usize,
+    /// The format of the first flow.
+    #[serde(skip)]
+    pub first_format: Option<&'static str>,
     /// The flows, in the order of their ids.
-    pub flows: Vec<FlowState>,
+    pub flows: Flows,
     /// The UDP outputs, as configured; then those of their repair packets.
     pub outputs: Vec<OutputState>,
     /// What was lost lately; `/api/v1/losses` says more of it.
     #[serde(skip)]
     pub losses: Vec<Loss>,
+}
+
+/// Flows of a channel; copies share them.
+#[derive(Debug, Clone, Default)]
+pub struct Flows {
+    all: Arc<Vec<FlowState>>,
+    shown: usize,
+}
+
+impl Flows {
+    /// The first of them only.
+    pub fn first(&self, flows_max: usize) -> Flows {
+        Flows { all: self.all.clone(), shown: self.shown.min(flows_max) }
+    }
+}
+
+impl From<Vec<FlowState>> for Flows {
+    fn from(flows: Vec<FlowState>) -> Flows {
+        Flows { shown: flows.len(), all: Arc::new(flows) }
+    }
+}
+
+impl Deref for Flows {
+    type Target = [FlowState];
+
+    fn deref(&self) -> &[FlowState] {
+        &self.all[..self.shown]
+    }
+}
+
+impl Serialize for Flows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
 }
 
 /// One leg of a channel.

@@ -97,7 +97,8 @@ pub(crate) fn channel_state(name: &str, counters: crate::relay::Counters) -> sup
         followed: 0,
         legs: Vec::new(),
         flow_count: 0,
-        flows: Vec::new(),
+        first_format: None,
+        flows: Vec::new().into(),
         outputs: Vec::new(),
         losses: Vec::new(),
     }

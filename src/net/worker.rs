@@ -25,12 +25,13 @@ use super::{
     channel::{Channel, Kit},
     interface::Interfaces,
     state::ChannelState,
+    survey::{Survey, Surveys},
 };
 use crate::{
     buffer::Buffer,
     clock::{self, ClockPair},
     egress::tap::{Batch, Begin, Select, TapReader},
-    limits::{BACKLOG_MAX, BURST, CHUNK, EPOLL_EVENTS, TICK, TICK_PACKETS, WAKE_MIN},
+    limits::{BACKLOG_MAX, BURST, CHUNK, COMMANDS_SLICE, EPOLL_EVENTS, TICK, TICK_PACKETS, WAKE_MIN},
 };
 
 /// Why a worker did not do what it was asked.
@@ -73,7 +74,7 @@ pub struct Started {
     pub waiting: Vec<String>,
 }
 
-type Reply<T> = oneshot::Sender<T>;
+pub(super) type Reply<T> = oneshot::Sender<T>;
 
 enum Command {
     Add(Box<ChannelSpec>, Reply<Result<Started, WorkerError>>),
@@ -81,8 +82,7 @@ enum Command {
     Tap(String, Select, Begin, Reply<Result<TapReader, WorkerError>>),
     Records(String, Reply<Result<TapReader<Batch>, WorkerError>>),
     Follow(String, Reply<Result<(Batch, TapReader<Batch>), WorkerError>>),
-    State(String, usize, Reply<Result<ChannelState, WorkerError>>),
-    States(usize, Reply<Vec<ChannelState>>),
+    Survey(Survey),
     Inject(String, SocketAddr, Vec<Buffer>),
     Answer(Reply<()>),
     Stop(Reply<Vec<ChannelState>>),
@@ -165,7 +165,7 @@ impl Worker {
         self.ask(|reply| Command::Add(Box::new(spec), reply)).await?
     }
 
-    /// Ends a channel: leaves its groups, sends on what is held back. Gives its last state.
+    /// Ends a channel: leaves its groups, sends on what is held back. Gives its last state, without flows.
     pub async fn remove(&self, name: &str) -> Result<ChannelState, WorkerError> {
         self.ask(|reply| Command::Remove(name.to_owned(), reply)).await?
     }
@@ -185,14 +185,23 @@ impl Worker {
         self.ask(|reply| Command::Follow(channel.to_owned(), reply)).await?
     }
 
-    /// One channel as it stands, with at most `flows_max` flows.
-    pub async fn state(&self, channel: &str, flows_max: usize) -> Result<ChannelState, WorkerError> {
-        self.ask(|reply| Command::State(channel.to_owned(), flows_max, reply)).await?
+    /// One channel as it stands, with at most `flows_max` flows; absent when there is none of this name.
+    ///
+    /// # Errors
+    /// The worker has ended.
+    pub async fn state(&self, channel: &str, flows_max: usize) -> Result<Option<ChannelState>, WorkerError> {
+        let states =
+            self.ask(|reply| Command::Survey(Survey::new(Some(channel.to_owned()), flows_max, reply)));
+        Ok(states.await?.pop())
     }
 
-    /// All channels as they stand, each with at most `flows_max` flows. Empty when the worker has ended.
-    pub async fn states(&self, flows_max: usize) -> Vec<ChannelState> {
-        self.ask(|reply| Command::States(flows_max, reply)).await.unwrap_or_default()
+    /// All channels as they stand, each with at most `flows_max` flows. The thread looks at them beside the packets, a
+    /// few flows at a time: see [`SURVEY_REST`].
+    ///
+    /// # Errors
+    /// The worker has ended.
+    pub async fn states(&self, flows_max: usize) -> Result<Vec<ChannelState>, WorkerError> {
+        self.ask(|reply| Command::Survey(Survey::new(None, flows_max, reply))).await
     }
 
     /// Hands over datagrams that came from there on a socket that is not the channel's own, as if they had come on its
@@ -204,7 +213,7 @@ impl Worker {
         self.handle.wake();
     }
 
-    /// Answers when the thread's loop has come round, which is all that it shows.
+    /// Answers when the thread's loop has come round and has read its sockets.
     pub async fn answer(&self) -> Result<(), WorkerError> {
         self.ask(Command::Answer).await
     }
@@ -250,6 +259,9 @@ struct Path {
     floor: Instant,
     /// The time of the first turn of late that did not take all.
     backlog: Option<Instant>,
+    /// Who is answered when the sockets have been read.
+    awaiting: Vec<Reply<()>>,
+    surveys: Surveys,
 }
 
 const WAKER: u64 = u64::MAX;
@@ -286,6 +298,8 @@ impl Path {
             load: Load::new(now),
             floor: now,
             backlog: None,
+            awaiting: Vec::new(),
+            surveys: Surveys::new(now),
         })
     }
 
@@ -318,7 +332,7 @@ impl Path {
     /// Under load, sleeps a tick, and then only looks. Otherwise waits for a packet or the next deadline.
     fn wait(&mut self) -> EpollTimeout {
         let now = clock::now();
-        let due = self.dues.iter().flatten().min().copied();
+        let due = self.dues.iter().flatten().copied().chain(self.surveys.due()).min();
         let left = due.map(|due| due.saturating_duration_since(now));
         if self.load.is_high() && !self.tick.is_zero() {
             // Paced release has a deadline for each packet.
@@ -348,9 +362,15 @@ impl Path {
         while let Some(place) = self.busy.pop() {
             self.serve(place, now, passed);
         }
-        let goes_on = !asked || self.obey(clocks);
         self.floor = passed;
-        goes_on.then_some(rest)
+        // Here every socket to which something had come has been read.
+        for reply in self.awaiting.drain(..) {
+            // Whoever asked may have gone away.
+            let _ = reply.send(());
+        }
+        let goes_on = !asked || self.obey(clocks);
+        self.surveys.go_on(&mut self.channels, now);
+        goes_on.then_some(rest || !self.awaiting.is_empty())
     }
 
     /// Takes what has come, channel by channel. Gives how many datagrams that were, and whether more may wait.
@@ -391,7 +411,13 @@ impl Path {
     fn obey(&mut self, clocks: ClockPair) -> bool {
         // Read before the commands are taken, so that none is left waiting.
         let _ = self.waker.read();
+        let began = clock::now();
         loop {
+            if clock::now().saturating_duration_since(began) > COMMANDS_SLICE {
+                // The rest has to wait until the sockets were read again.
+                let _ = self.waker.write(1);
+                return true;
+            }
             let command = match self.commands.try_recv() {
                 Ok(command) => command,
                 Err(mpsc::TryRecvError::Empty) => return true,
@@ -401,7 +427,7 @@ impl Path {
             // Whoever asked may have gone away meanwhile: then nobody waits for the answer.
             match command {
                 Command::Add(spec, reply) => drop(reply.send(self.add(*spec, clocks))),
-                Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks))),
+                Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks, 0))),
                 Command::Tap(name, select, begin, reply) => {
                     drop(reply.send(self.tap(name, select, begin, clocks.monotonic)));
                 }
@@ -410,20 +436,13 @@ impl Path {
                 Command::Inject(name, source, datagrams) => {
                     self.inject(&name, source, datagrams, clocks.monotonic);
                 }
-                Command::Answer(reply) => drop(reply.send(())),
-                Command::State(name, flows_max, reply) => {
-                    drop(reply.send(self.state(name, flows_max, clocks.monotonic)));
-                }
-                Command::States(flows_max, reply) => {
-                    let now = clocks.monotonic;
-                    let states =
-                        self.channels.iter_mut().flatten().map(|channel| channel.state(now, flows_max));
-                    drop(reply.send(states.collect()));
-                }
+                Command::Answer(reply) => self.awaiting.push(reply),
+                Command::Survey(survey) => self.surveys.push(survey),
                 Command::Stop(reply) => {
                     let names: Vec<String> =
                         self.channels.iter().flatten().map(|c| c.name().to_owned()).collect();
-                    let states = names.iter().filter_map(|name| self.remove(name, clocks).ok()).collect();
+                    let states =
+                        names.iter().filter_map(|name| self.remove(name, clocks, usize::MAX).ok()).collect();
                     drop(reply.send(states));
                     return false;
                 }
@@ -467,19 +486,19 @@ impl Path {
         Ok(Started { waiting })
     }
 
-    fn remove(&mut self, name: &str, clocks: ClockPair) -> Result<ChannelState, WorkerError> {
+    fn remove(
+        &mut self,
+        name: &str,
+        clocks: ClockPair,
+        flows_max: usize,
+    ) -> Result<ChannelState, WorkerError> {
         let unknown = || WorkerError::Unknown { name: name.to_owned() };
         let place = self.find(name).ok_or_else(unknown)?;
         let mut channel = self.channels[place].take().ok_or_else(unknown)?;
         self.dues[place] = None;
         self.fit_tick();
         channel.finish(&mut self.kit, clocks, self.floor);
-        Ok(channel.last_state(clocks.monotonic))
-    }
-
-    fn state(&mut self, name: String, flows_max: usize, now: Instant) -> Result<ChannelState, WorkerError> {
-        let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
-        channel.map(|channel| channel.state(now, flows_max)).ok_or(WorkerError::Unknown { name })
+        Ok(channel.last_state(clocks.monotonic, flows_max))
     }
 
     fn inject(&mut self, name: &str, source: SocketAddr, datagrams: Vec<Buffer>, now: Instant) {
@@ -553,6 +572,8 @@ impl Load {
 
 #[cfg(test)]
 mod stall_tests;
+#[cfg(test)]
+mod survey_tests;
 
 #[cfg(test)]
 mod tests {

@@ -25,10 +25,10 @@ use tracing::{info, warn};
 
 use crate::{
     clock,
-    control::{ChannelView, Control},
+    control::{ChannelView, Control, Stalled},
     limits::{
-        HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL, OBSERVE_YOUNG,
-        RECENT_SAMPLES, TABLE_ROWS_MAX,
+        FLOW_TABLES_MAX, HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL,
+        OBSERVE_YOUNG, RECENT_SAMPLES, TABLE_ROWS_MAX,
     },
     net::state::ChannelState,
 };
@@ -135,17 +135,24 @@ impl Observer {
         self.shared.ticked.subscribe()
     }
 
-    /// A channel with its flows, at most a tick old, whoever else asks for it.
-    pub async fn flows(&self, name: &str) -> Option<Arc<ChannelState>> {
+    /// A channel with its flows, at most a tick old, whoever else asks for it; absent when there is none of this name.
+    ///
+    /// # Errors
+    /// A packet thread does not answer.
+    pub async fn flows(&self, name: &str) -> Result<Option<Arc<ChannelState>>, Stalled> {
         let tick = *self.shared.ticked.borrow();
         let mut kept = self.shared.flows.lock().await;
         kept.retain(|_, (at, _)| *at == tick);
         if let Some((_, state)) = kept.get(name) {
-            return Some(state.clone());
+            return Ok(Some(state.clone()));
         }
-        let state = Arc::new(self.control.state(name, TABLE_ROWS_MAX).await?);
+        let Some(state) = self.control.state(name, TABLE_ROWS_MAX).await? else { return Ok(None) };
+        let state = Arc::new(state);
+        if kept.len() >= FLOW_TABLES_MAX {
+            kept.clear();
+        }
         kept.insert(name.to_owned(), (tick, state.clone()));
-        Some(state)
+        Ok(Some(state))
     }
 }
 
@@ -161,11 +168,13 @@ async fn watch_over(control: Control, shared: std::sync::Weak<Shared>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        let views = control.states(0).await;
+        // Without an answer there is nothing to see; that it stays out is told by /healthz and the keep-alives.
+        let views = control.views(0).await;
         let Some(shared) = shared.upgrade() else { return };
+        let Ok(views) = views else { continue };
         let (ticks, unknown) = {
             let mut seen = shared.seen();
-            seen.tick(views, clock::now(), clock::unix());
+            seen.tick(views.to_vec(), clock::now(), clock::unix());
             (seen.ticks, seen.take_unknown())
         };
         shared.ticked.send_replace(ticks);

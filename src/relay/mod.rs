@@ -23,6 +23,7 @@ use crate::{
 
 mod arrival;
 mod bundle;
+mod census;
 mod control;
 mod dedup;
 mod drops;
@@ -48,6 +49,8 @@ mod table;
 mod types;
 
 use arrival::{Arrival, Body, FlowKey};
+pub use census::Census;
+use census::Ongoing;
 use control::Copies;
 use drops::Drops;
 use flow::{Flow, Numbered, Stranger, Wanted, Way};
@@ -128,6 +131,8 @@ pub struct Relay {
     /// What belongs to no flow, or to flows that are forgotten.
     others: Counters,
     departed: VecDeque<FlowState>,
+    /// A census that is being taken.
+    census: Option<Box<Ongoing>>,
     legs: Vec<LegCounters>,
     /// When each leg last brought anything, if there are several.
     heard: Vec<Option<Instant>>,
@@ -174,6 +179,7 @@ impl Relay {
             sweep_at: None,
             others: Counters::default(),
             departed: VecDeque::new(),
+            census: None,
             legs: vec![LegCounters::default(); config.legs.max(1)],
             heard: vec![None; config.legs.max(1)],
             rejects: BTreeMap::new(),
@@ -266,12 +272,6 @@ impl Relay {
         &self.legs
     }
 
-    /// How far a leg is behind the first one, smoothed: the largest of the flows that it brought packets of since
-    /// `since`. `None`: there are none, or there is no other leg.
-    pub fn skew(&self, leg: usize, since: Instant) -> Option<Duration> {
-        self.flows.iter().flatten().filter_map(|flow| flow.skew(leg, since)).max()
-    }
-
     /// The round trip to the producers on a leg, as echoes or answered requests have measured it.
     pub fn round_trip(&self, leg: u8) -> Option<Duration> {
         let echo = self.rist.as_ref().and_then(|rist| rist.round_trip(leg));
@@ -307,15 +307,6 @@ impl Relay {
             let jitter = if flow.last_arrival >= since { jitter } else { Duration::ZERO };
             (longest.max(hold), largest.max(jitter))
         })
-    }
-
-    /// The longest delay of a paced release in any flow, and the clock that is off most, of the flows heard since
-    /// `since`; none if release is not paced.
-    pub fn pacing(&self, since: Instant) -> Option<Pacing> {
-        let Release::Paced(delay) = self.config.release else { return None };
-        let heard = self.flows.iter().flatten().filter(|flow| flow.last_arrival >= since);
-        let none = Pacing { clock: "arrival", delay: delay.least(), drift_ppm: 0.0 };
-        Some(heard.filter_map(Flow::pacing).fold(none, Pacing::most))
     }
 
     /// Packets that left before their time because memory had reached its bound.

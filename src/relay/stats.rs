@@ -68,6 +68,15 @@ impl Counters {
 
     /// Adds all of `other`.
     pub fn add(&mut self, other: &Counters) {
+        self.merge(other, |mine, theirs| *mine += theirs);
+    }
+
+    /// Takes away all of `other`, which was added before.
+    pub(super) fn subtract(&mut self, other: &Counters) {
+        self.merge(other, |mine, theirs| *mine = mine.saturating_sub(theirs));
+    }
+
+    fn merge(&mut self, other: &Counters, with: impl Fn(&mut u64, u64)) {
         let Counters {
             media_received,
             repair_received,
@@ -93,29 +102,29 @@ impl Counters {
             released_early,
             ts_discontinuities,
         } = other;
-        self.media_received += media_received;
-        self.repair_received += repair_received;
-        self.control_received += control_received;
-        self.bytes_received += bytes_received;
-        self.delivered += delivered;
-        self.expected += expected;
-        self.lost += lost;
-        self.requests_sent += requests_sent;
-        self.numbers_requested += numbers_requested;
-        self.retransmissions_received += retransmissions_received;
-        self.recovered_fec += recovered_fec;
-        self.recovered_retransmission += recovered_retransmission;
-        self.recovered_spurious += recovered_spurious;
-        self.reordered += reordered;
-        self.duplicate += duplicate;
-        self.late += late;
-        self.corrupt += corrupt;
-        self.foreign += foreign;
-        self.rejected += rejected;
-        self.sessions += sessions;
-        self.released_late += released_late;
-        self.released_early += released_early;
-        self.ts_discontinuities += ts_discontinuities;
+        with(&mut self.media_received, *media_received);
+        with(&mut self.repair_received, *repair_received);
+        with(&mut self.control_received, *control_received);
+        with(&mut self.bytes_received, *bytes_received);
+        with(&mut self.delivered, *delivered);
+        with(&mut self.expected, *expected);
+        with(&mut self.lost, *lost);
+        with(&mut self.requests_sent, *requests_sent);
+        with(&mut self.numbers_requested, *numbers_requested);
+        with(&mut self.retransmissions_received, *retransmissions_received);
+        with(&mut self.recovered_fec, *recovered_fec);
+        with(&mut self.recovered_retransmission, *recovered_retransmission);
+        with(&mut self.recovered_spurious, *recovered_spurious);
+        with(&mut self.reordered, *reordered);
+        with(&mut self.duplicate, *duplicate);
+        with(&mut self.late, *late);
+        with(&mut self.corrupt, *corrupt);
+        with(&mut self.foreign, *foreign);
+        with(&mut self.rejected, *rejected);
+        with(&mut self.sessions, *sessions);
+        with(&mut self.released_late, *released_late);
+        with(&mut self.released_early, *released_early);
+        with(&mut self.ts_discontinuities, *ts_discontinuities);
     }
 }
 

@@ -88,6 +88,9 @@ impl Relay {
         }
         self.outputs.push_back(Output::FlowEnded { flow: flow.id });
         self.others.add(&flow.counters);
+        if let Some(census) = &mut self.census {
+            census.ends(index, &flow.counters);
+        }
         self.by_key.remove(&flow.key);
         let ports = flow.ports.iter();
         self.ports -= ports.filter(|key| self.by_key.remove(key).is_some()).count();
@@ -165,6 +168,9 @@ impl Relay {
         } else {
             self.idle_at[index as usize] = now;
             self.flows[index as usize] = Some(flow);
+        }
+        if let Some(census) = &mut self.census {
+            census.begins(index);
         }
         self.by_key.insert(arrival.key, index);
         self.begins(index, now);

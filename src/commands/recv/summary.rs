@@ -102,7 +102,7 @@ impl Flow {
 impl Summary {
     pub(super) fn new(state: &ChannelState, elapsed: Duration) -> Summary {
         let mut by_key: BTreeMap<&str, Vec<&FlowState>> = BTreeMap::new();
-        for flow in &state.flows {
+        for flow in state.flows.iter() {
             by_key.entry(&flow.flow).or_default().push(flow);
         }
         let mut flows: Vec<Flow> = by_key.into_values().filter_map(Flow::of).collect();

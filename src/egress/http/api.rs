@@ -66,7 +66,7 @@ pub(super) async fn flows(
 ) -> Result<Response, Refusal> {
     let query = asked(query)?;
     let wanted = query.wanted(FLOW_KEYS)?;
-    let state = app.observer.flows(&name).await.ok_or_else(|| unknown(&app, &name))?;
+    let state = app.observer.flows(&name).await?.ok_or_else(|| unknown(&app, &name))?;
     Ok(rows::flow_table(&rows::flows(&state, &wanted), &wanted).answer(query.format))
 }
 

@@ -171,7 +171,7 @@ impl Page {
 
     async fn message(&mut self) -> sse::Event {
         let state = match &self.view.channel {
-            Some(name) => self.app.observer.flows(name).await,
+            Some(name) => self.app.observer.flows(name).await.ok().flatten(),
             None => None,
         };
         self.read_values(state.as_deref()).await;

@@ -62,6 +62,7 @@ use crate::{
 use client::{Client, End, Patience};
 use connection::Watched;
 use feeder::Feeders;
+use routes::Bodies;
 use snapshot::Snapshots;
 use stream::{Handover, Ordered};
 
@@ -73,6 +74,7 @@ struct App {
     /// One permit per streaming client.
     places: Arc<Semaphore>,
     snapshots: Arc<Snapshots>,
+    bodies: Arc<Bodies>,
     /// One permit per page that is open.
     pages: Arc<Semaphore>,
     /// Who hands messages to programs.
@@ -157,8 +159,9 @@ impl Shared {
         let header_timeout = config.header_timeout;
         let pages = Arc::new(Semaphore::new(PAGES_MAX));
         let hubs = Arc::new(Hubs::new(control.clone()));
-        let (config, snapshots) = (Arc::new(config), Arc::default());
-        let app = App { control, config, places, snapshots, pages, hubs: hubs.clone(), observer, stop };
+        let (config, snapshots, bodies) = (Arc::new(config), Arc::default(), Arc::default());
+        let app =
+            App { control, config, places, snapshots, bodies, pages, hubs: hubs.clone(), observer, stop };
         let (router, socketio) = routes::router(app);
         Shared { router, socketio, header_timeout, patience, feeders: Feeders::default(), hubs }
     }

@@ -30,7 +30,7 @@ pub(super) async fn playlist(
 ) -> Result<Response, Refusal> {
     let host = host(&uri, &headers)?;
     let mut text = "#EXTM3U\n".to_owned();
-    let views = app.control.states(1).await;
+    let views = app.control.views(0).await?;
     for view in views.iter().filter(|view| !view.state.on_demand && is_for_players(&app, view)) {
         let (name, path) = (&view.state.name, &view.path);
         let _ = writeln!(text, "#EXTINF:-1 tvg-id=\"{name}\" tvg-name=\"{name}\",{name}"); // a String takes all
@@ -62,11 +62,11 @@ fn is_for_players(app: &App, view: &ChannelView) -> bool {
     {
         return Contents::of(&channel, &view.state.carries).is_ts();
     }
-    match (app.control.format(&view.state.name), view.state.flows.first()) {
+    match (app.control.format(&view.state.name), view.state.first_format) {
         _ if content == Some(Content::Ts) => true,
         _ if content.is_some() => false,
         (Ok(Format::Rtp | Format::Ts), _) | (Ok(Format::Auto), None) => true,
-        (_, Some(flow)) => matches!(flow.format, "rtp" | "ts"),
+        (_, Some(format)) => matches!(format, "rtp" | "ts"),
         _ => false,
     }
 }

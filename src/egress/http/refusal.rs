@@ -60,6 +60,12 @@ impl From<control::Error> for Refusal {
     }
 }
 
+impl From<control::Stalled> for Refusal {
+    fn from(stalled: control::Stalled) -> Refusal {
+        Refusal::Busy(stalled.to_string())
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, text) = self.parts();

@@ -1,23 +1,27 @@
 //! What is at which path, except for the streams themselves.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
-    Json, Router,
+    Router,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, Method, Uri, header, uri::PathAndQuery},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
 
 use super::{App, api, cors, live, page, players, push, refusal::Refusal, socketio, status, stream};
 use crate::{
     config,
-    control::ChannelView,
-    limits::{STATE_FLOWS, STATE_FLOWS_MAX},
+    control::{ChannelView, Views},
+    limits::{STATE_BODIES_MAX, STATE_FLOWS, STATE_FLOWS_MAX},
     metrics,
 };
 
@@ -30,7 +34,7 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .route("/favicon.ico", get(page::icon))
         .route("/status", get(status::page))
         .route("/status/", get(status::page))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
         .route("/playlist.m3u", get(players::playlist))
@@ -87,7 +91,7 @@ async fn contents(app: &App) -> String {
     let mut line = |path: &str, what: &str| {
         let _ = writeln!(text, "{path:<32} {what}"); // a String takes all
     };
-    for view in app.control.states(0).await {
+    for view in app.control.views(0).await.unwrap_or_default().iter() {
         let legs: Vec<&str> = view.state.legs.iter().map(|leg| leg.address.as_str()).collect();
         line(&view.path, &legs.join(" + "));
     }
@@ -104,7 +108,7 @@ async fn contents(app: &App) -> String {
     line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");
     line("/metrics", "for Prometheus");
     line("/status", "who gets which group, as udpxy shows it");
-    line("/healthz", "whether it runs");
+    line("/healthz", "whether it runs and the packet path turns");
     line("/readyz", "whether all configured groups are joined");
     line("/api/v1/channels", "rates, losses and verdicts of all streams (?search= &sort= &format=csv)");
     line(
@@ -117,6 +121,12 @@ async fn contents(app: &App) -> String {
     line("/api/v1/live", "what the page shows, once a second, as server-sent events");
     line("/api/v1/streams", "the state of all streams, as JSON (?flows=N: so many flows of each)");
     text
+}
+
+/// Whether packets pass, which is what it is for; whether they come is the network's business.
+async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
+    app.control.health().await?;
+    Ok("ok\n")
 }
 
 async fn ready(State(app): State<App>) -> Response {
@@ -138,8 +148,8 @@ async fn ready(State(app): State<App>) -> Response {
     }
 }
 
-async fn scrape(State(app): State<App>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], app.control.metrics().await)
+async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, Refusal> {
+    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], app.control.metrics().await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,18 +169,50 @@ struct Streams {
 async fn streams(
     State(app): State<App>,
     query: Result<Query<StreamsQuery>, QueryRejection>,
-) -> Result<Json<Streams>, Refusal> {
+) -> Result<impl IntoResponse, Refusal> {
     let flows = query.ok().map(|Query(query)| query.flows.unwrap_or(STATE_FLOWS));
     let flows = flows.filter(|flows| *flows <= STATE_FLOWS_MAX).ok_or_else(|| {
         Refusal::Malformed(format!("flows: expected ?flows=N with N from 0 to {STATE_FLOWS_MAX}"))
     })?;
-    let clients_max = app.config.clients_max;
-    Ok(Json(Streams {
-        version: env!("CARGO_PKG_VERSION"),
-        clients: clients_max - app.places.available_permits().min(clients_max),
-        clients_max,
-        channels: app.control.states(flows).await,
-    }))
+    let views = app.control.views(flows).await?;
+    let json = app.bodies.get(&views, flows, || {
+        let clients_max = app.config.clients_max;
+        let cut = |view: &ChannelView| {
+            let mut view = view.clone();
+            view.state.flows = view.state.flows.first(flows);
+            view
+        };
+        let streams = Streams {
+            version: env!("CARGO_PKG_VERSION"),
+            clients: clients_max - app.places.available_permits().min(clients_max),
+            clients_max,
+            channels: views.iter().map(cut).collect(),
+        };
+        serde_json::to_vec(&streams).unwrap_or_default() // numbers and texts
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], json))
+}
+
+/// What was written of the newest views, for those who ask for the same.
+#[derive(Debug, Default)]
+pub(super) struct Bodies(Mutex<(Views, Vec<(usize, Bytes)>)>);
+
+impl Bodies {
+    /// The text with so many flows, from `write` if nobody has asked for it.
+    fn get(&self, views: &Views, flows: usize, write: impl FnOnce() -> Vec<u8>) -> Bytes {
+        // A panic leaves it without the text that was being written.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&known.0, views) {
+            *known = (views.clone(), Vec::new());
+        }
+        if let Some((_, text)) = known.1.iter().find(|(known, _)| *known == flows) {
+            return text.clone();
+        }
+        let text = Bytes::from(write());
+        known.1.truncate(STATE_BODIES_MAX - 1);
+        known.1.insert(0, (flows, text.clone()));
+        text
+    }
 }
 
 async fn not_found(uri: Uri) -> Refusal {

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::App;
+use super::{App, refusal::Refusal};
 use crate::{
     address::Input,
     clock,
@@ -20,8 +20,8 @@ use crate::{
 const HTML: &str = "text/html; charset=utf-8";
 
 /// `/status`
-pub(super) async fn page(State(app): State<App>) -> Response {
-    let views = app.control.states(0).await;
+pub(super) async fn page(State(app): State<App>) -> Result<Response, Refusal> {
+    let views = app.control.views(0).await?;
     let count: u64 = views.iter().map(|view| view.subscribers.of(Transport::Http).clients).sum();
     let listen = app.config.listen.to_string();
     let interface = app.config.interface.as_ref().map_or("0.0.0.0".to_owned(), ToString::to_string);
@@ -39,7 +39,7 @@ pub(super) async fn page(State(app): State<App>) -> Response {
     text.push_str(GUIDE);
     let _ =
         write!(text, "<div id=\"footer\">tidecast {}</div>\n</body>\n</html>\n", env!("CARGO_PKG_VERSION"));
-    ([(header::CONTENT_TYPE, HTML), (header::CACHE_CONTROL, "no-cache")], text).into_response()
+    Ok(([(header::CONTENT_TYPE, HTML), (header::CACHE_CONTROL, "no-cache")], text).into_response())
 }
 
 fn head(process: u32, listen: &str, interface: &str, clients: u64) -> String {

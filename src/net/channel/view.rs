@@ -6,66 +6,94 @@ use super::Channel;
 use crate::{
     egress::udp::UdpOutput,
     history::Requests,
-    limits::JITTER_RECENT,
+    limits::{JITTER_RECENT, SURVEY_FLOWS},
     net::{
         Error,
         port::{self, LegTimes, Port},
         state::{ChannelState, CollisionState, FlowState, LegState, OutputState, PacingState},
     },
-    relay,
+    relay::{self, Census},
 };
 
 impl Channel {
-    /// The channel at its end, flows that had ended before included.
-    pub(in crate::net) fn last_state(&mut self, now: Instant) -> ChannelState {
-        let mut state = self.state(now, usize::MAX);
-        state.flows.extend(self.relay.departed().map(|flow| flow_state(flow.clone(), now)));
+    /// The channel at its end, with all flows, those that had ended before included; `flows_max` of zero: without any.
+    pub(in crate::net) fn last_state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
+        let mut state = self.state(now, flows_max);
+        if flows_max > 0 {
+            let departed = self.relay.departed().map(|flow| flow_state(flow.clone(), now));
+            let flows: Vec<FlowState> = state.flows.iter().cloned().chain(departed).collect();
+            state.flows = flows.into();
+        }
         state
     }
 
     /// The channel as it stands, with at most `flows_max` flows.
-    pub(in crate::net) fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
+    fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
+        self.begin_survey(now, flows_max);
+        loop {
+            if let Some(state) = self.go_on_with_survey(now) {
+                return state;
+            }
+        }
+    }
+
+    /// Begins to look at all of the channel, with at most `flows_max` flows.
+    pub(in crate::net) fn begin_survey(&mut self, now: Instant, flows_max: usize) {
         let recent = now.checked_sub(JITTER_RECENT).unwrap_or(self.started);
-        let ((hold, jitter), pacing) = (self.relay.timing(recent), self.relay.pacing(recent));
+        self.surveyed = Vec::with_capacity(flows_max.min(self.relay.flow_count()));
+        self.relay.begin_census(flows_max, recent);
+    }
+
+    /// Goes on with the survey that was begun, by a few flows. Gives the channel's state when it has seen all of them.
+    pub(in crate::net) fn go_on_with_survey(&mut self, now: Instant) -> Option<ChannelState> {
+        let flows = &mut self.surveyed;
+        let mut each = |flow| flows.push(flow_state(flow, now));
+        let census = self.relay.go_on_with_census(SURVEY_FLOWS, &mut each)?;
+        Some(self.state_with(census, now))
+    }
+
+    fn state_with(&mut self, census: Census, now: Instant) -> ChannelState {
         let mut rejects = self.relay.reject_reasons().clone();
         let too_long: u64 = self.ports.iter().map(|port| port.socket.counters().truncated).sum();
         if too_long > 0 {
             rejects.insert("too_long", too_long);
         }
-        let flows = self.relay.flows().take(flows_max).map(|flow| flow_state(flow, now)).collect();
         ChannelState {
             name: self.name.clone(),
             format: self.format.clone(),
             on_demand: self.on_demand,
             age_seconds: now.saturating_duration_since(self.started).as_secs_f64(),
-            counters: self.relay.totals(),
-            held: self.relay.held(),
+            counters: census.totals,
+            held: census.held,
             held_bytes: self.relay.bytes_held(),
-            hold_seconds: hold.as_secs_f64(),
+            hold_seconds: census.hold.as_secs_f64(),
             hold_max_seconds: self.hold.bound().map(|bound| bound.as_secs_f64()),
-            release_delay_seconds: pacing.map(|pacing| pacing.delay.as_secs_f64()),
-            clock_drift_ppm: pacing.map(|pacing| pacing.drift_ppm),
-            jitter_seconds: jitter.as_secs_f64(),
+            release_delay_seconds: census.pacing.map(|pacing| pacing.delay.as_secs_f64()),
+            clock_drift_ppm: census.pacing.map(|pacing| pacing.drift_ppm),
+            jitter_seconds: census.jitter.as_secs_f64(),
             rejects,
             refused: self.relay.refused().clone(),
             carries: self.seen.carries(),
             followed: self.followed,
-            legs: (0..self.legs).map(|leg| self.leg_state(leg, now)).collect(),
+            legs: (0..self.legs)
+                .map(|leg| {
+                    let times = LegTimes { skew: census.skews[leg], round_trip: census.round_trips[leg] };
+                    self.leg_state(leg, times)
+                })
+                .collect(),
             flow_count: self.relay.flow_count(),
-            flows,
+            first_format: census.first_format.map(|format| format.as_str()),
+            flows: std::mem::take(&mut self.surveyed).into(),
             outputs: self.outputs.iter().map(output_state).collect(),
             losses: self.losses.all(),
         }
     }
 
-    fn leg_state(&mut self, index: usize, now: Instant) -> LegState {
+    fn leg_state(&mut self, index: usize, times: LegTimes) -> LegState {
         let of_leg = |port: &&mut Port| usize::from(port.leg) == index;
         self.ports.iter_mut().filter(of_leg).for_each(|port| port.socket.read_kernel_drops());
         let ports = self.ports.iter().filter(|port| usize::from(port.leg) == index);
         // The media's ports stand first, in the order of the legs.
-        let skew = now.checked_sub(JITTER_RECENT).and_then(|since| self.relay.skew(index, since));
-        let round_trip = self.relay.round_trip(index as u8); // there are at most LEGS_MAX
-        let times = LegTimes { skew, round_trip };
         port::leg_state(&self.ports[index].socket, ports, self.relay.legs()[index].clone(), times)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     wire::{rtp, st2022::Axis},
 };
 
-const NAME: &str = "stalled";
+pub(super) const NAME: &str = "stalled";
 /// Much longer than it takes to send a burst.
 const HOLD: Duration = Duration::from_millis(250);
 /// Bursts that come while the thread stands still, and the time from one to the next: three holds in all.
@@ -21,14 +21,18 @@ const PAUSE: Duration = Duration::from_millis(125);
 const MATRIX: u64 = 25;
 
 /// The thread's side, on the thread of the test, with one channel.
-struct Stalled {
-    path: Path,
+pub(super) struct Stalled {
+    pub(super) path: Path,
     /// The path ends without it.
-    _commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::Sender<Command>,
 }
 
 impl Stalled {
-    fn new(inputs: &[String], fec: Fec) -> Stalled {
+    pub(super) fn new(inputs: &[String], fec: Fec) -> Stalled {
+        Stalled::with("rtp", inputs, fec)
+    }
+
+    pub(super) fn with(format: &str, inputs: &[String], fec: Fec) -> Stalled {
         let (commands, receiver) = mpsc::channel();
         let waker = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK).unwrap();
         let mut path = Path::new(Pace::default(), receiver, Arc::new(waker)).unwrap();
@@ -37,7 +41,7 @@ impl Stalled {
             inputs: inputs.iter().map(|input| input.parse().unwrap()).collect(),
             reports: Vec::new(),
             relay: relay::Config {
-                format: "rtp".parse().unwrap(),
+                format: format.parse().unwrap(),
                 fec,
                 hold: Hold::Fixed(HOLD),
                 ..relay::Config::default()
@@ -52,11 +56,11 @@ impl Stalled {
             sink: None,
         };
         assert_eq!(path.add(spec, ClockPair::read()).unwrap().waiting, [""; 0]);
-        Stalled { path, _commands: commands }
+        Stalled { path, commands }
     }
 
     /// Turns of one instant, until nothing waits in the sockets. Gives their number.
-    fn goes_on(&mut self) -> usize {
+    pub(super) fn goes_on(&mut self) -> usize {
         let mut events = vec![EpollEvent::empty(); EPOLL_EVENTS];
         let (clocks, mut turns) = (ClockPair::read(), 0);
         loop {
@@ -68,8 +72,8 @@ impl Stalled {
         }
     }
 
-    fn end(mut self) -> ChannelState {
-        self.path.remove(NAME, ClockPair::read()).unwrap()
+    pub(super) fn end(mut self) -> ChannelState {
+        self.path.remove(NAME, ClockPair::read(), 1).unwrap()
     }
 }
 
