@@ -36,9 +36,10 @@ use crate::{
         worker::{ChannelSpec, Pace, Started, Worker, WorkerError},
     },
     relay::Fec,
+    shares::{Caller, Refused, Shares},
     wire::Format,
 };
-use on_demand::{OnDemand, Place};
+use on_demand::{OnDemand, Place, Wanted};
 use views::Answers;
 pub use views::{Stalled, Views};
 
@@ -54,12 +55,9 @@ pub enum Error {
         /// The names that there are.
         names: Vec<String>,
     },
-    /// As many groups on demand as there may be.
-    #[error("{max} groups are joined on demand already, expected fewer: try again later")]
-    Full {
-        /// How many there may be.
-        max: usize,
-    },
+    /// As many groups on demand as there may be, or as one host may have.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The group cannot be joined at present.
     #[error("{}", reasons.join("; "))]
     Waiting {
@@ -91,6 +89,7 @@ struct Shared {
     loads: Vec<AtomicUsize>,
     channels: Mutex<Vec<Arc<Configured>>>,
     on_demand: OnDemand,
+    shares: Shares,
     metrics: Metrics,
     answers: Answers,
     /// Read while a scrape adds up living and ended channels; written while one becomes the other.
@@ -190,7 +189,7 @@ impl Control {
     ///
     /// # Errors
     /// A thread or its epoll cannot be made.
-    pub fn start(threads: usize, pace: Pace, linger: Duration) -> io::Result<Control> {
+    pub fn start(threads: usize, pace: Pace, linger: Duration, shares: Shares) -> io::Result<Control> {
         let threads = threads.max(1);
         let workers: io::Result<Vec<Worker>> =
             (0..threads).map(|index| Worker::spawn(index, pace).map(|(worker, _)| worker)).collect();
@@ -199,12 +198,18 @@ impl Control {
             loads: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
             channels: Mutex::default(),
             on_demand: OnDemand::new(linger),
+            shares,
             metrics: Metrics::new(),
             answers: Answers::default(),
             census: RwLock::new(()),
         });
         tokio::spawn(upkeep(Arc::downgrade(&shared)));
         Ok(Control { shared })
+    }
+
+    /// Who has how many places.
+    pub fn shares(&self) -> &Shares {
+        &self.shared.shares
     }
 
     /// Starts a configured channel; answers when each leg was tried once.
@@ -269,7 +274,7 @@ impl Control {
     }
 
     /// Subscribes to a group on demand: the first client joins it, and it is left a while after the last one is gone.
-    /// `fec`: for RTP, where repair packets of a group come that is joined.
+    /// `fec`: for RTP, where repair packets of a group come that is joined. `caller`: in whose share the group is.
     ///
     /// # Errors
     /// The group cannot be joined, or too many are.
@@ -279,8 +284,9 @@ impl Control {
         select: Select,
         begin: Begin,
         fec: Fec,
+        caller: Caller,
     ) -> Result<Subscription, Error> {
-        on_demand::subscribe(&self.shared, input, fec, select, begin).await
+        on_demand::subscribe(&self.shared, input, fec, Wanted { select, begin, caller }).await
     }
 
     /// The format of a configured channel.
@@ -502,7 +508,7 @@ impl Shared {
         let views = self.answers.views(&self, 0).await?;
         let samples: Vec<Sample<'_>> =
             views.iter().map(|view| Sample { state: &view.state, subscribers: &view.subscribers }).collect();
-        Ok(self.metrics.render(&samples))
+        Ok(self.metrics.render(&samples, &self.shares))
     }
 
     /// Starts a channel's recordings.

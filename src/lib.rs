@@ -32,6 +32,7 @@ pub mod observe;
 pub mod probe;
 pub mod producer;
 pub mod relay;
+pub mod shares;
 pub mod shutdown;
 pub mod subscribe;
 pub mod watchdog;

@@ -18,6 +18,7 @@ use crate::{
     egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     net::state::{ChannelState, LegState, OutputState},
+    shares::Shares,
     subscribe::exchange::Outcome,
 };
 
@@ -149,6 +150,10 @@ const UDP_REQUESTS: Metric = counter(
     "tidecast_udp_requests_total",
     "Datagrams to the port for UDP subscribers by what became of them, such as granted, renewed, refused_token, throttled.",
 );
+const REFUSED: Metric = counter(
+    "tidecast_refused_total",
+    "Clients that got no place, by resource (connections, admin, streams, groups, pages, tcp, udp) and reason: full, share (of one address).",
+);
 const HELD: Metric =
     gauge("tidecast_packets_held", "Packets that wait behind a gap, for confirmation, or for their time.");
 const FLOWS: Metric = gauge("tidecast_flows", "Flows known: a producer's numbered packets each.");
@@ -240,6 +245,7 @@ const ALL: &[&Metric] = &[
     &OUTPUT_INVALID,
     &CUT_OFF,
     &UDP_REQUESTS,
+    &REFUSED,
     &HELD,
     &FLOWS,
     &SUBSCRIBERS,
@@ -358,7 +364,7 @@ impl Metrics {
     /// Sets everything to what the samples say, and gives the text that Prometheus reads.
     ///
     /// The samples must be those of all channels that were not retired yet, and of no other.
-    pub fn render(&self, samples: &[Sample<'_>]) -> String {
+    pub fn render(&self, samples: &[Sample<'_>], shares: &Shares) -> String {
         let (mut counts, mut gauges) = self.of_those_gone();
         gauges.insert(key(&BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
         gauges.insert(key(&START_TIME, &[]), self.started.as_secs_f64());
@@ -371,6 +377,9 @@ impl Metrics {
                 let level = gauges.entry(key).or_default();
                 *level = if matches!(kind, Kind::GaugeMax) { level.max(value) } else { *level + value };
             }
+        }
+        for (resource, reason, count) in shares.refused() {
+            counts.insert(key(&REFUSED, &[("resource", resource), ("reason", reason)]), count);
         }
         for (key, value) in counts {
             self.recorder.register_counter(&key, &METADATA).absolute(value);

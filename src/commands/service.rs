@@ -17,6 +17,7 @@ use crate::{
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
     observe::Observer,
+    shares::Shares,
     shutdown::{self, Signals},
     subscribe, watchdog,
 };
@@ -27,6 +28,8 @@ pub struct Service {
     control: Control,
     channels: usize,
     http: Option<Listener>,
+    /// Where the operator's port is, if there is one.
+    admin: Option<SocketAddr>,
     tcp: Option<Listener>,
     udp: Option<Listener>,
     /// Who announces what is sent to groups.
@@ -81,7 +84,8 @@ impl Service {
         let start_bytes_max = config.http.as_ref().map_or(0, |http| http.start_bytes_max);
         let last_values = server.is_some() || programs.is_some();
         let pace = Pace { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
-        let control = Control::start(config.threads, pace, linger).context("cannot start the packet path")?;
+        let control = Control::start(config.threads, pace, linger, Shares::new(config.bounds))
+            .context("cannot start the packet path")?;
         let mut waiting = Vec::new();
         for channel in &config.channels {
             match control.add(channel).await {
@@ -97,6 +101,7 @@ impl Service {
             Task { stop, task: tokio::spawn(announcer.run(stopped)) }
         });
         let observer = Observer::start(control.clone());
+        let admin = server.as_ref().and_then(Server::admin);
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
@@ -114,7 +119,7 @@ impl Service {
             Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
         });
         let channels = config.channels.len();
-        Ok(Service { control, channels, http, tcp, udp, announcer, waiting, _observer: observer })
+        Ok(Service { control, channels, http, admin, tcp, udp, announcer, waiting, _observer: observer })
     }
 
     /// The channels.
@@ -141,6 +146,9 @@ impl Service {
         }
         if let Some(address) = self.http() {
             let _ = write!(line, ", http://{address}"); // a String takes all
+        }
+        if let Some(address) = self.admin {
+            let _ = write!(line, "; admin: http://{address}"); // a String takes all
         }
         if !self.waiting.is_empty() {
             let _ = write!(line, "; waiting: {}", self.waiting.join("; "));

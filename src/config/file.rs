@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
-use super::raw::{Field, Place, Raw, RawChannel, RawHttp, RawTcp, RawUdp, Value};
+use super::raw::{Field, Place, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, Value};
 
 /// The longest piece of the file that an error repeats.
 const SNIPPET_CHARS_MAX: usize = 40;
@@ -34,6 +34,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
         http: top.table("http", &mut file).map(|table| http(table, &mut file)).unwrap_or_default(),
         tcp: top.table("tcp", &mut file).map(|table| tcp(table, &mut file)).unwrap_or_default(),
         udp: top.table("udp", &mut file).map(|table| udp(table, &mut file)).unwrap_or_default(),
+        shares: top.table("shares", &mut file).map(|table| shares(table, &mut file)).unwrap_or_default(),
         channels: top
             .tables("channel", &mut file)
             .into_iter()
@@ -59,6 +60,9 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         interface: table.value("interface", file),
         fec: table.value("fec", file),
         origins: table.values("origins", file),
+        admin: table.value("admin", file),
+        trusted_proxies: table.values("trusted_proxies", file),
+        base: table.value("base", file),
     };
     table.finish(file);
     raw
@@ -76,6 +80,20 @@ fn udp(mut table: Table<'_>, file: &mut File<'_>) -> RawUdp {
         token: table.value("token", file),
         clients_max: table.value("clients_max", file),
         lease: table.value("lease", file),
+    };
+    table.finish(file);
+    raw
+}
+
+fn shares(mut table: Table<'_>, file: &mut File<'_>) -> RawShares {
+    let raw = RawShares {
+        connections: table.value("connections", file),
+        streams: table.value("streams", file),
+        groups: table.value("groups", file),
+        pages: table.value("pages", file),
+        tcp: table.value("tcp", file),
+        udp: table.value("udp", file),
+        flows: table.value("flows", file),
     };
     table.finish(file);
     raw

@@ -30,6 +30,7 @@ use crate::cli;
 use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
 pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
+use crate::shares::Bounds;
 use crate::wire::{Format, rtp::PayloadTypes};
 pub use described::Described;
 pub use origin::{Origin, OriginError};
@@ -56,6 +57,8 @@ pub struct Config {
     pub tcp: Option<Tcp>,
     /// The server for UDP subscribers, unless it is off.
     pub udp: Option<Udp>,
+    /// How many clients there may be, and how many of one host.
+    pub bounds: Bounds,
     /// The channels; their names are unique.
     pub channels: Vec<Channel>,
 }
@@ -89,6 +92,12 @@ pub struct Http {
     pub fec: Fec,
     /// Whose pages may subscribe besides our own.
     pub origins: Vec<Origin>,
+    /// Where page, API and metrics are served, if not where the streams are.
+    pub admin: Option<Endpoint>,
+    /// Who may say for whom a request comes.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The path below which a proxy serves all this; begins and ends with a slash.
+    pub base: String,
 }
 
 /// The TCP listener: streams for programs.
@@ -105,6 +114,12 @@ impl Http {
     pub fn admits(&self, origin: &str, host: Option<&str>) -> bool {
         let own = origin.split_once("://").is_some_and(|(_, origin)| host == Some(origin));
         own || self.origins.iter().any(|known| known.is(origin))
+    }
+
+    /// Whether what this address says of others is believed.
+    pub fn trusts(&self, proxy: IpAddr) -> bool {
+        let proxy = proxy.to_canonical();
+        self.trusted_proxies.iter().any(|prefix| prefix.contains(&proxy))
     }
 
     /// Whether clients may ask for this group.
@@ -342,6 +357,8 @@ pub struct Limits {
     pub window_max: u64,
     /// A flow that was silent for so long is forgotten.
     pub flow_idle: Duration,
+    /// The share of the flows that one host always has, in percent.
+    pub flows_share: usize,
 }
 
 impl Config {

@@ -62,6 +62,7 @@ pub(super) struct Raw {
     pub(super) http: RawHttp,
     pub(super) tcp: RawTcp,
     pub(super) udp: RawUdp,
+    pub(super) shares: RawShares,
     pub(super) channels: Vec<RawChannel>,
 }
 
@@ -81,6 +82,9 @@ pub(super) struct RawHttp {
     pub(super) interface: Option<Field>,
     pub(super) fec: Option<Field>,
     pub(super) origins: Option<Vec<Field>>,
+    pub(super) admin: Option<Field>,
+    pub(super) trusted_proxies: Option<Vec<Field>>,
+    pub(super) base: Option<Field>,
 }
 
 /// `[tcp]`
@@ -97,6 +101,18 @@ pub(super) struct RawUdp {
     pub(super) token: Option<Field>,
     pub(super) clients_max: Option<Field>,
     pub(super) lease: Option<Field>,
+}
+
+/// `[shares]`
+#[derive(Debug, Default)]
+pub(super) struct RawShares {
+    pub(super) connections: Option<Field>,
+    pub(super) streams: Option<Field>,
+    pub(super) groups: Option<Field>,
+    pub(super) pages: Option<Field>,
+    pub(super) tcp: Option<Field>,
+    pub(super) udp: Option<Field>,
+    pub(super) flows: Option<Field>,
 }
 
 /// One `[[channel]]`

@@ -14,19 +14,21 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::problem::Problem;
-use super::raw::{Field, Raw, RawChannel, RawHttp, RawTcp, RawUdp, Value};
+use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, Value};
 use super::{
     Channel, Config, Delay, Described, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, Udp,
     cross, reports, units,
 };
 use crate::address::{Endpoint, Output, Recording, Scheme, Target};
 use crate::limits::*;
+use crate::shares::{Bounds, Resource};
 use crate::wire::{Format, rtp::payload_types::Rtpmap};
 
 /// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths of files begin.
 pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Problem>) -> Config {
     let mut check = Check { problems, base };
     let tick = check.tick(&raw.tick, TICK);
+    let flows_share = check.share(&raw.shares.flows);
     let mut config = Config {
         tick,
         threads: check.count(&raw.threads, 1, 1..=THREADS_MAX),
@@ -34,8 +36,14 @@ pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Proble
         http: check.http(&raw.http),
         tcp: check.tcp(&raw.tcp),
         udp: check.udp(&raw.udp),
-        channels: raw.channels.iter().map(|raw| check.channel(raw, tick)).collect(),
+        bounds: check.shares(&raw.shares),
+        channels: raw.channels.iter().map(|raw| check.channel(raw, tick, flows_share)).collect(),
     };
+    let http = config.http.as_ref().map_or(0, |http| http.clients_max);
+    config.bounds.set_max(Resource::Streams, http);
+    config.bounds.set_max(Resource::Connections, http + CONNECTIONS_EXTRA);
+    config.bounds.set_max(Resource::Tcp, config.tcp.as_ref().map_or(0, |tcp| tcp.clients_max));
+    config.bounds.set_max(Resource::Udp, config.udp.as_ref().map_or(0, |udp| udp.clients_max));
     cross::validate(raw, &config, check.problems);
     reports::place(&mut config.channels);
     config
@@ -125,6 +133,11 @@ impl Check<'_> {
             origins: self.all(raw.origins.as_deref().unwrap_or_default(), |value| {
                 parsed(value, "https://dash.example")
             }),
+            admin: self.value(&raw.admin, None, |value| {
+                units::listen(text(value, "127.0.0.1:8081")?).map_err(display)
+            }),
+            trusted_proxies: self.proxies(raw.trusted_proxies.as_deref().unwrap_or_default()),
+            base: self.value(&raw.base, "/".to_owned(), base),
         };
         listen.map(|_| http)
     }
@@ -151,13 +164,49 @@ impl Check<'_> {
         listen.map(|listen| Udp { listen, token, clients_max, lease })
     }
 
+    /// The share of one host, in percent.
+    fn share(&mut self, field: &Option<Field>) -> usize {
+        self.count(field, SHARE_PERCENT, 1..=100)
+    }
+
+    fn shares(&mut self, raw: &RawShares) -> Bounds {
+        let mut bounds = Bounds::default();
+        let shares = [
+            (Resource::Connections, &raw.connections),
+            (Resource::Admin, &raw.connections),
+            (Resource::Streams, &raw.streams),
+            (Resource::Groups, &raw.groups),
+            (Resource::Pages, &raw.pages),
+            (Resource::Tcp, &raw.tcp),
+            (Resource::Udp, &raw.udp),
+        ];
+        for (resource, field) in shares {
+            // What is wrong with it is said once.
+            let share = if resource == Resource::Admin {
+                bounds.of(Resource::Connections).share
+            } else {
+                self.share(field)
+            };
+            bounds.set_share(resource, share);
+        }
+        bounds
+    }
+
+    fn proxies(&mut self, fields: &[Field]) -> Vec<IpNet> {
+        if let Some(field) = fields.get(TRUSTED_PROXIES_MAX) {
+            let reason = format!("expected at most {TRUSTED_PROXIES_MAX} proxies; a prefix stands for many");
+            self.problems.push(Problem::of_field(field, reason));
+        }
+        self.all(fields, network)
+    }
+
     fn tick(&mut self, field: &Option<Field>, default: Duration) -> Duration {
         let range = Duration::ZERO..=TICK_MAX;
         // The example is always the usual one.
         if field.is_some() { self.time(field, TICK, range) } else { default }
     }
 
-    fn channel(&mut self, raw: &RawChannel, tick: Duration) -> Channel {
+    fn channel(&mut self, raw: &RawChannel, tick: Duration, flows_share: usize) -> Channel {
         let legs = self.all(raw.input.as_deref().unwrap_or_default(), |value| {
             parsed(value, "udp://@239.1.1.1:5000").map(|address| Leg { address, reports: false })
         });
@@ -183,7 +232,7 @@ impl Check<'_> {
             retransmission,
             hold,
             release,
-            limits: self.limits(raw),
+            limits: self.limits(raw, flows_share),
             tick: self.tick(&raw.tick, tick),
             failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),
             outputs,
@@ -303,7 +352,7 @@ impl Check<'_> {
         Hold::Auto { min, max: max.min(delay) }
     }
 
-    fn limits(&mut self, raw: &RawChannel) -> Limits {
+    fn limits(&mut self, raw: &RawChannel, flows_share: usize) -> Limits {
         Limits {
             flows_max: self.count(&raw.flows_max, FLOWS_MAX as u64, 1..=FLOWS_CONFIG_MAX),
             bytes_max: self.value(&raw.bytes_max, CHANNEL_BYTES_MAX, |value| {
@@ -315,6 +364,7 @@ impl Check<'_> {
                 WINDOW_CONFIG_MIN..=WINDOW_CONFIG_MAX,
             ) as u64,
             flow_idle: self.time(&raw.flow_idle, FLOW_IDLE, FLOW_IDLE_MIN..=FLOW_IDLE_MAX),
+            flows_share,
         }
     }
 }
@@ -408,5 +458,35 @@ fn prefix(value: &Value) -> Result<IpNet, String> {
             Err(format!("expected no bits behind the prefix: {}, or {}", net.trunc(), net.addr()))
         }
         _ => Ok(net),
+    }
+}
+
+/// Hosts or networks, such as those of proxies.
+fn network(value: &Value) -> Result<IpNet, String> {
+    const EXPECTED: &str = "expected an address or a prefix, such as \"127.0.0.1\" or \"10.0.0.0/24\"";
+    let Value::Text(text) = value else { return Err(EXPECTED.to_owned()) };
+    let net: IpNet = match text.parse() {
+        Ok(net) => net,
+        Err(_) => text.parse::<IpAddr>().map(IpNet::from).map_err(|_| EXPECTED.to_owned())?,
+    };
+    if net.addr() != net.network() {
+        return Err(format!("expected no bits behind the prefix: {}, or {}", net.trunc(), net.addr()));
+    }
+    Ok(net)
+}
+
+/// A path that other paths begin with.
+fn base(value: &Value) -> Result<String, String> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '~');
+    let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(safe);
+    match value {
+        Value::Text(path) if path == "/" => Ok(path.clone()),
+        Value::Text(path)
+            if path.len() <= BASE_BYTES_MAX
+                && path.strip_prefix('/').and_then(|path| path.strip_suffix('/')).is_some_and(|inner| inner.split('/').all(is_part)) =>
+        {
+            Ok(path.clone())
+        }
+        _ => Err("expected a path that begins and ends with a slash, such as \"/tv/\", of letters, digits, '.', '_', '~' and '-'".to_owned()),
     }
 }

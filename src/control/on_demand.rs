@@ -21,10 +21,11 @@ use crate::{
         subscribers::{ByTransport, Transport},
         tap::{Begin, Select},
     },
-    limits::{FAILOVER, ON_DEMAND_MAX, RECEIVE_BUFFER_BYTES},
+    limits::{FAILOVER, RECEIVE_BUFFER_BYTES},
     metrics::Sample,
     net::worker::ChannelSpec,
     relay::{self, Fec, Retransmission},
+    shares::{self, Caller, Refused, Resource},
     wire::Format,
 };
 
@@ -47,10 +48,14 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 enum Life {
-    New,
+    New {
+        place: shares::Place,
+    },
     Running {
+        /// In the share of one of the users, or of the last one.
+        place: shares::Place,
         worker: usize,
-        users: usize,
+        users: Vec<Caller>,
         /// When the last user left.
         idle_since: Instant,
         /// Somebody waits for the linger to pass.
@@ -65,6 +70,15 @@ enum Life {
 pub(super) struct Place {
     shared: Arc<Shared>,
     entry: Arc<Entry>,
+    caller: Caller,
+}
+
+/// What a client wants of a group.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) select: Select,
+    pub(super) begin: Begin,
+    pub(super) caller: Caller,
 }
 
 impl OnDemand {
@@ -86,20 +100,24 @@ impl OnDemand {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn entry(&self, input: &Input, taken: impl Fn(&str) -> bool) -> Result<Arc<Entry>, Error> {
+    fn entry(
+        &self,
+        input: &Input,
+        shares: &shares::Shares,
+        caller: Caller,
+        taken: impl Fn(&str) -> bool,
+    ) -> Result<Arc<Entry>, Error> {
         let mut table = self.table();
         if let Some(entry) = table.get(input) {
             return Ok(entry.clone());
         }
-        if table.len() >= ON_DEMAND_MAX {
-            return Err(Error::Full { max: ON_DEMAND_MAX });
-        }
+        let place = shares.take(Resource::Groups, caller)?;
         let entry = Arc::new(Entry {
             name: name(input, taken),
             path: path(input),
             subscribers: ByTransport::default(),
             input: input.clone(),
-            life: Mutex::new(Life::New),
+            life: Mutex::new(Life::New { place }),
         });
         table.insert(input.clone(), entry.clone());
         Ok(entry)
@@ -111,16 +129,16 @@ pub(super) async fn subscribe(
     shared: &Arc<Shared>,
     input: Input,
     fec: Fec,
-    select: Select,
-    begin: Begin,
+    Wanted { select, begin, caller }: Wanted,
 ) -> Result<Subscription, Error> {
     let shared = shared.clone();
     // A task of its own, because a client that goes away in the middle must not leave half a channel behind.
     let task = tokio::spawn(async move {
         loop {
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
-            let entry = shared.on_demand.entry(&input, taken)?;
-            if let Some((worker, place)) = enter(&shared, &entry, fec).await? {
+            make_room(&shared, &input, caller).await;
+            let entry = shared.on_demand.entry(&input, &shared.shares, caller, taken)?;
+            if let Some((worker, place)) = enter(&shared, &entry, fec, caller).await? {
                 let reader = shared.workers[worker].tap(&entry.name, select, begin).await?;
                 let subscribers = entry.subscribers.of(Transport::Http);
                 return Ok(Subscription { reader, share: Share::new(subscribers, Some(place)) });
@@ -134,23 +152,63 @@ pub(super) async fn subscribe(
 }
 
 /// Takes a place in the entry and starts its channel if needed. `None`: the entry is gone.
-async fn enter(shared: &Arc<Shared>, entry: &Arc<Entry>, fec: Fec) -> Result<Option<(usize, Place)>, Error> {
+async fn enter(
+    shared: &Arc<Shared>,
+    entry: &Arc<Entry>,
+    fec: Fec,
+    caller: Caller,
+) -> Result<Option<(usize, Place)>, Error> {
     let mut life = entry.life.lock().await;
-    if let Life::New = *life {
-        match start(shared, entry, fec).await {
+    if let Life::New { .. } = *life {
+        let started = start(shared, entry, fec).await;
+        let Life::New { place } = std::mem::replace(&mut *life, Life::Gone) else { return Ok(None) };
+        match started {
             Ok(worker) => {
-                *life = Life::Running { worker, users: 0, idle_since: clock::now(), watched: false }
+                let (users, idle_since) = (Vec::new(), clock::now());
+                *life = Life::Running { place, worker, users, idle_since, watched: false }
             }
             Err(error) => {
-                *life = Life::Gone;
                 shared.on_demand.table().remove(&entry.input);
                 return Err(error);
             }
         }
     }
-    let Life::Running { worker, users, .. } = &mut *life else { return Ok(None) };
-    *users += 1;
-    Ok(Some((*worker, Place { shared: shared.clone(), entry: entry.clone() })))
+    let Life::Running { place, worker, users, .. } = &mut *life else { return Ok(None) };
+    if users.is_empty() {
+        place.leave_to(caller);
+    }
+    users.push(caller);
+    Ok(Some((*worker, Place { shared: shared.clone(), entry: entry.clone(), caller })))
+}
+
+/// Groups that nobody watches any more make room: for a host that has its share its own ones, for others all. The one that
+/// was left first goes.
+async fn make_room(shared: &Arc<Shared>, input: &Input, caller: Caller) {
+    if shared.on_demand.table().contains_key(input) {
+        return;
+    }
+    let Err(refused) = shared.shares.has_room(Resource::Groups, caller) else { return };
+    let own = matches!(refused, Refused::Share { .. });
+    let mut left = Vec::new();
+    for entry in shared.on_demand.entries() {
+        let Ok(life) = entry.life.try_lock() else { continue };
+        if let Life::Running { place, users, idle_since, .. } = &*life
+            && users.is_empty()
+            && (!own || place.caller() == caller)
+        {
+            left.push((*idle_since, entry.clone()));
+        }
+    }
+    let Some((_, entry)) = left.into_iter().min_by_key(|(since, _)| *since) else { return };
+    let mut life = entry.life.lock().await;
+    if let Life::Running { worker, users, .. } = &*life
+        && users.is_empty()
+    {
+        end(shared, &entry, *worker).await;
+        *life = Life::Gone;
+        shared.on_demand.table().remove(&entry.input);
+        tracing::debug!(channel = entry.name, "ended: nobody watches it, and another group needs its place");
+    }
 }
 
 /// The datagrams of `udp://` may be anything.
@@ -206,21 +264,26 @@ async fn end(shared: &Shared, entry: &Entry, worker: usize) {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let (shared, entry) = (self.shared.clone(), self.entry.clone());
+        let (shared, entry, caller) = (self.shared.clone(), self.entry.clone(), self.caller);
         // Without a runtime everything ends anyway.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(leave(shared, entry));
+            runtime.spawn(leave(shared, entry, caller));
         }
     }
 }
 
 /// A client has left. The task of the last one waits for the linger to pass and ends the channel.
-async fn leave(shared: Arc<Shared>, entry: Arc<Entry>) {
+async fn leave(shared: Arc<Shared>, entry: Arc<Entry>, caller: Caller) {
     {
         let mut life = entry.life.lock().await;
-        let Life::Running { users, idle_since, watched, .. } = &mut *life else { return };
-        *users -= 1;
-        if *users > 0 {
+        let Life::Running { place, users, idle_since, watched, .. } = &mut *life else { return };
+        if let Some(user) = users.iter().position(|user| *user == caller) {
+            users.swap_remove(user);
+        }
+        if let Some(other) = users.first() {
+            if place.caller() == caller && !users.contains(&caller) {
+                place.leave_to(*other); // who watches it, and not who began it
+            }
             return;
         }
         *idle_since = clock::now();
@@ -230,8 +293,8 @@ async fn leave(shared: Arc<Shared>, entry: Arc<Entry>) {
     }
     loop {
         let mut life = entry.life.lock().await;
-        let Life::Running { worker, users, idle_since, watched } = &mut *life else { return };
-        if *users > 0 {
+        let Life::Running { worker, users, idle_since, watched, .. } = &mut *life else { return };
+        if !users.is_empty() {
             *watched = false;
             return;
         }

@@ -18,7 +18,7 @@ fn tick(tick: Duration) -> Pace {
 }
 
 fn start(threads: usize) -> Control {
-    Control::start(threads, tick(Duration::from_millis(1)), LINGER).unwrap()
+    Control::start(threads, tick(Duration::from_millis(1)), LINGER, Shares::default()).unwrap()
 }
 
 fn input() -> Input {
@@ -56,10 +56,14 @@ async fn becomes(control: &Control, expected: &[String]) {
 async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
     let (control, input) = (start(2), input());
     let name = format!("udp-{}-{}", input.group, input.port);
-    let mut first =
-        control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap();
-    let second =
-        control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap();
+    let mut first = control
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .await
+        .unwrap();
+    let second = control
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .await
+        .unwrap();
     let view = control.views(0).await.unwrap()[0].clone();
     assert_eq!((view.state.name.as_str(), view.state.on_demand), (name.as_str(), true));
     assert_eq!(
@@ -81,10 +85,17 @@ async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
     let (control, input) = (start(1), input());
-    drop(control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap());
+    drop(
+        control
+            .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+            .await
+            .unwrap(),
+    );
     sleep(LINGER / 2).await;
-    let back =
-        control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap();
+    let back = control
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .await
+        .unwrap();
     sleep(LINGER * 2).await;
     assert!(control.views(0).await.unwrap()[0].state.age_seconds > LINGER.as_secs_f64() * 2.0);
     drop(back);
@@ -95,7 +106,8 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
 /// Leaving last and coming first clients meet all the time: nobody may get a reader of a channel that has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
-    let control = Control::start(1, tick(Duration::ZERO), Duration::from_millis(1)).unwrap();
+    let control =
+        Control::start(1, tick(Duration::ZERO), Duration::from_millis(1), Shares::default()).unwrap();
     let input = input();
     let clients: Vec<_> = (0..8)
         .map(|client| {
@@ -103,7 +115,13 @@ async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
             tokio::spawn(async move {
                 for turn in 0..40 {
                     let mut subscription = control
-                        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off)
+                        .subscribe_on_demand(
+                            input.clone(),
+                            Select::Auto,
+                            Begin::default(),
+                            Fec::Off,
+                            Caller::Own,
+                        )
                         .await
                         .unwrap();
                     assert!(
@@ -128,10 +146,14 @@ async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
 async fn a_client_that_goes_away_while_it_joins_leaves_nothing_behind() {
     let (control, input) = (start(1), input());
     for _ in 0..10 {
-        let asking = control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off);
+        let asking =
+            control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own);
         let _ = tokio::time::timeout(Duration::from_micros(50), asking).await;
     }
-    control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off).await.unwrap();
+    control
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .await
+        .unwrap();
     becomes(&control, &[]).await;
     control.stop().await;
 }
@@ -140,13 +162,17 @@ async fn a_client_that_goes_away_while_it_joins_leaves_nothing_behind() {
 async fn what_cannot_be_joined_is_refused_and_forgotten() {
     let control = start(1);
     let nowhere: Input = "udp://@239.255.1.1:5000?if=nope0".parse().unwrap();
-    let error =
-        control.subscribe_on_demand(nowhere, Select::Auto, Begin::default(), Fec::Off).await.unwrap_err();
+    let error = control
+        .subscribe_on_demand(nowhere, Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .await
+        .unwrap_err();
     assert!(matches!(&error, Error::Waiting { reasons } if reasons[0].contains("nope0")), "{error}");
     assert!(names(&control).await.is_empty() && control.shared.on_demand.entries().is_empty());
     control.stop().await;
-    let error =
-        control.subscribe_on_demand(input(), Select::Auto, Begin::default(), Fec::Off).await.unwrap_err();
+    let error = control
+        .subscribe_on_demand(input(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Worker(WorkerError::Stopped)), "{error}");
 }
 

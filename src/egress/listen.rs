@@ -50,6 +50,8 @@ pub enum Clients {
     Http,
     /// Programs that send lines.
     Tcp,
+    /// Who watches over the relay.
+    Operator,
 }
 
 impl Clients {
@@ -57,6 +59,7 @@ impl Clients {
         match self {
             Clients::Http => "",
             Clients::Tcp => " for TCP clients",
+            Clients::Operator => " for the operator",
         }
     }
 
@@ -65,6 +68,7 @@ impl Clients {
         match self {
             Clients::Http => "--http ADDR, or listen in [http]",
             Clients::Tcp => "--tcp ADDR, or listen in [tcp]",
+            Clients::Operator => "admin in [http]",
         }
     }
 }

@@ -97,7 +97,7 @@ fn render(metrics: &Metrics, states: &[ChannelState]) -> BTreeMap<String, f64> {
     let subscribers = subscribers();
     let samples: Vec<Sample<'_>> =
         states.iter().map(|state| Sample { state, subscribers: &subscribers }).collect();
-    let text = metrics.render(&samples);
+    let text = metrics.render(&samples, &Shares::default());
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
         .map(|line| {
@@ -272,7 +272,7 @@ fn exposed() -> Catalogue {
     metrics.udp_requests().count(Outcome::Granted);
     let mut state = state("a", false);
     state.legs.push(state.legs[0].clone()); // several legs have series of their own
-    let text = metrics.render(&[Sample { state: &state, subscribers: &subscribers() }]);
+    let text = metrics.render(&[Sample { state: &state, subscribers: &subscribers() }], &Shares::default());
     let mut catalogue: Catalogue = BTreeMap::new();
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("# TYPE ") {
@@ -297,14 +297,14 @@ fn exposed() -> Catalogue {
 fn each_result_of_a_request_has_its_counter_and_its_words_in_the_reference() {
     let metrics = Metrics::new();
     assert!(
-        !metrics.render(&[]).contains("tidecast_udp_requests_total{"),
+        !metrics.render(&[], &Shares::default()).contains("tidecast_udp_requests_total{"),
         "without the port there are no series"
     );
     let requests = metrics.udp_requests();
     for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
         (0..=place).for_each(|_| requests.count(outcome));
     }
-    let text = metrics.render(&[]);
+    let text = metrics.render(&[], &Shares::default());
     for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
         let word = outcome.as_str();
         let line = format!("tidecast_udp_requests_total{{result=\"{word}\"}} {}", place + 1);

@@ -15,6 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::{
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_RENEWALS},
+    shares::{Caller, Place, Resource, Shares},
     wire::subscribe::{Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict},
 };
 
@@ -31,8 +32,8 @@ pub type Key = [u8; 16];
 pub struct Rules {
     /// What each must know; `None`: nothing.
     pub token: Option<String>,
-    /// Subscribers at the same time.
-    pub clients_max: usize,
+    /// How many there may be, and how many of one host.
+    pub shares: Shares,
     /// How long a stream comes without a renewal.
     pub lease: Duration,
 }
@@ -52,6 +53,7 @@ struct Client {
     nonce: Nonce,
     cookie: Cookie,
     until: Instant,
+    place: Place,
 }
 
 /// What follows from a datagram.
@@ -167,10 +169,14 @@ impl Exchange {
                 Request { cookie, ..request }.reaction(Outcome::Cookie, Verdict::Cookie, None)
             }
             Ask::Cookie => request.refused(Refusal::Full),
-            Ask::Subscribe if own => self.grant(now, from, &request, None),
-            Ask::Subscribe if !self.is_valid(now, from, &request) => request.refused(Refusal::Cookie),
-            Ask::Subscribe if !self.has_room(from) => request.refused(Refusal::Full),
-            Ask::Subscribe => self.grant(now, from, &request, Some(Change::Joined(request.name.to_owned()))),
+            Ask::Subscribe if !own && !self.is_valid(now, from, &request) => request.refused(Refusal::Cookie),
+            Ask::Subscribe => match self.place(from) {
+                Some(place) if own => self.grant(now, from, &request, place, None),
+                Some(place) => {
+                    self.grant(now, from, &request, place, Some(Change::Joined(request.name.to_owned())))
+                }
+                None => request.refused(Refusal::Full),
+            },
         }
     }
 
@@ -179,19 +185,30 @@ impl Exchange {
         now: Instant,
         from: SocketAddr,
         request: &Request<'_>,
+        place: Place,
         change: Option<Change>,
     ) -> Reaction {
         let lease = self.rules.lease;
         let (name, nonce, cookie) = (request.name.to_owned(), request.nonce, request.cookie);
-        self.clients.insert(from, Client { name, nonce, cookie, until: now + lease });
+        self.clients.insert(from, Client { name, nonce, cookie, until: now + lease, place });
         let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX).max(1);
         let verdict = Verdict::Granted { lease: seconds(lease), renew: seconds(lease / UDP_RENEWALS) };
         let outcome = if change.is_some() { Outcome::Granted } else { Outcome::Renewed };
         request.reaction(outcome, verdict, change)
     }
 
+    /// Whether there is room, or was when it came. A refusal is counted.
     fn has_room(&self, from: SocketAddr) -> bool {
-        self.clients.len() < self.rules.clients_max || self.clients.contains_key(&from)
+        self.clients.contains_key(&from)
+            || self.rules.shares.take(Resource::Udp, Caller::at(from.ip())).is_ok()
+    }
+
+    /// The place that this subscriber has, or another one.
+    fn place(&mut self, from: SocketAddr) -> Option<Place> {
+        match self.clients.remove(&from) {
+            Some(client) => Some(client.place),
+            None => self.rules.shares.take(Resource::Udp, Caller::at(from.ip())).ok(),
+        }
     }
 
     fn may(&self, token: &[u8]) -> bool {

@@ -36,7 +36,8 @@ use crate::{
 pub struct Server {
     socket: Arc<UdpSocket>,
     address: SocketAddr,
-    rules: Rules,
+    token: Option<String>,
+    lease: Duration,
 }
 
 /// A subscriber's task, and the how manieth it is.
@@ -66,9 +67,8 @@ impl Server {
         let refused = || format!("udp.listen: cannot use {listen}");
         let socket = open(interface::resolve(listen).with_context(refused)?).with_context(refused)?;
         let address = socket.local_addr().context("udp.listen")?;
-        let rules =
-            Rules { token: config.token.clone(), clients_max: config.clients_max, lease: config.lease };
-        Ok(Server { socket: Arc::new(socket), address, rules })
+        let (token, lease) = (config.token.clone(), config.lease);
+        Ok(Server { socket: Arc::new(socket), address, token, lease })
     }
 
     /// Where it listens.
@@ -78,7 +78,8 @@ impl Server {
 
     /// Serves until `stopped`, and then until all subscribers have got what the channels still had for them.
     pub async fn run(self, control: Control, mut stopped: watch::Receiver<bool>) {
-        let Server { socket, rules, .. } = self;
+        let Server { socket, token, lease, .. } = self;
+        let rules = Rules { token, shares: control.shares().clone(), lease };
         let exchange = Exchange::new(rules, clock::now(), Box::new(rand::random));
         let (ends, mut ended) = mpsc::channel(UDP_REQUESTS_AT_ONCE);
         let mut running = Running {

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock,
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_LEASE},
+    shares::{Bounds, Resource, Shares},
     wire::subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, Verdict},
 };
 
@@ -29,7 +30,10 @@ fn keys(seed: u8) -> Box<dyn FnMut() -> Key + Send> {
 }
 
 fn rules() -> Rules {
-    Rules { token: None, clients_max: 2, lease: UDP_LEASE }
+    let mut bounds = Bounds::default();
+    bounds.set_max(Resource::Udp, 2);
+    bounds.set_share(Resource::Udp, 100);
+    Rules { token: None, shares: Shares::new(bounds), lease: UDP_LEASE }
 }
 
 fn exchange(now: Instant) -> Exchange {

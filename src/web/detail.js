@@ -16,8 +16,8 @@ export class Detail {
   constructor(name, play) {
     this.name = name;
     this.wantsPlay = play;
-    this.path = `/streams/${name.split('/').map(encodeURIComponent).join('/')}`;
-    const part = (table) => `/api/v1/streams/${encodeURIComponent(name)}/${table}?format=csv`;
+    this.path = `streams/${name.split('/').map(encodeURIComponent).join('/')}`;
+    const part = (table) => `api/v1/streams/${encodeURIComponent(name)}/${table}?format=csv`;
     this.state = h('span', { class: 'state' });
     this.reasons = h('ul', { class: 'reasons' });
     this.play = h('button', { type: 'button', class: 'primary', hidden: true, 'aria-keyshortcuts': 'p' }, 'Play');
@@ -45,7 +45,7 @@ export class Detail {
     const none = h('p', { class: 'empty' }, 'Nothing happened here yet.');
     const more = h('button', { type: 'button', hidden: true }, 'Older events');
     this.events = new Events(list, none, more);
-    const history = `/api/v1/history?channel=${encodeURIComponent(this.name)}&format=csv`;
+    const history = `api/v1/history?channel=${encodeURIComponent(this.name)}&format=csv`;
     this.missing = h('p', { class: 'empty', hidden: true }, 'There is no such channel at present.');
     this.rest = h(
       'div',
@@ -118,7 +118,7 @@ export class Detail {
     if ([...this.reasons.children].map((item) => item.textContent).join('\n') !== shown.join('\n')) {
       this.reasons.replaceChildren(...shown.map((reason) => h('li', {}, reason)));
     }
-    this.path = row.path[0];
+    this.path = row.path[0].slice(1); // relative: a proxy may serve all this below a path
     const playable = isFilm(row.content[0], row.format[0]);
     if (this.play.hidden === playable) this.play.hidden = !playable;
     if (this.wantsPlay && playable) {

@@ -61,7 +61,7 @@ export class Flows {
     this.scroller.addEventListener('scroll', () => this.scrolled());
     this.body.addEventListener('click', (event) => this.clicked(event));
     this.none = h('p', { class: 'empty', hidden: true });
-    const csv = `/api/v1/streams/${encodeURIComponent(name)}/flows?format=csv&limit=10000`;
+    const csv = `api/v1/streams/${encodeURIComponent(name)}/flows?format=csv&limit=10000`;
     this.element = h(
       'section',
       { class: 'flows', 'aria-label': 'Flows' },

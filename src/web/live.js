@@ -59,7 +59,7 @@ export function reopen() {
   const knowsDetail = !view.channel || state.detail?.name === view.channel;
   if (state.since && knowsDetail) query.set('since', state.since);
   else if (state.since) query.set('since', state.since.replace(/-\d+-/, '-0-'));
-  source = new EventSource(`/api/v1/live?${query}`);
+  source = new EventSource(`api/v1/live?${query}`);
   source.addEventListener('message', message);
   source.addEventListener('values', (event) => {
     applyValues(JSON.parse(event.data));

@@ -161,7 +161,7 @@ export class Film {
 /** Command lines that play it elsewhere, each with a button that copies it. */
 function elsewhere(path) {
   const url = quoted(new URL(path, location.href).href);
-  const playlist = quoted(new URL('/playlist.m3u', location.href).href);
+  const playlist = quoted(new URL('playlist.m3u', location.href).href);
   const lines = [`ffplay -fflags nobuffer ${url}`, `vlc ${url}`, `vlc ${playlist}`, `curl -sN ${url} -o film.ts`];
   const row = (line) => {
     const code = h('code', {}, line);

@@ -10,6 +10,7 @@ mod described;
 mod latency;
 mod life;
 mod requests;
+mod shares;
 
 use std::{
     collections::BTreeMap,

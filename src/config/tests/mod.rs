@@ -59,6 +59,9 @@ fn an_empty_file_is_all_defaults() {
         start_bytes_max: 8 << 20,
         list_clients: true,
         interface: None,
+        admin: None,
+        trusted_proxies: Vec::new(),
+        base: "/".to_owned(),
         origins: vec![],
         fec: Fec::Off,
     };
@@ -85,6 +88,7 @@ fn a_channel_has_defaults() {
             bytes_max: 64 << 20,
             window_max: 8192,
             flow_idle: Duration::from_secs(300),
+            flows_share: 25,
         },
         failover: Duration::from_secs(1),
         tick: Duration::from_millis(5),
@@ -180,7 +184,10 @@ fn every_key_arrives() {
     assert_eq!((a.fec, b.fec, a.core().fec), (Fec::Auto, Fec::Off, Fec::Auto));
     assert_eq!((a.retransmission, b.retransmission), (Retransmission::Off, Retransmission::Auto));
     let flow_idle = Duration::from_secs(3600);
-    assert_eq!(a.limits, Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 64, flow_idle });
+    assert_eq!(
+        a.limits,
+        Limits { flows_max: 1, bytes_max: 1 << 20, window_max: 64, flow_idle, flows_share: 25 }
+    );
     assert_eq!(b.format, "mavlink2".parse().unwrap());
     assert_eq!(b.hold, Hold::Fixed(Duration::from_millis(80)));
 }

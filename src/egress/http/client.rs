@@ -11,17 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    net::TcpStream,
-    sync::{Notify, OwnedSemaphorePermit},
-    time::timeout,
-};
+use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
 use crate::{
     clock,
     control::Share,
     egress::tap::{Chunk, Piece},
     limits::{CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, START_LEAD},
+    shares::Place,
 };
 
 /// A client and its place among all.
@@ -32,7 +29,7 @@ pub(super) struct Client {
     outbox: Mutex<Outbox>,
     /// Something waits, or the stream has ended.
     attention: Notify,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 /// What waits for the client.
@@ -120,12 +117,7 @@ fn cost(chunk: &Chunk) -> usize {
 
 impl Client {
     /// A client that gets the packets from this number on.
-    pub(super) fn new(
-        stream: TcpStream,
-        share: Share,
-        next: u64,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Client {
+    pub(super) fn new(stream: TcpStream, share: Share, next: u64, place: Option<Place>) -> Client {
         let (waiting, heard) = (VecDeque::new(), clock::now());
         let outbox =
             Outbox { next, waiting, written: 0, cost: 0, lead: 0, behind: None, heard, ended: false };

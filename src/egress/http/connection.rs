@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::{Arc, Mutex},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,6 +13,8 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
+
+use crate::shares::Place;
 
 /// Wraps a stream; see the module.
 #[derive(Debug)]
@@ -22,11 +25,18 @@ pub(super) struct Watched<S> {
     stalled: Option<Pin<Box<Sleep>>>,
     /// All that was written is on its way.
     flushed: bool,
+    /// The connection's place: whoever takes the connection over has it.
+    _place: Option<Arc<Mutex<Place>>>,
 }
 
 impl<S: AsyncWrite + Unpin> Watched<S> {
     pub(super) fn new(stream: S, stall_max: Duration) -> Watched<S> {
-        Watched { stream, stall_max, stalled: None, flushed: true }
+        Watched { stream, stall_max, stalled: None, flushed: true, _place: None }
+    }
+
+    /// Keeps its place as long as it is open.
+    pub(super) fn keeping(self, place: Arc<Mutex<Place>>) -> Watched<S> {
+        Watched { _place: Some(place), ..self }
     }
 
     /// Whether whoever wrote has flushed.

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
 use axum::{
+    Extension,
     extract::{Query, State, rejection::QueryRejection},
     http::HeaderMap,
     response::{
@@ -15,7 +16,7 @@ use axum::{
 use futures_util::{Stream, stream};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::{
     App,
@@ -24,12 +25,14 @@ use super::{
     rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, Wanted},
     stopped,
     table::number,
+    via::Via,
 };
 use crate::{
     egress::tap::{Batch, Event as TapEvent, TapReader},
-    limits::{PAGE_CLIENTS_MAX, PAGE_ROWS_MAX, PAGES_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
+    limits::{PAGE_CLIENTS_MAX, PAGE_ROWS_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
     net::state::ChannelState,
     observe::{Column, Content, Health, Observation, Observed, clients, share},
+    shares::{Place, Resource},
 };
 
 /// What a page shows.
@@ -109,14 +112,13 @@ impl Known {
 /// `/api/v1/live`
 pub(super) async fn live(
     State(app): State<App>,
+    Extension(via): Extension<Via>,
     headers: HeaderMap,
     query: Result<Query<LiveQuery>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
     let query = asked(query)?;
     let view = View::parse(&query)?;
-    let place = app.pages.clone().try_acquire_owned().map_err(|_| {
-        Refusal::Busy(format!("{PAGES_MAX} pages are open already, expected fewer: try again later"))
-    })?;
+    let place = app.control.shares().take(Resource::Pages, via.caller)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let known = Known::parse(last.or(query.since.as_deref()).unwrap_or_default());
     // One message waits while another is written: a page that reads slowly gets fewer of them.
@@ -137,7 +139,7 @@ struct Page {
 }
 
 impl Page {
-    async fn serve(mut self, to_page: mpsc::Sender<sse::Event>, _place: OwnedSemaphorePermit) {
+    async fn serve(mut self, to_page: mpsc::Sender<sse::Event>, _place: Place) {
         let mut ticks = self.app.observer.ticks();
         let mut stop = self.app.stop.clone();
         let mut first_values = Box::pin(tokio::time::sleep(VALUES_FIRST));

@@ -26,11 +26,23 @@ mod socketio;
 mod status;
 mod stream;
 mod table;
+mod via;
 mod websocket;
 
-use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{HeaderValue, Uri, header, uri::PathAndQuery},
+    response::{IntoResponse, Redirect, Response},
+};
 use hyper::{Request, body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -39,10 +51,11 @@ use hyper_util::{
 use socket2::SockRef;
 use socketioxide::SocketIo;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
+    time::timeout,
 };
 
 use super::{
@@ -54,29 +67,28 @@ use crate::{
     clock, config,
     control::Control,
     limits::{
-        ACCEPT_PAUSE, CLIENT_STALL_MAX, CONNECTIONS_EXTRA, PAGES_MAX, PUSH_UNSENT_BYTES_MAX,
+        ACCEPT_PAUSE, CLIENT_STALL_MAX, PUSH_UNSENT_BYTES_MAX, REFUSAL_LINGER, REFUSALS_AT_ONCE,
         REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
     },
     observe::Observer,
+    shares::{Caller, Place, Refused, Resource},
 };
 use client::{Client, End, Patience};
 use connection::Watched;
 use feeder::Feeders;
+use refusal::Refusal;
 use routes::Bodies;
 use snapshot::Snapshots;
 use stream::{Handover, Ordered};
+use via::{Door, Ends, Via};
 
 /// What every request handler knows.
 #[derive(Debug, Clone)]
 struct App {
     control: Control,
     config: Arc<config::Http>,
-    /// One permit per streaming client.
-    places: Arc<Semaphore>,
     snapshots: Arc<Snapshots>,
     bodies: Arc<Bodies>,
-    /// One permit per page that is open.
-    pages: Arc<Semaphore>,
     /// Who hands messages to programs.
     hubs: Arc<Hubs>,
     /// What happened lately.
@@ -90,6 +102,8 @@ struct App {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    /// The operator's port, if there is one.
+    admin: Option<(TcpListener, SocketAddr)>,
     config: config::Http,
 }
 
@@ -100,7 +114,16 @@ impl Server {
     /// The port is in use, or the address cannot be bound.
     pub async fn bind(config: config::Http) -> Result<Server, listen::Error> {
         let (listener, address) = listen::bind(&config.listen, Clients::Http).await?;
-        Ok(Server { listener, address, config })
+        let admin = match &config.admin {
+            Some(admin) => Some(listen::bind(admin, Clients::Operator).await?),
+            None => None,
+        };
+        Ok(Server { listener, address, admin, config })
+    }
+
+    /// Where the operator's port is, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// Where it listens; the port is the real one, whatever was asked for.
@@ -111,34 +134,52 @@ impl Server {
     /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
     /// Streams end when their channels do.
     pub async fn run(self, control: Control, observer: Observer, mut stop: watch::Receiver<bool>) {
-        let connections_max = self.config.clients_max + CONNECTIONS_EXTRA;
         tokio::task::spawn_blocking(page::compress);
         let service = Arc::new(Shared::new(self.config, control, observer, stop.clone()));
-        let mut connections = JoinSet::new();
+        let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
         let mut trouble = Trouble::default();
+        let admin = self.admin.map(|(listener, _)| listener);
         loop {
-            tokio::select! {
+            let (door, accepted) = tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
-                Some(_) = connections.join_next() => {}
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) if connections.len() >= connections_max => refuse(stream),
-                    Ok((stream, _)) => {
-                        connections.spawn(serve(stream, service.clone(), stop.clone()));
+                Some(_) = connections.join_next() => continue,
+                Some(_) = refusals.join_next() => continue,
+                accepted = accept(admin.as_ref()) => (Door::Admin, accepted),
+                accepted = self.listener.accept() => (Door::Main, accepted),
+            };
+            match accepted {
+                Ok((stream, peer)) => match service.admit(door, peer) {
+                    Ok(place) => {
+                        connections.spawn(serve(stream, door, place, service.clone(), stop.clone()));
                     }
-                    Err(error) => pause(&error, &mut trouble).await,
+                    Err(refused) if refusals.len() < REFUSALS_AT_ONCE => {
+                        refusals.spawn(refuse(stream, refused));
+                    }
+                    Err(_) => {} // a closed connection must do
                 },
+                Err(error) => pause(&error, &mut trouble).await,
             }
         }
-        drop(self.listener);
+        drop((self.listener, admin));
         service.socketio.close().await;
         while connections.join_next().await.is_some() {}
+    }
+}
+
+/// Accepts on a listener; without one it waits for ever.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
+    control: Control,
+    config: Arc<config::Http>,
     router: Router,
     socketio: SocketIo,
     header_timeout: Duration,
@@ -154,16 +195,42 @@ impl Shared {
         observer: Observer,
         stop: watch::Receiver<bool>,
     ) -> Shared {
-        let places = Arc::new(Semaphore::new(config.clients_max));
         let patience = Patience { lag_max: config.lag_max, idle_timeout: config.idle_timeout };
         let header_timeout = config.header_timeout;
-        let pages = Arc::new(Semaphore::new(PAGES_MAX));
         let hubs = Arc::new(Hubs::new(control.clone()));
         let (config, snapshots, bodies) = (Arc::new(config), Arc::default(), Arc::default());
-        let app =
-            App { control, config, places, snapshots, bodies, pages, hubs: hubs.clone(), observer, stop };
+        let app = App {
+            control: control.clone(),
+            config: config.clone(),
+            snapshots,
+            bodies,
+            hubs: hubs.clone(),
+            observer,
+            stop,
+        };
         let (router, socketio) = routes::router(app);
-        Shared { router, socketio, header_timeout, patience, feeders: Feeders::default(), hubs }
+        let feeders = Feeders::default();
+        Shared { control, config, router, socketio, header_timeout, patience, feeders, hubs }
+    }
+
+    /// A place for a connection. Whoever comes through a proxy gets his own with each request.
+    fn admit(&self, door: Door, peer: SocketAddr) -> Result<Place, Refused> {
+        let resource = match door {
+            Door::Main => Resource::Connections,
+            Door::Admin => Resource::Admin,
+        };
+        let caller = match Caller::at(peer.ip()) {
+            Caller::Host(_) if self.config.trusts(peer.ip()) => Caller::Proxy,
+            caller => caller,
+        };
+        self.control.shares().take(resource, caller)
+    }
+
+    /// Whether what is at this path is served at this port.
+    fn serves(&self, door: Door, path: &str) -> bool {
+        const OPERATORS: [&str; 4] = ["/api/", "/page/", "/metrics", "/status"];
+        let is_operators = OPERATORS.iter().any(|start| path.starts_with(start));
+        door == Door::Admin || self.config.admin.is_none() || !is_operators
     }
 }
 
@@ -171,24 +238,75 @@ impl Shared {
 struct Answers {
     router: TowerToHyperService<Router>,
     handover: Handover,
+    shared: Arc<Shared>,
+    ends: Ends,
+    place: ConnectionPlace,
 }
 
-type Answer = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+/// A connection's place, which is theirs who ask over it.
+type ConnectionPlace = Arc<Mutex<Place>>;
 
 impl Service<Request<Incoming>> for Answers {
-    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
-    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
-    type Future = Pin<Box<Answer>>;
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.handover.clone());
+        let config = &self.shared.config;
         routes::plain(request.uri_mut());
+        strip(request.uri_mut(), &config.base);
+        routes::plain(request.uri_mut());
+        let via = Via::new(self.ends, request.uri(), request.headers(), config);
+        if let Err(refused) = self.place.lock().unwrap_or_else(PoisonError::into_inner).pass_to(via.caller) {
+            let mut response = Refusal::from(refused).into_response();
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return Box::pin(std::future::ready(Ok(response)));
+        }
+        let path = request.uri().path();
+        if config.base.strip_suffix('/').is_some_and(|base| !base.is_empty() && base == path) {
+            return Box::pin(std::future::ready(Ok(Redirect::permanent(&config.base).into_response())));
+        }
+        if !self.shared.serves(via.door, path) {
+            let refusal =
+                Refusal::NotFound(format!("{path} is not served at this port: see / for what is here"));
+            return Box::pin(std::future::ready(Ok(refusal.into_response())));
+        }
+        request.extensions_mut().insert(self.handover.clone());
+        // Whatever asks where we are found from here on sees what the client has asked for.
+        if let Some(host) = via.host().and_then(|host| HeaderValue::from_str(host).ok())
+            && request.headers().get(header::HOST) != Some(&host)
+        {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        request.extensions_mut().insert(via);
         Box::pin(self.router.call(request))
     }
 }
 
+/// Takes the base off a path that begins with it. A proxy may have taken it off already.
+fn strip(uri: &mut Uri, base: &str) {
+    let Some(whole) = uri.path_and_query().filter(|_| base.len() > 1) else { return };
+    let Some(rest) =
+        whole.as_str().strip_prefix(&base[..base.len() - 1]).filter(|rest| rest.starts_with('/'))
+    else {
+        return;
+    };
+    let Ok(rest) = rest.parse::<PathAndQuery>() else { return };
+    let mut parts = std::mem::take(uri).into_parts();
+    parts.path_and_query = Some(rest);
+    // Of the same parts, and a path that begins with a slash.
+    *uri = Uri::from_parts(parts).unwrap_or_default();
+}
+
 /// One connection, to its end.
-async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+async fn serve(
+    stream: TcpStream,
+    door: Door,
+    place: Place,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) {
+    let place = Arc::new(Mutex::new(place));
     // A reading that comes ten times a second must not wait for the next one.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("cannot set TCP_NODELAY: {error}");
@@ -196,7 +314,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>, stop: watch::Receiver<boo
     // What the kernel has is old after a pause. Players get more of it when their streams begin.
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
     // Boxed: its memory is given back before a stream begins.
-    match Box::pin(answer(stream, &shared, stop)).await {
+    match Box::pin(answer(stream, door, &place, &shared, stop)).await {
         Ok(None) => {}
         Ok(Some(Behind { stream, early, ordered })) => carry(stream, early, ordered, &shared).await,
         Err(error) => tracing::debug!("a connection has ended: {error}"),
@@ -215,17 +333,23 @@ struct Behind {
 /// the connections that it upgrades.
 async fn answer(
     stream: TcpStream,
-    shared: &Shared,
+    door: Door,
+    place: &ConnectionPlace,
+    shared: &Arc<Shared>,
     mut stop: watch::Receiver<bool>,
 ) -> hyper::Result<Option<Behind>> {
-    let handover = Handover::new(stream.peer_addr().ok());
-    let answers =
-        Answers { router: TowerToHyperService::new(shared.router.clone()), handover: handover.clone() };
+    let handover = Handover::default();
+    let ends = Ends { door, peer: stream.peer_addr().ok(), local: stream.local_addr().ok() };
+    let router = TowerToHyperService::new(shared.router.clone());
+    let (place, shared) = (place.clone(), shared.clone());
+    let header_timeout = shared.header_timeout;
+    let connection = Watched::new(stream, CLIENT_STALL_MAX).keeping(place.clone());
+    let answers = Answers { router, handover: handover.clone(), shared, ends, place };
     let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(shared.header_timeout)
+        .header_read_timeout(header_timeout)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Watched::new(stream, CLIENT_STALL_MAX)), answers)
+        .serve_connection(TokioIo::new(connection), answers)
         .with_upgrades();
     tokio::select! {
         result = &mut connection => result?,
@@ -292,15 +416,21 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
 }
 
 /// Too many connections: says so without reading the request.
-fn refuse(stream: TcpStream) {
+async fn refuse(mut stream: TcpStream, refused: Refused) {
+    let (text, retry) = (format!("{refused}\n"), RETRY_AFTER.as_secs());
     let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nretry-after: {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-        RETRY_AFTER.as_secs()
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: {retry}\r\nconnection: close\r\n\
+         content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
     );
-    // If it does not fit into an empty send buffer, the client is told by the closed connection.
-    if let Ok(mut stream) = stream.into_std() {
-        let _ = io::Write::write_all(&mut stream, answer.as_bytes());
-    }
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closed with a request that was not read, it would be reset, and the answer lost.
+        tokio::io::copy(&mut stream.take(REQUEST_HEAD_BYTES_MAX as u64), &mut tokio::io::sink()).await
+    };
+    // It fits into an empty send buffer; whoever does not close his side is not waited for.
+    let _ = timeout(REFUSAL_LINGER, told).await;
 }
 
 /// Out of descriptors, most likely: some connection will end.

@@ -77,7 +77,7 @@ static SUM: LazyLock<String> = LazyLock::new(|| {
 
 static PAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let version = INDEX.replace("{{version}}", env!("CARGO_PKG_VERSION"));
-    version.replace("{{base}}", &format!("/page/{}", *SUM)).into_bytes()
+    version.replace("{{base}}", &format!("page/{}", *SUM)).into_bytes()
 });
 
 static PAGE_GZIP: OnceLock<Vec<u8>> = OnceLock::new();
@@ -203,7 +203,7 @@ mod tests {
     fn every_file_that_is_named_is_there_and_nothing_is_inline() {
         let page = std::str::from_utf8(&PAGE).unwrap();
         assert!(!page.contains("{{") && !page.contains("style=") && !page.contains(" onclick="));
-        let prefix = format!("/page/{}/", *SUM);
+        let prefix = format!("\"page/{}/", *SUM);
         let named: Vec<&str> =
             page.split(&prefix).skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(named.contains(&"app.js") && named.contains(&"style.css"), "{named:?}");

@@ -4,13 +4,14 @@
 use std::fmt::Write as _;
 
 use axum::{
+    Extension,
     extract::{Query, State},
-    http::{HeaderMap, Uri, header, uri::Authority},
+    http::{Uri, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 
-use super::{App, refusal::Refusal};
+use super::{App, refusal::Refusal, via::Via};
 use crate::{
     config::Channel,
     control::ChannelView,
@@ -25,32 +26,21 @@ const SDP: &str = "application/sdp";
 /// `/playlist.m3u`: the configured channels whose payload is, or may be, a transport stream.
 pub(super) async fn playlist(
     State(app): State<App>,
-    uri: Uri,
-    headers: HeaderMap,
+    Extension(via): Extension<Via>,
 ) -> Result<Response, Refusal> {
-    let host = host(&uri, &headers)?;
+    let host = via.authority().ok_or_else(|| {
+        let named = via.host().unwrap_or_default();
+        Refusal::Malformed(format!("Host: {named:?}: expected where this server is, such as 10.0.0.1:8080"))
+    })?;
+    let (scheme, base) = (via.scheme, app.config.base.trim_end_matches('/'));
     let mut text = "#EXTM3U\n".to_owned();
     let views = app.control.views(0).await?;
     for view in views.iter().filter(|view| !view.state.on_demand && is_for_players(&app, view)) {
         let (name, path) = (&view.state.name, &view.path);
         let _ = writeln!(text, "#EXTINF:-1 tvg-id=\"{name}\" tvg-name=\"{name}\",{name}"); // a String takes all
-        let _ = writeln!(text, "http://{host}{path}");
+        let _ = writeln!(text, "{scheme}://{host}{base}{path}");
     }
     Ok(([(header::CONTENT_TYPE, M3U), (header::CACHE_CONTROL, "no-cache")], text).into_response())
-}
-
-/// Where the client has found this server: an address and a port, and nothing that means something in a playlist.
-fn host(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
-    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = uri.authority().cloned().or_else(|| named?.parse().ok());
-    let is_plain = |host: &Authority| {
-        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-        !host.host().is_empty() && host.as_str().chars().all(safe)
-    };
-    host.filter(is_plain).ok_or_else(|| {
-        let named = named.unwrap_or_default();
-        Refusal::Malformed(format!("Host: {named:?}: expected where this server is, such as 10.0.0.1:8080"))
-    })
 }
 
 /// Whether a channel is one for players, as far as it is known: one that was silent so far may be.
@@ -167,22 +157,5 @@ mod tests {
         assert!(
             matches!(target(&none, None, None), Err(Refusal::NotFound(why)) if why.contains("/streams/cam"))
         );
-    }
-
-    #[test]
-    fn only_an_address_may_stand_in_the_playlist() {
-        let host = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, text.parse().unwrap());
-            super::host(&Uri::from_static("/playlist.m3u"), &headers).map(|host| host.to_string())
-        };
-        for good in ["127.0.0.1:8080", "[::1]:8080", "relay.example", "relay_1:80"] {
-            assert_eq!(host(good).unwrap(), good);
-        }
-        for bad in ["", "a b", "a/b", "user@host", "a\"b", "a,b", "ä"] {
-            assert!(matches!(host(bad), Err(Refusal::Malformed(_))), "{bad}");
-        }
-        let nothing = super::host(&Uri::from_static("/playlist.m3u"), &HeaderMap::new());
-        assert!(matches!(nothing, Err(Refusal::Malformed(why)) if why.contains("10.0.0.1:8080")));
     }
 }

@@ -17,7 +17,6 @@ use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
 use tokio::{
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::{Instant, interval_at},
 };
 
@@ -26,6 +25,7 @@ use super::{
     refusal::Refusal,
     socketio,
     stream::{self, Handover, Ordered},
+    via::Via,
     websocket,
 };
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
         subscribers::{Transport, Who},
     },
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
+    shares::Place,
 };
 
 /// The query of a subscription.
@@ -54,7 +55,7 @@ pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) wish: Wish,
     pub(super) who: Who,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 /// Whether pages of the browser's site may subscribe.
@@ -98,11 +99,18 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-fn wanted(app: &App, name: String, wire: Wire, query: &PushQuery, who: Who) -> Result<Wanted, Refusal> {
+fn wanted(
+    app: &App,
+    name: String,
+    wire: Wire,
+    query: &PushQuery,
+    who: Who,
+    via: &Via,
+) -> Result<Wanted, Refusal> {
     let wish =
         Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
     wish.check(&app.control.format(&name)?).map_err(Refusal::Malformed)?;
-    Ok(Wanted { name, wish, who, place: stream::place(app)? })
+    Ok(Wanted { name, wish, who, place: stream::place(app, via)? })
 }
 
 /// `/sse/NAME[?flow=KEY&every=1s]`
@@ -110,6 +118,7 @@ pub(super) async fn sse(
     State(app): State<App>,
     Path(name): Path<String>,
     Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
     method: Method,
     headers: HeaderMap,
     query: Queried,
@@ -121,7 +130,7 @@ pub(super) async fn sse(
             "format {format:?}: expected json, all that events can carry"
         )));
     }
-    let wanted = wanted(&app, name, Wire::Sse, &query, handover.who(&headers))?;
+    let wanted = wanted(&app, name, Wire::Sse, &query, via.who(&headers), &via)?;
     if method != Method::HEAD {
         handover.give(Ordered::Events(wanted));
     }
@@ -137,6 +146,7 @@ pub(super) async fn websocket(
     State(app): State<App>,
     Path(name): Path<String>,
     Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
     query: Queried,
     mut request: Request,
 ) -> Result<Response, Refusal> {
@@ -147,7 +157,7 @@ pub(super) async fn websocket(
         Some("json") => Wire::WebSocketJson,
         Some(other) => return Err(Refusal::Malformed(format!("format {other:?}: expected frames or json"))),
     };
-    let wanted = wanted(&app, name, wire, &query, handover.who(request.headers()))?;
+    let wanted = wanted(&app, name, wire, &query, via.who(request.headers()), &via)?;
     let response = websocket::accept(&request)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let upgrade = upgrade
@@ -162,7 +172,7 @@ async fn subscribe(
     transport: Transport,
     wanted: Wanted,
     stream: TcpStream,
-) -> Option<(Arc<Outlet>, OwnedSemaphorePermit)> {
+) -> Option<(Arc<Outlet>, Place)> {
     let outlet = Outlet::new(Some(stream), wanted.who);
     match hubs.subscribe(&wanted.name, transport, wanted.wish, &outlet).await {
         Ok(_) => Some((outlet, wanted.place)),

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{control, limits::RETRY_AFTER, net::worker::WorkerError};
+use crate::{control, limits::RETRY_AFTER, net::worker::WorkerError, shares::Refused};
 
 /// Why a request is refused, and the line that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,12 @@ impl Refusal {
     }
 }
 
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        Refusal::Busy(refused.to_string())
+    }
+}
+
 impl From<control::Error> for Refusal {
     fn from(error: control::Error) -> Refusal {
         let text = error.to_string();
@@ -51,7 +57,7 @@ impl From<control::Error> for Refusal {
             control::Error::Worker(WorkerError::Leg { .. } | WorkerError::NameTaken { .. }) => {
                 Refusal::Failed(text)
             }
-            control::Error::Full { .. }
+            control::Error::Refused(_)
             | control::Error::Waiting { .. }
             | control::Error::Worker(WorkerError::TooManyTaps { .. } | WorkerError::Stopped) => {
                 Refusal::Busy(text)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, Method, Uri, header, uri::PathAndQuery},
     middleware,
@@ -17,12 +17,18 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
 
-use super::{App, api, cors, live, page, players, push, refusal::Refusal, socketio, status, stream};
+use super::{
+    App, api, cors, live, page, players, push,
+    refusal::Refusal,
+    socketio, status, stream,
+    via::{Door, Via},
+};
 use crate::{
     config,
     control::{ChannelView, Views},
     limits::{STATE_BODIES_MAX, STATE_FLOWS, STATE_FLOWS_MAX},
     metrics,
+    shares::Resource,
 };
 
 /// The routes, and the handle of Socket.IO, which must be told of the end.
@@ -78,22 +84,27 @@ pub(super) fn plain(uri: &mut Uri) {
     }
 }
 
-/// The page for browsers, text for everybody else.
-async fn index(State(app): State<App>, headers: HeaderMap) -> Response {
-    if page::is_browser(&headers) {
+/// The page for browsers, text for everybody else. Where the operator has a port, others see there what is for them alone.
+async fn index(State(app): State<App>, Extension(via): Extension<Via>, headers: HeaderMap) -> Response {
+    let for_operators = via.door == Door::Admin || app.config.admin.is_none();
+    if for_operators && page::is_browser(&headers) {
         return page::index(&headers);
     }
-    ([(header::VARY, "accept, accept-encoding")], contents(&app).await).into_response()
+    ([(header::VARY, "accept, accept-encoding")], contents(&app, for_operators).await).into_response()
 }
 
-async fn contents(app: &App) -> String {
+async fn contents(app: &App, for_operators: bool) -> String {
     let mut text = format!("tidecast {}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |path: &str, what: &str| {
         let _ = writeln!(text, "{path:<32} {what}"); // a String takes all
     };
-    for view in app.control.views(0).await.unwrap_or_default().iter() {
-        let legs: Vec<&str> = view.state.legs.iter().map(|leg| leg.address.as_str()).collect();
-        line(&view.path, &legs.join(" + "));
+    if for_operators {
+        for view in app.control.views(0).await.unwrap_or_default().iter() {
+            let legs: Vec<&str> = view.state.legs.iter().map(|leg| leg.address.as_str()).collect();
+            line(&view.path, &legs.join(" + "));
+        }
+    } else {
+        line("/streams/NAME", "a stream");
     }
     if !app.config.allow.is_empty() {
         let what = format!("a group on demand (allowed: {})", allowed(&app.config));
@@ -106,10 +117,13 @@ async fn contents(app: &App) -> String {
     line("/ws/NAME", "a stream's packets and gaps as WebSocket messages (?flow= &every= &format=json)");
     line("/sse/NAME", "the same as server-sent events (?flow= &every=)");
     line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");
-    line("/metrics", "for Prometheus");
-    line("/status", "who gets which group, as udpxy shows it");
     line("/healthz", "whether it runs and the packet path turns");
     line("/readyz", "whether all configured groups are joined");
+    if !for_operators {
+        return text;
+    }
+    line("/metrics", "for Prometheus");
+    line("/status", "who gets which group, as udpxy shows it");
     line("/api/v1/channels", "rates, losses and verdicts of all streams (?search= &sort= &format=csv)");
     line(
         "/api/v1/streams/NAME/flows",
@@ -184,7 +198,7 @@ async fn streams(
         };
         let streams = Streams {
             version: env!("CARGO_PKG_VERSION"),
-            clients: clients_max - app.places.available_permits().min(clients_max),
+            clients: app.control.shares().taken(Resource::Streams),
             clients_max,
             channels: views.iter().map(cut).collect(),
         };

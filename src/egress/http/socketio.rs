@@ -12,15 +12,9 @@ use socketioxide::{
     handler::ConnectHandler,
     layer::SocketIoLayer,
 };
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
-use super::{
-    App,
-    stream::{self, Handover},
-};
+use super::{App, via::Via};
 use crate::{
     egress::{
         push::{Outlet, Update, Wire, Wish},
@@ -30,6 +24,7 @@ use crate::{
         HEADER_TIMEOUT, PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE,
         SUBSCRIPTIONS_MAX,
     },
+    shares::{Place, Resource},
 };
 
 /// Where Socket.IO clients look for their server.
@@ -58,7 +53,7 @@ struct Client {
     app: App,
     outlet: Arc<Outlet>,
     subscriptions: Mutex<Subscriptions>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What a client is subscribed to: its streams, with the subscription's id as soon as there is one. A place is taken
@@ -86,12 +81,11 @@ pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
 
 /// Takes a place and sets up what answers the client; without a place it gets a `connect_error` that says so.
 fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
-    let max = app.config.clients_max;
-    let place = stream::place(&app)
-        .map_err(|_| format!("{max} clients are served already, expected fewer: try again later"))?;
     let request = socket.req_parts();
-    let handover = request.extensions.get::<Handover>();
-    let who = handover.map(|handover| handover.who(&request.headers)).unwrap_or_default();
+    let via = request.extensions.get::<Via>().ok_or("no request of HTTP: expected one")?;
+    let place = app.control.shares().take(Resource::Streams, via.caller);
+    let place = place.map_err(|refused| refused.to_string())?;
+    let who = via.who(&request.headers);
     let outlet = Outlet::new(None, who);
     socket.extensions.insert(outlet.clone());
     let client =

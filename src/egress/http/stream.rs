@@ -6,12 +6,23 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
+use super::{App, players, push::Wanted, refusal::Refusal, routes::allowed, snapshot, via::Via};
+use crate::{
+    address::{self, Input, Scheme, udpxy},
+    config,
+    control::Subscription,
+    egress::{
+        tap::{Begin, Select},
+        wanted::FlowWanted,
+    },
+    shares::{Place, Resource},
+    wire::Format,
+};
 use axum::{
     Extension,
     body::{Body, Bytes, HttpBody},
@@ -21,20 +32,6 @@ use axum::{
 };
 use hyper::{body::Frame, upgrade::OnUpgrade};
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
-
-use super::{App, players, push::Wanted, refusal::Refusal, routes::allowed, snapshot};
-use crate::{
-    address::{self, Input, Scheme, udpxy},
-    config,
-    control::Subscription,
-    egress::{
-        subscribers::Who,
-        tap::{Begin, Select},
-        wanted::FlowWanted,
-    },
-    wire::Format,
-};
 
 const MPEG_TS: &str = "video/mp2t";
 const BYTES: &str = "application/octet-stream";
@@ -79,9 +76,8 @@ impl StreamQuery {
 
 /// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
 /// extensions of its requests.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Handover {
-    peer: Option<SocketAddr>,
     ordered: Arc<Mutex<Option<Ordered>>>,
 }
 
@@ -89,7 +85,7 @@ pub(super) struct Handover {
 #[derive(Debug)]
 pub(super) enum Ordered {
     /// Payloads.
-    Stream { subscription: Subscription, place: OwnedSemaphorePermit },
+    Stream { subscription: Subscription, place: Place },
     /// Server-sent events.
     Events(Wanted),
     /// A WebSocket, whose connection comes out of the upgrade.
@@ -99,16 +95,6 @@ pub(super) enum Ordered {
 }
 
 impl Handover {
-    pub(super) fn new(peer: Option<SocketAddr>) -> Handover {
-        Handover { peer, ordered: Arc::default() }
-    }
-
-    /// Who has sent a request with these headers.
-    pub(super) fn who(&self, headers: &HeaderMap) -> Who {
-        let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-        Who::new(self.peer, agent)
-    }
-
     pub(super) fn give(&self, ordered: Ordered) {
         *self.ordered.lock().unwrap_or_else(PoisonError::into_inner) = Some(ordered);
     }
@@ -125,6 +111,7 @@ type Queried = Result<Query<StreamQuery>, QueryRejection>;
 pub(super) async fn named(
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -158,9 +145,9 @@ pub(super) async fn named(
     if method == Method::HEAD {
         return Ok(response(content_type));
     }
-    let place = place(&app)?;
+    let place = place(&app, &via)?;
     let subscription = app.control.subscribe(name, select, begin).await?;
-    subscription.share.introduce(handover.who(&headers));
+    subscription.share.introduce(via.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
 }
@@ -169,30 +156,34 @@ pub(super) async fn named(
 pub(super) async fn udp(
     state: State<App>,
     handover: Extension<Handover>,
+    via: Extension<Via>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Udp, state, handover, method, uri, headers, query).await
+    on_demand(Scheme::Udp, state, handover, via, method, uri, headers, query).await
 }
 
 /// `/rtp/[SOURCE@]GROUP:PORT[?flow=KEY]`
 pub(super) async fn rtp(
     state: State<App>,
     handover: Extension<Handover>,
+    via: Extension<Via>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
-    on_demand(Scheme::Rtp, state, handover, method, uri, headers, query).await
+    on_demand(Scheme::Rtp, state, handover, via, method, uri, headers, query).await
 }
 
+#[expect(clippy::too_many_arguments, reason = "they are the parts of the request")]
 async fn on_demand(
     scheme: Scheme,
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -208,9 +199,10 @@ async fn on_demand(
     if method == Method::HEAD {
         return Ok(response(content_type));
     }
-    let place = place(&app)?;
-    let subscription = app.control.subscribe_on_demand(input, select, begin, app.config.fec).await?;
-    subscription.share.introduce(handover.who(&headers));
+    let place = place(&app, &via)?;
+    let subscription =
+        app.control.subscribe_on_demand(input, select, begin, app.config.fec, via.caller).await?;
+    subscription.share.introduce(via.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
 }
@@ -291,11 +283,8 @@ fn type_or(known: Option<String>, otherwise: &'static str) -> HeaderValue {
 }
 
 /// A place among the clients that may stream at the same time.
-pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, Refusal> {
-    app.places.clone().try_acquire_owned().map_err(|_| {
-        let max = app.config.clients_max;
-        Refusal::Busy(format!("{max} clients are served already, expected fewer: try again later"))
-    })
+pub(super) fn place(app: &App, via: &Via) -> Result<Place, Refusal> {
+    Ok(app.control.shares().take(Resource::Streams, via.caller)?)
 }
 
 /// The head of a stream, for GET as for HEAD.

@@ -10,7 +10,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
 };
 
@@ -19,7 +19,12 @@ use super::{
     push::Hubs,
     trouble::Trouble,
 };
-use crate::{clock, config, control::Control, limits::ACCEPT_PAUSE};
+use crate::{
+    clock, config,
+    control::Control,
+    limits::ACCEPT_PAUSE,
+    shares::{Caller, Refused, Resource},
+};
 use connection::Connection;
 
 /// A listener that does not answer before [`Server::run`].
@@ -27,7 +32,6 @@ use connection::Connection;
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    clients_max: usize,
 }
 
 /// What all connections share.
@@ -44,7 +48,7 @@ impl Server {
     /// The port is in use, or the address cannot be bound.
     pub async fn bind(config: &config::Tcp) -> Result<Server, listen::Error> {
         let (listener, address) = listen::bind(&config.listen, Clients::Tcp).await?;
-        Ok(Server { listener, address, clients_max: config.clients_max })
+        Ok(Server { listener, address })
     }
 
     /// Where it listens; the port is the real one, whatever was asked for.
@@ -56,7 +60,7 @@ impl Server {
     /// Connections end when all that they subscribed to does.
     pub async fn run(self, control: Control, mut stop: watch::Receiver<bool>) {
         let shared = Arc::new(Shared { hubs: Hubs::new(control.clone()), control });
-        let places = Arc::new(Semaphore::new(self.clients_max));
+        let shares = shared.control.shares().clone();
         let mut connections = JoinSet::new();
         let clients_stop = stop.clone();
         let mut trouble = Trouble::default();
@@ -65,17 +69,19 @@ impl Server {
                 biased;
                 () = stopped(&mut stop) => break,
                 Some(_) = connections.join_next() => {}
-                accepted = self.listener.accept() => match (accepted, places.clone().try_acquire_owned()) {
-                    (Ok((stream, _)), Ok(place)) => {
-                        let connection = Connection::new(stream, shared.clone());
-                        let stop = clients_stop.clone();
-                        connections.spawn(async move {
-                            connection.run(stop).await;
-                            drop(place);
-                        });
-                    }
-                    (Ok((stream, _)), Err(_)) => refuse(stream, self.clients_max),
-                    (Err(error), _) => {
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, peer)) => match shares.take(Resource::Tcp, Caller::at(peer.ip())) {
+                        Ok(place) => {
+                            let connection = Connection::new(stream, shared.clone());
+                            let stop = clients_stop.clone();
+                            connections.spawn(async move {
+                                connection.run(stop).await;
+                                drop(place);
+                            });
+                        }
+                        Err(refused) => refuse(&stream, refused),
+                    },
+                    Err(error) => {
                         // Out of descriptors, most likely: some connection will end.
                         if trouble.is_news(clock::now()) {
                             tracing::warn!("cannot accept a TCP client: {error}");
@@ -90,9 +96,9 @@ impl Server {
     }
 }
 
-/// Too many clients: says so.
-fn refuse(stream: TcpStream, max: usize) {
-    let answer = format!("ERR {max} clients are served already, expected fewer: try again later\n");
+/// Too many clients, or too many of one host: says so.
+fn refuse(stream: &TcpStream, refused: Refused) {
+    let answer = format!("ERR {refused}\n");
     // If it does not fit into an empty send buffer, the client is told by the closed connection.
     let _ = stream.try_write(answer.as_bytes());
 }
