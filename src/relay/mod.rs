@@ -496,6 +496,17 @@ impl Relay {
                     return;
                 }
             }
+            (Way::Open(number), _) => {
+                if !flow.wait(number, arrival, packet, &mut cx) {
+                    flow.look(&cx);
+                    return self.schedule(index, now);
+                }
+            }
+            (Way::Fill(number), _) => {
+                if !flow.fill(number, arrival, packet, &mut cx) {
+                    return;
+                }
+            }
             (Way::Long, &Body::Numbered { session, number, span, fingerprint, .. }) => {
                 let how = How::Received;
                 let packet = Numbered { session, number, span, fingerprint, how, packet, leg, clock };
@@ -660,7 +671,7 @@ impl Relay {
         let verdict = if self.trials.is_empty() { None } else { self.verdict_due(index) };
         let Some(flow) = self.flows[index as usize].as_mut() else { return };
         if let Some(at) = flow.deadline(alive, now).into_iter().chain(verdict).min()
-            && flow.scheduled.is_none_or(|scheduled| at < scheduled)
+            && flow.scheduled.is_none_or(|scheduled| at < scheduled || scheduled <= now)
         {
             flow.scheduled = Some(at);
             self.timers.push(Reverse((at, index)));

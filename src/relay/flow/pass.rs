@@ -1,5 +1,6 @@
-//! The short ways of packets through a flow that has nothing to look after: in order while nothing is held back, and
-//! behind the last one while packets wait for a gap. Nearly all packets take one of them.
+//! The short ways of packets through a flow that has nothing to look after: in order while nothing is held back, the
+//! first behind a gap, behind the last one while packets wait for a gap, and into one. Nearly all packets take one of
+//! them.
 //!
 //! Each does what [`Flow::numbered`] and then what is due after an input would do, less all that has nothing to do in
 //! such a flow; [`Flow::look`] says when that is so, and a test runs both ways side by side.
@@ -10,9 +11,9 @@ use super::{Budget, Config, Context, Flow};
 use crate::{
     buffer::Buffer,
     relay::{
-        Delivery, How, Packet,
+        Delivery, How, Output, Packet,
         arrival::{Arrival, Body},
-        reorder::{Known, Reorder, Stored},
+        reorder::{Known, Queued, Reorder, Stored},
     },
 };
 
@@ -35,6 +36,10 @@ pub(in crate::relay) enum Way {
     Pass,
     /// [`Flow::wait`], with this number.
     Wait(u64),
+    /// The same, as the first one behind a gap: it sets a deadline.
+    Open(u64),
+    /// [`Flow::fill`], with this number.
+    Fill(u64),
     /// It came twice in a row: counted, and nothing else.
     Repeat,
 }
@@ -97,7 +102,9 @@ impl Flow {
         match self.ease {
             Ease::Calm if number == reorder.next() => Way::Pass,
             Ease::Calm if number + 1 == reorder.next() && self.is_twice(number, arrival, now) => Way::Repeat,
+            Ease::Calm if self.may_open(number, bytes, budget) => Way::Open(number),
             Ease::Gap if self.may_wait(number, bytes, now, budget) => Way::Wait(number),
+            Ease::Gap if self.may_fill(number, bytes, now, budget) => Way::Fill(number),
             _ => Way::Long,
         }
     }
@@ -118,6 +125,25 @@ impl Flow {
         bytes.capacity() <= budget.room()
             && self.scheduled.is_some_and(|at| now < at)
             && self.reorder.as_ref().is_some_and(|reorder| reorder.may_append(number, self.window))
+    }
+
+    /// Whether the packet only has to be stored, as the first one behind a gap that nobody asks for.
+    #[inline(never)]
+    fn may_open(&self, number: u64, bytes: &Buffer, budget: &Budget) -> bool {
+        bytes.capacity() <= budget.room()
+            && self.asking.is_none()
+            && self.strangers.is_none()
+            && !self.hold.get().is_zero()
+            && self.reorder.as_ref().is_some_and(|reorder| reorder.may_append(number, self.window))
+    }
+
+    /// Whether the packet only has to be put into a gap: no deadline has passed, and no bound is met.
+    #[inline(never)]
+    fn may_fill(&self, number: u64, bytes: &Buffer, now: Instant, budget: &Budget) -> bool {
+        bytes.capacity() <= budget.room()
+            && self.strangers.is_none()
+            && self.scheduled.is_some_and(|at| now < at)
+            && self.reorder.as_ref().is_some_and(|reorder| number < reorder.end() && reorder.misses(number))
     }
 
     /// Takes the packet at the head.
@@ -158,6 +184,45 @@ impl Flow {
         cx.budget.recharge(0, capacity);
         self.charged += capacity;
         self.measure(arrival, cx.now, cx.config)
+    }
+
+    /// Puts the packet into a gap, and passes on what is in order then. `true`: rate or hold have changed, so that more
+    /// may be due.
+    pub(in crate::relay) fn fill(
+        &mut self,
+        number: u64,
+        arrival: &Arrival,
+        mut packet: Packet,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(reorder) = &mut self.reorder else { return true };
+        let lateness = reorder.lateness(number, cx.now);
+        let waited = if number == reorder.next() { reorder.waited(number, cx.now) } else { None };
+        cx.tighten(&mut packet);
+        let stored = Stored::new(packet, How::Received, 1, arrival.fingerprint());
+        let queued = reorder.insert(number, stored, cx.now, self.window);
+        if let Queued::Forward(stored) = queued {
+            if let Some(waited) = waited {
+                cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
+            }
+            let mut ready = Some((number, stored));
+            while let Some((number, stored)) = ready {
+                self.counters.expected += 1;
+                self.counters.delivered += 1;
+                let delivery = Delivery::new(self.id, number, 1, How::Received, stored.packet);
+                cx.outputs.push_back(Output::Deliver(delivery));
+                ready = reorder.pop_ready();
+            }
+            reorder.forget_passed();
+        }
+        self.counters.reordered += 1;
+        if let Some(lateness) = lateness {
+            self.hold.saw_lateness(lateness, cx.now);
+        }
+        let changed = self.measure(arrival, cx.now, cx.config);
+        self.charge(cx.budget);
+        self.look(cx);
+        changed
     }
 
     /// Notes a packet that was not known before. `true`: rate or hold have changed.

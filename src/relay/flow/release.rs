@@ -171,7 +171,7 @@ impl Flow {
         }
     }
 
-    fn charge(&mut self, budget: &mut Budget) {
+    pub(super) fn charge(&mut self, budget: &mut Budget) {
         let used = self.reorder.as_ref().map_or(0, Reorder::bytes)
             + self.probation.bytes()
             + self.pending_bytes()

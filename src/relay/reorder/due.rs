@@ -60,9 +60,7 @@ impl Reorder {
             if let Some(due) = self.take_head(now, &patience) {
                 return due;
             }
-            while self.waiting.front().is_some_and(|w| w.number < self.next) {
-                self.waiting.pop_front();
-            }
+            self.forget_passed();
             if self.announced.is_some_and(|a| a.number <= self.next) {
                 self.announced = None;
             }
@@ -80,6 +78,14 @@ impl Reorder {
                 return self.skip(first.number, Some(first.since), now);
             }
             return self.poll_announced(now);
+        }
+    }
+
+    /// Drops from the order of arrival what has gone out.
+    #[inline(always)]
+    pub(in crate::relay) fn forget_passed(&mut self) {
+        while self.waiting.front().is_some_and(|w| w.number < self.next) {
+            self.waiting.pop_front();
         }
     }
 
