@@ -51,7 +51,7 @@ mod sources;
 mod standing;
 mod trial;
 
-use age::Ages;
+use age::{Ages, Marking};
 pub(super) use ask::Wanted;
 use belief::Retired;
 use content::{Content, Strangers};
@@ -170,6 +170,7 @@ pub(super) struct Flow {
     heard_at: u64,
     gap: u64,
     pause: u64,
+    marking: Marking,
     /// What each leg has brought, for channels with several.
     legs: Option<Box<Legs>>,
     reorder: Option<Reorder>,
@@ -268,6 +269,7 @@ impl Flow {
             heard_at: 0,
             gap: 0,
             pause: 0,
+            marking: Marking::default(),
             ages: Ages::default(),
             sources: None,
             trial: None,
@@ -389,7 +391,7 @@ impl Flow {
     }
 
     /// Notes where a media packet comes from.
-    #[inline]
+    #[inline(always)]
     pub(super) fn heard(&mut self, source: SocketAddr, leg: u8, format: PacketFormat, now: Instant) {
         self.counters.media_received += 1;
         self.confirmed |= self.counters.media_received > 1;

@@ -70,7 +70,6 @@ impl Default for Hold {
 #[repr(C)]
 pub(super) struct HoldEstimate {
     config: Hold,
-    current: Duration,
     /// Lateness of packets.
     lateness: Repeated,
     /// Need of source blocks.
@@ -85,6 +84,7 @@ pub(super) struct HoldEstimate {
     windows: u8,
     /// End of the first window.
     first_window: Instant,
+    current: Duration,
     /// When the promise or the window ends, whichever is first.
     rotate_at: Instant,
 }

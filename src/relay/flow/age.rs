@@ -21,32 +21,20 @@ struct Mark {
 
 /// Where the head was, now and then: a ring, since a flow with few packets makes a mark for each of them.
 #[derive(Debug, Default)]
-pub(super) struct Ages {
-    marks: [Option<Mark>; AGE_MARKS],
-    /// Where the next one goes.
-    next: usize,
+pub(super) struct Ages([Option<Mark>; AGE_MARKS]);
+
+/// Where the next mark goes, and not before when on the flow's time scale: it stands with what every packet touches.
+#[derive(Debug, Default)]
+pub(super) struct Marking {
+    due: u64,
+    place: usize,
 }
 
 impl Ages {
-    /// The head stands at `below`.
-    fn mark(&mut self, below: u64, at: Instant, apart: Duration) {
-        let last = self.marks[(self.next + AGE_MARKS - 1) % AGE_MARKS];
-        if last.is_some_and(|last| at < last.at + apart) {
-            return;
-        }
-        self.marks[self.next] = Some(Mark { below, at });
-        self.next = (self.next + 1) % AGE_MARKS;
-    }
-
     /// When `number` had passed, at the latest.
-    fn passed(&self, number: u64) -> Option<Instant> {
-        let (newer, older) = self.marks.split_at(self.next);
+    fn passed(&self, number: u64, next: &Marking) -> Option<Instant> {
+        let (newer, older) = self.0.split_at(next.place);
         older.iter().chain(newer).flatten().find(|mark| number < mark.below).map(|mark| mark.at)
-    }
-
-    /// A numbering begins.
-    pub(super) fn restart(&mut self) {
-        *self = Ages::default();
     }
 }
 
@@ -71,7 +59,7 @@ impl Flow {
     }
 
     /// Whether this flow begins to send again: after a pause that it does not make while it sends.
-    #[inline]
+    #[inline(always)]
     pub(in crate::relay) fn resumes(&self) -> bool {
         self.pause > 0
             && self.format.is_stream()
@@ -96,16 +84,26 @@ impl Flow {
     #[cold]
     pub(super) fn measured(&mut self, now: Instant) {
         self.gap -= self.gap / u64::from(GAP_FALL);
-        let apart = self.repeat_age() / 4;
-        if let Some(reorder) = &self.reorder {
-            self.ages.mark(reorder.next(), now, apart);
+        let at = self.nanos_at(now);
+        if let Some(reorder) = &self.reorder
+            && at >= self.marking.due
+        {
+            let place = self.marking.place;
+            self.ages.0[place] = Some(Mark { below: reorder.next(), at: now });
+            let due = at + (self.repeat_age() / 4).as_nanos() as u64;
+            self.marking = Marking { due, place: (place + 1) % AGE_MARKS };
         }
+    }
+
+    /// A numbering begins.
+    pub(super) fn restart_ages(&mut self) {
+        (self.ages, self.marking) = (Ages::default(), Marking::default());
     }
 
     /// How long ago a number below the head came, at least.
     pub(super) fn age(&self, number: u64, now: Instant) -> Duration {
         let below_head = self.reorder.as_ref().map_or(0, Reorder::next) > number;
-        let passed = self.ages.passed(number).or(self.alive.filter(|_| below_head));
+        let passed = self.ages.passed(number, &self.marking).or(self.alive.filter(|_| below_head));
         passed.map_or(Duration::ZERO, |passed| now.saturating_duration_since(passed))
     }
 

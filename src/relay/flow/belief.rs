@@ -308,7 +308,7 @@ impl Flow {
             });
         }
         self.jitter.restart();
-        self.ages.restart();
+        self.restart_ages();
         (self.pause, self.standing) = (0, None);
         self.counters.sessions += 1;
         let key = self.key.to_string();

@@ -73,10 +73,16 @@ impl Flow {
         };
     }
 
-    /// The same in a calm flow when only rate or hold have changed.
+    /// The same in a calm flow when only rate or hold have changed. It has no legs, and its packets take one number each.
     #[cold]
     fn fit_window(&mut self, config: &Config) {
-        self.window = self.plain_window(config);
+        let most = config.window_max.min(self.space.packets_max(1));
+        let window = self.rate.window(self.hold.get(), most);
+        debug_assert_eq!(window, self.plain_window(config));
+        if window == self.window {
+            return;
+        }
+        self.window = window;
         if !self.reorder.as_ref().is_some_and(|reorder| reorder.covers(self.window)) {
             self.ease = Ease::Busy;
         }
