@@ -149,7 +149,9 @@ impl Flow {
         bytes.capacity() <= budget.room()
             && self.strangers.is_none()
             && self.scheduled.is_some_and(|at| now < at)
-            && self.reorder.as_ref().is_some_and(|reorder| number < reorder.end() && reorder.misses(number))
+            && self.reorder.as_ref().is_some_and(|reorder| {
+                number < reorder.end() && reorder.misses(number) && !reorder.is_beyond(number, self.window)
+            })
     }
 
     /// Takes the packet at the head.
