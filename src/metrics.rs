@@ -152,7 +152,7 @@ const UDP_REQUESTS: Metric = counter(
 );
 const REFUSED: Metric = counter(
     "tidecast_refused_total",
-    "Clients that got no place, by resource (connections, admin, streams, groups, pages, tcp, udp) and reason: full, share (of one address).",
+    "Clients that got no place, by resource (connections, admin, streams, groups, pages, tcp, udp, flows) and reason: full, share (of one address).",
 );
 const HELD: Metric =
     gauge("tidecast_packets_held", "Packets that wait behind a gap, for confirmation, or for their time.");
@@ -458,6 +458,8 @@ fn core_counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
     let by = |metric: &Metric, label, name: &str, value| {
         (key(metric, &[("channel", channel), (label, name)]), value)
     };
+    // Of all channels together, as the other resources.
+    let refused = |reason, count| (key(&REFUSED, &[("resource", "flows"), ("reason", reason)]), count);
     let c = &state.counters;
     let mut all = vec![
         of(&DELIVERED, c.delivered),
@@ -478,6 +480,8 @@ fn core_counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
         by(&DISCARDED, "reason", "rejected", c.rejected),
         by(&UNPACED, "reason", "late", c.released_late),
         by(&UNPACED, "reason", "early", c.released_early),
+        refused("full", state.flows_refused.full),
+        refused("share", state.flows_refused.share),
     ];
     all.extend(state.rejects.iter().map(|(reason, count)| by(&INVALID, "reason", reason, *count)));
     all

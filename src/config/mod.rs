@@ -201,6 +201,7 @@ impl Channel {
             hold: self.hold,
             release: self.release,
             flows_max: self.limits.flows_max,
+            flows_share: self.limits.flows_share,
             window_max: self.limits.window_max,
             bytes_max: self.limits.bytes_max,
             flow_idle: self.limits.flow_idle,

@@ -121,6 +121,11 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Flows of one channel, by default: each costs about 1 KiB, and some KiB more once it had a gap.
 pub const FLOWS_MAX: usize = 16_384;
+/// A flow that was silent for so long, and longer than it was heard, makes room in a full table: a made-up one of two packets
+/// holds its place no longer.
+pub const FLOW_REST: Duration = Duration::from_secs(10);
+/// Flows that are looked at to make room for one: a flood of made-up ones costs no more for each.
+pub const FLOWS_LOOK: usize = 64;
 /// Memory that one channel may hold back for reordering, confirmation and FEC, by default.
 pub const CHANNEL_BYTES_MAX: usize = 64 << 20;
 /// As long as a channel holds back less than this, small datagrams wait in the slots that they were received into,

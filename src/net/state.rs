@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::losses::Loss;
 use crate::{
     egress::carries::Carries,
-    relay::{Counters, LegCounters, Refused},
+    relay::{Counters, FlowsRefused, LegCounters, Refused},
 };
 
 /// One channel, as it stands.
@@ -54,6 +54,8 @@ pub struct ChannelState {
     pub legs: Vec<LegState>,
     /// How many flows there are; `flows` may hold fewer.
     pub flow_count: usize,
+    /// Datagrams that got no flow, since the table was full or their host had its share.
+    pub flows_refused: FlowsRefused,
     /// The format of the first flow.
     #[serde(skip)]
     pub first_format: Option<&'static str>,

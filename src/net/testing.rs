@@ -97,6 +97,7 @@ pub(crate) fn channel_state(name: &str, counters: crate::relay::Counters) -> sup
         followed: 0,
         legs: Vec::new(),
         flow_count: 0,
+        flows_refused: Default::default(),
         first_format: None,
         flows: Vec::new().into(),
         outputs: Vec::new(),

@@ -29,6 +29,7 @@ mod dedup;
 mod drops;
 mod flow;
 mod hold;
+mod hosts;
 mod legs;
 mod paced;
 mod peak;
@@ -55,6 +56,8 @@ use control::Copies;
 use drops::Drops;
 use flow::{Flow, Numbered, Stranger, Wanted, Way};
 pub use hold::Hold;
+pub use hosts::FlowsRefused;
+use hosts::Hosts;
 pub use paced::{Delay, Pacing, Release};
 pub use refused::Refused;
 pub use reports::Beside;
@@ -119,6 +122,8 @@ pub struct Relay {
     protected: Vec<u32>,
     /// Flows in the order of their creation, to make room from those that never sent a second packet.
     newcomers: VecDeque<(u32, u64)>,
+    /// Whose the flows are.
+    hosts: Hosts,
     /// Flows created so far.
     created: u64,
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
@@ -169,6 +174,7 @@ impl Relay {
             by_source: HashMap::new(),
             protected: Vec::new(),
             newcomers: VecDeque::new(),
+            hosts: Hosts::default(),
             created: 0,
             timers: BinaryHeap::new(),
             outputs: VecDeque::new(),

@@ -7,7 +7,10 @@ use super::{
     arrival::{Arrival, FlowKey},
     flow::{Context, Flow, Predecessor},
 };
-use crate::limits::{DEPARTED_MAX, SWEEP_INTERVAL};
+use crate::{
+    limits::{DEPARTED_MAX, SWEEP_INTERVAL},
+    shares::Host,
+};
 
 impl Relay {
     /// The flow and everything that it may use besides.
@@ -92,6 +95,7 @@ impl Relay {
             census.ends(index, &flow.counters);
         }
         self.by_key.remove(&flow.key);
+        self.hosts.remove(index);
         let ports = flow.ports.iter();
         self.ports -= ports.filter(|key| self.by_key.remove(key).is_some()).count();
         self.leave(index);
@@ -152,16 +156,18 @@ impl Relay {
     }
 
     fn new_flow(&mut self, now: Instant, source: SocketAddr, arrival: &Arrival) -> Option<u32> {
-        if self.flow_count() >= self.config.flows_max && !self.make_room() {
+        let host = Host::of(source.ip());
+        if !self.may_begin(host, now) {
             return None;
         }
         let index = self.free.pop().unwrap_or(self.flows.len() as u32);
         let id = FlowId(index);
         let mut flow = Flow::new(id, arrival.key, source, arrival.format, arrival.space, &self.config, now);
         flow.predecessor = self.predecessor(source, arrival);
-        flow.serial = self.created;
+        let serial = self.created;
+        flow.serial = serial;
         self.created += 1;
-        self.remember_newcomer(index, flow.serial);
+        self.remember_newcomer(index, serial);
         if index as usize == self.flows.len() {
             self.flows.push(Some(flow));
             self.idle_at.push(now);
@@ -172,6 +178,7 @@ impl Relay {
         if let Some(census) = &mut self.census {
             census.begins(index);
         }
+        self.belongs_to(host, (index, serial), now);
         self.by_key.insert(arrival.key, index);
         self.begins(index, now);
         Some(index)
@@ -197,16 +204,5 @@ impl Relay {
 
     pub(super) fn is_newcomer(&self, (index, serial): &(u32, u64)) -> bool {
         self.live(*index).is_some_and(|flow| flow.serial == *serial && !flow.confirmed)
-    }
-
-    /// Forgets the oldest flow that never sent a second packet. Flows in use are never pushed out.
-    pub(super) fn make_room(&mut self) -> bool {
-        while let Some(entry) = self.newcomers.pop_front() {
-            if self.is_newcomer(&entry) {
-                self.remove(entry.0);
-                return true;
-            }
-        }
-        false
     }
 }

@@ -438,7 +438,7 @@ fn memory_is_bounded_and_nothing_is_left_uncounted() {
 
 #[test]
 fn flows_that_never_sent_twice_make_room_and_others_do_not() {
-    let mut core = Core::new(Config { flows_max: 2, ..fixed("native", 50 * MS) });
+    let mut core = Core::new(Config { flows_max: 2, flows_share: 100, ..fixed("native", 50 * MS) });
     let data = |stream, number| native(Kind::Data, stream, 1, number, b"x");
     core.packet(START, &data(1, 0)).packet(MS, &data(2, 0)).packet(2 * MS, &data(2, 1));
     assert_eq!(core.said(), "start 0 0 start 1 0 1");
@@ -447,6 +447,82 @@ fn flows_that_never_sent_twice_make_room_and_others_do_not() {
     core.packet(4 * MS, &data(3, 1)).packet(5 * MS, &data(4, 0));
     assert_eq!((core.said(), core.relay.totals().rejected), ("1".into(), 1));
     assert_eq!(core.relay.flow_count(), 2);
+}
+
+fn host(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 1, last], 5000))
+}
+
+/// Datagrams of so many streams from here on, each with so many numbers.
+fn streams(core: &mut Core, at: Duration, source: SocketAddr, first: u32, count: u32, numbers: u64) {
+    for stream in first..first + count {
+        for number in 0..numbers {
+            core.packet_from(at, 0, source, &native(Kind::Data, stream, 1, number, b"x"));
+        }
+    }
+}
+
+/// Made-up streams of one host, each confirmed, as fast as they come: a new sensor of another host is served.
+#[test]
+fn flows_of_one_host_shut_no_other_host_out() {
+    let mut core = Core::new(Config { flows_max: 256, ..fixed("native", 50 * MS) });
+    streams(&mut core, START, host(1), 0, 300, 2);
+    assert_eq!(core.relay.flow_count(), 256, "nobody else needs the rest");
+    assert_eq!(core.relay.flows_refused(), FlowsRefused { full: 0, share: 2 * 44 });
+    core.said();
+    streams(&mut core, MS, host(2), 1000, 64, 2);
+    assert_eq!((core.relay.flow_count(), core.relay.flows_refused().full), (256, 0));
+    streams(&mut core, MS, host(1), 2000, 10, 2);
+    // All that are not lent stay, and the other host's.
+    let before = core.relay.totals().delivered;
+    for stream in 0..192 {
+        core.packet_from(2 * MS, 0, host(1), &native(Kind::Data, stream, 1, 2, b"x"));
+    }
+    for stream in 1000..1064 {
+        core.packet_from(2 * MS, 0, host(2), &native(Kind::Data, stream, 1, 2, b"x"));
+    }
+    assert_eq!(core.relay.totals().delivered - before, 192 + 64);
+}
+
+/// A host that is beyond its share pushes out its own flows of one packet, and nobody else's.
+#[test]
+fn newcomers_make_room_first_for_their_own_host() {
+    let mut core = Core::new(Config { flows_max: 16, ..fixed("native", 50 * MS) });
+    streams(&mut core, START, host(9), 1000, 1, 1);
+    streams(&mut core, MS, host(1), 0, 100, 1);
+    assert_eq!(core.relay.flow_count(), 16);
+    core.said();
+    core.packet_from(2 * MS, 0, host(9), &native(Kind::Data, 1000, 1, 1, b"x"));
+    assert_eq!(core.said(), "1", "it was not forgotten");
+    // Hosts within their share push out those of the one beyond.
+    for last in 20..30 {
+        streams(&mut core, 3 * MS, host(last), 2000 + u32::from(last), 1, 2);
+    }
+    assert_eq!((core.relay.flow_count(), core.relay.flows_refused().full), (16, 0));
+    core.said();
+    core.packet_from(4 * MS, 0, host(9), &native(Kind::Data, 1000, 1, 2, b"x"));
+    assert_eq!(core.said(), "2");
+}
+
+/// Sender addresses are made up as well: each flow has two packets, and fills its place for seconds and not minutes.
+#[test]
+fn flows_that_fell_silent_at_once_make_room_and_slow_sensors_do_not() {
+    let mut core = Core::new(Config { flows_max: 16, ..fixed("native", 50 * MS) });
+    // A sensor that reports every 20 s.
+    for number in 0..4 {
+        core.packet_from(20_000 * MS * number as u32, 0, host(1), &native(Kind::Data, 1, 1, number, b"x"));
+    }
+    for last in 100..115 {
+        streams(&mut core, 60_000 * MS, host(last), u32::from(last), 1, 2);
+    }
+    streams(&mut core, 61_000 * MS, host(2), 2, 1, 2);
+    assert_eq!(core.relay.flows_refused(), FlowsRefused { full: 2, share: 0 });
+    core.said();
+    streams(&mut core, 71_000 * MS, host(2), 2, 1, 2);
+    core.packet_from(80_000 * MS, 0, host(1), &native(Kind::Data, 1, 1, 4, b"x"));
+    let said = core.said();
+    assert!(said.starts_with("end ") && said.ends_with(" 0 1 4"), "{said}");
+    assert_eq!(core.relay.flows_refused().full, 2);
 }
 
 #[test]

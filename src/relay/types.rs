@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX, SPAN_NUMBERS_MAX},
+    limits::{CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, REORDER_PACKETS_MAX, SHARE_PERCENT, SPAN_NUMBERS_MAX},
     wire::{Format, rtp::PayloadTypes},
 };
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub release: Release,
     /// Flows at once.
     pub flows_max: usize,
+    /// The share of them that one host always has, in percent; more of them only as long as no other host needs them.
+    pub flows_share: usize,
     /// Largest reorder window of one flow, in packets.
     pub window_max: u64,
     /// Memory for packets held back, under probation or kept for recovery, in bytes.
@@ -62,6 +64,7 @@ impl Default for Config {
             hold: Hold::default(),
             release: Release::default(),
             flows_max: FLOWS_MAX,
+            flows_share: SHARE_PERCENT as usize,
             window_max: REORDER_PACKETS_MAX,
             bytes_max: CHANNEL_BYTES_MAX,
             flow_idle: FLOW_IDLE,

@@ -82,6 +82,7 @@ impl Channel {
                 })
                 .collect(),
             flow_count: self.relay.flow_count(),
+            flows_refused: self.relay.flows_refused(),
             first_format: census.first_format.map(|format| format.as_str()),
             flows: std::mem::take(&mut self.surveyed).into(),
             outputs: self.outputs.iter().map(output_state).collect(),

@@ -46,6 +46,7 @@ fn config(dice: &mut Dice) -> Config {
         hold,
         release: pick(dice, &RELEASES),
         flows_max: pick(dice, &[1, 2, 5, 40, 1000]),
+        flows_share: pick(dice, &[1, 25, 100]),
         window_max: pick(dice, &[1, 2, 64, 300, 8192]),
         bytes_max: pick(dice, &[0, 100, 3000, 20_000, 1 << 20, 64 << 20]),
         flow_idle: Duration::from_millis(pick(dice, &[1, 1500, 300_000])),
