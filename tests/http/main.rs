@@ -9,6 +9,7 @@ mod demand;
 mod described;
 mod latency;
 mod life;
+mod proxies;
 mod requests;
 mod shares;
 

@@ -5,7 +5,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::*;
 
 /// A host: a connection from this address.
-fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
+pub(super) fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
     socket.bind(&SockAddr::from(SocketAddr::from((from, 0)))).expect("bind");
     socket.connect(&to.into()).expect("connect");
