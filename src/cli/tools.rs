@@ -181,7 +181,7 @@ pub struct Recv {
     /// Stop after so many delivered datagrams
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
-    /// Print the summary as JSON
+    /// Print the summary as JSON to standard output (to standard error with -o -)
     #[arg(long)]
     pub json: bool,
     /// End with exit code 3 when a larger share was lost

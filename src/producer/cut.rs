@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::producer::pace::{Rate, RatePacer};
-use crate::producer::pcr::{DATAGRAM_PACKETS, Error, PcrPacer, Splitter, Timed};
+use crate::producer::pcr::{Error, PcrPacer, Splitter, Timed};
 use crate::wire::ts;
 
 /// Cuts bytes into timed payloads.
@@ -27,15 +27,15 @@ enum Way {
 
 impl Cutter {
     /// Cuts a transport stream by its PCR, seven packets to a payload.
-    pub fn by_pcr() -> Cutter {
-        Cutter::of(Way::Pcr { splitter: Splitter::default(), pacer: PcrPacer::new() })
+    pub fn by_pcr(splitter: Splitter) -> Cutter {
+        Cutter::of(Way::Pcr { splitter, pacer: PcrPacer::new() })
     }
 
     /// Cuts a transport stream at a fixed rate into payloads of as many whole packets as fit into `size` bytes (at
     /// least one).
-    pub fn packets(rate: Rate, size: usize) -> Cutter {
+    pub fn packets(splitter: Splitter, rate: Rate, size: usize) -> Cutter {
         let bytes = (size / ts::PACKET).max(1) * ts::PACKET;
-        Cutter::at_rate(Some(Splitter::default()), bytes, rate)
+        Cutter::at_rate(Some(splitter), bytes, rate)
     }
 
     /// Cuts any data at a fixed rate into payloads of `size` bytes (at least 1).
@@ -49,13 +49,6 @@ impl Cutter {
 
     fn of(way: Way) -> Cutter {
         Cutter { way, ready: VecDeque::new() }
-    }
-
-    /// Whether the first bytes of some data look like those of a transport stream: the first packets' sync bytes,
-    /// as far as there are any.
-    pub fn is_transport_stream(start: &[u8]) -> bool {
-        start.len() >= ts::PACKET
-            && start.chunks(ts::PACKET).take(DATAGRAM_PACKETS).all(|packet| packet[0] == ts::SYNC)
     }
 
     /// Takes the next bytes.
@@ -188,10 +181,7 @@ mod tests {
             packet
         };
         let stream: Vec<u8> = (1..=5).flat_map(packet).collect();
-        assert!(Cutter::is_transport_stream(&stream[..400]));
-        assert!(!Cutter::is_transport_stream(&stream[..100]), "too short to tell");
-        assert!(!Cutter::is_transport_stream(&stream[1..]));
-        let mut cutter = Cutter::packets(Rate::Packets(10.0), 2 * ts::PACKET + 50);
+        let mut cutter = Cutter::packets(Splitter::default(), Rate::Packets(10.0), 2 * ts::PACKET + 50);
         stream.chunks(97).for_each(|part| cutter.push(part).expect("in sync"));
         cutter.push(&[ts::SYNC, 1, 2]).expect("in sync");
         cutter.finish().expect("in sync");
@@ -204,10 +194,10 @@ mod tests {
 
     #[test]
     fn what_is_no_transport_stream_says_so() {
-        let mut cutter = Cutter::by_pcr();
+        let mut cutter = Cutter::by_pcr(Splitter::default());
         let error = cutter.push(&[0; 100_000]).expect_err("no sync bytes");
         assert!(matches!(error, Error::NoSync { .. }), "{error}");
-        let mut short = Cutter::by_pcr();
+        let mut short = Cutter::by_pcr(Splitter::default());
         short.push(&[0; 50]).expect("too short to tell");
         assert_eq!(short.finish(), Err(Error::NoPcr { packets: 0 }));
     }

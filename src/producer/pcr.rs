@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::limits::{PCR_INTERVAL_MAX, PCR_LOOKAHEAD_PACKETS_MAX};
-use crate::wire::ts::{self, PACKET as PACKET_BYTES, Pcr, SYNC};
+use crate::wire::ts::{self, PACKET as PACKET_BYTES, Pcr, SYNC, packets::Unit};
 
 /// Transport packets in one datagram: as many as fit into an Ethernet frame.
 pub const DATAGRAM_PACKETS: usize = 7;
@@ -23,10 +23,12 @@ pub enum Error {
         packets: u64,
     },
     /// The bytes are no transport stream.
-    #[error("no transport stream: expected 0x47 every 188 bytes, found none in {bytes} bytes")]
+    #[error("no transport stream: expected 0x47 every {unit} bytes, found none in {bytes} bytes")]
     NoSync {
         /// Bytes looked at.
         bytes: usize,
+        /// Bytes of each packet.
+        unit: usize,
     },
 }
 
@@ -39,9 +41,14 @@ pub struct Timed {
     pub bytes: Vec<u8>,
 }
 
-/// Finds the transport packets in a stream of bytes; steps over what is none.
+/// Finds the transport packets in a stream of bytes; steps over what is none, and over what stands before or behind each.
 #[derive(Debug, Default)]
 pub struct Splitter {
+    unit: Unit,
+    /// Bytes before the first packet of the input.
+    lead: usize,
+    /// Bytes of these that are still to come.
+    ahead: usize,
     rest: Vec<u8>,
     /// Bytes stepped over since the last packet.
     lost: usize,
@@ -49,21 +56,31 @@ pub struct Splitter {
 }
 
 impl Splitter {
+    /// Of input whose packets take such units, behind so many bytes of something else ([`begin`](ts::packets::begin)).
+    pub fn new(unit: Unit, lead: usize) -> Splitter {
+        Splitter { unit, lead, ahead: lead, ..Splitter::default() }
+    }
+
     /// Takes more bytes and hands out each whole packet.
     ///
     /// # Errors
     /// [`Error::NoSync`] when 64 packets' worth of bytes hold no sync byte in its place.
     pub fn push(&mut self, bytes: &[u8], mut packet: impl FnMut(&[u8; PACKET_BYTES])) -> Result<(), Error> {
         const SEARCH_BYTES_MAX: usize = 64 * PACKET_BYTES;
-        self.rest.extend_from_slice(bytes);
+        let ahead = self.ahead.min(bytes.len());
+        self.ahead -= ahead;
+        self.skipped += ahead as u64;
+        self.rest.extend_from_slice(&bytes[ahead..]);
+        let (unit, front) = (self.unit.bytes(), self.unit.front());
         let mut at = 0;
-        while let Some(chunk) = self.rest[at..].first_chunk::<PACKET_BYTES>() {
+        while self.rest.len() - at >= unit {
+            let Some(chunk) = self.rest[at + front..].first_chunk::<PACKET_BYTES>() else { break };
             // Out of step, a sync byte counts only when the next packet's stands in its place too.
-            let follower = if self.lost == 0 { Some(&SYNC) } else { self.rest.get(at + PACKET_BYTES) };
+            let follower = if self.lost == 0 { Some(&SYNC) } else { self.rest.get(at + unit + front) };
             let Some(&follower) = follower else { break };
             if chunk[0] == SYNC && follower == SYNC {
                 packet(chunk);
-                at += PACKET_BYTES;
+                at += unit;
                 self.lost = 0;
             } else {
                 at += 1;
@@ -71,15 +88,16 @@ impl Splitter {
                 self.skipped += 1;
             }
             if self.lost > SEARCH_BYTES_MAX {
-                return Err(Error::NoSync { bytes: self.lost });
+                return Err(Error::NoSync { bytes: self.lost, unit });
             }
         }
         self.rest.drain(..at);
         Ok(())
     }
 
-    /// Ends the input: part of a packet at its end is dropped and counted.
+    /// Ends the input: part of a packet at its end is dropped and counted. What comes next begins as the input did.
     pub fn cut(&mut self) {
+        (self.ahead, self.lost) = (self.lead, 0);
         self.skipped += self.rest.len() as u64;
         self.rest.clear();
     }
@@ -389,6 +407,6 @@ pub(crate) mod tests {
         }
         let mut splitter = Splitter::default();
         let error = splitter.push(&[0; 20_000], |_| panic!("no packet here"));
-        assert_eq!(error, Err(Error::NoSync { bytes: 64 * PACKET_BYTES + 1 }));
+        assert_eq!(error, Err(Error::NoSync { bytes: 64 * PACKET_BYTES + 1, unit: PACKET_BYTES }));
     }
 }

@@ -94,12 +94,20 @@ impl Running {
     fn spawn(mut command: Command) -> Running {
         let name = format!("{command:?}");
         command.stderr(Stdio::piped());
+        // Its summary is a line like others.
+        let args: Vec<&OsStr> = command.get_args().collect();
+        let summary = ["recv", "--json"].iter().all(|word| args.iter().any(|arg| arg == word));
+        if summary {
+            command.stdout(Stdio::piped());
+        }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let lines = Arc::new(Mutex::new(VecDeque::new()));
+        let stdout = child.stdout.take_if(|_| summary).map(BufReader::new);
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let into = lines.clone();
         let reader = thread::spawn(move || {
-            for line in stderr.split(b'\n').map_while(Result::ok) {
+            let stdout = stdout.into_iter().flat_map(|stdout| stdout.split(b'\n'));
+            for line in stderr.split(b'\n').chain(stdout).map_while(Result::ok) {
                 into.lock().expect("no panic").push_back(String::from_utf8_lossy(&line).into_owned());
             }
         });

@@ -86,9 +86,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let late_failure = done.failure.lock().ok().and_then(|mut failure| failure.take());
     let state = states.into_iter().next().context("the packet thread has ended")?;
     let summary = Summary::new(&state, elapsed);
-    let text = if args.json { summary.json() } else { summary.to_string() };
-    // A closed standard error is no reason to fail: nobody wants the summary.
-    let _ = writeln!(io::stderr(), "{text}");
+    say_summary(args, &summary);
     if let Err(error) = written.and_then(|()| late_failure.map_or(Ok(()), Err)) {
         return Err(match args.output.as_deref() {
             Some(path) if path != Path::new("-") => {
@@ -104,6 +102,17 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// The summary: as JSON on standard output, for programs, unless the payloads go there.
+fn say_summary(args: &cli::Recv, summary: &Summary) {
+    let payloads_go_there = args.output.as_deref() == Some(Path::new("-"));
+    // Where nobody listens any more, nobody wants the summary.
+    let _ = match args.json {
+        true if payloads_go_there => writeln!(io::stderr(), "{}", summary.json()),
+        true => writeln!(io::stdout(), "{}", summary.json()),
+        false => writeln!(io::stderr(), "{summary}"),
+    };
 }
 
 /// Why nothing was received, as far as it shows here.

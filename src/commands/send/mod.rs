@@ -22,8 +22,9 @@ use crate::cli::{self, SendFormat, Source};
 use crate::clock;
 use crate::commands::Failure;
 use crate::history::Settings;
-use crate::producer::cut::Cutter;
+use crate::producer::{cut::Cutter, pcr::Splitter};
 use crate::shutdown::Stop;
+use crate::wire::ts::packets;
 use carrier::Carriers;
 use link::Link;
 use reader::{Origin, Reader};
@@ -71,9 +72,11 @@ fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, 
         // A signal came before anything was there to send.
         return Ok(Link::open(args.target()).map_err(anyhow::Error::from)?);
     }
-    let transport_stream = Cutter::is_transport_stream(start);
+    let begin = packets::begin(start);
+    let transport_stream = begin.is_some();
     let format = choose(args, Some(transport_stream))?;
-    let cutter = cutter(args, &reader, format, transport_stream)?;
+    let splitter = begin.map(|(unit, lead)| Splitter::new(unit, lead));
+    let cutter = cutter(args, &reader, format, splitter)?;
     let carriers = Carriers::new(args, format)?;
     let carrier = carriers.carrier(0, transport_stream)?;
     let mut job = Job::start(args, stop, carriers.session())?;
@@ -153,19 +156,21 @@ fn cutter(
     args: &cli::Send,
     reader: &Reader,
     format: SendFormat,
-    transport_stream: bool,
+    splitter: Option<Splitter>,
 ) -> anyhow::Result<Cutter> {
     let name = reader.name();
-    if format == SendFormat::Ts && !transport_stream {
+    if format == SendFormat::Ts && splitter.is_none() {
         bail!(
-            "{name} is no transport stream: expected 0x47 every 188 bytes; send it with --format native or raw"
+            "{name} is no transport stream: expected 0x47 every 188, 192 or 204 bytes; send it with --format native or raw"
         );
     }
-    match args.rate {
-        Some(rate) if transport_stream => Ok(Cutter::packets(rate, args.size)),
-        Some(rate) => Ok(Cutter::bytes(rate, args.size)),
-        None if transport_stream => Ok(Cutter::by_pcr()),
-        None => bail!("{name} is no transport stream, so nothing says how fast to send it; give --rate"),
+    match (args.rate, splitter) {
+        (Some(rate), Some(splitter)) => Ok(Cutter::packets(splitter, rate, args.size)),
+        (Some(rate), None) => Ok(Cutter::bytes(rate, args.size)),
+        (None, Some(splitter)) => Ok(Cutter::by_pcr(splitter)),
+        (None, None) => {
+            bail!("{name} is no transport stream, so nothing says how fast to send it; give --rate")
+        }
     }
 }
 

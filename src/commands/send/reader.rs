@@ -17,6 +17,8 @@ use crate::wire::ts;
 const BLOCK_BYTES: usize = 64 << 10;
 /// Bytes that tell what the data is: two transport packets.
 const START_BYTES: usize = 2 * ts::PACKET;
+/// Where a transport stream must have begun: behind the head of a recorder's file, or part of a packet.
+const START_BYTES_MAX: usize = BLOCK_BYTES;
 
 /// What a read gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,12 +76,18 @@ impl Reader {
         &self.name
     }
 
-    /// The first bytes, which are handed out again: enough to tell what it is, or all there are before a signal.
+    /// The first bytes, which are handed out again: enough to tell what it is, or all there are before a signal. For more than
+    /// [`START_BYTES`] of a pipe nobody waits.
     pub(super) fn start(&mut self, stop: &Stop) -> anyhow::Result<&[u8]> {
         let mut start = Vec::new();
-        while start.len() < START_BYTES && !stop.is_set() {
+        while start.len() < START_BYTES_MAX && !stop.is_set() {
+            let enough = start.len() >= START_BYTES;
+            if enough && ts::packets::begin(&start).is_some() {
+                break;
+            }
             match self.read()? {
                 Step::Bytes(bytes) => start.extend(bytes),
+                Step::Pending if enough => break,
                 Step::Pending => stop.sleep(None),
                 Step::Lap | Step::End => break,
             }

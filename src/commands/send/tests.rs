@@ -54,6 +54,30 @@ fn path(file: &tempfile::NamedTempFile) -> &str {
 }
 
 #[test]
+fn packets_of_192_and_204_bytes_and_leading_junk_are_sent_as_packets_alone() {
+    let packets = stream(0, 3, ts::Pcr::HZ / 100, 7);
+    for unit in ts::packets::Unit::ALL {
+        for lead in [0, 3, 3_000] {
+            let mut bytes = vec![0xee; lead];
+            unit.wrap(&packets, [1, 2, 3, 4], &mut bytes);
+            let (film, (socket, url)) = (file(&bytes), receiver());
+            let sent = go(&["--file", path(&film), "--format", "ts", &url]).expect("sent");
+            assert_eq!(sent.data, packets.len().div_ceil(7) as u64, "{unit:?} behind {lead}");
+            assert!(receive(&socket).concat() == packets.concat(), "{unit:?} behind {lead}");
+            // At a rate, and again and again.
+            let twice = (2 * packets.len()).to_string();
+            let args =
+                ["--file", path(&film), "--loop", "--rate", "100M", "--size", "188", "--count", &twice, &url];
+            go(&args).expect("sent");
+            assert!(
+                receive(&socket).concat() == [packets.concat(), packets.concat()].concat(),
+                "{unit:?} {lead}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_format_suits_output_data_and_options() {
     use SendFormat::{Native, Raw, Rtp, Ts};
     let good: [(&[&str], Option<bool>, SendFormat); 9] = [
@@ -219,7 +243,10 @@ fn what_cannot_be_sent_is_told_in_a_line() {
         (&["--file", path(&empty), &url], "is empty"),
         (&["--file", directory.path().to_str().expect("UTF-8"), &url], "Is a directory"),
         (&["--file", path(&text), &url], "give --rate"),
-        (&["--file", path(&text), "--format", "ts", "--rate", "1M", &url], "0x47 every 188 bytes"),
+        (
+            &["--file", path(&text), "--format", "ts", "--rate", "1M", &url],
+            "0x47 every 188, 192 or 204 bytes",
+        ),
         (&["--file", path(&no_pcr), &url], "give --rate"),
         (&["--sensor", "1", "udp://239.1.1.1:5000?if=nonesuch0"], "nonesuch0"),
     ];

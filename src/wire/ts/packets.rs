@@ -195,6 +195,35 @@ fn find(bytes: &[u8]) -> Option<(Unit, usize)> {
     Some((unit, place.checked_sub(unit.front()).unwrap_or(place + unit.bytes() - unit.front())))
 }
 
+/// How a file that begins with these bytes is a transport stream: what its packets take, and how many bytes of something else
+/// stand before the first. Absent if it is none.
+///
+/// A short one that begins with a packet may have one alone; behind other bytes, and with more than 188 bytes each, it takes
+/// several to tell.
+pub fn begin(bytes: &[u8]) -> Option<(Unit, usize)> {
+    let runs = |unit: &Unit| {
+        let places = (unit.front()..bytes.len()).step_by(unit.bytes()).take(BEGIN_SYNCS);
+        let least = if *unit == Unit::Plain { 1 } else { TS_SEARCH_SYNCS - 1 };
+        bytes.len() >= least * unit.bytes() && places.into_iter().all(|place| bytes[place] == SYNC)
+    };
+    if let Some(unit) = Unit::ALL.into_iter().find(runs) {
+        return Some((unit, 0));
+    }
+    let mut from = 0;
+    loop {
+        let (unit, start) = find(&bytes[from..])?;
+        let start = from + start;
+        let mut places = (start + unit.front()..bytes.len()).step_by(unit.bytes()).take(BEGIN_SYNCS);
+        if places.all(|place| bytes[place] == SYNC) {
+            return Some((unit, start));
+        }
+        from = start + 1;
+    }
+}
+
+/// Sync bytes that tell that a file is a transport stream: among random bytes they never come.
+const BEGIN_SYNCS: usize = 2 * TS_SEARCH_SYNCS;
+
 fn syncs_from(bytes: &[u8], place: usize, unit: Unit, count: usize) -> bool {
     (0..count).all(|n| bytes.get(place + n * unit.bytes()) == Some(&SYNC))
 }

@@ -171,3 +171,44 @@ proptest! {
         }
     }
 }
+
+/// A file may begin with the head of whatever has recorded it, or in the middle of a packet.
+#[test]
+fn the_begin_of_a_file_is_found_behind_other_bytes() {
+    let packet = |n: usize| {
+        let mut packet = [n as u8; PACKET];
+        (packet[0], packet[1], packet[2], packet[3]) = (SYNC, 0x01, 0x00, 0x10 | n as u8 & 0xf);
+        packet
+    };
+    let packets: Vec<[u8; PACKET]> = (0..40).map(packet).collect();
+    for unit in Unit::ALL {
+        let mut stream = Vec::new();
+        unit.wrap(&packets, [0x12, 0x11, 0x22, 0x33], &mut stream);
+        assert_eq!(begin(&stream), Some((unit, 0)));
+        for lead in [1, 4, 100, 187, 500, 5_000] {
+            let junk: Vec<u8> = (0..lead).map(|n| (n * 7 % 251) as u8).collect();
+            let found = begin(&[&junk[..], &stream].concat());
+            // A byte of the junk that looks like a sync byte in its place makes it part of a packet.
+            let (found, start) = found.unwrap();
+            assert!(
+                found == unit && (start == lead || start + unit.bytes() == lead),
+                "{unit:?} {lead}: {start}"
+            );
+        }
+        let broken = begin(&stream[50..]).unwrap();
+        assert_eq!(broken, (unit, unit.bytes() - 50));
+    }
+    assert_eq!(begin(&packets[0]), Some((Unit::Plain, 0)), "one packet");
+    assert_eq!(begin(&packets[0][..100]), None, "too short to tell");
+    assert_eq!(begin(b"some text that has the letter G in it, and again G").map(|_| ()), None);
+    // A generator of numbers that are random enough.
+    let mut state = 1_u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    for _ in 0..50 {
+        let bytes: Vec<u8> = (0..64 << 10).map(|_| random()).collect();
+        assert_eq!(begin(&bytes), None);
+    }
+}
