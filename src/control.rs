@@ -235,10 +235,16 @@ impl Control {
     ///
     /// # Errors
     /// There is no such channel, or too many different flows of it are read one by one.
-    pub async fn subscribe(&self, name: &str, select: Select, begin: Begin) -> Result<Subscription, Error> {
+    pub async fn subscribe(
+        &self,
+        name: &str,
+        transport: Transport,
+        select: Select,
+        begin: Begin,
+    ) -> Result<Subscription, Error> {
         let channel = self.configured(name)?;
         let reader = self.shared.workers[channel.worker].tap(name, select, begin).await?;
-        Ok(Subscription { reader, share: Share::new(channel.subscribers.of(Transport::Http), None) })
+        Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
     /// Subscribes to all that happens in a configured channel, packet by packet.

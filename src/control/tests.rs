@@ -187,8 +187,9 @@ async fn configured_channels_are_spread_over_the_threads_and_keep_their_order() 
     assert_eq!(loads, [2, 2]);
     assert_eq!(names(&control).await, ["d", "a", "c", "b"]);
     assert!(control.not_ready().await.is_empty());
-    let mut subscription = control.subscribe("c", Select::Auto, Begin::default()).await.unwrap();
-    let error = control.subscribe("e", Select::Auto, Begin::default()).await.unwrap_err();
+    let mut subscription =
+        control.subscribe("c", Transport::Http, Select::Auto, Begin::default()).await.unwrap();
+    let error = control.subscribe("e", Transport::Http, Select::Auto, Begin::default()).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no stream \"e\": expected d, a, c, b");
     send(&inputs[2], 3);
     let mut received = Vec::new();

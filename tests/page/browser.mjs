@@ -10,13 +10,13 @@ export const PATIENCE = 30_000;
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const executablePath = process.env.PATH.split(delimiter)
+export const browser_path = process.env.PATH.split(delimiter)
   .map((folder) => join(folder, 'chromium'))
   .find((path) => existsSync(path));
 
 /** A browser, and `visit`, which opens a page of `base`. `close` fails if a page has complained or asked elsewhere. */
 export async function launch(base) {
-  const browser = await chromium.launch({ executablePath, args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
+  const browser = await chromium.launch({ executablePath: browser_path, args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
   const complaints = [];
   const visit = async (path, options = {}) => {
     const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });

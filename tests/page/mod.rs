@@ -99,6 +99,28 @@ fn the_film_plays_in_the_page() {
 }
 
 #[test]
+fn a_page_of_an_admitted_site_plays_raw_messages_and_reads_the_rest() {
+    if !have_browser() || !have("ffmpeg") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let film = film(folder.path());
+    let (group, port, site) = (group(), free_port(), free_port());
+    let config = folder.path().join("relay.toml");
+    let text = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\norigins = [\"http://127.0.0.1:{site}\"]\n\
+         [[channel]]\nname = \"main\"\nformat = \"rtp\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\""
+    );
+    std::fs::write(&config, text).expect("write");
+    let mut relay = Running::tidecast(["serve".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    let target = format!("udp://{group}:{port}?if=127.0.0.1&ttl=0");
+    let _producer =
+        Running::start(tidecast(["send", "--format", "rtp", "--file", &film, "--loop", target.as_str()]));
+    let player = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/vendor/mpegts.js");
+    check("elsewhere.mjs", relay.http(), &["main", player, &site.to_string()]);
+}
+
+#[test]
 fn one_of_a_thousand_flows_is_found_and_a_tick_costs_little() {
     if !have_browser() {
         return;

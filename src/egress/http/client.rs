@@ -3,21 +3,26 @@
 //! Whoever has a chunk writes it to the socket at once ([`Client::push`]); only what the socket does not take waits, and
 //! the client's own task ([`Client::run`]) writes that when it can. The same task notices that the client has gone, that
 //! it is behind for too long, and that its stream is silent.
+//!
+//! Behind a WebSocket each chunk is a message: a head stands before it, and answers to what the client sends between them.
 
 use std::{
     collections::VecDeque,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, IoSlice},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
+use super::websocket::{self, Far, Head};
 use crate::{
     clock,
     control::Share,
     egress::tap::{Chunk, Piece},
-    limits::{CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, START_LEAD},
+    limits::{
+        CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, START_LEAD,
+    },
     shares::Place,
 };
 
@@ -27,8 +32,12 @@ pub(super) struct Client {
     stream: TcpStream,
     share: Share,
     outbox: Mutex<Outbox>,
+    /// Chunks are messages of a WebSocket.
+    messages: bool,
     /// Something waits, or the stream has ended.
     attention: Notify,
+    /// What was said is written.
+    answered: Notify,
     _place: Option<Place>,
 }
 
@@ -38,8 +47,10 @@ struct Outbox {
     /// The number of the packet that comes next.
     next: u64,
     waiting: VecDeque<Arc<Chunk>>,
-    /// Bytes of the first one that are written already.
+    /// Bytes of the first one that are written already, with its head.
     written: usize,
+    /// What goes out before the next chunk that is not begun.
+    said: Vec<u8>,
     /// What all of `waiting` counts.
     cost: usize,
     /// What may wait without the client being behind: it begins with what is over already.
@@ -50,6 +61,8 @@ struct Outbox {
     heard: Instant,
     /// Nothing more comes.
     ended: bool,
+    /// The client wants no more.
+    closed: bool,
 }
 
 /// Why a client's stream ends.
@@ -74,7 +87,7 @@ pub(super) struct Patience {
 
 impl Outbox {
     fn is_clear(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.said.is_empty()
     }
 
     fn wait(&mut self, chunk: Arc<Chunk>, now: Instant) {
@@ -98,10 +111,10 @@ impl Outbox {
         skipped
     }
 
-    /// The socket took so many bytes more of the first chunk; gives that chunk if this was its end.
-    fn advance(&mut self, bytes: usize) -> Option<Arc<Chunk>> {
+    /// The socket took so many bytes more of the first chunk, which is so long; gives that chunk if this was its end.
+    fn advance(&mut self, bytes: usize, length: usize) -> Option<Arc<Chunk>> {
         self.written += bytes;
-        let chunk = self.waiting.pop_front_if(|chunk| self.written >= chunk.bytes.len())?;
+        let chunk = self.waiting.pop_front_if(|_| self.written >= length)?;
         self.written = 0;
         self.cost -= cost(&chunk);
         if self.cost <= self.lead {
@@ -119,9 +132,34 @@ impl Client {
     /// A client that gets the packets from this number on.
     pub(super) fn new(stream: TcpStream, share: Share, next: u64, place: Option<Place>) -> Client {
         let (waiting, heard) = (VecDeque::new(), clock::now());
-        let outbox =
-            Outbox { next, waiting, written: 0, cost: 0, lead: 0, behind: None, heard, ended: false };
-        Client { stream, share, outbox: Mutex::new(outbox), attention: Notify::new(), _place: place }
+        let outbox = Outbox {
+            next,
+            waiting,
+            written: 0,
+            said: Vec::new(),
+            cost: 0,
+            lead: 0,
+            behind: None,
+            heard,
+            ended: false,
+            closed: false,
+        };
+        let (attention, answered) = (Notify::new(), Notify::new());
+        Client {
+            stream,
+            share,
+            outbox: Mutex::new(outbox),
+            messages: false,
+            attention,
+            answered,
+            _place: place,
+        }
+    }
+
+    /// The same client behind a WebSocket.
+    pub(super) fn in_messages(mut self) -> Client {
+        self.messages = true;
+        self
     }
 
     /// The same client, which gets these chunks first.
@@ -141,15 +179,15 @@ impl Client {
     /// Writes a chunk, or lets it wait. Does nothing if the client had it, or came after it.
     pub(super) fn push(&self, chunk: &Arc<Chunk>, now: Instant) {
         let mut outbox = self.outbox();
-        if chunk.first < outbox.next {
+        if chunk.first < outbox.next || outbox.closed {
             return;
         }
         let missed = chunk.first - outbox.next;
         outbox.next = chunk.end();
         outbox.heard = now;
         if outbox.is_clear() {
-            match self.stream.try_write(&chunk.bytes) {
-                Ok(bytes) if bytes == chunk.bytes.len() => self.sent(chunk),
+            match self.write(chunk, 0) {
+                Ok(bytes) if bytes == self.length(chunk) => self.sent(chunk),
                 // The task finds out why.
                 result => {
                     outbox.wait(chunk.clone(), now);
@@ -163,6 +201,28 @@ impl Client {
         let skipped = missed + outbox.skip();
         if skipped > 0 {
             self.share.lagged(skipped);
+        }
+    }
+
+    /// What stands before a chunk.
+    fn head(&self, chunk: &Chunk) -> Head {
+        if self.messages { Head::binary(chunk.bytes.len()) } else { Head::default() }
+    }
+
+    /// Bytes that a chunk is on the connection.
+    fn length(&self, chunk: &Chunk) -> usize {
+        self.head(chunk).as_slice().len() + chunk.bytes.len()
+    }
+
+    /// Writes what the socket takes of a chunk behind so many bytes of it.
+    fn write(&self, chunk: &Chunk, written: usize) -> io::Result<usize> {
+        let head = self.head(chunk);
+        let head = head.as_slice();
+        match head.get(written..) {
+            Some(head) if !head.is_empty() => {
+                self.stream.try_write_vectored(&[IoSlice::new(head), IoSlice::new(&chunk.bytes)])
+            }
+            _ => self.stream.try_write(&chunk.bytes[written - head.len()..]),
         }
     }
 
@@ -182,6 +242,33 @@ impl Client {
             end = self.serve(patience) => end,
             () = self.gone() => End::Gone,
         };
+        self.ended(end)
+    }
+
+    /// Serves a client behind a WebSocket, of which so much was read already, to its end.
+    pub(super) async fn run_messages(&self, patience: Patience, early: Vec<u8>) -> End {
+        let end = tokio::select! {
+            end = self.serve(patience) => end,
+            () = websocket::read(self, early) => End::Gone,
+            () = self.keep_alive() => End::Gone,
+        };
+        if end == End::Channel && !self.outbox().closed {
+            websocket::leave(self);
+        }
+        self.ended(end)
+    }
+
+    /// Proxies keep a connection that is used, and one that is silent may be gone.
+    async fn keep_alive(&self) {
+        loop {
+            tokio::time::sleep(PUSH_KEEPALIVE).await;
+            if self.outbox().is_clear() {
+                self.say(websocket::PING.to_vec());
+            }
+        }
+    }
+
+    fn ended(&self, end: End) -> End {
         match end {
             End::Behind => self.share.cut_off_behind(),
             End::Silent => self.share.cut_off_idle(),
@@ -225,11 +312,29 @@ impl Client {
     /// Writes a piece of what waits. Answers whether the stream has ended if nothing waits.
     fn write_some(&self) -> io::Result<Option<bool>> {
         let mut outbox = self.outbox();
+        if outbox.written == 0 && !outbox.said.is_empty() {
+            return self.write_said(&mut outbox);
+        }
         let Some(chunk) = outbox.waiting.front() else { return Ok(Some(outbox.ended)) };
-        match self.stream.try_write(&chunk.bytes[outbox.written..]) {
+        let length = self.length(chunk);
+        match self.write(chunk, outbox.written) {
             Ok(bytes) => {
-                if let Some(chunk) = outbox.advance(bytes) {
+                if let Some(chunk) = outbox.advance(bytes, length) {
                     self.sent(&chunk);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(None)
+    }
+
+    fn write_said(&self, outbox: &mut Outbox) -> io::Result<Option<bool>> {
+        match self.stream.try_write(&outbox.said) {
+            Ok(bytes) => {
+                outbox.said.drain(..bytes);
+                if outbox.said.is_empty() {
+                    self.answered.notify_one();
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -265,6 +370,36 @@ impl Client {
                 Err(_) => return,
             }
         }
+    }
+}
+
+impl Far for Client {
+    fn stream(&self) -> io::Result<&TcpStream> {
+        Ok(&self.stream)
+    }
+
+    fn say(&self, bytes: Vec<u8>) {
+        let mut outbox = self.outbox();
+        outbox.said.extend_from_slice(&bytes);
+        // Nothing may follow the answer to its close.
+        if bytes.first() == Some(&websocket::CLOSES) && !outbox.closed {
+            outbox.closed = true;
+            let begun = usize::from(outbox.written > 0).min(outbox.waiting.len());
+            let unsent = outbox.waiting.split_off(begun);
+            self.share.cut(unsent.iter().map(|chunk| u64::from(chunk.packets)).sum());
+        }
+        drop(outbox);
+        self.attention.notify_one();
+    }
+
+    async fn answered(&self) {
+        while !self.outbox().said.is_empty() {
+            self.answered.notified().await;
+        }
+    }
+
+    fn end(&self) {
+        Client::end(self);
     }
 }
 

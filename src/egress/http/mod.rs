@@ -76,6 +76,7 @@ use crate::{
 use client::{Client, End, Patience};
 use connection::Watched;
 use feeder::Feeders;
+use push::Messages;
 use refusal::Refusal;
 use routes::Bodies;
 use snapshot::Snapshots;
@@ -380,20 +381,23 @@ async fn answer(
 
 /// The connection of a WebSocket.
 async fn upgraded(ordered: Ordered) -> hyper::Result<Option<Behind>> {
-    let Ordered::WebSocket { wanted, upgrade } = ordered else { return Ok(None) };
+    let Ordered::WebSocket { messages, upgrade } = ordered else { return Ok(None) };
     // What `answer` serves is what comes out.
     let Ok(parts) = upgrade.await?.downcast::<TokioIo<Watched<TcpStream>>>() else { return Ok(None) };
     let stream = parts.io.into_inner().into_inner();
-    let ordered = Ordered::Upgraded(wanted);
+    let ordered = Ordered::Upgraded(messages);
     Ok(Some(Behind { stream, early: parts.read_buf.to_vec(), ordered }))
 }
 
 /// Sends a client its stream, to its end.
 async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Shared) {
-    let (subscription, place) = match ordered {
-        Ordered::Stream { subscription, place } => (subscription, place),
+    let (subscription, place, in_messages) = match ordered {
+        Ordered::Stream { subscription, place } => (subscription, place, false),
+        Ordered::Upgraded(Messages::Raw { subscription, place }) => (subscription, place, true),
         Ordered::Events(wanted) => return push::events(stream, wanted, &shared.hubs).await,
-        Ordered::Upgraded(wanted) => return push::frames(stream, early, wanted, &shared.hubs).await,
+        Ordered::Upgraded(Messages::Told(wanted)) => {
+            return push::frames(stream, early, wanted, &shared.hubs).await;
+        }
         Ordered::WebSocket { .. } => return, // its connection was not upgraded
     };
     let mut reader = subscription.reader;
@@ -401,10 +405,14 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0); // the system's choice, which is no limit
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
     let client = Client::new(stream, subscription.share, reader.number(), Some(place)).starting_with(start);
-    let client = Arc::new(client);
+    let client = Arc::new(if in_messages { client.in_messages() } else { client });
     let _seat = shared.feeders.join(&client, reader);
     let Patience { lag_max, idle_timeout } = shared.patience;
-    match client.run(shared.patience).await {
+    let end = match in_messages {
+        true => client.run_messages(shared.patience, early).await,
+        false => client.run(shared.patience).await,
+    };
+    match end {
         End::Channel | End::Gone => {}
         End::Behind => {
             tracing::info!(client = peer, "a client has been behind its stream for {lag_max:?}: cut off")

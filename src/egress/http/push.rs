@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     config,
+    control::Subscription,
     egress::{
         push::{End, Hubs, Outlet, Wire, Wish},
         subscribers::{Transport, Who},
@@ -45,6 +46,8 @@ pub(super) struct PushQuery {
     flow: Option<String>,
     every: Option<String>,
     format: Option<String>,
+    /// Of raw messages, as of streams.
+    start: Option<String>,
 }
 
 type Queried = Result<Query<PushQuery>, QueryRejection>;
@@ -56,6 +59,15 @@ pub(super) struct Wanted {
     pub(super) wish: Wish,
     pub(super) who: Who,
     pub(super) place: Place,
+}
+
+/// What a WebSocket carries.
+#[derive(Debug)]
+pub(super) enum Messages {
+    /// Packets and gaps.
+    Told(Wanted),
+    /// A stream as players get it.
+    Raw { subscription: Subscription, place: Place },
 }
 
 /// Whether pages of the browser's site may subscribe.
@@ -141,7 +153,7 @@ pub(super) async fn sse(
     Ok(response)
 }
 
-/// `/ws/NAME[?flow=KEY&every=1s&format=json]`
+/// `/ws/NAME[?flow=KEY&every=1s&format=json]`, `/ws/NAME?format=raw[&flow=KEY&start=live]`
 pub(super) async fn websocket(
     State(app): State<App>,
     Path(name): Path<String>,
@@ -155,15 +167,38 @@ pub(super) async fn websocket(
     let wire = match query.format.as_deref() {
         None | Some("frames") => Wire::WebSocketFrames,
         Some("json") => Wire::WebSocketJson,
-        Some(other) => return Err(Refusal::Malformed(format!("format {other:?}: expected frames or json"))),
+        Some("raw") => Wire::Raw,
+        Some(other) => {
+            return Err(Refusal::Malformed(format!("format {other:?}: expected frames, json or raw")));
+        }
     };
+    if query.start.is_some() && wire != Wire::Raw {
+        return Err(Refusal::Malformed("start: expected it with format=raw alone".to_owned()));
+    }
     let wanted = wanted(&app, name, wire, &query, via.who(request.headers()), &via)?;
-    let response = websocket::accept(&request)?;
+    let mut response = websocket::accept(&request)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let upgrade = upgrade
         .ok_or_else(|| Refusal::Malformed("no WebSocket: expected a request of HTTP/1.1".to_owned()))?;
-    handover.give(Ordered::WebSocket { wanted, upgrade });
+    let messages = match wire {
+        Wire::Raw => {
+            websocket::agree(&request, &mut response);
+            raw(&app, wanted, &query).await?
+        }
+        _ => Messages::Told(wanted),
+    };
+    handover.give(Ordered::WebSocket { messages, upgrade });
     Ok(response)
+}
+
+/// Subscribes to a stream as players do.
+async fn raw(app: &App, wanted: Wanted, query: &PushQuery) -> Result<Messages, Refusal> {
+    let Wanted { name, who, place, .. } = wanted;
+    let select = stream::select(query.flow.as_deref(), &app.control.format(&name)?)?;
+    let begin = stream::begin(query.start.as_deref(), None)?;
+    let subscription = app.control.subscribe(&name, Transport::WebSocket, select, begin).await?;
+    subscription.share.introduce(who);
+    Ok(Messages::Raw { subscription, place })
 }
 
 /// Subscribes behind the head of the answer. `None`: the relay ends.
@@ -199,11 +234,11 @@ pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, wanted: Wanted, hu
     let Some((outlet, _place)) = subscribe(hubs, Transport::WebSocket, wanted, stream).await else { return };
     let end = tokio::select! {
         end = outlet.write() => end,
-        () = websocket::read(&outlet, early) => End::Gone,
+        () = websocket::read(&*outlet, early) => End::Gone,
         () = keep_alive(&outlet, websocket::PING) => End::Gone,
     };
     if end == End::Done {
-        websocket::leave(&outlet);
+        websocket::leave(&*outlet);
     }
     log(end, "a WebSocket");
 }

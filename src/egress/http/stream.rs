@@ -11,12 +11,20 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::{App, players, push::Wanted, refusal::Refusal, routes::allowed, snapshot, via::Via};
+use super::{
+    App, players,
+    push::{Messages, Wanted},
+    refusal::Refusal,
+    routes::allowed,
+    snapshot,
+    via::Via,
+};
 use crate::{
     address::{self, Input, Scheme, udpxy},
     config,
     control::Subscription,
     egress::{
+        subscribers::Transport,
         tap::{Begin, Select},
         wanted::FlowWanted,
     },
@@ -58,20 +66,6 @@ impl StreamQuery {
         let StreamQuery { flow, start, end, interface } = query;
         Ok(StreamQuery { flow: plain(flow), start: plain(start), end, interface: plain(interface) })
     }
-
-    /// Where the stream begins.
-    fn begin(&self) -> Result<Begin, Refusal> {
-        // 20240101120000, 1704106800, ${start}, {utc}
-        let is_time = |text: &str| text.is_empty() || text.contains(|c: char| c.is_ascii_digit() || c == '{');
-        match self.start.as_deref() {
-            None => Ok(Begin::Picture),
-            Some("live") => Ok(Begin::Live),
-            Some(start) if self.end.is_some() || is_time(start) => Ok(Begin::Picture),
-            Some(other) => Err(Refusal::Malformed(format!(
-                "start={other:?}: expected start=live, or no start for one with a picture"
-            ))),
-        }
-    }
 }
 
 /// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
@@ -89,9 +83,9 @@ pub(super) enum Ordered {
     /// Server-sent events.
     Events(Wanted),
     /// A WebSocket, whose connection comes out of the upgrade.
-    WebSocket { wanted: Wanted, upgrade: OnUpgrade },
+    WebSocket { messages: Messages, upgrade: OnUpgrade },
     /// The WebSocket on its connection.
-    Upgraded(Wanted),
+    Upgraded(Messages),
 }
 
 impl Handover {
@@ -140,13 +134,14 @@ pub(super) async fn named(
             "if={interface:?}: expected no interface, since stream {name:?} is received where its input says (?if= in its address)"
         )));
     }
-    let (select, begin) = (select(query.flow.as_deref(), &format)?, query.begin()?);
+    let (select, begin) =
+        (select(query.flow.as_deref(), &format)?, begin(query.start.as_deref(), query.end.as_deref())?);
     let content_type = content_type(&app, name).await?;
     if method == Method::HEAD {
         return Ok(response(content_type));
     }
     let place = place(&app, &via)?;
-    let subscription = app.control.subscribe(name, select, begin).await?;
+    let subscription = app.control.subscribe(name, Transport::Http, select, begin).await?;
     subscription.share.introduce(via.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
@@ -191,7 +186,8 @@ async fn on_demand(
 ) -> Result<Response, Refusal> {
     let format = if scheme == Scheme::Rtp { Format::Rtp } else { Format::Auto };
     let query = StreamQuery::read(query)?;
-    let (select, begin) = (select(query.flow.as_deref(), &format)?, query.begin()?);
+    let (select, begin) =
+        (select(query.flow.as_deref(), &format)?, begin(query.start.as_deref(), query.end.as_deref())?);
     // As it stood in the request: the parser knows what a percent sign means here.
     let text = uri.path().get("/udp/".len()..).unwrap_or_default().trim_start_matches('/');
     let input = group(scheme, text, query.interface.as_deref(), &app.config)?;
@@ -253,7 +249,21 @@ fn group(scheme: Scheme, text: &str, wanted: Option<&str>, config: &config::Http
     Ok(Input { interface, ..input })
 }
 
-fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refusal> {
+/// Where a stream begins that was asked for from `start` on, until `end`.
+pub(super) fn begin(start: Option<&str>, end: Option<&str>) -> Result<Begin, Refusal> {
+    // 20240101120000, 1704106800, ${start}, {utc}
+    let is_time = |text: &str| text.is_empty() || text.contains(|c: char| c.is_ascii_digit() || c == '{');
+    match start {
+        None => Ok(Begin::Picture),
+        Some("live") => Ok(Begin::Live),
+        Some(start) if end.is_some() || is_time(start) => Ok(Begin::Picture),
+        Some(other) => Err(Refusal::Malformed(format!(
+            "start={other:?}: expected start=live, or no start for one with a picture"
+        ))),
+    }
+}
+
+pub(super) fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refusal> {
     let Some(flow) = flow else { return Ok(Select::Auto) };
     let wanted = FlowWanted::parse(flow).map_err(Refusal::Malformed)?;
     wanted.check(format).map_err(Refusal::Malformed)?;

@@ -1,16 +1,25 @@
 //! The protocol of a WebSocket (RFC 6455) beside the messages, which are encoded for all subscribers at once: the
 //! handshake, and what the client sends. The library reads that and answers; its answers go out between messages.
 
-use std::{
-    io::{self, ErrorKind, Read, Write},
-    sync::Arc,
-};
+use std::io::{self, ErrorKind, Read, Write};
 
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use tokio::net::TcpStream;
 use tungstenite::{
     Error, WebSocket,
     handshake::server::create_response_with_body,
-    protocol::{Role, WebSocketConfig},
+    protocol::{
+        Role, WebSocketConfig,
+        frame::{
+            FrameHeader,
+            coding::{Data, OpCode},
+        },
+    },
 };
 
 use super::refusal::Refusal;
@@ -21,8 +30,48 @@ use crate::{
 
 /// An empty ping, as it is written.
 pub(super) const PING: &[u8] = &[0x89, 0];
+/// How a close begins, as it is written.
+pub(super) const CLOSES: u8 = 0x88;
 /// A close with the code 1001, going away.
-const CLOSE: &[u8] = &[0x88, 2, 0x03, 0xe9];
+const CLOSE: &[u8] = &[CLOSES, 2, 0x03, 0xe9];
+
+/// The connection of a client, whose messages somebody else writes.
+pub(super) trait Far {
+    /// The socket.
+    ///
+    /// # Errors
+    /// There is none.
+    fn stream(&self) -> io::Result<&TcpStream>;
+    /// Lets an answer go out between messages.
+    fn say(&self, bytes: Vec<u8>);
+    /// Returns when the client may be read: it takes the answers to what it has sent.
+    async fn answered(&self);
+    /// Ends with what was said.
+    fn end(&self);
+}
+
+/// What stands before a message of a server (RFC 6455, section 5.2).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Head {
+    bytes: [u8; 10],
+    length: usize,
+}
+
+impl Head {
+    /// Of a binary message of so many bytes.
+    pub(super) fn binary(payload: usize) -> Head {
+        let frame = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
+        let mut bytes = [0; 10];
+        let mut room = &mut bytes[..];
+        let _ = frame.format(payload as u64, &mut room); // ten bytes take the longest
+        let length = 10 - room.len();
+        Head { bytes, length }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
 
 /// The answer to a request for a WebSocket.
 ///
@@ -36,35 +85,47 @@ pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     })
 }
 
+/// Agrees to the first protocol that the client offers, as most servers do: nothing depends on it, and browsers end a
+/// connection whose offer has no answer. jsmpeg offers "null".
+pub(super) fn agree(request: &Request, response: &mut Response) {
+    let offered =
+        request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok());
+    let first = offered.and_then(|offered| offered.split(',').next()).map(str::trim);
+    if let Some(first) = first.and_then(|first| HeaderValue::from_str(first).ok()) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, first);
+    }
+}
+
 /// Says that the server ends it.
-pub(super) fn leave(outlet: &Outlet) {
-    if let Ok(stream) = outlet.stream() {
+pub(super) fn leave(far: &impl Far) {
+    if let Ok(stream) = far.stream() {
         // A client that has no room for it sees the end of the connection.
         let _ = stream.try_write(CLOSE);
     }
 }
 
 /// Reads what the client sends until it closes or goes; nothing of it means anything here.
-pub(super) async fn read(outlet: &Arc<Outlet>, early: Vec<u8>) {
+pub(super) async fn read(far: &impl Far, early: Vec<u8>) {
     let config = WebSocketConfig::default()
         .max_message_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
         .max_frame_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
         .read_buffer_size(WEBSOCKET_MESSAGE_BYTES_MAX)
         .write_buffer_size(0);
-    let mut socket = WebSocket::from_partially_read(Ends(outlet), early, Role::Server, Some(config));
+    let mut socket = WebSocket::from_partially_read(Ends(far), early, Role::Server, Some(config));
     loop {
+        far.answered().await;
         match socket.read() {
             // Small messages may come faster than they are read: others must run all the same.
             Ok(_) => tokio::task::coop::consume_budget().await,
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                let Ok(stream) = outlet.stream() else { return };
+                let Ok(stream) = far.stream() else { return };
                 if stream.readable().await.is_err() {
                     return;
                 }
             }
             // The answer to its close goes out before the end.
             Err(Error::ConnectionClosed) => {
-                outlet.end();
+                far.end();
                 return std::future::pending().await;
             }
             Err(_) => return,
@@ -72,20 +133,37 @@ pub(super) async fn read(outlet: &Arc<Outlet>, early: Vec<u8>) {
     }
 }
 
-/// A socket for the library: it reads from ours and writes into the queue.
-struct Ends<'a>(&'a Outlet);
+impl Far for Outlet {
+    fn stream(&self) -> io::Result<&TcpStream> {
+        Outlet::stream(self)
+    }
 
-impl Read for Ends<'_> {
+    fn say(&self, bytes: Vec<u8>) {
+        Outlet::say(self, bytes);
+    }
+
+    async fn answered(&self) {
+        while self.waiting() > 2 * PUSH_QUEUE_BYTES_MAX {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+
+    fn end(&self) {
+        Outlet::end(self);
+    }
+}
+
+/// A socket for the library: it reads from ours and writes into the queue.
+struct Ends<'a, F>(&'a F);
+
+impl<F: Far> Read for Ends<'_, F> {
     fn read(&mut self, memory: &mut [u8]) -> io::Result<usize> {
         self.0.stream()?.try_read(memory)
     }
 }
 
-impl Write for Ends<'_> {
+impl<F: Far> Write for Ends<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.waiting() > 2 * PUSH_QUEUE_BYTES_MAX {
-            return Err(ErrorKind::WouldBlock.into()); // whoever pings without reading the answers gets none
-        }
         self.0.say(bytes.to_vec());
         Ok(bytes.len())
     }
@@ -114,7 +192,7 @@ mod tests {
         let _far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
         let flood = [EMPTY.repeat(10_000), CLOSED.to_vec()].concat();
-        let mut reading = pin!(read(&outlet, flood));
+        let mut reading = pin!(read(&*outlet, flood));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut turns = 0;
         // The answer to the close comes behind all that was sent before it.

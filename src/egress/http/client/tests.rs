@@ -181,3 +181,87 @@ async fn a_client_that_goes_or_talks_without_end_is_noticed() {
     drop(client);
     talking.await.unwrap();
 }
+
+/// Reads a WebSocket as a client does, until the server closes it.
+async fn messages(far: TcpStream) -> (Vec<Vec<u8>>, usize) {
+    use tungstenite::{Message, WebSocket, protocol::Role};
+    let far = far.into_std().unwrap();
+    far.set_nonblocking(false).unwrap();
+    tokio::task::spawn_blocking(move || {
+        let mut socket = WebSocket::from_raw_socket(far, Role::Client, None);
+        let (mut read, mut pongs) = (Vec::new(), 0);
+        loop {
+            match socket.read() {
+                Ok(Message::Binary(bytes)) => {
+                    read.push(bytes.to_vec());
+                    if read.len() == 1 {
+                        socket.send(Message::Ping("how far?".into())).unwrap();
+                    }
+                }
+                Ok(Message::Pong(_)) => pongs += 1,
+                Ok(Message::Close(frame)) => {
+                    assert_eq!(u16::from(frame.unwrap().code), 1001);
+                    return (read, pongs);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() {
+    let (near, far) = connection().await;
+    let share = Share::detached(Arc::new(Subscribers::default()));
+    let client = Arc::new(Client::new(near, share, 0, None).in_messages());
+    let running = client.clone();
+    let serving = tokio::spawn(async move { running.run_messages(PATIENT, Vec::new()).await });
+    let reading = tokio::spawn(messages(far));
+    for index in 0..20 {
+        client.push(&chunk(index), clock::now());
+        sleep(Duration::from_millis(5)).await;
+    }
+    sleep(Duration::from_millis(200)).await;
+    client.end();
+    assert_eq!(serving.await.unwrap(), End::Channel);
+    let (read, pongs) = reading.await.unwrap();
+    assert!(read.iter().enumerate().all(|(index, bytes)| *bytes == vec![index as u8; CHUNK]));
+    assert_eq!((read.len(), pongs), (20, 1));
+}
+
+/// A client that says goodbye gets no more than the answer to that, however much waits for it.
+#[tokio::test]
+async fn what_waits_behind_a_close_is_counted_as_cut() {
+    let (near, mut far) = connection().await;
+    let counts = Arc::new(Subscribers::default());
+    let client = Arc::new(Client::new(near, Share::detached(counts.clone()), 0, None).in_messages());
+    for index in 0..20 {
+        client.push(&chunk(index), clock::now());
+    }
+    const CLOSE: &[u8] = &[0x88, 0x80, 0, 0, 0, 0];
+    far.write_all(CLOSE).await.unwrap();
+    let running = client.clone();
+    let serving = tokio::spawn(async move { running.run_messages(PATIENT, Vec::new()).await });
+    while !client.outbox().closed {
+        sleep(Duration::from_millis(1)).await;
+    }
+    client.push(&chunk(20), clock::now());
+    let mut read = Vec::new();
+    loop {
+        let mut some = [0; 4096];
+        match far.read(&mut some).await.unwrap() {
+            0 => break,
+            bytes => read.extend_from_slice(&some[..bytes]),
+        }
+        if read.ends_with(&[0x88, 0]) {
+            break;
+        }
+    }
+    assert!(serving.await.unwrap() == End::Channel);
+    drop(client);
+    let state = counts.state();
+    assert_eq!(state.packets + state.dropped.closed, 20 * u64::from(PACKETS));
+    assert!(state.dropped.closed > 0);
+}
