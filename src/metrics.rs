@@ -387,7 +387,7 @@ impl Metrics {
         for (key, value) in gauges {
             self.recorder.register_gauge(&key, &METADATA).set(value);
         }
-        self.handle.render()
+        ordered(&self.handle.render())
     }
 
     /// Folds the histograms' samples into their buckets, which a scrape does too: without either they pile up.
@@ -420,6 +420,35 @@ impl Metrics {
         // Plain numbers: no panic can leave them half changed.
         self.on_demand.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The families in the order of their names, and the series of each, so that two scrapes can be compared line by line. The
+/// buckets of a histogram stay as they are.
+fn ordered(text: &str) -> String {
+    let mut families: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", _, name, ..] if families.last().is_none_or(|(known, ..)| *known != name) => {
+                families.push((name, vec![line], Vec::new()));
+            }
+            ["#", ..] => families.iter_mut().next_back().into_iter().for_each(|(_, head, _)| head.push(line)),
+            _ => families.iter_mut().next_back().into_iter().for_each(|(.., series)| series.push(line)),
+        }
+    }
+    families.sort_by_key(|(name, ..)| *name);
+    let mut out = String::with_capacity(text.len());
+    for (_, head, mut series) in families {
+        if !head.iter().any(|line| line.ends_with(" histogram")) {
+            series.sort_unstable();
+        }
+        for line in head.into_iter().chain(series) {
+            out.push_str(line);
+            out.push('\n');
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn key(metric: &Metric, labels: &[(&'static str, &str)]) -> Key {

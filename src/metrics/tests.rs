@@ -320,3 +320,12 @@ fn what_is_documented_is_exposed_and_nothing_else() {
     assert_eq!(exposed.len(), ALL.len());
     assert_eq!(documented(), exposed);
 }
+
+#[test]
+fn families_and_series_stand_in_one_order() {
+    let text = "# HELP b what\n# TYPE b counter\nb{x=\"2\"} 1\nb{x=\"1\"} 1\n\n# TYPE a histogram\na_bucket{le=\"1\"} 1\n\
+                a_bucket{le=\"+Inf\"} 1\n\n";
+    let expected = "# TYPE a histogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"+Inf\"} 1\n\n\
+                    # HELP b what\n# TYPE b counter\nb{x=\"1\"} 1\nb{x=\"2\"} 1\n\n";
+    assert_eq!(ordered(text), expected);
+}

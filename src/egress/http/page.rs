@@ -4,6 +4,7 @@
 use std::sync::{LazyLock, OnceLock};
 
 use axum::{
+    body::Bytes,
     extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -167,8 +168,22 @@ fn body(
     (content_type, [(header::CONTENT_ENCODING, "gzip")], compressed).into_response()
 }
 
+/// Text that is made for each request, compressed for those who take it.
+pub(super) fn text(headers: &HeaderMap, content_type: &'static str, text: Bytes) -> Response {
+    let described = [(header::CONTENT_TYPE, content_type), (header::VARY, "accept-encoding")];
+    if !accepts(headers, header::ACCEPT_ENCODING, "gzip") {
+        return (described, text).into_response();
+    }
+    let compressed = compressed(&text, Compression::fast());
+    (described, [(header::CONTENT_ENCODING, "gzip")], compressed).into_response()
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    compressed(bytes, Compression::best())
+}
+
+fn compressed(bytes: &[u8], level: Compression) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     // A Vec takes all.
     let _ = std::io::Write::write_all(&mut encoder, bytes);
     encoder.finish().unwrap_or_default()

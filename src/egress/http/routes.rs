@@ -162,8 +162,8 @@ async fn ready(State(app): State<App>) -> Response {
     }
 }
 
-async fn scrape(State(app): State<App>) -> Result<impl IntoResponse, Refusal> {
-    Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], app.control.metrics().await?))
+async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refusal> {
+    Ok(page::text(&headers, metrics::CONTENT_TYPE, app.control.metrics().await?))
 }
 
 #[derive(Debug, Deserialize)]
