@@ -14,6 +14,14 @@ pub const PUSH_QUEUE_AGE_MAX: Duration = Duration::from_secs(5);
 pub const PUSH_UNSENT_BYTES_MAX: u32 = 256 << 10;
 /// A client that takes nothing for so long is cut off: whoever only paused is told what it missed.
 pub const PUSH_STALL_MAX: Duration = Duration::from_secs(60);
+/// How long the events of server-sent events are kept for a client that comes back: a browser waits some seconds, and a mobile
+/// one changes its cell meanwhile.
+pub const SSE_KEPT: Duration = Duration::from_secs(30);
+/// Bytes of them, for those who asked for the same of one stream: half of what may wait for a client.
+pub const SSE_KEPT_BYTES_MAX: usize = PUSH_QUEUE_BYTES_MAX / 2;
+/// Kinds of subscriptions to one stream of which events are kept although nobody has them: whoever asks for many things one
+/// after the other costs no more.
+pub const SSE_KEPT_CLASSES_MAX: usize = 8;
 /// How often a silent connection is used, so that proxies keep it and a vanished client is noticed.
 pub const PUSH_KEEPALIVE: Duration = Duration::from_secs(15);
 /// Subscribers that may come to one stream at the same moment; more of them wait for their turn.

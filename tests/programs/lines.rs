@@ -180,6 +180,47 @@ fn a_rate_lets_the_newest_win() {
     assert_eq!(told, [Some(1), Some(5)]);
 }
 
+/// As a browser's EventSource does that has lost its connection.
+#[test]
+fn events_go_on_where_a_client_was_cut_off() {
+    let relay = Relay::start(&[]);
+    let open = |last: Option<&str>| {
+        let mut client = Client::connect(relay.http);
+        let last = last.map(|last| format!("Last-Event-ID: {last}\r\n")).unwrap_or_default();
+        client.say(&format!("GET /sse/readings HTTP/1.1\r\nHost: {}\r\n{last}\r", relay.http));
+        while !client.line().is_empty() {}
+        client
+    };
+    // The id and the number of the next event.
+    let event = |client: &mut Client| {
+        let (mut id, mut seq) = (None, None);
+        loop {
+            let line = client.line();
+            if let Some(text) = line.strip_prefix("id: ") {
+                id = Some(text.to_owned());
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                seq = serde_json::from_str::<Value>(text).expect("JSON")["seq"].as_u64();
+            } else if let (true, Some(id), Some(seq)) = (line.is_empty(), &id, seq) {
+                return (id.clone(), seq);
+            }
+        }
+    };
+    let mut first = open(None);
+    relay.send(&reading(0, "0"));
+    let (id, seq) = event(&mut first);
+    assert_eq!(seq, 0);
+    drop(first);
+    (1..6).for_each(|number| relay.send(&reading(number, &number.to_string())));
+    until_received(&relay, 6.0);
+    let mut second = open(Some(&id));
+    let told: Vec<u64> = (0..5).map(|_| event(&mut second).1).collect();
+    assert_eq!(told, [1, 2, 3, 4, 5], "what was told meanwhile, and nothing twice");
+    relay.send(&reading(6, "6"));
+    assert_eq!(event(&mut second).1, 6);
+    let mut stranger = open(Some("63f00a1b2c3d4-117"));
+    assert_eq!(event(&mut stranger).1, 6, "of another run: the last value");
+}
+
 #[test]
 fn what_cannot_be_served_is_refused_with_what_would_be_right() {
     let relay = Relay::start(&["--origin", "https://dash.example"]);

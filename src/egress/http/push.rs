@@ -32,7 +32,7 @@ use crate::{
     config,
     control::Subscription,
     egress::{
-        push::{End, Hubs, Outlet, Wire, Wish},
+        push::{End, Hubs, Outlet, Position, Wire, Wish},
         subscribers::{Transport, Who},
     },
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
@@ -58,6 +58,8 @@ pub(super) struct Wanted {
     pub(super) name: String,
     pub(super) wish: Wish,
     pub(super) who: Who,
+    /// The last event that a client of server-sent events has had.
+    pub(super) after: Option<Position>,
     pub(super) place: Place,
 }
 
@@ -122,7 +124,7 @@ fn wanted(
     let wish =
         Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
     wish.check(&app.control.format(&name)?).map_err(Refusal::Malformed)?;
-    Ok(Wanted { name, wish, who, place: stream::place(app, via)? })
+    Ok(Wanted { name, wish, who, after: None, place: stream::place(app, via)? })
 }
 
 /// `/sse/NAME[?flow=KEY&every=1s]`
@@ -142,7 +144,9 @@ pub(super) async fn sse(
             "format {format:?}: expected json, all that events can carry"
         )));
     }
-    let wanted = wanted(&app, name, Wire::Sse, &query, via.who(&headers), &via)?;
+    let mut wanted = wanted(&app, name, Wire::Sse, &query, via.who(&headers), &via)?;
+    let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
+    wanted.after = last.and_then(|last| last.parse().ok()); // any other is one of another server
     if method != Method::HEAD {
         handover.give(Ordered::Events(wanted));
     }
@@ -209,7 +213,7 @@ async fn subscribe(
     stream: TcpStream,
 ) -> Option<(Arc<Outlet>, Place)> {
     let outlet = Outlet::new(Some(stream), wanted.who);
-    match hubs.subscribe(&wanted.name, transport, wanted.wish, &outlet).await {
+    match hubs.subscribe_after(&wanted.name, transport, wanted.wish, &outlet, wanted.after).await {
         Ok(_) => Some((outlet, wanted.place)),
         Err(error) => {
             tracing::debug!("a subscription has failed: {error}");

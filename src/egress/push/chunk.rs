@@ -1,6 +1,6 @@
 //! Messages for all subscribers of a class, encoded once: what one write takes.
 
-use std::sync::Arc;
+use std::{io::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::{Value, value::RawValue};
@@ -11,6 +11,7 @@ use tungstenite::protocol::frame::{
 
 use super::{
     message::{About, Message, Range},
+    position::Position,
     wish::Wire,
 };
 use crate::{egress::tap::FlowName, limits::CHUNK_COST_BYTES};
@@ -59,6 +60,18 @@ impl Chunk {
     /// An empty one that takes so many bytes without asking for memory.
     pub(super) fn with_room(bytes: usize) -> Chunk {
         Chunk { bytes: Vec::with_capacity(bytes), ..Chunk::default() }
+    }
+
+    /// Begins a server-sent event by its id.
+    pub(super) fn mark(&mut self, position: Position) {
+        let _ = writeln!(self.bytes, "id: {position}"); // a Vec takes all
+    }
+
+    /// The events behind the first so many of server-sent events.
+    pub(super) fn behind_events(&self, count: u64) -> Chunk {
+        let mut ends = self.bytes.windows(2).enumerate().filter(|(_, two)| two == b"\n\n").map(|(at, _)| at + 2);
+        let from = count.checked_sub(1).and_then(|last| ends.nth(usize::try_from(last).ok()?)).unwrap_or(0);
+        Chunk::control(self.bytes[from..].to_vec())
     }
 
     /// What has no bytes may still be missed: a bare payload of no length.

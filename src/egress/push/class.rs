@@ -1,7 +1,7 @@
 //! Subscribers of a stream who asked for the same in the same form.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{Arc, Weak},
     time::Instant,
 };
@@ -10,9 +10,14 @@ use super::{
     chunk::Chunk,
     message::{About, Message, Range},
     outlet::Outlet,
+    position::Position,
     wish::{Wire, Wish},
 };
-use crate::egress::tap::{FlowName, Info};
+use crate::{
+    clock,
+    egress::tap::{FlowName, Info},
+    limits::{SSE_KEPT, SSE_KEPT_BYTES_MAX},
+};
 
 /// A subscription: where its chunks go.
 #[derive(Debug, Clone)]
@@ -32,6 +37,39 @@ pub(super) struct Class {
     samples: HashMap<String, Sample>,
     /// When which of them has something to tell.
     due: BTreeSet<(Instant, String)>,
+    past: Past,
+    /// Since when nobody has it, if its events are kept.
+    pub(super) left: Option<Instant>,
+}
+
+/// What was told lately, for clients of server-sent events that come back. Others have none.
+#[derive(Debug)]
+struct Past {
+    /// The last event that was told, or will be with the next chunk.
+    at: Position,
+    /// The number of the first event of each chunk, and when it was told.
+    chunks: VecDeque<(u64, Instant, Arc<Chunk>)>,
+    bytes: usize,
+    /// The number of the first event of the chunk that is open.
+    first: u64,
+}
+
+impl Past {
+    fn keep(&mut self, chunk: &Arc<Chunk>, now: Instant) {
+        self.bytes += chunk.bytes.len();
+        self.chunks.push_back((self.first, now, chunk.clone()));
+        self.first = self.at.number + 1;
+        let too_much = |past: &Past| {
+            let old =
+                |(_, told, _): &(u64, Instant, Arc<Chunk>)| now.saturating_duration_since(*told) > SSE_KEPT;
+            past.bytes > SSE_KEPT_BYTES_MAX || past.chunks.front().is_some_and(old)
+        };
+        while too_much(self)
+            && let Some((.., chunk)) = self.chunks.pop_front()
+        {
+            self.bytes -= chunk.bytes.len();
+        }
+    }
 }
 
 /// How a flow with a rate stands.
@@ -66,14 +104,48 @@ impl Value {
 impl Class {
     pub(super) fn new(wish: Wish) -> Class {
         let (samples, due) = (HashMap::new(), BTreeSet::new());
-        Class { wish, members: Vec::new(), open: Chunk::default(), samples, due }
+        let epoch = u64::try_from(clock::unix().as_micros()).unwrap_or(u64::MAX);
+        let at = Position { epoch, number: 0 };
+        let past = Past { at, chunks: VecDeque::new(), bytes: 0, first: 1 };
+        Class { wish, members: Vec::new(), open: Chunk::default(), samples, due, past, left: None }
     }
 
-    /// Forgets members who have left; whether there are others.
-    pub(super) fn is_wanted(&mut self) -> bool {
+    /// Whether what it tells is kept for those who come back.
+    pub(super) fn is_kept(&self) -> bool {
+        self.wish.wire == Wire::Sse
+    }
+
+    /// Forgets members who have left; whether there are others, or may be again.
+    pub(super) fn is_wanted(&mut self, now: Instant) -> bool {
         self.members
             .retain(|member| member.outlet.upgrade().is_some_and(|outlet| outlet.tally(member.id).is_some()));
-        !self.members.is_empty()
+        if !self.members.is_empty() {
+            self.left = None;
+            return true;
+        }
+        self.is_kept() && now.saturating_duration_since(*self.left.get_or_insert(now)) < SSE_KEPT
+    }
+
+    /// The last event that was told.
+    #[cfg(test)]
+    pub(super) fn position(&self) -> Position {
+        self.past.at
+    }
+
+    /// What was told after this event, as far as it is kept. Absent if it was told by nobody here.
+    pub(super) fn since(&self, after: Position) -> Option<Vec<Arc<Chunk>>> {
+        if after.epoch != self.past.at.epoch || after.number > self.past.at.number || !self.is_kept() {
+            return None;
+        }
+        let ends = self.past.chunks.iter().skip(1).map(|(first, ..)| *first).chain([self.past.first]);
+        let chunks = self.past.chunks.iter().zip(ends).filter(|(_, end)| *end > after.number + 1);
+        let behind = |((first, _, chunk), _): (&(u64, Instant, Arc<Chunk>), u64)| match (after.number + 1)
+            .saturating_sub(*first)
+        {
+            0 => chunk.clone(),
+            known => Arc::new(chunk.behind_events(known)),
+        };
+        Some(chunks.map(behind).collect())
     }
 
     /// Whether messages of this flow are for it; `followed`: the flow is one that a player would take.
@@ -83,7 +155,19 @@ impl Class {
 
     /// Tells at once.
     pub(super) fn tell(&mut self, about: About<'_>, flow: &Arc<FlowName>, message: Message<'_>) {
+        if self.is_kept() {
+            self.past.at.number += 1;
+            self.open.mark(self.past.at);
+        }
         self.open.add(self.wish.wire, about, flow, message);
+    }
+
+    /// Tells one client alone, which stands where the others do.
+    fn tell_one(&self, about: About<'_>, flow: &Arc<FlowName>, message: Message<'_>, out: &mut Chunk) {
+        if self.is_kept() {
+            out.mark(self.past.at);
+        }
+        out.add(self.wish.wire, about, flow, message);
     }
 
     /// Tells of packets of which the records are missing. Those with a rate would not have got them all.
@@ -205,13 +289,13 @@ impl Class {
     /// The last value of a flow, for one who has come or come back. Among bare payloads nothing could say what it is.
     pub(super) fn last(&self, about: About<'_>, flow: &Arc<FlowName>, value: &Value, out: &mut Chunk) {
         if self.wish.wire != Wire::Raw {
-            out.add(self.wish.wire, about, flow, value.message(true));
+            self.tell_one(about, flow, value.message(true), out);
         }
     }
 
     /// What a client missed, for one that has come back.
     pub(super) fn missed(&self, about: About<'_>, flow: &Arc<FlowName>, range: Range, out: &mut Chunk) {
-        out.add(self.wish.wire, about, flow, Message::Missed(range));
+        self.tell_one(about, flow, Message::Missed(range), out);
     }
 
     /// Hands what was told to all.
@@ -222,6 +306,9 @@ impl Class {
         let room = self.open.bytes.len();
         let next = Chunk::with_room(room);
         let chunk = Arc::new(std::mem::replace(&mut self.open, next));
+        if self.is_kept() {
+            self.past.keep(&chunk, now);
+        }
         self.members.retain(|member| {
             member.outlet.upgrade().is_some_and(|outlet| outlet.push(member.id, &chunk, now))
         });

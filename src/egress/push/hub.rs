@@ -10,6 +10,7 @@ use super::{
     class::{Class, Member, Value},
     message::{About, Message, Range},
     outlet::Outlet,
+    position::Position,
     wish::Wish,
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         subscribers::Transport,
         tap::{Batch, Event, FlowName, Info, Piece, TapReader},
     },
-    limits::{CHANNEL_BYTES_MAX, FLOWS_MAX, PUSH_JOINS_MAX},
+    limits::{CHANNEL_BYTES_MAX, FLOWS_MAX, PUSH_JOINS_MAX, SSE_KEPT, SSE_KEPT_CLASSES_MAX},
 };
 
 /// The hubs of all streams.
@@ -32,8 +33,8 @@ pub(in crate::egress) struct Hubs {
 /// What a hub is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Somebody wants the stream.
-    Join(Wish, Member),
+    /// Somebody wants the stream, or comes back to it after this event.
+    Join(Wish, Member, Option<Position>),
     /// A client that was behind has taken what was begun.
     Resume(Member),
 }
@@ -55,11 +56,27 @@ impl Hubs {
         wish: Wish,
         outlet: &Outlet,
     ) -> Result<u64, control::Error> {
+        self.subscribe_after(name, transport, wish, outlet, None).await
+    }
+
+    /// The same for a client of server-sent events that comes back: it gets what was told after this event instead of the
+    /// last values, as far as it is kept.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub(in crate::egress) async fn subscribe_after(
+        &self,
+        name: &str,
+        transport: Transport,
+        wish: Wish,
+        outlet: &Outlet,
+        after: Option<Position>,
+    ) -> Result<u64, control::Error> {
         loop {
             let hub = self.hub(name).await?;
             let member = outlet.add(self.control.share(name, transport)?, hub.clone());
             let id = member.id;
-            if hub.send(Command::Join(wish.clone(), member)).await.is_ok() {
+            if hub.send(Command::Join(wish.clone(), member, after)).await.is_ok() {
                 return Ok(id);
             }
             // It has just ended, because its channel has: the next one finds out.
@@ -79,7 +96,7 @@ impl Hubs {
         let (hub, commands) = mpsc::channel(PUSH_JOINS_MAX);
         table.insert(name.to_owned(), hub.downgrade());
         let id = u16::try_from(place + 1).unwrap_or(u16::MAX); // there are at most CHANNELS_MAX
-        tokio::spawn(Hub::new(name, id, reader, &last).run(commands));
+        tokio::spawn(Hub::new(name, id, reader, &last).run(commands, hub.downgrade()));
         Ok(hub)
     }
 }
@@ -156,13 +173,19 @@ impl Hub {
     }
 
     /// Runs until its last subscription has gone, or its channel.
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>, own: mpsc::WeakSender<Command>) {
+        // Held while events are kept although nobody has them.
+        let mut kept = None;
+        let mut look = tokio::time::interval(SSE_KEPT / 4);
         loop {
             let due = self.classes.iter().filter_map(Class::due).min();
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    Some(Command::Join(wish, member)) => self.join(wish, member),
+                    Some(Command::Join(wish, member, after)) => {
+                        self.join(wish, member, after);
+                        kept = self.keeps().then(|| own.upgrade()).flatten();
+                    }
                     Some(Command::Resume(member)) => self.resume(&member),
                     None => return,
                 },
@@ -171,22 +194,42 @@ impl Hub {
                     None => break,
                 },
                 () = until(due) => self.sample(),
+                _ = look.tick(), if kept.is_some() => {
+                    self.tidy();
+                    kept = kept.filter(|_| self.keeps());
+                }
             }
             // Writing takes a while, and others want to run.
             tokio::task::yield_now().await;
         }
         commands.close();
         while let Some(command) = commands.recv().await {
-            if let Command::Join(_, member) = command {
+            if let Command::Join(_, member, _) = command {
                 end(&member);
             }
         }
         self.classes.iter().flat_map(|class| &class.members).for_each(end);
     }
 
-    fn join(&mut self, wish: Wish, member: Member) {
+    /// Whether what is told is kept for somebody who may come back.
+    fn keeps(&self) -> bool {
+        self.classes.iter().any(Class::is_kept)
+    }
+
+    /// Forgets classes that nobody has any more, and of those that are kept all the same the oldest, if there are too many.
+    fn tidy(&mut self) {
+        let now = clock::now();
+        self.classes.retain_mut(|class| class.is_wanted(now));
+        let mut left: Vec<Instant> = self.classes.iter().filter_map(|class| class.left).collect();
+        left.sort_unstable();
+        if let Some(last) = left.len().checked_sub(SSE_KEPT_CLASSES_MAX + 1).map(|place| left[place]) {
+            self.classes.retain(|class| class.left.is_none_or(|left| left > last));
+        }
+    }
+
+    fn join(&mut self, wish: Wish, member: Member, after: Option<Position>) {
         // Those to whom nothing is told are not found missing otherwise: their flow may never come.
-        self.classes.retain_mut(Class::is_wanted);
+        self.tidy();
         let place = self.classes.iter().position(|class| class.wish == wish);
         let place = place.unwrap_or_else(|| {
             self.classes.push(Class::new(wish));
@@ -194,6 +237,16 @@ impl Hub {
         });
         let mut chunk = Chunk::default();
         let class = &mut self.classes[place];
+        if let Some(told) = after.and_then(|after| class.since(after)) {
+            if let Some(outlet) = member.outlet.upgrade() {
+                let now = clock::now();
+                for chunk in &told {
+                    let _ = outlet.push(member.id, chunk, now); // it has just come
+                }
+            }
+            class.members.push(member);
+            return;
+        }
         for (key, flow) in &self.flows {
             if let Some(last) = flow.last.as_ref().filter(|_| class.takes(key, flow.followed)) {
                 class.last(

@@ -12,10 +12,12 @@ mod frame;
 mod hub;
 mod message;
 mod outlet;
+mod position;
 mod wish;
 
 pub(super) use chunk::Update;
 pub(super) use frame::reply;
 pub(super) use hub::Hubs;
 pub(super) use outlet::{End, Outlet};
+pub(super) use position::Position;
 pub(super) use wish::{Wire, Wish};

@@ -9,6 +9,7 @@ use crate::{
         tap::{Select, Tap},
         wanted::FlowWanted,
     },
+    limits::SSE_KEPT_BYTES_MAX,
     relay::{Delivery, FlowId, How, Packet, PacketFormat},
 };
 
@@ -37,7 +38,16 @@ impl World {
     fn join(&mut self, wire: Wire, flow: Option<&str>, every: Duration) -> Arc<Outlet> {
         let outlet = Outlet::new(None, Who::default());
         let member = outlet.add(Share::detached(self.counted.clone()), self.sender.clone());
-        self.hub.join(Wish { wire, flow: flow.map(|flow| FlowWanted::parse(flow).unwrap()), every }, member);
+        let wish = Wish { wire, flow: flow.map(|flow| FlowWanted::parse(flow).unwrap()), every };
+        self.hub.join(wish, member, None);
+        outlet
+    }
+
+    /// A client of server-sent events comes back.
+    fn come_back(&mut self, after: Position) -> Arc<Outlet> {
+        let outlet = Outlet::new(None, Who::default());
+        let member = outlet.add(Share::detached(self.counted.clone()), self.sender.clone());
+        self.hub.join(Wish { wire: Wire::Sse, flow: None, every: Duration::ZERO }, member, Some(after));
         outlet
     }
 
@@ -249,4 +259,70 @@ async fn flows_of_which_the_end_was_missed_do_not_stay() {
     world.packet(3, b"");
     world.turn();
     assert!(world.hub.flows.len() <= 2 * (FLOWS_MAX + 1), "{}", world.hub.flows.len());
+}
+
+/// The ids of events and the numbers in them, as a browser reads them.
+async fn events(outlet: &Outlet) -> Vec<(Position, u64)> {
+    let mut text = String::new();
+    while outlet.waiting() > 0 {
+        text.push_str(std::str::from_utf8(&outlet.next().await.unwrap().bytes).unwrap());
+    }
+    let event = |event: &str| {
+        let id = event.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().parse().unwrap();
+        let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        (id, data["seq"].as_u64().unwrap())
+    };
+    text.split("\n\n").filter(|event| !event.is_empty()).map(event).collect()
+}
+
+#[tokio::test]
+async fn a_browser_that_comes_back_gets_what_it_has_not_had() {
+    let mut world = World::new();
+    let first = world.join(Wire::Sse, None, Duration::ZERO);
+    for seq in 0..4 {
+        world.packet(seq, b"1");
+    }
+    world.turn();
+    world.packet(4, b"1");
+    world.turn();
+    let told = events(&first).await;
+    assert_eq!(told.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    drop(first);
+    world.packet(5, b"1");
+    world.turn();
+    for had in 0..5 {
+        let again = events(&world.come_back(told[had].0)).await;
+        let (numbers, expected): (Vec<u64>, Vec<u64>) =
+            (again.iter().map(|(_, seq)| *seq).collect(), (had as u64 + 1..6).collect());
+        assert_eq!(numbers, expected, "after {had}");
+        assert!(again[..].starts_with(&told[had + 1..]), "with the same ids");
+    }
+    // Of another run nothing is known: it is a client like others.
+    let other = Position { epoch: told[0].0.epoch + 1, number: 2 };
+    assert_eq!(events(&world.come_back(other)).await.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [5]);
+    let ahead = Position { number: 1000, ..told[0].0 };
+    assert_eq!(events(&world.come_back(ahead)).await.len(), 1);
+}
+
+#[test]
+fn what_is_kept_for_those_who_left_is_bounded() {
+    let mut world = World::new();
+    let first = world.join(Wire::Sse, None, Duration::ZERO);
+    for seq in 0..100 {
+        world.packet(seq, &vec![b'a'; 60_000]);
+        world.turn();
+    }
+    let kept = world.hub.classes[0].since(Position { number: 0, ..world.hub.classes[0].position() }).unwrap();
+    let bytes: usize = kept.iter().map(|chunk| chunk.bytes.len()).sum();
+    assert!((SSE_KEPT_BYTES_MAX / 2..=SSE_KEPT_BYTES_MAX).contains(&bytes), "{bytes}");
+    drop(first);
+    for n in 0..3 * SSE_KEPT_CLASSES_MAX {
+        drop(world.join(Wire::Sse, Some(&n.to_string()), Duration::ZERO));
+    }
+    world.hub.tidy();
+    assert_eq!(world.hub.classes.len(), SSE_KEPT_CLASSES_MAX);
+    drop(world.join(Wire::Lines, None, Duration::ZERO));
+    world.hub.tidy();
+    assert!(world.hub.classes.iter().all(Class::is_kept));
 }
