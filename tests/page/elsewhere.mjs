@@ -79,5 +79,21 @@ const offered = await page.evaluate(
   `${base.replace('http', 'ws')}/ws/${channel}?format=raw&start=live`,
 );
 assert.equal(offered[0], 'null');
+// Chromium offers to compress, and does so itself with what a page sends.
+const [extensions, messages, closed] = await page.evaluate(
+  (url) =>
+    new Promise((resolve) => {
+      const socket = new WebSocket(url);
+      const types = [];
+      let closed = false;
+      socket.onopen = () => socket.send('nobody reads this '.repeat(100));
+      socket.onclose = () => (closed = true);
+      socket.onmessage = ({ data }) => types.push(JSON.parse(data).type);
+      setTimeout(() => resolve([socket.extensions, types, closed]), 2000);
+    }),
+  `${base.replace('http', 'ws')}/ws/${channel}?format=json`,
+);
+assert(extensions.startsWith('permessage-deflate'), extensions);
+assert(messages.length > 50 && messages.every((type) => type === 'packet') && !closed, `${messages.length} messages, closed: ${closed}`);
 await browser.close();
 site.close();

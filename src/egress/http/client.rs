@@ -249,7 +249,7 @@ impl Client {
     pub(super) async fn run_messages(&self, patience: Patience, early: Vec<u8>) -> End {
         let end = tokio::select! {
             end = self.serve(patience) => end,
-            () = websocket::read(self, early) => End::Gone,
+            () = websocket::read(self, early, false) => End::Gone,
             () = self.keep_alive() => End::Gone,
         };
         if end == End::Channel && !self.outbox().closed {

@@ -13,6 +13,7 @@ mod api;
 mod client;
 mod connection;
 mod cors;
+mod deflate;
 mod feeder;
 mod live;
 mod page;

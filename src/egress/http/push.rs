@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    App,
+    App, deflate,
     refusal::Refusal,
     socketio,
     stream::{self, Handover, Ordered},
@@ -170,6 +170,7 @@ pub(super) async fn websocket(
     let query = super::api::asked(query)?;
     let wire = match query.format.as_deref() {
         None | Some("frames") => Wire::WebSocketFrames,
+        Some("json") if deflate::is_offered(&request) => Wire::WebSocketDeflated,
         Some("json") => Wire::WebSocketJson,
         Some("raw") => Wire::Raw,
         Some(other) => {
@@ -191,6 +192,9 @@ pub(super) async fn websocket(
         }
         _ => Messages::Told(wanted),
     };
+    if wire == Wire::WebSocketDeflated {
+        deflate::agree(&mut response);
+    }
     handover.give(Ordered::WebSocket { messages, upgrade });
     Ok(response)
 }
@@ -235,10 +239,11 @@ pub(super) async fn events(stream: TcpStream, wanted: Wanted, hubs: &Hubs) {
 
 /// Serves a WebSocket, to its end.
 pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, wanted: Wanted, hubs: &Hubs) {
+    let deflated = wanted.wish.wire == Wire::WebSocketDeflated;
     let Some((outlet, _place)) = subscribe(hubs, Transport::WebSocket, wanted, stream).await else { return };
     let end = tokio::select! {
         end = outlet.write() => end,
-        () = websocket::read(&*outlet, early) => End::Gone,
+        () = websocket::read(&*outlet, early, deflated) => End::Gone,
         () = keep_alive(&outlet, websocket::PING) => End::Gone,
     };
     if end == End::Done {

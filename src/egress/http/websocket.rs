@@ -22,7 +22,7 @@ use tungstenite::{
     },
 };
 
-use super::refusal::Refusal;
+use super::{deflate::Marks, refusal::Refusal};
 use crate::{
     egress::push::Outlet,
     limits::{PUSH_QUEUE_BYTES_MAX, WEBSOCKET_MESSAGE_BYTES_MAX},
@@ -104,14 +104,19 @@ pub(super) fn leave(far: &impl Far) {
     }
 }
 
-/// Reads what the client sends until it closes or goes; nothing of it means anything here.
-pub(super) async fn read(far: &impl Far, early: Vec<u8>) {
+/// Reads what the client sends until it closes or goes; nothing of it means anything here. `deflated`: it may send compressed
+/// messages.
+pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool) {
+    let mut marks = deflated.then(Marks::default);
+    if let Some(marks) = &mut marks {
+        marks.take_off(&mut early);
+    }
     let config = WebSocketConfig::default()
         .max_message_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
         .max_frame_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
         .read_buffer_size(WEBSOCKET_MESSAGE_BYTES_MAX)
         .write_buffer_size(0);
-    let mut socket = WebSocket::from_partially_read(Ends(far), early, Role::Server, Some(config));
+    let mut socket = WebSocket::from_partially_read(Ends { far, marks }, early, Role::Server, Some(config));
     loop {
         far.answered().await;
         match socket.read() {
@@ -154,17 +159,24 @@ impl Far for Outlet {
 }
 
 /// A socket for the library: it reads from ours and writes into the queue.
-struct Ends<'a, F>(&'a F);
+struct Ends<'a, F> {
+    far: &'a F,
+    marks: Option<Marks>,
+}
 
 impl<F: Far> Read for Ends<'_, F> {
     fn read(&mut self, memory: &mut [u8]) -> io::Result<usize> {
-        self.0.stream()?.try_read(memory)
+        let bytes = self.far.stream()?.try_read(memory)?;
+        if let Some(marks) = &mut self.marks {
+            marks.take_off(&mut memory[..bytes]);
+        }
+        Ok(bytes)
     }
 }
 
 impl<F: Far> Write for Ends<'_, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.say(bytes.to_vec());
+        self.far.say(bytes.to_vec());
         Ok(bytes.len())
     }
 
@@ -192,7 +204,7 @@ mod tests {
         let _far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
         let flood = [EMPTY.repeat(10_000), CLOSED.to_vec()].concat();
-        let mut reading = pin!(read(&*outlet, flood));
+        let mut reading = pin!(read(&*outlet, flood, false));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut turns = 0;
         // The answer to the close comes behind all that was sent before it.

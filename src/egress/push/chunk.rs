@@ -1,8 +1,9 @@
 //! Messages for all subscribers of a class, encoded once: what one write takes.
 
-use std::{io::Write as _, sync::Arc};
+use std::{cell::RefCell, io::Write as _, sync::Arc};
 
 use bytes::Bytes;
+use flate2::{Compress, Compression, FlushCompress};
 use serde_json::{Value, value::RawValue};
 use tungstenite::protocol::frame::{
     FrameHeader,
@@ -69,7 +70,8 @@ impl Chunk {
 
     /// The events behind the first so many of server-sent events.
     pub(super) fn behind_events(&self, count: u64) -> Chunk {
-        let mut ends = self.bytes.windows(2).enumerate().filter(|(_, two)| two == b"\n\n").map(|(at, _)| at + 2);
+        let mut ends =
+            self.bytes.windows(2).enumerate().filter(|(_, two)| two == b"\n\n").map(|(at, _)| at + 2);
         let from = count.checked_sub(1).and_then(|last| ends.nth(usize::try_from(last).ok()?)).unwrap_or(0);
         Chunk::control(self.bytes[from..].to_vec())
     }
@@ -129,14 +131,25 @@ impl Chunk {
                 }
             }
             Wire::WebSocketFrames => {
-                websocket(Data::Binary, message.frame_len(about), out);
+                websocket(Data::Binary, false, message.frame_len(about), out);
                 message.frame(about, out);
             }
             Wire::WebSocketJson => {
                 let mut text = Vec::with_capacity(256);
                 message.json(about, true, &mut text);
-                websocket(Data::Text, text.len(), out);
+                websocket(Data::Text, false, text.len(), out);
                 out.extend_from_slice(&text);
+            }
+            Wire::WebSocketDeflated => {
+                let mut text = Vec::with_capacity(256);
+                message.json(about, true, &mut text);
+                let deflated = deflated(&text);
+                let (compressed, bytes) = match &deflated {
+                    Some(deflated) if deflated.len() < text.len() => (true, deflated),
+                    _ => (false, &text),
+                };
+                websocket(Data::Text, compressed, bytes.len(), out);
+                out.extend_from_slice(bytes);
             }
             Wire::Sse => {
                 if !matches!(message, Message::Packet { .. }) {
@@ -166,6 +179,25 @@ impl Chunk {
     }
 }
 
+/// A message compressed by itself (RFC 7692, section 7.2.1).
+fn deflated(text: &[u8]) -> Option<Vec<u8>> {
+    thread_local! {
+        // Its tables are large: one for all messages of a thread.
+        static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
+    }
+    /// What ends a flush, and stands in no message.
+    const END: &[u8] = &[0, 0, 0xff, 0xff];
+    COMPRESS.with_borrow_mut(|compress| {
+        compress.reset();
+        // What grows by more is sent as it is.
+        let mut out = Vec::with_capacity(text.len() + 64);
+        compress.compress_vec(text, &mut out, FlushCompress::Sync).ok()?;
+        let whole = compress.total_in() == text.len() as u64 && out.ends_with(END);
+        out.truncate(out.len().saturating_sub(END.len()));
+        whole.then_some(out)
+    })
+}
+
 /// A payload that is JSON but nested too deeply for a tree in memory becomes text.
 fn deep(text: &[u8]) -> Value {
     let fields: std::collections::BTreeMap<String, &RawValue> =
@@ -180,8 +212,8 @@ fn deep(text: &[u8]) -> Value {
 }
 
 /// The head of a whole message from a server (RFC 6455, section 5.2).
-fn websocket(data: Data, length: usize, out: &mut Vec<u8>) {
-    let head = FrameHeader { opcode: OpCode::Data(data), ..FrameHeader::default() };
+fn websocket(data: Data, compressed: bool, length: usize, out: &mut Vec<u8>) {
+    let head = FrameHeader { rsv1: compressed, opcode: OpCode::Data(data), ..FrameHeader::default() };
     // A Vec takes all.
     let _ = head.format(length as u64, out);
 }
@@ -229,6 +261,34 @@ mod tests {
         let websocket = chunk(Wire::WebSocketFrames, &[0; 200]).bytes;
         assert_eq!(&websocket[..4], &[0x82, 126, 0, 225]);
         assert_eq!(chunk(Wire::WebSocketJson, b"1").bytes[0], 0x81);
+    }
+
+    #[test]
+    fn compressed_messages_are_whole_and_those_that_do_not_shrink_stay_plain() {
+        let read = |bytes: &[u8]| {
+            let (head, body) = bytes.split_at(if bytes[1] == 126 { 4 } else { 2 });
+            let length =
+                if head.len() == 4 { u16::from_be_bytes([head[2], head[3]]).into() } else { head[1].into() };
+            let body: &[u8] = &body[..length];
+            if head[0] == 0x81 {
+                return (false, body.to_vec());
+            }
+            assert_eq!(head[0], 0xc1);
+            let mut inflate = flate2::Decompress::new(false);
+            let mut out = Vec::with_capacity(1 << 16);
+            let whole = [body, &[0, 0, 0xff, 0xff]].concat();
+            inflate.decompress_vec(&whole, &mut out, flate2::FlushDecompress::Sync).unwrap();
+            (true, out)
+        };
+        let payload = "21.5,".repeat(500);
+        for payload in [payload.as_bytes(), b"1", b"", &[0xff; 2000]] {
+            let (compressed, plain) =
+                (chunk(Wire::WebSocketDeflated, payload).bytes, chunk(Wire::WebSocketJson, payload).bytes);
+            let (was, message) = read(&compressed);
+            assert_eq!(message, read(&plain).1);
+            assert!(was || payload.len() < 2, "{} bytes", payload.len());
+        }
+        assert!(chunk(Wire::WebSocketDeflated, payload.as_bytes()).bytes.len() < payload.len() / 4);
     }
 
     #[test]

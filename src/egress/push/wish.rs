@@ -17,6 +17,8 @@ pub(in crate::egress) enum Wire {
     WebSocketFrames,
     /// A WebSocket message of JSON.
     WebSocketJson,
+    /// The same for clients that take it compressed (RFC 7692).
+    WebSocketDeflated,
     /// A server-sent event.
     Sse,
     /// A Socket.IO event with one object.
