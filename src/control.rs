@@ -106,6 +106,15 @@ struct Configured {
     recorders: Vec<Recorder>,
 }
 
+/// How a group on demand is received.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Joining {
+    /// For RTP, where its repair packets come.
+    pub fec: Fec,
+    /// How often its membership is reported although nobody asks.
+    pub rejoin: Option<Duration>,
+}
+
 /// One channel as people see it.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChannelView {
@@ -289,10 +298,10 @@ impl Control {
         input: Input,
         select: Select,
         begin: Begin,
-        fec: Fec,
+        joining: Joining,
         caller: Caller,
     ) -> Result<Subscription, Error> {
-        on_demand::subscribe(&self.shared, input, fec, Wanted { select, begin, caller }).await
+        on_demand::subscribe(&self.shared, input, joining, Wanted { select, begin, caller }).await
     }
 
     /// The format of a configured channel.
@@ -553,6 +562,7 @@ fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpe
         relay: channel.core(),
         outputs: channel.outputs.clone(),
         receive_buffer: channel.receive_buffer.unwrap_or(RECEIVE_BUFFER_BYTES),
+        rejoin: channel.rejoin,
         failover: channel.failover,
         tick: Some(channel.tick),
         on_demand: false,

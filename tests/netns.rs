@@ -407,3 +407,79 @@ fn bursts_that_a_path_does_not_take_go_one_by_one() {
     let received: Vec<Vec<u8>> = output.finish().into_iter().map(|datagram| datagram.bytes).collect();
     assert!(received == sent, "{} of {} came\n{said}", received.len(), sent.len());
 }
+
+/// The reports that `tshark` has seen: when, the record's type and the group.
+fn reports(lines: &str) -> Vec<(f64, u8, String)> {
+    let report = |line: &str| {
+        let words: Vec<&str> = line.split('\t').collect();
+        let [time, kind, group] = words[..] else { return None };
+        Some((time.parse().ok()?, kind.parse().ok()?, group.to_owned()))
+    };
+    lines.lines().filter_map(report).collect()
+}
+
+/// Without a querier: a relay that may send reports of its own, and one that may not.
+#[test]
+fn memberships_are_reported_again_without_leaving_and_without_loss() {
+    const COUNT: usize = 1400;
+    if !common::is_root() || !common::have("tshark") || !common::have("setpriv") {
+        return;
+    }
+    let net = Net::new();
+    let folder = tempfile::tempdir().expect("folder");
+    let seen = folder.path().join("reports");
+    let fields = ["frame.time_relative", "igmp.record_type", "igmp.maddr"];
+    let mut tshark = vec!["-i", "near", "-l", "-n", "-f", "igmp", "-T", "fields"];
+    tshark.extend(fields.iter().flat_map(|field| ["-e", field]));
+    let mut tshark = within(&net.near, "tshark", &tshark);
+    tshark.stdout(std::fs::File::create(&seen).expect("a file"));
+    let mut tshark = Running::start(tshark);
+    tshark.wait_for_line("Capturing on");
+    let groups = ["239.77.8.1", "239.77.8.2"].map(|group| group.parse::<Ipv4Addr>().expect("a group"));
+    let outputs = [net.output(), net.output()];
+    let file = |place: usize| {
+        let path = folder.path().join(format!("{place}.toml"));
+        let text = format!(
+            "[http]\nlisten = \"off\"\n[[channel]]\nname = \"c\"\nrejoin = \"5s\"\ninput = \"udp://@{}:5000?if=far\"\n\
+             output = \"udp://{}\"\n",
+            groups[place], outputs[place].addr
+        );
+        std::fs::write(&path, text).expect("write");
+        path.to_str().expect("text").to_owned()
+    };
+    let (with, without) = (file(0), file(1));
+    for path in [folder.path().to_owned(), (&without).into()] {
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, all).expect("readable");
+    }
+    let relay = env!("CARGO_BIN_EXE_tidecast");
+    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups", relay, "serve", "-c", &without];
+    let mut relays = [
+        Running::start(within(&net.far, relay, &["serve", "-c", &with])),
+        Running::start(within(&net.far, "setpriv", &nobody)),
+    ];
+    relays.iter_mut().for_each(|relay| drop(relay.wait_for_line("tidecast: ready")));
+    let producer = net.sender(NEAR);
+    for number in 0..COUNT {
+        for group in groups {
+            let payload = format!("reading {number}");
+            let datagram = common::native(7, 1, number as u64, payload.as_bytes());
+            producer.send_to(&datagram, (group, 5000)).expect("send");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    tshark.signal("INT");
+    tshark.wait();
+    let reports = reports(&std::fs::read_to_string(&seen).expect("reports"));
+    let of = |group: Ipv4Addr| reports.iter().filter(move |(.., to)| *to == group.to_string());
+    // What the kernel says itself comes within the first second.
+    for (group, kind) in [(groups[0], 2), (groups[1], 4)] {
+        let again = of(group).filter(|(time, is, _)| *time > 4.0 && *is == kind).count();
+        assert!(again >= 2, "{group}: {reports:?}");
+        assert!(of(group).all(|(_, kind, _)| [2, 4].contains(kind)), "nothing that leaves: {reports:?}");
+    }
+    let said: Vec<String> = relays.iter_mut().map(Running::stop).collect();
+    let [with, without] = outputs.map(|output| output.finish().len());
+    assert_eq!(with, COUNT, "{}", said[0]);
+    assert!(without + 2 >= COUNT, "{without} of {COUNT}: {}", said[1]);
+}

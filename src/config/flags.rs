@@ -53,6 +53,7 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         tick: None,
         sap: None,
         receive_buffer: None,
+        rejoin: None,
         flows_max: None,
         bytes_max: None,
         window_max: None,

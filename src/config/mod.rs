@@ -90,6 +90,8 @@ pub struct Http {
     pub interface: Option<Interface>,
     /// FEC of RTP groups on demand that comes on ports of its own.
     pub fec: Fec,
+    /// How often memberships of groups on demand are reported although nobody asks.
+    pub rejoin: Option<Duration>,
     /// Whose pages may subscribe besides our own.
     pub origins: Vec<Origin>,
     /// Where page, API and metrics are served, if not where the streams are.
@@ -166,6 +168,8 @@ pub struct Channel {
     pub limits: Limits,
     /// How long a player's flow may be silent before another one takes over.
     pub failover: Duration,
+    /// How often the memberships of its legs are reported although nobody asks.
+    pub rejoin: Option<Duration>,
     /// How long its packets are collected before they are worked on; zero: each is handled at once.
     pub tick: Duration,
     /// UDP outputs; may be empty if there is an HTTP server.

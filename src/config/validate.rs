@@ -130,6 +130,7 @@ impl Check<'_> {
             list_clients: self.value(&raw.list_clients, true, switch),
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
             fec: self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1")),
+            rejoin: self.rejoin(&raw.rejoin),
             origins: self.all(raw.origins.as_deref().unwrap_or_default(), |value| {
                 parsed(value, "https://dash.example")
             }),
@@ -206,6 +207,12 @@ impl Check<'_> {
         if field.is_some() { self.time(field, TICK, range) } else { default }
     }
 
+    /// Off unless it is said how often.
+    fn rejoin(&mut self, field: &Option<Field>) -> Option<Duration> {
+        field.as_ref()?;
+        Some(self.time(field, REJOIN, REJOIN_MIN..=REJOIN_MAX))
+    }
+
     fn channel(&mut self, raw: &RawChannel, tick: Duration, flows_share: usize) -> Channel {
         let legs = self.all(raw.input.as_deref().unwrap_or_default(), |value| {
             parsed(value, "udp://@239.1.1.1:5000").map(|address| Leg { address, reports: false })
@@ -235,6 +242,7 @@ impl Check<'_> {
             limits: self.limits(raw, flows_share),
             tick: self.tick(&raw.tick, tick),
             failover: self.time(&raw.failover, FAILOVER, FAILOVER_MIN..=FAILOVER_MAX),
+            rejoin: self.rejoin(&raw.rejoin),
             outputs,
             recordings,
             sap: self.value(&raw.sap, false, switch),

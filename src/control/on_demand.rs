@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{Error, Share, Shared, Subscription};
+use super::{Error, Joining, Share, Shared, Subscription};
 use crate::{
     address::{Input, Scheme},
     clock,
@@ -128,7 +128,7 @@ impl OnDemand {
 pub(super) async fn subscribe(
     shared: &Arc<Shared>,
     input: Input,
-    fec: Fec,
+    joining: Joining,
     Wanted { select, begin, caller }: Wanted,
 ) -> Result<Subscription, Error> {
     let shared = shared.clone();
@@ -138,7 +138,7 @@ pub(super) async fn subscribe(
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
             make_room(&shared, &input, caller).await;
             let entry = shared.on_demand.entry(&input, &shared.shares, caller, taken)?;
-            if let Some((worker, place)) = enter(&shared, &entry, fec, caller).await? {
+            if let Some((worker, place)) = enter(&shared, &entry, joining, caller).await? {
                 let reader = shared.workers[worker].tap(&entry.name, select, begin).await?;
                 let subscribers = entry.subscribers.of(Transport::Http);
                 return Ok(Subscription { reader, share: Share::new(subscribers, Some(place)) });
@@ -155,12 +155,12 @@ pub(super) async fn subscribe(
 async fn enter(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
-    fec: Fec,
+    joining: Joining,
     caller: Caller,
 ) -> Result<Option<(usize, Place)>, Error> {
     let mut life = entry.life.lock().await;
     if let Life::New { .. } = *life {
-        let started = start(shared, entry, fec).await;
+        let started = start(shared, entry, joining).await;
         let Life::New { place } = std::mem::replace(&mut *life, Life::Gone) else { return Ok(None) };
         match started {
             Ok(worker) => {
@@ -216,11 +216,11 @@ pub(super) fn format(scheme: Scheme) -> Format {
     if scheme.is_rtp() { Format::Rtp } else { Format::Auto }
 }
 
-async fn start(shared: &Arc<Shared>, entry: &Entry, fec: Fec) -> Result<usize, Error> {
+async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<usize, Error> {
     let worker = shared.least_loaded();
     let format = format(entry.input.scheme);
     // No other format has FEC on ports of its own.
-    let fec = if format == Format::Rtp { fec } else { Fec::Off };
+    let fec = if format == Format::Rtp { joining.fec } else { Fec::Off };
     let spec = ChannelSpec {
         name: entry.name.clone(),
         inputs: vec![entry.input.clone()],
@@ -229,6 +229,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, fec: Fec) -> Result<usize, E
         retransmission: Retransmission::default(),
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,
+        rejoin: joining.rejoin,
         failover: FAILOVER,
         tick: None,
         on_demand: true,

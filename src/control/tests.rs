@@ -57,11 +57,11 @@ async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
     let (control, input) = (start(2), input());
     let name = format!("udp-{}-{}", input.group, input.port);
     let mut first = control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
         .await
         .unwrap();
     let second = control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
         .await
         .unwrap();
     let view = control.views(0).await.unwrap()[0].clone();
@@ -87,13 +87,19 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
     let (control, input) = (start(1), input());
     drop(
         control
-            .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+            .subscribe_on_demand(
+                input.clone(),
+                Select::Auto,
+                Begin::default(),
+                Joining::default(),
+                Caller::Own,
+            )
             .await
             .unwrap(),
     );
     sleep(LINGER / 2).await;
     let back = control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
         .await
         .unwrap();
     sleep(LINGER * 2).await;
@@ -119,7 +125,7 @@ async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
                             input.clone(),
                             Select::Auto,
                             Begin::default(),
-                            Fec::Off,
+                            Joining::default(),
                             Caller::Own,
                         )
                         .await
@@ -146,12 +152,17 @@ async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
 async fn a_client_that_goes_away_while_it_joins_leaves_nothing_behind() {
     let (control, input) = (start(1), input());
     for _ in 0..10 {
-        let asking =
-            control.subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own);
+        let asking = control.subscribe_on_demand(
+            input.clone(),
+            Select::Auto,
+            Begin::default(),
+            Joining::default(),
+            Caller::Own,
+        );
         let _ = tokio::time::timeout(Duration::from_micros(50), asking).await;
     }
     control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
         .await
         .unwrap();
     becomes(&control, &[]).await;
@@ -163,14 +174,14 @@ async fn what_cannot_be_joined_is_refused_and_forgotten() {
     let control = start(1);
     let nowhere: Input = "udp://@239.255.1.1:5000?if=nope0".parse().unwrap();
     let error = control
-        .subscribe_on_demand(nowhere, Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .subscribe_on_demand(nowhere, Select::Auto, Begin::default(), Joining::default(), Caller::Own)
         .await
         .unwrap_err();
     assert!(matches!(&error, Error::Waiting { reasons } if reasons[0].contains("nope0")), "{error}");
     assert!(names(&control).await.is_empty() && control.shared.on_demand.entries().is_empty());
     control.stop().await;
     let error = control
-        .subscribe_on_demand(input(), Select::Auto, Begin::default(), Fec::Off, Caller::Own)
+        .subscribe_on_demand(input(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Worker(WorkerError::Stopped)), "{error}");

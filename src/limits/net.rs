@@ -72,3 +72,10 @@ pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
 pub const SURVEY_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two surveys of more flows than a page shows.
 pub const SURVEY_INTERVAL_LARGE: Duration = Duration::from_secs(1);
+
+/// How often memberships are reported where nobody asks, as an example: switches forget a port after 260 s (RFC 3376, section 8.4).
+pub const REJOIN: Duration = Duration::from_secs(60);
+/// The shortest such time: a report costs every host of the group's network a packet.
+pub const REJOIN_MIN: Duration = Duration::from_secs(5);
+/// The longest such time: beyond it no switch remembers.
+pub const REJOIN_MAX: Duration = Duration::from_secs(3600);

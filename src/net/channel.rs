@@ -65,6 +65,8 @@ pub struct ChannelSpec {
     pub outputs: Vec<address::Output>,
     /// Receive buffer asked for per leg, in bytes.
     pub receive_buffer: usize,
+    /// How often memberships are reported although nobody asks.
+    pub rejoin: Option<Duration>,
     /// Players move to another flow after this long a silence.
     pub failover: Duration,
     /// How long its packets are collected under load, zero for the lowest latency; none: as the thread does.
@@ -191,6 +193,7 @@ impl Channel {
             .map(|input| spec.retransmission.asks(input.scheme == address::Scheme::Rist, input.is_class_d()));
         let (asks, seed) = (asks.collect(), rand::random());
         let mut ports = Port::of_legs(inputs, relay.fec, &reports, receive_buffer, now);
+        ports.iter_mut().for_each(|port| port.socket.rejoin_every(spec.rejoin));
         let keeps_dscp = spec.outputs.iter().any(|output| output.dscp == Some(address::Dscp::Keep));
         if keeps_dscp {
             ports[..legs].iter_mut().for_each(|port| port.socket.ask_for_dscp());

@@ -7,7 +7,7 @@ use std::{
     fmt, io, mem,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tracing::{debug, error, info, warn};
@@ -117,6 +117,9 @@ pub struct Leg {
     /// Whether somebody wants to know the class of service, and that of the last datagram.
     asks_for_dscp: bool,
     dscp: Option<u8>,
+    /// How often the membership is reported, if nobody may ask for it, and when next.
+    rejoin: Option<Duration>,
+    rejoin_at: Instant,
     logged: Counters,
     log_after: Instant,
 }
@@ -138,6 +141,8 @@ impl Leg {
             fault: None,
             asks_for_dscp: false,
             dscp: None,
+            rejoin: None,
+            rejoin_at: now,
             logged: Counters::default(),
             log_after: now,
         }
@@ -146,6 +151,11 @@ impl Leg {
     /// From the first opening on, the class of service of what comes is to be known.
     pub fn ask_for_dscp(&mut self) {
         self.asks_for_dscp = true;
+    }
+
+    /// From the first opening on, the membership is reported so often although nobody asks.
+    pub fn rejoin_every(&mut self, rejoin: Option<Duration>) {
+        self.rejoin = rejoin;
     }
 
     /// The class of service of the last datagram, if it was asked for.
@@ -167,9 +177,12 @@ impl Leg {
         interfaces.refresh(now);
         self.due = Some(now + LEG_CHECK);
         let change = match self.subscription.as_mut().map(|subscription| subscription.standing(interfaces)) {
-            None => self.open(interfaces),
-            Some(Standing::Intact) => Change::None,
-            Some(Standing::Moved) => self.rejoin(interfaces),
+            None => self.open(now, interfaces),
+            Some(Standing::Intact) => {
+                self.report(now);
+                Change::None
+            }
+            Some(Standing::Moved) => self.rejoin(now, interfaces),
             Some(Standing::Missing(error)) => {
                 self.enter(State::Waiting(error.to_string()));
                 Change::None
@@ -182,7 +195,7 @@ impl Leg {
         change
     }
 
-    fn open(&mut self, interfaces: &Interfaces) -> Change {
+    fn open(&mut self, now: Instant, interfaces: &Interfaces) -> Change {
         match Subscription::open(&self.input, self.receive_buffer, interfaces) {
             Ok(subscription) => {
                 if self.counters.joins == 0
@@ -196,6 +209,7 @@ impl Leg {
                     warn!(leg = %self.input, "cannot tell the DSCP of what comes: {error}");
                 }
                 self.subscription = Some(subscription);
+                self.rejoin_at = now + self.rejoin.unwrap_or_default();
                 (self.drop_count, self.told) = (DropCount::default(), DropCount::default());
                 self.joined();
                 Change::Opened
@@ -207,12 +221,12 @@ impl Leg {
         }
     }
 
-    fn rejoin(&mut self, interfaces: &Interfaces) -> Change {
+    fn rejoin(&mut self, now: Instant, interfaces: &Interfaces) -> Change {
         let Some(subscription) = &mut self.subscription else { return Change::None };
         if !subscription.can_rejoin() {
             self.read_kernel_drops();
             self.subscription = None; // the port must be free before it is bound again
-            return match self.open(interfaces) {
+            return match self.open(now, interfaces) {
                 Change::None => Change::Closed,
                 change => change,
             };
@@ -222,6 +236,19 @@ impl Leg {
             Err(error) => self.cannot_join(&error),
         }
         Change::None
+    }
+
+    /// Reports the membership, if it is time.
+    fn report(&mut self, now: Instant) {
+        let (Some(every), Some(subscription)) = (self.rejoin, &mut self.subscription) else { return };
+        if now < self.rejoin_at {
+            return;
+        }
+        self.rejoin_at = now + every;
+        match subscription.report() {
+            Ok(()) => debug!(leg = %self.input, "joined anew"),
+            Err(error) => warn!(leg = %self.input, "cannot join anew: {error}"),
+        }
     }
 
     fn joined(&mut self) {

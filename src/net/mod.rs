@@ -15,6 +15,7 @@ mod alarm;
 mod altname;
 mod channel;
 pub mod diagnose;
+mod igmp;
 pub mod ingest;
 pub mod interface;
 pub mod losses;

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
 };
 
@@ -14,7 +14,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tracing::warn;
 
 use super::{
-    Error,
+    Error, igmp,
     interface::{self, Found, Interfaces},
     sys,
 };
@@ -224,6 +224,35 @@ impl Subscription {
         Ok(())
     }
 
+    /// Reports the membership again without leaving, for networks in which nobody asks: the kernel does so only when a
+    /// membership is new. Does nothing for what is no group.
+    ///
+    /// A report of our own needs CAP_NET_RAW. Without it, the filter of the membership is changed and changed back: the kernel
+    /// reports the change a few milliseconds later, when only the old filter is left to be told. Between the two calls, for some
+    /// microseconds, the socket takes nothing (of one source: datagrams of others, too).
+    ///
+    /// # Errors
+    /// Neither is possible.
+    pub fn report(&mut self) -> io::Result<()> {
+        let (Some(on), true) = (&self.on, self.input.is_class_d()) else { return Ok(()) };
+        let Input { group, source, .. } = self.input;
+        if let IpAddr::V4(group) = group {
+            let source = source.and_then(|source| match source {
+                IpAddr::V4(source) => Some(source),
+                IpAddr::V6(_) => None,
+            });
+            if igmp::report(on, group, source).is_ok() {
+                return Ok(());
+            }
+        }
+        let (fd, index, one) = (self.socket.as_fd(), on.index, source.is_some());
+        let other = source.is_none().then(|| nobody(group));
+        sys::set_source_filter(fd, index, group, !one, other)?;
+        let back = sys::set_source_filter(fd, index, group, one, source);
+        self.lost |= back.is_err(); // the next look joins anew
+        back
+    }
+
     /// Leaves the group; the socket stays open, so that what is queued can still be received.
     pub fn leave(&mut self) -> io::Result<()> {
         match self.on.take() {
@@ -246,6 +275,14 @@ impl Subscription {
 impl AsFd for Subscription {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// An address of the group's family that nobody sends from: reserved (RFC 1112), or for what is discarded (RFC 6666).
+fn nobody(group: IpAddr) -> IpAddr {
+    match group {
+        IpAddr::V4(_) => Ipv4Addr::new(240, 0, 0, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into(),
     }
 }
 

@@ -292,6 +292,7 @@ fn channel(args: &cli::Recv, inputs: Vec<Input>, sink: Sink) -> ChannelSpec {
         retransmission: args.retransmission,
         outputs: Vec::new(),
         receive_buffer: RECEIVE_BUFFER_BYTES,
+        rejoin: None,
         failover: crate::limits::FAILOVER,
         tick: None,
         on_demand: false,

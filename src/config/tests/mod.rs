@@ -62,6 +62,7 @@ fn an_empty_file_is_all_defaults() {
         admin: None,
         trusted_proxies: Vec::new(),
         base: "/".to_owned(),
+        rejoin: None,
         origins: vec![],
         fec: Fec::Off,
     };
@@ -92,6 +93,7 @@ fn a_channel_has_defaults() {
         },
         failover: Duration::from_secs(1),
         tick: Duration::from_millis(5),
+        rejoin: None,
         outputs: vec![],
         recordings: vec![],
         sap: false,
@@ -120,6 +122,7 @@ fn every_key_arrives() {
         list_clients = false
         fec = "auto"
         interface = "10.0.0.1"
+        rejoin = "30s"
         [udp]
         listen = "[::]:4023"
         token = "secret"
@@ -135,6 +138,7 @@ fn every_key_arrives() {
         release_delay = "12s"
         failover = "2s"
         tick = "2ms"
+        rejoin = "1m"
         fec = "auto"
         retransmission = "off"
         receive_buffer = 1_000_000
@@ -183,6 +187,10 @@ fn every_key_arrives() {
     assert_eq!((a.tick, b.tick), (Duration::from_millis(2), Duration::ZERO), "its own, and that of the top");
     assert_eq!((a.fec, b.fec, a.core().fec), (Fec::Auto, Fec::Off, Fec::Auto));
     assert_eq!((a.retransmission, b.retransmission), (Retransmission::Off, Retransmission::Auto));
+    assert_eq!(
+        (http.rejoin, a.rejoin, b.rejoin),
+        (Some(Duration::from_secs(30)), Some(Duration::from_secs(60)), None)
+    );
     let flow_idle = Duration::from_secs(3600);
     assert_eq!(
         a.limits,

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     address::{self, Input, Scheme, udpxy},
     config,
-    control::Subscription,
+    control::{Joining, Subscription},
     egress::{
         subscribers::Transport,
         tap::{Begin, Select},
@@ -196,8 +196,8 @@ async fn on_demand(
         return Ok(response(content_type));
     }
     let place = place(&app, &via)?;
-    let subscription =
-        app.control.subscribe_on_demand(input, select, begin, app.config.fec, via.caller).await?;
+    let joining = Joining { fec: app.config.fec, rejoin: app.config.rejoin };
+    let subscription = app.control.subscribe_on_demand(input, select, begin, joining, via.caller).await?;
     subscription.share.introduce(via.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))

@@ -35,6 +35,43 @@ pub fn join_source(fd: BorrowedFd<'_>, index: u32, group: IpAddr, source: IpAddr
     set_option(fd, level, libc::MCAST_JOIN_SOURCE_GROUP, &request)
 }
 
+/// Sets the filter of a membership (RFC 3678, section 5.2): datagrams of this source alone, or of all but this one. Without a
+/// source: of none, or of all.
+pub fn set_source_filter(
+    fd: BorrowedFd<'_>,
+    index: u32,
+    group: IpAddr,
+    include: bool,
+    source: Option<IpAddr>,
+) -> io::Result<()> {
+    let level = if group.is_ipv4() { libc::IPPROTO_IP } else { libc::IPPROTO_IPV6 };
+    let filter = GroupFilter {
+        interface: index,
+        group: storage(group),
+        mode: if include { libc::MCAST_INCLUDE } else { libc::MCAST_EXCLUDE } as u32,
+        count: u32::from(source.is_some()),
+        source: storage(source.unwrap_or(group)),
+    };
+    set_option(fd, level, libc::MCAST_MSFILTER, &filter)
+}
+
+/// `struct group_filter` with one source.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct GroupFilter {
+    interface: u32,
+    group: libc::sockaddr_storage,
+    mode: u32,
+    count: u32,
+    source: libc::sockaddr_storage,
+}
+
+/// What is sent carries the router alert option (RFC 2113), as membership reports do.
+pub fn set_router_alert(fd: BorrowedFd<'_>) -> io::Result<()> {
+    const ROUTER_ALERT: [u8; 4] = [0x94, 4, 0, 0];
+    set_option(fd, libc::IPPROTO_IP, libc::IP_OPTIONS, &ROUTER_ALERT)
+}
+
 /// Sends multicast through the interface with this index, and from this address (IP_MULTICAST_IF). Without the
 /// address, datagrams on `lo` would come from 0.0.0.0.
 pub fn set_multicast_interface_v4(fd: BorrowedFd<'_>, index: u32, address: Ipv4Addr) -> io::Result<()> {

@@ -48,6 +48,7 @@ impl Stalled {
             },
             retransmission: relay::Retransmission::Off,
             outputs: Vec::new(),
+            rejoin: None,
             receive_buffer: RECEIVE_BUFFER_BYTES,
             failover: FAILOVER,
             tick: None,
