@@ -4,6 +4,8 @@
 //! be an escape (`239.1.1.1%3A5000`) or udpxy's own separator (`239.1.1.1%5000`), and only here both are known.
 //! Playlists add names for people (`:5000$NEWS`) and for players that want a file (`:5000/stream.ts`): [`plain`] cuts them.
 
+use std::net::IpAddr;
+
 use percent_encoding::percent_decode_str;
 
 use super::{Error, Input, Scheme, is_class_d, is_unicast, parse_port, zone};
@@ -46,6 +48,16 @@ pub fn without_extension(file: &str) -> Option<&str> {
 pub fn parse(scheme: Scheme, text: &str) -> Result<Input, Error> {
     // The escapes of all separators but `%` contain a letter, so a port of digits only is a port.
     parse_once(scheme, text).or_else(|_| parse_once(scheme, &decode(text)))
+}
+
+/// The path of a group, as [`parse`] takes it.
+pub fn path(input: &Input) -> String {
+    let bracketed = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    let source = input.source.map(|source| format!("{}@", bracketed(source))).unwrap_or_default();
+    format!("/{}/{source}{}", input.scheme, input.socket_addr())
 }
 
 fn decode(text: &str) -> String {

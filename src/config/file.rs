@@ -60,6 +60,7 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         interface: table.value("interface", file),
         fec: table.value("fec", file),
         rejoin: table.value("rejoin", file),
+        playlist: table.value("playlist", file),
         origins: table.values("origins", file),
         admin: table.value("admin", file),
         trusted_proxies: table.values("trusted_proxies", file),
@@ -112,6 +113,12 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         values
     });
     let [flows_max, bytes_max, window_max, flow_idle] = limit.take().unwrap_or_default();
+    let m3u = table.table("m3u", file).map(|mut m3u| {
+        let values =
+            ["tvg_id", "tvg_name", "tvg_logo", "group_title", "number"].map(|key| m3u.value(key, file));
+        m3u.finish(file);
+        values
+    });
     let raw = RawChannel {
         place: table.place(None, None),
         name,
@@ -132,6 +139,7 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
         rejoin: table.value("rejoin", file),
         sap: table.value("sap", file),
         receive_buffer: table.value("receive_buffer", file),
+        m3u: m3u.unwrap_or_default(),
         flows_max,
         bytes_max,
         window_max,

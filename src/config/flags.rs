@@ -54,6 +54,7 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
         sap: None,
         receive_buffer: None,
         rejoin: None,
+        m3u: Default::default(),
         flows_max: None,
         bytes_max: None,
         window_max: None,

@@ -9,6 +9,7 @@ mod cross;
 mod described;
 mod file;
 mod flags;
+mod m3u;
 mod origin;
 mod problem;
 mod raw;
@@ -33,6 +34,7 @@ pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
 use crate::shares::Bounds;
 use crate::wire::{Format, rtp::PayloadTypes};
 pub use described::Described;
+pub use m3u::{Imported, Shown};
 pub use origin::{Origin, OriginError};
 pub use problem::Errors;
 use problem::Problem;
@@ -92,6 +94,8 @@ pub struct Http {
     pub fec: Fec,
     /// How often memberships of groups on demand are reported although nobody asks.
     pub rejoin: Option<Duration>,
+    /// A playlist whose groups are asked of this relay.
+    pub playlist: Option<Arc<Imported>>,
     /// Whose pages may subscribe besides our own.
     pub origins: Vec<Origin>,
     /// Where page, API and metrics are served, if not where the streams are.
@@ -176,6 +180,8 @@ pub struct Channel {
     pub outputs: Vec<Output>,
     /// Where its packets are recorded.
     pub recordings: Vec<Recording>,
+    /// How players show it.
+    pub shown: Shown,
     /// Whether outputs to groups are announced (RFC 2974).
     pub sap: bool,
     /// Bytes of socket receive buffer to ask for, per leg; without it they follow the rate.

@@ -82,6 +82,7 @@ pub(super) struct RawHttp {
     pub(super) interface: Option<Field>,
     pub(super) fec: Option<Field>,
     pub(super) rejoin: Option<Field>,
+    pub(super) playlist: Option<Field>,
     pub(super) origins: Option<Vec<Field>>,
     pub(super) admin: Option<Field>,
     pub(super) trusted_proxies: Option<Vec<Field>>,
@@ -139,6 +140,8 @@ pub(super) struct RawChannel {
     pub(super) rejoin: Option<Field>,
     pub(super) sap: Option<Field>,
     pub(super) receive_buffer: Option<Field>,
+    /// `tvg_id`, `tvg_name`, `tvg_logo`, `group_title` and `number`.
+    pub(super) m3u: [Option<Field>; 5],
     pub(super) flows_max: Option<Field>,
     pub(super) bytes_max: Option<Field>,
     pub(super) window_max: Option<Field>,

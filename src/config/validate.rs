@@ -16,8 +16,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, Value};
 use super::{
-    Channel, Config, Delay, Described, Fec, Hold, Http, Leg, Limits, Release, Retransmission, Tcp, Udp,
-    cross, reports, units,
+    Channel, Config, Delay, Described, Fec, Hold, Http, Imported, Leg, Limits, Release, Retransmission,
+    Shown, Tcp, Udp, cross, m3u, reports, units,
 };
 use crate::address::{Endpoint, Output, Recording, Scheme, Target};
 use crate::limits::*;
@@ -131,6 +131,7 @@ impl Check<'_> {
             interface: self.value(&raw.interface, None, |value| parsed(value, "eth1").map(Some)),
             fec: self.value(&raw.fec, Fec::Off, |value| parsed(value, "st2022-1")),
             rejoin: self.rejoin(&raw.rejoin),
+            playlist: self.playlist(&raw.playlist),
             origins: self.all(raw.origins.as_deref().unwrap_or_default(), |value| {
                 parsed(value, "https://dash.example")
             }),
@@ -207,6 +208,23 @@ impl Check<'_> {
         if field.is_some() { self.time(field, TICK, range) } else { default }
     }
 
+    fn playlist(&mut self, field: &Option<Field>) -> Option<Arc<Imported>> {
+        let base = self.base;
+        self.value(field, None, |value| {
+            Imported::read(text(value, "channels.m3u")?, base).map(Arc::new).map(Some)
+        })
+    }
+
+    fn shown(&mut self, [id, name, logo, group, number]: &[Option<Field>; 5]) -> Shown {
+        let mut said = |field: &Option<Field>, example: &str| {
+            self.value(field, None, |value| m3u::attribute(text(value, example)?).map(Some))
+        };
+        let (id, name) = (said(id, "news.example"), said(name, "News"));
+        let (logo, group) = (said(logo, "http://logos.example/news.png"), said(group, "Info"));
+        let number = number.as_ref().map(|_| self.count(number, 1, 0..=CHANNEL_NUMBER_MAX) as u32);
+        Shown { id, name, logo, group, number }
+    }
+
     /// Off unless it is said how often.
     fn rejoin(&mut self, field: &Option<Field>) -> Option<Duration> {
         field.as_ref()?;
@@ -245,6 +263,7 @@ impl Check<'_> {
             rejoin: self.rejoin(&raw.rejoin),
             outputs,
             recordings,
+            shown: self.shown(&raw.m3u),
             sap: self.value(&raw.sap, false, switch),
             receive_buffer: self.value(&raw.receive_buffer, None, |value| {
                 bytes(value, RECEIVE_BUFFER_MIN..=RECEIVE_BUFFER_MAX).map(Some)

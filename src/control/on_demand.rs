@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex as TableMutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use tokio::sync::Mutex;
 
 use super::{Error, Joining, Share, Shared, Subscription};
 use crate::{
-    address::{Input, Scheme},
+    address::{Input, Scheme, udpxy},
     clock,
     egress::{
         subscribers::{ByTransport, Transport},
@@ -114,7 +113,7 @@ impl OnDemand {
         let place = shares.take(Resource::Groups, caller)?;
         let entry = Arc::new(Entry {
             name: name(input, taken),
-            path: path(input),
+            path: udpxy::path(input),
             subscribers: ByTransport::default(),
             input: input.clone(),
             life: Mutex::new(Life::New { place }),
@@ -326,16 +325,6 @@ fn name(input: &Input, taken: impl Fn(&str) -> bool) -> String {
     name
 }
 
-/// Where HTTP clients find it.
-fn path(input: &Input) -> String {
-    let bracketed = |address: IpAddr| match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
-    };
-    let source = input.source.map(|source| format!("{}@", bracketed(source))).unwrap_or_default();
-    format!("/{}/{source}{}", input.scheme, input.socket_addr())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -344,7 +333,7 @@ mod tests {
     fn names_and_paths_tell_groups_apart() {
         let of = |url: &str| {
             let input: Input = url.parse().unwrap();
-            (name(&input, |name| name == "udp-239.1.1.2-5000"), path(&input))
+            (name(&input, |name| name == "udp-239.1.1.2-5000"), udpxy::path(&input))
         };
         for (url, name, path) in [
             ("udp://@239.1.1.1:5000", "udp-239.1.1.1-5000", "/udp/239.1.1.1:5000"),

@@ -125,6 +125,33 @@ fn urls_of_playlists_are_taken_as_they_are() {
     }
 }
 
+#[test]
+fn the_playlist_shows_channels_as_they_are_configured_and_takes_in_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("channels.m3u");
+    let list = "#EXTM3U x-tvg-url=\"http://epg.example/guide.xml\"\n#EXTINF:-1 group-title=\"Sport\",Sport\nudp://@239.1.1.9:5000\n";
+    std::fs::write(&file, list).expect("write");
+    let input = |port| format!("udp://@{}:{port}?if=127.0.0.1", group());
+    let relay = serve(&format!(
+        "playlist = {file:?}\n\
+         [[channel]]\nname = \"b\"\ninput = \"{}\"\n\
+         m3u = {{ tvg_id = \"news.example\", tvg_name = \"News\", tvg_logo = \"http://logos.example/n.png\", group_title = \"Info\", number = 7 }}\n\
+         [[channel]]\nname = \"a\"\ninput = \"{}\"",
+        input(free_port()),
+        input(free_port())
+    ));
+    let (_, _, text) = get(relay.http, "/playlist.m3u");
+    let http = relay.http;
+    let expected = format!(
+        "#EXTM3U x-tvg-url=\"http://epg.example/guide.xml\"\n\
+         #EXTINF:-1 tvg-id=\"news.example\" tvg-name=\"News\" tvg-chno=\"7\" tvg-logo=\"http://logos.example/n.png\" group-title=\"Info\",News\n\
+         http://{http}/streams/b\n\
+         #EXTINF:-1 tvg-id=\"a\" tvg-name=\"a\",a\nhttp://{http}/streams/a\n\
+         #EXTINF:-1 group-title=\"Sport\",Sport\nhttp://{http}/udp/239.1.1.9:5000\n"
+    );
+    assert_eq!(text, expected);
+}
+
 /// What players send, byte for byte but for the address: the answer must be the stream whatever else they ask for.
 #[test]
 fn requests_of_players_get_their_stream() {

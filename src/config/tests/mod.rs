@@ -62,6 +62,7 @@ fn an_empty_file_is_all_defaults() {
         admin: None,
         trusted_proxies: Vec::new(),
         base: "/".to_owned(),
+        playlist: None,
         rejoin: None,
         origins: vec![],
         fec: Fec::Off,
@@ -96,6 +97,7 @@ fn a_channel_has_defaults() {
         rejoin: None,
         outputs: vec![],
         recordings: vec![],
+        shown: Shown::default(),
         sap: false,
         receive_buffer: None,
     };
@@ -139,6 +141,7 @@ fn every_key_arrives() {
         failover = "2s"
         tick = "2ms"
         rejoin = "1m"
+        m3u = { tvg_id = "a.b", tvg_name = "A, b", number = 7 }
         fec = "auto"
         retransmission = "off"
         receive_buffer = 1_000_000
@@ -191,6 +194,7 @@ fn every_key_arrives() {
         (http.rejoin, a.rejoin, b.rejoin),
         (Some(Duration::from_secs(30)), Some(Duration::from_secs(60)), None)
     );
+    assert_eq!(a.shown.line(&a.name), "#EXTINF:-1 tvg-id=\"a.b\" tvg-name=\"A, b\" tvg-chno=\"7\",A, b");
     let flow_idle = Duration::from_secs(3600);
     assert_eq!(
         a.limits,

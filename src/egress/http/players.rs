@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{App, refusal::Refusal, via::Via};
 use crate::{
-    config::Channel,
+    config::{Channel, Imported},
     control::ChannelView,
     egress::sdp::{Contents, Description, Stream, Unknown},
     observe::Content,
@@ -23,7 +23,7 @@ use crate::{
 const M3U: &str = "audio/x-mpegurl; charset=utf-8";
 const SDP: &str = "application/sdp";
 
-/// `/playlist.m3u`: the configured channels whose payload is, or may be, a transport stream.
+/// `/playlist.m3u`: the configured channels whose payload is, or may be, a transport stream, and the playlist that is imported.
 pub(super) async fn playlist(
     State(app): State<App>,
     Extension(via): Extension<Via>,
@@ -33,12 +33,16 @@ pub(super) async fn playlist(
         Refusal::Malformed(format!("Host: {named:?}: expected where this server is, such as 10.0.0.1:8080"))
     })?;
     let (scheme, base) = (via.scheme, app.config.base.trim_end_matches('/'));
-    let mut text = "#EXTM3U\n".to_owned();
+    let imported = app.config.playlist.as_deref();
+    let mut text = imported.map_or("#EXTM3U", Imported::head).to_owned() + "\n";
     let views = app.control.views(0).await?;
     for view in views.iter().filter(|view| !view.state.on_demand && is_for_players(&app, view)) {
-        let (name, path) = (&view.state.name, &view.path);
-        let _ = writeln!(text, "#EXTINF:-1 tvg-id=\"{name}\" tvg-name=\"{name}\",{name}"); // a String takes all
-        let _ = writeln!(text, "{scheme}://{host}{base}{path}");
+        let Ok(channel) = app.control.channel(&view.state.name) else { continue };
+        let _ = writeln!(text, "{}", channel.shown.line(&channel.name)); // a String takes all
+        let _ = writeln!(text, "{scheme}://{host}{base}{}", view.path);
+    }
+    if let Some(imported) = imported {
+        imported.write(&format!("{scheme}://{host}{base}"), &mut text);
     }
     Ok(([(header::CONTENT_TYPE, M3U), (header::CACHE_CONTROL, "no-cache")], text).into_response())
 }
