@@ -270,14 +270,23 @@ impl Control {
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
-    /// The last value of each flow of a configured channel, and a reader of all that happens in it from then on. Whoever
+    /// The last value of each flow of a channel, configured or on demand, and a reader of all that happens in it from then on. Whoever
     /// takes it hands it on to subscribers, each of which has a share.
     ///
     /// # Errors
     /// There is no such channel.
     pub async fn follow(&self, name: &str) -> Result<(Batch, TapReader<Batch>), Error> {
-        let channel = self.configured(name)?;
-        Ok(self.shared.workers[channel.worker].follow(name).await?)
+        let unknown = match self.configured(name) {
+            Ok(channel) => return Ok(self.shared.workers[channel.worker].follow(name).await?),
+            Err(unknown) => unknown,
+        };
+        // One on demand.
+        for worker in &self.shared.workers {
+            if let Ok(followed) = worker.follow(name).await {
+                return Ok(followed);
+            }
+        }
+        Err(unknown)
     }
 
     /// A subscriber's share of a configured channel that is followed already.
@@ -301,7 +310,38 @@ impl Control {
         joining: Joining,
         caller: Caller,
     ) -> Result<Subscription, Error> {
-        on_demand::subscribe(&self.shared, input, joining, Wanted { select, begin, caller }).await
+        self.stream_on_demand(input, select, begin, joining, Transport::Http, caller).await
+    }
+
+    /// The same over any transport.
+    ///
+    /// # Errors
+    /// The group cannot be joined, or too many are.
+    pub async fn stream_on_demand(
+        &self,
+        input: Input,
+        select: Select,
+        begin: Begin,
+        joining: Joining,
+        transport: Transport,
+        caller: Caller,
+    ) -> Result<Subscription, Error> {
+        on_demand::subscribe(&self.shared, input, joining, Wanted { select, begin, transport, caller }).await
+    }
+
+    /// A subscriber's share of a group on demand, and the name of its channel, which can be followed as long as there is a
+    /// share. The first one joins the group.
+    ///
+    /// # Errors
+    /// The group cannot be joined, or too many are.
+    pub async fn join_on_demand(
+        &self,
+        input: Input,
+        joining: Joining,
+        transport: Transport,
+        caller: Caller,
+    ) -> Result<(String, Share), Error> {
+        on_demand::join(&self.shared, input, joining, transport, caller).await
     }
 
     /// The format of a configured channel.

@@ -76,7 +76,7 @@ impl Service {
             None => None,
         };
         let programs = match &config.tcp {
-            Some(tcp) => Some(tcp::Server::bind(tcp).await?),
+            Some(tcp) => Some(tcp::Server::bind(tcp, config.http.as_ref()).await?),
             None => None,
         };
         let subscribe = config.udp.as_ref().map(subscribe::Server::bind).transpose()?;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 use super::{Error, Joining, Share, Shared, Subscription};
 use crate::{
@@ -77,6 +77,7 @@ pub(super) struct Place {
 pub(super) struct Wanted {
     pub(super) select: Select,
     pub(super) begin: Begin,
+    pub(super) transport: Transport,
     pub(super) caller: Caller,
 }
 
@@ -128,7 +129,7 @@ pub(super) async fn subscribe(
     shared: &Arc<Shared>,
     input: Input,
     joining: Joining,
-    Wanted { select, begin, caller }: Wanted,
+    Wanted { select, begin, transport, caller }: Wanted,
 ) -> Result<Subscription, Error> {
     let shared = shared.clone();
     // A task of its own, because a client that goes away in the middle must not leave half a channel behind.
@@ -139,11 +140,38 @@ pub(super) async fn subscribe(
             let entry = shared.on_demand.entry(&input, &shared.shares, caller, taken)?;
             if let Some((worker, place)) = enter(&shared, &entry, joining, caller).await? {
                 let reader = shared.workers[worker].tap(&entry.name, select, begin).await?;
-                let subscribers = entry.subscribers.of(Transport::Http);
+                let subscribers = entry.subscribers.of(transport);
                 return Ok(Subscription { reader, share: Share::new(subscribers, Some(place)) });
             }
         }
     });
+    finish(task).await
+}
+
+/// Joins the group if nobody has, for one who follows its channel, whose name is given.
+pub(super) async fn join(
+    shared: &Arc<Shared>,
+    input: Input,
+    joining: Joining,
+    transport: Transport,
+    caller: Caller,
+) -> Result<(String, Share), Error> {
+    let shared = shared.clone();
+    let task = tokio::spawn(async move {
+        loop {
+            let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
+            make_room(&shared, &input, caller).await;
+            let entry = shared.on_demand.entry(&input, &shared.shares, caller, taken)?;
+            if let Some((_, place)) = enter(&shared, &entry, joining, caller).await? {
+                let share = Share::new(entry.subscribers.of(transport), Some(place));
+                return Ok((entry.name.clone(), share));
+            }
+        }
+    });
+    finish(task).await
+}
+
+async fn finish<T>(task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
     match task.await {
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it

@@ -65,8 +65,9 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
+    address::{Input, Scheme},
     clock, config,
-    control::Control,
+    control::{Control, Joining},
     limits::{
         ACCEPT_PAUSE, CLIENT_STALL_MAX, PUSH_UNSENT_BYTES_MAX, REFUSAL_LINGER, REFUSALS_AT_ONCE,
         REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
@@ -83,6 +84,21 @@ use routes::Bodies;
 use snapshot::Snapshots;
 use stream::{Handover, Ordered};
 use via::{Door, Ends, Via};
+
+/// The group that a path such as `/udp/239.1.1.1:5000` names, for those who ask for it otherwise. `None`: it names none.
+///
+/// # Errors
+/// What is wrong with it, or why it may not be asked for.
+pub(in crate::egress) fn group(path: &str, config: &config::Http) -> Option<Result<Input, String>> {
+    let of = |scheme: Scheme| Some((scheme, path.strip_prefix(&format!("/{scheme}/"))?));
+    let (scheme, address) = [Scheme::Udp, Scheme::Rtp].into_iter().find_map(of)?;
+    Some(stream::group(scheme, address, None, config).map_err(|refusal| refusal.text()))
+}
+
+/// How groups on demand are received.
+pub(in crate::egress) fn joining(config: &config::Http) -> Joining {
+    stream::joining(config)
+}
 
 /// What every request handler knows.
 #[derive(Debug, Clone)]

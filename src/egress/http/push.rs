@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axum::{
     Extension,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    extract::{Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -29,14 +29,16 @@ use super::{
     websocket,
 };
 use crate::{
+    address::{Input, Scheme, udpxy},
     config,
-    control::Subscription,
+    control::{Share, Subscription},
     egress::{
         push::{End, Hubs, Outlet, Position, Wire, Wish},
         subscribers::{Transport, Who},
     },
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
     shares::Place,
+    wire::Format,
 };
 
 /// The query of a subscription.
@@ -56,6 +58,8 @@ type Queried = Result<Query<PushQuery>, QueryRejection>;
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) name: String,
+    /// Of a group on demand, the client's share.
+    pub(super) share: Option<Share>,
     pub(super) wish: Wish,
     pub(super) who: Who,
     /// The last event that a client of server-sent events has had.
@@ -113,27 +117,97 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     response
 }
 
-fn wanted(
-    app: &App,
-    name: String,
-    wire: Wire,
-    query: &PushQuery,
+/// What a path names behind `/ws/` or `/sse/`: a channel, or a group as in `udp/239.1.1.1:5000`.
+enum Target {
+    Channel(String),
+    Group(Input),
+}
+
+impl Target {
+    fn parse(app: &App, path: &str) -> Result<Target, Refusal> {
+        let text = udpxy::label(path.splitn(3, '/').nth(2).unwrap_or_default());
+        for scheme in [Scheme::Udp, Scheme::Rtp] {
+            if let Some(address) = text.strip_prefix(&format!("{scheme}/")) {
+                return stream::group(scheme, address, None, &app.config).map(Target::Group);
+            }
+        }
+        Ok(Target::Channel(text.trim_end_matches('/').to_owned()))
+    }
+
+    fn format(&self, app: &App) -> Result<Format, Refusal> {
+        match self {
+            Target::Channel(name) => Ok(app.control.format(name)?),
+            Target::Group(input) => Ok(if input.scheme.is_rtp() { Format::Rtp } else { Format::Auto }),
+        }
+    }
+}
+
+/// A client's wish, checked.
+struct Asked<'a> {
+    app: &'a App,
+    target: Target,
+    wish: Wish,
     who: Who,
-    via: &Via,
-) -> Result<Wanted, Refusal> {
-    let wish =
-        Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
-    wish.check(&app.control.format(&name)?).map_err(Refusal::Malformed)?;
-    Ok(Wanted { name, wish, who, after: None, place: stream::place(app, via)? })
+    via: &'a Via,
+}
+
+impl<'a> Asked<'a> {
+    fn new(
+        app: &'a App,
+        path: &str,
+        wire: Wire,
+        query: &PushQuery,
+        who: Who,
+        via: &'a Via,
+    ) -> Result<Asked<'a>, Refusal> {
+        let target = Target::parse(app, path)?;
+        let wish =
+            Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
+        wish.check(&target.format(app)?).map_err(Refusal::Malformed)?;
+        Ok(Asked { app, target, wish, who, via })
+    }
+
+    /// Takes a place, and joins the group that it wants.
+    async fn wanted(self, transport: Transport) -> Result<Wanted, Refusal> {
+        let Asked { app, target, wish, who, via } = self;
+        let place = stream::place(app, via)?;
+        let (name, share) = match target {
+            Target::Channel(name) => (name, None),
+            Target::Group(input) => {
+                let joining = stream::joining(&app.config);
+                let joined = app.control.join_on_demand(input, joining, transport, via.caller).await?;
+                (joined.0, Some(joined.1))
+            }
+        };
+        Ok(Wanted { name, share, wish, who, after: None, place })
+    }
+
+    /// Subscribes to a stream as players do.
+    async fn raw(self, query: &PushQuery) -> Result<Messages, Refusal> {
+        let Asked { app, target, who, via, .. } = self;
+        let select = stream::select(query.flow.as_deref(), &target.format(app)?)?;
+        let begin = stream::begin(query.start.as_deref(), None)?;
+        let place = stream::place(app, via)?;
+        let (control, transport) = (&app.control, Transport::WebSocket);
+        let subscription = match target {
+            Target::Channel(name) => control.subscribe(&name, transport, select, begin).await?,
+            Target::Group(input) => {
+                let joining = stream::joining(&app.config);
+                control.stream_on_demand(input, select, begin, joining, transport, via.caller).await?
+            }
+        };
+        subscription.share.introduce(who);
+        Ok(Messages::Raw { subscription, place })
+    }
 }
 
 /// `/sse/NAME[?flow=KEY&every=1s]`
 pub(super) async fn sse(
     State(app): State<App>,
-    Path(name): Path<String>,
     Extension(handover): Extension<Handover>,
     Extension(via): Extension<Via>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
     query: Queried,
 ) -> Result<Response, Refusal> {
@@ -144,10 +218,11 @@ pub(super) async fn sse(
             "format {format:?}: expected json, all that events can carry"
         )));
     }
-    let mut wanted = wanted(&app, name, Wire::Sse, &query, via.who(&headers), &via)?;
+    let asked = Asked::new(&app, uri.path(), Wire::Sse, &query, via.who(&headers), &via)?;
     let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
-    wanted.after = last.and_then(|last| last.parse().ok()); // any other is one of another server
     if method != Method::HEAD {
+        let mut wanted = asked.wanted(Transport::Sse).await?;
+        wanted.after = last.and_then(|last| last.parse().ok()); // any other is one of another server
         handover.give(Ordered::Events(wanted));
     }
     let mut response = stream::response(HeaderValue::from_static("text/event-stream"));
@@ -160,7 +235,6 @@ pub(super) async fn sse(
 /// `/ws/NAME[?flow=KEY&every=1s&format=json]`, `/ws/NAME?format=raw[&flow=KEY&start=live]`
 pub(super) async fn websocket(
     State(app): State<App>,
-    Path(name): Path<String>,
     Extension(handover): Extension<Handover>,
     Extension(via): Extension<Via>,
     query: Queried,
@@ -180,7 +254,8 @@ pub(super) async fn websocket(
     if query.start.is_some() && wire != Wire::Raw {
         return Err(Refusal::Malformed("start: expected it with format=raw alone".to_owned()));
     }
-    let wanted = wanted(&app, name, wire, &query, via.who(request.headers()), &via)?;
+    let path = request.uri().path().to_owned();
+    let asked = Asked::new(&app, &path, wire, &query, via.who(request.headers()), &via)?;
     let mut response = websocket::accept(&request)?;
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let upgrade = upgrade
@@ -188,25 +263,15 @@ pub(super) async fn websocket(
     let messages = match wire {
         Wire::Raw => {
             websocket::agree(&request, &mut response);
-            raw(&app, wanted, &query).await?
+            asked.raw(&query).await?
         }
-        _ => Messages::Told(wanted),
+        _ => Messages::Told(asked.wanted(Transport::WebSocket).await?),
     };
     if wire == Wire::WebSocketDeflated {
         deflate::agree(&mut response);
     }
     handover.give(Ordered::WebSocket { messages, upgrade });
     Ok(response)
-}
-
-/// Subscribes to a stream as players do.
-async fn raw(app: &App, wanted: Wanted, query: &PushQuery) -> Result<Messages, Refusal> {
-    let Wanted { name, who, place, .. } = wanted;
-    let select = stream::select(query.flow.as_deref(), &app.control.format(&name)?)?;
-    let begin = stream::begin(query.start.as_deref(), None)?;
-    let subscription = app.control.subscribe(&name, Transport::WebSocket, select, begin).await?;
-    subscription.share.introduce(who);
-    Ok(Messages::Raw { subscription, place })
 }
 
 /// Subscribes behind the head of the answer. `None`: the relay ends.
@@ -216,9 +281,14 @@ async fn subscribe(
     wanted: Wanted,
     stream: TcpStream,
 ) -> Option<(Arc<Outlet>, Place)> {
-    let outlet = Outlet::new(Some(stream), wanted.who);
-    match hubs.subscribe_after(&wanted.name, transport, wanted.wish, &outlet, wanted.after).await {
-        Ok(_) => Some((outlet, wanted.place)),
+    let outlet = Outlet::new(Some(stream), wanted.who.clone());
+    let Wanted { name, share, wish, after, place, .. } = wanted;
+    let subscribed = match share {
+        Some(share) => hubs.subscribe_shared(&name, share, wish, &outlet, after).await,
+        None => hubs.subscribe_after(&name, transport, wish, &outlet, after).await,
+    };
+    match subscribed {
+        Ok(_) => Some((outlet, place)),
         Err(error) => {
             tracing::debug!("a subscription has failed: {error}");
             None

@@ -28,6 +28,11 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    /// The line that says why.
+    pub(super) fn text(self) -> String {
+        self.parts().1
+    }
+
     fn parts(self) -> (StatusCode, String) {
         match self {
             Refusal::Malformed(text) => (StatusCode::BAD_REQUEST, text),

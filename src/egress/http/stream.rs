@@ -196,15 +196,25 @@ async fn on_demand(
         return Ok(response(content_type));
     }
     let place = place(&app, &via)?;
-    let joining = Joining { fec: app.config.fec, rejoin: app.config.rejoin };
+    let joining = joining(&app.config);
     let subscription = app.control.subscribe_on_demand(input, select, begin, joining, via.caller).await?;
     subscription.share.introduce(via.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
 }
 
+/// How groups on demand are received.
+pub(super) fn joining(config: &config::Http) -> Joining {
+    Joining { fec: config.fec, rejoin: config.rejoin }
+}
+
 /// The group that was asked for, if it may be; `wanted`: the interface that the query names.
-fn group(scheme: Scheme, text: &str, wanted: Option<&str>, config: &config::Http) -> Result<Input, Refusal> {
+pub(super) fn group(
+    scheme: Scheme,
+    text: &str,
+    wanted: Option<&str>,
+    config: &config::Http,
+) -> Result<Input, Refusal> {
     let input = udpxy::parse(scheme, text).map_err(|error| {
         Refusal::Malformed(format!(
             "{error}, as in /{scheme}/239.1.1.1:5000 or /{scheme}/10.0.0.5@232.1.1.1:5000"

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock,
-    control::{self, Control},
+    control::{self, Control, Share},
     egress::{
         subscribers::Transport,
         tap::{Batch, Event, FlowName, Info, Piece, TapReader},
@@ -72,15 +72,31 @@ impl Hubs {
         outlet: &Outlet,
         after: Option<Position>,
     ) -> Result<u64, control::Error> {
+        let share = self.control.share(name, transport)?;
+        self.subscribe_shared(name, share, wish, outlet, after).await
+    }
+
+    /// The same for one who has a share of the channel already, as of a group on demand.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub(in crate::egress) async fn subscribe_shared(
+        &self,
+        name: &str,
+        share: Share,
+        wish: Wish,
+        outlet: &Outlet,
+        after: Option<Position>,
+    ) -> Result<u64, control::Error> {
         loop {
             let hub = self.hub(name).await?;
-            let member = outlet.add(self.control.share(name, transport)?, hub.clone());
-            let id = member.id;
-            if hub.send(Command::Join(wish.clone(), member, after)).await.is_ok() {
+            // If it has just ended, because its channel has, the next one finds out.
+            if let Ok(place) = hub.reserve().await {
+                let member = outlet.add(share, hub.clone());
+                let id = member.id;
+                place.send(Command::Join(wish, member, after));
                 return Ok(id);
             }
-            // It has just ended, because its channel has: the next one finds out.
-            outlet.remove(id);
         }
     }
 
@@ -92,10 +108,11 @@ impl Hubs {
             return Ok(hub);
         }
         let (last, reader) = self.control.follow(name).await?;
-        let place = self.control.names().iter().position(|known| known == name).unwrap_or_default();
+        let place = self.control.names().iter().position(|known| known == name);
         let (hub, commands) = mpsc::channel(PUSH_JOINS_MAX);
         table.insert(name.to_owned(), hub.downgrade());
-        let id = u16::try_from(place + 1).unwrap_or(u16::MAX); // there are at most CHANNELS_MAX
+        // There are at most CHANNELS_MAX; those on demand have no place.
+        let id = place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(u16::MAX));
         tokio::spawn(Hub::new(name, id, reader, &last).run(commands, hub.downgrade()));
         Ok(hub)
     }

@@ -15,7 +15,10 @@ use tokio::{
 
 use super::{Shared, command::Command, stopped};
 use crate::{
+    address::Input,
+    control::Joining,
     egress::{
+        http,
         push::{self, End, Outlet, Wire, Wish},
         subscribers::{Transport, Who},
     },
@@ -23,6 +26,8 @@ use crate::{
         PUSH_KEEPALIVE, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT,
         TCP_LINE_BYTES_MAX,
     },
+    shares::Caller,
+    wire::Format,
 };
 
 /// How long reading waits while many answers wait for the client.
@@ -34,6 +39,8 @@ pub(super) struct Connection {
     outlet: Arc<Outlet>,
     shared: Arc<Shared>,
     peer: String,
+    /// In whose share the groups are that it asks for.
+    caller: Caller,
     /// The form of everything behind the first answer to SUBSCRIBE.
     wire: Option<Wire>,
     subscriptions: Vec<(String, u64)>,
@@ -54,12 +61,14 @@ impl Connection {
     pub(super) fn new(stream: TcpStream, shared: Arc<Shared>) -> Connection {
         // A reading that comes ten times a second must not wait for the next one.
         let _ = stream.set_nodelay(true);
-        let who = Who::new(stream.peer_addr().ok(), None);
+        let address = stream.peer_addr().ok();
+        let caller = address.map_or(Caller::Own, |address| Caller::at(address.ip()));
+        let who = Who::new(address, None);
         let peer = who.address.clone();
         let outlet = Outlet::new(Some(stream), who);
         let patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
         let (subscriptions, begun) = (Vec::new(), Vec::new());
-        Connection { outlet, shared, peer, wire: None, subscriptions, patience, begun }
+        Connection { outlet, shared, peer, caller, wire: None, subscriptions, patience, begun }
     }
 
     /// Serves the client to its end.
@@ -218,6 +227,9 @@ impl Connection {
             self.answer(Err(reason));
             return Next::Line;
         }
+        if name.starts_with('/') {
+            return self.subscribe_on_demand(name, wish).await;
+        }
         let place = self.shared.control.names().iter().position(|known| *known == name).unwrap_or_default();
         let format = form(wish.wire);
         // The answer comes before the first message, in lines.
@@ -234,8 +246,51 @@ impl Connection {
         }
     }
 
+    /// A group, by the path that it has over HTTP.
+    async fn subscribe_on_demand(&mut self, path: String, wish: Wish) -> Next {
+        let joined = match self.group(&path) {
+            Ok((input, joining)) => {
+                let control = self.shared.control.clone();
+                let joined = control.join_on_demand(input, joining, Transport::Tcp, self.caller).await;
+                joined.map_err(|error| error.to_string())
+            }
+            Err(reason) => Err(reason),
+        };
+        let (channel, share) = match joined {
+            Ok(joined) => joined,
+            Err(reason) => {
+                self.answer(Err(reason));
+                return Next::Line;
+            }
+        };
+        self.answer(Ok(json!({ "id": 0, "name": path, "format": form(wish.wire) })));
+        self.wire = Some(wish.wire);
+        match self.shared.hubs.subscribe_shared(&channel, share, wish, &self.outlet, None).await {
+            Ok(id) => {
+                self.subscriptions.push((path, id));
+                Next::Line
+            }
+            // The relay ends.
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// The group that a path names, if it may be asked for.
+    fn group(&self, path: &str) -> Result<(Input, Joining), String> {
+        let expected = || {
+            format!("stream {path:?}: expected a name, or a group such as /udp/239.1.1.1:5000 with [http]")
+        };
+        let config = self.shared.on_demand.as_ref().ok_or_else(expected)?;
+        let input = http::group(path, config).ok_or_else(expected)??;
+        Ok((input, http::joining(config)))
+    }
+
     fn may_subscribe(&self, name: &str, wish: &Wish) -> Result<(), String> {
-        let known = self.shared.control.format(name).map_err(|error| error.to_string())?;
+        let known = match name.strip_prefix('/') {
+            Some(path) if path.starts_with("rtp/") => Format::Rtp,
+            Some(_) => Format::Auto,
+            None => self.shared.control.format(name).map_err(|error| error.to_string())?,
+        };
         wish.check(&known)?;
         let wire = wish.wire;
         if self.subscriptions.iter().any(|(known, _)| known == name) {
@@ -293,7 +348,8 @@ mod tests {
         let control = Control::start(1, pace, Duration::ZERO, Shares::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let shared = Arc::new(Shared { hubs: Hubs::new(control.clone()), control: control.clone() });
+        let shared =
+            Arc::new(Shared { hubs: Hubs::new(control.clone()), control: control.clone(), on_demand: None });
         let mut connection = Connection::new(listener.accept().await.unwrap().0, shared);
         far.write_all(b"LIST\nLIST\n").await.unwrap();
         assert_eq!(connection.lines().await.unwrap(), Next::Line);

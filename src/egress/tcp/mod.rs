@@ -32,6 +32,7 @@ use connection::Connection;
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    on_demand: Option<config::Http>,
 }
 
 /// What all connections share.
@@ -39,16 +40,21 @@ pub struct Server {
 struct Shared {
     control: Control,
     hubs: Hubs,
+    /// Which groups may be asked for, if any.
+    on_demand: Option<config::Http>,
 }
 
 impl Server {
-    /// Binds the socket.
+    /// Binds the socket. `on_demand`: which groups may be asked for, as over HTTP.
     ///
     /// # Errors
     /// The port is in use, or the address cannot be bound.
-    pub async fn bind(config: &config::Tcp) -> Result<Server, listen::Error> {
+    pub async fn bind(
+        config: &config::Tcp,
+        on_demand: Option<&config::Http>,
+    ) -> Result<Server, listen::Error> {
         let (listener, address) = listen::bind(&config.listen, Clients::Tcp).await?;
-        Ok(Server { listener, address })
+        Ok(Server { listener, address, on_demand: on_demand.cloned() })
     }
 
     /// Where it listens; the port is the real one, whatever was asked for.
@@ -59,7 +65,8 @@ impl Server {
     /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
     /// Connections end when all that they subscribed to does.
     pub async fn run(self, control: Control, mut stop: watch::Receiver<bool>) {
-        let shared = Arc::new(Shared { hubs: Hubs::new(control.clone()), control });
+        let shared =
+            Arc::new(Shared { hubs: Hubs::new(control.clone()), control, on_demand: self.on_demand });
         let shares = shared.control.shares().clone();
         let mut connections = JoinSet::new();
         let clients_stop = stop.clone();
