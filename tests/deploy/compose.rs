@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use crate::{common::have, file, said};
+use crate::{
+    common::{Running, have},
+    file, said,
+};
 
 const COMPOSE: &str = "deploy/compose.yml";
 
@@ -16,6 +19,35 @@ fn compose_reads_its_file() {
         assert!(config.contains(service), "{config}");
     }
     assert_eq!(config.matches("network_mode: host").count(), 3, "{config}");
+    for limit in ["mem_limit: ", "pids_limit: 512", "healthcheck:"] {
+        assert!(config.contains(limit), "{config}");
+    }
+}
+
+/// The health check of the compose file, as it stands there: it follows the relay.
+#[test]
+fn the_health_check_tells_a_relay_that_runs_from_one_that_does_not() {
+    let compose = fs::read_to_string(file(COMPOSE)).unwrap();
+    let line = compose.lines().find_map(|line| line.trim().strip_prefix("test: ")).unwrap();
+    let words: Vec<String> = serde_json::from_str(line).unwrap();
+    assert_eq!(words[0], "CMD");
+    let mut relay = Running::tidecast(["serve", "--http", "127.0.0.1:0"]);
+    let http = relay.http().to_string();
+    let port = http.rsplit(':').next().unwrap();
+    let healthy = || {
+        let words: Vec<String> =
+            words.iter().map(|word| word.replace("/8080", &format!("/{port}"))).collect();
+        Command::new(&words[1]).args(&words[2..]).output().unwrap().status.success()
+    };
+    assert!(healthy(), "{words:?}");
+    relay.signal("STOP");
+    let script = words[3].replace("/8080", &format!("/{port}"));
+    let mut stopped = Command::new("timeout");
+    stopped.args(["2", &words[1], &words[2], &script]);
+    assert!(!stopped.output().unwrap().status.success(), "it does not answer");
+    relay.signal("CONT");
+    relay.stop();
+    assert!(!healthy(), "nobody listens");
 }
 
 #[test]

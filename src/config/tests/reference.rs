@@ -13,7 +13,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn the_examples_of_the_reference_are_valid() {
     let examples = blocks("toml");
-    assert_eq!(examples.len(), 14);
+    assert_eq!(examples.len(), 15);
     for example in examples {
         assert_eq!(error(example), "no error", "{example}");
     }
