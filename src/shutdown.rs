@@ -1,4 +1,4 @@
-//! The end, on request: SIGINT and SIGTERM. The first asks for an orderly end; a second one does not wait for it.
+//! The end, on request: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as `nohup` does. The first asks for an orderly end; a second one does not wait for it.
 //! [`Signals`] is for commands that run on tokio, [`Stop`] for those that run in a plain thread. A service also tells
 //! its manager that it is up, and that it ends.
 
@@ -19,11 +19,12 @@ use crate::clock;
 /// Exit code after a second signal: 128 + SIGINT, as shells say it.
 const IMPATIENT: i32 = 130;
 
-/// The two signals that end the program.
+/// The signals that end the program.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -35,6 +36,7 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) },
         })
     }
 
@@ -42,6 +44,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = received(&mut self.hangup) => {}
         }
     }
 
@@ -55,6 +58,20 @@ impl Signals {
             });
         }
     }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether whoever started the process wants it to outlive its terminal.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// A flag that the first signal sets, and which wakes the thread that made it.
