@@ -40,9 +40,14 @@ pub const TCP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const TCP_CLIENTS: u64 = 1000;
 /// Origins whose pages may subscribe: a site has some.
 pub const ORIGINS_MAX: usize = 64;
-/// Messages that wait in a Socket.IO connection for its socket, beyond those in its outlet: a chunk of most streams.
-pub const SOCKETIO_BUFFER: usize = 128;
+/// Messages that wait in a Socket.IO connection for its socket, beyond those in its outlet: at most 1 MiB of the longest
+/// datagrams as base64.
+pub const SOCKETIO_BUFFER: usize = 12;
+const _: () = assert!(SOCKETIO_BUFFER * (64 << 10) * 4 / 3 <= PUSH_QUEUE_BYTES_MAX);
 /// Bytes that a Socket.IO client may send in one message: a name and some options.
 pub const SOCKETIO_MESSAGE_BYTES_MAX: u64 = 4 << 10;
-/// How long a Socket.IO connection whose buffer is full is left alone.
-pub const SOCKETIO_PAUSE: Duration = Duration::from_millis(10);
+/// How long a Socket.IO connection whose buffer is full is left alone at first: one that takes what comes goes on with
+/// 12,000 messages per second.
+pub const SOCKETIO_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// How long it is left alone later: a thousand clients that take nothing cost some percent of a core.
+pub const SOCKETIO_PAUSE_MAX: Duration = Duration::from_millis(64);

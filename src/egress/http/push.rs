@@ -106,7 +106,10 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     };
     let mut response = match *request.method() {
         Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
-        _ => next.run(request).await,
+        _ => match socketio::open(&app, request).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        },
     };
     let headers = response.headers_mut();
     if let Some(origin) = origin {

@@ -19,6 +19,12 @@ pub(super) enum Refusal {
     NotFound(String),
     /// 405: everything here can only be read.
     Method(String),
+    /// 408: the request's body did not come in time.
+    Late(String),
+    /// 413: the request's body is too long.
+    TooLong(String),
+    /// 421: the request names a host that is not this one.
+    Misdirected(String),
     /// 500: the relay cannot do it, and waiting will not help.
     Failed(String),
     /// 501: something is missing here that would do it.
@@ -39,6 +45,9 @@ impl Refusal {
             Refusal::Forbidden(text) => (StatusCode::FORBIDDEN, text),
             Refusal::NotFound(text) => (StatusCode::NOT_FOUND, text),
             Refusal::Method(text) => (StatusCode::METHOD_NOT_ALLOWED, text),
+            Refusal::Late(text) => (StatusCode::REQUEST_TIMEOUT, text),
+            Refusal::TooLong(text) => (StatusCode::PAYLOAD_TOO_LARGE, text),
+            Refusal::Misdirected(text) => (StatusCode::MISDIRECTED_REQUEST, text),
             Refusal::Failed(text) => (StatusCode::INTERNAL_SERVER_ERROR, text),
             Refusal::NotImplemented(text) => (StatusCode::NOT_IMPLEMENTED, text),
             Refusal::Busy(text) => (StatusCode::SERVICE_UNAVAILABLE, text),

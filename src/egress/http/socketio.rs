@@ -1,9 +1,20 @@
 //! Socket.IO: a client emits `subscribe` and gets `packet`, `lost`, `missed`, `started` and `ended`. The library writes to
 //! the socket; each client has an outlet without one, whose chunks a task hands to the library as it takes them.
+//!
+//! The library makes a session for whoever asks. So a request for one takes a place first, which stays with the session
+//! until that is gone ([`open`]); what a client posts has a deadline and a bound, and a session connects once.
 //! `docs/programs.md` names the events for users.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::Method,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use socketioxide::{
@@ -14,17 +25,17 @@ use socketioxide::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{App, via::Via};
+use super::{App, refusal::Refusal, stream, via::Via};
 use crate::{
     egress::{
         push::{Outlet, Update, Wire, Wish},
         subscribers::Transport,
     },
     limits::{
-        HEADER_TIMEOUT, PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE,
-        SUBSCRIPTIONS_MAX,
+        HEADER_TIMEOUT, PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX,
+        SOCKETIO_PAUSE_MIN, SUBSCRIPTIONS_MAX,
     },
-    shares::{Place, Resource},
+    shares::Place,
 };
 
 /// Where Socket.IO clients look for their server.
@@ -53,6 +64,12 @@ struct Client {
     app: App,
     outlet: Arc<Outlet>,
     subscriptions: Mutex<Subscriptions>,
+}
+
+/// A session's place among the clients, kept by the library with the request that opened it.
+#[derive(Debug)]
+struct Session {
+    connected: AtomicBool,
     _place: Place,
 }
 
@@ -79,17 +96,46 @@ pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
     (layer, io)
 }
 
-/// Takes a place and sets up what answers the client; without a place it gets a `connect_error` that says so.
+/// Lets a request through to the library: one that would open a session with a place for it, one with a body when all
+/// of that is there.
+///
+/// # Errors
+/// There is no place; the body does not come, or is too long.
+pub(super) async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
+    let query = request.uri().query().unwrap_or_default();
+    if !query.split('&').any(|pair| pair.starts_with("sid=")) {
+        let via = request.extensions().get::<Via>();
+        let via = via.ok_or_else(|| Refusal::Malformed("no request of HTTP: expected one".to_owned()))?;
+        let session = Session { connected: AtomicBool::new(false), _place: stream::place(app, via)? };
+        request.extensions_mut().insert(Arc::new(session));
+    }
+    if *request.method() != Method::POST {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let patience = app.config.header_timeout;
+    let body = timeout(patience, to_bytes(body, SOCKETIO_MESSAGE_BYTES_MAX as usize)).await;
+    let body = body.map_err(|_| {
+        let patience = humantime::format_duration(patience);
+        Refusal::Late(format!("the body did not come: expected all of it within {patience}"))
+    })?;
+    let body = body.map_err(|error| {
+        Refusal::TooLong(format!("{error}: expected a body of at most {SOCKETIO_MESSAGE_BYTES_MAX} bytes"))
+    })?;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// Sets up what answers the client. A session that connects for the second time gets a `connect_error` that says so.
 fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
     let request = socket.req_parts();
-    let via = request.extensions.get::<Via>().ok_or("no request of HTTP: expected one")?;
-    let place = app.control.shares().take(Resource::Streams, via.caller);
-    let place = place.map_err(|refused| refused.to_string())?;
-    let who = via.who(&request.headers);
+    let session = request.extensions.get::<Arc<Session>>();
+    if session.is_none_or(|session| session.connected.swap(true, Ordering::Relaxed)) {
+        return Err("this session has connected before: expected a new one to connect again".to_owned());
+    }
+    let who = request.extensions.get::<Via>().map(|via| via.who(&request.headers)).unwrap_or_default();
     let outlet = Outlet::new(None, who);
     socket.extensions.insert(outlet.clone());
-    let client =
-        Arc::new(Client { app, outlet: outlet.clone(), subscriptions: Mutex::default(), _place: place });
+    let client = Arc::new(Client { app, outlet: outlet.clone(), subscriptions: Mutex::default() });
     let subscriber = client.clone();
     socket.on("subscribe", async move |socket: SocketRef, TryData::<Wanted>(wanted), ack: AckSender| {
         let answer = match wanted {
@@ -221,14 +267,18 @@ async fn write(socket: SocketRef, outlet: Arc<Outlet>) {
 
 /// Answers whether the client is still there.
 async fn emit(socket: &SocketRef, update: &Update) -> bool {
+    let mut pause = SOCKETIO_PAUSE_MIN;
     loop {
         let emitted = match &update.payload {
             Some(payload) => socket.emit(update.event, &(&update.about, payload)),
-            None => socket.emit(update.event, &update.about),
+            None => socket.emit(update.event, &(&update.about,)),
         };
         match emitted {
             Ok(()) => return true,
-            Err(SendError::Socket(SocketError::InternalChannelFull)) => sleep(SOCKETIO_PAUSE).await,
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => {
+                sleep(pause).await;
+                pause = (2 * pause).min(SOCKETIO_PAUSE_MAX);
+            }
             Err(_) => return false,
         }
     }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, io::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Data, OpCode},
@@ -38,11 +38,16 @@ pub(in crate::egress) struct Chunk {
 #[derive(Debug)]
 pub(in crate::egress) struct Update {
     pub(in crate::egress) event: &'static str,
-    pub(in crate::egress) about: Value,
+    pub(in crate::egress) about: Box<RawValue>,
     /// The payload as it is, if it is not part of `about`.
     pub(in crate::egress) payload: Option<Bytes>,
-    /// Bytes of both as text: as many may wait as of messages over other transports. As objects they take some times that.
-    cost: usize,
+}
+
+impl Update {
+    /// Memory of both, in bytes.
+    fn cost(&self) -> usize {
+        self.about.get().len() + self.payload.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// Consecutive numbers of one flow.
@@ -83,7 +88,7 @@ impl Chunk {
 
     /// Memory that it takes, in bytes.
     pub(super) fn cost(&self) -> usize {
-        let updates = self.updates.iter().map(|update| update.cost);
+        let updates = self.updates.iter().map(Update::cost);
         let encoded = self.bytes.len() + updates.sum::<usize>();
         encoded + self.spans.len() * size_of::<Span>() + CHUNK_COST_BYTES
     }
@@ -172,10 +177,11 @@ impl Chunk {
         };
         let mut text = Vec::with_capacity(256);
         message.json(about, as_it_is.is_none(), &mut text);
-        let about = serde_json::from_slice(&text).unwrap_or_else(|_| deep(&text));
+        // It is what the other transports send, so it is JSON.
+        let Ok(about) = String::from_utf8(text).map(RawValue::from_string) else { return };
+        let Ok(about) = about else { return };
         let payload = as_it_is.map(Bytes::copy_from_slice);
-        let cost = text.len() + payload.as_ref().map_or(0, Bytes::len);
-        self.updates.push(Update { event: message.kind(), about, payload, cost });
+        self.updates.push(Update { event: message.kind(), about, payload });
     }
 }
 
@@ -196,19 +202,6 @@ fn deflated(text: &[u8]) -> Option<Vec<u8>> {
         out.truncate(out.len().saturating_sub(END.len()));
         whole.then_some(out)
     })
-}
-
-/// A payload that is JSON but nested too deeply for a tree in memory becomes text.
-fn deep(text: &[u8]) -> Value {
-    let fields: std::collections::BTreeMap<String, &RawValue> =
-        serde_json::from_slice(text).unwrap_or_default();
-    let field = |(key, raw): (String, &RawValue)| {
-        let value = serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().into());
-        (key, value)
-    };
-    let mut object: serde_json::Map<String, Value> = fields.into_iter().map(field).collect();
-    object.insert("encoding".to_owned(), "text".into());
-    object.into()
 }
 
 /// The head of a whole message from a server (RFC 6455, section 5.2).
@@ -309,19 +302,21 @@ mod tests {
     #[test]
     fn socket_io_gets_objects_and_bytes() {
         let json = chunk(Wire::SocketIoJson, b"[1]");
-        assert_eq!(
-            (json.updates[0].event, &json.updates[0].about["payload"]),
-            ("packet", &serde_json::json!([1]))
-        );
+        let about = |chunk: &Chunk| serde_json::from_str::<serde_json::Value>(chunk.updates[0].about.get()).unwrap();
+        assert_eq!((json.updates[0].event, &about(&json)["payload"]), ("packet", &serde_json::json!([1])));
         let binary = chunk(Wire::SocketIoBinary, b"[1]");
         assert_eq!(binary.updates[0].payload.as_deref(), Some(&b"[1]"[..]));
-        assert!(binary.updates[0].about.get("payload").is_none() && binary.bytes.is_empty());
+        assert!(about(&binary).get("payload").is_none() && binary.bytes.is_empty());
+    }
+
+    /// Deeply nested, beyond what numbers in memory hold, and no JSON.
+    #[test]
+    fn socket_io_says_the_same_as_the_other_transports() {
         let nested = "[".repeat(1000) + &"]".repeat(1000);
-        let deep = chunk(Wire::SocketIoJson, nested.as_bytes());
-        assert_eq!(
-            (&deep.updates[0].about["encoding"], &deep.updates[0].about["seq"]),
-            (&"text".into(), &4.into())
-        );
-        assert_eq!(deep.updates[0].about["payload"], nested);
+        for payload in [nested.as_bytes(), b"1e999", b"{\"a\":1,\"a\":2}", b"[1", b"\xff", b"12345678901234567890123"] {
+            let line = String::from_utf8(chunk(Wire::Lines, payload).bytes).unwrap();
+            let socketio = chunk(Wire::SocketIoJson, payload);
+            assert_eq!(line.lines().next(), Some(socketio.updates[0].about.get()));
+        }
     }
 }
