@@ -47,6 +47,9 @@ pub const FEEDER_CLIENTS_MAX: usize = 256;
 pub const AGENT_BYTES_MAX: usize = 160;
 /// Bytes that a client may send after its request: nothing of it is read by anybody.
 pub const CLIENT_CHATTER_BYTES_MAX: usize = REQUEST_HEAD_BYTES_MAX;
+/// How long a stream may be silent whose client has closed its side: it may listen, and it may be gone, which shows
+/// when something is written to it.
+pub const HALF_CLOSED_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a request's head: any URL of ours and a browser's cookies for localhost.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a flow's key in `?flow=`: an IPv6 address with port and zone, or 32 bytes as hexadecimal digits.

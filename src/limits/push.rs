@@ -24,6 +24,12 @@ pub const SSE_KEPT_BYTES_MAX: usize = PUSH_QUEUE_BYTES_MAX / 2;
 pub const SSE_KEPT_CLASSES_MAX: usize = 8;
 /// How often a silent connection is used, so that proxies keep it and a vanished client is noticed.
 pub const PUSH_KEEPALIVE: Duration = Duration::from_secs(15);
+/// A client that leaves so many pings in a row without any answer is gone.
+pub const PONGS_MISSED_MAX: u32 = 2;
+/// A client whose host acknowledges nothing for so long is gone, as after two pings.
+pub const CLIENT_GONE_MAX: Duration = Duration::from_secs(PUSH_KEEPALIVE.as_secs() * PONGS_MISSED_MAX as u64);
+/// How long a connection that ends is read from, so that its last bytes arrive.
+pub const PARTING_MAX: Duration = Duration::from_secs(1);
 /// Subscribers that may come to one stream at the same moment; more of them wait for their turn.
 pub const PUSH_JOINS_MAX: usize = 64;
 /// The longest `every=`: a reading a day.

@@ -19,9 +19,13 @@ use super::websocket::{self, Far, Head};
 use crate::{
     clock,
     control::Share,
-    egress::tap::{Chunk, Piece},
+    egress::{
+        listen,
+        tap::{Chunk, Piece},
+    },
     limits::{
-        CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, START_LEAD,
+        CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, HALF_CLOSED_SILENCE_MAX,
+        START_LEAD,
     },
     shares::Place,
 };
@@ -247,25 +251,16 @@ impl Client {
 
     /// Serves a client behind a WebSocket, of which so much was read already, to its end.
     pub(super) async fn run_messages(&self, patience: Patience, early: Vec<u8>) -> End {
+        let peer = websocket::Peer::default();
         let end = tokio::select! {
             end = self.serve(patience) => end,
-            () = websocket::read(self, early, false) => End::Gone,
-            () = self.keep_alive() => End::Gone,
+            () = websocket::read(self, early, false, &peer) => End::Gone,
+            () = websocket::ping(self, &peer) => End::Gone,
         };
-        if end == End::Channel && !self.outbox().closed {
-            websocket::leave(self);
+        if end == End::Channel {
+            websocket::leave(self, &peer).await;
         }
         self.ended(end)
-    }
-
-    /// Proxies keep a connection that is used, and one that is silent may be gone.
-    async fn keep_alive(&self) {
-        loop {
-            tokio::time::sleep(PUSH_KEEPALIVE).await;
-            if self.outbox().is_clear() {
-                self.say(websocket::PING.to_vec());
-            }
-        }
     }
 
     fn ended(&self, end: End) -> End {
@@ -356,7 +351,7 @@ impl Client {
         left.map(|left| left.min(patience.lag_max)).ok_or(end)
     }
 
-    /// Returns when the client has closed its side, or sends what nobody asked for.
+    /// Returns when the client has gone, or sends what nobody asked for.
     async fn gone(&self) {
         let mut chatter = 0;
         while chatter <= CLIENT_CHATTER_BYTES_MAX {
@@ -364,10 +359,22 @@ impl Client {
                 return;
             }
             match self.stream.try_read(&mut [0; 512]) {
-                Ok(0) => return,
+                Ok(0) => return self.half_closed().await,
                 Ok(bytes) => chatter += bytes,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Client {
+    /// It has closed its side, and may listen all the same; one that has gone answers the next chunk with a reset. Returns
+    /// when that has come, or no chunk does.
+    async fn half_closed(&self) {
+        while timeout(HALF_CLOSED_SILENCE_MAX, listen::broken(&self.stream)).await.is_err() {
+            if clock::now().saturating_duration_since(self.outbox().heard) >= HALF_CLOSED_SILENCE_MAX {
+                return;
             }
         }
     }
@@ -390,6 +397,11 @@ impl Far for Client {
         }
         drop(outbox);
         self.attention.notify_one();
+    }
+
+    fn is_clear(&self) -> bool {
+        let outbox = self.outbox();
+        outbox.is_clear() && outbox.said.is_empty()
     }
 
     async fn answered(&self) {

@@ -1,11 +1,12 @@
 //! A client's connection that must move: if it takes none of what is written for too long, it fails, and whatever
-//! served it ends.
+//! served it ends. Until then nothing is read from it, so that a client cannot ask faster than it takes the answers:
+//! the HTTP library and Socket.IO's keep what they cannot write.
 
 use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ pub(super) struct Watched<S> {
     stall_max: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Who reads when that is over.
+    reader: Option<Waker>,
     /// All that was written is on its way.
     flushed: bool,
     /// The connection's place: whoever takes the connection over has it.
@@ -31,7 +34,7 @@ pub(super) struct Watched<S> {
 
 impl<S: AsyncWrite + Unpin> Watched<S> {
     pub(super) fn new(stream: S, stall_max: Duration) -> Watched<S> {
-        Watched { stream, stall_max, stalled: None, flushed: true, _place: None }
+        Watched { stream, stall_max, stalled: None, reader: None, flushed: true, _place: None }
     }
 
     /// Keeps its place as long as it is open.
@@ -52,6 +55,7 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
     fn watch<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
+            self.reader.take().into_iter().for_each(Waker::wake);
             return written;
         }
         let stall_max = self.stall_max;
@@ -67,6 +71,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.stalled.is_some() {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -93,9 +101,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A write that waits goes on waiting: a TCP socket has nothing to flush.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.flushed = matches!(flushed, Poll::Ready(Ok(())));
-        self.watch(flushed, cx)
+        flushed
     }
 
     /// Leaves it open: behind an answer's head a stream may follow. It is closed with the stream inside.
@@ -134,5 +143,24 @@ mod tests {
         });
         Watched::new(near, STALL).write_all(&[0; 128]).await.unwrap();
         reader.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_while_a_write_waits() {
+        let (near, mut far) = duplex(16);
+        let mut near = Watched::new(near, 100 * STALL);
+        far.write_all(b"question").await.unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut near).poll_write(&mut cx, &[0; 16]).is_ready());
+        assert!(Pin::new(&mut near).poll_write(&mut cx, &[0; 16]).is_pending());
+        assert!(Pin::new(&mut near).poll_flush(&mut cx).is_ready());
+        let mut memory = [0; 8];
+        assert!(Pin::new(&mut near).poll_read(&mut cx, &mut ReadBuf::new(&mut memory)).is_pending());
+        let (mut reading, mut writing) = tokio::io::split(near);
+        let question = tokio::spawn(async move { reading.read_exact(&mut [0; 8]).await });
+        tokio::task::yield_now().await;
+        far.read_exact(&mut [0; 16]).await.unwrap();
+        writing.write_all(&[0; 16]).await.unwrap();
+        assert_eq!(question.await.unwrap().unwrap(), 8);
     }
 }

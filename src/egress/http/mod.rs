@@ -44,7 +44,7 @@ use axum::{
     http::{HeaderValue, Uri, header, uri::PathAndQuery},
     response::{IntoResponse, Redirect, Response},
 };
-use hyper::{Request, body::Incoming, service::Service};
+use hyper::{Request, body::Incoming, service::Service, upgrade::OnUpgrade};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -69,8 +69,7 @@ use crate::{
     clock, config,
     control::{Control, Joining},
     limits::{
-        ACCEPT_PAUSE, CLIENT_STALL_MAX, PUSH_UNSENT_BYTES_MAX, REFUSAL_LINGER, REFUSALS_AT_ONCE,
-        REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
+        ACCEPT_PAUSE, CLIENT_STALL_MAX, REFUSAL_LINGER, REFUSALS_AT_ONCE, REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
     },
     observe::Observer,
     shares::{Caller, Place, Refused, Resource},
@@ -271,6 +270,7 @@ impl Service<Request<Incoming>> for Answers {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let config = &self.shared.config;
+        self.handover.offered(request.extensions().get::<OnUpgrade>().cloned());
         routes::plain(request.uri_mut());
         strip(request.uri_mut(), &config.base);
         routes::plain(request.uri_mut());
@@ -325,12 +325,7 @@ async fn serve(
     stop: watch::Receiver<bool>,
 ) {
     let place = Arc::new(Mutex::new(place));
-    // A reading that comes ten times a second must not wait for the next one.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("cannot set TCP_NODELAY: {error}");
-    }
-    // What the kernel has is old after a pause. Players get more of it when their streams begin.
-    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
+    listen::prepare(&stream);
     // Boxed: its memory is given back before a stream begins.
     match Box::pin(answer(stream, door, &place, &shared, stop)).await {
         Ok(None) => {}
@@ -366,6 +361,8 @@ async fn answer(
     let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
+        // A client may close its side behind its request, and gets the answer all the same.
+        .half_close(true)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(connection), answers)
         .with_upgrades();
@@ -377,17 +374,21 @@ async fn answer(
         }
     }
     let ordered = handover.take();
-    let Some(parts) = connection.into_parts() else {
-        return match ordered {
-            Some(ordered) => upgraded(ordered).await,
-            None => Ok(None),
-        };
+    let (watched, early) = match connection.into_parts() {
+        Some(parts) => (parts.io.into_inner(), parts.read_buf),
+        // The library gives away a connection on which an upgrade was offered, whatever was answered (RFC 9110, section
+        // 7.8: an offer may be ignored). One that Socket.IO has taken does not come here.
+        None => {
+            let Some((upgrade, _)) = handover.offer().zip(ordered.as_ref()) else { return Ok(None) };
+            // What is served here is what comes out.
+            let Ok(parts) = upgrade.await?.downcast::<TokioIo<Watched<TcpStream>>>() else { return Ok(None) };
+            (parts.io.into_inner(), parts.read_buf)
+        }
     };
-    let watched = parts.io.into_inner();
     let ordered = ordered.filter(|_| watched.is_flushed());
     let mut stream = watched.into_inner();
     match ordered {
-        Some(ordered) => Ok(Some(Behind { stream, early: Vec::new(), ordered })),
+        Some(ordered) => Ok(Some(Behind { stream, early: early.to_vec(), ordered })),
         None => {
             // It is gone already, or hears that this is the end.
             let _ = stream.shutdown().await;
@@ -396,30 +397,20 @@ async fn answer(
     }
 }
 
-/// The connection of a WebSocket.
-async fn upgraded(ordered: Ordered) -> hyper::Result<Option<Behind>> {
-    let Ordered::WebSocket { messages, upgrade } = ordered else { return Ok(None) };
-    // What `answer` serves is what comes out.
-    let Ok(parts) = upgrade.await?.downcast::<TokioIo<Watched<TcpStream>>>() else { return Ok(None) };
-    let stream = parts.io.into_inner().into_inner();
-    let ordered = Ordered::Upgraded(messages);
-    Ok(Some(Behind { stream, early: parts.read_buf.to_vec(), ordered }))
-}
-
 /// Sends a client its stream, to its end.
 async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Shared) {
     let (subscription, place, in_messages) = match ordered {
         Ordered::Stream { subscription, place } => (subscription, place, false),
-        Ordered::Upgraded(Messages::Raw { subscription, place }) => (subscription, place, true),
+        Ordered::WebSocket(Messages::Raw { subscription, place }) => (subscription, place, true),
         Ordered::Events(wanted) => return push::events(stream, wanted, &shared.hubs).await,
-        Ordered::Upgraded(Messages::Told(wanted)) => {
+        Ordered::WebSocket(Messages::Told(wanted)) => {
             return push::frames(stream, early, wanted, &shared.hubs).await;
         }
-        Ordered::WebSocket { .. } => return, // its connection was not upgraded
     };
     let mut reader = subscription.reader;
     let start = reader.take_start();
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0); // the system's choice, which is no limit
+    listen::be_patient(&stream, shared.patience.lag_max);
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
     let client = Client::new(stream, subscription.share, reader.number(), Some(place)).starting_with(start);
     let client = Arc::new(if in_messages { client.in_messages() } else { client });

@@ -33,6 +33,7 @@ use crate::{
     config,
     control::{Share, Subscription},
     egress::{
+        listen,
         push::{End, Hubs, Outlet, Position, Wire, Wish},
         subscribers::{Transport, Who},
     },
@@ -40,6 +41,9 @@ use crate::{
     shares::Place,
     wire::Format,
 };
+
+/// A server-sent event that is none.
+const COMMENT: &[u8] = b":\n\n";
 
 /// The query of a subscription.
 #[derive(Debug, Default, Deserialize)]
@@ -241,7 +245,7 @@ pub(super) async fn websocket(
     Extension(handover): Extension<Handover>,
     Extension(via): Extension<Via>,
     query: Queried,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, Refusal> {
     admit(&app.config, request.headers())?;
     let query = super::api::asked(query)?;
@@ -260,9 +264,9 @@ pub(super) async fn websocket(
     let path = request.uri().path().to_owned();
     let asked = Asked::new(&app, &path, wire, &query, via.who(request.headers()), &via)?;
     let mut response = websocket::accept(&request)?;
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let upgrade = upgrade
-        .ok_or_else(|| Refusal::Malformed("no WebSocket: expected a request of HTTP/1.1".to_owned()))?;
+    if request.extensions().get::<OnUpgrade>().is_none() {
+        return Err(Refusal::Malformed("no WebSocket: expected a request of HTTP/1.1".to_owned()));
+    }
     let messages = match wire {
         Wire::Raw => {
             websocket::agree(&request, &mut response);
@@ -273,7 +277,7 @@ pub(super) async fn websocket(
     if wire == Wire::WebSocketDeflated {
         deflate::agree(&mut response);
     }
-    handover.give(Ordered::WebSocket { messages, upgrade });
+    handover.give(Ordered::WebSocket(messages));
     Ok(response)
 }
 
@@ -305,7 +309,7 @@ pub(super) async fn events(stream: TcpStream, wanted: Wanted, hubs: &Hubs) {
     let end = tokio::select! {
         end = outlet.write() => end,
         () = gone(&outlet) => End::Gone,
-        () = keep_alive(&outlet, b":\n\n") => End::Gone,
+        () = keep_alive(&outlet) => End::Gone,
     };
     log(end, "server-sent events");
 }
@@ -314,13 +318,14 @@ pub(super) async fn events(stream: TcpStream, wanted: Wanted, hubs: &Hubs) {
 pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, wanted: Wanted, hubs: &Hubs) {
     let deflated = wanted.wish.wire == Wire::WebSocketDeflated;
     let Some((outlet, _place)) = subscribe(hubs, Transport::WebSocket, wanted, stream).await else { return };
+    let peer = websocket::Peer::default();
     let end = tokio::select! {
         end = outlet.write() => end,
-        () = websocket::read(&*outlet, early, deflated) => End::Gone,
-        () = keep_alive(&outlet, websocket::PING) => End::Gone,
+        () = websocket::read(&*outlet, early, deflated, &peer) => End::Gone,
+        () = websocket::ping(&*outlet, &peer) => End::Gone,
     };
     if end == End::Done {
-        websocket::leave(&*outlet);
+        websocket::leave(&*outlet, &peer).await;
     }
     log(end, "a WebSocket");
 }
@@ -332,17 +337,17 @@ fn log(end: End, what: &str) {
 }
 
 /// Says something now and then, so that proxies keep a silent connection, and a vanished client is noticed.
-async fn keep_alive(outlet: &Outlet, what: &[u8]) {
+async fn keep_alive(outlet: &Outlet) {
     let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
     loop {
         times.tick().await;
         if outlet.waiting() == 0 {
-            outlet.say(what.to_vec());
+            outlet.say(COMMENT.to_vec());
         }
     }
 }
 
-/// Returns when the client has closed its side, or sends what nobody asked for.
+/// Returns when the client has gone, or sends what nobody asked for.
 async fn gone(outlet: &Outlet) {
     let Ok(stream) = outlet.stream() else { return };
     let mut chatter = 0;
@@ -351,7 +356,11 @@ async fn gone(outlet: &Outlet) {
             return;
         }
         match stream.try_read(&mut [0; 512]) {
-            Ok(0) => return,
+            Ok(0) => {
+                // It has closed its side, and may listen all the same; if it has gone, this is answered with a reset.
+                outlet.say(COMMENT.to_vec());
+                return listen::broken(stream).await;
+            }
             Ok(bytes) => chatter += bytes,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             Err(_) => return,

@@ -7,7 +7,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
@@ -72,7 +72,15 @@ impl StreamQuery {
 /// extensions of its requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handover {
-    ordered: Arc<Mutex<Option<Ordered>>>,
+    left: Arc<Mutex<Left>>,
+}
+
+/// See [`Handover`].
+#[derive(Debug, Default)]
+struct Left {
+    ordered: Option<Ordered>,
+    /// The client offered to speak another protocol, accepted or not.
+    offer: Option<OnUpgrade>,
 }
 
 /// What a client has asked for and shall get.
@@ -82,20 +90,35 @@ pub(super) enum Ordered {
     Stream { subscription: Subscription, place: Place },
     /// Server-sent events.
     Events(Wanted),
-    /// A WebSocket, whose connection comes out of the upgrade.
-    WebSocket { messages: Messages, upgrade: OnUpgrade },
-    /// The WebSocket on its connection.
-    Upgraded(Messages),
+    /// A WebSocket.
+    WebSocket(Messages),
 }
 
 impl Handover {
+    fn left(&self) -> MutexGuard<'_, Left> {
+        // Single values: no panic can leave it half changed.
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn give(&self, ordered: Ordered) {
-        *self.ordered.lock().unwrap_or_else(PoisonError::into_inner) = Some(ordered);
+        self.left().ordered = Some(ordered);
+    }
+
+    /// A request may offer another protocol.
+    pub(super) fn offered(&self, offer: Option<OnUpgrade>) {
+        if offer.is_some() {
+            self.left().offer = offer;
+        }
+    }
+
+    /// What comes out of the last offer.
+    pub(super) fn offer(&self) -> Option<OnUpgrade> {
+        self.left().offer.take()
     }
 
     /// What was left here.
     pub(super) fn take(&self) -> Option<Ordered> {
-        self.ordered.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.left().ordered.take()
     }
 }
 

@@ -1,7 +1,10 @@
 //! The protocol of a WebSocket (RFC 6455) beside the messages, which are encoded for all subscribers at once: the
 //! handshake, and what the client sends. The library reads that and answers; its answers go out between messages.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     body::Body,
@@ -9,31 +12,33 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, interval_at},
+};
 use tungstenite::{
     Error, WebSocket,
+    error::ProtocolError,
     handshake::server::create_response_with_body,
     protocol::{
         Role, WebSocketConfig,
         frame::{
             FrameHeader,
-            coding::{Data, OpCode},
+            coding::{CloseCode, Data, OpCode},
         },
     },
 };
 
 use super::{deflate::Marks, refusal::Refusal};
 use crate::{
-    egress::push::Outlet,
-    limits::{PUSH_QUEUE_BYTES_MAX, WEBSOCKET_MESSAGE_BYTES_MAX},
+    egress::{listen, push::Outlet},
+    limits::{PONGS_MISSED_MAX, PUSH_KEEPALIVE, WEBSOCKET_MESSAGE_BYTES_MAX},
 };
 
 /// An empty ping, as it is written.
-pub(super) const PING: &[u8] = &[0x89, 0];
+const PING: &[u8] = &[0x89, 0];
 /// How a close begins, as it is written.
 pub(super) const CLOSES: u8 = 0x88;
-/// A close with the code 1001, going away.
-const CLOSE: &[u8] = &[CLOSES, 2, 0x03, 0xe9];
 
 /// The connection of a client, whose messages somebody else writes.
 pub(super) trait Far {
@@ -44,8 +49,10 @@ pub(super) trait Far {
     fn stream(&self) -> io::Result<&TcpStream>;
     /// Lets an answer go out between messages.
     fn say(&self, bytes: Vec<u8>);
-    /// Returns when the client may be read: it takes the answers to what it has sent.
+    /// Returns when the client may be read: it has taken the answers to what it has sent.
     async fn answered(&self);
+    /// Whether the client has taken everything.
+    fn is_clear(&self) -> bool;
     /// Ends with what was said.
     fn end(&self);
 }
@@ -96,17 +103,46 @@ pub(super) fn agree(request: &Request, response: &mut Response) {
     }
 }
 
-/// Says that the server ends it.
-pub(super) fn leave(far: &impl Far) {
-    if let Ok(stream) = far.stream() {
+/// What is known of the other end.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    /// It has sent something since this was asked.
+    heard: AtomicBool,
+    /// A close frame goes to it.
+    closed: AtomicBool,
+}
+
+/// Ends it behind the last message, with a close frame if none was sent.
+pub(super) async fn leave(far: &impl Far, peer: &Peer) {
+    let Ok(stream) = far.stream() else { return };
+    if !peer.closed.load(Ordering::Relaxed) {
         // A client that has no room for it sees the end of the connection.
-        let _ = stream.try_write(CLOSE);
+        let _ = stream.try_write(&close(CloseCode::Away));
+    }
+    listen::part(stream).await;
+}
+
+/// Pings a silent connection, so that proxies keep it. Returns when the client is gone: it has left the last pings
+/// without any answer.
+pub(super) async fn ping(far: &impl Far, peer: &Peer) {
+    let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
+    let (mut asked, mut missed) = (false, 0);
+    while missed < PONGS_MISSED_MAX {
+        times.tick().await;
+        let heard = peer.heard.swap(false, Ordering::Relaxed);
+        missed = if heard { 0 } else { missed + u32::from(asked) };
+        // Behind what waits it would say nothing of the client.
+        asked = far.is_clear();
+        if asked {
+            far.say(PING.to_vec());
+        }
     }
 }
 
-/// Reads what the client sends until it closes or goes; nothing of it means anything here. `deflated`: it may send compressed
-/// messages.
-pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool) {
+/// Reads what the client sends until it closes or goes; nothing of it means anything here. What is no WebSocket message, no
+/// UTF-8 text or too long is answered with a close frame that says so (RFC 6455, section 7.4.1), and is the end.
+/// `deflated`: it may send compressed messages.
+pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool, peer: &Peer) {
     let mut marks = deflated.then(Marks::default);
     if let Some(marks) = &mut marks {
         marks.take_off(&mut early);
@@ -118,24 +154,49 @@ pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool) {
         .write_buffer_size(0);
     let mut socket = WebSocket::from_partially_read(Ends { far, marks }, early, Role::Server, Some(config));
     loop {
+        // At most two answers wait: the library writes one when it is asked for the next message.
         far.answered().await;
         match socket.read() {
             // Small messages may come faster than they are read: others must run all the same.
-            Ok(_) => tokio::task::coop::consume_budget().await,
+            Ok(_) => {
+                peer.heard.store(true, Ordering::Relaxed);
+                tokio::task::coop::consume_budget().await;
+            }
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 let Ok(stream) = far.stream() else { return };
                 if stream.readable().await.is_err() {
                     return;
                 }
             }
-            // The answer to its close goes out before the end.
-            Err(Error::ConnectionClosed) => {
+            Err(error) => {
+                match code(&error) {
+                    Some(code) => far.say(close(code)),
+                    // The answer to its close is on its way.
+                    None if matches!(error, Error::ConnectionClosed) => {}
+                    None => return,
+                }
+                peer.closed.store(true, Ordering::Relaxed);
                 far.end();
                 return std::future::pending().await;
             }
-            Err(_) => return,
         }
     }
+}
+
+/// What to say of what the client has sent; nothing where it has gone.
+fn code(error: &Error) -> Option<CloseCode> {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(CloseCode::Protocol),
+        Error::Utf8(_) => Some(CloseCode::Invalid),
+        Error::Capacity(_) => Some(CloseCode::Size),
+        _ => None,
+    }
+}
+
+/// A close frame without a reason, as it is written.
+fn close(code: CloseCode) -> Vec<u8> {
+    [&[CLOSES, 2], &u16::from(code).to_be_bytes()[..]].concat()
 }
 
 impl Far for Outlet {
@@ -148,9 +209,11 @@ impl Far for Outlet {
     }
 
     async fn answered(&self) {
-        while self.waiting() > 2 * PUSH_QUEUE_BYTES_MAX {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        Outlet::answered(self).await;
+    }
+
+    fn is_clear(&self) -> bool {
+        self.waiting() == 0
     }
 
     fn end(&self) {
@@ -204,7 +267,8 @@ mod tests {
         let _far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
         let flood = [EMPTY.repeat(10_000), CLOSED.to_vec()].concat();
-        let mut reading = pin!(read(&*outlet, flood, false));
+        let peer = Peer::default();
+        let mut reading = pin!(read(&*outlet, flood, false, &peer));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut turns = 0;
         // The answer to the close comes behind all that was sent before it.
@@ -214,5 +278,33 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(turns > 10, "{turns}");
+    }
+
+    /// Its own socket is full, and so is the queue of pongs: the rest stays with the kernel, and with the client.
+    #[tokio::test]
+    async fn pings_of_a_client_that_never_reads_are_not_read() {
+        const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
+        let peer = Peer::default();
+        // Nobody writes what waits.
+        let mut reading = pin!(read(&*outlet, Vec::new(), false, &peer));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        far.writable().await.unwrap();
+        let sent = far.try_write(&PING.repeat(1000)).unwrap();
+        assert_eq!(sent, 6000);
+        let mut peek = [0; 6000];
+        while outlet.waiting() == 0 {
+            assert!(reading.as_mut().poll(&mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        let few = outlet.waiting();
+        for _ in 0..100 {
+            assert!(reading.as_mut().poll(&mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(outlet.waiting(), few);
+        assert!(outlet.stream().unwrap().peek(&mut peek).await.unwrap() > 0, "the kernel has the rest");
     }
 }

@@ -12,7 +12,6 @@ use std::{
     time::Instant,
 };
 
-use socket2::TcpKeepalive;
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc},
@@ -23,10 +22,8 @@ use super::{chunk::Chunk, class::Member, hub::Command, message::Range};
 use crate::{
     clock,
     control::Share,
-    egress::{subscribers::Who, tap::FlowName},
-    limits::{
-        PUSH_KEEPALIVE, PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX, PUSH_UNSENT_BYTES_MAX,
-    },
+    egress::{listen, subscribers::Who, tap::FlowName},
+    limits::{PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX},
 };
 
 /// See the module.
@@ -38,6 +35,8 @@ pub(in crate::egress) struct Outlet {
     state: Mutex<State>,
     /// Something waits, or has ended.
     attention: Notify,
+    /// An answer has been written.
+    answered: Notify,
     itself: Weak<Outlet>,
 }
 
@@ -72,8 +71,12 @@ struct State {
     written: usize,
     /// What all of `waiting` takes, in bytes.
     cost: usize,
+    /// How many of `waiting` are answers.
+    answers: usize,
     /// Nothing more comes.
     ended: bool,
+    /// Nothing of the subscriptions comes any more.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -131,6 +134,7 @@ impl State {
 
     fn wait(&mut self, chunk: Arc<Chunk>, subscription: Option<u64>, since: Instant) {
         self.cost += chunk.cost();
+        self.answers += usize::from(subscription.is_none());
         self.waiting.push_back(Waiting { chunk, subscription, since });
     }
 
@@ -138,6 +142,7 @@ impl State {
         let first = self.waiting.pop_front()?;
         self.written = 0;
         self.cost -= first.chunk.cost();
+        self.answers -= usize::from(first.subscription.is_none());
         Some(first)
     }
 
@@ -183,18 +188,14 @@ impl Outlet {
     /// A client's, for a socket, or without one for [`Outlet::next`].
     pub(in crate::egress) fn new(stream: Option<TcpStream>, who: Who) -> Arc<Outlet> {
         if let Some(stream) = &stream {
-            let socket = socket2::SockRef::from(stream);
-            // Without them a client that pauses gets more that is old, or is found missing later.
-            let _ = socket.set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
-            let _ = socket.set_tcp_keepalive(
-                &TcpKeepalive::new().with_time(PUSH_KEEPALIVE).with_interval(PUSH_KEEPALIVE),
-            );
+            listen::be_patient(stream, PUSH_STALL_MAX);
         }
         Arc::new_cyclic(|itself| Outlet {
             stream,
             who,
             state: Mutex::default(),
             attention: Notify::new(),
+            answered: Notify::new(),
             itself: itself.clone(),
         })
     }
@@ -263,6 +264,9 @@ impl Outlet {
     pub(super) fn push(&self, id: u64, chunk: &Arc<Chunk>, now: Instant) -> bool {
         let mut state = self.state();
         let clear = state.waiting.is_empty();
+        if state.closed {
+            return false;
+        }
         let Some(subscription) = state.subscription(id) else { return false };
         if subscription.behind {
             subscription.miss(chunk);
@@ -297,9 +301,26 @@ impl Outlet {
         self.attention.notify_one();
     }
 
+    /// Returns when no answer waits. Nothing is read from the client before, so that it cannot ask faster than it takes
+    /// the answers.
+    pub(in crate::egress) async fn answered(&self) {
+        while self.state().answers > 0 {
+            self.answered.notified().await;
+        }
+    }
+
+    /// Something of what waited has gone to the client.
+    fn took(&self, state: &mut State, taken: &Waiting) {
+        state.sent(taken);
+        if taken.subscription.is_none() {
+            self.answered.notify_one();
+        }
+    }
+
     /// Ends with what waits.
     pub(in crate::egress) fn end(&self) {
-        self.state().ended = true;
+        let mut state = self.state();
+        (state.ended, state.closed) = (true, true);
         self.attention.notify_one();
     }
 
@@ -351,7 +372,7 @@ impl Outlet {
                         if *written >= first.chunk.bytes.len()
                             && let Some(sent) = state.take()
                         {
-                            state.sent(&sent);
+                            self.took(&mut state, &sent);
                         }
                         continue;
                     }
@@ -389,7 +410,7 @@ impl Outlet {
             {
                 let mut state = self.state();
                 if let Some(first) = state.take() {
-                    state.sent(&first);
+                    self.took(&mut state, &first);
                     return Some(first.chunk);
                 }
                 if state.ended {

@@ -3,14 +3,13 @@
 use std::{
     io::{self, ErrorKind},
     sync::Arc,
-    time::Duration,
 };
 
 use serde_json::json;
 use tokio::{
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{Shared, command::Command, stopped};
@@ -19,19 +18,16 @@ use crate::{
     control::Joining,
     egress::{
         http,
+        listen,
         push::{self, End, Outlet, Wire, Wish},
         subscribers::{Transport, Who},
     },
     limits::{
-        PUSH_KEEPALIVE, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT,
-        TCP_LINE_BYTES_MAX,
+        PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX,
     },
     shares::Caller,
     wire::Format,
 };
-
-/// How long reading waits while many answers wait for the client.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// See the module.
 #[derive(Debug)]
@@ -64,6 +60,8 @@ impl Connection {
         let address = stream.peer_addr().ok();
         let caller = address.map_or(Caller::Own, |address| Caller::at(address.ip()));
         let who = Who::new(address, None);
+        listen::prepare(&stream);
+        let who = Who::new(stream.peer_addr().ok(), None);
         let peer = who.address.clone();
         let outlet = Outlet::new(Some(stream), who);
         let patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
@@ -80,6 +78,11 @@ impl Connection {
             () = self.read() => End::Gone,
             () = stopped_idle(&mut stop, &outlet) => End::Gone,
         };
+        if end == End::Done
+            && let Ok(stream) = outlet.stream()
+        {
+            listen::part(stream).await;
+        }
         if end == End::Stalled {
             tracing::info!(client = peer, "a TCP client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
         }
@@ -100,8 +103,9 @@ impl Connection {
             self.outlet.end();
             return std::future::pending().await;
         }
-        // It has closed its side, and may listen all the same.
-        self.until_broken().await;
+        if let Ok(stream) = self.outlet.stream() {
+            listen::broken(stream).await;
+        }
     }
 
     /// Reads what has come, and answers the lines in it.
@@ -157,10 +161,7 @@ impl Connection {
     }
 
     async fn obey(&mut self, line: &[u8]) -> Next {
-        // Whoever asks without reading the answers waits.
-        while self.outlet.waiting() > 2 * PUSH_QUEUE_BYTES_MAX {
-            sleep(PAUSE).await;
-        }
+        self.outlet.answered().await;
         let command = Command::parse(line);
         if self.wire == Some(Wire::Raw) && !matches!(command, Ok(Command::Close)) {
             return Next::Line; // there is no place for an answer
@@ -305,16 +306,6 @@ impl Connection {
         }
         Ok(())
     }
-
-    /// Returns when nobody is there any more who could have listened.
-    async fn until_broken(&self) {
-        loop {
-            sleep(PUSH_KEEPALIVE).await;
-            if self.outlet.stream().map_or(true, |stream| !matches!(stream.take_error(), Ok(None))) {
-                return;
-            }
-        }
-    }
 }
 
 fn form(wire: Wire) -> &'static str {
@@ -336,7 +327,12 @@ async fn stopped_idle(stop: &mut watch::Receiver<bool>, outlet: &Outlet) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
     use crate::{control::Control, egress::push::Hubs, net::worker::Pace, shares::Shares};
@@ -351,18 +347,20 @@ mod tests {
         let shared =
             Arc::new(Shared { hubs: Hubs::new(control.clone()), control: control.clone(), on_demand: None });
         let mut connection = Connection::new(listener.accept().await.unwrap().0, shared);
+        let outlet = connection.outlet.clone();
+        let writing = tokio::spawn(async move { outlet.write().await });
         far.write_all(b"LIST\nLIST\n").await.unwrap();
         assert_eq!(connection.lines().await.unwrap(), Next::Line);
         far.write_all(b"LIST\n").await.unwrap();
         connection.outlet.stream().unwrap().readable().await.unwrap();
         connection.patience = Instant::now();
         assert_eq!(connection.lines().await.unwrap(), Next::End);
-        let mut last = None;
-        while !connection.outlet.is_idle() {
-            last = connection.outlet.next().await;
-        }
-        let answer = String::from_utf8(last.unwrap().bytes.clone()).unwrap();
-        assert_eq!(answer, "ERR no subscription for 1m: expected SUBSCRIBE name\n");
+        connection.outlet.end();
+        assert_eq!(writing.await.unwrap(), End::Done);
+        let mut memory = [0; 1024];
+        let bytes = far.read(&mut memory).await.unwrap();
+        let answer = std::str::from_utf8(&memory[..bytes]).unwrap().lines().last().unwrap();
+        assert_eq!(answer, "ERR no subscription for 1m: expected SUBSCRIBE name");
         control.stop().await;
     }
 }
