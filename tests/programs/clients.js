@@ -141,9 +141,11 @@ const connect = {
     client.pause = () => (open = new Promise((resolve) => (client.resume = resolve)));
   },
 
-  socketio(client) {
+  // Half of them begin with polling, the library's default.
+  socketio(client, n) {
     const { io } = require(path.join(packages, 'socket.io-client'));
-    const socket = io(`http://${address}`, { transports: ['websocket'], forceNew: true });
+    const transports = client.pauses || n % 2 ? { transports: ['websocket'] } : {};
+    const socket = io(`http://${address}`, { ...transports, forceNew: true });
     socket.on('connect', () => socket.emit('subscribe', { stream }, (answer) => {
       if (answer.error) throw new Error(answer.error);
     }));

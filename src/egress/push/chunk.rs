@@ -15,7 +15,10 @@ use super::{
     position::Position,
     wish::Wire,
 };
-use crate::{egress::tap::FlowName, limits::CHUNK_COST_BYTES};
+use crate::{
+    egress::tap::FlowName,
+    limits::{CHUNK_COST_BYTES, PUSH_CHUNK_BYTES_MAX},
+};
 
 /// Messages in a form.
 #[derive(Debug, Default)]
@@ -84,6 +87,11 @@ impl Chunk {
     /// What has no bytes may still be missed: a bare payload of no length.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.updates.is_empty() && self.spans.is_empty()
+    }
+
+    /// Whether it is to be handed on before there is more in it.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() as u64 + self.payload > PUSH_CHUNK_BYTES_MAX as u64
     }
 
     /// Memory that it takes, in bytes.
@@ -302,7 +310,8 @@ mod tests {
     #[test]
     fn socket_io_gets_objects_and_bytes() {
         let json = chunk(Wire::SocketIoJson, b"[1]");
-        let about = |chunk: &Chunk| serde_json::from_str::<serde_json::Value>(chunk.updates[0].about.get()).unwrap();
+        let about =
+            |chunk: &Chunk| serde_json::from_str::<serde_json::Value>(chunk.updates[0].about.get()).unwrap();
         assert_eq!((json.updates[0].event, &about(&json)["payload"]), ("packet", &serde_json::json!([1])));
         let binary = chunk(Wire::SocketIoBinary, b"[1]");
         assert_eq!(binary.updates[0].payload.as_deref(), Some(&b"[1]"[..]));
@@ -313,7 +322,9 @@ mod tests {
     #[test]
     fn socket_io_says_the_same_as_the_other_transports() {
         let nested = "[".repeat(1000) + &"]".repeat(1000);
-        for payload in [nested.as_bytes(), b"1e999", b"{\"a\":1,\"a\":2}", b"[1", b"\xff", b"12345678901234567890123"] {
+        for payload in
+            [nested.as_bytes(), b"1e999", b"{\"a\":1,\"a\":2}", b"[1", b"\xff", b"12345678901234567890123"]
+        {
             let line = String::from_utf8(chunk(Wire::Lines, payload).bytes).unwrap();
             let socketio = chunk(Wire::SocketIoJson, payload);
             assert_eq!(line.lines().next(), Some(socketio.updates[0].about.get()));

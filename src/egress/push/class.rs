@@ -160,6 +160,9 @@ impl Class {
             self.open.mark(self.past.at);
         }
         self.open.add(self.wish.wire, about, flow, message);
+        if self.open.is_full() {
+            self.flush(clock::now());
+        }
     }
 
     /// Tells one client alone, which stands where the others do.

@@ -1,7 +1,11 @@
 //! One stream's subscribers: a task that reads the channel's records, encodes them for each class and hands them to the
 //! outlets. It ends with the last subscription, and knows the last value of each flow meanwhile.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio::sync::{Mutex, mpsc};
 
@@ -20,7 +24,9 @@ use crate::{
         subscribers::Transport,
         tap::{Batch, Event, FlowName, Info, Piece, TapReader},
     },
-    limits::{CHANNEL_BYTES_MAX, FLOWS_MAX, PUSH_JOINS_MAX, SSE_KEPT, SSE_KEPT_CLASSES_MAX},
+    limits::{
+        CHANNEL_BYTES_MAX, FLOWS_MAX, PUSH_JOINS_MAX, PUSH_PIECE_BYTES, SSE_KEPT, SSE_KEPT_CLASSES_MAX,
+    },
 };
 
 /// The hubs of all streams.
@@ -35,8 +41,19 @@ pub(in crate::egress) struct Hubs {
 pub(super) enum Command {
     /// Somebody wants the stream, or comes back to it after this event.
     Join(Wish, Member, Option<Position>),
-    /// A client that was behind has taken what was begun.
+    /// A client that was behind has taken what was begun, or one that gets a burst its last piece.
     Resume(Member),
+}
+
+/// What a new subscriber does not have yet of the flows' last values.
+#[derive(Debug)]
+struct Burst {
+    member: Member,
+    wish: Wish,
+    /// From the last to the first.
+    flows: Vec<Arc<FlowName>>,
+    /// The hub's `turns` when it came.
+    since: u64,
 }
 
 impl Hubs {
@@ -131,6 +148,12 @@ struct Hub {
     /// Bytes of the flows' last payloads.
     kept: usize,
     classes: Vec<Class>,
+    /// Batches that it has read.
+    turns: u64,
+    /// Those whose next piece may go out.
+    bursts: VecDeque<Burst>,
+    /// Those whose client has not taken the last one.
+    pending: Vec<Burst>,
 }
 
 /// What is known of a flow.
@@ -143,13 +166,15 @@ struct Flow {
     /// Numbers that its last packet took.
     span: u16,
     followed: bool,
+    /// The hub's `turns` of its last packet.
+    heard: u64,
     /// The next packet is the first of a run.
     starts: bool,
 }
 
 impl Flow {
     fn new(name: Arc<FlowName>) -> Flow {
-        Flow { name, last: None, next: None, span: 1, followed: false, starts: false }
+        Flow { name, last: None, next: None, span: 1, followed: false, heard: 0, starts: false }
     }
 
     /// Memory of the last payload, in bytes.
@@ -184,7 +209,10 @@ impl Flow {
 impl Hub {
     fn new(name: &str, id: u16, reader: TapReader<Batch>, last: &Batch) -> Hub {
         let (next, classes, flows) = (reader.number(), Vec::new(), HashMap::new());
-        let mut hub = Hub { name: name.to_owned(), id, reader, next, skips: 0, flows, kept: 0, classes };
+        let (bursts, pending) = (VecDeque::new(), Vec::new());
+        let name = name.to_owned();
+        let mut hub =
+            Hub { name, id, reader, next, skips: 0, flows, kept: 0, classes, turns: 0, bursts, pending };
         hub.take(last);
         hub
     }
@@ -207,7 +235,10 @@ impl Hub {
                     None => return,
                 },
                 batch = self.reader.next() => match batch {
-                    Some(batch) => self.feed(&batch),
+                    Some(batch) => {
+                        self.feed(&batch);
+                        self.burst();
+                    }
                     None => break,
                 },
                 () = until(due) => self.sample(),
@@ -215,6 +246,7 @@ impl Hub {
                     self.tidy();
                     kept = kept.filter(|_| self.keeps());
                 }
+                () = std::future::ready(()), if !self.bursts.is_empty() => self.burst(),
             }
             // Writing takes a while, and others want to run.
             tokio::task::yield_now().await;
@@ -252,7 +284,6 @@ impl Hub {
             self.classes.push(Class::new(wish));
             self.classes.len() - 1
         });
-        let mut chunk = Chunk::default();
         let class = &mut self.classes[place];
         if let Some(told) = after.and_then(|after| class.since(after)) {
             if let Some(outlet) = member.outlet.upgrade() {
@@ -264,27 +295,57 @@ impl Hub {
             class.members.push(member);
             return;
         }
-        for (key, flow) in &self.flows {
-            if let Some(last) = flow.last.as_ref().filter(|_| class.takes(key, flow.followed)) {
-                class.last(
-                    About { stream: &self.name, id: self.id, flow: key },
-                    &flow.name,
-                    last,
-                    &mut chunk,
-                );
-            }
-        }
-        push(&member, chunk);
-        class.members.push(member);
+        let flows =
+            self.flows.iter().filter(|(key, flow)| flow.last.is_some() && class.takes(key, flow.followed));
+        let flows = flows.map(|(_, flow)| flow.name.clone()).collect();
+        let (wish, since) = (class.wish.clone(), self.turns);
+        self.bursts.push_front(Burst { member: member.clone(), wish, flows, since });
+        // The first piece comes before all that follows.
+        self.burst();
+        self.classes[place].members.push(member);
     }
 
-    /// Tells a client what it missed and the newest values.
+    /// Sends the next piece of a burst.
+    fn burst(&mut self) {
+        let Some(mut burst) = self.bursts.pop_front() else { return };
+        let Some(class) = self.classes.iter().find(|class| class.wish == burst.wish) else { return };
+        let mut chunk = Chunk::default();
+        while chunk.cost() < PUSH_PIECE_BYTES
+            && let Some(name) = burst.flows.pop()
+        {
+            let Some(flow) = self.flows.get(&name.key) else { continue };
+            // What came meanwhile was told, unless it waits for its time.
+            let told = flow.heard > burst.since && burst.wish.every.is_zero();
+            if let Some(last) = flow.last.as_ref().filter(|_| !told) {
+                let about = About { stream: &self.name, id: self.id, flow: &name.key };
+                class.last(about, &flow.name, last, &mut chunk);
+            }
+        }
+        push(&burst.member, chunk);
+        if burst.flows.is_empty() {
+            return;
+        }
+        let outlet = burst.member.outlet.upgrade();
+        match outlet.and_then(|outlet| outlet.is_ready(burst.member.id)) {
+            Some(true) => self.bursts.push_back(burst),
+            Some(false) => self.pending.push(burst),
+            None => {}
+        }
+    }
+
+    /// Tells a client what it missed and the newest values, as much as goes into a piece; or goes on with its burst.
     fn resume(&mut self, member: &Member) {
+        self.pending.retain(|burst| burst.member.outlet.strong_count() > 0);
         let is_it = |known: &Member| known.id == member.id && known.outlet.ptr_eq(&member.outlet);
         let class = self.classes.iter().find(|class| class.members.iter().any(is_it));
         let (Some(class), Some(outlet)) = (class, member.outlet.upgrade()) else { return };
+        if let Some(place) = self.pending.iter().position(|burst| is_it(&burst.member)) {
+            self.bursts.push_back(self.pending.swap_remove(place));
+        }
         let mut chunk = Chunk::default();
-        for (name, mut missed) in outlet.resume(member.id) {
+        while chunk.cost() < PUSH_PIECE_BYTES
+            && let Some((name, mut missed)) = outlet.next_missed(member.id)
+        {
             let about = About { stream: &self.name, id: self.id, flow: &name.key };
             let last = self.flows.get(&name.key).and_then(|flow| Some((flow, flow.last.as_ref()?)));
             // The newest value is not missed.
@@ -300,11 +361,14 @@ impl Hub {
                 class.last(about, &flow.name, last, &mut chunk);
             }
         }
-        push(member, chunk);
+        if !chunk.is_empty() {
+            outlet.tell(member.id, chunk);
+        }
     }
 
     fn feed(&mut self, batch: &Batch) {
         let now = clock::now();
+        self.turns += 1;
         if batch.first() > self.next {
             self.skips += 1;
             self.forget_unheard();
@@ -317,6 +381,7 @@ impl Hub {
             match &record.event {
                 Event::Packet(info) => {
                     let payload = batch.payload(info);
+                    flow.heard = self.turns;
                     packet(classes, about, (flow, &mut self.kept), info, payload, self.skips, now);
                 }
                 Event::Lost { from, count } => {

@@ -3,9 +3,11 @@
 //! The hub writes a chunk to the socket at once ([`Outlet::push`]); what the socket does not take waits, and the client's
 //! own task ([`Outlet::write`]) writes that when it can. A client whose queue is too long or too old is behind: what
 //! waits is dropped and noted by flow and numbers, and so is what comes, until the socket has taken what was begun. Then
-//! the hub is asked for what the client is to be told: what it missed, and the newest value of each flow.
+//! the hub is asked for what the client is to be told: what it missed, and the newest value of each flow. That comes in
+//! pieces, as the last values do that a new client gets: the next piece when the client has taken the one before.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, VecDeque, btree_map::Entry},
     io::{self, ErrorKind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -23,7 +25,7 @@ use crate::{
     clock,
     control::Share,
     egress::{listen, subscribers::Who, tap::FlowName},
-    limits::{PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX},
+    limits::{MISSED_FLOWS_MAX, PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX},
 };
 
 /// See the module.
@@ -73,6 +75,8 @@ struct State {
     cost: usize,
     /// How many of `waiting` are answers.
     answers: usize,
+    /// Flows of which something is noted as missed; the largest number: of some it could not be.
+    notes: usize,
     /// Nothing more comes.
     ended: bool,
     /// Nothing of the subscriptions comes any more.
@@ -95,18 +99,49 @@ struct Subscription {
     tally: Tally,
     /// What comes is noted, and not sent.
     behind: bool,
-    /// By flow.
-    missed: BTreeMap<String, (Arc<FlowName>, Range)>,
+    missed: BTreeMap<ByKey, Range>,
+    /// The hub has more for the client when nothing waits any more.
+    more: bool,
     /// Its channel has ended.
     ended: bool,
 }
 
+/// A flow, found by its key.
+#[derive(Debug)]
+struct ByKey(Arc<FlowName>);
+
+impl Ord for ByKey {
+    fn cmp(&self, other: &ByKey) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}
+
+impl PartialOrd for ByKey {
+    fn partial_cmp(&self, other: &ByKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &ByKey) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for ByKey {}
+
 impl Subscription {
-    fn miss(&mut self, chunk: &Chunk) {
+    /// Notes what is missed without this chunk. `notes`: how many flows are noted in all subscriptions; with too many of
+    /// them the others are not.
+    fn miss(&mut self, chunk: &Chunk, notes: &mut usize) {
         for (flow, range) in chunk.spans() {
-            match self.missed.entry(flow.key.clone()) {
-                Entry::Vacant(place) => drop(place.insert((flow.clone(), range))),
-                Entry::Occupied(mut missed) => missed.get_mut().1 = missed.get().1.and(range),
+            match self.missed.entry(ByKey(flow.clone())) {
+                Entry::Vacant(place) if *notes < MISSED_FLOWS_MAX => {
+                    *notes += 1;
+                    place.insert(range);
+                }
+                Entry::Vacant(_) => *notes = usize::MAX,
+                Entry::Occupied(mut missed) => *missed.get_mut() = missed.get().and(range),
             }
         }
         self.skipped(chunk.packets + chunk.skipped);
@@ -154,7 +189,7 @@ impl State {
 
     fn is_late(&self, now: Instant) -> bool {
         let oldest = self.waiting.front().map_or(now, |first| first.since);
-        // A chunk alone may have any size: the last values of all flows.
+        // One chunk alone is not too much.
         let long = self.cost > PUSH_QUEUE_BYTES_MAX && self.waiting.len() > 1;
         long || now.saturating_duration_since(oldest) > PUSH_QUEUE_AGE_MAX
     }
@@ -172,9 +207,11 @@ impl State {
                 None => self.waiting.push_back(waiting),
                 Some(id) => {
                     self.cost -= waiting.chunk.cost();
+                    let mut notes = self.notes;
                     if let Some(subscription) = self.subscription(id) {
-                        subscription.miss(&waiting.chunk);
+                        subscription.miss(&waiting.chunk, &mut notes);
                     }
+                    self.notes = notes;
                 }
             }
         }
@@ -223,6 +260,7 @@ impl Outlet {
             tally: Tally::default(),
             behind: false,
             missed: BTreeMap::new(),
+            more: false,
             ended: false,
         });
         Member { outlet: self.itself.clone(), id }
@@ -233,6 +271,9 @@ impl Outlet {
         let mut state = self.state();
         let place = state.subscriptions.iter().position(|subscription| subscription.id == id)?;
         let subscription = state.subscriptions.remove(place);
+        if state.notes != usize::MAX {
+            state.notes -= subscription.missed.len();
+        }
         for waiting in state.behind_begun() {
             if waiting.subscription == Some(id) {
                 state.cost -= waiting.chunk.cost();
@@ -267,9 +308,11 @@ impl Outlet {
         if state.closed {
             return false;
         }
+        let mut notes = state.notes;
         let Some(subscription) = state.subscription(id) else { return false };
         if subscription.behind {
-            subscription.miss(chunk);
+            subscription.miss(chunk, &mut notes);
+            state.notes = notes;
             return true;
         }
         let written = match &self.stream {
@@ -334,12 +377,39 @@ impl Outlet {
         self.attention.notify_one();
     }
 
-    /// What a subscription missed; it gets what comes from here on.
-    pub(super) fn resume(&self, id: u64) -> Vec<(Arc<FlowName>, Range)> {
+    /// The next of the flows of which a subscription missed something. `None`: it is told of all of them, and gets what
+    /// comes from here on.
+    pub(super) fn next_missed(&self, id: u64) -> Option<(Arc<FlowName>, Range)> {
         let mut state = self.state();
-        let Some(subscription) = state.subscription(id) else { return Vec::new() };
-        subscription.behind = false;
-        std::mem::take(&mut subscription.missed).into_values().collect()
+        let subscription = state.subscription(id)?;
+        let Some((flow, range)) = subscription.missed.pop_first() else {
+            subscription.behind = false;
+            return None;
+        };
+        if state.notes != usize::MAX {
+            state.notes -= 1;
+        }
+        Some((flow.0, range))
+    }
+
+    /// Lets a piece wait of what a client that is behind missed.
+    pub(super) fn tell(&self, id: u64, piece: Chunk) {
+        let mut state = self.state();
+        if state.subscription(id).is_some() && !state.closed {
+            state.wait(Arc::new(piece), Some(id), clock::now());
+            self.attention.notify_one();
+        }
+    }
+
+    /// Whether the client has taken everything, so that there may be more of it at once; otherwise it asks when it has.
+    /// `None`: the subscription has ended.
+    pub(super) fn is_ready(&self, id: u64) -> Option<bool> {
+        let mut state = self.state();
+        let ready = state.waiting.is_empty();
+        let closed = state.closed;
+        let subscription = state.subscription(id).filter(|_| !closed)?;
+        subscription.more = !ready;
+        Some(ready)
     }
 
     /// Writes to the socket to the end.
@@ -364,6 +434,9 @@ impl Outlet {
         loop {
             {
                 let mut state = self.state();
+                if state.notes == usize::MAX {
+                    return Err(ErrorKind::TimedOut.into()); // it would not be told of all that it missed
+                }
                 let State { waiting, written, .. } = &mut *state;
                 let Some(first) = waiting.front() else { return Ok(state.ended) };
                 match stream.try_write(&first.chunk.bytes[*written..]) {
@@ -384,14 +457,18 @@ impl Outlet {
         }
     }
 
-    /// Asks the hubs for what a client is to be told that was behind and is not any more.
+    /// Asks the hubs for what a client is to be told that was behind and is not any more, and for the next pieces.
     async fn ask(&self) {
-        let behind: Vec<(mpsc::Sender<Command>, Member)> = {
-            let state = self.state();
-            let behind = state.subscriptions.iter().filter(|s| s.behind && !s.ended);
-            behind.map(|s| (s.hub.clone(), Member { outlet: self.itself.clone(), id: s.id })).collect()
+        let wanted: Vec<(mpsc::Sender<Command>, Member)> = {
+            let mut state = self.state();
+            if !state.waiting.is_empty() {
+                return;
+            }
+            let wanted = state.subscriptions.iter_mut().filter(|s| !s.ended);
+            let wanted = wanted.filter_map(|s| (std::mem::take(&mut s.more) || s.behind).then_some(s));
+            wanted.map(|s| (s.hub.clone(), Member { outlet: self.itself.clone(), id: s.id })).collect()
         };
-        for (hub, member) in behind {
+        for (hub, member) in wanted {
             // A hub that has ended has said so.
             let _ = hub.send(Command::Resume(member)).await;
         }
@@ -413,7 +490,7 @@ impl Outlet {
                     self.took(&mut state, &first);
                     return Some(first.chunk);
                 }
-                if state.ended {
+                if state.ended || state.notes == usize::MAX {
                     return None;
                 }
             }

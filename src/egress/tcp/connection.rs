@@ -55,13 +55,10 @@ enum Next {
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, shared: Arc<Shared>) -> Connection {
-        // A reading that comes ten times a second must not wait for the next one.
-        let _ = stream.set_nodelay(true);
         let address = stream.peer_addr().ok();
         let caller = address.map_or(Caller::Own, |address| Caller::at(address.ip()));
         let who = Who::new(address, None);
         listen::prepare(&stream);
-        let who = Who::new(stream.peer_addr().ok(), None);
         let peer = who.address.clone();
         let outlet = Outlet::new(Some(stream), who);
         let patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;

@@ -326,3 +326,45 @@ fn what_is_kept_for_those_who_left_is_bounded() {
     world.hub.tidy();
     assert!(world.hub.classes.iter().all(Class::is_kept));
 }
+
+/// As many as take 5 MB for one that takes nothing, and for one that takes everything.
+#[tokio::test]
+async fn last_values_come_in_pieces_as_the_client_takes_them() {
+    const FLOWS: u64 = 5000;
+    let mut world = World::new();
+    for flow in 0..FLOWS {
+        world.in_flow(&flow.to_string());
+        world.packet(1, &[b'x'; 1000]);
+        if flow % 100 == 0 {
+            world.turn();
+        }
+    }
+    world.turn();
+    let outlet = world.join(Wire::Lines, None, Duration::ZERO);
+    let piece = outlet.waiting();
+    assert!((PUSH_PIECE_BYTES / 2..2 * PUSH_PIECE_BYTES).contains(&piece), "{piece}");
+    // One of those to come sends meanwhile: it is told once.
+    let late = world.hub.pending[0].flows[0].key.clone();
+    world.in_flow(&late);
+    world.packet(2, b"new");
+    world.turn();
+    assert!(outlet.waiting() < 2 * PUSH_PIECE_BYTES);
+    let member = world.hub.pending[0].member.clone();
+    let mut told = HashMap::new();
+    while told.len() < FLOWS as usize {
+        while outlet.waiting() > 0 {
+            let text = outlet.next().await.unwrap().bytes.clone();
+            for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let message: serde_json::Value = serde_json::from_slice(line).unwrap();
+                let (flow, seq) =
+                    (message["flow"].as_str().unwrap().to_owned(), message["seq"].as_u64().unwrap());
+                assert_eq!(told.insert(flow, seq), None, "told once");
+            }
+        }
+        world.hub.resume(&member);
+        world.hub.burst();
+        assert!(outlet.waiting() < 2 * PUSH_PIECE_BYTES);
+    }
+    assert_eq!((told[&late], told.len() as u64), (2, FLOWS));
+    assert!(world.hub.pending.is_empty() && world.hub.bursts.is_empty());
+}

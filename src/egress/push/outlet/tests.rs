@@ -54,6 +54,11 @@ impl World {
     }
 }
 
+/// What the hub tells when it is asked.
+fn resume(outlet: &Outlet, id: u64) -> Vec<(Arc<FlowName>, Range)> {
+    std::iter::from_fn(|| outlet.next_missed(id)).collect()
+}
+
 #[tokio::test]
 async fn whoever_is_behind_is_told_what_it_missed_and_gets_what_is_new() {
     const LENGTH: usize = 64 << 10;
@@ -75,15 +80,15 @@ async fn whoever_is_behind_is_told_what_it_missed_and_gets_what_is_new() {
     let mut got = Vec::new();
     let mut memory = vec![0; LENGTH];
     // Reads all that was written before, then the hub hears of it.
-    let resume = loop {
+    let asked = loop {
         tokio::select! {
             biased;
             command = world.commands.recv() => break command,
             read = world.far.read(&mut memory) => got.extend_from_slice(&memory[..read.unwrap()]),
         }
     };
-    assert!(matches!(resume, Some(Command::Resume(member)) if member.id == world.id));
-    let missed = world.outlet.resume(world.id);
+    assert!(matches!(asked, Some(Command::Resume(member)) if member.id == world.id));
+    let missed = resume(&world.outlet, world.id);
     let [(flow, range)] = &missed[..] else { panic!("{missed:?}") };
     assert_eq!((flow.key.as_str(), range.to, range.from + range.packets), ("7", pushed - 1, pushed));
     assert_eq!(world.counted.state().dropped.lag, range.packets);
@@ -113,7 +118,7 @@ async fn what_waits_too_long_is_not_sent() {
     outlet.push(id, &world.packet(2, 10), start + PUSH_QUEUE_AGE_MAX);
     assert!(outlet.state().subscriptions[0].missed.is_empty());
     outlet.push(id, &world.packet(3, 10), start + PUSH_QUEUE_AGE_MAX + Duration::from_millis(1));
-    let missed = outlet.resume(id);
+    let missed = resume(&outlet, id);
     assert_eq!(missed[0].1, Range { from: 1, to: 3, packets: 3, lost: 0 });
     outlet.push(id, &world.packet(4, 10), clock::now());
     assert_eq!(outlet.next().await.unwrap().packets, 1);
@@ -133,5 +138,23 @@ async fn nothing_of_a_subscription_comes_after_its_end() {
     assert_eq!(outlet.next().await.unwrap().bytes, b"OK");
     assert_eq!((world.counted.state().dropped.closed, outlet.is_idle()), (1, true));
     outlet.end();
+    assert!(outlet.next().await.is_none());
+}
+
+#[tokio::test]
+async fn more_flows_than_can_be_noted_end_it() {
+    let mut world = world().await;
+    let outlet = Outlet::new(None, Who::default());
+    let (hub, _commands) = mpsc::channel(1);
+    let id = outlet.add(Share::detached(world.counted.clone()), hub).id;
+    outlet.state().fall_behind();
+    let push = |world: &mut World, key: usize| {
+        world.flow = Arc::new(FlowName { key: key.to_string(), source: world.flow.source });
+        outlet.push(id, &world.packet(1, 10), clock::now());
+    };
+    (0..MISSED_FLOWS_MAX).for_each(|key| push(&mut world, key));
+    assert!(outlet.next_missed(id).is_some(), "all are noted");
+    push(&mut world, MISSED_FLOWS_MAX);
+    push(&mut world, MISSED_FLOWS_MAX + 1);
     assert!(outlet.next().await.is_none());
 }

@@ -1,0 +1,95 @@
+//! Answers in flight. A client that asks and does not read keeps its answer in memory: so all of them together have a budget,
+//! and few are made at the same time. Beyond it clients are told to come again.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes, HttpBody, to_bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{App, refusal::Refusal};
+use crate::limits::{ANSWER_SMALL_BYTES, ANSWERS_BYTES_MAX, ANSWERS_MADE_MAX};
+
+/// The budget.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// One permit per answer that is being made.
+    making: Semaphore,
+    /// One permit per byte.
+    bytes: Arc<Semaphore>,
+}
+
+impl Default for Answers {
+    fn default() -> Answers {
+        let (making, bytes) = (Semaphore::new(ANSWERS_MADE_MAX), Semaphore::new(ANSWERS_BYTES_MAX));
+        Answers { making, bytes: Arc::new(bytes) }
+    }
+}
+
+/// An answer's bytes, which count until the last of them is written.
+struct Counted {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Makes an answer within the budget.
+pub(super) async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
+    let Ok(making) = app.answers.making.acquire().await else {
+        return Refusal::Busy("the relay ends".to_owned()).into_response(); // it is never closed
+    };
+    let response = next.run(request).await;
+    let (parts, body) = response.into_parts();
+    let Some(size @ ANSWER_SMALL_BYTES..) = body.size_hint().exact() else {
+        return Response::from_parts(parts, body); // small, or written as it comes
+    };
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        return Refusal::Failed("the answer cannot be made".to_owned()).into_response(); // it is there already
+    };
+    drop(making);
+    match app.answers.take(size) {
+        Some(permit) => {
+            let bytes = Bytes::from_owner(Counted { bytes, _permit: permit });
+            Response::from_parts(parts, Body::from(bytes))
+        }
+        None => Refusal::Busy(format!(
+            "answers of {ANSWERS_BYTES_MAX} bytes wait for clients that do not read them: try again later, or ask for less"
+        ))
+        .into_response(),
+    }
+}
+
+impl Answers {
+    /// A part of the budget, for as long as it is kept. One that is larger than all of it takes all.
+    fn take(&self, size: u64) -> Option<OwnedSemaphorePermit> {
+        let size = size.min(ANSWERS_BYTES_MAX as u64) as u32; // the bound is below 2^32
+        self.bytes.clone().try_acquire_many_owned(size).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_flight_counts_until_it_is_gone() {
+        let answers = Answers::default();
+        let half = answers.take(ANSWERS_BYTES_MAX as u64 / 2).unwrap();
+        assert!(answers.take(u64::MAX).is_none());
+        let bytes = Bytes::from_owner(Counted { bytes: Bytes::from_static(b"long"), _permit: half });
+        let part = bytes.slice(1..2);
+        drop(bytes);
+        assert!(answers.take(u64::MAX).is_none(), "some of it is still to be written");
+        drop(part);
+        assert!(answers.take(u64::MAX).is_some(), "an answer that is larger than the budget goes out alone");
+    }
+}

@@ -1,0 +1,184 @@
+//! Which requests are meant for this relay. A page of another site can make its visitor's browser ask what only the
+//! visitor can reach: under a name of its own that it resolves to the relay's address (DNS rebinding), or across sites,
+//! where the page reads no answer but has groups joined. So the name must be one of ours, and browsers say where a request
+//! comes from (`Sec-Fetch-Site`, Fetch Metadata). Programs and players say nothing, and are served.
+
+use std::{fs, net::IpAddr};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Method, Version, header, uri::Authority},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{App, refusal::Refusal};
+use crate::config;
+
+/// The names of this machine besides those without a dot, in small letters.
+#[derive(Debug, Default)]
+pub(super) struct Names(Vec<String>);
+
+/// Paths that join groups, or open sessions.
+const STREAMS: [&str; 6] = ["/udp/", "/rtp/", "/streams/", "/sse/", "/ws/", "/socket.io"];
+
+impl Names {
+    /// What the machine is called: by itself, with the domains in which it looks for others and as `.local`, and in its
+    /// table of hosts.
+    pub(super) fn of_machine() -> Names {
+        let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        Names::new(&read("/proc/sys/kernel/hostname"), &read("/etc/resolv.conf"), &read("/etc/hosts"))
+    }
+
+    fn new(hostname: &str, resolv: &str, hosts: &str) -> Names {
+        let hostname = hostname.trim().to_lowercase();
+        let short = hostname.split('.').next().unwrap_or_default();
+        let mut names = vec![format!("{short}.local")];
+        for line in resolv.lines() {
+            let mut words = line.split_whitespace();
+            if matches!(words.next(), Some("search" | "domain")) {
+                names.extend(words.map(|domain| format!("{short}.{}", domain.trim_matches('.').to_lowercase())));
+            }
+        }
+        for line in hosts.lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+            if address.is_some_and(|address| address.is_loopback()) {
+                names.extend(words.map(str::to_lowercase));
+            }
+        }
+        names.push(hostname);
+        Names(names)
+    }
+
+    /// Whether this host of a URL is this relay's: an address, a name without a dot (no site of the internet has one), a
+    /// name of the machine, or one that the operator names.
+    fn admit(&self, host: &str, config: &config::Http) -> bool {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let bare = bare.split('%').next().unwrap_or(bare); // the zone of a link-local address
+        if bare.parse::<IpAddr>().is_ok() {
+            return true;
+        }
+        let name = host.strip_suffix('.').unwrap_or(host).to_lowercase();
+        !name.contains('.')
+            || name.ends_with(".localhost")
+            || self.0.contains(&name)
+            || config.hosts.iter().any(|known| known.is(&name))
+    }
+}
+
+/// Lets through what is meant for this relay.
+pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    match check(&app, &request) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn check(app: &App, request: &Request) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let named: Vec<_> = headers.get_all(header::HOST).iter().collect();
+    // RFC 9112, section 3.2.
+    if named.len() > 1 || (named.is_empty() && request.version() == Version::HTTP_11) {
+        return Err(Refusal::Malformed(format!("{} Host headers: expected one", named.len())));
+    }
+    let named = named.first().map(|host| host.to_str().unwrap_or_default());
+    // What the first line names counts more.
+    let authority = match (request.uri().authority(), named) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some("") | None) => None,
+        (None, Some(text)) => Some(text.parse::<Authority>().ok().filter(|_| !text.contains('@')).ok_or_else(
+            || Refusal::Malformed(format!("Host {text:?}: expected a name or an address, and perhaps a port")),
+        )?),
+    };
+    // Says nothing that anybody may not know.
+    if request.uri().path() == "/healthz" {
+        return Ok(());
+    }
+    if let Some(authority) = &authority
+        && !app.names.admit(authority.host(), &app.config)
+    {
+        let host = authority.host();
+        return Err(Refusal::Misdirected(format!(
+            "{host:?} is no name of this relay: expected its address, localhost or the machine's name (the operator allows more with `--host {host}` or hosts in [http])"
+        )));
+    }
+    across(&app.config, request.method(), request.uri().path(), headers)
+}
+
+/// What a page of another site causes. A link to what can only be looked at is followed; all else needs an admitted origin.
+fn across(config: &config::Http, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if text("sec-fetch-site") != "cross-site" {
+        return Ok(());
+    }
+    let link = text("sec-fetch-mode") == "navigate" && text("sec-fetch-dest") == "document";
+    if link && *method == Method::GET && !STREAMS.iter().any(|stream| path.starts_with(stream)) {
+        return Ok(());
+    }
+    // Plain requests, as of <video>, name no origin, and the page that they come from only.
+    let from = match text("origin") {
+        "" => origin_of(text("referer")),
+        origin => origin,
+    };
+    if !from.is_empty() && config.admits(from, None) {
+        return Ok(());
+    }
+    let from = if from.is_empty() { "another site" } else { from };
+    Err(Refusal::Forbidden(format!(
+        "a page of {from} asks across sites: expected one of this relay's own pages (the operator allows more with `--origin` or origins in [http])"
+    )))
+}
+
+/// `https://dash.example` of `https://dash.example/a?b`
+fn origin_of(url: &str) -> &str {
+    let Some(start) = url.find("://").map(|place| place + 3) else { return "" };
+    let end = url[start..].find('/').map_or(url.len(), |place| start + place);
+    &url[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_of_the_machine_are_ours() {
+        let config: config::Config = "http.hosts = [\"tv.example\", \"*.home.example\"]".parse().unwrap();
+        let http = config.http.unwrap();
+        let hosts = "127.0.0.1 localhost\n127.0.1.1 Relay.Corp.example relay # here\n10.0.0.9 other.example\n";
+        let names = Names::new("relay\n", "nameserver 10.0.0.1\nsearch lan corp.example.\n", hosts);
+        for ours in [
+            "127.0.0.1", "[::1]", "[fe80::1%25eth0]", "192.168.1.5", "localhost", "LOCALHOST", "relay", "tidecast", "relay.local",
+            "relay.lan", "relay.corp.example", "Relay.Corp.Example.", "tv.example", "a.home.example", "a.localhost",
+        ] {
+            assert!(names.admit(ours, &http), "{ours}");
+        }
+        for other in ["evil.example", "relay.evil.example", "other.example", "home.example", "1.2.3.4.evil.example"] {
+            assert!(!names.admit(other, &http), "{other}");
+        }
+    }
+
+    #[test]
+    fn other_sites_follow_links_and_no_more() {
+        let config: config::Config = "http.origins = [\"https://dash.example\"]".parse().unwrap();
+        let config = config.http.unwrap();
+        let asks = |path: &str, headers: &[(&'static str, &str)]| {
+            let headers: HeaderMap = headers
+                .iter()
+                .map(|(name, value)| (header::HeaderName::from_static(name), value.parse().unwrap()))
+                .collect();
+            across(&config, &Method::GET, path, &headers).is_ok()
+        };
+        let cross = ("sec-fetch-site", "cross-site");
+        let link = [cross, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+        assert!(asks("/", &link) && asks("/metrics", &link) && !asks("/udp/239.1.1.1:5000", &link));
+        assert!(!asks("/api/v1/streams", &[cross]) && !asks("/streams/a", &[cross]) && !asks("/", &[cross]));
+        assert!(asks("/streams/a", &[]) && asks("/streams/a", &[("sec-fetch-site", "same-origin")]));
+        for admitted in [("origin", "https://dash.example"), ("referer", "https://dash.example/tv?a=b")] {
+            assert!(asks("/streams/a", &[cross, admitted]), "{admitted:?}");
+        }
+        for other in [("origin", "https://evil.example"), ("origin", "null"), ("referer", "https://evil.example/https://dash.example")] {
+            assert!(!asks("/streams/a", &[cross, other]), "{other:?}");
+        }
+    }
+}
