@@ -125,6 +125,10 @@ pub struct Serve {
     /// A site whose pages may subscribe, or *; may be given several times [default: only our own]
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,
+    /// A name under which clients may ask for this relay, *.lan for all below one, or *; may be given several times
+    /// [default: its addresses, localhost, names without a dot, the machine's names]
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
 }
 
 /// `tidecast relay`
@@ -176,6 +180,10 @@ pub struct Relay {
     /// A site whose pages may subscribe, or *; may be given several times [default: only our own]
     #[arg(long = "origin", value_name = "ORIGIN", requires = "http")]
     pub origins: Vec<String>,
+    /// A name under which clients may ask for this relay, *.lan for all below one, or *; may be given several times
+    /// [default: its addresses, localhost, names without a dot, the machine's names]
+    #[arg(long = "host", value_name = "NAME", requires = "http")]
+    pub hosts: Vec<String>,
     /// Let UDP subscribers ask for the stream here (docs/udp-subscribe.md)
     #[arg(long, value_name = "ADDR")]
     pub udp: Option<String>,

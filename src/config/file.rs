@@ -65,6 +65,7 @@ fn http(mut table: Table<'_>, file: &mut File<'_>) -> RawHttp {
         admin: table.value("admin", file),
         trusted_proxies: table.values("trusted_proxies", file),
         base: table.value("base", file),
+        hosts: table.values("hosts", file),
     };
     table.finish(file);
     raw

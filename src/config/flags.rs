@@ -16,6 +16,9 @@ pub(super) fn serve(raw: &mut Raw, args: &cli::Serve) {
     if !args.origins.is_empty() {
         raw.http.origins = Some(texts("--origin", &args.origins));
     }
+    if !args.hosts.is_empty() {
+        raw.http.hosts = Some(texts("--host", &args.hosts));
+    }
     over(&mut raw.udp.listen, "--udp", &args.udp);
     if !args.allow.is_empty() {
         raw.http.allow = Some(texts("--allow", &args.allow));
@@ -32,6 +35,7 @@ pub(super) fn relay(args: &cli::Relay) -> Raw {
     raw.http.listen = Some(text("--http", args.http.as_deref().unwrap_or("off")));
     raw.http.allow = Some(Vec::new());
     raw.http.origins = Some(texts("--origin", &args.origins));
+    raw.http.hosts = Some(texts("--host", &args.hosts));
     raw.tcp.listen = args.tcp.as_ref().map(|address| text("--tcp", address));
     raw.udp.listen = args.udp.as_ref().map(|listen| text("--udp", listen));
     raw.channels.push(RawChannel {

@@ -9,6 +9,7 @@ mod cross;
 mod described;
 mod file;
 mod flags;
+mod host;
 mod m3u;
 mod memory;
 mod origin;
@@ -35,6 +36,7 @@ pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
 use crate::shares::Bounds;
 use crate::wire::{Format, rtp::PayloadTypes};
 pub use described::Described;
+pub use host::{Host, HostError};
 pub use m3u::{Imported, Shown};
 pub use memory::Part;
 pub use origin::{Origin, OriginError};
@@ -106,6 +108,8 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     /// The path below which a proxy serves all this; begins and ends with a slash.
     pub base: String,
+    /// Names under which clients may ask for this relay, besides its own.
+    pub hosts: Vec<Host>,
 }
 
 /// The TCP listener: streams for programs.

@@ -87,6 +87,7 @@ pub(super) struct RawHttp {
     pub(super) admin: Option<Field>,
     pub(super) trusted_proxies: Option<Vec<Field>>,
     pub(super) base: Option<Field>,
+    pub(super) hosts: Option<Vec<Field>>,
 }
 
 /// `[tcp]`

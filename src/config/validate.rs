@@ -140,6 +140,7 @@ impl Check<'_> {
             }),
             trusted_proxies: self.proxies(raw.trusted_proxies.as_deref().unwrap_or_default()),
             base: self.value(&raw.base, "/".to_owned(), base),
+            hosts: self.all(raw.hosts.as_deref().unwrap_or_default(), |value| parsed(value, "tv.example")),
         };
         listen.map(|_| http)
     }

@@ -60,6 +60,13 @@ pub const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long no connection is accepted after the process ran out of descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of answers that wait for clients to read them, over all clients: some of the longest ones. Beyond it clients are told
+/// to come again.
+pub const ANSWERS_BYTES_MAX: usize = 64 << 20;
+/// Answers of fewer bytes do not count: of one per connection there are not many.
+pub const ANSWER_SMALL_BYTES: u64 = 16 << 10;
+/// Answers that are made at the same time: each takes some times its length while it is made.
+pub const ANSWERS_MADE_MAX: usize = 4;
 /// Flows listed per channel in the state as JSON, by default: a page shows so many.
 pub const STATE_FLOWS: usize = 100;
 /// Flows listed per channel at most: about 10 MB of JSON.

@@ -149,7 +149,7 @@ fn a_websocket_that_errs_is_closed_with_the_code_that_says_why() {
 
 #[test]
 fn sessions_of_socket_io_take_places_and_bodies_must_come() {
-    let relay = serve("clients_max = 2\nheader_timeout = \"300ms\"");
+    let relay = serve("clients_max = 2\nheader_timeout = \"2s\"");
     let open = || request(relay.http, "GET", "/socket.io/?EIO=4&transport=polling");
     let sessions: Vec<String> = (0..2)
         .map(|_| {
@@ -169,17 +169,7 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
             format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n", relay.http);
         ask(relay.http, &(head + body))
     };
-    let start = now();
-    let late = post(&sessions[0], 2, "4");
-    assert_eq!(late.status, 408);
-    assert_eq!(late.body(), "the body did not come: expected all of it within 300ms\n");
-    assert!(start.elapsed() < PATIENCE);
-    let long = post(&sessions[0], 5000, &"4".repeat(5000));
-    assert!(long.status == 413 && long.body().contains("expected a body of at most 4096 bytes"));
-    // The first one closes: its place is free.
-    assert_eq!(post(&sessions[0], 1, "1").status, 200);
-    until("its place is free", || state(relay.http)["clients"] == 1);
-    // The other one connects, leaves, and connects again: once is enough.
+    // One connects.
     let poll = || {
         request(relay.http, "GET", &format!("/socket.io/?EIO=4&transport=polling&sid={}", sessions[1])).body()
     };
@@ -188,6 +178,17 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
     while !told.contains("40{") {
         told += &poll();
     }
+    // The other one closes: its place is free when it would have had to connect.
+    assert_eq!(post(&sessions[0], 1, "1").status, 200);
+    until("its place is free", || state(relay.http)["clients"] == 1);
+    let start = now();
+    let late = post(&sessions[1], 2, "4");
+    assert_eq!(late.status, 408);
+    assert_eq!(late.body(), "the body did not come: expected all of it within 2s\n");
+    assert!(start.elapsed() < PATIENCE);
+    let long = post(&sessions[1], 5000, &"4".repeat(5000));
+    assert!(long.status == 413 && long.body().contains("expected a body of at most 4096 bytes"));
+    // The first one leaves, and connects again: once is enough.
     assert_eq!(post(&sessions[1], 5, "41\x1e40").status, 200);
     while !told.contains("44{") {
         told += &poll();
@@ -209,4 +210,88 @@ fn a_hangup_ends_it_as_cleanly_as_a_request_to_end() {
     thread::sleep(Duration::from_millis(300));
     assert!(relay.child.try_wait().expect("wait").is_none(), "nohup keeps it");
     relay.stop();
+}
+
+#[test]
+fn requests_under_other_names_and_across_sites_are_refused() {
+    let relay = serve("hosts = [\"tv.example\"]\norigins = [\"https://dash.example\"]");
+    let asked = |request: &str| {
+        let answer = ask(relay.http, request);
+        (answer.status, answer.body())
+    };
+    let get = |path: &str, headers: &str| {
+        asked(&format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n"))
+    };
+    let evil = get("/api/v1/channels", "Host: evil.example\r\nOrigin: http://evil.example\r\n");
+    assert_eq!(evil.0, 421);
+    assert!(
+        evil.1.starts_with("\"evil.example\" is no name of this relay: expected its address")
+            && evil.1.contains("`--host evil.example`"),
+        "{}",
+        evil.1
+    );
+    for ours in ["127.0.0.1", "[::1]:8080", "localhost:1", "tidecast", "tv.example:80", "TV.EXAMPLE."] {
+        assert_eq!(get("/api/v1/channels", &format!("Host: {ours}\r\n")).0, 200, "{ours}");
+    }
+    assert_eq!(get("/healthz", "Host: evil.example\r\n").0, 200, "it says nothing that is worth anything");
+    assert_eq!(get("/healthz", ""), (400, "0 Host headers: expected one\n".to_owned()));
+    assert_eq!(get("/healthz", "Host: a\r\nHost: a\r\n"), (400, "2 Host headers: expected one\n".to_owned()));
+    assert_eq!(get("/", "Host: a@b\r\n").0, 400);
+    assert_eq!(get("http://evil.example/", "Host: localhost\r\n").0, 421, "the first line counts more");
+    assert_eq!(asked("GET /readyz HTTP/1.0\r\n\r\n").0, 200);
+    let cross = "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n";
+    let group = format!("/udp/{}:{}", group(), free_port());
+    for path in [&group, "/api/v1/channels", "/metrics", "/socket.io/?EIO=4&transport=polling"] {
+        let (status, said) = get(path, cross);
+        assert!(status == 403 && said.contains("asks across sites"), "{path}: {status} {said}");
+    }
+    assert_eq!(
+        memberships(group[5..].split(':').next().and_then(|group| group.parse().ok()).expect("a group")),
+        0
+    );
+    assert_eq!(get("/metrics", &format!("{cross}Origin: https://dash.example\r\n")).0, 200);
+    let link = format!("{cross}Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n");
+    assert_eq!((get("/", &link).0, get(&group, &link).0), (200, 403));
+}
+
+/// Whoever asks for much and reads nothing of it does not keep others from small answers.
+#[test]
+fn answers_that_nobody_reads_have_a_budget() {
+    const FLOWS: u32 = 4000;
+    let (group, port) = (group(), free_port());
+    let relay = serve(&format!("[[channel]]\nname = \"a\"\ninput = \"udp://@{group}:{port}?if=127.0.0.1\""));
+    let producer = Producer::new(group, port);
+    for flow in 0..FLOWS {
+        for sequence in 0..2 {
+            let mut bytes = Vec::new();
+            let kind = Kind::Data;
+            Repr { kind, flags: 0, stream: flow, session: 1, sequence, timestamp: 0, payload: b"x" }
+                .emit(&mut bytes);
+            producer.send_bytes(&bytes);
+        }
+        if flow % 50 == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+    let path = "/api/v1/streams?flows=10000";
+    let mut length = 0;
+    until("most flows are there", || {
+        let answer = request(relay.http, "GET", path);
+        answer.status == 200 && answer.body().len() > 1 << 20
+    });
+    let mut unread = Vec::new();
+    let refused = loop {
+        let answer = request(relay.http, "GET", path);
+        if answer.status != 200 {
+            break answer;
+        }
+        length = answer.header("content-length").map_or(length, |length| length.parse().expect("a length"));
+        unread.push(answer);
+        assert!(unread.len() * length < 256 << 20, "{} answers of {length} bytes wait", unread.len());
+    };
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("5")));
+    assert!(refused.body().starts_with("answers of 67108864 bytes wait"));
+    assert_eq!(get(relay.http, "/api/v1/streams?flows=0").0, 200);
+    drop(unread);
+    until("there is room again", || request(relay.http, "GET", path).status == 200);
 }

@@ -7,6 +7,7 @@ mod common;
 mod counters;
 mod demand;
 mod described;
+mod ends;
 mod latency;
 mod life;
 mod proxies;

@@ -72,6 +72,7 @@ fn wrong_flags_of_relay_are_named() {
         release_delay: None,
         tcp: None,
         origins: vec![],
+        hosts: vec![],
         http: Some("here".into()),
         udp: Some("there".into()),
         format: "auto".into(),

@@ -34,6 +34,7 @@ fn relay() -> cli::Relay {
         http: None,
         tcp: None,
         origins: vec![],
+        hosts: vec![],
         udp: None,
         format: "auto".into(),
         sdp: None,
@@ -65,6 +66,7 @@ fn an_empty_file_is_all_defaults() {
         playlist: None,
         rejoin: None,
         origins: vec![],
+        hosts: vec![],
         fec: Fec::Off,
     };
     assert_eq!(config.http, Some(expected));

@@ -93,6 +93,10 @@ fn wrong_values_outside_of_channels() {
             "http.listen = \"8080\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off",
         ),
         (
+            "http.hosts = [\"tv.example:80\"]",
+            "http.hosts[0] = \"tv.example:80\": expected *, or a name without a port, such as tv.example or *.lan",
+        ),
+        (
             "http.origins = \"dash.example\"",
             "http.origins = \"dash.example\": expected * or an origin without a path, such as https://dash.example or http://10.0.0.5:3000",
         ),

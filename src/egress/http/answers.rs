@@ -16,17 +16,17 @@ use crate::limits::{ANSWER_SMALL_BYTES, ANSWERS_BYTES_MAX, ANSWERS_MADE_MAX};
 
 /// The budget.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct InFlight {
     /// One permit per answer that is being made.
     making: Semaphore,
     /// One permit per byte.
     bytes: Arc<Semaphore>,
 }
 
-impl Default for Answers {
-    fn default() -> Answers {
+impl Default for InFlight {
+    fn default() -> InFlight {
         let (making, bytes) = (Semaphore::new(ANSWERS_MADE_MAX), Semaphore::new(ANSWERS_BYTES_MAX));
-        Answers { making, bytes: Arc::new(bytes) }
+        InFlight { making, bytes: Arc::new(bytes) }
     }
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn bound(State(app): State<App>, request: Request, next: Next) 
     }
 }
 
-impl Answers {
+impl InFlight {
     /// A part of the budget, for as long as it is kept. One that is larger than all of it takes all.
     fn take(&self, size: u64) -> Option<OwnedSemaphorePermit> {
         let size = size.min(ANSWERS_BYTES_MAX as u64) as u32; // the bound is below 2^32
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_in_flight_counts_until_it_is_gone() {
-        let answers = Answers::default();
+        let answers = InFlight::default();
         let half = answers.take(ANSWERS_BYTES_MAX as u64 / 2).unwrap();
         assert!(answers.take(u64::MAX).is_none());
         let bytes = Bytes::from_owner(Counted { bytes: Bytes::from_static(b"long"), _permit: half });

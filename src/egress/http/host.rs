@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{App, refusal::Refusal};
+use super::{App, refusal::Refusal, via::Via};
 use crate::config;
 
 /// The names of this machine besides those without a dot, in small letters.
@@ -37,7 +37,9 @@ impl Names {
         for line in resolv.lines() {
             let mut words = line.split_whitespace();
             if matches!(words.next(), Some("search" | "domain")) {
-                names.extend(words.map(|domain| format!("{short}.{}", domain.trim_matches('.').to_lowercase())));
+                names.extend(
+                    words.map(|domain| format!("{short}.{}", domain.trim_matches('.').to_lowercase())),
+                );
             }
         }
         for line in hosts.lines() {
@@ -87,15 +89,22 @@ fn check(app: &App, request: &Request) -> Result<(), Refusal> {
     let authority = match (request.uri().authority(), named) {
         (Some(authority), _) => Some(authority.clone()),
         (None, Some("") | None) => None,
-        (None, Some(text)) => Some(text.parse::<Authority>().ok().filter(|_| !text.contains('@')).ok_or_else(
-            || Refusal::Malformed(format!("Host {text:?}: expected a name or an address, and perhaps a port")),
-        )?),
+        (None, Some(text)) => {
+            Some(text.parse::<Authority>().ok().filter(|_| !text.contains('@')).ok_or_else(|| {
+                Refusal::Malformed(format!(
+                    "Host {text:?}: expected a name or an address, and perhaps a port"
+                ))
+            })?)
+        }
     };
     // Says nothing that anybody may not know.
     if request.uri().path() == "/healthz" {
         return Ok(());
     }
+    // Of names before a proxy that is trusted the proxy knows.
+    let via_proxy = request.extensions().get::<Via>().is_some_and(|via| via.trusted);
     if let Some(authority) = &authority
+        && !via_proxy
         && !app.names.admit(authority.host(), &app.config)
     {
         let host = authority.host();
@@ -145,15 +154,31 @@ mod tests {
     fn addresses_and_names_of_the_machine_are_ours() {
         let config: config::Config = "http.hosts = [\"tv.example\", \"*.home.example\"]".parse().unwrap();
         let http = config.http.unwrap();
-        let hosts = "127.0.0.1 localhost\n127.0.1.1 Relay.Corp.example relay # here\n10.0.0.9 other.example\n";
+        let hosts =
+            "127.0.0.1 localhost\n127.0.1.1 Relay.Corp.example relay # here\n10.0.0.9 other.example\n";
         let names = Names::new("relay\n", "nameserver 10.0.0.1\nsearch lan corp.example.\n", hosts);
         for ours in [
-            "127.0.0.1", "[::1]", "[fe80::1%25eth0]", "192.168.1.5", "localhost", "LOCALHOST", "relay", "tidecast", "relay.local",
-            "relay.lan", "relay.corp.example", "Relay.Corp.Example.", "tv.example", "a.home.example", "a.localhost",
+            "127.0.0.1",
+            "[::1]",
+            "[fe80::1%25eth0]",
+            "192.168.1.5",
+            "localhost",
+            "LOCALHOST",
+            "relay",
+            "tidecast",
+            "relay.local",
+            "relay.lan",
+            "relay.corp.example",
+            "Relay.Corp.Example.",
+            "tv.example",
+            "a.home.example",
+            "a.localhost",
         ] {
             assert!(names.admit(ours, &http), "{ours}");
         }
-        for other in ["evil.example", "relay.evil.example", "other.example", "home.example", "1.2.3.4.evil.example"] {
+        for other in
+            ["evil.example", "relay.evil.example", "other.example", "home.example", "1.2.3.4.evil.example"]
+        {
             assert!(!names.admit(other, &http), "{other}");
         }
     }
@@ -177,7 +202,11 @@ mod tests {
         for admitted in [("origin", "https://dash.example"), ("referer", "https://dash.example/tv?a=b")] {
             assert!(asks("/streams/a", &[cross, admitted]), "{admitted:?}");
         }
-        for other in [("origin", "https://evil.example"), ("origin", "null"), ("referer", "https://evil.example/https://dash.example")] {
+        for other in [
+            ("origin", "https://evil.example"),
+            ("origin", "null"),
+            ("referer", "https://evil.example/https://dash.example"),
+        ] {
             assert!(!asks("/streams/a", &[cross, other]), "{other:?}");
         }
     }

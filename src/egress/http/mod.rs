@@ -9,12 +9,14 @@
 //! [`crate::control`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
 //! Each client costs bounded memory and never slows another one or the packet path.
 
+mod answers;
 mod api;
 mod client;
 mod connection;
 mod cors;
 mod deflate;
 mod feeder;
+mod host;
 mod live;
 mod page;
 mod players;
@@ -74,9 +76,11 @@ use crate::{
     observe::Observer,
     shares::{Caller, Place, Refused, Resource},
 };
+use answers::InFlight;
 use client::{Client, End, Patience};
 use connection::Watched;
 use feeder::Feeders;
+use host::Names;
 use push::Messages;
 use refusal::Refusal;
 use routes::Bodies;
@@ -106,6 +110,10 @@ struct App {
     config: Arc<config::Http>,
     snapshots: Arc<Snapshots>,
     bodies: Arc<Bodies>,
+    /// What waits for clients to read it.
+    answers: Arc<InFlight>,
+    /// What this machine is called.
+    names: Arc<Names>,
     /// Who hands messages to programs.
     hubs: Arc<Hubs>,
     /// What happened lately.
@@ -216,11 +224,14 @@ impl Shared {
         let header_timeout = config.header_timeout;
         let hubs = Arc::new(Hubs::new(control.clone()));
         let (config, snapshots, bodies) = (Arc::new(config), Arc::default(), Arc::default());
+        let (answers, names) = (Arc::default(), Arc::new(Names::of_machine()));
         let app = App {
             control: control.clone(),
             config: config.clone(),
             snapshots,
             bodies,
+            answers,
+            names,
             hubs: hubs.clone(),
             observer,
             stop,

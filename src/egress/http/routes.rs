@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
 
 use super::{
-    App, api, cors, live, page, players, push,
+    App, answers, api, cors, host, live, page, players, push,
     refusal::Refusal,
     socketio, status, stream,
     via::{Door, Via},
@@ -35,16 +35,12 @@ use crate::{
 pub(super) fn router(app: App) -> (Router, SocketIo) {
     let (socketio, io) = socketio::layer(app.clone());
     let guard = middleware::from_fn_with_state(app.clone(), push::guard);
+    let bound = middleware::from_fn_with_state(app.clone(), answers::bound);
+    let meant = middleware::from_fn_with_state(app.clone(), host::guard);
     let router = Router::new()
-        .route("/", get(index))
-        .route("/favicon.ico", get(page::icon))
-        .route("/status", get(status::page))
-        .route("/status/", get(status::page))
-        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(scrape))
         .route("/playlist.m3u", get(players::playlist))
-        .route("/page/{sum}/{*name}", get(page::file))
         .route("/api/v1/streams", get(streams))
         .route("/api/v1/channels", get(api::channels))
         .route("/api/v1/streams/{name}/flows", get(api::flows))
@@ -53,6 +49,14 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .route("/api/v1/history", get(api::history))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/losses", get(api::losses))
+        // These may be long.
+        .route_layer(bound)
+        .route("/", get(index))
+        .route("/favicon.ico", get(page::icon))
+        .route("/status", get(status::page))
+        .route("/status/", get(status::page))
+        .route("/healthz", get(health))
+        .route("/page/{sum}/{*name}", get(page::file))
         .route("/api/v1/live", get(live::live))
         .route("/streams/", get(stream::named))
         .route("/streams/{*name}", get(stream::named))
@@ -67,7 +71,8 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .layer(cors::layer(&app.config))
         .with_state(app)
         .layer(socketio)
-        .layer(guard);
+        .layer(guard)
+        .layer(meant);
     (router, io)
 }
 

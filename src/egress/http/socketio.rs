@@ -32,8 +32,8 @@ use crate::{
         subscribers::Transport,
     },
     limits::{
-        HEADER_TIMEOUT, PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX,
-        SOCKETIO_PAUSE_MIN, SUBSCRIPTIONS_MAX,
+        PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX, SOCKETIO_PAUSE_MIN,
+        SUBSCRIPTIONS_MAX,
     },
     shares::Place,
 };
@@ -81,7 +81,7 @@ struct Subscriptions(Vec<(String, Option<u64>)>);
 /// What serves Socket.IO beside the routes, and its handle.
 pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
     let (layer, io) = SocketIo::builder()
-        .connect_timeout(HEADER_TIMEOUT)
+        .connect_timeout(app.config.header_timeout)
         .max_buffer_size(SOCKETIO_BUFFER)
         .max_payload(SOCKETIO_MESSAGE_BYTES_MAX)
         .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)

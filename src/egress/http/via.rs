@@ -39,6 +39,8 @@ pub(super) struct Via {
     pub(super) caller: Caller,
     /// To which port it came.
     pub(super) door: Door,
+    /// A proxy that is trusted has passed it on.
+    pub(super) trusted: bool,
     /// `http`, or `https` where a proxy says so.
     pub(super) scheme: &'static str,
     /// The client's address, with its port where that is known.
@@ -65,7 +67,8 @@ impl Via {
         let named = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let host = uri.authority().map(|authority| authority.to_string()).or_else(|| named(header::HOST));
         let client = peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()).to_string());
-        let direct = Via { caller, door, scheme: "http", client: client.unwrap_or_default(), host, local };
+        let client = client.unwrap_or_default();
+        let direct = Via { caller, door, trusted: false, scheme: "http", client, host, local };
         let is_forwarded = headers.contains_key(FOR) || headers.contains_key(header::FORWARDED);
         if !peer.is_some_and(|peer| config.trusts(peer.ip())) {
             // Requests of others that come through a proxy on this host are not this host's own.
@@ -82,13 +85,14 @@ impl Via {
             Some("https" | "wss") => "https",
             _ => "http",
         };
+        let trusted = hop.is_some();
         let (caller, client) = match hop {
             None if caller == Caller::Own => (caller, direct.client),
             None => (Caller::Proxy, direct.client),
             Some(Hop { address: None, .. }) => (Caller::Proxy, direct.client),
             Some(Hop { address: Some(address), .. }) => (Caller::at(address), address.to_string()),
         };
-        Via { caller, client, scheme, host: host.or(direct.host), ..direct }
+        Via { caller, client, trusted, scheme, host: host.or(direct.host), ..direct }
     }
 
     /// Who the client is.
