@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     address::Endpoint,
-    limits::{CLIENT_GONE_MAX, PARTING_MAX, PUSH_KEEPALIVE, PUSH_UNSENT_BYTES_MAX},
+    limits::{CLIENT_GONE_MAX, CLIENT_UNREAD_BYTES_MAX, PARTING_MAX, PUSH_KEEPALIVE, PUSH_UNSENT_BYTES_MAX},
     net::interface,
 };
 
@@ -107,6 +107,7 @@ pub(super) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
+    let _ = socket.set_recv_buffer_size(CLIENT_UNREAD_BYTES_MAX);
     let probes = TcpKeepalive::new().with_time(PUSH_KEEPALIVE).with_interval(PUSH_KEEPALIVE);
     let _ = socket.set_tcp_keepalive(&probes);
     be_patient(stream, Duration::ZERO);

@@ -37,6 +37,8 @@ pub const PUSH_KEEPALIVE: Duration = Duration::from_secs(15);
 pub const PONGS_MISSED_MAX: u32 = 2;
 /// A client whose host acknowledges nothing for so long is gone, as after two pings.
 pub const CLIENT_GONE_MAX: Duration = Duration::from_secs(PUSH_KEEPALIVE.as_secs() * PONGS_MISSED_MAX as u64);
+/// Bytes from a client that the kernel keeps while nothing is read: some heads of requests. By itself it keeps up to 6 MB.
+pub const CLIENT_UNREAD_BYTES_MAX: usize = 64 << 10;
 /// How long a connection that ends is read from, so that its last bytes arrive.
 pub const PARTING_MAX: Duration = Duration::from_secs(1);
 /// Subscribers that may come to one stream at the same moment; more of them wait for their turn.

@@ -8,4 +8,5 @@
 mod common;
 mod honest;
 mod rig;
+mod talkers;
 mod unread;

@@ -11,7 +11,7 @@ use axum::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{App, refusal::Refusal};
+use super::refusal::Refusal;
 use crate::limits::{ANSWER_SMALL_BYTES, ANSWERS_BYTES_MAX, ANSWERS_MADE_MAX};
 
 /// The budget.
@@ -43,8 +43,8 @@ impl AsRef<[u8]> for Counted {
 }
 
 /// Makes an answer within the budget.
-pub(super) async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Ok(making) = app.answers.making.acquire().await else {
+pub(super) async fn bound(State(answers): State<Arc<InFlight>>, request: Request, next: Next) -> Response {
+    let Ok(making) = answers.making.acquire().await else {
         return Refusal::Busy("the relay ends".to_owned()).into_response(); // it is never closed
     };
     let response = next.run(request).await;
@@ -56,7 +56,7 @@ pub(super) async fn bound(State(app): State<App>, request: Request, next: Next) 
         return Refusal::Failed("the answer cannot be made".to_owned()).into_response(); // it is there already
     };
     drop(making);
-    match app.answers.take(size) {
+    match answers.take(size) {
         Some(permit) => {
             let bytes = Bytes::from_owner(Counted { bytes, _permit: permit });
             Response::from_parts(parts, Body::from(bytes))
@@ -78,7 +78,39 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Router, http::StatusCode, middleware, routing::get};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
     use super::*;
+
+    #[tokio::test]
+    async fn beyond_the_budget_clients_are_told_to_come_again() {
+        const LONG: usize = ANSWERS_BYTES_MAX / 8;
+        let bound = middleware::from_fn_with_state(Arc::<InFlight>::default(), bound);
+        let router = Router::new()
+            .route("/long", get(|| async { vec![0; LONG] }))
+            .route("/short", get(|| async { "short" }))
+            .route_layer(bound);
+        let service = TowerToHyperService::new(router);
+        let ask = |path: &str| service.call(Request::builder().uri(path).body(Body::empty()).unwrap());
+        let mut unread = Vec::new();
+        for _ in 0..8 {
+            unread.push(ask("/long").await.unwrap());
+        }
+        assert!(unread.iter().all(|answer| answer.status() == StatusCode::OK));
+        assert_eq!(ask("/long").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ask("/short").await.unwrap().status(), StatusCode::OK);
+        let last = unread.pop().unwrap();
+        let bytes = to_bytes(last.into_body(), LONG).await.unwrap();
+        assert_eq!(
+            ask("/long").await.unwrap().status(),
+            StatusCode::SERVICE_UNAVAILABLE,
+            "it waits for a socket"
+        );
+        drop(bytes);
+        assert_eq!(ask("/long").await.unwrap().status(), StatusCode::OK);
+    }
 
     #[test]
     fn what_is_in_flight_counts_until_it_is_gone() {

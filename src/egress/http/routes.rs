@@ -35,7 +35,7 @@ use crate::{
 pub(super) fn router(app: App) -> (Router, SocketIo) {
     let (socketio, io) = socketio::layer(app.clone());
     let guard = middleware::from_fn_with_state(app.clone(), push::guard);
-    let bound = middleware::from_fn_with_state(app.clone(), answers::bound);
+    let bound = middleware::from_fn_with_state(app.answers.clone(), answers::bound);
     let meant = middleware::from_fn_with_state(app.clone(), host::guard);
     let router = Router::new()
         .route("/readyz", get(ready))

@@ -17,14 +17,11 @@ use crate::{
     address::Input,
     control::Joining,
     egress::{
-        http,
-        listen,
+        http, listen,
         push::{self, End, Outlet, Wire, Wish},
         subscribers::{Transport, Who},
     },
-    limits::{
-        PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX,
-    },
+    limits::{PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
     shares::Caller,
     wire::Format,
 };
