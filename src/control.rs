@@ -427,7 +427,7 @@ impl Control {
     /// have more flows than `flows_max`, if somebody else wants more of them at the same time.
     ///
     /// # Errors
-    /// A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`](crate::limits::SURVEY_PATIENCE).
+    /// A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`].
     pub async fn views(&self, flows_max: usize) -> Result<Views, Stalled> {
         self.shared.answers.views(&self.shared, flows_max).await
     }

@@ -196,7 +196,7 @@ impl Worker {
     }
 
     /// All channels as they stand, each with at most `flows_max` flows. The thread looks at them beside the packets, a
-    /// few flows at a time: see [`SURVEY_REST`].
+    /// few flows at a time: see [`SURVEY_REST`](crate::limits::SURVEY_REST).
     ///
     /// # Errors
     /// The worker has ended.
