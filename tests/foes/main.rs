@@ -8,5 +8,6 @@
 mod common;
 mod honest;
 mod rig;
+mod shares;
 mod talkers;
 mod unread;
