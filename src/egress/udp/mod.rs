@@ -24,7 +24,7 @@ mod socket;
 
 use burst::Bursts;
 use native::Native;
-use outlet::Outlet;
+use outlet::{Outlet, Rest};
 pub use output::{Counters, UdpOutput};
 use protection::Protection;
 use rist::Rist;
@@ -203,16 +203,20 @@ impl UdpOutputs {
             self.natives.iter_mut().map(|native| native.with_repairs(now, datagrams.clone(), burst));
         let natives: Vec<Bursts<'_>> = natives.collect();
         let mut views = [const { None }; View::PLAIN.len()];
-        for (view, outlet) in &mut self.outlets {
-            if let View::Native(place) = view {
-                outlet.send(now, batch, &natives[*place]);
-                continue;
-            }
-            let place = View::PLAIN.iter().position(|plain| plain == view).unwrap_or(0);
-            let (bursts, not_rtp) =
-                views[place].get_or_insert_with(|| seen_by(*view, datagrams.clone(), burst));
-            outlet.not_rtp(*not_rtp, now);
-            outlet.send(now, batch, bursts);
+        // Those that are added on the way have sent already.
+        for index in 0..self.outlets.len() {
+            let (view, outlet) = &mut self.outlets[index];
+            let bursts = if let View::Native(place) = view {
+                &natives[*place]
+            } else {
+                let place = View::PLAIN.iter().position(|plain| plain == view).unwrap_or(0);
+                let (bursts, not_rtp) =
+                    views[place].get_or_insert_with(|| seen_by(*view, datagrams.clone(), burst));
+                outlet.not_rtp(*not_rtp, now);
+                &*bursts
+            };
+            let rest = outlet.send(now, batch, bursts);
+            scatter(&mut self.outlets, index, rest, (now, batch, interfaces, bursts));
         }
         drop(natives);
         for rist in &mut self.rists {
@@ -263,7 +267,7 @@ impl UdpOutputs {
         for protection in self.protections.iter_mut().filter(paused) {
             protection.pause(now, batch, interfaces);
         }
-        self.send_native_repairs(now, batch, |native, burst| native.overdue(now, burst));
+        self.send_native_repairs(now, batch, interfaces, |native, burst| native.overdue(now, burst));
         self.rists.iter_mut().for_each(|rist| rist.report(now, batch));
     }
 
@@ -283,7 +287,7 @@ impl UdpOutputs {
         for protection in &mut self.protections {
             protection.finish(now, batch, interfaces);
         }
-        self.send_native_repairs(now, batch, Native::last);
+        self.send_native_repairs(now, batch, interfaces, Native::last);
         self.rists.iter_mut().for_each(|rist| rist.finish(now, batch));
     }
 
@@ -292,12 +296,18 @@ impl UdpOutputs {
         &mut self,
         now: Instant,
         batch: &mut SendBatch,
+        interfaces: &mut Interfaces,
         repairs: impl Fn(&mut Native, usize) -> Bursts<'_>,
     ) {
         for (place, native) in self.natives.iter_mut().enumerate() {
             let bursts = repairs(native, self.burst);
-            let outlets = self.outlets.iter_mut().filter(|(view, _)| *view == View::Native(place));
-            outlets.for_each(|(_, outlet)| outlet.send(now, batch, &bursts));
+            for index in 0..self.outlets.len() {
+                let (view, outlet) = &mut self.outlets[index];
+                if *view == View::Native(place) {
+                    let rest = outlet.send(now, batch, &bursts);
+                    scatter(&mut self.outlets, index, rest, (now, batch, interfaces, &bursts));
+                }
+            }
         }
     }
 
@@ -319,6 +329,23 @@ impl UdpOutputs {
         }
         let repairs = self.protections.iter().flat_map(Protection::outputs);
         all.into_iter().flatten().chain(repairs).collect()
+    }
+}
+
+/// Puts sockets for one target each in the place of one that is full, if something is left of what it should send.
+fn scatter(
+    outlets: &mut Vec<(View, Outlet)>,
+    index: usize,
+    rest: Option<Rest>,
+    (now, batch, interfaces, bursts): (Instant, &mut SendBatch, &mut Interfaces, &Bursts<'_>),
+) {
+    let Some(rest) = rest else { return };
+    let (view, full) = outlets.remove(index);
+    let alone = full.scatter(now, batch, interfaces, bursts, &rest);
+    for (place, outlet) in alone.into_iter().enumerate() {
+        // All of them have sent: one takes its place, and the others come behind those that have still to send.
+        let at = if place == 0 { index } else { outlets.len() };
+        outlets.insert(at, (view, outlet));
     }
 }
 

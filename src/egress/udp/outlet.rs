@@ -48,6 +48,10 @@ impl Piece {
     }
 }
 
+/// What a full socket did not take.
+#[derive(Debug)]
+pub(super) struct Rest(Vec<Piece>);
+
 /// A socket, and the outputs that are alike in everything but their target.
 #[derive(Debug)]
 pub(super) struct Outlet {
@@ -131,6 +135,14 @@ impl Outlet {
         self.sender.as_mut()
     }
 
+    /// As if its socket had taken nothing of these.
+    #[cfg(test)]
+    pub(super) fn rest(&self, now: Instant, bursts: &Bursts<'_>) -> Rest {
+        let mut plan = Vec::new();
+        self.lay_out(&mut plan, now, bursts);
+        Rest(plan)
+    }
+
     /// As if the outputs had named another interface.
     #[cfg(test)]
     pub(super) fn rename_interface(&mut self, name: &str) {
@@ -192,22 +204,88 @@ impl Outlet {
     }
 
     /// Sends the bursts to every target, in order. What cannot be sent is counted and skipped; the others go all
-    /// the same.
-    pub(super) fn send(&mut self, now: Instant, batch: &mut SendBatch, bursts: &Bursts<'_>) {
-        let Some(sender) = self.sender.take() else {
+    /// the same. Gives what is left where the hosts that share this socket must have one each: see [`Outlet::scatter`].
+    #[must_use]
+    pub(super) fn send(&mut self, now: Instant, batch: &mut SendBatch, bursts: &Bursts<'_>) -> Option<Rest> {
+        if self.sender.is_none() {
             for target in &mut self.targets {
                 target.counters.unreachable += bursts.len() as u64;
             }
-            return;
-        };
+            return None;
+        }
         let mut plan = mem::take(&mut self.plan);
         self.lay_out(&mut plan, now, bursts);
-        let mut rest = &plan[..];
+        let rest = self.send_pieces(now, batch, bursts, &plan);
+        plan.clear();
+        self.plan = plan;
+        rest
+    }
+
+    /// Sends what another socket has left, for its only target.
+    fn send_rest(
+        &mut self,
+        now: Instant,
+        batch: &mut SendBatch,
+        bursts: &Bursts<'_>,
+        pieces: impl Iterator<Item = Piece>,
+    ) {
+        let pieces: Vec<Piece> = pieces.map(|piece| Piece { target: 0, ..piece }).collect();
+        if self.sender.is_some() {
+            let _ = self.send_pieces(now, batch, bursts, &pieces); // a single target shares with nobody
+        } else {
+            self.targets[0].counters.unreachable +=
+                pieces.iter().map(|piece| piece.count as u64).sum::<u64>();
+        }
+    }
+
+    /// Gives each target a socket of its own, and sends on there what this one has not taken. What the kernel holds for a host
+    /// whose ARP answer it waits for counts for the socket that sent it: such a host must not fill that of others.
+    pub(super) fn scatter(
+        self,
+        now: Instant,
+        batch: &mut SendBatch,
+        interfaces: &mut Interfaces,
+        bursts: &Bursts<'_>,
+        rest: &Rest,
+    ) -> Vec<Outlet> {
+        let mut outlets = Vec::new();
+        for (index, target) in self.targets.into_iter().enumerate() {
+            let mut outlet = Outlet { dscp: self.dscp, ..Outlet::new(vec![target], now) };
+            let _ = outlet.check(now, interfaces); // one target has room
+            outlet.send_rest(
+                now,
+                batch,
+                bursts,
+                rest.0.iter().filter(|piece| piece.target == index).copied(),
+            );
+            outlets.push(outlet);
+        }
+        outlets
+    }
+
+    /// Whether its targets are hosts that share the socket: one that is gone may fill it.
+    fn is_shared(&self) -> bool {
+        self.targets.len() > 1 && !self.targets[0].output().is_class_d()
+    }
+
+    fn send_pieces(
+        &mut self,
+        now: Instant,
+        batch: &mut SendBatch,
+        bursts: &Bursts<'_>,
+        pieces: &[Piece],
+    ) -> Option<Rest> {
+        let sender = self.sender.take()?;
+        let (mut rest, mut left) = (pieces, None);
         while !rest.is_empty() {
             let (sent, error) = self.dispatch(&sender, batch, rest, bursts);
             rest = &rest[sent..];
             let (Some(error), Some((piece, others))) = (error, rest.split_first()) else { continue };
             if error.kind() == io::ErrorKind::WouldBlock {
+                if self.is_shared() {
+                    left = Some(Rest(rest.to_vec()));
+                    break;
+                }
                 // A full socket is full for all: another try for each would only cost.
                 rest.iter().for_each(|piece| self.failed(piece, &error, now));
                 break;
@@ -219,9 +297,8 @@ impl Outlet {
                 self.failed(piece, &error, now);
             }
         }
-        plan.clear();
-        self.plan = plan;
         self.sender = Some(sender);
+        left
     }
 
     fn lay_out(&self, plan: &mut Vec<Piece>, now: Instant, bursts: &Bursts<'_>) {

@@ -176,7 +176,7 @@ impl Rist {
         let mut bursts = Bursts::new(self.burst);
         self.session.fresh().for_each(|packet| bursts.push(packet));
         if bursts.len() > 0 {
-            self.media.send(now, batch, &bursts);
+            let _ = self.media.send(now, batch, &bursts); // it shares with nobody
         }
         drop(bursts);
         self.session.sent(now);
@@ -192,7 +192,7 @@ impl Rist {
         self.session.report(now, clock::unix(), &mut self.out);
         let mut bursts = Bursts::new(1);
         bursts.push(&self.out);
-        self.rtcp.send(now, batch, &bursts);
+        let _ = self.rtcp.send(now, batch, &bursts);
     }
 
     /// Takes a batch of what came to a socket, and answers it. Returns how many datagrams it was.
@@ -225,7 +225,7 @@ impl Rist {
         if !self.again.is_empty() {
             let mut bursts = Bursts::new(self.burst);
             self.again.iter().for_each(|packet| bursts.push(packet));
-            self.media.send(now, batch, &bursts);
+            let _ = self.media.send(now, batch, &bursts); // it shares with nobody
         }
         if !self.out.is_empty() {
             self.rtcp.answer(source, &self.out);
@@ -244,7 +244,7 @@ impl Rist {
         self.session.bye(now, clock::unix(), &mut self.out);
         let mut bursts = Bursts::new(1);
         bursts.push(&self.out);
-        self.rtcp.send(now, batch, &bursts);
+        let _ = self.rtcp.send(now, batch, &bursts);
     }
 }
 

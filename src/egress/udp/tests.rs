@@ -351,3 +351,29 @@ fn datagrams_have_the_class_of_service_of_their_output() {
     bench.outputs.keep_dscp(18);
     assert_eq!(classes(&mut bench), [0, 46, 18]);
 }
+
+#[test]
+fn hosts_that_shared_a_full_socket_get_one_each_and_miss_nothing() {
+    let (sockets, mut urls) = receivers(3);
+    let (other, others) = receivers(1);
+    urls.push(format!("{}?ttl=3", others[0]));
+    let mut bench = Bench::new(&urls);
+    assert_eq!(bench.outputs.outlets.len(), 2);
+    let packets: [&[u8]; 3] = [b"one", b"two", b"three"];
+    let now = clock::now();
+    let bursts = Bench::bursts(&packets);
+    let rest = bench.outlet().rest(now, &bursts);
+    let Bench { outputs, batch, interfaces, .. } = &mut bench;
+    scatter(&mut outputs.outlets, 0, Some(rest), (now, batch, interfaces, &bursts));
+    assert_eq!(bench.outputs.outlets.len(), 4);
+    bench.send(now, &[b"four"]);
+    let mut ports = std::collections::HashSet::new();
+    for socket in &sockets {
+        let received = receive(socket, 4);
+        assert_eq!(payloads(&received), [&b"one"[..], b"two", b"three", b"four"]);
+        ports.extend(received.iter().map(|received| received.source.port()));
+    }
+    assert_eq!(ports.len(), 3, "a socket each");
+    assert_eq!(payloads(&receive(&other[0], 1)), [b"four"]);
+    assert!(bench.counters().iter().take(3).all(|counters| (counters.packets, counters.dropped()) == (4, 0)));
+}
