@@ -25,6 +25,8 @@ pub(super) struct Files {
     /// What each file begins with.
     head: Vec<u8>,
     open: Option<Open>,
+    /// The files that this run has made and that are still there, in that order: whatever their names say, they go last.
+    own: Vec<PathBuf>,
     /// The time of the last packet.
     last: Duration,
     /// Whole blocks that are not written yet, and what they hold.
@@ -58,6 +60,7 @@ impl Files {
             channel: channel.to_owned(),
             head,
             open: None,
+            own: Vec::new(),
             last: Duration::ZERO,
             buffer: Vec::new(),
             waiting: Share::default(),
@@ -78,7 +81,7 @@ impl Files {
     /// Whether the next file has room: the disk's, and that of those which would go for it.
     pub(super) fn has_room(&self) -> io::Result<()> {
         let Recording { folder, rotate, keep, .. } = &self.recording;
-        let known = folder::known(folder, &self.channel)?;
+        let known = self.in_order(folder::known(folder, &self.channel)?);
         let goes = known.len().saturating_sub(keep - 1);
         let free = Room::free(folder)? + folder::bytes(&known[..goes]);
         let wanted = RECORDING_ROOM.min(*rotate);
@@ -180,11 +183,14 @@ impl Files {
         // Behind those of the same time, so that names tell the order even if the first of them goes.
         let count =
             files.iter().rfind(|known| known.time == folder::time(at)).map_or(0, |known| known.count + 1);
+        let files = self.in_order(files);
+        self.own.retain(|own| files.iter().any(|known| known.path == *own));
         self.prune(&files)?;
         for count in count.. {
             let path = folder.join(folder::name(&self.channel, at, count));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
+                    self.own.push(path.clone());
                     self.open = Some(Open { file, path, length: 0, dirty: false });
                     return Ok(());
                 }
@@ -193,6 +199,15 @@ impl Files {
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// The files in the order in which they go: those of earlier runs by their names, then those of this run as it made them.
+    /// The clock may have been wrong when the others were made, or be wrong now.
+    fn in_order(&self, mut files: Vec<Known>) -> Vec<Known> {
+        files.sort_by_key(|known| {
+            self.own.iter().position(|own| *own == known.path).map_or(0, |place| place + 1)
+        });
+        files
     }
 
     /// Leaves room for one more.

@@ -171,6 +171,25 @@ fn files_rotate_and_the_oldest_go() {
     assert!(numbers.len() > 250 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
 }
 
+/// Of a clock that was wrong once: their names come last, and they go first.
+#[test]
+fn files_with_future_names_cost_none_of_this_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for minute in 0..5 {
+        let future = folder.path().join(format!("cam-20991120T16{minute:02}35.123Z.pcapng"));
+        fs::write(&future, "an earlier run's").unwrap();
+    }
+    let address = format!("pcapng:{}?rotate=100kB&keep=3", folder.path().display());
+    let state = record(&address, |tap| (0..350).for_each(|n| push(tap, n, vec![n as u8; 1000])));
+    assert_eq!((state.packets, state.fault), (350, None));
+    let files = files(folder.path());
+    assert_eq!(files.len(), 3, "{files:?}");
+    let numbers: Vec<u64> =
+        files.iter().flat_map(|path| read(path)).map(|(time, ..)| time - nanoseconds(AT)).collect();
+    assert_eq!(*numbers.last().unwrap(), 349);
+    assert!(numbers.len() > 250 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+}
+
 #[test]
 fn a_file_that_is_there_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
