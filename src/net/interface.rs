@@ -39,6 +39,8 @@ pub struct Found {
 pub struct Interfaces {
     entries: Vec<Entry>,
     read: Instant,
+    /// Why they could not be read the last time: the entries are those of the time before.
+    stale: Option<String>,
 }
 
 /// One address of an interface, or the interface itself.
@@ -54,15 +56,38 @@ struct Entry {
 }
 
 impl Interfaces {
-    /// Reads them. There are none when the kernel cannot list them.
+    /// Reads them. There are none, and errors say why, when the kernel cannot list them.
     pub fn read(now: Instant) -> Interfaces {
-        Interfaces { entries: getifaddrs().into_iter().flatten().map(Entry::from).collect(), read: now }
+        let mut interfaces = Interfaces { entries: Vec::new(), read: now, stale: None };
+        interfaces.read_again(now);
+        interfaces
+    }
+
+    /// Reads them again. Those of before stay when the kernel cannot list them, for instance for want of a descriptor: that
+    /// says nothing of the interfaces.
+    pub fn read_again(&mut self, now: Instant) {
+        self.take(getifaddrs().map(|all| all.map(Entry::from).collect()), now);
+    }
+
+    fn take(&mut self, listed: nix::Result<Vec<Entry>>, now: Instant) {
+        self.read = now;
+        match listed {
+            Ok(entries) => (self.entries, self.stale) = (entries, None),
+            Err(error) => {
+                if self.stale.is_none() {
+                    tracing::warn!(
+                        "cannot list the network interfaces: {error}; those of before count until it works again"
+                    );
+                }
+                self.stale = Some(error.desc().to_owned());
+            }
+        }
     }
 
     /// Reads them again if the last reading is old ([`INTERFACES_AGE_MAX`]).
     pub fn refresh(&mut self, now: Instant) {
         if now.saturating_duration_since(self.read) >= INTERFACES_AGE_MAX {
-            *self = Interfaces::read(now);
+            self.read_again(now);
         }
     }
 
@@ -151,7 +176,12 @@ impl Interfaces {
         let mut names: Vec<&str> = self.entries.iter().map(|entry| &*entry.name).collect();
         names.sort_unstable();
         names.dedup();
-        Error::InterfaceMissing { wanted: wanted.clone(), present: names.join(", ") }
+        let mut present = names.join(", ");
+        if let Some(why) = &self.stale {
+            let known = if present.is_empty() { "unknown" } else { &present };
+            present = format!("{known} (they cannot be listed now: {why})");
+        }
+        Error::InterfaceMissing { wanted: wanted.clone(), present }
     }
 }
 
@@ -288,7 +318,7 @@ mod tests {
         };
         let entries =
             vec![entry("eth0", 1, true, true), entry("eth1", 2, false, false), entry("eth2", 3, true, false)];
-        let interfaces = Interfaces { entries, read: clock::now() };
+        let interfaces = Interfaces { entries, read: clock::now(), stale: None };
         assert_eq!(interfaces.fault(1), None);
         assert!(
             interfaces
@@ -298,6 +328,22 @@ mod tests {
         );
         assert!(interfaces.fault(3).unwrap().starts_with("eth2 is down (no carrier)"));
         assert_eq!(interfaces.fault(4), None, "it is missing, which is said elsewhere");
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_leaves_the_one_before() {
+        let mut interfaces = Interfaces::read(clock::now());
+        let lo = Interface::Addr(Ipv4Addr::LOCALHOST.into());
+        interfaces.take(Err(nix::errno::Errno::EMFILE), clock::now());
+        assert_eq!(interfaces.find(Some(&lo), GROUP).unwrap().name, "lo");
+        let text = interfaces.find(Some(&Interface::Name("nosuch0".into())), GROUP).unwrap_err().to_string();
+        assert!(text.contains("lo") && text.contains("cannot be listed now: Too many open files"), "{text}");
+        let mut none = Interfaces { entries: Vec::new(), read: clock::now(), stale: None };
+        none.take(Err(nix::errno::Errno::EMFILE), clock::now());
+        let text = none.find(Some(&lo), GROUP).unwrap_err().to_string();
+        assert!(text.contains("present: unknown (they cannot be listed now"), "{text}");
+        none.read_again(clock::now());
+        assert!(none.find(Some(&lo), GROUP).is_ok() && none.stale.is_none());
     }
 
     #[test]

@@ -23,7 +23,6 @@ pub use super::channel::{ChannelSpec, Sink};
 use super::{
     alarm::Alarm,
     channel::{Channel, Kit},
-    interface::Interfaces,
     state::ChannelState,
     survey::{Survey, Surveys},
 };
@@ -465,7 +464,7 @@ impl Path {
             return Err(WorkerError::NameTaken { name: spec.name });
         }
         let place = self.channels.iter().position(Option::is_none).unwrap_or(self.channels.len());
-        self.kit.interfaces = Interfaces::read(clocks.monotonic);
+        self.kit.interfaces.read_again(clocks.monotonic);
         let mut channel = Channel::new(spec, clocks.monotonic, &mut self.kit);
         channel.maintain(clocks.monotonic, &mut self.kit.interfaces, |name, port, socket| {
             register(&self.epoll, token(place, port), name, socket)
