@@ -1,16 +1,16 @@
 //! `recv`: joins like a relay, writes the payloads in order, and says what was lost on the way.
 //!
-//! The packets come through the same packet path as in a relay; the payloads are written on its thread, so a
-//! slow reader of the output shows as kernel drops, which are reported too.
+//! The packets come through the same packet path as in a relay; a thread of its own writes the payloads (`writer`), so
+//! that a slow reader of the output costs what is not written, and nothing else.
 
 mod remote;
 mod summary;
+mod writer;
 
 use std::{
     fs::File,
     io::{self, Write},
     path::Path,
-    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -32,6 +32,7 @@ use crate::{
     wire::{Format, st2022::PORTS_ABOVE},
 };
 use summary::Summary;
+use writer::{Writer, Written};
 
 /// The channel's name on the packet thread.
 const CHANNEL: &str = "recv";
@@ -51,7 +52,8 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     check_fec(args, &legs)?;
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let output = args.output.as_deref().map(open).transpose()?;
-    let (sink, mut done) = sink(output, args.count.unwrap_or(u64::MAX));
+    let (sink, mut writer) =
+        Writer::start(output, args.count.unwrap_or(u64::MAX)).context("cannot start a thread")?;
     let pace = Pace { tick: Duration::ZERO, ..Pace::default() };
     let (worker, thread) = Worker::spawn(0, pace).context("cannot start the packet thread")?;
     let started = worker.add(channel(args, legs.clone(), sink)).await.context("cannot receive")?;
@@ -71,7 +73,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     say(&format!("ready: receiving {}", inputs.join(" ")));
     let began = crate::clock::now();
     let written = tokio::select! {
-        result = &mut done.ended => result.unwrap_or(Ok(())),
+        result = &mut writer.ended => result.unwrap_or(Ok(())),
         () = tokio::time::sleep(limit) => Ok(()),
         () = signals.wait() => Ok(()),
         Some(refused) = refusal(&mut asking) => return Err(refused.into()),
@@ -83,17 +85,24 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let states = worker.stop().await;
     let elapsed = crate::clock::now().saturating_duration_since(began);
     let _ = thread.join();
-    let late_failure = done.failure.lock().ok().and_then(|mut failure| failure.take());
+    let Written { result, left } = writer.finish();
     let state = states.into_iter().next().context("the packet thread has ended")?;
     let summary = Summary::new(&state, elapsed);
     say_summary(args, &summary);
-    if let Err(error) = written.and_then(|()| late_failure.map_or(Ok(()), Err)) {
+    if let Err(error) = written.and(result) {
         return Err(match args.output.as_deref() {
             Some(path) if path != Path::new("-") => {
                 anyhow::Error::new(error).context(format!("cannot write {}", path.display())).into()
             }
             _ => Failure::output(error),
         });
+    }
+    if left > 0 {
+        return Err(anyhow::anyhow!(
+            "{left} of {} packets were not written: whoever reads the output is too slow, or has stopped",
+            state.counters.delivered
+        )
+        .into());
     }
     match args.max_loss {
         Some(max) if summary.loss() > max => Err(Failure::Loss { lost: summary.loss(), max }),
@@ -243,40 +252,6 @@ impl Write for RawStdout {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-/// How the sink tells that it has written enough, or cannot write any more.
-struct Done {
-    ended: oneshot::Receiver<io::Result<()>>,
-    /// A failure after `ended` was answered.
-    failure: Arc<Mutex<Option<io::Error>>>,
-}
-
-/// Writes the payloads of up to `count` packets.
-fn sink(mut output: Option<Box<dyn Write + Send>>, count: u64) -> (Sink, Done) {
-    let (sender, ended) = oneshot::channel();
-    let failure = Arc::new(Mutex::new(None));
-    let late = failure.clone();
-    let mut sender = Some(sender);
-    let mut left = count;
-    let sink: Sink = Box::new(move |delivery, followed| {
-        if left == 0 || !followed {
-            return;
-        }
-        left -= 1;
-        let written = output.as_mut().map_or(Ok(()), |output| output.write_all(delivery.packet.payload()));
-        if written.is_ok() && left > 0 {
-            return;
-        }
-        left = 0;
-        if let Some(sender) = sender.take()
-            && let Err(Err(error)) = sender.send(written)
-            && let Ok(mut late) = late.lock()
-        {
-            *late = Some(error);
-        }
-    });
-    (sink, Done { ended, failure })
 }
 
 fn channel(args: &cli::Recv, inputs: Vec<Input>, sink: Sink) -> ChannelSpec {

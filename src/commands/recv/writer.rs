@@ -1,0 +1,170 @@
+//! The output of `recv`: a thread that writes, behind a bounded queue, so that whoever reads slowly, or not at all, keeps
+//! neither packets waiting nor the end. What does not fit is counted as not written, which is no loss on the way.
+
+use std::{
+    io::{self, Write},
+    mem,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    clock,
+    limits::{RECV_END_MAX, RECV_QUEUE_BYTES_MAX, RECV_STALL_MAX},
+    net::worker::Sink,
+};
+
+/// Writes on a thread of its own.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    /// Answers when enough packets are written, or one cannot be.
+    pub(super) ended: oneshot::Receiver<io::Result<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is more to write, or will be nothing more.
+    more: Condvar,
+    /// Something was written, or nothing more will be.
+    progress: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What waits.
+    bytes: Vec<u8>,
+    /// Packets of it.
+    packets: u64,
+    /// Packets that are being written.
+    writing: u64,
+    /// Packets that found no room.
+    refused: u64,
+    /// Bytes that were written.
+    written: u64,
+    /// Nothing more comes.
+    complete: bool,
+    /// The thread has ended; if not well, why.
+    done: Option<Option<io::Error>>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Plain numbers and bytes: no panic can leave them half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What became of the output.
+pub(super) struct Written {
+    /// Why it could not be written.
+    pub(super) result: io::Result<()>,
+    /// Packets that were not written because whoever reads was too slow.
+    pub(super) left: u64,
+}
+
+impl Writer {
+    /// Begins; the sink takes up to `count` packets. Without an output they are only counted.
+    pub(super) fn start(output: Option<Box<dyn Write + Send>>, count: u64) -> io::Result<(Sink, Writer)> {
+        let (sender, ended) = oneshot::channel();
+        let shared = Arc::<Shared>::default();
+        let own = shared.clone();
+        let mut output = output.unwrap_or_else(|| Box::new(io::sink()));
+        thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            let failure = run(&own, &mut output).and_then(|()| output.flush()).err();
+            let result = failure.as_ref().map_or(Ok(()), |error| Err(copy(error)));
+            let mut state = own.state();
+            state.done = Some(failure);
+            own.progress.notify_all();
+            drop(state);
+            let _ = sender.send(result); // nobody waits any more
+        })?;
+        Ok((sink(shared.clone(), count), Writer { shared, ended }))
+    }
+
+    /// Nothing more comes: waits while there is progress, and no longer.
+    pub(super) fn finish(self) -> Written {
+        let mut state = self.shared.state();
+        state.complete = true;
+        self.shared.more.notify_all();
+        let end = clock::now() + RECV_END_MAX;
+        while state.done.is_none() && clock::now() < end {
+            let before = state.written;
+            let waited = self.shared.progress.wait_timeout(state, RECV_STALL_MAX);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.written == before {
+                break;
+            }
+        }
+        let left = state.refused + state.packets + state.writing;
+        let result = match &state.done {
+            Some(Some(error)) => Err(copy(error)),
+            _ => Ok(()),
+        };
+        Written { result, left }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// Writes what waits until nothing more comes.
+fn run(shared: &Shared, output: &mut impl Write) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut state = shared.state();
+        while state.bytes.is_empty() && state.packets == 0 && !state.complete {
+            state = shared.more.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.packets == 0 {
+            return Ok(());
+        }
+        bytes.clear();
+        mem::swap(&mut bytes, &mut state.bytes);
+        state.writing = mem::take(&mut state.packets);
+        drop(state);
+        write(shared, output, &bytes)?;
+        shared.state().writing = 0;
+    }
+}
+
+/// Writes all, and notes how far it is.
+fn write(shared: &Shared, output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes = &bytes[count..];
+                shared.state().written += count as u64;
+                shared.progress.notify_all();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    output.flush()
+}
+
+/// Queues the payloads of up to `count` packets.
+fn sink(shared: Arc<Shared>, count: u64) -> Sink {
+    let mut left = count;
+    Box::new(move |delivery, followed| {
+        if left == 0 || !followed {
+            return;
+        }
+        left -= 1;
+        let payload = delivery.packet.payload();
+        let mut state = shared.state();
+        if state.bytes.len() + payload.len() > RECV_QUEUE_BYTES_MAX {
+            state.refused += 1;
+        } else {
+            state.bytes.extend_from_slice(payload);
+            state.packets += 1;
+        }
+        state.complete |= left == 0;
+        shared.more.notify_one();
+    })
+}
