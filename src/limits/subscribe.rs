@@ -29,6 +29,13 @@ pub const UDP_TOKEN_BYTES_MAX: usize = 128;
 pub const UDP_REQUESTS_AT_ONCE: usize = 64;
 /// Bytes of receive buffer for requests: a burst of 10,000 of them.
 pub const UDP_REQUEST_BUFFER: usize = 8 << 20;
+/// Requests from subscribers that wait to be read: each subscriber renews once in a while.
+pub const UDP_STRAYS_MAX: usize = 256;
+/// Send buffer asked for per subscriber: a tick of 5 ms at 400 Mbit/s, and more than the kernel keeps for a host whose ARP
+/// answer it waits for.
+pub const UDP_SUBSCRIBER_BUFFER: usize = 256 << 10;
+/// How long a full socket is waited for: then what is left of the batch counts as lag.
+pub const UDP_FULL_PATIENCE: Duration = Duration::from_millis(50);
 /// How often leases are looked at.
 pub const UDP_LEASE_CHECK: Duration = Duration::from_millis(500);
 

@@ -87,11 +87,13 @@ pub enum Outcome {
     Malformed,
     /// There were too many in this second: not answered.
     Throttled,
+    /// No request: ICMP says that a subscriber is not there any more, and its lease ends.
+    Unreachable,
 }
 
 impl Outcome {
     /// All there are here.
-    pub const ALL: [Outcome; 11] = [
+    pub const ALL: [Outcome; 12] = [
         Outcome::Cookie,
         Outcome::Granted,
         Outcome::Renewed,
@@ -103,6 +105,7 @@ impl Outcome {
         Outcome::Stray,
         Outcome::Malformed,
         Outcome::Throttled,
+        Outcome::Unreachable,
     ];
 
     /// Its word in metrics.
@@ -120,6 +123,7 @@ impl Outcome {
             Outcome::Stray => "stray",
             Outcome::Malformed => "malformed",
             Outcome::Throttled => "throttled",
+            Outcome::Unreachable => "vanished",
         }
     }
 }

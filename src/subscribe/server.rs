@@ -1,33 +1,38 @@
-//! The relay's socket for UDP subscribers. Requests go to the [`Exchange`]; each subscriber has a task of its own, which
-//! reads its channel's records and sends the datagrams as they came. Whoever's datagrams the socket does not take in
-//! time misses some, which are counted, and nobody waits for that.
+//! The relay's sockets for UDP subscribers. Requests go to the [`Exchange`]; each subscriber has a task of its own, which
+//! reads its channel's records and sends the datagrams as they came, from a socket of its own on the same port
+//! ([`super::lane`]). Whoever's datagrams that socket does not take in time misses some, which are counted, and nobody else
+//! waits for that.
 
-use std::{collections::HashMap, io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    io::Interest,
     net::UdpSocket,
     sync::{mpsc, watch},
     task::AbortHandle,
 };
 use tracing::{debug, warn};
 
-use super::exchange::{Change, Exchange, Rules};
+use super::{
+    exchange::{Change, Exchange, Outcome, Rules},
+    lane::{self, End, Strays},
+};
 use crate::{
     clock, config,
-    control::{Control, Share},
-    egress::{
-        subscribers::{Transport, Who},
-        tap::{Batch, Event, Piece},
+    control::Control,
+    limits::{
+        LOG_INTERVAL, SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE,
+        UDP_STRAYS_MAX,
     },
-    limits::{SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE},
     metrics::UdpRequests,
-    net::{
-        interface,
-        sys::{Message, SendBatch},
-    },
+    net::interface,
     wire::subscribe::{Answer, REQUEST_BYTES_MAX},
 };
 
@@ -40,10 +45,11 @@ pub struct Server {
     lease: Duration,
 }
 
-/// A subscriber's task, and the how manieth it is.
+/// A subscriber's task, the how manieth it is, and the socket towards the subscriber.
 struct Feed {
     number: u64,
     task: AbortHandle,
+    socket: Arc<UdpSocket>,
 }
 
 /// Everything that runs.
@@ -54,7 +60,11 @@ struct Running {
     requests: UdpRequests,
     feeds: HashMap<SocketAddr, Feed>,
     started: u64,
-    ends: mpsc::Sender<(SocketAddr, u64)>,
+    ends: mpsc::Sender<(SocketAddr, u64, End)>,
+    /// Requests that came to the subscribers' sockets.
+    strays: Strays,
+    /// No trouble is logged before.
+    quiet_until: Option<Instant>,
 }
 
 impl Server {
@@ -82,6 +92,7 @@ impl Server {
         let rules = Rules { token, shares: control.shares().clone(), lease };
         let exchange = Exchange::new(rules, clock::now(), Box::new(rand::random));
         let (ends, mut ended) = mpsc::channel(UDP_REQUESTS_AT_ONCE);
+        let (strays, mut strayed) = mpsc::channel(UDP_STRAYS_MAX);
         let mut running = Running {
             socket: socket.clone(),
             requests: control.udp_requests(),
@@ -90,25 +101,28 @@ impl Server {
             feeds: HashMap::new(),
             started: 0,
             ends,
+            strays,
+            quiet_until: None,
         };
         let mut check = tokio::time::interval(UDP_LEASE_CHECK);
         loop {
             tokio::select! {
                 _ = stopped.changed() => break,
                 _ = check.tick() => running.expire(),
-                Some((at, number)) = ended.recv() => running.end(at, number),
+                Some((at, number, end)) = ended.recv() => running.end(at, number, end),
+                Some((from, bytes)) = strayed.recv() => running.request(from, &bytes),
                 ready = socket.readable() => match ready {
                     Ok(()) => running.requests(),
                     Err(error) => {
-                        warn!("cannot wait for UDP subscribers: {error}");
+                        running.complain(format_args!("cannot wait for UDP subscribers: {error}"));
                         tokio::time::sleep(UDP_LEASE_CHECK).await;
                     }
                 },
             }
         }
         while !running.feeds.is_empty() {
-            let Some((at, number)) = ended.recv().await else { return };
-            running.end(at, number);
+            let Some((at, number, end)) = ended.recv().await else { return };
+            running.end(at, number, end);
         }
     }
 }
@@ -145,7 +159,7 @@ impl Running {
         }
         match reaction.change {
             Some(Change::Joined(name)) => self.start(from, name),
-            Some(Change::Left) => self.stop(from),
+            Some(Change::Left) => drop(self.stop(from)),
             None => {}
         }
     }
@@ -158,22 +172,30 @@ impl Running {
     }
 
     fn start(&mut self, at: SocketAddr, name: String) {
-        self.stop(at);
+        let known = self.stop(at);
+        let socket = match known.map_or_else(|| lane::towards(&self.socket, at).map(Arc::new), Ok) {
+            Ok(socket) => socket,
+            Err(error) => {
+                self.complain(format_args!("cannot serve a UDP subscriber: {error}"));
+                return self.tell_end(at);
+            }
+        };
         self.started += 1;
-        let (number, ends) = (self.started, self.ends.clone());
-        let (control, socket) = (self.control.clone(), self.socket.clone());
+        let (number, ends, strays) = (self.started, self.ends.clone(), self.strays.clone());
+        let (control, own) = (self.control.clone(), socket.clone());
         debug!(channel = name, "{at} subscribes");
         let task = tokio::spawn(async move {
-            feed(&control, &socket, &name, at).await;
-            let _ = ends.send((at, number)).await; // nobody is left to know at the very end
+            let end = lane::feed(&control, &own, &name, at, &strays).await;
+            let _ = ends.send((at, number, end)).await; // nobody is left to know at the very end
         });
-        self.feeds.insert(at, Feed { number, task: task.abort_handle() });
+        self.feeds.insert(at, Feed { number, task: task.abort_handle(), socket });
     }
 
-    fn stop(&mut self, at: SocketAddr) {
-        if let Some(feed) = self.feeds.remove(&at) {
-            feed.task.abort();
-        }
+    /// Ends a subscriber's stream; gives its socket.
+    fn stop(&mut self, at: SocketAddr) -> Option<Arc<UdpSocket>> {
+        let feed = self.feeds.remove(&at)?;
+        feed.task.abort();
+        Some(feed.socket)
     }
 
     fn expire(&mut self) {
@@ -184,78 +206,33 @@ impl Running {
     }
 
     /// A stream has ended.
-    fn end(&mut self, at: SocketAddr, number: u64) {
+    fn end(&mut self, at: SocketAddr, number: u64, end: End) {
         if self.feeds.get(&at).is_none_or(|feed| feed.number != number) {
             return; // another one has taken its place
         }
         self.feeds.remove(&at);
+        match end {
+            End::Channel => self.tell_end(at),
+            End::Unreachable => {
+                debug!("{at} is not there any more: its subscription ends");
+                self.requests.count(Outcome::Unreachable);
+                let _ = self.exchange.end(at); // nobody is there to be told
+            }
+        }
+    }
+
+    fn tell_end(&mut self, at: SocketAddr) {
         if let Some(answer) = self.exchange.end(at) {
             self.answer(at, &answer);
         }
     }
-}
 
-/// Sends a channel's datagrams to one subscriber until the channel ends.
-async fn feed(control: &Control, socket: &UdpSocket, name: &str, to: SocketAddr) {
-    let Ok(subscription) = control.subscribe_records(name, Transport::Udp).await else { return };
-    let (mut reader, share) = (subscription.reader, subscription.share);
-    share.introduce(Who::new(Some(to), None));
-    let (mut next, to, mut sends) = (reader.number(), SockAddr::from(to), SendBatch::new());
-    while let Some(batch) = reader.next().await {
-        share.lagged(batch.first().saturating_sub(next));
-        next = batch.end();
-        send(socket, &to, &batch, &mut sends, &share).await;
-    }
-}
-
-/// Datagrams of a batch that wait for the socket. A subscriber that goes meanwhile does not get them.
-struct Left<'a> {
-    share: &'a Share,
-    count: u64,
-}
-
-impl Drop for Left<'_> {
-    fn drop(&mut self) {
-        self.share.cut(self.count);
-    }
-}
-
-/// Sends the datagrams of a batch. One that cannot be sent counts as missed.
-async fn send(socket: &UdpSocket, to: &SockAddr, batch: &Batch, sends: &mut SendBatch, share: &Share) {
-    let datagrams = batch.records().iter().filter_map(|record| match &record.event {
-        Event::Packet(info) => Some([io::IoSlice::new(batch.datagram(info))]),
-        _ => None,
-    });
-    let datagrams: Vec<[io::IoSlice<'_>; 1]> = datagrams.collect();
-    let messages: Vec<Message<'_>> =
-        datagrams.iter().map(|parts| Message { to, parts, segment: None }).collect();
-    let mut left = Left { share, count: messages.len() as u64 };
-    let mut done = 0;
-    while done < messages.len() {
-        let sent = socket.try_io(Interest::WRITABLE, || {
-            let sent = sends.send(socket.as_fd(), &messages[done..]);
-            match sent.error {
-                Some(error) if sent.count == 0 => Err(error),
-                _ => Ok(sent.count),
-            }
-        });
-        match sent {
-            Ok(count) => {
-                let bytes = datagrams[done..done + count].iter().map(|parts| parts[0].len() as u64).sum();
-                share.sent(count as u64, bytes);
-                done += count;
-                left.count -= count as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if socket.writable().await.is_err() {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
-            Err(_) => {
-                share.lagged(1);
-                done += 1;
-                left.count -= 1;
-            }
+    /// Logs trouble, not too often.
+    fn complain(&mut self, what: std::fmt::Arguments<'_>) {
+        let now = clock::now();
+        if self.quiet_until.is_none_or(|until| now >= until) {
+            self.quiet_until = Some(now + LOG_INTERVAL);
+            warn!("{what}");
         }
     }
 }
