@@ -9,7 +9,7 @@
 //!
 //! Beside them stand [`fec`] (the codes), [`producer`] (the sending side), [`history`] (what was sent, to be sent again),
 //! [`link`] (models of a bad link), [`observe`] (what happened lately), [`subscribe`] (UDP subscribers on request), [`probe`] (what is on a group),
-//! [`capture`] (capture files), and [`config`], [`control`], [`metrics`], [`shutdown`], [`watchdog`].
+//! [`capture`] (capture files), and [`config`], [`control`], [`log`], [`metrics`], [`shutdown`], [`watchdog`].
 
 pub mod address;
 pub mod buffer;
@@ -26,6 +26,7 @@ pub mod identify;
 pub mod jitter;
 pub mod limits;
 pub mod link;
+pub mod log;
 pub mod metrics;
 pub mod net;
 pub mod observe;

@@ -1,11 +1,12 @@
 //! The `tidecast` binary: parse, validate, build, run, drain.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tidecast::cli::Cli;
 use tidecast::commands::{self, Failure};
+use tidecast::log;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
@@ -14,18 +15,21 @@ const LOG_VARIABLE: &str = "TIDECAST_LOG";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = log_to_stderr(cli.verbosity.level(&cli.command)).and_then(|()| commands::run(cli.command));
-    let Err(failure) = result else { return ExitCode::SUCCESS };
-    // Nobody is left to hear about a closed standard error.
-    let _ = match &failure {
-        Failure::OutputClosed => Ok(()),
-        Failure::Config(errors) => writeln!(std::io::stderr(), "{errors}"),
-        other => writeln!(std::io::stderr(), "error: {other}"),
+    // Until the end of this function: then what was said is written.
+    let (_log, result) = match log_to_stderr(cli.verbosity.level(&cli.command)) {
+        Ok(guard) => (Some(guard), commands::run(cli.command)),
+        Err(failure) => (None, Err(failure)),
     };
+    let Err(failure) = result else { return ExitCode::SUCCESS };
+    match &failure {
+        Failure::OutputClosed => {}
+        Failure::Config(errors) => log::say(&errors.to_string()),
+        other => log::say(&format!("error: {other}")),
+    }
     ExitCode::from(failure.exit_code())
 }
 
-fn log_to_stderr(level: Level) -> Result<(), Failure> {
+fn log_to_stderr(level: Level) -> Result<log::Guard, Failure> {
     let filter = match std::env::var(LOG_VARIABLE) {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|error| {
             Failure::Usage(format!("{LOG_VARIABLE} {text:?}: {error}, expected for example debug"))
@@ -36,11 +40,5 @@ fn log_to_stderr(level: Level) -> Result<(), Failure> {
         }
     };
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .log_internal_errors(false) // it would panic once standard error is closed
-        .init();
-    Ok(())
+    Ok(log::to_stderr(filter, colours))
 }

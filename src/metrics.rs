@@ -17,6 +17,7 @@ use crate::{
     clock,
     egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
+    log,
     net::state::{ChannelState, LegState, OutputState},
     shares::Shares,
     subscribe::exchange::Outcome,
@@ -207,6 +208,10 @@ const RECEIVE_BUFFER: Metric = bytes(gauge(
     "Receive buffer of a leg's socket, by kind: requested, granted by the kernel.",
 ));
 const BUILD_INFO: Metric = gauge("tidecast_build_info", "Always 1; the version is a label.");
+const LOG_DROPPED: Metric = counter(
+    "tidecast_log_lines_dropped_total",
+    "Log lines that were dropped because whoever reads standard error was too slow.",
+);
 const START_TIME: Metric = seconds(
     "tidecast_start_time_seconds",
     Kind::GaugeMax,
@@ -262,6 +267,7 @@ const ALL: &[&Metric] = &[
     &RECEIVE_BUFFER,
     &BUILD_INFO,
     &START_TIME,
+    &LOG_DROPPED,
     &GAP_WAIT,
 ];
 
@@ -368,6 +374,7 @@ impl Metrics {
         let (mut counts, mut gauges) = self.of_those_gone();
         gauges.insert(key(&BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
         gauges.insert(key(&START_TIME, &[]), self.started.as_secs_f64());
+        counts.insert(key(&LOG_DROPPED, &[]), log::dropped());
         for sample in samples {
             let label = self.label(&sample.state.name, sample.state.on_demand);
             for (key, value) in counters(label, *sample) {

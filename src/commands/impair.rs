@@ -111,11 +111,9 @@ pub fn command(args: &cli::Impair) -> Result<(), Failure> {
     let options = Options::of(args);
     options.impairments.check().map_err(|error| Failure::Usage(error.to_string()))?;
     let stop = Stop::listen().context("cannot wait for signals")?;
-    // For whoever waits for it, so not a log line, which -q would silence; nobody waits at a closed standard error.
-    let ready = || {
-        let _ =
-            writeln!(std::io::stderr(), "tidecast: ready: {} joined, seed {}", options.input, options.seed);
-    };
+    // For whoever waits for it, so not a log line, which -q would silence.
+    let ready =
+        || crate::log::say(&format!("tidecast: ready: {} joined, seed {}", options.input, options.seed));
     let report = run(&options, stop.flag(), ready)?;
     print(&report, args.json).map_err(Failure::output)
 }

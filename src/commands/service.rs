@@ -1,6 +1,6 @@
 //! What `serve`, `relay` and `demo` share: a running relay made from a [`Config`], from its start to its end.
 
-use std::{fmt::Write as _, io::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, net::SocketAddr};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -214,8 +214,7 @@ fn raise_descriptor_limit() {
 
 /// Prints a line for the user to standard error.
 pub(super) fn say(line: &str) {
-    // Nobody is left to hear about a closed standard error.
-    let _ = writeln!(std::io::stderr(), "tidecast: {line}");
+    crate::log::say(&format!("tidecast: {line}"));
 }
 
 /// Runs a command's asynchronous part to its end.

@@ -19,3 +19,9 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// How long a packet thread may take to come round until `/healthz` says that it stands still: longer than a busy machine keeps
 /// a thread waiting, and shorter than what asks waits for an answer.
 pub const HEALTH_PATIENCE: Duration = Duration::from_secs(2);
+/// Log lines that wait for whoever reads standard error, some 100 bytes each: a burst of everything that can happen at once.
+pub const LOG_LINES_MAX: usize = 4096;
+/// How long the end waits until the log is written: a reader that is alive takes all within milliseconds.
+pub const LOG_FLUSH_MAX: Duration = Duration::from_millis(500);
+/// How often it looks meanwhile.
+pub const LOG_FLUSH_CHECK: Duration = Duration::from_millis(1);

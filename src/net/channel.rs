@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 mod arrivals;
 mod deliver;
@@ -194,6 +194,9 @@ impl Channel {
         let (asks, seed) = (asks.collect(), rand::random());
         let mut ports = Port::of_legs(inputs, relay.fec, &reports, receive_buffer, now);
         ports.iter_mut().for_each(|port| port.socket.rejoin_every(spec.rejoin));
+        if on_demand {
+            ports.iter_mut().for_each(|port| port.socket.be_quiet());
+        }
         let keeps_dscp = spec.outputs.iter().any(|output| output.dscp == Some(address::Dscp::Keep));
         if keeps_dscp {
             ports[..legs].iter_mut().for_each(|port| port.socket.ask_for_dscp());
@@ -368,7 +371,11 @@ impl Channel {
     pub(super) fn warn_of_ports(&self) {
         let others = self.ports.iter().filter(|port| port.role == Role::PerhapsRepair);
         for trouble in others.filter_map(|port| port.trouble(true)) {
-            warn!(channel = self.name, "no repair packets from {trouble}");
+            if self.on_demand {
+                debug!(channel = self.name, "no repair packets from {trouble}");
+            } else {
+                warn!(channel = self.name, "no repair packets from {trouble}");
+            }
         }
         let reports = self.ports.iter().filter(|port| port.role == Role::Reports);
         for trouble in reports.filter_map(|port| port.trouble(true)) {

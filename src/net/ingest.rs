@@ -7,6 +7,7 @@ use std::{
     fmt, io, mem,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -122,7 +123,12 @@ pub struct Leg {
     rejoin_at: Instant,
     logged: Counters,
     log_after: Instant,
+    /// Whether a stranger had it joined, and may have a thousand more.
+    on_demand: bool,
 }
+
+/// Whether any leg on demand has looked at its receive buffer: those of all others are as small.
+static SMALL_BUFFER_SAID: AtomicBool = AtomicBool::new(false);
 
 impl Leg {
     /// A leg that opens its socket at the first [`Leg::maintain`]. `receive_buffer` is in bytes as the kernel charges
@@ -145,7 +151,13 @@ impl Leg {
             rejoin_at: now,
             logged: Counters::default(),
             log_after: now,
+            on_demand: false,
         }
+    }
+
+    /// A stranger has it joined: what becomes of it is logged at debug.
+    pub fn be_quiet(&mut self) {
+        self.on_demand = true;
     }
 
     /// From the first opening on, the class of service of what comes is to be known.
@@ -199,6 +211,7 @@ impl Leg {
         match Subscription::open(&self.input, self.receive_buffer, interfaces) {
             Ok(subscription) => {
                 if self.counters.joins == 0
+                    && !(self.on_demand && SMALL_BUFFER_SAID.swap(true, Relaxed))
                     && let Some(warning) = subscription.receive_buffer().warning()
                 {
                     warn!(leg = %self.input, "{warning}");
@@ -293,6 +306,7 @@ impl Leg {
         match &state {
             // Whoever makes the leg says how the first attempt went, in words of its own.
             State::Waiting(_) | State::Failed(_) if !self.tried => debug!(leg = %self.input, "{state}"),
+            _ if self.on_demand => debug!(leg = %self.input, "{state}"),
             State::Waiting(_) => warn!(leg = %self.input, "{state}"),
             State::Failed(_) => error!(leg = %self.input, "{state}"),
             State::Joined(_) | State::Left => info!(leg = %self.input, "{state}"),

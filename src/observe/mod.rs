@@ -21,14 +21,14 @@ use std::{
 };
 
 use tokio::{sync::watch, time::MissedTickBehavior};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     clock,
     control::{ChannelView, Control, Stalled},
     limits::{
-        FLOW_TABLES_MAX, HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL,
-        OBSERVE_YOUNG, RECENT_SAMPLES, TABLE_ROWS_MAX,
+        FLOW_TABLES_MAX, HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOG_INTERVAL, LOOK_TICKS, LOOKS_MAX,
+        OBSERVE_INTERVAL, OBSERVE_YOUNG, RECENT_SAMPLES, TABLE_ROWS_MAX,
     },
     net::state::ChannelState,
 };
@@ -74,6 +74,27 @@ pub struct Tick {
     pub seconds: f64,
 }
 
+/// The groups on demand, in the log. Strangers join them, a thousand of them if they like: one has its say now and then.
+#[derive(Debug, Default)]
+struct Crowd {
+    quiet_until: Option<Instant>,
+    /// What was not said since.
+    unsaid: u64,
+}
+
+impl Crowd {
+    /// Whether a group may say something, and then what to add of the others.
+    fn may_say(&mut self, now: Instant) -> Option<String> {
+        if self.quiet_until.is_some_and(|until| now < until) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.quiet_until = Some(now + LOG_INTERVAL);
+        let unsaid = std::mem::take(&mut self.unsaid);
+        Some(if unsaid > 0 { format!(" ({unsaid} more of groups on demand before)") } else { String::new() })
+    }
+}
+
 /// All that was seen.
 #[derive(Debug)]
 pub struct Observation {
@@ -88,6 +109,7 @@ pub struct Observation {
     /// What happened.
     pub events: Log,
     last: Instant,
+    crowd: Crowd,
 }
 
 /// Looks at the channels while the relay runs. Cheap to clone; all clones are one.
@@ -115,6 +137,7 @@ impl Observer {
             channels: Vec::new(),
             events: Log::default(),
             last: clock::now(),
+            crowd: Crowd::default(),
         };
         let shared = Arc::new(Shared {
             observation: Mutex::new(observation),
@@ -226,11 +249,11 @@ impl Observed {
     }
 
     /// Takes in what has become of it; tells what has happened.
-    fn go_on(&mut self, view: ChannelView, now: Instant) -> Vec<events::Finding> {
+    fn go_on(&mut self, view: ChannelView, now: Instant, crowd: &mut Crowd) -> Vec<events::Finding> {
         let mut found = findings::between(&self.view, &view);
         found.extend(self.legs.go_on(&self.view, &view, now));
         found.extend(findings::sessions(&self.view, &view, &mut self.awaited));
-        found.extend(self.refuse(&view, now));
+        found.extend(self.refuse(&view, now, crowd));
         let sample = Sample::between(&self.view, &view);
         self.history.push(sample);
         self.view = view;
@@ -246,13 +269,13 @@ impl Observed {
                 let reason = self.verdict.reasons.first().map_or("no packets", String::as_str);
                 let finding = findings::silent(&self.view, reason, &self.causes);
                 if let Some(finding) = &finding {
-                    warn!(channel = self.name(), "{reason}: {}", finding.advice);
+                    self.say(&format!("{reason}: {}", finding.advice), Level::Warning, now, crowd);
                 }
                 found.extend(finding);
             }
             (true, false) => {
                 self.causes.clear();
-                info!(channel = self.name(), "packets come again");
+                self.say("packets come again", Level::Info, now, crowd);
                 let quiet = quiet.map_or(self.view.state.age_seconds, |quiet| quiet.as_secs_f64());
                 found.push(findings::heard_again(quiet));
             }
@@ -261,16 +284,31 @@ impl Observed {
         found
     }
 
-    fn refuse(&mut self, view: &ChannelView, now: Instant) -> Vec<events::Finding> {
+    fn refuse(&mut self, view: &ChannelView, now: Instant, crowd: &mut Crowd) -> Vec<events::Finding> {
         let (found, news) = self.refusals.go_on(&self.view, view, now);
         match news {
-            Some(News::Begins) => warn!(channel = self.name(), "{}", self.refused().join("; ")),
+            Some(News::Begins) => self.say(&self.refused().join("; "), Level::Warning, now, crowd),
             Some(News::Ends) => {
-                info!(channel = self.name(), "what comes is passed on again, or nothing comes")
+                self.say("what comes is passed on again, or nothing comes", Level::Info, now, crowd)
             }
             None => {}
         }
         found
+    }
+
+    /// Logs it.
+    fn say(&self, what: &str, level: Level, now: Instant, crowd: &mut Crowd) {
+        let channel = self.name();
+        let more = if self.view.state.on_demand {
+            let Some(unsaid) = crowd.may_say(now) else { return debug!(channel, "{what}") };
+            unsaid
+        } else {
+            String::new()
+        };
+        match level {
+            Level::Info => info!(channel, "{what}{more}"),
+            Level::Warning | Level::Problem => warn!(channel, "{what}{more}"),
+        }
     }
 
     fn judge(&mut self, now: Instant) {
@@ -311,10 +349,10 @@ impl Observation {
             let same = |old: &Observed| old.view.state.age_seconds <= view.state.age_seconds;
             let (channel, found) = match known.remove(&name).filter(same) {
                 Some(mut channel) => {
-                    let found = channel.go_on(view, now);
+                    let found = channel.go_on(view, now, &mut self.crowd);
                     (channel, found)
                 }
-                None => begin(view, order, now),
+                None => begin(view, order, now, &mut self.crowd),
             };
             found.into_iter().for_each(|finding| self.events.add(unix, &name, finding));
             self.channels.push(channel);
@@ -345,7 +383,12 @@ impl Observation {
 }
 
 /// A channel that was not there before.
-fn begin(view: ChannelView, order: usize, now: Instant) -> (Observed, Vec<events::Finding>) {
+fn begin(
+    view: ChannelView,
+    order: usize,
+    now: Instant,
+    crowd: &mut Crowd,
+) -> (Observed, Vec<events::Finding>) {
     let samples = if order < HISTORY_CHANNELS_MAX { HISTORY_SAMPLES } else { RECENT_SAMPLES };
     let mut found = findings::first(&view);
     let heard = (view.state.counters.media_received > 0).then_some(now);
@@ -358,7 +401,7 @@ fn begin(view: ChannelView, order: usize, now: Instant) -> (Observed, Vec<events
         found.extend(findings::between(&start, &channel.view));
         channel.history.push(Sample::between(&start, &channel.view));
         let view = std::mem::replace(&mut channel.view, start);
-        found.extend(channel.refuse(&view, now));
+        found.extend(channel.refuse(&view, now, crowd));
         channel.view = view;
     }
     channel.judge(now);

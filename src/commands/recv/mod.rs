@@ -116,12 +116,14 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
 /// The summary: as JSON on standard output, for programs, unless the payloads go there.
 fn say_summary(args: &cli::Recv, summary: &Summary) {
     let payloads_go_there = args.output.as_deref() == Some(Path::new("-"));
-    // Where nobody listens any more, nobody wants the summary.
-    let _ = match args.json {
-        true if payloads_go_there => writeln!(io::stderr(), "{}", summary.json()),
-        true => writeln!(io::stdout(), "{}", summary.json()),
-        false => writeln!(io::stderr(), "{summary}"),
-    };
+    match args.json {
+        true if payloads_go_there => crate::log::say(&summary.json()),
+        true => {
+            // Where nobody listens any more, nobody wants the summary.
+            let _ = writeln!(io::stdout(), "{}", summary.json());
+        }
+        false => crate::log::say(&summary.to_string()),
+    }
 }
 
 /// Why nothing was received, as far as it shows here.

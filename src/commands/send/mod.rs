@@ -12,7 +12,6 @@ mod reader;
 mod sensors;
 
 use std::fs::File;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -39,8 +38,7 @@ pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
     let link = send(args, stop)?;
     link.linger();
     let summary = link.summary(clock::now().saturating_duration_since(started));
-    // A closed standard error is no reason to fail: nobody wants the summary.
-    let _ = writeln!(std::io::stderr(), "{summary}");
+    crate::log::say(&summary.to_string());
     Ok(())
 }
 

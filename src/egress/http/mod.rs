@@ -211,6 +211,8 @@ struct Shared {
     patience: Patience,
     feeders: Feeders,
     hubs: Arc<Hubs>,
+    /// Clients that do not read, in the log.
+    cut_off: Mutex<Trouble>,
 }
 
 impl Shared {
@@ -238,7 +240,17 @@ impl Shared {
         };
         let (router, socketio) = routes::router(app);
         let feeders = Feeders::default();
-        Shared { control, config, router, socketio, header_timeout, patience, feeders, hubs }
+        Shared {
+            control,
+            config,
+            router,
+            socketio,
+            header_timeout,
+            patience,
+            feeders,
+            hubs,
+            cut_off: Mutex::default(),
+        }
     }
 
     /// A place for a connection. Whoever comes through a proxy gets his own with each request.
@@ -434,7 +446,13 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     match end {
         End::Channel | End::Gone => {}
         End::Behind => {
-            tracing::info!(client = peer, "a client has been behind its stream for {lag_max:?}: cut off")
+            let text = format!("a client has been behind its stream for {lag_max:?}: cut off");
+            // Strangers may do that a thousand times; the metrics count all of them.
+            if shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner).is_news(clock::now()) {
+                tracing::info!(client = peer, "{text}");
+            } else {
+                tracing::debug!(client = peer, "{text}");
+            }
         }
         End::Silent => {
             tracing::debug!(client = peer, "a client's stream was silent for {idle_timeout:?}: ends")

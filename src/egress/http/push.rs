@@ -332,7 +332,7 @@ pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, wanted: Wanted, hu
 
 fn log(end: End, what: &str) {
     if end == End::Stalled {
-        tracing::info!("a client of {what} has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+        tracing::debug!("a client of {what} has taken nothing for {PUSH_STALL_MAX:?}: cut off");
     }
 }
 

@@ -255,7 +255,7 @@ async fn write(socket: SocketRef, outlet: Arc<Outlet>) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(_) => {
-                    tracing::info!("a Socket.IO client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+                    tracing::debug!("a Socket.IO client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
                     outlet.cut_off();
                     break;
                 }

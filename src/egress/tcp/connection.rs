@@ -78,7 +78,7 @@ impl Connection {
             listen::part(stream).await;
         }
         if end == End::Stalled {
-            tracing::info!(client = peer, "a TCP client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+            tracing::debug!(client = peer, "a TCP client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
         }
     }
 

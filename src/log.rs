@@ -1,0 +1,202 @@
+//! The log: lines go through a bounded queue to a thread of their own, which writes them to standard error. Nobody ever waits for
+//! whoever reads that: what does not fit into the queue is dropped, counted in a metric, and said in the log.
+
+use std::{
+    io::{self, Write},
+    mem::ManuallyDrop,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use crate::{
+    clock,
+    limits::{LOG_FLUSH_CHECK, LOG_FLUSH_MAX, LOG_LINES_MAX},
+};
+
+/// The queue of the process, once it logs.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Logs to standard error from now on, what the filter lets through.
+pub fn to_stderr(filter: EnvFilter, colours: bool) -> Guard {
+    let (queue, guard) = Queue::before(io::stderr(), LOG_LINES_MAX);
+    let queue = QUEUE.get_or_init(|| queue).clone();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(queue.clone())
+        .with_ansi(colours)
+        .log_internal_errors(false) // it would panic once standard error is closed
+        .init();
+    Guard { queue, _thread: ManuallyDrop::new(guard) }
+}
+
+/// Says something to the user, whatever the filter, behind the lines that were logged before.
+pub fn say(line: &str) {
+    let line = format!("{line}\n");
+    // Nobody is left to hear about a closed standard error.
+    let _ = match QUEUE.get() {
+        Some(queue) => queue.clone().write_all(line.as_bytes()),
+        None => io::stderr().write_all(line.as_bytes()),
+    };
+}
+
+/// Lines that were dropped so far.
+pub fn dropped() -> u64 {
+    QUEUE.get().map_or(0, Queue::dropped)
+}
+
+/// Waits at its end, not for long, until all lines are written.
+#[derive(Debug)]
+pub struct Guard {
+    queue: Queue,
+    /// Its own end would print to standard output when the queue is full.
+    _thread: ManuallyDrop<WorkerGuard>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let end = clock::now() + LOG_FLUSH_MAX;
+        while !self.queue.is_empty() && clock::now() < end {
+            thread::sleep(LOG_FLUSH_CHECK);
+        }
+    }
+}
+
+/// What all who log write to.
+#[derive(Debug, Clone)]
+struct Queue {
+    lines: NonBlocking,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    queued: AtomicU64,
+    written: AtomicU64,
+    dropped: OnceLock<ErrorCounter>,
+}
+
+impl Counts {
+    fn dropped(&self) -> u64 {
+        self.dropped.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    }
+}
+
+impl Queue {
+    fn before(to: impl Write + Send + 'static, lines_max: usize) -> (Queue, WorkerGuard) {
+        let counts = Arc::new(Counts::default());
+        let sink = Sink { to, counts: counts.clone(), told: 0 };
+        let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(lines_max);
+        let (lines, guard) = builder.thread_name("log").finish(sink);
+        counts.dropped.get_or_init(|| lines.error_counter());
+        (Queue { lines, counts }, guard)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.counts.dropped()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.counts.written.load(Relaxed) + self.dropped() >= self.counts.queued.load(Relaxed)
+    }
+}
+
+impl Write for Queue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.counts.queued.fetch_add(1, Relaxed);
+        self.lines.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Queue;
+
+    fn make_writer(&'a self) -> Queue {
+        self.clone()
+    }
+}
+
+/// Behind the queue: writes the lines, and says when some are missing.
+struct Sink<W> {
+    to: W,
+    counts: Arc<Counts>,
+    /// Dropped lines that were told of.
+    told: u64,
+}
+
+impl<W: Write> Write for Sink<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let written = self.to.write_all(line);
+        // Also if it failed: nobody reads it any more.
+        self.counts.written.fetch_add(1, Relaxed);
+        let dropped = self.counts.dropped();
+        if dropped > self.told {
+            let new = dropped - self.told;
+            tracing::warn!("{new} lines are missing here: whoever reads standard error was too slow");
+            // Unless this line was dropped as well.
+            if self.counts.dropped() == dropped {
+                self.told = dropped;
+            }
+        }
+        written.map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    /// Takes a line when it is let.
+    struct Reader {
+        permits: mpsc::Receiver<()>,
+        lines: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Write for Reader {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _ = self.permits.recv();
+            self.lines.lock().unwrap().push(String::from_utf8_lossy(line).into_owned());
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_logs_does_not_wait_for_who_reads_and_each_line_is_written_or_counted() {
+        let (permit, permits) = mpsc::channel();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (queue, guard) = Queue::before(Reader { permits, lines: lines.clone() }, 4);
+        for number in 0..20 {
+            queue.clone().write_all(format!("line {number}\n").as_bytes()).unwrap();
+        }
+        let dropped = queue.dropped();
+        // One is being written, four wait.
+        assert!((15..=16).contains(&dropped), "{dropped}");
+        assert!(!queue.is_empty());
+        drop(permit);
+        while !queue.is_empty() {
+            thread::sleep(LOG_FLUSH_CHECK);
+        }
+        let written = lines.lock().unwrap().len() as u64;
+        assert_eq!(written + queue.dropped(), 20);
+        drop(guard);
+    }
+}
