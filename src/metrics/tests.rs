@@ -31,6 +31,7 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
         rejected: 2,
         sessions: 8,
         ts_discontinuities: 9,
+        conflicts: 0,
         released_late: 18,
         released_early: 19,
     };

@@ -48,6 +48,11 @@ pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String 
             "the same id comes from two addresses: give each sender an id of its own, or name the right one as SOURCE@ in the input",
             example,
         ),
+        "conflict" => from(
+            "numbers come again with other content: somebody sends in the name of the producer, or two producers behind one address \
+             share an id; `conflicts` in /api/v1/streams says of which flow",
+            example,
+        ),
         "other_source" => from(
             "repair packets, heartbeats or RTCP come from another address than the media, and are not used",
             example,
@@ -78,6 +83,7 @@ fn words(reason: &str) -> String {
         "match" => "that do not match".to_owned(),
         "checksum" => "with a wrong checksum".to_owned(),
         "collision" => "in collision".to_owned(),
+        "conflict" => "in conflict with what came before".to_owned(),
         other => other.replace('_', " "),
     }
 }

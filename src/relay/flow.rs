@@ -550,6 +550,9 @@ impl Flow {
         if several {
             self.remember_lag(cx);
         }
+        if let Some(asking) = &mut self.asking {
+            asking.heard(arrived.packet.bytes.len());
+        }
         let Some(reorder) = &self.reorder else { return };
         let (next, end, waiting) = (reorder.next(), reorder.end(), reorder.stored() > 0);
         let lateness = if number < end { reorder.lateness(number, at) } else { None };
@@ -560,16 +563,16 @@ impl Flow {
         }
         let stored = Stored::new(arrived.packet, how, span, arrived.fingerprint);
         let Some(reorder) = &mut self.reorder else { return };
-        let differs = several
-            && number >= next
-            && reorder.known(number, span, arrived.fingerprint, window) == Known::Other;
+        let differs =
+            number >= next && reorder.known(number, span, arrived.fingerprint, window) == Known::Other;
         let queued = reorder.insert(number, stored, at, window);
         self.counters.duplicate += reorder.take_covered();
         let accepted = matches!(queued, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_));
+        let conflict = matches!(queued, Queued::Other(_));
         let lags = several && how == How::Received && self.lags(arrived.leg, number, &queued, cx.now);
         if let Some(legs) = &self.legs
             && how == How::Received
-            && (differs || matches!(queued, Queued::Other(_)))
+            && (differs || conflict)
         {
             legs.differs(arrived.leg, number, cx.legs);
         }
@@ -594,6 +597,7 @@ impl Flow {
             Queued::Replaced(suspect) if suspect.packet.bytes.is_empty() => self.void_passed(),
             Queued::Replaced(suspect) => {
                 self.counters.rejected += 1;
+                self.conflicts(cx);
                 cx.spend(suspect.packet);
             }
             // A recovered packet that nobody misses any more is counted as repair only.
@@ -616,6 +620,7 @@ impl Flow {
                 cx.spend(stored.packet);
             }
             Queued::Duplicate(stored) => {
+                self.counters.conflicts += u64::from(differs);
                 self.not_needed(number);
                 self.note_duplicate(number, how, cx);
                 self.again(Repeat::Duplicate, number, (arrived.number, arrived.leg), stored, cx);
@@ -626,7 +631,7 @@ impl Flow {
             // Content that is not known below the head, or a number far ahead: the producer may count anew.
             Queued::Other(stored) | Queued::Behind(stored) | Queued::Ahead(stored) => {
                 let candidate = self.candidate(arrived.number, stored, arrived.leg);
-                self.offer(candidate, cx);
+                self.offer(Candidate { conflict, ..candidate }, cx);
                 if self.is_last(arrived.number) {
                     self.look_for_standing(arrived.number, cx);
                 }

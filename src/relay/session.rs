@@ -32,6 +32,8 @@ pub(super) struct Candidate {
     pub(super) stale: bool,
     /// What it counts as if it is not believed: a packet that came before, or one that nobody sent.
     pub(super) repeat: Option<Repeat>,
+    /// Its number has come with other content.
+    pub(super) conflict: bool,
 }
 
 impl Candidate {

@@ -45,6 +45,8 @@ pub struct Counters {
     pub foreign: u64,
     /// Discarded: a number, session or source that nothing confirmed, or beyond a limit.
     pub rejected: u64,
+    /// Packets whose number had come with other content before. Each is also counted for what became of it.
+    pub conflicts: u64,
     /// Sessions begun.
     pub sessions: u64,
     /// Paced release: delivered when their time had passed already.
@@ -97,6 +99,7 @@ impl Counters {
             corrupt,
             foreign,
             rejected,
+            conflicts,
             sessions,
             released_late,
             released_early,
@@ -121,6 +124,7 @@ impl Counters {
         with(&mut self.corrupt, *corrupt);
         with(&mut self.foreign, *foreign);
         with(&mut self.rejected, *rejected);
+        with(&mut self.conflicts, *conflicts);
         with(&mut self.sessions, *sessions);
         with(&mut self.released_late, *released_late);
         with(&mut self.released_early, *released_early);

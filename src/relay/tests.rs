@@ -576,3 +576,51 @@ fn a_burst_that_a_buffer_did_not_hold_is_lost_and_no_restart() {
     let counters = core.relay.totals();
     assert_eq!((counters.sessions, counters.lost, counters.expected), (1, 598, 1002));
 }
+
+/// Somebody forges the producer's address: his packets are not told from it but by their content.
+#[test]
+fn a_number_that_comes_again_with_other_content_is_a_conflict() {
+    let mut core = Core::native(20 * MS);
+    for number in 0..100 {
+        core.data(10 * MS * number as u32, 1, [number]);
+        if number == 50 {
+            let forged = native(Kind::Data, 1, 1, 40, b"forged");
+            core.packet(10 * MS * number as u32 + MS, &forged);
+            // Once more, with what waits for a gap.
+            core.data(10 * MS * number as u32 + 2 * MS, 1, [52]);
+            let forged = native(Kind::Data, 1, 1, 52, b"forged");
+            core.packet(10 * MS * number as u32 + 3 * MS, &forged);
+        }
+    }
+    core.timeout(5000 * MS);
+    core.relay.finish(core.start + 6000 * MS);
+    let counters = core.relay.totals();
+    assert_eq!((counters.delivered, counters.lost, counters.conflicts), (100, 0, 2), "{counters:?}");
+    assert_eq!(core.relay.reject_reasons().get("conflict"), Some(&1));
+}
+
+/// Whoever forges packets in somebody's name must not send more to that host by our requests than he sends himself.
+#[test]
+fn native_requests_take_no_more_bytes_than_what_came() {
+    let asks = vec![Asks { requests: true, ..Asks::default() }];
+    let mut core = Core::new(Config { asks, ..fixed("native", 1000 * MS) });
+    let (mut came, mut asked) = (0, 0);
+    // Streams that begin, each with a gap that nobody fills.
+    for stream in 0..50 {
+        for number in [0, 1, 18, 19] {
+            let bytes = native(Kind::Data, stream, 1, number, b"");
+            came += bytes.len();
+            core.packet(MS * stream, &bytes);
+        }
+    }
+    for step in 50..2000 {
+        core.timeout(MS * step);
+    }
+    for output in core.out.drain(..) {
+        if let Output::Transmit { bytes, .. } = output {
+            asked += bytes.len();
+        }
+    }
+    assert!(asked <= came, "{asked} bytes for {came}");
+    assert!(asked > came / 4, "{asked} bytes for {came}: it asks as far as it may");
+}

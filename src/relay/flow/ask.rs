@@ -145,7 +145,7 @@ impl Flow {
         let Some(mut asking) = self.asking.take() else { return };
         asking.schedule.settled_below(self.reorder.as_ref().map_or(u64::MAX, Reorder::next));
         let due = asking.schedule.poll(&self.terms(&asking, cx));
-        self.request(&asking, &due, cx);
+        self.request(&mut asking, &due, cx);
         self.asking = Some(asking);
         let recovers = self.recover.as_ref().is_some_and(|recover| recover.misses());
         // Repair packets may still bring what was not answered.
@@ -154,7 +154,7 @@ impl Flow {
         }
     }
 
-    fn request(&mut self, asking: &Asking, due: &Due, cx: &mut Context<'_>) {
+    fn request(&mut self, asking: &mut Asking, due: &Due, cx: &mut Context<'_>) {
         let mut by_leg: Vec<(u8, Vec<u64>)> = Vec::new();
         for request in &due.requests {
             let leg = asking.leg(request.before);
@@ -165,7 +165,7 @@ impl Flow {
         }
         for (leg, numbers) in by_leg {
             match self.key {
-                FlowKey::Stream(stream) => self.request_native(stream, leg, &numbers, cx),
+                FlowKey::Stream(stream) => self.request_native(stream, asking, leg, &numbers, cx),
                 FlowKey::Ssrc(ssrc) => cx.wanted.push(Wanted { flow: self.id, leg, ssrc, numbers }),
                 _ => {}
             }
@@ -184,10 +184,21 @@ impl Flow {
         numbers.iter().for_each(|number| asking.schedule.unsent(*number, cx.now, RETRY_MIN));
     }
 
-    fn request_native(&mut self, stream: u32, leg: u8, numbers: &[u64], cx: &mut Context<'_>) {
+    /// Asks where the packets seem to come from. Whoever forges them must not send more to somebody else that way than he
+    /// sends himself: requests take at most as many bytes as the packets had.
+    fn request_native(
+        &mut self,
+        stream: u32,
+        asking: &mut Asking,
+        leg: u8,
+        numbers: &[u64],
+        cx: &mut Context<'_>,
+    ) {
         let to = self.source_on(leg);
+        let c = &self.counters;
+        let datagrams = c.media_received + c.repair_received + c.control_received;
         for (count, bytes) in native_nacks(stream, self.session, numbers) {
-            if cx.pace.take(cx.now) {
+            if asking.may_send(bytes.len(), datagrams) && cx.pace.take(cx.now) {
                 self.counters.numbers_requested += count;
                 self.counters.requests_sent += 1;
                 cx.outputs.push_back(Output::Transmit { leg, from: Socket::Media, to, bytes });

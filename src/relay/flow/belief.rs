@@ -18,6 +18,9 @@ use crate::{
     },
 };
 
+/// Why a packet is rejected whose number has come with other content.
+const CONFLICT: &str = "conflict";
+
 /// The session before the one in force.
 #[derive(Debug)]
 pub(super) struct Retired {
@@ -80,6 +83,7 @@ impl Flow {
             leg: arrived.leg,
             stale: false,
             repeat: None,
+            conflict: false,
         };
         self.offer(candidate, cx);
         if first_of_all {
@@ -109,9 +113,18 @@ impl Flow {
             Some(repeat) => self.drop_repeat((candidate, repeat), cx),
             None => {
                 self.counters.rejected += 1;
+                if candidate.conflict {
+                    self.conflicts(cx);
+                }
                 cx.spend(candidate.packet);
             }
         }
+    }
+
+    /// A packet that is not believed has a number that came with other content.
+    pub(super) fn conflicts(&mut self, cx: &mut Context<'_>) {
+        self.counters.conflicts += 1;
+        *cx.rejects.entry(CONFLICT).or_default() += 1;
     }
 
     /// Takes out of probation what was beyond the window a moment ago.
@@ -200,6 +213,7 @@ impl Flow {
             leg,
             stale: false,
             repeat: None,
+            conflict: false,
         }
     }
 

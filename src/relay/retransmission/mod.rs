@@ -26,6 +26,9 @@ pub(super) use pace::Pace;
 pub(super) use rtt::RoundTrip;
 pub(super) use schedule::{Due, Schedule, Terms};
 
+/// A native datagram without payload.
+const NATIVE_BYTES_MIN: u64 = (native::HEADER + native::TRAILER) as u64;
+
 /// What a flow needs to ask its producer.
 #[derive(Debug)]
 pub(super) struct Asking {
@@ -37,12 +40,32 @@ pub(super) struct Asking {
     shared: bool,
     /// The legs on which it can be asked; not empty.
     legs: Vec<u8>,
+    /// Bytes of native requests.
+    spent: u64,
+    /// Bytes that came, as far as it is known beyond the least that a datagram has.
+    heard: u64,
 }
 
 impl Asking {
     pub(super) fn new(legs: Vec<u8>, shared: bool, seed: u64, now: Instant) -> Asking {
         let (schedule, round_trip) = (Schedule::new(seed, now), RoundTrip::default());
-        Asking { schedule, round_trip, failing: 0.0, shared, legs }
+        Asking { schedule, round_trip, failing: 0.0, shared, legs, spent: 0, heard: 0 }
+    }
+
+    /// A packet of so many bytes came that others wait for, or that waits.
+    pub(super) fn heard(&mut self, bytes: usize) {
+        self.heard += (bytes as u64).saturating_sub(NATIVE_BYTES_MIN);
+    }
+
+    /// Whether a native request of so many bytes may be sent; it counts as sent then. `datagrams`: how many have come from where
+    /// it goes.
+    pub(super) fn may_send(&mut self, bytes: usize, datagrams: u64) -> bool {
+        let spent = self.spent + bytes as u64;
+        let may = spent <= datagrams * NATIVE_BYTES_MIN + self.heard;
+        if may {
+            self.spent = spent;
+        }
+        may
     }
 
     /// An answer came after so many requests.
