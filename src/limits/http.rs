@@ -73,3 +73,9 @@ pub const STATE_FLOWS: usize = 100;
 pub const STATE_FLOWS_MAX: usize = 10_000;
 /// Answers with the state of all channels that are kept for those who ask the same at the same time.
 pub const STATE_BODIES_MAX: usize = 4;
+/// How long the connection that has the last descriptor may take for its request, which comes along with it: others wait.
+pub const RESERVE_HEAD_PATIENCE: Duration = Duration::from_millis(100);
+/// How long it may take for its answer.
+pub const RESERVE_PATIENCE: Duration = Duration::from_secs(1);
+/// Bytes of its request that are read.
+pub const RESERVE_HEAD_BYTES_MAX: usize = 4 << 10;

@@ -7,6 +7,7 @@ mod common;
 mod counters;
 mod demand;
 mod described;
+mod descriptors;
 mod ends;
 mod latency;
 mod life;

@@ -22,6 +22,7 @@ mod page;
 mod players;
 mod push;
 mod refusal;
+mod reserve;
 mod routes;
 mod rows;
 mod snapshot;
@@ -83,6 +84,7 @@ use feeder::Feeders;
 use host::Names;
 use push::Messages;
 use refusal::Refusal;
+use reserve::Reserve;
 use routes::Bodies;
 use snapshot::Snapshots;
 use stream::{Handover, Ordered};
@@ -163,6 +165,8 @@ impl Server {
         let service = Arc::new(Shared::new(self.config, control, observer, stop.clone()));
         let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
         let mut trouble = Trouble::default();
+        let mut reserve =
+            Reserve::new().inspect_err(|error| tracing::warn!("no descriptor is kept back: {error}")).ok();
         let admin = self.admin.map(|(listener, _)| listener);
         loop {
             let (door, accepted) = tokio::select! {
@@ -170,6 +174,7 @@ impl Server {
                 () = stopped(&mut stop) => break,
                 Some(_) = connections.join_next() => continue,
                 Some(_) = refusals.join_next() => continue,
+                () = returned(reserve.as_mut()) => continue,
                 accepted = accept(admin.as_ref()) => (Door::Admin, accepted),
                 accepted = self.listener.accept() => (Door::Main, accepted),
             };
@@ -183,12 +188,30 @@ impl Server {
                     }
                     Err(_) => {} // a closed connection must do
                 },
-                Err(error) => pause(&error, &mut trouble).await,
+                Err(error) => {
+                    let listener = admin.as_ref().filter(|_| door == Door::Admin).unwrap_or(&self.listener);
+                    let (control, base) = (&service.control, &service.config.base);
+                    let answered = match &mut reserve {
+                        Some(reserve) => reserve.answer(&error, listener, control, base).await,
+                        None => false,
+                    };
+                    if !answered {
+                        pause(&error, &mut trouble).await;
+                    }
+                }
             }
         }
         drop((self.listener, admin));
         service.socketio.close().await;
         while connections.join_next().await.is_some() {}
+    }
+}
+
+/// Waits until the last descriptor is back.
+async fn returned(reserve: Option<&mut Reserve>) {
+    match reserve {
+        Some(reserve) => reserve.returned().await,
+        None => std::future::pending().await,
     }
 }
 
