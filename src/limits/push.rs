@@ -49,6 +49,11 @@ pub const EVERY_MAX: Duration = Duration::from_secs(86_400);
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 /// Bytes that a WebSocket client may send in one message: nothing of it is read by anybody.
 pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 4 << 10;
+/// Messages of a WebSocket client that are read in a row; nothing of them means anything, and answering pings takes time
+/// from others.
+pub const WEBSOCKET_MESSAGES_AT_ONCE: u32 = 16;
+/// How long nothing is read after so many: 4,000 messages per second are more than any client needs.
+pub const WEBSOCKET_PAUSE: Duration = Duration::from_millis(4);
 /// Bytes of a line of a TCP client: a command, a name, a flow's key.
 pub const TCP_LINE_BYTES_MAX: usize = 1024;
 /// How long a TCP client may take to subscribe to something.

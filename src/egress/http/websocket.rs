@@ -14,7 +14,7 @@ use axum::{
 };
 use tokio::{
     net::TcpStream,
-    time::{Instant, interval_at},
+    time::{Instant, interval_at, sleep},
 };
 use tungstenite::{
     Error, WebSocket,
@@ -32,7 +32,10 @@ use tungstenite::{
 use super::{deflate::Marks, refusal::Refusal};
 use crate::{
     egress::{listen, push::Outlet},
-    limits::{PONGS_MISSED_MAX, PUSH_KEEPALIVE, WEBSOCKET_MESSAGE_BYTES_MAX},
+    limits::{
+        PONGS_MISSED_MAX, PUSH_KEEPALIVE, WEBSOCKET_MESSAGE_BYTES_MAX, WEBSOCKET_MESSAGES_AT_ONCE,
+        WEBSOCKET_PAUSE,
+    },
 };
 
 /// An empty ping, as it is written.
@@ -153,14 +156,17 @@ pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool, pee
         .read_buffer_size(WEBSOCKET_MESSAGE_BYTES_MAX)
         .write_buffer_size(0);
     let mut socket = WebSocket::from_partially_read(Ends { far, marks }, early, Role::Server, Some(config));
+    let mut read = 0u32;
     loop {
         // At most two answers wait: the library writes one when it is asked for the next message.
         far.answered().await;
         match socket.read() {
-            // Small messages may come faster than they are read: others must run all the same.
             Ok(_) => {
                 peer.heard.store(true, Ordering::Relaxed);
-                tokio::task::coop::consume_budget().await;
+                read = read.wrapping_add(1);
+                if read.is_multiple_of(WEBSOCKET_MESSAGES_AT_ONCE) {
+                    sleep(WEBSOCKET_PAUSE).await;
+                }
             }
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
                 let Ok(stream) = far.stream() else { return };
