@@ -1,4 +1,5 @@
-//! Standard error that nobody reads: packets pass, the process ends when it is told to, and what is missing is counted and said.
+//! Standard error or standard output that nobody reads: packets pass, the process ends when it is told to, and what is missing is
+//! counted and said.
 
 mod common;
 
@@ -99,4 +100,25 @@ fn a_log_that_nobody_reads_stops_nothing() {
     kill(process, Signal::SIGTERM).expect("a signal");
     let status = until("the end", || relay.0.try_wait().expect("wait"));
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn recv_ends_although_nobody_reads_what_it_writes() {
+    let (group, port) = (group(), free_port());
+    let input = format!("udp://@{group}:{port}?if=127.0.0.1");
+    let mut command = tidecast(["recv", &input, "-o", "-", "--for", "1s"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut recv = Relay(command.spawn().expect("start"));
+    let _unread = recv.0.stdout.take();
+    let (socket, mut number) = (sender(), 0);
+    // Some pipes full.
+    let status = until("the end", || {
+        socket.send_to(&native(7, 1, number, &[7; 8192]), (group, port)).expect("send");
+        number += 1;
+        recv.0.try_wait().expect("wait")
+    });
+    let mut said = String::new();
+    recv.0.stderr.take().expect("piped").read_to_string(&mut said).expect("text");
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("lost 0 ") && said.contains("packets were not written"), "{said}");
 }
