@@ -152,7 +152,7 @@ fn the_playlist_shows_channels_as_they_are_configured_and_takes_in_another() {
     assert_eq!(text, expected);
 }
 
-/// What players send, byte for byte but for the address: the answer must be the stream whatever else they ask for.
+/// Heads as these players write them, made by hand and not recorded: the answer must be the stream whatever else they ask for.
 #[test]
 fn requests_of_players_get_their_stream() {
     let (group, port) = (group(), free_port());
