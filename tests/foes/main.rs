@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod honest;
+mod questions;
 mod rig;
 mod shares;
 mod talkers;

@@ -161,6 +161,22 @@ impl Scene {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// So many flows of two packets each in the channel `sensors`.
+    pub(crate) fn fill_sensors(&self, flows: u32) {
+        let out = sender();
+        for flow in 0..flows {
+            for number in 0..2 {
+                out.send_to(&native(1000 + flow, 1, number, &[b'x'; 200]), self.sensors).expect("send");
+            }
+            if flow % 50 == 0 {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        until("the flows", || {
+            (self.metric(&["tidecast_flows{", "\"sensors\""]) >= f64::from(flows)).then_some(())
+        });
+    }
+
     /// A sum of the relay's samples.
     pub(crate) fn metric(&self, parts: &[&str]) -> f64 {
         metric(self.http, parts)

@@ -8,13 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    common::{native, sender},
-    rig::Scene,
-};
+use crate::rig::Scene;
 
 /// Connects to a port whose answers are read in small portions, if at all.
-fn connect(to: SocketAddr) -> TcpStream {
+pub(crate) fn connect(to: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     socket.connect(&to.into()).expect("connect");
@@ -25,7 +22,7 @@ fn connect(to: SocketAddr) -> TcpStream {
 }
 
 /// Reads an answer's head.
-fn head(stream: &mut TcpStream) -> String {
+pub(crate) fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -147,16 +144,7 @@ fn last_values_of_many_flows_that_nobody_reads() {
     const FLOWS: u32 = 4000;
     const CLIENTS: usize = 40;
     let scene = Scene::start("", "", "");
-    let out = sender();
-    for flow in 0..FLOWS {
-        for number in 0..2 {
-            out.send_to(&native(1000 + flow, 1, number, &[b'x'; 200]), scene.sensors).expect("send");
-        }
-        if flow % 50 == 0 {
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-    thread::sleep(Duration::from_secs(1));
+    scene.fill_sensors(FLOWS);
     // Without a bound each takes 1.4 MB. A piece of 64 KiB waits for each here, and what the kernel has is not the relay's.
     scene.attack("last values", 16 << 10, |over| {
         let streams: Vec<_> = (0..CLIENTS)
