@@ -2,7 +2,7 @@
 //! datagrams while it renews its lease. `docs/udp-subscribe.md` describes the exchange.
 //!
 //! [`exchange`] is the relay's side and [`subscriber`] the other one, both pure: time and addresses are arguments.
-//! [`server`] has the socket that all ask; each subscriber has one of its own on the same port ([`lane`]), from which a
+//! [`server`] has the socket that all ask; each subscriber has one of its own on the same port (`lane`), from which a
 //! channel's records go to it, read through [`crate::control`].
 
 pub mod exchange;

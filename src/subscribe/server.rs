@@ -1,6 +1,6 @@
 //! The relay's sockets for UDP subscribers. Requests go to the [`Exchange`]; each subscriber has a task of its own, which
 //! reads its channel's records and sends the datagrams as they came, from a socket of its own on the same port
-//! ([`super::lane`]). Whoever's datagrams that socket does not take in time misses some, which are counted, and nobody else
+//! (`lane`). Whoever's datagrams that socket does not take in time misses some, which are counted, and nobody else
 //! waits for that.
 
 use std::{
