@@ -12,3 +12,4 @@ mod rig;
 mod shares;
 mod talkers;
 mod unread;
+mod vanished;

@@ -92,9 +92,14 @@ pub(crate) struct Outcome {
 impl Scene {
     /// `http` are further lines of the section `[http]`, `top` are lines before all sections, and `more` is what follows.
     pub(crate) fn start(top: &str, http: &str, more: &str) -> Scene {
+        Scene::with_udp_at(Ipv4Addr::LOCALHOST, top, http, more)
+    }
+
+    /// The same, with the port for UDP subscribers at this address.
+    pub(crate) fn with_udp_at(udp: Ipv4Addr, top: &str, http: &str, more: &str) -> Scene {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let (to_http, to_tcp, to_udp) = (local(), local(), local());
+        let (to_http, to_tcp, to_udp) = (local(), local(), SocketAddr::from((udp, free_port())));
         let [feed, sensors] = [(); 2].map(|()| SocketAddr::from((group(), free_port())));
         let start = now();
         let mut honest = Honest::new(start);
