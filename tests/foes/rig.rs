@@ -166,18 +166,20 @@ impl Scene {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// So many flows of two packets each in the channel `sensors`.
+    /// So many flows of some packets each in the channel `sensors`. What a full buffer drops is sent again.
     pub(crate) fn fill_sensors(&self, flows: u32) {
-        let out = sender();
-        for flow in 0..flows {
-            for number in 0..2 {
-                out.send_to(&native(1000 + flow, 1, number, &[b'x'; 200]), self.sensors).expect("send");
-            }
-            if flow % 50 == 0 {
-                thread::sleep(Duration::from_millis(5));
-            }
-        }
+        let (out, mut next) = (sender(), 0);
         until("the flows", || {
+            for flow in 0..flows {
+                for number in next..next + 2 {
+                    out.send_to(&native(1000 + flow, 1, number, &[b'x'; 200]), self.sensors).expect("send");
+                }
+                if flow % 50 == 0 {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+            next += 2;
+            thread::sleep(Duration::from_millis(500));
             (self.metric(&["tidecast_flows{", "\"sensors\""]) >= f64::from(flows)).then_some(())
         });
     }
