@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -19,7 +19,9 @@ use super::{ChannelView, Shared};
 use crate::{
     clock,
     egress::subscribers::ByTransportState,
-    limits::{HEALTH_PATIENCE, STATE_FLOWS, SURVEY_INTERVAL, SURVEY_INTERVAL_LARGE, SURVEY_PATIENCE},
+    limits::{
+        HEALTH_PATIENCE, STATE_FLOWS, SURVEY_INTERVAL, SURVEY_INTERVAL_LARGE, SURVEY_KEPT, SURVEY_PATIENCE,
+    },
     net::state::ChannelState,
 };
 
@@ -78,15 +80,25 @@ impl<T: Clone + Send + 'static> Common<T> {
         }
         let (sought, seeking) = (clock::now(), seek());
         // A task of its own: whoever goes away in the middle does not make the next one begin anew.
+        let kept = Arc::downgrade(&self.last);
         let task = tokio::spawn(async move {
             let answer = seeking.await;
             *last = Some((sought, answer.clone()));
+            tokio::spawn(forget(kept, sought));
             answer
         });
         match task.await {
             Ok(answer) => answer,
             Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it
         }
+    }
+}
+
+/// Drops an answer some time after it was of use.
+async fn forget<T>(kept: Weak<tokio::sync::Mutex<Option<(Instant, T)>>>, sought: Instant) {
+    tokio::time::sleep(SURVEY_KEPT).await;
+    if let Some(last) = kept.upgrade() {
+        last.lock().await.take_if(|(at, _)| *at == sought);
     }
 }
 

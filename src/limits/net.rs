@@ -72,6 +72,8 @@ pub const SURVEY_PATIENCE: Duration = Duration::from_secs(5);
 pub const SURVEY_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two surveys of more flows than a page shows.
 pub const SURVEY_INTERVAL_LARGE: Duration = Duration::from_secs(1);
+/// How long an answer is kept that nobody may get any more: with all flows of many channels it is large.
+pub const SURVEY_KEPT: Duration = Duration::from_secs(3);
 
 /// How often memberships are reported where nobody asks, as an example: switches forget a port after 260 s (RFC 3376, section 8.4).
 pub const REJOIN: Duration = Duration::from_secs(60);

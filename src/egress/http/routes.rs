@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use axum::{
@@ -16,6 +16,7 @@ use axum::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
+use tokio::time::sleep;
 
 use super::{
     App, answers, api, cors, host, live, page, players, push,
@@ -26,7 +27,7 @@ use super::{
 use crate::{
     config,
     control::{ChannelView, Views},
-    limits::{STATE_BODIES_MAX, STATE_FLOWS, STATE_FLOWS_MAX},
+    limits::{STATE_BODIES_MAX, STATE_FLOWS, STATE_FLOWS_MAX, SURVEY_KEPT},
     metrics,
     shares::Resource,
 };
@@ -212,25 +213,46 @@ async fn streams(
     Ok(([(header::CONTENT_TYPE, "application/json")], json))
 }
 
-/// What was written of the newest views, for those who ask for the same.
+/// What was written of the newest views, for those who ask for the same; for as long as the views are kept.
 #[derive(Debug, Default)]
-pub(super) struct Bodies(Mutex<(Views, Vec<(usize, Bytes)>)>);
+pub(super) struct Bodies(Mutex<Written>);
+
+#[derive(Debug, Default)]
+struct Written {
+    of: Weak<Vec<ChannelView>>,
+    /// With so many flows each.
+    texts: Vec<(usize, Bytes)>,
+}
 
 impl Bodies {
     /// The text with so many flows, from `write` if nobody has asked for it.
-    fn get(&self, views: &Views, flows: usize, write: impl FnOnce() -> Vec<u8>) -> Bytes {
-        // A panic leaves it without the text that was being written.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&known.0, views) {
-            *known = (views.clone(), Vec::new());
+    fn get(self: &Arc<Self>, views: &Views, flows: usize, write: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let mut written = self.written();
+        let views = Arc::downgrade(views);
+        if !written.of.ptr_eq(&views) {
+            *written = Written { of: views.clone(), texts: Vec::new() };
+            tokio::spawn(self.clone().forget(views));
         }
-        if let Some((_, text)) = known.1.iter().find(|(known, _)| *known == flows) {
+        if let Some((_, text)) = written.texts.iter().find(|(known, _)| *known == flows) {
             return text.clone();
         }
         let text = Bytes::from(write());
-        known.1.truncate(STATE_BODIES_MAX - 1);
-        known.1.insert(0, (flows, text.clone()));
+        written.texts.truncate(STATE_BODIES_MAX - 1);
+        written.texts.insert(0, (flows, text.clone()));
         text
+    }
+
+    async fn forget(self: Arc<Self>, views: Weak<Vec<ChannelView>>) {
+        sleep(SURVEY_KEPT).await;
+        let mut written = self.written();
+        if written.of.ptr_eq(&views) {
+            *written = Written::default();
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        // A panic leaves it without the text that was being written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

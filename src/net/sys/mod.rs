@@ -23,13 +23,17 @@ pub use receive::{ReceiveBatch, Received};
 pub use send::{Message, SendBatch, Sent};
 
 /// Has the C library's allocator keep few arenas instead of eight for each CPU: what one thread has given back, another one can
-/// use then, and after a rush the process is as small as before it. Call it before other threads are started.
+/// use then. Large blocks are always mapped by themselves, and gone when they are given back; otherwise the allocator learns to
+/// keep them. So the process is as small after a rush as before it. Call it before other threads are started.
 pub fn share_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const ARENAS: c_int = 2;
+        const LARGE_BYTES: c_int = 256 << 10;
         // SAFETY: it takes two numbers, and changes a setting of the allocator. Where it is refused, the default stays.
-        let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, ARENAS) };
+        let set = |setting, value| unsafe { libc::mallopt(setting, value) };
+        set(libc::M_ARENA_MAX, ARENAS);
+        set(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
     }
 }
 
