@@ -108,6 +108,8 @@ fn browsers_get_the_page_and_terminals_text() {
     assert_eq!((status, nothing.len()), (304, 0));
 
     let script = page.split('"').find(|part| part.ends_with("/app.js")).expect("its script");
+    // Relative, so that a proxy may serve all below a path.
+    let script = &format!("/{script}");
     let (status, head, plain) = get_with(relay.http, script, "");
     assert_eq!(status, 200);
     assert!(
