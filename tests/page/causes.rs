@@ -72,6 +72,11 @@ fn a_full_receive_buffer_is_the_kernels_doing() {
         (metric(http, &["tidecast_packets_delivered_total{"]) == 100.0).then_some(())
     });
     relay.signal("STOP");
+    let stat = format!("/proc/{}/stat", relay.child.id());
+    until("it stands still", || {
+        let state = std::fs::read_to_string(&stat).expect("it runs");
+        state.rsplit(") ").next().is_some_and(|state| state.starts_with('T')).then_some(())
+    });
     send(to, 100..700, Duration::ZERO);
     relay.signal("CONT");
     until("what the buffer held", || {
