@@ -106,10 +106,17 @@ impl Running {
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let into = lines.clone();
         let reader = thread::spawn(move || {
-            let stdout = stdout.into_iter().flat_map(|stdout| stdout.split(b'\n'));
-            for line in stderr.split(b'\n').chain(stdout).map_while(Result::ok) {
+            let push = |line: Vec<u8>| {
                 into.lock().expect("no panic").push_back(String::from_utf8_lossy(&line).into_owned());
-            }
+            };
+            // Both at once: a long summary does not wait until the log has ended.
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let stdout = stdout.into_iter().flat_map(|stdout| stdout.split(b'\n'));
+                    stdout.map_while(Result::ok).for_each(push);
+                });
+                stderr.split(b'\n').map_while(Result::ok).for_each(push);
+            });
         });
         Running { child, name, lines, reader: Some(reader) }
     }
