@@ -22,6 +22,7 @@ pub mod control;
 pub mod egress;
 pub mod fec;
 pub mod history;
+pub mod host;
 pub mod identify;
 pub mod jitter;
 pub mod limits;

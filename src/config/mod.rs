@@ -19,7 +19,6 @@ mod reports;
 pub mod units;
 mod validate;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
@@ -30,7 +29,6 @@ use ipnet::IpNet;
 
 use crate::address::{Endpoint, Input, Interface, Output, Recording};
 use crate::cli;
-use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 use crate::relay;
 pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
 use crate::shares::Bounds;
@@ -232,135 +230,6 @@ pub struct Leg {
     pub address: Input,
     /// Whether RTCP is received on the port above, to be passed on.
     pub reports: bool,
-}
-
-/// Text that is no hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected auto or a duration from 0s to {}, such as 80ms",
-    humantime::format_duration(HOLD_CONFIG_MAX)
-)]
-pub struct HoldError;
-
-impl FromStr for Hold {
-    type Err = HoldError;
-
-    fn from_str(text: &str) -> Result<Hold, HoldError> {
-        match text {
-            "auto" => Ok(Hold::default()),
-            text => units::duration(text)
-                .ok()
-                .filter(|hold| *hold <= HOLD_CONFIG_MAX)
-                .map(Hold::Fixed)
-                .ok_or(HoldError),
-        }
-    }
-}
-
-impl fmt::Display for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = humantime::format_duration;
-        match *self {
-            Hold::Auto { min, max } => write!(f, "auto ({} to {})", time(min), time(max)),
-            Hold::Fixed(hold) => time(hold).fmt(f),
-        }
-    }
-}
-
-/// Text that is no release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected asap or paced")]
-pub struct ReleaseError;
-
-impl FromStr for Release {
-    type Err = ReleaseError;
-
-    /// `paced` has the automatic delay.
-    fn from_str(text: &str) -> Result<Release, ReleaseError> {
-        match text {
-            "asap" => Ok(Release::Asap),
-            "paced" => Ok(Release::Paced(Delay::Auto)),
-            _ => Err(ReleaseError),
-        }
-    }
-}
-
-/// Text that is no delay of a paced release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "expected auto or a duration from 0s to {}, such as 200ms",
-    humantime::format_duration(PACED_DELAY_CONFIG_MAX)
-)]
-pub struct DelayError;
-
-impl FromStr for Delay {
-    type Err = DelayError;
-
-    fn from_str(text: &str) -> Result<Delay, DelayError> {
-        let fixed = |text| units::duration(text).ok().filter(|delay| *delay <= PACED_DELAY_CONFIG_MAX);
-        match text {
-            "auto" => Ok(Delay::Auto),
-            text => fixed(text).map(Delay::Fixed).ok_or(DelayError),
-        }
-    }
-}
-
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Release::Asap => f.write_str("asap"),
-            Release::Paced(Delay::Auto) => f.write_str("paced by auto"),
-            Release::Paced(Delay::Fixed(delay)) => {
-                write!(f, "paced by {}", humantime::format_duration(*delay))
-            }
-        }
-    }
-}
-
-/// Text that is no FEC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected off, auto or st2022-1")]
-pub struct FecError;
-
-impl FromStr for Fec {
-    type Err = FecError;
-
-    fn from_str(text: &str) -> Result<Fec, FecError> {
-        match text {
-            "off" => Ok(Fec::Off),
-            "auto" => Ok(Fec::Auto),
-            "st2022-1" => Ok(Fec::St2022),
-            _ => Err(FecError),
-        }
-    }
-}
-
-impl fmt::Display for Fec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Fec::Off => "off",
-            Fec::Auto => "auto",
-            Fec::St2022 => "st2022-1",
-        })
-    }
-}
-
-/// Text that says of no one whether to ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected off, auto (rist:// inputs ask) or on (native producers are asked, too)")]
-pub struct RetransmissionError;
-
-impl FromStr for Retransmission {
-    type Err = RetransmissionError;
-
-    fn from_str(text: &str) -> Result<Retransmission, RetransmissionError> {
-        match text {
-            "off" => Ok(Retransmission::Off),
-            "auto" => Ok(Retransmission::Auto),
-            "on" => Ok(Retransmission::On),
-            _ => Err(RetransmissionError),
-        }
-    }
 }
 
 /// Bounds of a channel's state.

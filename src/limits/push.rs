@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::FLOWS_MAX;
+
 /// Bytes of the last values of one channel's flows: 16,384 readings of 512 bytes.
 pub const LAST_VALUES_BYTES_MAX: usize = 8 << 20;
 /// Bytes that wait for one client of a stream's messages; beyond it, it is told what it missed. 1 s at 8 Mbit/s.
@@ -14,7 +16,7 @@ pub const PUSH_CHUNK_BYTES_MAX: usize = 256 << 10;
 /// Flows of which a client may have missed something that it was not told of yet, over all its streams: about 1 MiB of
 /// notes. One that misses more is cut off.
 pub const MISSED_FLOWS_MAX: usize = 16_384;
-const _: () = assert!(MISSED_FLOWS_MAX >= super::FLOWS_MAX);
+const _: () = assert!(MISSED_FLOWS_MAX >= FLOWS_MAX);
 /// How old the oldest of them may be: a mobile client's change of cells, or a page that is busy, takes seconds; after a
 /// longer pause a reading that is new is worth more than all that are old.
 pub const PUSH_QUEUE_AGE_MAX: Duration = Duration::from_secs(5);

@@ -111,7 +111,7 @@ impl Error {
     }
 
     /// For `map_err`: names what was to be done.
-    pub(crate) fn socket(what: &'static str) -> impl Fn(io::Error) -> Error {
+    pub fn socket(what: &'static str) -> impl Fn(io::Error) -> Error {
         move |error| Error::Socket { what, error }
     }
 }

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::Relay;
 use crate::{
+    host::Host,
     limits::{FLOW_REST, FLOWS_LOOK},
-    shares::Host,
 };
 
 /// The flows of each host.

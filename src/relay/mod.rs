@@ -42,6 +42,7 @@ mod reports;
 mod retransmission;
 mod rist;
 mod session;
+mod settings;
 mod source;
 mod st2022;
 mod stats;
@@ -64,6 +65,7 @@ pub use reports::Beside;
 use reports::Reports;
 use retransmission::Pace;
 use rist::Rist;
+pub use settings::{DelayError, FecError, HoldError, ReleaseError, RetransmissionError};
 pub use stats::{Counters, LegCounters};
 pub use types::{
     Asks, Collision, Config, Delivery, Fec, FlowId, FlowState, How, Input, Output, Packet, PacketFormat,

@@ -8,8 +8,8 @@ use super::{
     flow::{Context, Flow, Predecessor},
 };
 use crate::{
+    host::Host,
     limits::{DEPARTED_MAX, SWEEP_INTERVAL},
-    shares::Host,
 };
 
 impl Relay {

@@ -162,24 +162,26 @@ impl Exchange {
         match request.ask {
             Ask::Leave if own => {
                 self.clients.remove(&from);
-                request.reaction(Outcome::Left, Verdict::Ended, Some(Change::Left))
+                reaction(&request, Outcome::Left, Verdict::Ended, Some(Change::Left))
             }
             // There is nothing to leave, and nothing to say about it.
             Ask::Leave => Reaction::silent(Outcome::Stray),
-            _ if !self.may(request.token) => request.refused(Refusal::Token),
-            _ if !known(request.name) => request.refused(Refusal::NoStream),
+            _ if !self.may(request.token) => refused(&request, Refusal::Token),
+            _ if !known(request.name) => refused(&request, Refusal::NoStream),
             Ask::Cookie if self.has_room(from) => {
                 let cookie = self.cookie(now, from, &request);
-                Request { cookie, ..request }.reaction(Outcome::Cookie, Verdict::Cookie, None)
+                reaction(&Request { cookie, ..request }, Outcome::Cookie, Verdict::Cookie, None)
             }
-            Ask::Cookie => request.refused(Refusal::Full),
-            Ask::Subscribe if !own && !self.is_valid(now, from, &request) => request.refused(Refusal::Cookie),
+            Ask::Cookie => refused(&request, Refusal::Full),
+            Ask::Subscribe if !own && !self.is_valid(now, from, &request) => {
+                refused(&request, Refusal::Cookie)
+            }
             Ask::Subscribe => match self.place(from) {
                 Some(place) if own => self.grant(now, from, &request, place, None),
                 Some(place) => {
                     self.grant(now, from, &request, place, Some(Change::Joined(request.name.to_owned())))
                 }
-                None => request.refused(Refusal::Full),
+                None => refused(&request, Refusal::Full),
             },
         }
     }
@@ -198,7 +200,7 @@ impl Exchange {
         let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX).max(1);
         let verdict = Verdict::Granted { lease: seconds(lease), renew: seconds(lease / UDP_RENEWALS) };
         let outcome = if change.is_some() { Outcome::Granted } else { Outcome::Renewed };
-        request.reaction(outcome, verdict, change)
+        reaction(&request, outcome, verdict, change)
     }
 
     /// Whether there is room, or was when it came. A refusal is counted.
@@ -267,16 +269,14 @@ impl Client {
     }
 }
 
-impl Request<'_> {
-    fn reaction(&self, outcome: Outcome, verdict: Verdict, change: Option<Change>) -> Reaction {
-        let answer = Answer { verdict, nonce: self.nonce, cookie: self.cookie };
-        Reaction { answer: Some(answer), change, outcome }
-    }
+fn reaction(request: &Request<'_>, outcome: Outcome, verdict: Verdict, change: Option<Change>) -> Reaction {
+    let answer = Answer { verdict, nonce: request.nonce, cookie: request.cookie };
+    Reaction { answer: Some(answer), change, outcome }
+}
 
-    fn refused(&self, refusal: Refusal) -> Reaction {
-        let verdict = Verdict::Refused(refusal);
-        Request { cookie: [0; 16], ..*self }.reaction(Outcome::Refused(refusal), verdict, None)
-    }
+fn refused(request: &Request<'_>, refusal: Refusal) -> Reaction {
+    let request = Request { cookie: [0; 16], ..*request };
+    reaction(&request, Outcome::Refused(refusal), Verdict::Refused(refusal), None)
 }
 
 /// The time, and what only this relay could have made of it.

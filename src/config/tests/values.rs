@@ -195,13 +195,3 @@ fn unknown_keys_get_the_nearest_known_one() {
     }
     assert!(error("[http]\nalow = []").starts_with("http.alow: unknown key, did you mean \"allow\"?"));
 }
-
-#[test]
-fn holds_are_read_and_shown() {
-    assert_eq!("auto".parse(), Ok(Hold::default()));
-    assert_eq!("0".parse(), Ok(Hold::Fixed(Duration::ZERO)));
-    assert_eq!("10s".parse(), Ok(Hold::Fixed(Duration::from_secs(10))));
-    assert_eq!("10001ms".parse::<Hold>(), Err(HoldError));
-    assert_eq!(Hold::default().to_string(), "auto (20ms to 500ms)");
-    assert_eq!(Hold::Fixed(Duration::from_millis(80)).to_string(), "80ms");
-}
