@@ -200,7 +200,7 @@ impl Exchange {
         let seconds = |time: Duration| u16::try_from(time.as_secs()).unwrap_or(u16::MAX).max(1);
         let verdict = Verdict::Granted { lease: seconds(lease), renew: seconds(lease / UDP_RENEWALS) };
         let outcome = if change.is_some() { Outcome::Granted } else { Outcome::Renewed };
-        reaction(&request, outcome, verdict, change)
+        reaction(request, outcome, verdict, change)
     }
 
     /// Whether there is room, or was when it came. A refusal is counted.
