@@ -11,7 +11,7 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput, criterion_group};
 use stream::{BATCH, Bench, Case, Kind, Path};
-use tidecast::clock;
+use tidecast_net::clock;
 
 const SIZES: [usize; 2] = [200, 1316];
 /// Rounds of the table, and batches of each case in one round.

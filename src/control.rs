@@ -20,7 +20,6 @@ use serde::Serialize;
 use tokio::sync::RwLock;
 
 use crate::{
-    address::Input,
     config,
     egress::{
         carries::Carries,
@@ -29,17 +28,18 @@ use crate::{
         subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
-    limits::{METRICS_UPKEEP, RECEIVE_BUFFER_BYTES, SURVEY_PATIENCE},
+    limits::{METRICS_UPKEEP, SURVEY_PATIENCE},
     metrics::{Metrics, Sample, UdpRequests},
     net::{
         state::{ChannelState, LegState},
         worker::{ChannelSpec, Pace, Started, Worker, WorkerError},
     },
-    relay::Fec,
     shares::{Caller, Refused, Shares},
-    wire::Format,
 };
 use on_demand::{OnDemand, Place, Wanted};
+use tidecast_core::relay::Fec;
+use tidecast_net::{address::Input, limits::RECEIVE_BUFFER_BYTES};
+use tidecast_wire::Format;
 use views::Answers;
 pub use views::{Stalled, Views};
 

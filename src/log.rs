@@ -14,10 +14,8 @@ use std::{
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::{
-    clock,
-    limits::{LOG_FLUSH_CHECK, LOG_FLUSH_MAX, LOG_LINES_MAX},
-};
+use crate::limits::{LOG_FLUSH_CHECK, LOG_FLUSH_MAX, LOG_LINES_MAX};
+use tidecast_net::clock;
 
 /// The queue of the process, once it logs.
 static QUEUE: OnceLock<Queue> = OnceLock::new();

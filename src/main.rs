@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 const LOG_VARIABLE: &str = "TIDECAST_LOG";
 
 fn main() -> ExitCode {
-    tidecast::net::sys::share_memory();
+    tidecast_net::sys::share_memory();
     let cli = Cli::parse();
     // Until the end of this function: then what was said is written.
     let (_log, result) = match log_to_stderr(cli.verbosity.level(&cli.command)) {

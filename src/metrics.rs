@@ -14,7 +14,6 @@ use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::{
-    clock,
     egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     log,
@@ -22,6 +21,7 @@ use crate::{
     shares::Shares,
     subscribe::exchange::Outcome,
 };
+use tidecast_net::clock;
 
 /// The content type of [`Metrics::render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -14,11 +14,12 @@ use std::{
     },
 };
 
-use crate::host::Host;
 use crate::limits::{
     ADMIN_CONNECTIONS_MAX, CLIENTS, CONNECTIONS_EXTRA, ON_DEMAND_MAX, PAGES_MAX, PLACES_RESERVED_MAX,
-    PLACES_RESERVED_SHARE, SHARE_PERCENT, TCP_CLIENTS, UDP_CLIENTS,
+    PLACES_RESERVED_SHARE, TCP_CLIENTS, UDP_CLIENTS,
 };
+use tidecast_core::host::Host;
+use tidecast_core::limits::SHARE_PERCENT;
 
 /// What is shared by address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

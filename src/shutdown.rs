@@ -14,7 +14,7 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::clock;
+use tidecast_net::clock;
 
 /// Exit code after a second signal: 128 + SIGINT, as shells say it.
 const IMPATIENT: i32 = 130;

@@ -13,7 +13,7 @@ use std::{
 
 use common::{PATIENCE, Running, native, now, sender, stamped::Collector};
 use serde_json::Value;
-use tidecast::wire::{
+use tidecast_wire::{
     native::{Kind, Repr},
     st2022,
 };

@@ -6,13 +6,11 @@ mod capture;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use tidecast::{
+use tidecast_wire::{
+    self as wire, Datagram, Format,
     fec::rs::Codes,
-    wire::{
-        self, Datagram, Format,
-        native::{self, Kind, Nack, Repair, RepairRepr, Repr, SourceShard},
-        rtp, ts,
-    },
+    native::{self, Kind, Nack, Repair, RepairRepr, Repr, SourceShard},
+    rtp, ts,
 };
 
 use capture::to_port;

@@ -11,7 +11,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tidecast::clock;
+use tidecast_net::clock;
 
 const TIDECAST: &str = env!("CARGO_BIN_EXE_tidecast");
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tidecast::wire::native::{Kind, Packet, Repr};
+use tidecast_wire::native::{Kind, Packet, Repr};
 
 #[path = "common/examples.rs"]
 mod examples;
@@ -59,7 +59,7 @@ fn check(group: Ipv4Addr, command: impl Fn() -> Command) {
     let (socket, port) = join(group);
     let to = [&group.to_string(), port.as_str(), "127.0.0.1"];
 
-    let before = tidecast::clock::unix_micros();
+    let before = tidecast_net::clock::unix_micros();
     let mut child = spawn(&mut command(), &[&to[..], &["50", "2", "4242"]].concat());
     let fast = listen(&socket, 4242);
     assert!(child.wait().expect("ends").success());
@@ -69,7 +69,7 @@ fn check(group: Ipv4Addr, command: impl Fn() -> Command) {
         let text = String::from_utf8(reading.payload.clone()).expect("text");
         assert!(text.starts_with("temperature=2") && text.ends_with(&format!(" n={n}")), "{text}");
     }
-    let now = tidecast::clock::unix_micros();
+    let now = tidecast_net::clock::unix_micros();
     assert!(data.iter().all(|h| (before..=now).contains(&h.timestamp)), "microseconds of the wall clock");
     assert!(fast.iter().all(|h| h.session == fast[0].session));
     assert!(fast[50..].iter().all(|h| h.kind == Kind::End && h.sequence == 50 && h.payload.is_empty()));
@@ -198,7 +198,7 @@ fn the_code_can_be_reproduced_from_the_document() {
             .collect();
         let sources: Vec<&[u8]> = shards.iter().map(Vec::as_slice).collect();
         let mut parity = vec![Vec::new(); m];
-        tidecast::fec::rs::Codes::new().encode(k, m, &sources, &mut parity).expect("a good shape");
+        tidecast_wire::fec::rs::Codes::new().encode(k, m, &sources, &mut parity).expect("a good shape");
         assert_eq!(parity, expected, "({k}, {m})");
         assert!(k > 1 || parity.iter().all(|p| *p == shards[0]), "for k = 1 the repair shards are copies");
     }

@@ -14,10 +14,8 @@ use std::{
 };
 
 use common::{Running, free_port, get, group, have, metric, prometheus::Prometheus, sender, until};
-use tidecast::{
-    clock,
-    link::{Impairments, Link},
-};
+use tidecast_link::{Impairments, Link};
+use tidecast_net::clock;
 
 /// Media packets per channel.
 const PACKETS: u64 = 2400;

@@ -17,7 +17,7 @@ use std::{
 
 use common::{PATIENCE, Running, native, now, sender, stamped::Collector, stamped::Datagram};
 use serde_json::Value;
-use tidecast::wire::native::{Kind, Packet};
+use tidecast_wire::native::{Kind, Packet};
 
 const SENSORS: u64 = 1000;
 const TRIES: usize = 3;

@@ -29,7 +29,7 @@ use std::{
 
 use common::{PATIENCE, Running, joined, native, now, sender, stamped::Collector};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
-use tidecast::clock;
+use tidecast_net::clock;
 
 const TRIES: usize = 3;
 

@@ -12,13 +12,13 @@ use std::{
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tidecast::{
+use tidecast::limits::POOL_SLOTS;
+use tidecast_core::{
     buffer::{Buffer, Pool},
-    clock,
-    limits::{POOL_SLOTS, RECEIVE_BATCH},
     relay::{Config, Delivery, Input, Output, Relay},
-    wire::{native, rtp},
 };
+use tidecast_net::{clock, limits::RECEIVE_BATCH};
+use tidecast_wire::{native, rtp};
 
 /// Packets between two clock readings: one full receive.
 pub(crate) const BATCH: usize = RECEIVE_BATCH;

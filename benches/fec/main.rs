@@ -9,7 +9,8 @@ mod peer;
 use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput};
-use tidecast::{clock, fec::rs::Codes};
+use tidecast_net::clock;
+use tidecast_wire::fec::rs::Codes;
 
 use blocks::{Coder, Job, LEN, Losses, data, time};
 use library::Library;

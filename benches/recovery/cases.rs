@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidecast::link::{Distribution, Impairments, Outage};
+use tidecast_link::{Distribution, Impairments, Outage};
 
 use crate::lab::Protection;
 

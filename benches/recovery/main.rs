@@ -17,7 +17,7 @@ mod tables;
 use std::{fs, path::PathBuf};
 
 use clap::Parser;
-use tidecast::relay::Hold;
+use tidecast_core::relay::Hold;
 
 /// Shows what each protection leaves of each link's losses.
 #[derive(Parser, Debug)]
@@ -53,7 +53,7 @@ fn main() -> anyhow::Result<()> {
     let effort = run::Effort { packets: options.packets, seed: options.seed, hold: options.hold };
     let protections = cases::protections(options.filter.as_deref());
     anyhow::ensure!(!protections.is_empty(), "no protection has {:?} in its name", options.filter);
-    let begun = tidecast::clock::now();
+    let begun = tidecast_net::clock::now();
     let grid = run::grid(&protections, &cases::models(), &effort);
     let complete = tables::complete(&grid, &effort);
     println!("{complete}");
@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     if options.write_docs {
         docs::write(&grid, &effort, &complete, &options.out)?;
     }
-    let took = tidecast::clock::now().saturating_duration_since(begun);
+    let took = tidecast_net::clock::now().saturating_duration_since(begun);
     println!("tables and plots in {}, after {:.0} s", options.out.display(), took.as_secs_f64());
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::{
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use tidecast::clock;
+use tidecast_net::clock;
 
 use crate::{
     packet::{self, MEDIA_BYTES, NUMBER_IN_PAYLOAD},

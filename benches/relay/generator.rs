@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::clock;
+use tidecast_net::clock;
 
 use crate::{
     packet::{Format, Maker},

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use tidecast::wire::{native, rtp};
+use tidecast_wire::{native, rtp};
 
 /// Payload of a media packet: seven TS packets.
 pub(crate) const MEDIA_BYTES: usize = 7 * 188;

@@ -17,7 +17,7 @@ use nix::{
     time::clock_getcpuclockid,
     unistd::Pid,
 };
-use tidecast::clock;
+use tidecast_net::clock;
 
 /// How long a process gets to end by itself.
 const END_WAIT: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tidecast::clock;
+use tidecast_net::clock;
 
 use crate::{
     bare::Stream,

@@ -3,7 +3,7 @@
 use std::{fs, io, net::SocketAddrV4, path::Path, thread, time::Duration};
 
 use serde::Serialize;
-use tidecast::clock;
+use tidecast_net::clock;
 
 use crate::{
     bare::Stream,

@@ -72,7 +72,7 @@ fn main() -> anyhow::Result<()> {
         .into_iter()
         .filter(|subject| *subject == Subject::Nobody || named(subject) && installed(subject))
         .collect();
-    let begun = tidecast::clock::now();
+    let begun = tidecast_net::clock::now();
     let sheet = run::all(&options, &subjects);
     let shown = |lost: bool| sheet.outcomes.iter().any(|one| one.lost.is_some() == lost);
     anyhow::ensure!(
@@ -95,7 +95,7 @@ fn main() -> anyhow::Result<()> {
         );
         docs::write(&cost, &whole, &options, &sheet)?;
     }
-    let took = tidecast::clock::now().saturating_duration_since(begun);
+    let took = tidecast_net::clock::now().saturating_duration_since(begun);
     println!("tables in {}, after {:.0} s", options.out.display(), took.as_secs_f64());
     Ok(())
 }

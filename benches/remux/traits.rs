@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::wire::ts::{PACKET, Pcr, pcr, psi};
+use tidecast_wire::ts::{PACKET, Pcr, pcr, psi};
 
 use crate::remux::{Captured, Decoded, Delivered, Film, Frame, damage::moved, extras};
 

@@ -241,5 +241,5 @@ fn times_that_a_file_makes_up_can_be_added_to() {
     let (read, error) = all(&[section(), interface(RAW, &far), enhanced(0, u64::MAX, &packet, 0)].concat());
     assert!(error.is_none(), "{error:?}");
     let at = read[0].at;
-    assert!(crate::clock::now().checked_add(at).is_some() && at.checked_mul(2).is_some(), "{at:?}");
+    assert!(tidecast_net::clock::now().checked_add(at).is_some() && at.checked_mul(2).is_some(), "{at:?}");
 }

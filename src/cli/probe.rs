@@ -9,7 +9,8 @@ use std::{
 
 use clap::Args;
 
-use crate::{address, config::units, wire::Format};
+use tidecast_net::{address, units};
+use tidecast_wire::Format;
 
 /// `tidecast probe`
 #[derive(Debug, Clone, Args)]

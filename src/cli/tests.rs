@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 
 use super::*;
-use crate::config::units::Rate;
 use crate::config::{Config, Hold};
-use crate::fec::native::Fec;
-use crate::wire::Format;
+use tidecast_net::units::Rate;
+use tidecast_wire::Format;
+use tidecast_wire::fec::native::Fec;
 
 fn parse(line: &str) -> Result<Command, String> {
     let words = line.split_whitespace();

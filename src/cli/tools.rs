@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use crate::address::{self, Endpoint, Input, Output};
-use crate::config::units::{self, Rate};
 use crate::config::{Hold, Retransmission};
-use crate::fec::native::Fec;
-use crate::limits::{DATAGRAM_BYTES_MAX, HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX};
-use crate::wire::Format;
+use tidecast_core::limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX};
+use tidecast_net::address::{self, Endpoint, Input, Output};
+use tidecast_net::units::{self, Rate};
+use tidecast_wire::Format;
+use tidecast_wire::fec::native::Fec;
+use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 
 /// `tidecast send`
 #[derive(Debug, Clone, Args)]

@@ -1,6 +1,6 @@
 //! `impair`: passes datagrams on through a seeded bad link, and says exactly what it did to them.
 //!
-//! A datagram comes from [`crate::net`], unchanged and whole; [`crate::link`] decides; when it is due it goes to
+//! A datagram comes from [`tidecast_net`], unchanged and whole; [`tidecast_link`] decides; when it is due it goes to
 //! every output of [`crate::egress`]. What receivers answer goes back the same way (`lane`), and so does the RTCP of
 //! RIST: the link does nothing to those. One plain thread, which waits for the sockets and for the link's next
 //! release at once. What became of each datagram is kept by kind and flow (`census`) and printed at the end
@@ -29,19 +29,19 @@ use nix::{
 pub use report::{FlowReport, Kinds, OutputReport, Report};
 
 use crate::{
-    address::{Input, Output},
-    buffer::{Buffer, Pool},
     cli,
-    clock::{self, ClockPair},
     commands::Failure,
     egress::udp::{Datagram, UdpOutput},
-    limits::{IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK, LINK_PACKETS_MAX},
-    link::{Bursts, Distribution, Impairments, Link, Outage},
-    net::{
-        interface::Interfaces,
-        sys::{ReceiveBatch, SendBatch},
-    },
+    limits::{IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK},
     shutdown::Stop,
+};
+use tidecast_core::buffer::{Buffer, Pool};
+use tidecast_link::{Bursts, Distribution, Impairments, Link, Outage, limits::LINK_PACKETS_MAX};
+use tidecast_net::{
+    address::{Input, Output},
+    clock::{self, ClockPair},
+    interface::Interfaces,
+    sys::{ReceiveBatch, SendBatch},
 };
 
 /// What `impair` is to do.

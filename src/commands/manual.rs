@@ -17,9 +17,9 @@ use clap_mangen::{
 use super::Failure;
 use crate::{
     cli::{self, Cli},
-    clock,
     config::SAMPLE,
 };
+use tidecast_net::clock;
 
 /// What stands in the middle of a page's first line.
 const MANUAL: &str = "tidecast";

@@ -48,7 +48,7 @@ fn summary(state: &ChannelState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::relay::Counters;
+    use tidecast_core::relay::Counters;
 
     #[test]
     fn the_summary_names_what_is_unusual_only_if_it_happened() {

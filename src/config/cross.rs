@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use super::problem::Problem;
 use super::raw::{Field, Place, Raw, RawChannel};
 use super::{Channel, Config, Delay, Fec, Hold, Release, Retransmission};
-use crate::address::{Input, Output, OutputRtcp, Scheme, Target};
-use crate::limits::{CHANNELS_MAX, LEGS_MAX, OUTPUTS_MAX};
-use crate::relay::Beside;
-use crate::wire::{
+use crate::limits::{CHANNELS_MAX, OUTPUTS_MAX};
+use tidecast_core::limits::LEGS_MAX;
+use tidecast_core::relay::Beside;
+use tidecast_net::address::{Input, Output, OutputRtcp, Scheme, Target};
+use tidecast_wire::{
     Format,
     st2022::{self, Axis},
 };

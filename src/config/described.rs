@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Leg;
-use crate::limits::SDP_BYTES_MAX;
-use crate::wire::{
+use tidecast_wire::limits::SDP_BYTES_MAX;
+use tidecast_wire::{
     rtp::{PayloadTypes, payload_types::Rtpmap},
     sdp::{Media, Session},
 };

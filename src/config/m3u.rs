@@ -2,10 +2,8 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use crate::{
-    address::{Input, Scheme, is_class_d, udpxy},
-    limits::PLAYLIST_BYTES_MAX,
-};
+use crate::limits::PLAYLIST_BYTES_MAX;
+use tidecast_net::address::{Input, Scheme, is_class_d, udpxy};
 
 /// How players show a channel. What is absent is made from its name, or left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

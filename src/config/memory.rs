@@ -2,14 +2,13 @@
 //! `docs/configuration.md` has the table for users.
 
 use super::{Channel, Config};
-use crate::{
-    address::Scheme,
-    limits::{
-        ADMIN_CONNECTIONS_MAX, CLIENT_BACKLOG_BYTES_MAX, CONNECTION_BYTES, CONNECTIONS_EXTRA, FLOW_BYTES,
-        HISTORY_BYTES_MAX, LAST_VALUES_BYTES_MAX, PAGE_BYTES, PAGES_MAX, PROGRAM_BYTES, PUSH_QUEUE_BYTES_MAX,
-        RECORDING_QUEUE_BYTES_MAX, TAP_BYTES_MAX,
-    },
+use crate::limits::{
+    ADMIN_CONNECTIONS_MAX, CLIENT_BACKLOG_BYTES_MAX, CONNECTION_BYTES, CONNECTIONS_EXTRA, FLOW_BYTES,
+    LAST_VALUES_BYTES_MAX, PAGE_BYTES, PAGES_MAX, PROGRAM_BYTES, PUSH_QUEUE_BYTES_MAX,
+    RECORDING_QUEUE_BYTES_MAX, TAP_BYTES_MAX,
 };
+use tidecast_core::limits::HISTORY_BYTES_MAX;
+use tidecast_net::address::Scheme;
 
 /// One thing that takes memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +88,7 @@ mod tests {
     }
 
     fn size(text: &str) -> u64 {
-        let bytes = super::super::units::bytes(&text.replace(' ', ""));
+        let bytes = tidecast_net::units::bytes(&text.replace(' ', ""));
         bytes.unwrap_or_else(|error| panic!("{text}: {error}")) as u64
     }
 

@@ -16,7 +16,6 @@ mod origin;
 mod problem;
 mod raw;
 mod reports;
-pub mod units;
 mod validate;
 
 use std::net::IpAddr;
@@ -27,12 +26,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::{Endpoint, Input, Interface, Output, Recording};
 use crate::cli;
-use crate::relay;
-pub use crate::relay::{Delay, Fec, Hold, Release, Retransmission};
 use crate::shares::Bounds;
-use crate::wire::{Format, rtp::PayloadTypes};
 pub use described::Described;
 pub use host::{Host, HostError};
 pub use m3u::{Imported, Shown};
@@ -41,6 +36,10 @@ pub use origin::{Origin, OriginError};
 pub use problem::Errors;
 use problem::Problem;
 use raw::{Place, Raw};
+use tidecast_core::relay;
+pub use tidecast_core::relay::{Delay, Fec, Hold, Release, Retransmission};
+use tidecast_net::address::{Endpoint, Input, Interface, Output, Recording};
+use tidecast_wire::{Format, rtp::PayloadTypes};
 
 /// A configuration file to start from: every key with its default, behind a `#`.
 pub const SAMPLE: &str = include_str!("../../deploy/tidecast.toml");

@@ -3,11 +3,9 @@
 use std::{collections::HashSet, net::SocketAddr};
 
 use super::{Channel, Leg};
-use crate::{
-    address::{OutputRtcp, Scheme},
-    relay::Beside,
-    wire::Format,
-};
+use tidecast_core::relay::Beside;
+use tidecast_net::address::{OutputRtcp, Scheme};
+use tidecast_wire::Format;
 
 /// Decides for each leg whether the port above is its RTCP's, and for outputs that do not say so whether theirs is.
 pub(super) fn place(channels: &mut [Channel]) {

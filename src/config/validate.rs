@@ -17,22 +17,25 @@ use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, Value};
 use super::{
     Channel, Config, Delay, Described, Fec, Hold, Http, Imported, Leg, Limits, Release, Retransmission,
-    Shown, Tcp, Udp, cross, m3u, reports, units,
+    Shown, Tcp, Udp, cross, m3u, reports,
 };
-use crate::address::{Endpoint, Output, Recording, Scheme, Target};
 use crate::limits::{
-    BASE_BYTES_MAX, BURST, BURST_MAX, CHANNEL_BYTES_CONFIG_MAX, CHANNEL_BYTES_CONFIG_MIN, CHANNEL_BYTES_MAX,
-    CHANNEL_NAME_BYTES_MAX, CHANNEL_NUMBER_MAX, CHUNK, CHUNK_MAX, CLIENTS, CLIENTS_MAX, CONNECTIONS_EXTRA,
-    FAILOVER, FAILOVER_MAX, FAILOVER_MIN, FLOW_IDLE, FLOW_IDLE_MAX, FLOW_IDLE_MIN, FLOWS_CONFIG_MAX,
-    FLOWS_MAX, HEADER_TIMEOUT, HEADER_TIMEOUT_MAX, HEADER_TIMEOUT_MIN, HOLD_CONFIG_MAX, IDLE_TIMEOUT,
-    IDLE_TIMEOUT_MAX, IDLE_TIMEOUT_MIN, LAG_MAX, LAG_MAX_MAX, LAG_MAX_MIN, LINGER, LINGER_MAX,
-    RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, REJOIN, REJOIN_MAX, REJOIN_MIN, REORDER_PACKETS_MAX,
-    SHARE_PERCENT, START_BYTES, START_BYTES_MAX, TCP_CLIENTS, THREADS_MAX, TICK, TICK_MAX,
-    TRUSTED_PROXIES_MAX, UDP_CLIENTS, UDP_CLIENTS_MAX, UDP_LEASE, UDP_LEASE_MAX, UDP_LEASE_MIN,
-    UDP_TOKEN_BYTES_MAX, WINDOW_CONFIG_MAX, WINDOW_CONFIG_MIN,
+    BASE_BYTES_MAX, BURST, BURST_MAX, CHANNEL_BYTES_CONFIG_MAX, CHANNEL_BYTES_CONFIG_MIN, CHANNEL_NUMBER_MAX,
+    CHUNK, CHUNK_MAX, CLIENTS, CLIENTS_MAX, CONNECTIONS_EXTRA, FAILOVER, FAILOVER_MAX, FAILOVER_MIN,
+    FLOW_IDLE_MAX, FLOW_IDLE_MIN, FLOWS_CONFIG_MAX, HEADER_TIMEOUT, HEADER_TIMEOUT_MAX, HEADER_TIMEOUT_MIN,
+    IDLE_TIMEOUT, IDLE_TIMEOUT_MAX, IDLE_TIMEOUT_MIN, LAG_MAX, LAG_MAX_MAX, LAG_MAX_MIN, LINGER, LINGER_MAX,
+    RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, REJOIN, REJOIN_MAX, REJOIN_MIN, START_BYTES, START_BYTES_MAX,
+    TCP_CLIENTS, THREADS_MAX, TICK, TICK_MAX, TRUSTED_PROXIES_MAX, UDP_CLIENTS, UDP_CLIENTS_MAX, UDP_LEASE,
+    UDP_LEASE_MAX, UDP_LEASE_MIN, WINDOW_CONFIG_MAX, WINDOW_CONFIG_MIN,
 };
 use crate::shares::{Bounds, Resource};
-use crate::wire::{Format, rtp::payload_types::Rtpmap};
+use tidecast_core::limits::{
+    CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, HOLD_CONFIG_MAX, REORDER_PACKETS_MAX, SHARE_PERCENT,
+};
+use tidecast_net::address::{Endpoint, Output, Recording, Scheme, Target};
+use tidecast_net::limits::{CHANNEL_NAME_BYTES_MAX, UDP_TOKEN_BYTES_MAX};
+use tidecast_net::units;
+use tidecast_wire::{Format, rtp::payload_types::Rtpmap};
 
 /// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths of files begin.
 pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Problem>) -> Config {

@@ -14,19 +14,22 @@ use tokio::{sync::Mutex, task::JoinHandle};
 
 use super::{Error, Joining, Share, Shared, Subscription};
 use crate::{
-    address::{Input, Scheme, udpxy},
-    clock,
     egress::{
         subscribers::{ByTransport, Transport},
         tap::{Begin, Select},
     },
-    limits::{FAILOVER, RECEIVE_BUFFER_BYTES},
+    limits::FAILOVER,
     metrics::Sample,
     net::worker::ChannelSpec,
-    relay::{self, Fec, Retransmission},
     shares::{self, Caller, Refused, Resource},
-    wire::Format,
 };
+use tidecast_core::relay::{self, Fec, Retransmission};
+use tidecast_net::{
+    address::{Input, Scheme, udpxy},
+    clock,
+    limits::RECEIVE_BUFFER_BYTES,
+};
+use tidecast_wire::Format;
 
 /// The groups on demand.
 #[derive(Debug)]

@@ -4,12 +4,12 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::{
-    clock,
     config::Config,
     limits::{HEALTH_PATIENCE, SURVEY_INTERVAL},
-    net::testing::{free_port, group, sender},
-    relay::Delivery,
 };
+use tidecast_core::relay::Delivery;
+use tidecast_net::clock;
+use tidecast_testkit::sockets::{free_port, group, sender};
 
 const LINGER: Duration = Duration::from_millis(150);
 

@@ -17,13 +17,13 @@ use tokio::time::timeout;
 
 use super::{ChannelView, Shared};
 use crate::{
-    clock,
     egress::subscribers::ByTransportState,
     limits::{
         HEALTH_PATIENCE, STATE_FLOWS, SURVEY_INTERVAL, SURVEY_INTERVAL_LARGE, SURVEY_KEPT, SURVEY_PATIENCE,
     },
     net::state::ChannelState,
 };
+use tidecast_net::clock;
 
 /// Packet threads that do not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,11 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    limits::CARRIES_MEMORY,
-    relay::{Packet, PacketFormat},
-    wire::ts::packets::Unit,
-};
+use crate::limits::CARRIES_MEMORY;
+use tidecast_core::relay::{Packet, PacketFormat};
+use tidecast_wire::ts::packets::Unit;
 
 /// What was seen lately.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,7 +99,8 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{buffer::Buffer, clock};
+    use tidecast_core::buffer::Buffer;
+    use tidecast_net::clock;
 
     fn packet(format: PacketFormat, header: &[u8], payload: &[u8]) -> Packet {
         let bytes = [header, payload].concat();

@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    limits::{FOLLOW_OTHER_AFTER, FOLLOW_SETTLED, FOLLOW_STREAM_PACKETS},
-    relay::{FlowId, PacketFormat},
-};
+use crate::limits::{FOLLOW_OTHER_AFTER, FOLLOW_SETTLED, FOLLOW_STREAM_PACKETS};
+use tidecast_core::relay::{FlowId, PacketFormat};
 
 /// The flow that is followed.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +119,7 @@ mod tests {
 
     #[test]
     fn stays_moves_on_succession_and_after_silence() {
-        let now = crate::clock::now();
+        let now = tidecast_net::clock::now();
         let second = Duration::from_secs(1);
         let mut follow = Follow::new(second);
         let (a, b, c) = (FlowId(0), FlowId(1), FlowId(2));
@@ -139,7 +137,7 @@ mod tests {
     }
     #[test]
     fn a_transport_stream_goes_before_anything_else() {
-        let now = crate::clock::now();
+        let now = tidecast_net::clock::now();
         let second = Duration::from_secs(1);
         let mut follow = Follow::new(second);
         let (stream, fec) = (FlowId(0), FlowId(1));

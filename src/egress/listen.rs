@@ -14,11 +14,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    address::Endpoint,
-    limits::{CLIENT_GONE_MAX, CLIENT_UNREAD_BYTES_MAX, PARTING_MAX, PUSH_KEEPALIVE, PUSH_UNSENT_BYTES_MAX},
-    net::interface,
+use crate::limits::{
+    CLIENT_GONE_MAX, CLIENT_UNREAD_BYTES_MAX, PARTING_MAX, PUSH_KEEPALIVE, PUSH_UNSENT_BYTES_MAX,
 };
+use tidecast_net::{address::Endpoint, interface};
 
 /// Why a port cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +52,7 @@ pub enum Error {
         /// For whom.
         clients: Clients,
         /// What is missing.
-        reason: crate::net::Error,
+        reason: tidecast_net::Error,
     },
 }
 

@@ -7,13 +7,11 @@
 
 use std::{mem, ops::Range, time::Instant};
 
-use crate::{
-    limits::RTP_GAP_MAX,
-    relay::FlowId,
-    wire::{
-        rtp::{self, PAYLOAD_TYPE_TS},
-        ts::{PACKET, packets::Packets},
-    },
+use crate::limits::RTP_GAP_MAX;
+use tidecast_core::relay::FlowId;
+use tidecast_wire::{
+    rtp::{self, PAYLOAD_TYPE_TS},
+    ts::{PACKET, packets::Packets},
 };
 
 /// TS packets of an RTP packet at most: what fits into 1,500 bytes (SMPTE ST 2022-2 section 7.1).
@@ -199,7 +197,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{clock, wire::ts::packets::Unit};
+    use tidecast_net::clock;
+    use tidecast_wire::ts::packets::Unit;
 
     const TS: &[u8] = &[0x47; 188];
 

@@ -15,13 +15,11 @@ use super::{
     udp::Sender,
 };
 use crate::{
-    address::Output,
-    clock,
     config::Channel,
     control::Control,
     limits::{SAP_INTERVAL, SAP_PACKET_BYTES_MAX},
-    net::interface::Interfaces,
 };
+use tidecast_net::{address::Output, clock, interface::Interfaces};
 
 /// The port of all announcements.
 const PORT: u16 = 9875;
@@ -208,7 +206,8 @@ fn send_to(output: &Output, packet: &[u8]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{egress::sdp::Content, wire::sdp::Media};
+    use crate::egress::sdp::Content;
+    use tidecast_wire::sdp::Media;
 
     fn description(target: &str, map: &str) -> Description {
         let content = Content::Rtp { lines: Vec::new(), media: Media::of(&[map.parse().unwrap()]) };

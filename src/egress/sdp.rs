@@ -10,19 +10,18 @@ use std::{
 };
 
 use super::carries::{Carries, types};
-use crate::{
+use crate::{config::Channel, limits::SDP_TTL};
+use tidecast_net::{
     address::{Input, Output, OutputRtcp, Scheme, is_class_d},
-    config::Channel,
-    limits::SDP_TTL,
-    net::interface::address_towards,
-    wire::{
-        Format,
-        rtp::{
-            PAYLOAD_TYPE_TS,
-            payload_types::{Encoding, Rtpmap, assigned},
-        },
-        sdp::{Media, MediaLines},
+    interface::address_towards,
+};
+use tidecast_wire::{
+    Format,
+    rtp::{
+        PAYLOAD_TYPE_TS,
+        payload_types::{Encoding, Rtpmap, assigned},
     },
+    sdp::{Media, MediaLines},
 };
 
 /// What datagrams carry, in terms of a description.
@@ -459,7 +458,7 @@ mod tests {
         assert!(all.is_for_aes67());
         assert!(!Description::new("cam", vec![video], 7).unwrap().is_for_aes67());
         // it can be read as it was written
-        assert_eq!(crate::wire::sdp::Session::parse(&text).unwrap().media.len(), 3);
+        assert_eq!(tidecast_wire::sdp::Session::parse(&text).unwrap().media.len(), 3);
     }
 
     #[test]

@@ -18,13 +18,13 @@ use std::{
 use crate::{
     egress::wanted::FlowWanted,
     limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, START_CHUNK_BYTES},
-    wire::ts::packets::Unit,
 };
 pub use last::LastValues;
 pub use records::{Batch, Event, FlowName, Info, Record};
 use ring::Ring;
 pub use ring::TapReader;
 use start::Start;
+use tidecast_wire::ts::packets::Unit;
 
 /// What a tap hands to its readers at once.
 pub trait Piece: fmt::Debug + Send + Sync + 'static {
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_packet_after_a_pause_goes_at_once_and_a_stream_in_chunks() {
-        let now = crate::clock::now();
+        let now = tidecast_net::clock::now();
         let mut tap = tap();
         let mut reader = tap.reader();
         tap.push(b"a", now);
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn below_one_packet_a_delay_each_goes_at_once() {
-        let start = crate::clock::now();
+        let start = tidecast_net::clock::now();
         let mut tap = tap();
         let mut reader = tap.reader();
         for n in 0..10 {
@@ -309,7 +309,7 @@ mod tests {
     /// Turns every 5 ms, the packets of 40 Mbit/s: a chunk each `delay`, never more than a turn apart from it.
     #[test]
     fn a_stream_makes_one_chunk_per_delay_at_any_rate() {
-        let start = crate::clock::now();
+        let start = tidecast_net::clock::now();
         for (delay, chunks) in [(0, 200), (20, 50), (50, 20), (100, 10)] {
             let mut tap = Tap::new(Select::Auto, Duration::from_millis(delay));
             let mut reader = tap.reader();
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn chunks_that_are_due_almost_together_leave_together() {
-        let start = crate::clock::now();
+        let start = tidecast_net::clock::now();
         let (mut one, mut other) = (tap(), tap());
         let (mut first, mut second) = (one.reader(), other.reader());
         let later = CHUNK_EARLY_MAX;
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn chunks_are_bounded_in_bytes() {
-        let now = crate::clock::now();
+        let now = tidecast_net::clock::now();
         let mut tap = tap();
         let mut reader = tap.reader();
         tap.push(&vec![0; CHUNK_BYTES_MAX], now);
@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn packets_are_numbered_over_what_nobody_read() {
-        let now = crate::clock::now();
+        let now = tidecast_net::clock::now();
         let mut tap = tap();
         for n in 0..3 {
             tap.push(&[n], now);
@@ -379,7 +379,7 @@ mod tests {
 
     #[test]
     fn memory_is_used_again_when_nobody_reads_it_any_more() {
-        let now = crate::clock::now();
+        let now = tidecast_net::clock::now();
         let mut tap = tap();
         let mut reader = tap.reader();
         let mut send = |length: usize| {

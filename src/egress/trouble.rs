@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::limits::LOG_INTERVAL;
+use tidecast_net::limits::LOG_INTERVAL;
 
 /// One trouble of one listener or sender.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use tidecast_net::clock;
 
     #[test]
     fn what_lasts_is_said_now_and_then() {

@@ -2,10 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{
-    limits::FLOW_KEY_BYTES_MAX,
-    wire::{Format, custom::Sender},
-};
+use crate::limits::FLOW_KEY_BYTES_MAX;
+use tidecast_wire::{Format, custom::Sender};
 
 /// A flow that somebody asks for. It may begin later.
 #[derive(Debug, Clone, PartialEq, Eq)]

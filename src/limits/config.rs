@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{DATAGRAM_BYTES_MAX, REORDER_PACKETS_MIN};
+use tidecast_core::limits::REORDER_PACKETS_MIN;
+use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 
 /// The default tick: batches of a busy stream, and a delay that no player notices.
 pub const TICK: Duration = Duration::from_millis(5);
@@ -12,18 +13,8 @@ pub const TICK_MAX: Duration = Duration::from_millis(100);
 pub const THREADS_MAX: u64 = 64;
 /// Channels per process: each needs sockets, and a process has 1,024 to 65,536 file descriptors.
 pub const CHANNELS_MAX: usize = 4096;
-/// Legs per channel: a leg's number is a byte in the core, and two paths are the usual case.
-pub const LEGS_MAX: usize = 32;
 /// UDP outputs per channel: every packet is sent to each of them in turn.
 pub const OUTPUTS_MAX: usize = 1024;
-/// Bytes of a channel's name: a path segment, a metric label, a column of a table.
-pub const CHANNEL_NAME_BYTES_MAX: usize = 64;
-
-/// Bytes of a session description: those of studios with a hundred streams take a tenth of it.
-pub const SDP_BYTES_MAX: usize = 64 << 10;
-/// Streams in a session description.
-pub const SDP_MEDIA_MAX: usize = 64;
-
 /// A player that follows a transport stream moves to a flow without one after this long a silence at least: FEC and
 /// keep-alives may go on where the stream pauses.
 pub const FOLLOW_OTHER_AFTER: Duration = Duration::from_secs(5);
@@ -31,7 +22,6 @@ pub const FOLLOW_OTHER_AFTER: Duration = Duration::from_secs(5);
 pub const FOLLOW_SETTLED: Duration = Duration::from_secs(5);
 /// Packets of a transport stream that a player then leaves such a flow for: more than somebody forges in passing.
 pub const FOLLOW_STREAM_PACKETS: u32 = 16;
-
 /// Flows per channel that a configuration may name: their table alone is then about a gigabyte.
 pub const FLOWS_CONFIG_MAX: u64 = 1_000_000;
 /// Memory per channel at least: a few datagrams of the largest size must fit.
@@ -56,8 +46,5 @@ pub const FAILOVER_MAX: Duration = Duration::from_secs(60);
 pub const RECEIVE_BUFFER_MIN: usize = 64 << 10;
 /// The largest receive buffer: the kernel keeps its size in a signed 32-bit number and doubles it.
 pub const RECEIVE_BUFFER_MAX: usize = (1 << 30) - 1;
-
-const _: () = assert!(LEGS_MAX <= 256);
-const _: () = assert!(LEGS_MAX <= 32, "the core keeps a bit for each");
 const _: () = assert!(CHANNEL_BYTES_CONFIG_MIN >= 2 * DATAGRAM_BYTES_MAX);
 const _: () = assert!(TICK.as_millis() <= TICK_MAX.as_millis());

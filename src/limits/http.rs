@@ -28,7 +28,6 @@ pub const LAG_MAX: Duration = Duration::from_secs(10);
 pub const LAG_MAX_MIN: Duration = Duration::from_millis(500);
 /// The longest such time: a player that was paused over a break.
 pub const LAG_MAX_MAX: Duration = Duration::from_secs(3600);
-
 /// Groups joined on demand at the same time: each is a socket, a membership and a stream's bandwidth.
 pub const ON_DEMAND_MAX: usize = 1024;
 /// Groups on demand that get series of their own in the metrics, over the life of the process; the others share

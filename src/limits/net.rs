@@ -2,13 +2,6 @@
 
 use std::time::Duration;
 
-/// Datagrams per `recvmmsg`: at 64 the call's own cost is a few ns a packet, and more gains nothing.
-pub const RECEIVE_BATCH: usize = 64;
-/// Messages per `sendmmsg`: likewise; the kernel would take 1,024.
-pub const SEND_BATCH: usize = 64;
-/// Receive buffer asked for per leg, as the kernel charges it: a 1,316-byte media packet is charged 2,304 bytes,
-/// so this holds 1,820 of them, which is 200 ms at 96 Mbit/s: longer than a busy machine keeps a thread waiting.
-pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Send buffer asked for per output: 450 media packets, a tick of 5 ms at 900 Mbit/s; what does not fit is dropped.
 pub const SEND_BUFFER_BYTES: usize = 1 << 20;
 /// Send buffer that an output must have when it shares a socket: 28 media packets, a tick of 5 ms at 60 Mbit/s. Where
@@ -26,20 +19,10 @@ pub const BURST_MAX: u64 = 64;
 pub const RTP_GAP_MAX: u64 = 2_999;
 /// For how long a path that refused a burst gets single datagrams: its route, and with it the MTU, may change.
 pub const BURST_RETRY: Duration = Duration::from_secs(60);
-/// How often a leg looks whether its interface came, went or was made anew. With 1 s it is back within 2 s.
-pub const LEG_CHECK: Duration = Duration::from_secs(1);
-/// The age at which the list of interfaces is read again: a few readings a second, however many sockets ask.
-pub const INTERFACES_AGE_MAX: Duration = Duration::from_millis(250);
 /// How often an output that cannot send is opened again.
 pub const OUTPUT_RETRY: Duration = Duration::from_secs(1);
 /// How often an output to a group or with an interface looks whether that interface or its address has changed.
 pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
-
-/// How long a copy of an RTCP report on another leg may be behind: class D of SMPTE ST 2022-7 and more. Reports of one sender
-/// are seconds apart, and never the same.
-pub const REPORT_COPY_AGE: Duration = Duration::from_secs(1);
-/// RTCP reports that are known again: those of a second of a few hundred streams.
-pub const REPORT_COPIES_MAX: usize = 512;
 /// How long deadlines wait for what is still in the sockets: a few turns, and less than the shortest usual hold.
 pub const BACKLOG_MAX: Duration = Duration::from_millis(10);
 /// Batches received from one leg before the others have their turn.
@@ -53,10 +36,8 @@ pub const EPOLL_EVENTS: usize = 1024;
 pub const WAKE_MIN: Duration = Duration::from_millis(1);
 /// More packets than this within one tick are worth a tick's wait.
 pub const TICK_PACKETS: usize = 2;
-
 /// Warnings about single flows that a channel logs each; later ones share the usual interval of its messages.
 pub const FLOWS_WARNED_MAX: u32 = 64;
-
 /// How long a packet thread answers questions in one turn: a twentieth of the usual tick.
 pub const SURVEY_SLICE: Duration = Duration::from_micros(250);
 /// After a slice of answering it does so many times as long nothing of the kind: questions cost it a sixteenth of its time
@@ -74,7 +55,6 @@ pub const SURVEY_INTERVAL: Duration = Duration::from_millis(100);
 pub const SURVEY_INTERVAL_LARGE: Duration = Duration::from_secs(1);
 /// How long an answer is kept that nobody may get any more: with all flows of many channels it is large.
 pub const SURVEY_KEPT: Duration = Duration::from_secs(3);
-
 /// How often memberships are reported where nobody asks, as an example: switches forget a port after 260 s (RFC 3376, section 8.4).
 pub const REJOIN: Duration = Duration::from_secs(60);
 /// The shortest such time: a report costs every host of the group's network a packet.

@@ -24,10 +24,6 @@ pub const REFUSED_SHARE: f64 = 0.01;
 pub const REFUSED_LEAST: u64 = 10;
 /// Samples in which players got nothing although packets came, until that is told: longer than a player's `failover`, by default.
 pub const UNSERVED_SAMPLES: usize = 5;
-/// How often a datagram that was refused is looked at, for each reason: a flood of them must not cost more than counting.
-pub const REFUSED_LOOK: Duration = Duration::from_secs(1);
-/// Addresses that are kept of the senders of such datagrams, for each reason: two tell a collision.
-pub const REFUSED_SOURCES_MAX: usize = 2;
 /// Events that are kept, a few hundred bytes each: a bad hour of some channels.
 pub const EVENTS_MAX: usize = 1000;
 /// Events of one kind and channel that come within this time of each other are one event that goes on.
@@ -56,7 +52,6 @@ pub const LOOKS_MAX: usize = 8;
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many ticks pass before the next look into a channel whose packets told nothing.
 pub const LOOK_TICKS: u64 = 10;
-
 /// Losses kept of a channel; a page of them.
 pub const LOSSES_MAX: usize = 200;
 /// So many of the newest may go on; with more flows that lose at once, each loss is one of its own.

@@ -41,7 +41,6 @@ pub const SNAPSHOT_WAIT: Duration = Duration::from_millis(100);
 /// A player may stay behind by so many times what it was given at its beginning: it reads at the pace of the film, and
 /// the pictures that follow may be larger.
 pub const START_LEAD: usize = 2;
-
 /// Bytes of a playlist that is imported: ten thousand entries with all their attributes.
 pub const PLAYLIST_BYTES_MAX: usize = 4 << 20;
 /// The highest number on a remote control.

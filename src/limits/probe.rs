@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{HOLD_MAX, HOLD_START, REORDER_PACKETS_MAX};
+use tidecast_core::limits::{HOLD_MAX, HOLD_START, REORDER_PACKETS_MAX};
 
 /// Flows that a probe follows one by one; what other flows send is counted in all.
 pub const PROBE_FLOWS_MAX: usize = 4096;

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The shortest time between two log lines about the same trouble of one leg or output.
-pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
-
 /// Threads that write to clients and answer requests: each writes some 20 Gbit/s, and more of them only steal small
 /// tasks from each other.
 pub const RUNTIME_THREADS_MAX: usize = 4;

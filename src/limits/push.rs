@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::FLOWS_MAX;
+use tidecast_core::limits::FLOWS_MAX;
 
 /// Bytes of the last values of one channel's flows: 16,384 readings of 512 bytes.
 pub const LAST_VALUES_BYTES_MAX: usize = 8 << 20;

@@ -2,16 +2,8 @@
 
 use std::time::Duration;
 
-/// Bytes of a recording's file, by default: opens at once in Wireshark; 20 s at 40 Mbit/s.
-pub const RECORDING_BYTES: u64 = 100_000_000;
-/// The smallest such size: the largest packet must fit.
-pub const RECORDING_BYTES_MIN: u64 = 100_000;
-/// The largest such size: a day at 90 Mbit/s.
-pub const RECORDING_BYTES_MAX: u64 = 1_000_000_000_000;
-/// Files of a channel that are kept, by default: a gigabyte.
-pub const RECORDING_FILES: usize = 10;
-/// Files of a channel at most: a folder is listed whenever one begins.
-pub const RECORDING_FILES_MAX: usize = 100_000;
+use tidecast_net::limits::RECORDING_BYTES;
+
 /// What was recorded is on the disk after so long: a crash loses at most a second, time for the writing included.
 pub const RECORDING_FLUSH: Duration = Duration::from_millis(500);
 /// Bytes that are written at once, if the time has not come before: a few writes per second at a high rate.

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-/// The share of one IPv4 address or IPv6 /64, in percent, by default: four hosts that take all they can get still leave
-/// nobody out before them.
-pub const SHARE_PERCENT: u64 = 25;
 /// One in so many places is kept for this host's own requests.
 pub const PLACES_RESERVED_SHARE: usize = 16;
 /// And no more of them than this: an operator's tools, a scrape and a health check at the same time.

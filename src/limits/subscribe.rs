@@ -23,8 +23,6 @@ pub const UDP_ASK_AGAIN: Duration = Duration::from_secs(1);
 pub const UDP_CLIENTS: u64 = 100;
 /// Subscribers at most.
 pub const UDP_CLIENTS_MAX: u64 = 10_000;
-/// Bytes of a token: what a request has room for.
-pub const UDP_TOKEN_BYTES_MAX: usize = 128;
 /// Requests that are read before the streams have their turn.
 pub const UDP_REQUESTS_AT_ONCE: usize = 64;
 /// Bytes of receive buffer for requests: a burst of 10,000 of them.
@@ -38,5 +36,4 @@ pub const UDP_SUBSCRIBER_BUFFER: usize = 256 << 10;
 pub const UDP_FULL_PATIENCE: Duration = Duration::from_millis(50);
 /// How often leases are looked at.
 pub const UDP_LEASE_CHECK: Duration = Duration::from_millis(500);
-
 const _: () = assert!(COOKIE_KEY_LIFE.as_secs() > COOKIE_VALID.as_secs());

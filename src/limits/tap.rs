@@ -23,5 +23,4 @@ pub const TAP_BYTES_MAX: usize = 16 << 20;
 pub const TAPS_MAX: usize = 1024;
 /// What a waiting chunk counts beyond its payload: small ones have their own cost.
 pub const CHUNK_COST_BYTES: usize = 128;
-
 const _: () = assert!(CHUNK_EARLY_MAX.as_millis() < TICK.as_millis());

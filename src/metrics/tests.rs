@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     egress::subscribers::{CutOff, Dropped},
     net::testing::channel_state,
-    relay::{Counters, LegCounters},
 };
+use tidecast_core::relay::{Counters, LegCounters};
 
 /// A channel in which every counter has another value.
 fn state(name: &str, on_demand: bool) -> ChannelState {

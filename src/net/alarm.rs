@@ -67,10 +67,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        clock,
-        net::testing::{PATIENCE, wait_readable},
-    };
+    use tidecast_net::clock;
+    use tidecast_testkit::sockets::{PATIENCE, wait_readable};
 
     #[test]
     fn goes_off_for_the_nearest_deadline_and_once() {

@@ -22,18 +22,12 @@ use arrivals::{Queue, Waiting};
 use deliver::{Due, Note};
 
 use super::{
-    ingest::Change,
-    interface::Interfaces,
     losses::LossLog,
     port::{Port, Role},
     state::FlowState,
-    sys::{ReceiveBatch, SendBatch},
     worker::Pace,
 };
 use crate::{
-    address,
-    buffer::{Buffer, Pool},
-    clock::ClockPair,
     egress::{
         carries::Seen,
         follow::Follow,
@@ -41,8 +35,17 @@ use crate::{
         tap::{Batch, FlowName, LastValues, Select, Tap},
         udp::UdpOutputs,
     },
-    limits::{LOG_INTERVAL, POOL_SLOTS},
+    limits::POOL_SLOTS,
+};
+use tidecast_core::{
+    buffer::{Buffer, Pool},
     relay::{self, Beside, Delivery, FlowId, Input, Relay, Retransmission, Socket},
+};
+use tidecast_net::{address, clock::ClockPair, limits::LOG_INTERVAL};
+use tidecast_net::{
+    ingest::Change,
+    interface::Interfaces,
+    sys::{ReceiveBatch, SendBatch},
 };
 
 /// Takes deliveries on the packet thread itself, and hears whether a player would take each (see

@@ -90,7 +90,7 @@ impl Loss {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use tidecast_net::clock;
 
     #[test]
     fn losses_that_follow_each_other_are_one_and_flows_are_apart() {

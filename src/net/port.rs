@@ -6,16 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    ingest::{Leg, State},
-    state::LegState,
-};
-use crate::{
-    address::{self, Scheme},
+use super::state::LegState;
+use tidecast_core::{
     buffer::Buffer,
     relay::{Fec, Input, LegCounters, Socket},
-    wire::{rtcp, st2022},
 };
+use tidecast_net::address::{self, Scheme};
+use tidecast_net::ingest::{Leg, State};
+use tidecast_wire::{rtcp, st2022};
 
 /// What comes to a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +167,7 @@ pub(super) fn leg_state<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock, limits::RECEIVE_BUFFER_BYTES};
+    use tidecast_net::{clock, limits::RECEIVE_BUFFER_BYTES};
 
     fn ports(inputs: &[&str], fec: Fec) -> Vec<(u8, Role, String)> {
         let inputs = inputs.iter().map(|input| input.parse().unwrap()).collect();

@@ -6,10 +6,8 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 use serde::{Serialize, Serializer};
 
 use super::losses::Loss;
-use crate::{
-    egress::carries::Carries,
-    relay::{Counters, FlowsRefused, LegCounters, Refused},
-};
+use crate::egress::carries::Carries;
+use tidecast_core::relay::{Counters, FlowsRefused, LegCounters, Refused};
 
 /// One channel, as it stands.
 #[derive(Debug, Clone, Serialize)]

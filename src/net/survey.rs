@@ -7,10 +7,8 @@ use std::{
 };
 
 use super::{channel::Channel, state::ChannelState, worker::Reply};
-use crate::{
-    clock,
-    limits::{SURVEY_REST, SURVEY_SLICE},
-};
+use crate::limits::{SURVEY_REST, SURVEY_SLICE};
+use tidecast_net::clock;
 
 /// A question for the state of one channel, or of all of them, and what was found so far.
 pub(super) struct Survey {

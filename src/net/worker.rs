@@ -27,11 +27,11 @@ use super::{
     survey::{Survey, Surveys},
 };
 use crate::{
-    buffer::Buffer,
-    clock::{self, ClockPair},
     egress::tap::{Batch, Begin, Select, TapReader},
     limits::{BACKLOG_MAX, BURST, CHUNK, COMMANDS_SLICE, EPOLL_EVENTS, TICK, TICK_PACKETS, WAKE_MIN},
 };
+use tidecast_core::buffer::Buffer;
+use tidecast_net::clock::{self, ClockPair};
 
 /// Why a worker did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

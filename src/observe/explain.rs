@@ -3,12 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    address::{Input, Scheme},
-    net::state::ChannelState,
-    relay::Refused,
-    wire::Looks,
-};
+use crate::net::state::ChannelState;
+use tidecast_core::relay::Refused;
+use tidecast_net::address::{Input, Scheme};
+use tidecast_wire::Looks;
 
 /// What was discarded as useless although no reason names it: numbers that nothing confirmed, or beyond a limit.
 pub(super) const UNCONFIRMED: &str = "unconfirmed";
@@ -146,10 +144,8 @@ fn from(text: &str, example: Option<&Refused>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        net::{state::LegState, testing::channel_state},
-        relay::Counters,
-    };
+    use crate::net::{state::LegState, testing::channel_state};
+    use tidecast_core::relay::Counters;
 
     fn state(format: &str, input: &str, on_demand: bool, looks: Looks) -> ChannelState {
         let mut state = channel_state("a", Counters::default());
@@ -158,7 +154,7 @@ mod tests {
         let refused = |sources: &[&str]| Refused {
             looks,
             sources: sources.iter().map(|source| source.parse().unwrap()).collect(),
-            at: crate::clock::now(),
+            at: tidecast_net::clock::now(),
             beside: false,
         };
         state.refused.insert("format", refused(&["10.0.0.5:1"]));

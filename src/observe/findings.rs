@@ -8,13 +8,10 @@ use super::{
     verdict::words,
 };
 use crate::{
-    address::Input,
     control::ChannelView,
-    net::{
-        diagnose,
-        state::{LegState, OutputState},
-    },
+    net::state::{LegState, OutputState},
 };
+use tidecast_net::{address::Input, diagnose};
 
 /// What is known of a channel that is there for the first time.
 pub(super) fn first(view: &ChannelView) -> Vec<Finding> {
@@ -241,7 +238,8 @@ fn subscribers(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{net::testing::channel_state, relay::Counters};
+    use crate::net::testing::channel_state;
+    use tidecast_core::relay::Counters;
 
     fn view(counters: Counters) -> ChannelView {
         let state = channel_state("a", counters);

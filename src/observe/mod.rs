@@ -24,11 +24,10 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use crate::{
-    clock,
     control::{ChannelView, Control, Stalled},
     limits::{
-        FLOW_TABLES_MAX, HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOG_INTERVAL, LOOK_TICKS, LOOKS_MAX,
-        OBSERVE_INTERVAL, OBSERVE_YOUNG, RECENT_SAMPLES, TABLE_ROWS_MAX,
+        FLOW_TABLES_MAX, HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL,
+        OBSERVE_YOUNG, RECENT_SAMPLES, TABLE_ROWS_MAX,
     },
     net::state::ChannelState,
 };
@@ -38,6 +37,7 @@ pub use history::{Column, History, Recent, Sample, clients, share};
 use legs::Legs;
 pub use losses::{Cause, Told, told};
 use refused::{News, Refusals};
+use tidecast_net::{clock, limits::LOG_INTERVAL};
 pub use verdict::{Health, Verdict};
 
 /// A channel, and what happened in it lately.

@@ -7,8 +7,8 @@ use crate::{
     egress::subscribers::Transport,
     limits::{REFUSED_SAMPLES, SILENT_AFTER},
     net::{state::LegState, testing::channel_state},
-    relay::{Counters, LegCounters},
 };
+use tidecast_core::relay::{Counters, LegCounters};
 
 /// An observation, and the second that it is at.
 struct World {

@@ -1,7 +1,7 @@
 //! What RTCP there is: reports, requests for retransmission, and what tells RIST from plain RTP.
 
 use super::report::ControlReport;
-use crate::wire::rtcp::{Compound, Packet};
+use tidecast_wire::rtcp::{Compound, Packet};
 
 /// Counts RTCP packets by kind.
 #[derive(Debug, Default)]

@@ -11,16 +11,14 @@ use super::{
     report::{FlowReport, LossLength, NumbersReport},
     ts::TransportStream,
 };
-use crate::{
-    jitter::{Jitter, MICROSECONDS, StampClock},
-    limits::PROBE_SETTLE,
-    wire::{
-        custom::{self, Scale, Scaled},
-        native,
-        rtp::{self, PayloadTypes},
-        seq::Space,
-        ts::packets::Unit,
-    },
+use crate::limits::PROBE_SETTLE;
+use tidecast_core::jitter::{Jitter, MICROSECONDS, StampClock};
+use tidecast_wire::{
+    custom::{self, Scale, Scaled},
+    native,
+    rtp::{self, PayloadTypes},
+    seq::Space,
+    ts::packets::Unit,
 };
 
 /// A time stamp.

@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::report::FecReport;
-use crate::{
-    limits::PROBE_SHAPES_MAX,
-    wire::{
-        native,
-        st2022::{Axis, Repair},
-    },
+use crate::limits::PROBE_SHAPES_MAX;
+use tidecast_wire::{
+    native,
+    st2022::{Axis, Repair},
 };
 
 /// One sender's ST 2022-1: how often columns with (L, D) and rows with L came.

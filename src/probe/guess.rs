@@ -2,12 +2,10 @@
 
 use std::{cmp::Reverse, collections::HashMap, net::SocketAddr};
 
-use crate::{
-    limits::{PROBE_SAMPLE_BYTES, PROBE_SAMPLES},
-    wire::{
-        Datagram, Format,
-        custom::{Id, Layout, Scale, Scaled},
-    },
+use crate::limits::{PROBE_SAMPLE_BYTES, PROBE_SAMPLES};
+use tidecast_wire::{
+    Datagram, Format,
+    custom::{Id, Layout, Scale, Scaled},
 };
 
 /// Datagrams that a guess needs at least.
@@ -85,7 +83,7 @@ impl Samples {
         let mut streams: HashMap<(SocketAddr, Option<Id>), Stream> = HashMap::new();
         let (mut steps, mut good) = (0, 0);
         for (source, bytes) in &self.kept {
-            let Ok(Datagram::Custom(packet)) = crate::wire::parse(&format, bytes) else { return false };
+            let Ok(Datagram::Custom(packet)) = tidecast_wire::parse(&format, bytes) else { return false };
             if !packet.numbered() {
                 continue;
             }

@@ -1,13 +1,11 @@
-//! Which format each source of a probed group sends: as a relay decides it ([`crate::identify`]).
+//! Which format each source of a probed group sends: as a relay decides it ([`tidecast_core::identify`]).
 
 use std::{net::SocketAddr, time::Instant};
 
 use super::{Key, Probe};
-use crate::{
-    identify::{Alive, Came, Kin, Kind, Pushed, Settled, Sources},
-    limits::PROBE_FLOWS_MAX,
-    wire::{Datagram, Format, Reason, Reject, native, rtp, ts},
-};
+use crate::limits::PROBE_FLOWS_MAX;
+use tidecast_core::identify::{Alive, Came, Kin, Kind, Pushed, Settled, Sources};
+use tidecast_wire::{Datagram, Format, Reason, Reject, native, rtp, ts};
 
 /// What is needed to find formats out, where that is needed.
 pub(super) fn sources(format: &Format) -> Option<Box<Sources<Vec<u8>>>> {

@@ -2,7 +2,7 @@
 //! have helped.
 //!
 //! Pure: datagrams come in with their time, sender and port from [`crate::commands`] (sockets or a capture file);
-//! [`Probe::report`] says what was seen. Unlike in [`crate::relay`] nothing is held back, put in order or repaired.
+//! [`Probe::report`] says what was seen. Unlike in [`tidecast_core::relay`] nothing is held back, put in order or repaired.
 
 mod control;
 mod flow;
@@ -26,11 +26,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use crate::{
-    identify::Sources,
-    limits::{PROBE_FLOWS_MAX, PROBE_TS_FLOWS_MAX},
-    wire::{self, Datagram, Format, Looks, Reason, Reject, custom, native, rtp, st2022, ts::looks_like},
-};
+use crate::limits::{PROBE_FLOWS_MAX, PROBE_TS_FLOWS_MAX};
 use control::Control;
 use flow::{Flow, numbers_of};
 use geometry::Geometry;
@@ -38,6 +34,10 @@ use guess::Samples;
 use losses::Losses;
 use report::{BesideReport, NumbersReport, Report};
 pub use suggest::Suggestion;
+use tidecast_core::identify::Sources;
+use tidecast_wire::{
+    self as wire, Datagram, Format, Looks, Reason, Reject, custom, native, rtp, st2022, ts::looks_like,
+};
 
 /// Which port a datagram came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

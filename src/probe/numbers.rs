@@ -9,10 +9,9 @@ use std::{
 };
 
 use super::losses::Losses;
-use crate::{
-    limits::{JUMP_NUMBERS_MAX, PROBE_GAPS_MAX, PROBE_WINDOW, REPEATS_MAX, START_AT_ZERO, WIDE_SPACE},
-    wire::{seq::Space, step::Step},
-};
+use crate::limits::{PROBE_GAPS_MAX, PROBE_WINDOW};
+use tidecast_core::limits::{JUMP_NUMBERS_MAX, REPEATS_MAX, START_AT_ZERO, WIDE_SPACE};
+use tidecast_wire::{seq::Space, step::Step};
 
 /// What one packet's number said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,7 +292,7 @@ impl Numbering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use tidecast_net::clock;
 
     const SETTLE: Duration = Duration::from_millis(50);
 

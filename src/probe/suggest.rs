@@ -8,13 +8,12 @@ use super::{
     losses::Losses,
     simulate::{self, Matrix, Model},
 };
-use crate::{
-    address::{Input, Scheme},
+use crate::limits::{PROBE_BLOCK_TIME_MAX, PROBE_SIMULATED};
+use tidecast_core::limits::{BLOCK_CLOSE_AFTER, FEC_SPAN_MAX, HOLD_MIN};
+use tidecast_net::address::{Input, Scheme};
+use tidecast_wire::{
     fec::st2022::Shape,
-    limits::{
-        BLOCK_CLOSE_AFTER, FEC_SPAN_MAX, HOLD_MIN, PROBE_BLOCK_TIME_MAX, PROBE_SIMULATED, ST2022_COLUMNS_MAX,
-        ST2022_ROWS_MAX, ST2022_ROWS_MIN,
-    },
+    limits::{ST2022_COLUMNS_MAX, ST2022_ROWS_MAX, ST2022_ROWS_MIN},
 };
 
 /// The shapes of native FEC that are tried.
@@ -314,7 +313,7 @@ mod tests {
         let suggestion = suggest(&seen(Kind::Rtp, 1000.0, 400, 4), "rtp://@239.1.1.1:5000").unwrap();
         let fec = suggestion.output_fec.clone().unwrap();
         let output = format!("rtp://239.2.2.2:5000?fec={fec}");
-        assert!(output.parse::<crate::address::Output>().is_ok(), "{fec}");
+        assert!(output.parse::<tidecast_net::address::Output>().is_ok(), "{fec}");
         assert_eq!((suggestion.relay_fec.as_deref(), suggestion.residual_loss), (Some("st2022-1"), 0.0));
         assert_eq!(suggestion.commands.len(), 2);
     }

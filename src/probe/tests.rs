@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::clock;
+use tidecast_net::clock;
 
 fn rtp(ssrc: u32, sequence: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -80,7 +80,7 @@ fn what_is_no_known_format_is_said_and_guessed() {
     assert_eq!((report.corrupt, report.flows[0].packets), (0, 51));
 }
 
-/// As a relay decides it: see `crate::identify`.
+/// As a relay decides it: see `tidecast_core::identify`.
 #[test]
 fn formats_belong_to_sources() {
     let start = clock::now();

@@ -9,9 +9,11 @@ use super::{
     kinds::kind,
     report::{PcrReport, PidReport, ProgramReport, TsReport},
 };
-use crate::{
-    limits::{JITTER_GAIN, PCR_INTERVAL_ALLOWED, PROBE_PROGRAMS_MAX, TS_PIDS_MAX},
-    wire::ts::{
+use crate::limits::{PCR_INTERVAL_ALLOWED, PROBE_PROGRAMS_MAX};
+use tidecast_core::limits::JITTER_GAIN;
+use tidecast_wire::{
+    limits::TS_PIDS_MAX,
+    ts::{
         Continuity, PACKET, Pcr,
         packets::{Packets, Unit},
         pcr,
@@ -271,10 +273,8 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock,
-        wire::ts::psi::tests::{association, packed, section},
-    };
+    use tidecast_net::clock;
+    use tidecast_testkit::ts::{association, packed, section};
 
     fn stream() -> Vec<u8> {
         std::fs::read(format!("{}/fixtures/test.ts", env!("CARGO_MANIFEST_DIR"))).expect("the fixture")

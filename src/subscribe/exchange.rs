@@ -16,8 +16,8 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use crate::{
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_RENEWALS},
     shares::{Caller, Place, Resource, Shares},
-    wire::subscribe::{Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict},
 };
+use tidecast_wire::subscribe::{Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict};
 
 /// Bytes of a cookie that say when it was made, in tenths of a second since the exchange began.
 const TIME_BYTES: usize = 4;

@@ -20,9 +20,9 @@ use crate::{
         tap::{Batch, Event, Piece},
     },
     limits::{UDP_FULL_PATIENCE, UDP_REQUESTS_AT_ONCE, UDP_SUBSCRIBER_BUFFER},
-    net::sys::{Message, SendBatch},
-    wire::subscribe::REQUEST_BYTES_MAX,
 };
+use tidecast_net::sys::{Message, SendBatch};
+use tidecast_wire::subscribe::REQUEST_BYTES_MAX;
 
 /// Datagrams that came to a subscriber's socket, with their sender: its renewals.
 pub(super) type Strays = mpsc::Sender<(SocketAddr, Vec<u8>)>;

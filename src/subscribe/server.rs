@@ -25,16 +25,13 @@ use super::{
     lane::{self, End, Strays},
 };
 use crate::{
-    clock, config,
+    config,
     control::Control,
-    limits::{
-        LOG_INTERVAL, SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE,
-        UDP_STRAYS_MAX,
-    },
+    limits::{SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE, UDP_STRAYS_MAX},
     metrics::UdpRequests,
-    net::interface,
-    wire::subscribe::{Answer, REQUEST_BYTES_MAX},
 };
+use tidecast_net::{clock, interface, limits::LOG_INTERVAL};
+use tidecast_wire::subscribe::{Answer, REQUEST_BYTES_MAX};
 
 /// A bound socket.
 #[derive(Debug)]

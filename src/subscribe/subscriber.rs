@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    limits::UDP_ASK_AGAIN,
-    wire::subscribe::{self, Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict},
-};
+use crate::limits::UDP_ASK_AGAIN;
+use tidecast_wire::subscribe::{self, Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict};
 
 /// One subscription.
 pub struct Subscriber {

@@ -13,11 +13,11 @@ use super::{
     subscriber::{Heard, Subscriber},
 };
 use crate::{
-    clock,
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_LEASE},
     shares::{Bounds, Resource, Shares},
-    wire::subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, Verdict},
 };
+use tidecast_net::clock;
+use tidecast_wire::subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
 

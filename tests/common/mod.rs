@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::wire::native;
+use tidecast_wire::native;
 
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -259,7 +259,7 @@ pub fn joined(group: Ipv4Addr, port: u16) -> UdpSocket {
 /// A native data packet.
 pub fn native(stream: u32, session: u32, sequence: u64, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let (kind, timestamp) = (native::Kind::Data, tidecast::clock::unix_micros());
+    let (kind, timestamp) = (native::Kind::Data, tidecast_net::clock::unix_micros());
     native::Repr { kind, flags: 0, stream, session, sequence, timestamp, payload }.emit(&mut out);
     out
 }

@@ -4,13 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidecast::{
+use tidecast_wire::{
     fec::st2022::{Decoder, Encoder, Shape, Sum, Taken},
-    wire::{
-        rtp,
-        seq::Space,
-        st2022::{Axis, Repair, Shard},
-    },
+    rtp,
+    seq::Space,
+    st2022::{Axis, Repair, Shard},
 };
 
 /// What one sender sent: which of the three ports (0 media, 1 columns, 2 rows), and the UDP payload.

@@ -93,7 +93,7 @@ impl Collector {
     pub fn finish(mut self) -> Vec<Datagram> {
         self.stop.store(true, Ordering::Relaxed);
         self.reader.take().expect("once").join().expect("no panic");
-        let drops = tidecast::net::sys::drops(self.socket.as_fd()).expect("drop count");
+        let drops = tidecast_net::sys::drops(self.socket.as_fd()).expect("drop count");
         assert_eq!(drops, 0, "the kernel dropped datagrams at the test's own socket");
         std::mem::take(&mut self.datagrams.lock().expect("no panic"))
     }

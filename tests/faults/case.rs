@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use tidecast::wire::{native, rtp};
+use tidecast_wire::{native, rtp};
 
 pub(super) const PACKETS: u64 = 1000;
 const SEED: u64 = 0x7c15_9e37;

@@ -87,7 +87,7 @@ fn two_legs_are_one_stream_and_say_what_each_missed() {
     let numbers: Vec<u64> = output
         .finish()
         .iter()
-        .map(|datagram| tidecast::wire::native::Packet::parse(&datagram.bytes).expect("native").sequence())
+        .map(|datagram| tidecast_wire::native::Packet::parse(&datagram.bytes).expect("native").sequence())
         .collect();
     assert!(numbers.iter().copied().eq((0..PACKETS).filter(|n| *n != 2500)), "each once and in order");
 }

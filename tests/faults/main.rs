@@ -24,7 +24,7 @@ use std::{
 
 use case::{Case, FAULTS, Fault, Wire};
 use common::{Running, stamped::Collector};
-use tidecast::clock;
+use tidecast_net::clock;
 
 const INTERVAL: Duration = Duration::from_millis(2);
 const HOLD: Duration = Duration::from_millis(150);

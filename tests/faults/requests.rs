@@ -9,10 +9,8 @@ use std::{
 };
 
 use serde_json::Value;
-use tidecast::{
-    limits::RETRANSMIT_BYTES_MIN,
-    wire::rtcp::{Numbers, Repr},
-};
+use tidecast_core::limits::RETRANSMIT_BYTES_MIN;
+use tidecast_wire::rtcp::{Numbers, Repr};
 
 use super::common::{PATIENCE, Running, free_port, metric, stamped::Collector, tidecast, until};
 

@@ -7,11 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::{
-    clock,
-    subscribe::subscriber::{Heard, Subscriber},
-    wire::native,
-};
+use tidecast::subscribe::subscriber::{Heard, Subscriber};
+use tidecast_net::clock;
+use tidecast_wire::native;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpStream, UdpSocket},

@@ -7,10 +7,8 @@ use std::{
     time::Duration,
 };
 
-use tidecast::{
-    clock,
-    subscribe::subscriber::{Heard, Subscriber},
-};
+use tidecast::subscribe::subscriber::{Heard, Subscriber};
+use tidecast_net::clock;
 
 use crate::{
     common::{

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
-use tidecast::wire::rtp;
+use tidecast_wire::rtp;
 
 use super::*;
 

@@ -28,7 +28,7 @@ use std::{
 
 use common::{PATIENCE, Running, free_port, get, group, have, now, sender, tidecast};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tidecast::wire::native::{Kind, Repr};
+use tidecast_wire::native::{Kind, Repr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::Semaphore,

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tidecast::{
-    link::{Impairments, Link},
-    relay::{Counters, Hold, Input, Output, Relay},
-};
+use tidecast_core::relay::{Counters, Hold, Input, Output, Relay};
+use tidecast_link::{Impairments, Link};
 
 use super::{
     ideal::Ideal,
@@ -143,7 +141,7 @@ impl Course {
         let way = self.protection.round_trip.unwrap_or_default() / 2;
         let model = Impairments { delay: self.model.delay.max(way), ..self.model };
         let numbers = if self.cold { 1..packets } else { clean..clean + packets };
-        let start = tidecast::clock::now();
+        let start = tidecast_net::clock::now();
         let hold = match self.hold {
             Hold::Fixed(hold) => hold,
             Hold::Auto { max, .. } => max,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::relay::{How, Output};
+use tidecast_core::relay::{How, Output};
 
 use super::sender::Sender;
 

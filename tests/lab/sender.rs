@@ -2,17 +2,18 @@
 
 use std::{rc::Rc, time::Instant};
 
-use tidecast::{
-    fec::st2022::{self, Shape, Taken},
-    producer::{Fec, encode},
+use tidecast_core::{
+    encode,
     relay::{self, Asks, Config, Hold},
-    wire::{
-        self, Datagram, Format,
-        native::{self, Kind},
-        rtp,
-        seq::Space,
-        st2022::Repair,
-    },
+};
+use tidecast_producer::Fec;
+use tidecast_wire::{
+    self as wire, Datagram, Format,
+    fec::st2022::{self, Shape, Taken},
+    native::{self, Kind},
+    rtp,
+    seq::Space,
+    st2022::Repair,
 };
 
 use super::{

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use tidecast::{
+use tidecast_core::{
     limits::{HOLD_REQUESTS, REQUEST_WAIT_MIN, REQUESTS_MAX, RETRY_MIN},
-    link::{Bursts, Impairments},
     relay::Hold,
 };
+use tidecast_link::{Bursts, Impairments};
 
 use super::protection::{Code, Protection};
 

@@ -56,7 +56,7 @@ fn check(command: impl Fn() -> Command) {
     let numbers = lines.iter().map(|line| {
         let byte = |at| u8::from_str_radix(&line[at..at + 2], 16).expect("hexadecimal");
         let bytes: Vec<u8> = (0..line.len()).step_by(2).map(byte).collect();
-        tidecast::wire::native::Packet::parse(&bytes).expect("a whole datagram").sequence()
+        tidecast_wire::native::Packet::parse(&bytes).expect("a whole datagram").sequence()
     });
     let numbers: Vec<u64> = numbers.collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tidecast::wire::{
+use tidecast_wire::{
     native::{Kind, Packet},
     subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, Verdict},
 };

@@ -5,7 +5,7 @@
 
 use std::{fs, path::PathBuf, thread, time::Duration};
 
-use tidecast::wire::rtp;
+use tidecast_wire::rtp;
 
 use super::{
     common::{self, Running, have, now, sender},

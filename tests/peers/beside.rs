@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tidecast::wire::{rtp, ts};
+use tidecast_wire::{rtp, ts};
 
 use super::{
     common::{Running, free_port, free_ports, group, have, metric, sender, until, until_clients},

@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tidecast::{
+use tidecast_wire::{
     fec::st2022::{Encoder, Shape},
-    wire::{rtp, st2022::Axis},
+    rtp,
+    st2022::Axis,
 };
 
 use super::{

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tidecast::wire::native::{Kind, Packet, Repair};
+use tidecast_wire::native::{Kind, Packet, Repair};
 
 use super::{
     common::{Running, free_port, group, native, sender, tidecast, until},

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use tidecast::wire::rtp;
+use tidecast_wire::rtp;
 
 use super::{
     bytes::{Paths, Payload},

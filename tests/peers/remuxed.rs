@@ -7,7 +7,7 @@ use std::thread;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use tidecast::wire::ts::Continuity;
+use tidecast_wire::ts::Continuity;
 
 use super::{
     common::have,

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tidecast::wire::{rtp, ts};
+use tidecast_wire::{rtp, ts};
 
 use super::{
     common::{Running, free_port, group, have, metric, sender, until, until_clients},

@@ -36,7 +36,7 @@ fn losses_are_listed_and_silence_names_a_cause() {
         (&2.into(), &3.into(), &"100-110".into())
     );
     assert_eq!(loss["cause"], "network", "{losses}");
-    let unix = tidecast::clock::unix().as_millis() as u64;
+    let unix = tidecast_net::clock::unix().as_millis() as u64;
     let (first, last) = (loss["first"].as_u64().expect("ms"), loss["last"].as_u64().expect("ms"));
     assert!(first <= last && last <= unix && unix - first < 60_000, "{losses} at {unix}");
     let (status, _, csv) = get(http, "/api/v1/losses?format=csv");

@@ -8,10 +8,9 @@ use std::{
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
-use tidecast::{
-    clock,
-    producer::{Fec, encode::Encoder},
-};
+use tidecast_core::encode::Encoder;
+use tidecast_net::clock;
+use tidecast_producer::Fec;
 
 use crate::common::{Running, free_port, group, metric, sender, until};
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::clock;
+use tidecast_net::clock;
 
 /// How often a capture looks whether it shall end, and an HTTP client tries to connect.
 const PAUSE: Duration = Duration::from_millis(50);

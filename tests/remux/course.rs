@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
-use tidecast::clock;
+use tidecast_net::clock;
 
 use super::{
     Captured, Film, Subject,

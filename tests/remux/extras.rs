@@ -1,7 +1,7 @@
 //! What a broadcast has beside picture and sound: teletext, DVB subtitles, SCTE-35 cues, a programme guide and the time
 //! (EN 300 472, EN 300 743, SCTE 35, EN 300 468). They take the place of null packets, so the bit rate stays.
 
-use tidecast::wire::ts::{PACKET, Pcr, pcr, psi};
+use tidecast_wire::ts::{PACKET, Pcr, pcr, psi};
 
 use super::film::RATE;
 

@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, fs, ops::Range, path::Path, process::Command};
 
-use tidecast::wire::ts;
+use tidecast_wire::ts;
 
 use super::{decode, decode::Decoded, extras};
 

@@ -8,10 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::{
-    clock,
+use tidecast_net::clock;
+use tidecast_wire::{
     fec::st2022::{Datagram, Encoder, Shape},
-    wire::{rtp, st2022::Axis},
+    rtp,
+    st2022::Axis,
 };
 
 use super::film::{Film, RATE};

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use tidecast::wire::native::{Kind, Repr};
+use tidecast_wire::native::{Kind, Repr};
 
 use super::{
     common::{native, sender},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tidecast::wire::{self, Datagram, Format};
+use tidecast_wire::{self as wire, Datagram, Format};
 
 use super::{
     capture::{Sent, sent},

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tidecast::wire::{rtp, ts};
+use tidecast_wire::{rtp, ts};
 
 use super::common::{Running, free_port, get, group, now, stamped::Collector, until, until_clients};
 

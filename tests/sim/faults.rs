@@ -3,13 +3,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tidecast::{
+use tidecast_core::relay::{Asks, Config, Delay, Fec, Hold, Release};
+use tidecast_wire::{
     fec::{
         rs::Codes,
         st2022::{Encoder, Shape},
     },
-    relay::{Asks, Config, Delay, Fec, Hold, Release},
-    wire::{native::Kind, st2022::Repair},
+    native::Kind,
+    st2022::Repair,
 };
 
 use crate::{

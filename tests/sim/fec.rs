@@ -3,11 +3,8 @@
 
 use std::time::Duration;
 
-use tidecast::{
-    fec::rs::Codes,
-    relay::{Config, Hold},
-    wire::native::Kind,
-};
+use tidecast_core::relay::{Config, Hold};
+use tidecast_wire::{fec::rs::Codes, native::Kind};
 
 use crate::{
     formats::{native, repairs},

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tidecast::{relay::Counters, wire::rtp};
+use tidecast_core::relay::Counters;
+use tidecast_wire::rtp;
 
 use super::harness::{Event, MS, Sim};
 

@@ -1,11 +1,9 @@
 //! Datagrams of every format, with a content that says which packet of which run they are.
 
-use tidecast::{
+use tidecast_wire::{
     fec::rs::Codes,
-    wire::{
-        native::{Kind, RepairRepr, Repr, SourceShard},
-        rtp,
-    },
+    native::{Kind, RepairRepr, Repr, SourceShard},
+    rtp,
 };
 
 /// A way to number datagrams.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use rand_pcg::{Pcg32, rand_core::Rng};
-use tidecast::{
+use tidecast_core::{
     buffer::Buffer,
     limits::SILENCE_MAX,
     relay::{Config, Counters, FlowId, Hold, How, Input, Output, Relay, Socket},
-    wire::Format,
 };
+use tidecast_wire::Format;
 
 use crate::steps::Steps;
 
@@ -119,7 +119,7 @@ impl Sim {
 
     /// A relay with none beside it.
     pub fn bare(config: Config) -> Sim {
-        let start = tidecast::clock::now() + Duration::from_secs(1000);
+        let start = tidecast_net::clock::now() + Duration::from_secs(1000);
         let hold_max = match config.hold {
             Hold::Fixed(hold) => hold,
             Hold::Auto { max, .. } => max,

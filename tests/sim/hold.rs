@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use tidecast::{
-    link::Impairments,
-    relay::{Config, Counters, Fec, Hold},
-};
+use tidecast_core::relay::{Config, Counters, Fec, Hold};
+use tidecast_link::Impairments;
 
 use crate::{
     formats::Numbered,

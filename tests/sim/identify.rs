@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidecast::relay::{Counters, PacketFormat};
+use tidecast_core::relay::{Counters, PacketFormat};
 
 use crate::{
     formats::{Numbered, native},
@@ -162,7 +162,7 @@ fn any_mixture_adds_up() {
             let mut bytes = match kinds[from] {
                 kind @ 0..8 => readings(kind as u32, i),
                 8 => Numbered::Rtp.datagram(from as u32, i.into(), i.into()),
-                9 => native(tidecast::wire::native::Kind::Data, from as u32, 1, i.into(), 0, b"x"),
+                9 => native(tidecast_wire::native::Kind::Data, from as u32, 1, i.into(), 0, b"x"),
                 _ => (0..1472)
                     .map(|j| if (i as usize * 1472 + j).is_multiple_of(188) { 0x47 } else { 0x91 })
                     .collect(),

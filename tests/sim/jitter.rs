@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tidecast::{jitter::rates::RATES, relay::Config, wire::rtp};
+use tidecast_core::{jitter::rates::RATES, relay::Config};
+use tidecast_wire::rtp;
 
 use crate::harness::{Dice, Repeat, Sim, config, seed, source};
 

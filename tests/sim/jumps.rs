@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidecast::relay::{Config, Counters};
+use tidecast_core::relay::{Config, Counters};
 
 use crate::{
     formats::Numbered,

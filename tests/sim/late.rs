@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use tidecast::{link::Impairments, relay::Hold};
+use tidecast_core::relay::Hold;
+use tidecast_link::Impairments;
 
 use crate::{
     harness::{MS, Repeat, seed},

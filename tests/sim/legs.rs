@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidecast::relay::Config;
+use tidecast_core::relay::Config;
 
 use crate::{
     formats::Numbered,

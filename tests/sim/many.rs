@@ -2,11 +2,9 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tidecast::{
-    link::{Fate, Impairments, Link},
-    relay::Config,
-    wire::native::Kind,
-};
+use tidecast_core::relay::Config;
+use tidecast_link::{Fate, Impairments, Link};
+use tidecast_wire::native::Kind;
 
 use crate::{
     formats::native,
@@ -116,7 +114,7 @@ fn impairments(distance: u32) -> Impairments {
 
 fn channel(flows_max: usize) -> Sim {
     // Streams fall back by more than their own interval: reordering that each of them sees.
-    let hold = tidecast::relay::Hold::Fixed(400 * MS);
+    let hold = tidecast_core::relay::Hold::Fixed(400 * MS);
     Sim::new(Config { flows_max, bytes_max: BYTES_MAX, hold, ..config("auto") })
 }
 

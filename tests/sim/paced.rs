@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use tidecast::relay::{Config, Counters, Delay, FlowState, Hold, Release};
+use tidecast_core::relay::{Config, Counters, Delay, FlowState, Hold, Release};
 
 use crate::{
     capture,
     formats::native,
     harness::{Dice, Event, MS, Repeat, Sim, config, seed, source},
 };
-use tidecast::wire::{native::Kind, rtp, ts};
+use tidecast_wire::{native::Kind, rtp, ts};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

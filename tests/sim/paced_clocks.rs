@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use tidecast::{
-    relay::{Config, Delay, Hold, Release},
-    wire::{native::Kind, rtp, ts},
-};
+use tidecast_core::relay::{Config, Delay, Hold, Release};
+use tidecast_wire::{native::Kind, rtp, ts};
 
 use crate::{
     formats::native,

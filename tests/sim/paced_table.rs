@@ -4,10 +4,8 @@
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-use tidecast::{
-    relay::{Config, Delay, Hold, Release},
-    wire::rtp::{self, payload_types::PayloadTypes},
-};
+use tidecast_core::relay::{Config, Delay, Hold, Release};
+use tidecast_wire::rtp::{self, payload_types::PayloadTypes};
 
 use crate::{
     clocks::{self, Case, L24, OPUS, PCMU, Sent, Stream},

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tidecast::relay::{Config, Fec, Hold};
+use tidecast_core::relay::{Config, Fec, Hold};
 
 use crate::{
     formats::Numbered,

@@ -3,11 +3,9 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tidecast::{
-    egress::follow::Follow,
-    relay::{Config, Delay, Fec, Release},
-    wire::native::Kind,
-};
+use tidecast::egress::follow::Follow;
+use tidecast_core::relay::{Config, Delay, Fec, Release};
+use tidecast_wire::native::Kind;
 
 use crate::{
     formats::{Numbered, native},
@@ -408,8 +406,8 @@ fn what_does_not_come_from_where_the_media_comes_from_does_nothing() {
     // ST 2022-1 from another host; another port of the same host is usual.
     for (host, rebuilt) in [(1, 1), (2, 0)] {
         let mut sim = Sim::new(Config { fec: Fec::St2022, ..config("rtp") });
-        let shape = tidecast::fec::st2022::Shape::new(5, 5, true).expect("a matrix");
-        let mut encoder = tidecast::fec::st2022::Encoder::new(shape, 3, 4);
+        let shape = tidecast_wire::fec::st2022::Shape::new(5, 5, true).expect("a matrix");
+        let mut encoder = tidecast_wire::fec::st2022::Encoder::new(shape, 3, 4);
         for n in 0..200_u64 {
             let datagram = Numbered::Rtp.datagram(1, 1000 + n, n);
             let mut repairs = Vec::new();
@@ -439,7 +437,7 @@ fn a_new_flow_after_silence_starts_at_once() {
             let (mut bytes, sequence) = (Vec::new(), (number - first) as u16);
             let payload = &u64::from(number).to_be_bytes()[..];
             let timestamp = number * 160;
-            tidecast::wire::rtp::Repr { marker: false, payload_type: 0, sequence, timestamp, ssrc, payload }
+            tidecast_wire::rtp::Repr { marker: false, payload_type: 0, sequence, timestamp, ssrc, payload }
                 .emit(&mut bytes);
             sim.packet_from(at, 0, source(1), &bytes);
         }

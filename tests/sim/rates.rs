@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use tidecast::{
-    relay::{Config, Hold},
-    wire::native::Kind,
-};
+use tidecast_core::relay::{Config, Hold};
+use tidecast_wire::native::Kind;
 
 use crate::{
     formats::{Numbered, native},

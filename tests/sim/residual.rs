@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use tidecast::{link::Impairments, relay::Hold};
+use tidecast_core::relay::Hold;
+use tidecast_link::Impairments;
 
 use crate::{
     harness::{Dice, Repeat, seed, setting},

@@ -6,15 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::{
+use tidecast_core::{
     limits::REQUESTS_MAX,
-    link::{Impairments, Link},
     relay::{Asks, Config, Counters, Hold, Input, Output, Relay, Socket},
-    wire::{
-        native::{self, Kind, Nack},
-        rtcp::{Compound, Packet, Repr},
-        seq::Space,
-    },
+};
+use tidecast_link::{Impairments, Link};
+use tidecast_wire::{
+    native::{self, Kind, Nack},
+    rtcp::{Compound, Packet, Repr},
+    seq::Space,
 };
 
 use crate::{
@@ -95,7 +95,7 @@ fn wanted_now(socket: Socket, bytes: &[u8], near: u64) -> Vec<u64> {
 
 impl World {
     fn new(asks: Asks, hold: Hold, links: &[(Impairments, Impairments)], seed: u64) -> World {
-        let start = tidecast::clock::now() + Duration::from_secs(1000);
+        let start = tidecast_net::clock::now() + Duration::from_secs(1000);
         let receiver = |(index, (forth, back)): (usize, &(Impairments, Impairments))| {
             let seed = seed + 1000 * index as u64;
             Receiver {
@@ -513,7 +513,7 @@ fn asked_on_two_legs(reports_on: &[u8]) -> (Counters, BTreeMap<u64, Vec<u8>>) {
     let mut dice = Dice::new(seed);
     let hold = Hold::Fixed(1000 * MS);
     let mut relay = Relay::new(Config { hold, legs: 2, asks: vec![RIST; 2], seed, ..config("auto") });
-    let start = tidecast::clock::now() + Duration::from_secs(1000);
+    let start = tidecast_net::clock::now() + Duration::from_secs(1000);
     let (mut asked, mut due): (BTreeMap<u64, Vec<u8>>, _) = (BTreeMap::new(), None);
     let mut again: Vec<(u64, u8, u64)> = Vec::new();
     for at in 0..4000_u64 {

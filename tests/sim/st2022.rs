@@ -3,13 +3,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tidecast::{
+use tidecast_core::relay::{Config, Counters, Fec, Hold, How};
+use tidecast_wire::{
     fec::st2022::{Encoder, Shape, Taken},
-    relay::{Config, Counters, Fec, Hold, How},
-    wire::{
-        rtp,
-        st2022::{Axis, Repair},
-    },
+    rtp,
+    st2022::{Axis, Repair},
 };
 
 use crate::harness::{Event, MS, Sim, config, source};

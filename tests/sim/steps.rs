@@ -10,10 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::{
-    relay::{Config, Counters, Fec, FlowState, LegCounters},
-    wire::{self, Datagram, Format, native},
-};
+use tidecast_core::relay::{Config, Counters, Fec, FlowState, LegCounters};
+use tidecast_wire::{self as wire, Datagram, Format, native};
 
 use crate::harness::{Event, Sim, setting};
 
@@ -221,7 +219,7 @@ fn flow_times(flow: FlowState, start: Instant, step: u64) -> impl PartialEq + st
 /// Packets that take different counts of numbers, in bursts, reordered, lost and doubled, on one leg and on two: what was
 /// not lost comes out in order.
 mod varying {
-    use tidecast::relay::{Config, Hold};
+    use tidecast_core::relay::{Config, Hold};
 
     use super::HEADER;
     use crate::harness::{Dice, MS, Repeat, Sim, config, seed, source};

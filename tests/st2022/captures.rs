@@ -1,6 +1,6 @@
 //! What ffmpeg and GStreamer really sent, of fixtures/.
 
-use tidecast::wire::st2022::Axis;
+use tidecast_wire::st2022::Axis;
 
 use crate::{capture::capture, protected::Protected};
 

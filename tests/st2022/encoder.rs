@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tidecast::{
+use tidecast_wire::{
     fec::st2022::{Datagram, Encoder, Shape, ShapeError, Sum, Taken},
-    wire::st2022::{Axis, HEADER, PAYLOAD_TYPE, Repair, Shard},
+    st2022::{Axis, HEADER, PAYLOAD_TYPE, Repair, Shard},
 };
 
 use crate::stream::{Dice, Sent, Stream, media, seeds};

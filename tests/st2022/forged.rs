@@ -1,11 +1,9 @@
 //! Made-up repair packets: no unbounded memory, no unbounded work, and what is real comes back afterwards.
 
-use tidecast::{
+use tidecast_wire::{
     fec::st2022::{Datagram, Encoder, Shape, Sum},
-    wire::{
-        seq::Space,
-        st2022::{Axis, Fields, PAYLOAD_TYPE, Repair, Repr, Shard},
-    },
+    seq::Space,
+    st2022::{Axis, Fields, PAYLOAD_TYPE, Repair, Repr, Shard},
 };
 
 use crate::stream::{Dice, Receiver, Sent, Stream, media, seeds};

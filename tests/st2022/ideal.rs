@@ -2,11 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use tidecast::{
-    fec::st2022::Shape,
-    link::{Bursts, Impairments, Link},
-    wire::{seq::Space, st2022::Repair},
-};
+use tidecast_link::{Bursts, Impairments, Link};
+use tidecast_wire::{fec::st2022::Shape, seq::Space, st2022::Repair};
 
 use crate::{
     peeling::{Ideal, Line},
@@ -53,7 +50,7 @@ fn bursts(distance: f64, length: f64) -> Impairments {
 
 /// What gets through a link.
 fn lossy<'a>(stream: &'a Stream, model: Impairments, dice: &mut Dice) -> Vec<&'a Sent> {
-    let (mut link, now) = (Link::new(model, dice.any()), tidecast::clock::now());
+    let (mut link, now) = (Link::new(model, dice.any()), tidecast_net::clock::now());
     let mut keeps = |_: &&Sent| {
         link.push(now, ());
         link.pop(now).is_some()

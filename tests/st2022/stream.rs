@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidecast::{
+use tidecast_wire::{
     fec::st2022::{Datagram, Decoder, Encoder, News, Shape, Sum, Taken},
-    wire::{
-        rtp,
-        seq::Space,
-        st2022::{Repair, Shard},
-    },
+    rtp,
+    seq::Space,
+    st2022::{Repair, Shard},
 };
 
 pub const SSRC: u32 = 0x7C0F_FEE2;

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, net::Ipv4Addr, thread, time::Duration};
 
-use tidecast::wire::rtp;
+use tidecast_wire::rtp;
 
 use super::{
     TRIES,

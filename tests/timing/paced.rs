@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use tidecast::{clock, wire::rtp};
+use tidecast_net::clock;
+use tidecast_wire::rtp;
 
 use super::{
     TRIES,

@@ -2,7 +2,7 @@
 
 use std::{io, thread, time::Duration};
 
-use tidecast::clock;
+use tidecast_net::clock;
 
 use super::{Case, compare::TICK, effort};
 use crate::{

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tidecast::clock;
+use tidecast_net::clock;
 
 use super::{Case, compare::TICK, effort};
 use crate::{

@@ -12,10 +12,10 @@ use nix::unistd::{AccessFlags, access};
 
 use super::machine::{Line, Mark};
 use crate::{
-    address::Recording,
     config::{Channel, Config},
     egress::record::{Room, nearest},
 };
+use tidecast_net::address::Recording;
 
 /// The service's configuration.
 const SERVICE_CONFIG: &str = "/etc/tidecast/tidecast.toml";

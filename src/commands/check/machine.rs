@@ -4,17 +4,17 @@
 use std::{collections::BTreeSet, fmt, fs, io, net::TcpListener};
 
 use crate::{
-    address::{Input, Interface, Output},
-    clock,
     config::{Channel, Config, Fec, Http},
     egress::udp::UdpOutputs,
-    limits::RECEIVE_BUFFER_BYTES,
-    net::{
-        interface::{self, Interfaces},
-        multicast::Subscription,
-    },
-    wire::{rtcp, st2022},
 };
+use tidecast_net::{
+    address::{Input, Interface, Output},
+    clock,
+    interface::{self, Interfaces},
+    limits::RECEIVE_BUFFER_BYTES,
+    multicast::Subscription,
+};
+use tidecast_wire::{rtcp, st2022};
 
 /// How one thing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ fn inputs(channel: &Channel) -> Vec<Input> {
     for leg in &channel.legs {
         let beside = match (channel.fec, leg.address.scheme) {
             (Fec::St2022, _) => st2022::PORTS_ABOVE.to_vec(),
-            (_, crate::address::Scheme::Rist) => vec![rtcp::PORT_ABOVE],
+            (_, tidecast_net::address::Scheme::Rist) => vec![rtcp::PORT_ABOVE],
             _ => Vec::new(),
         };
         all.push(leg.address.clone());
@@ -200,7 +200,7 @@ fn running() -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::testing::{free_port, group};
+    use tidecast_testkit::sockets::{free_port, group};
 
     fn lines(text: &str) -> Vec<Line> {
         try_out(&text.parse::<Config>().expect("a good file"))

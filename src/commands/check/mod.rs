@@ -9,11 +9,11 @@ use std::io::Write;
 use std::path::Path;
 
 use super::Failure;
-use crate::address::Scheme;
 use crate::cli;
 use crate::config::{Channel, Config, Fec, Http, Release, Retransmission};
 use folder::Sandbox;
 use machine::Mark;
+use tidecast_net::address::Scheme;
 
 /// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each thing that was tried on this machine.
 ///

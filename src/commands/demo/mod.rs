@@ -19,9 +19,10 @@ use super::{
     Failure,
     service::{self, Service, say},
 };
-use crate::{address::Endpoint, cli, clock, config::Config, shutdown::Signals};
+use crate::{cli, config::Config, shutdown::Signals};
 use scene::Scene;
 use table::Table;
+use tidecast_net::{address::Endpoint, clock};
 
 /// How often the table is drawn: twice a second moves without flickering.
 const DRAW_INTERVAL: Duration = Duration::from_millis(500);

@@ -19,9 +19,9 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use crate::{
     cli::{Cli, Command},
     commands::{impair, send},
-    link::Impairments,
     shutdown::Stop,
 };
+use tidecast_link::Impairments;
 
 /// A film of six seconds, which the demo plays again and again.
 const FILM: &[u8] = include_bytes!("../../../fixtures/test.ts");

@@ -10,11 +10,9 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{
-    limits::IMPAIR_FLOWS_MAX,
-    link::Fate,
-    wire::{self, Datagram, Format, native},
-};
+use crate::limits::IMPAIR_FLOWS_MAX;
+use tidecast_link::Fate;
+use tidecast_wire::{self as wire, Datagram, Format, native};
 
 /// What a datagram is for. What cannot be read counts as media, as it does in the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

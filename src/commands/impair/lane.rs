@@ -6,18 +6,19 @@ use std::{io, net::SocketAddr, os::fd::BorrowedFd, time::Instant};
 use anyhow::bail;
 
 use crate::{
-    address::{Input, Output, Scheme},
-    buffer::{Buffer, Pool},
-    clock::ClockPair,
     egress::udp::{Datagram, UdpOutputs},
-    limits::{IMPAIR_BATCHES_MAX, RECEIVE_BATCH, RECEIVE_BUFFER_BYTES},
-    net::{
-        ingest::{Leg, State},
-        interface::Interfaces,
-        sys::{ReceiveBatch, SendBatch},
-    },
-    wire::rtcp,
+    limits::IMPAIR_BATCHES_MAX,
 };
+use tidecast_core::buffer::{Buffer, Pool};
+use tidecast_net::{
+    address::{Input, Output, Scheme},
+    clock::ClockPair,
+    ingest::{Leg, State},
+    interface::Interfaces,
+    limits::{RECEIVE_BATCH, RECEIVE_BUFFER_BYTES},
+    sys::{ReceiveBatch, SendBatch},
+};
+use tidecast_wire::rtcp;
 
 /// What receiving needs.
 pub(super) struct Tools {

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 pub use super::census::{FlowReport, Kinds};
-use crate::{address::Output, egress::udp::Counters, link::Done};
+use crate::egress::udp::Counters;
+use tidecast_link::Done;
+use tidecast_net::address::Output;
 
 /// What the link did, exactly.
 #[derive(Debug, Clone, Serialize)]

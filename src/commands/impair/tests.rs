@@ -207,7 +207,7 @@ fn the_text_names_what_is_lost_elsewhere() {
         input: "udp://@239.1.1.1:5000".to_owned(),
         seed: 7,
         seconds: 1.25,
-        done: crate::link::Done { received: 10, forwarded: 9, dropped: 1, ..Default::default() },
+        done: tidecast_link::Done { received: 10, forwarded: 9, dropped: 1, ..Default::default() },
         kinds: Default::default(),
         rtcp: 0,
         returned: 0,

@@ -184,11 +184,9 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::{
-        clock,
-        probe::{Probe, Role},
-        wire::{Format, rtp},
-    };
+    use crate::probe::{Probe, Role};
+    use tidecast_net::clock;
+    use tidecast_wire::{Format, rtp};
 
     fn report() -> Report {
         let start = clock::now();

@@ -18,16 +18,14 @@ use anyhow::{Context, anyhow, bail};
 
 use super::{Failure, service::say};
 use crate::{
-    address::Input,
     cli::{self, Probed},
-    clock,
     limits::IMPAIR_STOP_CHECK,
-    net::diagnose,
     probe::{Probe, Role, report::Report, text},
     shutdown::Stop,
 };
 use live::Screen;
 use sockets::Sockets;
+use tidecast_net::{address::Input, clock, diagnose};
 
 /// How often a line is printed, and how often the screen is drawn.
 const LINE_EVERY: Duration = Duration::from_secs(1);

@@ -14,16 +14,17 @@ use nix::{
 };
 
 use crate::{
-    address::Input,
-    buffer::{Buffer, Pool},
-    clock::ClockPair,
-    limits::{IMPAIR_BATCHES_MAX, POOL_SLOTS, RECEIVE_BATCH, RECEIVE_BUFFER_BYTES},
-    net::{
-        ingest::{Leg, State},
-        interface::Interfaces,
-        sys::ReceiveBatch,
-    },
+    limits::{IMPAIR_BATCHES_MAX, POOL_SLOTS},
     probe::Role,
+};
+use tidecast_core::buffer::{Buffer, Pool};
+use tidecast_net::{
+    address::Input,
+    clock::ClockPair,
+    ingest::{Leg, State},
+    interface::Interfaces,
+    limits::{RECEIVE_BATCH, RECEIVE_BUFFER_BYTES},
+    sys::ReceiveBatch,
 };
 
 /// All ports of a stream.

@@ -19,19 +19,22 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{Failure, service::say};
 use crate::{
-    address::{Input, Remote, Scheme, Source},
     cli,
-    limits::{RECEIVE_BUFFER_BYTES, UDP_ASK_AGAIN},
+    limits::UDP_ASK_AGAIN,
     net::{
         state::ChannelState,
         worker::{ChannelSpec, Pace, Sink, Worker},
     },
     observe,
-    relay::{self, Fec, Hold},
     shutdown::Signals,
-    wire::{Format, st2022::PORTS_ABOVE},
 };
 use summary::Summary;
+use tidecast_core::relay::{self, Fec, Hold};
+use tidecast_net::{
+    address::{Input, Remote, Scheme, Source},
+    limits::RECEIVE_BUFFER_BYTES,
+};
+use tidecast_wire::{Format, st2022::PORTS_ABOVE};
 use writer::{Writer, Written};
 
 /// The channel's name on the packet thread.
@@ -71,7 +74,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
         Some(remote) => Some(ask(remote, &worker, &mut signals, limit).await?),
     };
     say(&format!("ready: receiving {}", inputs.join(" ")));
-    let began = crate::clock::now();
+    let began = tidecast_net::clock::now();
     let written = tokio::select! {
         result = &mut writer.ended => result.unwrap_or(Ok(())),
         () = tokio::time::sleep(limit) => Ok(()),
@@ -83,7 +86,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
         let _ = task.await; // it has told the relay
     }
     let states = worker.stop().await;
-    let elapsed = crate::clock::now().saturating_duration_since(began);
+    let elapsed = tidecast_net::clock::now().saturating_duration_since(began);
     let _ = thread.join();
     let Written { result, left } = writer.finish();
     let state = states.into_iter().next().context("the packet thread has ended")?;

@@ -12,15 +12,14 @@ use tokio::{
 
 use super::CHANNEL;
 use crate::{
-    address::Remote,
-    buffer::Buffer,
-    clock,
     commands::service::say,
-    limits::{RECEIVE_BUFFER_BYTES, SLOT_BYTES, UDP_REQUESTS_AT_ONCE},
-    net::{interface, worker::Worker},
+    limits::UDP_REQUESTS_AT_ONCE,
+    net::worker::Worker,
     subscribe::subscriber::{Heard, Subscriber},
-    wire::subscribe::Refusal,
 };
+use tidecast_core::{buffer::Buffer, limits::SLOT_BYTES};
+use tidecast_net::{address::Remote, clock, interface, limits::RECEIVE_BUFFER_BYTES};
+use tidecast_wire::subscribe::Refusal;
 
 /// A subscription that runs.
 pub(super) struct Running {

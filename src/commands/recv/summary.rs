@@ -4,10 +4,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{
-    net::state::{ChannelState, FlowState},
-    relay::Counters,
-};
+use crate::net::state::{ChannelState, FlowState};
+use tidecast_core::relay::Counters;
 
 /// Flows named one by one in the text; JSON has them all.
 const FLOWS_SHOWN: usize = 20;

@@ -11,10 +11,10 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    clock,
     limits::{RECV_END_MAX, RECV_QUEUE_BYTES_MAX, RECV_STALL_MAX},
     net::worker::Sink,
 };
+use tidecast_net::clock;
 
 /// Writes on a thread of its own.
 pub(super) struct Writer {

@@ -16,13 +16,12 @@ use anyhow::{Context, anyhow};
 
 use super::{Failure, Job, Link, Stop, seconds, usage};
 use crate::{
-    address::Scheme,
     capture::{Capture, Datagram, Error},
     cli::{self, Source},
-    clock,
     limits::CAPTURE_STREAMS_SHOWN,
-    producer::pace::Timeline,
 };
+use tidecast_net::{address::Scheme, clock};
+use tidecast_producer::pace::Timeline;
 
 /// The first bytes of pcapng, and of pcap in both byte orders, with microseconds and with nanoseconds.
 const MAGICS: [[u8; 4]; 5] = [

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::{Failure, usage};
 use crate::cli::{self, SendFormat, Source};
-use crate::clock;
-use crate::fec::rs::Codes;
-use crate::limits::{BLOCK_CLOSE_AFTER, BLOCK_CLOSE_AFTER_PACED, DATAGRAM_BYTES_MAX};
-use crate::producer::Fec;
-use crate::producer::encode::{Encoder, Error, RtpEncoder};
-use crate::wire::rtp::PAYLOAD_TYPE_TS;
+use tidecast_core::encode::{Encoder, Error, RtpEncoder};
+use tidecast_core::limits::{BLOCK_CLOSE_AFTER, BLOCK_CLOSE_AFTER_PACED};
+use tidecast_net::clock;
+use tidecast_producer::Fec;
+use tidecast_wire::fec::rs::Codes;
+use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
+use tidecast_wire::rtp::PAYLOAD_TYPE_TS;
 
 /// The payload type for anything but a transport stream: the first of those that are free for use (RFC 3551
 /// section 3).

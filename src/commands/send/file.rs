@@ -7,10 +7,10 @@ use anyhow::Context;
 use super::carrier::Carrier;
 use super::reader::{Reader, Step};
 use super::{Job, seconds};
-use crate::clock;
-use crate::producer::cut::Cutter;
-use crate::producer::pace::Timeline;
-use crate::producer::pcr::Timed;
+use tidecast_net::clock;
+use tidecast_producer::cut::Cutter;
+use tidecast_producer::pace::Timeline;
+use tidecast_producer::pcr::Timed;
 
 /// Sends all of the input.
 pub(super) fn run(job: &mut Job, reader: Reader, cutter: Cutter, carrier: Carrier) -> anyhow::Result<()> {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::seconds;
-use crate::address::Output;
-use crate::clock;
-use crate::history::{Requests, Settings};
-use crate::producer::answers::Answering;
-use crate::producer::socket::{OpenError, Sender};
+use tidecast_core::history::{Requests, Settings};
+use tidecast_net::address::Output;
+use tidecast_net::clock;
+use tidecast_producer::answers::Answering;
+use tidecast_producer::socket::{OpenError, Sender};
 
 /// A socket with its counters.
 #[derive(Debug)]

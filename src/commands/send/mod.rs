@@ -1,6 +1,6 @@
 //! `tidecast send`: a file, standard input or synthetic sensors, sent as a producer would.
 //!
-//! Bytes come from [`reader`] through [`crate::producer::cut`], readings from [`crate::producer::sensor`]; a
+//! Bytes come from [`reader`] through [`tidecast_producer::cut`], readings from [`tidecast_producer::sensor`]; a
 //! [`carrier`] makes datagrams of them; [`link`] sends them. One thread sends everything; signals and slow input
 //! have small threads that wake it ([`stop`], [`reader`]).
 
@@ -16,17 +16,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::address::Scheme;
 use crate::cli::{self, SendFormat, Source};
-use crate::clock;
 use crate::commands::Failure;
-use crate::history::Settings;
-use crate::producer::{cut::Cutter, pcr::Splitter};
 use crate::shutdown::Stop;
-use crate::wire::ts::packets;
 use carrier::Carriers;
 use link::Link;
 use reader::{Origin, Reader};
+use tidecast_core::history::Settings;
+use tidecast_net::address::Scheme;
+use tidecast_net::clock;
+use tidecast_producer::{cut::Cutter, pcr::Splitter};
+use tidecast_wire::ts::packets;
 
 /// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and prints a summary.
 ///

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use super::{Failure, Stop, usage};
 use crate::cli::Source;
 use crate::limits::SEND_PIPE_BLOCKS_MAX;
-use crate::wire::ts;
+use tidecast_wire::ts;
 
 /// Bytes of one read.
 const BLOCK_BYTES: usize = 64 << 10;

@@ -11,10 +11,10 @@ use clap::Parser;
 
 use super::reader::Step;
 use super::*;
-use crate::limits::RETRANSMIT_BYTES_MIN;
-use crate::producer::pcr::tests::stream;
-use crate::wire::native::{Kind, NackRepr, Packet, Repair, Repr};
-use crate::wire::{rtp, ts};
+use tidecast_core::limits::RETRANSMIT_BYTES_MIN;
+use tidecast_testkit::ts::stream;
+use tidecast_wire::native::{Kind, NackRepr, Packet, Repair, Repr};
+use tidecast_wire::{rtp, ts};
 
 fn args(words: &[&str]) -> cli::Send {
     let words = ["tidecast", "send"].iter().chain(words);

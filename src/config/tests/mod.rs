@@ -9,7 +9,7 @@ mod reference;
 mod values;
 
 use super::*;
-use crate::address::Scheme;
+use tidecast_net::address::Scheme;
 
 fn error(text: &str) -> String {
     text.parse::<Config>().map_or_else(|errors| errors.to_string(), |_| "no error".to_owned())

@@ -16,11 +16,11 @@ use super::{
     table::{Format, Table, number},
 };
 use crate::{
-    clock::ClockPair,
     control::ChannelView,
     limits::{EVENTS_MAX, LOSSES_MAX},
     observe::{self, Column, Event, Observation, Observed, Tick, Told},
 };
+use tidecast_net::clock::ClockPair;
 
 /// The query of a table.
 #[derive(Debug, Default, Deserialize)]

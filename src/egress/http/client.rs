@@ -17,7 +17,6 @@ use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
 use super::websocket::{self, Far, Head};
 use crate::{
-    clock,
     control::Share,
     egress::{
         listen,
@@ -29,6 +28,7 @@ use crate::{
     },
     shares::Place,
 };
+use tidecast_net::clock;
 
 /// A client and its place among all.
 #[derive(Debug)]

@@ -125,7 +125,7 @@ mod tests {
     async fn a_connection_that_takes_nothing_fails() {
         let (near, _far) = duplex(16);
         let mut near = Watched::new(near, STALL);
-        let start = crate::clock::now();
+        let start = tidecast_net::clock::now();
         let error = near.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(start.elapsed() >= STALL);

@@ -13,10 +13,10 @@ use tokio::sync::mpsc::{self, Receiver, Sender, WeakSender};
 
 use super::client::Client;
 use crate::{
-    clock,
     egress::tap::{Chunk, Piece, TapReader},
     limits::FEEDER_CLIENTS_MAX,
 };
+use tidecast_net::clock;
 
 /// The feeders of all taps.
 #[derive(Debug, Default)]

@@ -68,8 +68,7 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    address::{Input, Scheme},
-    clock, config,
+    config,
     control::{Control, Joining},
     limits::{
         ACCEPT_PAUSE, CLIENT_STALL_MAX, REFUSAL_LINGER, REFUSALS_AT_ONCE, REQUEST_HEAD_BYTES_MAX, RETRY_AFTER,
@@ -88,6 +87,10 @@ use reserve::Reserve;
 use routes::Bodies;
 use snapshot::Snapshots;
 use stream::{Handover, Ordered};
+use tidecast_net::{
+    address::{Input, Scheme},
+    clock,
+};
 use via::{Door, Ends, Via};
 
 /// The group that a path such as `/udp/239.1.1.1:5000` names, for those who ask for it otherwise. `None`: it names none.

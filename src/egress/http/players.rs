@@ -17,8 +17,8 @@ use crate::{
     control::ChannelView,
     egress::sdp::{Contents, Description, Stream, Unknown},
     observe::Content,
-    wire::Format,
 };
+use tidecast_wire::Format;
 
 const M3U: &str = "audio/x-mpegurl; charset=utf-8";
 const SDP: &str = "application/sdp";

@@ -29,7 +29,6 @@ use super::{
     websocket,
 };
 use crate::{
-    address::{Input, Scheme, udpxy},
     config,
     control::{Share, Subscription},
     egress::{
@@ -39,8 +38,9 @@ use crate::{
     },
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
     shares::Place,
-    wire::Format,
 };
+use tidecast_net::address::{Input, Scheme, udpxy};
+use tidecast_wire::Format;
 
 /// A server-sent event that is none.
 const COMMENT: &[u8] = b":\n\n";

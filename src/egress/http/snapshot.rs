@@ -24,14 +24,12 @@ use tokio::{
 };
 
 use super::{App, refusal::Refusal};
-use crate::{
-    clock,
-    limits::{
-        SNAPSHOT_AGE, SNAPSHOT_BYTES_MAX, SNAPSHOT_JPEG_BYTES_MAX, SNAPSHOT_PIXELS_MAX, SNAPSHOT_TIMEOUT,
-        SNAPSHOT_TRIES, SNAPSHOT_WAIT, SNAPSHOTS_MAX,
-    },
-    wire::ts::{access::Access, packets::Packets},
+use crate::limits::{
+    SNAPSHOT_AGE, SNAPSHOT_BYTES_MAX, SNAPSHOT_JPEG_BYTES_MAX, SNAPSHOT_PIXELS_MAX, SNAPSHOT_TIMEOUT,
+    SNAPSHOT_TRIES, SNAPSHOT_WAIT, SNAPSHOTS_MAX,
 };
+use tidecast_net::clock;
+use tidecast_wire::ts::{access::Access, packets::Packets};
 
 /// The last picture of each channel that was asked for one.
 #[derive(Debug)]
@@ -197,14 +195,11 @@ async fn feed(stdin: Option<ChildStdin>, frame: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::ts::{
-        access::tests::{VIDEO, packet, tables},
-        picture::{Codec, tests::picture},
-    };
+    use tidecast_testkit::ts::{H264, VIDEO, packet, picture, tables};
 
     #[test]
     fn a_picture_is_whole_when_the_next_one_begins() {
-        let key = picture(Codec::H264, true);
+        let key = picture(H264, true);
         let stream = [
             tables(0, 0x1b),
             vec![packet(VIDEO, true, true, &key), packet(VIDEO, false, false, &[7; 90])],

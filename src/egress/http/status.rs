@@ -11,11 +11,10 @@ use axum::{
 
 use super::{App, refusal::Refusal};
 use crate::{
-    address::Input,
-    clock,
     control::ChannelView,
     egress::subscribers::{ClientState, Transport},
 };
+use tidecast_net::{address::Input, clock};
 
 const HTML: &str = "text/html; charset=utf-8";
 

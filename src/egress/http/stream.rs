@@ -20,7 +20,6 @@ use super::{
     via::Via,
 };
 use crate::{
-    address::{self, Input, Scheme, udpxy},
     config,
     control::{Joining, Subscription},
     egress::{
@@ -29,7 +28,6 @@ use crate::{
         wanted::FlowWanted,
     },
     shares::{Place, Resource},
-    wire::Format,
 };
 use axum::{
     Extension,
@@ -40,6 +38,8 @@ use axum::{
 };
 use hyper::{body::Frame, upgrade::OnUpgrade};
 use serde::Deserialize;
+use tidecast_net::address::{self, Input, Scheme, udpxy};
+use tidecast_wire::Format;
 
 const MPEG_TS: &str = "video/mp2t";
 const BYTES: &str = "application/octet-stream";

@@ -224,10 +224,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        egress::tap::Info,
-        relay::{How, PacketFormat},
-    };
+    use crate::egress::tap::Info;
+    use tidecast_core::relay::{How, PacketFormat};
 
     fn chunk(wire: Wire, payload: &[u8]) -> Chunk {
         let flow = Arc::new(FlowName { key: "7".into(), source: "10.0.0.1:1".parse().unwrap() });

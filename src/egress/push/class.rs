@@ -14,10 +14,10 @@ use super::{
     wish::{Wire, Wish},
 };
 use crate::{
-    clock,
     egress::tap::{FlowName, Info},
     limits::{SSE_KEPT, SSE_KEPT_BYTES_MAX},
 };
+use tidecast_net::clock;
 
 /// A subscription: where its chunks go.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@
 //! ```
 
 use super::message::{About, Message};
-use crate::relay::How;
+use tidecast_core::relay::How;
 
 /// Bytes before the flow's key.
 pub(super) const HEAD: usize = 24;
@@ -87,7 +87,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::message::Range, *};
-    use crate::{egress::tap::Info, relay::PacketFormat};
+    use crate::egress::tap::Info;
+    use tidecast_core::relay::PacketFormat;
 
     const ABOUT: About<'_> = About { stream: "s", id: 0x0102, flow: "ab" };
 

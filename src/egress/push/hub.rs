@@ -18,16 +18,15 @@ use super::{
     wish::Wish,
 };
 use crate::{
-    clock,
     control::{self, Control, Share},
     egress::{
         subscribers::Transport,
         tap::{Batch, Event, FlowName, Info, Piece, TapReader},
     },
-    limits::{
-        CHANNEL_BYTES_MAX, FLOWS_MAX, PUSH_JOINS_MAX, PUSH_PIECE_BYTES, SSE_KEPT, SSE_KEPT_CLASSES_MAX,
-    },
+    limits::{PUSH_JOINS_MAX, PUSH_PIECE_BYTES, SSE_KEPT, SSE_KEPT_CLASSES_MAX},
 };
+use tidecast_core::limits::{CHANNEL_BYTES_MAX, FLOWS_MAX};
+use tidecast_net::clock;
 
 /// The hubs of all streams.
 #[derive(Debug)]

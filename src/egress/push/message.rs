@@ -6,7 +6,8 @@ use std::{borrow::Cow, io::Write as _};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-use crate::{egress::tap::Info, relay::How};
+use crate::egress::tap::Info;
+use tidecast_core::relay::How;
 
 /// What a message is about.
 #[derive(Debug, Clone, Copy)]
@@ -221,7 +222,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::relay::PacketFormat;
+    use tidecast_core::relay::PacketFormat;
 
     const ABOUT: About<'_> = About { stream: "s", id: 1, flow: "7\"" };
 

@@ -22,11 +22,11 @@ use tokio::{
 
 use super::{chunk::Chunk, class::Member, hub::Command, message::Range};
 use crate::{
-    clock,
     control::Share,
     egress::{listen, subscribers::Who, tap::FlowName},
     limits::{MISSED_FLOWS_MAX, PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX},
 };
+use tidecast_net::clock;
 
 /// See the module.
 #[derive(Debug)]

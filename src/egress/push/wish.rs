@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{config::units, egress::wanted::FlowWanted, limits::EVERY_MAX, wire::Format};
+use crate::{egress::wanted::FlowWanted, limits::EVERY_MAX};
+use tidecast_net::units;
+use tidecast_wire::Format;
 
 /// The form in which a subscriber gets messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,10 +12,8 @@ use std::{
 };
 
 use super::folder::{self, Known, Room, named};
-use crate::{
-    address::Recording,
-    limits::{RECORDING_ROOM, RECORDING_WRITE_BYTES},
-};
+use crate::limits::{RECORDING_ROOM, RECORDING_WRITE_BYTES};
+use tidecast_net::address::Recording;
 
 /// The files of one channel in one folder.
 #[derive(Debug)]

@@ -26,14 +26,13 @@ use tracing::{error, info};
 
 use super::tap::{Batch, Event, FlowName, Info, Piece, TapReader};
 use crate::{
-    address::Recording,
-    clock,
     limits::{RECORDING_FLUSH, RECORDING_QUEUE_BYTES_MAX, RECORDING_RETRY},
     net::state::OutputState,
 };
 use files::Files;
 pub use folder::{Room, nearest};
 use packet::Link;
+use tidecast_net::{address::Recording, clock};
 
 /// A running recording.
 #[derive(Debug)]

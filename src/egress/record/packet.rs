@@ -14,10 +14,8 @@ use pcap_parser::{
 };
 
 use super::nanoseconds;
-use crate::{
-    egress::tap::{Event, FlowName, Info, Record},
-    relay::How,
-};
+use crate::egress::tap::{Event, FlowName, Info, Record};
+use tidecast_core::relay::How;
 
 /// The time to live in the headers: nobody knows the real one.
 const TTL: u8 = 64;

@@ -5,13 +5,13 @@ use std::{fs, path::Path};
 use pcap_parser::{Block, PcapBlockOwned, create_reader};
 
 use super::*;
-use crate::{
+use crate::egress::tap::{FlowName, Select, Tap};
+use tidecast_core::{
     buffer::Buffer,
-    egress::tap::{FlowName, Select, Tap},
-    limits::RECORDING_BYTES_MIN,
-    net::testing::PATIENCE,
     relay::{Delivery, FlowId, How, Packet, PacketFormat},
 };
+use tidecast_net::limits::RECORDING_BYTES_MIN;
+use tidecast_testkit::sockets::PATIENCE;
 
 const AT: Duration = Duration::from_millis(1_795_193_495_123);
 

@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::Transport;
-use crate::{clock, limits::AGENT_BYTES_MAX};
+use crate::limits::AGENT_BYTES_MAX;
+use tidecast_net::clock;
 
 /// What is known of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,11 +6,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::records::{Batch, FlowName, Info};
-use crate::{
-    egress::follow::Follow,
-    limits::LAST_VALUES_BYTES_MAX,
-    relay::{Delivery, FlowId},
-};
+use crate::{egress::follow::Follow, limits::LAST_VALUES_BYTES_MAX};
+use tidecast_core::relay::{Delivery, FlowId};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -94,12 +91,12 @@ impl LastValues {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use crate::egress::tap::Event;
+    use tidecast_core::{
         buffer::Buffer,
-        clock,
-        egress::tap::Event,
         relay::{How, Packet, PacketFormat},
     };
+    use tidecast_net::clock;
 
     fn delivery(flow: u32, seq: u64, payload: &[u8], format: PacketFormat) -> Delivery {
         let (bytes, arrived) = (Buffer::from(payload.to_vec()), clock::now());

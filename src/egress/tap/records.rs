@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Piece, Tap};
-use crate::relay::{Delivery, How, PacketFormat};
+use tidecast_core::relay::{Delivery, How, PacketFormat};
 
 /// A flow, as it is called outside the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,12 +191,12 @@ impl Tap<Batch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use crate::egress::tap::Select;
+    use tidecast_core::{
         buffer::Buffer,
-        clock,
-        egress::tap::Select,
         relay::{FlowId, Packet},
     };
+    use tidecast_net::clock;
 
     fn delivery(seq: u64, arrived: Instant) -> Delivery {
         let bytes = vec![0, 0, seq as u8, seq as u8 + 1];

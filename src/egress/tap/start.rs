@@ -7,12 +7,10 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{Chunk, Piece};
-use crate::{
-    limits::START_STALE,
-    wire::ts::{
-        access::Access,
-        packets::{Packets, Placed, Unit},
-    },
+use crate::limits::START_STALE;
+use tidecast_wire::ts::{
+    access::Access,
+    packets::{Packets, Placed, Unit},
 };
 
 /// Keeps a stream's chunks since the last point where a decoder can begin.

@@ -14,7 +14,6 @@ use tokio::{
 
 use super::{Shared, command::Command, stopped};
 use crate::{
-    address::Input,
     control::Joining,
     egress::{
         http, listen,
@@ -23,8 +22,9 @@ use crate::{
     },
     limits::{PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
     shares::Caller,
-    wire::Format,
 };
+use tidecast_net::address::Input;
+use tidecast_wire::Format;
 
 /// See the module.
 #[derive(Debug)]

@@ -20,12 +20,13 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    clock, config,
+    config,
     control::Control,
     limits::ACCEPT_PAUSE,
     shares::{Caller, Refused, Resource},
 };
 use connection::Connection;
+use tidecast_net::clock;
 
 /// A listener that does not answer before [`Server::run`].
 #[derive(Debug)]

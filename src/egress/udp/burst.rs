@@ -3,7 +3,7 @@
 
 use std::io::IoSlice;
 
-use crate::limits::DATAGRAM_BYTES_MAX;
+use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 
 /// Neighbouring datagrams that can go as one message: all of one size, the last may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,11 +7,13 @@ use std::{os::fd::BorrowedFd, time::Instant};
 
 use socket2::Domain;
 
-use crate::{
+use crate::egress::rtp::Made;
+use tidecast_core::relay::Beside;
+use tidecast_net::{
+    Error,
     address::{Dscp, Interface, Output, Scheme},
-    egress::rtp::Made,
-    net::{Error, interface::Interfaces, sys::SendBatch},
-    relay::Beside,
+    interface::Interfaces,
+    sys::SendBatch,
 };
 
 mod burst;

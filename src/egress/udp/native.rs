@@ -6,13 +6,9 @@ use std::time::Instant;
 use tracing::warn;
 
 use super::{Datagram, burst::Bursts};
-use crate::{
-    address::Output,
-    fec::native::Fec,
-    limits::LOG_INTERVAL,
-    producer::protect::{Protector, Taken},
-    wire::native::Packet,
-};
+use tidecast_core::protect::{Protector, Taken};
+use tidecast_net::{address::Output, limits::LOG_INTERVAL};
+use tidecast_wire::{fec::native::Fec, native::Packet};
 
 /// What all outputs with the same native FEC send.
 #[derive(Debug)]

@@ -11,16 +11,14 @@ use std::{
 use tracing::{info, warn};
 
 use super::{burst::Bursts, output::UdpOutput, socket::Sender};
-use crate::{
+use crate::limits::{OUTPUT_CHECK, OUTPUT_RETRY, SOCKET_OUTPUTS_MAX};
+use tidecast_core::{history::Requests, relay::Beside};
+use tidecast_net::{
+    Error,
     address::{Dscp, Output},
-    history::Requests,
-    limits::{OUTPUT_CHECK, OUTPUT_RETRY, SEND_BATCH, SOCKET_OUTPUTS_MAX},
-    net::{
-        Error,
-        interface::Interfaces,
-        sys::{Message, SendBatch},
-    },
-    relay::Beside,
+    interface::Interfaces,
+    limits::SEND_BATCH,
+    sys::{Message, SendBatch},
 };
 
 /// Neighbouring datagrams on their way to one target, as one message.

@@ -6,10 +6,11 @@ use socket2::SockAddr;
 use tracing::{debug, warn};
 
 use super::burst::Burst;
-use crate::{
+use crate::limits::BURST_RETRY;
+use tidecast_core::history::Requests;
+use tidecast_net::{
     address::{Output, Scheme},
-    history::Requests,
-    limits::{BURST_RETRY, LOG_INTERVAL},
+    limits::LOG_INTERVAL,
 };
 
 /// What an output has counted: each datagram is in exactly one of `packets` and the drops.

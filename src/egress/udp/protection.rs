@@ -4,12 +4,11 @@
 use std::time::Instant;
 
 use super::{Datagram, UdpOutput, UdpOutputs};
-use crate::{
-    address::Output,
+use crate::limits::ST2022_PAUSE;
+use tidecast_net::{Error, address::Output, interface::Interfaces, sys::SendBatch};
+use tidecast_wire::{
     fec::st2022::{self, Encoder, Shape},
-    limits::ST2022_PAUSE,
-    net::{Error, interface::Interfaces, sys::SendBatch},
-    wire::st2022::Axis,
+    st2022::Axis,
 };
 
 /// The repair streams of all outputs with the same matrix: they send the same media.

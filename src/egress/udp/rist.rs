@@ -11,18 +11,19 @@ use std::{
 };
 
 use super::{Datagram, Rtp, burst::Bursts, outlet::Outlet, output::UdpOutput};
-use crate::{
-    address::{Input, Output, Scheme},
+use crate::limits::{OUTPUT_RETRY, RECEIVE_BUFFER_MIN, RTCP_INTERVAL};
+use tidecast_core::{
     buffer::Pool,
-    clock,
     history::Settings,
-    limits::{HISTORY, OUTPUT_RETRY, RECEIVE_BUFFER_MIN, RETRANSMIT_SHARE, RTCP_INTERVAL},
-    net::{
-        Error,
-        interface::Interfaces,
-        multicast::Subscription,
-        sys::{ReceiveBatch, SendBatch},
-    },
+    limits::{HISTORY, RETRANSMIT_SHARE},
+};
+use tidecast_net::{
+    Error,
+    address::{Input, Output, Scheme},
+    clock,
+    interface::Interfaces,
+    multicast::Subscription,
+    sys::{ReceiveBatch, SendBatch},
 };
 
 mod session;

@@ -12,10 +12,12 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{
+use crate::limits::{SEND_BUFFER_BYTES, SEND_BUFFER_SHARE, SOCKET_OUTPUTS_MAX};
+use tidecast_net::{
+    Error,
     address::{Dscp, Interface, Output},
-    limits::{SEND_BUFFER_BYTES, SEND_BUFFER_SHARE, SOCKET_OUTPUTS_MAX},
-    net::{Error, interface::Interfaces, sys},
+    interface::Interfaces,
+    sys,
 };
 
 /// A socket and what it was made for.

@@ -2,22 +2,16 @@
 
 use std::{
     net::{Ipv4Addr, UdpSocket},
-    os::fd::AsFd,
     time::Duration,
 };
 
 use super::*;
-use crate::{
-    clock,
-    limits::{
-        BURST, BURST_RETRY, DATAGRAM_BYTES_MAX, OUTPUT_CHECK, OUTPUT_RETRY, RECEIVE_BUFFER_BYTES,
-        SOCKET_OUTPUTS_MAX, ST2022_PAUSE,
-    },
-    net::{
-        multicast::Subscription,
-        testing::{free_port, group, input, payloads, receive},
-    },
-    wire::st2022::{Axis, Repair},
+use crate::limits::{BURST, BURST_RETRY, OUTPUT_CHECK, OUTPUT_RETRY, SOCKET_OUTPUTS_MAX, ST2022_PAUSE};
+use tidecast_net::{clock, limits::RECEIVE_BUFFER_BYTES, multicast::Subscription};
+use tidecast_testkit::sockets::{free_port, group, input, payloads, receive};
+use tidecast_wire::{
+    limits::DATAGRAM_BYTES_MAX,
+    st2022::{Axis, Repair},
 };
 
 /// Outputs with what sending needs.
@@ -277,7 +271,7 @@ fn what_the_path_does_not_cut_goes_one_by_one() {
     let mut bench = Bench::new(&urls);
     // UDP without checksums cannot be cut (EINVAL on older kernels, EIO on newer ones), but can be sent.
     let socket = bench.outlet().sender().unwrap().socket();
-    crate::net::sys::turn_checksums_off(socket.as_fd()).unwrap();
+    tidecast_testkit::sockets::turn_checksums_off(&socket).unwrap();
     let (now, packets) = (clock::now(), [&[1u8; 1000][..]; 10]);
     for round in 1..=2 {
         bench.send(now, &packets);
@@ -327,7 +321,7 @@ fn a_socket_is_made_anew_when_its_interface_changed() {
     let mut bench = Bench::new(&[format!("udp://{group}:{port}?if=lo")]);
     bench.outlet().sender().unwrap().misplace();
     bench.send(clock::now() + OUTPUT_CHECK, &[b"new"]);
-    let lo = crate::net::interface::find(None, Ipv4Addr::LOCALHOST.into()).unwrap();
+    let lo = tidecast_net::interface::find(None, Ipv4Addr::LOCALHOST.into()).unwrap();
     assert_eq!(bench.outlet().sender().unwrap().index(), Some(lo.index));
     assert_eq!(payloads(&receive(&subscription, 1)), [b"new"]);
 }

@@ -11,13 +11,15 @@ use tracing::warn;
 
 use super::{Channel, Kit};
 use crate::{
-    buffer::Buffer,
-    clock::ClockPair,
     egress::udp::Tools,
-    limits::{BACKLOG_MAX, LEG_BATCHES, RECEIVE_BATCH},
+    limits::{BACKLOG_MAX, LEG_BATCHES},
     net::port::{Port, Role},
+};
+use tidecast_core::{
+    buffer::Buffer,
     relay::{Input, Relay},
 };
+use tidecast_net::{clock::ClockPair, limits::RECEIVE_BATCH};
 
 /// A datagram that was read, and waits for what came before it on other ports.
 #[derive(Debug)]

@@ -6,7 +6,6 @@ use tracing::warn;
 
 use super::{Channel, Kit};
 use crate::{
-    clock,
     egress::{
         follow::Follow,
         rtp::Media,
@@ -14,9 +13,10 @@ use crate::{
         udp::{Datagram, Rtp},
     },
     limits::{FLOWS_WARNED_MAX, TAPS_MAX},
-    relay::{Delivery, FlowId, Output, PacketFormat},
-    wire::ts::packets::Unit,
 };
+use tidecast_core::relay::{Delivery, FlowId, Output, PacketFormat};
+use tidecast_net::clock;
+use tidecast_wire::ts::packets::Unit;
 
 /// A delivery of this turn, and whether the player's outputs take it.
 #[derive(Debug)]

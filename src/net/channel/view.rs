@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, time::Instant};
 use super::Channel;
 use crate::{
     egress::udp::UdpOutput,
-    history::Requests,
     limits::{JITTER_RECENT, SURVEY_FLOWS},
     net::{
-        Error,
         port::{self, LegTimes, Port},
         state::{ChannelState, CollisionState, FlowState, LegState, OutputState, PacingState},
     },
+};
+use tidecast_core::{
+    history::Requests,
     relay::{self, Census},
 };
+use tidecast_net::Error;
 
 impl Channel {
     /// The channel at its end, with all flows, those that had ended before included; `flows_max` of zero: without any.

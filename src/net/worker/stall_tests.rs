@@ -3,12 +3,14 @@
 use std::net::UdpSocket;
 
 use super::*;
-use crate::{
+use crate::limits::FAILOVER;
+use tidecast_core::relay::{self, Fec, Hold};
+use tidecast_net::limits::RECEIVE_BUFFER_BYTES;
+use tidecast_testkit::sockets::{free_port, group, sender, to};
+use tidecast_wire::{
     fec::st2022::{Encoder, Shape},
-    limits::{FAILOVER, RECEIVE_BUFFER_BYTES},
-    net::testing::{free_port, group, sender, to},
-    relay::{self, Fec, Hold},
-    wire::{rtp, st2022::Axis},
+    rtp,
+    st2022::Axis,
 };
 
 pub(super) const NAME: &str = "stalled";

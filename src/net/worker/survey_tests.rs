@@ -4,11 +4,9 @@ use super::{
     stall_tests::{NAME, Stalled},
     *,
 };
-use crate::{
-    net::testing::{free_port, group, sender, to},
-    relay::{self, Fec},
-    wire::native::{Kind, Repr},
-};
+use tidecast_core::relay::{self, Fec};
+use tidecast_testkit::sockets::{free_port, group, sender, to};
+use tidecast_wire::native::{Kind, Repr};
 
 fn first_of(stream: u32) -> Vec<u8> {
     let repr =

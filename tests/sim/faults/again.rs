@@ -3,12 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidecast::{
-    relay::{How, Socket},
-    wire::{
-        native,
-        rtcp::{Compound, Packet, Repr},
-    },
+use tidecast_core::relay::{How, Socket};
+use tidecast_wire::{
+    native,
+    rtcp::{Compound, Packet, Repr},
 };
 
 use super::{Arrivals, Case, INTERVAL, Network, Sent};

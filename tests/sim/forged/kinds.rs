@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidecast::wire::{
+use tidecast_wire::{
     native::{Kind, NackRepr, RepairRepr},
     rtcp::{Block, Echo, Numbers, Repr},
     st2022::{self, Axis, Fields, Shard},
@@ -186,7 +186,7 @@ fn media(stream: &Stream, session: u32, index: u64, content: Content, dice: &mut
         Content::Copied | Content::Alike => {
             let mut bytes = stream.datagram(session, number, index);
             if stream.format == Format::Native {
-                let packet = tidecast::wire::native::Packet::parse(&bytes).expect("native");
+                let packet = tidecast_wire::native::Packet::parse(&bytes).expect("native");
                 let payload = vec![0x66; packet.payload().len()];
                 bytes = formats::native(Kind::Data, STREAM, session, number, packet.timestamp(), &payload);
             } else if stream.format == Format::Ts {
@@ -224,7 +224,7 @@ fn block(stream: &Stream, index: u64, claim: Claim, place: u8, dice: &mut Dice) 
     };
     let own = (first..first + BLOCK.0).map(|index| {
         let bytes = stream.media(index);
-        tidecast::wire::native::Packet::parse(&bytes).map_or(0, |packet| packet.payload().len())
+        tidecast_wire::native::Packet::parse(&bytes).map_or(0, |packet| packet.payload().len())
     });
     let mut shard = shard(dice, 12 + own.max().unwrap_or(0));
     if claim == Claim::One {

@@ -5,16 +5,14 @@ use std::{
     time::Duration,
 };
 
-use tidecast::{
+use tidecast_core::relay::{Asks, Config, Delay, Fec, FlowId, Release, Socket};
+use tidecast_wire::{
     fec::{
         rs::Codes,
         st2022::{Encoder, Shape},
     },
-    relay::{Asks, Config, Delay, Fec, FlowId, Release, Socket},
-    wire::{
-        native::{self, Kind},
-        rtcp::{Compound, Packet, Repr},
-    },
+    native::{self, Kind},
+    rtcp::{Compound, Packet, Repr},
 };
 
 use super::kinds::Forged;

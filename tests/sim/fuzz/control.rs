@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::{
+use tidecast_core::{
     limits::REQUEST_DATAGRAMS_PER_SECOND,
     relay::{Asks, Config, Hold, Input, Output, Relay, Socket},
-    wire::{
-        native::{self, Kind, NackRepr},
-        rtcp::{Block, Compound, Echo, Numbers, Packet, Repr},
-        seq::Space,
-    },
+};
+use tidecast_wire::{
+    native::{self, Kind, NackRepr},
+    rtcp::{Block, Compound, Echo, Numbers, Packet, Repr},
+    seq::Space,
 };
 
 use super::{cases, damaged, number, random};
@@ -238,7 +238,7 @@ fn case(dice: &mut Dice) -> u64 {
     let config =
         Config { hold, legs: 2, asks: vec![asks(true), asks(false)], seed: dice.any(), ..config("auto") };
     let (mut alone, mut among) = (Twin::new(config.clone()), Twin::new(config));
-    let start = tidecast::clock::now() + Duration::from_secs(100_000);
+    let start = tidecast_net::clock::now() + Duration::from_secs(100_000);
     let (most, mut noises) = (1 + dice.below(12), 0);
     for at in 0..RUN + 1000 {
         let now = start + Duration::from_millis(at);

@@ -59,8 +59,8 @@ const CASES_MIN: u64 = 60;
 fn cases(name: &str, mut case: impl FnMut(&mut Dice) -> u64) {
     let given = std::env::var("TIDECAST_SEED").is_ok();
     let mut seed = crate::harness::seed(1);
-    let (started, mut inputs, mut count) = (tidecast::clock::now(), 0, 0);
-    while count < CASES_MIN || tidecast::clock::now() - started < budget() {
+    let (started, mut inputs, mut count) = (tidecast_net::clock::now(), 0, 0);
+    while count < CASES_MIN || tidecast_net::clock::now() - started < budget() {
         let repeat = Repeat(seed);
         inputs += case(&mut Dice::new(seed));
         drop(repeat);

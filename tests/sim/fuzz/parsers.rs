@@ -1,12 +1,10 @@
 //! Every parser on anything.
 
-use tidecast::{
+use tidecast_wire::{
+    self as wire, Format, Reject,
     fec::rs::Codes,
-    wire::{
-        self, Format, Reject,
-        native::{self, SourceShard},
-        st2022, ts,
-    },
+    native::{self, SourceShard},
+    st2022, ts,
 };
 
 use super::{FORMATS, cases, damaged, producer::Producer};

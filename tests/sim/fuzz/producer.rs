@@ -1,12 +1,10 @@
 //! Senders of all formats, whose packets mostly follow each other.
 
-use tidecast::{
+use tidecast_wire::{
+    Format,
     fec::rs::Codes,
-    wire::{
-        Format,
-        native::{self, Kind, NackRepr, RepairRepr, SourceShard},
-        st2022, ts,
-    },
+    native::{self, Kind, NackRepr, RepairRepr, SourceShard},
+    st2022, ts,
 };
 
 use super::{number, pick, random};

@@ -6,12 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::{
+use tidecast_core::{
     buffer::{Buffer, Pool},
-    fec::rs::Codes,
     relay::{Asks, Config, Counters, Delay, Fec, FlowId, Hold, Input, Output, Relay, Release},
-    wire::Format,
 };
+use tidecast_wire::{Format, fec::rs::Codes};
 
 use super::{FORMATS, cases, control, damaged, pick, producer::Producer};
 use crate::harness::{Dice, source};
@@ -172,7 +171,7 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
     let mut run = Run {
         bounds: (config.flows_max, config.bytes_max),
         relay: Relay::new(config),
-        now: tidecast::clock::now() + Duration::from_secs(100_000),
+        now: tidecast_net::clock::now() + Duration::from_secs(100_000),
         due: None,
         watch: Watch { numbered, gapless, ..Watch::default() },
     };

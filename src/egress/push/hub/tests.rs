@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use super::{super::wish::Wire, *};
 use crate::{
-    buffer::Buffer,
     control::Share,
     egress::{
         subscribers::{Subscribers, Who},
@@ -10,6 +9,9 @@ use crate::{
         wanted::FlowWanted,
     },
     limits::SSE_KEPT_BYTES_MAX,
+};
+use tidecast_core::{
+    buffer::Buffer,
     relay::{Delivery, FlowId, How, Packet, PacketFormat},
 };
 

@@ -12,10 +12,8 @@ use super::{
     },
     *,
 };
-use crate::{
-    egress::{subscribers::Subscribers, tap::Info},
-    relay::{How, PacketFormat},
-};
+use crate::egress::{subscribers::Subscribers, tap::Info};
+use tidecast_core::relay::{How, PacketFormat};
 
 /// Both ends of a connection, the hub's end of the commands, and what is counted.
 struct World {

@@ -4,15 +4,12 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    clock,
     egress::tap::{Begin, Select, Tap, TapReader},
     limits::START_CHUNK_BYTES,
-    wire::ts::{
-        PACKET,
-        access::tests::{AUDIO, VIDEO, packet, tables},
-        picture::{Codec, tests::picture},
-    },
 };
+use tidecast_net::clock;
+use tidecast_testkit::ts::{AUDIO, H264, VIDEO, packet, picture, tables};
+use tidecast_wire::ts::PACKET;
 
 const DELAY: Duration = Duration::from_millis(20);
 
@@ -55,13 +52,12 @@ fn packets(part: Part, counter: u8) -> Vec<Told> {
             ]
         }
         Part::Key { indicated: false } => {
-            let picture = picture(Codec::H264, true);
+            let picture = picture(H264, true);
             vec![told(true, false, &picture[..18], None), told(false, false, &picture[18..], Some(1))]
         }
-        Part::Other => vec![
-            told(true, false, &picture(Codec::H264, false), None),
-            told(false, false, &[counter; 100], None),
-        ],
+        Part::Other => {
+            vec![told(true, false, &picture(H264, false), None), told(false, false, &[counter; 100], None)]
+        }
         Part::Audio => vec![(packet(AUDIO, true, true, &[0, 0, 1, 0xc0, counter]), None)],
     }
 }

@@ -3,13 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    history::{Answer, History, Requests, Settings},
-    limits::REQUEST_NUMBERS_MAX,
-    wire::{
-        rtcp::{Compound, Echo, Nack, Packet, Repr},
-        rtp,
-    },
+use tidecast_core::history::{Answer, History, Requests, Settings};
+use tidecast_producer::limits::REQUEST_NUMBERS_MAX;
+use tidecast_wire::{
+    rtcp::{Compound, Echo, Nack, Packet, Repr},
+    rtp,
 };
 
 /// The SSRC's bit that marks a retransmission; media has it clear (TR-06-1).

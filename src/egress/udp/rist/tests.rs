@@ -6,12 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::{
-    net::testing::{PATIENCE, QUIET, free_port, group, input, payloads, receive},
-    wire::{
-        rtcp::{Compound, Echo, Numbers, Packet, Repr},
-        rtp,
-    },
+use tidecast_testkit::sockets::{PATIENCE, QUIET, free_port, group, input, payloads, receive};
+use tidecast_wire::{
+    rtcp::{Compound, Echo, Numbers, Packet, Repr},
+    rtp,
 };
 
 const SSRC: u32 = 0x1234_5679;
@@ -140,7 +138,7 @@ fn receivers_of_a_group_answer_to_the_sender_or_through_the_group() {
     assert_eq!(bench.opened, [0, 1]);
     bench.send(&[packet(SSRC, 7), packet(SSRC, 8)]);
     let from = receive(&rtcp, 1)[0].source;
-    let anybody = crate::net::testing::sender(Ipv4Addr::LOCALHOST);
+    let anybody = tidecast_testkit::sockets::sender(Ipv4Addr::LOCALHOST);
     anybody.send_to(&nack(7), from).unwrap();
     assert_eq!(bench.receive(0), 1);
     anybody.send_to(&nack(8), (group, port + 1)).unwrap();

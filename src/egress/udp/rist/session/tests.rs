@@ -1,10 +1,8 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::{
-    clock,
-    wire::rtcp::{self, Numbers},
-};
+use tidecast_net::clock;
+use tidecast_wire::rtcp::{self, Numbers};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -143,7 +141,7 @@ fn a_flood_of_requests_is_held_to_the_share() {
             again += say(&mut session, now, &asks).0.iter().map(Vec::len).sum::<usize>();
         }
     }
-    let allowed = crate::limits::RETRANSMIT_BYTES_MIN as usize + media / 2;
+    let allowed = tidecast_core::limits::RETRANSMIT_BYTES_MIN as usize + media / 2;
     assert!((allowed - 2 * 1328..=allowed).contains(&again), "{again} bytes again, {allowed} allowed");
     let asked = session.requests().numbers;
     assert_eq!(asked.requested, asked.resent + asked.gone + asked.recent + asked.refused);

@@ -1,0 +1,253 @@
+//! Payloads to datagrams: numbering, heartbeats, the end of a session, and FEC.
+//!
+//! Pure: no clock and no I/O. Payloads come from a user's program, a file or a sensor; datagrams go to a
+//! `producer::socket::Sender` through the `out` function of each call.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg32;
+
+use crate::block::Blocks;
+use crate::limits::{BLOCK_CLOSE_AFTER, END_REPEATS, HEARTBEAT_INTERVAL};
+use tidecast_wire::fec::{native::Fec, rs::Codes};
+use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
+use tidecast_wire::native::{HEADER, Kind, Repair, RepairRepr, Repr, SourceShard, TRAILER};
+use tidecast_wire::rtp;
+
+/// Why a payload cannot be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It does not fit into a datagram, or into the repair packets that would protect it.
+    #[error("payload of {actual} bytes, expected at most {expected}{}", if *.fec { " with FEC" } else { "" })]
+    TooLarge {
+        /// Bytes that fit.
+        expected: usize,
+        /// Bytes given.
+        actual: usize,
+        /// Whether FEC takes a part of the room.
+        fec: bool,
+    },
+}
+
+/// Numbers one stream's payloads and makes native datagrams of them, with repair packets, heartbeats and the end
+/// of the session.
+#[derive(Debug)]
+pub struct Encoder {
+    stream: u32,
+    session: u32,
+    next: u64,
+    blocks: Option<Blocks>,
+    close_after: Duration,
+    last_sent: Option<Instant>,
+    repairs: u64,
+    /// Memory for the datagram and the repair payload in the making.
+    datagram: Vec<u8>,
+    repair: Vec<u8>,
+}
+
+impl Encoder {
+    /// The largest payload of a datagram without FEC, in bytes.
+    pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - HEADER - TRAILER;
+    /// The largest payload with FEC, in bytes: a repair packet must hold its shard.
+    pub const PAYLOAD_BYTES_MAX_FEC: usize = Self::PAYLOAD_BYTES_MAX - Repair::HEADER - SourceShard::HEADER;
+
+    /// An encoder that starts a session at number 0.
+    pub fn new(stream: u32, session: u32, fec: Option<Fec>) -> Encoder {
+        Encoder::sharing(stream, session, fec, &Arc::default())
+    }
+
+    /// Like [`Encoder::new`], for many streams: their codes are made and kept once.
+    pub fn sharing(stream: u32, session: u32, fec: Option<Fec>, codes: &Arc<Mutex<Codes>>) -> Encoder {
+        Encoder {
+            stream,
+            session,
+            next: 0,
+            blocks: fec.map(|fec| Blocks::new(fec, Arc::clone(codes))),
+            close_after: BLOCK_CLOSE_AFTER,
+            last_sent: None,
+            repairs: 0,
+            datagram: Vec::new(),
+            repair: Vec::new(),
+        }
+    }
+
+    /// Sets how long a packet may wait for its source block to fill (default [`BLOCK_CLOSE_AFTER`]); then the
+    /// block is closed with fewer packets.
+    pub fn close_after(self, close_after: Duration) -> Encoder {
+        Encoder { close_after, ..self }
+    }
+
+    /// The number that the next payload gets.
+    pub fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Repair packets made so far.
+    pub fn repairs(&self) -> u64 {
+        self.repairs
+    }
+
+    /// Makes a data packet of the payload, and the repair packets of the source block that it fills, if any.
+    /// `timestamp_us` counts from the Unix epoch; 0 when there is no clock. Returns the packet's number.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; nothing is sent and no number is used.
+    pub fn push(
+        &mut self,
+        now: Instant,
+        timestamp_us: u64,
+        payload: &[u8],
+        mut out: impl FnMut(&[u8]),
+    ) -> Result<u64, Error> {
+        self.check(payload)?;
+        let number = self.next;
+        self.next += 1;
+        self.last_sent = Some(now);
+        self.emit(Kind::Data, number, timestamp_us, payload, &mut out);
+        if let Some(mut blocks) = self.blocks.take() {
+            let source = SourceShard { flags: 0, timestamp: timestamp_us, payload };
+            blocks.push(now, number, &source, |first, repair| self.emit_repair(first, repair, &mut out));
+            self.blocks = Some(blocks);
+        }
+        Ok(number)
+    }
+
+    /// Does what is due: closes blocks whose oldest packet waited for too long, and sends a heartbeat after each
+    /// second of silence. The silence begins with the first call of this or of [`Encoder::push`].
+    pub fn poll(&mut self, now: Instant, mut out: impl FnMut(&[u8])) {
+        if self.blocks.as_ref().is_some_and(|b| b.waited(now, self.close_after)) {
+            self.close_blocks(&mut out);
+            self.last_sent = Some(now);
+        }
+        let silent_since = *self.last_sent.get_or_insert(now);
+        if now.saturating_duration_since(silent_since) >= HEARTBEAT_INTERVAL {
+            self.emit(Kind::Heartbeat, self.next, 0, &[], &mut out);
+            self.last_sent = Some(now);
+        }
+    }
+
+    /// When [`Encoder::poll`] is to be called next; `None` before the first packet or poll.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let close = self.blocks.as_ref().and_then(Blocks::oldest).map(|oldest| oldest + self.close_after);
+        let heartbeat = self.last_sent.map(|sent| sent + HEARTBEAT_INTERVAL);
+        close.into_iter().chain(heartbeat).min()
+    }
+
+    /// Ends the session: closes all blocks and says three times that it is over. Returns how many repair packets
+    /// the session had.
+    pub fn finish(mut self, mut out: impl FnMut(&[u8])) -> u64 {
+        self.close_blocks(&mut out);
+        for _ in 0..END_REPEATS {
+            self.emit(Kind::End, self.next, 0, &[], &mut out);
+        }
+        self.repairs
+    }
+
+    /// The largest payload that this encoder takes, in bytes.
+    pub fn payload_bytes_max(&self) -> usize {
+        if self.blocks.is_some() { Self::PAYLOAD_BYTES_MAX_FEC } else { Self::PAYLOAD_BYTES_MAX }
+    }
+
+    fn check(&self, payload: &[u8]) -> Result<(), Error> {
+        let (expected, actual) = (self.payload_bytes_max(), payload.len());
+        let fec = self.blocks.is_some();
+        if actual > expected { Err(Error::TooLarge { expected, actual, fec }) } else { Ok(()) }
+    }
+
+    fn close_blocks(&mut self, out: &mut impl FnMut(&[u8])) {
+        if let Some(mut blocks) = self.blocks.take() {
+            blocks.close_all(|first, repair| self.emit_repair(first, repair, out));
+            self.blocks = Some(blocks);
+        }
+    }
+
+    fn emit_repair(&mut self, first: u64, repair: &RepairRepr<'_>, out: &mut impl FnMut(&[u8])) {
+        let mut payload = std::mem::take(&mut self.repair);
+        payload.clear();
+        repair.emit(&mut payload);
+        self.emit(Kind::Repair, first, 0, &payload, out);
+        self.repair = payload;
+        self.repairs += 1;
+    }
+
+    fn emit(
+        &mut self,
+        kind: Kind,
+        sequence: u64,
+        timestamp: u64,
+        payload: &[u8],
+        out: &mut impl FnMut(&[u8]),
+    ) {
+        let Encoder { stream, session, .. } = *self;
+        self.datagram.clear();
+        Repr { kind, flags: 0, stream, session, sequence, timestamp, payload }.emit(&mut self.datagram);
+        out(&self.datagram);
+    }
+}
+
+/// Numbers payloads and makes RTP packets of them (RFC 3550), for receivers that know nothing else.
+#[derive(Debug)]
+pub struct RtpEncoder {
+    ssrc: u32,
+    sequence: u16,
+    /// Where the media clock starts (RFC 3550 section 5.1: at random).
+    clock_start: u32,
+    payload_type: u8,
+    datagram: Vec<u8>,
+}
+
+impl RtpEncoder {
+    /// The largest payload, in bytes.
+    pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - rtp::HEADER;
+    /// The clock of all payload types made here, per second (RFC 2250 section 2).
+    pub const CLOCK_HZ: u64 = rtp::CLOCK_HZ_TS;
+
+    /// An encoder whose SSRC and first number are made from the seed. Payload type 33 is a transport stream
+    /// ([`rtp::PAYLOAD_TYPE_TS`]), 96 to 127 are free for use.
+    pub fn new(seed: u64, payload_type: u8) -> RtpEncoder {
+        let mut random = Pcg32::seed_from_u64(seed);
+        RtpEncoder {
+            ssrc: random.random(),
+            sequence: random.random(),
+            clock_start: random.random(),
+            payload_type,
+            datagram: Vec::new(),
+        }
+    }
+
+    /// Sets the SSRC, where it is not to be a random one.
+    pub fn with_ssrc(self, ssrc: u32) -> RtpEncoder {
+        RtpEncoder { ssrc, ..self }
+    }
+
+    /// The synchronization source.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// Makes a packet of the payload; `at` is its time since the start of the media.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; nothing is sent and no number is used.
+    pub fn push(&mut self, at: Duration, payload: &[u8], out: impl FnOnce(&[u8])) -> Result<u16, Error> {
+        let (expected, actual) = (Self::PAYLOAD_BYTES_MAX, payload.len());
+        if actual > expected {
+            return Err(Error::TooLarge { expected, actual, fec: false });
+        }
+        let ticks = at.as_nanos() * u128::from(Self::CLOCK_HZ) / 1_000_000_000;
+        let timestamp = self.clock_start.wrapping_add(ticks as u32); // modulo 2^32, as the wire has it
+        let RtpEncoder { ssrc, sequence, payload_type, .. } = *self;
+        self.datagram.clear();
+        rtp::Repr { marker: false, payload_type, sequence, timestamp, ssrc, payload }
+            .emit(&mut self.datagram);
+        out(&self.datagram);
+        self.sequence = sequence.wrapping_add(1);
+        Ok(sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests;

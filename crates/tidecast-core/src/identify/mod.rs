@@ -1,0 +1,333 @@
+//! What a source's datagrams are, where the configuration does not say: decided per source, from several of its
+//! datagrams, and kept. Pure: bytes and times come in, formats come out.
+//!
+//! [`crate::relay`] and `probe` ask here before they parse a datagram. Most are of a source that is known, and
+//! [`Sources::known`] answers at once. [`Sources::push`] takes all others: they wait, if they could be of several
+//! formats, until the next ones of their source have shown which. What has waited comes out by [`Sources::settled`], in
+//! the order in which it came.
+//!
+//! The rule, which docs/configuration.md tells:
+//! - native: the magic and the checksum fit; one datagram is enough.
+//! - RTP: two packets agree (SSRC, payload type, next number), one has TS packets for its payload, or it is RTCP.
+//! - TS: sync bytes stand 188, 192 or 204 bytes apart, wherever the stream was cut into datagrams.
+//! - All else passes unchanged, and so does what nothing has confirmed.
+//!
+//! A source that is known stays what it is when a datagram is damaged. It changes when several in a row show another
+//! format, and none shows the old one.
+
+mod grid;
+mod look;
+mod source;
+mod streams;
+mod table;
+
+use std::{
+    collections::VecDeque,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    ops::Deref,
+    time::Instant,
+};
+
+use crate::limits::IDENTIFY_HELD_MAX;
+use grid::{Grid, Place};
+use source::{Arrived, Judgement};
+use table::Table;
+use tidecast_wire::{
+    native,
+    ts::{PACKET, SYNC},
+};
+
+/// What a source's datagrams are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Native datagrams, or damaged ones.
+    Native,
+    /// RTP, and what shares a port with it.
+    Rtp,
+    /// A piece of a transport stream without RTP.
+    Ts,
+    /// Anything else: it goes on as it is. Foreign where only transport streams are expected.
+    Raw,
+}
+
+/// What the owner knows of the stream that a datagram would belong to if it were RTP or native.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kin {
+    /// There is no such stream.
+    Stranger,
+    /// There is one of the same source.
+    Named,
+    /// It is RTP, and the number is near the stream's last one.
+    Continues,
+}
+
+/// A datagram whose format has been decided.
+#[derive(Debug)]
+pub struct Settled<B> {
+    /// Which leg it came on.
+    pub leg: u8,
+    /// From where.
+    pub source: SocketAddr,
+    /// When it came.
+    pub arrived: Instant,
+    /// What it is.
+    pub kind: Kind,
+    /// The datagram.
+    pub bytes: B,
+}
+
+/// What becomes of a datagram that was pushed.
+#[derive(Debug)]
+pub enum Pushed<B> {
+    /// It is this.
+    Is(Kind, B),
+    /// It waits.
+    Waits,
+    /// It stands behind others that have waited: [`Sources::settled`] has all of them.
+    Settled,
+}
+
+/// A datagram on its way in.
+#[derive(Debug, Clone, Copy)]
+pub struct Came {
+    /// When.
+    pub now: Instant,
+    /// On which leg.
+    pub leg: u8,
+    /// From where.
+    pub source: SocketAddr,
+    /// What it would belong to.
+    pub kin: Kin,
+    /// Whether memory is left for it to wait.
+    pub room: bool,
+}
+
+/// When the native stream of a source last showed itself, and how many packets it had.
+pub type Alive = Option<(Instant, u64)>;
+
+/// The sources of a channel.
+#[derive(Debug)]
+pub struct Sources<B> {
+    ts_only: bool,
+    table: Table<B>,
+    /// By leg: the source of the last datagram, since the next one is likely of the same.
+    latest: Vec<Latest>,
+    settled: VecDeque<Settled<B>>,
+}
+
+/// A source that was looked up, and the part of what is known of it that each datagram touches.
+#[derive(Debug)]
+struct Latest {
+    source: SocketAddr,
+    /// None: datagrams of it take the long way.
+    kind: Option<Kind>,
+    grid: Grid,
+    whole: bool,
+    seen: Instant,
+    /// What `seen` was before the last datagram.
+    before: Instant,
+    count: u32,
+    index: u32,
+}
+
+impl<B: Deref<Target = [u8]>> Sources<B> {
+    /// No source is known yet. `ts_only`: everything but transport streams is foreign. At most so many sources are known
+    /// at once.
+    pub fn new(legs: usize, ts_only: bool, sources_max: usize) -> Sources<B> {
+        Sources {
+            ts_only,
+            table: Table::new(sources_max),
+            latest: Vec::with_capacity(legs.max(1)),
+            settled: VecDeque::new(),
+        }
+    }
+
+    /// What a datagram is, if its source is known and it fits. A native one shows it by itself.
+    ///
+    /// The owner parses it as that. If it turns out to be damaged, or of no stream that is known, it calls
+    /// [`Sources::withdraw`] and pushes it.
+    #[inline]
+    pub fn known(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: &[u8]) -> Option<Kind> {
+        if bytes.starts_with(&native::MAGIC) && !self.ts_only {
+            return Some(Kind::Native);
+        }
+        let latest = self.latest.get_mut(usize::from(leg)).filter(|latest| latest.source == source)?;
+        let kind = latest.kind?;
+        let fits = match kind {
+            Kind::Rtp => bytes.first().is_some_and(|first| first >> 6 == 2),
+            Kind::Ts if latest.whole && !bytes.len().is_multiple_of(PACKET) => false,
+            Kind::Ts => latest.grid.follows(bytes) == Place::Stands,
+            Kind::Raw => !self.ts_only && is_plain(bytes),
+            Kind::Native => false,
+        };
+        if !fits {
+            return None;
+        }
+        (latest.before, latest.seen) = (latest.seen, now);
+        latest.count = latest.count.saturating_add(1);
+        Some(kind)
+    }
+
+    /// The last datagram of a leg is not what [`Sources::known`] said, or of no stream that is known.
+    pub fn withdraw(&mut self, leg: u8, bytes: &[u8]) {
+        let claims_native = bytes.starts_with(&native::MAGIC) && !self.ts_only;
+        if let Some(latest) = self.latest.get_mut(usize::from(leg)).filter(|_| !claims_native) {
+            latest.seen = latest.before;
+            latest.count = latest.count.saturating_sub(1);
+        }
+    }
+
+    /// Takes a datagram that [`Sources::known`] does not know. Whatever waited too long is settled before it.
+    ///
+    /// `natives` tells of the native stream that a source sent last, since native datagrams do not come by here.
+    pub fn push(&mut self, came: Came, bytes: B, natives: impl Fn(SocketAddr, u32) -> Alive) -> Pushed<B> {
+        let Came { now, leg, source, kin, room } = came;
+        self.expire(now, &natives);
+        let Some(index) = self.find(leg, source, now) else {
+            return Pushed::Is(alone(&bytes, kin, self.ts_only, now), bytes);
+        };
+        let room = room && self.table.held < IDENTIFY_HELD_MAX;
+        let entry = self.table.entry(index);
+        entry.ask(&natives);
+        let held = entry.held();
+        let arrived = Arrived { now, bytes: &bytes, kin, held, room, ts_only: self.ts_only };
+        let pushed = match entry.known.judge(&arrived) {
+            Judgement::Wait(until) => {
+                self.table.hold(index, now, until, bytes);
+                Pushed::Waits
+            }
+            Judgement::Alone(kind) => Pushed::Is(kind, bytes),
+            Judgement::All(kind) if held == 0 => Pushed::Is(kind, bytes),
+            Judgement::All(kind) => {
+                self.table.release(index, kind, &mut self.settled);
+                self.settled.push_back(Settled { leg, source, arrived: now, kind, bytes });
+                Pushed::Settled
+            }
+        };
+        self.remember_latest(leg, source, index);
+        pushed
+    }
+
+    /// A source has begun this native stream.
+    pub fn began_native(&mut self, now: Instant, leg: u8, source: SocketAddr, stream: u32) {
+        if let Some(index) = self.find(leg, source, now) {
+            let entry = self.table.entry(index);
+            entry.known.stream = stream;
+            if let Judgement::All(kind) = entry.known.native(now) {
+                self.table.release(index, kind, &mut self.settled);
+            }
+        }
+    }
+
+    /// The next datagram that has waited long enough, or was overtaken by none.
+    pub fn settled(&mut self) -> Option<Settled<B>> {
+        self.settled.pop_front()
+    }
+
+    /// When [`Sources::expire`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.table.due()
+    }
+
+    /// Lets time pass: what has waited long enough is settled. `natives` as for [`Sources::push`].
+    pub fn expire(&mut self, now: Instant, natives: &impl Fn(SocketAddr, u32) -> Alive) {
+        if self.due().is_some_and(|due| due <= now) {
+            self.forget_all();
+            while self.table.expire(now, natives, &mut self.settled) {}
+        }
+    }
+
+    /// Settles all that waits.
+    pub fn finish(&mut self, now: Instant) {
+        self.forget_all();
+        self.table.finish(now, &mut self.settled);
+    }
+
+    /// Datagrams that wait, those that are settled and were not fetched among them.
+    pub fn held(&self) -> usize {
+        self.table.held + self.settled.len()
+    }
+
+    /// The datagram that was held last, to be moved into less memory.
+    pub fn last_held(&mut self) -> Option<&mut B> {
+        self.table.last_held()
+    }
+
+    /// Sources that are known, or not yet.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether no source has sent anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The place of a source; none if there are too many.
+    fn find(&mut self, leg: u8, source: SocketAddr, now: Instant) -> Option<u32> {
+        match self.table.get((leg, source)) {
+            Some(index) => {
+                self.forget_latest(leg);
+                Some(index)
+            }
+            None => {
+                // another one may have to go
+                self.forget_all();
+                self.table.insert((leg, source), now, &mut self.settled)
+            }
+        }
+    }
+
+    fn remember_latest(&mut self, leg: u8, source: SocketAddr, index: u32) {
+        let nobody = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+        let entry = self.table.entry(index);
+        let (known, waits) = (&entry.known, entry.held() > 0);
+        let (grid, whole, seen, count) = (known.grid, known.whole, known.seen, known.count);
+        let kind = known.kind.filter(|_| !waits && known.is_settled());
+        while self.latest.len() <= usize::from(leg) {
+            let kind = None;
+            self.latest.push(Latest { source: nobody, kind, grid, whole, seen, before: seen, count, index });
+        }
+        self.latest[usize::from(leg)] =
+            Latest { source, kind, grid, whole, seen, before: seen, count, index };
+    }
+
+    /// What the last datagrams have changed goes back to where it is kept.
+    fn forget_latest(&mut self, leg: u8) {
+        let Some(latest) = self.latest.get_mut(usize::from(leg)) else { return };
+        if latest.kind.take().is_some() {
+            let known = &mut self.table.entry(latest.index).known;
+            if latest.count > known.count {
+                known.fitted();
+            }
+            (known.grid, known.seen, known.count) = (latest.grid, latest.seen, latest.count);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        for leg in 0..self.latest.len() {
+            self.forget_latest(leg as u8);
+        }
+    }
+}
+
+/// A datagram that can be nothing but raw, and says nothing of its source. What may be a longer piece of a transport
+/// stream is looked at.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.len() < 2 * PACKET && bytes.first().is_some_and(|first| first >> 6 != 2 && *first != SYNC)
+}
+
+/// What a datagram is of a source of which nothing can be remembered.
+fn alone(bytes: &[u8], kin: Kin, ts_only: bool, now: Instant) -> Kind {
+    let header = look::Header::read(bytes, now);
+    match header {
+        _ if !ts_only && look::is_native(bytes) => Kind::Native,
+        Some(header) if !ts_only && (header.wraps_ts || kin != Kin::Stranger) => Kind::Rtp,
+        _ if tidecast_wire::ts::looks_like(bytes) => Kind::Ts,
+        _ => Kind::Raw,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! What is known of one source, and what its next datagram makes of it.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Kin, Kind,
+    grid::{Grid, Syncs, fills_payload},
+    look::{self, Header},
+    streams::Streams,
+};
+use crate::limits::{
+    IDENTIFY_CHANGE, IDENTIFY_DATAGRAMS, IDENTIFY_INTERVALS, IDENTIFY_SILENCE, IDENTIFY_SYNCS, IDENTIFY_TIME,
+};
+use tidecast_wire::ts::{PACKET, SYNC, looks_like};
+
+mod known;
+
+/// A datagram, and what its owner knows of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub(super) now: Instant,
+    pub(super) bytes: &'a [u8],
+    pub(super) kin: Kin,
+    /// Datagrams of the source that wait already.
+    pub(super) held: usize,
+    /// Whether one more may wait.
+    pub(super) room: bool,
+    /// Transport streams only: everything else is foreign.
+    pub(super) ts_only: bool,
+}
+
+/// What becomes of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judgement {
+    /// It and those that wait are this.
+    All(Kind),
+    /// It is this; those that wait go on waiting.
+    Alone(Kind),
+    /// It waits, until then at most.
+    Wait(Instant),
+}
+
+/// A source of datagrams.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) kind: Option<Kind>,
+    /// Since when it is that, when it last showed it, and in how many datagrams.
+    pub(super) since: Instant,
+    pub(super) seen: Instant,
+    pub(super) count: u32,
+    /// Of a transport stream.
+    pub(super) grid: Grid,
+    /// Its datagrams are whole packets, and nothing else is expected: what is none is foreign.
+    pub(super) whole: bool,
+    /// A stream of a native source.
+    pub(super) stream: u32,
+    /// Datagrams that could have been RTP have waited for others in vain.
+    tried: bool,
+    /// It was unnumbered for long: two packets that agree are chance.
+    wary: bool,
+    /// Consecutive datagrams that do not show its format,
+    off: u8,
+    /// and those of them that contradict it.
+    missed: u8,
+    evidence: Option<Box<Evidence>>,
+}
+
+/// What its datagrams have in common.
+#[derive(Debug, Default)]
+struct Evidence {
+    streams: Streams,
+    /// Until it is known.
+    syncs: Option<Box<Syncs>>,
+    /// Consecutive datagrams that continue an RTP stream, or show a transport stream.
+    rtp_run: u8,
+    ts_run: u8,
+    /// Something that cannot be RTP waits.
+    no_rtp: bool,
+}
+
+impl Source {
+    pub(super) fn new(now: Instant) -> Source {
+        Source {
+            kind: None,
+            since: now,
+            seen: now,
+            count: 0,
+            grid: Grid::default(),
+            whole: false,
+            stream: 0,
+            tried: false,
+            wary: false,
+            off: 0,
+            missed: 0,
+            evidence: None,
+        }
+    }
+
+    /// Whether more than one datagram has come: it is not made up.
+    pub(super) fn confirmed(&self) -> bool {
+        self.count > 1
+    }
+
+    /// Whether datagrams of its format need not be looked at.
+    pub(super) fn is_settled(&self) -> bool {
+        self.kind != Some(Kind::Raw) || self.count >= IDENTIFY_DATAGRAMS as u32 && self.evidence.is_none()
+    }
+
+    /// Takes a datagram.
+    pub(super) fn judge(&mut self, arrived: &Arrived<'_>) -> Judgement {
+        if !arrived.ts_only && look::is_native(arrived.bytes) {
+            return self.native(arrived.now);
+        }
+        match self.kind {
+            // Damaged: nothing else begins so.
+            None if !arrived.ts_only && look::claims_native(arrived.bytes) => Judgement::Alone(Kind::Native),
+            Some(Kind::Ts) => self.of_ts(arrived),
+            Some(kind @ (Kind::Rtp | Kind::Native)) => self.of_numbered(kind, arrived),
+            Some(Kind::Raw) if self.tried || self.count >= IDENTIFY_DATAGRAMS as u32 => self.of_raw(arrived),
+            _ => self.open(arrived),
+        }
+    }
+
+    /// Those that wait have waited long enough: what they are.
+    pub(super) fn expire(&mut self, now: Instant, held: usize) -> Kind {
+        let no_rtp = self.evidence.as_ref().is_some_and(|evidence| evidence.no_rtp);
+        match self.kind {
+            Some(Kind::Ts) => Kind::Ts,
+            Some(Kind::Rtp) if !no_rtp => Kind::Rtp,
+            Some(kind @ (Kind::Rtp | Kind::Native)) if now < self.seen + self.silence() => kind,
+            _ => self.give_up(now, held),
+        }
+    }
+
+    /// It sends native datagrams, as one has shown.
+    pub(super) fn native(&mut self, now: Instant) -> Judgement {
+        match self.kind {
+            None | Some(Kind::Native) => self.fits(Kind::Native, now),
+            // One does not make a source of something else native, but it is undamaged beyond doubt.
+            Some(_) if self.off + 1 < IDENTIFY_CHANGE => {
+                self.off += 1;
+                Judgement::Alone(Kind::Native)
+            }
+            Some(_) => self.become_(Kind::Native, now),
+        }
+    }
+
+    /// How long a source that goes on is never silent.
+    fn silence(&self) -> Duration {
+        let passed = self.seen.saturating_duration_since(self.since);
+        let intervals = self.count.saturating_sub(1).max(1);
+        (passed / intervals * IDENTIFY_INTERVALS).max(IDENTIFY_SILENCE)
+    }
+
+    /// A datagram as expected.
+    fn fits(&mut self, kind: Kind, now: Instant) -> Judgement {
+        if self.kind != Some(kind) {
+            return self.become_(kind, now);
+        }
+        (self.seen, self.off, self.missed, self.evidence) = (now, 0, 0, None);
+        self.count = self.count.saturating_add(1);
+        Judgement::All(kind)
+    }
+
+    /// Datagrams have come that are as expected, and have not come by here.
+    pub(super) fn fitted(&mut self) {
+        if self.kind != Some(Kind::Raw) {
+            (self.off, self.missed, self.evidence) = (0, 0, None);
+        }
+    }
+
+    fn become_(&mut self, kind: Kind, now: Instant) -> Judgement {
+        *self = Source { kind: Some(kind), count: self.count, grid: self.grid, ..Source::new(now) };
+        self.count = self.count.saturating_add(1);
+        Judgement::All(kind)
+    }
+
+    /// Nothing has shown what it is: it goes on as it comes.
+    fn give_up(&mut self, now: Instant, held: usize) -> Kind {
+        if self.kind != Some(Kind::Raw) {
+            (self.kind, self.since, self.count, self.wary) = (Some(Kind::Raw), now, 0, false);
+        }
+        (self.tried, self.seen, self.off) = (true, now, 0);
+        self.count = self.count.saturating_add(held as u32);
+        Kind::Raw
+    }
+
+    /// A datagram of a source of which nothing is known yet, or little.
+    fn open(&mut self, arrived: &Arrived<'_>) -> Judgement {
+        let Arrived { now, bytes, held, .. } = *arrived;
+        let header = Header::read(bytes, now);
+        let (kind, doubtful) = self.weigh(arrived, header);
+        if let Some(kind) = kind {
+            let judgement = self.become_(kind, now);
+            self.whole = arrived.ts_only && held == 0 && looks_like(bytes);
+            return judgement;
+        }
+        if doubtful || header.is_some() || held > 0 || arrived.ts_only {
+            if held + 1 < IDENTIFY_DATAGRAMS && arrived.room {
+                return Judgement::Wait(now + IDENTIFY_TIME);
+            }
+            return Judgement::All(self.give_up(now, held + 1));
+        }
+        self.seen = now;
+        self.count = self.count.saturating_add(1);
+        if Grid::single(bytes).is_some() {
+            return Judgement::Alone(Kind::Ts);
+        }
+        self.kind = Some(Kind::Raw);
+        self.drop_evidence_in_time();
+        Judgement::All(Kind::Raw)
+    }
+
+    /// What a datagram shows together with those before it; and whether it may be a part of a transport stream.
+    fn weigh(&mut self, arrived: &Arrived<'_>, header: Option<Header>) -> (Option<Kind>, bool) {
+        let Arrived { bytes, kin, ts_only, .. } = *arrived;
+        let numbered = header.is_some_and(|header| header.wraps_ts || kin == Kin::Continues);
+        if !ts_only && (numbered || look::is_rtcp(bytes)) {
+            return (Some(Kind::Rtp), false);
+        }
+        let grid = Grid::find(bytes, header.as_ref());
+        if let Some((grid, syncs)) = grid
+            && (syncs >= usize::from(IDENTIFY_SYNCS) || is_whole(bytes))
+        {
+            self.grid = grid;
+            return (Some(Kind::Ts), true);
+        }
+        if header.is_some() || bytes.contains(&SYNC) || self.evidence.is_some() {
+            let evidence = self.evidence.get_or_insert_default();
+            let single = Grid::single(bytes).filter(|_| ts_only);
+            let in_rtp = header.is_some_and(|header| fills_payload(bytes, &header));
+            if !in_rtp && let Some(grid) = evidence.syncs.get_or_insert_default().push(bytes).or(single) {
+                self.grid = grid;
+                return (Some(Kind::Ts), true);
+            }
+            if let Some(header) = header.filter(|_| !ts_only)
+                && evidence.streams.note(header).agreed
+            {
+                return (Some(Kind::Rtp), false);
+            }
+        }
+        (None, grid.is_some())
+    }
+
+    /// Evidence that shows nothing costs memory: of a source that is settled only runs are kept.
+    fn drop_evidence_in_time(&mut self) {
+        let idle = |evidence: &Evidence| {
+            evidence.rtp_run == 0 && evidence.ts_run == 0 && evidence.streams.is_empty()
+        };
+        if self.count < IDENTIFY_DATAGRAMS as u32 {
+            return;
+        }
+        match &mut self.evidence {
+            Some(evidence) if idle(evidence) => self.evidence = None,
+            Some(evidence) => evidence.syncs = None,
+            None => {}
+        }
+    }
+}
+
+/// Whether it is whole packets of a transport stream, if there are sync bytes where such have them.
+fn is_whole(bytes: &[u8]) -> bool {
+    let at = |place: usize| bytes.get(place) == Some(&SYNC);
+    [(PACKET, 0), (192, 4), (204, 0)]
+        .iter()
+        .any(|(size, first)| bytes.len().is_multiple_of(*size) && at(*first) && at(*first + *size))
+}

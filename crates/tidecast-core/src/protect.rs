@@ -1,0 +1,286 @@
+//! Repair packets for native datagrams that others have numbered: what a relay adds for its next hop.
+//!
+//! Pure. Data packets come from the packet path in the order of their numbers; the repair packets go out with them. Each
+//! stream has source blocks of its own, and a gap in its numbers ends them, since a block's numbers follow each other.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use foldhash::quality::RandomState;
+
+use super::{block::Blocks, encode::Encoder};
+use crate::limits::{BLOCK_CLOSE_AFTER, BLOCK_CLOSE_AFTER_PACED, PROTECTED_FLOWS_MAX, PROTECTED_PACKETS_MAX};
+use tidecast_wire::{
+    fec::{native::Fec, rs::Codes},
+    native::{Kind, Packet, RepairRepr, Repr, SourceShard},
+};
+
+/// What became of a data packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in a block.
+    Added,
+    /// Its repair packets would be too long for a datagram.
+    TooLong,
+    /// Too many streams have open blocks.
+    TooManyFlows,
+}
+
+/// Makes the repair packets of native streams, all with one shape.
+#[derive(Debug)]
+pub struct Protector {
+    fec: Fec,
+    codes: Arc<Mutex<Codes>>,
+    flows_max: usize,
+    flows: HashMap<u32, Flow, RandomState>,
+    /// When to look at a stream's blocks: one entry for each stream with open ones.
+    timers: BinaryHeap<Reverse<(Instant, u32)>>,
+    memory: Vec<u8>,
+}
+
+/// One stream.
+#[derive(Debug)]
+struct Flow {
+    session: u32,
+    /// The number that goes on with the open blocks.
+    next: u64,
+    last: Instant,
+    scheduled: bool,
+    blocks: Blocks,
+}
+
+impl Flow {
+    /// When open blocks are closed although they are not full: when the stream pauses, as that of a slow sensor does
+    /// after each reading, or when a receiver would not wait any longer.
+    fn deadline(&self) -> Option<Instant> {
+        let oldest = self.blocks.oldest()?;
+        Some((self.last + BLOCK_CLOSE_AFTER).min(oldest + BLOCK_CLOSE_AFTER_PACED))
+    }
+
+    fn close(&mut self, stream: u32, memory: &mut Vec<u8>, mut out: impl FnMut(&[u8])) {
+        let session = self.session;
+        self.blocks.close_all(|first, repair| emit(stream, session, first, repair, memory, &mut out));
+    }
+}
+
+fn emit(
+    stream: u32,
+    session: u32,
+    sequence: u64,
+    repair: &RepairRepr<'_>,
+    memory: &mut Vec<u8>,
+    mut out: impl FnMut(&[u8]),
+) {
+    memory.clear();
+    repair.emit(memory);
+    let mut datagram = Vec::new();
+    let (kind, flags, timestamp) = (Kind::Repair, 0, 0);
+    Repr { kind, flags, stream, session, sequence, timestamp, payload: memory }.emit(&mut datagram);
+    out(&datagram);
+}
+
+impl Protector {
+    /// Protects packets by `fec`, flow by flow.
+    pub fn new(fec: Fec) -> Protector {
+        let packets = usize::from(fec.k()) * usize::from(fec.stride());
+        Protector {
+            fec,
+            codes: Arc::default(),
+            flows_max: (PROTECTED_PACKETS_MAX / packets).clamp(1, PROTECTED_FLOWS_MAX),
+            flows: HashMap::default(),
+            timers: BinaryHeap::new(),
+            memory: Vec::new(),
+        }
+    }
+
+    /// A data packet that is being sent; hands out the repair packets to send after it.
+    pub fn media(&mut self, now: Instant, packet: &Packet<'_>, mut out: impl FnMut(&[u8])) -> Taken {
+        let Repr { stream, session, sequence, flags, timestamp, payload, .. } = packet.repr();
+        if payload.len() > Encoder::PAYLOAD_BYTES_MAX_FEC {
+            return Taken::TooLong;
+        }
+        if !self.flows.contains_key(&stream) && !self.admit(stream, session, sequence, now) {
+            return Taken::TooManyFlows;
+        }
+        let Protector { flows, timers, memory, .. } = self;
+        let Some(flow) = flows.get_mut(&stream) else { return Taken::TooManyFlows };
+        if (flow.session, flow.next) != (session, sequence) {
+            flow.close(stream, memory, &mut out);
+            flow.session = session;
+        }
+        (flow.next, flow.last) = (sequence + 1, now);
+        let source = SourceShard { flags, timestamp, payload };
+        let repair = |first, repair: &RepairRepr<'_>| emit(stream, session, first, repair, memory, &mut out);
+        flow.blocks.push(now, sequence, &source, repair);
+        if let Some(at) = flow.deadline().filter(|_| !flow.scheduled) {
+            flow.scheduled = true;
+            timers.push(Reverse((at, stream)));
+        }
+        Taken::Added
+    }
+
+    /// Makes room for one more stream, if need be from one without open blocks: it loses nothing.
+    fn admit(&mut self, stream: u32, session: u32, next: u64, now: Instant) -> bool {
+        let mut blocks = None;
+        if self.flows.len() >= self.flows_max {
+            let idle = self.flows.iter().find(|(_, flow)| !flow.scheduled).map(|(stream, _)| *stream);
+            let Some(idle) = idle else { return false };
+            blocks = self.flows.remove(&idle).map(|flow| flow.blocks);
+        }
+        let blocks = blocks.unwrap_or_else(|| Blocks::new(self.fec, Arc::clone(&self.codes)));
+        self.flows.insert(stream, Flow { session, next, last: now, scheduled: false, blocks });
+        true
+    }
+
+    /// When [`Protector::poll`] is to be called.
+    pub fn due(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Closes the blocks that have waited for long enough.
+    pub fn poll(&mut self, now: Instant, mut out: impl FnMut(&[u8])) {
+        while self.due().is_some_and(|at| at <= now) {
+            let Some(Reverse((_, stream))) = self.timers.pop() else { return };
+            let Some(flow) = self.flows.get_mut(&stream) else { continue };
+            if flow.deadline().is_some_and(|at| at <= now) {
+                flow.close(stream, &mut self.memory, &mut out);
+            }
+            let deadline = flow.deadline();
+            flow.scheduled = deadline.is_some();
+            self.timers.extend(deadline.map(|at| Reverse((at, stream))));
+        }
+    }
+
+    /// The end: closes all blocks.
+    pub fn finish(&mut self, mut out: impl FnMut(&[u8])) {
+        self.timers.clear();
+        for (stream, flow) in &mut self.flows {
+            flow.scheduled = false;
+            flow.close(*stream, &mut self.memory, &mut out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+    use tidecast_wire::native::Repair;
+
+    fn data(stream: u32, session: u32, sequence: u64) -> Vec<u8> {
+        let payload = vec![sequence as u8; 10 + sequence as usize % 7];
+        let mut bytes = Vec::new();
+        let (kind, flags, timestamp) = (Kind::Data, 0, 1000 + sequence);
+        Repr { kind, flags, stream, session, sequence, timestamp, payload: &payload }.emit(&mut bytes);
+        bytes
+    }
+
+    /// Stream, session, first number, k, index and stride of a repair packet.
+    type Shape = (u32, u32, u64, usize, usize, u64);
+
+    fn shape(bytes: &[u8]) -> Shape {
+        let packet = Packet::parse(bytes).unwrap();
+        assert_eq!(packet.kind(), Kind::Repair);
+        let repair = Repair::parse(packet.payload()).unwrap();
+        let (k, index, stride) = (repair.k(), repair.index(), repair.stride());
+        (packet.stream(), packet.session(), packet.sequence(), k, index, stride)
+    }
+
+    struct Bench {
+        protector: Protector,
+        now: Instant,
+        out: Vec<Shape>,
+    }
+
+    impl Bench {
+        fn new(fec: &str) -> Bench {
+            Bench { protector: Protector::new(fec.parse().unwrap()), now: clock::now(), out: Vec::new() }
+        }
+
+        fn send(&mut self, stream: u32, session: u32, sequence: u64) -> Taken {
+            let bytes = data(stream, session, sequence);
+            let packet = Packet::parse(&bytes).unwrap();
+            let out = &mut self.out;
+            self.protector.media(self.now, &packet, |bytes| out.push(shape(bytes)))
+        }
+
+        fn poll(&mut self) -> Vec<Shape> {
+            let out = &mut self.out;
+            self.protector.poll(self.now, |bytes| out.push(shape(bytes)));
+            std::mem::take(out)
+        }
+    }
+
+    #[test]
+    fn full_blocks_have_their_repair_packets_at_once() {
+        let mut bench = Bench::new("4,2");
+        (7..16).for_each(|number| assert_eq!(bench.send(1, 9, number), Taken::Added));
+        let block = |first, index| (1, 9, first, 4, index, 1);
+        assert_eq!(bench.out, [block(7, 0), block(7, 1), block(11, 0), block(11, 1)]);
+    }
+
+    #[test]
+    fn a_gap_and_a_new_session_close_the_blocks_before_them() {
+        let mut bench = Bench::new("4,1,2");
+        for (session, number) in [(9, 0), (9, 1), (9, 2), (9, 5), (9, 6), (8, 0), (8, 1)] {
+            bench.send(1, session, number);
+        }
+        bench.protector.finish(|bytes| bench.out.push(shape(bytes)));
+        let expected = [
+            (1, 9, 0, 2, 0, 2),
+            (1, 9, 1, 1, 0, 2),
+            (1, 9, 5, 1, 0, 2),
+            (1, 9, 6, 1, 0, 2),
+            (1, 8, 0, 1, 0, 2),
+            (1, 8, 1, 1, 0, 2),
+        ];
+        assert_eq!(bench.out, expected);
+        assert_eq!(bench.protector.due(), None);
+    }
+
+    #[test]
+    fn a_pause_closes_a_block_and_a_slow_stream_fills_it_for_as_long_as_is_waited_for() {
+        let mut bench = Bench::new("20,1");
+        let start = bench.now;
+        bench.send(1, 9, 0);
+        bench.send(2, 9, 0);
+        assert_eq!(bench.protector.due(), Some(start + BLOCK_CLOSE_AFTER));
+        bench.now = start + BLOCK_CLOSE_AFTER - Duration::from_millis(1);
+        bench.send(1, 9, 1);
+        assert_eq!(bench.poll(), []);
+        bench.now = start + BLOCK_CLOSE_AFTER;
+        assert_eq!(bench.poll(), [(2, 9, 0, 1, 0, 1)]);
+        let mut number = 2;
+        while bench.now < start + BLOCK_CLOSE_AFTER_PACED {
+            bench.send(1, 9, number);
+            number += 1;
+            bench.now += Duration::from_millis(33);
+            let closed = bench.poll();
+            assert_eq!(closed.is_empty(), bench.now < start + BLOCK_CLOSE_AFTER_PACED, "{closed:?}");
+            assert!(closed.iter().all(|block| *block == (1, 9, 0, number as usize, 0, 1)), "{closed:?}");
+        }
+        assert_eq!(bench.protector.due(), None);
+    }
+
+    #[test]
+    fn streams_are_bounded_by_those_with_open_blocks() {
+        let mut bench = Bench::new("128,1,128");
+        let max = bench.protector.flows_max;
+        assert_eq!(max, PROTECTED_PACKETS_MAX / (128 * 128));
+        for stream in 0..max as u32 {
+            assert_eq!(bench.send(stream, 9, 0), Taken::Added);
+        }
+        assert_eq!(bench.send(99, 9, 0), Taken::TooManyFlows);
+        assert_eq!(bench.send(0, 9, 1), Taken::Added, "those there are not pushed out");
+        bench.now += BLOCK_CLOSE_AFTER_PACED;
+        assert_eq!(bench.poll().len(), max + 1);
+        assert_eq!(bench.send(99, 9, 1), Taken::Added);
+        assert_eq!(bench.protector.flows.len(), max);
+    }
+}

@@ -1,0 +1,77 @@
+//! Datagrams of custom formats whose numbers take more than one look: those of several streams, and those whose place
+//! follows from what came before them.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    Relay,
+    arrival::{self, Arrival, Body, FlowKey},
+};
+use crate::{buffer::Buffer, limits::NUMBER_MAX};
+use tidecast_wire::{
+    Format,
+    custom::{Packet, Run, Scaled},
+};
+
+impl Relay {
+    /// A datagram whose body is [`Body::Mixed`] or [`Body::Scaled`].
+    #[cold]
+    pub(super) fn relative(
+        &mut self,
+        now: Instant,
+        waited: Option<Instant>,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+        bytes: Buffer,
+    ) {
+        let Format::Custom(layout) = &self.config.format else { return self.spend(bytes) };
+        let Ok(packet) = layout.read(&bytes) else { return self.spend(bytes) };
+        let others = if packet.mixed() { layout.others(&bytes, source) } else { Vec::new() };
+        let body = match arrival.body {
+            Body::Scaled => self.scaled(now, leg, source, arrival, &packet),
+            _ => arrival::numbered(packet.number(), packet.step(), &bytes),
+        };
+        let arrival = Arrival { body, payload: arrival.payload.clone(), ..*arrival };
+        self.arrived(now, waited, leg, source, &Ok(arrival), bytes);
+        // The first stream's flow has taken the datagram. Those of the others note that their numbers are used, so that
+        // they do not count as lost.
+        for Run { id, number, count } in others {
+            let key = id.map_or(FlowKey::Source(source), FlowKey::Id);
+            let known = self.known(&key).filter(|_| number < NUMBER_MAX);
+            let Some(index) = known else { continue };
+            let (flow, mut cx) = self.split(index, now);
+            flow.used(number, count, leg, source, &mut cx);
+            self.follow_up(index, now);
+        }
+    }
+
+    /// What it is, as its flow knows it.
+    fn scaled(
+        &mut self,
+        now: Instant,
+        leg: u8,
+        source: SocketAddr,
+        arrival: &Arrival,
+        packet: &Packet<'_>,
+    ) -> Body {
+        // Without a flow it is counted as rejected when it comes to the media.
+        let Some(index) = self.known_or_new(now, leg, source, arrival) else {
+            return arrival::numbered(NUMBER_MAX, 1, &[]);
+        };
+        let (flow, mut cx) = self.split(index, now);
+        match flow.place_scaled(packet) {
+            Scaled::Unknown => Body::Passes,
+            Scaled::Numbers { number, step, taken } => {
+                if let Some((first, count)) = taken {
+                    flow.used(first, count, leg, source, &mut cx);
+                    self.follow_up(index, now);
+                }
+                match step {
+                    0 => Body::Heartbeat { session: 0, next: number },
+                    _ => arrival::numbered(number, step, packet.payload()),
+                }
+            }
+        }
+    }
+}

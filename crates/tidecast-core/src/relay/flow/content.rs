@@ -1,0 +1,369 @@
+//! What an RTP flow carries, and what in it is something else. On a flow that carries a transport stream other payload
+//! types (FEC, comfort noise) and payloads that are no TS (keep-alives) are foreign: players would take them for media.
+//!
+//! A keep-alive of the media's payload type has its number in the media's row: it takes it, and is dropped when it is its
+//! turn. Another payload type may have numbers of its own: it takes one that the media leave out, and no other.
+
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+
+use super::{Context, Flow, Numbered};
+use crate::{
+    buffer::Buffer,
+    limits::{FOREIGN_NUMBERS_MAX, FOREIGN_PAUSE_MAX, FOREIGN_RUN, FOREIGN_TYPES_MAX},
+    relay::{How, Output, Packet, PacketFormat, arrival::Arrival},
+};
+use tidecast_wire::{rtp::PAYLOAD_TYPE_TS, seq::Space, ts::packets::Unit};
+
+/// The transport stream of an RTP flow.
+#[derive(Debug, Clone, Copy)]
+struct Stream {
+    payload_type: u8,
+    unit: Unit,
+    /// Bytes of its last payload: the next one likely has as many.
+    usual: u32,
+}
+
+/// What a flow carries, as far as it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Content {
+    stream: Option<Stream>,
+    /// Payload type of the last TS payload, and how many of it there were, while no stream is known.
+    seen: (u8, u8),
+    /// Other packets since then, or since the last packet of the stream, and what had passed by then.
+    others: u32,
+    passed: u64,
+    other_at: Option<Instant>,
+}
+
+/// What a packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// TS packets.
+    Stream,
+    /// Of the stream's payload type, and no TS.
+    KeepAlive,
+    /// Of another payload type.
+    Other,
+}
+
+impl Stream {
+    fn kind(&self, packet: &Packet) -> Kind {
+        let payload = packet.payload();
+        let own = payload_type(packet) == self.payload_type;
+        let filled = !payload.is_empty() && payload.len().is_multiple_of(self.unit.bytes());
+        match own {
+            // damaged ones too
+            true if filled => Kind::Stream,
+            _ if Unit::of_whole(payload).is_some() => Kind::Stream,
+            true => Kind::KeepAlive,
+            false => Kind::Other,
+        }
+    }
+}
+
+fn payload_type(packet: &Packet) -> u8 {
+    packet.bytes.get(1).map_or(0, |second| second & 0x7f)
+}
+
+/// Numbers of packets that are no media.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    /// Numbers ahead of the media, with their payload types: they count as used if the media leave them out.
+    noted: VecDeque<(u64, u8)>,
+    /// The same as on the wire, while no numbering is in force.
+    early: Vec<(u64, u8)>,
+    /// By payload type: how much speaks for one row of numbers with the media.
+    rows: Vec<(u8, i8)>,
+    /// Numbers taken so that wait behind a gap; their packets are counted already.
+    waiting: usize,
+    /// Numbers on the wire, and how many, that datagrams of other flows have, while no numbering is in force.
+    used: Vec<(u64, u64)>,
+}
+
+impl Strangers {
+    fn row(&mut self, payload_type: u8) -> &mut i8 {
+        let known = self.rows.iter().position(|(known, _)| *known == payload_type);
+        let place = known.unwrap_or_else(|| {
+            if self.rows.len() >= FOREIGN_TYPES_MAX {
+                self.rows.remove(0);
+            }
+            self.rows.push((payload_type, 0));
+            self.rows.len() - 1
+        });
+        &mut self.rows[place].1
+    }
+
+    /// A numbering is in force, with its head at `next`: what came before it began has a place in it.
+    fn place(&mut self, space: Space, next: u64) {
+        for (wire, payload_type) in std::mem::take(&mut self.early) {
+            let number = space.extend(next, wire);
+            if number >= next {
+                self.noted.push_back((number, payload_type));
+            }
+        }
+    }
+
+    /// The media have used these numbers themselves.
+    fn pass(&mut self, next: u64) {
+        for (number, payload_type) in std::mem::take(&mut self.noted) {
+            if number >= next {
+                self.noted.push_back((number, payload_type));
+            } else {
+                let row = self.row(payload_type);
+                *row = (*row - 1).max(-4);
+            }
+        }
+    }
+}
+
+impl Flow {
+    /// Whether the short ways have to leave this packet to [`Flow::numbered`]: it may be foreign, or the first of a stream.
+    #[inline(always)]
+    pub(super) fn needs_look(&self, arrival: &Arrival, bytes: &Buffer) -> bool {
+        if arrival.format != PacketFormat::Rtp {
+            return false;
+        }
+        let length = arrival.payload.end - arrival.payload.start;
+        let Some(stream) = &self.content.stream else {
+            return Unit::of_whole(&bytes[arrival.payload.start as usize..arrival.payload.end as usize])
+                .is_some();
+        };
+        let own = bytes.get(1).is_some_and(|second| second & 0x7f == stream.payload_type);
+        !own || (length != stream.usual
+            && (length == 0 || !(length as usize).is_multiple_of(stream.unit.bytes())))
+    }
+
+    /// Whether a packet that came has its place among the media's numbers; it may be foreign even so.
+    pub(super) fn admits(&mut self, packet: &Packet, cx: &mut Context<'_>) -> bool {
+        if packet.format != PacketFormat::Rtp {
+            return true;
+        }
+        let Some(stream) = &mut self.content.stream else {
+            if self.begins_stream(packet) {
+                self.stream_begins(packet, cx);
+            }
+            return true;
+        };
+        let kind = stream.kind(packet);
+        if kind == Kind::Stream {
+            stream.payload_type = payload_type(packet);
+            stream.usual = packet.payload.end - packet.payload.start;
+            self.content.others = 0;
+            return true;
+        }
+        if self.is_lasting(cx.now) {
+            self.content = Content::default();
+            let flow = self.id;
+            self.answer(Output::Carries { flow, stream: false }, cx);
+            return true;
+        }
+        kind == Kind::KeepAlive
+    }
+
+    /// Whether a stream begins with this packet. In a flow that has begun one packet may be forged.
+    fn begins_stream(&mut self, packet: &Packet) -> bool {
+        let Some(_) = Unit::of_whole(packet.payload()) else {
+            self.content.others = self.content.others.saturating_add(1);
+            return false;
+        };
+        let (payload_type, content) = (payload_type(packet), &mut self.content);
+        let (known, count) = content.seen;
+        let goes_on = known == payload_type && content.others < FOREIGN_RUN;
+        content.seen = (payload_type, if goes_on { count.saturating_add(1) } else { 1 });
+        content.others = 0;
+        content.seen.1 > 1 || (self.reorder.is_none() && payload_type == PAYLOAD_TYPE_TS)
+    }
+
+    /// The flow carries a transport stream: what waits for its numbering and is none is foreign.
+    fn stream_begins(&mut self, packet: &Packet, cx: &mut Context<'_>) {
+        let unit = Unit::of_whole(packet.payload()).unwrap_or_default();
+        let usual = packet.payload.end - packet.payload.start;
+        let stream = Stream { payload_type: payload_type(packet), unit, usual };
+        self.content = Content { stream: Some(stream), ..Content::default() };
+        for candidate in self.probation.purge(|candidate| stream.kind(&candidate.packet) == Kind::Other) {
+            self.count_foreign("payload_type", cx);
+            cx.spend(candidate.packet);
+        }
+        let flow = self.id;
+        // Ahead of all that waits: a player must not begin with the FEC of this stream meanwhile.
+        cx.outputs.push_back(Output::Carries { flow, stream: true });
+    }
+
+    /// Whether packets that are no TS have come for so long, and nothing else, that the flow carries something else now.
+    fn is_lasting(&mut self, now: Instant) -> bool {
+        let passed = self.passed();
+        let content = &mut self.content;
+        let goes_on = content.passed == passed
+            && content.other_at.is_some_and(|before| now < before + FOREIGN_PAUSE_MAX);
+        content.others = if goes_on { content.others + 1 } else { 1 };
+        (content.passed, content.other_at) = (passed, Some(now));
+        content.others > FOREIGN_RUN
+    }
+
+    fn count_foreign(&mut self, reason: &'static str, cx: &mut Context<'_>) {
+        self.counters.foreign += 1;
+        *cx.rejects.entry(reason).or_default() += 1;
+    }
+
+    /// A packet of another payload type than the stream's.
+    pub(super) fn stranger(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
+        self.count_foreign("payload_type", cx);
+        let payload_type = payload_type(&arrived.packet);
+        let window = self.window(cx.config);
+        if self.reorder.is_none() {
+            let strangers = self.strangers.get_or_insert_default();
+            if strangers.early.len() < FOREIGN_NUMBERS_MAX {
+                strangers.early.push((arrived.number, payload_type));
+            }
+        } else if let Some(reorder) = self.reorder.as_ref().filter(|_| arrived.session == self.session) {
+            let (next, end) = (reorder.next(), reorder.end());
+            let number = self.space.extend(next, arrived.number);
+            let wanted = number >= next && number - next < window && reorder.misses(number);
+            let strangers = self.strangers.get_or_insert_default();
+            strangers.pass(next);
+            let row = *strangers.row(payload_type);
+            // one row for sure, or a gap that it fills
+            if wanted && ((number < end && row >= 0) || (number == end && row > 1)) {
+                self.take_number(number, &arrived, cx);
+            } else if wanted && number >= end && strangers.noted.len() < FOREIGN_NUMBERS_MAX {
+                strangers.noted.push_back((number, payload_type));
+            }
+        }
+        cx.spend(arrived.packet);
+    }
+
+    /// Before the media packet `arrived`: the numbers that it leaves out and that others have are used.
+    pub(super) fn fill_before(&mut self, arrived: &Numbered, cx: &mut Context<'_>) {
+        self.use_early(arrived.leg, cx);
+        let window = self.window(cx.config);
+        let Some(reorder) = &self.reorder else { return };
+        let (next, end) = (reorder.next(), reorder.end());
+        let number = self.space.extend(next, arrived.number);
+        let Some(strangers) = &mut self.strangers else { return };
+        strangers.place(self.space, next);
+        if strangers.noted.is_empty() {
+            return;
+        }
+        strangers.pass(next);
+        if number <= end || number - next >= window {
+            return;
+        }
+        let left_out = |(noted, _): &(u64, u8)| (end..number).contains(noted);
+        let (mut found, rest) =
+            std::mem::take(&mut strangers.noted).into_iter().partition::<Vec<_>, _>(left_out);
+        strangers.noted = rest.into();
+        found.sort_unstable();
+        found.dedup_by_key(|(noted, _)| *noted);
+        found.retain(|(_, payload_type)| {
+            let row = strangers.row(*payload_type);
+            let agrees = *row >= 0;
+            *row = (*row + 1).min(4);
+            agrees
+        });
+        for (noted, _) in found {
+            if self.reorder.as_ref().is_some_and(|reorder| reorder.misses(noted)) {
+                self.take_number(noted, arrived, cx);
+            }
+        }
+    }
+
+    /// Uses a number for nothing: its packet was counted.
+    fn take_number(&mut self, number: u64, like: &Numbered, cx: &mut Context<'_>) {
+        let number = self.space.modulus().map_or(number, |modulus| number % modulus);
+        self.take_numbers(number, 1, like.session, like.leg, cx);
+    }
+
+    /// The same for several, on the wire from `number` on.
+    fn take_numbers(&mut self, number: u64, span: u64, session: u32, leg: u8, cx: &mut Context<'_>) {
+        self.strangers.get_or_insert_default().waiting += 1;
+        let packet = Packet {
+            bytes: Buffer::default(),
+            payload: 0..0,
+            timestamp: None,
+            arrived: cx.now,
+            format: self.format,
+        };
+        let how = How::Received;
+        self.in_session(
+            Numbered { session, number, span, fingerprint: 0, how, packet, leg, clock: None },
+            cx,
+        );
+    }
+
+    /// Numbers that a datagram has which belongs to another flow.
+    pub(in crate::relay) fn used(
+        &mut self,
+        number: u64,
+        count: u64,
+        leg: u8,
+        source: SocketAddr,
+        cx: &mut Context<'_>,
+    ) {
+        if !self.is_ours(leg, source) {
+            return;
+        }
+        self.last_arrival = cx.now;
+        if self.reorder.is_none() {
+            let used = &mut self.strangers.get_or_insert_default().used;
+            if used.len() < FOREIGN_NUMBERS_MAX {
+                used.push((number, count));
+            }
+            return;
+        }
+        self.use_early(leg, cx);
+        self.use_numbers(number, count, leg, cx);
+    }
+
+    /// The same for those that came before the numbering began.
+    fn use_early(&mut self, leg: u8, cx: &mut Context<'_>) {
+        let early = self.strangers.as_mut().map(|strangers| std::mem::take(&mut strangers.used));
+        for (number, count) in early.unwrap_or_default() {
+            self.use_numbers(number, count, leg, cx);
+        }
+    }
+
+    fn use_numbers(&mut self, number: u64, count: u64, leg: u8, cx: &mut Context<'_>) {
+        let (window, last) = (self.window(cx.config), count.saturating_sub(1));
+        let Some(reorder) = &self.reorder else { return };
+        let (next, first) = (reorder.next(), self.space.extend(reorder.next(), number));
+        let near = first >= next && first - next < window;
+        if near && reorder.misses(first) && reorder.misses(first + last) {
+            self.take_numbers(number, count, self.session, leg, cx);
+        }
+    }
+
+    /// Whether numbers are noted that the next media packet may leave out.
+    pub(super) fn has_noted(&self) -> bool {
+        self.strangers.as_ref().is_some_and(|strangers| !strangers.noted.is_empty())
+    }
+
+    /// Numbers without a packet that wait.
+    pub(super) fn void(&self) -> usize {
+        self.strangers.as_ref().map_or(0, |strangers| strangers.waiting)
+    }
+
+    /// A number without a packet has passed.
+    pub(super) fn void_passed(&mut self) {
+        if let Some(strangers) = &mut self.strangers {
+            strangers.waiting = strangers.waiting.saturating_sub(1);
+        }
+    }
+
+    /// Whether a packet whose turn it is is none for anybody: counts it.
+    #[inline]
+    pub(super) fn keeps_out(&mut self, packet: &Packet, cx: &mut Context<'_>) -> bool {
+        if packet.bytes.is_empty() {
+            self.void_passed();
+            return true;
+        }
+        let Some(stream) = self.content.stream.as_ref().filter(|_| packet.format == PacketFormat::Rtp) else {
+            return false;
+        };
+        match stream.kind(packet) {
+            Kind::Stream => return false,
+            Kind::KeepAlive => self.count_foreign("payload", cx),
+            Kind::Other => self.count_foreign("payload_type", cx),
+        }
+        true
+    }
+}

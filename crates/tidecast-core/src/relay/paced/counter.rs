@@ -1,0 +1,143 @@
+//! A counter of time as packets show it, made continuous: wraps are undone, and whether it runs is known.
+
+use crate::limits::{PACED_CLOCK_SILENT, PACED_CLOCK_STANDS, PACED_PAUSE};
+
+use super::nanos;
+
+/// Ticks of any clock: 36 years of microseconds.
+const STEP_MAX: i64 = 1 << 50;
+/// Times between two moves that are remembered; the second longest is the usual one, so that one pause is not.
+const INTERVALS: usize = 4;
+
+#[derive(Debug)]
+pub(super) struct Counter {
+    last: Option<u64>,
+    total: i64,
+    /// When the last packet came, whether the counter moved or not.
+    seen: Option<i64>,
+    /// For how long packets have come since it moved; pauses between them count little.
+    still: i64,
+    intervals: [i64; INTERVALS],
+}
+
+impl Default for Counter {
+    fn default() -> Counter {
+        // Until some are known it may take its time.
+        let intervals = [nanos(PACED_CLOCK_SILENT); INTERVALS];
+        Counter { last: None, total: 0, seen: None, still: 0, intervals }
+    }
+}
+
+impl Counter {
+    /// A packet of the source has come, with a value or without.
+    pub(super) fn pass(&mut self, arrived: i64) {
+        let pause = arrived - self.seen.unwrap_or(arrived);
+        self.still += pause.clamp(0, nanos(PACED_PAUSE));
+        self.seen = Some(arrived.max(self.seen.unwrap_or(arrived)));
+    }
+
+    /// `None`: it did not move. `modulus` 0: 2^64.
+    pub(super) fn next(&mut self, value: u64, modulus: u64) -> Option<i64> {
+        let Some(last) = self.last.replace(value) else {
+            self.still = 0;
+            return Some(self.total);
+        };
+        let ahead = value.wrapping_sub(last);
+        let step = match modulus {
+            0 => ahead as i64,
+            modulus => {
+                let ahead = (value + modulus - last) % modulus;
+                if ahead < modulus / 2 { ahead as i64 } else { -((modulus - ahead) as i64) }
+            }
+        };
+        if step == 0 {
+            return None;
+        }
+        self.intervals.rotate_left(1);
+        self.intervals[INTERVALS - 1] = std::mem::take(&mut self.still);
+        // What no clock does is a jump, whatever its size.
+        self.total = self.total.wrapping_add(step.clamp(-STEP_MAX, STEP_MAX));
+        Some(self.total)
+    }
+
+    /// Whether it moves as often as it usually does.
+    pub(super) fn is_alive(&self) -> bool {
+        self.last.is_some() && self.still < self.patience()
+    }
+
+    fn patience(&self) -> i64 {
+        let (mut longest, mut usual) = (0, 0);
+        for interval in self.intervals {
+            usual = usual.max(interval.min(longest));
+            longest = longest.max(interval);
+        }
+        (2 * usual).clamp(nanos(PACED_CLOCK_STANDS), nanos(PACED_CLOCK_SILENT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidecast_wire::ts::Pcr;
+
+    const MS: i64 = 1_000_000;
+
+    #[test]
+    fn counters_wrap_both_ways() {
+        let mut counter = Counter::default();
+        let values = [u32::MAX - 1, u32::MAX - 1, 1, u32::MAX, 100];
+        let totals: Vec<Option<i64>> =
+            values.iter().map(|value| counter.next(u64::from(*value), 1 << 32)).collect();
+        assert_eq!(totals, [Some(0), None, Some(3), Some(1), Some(102)]);
+        let mut pcr = Counter::default();
+        assert_eq!(pcr.next(Pcr::WRAP - 1, Pcr::WRAP), Some(0));
+        assert_eq!(pcr.next(5, Pcr::WRAP), Some(6));
+        let mut micros = Counter::default();
+        assert_eq!(micros.next(1 << 60, 0), Some(0));
+        assert_eq!(micros.next(5, 0), Some(-STEP_MAX));
+    }
+
+    /// A counter that moved each so many packets, 10 ms apart; for how long it then is alive.
+    fn alive_for(moves: u64, packets: u64) -> i64 {
+        let mut counter = Counter::default();
+        let mut at = 0;
+        for packet in 0..moves * packets {
+            counter.pass(at);
+            if packet.is_multiple_of(packets) {
+                counter.next(1 + packet, 0);
+            }
+            assert!(counter.is_alive());
+            at += 10 * MS;
+        }
+        let stood = at - packets as i64 * 10 * MS;
+        loop {
+            counter.pass(at);
+            if !counter.is_alive() {
+                return at - stood;
+            }
+            at += 10 * MS;
+        }
+    }
+
+    #[test]
+    fn it_stands_when_it_takes_twice_its_time() {
+        assert_eq!(alive_for(100, 4), nanos(PACED_CLOCK_STANDS));
+        assert_eq!(alive_for(100, 50), 1000 * MS);
+        assert_eq!(alive_for(1, 4), nanos(PACED_CLOCK_SILENT));
+    }
+
+    #[test]
+    fn a_pause_of_the_packets_is_none_of_the_counter() {
+        let mut counter = Counter::default();
+        for packet in 0..10 {
+            counter.pass(packet * 40 * MS);
+            counter.next(1 + packet as u64, 0);
+        }
+        counter.pass(5000 * MS);
+        assert!(counter.is_alive());
+        for packet in 1..20 {
+            counter.pass(5000 * MS + packet * 10 * MS);
+        }
+        assert!(!counter.is_alive());
+    }
+}

@@ -1,0 +1,276 @@
+//! SMPTE ST 2022-1 recovery of one RTP stream: gives what arrived to the decoder, and hands out what that rebuilt once
+//! the original is overdue.
+//!
+//! The decoder rebuilds at once. What it rebuilt waits here for the grace that the session's reordering asks for,
+//! counted from when a later packet has shown that the original is missing: repair packets use other sockets, and
+//! often overtake the media that they protect.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use super::{Findings, Means};
+use crate::limits::{FEC_FORGET_PACKETS, ST2022_TAIL_GRACE};
+use tidecast_wire::{
+    fec::st2022::{Decoder, News, Refused, Sum},
+    limits::{FEC_LEARN_PACKETS, ST2022_NUMBERS_MAX},
+    rtp,
+    seq::Space,
+    st2022::{Repair, Shard},
+};
+
+/// A packet that came back.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::relay) struct Rebuilt {
+    pub(in crate::relay) number: u64,
+    /// The whole datagram, as it was sent.
+    pub(in crate::relay) packet: Vec<u8>,
+}
+
+/// A number that the decoder has rebuilt or given up.
+#[derive(Debug)]
+struct Verdict {
+    number: u64,
+    since: Instant,
+    /// Whether a later number has come.
+    overtaken: bool,
+}
+
+impl Verdict {
+    fn deadline(&self, grace: Duration) -> Instant {
+        self.since + if self.overtaken { grace } else { grace.max(ST2022_TAIL_GRACE) }
+    }
+}
+
+/// How long repair packets are waited for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::relay) struct Terms {
+    /// Until then packets are kept although no repair packet has come.
+    pub(in crate::relay) learn_until: Instant,
+    /// How late a repair packet may be of use: the longest hold.
+    pub(in crate::relay) patience: Duration,
+    /// Whether there are several legs. One that has brought no repair packets yet may bring some until `learn_until`.
+    pub(in crate::relay) several: bool,
+}
+
+/// Recovery of one session.
+#[derive(Debug)]
+pub(in crate::relay) struct Recover {
+    decoder: Decoder,
+    ssrc: u32,
+    /// The session's first number.
+    start: u64,
+    verdicts: Vec<Verdict>,
+    /// When the latest packets came, as far back as repair packets may be waited for.
+    arrivals: VecDeque<(u64, Instant)>,
+    terms: Terms,
+    /// The highest number that had come when the last repair packet came.
+    last_repair: Option<u64>,
+    keeping: bool,
+}
+
+/// What recovery keeps of a media packet that is about to move on.
+pub(in crate::relay) fn kept(packet: &[u8]) -> Option<Sum> {
+    Shard::of(packet).map(Sum::from)
+}
+
+impl Recover {
+    /// Recovery for a session of this SSRC whose first number is `start`.
+    pub(in crate::relay) fn new(start: u64, ssrc: u32, terms: Terms) -> Recover {
+        Recover {
+            decoder: Decoder::new(start),
+            ssrc,
+            start,
+            verdicts: Vec::new(),
+            arrivals: VecDeque::new(),
+            terms,
+            last_repair: None,
+            keeping: true,
+        }
+    }
+
+    /// Memory of the packets kept.
+    pub(in crate::relay) fn bytes(&self) -> usize {
+        let usual = 2 * FEC_LEARN_PACKETS as usize;
+        self.decoder.bytes()
+            + self.arrivals.capacity().saturating_sub(usual) * size_of::<(u64, Instant)>()
+            + self.verdicts.capacity() * size_of::<Verdict>()
+    }
+
+    /// Numbers that may come between a packet and the repair packet that gives it back: a matrix and the next one.
+    /// The reorder window must not be smaller.
+    pub(in crate::relay) fn span(&self) -> u64 {
+        2 * self.decoder.span()
+    }
+
+    /// L and D as the latest repair packets show them.
+    pub(in crate::relay) fn shape(&self) -> Option<(u64, u64)> {
+        self.decoder.shape()
+    }
+
+    /// Whether packets are kept at all; if not, [`Recover::media`] need not be called.
+    pub(in crate::relay) fn keeping(&self) -> bool {
+        self.keeping
+    }
+
+    /// Whether nothing is kept, nothing is missed and no matrix is known.
+    pub(in crate::relay) fn is_idle(&self) -> bool {
+        !self.keeping && self.verdicts.is_empty() && self.span() == 0
+    }
+
+    /// Whether numbers were rebuilt or given up, and are not overdue yet.
+    pub(in crate::relay) fn misses(&self) -> bool {
+        !self.verdicts.is_empty()
+    }
+
+    /// A media packet came in (first copies only).
+    pub(in crate::relay) fn media(
+        &mut self,
+        number: u64,
+        shard: Sum,
+        means: &mut Means<'_>,
+    ) -> Findings<Rebuilt> {
+        if self.is_unprotected(number, means.now) {
+            self.forget();
+        }
+        if !self.keeping || number < self.start || means.room < shard.body.len() {
+            return Findings::default();
+        }
+        self.arrived(number, means.now);
+        let news = self.decoder.media(number, shard);
+        self.settle(news, means)
+    }
+
+    /// Whether repair packets should have come by now, if there were any.
+    fn is_unprotected(&self, number: u64, now: Instant) -> bool {
+        match self.last_repair {
+            Some(last) => number > last + FEC_FORGET_PACKETS + self.span(),
+            None => number > self.start + FEC_LEARN_PACKETS && now >= self.terms.learn_until,
+        }
+    }
+
+    /// Nothing below `head` is waited for any more.
+    pub(in crate::relay) fn waits_from(&mut self, head: u64) {
+        self.decoder.waits_from(head);
+    }
+
+    /// A media packet with a number that is known came again.
+    pub(in crate::relay) fn came_again(&mut self, number: u64, shard: &Sum) {
+        self.decoder.media_again(number, shard);
+    }
+
+    fn arrived(&mut self, number: u64, now: Instant) {
+        let (least, most) = (self.span().max(FEC_LEARN_PACKETS) as usize, ST2022_NUMBERS_MAX as usize);
+        while let Some((_, first)) = self.arrivals.front()
+            && self.arrivals.len() >= least
+            && (now > *first + self.terms.patience || self.arrivals.len() >= most)
+        {
+            self.arrivals.pop_front();
+        }
+        self.arrivals.push_back((number, now));
+        for verdict in self.verdicts.iter_mut().filter(|v| !v.overtaken && v.number < number) {
+            (verdict.overtaken, verdict.since) = (true, now);
+        }
+    }
+
+    /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
+    pub(in crate::relay) fn forget(&mut self) {
+        *self = Recover { keeping: false, ..Recover::new(self.start, self.ssrc, self.terms) };
+    }
+
+    /// A repair packet came on a leg. `next` is the head: numbers below are settled, and only of use to rebuild others.
+    pub(in crate::relay) fn repair(
+        &mut self,
+        leg: u8,
+        repair: &Repair<'_>,
+        next: u64,
+        means: &mut Means<'_>,
+    ) -> Findings<Rebuilt> {
+        let base = Space::RTP.extend(means.end, repair.base().into());
+        if means.room < repair.shard().body.len() {
+            return Findings { nonsense: 1, ..Findings::default() };
+        }
+        if !self.keeping {
+            (self.decoder, self.keeping) = (Decoder::new(means.end), true);
+        }
+        let news = match self.decoder.repair_on(leg.into(), base, repair) {
+            Ok(news) => news,
+            Err(Refused::TooOld) => News::default(),
+            Err(Refused::Nonsense) => News { nonsense: 1, ..News::default() },
+        };
+        self.last_repair = Some(means.end);
+        let mut findings = self.settle(news, means);
+        findings.span =
+            self.began(base..base + repair.offset().max(repair.count())).map(|began| means.now - began);
+        findings.awaited = self.decoder.announced().filter(|end| *end > means.end && *end > next);
+        findings
+    }
+
+    /// When the first of these numbers came: the later one of two, of which one may have come before its time.
+    fn began(&self, numbers: Range<u64>) -> Option<Instant> {
+        let mut came: Vec<_> = self.arrivals.iter().filter(|(number, _)| numbers.contains(number)).collect();
+        came.sort_unstable();
+        came.iter().take(2).map(|(_, at)| *at).max()
+    }
+
+    /// When [`Recover::poll`] has something to do.
+    pub(in crate::relay) fn deadline(&self, grace: Duration) -> Option<Instant> {
+        self.verdicts.iter().map(|verdict| verdict.deadline(grace)).min()
+    }
+
+    /// Hands out and gives up what is overdue.
+    pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<Rebuilt> {
+        self.settle(News::default(), means)
+    }
+
+    /// The verdict on a number, a new one if there is none.
+    fn found(&mut self, number: u64, means: &Means<'_>) -> &mut Verdict {
+        let known = self.verdicts.iter().position(|verdict| verdict.number == number);
+        let place = known.unwrap_or_else(|| {
+            self.verdicts.push(Verdict { number, since: means.now, overtaken: number < means.end });
+            self.verdicts.len() - 1
+        });
+        &mut self.verdicts[place]
+    }
+
+    fn settle(&mut self, news: News, means: &Means<'_>) -> Findings<Rebuilt> {
+        let mut findings = Findings { nonsense: news.nonsense, ..Findings::default() };
+        for number in news.rebuilt {
+            // One that seemed hopeless, and came back through a late repair packet, keeps its place.
+            self.found(number, means);
+        }
+        let learning = self.terms.several && means.now < self.terms.learn_until;
+        for number in news.hopeless.into_iter().filter(|_| !learning) {
+            // One that had come to hope again waits anew: what it lacks now may be on its way.
+            self.found(number, means).since = means.now;
+        }
+        let due = |verdict: &mut Verdict| {
+            verdict.number < means.overdue || verdict.deadline(means.grace) <= means.now
+        };
+        for Verdict { number, .. } in self.verdicts.extract_if(.., due) {
+            match self.decoder.rebuilt(number) {
+                Some(shard) => match rebuild(number, self.ssrc, shard) {
+                    Some(rebuilt) => findings.rebuilt.push(rebuilt),
+                    None => findings.nonsense += 1,
+                },
+                None if self.decoder.is_hopeless(number) => findings.hopeless.push(number),
+                // The original has come.
+                None => {}
+            }
+        }
+        findings
+    }
+}
+
+/// The whole packet; none if it is no RTP packet, so that the repair packet was forged or damaged.
+fn rebuild(number: u64, ssrc: u32, shard: Shard<'_>) -> Option<Rebuilt> {
+    let mut packet = Vec::new();
+    let emitted = shard.emit(number as u16, ssrc, &mut packet);
+    (emitted && rtp::Packet::parse(&packet).is_ok()).then_some(Rebuilt { number, packet })
+}
+
+#[cfg(test)]
+#[path = "st2022_tests.rs"]
+mod tests;

@@ -1,0 +1,204 @@
+//! Asking a producer for what is missing. A flow that may ask has an [`Asking`]: the schedule of what to ask for and
+//! the round trip to its producer. What is due becomes native NACKs here, or goes to `relay::rist`.
+
+use std::{
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use super::hold::HoldEstimate;
+use crate::limits::{
+    HOLD_REQUESTS, HOLD_REQUESTS_LEFT, REQUEST_SPREAD_MIN, REQUEST_SPREAD_SHARE, REQUEST_SPREAD_TRIPS,
+    REQUEST_WAIT_MIN, REQUESTS_AVERAGED, REQUESTS_MAX,
+};
+use tidecast_wire::{
+    limits::NACK_RANGES_MAX,
+    native,
+    rtcp::{self, ENTRIES_MAX, Form, RANGES_MAX},
+};
+
+mod pace;
+mod rtt;
+mod schedule;
+
+pub(super) use pace::Pace;
+pub(super) use rtt::RoundTrip;
+pub(super) use schedule::{Due, Schedule, Terms};
+
+/// A native datagram without payload.
+const NATIVE_BYTES_MIN: u64 = (native::HEADER + native::TRAILER) as u64;
+
+/// What a flow needs to ask its producer.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) schedule: Schedule,
+    pub(super) round_trip: RoundTrip,
+    /// The share of requests that are not answered.
+    failing: f64,
+    /// Others may ask the producer for the same.
+    shared: bool,
+    /// The legs on which it can be asked; not empty.
+    legs: Vec<u8>,
+    /// Bytes of native requests.
+    spent: u64,
+    /// Bytes that came, as far as it is known beyond the least that a datagram has.
+    heard: u64,
+}
+
+impl Asking {
+    pub(super) fn new(legs: Vec<u8>, shared: bool, seed: u64, now: Instant) -> Asking {
+        let (schedule, round_trip) = (Schedule::new(seed, now), RoundTrip::default());
+        Asking { schedule, round_trip, failing: 0.0, shared, legs, spent: 0, heard: 0 }
+    }
+
+    /// A packet of so many bytes came that others wait for, or that waits.
+    pub(super) fn heard(&mut self, bytes: usize) {
+        self.heard += (bytes as u64).saturating_sub(NATIVE_BYTES_MIN);
+    }
+
+    /// Whether a native request of so many bytes may be sent; it counts as sent then. `datagrams`: how many have come from where
+    /// it goes.
+    pub(super) fn may_send(&mut self, bytes: usize, datagrams: u64) -> bool {
+        let spent = self.spent + bytes as u64;
+        let may = spent <= datagrams * NATIVE_BYTES_MIN + self.heard;
+        if may {
+            self.spent = spent;
+        }
+        may
+    }
+
+    /// An answer came after so many requests.
+    pub(super) fn answered_after(&mut self, times: u8) {
+        for failed in (0..times.max(1)).map(|request| request + 1 < times) {
+            self.failing += (f64::from(u8::from(failed)) - self.failing) / REQUESTS_AVERAGED;
+        }
+    }
+
+    /// Requests that the hold must leave time for.
+    fn rounds(&self) -> u32 {
+        let rounds = (HOLD_REQUESTS_LEFT.ln() / self.failing.clamp(1e-6, 0.9).ln()).ceil() as u32;
+        rounds.clamp(HOLD_REQUESTS, REQUESTS_MAX.into())
+    }
+
+    /// The next session of the same producer.
+    pub(super) fn restart(&mut self, seed: u64, now: Instant) {
+        self.schedule = Schedule::new(seed, now);
+    }
+
+    /// What holds for all numbers of the session. `recovers`: repair packets bring packets back, too.
+    pub(super) fn terms(&self, hold: &HoldEstimate, recovers: bool, rate: f64, now: Instant) -> Terms {
+        let (whole, retry) = (hold.get(), self.round_trip.retry());
+        let round_trip = self.round_trip.get();
+        let repair =
+            if recovers { hold.blocks().min(whole.saturating_sub(retry * 2)) } else { Duration::ZERO };
+        let wait = hold.reordering().max(REQUEST_WAIT_MIN).max(repair);
+        let latest = whole.saturating_sub(round_trip.unwrap_or_default() * 3 / 2);
+        Terms {
+            now,
+            hold: whole,
+            wait: wait.min(latest),
+            spread: self.spread(whole),
+            round_trip,
+            retry,
+            rate,
+        }
+    }
+
+    fn spread(&self, hold: Duration) -> Duration {
+        if !self.shared {
+            return Duration::ZERO;
+        }
+        let trips = self.round_trip.get().unwrap_or_default() * REQUEST_SPREAD_TRIPS;
+        trips.max(REQUEST_SPREAD_MIN).min(hold / REQUEST_SPREAD_SHARE)
+    }
+
+    /// How long a gap must be waited for so that asking can close it.
+    pub(super) fn need(&self, hold: &HoldEstimate) -> Duration {
+        let wait = hold.reordering().max(REQUEST_WAIT_MIN);
+        wait + self.spread(Duration::MAX) + self.round_trip.retry() * self.rounds()
+    }
+
+    /// Whether this is one of the legs on which it can be asked.
+    pub(super) fn asks_on(&self, leg: u8) -> bool {
+        self.legs.contains(&leg)
+    }
+
+    /// The leg on which to ask, after so many requests before: one after the other.
+    pub(super) fn leg(&self, before: u8) -> u8 {
+        self.legs[usize::from(before) % self.legs.len()]
+    }
+
+    /// The legs on which it can be asked.
+    pub(super) fn legs(&self) -> &[u8] {
+        &self.legs
+    }
+}
+
+/// Ascending numbers as ranges.
+pub(super) fn ranges(numbers: &[u64]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.end == *number => last.end += 1,
+            _ => ranges.push(*number..number + 1),
+        }
+    }
+    ranges
+}
+
+/// The native NACKs that ask for these ascending numbers of a session, and how many numbers each asks for.
+pub(super) fn native_nacks(stream: u32, session: u32, numbers: &[u64]) -> Vec<(u64, Vec<u8>)> {
+    let count = |range: &Range<u64>| (range.end - range.start) as u16; // at most as many as are tracked
+    let ranges: Vec<(u64, u16)> = ranges(numbers).iter().map(|range| (range.start, count(range))).collect();
+    let nack = |ranges: &[(u64, u16)]| {
+        let mut payload = Vec::new();
+        native::NackRepr { ranges }.emit(&mut payload);
+        let (kind, flags, sequence, timestamp) = (native::Kind::Nack, 0, 0, 0);
+        let repr = native::Repr { kind, flags, stream, session, sequence, timestamp, payload: &payload };
+        let mut bytes = Vec::with_capacity(repr.len());
+        repr.emit(&mut bytes);
+        (ranges.iter().map(|(_, count)| u64::from(*count)).sum(), bytes)
+    };
+    ranges.chunks(NACK_RANGES_MAX).map(nack).collect()
+}
+
+/// The numbers of one RTCP NACK: how many there are, and in which form they take less room.
+pub(super) type RtcpNack = (u64, Vec<rtcp::Numbers>, Form);
+
+/// The RTCP NACKs that ask for these ascending numbers. The form is chosen for each by what it takes: an entry of RFC
+/// 4585 names a number and any of the next 16, a range any count in a row.
+pub(super) fn nacks(numbers: &[u64]) -> Vec<RtcpNack> {
+    let wire = |range: &Range<u64>| rtcp::Numbers {
+        first: range.start as u16, // the wire has the low 16 bits
+        more: (range.end - range.start - 1) as u16,
+    };
+    let ranges = ranges(numbers);
+    let entries = entries(numbers);
+    let (form, most) = match ranges.len() < entries {
+        true => (Form::Range, RANGES_MAX),
+        false => (Form::Generic, ENTRIES_MAX),
+    };
+    // Each range begins at most one entry more than the last one needs.
+    let chunks = ranges.chunks(most.min(NACK_RANGES_MAX));
+    chunks
+        .map(|ranges| {
+            let count = ranges.iter().map(|range| range.end - range.start).sum();
+            (count, ranges.iter().map(wire).collect(), form)
+        })
+        .collect()
+}
+
+/// Entries of RFC 4585 that ascending numbers take.
+fn entries(numbers: &[u64]) -> usize {
+    let mut entries = 0;
+    let mut covered = None;
+    for number in numbers {
+        if covered.is_none_or(|end| *number >= end) {
+            (entries, covered) = (entries + 1, Some(number + 17));
+        }
+    }
+    entries
+}
+
+#[cfg(test)]
+mod tests;

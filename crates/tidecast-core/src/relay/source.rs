@@ -1,0 +1,179 @@
+//! Datagrams of sources whose format has to be found out, on their way from [`Relay::packet`] to the flows: see
+//! [`crate::identify`]. Nearly all are of a source that is known and do not come by here.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    Config, Flow, PacketFormat, Relay,
+    arrival::{self, Arrival, FlowKey},
+};
+use crate::{
+    buffer::Buffer,
+    identify::{Alive, Came, Kin, Kind, Pushed, Settled, Sources},
+    limits::IDENTIFY_SOURCES_MIN,
+};
+use tidecast_wire::{Format, Reason, Reject};
+
+/// Where the SSRC stands in RTP, and its number.
+const SSRC: usize = 8;
+const NUMBER: usize = 2;
+/// Where a native datagram names its stream.
+const STREAM: usize = 4;
+
+/// What is needed to find formats out, where that is needed.
+pub(super) fn sources(config: &Config) -> Option<Box<Sources<Buffer>>> {
+    let legs = config.legs.max(1);
+    let max = config.flows_max.max(IDENTIFY_SOURCES_MIN).saturating_mul(legs);
+    let ts_only = config.format == Format::Ts;
+    let needed = ts_only || config.format == Format::Auto;
+    needed.then(|| Box::new(Sources::new(legs, ts_only, max)))
+}
+
+impl Relay {
+    /// A datagram that is not what its source is known for, or of a stream that is not known.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn identify_misfit(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
+        if let Some(sources) = &mut self.sources {
+            sources.withdraw(leg, &bytes);
+        }
+        self.identify(now, leg, source, bytes);
+    }
+
+    /// A datagram of a source of which little is known. It goes on, or waits for the next ones.
+    #[inline(never)]
+    pub(super) fn identify(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
+        if bytes.is_empty() {
+            return self.arrived(now, None, leg, source, &Err(Reject::Corrupt(Reason::Empty)), bytes);
+        }
+        let (kin, capacity) = (self.kin(source, &bytes), bytes.capacity());
+        let came = Came { now, leg, source, kin, room: capacity <= self.budget.room() };
+        let Some(sources) = &mut self.sources else { return };
+        let (by_key, flows) = (&self.by_key, &self.flows);
+        let alive = |source, stream| {
+            let index = *by_key.get(&FlowKey::Stream(stream))? as usize;
+            alive(flows.get(index)?.as_ref()?, source)
+        };
+        match sources.push(came, bytes, alive) {
+            Pushed::Is(kind, bytes) => {
+                self.identified();
+                return self.of_kind(kind, now, now, leg, source, bytes);
+            }
+            Pushed::Waits => {
+                let capacity = self.tighten_last_held().unwrap_or(capacity);
+                self.budget.recharge(0, capacity);
+            }
+            Pushed::Settled => self.budget.recharge(0, capacity),
+        }
+        self.legs[usize::from(leg)].media += 1;
+        self.identified();
+    }
+
+    /// Takes what has been settled.
+    fn identified(&mut self) {
+        while let Some(settled) = self.sources.as_mut().and_then(|sources| sources.settled()) {
+            let Settled { leg, source, arrived, kind, bytes } = settled;
+            self.legs[usize::from(leg)].media -= 1;
+            self.budget.recharge(bytes.capacity(), 0);
+            let now = self.now.unwrap_or(arrived);
+            self.of_kind(kind, now, arrived, leg, source, bytes);
+        }
+    }
+
+    fn of_kind(
+        &mut self,
+        kind: Kind,
+        now: Instant,
+        arrived: Instant,
+        leg: u8,
+        source: SocketAddr,
+        mut bytes: Buffer,
+    ) {
+        let mut arrival = match kind {
+            Kind::Raw if self.config.format == Format::Ts => Err(Reject::Foreign(Reason::Format)),
+            kind => arrival::identified(kind, source, &bytes),
+        };
+        if arrival.as_ref().is_err_and(|reject| *reject == Reject::Foreign(Reason::Format))
+            && matches!(kind, Kind::Native | Kind::Rtp)
+            && self.kin(source, &bytes) != Kin::Stranger
+        {
+            // All but the first byte says whose it is.
+            arrival = Err(Reject::Corrupt(Reason::Format));
+        }
+        if let (Some(_), Ok(arrival)) = (&self.rist, &mut arrival) {
+            self.restore(leg, arrival, &mut bytes);
+        }
+        self.arrived(now, Some(arrived), leg, source, &arrival, bytes);
+    }
+
+    /// Datagrams that wait for what they are.
+    pub(super) fn undecided(&self) -> usize {
+        self.sources.as_ref().map_or(0, |sources| sources.held())
+    }
+
+    /// Whether a packet is the first of its RTP stream, so that it may be something else.
+    pub(super) fn is_strange(&self, arrival: &Arrival) -> bool {
+        self.sources.is_some() && arrival.format == PacketFormat::Rtp
+    }
+
+    /// A source begins a native stream.
+    pub(super) fn began_native(&mut self, now: Instant, leg: u8, source: SocketAddr, stream: u32) {
+        if let Some(sources) = &mut self.sources {
+            sources.began_native(now, leg, source, stream);
+            self.identified();
+        }
+    }
+
+    /// Lets time pass for what waits.
+    pub(super) fn expire_sources(&mut self, now: Instant) {
+        let Some(sources) = &mut self.sources else { return };
+        let (by_key, flows) = (&self.by_key, &self.flows);
+        sources.expire(now, &|source, stream| {
+            let index = *by_key.get(&FlowKey::Stream(stream))? as usize;
+            alive(flows.get(index)?.as_ref()?, source)
+        });
+        self.identified();
+    }
+
+    /// Settles all that waits, for the end of the channel.
+    pub(super) fn settle_sources(&mut self, now: Instant) {
+        if let Some(sources) = &mut self.sources {
+            sources.finish(now);
+            self.identified();
+        }
+    }
+
+    /// What a datagram would belong to.
+    fn kin(&self, source: SocketAddr, bytes: &[u8]) -> Kin {
+        let word = |at: usize| bytes.get(at..)?.first_chunk::<4>().map(|word| u32::from_be_bytes(*word));
+        let flow = |key| self.by_key.get(&key).and_then(|index| self.live(*index));
+        if let Some(ssrc) = word(SSRC) {
+            // RIST sends again with the lowest bit set.
+            let again = || self.rist.as_ref().and_then(|_| flow(FlowKey::Ssrc(ssrc & !1)));
+            if let Some(flow) = flow(FlowKey::Ssrc(ssrc)).or_else(again) {
+                let number = u16::from_be_bytes([bytes[NUMBER], bytes[NUMBER + 1]]);
+                return if flow.is_near(number.into()) { Kin::Continues } else { Kin::Named };
+            }
+        }
+        let stream = word(STREAM).and_then(|stream| flow(FlowKey::Stream(stream)));
+        if stream.is_some_and(|stream| stream.source == source) { Kin::Named } else { Kin::Stranger }
+    }
+
+    /// Moves a small datagram out of a large buffer; gives the size of what it is in now.
+    fn tighten_last_held(&mut self) -> Option<usize> {
+        let held = self.sources.as_mut()?.last_held()?;
+        if held.capacity() > 4 * held.len() {
+            let small = Buffer::from(&**held);
+            let slot = std::mem::replace(held, small);
+            let capacity = held.capacity();
+            self.spend(slot);
+            return Some(capacity);
+        }
+        Some(held.capacity())
+    }
+}
+
+/// When a native stream last showed itself, if it is of this source.
+fn alive(flow: &Flow, source: SocketAddr) -> Alive {
+    (flow.source == source).then_some((flow.last_arrival, flow.counters.media_received))
+}

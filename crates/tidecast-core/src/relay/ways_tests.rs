@@ -1,0 +1,151 @@
+//! The short ways against the long one: the same inputs, with and without them, must give the same answers.
+
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+
+use proptest::prelude::*;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::*;
+use tidecast_wire::{
+    native::{Kind, Repr},
+    rtp,
+};
+
+/// A producer, and the path to the relay.
+struct Source {
+    rtp: bool,
+    id: u32,
+    session: u32,
+    next: u64,
+    /// Datagrams on their way, and after how many others of this source they come.
+    late: VecDeque<(u32, Vec<u8>)>,
+    latest: Vec<u8>,
+}
+
+impl Source {
+    fn new(rtp: bool, id: u32) -> Source {
+        let next = if rtp { 65_400 } else { 0 };
+        Source { rtp, id, session: 1, next, late: VecDeque::new(), latest: Vec::new() }
+    }
+
+    fn datagram(&self, kind: Kind, number: u64) -> Vec<u8> {
+        let (mut out, session) = (Vec::new(), self.session);
+        let payload = &[number as u8 ^ session as u8; 60][..];
+        if self.rtp {
+            let (sequence, timestamp, ssrc) = (number as u16, number as u32 * 90, self.id << 8 | session);
+            rtp::Repr { marker: false, payload_type: 33, sequence, timestamp, ssrc, payload }.emit(&mut out);
+        } else {
+            let timestamp = number * 1000 + 1;
+            Repr { kind, flags: 0, stream: self.id, session, sequence: number, timestamp, payload }
+                .emit(&mut out);
+        }
+        out
+    }
+
+    /// What arrives next, if anything: mostly the next packet.
+    fn arrives(&mut self, rng: &mut Pcg64) -> Option<Vec<u8>> {
+        for (others, _) in &mut self.late {
+            *others = others.saturating_sub(1);
+        }
+        if let Some(place) = self.late.iter().position(|(others, _)| *others == 0) {
+            return self.late.remove(place).map(|(_, datagram)| datagram);
+        }
+        match rng.random_range(0..1000) {
+            0 => self.session += 1,
+            1 => self.next += 3 + u64::from(rng.next_u32() % 400),
+            2 => self.next -= self.next.min(200),
+            3..13 => return Some(self.latest.clone()),
+            13..18 if !self.rtp => return Some(self.datagram(Kind::Heartbeat, self.next)),
+            18..20 => return Some(self.datagram(Kind::Data, self.next + 3000)),
+            _ => {}
+        }
+        let datagram = self.datagram(Kind::Data, self.next);
+        self.next += 1;
+        self.latest.clone_from(&datagram);
+        match rng.random_range(0..100) {
+            0..2 => None,
+            2..7 => {
+                self.late.push_back((rng.random_range(1..40), datagram));
+                None
+            }
+            _ => Some(datagram),
+        }
+    }
+}
+
+/// A relay, and everything that it answered since the last look.
+struct Side {
+    relay: Relay,
+    due: Option<Instant>,
+    said: Vec<String>,
+}
+
+impl Side {
+    fn new(config: Config, long_only: bool) -> Side {
+        let mut relay = Relay::new(config);
+        relay.long_only = long_only;
+        Side { relay, due: None, said: Vec::new() }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.relay.handle_input(input);
+        loop {
+            match self.relay.poll_output() {
+                Output::Timeout(due) => break self.due = due,
+                Output::Deliver(delivery) => {
+                    self.said.push(format!("{delivery:?} {:?}", &*delivery.packet.bytes))
+                }
+                output => self.said.push(format!("{output:?}")),
+            }
+        }
+    }
+
+    /// `timely`: deadlines before the packet are kept, as far as the machine is not too busy for them.
+    fn packet(&mut self, now: Instant, datagram: &[u8], timely: bool) {
+        while let Some(due) = self.due.filter(|due| timely && *due <= now) {
+            self.input(Input::Timeout { now: due });
+        }
+        let mut bytes = Buffer::slot();
+        bytes.memory_mut()[..datagram.len()].copy_from_slice(datagram);
+        bytes.set_len(datagram.len());
+        let source = SocketAddr::from(([10, 0, 0, 1], 5000));
+        self.input(Input::Packet { now, leg: 0, source, bytes });
+    }
+
+    fn state(&mut self) -> impl PartialEq + std::fmt::Debug + use<> {
+        let flows: Vec<String> = self.relay.flows().map(|flow| format!("{flow:?}")).collect();
+        let said = std::mem::take(&mut self.said);
+        (said, self.due, self.relay.totals(), self.relay.bytes_held(), flows)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn both_ways_say_the_same(
+        seed in any::<u64>(),
+        hold in prop_oneof![Just(Hold::default()), (1u64..80).prop_map(|ms| Hold::Fixed(Duration::from_millis(ms)))],
+        bytes_max in prop_oneof![Just(20_000), Just(300_000), Just(64 << 20)],
+        window_max in prop_oneof![Just(64), Just(8192)],
+        step in prop_oneof![Just(20), Just(300), Just(5000)],
+        fec in prop_oneof![Just(Fec::Off), Just(Fec::St2022)],
+    ) {
+        let config = Config { hold, bytes_max, window_max, fec, ..Config::default() };
+        let mut rng = Pcg64::seed_from_u64(seed);
+        let mut sides = [false, true].map(|long_only| Side::new(config.clone(), long_only));
+        let mut sources = [Source::new(true, 1), Source::new(false, 2), Source::new(false, 3)];
+        let mut now = crate::clock::now();
+        for _ in 0..2500 {
+            let pause = if rng.random_ratio(1, 300) { 200_000 } else { rng.random_range(0..2 * step) };
+            now += Duration::from_micros(pause);
+            let source = rng.random_range(0..sources.len());
+            if let Some(datagram) = sources[source].arrives(&mut rng) {
+                let timely = rng.random_ratio(3, 4);
+                sides.iter_mut().for_each(|side| side.packet(now, &datagram, timely));
+            }
+            let [short, long] = &mut sides;
+            prop_assert_eq!(short.state(), long.state());
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! Addresses as people write them: `udp://239.1.1.1:5000?if=eth1` to a checked [`Input`] or [`Output`] and back.
+//!
+//! The spelling is that of ffmpeg and VLC. Pure text: nothing here looks up names or interfaces or touches a
+//! socket. The values come from the command line, the configuration file and HTTP paths ([`udpxy`]), and go to
+//! `net` (inputs) and `egress` (outputs).
+
+mod dscp;
+mod endpoint;
+mod error;
+mod query;
+mod recording;
+mod remote;
+pub mod udpxy;
+mod zone;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use dscp::Dscp;
+pub use endpoint::Endpoint;
+pub use error::Error;
+use query::Query;
+pub use recording::{Recording, RecordingError, Target};
+pub use remote::{Remote, RemoteError, Source};
+
+use tidecast_core::relay::Beside;
+use tidecast_wire::{
+    fec::{native, st2022::Shape},
+    rtcp,
+    st2022::{self, Axis},
+};
+
+/// The longest alternative name of a network interface on Linux (`ALTIFNAMSIZ` is 128, with the final zero). A first name has
+/// at most 15 bytes.
+const INTERFACE_NAME_BYTES_MAX: usize = 127;
+
+/// What a URL's scheme says about the datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scheme {
+    /// `udp://`: whatever the channel's format says.
+    #[default]
+    Udp,
+    /// `rtp://`: RTP (RFC 3550).
+    Rtp,
+    /// `rist://`: RTP with retransmission by RIST simple profile (VSF TR-06-1), RTCP on the port above.
+    Rist,
+}
+
+impl Scheme {
+    /// Whether the datagrams are RTP.
+    pub fn is_rtp(self) -> bool {
+        matches!(self, Scheme::Rtp | Scheme::Rist)
+    }
+}
+
+/// A network interface, by name or by one of its addresses. Whether it exists is not checked: it may come later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Interface {
+    /// As in `ip link`: its name, an alternative name, or its index.
+    Name(String),
+    /// The interface that has this address.
+    Addr(IpAddr),
+    /// The interface of this name, by its IPv6 address: several may have the same link-local one.
+    Zoned(Ipv6Addr, String),
+}
+
+/// Where a leg's datagrams come from: `udp://[SOURCE@]GROUP:PORT[?if=INTERFACE]`.
+///
+/// The zone of an IPv6 address (`[ff02::1%eth0]`) is another way to name the interface.
+///
+/// A unicast `group` is a local address to receive on; the unspecified one (`udp://@:PORT`) means all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Input {
+    /// What the datagrams are.
+    pub scheme: Scheme,
+    /// The multicast group to join, or the local unicast address.
+    pub group: IpAddr,
+    /// The UDP port, never 0.
+    pub port: u16,
+    /// Take only this sender's datagrams (source-specific multicast, RFC 4607).
+    pub source: Option<IpAddr>,
+    /// Where to join; without it the kernel's routes decide.
+    pub interface: Option<Interface>,
+}
+
+/// Where datagrams go: `udp://ADDRESS:PORT[?ttl=4&loop=0&if=eth1&payload=1]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Output {
+    /// What the datagrams are.
+    pub scheme: Scheme,
+    /// The unicast or multicast address and the port, never 0.
+    pub target: SocketAddr,
+    /// Where to send from; without it the kernel's routes decide.
+    pub interface: Option<Interface>,
+    /// Time to live (IPv6: hop limit); the kernel's default is 1 for multicast and 64 for unicast.
+    pub ttl: Option<u8>,
+    /// Whether receivers on this host get multicast copies too; the kernel's default is yes.
+    pub multicast_loop: Option<bool>,
+    /// Send the payload only, instead of the whole datagram.
+    pub payload: bool,
+    /// Add repair packets for the next hop.
+    pub fec: Option<OutputFec>,
+    /// How long a RIST output keeps packets for receivers that ask for them again; the default is [`tidecast_core::limits::HISTORY`].
+    pub buffer: Option<Duration>,
+    /// What it sends again at most, in percent of the media; the default is [`tidecast_core::limits::RETRANSMIT_SHARE`].
+    pub share: Option<u8>,
+    /// Where the sender's RTCP goes; by default as it came, above the media's port or on it.
+    pub rtcp: Option<OutputRtcp>,
+    /// The class of service; without it that of the system, 0.
+    pub dscp: Option<Dscp>,
+}
+
+/// Where an output sends the RTCP of its streams' senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputRtcp {
+    /// To the port above the media's.
+    Above,
+    /// To the media's port (RFC 5761).
+    Muxed,
+    /// To the media's port where it came so, and else nowhere: the port above is somebody else's.
+    IfMuxed,
+    /// Nowhere.
+    Off,
+}
+
+/// The repair packets that an output adds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OutputFec {
+    /// SMPTE ST 2022-1 for RTP, by this matrix, on the ports above.
+    St2022(Shape),
+    /// Reed-Solomon for native datagrams, among them.
+    Native(native::Fec),
+}
+
+/// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart (ff00::/8).
+pub fn is_class_d(address: IpAddr) -> bool {
+    address.is_multicast()
+}
+
+impl Interface {
+    /// Its address, if it is named by one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Interface::Name(_) => None,
+            Interface::Addr(address) => Some(*address),
+            Interface::Zoned(address, _) => Some((*address).into()),
+        }
+    }
+}
+
+impl Input {
+    /// Whether this input joins a group; otherwise it receives unicast.
+    pub fn is_class_d(&self) -> bool {
+        is_class_d(self.group)
+    }
+
+    /// The group (or local address) and the port.
+    pub fn socket_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.group, self.port)
+    }
+
+    /// The same on another port, so much higher; none beyond the last one.
+    pub fn on_port_above(&self, offset: u16) -> Option<Input> {
+        Some(Input { port: self.port.checked_add(offset)?, ..self.clone() })
+    }
+
+    /// Where the sender's RTCP comes in, if there is any.
+    pub fn rtcp_addr(&self) -> Option<SocketAddr> {
+        rtcp_addr(self.scheme, self.socket_addr())
+    }
+
+    /// Checks what no single part can tell: a source needs a group, all addresses one family, and RTCP a port.
+    fn checked(self) -> Result<Input, Error> {
+        rist_port(self.scheme, self.port)?;
+        if let Some(source) = self.source {
+            if !self.is_class_d() {
+                return Err(Error::SourceWithoutGroup { source_address: source, group: self.group });
+            }
+            same_family("source", source, self.group)?;
+        }
+        interface_family(&self.interface, self.group)?;
+        Ok(self)
+    }
+}
+
+impl Output {
+    /// The matrix of SMPTE ST 2022-1, if its stream is protected so.
+    pub fn st2022(&self) -> Option<Shape> {
+        match self.fec? {
+            OutputFec::St2022(shape) => Some(shape),
+            OutputFec::Native(_) => None,
+        }
+    }
+
+    /// The shape of native FEC, if its streams are protected so.
+    pub fn native_fec(&self) -> Option<native::Fec> {
+        match self.fec? {
+            OutputFec::Native(fec) => Some(fec),
+            OutputFec::St2022(_) => None,
+        }
+    }
+
+    /// Where the repair packets of columns or rows go, if there are any.
+    pub fn repair_output(&self, axis: Axis) -> Option<Output> {
+        self.st2022().filter(|shape| axis == Axis::Column || shape.row_fec())?;
+        let offset = st2022::PORTS_ABOVE[usize::from(axis == Axis::Row)];
+        let target = SocketAddr::new(self.target.ip(), self.target.port().checked_add(offset)?);
+        let plain = Output { fec: None, buffer: None, share: None, rtcp: None, ..self.clone() };
+        Some(Output { scheme: Scheme::Rtp, target, ..plain })
+    }
+
+    /// Where the receiver's RTCP is, if there is any.
+    pub fn rtcp_addr(&self) -> Option<SocketAddr> {
+        rtcp_addr(self.scheme, self.target)
+    }
+
+    /// Where the RTCP of its streams' senders goes, which came so; none where it is not sent.
+    pub fn reports_to(&self, beside: Beside) -> Option<SocketAddr> {
+        if self.payload || self.scheme == Scheme::Rist {
+            return None;
+        }
+        match (self.rtcp, beside) {
+            (Some(OutputRtcp::Off), _) | (Some(OutputRtcp::IfMuxed), Beside::Above) => None,
+            (Some(OutputRtcp::Muxed), _) | (None | Some(OutputRtcp::IfMuxed), Beside::Muxed) => {
+                Some(self.target)
+            }
+            (Some(OutputRtcp::Above), _) | (None, Beside::Above) => {
+                let port = self.target.port().checked_add(rtcp::PORT_ABOVE)?;
+                Some(SocketAddr::new(self.target.ip(), port))
+            }
+        }
+    }
+
+    /// Whether the target is a multicast group.
+    pub fn is_class_d(&self) -> bool {
+        is_class_d(self.target.ip())
+    }
+}
+
+/// A URL, cut into its parts; only scheme and port are checked yet.
+struct Parts<'a> {
+    scheme: Scheme,
+    user: &'a str,
+    host: &'a str,
+    port: u16,
+    query: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn cut(url: &'a str) -> Result<Parts<'a>, Error> {
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (scheme.parse()?, rest),
+            None => (Scheme::Udp, url),
+        };
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (user, address) = authority.split_once('@').unwrap_or(("", authority));
+        let (host, port) = address.rsplit_once(':').ok_or_else(|| Error::PortMissing(address.to_owned()))?;
+        if port.ends_with(']') {
+            return Err(Error::PortMissing(address.to_owned()));
+        }
+        Ok(Parts { scheme, user, host, port: parse_port(port)?, query })
+    }
+}
+
+fn parse_port(port: &str) -> Result<u16, Error> {
+    parse_port_or_any(port).ok().filter(|&port| port != 0).ok_or_else(|| Error::Port(port.to_owned()))
+}
+
+/// A port, or 0 for any that is free.
+fn parse_port_or_any(port: &str) -> Result<u16, Error> {
+    number::<u16>(port).ok_or_else(|| Error::Port(port.to_owned()))
+}
+
+/// Decimal digits only: `u16::from_str` would take a leading plus sign.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+fn is_unicast(address: IpAddr) -> bool {
+    !(address.is_multicast() || address.is_unspecified() || address == IpAddr::V4(Ipv4Addr::BROADCAST))
+}
+
+/// RIST needs the odd port above for RTCP.
+fn rist_port(scheme: Scheme, port: u16) -> Result<(), Error> {
+    if scheme == Scheme::Rist && !port.is_multiple_of(2) { Err(Error::RistPort(port)) } else { Ok(()) }
+}
+
+fn rtcp_addr(scheme: Scheme, media: SocketAddr) -> Option<SocketAddr> {
+    let port = media.port().checked_add(rtcp::PORT_ABOVE)?;
+    (scheme == Scheme::Rist).then_some(SocketAddr::new(media.ip(), port))
+}
+
+fn same_family(part: &'static str, value: IpAddr, address: IpAddr) -> Result<(), Error> {
+    if value.is_ipv4() == address.is_ipv4() { Ok(()) } else { Err(Error::Family { part, value, address }) }
+}
+
+fn interface_family(interface: &Option<Interface>, address: IpAddr) -> Result<(), Error> {
+    match interface {
+        Some(interface) => {
+            interface.address().map_or(Ok(()), |value| same_family("interface", value, address))
+        }
+        None => Ok(()),
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Scheme, Error> {
+        match text.to_ascii_lowercase().as_str() {
+            "udp" => Ok(Scheme::Udp),
+            "rtp" => Ok(Scheme::Rtp),
+            "rist" => Ok(Scheme::Rist),
+            _ => Err(Error::Scheme(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for Interface {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Interface, Error> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return match is_unicast(address) {
+                true => Ok(Interface::Addr(address)),
+                false => Err(Error::Interface(text.to_owned())),
+            };
+        }
+        if let Some((address, zone)) = text.split_once('%')
+            && let Some(address) = address.parse().ok().filter(|ip: &Ipv6Addr| is_unicast((*ip).into()))
+            && let Ok(Interface::Name(zone)) = zone::parse(zone)
+        {
+            return Ok(Interface::Zoned(address, zone));
+        }
+        let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let well_sized = (1..=INTERFACE_NAME_BYTES_MAX).contains(&text.len());
+        if !well_sized || text == "." || text == ".." || text.contains(forbidden) {
+            return Err(Error::Interface(text.to_owned()));
+        }
+        Ok(Interface::Name(text.to_owned()))
+    }
+}
+
+impl FromStr for Input {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Input, Error> {
+        let parts = Parts::cut(url)?;
+        let query = Query::of_input(parts.query)?;
+        let (group, zone) = match parts.host {
+            "" => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), None),
+            host => zone::parse_host(host)?,
+        };
+        let (source, of_source) = zone::parse_user(parts.user)?;
+        let interface = zone::one_interface([query.interface, zone, of_source])?;
+        Input { scheme: parts.scheme, group, port: parts.port, source, interface }.checked()
+    }
+}
+
+impl FromStr for Output {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Output, Error> {
+        let parts = Parts::cut(url)?;
+        let Query { interface, ttl, multicast_loop, payload, fec, buffer, share, rtcp, dscp } =
+            Query::of_output(parts.query)?;
+        if !parts.user.is_empty() {
+            return Err(Error::SourceInOutput(parts.user.to_owned()));
+        }
+        let (address, zone) = zone::parse_host(parts.host)?;
+        if !is_class_d(address) && !is_unicast(address) {
+            return Err(Error::Target(address));
+        }
+        let interface = zone::one_interface([interface, zone])?;
+        interface_family(&interface, address)?;
+        let payload = payload.unwrap_or(false);
+        rist_port(parts.scheme, parts.port)?;
+        if payload && parts.scheme.is_rtp() {
+            return Err(Error::PayloadOfRtp(parts.scheme));
+        }
+        let (rtp, native) =
+            (matches!(fec, Some(OutputFec::St2022(_))), matches!(fec, Some(OutputFec::Native(_))));
+        if rtp && !parts.scheme.is_rtp() {
+            return Err(Error::FecOfUdp);
+        }
+        let of_rist = buffer.map(|_| "buffer").or(share.map(|_| "share"));
+        if let Some(option) = of_rist.filter(|_| parts.scheme != Scheme::Rist) {
+            return Err(Error::OptionOfRist { option, scheme: parts.scheme });
+        }
+        if let Some(of) = rtcp {
+            if parts.scheme == Scheme::Rist || payload {
+                return Err(Error::Rtcp);
+            }
+            if of == OutputRtcp::Above && parts.port == u16::MAX {
+                return Err(Error::RtcpPort);
+            }
+        }
+        if native && parts.scheme.is_rtp() {
+            return Err(Error::NativeFecOfRtp(parts.scheme));
+        }
+        if native && payload {
+            return Err(Error::NativeFecOfPayload);
+        }
+        if rtp && st2022::PORTS_ABOVE.iter().any(|offset| parts.port.checked_add(*offset).is_none()) {
+            return Err(Error::FecPort(parts.port));
+        }
+        let target = SocketAddr::new(address, parts.port);
+        Ok(Output {
+            scheme: parts.scheme,
+            target,
+            interface,
+            ttl,
+            multicast_loop,
+            payload,
+            fec,
+            buffer,
+            share,
+            rtcp,
+            dscp,
+        })
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scheme::Udp => "udp",
+            Scheme::Rtp => "rtp",
+            Scheme::Rist => "rist",
+        })
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interface::Name(name) => f.write_str(name),
+            Interface::Addr(address) => address.fmt(f),
+            Interface::Zoned(address, name) => write!(f, "{address}%{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme)?;
+        match self.source {
+            Some(IpAddr::V6(source)) => write!(f, "[{source}]")?,
+            Some(source) => write!(f, "{source}")?,
+            None => {}
+        }
+        match self.group {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => write!(f, "@:{}", self.port)?,
+            _ => write!(f, "@{}", self.socket_addr())?,
+        }
+        query::write_interface(f, '?', &self.interface)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.target)?;
+        let mut mark = '?';
+        let mut next = || std::mem::replace(&mut mark, '&');
+        if let Some(ttl) = self.ttl {
+            write!(f, "{}ttl={ttl}", next())?;
+        }
+        if let Some(multicast_loop) = self.multicast_loop {
+            write!(f, "{}loop={}", next(), u8::from(multicast_loop))?;
+        }
+        if self.payload {
+            write!(f, "{}payload=1", next())?;
+        }
+        if let Some(fec) = &self.fec {
+            query::write_fec(f, next(), fec)?;
+        }
+        if let Some(buffer) = self.buffer {
+            write!(
+                f,
+                "{}buffer={}",
+                next(),
+                humantime::format_duration(buffer).to_string().replace(' ', "")
+            )?;
+        }
+        if let Some(share) = self.share {
+            write!(f, "{}share={share}", next())?;
+        }
+        if let Some(rtcp) = self.rtcp {
+            let rtcp = match rtcp {
+                OutputRtcp::Above => "above",
+                OutputRtcp::Muxed => "mux",
+                OutputRtcp::IfMuxed => "if-muxed",
+                OutputRtcp::Off => "off",
+            };
+            write!(f, "{}rtcp={rtcp}", next())?;
+        }
+        if let Some(dscp) = self.dscp {
+            write!(f, "{}dscp={dscp}", next())?;
+        }
+        query::write_interface(f, next(), &self.interface)
+    }
+}
+
+#[cfg(test)]
+mod tests;

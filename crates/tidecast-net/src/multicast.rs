@@ -1,0 +1,449 @@
+//! One leg's socket: opened, bound, joined, joined again, left.
+//!
+//! Each leg has a socket of its own, so the kernel's limit of 20 memberships per socket never matters, and drop
+//! counts and buffers belong to one leg. [`super::ingest`] receives from it and decides when to try again.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use tracing::warn;
+
+use super::{
+    Error, igmp,
+    interface::{self, Found, Interfaces},
+    sys,
+};
+use crate::address::{Endpoint, Input};
+
+/// A socket's receive buffer, in bytes as the kernel charges them (more than the datagrams' own).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiveBuffer {
+    /// What was asked for.
+    pub requested: usize,
+    /// What the kernel gave.
+    pub granted: usize,
+}
+
+impl ReceiveBuffer {
+    /// Asks for `requested` bytes: beyond the system's limit first, which needs CAP_NET_ADMIN, then within it.
+    /// The kernel doubles what it is asked for.
+    fn set(socket: &Socket, requested: usize) -> io::Result<ReceiveBuffer> {
+        let half = requested.div_ceil(2);
+        if setsockopt(socket, sockopt::RcvBufForce, &half).is_err() {
+            socket.set_recv_buffer_size(half)?;
+        }
+        Ok(ReceiveBuffer { requested, granted: socket.recv_buffer_size()? })
+    }
+
+    /// What to tell the user when the kernel gave less than was asked for.
+    pub fn warning(&self) -> Option<String> {
+        (self.granted < self.requested).then(|| {
+            format!(
+                "the receive buffer is {} bytes instead of {}, so bursts may be dropped; \
+                 run `sysctl -w net.core.rmem_max={}`",
+                self.granted,
+                self.requested,
+                self.requested.div_ceil(2)
+            )
+        })
+    }
+}
+
+/// How a subscription stands with its interface.
+#[derive(Debug)]
+pub enum Standing {
+    /// As it was joined.
+    Intact,
+    /// The interface was made anew, or another one has the address or the route: [`Subscription::rejoin`].
+    Moved,
+    /// The interface is gone, and the membership with it.
+    Missing(Error),
+}
+
+/// A leg's socket, bound, and joined if its address is a group. Dropping it closes the socket, which leaves.
+#[derive(Debug)]
+pub struct Subscription {
+    socket: Socket,
+    input: Input,
+    /// Where it was joined, or what the socket is bound to; `None` for unicast on any interface, and once left.
+    on: Option<Found>,
+    /// The interface was seen missing, so the membership is gone even if the interface comes back as it was.
+    lost: bool,
+    receive_buffer: ReceiveBuffer,
+}
+
+impl Subscription {
+    /// Asks the kernel for the class of service of each datagram.
+    ///
+    /// # Errors
+    /// The kernel cannot tell it.
+    pub(super) fn ask_for_dscp(&self) -> io::Result<()> {
+        match self.input.group.is_ipv6() {
+            true => self.socket.set_recv_tclass_v6(true),
+            false => self.socket.set_recv_tos_v4(true),
+        }
+    }
+
+    /// Sends one datagram from the socket's own port; never blocks.
+    pub(super) fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.socket.send_to(bytes, &to.into()).map(drop)
+    }
+
+    /// Opens, binds and joins. `receive_buffer` is in bytes as the kernel charges them.
+    pub fn open(
+        input: &Input,
+        receive_buffer: usize,
+        interfaces: &Interfaces,
+    ) -> Result<Subscription, Error> {
+        let on = match (&input.interface, input.is_class_d()) {
+            (None, false) => None,
+            _ => Some(interfaces.find(input.interface.as_ref(), input.group)?),
+        };
+        let socket = new_socket(input)?;
+        let receive_buffer = ReceiveBuffer::set(&socket, receive_buffer)
+            .map_err(Error::socket("set the receive buffer's size"))?;
+        let subscription = Subscription { socket, input: input.clone(), on, lost: false, receive_buffer };
+        subscription.bind()?;
+        if let Some(on) = &subscription.on {
+            subscription.join(on)?;
+        }
+        Ok(subscription)
+    }
+
+    /// Binds to the group, so that no other group's datagrams come, or to the local address.
+    fn bind(&self) -> Result<(), Error> {
+        let mut address = self.input.socket_addr();
+        if let Some(on) = &self.on {
+            address = interface::on_link(address, on.index);
+            if self.is_bound() {
+                self.bind_to_interface(on)?;
+            }
+        } else if Endpoint::from(address).lacks_zone() {
+            return Err(Error::ZoneMissing { address });
+        }
+        self.socket.bind(&address.into()).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => Error::PortInUse { address },
+            io::ErrorKind::AddrNotAvailable => Error::AddressMissing { address },
+            _ => Error::Bind { address, error },
+        })
+    }
+
+    /// Whether the socket is bound to its interface. The kernel asks for the interface of an IPv4 membership when a datagram
+    /// comes, but not of an IPv6 one (`inet6_mc_check`): without it the same group comes in from every interface on which
+    /// anybody of this host has joined it.
+    fn is_bound(&self) -> bool {
+        !self.input.is_class_d() || self.input.group.is_ipv6()
+    }
+
+    /// SO_BINDTODEVICE needs no privilege on a fresh socket since Linux 5.7; before, a group is received all the same.
+    fn bind_to_interface(&self, on: &Found) -> Result<(), Error> {
+        match self.socket.bind_device(Some(on.name.as_bytes())) {
+            Err(error) if self.input.is_class_d() && error.raw_os_error() == Some(libc::EPERM) => {
+                let name = &on.name;
+                warn!(
+                    leg = %self.input,
+                    "cannot be bound to {name}, which needs Linux 5.7 or CAP_NET_RAW: the same group on other interfaces comes in, too"
+                );
+                Ok(())
+            }
+            bound => bound.map_err(Error::socket("bind to the interface")),
+        }
+    }
+
+    fn join(&self, on: &Found) -> Result<(), Error> {
+        let Input { group, source, .. } = &self.input;
+        let joined = match (group, source) {
+            _ if !self.input.is_class_d() => Ok(()),
+            (group, Some(source)) => sys::join_source(self.as_fd(), on.index, *group, *source),
+            (IpAddr::V4(group), None) => {
+                self.socket.join_multicast_v4_n(group, &InterfaceIndexOrAddress::Index(on.index))
+            }
+            (IpAddr::V6(group), None) => self.socket.join_multicast_v6(group, on.index),
+        };
+        joined.map_err(|error| Error::Join { group: *group, interface: on.name.clone(), error })
+    }
+
+    /// Leaves the whole group, with whatever source: unlike leaving one source, that works (and frees the entry) for
+    /// an interface that is gone, too.
+    fn leave_on(&self, on: &Found) -> io::Result<()> {
+        match self.input.group {
+            _ if !self.input.is_class_d() => Ok(()),
+            IpAddr::V4(group) => {
+                self.socket.leave_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(on.index))
+            }
+            IpAddr::V6(group) => self.socket.leave_multicast_v6(&group, on.index),
+        }
+    }
+
+    /// Looks whether the interface is still the one that was joined; cheap enough for once a second.
+    ///
+    /// Link down and up, another address or another name do not end a membership; deletion does. An interface
+    /// that is made again with the same index between two calls is not noticed (the kernel counts indices up
+    /// unless it is told one).
+    pub fn standing(&mut self, interfaces: &Interfaces) -> Standing {
+        let Some(on) = &self.on else { return Standing::Intact };
+        match interfaces.find(self.input.interface.as_ref(), self.input.group) {
+            Ok(found) if found.index == on.index && !self.lost => Standing::Intact,
+            Ok(_) => Standing::Moved,
+            Err(_) if !self.lost && interfaces.exists(on.index) => Standing::Intact,
+            Err(error) => {
+                self.lost = true;
+                Standing::Missing(error)
+            }
+        }
+    }
+
+    /// Whether [`Subscription::rejoin`] is possible: not for a socket that is bound to one interface.
+    pub fn can_rejoin(&self) -> bool {
+        !self.is_bound()
+    }
+
+    /// Joins on the interface as it is now, on the same socket.
+    ///
+    /// The old membership's entry in the socket is dropped, or 20 of them would fill it; only afterwards, so that
+    /// no group is left while it is wanted. (With the same index the entry must go first; its membership is lost
+    /// already, so nothing is sent.)
+    pub fn rejoin(&mut self, interfaces: &Interfaces) -> Result<(), Error> {
+        let found = interfaces.find(self.input.interface.as_ref(), self.input.group)?;
+        let stale = self.on.as_ref().filter(|on| on.index != found.index);
+        if stale.is_none() {
+            let _ = self.leave_on(&found); // gone is what it should be
+        }
+        let joined = self.join(&found);
+        self.lost = joined.is_err();
+        joined?;
+        if let Some(stale) = stale {
+            let _ = self.leave_on(stale); // gone is what it should be
+        }
+        self.on = Some(found);
+        Ok(())
+    }
+
+    /// Reports the membership again without leaving, for networks in which nobody asks: the kernel does so only when a
+    /// membership is new. Does nothing for what is no group.
+    ///
+    /// A report of our own needs CAP_NET_RAW. Without it, the filter of the membership is changed and changed back: the kernel
+    /// reports the change a few milliseconds later, when only the old filter is left to be told. Between the two calls, for some
+    /// microseconds, the socket takes nothing (of one source: datagrams of others, too).
+    ///
+    /// # Errors
+    /// Neither is possible.
+    pub fn report(&mut self) -> io::Result<()> {
+        let (Some(on), true) = (&self.on, self.input.is_class_d()) else { return Ok(()) };
+        let Input { group, source, .. } = self.input;
+        if let IpAddr::V4(group) = group {
+            let source = source.and_then(|source| match source {
+                IpAddr::V4(source) => Some(source),
+                IpAddr::V6(_) => None,
+            });
+            if igmp::report(on, group, source).is_ok() {
+                return Ok(());
+            }
+        }
+        let (fd, index, one) = (self.socket.as_fd(), on.index, source.is_some());
+        let other = source.is_none().then(|| nobody(group));
+        sys::set_source_filter(fd, index, group, !one, other)?;
+        let back = sys::set_source_filter(fd, index, group, one, source);
+        self.lost |= back.is_err(); // the next look joins anew
+        back
+    }
+
+    /// Leaves the group; the socket stays open, so that what is queued can still be received.
+    pub fn leave(&mut self) -> io::Result<()> {
+        match self.on.take() {
+            Some(on) => self.leave_on(&on),
+            None => Ok(()),
+        }
+    }
+
+    /// The interface it was joined on or is bound to.
+    pub fn interface(&self) -> Option<&Found> {
+        self.on.as_ref()
+    }
+
+    /// The receive buffer's size, asked for and given.
+    pub fn receive_buffer(&self) -> ReceiveBuffer {
+        self.receive_buffer
+    }
+}
+
+impl AsFd for Subscription {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// An address of the group's family that nobody sends from: reserved (RFC 1112), or for what is discarded (RFC 6666).
+fn nobody(group: IpAddr) -> IpAddr {
+    match group {
+        IpAddr::V4(_) => Ipv4Addr::new(240, 0, 0, 1).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into(),
+    }
+}
+
+/// An unbound socket with every option that is the same for all legs.
+fn new_socket(input: &Input) -> Result<Socket, Error> {
+    let domain = Domain::for_address(input.socket_addr());
+    let socket =
+        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(Error::socket("open a socket"))?;
+    socket.set_nonblocking(true).map_err(Error::socket("make the socket non-blocking"))?;
+    if input.is_class_d() {
+        // Every socket gets a copy of a multicast datagram. With unicast the last one bound would steal it.
+        socket.set_reuse_address(true).map_err(Error::socket("share the port"))?;
+    }
+    // Without this, groups that other sockets joined leak in (also to sockets that are bound to a group).
+    match domain {
+        Domain::IPV4 => socket.set_multicast_all_v4(false),
+        _ => socket.set_only_v6(true).and_then(|()| socket.set_multicast_all_v6(false)),
+    }
+    .map_err(Error::socket("turn IP_MULTICAST_ALL off"))?;
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
+        .map_err(|e| Error::socket("turn time stamps on")(e.into()))?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1).map_err(|e| Error::socket("turn drop counts on")(e.into()))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::*;
+    use crate::{address::Interface, clock, limits::RECEIVE_BUFFER_BYTES};
+    use tidecast_testkit::sockets::{free_port, group, input, payloads, receive, sender, to};
+
+    fn interfaces() -> Interfaces {
+        Interfaces::read(clock::now())
+    }
+
+    fn open(input: &Input) -> Subscription {
+        Subscription::open(input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap()
+    }
+
+    #[test]
+    fn a_joined_group_is_received_with_stamps() {
+        let (group, port, sender) = (group(), free_port(), sender(Ipv4Addr::LOCALHOST));
+        let subscription = open(&input("", group, port));
+        assert_eq!(subscription.interface().unwrap().name, "lo");
+        let before = clock::unix();
+        sender.send_to(b"tide", to(group, port)).unwrap();
+        let received = receive(&subscription, 1);
+        assert_eq!(payloads(&received), [b"tide"]);
+        assert_eq!(received[0].source, sender.local_addr().unwrap());
+        assert!(received[0].stamp.unwrap() >= before);
+    }
+
+    #[test]
+    fn groups_on_one_port_do_not_leak_into_each_other() {
+        let (one, two, port) = (group(), group(), free_port());
+        let sender = sender(Ipv4Addr::LOCALHOST);
+        let (first, second) = (open(&input("", one, port)), open(&input("", two, port)));
+        sender.send_to(b"two", to(two, port)).unwrap();
+        sender.send_to(b"one", to(one, port)).unwrap();
+        assert_eq!(payloads(&receive(&first, 1)), [b"one"]);
+        assert_eq!(payloads(&receive(&second, 1)), [b"two"]);
+        assert!(receive(&first, 0).is_empty() && receive(&second, 0).is_empty());
+    }
+
+    #[test]
+    fn two_subscriptions_of_one_group_both_get_it() {
+        let (group, port) = (group(), free_port());
+        let (first, second) = (open(&input("", group, port)), open(&input("", group, port)));
+        sender(Ipv4Addr::LOCALHOST).send_to(b"both", to(group, port)).unwrap();
+        assert_eq!(payloads(&receive(&first, 1)), [b"both"]);
+        assert_eq!(payloads(&receive(&second, 1)), [b"both"]);
+    }
+
+    #[test]
+    fn only_the_wanted_source_is_received() {
+        let (group, port) = (group(), free_port());
+        let subscription = open(&input("127.0.0.2", group, port));
+        sender(Ipv4Addr::LOCALHOST).send_to(b"wrong", to(group, port)).unwrap();
+        sender(Ipv4Addr::new(127, 0, 0, 2)).send_to(b"right", to(group, port)).unwrap();
+        assert_eq!(payloads(&receive(&subscription, 1)), [b"right"]);
+        assert!(receive(&subscription, 0).is_empty());
+    }
+
+    #[test]
+    fn nothing_comes_after_leaving() {
+        for source in ["", "127.0.0.1"] {
+            let (group, port, sender) = (group(), free_port(), sender(Ipv4Addr::LOCALHOST));
+            let mut subscription = open(&input(source, group, port));
+            sender.send_to(b"before", to(group, port)).unwrap();
+            subscription.leave().unwrap();
+            sender.send_to(b"after", to(group, port)).unwrap();
+            assert_eq!(payloads(&receive(&subscription, 1)), [b"before"]);
+            assert!(receive(&subscription, 0).is_empty());
+            subscription.leave().unwrap(); // again: nothing to do
+        }
+    }
+
+    #[test]
+    fn a_lost_membership_is_joined_again_on_the_same_socket() {
+        for source in ["", "127.0.0.1"] {
+            let (group, port, sender) = (group(), free_port(), sender(Ipv4Addr::LOCALHOST));
+            let mut subscription = open(&input(source, group, port));
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
+            let interface = subscription.input.interface.replace(Interface::Name("nosuch0".into()));
+            // Its index still exists, so it counts as renamed; then as gone.
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
+            subscription.on.as_mut().unwrap().index = u32::MAX;
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Missing(_)));
+            assert!(matches!(subscription.rejoin(&interfaces()), Err(Error::InterfaceMissing { .. })));
+            subscription.input.interface = interface;
+            subscription.on = interfaces().find(subscription.input.interface.as_ref(), group.into()).ok();
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Moved), "it was lost meanwhile");
+            for _ in 0..30 {
+                subscription.rejoin(&interfaces()).unwrap();
+            }
+            assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
+            sender.send_to(b"back", to(group, port)).unwrap();
+            assert_eq!(payloads(&receive(&subscription, 1)), [b"back"]);
+            assert!(receive(&subscription, 0).is_empty(), "one membership, one copy");
+        }
+    }
+
+    #[test]
+    fn unicast_and_any_address_are_bound_without_joining() {
+        for host in ["127.0.0.1", ""] {
+            let port = free_port();
+            let subscription = open(&format!("udp://@{host}:{port}").parse().unwrap());
+            assert!(subscription.interface().is_none());
+            sender(Ipv4Addr::LOCALHOST).send_to(b"uni", to(Ipv4Addr::LOCALHOST, port)).unwrap();
+            assert_eq!(payloads(&receive(&subscription, 1)), [b"uni"]);
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_not_shared_is_said_to_be_in_use() {
+        let other = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = other.local_addr().unwrap().port();
+        for input in [input("", group(), port), format!("udp://@:{port}").parse().unwrap()] {
+            let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap_err();
+            assert!(matches!(error, Error::PortInUse { .. }) && !error.is_retryable(), "{error}");
+            assert!(error.to_string().contains(&input.socket_addr().to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_missing_local_address_may_come() {
+        let input = format!("udp://@198.51.100.77:{}", free_port()).parse().unwrap();
+        let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap_err();
+        assert!(matches!(error, Error::AddressMissing { .. }) && error.is_retryable(), "{error}");
+    }
+
+    #[test]
+    fn too_small_a_receive_buffer_names_the_sysctl() {
+        let given = ReceiveBuffer { requested: 4 << 20, granted: 425_984 };
+        let text = given.warning().unwrap();
+        assert!(text.contains("sysctl -w net.core.rmem_max=2097152") && text.contains("425984"), "{text}");
+        assert_eq!(ReceiveBuffer { requested: 1, granted: 1 }.warning(), None);
+        let subscription =
+            Subscription::open(&input("", group(), free_port()), 100_000, &interfaces()).unwrap();
+        assert_eq!(subscription.receive_buffer(), ReceiveBuffer { requested: 100_000, granted: 100_000 });
+    }
+}

@@ -1,0 +1,195 @@
+//! Answers to NACKs: native datagrams that were sent, kept for a while and sent again to those who ask.
+//!
+//! [`Answers`] is pure. [`Answering`] has a thread that waits for requests on the sending socket: they are answered
+//! whatever the program does meanwhile, and what it sends keeps its pace.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        eventfd::{EfdFlags, EventFd},
+        socket::{MsgFlags, recv},
+    },
+};
+
+use super::socket::Sender;
+use crate::limits::{LINGER_REQUESTS, REQUEST_NUMBERS_MAX};
+use tidecast_core::history::{Answer, History, Requests, Settings};
+use tidecast_net::clock;
+use tidecast_wire::{
+    limits::REQUEST_BYTES_MAX,
+    native::{self, Kind, Nack, Packet, RETRANSMISSION, Repr},
+};
+
+/// Stream and number.
+type Key = (u32, u64);
+
+/// What one session of a producer has sent, and its answers.
+#[derive(Debug)]
+pub struct Answers {
+    session: u32,
+    history: History<Key>,
+    malformed: u64,
+    foreign: u64,
+}
+
+impl Answers {
+    /// Without datagrams yet.
+    pub fn new(session: u32, settings: Settings) -> Answers {
+        Answers { session, history: History::new(settings), malformed: 0, foreign: 0 }
+    }
+
+    /// Keeps a datagram that was sent, if it is data: nothing else has a number of its own.
+    pub fn keep(&mut self, now: Instant, datagram: &[u8]) {
+        if let Some((stream, number)) = native::data_number(datagram) {
+            self.history.keep(now, (stream, number), datagram.to_vec());
+        }
+    }
+
+    /// Takes a datagram that came to the sending socket. Appends to `again` what is to be sent again.
+    pub fn handle(&mut self, now: Instant, datagram: &[u8], again: &mut Vec<Vec<u8>>) {
+        match Packet::parse(datagram) {
+            Ok(packet) if packet.kind() == Kind::Nack && packet.session() == self.session => {
+                // The payload was checked with the packet.
+                if let Ok(nack) = Nack::parse(packet.payload()) {
+                    self.answer(now, packet.stream(), &nack, again);
+                }
+            }
+            Ok(_) | Err(native::Error::Magic { .. } | native::Error::Version { .. }) => self.foreign += 1,
+            Err(_) => self.malformed += 1,
+        }
+    }
+
+    fn answer(&mut self, now: Instant, stream: u32, nack: &Nack<'_>, again: &mut Vec<Vec<u8>>) {
+        let mut left = REQUEST_NUMBERS_MAX;
+        for (first, count) in nack.iter() {
+            let looked_at = left.min(count.into());
+            for number in (0..looked_at as u64).filter_map(|i| first.checked_add(i)) {
+                if let Answer::Again(datagram) = self.history.ask(now, (stream, number))
+                    && let Ok(sent) = Packet::parse(datagram)
+                {
+                    let mut out = Vec::with_capacity(datagram.len());
+                    let flags = sent.flags() | RETRANSMISSION;
+                    Repr { flags, ..sent.repr() }.emit(&mut out);
+                    again.push(out);
+                }
+            }
+            left -= looked_at;
+            self.history.refuse(u64::from(count) - looked_at as u64);
+        }
+    }
+
+    /// What was asked for so far, and what became of it.
+    pub fn requests(&self) -> Requests {
+        Requests { numbers: *self.history.counters(), malformed: self.malformed, foreign: self.foreign }
+    }
+}
+
+/// Answers what comes to a sender's socket, from a thread of its own, until it is dropped.
+#[derive(Debug)]
+pub struct Answering {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    answers: Mutex<Answers>,
+    age_max: Duration,
+    stop: AtomicBool,
+    waker: EventFd,
+}
+
+impl Shared {
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        // A panic of the other thread was a bug; what is kept is whole after every call.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answering {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// No thread, or no descriptor for it.
+    pub fn start(sender: &Sender, session: u32, settings: Settings) -> io::Result<Answering> {
+        let shared = Arc::new(Shared {
+            answers: Mutex::new(Answers::new(session, settings)),
+            age_max: settings.age_max,
+            stop: AtomicBool::new(false),
+            waker: EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?,
+        });
+        let (sender, theirs) = (sender.try_clone()?, shared.clone());
+        let thread =
+            thread::Builder::new().name("answers".to_owned()).spawn(move || run(&sender, &theirs))?;
+        Ok(Answering { shared, thread: Some(thread) })
+    }
+
+    /// Keeps a datagram that was sent.
+    pub fn keep(&self, now: Instant, datagram: &[u8]) {
+        self.shared.answers().keep(now, datagram);
+    }
+
+    /// What was asked for so far, and what became of it.
+    pub fn requests(&self) -> Requests {
+        self.shared.answers().requests()
+    }
+
+    /// Waits at the end of a session while receivers still ask. It returns at once when none ever has: then either
+    /// nothing is lost on the way, or nobody there asks.
+    pub fn linger(&self) {
+        let (end, mut known) = (clock::now() + self.shared.age_max, Requests::default());
+        loop {
+            let requests = self.requests();
+            if requests.numbers.requested == known.numbers.requested || clock::now() >= end {
+                return;
+            }
+            known = requests;
+            thread::sleep(LINGER_REQUESTS);
+        }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        // The counter cannot overflow: it is written once.
+        let _ = self.shared.waker.write(1);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say; a panic was reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(sender: &Sender, shared: &Shared) {
+    let mut memory = vec![0; REQUEST_BYTES_MAX];
+    let mut again = Vec::new();
+    while !shared.stop.load(Ordering::Relaxed) {
+        let mut waits = [
+            PollFd::new(sender.as_fd(), PollFlags::POLLIN),
+            PollFd::new(shared.waker.as_fd(), PollFlags::POLLIN),
+        ];
+        // Interrupted by a signal, or a descriptor that is none, which would be a bug: the receive below tells.
+        let _ = poll(&mut waits, PollTimeout::NONE);
+        let Ok(len) = recv(sender.as_fd().as_raw_fd(), &mut memory, MsgFlags::MSG_DONTWAIT) else { continue };
+        shared.answers().handle(clock::now(), &memory[..len], &mut again);
+        for datagram in again.drain(..) {
+            // Whoever misses it asks again.
+            let _ = sender.send(&datagram);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+//! The sending side: numbering, FEC, heartbeats and pacing, for the `send` command and for programs that want to
+//! produce native datagrams themselves.
+//!
+//! A payload comes from a user's program, a file ([`cut`], timed by [`pcr`] or [`pace`]) or a [`sensor`]; [`tidecast_core::encode`] makes datagrams
+//! of it; [`socket`] sends them to a relay's group; [`answers`] sends them again to those who ask. All but [`socket`],
+//! [`answers::Answering`] and [`Producer`] is pure.
+
+pub mod answers;
+pub mod cut;
+pub mod limits;
+pub mod pace;
+pub mod pcr;
+pub mod sensor;
+pub mod socket;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+pub use tidecast_wire::fec::native::{Fec, FecError};
+
+use answers::Answering;
+use socket::{OpenError, Sender};
+use tidecast_core::encode::Encoder;
+use tidecast_core::history::{Requests, Settings};
+use tidecast_net::address::Output;
+use tidecast_net::clock;
+
+/// Sends one stream of native datagrams from a program.
+///
+/// Call [`Producer::maintain`] at least every [`Producer::next_deadline`] while there is nothing to send: it sends
+/// the heartbeats and closes FEC blocks. Dropping the producer ends its session.
+///
+/// ```
+/// use tidecast_producer::{Fec, Producer};
+///
+/// let target = "udp://127.0.0.1:7000".parse()?; // or "udp://239.3.3.3:7000?if=eth0"
+/// let mut producer = Producer::builder(target).stream(7).fec(Fec::new(10, 2, 1)?).open()?;
+/// for n in 0..3 {
+///     producer.send(format!("temperature=21.{n}").as_bytes())?;
+/// }
+/// producer.finish()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Producer {
+    /// Taken when the session ends.
+    encoder: Option<Encoder>,
+    sender: Sender,
+    answering: Option<Answering>,
+    session: u32,
+}
+
+/// How a [`Producer`] is to send.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    target: Output,
+    stream: u32,
+    session: Option<u32>,
+    fec: Option<Fec>,
+    close_after: Option<Duration>,
+    history: Settings,
+}
+
+impl Builder {
+    /// Which sensor or stream this is; unique in its group. Default 1.
+    pub fn stream(self, stream: u32) -> Builder {
+        Builder { stream, ..self }
+    }
+
+    /// Which run of the producer this is; default a random number.
+    pub fn session(self, session: u32) -> Builder {
+        Builder { session: Some(session), ..self }
+    }
+
+    /// Adds repair packets; default none.
+    pub fn fec(self, fec: Fec) -> Builder {
+        Builder { fec: Some(fec), ..self }
+    }
+
+    /// How long a packet may wait for its source block to fill; default
+    /// [`tidecast_core::limits::BLOCK_CLOSE_AFTER`].
+    pub fn close_after(self, close_after: Duration) -> Builder {
+        Builder { close_after: Some(close_after), ..self }
+    }
+
+    /// How long packets are kept for receivers that ask for them again, and how much of them is sent again; zero
+    /// turns it off. Default 1 s, and half of what was sent.
+    pub fn history(self, history: Settings) -> Builder {
+        Builder { history, ..self }
+    }
+
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the interface does not exist or the system refuses an option.
+    pub fn open(self) -> Result<Producer, OpenError> {
+        let session = self.session.unwrap_or_else(rand::random);
+        let encoder = Encoder::new(self.stream, session, self.fec);
+        let encoder = match self.close_after {
+            Some(close_after) => encoder.close_after(close_after),
+            None => encoder,
+        };
+        let sender = Sender::open(&self.target)?;
+        let (target, action) = (self.target.target, "wait for requests");
+        let start = || Answering::start(&sender, session, self.history);
+        let answering = (!self.history.age_max.is_zero()).then(start).transpose();
+        let answering = answering.map_err(|cause| OpenError::System { target, action, cause })?;
+        Ok(Producer { encoder: Some(encoder), sender, answering, session })
+    }
+}
+
+impl Producer {
+    /// Starts to describe a producer that sends to this target.
+    pub fn builder(target: Output) -> Builder {
+        let history = Settings::default();
+        Builder { target, stream: 1, session: None, fec: None, close_after: None, history }
+    }
+
+    /// This run's session id.
+    pub fn session(&self) -> u32 {
+        self.session
+    }
+
+    /// Sends one payload, stamped with the wall clock, and the repair packets that are due with it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] when the payload is too large; otherwise what the system said about the
+    /// first datagram that could not be sent. Its number is used, so that receivers see a loss.
+    pub fn send(&mut self, payload: &[u8]) -> io::Result<()> {
+        let Producer { encoder, sender, answering, .. } = self;
+        let mut result = Ok(());
+        if let Some(encoder) = encoder {
+            let out = first_error(sender, answering.as_ref(), &mut result);
+            encoder
+                .push(clock::now(), clock::unix_micros(), payload, out)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        }
+        result
+    }
+
+    /// Sends what is due: a heartbeat after a second of silence, and repair packets of blocks that did not fill.
+    ///
+    /// # Errors
+    /// What the system said about the first datagram that could not be sent.
+    pub fn maintain(&mut self) -> io::Result<()> {
+        let Producer { encoder, sender, answering, .. } = self;
+        let mut result = Ok(());
+        if let Some(encoder) = encoder {
+            encoder.poll(clock::now(), first_error(sender, answering.as_ref(), &mut result));
+        }
+        result
+    }
+
+    /// When [`Producer::maintain`] is due; `None` before the first packet.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.encoder.as_ref().and_then(Encoder::next_deadline)
+    }
+
+    /// What receivers have asked for, and what became of it.
+    pub fn requests(&self) -> Requests {
+        self.answering.as_ref().map(Answering::requests).unwrap_or_default()
+    }
+
+    /// Ends the session: repair packets of unfinished blocks, and the end of session three times. Where receivers have
+    /// asked for packets, it waits until they do no more, which takes 200 ms at least.
+    ///
+    /// # Errors
+    /// What the system said about the first datagram that could not be sent.
+    pub fn finish(mut self) -> io::Result<()> {
+        let ended = self.end();
+        if let Some(answering) = &self.answering {
+            answering.linger();
+        }
+        ended
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        if let Some(encoder) = self.encoder.take() {
+            encoder.finish(first_error(&self.sender, self.answering.as_ref(), &mut result));
+        }
+        result
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // Nobody is left to hear of an error; a relay also ends the session when it hears nothing more.
+        let _ = self.end();
+    }
+}
+
+/// Sends each datagram, keeps it for those who may ask, and keeps the first error.
+fn first_error<'a>(
+    sender: &'a Sender,
+    answering: Option<&'a Answering>,
+    result: &'a mut io::Result<()>,
+) -> impl FnMut(&[u8]) + 'a {
+    move |datagram| {
+        // Before it is sent: a request may be quick.
+        if let Some(answering) = answering {
+            answering.keep(clock::now(), datagram);
+        }
+        let sent = sender.send(datagram);
+        if result.is_ok() {
+            *result = sent;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use tidecast_wire::native::{Kind, Packet};
+
+    fn receiver() -> (UdpSocket, Output) {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("set a time-out");
+        let url = format!("udp://{}", socket.local_addr().expect("bound"));
+        (socket, url.parse().expect("a good URL"))
+    }
+
+    fn next(socket: &UdpSocket) -> (Kind, u64, u32, u64) {
+        let mut bytes = [0; 2048];
+        let len = socket.recv(&mut bytes).expect("a datagram");
+        let packet = Packet::parse(&bytes[..len]).expect("a native datagram");
+        (packet.kind(), packet.sequence(), packet.session(), packet.timestamp())
+    }
+
+    #[test]
+    fn dropping_a_producer_ends_its_session_once() {
+        let (socket, target) = receiver();
+        let mut producer = Producer::builder(target).stream(5).session(77).open().expect("opens");
+        let before = clock::unix_micros();
+        producer.send(b"a").expect("sends");
+        drop(producer);
+        let (kind, number, session, timestamp) = next(&socket);
+        assert_eq!((kind, number, session), (Kind::Data, 0, 77));
+        assert!((before..=clock::unix_micros()).contains(&timestamp), "stamped with the wall clock");
+        for _ in 0..3 {
+            assert_eq!(next(&socket), (Kind::End, 1, 77, 0));
+        }
+    }
+
+    #[test]
+    fn finishing_ends_the_session_once_and_sessions_differ() {
+        let (socket, target) = receiver();
+        let mut sessions = Vec::new();
+        for _ in 0..2 {
+            let producer = Producer::builder(target.clone()).open().expect("opens");
+            sessions.push(producer.session());
+            producer.finish().expect("sends");
+        }
+        let ends: Vec<_> = (0..6).map(|_| next(&socket)).collect();
+        assert!(ends[..3].iter().all(|e| *e == (Kind::End, 0, sessions[0], 0)));
+        assert!(ends[3..].iter().all(|e| *e == (Kind::End, 0, sessions[1], 0)));
+        assert_ne!(sessions[0], sessions[1]);
+    }
+
+    #[test]
+    fn a_payload_that_is_too_large_is_invalid_input() {
+        let (_socket, target) = receiver();
+        let mut producer = Producer::builder(target).open().expect("opens");
+        let error = producer.send(&[0; 70_000]).expect_err("too large");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("70000"), "{error}");
+    }
+
+    #[test]
+    fn maintaining_closes_blocks_when_it_is_time() {
+        let (socket, target) = receiver();
+        let fec = Fec::new(10, 1, 1).expect("a good shape");
+        let builder = Producer::builder(target).session(1).fec(fec).close_after(Duration::ZERO);
+        let mut producer = builder.open().expect("opens");
+        assert_eq!(producer.next_deadline(), None);
+        producer.send(b"a").expect("sends");
+        assert!(producer.next_deadline().is_some_and(|at| at <= clock::now()));
+        producer.maintain().expect("sends");
+        assert_eq!([next(&socket).0, next(&socket).0], [Kind::Data, Kind::Repair]);
+    }
+
+    /// Asks for packets of the stream 5 of session 77.
+    fn ask(socket: &UdpSocket, to: std::net::SocketAddr, ranges: &[(u64, u16)]) {
+        use tidecast_wire::native::{NackRepr, Repr};
+        let (mut payload, mut datagram) = (Vec::new(), Vec::new());
+        NackRepr { ranges }.emit(&mut payload);
+        let (kind, sequence, timestamp) = (Kind::Nack, 0, 0);
+        Repr { kind, flags: 0, stream: 5, session: 77, sequence, timestamp, payload: &payload }
+            .emit(&mut datagram);
+        socket.send_to(&datagram, to).expect("sends");
+    }
+
+    #[test]
+    fn what_a_receiver_asks_for_comes_again_while_the_program_does_something_else() {
+        let (socket, target) = receiver();
+        let mut producer = Producer::builder(target).stream(5).session(77).open().expect("opens");
+        let (mut sent, mut from) = (Vec::new(), None);
+        for payload in [b"a", b"b", b"c"] {
+            producer.send(payload).expect("sends");
+            let mut bytes = [0; 2048];
+            let (len, source) = socket.recv_from(&mut bytes).expect("a datagram");
+            sent.push(bytes[..len].to_vec());
+            from = Some(source);
+        }
+        let from = from.expect("three datagrams");
+        socket.send_to(b"hello", from).expect("sends");
+        ask(&socket, from, &[(1, 9)]);
+        for original in &sent[1..] {
+            let mut bytes = [0; 2048];
+            let len = socket.recv(&mut bytes).expect("a datagram");
+            let again = Packet::parse(&bytes[..len]).expect("a good checksum");
+            assert!(again.is_retransmission());
+            assert_eq!(bytes[..3], original[..3]);
+            assert_eq!(bytes[4..len - 4], original[4..original.len() - 4], "the flag and the checksum alone");
+        }
+        let Requests { numbers, malformed, foreign } = producer.requests();
+        assert_eq!((numbers.requested, numbers.resent, numbers.gone), (9, 2, 7));
+        assert_eq!((malformed, foreign), (0, 1));
+        producer.finish().expect("sends");
+    }
+
+    #[test]
+    fn without_a_history_nobody_waits_for_requests() {
+        let (_socket, target) = receiver();
+        let history = Settings { age_max: Duration::ZERO, ..Settings::default() };
+        let mut producer = Producer::builder(target).history(history).open().expect("opens");
+        producer.send(b"a").expect("sends");
+        assert!(producer.answering.is_none());
+        assert_eq!(producer.requests(), Requests::default());
+    }
+}

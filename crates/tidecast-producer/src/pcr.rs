@@ -1,0 +1,384 @@
+//! Pacing of a transport stream by its own clock, the PCR (ISO 13818-1, 2.4.3.5).
+//!
+//! Pure: no clock and no I/O. Bytes of a file come in, datagrams of seven packets come out, each with the time at
+//! which it is due, interpolated between the PCRs around it; a [`crate::pace::Timeline`] turns that
+//! into instants.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::limits::{PCR_INTERVAL_MAX, PCR_LOOKAHEAD_PACKETS_MAX};
+use tidecast_wire::ts::{self, PACKET as PACKET_BYTES, Pcr, SYNC, packets::Unit};
+
+/// Transport packets in one datagram: as many as fit into an Ethernet frame.
+pub const DATAGRAM_PACKETS: usize = 7;
+/// Why a stream cannot be paced by its PCR.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Fewer than two usable PCRs.
+    #[error("no usable PCR in {packets} transport packets, expected one at least every {} s; give --rate instead", PCR_INTERVAL_MAX.as_secs())]
+    NoPcr {
+        /// Packets read.
+        packets: u64,
+    },
+    /// The bytes are no transport stream.
+    #[error("no transport stream: expected 0x47 every {unit} bytes, found none in {bytes} bytes")]
+    NoSync {
+        /// Bytes looked at.
+        bytes: usize,
+        /// Bytes of each packet.
+        unit: usize,
+    },
+}
+
+/// A datagram and when it is due, since the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timed {
+    /// When to send it.
+    pub due: Duration,
+    /// Up to [`DATAGRAM_PACKETS`] whole transport packets.
+    pub bytes: Vec<u8>,
+}
+
+/// Finds the transport packets in a stream of bytes; steps over what is none, and over what stands before or behind each.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    unit: Unit,
+    /// Bytes before the first packet of the input.
+    lead: usize,
+    /// Bytes of these that are still to come.
+    ahead: usize,
+    rest: Vec<u8>,
+    /// Bytes stepped over since the last packet.
+    lost: usize,
+    skipped: u64,
+}
+
+impl Splitter {
+    /// Of input whose packets take such units, behind so many bytes of something else ([`begin`](ts::packets::begin)).
+    pub fn new(unit: Unit, lead: usize) -> Splitter {
+        Splitter { unit, lead, ahead: lead, ..Splitter::default() }
+    }
+
+    /// Takes more bytes and hands out each whole packet.
+    ///
+    /// # Errors
+    /// [`Error::NoSync`] when 64 packets' worth of bytes hold no sync byte in its place.
+    pub fn push(&mut self, bytes: &[u8], mut packet: impl FnMut(&[u8; PACKET_BYTES])) -> Result<(), Error> {
+        const SEARCH_BYTES_MAX: usize = 64 * PACKET_BYTES;
+        let ahead = self.ahead.min(bytes.len());
+        self.ahead -= ahead;
+        self.skipped += ahead as u64;
+        self.rest.extend_from_slice(&bytes[ahead..]);
+        let (unit, front) = (self.unit.bytes(), self.unit.front());
+        let mut at = 0;
+        while self.rest.len() - at >= unit {
+            let Some(chunk) = self.rest[at + front..].first_chunk::<PACKET_BYTES>() else { break };
+            // Out of step, a sync byte counts only when the next packet's stands in its place too.
+            let follower = if self.lost == 0 { Some(&SYNC) } else { self.rest.get(at + unit + front) };
+            let Some(&follower) = follower else { break };
+            if chunk[0] == SYNC && follower == SYNC {
+                packet(chunk);
+                at += unit;
+                self.lost = 0;
+            } else {
+                at += 1;
+                self.lost += 1;
+                self.skipped += 1;
+            }
+            if self.lost > SEARCH_BYTES_MAX {
+                return Err(Error::NoSync { bytes: self.lost, unit });
+            }
+        }
+        self.rest.drain(..at);
+        Ok(())
+    }
+
+    /// Ends the input: part of a packet at its end is dropped and counted. What comes next begins as the input did.
+    pub fn cut(&mut self) {
+        (self.ahead, self.lost) = (self.lead, 0);
+        self.skipped += self.rest.len() as u64;
+        self.rest.clear();
+    }
+
+    /// Bytes stepped over so far because they were part of no packet.
+    pub fn skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+/// What one interval between PCRs measured: so many packets in so many ticks.
+#[derive(Debug, Clone, Copy)]
+struct Speed {
+    ticks: u64,
+    packets: u64,
+}
+
+impl Speed {
+    fn ticks_of(self, packets: u64) -> u64 {
+        (u128::from(self.ticks) * u128::from(packets) / u128::from(self.packets)) as u64
+    }
+}
+
+/// Cuts a transport stream into datagrams and times them by the PCRs of the first PID that carries some.
+///
+/// Packets wait until the PCR after them is known, then share the interval evenly. Before the first PCR, after
+/// the last, and across a discontinuity the neighbouring interval's speed holds.
+#[derive(Debug, Default)]
+pub struct PcrPacer {
+    pid: Option<u16>,
+    /// The last PCR, unless the stream was interrupted since.
+    last: Option<u64>,
+    speed: Option<Speed>,
+    /// Packets that wait for the next PCR, and how many of them stand before the last one.
+    waiting: Vec<u8>,
+    lead: usize,
+    /// When the first waiting packet is due, in ticks since the start.
+    start: u64,
+    packets: u64,
+    datagram: Vec<u8>,
+    datagram_due: u64,
+    ready: VecDeque<Timed>,
+}
+
+impl PcrPacer {
+    /// A pacer whose first datagram is due at once.
+    pub fn new() -> PcrPacer {
+        PcrPacer::default()
+    }
+
+    /// Takes the next transport packet.
+    ///
+    /// # Errors
+    /// [`Error::NoPcr`] when `PCR_LOOKAHEAD_PACKETS_MAX` packets went by and no speed is known.
+    pub fn push(&mut self, packet: &[u8; PACKET_BYTES]) -> Result<(), Error> {
+        if let Some(pcr) = ts::pcr(packet)
+            && *self.pid.get_or_insert(pcr.pid) == pcr.pid
+        {
+            self.reach(pcr.ticks, pcr.discontinuity);
+        }
+        self.waiting.extend_from_slice(packet);
+        self.packets += 1;
+        if self.waiting_packets() >= PCR_LOOKAHEAD_PACKETS_MAX {
+            self.interrupt()?;
+        }
+        Ok(())
+    }
+
+    /// Ends a lap: what is pushed next continues smoothly, whatever its PCR says.
+    ///
+    /// # Errors
+    /// [`Error::NoPcr`] when the lap had fewer than two usable PCRs.
+    pub fn interrupt(&mut self) -> Result<(), Error> {
+        let speed = self.speed.ok_or(Error::NoPcr { packets: self.packets })?;
+        self.release(speed);
+        self.last = None;
+        Ok(())
+    }
+
+    /// Ends the stream: the last datagram may be a short one.
+    ///
+    /// # Errors
+    /// [`Error::NoPcr`] when the stream had fewer than two usable PCRs.
+    pub fn finish(&mut self) -> Result<(), Error> {
+        self.interrupt()?;
+        self.complete();
+        Ok(())
+    }
+
+    /// The next datagram whose time is known.
+    pub fn pop(&mut self) -> Option<Timed> {
+        self.ready.pop_front()
+    }
+
+    fn waiting_packets(&self) -> usize {
+        self.waiting.len() / PACKET_BYTES
+    }
+
+    /// A PCR stands in the next packet: the packets before it can be timed.
+    fn reach(&mut self, value: u64, discontinuity: bool) {
+        let interval = self.last.filter(|_| !discontinuity).and_then(|last| interval(last, value));
+        let packets = (self.waiting_packets() - self.lead) as u64;
+        self.speed = match interval {
+            Some(ticks) if packets > 0 => Some(Speed { ticks, packets }),
+            _ => self.speed,
+        };
+        match self.speed {
+            Some(speed) => self.release(speed),
+            None => self.lead = self.waiting_packets(),
+        }
+        self.last = Some(value);
+    }
+
+    /// Times all waiting packets at this speed.
+    fn release(&mut self, speed: Speed) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (i, packet) in (0..).zip(waiting.chunks_exact(PACKET_BYTES)) {
+            if self.datagram.is_empty() {
+                self.datagram_due = self.start + speed.ticks_of(i);
+            }
+            self.datagram.extend_from_slice(packet);
+            if self.datagram.len() == DATAGRAM_PACKETS * PACKET_BYTES {
+                self.complete();
+            }
+        }
+        self.start += speed.ticks_of((waiting.len() / PACKET_BYTES) as u64);
+        self.lead = 0;
+        // Its memory serves the next interval.
+        self.waiting = waiting;
+        self.waiting.clear();
+    }
+
+    fn complete(&mut self) {
+        if !self.datagram.is_empty() {
+            let bytes = std::mem::take(&mut self.datagram);
+            self.ready.push_back(Timed { due: duration(self.datagram_due), bytes });
+        }
+    }
+}
+
+/// Ticks from one PCR to the next across the wrap; `None` when that is no believable interval.
+fn interval(from: u64, to: u64) -> Option<u64> {
+    let ticks = (to + Pcr::WRAP - from % Pcr::WRAP) % Pcr::WRAP;
+    (ticks > 0 && ticks <= PCR_INTERVAL_MAX.as_secs() * Pcr::HZ).then_some(ticks)
+}
+
+fn duration(ticks: u64) -> Duration {
+    Duration::from_secs(ticks / Pcr::HZ) + Duration::from_nanos(ticks % Pcr::HZ * 1000 / 27)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidecast_testkit::ts::{clocked as packet, stream};
+
+    fn drain(pacer: &mut PcrPacer) -> Vec<Timed> {
+        std::iter::from_fn(|| pacer.pop()).collect()
+    }
+
+    fn pace(packets: &[[u8; PACKET_BYTES]]) -> Vec<Timed> {
+        let mut pacer = PcrPacer::new();
+        packets.iter().for_each(|p| pacer.push(p).expect("a good packet"));
+        pacer.finish().expect("a good stream");
+        drain(&mut pacer)
+    }
+
+    fn millis(timed: &[Timed]) -> Vec<f64> {
+        timed.iter().map(|t| t.due.as_secs_f64() * 1e3).collect()
+    }
+
+    #[test]
+    fn a_stream_lasts_as_long_as_its_pcrs_say_and_keeps_its_bytes() {
+        // 250 intervals of 40 ms, 70 packets each, then one packet at exactly 10 s.
+        let packets = stream(12_345, 250, Pcr::HZ / 25, 70);
+        let timed = pace(&packets);
+        assert_eq!(timed.last().expect("datagrams").due, Duration::from_secs(10));
+        assert!(timed[..timed.len() - 1].iter().all(|t| t.bytes.len() == 1316));
+        let bytes: Vec<u8> = timed.iter().flat_map(|t| t.bytes.clone()).collect();
+        assert_eq!(bytes, packets.concat());
+        for (i, ms) in millis(&timed).iter().enumerate() {
+            assert!((ms - 4.0 * i as f64).abs() < 1e-3, "datagram {i} at {ms} ms");
+        }
+    }
+
+    #[test]
+    fn the_wrap_of_the_pcr_changes_nothing() {
+        let plain = pace(&stream(0, 50, Pcr::HZ / 25, 14));
+        let wrapping = pace(&stream(Pcr::WRAP - 20 * Pcr::HZ / 25, 50, Pcr::HZ / 25, 14));
+        assert_eq!(millis(&plain), millis(&wrapping));
+    }
+
+    #[test]
+    fn a_variable_rate_is_followed() {
+        let mut packets = stream(0, 1, Pcr::HZ / 10, 7);
+        packets.pop();
+        packets.extend(stream(Pcr::HZ / 10, 1, Pcr::HZ / 10, 70));
+        let due = millis(&pace(&packets));
+        assert_eq!(due[..4], [0.0, 100.0, 110.0, 120.0]);
+    }
+
+    #[test]
+    fn packets_before_the_first_pcr_take_the_first_known_speed() {
+        let mut packets: Vec<_> = (0..14).map(|i| packet(i, None)).collect();
+        packets.extend(stream(0, 2, Pcr::HZ / 100, 7));
+        assert_eq!(millis(&pace(&packets)), [0.0, 10.0, 20.0, 30.0, 40.0]);
+    }
+
+    #[test]
+    fn a_discontinuity_neither_stalls_nor_bursts() {
+        let smooth = [0.0, 10.0, 20.0, 30.0, 40.0, 50.0];
+        let first = stream(0, 2, Pcr::HZ / 100, 7);
+        // Announced by the flag; not announced but far ahead; and backwards.
+        for (value, flag) in [(Pcr::HZ / 2, true), (500 * Pcr::HZ, false), (Pcr::WRAP - 77, false)] {
+            let mut packets = first[..14].to_vec();
+            let mut second = stream(value, 3, Pcr::HZ / 100, 7);
+            second[0] = packet(0, Some((value, flag)));
+            packets.extend(second);
+            assert_eq!(millis(&pace(&packets)), smooth, "jump to {value}");
+        }
+    }
+
+    #[test]
+    fn looping_continues_smoothly_and_fills_datagrams_across_laps() {
+        // 15 packets a lap: datagrams straddle the seam.
+        let lap = stream(900, 2, Pcr::HZ / 100, 7);
+        let mut pacer = PcrPacer::new();
+        for _ in 0..7 {
+            lap.iter().for_each(|p| pacer.push(p).expect("a good packet"));
+            pacer.interrupt().expect("a known speed");
+        }
+        let timed = drain(&mut pacer);
+        assert_eq!(timed.len(), 15);
+        for (i, ms) in millis(&timed).iter().enumerate() {
+            assert!((ms - 10.0 * i as f64).abs() < 1e-3, "datagram {i} at {ms} ms");
+        }
+    }
+
+    #[test]
+    fn another_pid_with_pcrs_does_not_disturb() {
+        let mut packets = stream(0, 2, Pcr::HZ / 100, 7);
+        let mut other = packet(0, Some((777 * Pcr::HZ, false)));
+        other[2] = 0x55;
+        packets[3] = other;
+        assert_eq!(millis(&pace(&packets)), [0.0, 10.0, 20.0]);
+    }
+
+    #[test]
+    fn a_stream_without_pcr_is_refused_with_advice() {
+        let mut pacer = PcrPacer::new();
+        (0..20).for_each(|i| pacer.push(&packet(i, None)).expect("still looking"));
+        let error = pacer.finish().expect_err("no speed");
+        assert_eq!(error, Error::NoPcr { packets: 20 });
+        assert!(error.to_string().contains("--rate"), "{error}");
+
+        let mut endless = PcrPacer::new();
+        let error = (0..).find_map(|i| endless.push(&packet(i, None)).err());
+        assert_eq!(error, Some(Error::NoPcr { packets: PCR_LOOKAHEAD_PACKETS_MAX as u64 }));
+    }
+
+    #[test]
+    fn the_splitter_finds_packets_through_any_cut_and_steps_over_rubbish() {
+        let packets = stream(0, 3, Pcr::HZ / 100, 7);
+        let mut bytes = packets[..9].concat();
+        bytes.extend([SYNC, 1, 2, 3, SYNC]);
+        bytes.extend(packets[9..].concat());
+        bytes.extend([SYNC, 9]);
+        for cut in [1, 5, 187, 188, 189, 1000, bytes.len()] {
+            let mut splitter = Splitter::default();
+            let mut found = Vec::new();
+            for part in bytes.chunks(cut) {
+                splitter.push(part, |p| found.push(*p)).expect("in sync");
+            }
+            splitter.cut();
+            // The rubbish begins with a sync byte and costs packet 9.
+            assert_eq!(found.len(), packets.len(), "cut by {cut}");
+            assert_eq!(found[..9], packets[..9]);
+            assert_eq!(found[10..], packets[10..], "cut by {cut}");
+            assert_eq!(splitter.skipped(), 5 + 2, "cut by {cut}");
+        }
+        let mut splitter = Splitter::default();
+        let error = splitter.push(&[0; 20_000], |_| panic!("no packet here"));
+        assert_eq!(error, Err(Error::NoSync { bytes: 64 * PACKET_BYTES + 1, unit: PACKET_BYTES }));
+    }
+}

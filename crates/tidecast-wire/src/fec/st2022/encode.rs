@@ -1,0 +1,272 @@
+//! The sending side: media packets in, repair packets out.
+
+use std::{collections::VecDeque, mem};
+
+use super::{Axis, Shape, Sum};
+use crate::{
+    limits::DATAGRAM_BYTES_MAX,
+    rtp,
+    st2022::{HEADER, PAYLOAD_TYPE, Repr, Shard},
+};
+
+/// What became of a media packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is protected.
+    Added,
+    /// Its place in the matrix is taken already.
+    Duplicate,
+    /// Its matrix is complete: it came too late to be protected.
+    Late,
+    /// Not an RTP packet.
+    NotRtp,
+    /// Its repair packets would be too long for a datagram.
+    TooLong,
+}
+
+/// A repair packet to be sent: columns go to the media's port + 2, rows to + 4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Which repair stream.
+    pub axis: Axis,
+    /// The whole UDP payload.
+    pub bytes: Vec<u8>,
+}
+
+/// Makes the repair packets of one RTP stream.
+///
+/// A row goes out with its last packet. The columns of one matrix are spread over the next one, one for every D media
+/// packets, so that they add no burst and one burst of losses does not hit media and repair packets together. Where
+/// the numbering has a gap, the rows and columns with the gap are left out: a receiver could not tell what they hold.
+#[derive(Debug)]
+pub struct Encoder {
+    shape: Shape,
+    columns: Stream,
+    rows: Stream,
+    /// SSRC of the media in the matrix; none before the first packet.
+    ssrc: Option<u32>,
+    /// Timestamp of the latest media packet: repair packets go out with it.
+    timestamp: u32,
+    matrix: Matrix,
+    /// Complete columns of the matrix before, with the position in the matrix at which each is due.
+    waiting: VecDeque<(usize, Line)>,
+}
+
+/// One repair stream.
+#[derive(Debug)]
+struct Stream {
+    axis: Axis,
+    next_sequence: u16,
+    /// Whether a whole row or column has told the receivers how long they are. GStreamer takes the length of the first
+    /// one for that of all: none that is shorter may be the first.
+    length_known: bool,
+}
+
+/// A row or column that is being added up.
+#[derive(Debug, Default)]
+struct Line {
+    /// Lowest and highest number.
+    base: u16,
+    last: u16,
+    offset: u8,
+    count: u8,
+    /// The count with which it was last sent.
+    sent: u8,
+    sum: Sum,
+}
+
+#[derive(Debug)]
+struct Matrix {
+    base: u16,
+    /// Bit per position that was filled: at most 100.
+    filled: u128,
+    columns: Vec<Line>,
+    rows: Vec<Line>,
+}
+
+impl Line {
+    fn add(&mut self, sequence: u16, shard: Shard<'_>) {
+        self.count += 1;
+        self.sum.add(shard);
+        // Numbers may come out of order.
+        if self.count == 1 || sequence.wrapping_sub(self.base) > 0x7fff {
+            self.base = sequence;
+        }
+        if self.count == 1 || sequence.wrapping_sub(self.last) <= 0x7fff {
+            self.last = sequence;
+        }
+    }
+
+    /// Whether there is something, without a gap in it.
+    fn is_whole(&self) -> bool {
+        let steps = u16::from(self.count).wrapping_sub(1);
+        self.count > 0 && self.last.wrapping_sub(self.base) == steps * u16::from(self.offset)
+    }
+}
+
+impl Stream {
+    fn new(axis: Axis, next_sequence: u16) -> Stream {
+        Stream { axis, next_sequence, length_known: false }
+    }
+
+    fn send(&mut self, line: &Line, timestamp: u32, out: &mut Vec<Datagram>) {
+        let repr = Repr {
+            axis: self.axis,
+            payload_type: PAYLOAD_TYPE,
+            sequence: self.next_sequence,
+            timestamp,
+            ssrc: 0,
+            base: line.base,
+            offset: line.offset,
+            count: line.count,
+            shard: line.sum.shard(),
+        };
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        self.length_known = true;
+        let mut bytes = Vec::new();
+        repr.emit(&mut bytes);
+        out.push(Datagram { axis: self.axis, bytes });
+    }
+}
+
+impl Stream {
+    /// Sends what has not been sent so, of at most `full` packets.
+    fn send_early(&mut self, line: &mut Line, full: u8, timestamp: u32, out: &mut Vec<Datagram>) {
+        if (self.length_known || line.count == full) && line.is_whole() && line.sent < line.count {
+            line.sent = line.count;
+            self.send(line, timestamp, out);
+        }
+    }
+}
+
+impl Matrix {
+    fn new(shape: Shape) -> Matrix {
+        let line = |offset| Line { offset, ..Line::default() };
+        let rows = if shape.row_fec { shape.rows } else { 0 };
+        Matrix {
+            base: 0,
+            filled: 0,
+            columns: (0..shape.columns).map(|_| line(shape.columns)).collect(),
+            rows: (0..rows).map(|_| line(1)).collect(),
+        }
+    }
+
+    fn restart(&mut self, base: u16) {
+        (self.base, self.filled) = (base, 0);
+        for line in self.columns.iter_mut().chain(&mut self.rows) {
+            (line.count, line.sent) = (0, 0);
+            line.sum.clear();
+        }
+    }
+}
+
+impl Encoder {
+    /// An encoder whose repair streams are numbered from these on; a sender chooses them at random (RFC 3550).
+    pub fn new(shape: Shape, first_column: u16, first_row: u16) -> Encoder {
+        Encoder {
+            shape,
+            columns: Stream::new(Axis::Column, first_column),
+            rows: Stream::new(Axis::Row, first_row),
+            ssrc: None,
+            timestamp: 0,
+            matrix: Matrix::new(shape),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// The matrix.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// A media packet that is being sent, as a whole datagram. Appends the repair packets to send after it.
+    pub fn media(&mut self, packet: &[u8], out: &mut Vec<Datagram>) -> Taken {
+        let (Some(shard), Ok(rtp)) = (Shard::of(packet), rtp::Packet::parse(packet)) else {
+            return Taken::NotRtp;
+        };
+        if HEADER + shard.body.len() > DATAGRAM_BYTES_MAX {
+            return Taken::TooLong;
+        }
+        let Some(position) = self.position(rtp.sequence(), rtp.ssrc(), out) else { return Taken::Late };
+        if self.matrix.filled >> position & 1 == 1 {
+            return Taken::Duplicate;
+        }
+        self.timestamp = rtp.timestamp();
+        self.add(position, rtp.sequence(), shard, out);
+        self.release(position, out);
+        Taken::Added
+    }
+
+    /// Where in the matrix a number stands; opens the next matrix, or a new one after a jump. None if its matrix is
+    /// past.
+    fn position(&mut self, sequence: u16, ssrc: u32, out: &mut Vec<Datagram>) -> Option<usize> {
+        let packets = self.shape.packets();
+        let ahead = usize::from(sequence.wrapping_sub(self.matrix.base));
+        if self.ssrc != Some(ssrc) {
+            self.jump(sequence, ssrc, out);
+        } else if ahead >= 0x1_0000 - packets {
+            return None;
+        } else if ahead >= 2 * packets {
+            self.jump(sequence, ssrc, out);
+        } else if ahead >= packets {
+            self.next_matrix(out);
+        }
+        Some(sequence.wrapping_sub(self.matrix.base).into())
+    }
+
+    /// The numbering starts anew: the stream before it has ended.
+    fn jump(&mut self, sequence: u16, ssrc: u32, out: &mut Vec<Datagram>) {
+        self.flush(out);
+        self.ssrc = Some(ssrc);
+        self.matrix.restart(sequence);
+    }
+
+    fn next_matrix(&mut self, out: &mut Vec<Datagram>) {
+        self.release(usize::MAX, out);
+        let spacing = usize::from(self.shape.rows);
+        for (index, column) in self.matrix.columns.iter_mut().enumerate() {
+            if column.count == self.shape.rows && column.sent < column.count {
+                let empty = Line { offset: column.offset, ..Line::default() };
+                self.waiting.push_back((index * spacing, mem::replace(column, empty)));
+            }
+        }
+        let base = self.matrix.base.wrapping_add(self.shape.packets() as u16);
+        self.matrix.restart(base);
+    }
+
+    fn add(&mut self, position: usize, sequence: u16, shard: Shard<'_>, out: &mut Vec<Datagram>) {
+        let columns = usize::from(self.shape.columns);
+        self.matrix.filled |= 1 << position;
+        self.matrix.columns[position % columns].add(sequence, shard);
+        let Some(row) = self.matrix.rows.get_mut(position / columns) else { return };
+        row.add(sequence, shard);
+        if row.count == self.shape.columns {
+            row.sent = row.count;
+            self.rows.send(row, self.timestamp, out);
+        }
+    }
+
+    /// Sends the columns that are due at a position.
+    fn release(&mut self, position: usize, out: &mut Vec<Datagram>) {
+        while let Some((_, column)) = self.waiting.pop_front_if(|(due, _)| *due <= position) {
+            self.columns.send(&column, self.timestamp, out);
+        }
+    }
+
+    /// The stream pauses: everything that still protects something goes out, also rows and columns that are shorter
+    /// than usual, once for the packets in them. The matrix goes on with the next packet.
+    pub fn pause(&mut self, out: &mut Vec<Datagram>) {
+        self.release(usize::MAX, out);
+        let Encoder { shape, columns, rows, matrix, timestamp, .. } = self;
+        matrix.rows.iter_mut().for_each(|row| rows.send_early(row, shape.columns, *timestamp, out));
+        let lines = matrix.columns.iter_mut();
+        lines.for_each(|column| columns.send_early(column, shape.rows, *timestamp, out));
+    }
+
+    /// The stream ends: as for a pause, and the next packet begins another stream.
+    pub fn flush(&mut self, out: &mut Vec<Datagram>) {
+        self.pause(out);
+        self.ssrc = None;
+        self.matrix.restart(0);
+    }
+}
