@@ -156,6 +156,40 @@ fn a_gap_that_is_filled_says_how_long_others_waited() {
     assert_eq!((counters.recovered_retransmission, counters.repair_received, counters.reordered), (1, 3, 1));
 }
 
+/// The gap is filled on the short way; what waited behind it had come on the long one.
+#[test]
+fn what_waited_behind_a_filled_gap_is_delivered_as_what_it_is() {
+    let mut core = Core::native(50 * MS);
+    core.data(START, 1, 0..200).data(MS, 1, [202]);
+    core.said();
+    core.packet(2 * MS, &retransmission(1, 201));
+    core.data(3 * MS, 1, [200]);
+    assert_eq!(core.said(), "waited 2 200 201:Retransmission 202");
+    assert_eq!(core.relay.totals().recovered_retransmission, 1);
+}
+
+/// A keep-alive takes its number; players must not get it.
+#[test]
+fn a_keep_alive_that_waited_behind_a_filled_gap_is_no_media() {
+    let mut core = Core::new(fixed("rtp", 50 * MS));
+    let packet = |sequence: u16, payload: &[u8]| {
+        let (mut out, timestamp) = (Vec::new(), u32::from(sequence) * 3600);
+        rtp::Repr { marker: false, payload_type: 33, sequence, timestamp, ssrc: 1, payload }.emit(&mut out);
+        out
+    };
+    let media = [[0x47; 188]; 7].concat();
+    for number in (100..120).chain([121]) {
+        core.packet(MS * number.into(), &packet(number, &media));
+    }
+    core.said();
+    core.packet(122 * MS, &packet(122, &[0; 4])).packet(123 * MS, &packet(120, &media));
+    let m = 1 << 16;
+    assert_eq!(core.said(), format!("waited 2 {} {}", m + 120, m + 121));
+    core.packet(124 * MS, &packet(123, &media));
+    assert_eq!(core.said(), format!("{}", m + 123));
+    assert_eq!((core.relay.totals().foreign, core.relay.totals().lost), (1, 0));
+}
+
 #[test]
 fn a_new_session_waits_for_a_second_packet_and_lets_the_old_one_out_first() {
     let mut core = Core::native(50 * MS);

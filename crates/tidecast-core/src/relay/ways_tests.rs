@@ -8,13 +8,15 @@ use rand_pcg::Pcg64;
 
 use super::*;
 use tidecast_wire::{
-    native::{Kind, Repr},
+    native::{Kind, RETRANSMISSION, Repr},
     rtp,
 };
 
 /// A producer, and the path to the relay.
 struct Source {
     rtp: bool,
+    /// The payloads are TS packets, and some of no use among them.
+    ts: bool,
     id: u32,
     session: u32,
     next: u64,
@@ -26,18 +28,35 @@ struct Source {
 impl Source {
     fn new(rtp: bool, id: u32) -> Source {
         let next = if rtp { 65_400 } else { 0 };
-        Source { rtp, id, session: 1, next, late: VecDeque::new(), latest: Vec::new() }
+        Source { rtp, ts: false, id, session: 1, next, late: VecDeque::new(), latest: Vec::new() }
+    }
+
+    fn ts(id: u32) -> Source {
+        Source { ts: true, ..Source::new(true, id) }
     }
 
     fn datagram(&self, kind: Kind, number: u64) -> Vec<u8> {
+        self.flagged(kind, 0, number)
+    }
+
+    /// With flags of the native format.
+    fn flagged(&self, kind: Kind, flags: u8, number: u64) -> Vec<u8> {
         let (mut out, session) = (Vec::new(), self.session);
-        let payload = &[number as u8 ^ session as u8; 60][..];
+        let content = number as u8 ^ session as u8;
+        let mut payload = vec![content; if self.ts { 188 * 2 } else { 60 }];
+        if self.ts {
+            payload.iter_mut().step_by(188).for_each(|byte| *byte = 0x47);
+        }
+        if self.ts && number.is_multiple_of(50) {
+            payload = vec![0; 8]; // a keep-alive
+        }
+        let payload = &payload[..];
         if self.rtp {
             let (sequence, timestamp, ssrc) = (number as u16, number as u32 * 90, self.id << 8 | session);
             rtp::Repr { marker: false, payload_type: 33, sequence, timestamp, ssrc, payload }.emit(&mut out);
         } else {
             let timestamp = number * 1000 + 1;
-            Repr { kind, flags: 0, stream: self.id, session, sequence: number, timestamp, payload }
+            Repr { kind, flags, stream: self.id, session, sequence: number, timestamp, payload }
                 .emit(&mut out);
         }
         out
@@ -64,7 +83,14 @@ impl Source {
         self.next += 1;
         self.latest.clone_from(&datagram);
         match rng.random_range(0..100) {
-            0..2 => None,
+            0 => None,
+            1 => {
+                // Somebody else asks for it.
+                let number = self.next - 1;
+                let again = self.flagged(Kind::Data, if self.rtp { 0 } else { RETRANSMISSION }, number);
+                self.late.push_back((rng.random_range(1..10), again));
+                None
+            }
             2..7 => {
                 self.late.push_back((rng.random_range(1..40), datagram));
                 None
@@ -134,7 +160,7 @@ proptest! {
         let config = Config { hold, bytes_max, window_max, fec, ..Config::default() };
         let mut rng = Pcg64::seed_from_u64(seed);
         let mut sides = [false, true].map(|long_only| Side::new(config.clone(), long_only));
-        let mut sources = [Source::new(true, 1), Source::new(false, 2), Source::new(false, 3)];
+        let mut sources = [Source::new(true, 1), Source::new(false, 2), Source::new(false, 3), Source::ts(4)];
         let mut now = crate::clock::now();
         for _ in 0..2500 {
             let pause = if rng.random_ratio(1, 300) { 200_000 } else { rng.random_range(0..2 * step) };

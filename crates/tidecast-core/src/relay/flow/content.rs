@@ -47,13 +47,27 @@ enum Kind {
 }
 
 impl Stream {
+    /// Whether a payload of this length is made of whole TS packets. Nearly all are as long as the last one: a comparison
+    /// saves the division.
+    #[inline]
+    fn is_filled(&self, length: u32) -> bool {
+        length == self.usual || (length > 0 && (length as usize).is_multiple_of(self.unit.bytes()))
+    }
+
+    #[inline]
     fn kind(&self, packet: &Packet) -> Kind {
-        let payload = packet.payload();
         let own = payload_type(packet) == self.payload_type;
-        let filled = !payload.is_empty() && payload.len().is_multiple_of(self.unit.bytes());
+        // damaged ones too
+        if own && self.is_filled(packet.payload.end - packet.payload.start) {
+            return Kind::Stream;
+        }
+        Stream::kind_of_payload(packet.payload(), own)
+    }
+
+    /// What a packet is that is foreign unless its payload begins like TS packets.
+    #[cold]
+    fn kind_of_payload(payload: &[u8], own: bool) -> Kind {
         match own {
-            // damaged ones too
-            true if filled => Kind::Stream,
             _ if Unit::of_whole(payload).is_some() => Kind::Stream,
             true => Kind::KeepAlive,
             false => Kind::Other,
@@ -129,8 +143,7 @@ impl Flow {
                 .is_some();
         };
         let own = bytes.get(1).is_some_and(|second| second & 0x7f == stream.payload_type);
-        !own || (length != stream.usual
-            && (length == 0 || !(length as usize).is_multiple_of(stream.unit.bytes())))
+        !own || !stream.is_filled(length)
     }
 
     /// Whether a packet that came has its place among the media's numbers; it may be foreign even so.

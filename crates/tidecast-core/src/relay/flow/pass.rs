@@ -215,13 +215,12 @@ impl Flow {
             }
             let mut ready = Some((number, stored));
             while let Some((number, stored)) = ready {
-                self.counters.expected += 1;
-                self.counters.delivered += 1;
-                let delivery = Delivery::new(self.id, number, 1, How::Received, stored.packet);
-                cx.outputs.push_back(Output::Deliver(delivery));
-                ready = reorder.pop_ready();
+                self.deliver(number, stored.span, stored.how, stored.packet, cx);
+                ready = self.reorder.as_mut().and_then(Reorder::pop_ready);
             }
-            reorder.forget_passed();
+            if let Some(reorder) = &mut self.reorder {
+                reorder.forget_passed();
+            }
         }
         self.counters.reordered += 1;
         if let Some(lateness) = lateness {
