@@ -33,6 +33,7 @@ mod legs;
 mod paced;
 mod peak;
 mod places;
+mod probation;
 mod recover;
 mod recovery;
 mod refused;
@@ -40,7 +41,6 @@ mod reorder;
 mod reports;
 mod retransmission;
 mod rist;
-mod session;
 mod settings;
 mod source;
 mod st2022;
@@ -658,8 +658,7 @@ impl Relay {
         let (flow, mut cx) = self.split(index, now);
         flow.begin(&mut cx);
         if let Some(round_trip) = self.round_trip_known(index) {
-            let (flow, cx) = self.split(index, now);
-            flow.round_trip_is(round_trip, &cx);
+            self.flow_mut(index).round_trip_is(round_trip, now);
         }
         let (flow, _) = self.split(index, now);
         let (source, format) = (flow.source, flow.format);

@@ -75,6 +75,14 @@ pub(super) enum Queued {
     Ahead(Stored),
 }
 
+impl Queued {
+    /// Whether the packet was taken in.
+    #[inline]
+    pub(super) fn is_accepted(&self) -> bool {
+        matches!(self, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_))
+    }
+}
+
 /// What a buffer knows of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {

@@ -277,8 +277,7 @@ impl Relay {
             });
         let asked: Vec<u32> = asked.map(|flow| flow.id.0).take(RIST_PEERS_MAX).collect();
         for index in asked {
-            let (flow, cx) = self.split(index, now);
-            flow.round_trip(took, &cx);
+            self.flow_mut(index).round_trip(took, now);
         }
     }
 
@@ -347,8 +346,7 @@ impl Relay {
         if self.live(flow.0).is_none() {
             return;
         }
-        let (live, cx) = self.split(flow.0, now);
-        live.not_asked(numbers, &cx);
+        self.flow_mut(flow.0).not_asked(numbers, now);
         self.schedule(flow.0, now);
     }
 

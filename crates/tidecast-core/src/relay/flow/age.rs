@@ -6,11 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Flow;
-use crate::{
-    limits::{AGE_MARKS, GAP_FALL, HOLD_START, REPEAT_AGE, SILENCE_MAX, START_GRACE},
-    relay::reorder::Reorder,
-};
+use super::{Flow, Session};
+use crate::limits::{AGE_MARKS, GAP_FALL, HOLD_START, REPEAT_AGE, SILENCE_MAX, START_GRACE};
 
 /// All numbers below had passed at that time.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +20,7 @@ struct Mark {
 #[derive(Debug, Default)]
 pub(super) struct Ages([Option<Mark>; AGE_MARKS]);
 
-/// Where the next mark goes, and not before when on the flow's time scale: it stands with what every packet touches.
+/// Where the next mark goes, and not before when on the flow's time scale.
 #[derive(Debug, Default)]
 pub(super) struct Marking {
     due: u64,
@@ -35,6 +32,26 @@ impl Ages {
     fn passed(&self, number: u64, next: &Marking) -> Option<Instant> {
         let (newer, older) = self.0.split_at(next.place);
         older.iter().chain(newer).flatten().find(|mark| number < mark.below).map(|mark| mark.at)
+    }
+}
+
+impl Session {
+    /// Notes where the head is, if the next mark is due: `nanos` is `now` on the flow's time scale, and marks are
+    /// `interval` apart.
+    fn mark(&mut self, now: Instant, nanos: u64, interval: Duration) {
+        if nanos < self.marking.due {
+            return;
+        }
+        let place = self.marking.place;
+        self.ages.0[place] = Some(Mark { below: self.reorder.next(), at: now });
+        let due = nanos + interval.as_nanos() as u64;
+        self.marking = Marking { due, place: (place + 1) % AGE_MARKS };
+    }
+
+    /// When a number below the head had passed, at the latest. `alive`: when the last packet came.
+    fn passed(&self, number: u64, alive: Option<Instant>) -> Option<Instant> {
+        let below_head = self.reorder.next() > number;
+        self.ages.passed(number, &self.marking).or(alive.filter(|_| below_head))
     }
 }
 
@@ -84,26 +101,15 @@ impl Flow {
     #[cold]
     pub(super) fn measured(&mut self, now: Instant) {
         self.gap -= self.gap / u64::from(GAP_FALL);
-        let at = self.nanos_at(now);
-        if let Some(reorder) = &self.reorder
-            && at >= self.marking.due
-        {
-            let place = self.marking.place;
-            self.ages.0[place] = Some(Mark { below: reorder.next(), at: now });
-            let due = at + (self.repeat_age() / 4).as_nanos() as u64;
-            self.marking = Marking { due, place: (place + 1) % AGE_MARKS };
+        let (nanos, interval) = (self.nanos_at(now), self.repeat_age() / 4);
+        if let Some(session) = &mut self.session {
+            session.mark(now, nanos, interval);
         }
-    }
-
-    /// A numbering begins.
-    pub(super) fn restart_ages(&mut self) {
-        (self.ages, self.marking) = (Ages::default(), Marking::default());
     }
 
     /// How long ago a number below the head came, at least.
     pub(super) fn age(&self, number: u64, now: Instant) -> Duration {
-        let below_head = self.reorder.as_ref().map_or(0, Reorder::next) > number;
-        let passed = self.ages.passed(number, &self.marking).or(self.alive.filter(|_| below_head));
+        let passed = self.session.as_ref().and_then(|session| session.passed(number, self.alive));
         passed.map_or(Duration::ZERO, |passed| now.saturating_duration_since(passed))
     }
 

@@ -1,33 +1,20 @@
-//! What a flow believes: packets that contradict its numbering wait under probation, and a numbering that is
-//! confirmed takes the place of the old one.
+//! What a flow believes: packets that contradict its session wait under probation until they are believed ([`super::begin`])
+//! or counted as what they seem to be.
 
 use std::time::{Duration, Instant};
 
-use super::{Context, Flow, Numbered, Predecessor, jump::Jump, legs::Former};
+use super::{Context, Flow, Numbered, Predecessor, Session};
 use crate::{
-    limits::{
-        FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, PACE_PACKETS, SILENCE_MAX, START_AT_ZERO,
-        START_GRACE,
-    },
+    limits::{PACE_PACKETS, SILENCE_MAX, START_GRACE},
     relay::{
-        Fec, Output, PacketFormat,
-        recover::st2022::Terms,
-        recovery::Recovery,
-        reorder::{Reorder, Stored},
-        session::{Candidate, Grace, Repeat, Silence, Verdict},
+        PacketFormat,
+        probation::{Candidate, Grace, Repeat, Silence, Verdict},
+        reorder::Stored,
     },
 };
 
 /// Why a packet is rejected whose number has come with other content.
 const CONFLICT: &str = "conflict";
-
-/// The session before the one in force.
-#[derive(Debug)]
-pub(super) struct Retired {
-    pub(super) session: u32,
-    /// Its packets below are stragglers; one that goes on from here is alive.
-    pub(super) next: u64,
-}
 
 impl Flow {
     /// This flow as the predecessor of a new one.
@@ -55,7 +42,8 @@ impl Flow {
     pub(super) fn patience(&self) -> Duration {
         let interval = self.rate.get().map_or(SILENCE_MAX.as_secs_f64(), |rate| 1.25 / rate);
         // What was promised for repair packets delays no tail of a flow that has none.
-        let protected = self.asking.is_some() || self.recover.as_ref().is_some_and(|r| r.window() > 0);
+        let promised = |session: &Session| session.asking.is_some() || session.protected_span() > 0;
+        let protected = self.session.as_ref().is_some_and(promised);
         let hold = if protected { self.hold.get() } else { self.hold.measured() };
         hold.max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
     }
@@ -65,14 +53,14 @@ impl Flow {
         let usual = self.predecessor.as_ref().map_or(self.silence(), |old| old.silence);
         let believed_after = if self.brisk().is_some() { usual.max(SILENCE_MAX) } else { usual };
         // A flow that never had a numbering has no rate: its second packet may take longer.
-        let kept_for = if self.reorder.is_some() { 2 * usual } else { (2 * usual).max(2 * SILENCE_MAX) };
+        let kept_for = if self.session.is_some() { 2 * usual } else { (2 * usual).max(2 * SILENCE_MAX) };
         Silence { alive, believed_after, kept_for }
     }
 
     /// A packet that does not fit the numbering in force.
     pub(super) fn on_probation(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         let at_zero = self.format == PacketFormat::Native && arrived.number == 0;
-        let first_of_all = self.reorder.is_none() && self.predecessor.is_none();
+        let first_of_all = self.session.is_none() && self.predecessor.is_none();
         let candidate = Candidate {
             session: arrived.session,
             number: arrived.number,
@@ -97,7 +85,7 @@ impl Flow {
             return self.drop_repeat((candidate, Repeat::Duplicate), cx);
         }
         cx.tighten(&mut candidate.packet);
-        let (since_first, since_pair) = match &self.reorder {
+        let (since_first, since_pair) = match &self.session {
             None => (Duration::ZERO, START_GRACE.min(self.hold.get())),
             Some(_) => (self.next_due(), self.hold.reordering()),
         };
@@ -129,11 +117,9 @@ impl Flow {
 
     /// Takes out of probation what was beyond the window a moment ago.
     pub(super) fn readmit(&mut self, window: u64, cx: &mut Context<'_>) {
-        let Some(reorder) = &self.reorder else { return };
-        let (next, space, session) = (reorder.next(), self.space, self.session);
+        let Some(session) = &self.session else { return };
         let fits = |candidate: &Candidate| {
-            let number = space.extend(next, candidate.number);
-            candidate.session == session && number >= next && number - next < window
+            candidate.session == session.id && session.is_ahead(session.extend(candidate.number), window)
         };
         for candidate in self.probation.readmit(fits) {
             self.in_session(candidate.into(), cx);
@@ -181,11 +167,9 @@ impl Flow {
 
     /// Whether these numbers are the last before the head, with nothing held back and no repeats that wait.
     fn is_last_again(&self, number: u64, span: u64) -> bool {
-        self.probation.is_empty()
-            && self
-                .reorder
-                .as_ref()
-                .is_some_and(|reorder| reorder.is_calm() && number + span == reorder.next())
+        let is_last =
+            |session: &Session| session.reorder.is_calm() && number + span == session.reorder.next();
+        self.probation.is_empty() && self.session.as_ref().is_some_and(is_last)
     }
 
     /// It was no restart: drops the packet for what it seemed, and learns how late packets come.
@@ -205,7 +189,7 @@ impl Flow {
     pub(super) fn candidate(&self, wire: u64, stored: Stored, leg: u8) -> Candidate {
         Candidate {
             arrived: stored.packet.arrived,
-            session: self.session,
+            session: self.session.as_ref().map_or(0, |session| session.id),
             number: wire,
             span: stored.span,
             packet: stored.packet,
@@ -246,87 +230,5 @@ impl Flow {
                 }
             }
         }
-    }
-
-    /// The packets under probation are believed: ends the old numbering and begins theirs.
-    pub(in crate::relay) fn begin(&mut self, cx: &mut Context<'_>) {
-        let window = self.window(cx.config);
-        let Some(believed) = self.probation.take(self.space, window) else { return };
-        for candidate in believed.others {
-            self.refuse(candidate, cx);
-        }
-        for repeat in believed.repeats {
-            self.drop_repeat(repeat, cx);
-        }
-        let since = believed.packets.first().map_or(cx.now, |first| first.arrived);
-        let elapsed = self.alive.map_or(Duration::ZERO, |alive| since.saturating_duration_since(alive));
-        if self.stands_still(believed.session, believed.first) {
-            return self.pass_unnumbered(believed.first, believed.packets, cx);
-        }
-        let stamped = believed.packets.first().and_then(|first| self.stamped_after(&first.packet));
-        self.flush_numbering(cx);
-        self.predecessor = None;
-        let goes_on = self.reorder.is_some() && believed.session == self.session && self.standing.is_none();
-        let jump = Jump { first: believed.first, packets: believed.packets.len(), elapsed, stamped };
-        if !(goes_on && self.jump(&jump, window, cx)) {
-            self.start_session(believed.session, believed.first, since, cx);
-        }
-        for candidate in believed.packets {
-            self.numbered(candidate.into(), cx);
-        }
-    }
-
-    fn start_session(&mut self, session: u32, first: u64, since: Instant, cx: &mut Context<'_>) {
-        let restart = self.reorder.is_some();
-        let back =
-            self.retired.as_ref().filter(|retired| retired.session == session).map(|retired| retired.next);
-        if let Some(ended) = self.reorder.as_ref().filter(|_| session != self.session) {
-            self.retired = Some(Box::new(Retired { session: self.session, next: ended.next() }));
-        }
-        // A native session begins at 0: what is missing below the first packet seen was lost. Of a flow that
-        // is seen for the first time, it was sent before anyone listened.
-        let near_zero = first < START_AT_ZERO.min(self.window(cx.config));
-        let first = if restart && self.format == PacketFormat::Native && near_zero { 0 } else { first };
-        // One whole space above zero, so that numbers just before the first one extend downwards.
-        let next = self.space.modulus().map_or(first, |m| first + m);
-        // A session that was given up too soon goes on where it was.
-        let next = back.filter(|back| *back <= next).unwrap_or(next);
-        let same_id = restart && session == self.session;
-        self.session = session;
-        self.begun_by = self.source;
-        let mut reorder = Reorder::new(next, since);
-        reorder.set_step(self.step.get());
-        let ended = self.reorder.replace(reorder);
-        self.alive = Some(cx.now);
-        let learn_until = cx.now + (cx.config.hold.max() * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);
-        let recovery = match self.format {
-            PacketFormat::Native => Some(Recovery::native(next, learn_until)),
-            PacketFormat::Rtp if cx.config.fec != Fec::Off => {
-                let (patience, several) = (cx.config.hold.max(), self.legs.is_some());
-                let terms = Terms { learn_until, patience, several };
-                Some(Recovery::st2022(next, session, terms))
-            }
-            _ => None,
-        };
-        self.recover = recovery.map(Box::new);
-        self.start_asking(cx);
-        if self.recover.is_some() || self.asking.is_some() {
-            self.hold.promise(cx.now);
-        }
-        if let Some(legs) = &mut self.legs {
-            legs.start(next, same_id, cx.heard, cx.now);
-            self.hopeless.clear();
-            self.former = ended.filter(|_| same_id).map(|ended| {
-                let (next, until) = (ended.next(), cx.now + self.hold.max() * LEG_LAG_HOLDS);
-                Box::new(Former { next, first, until, history: ended.into_history() })
-            });
-        }
-        self.jitter.restart();
-        self.restart_ages();
-        (self.pause, self.standing) = (0, None);
-        self.counters.sessions += 1;
-        let key = self.key.to_string();
-        let (flow, source) = (self.id, self.source);
-        self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
     }
 }

@@ -184,7 +184,7 @@ impl Flow {
         let goes_on = known == payload_type && content.others < FOREIGN_RUN;
         content.seen = (payload_type, if goes_on { count.saturating_add(1) } else { 1 });
         content.others = 0;
-        content.seen.1 > 1 || (self.reorder.is_none() && payload_type == PAYLOAD_TYPE_TS)
+        content.seen.1 > 1 || (self.session.is_none() && payload_type == PAYLOAD_TYPE_TS)
     }
 
     /// The flow carries a transport stream: what waits for its numbering and is none is foreign.
@@ -223,15 +223,15 @@ impl Flow {
         self.count_foreign("payload_type", cx);
         let payload_type = payload_type(&arrived.packet);
         let window = self.window(cx.config);
-        if self.reorder.is_none() {
+        if self.session.is_none() {
             let strangers = self.strangers.get_or_insert_default();
             if strangers.early.len() < FOREIGN_NUMBERS_MAX {
                 strangers.early.push((arrived.number, payload_type));
             }
-        } else if let Some(reorder) = self.reorder.as_ref().filter(|_| arrived.session == self.session) {
-            let (next, end) = (reorder.next(), reorder.end());
-            let number = self.space.extend(next, arrived.number);
-            let wanted = number >= next && number - next < window && reorder.misses(number);
+        } else if let Some(session) = self.session.as_ref().filter(|session| session.id == arrived.session) {
+            let (next, end) = (session.reorder.next(), session.reorder.end());
+            let number = session.extend(arrived.number);
+            let wanted = session.is_ahead(number, window) && session.reorder.misses(number);
             let strangers = self.strangers.get_or_insert_default();
             strangers.pass(next);
             let row = *strangers.row(payload_type);
@@ -249,9 +249,9 @@ impl Flow {
     pub(super) fn fill_before(&mut self, arrived: &Numbered, cx: &mut Context<'_>) {
         self.use_early(arrived.leg, cx);
         let window = self.window(cx.config);
-        let Some(reorder) = &self.reorder else { return };
-        let (next, end) = (reorder.next(), reorder.end());
-        let number = self.space.extend(next, arrived.number);
+        let Some(session) = &self.session else { return };
+        let (next, end) = (session.reorder.next(), session.reorder.end());
+        let number = session.extend(arrived.number);
         let Some(strangers) = &mut self.strangers else { return };
         strangers.place(self.space, next);
         if strangers.noted.is_empty() {
@@ -274,7 +274,7 @@ impl Flow {
             agrees
         });
         for (noted, _) in found {
-            if self.reorder.as_ref().is_some_and(|reorder| reorder.misses(noted)) {
+            if self.session.as_ref().is_some_and(|session| session.reorder.misses(noted)) {
                 self.take_number(noted, arrived, cx);
             }
         }
@@ -316,7 +316,7 @@ impl Flow {
             return;
         }
         self.last_arrival = cx.now;
-        if self.reorder.is_none() {
+        if self.session.is_none() {
             let used = &mut self.strangers.get_or_insert_default().used;
             if used.len() < FOREIGN_NUMBERS_MAX {
                 used.push((number, count));
@@ -337,11 +337,11 @@ impl Flow {
 
     fn use_numbers(&mut self, number: u64, count: u64, leg: u8, cx: &mut Context<'_>) {
         let (window, last) = (self.window(cx.config), count.saturating_sub(1));
-        let Some(reorder) = &self.reorder else { return };
-        let (next, first) = (reorder.next(), self.space.extend(reorder.next(), number));
-        let near = first >= next && first - next < window;
-        if near && reorder.misses(first) && reorder.misses(first + last) {
-            self.take_numbers(number, count, self.session, leg, cx);
+        let Some(session) = &self.session else { return };
+        let first = session.extend(number);
+        let missing = session.reorder.misses(first) && session.reorder.misses(first + last);
+        if session.is_ahead(first, window) && missing {
+            self.take_numbers(number, count, session.id, leg, cx);
         }
     }
 

@@ -33,13 +33,13 @@ impl Flow {
         if self.is_copy(leg, &packet, cx) {
             return cx.spend(packet);
         }
-        let Some(reorder) = &self.reorder else {
+        let Some(session) = &self.session else {
             self.ended = end;
             return self.pass_control(next, packet, cx);
         };
-        let number = self.space.extend(reorder.next(), next);
-        let is_due = number <= reorder.next() || number - reorder.next() > self.window(cx.config);
-        self.announced(self.session, number, end, cx);
+        let (id, head, number) = (session.id, session.reorder.next(), session.extend(next));
+        let is_due = number <= head || number - head > self.window(cx.config);
+        self.announced(id, number, end, cx);
         if is_due {
             return self.pass_control(number, packet, cx);
         }
@@ -59,7 +59,7 @@ impl Flow {
             let (flow, key) = (self.id, self.key.to_string());
             self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
         }
-        let behind = self.reorder.as_ref().map(|reorder| (reorder.next(), reorder.end()));
+        let behind = self.session.as_ref().map(|session| (session.reorder.next(), session.reorder.end()));
         match behind {
             Some((next, end)) if self.held_back() > 0 && end > next => self.wait_in_place(end, packet, cx),
             _ => self.pass_control(behind.map_or(0, |(next, _)| next), packet, cx),
@@ -105,7 +105,7 @@ impl Flow {
     /// Passes on those whose numbers before have passed. What is left waits for them.
     pub(in crate::relay) fn poll_controls(&mut self, cx: &mut Context<'_>) {
         if self.controls.is_some() {
-            let next = self.reorder.as_ref().map_or(u64::MAX, |reorder| reorder.next());
+            let next = self.session.as_ref().map_or(u64::MAX, |session| session.reorder.next());
             self.pass_controls(next, cx);
         }
     }

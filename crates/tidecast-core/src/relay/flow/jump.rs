@@ -46,18 +46,19 @@ impl Flow {
     /// Whether the session goes on behind a jump; then what was jumped over is counted as lost.
     pub(super) fn jump(&mut self, believed: &Jump, window: u64, cx: &mut Context<'_>) -> bool {
         let to = self.goes_on_at(believed, window, cx);
-        let Some((to, reorder)) = to.zip(self.reorder.as_mut()) else { return false };
-        let lost = reorder.jump(to);
-        self.begun_by = self.source;
+        let Some((to, session)) = to.zip(self.session.as_mut()) else { return false };
+        let lost = session.reorder.jump(to);
+        session.begun_by = self.source;
         self.count_lost(lost, cx);
         true
     }
 
     /// Where the session goes on, extended.
     fn goes_on_at(&self, believed: &Jump, window: u64, cx: &Context<'_>) -> Option<u64> {
-        let next = self.reorder.as_ref()?.next();
+        let session = self.session.as_ref()?;
+        let next = session.reorder.next();
         let native = self.format == PacketFormat::Native;
-        if !native && self.begun_by != self.source {
+        if !native && session.begun_by != self.source {
             return None;
         }
         let step = self.step.get() as f64;

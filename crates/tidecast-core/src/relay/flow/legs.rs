@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Context, Flow, Numbered};
+use super::{Config, Context, Flow, Numbered};
 use crate::{
     limits::{LEG_LAG_HOLDS, REORDER_PACKETS_MIN, START_GRACE},
     relay::{
         dedup::{History, Seen},
         hold::Hold,
         legs::{Place, Waits},
-        reorder::{Patience, Queued, Reorder},
+        reorder::{Patience, Queued},
     },
 };
 
@@ -22,6 +22,13 @@ pub(super) struct Former {
     pub(super) first: u64,
     /// By then every leg has shown the one in force, or is no help.
     pub(super) until: Instant,
+}
+
+impl Former {
+    /// What became of a number of it, extended.
+    fn look(&self, number: u64, fingerprint: u32) -> Seen {
+        if number < self.next { self.history.look(number, self.next, fingerprint) } else { Seen::Unknown }
+    }
 }
 
 impl Flow {
@@ -57,7 +64,7 @@ impl Flow {
     /// Whether what a leg brings is old because its path is longer: it goes on where that leg was, or the others go on.
     /// A producer that counts anew shows on each leg as a step back.
     pub(super) fn lags(&self, leg: u8, number: u64, queued: &Queued, now: Instant) -> bool {
-        let (Some(legs), Some(reorder)) = (&self.legs, &self.reorder) else { return false };
+        let (Some(legs), Some(session)) = (&self.legs, &self.session) else { return false };
         let place = legs.place(leg, number);
         let another_leads =
             || now.checked_sub(self.silence()).is_some_and(|since| legs.another_led(leg, since));
@@ -66,7 +73,7 @@ impl Flow {
             Queued::Other(_) => legs.is_beyond(leg, number) || (place == Place::Unknown && another_leads()),
             Queued::Behind(_) => {
                 // What is near is known, so a step back to it is none: the leg is new, or the producer counts anew.
-                let near = self.lag_numbers_max().is_none_or(|max| reorder.next() - number <= max);
+                let near = self.lag_numbers_max().is_none_or(|max| session.reorder.next() - number <= max);
                 place == Place::GoesOn || (place == Place::Unknown && near && another_leads())
             }
             _ => false,
@@ -80,9 +87,9 @@ impl Flow {
     }
 
     /// Lets the history reach as far back as a leg may be behind.
-    pub(super) fn remember_lag(&mut self, cx: &Context<'_>) {
-        if let (Some(numbers), Some(reorder)) = (self.lag_numbers_max(), &mut self.reorder) {
-            reorder.remember(numbers.min(cx.config.window_max * self.step.get()));
+    pub(super) fn remember_lag(&mut self, config: &Config) {
+        if let (Some(numbers), Some(session)) = (self.lag_numbers_max(), &mut self.session) {
+            session.reorder.remember(numbers.min(config.window_max * self.step.get()));
         }
     }
 
@@ -94,26 +101,21 @@ impl Flow {
         window: u64,
         now: Instant,
     ) -> bool {
-        let next = self.reorder.as_ref().map_or(0, Reorder::next);
-        let Some((legs, former)) = self.legs.as_mut().zip(self.former.as_ref()) else { return false };
-        if now >= former.until {
-            self.former = None;
-            return false;
+        let Some((legs, session)) = self.legs.as_mut().zip(self.session.as_mut()) else { return false };
+        if session.former.as_ref().is_some_and(|former| now >= former.until) {
+            session.former = None;
         }
-        let Some(before) = legs.before(arrived.leg) else { return false };
+        let Some((former, before)) = session.former.as_ref().zip(legs.before(arrived.leg)) else {
+            return false;
+        };
         let near = REORDER_PACKETS_MIN * self.step.get();
         let old = self.space.extend(before.end, arrived.number);
         let goes_on = old + near >= before.end && old < before.end + window;
         // Within a leg packets overtake each other, across a restart too: then one stands apart from all that it brings.
         let apart = before.shown.is_none_or(|(_, at)| number.abs_diff(at) >= near);
-        let seen = if old < former.next {
-            former.history.look(old, former.next, arrived.fingerprint)
-        } else {
-            Seen::Unknown
-        };
         let left_over = goes_on
             && apart
-            && match seen {
+            && match former.look(old, arrived.fingerprint) {
                 Seen::Same => true,
                 Seen::Different => false,
                 // The first that a leg brings of the new one is near its beginning; what comes later than reordering
@@ -121,6 +123,7 @@ impl Flow {
                 Seen::Lost | Seen::Unknown => {
                     let first = self.space.extend(before.end, former.first);
                     let soon = START_GRACE.max(self.hold.reordering());
+                    let next = session.reorder.next();
                     before.shown.is_none_or(|(shown, _)| now < shown + soon)
                         && (old.abs_diff(first) >= near || number.abs_diff(next) >= window)
                 }
@@ -138,23 +141,20 @@ impl Flow {
     /// How long the gap at the head may last. Where legs alone can fill it, until none of those that live can any
     /// more; else the hold, and as much longer as a leg needs that is behind.
     pub(super) fn gap_patience(&self) -> Patience {
-        let doubtful = self.reorder.as_ref().is_some_and(Reorder::may_be_conspicuous);
+        let doubtful = self.session.as_ref().is_some_and(|session| session.reorder.may_be_conspicuous());
         let (hold, pace) = (self.hold.get(), if doubtful { self.brisk() } else { None });
         let usual = Patience { pace, ..Patience::from(hold) };
-        let (Some(legs), Some(reorder), Hold::Auto { .. }) = (&self.legs, &self.reorder, self.hold.config())
+        let (Some(legs), Some(session), Hold::Auto { .. }) = (&self.legs, &self.session, self.hold.config())
         else {
             return usual;
         };
-        let Some(expected) = legs.expected_until(reorder.next(), &self.waits(false)) else {
+        let Some(expected) = legs.expected_until(session.reorder.next(), &self.waits(false)) else {
             return usual;
         };
-        let least = if self.comes_back_otherwise() { hold } else { Duration::ZERO };
+        // A number that no leg brought may still come back.
+        let comes_back = session.asking.is_some() || session.recovers();
+        let least = if comes_back { hold } else { Duration::ZERO };
         Patience { most: self.hold.max(), until: Some((least, expected)), pace }
-    }
-
-    /// Whether a number that no leg brought may still come back.
-    fn comes_back_otherwise(&self) -> bool {
-        self.asking.is_some() || self.recover.as_ref().is_some_and(|recover| !recover.is_idle())
     }
 
     /// How long after a later number one may still come that was not lost: by reordering, or on another leg.
@@ -170,27 +170,28 @@ impl Flow {
         if self.legs.is_none() {
             return self.give_up(hopeless, cx);
         }
-        let next = self.reorder.as_ref().map_or(0, Reorder::next);
-        self.hopeless.extend(hopeless.iter().filter(|number| **number >= next));
+        if let Some(session) = &mut self.session {
+            let next = session.reorder.next();
+            session.hopeless.extend(hopeless.iter().filter(|number| **number >= next));
+        }
         self.poll(cx);
     }
 
     /// Gives up what can come back in no other way, and not come on any leg.
     pub(super) fn poll_hopeless(&mut self, cx: &mut Context<'_>) {
         let (window, waits) = (self.window(cx.config), self.waits(true));
-        let (Some(legs), Some(reorder)) = (&self.legs, &mut self.reorder) else { return };
-        let next = reorder.next();
-        self.hopeless = self.hopeless.split_off(&next);
+        let (Some(legs), Some(session)) = (&self.legs, &mut self.session) else { return };
+        session.hopeless = session.hopeless.split_off(&session.reorder.next());
         let due = |number: &u64| legs.expected_until(*number, &waits).is_none_or(|until| until <= cx.now);
-        while let Some(number) = self.hopeless.first().copied().filter(due) {
-            self.hopeless.pop_first();
-            reorder.give_up(number, window);
+        while let Some(number) = session.hopeless.first().copied().filter(due) {
+            session.hopeless.pop_first();
+            session.reorder.give_up(number, window);
         }
     }
 
     /// When [`Flow::poll_hopeless`] has something to do.
     pub(super) fn hopeless_deadline(&self) -> Option<Instant> {
-        let (number, legs) = (self.hopeless.first()?, self.legs.as_ref()?);
+        let (number, legs) = (self.session.as_ref()?.hopeless.first()?, self.legs.as_ref()?);
         legs.expected_until(*number, &self.waits(true))
     }
 }

@@ -7,13 +7,13 @@
 
 use std::time::Instant;
 
-use super::{Budget, Config, Context, Flow};
+use super::{Budget, Config, Context, Flow, Session};
 use crate::{
     buffer::Buffer,
     relay::{
         Delivery, How, Output, Packet,
         arrival::{Arrival, Body},
-        reorder::{Known, Queued, Reorder, Stored},
+        reorder::{Known, Queued, Stored},
     },
 };
 
@@ -44,33 +44,75 @@ pub(in crate::relay) enum Way {
     Repeat,
 }
 
-impl Flow {
-    /// After an input that took the long way, and when rate or hold have changed: which ways the next one may take.
-    pub(in crate::relay) fn look(&mut self, cx: &Context<'_>) {
-        self.ease = Ease::Busy;
-        let Some(reorder) = self.reorder.as_ref().filter(|reorder| reorder.is_quiet()) else { return };
-        let recovers = self.recover.as_ref().is_some_and(|recover| !recover.is_idle());
-        let waits =
-            !self.probation.is_empty() || self.pacer.is_some() || self.trial.is_some() || self.pending() > 0;
-        if recovers || waits || self.legs.is_some() || self.standing.is_some() {
-            return;
-        }
-        if reorder.is_stepping() || self.has_controls() {
-            return;
-        }
-        self.window = self.window(cx.config);
-        self.ease = match reorder.stored() {
-            _ if !reorder.covers(self.window) => Ease::Busy,
+impl Session {
+    /// Whether there is something to look after besides packets of one number each, in order or behind a gap.
+    fn is_busy(&self) -> bool {
+        !self.reorder.is_quiet() || self.reorder.is_stepping() || self.standing.is_some() || self.recovers()
+    }
+
+    /// What a session that is not busy has to look after, with this window.
+    fn ease_within(&self, window: u64) -> Ease {
+        let reorder = &self.reorder;
+        match reorder.stored() {
+            _ if !reorder.covers(window) => Ease::Busy,
             0 if reorder.is_calm() => Ease::Calm,
             0 => Ease::Busy,
-            // The next one may leave out a number that a foreign packet has.
-            _ if self.has_noted() => Ease::Busy,
-            // The next one may end the longer wait of a packet that stands alone.
-            1 if reorder.waits_longer(&self.gap_patience()) => Ease::Busy,
             // What stands behind a gap may show another one, to be asked for.
             _ if self.asking.is_some() => Ease::Busy,
             _ => Ease::Gap,
+        }
+    }
+
+    /// Whether the packet before the head comes again, and nothing is to be learned from that.
+    fn is_twice(&self, number: u64, fingerprint: u32) -> bool {
+        self.asking.is_none()
+            && self.rebuilt.is_empty()
+            && self.reorder.known(number, 1, fingerprint, self.window) == Known::Same
+    }
+
+    /// Whether a packet of one number has its place beyond all others.
+    #[inline(always)]
+    fn may_append(&self, number: u64) -> bool {
+        self.reorder.may_append(number, self.window)
+    }
+
+    /// Whether a packet of one number has its place in a gap.
+    fn may_fill(&self, number: u64) -> bool {
+        let reorder = &self.reorder;
+        number < reorder.end() && reorder.misses(number) && !reorder.is_beyond(number, self.window)
+    }
+}
+
+impl Flow {
+    /// After an input that took the long way, and when rate or hold have changed: which ways the next one may take.
+    pub(in crate::relay) fn look(&mut self, cx: &Context<'_>) {
+        let Some(session) = &self.session else { return };
+        let (ease, window) = if self.is_busy() || session.is_busy() {
+            (Ease::Busy, 0)
+        } else {
+            let window = self.window(cx.config);
+            (self.ease_of(session, window), window)
         };
+        if let Some(session) = &mut self.session {
+            (session.ease, session.window) = (ease, window);
+        }
+    }
+
+    /// Whether there is something to look after besides the session.
+    fn is_busy(&self) -> bool {
+        !self.probation.is_empty()
+            || self.pacer.is_some()
+            || self.trial.is_some()
+            || self.pending() > 0
+            || self.legs.is_some()
+            || self.has_controls()
+    }
+
+    fn ease_of(&self, session: &Session, window: u64) -> Ease {
+        let ease = session.ease_within(window);
+        // The next packet may leave out a number that a foreign one has, or end the longer wait of one that stands alone.
+        let alone = || session.reorder.stored() == 1 && session.reorder.waits_longer(&self.gap_patience());
+        if ease == Ease::Gap && (self.has_noted() || alone()) { Ease::Busy } else { ease }
     }
 
     /// The same in a calm flow when only rate or hold have changed. It has no legs, and its packets take one number each.
@@ -79,12 +121,13 @@ impl Flow {
         let most = config.window_max.min(self.space.packets_max(1));
         let window = self.rate.window(self.hold.get(), most);
         debug_assert_eq!(window, self.plain_window(config));
-        if window == self.window {
-            return;
-        }
-        self.window = window;
-        if !self.reorder.as_ref().is_some_and(|reorder| reorder.covers(self.window)) {
-            self.ease = Ease::Busy;
+        if let Some(session) = &mut self.session
+            && session.window != window
+        {
+            session.window = window;
+            if !session.reorder.covers(window) {
+                session.ease = Ease::Busy;
+            }
         }
     }
 
@@ -97,17 +140,19 @@ impl Flow {
         now: Instant,
         budget: &Budget,
     ) -> Way {
-        let (Body::Numbered { session, number, span: 1, .. }, Some(reorder)) = (&arrival.body, &self.reorder)
+        let (Body::Numbered { session: id, number, span: 1, .. }, Some(session)) =
+            (&arrival.body, &self.session)
         else {
             return Way::Long;
         };
-        if *session != self.session || self.ease == Ease::Busy || self.needs_look(arrival, bytes) {
+        if *id != session.id || session.ease == Ease::Busy || self.needs_look(arrival, bytes) {
             return Way::Long;
         }
-        let number = self.space.extend(reorder.next(), *number);
-        match self.ease {
-            Ease::Calm if number == reorder.next() => Way::Pass,
-            Ease::Calm if number + 1 == reorder.next() && self.is_twice(number, arrival, now) => Way::Repeat,
+        let next = session.reorder.next();
+        let number = session.extend(*number);
+        match session.ease {
+            Ease::Calm if number == next => Way::Pass,
+            Ease::Calm if number + 1 == next && self.is_twice(number, arrival, now) => Way::Repeat,
             Ease::Calm if self.may_open(number, bytes, budget) => Way::Open(number),
             Ease::Gap if self.may_wait(number, bytes, now, budget) => Way::Wait(number),
             Ease::Gap if self.may_fill(number, bytes, now, budget) => Way::Fill(number),
@@ -118,10 +163,7 @@ impl Flow {
     /// Whether the packet is the last one once more, in a flow without anything to learn from that.
     #[inline(never)]
     fn is_twice(&self, number: u64, arrival: &Arrival, now: Instant) -> bool {
-        let known = |reorder: &Reorder| reorder.known(number, 1, arrival.fingerprint(), self.window);
-        self.asking.is_none()
-            && self.rebuilt.is_empty()
-            && self.reorder.as_ref().map(known) == Some(Known::Same)
+        self.session.as_ref().is_some_and(|session| session.is_twice(number, arrival.fingerprint()))
             && self.age(number, now) <= self.repeat_age()
     }
 
@@ -130,17 +172,17 @@ impl Flow {
     fn may_wait(&self, number: u64, bytes: &Buffer, now: Instant, budget: &Budget) -> bool {
         bytes.capacity() <= budget.room()
             && self.scheduled.is_some_and(|at| now < at)
-            && self.reorder.as_ref().is_some_and(|reorder| reorder.may_append(number, self.window))
+            && self.session.as_ref().is_some_and(|session| session.may_append(number))
     }
 
     /// Whether the packet only has to be stored, as the first one behind a gap that nobody asks for.
     #[inline(never)]
     fn may_open(&self, number: u64, bytes: &Buffer, budget: &Budget) -> bool {
+        let may_append = |session: &Session| session.asking.is_none() && session.may_append(number);
         bytes.capacity() <= budget.room()
-            && self.asking.is_none()
             && self.strangers.is_none()
             && !self.hold.get().is_zero()
-            && self.reorder.as_ref().is_some_and(|reorder| reorder.may_append(number, self.window))
+            && self.session.as_ref().is_some_and(may_append)
     }
 
     /// Whether the packet only has to be put into a gap: no deadline has passed, and no bound is met.
@@ -149,9 +191,7 @@ impl Flow {
         bytes.capacity() <= budget.room()
             && self.strangers.is_none()
             && self.scheduled.is_some_and(|at| now < at)
-            && self.reorder.as_ref().is_some_and(|reorder| {
-                number < reorder.end() && reorder.misses(number) && !reorder.is_beyond(number, self.window)
-            })
+            && self.session.as_ref().is_some_and(|session| session.may_fill(number))
     }
 
     /// Takes the packet at the head.
@@ -163,8 +203,8 @@ impl Flow {
         now: Instant,
         config: &Config,
     ) -> Delivery {
-        let seq = match &mut self.reorder {
-            Some(reorder) => reorder.pass(arrival.fingerprint(), now),
+        let seq = match &mut self.session {
+            Some(session) => session.reorder.pass(arrival.fingerprint(), now),
             None => 0,
         };
         if self.measure(arrival, now, config) {
@@ -186,8 +226,9 @@ impl Flow {
     ) -> bool {
         cx.tighten(&mut packet);
         let capacity = packet.bytes.capacity();
-        if let Some(reorder) = &mut self.reorder {
-            reorder.append(number, Stored::new(packet, How::Received, 1, arrival.fingerprint()), cx.now);
+        if let Some(session) = &mut self.session {
+            let stored = Stored::new(packet, How::Received, 1, arrival.fingerprint());
+            session.reorder.append(number, stored, cx.now);
         }
         cx.budget.recharge(0, capacity);
         self.charged += capacity;
@@ -203,24 +244,18 @@ impl Flow {
         mut packet: Packet,
         cx: &mut Context<'_>,
     ) -> bool {
-        let Some(reorder) = &mut self.reorder else { return true };
+        let Some(session) = &mut self.session else { return true };
+        let reorder = &mut session.reorder;
         let lateness = reorder.lateness(number, cx.now);
         let waited = if number == reorder.next() { reorder.waited(number, cx.now) } else { None };
         cx.tighten(&mut packet);
         let stored = Stored::new(packet, How::Received, 1, arrival.fingerprint());
-        let queued = reorder.insert(number, stored, cx.now, self.window);
+        let queued = reorder.insert(number, stored, cx.now, session.window);
         if let Queued::Forward(stored) = queued {
             if let Some(waited) = waited {
                 cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
             }
-            let mut ready = Some((number, stored));
-            while let Some((number, stored)) = ready {
-                self.deliver(number, stored.span, stored.how, stored.packet, cx);
-                ready = self.reorder.as_mut().and_then(Reorder::pop_ready);
-            }
-            if let Some(reorder) = &mut self.reorder {
-                reorder.forget_passed();
-            }
+            self.deliver_ready((number, stored), cx);
         }
         self.counters.reordered += 1;
         if let Some(lateness) = lateness {
@@ -230,6 +265,19 @@ impl Flow {
         self.charge(cx.budget);
         self.look(cx);
         changed
+    }
+
+    /// Delivers the packet that fills the gap at the head, and those that are in order behind it. Their deadlines need no
+    /// look: nothing of them is left.
+    fn deliver_ready(&mut self, first: (u64, Stored), cx: &mut Context<'_>) {
+        let mut ready = Some(first);
+        while let Some((number, stored)) = ready {
+            self.deliver(number, stored.span, stored.how, stored.packet, cx);
+            ready = self.session.as_mut().and_then(|session| session.reorder.pop_ready());
+        }
+        if let Some(session) = &mut self.session {
+            session.reorder.forget_passed();
+        }
     }
 
     /// Notes a packet that was not known before. `true`: rate or hold have changed.

@@ -2,18 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Budget, Context, Flow};
-use crate::relay::{
-    Output,
-    recover::Means,
-    reorder::{Poll, Reorder},
-};
+use super::{Budget, Context, Flow, Session};
+use crate::relay::{Delivery, How, Output, Packet, recover::Means, reorder::Poll};
 
 impl Flow {
     /// The next number to be used, from a heartbeat or an end of session.
-    pub(in crate::relay) fn announced(&mut self, session: u32, next: u64, end: bool, cx: &mut Context<'_>) {
+    pub(in crate::relay) fn announced(&mut self, id: u32, next: u64, end: bool, cx: &mut Context<'_>) {
         let (window, patience) = (self.window(cx.config), self.patience());
-        let Some(reorder) = self.reorder.as_mut().filter(|_| session == self.session) else { return };
+        let Some(Session { reorder, .. }) = self.session.as_mut().filter(|session| session.id == id) else {
+            return;
+        };
         if next < reorder.end() {
             return;
         }
@@ -22,32 +20,32 @@ impl Flow {
         if next - reorder.next() <= window {
             let known = reorder.end();
             reorder.announce(next, cx.now, patience);
-            self.note_tail(known..next, patience, cx);
+            self.note_tail(known..next, patience, cx.now);
         }
     }
 
     /// Delivers what is due and gives up what is overdue.
     pub(in crate::relay) fn poll(&mut self, cx: &mut Context<'_>) {
         let mut looked_at = None;
-        if !self.hopeless.is_empty() {
+        if self.session.as_ref().is_some_and(|session| !session.hopeless.is_empty()) {
             self.poll_hopeless(cx);
         }
-        while let Some(reorder) = &mut self.reorder {
-            if let Some((number, stored)) = reorder.pop_ready() {
-                self.counters.duplicate += reorder.take_covered();
+        while let Some(session) = &mut self.session {
+            if let Some((number, stored)) = session.reorder.pop_ready() {
+                self.counters.duplicate += session.reorder.take_covered();
                 self.deliver(number, stored.span, stored.how, stored.packet, cx);
                 continue;
             }
             // Each gap that comes to the head may be overdue, and what can be rebuilt is not given up.
-            let head = reorder.next();
-            if looked_at != Some(head) && self.recover.as_ref().is_some_and(|recover| recover.misses()) {
+            let head = session.reorder.next();
+            if looked_at != Some(head) && session.awaits_repair() {
                 looked_at = Some(head);
                 self.poll_recovery(cx);
                 continue;
             }
             let patience = self.gap_patience();
-            let Some(reorder) = &mut self.reorder else { break };
-            let polled = reorder.poll(cx.now, patience);
+            let Some(session) = &mut self.session else { break };
+            let polled = session.reorder.poll(cx.now, patience);
             if !self.apply_poll(polled, cx) {
                 break;
             }
@@ -56,20 +54,40 @@ impl Flow {
     }
 
     fn poll_recovery(&mut self, cx: &mut Context<'_>) {
-        let (grace, patience, end) = (self.grace(cx.now), self.gap_patience(), self.witnessed());
-        if let Some(recover) = &mut self.recover
-            && let Some(due) = recover.deadline(grace)
-        {
-            // What can be rebuilt is not given up: a deadline that has passed makes it overdue.
-            let expired =
-                self.reorder.as_ref().and_then(|r| r.deadline(patience)).is_some_and(|at| at <= cx.now);
-            if expired || due <= cx.now {
-                let gap_end = || self.reorder.as_ref().and_then(Reorder::first_stored).unwrap_or(u64::MAX);
-                let overdue = if expired { gap_end() } else { 0 };
-                let findings = recover.poll(&mut Means { overdue, ..cx.means(grace, end) });
-                self.apply(findings, cx);
-            }
+        let (grace, patience) = (self.grace(cx.now), self.gap_patience());
+        let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session else { return };
+        let Some(due) = recovery.deadline(grace) else { return };
+        // What can be rebuilt is not given up: a deadline that has passed makes it overdue.
+        let expired = reorder.deadline(patience).is_some_and(|at| at <= cx.now);
+        if expired || due <= cx.now {
+            let overdue = if expired { reorder.first_stored().unwrap_or(u64::MAX) } else { 0 };
+            let findings = recovery.poll(&mut Means { overdue, ..cx.means(grace, reorder.witnessed()) });
+            self.apply(findings, cx);
         }
+    }
+
+    /// Passes on a packet that takes `span` numbers, now or when it is due.
+    #[inline]
+    pub(super) fn deliver(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
+        if self.trial.is_some() {
+            return self.detain(seq, span, how, packet, cx);
+        }
+        if self.keeps_out(&packet, cx) {
+            // a number without a packet has no memory to give back
+            if !packet.bytes.is_empty() {
+                cx.spend(packet);
+            }
+            return;
+        }
+        if self.controls.is_some() {
+            self.pass_controls(seq, cx);
+        }
+        if self.pacer.is_some() {
+            return self.pace(seq, span, how, packet, cx);
+        }
+        self.counters.expected += span;
+        self.counters.delivered += 1;
+        cx.outputs.push_back(Output::Deliver(Delivery::new(self.id, seq, span, how, packet)));
     }
 
     /// Acts on what the reorder buffer wants. `false`: it wants nothing now.
@@ -77,7 +95,9 @@ impl Flow {
     fn apply_poll(&mut self, polled: Poll, cx: &mut Context<'_>) -> bool {
         match polled {
             Poll::Forward(number, stored) => {
-                self.counters.duplicate += self.reorder.as_mut().map_or(0, Reorder::take_covered);
+                if let Some(session) = &mut self.session {
+                    self.counters.duplicate += session.reorder.take_covered();
+                }
                 self.deliver(number, stored.span, stored.how, stored.packet, cx);
                 true
             }
@@ -102,8 +122,8 @@ impl Flow {
     }
 
     pub(super) fn skip_oldest(&mut self, cx: &mut Context<'_>) {
-        if let Some(reorder) = &mut self.reorder
-            && let Some(polled) = reorder.skip_oldest(cx.now)
+        if let Some(session) = &mut self.session
+            && let Some(polled) = session.reorder.skip_oldest(cx.now)
         {
             self.apply_poll(polled, cx);
             self.poll(cx);
@@ -112,13 +132,12 @@ impl Flow {
 
     /// Delivers what the numbering in force holds back, in order, with its gaps given up.
     pub(in crate::relay) fn flush_numbering(&mut self, cx: &mut Context<'_>) {
-        let end = self.end();
-        if let Some(recover) = &mut self.recover {
-            let findings = recover.poll(&mut cx.means(Duration::ZERO, end));
+        if let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session {
+            let findings = recovery.poll(&mut cx.means(Duration::ZERO, reorder.end()));
             self.apply(findings, cx);
         }
-        while let Some(reorder) = &mut self.reorder {
-            let polled = reorder.flush(cx.now);
+        while let Some(session) = &mut self.session {
+            let polled = session.reorder.flush(cx.now);
             if !self.apply_poll(polled, cx) {
                 break;
             }
@@ -154,14 +173,8 @@ impl Flow {
                 self.reject_probation(cx);
                 self.reject_pending(cx);
             } else {
-                if let Some(recover) = &mut self.recover {
-                    recover.forget();
-                }
-                if let Some(asking) = &mut self.asking {
-                    asking.schedule.clear();
-                }
-                if let Some(reorder) = &mut self.reorder {
-                    reorder.shrink();
+                if let Some(session) = &mut self.session {
+                    session.shrink();
                 }
                 if let Some(legs) = &mut self.legs {
                     legs.shrink(cx.legs);
@@ -172,12 +185,10 @@ impl Flow {
     }
 
     pub(super) fn charge(&mut self, budget: &mut Budget) {
-        let used = self.reorder.as_ref().map_or(0, Reorder::bytes)
+        let used = self.session.as_ref().map_or(0, Session::bytes)
             + self.probation.bytes()
             + self.pending_bytes()
             + self.detained_bytes()
-            + self.asking.as_ref().map_or(0, |asking| asking.schedule.bytes())
-            + self.recover.as_ref().map_or(0, |r| r.bytes())
             + self.legs.as_ref().map_or(0, |legs| legs.bytes())
             + self.paced_bytes();
         budget.recharge(self.charged, used);
@@ -194,14 +205,18 @@ impl Flow {
     pub(in crate::relay) fn deadline(&self, alive: Option<Instant>, now: Instant) -> Option<Instant> {
         let probation =
             if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };
-        let reorder = self.reorder.as_ref().and_then(|r| r.deadline(self.gap_patience()));
-        let recover = self.recover.as_ref().filter(|r| r.misses());
-        let recover = recover.and_then(|r| r.deadline(self.grace(now)));
+        let session = self.session.as_ref().and_then(|session| self.session_deadline(session, now));
         let legs = self.legs.as_ref().and_then(|legs| legs.deadline());
-        let (hopeless, paced) = (self.hopeless_deadline(), self.paced_deadline(now));
-        let pending = self.pending_deadline();
-        let asking = self.asking.as_ref().filter(|asking| !asking.schedule.is_idle());
+        let (paced, pending) = (self.paced_deadline(now), self.pending_deadline());
+        [probation, session, legs, paced, pending].into_iter().flatten().min()
+    }
+
+    fn session_deadline(&self, session: &Session, now: Instant) -> Option<Instant> {
+        let reorder = session.reorder.deadline(self.gap_patience());
+        let recovery = session.recovery.as_ref().filter(|recovery| recovery.misses());
+        let recovery = recovery.and_then(|recovery| recovery.deadline(self.grace(now)));
+        let asking = session.asking.as_ref().filter(|asking| !asking.schedule.is_idle());
         let asking = asking.and_then(|asking| asking.schedule.due());
-        [probation, reorder, recover, hopeless, legs, paced, pending, asking].into_iter().flatten().min()
+        [reorder, recovery, self.hopeless_deadline(), asking].into_iter().flatten().min()
     }
 }

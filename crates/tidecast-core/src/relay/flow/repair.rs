@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Context, Flow, Numbered};
+use super::{Context, Flow, Numbered, Session};
 use crate::{
     buffer::Buffer,
     relay::{
@@ -11,7 +11,6 @@ use crate::{
         dedup::fingerprint,
         recover::{self, Findings, st2022},
         recovery::{Kept, Rebuilt, Recovery},
-        reorder::Reorder,
     },
 };
 use tidecast_wire::{
@@ -20,34 +19,36 @@ use tidecast_wire::{
     st2022 as wire_st2022,
 };
 
-impl Flow {
+impl Session {
     /// A copy of what recovery must keep of a packet that is about to move on.
-    pub(super) fn recover_copy(&self, arrived: &Numbered, number: u64, window: u64) -> Option<Kept> {
-        let (recover, reorder) = (self.recover.as_ref()?, self.reorder.as_ref()?);
+    pub(super) fn recovery_copy(&self, arrived: &Numbered, number: u64, window: u64) -> Option<Kept> {
+        let recovery = self.recovery.as_ref()?;
         let void = arrived.packet.bytes.is_empty();
-        let wanted = arrived.how != How::Fec && !void && number < reorder.next() + window;
-        wanted.then(|| recover.kept(&arrived.packet)).flatten()
+        let wanted = arrived.how != How::Fec && !void && number < self.reorder.next() + window;
+        wanted.then(|| recovery.kept(&arrived.packet)).flatten()
     }
+}
 
+impl Flow {
+    /// Keeps what recovery needs of a packet that has moved on.
     pub(super) fn keep_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
-        let (end, grace) = (self.witnessed(), self.grace(cx.now));
-        let head = self.reorder.as_ref().map_or(0, Reorder::next);
-        if let Some(recover) = &mut self.recover {
-            recover.waits_from(head);
-            let findings = recover.media(number, kept, &mut cx.means(grace, end));
-            let protected = recover.keeping();
-            self.apply(findings, cx);
-            if !protected && self.asking.is_none() {
-                self.hold.settle(cx.now);
-            }
+        let grace = self.grace(cx.now);
+        let Some(Session { recovery: Some(recovery), reorder, asking, .. }) = &mut self.session else {
+            return;
+        };
+        recovery.waits_from(reorder.next());
+        let findings = recovery.media(number, kept, &mut cx.means(grace, reorder.witnessed()));
+        let needs_hold = recovery.keeping() || asking.is_some();
+        self.apply(findings, cx);
+        if !needs_hold {
+            self.hold.settle(cx.now);
         }
     }
 
-    /// The same of a number that was known.
+    /// Compares a packet whose number was known with what recovery has kept of it.
     pub(super) fn compare_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
-        let end = self.witnessed();
-        if let Some(recover) = &mut self.recover {
-            recover.came_again(number, kept, &cx.means(Duration::ZERO, end));
+        if let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session {
+            recovery.came_again(number, kept, &cx.means(Duration::ZERO, reorder.witnessed()));
         }
     }
 
@@ -60,14 +61,12 @@ impl Flow {
         cx: &mut Context<'_>,
     ) {
         let (window, grace) = (self.window(cx.config), self.grace(cx.now));
-        let (Some(reorder), Some(Recovery::Native(recover))) = (&self.reorder, self.recover.as_deref_mut())
-        else {
-            return;
-        };
-        if session == self.session && first <= reorder.end() + window {
-            recover.waits_from(reorder.next());
+        let Some(Session { id, recovery: Some(recovery), reorder, .. }) = &mut self.session else { return };
+        let Recovery::Native(recovery) = &mut **recovery else { return };
+        if session == *id && first <= reorder.end() + window {
+            recovery.waits_from(reorder.next());
             let means = &mut cx.means(grace, reorder.witnessed());
-            let findings = recover.repair(first, repair, reorder.next(), means);
+            let findings = recovery.repair(first, repair, reorder.next(), means);
             self.apply(findings.map(Rebuilt::Native), cx);
         }
     }
@@ -80,24 +79,26 @@ impl Flow {
         cx: &mut Context<'_>,
     ) {
         let grace = self.grace(cx.now);
-        let (Some(reorder), Some(Recovery::St2022(recover))) = (&self.reorder, self.recover.as_deref_mut())
-        else {
-            return;
-        };
-        recover.waits_from(reorder.next());
+        let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session else { return };
+        let Recovery::St2022(recovery) = &mut **recovery else { return };
+        recovery.waits_from(reorder.next());
         let means = &mut cx.means(grace, reorder.witnessed());
-        let findings = recover.repair(leg, repair, reorder.next(), means);
+        let findings = recovery.repair(leg, repair, reorder.next(), means);
         self.apply(findings.map(Rebuilt::Rtp), cx);
     }
 
     /// One past the highest number that came, if ST 2022-1 may recover packets of this flow.
     pub(in crate::relay) fn st2022_end(&self) -> Option<u64> {
-        matches!(self.recover.as_deref(), Some(Recovery::St2022(_))).then(|| self.end())
+        let session = self.session.as_ref()?;
+        let recovers = matches!(session.recovery.as_deref(), Some(Recovery::St2022(_)));
+        recovers.then(|| session.reorder.end())
     }
 
     /// Other flows need the memory: nothing of this one is recovered until its next session.
     pub(in crate::relay) fn stop_recovery(&mut self) {
-        self.recover = None;
+        if let Some(session) = &mut self.session {
+            session.recovery = None;
+        }
     }
 
     pub(super) fn apply(&mut self, findings: Findings<Rebuilt>, cx: &mut Context<'_>) {
@@ -107,36 +108,46 @@ impl Flow {
         if let Some(span) = findings.span {
             self.hold.saw_block(span, cx.now);
         }
-        let rebuilt_some = !findings.rebuilt.is_empty();
-        self.rebuilding = rebuilt_some;
-        for rebuilt in findings.rebuilt {
+        if !findings.rebuilt.is_empty() {
+            self.take_in_rebuilt(findings.rebuilt, cx);
+        }
+        if let Some(end) = findings.awaited {
+            self.await_until(end, cx);
+        }
+        // A request may still bring them.
+        if !findings.hopeless.is_empty() && !self.hurry(&findings.hopeless, cx.now) {
+            self.not_to_be_rebuilt(&findings.hopeless, cx);
+        }
+    }
+
+    /// Takes in all of them before a gap between them is given up.
+    fn take_in_rebuilt(&mut self, packets: Vec<Rebuilt>, cx: &mut Context<'_>) {
+        self.set_rebuilding(true);
+        for rebuilt in packets {
             let rebuilt = match rebuilt {
-                Rebuilt::Native(rebuilt) => Some(self.rebuilt_native(&rebuilt, cx.now)),
+                Rebuilt::Native(rebuilt) => self.rebuilt_native(&rebuilt, cx.now),
                 Rebuilt::Rtp(rebuilt) => self.rebuilt_rtp(rebuilt, cx.now),
             };
             if let Some(numbered) = rebuilt {
                 self.in_session(numbered, cx);
             }
         }
-        self.rebuilding = false;
-        if rebuilt_some {
-            self.poll(cx);
-        }
-        if let Some(end) = findings.awaited {
-            self.await_until(end, cx);
-        }
-        // A request may still bring them.
-        if !findings.hopeless.is_empty() && !self.hurry(&findings.hopeless, cx) {
-            self.not_to_be_rebuilt(&findings.hopeless, cx);
+        self.set_rebuilding(false);
+        self.poll(cx);
+    }
+
+    fn set_rebuilding(&mut self, rebuilding: bool) {
+        if let Some(session) = &mut self.session {
+            session.rebuilding = rebuilding;
         }
     }
 
     /// These numbers cannot come back.
     pub(super) fn give_up(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
         let window = self.window(cx.config);
-        let Some(reorder) = &mut self.reorder else { return };
+        let Some(session) = &mut self.session else { return };
         for number in hopeless {
-            reorder.give_up(*number, window);
+            session.reorder.give_up(*number, window);
         }
         self.poll(cx);
     }
@@ -144,16 +155,17 @@ impl Flow {
     /// Numbers below `end` have been used, a repair packet says.
     fn await_until(&mut self, end: u64, cx: &mut Context<'_>) {
         let (window, patience) = (self.window(cx.config), self.patience());
-        let Some(reorder) = &mut self.reorder else { return };
+        let Some(Session { reorder, .. }) = &mut self.session else { return };
         let known = reorder.end();
         if end > known && end - reorder.next() <= window {
             reorder.announce(end, cx.now, patience);
-            self.note_tail(known..end, patience, cx);
+            self.note_tail(known..end, patience, cx.now);
         }
     }
 
     /// The whole datagram of a native packet, as its producer had sent it.
-    fn rebuilt_native(&self, rebuilt: &recover::Rebuilt, now: Instant) -> Numbered {
+    fn rebuilt_native(&self, rebuilt: &recover::Rebuilt, now: Instant) -> Option<Numbered> {
+        let session = self.session.as_ref()?.id;
         let FlowKey::Stream(stream) = self.key else {
             unreachable!("only native flows recover native packets")
         };
@@ -161,7 +173,7 @@ impl Flow {
             kind: native::Kind::Data,
             flags: rebuilt.flags,
             stream,
-            session: self.session,
+            session,
             sequence: rebuilt.number,
             timestamp: rebuilt.timestamp,
             payload: &rebuilt.payload,
@@ -189,19 +201,18 @@ impl Flow {
             arrived: now,
             format: PacketFormat::Rtp,
         };
-        Some(self.numbered_again(number, arrival.fingerprint(), packet))
+        self.numbered_again(number, arrival.fingerprint(), packet)
     }
 
-    fn numbered_again(&self, number: u64, fingerprint: u32, packet: Packet) -> Numbered {
-        let (session, how, span, leg, clock) = (self.session, How::Fec, 1, 0, None);
-        Numbered { session, number, span, fingerprint, how, packet, leg, clock }
+    fn numbered_again(&self, number: u64, fingerprint: u32, packet: Packet) -> Option<Numbered> {
+        let session = self.session.as_ref()?.id;
+        let (how, span, leg, clock) = (How::Fec, 1, 0, None);
+        Some(Numbered { session, number, span, fingerprint, how, packet, leg, clock })
     }
 
     /// If this number was rebuilt, that was in vain.
     pub(super) fn not_needed(&mut self, number: u64) {
-        if let Some(place) = self.rebuilt.iter().position(|n| *n == number) {
-            self.rebuilt.swap_remove_back(place);
-            self.counters.recovered_spurious += 1;
-        }
+        let rebuilt = self.session.as_mut().is_some_and(|session| session.take_rebuilt(number));
+        self.counters.recovered_spurious += u64::from(rebuilt);
     }
 }

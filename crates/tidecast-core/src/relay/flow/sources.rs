@@ -311,11 +311,8 @@ impl Flow {
 
     /// What the numbering in force knows of a packet.
     fn known(&self, packet: &Numbered, cx: &Context<'_>) -> Known {
-        let Some(reorder) = self.reorder.as_ref().filter(|_| packet.session == self.session) else {
-            return Known::Other;
-        };
-        let number = self.space.extend(reorder.next(), packet.number);
-        reorder.known(number, packet.span, packet.fingerprint, self.window(cx.config))
+        let window = self.window(cx.config);
+        self.session.as_ref().map_or(Known::Other, |session| session.known(packet, window))
     }
 
     fn agrees(&mut self, leg: u8, source: SocketAddr, known: Known, now: Instant) {
