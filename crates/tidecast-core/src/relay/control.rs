@@ -1,4 +1,4 @@
-//! Control datagrams of custom formats on their way into their flow.
+//! Control datagrams on their way into their flow; those of custom formats are passed on.
 
 use std::{
     collections::VecDeque,
@@ -45,6 +45,26 @@ impl Copies {
 }
 
 impl Relay {
+    /// A native heartbeat or end of session.
+    #[inline(never)]
+    pub(super) fn control(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival) {
+        let Some(index) = self.known(&arrival.key) else { return };
+        let ours = self.live(index).is_some_and(|flow| flow.is_ours(leg, source));
+        let (session, next, end) = match arrival.body {
+            Body::Heartbeat { session, next } => (session, next, false),
+            Body::End { session, next } => (session, next, true),
+            _ => return,
+        };
+        if self.is_elsewhere(ours) {
+            return;
+        }
+        let (flow, mut cx) = self.split(index, now);
+        flow.shows(now);
+        flow.announced(session, next, end, &mut cx);
+        self.idle_at[index as usize] = now;
+        self.follow_up(index, now);
+    }
+
     /// A datagram of a kind that has no number. It belongs to a flow, which is what those who read flows know it by.
     pub(super) fn pass_in_place(
         &mut self,

@@ -103,7 +103,7 @@ impl Relay {
         self.count_report(leg);
         match self.standing_of(leg, source, &bytes) {
             Standing::Ours => self.pass_report(now, &bytes, Beside::Above),
-            Standing::Elsewhere => *self.rejects.entry(super::OTHER_SOURCE).or_default() += 1,
+            Standing::Elsewhere => *self.rejects.entry(super::repair::OTHER_SOURCE).or_default() += 1,
             Standing::Unknown => {}
         }
         self.spend(bytes);

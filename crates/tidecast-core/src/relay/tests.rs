@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::*;
 use tidecast_wire::{
-    native::{Kind, Repr},
+    native::{self, Kind, Repr},
     rtp,
 };
 
