@@ -12,7 +12,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tidecast::limits::POOL_SLOTS;
+use tidecast_core::limits::POOL_SLOTS;
 use tidecast_core::{
     buffer::{Buffer, Pool},
     relay::{Config, Delivery, Input, Output, Relay},

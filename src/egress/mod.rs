@@ -3,7 +3,6 @@
 //! The packet path hands over what the relay delivered; each subscriber has its own bounded queue.
 
 pub mod carries;
-pub mod follow;
 pub mod http;
 pub mod listen;
 mod push;

@@ -15,13 +15,6 @@ pub const THREADS_MAX: u64 = 64;
 pub const CHANNELS_MAX: usize = 4096;
 /// UDP outputs per channel: every packet is sent to each of them in turn.
 pub const OUTPUTS_MAX: usize = 1024;
-/// A player that follows a transport stream moves to a flow without one after this long a silence at least: FEC and
-/// keep-alives may go on where the stream pauses.
-pub const FOLLOW_OTHER_AFTER: Duration = Duration::from_secs(5);
-/// After this time a flow without a transport stream is followed on purpose, and not because it came first.
-pub const FOLLOW_SETTLED: Duration = Duration::from_secs(5);
-/// Packets of a transport stream that a player then leaves such a flow for: more than somebody forges in passing.
-pub const FOLLOW_STREAM_PACKETS: u32 = 16;
 /// Flows per channel that a configuration may name: their table alone is then about a gigabyte.
 pub const FLOWS_CONFIG_MAX: u64 = 1_000_000;
 /// Memory per channel at least: a few datagrams of the largest size must fit.

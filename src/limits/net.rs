@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// Send buffer asked for per output: 450 media packets, a tick of 5 ms at 900 Mbit/s; what does not fit is dropped.
-pub const SEND_BUFFER_BYTES: usize = 1 << 20;
 /// Send buffer that an output must have when it shares a socket: 28 media packets, a tick of 5 ms at 60 Mbit/s. Where
 /// the system's limit is the usual 416 KiB, six outputs share a socket.
 pub const SEND_BUFFER_SHARE: usize = 64 << 10;
@@ -27,8 +25,6 @@ pub const OUTPUT_CHECK: Duration = Duration::from_secs(5);
 pub const BACKLOG_MAX: Duration = Duration::from_millis(10);
 /// Batches received from one leg before the others have their turn.
 pub const LEG_BATCHES: usize = 16;
-/// Free receive slots kept by one packet thread: 8 MiB, two full batches of 64 legs.
-pub const POOL_SLOTS: usize = 4096;
 /// Events taken from epoll at once: all legs of a large configuration, so that a tick asks once.
 pub const EPOLL_EVENTS: usize = 1024;
 /// Under load a packet thread sleeps at least so long, or a tick if that is shorter: what is due within a millisecond

@@ -17,8 +17,6 @@ pub const UDP_LEASE_MIN: Duration = Duration::from_secs(3);
 pub const UDP_LEASE_MAX: Duration = Duration::from_secs(3600);
 /// Renewals within a lease: two may be lost.
 pub const UDP_RENEWALS: u32 = 3;
-/// How long a subscriber waits for an answer.
-pub const UDP_ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Subscribers at the same time, by default: each costs as much as an output.
 pub const UDP_CLIENTS: u64 = 100;
 /// Subscribers at most.

@@ -27,20 +27,17 @@ use super::{
     state::FlowState,
     worker::Pace,
 };
-use crate::{
-    egress::{
-        carries::Seen,
-        follow::Follow,
-        rtp::Wrapper,
-        tap::{Batch, FlowName, LastValues, Select, Tap},
-        udp::UdpOutputs,
-    },
-    limits::POOL_SLOTS,
+use crate::egress::{
+    carries::Seen,
+    rtp::Wrapper,
+    tap::{Batch, FlowName, LastValues, Select, Tap},
+    udp::UdpOutputs,
 };
 use tidecast_core::{
     buffer::{Buffer, Pool},
     relay::{self, Beside, Delivery, FlowId, Input, Relay, Retransmission, Socket},
 };
+use tidecast_core::{follow::Follow, limits::POOL_SLOTS};
 use tidecast_net::{address, clock::ClockPair, limits::LOG_INTERVAL};
 use tidecast_net::{
     ingest::Change,
@@ -49,7 +46,7 @@ use tidecast_net::{
 };
 
 /// Takes deliveries on the packet thread itself, and hears whether a player would take each (see
-/// [`crate::egress::follow`]).
+/// [`tidecast_core::follow`]).
 pub type Sink = Box<dyn FnMut(&Delivery, bool) + Send>;
 
 /// What a channel is made from.

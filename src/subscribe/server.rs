@@ -27,9 +27,10 @@ use super::{
 use crate::{
     config,
     control::Control,
-    limits::{SEND_BUFFER_BYTES, UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE, UDP_STRAYS_MAX},
+    limits::{UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE, UDP_STRAYS_MAX},
     metrics::UdpRequests,
 };
+use tidecast_net::limits::SEND_BUFFER_BYTES;
 use tidecast_net::{clock, interface, limits::LOG_INTERVAL};
 use tidecast_wire::subscribe::{Answer, REQUEST_BYTES_MAX};
 

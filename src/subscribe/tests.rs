@@ -8,14 +8,12 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{
-    exchange::{Change, Exchange, Key, Outcome, Reaction, Rules},
-    subscriber::{Heard, Subscriber},
-};
+use super::exchange::{Change, Exchange, Key, Outcome, Reaction, Rules};
 use crate::{
     limits::{COOKIE_KEY_LIFE, COOKIE_VALID, UDP_ANSWERS_PER_SECOND, UDP_LEASE},
     shares::{Bounds, Resource, Shares},
 };
+use tidecast_core::subscriber::{Heard, Subscriber};
 use tidecast_net::clock;
 use tidecast_wire::subscribe::{ANSWER_BYTES, Answer, Ask, Refusal, Request, Verdict};
 

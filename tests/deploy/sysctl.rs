@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use tidecast::limits::SEND_BUFFER_BYTES;
 use tidecast_net::limits::RECEIVE_BUFFER_BYTES;
+use tidecast_net::limits::SEND_BUFFER_BYTES;
 
 use crate::file;
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidecast::subscribe::subscriber::{Heard, Subscriber};
+use tidecast_core::subscriber::{Heard, Subscriber};
 use tidecast_net::clock;
 use tidecast_wire::native;
 use tokio::{

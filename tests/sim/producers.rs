@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tidecast::egress::follow::Follow;
+use tidecast_core::follow::Follow;
 use tidecast_core::relay::{Config, Delay, Fec, Release};
 use tidecast_wire::native::Kind;
 

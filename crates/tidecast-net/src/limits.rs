@@ -35,3 +35,6 @@ pub(crate) const RECORDING_FILES_MAX: usize = 100_000;
 
 /// Bytes of a token: what a request has room for.
 pub const UDP_TOKEN_BYTES_MAX: usize = 128;
+
+/// Send buffer asked for per output: 450 media packets, a tick of 5 ms at 900 Mbit/s; what does not fit is dropped.
+pub const SEND_BUFFER_BYTES: usize = 1 << 20;

@@ -13,11 +13,9 @@ use nix::{
     sys::time::TimeSpec,
 };
 
-use crate::{
-    limits::{IMPAIR_BATCHES_MAX, POOL_SLOTS},
-    probe::Role,
-};
+use crate::{limits::IMPAIR_BATCHES_MAX, probe::Role};
 use tidecast_core::buffer::{Buffer, Pool};
+use tidecast_core::limits::POOL_SLOTS;
 use tidecast_net::{
     address::Input,
     clock::ClockPair,

@@ -20,7 +20,6 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::{Failure, service::say};
 use crate::{
     cli,
-    limits::UDP_ASK_AGAIN,
     net::{
         state::ChannelState,
         worker::{ChannelSpec, Pace, Sink, Worker},
@@ -30,6 +29,7 @@ use crate::{
 };
 use summary::Summary;
 use tidecast_core::relay::{self, Fec, Hold};
+use tidecast_core::subscriber::ASK_AGAIN;
 use tidecast_net::{
     address::{Input, Remote, Scheme, Source},
     limits::RECEIVE_BUFFER_BYTES,
@@ -178,7 +178,7 @@ async fn ask(
     let (running, granted) = remote::open(remote, worker)?;
     let (leave, left) = oneshot::channel();
     let mut task = tokio::spawn(running.run(left));
-    let mut patience = std::pin::pin!(tokio::time::sleep(UDP_ASK_AGAIN * 3));
+    let mut patience = std::pin::pin!(tokio::time::sleep(ASK_AGAIN * 3));
     let mut limit = std::pin::pin!(tokio::time::sleep(limit));
     let mut granted = std::pin::pin!(granted);
     let unanswered = || {

@@ -6,7 +6,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::records::{Batch, FlowName, Info};
-use crate::{egress::follow::Follow, limits::LAST_VALUES_BYTES_MAX};
+use crate::limits::LAST_VALUES_BYTES_MAX;
+use tidecast_core::follow::Follow;
 use tidecast_core::relay::{Delivery, FlowId};
 
 /// What is kept.

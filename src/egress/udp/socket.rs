@@ -12,7 +12,8 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limits::{SEND_BUFFER_BYTES, SEND_BUFFER_SHARE, SOCKET_OUTPUTS_MAX};
+use crate::limits::{SEND_BUFFER_SHARE, SOCKET_OUTPUTS_MAX};
+use tidecast_net::limits::SEND_BUFFER_BYTES;
 use tidecast_net::{
     Error,
     address::{Dscp, Interface, Output},

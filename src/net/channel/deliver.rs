@@ -7,13 +7,13 @@ use tracing::warn;
 use super::{Channel, Kit};
 use crate::{
     egress::{
-        follow::Follow,
         rtp::Media,
         tap::{Batch, Begin, Event, FlowName, Select, Tap, TapReader},
         udp::{Datagram, Rtp},
     },
     limits::{FLOWS_WARNED_MAX, TAPS_MAX},
 };
+use tidecast_core::follow::Follow;
 use tidecast_core::relay::{Delivery, FlowId, Output, PacketFormat};
 use tidecast_net::clock;
 use tidecast_wire::ts::packets::Unit;

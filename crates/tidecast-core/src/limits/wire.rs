@@ -8,3 +8,5 @@ pub const SLOT_BYTES: usize = 2048;
 /// Numbers above this are refused: no producer counts so far, and arithmetic on them stays exact.
 pub const NUMBER_MAX: u64 = 1 << 62;
 const _: () = assert!(SLOT_BYTES >= 1500 && SLOT_BYTES < DATAGRAM_BYTES_MAX);
+/// Free receive slots kept by one packet thread: 8 MiB, two full batches of 64 legs.
+pub const POOL_SLOTS: usize = 4096;

@@ -7,8 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::limits::{FOLLOW_OTHER_AFTER, FOLLOW_SETTLED, FOLLOW_STREAM_PACKETS};
-use tidecast_core::relay::{FlowId, PacketFormat};
+use crate::relay::{FlowId, PacketFormat};
+
+/// A player that follows a transport stream moves to a flow without one after this long a silence at least: FEC and
+/// keep-alives may go on where the stream pauses.
+const OTHER_AFTER: Duration = Duration::from_secs(5);
+/// After this time a flow without a transport stream is followed on purpose, and not because it came first.
+const SETTLED: Duration = Duration::from_secs(5);
+/// Packets of a transport stream that a player then leaves such a flow for: more than somebody forges in passing.
+const STREAM_PACKETS: u32 = 16;
 
 /// The flow that is followed.
 #[derive(Debug, Clone, Copy)]
@@ -102,11 +109,11 @@ impl Follow {
         };
         let silent = now.saturating_duration_since(current.last);
         match (stream, self.streams.contains_key(&current.flow)) {
-            (None, true) => silent >= self.failover.max(FOLLOW_OTHER_AFTER),
+            (None, true) => silent >= self.failover.max(OTHER_AFTER),
             // a few made-up packets do not end what has been followed for a while
             (Some(packets), false) => {
-                let settled = now.saturating_duration_since(current.since) >= FOLLOW_SETTLED;
-                !settled || packets >= FOLLOW_STREAM_PACKETS || silent >= self.failover
+                let settled = now.saturating_duration_since(current.since) >= SETTLED;
+                !settled || packets >= STREAM_PACKETS || silent >= self.failover
             }
             _ => silent >= self.failover,
         }
@@ -119,7 +126,7 @@ mod tests {
 
     #[test]
     fn stays_moves_on_succession_and_after_silence() {
-        let now = tidecast_net::clock::now();
+        let now = crate::clock::now();
         let second = Duration::from_secs(1);
         let mut follow = Follow::new(second);
         let (a, b, c) = (FlowId(0), FlowId(1), FlowId(2));
@@ -137,7 +144,7 @@ mod tests {
     }
     #[test]
     fn a_transport_stream_goes_before_anything_else() {
-        let now = tidecast_net::clock::now();
+        let now = crate::clock::now();
         let second = Duration::from_secs(1);
         let mut follow = Follow::new(second);
         let (stream, fec) = (FlowId(0), FlowId(1));
@@ -146,14 +153,14 @@ mod tests {
         assert!(!follow.takes(fec, now) && follow.takes(stream, now));
         follow.succeeded(fec, stream, now);
         assert!(!follow.takes(fec, now + second) && follow.takes(stream, now + second));
-        assert!(follow.takes(fec, now + second + FOLLOW_OTHER_AFTER));
+        assert!(follow.takes(fec, now + second + OTHER_AFTER));
         // at once, unless the other one has been followed for long
-        assert!(follow.takes(stream, now + second + FOLLOW_OTHER_AFTER));
+        assert!(follow.takes(stream, now + second + OTHER_AFTER));
         let mut follow = Follow::new(second);
-        assert!(follow.takes(fec, now) && follow.takes(fec, now + FOLLOW_SETTLED));
+        assert!(follow.takes(fec, now) && follow.takes(fec, now + SETTLED));
         follow.carries(stream, true, now);
-        let later = now + FOLLOW_SETTLED;
-        let taken = (0..FOLLOW_STREAM_PACKETS).map(|_| follow.takes(stream, later));
+        let later = now + SETTLED;
+        let taken = (0..STREAM_PACKETS).map(|_| follow.takes(stream, later));
         assert_eq!(taken.filter(|taken| *taken).count(), 1);
         follow.carries(stream, false, later);
         assert!(follow.takes(stream, later));

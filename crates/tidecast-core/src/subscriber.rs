@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::UDP_ASK_AGAIN;
 use tidecast_wire::subscribe::{self, Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict};
+
+/// How long a subscriber waits for an answer.
+pub const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// One subscription.
 pub struct Subscriber {
@@ -78,7 +80,7 @@ impl Subscriber {
         if ask == Ask::Cookie {
             self.nonce = (self.fresh)();
         }
-        self.due = now + UDP_ASK_AGAIN;
+        self.due = now + ASK_AGAIN;
         Some(self.request(ask, cookie))
     }
 
@@ -119,7 +121,7 @@ impl Subscriber {
             }
             Verdict::Refused(refusal) => self.refused(now, refusal),
             Verdict::Ended => {
-                (self.state, self.due) = (State::Asking, now + UDP_ASK_AGAIN);
+                (self.state, self.due) = (State::Asking, now + ASK_AGAIN);
                 Heard::Ended
             }
         }
@@ -129,7 +131,7 @@ impl Subscriber {
     fn refused(&mut self, now: Instant, refusal: Refusal) -> Heard {
         let again = refusal == Refusal::Cookie && matches!(self.state, State::Subscribed { .. });
         self.state = State::Asking;
-        self.due = if again { now } else { now + UDP_ASK_AGAIN };
+        self.due = if again { now } else { now + ASK_AGAIN };
         if self.served || refusal == Refusal::Cookie { Heard::Nothing } else { Heard::Refused(refusal) }
     }
 }
