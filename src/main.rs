@@ -1,14 +1,42 @@
-//! The `tidecast` binary: parse, validate, build, run, drain.
+//! The program `tidecast`: a relay for UDP multicast. `main` parses, validates, builds, runs and drains.
+//!
+//! A datagram's way through the program, which is also the reading order:
+//!
+//! 1. [`tidecast_net`]: join the group, receive in batches with kernel time stamps and drop counts;
+//! 2. [`tidecast_wire`]: bytes to a checked view; corrupt and foreign datagrams are counted and dropped;
+//! 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow, session, deduplication, recovery, reorder and skip;
+//! 4. [`net`]: the packet threads, which run the core of each channel;
+//! 5. [`egress`]: UDP targets, HTTP clients, files.
+//!
+//! Beside them stand [`observe`] (what happened lately), [`subscribe`] (UDP subscribers on request), [`probe`] (what is on a
+//! group), [`capture`] (capture files), and [`config`], [`control`], [`log`], [`metrics`], [`shutdown`], [`watchdog`].
+
+mod capture;
+mod cli;
+mod commands;
+mod config;
+mod control;
+mod egress;
+mod limits;
+mod log;
+mod metrics;
+mod net;
+mod observe;
+mod probe;
+mod shares;
+mod shutdown;
+mod subscribe;
+mod watchdog;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tidecast::cli::Cli;
-use tidecast::commands::{self, Failure};
-use tidecast::log;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
+
+use cli::Cli;
+use commands::Failure;
 
 /// Overrides the log level, with the syntax of `RUST_LOG`.
 const LOG_VARIABLE: &str = "TIDECAST_LOG";

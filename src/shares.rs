@@ -265,11 +265,6 @@ impl Shares {
         Shares(Arc::new(Inner { bounds, ..Inner::default() }))
     }
 
-    /// The bound of a resource.
-    pub fn bound(&self, resource: Resource) -> Bound {
-        self.0.bounds.of(resource)
-    }
-
     /// Places of a resource that are taken.
     pub fn taken(&self, resource: Resource) -> usize {
         self.table().all[resource as usize]

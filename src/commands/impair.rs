@@ -26,7 +26,8 @@ use nix::{
     poll::{PollFd, PollFlags, ppoll},
     sys::time::TimeSpec,
 };
-pub use report::{FlowReport, Kinds, OutputReport, Report};
+use report::OutputReport;
+pub use report::Report;
 
 use crate::{
     cli,

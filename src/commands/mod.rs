@@ -9,6 +9,8 @@ use crate::config;
 mod about;
 mod check;
 mod demo;
+#[cfg(test)]
+mod documented;
 pub mod impair;
 mod manual;
 mod probe;

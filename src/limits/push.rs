@@ -62,8 +62,6 @@ pub const TCP_LINE_BYTES_MAX: usize = 1024;
 pub const TCP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// TCP clients at the same time, by default.
 pub const TCP_CLIENTS: u64 = 1000;
-/// Origins whose pages may subscribe: a site has some.
-pub const ORIGINS_MAX: usize = 64;
 /// Messages that wait in a Socket.IO connection for its socket, beyond those in its outlet: at most 1 MiB of the longest
 /// datagrams as base64.
 pub const SOCKETIO_BUFFER: usize = 12;

@@ -180,11 +180,6 @@ impl History {
         self.samples.len()
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
-    }
-
     /// The newest `count` of them, or as many as there are, in the order of time.
     pub fn newest(&self, count: usize) -> impl Iterator<Item = &Sample> {
         self.samples.iter().skip(self.samples.len().saturating_sub(count))

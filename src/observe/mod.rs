@@ -32,10 +32,10 @@ use crate::{
     net::state::ChannelState,
 };
 pub use content::Content;
-pub use events::{Event, Kind, Level, Log};
+pub use events::{Event, Level, Log};
 pub use history::{Column, History, Recent, Sample, clients, share};
 use legs::Legs;
-pub use losses::{Cause, Told, told};
+pub use losses::{Told, told};
 use refused::{News, Refusals};
 use tidecast_net::{clock, limits::LOG_INTERVAL};
 pub use verdict::{Health, Verdict};

@@ -33,7 +33,6 @@ use geometry::Geometry;
 use guess::Samples;
 use losses::Losses;
 use report::{BesideReport, NumbersReport, Report};
-pub use suggest::Suggestion;
 use tidecast_core::identify::Sources;
 use tidecast_wire::{
     self as wire, Datagram, Format, Looks, Reason, Reject, custom, native, rtp, st2022, ts::looks_like,
@@ -140,11 +139,6 @@ impl Probe {
     /// When the first datagram came.
     pub fn began(&self) -> Option<Instant> {
         self.first
-    }
-
-    /// When the last datagram came.
-    pub fn last(&self) -> Option<Instant> {
-        self.last
     }
 
     /// One datagram.

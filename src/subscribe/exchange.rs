@@ -235,6 +235,7 @@ impl Exchange {
         Some(Answer { verdict: Verdict::Ended, nonce, cookie })
     }
 
+    #[cfg(test)]
     /// Where the subscribers are.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.clients.keys().copied().collect()

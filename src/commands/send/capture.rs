@@ -1,6 +1,6 @@
 //! Plays a capture: its UDP datagrams, as they are, with their timing.
 //!
-//! The file is looked through before anything is sent, so that a wrong one is refused whole ([`survey`]). Datagrams come
+//! The file is looked through before anything is sent, so that a wrong one is refused whole. Datagrams come
 //! from [`crate::capture`] and leave by [`super::link`]; there is no format here that they would have to be made in.
 
 use std::{

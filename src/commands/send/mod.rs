@@ -2,7 +2,7 @@
 //!
 //! Bytes come from [`reader`] through [`tidecast_producer::cut`], readings from [`tidecast_producer::sensor`]; a
 //! [`carrier`] makes datagrams of them; [`link`] sends them. One thread sends everything; signals and slow input
-//! have small threads that wake it ([`stop`], [`reader`]).
+//! have small threads that wake it ([`reader`]).
 
 mod capture;
 mod carrier;

@@ -6,6 +6,7 @@ mod flags;
 mod ports;
 mod problems;
 mod reference;
+mod sample;
 mod values;
 
 use super::*;
