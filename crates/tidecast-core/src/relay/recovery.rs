@@ -1,23 +1,71 @@
-//! The recovery of one session, whatever its code: native blocks, or the rows and columns of ST 2022-1. The flow keeps
-//! one of them, and only its beginning, its repair packets and what came back are not the same for both.
+//! The recovery of one session, whatever its code: native source blocks ([`blocks`]), or the rows and columns of ST 2022-1
+//! ([`matrix`]). A session has one of them; only its beginning, its repair packets and what it rebuilds differ.
 
 use std::time::{Duration, Instant};
 
-use super::{
-    Packet,
-    recover::{self, Findings, Means, Recover, st2022, unpadded},
-};
+use super::Packet;
 use tidecast_wire::{
-    fec::st2022::Sum,
+    fec::{rs::Codes, st2022::Sum},
     native::{self, SourceShard},
 };
+
+mod blocks;
+mod matrix;
+
+use blocks::unpadded;
+pub(super) use blocks::{BlockRecovery, RebuiltPayload};
+pub(super) use matrix::{MatrixRecovery, MatrixTerms, RebuiltDatagram};
+
+/// What recovery works with besides its own state.
+#[derive(Debug)]
+pub(super) struct Means<'a> {
+    pub(super) now: Instant,
+    pub(super) codes: &'a mut Codes,
+    /// How long a packet that was only reordered may still come after its block was decided.
+    pub(super) grace: Duration,
+    /// Numbers below are overdue whatever the grace: a gap's deadline has passed.
+    pub(super) overdue: u64,
+    /// Memory still allowed, in bytes.
+    pub(super) room: usize,
+    /// One past the highest number that came and that does not stand alone.
+    pub(super) end: u64,
+}
+
+/// What recovery has found out; `R` is what its format gives back.
+#[derive(Debug)]
+pub(super) struct Findings<R> {
+    pub(super) rebuilt: Vec<R>,
+    /// Numbers that cannot come back.
+    pub(super) hopeless: Vec<u64>,
+    /// One past the last number of blocks that miss packets which no higher number has overtaken yet.
+    pub(super) awaited: Option<u64>,
+    /// How long the repair packet came after the first packet that it protects.
+    pub(super) span: Option<Duration>,
+    /// Rebuilt data that made no sense: the block's parameters were forged or damaged.
+    pub(super) nonsense: u64,
+}
+
+impl<R> Default for Findings<R> {
+    fn default() -> Findings<R> {
+        Findings { rebuilt: Vec::new(), hopeless: Vec::new(), awaited: None, span: None, nonsense: 0 }
+    }
+}
+
+impl<R> Findings<R> {
+    /// The same with each rebuilt packet turned into something else.
+    pub(super) fn map<T>(self, turn: impl FnMut(R) -> T) -> Findings<T> {
+        let Findings { rebuilt, hopeless, awaited, span, nonsense } = self;
+        let rebuilt = rebuilt.into_iter().map(turn).collect();
+        Findings { rebuilt, hopeless, awaited, span, nonsense }
+    }
+}
 
 /// Recovery of one session.
 #[derive(Debug)]
 pub(super) enum Recovery {
-    Native(Recover),
+    Blocks(BlockRecovery),
     /// Larger, and of few flows.
-    St2022(Box<st2022::Recover>),
+    Matrix(Box<MatrixRecovery>),
 }
 
 /// What recovery keeps of a media packet.
@@ -30,86 +78,86 @@ pub(super) enum Kept {
 /// A packet that came back.
 #[derive(Debug)]
 pub(super) enum Rebuilt {
-    Native(recover::Rebuilt),
-    Rtp(st2022::Rebuilt),
+    Payload(RebuiltPayload),
+    Datagram(RebuiltDatagram),
 }
 
 impl Recovery {
-    /// For a native session; see [`Recover::new`].
-    pub(super) fn native(start: u64, learn_until: Instant) -> Recovery {
-        Recovery::Native(Recover::new(start, learn_until))
+    /// For a native session; see [`BlockRecovery::new`].
+    pub(super) fn blocks(start: u64, learn_until: Instant) -> Recovery {
+        Recovery::Blocks(BlockRecovery::new(start, learn_until))
     }
 
-    /// For an RTP stream; see [`st2022::Recover::new`].
-    pub(super) fn st2022(start: u64, ssrc: u32, terms: st2022::Terms) -> Recovery {
-        Recovery::St2022(Box::new(st2022::Recover::new(start, ssrc, terms)))
+    /// For an RTP stream; see [`MatrixRecovery::new`].
+    pub(super) fn matrix(start: u64, ssrc: u32, terms: MatrixTerms) -> Recovery {
+        Recovery::Matrix(Box::new(MatrixRecovery::new(start, ssrc, terms)))
     }
 
     /// Nothing below `head` is waited for any more.
     pub(super) fn waits_from(&mut self, head: u64) {
         match self {
-            Recovery::Native(recover) => recover.waits_from(head),
-            Recovery::St2022(recover) => recover.waits_from(head),
+            Recovery::Blocks(recover) => recover.waits_from(head),
+            Recovery::Matrix(recover) => recover.waits_from(head),
         }
     }
 
     /// Whether packets are kept for repair packets, which may or may not come.
     pub(super) fn keeping(&self) -> bool {
         match self {
-            Recovery::Native(recover) => recover.keeping(),
-            Recovery::St2022(recover) => recover.keeping(),
+            Recovery::Blocks(recover) => recover.keeping(),
+            Recovery::Matrix(recover) => recover.keeping(),
         }
     }
 
     /// Memory of what is kept.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Recovery::Native(recover) => recover.bytes(),
-            Recovery::St2022(recover) => recover.bytes(),
+            Recovery::Blocks(recover) => recover.bytes(),
+            Recovery::Matrix(recover) => recover.bytes(),
         }
     }
 
     /// Numbers that the reorder window must hold, so that a gap is not given up before its repair packets come.
     pub(super) fn window(&self) -> u64 {
         match self {
-            Recovery::Native(recover) => 2 * recover.span(),
-            Recovery::St2022(recover) => recover.span(),
+            Recovery::Blocks(recover) => 2 * recover.span(),
+            Recovery::Matrix(recover) => recover.span(),
         }
     }
 
     /// L and D, where the code has them.
-    pub(super) fn matrix(&self) -> Option<(u64, u64)> {
+    pub(super) fn matrix_size(&self) -> Option<(u64, u64)> {
         match self {
-            Recovery::Native(_) => None,
-            Recovery::St2022(recover) => recover.shape(),
+            Recovery::Blocks(_) => None,
+            Recovery::Matrix(recover) => recover.shape(),
         }
     }
 
     /// Whether nothing is kept and nothing is missed: a packet may pass it by.
     pub(super) fn is_idle(&self) -> bool {
         match self {
-            Recovery::Native(recover) => recover.is_idle(),
-            Recovery::St2022(recover) => recover.is_idle(),
+            Recovery::Blocks(recover) => recover.is_idle(),
+            Recovery::Matrix(recover) => recover.is_idle(),
         }
     }
 
     /// What must be kept of a media packet that is about to move on.
     pub(super) fn kept(&self, packet: &Packet) -> Option<Kept> {
         match self {
-            Recovery::Native(recover) => recover.keeping().then(|| Kept::Shard(source_shard(packet))),
-            Recovery::St2022(recover) if recover.keeping() => st2022::kept(&packet.bytes).map(Kept::Sum),
-            Recovery::St2022(_) => None,
+            Recovery::Blocks(recover) => recover.keeping().then(|| Kept::Shard(source_shard(packet))),
+            Recovery::Matrix(recover) if recover.keeping() => matrix::kept(&packet.bytes).map(Kept::Sum),
+            Recovery::Matrix(_) => None,
         }
     }
 
     /// A media packet came in, of which this was to be kept.
     pub(super) fn media(&mut self, number: u64, kept: Kept, means: &mut Means<'_>) -> Findings<Rebuilt> {
         match (self, kept) {
-            (Recovery::Native(recover), Kept::Shard(shard)) => {
-                recover.media(number, shard, means).map(Rebuilt::Native)
+            (Recovery::Blocks(recover), Kept::Shard(shard)) => {
+                recover.media(number, shard, means).map(Rebuilt::Payload)
             }
-            (Recovery::St2022(recover), Kept::Sum(sum)) => {
-                recover.media(number, sum, means).map(Rebuilt::Rtp)
+            (Recovery::Matrix(recover), Kept::Sum(sum)) => {
+                recover.media(number, sum, means).map(Rebuilt::Datagram)
             }
             _ => unreachable!("a packet is kept by the recovery that asked for it"),
         }
@@ -118,8 +166,8 @@ impl Recovery {
     /// A number that is known came in again, of which this was to be kept: if it is another content, neither is used.
     pub(super) fn came_again(&mut self, number: u64, kept: Kept, means: &Means<'_>) {
         match (self, kept) {
-            (Recovery::Native(recover), Kept::Shard(shard)) => recover.came_again(number, shard, means),
-            (Recovery::St2022(recover), Kept::Sum(sum)) => recover.came_again(number, &sum),
+            (Recovery::Blocks(recover), Kept::Shard(shard)) => recover.came_again(number, shard, means),
+            (Recovery::Matrix(recover), Kept::Sum(sum)) => recover.came_again(number, &sum),
             _ => {}
         }
     }
@@ -127,32 +175,32 @@ impl Recovery {
     /// Whether packets are missed.
     pub(super) fn misses(&self) -> bool {
         match self {
-            Recovery::Native(recover) => recover.misses(),
-            Recovery::St2022(recover) => recover.misses(),
+            Recovery::Blocks(recover) => recover.misses(),
+            Recovery::Matrix(recover) => recover.misses(),
         }
     }
 
     /// When [`Recovery::poll`] has something to do.
     pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
         match self {
-            Recovery::Native(recover) => recover.deadline(grace),
-            Recovery::St2022(recover) => recover.deadline(grace),
+            Recovery::Blocks(recover) => recover.deadline(grace),
+            Recovery::Matrix(recover) => recover.deadline(grace),
         }
     }
 
     /// Rebuilds or gives up what is overdue.
     pub(super) fn poll(&mut self, means: &mut Means<'_>) -> Findings<Rebuilt> {
         match self {
-            Recovery::Native(recover) => recover.poll(means).map(Rebuilt::Native),
-            Recovery::St2022(recover) => recover.poll(means).map(Rebuilt::Rtp),
+            Recovery::Blocks(recover) => recover.poll(means).map(Rebuilt::Payload),
+            Recovery::Matrix(recover) => recover.poll(means).map(Rebuilt::Datagram),
         }
     }
 
     /// Frees what is kept.
     pub(super) fn forget(&mut self) {
         match self {
-            Recovery::Native(recover) => recover.forget(),
-            Recovery::St2022(recover) => recover.forget(),
+            Recovery::Blocks(recover) => recover.forget(),
+            Recovery::Matrix(recover) => recover.forget(),
         }
     }
 }

@@ -1,13 +1,19 @@
 //! Repair packets and retransmissions on their way into their flow. They count only from where its media comes from.
+//!
+//! Native ones come among the media. Those of ST 2022-1 come on ports of their own and do not name the stream that they
+//! protect, so it is found by its numbers.
 
 use std::{net::SocketAddr, time::Instant};
 
 use super::{
-    How, Numbered, Packet, Relay,
+    Fec, Flow, How, Numbered, Packet, PacketFormat, Relay,
     arrival::{Arrival, Body},
 };
-use crate::{buffer::Buffer, limits::NUMBER_MAX};
-use tidecast_wire::native;
+use crate::{
+    buffer::Buffer,
+    limits::{HOLD_START, NUMBER_MAX, SILENCE_MAX, ST2022_FLOWS_MAX},
+};
+use tidecast_wire::{limits::ST2022_SPAN_MAX, native, seq::Space, st2022::Repair};
 
 /// Why a packet beside the media is of no use that does not come from where the media comes from.
 pub(super) const OTHER_SOURCE: &str = "other_source";
@@ -61,5 +67,79 @@ impl Relay {
             _ => self.spend(bytes),
         }
         self.follow_up(index, now);
+    }
+
+    /// A datagram from a port for repair packets. What is none is counted as everywhere, and never taken for media.
+    pub(super) fn st2022(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
+        let leg = self.leg(leg);
+        let counters = &mut self.legs[usize::from(leg)];
+        counters.bytes += bytes.len() as u64;
+        self.others.bytes_received += bytes.len() as u64;
+        match Repair::parse(&bytes) {
+            Ok(repair) => {
+                counters.repair += 1;
+                self.others.repair_received += 1;
+                self.st2022_repair(now, leg, source, &repair);
+            }
+            Err(error) => {
+                counters.media += 1;
+                self.others.media_received += 1;
+                self.refuse_beside(error.into(), now, source, &bytes);
+            }
+        }
+        self.spend(bytes);
+    }
+
+    /// One that comes before all media is of no use: nothing is known yet.
+    fn st2022_repair(&mut self, now: Instant, leg: u8, source: SocketAddr, repair: &Repair<'_>) {
+        let Some(index) = self.protected_by(repair, leg, source, now) else { return };
+        let (flow, mut cx) = self.split(index, now);
+        flow.st2022_repair(leg, repair, &mut cx);
+        self.follow_up(index, now);
+    }
+
+    /// The flow that a repair packet protects: of those whose media comes from the same host on this leg, and that are not
+    /// silent, the one that was heard a moment ago, and whose numbers are nearest. One stream may be followed by another,
+    /// whose repair packets may be for the numbers at which the old one ended.
+    fn protected_by(
+        &mut self,
+        repair: &Repair<'_>,
+        leg: u8,
+        source: SocketAddr,
+        now: Instant,
+    ) -> Option<u32> {
+        let of_host = |index: &u32| self.live(*index).is_some_and(|flow| flow.is_of_host(leg, source));
+        let ours = self.protected.is_empty() || self.protected.iter().any(of_host);
+        if self.is_elsewhere(ours) {
+            return None;
+        }
+        let rank = |flow: &Flow| {
+            let end = flow.st2022_end().filter(|_| flow.is_of_host(leg, source))?;
+            let distance = Space::RTP.extend(end, repair.base().into()).abs_diff(end);
+            let [silent, quiet] = [SILENCE_MAX, HOLD_START].map(|time| now >= flow.last_arrival + time);
+            let far = distance > 2 * ST2022_SPAN_MAX;
+            Some((silent, far, quiet, distance))
+        };
+        let ranked = self.protected.iter().filter_map(|index| Some((rank(self.live(*index)?)?, *index)));
+        ranked.min().map(|(_, index)| index)
+    }
+
+    /// A flow has begun a session: it is one that repair packets may be for, in place of the one that has been silent
+    /// longest.
+    pub(super) fn protect(&mut self, index: u32) {
+        let wanted = self.live(index).is_some_and(|flow| flow.format == PacketFormat::Rtp);
+        if self.config.fec == Fec::Off || !wanted || self.protected.contains(&index) {
+            return;
+        }
+        self.protected.push(index);
+        if self.protected.len() > ST2022_FLOWS_MAX {
+            let heard = |index: &u32| self.live(*index).map(|flow| flow.last_arrival);
+            let silent =
+                (0..ST2022_FLOWS_MAX).min_by_key(|place| heard(&self.protected[*place])).unwrap_or(0);
+            let silent = self.protected.swap_remove(silent);
+            if let Some(flow) = self.flows[silent as usize].as_mut() {
+                flow.stop_recovery();
+            }
+        }
     }
 }

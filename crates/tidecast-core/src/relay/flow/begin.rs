@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use super::{Config, Context, Flow, Session, jump::Jump};
 use crate::{
     limits::{FEC_LEARN_HOLDS, FEC_LEARN_TIME_MIN, LEG_LAG_HOLDS, START_AT_ZERO},
-    relay::{Fec, Output, PacketFormat, recover::st2022::Terms, recovery::Recovery},
+    relay::{
+        Fec, Output, PacketFormat,
+        recovery::{MatrixTerms, Recovery},
+    },
 };
 
 impl Flow {
@@ -92,10 +95,10 @@ impl Flow {
         let hold_max = cx.config.hold.max();
         let learn_until = cx.now + (hold_max * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);
         match self.format {
-            PacketFormat::Native => Some(Recovery::native(next, learn_until)),
+            PacketFormat::Native => Some(Recovery::blocks(next, learn_until)),
             PacketFormat::Rtp if cx.config.fec != Fec::Off => {
-                let terms = Terms { learn_until, patience: hold_max, several: self.legs.is_some() };
-                Some(Recovery::st2022(next, id, terms))
+                let terms = MatrixTerms { learn_until, patience: hold_max, several: self.legs.is_some() };
+                Some(Recovery::matrix(next, id, terms))
             }
             _ => None,
         }

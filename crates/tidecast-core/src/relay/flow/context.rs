@@ -15,7 +15,7 @@ use crate::{
         arrival::{FlowKey, Stamp},
         drops::Drops,
         probation::Candidate,
-        recover::Means,
+        recovery::Means,
         retransmission::Pace,
     },
 };

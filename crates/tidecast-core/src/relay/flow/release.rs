@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Budget, Context, Flow, Session};
-use crate::relay::{Delivery, How, Output, Packet, recover::Means, reorder::Poll};
+use crate::relay::{Delivery, How, Output, Packet, recovery::Means, reorder::Poll};
 
 impl Flow {
     /// The next number to be used, from a heartbeat or an end of session.

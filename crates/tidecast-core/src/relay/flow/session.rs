@@ -156,7 +156,7 @@ impl Session {
 
     /// Columns and rows of its ST 2022-1 FEC.
     pub(super) fn fec_matrix(&self) -> Option<(u64, u64)> {
-        self.recovery.as_ref()?.matrix()
+        self.recovery.as_ref()?.matrix_size()
     }
 
     /// Notes a number that was rebuilt.

@@ -38,23 +38,23 @@ fn repairs() -> Vec<(u64, Datagram)> {
 }
 
 struct Run {
-    recover: Recover,
+    recover: MatrixRecovery,
     codes: Codes,
     now: Instant,
     end: u64,
     grace: Duration,
     room: usize,
-    found: Findings<Rebuilt>,
+    found: Findings<RebuiltDatagram>,
 }
 
 impl Run {
     fn new() -> Run {
         let now = crate::clock::now();
         Run {
-            recover: Recover::new(
+            recover: MatrixRecovery::new(
                 FIRST,
                 SSRC,
-                Terms { learn_until: now, patience: 500 * MS, several: false },
+                MatrixTerms { learn_until: now, patience: 500 * MS, several: false },
             ),
             codes: Codes::new(),
             now,
@@ -65,7 +65,7 @@ impl Run {
         }
     }
 
-    fn with(&mut self, act: impl FnOnce(&mut Recover, &mut Means<'_>) -> Findings<Rebuilt>) {
+    fn with(&mut self, act: impl FnOnce(&mut MatrixRecovery, &mut Means<'_>) -> Findings<RebuiltDatagram>) {
         let Run { now, grace, room, end, codes, .. } = self;
         let mut means = Means { now: *now, codes, grace: *grace, overdue: 0, room: *room, end: *end };
         let found = act(&mut self.recover, &mut means);
@@ -139,7 +139,7 @@ fn each_lost_packet_comes_back_once_as_it_was() {
             let mut run = Run::new();
             run.all(&[lost], before_media);
             while run.poll().is_some() {}
-            let expected = Rebuilt { number: lost, packet: packet(lost) };
+            let expected = RebuiltDatagram { number: lost, packet: packet(lost) };
             assert_eq!(run.found.rebuilt, [expected], "{before_media}");
             assert!(run.found.hopeless.is_empty());
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use tidecast_wire::fec::rs::Codes;
+
 use super::*;
 use crate::limits::FEC_LEARN_TIME_MIN;
 
@@ -12,8 +14,8 @@ fn t0() -> Instant {
     Instant::now()
 }
 
-fn recover(start: u64) -> Recover {
-    Recover::new(start, t0() + FEC_LEARN_TIME_MIN)
+fn recover(start: u64) -> BlockRecovery {
+    BlockRecovery::new(start, t0() + FEC_LEARN_TIME_MIN)
 }
 
 /// Source packets by number and the repair payloads of one block.
@@ -23,12 +25,12 @@ fn block(
     m: usize,
     stride: u8,
     sizes: &[usize],
-) -> (BTreeMap<u64, Rebuilt>, Vec<Vec<u8>>) {
-    let packets: BTreeMap<u64, Rebuilt> = (0..k)
+) -> (BTreeMap<u64, RebuiltPayload>, Vec<Vec<u8>>) {
+    let packets: BTreeMap<u64, RebuiltPayload> = (0..k)
         .map(|i| {
             let number = first + i as u64 * u64::from(stride);
             let payload = (0..sizes[i]).map(|b| (b * 7 + i * 13) as u8).collect();
-            (number, Rebuilt { number, flags: 0, timestamp: 1_000_000 + i as u64, payload })
+            (number, RebuiltPayload { number, flags: 0, timestamp: 1_000_000 + i as u64, payload })
         })
         .collect();
     let len = SourceShard::HEADER + sizes[..k].iter().max().unwrap();
@@ -52,7 +54,7 @@ fn block(
     (packets, payloads.collect())
 }
 
-fn shard_of(p: &Rebuilt) -> SourceShard<'_> {
+fn shard_of(p: &RebuiltPayload) -> SourceShard<'_> {
     SourceShard { flags: p.flags, timestamp: p.timestamp, payload: &p.payload }
 }
 
@@ -79,7 +81,7 @@ proptest! {
         let mut recover = recover(100);
         let mut codes = Codes::new();
         let mut found = Findings::default();
-        let mut take = |f: Findings| {
+        let mut take = |f: Findings<RebuiltPayload>| {
             found.rebuilt.extend(f.rebuilt);
             found.hopeless.extend(f.hopeless);
             prop_assert_eq!(f.nonsense, 0);
@@ -142,7 +144,7 @@ fn waits_for_a_reordered_original_before_rebuilding() {
     let found = recover.poll(&mut means(&mut codes, now + grace, grace));
     assert_eq!(
         found.rebuilt,
-        [Rebuilt { number: 1, flags: 0, timestamp: 1_000_001, payload: packets[&1].payload.clone() }]
+        [RebuiltPayload { number: 1, flags: 0, timestamp: 1_000_001, payload: packets[&1].payload.clone() }]
     );
     assert_eq!(recover.deadline(grace), None);
 }
@@ -233,11 +235,15 @@ fn forged_repair_packets_buy_no_work() {
 }
 
 /// A block of ten with two repair packets, of which some packets are lost, what is forged, and what must come out.
-fn among_forged(lost: &[u64], forge: impl Fn(&mut Recover, &mut Codes), repairs_lost: &[usize]) -> Findings {
+fn among_forged(
+    lost: &[u64],
+    forge: impl Fn(&mut BlockRecovery, &mut Codes),
+    repairs_lost: &[usize],
+) -> Findings<RebuiltPayload> {
     let (packets, repairs) = block(0, 10, 3, 1, &[40, 30, 20, 40, 25, 35, 40, 38, 21, 22]);
     let (mut recover, mut codes, now) = (recover(0), Codes::new(), t0());
     let mut found = Findings::default();
-    let mut take = |f: Findings| {
+    let mut take = |f: Findings<RebuiltPayload>| {
         found.rebuilt.extend(f.rebuilt);
         found.hopeless.extend(f.hopeless);
         found.nonsense += f.nonsense;
@@ -264,7 +270,7 @@ fn among_forged(lost: &[u64], forge: impl Fn(&mut Recover, &mut Codes), repairs_
     found
 }
 
-fn forged_media(number: u64, len: usize) -> impl Fn(&mut Recover, &mut Codes) {
+fn forged_media(number: u64, len: usize) -> impl Fn(&mut BlockRecovery, &mut Codes) {
     move |recover, codes| {
         let payload = vec![0x66; len];
         let source = SourceShard { flags: 0, timestamp: 1_000_003, payload: &payload };
@@ -272,7 +278,7 @@ fn forged_media(number: u64, len: usize) -> impl Fn(&mut Recover, &mut Codes) {
     }
 }
 
-fn forged_repair(first: u64, k: u8, m: u8, index: u8) -> impl Fn(&mut Recover, &mut Codes) {
+fn forged_repair(first: u64, k: u8, m: u8, index: u8) -> impl Fn(&mut BlockRecovery, &mut Codes) {
     move |recover, codes| {
         let mut payload = Vec::new();
         let shard: Vec<u8> = (11..63u8).map(|byte| byte.wrapping_mul(37)).collect();
@@ -282,7 +288,7 @@ fn forged_repair(first: u64, k: u8, m: u8, index: u8) -> impl Fn(&mut Recover, &
     }
 }
 
-fn numbers_of(found: &Findings) -> Vec<u64> {
+fn numbers_of(found: &Findings<RebuiltPayload>) -> Vec<u64> {
     found.rebuilt.iter().map(|rebuilt| rebuilt.number).collect()
 }
 

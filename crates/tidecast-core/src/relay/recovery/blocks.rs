@@ -14,162 +14,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{Findings, Means};
 use crate::limits::{
     FEC_BLOCKS_MAX, FEC_FORGET_PACKETS, FEC_RIVALS_MAX, FEC_SHAPES_MAX, FEC_SPAN_MAX, FEC_WORK_MAX,
     FEC_WORK_PER_BYTE, FEC_WORK_PER_PACKET, FEC_WORK_START,
 };
 use tidecast_wire::{
-    fec::rs::Codes,
     limits::FEC_LEARN_PACKETS,
     native::{Repair, SourceShard},
 };
 
+mod block;
+mod settle;
 mod solve;
-pub(super) mod st2022;
 
-use solve::Puzzle;
+use block::{Block, Source, numbers, span};
 
 /// A packet that came back.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rebuilt {
-    pub(super) number: u64,
-    pub(super) flags: u8,
-    pub(super) timestamp: u64,
-    pub(super) payload: Vec<u8>,
-}
-
-/// What recovery has found out; `R` is what its format gives back.
-#[derive(Debug)]
-pub(super) struct Findings<R = Rebuilt> {
-    pub(super) rebuilt: Vec<R>,
-    /// Numbers that cannot come back.
-    pub(super) hopeless: Vec<u64>,
-    /// One past the last number of blocks that miss packets which no higher number has overtaken yet.
-    pub(super) awaited: Option<u64>,
-    /// How long the repair packet came after the first packet that it protects.
-    pub(super) span: Option<Duration>,
-    /// Rebuilt data that made no sense: the block's parameters were forged or damaged.
-    pub(super) nonsense: u64,
-}
-
-impl<R> Default for Findings<R> {
-    fn default() -> Findings<R> {
-        Findings { rebuilt: Vec::new(), hopeless: Vec::new(), awaited: None, span: None, nonsense: 0 }
-    }
-}
-
-impl<R> Findings<R> {
-    /// The same with each rebuilt packet turned into something else.
-    pub(super) fn map<T>(self, turn: impl FnMut(R) -> T) -> Findings<T> {
-        let Findings { rebuilt, hopeless, awaited, span, nonsense } = self;
-        let rebuilt = rebuilt.into_iter().map(turn).collect();
-        Findings { rebuilt, hopeless, awaited, span, nonsense }
-    }
-}
-
-#[derive(Debug)]
-struct Block {
-    first: u64,
-    k: usize,
-    m: usize,
-    stride: u64,
-    shard_len: usize,
-    repairs: Vec<Option<Vec<u8>>>,
-    /// Other contents that came of some of them.
-    rivals: Vec<(usize, Vec<u8>)>,
-    /// What had come when it made no sense: shards, and contents of sources that contradict each other.
-    senseless: Option<usize>,
-    /// Contents that contradict another one of the same source.
-    disputes: usize,
-    /// Repair shards that came.
-    have: usize,
-    /// Source packets that came.
-    present: usize,
-    /// When enough had come to rebuild, or all repair packets and yet not enough.
-    decided: Option<Instant>,
-}
-
-impl Block {
-    fn new(first: u64, repair: &Repair<'_>) -> Block {
-        let mut repairs = Vec::new();
-        repairs.resize_with(repair.m(), || None);
-        Block {
-            first,
-            k: repair.k(),
-            m: repair.m(),
-            stride: repair.stride(),
-            shard_len: repair.shard().len(),
-            repairs,
-            rivals: Vec::new(),
-            senseless: None,
-            disputes: 0,
-            have: 0,
-            present: 0,
-            decided: None,
-        }
-    }
-
-    fn fits(&self, first: u64, repair: &Repair<'_>) -> bool {
-        (self.first, self.k, self.m, self.stride, self.shard_len)
-            == (first, repair.k(), repair.m(), repair.stride(), repair.shard().len())
-    }
-
-    fn numbers(&self) -> impl Iterator<Item = u64> + use<> {
-        numbers(self.first, self.k, self.stride)
-    }
-
-    fn number(&self, place: usize) -> u64 {
-        self.first + place as u64 * self.stride
-    }
-
-    fn end(&self) -> u64 {
-        self.first + span(self.k, self.stride)
-    }
-
-    fn shape(&self) -> (usize, usize, u64) {
-        (self.k, self.m, self.stride)
-    }
-
-    /// Grows with all that may make more sense of it.
-    fn came(&self) -> usize {
-        self.present + self.have + self.rivals.len() + self.disputes
-    }
-
-    fn contains(&self, number: u64) -> bool {
-        number >= self.first && number < self.end() && (number - self.first).is_multiple_of(self.stride)
-    }
-
-    /// Whether a repair packet of a block that begins at `later` shows that no more will come of this one:
-    /// blocks of one lane follow each other.
-    fn outlived(&self, later: u64) -> bool {
-        later + 1 >= self.end() + self.stride
-    }
-}
-
-fn numbers(first: u64, k: usize, stride: u64) -> impl Iterator<Item = u64> + use<> {
-    (0..k as u64).map(move |i| first + i * stride)
-}
-
-/// Numbers from a block's first to its last, both included.
-fn span(k: usize, stride: u64) -> u64 {
-    (k as u64 - 1) * stride + 1
-}
-
-/// A kept source packet: the shard without its zero padding, and when it came.
-#[derive(Debug)]
-struct Source {
-    number: u64,
-    shard: Vec<u8>,
-    arrived: Instant,
-    /// Another content that came for the same number: one of the two is forged.
-    rival: Option<Vec<u8>>,
-    rebuilt: bool,
-}
-
-impl Source {
-    fn bytes(&self) -> usize {
-        self.shard.len() + self.rival.as_ref().map_or(0, Vec::len)
-    }
+pub(in crate::relay) struct RebuiltPayload {
+    pub(in crate::relay) number: u64,
+    pub(in crate::relay) flags: u8,
+    pub(in crate::relay) timestamp: u64,
+    pub(in crate::relay) payload: Vec<u8>,
 }
 
 /// A shape of blocks, and a repair packet that had it.
@@ -182,30 +49,15 @@ struct Shape {
 }
 
 /// A packet's source shard without zero padding.
-pub(super) fn unpadded(source: SourceShard<'_>) -> Vec<u8> {
+pub(in crate::relay) fn unpadded(source: SourceShard<'_>) -> Vec<u8> {
     let mut shard = Vec::with_capacity(source.len());
     source.emit(source.len(), &mut shard);
     shard
 }
 
-/// What recovery works with besides its own state.
+/// Recovery of one native session.
 #[derive(Debug)]
-pub(super) struct Means<'a> {
-    pub(super) now: Instant,
-    pub(super) codes: &'a mut Codes,
-    /// How long a packet that was only reordered may still come after its block was decided.
-    pub(super) grace: Duration,
-    /// Numbers below are overdue whatever the grace: a gap's deadline has passed.
-    pub(super) overdue: u64,
-    /// Memory still allowed, in bytes.
-    pub(super) room: usize,
-    /// One past the highest number that came and that does not stand alone.
-    pub(super) end: u64,
-}
-
-/// Recovery of one session.
-#[derive(Debug)]
-pub(super) struct Recover {
+pub(in crate::relay) struct BlockRecovery {
     /// Ring of recent packets by number; empty while the session has no FEC.
     sources: Vec<Option<Source>>,
     /// Blocks that miss packets.
@@ -228,11 +80,11 @@ pub(super) struct Recover {
     credit: u64,
 }
 
-impl Recover {
+impl BlockRecovery {
     /// Recovery for a session whose first number is `start`. Until `learn_until` its packets are kept although no
     /// repair packet has come.
-    pub(super) fn new(start: u64, learn_until: Instant) -> Recover {
-        Recover {
+    pub(in crate::relay) fn new(start: u64, learn_until: Instant) -> BlockRecovery {
+        BlockRecovery {
             sources: Vec::new(),
             blocks: VecDeque::new(),
             bytes: 0,
@@ -249,13 +101,13 @@ impl Recover {
     }
 
     /// Memory of the packets and repair shards kept, and of a ring that had to grow for them.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::relay) fn bytes(&self) -> usize {
         let usual = 2 * FEC_LEARN_PACKETS as usize;
         self.bytes + self.sources.len().saturating_sub(usual) * size_of::<Option<Source>>()
     }
 
     /// Numbers that the latest blocks span; the reorder window must not be smaller.
-    pub(super) fn span(&self) -> u64 {
+    pub(in crate::relay) fn span(&self) -> u64 {
         self.span
     }
 
@@ -272,7 +124,7 @@ impl Recover {
 
     /// Nothing below `head` is waited for any more: from there on packets are kept, however late their repair packets
     /// come.
-    pub(super) fn waits_from(&mut self, head: u64) {
+    pub(in crate::relay) fn waits_from(&mut self, head: u64) {
         self.head = head;
     }
 
@@ -291,18 +143,23 @@ impl Recover {
         }
     }
 
-    /// Whether packets are kept at all; if not, [`Recover::media`] need not be called.
-    pub(super) fn keeping(&self) -> bool {
+    /// Whether packets are kept at all; if not, [`BlockRecovery::media`] need not be called.
+    pub(in crate::relay) fn keeping(&self) -> bool {
         self.keeping
     }
 
     /// Whether nothing is kept, nothing is missed and no block is known.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::relay) fn is_idle(&self) -> bool {
         !self.keeping && self.blocks.is_empty() && self.span == 0
     }
 
     /// A media packet came in (first copies only), as an [`unpadded`] shard.
-    pub(super) fn media(&mut self, number: u64, shard: Vec<u8>, means: &mut Means<'_>) -> Findings {
+    pub(in crate::relay) fn media(
+        &mut self,
+        number: u64,
+        shard: Vec<u8>,
+        means: &mut Means<'_>,
+    ) -> Findings<RebuiltPayload> {
         if self.is_unprotected(number, means.now) {
             self.forget();
         }
@@ -344,7 +201,7 @@ impl Recover {
 
     /// A number that is known came again, as an [`unpadded`] shard. If it is another one, the one that came in its turn is
     /// right; if both did, nobody knows. What was received counts for more than what was rebuilt.
-    pub(super) fn came_again(&mut self, number: u64, shard: Vec<u8>, means: &Means<'_>) {
+    pub(in crate::relay) fn came_again(&mut self, number: u64, shard: Vec<u8>, means: &Means<'_>) {
         if !self.keeping || self.sources.is_empty() || means.room < shard.len() {
             return;
         }
@@ -370,18 +227,22 @@ impl Recover {
     }
 
     /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
-    pub(super) fn forget(&mut self) {
-        *self = Recover { keeping: false, credit: self.credit, ..Recover::new(self.start, self.learn_until) };
+    pub(in crate::relay) fn forget(&mut self) {
+        *self = BlockRecovery {
+            keeping: false,
+            credit: self.credit,
+            ..BlockRecovery::new(self.start, self.learn_until)
+        };
     }
 
     /// A repair packet for the block that begins at `first`. `next` is the head: numbers below are settled.
-    pub(super) fn repair(
+    pub(in crate::relay) fn repair(
         &mut self,
         first: u64,
         repair: &Repair<'_>,
         next: u64,
         means: &mut Means<'_>,
-    ) -> Findings {
+    ) -> Findings<RebuiltPayload> {
         let span = span(repair.k(), repair.stride());
         if span > FEC_SPAN_MAX || means.room < repair.shard().len() {
             return Findings { nonsense: 1, ..Findings::default() };
@@ -466,118 +327,21 @@ impl Recover {
     }
 
     /// Whether blocks miss packets.
-    pub(super) fn misses(&self) -> bool {
+    pub(in crate::relay) fn misses(&self) -> bool {
         !self.blocks.is_empty()
     }
 
-    /// When [`Recover::poll`] has something to do.
-    pub(super) fn deadline(&self, grace: Duration) -> Option<Instant> {
+    /// When [`BlockRecovery::poll`] has something to do.
+    pub(in crate::relay) fn deadline(&self, grace: Duration) -> Option<Instant> {
         self.blocks.iter().filter_map(|b| b.decided).min().map(|decided| decided + grace)
     }
 
     /// Rebuilds or gives up what is overdue: `means.grace` after the block was decided, since a packet that was
     /// only reordered may still come.
-    pub(super) fn poll(&mut self, means: &mut Means<'_>) -> Findings {
+    pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<RebuiltPayload> {
         self.settle(means)
     }
-
-    fn settle(&mut self, means: &mut Means<'_>) -> Findings {
-        let mut findings = Findings::default();
-        let mut place = 0;
-        while place < self.blocks.len() {
-            match self.fate(place, means) {
-                Fate::Open => place += 1,
-                Fate::Awaited => {
-                    findings.awaited = findings.awaited.max(Some(self.blocks[place].end()));
-                    place += 1;
-                }
-                Fate::Over => {
-                    let block = &self.blocks[place];
-                    findings.nonsense += u64::from(block.senseless.is_some() && block.present < block.k);
-                    self.close(place);
-                }
-                Fate::Hopeless => {
-                    findings.hopeless.extend(self.missing(place).filter(|n| *n >= self.start));
-                    self.close(place);
-                }
-                Fate::Rebuild => self.rebuild(place, means, &mut findings),
-            }
-        }
-        findings
-    }
-
-    fn missing(&self, place: usize) -> impl Iterator<Item = u64> + '_ {
-        self.blocks[place].numbers().filter(|n| self.source(*n).is_none())
-    }
-
-    fn fate(&mut self, place: usize, means: &Means<'_>) -> Fate {
-        let (newest, believed) = (self.newest, self.is_believed(self.blocks[place].shape()));
-        let block = &mut self.blocks[place];
-        let missing = block.k - block.present;
-        let enough = missing <= block.have && block.senseless != Some(block.came());
-        if missing == 0 {
-            return Fate::Over;
-        }
-        // Of what makes no sense, the true one of a repair packet may still come.
-        let more = block.have < block.m || (believed && block.senseless.is_some());
-        if !enough && more && !block.outlived(newest) {
-            block.decided = None;
-            return Fate::Open;
-        }
-        // A single repair packet can claim to be a packet that is still to come.
-        if enough && !believed && block.k == 1 && block.end() > means.end {
-            block.decided = None;
-            return Fate::Open;
-        }
-        if !enough && block.end() > means.end {
-            block.decided = None;
-            return if believed { Fate::Awaited } else { Fate::Open };
-        }
-        let decided = *block.decided.get_or_insert(means.now);
-        match enough {
-            _ if means.now < decided + means.grace && block.first >= means.overdue => Fate::Open,
-            true => Fate::Rebuild,
-            // What makes no sense, or is no block of this code, says nothing about what may still come.
-            false if believed && block.senseless.is_none() => Fate::Hopeless,
-            false => Fate::Over,
-        }
-    }
-
-    /// Rebuilds what the block misses, and closes it. One that makes no sense may do so when more has come.
-    fn rebuild(&mut self, place: usize, means: &mut Means<'_>, findings: &mut Findings) {
-        let mut credit = self.credit;
-        let puzzle = Puzzle::new(&self.blocks[place], |number| self.source(number));
-        let (missing, shards) = (puzzle.missing(), puzzle.solve(means.codes, &mut credit));
-        self.credit = credit;
-        let Some(shards) = shards else {
-            let block = &mut self.blocks[place];
-            (block.senseless, block.decided) = (Some(block.came()), None);
-            return;
-        };
-        self.close(place);
-        for (number, shard) in missing.into_iter().zip(shards) {
-            let Ok(source) = SourceShard::parse(&shard) else { continue };
-            let SourceShard { flags, timestamp, payload } = source;
-            findings.rebuilt.push(Rebuilt { number, flags, timestamp, payload: payload.to_vec() });
-            // One that is ahead of all that came may take the place of one that is still needed.
-            if number < means.end {
-                self.keep(number, unpadded(source), means.now, true);
-            }
-        }
-    }
-}
-
-/// What is to be done with a block.
-enum Fate {
-    Open,
-    /// All repair packets have come, and they may have overtaken media packets.
-    Awaited,
-    /// It is complete, or of no use any more.
-    Over,
-    Rebuild,
-    Hopeless,
 }
 
 #[cfg(test)]
-#[path = "recover_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The FEC side of a flow: what recovery must keep, repair packets, and rebuilt packets on their way back in.
+//! Recovery in a flow: what it must keep, repair packets on their way to it, and rebuilt packets on their way back in.
 
 use std::time::{Duration, Instant};
 
@@ -9,14 +9,13 @@ use crate::{
         How, Packet, PacketFormat,
         arrival::{self, FlowKey},
         dedup::fingerprint,
-        recover::{self, Findings, st2022},
-        recovery::{Kept, Rebuilt, Recovery},
+        recovery::{Findings, Kept, Rebuilt, RebuiltDatagram, RebuiltPayload, Recovery},
     },
 };
 use tidecast_wire::{
     Format,
     native::{self, Repair},
-    st2022 as wire_st2022,
+    st2022,
 };
 
 impl Session {
@@ -62,12 +61,12 @@ impl Flow {
     ) {
         let (window, grace) = (self.window(cx.config), self.grace(cx.now));
         let Some(Session { id, recovery: Some(recovery), reorder, .. }) = &mut self.session else { return };
-        let Recovery::Native(recovery) = &mut **recovery else { return };
+        let Recovery::Blocks(recovery) = &mut **recovery else { return };
         if session == *id && first <= reorder.end() + window {
             recovery.waits_from(reorder.next());
             let means = &mut cx.means(grace, reorder.witnessed());
             let findings = recovery.repair(first, repair, reorder.next(), means);
-            self.apply(findings.map(Rebuilt::Native), cx);
+            self.apply(findings.map(Rebuilt::Payload), cx);
         }
     }
 
@@ -75,22 +74,22 @@ impl Flow {
     pub(in crate::relay) fn st2022_repair(
         &mut self,
         leg: u8,
-        repair: &wire_st2022::Repair<'_>,
+        repair: &st2022::Repair<'_>,
         cx: &mut Context<'_>,
     ) {
         let grace = self.grace(cx.now);
         let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session else { return };
-        let Recovery::St2022(recovery) = &mut **recovery else { return };
+        let Recovery::Matrix(recovery) = &mut **recovery else { return };
         recovery.waits_from(reorder.next());
         let means = &mut cx.means(grace, reorder.witnessed());
         let findings = recovery.repair(leg, repair, reorder.next(), means);
-        self.apply(findings.map(Rebuilt::Rtp), cx);
+        self.apply(findings.map(Rebuilt::Datagram), cx);
     }
 
     /// One past the highest number that came, if ST 2022-1 may recover packets of this flow.
     pub(in crate::relay) fn st2022_end(&self) -> Option<u64> {
         let session = self.session.as_ref()?;
-        let recovers = matches!(session.recovery.as_deref(), Some(Recovery::St2022(_)));
+        let recovers = matches!(session.recovery.as_deref(), Some(Recovery::Matrix(_)));
         recovers.then(|| session.reorder.end())
     }
 
@@ -125,8 +124,8 @@ impl Flow {
         self.set_rebuilding(true);
         for rebuilt in packets {
             let rebuilt = match rebuilt {
-                Rebuilt::Native(rebuilt) => self.rebuilt_native(&rebuilt, cx.now),
-                Rebuilt::Rtp(rebuilt) => self.rebuilt_rtp(rebuilt, cx.now),
+                Rebuilt::Payload(rebuilt) => self.rebuilt_native(&rebuilt, cx.now),
+                Rebuilt::Datagram(rebuilt) => self.rebuilt_rtp(rebuilt, cx.now),
             };
             if let Some(numbered) = rebuilt {
                 self.in_session(numbered, cx);
@@ -164,7 +163,7 @@ impl Flow {
     }
 
     /// The whole datagram of a native packet, as its producer had sent it.
-    fn rebuilt_native(&self, rebuilt: &recover::Rebuilt, now: Instant) -> Option<Numbered> {
+    fn rebuilt_native(&self, rebuilt: &RebuiltPayload, now: Instant) -> Option<Numbered> {
         let session = self.session.as_ref()?.id;
         let FlowKey::Stream(stream) = self.key else {
             unreachable!("only native flows recover native packets")
@@ -191,8 +190,8 @@ impl Flow {
     }
 
     /// An RTP packet, which came back whole.
-    fn rebuilt_rtp(&self, rebuilt: st2022::Rebuilt, now: Instant) -> Option<Numbered> {
-        let st2022::Rebuilt { number, packet } = rebuilt;
+    fn rebuilt_rtp(&self, rebuilt: RebuiltDatagram, now: Instant) -> Option<Numbered> {
+        let RebuiltDatagram { number, packet } = rebuilt;
         let arrival = arrival::arrival(&Format::Rtp, self.source, &packet).ok()?;
         let packet = Packet {
             bytes: Buffer::from(packet),

@@ -23,7 +23,7 @@ use tidecast_wire::{
 
 /// A packet that came back.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::relay) struct Rebuilt {
+pub(in crate::relay) struct RebuiltDatagram {
     pub(in crate::relay) number: u64,
     /// The whole datagram, as it was sent.
     pub(in crate::relay) packet: Vec<u8>,
@@ -46,7 +46,7 @@ impl Verdict {
 
 /// How long repair packets are waited for.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::relay) struct Terms {
+pub(in crate::relay) struct MatrixTerms {
     /// Until then packets are kept although no repair packet has come.
     pub(in crate::relay) learn_until: Instant,
     /// How late a repair packet may be of use: the longest hold.
@@ -57,7 +57,7 @@ pub(in crate::relay) struct Terms {
 
 /// Recovery of one session.
 #[derive(Debug)]
-pub(in crate::relay) struct Recover {
+pub(in crate::relay) struct MatrixRecovery {
     decoder: Decoder,
     ssrc: u32,
     /// The session's first number.
@@ -65,7 +65,7 @@ pub(in crate::relay) struct Recover {
     verdicts: Vec<Verdict>,
     /// When the latest packets came, as far back as repair packets may be waited for.
     arrivals: VecDeque<(u64, Instant)>,
-    terms: Terms,
+    terms: MatrixTerms,
     /// The highest number that had come when the last repair packet came.
     last_repair: Option<u64>,
     keeping: bool,
@@ -76,10 +76,10 @@ pub(in crate::relay) fn kept(packet: &[u8]) -> Option<Sum> {
     Shard::of(packet).map(Sum::from)
 }
 
-impl Recover {
+impl MatrixRecovery {
     /// Recovery for a session of this SSRC whose first number is `start`.
-    pub(in crate::relay) fn new(start: u64, ssrc: u32, terms: Terms) -> Recover {
-        Recover {
+    pub(in crate::relay) fn new(start: u64, ssrc: u32, terms: MatrixTerms) -> MatrixRecovery {
+        MatrixRecovery {
             decoder: Decoder::new(start),
             ssrc,
             start,
@@ -110,7 +110,7 @@ impl Recover {
         self.decoder.shape()
     }
 
-    /// Whether packets are kept at all; if not, [`Recover::media`] need not be called.
+    /// Whether packets are kept at all; if not, [`MatrixRecovery::media`] need not be called.
     pub(in crate::relay) fn keeping(&self) -> bool {
         self.keeping
     }
@@ -131,7 +131,7 @@ impl Recover {
         number: u64,
         shard: Sum,
         means: &mut Means<'_>,
-    ) -> Findings<Rebuilt> {
+    ) -> Findings<RebuiltDatagram> {
         if self.is_unprotected(number, means.now) {
             self.forget();
         }
@@ -177,7 +177,7 @@ impl Recover {
 
     /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
     pub(in crate::relay) fn forget(&mut self) {
-        *self = Recover { keeping: false, ..Recover::new(self.start, self.ssrc, self.terms) };
+        *self = MatrixRecovery { keeping: false, ..MatrixRecovery::new(self.start, self.ssrc, self.terms) };
     }
 
     /// A repair packet came on a leg. `next` is the head: numbers below are settled, and only of use to rebuild others.
@@ -187,7 +187,7 @@ impl Recover {
         repair: &Repair<'_>,
         next: u64,
         means: &mut Means<'_>,
-    ) -> Findings<Rebuilt> {
+    ) -> Findings<RebuiltDatagram> {
         let base = Space::RTP.extend(means.end, repair.base().into());
         if means.room < repair.shard().body.len() {
             return Findings { nonsense: 1, ..Findings::default() };
@@ -215,13 +215,13 @@ impl Recover {
         came.iter().take(2).map(|(_, at)| *at).max()
     }
 
-    /// When [`Recover::poll`] has something to do.
+    /// When [`MatrixRecovery::poll`] has something to do.
     pub(in crate::relay) fn deadline(&self, grace: Duration) -> Option<Instant> {
         self.verdicts.iter().map(|verdict| verdict.deadline(grace)).min()
     }
 
     /// Hands out and gives up what is overdue.
-    pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<Rebuilt> {
+    pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<RebuiltDatagram> {
         self.settle(News::default(), means)
     }
 
@@ -235,7 +235,7 @@ impl Recover {
         &mut self.verdicts[place]
     }
 
-    fn settle(&mut self, news: News, means: &Means<'_>) -> Findings<Rebuilt> {
+    fn settle(&mut self, news: News, means: &Means<'_>) -> Findings<RebuiltDatagram> {
         let mut findings = Findings { nonsense: news.nonsense, ..Findings::default() };
         for number in news.rebuilt {
             // One that seemed hopeless, and came back through a late repair packet, keeps its place.
@@ -265,12 +265,11 @@ impl Recover {
 }
 
 /// The whole packet; none if it is no RTP packet, so that the repair packet was forged or damaged.
-fn rebuild(number: u64, ssrc: u32, shard: Shard<'_>) -> Option<Rebuilt> {
+fn rebuild(number: u64, ssrc: u32, shard: Shard<'_>) -> Option<RebuiltDatagram> {
     let mut packet = Vec::new();
     let emitted = shard.emit(number as u16, ssrc, &mut packet);
-    (emitted && rtp::Packet::parse(&packet).is_ok()).then_some(Rebuilt { number, packet })
+    (emitted && rtp::Packet::parse(&packet).is_ok()).then_some(RebuiltDatagram { number, packet })
 }
 
 #[cfg(test)]
-#[path = "st2022_tests.rs"]
 mod tests;
