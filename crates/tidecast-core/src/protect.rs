@@ -36,7 +36,7 @@ pub struct Protector {
     fec: Fec,
     codes: Arc<Mutex<Codes>>,
     flows_max: usize,
-    flows: HashMap<u32, Flow, RandomState>,
+    flows: HashMap<u32, ProtectedFlow, RandomState>,
     /// When to look at a stream's blocks: one entry for each stream with open ones.
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     memory: Vec<u8>,
@@ -44,7 +44,7 @@ pub struct Protector {
 
 /// One stream.
 #[derive(Debug)]
-struct Flow {
+struct ProtectedFlow {
     session: u32,
     /// The number that goes on with the open blocks.
     next: u64,
@@ -53,7 +53,7 @@ struct Flow {
     blocks: Blocks,
 }
 
-impl Flow {
+impl ProtectedFlow {
     /// When open blocks are closed although they are not full: when the stream pauses, as that of a slow sensor does
     /// after each reading, or when a receiver would not wait any longer.
     fn deadline(&self) -> Option<Instant> {
@@ -132,7 +132,7 @@ impl Protector {
             blocks = self.flows.remove(&idle).map(|flow| flow.blocks);
         }
         let blocks = blocks.unwrap_or_else(|| Blocks::new(self.fec, Arc::clone(&self.codes)));
-        self.flows.insert(stream, Flow { session, next, last: now, scheduled: false, blocks });
+        self.flows.insert(stream, ProtectedFlow { session, next, last: now, scheduled: false, blocks });
         true
     }
 

@@ -30,7 +30,7 @@ const DELIVERED: u32 = 2;
 
 /// Marks of the last `capacity` numbers below the head.
 #[derive(Debug)]
-pub(super) struct History {
+pub(super) struct NumberHistory {
     marks: Box<[u32]>,
     /// No number below this one belongs to the session.
     since: u64,
@@ -38,11 +38,11 @@ pub(super) struct History {
     runs: Option<Box<Runs>>,
 }
 
-impl History {
+impl NumberHistory {
     /// A history of `capacity` numbers (a power of two) that begins at `since`.
-    pub(super) fn new(capacity: usize, since: u64) -> History {
+    pub(super) fn new(capacity: usize, since: u64) -> NumberHistory {
         debug_assert!(capacity.is_power_of_two());
-        History { marks: vec![UNKNOWN; capacity].into_boxed_slice(), since, runs: None }
+        NumberHistory { marks: vec![UNKNOWN; capacity].into_boxed_slice(), since, runs: None }
     }
 
     /// Keeps one entry for each packet from now on, since they take `step` numbers; it remembers as many packets as it
@@ -117,7 +117,7 @@ impl History {
         if let Some(runs) = &mut self.runs {
             return runs.fit(capacity, step, next);
         }
-        let mut larger = History::new(capacity, self.since);
+        let mut larger = NumberHistory::new(capacity, self.since);
         for number in self.since.max(next.saturating_sub(self.marks.len() as u64))..next {
             let index = larger.index(number);
             larger.marks[index] = self.marks[self.index(number)];
@@ -164,7 +164,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_map(steps in prop::collection::vec((1u64..40, any::<bool>()), 1..200), start in 0u64..1000) {
-            let mut history = History::new(64, start);
+            let mut history = NumberHistory::new(64, start);
             let mut model = HashMap::new();
             let mut next = start;
             for (count, lost) in steps {

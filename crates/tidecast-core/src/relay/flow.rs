@@ -52,10 +52,10 @@ pub(super) use context::{Context, Numbered, Predecessor};
 use control::Controls;
 pub(super) use pass::Way;
 use session::Session;
-use sources::Sources;
+use sources::OtherSources;
 pub(super) use sources::Stranger;
 use trial::Trial;
-pub(super) use trial::Verdict;
+pub(super) use trial::TrialVerdict;
 
 /// One producer. In the order of its fields what every packet touches stands together: with thousands of flows, each
 /// further cache line costs more than the work on it.
@@ -112,7 +112,7 @@ pub(super) struct Flow {
     /// Memory that was charged to the channel.
     charged: usize,
     /// Who else sends packets with its id.
-    sources: Option<Box<Sources>>,
+    sources: Option<Box<OtherSources>>,
     /// What it gives out waits until it is clear whether the flow that is followed stops.
     trial: Option<Box<Trial>>,
     /// Further keys of the same flow: other ports of its producer.

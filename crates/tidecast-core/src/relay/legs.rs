@@ -165,7 +165,7 @@ pub(super) struct Legs {
 
 /// What a leg's number looks like beside those that it brought before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Course {
     /// It brought nothing in this session.
     Unknown,
     /// Beyond them, or so little below that it is reordered.
@@ -294,12 +294,12 @@ impl Legs {
     }
 
     /// Where a number stands that a leg brings.
-    pub(super) fn place(&self, leg: u8, number: u64) -> Place {
+    pub(super) fn course(&self, leg: u8, number: u64) -> Course {
         let near = REORDER_PACKETS_MIN * self.limits.step;
         match self.legs.get(usize::from(leg)) {
-            Some(leg) if leg.top[0] > 0 && number + near >= leg.position() => Place::GoesOn,
-            Some(leg) if leg.top[0] > 0 => Place::Back,
-            _ => Place::Unknown,
+            Some(leg) if leg.top[0] > 0 && number + near >= leg.position() => Course::GoesOn,
+            Some(leg) if leg.top[0] > 0 => Course::Back,
+            _ => Course::Unknown,
         }
     }
 

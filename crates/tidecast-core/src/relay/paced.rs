@@ -32,7 +32,7 @@ pub use delay::Delay;
 use delay::DelayInForce;
 use doubt::Doubt;
 use smooth::Smooth;
-use stamps::{Beside, Clock, Stamps};
+use stamps::{BesideStamp, Clock, Stamps};
 use timeline::Timeline;
 
 /// When packets that are in order go out.
@@ -71,7 +71,7 @@ impl Pacing {
 
 /// A packet that waits for its time.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PacedPacket {
     pub(super) seq: u64,
     pub(super) span: u64,
     pub(super) how: How,
@@ -80,8 +80,8 @@ pub(super) struct Waiting {
 
 /// What leaves the pacer, in order.
 #[derive(Debug)]
-pub(super) enum Item {
-    Packet(Waiting),
+pub(super) enum PacedItem {
+    Packet(PacedPacket),
     /// An answer that stands between two packets.
     Other(Output),
 }
@@ -96,8 +96,8 @@ pub(super) enum Punctual {
 }
 
 #[derive(Debug)]
-struct Entry {
-    item: Item,
+struct PacedEntry {
+    item: PacedItem,
     /// Its source time.
     time: i64,
     /// Its place on the timeline.
@@ -110,7 +110,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Pacer {
     epoch: Instant,
-    queue: VecDeque<Entry>,
+    queue: VecDeque<PacedEntry>,
     /// Entries at the end whose times are not final: the next mark will say.
     open: usize,
     packets: usize,
@@ -187,7 +187,7 @@ impl Pacer {
     }
 
     /// Takes a packet in. `hold`: the longest that a gap delays later packets at present.
-    pub(super) fn push(&mut self, waiting: Waiting, hold: Duration, now: Instant) {
+    pub(super) fn push(&mut self, waiting: PacedPacket, hold: Duration, now: Instant) {
         let (now, arrived) = (self.at(now), self.at(waiting.packet.arrived));
         let mut missing = self.missing(&waiting);
         let reading = self.stamps.read(&waiting.packet, arrived);
@@ -224,7 +224,12 @@ impl Pacer {
         let settled = reading.beside.is_some() && !self.timeline.has_several();
         let open = self.timeline.is_open(place) && !settled;
         self.entries += 1;
-        self.queue.push_back(Entry { item: Item::Packet(waiting), time: self.latest, place, since: now });
+        self.queue.push_back(PacedEntry {
+            item: PacedItem::Packet(waiting),
+            time: self.latest,
+            place,
+            since: now,
+        });
         self.open = if open { self.open + 1 } else { 0 };
         // What it needs is not known before its time is.
         if !(open && self.timeline.is_overdue(place)) {
@@ -235,7 +240,7 @@ impl Pacer {
     }
 
     /// Packets between the last one and this one, as far as they may be its missing neighbours.
-    fn missing(&mut self, waiting: &Waiting) -> i64 {
+    fn missing(&mut self, waiting: &PacedPacket) -> i64 {
         const BELIEVED: u64 = 10_000;
         let (gap, span) = (self.next.and_then(|next| waiting.seq.checked_sub(next)), waiting.span.max(1));
         self.next = Some(waiting.seq + span);
@@ -252,14 +257,14 @@ impl Pacer {
         let place = self.queue.back().map_or(0, |entry| entry.place);
         let time = self.latest;
         self.entries += 1;
-        self.queue.push_back(Entry { item: Item::Other(output), time, place, since });
+        self.queue.push_back(PacedEntry { item: PacedItem::Other(output), time, place, since });
         self.open += usize::from(self.open > 0);
         None
     }
 
     /// The time of a packet that does not set the clock: what its time stamp says if that fits, together with the packet
     /// before or where the packets lead to, or when it came.
-    fn beside(&self, clock: Clock, beside: Beside, arrived: i64) -> i64 {
+    fn beside(&self, clock: Clock, beside: BesideStamp, arrived: i64) -> i64 {
         let here = self.here(arrived);
         let near = |time: &i64| time.abs_diff(here) <= self.tolerance().unsigned_abs();
         let shifted = |time: i64| time.saturating_add(self.timeline.shift());
@@ -281,7 +286,7 @@ impl Pacer {
     }
 
     /// What is due at `now`.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(Item, Punctual)> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(PacedItem, Punctual)> {
         let now = self.at(now);
         let mut due = self.due(self.queue.front()?.time, now);
         if due <= now + nanos(PACED_SLACK) && self.doubt.is_open() {
@@ -298,11 +303,11 @@ impl Pacer {
     }
 
     /// The first that waits, whether it is due or not.
-    pub(super) fn take(&mut self) -> Option<Item> {
+    pub(super) fn take(&mut self) -> Option<PacedItem> {
         let entry = self.queue.pop_front()?;
         self.open = self.open.min(self.queue.len());
         self.left = self.left.max(entry.time);
-        if let Item::Packet(waiting) = &entry.item {
+        if let PacedItem::Packet(waiting) = &entry.item {
             self.packets -= 1;
             self.bytes -= waiting.packet.bytes.capacity();
             self.base.hold_still();

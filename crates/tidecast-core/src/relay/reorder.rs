@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     How, Packet,
-    dedup::{History, Seen},
+    dedup::{NumberHistory, Seen},
     places::{Place, Places},
 };
 use crate::limits::LATENESS_NEIGHBOURS;
@@ -173,7 +173,7 @@ pub(super) struct Reorder {
     advanced: Instant,
     /// When a packet last came that was not known before.
     active: Instant,
-    history: History,
+    history: NumberHistory,
     stored: usize,
     /// No room until the first gap.
     slots: Places<Slot>,
@@ -214,7 +214,7 @@ impl Reorder {
             active: now,
             announced: None,
             skipped: VecDeque::new(),
-            history: History::new(CAPACITY_MIN, next),
+            history: NumberHistory::new(CAPACITY_MIN, next),
         }
     }
 
@@ -334,7 +334,7 @@ impl Reorder {
     }
 
     /// What became of the numbers below the head, for when the session has ended.
-    pub(super) fn into_history(self) -> History {
+    pub(super) fn into_history(self) -> NumberHistory {
         self.history
     }
 

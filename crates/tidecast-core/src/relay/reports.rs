@@ -51,7 +51,7 @@ impl Reports {
 
 /// What a report is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Reporter {
     /// Of the sender of a flow.
     Ours,
     /// It names a flow of another host.
@@ -61,13 +61,13 @@ enum Standing {
 }
 
 impl Relay {
-    fn standing_of(&self, leg: u8, source: SocketAddr, bytes: &[u8]) -> Standing {
+    fn reporter_of(&self, leg: u8, source: SocketAddr, bytes: &[u8]) -> Reporter {
         let ssrc = bytes.get(SSRC..).and_then(<[u8]>::first_chunk).map(|ssrc| u32::from_be_bytes(*ssrc));
         let flow = ssrc.and_then(|ssrc| self.live(*self.by_key.get(&FlowKey::Ssrc(ssrc))?));
         match flow {
-            None => Standing::Unknown,
-            Some(flow) if flow.is_of_host(leg, source) => Standing::Ours,
-            Some(_) => Standing::Elsewhere,
+            None => Reporter::Unknown,
+            Some(flow) if flow.is_of_host(leg, source) => Reporter::Ours,
+            Some(_) => Reporter::Elsewhere,
         }
     }
 
@@ -81,7 +81,7 @@ impl Relay {
         source: SocketAddr,
         bytes: &[u8],
     ) -> Result<(), ()> {
-        if Compound::parse(bytes).is_err() || self.standing_of(leg, source, bytes) != Standing::Ours {
+        if Compound::parse(bytes).is_err() || self.reporter_of(leg, source, bytes) != Reporter::Ours {
             return Err(());
         }
         self.count_report(leg);
@@ -101,10 +101,10 @@ impl Relay {
             return self.spend(bytes);
         }
         self.count_report(leg);
-        match self.standing_of(leg, source, &bytes) {
-            Standing::Ours => self.pass_report(now, &bytes, Beside::Above),
-            Standing::Elsewhere => *self.rejects.entry(super::repair::OTHER_SOURCE).or_default() += 1,
-            Standing::Unknown => {}
+        match self.reporter_of(leg, source, &bytes) {
+            Reporter::Ours => self.pass_report(now, &bytes, Beside::Above),
+            Reporter::Elsewhere => *self.rejects.entry(super::repair::OTHER_SOURCE).or_default() += 1,
+            Reporter::Unknown => {}
         }
         self.spend(bytes);
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{
     FlowId, Packet, PacketFormat, Relay,
     arrival::FlowKey,
-    flow::{Context, Flow, Verdict},
+    flow::{Context, Flow, TrialVerdict},
 };
 use crate::limits::{FLOW_PORTS_MAX, TRIALS_MAX};
 use tidecast_wire::ts::Fit;
@@ -51,18 +51,18 @@ impl Relay {
             let lead = self.lead.filter(|lead| *lead != index).and_then(|lead| self.live(lead));
             let verdict = match (lead, self.live(index).filter(|flow| flow.on_trial())) {
                 (Some(lead), Some(flow)) => flow.judge(lead, now),
-                _ => Verdict::GoesOn,
+                _ => TrialVerdict::GoesOn,
             };
-            if verdict == Verdict::Open {
+            if verdict == TrialVerdict::Open {
                 place += 1;
                 continue;
             }
             self.trials.swap_remove(place);
             match (verdict, self.lead) {
-                (Verdict::Stopped, Some(lead)) if self.is_same_stream(index, lead) => {
+                (TrialVerdict::Stopped, Some(lead)) if self.is_same_stream(index, lead) => {
                     self.join(&[index], lead, now)
                 }
-                (Verdict::Stopped, Some(lead)) => self.succeed(index, lead, now),
+                (TrialVerdict::Stopped, Some(lead)) => self.succeed(index, lead, now),
                 _ => self.acquit(index, None, now),
             }
             // What followed from it may concern those before.

@@ -14,7 +14,7 @@ use crate::{
         arrival::FlowKey,
         hold::HoldEstimate,
         reorder::Reorder,
-        retransmission::{Asking, Due, RoundTrip, Schedule, Terms, native_nacks},
+        retransmission::{Asking, Due, RequestTerms, RoundTrip, Schedule, native_nacks},
     },
 };
 
@@ -31,7 +31,7 @@ pub(in crate::relay) struct Wanted {
 
 impl Session {
     /// What the next look at the schedule goes by.
-    fn terms(&self, asking: &Asking, hold: &HoldEstimate, rate: Option<f64>, now: Instant) -> Terms {
+    fn terms(&self, asking: &Asking, hold: &HoldEstimate, rate: Option<f64>, now: Instant) -> RequestTerms {
         asking.terms(hold, self.protected_span() > 0, rate.unwrap_or_default(), now)
     }
 
@@ -71,7 +71,7 @@ impl Flow {
     }
 
     /// The schedule of what to ask for, the packets that are there, and what it goes by; none where nothing is asked for.
-    fn schedule(&mut self, now: Instant) -> Option<(&mut Schedule, &Reorder, Terms)> {
+    fn schedule(&mut self, now: Instant) -> Option<(&mut Schedule, &Reorder, RequestTerms)> {
         let session = self.session.as_mut()?;
         let terms = session.terms(session.asking.as_ref()?, &self.hold, self.rate.get(), now);
         Some((&mut session.asking.as_mut()?.schedule, &session.reorder, terms))

@@ -16,7 +16,7 @@ use tidecast_wire::{rtp::PAYLOAD_TYPE_TS, seq::Space, ts::packets::Unit};
 
 /// The transport stream of an RTP flow.
 #[derive(Debug, Clone, Copy)]
-struct Stream {
+struct TsStream {
     payload_type: u8,
     unit: Unit,
     /// Bytes of its last payload: the next one likely has as many.
@@ -26,7 +26,7 @@ struct Stream {
 /// What a flow carries, as far as it is known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Content {
-    stream: Option<Stream>,
+    stream: Option<TsStream>,
     /// Payload type of the last TS payload, and how many of it there were, while no stream is known.
     seen: (u8, u8),
     /// Other packets since then, or since the last packet of the stream, and what had passed by then.
@@ -37,7 +37,7 @@ pub(super) struct Content {
 
 /// What a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum PayloadKind {
     /// TS packets.
     Stream,
     /// Of the stream's payload type, and no TS.
@@ -46,7 +46,7 @@ enum Kind {
     Other,
 }
 
-impl Stream {
+impl TsStream {
     /// Whether a payload of this length is made of whole TS packets. Nearly all are as long as the last one: a comparison
     /// saves the division.
     #[inline]
@@ -55,22 +55,22 @@ impl Stream {
     }
 
     #[inline]
-    fn kind(&self, packet: &Packet) -> Kind {
+    fn kind(&self, packet: &Packet) -> PayloadKind {
         let own = payload_type(packet) == self.payload_type;
         // damaged ones too
         if own && self.is_filled(packet.payload.end - packet.payload.start) {
-            return Kind::Stream;
+            return PayloadKind::Stream;
         }
-        Stream::kind_of_payload(packet.payload(), own)
+        TsStream::kind_of_payload(packet.payload(), own)
     }
 
     /// What a packet is that is foreign unless its payload begins like TS packets.
     #[cold]
-    fn kind_of_payload(payload: &[u8], own: bool) -> Kind {
+    fn kind_of_payload(payload: &[u8], own: bool) -> PayloadKind {
         match own {
-            _ if Unit::of_whole(payload).is_some() => Kind::Stream,
-            true => Kind::KeepAlive,
-            false => Kind::Other,
+            _ if Unit::of_whole(payload).is_some() => PayloadKind::Stream,
+            true => PayloadKind::KeepAlive,
+            false => PayloadKind::Other,
         }
     }
 }
@@ -158,7 +158,7 @@ impl Flow {
             return true;
         };
         let kind = stream.kind(packet);
-        if kind == Kind::Stream {
+        if kind == PayloadKind::Stream {
             stream.payload_type = payload_type(packet);
             stream.usual = packet.payload.end - packet.payload.start;
             self.content.others = 0;
@@ -170,7 +170,7 @@ impl Flow {
             self.answer(Output::Carries { flow, stream: false }, cx);
             return true;
         }
-        kind == Kind::KeepAlive
+        kind == PayloadKind::KeepAlive
     }
 
     /// Whether a stream begins with this packet. In a flow that has begun one packet may be forged.
@@ -191,9 +191,11 @@ impl Flow {
     fn stream_begins(&mut self, packet: &Packet, cx: &mut Context<'_>) {
         let unit = Unit::of_whole(packet.payload()).unwrap_or_default();
         let usual = packet.payload.end - packet.payload.start;
-        let stream = Stream { payload_type: payload_type(packet), unit, usual };
+        let stream = TsStream { payload_type: payload_type(packet), unit, usual };
         self.content = Content { stream: Some(stream), ..Content::default() };
-        for candidate in self.probation.purge(|candidate| stream.kind(&candidate.packet) == Kind::Other) {
+        for candidate in
+            self.probation.purge(|candidate| stream.kind(&candidate.packet) == PayloadKind::Other)
+        {
             self.count_foreign("payload_type", cx);
             cx.spend(candidate.packet);
         }
@@ -373,9 +375,9 @@ impl Flow {
             return false;
         };
         match stream.kind(packet) {
-            Kind::Stream => return false,
-            Kind::KeepAlive => self.count_foreign("payload", cx),
-            Kind::Other => self.count_foreign("payload_type", cx),
+            PayloadKind::Stream => return false,
+            PayloadKind::KeepAlive => self.count_foreign("payload", cx),
+            PayloadKind::Other => self.count_foreign("payload_type", cx),
         }
         true
     }

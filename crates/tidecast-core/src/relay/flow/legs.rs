@@ -6,9 +6,9 @@ use super::{Config, Context, Flow, Numbered};
 use crate::{
     limits::{LEG_LAG_HOLDS, REORDER_PACKETS_MIN, START_GRACE},
     relay::{
-        dedup::{History, Seen},
+        dedup::{NumberHistory, Seen},
         hold::Hold,
-        legs::{Place, Waits},
+        legs::{Course, Waits},
         reorder::{Patience, Queued},
     },
 };
@@ -16,7 +16,7 @@ use crate::{
 /// The numbering before the one in force, which a longer path may still bring.
 #[derive(Debug)]
 pub(super) struct Former {
-    pub(super) history: History,
+    pub(super) history: NumberHistory,
     pub(super) next: u64,
     /// Where the one in force began, on the wire.
     pub(super) first: u64,
@@ -65,16 +65,16 @@ impl Flow {
     /// A producer that counts anew shows on each leg as a step back.
     pub(super) fn lags(&self, leg: u8, number: u64, queued: &Queued, now: Instant) -> bool {
         let (Some(legs), Some(session)) = (&self.legs, &self.session) else { return false };
-        let place = legs.place(leg, number);
+        let course = legs.course(leg, number);
         let another_leads =
             || now.checked_sub(self.silence()).is_some_and(|since| legs.another_led(leg, since));
         match queued {
-            Queued::Duplicate(_) | Queued::Late(_) => place == Place::GoesOn || another_leads(),
-            Queued::Other(_) => legs.is_beyond(leg, number) || (place == Place::Unknown && another_leads()),
+            Queued::Duplicate(_) | Queued::Late(_) => course == Course::GoesOn || another_leads(),
+            Queued::Other(_) => legs.is_beyond(leg, number) || (course == Course::Unknown && another_leads()),
             Queued::Behind(_) => {
                 // What is near is known, so a step back to it is none: the leg is new, or the producer counts anew.
                 let near = self.lag_numbers_max().is_none_or(|max| session.reorder.next() - number <= max);
-                place == Place::GoesOn || (place == Place::Unknown && near && another_leads())
+                course == Course::GoesOn || (course == Course::Unknown && near && another_leads())
             }
             _ => false,
         }

@@ -7,7 +7,7 @@ use crate::{
     limits::PACED_SLACK,
     relay::{
         Config, Delivery, How, Output, Packet,
-        paced::{Item, Pacer, Pacing, Punctual, Release, Waiting},
+        paced::{PacedItem, PacedPacket, Pacer, Pacing, Punctual, Release},
     },
 };
 
@@ -64,7 +64,7 @@ impl Flow {
         cx.tighten(&mut packet);
         let hold = self.hold.measured();
         if let Some(pacer) = &mut self.pacer {
-            pacer.push(Waiting { seq, span, how, packet }, hold, cx.now);
+            pacer.push(PacedPacket { seq, span, how, packet }, hold, cx.now);
         }
     }
 
@@ -81,7 +81,7 @@ impl Flow {
     /// Passes on what is due.
     pub(in crate::relay) fn release(&mut self, cx: &mut Context<'_>) {
         while let Some((item, punctual)) = self.pacer.as_mut().and_then(|pacer| pacer.pop(cx.now)) {
-            let late = punctual == Punctual::Late && matches!(item, Item::Packet(_));
+            let late = punctual == Punctual::Late && matches!(item, PacedItem::Packet(_));
             self.counters.released_late += u64::from(late);
             self.pass_on(item, cx);
         }
@@ -90,7 +90,7 @@ impl Flow {
     /// Passes on the first packet that waits, to make room.
     pub(super) fn release_early(&mut self, cx: &mut Context<'_>) {
         if let Some(item) = self.pacer.as_mut().and_then(|pacer| pacer.take()) {
-            self.counters.released_early += u64::from(matches!(item, Item::Packet(_)));
+            self.counters.released_early += u64::from(matches!(item, PacedItem::Packet(_)));
             self.pass_on(item, cx);
         }
     }
@@ -103,14 +103,14 @@ impl Flow {
         }
     }
 
-    fn pass_on(&mut self, item: Item, cx: &mut Context<'_>) {
+    fn pass_on(&mut self, item: PacedItem, cx: &mut Context<'_>) {
         match item {
-            Item::Packet(Waiting { seq, span, how, packet }) => {
+            PacedItem::Packet(PacedPacket { seq, span, how, packet }) => {
                 self.counters.expected += span;
                 self.counters.delivered += 1;
                 cx.outputs.push_back(Output::Deliver(Delivery::new(self.id, seq, span, how, packet)));
             }
-            Item::Other(output) => cx.outputs.push_back(output),
+            PacedItem::Other(output) => cx.outputs.push_back(output),
         }
     }
 }

@@ -21,7 +21,7 @@ const COLLISION: &str = "collision";
 
 /// What is known of an address besides the one whose packets are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Relation {
     /// So many of its packets have agreed with the numbering in force.
     Unknown(u8),
     /// Another path of the same producer.
@@ -34,7 +34,7 @@ enum Standing {
 struct Other {
     leg: u8,
     address: SocketAddr,
-    standing: Standing,
+    relation: Relation,
     heard: Instant,
     /// How many media packets the flow had received when its last one came, and how many of it had come in a row.
     row: (u64, u32),
@@ -58,14 +58,14 @@ struct Pending {
 
 /// The other addresses of a flow.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct OtherSources {
     others: Vec<Other>,
     /// In the order of their arrival.
     pending: VecDeque<Pending>,
     collision: Option<Collision>,
 }
 
-impl Sources {
+impl OtherSources {
     fn find(&mut self, leg: u8, address: SocketAddr) -> Option<&mut Other> {
         self.others.iter_mut().find(|other| other.leg == leg && other.address == address)
     }
@@ -76,12 +76,12 @@ impl Sources {
         let place = place.unwrap_or_else(|| {
             if self.others.len() >= SOURCES_MAX {
                 let rank = |place: &usize| {
-                    (self.others[*place].standing == Standing::Kin, self.others[*place].heard)
+                    (self.others[*place].relation == Relation::Kin, self.others[*place].heard)
                 };
                 let idle = (0..self.others.len()).min_by_key(rank).unwrap_or(0);
                 self.others.swap_remove(idle);
             }
-            self.others.push(Other { leg, address, standing: Standing::Unknown(0), heard: now, row: (0, 0) });
+            self.others.push(Other { leg, address, relation: Relation::Unknown(0), heard: now, row: (0, 0) });
             self.others.len() - 1
         });
         let other = &mut self.others[place];
@@ -113,14 +113,14 @@ impl Flow {
 
     /// The same for what comes beside the media, which another path of the producer may bring, too.
     pub(in crate::relay) fn is_ours(&self, leg: u8, source: SocketAddr) -> bool {
-        let kin = |other: &Other| other.address == source && other.standing == Standing::Kin;
+        let kin = |other: &Other| other.address == source && other.relation == Relation::Kin;
         self.source_on(leg) == source
             || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
     }
 
     /// The same where another port of the host will do.
     pub(in crate::relay) fn is_of_host(&self, leg: u8, source: SocketAddr) -> bool {
-        let kin = |other: &Other| other.address.ip() == source.ip() && other.standing == Standing::Kin;
+        let kin = |other: &Other| other.address.ip() == source.ip() && other.relation == Relation::Kin;
         self.source_on(leg).ip() == source.ip()
             || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
     }
@@ -142,15 +142,15 @@ impl Flow {
         let silent = now >= self.silent_at(leg);
         let sources = self.sources.get_or_insert_default();
         let other = sources.note(leg, source, now);
-        let standing = other.standing;
-        let alone = other.alone(self.counters.media_received) && standing == Standing::Kin;
+        let relation = other.relation;
+        let alone = other.alone(self.counters.media_received) && relation == Relation::Kin;
         if (silent || alone) && sources.pending.is_empty() {
             self.adopt(leg, source);
             return Stranger::Ours;
         }
-        match standing {
-            Standing::Kin => Stranger::Ours,
-            Standing::Rival if !silent => Stranger::Collides,
+        match relation {
+            Relation::Kin => Stranger::Ours,
+            Relation::Rival if !silent => Stranger::Collides,
             _ => Stranger::Waits,
         }
     }
@@ -195,7 +195,7 @@ impl Flow {
         }
         if let Some(sources) = &mut self.sources {
             sources.others.retain(|other| {
-                other.leg != leg || (other.address != source && other.standing == Standing::Kin)
+                other.leg != leg || (other.address != source && other.relation == Relation::Kin)
             });
         }
     }
@@ -318,11 +318,11 @@ impl Flow {
     fn agrees(&mut self, leg: u8, source: SocketAddr, known: Known, now: Instant) {
         let Some(other) = self.sources.as_mut().and_then(|sources| sources.find(leg, source)) else { return };
         other.heard = now;
-        if let Standing::Unknown(agreements) = other.standing
+        if let Relation::Unknown(agreements) = other.relation
             && known != Known::Lost
         {
             let enough = agreements + 1 >= SOURCE_AGREEMENTS;
-            other.standing = if enough { Standing::Kin } else { Standing::Unknown(agreements + 1) };
+            other.relation = if enough { Relation::Kin } else { Relation::Unknown(agreements + 1) };
         }
     }
 
@@ -333,8 +333,8 @@ impl Flow {
         let first = self.source_on(leg);
         let Some(sources) = &mut self.sources else { return };
         let other = sources.note(leg, source, cx.now);
-        if other.standing != Standing::Rival {
-            other.standing = Standing::Rival;
+        if other.relation != Relation::Rival {
+            other.relation = Relation::Rival;
             cx.outputs.push_back(Output::Collision { flow: self.id, first, other: source });
         }
     }

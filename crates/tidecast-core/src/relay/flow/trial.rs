@@ -9,7 +9,7 @@ use crate::{
     limits::TRIAL_PACKETS_MAX,
     relay::{
         FlowId, How, Output, Packet,
-        paced::{Item, Waiting},
+        paced::{PacedItem, PacedPacket},
     },
 };
 
@@ -21,14 +21,14 @@ pub(in crate::relay) struct Trial {
     /// The pause before, in nanoseconds.
     pause: u64,
     /// In order.
-    queue: VecDeque<Item>,
+    queue: VecDeque<PacedItem>,
     packets: usize,
     bytes: usize,
 }
 
 /// What became of the flow that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::relay) enum Verdict {
+pub(in crate::relay) enum TrialVerdict {
     /// Not known yet.
     Open,
     /// It goes on beside this one.
@@ -62,8 +62,8 @@ impl Flow {
     pub(in crate::relay) fn detained_packets(&self) -> impl Iterator<Item = &Packet> {
         let queue = self.trial.as_ref().map(|trial| trial.queue.iter()).into_iter().flatten();
         queue.filter_map(|item| match item {
-            Item::Packet(waiting) => Some(&waiting.packet),
-            Item::Other(_) => None,
+            PacedItem::Packet(waiting) => Some(&waiting.packet),
+            PacedItem::Other(_) => None,
         })
     }
 
@@ -73,7 +73,7 @@ impl Flow {
         if let Some(trial) = &mut self.trial {
             trial.packets += 1;
             trial.bytes += packet.bytes.capacity();
-            trial.queue.push_back(Item::Packet(Waiting { seq, span, how, packet }));
+            trial.queue.push_back(PacedItem::Packet(PacedPacket { seq, span, how, packet }));
         }
     }
 
@@ -81,7 +81,7 @@ impl Flow {
     pub(super) fn detain_answer(&mut self, output: Output) -> Option<Output> {
         match &mut self.trial {
             Some(trial) => {
-                trial.queue.push_back(Item::Other(output));
+                trial.queue.push_back(PacedItem::Other(output));
                 None
             }
             None => Some(output),
@@ -89,17 +89,17 @@ impl Flow {
     }
 
     /// What is known of `old`, the flow that is followed, at `now`.
-    pub(in crate::relay) fn judge(&self, old: &Flow, now: Instant) -> Verdict {
-        let Some(trial) = &self.trial else { return Verdict::Open };
+    pub(in crate::relay) fn judge(&self, old: &Flow, now: Instant) -> TrialVerdict {
+        let Some(trial) = &self.trial else { return TrialVerdict::Open };
         let alive = old.alive().unwrap_or(trial.since);
         if alive > trial.since + old.grace(now).max(old.stragglers()) {
-            return Verdict::GoesOn;
+            return TrialVerdict::GoesOn;
         }
         let due = self.verdict_due(old).is_some_and(|due| now >= due);
         if trial.packets == 0 || !(due || trial.packets >= TRIAL_PACKETS_MAX) {
-            return Verdict::Open;
+            return TrialVerdict::Open;
         }
-        if due || alive <= trial.since { Verdict::Stopped } else { Verdict::GoesOn }
+        if due || alive <= trial.since { TrialVerdict::Stopped } else { TrialVerdict::GoesOn }
     }
 
     /// When the verdict is due, if `old` does not go on.
@@ -125,13 +125,13 @@ impl Flow {
         // Whether it is a transport stream decides whether it takes the other one's place.
         for item in mem::take(&mut trial.queue) {
             match item {
-                Item::Other(carries @ Output::Carries { .. }) => self.answer(carries, cx),
+                PacedItem::Other(carries @ Output::Carries { .. }) => self.answer(carries, cx),
                 other => trial.queue.push_back(other),
             }
         }
         if let Some(old) = old {
             let starts = trial.queue.iter_mut().find_map(|item| match item {
-                Item::Other(Output::SessionStarted { succeeds, .. }) => Some(succeeds),
+                PacedItem::Other(Output::SessionStarted { succeeds, .. }) => Some(succeeds),
                 _ => None,
             });
             match starts {
@@ -141,8 +141,10 @@ impl Flow {
         }
         for item in trial.queue {
             match item {
-                Item::Packet(Waiting { seq, span, how, packet }) => self.deliver(seq, span, how, packet, cx),
-                Item::Other(output) => self.answer(output, cx),
+                PacedItem::Packet(PacedPacket { seq, span, how, packet }) => {
+                    self.deliver(seq, span, how, packet, cx)
+                }
+                PacedItem::Other(output) => self.answer(output, cx),
             }
         }
     }
@@ -153,9 +155,9 @@ impl Flow {
         let mut packets = Vec::with_capacity(trial.packets);
         for item in trial.queue {
             match item {
-                Item::Packet(waiting) => packets.push(waiting.packet),
-                Item::Other(Output::SessionStarted { .. }) => self.counters.sessions -= 1,
-                Item::Other(_) => {}
+                PacedItem::Packet(waiting) => packets.push(waiting.packet),
+                PacedItem::Other(Output::SessionStarted { .. }) => self.counters.sessions -= 1,
+                PacedItem::Other(_) => {}
             }
         }
         self.counters.media_received -= packets.len() as u64;

@@ -13,7 +13,7 @@ use crate::{
 
 /// One packet, at its first number.
 #[derive(Debug, Clone, Copy, Default)]
-struct Slot {
+struct BroughtPacket {
     /// One bit per leg that brought it; none: nobody did.
     legs: u32,
     /// Numbers that it takes.
@@ -22,7 +22,7 @@ struct Slot {
     micros: u64,
 }
 
-impl Place for Slot {
+impl Place for BroughtPacket {
     fn is_empty(&self) -> bool {
         self.legs == 0
     }
@@ -58,7 +58,7 @@ pub(super) struct Brought {
     base: u64,
     /// One past the highest that came.
     end: u64,
-    slots: Places<Slot>,
+    slots: Places<BroughtPacket>,
     /// The first number that each leg answers for; `None`: it brought nothing yet.
     from: Vec<Option<u64>>,
     /// Nothing is old enough before that.
@@ -109,7 +109,7 @@ impl Brought {
         let micros = now.saturating_duration_since(self.epoch).as_micros() as u64;
         let bit = 1_u32 << leg;
         let Some(slot) = self.slots.get_mut(number) else {
-            self.slots.put(number, Slot { legs: bit, span: span as u32, micros });
+            self.slots.put(number, BroughtPacket { legs: bit, span: span as u32, micros });
             self.judge_at.get_or_insert(now + limits.patience);
             counters[leg].first += span;
             return Copy::First;
@@ -179,7 +179,7 @@ impl Brought {
         let end = to.min(self.end);
         let mut from = self.base;
         while let Some(number) = self.slots.first(self.base, from, end) {
-            let Slot { legs: brought, span, .. } = self.slots.take(number);
+            let BroughtPacket { legs: brought, span, .. } = self.slots.take(number);
             for (leg, from) in self.from.iter().enumerate() {
                 let answers = from.is_none_or(|from| number >= from);
                 counters[leg].missed += if answers && brought & 1 << leg == 0 { u64::from(span) } else { 0 };

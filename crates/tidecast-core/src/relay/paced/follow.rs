@@ -6,7 +6,7 @@
 use crate::limits::{PACED_STEP, SMOOTH_OFF_MAX};
 
 use super::{
-    Item, Pacer,
+    PacedItem, Pacer,
     doubt::{Scale, Step},
     nanos,
     stamps::{Clock, Mark},
@@ -231,7 +231,7 @@ impl Pacer {
         let first = self.queue.len() - self.open;
         let mut floor = if first == 0 { self.left } else { self.queue[first - 1].time };
         for entry in self.queue.iter_mut().skip(first) {
-            if let (Item::Packet(_), Some(time)) = (&entry.item, time(entry.place)) {
+            if let (PacedItem::Packet(_), Some(time)) = (&entry.item, time(entry.place)) {
                 floor = floor.max(time);
             }
             entry.time = floor;

@@ -67,12 +67,12 @@ pub(super) struct Reading {
     pub(super) units: u32,
     pub(super) mark: Option<Mark>,
     /// The packet is none of those whose clock counts, but comes beside them.
-    pub(super) beside: Option<Beside>,
+    pub(super) beside: Option<BesideStamp>,
 }
 
 /// A packet whose time stamp does not set the clock: noise, an event, FEC, or of a payload type whose clock is not known.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Beside {
+pub(super) struct BesideStamp {
     /// Its time stamp on the scale of the media's clock, if it is another one than that of the packet before: it may
     /// count the same.
     pub(super) time: Option<i64>,
@@ -84,7 +84,7 @@ struct Rtp {
     mark: Option<Mark>,
     /// The clock rate so far was a wrong one.
     wrong: bool,
-    beside: Option<Beside>,
+    beside: Option<BesideStamp>,
     /// Its payload type leads the stream.
     leads: bool,
 }
@@ -166,7 +166,7 @@ impl Stamps {
         let instead_of = Some(before).filter(|before| *before != clock);
         let beside = match clock {
             Clock::Rtp => beside,
-            Clock::Arrival if !leads => Some(Beside { time: None }),
+            Clock::Arrival if !leads => Some(BesideStamp { time: None }),
             _ => None,
         };
         Reading { clock, instead_of, refuted: wrong && before == Clock::Rtp, units, mark, beside }
@@ -232,11 +232,11 @@ impl Stamps {
         Rtp { mark: Some(mark), wrong, beside: None, leads }
     }
 
-    fn beside(&self, moved: bool, stamp: u32) -> Beside {
+    fn beside(&self, moved: bool, stamp: u32) -> BesideStamp {
         let time = self.rate.zip(self.set).filter(|_| moved).map(|(rate, (before, ticks))| {
             scale(ticks + i64::from(stamp.wrapping_sub(before) as i32), u64::from(rate))
         });
-        Beside { time }
+        BesideStamp { time }
     }
 
     fn mark_picture(&mut self, time: i64) -> Mark {

@@ -23,7 +23,7 @@ mod schedule;
 
 pub(super) use pace::Pace;
 pub(super) use rtt::RoundTrip;
-pub(super) use schedule::{Due, Schedule, Terms};
+pub(super) use schedule::{Due, RequestTerms, Schedule};
 
 /// A native datagram without payload.
 const NATIVE_BYTES_MIN: u64 = (native::HEADER + native::TRAILER) as u64;
@@ -86,14 +86,14 @@ impl Asking {
     }
 
     /// What holds for all numbers of the session. `recovers`: repair packets bring packets back, too.
-    pub(super) fn terms(&self, hold: &HoldEstimate, recovers: bool, rate: f64, now: Instant) -> Terms {
+    pub(super) fn terms(&self, hold: &HoldEstimate, recovers: bool, rate: f64, now: Instant) -> RequestTerms {
         let (whole, retry) = (hold.get(), self.round_trip.retry());
         let round_trip = self.round_trip.get();
         let repair =
             if recovers { hold.blocks().min(whole.saturating_sub(retry * 2)) } else { Duration::ZERO };
         let wait = hold.reordering().max(REQUEST_WAIT_MIN).max(repair);
         let latest = whole.saturating_sub(round_trip.unwrap_or_default() * 3 / 2);
-        Terms {
+        RequestTerms {
             now,
             hold: whole,
             wait: wait.min(latest),

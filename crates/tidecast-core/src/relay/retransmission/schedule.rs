@@ -20,7 +20,7 @@ use crate::limits::{
 
 /// What holds for all numbers of a session when it is looked what to ask for.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::relay) struct Terms {
+pub(in crate::relay) struct RequestTerms {
     pub(in crate::relay) now: Instant,
     /// How long a gap is waited for in all.
     pub(in crate::relay) hold: Duration,
@@ -36,7 +36,7 @@ pub(in crate::relay) struct Terms {
     pub(in crate::relay) rate: f64,
 }
 
-impl Terms {
+impl RequestTerms {
     /// Whether what is asked for now comes too late for a gap that is given up at `deadline`. Before anything was
     /// measured only asking can tell.
     fn in_vain(&self, deadline: Instant) -> bool {
@@ -169,7 +169,7 @@ impl Schedule {
         numbers: Range<u64>,
         shown_by: u64,
         patience: Option<Duration>,
-        terms: &Terms,
+        terms: &RequestTerms,
     ) {
         let rest = numbers.start.max(self.reach)..numbers.end;
         if rest.is_empty() {
@@ -194,7 +194,7 @@ impl Schedule {
         &mut self,
         number: u64,
         (next, end): (u64, u64),
-        terms: &Terms,
+        terms: &RequestTerms,
         is_missing: impl Fn(u64) -> bool,
     ) {
         // What came in order did not come by here.
@@ -232,7 +232,7 @@ impl Schedule {
     }
 
     /// Those of these numbers that are on the list by one packet's word alone are proven.
-    fn prove(&mut self, numbers: Range<u64>, since: Instant, terms: &Terms) {
+    fn prove(&mut self, numbers: Range<u64>, since: Instant, terms: &RequestTerms) {
         let Schedule { missing, gaps, due, seed, .. } = self;
         for (number, missing) in missing.range_mut(numbers) {
             let unproven = |gap: &Gap| gap.event == missing.event && gap.allowance.is_some();
@@ -249,7 +249,12 @@ impl Schedule {
 
     /// A packet came that was not known. It vouches for those beside it, and lets more of what they have shown to be
     /// missing be asked for; `is_missing` tells what still is.
-    pub(in crate::relay) fn came(&mut self, number: u64, terms: &Terms, is_missing: impl Fn(u64) -> bool) {
+    pub(in crate::relay) fn came(
+        &mut self,
+        number: u64,
+        terms: &RequestTerms,
+        is_missing: impl Fn(u64) -> bool,
+    ) {
         self.missing.remove(&number);
         if self.gaps.is_empty() {
             return;
@@ -270,7 +275,7 @@ impl Schedule {
     }
 
     /// Puts the next numbers of a gap on the list.
-    fn draw(&mut self, place: usize, count: u32, terms: &Terms, is_missing: impl Fn(u64) -> bool) {
+    fn draw(&mut self, place: usize, count: u32, terms: &RequestTerms, is_missing: impl Fn(u64) -> bool) {
         let Schedule { missing, gaps, due, seed, .. } = self;
         let gap = &mut gaps[place];
         let room = REQUESTS_TRACKED_MAX.saturating_sub(missing.len());
@@ -331,7 +336,7 @@ impl Schedule {
     }
 
     /// What is due now.
-    pub(in crate::relay) fn poll(&mut self, terms: &Terms) -> Due {
+    pub(in crate::relay) fn poll(&mut self, terms: &RequestTerms) -> Due {
         let mut due = Due::default();
         if self.due.is_none_or(|at| terms.now < at) {
             return due;
@@ -350,7 +355,7 @@ impl Schedule {
         due
     }
 
-    fn consider(&mut self, number: u64, terms: &Terms, due: &mut Due) {
+    fn consider(&mut self, number: u64, terms: &RequestTerms, due: &mut Due) {
         let Some(missing) = self.missing.get(&number) else { return };
         let deadline = missing.since + missing.patience.unwrap_or(terms.hold);
         if missing.asked >= REQUESTS_MAX {
@@ -373,7 +378,7 @@ impl Schedule {
         }
     }
 
-    fn request(&mut self, number: u64, deadline: Instant, terms: &Terms, due: &mut Due) {
+    fn request(&mut self, number: u64, deadline: Instant, terms: &RequestTerms, due: &mut Due) {
         let Some(missing) = self.missing.get_mut(&number) else { return };
         due.requests.push(Request { number, before: missing.asked });
         missing.asked += 1;
@@ -432,7 +437,7 @@ impl Schedule {
     }
 
     /// Time fills the allowance of the session.
-    fn fill(&mut self, terms: &Terms) {
+    fn fill(&mut self, terms: &RequestTerms) {
         let elapsed = terms.now.saturating_duration_since(self.filled).as_secs_f64();
         let most = f64::from(REQUESTS_PER_EVENT).max(per_second(terms.rate) / 4.0);
         self.tokens = (self.tokens + elapsed * per_second(terms.rate)).min(most);
@@ -447,7 +452,7 @@ fn per_second(rate: f64) -> f64 {
 
 /// How long after a request the next one follows: when the answer is overdue; if that is too late to be answered in time,
 /// as late as an answer still can be, since the one on its way may be lost.
-fn interval(deadline: Instant, terms: &Terms) -> Duration {
+fn interval(deadline: Instant, terms: &RequestTerms) -> Duration {
     let round_trip = terms.round_trip.unwrap_or_default();
     let spare = REQUEST_WAIT_MIN.max(round_trip / 32);
     let last = deadline.saturating_duration_since(terms.now + round_trip + spare);

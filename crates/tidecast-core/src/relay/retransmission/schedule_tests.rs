@@ -9,8 +9,8 @@ use crate::clock;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn terms(now: Instant) -> Terms {
-    Terms {
+fn terms(now: Instant) -> RequestTerms {
+    RequestTerms {
         now,
         hold: 1000 * MS,
         wait: 5 * MS,
@@ -26,7 +26,7 @@ fn numbers(due: &Due) -> Vec<u64> {
 }
 
 /// All requests until nothing is due any more.
-fn run(schedule: &mut Schedule, mut terms: Terms) -> Vec<(Duration, u64)> {
+fn run(schedule: &mut Schedule, mut terms: RequestTerms) -> Vec<(Duration, u64)> {
     let (start, mut all) = (terms.now, Vec::new());
     while let Some(due) = schedule.due().filter(|_| !schedule.missing.is_empty()) {
         terms.now = terms.now.max(due);
@@ -40,9 +40,12 @@ fn run(schedule: &mut Schedule, mut terms: Terms) -> Vec<(Duration, u64)> {
 fn waits_then_asks_whenever_the_answer_is_overdue_and_at_the_last_moment() {
     let t = clock::now();
     let mut schedule = Schedule::new(1, t);
-    let terms = Terms { hold: 300 * MS, round_trip: Some(80 * MS), retry: 90 * MS, ..terms(t) };
+    let terms = RequestTerms { hold: 300 * MS, round_trip: Some(80 * MS), retry: 90 * MS, ..terms(t) };
     schedule.opened(10..11, 11, None, &terms);
-    assert!(schedule.poll(&Terms { now: t + 3 * MS, ..terms }).requests.is_empty(), "it may only be late");
+    assert!(
+        schedule.poll(&RequestTerms { now: t + 3 * MS, ..terms }).requests.is_empty(),
+        "it may only be late"
+    );
     let asked: Vec<u128> = run(&mut schedule, terms).iter().map(|(at, _)| at.as_millis()).collect();
     assert_eq!(asked, [5, 95, 185, 215], "the last answer comes at 295 of 300 ms");
 }
@@ -52,11 +55,11 @@ fn waits_then_asks_whenever_the_answer_is_overdue_and_at_the_last_moment() {
 fn answers_let_more_be_requested() {
     let t = clock::now();
     let mut schedule = Schedule::new(1, t);
-    let terms = Terms { rate: 0.0, hold: 200 * MS, ..terms(t) };
+    let terms = RequestTerms { rate: 0.0, hold: 200 * MS, ..terms(t) };
     schedule.opened(0..64, 64, None, &terms);
     schedule.showed(64, (0, 64), &terms, |number| number < 64);
     schedule.showed(65, (0, 65), &terms, |number| number < 64);
-    let asked = numbers(&schedule.poll(&Terms { now: t + 5 * MS, ..terms })).len();
+    let asked = numbers(&schedule.poll(&RequestTerms { now: t + 5 * MS, ..terms })).len();
     assert_eq!((asked, schedule.tokens as u64), (64, 0));
     (0..10).for_each(|number| assert!(schedule.answered(number).is_some()));
     assert_eq!(schedule.tokens as u64, 30);
@@ -89,13 +92,13 @@ fn a_request_that_nobody_got_was_none() {
 fn what_was_not_answered_is_told() {
     let t = clock::now();
     let mut schedule = Schedule::new(1, t);
-    let terms = Terms { hold: 10_000 * MS, ..terms(t) };
+    let terms = RequestTerms { hold: 10_000 * MS, ..terms(t) };
     schedule.opened(10..12, 12, None, &terms);
     schedule.showed(12, (10, 10), &terms, |number| number < 12);
     schedule.showed(13, (10, 13), &terms, |number| number < 12);
     let mut unanswered = Vec::new();
     while let Some(due) = schedule.due() {
-        unanswered.extend(schedule.poll(&Terms { now: due, ..terms }).unanswered);
+        unanswered.extend(schedule.poll(&RequestTerms { now: due, ..terms }).unanswered);
     }
     assert_eq!(unanswered, [10, 11]);
 }
@@ -122,7 +125,7 @@ fn a_forged_number_ahead_mutes_nothing() {
     let (mut schedule, mut asked, mut came) = (Schedule::new(1, t), BTreeSet::new(), BTreeSet::from([99]));
     let hold = 50 * MS;
     for number in 100..300u64 {
-        let terms = Terms { hold, ..terms(t + MS * 2 * (number - 100) as u32) };
+        let terms = RequestTerms { hold, ..terms(t + MS * 2 * (number - 100) as u32) };
         let mut takes = |number: u64, schedule: &mut Schedule| {
             let end = came.last().expect("not empty") + 1;
             let held = number.saturating_sub(25).clamp(99, 274);
@@ -177,10 +180,10 @@ fn an_answer_to_one_of_several_requests_measures_nothing() {
 fn what_repair_packets_cannot_bring_is_asked_for_at_once() {
     let t = clock::now();
     let mut schedule = Schedule::new(1, t);
-    let terms = Terms { wait: 300 * MS, ..terms(t) };
+    let terms = RequestTerms { wait: 300 * MS, ..terms(t) };
     schedule.opened(1..3, 3, None, &terms);
     schedule.hurry(2, t + MS);
-    assert_eq!(numbers(&schedule.poll(&Terms { now: t + MS, ..terms })), [2]);
+    assert_eq!(numbers(&schedule.poll(&RequestTerms { now: t + MS, ..terms })), [2]);
 }
 
 #[test]
@@ -188,7 +191,7 @@ fn first_requests_are_spread_and_no_two_relays_alike() {
     let t = clock::now();
     let first = |seed| {
         let mut schedule = Schedule::new(seed, t);
-        let terms = Terms { spread: 100 * MS, ..terms(t) };
+        let terms = RequestTerms { spread: 100 * MS, ..terms(t) };
         schedule.opened(1..2, 2, None, &terms);
         schedule.due().unwrap() - t
     };
@@ -231,7 +234,7 @@ struct Model {
 }
 
 impl Model {
-    fn check(&mut self, due: &Due, terms: &Terms) {
+    fn check(&mut self, due: &Due, terms: &RequestTerms) {
         for Request { number, before } in &due.requests {
             let since = self.missing.get(number).copied();
             let since = since.unwrap_or_else(|| panic!("{number} is not missing"));
@@ -260,7 +263,7 @@ proptest! {
         let (mut schedule, mut model, mut now, mut end) = (Schedule::new(3, t), Model::default(), t, 0);
         let mut events = 0;
         for step in steps {
-            let terms = Terms { rate, ..terms(now) };
+            let terms = RequestTerms { rate, ..terms(now) };
             let came = |schedule: &mut Schedule, model: &mut Model, number: u64| {
                 model.missing.remove(&number);
                 schedule.came(number, &terms, |n| model.missing.contains_key(&n));
@@ -290,7 +293,7 @@ proptest! {
                     let until = now + MS * millis as u32;
                     while let Some(due) = schedule.due().filter(|due| *due <= until) {
                         now = now.max(due);
-                        let terms = Terms { now, ..terms };
+                        let terms = RequestTerms { now, ..terms };
                         let before = schedule.missing.len();
                         let due = schedule.poll(&terms);
                         model.check(&due, &terms);
@@ -309,7 +312,7 @@ proptest! {
     fn forgets_nothing(gaps in prop::collection::vec((1u64..40, 1u64..5), 1..15)) {
         let t = clock::now();
         let (mut schedule, mut end, mut missing) = (Schedule::new(3, t), 0, BTreeSet::new());
-        let terms = Terms { rate: 1e6, ..terms(t) };
+        let terms = RequestTerms { rate: 1e6, ..terms(t) };
         for (lost, then) in gaps {
             missing.extend(end..end + lost);
             schedule.came(end + lost, &terms, |n| missing.contains(&n));
