@@ -2,11 +2,13 @@
 //!
 //! The library reed-solomon-erasure says what the code is, and the tests hold every result against it. It gets the
 //! parity rows of its generator by inverting a k x k matrix, milliseconds for large blocks; here they come from
-//! the polynomials that this matrix stands for. `rs` checks what comes in here; `simd` multiplies.
+//! the polynomials that this matrix stands for. `rs` checks what comes in here; `galois` has the field's arithmetic, and
+//! `simd` multiplies whole shards.
 
-use reed_solomon_erasure::galois_8::{div, mul};
-
-use super::simd::Isa;
+use super::{
+    galois::{div, mul},
+    simd::Isa,
+};
 
 /// The code with `k` data and `m` repair shards, of which a sum over the data shards makes each.
 #[derive(Debug)]
@@ -162,6 +164,24 @@ mod tests {
             lost in prop::collection::vec(any::<Index>(), 254),
         ) {
             check(k, m, 40, &noise, &lost, None);
+        }
+    }
+
+    /// The code is linear, and a repair shard does not depend on how many there are: data shards that are the rows of
+    /// a unit matrix show all factors of all shapes with `k` data shards. The library takes seconds for large ones, so
+    /// only some of those are tried.
+    #[test]
+    fn the_factors_of_all_shapes_are_those_of_the_library() {
+        for k in (1..=64).chain((80..=254).step_by(29)) {
+            let m = 255 - k;
+            let unit: Vec<Vec<u8>> =
+                (0..k).map(|row| (0..k).map(|column| u8::from(row == column)).collect()).collect();
+            let mut factors = vec![vec![0; k]; m];
+            ReedSolomon::new(k, m).unwrap().encode_sep(&unit, &mut factors).unwrap();
+            let code = Code::new(k, m);
+            for (at, of_shard) in code.factors.iter().enumerate() {
+                assert!(of_shard.iter().eq(factors.iter().map(|row| &row[at])), "({k}, {m}), shard {at}");
+            }
         }
     }
 

@@ -7,7 +7,7 @@
 
 #![allow(unsafe_code)] // vector instructions, and loads and stores for them; each block says why it is sound
 
-use reed_solomon_erasure::galois_8;
+use super::galois::{mul_add_slice, mul_by_shifts};
 
 /// Instructions that the CPU at hand has.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ impl Isa {
 
 fn add_scalar<const N: usize>(factors: [u8; N], input: &[u8], targets: [&mut [u8]; N]) {
     for (factor, target) in factors.into_iter().zip(targets) {
-        galois_8::mul_slice_xor(factor, input, target);
+        mul_add_slice(factor, input, target);
     }
 }
 
@@ -94,23 +94,12 @@ static PRODUCTS: [[[u8; 16]; 2]; 256] = {
     let mut at = 0;
     while at < 256 * 16 {
         let (factor, half) = (at / 16, at % 16);
-        products[factor][0][half] = mul(factor as u8, half as u8);
-        products[factor][1][half] = mul(factor as u8, (half << 4) as u8);
+        products[factor][0][half] = mul_by_shifts(factor as u8, half as u8);
+        products[factor][1][half] = mul_by_shifts(factor as u8, (half << 4) as u8);
         at += 1;
     }
     products
 };
-
-/// The library's own multiplication is not `const`.
-const fn mul(mut a: u8, mut b: u8) -> u8 {
-    let mut product = 0;
-    while b > 0 {
-        product ^= a * (b & 1);
-        a = (a << 1) ^ (0x1D * (a >> 7));
-        b >>= 1;
-    }
-    product
-}
 
 /// The loop around vectors of `$width` bytes, for a module that says what a vector is and does.
 ///
@@ -283,6 +272,8 @@ mod neon {
 
 #[cfg(test)]
 mod tests {
+    use reed_solomon_erasure::galois_8;
+
     use super::*;
 
     /// Bytes that look random, 0 and 255 among them.
