@@ -1,166 +1,149 @@
-//! A client's connection that must move: if it takes none of what is written for too long, it fails, and whatever
-//! served it ends. Until then nothing is read from it, so that a client cannot ask faster than it takes the answers:
-//! the HTTP library and Socket.IO's keep what they cannot write.
+//! One connection, to its end: its requests are the HTTP library's, until one of them asks for a stream. Behind the head of
+//! that answer the socket is ours.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, Waker, ready},
-    time::Duration,
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
 };
+use socket2::SockRef;
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+use super::{
+    app::Shared,
+    client::{Client, End, Patience},
+    handover::{Handover, Messages, Ordered},
+    push,
+    requests::{ConnectionPlace, Requests},
+    via::{Door, Ends},
+    watched::Watched,
 };
+use crate::{
+    egress::listen::{self, stopped},
+    limits::{CLIENT_STALL_MAX, REQUEST_HEAD_BYTES_MAX},
+    shares::Place,
+};
+use tidecast_net::clock;
 
-use crate::shares::Place;
-
-/// Wraps a stream; see the module.
-#[derive(Debug)]
-pub(super) struct Watched<S> {
-    stream: S,
-    stall_max: Duration,
-    /// Runs while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
-    /// Who reads when that is over.
-    reader: Option<Waker>,
-    /// All that was written is on its way.
-    flushed: bool,
-    /// The connection's place: whoever takes the connection over has it.
-    _place: Option<Arc<Mutex<Place>>>,
+/// One connection, to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    door: Door,
+    place: Place,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) {
+    let place = Arc::new(Mutex::new(place));
+    listen::prepare(&stream);
+    // Boxed: its memory is given back before a stream begins.
+    match Box::pin(answer(stream, door, &place, &shared, stop)).await {
+        Ok(None) => {}
+        Ok(Some(Behind { stream, early, ordered })) => carry(stream, early, ordered, &shared).await,
+        Err(error) => tracing::debug!("a connection has ended: {error}"),
+    }
 }
 
-impl<S: AsyncWrite + Unpin> Watched<S> {
-    pub(super) fn new(stream: S, stall_max: Duration) -> Watched<S> {
-        Watched { stream, stall_max, stalled: None, reader: None, flushed: true, _place: None }
-    }
+/// A connection behind the head of an answer, and what follows on it.
+struct Behind {
+    stream: TcpStream,
+    /// What the client has sent already.
+    early: Vec<u8>,
+    ordered: Ordered,
+}
 
-    /// Keeps its place as long as it is open.
-    pub(super) fn keeping(self, place: Arc<Mutex<Place>>) -> Watched<S> {
-        Watched { _place: Some(place), ..self }
-    }
-
-    /// Whether whoever wrote has flushed.
-    pub(super) fn is_flushed(&self) -> bool {
-        self.flushed
-    }
-
-    /// The stream.
-    pub(super) fn into_inner(self) -> S {
-        self.stream
-    }
-
-    fn watch<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            self.reader.take().into_iter().for_each(Waker::wake);
-            return written;
+/// Answers requests until one asks for a stream; then gives the connection back behind the answer's head. Socket.IO keeps
+/// the connections that it upgrades.
+async fn answer(
+    stream: TcpStream,
+    door: Door,
+    place: &ConnectionPlace,
+    shared: &Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) -> hyper::Result<Option<Behind>> {
+    let handover = Handover::default();
+    let ends = Ends { door, peer: stream.peer_addr().ok(), local: stream.local_addr().ok() };
+    let router = TowerToHyperService::new(shared.router.clone());
+    let (place, shared) = (place.clone(), shared.clone());
+    let header_timeout = shared.config.header_timeout;
+    let connection = Watched::new(stream, CLIENT_STALL_MAX).keeping(place.clone());
+    let requests = Requests { router, handover: handover.clone(), shared, ends, place };
+    let mut connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        // A client may close its side behind its request, and gets the answer all the same.
+        .half_close(true)
+        .max_buf_size(REQUEST_HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(connection), requests)
+        .with_upgrades();
+    tokio::select! {
+        result = &mut connection => result?,
+        () = stopped(&mut stop) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await?;
         }
-        let stall_max = self.stall_max;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(stall_max)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.stalled.is_some() {
-            self.reader = Some(cx.waker().clone());
-            return Poll::Pending;
+    let ordered = handover.take();
+    let (watched, early) = match connection.into_parts() {
+        Some(parts) => (parts.io.into_inner(), parts.read_buf),
+        // The library gives away a connection on which an upgrade was offered, whatever was answered (RFC 9110, section
+        // 7.8: an offer may be ignored). One that Socket.IO has taken does not come here.
+        None => {
+            let Some((upgrade, _)) = handover.offer().zip(ordered.as_ref()) else { return Ok(None) };
+            // What is served here is what comes out.
+            let Ok(parts) = upgrade.await?.downcast::<TokioIo<Watched<TcpStream>>>() else { return Ok(None) };
+            (parts.io.into_inner(), parts.read_buf)
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+    };
+    let ordered = ordered.filter(|_| watched.is_flushed());
+    let mut stream = watched.into_inner();
+    match ordered {
+        Some(ordered) => Ok(Some(Behind { stream, early: early.to_vec(), ordered })),
+        None => {
+            // It is gone already, or hears that this is the end.
+            let _ = stream.shutdown().await;
+            Ok(None)
+        }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.flushed = false;
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(written, cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.flushed = false;
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch(written, cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A write that waits goes on waiting: a TCP socket has nothing to flush.
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.flushed = matches!(flushed, Poll::Ready(Ok(())));
-        flushed
-    }
-
-    /// Leaves it open: behind an answer's head a stream may follow. It is closed with the stream inside.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    use super::*;
-
-    const STALL: Duration = Duration::from_millis(100);
-
-    #[tokio::test]
-    async fn a_connection_that_takes_nothing_fails() {
-        let (near, _far) = duplex(16);
-        let mut near = Watched::new(near, STALL);
-        let start = tidecast_net::clock::now();
-        let error = near.write_all(&[0; 64]).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(start.elapsed() >= STALL);
-    }
-
-    #[tokio::test]
-    async fn a_slow_one_that_moves_does_not() {
-        let (near, mut far) = duplex(16);
-        let reader = tokio::spawn(async move {
-            let mut got = 0;
-            while got < 128 {
-                sleep(STALL / 2).await;
-                got += far.read(&mut [0; 16]).await.unwrap();
+/// Sends a client its stream, to its end.
+async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Shared) {
+    let (subscription, place, in_messages) = match ordered {
+        Ordered::Stream { subscription, place } => (subscription, place, false),
+        Ordered::WebSocket(Messages::Raw { subscription, place }) => (subscription, place, true),
+        Ordered::Events(wanted) => return push::events(stream, wanted, &shared.hubs).await,
+        Ordered::WebSocket(Messages::Told(wanted)) => {
+            return push::frames(stream, early, wanted, &shared.hubs).await;
+        }
+    };
+    let mut reader = subscription.reader;
+    let start = reader.take_start();
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0); // the system's choice, which is no limit
+    let patience = shared.patience();
+    listen::be_patient(&stream, patience.lag_max);
+    let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
+    let client = Client::new(stream, subscription.share, reader.number(), Some(place)).starting_with(start);
+    let client = Arc::new(if in_messages { client.in_messages() } else { client });
+    let _seat = shared.feeders.join(&client, reader);
+    let end = match in_messages {
+        true => client.run_messages(patience, early).await,
+        false => client.run(patience).await,
+    };
+    let Patience { lag_max, idle_timeout } = patience;
+    match end {
+        End::Channel | End::Gone => {}
+        End::Behind => {
+            let text = format!("a client has been behind its stream for {lag_max:?}: cut off");
+            // Strangers may do that a thousand times; the metrics count all of them.
+            if shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner).is_news(clock::now()) {
+                tracing::info!(client = peer, "{text}");
+            } else {
+                tracing::debug!(client = peer, "{text}");
             }
-        });
-        Watched::new(near, STALL).write_all(&[0; 128]).await.unwrap();
-        reader.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn nothing_is_read_while_a_write_waits() {
-        let (near, mut far) = duplex(16);
-        let mut near = Watched::new(near, 100 * STALL);
-        far.write_all(b"question").await.unwrap();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(Pin::new(&mut near).poll_write(&mut cx, &[0; 16]).is_ready());
-        assert!(Pin::new(&mut near).poll_write(&mut cx, &[0; 16]).is_pending());
-        assert!(Pin::new(&mut near).poll_flush(&mut cx).is_ready());
-        let mut memory = [0; 8];
-        assert!(Pin::new(&mut near).poll_read(&mut cx, &mut ReadBuf::new(&mut memory)).is_pending());
-        let (mut reading, mut writing) = tokio::io::split(near);
-        let question = tokio::spawn(async move { reading.read_exact(&mut [0; 8]).await });
-        tokio::task::yield_now().await;
-        far.read_exact(&mut [0; 16]).await.unwrap();
-        writing.write_all(&[0; 16]).await.unwrap();
-        assert_eq!(question.await.unwrap().unwrap(), 8);
+        }
+        End::Silent => {
+            tracing::debug!(client = peer, "a client's stream was silent for {idle_timeout:?}: ends")
+        }
     }
 }

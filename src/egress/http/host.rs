@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{App, refusal::Refusal, via::Via};
+use super::{App, path, refusal::Refusal, via::Via};
 use crate::config;
 
 /// The names of this machine besides those without a dot, in small letters.
@@ -20,7 +20,7 @@ use crate::config;
 pub(super) struct Names(Vec<String>);
 
 /// Paths that join groups, or open sessions.
-const STREAMS: [&str; 6] = ["/udp/", "/rtp/", "/streams/", "/sse/", "/ws/", "/socket.io"];
+const STREAMS: [&str; 6] = ["/udp/", "/rtp/", "/streams/", "/sse/", "/ws/", path::SOCKET_IO];
 
 impl Names {
     /// What the machine is called: by itself, with the domains in which it looks for others and as `.local`, and in its

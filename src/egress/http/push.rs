@@ -21,19 +21,19 @@ use tokio::{
 };
 
 use super::{
-    App, deflate,
+    App, deflate, group,
+    handover::{Handover, Messages, Ordered, Wanted},
+    path,
     refusal::Refusal,
-    socketio,
-    stream::{self, Handover, Ordered},
+    socketio, stream,
     via::Via,
     websocket,
 };
 use crate::{
     config,
-    control::{Share, Subscription},
     egress::{
         listen,
-        push::{End, Hubs, Outlet, Position, Wire, Wish},
+        push::{End, Hubs, Outlet, Wire, Wish},
         subscribers::{Transport, Who},
     },
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
@@ -58,28 +58,6 @@ pub(super) struct PushQuery {
 
 type Queried = Result<Query<PushQuery>, QueryRejection>;
 
-/// A subscription that was asked for.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) name: String,
-    /// Of a group on demand, the client's share.
-    pub(super) share: Option<Share>,
-    pub(super) wish: Wish,
-    pub(super) who: Who,
-    /// The last event that a client of server-sent events has had.
-    pub(super) after: Option<Position>,
-    pub(super) place: Place,
-}
-
-/// What a WebSocket carries.
-#[derive(Debug)]
-pub(super) enum Messages {
-    /// Packets and gaps.
-    Told(Wanted),
-    /// A stream as players get it.
-    Raw { subscription: Subscription, place: Place },
-}
-
 /// Whether pages of the browser's site may subscribe.
 ///
 /// # Errors
@@ -101,7 +79,7 @@ pub(super) fn admit(config: &config::Http, headers: &HeaderMap) -> Result<Option
 
 /// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its requests.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with(socketio::PATH) {
+    if !request.uri().path().starts_with(path::SOCKET_IO) {
         return next.run(request).await;
     }
     let origin = match admit(&app.config, request.headers()) {
@@ -135,7 +113,7 @@ impl Target {
         let text = udpxy::label(path.splitn(3, '/').nth(2).unwrap_or_default());
         for scheme in [Scheme::Udp, Scheme::Rtp] {
             if let Some(address) = text.strip_prefix(&format!("{scheme}/")) {
-                return stream::group(scheme, address, None, &app.config).map(Target::Group);
+                return group::checked(scheme, address, None, &app.config).map(Target::Group);
             }
         }
         Ok(Target::Channel(text.trim_end_matches('/').to_owned()))
@@ -181,7 +159,7 @@ impl<'a> Asked<'a> {
         let (name, share) = match target {
             Target::Channel(name) => (name, None),
             Target::Group(input) => {
-                let joining = stream::joining(&app.config);
+                let joining = group::joining(&app.config);
                 let joined = app.control.join_on_demand(input, joining, transport, via.caller).await?;
                 (joined.0, Some(joined.1))
             }
@@ -199,7 +177,7 @@ impl<'a> Asked<'a> {
         let subscription = match target {
             Target::Channel(name) => control.subscribe(&name, transport, select, begin).await?,
             Target::Group(input) => {
-                let joining = stream::joining(&app.config);
+                let joining = group::joining(&app.config);
                 control.stream_on_demand(input, select, begin, joining, transport, via.caller).await?
             }
         };

@@ -1,5 +1,5 @@
 //! Requests that get no stream: a status and one line of plain text that says what was wrong, and what would be
-//! right.
+//! right. [`Refusal`] goes out through the HTTP library, [`plain`] without it.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -7,6 +7,17 @@ use axum::{
 };
 
 use crate::{control, limits::RETRY_AFTER, net::worker::WorkerError, shares::Refused};
+
+/// A whole answer, written by hand for a connection whose requests the HTTP library does not read. The connection ends
+/// behind it.
+pub(super) fn plain(status: StatusCode, text: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
+         retry-after: {}\r\nconnection: close\r\n\r\n{text}\n",
+        text.len() + 1,
+        RETRY_AFTER.as_secs()
+    )
+}
 
 /// Why a request is refused, and the line that says so.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use std::{fs::File, io, os::fd::OwnedFd, sync::Arc};
 
+use axum::http::StatusCode;
 use nix::unistd::dup2;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,9 +12,10 @@ use tokio::{
     time::timeout,
 };
 
+use super::refusal::plain;
 use crate::{
     control::Control,
-    limits::{RESERVE_HEAD_BYTES_MAX, RESERVE_HEAD_PATIENCE, RESERVE_PATIENCE, RETRY_AFTER},
+    limits::{RESERVE_HEAD_BYTES_MAX, RESERVE_HEAD_PATIENCE, RESERVE_PATIENCE},
 };
 
 /// What everybody else hears.
@@ -92,11 +94,11 @@ async fn last(mut stream: TcpStream, control: &Control, base: &str) -> TcpStream
     if matches!(timeout(RESERVE_HEAD_PATIENCE, read).await, Ok(Ok(()))) {
         let answer = if asks_for_health(&head, base) {
             match control.health().await {
-                Ok(()) => written("200 OK", "ok"),
-                Err(stalled) => written("503 Service Unavailable", &stalled.to_string()),
+                Ok(()) => plain(StatusCode::OK, "ok"),
+                Err(stalled) => plain(StatusCode::SERVICE_UNAVAILABLE, &stalled.to_string()),
             }
         } else {
-            written("503 Service Unavailable", NONE_LEFT)
+            plain(StatusCode::SERVICE_UNAVAILABLE, NONE_LEFT)
         };
         // Whoever does not take it in time has gone.
         let _ = timeout(RESERVE_PATIENCE, stream.write_all(answer.as_bytes())).await;
@@ -112,15 +114,6 @@ fn asks_for_health(head: &[u8], base: &str) -> bool {
     let (method, path) = (words.next(), words.next().unwrap_or_default());
     let path = path.strip_prefix(base.trim_end_matches('/').as_bytes()).unwrap_or(path);
     matches!(method, Some(b"GET" | b"HEAD")) && path.split(|byte| *byte == b'?').next() == Some(b"/healthz")
-}
-
-fn written(status: &str, text: &str) -> String {
-    format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
-         retry-after: {}\r\nconnection: close\r\n\r\n{text}\n",
-        text.len() + 1,
-        RETRY_AFTER.as_secs()
-    )
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Extension, Router,
     extract::{Query, State, rejection::QueryRejection},
-    http::{HeaderMap, Method, Uri, header, uri::PathAndQuery},
+    http::{HeaderMap, Method, Uri, header},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -19,13 +19,12 @@ use socketioxide::SocketIo;
 use tokio::time::sleep;
 
 use super::{
-    App, answers, api, cors, host, live, page, players, push,
+    App, answers, api, cors, group, host, live, page, players, push,
     refusal::Refusal,
     socketio, status, stream,
     via::{Door, Via},
 };
 use crate::{
-    config,
     control::{ChannelView, Views},
     limits::{STATE_BODIES_MAX, STATE_FLOWS, STATE_FLOWS_MAX, SURVEY_KEPT},
     metrics,
@@ -77,19 +76,6 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
     (router, io)
 }
 
-/// Players join a base URL and a path with a slash too many: `//udp/...`.
-pub(super) fn plain(uri: &mut Uri) {
-    let Some(whole) =
-        uri.path_and_query().map(|whole| whole.as_str()).filter(|whole| whole.starts_with("//"))
-    else {
-        return;
-    };
-    let path = format!("/{}", whole.trim_start_matches('/')).parse::<PathAndQuery>();
-    if let Ok(path) = path {
-        *uri = Uri::from(path);
-    }
-}
-
 /// The page for browsers, text for everybody else. Where the operator has a port, others see there what is for them alone.
 async fn index(State(app): State<App>, Extension(via): Extension<Via>, headers: HeaderMap) -> Response {
     let for_operators = via.door == Door::Admin || app.config.admin.is_none();
@@ -113,7 +99,7 @@ async fn contents(app: &App, for_operators: bool) -> String {
         line("/streams/NAME", "a stream");
     }
     if !app.config.allow.is_empty() {
-        let what = format!("a group on demand (allowed: {})", allowed(&app.config));
+        let what = format!("a group on demand (allowed: {})", group::allowed(&app.config));
         line("/udp/[SOURCE@]GROUP:PORT", &what);
         line("/rtp/[SOURCE@]GROUP:PORT", "the same, for RTP");
     }
@@ -262,10 +248,4 @@ async fn not_found(uri: Uri) -> Refusal {
 
 async fn method_not_allowed(method: Method) -> Refusal {
     Refusal::Method(format!("method {method}: expected GET or HEAD"))
-}
-
-/// The groups that may be asked for, in words.
-pub(super) fn allowed(config: &config::Http) -> String {
-    let prefixes: Vec<String> = config.allow.iter().map(ToString::to_string).collect();
-    if prefixes.is_empty() { "none".to_owned() } else { prefixes.join(", ") }
 }

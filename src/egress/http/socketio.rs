@@ -38,9 +38,6 @@ use crate::{
     shares::Place,
 };
 
-/// Where Socket.IO clients look for their server.
-pub(super) const PATH: &str = "/socket.io";
-
 /// What a client emits.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

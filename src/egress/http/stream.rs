@@ -7,21 +7,18 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use super::{
-    App, players,
-    push::{Messages, Wanted},
+    App, group,
+    handover::{Handover, Ordered},
+    players,
     refusal::Refusal,
-    routes::allowed,
     snapshot,
     via::Via,
 };
 use crate::{
-    config,
-    control::{Joining, Subscription},
     egress::{
         subscribers::Transport,
         tap::{Begin, Select},
@@ -36,9 +33,9 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Uri, Version, header},
     response::Response,
 };
-use hyper::{body::Frame, upgrade::OnUpgrade};
+use hyper::body::Frame;
 use serde::Deserialize;
-use tidecast_net::address::{self, Input, Scheme, udpxy};
+use tidecast_net::address::{Input, Scheme, udpxy};
 use tidecast_wire::Format;
 
 const MPEG_TS: &str = "video/mp2t";
@@ -65,60 +62,6 @@ impl StreamQuery {
         let plain = |text: Option<String>| text.map(|text| udpxy::label(&text).to_owned());
         let StreamQuery { flow, start, end, interface } = query;
         Ok(StreamQuery { flow: plain(flow), start: plain(start), end, interface: plain(interface) })
-    }
-}
-
-/// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
-/// extensions of its requests.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Handover {
-    left: Arc<Mutex<Left>>,
-}
-
-/// See [`Handover`].
-#[derive(Debug, Default)]
-struct Left {
-    ordered: Option<Ordered>,
-    /// The client offered to speak another protocol, accepted or not.
-    offer: Option<OnUpgrade>,
-}
-
-/// What a client has asked for and shall get.
-#[derive(Debug)]
-pub(super) enum Ordered {
-    /// Payloads.
-    Stream { subscription: Subscription, place: Place },
-    /// Server-sent events.
-    Events(Wanted),
-    /// A WebSocket.
-    WebSocket(Messages),
-}
-
-impl Handover {
-    fn left(&self) -> MutexGuard<'_, Left> {
-        // Single values: no panic can leave it half changed.
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn give(&self, ordered: Ordered) {
-        self.left().ordered = Some(ordered);
-    }
-
-    /// A request may offer another protocol.
-    pub(super) fn offered(&self, offer: Option<OnUpgrade>) {
-        if offer.is_some() {
-            self.left().offer = offer;
-        }
-    }
-
-    /// What comes out of the last offer.
-    pub(super) fn offer(&self) -> Option<OnUpgrade> {
-        self.left().offer.take()
-    }
-
-    /// What was left here.
-    pub(super) fn take(&self) -> Option<Ordered> {
-        self.left().ordered.take()
     }
 }
 
@@ -213,73 +156,17 @@ async fn on_demand(
         (select(query.flow.as_deref(), &format)?, begin(query.start.as_deref(), query.end.as_deref())?);
     // As it stood in the request: the parser knows what a percent sign means here.
     let text = uri.path().get("/udp/".len()..).unwrap_or_default().trim_start_matches('/');
-    let input = group(scheme, text, query.interface.as_deref(), &app.config)?;
+    let input = group::checked(scheme, text, query.interface.as_deref(), &app.config)?;
     let content_type = type_on_demand(&app, &input).await;
     if method == Method::HEAD {
         return Ok(response(content_type));
     }
     let place = place(&app, &via)?;
-    let joining = joining(&app.config);
+    let joining = group::joining(&app.config);
     let subscription = app.control.subscribe_on_demand(input, select, begin, joining, via.caller).await?;
     subscription.share.introduce(via.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
-}
-
-/// How groups on demand are received.
-pub(super) fn joining(config: &config::Http) -> Joining {
-    Joining { fec: config.fec, rejoin: config.rejoin }
-}
-
-/// The group that was asked for, if it may be; `wanted`: the interface that the query names.
-pub(super) fn group(
-    scheme: Scheme,
-    text: &str,
-    wanted: Option<&str>,
-    config: &config::Http,
-) -> Result<Input, Refusal> {
-    let input = udpxy::parse(scheme, text).map_err(|error| {
-        Refusal::Malformed(format!(
-            "{error}, as in /{scheme}/239.1.1.1:5000 or /{scheme}/10.0.0.5@232.1.1.1:5000"
-        ))
-    })?;
-    let group = input.group;
-    if !address::is_class_d(group) {
-        return Err(Refusal::Forbidden(format!(
-            "{group} is no multicast group: expected one of {}",
-            allowed(config)
-        )));
-    }
-    if !config.allows(group) {
-        return Err(Refusal::Forbidden(format!(
-            "group {group} is not allowed here: expected one of {} (the operator allows more with `serve --allow {group}` or allow in [http])",
-            allowed(config)
-        )));
-    }
-    let interface = config.interface.clone();
-    if let Some(address) = interface.as_ref().and_then(address::Interface::address)
-        && address.is_ipv4() != group.is_ipv4()
-    {
-        return Err(Refusal::Forbidden(format!(
-            "group {group} cannot be joined on {address}: expected a group of the same family (IPv4 or IPv6)"
-        )));
-    }
-    // A client does not choose where to join.
-    let wanted = wanted
-        .map(str::parse)
-        .transpose()
-        .map_err(|error: address::Error| Refusal::Malformed(format!("if: {error}")))?;
-    for (what, named) in [("zone ", input.interface), ("if=", wanted)] {
-        if let Some(named) = named
-            && Some(&named) != interface.as_ref()
-        {
-            let here = interface.map_or("by the routes".to_owned(), |interface| format!("on {interface}"));
-            return Err(Refusal::Forbidden(format!(
-                "{what}{named}: groups on demand are joined {here}: leave it out (the operator names one interface with --if, or `interface` in [http])"
-            )));
-        }
-    }
-    Ok(Input { interface, ..input })
 }
 
 /// Where a stream begins that was asked for from `start` on, until `end`.
@@ -356,6 +243,3 @@ impl HttpBody for Rest {
         Poll::Ready(None)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -276,8 +276,8 @@ impl Connection {
             format!("stream {path:?}: expected a name, or a group such as /udp/239.1.1.1:5000 with [http]")
         };
         let config = self.shared.on_demand.as_ref().ok_or_else(expected)?;
-        let input = http::group(path, config).ok_or_else(expected)??;
-        Ok((input, http::joining(config)))
+        let input = http::group::of_path(path, config).ok_or_else(expected)??;
+        Ok((input, http::group::joining(config)))
     }
 
     fn may_subscribe(&self, name: &str, wish: &Wish) -> Result<(), String> {

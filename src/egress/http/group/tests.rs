@@ -9,7 +9,7 @@ fn config(allow: &[&str]) -> config::Http {
 #[test]
 fn only_allowed_groups_may_be_asked_for() {
     let config = config(&["239.1.0.0/16", "ff15::/16"]);
-    let input = group(Scheme::Rtp, "10.0.0.5@239.1.2.3:5000/", None, &config).unwrap();
+    let input = checked(Scheme::Rtp, "10.0.0.5@239.1.2.3:5000/", None, &config).unwrap();
     assert_eq!(input.to_string(), "rtp://10.0.0.5@239.1.2.3:5000?if=127.0.0.1");
     for (text, part) in [
         ("239.2.0.1:5000", "expected one of 239.1.0.0/16, ff15::/16"),
@@ -17,11 +17,11 @@ fn only_allowed_groups_may_be_asked_for() {
         ("[ff15::1]:5000", "expected a group of the same family"),
         ("[ff05::1]:5000", "group ff05::1 is not allowed"),
     ] {
-        let refusal = group(Scheme::Udp, text, None, &config).unwrap_err();
+        let refusal = checked(Scheme::Udp, text, None, &config).unwrap_err();
         assert!(matches!(&refusal, Refusal::Forbidden(why) if why.contains(part)), "{text}: {refusal:?}");
     }
     for text in ["", "239.1.1.1", "239.1.1.1:x", "x@239.1.1.1:1", "239.1.1.1:5000/x"] {
-        let refusal = group(Scheme::Udp, text, None, &config).unwrap_err();
+        let refusal = checked(Scheme::Udp, text, None, &config).unwrap_err();
         assert!(
             matches!(&refusal, Refusal::Malformed(why) if why.contains("as in /udp/")),
             "{text}: {refusal:?}"
@@ -32,7 +32,7 @@ fn only_allowed_groups_may_be_asked_for() {
 #[test]
 fn an_interface_is_taken_if_it_is_the_one_that_groups_are_joined_on() {
     let here = config(&["239.0.0.0/8"]);
-    let group = |wanted| group(Scheme::Udp, "239.1.1.1:5000", Some(wanted), &here);
+    let group = |wanted| checked(Scheme::Udp, "239.1.1.1:5000", Some(wanted), &here);
     assert_eq!(group("127.0.0.1").unwrap().to_string(), "udp://@239.1.1.1:5000?if=127.0.0.1");
     let refusal = group("eth1").unwrap_err();
     let expected = "if=eth1: groups on demand are joined on 127.0.0.1: leave it out";
