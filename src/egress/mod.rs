@@ -13,6 +13,5 @@ pub mod sdp;
 pub mod subscribers;
 pub mod tap;
 pub mod tcp;
-mod trouble;
 pub mod udp;
 pub mod wanted;

@@ -11,7 +11,6 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{
     sdp::{Contents, Description, Stream},
-    trouble::Trouble,
     udp::Sender,
 };
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     control::Control,
     limits::{SAP_INTERVAL, SAP_PACKET_BYTES_MAX},
 };
-use tidecast_net::{address::Output, clock, interface::Interfaces};
+use tidecast_net::{address::Output, clock, interface::Interfaces, log_limiter::LogLimiter};
 
 /// The port of all announcements.
 const PORT: u16 = 9875;
@@ -86,7 +85,7 @@ pub struct Announcer {
     /// What was announced last, by its output.
     announced: BTreeMap<(usize, usize), Description>,
     /// What cannot be announced, likewise.
-    troubles: BTreeMap<(usize, usize), Trouble>,
+    troubles: BTreeMap<(usize, usize), LogLimiter>,
 }
 
 impl Announcer {
@@ -188,7 +187,7 @@ impl Announcer {
             _ => outputs.try_for_each(|output| send_to(&output, &packet)),
         };
         if let Err(error) = sent
-            && self.troubles.entry(place).or_default().is_news(clock::now())
+            && self.troubles.entry(place).or_default().admits(clock::now())
         {
             tracing::warn!(channel = channel.name, "cannot announce {}: {error}", description.target());
         }

@@ -38,7 +38,7 @@ use tidecast_core::{
     relay::{self, Beside, Delivery, FlowId, Input, Relay, Retransmission, Socket},
 };
 use tidecast_core::{follow::Follow, limits::POOL_SLOTS};
-use tidecast_net::{address, clock::ClockPair, limits::LOG_INTERVAL};
+use tidecast_net::{address, clock::ClockPair, log_limiter::LogLimiter};
 use tidecast_net::{
     ingest::Change,
     interface::Interfaces,
@@ -170,7 +170,7 @@ pub(super) struct Channel {
     /// Warnings about single flows so far.
     pub(super) flows_warned: u32,
     early_logged: u64,
-    log_after: Instant,
+    log: LogLimiter,
 }
 
 impl Channel {
@@ -242,7 +242,7 @@ impl Channel {
             rejects_logged: 0,
             flows_warned: 0,
             early_logged: 0,
-            log_after: now,
+            log: LogLimiter::default(),
         }
     }
 
@@ -384,7 +384,7 @@ impl Channel {
     }
 
     fn log_rejects(&mut self, now: Instant) {
-        if now < self.log_after {
+        if !self.log.is_open(now) {
             return;
         }
         let reasons = self.relay.reject_reasons();
@@ -406,7 +406,7 @@ impl Channel {
     /// Says when memory does not suffice for the delay of a paced release.
     fn log_early(&mut self, now: Instant) {
         let early = self.relay.released_early();
-        if early > self.early_logged && now >= self.log_after {
+        if early > self.early_logged && self.log.is_open(now) {
             let new = early - std::mem::replace(&mut self.early_logged, early);
             self.log_limited(now, |name| {
                 warn!(
@@ -418,8 +418,7 @@ impl Channel {
     }
 
     fn log_limited(&mut self, now: Instant, log: impl FnOnce(&str)) {
-        if now >= self.log_after {
-            self.log_after = now + LOG_INTERVAL;
+        if self.log.admits(now) {
             log(&self.name);
         }
     }

@@ -37,7 +37,7 @@ pub use history::{Column, History, Recent, Sample, clients, share};
 use legs::Legs;
 pub use losses::{Told, told};
 use refused::{News, Refusals};
-use tidecast_net::{clock, limits::LOG_INTERVAL};
+use tidecast_net::{clock, log_limiter::LogLimiter};
 pub use verdict::{Health, Verdict};
 
 /// A channel, and what happened in it lately.
@@ -76,21 +76,12 @@ pub struct Tick {
 
 /// The groups on demand, in the log. Strangers join them, a thousand of them if they like: one has its say now and then.
 #[derive(Debug, Default)]
-struct Crowd {
-    quiet_until: Option<Instant>,
-    /// What was not said since.
-    unsaid: u64,
-}
+struct Crowd(LogLimiter);
 
 impl Crowd {
     /// Whether a group may say something, and then what to add of the others.
     fn may_say(&mut self, now: Instant) -> Option<String> {
-        if self.quiet_until.is_some_and(|until| now < until) {
-            self.unsaid += 1;
-            return None;
-        }
-        self.quiet_until = Some(now + LOG_INTERVAL);
-        let unsaid = std::mem::take(&mut self.unsaid);
+        let unsaid = self.0.admit(now)?;
         Some(if unsaid > 0 { format!(" ({unsaid} more of groups on demand before)") } else { String::new() })
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     net::{state::LegState, testing::channel_state},
 };
 use tidecast_core::relay::{Counters, LegCounters};
+use tidecast_net::limits::LOG_INTERVAL;
 
 /// An observation, and the second that it is at.
 struct World {

@@ -3,13 +3,7 @@
 //! (`lane`). Whoever's datagrams that socket does not take in time misses some, which are counted, and nobody else
 //! waits for that.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,7 +25,7 @@ use crate::{
     metrics::UdpRequests,
 };
 use tidecast_net::limits::SEND_BUFFER_BYTES;
-use tidecast_net::{clock, interface, limits::LOG_INTERVAL};
+use tidecast_net::{clock, interface, log_limiter::LogLimiter};
 use tidecast_wire::subscribe::{Answer, REQUEST_BYTES_MAX};
 
 /// A bound socket.
@@ -61,8 +55,7 @@ struct Running {
     ends: mpsc::Sender<(SocketAddr, u64, End)>,
     /// Requests that came to the subscribers' sockets.
     strays: Strays,
-    /// No trouble is logged before.
-    quiet_until: Option<Instant>,
+    trouble: LogLimiter,
 }
 
 impl Server {
@@ -100,7 +93,7 @@ impl Server {
             started: 0,
             ends,
             strays,
-            quiet_until: None,
+            trouble: LogLimiter::default(),
         };
         let mut check = tokio::time::interval(UDP_LEASE_CHECK);
         loop {
@@ -227,9 +220,7 @@ impl Running {
 
     /// Logs trouble, not too often.
     fn complain(&mut self, what: std::fmt::Arguments<'_>) {
-        let now = clock::now();
-        if self.quiet_until.is_none_or(|until| now >= until) {
-            self.quiet_until = Some(now + LOG_INTERVAL);
+        if self.trouble.admits(clock::now()) {
             warn!("{what}");
         }
     }

@@ -16,14 +16,11 @@ use tracing::{debug, error, info, warn};
 use super::{
     Error,
     interface::Interfaces,
+    log_limiter::LogLimiter,
     multicast::{ReceiveBuffer, Standing, Subscription},
     sys::{self, ReceiveBatch},
 };
-use crate::{
-    address::Input,
-    clock::ClockPair,
-    limits::{LEG_CHECK, LOG_INTERVAL},
-};
+use crate::{address::Input, clock::ClockPair, limits::LEG_CHECK};
 use tidecast_core::buffer::{Buffer, Pool};
 
 /// What a leg is doing.
@@ -122,7 +119,7 @@ pub struct Leg {
     rejoin: Option<Duration>,
     rejoin_at: Instant,
     logged: Counters,
-    log_after: Instant,
+    log: LogLimiter,
     /// Whether a stranger had it joined, and may have a thousand more.
     on_demand: bool,
 }
@@ -150,7 +147,7 @@ impl Leg {
             rejoin: None,
             rejoin_at: now,
             logged: Counters::default(),
-            log_after: now,
+            log: LogLimiter::default(),
             on_demand: false,
         }
     }
@@ -370,12 +367,12 @@ impl Leg {
     }
 
     fn log_troubles(&mut self, now: Instant) {
-        if now < self.log_after {
+        if !self.log.is_open(now) {
             return;
         }
         let dropped = self.counters.kernel_drops - self.logged.kernel_drops;
         let truncated = self.counters.truncated - self.logged.truncated;
-        if dropped == 0 && truncated == 0 {
+        if (dropped == 0 && truncated == 0) || !self.log.admits(now) {
             return;
         }
         if dropped > 0 {
@@ -386,7 +383,6 @@ impl Leg {
             warn!(leg = %self.input, "dropped {truncated} datagrams that were too long");
         }
         self.logged = self.counters;
-        self.log_after = now + LOG_INTERVAL;
     }
 
     /// Leaves the group for good; what is queued can still be received.

@@ -19,6 +19,7 @@ mod igmp;
 pub mod ingest;
 pub mod interface;
 pub mod limits;
+pub mod log_limiter;
 pub mod multicast;
 pub mod sys;
 pub mod units;

@@ -21,10 +21,12 @@ use super::{
 use crate::{
     config,
     control::Control,
-    egress::{push::Hubs, trouble::Trouble},
+    egress::push::Hubs,
     observe::Observer,
     shares::{Caller, Place, Refused, Resource},
 };
+
+use tidecast_net::log_limiter::LogLimiter;
 
 /// What every request handler knows.
 #[derive(Debug, Clone)]
@@ -55,7 +57,7 @@ pub(super) struct Shared {
     pub(super) feeders: Feeders,
     pub(super) hubs: Arc<Hubs>,
     /// Clients that do not read, in the log.
-    pub(super) cut_off: Mutex<Trouble>,
+    pub(super) cut_off: Mutex<LogLimiter>,
 }
 
 impl Shared {

@@ -136,7 +136,7 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
         End::Behind => {
             let text = format!("a client has been behind its stream for {lag_max:?}: cut off");
             // Strangers may do that a thousand times; the metrics count all of them.
-            if shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner).is_news(clock::now()) {
+            if shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner).admits(clock::now()) {
                 tracing::info!(client = peer, "{text}");
             } else {
                 tracing::debug!(client = peer, "{text}");

@@ -50,10 +50,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    listen::{self, Clients, stopped},
-    trouble::Trouble,
-};
+use super::listen::{self, Clients, stopped};
 use crate::{
     config,
     control::Control,
@@ -64,7 +61,7 @@ use crate::{
 use app::{App, Shared};
 use connection::serve;
 use reserve::Reserve;
-use tidecast_net::clock;
+use tidecast_net::{clock, log_limiter::LogLimiter};
 use via::Door;
 
 /// A server that listens, and does not answer before [`Server::run`].
@@ -107,7 +104,7 @@ impl Server {
         tokio::task::spawn_blocking(page::compress);
         let service = Arc::new(Shared::new(self.config, control, observer, stop.clone()));
         let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
-        let mut trouble = Trouble::default();
+        let mut trouble = LogLimiter::default();
         let mut reserve =
             Reserve::new().inspect_err(|error| tracing::warn!("no descriptor is kept back: {error}")).ok();
         let admin = self.admin.map(|(listener, _)| listener);
@@ -180,8 +177,8 @@ async fn refuse(mut stream: TcpStream, refused: Refused) {
 }
 
 /// Out of descriptors, most likely: some connection will end.
-async fn pause(error: &io::Error, trouble: &mut Trouble) {
-    if trouble.is_news(clock::now()) {
+async fn pause(error: &io::Error, trouble: &mut LogLimiter) {
+    if trouble.admits(clock::now()) {
         tracing::warn!("cannot accept a connection: {error}");
     }
     tokio::time::sleep(ACCEPT_PAUSE).await;

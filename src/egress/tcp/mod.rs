@@ -17,7 +17,6 @@ use tokio::{
 use super::{
     listen::{self, Clients, stopped},
     push::Hubs,
-    trouble::Trouble,
 };
 use crate::{
     config,
@@ -26,7 +25,7 @@ use crate::{
     shares::{Caller, Refused, Resource},
 };
 use connection::Connection;
-use tidecast_net::clock;
+use tidecast_net::{clock, log_limiter::LogLimiter};
 
 /// A listener that does not answer before [`Server::run`].
 #[derive(Debug)]
@@ -71,7 +70,7 @@ impl Server {
         let shares = shared.control.shares().clone();
         let mut connections = JoinSet::new();
         let clients_stop = stop.clone();
-        let mut trouble = Trouble::default();
+        let mut trouble = LogLimiter::default();
         loop {
             tokio::select! {
                 biased;
@@ -91,7 +90,7 @@ impl Server {
                     },
                     Err(error) => {
                         // Out of descriptors, most likely: some connection will end.
-                        if trouble.is_news(clock::now()) {
+                        if trouble.admits(clock::now()) {
                             tracing::warn!("cannot accept a TCP client: {error}");
                         }
                         tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -151,7 +151,7 @@ impl UdpOutputs {
     pub fn new(outputs: Vec<Output>, burst: usize, now: Instant, interfaces: &mut Interfaces) -> UdpOutputs {
         let count = outputs.len();
         let protections = Protection::of(&outputs, burst, now, interfaces);
-        let natives = Native::of(&outputs, now);
+        let natives = Native::of(&outputs);
         let mut kinds: Vec<(Kind, Vec<UdpOutput>)> = Vec::new();
         let mut rists = Vec::new();
         for (place, output) in outputs.into_iter().enumerate() {
@@ -160,7 +160,7 @@ impl UdpOutputs {
                 continue;
             }
             let kind = Kind::of(&output, &natives);
-            let output = UdpOutput::new(output, place, now);
+            let output = UdpOutput::new(output, place);
             match kinds.iter_mut().find(|(there, _)| *there == kind) {
                 Some((_, outputs)) => outputs.push(output),
                 None => kinds.push((kind, vec![output])),

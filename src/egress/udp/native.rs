@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::{Datagram, burst::Bursts};
 use tidecast_core::protect::{Protector, Taken};
-use tidecast_net::{address::Output, limits::LOG_INTERVAL};
+use tidecast_net::{address::Output, log_limiter::LogLimiter};
 use tidecast_wire::{fec::native::Fec, native::Packet};
 
 /// What all outputs with the same native FEC send.
@@ -18,17 +18,23 @@ pub(super) struct Native {
     /// Repair packets to be sent now, each behind the datagram of this place.
     repairs: Vec<(usize, Vec<u8>)>,
     unprotected: u64,
-    log_after: Instant,
+    log: LogLimiter,
 }
 
 impl Native {
     /// One for each shape that these outputs ask for.
-    pub(super) fn of(outputs: &[Output], now: Instant) -> Vec<Native> {
+    pub(super) fn of(outputs: &[Output]) -> Vec<Native> {
         let mut natives: Vec<Native> = Vec::new();
         for fec in outputs.iter().filter_map(Output::native_fec) {
             if natives.iter().all(|native| native.fec != fec) {
                 let protector = Protector::new(fec);
-                natives.push(Native { fec, protector, repairs: Vec::new(), unprotected: 0, log_after: now });
+                natives.push(Native {
+                    fec,
+                    protector,
+                    repairs: Vec::new(),
+                    unprotected: 0,
+                    log: LogLimiter::default(),
+                });
             }
         }
         natives
@@ -73,8 +79,7 @@ impl Native {
             }
         };
         self.unprotected += 1;
-        if now >= self.log_after {
-            self.log_after = now + LOG_INTERVAL;
+        if self.log.admits(now) {
             let (fec, count) = (self.fec, self.unprotected);
             warn!(
                 "outputs with fec=rs:{fec}: sent a datagram without protection, because {problem}; {count} so far"

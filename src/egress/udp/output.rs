@@ -10,7 +10,7 @@ use crate::limits::BURST_RETRY;
 use tidecast_core::history::Requests;
 use tidecast_net::{
     address::{Output, Scheme},
-    limits::LOG_INTERVAL,
+    log_limiter::LogLimiter,
 };
 
 /// What an output has counted: each datagram is in exactly one of `packets` and the drops.
@@ -59,11 +59,11 @@ pub struct UdpOutput {
     pub(super) requests: Requests,
     /// What the path has refused to cut: segments of this size and larger, until then.
     uncut: Option<(usize, Instant)>,
-    log_after: Instant,
+    log: LogLimiter,
 }
 
 impl UdpOutput {
-    pub(super) fn new(output: Output, place: usize, now: Instant) -> UdpOutput {
+    pub(super) fn new(output: Output, place: usize) -> UdpOutput {
         let to = output.target.into();
         UdpOutput {
             output,
@@ -72,7 +72,7 @@ impl UdpOutput {
             counters: Counters::default(),
             requests: Requests::default(),
             uncut: None,
-            log_after: now,
+            log: LogLimiter::default(),
         }
     }
 
@@ -109,18 +109,9 @@ impl UdpOutput {
         debug!(output = %self.output, "the path takes no bursts of {segment} bytes: {error}");
     }
 
-    /// Whether something may be logged again.
-    fn may_log(&mut self, now: Instant) -> bool {
-        let may = now >= self.log_after;
-        if may {
-            self.log_after = now + LOG_INTERVAL;
-        }
-        may
-    }
-
     /// Says, not too often, that datagrams do not fit this output.
     pub(super) fn log_not_rtp(&mut self, now: Instant) {
-        if self.may_log(now) {
+        if self.log.admits(now) {
             let dropped = self.counters.not_rtp;
             warn!(output = %self.output, "dropped {dropped} datagrams so far that are neither RTP nor MPEG-TS: an \
                 rtp:// output sends nothing else; write udp:// to send them as they come");
@@ -129,7 +120,7 @@ impl UdpOutput {
 
     /// Says, not too often, that something could not be sent.
     pub(super) fn log_failure(&mut self, error: &io::Error, now: Instant) {
-        if !self.may_log(now) {
+        if !self.log.admits(now) {
             return;
         }
         let hint = match error.raw_os_error() {

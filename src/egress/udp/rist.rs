@@ -94,7 +94,7 @@ impl Rist {
             share: output.share.unwrap_or(RETRANSMIT_SHARE),
             ..Settings::default()
         };
-        let outlet = |output: Output| Outlet::new(vec![UdpOutput::new(output, place, now)], now);
+        let outlet = |output: Output| Outlet::new(vec![UdpOutput::new(output, place)], now);
         Some(Rist {
             media: outlet(output.clone()),
             rtcp: outlet(beside),
