@@ -1,6 +1,6 @@
 //! What `serve`, `relay` and `demo` share: a running relay made from a [`Config`], from its start to its end.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     config::Config,
     control::Control,
-    egress::{http::Server, sap::Announcer, tcp},
+    egress::{http::Server, push::Hubs, sap::Announcer, tcp},
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     net::{state::ChannelState, worker::Pace},
     observe::Observer,
@@ -101,17 +101,18 @@ impl Service {
             Task { stop, task: tokio::spawn(announcer.run(stopped)) }
         });
         let observer = Observer::start(control.clone());
+        let hubs = Arc::new(Hubs::new(control.clone()));
         let admin = server.as_ref().and_then(Server::admin);
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            let task = tokio::spawn(server.run(control.clone(), observer.clone(), stopped));
+            let task = tokio::spawn(server.run(control.clone(), observer.clone(), hubs.clone(), stopped));
             Listener { address, stop, task }
         });
         let tcp = programs.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
+            Listener { address, stop, task: tokio::spawn(server.run(control.clone(), hubs, stopped)) }
         });
         let udp = subscribe.map(|server| {
             let (stop, stopped) = watch::channel(false);

@@ -5,7 +5,7 @@
 pub mod carries;
 pub mod http;
 pub mod listen;
-mod push;
+pub mod push;
 pub mod record;
 pub mod rtp;
 pub mod sap;

@@ -65,9 +65,9 @@ impl Shared {
         config: config::Http,
         control: Control,
         observer: Observer,
+        hubs: Arc<Hubs>,
         stop: watch::Receiver<bool>,
     ) -> Shared {
-        let hubs = Arc::new(Hubs::new(control.clone()));
         let (config, snapshots, bodies) = (Arc::new(config), Arc::default(), Arc::default());
         let (answers, names) = (Arc::default(), Arc::new(Names::of_machine()));
         let app = App {

@@ -50,7 +50,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::listen::{self, Clients, stopped};
+use super::{
+    listen::{self, Clients, stopped},
+    push::Hubs,
+};
 use crate::{
     config,
     control::Control,
@@ -99,10 +102,16 @@ impl Server {
     }
 
     /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
-    /// Streams end when their channels do.
-    pub async fn run(self, control: Control, observer: Observer, mut stop: watch::Receiver<bool>) {
+    /// Streams end when their channels do. `hubs`: who hands messages to programs.
+    pub async fn run(
+        self,
+        control: Control,
+        observer: Observer,
+        hubs: Arc<Hubs>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         tokio::task::spawn_blocking(page::compress);
-        let service = Arc::new(Shared::new(self.config, control, observer, stop.clone()));
+        let service = Arc::new(Shared::new(self.config, control, observer, hubs, stop.clone()));
         let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
         let mut trouble = LogLimiter::default();
         let mut reserve =

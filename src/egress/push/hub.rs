@@ -28,9 +28,9 @@ use crate::{
 use tidecast_core::limits::{CHANNEL_BYTES_MAX, FLOWS_MAX};
 use tidecast_net::clock;
 
-/// The hubs of all streams.
+/// The hubs of all streams, one for each that has subscribers over TCP or HTTP: a channel's last values exist once.
 #[derive(Debug)]
-pub(in crate::egress) struct Hubs {
+pub struct Hubs {
     control: Control,
     table: Mutex<HashMap<String, mpsc::WeakSender<Command>>>,
 }
@@ -56,7 +56,8 @@ struct Burst {
 }
 
 impl Hubs {
-    pub(in crate::egress) fn new(control: Control) -> Hubs {
+    /// No hubs yet: each begins with its first subscriber.
+    pub fn new(control: Control) -> Hubs {
         Hubs { control, table: Mutex::default() }
     }
 

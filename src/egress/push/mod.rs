@@ -17,7 +17,7 @@ mod wish;
 
 pub(super) use chunk::Update;
 pub(super) use frame::reply;
-pub(super) use hub::Hubs;
+pub use hub::Hubs;
 pub(super) use outlet::{End, Outlet};
 pub(super) use position::Position;
 pub(super) use wish::{Wire, Wish};

@@ -338,8 +338,8 @@ mod tests {
         let control = Control::start(1, pace, Duration::ZERO, Shares::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let shared =
-            Arc::new(Shared { hubs: Hubs::new(control.clone()), control: control.clone(), on_demand: None });
+        let hubs = Arc::new(Hubs::new(control.clone()));
+        let shared = Arc::new(Shared { hubs, control: control.clone(), on_demand: None });
         let mut connection = Connection::new(listener.accept().await.unwrap().0, shared);
         let outlet = connection.outlet.clone();
         let writing = tokio::spawn(async move { outlet.write().await });

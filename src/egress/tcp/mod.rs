@@ -39,7 +39,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     control: Control,
-    hubs: Hubs,
+    hubs: Arc<Hubs>,
     /// Which groups may be asked for, if any.
     on_demand: Option<config::Http>,
 }
@@ -63,10 +63,9 @@ impl Server {
     }
 
     /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
-    /// Connections end when all that they subscribed to does.
-    pub async fn run(self, control: Control, mut stop: watch::Receiver<bool>) {
-        let shared =
-            Arc::new(Shared { hubs: Hubs::new(control.clone()), control, on_demand: self.on_demand });
+    /// Connections end when all that they subscribed to does. `hubs`: who hands messages to programs.
+    pub async fn run(self, control: Control, hubs: Arc<Hubs>, mut stop: watch::Receiver<bool>) {
+        let shared = Arc::new(Shared { hubs, control, on_demand: self.on_demand });
         let shares = shared.control.shares().clone();
         let mut connections = JoinSet::new();
         let clients_stop = stop.clone();
