@@ -5,7 +5,9 @@ use std::{fs, path::PathBuf};
 /// All documents that people read.
 fn documents() -> Vec<(PathBuf, String)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let mut files = vec![root.join("README.md"), root.join("deploy/README.md")];
+    let mut files = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md"]
+        .map(|file| root.join(file))
+        .to_vec();
     for folder in ["docs", "docs/guides"] {
         let entries =
             fs::read_dir(root.join(folder)).expect(folder).map(|entry| entry.expect("an entry").path());
