@@ -94,7 +94,7 @@ impl Builder {
     /// # Errors
     /// [`OpenError`] when the interface does not exist or the system refuses an option.
     pub fn open(self) -> Result<Producer, OpenError> {
-        let session = self.session.unwrap_or_else(rand::random);
+        let session = self.session.unwrap_or_else(random_session);
         let encoder = Encoder::new(self.stream, session, self.fec);
         let encoder = match self.close_after {
             Some(close_after) => encoder.close_after(close_after),
@@ -107,6 +107,12 @@ impl Builder {
         let answering = answering.map_err(|cause| OpenError::System { target, action, cause })?;
         Ok(Producer { encoder: Some(encoder), sender, answering, session })
     }
+}
+
+/// A session number that no other session of this producer is likely to have.
+fn random_session() -> u32 {
+    // The kernel refuses only before it has gathered entropy; the clock tells sessions apart then.
+    getrandom::u32().unwrap_or_else(|_| clock::unix_micros() as u32)
 }
 
 impl Producer {
