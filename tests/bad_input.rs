@@ -1,7 +1,7 @@
 //! What bad input gets: datagrams that are counted by reason and dropped while the good ones around them arrive, a log
 //! that stays short, and commands that end with one clear line and the right exit code.
 
-mod common;
+use tidecast_testkit::common;
 
 use std::{
     collections::BTreeMap,

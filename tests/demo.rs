@@ -1,6 +1,6 @@
 //! The demo as a new user runs it: no terminal, no port of its own to give, Ctrl-C at the end.
 
-mod common;
+use tidecast_testkit::common;
 
 use common::{Running, get, tidecast};
 use std::{io::Read, process::Stdio};

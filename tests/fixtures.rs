@@ -1,8 +1,7 @@
 //! The files of fixtures/ against the parsers: golden datagrams that were computed by an independent program,
 //! and captures of what real senders really send.
 
-#[path = "common/capture.rs"]
-mod capture;
+use tidecast_testkit::capture;
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 

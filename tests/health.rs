@@ -1,7 +1,7 @@
 //! Whether the real program says so when what comes is not passed on: in the verdict, the events, the log and `/readyz`, with the
 //! likely reason and what to do; and `recv` by its exit code.
 
-mod common;
+use tidecast_testkit::common;
 
 use std::{
     io::{Read, Write},

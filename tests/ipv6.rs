@@ -1,7 +1,7 @@
 //! IPv6 on several links at once: whether a leg receives from its interface alone, and zones. Two network namespaces of each
 //! test's own, joined by two veth pairs. Needs root; elsewhere the tests say that they are skipped.
 
-mod common;
+use tidecast_testkit::common;
 
 use std::{
     io::{Read, Write},

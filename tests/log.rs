@@ -1,7 +1,7 @@
 //! Standard error or standard output that nobody reads: packets pass, the process ends when it is told to, and what is missing is
 //! counted and said.
 
-mod common;
+use tidecast_testkit::common;
 
 use std::{
     io::{Read, Write},

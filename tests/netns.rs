@@ -2,7 +2,7 @@
 //! again, real loss, and a path that takes no bursts. Two network namespaces of each test's own, joined by a veth
 //! pair; the producer is in one, the relay in the other. Needs root; elsewhere the tests say that they are skipped.
 
-mod common;
+use tidecast_testkit::common;
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},

@@ -1,7 +1,6 @@
 //! What needs Node.js. A producer and a subscriber around the relay: every number once and in order, and none any more
 //! after `dropMembership`, although the producer goes on. And the page, in a browser.
 
-mod common;
 mod page;
 
 use std::{
@@ -13,6 +12,7 @@ use std::{
 };
 
 use common::{Running, free_port, group, have, metric, until};
+use tidecast_testkit::common;
 
 /// A running script: what it has printed, and its standard input.
 struct Script {

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tidecast_wire::native::{Kind, Packet, Repr};
 
-#[path = "common/examples.rs"]
-mod examples;
+use tidecast_testkit::examples;
 
 use examples::{compiled, docs, python};
 

@@ -1,7 +1,7 @@
 //! A real Prometheus scrapes a relay behind bad links: what it then knows adds up, and agrees with what the links
 //! say they did.
 
-mod common;
+use tidecast_testkit::common;
 
 use std::{
     collections::BTreeMap,

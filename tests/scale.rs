@@ -5,7 +5,7 @@
 //! What a kernel drops, because a machine is too busy for five programs, is nobody's loss but the machine's: such a
 //! run is done again, and a third one fails with these words.
 
-mod common;
+use tidecast_testkit::common;
 
 use std::{
     collections::BTreeMap,

@@ -4,10 +4,6 @@
 //! the group beside the relay. So a late thread of the test does not count; since the machine can delay the relay
 //! too, what is too late counts only if it is that every time.
 
-#[path = "common/clocks.rs"]
-#[allow(dead_code, unreachable_pub)] // shared with the simulation
-mod clocks;
-mod common;
 #[path = "timing/disturbed.rs"]
 mod disturbed;
 #[path = "timing/paced.rs"]
@@ -30,6 +26,7 @@ use std::{
 use common::{PATIENCE, Running, joined, native, now, sender, stamped::Collector};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
 use tidecast_net::clock;
+use tidecast_testkit::{clocks, common};
 
 const TRIES: usize = 3;
 

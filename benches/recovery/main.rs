@@ -1,13 +1,11 @@
 //! What each protection leaves of each link's losses, through the whole core: `cargo bench --bench recovery`.
 //! docs/recovery.md says how to read it.
 //!
-//! [`cases`] say what is tried; the laboratory (`tests/lab`) runs each on a made-up clock, so that the same seed gives the
+//! [`cases`] say what is tried; the laboratory (`tidecast_testkit::lab`) runs each on a made-up clock, so that the same seed gives the
 //! same figures everywhere; [`tables`] and [`plot`] show them, [`docs`] puts them into the documentation.
 
 mod cases;
 mod docs;
-#[path = "../../tests/lab/mod.rs"]
-mod lab;
 #[path = "../relay/marked.rs"]
 mod marked;
 mod plot;
@@ -18,6 +16,7 @@ use std::{fs, path::PathBuf};
 
 use clap::Parser;
 use tidecast_core::relay::Hold;
+use tidecast_testkit::lab;
 
 /// Shows what each protection leaves of each link's losses.
 #[derive(Parser, Debug)]

@@ -5,8 +5,6 @@
 //! repeats that, [`traits`] looks at what comes out when nothing is lost, [`tables`] shows it, [`docs`] puts it into the
 //! documentation.
 
-#[path = "../../tests/common/mod.rs"]
-mod common;
 mod docs;
 #[path = "../relay/marked.rs"]
 mod marked;
@@ -22,6 +20,7 @@ mod traits;
 use std::{fs, path::PathBuf};
 
 use clap::Parser;
+use tidecast_testkit::common;
 
 use remux::{Subject, subject};
 

@@ -1,8 +1,5 @@
 //! What it takes to run tidecast as a service: the files of deploy/, and what the program writes for packagers.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod about;
 mod compose;
 mod dashboard;
@@ -17,6 +14,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
 };
+
+use tidecast_testkit::common;
 
 /// A file of the repository.
 fn file(path: &str) -> PathBuf {

@@ -6,8 +6,6 @@
 //! only if it is that every time.
 
 mod case;
-#[path = "../common/mod.rs"]
-mod common;
 mod legs;
 mod requests;
 mod together;
@@ -25,6 +23,7 @@ use std::{
 use case::{Case, FAULTS, Fault, Wire};
 use common::{Running, stamped::Collector};
 use tidecast_net::clock;
+use tidecast_testkit::common;
 
 const INTERVAL: Duration = Duration::from_millis(2);
 const HOLD: Duration = Duration::from_millis(150);

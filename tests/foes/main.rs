@@ -4,8 +4,6 @@
 //!
 //! Each attack takes some seconds; `TIDECAST_FOES_SECONDS=60` makes it a minute.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod honest;
 mod questions;
 mod rig;
@@ -13,3 +11,5 @@ mod shares;
 mod talkers;
 mod unread;
 mod vanished;
+
+use tidecast_testkit::common;

@@ -2,13 +2,13 @@
 //! commands typed, its long-running programs in terminals that stay open. Needs root; elsewhere the tests say that
 //! they are skipped.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod guide;
 mod reader;
 mod shown;
 
 use std::{fs, path::Path};
+
+use tidecast_testkit::common;
 
 /// Each has a test below.
 const GUIDES: [&str; 3] = ["sensors", "iptv", "monitoring"];

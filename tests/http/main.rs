@@ -2,8 +2,6 @@
 //! and whether its counters are right.
 
 mod clients;
-#[path = "../common/mod.rs"]
-mod common;
 mod counters;
 mod demand;
 mod described;
@@ -28,6 +26,7 @@ use std::{
 
 use common::{PATIENCE, Running, free_port, get, group, have, now, sender, tidecast};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tidecast_testkit::common;
 use tidecast_wire::native::{Kind, Repr};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

@@ -16,10 +16,7 @@ use crate::{
     relay,
 };
 
-#[path = "../common/examples.rs"]
-mod run;
-
-use run::{compiled, python};
+use tidecast_testkit::examples::{compiled, python};
 
 /// Subscribes, gets whole datagrams in order, leaves; and is told why it is refused.
 fn check(command: impl Fn() -> Command) {

@@ -1,8 +1,6 @@
 //! Streams on request: UDP subscribers who ask for them, recordings, and captures that are played again, with the real
 //! binary and real peers.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod examples;
 mod recordings;
 mod subscribers;
@@ -13,6 +11,7 @@ use std::{
 };
 
 use common::{Running, free_port, group};
+use tidecast_testkit::common;
 
 /// A relay of a group on loopback with these flags; also the group, the port, and where subscribers ask.
 fn relay(flags: &[&str]) -> (Running, Ipv4Addr, u16, SocketAddr) {

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use tidecast_testkit::capture;
+
 use crate::{
     common::{
         Running, free_port, get, group, have, is_root, joined, metric, native, now, sender, tidecast, until,
@@ -323,6 +325,3 @@ fn captures_of_others_are_played_and_wrong_ones_refused() {
         assert!(code != Some(0) && text.contains(expected), "{words:?}: {text}");
     }
 }
-
-#[path = "../common/capture.rs"]
-mod capture;

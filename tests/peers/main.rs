@@ -1,22 +1,15 @@
 //! Real senders and real players around the relay: what ffmpeg sends arrives byte for byte, and VLC, ffmpeg and
 //! GStreamer play it with nothing to complain about. `docs/players.md` gives the same commands to users.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod aes67;
 mod beside;
 mod bytes;
 mod demand;
 mod described;
 mod hops;
-#[path = "../common/lossy.rs"]
-mod lossy;
 mod muxers;
 mod pipelines;
 mod players;
-#[path = "../common/protected.rs"]
-mod protected;
 mod recovered;
 #[path = "../remux/mod.rs"]
 mod remux;
@@ -36,6 +29,7 @@ use std::{
 };
 
 use common::Running;
+use tidecast_testkit::{common, lossy, protected};
 
 /// Pictures in the fixture.
 const FRAMES: usize = 150;

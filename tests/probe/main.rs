@@ -1,8 +1,5 @@
 //! `tidecast probe` as a user runs it: on capture files, on groups of `lo`, and its suggestions put to the test.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod captures;
 mod explains;
 mod groups;
@@ -11,6 +8,7 @@ mod suggestion;
 use std::process::Output;
 
 use serde_json::Value;
+use tidecast_testkit::common;
 
 use common::tidecast;
 

@@ -1,10 +1,6 @@
 //! What people's senders do, through the real binary: datagrams that take many numbers, producers that come back, take
 //! turns or have a double, jumps of the numbers, control datagrams, and captures of protocols. What comes out is compared with what was sent.
 
-#[path = "../common/capture.rs"]
-mod capture;
-#[path = "../common/mod.rs"]
-mod common;
 mod control;
 mod doubles;
 mod formats;
@@ -13,3 +9,5 @@ mod players;
 mod rig;
 mod rounds;
 mod steps;
+
+use tidecast_testkit::{capture, common};

@@ -4,14 +4,10 @@
 // A test has no API: `pub` here means only that the other modules use it.
 #![allow(unreachable_pub)]
 
-#[path = "../common/capture.rs"]
-mod capture;
 mod captures;
 mod encoder;
 mod forged;
 mod ideal;
-#[path = "../lab/ideal.rs"]
-mod peeling;
-#[path = "../common/protected.rs"]
-mod protected;
 mod stream;
+
+use tidecast_testkit::{capture, lab::ideal as peeling, protected};

@@ -1,7 +1,5 @@
 //! A real sender's media and ST 2022-1 repair packets, as they came: what must come back from them, and what our own
 //! encoder makes of the same media.
-#![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidecast_wire::{

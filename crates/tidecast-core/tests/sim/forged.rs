@@ -204,7 +204,7 @@ fn markdown(figures: &BTreeMap<String, Vec<Option<u64>>>) -> String {
 }
 
 const MARKS: [&str; 2] = [
-    "<!-- forged: begin, written by `TIDECAST_WRITE_DOCS=1 cargo test --test sim forged` -->\n\n",
+    "<!-- forged: begin, written by `TIDECAST_WRITE_DOCS=1 cargo test -p tidecast-core --test sim forged` -->\n\n",
     "\n<!-- forged: end -->",
 ];
 
@@ -216,7 +216,7 @@ fn documented() -> (String, std::ops::Range<usize>) {
     (text, begin..end)
 }
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/recovery.md");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recovery.md");
 
 #[test]
 fn forged_datagrams_cost_at_most_what_is_documented() {

@@ -1,6 +1,4 @@
 //! Runs the programs of docs/examples as a reader would.
-#![allow(unreachable_pub)] // in a test crate's module it is
-
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -8,7 +6,7 @@ use std::{
 
 /// A file below docs/.
 pub fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
 }
 
 /// The example of this name in Python.

@@ -1,7 +1,5 @@
 //! A lossy path between two programs that speak RTP with RTCP on the port above: media goes one way and is lost by
 //! chance and in bursts, RTCP goes both ways and is lost by chance where that is asked for. All of it may take a while.
-#![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
-
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
@@ -17,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::common::now;
+use crate::common::now;
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Datagrams on their way in one direction.

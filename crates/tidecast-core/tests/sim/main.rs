@@ -1,17 +1,13 @@
 //! The whole core under simulation: made-up clocks, scripted faults and seeded links, no sockets.
 //!
 //! `TIDECAST_SEED=N` repeats a run whose seed a failure has printed. Longer forms, for a release build:
-//! `TIDECAST_SIM_PACKETS=10000000 cargo test --release --test sim residual -- --nocapture`,
-//! `TIDECAST_SIM_PHASES=all cargo test --release --test sim faults`,
-//! `TIDECAST_FUZZ_SECONDS=600 cargo test --release --test sim fuzz -- --nocapture`.
+//! `TIDECAST_SIM_PACKETS=10000000 cargo test --release -p tidecast-core --test sim residual -- --nocapture`,
+//! `TIDECAST_SIM_PHASES=all cargo test --release -p tidecast-core --test sim faults`,
+//! `TIDECAST_FUZZ_SECONDS=600 cargo test --release -p tidecast-core --test sim fuzz -- --nocapture`.
 
 // A test has no API: `pub` here means only that the other modules use it.
 #![allow(unreachable_pub)]
 
-#[path = "../common/capture.rs"]
-mod capture;
-#[path = "../common/clocks.rs"]
-mod clocks;
 mod faults;
 mod fec;
 mod foreign;
@@ -23,8 +19,6 @@ mod hold;
 mod identify;
 mod jitter;
 mod jumps;
-#[path = "../lab/mod.rs"]
-mod lab;
 mod late;
 mod legs;
 mod many;
@@ -38,3 +32,5 @@ mod residual;
 mod retransmission;
 mod st2022;
 mod steps;
+
+use tidecast_testkit::{capture, clocks, lab};

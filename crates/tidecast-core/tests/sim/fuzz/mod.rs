@@ -2,7 +2,7 @@
 //! leg. Nothing may panic, spin or grow, and what comes out must still make sense.
 //!
 //! The long form, with overflow checks: `CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true TIDECAST_FUZZ_SECONDS=600
-//! cargo test --release --test sim fuzz -- --nocapture`.
+//! cargo test --release -p tidecast-core --test sim fuzz -- --nocapture`.
 
 mod control;
 mod parsers;

@@ -1,7 +1,5 @@
 //! What the tests of the real binary share: starting it and waiting until it is ready, free ports and groups,
 //! plain HTTP, and peers that may not be installed.
-#![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
-
 pub mod namespace;
 pub mod prometheus;
 pub mod stamped;
@@ -11,6 +9,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex,
@@ -64,9 +63,16 @@ pub fn group() -> Ipv4Addr {
     Ipv4Addr::new(239, 255, high as u8, low as u8)
 }
 
+/// The program that Cargo built beside the tests.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let folder = test.ancestors().find(|folder| folder.join("tidecast").is_file());
+    folder.unwrap_or_else(|| panic!("no tidecast above {}", test.display())).join("tidecast")
+}
+
 /// `tidecast ARGS`, not started.
 pub fn tidecast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidecast"));
+    let mut command = Command::new(binary());
     command.args(args);
     command
 }
@@ -300,7 +306,7 @@ pub fn have(program: &str) -> bool {
 
 /// Whether an npm package is installed beside the tests: `npm ci --prefix tests`, which `tests/run` does.
 pub fn have_npm(package: &str) -> bool {
-    let folder = format!("{}/tests/node_modules/{package}", env!("CARGO_MANIFEST_DIR"));
+    let folder = format!("{}/../../tests/node_modules/{package}", env!("CARGO_MANIFEST_DIR"));
     let found = std::path::Path::new(&folder).is_dir();
     skip_unless(found, &format!("the npm package {package} is not installed (npm ci --prefix tests)"))
 }

@@ -1,7 +1,5 @@
 //! Reads the captures of fixtures/, knowing how fixtures/make writes them and nothing of what the program makes of
 //! captures: classic little-endian pcap of Ethernet frames with IPv4 without options.
-#![allow(dead_code, unreachable_pub)] // each test crate uses a part of it
-
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     path::Path,
@@ -10,7 +8,8 @@ use std::{
 
 /// The frames of a capture with the times when they were sent, in order.
 fn frames(name: &str) -> Vec<(Duration, Vec<u8>)> {
-    let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)).unwrap();
+    let bytes =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)).unwrap();
     let u32_le = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
     assert_eq!((u32_le(0), u32_le(20)), (0xA1B2_C3D4, 1), "classic pcap, Ethernet");
     let (mut at, mut frames) = (24, Vec::new());

@@ -6,7 +6,7 @@ use tidecast_core::{
     encode,
     relay::{self, Asks, Config, Hold},
 };
-use tidecast_producer::Fec;
+use tidecast_wire::fec::native::Fec;
 use tidecast_wire::{
     self as wire, Datagram, Format,
     fec::st2022::{self, Shape, Taken},
@@ -58,12 +58,11 @@ pub struct Sender {
     code: Code,
     encoder: Encoder,
     seed: u64,
-    start: Instant,
 }
 
 impl Sender {
-    /// A sender of made-up content; `start` is the time of its first packet.
-    pub fn new(code: Code, seed: u64, start: Instant) -> Sender {
+    /// A sender of made-up content.
+    pub fn new(code: Code, seed: u64) -> Sender {
         let encoder = match code {
             Code::None => Encoder::None,
             Code::Plain => Encoder::Native(encode::Encoder::new(STREAM, SESSION, None)),
@@ -76,7 +75,7 @@ impl Sender {
                 Encoder::St2022(st2022::Encoder::new(shape, 7, 9))
             }
         };
-        Sender { code, encoder, seed, start }
+        Sender { code, encoder, seed }
     }
 
     /// How a relay is told of such a stream.

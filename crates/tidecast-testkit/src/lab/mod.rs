@@ -6,8 +6,6 @@
 //! [`ideal`] hears of everything that came through, [`theory`] knows only the model.
 
 // Each crate that shares it uses a part; none of them has an API.
-#![allow(dead_code, unreachable_pub, unused_imports)]
-
 pub mod course;
 pub mod ideal;
 pub mod observer;

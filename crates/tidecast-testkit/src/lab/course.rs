@@ -155,7 +155,7 @@ impl Course {
             bad: false,
             relay: Relay::new(Sender::config(self.protection, self.hold)),
             due: None,
-            sender: Sender::new(self.protection.code, self.seed, start),
+            sender: Sender::new(self.protection.code, self.seed),
             observer,
             ideal: Ideal::default(),
             seed: self.seed,
