@@ -202,15 +202,12 @@ impl Channel {
         (0..self.legs.len()).filter(|leg| self.legs[*leg].reports).collect()
     }
 
-    /// What the channel's core is told.
+    /// What the channel's core is told, apart from its legs ([`relay::Config::for_legs`]).
     pub fn core(&self) -> relay::Config {
         relay::Config {
             format: self.format.clone(),
-            legs: self.legs.len(),
             fec: self.fec,
             payload_types: self.payload_types.clone(),
-            asks: Vec::new(),
-            seed: 0,
             hold: self.hold,
             release: self.release,
             flows_max: self.limits.flows_max,
@@ -218,6 +215,7 @@ impl Channel {
             window_max: self.limits.window_max,
             bytes_max: self.limits.bytes_max,
             flow_idle: self.limits.flow_idle,
+            ..relay::Config::default()
         }
     }
 }

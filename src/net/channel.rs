@@ -57,7 +57,7 @@ pub struct ChannelSpec {
     pub inputs: Vec<address::Input>,
     /// The legs on whose port above RTCP comes that is passed on, by index.
     pub reports: Vec<usize>,
-    /// The core's settings; `legs`, `asks` and `seed` are set here.
+    /// The settings of the core, apart from its legs.
     pub relay: relay::Config,
     /// Whether missing packets are asked for.
     pub retransmission: Retransmission,
@@ -188,11 +188,11 @@ impl Channel {
             ..
         } = spec;
         let (format, legs) = (relay.format.to_string(), inputs.len());
-        let asks = inputs
-            .iter()
-            .map(|input| spec.retransmission.asks(input.scheme == address::Scheme::Rist, input.is_class_d()));
-        let (asks, seed) = (asks.collect(), rand::random());
-        let mut ports = Port::of_legs(inputs, relay.fec, &reports, receive_buffer, now);
+        let (hold, fec) = (relay.hold, relay.fec);
+        let rist = |input: &address::Input| input.scheme == address::Scheme::Rist;
+        let asks = inputs.iter().map(|input| spec.retransmission.asks(rist(input), input.is_class_d()));
+        let relay = Relay::new(relay.for_legs(asks, rand::random()));
+        let mut ports = Port::of_legs(inputs, fec, &reports, receive_buffer, now);
         ports.iter_mut().for_each(|port| port.socket.rejoin_every(spec.rejoin));
         if on_demand {
             ports.iter_mut().for_each(|port| port.socket.be_quiet());
@@ -201,8 +201,6 @@ impl Channel {
         if keeps_dscp {
             ports[..legs].iter_mut().for_each(|port| port.socket.ask_for_dscp());
         }
-        let hold = relay.hold;
-        let relay = Relay::new(relay::Config { legs, asks, seed, ..relay });
         let sends_rtp = spec.outputs.iter().any(|output| output.scheme.is_rtp());
         Channel {
             name,

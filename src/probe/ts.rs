@@ -10,7 +10,7 @@ use super::{
     report::{PcrReport, PidReport, ProgramReport, TsReport},
 };
 use crate::limits::{PCR_INTERVAL_ALLOWED, PROBE_PROGRAMS_MAX};
-use tidecast_core::limits::JITTER_GAIN;
+use tidecast_core::jitter::Deviation;
 use tidecast_wire::{
     limits::TS_PIDS_MAX,
     ts::{
@@ -88,7 +88,7 @@ struct Clock {
     too_rare: u64,
     discontinuities: u64,
     announced: u64,
-    jitter: f64,
+    jitter: Deviation,
     deviation: f64,
     jitter_max: f64,
 }
@@ -251,7 +251,7 @@ impl Clock {
 
     /// How far arrivals are from what the clock says: from one to the next, and over all.
     fn vary(&mut self, difference: f64) {
-        self.jitter += (difference.abs() - self.jitter) * JITTER_GAIN;
+        self.jitter.push(difference);
         self.deviation += difference;
         self.jitter_max = self.jitter_max.max(difference.abs());
     }
@@ -263,7 +263,7 @@ impl Clock {
             too_rare: self.too_rare,
             discontinuities: self.discontinuities,
             announced_discontinuities: self.announced,
-            jitter_seconds: self.jitter,
+            jitter_seconds: self.jitter.seconds(),
             jitter_max_seconds: self.jitter_max,
             drift_seconds: self.deviation,
         }

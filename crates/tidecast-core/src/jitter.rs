@@ -15,12 +15,29 @@ pub use clock::StampClock;
 /// Ticks per second of time stamps in microseconds.
 pub const MICROSECONDS: u32 = 1_000_000;
 
+/// How far something deviates, smoothed with the gain of RFC 3550 (appendix A.8); in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deviation(f64);
+
+impl Deviation {
+    /// Takes in how far it deviates this time, in either direction.
+    #[inline]
+    pub fn push(&mut self, seconds: f64) {
+        self.0 += (seconds.abs() - self.0) * JITTER_GAIN;
+    }
+
+    /// The smoothed deviation; zero before the first one.
+    pub fn seconds(self) -> f64 {
+        self.0
+    }
+}
+
 /// The estimate of one flow.
 #[derive(Debug, Clone, Copy)]
 pub struct Jitter {
     /// Arrival minus time stamp of the last packet, in seconds; not a number before one came.
     transit: f64,
-    seconds: f64,
+    deviation: Deviation,
     /// Clock rate of that packet.
     rate: u32,
     measured: bool,
@@ -28,7 +45,7 @@ pub struct Jitter {
 
 impl Default for Jitter {
     fn default() -> Jitter {
-        Jitter { transit: f64::NAN, seconds: 0.0, rate: 0, measured: false }
+        Jitter { transit: f64::NAN, deviation: Deviation::default(), rate: 0, measured: false }
     }
 }
 
@@ -37,10 +54,10 @@ impl Jitter {
     #[inline]
     pub fn update(&mut self, arrived: f64, ticks: u64, rate: u32) {
         let transit = arrived - ticks as f64 / f64::from(rate);
-        let difference = (transit - self.transit).abs();
+        let difference = transit - self.transit;
         // A clock that was set, or wraps, is no jitter; neither is the first packet of another clock.
-        if difference < JITTER_CLOCK_STEP && rate == self.rate {
-            self.seconds += (difference - self.seconds) * JITTER_GAIN;
+        if difference.abs() < JITTER_CLOCK_STEP && rate == self.rate {
+            self.deviation.push(difference);
             self.measured = true;
         }
         (self.transit, self.rate) = (transit, rate);
@@ -58,7 +75,7 @@ impl Jitter {
 
     /// The estimate, or zero.
     pub fn value(&self) -> Duration {
-        Duration::from_secs_f64(self.seconds)
+        Duration::from_secs_f64(self.deviation.seconds())
     }
 
     /// A new session has a new clock; the estimate so far stays.

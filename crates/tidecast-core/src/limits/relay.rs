@@ -35,7 +35,7 @@ pub(crate) const LEG_LAG_HOLDS: u32 = 4;
 /// How long the automatic hold remembers what it needed; it falls after two of these.
 pub(crate) const HOLD_FALL_WINDOW: Duration = Duration::from_secs(12);
 /// Gain of the interarrival jitter estimate (RFC 3550, A.8).
-pub const JITTER_GAIN: f64 = 1.0 / 16.0;
+pub(crate) const JITTER_GAIN: f64 = 1.0 / 16.0;
 /// A sender's clock that is off by so many seconds from one packet to the next was set, or has wrapped.
 pub(crate) const JITTER_CLOCK_STEP: f64 = 10.0;
 /// Payload types of one flow whose clocks are measured: voice, noise, events, video and their redundancy.

@@ -34,7 +34,7 @@ pub struct Config {
     pub fec: Fec,
     /// Whom each leg asks for missing packets, and whether; a leg beyond the end of the list asks nobody.
     pub asks: Vec<Asks>,
-    /// Of choices by chance: what is random among relays, and the same in each run of a simulation.
+    /// Random seed; fixed in simulations.
     pub seed: u64,
     /// The longest time that a gap may delay later packets.
     pub hold: Hold,
@@ -69,6 +69,14 @@ impl Default for Config {
             bytes_max: CHANNEL_BYTES_MAX,
             flow_idle: FLOW_IDLE,
         }
+    }
+}
+
+impl Config {
+    /// These settings for a channel that runs: with a leg for each of `asks`, and a random `seed`.
+    pub fn for_legs(self, asks: impl IntoIterator<Item = Asks>, seed: u64) -> Config {
+        let asks: Vec<Asks> = asks.into_iter().collect();
+        Config { legs: asks.len(), asks, seed, ..self }
     }
 }
 
