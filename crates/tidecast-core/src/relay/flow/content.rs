@@ -364,8 +364,19 @@ impl Flow {
         }
     }
 
+    /// Whether a packet whose turn it is is for the outputs beyond doubt. Nearly all are; [`Flow::keeps_out`] looks at the
+    /// rest.
+    #[inline(always)]
+    pub(super) fn is_surely_media(&self, packet: &Packet) -> bool {
+        let is_usual = |stream: &TsStream| {
+            packet.payload.end - packet.payload.start == stream.usual
+                && payload_type(packet) == stream.payload_type
+        };
+        let known = packet.format != PacketFormat::Rtp || self.content.stream.as_ref().is_none_or(is_usual);
+        known && !packet.bytes.is_empty()
+    }
+
     /// Whether a packet whose turn it is is none for anybody: counts it.
-    #[inline]
     pub(super) fn keeps_out(&mut self, packet: &Packet, cx: &mut Context<'_>) -> bool {
         if packet.bytes.is_empty() {
             self.void_passed();

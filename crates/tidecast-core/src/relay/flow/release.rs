@@ -67,13 +67,23 @@ impl Flow {
     }
 
     /// Passes on a packet that takes `span` numbers, now or when it is due.
-    #[inline]
+    #[inline(always)]
     pub(super) fn deliver(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
+        let waits = self.trial.is_some() || self.controls.is_some() || self.pacer.is_some();
+        if waits || !self.is_surely_media(&packet) {
+            return self.deliver_with_care(seq, span, how, packet, cx);
+        }
+        self.hand_out(seq, span, how, packet, cx);
+    }
+
+    /// Passes on a packet where it may have to wait, or is none for the outputs.
+    #[inline(never)]
+    fn deliver_with_care(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
         if self.trial.is_some() {
             return self.detain(seq, span, how, packet, cx);
         }
         if self.keeps_out(&packet, cx) {
-            // a number without a packet has no memory to give back
+            // A number without a packet has no memory to give back.
             if !packet.bytes.is_empty() {
                 cx.spend(packet);
             }
@@ -85,6 +95,11 @@ impl Flow {
         if self.pacer.is_some() {
             return self.pace(seq, span, how, packet, cx);
         }
+        self.hand_out(seq, span, how, packet, cx);
+    }
+
+    #[inline(always)]
+    fn hand_out(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
         self.counters.expected += span;
         self.counters.delivered += 1;
         cx.outputs.push_back(Output::Deliver(Delivery::new(self.id, seq, span, how, packet)));
