@@ -359,3 +359,6 @@ impl Legs {
         self.brought.judge(now, self.limits.patience, counters);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -340,3 +340,6 @@ impl Pacer {
         self.floor = self.at(floor);
     }
 }
+
+#[cfg(test)]
+mod tests;

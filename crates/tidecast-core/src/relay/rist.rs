@@ -374,3 +374,6 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

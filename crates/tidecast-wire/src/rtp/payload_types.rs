@@ -293,6 +293,19 @@ mod tests {
         assert!(!types.is_described());
     }
 
+    /// RFC 3551, tables 4 and 5.
+    #[test]
+    fn clock_rates_of_rfc_3551() {
+        let types = PayloadTypes::default();
+        let of = |rate: u32| (0..PAYLOAD_TYPES).filter(|t| types.clock_rate(*t) == Some(rate)).collect();
+        let [telephone, wide, cd, low, half, video]: [Vec<u8>; 6] =
+            [8_000, 16_000, 44_100, 11_025, 22_050, 90_000].map(of);
+        assert_eq!(telephone, [0, 3, 4, 5, 7, 8, 9, 12, 13, 15, 18]);
+        assert_eq!((wide, cd, low, half), (vec![6], vec![10, 11], vec![16], vec![17]));
+        assert_eq!(video, [14, 25, 26, 28, 31, 32, 33, 34]);
+        assert_eq!((0..PAYLOAD_TYPES).filter(|t| types.clock_rate(*t).is_some()).count(), 24);
+    }
+
     #[test]
     fn what_is_said_goes_before_what_is_assigned() {
         let maps = ["98 L24/48000/2", "a=rtpmap:0 x-mine/16000", "rtpmap:101 telephone-event/8000"];
