@@ -23,20 +23,23 @@ use nix::{
 };
 
 use super::socket::Sender;
-use crate::limits::{LINGER_REQUESTS, REQUEST_NUMBERS_MAX};
 use tidecast_core::history::{Answer, History, Requests, Settings};
+use tidecast_core::limits::REQUEST_NUMBERS_MAX;
 use tidecast_net::clock;
 use tidecast_wire::{
     limits::REQUEST_BYTES_MAX,
     native::{self, Kind, Nack, Packet, RETRANSMISSION, Repr},
 };
 
+/// How long a producer waits at its end for another request, if there were any: a round trip of most networks.
+const LINGER_REQUESTS: Duration = Duration::from_millis(200);
+
 /// Stream and number.
 type Key = (u32, u64);
 
 /// What one session of a producer has sent, and its answers.
 #[derive(Debug)]
-pub struct Answers {
+pub(crate) struct Answers {
     session: u32,
     history: History<Key>,
     malformed: u64,
@@ -45,19 +48,19 @@ pub struct Answers {
 
 impl Answers {
     /// Without datagrams yet.
-    pub fn new(session: u32, settings: Settings) -> Answers {
+    pub(crate) fn new(session: u32, settings: Settings) -> Answers {
         Answers { session, history: History::new(settings), malformed: 0, foreign: 0 }
     }
 
     /// Keeps a datagram that was sent, if it is data: nothing else has a number of its own.
-    pub fn keep(&mut self, now: Instant, datagram: &[u8]) {
+    pub(crate) fn keep(&mut self, now: Instant, datagram: &[u8]) {
         if let Some((stream, number)) = native::data_number(datagram) {
             self.history.keep(now, (stream, number), datagram.to_vec());
         }
     }
 
     /// Takes a datagram that came to the sending socket. Appends to `again` what is to be sent again.
-    pub fn handle(&mut self, now: Instant, datagram: &[u8], again: &mut Vec<Vec<u8>>) {
+    pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8], again: &mut Vec<Vec<u8>>) {
         match Packet::parse(datagram) {
             Ok(packet) if packet.kind() == Kind::Nack && packet.session() == self.session => {
                 // The payload was checked with the packet.
@@ -90,12 +93,29 @@ impl Answers {
     }
 
     /// What was asked for so far, and what became of it.
-    pub fn requests(&self) -> Requests {
+    pub(crate) fn requests(&self) -> Requests {
         Requests { numbers: *self.history.counters(), malformed: self.malformed, foreign: self.foreign }
     }
 }
 
-/// Answers what comes to a sender's socket, from a thread of its own, until it is dropped.
+/// Answers the requests that come to a [`Sender`]'s socket, from a thread of its own, until it is dropped.
+///
+/// A [`Producer`](crate::Producer) has one. A program that makes native datagrams in another way calls [`Answering::keep`]
+/// with each, before it sends it.
+///
+/// ```
+/// use std::time::Instant;
+/// use tidecast_producer::{Answering, History, Sender};
+///
+/// let sender = Sender::open(&"udp://127.0.0.1:7000".parse()?)?;
+/// let answering = Answering::start(&sender, 1, History::default())?;
+/// let datagram = [0; 32]; // stands for a native datagram of session 1
+/// answering.keep(Instant::now(), &datagram);
+/// sender.send(&datagram)?;
+/// answering.linger(); // returns at once, since nobody has asked
+/// assert_eq!(answering.requests().numbers.requested, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Answering {
     shared: Arc<Shared>,

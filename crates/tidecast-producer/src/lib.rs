@@ -1,28 +1,50 @@
-//! The sending side: numbering, FEC, heartbeats and pacing, for the `send` command and for programs that want to
-//! produce native datagrams themselves.
+//! Sends numbered datagrams to a multicast group or a host, for tidecast relays to put in order and to repair.
 //!
-//! A payload comes from a user's program, a file ([`cut`], timed by [`pcr`] or [`pace`]) or a [`sensor`]; [`tidecast_core::encode`] makes datagrams
-//! of it; [`socket`] sends them to a relay's group; [`answers`] sends them again to those who ask. All but [`socket`],
-//! [`answers::Answering`] and [`Producer`] is pure.
+//! A program that measures or encodes something gives each payload to a [`Producer`]. It stamps and numbers the payload, sends
+//! it, adds repair packets if asked for ([`Fec`]), and sends a packet again to a relay that asks for it. The format is
+//! the native datagram, which the project's `docs/wire-format.md` describes byte by byte.
+//!
+//! ```
+//! use tidecast_producer::{Fec, Producer};
+//!
+//! let target = "udp://127.0.0.1:7000".parse()?; // or "udp://239.3.3.3:7000?if=eth0"
+//! let mut producer = Producer::builder(target).stream(7).fec(Fec::new(10, 2, 1)?).open()?;
+//! for n in 0..3 {
+//!     producer.send(format!("temperature=21.{n}").as_bytes())?;
+//! }
+//! producer.finish()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Order of calls
+//!
+//! 1. [`Producer::builder`] takes the target; the methods of [`Builder`] change the defaults; [`Builder::open`] opens the
+//!    socket. Nothing is sent yet.
+//! 2. [`Producer::send`] sends one payload at once. Numbers begin at 0 and rise by one.
+//! 3. While there is nothing to send, [`Producer::maintain`] is called at [`Producer::next_deadline`] at the latest: it sends
+//!    heartbeats, by which a relay notices the loss of the last packet, and the repair packets of blocks that did not fill.
+//! 4. [`Producer::finish`] ends the session; dropping the producer does so without waiting for requests.
+//!
+//! Calls block while the socket's send buffer is full, and never otherwise. No input makes them panic. An error of the
+//! network leaves the producer usable: the number of the packet is used, and receivers count a loss.
+//!
+//! This crate is the one promised interface of tidecast: its versions follow semantic versioning. The crates beneath it
+//! are internal.
 
-pub mod answers;
-pub mod cut;
-pub mod limits;
-pub mod pace;
-pub mod pcr;
-pub mod sensor;
-pub mod socket;
+mod answers;
+mod socket;
 
 use std::io;
 use std::time::{Duration, Instant};
 
+pub use tidecast_core::history::{Counters as RequestCounters, Requests, Settings as History};
+pub use tidecast_net::Error as SocketError;
+pub use tidecast_net::address::{Error as TargetError, Interface, Output};
 pub use tidecast_wire::fec::native::{Fec, FecError};
 
-use answers::Answering;
-use socket::{OpenError, Sender};
+pub use answers::Answering;
+pub use socket::{OpenError, Sender};
 use tidecast_core::encode::Encoder;
-use tidecast_core::history::{Requests, Settings};
-use tidecast_net::address::Output;
 use tidecast_net::clock;
 
 /// Sends one stream of native datagrams from a program.
@@ -31,14 +53,17 @@ use tidecast_net::clock;
 /// the heartbeats and closes FEC blocks. Dropping the producer ends its session.
 ///
 /// ```
-/// use tidecast_producer::{Fec, Producer};
+/// use std::time::{Duration, Instant};
+/// use tidecast_producer::Producer;
 ///
-/// let target = "udp://127.0.0.1:7000".parse()?; // or "udp://239.3.3.3:7000?if=eth0"
-/// let mut producer = Producer::builder(target).stream(7).fec(Fec::new(10, 2, 1)?).open()?;
-/// for n in 0..3 {
-///     producer.send(format!("temperature=21.{n}").as_bytes())?;
-/// }
-/// producer.finish()?;
+/// let mut producer = Producer::builder("udp://127.0.0.1:7000".parse()?).stream(7).open()?;
+/// producer.send(b"temperature=21.5")?;
+/// // The sensor is silent: wait until the producer has something to do.
+/// let due = producer.next_deadline().expect("a packet was sent");
+/// let silence = due.saturating_duration_since(Instant::now());
+/// assert!(silence <= Duration::from_secs(1), "a heartbeat is due at the latest");
+/// std::thread::sleep(silence.min(Duration::from_millis(5)));
+/// producer.maintain()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -50,7 +75,22 @@ pub struct Producer {
     session: u32,
 }
 
-/// How a [`Producer`] is to send.
+/// Settings of a [`Producer`] that is not open yet.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidecast_producer::{Fec, History, Producer};
+///
+/// let producer = Producer::builder("udp://127.0.0.1:7000".parse()?)
+///     .stream(7) // unique among the producers of the group
+///     .session(1) // this run; random unless it is set
+///     .fec("10,2".parse::<Fec>()?) // 2 repair packets for each 10 packets
+///     .close_after(Duration::from_millis(20)) // latest instant for the repair packets of a block
+///     .history(History { age_max: Duration::from_secs(2), ..History::default() })
+///     .open()?;
+/// assert_eq!(producer.session(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
     target: Output,
@@ -58,16 +98,16 @@ pub struct Builder {
     session: Option<u32>,
     fec: Option<Fec>,
     close_after: Option<Duration>,
-    history: Settings,
+    history: History,
 }
 
 impl Builder {
-    /// Which sensor or stream this is; unique in its group. Default 1.
+    /// Sets the number of the stream, unique in its group. Default 1.
     pub fn stream(self, stream: u32) -> Builder {
         Builder { stream, ..self }
     }
 
-    /// Which run of the producer this is; default a random number.
+    /// Sets the number of this run of the producer. Default: a random number.
     pub fn session(self, session: u32) -> Builder {
         Builder { session: Some(session), ..self }
     }
@@ -77,15 +117,14 @@ impl Builder {
         Builder { fec: Some(fec), ..self }
     }
 
-    /// How long a packet may wait for its source block to fill; default
-    /// [`tidecast_core::limits::BLOCK_CLOSE_AFTER`].
+    /// How long a packet may wait for its source block to fill; default 40 ms.
     pub fn close_after(self, close_after: Duration) -> Builder {
         Builder { close_after: Some(close_after), ..self }
     }
 
     /// How long packets are kept for receivers that ask for them again, and how much of them is sent again; zero
     /// turns it off. Default 1 s, and half of what was sent.
-    pub fn history(self, history: Settings) -> Builder {
+    pub fn history(self, history: History) -> Builder {
         Builder { history, ..self }
     }
 
@@ -116,13 +155,13 @@ fn random_session() -> u32 {
 }
 
 impl Producer {
-    /// Starts to describe a producer that sends to this target.
+    /// Begins a producer that sends to this target: stream 1, a random session, no FEC, a history of 1 s.
     pub fn builder(target: Output) -> Builder {
-        let history = Settings::default();
+        let history = History::default();
         Builder { target, stream: 1, session: None, fec: None, close_after: None, history }
     }
 
-    /// This run's session id.
+    /// Returns the session number of this run.
     pub fn session(&self) -> u32 {
         self.session
     }
@@ -157,12 +196,12 @@ impl Producer {
         result
     }
 
-    /// When [`Producer::maintain`] is due; `None` before the first packet.
+    /// Returns when [`Producer::maintain`] is due; `None` before the first packet.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.encoder.as_ref().and_then(Encoder::next_deadline)
     }
 
-    /// What receivers have asked for, and what became of it.
+    /// Returns what receivers have asked for, and what became of it.
     pub fn requests(&self) -> Requests {
         self.answering.as_ref().map(Answering::requests).unwrap_or_default()
     }
@@ -330,7 +369,7 @@ mod tests {
     #[test]
     fn without_a_history_nobody_waits_for_requests() {
         let (_socket, target) = receiver();
-        let history = Settings { age_max: Duration::ZERO, ..Settings::default() };
+        let history = History { age_max: Duration::ZERO, ..History::default() };
         let mut producer = Producer::builder(target).history(history).open().expect("opens");
         producer.send(b"a").expect("sends");
         assert!(producer.answering.is_none());

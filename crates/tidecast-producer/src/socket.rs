@@ -21,24 +21,33 @@ pub enum OpenError {
     /// The interface is not there, or no route leads to a group without one.
     #[error("output {target}: {cause}")]
     Interface {
-        /// Where the datagrams should go.
+        /// The target of the datagrams.
         target: SocketAddr,
-        /// What is missing.
+        /// The error of the interface.
         cause: net::Error,
     },
     /// A system call failed.
     #[error("output {target}: cannot {action}: {cause}")]
     System {
-        /// Where the datagrams should go.
+        /// The target of the datagrams.
         target: SocketAddr,
-        /// What was tried.
+        /// The operation that failed.
         action: &'static str,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
 }
 
 /// A blocking UDP socket with one target.
+///
+/// ```
+/// use tidecast_producer::Sender;
+///
+/// let sender = Sender::open(&"udp://127.0.0.1:7000?ttl=1".parse()?)?;
+/// sender.send(b"any bytes")?;
+/// assert_eq!(sender.target().port(), 7000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Sender {
     socket: Socket,
@@ -63,7 +72,7 @@ impl Sender {
         Ok(Sender { socket, target })
     }
 
-    /// The same socket, for another thread.
+    /// Returns a second handle of the same socket, for another thread.
     ///
     /// # Errors
     /// There is no descriptor left.
@@ -71,7 +80,7 @@ impl Sender {
         Ok(Sender { socket: self.socket.try_clone()?, target: self.target })
     }
 
-    /// Where the datagrams go.
+    /// Returns the target of the datagrams.
     pub fn target(&self) -> SocketAddr {
         self.target
     }

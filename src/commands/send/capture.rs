@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
+use super::pace::Timeline;
 use super::{Failure, Job, Link, Stop, seconds, usage};
 use crate::{
     capture::{Capture, Datagram, Error},
@@ -21,7 +22,6 @@ use crate::{
     limits::CAPTURE_STREAMS_SHOWN,
 };
 use tidecast_net::{address::Scheme, clock};
-use tidecast_producer::pace::Timeline;
 
 /// The first bytes of pcapng, and of pcap in both byte orders, with microseconds and with nanoseconds.
 const MAGICS: [[u8; 4]; 5] = [

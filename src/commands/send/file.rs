@@ -7,10 +7,8 @@ use anyhow::Context;
 use super::carrier::Carrier;
 use super::reader::{Reader, Step};
 use super::{Job, seconds};
+use super::{cut::Cutter, pace::Timeline, pcr::Timed};
 use tidecast_net::clock;
-use tidecast_producer::cut::Cutter;
-use tidecast_producer::pace::Timeline;
-use tidecast_producer::pcr::Timed;
 
 /// Sends all of the input.
 pub(super) fn run(job: &mut Job, reader: Reader, cutter: Cutter, carrier: Carrier) -> anyhow::Result<()> {

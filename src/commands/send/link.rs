@@ -9,8 +9,7 @@ use super::seconds;
 use tidecast_core::history::{Requests, Settings};
 use tidecast_net::address::Output;
 use tidecast_net::clock;
-use tidecast_producer::answers::Answering;
-use tidecast_producer::socket::{OpenError, Sender};
+use tidecast_producer::{Answering, OpenError, Sender};
 
 /// A socket with its counters.
 #[derive(Debug)]

@@ -1,14 +1,18 @@
 //! `tidecast send`: a file, standard input or synthetic sensors, sent as a producer would.
 //!
-//! Bytes come from [`reader`] through [`tidecast_producer::cut`], readings from [`tidecast_producer::sensor`]; a
+//! Bytes come from [`reader`] through [`cut`], readings from [`sensor`]; a
 //! [`carrier`] makes datagrams of them; [`link`] sends them. One thread sends everything; signals and slow input
 //! have small threads that wake it ([`reader`]).
 
 mod capture;
 mod carrier;
+mod cut;
 mod file;
 mod link;
+mod pace;
+mod pcr;
 mod reader;
+mod sensor;
 mod sensors;
 
 use std::fs::File;
@@ -20,12 +24,13 @@ use crate::cli::{self, SendFormat, Source};
 use crate::commands::Failure;
 use crate::shutdown::Stop;
 use carrier::Carriers;
+use cut::Cutter;
 use link::Link;
+use pcr::Splitter;
 use reader::{Origin, Reader};
 use tidecast_core::history::Settings;
 use tidecast_net::address::Scheme;
 use tidecast_net::clock;
-use tidecast_producer::{cut::Cutter, pcr::Splitter};
 use tidecast_wire::ts::packets;
 
 /// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and prints a summary.

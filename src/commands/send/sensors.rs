@@ -5,10 +5,10 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use super::carrier::{Carrier, Carriers};
+use super::sensor::Sensor;
 use super::{Failure, Job};
+use crate::limits::PACE_CATCH_UP_MAX;
 use tidecast_net::clock;
-use tidecast_producer::limits::PACE_CATCH_UP_MAX;
-use tidecast_producer::sensor::Sensor;
 
 /// Sends the readings of `count` sensors, one of each per `interval`, evenly spread over it.
 pub(super) fn run(job: &mut Job, carriers: &Carriers, count: u32, interval: Duration) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tidecast_core::history::{Answer, History, Requests, Settings};
-use tidecast_producer::limits::REQUEST_NUMBERS_MAX;
+use tidecast_core::limits::REQUEST_NUMBERS_MAX;
 use tidecast_wire::{
     rtcp::{Compound, Echo, Nack, Packet, Repr},
     rtp,

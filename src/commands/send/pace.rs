@@ -1,12 +1,12 @@
 //! When each datagram is due: fixed rates, and the time line that turns due times into instants.
 //!
-//! Pure: no clock and no I/O. Sources cut by [`crate::pcr`] or at a [`Rate`] give each datagram a due
+//! Pure: no clock and no I/O. Sources cut by [`super::pcr`] or at a [`Rate`] give each datagram a due
 //! time since the start; a [`Timeline`] says when that is, and what happens after a stall.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::PACE_CATCH_UP_MAX;
-pub use tidecast_net::units::Rate;
+use tidecast_net::units::Rate;
 
 /// Gives datagrams of any size their due times at a fixed [`Rate`].
 #[derive(Debug, Clone)]

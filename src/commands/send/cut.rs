@@ -1,14 +1,18 @@
 //! A file's or pipe's bytes, cut into payloads with the time at which each is due.
 //!
 //! Pure: no clock and no I/O. The `send` command reads the bytes and sends the payloads; a transport stream is
-//! timed by its PCR ([`crate::pcr`]) or, like any other data, at a fixed rate
-//! ([`crate::pace`]).
+//! timed by its PCR ([`super::pcr`]) or, like any other data, at a fixed rate
+//! ([`super::pace`]).
 
 use std::collections::VecDeque;
 
-use crate::pace::{Rate, RatePacer};
-use crate::pcr::{Error, PcrPacer, Splitter, Timed};
+use tidecast_net::units::Rate;
 use tidecast_wire::ts;
+
+use super::{
+    pace::RatePacer,
+    pcr::{Error, PcrPacer, Splitter, Timed},
+};
 
 /// Cuts bytes into timed payloads.
 #[derive(Debug)]

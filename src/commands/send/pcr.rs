@@ -1,7 +1,7 @@
 //! Pacing of a transport stream by its own clock, the PCR (ISO 13818-1, 2.4.3.5).
 //!
 //! Pure: no clock and no I/O. Bytes of a file come in, datagrams of seven packets come out, each with the time at
-//! which it is due, interpolated between the PCRs around it; a [`crate::pace::Timeline`] turns that
+//! which it is due, interpolated between the PCRs around it; a [`super::pace::Timeline`] turns that
 //! into instants.
 
 use std::collections::VecDeque;
