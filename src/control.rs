@@ -32,7 +32,7 @@ use crate::{
     metrics::{Metrics, Sample, UdpRequests},
     net::{
         state::{ChannelState, LegState},
-        worker::{ChannelSpec, Pace, Started, Worker, WorkerError},
+        worker::{ChannelSpec, PathSettings, Started, Worker, WorkerError},
     },
     shares::{Caller, Refused, Shares},
 };
@@ -198,10 +198,15 @@ impl Control {
     ///
     /// # Errors
     /// A thread or its epoll cannot be made.
-    pub fn start(threads: usize, pace: Pace, linger: Duration, shares: Shares) -> io::Result<Control> {
+    pub fn start(
+        threads: usize,
+        settings: PathSettings,
+        linger: Duration,
+        shares: Shares,
+    ) -> io::Result<Control> {
         let threads = threads.max(1);
         let workers: io::Result<Vec<Worker>> =
-            (0..threads).map(|index| Worker::spawn(index, pace).map(|(worker, _)| worker)).collect();
+            (0..threads).map(|index| Worker::spawn(index, settings).map(|(worker, _)| worker)).collect();
         let shared = Arc::new(Shared {
             workers: workers?,
             loads: (0..threads).map(|_| AtomicUsize::new(0)).collect(),

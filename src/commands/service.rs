@@ -15,7 +15,7 @@ use crate::{
     control::Control,
     egress::{http::Server, push::Hubs, sap::Announcer, tcp},
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
-    net::{state::ChannelState, worker::Pace},
+    net::{state::ChannelState, worker::PathSettings},
     observe::Observer,
     shares::Shares,
     shutdown::{self, Signals},
@@ -83,8 +83,9 @@ impl Service {
         let (linger, chunk) = config.http.as_ref().map_or((LINGER, CHUNK), |http| (http.linger, http.chunk));
         let start_bytes_max = config.http.as_ref().map_or(0, |http| http.start_bytes_max);
         let last_values = server.is_some() || programs.is_some();
-        let pace = Pace { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
-        let control = Control::start(config.threads, pace, linger, Shares::new(config.bounds))
+        let settings =
+            PathSettings { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
+        let control = Control::start(config.threads, settings, linger, Shares::new(config.bounds))
             .context("cannot start the packet path")?;
         let mut waiting = Vec::new();
         for channel in &config.channels {

@@ -13,8 +13,8 @@ use tidecast_testkit::sockets::{free_port, group, sender};
 
 const LINGER: Duration = Duration::from_millis(150);
 
-fn tick(tick: Duration) -> Pace {
-    Pace { tick, ..Pace::default() }
+fn tick(tick: Duration) -> PathSettings {
+    PathSettings { tick, ..PathSettings::default() }
 }
 
 fn start(threads: usize) -> Control {

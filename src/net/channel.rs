@@ -25,13 +25,15 @@ use super::{
     losses::LossLog,
     port::{Port, Role},
     state::FlowState,
-    worker::Pace,
 };
-use crate::egress::{
-    carries::Seen,
-    rtp::Wrapper,
-    tap::{Batch, FlowName, LastValues, Select, Tap},
-    udp::UdpOutputs,
+use crate::{
+    egress::{
+        carries::Seen,
+        rtp::Wrapper,
+        tap::{Batch, FlowName, LastValues, Select, Tap},
+        udp::UdpOutputs,
+    },
+    limits::{BURST, CHUNK, TICK},
 };
 use tidecast_core::{
     buffer::{Buffer, Pool},
@@ -88,6 +90,33 @@ impl fmt::Debug for ChannelSpec {
     }
 }
 
+/// Settings of the packet path, common to all channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathSettings {
+    /// How long a thread sleeps at a time under load, zero for the lowest latency; of channels that do not say it.
+    pub tick: Duration,
+    /// Datagrams of one size that go to a UDP target at once.
+    pub burst: usize,
+    /// How long payloads for HTTP clients are collected; zero: no longer than the tick.
+    pub chunk: Duration,
+    /// Whether the last value of each flow is kept for subscribers that come later.
+    pub last_values: bool,
+    /// Bytes of each transport stream that are kept for players that begin; zero: none, and nothing is kept.
+    pub start_bytes_max: usize,
+}
+
+impl Default for PathSettings {
+    fn default() -> PathSettings {
+        PathSettings {
+            tick: TICK,
+            burst: BURST as usize,
+            chunk: CHUNK,
+            last_values: false,
+            start_bytes_max: 0,
+        }
+    }
+}
+
 /// What the channels of one packet thread work with in turn.
 pub(super) struct Kit {
     pub(super) pool: Pool,
@@ -107,17 +136,17 @@ pub(super) struct Kit {
 }
 
 impl Kit {
-    pub(super) fn new(now: Instant, pace: Pace) -> Kit {
+    pub(super) fn new(now: Instant, settings: PathSettings) -> Kit {
         Kit {
             pool: Pool::new(POOL_SLOTS),
             receive: ReceiveBatch::new(),
             queues: Vec::new(),
             send: SendBatch::new(),
             interfaces: Interfaces::read(now),
-            burst: pace.burst,
-            chunk: pace.chunk,
-            last_values: pace.last_values,
-            start_bytes_max: pace.start_bytes_max,
+            burst: settings.burst,
+            chunk: settings.chunk,
+            last_values: settings.last_values,
+            start_bytes_max: settings.start_bytes_max,
         }
     }
 }

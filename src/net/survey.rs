@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{channel::Channel, state::ChannelState, worker::Reply};
+use tokio::sync::oneshot;
+
+use super::{channel::Channel, state::ChannelState};
 use crate::limits::{SURVEY_REST, SURVEY_SLICE};
 use tidecast_net::clock;
 
@@ -15,7 +17,7 @@ pub(super) struct Survey {
     /// None: all channels.
     name: Option<String>,
     flows_max: usize,
-    reply: Reply<Vec<ChannelState>>,
+    reply: oneshot::Sender<Vec<ChannelState>>,
     /// The place of the channel to look at.
     next: usize,
     /// When the channel was started that was begun with in that place: another one may have come there since.
@@ -24,7 +26,11 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    pub(super) fn new(name: Option<String>, flows_max: usize, reply: Reply<Vec<ChannelState>>) -> Survey {
+    pub(super) fn new(
+        name: Option<String>,
+        flows_max: usize,
+        reply: oneshot::Sender<Vec<ChannelState>>,
+    ) -> Survey {
         Survey { name, flows_max, reply, next: 0, begun: None, states: Vec::new() }
     }
 

@@ -19,7 +19,7 @@ use nix::sys::{
 };
 use tokio::sync::oneshot;
 
-pub use super::channel::{ChannelSpec, Sink};
+pub use super::channel::{ChannelSpec, PathSettings, Sink};
 use super::{
     alarm::Alarm,
     channel::{Channel, Kit},
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     egress::tap::{Batch, Begin, Select, TapReader},
-    limits::{BACKLOG_MAX, BURST, CHUNK, COMMANDS_SLICE, EPOLL_EVENTS, TICK, TICK_PACKETS, WAKE_MIN},
+    limits::{BACKLOG_MAX, COMMANDS_SLICE, EPOLL_EVENTS, TICK_PACKETS, WAKE_MIN},
 };
 use tidecast_core::buffer::Buffer;
 use tidecast_net::clock::{self, ClockPair};
@@ -73,7 +73,7 @@ pub struct Started {
     pub waiting: Vec<String>,
 }
 
-pub(super) type Reply<T> = oneshot::Sender<T>;
+type Reply<T> = oneshot::Sender<T>;
 
 enum Command {
     Add(Box<ChannelSpec>, Reply<Result<Started, WorkerError>>),
@@ -85,27 +85,6 @@ enum Command {
     Inject(String, SocketAddr, Vec<Buffer>),
     Answer(Reply<()>),
     Stop(Reply<Vec<ChannelState>>),
-}
-
-/// How the packet threads work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// How long a thread sleeps at a time under load, zero for the lowest latency; of channels that do not say it.
-    pub tick: Duration,
-    /// Datagrams of one size that go to a UDP target at once.
-    pub burst: usize,
-    /// How long payloads for HTTP clients are collected; zero: no longer than the tick.
-    pub chunk: Duration,
-    /// Whether the last value of each flow is kept for subscribers that come later.
-    pub last_values: bool,
-    /// Bytes of each transport stream that are kept for players that begin; zero: none, and nothing is kept.
-    pub start_bytes_max: usize,
-}
-
-impl Default for Pace {
-    fn default() -> Pace {
-        Pace { tick: TICK, burst: BURST as usize, chunk: CHUNK, last_values: false, start_bytes_max: 0 }
-    }
 }
 
 /// The handle of one packet thread, which ends with the last of its clones.
@@ -137,11 +116,11 @@ impl Drop for Handle {
 
 impl Worker {
     /// Starts a packet thread.
-    pub fn spawn(index: usize, pace: Pace) -> io::Result<(Worker, JoinHandle<()>)> {
+    pub fn spawn(index: usize, settings: PathSettings) -> io::Result<(Worker, JoinHandle<()>)> {
         let waker =
             Arc::new(EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (commands, receiver) = mpsc::channel();
-        let path = Path::new(pace, receiver, waker.clone())?;
+        let path = Path::new(settings, receiver, waker.clone())?;
         let thread = thread::Builder::new().name(format!("packets-{index}")).spawn(move || {
             // A packet thread that has panicked would leave a relay that looks alive and is not.
             let abort = AbortOnPanic;
@@ -276,15 +255,19 @@ fn place_and_port(token: u64) -> (usize, usize) {
 }
 
 impl Path {
-    fn new(pace: Pace, commands: mpsc::Receiver<Command>, waker: Arc<EventFd>) -> io::Result<Path> {
+    fn new(
+        settings: PathSettings,
+        commands: mpsc::Receiver<Command>,
+        waker: Arc<EventFd>,
+    ) -> io::Result<Path> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&*waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
         let alarm = Alarm::new()?;
         epoll.add(&alarm, EpollEvent::new(EpollFlags::EPOLLIN, ALARM))?;
         let now = clock::now();
         Ok(Path {
-            tick: pace.tick,
-            usual_tick: pace.tick,
+            tick: settings.tick,
+            usual_tick: settings.tick,
             commands,
             waker,
             epoll,
@@ -293,7 +276,7 @@ impl Path {
             dues: Vec::new(),
             busy: Vec::new(),
             places: Vec::new(),
-            kit: Kit::new(now, pace),
+            kit: Kit::new(now, settings),
             load: Load::new(now),
             floor: now,
             backlog: None,
@@ -580,7 +563,7 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_its_last_handle() {
-        let (worker, thread) = Worker::spawn(0, Pace::default()).expect("a thread");
+        let (worker, thread) = Worker::spawn(0, PathSettings::default()).expect("a thread");
         let clone = worker.clone();
         drop(worker);
         assert!(!thread.is_finished());

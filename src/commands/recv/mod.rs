@@ -22,7 +22,7 @@ use crate::{
     cli,
     net::{
         state::ChannelState,
-        worker::{ChannelSpec, Pace, Sink, Worker},
+        worker::{ChannelSpec, PathSettings, Sink, Worker},
     },
     observe,
     shutdown::Signals,
@@ -57,8 +57,8 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let output = args.output.as_deref().map(open).transpose()?;
     let (sink, mut writer) =
         Writer::start(output, args.count.unwrap_or(u64::MAX)).context("cannot start a thread")?;
-    let pace = Pace { tick: Duration::ZERO, ..Pace::default() };
-    let (worker, thread) = Worker::spawn(0, pace).context("cannot start the packet thread")?;
+    let settings = PathSettings { tick: Duration::ZERO, ..PathSettings::default() };
+    let (worker, thread) = Worker::spawn(0, settings).context("cannot start the packet thread")?;
     let started = worker.add(channel(args, legs.clone(), sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
     if !legs.is_empty() && started.waiting.len() == legs.len() {

@@ -329,13 +329,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::{control::Control, egress::push::Hubs, net::worker::Pace, shares::Shares};
+    use crate::{control::Control, egress::push::Hubs, net::worker::PathSettings, shares::Shares};
 
     #[tokio::test]
     async fn whoever_subscribes_to_nothing_is_sent_away_whatever_he_asks() {
         let (tick, chunk) = (Duration::ZERO, Duration::ZERO);
-        let pace = Pace { tick, burst: 1, chunk, last_values: false, start_bytes_max: 0 };
-        let control = Control::start(1, pace, Duration::ZERO, Shares::default()).unwrap();
+        let settings = PathSettings { tick, burst: 1, chunk, last_values: false, start_bytes_max: 0 };
+        let control = Control::start(1, settings, Duration::ZERO, Shares::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let hubs = Arc::new(Hubs::new(control.clone()));

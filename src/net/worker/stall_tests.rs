@@ -37,7 +37,7 @@ impl Stalled {
     pub(super) fn with(format: &str, inputs: &[String], fec: Fec) -> Stalled {
         let (commands, receiver) = mpsc::channel();
         let waker = EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK).unwrap();
-        let mut path = Path::new(Pace::default(), receiver, Arc::new(waker)).unwrap();
+        let mut path = Path::new(PathSettings::default(), receiver, Arc::new(waker)).unwrap();
         let spec = ChannelSpec {
             name: NAME.to_owned(),
             inputs: inputs.iter().map(|input| input.parse().unwrap()).collect(),
