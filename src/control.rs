@@ -7,12 +7,12 @@ mod on_demand;
 mod views;
 
 use std::{
-    io,
+    fmt, io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -23,20 +23,19 @@ use crate::{
     config,
     egress::{
         carries::Carries,
-        record::Recorder,
-        sdp::Contents,
         subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
     limits::{METRICS_UPKEEP, SURVEY_PATIENCE},
     metrics::{Metrics, Sample, UdpRequests},
     net::{
-        state::{ChannelState, LegState},
-        worker::{ChannelSpec, PathSettings, Started, Worker, WorkerError},
+        state::{ChannelState, LegState, OutputState},
+        worker::{Channel, ChannelSpec, PathSettings, Started, Worker, WorkerError},
     },
     shares::{Caller, Refused, Shares},
 };
-use on_demand::{OnDemand, Place, Wanted};
+pub use on_demand::format_on_demand;
+use on_demand::{Entered, OnDemand, Place};
 use tidecast_core::relay::Fec;
 use tidecast_net::{address::Input, limits::RECEIVE_BUFFER_BYTES};
 use tidecast_wire::Format;
@@ -103,7 +102,21 @@ struct Configured {
     worker: usize,
     channel: Arc<config::Channel>,
     subscribers: ByTransport,
-    recorders: Vec<Recorder>,
+    /// Those that run beside its packet thread.
+    outputs: Mutex<Vec<Arc<dyn ExternalOutput>>>,
+}
+
+impl Configured {
+    fn outputs(&self) -> MutexGuard<'_, Vec<Arc<dyn ExternalOutput>>> {
+        // Only ever pushed to: no panic can leave it half changed.
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An output of a channel that runs beside its packet thread, such as a recording.
+pub trait ExternalOutput: fmt::Debug + Send + Sync {
+    /// What it has sent on so far.
+    fn state(&self) -> OutputState;
 }
 
 /// How a group on demand is received.
@@ -239,10 +252,19 @@ impl Control {
             worker,
             channel: Arc::new(channel.clone()),
             subscribers: ByTransport::default(),
-            recorders: self.shared.record(channel, worker).await?,
+            outputs: Mutex::default(),
         };
         self.shared.channels().push(Arc::new(configured));
         Ok(started)
+    }
+
+    /// Shows an output that runs beside the packet thread among those of a configured channel.
+    ///
+    /// # Errors
+    /// There is no such channel.
+    pub fn show_output(&self, name: &str, output: Arc<dyn ExternalOutput>) -> Result<(), Error> {
+        self.configured(name)?.outputs().push(output);
+        Ok(())
     }
 
     /// Subscribes to a configured channel.
@@ -257,7 +279,7 @@ impl Control {
         begin: Begin,
     ) -> Result<Subscription, Error> {
         let channel = self.configured(name)?;
-        let reader = self.shared.workers[channel.worker].tap(name, select, begin).await?;
+        let reader = self.shared.tap(channel.worker, name, select, begin).await?;
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
@@ -271,7 +293,8 @@ impl Control {
         transport: Transport,
     ) -> Result<Subscription<Batch>, Error> {
         let channel = self.configured(name)?;
-        let reader = self.shared.workers[channel.worker].records(name).await?;
+        let worker = &self.shared.workers[channel.worker];
+        let reader = worker.with_channel(name, |channel, _| channel.records()).await?;
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
@@ -281,14 +304,28 @@ impl Control {
     /// # Errors
     /// There is no such channel.
     pub async fn follow(&self, name: &str) -> Result<(Batch, TapReader<Batch>), Error> {
+        self.with_channel(name, Channel::follow).await
+    }
+
+    /// Asks a channel, configured or on demand, on its packet thread. The question must be short: packets wait meanwhile.
+    ///
+    /// # Errors
+    /// There is no such channel, or its packet thread has ended.
+    pub async fn with_channel<T: Send + 'static>(
+        &self,
+        name: &str,
+        question: impl FnOnce(&mut Channel, Instant) -> T + Clone + Send + 'static,
+    ) -> Result<T, Error> {
         let unknown = match self.configured(name) {
-            Ok(channel) => return Ok(self.shared.workers[channel.worker].follow(name).await?),
+            Ok(channel) => {
+                return Ok(self.shared.workers[channel.worker].with_channel(name, question).await?);
+            }
             Err(unknown) => unknown,
         };
         // One on demand.
         for worker in &self.shared.workers {
-            if let Ok(followed) = worker.follow(name).await {
-                return Ok(followed);
+            if let Ok(answer) = worker.with_channel(name, question.clone()).await {
+                return Ok(answer);
             }
         }
         Err(unknown)
@@ -303,7 +340,7 @@ impl Control {
     }
 
     /// Subscribes to a group on demand: the first client joins it, and it is left a while after the last one is gone.
-    /// `fec`: for RTP, where repair packets of a group come that is joined. `caller`: in whose share the group is.
+    /// `caller`: in whose share the group is.
     ///
     /// # Errors
     /// The group cannot be joined, or too many are.
@@ -313,25 +350,12 @@ impl Control {
         select: Select,
         begin: Begin,
         joining: Joining,
-        caller: Caller,
-    ) -> Result<Subscription, Error> {
-        self.stream_on_demand(input, select, begin, joining, Transport::Http, caller).await
-    }
-
-    /// The same over any transport.
-    ///
-    /// # Errors
-    /// The group cannot be joined, or too many are.
-    pub async fn stream_on_demand(
-        &self,
-        input: Input,
-        select: Select,
-        begin: Begin,
-        joining: Joining,
         transport: Transport,
         caller: Caller,
     ) -> Result<Subscription, Error> {
-        on_demand::subscribe(&self.shared, input, joining, Wanted { select, begin, transport, caller }).await
+        let Entered { entry, worker, place } = on_demand::enter(&self.shared, input, joining, caller).await?;
+        let reader = self.shared.tap(worker, &entry.name, select, begin).await?;
+        Ok(Subscription { reader, share: Share::new(entry.subscribers.of(transport), Some(place)) })
     }
 
     /// A subscriber's share of a group on demand, and the name of its channel, which can be followed as long as there is a
@@ -346,7 +370,9 @@ impl Control {
         transport: Transport,
         caller: Caller,
     ) -> Result<(String, Share), Error> {
-        on_demand::join(&self.shared, input, joining, transport, caller).await
+        let Entered { entry, place, .. } = on_demand::enter(&self.shared, input, joining, caller).await?;
+        let share = Share::new(entry.subscribers.of(transport), Some(place));
+        Ok((entry.name.clone(), share))
     }
 
     /// The format of a configured channel.
@@ -365,22 +391,16 @@ impl Control {
         self.configured(name).map(|configured| configured.channel.clone())
     }
 
-    /// What a configured channel carries, as far as it was said or seen.
-    pub async fn contents(&self, channel: &config::Channel) -> Contents {
-        Contents::of(channel, &self.carries(&channel.name).await.unwrap_or_default())
-    }
-
-    /// What a group on demand carries, as far as it was seen; absent while nobody has it.
-    pub async fn contents_on_demand(&self, input: &Input) -> Option<Contents> {
-        let entry = self.shared.on_demand.entry_of(input)?;
-        let seen = self.carries(&entry.name).await.unwrap_or_default();
-        Some(Contents::of_format(&on_demand::format(input.scheme), &seen))
-    }
-
-    /// What was seen in a channel. Each stream that begins asks for it, so a look that is hardly over does.
-    async fn carries(&self, name: &str) -> Option<Carries> {
+    /// What was seen in a channel, configured or on demand. An answer may be a survey's interval old, since each stream that
+    /// begins asks.
+    pub async fn carries(&self, name: &str) -> Option<Carries> {
         let views = self.shared.answers.recent_views(&self.shared).await.ok()?;
         views.iter().find(|view| view.state.name == name).map(|view| view.state.carries)
+    }
+
+    /// The name of the channel of a group on demand; absent while nobody has it.
+    pub fn name_on_demand(&self, input: &Input) -> Option<String> {
+        self.shared.on_demand.entry_of(input).map(|entry| entry.name.clone())
     }
 
     /// The configured channels that carry streams of one session with this one, and this one, in the order of the
@@ -400,7 +420,7 @@ impl Control {
     /// There is no such channel.
     pub async fn kept(&self, name: &str) -> Result<Vec<Arc<Chunk>>, Error> {
         let channel = self.configured(name)?;
-        let mut reader = self.shared.workers[channel.worker].tap(name, Select::Auto, Begin::Picture).await?;
+        let mut reader = self.shared.tap(channel.worker, name, Select::Auto, Begin::Picture).await?;
         Ok(reader.take_start())
     }
 
@@ -446,7 +466,7 @@ impl Control {
         for (index, worker) in self.shared.workers.iter().enumerate() {
             match tokio::time::timeout(SURVEY_PATIENCE, worker.state(name, flows_max)).await {
                 Ok(Ok(Some(mut state))) => {
-                    self.shared.add_recordings(&mut state);
+                    self.shared.add_external_outputs(&mut state);
                     return Ok(Some(state));
                 }
                 Ok(Ok(None)) => {}
@@ -459,12 +479,7 @@ impl Control {
     /// A look at what happens in a channel, configured or on demand, without being one of its subscribers: for the
     /// page, which shows what it is that others subscribe to.
     pub async fn look(&self, name: &str) -> Option<TapReader<Batch>> {
-        for worker in &self.shared.workers {
-            if let Ok(reader) = worker.records(name).await {
-                return Some(reader);
-            }
-        }
-        None
+        self.with_channel(name, |channel, _| channel.records()).await.ok()
     }
 
     /// Why the relay is not ready: legs of configured channels that are not joined or whose interface is down, with the
@@ -517,25 +532,27 @@ impl Control {
         for worker in &self.shared.workers {
             states.extend(worker.stop().await);
         }
-        states.iter_mut().for_each(|state| self.shared.add_recordings(state));
+        states.iter_mut().for_each(|state| self.shared.add_external_outputs(state));
         states
     }
 }
 
-impl Control {
-    /// Waits until everything is recorded, after [`Control::stop`].
-    pub async fn recorded(&self) {
-        let channels = self.shared.channels().clone();
-        for recorder in channels.iter().flat_map(|channel| &channel.recorders) {
-            recorder.ended().await;
-        }
-    }
-}
-
 impl Shared {
-    fn channels(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Configured>>> {
+    fn channels(&self) -> MutexGuard<'_, Vec<Arc<Configured>>> {
         // Only ever pushed to: no panic can leave it half changed.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reader of the payloads of a channel of this worker.
+    async fn tap(
+        &self,
+        worker: usize,
+        name: &str,
+        select: Select,
+        begin: Begin,
+    ) -> Result<TapReader, WorkerError> {
+        let tap = move |channel: &mut Channel, now| channel.tap(select, begin, now);
+        Ok(self.workers[worker].with_channel(name, tap).await??)
     }
 
     /// The worker with the fewest channels; it counts as given one.
@@ -571,24 +588,12 @@ impl Shared {
         Ok(self.metrics.render(&samples, &self.shares))
     }
 
-    /// Starts a channel's recordings.
-    async fn record(&self, channel: &config::Channel, worker: usize) -> Result<Vec<Recorder>, WorkerError> {
-        let mut recorders = Vec::new();
-        let Some(to) = channel.legs.first().map(|leg| leg.address.socket_addr()) else {
-            return Ok(recorders);
-        };
-        for recording in &channel.recordings {
-            let reader = self.workers[worker].records(&channel.name).await?;
-            recorders.push(Recorder::start(recording, &channel.name, to, reader));
-        }
-        Ok(recorders)
-    }
-
-    /// Recordings are outputs of their channel.
-    fn add_recordings(&self, state: &mut ChannelState) {
+    /// Adds the outputs that run beside the channel's packet thread.
+    fn add_external_outputs(&self, state: &mut ChannelState) {
         let channel = self.channels().iter().find(|channel| channel.name == state.name).cloned();
-        let recorders = channel.iter().flat_map(|channel| &channel.recorders);
-        state.outputs.extend(recorders.map(Recorder::state));
+        if let Some(channel) = channel {
+            state.outputs.extend(channel.outputs().iter().map(|output| output.state()));
+        }
     }
 }
 

@@ -11,11 +11,20 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
-    control::Control,
-    egress::{http::Server, push::Hubs, sap::Announcer, tcp},
+    config::{self, Config},
+    control::{self, Control},
+    egress::{
+        http::Server,
+        push::Hubs,
+        record::{self, Recorder},
+        sap::Announcer,
+        tcp,
+    },
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
-    net::{state::ChannelState, worker::PathSettings},
+    net::{
+        state::ChannelState,
+        worker::{PathSettings, Started},
+    },
     observe::Observer,
     shares::Shares,
     shutdown::{self, Signals},
@@ -34,6 +43,7 @@ pub struct Service {
     udp: Option<Listener>,
     /// Who announces what is sent to groups.
     announcer: Option<Task>,
+    recorders: Vec<Arc<Recorder>>,
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
     /// Looks at the channels, and says in the log what is wrong with them, with HTTP or without.
@@ -87,10 +97,13 @@ impl Service {
             PathSettings { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
         let control = Control::start(config.threads, settings, linger, Shares::new(config.bounds))
             .context("cannot start the packet path")?;
-        let mut waiting = Vec::new();
+        let (mut waiting, mut recorders) = (Vec::new(), Vec::new());
         for channel in &config.channels {
-            match control.add(channel).await {
-                Ok(started) => waiting.extend(started.waiting),
+            match start_channel(&control, channel).await {
+                Ok((started, recorded)) => {
+                    waiting.extend(started.waiting);
+                    recorders.extend(recorded);
+                }
                 Err(error) => {
                     control.stop().await;
                     return Err(anyhow::Error::new(error).context(format!("channel {}", channel.name)));
@@ -121,7 +134,18 @@ impl Service {
             Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
         });
         let channels = config.channels.len();
-        Ok(Service { control, channels, http, admin, tcp, udp, announcer, waiting, _observer: observer })
+        Ok(Service {
+            control,
+            channels,
+            http,
+            admin,
+            tcp,
+            udp,
+            announcer,
+            recorders,
+            waiting,
+            _observer: observer,
+        })
     }
 
     /// The channels.
@@ -174,7 +198,7 @@ impl Service {
     /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
     /// [`DRAIN_MAX`]. Gives the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
-        let Service { control, http, tcp, udp, announcer, .. } = self;
+        let Service { control, http, tcp, udp, announcer, recorders, .. } = self;
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
             for listener in http.iter().chain(&tcp) {
@@ -198,11 +222,25 @@ impl Service {
             Ok(Err(error)) => tracing::error!("a server has failed: {error}"),
             Err(_) => tracing::info!("some clients did not take their last bytes within {DRAIN_MAX:?}"),
         }
-        if timeout(RECORDING_DRAIN_MAX, control.recorded()).await.is_err() {
+        let recorded = async {
+            for recorder in &recorders {
+                recorder.ended().await;
+            }
+        };
+        if timeout(RECORDING_DRAIN_MAX, recorded).await.is_err() {
             tracing::warn!("the disk did not take the end of a recording within {RECORDING_DRAIN_MAX:?}");
         }
         states
     }
+}
+
+/// Starts a channel and its recordings.
+async fn start_channel(
+    control: &Control,
+    channel: &config::Channel,
+) -> Result<(Started, Vec<Arc<Recorder>>), control::Error> {
+    let started = control.add(channel).await?;
+    Ok((started, record::start_all(control, channel).await?))
 }
 
 /// Allows as many descriptors as the process may have: usually 1,024 until it asks, fewer than clients_max needs.

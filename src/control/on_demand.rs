@@ -10,14 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::sync::Mutex;
 
-use super::{Error, Joining, Share, Shared, Subscription};
+use super::{Error, Joining, Shared};
 use crate::{
-    egress::{
-        subscribers::{ByTransport, Transport},
-        tap::{Begin, Select},
-    },
+    egress::subscribers::ByTransport,
     limits::FAILOVER,
     metrics::Sample,
     net::worker::ChannelSpec,
@@ -75,15 +72,6 @@ pub(super) struct Place {
     caller: Caller,
 }
 
-/// What a client wants of a group.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) select: Select,
-    pub(super) begin: Begin,
-    pub(super) transport: Transport,
-    pub(super) caller: Caller,
-}
-
 impl OnDemand {
     pub(super) fn new(linger: Duration) -> OnDemand {
         OnDemand { linger, table: TableMutex::default() }
@@ -127,13 +115,20 @@ impl OnDemand {
     }
 }
 
-/// Subscribes to the group, and joins it if nobody has.
-pub(super) async fn subscribe(
+/// A client's entry into a group.
+pub(super) struct Entered {
+    pub(super) entry: Arc<Entry>,
+    pub(super) worker: usize,
+    pub(super) place: Place,
+}
+
+/// Enters the group, and joins it if nobody has.
+pub(super) async fn enter(
     shared: &Arc<Shared>,
     input: Input,
     joining: Joining,
-    Wanted { select, begin, transport, caller }: Wanted,
-) -> Result<Subscription, Error> {
+    caller: Caller,
+) -> Result<Entered, Error> {
     let shared = shared.clone();
     // A task of its own, because a client that goes away in the middle must not leave half a channel behind.
     let task = tokio::spawn(async move {
@@ -141,40 +136,11 @@ pub(super) async fn subscribe(
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
             make_room(&shared, &input, caller).await;
             let entry = shared.on_demand.entry(&input, &shared.shares, caller, taken)?;
-            if let Some((worker, place)) = enter(&shared, &entry, joining, caller).await? {
-                let reader = shared.workers[worker].tap(&entry.name, select, begin).await?;
-                let subscribers = entry.subscribers.of(transport);
-                return Ok(Subscription { reader, share: Share::new(subscribers, Some(place)) });
+            if let Some((worker, place)) = take_place(&shared, &entry, joining, caller).await? {
+                return Ok(Entered { entry, worker, place });
             }
         }
     });
-    finish(task).await
-}
-
-/// Joins the group if nobody has, for one who follows its channel, whose name is given.
-pub(super) async fn join(
-    shared: &Arc<Shared>,
-    input: Input,
-    joining: Joining,
-    transport: Transport,
-    caller: Caller,
-) -> Result<(String, Share), Error> {
-    let shared = shared.clone();
-    let task = tokio::spawn(async move {
-        loop {
-            let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
-            make_room(&shared, &input, caller).await;
-            let entry = shared.on_demand.entry(&input, &shared.shares, caller, taken)?;
-            if let Some((_, place)) = enter(&shared, &entry, joining, caller).await? {
-                let share = Share::new(entry.subscribers.of(transport), Some(place));
-                return Ok((entry.name.clone(), share));
-            }
-        }
-    });
-    finish(task).await
-}
-
-async fn finish<T>(task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
     match task.await {
         Ok(result) => result,
         Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it
@@ -182,7 +148,7 @@ async fn finish<T>(task: JoinHandle<Result<T, Error>>) -> Result<T, Error> {
 }
 
 /// Takes a place in the entry and starts its channel if needed. `None`: the entry is gone.
-async fn enter(
+async fn take_place(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
     joining: Joining,
@@ -241,14 +207,14 @@ async fn make_room(shared: &Arc<Shared>, input: &Input, caller: Caller) {
     }
 }
 
-/// The datagrams of `udp://` may be anything.
-pub(super) fn format(scheme: Scheme) -> Format {
+/// The format of a group on demand: the datagrams of `udp://` may be anything.
+pub fn format_on_demand(scheme: Scheme) -> Format {
     if scheme.is_rtp() { Format::Rtp } else { Format::Auto }
 }
 
 async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<usize, Error> {
     let worker = shared.least_loaded();
-    let format = format(entry.input.scheme);
+    let format = format_on_demand(entry.input.scheme);
     // No other format has FEC on ports of its own.
     let fec = if format == Format::Rtp { joining.fec } else { Fec::Off };
     let spec = ChannelSpec {

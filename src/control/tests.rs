@@ -37,6 +37,12 @@ fn send(input: &Input, packets: u8) {
     }
 }
 
+/// Subscribes to a group on demand.
+async fn watch(control: &Control, input: Input) -> Result<Subscription, Error> {
+    let (begin, joining) = (Begin::default(), Joining::default());
+    control.subscribe_on_demand(input, Select::Auto, begin, joining, Transport::Http, Caller::Own).await
+}
+
 async fn names(control: &Control) -> Vec<String> {
     control.views(0).await.unwrap().iter().map(|view| view.state.name.clone()).collect()
 }
@@ -56,14 +62,8 @@ async fn becomes(control: &Control, expected: &[String]) {
 async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
     let (control, input) = (start(2), input());
     let name = format!("udp-{}-{}", input.group, input.port);
-    let mut first = control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
-        .await
-        .unwrap();
-    let second = control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
-        .await
-        .unwrap();
+    let mut first = watch(&control, input.clone()).await.unwrap();
+    let second = watch(&control, input.clone()).await.unwrap();
     let view = control.views(0).await.unwrap()[0].clone();
     assert_eq!((view.state.name.as_str(), view.state.on_demand), (name.as_str(), true));
     assert_eq!(
@@ -85,23 +85,9 @@ async fn clients_of_a_group_share_its_channel_until_the_linger_is_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
     let (control, input) = (start(1), input());
-    drop(
-        control
-            .subscribe_on_demand(
-                input.clone(),
-                Select::Auto,
-                Begin::default(),
-                Joining::default(),
-                Caller::Own,
-            )
-            .await
-            .unwrap(),
-    );
+    drop(watch(&control, input.clone()).await.unwrap());
     sleep(LINGER / 2).await;
-    let back = control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
-        .await
-        .unwrap();
+    let back = watch(&control, input.clone()).await.unwrap();
     sleep(LINGER * 2).await;
     assert!(control.views(0).await.unwrap()[0].state.age_seconds > LINGER.as_secs_f64() * 2.0);
     drop(back);
@@ -120,16 +106,7 @@ async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
             let (control, input) = (control.clone(), input.clone());
             tokio::spawn(async move {
                 for turn in 0..40 {
-                    let mut subscription = control
-                        .subscribe_on_demand(
-                            input.clone(),
-                            Select::Auto,
-                            Begin::default(),
-                            Joining::default(),
-                            Caller::Own,
-                        )
-                        .await
-                        .unwrap();
+                    let mut subscription = watch(&control, input.clone()).await.unwrap();
                     assert!(
                         timeout(Duration::ZERO, subscription.reader.next()).await.is_err(),
                         "it has ended"
@@ -152,19 +129,10 @@ async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
 async fn a_client_that_goes_away_while_it_joins_leaves_nothing_behind() {
     let (control, input) = (start(1), input());
     for _ in 0..10 {
-        let asking = control.subscribe_on_demand(
-            input.clone(),
-            Select::Auto,
-            Begin::default(),
-            Joining::default(),
-            Caller::Own,
-        );
+        let asking = watch(&control, input.clone());
         let _ = tokio::time::timeout(Duration::from_micros(50), asking).await;
     }
-    control
-        .subscribe_on_demand(input.clone(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
-        .await
-        .unwrap();
+    watch(&control, input.clone()).await.unwrap();
     becomes(&control, &[]).await;
     control.stop().await;
 }
@@ -173,17 +141,11 @@ async fn a_client_that_goes_away_while_it_joins_leaves_nothing_behind() {
 async fn what_cannot_be_joined_is_refused_and_forgotten() {
     let control = start(1);
     let nowhere: Input = "udp://@239.255.1.1:5000?if=nope0".parse().unwrap();
-    let error = control
-        .subscribe_on_demand(nowhere, Select::Auto, Begin::default(), Joining::default(), Caller::Own)
-        .await
-        .unwrap_err();
+    let error = watch(&control, nowhere).await.unwrap_err();
     assert!(matches!(&error, Error::Waiting { reasons } if reasons[0].contains("nope0")), "{error}");
     assert!(names(&control).await.is_empty() && control.shared.on_demand.entries().is_empty());
     control.stop().await;
-    let error = control
-        .subscribe_on_demand(input(), Select::Auto, Begin::default(), Joining::default(), Caller::Own)
-        .await
-        .unwrap_err();
+    let error = watch(&control, input()).await.unwrap_err();
     assert!(matches!(error, Error::Worker(WorkerError::Stopped)), "{error}");
 }
 

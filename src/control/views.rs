@@ -195,7 +195,7 @@ impl Shared {
         for mut state in states {
             // Without an entry it has come or gone between the two questions.
             let Some((order, path, subscribers)) = known.remove(&state.name) else { continue };
-            self.add_recordings(&mut state);
+            self.add_external_outputs(&mut state);
             views.push((order, ChannelView { state, path, subscribers }));
         }
         views.sort_by(|(a, x), (b, y)| (a, &x.state.name).cmp(&(b, &y.state.name)));

@@ -121,7 +121,7 @@ impl Announcer {
             let session: Vec<_> = self.session_of(index).cloned().collect();
             let mut contents = Vec::new();
             for part in &session {
-                contents.push((part, self.control.contents(part).await));
+                contents.push((part, Contents::of_running(&self.control, part).await));
             }
             for output in 0..channel.outputs.len() {
                 let current = self.describe(&channel, &contents, output);

@@ -10,7 +10,11 @@ use std::{
 };
 
 use super::carries::{Carries, types};
-use crate::{config::Channel, limits::SDP_TTL};
+use crate::{
+    config::Channel,
+    control::{Control, format_on_demand},
+    limits::SDP_TTL,
+};
 use tidecast_net::{
     address::{Input, Output, OutputRtcp, Scheme, is_class_d},
     interface::address_towards,
@@ -79,6 +83,18 @@ impl Contents {
     pub fn of_format(format: &Format, seen: &Carries) -> Contents {
         let is_ts = seen.is_ts() || *format == Format::Ts;
         Contents { datagrams: Contents::seen(format, seen), is_ts }
+    }
+
+    /// Of a configured channel that runs, as far as it was said or seen.
+    pub async fn of_running(control: &Control, channel: &Channel) -> Contents {
+        Contents::of(channel, &control.carries(&channel.name).await.unwrap_or_default())
+    }
+
+    /// Of a group on demand, as far as it was seen; absent while nobody has it.
+    pub async fn of_group(control: &Control, group: &Input) -> Option<Contents> {
+        let name = control.name_on_demand(group)?;
+        let seen = control.carries(&name).await.unwrap_or_default();
+        Some(Contents::of_format(&format_on_demand(group.scheme), &seen))
     }
 
     fn seen(format: &Format, seen: &Carries) -> Result<Content, Unknown> {

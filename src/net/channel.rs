@@ -81,6 +81,12 @@ pub struct ChannelSpec {
     pub sink: Option<Sink>,
 }
 
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for ChannelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChannelSpec")
@@ -88,6 +94,14 @@ impl fmt::Debug for ChannelSpec {
             .field("inputs", &self.inputs)
             .finish_non_exhaustive()
     }
+}
+
+/// Too many different selections of one channel are being read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("too many flows of channel {name:?} are being read one by one")]
+pub struct TooManyTaps {
+    /// The channel's name.
+    pub name: String,
 }
 
 /// Settings of the packet path, common to all channels.
@@ -151,7 +165,9 @@ impl Kit {
     }
 }
 
-pub(super) struct Channel {
+/// A channel on its packet thread; others reach it through
+/// [`Worker::with_channel`](super::worker::Worker::with_channel).
+pub struct Channel {
     name: String,
     tick: Option<Duration>,
     on_demand: bool,

@@ -19,17 +19,14 @@ use nix::sys::{
 };
 use tokio::sync::oneshot;
 
-pub use super::channel::{ChannelSpec, PathSettings, Sink};
+pub use super::channel::{Channel, ChannelSpec, PathSettings, Sink, TooManyTaps};
 use super::{
     alarm::Alarm,
-    channel::{Channel, Kit},
+    channel::Kit,
     state::ChannelState,
     survey::{Survey, Surveys},
 };
-use crate::{
-    egress::tap::{Batch, Begin, Select, TapReader},
-    limits::{BACKLOG_MAX, COMMANDS_SLICE, EPOLL_EVENTS, TICK_PACKETS, WAKE_MIN},
-};
+use crate::limits::{BACKLOG_MAX, COMMANDS_SLICE, EPOLL_EVENTS, TICK_PACKETS, WAKE_MIN};
 use tidecast_core::buffer::Buffer;
 use tidecast_net::clock::{self, ClockPair};
 
@@ -56,11 +53,8 @@ pub enum WorkerError {
         name: String,
     },
     /// Too many different selections of one channel are being read.
-    #[error("too many flows of channel {name:?} are being read one by one")]
-    TooManyTaps {
-        /// The channel's name.
-        name: String,
-    },
+    #[error(transparent)]
+    TooManyTaps(#[from] TooManyTaps),
     /// The worker has ended.
     #[error("the packet thread has ended")]
     Stopped,
@@ -75,12 +69,13 @@ pub struct Started {
 
 type Reply<T> = oneshot::Sender<T>;
 
+/// What is asked of a channel, if it exists. The answer goes out by a channel that the question brings along.
+type Question = Box<dyn FnOnce(Option<&mut Channel>, Instant) + Send>;
+
 enum Command {
     Add(Box<ChannelSpec>, Reply<Result<Started, WorkerError>>),
     Remove(String, Reply<Result<ChannelState, WorkerError>>),
-    Tap(String, Select, Begin, Reply<Result<TapReader, WorkerError>>),
-    Records(String, Reply<Result<TapReader<Batch>, WorkerError>>),
-    Follow(String, Reply<Result<(Batch, TapReader<Batch>), WorkerError>>),
+    Ask(String, Question),
     Survey(Survey),
     Inject(String, SocketAddr, Vec<Buffer>),
     Answer(Reply<()>),
@@ -148,19 +143,25 @@ impl Worker {
         self.ask(|reply| Command::Remove(name.to_owned(), reply)).await?
     }
 
-    /// A reader of a channel's payloads.
-    pub async fn tap(&self, channel: &str, select: Select, begin: Begin) -> Result<TapReader, WorkerError> {
-        self.ask(|reply| Command::Tap(channel.to_owned(), select, begin, reply)).await?
-    }
-
-    /// A reader of what happens in a channel, packet by packet, from now on.
-    pub async fn records(&self, channel: &str) -> Result<TapReader<Batch>, WorkerError> {
-        self.ask(|reply| Command::Records(channel.to_owned(), reply)).await?
-    }
-
-    /// The last value of each flow of a channel, if they are kept, and all that happens from then on.
-    pub async fn follow(&self, channel: &str) -> Result<(Batch, TapReader<Batch>), WorkerError> {
-        self.ask(|reply| Command::Follow(channel.to_owned(), reply)).await?
+    /// Runs `question` on a channel, on the packet thread and between two turns of its loop, and gives the answer. The
+    /// question must be short: packets wait meanwhile.
+    ///
+    /// # Errors
+    /// There is no channel of this name, or the worker has ended.
+    pub async fn with_channel<T: Send + 'static>(
+        &self,
+        name: &str,
+        question: impl FnOnce(&mut Channel, Instant) -> T + Send + 'static,
+    ) -> Result<T, WorkerError> {
+        let unknown = WorkerError::Unknown { name: name.to_owned() };
+        let answer = self.ask(|reply: Reply<Option<T>>| {
+            let question: Question = Box::new(move |channel, now| {
+                // Nobody may wait for the answer any more.
+                let _ = reply.send(channel.map(|channel| question(channel, now)));
+            });
+            Command::Ask(name.to_owned(), question)
+        });
+        answer.await?.ok_or(unknown)
     }
 
     /// One channel as it stands, with at most `flows_max` flows; absent when there is none of this name.
@@ -410,11 +411,11 @@ impl Path {
             match command {
                 Command::Add(spec, reply) => drop(reply.send(self.add(*spec, clocks))),
                 Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks, 0))),
-                Command::Tap(name, select, begin, reply) => {
-                    drop(reply.send(self.tap(name, select, begin, clocks.monotonic)));
+                Command::Ask(name, question) => {
+                    let place = self.find(&name);
+                    let channel = place.and_then(|place| self.channels[place].as_mut());
+                    question(channel, clocks.monotonic);
                 }
-                Command::Records(name, reply) => drop(reply.send(self.records(name))),
-                Command::Follow(name, reply) => drop(reply.send(self.follow(name, clocks.monotonic))),
                 Command::Inject(name, source, datagrams) => {
                     self.inject(&name, source, datagrams, clocks.monotonic);
                 }
@@ -490,28 +491,6 @@ impl Path {
             // The next turn sends on what follows from them.
             self.dues[place] = Some(now);
         }
-    }
-
-    fn records(&mut self, name: String) -> Result<TapReader<Batch>, WorkerError> {
-        let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
-        channel.map(Channel::records).ok_or(WorkerError::Unknown { name })
-    }
-
-    fn follow(&mut self, name: String, now: Instant) -> Result<(Batch, TapReader<Batch>), WorkerError> {
-        let channel = self.find(&name).and_then(|place| self.channels[place].as_mut());
-        channel.map(|channel| channel.follow(now)).ok_or(WorkerError::Unknown { name })
-    }
-
-    fn tap(
-        &mut self,
-        name: String,
-        select: Select,
-        begin: Begin,
-        now: Instant,
-    ) -> Result<TapReader, WorkerError> {
-        let Some(place) = self.find(&name) else { return Err(WorkerError::Unknown { name }) };
-        let channel = self.channels[place].as_mut().and_then(|channel| channel.tap(select, begin, now));
-        channel.ok_or(WorkerError::TooManyTaps { name })
     }
 }
 

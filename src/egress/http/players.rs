@@ -79,7 +79,7 @@ pub(super) async fn description(app: &App, name: &str, uri: &Uri) -> Result<Resp
     let channel = app.control.channel(name)?;
     let mut streams = Vec::new();
     for part in app.control.session_of(&channel) {
-        let contents = app.control.contents(&part).await;
+        let contents = Contents::of_running(&app.control, &part).await;
         match describe(&part, &contents, &query) {
             Ok(stream) => streams.push(stream),
             Err(refusal) if part.name == channel.name => return Err(refusal),

@@ -178,7 +178,7 @@ impl<'a> Asked<'a> {
             Target::Channel(name) => control.subscribe(&name, transport, select, begin).await?,
             Target::Group(input) => {
                 let joining = group::joining(&app.config);
-                control.stream_on_demand(input, select, begin, joining, transport, via.caller).await?
+                control.subscribe_on_demand(input, select, begin, joining, transport, via.caller).await?
             }
         };
         subscription.share.introduce(who);

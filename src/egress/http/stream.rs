@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     egress::{
+        sdp::Contents,
         subscribers::Transport,
         tap::{Begin, Select},
         wanted::FlowWanted,
@@ -163,7 +164,8 @@ async fn on_demand(
     }
     let place = place(&app, &via)?;
     let joining = group::joining(&app.config);
-    let subscription = app.control.subscribe_on_demand(input, select, begin, joining, via.caller).await?;
+    let subscription =
+        app.control.subscribe_on_demand(input, select, begin, joining, Transport::Http, via.caller).await?;
     subscription.share.introduce(via.who(&headers));
     handover.give(Ordered::Stream { subscription, place });
     Ok(response(content_type))
@@ -196,7 +198,7 @@ async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
     if channel.format == Format::Ts {
         return Ok(HeaderValue::from_static(MPEG_TS)); // it can only be that: nobody need be asked
     }
-    let known = app.control.contents(&channel).await.media_type();
+    let known = Contents::of_running(&app.control, &channel).await.media_type();
     // Before the first packet nobody knows; programs do not look, and players that are told "bytes" may refuse.
     let is_media = matches!(channel.format, Format::Rtp | Format::Ts | Format::Auto);
     Ok(type_or(known, if is_media { MPEG_TS } else { BYTES }))
@@ -204,7 +206,7 @@ async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
 
 /// What a group on demand brings, as far as its packets tell if somebody has it already.
 async fn type_on_demand(app: &App, input: &Input) -> HeaderValue {
-    type_or(app.control.contents_on_demand(input).await.and_then(|contents| contents.media_type()), MPEG_TS)
+    type_or(Contents::of_group(&app.control, input).await.and_then(|contents| contents.media_type()), MPEG_TS)
 }
 
 fn type_or(known: Option<String>, otherwise: &'static str) -> HeaderValue {

@@ -26,6 +26,8 @@ use tracing::{error, info};
 
 use super::tap::{Batch, Event, FlowName, Info, Piece, TapReader};
 use crate::{
+    config,
+    control::{self, Control, ExternalOutput},
     limits::{RECORDING_FLUSH, RECORDING_QUEUE_BYTES_MAX, RECORDING_RETRY},
     net::state::OutputState,
 };
@@ -33,6 +35,27 @@ use files::Files;
 pub use folder::{Room, nearest};
 use packet::Link;
 use tidecast_net::{address::Recording, clock};
+
+/// Starts the recordings of a channel that runs, and shows them among its outputs. Must be called within a tokio runtime.
+///
+/// # Errors
+/// The registry does not know the channel, or its packet thread has ended.
+pub async fn start_all(
+    control: &Control,
+    channel: &config::Channel,
+) -> Result<Vec<Arc<Recorder>>, control::Error> {
+    let mut recorders = Vec::new();
+    let Some(to) = channel.legs.first().map(|leg| leg.address.socket_addr()) else {
+        return Ok(recorders);
+    };
+    for recording in &channel.recordings {
+        let reader = control.with_channel(&channel.name, |channel, _| channel.records()).await?;
+        let recorder = Arc::new(Recorder::start(recording, &channel.name, to, reader));
+        control.show_output(&channel.name, recorder.clone())?;
+        recorders.push(recorder);
+    }
+    Ok(recorders)
+}
 
 /// A running recording.
 #[derive(Debug)]
@@ -93,8 +116,17 @@ impl Recorder {
         recorder
     }
 
-    /// What was recorded so far.
-    pub fn state(&self) -> OutputState {
+    /// Waits until all is written, after the channel's end.
+    pub async fn ended(&self) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            let _ = ended.await; // the sender is dropped at the end
+        }
+    }
+}
+
+impl ExternalOutput for Recorder {
+    fn state(&self) -> OutputState {
         let Counts { packets, bytes, lag, stopped, too_big, .. } = &*self.counts;
         let dropped = [("lag", lag), ("stopped", stopped), ("too_big", too_big)];
         OutputState {
@@ -104,14 +136,6 @@ impl Recorder {
             dropped: BTreeMap::from(dropped.map(|(reason, count)| (reason, count.load(Relaxed)))),
             fault: self.counts.fault().clone(),
             ..OutputState::default()
-        }
-    }
-
-    /// Waits until all is written, after the channel's end.
-    pub async fn ended(&self) {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(ended) = ended {
-            let _ = ended.await; // the sender is dropped at the end
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use tracing::warn;
 
-use super::{Channel, Kit};
+use super::{Channel, Kit, TooManyTaps};
 use crate::{
     egress::{
         rtp::Media,
@@ -235,7 +235,7 @@ impl Channel {
     }
 
     /// The last value of each flow, and a reader of what happens from here on.
-    pub(in crate::net) fn follow(&mut self, now: Instant) -> (Batch, TapReader<Batch>) {
+    pub fn follow(&mut self, now: Instant) -> (Batch, TapReader<Batch>) {
         if let Some(records) = &mut self.records {
             records.turn(now, true); // what came before the last values
         }
@@ -244,18 +244,21 @@ impl Channel {
     }
 
     /// A reader of what happens, packet by packet.
-    pub(in crate::net) fn records(&mut self) -> TapReader<Batch> {
+    pub fn records(&mut self) -> TapReader<Batch> {
         self.records.get_or_insert_with(|| Tap::new(Select::Auto, self.chunk)).reader()
     }
 
-    /// A reader of what `select` names. `None`: too many different ones.
-    pub(in crate::net) fn tap(&mut self, select: Select, begin: Begin, now: Instant) -> Option<TapReader> {
+    /// A reader of the payloads that `select` names.
+    ///
+    /// # Errors
+    /// Too many different flows are read one by one.
+    pub fn tap(&mut self, select: Select, begin: Begin, now: Instant) -> Result<TapReader, TooManyTaps> {
         if let Some(tap) = self.taps.iter_mut().find(|tap| *tap.select() == select) {
-            return Some(tap.reader_from(begin, now));
+            return Ok(tap.reader_from(begin, now));
         }
         let single = |select: &Select| matches!(select, Select::Flow(_));
         if single(&select) && self.taps.iter().filter(|tap| single(tap.select())).count() >= TAPS_MAX {
-            return None;
+            return Err(TooManyTaps { name: self.name.clone() });
         }
         let mut tap = Tap::new(select, self.chunk);
         if self.start_bytes_max > 0 {
@@ -263,6 +266,6 @@ impl Channel {
         }
         let reader = tap.reader();
         self.taps.push(tap);
-        Some(reader)
+        Ok(reader)
     }
 }
