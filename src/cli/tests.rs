@@ -5,7 +5,10 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 
 use super::*;
-use crate::config::{Config, Hold};
+use crate::{
+    commands::flags::{of_relay, of_serve},
+    config::Hold,
+};
 use tidecast_net::units::Rate;
 use tidecast_wire::Format;
 use tidecast_wire::fec::native::Fec;
@@ -57,7 +60,7 @@ fn verbosity_counts() {
 #[test]
 fn serve_and_relay_arrive() {
     let Ok(Command::Serve(serve)) = parse("serve") else { panic!() };
-    assert!(Config::from_serve(&serve).is_ok());
+    assert!(of_serve(&serve).is_ok());
     let Ok(Command::Serve(serve)) =
         parse("serve -c x.toml --http :80 --if eth1 --allow 239.1.0.0/16 --allow ff15::/16")
     else {
@@ -74,7 +77,7 @@ fn serve_and_relay_arrive() {
     };
     assert_eq!(relay.inputs, ["239.1.1.1:5000", "239.1.1.2:5000"]);
     assert_eq!(relay.outputs, ["10.0.0.7:1", "10.0.0.7:2", "10.0.0.7:3"]);
-    let config = Config::from_relay(&relay).unwrap();
+    let config = of_relay(&relay).unwrap();
     assert_eq!((config.tick, config.channels[0].name.as_str()), (Duration::from_millis(5), "main"));
     assert_eq!((config.channels[0].hold, &config.channels[0].format), (Hold::default(), &Format::Auto));
     assert!(parse("relay 239.1.1.1:5000 --http 127.0.0.1:8080").is_ok());

@@ -8,10 +8,8 @@ use std::{
 
 use clap::Parser;
 
-use crate::{
-    cli::{self, Cli},
-    config::Config,
-};
+use super::flags;
+use crate::cli::{self, Cli};
 
 /// All documents that people read.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -71,8 +69,8 @@ fn every_command_line_is_one_that_the_program_takes() {
                 let parsed = Cli::try_parse_from(std::iter::once("tidecast".to_owned()).chain(words));
                 let cli = parsed.unwrap_or_else(|error| panic!("{here}\n{error}"));
                 let valid = match &cli.command {
-                    cli::Command::Relay(args) => Config::from_relay(args).map(drop),
-                    cli::Command::Serve(args) if args.config.is_none() => Config::from_serve(args).map(drop),
+                    cli::Command::Relay(args) => flags::of_relay(args).map(drop),
+                    cli::Command::Serve(args) if args.config.is_none() => flags::of_serve(args).map(drop),
                     _ => Ok(()),
                 };
                 valid.unwrap_or_else(|errors| panic!("{here}\n{errors}"));

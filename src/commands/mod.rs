@@ -11,6 +11,7 @@ mod check;
 mod demo;
 #[cfg(test)]
 mod documented;
+mod flags;
 pub mod impair;
 mod manual;
 mod probe;
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn each_failure_has_its_exit_code() {
         let relay = cli::Relay { inputs: vec!["udp://@239.1.1.1:0".into()], ..cli::Relay::default() };
-        let flags = config::Config::from_relay(&relay).unwrap_err();
+        let flags = flags::of_relay(&relay).unwrap_err();
         let file = "tick = \"fast\"".parse::<config::Config>().unwrap_err();
         let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);

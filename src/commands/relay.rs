@@ -3,17 +3,17 @@
 use anyhow::Context;
 
 use super::{
-    Failure,
+    Failure, flags,
     service::{Service, block_on, say},
 };
-use crate::{cli, config::Config, net::state::ChannelState, shutdown::Signals};
+use crate::{cli, net::state::ChannelState, shutdown::Signals};
 
 /// Relays until a signal, then prints a summary to standard error.
 ///
 /// # Errors
 /// What is wrong with the flags, or why it cannot start.
 pub(super) fn run(args: &cli::Relay) -> Result<(), Failure> {
-    let config = Config::from_relay(args)?;
+    let config = flags::of_relay(args)?;
     let states = block_on(async {
         let signals = Signals::listen().context("cannot wait for signals")?;
         let service = Service::start(&config).await?;

@@ -3,17 +3,17 @@
 use anyhow::Context;
 
 use super::{
-    Failure,
+    Failure, flags,
     service::{Service, block_on},
 };
-use crate::{cli, config::Config, shutdown::Signals};
+use crate::{cli, shutdown::Signals};
 
 /// Serves until a signal.
 ///
 /// # Errors
 /// What is wrong with the configuration, or why it cannot start.
 pub(super) fn run(args: &cli::Serve) -> Result<(), Failure> {
-    let config = Config::from_serve(args)?;
+    let config = flags::of_serve(args)?;
     block_on(async {
         let signals = Signals::listen().context("cannot wait for signals")?;
         let service = Service::start(&config).await?;

@@ -1,6 +1,6 @@
 //! The validated configuration, from a TOML file or from flags.
 //!
-//! What was typed (`raw`, filled by `file` and `flags`) and what is valid ([`Config`]) are different types;
+//! What was typed (`raw`, filled by `file` and by the flags of the commands) and what is valid ([`Config`]) are different types;
 //! validation happens before any socket is bound, finds every problem in one run, and says for each where it
 //! stands, its value and what was expected. `docs/configuration.md` is the reference for users. Goes to the
 //! commands, which build sockets, relays and servers from it.
@@ -8,14 +8,13 @@
 mod cross;
 mod described;
 mod file;
-mod flags;
 mod host;
 mod m3u;
 #[cfg(test)]
 mod memory;
 mod origin;
 mod problem;
-mod raw;
+pub(crate) mod raw;
 mod reports;
 mod validate;
 
@@ -27,7 +26,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::cli;
 use crate::shares::Bounds;
 pub use described::Described;
 pub use host::Host;
@@ -253,24 +251,16 @@ impl Config {
         Config::finish(Some(path), |problems| read(path, problems))
     }
 
-    /// The configuration of `serve`: the file's, changed by flags; without a file, groups on demand over HTTP.
+    /// A file's configuration, or an empty one, as `change` changes it.
     ///
     /// # Errors
-    /// Everything that is wrong with the file and the flags.
-    pub fn from_serve(args: &cli::Serve) -> Result<Config, Errors> {
-        Config::finish(args.config.as_deref(), |problems| {
-            let mut raw = args.config.as_deref().map(|path| read(path, problems)).unwrap_or_default();
-            flags::serve(&mut raw, args);
+    /// Everything that is wrong with the file and the changes.
+    pub(crate) fn from_raw(file: Option<&Path>, change: impl FnOnce(&mut Raw)) -> Result<Config, Errors> {
+        Config::finish(file, |problems| {
+            let mut raw = file.map(|path| read(path, problems)).unwrap_or_default();
+            change(&mut raw);
             raw
         })
-    }
-
-    /// The configuration of `relay`: one channel, and HTTP only if asked for.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the flags.
-    pub fn from_relay(args: &cli::Relay) -> Result<Config, Errors> {
-        Config::finish(None, |_| flags::relay(args))
     }
 
     fn finish(file: Option<&Path>, raw: impl FnOnce(&mut Vec<Problem>) -> Raw) -> Result<Config, Errors> {

@@ -125,15 +125,15 @@ fn what_is_wrong_is_named() {
 fn flags_say_it_too() {
     let args =
         cli::Relay { rtpmap: vec!["98 L24/48000/2".into()], release: None, release_delay: None, ..relay() };
-    let config = Config::from_relay(&args).unwrap();
+    let config = of_relay(&args).unwrap();
     assert_eq!(config.channels[0].payload_types.clock_rate(98), Some(48_000));
     let args = cli::Relay { rtpmap: vec!["98".into()], ..args };
-    let error = Config::from_relay(&args).unwrap_err();
+    let error = of_relay(&args).unwrap_err();
     assert!(
         error.is_usage() && error.to_string().starts_with("--rtpmap \"98\": no encoding behind"),
         "{error}"
     );
     let args = cli::Relay { rtpmap: vec![], sdp: Some("none.sdp".into()), ..args };
-    let error = Config::from_relay(&args).unwrap_err().to_string();
+    let error = of_relay(&args).unwrap_err().to_string();
     assert!(error.starts_with("--sdp \"none.sdp\": none.sdp cannot be read"), "{error}");
 }

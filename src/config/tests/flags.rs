@@ -9,12 +9,12 @@ fn flags_of_serve_override_the_file() {
     std::fs::write(&path, "[http]\nlisten = \"127.0.0.1:1\"\nallow = \"239.1.0.0/16\"\nlinger = \"1s\"\n")
         .unwrap();
     let mut args = cli::Serve { config: Some(path), ..cli::Serve::default() };
-    let file = Config::from_serve(&args).unwrap().http.unwrap();
+    let file = of_serve(&args).unwrap().http.unwrap();
     assert_eq!((file.listen.address().port(), file.linger), (1, Duration::from_secs(1)));
     args.http = Some("0.0.0.0:4022".into());
     args.interface = Some("eth1".into());
     args.allow = vec!["239.2.0.0/16".into(), "ff15::/16".into()];
-    let http = Config::from_serve(&args).unwrap().http.unwrap();
+    let http = of_serve(&args).unwrap().http.unwrap();
     assert_eq!(http.listen, "0.0.0.0:4022".parse().unwrap());
     assert_eq!(http.interface, Some(Interface::Name("eth1".into())));
     assert_eq!(http.allow, ["239.2.0.0/16".parse().unwrap(), "ff15::/16".parse().unwrap()]);
@@ -22,7 +22,7 @@ fn flags_of_serve_override_the_file() {
 
     args.http = Some("4022".into());
     args.allow = vec!["10.0.0.0/8".into()];
-    let errors = Config::from_serve(&args).unwrap_err();
+    let errors = of_serve(&args).unwrap_err();
     let expected = "\
 --http \"4022\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
 --allow \"10.0.0.0/8\": expected multicast groups only: inside 224.0.0.0/4 or ff00::/8";
@@ -32,14 +32,14 @@ fn flags_of_serve_override_the_file() {
 
 #[test]
 fn flags_of_relay_are_one_channel() {
-    let config = Config::from_relay(&relay()).unwrap();
+    let config = of_relay(&relay()).unwrap();
     assert_eq!((config.tick, &config.http), (Duration::ZERO, &None));
     let [channel] = &config.channels[..] else { panic!("{config:?}") };
     assert_eq!((channel.name.as_str(), channel.legs.len(), channel.outputs.len()), ("cam", 2, 1));
     assert_eq!((&channel.format, channel.hold), (&Format::Rtp, Hold::Fixed(Duration::from_millis(50))));
     assert_eq!(channel.release, Release::Paced(Delay::Fixed(Duration::from_millis(120))));
     let http = cli::Relay { burst: None, http: Some("127.0.0.1:8080".into()), outputs: vec![], ..relay() };
-    let http = Config::from_relay(&http).unwrap().http.unwrap();
+    let http = of_relay(&http).unwrap().http.unwrap();
     assert_eq!(http.listen, "127.0.0.1:8080".parse().unwrap());
     assert!(!http.allows("239.1.1.1".parse().unwrap()), "nothing on demand was asked for");
 }
@@ -47,10 +47,10 @@ fn flags_of_relay_are_one_channel() {
 #[test]
 fn udp_subscribers_are_a_reason_to_relay() {
     let args = cli::Relay { udp: Some("0.0.0.0:4023".into()), outputs: vec![], ..relay() };
-    let udp = Config::from_relay(&args).unwrap().udp.unwrap();
+    let udp = of_relay(&args).unwrap().udp.unwrap();
     assert_eq!((udp.listen.address().port(), udp.token, udp.clients_max), (4023, None, 100));
     let serve = cli::Serve { udp: Some("[::]:4023".into()), ..cli::Serve::default() };
-    assert!(Config::from_serve(&serve).unwrap().udp.is_some());
+    assert!(of_serve(&serve).unwrap().udp.is_some());
     assert_eq!(error("udp.listen = \"off\""), "no error");
     let text = error("udp.token = \"secret\"\nudp.lease = \"1s\"");
     assert!(text.contains("udp.token") && text.contains("expected only with udp.listen, or --udp"), "{text}");
@@ -80,7 +80,7 @@ fn wrong_flags_of_relay_are_named() {
         rtpmap: vec![],
         tick: "1h".into(),
     };
-    let errors = Config::from_relay(&args).unwrap_err();
+    let errors = of_relay(&args).unwrap_err();
     let expected = "\
 --tick \"1h\": expected a duration from 0s to 100ms, such as \"5ms\"
 --http \"here\": expected ADDRESS:PORT such as 127.0.0.1:8080, or off
@@ -97,7 +97,7 @@ INPUT \"239.1.1.2:5000\": expected an address of its own, INPUT \"239.1.1.2:5000
     assert!(errors.is_usage());
     let off = cli::Relay { burst: None, http: Some("off".into()), outputs: vec![], ..relay() };
     let expected = "--to: missing, expected one or more addresses, since HTTP is off";
-    assert_eq!(Config::from_relay(&off).unwrap_err().to_string(), expected);
+    assert_eq!(of_relay(&off).unwrap_err().to_string(), expected);
 }
 
 #[test]
@@ -123,9 +123,9 @@ fn programs_are_served_where_it_says() {
     let off = "tcp.listen = \"off\"".parse::<Config>().unwrap();
     assert_eq!(off.tcp, None);
     let flags = cli::Relay { outputs: vec![], tcp: Some("127.0.0.1:9000".into()), ..relay() };
-    assert_eq!(Config::from_relay(&flags).unwrap().tcp.unwrap().listen.address().port(), 9000);
+    assert_eq!(of_relay(&flags).unwrap().tcp.unwrap().listen.address().port(), 9000);
     let args = cli::Serve { tcp: Some("9000".into()), origins: vec!["x".into()], ..cli::Serve::default() };
-    let text = Config::from_serve(&args).unwrap_err().to_string();
+    let text = of_serve(&args).unwrap_err().to_string();
     assert!(
         text.contains("--tcp \"9000\": expected ADDRESS:PORT") && text.contains("--origin \"x\": expected *"),
         "{text}"

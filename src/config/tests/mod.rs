@@ -10,6 +10,10 @@ mod sample;
 mod values;
 
 use super::*;
+use crate::{
+    cli,
+    commands::flags::{of_relay, of_serve},
+};
 use tidecast_net::address::Scheme;
 
 fn error(text: &str) -> String {
@@ -72,7 +76,7 @@ fn an_empty_file_is_all_defaults() {
     };
     assert_eq!(config.http, Some(expected));
     assert_eq!(config.tcp, None);
-    assert_eq!(Config::from_serve(&cli::Serve::default()), Ok(config));
+    assert_eq!(of_serve(&cli::Serve::default()), Ok(config));
 }
 
 #[test]

@@ -1,10 +1,31 @@
-//! Flags of `serve` and `relay` to [`Raw`], so that they pass the same validation as a file.
+//! Flags of `serve` and `relay` to a [`Config`]: they become [`Raw`] first, so that they pass the same validation as a file.
 
-use super::raw::{Field, Place, Raw, RawChannel, Value};
-use crate::cli;
+use crate::{
+    cli,
+    config::{
+        Config, Errors,
+        raw::{Field, Place, Raw, RawChannel, Value},
+    },
+};
+
+/// The configuration of `serve`: the file's, changed by flags; without a file, groups on demand over HTTP.
+///
+/// # Errors
+/// Everything that is wrong with the file and the flags.
+pub fn of_serve(args: &cli::Serve) -> Result<Config, Errors> {
+    Config::from_raw(args.config.as_deref(), |raw| serve(raw, args))
+}
+
+/// The configuration of `relay`: one channel, and HTTP only if asked for.
+///
+/// # Errors
+/// Everything that is wrong with the flags.
+pub fn of_relay(args: &cli::Relay) -> Result<Config, Errors> {
+    Config::from_raw(None, |raw| *raw = relay(args))
+}
 
 /// What the flags of `serve` change in the file's configuration.
-pub(super) fn serve(raw: &mut Raw, args: &cli::Serve) {
+fn serve(raw: &mut Raw, args: &cli::Serve) {
     let over = |field: &mut Option<Field>, flag, value: &Option<String>| {
         if let Some(value) = value {
             *field = Some(text(flag, value));
@@ -26,7 +47,7 @@ pub(super) fn serve(raw: &mut Raw, args: &cli::Serve) {
 }
 
 /// One channel from the flags of `relay`. HTTP is off unless asked for, and joins no groups on demand.
-pub(super) fn relay(args: &cli::Relay) -> Raw {
+fn relay(args: &cli::Relay) -> Raw {
     let mut raw = Raw {
         tick: Some(text("--tick", &args.tick)),
         burst: args.burst.map(|burst| Field { place: Place::Flag("--burst"), value: Value::Integer(burst) }),
