@@ -3,6 +3,7 @@
 //! Commands start it, the HTTP server subscribes through it, and state and metrics are asked here. It stands
 //! beside a datagram's way: it hands out the readers of [`crate::egress::tap`], and packets do not pass it.
 
+mod common;
 mod on_demand;
 mod views;
 
@@ -15,7 +16,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::RwLock;
 
@@ -26,21 +26,21 @@ use crate::{
         subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
     },
-    limits::{METRICS_UPKEEP, SURVEY_PATIENCE},
-    metrics::{Metrics, Sample, UdpRequests},
+    limits::SURVEY_PATIENCE,
     net::{
         state::{ChannelState, LegState, OutputState},
         worker::{Channel, ChannelSpec, PathSettings, Started, Worker, WorkerError},
     },
     shares::{Caller, Refused, Shares},
 };
+pub use common::{CommonAnswer, Pause};
 pub use on_demand::format_on_demand;
 use on_demand::{Entered, OnDemand, Place};
 use tidecast_core::relay::Fec;
 use tidecast_net::{address::Input, limits::RECEIVE_BUFFER_BYTES};
 use tidecast_wire::Format;
 use views::Answers;
-pub use views::{Stalled, Views};
+pub use views::{Census, Stalled, Views};
 
 /// Why somebody cannot have a stream.
 #[derive(Debug, thiserror::Error)]
@@ -89,9 +89,9 @@ struct Shared {
     channels: Mutex<Vec<Arc<Configured>>>,
     on_demand: OnDemand,
     shares: Shares,
-    metrics: Metrics,
+    telemetry: Arc<dyn Telemetry>,
     answers: Answers,
-    /// Read while a scrape adds up living and ended channels; written while one becomes the other.
+    /// Read while somebody adds up living and ended channels; written while one becomes the other.
     census: RwLock<()>,
 }
 
@@ -112,6 +112,20 @@ impl Configured {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What measures the channels, beside the states that they give.
+pub trait Telemetry: fmt::Debug + Send + Sync {
+    /// Where the packet path records how long packets of a channel waited behind a gap, in seconds.
+    fn gap_wait(&self, _channel: &str, _on_demand: bool) -> ::metrics::Histogram {
+        ::metrics::Histogram::noop()
+    }
+
+    /// A channel on demand has ended. No census runs meanwhile, and none has it any more.
+    fn ended(&self, _last: &ChannelState, _subscribers: &ByTransportState) {}
+}
+
+/// Measures nothing.
+impl Telemetry for () {}
 
 /// An output of a channel that runs beside its packet thread, such as a recording.
 pub trait ExternalOutput: fmt::Debug + Send + Sync {
@@ -216,6 +230,7 @@ impl Control {
         settings: PathSettings,
         linger: Duration,
         shares: Shares,
+        telemetry: Arc<dyn Telemetry>,
     ) -> io::Result<Control> {
         let threads = threads.max(1);
         let workers: io::Result<Vec<Worker>> =
@@ -226,11 +241,10 @@ impl Control {
             channels: Mutex::default(),
             on_demand: OnDemand::new(linger),
             shares,
-            metrics: Metrics::new(),
+            telemetry,
             answers: Answers::default(),
             census: RwLock::new(()),
         });
-        tokio::spawn(upkeep(Arc::downgrade(&shared)));
         Ok(Control { shared })
     }
 
@@ -245,7 +259,7 @@ impl Control {
     /// A leg cannot be opened and waiting does not help, or the name is taken.
     pub async fn add(&self, channel: &config::Channel) -> Result<Started, WorkerError> {
         let worker = self.shared.least_loaded();
-        let gap_wait = self.shared.metrics.gap_wait(&channel.name, false);
+        let gap_wait = self.shared.telemetry.gap_wait(&channel.name, false);
         let started = self.shared.workers[worker].add(spec(channel, gap_wait)).await?;
         let configured = Configured {
             name: channel.name.clone(),
@@ -512,17 +526,14 @@ impl Control {
         self.shared.answers.health(&self.shared).await
     }
 
-    /// Where the requests of UDP subscribers are counted.
-    pub fn udp_requests(&self) -> UdpRequests {
-        self.shared.metrics.udp_requests()
-    }
-
-    /// What Prometheus reads, as text.
+    /// Adds up all channels by `count`, while none of those on demand ends.
     ///
     /// # Errors
-    /// A packet thread has ended or does not answer.
-    pub async fn metrics(&self) -> Result<Bytes, Stalled> {
-        self.shared.answers.metrics(&self.shared).await
+    /// As of [`Control::views`].
+    pub async fn with_census<T>(&self, count: impl FnOnce(&[ChannelView]) -> T) -> Result<T, Stalled> {
+        let _still = self.shared.census.read().await;
+        let views = self.shared.answers.views(&self.shared, 0).await?;
+        Ok(count(&views))
     }
 
     /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription. Gives their last
@@ -580,14 +591,6 @@ impl Shared {
         stalled
     }
 
-    async fn render(self: Arc<Shared>) -> Result<String, Stalled> {
-        let _still = self.census.read().await;
-        let views = self.answers.views(&self, 0).await?;
-        let samples: Vec<Sample<'_>> =
-            views.iter().map(|view| Sample { state: &view.state, subscribers: &view.subscribers }).collect();
-        Ok(self.metrics.render(&samples, &self.shares))
-    }
-
     /// Adds the outputs that run beside the channel's packet thread.
     fn add_external_outputs(&self, state: &mut ChannelState) {
         let channel = self.channels().iter().find(|channel| channel.name == state.name).cloned();
@@ -618,15 +621,6 @@ fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpe
         on_demand: false,
         gap_wait,
         sink: None,
-    }
-}
-
-/// Folds the histograms' samples, scraped or not, while the relay lives.
-async fn upkeep(shared: std::sync::Weak<Shared>) {
-    loop {
-        tokio::time::sleep(METRICS_UPKEEP).await;
-        let Some(shared) = shared.upgrade() else { return };
-        shared.metrics.upkeep();
     }
 }
 

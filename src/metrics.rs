@@ -4,6 +4,8 @@
 //! the histogram is recorded on the packet path, through a handle. The recorder belongs to its owner and is not
 //! installed for the process, so that several relays can live in one.
 
+mod exporter;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,14 +16,16 @@ use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::{
+    control::Telemetry,
     egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     log,
     net::state::{ChannelState, LegState, OutputState},
     shares::Shares,
-    subscribe::exchange::Outcome,
 };
 use tidecast_net::clock;
+
+pub use exporter::Exporter;
 
 /// The content type of [`Metrics::render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -304,14 +308,13 @@ pub struct Sample<'a> {
 }
 
 /// Counters of the datagrams from UDP subscribers, resolved once.
-pub struct UdpRequests([Counter; Outcome::ALL.len()]);
+pub struct UdpRequests(Vec<(&'static str, Counter)>);
 
 impl UdpRequests {
     /// One more has come to this end.
-    pub fn count(&self, outcome: Outcome) {
-        let place = Outcome::ALL.iter().position(|known| *known == outcome);
-        if let Some(place) = place {
-            self.0[place].increment(1);
+    pub fn count(&self, result: &str) {
+        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == result) {
+            counter.increment(1);
         }
     }
 }
@@ -348,13 +351,13 @@ impl Metrics {
         self.recorder.register_histogram(&key(&GAP_WAIT, &[("channel", label)]), &METADATA)
     }
 
-    /// Where requests of UDP subscribers are counted. They have series from then on.
-    pub fn udp_requests(&self) -> UdpRequests {
-        let counter = |outcome: Outcome| {
-            let key = key(&UDP_REQUESTS, &[("result", outcome.as_str())]);
-            self.recorder.register_counter(&key, &METADATA)
+    /// Where requests of UDP subscribers are counted, by what may become of them. These results have series from then on.
+    pub fn udp_requests(&self, results: impl IntoIterator<Item = &'static str>) -> UdpRequests {
+        let counter = |result| {
+            let key = key(&UDP_REQUESTS, &[("result", result)]);
+            (result, self.recorder.register_counter(&key, &METADATA))
         };
-        UdpRequests(Outcome::ALL.map(counter))
+        UdpRequests(results.into_iter().map(counter).collect())
     }
 
     /// Keeps the counters of a channel on demand that has ended.
@@ -426,6 +429,16 @@ impl Metrics {
     fn on_demand(&self) -> MutexGuard<'_, OnDemand> {
         // Plain numbers: no panic can leave them half changed.
         self.on_demand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Telemetry for Metrics {
+    fn gap_wait(&self, channel: &str, on_demand: bool) -> Histogram {
+        Metrics::gap_wait(self, channel, on_demand)
+    }
+
+    fn ended(&self, last: &ChannelState, subscribers: &ByTransportState) {
+        self.retire(Sample { state: last, subscribers });
     }
 }
 

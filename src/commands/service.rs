@@ -21,6 +21,7 @@ use crate::{
         tcp,
     },
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
+    metrics::{Exporter, Metrics},
     net::{
         state::ChannelState,
         worker::{PathSettings, Started},
@@ -95,8 +96,10 @@ impl Service {
         let last_values = server.is_some() || programs.is_some();
         let settings =
             PathSettings { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
-        let control = Control::start(config.threads, settings, linger, Shares::new(config.bounds))
-            .context("cannot start the packet path")?;
+        let metrics = Arc::new(Metrics::new());
+        let control =
+            Control::start(config.threads, settings, linger, Shares::new(config.bounds), metrics.clone())
+                .context("cannot start the packet path")?;
         let (mut waiting, mut recorders) = (Vec::new(), Vec::new());
         for channel in &config.channels {
             match start_channel(&control, channel).await {
@@ -115,12 +118,19 @@ impl Service {
             Task { stop, task: tokio::spawn(announcer.run(stopped)) }
         });
         let observer = Observer::start(control.clone());
+        let exporter = Exporter::start(metrics.clone(), control.clone());
         let hubs = Arc::new(Hubs::new(control.clone()));
         let admin = server.as_ref().and_then(Server::admin);
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            let task = tokio::spawn(server.run(control.clone(), observer.clone(), hubs.clone(), stopped));
+            let task = tokio::spawn(server.run(
+                control.clone(),
+                observer.clone(),
+                hubs.clone(),
+                exporter.clone(),
+                stopped,
+            ));
             Listener { address, stop, task }
         });
         let tcp = programs.map(|server| {
@@ -131,7 +141,11 @@ impl Service {
         let udp = subscribe.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            Listener { address, stop, task: tokio::spawn(server.run(control.clone(), stopped)) }
+            Listener {
+                address,
+                stop,
+                task: tokio::spawn(server.run(control.clone(), metrics.clone(), stopped)),
+            }
         });
         let channels = config.channels.len();
         Ok(Service {

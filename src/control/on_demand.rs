@@ -16,7 +16,6 @@ use super::{Error, Joining, Shared};
 use crate::{
     egress::subscribers::ByTransport,
     limits::FAILOVER,
-    metrics::Sample,
     net::worker::ChannelSpec,
     shares::{self, Caller, Refused, Resource},
 };
@@ -229,7 +228,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<
         failover: FAILOVER,
         tick: None,
         on_demand: true,
-        gap_wait: shared.metrics.gap_wait(&entry.name, true),
+        gap_wait: shared.telemetry.gap_wait(&entry.name, true),
         sink: None,
     };
     let started = shared.workers[worker].add(spec).await;
@@ -249,12 +248,12 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<
     Err(Error::Waiting { reasons })
 }
 
-/// Ends the channel; its counters live on in the metrics.
+/// Ends the channel; its counters live on with who measures.
 async fn end(shared: &Shared, entry: &Entry, worker: usize) {
     let _nobody_counts = shared.census.write().await;
     shared.unload(worker);
     match shared.workers[worker].remove(&entry.name).await {
-        Ok(state) => shared.metrics.retire(Sample { state: &state, subscribers: &entry.subscribers.state() }),
+        Ok(state) => shared.telemetry.ended(&state, &entry.subscribers.state()),
         Err(error) => tracing::debug!(channel = entry.name, "cannot end the channel: {error}"), // the end of all
     }
 }

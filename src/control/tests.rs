@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     config::Config,
     limits::{HEALTH_PATIENCE, SURVEY_INTERVAL},
+    metrics::{Exporter, Metrics},
 };
 use tidecast_core::relay::Delivery;
 use tidecast_net::clock;
@@ -18,7 +19,7 @@ fn tick(tick: Duration) -> PathSettings {
 }
 
 fn start(threads: usize) -> Control {
-    Control::start(threads, tick(Duration::from_millis(1)), LINGER, Shares::default()).unwrap()
+    Control::start(threads, tick(Duration::from_millis(1)), LINGER, Shares::default(), Arc::new(())).unwrap()
 }
 
 fn input() -> Input {
@@ -99,7 +100,8 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
     let control =
-        Control::start(1, tick(Duration::ZERO), Duration::from_millis(1), Shares::default()).unwrap();
+        Control::start(1, tick(Duration::ZERO), Duration::from_millis(1), Shares::default(), Arc::new(()))
+            .unwrap();
     let input = input();
     let clients: Vec<_> = (0..8)
         .map(|client| {
@@ -170,7 +172,8 @@ async fn configured_channels_are_spread_over_the_threads_and_keep_their_order() 
         received.extend_from_slice(&subscription.reader.next().await.unwrap().bytes);
     }
     assert_eq!(received, [0, 1, 2]);
-    let text = String::from_utf8(control.metrics().await.unwrap().to_vec()).unwrap();
+    let exporter = Exporter::start(Arc::new(Metrics::new()), control.clone());
+    let text = String::from_utf8(exporter.text().await.unwrap().to_vec()).unwrap();
     assert!(text.contains("tidecast_packets_delivered_total{channel=\"c\"} 3"), "{text}");
     let states = control.stop().await;
     assert_eq!(states.iter().map(|state| state.counters.delivered).sum::<u64>(), 3);

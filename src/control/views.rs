@@ -4,26 +4,28 @@
 
 use std::{
     collections::HashMap,
-    future::Future,
+    ops::Deref,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{ChannelView, Shared};
+use super::{
+    ChannelView, Shared,
+    common::{CommonAnswer, Pause},
+};
 use crate::{
     egress::subscribers::ByTransportState,
     limits::{
-        HEALTH_PATIENCE, STATE_FLOWS, SURVEY_INTERVAL, SURVEY_INTERVAL_LARGE, SURVEY_KEPT, SURVEY_PATIENCE,
+        HEALTH_PATIENCE, STATE_BODIES_MAX, STATE_FLOWS, SURVEY_INTERVAL, SURVEY_INTERVAL_LARGE,
+        SURVEY_PATIENCE,
     },
     net::state::ChannelState,
 };
-use tidecast_net::clock;
 
 /// Packet threads that do not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,101 +35,67 @@ pub struct Stalled {
     pub threads: Vec<usize>,
 }
 
-/// All channels at one time: the configured ones in their order, then the others by name.
-pub type Views = Arc<Vec<ChannelView>>;
-
-/// An answer that all share who asked before it was sought.
-#[derive(Debug)]
-pub(super) struct Common<T> {
-    /// When the last one was sought, and what was found.
-    last: Arc<tokio::sync::Mutex<Option<(Instant, T)>>>,
+/// All channels at one time: the configured ones in their order, then the others by name. What was written of them is kept
+/// with them, for those who ask for the same.
+#[derive(Debug, Default)]
+pub struct Census {
+    channels: Vec<ChannelView>,
+    /// With so many flows each.
+    texts: Mutex<Vec<(usize, Bytes)>>,
 }
 
-/// What the last answer means for the one who asks now.
-struct Pause {
-    /// How long after it the next one is sought.
-    after: Duration,
-    /// Whether it does, if it is new enough.
-    does: bool,
-}
-
-impl Pause {
-    const SHORT: Pause = Pause { after: SURVEY_INTERVAL, does: true };
-}
-
-impl<T> Default for Common<T> {
-    fn default() -> Common<T> {
-        Common { last: Arc::default() }
+impl Census {
+    fn new(channels: Vec<ChannelView>) -> Census {
+        Census { channels, texts: Mutex::default() }
     }
-}
 
-impl<T: Clone + Send + 'static> Common<T> {
-    /// An answer that was sought after this call and for which `pause` gives a time, from `seek` if need be: no sooner than
-    /// that time after the last one.
-    async fn get<F>(&self, pause: impl Fn(&T) -> Pause, seek: impl FnOnce() -> F) -> T
-    where
-        F: Future<Output = T> + Send + 'static,
-    {
-        let asked = clock::now();
-        let mut last = self.last.clone().lock_owned().await;
-        if let Some((sought, answer)) = &*last {
-            let Pause { after, does } = pause(answer);
-            if *sought >= asked && does {
-                return answer.clone();
-            }
-            let elapsed = clock::now().saturating_duration_since(*sought);
-            tokio::time::sleep(after.saturating_sub(elapsed)).await;
+    /// The text with so many flows, from `write` if nobody has asked for it.
+    pub fn text(&self, flows: usize, write: impl FnOnce(&[ChannelView]) -> Vec<u8>) -> Bytes {
+        // A panic leaves them without the text that was being written.
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, text)) = texts.iter().find(|(known, _)| *known == flows) {
+            return text.clone();
         }
-        let (sought, seeking) = (clock::now(), seek());
-        // A task of its own: whoever goes away in the middle does not make the next one begin anew.
-        let kept = Arc::downgrade(&self.last);
-        let task = tokio::spawn(async move {
-            let answer = seeking.await;
-            *last = Some((sought, answer.clone()));
-            tokio::spawn(forget(kept, sought));
-            answer
-        });
-        match task.await {
-            Ok(answer) => answer,
-            Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it
-        }
+        let text = Bytes::from(write(&self.channels));
+        texts.truncate(STATE_BODIES_MAX - 1);
+        texts.insert(0, (flows, text.clone()));
+        text
     }
 }
 
-/// Drops an answer some time after it was of use.
-async fn forget<T>(kept: Weak<tokio::sync::Mutex<Option<(Instant, T)>>>, sought: Instant) {
-    tokio::time::sleep(SURVEY_KEPT).await;
-    if let Some(last) = kept.upgrade() {
-        last.lock().await.take_if(|(at, _)| *at == sought);
+impl Deref for Census {
+    type Target = [ChannelView];
+
+    fn deref(&self) -> &[ChannelView] {
+        &self.channels
     }
 }
+
+/// All channels at one time, for all who asked before it.
+pub type Views = Arc<Census>;
 
 /// The answers that are shared.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// Without flows.
-    plain: Common<Result<Views, Stalled>>,
+    plain: CommonAnswer<Result<Views, Stalled>>,
     /// With so many flows at most.
-    detailed: Common<(usize, Result<Views, Stalled>)>,
+    detailed: CommonAnswer<(usize, Result<Views, Stalled>)>,
     /// The most flows that anybody waits for.
     flows_wanted: AtomicUsize,
-    metrics: Common<Result<Bytes, Stalled>>,
-    health: Common<Result<(), Stalled>>,
+    health: CommonAnswer<Result<(), Stalled>>,
 }
 
 impl Answers {
     pub(super) async fn views(&self, shared: &Arc<Shared>, flows_max: usize) -> Result<Views, Stalled> {
         let shared = shared.clone();
         if flows_max == 0 {
-            return self
-                .plain
-                .get(|_| Pause::SHORT, || async move { shared.survey(0).await.map(Arc::new) })
-                .await;
+            return self.plain.get(|_| Pause::SHORT, || async move { shared.survey(0).await }).await;
         }
         self.flows_wanted.fetch_max(flows_max, Relaxed);
         let seek = || {
             let wanted = self.flows_wanted.swap(0, Relaxed).max(flows_max);
-            async move { (wanted, shared.survey(wanted).await.map(Arc::new)) }
+            async move { (wanted, shared.survey(wanted).await) }
         };
         let pause = |(flows, _): &(usize, _)| {
             let after = if *flows > STATE_FLOWS { SURVEY_INTERVAL_LARGE } else { SURVEY_INTERVAL };
@@ -138,21 +106,12 @@ impl Answers {
 
     /// Views that are hardly older than the question, or newer.
     pub(super) async fn recent_views(&self, shared: &Arc<Shared>) -> Result<Views, Stalled> {
-        if let Some((sought, views)) = &*self.plain.last.lock().await
-            && clock::now().saturating_duration_since(*sought) < SURVEY_INTERVAL
-        {
-            return views.clone();
+        if let Some(views) = self.plain.last(SURVEY_INTERVAL).await {
+            return views;
         }
         self.views(shared, 0).await
     }
 
-    pub(super) async fn metrics(&self, shared: &Arc<Shared>) -> Result<Bytes, Stalled> {
-        let shared = shared.clone();
-        self.metrics.get(|_| Pause::SHORT, || async move { shared.render().await.map(Bytes::from) }).await
-    }
-}
-
-impl Answers {
     pub(super) async fn health(&self, shared: &Arc<Shared>) -> Result<(), Stalled> {
         let shared = shared.clone();
         let seek = || async move {
@@ -165,7 +124,7 @@ impl Answers {
 
 impl Shared {
     /// Asks all packet threads at once.
-    async fn survey(&self, flows_max: usize) -> Result<Vec<ChannelView>, Stalled> {
+    async fn survey(&self, flows_max: usize) -> Result<Views, Stalled> {
         let ask = |worker: &crate::net::worker::Worker| {
             let worker = worker.clone();
             tokio::spawn(async move { timeout(SURVEY_PATIENCE, worker.states(flows_max)).await })
@@ -178,7 +137,11 @@ impl Shared {
                 _ => threads.push(index),
             }
         }
-        if threads.is_empty() { Ok(self.views_of(states)) } else { Err(Stalled { threads }) }
+        if threads.is_empty() {
+            Ok(Arc::new(Census::new(self.views_of(states))))
+        } else {
+            Err(Stalled { threads })
+        }
     }
 
     fn views_of(&self, states: Vec<ChannelState>) -> Vec<ChannelView> {

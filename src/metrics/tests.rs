@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     egress::subscribers::{CutOff, Dropped},
     net::testing::channel_state,
+    subscribe::exchange::Outcome,
 };
 use tidecast_core::relay::{Counters, LegCounters};
 
@@ -270,7 +271,7 @@ fn documented() -> Catalogue {
 fn exposed() -> Catalogue {
     let metrics = Metrics::new();
     metrics.gap_wait("a", false).record(0.1);
-    metrics.udp_requests().count(Outcome::Granted);
+    metrics.udp_requests(["granted"]).count("granted");
     let mut state = state("a", false);
     state.legs.push(state.legs[0].clone()); // several legs have series of their own
     let text = metrics.render(&[Sample { state: &state, subscribers: &subscribers() }], &Shares::default());
@@ -301,9 +302,9 @@ fn each_result_of_a_request_has_its_counter_and_its_words_in_the_reference() {
         !metrics.render(&[], &Shares::default()).contains("tidecast_udp_requests_total{"),
         "without the port there are no series"
     );
-    let requests = metrics.udp_requests();
+    let requests = metrics.udp_requests(Outcome::ALL.map(Outcome::as_str));
     for (place, outcome) in Outcome::ALL.into_iter().enumerate() {
-        (0..=place).for_each(|_| requests.count(outcome));
+        (0..=place).for_each(|_| requests.count(outcome.as_str()));
     }
     let text = metrics.render(&[], &Shares::default());
     for (place, outcome) in Outcome::ALL.into_iter().enumerate() {

@@ -22,7 +22,7 @@ use crate::{
     config,
     control::Control,
     limits::{UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE, UDP_STRAYS_MAX},
-    metrics::UdpRequests,
+    metrics::{Metrics, UdpRequests},
 };
 use tidecast_net::limits::SEND_BUFFER_BYTES;
 use tidecast_net::{clock, interface, log_limiter::LogLimiter};
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// Serves until `stopped`, and then until all subscribers have got what the channels still had for them.
-    pub async fn run(self, control: Control, mut stopped: watch::Receiver<bool>) {
+    pub async fn run(self, control: Control, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) {
         let Server { socket, token, lease, .. } = self;
         let rules = Rules { token, shares: control.shares().clone(), lease };
         let exchange = Exchange::new(rules, clock::now(), Box::new(rand::random));
@@ -86,7 +86,7 @@ impl Server {
         let (strays, mut strayed) = mpsc::channel(UDP_STRAYS_MAX);
         let mut running = Running {
             socket: socket.clone(),
-            requests: control.udp_requests(),
+            requests: metrics.udp_requests(Outcome::ALL.map(Outcome::as_str)),
             control,
             exchange,
             feeds: HashMap::new(),
@@ -144,7 +144,7 @@ impl Running {
     fn request(&mut self, from: SocketAddr, bytes: &[u8]) {
         let control = &self.control;
         let reaction = self.exchange.handle(clock::now(), from, bytes, |name| control.knows(name));
-        self.requests.count(reaction.outcome);
+        self.requests.count(reaction.outcome.as_str());
         if let Some(answer) = reaction.answer {
             self.answer(from, &answer);
         }
@@ -206,7 +206,7 @@ impl Running {
             End::Channel => self.tell_end(at),
             End::Unreachable => {
                 debug!("{at} is not there any more: its subscription ends");
-                self.requests.count(Outcome::Unreachable);
+                self.requests.count(Outcome::Unreachable.as_str());
                 let _ = self.exchange.end(at); // nobody is there to be told
             }
         }

@@ -10,18 +10,13 @@ use socketioxide::SocketIo;
 use tokio::sync::watch;
 
 use super::{
-    answers::InFlight,
-    client::Patience,
-    feeder::Feeders,
-    host::Names,
-    routes::{self, Bodies},
-    snapshot::Snapshots,
-    via::Door,
+    answers::InFlight, client::Patience, feeder::Feeders, host::Names, routes, snapshot::Snapshots, via::Door,
 };
 use crate::{
     config,
     control::Control,
     egress::push::Hubs,
+    metrics::Exporter,
     observe::Observer,
     shares::{Caller, Place, Refused, Resource},
 };
@@ -34,7 +29,6 @@ pub(super) struct App {
     pub(super) control: Control,
     pub(super) config: Arc<config::Http>,
     pub(super) snapshots: Arc<Snapshots>,
-    pub(super) bodies: Arc<Bodies>,
     /// What waits for clients to read it.
     pub(super) answers: Arc<InFlight>,
     /// What this machine is called.
@@ -43,6 +37,8 @@ pub(super) struct App {
     pub(super) hubs: Arc<Hubs>,
     /// What happened lately.
     pub(super) observer: Observer,
+    /// What Prometheus reads.
+    pub(super) metrics: Exporter,
     /// Turns true when the server shall end.
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -66,19 +62,20 @@ impl Shared {
         control: Control,
         observer: Observer,
         hubs: Arc<Hubs>,
+        metrics: Exporter,
         stop: watch::Receiver<bool>,
     ) -> Shared {
-        let (config, snapshots, bodies) = (Arc::new(config), Arc::default(), Arc::default());
+        let (config, snapshots) = (Arc::new(config), Arc::default());
         let (answers, names) = (Arc::default(), Arc::new(Names::of_machine()));
         let app = App {
             control: control.clone(),
             config: config.clone(),
             snapshots,
-            bodies,
             answers,
             names,
             hubs: hubs.clone(),
             observer,
+            metrics,
             stop,
         };
         let (router, socketio) = routes::router(app);

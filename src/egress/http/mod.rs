@@ -58,6 +58,7 @@ use crate::{
     config,
     control::Control,
     limits::{ACCEPT_PAUSE, REFUSAL_LINGER, REFUSALS_AT_ONCE, REQUEST_HEAD_BYTES_MAX},
+    metrics::Exporter,
     observe::Observer,
     shares::Refused,
 };
@@ -108,10 +109,11 @@ impl Server {
         control: Control,
         observer: Observer,
         hubs: Arc<Hubs>,
+        metrics: Exporter,
         mut stop: watch::Receiver<bool>,
     ) {
         tokio::task::spawn_blocking(page::compress);
-        let service = Arc::new(Shared::new(self.config, control, observer, hubs, stop.clone()));
+        let service = Arc::new(Shared::new(self.config, control, observer, hubs, metrics, stop.clone()));
         let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
         let mut trouble = LogLimiter::default();
         let mut reserve =

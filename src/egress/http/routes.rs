@@ -1,9 +1,6 @@
 //! What is at which path, except for the streams themselves.
 
-use std::{
-    fmt::Write as _,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-};
+use std::fmt::Write as _;
 
 use axum::{
     Extension, Router,
@@ -13,10 +10,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use socketioxide::SocketIo;
-use tokio::time::sleep;
 
 use super::{
     App, answers, api, cors, group, host, live, page, players, push,
@@ -25,8 +20,8 @@ use super::{
     via::{Door, Via},
 };
 use crate::{
-    control::{ChannelView, Views},
-    limits::{STATE_BODIES_MAX, STATE_FLOWS, STATE_FLOWS_MAX, SURVEY_KEPT},
+    control::ChannelView,
+    limits::{STATE_FLOWS, STATE_FLOWS_MAX},
     metrics,
     shares::Resource,
 };
@@ -155,7 +150,7 @@ async fn ready(State(app): State<App>) -> Response {
 }
 
 async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refusal> {
-    Ok(page::text(&headers, metrics::CONTENT_TYPE, app.control.metrics().await?))
+    Ok(page::text(&headers, metrics::CONTENT_TYPE, app.metrics.text().await?))
 }
 
 #[derive(Debug, Deserialize)]
@@ -181,7 +176,7 @@ async fn streams(
         Refusal::Malformed(format!("flows: expected ?flows=N with N from 0 to {STATE_FLOWS_MAX}"))
     })?;
     let views = app.control.views(flows).await?;
-    let json = app.bodies.get(&views, flows, || {
+    let json = views.text(flows, |channels| {
         let clients_max = app.config.clients_max;
         let cut = |view: &ChannelView| {
             let mut view = view.clone();
@@ -192,54 +187,11 @@ async fn streams(
             version: env!("CARGO_PKG_VERSION"),
             clients: app.control.shares().taken(Resource::Streams),
             clients_max,
-            channels: views.iter().map(cut).collect(),
+            channels: channels.iter().map(cut).collect(),
         };
         serde_json::to_vec(&streams).unwrap_or_default() // numbers and texts
     });
     Ok(([(header::CONTENT_TYPE, "application/json")], json))
-}
-
-/// What was written of the newest views, for those who ask for the same; for as long as the views are kept.
-#[derive(Debug, Default)]
-pub(super) struct Bodies(Mutex<Written>);
-
-#[derive(Debug, Default)]
-struct Written {
-    of: Weak<Vec<ChannelView>>,
-    /// With so many flows each.
-    texts: Vec<(usize, Bytes)>,
-}
-
-impl Bodies {
-    /// The text with so many flows, from `write` if nobody has asked for it.
-    fn get(self: &Arc<Self>, views: &Views, flows: usize, write: impl FnOnce() -> Vec<u8>) -> Bytes {
-        let mut written = self.written();
-        let views = Arc::downgrade(views);
-        if !written.of.ptr_eq(&views) {
-            *written = Written { of: views.clone(), texts: Vec::new() };
-            tokio::spawn(self.clone().forget(views));
-        }
-        if let Some((_, text)) = written.texts.iter().find(|(known, _)| *known == flows) {
-            return text.clone();
-        }
-        let text = Bytes::from(write());
-        written.texts.truncate(STATE_BODIES_MAX - 1);
-        written.texts.insert(0, (flows, text.clone()));
-        text
-    }
-
-    async fn forget(self: Arc<Self>, views: Weak<Vec<ChannelView>>) {
-        sleep(SURVEY_KEPT).await;
-        let mut written = self.written();
-        if written.of.ptr_eq(&views) {
-            *written = Written::default();
-        }
-    }
-
-    fn written(&self) -> MutexGuard<'_, Written> {
-        // A panic leaves it without the text that was being written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 async fn not_found(uri: Uri) -> Refusal {

@@ -335,7 +335,7 @@ mod tests {
     async fn whoever_subscribes_to_nothing_is_sent_away_whatever_he_asks() {
         let (tick, chunk) = (Duration::ZERO, Duration::ZERO);
         let settings = PathSettings { tick, burst: 1, chunk, last_values: false, start_bytes_max: 0 };
-        let control = Control::start(1, settings, Duration::ZERO, Shares::default()).unwrap();
+        let control = Control::start(1, settings, Duration::ZERO, Shares::default(), Arc::new(())).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let hubs = Arc::new(Hubs::new(control.clone()));
