@@ -1,7 +1,7 @@
 //! Who runs what: the packet threads, the configured channels, and those that exist while somebody asks for them.
 //!
 //! Commands start it, the HTTP server subscribes through it, and state and metrics are asked here. It stands
-//! beside a datagram's way: it hands out the readers of [`crate::egress::tap`], and packets do not pass it.
+//! beside a datagram's way: it hands out the readers of [`crate::channel::tap`], and packets do not pass it.
 
 mod common;
 mod on_demand;
@@ -20,17 +20,15 @@ use serde::Serialize;
 use tokio::sync::RwLock;
 
 use crate::{
-    config,
-    egress::{
+    channel::{
         carries::Carries,
-        subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
-        tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
-    },
-    limits::SURVEY_PATIENCE,
-    net::{
         state::{ChannelState, LegState, OutputState},
-        worker::{Channel, ChannelSpec, PathSettings, Started, Worker, WorkerError},
+        tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
+        thread::{Channel, ChannelSpec, PathSettings, Started, Worker, WorkerError},
     },
+    config,
+    egress::subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
+    limits::SURVEY_PATIENCE,
     shares::{Caller, Refused, Shares},
 };
 pub use common::{CommonAnswer, Pause};

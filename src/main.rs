@@ -12,6 +12,7 @@
 //! group), [`capture`] (capture files), and [`config`], [`control`], [`log`], [`metrics`], [`shutdown`], [`watchdog`].
 
 mod capture;
+mod channel;
 mod cli;
 mod commands;
 mod config;
@@ -20,7 +21,6 @@ mod egress;
 mod limits;
 mod log;
 mod metrics;
-mod net;
 mod observe;
 mod probe;
 mod shares;

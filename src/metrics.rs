@@ -16,11 +16,11 @@ use metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::{
+    channel::state::{ChannelState, LegState, OutputState},
     control::Telemetry,
     egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     log,
-    net::state::{ChannelState, LegState, OutputState},
     shares::Shares,
 };
 use tidecast_net::clock;

@@ -30,9 +30,9 @@ use report::OutputReport;
 pub use report::Report;
 
 use crate::{
+    channel::udp::{Datagram, UdpOutput},
     cli,
     commands::Failure,
-    egress::udp::{Datagram, UdpOutput},
     limits::{IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK},
     shutdown::Stop,
 };

@@ -6,7 +6,7 @@ use super::{
     Failure, flags,
     service::{Service, block_on, say},
 };
-use crate::{cli, net::state::ChannelState, shutdown::Signals};
+use crate::{channel::state::ChannelState, cli, shutdown::Signals};
 
 /// Relays until a signal, then prints a summary to standard error.
 ///
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn the_summary_names_what_is_unusual_only_if_it_happened() {
         let counters = Counters { media_received: 9, delivered: 7, duplicate: 2, ..Counters::default() };
-        let mut state = crate::net::testing::channel_state("main", counters);
+        let mut state = crate::channel::testing::channel_state("main", counters);
         let usual = "main: received 9, delivered 7, lost 0, recovered 0, reordered 0, duplicates 2";
         assert_eq!(summary(&state), usual);
         state.counters.late = 3;

@@ -11,6 +11,10 @@ use tokio::{
 };
 
 use crate::{
+    channel::{
+        state::ChannelState,
+        thread::{PathSettings, Started},
+    },
     config::{self, Config},
     control::{self, Control},
     egress::{
@@ -22,10 +26,6 @@ use crate::{
     },
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     metrics::{Exporter, Metrics},
-    net::{
-        state::ChannelState,
-        worker::{PathSettings, Started},
-    },
     observe::Observer,
     shares::Shares,
     shutdown::{self, Signals},

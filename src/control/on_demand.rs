@@ -14,9 +14,9 @@ use tokio::sync::Mutex;
 
 use super::{Error, Joining, Shared};
 use crate::{
+    channel::thread::ChannelSpec,
     egress::subscribers::ByTransport,
     limits::FAILOVER,
-    net::worker::ChannelSpec,
     shares::{self, Caller, Refused, Resource},
 };
 use tidecast_core::relay::{self, Fec, Retransmission};

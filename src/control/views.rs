@@ -19,12 +19,12 @@ use super::{
     common::{CommonAnswer, Pause},
 };
 use crate::{
+    channel::state::ChannelState,
     egress::subscribers::ByTransportState,
     limits::{
         HEALTH_PATIENCE, STATE_BODIES_MAX, STATE_FLOWS, SURVEY_INTERVAL, SURVEY_INTERVAL_LARGE,
         SURVEY_PATIENCE,
     },
-    net::state::ChannelState,
 };
 
 /// Packet threads that do not answer.
@@ -125,7 +125,7 @@ impl Answers {
 impl Shared {
     /// Asks all packet threads at once.
     async fn survey(&self, flows_max: usize) -> Result<Views, Stalled> {
-        let ask = |worker: &crate::net::worker::Worker| {
+        let ask = |worker: &crate::channel::thread::Worker| {
             let worker = worker.clone();
             tokio::spawn(async move { timeout(SURVEY_PATIENCE, worker.states(flows_max)).await })
         };

@@ -2,16 +2,11 @@
 //! programs over [`tcp`], WebSocket, server-sent events and Socket.IO.
 //! The packet path hands over what the relay delivered; each subscriber has its own bounded queue.
 
-pub mod carries;
 pub mod http;
 pub mod listen;
 pub mod push;
 pub mod record;
-pub mod rtp;
 pub mod sap;
 pub mod sdp;
 pub mod subscribers;
-pub mod tap;
 pub mod tcp;
-pub mod udp;
-pub mod wanted;

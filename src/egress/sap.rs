@@ -9,11 +9,9 @@ use std::{
 
 use tokio::{sync::watch, time::sleep};
 
-use super::{
-    sdp::{Contents, Description, Stream},
-    udp::Sender,
-};
+use super::sdp::{Contents, Description, Stream};
 use crate::{
+    channel::udp::Sender,
     config::Channel,
     control::Control,
     limits::{SAP_INTERVAL, SAP_PACKET_BYTES_MAX},

@@ -9,8 +9,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::carries::{Carries, types};
 use crate::{
+    channel::carries::{Carries, types},
     config::Channel,
     control::{Control, format_on_demand},
     limits::SDP_TTL,

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
+    channel::testing::channel_state,
     egress::subscribers::{CutOff, Dropped},
-    net::testing::channel_state,
     subscribe::exchange::Outcome,
 };
 use tidecast_core::relay::{Counters, LegCounters};

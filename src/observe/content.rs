@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use crate::{
+    channel::tap::{Batch, Event, Record},
     control::Control,
-    egress::tap::{Batch, Event, Record},
     limits::LOOK_TIMEOUT,
 };
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::net::state::ChannelState;
+use crate::channel::state::ChannelState;
 use tidecast_core::relay::Refused;
 use tidecast_net::address::{Input, Scheme};
 use tidecast_wire::Looks;
@@ -144,7 +144,7 @@ fn from(text: &str, example: Option<&Refused>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{state::LegState, testing::channel_state};
+    use crate::channel::{state::LegState, testing::channel_state};
     use tidecast_core::relay::Counters;
 
     fn state(format: &str, input: &str, on_demand: bool, looks: Looks) -> ChannelState {

@@ -8,8 +8,8 @@ use super::{
     verdict::words,
 };
 use crate::{
+    channel::state::{LegState, OutputState},
     control::ChannelView,
-    net::state::{LegState, OutputState},
 };
 use tidecast_net::{address::Input, diagnose};
 
@@ -238,7 +238,7 @@ fn subscribers(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::testing::channel_state;
+    use crate::channel::testing::channel_state;
     use tidecast_core::relay::Counters;
 
     fn view(counters: Counters) -> ChannelView {

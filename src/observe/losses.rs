@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Column, Observed, Tick};
-use crate::{limits::LOSS_CAUSE_AROUND, net::losses::Loss};
+use crate::{channel::losses::Loss, limits::LOSS_CAUSE_AROUND};
 
 /// Why packets were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,12 +24,12 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use crate::{
+    channel::state::ChannelState,
     control::{ChannelView, Control, Stalled},
     limits::{
         FLOW_TABLES_MAX, HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL,
         OBSERVE_YOUNG, RECENT_SAMPLES, TABLE_ROWS_MAX,
     },
-    net::state::ChannelState,
 };
 pub use content::Content;
 pub use events::{Event, Level, Log};

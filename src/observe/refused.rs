@@ -12,10 +12,10 @@ use super::{
     verdict::words,
 };
 use crate::{
+    channel::state::ChannelState,
     control::ChannelView,
     egress::subscribers::Transport,
     limits::{EVENT_MERGE, REFUSED_LEAST, REFUSED_SAMPLES, REFUSED_SHARE, UNSERVED_SAMPLES},
-    net::state::ChannelState,
 };
 
 /// What a tick has brought.

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
+    channel::{state::LegState, testing::channel_state},
     egress::subscribers::Transport,
     limits::{REFUSED_SAMPLES, SILENT_AFTER},
-    net::{state::LegState, testing::channel_state},
 };
 use tidecast_core::relay::{Counters, LegCounters};
 use tidecast_net::limits::LOG_INTERVAL;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::history::{Column, History, Recent};
 use crate::{
+    channel::state::LegState,
     control::ChannelView,
     limits::{RECENT_SAMPLES, SILENT_AFTER, SILENT_PACKETS},
-    net::state::LegState,
 };
 
 /// How a channel is.

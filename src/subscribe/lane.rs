@@ -14,11 +14,9 @@ use tokio::{
 };
 
 use crate::{
+    channel::tap::{Batch, Event, Piece},
     control::{Control, Share},
-    egress::{
-        subscribers::{Transport, Who},
-        tap::{Batch, Event, Piece},
-    },
+    egress::subscribers::{Transport, Who},
     limits::{UDP_FULL_PATIENCE, UDP_REQUESTS_AT_ONCE, UDP_SUBSCRIBER_BUFFER},
 };
 use tidecast_net::sys::{Message, SendBatch};

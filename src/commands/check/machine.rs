@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, fmt, fs, io, net::TcpListener};
 
 use crate::{
+    channel::udp::UdpOutputs,
     config::{Channel, Config, Fec, Http},
-    egress::udp::UdpOutputs,
 };
 use tidecast_net::{
     address::{Input, Interface, Output},

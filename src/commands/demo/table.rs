@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write, net::SocketAddr, time::Instant};
 
 use super::scene::Scene;
 use crate::{
-    commands::impair, control::ChannelView, egress::subscribers::Transport, net::state::ChannelState,
+    channel::state::ChannelState, commands::impair, control::ChannelView, egress::subscribers::Transport,
 };
 
 /// The first lines.

@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, os::fd::BorrowedFd, time::Instant};
 use anyhow::bail;
 
 use crate::{
-    egress::udp::{Datagram, UdpOutputs},
+    channel::udp::{Datagram, UdpOutputs},
     limits::IMPAIR_BATCHES_MAX,
 };
 use tidecast_core::buffer::{Buffer, Pool};

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use super::census::{FlowReport, Kinds};
-use crate::egress::udp::Counters;
+use crate::channel::udp::Counters;
 use tidecast_link::Done;
 use tidecast_net::address::Output;
 

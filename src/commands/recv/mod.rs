@@ -19,12 +19,11 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{Failure, service::say};
 use crate::{
-    cli,
-    net::{
+    channel::{
         state::ChannelState,
-        worker::{ChannelSpec, PathSettings, Sink, Worker},
+        thread::{ChannelSpec, PathSettings, Sink, Worker},
     },
-    observe,
+    cli, observe,
     shutdown::Signals,
 };
 use summary::Summary;

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::CHANNEL;
-use crate::{commands::service::say, limits::UDP_REQUESTS_AT_ONCE, net::worker::Worker};
+use crate::{channel::thread::Worker, commands::service::say, limits::UDP_REQUESTS_AT_ONCE};
 use tidecast_core::subscriber::{Heard, Subscriber};
 use tidecast_core::{buffer::Buffer, limits::SLOT_BYTES};
 use tidecast_net::{address::Remote, clock, interface, limits::RECEIVE_BUFFER_BYTES};

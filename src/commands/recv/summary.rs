@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::net::state::{ChannelState, FlowState};
+use crate::channel::state::{ChannelState, FlowState};
 use tidecast_core::relay::Counters;
 
 /// Flows named one by one in the text; JSON has them all.

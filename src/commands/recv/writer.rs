@@ -11,8 +11,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
+    channel::thread::Sink,
     limits::{RECV_END_MAX, RECV_QUEUE_BYTES_MAX, RECV_STALL_MAX},
-    net::worker::Sink,
 };
 use tidecast_net::clock;
 

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{super::SAMPLE, *};
+use super::*;
+use crate::config::SAMPLE;
 
 const DOCS: &str = include_str!("../../../docs/configuration.md");
 

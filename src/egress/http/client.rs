@@ -17,11 +17,9 @@ use tokio::{net::TcpStream, sync::Notify, time::timeout};
 
 use super::websocket::{self, Far, Head};
 use crate::{
+    channel::tap::{Chunk, Piece},
     control::Share,
-    egress::{
-        listen,
-        tap::{Chunk, Piece},
-    },
+    egress::listen,
     limits::{
         CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, HALF_CLOSED_SILENCE_MAX,
         START_LEAD,

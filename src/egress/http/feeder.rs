@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender, WeakSender};
 
 use super::client::Client;
 use crate::{
-    egress::tap::{Chunk, Piece, TapReader},
+    channel::tap::{Chunk, Piece, TapReader},
     limits::FEEDER_CLIENTS_MAX,
 };
 use tidecast_net::clock;

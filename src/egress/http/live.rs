@@ -28,9 +28,11 @@ use super::{
     via::Via,
 };
 use crate::{
-    egress::tap::{Batch, Event as TapEvent, TapReader},
+    channel::{
+        state::ChannelState,
+        tap::{Batch, Event as TapEvent, TapReader},
+    },
     limits::{PAGE_CLIENTS_MAX, PAGE_ROWS_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
-    net::state::ChannelState,
     observe::{Column, Content, Health, Observation, Observed, clients, share},
     shares::{Place, Resource},
 };

@@ -5,7 +5,7 @@
 //! Messages for programs go over server-sent events and WebSockets (`push`, `websocket`) and Socket.IO (`socketio`).
 //!
 //! Requests and their answers are the HTTP library's (`connection`, `requests`, `routes`, `refusal`). Behind the head of a stream
-//! (`stream`) the socket is ours: payloads come as chunks from [`super::tap`], through the subscriptions that
+//! (`stream`) the socket is ours: payloads come as chunks from [`crate::channel::tap`], through the subscriptions that
 //! [`crate::control`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
 //! Each client costs bounded memory and never slows another one or the packet path.
 

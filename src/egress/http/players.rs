@@ -130,7 +130,7 @@ fn describe(channel: &Channel, contents: &Contents, query: &DescriptionQuery) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::carries::Carries;
+    use crate::channel::carries::Carries;
 
     fn channel(input: &str, outputs: &[&str]) -> Channel {
         let outputs: Vec<String> = outputs.iter().map(|output| format!("{output:?}")).collect();

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{control, limits::RETRY_AFTER, net::worker::WorkerError, shares::Refused};
+use crate::{channel::thread::WorkerError, control, limits::RETRY_AFTER, shares::Refused};
 
 /// A whole answer, written by hand for a connection whose requests the HTTP library does not read. The connection ends
 /// behind it.

@@ -10,10 +10,10 @@ use super::{
     table::{Table, number},
 };
 use crate::{
+    channel::state::{ChannelState, FlowState},
     control::ChannelView,
     egress::subscribers::ClientState,
     limits::{SEARCH_BYTES_MAX, TABLE_ROWS, TABLE_ROWS_MAX},
-    net::state::{ChannelState, FlowState},
     observe::{Column, Observation, Observed, clients as audience},
 };
 
@@ -291,7 +291,7 @@ pub(super) fn leg_table(view: &ChannelView) -> Table {
         "receive_buffer_requested",
         "receive_buffer_granted",
     ];
-    let row = |leg: &crate::net::state::LegState| -> Vec<Value> {
+    let row = |leg: &crate::channel::state::LegState| -> Vec<Value> {
         let c = &leg.counters;
         vec![
             leg.address.as_str().into(),
@@ -318,7 +318,7 @@ pub(super) fn leg_table(view: &ChannelView) -> Table {
 /// The UDP outputs of a channel.
 pub(super) fn output_table(view: &ChannelView) -> Table {
     let columns = &["address", "packets", "bytes", "dropped", "fault"];
-    let row = |output: &crate::net::state::OutputState| -> Vec<Value> {
+    let row = |output: &crate::channel::state::OutputState| -> Vec<Value> {
         vec![
             output.address.as_str().into(),
             output.packets.into(),

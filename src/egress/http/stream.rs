@@ -19,12 +19,11 @@ use super::{
     via::Via,
 };
 use crate::{
-    egress::{
-        sdp::Contents,
-        subscribers::Transport,
+    channel::{
         tap::{Begin, Select},
         wanted::FlowWanted,
     },
+    egress::{sdp::Contents, subscribers::Transport},
     shares::{Place, Resource},
 };
 use axum::{

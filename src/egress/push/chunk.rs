@@ -16,7 +16,7 @@ use super::{
     wish::Wire,
 };
 use crate::{
-    egress::tap::FlowName,
+    channel::tap::FlowName,
     limits::{CHUNK_COST_BYTES, PUSH_CHUNK_BYTES_MAX},
 };
 
@@ -224,7 +224,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::egress::tap::Info;
+    use crate::channel::tap::Info;
     use tidecast_core::relay::{How, PacketFormat};
 
     fn chunk(wire: Wire, payload: &[u8]) -> Chunk {

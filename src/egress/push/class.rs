@@ -14,7 +14,7 @@ use super::{
     wish::{Wire, Wish},
 };
 use crate::{
-    egress::tap::{FlowName, Info},
+    channel::tap::{FlowName, Info},
     limits::{SSE_KEPT, SSE_KEPT_BYTES_MAX},
 };
 use tidecast_net::clock;

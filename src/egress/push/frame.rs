@@ -86,8 +86,9 @@ pub(in crate::egress) fn reply(text: &str) -> Vec<u8> {
 mod tests {
     use std::time::Duration;
 
-    use super::{super::message::Range, *};
-    use crate::egress::tap::Info;
+    use super::*;
+    use crate::channel::tap::Info;
+    use crate::egress::push::message::Range;
     use tidecast_core::relay::PacketFormat;
 
     const ABOUT: About<'_> = About { stream: "s", id: 0x0102, flow: "ab" };

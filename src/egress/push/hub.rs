@@ -18,11 +18,9 @@ use super::{
     wish::Wish,
 };
 use crate::{
+    channel::tap::{Batch, Event, FlowName, Info, Piece, TapReader},
     control::{self, Control, Share},
-    egress::{
-        subscribers::Transport,
-        tap::{Batch, Event, FlowName, Info, Piece, TapReader},
-    },
+    egress::subscribers::Transport,
     limits::{PUSH_JOINS_MAX, PUSH_PIECE_BYTES, SSE_KEPT, SSE_KEPT_CLASSES_MAX},
 };
 use tidecast_core::limits::{CHANNEL_BYTES_MAX, FLOWS_MAX};

@@ -6,7 +6,7 @@ use std::{borrow::Cow, io::Write as _};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-use crate::egress::tap::Info;
+use crate::channel::tap::Info;
 use tidecast_core::relay::How;
 
 /// What a message is about.

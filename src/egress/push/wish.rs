@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{egress::wanted::FlowWanted, limits::EVERY_MAX};
+use crate::{channel::wanted::FlowWanted, limits::EVERY_MAX};
 use tidecast_net::units;
 use tidecast_wire::Format;
 

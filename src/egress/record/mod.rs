@@ -24,12 +24,14 @@ use std::{
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::tap::{Batch, Event, FlowName, Info, Piece, TapReader};
 use crate::{
+    channel::{
+        state::OutputState,
+        tap::{Batch, Event, FlowName, Info, Piece, TapReader},
+    },
     config,
     control::{self, Control, ExternalOutput},
     limits::{RECORDING_FLUSH, RECORDING_QUEUE_BYTES_MAX, RECORDING_RETRY},
-    net::state::OutputState,
 };
 use files::Files;
 pub use folder::{Room, nearest};

@@ -14,7 +14,7 @@ use pcap_parser::{
 };
 
 use super::nanoseconds;
-use crate::egress::tap::{Event, FlowName, Info, Record};
+use crate::channel::tap::{Event, FlowName, Info, Record};
 use tidecast_core::relay::How;
 
 /// The time to live in the headers: nobody knows the real one.

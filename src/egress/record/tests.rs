@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use pcap_parser::{Block, PcapBlockOwned, create_reader};
 
 use super::*;
-use crate::egress::tap::{FlowName, Select, Tap};
+use crate::channel::tap::{FlowName, Select, Tap};
 use tidecast_core::{
     buffer::Buffer,
     relay::{Delivery, FlowId, How, Packet, PacketFormat},

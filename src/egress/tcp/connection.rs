@@ -329,7 +329,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{control::Control, egress::push::Hubs, net::worker::PathSettings, shares::Shares};
+    use crate::{channel::thread::PathSettings, control::Control, egress::push::Hubs, shares::Shares};
 
     #[tokio::test]
     async fn whoever_subscribes_to_nothing_is_sent_away_whatever_he_asks() {

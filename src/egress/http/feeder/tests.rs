@@ -7,11 +7,11 @@ use tokio::{
 
 use super::*;
 use crate::{
+    channel::tap::{Select, Tap},
     control::Share,
     egress::{
         http::client::{End, Patience},
         subscribers::Subscribers,
-        tap::{Select, Tap},
     },
 };
 

@@ -1,12 +1,15 @@
 use std::time::Duration;
 
-use super::{super::wish::Wire, *};
+use super::*;
 use crate::{
-    control::Share,
-    egress::{
-        subscribers::{Subscribers, Who},
+    channel::{
         tap::{Select, Tap},
         wanted::FlowWanted,
+    },
+    control::Share,
+    egress::{
+        push::wish::Wire,
+        subscribers::{Subscribers, Who},
     },
     limits::SSE_KEPT_BYTES_MAX,
 };

@@ -5,14 +5,17 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{
-    super::{
-        message::{About, Message},
-        wish::Wire,
+use super::*;
+use crate::{
+    channel::tap::Info,
+    egress::{
+        push::{
+            message::{About, Message},
+            wish::Wire,
+        },
+        subscribers::Subscribers,
     },
-    *,
 };
-use crate::egress::{subscribers::Subscribers, tap::Info};
 use tidecast_core::relay::{How, PacketFormat};
 
 /// Both ends of a connection, the hub's end of the commands, and what is counted.

@@ -1,5 +1,5 @@
 //! Looks at how channels stand, on the packet thread that runs them: a slice at a time, and a small share of its time at
-//! most, however many are asked for. A datagram does not pass here; [`super::worker`] works at it between its turns.
+//! most, however many are asked for. A datagram does not pass here; [`super::thread`] works at it between its turns.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{channel::Channel, state::ChannelState};
+use super::{Channel, state::ChannelState};
 use crate::limits::{SURVEY_REST, SURVEY_SLICE};
 use tidecast_net::clock;
 

@@ -5,8 +5,7 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
 use serde::{Serialize, Serializer};
 
-use super::losses::Loss;
-use crate::egress::carries::Carries;
+use super::{carries::Carries, losses::Loss};
 use tidecast_core::relay::{Counters, FlowsRefused, LegCounters, Refused};
 
 /// One channel, as it stands.

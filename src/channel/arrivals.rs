@@ -9,12 +9,12 @@ use std::{collections::VecDeque, mem, net::SocketAddr, time::Instant};
 
 use tracing::warn;
 
-use super::{Channel, Kit};
-use crate::{
-    egress::udp::Tools,
-    limits::{BACKLOG_MAX, LEG_BATCHES},
-    net::port::{Port, Role},
+use super::{
+    Channel, Kit,
+    port::{Port, Role},
+    udp::Tools,
 };
+use crate::limits::{BACKLOG_MAX, LEG_BATCHES};
 use tidecast_core::{
     buffer::Buffer,
     relay::{Input, Relay},
@@ -23,7 +23,7 @@ use tidecast_net::{clock::ClockPair, limits::RECEIVE_BATCH};
 
 /// A datagram that was read, and waits for what came before it on other ports.
 #[derive(Debug)]
-pub(in crate::net) struct Waiting {
+pub(super) struct Waiting {
     at: Instant,
     source: SocketAddr,
     bytes: Buffer,
@@ -33,7 +33,7 @@ pub(in crate::net) struct Waiting {
 
 /// What was read from one port.
 #[derive(Debug, Default)]
-pub(in crate::net) struct Queue {
+pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     /// More may wait in the socket.
     open: bool,
@@ -43,31 +43,26 @@ pub(in crate::net) struct Queue {
 
 /// What a turn has taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::net) struct Taken {
-    pub(in crate::net) datagrams: usize,
+pub(super) struct Taken {
+    pub(super) datagrams: usize,
     /// More may wait.
-    pub(in crate::net) rest: bool,
+    pub(super) rest: bool,
 }
 
 impl Channel {
     /// Notes that something has come to a port. `true`: the channel had nothing to take before.
-    pub(in crate::net) fn note_ready(&mut self, port: usize) -> bool {
+    pub(super) fn note_ready(&mut self, port: usize) -> bool {
         self.ready.push(port);
         self.ready.len() == 1 && !self.keeps()
     }
 
     /// Whether something was read that waits for the next turn.
-    pub(in crate::net) fn keeps(&self) -> bool {
+    pub(super) fn keeps(&self) -> bool {
         !self.kept.is_empty()
     }
 
     /// Takes what has come to the ports that are ready, until they are empty or others should have their turn.
-    pub(in crate::net) fn receive_ready(
-        &mut self,
-        kit: &mut Kit,
-        clocks: ClockPair,
-        floor: Instant,
-    ) -> Taken {
+    pub(super) fn receive_ready(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> Taken {
         let mut ready = mem::take(&mut self.ready);
         ready.sort_unstable();
         let (inputs, answers) = ready.split_at(ready.partition_point(|port| *port < self.ports.len()));

@@ -23,7 +23,7 @@ use tidecast_net::{
 
 /// A socket and what it was made for.
 #[derive(Debug)]
-pub(in crate::egress) struct Sender {
+pub struct Sender {
     socket: Socket,
     origin: Option<Origin>,
     /// The send buffer, as the kernel charges it.
@@ -39,11 +39,7 @@ struct Origin {
 
 impl Sender {
     /// Opens a socket as `output` needs it, with a buffer for `count` outputs.
-    pub(in crate::egress) fn open(
-        output: &Output,
-        count: usize,
-        interfaces: &Interfaces,
-    ) -> Result<Sender, Error> {
+    pub fn open(output: &Output, count: usize, interfaces: &Interfaces) -> Result<Sender, Error> {
         let domain = Domain::for_address(output.target);
         let socket =
             Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(Error::socket("open a socket"))?;
@@ -124,7 +120,7 @@ impl Sender {
     }
 
     /// The target as this socket must be told it: a link-local one with its link.
-    pub(in crate::egress) fn address(&self, output: &Output) -> SocketAddr {
+    pub fn address(&self, output: &Output) -> SocketAddr {
         let mut to = output.target;
         if let (SocketAddr::V6(to), Some(origin)) = (&mut to, self.origin)
             && to.ip().is_unicast_link_local()
@@ -135,7 +131,7 @@ impl Sender {
     }
 
     /// Sends one datagram to somebody else than the target.
-    pub(in crate::egress) fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
+    pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
         self.socket.send_to(datagram, &to.into())
     }
 

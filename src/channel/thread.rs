@@ -19,10 +19,10 @@ use nix::sys::{
 };
 use tokio::sync::oneshot;
 
-pub use super::channel::{Channel, ChannelSpec, PathSettings, Sink, TooManyTaps};
+pub use super::{Channel, ChannelSpec, PathSettings, Sink, TooManyTaps};
 use super::{
+    Kit,
     alarm::Alarm,
-    channel::Kit,
     state::ChannelState,
     survey::{Survey, Surveys},
 };

@@ -92,7 +92,7 @@ impl LastValues {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::tap::Event;
+    use crate::channel::tap::Event;
     use tidecast_core::{
         buffer::Buffer,
         relay::{How, Packet, PacketFormat},

@@ -7,7 +7,7 @@ use std::{os::fd::BorrowedFd, time::Instant};
 
 use socket2::Domain;
 
-use crate::egress::rtp::Made;
+use super::rtp::Made;
 use tidecast_core::relay::Beside;
 use tidecast_net::{
     Error,
@@ -31,7 +31,7 @@ pub use output::{Counters, UdpOutput};
 use protection::Protection;
 use rist::Rist;
 pub use rist::Tools;
-pub(super) use socket::Sender;
+pub use socket::Sender;
 
 /// A datagram to send on.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ pub struct Datagram<'a> {
 pub enum Rtp<'a> {
     /// An RTP packet, as it came.
     Packet(&'a [u8]),
-    /// RTP packets made of its TS packets, none or several (see [`crate::egress::rtp`]).
+    /// RTP packets made of its TS packets, none or several (see [`crate::channel::rtp`]).
     Made(Made<'a>),
     /// TS packets of a flow that no player follows.
     Unfollowed,

@@ -15,10 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    egress::wanted::FlowWanted,
-    limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, START_CHUNK_BYTES},
-};
+use super::wanted::FlowWanted;
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_EARLY_MAX, CHUNK_SLACK, START_CHUNK_BYTES};
 pub use last::LastValues;
 pub use records::{Batch, Event, FlowName, Info, Record};
 use ring::Ring;

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    egress::tap::{Begin, Select, Tap, TapReader},
+    channel::tap::{Begin, Select, Tap, TapReader},
     limits::START_CHUNK_BYTES,
 };
 use tidecast_net::clock;

@@ -191,7 +191,7 @@ impl Tap<Batch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::tap::Select;
+    use crate::channel::tap::Select;
     use tidecast_core::{
         buffer::Buffer,
         relay::{FlowId, Packet},

@@ -1,7 +1,28 @@
-//! One channel on the packet path: its legs' sockets, its core, its outputs.
+//! The packet path: a channel with its legs' sockets, its core and its outputs, and the threads that run channels.
+//!
+//! A datagram comes from a leg's socket ([`tidecast_net::ingest`]), goes through the channel's core
+//! ([`tidecast_core::relay`]), and leaves through [`udp`] or into a [`tap`], which the servers read. Nothing here knows who
+//! they are. A [`thread`] runs its share of the channels and takes questions from outside.
 //!
 //! A turn is: receive what is there ([`Channel::receive_ready`]), then [`Channel::turn`], which lets time pass in the
 //! core, sends what it delivers to the UDP outputs and into the taps, and gives the memory back to the pool.
+
+mod alarm;
+mod arrivals;
+pub mod carries;
+mod deliver;
+pub mod losses;
+mod port;
+pub mod rtp;
+pub mod state;
+mod survey;
+pub mod tap;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod thread;
+pub mod udp;
+mod view;
+pub mod wanted;
 
 use std::{
     collections::HashMap,
@@ -14,27 +35,18 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-mod arrivals;
-mod deliver;
-mod view;
-
-use arrivals::{Queue, Waiting};
-use deliver::{Due, Note};
-
-use super::{
+use self::{
+    arrivals::{Queue, Waiting},
+    carries::Seen,
+    deliver::{Due, Note},
     losses::LossLog,
     port::{Port, Role},
+    rtp::Wrapper,
     state::FlowState,
+    tap::{Batch, FlowName, LastValues, Select, Tap},
+    udp::UdpOutputs,
 };
-use crate::{
-    egress::{
-        carries::Seen,
-        rtp::Wrapper,
-        tap::{Batch, FlowName, LastValues, Select, Tap},
-        udp::UdpOutputs,
-    },
-    limits::{BURST, CHUNK, TICK},
-};
+use crate::limits::{BURST, CHUNK, TICK};
 use tidecast_core::{
     buffer::{Buffer, Pool},
     relay::{self, Beside, Delivery, FlowId, Input, Relay, Retransmission, Socket},
@@ -132,25 +144,25 @@ impl Default for PathSettings {
 }
 
 /// What the channels of one packet thread work with in turn.
-pub(super) struct Kit {
-    pub(super) pool: Pool,
-    pub(super) receive: ReceiveBatch,
+struct Kit {
+    pool: Pool,
+    receive: ReceiveBatch,
     /// For ports that are read side by side.
     queues: Vec<Queue>,
-    pub(super) send: SendBatch,
-    pub(super) interfaces: Interfaces,
+    send: SendBatch,
+    interfaces: Interfaces,
     /// Datagrams of one size that go to a UDP target at once.
-    pub(super) burst: usize,
+    burst: usize,
     /// How long payloads for HTTP are collected.
-    pub(super) chunk: Duration,
+    chunk: Duration,
     /// Whether the last value of each flow is kept.
-    pub(super) last_values: bool,
+    last_values: bool,
     /// Bytes of a stream that are kept for players that begin; zero: none.
-    pub(super) start_bytes_max: usize,
+    start_bytes_max: usize,
 }
 
 impl Kit {
-    pub(super) fn new(now: Instant, settings: PathSettings) -> Kit {
+    fn new(now: Instant, settings: PathSettings) -> Kit {
         Kit {
             pool: Pool::new(POOL_SLOTS),
             receive: ReceiveBatch::new(),
@@ -166,7 +178,7 @@ impl Kit {
 }
 
 /// A channel on its packet thread; others reach it through
-/// [`Worker::with_channel`](super::worker::Worker::with_channel).
+/// [`Worker::with_channel`](self::thread::Worker::with_channel).
 pub struct Channel {
     name: String,
     tick: Option<Duration>,
@@ -213,13 +225,13 @@ pub struct Channel {
     losses: LossLog,
     rejects_logged: u64,
     /// Warnings about single flows so far.
-    pub(super) flows_warned: u32,
+    flows_warned: u32,
     early_logged: u64,
     log: LogLimiter,
 }
 
 impl Channel {
-    pub(super) fn new(spec: ChannelSpec, now: Instant, kit: &mut Kit) -> Channel {
+    fn new(spec: ChannelSpec, now: Instant, kit: &mut Kit) -> Channel {
         let ChannelSpec {
             name,
             inputs,
@@ -289,22 +301,22 @@ impl Channel {
         }
     }
 
-    pub(super) fn name(&self) -> &str {
+    fn name(&self) -> &str {
         &self.name
     }
 
     /// When it was started.
-    pub(super) fn started(&self) -> Instant {
+    fn started(&self) -> Instant {
         self.started
     }
 
     /// How long its packets are collected, if it says so.
-    pub(super) fn tick(&self) -> Option<Duration> {
+    fn tick(&self) -> Option<Duration> {
         self.tick
     }
 
     /// When [`Channel::turn`] has something to do although nothing comes.
-    pub(super) fn due(&self) -> Option<Instant> {
+    fn due(&self) -> Option<Instant> {
         let ports = self.ports.iter().filter_map(|port| port.socket.due());
         let taps = self.taps.iter().filter_map(Tap::due);
         let records = self.records.as_ref().and_then(Tap::due);
@@ -313,7 +325,7 @@ impl Channel {
 
     /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index of each socket that
     /// is new: the ports', then those that receivers of the outputs answer to.
-    pub(super) fn maintain(
+    fn maintain(
         &mut self,
         now: Instant,
         interfaces: &mut Interfaces,
@@ -343,7 +355,7 @@ impl Channel {
     }
 
     /// Takes datagrams that came on a socket of somebody else.
-    pub(super) fn inject(&mut self, source: SocketAddr, datagrams: Vec<Buffer>, now: Instant) {
+    fn inject(&mut self, source: SocketAddr, datagrams: Vec<Buffer>, now: Instant) {
         for bytes in datagrams {
             self.relay.handle_input(Input::Packet { now, leg: 0, source, bytes });
             self.collect(now);
@@ -352,7 +364,7 @@ impl Channel {
 
     /// Lets time pass and sends on what is due. `passed` is the time up to which everything that came has been
     /// received. `at_once`: nothing waits for more to come.
-    pub(super) fn turn(&mut self, now: Instant, passed: Instant, at_once: bool, kit: &mut Kit) {
+    fn turn(&mut self, now: Instant, passed: Instant, at_once: bool, kit: &mut Kit) {
         if self.relay_due.is_some_and(|at| at <= passed) {
             self.relay.handle_input(Input::Timeout { now: passed });
             self.collect(now);
@@ -391,7 +403,7 @@ impl Channel {
     }
 
     /// The end: leaves the groups, takes what is queued, and sends everything on.
-    pub(super) fn finish(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) {
+    fn finish(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) {
         self.ports.iter_mut().for_each(|port| port.socket.leave());
         self.ready = (0..self.ports.len()).collect();
         self.receive_ready(kit, clocks, floor);
@@ -405,13 +417,13 @@ impl Channel {
     }
 
     /// Why legs have failed for good, or wait.
-    pub(super) fn troubles(&self, failed: bool) -> Vec<String> {
+    fn troubles(&self, failed: bool) -> Vec<String> {
         let needed = self.ports.iter().filter(|port| port.role.is_needed());
         needed.filter_map(|port| port.trouble(failed)).collect()
     }
 
     /// Says which ports that may be done without could not be opened.
-    pub(super) fn warn_of_ports(&self) {
+    fn warn_of_ports(&self) {
         let others = self.ports.iter().filter(|port| port.role == Role::PerhapsRepair);
         for trouble in others.filter_map(|port| port.trouble(true)) {
             if self.on_demand {

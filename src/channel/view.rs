@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::Channel;
-use crate::{
-    egress::udp::UdpOutput,
-    limits::{JITTER_RECENT, SURVEY_FLOWS},
-    net::{
-        port::{self, LegTimes, Port},
-        state::{ChannelState, CollisionState, FlowState, LegState, OutputState, PacingState},
-    },
+use super::{
+    Channel,
+    port::{self, LegTimes, Port},
+    state::{ChannelState, CollisionState, FlowState, LegState, OutputState, PacingState},
+    udp::UdpOutput,
 };
+use crate::limits::{JITTER_RECENT, SURVEY_FLOWS};
 use tidecast_core::{
     history::Requests,
     relay::{self, Census},
@@ -19,7 +17,7 @@ use tidecast_net::Error;
 
 impl Channel {
     /// The channel at its end, with all flows, those that had ended before included; `flows_max` of zero: without any.
-    pub(in crate::net) fn last_state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
+    pub(super) fn last_state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
         let mut state = self.state(now, flows_max);
         if flows_max > 0 {
             let departed = self.relay.departed().map(|flow| flow_state(flow.clone(), now));
@@ -40,14 +38,14 @@ impl Channel {
     }
 
     /// Begins to look at all of the channel, with at most `flows_max` flows.
-    pub(in crate::net) fn begin_survey(&mut self, now: Instant, flows_max: usize) {
+    pub(super) fn begin_survey(&mut self, now: Instant, flows_max: usize) {
         let recent = now.checked_sub(JITTER_RECENT).unwrap_or(self.started);
         self.surveyed = Vec::with_capacity(flows_max.min(self.relay.flow_count()));
         self.relay.begin_census(flows_max, recent);
     }
 
     /// Goes on with the survey that was begun, by a few flows. Gives the channel's state when it has seen all of them.
-    pub(in crate::net) fn go_on_with_survey(&mut self, now: Instant) -> Option<ChannelState> {
+    pub(super) fn go_on_with_survey(&mut self, now: Instant) -> Option<ChannelState> {
         let flows = &mut self.surveyed;
         let mut each = |flow| flows.push(flow_state(flow, now));
         let census = self.relay.go_on_with_census(SURVEY_FLOWS, &mut each)?;

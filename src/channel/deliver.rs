@@ -4,15 +4,13 @@ use std::{sync::Arc, time::Instant};
 
 use tracing::warn;
 
-use super::{Channel, Kit, TooManyTaps};
-use crate::{
-    egress::{
-        rtp::Media,
-        tap::{Batch, Begin, Event, FlowName, Select, Tap, TapReader},
-        udp::{Datagram, Rtp},
-    },
-    limits::{FLOWS_WARNED_MAX, TAPS_MAX},
+use super::{
+    Channel, Kit, TooManyTaps,
+    rtp::Media,
+    tap::{Batch, Begin, Event, FlowName, Select, Tap, TapReader},
+    udp::{Datagram, Rtp},
 };
+use crate::limits::{FLOWS_WARNED_MAX, TAPS_MAX};
 use tidecast_core::follow::Follow;
 use tidecast_core::relay::{Delivery, FlowId, Output, PacketFormat};
 use tidecast_net::clock;
