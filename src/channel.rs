@@ -178,7 +178,7 @@ impl Kit {
 }
 
 /// A channel on its packet thread; others reach it through
-/// [`Worker::with_channel`](self::thread::Worker::with_channel).
+/// [`PacketThread::with_channel`](self::thread::PacketThread::with_channel).
 pub struct Channel {
     name: String,
     tick: Option<Duration>,

@@ -17,10 +17,12 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use crate::{
     channel::state::{ChannelState, LegState, OutputState},
-    control::Telemetry,
-    egress::subscribers::{ByTransportState, SubscribersState, Transport},
     limits::ON_DEMAND_SERIES_MAX,
     log,
+    registry::{
+        Telemetry,
+        audience::{ByTransportState, SubscribersState, Transport},
+    },
     shares::Shares,
 };
 use tidecast_net::clock;

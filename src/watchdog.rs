@@ -1,7 +1,7 @@
 //! Keep-alives to a service manager (systemd, `WatchdogSec=`), which starts the service anew when they stay out.
 //!
 //! They are sent only while every packet thread answers: a process that merely exists keeps nobody's stream alive. It
-//! stands beside a datagram's way and asks [`crate::control`].
+//! stands beside a datagram's way and asks [`crate::registry`].
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{control::Control, limits::WATCHDOG_SHARE, shutdown};
+use crate::{limits::WATCHDOG_SHARE, registry::Registry, shutdown};
 
 /// Starts the keep-alives if a service manager waits for them (`WATCHDOG_USEC`). Must be called within a tokio runtime.
-pub fn keep_alive(control: Control) -> Option<JoinHandle<()>> {
+pub fn keep_alive(registry: Registry) -> Option<JoinHandle<()>> {
     let limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())?;
-    Some(tokio::spawn(run(control, limit / WATCHDOG_SHARE)))
+    Some(tokio::spawn(run(registry, limit / WATCHDOG_SHARE)))
 }
 
 /// Asks at this interval, and gives the answers the same time.
-async fn run(control: Control, every: Duration) {
+async fn run(registry: Registry, every: Duration) {
     let mut timer = interval(every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answered = true;
     loop {
         timer.tick().await;
-        let stalled = control.stalled(every).await;
+        let stalled = registry.stalled(every).await;
         if stalled.is_empty() {
             shutdown::notify_alive();
         } else if answered {

@@ -19,9 +19,8 @@ use nix::sys::{
 };
 use tokio::sync::oneshot;
 
-pub use super::{Channel, ChannelSpec, PathSettings, Sink, TooManyTaps};
 use super::{
-    Kit,
+    Channel, ChannelSpec, Kit, PathSettings, TooManyTaps,
     alarm::Alarm,
     state::ChannelState,
     survey::{Survey, Surveys},
@@ -30,10 +29,10 @@ use crate::limits::{BACKLOG_MAX, COMMANDS_SLICE, EPOLL_EVENTS, TICK_PACKETS, WAK
 use tidecast_core::buffer::Buffer;
 use tidecast_net::clock::{self, ClockPair};
 
-/// Why a worker did not do what it was asked.
+/// Why a packet thread did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum WorkerError {
+pub enum ThreadError {
     /// Legs that cannot be opened, and waiting does not help.
     #[error("{}", troubles.join("; "))]
     Leg {
@@ -55,7 +54,7 @@ pub enum WorkerError {
     /// Too many different selections of one channel are being read.
     #[error(transparent)]
     TooManyTaps(#[from] TooManyTaps),
-    /// The worker has ended.
+    /// The packet thread has ended.
     #[error("the packet thread has ended")]
     Stopped,
 }
@@ -73,8 +72,8 @@ type Reply<T> = oneshot::Sender<T>;
 type Question = Box<dyn FnOnce(Option<&mut Channel>, Instant) + Send>;
 
 enum Command {
-    Add(Box<ChannelSpec>, Reply<Result<Started, WorkerError>>),
-    Remove(String, Reply<Result<ChannelState, WorkerError>>),
+    Add(Box<ChannelSpec>, Reply<Result<Started, ThreadError>>),
+    Remove(String, Reply<Result<ChannelState, ThreadError>>),
     Ask(String, Question),
     Survey(Survey),
     Inject(String, SocketAddr, Vec<Buffer>),
@@ -84,7 +83,7 @@ enum Command {
 
 /// The handle of one packet thread, which ends with the last of its clones.
 #[derive(Clone, Debug)]
-pub struct Worker {
+pub struct PacketThread {
     handle: Arc<Handle>,
 }
 
@@ -109,9 +108,9 @@ impl Drop for Handle {
     }
 }
 
-impl Worker {
+impl PacketThread {
     /// Starts a packet thread.
-    pub fn spawn(index: usize, settings: PathSettings) -> io::Result<(Worker, JoinHandle<()>)> {
+    pub fn spawn(index: usize, settings: PathSettings) -> io::Result<(PacketThread, JoinHandle<()>)> {
         let waker =
             Arc::new(EventFd::from_value_and_flags(0, EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let (commands, receiver) = mpsc::channel();
@@ -122,24 +121,24 @@ impl Worker {
             path.run();
             drop(abort);
         })?;
-        Ok((Worker { handle: Arc::new(Handle { commands: Some(commands), waker }) }, thread))
+        Ok((PacketThread { handle: Arc::new(Handle { commands: Some(commands), waker }) }, thread))
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, WorkerError> {
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ThreadError> {
         let (reply, answer) = oneshot::channel();
-        let commands = self.handle.commands.as_ref().ok_or(WorkerError::Stopped)?;
-        commands.send(command(reply)).map_err(|_| WorkerError::Stopped)?;
+        let commands = self.handle.commands.as_ref().ok_or(ThreadError::Stopped)?;
+        commands.send(command(reply)).map_err(|_| ThreadError::Stopped)?;
         self.handle.wake();
-        answer.await.map_err(|_| WorkerError::Stopped)
+        answer.await.map_err(|_| ThreadError::Stopped)
     }
 
     /// Starts a channel; answers when each leg was tried once.
-    pub async fn add(&self, spec: ChannelSpec) -> Result<Started, WorkerError> {
+    pub async fn add(&self, spec: ChannelSpec) -> Result<Started, ThreadError> {
         self.ask(|reply| Command::Add(Box::new(spec), reply)).await?
     }
 
     /// Ends a channel: leaves its groups, sends on what is held back. Gives its last state, without flows.
-    pub async fn remove(&self, name: &str) -> Result<ChannelState, WorkerError> {
+    pub async fn remove(&self, name: &str) -> Result<ChannelState, ThreadError> {
         self.ask(|reply| Command::Remove(name.to_owned(), reply)).await?
     }
 
@@ -147,13 +146,13 @@ impl Worker {
     /// question must be short: packets wait meanwhile.
     ///
     /// # Errors
-    /// There is no channel of this name, or the worker has ended.
+    /// There is no channel of this name, or the packet thread has ended.
     pub async fn with_channel<T: Send + 'static>(
         &self,
         name: &str,
         question: impl FnOnce(&mut Channel, Instant) -> T + Send + 'static,
-    ) -> Result<T, WorkerError> {
-        let unknown = WorkerError::Unknown { name: name.to_owned() };
+    ) -> Result<T, ThreadError> {
+        let unknown = ThreadError::Unknown { name: name.to_owned() };
         let answer = self.ask(|reply: Reply<Option<T>>| {
             let question: Question = Box::new(move |channel, now| {
                 // Nobody may wait for the answer any more.
@@ -167,8 +166,8 @@ impl Worker {
     /// One channel as it stands, with at most `flows_max` flows; absent when there is none of this name.
     ///
     /// # Errors
-    /// The worker has ended.
-    pub async fn state(&self, channel: &str, flows_max: usize) -> Result<Option<ChannelState>, WorkerError> {
+    /// The packet thread has ended.
+    pub async fn state(&self, channel: &str, flows_max: usize) -> Result<Option<ChannelState>, ThreadError> {
         let states =
             self.ask(|reply| Command::Survey(Survey::new(Some(channel.to_owned()), flows_max, reply)));
         Ok(states.await?.pop())
@@ -178,8 +177,8 @@ impl Worker {
     /// few flows at a time: see [`SURVEY_REST`](crate::limits::SURVEY_REST).
     ///
     /// # Errors
-    /// The worker has ended.
-    pub async fn states(&self, flows_max: usize) -> Result<Vec<ChannelState>, WorkerError> {
+    /// The packet thread has ended.
+    pub async fn states(&self, flows_max: usize) -> Result<Vec<ChannelState>, ThreadError> {
         self.ask(|reply| Command::Survey(Survey::new(None, flows_max, reply))).await
     }
 
@@ -193,7 +192,7 @@ impl Worker {
     }
 
     /// Answers when the thread's loop has come round and has read its sockets.
-    pub async fn answer(&self) -> Result<(), WorkerError> {
+    pub async fn answer(&self) -> Result<(), ThreadError> {
         self.ask(Command::Answer).await
     }
 
@@ -443,9 +442,9 @@ impl Path {
         self.channels.iter().position(|channel| channel.as_ref().is_some_and(|c| c.name() == name))
     }
 
-    fn add(&mut self, spec: ChannelSpec, clocks: ClockPair) -> Result<Started, WorkerError> {
+    fn add(&mut self, spec: ChannelSpec, clocks: ClockPair) -> Result<Started, ThreadError> {
         if self.find(&spec.name).is_some() {
-            return Err(WorkerError::NameTaken { name: spec.name });
+            return Err(ThreadError::NameTaken { name: spec.name });
         }
         let place = self.channels.iter().position(Option::is_none).unwrap_or(self.channels.len());
         self.kit.interfaces.read_again(clocks.monotonic);
@@ -455,7 +454,7 @@ impl Path {
         });
         let troubles = channel.troubles(true);
         if !troubles.is_empty() {
-            return Err(WorkerError::Leg { troubles });
+            return Err(ThreadError::Leg { troubles });
         }
         channel.warn_of_ports();
         let waiting = channel.troubles(false);
@@ -474,8 +473,8 @@ impl Path {
         name: &str,
         clocks: ClockPair,
         flows_max: usize,
-    ) -> Result<ChannelState, WorkerError> {
-        let unknown = || WorkerError::Unknown { name: name.to_owned() };
+    ) -> Result<ChannelState, ThreadError> {
+        let unknown = || ThreadError::Unknown { name: name.to_owned() };
         let place = self.find(name).ok_or_else(unknown)?;
         let mut channel = self.channels[place].take().ok_or_else(unknown)?;
         self.dues[place] = None;
@@ -542,9 +541,9 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_its_last_handle() {
-        let (worker, thread) = Worker::spawn(0, PathSettings::default()).expect("a thread");
-        let clone = worker.clone();
-        drop(worker);
+        let (handle, thread) = PacketThread::spawn(0, PathSettings::default()).expect("a thread");
+        let clone = handle.clone();
+        drop(handle);
         assert!(!thread.is_finished());
         drop(clone);
         thread.join().expect("no panic");

@@ -11,12 +11,8 @@ use tokio::{
 };
 
 use crate::{
-    channel::{
-        state::ChannelState,
-        thread::{PathSettings, Started},
-    },
+    channel::{PathSettings, state::ChannelState, thread::Started},
     config::{self, Config},
-    control::{self, Control},
     egress::{
         http::Server,
         push::Hubs,
@@ -27,6 +23,7 @@ use crate::{
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     metrics::{Exporter, Metrics},
     observe::Observer,
+    registry::{self, Registry},
     shares::Shares,
     shutdown::{self, Signals},
     subscribe, watchdog,
@@ -35,7 +32,7 @@ use crate::{
 /// A running relay.
 #[derive(Debug)]
 pub struct Service {
-    control: Control,
+    registry: Registry,
     channels: usize,
     http: Option<Listener>,
     /// Where the operator's port is, if there is one.
@@ -97,35 +94,35 @@ impl Service {
         let settings =
             PathSettings { tick: config.tick, burst: config.burst, chunk, last_values, start_bytes_max };
         let metrics = Arc::new(Metrics::new());
-        let control =
-            Control::start(config.threads, settings, linger, Shares::new(config.bounds), metrics.clone())
+        let registry =
+            Registry::start(config.threads, settings, linger, Shares::new(config.bounds), metrics.clone())
                 .context("cannot start the packet path")?;
         let (mut waiting, mut recorders) = (Vec::new(), Vec::new());
         for channel in &config.channels {
-            match start_channel(&control, channel).await {
+            match start_channel(&registry, channel).await {
                 Ok((started, recorded)) => {
                     waiting.extend(started.waiting);
                     recorders.extend(recorded);
                 }
                 Err(error) => {
-                    control.stop().await;
+                    registry.stop().await;
                     return Err(anyhow::Error::new(error).context(format!("channel {}", channel.name)));
                 }
             }
         }
-        let announcer = Announcer::new(control.clone(), &config.channels).map(|announcer| {
+        let announcer = Announcer::new(registry.clone(), &config.channels).map(|announcer| {
             let (stop, stopped) = watch::channel(false);
             Task { stop, task: tokio::spawn(announcer.run(stopped)) }
         });
-        let observer = Observer::start(control.clone());
-        let exporter = Exporter::start(metrics.clone(), control.clone());
-        let hubs = Arc::new(Hubs::new(control.clone()));
+        let observer = Observer::start(registry.clone());
+        let exporter = Exporter::start(metrics.clone(), registry.clone());
+        let hubs = Arc::new(Hubs::new(registry.clone()));
         let admin = server.as_ref().and_then(Server::admin);
         let http = server.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
             let task = tokio::spawn(server.run(
-                control.clone(),
+                registry.clone(),
                 observer.clone(),
                 hubs.clone(),
                 exporter.clone(),
@@ -136,7 +133,7 @@ impl Service {
         let tcp = programs.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
-            Listener { address, stop, task: tokio::spawn(server.run(control.clone(), hubs, stopped)) }
+            Listener { address, stop, task: tokio::spawn(server.run(registry.clone(), hubs, stopped)) }
         });
         let udp = subscribe.map(|server| {
             let (stop, stopped) = watch::channel(false);
@@ -144,12 +141,12 @@ impl Service {
             Listener {
                 address,
                 stop,
-                task: tokio::spawn(server.run(control.clone(), metrics.clone(), stopped)),
+                task: tokio::spawn(server.run(registry.clone(), metrics.clone(), stopped)),
             }
         });
         let channels = config.channels.len();
         Ok(Service {
-            control,
+            registry,
             channels,
             http,
             admin,
@@ -163,8 +160,8 @@ impl Service {
     }
 
     /// The channels.
-    pub fn control(&self) -> &Control {
-        &self.control
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Where HTTP listens, if it does.
@@ -200,7 +197,7 @@ impl Service {
     pub async fn run(&self, mut signals: Signals) {
         say(&self.ready_line());
         shutdown::notify_ready();
-        let watchdog = watchdog::keep_alive(self.control.clone());
+        let watchdog = watchdog::keep_alive(self.registry.clone());
         signals.wait().await;
         if let Some(task) = watchdog {
             task.abort();
@@ -212,7 +209,7 @@ impl Service {
     /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
     /// [`DRAIN_MAX`]. Gives the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
-        let Service { control, http, tcp, udp, announcer, recorders, .. } = self;
+        let Service { registry, http, tcp, udp, announcer, recorders, .. } = self;
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
             for listener in http.iter().chain(&tcp) {
@@ -221,7 +218,7 @@ impl Service {
             if let Some(announcer) = announcer {
                 announcer.end().await;
             }
-            states = control.stop().await;
+            states = registry.stop().await;
             // Their streams have ended: they get what is left, and are told.
             if let Some(udp) = &udp {
                 udp.stop.send_replace(true);
@@ -250,11 +247,11 @@ impl Service {
 
 /// Starts a channel and its recordings.
 async fn start_channel(
-    control: &Control,
+    registry: &Registry,
     channel: &config::Channel,
-) -> Result<(Started, Vec<Arc<Recorder>>), control::Error> {
-    let started = control.add(channel).await?;
-    Ok((started, record::start_all(control, channel).await?))
+) -> Result<(Started, Vec<Arc<Recorder>>), registry::Error> {
+    let started = registry.add(channel).await?;
+    Ok((started, record::start_all(registry, channel).await?))
 }
 
 /// Allows as many descriptors as the process may have: usually 1,024 until it asks, fewer than clients_max needs.

@@ -8,5 +8,4 @@ pub mod push;
 pub mod record;
 pub mod sap;
 pub mod sdp;
-pub mod subscribers;
 pub mod tcp;

@@ -13,8 +13,8 @@ use super::sdp::{Contents, Description, Stream};
 use crate::{
     channel::udp::Sender,
     config::Channel,
-    control::Control,
     limits::{SAP_INTERVAL, SAP_PACKET_BYTES_MAX},
+    registry::Registry,
 };
 use tidecast_net::{address::Output, clock, interface::Interfaces, log_limiter::LogLimiter};
 
@@ -77,7 +77,7 @@ fn packet(description: &Description, deletion: bool) -> Vec<u8> {
 /// Announces what channels send to groups, until it is stopped.
 #[derive(Debug)]
 pub struct Announcer {
-    control: Control,
+    registry: Registry,
     channels: Vec<Arc<Channel>>,
     version: u64,
     /// What was announced last, by its output.
@@ -88,12 +88,12 @@ pub struct Announcer {
 
 impl Announcer {
     /// One for those of the channels that ask for it and send to a group. Absent: there are none.
-    pub fn new(control: Control, channels: &[Channel]) -> Option<Announcer> {
+    pub fn new(registry: Registry, channels: &[Channel]) -> Option<Announcer> {
         let asks = |channel: &&Channel| channel.sap && channel.outputs.iter().any(Output::is_class_d);
         let channels: Vec<_> = channels.iter().filter(asks).cloned().map(Arc::new).collect();
         let version = clock::unix().as_secs();
         let (announced, troubles) = (BTreeMap::new(), BTreeMap::new());
-        (!channels.is_empty()).then_some(Announcer { control, channels, version, announced, troubles })
+        (!channels.is_empty()).then_some(Announcer { registry, channels, version, announced, troubles })
     }
 
     /// Announces everything each [`SAP_INTERVAL`], or a little earlier or later so that hosts do not do it in step;
@@ -119,7 +119,7 @@ impl Announcer {
             let session: Vec<_> = self.session_of(index).cloned().collect();
             let mut contents = Vec::new();
             for part in &session {
-                contents.push((part, Contents::of_running(&self.control, part).await));
+                contents.push((part, Contents::of_running(&self.registry, part).await));
             }
             for output in 0..channel.outputs.len() {
                 let current = self.describe(&channel, &contents, output);

@@ -12,8 +12,8 @@ use std::{
 use crate::{
     channel::carries::{Carries, types},
     config::Channel,
-    control::{Control, format_on_demand},
     limits::SDP_TTL,
+    registry::{Registry, format_on_demand},
 };
 use tidecast_net::{
     address::{Input, Output, OutputRtcp, Scheme, is_class_d},
@@ -86,14 +86,14 @@ impl Contents {
     }
 
     /// Of a configured channel that runs, as far as it was said or seen.
-    pub async fn of_running(control: &Control, channel: &Channel) -> Contents {
-        Contents::of(channel, &control.carries(&channel.name).await.unwrap_or_default())
+    pub async fn of_running(registry: &Registry, channel: &Channel) -> Contents {
+        Contents::of(channel, &registry.carries(&channel.name).await.unwrap_or_default())
     }
 
     /// Of a group on demand, as far as it was seen; absent while nobody has it.
-    pub async fn of_group(control: &Control, group: &Input) -> Option<Contents> {
-        let name = control.name_on_demand(group)?;
-        let seen = control.carries(&name).await.unwrap_or_default();
+    pub async fn of_group(registry: &Registry, group: &Input) -> Option<Contents> {
+        let name = registry.name_on_demand(group)?;
+        let seen = registry.carries(&name).await.unwrap_or_default();
         Some(Contents::of_format(&format_on_demand(group.scheme), &seen))
     }
 

@@ -6,23 +6,23 @@ use bytes::Bytes;
 
 use super::{Metrics, Sample};
 use crate::{
-    control::{ChannelView, CommonAnswer, Control, Pause, Stalled},
     limits::METRICS_UPKEEP,
+    registry::{ChannelView, CommonAnswer, Pause, Registry, Stalled},
 };
 
 /// Answers scrapes. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Exporter {
     metrics: Arc<Metrics>,
-    control: Control,
+    registry: Registry,
     text: Arc<CommonAnswer<Result<Bytes, Stalled>>>,
 }
 
 impl Exporter {
-    /// Exports what `metrics` has of the channels of `control`. Must be called within a tokio runtime.
-    pub fn start(metrics: Arc<Metrics>, control: Control) -> Exporter {
+    /// Exports what `metrics` has of the channels of `registry`. Must be called within a tokio runtime.
+    pub fn start(metrics: Arc<Metrics>, registry: Registry) -> Exporter {
         tokio::spawn(upkeep(Arc::downgrade(&metrics)));
-        Exporter { metrics, control, text: Arc::default() }
+        Exporter { metrics, registry, text: Arc::default() }
     }
 
     /// What Prometheus reads, as text.
@@ -30,10 +30,10 @@ impl Exporter {
     /// # Errors
     /// A packet thread has ended or does not answer.
     pub async fn text(&self) -> Result<Bytes, Stalled> {
-        let (metrics, control) = (self.metrics.clone(), self.control.clone());
+        let (metrics, registry) = (self.metrics.clone(), self.registry.clone());
         let render = move || async move {
-            let shares = control.shares();
-            control.with_census(|channels| metrics.render(&samples(channels), shares)).await.map(Bytes::from)
+            let shares = registry.shares();
+            registry.with_census(|channels| metrics.render(&samples(channels), shares)).await.map(Bytes::from)
         };
         self.text.get(|_| Pause::SHORT, render).await
     }

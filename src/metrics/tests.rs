@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::{
     channel::testing::channel_state,
-    egress::subscribers::{CutOff, Dropped},
+    registry::audience::{CutOff, Dropped},
     subscribe::exchange::Outcome,
 };
 use tidecast_core::relay::{Counters, LegCounters};

@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 use crate::{
     channel::tap::{Batch, Event, Record},
-    control::Control,
     limits::LOOK_TIMEOUT,
+    registry::Registry,
 };
 
 /// The length of a packet of a transport stream, and its first byte (ISO 13818-1).
@@ -58,8 +58,8 @@ impl Content {
 }
 
 /// Looks at a channel's next packets. `None`: none came, or there is no such channel.
-pub(super) async fn look(control: &Control, channel: &str) -> Option<Content> {
-    let mut reader = control.look(channel).await?;
+pub(super) async fn look(registry: &Registry, channel: &str) -> Option<Content> {
+    let mut reader = registry.look(channel).await?;
     let found = async {
         while let Some(batch) = reader.next().await {
             if let Some(content) = in_batch(&batch) {

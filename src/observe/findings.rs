@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     channel::state::{LegState, OutputState},
-    control::ChannelView,
+    registry::ChannelView,
 };
 use tidecast_net::{address::Input, diagnose};
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{control::ChannelView, limits::RECENT_SAMPLES};
+use crate::{limits::RECENT_SAMPLES, registry::ChannelView};
 
 /// What a sample says. Counts are those since the sample before; the others are as they were at its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

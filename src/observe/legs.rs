@@ -7,8 +7,8 @@ use super::{
     verdict::words,
 };
 use crate::{
-    control::ChannelView,
     limits::{SILENT_AFTER, SILENT_PACKETS},
+    registry::ChannelView,
 };
 
 /// What is known of each leg, in the channel's order.

@@ -1,7 +1,7 @@
 //! What happened lately, for people: a look at every channel once a second, from which come rates, ten minutes of
 //! history, a verdict (ok, degraded, silent) with its reasons, and events.
 //!
-//! It asks [`crate::control`] for plain numbers and stands beside a datagram's way. The HTTP server shows what is found
+//! It asks [`crate::registry`] for plain numbers and stands beside a datagram's way. The HTTP server shows what is found
 //! ([`crate::egress::http`]); nothing else depends on it.
 
 mod content;
@@ -25,11 +25,11 @@ use tracing::{debug, info, warn};
 
 use crate::{
     channel::state::ChannelState,
-    control::{ChannelView, Control, Stalled},
     limits::{
         FLOW_TABLES_MAX, HISTORY_CHANNELS_MAX, HISTORY_SAMPLES, LOOK_TICKS, LOOKS_MAX, OBSERVE_INTERVAL,
         OBSERVE_YOUNG, RECENT_SAMPLES, TABLE_ROWS_MAX,
     },
+    registry::{ChannelView, Registry, Stalled},
 };
 pub use content::Content;
 pub use events::{Event, Level, Log};
@@ -106,7 +106,7 @@ pub struct Observation {
 /// Looks at the channels while the relay runs. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Observer {
-    control: Control,
+    registry: Registry,
     shared: Arc<Shared>,
 }
 
@@ -120,7 +120,7 @@ struct Shared {
 
 impl Observer {
     /// Begins to look. Must be called within a tokio runtime; ends with the last clone.
-    pub fn start(control: Control) -> Observer {
+    pub fn start(registry: Registry) -> Observer {
         let observation = Observation {
             run: millis(clock::unix()),
             ticks: 0,
@@ -135,8 +135,8 @@ impl Observer {
             ticked: watch::channel(0).0,
             flows: Default::default(),
         });
-        tokio::spawn(watch_over(control.clone(), Arc::downgrade(&shared)));
-        Observer { control, shared }
+        tokio::spawn(watch_over(registry.clone(), Arc::downgrade(&shared)));
+        Observer { registry, shared }
     }
 
     /// What was seen so far. Locks it: for no longer than it takes to copy what is needed.
@@ -160,7 +160,7 @@ impl Observer {
         if let Some((_, state)) = kept.get(name) {
             return Ok(Some(state.clone()));
         }
-        let Some(state) = self.control.state(name, TABLE_ROWS_MAX).await? else { return Ok(None) };
+        let Some(state) = self.registry.state(name, TABLE_ROWS_MAX).await? else { return Ok(None) };
         let state = Arc::new(state);
         if kept.len() >= FLOW_TABLES_MAX {
             kept.clear();
@@ -177,13 +177,13 @@ impl Shared {
     }
 }
 
-async fn watch_over(control: Control, shared: std::sync::Weak<Shared>) {
+async fn watch_over(registry: Registry, shared: std::sync::Weak<Shared>) {
     let mut interval = tokio::time::interval(OBSERVE_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         // Without an answer there is nothing to see; that it stays out is told by /healthz and the keep-alives.
-        let views = control.views(0).await;
+        let views = registry.views(0).await;
         let Some(shared) = shared.upgrade() else { return };
         let Ok(views) = views else { continue };
         let (ticks, unknown) = {
@@ -193,13 +193,13 @@ async fn watch_over(control: Control, shared: std::sync::Weak<Shared>) {
         };
         shared.ticked.send_replace(ticks);
         for name in unknown {
-            tokio::spawn(look_into(control.clone(), Arc::downgrade(&shared), name));
+            tokio::spawn(look_into(registry.clone(), Arc::downgrade(&shared), name));
         }
     }
 }
 
-async fn look_into(control: Control, shared: std::sync::Weak<Shared>, name: String) {
-    let content = content::look(&control, &name).await;
+async fn look_into(registry: Registry, shared: std::sync::Weak<Shared>, name: String) {
+    let content = content::look(&registry, &name).await;
     let Some(shared) = shared.upgrade() else { return };
     let mut seen = shared.seen();
     if let Some(channel) = seen.channels.iter_mut().find(|channel| channel.name() == name) {

@@ -13,9 +13,8 @@ use super::{
 };
 use crate::{
     channel::state::ChannelState,
-    control::ChannelView,
-    egress::subscribers::Transport,
     limits::{EVENT_MERGE, REFUSED_LEAST, REFUSED_SAMPLES, REFUSED_SHARE, UNSERVED_SAMPLES},
+    registry::{ChannelView, audience::Transport},
 };
 
 /// What a tick has brought.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::{
     channel::{state::LegState, testing::channel_state},
-    egress::subscribers::Transport,
     limits::{REFUSED_SAMPLES, SILENT_AFTER},
+    registry::audience::Transport,
 };
 use tidecast_core::relay::{Counters, LegCounters};
 use tidecast_net::limits::LOG_INTERVAL;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::history::{Column, History, Recent};
 use crate::{
     channel::state::LegState,
-    control::ChannelView,
     limits::{RECENT_SAMPLES, SILENT_AFTER, SILENT_PACKETS},
+    registry::ChannelView,
 };
 
 /// How a channel is.

@@ -15,9 +15,11 @@ use tokio::{
 
 use crate::{
     channel::tap::{Batch, Event, Piece},
-    control::{Control, Share},
-    egress::subscribers::{Transport, Who},
     limits::{UDP_FULL_PATIENCE, UDP_REQUESTS_AT_ONCE, UDP_SUBSCRIBER_BUFFER},
+    registry::{
+        Registry, Share,
+        audience::{Transport, Who},
+    },
 };
 use tidecast_net::sys::{Message, SendBatch};
 use tidecast_wire::subscribe::REQUEST_BYTES_MAX;
@@ -65,13 +67,15 @@ fn is_unreachable(error: &io::Error) -> bool {
 
 /// Sends a channel's datagrams to one subscriber until the channel ends, or nobody is there any more.
 pub(super) async fn feed(
-    control: &Control,
+    registry: &Registry,
     socket: &UdpSocket,
     name: &str,
     to: SocketAddr,
     strays: &Strays,
 ) -> End {
-    let Ok(subscription) = control.subscribe_records(name, Transport::Udp).await else { return End::Channel };
+    let Ok(subscription) = registry.subscribe_records(name, Transport::Udp).await else {
+        return End::Channel;
+    };
     let (mut reader, share) = (subscription.reader, subscription.share);
     share.introduce(Who::new(Some(to), None));
     let (mut next, to, mut sends) = (reader.number(), SockAddr::from(to), SendBatch::new());

@@ -3,7 +3,7 @@
 //!
 //! [`exchange`] is the relay's side and [`tidecast_core::subscriber`] the other one, both pure: time and addresses are arguments.
 //! [`server`] has the socket that all ask; each subscriber has one of its own on the same port (`lane`), from which a
-//! channel's records go to it, read through [`crate::control`].
+//! channel's records go to it, read through [`crate::registry`].
 
 pub mod exchange;
 mod lane;

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     config,
-    control::Control,
     limits::{UDP_LEASE_CHECK, UDP_REQUEST_BUFFER, UDP_REQUESTS_AT_ONCE, UDP_STRAYS_MAX},
     metrics::{Metrics, UdpRequests},
+    registry::Registry,
 };
 use tidecast_net::limits::SEND_BUFFER_BYTES;
 use tidecast_net::{clock, interface, log_limiter::LogLimiter};
@@ -47,7 +47,7 @@ struct Feed {
 /// Everything that runs.
 struct Running {
     socket: Arc<UdpSocket>,
-    control: Control,
+    registry: Registry,
     exchange: Exchange,
     requests: UdpRequests,
     feeds: HashMap<SocketAddr, Feed>,
@@ -78,16 +78,16 @@ impl Server {
     }
 
     /// Serves until `stopped`, and then until all subscribers have got what the channels still had for them.
-    pub async fn run(self, control: Control, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) {
+    pub async fn run(self, registry: Registry, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) {
         let Server { socket, token, lease, .. } = self;
-        let rules = Rules { token, shares: control.shares().clone(), lease };
+        let rules = Rules { token, shares: registry.shares().clone(), lease };
         let exchange = Exchange::new(rules, clock::now(), Box::new(rand::random));
         let (ends, mut ended) = mpsc::channel(UDP_REQUESTS_AT_ONCE);
         let (strays, mut strayed) = mpsc::channel(UDP_STRAYS_MAX);
         let mut running = Running {
             socket: socket.clone(),
             requests: metrics.udp_requests(Outcome::ALL.map(Outcome::as_str)),
-            control,
+            registry,
             exchange,
             feeds: HashMap::new(),
             started: 0,
@@ -142,8 +142,8 @@ impl Running {
     }
 
     fn request(&mut self, from: SocketAddr, bytes: &[u8]) {
-        let control = &self.control;
-        let reaction = self.exchange.handle(clock::now(), from, bytes, |name| control.knows(name));
+        let registry = &self.registry;
+        let reaction = self.exchange.handle(clock::now(), from, bytes, |name| registry.knows(name));
         self.requests.count(reaction.outcome.as_str());
         if let Some(answer) = reaction.answer {
             self.answer(from, &answer);
@@ -173,10 +173,10 @@ impl Running {
         };
         self.started += 1;
         let (number, ends, strays) = (self.started, self.ends.clone(), self.strays.clone());
-        let (control, own) = (self.control.clone(), socket.clone());
+        let (registry, own) = (self.registry.clone(), socket.clone());
         debug!(channel = name, "{at} subscribes");
         let task = tokio::spawn(async move {
-            let end = lane::feed(&control, &own, &name, at, &strays).await;
+            let end = lane::feed(&registry, &own, &name, at, &strays).await;
             let _ = ends.send((at, number, end)).await; // nobody is left to know at the very end
         });
         self.feeds.insert(at, Feed { number, task: task.abort_handle(), socket });

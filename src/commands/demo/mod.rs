@@ -76,7 +76,7 @@ async fn show(service: &Service) -> anyhow::Result<()> {
     let mut draw = tokio::time::interval(if table.is_live() { DRAW_INTERVAL } else { LOG_INTERVAL });
     loop {
         draw.tick().await;
-        let views = service.control().views(0).await.unwrap_or_default();
+        let views = service.registry().views(0).await.unwrap_or_default();
         let text = table.draw(clock::now(), &views);
         let mut out = io::stdout().lock();
         write!(out, "{text}").and_then(|()| out.flush())?;

@@ -4,7 +4,9 @@ use std::{collections::HashMap, fmt::Write, net::SocketAddr, time::Instant};
 
 use super::scene::Scene;
 use crate::{
-    channel::state::ChannelState, commands::impair, control::ChannelView, egress::subscribers::Transport,
+    channel::state::ChannelState,
+    commands::impair,
+    registry::{ChannelView, audience::Transport},
 };
 
 /// The first lines.

@@ -19,10 +19,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{Failure, service::say};
 use crate::{
-    channel::{
-        state::ChannelState,
-        thread::{ChannelSpec, PathSettings, Sink, Worker},
-    },
+    channel::{ChannelSpec, PathSettings, Sink, state::ChannelState, thread::PacketThread},
     cli, observe,
     shutdown::Signals,
 };
@@ -57,8 +54,9 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let (sink, mut writer) =
         Writer::start(output, args.count.unwrap_or(u64::MAX)).context("cannot start a thread")?;
     let settings = PathSettings { tick: Duration::ZERO, ..PathSettings::default() };
-    let (worker, thread) = Worker::spawn(0, settings).context("cannot start the packet thread")?;
-    let started = worker.add(channel(args, legs.clone(), sink)).await.context("cannot receive")?;
+    let (packet_thread, thread) =
+        PacketThread::spawn(0, settings).context("cannot start the packet thread")?;
+    let started = packet_thread.add(channel(args, legs.clone(), sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
     if !legs.is_empty() && started.waiting.len() == legs.len() {
         // A relay waits for an interface that may come; who measures now wants to know now.
@@ -70,7 +68,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let limit = args.duration.unwrap_or(Duration::MAX);
     let mut asking = match remote {
         None => None,
-        Some(remote) => Some(ask(remote, &worker, &mut signals, limit).await?),
+        Some(remote) => Some(ask(remote, &packet_thread, &mut signals, limit).await?),
     };
     say(&format!("ready: receiving {}", inputs.join(" ")));
     let began = tidecast_net::clock::now();
@@ -84,7 +82,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
         drop(leave);
         let _ = task.await; // it has told the relay
     }
-    let states = worker.stop().await;
+    let states = packet_thread.stop().await;
     let elapsed = tidecast_net::clock::now().saturating_duration_since(began);
     let _ = thread.join();
     let Written { result, left } = writer.finish();
@@ -170,11 +168,11 @@ struct Asking {
 /// Asks a relay for a stream, and waits until it is granted, a signal comes, or `limit` has passed.
 async fn ask(
     remote: &Remote,
-    worker: &Worker,
+    packet_thread: &PacketThread,
     signals: &mut Signals,
     limit: Duration,
 ) -> Result<Asking, Failure> {
-    let (running, granted) = remote::open(remote, worker)?;
+    let (running, granted) = remote::open(remote, packet_thread)?;
     let (leave, left) = oneshot::channel();
     let mut task = tokio::spawn(running.run(left));
     let mut patience = std::pin::pin!(tokio::time::sleep(ASK_AGAIN * 3));

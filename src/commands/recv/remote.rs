@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::CHANNEL;
-use crate::{channel::thread::Worker, commands::service::say, limits::UDP_REQUESTS_AT_ONCE};
+use crate::{channel::thread::PacketThread, commands::service::say, limits::UDP_REQUESTS_AT_ONCE};
 use tidecast_core::subscriber::{Heard, Subscriber};
 use tidecast_core::{buffer::Buffer, limits::SLOT_BYTES};
 use tidecast_net::{address::Remote, clock, interface, limits::RECEIVE_BUFFER_BYTES};
@@ -23,14 +23,17 @@ pub(super) struct Running {
     socket: UdpSocket,
     relay: SocketAddr,
     subscriber: Subscriber,
-    worker: Worker,
+    packet_thread: PacketThread,
     granted: Option<oneshot::Sender<()>>,
     /// Where the last datagram of each read is put.
     bytes: Vec<u8>,
 }
 
 /// Opens the socket; the receiver hears when the relay has said that the stream comes.
-pub(super) fn open(remote: &Remote, worker: &Worker) -> anyhow::Result<(Running, oneshot::Receiver<()>)> {
+pub(super) fn open(
+    remote: &Remote,
+    packet_thread: &PacketThread,
+) -> anyhow::Result<(Running, oneshot::Receiver<()>)> {
     let unreachable = || format!("cannot reach {remote}");
     let relay = interface::resolve(&remote.relay).with_context(unreachable)?;
     let socket = connect(relay).with_context(unreachable)?;
@@ -41,7 +44,7 @@ pub(super) fn open(remote: &Remote, worker: &Worker) -> anyhow::Result<(Running,
         socket,
         relay,
         subscriber,
-        worker: worker.clone(),
+        packet_thread: packet_thread.clone(),
         granted: Some(granted),
         bytes: vec![0; SLOT_BYTES.max(u16::MAX.into())],
     };
@@ -105,7 +108,7 @@ impl Running {
             }
         }
         if !stream.is_empty() {
-            self.worker.inject(CHANNEL, self.relay, stream);
+            self.packet_thread.inject(CHANNEL, self.relay, stream);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    channel::thread::Sink,
+    channel::Sink,
     limits::{RECV_END_MAX, RECV_QUEUE_BYTES_MAX, RECV_STALL_MAX},
 };
 use tidecast_net::clock;

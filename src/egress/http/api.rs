@@ -16,9 +16,9 @@ use super::{
     table::{Format, Table, number},
 };
 use crate::{
-    control::ChannelView,
     limits::{EVENTS_MAX, LOSSES_MAX},
     observe::{self, Column, Event, Observation, Observed, Tick, Told},
+    registry::ChannelView,
 };
 use tidecast_net::clock::ClockPair;
 

@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     config,
-    control::Control,
     egress::push::Hubs,
     metrics::Exporter,
     observe::Observer,
+    registry::Registry,
     shares::{Caller, Place, Refused, Resource},
 };
 
@@ -26,7 +26,7 @@ use tidecast_net::log_limiter::LogLimiter;
 /// What every request handler knows.
 #[derive(Debug, Clone)]
 pub(super) struct App {
-    pub(super) control: Control,
+    pub(super) control: Registry,
     pub(super) config: Arc<config::Http>,
     pub(super) snapshots: Arc<Snapshots>,
     /// What waits for clients to read it.
@@ -46,7 +46,7 @@ pub(super) struct App {
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) control: Control,
+    pub(super) control: Registry,
     pub(super) config: Arc<config::Http>,
     pub(super) router: Router,
     pub(super) socketio: SocketIo,
@@ -59,7 +59,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(
         config: config::Http,
-        control: Control,
+        control: Registry,
         observer: Observer,
         hubs: Arc<Hubs>,
         metrics: Exporter,

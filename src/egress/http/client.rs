@@ -18,12 +18,12 @@ use tokio::{net::TcpStream, sync::Notify, time::timeout};
 use super::websocket::{self, Far, Head};
 use crate::{
     channel::tap::{Chunk, Piece},
-    control::Share,
     egress::listen,
     limits::{
         CHUNK_COST_BYTES, CLIENT_BACKLOG_BYTES_MAX, CLIENT_CHATTER_BYTES_MAX, HALF_CLOSED_SILENCE_MAX,
         START_LEAD,
     },
+    registry::Share,
     shares::Place,
 };
 use tidecast_net::clock;

@@ -1,7 +1,7 @@
 //! Groups on demand: which ones clients may ask for, and how they are joined.
 
 use super::refusal::Refusal;
-use crate::{config, control::Joining};
+use crate::{config, registry::Joining};
 use tidecast_net::address::{self, Input, Scheme, udpxy};
 
 /// How groups on demand are received.

@@ -5,11 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hyper::upgrade::OnUpgrade;
 
 use crate::{
-    control::{Share, Subscription},
-    egress::{
-        push::{Position, Wish},
-        subscribers::Who,
-    },
+    egress::push::{Position, Wish},
+    registry::{Share, Subscription, audience::Who},
     shares::Place,
 };
 

@@ -6,7 +6,7 @@
 //!
 //! Requests and their answers are the HTTP library's (`connection`, `requests`, `routes`, `refusal`). Behind the head of a stream
 //! (`stream`) the socket is ours: payloads come as chunks from [`crate::channel::tap`], through the subscriptions that
-//! [`crate::control`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
+//! [`crate::registry`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
 //! Each client costs bounded memory and never slows another one or the packet path.
 
 mod answers;
@@ -56,10 +56,10 @@ use super::{
 };
 use crate::{
     config,
-    control::Control,
     limits::{ACCEPT_PAUSE, REFUSAL_LINGER, REFUSALS_AT_ONCE, REQUEST_HEAD_BYTES_MAX},
     metrics::Exporter,
     observe::Observer,
+    registry::Registry,
     shares::Refused,
 };
 use app::{App, Shared};
@@ -106,7 +106,7 @@ impl Server {
     /// Streams end when their channels do. `hubs`: who hands messages to programs.
     pub async fn run(
         self,
-        control: Control,
+        control: Registry,
         observer: Observer,
         hubs: Arc<Hubs>,
         metrics: Exporter,

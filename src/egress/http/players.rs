@@ -14,9 +14,9 @@ use serde::Deserialize;
 use super::{App, refusal::Refusal, via::Via};
 use crate::{
     config::{Channel, Imported},
-    control::ChannelView,
     egress::sdp::{Contents, Description, Stream, Unknown},
     observe::Content,
+    registry::ChannelView,
 };
 use tidecast_wire::Format;
 

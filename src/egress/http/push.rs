@@ -34,9 +34,9 @@ use crate::{
     egress::{
         listen,
         push::{End, Hubs, Outlet, Wire, Wish},
-        subscribers::{Transport, Who},
     },
     limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
+    registry::audience::{Transport, Who},
     shares::Place,
 };
 use tidecast_net::address::{Input, Scheme, udpxy};

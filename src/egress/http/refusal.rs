@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{channel::thread::WorkerError, control, limits::RETRY_AFTER, shares::Refused};
+use crate::{channel::thread::ThreadError, limits::RETRY_AFTER, registry, shares::Refused};
 
 /// A whole answer, written by hand for a connection whose requests the HTTP library does not read. The connection ends
 /// behind it.
@@ -72,27 +72,27 @@ impl From<Refused> for Refusal {
     }
 }
 
-impl From<control::Error> for Refusal {
-    fn from(error: control::Error) -> Refusal {
+impl From<registry::Error> for Refusal {
+    fn from(error: registry::Error) -> Refusal {
         let text = error.to_string();
         match error {
-            control::Error::Unknown { .. } | control::Error::Worker(WorkerError::Unknown { .. }) => {
+            registry::Error::Unknown { .. } | registry::Error::PacketThread(ThreadError::Unknown { .. }) => {
                 Refusal::NotFound(text)
             }
-            control::Error::Worker(WorkerError::Leg { .. } | WorkerError::NameTaken { .. }) => {
+            registry::Error::PacketThread(ThreadError::Leg { .. } | ThreadError::NameTaken { .. }) => {
                 Refusal::Failed(text)
             }
-            control::Error::Refused(_)
-            | control::Error::Waiting { .. }
-            | control::Error::Worker(WorkerError::TooManyTaps { .. } | WorkerError::Stopped) => {
+            registry::Error::Refused(_)
+            | registry::Error::Waiting { .. }
+            | registry::Error::PacketThread(ThreadError::TooManyTaps { .. } | ThreadError::Stopped) => {
                 Refusal::Busy(text)
             }
         }
     }
 }
 
-impl From<control::Stalled> for Refusal {
-    fn from(stalled: control::Stalled) -> Refusal {
+impl From<registry::Stalled> for Refusal {
+    fn from(stalled: registry::Stalled) -> Refusal {
         Refusal::Busy(stalled.to_string())
     }
 }

@@ -14,8 +14,8 @@ use tokio::{
 
 use super::refusal::plain;
 use crate::{
-    control::Control,
     limits::{RESERVE_HEAD_BYTES_MAX, RESERVE_HEAD_PATIENCE, RESERVE_PATIENCE},
+    registry::Registry,
 };
 
 /// What everybody else hears.
@@ -52,7 +52,7 @@ impl Reserve {
         &mut self,
         error: &io::Error,
         listener: &TcpListener,
-        control: &Control,
+        control: &Registry,
         base: &str,
     ) -> bool {
         if !matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) || !self.lent.is_empty() {
@@ -81,7 +81,7 @@ impl Reserve {
 }
 
 /// Answers the one request that it gets, and none that is late or long.
-async fn last(mut stream: TcpStream, control: &Control, base: &str) -> TcpStream {
+async fn last(mut stream: TcpStream, control: &Registry, base: &str) -> TcpStream {
     let mut head = Vec::new();
     let read = async {
         while head.len() < RESERVE_HEAD_BYTES_MAX && !head.windows(4).any(|end| end == b"\r\n\r\n") {

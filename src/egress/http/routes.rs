@@ -20,9 +20,9 @@ use super::{
     via::{Door, Via},
 };
 use crate::{
-    control::ChannelView,
     limits::{STATE_FLOWS, STATE_FLOWS_MAX},
     metrics,
+    registry::ChannelView,
     shares::Resource,
 };
 

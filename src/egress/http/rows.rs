@@ -11,10 +11,9 @@ use super::{
 };
 use crate::{
     channel::state::{ChannelState, FlowState},
-    control::ChannelView,
-    egress::subscribers::ClientState,
     limits::{SEARCH_BYTES_MAX, TABLE_ROWS, TABLE_ROWS_MAX},
     observe::{Column, Observation, Observed, clients as audience},
+    registry::{ChannelView, audience::ClientState},
 };
 
 /// Which rows of a table are wanted.

@@ -27,14 +27,12 @@ use tokio::time::{sleep, timeout};
 
 use super::{App, refusal::Refusal, stream, via::Via};
 use crate::{
-    egress::{
-        push::{Outlet, Update, Wire, Wish},
-        subscribers::Transport,
-    },
+    egress::push::{Outlet, Update, Wire, Wish},
     limits::{
         PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX, SOCKETIO_PAUSE_MIN,
         SUBSCRIPTIONS_MAX,
     },
+    registry::audience::Transport,
     shares::Place,
 };
 

@@ -10,9 +10,9 @@ use axum::{
 };
 
 use super::{App, refusal::Refusal};
-use crate::{
-    control::ChannelView,
-    egress::subscribers::{ClientState, Transport},
+use crate::registry::{
+    ChannelView,
+    audience::{ClientState, Transport},
 };
 use tidecast_net::{address::Input, clock};
 
@@ -93,7 +93,7 @@ const GUIDE: &str = "<h3>Available HTTP requests:</h3>\n<table cellspacing=\"0\"
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::subscribers::Who;
+    use crate::registry::audience::Who;
 
     #[test]
     fn clients_stand_in_rows_as_scripts_for_udpxy_expect_them() {

@@ -23,7 +23,8 @@ use crate::{
         tap::{Begin, Select},
         wanted::FlowWanted,
     },
-    egress::{sdp::Contents, subscribers::Transport},
+    egress::sdp::Contents,
+    registry::audience::Transport,
     shares::{Place, Resource},
 };
 use axum::{

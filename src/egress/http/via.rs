@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
 
-use crate::{config, egress::subscribers::Who, limits::FORWARDED_HOPS_MAX, shares::Caller};
+use crate::{config, limits::FORWARDED_HOPS_MAX, registry::audience::Who, shares::Caller};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -261,7 +261,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::egress::subscribers::Who;
+    use crate::registry::audience::Who;
 
     /// An empty text message and a close, masked with zeros as those of clients are.
     const EMPTY: &[u8] = &[0x81, 0x80, 0, 0, 0, 0];

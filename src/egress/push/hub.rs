@@ -19,9 +19,8 @@ use super::{
 };
 use crate::{
     channel::tap::{Batch, Event, FlowName, Info, Piece, TapReader},
-    control::{self, Control, Share},
-    egress::subscribers::Transport,
     limits::{PUSH_JOINS_MAX, PUSH_PIECE_BYTES, SSE_KEPT, SSE_KEPT_CLASSES_MAX},
+    registry::{self, Registry, Share, audience::Transport},
 };
 use tidecast_core::limits::{CHANNEL_BYTES_MAX, FLOWS_MAX};
 use tidecast_net::clock;
@@ -29,7 +28,7 @@ use tidecast_net::clock;
 /// The hubs of all streams, one for each that has subscribers over TCP or HTTP: a channel's last values exist once.
 #[derive(Debug)]
 pub struct Hubs {
-    control: Control,
+    control: Registry,
     table: Mutex<HashMap<String, mpsc::WeakSender<Command>>>,
 }
 
@@ -55,7 +54,7 @@ struct Burst {
 
 impl Hubs {
     /// No hubs yet: each begins with its first subscriber.
-    pub fn new(control: Control) -> Hubs {
+    pub fn new(control: Registry) -> Hubs {
         Hubs { control, table: Mutex::default() }
     }
 
@@ -70,7 +69,7 @@ impl Hubs {
         transport: Transport,
         wish: Wish,
         outlet: &Outlet,
-    ) -> Result<u64, control::Error> {
+    ) -> Result<u64, registry::Error> {
         self.subscribe_after(name, transport, wish, outlet, None).await
     }
 
@@ -86,7 +85,7 @@ impl Hubs {
         wish: Wish,
         outlet: &Outlet,
         after: Option<Position>,
-    ) -> Result<u64, control::Error> {
+    ) -> Result<u64, registry::Error> {
         let share = self.control.share(name, transport)?;
         self.subscribe_shared(name, share, wish, outlet, after).await
     }
@@ -102,7 +101,7 @@ impl Hubs {
         wish: Wish,
         outlet: &Outlet,
         after: Option<Position>,
-    ) -> Result<u64, control::Error> {
+    ) -> Result<u64, registry::Error> {
         loop {
             let hub = self.hub(name).await?;
             // If it has just ended, because its channel has, the next one finds out.
@@ -115,7 +114,7 @@ impl Hubs {
         }
     }
 
-    async fn hub(&self, name: &str) -> Result<mpsc::Sender<Command>, control::Error> {
+    async fn hub(&self, name: &str) -> Result<mpsc::Sender<Command>, registry::Error> {
         let mut table = self.table.lock().await;
         table.retain(|_, hub| hub.strong_count() > 0);
         if let Some(hub) = table.get(name).and_then(mpsc::WeakSender::upgrade).filter(|hub| !hub.is_closed())

@@ -23,9 +23,9 @@ use tokio::{
 use super::{chunk::Chunk, class::Member, hub::Command, message::Range};
 use crate::{
     channel::tap::FlowName,
-    control::Share,
-    egress::{listen, subscribers::Who},
+    egress::listen,
     limits::{MISSED_FLOWS_MAX, PUSH_QUEUE_AGE_MAX, PUSH_QUEUE_BYTES_MAX, PUSH_STALL_MAX},
+    registry::{Share, audience::Who},
 };
 use tidecast_net::clock;
 

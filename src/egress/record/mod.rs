@@ -30,8 +30,8 @@ use crate::{
         tap::{Batch, Event, FlowName, Info, Piece, TapReader},
     },
     config,
-    control::{self, Control, ExternalOutput},
     limits::{RECORDING_FLUSH, RECORDING_QUEUE_BYTES_MAX, RECORDING_RETRY},
+    registry::{self, ExternalOutput, Registry},
 };
 use files::Files;
 pub use folder::{Room, nearest};
@@ -43,17 +43,17 @@ use tidecast_net::{address::Recording, clock};
 /// # Errors
 /// The registry does not know the channel, or its packet thread has ended.
 pub async fn start_all(
-    control: &Control,
+    registry: &Registry,
     channel: &config::Channel,
-) -> Result<Vec<Arc<Recorder>>, control::Error> {
+) -> Result<Vec<Arc<Recorder>>, registry::Error> {
     let mut recorders = Vec::new();
     let Some(to) = channel.legs.first().map(|leg| leg.address.socket_addr()) else {
         return Ok(recorders);
     };
     for recording in &channel.recordings {
-        let reader = control.with_channel(&channel.name, |channel, _| channel.records()).await?;
+        let reader = registry.with_channel(&channel.name, |channel, _| channel.records()).await?;
         let recorder = Arc::new(Recorder::start(recording, &channel.name, to, reader));
-        control.show_output(&channel.name, recorder.clone())?;
+        registry.show_output(&channel.name, recorder.clone())?;
         recorders.push(recorder);
     }
     Ok(recorders)

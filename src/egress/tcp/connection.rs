@@ -14,13 +14,15 @@ use tokio::{
 
 use super::{Shared, command::Command, stopped};
 use crate::{
-    control::Joining,
     egress::{
         http, listen,
         push::{self, End, Outlet, Wire, Wish},
-        subscribers::{Transport, Who},
     },
     limits::{PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
+    registry::{
+        Joining,
+        audience::{Transport, Who},
+    },
     shares::Caller,
 };
 use tidecast_net::address::Input;
@@ -329,13 +331,13 @@ mod tests {
     };
 
     use super::*;
-    use crate::{channel::thread::PathSettings, control::Control, egress::push::Hubs, shares::Shares};
+    use crate::{channel::PathSettings, egress::push::Hubs, registry::Registry, shares::Shares};
 
     #[tokio::test]
     async fn whoever_subscribes_to_nothing_is_sent_away_whatever_he_asks() {
         let (tick, chunk) = (Duration::ZERO, Duration::ZERO);
         let settings = PathSettings { tick, burst: 1, chunk, last_values: false, start_bytes_max: 0 };
-        let control = Control::start(1, settings, Duration::ZERO, Shares::default(), Arc::new(())).unwrap();
+        let control = Registry::start(1, settings, Duration::ZERO, Shares::default(), Arc::new(())).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let hubs = Arc::new(Hubs::new(control.clone()));

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     config,
-    control::Control,
     limits::ACCEPT_PAUSE,
+    registry::Registry,
     shares::{Caller, Refused, Resource},
 };
 use connection::Connection;
@@ -38,7 +38,7 @@ pub struct Server {
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
-    control: Control,
+    control: Registry,
     hubs: Arc<Hubs>,
     /// Which groups may be asked for, if any.
     on_demand: Option<config::Http>,
@@ -64,7 +64,7 @@ impl Server {
 
     /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
     /// Connections end when all that they subscribed to does. `hubs`: who hands messages to programs.
-    pub async fn run(self, control: Control, hubs: Arc<Hubs>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, control: Registry, hubs: Arc<Hubs>, mut stop: watch::Receiver<bool>) {
         let shared = Arc::new(Shared { hubs, control, on_demand: self.on_demand });
         let shares = shared.control.shares().clone();
         let mut connections = JoinSet::new();

@@ -5,7 +5,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::egress::subscribers::{CutOff, Dropped, Subscribers, SubscribersState};
+use crate::registry::audience::{CutOff, Dropped, Subscribers, SubscribersState};
 
 const CHUNK: usize = 64 << 10;
 /// Packets per chunk.

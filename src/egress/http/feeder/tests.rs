@@ -8,11 +8,8 @@ use tokio::{
 use super::*;
 use crate::{
     channel::tap::{Select, Tap},
-    control::Share,
-    egress::{
-        http::client::{End, Patience},
-        subscribers::Subscribers,
-    },
+    egress::http::client::{End, Patience},
+    registry::{Share, audience::Subscribers},
 };
 
 const PATIENT: Patience =

@@ -6,12 +6,12 @@ use crate::{
         tap::{Select, Tap},
         wanted::FlowWanted,
     },
-    control::Share,
-    egress::{
-        push::wish::Wire,
-        subscribers::{Subscribers, Who},
-    },
+    egress::push::wish::Wire,
     limits::SSE_KEPT_BYTES_MAX,
+    registry::{
+        Share,
+        audience::{Subscribers, Who},
+    },
 };
 use tidecast_core::{
     buffer::Buffer,

@@ -8,13 +8,11 @@ use tokio::{
 use super::*;
 use crate::{
     channel::tap::Info,
-    egress::{
-        push::{
-            message::{About, Message},
-            wish::Wire,
-        },
-        subscribers::Subscribers,
+    egress::push::{
+        message::{About, Message},
+        wish::Wire,
     },
+    registry::audience::Subscribers,
 };
 use tidecast_core::relay::{How, PacketFormat};
 

@@ -3,6 +3,7 @@
 //! Commands start it, the HTTP server subscribes through it, and state and metrics are asked here. It stands
 //! beside a datagram's way: it hands out the readers of [`crate::channel::tap`], and packets do not pass it.
 
+pub mod audience;
 mod common;
 mod on_demand;
 mod views;
@@ -19,15 +20,16 @@ use std::{
 use serde::Serialize;
 use tokio::sync::RwLock;
 
+use self::audience::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who};
 use crate::{
     channel::{
+        Channel, ChannelSpec, PathSettings,
         carries::Carries,
         state::{ChannelState, LegState, OutputState},
         tap::{Batch, Begin, Chunk, Piece, Select, TapReader},
-        thread::{Channel, ChannelSpec, PathSettings, Started, Worker, WorkerError},
+        thread::{PacketThread, Started, ThreadError},
     },
     config,
-    egress::subscribers::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who},
     limits::SURVEY_PATIENCE,
     shares::{Caller, Refused, Shares},
 };
@@ -38,7 +40,7 @@ use tidecast_core::relay::Fec;
 use tidecast_net::{address::Input, limits::RECEIVE_BUFFER_BYTES};
 use tidecast_wire::Format;
 use views::Answers;
-pub use views::{Census, Stalled, Views};
+pub use views::{Stalled, Views};
 
 /// Why somebody cannot have a stream.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +65,7 @@ pub enum Error {
     },
     /// The packet path refuses.
     #[error(transparent)]
-    Worker(#[from] WorkerError),
+    PacketThread(#[from] ThreadError),
 }
 
 fn known(names: &[String]) -> String {
@@ -75,14 +77,14 @@ fn known(names: &[String]) -> String {
 
 /// Owns the channels. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
-pub struct Control {
+pub struct Registry {
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    workers: Vec<Worker>,
-    /// Channels per worker, to spread them.
+    packet_threads: Vec<PacketThread>,
+    /// Channels per packet thread, to spread them.
     loads: Vec<AtomicUsize>,
     channels: Mutex<Vec<Arc<Configured>>>,
     on_demand: OnDemand,
@@ -97,7 +99,7 @@ struct Shared {
 #[derive(Debug)]
 struct Configured {
     name: String,
-    worker: usize,
+    thread: usize,
     channel: Arc<config::Channel>,
     subscribers: ByTransport,
     /// Those that run beside its packet thread.
@@ -218,7 +220,7 @@ impl Drop for Share {
     }
 }
 
-impl Control {
+impl Registry {
     /// Starts the packet threads. Must be called within a tokio runtime.
     ///
     /// # Errors
@@ -229,12 +231,13 @@ impl Control {
         linger: Duration,
         shares: Shares,
         telemetry: Arc<dyn Telemetry>,
-    ) -> io::Result<Control> {
+    ) -> io::Result<Registry> {
         let threads = threads.max(1);
-        let workers: io::Result<Vec<Worker>> =
-            (0..threads).map(|index| Worker::spawn(index, settings).map(|(worker, _)| worker)).collect();
+        let packet_threads: io::Result<Vec<PacketThread>> = (0..threads)
+            .map(|index| PacketThread::spawn(index, settings).map(|(thread, _)| thread))
+            .collect();
         let shared = Arc::new(Shared {
-            workers: workers?,
+            packet_threads: packet_threads?,
             loads: (0..threads).map(|_| AtomicUsize::new(0)).collect(),
             channels: Mutex::default(),
             on_demand: OnDemand::new(linger),
@@ -243,7 +246,7 @@ impl Control {
             answers: Answers::default(),
             census: RwLock::new(()),
         });
-        Ok(Control { shared })
+        Ok(Registry { shared })
     }
 
     /// Who has how many places.
@@ -255,13 +258,13 @@ impl Control {
     ///
     /// # Errors
     /// A leg cannot be opened and waiting does not help, or the name is taken.
-    pub async fn add(&self, channel: &config::Channel) -> Result<Started, WorkerError> {
-        let worker = self.shared.least_loaded();
+    pub async fn add(&self, channel: &config::Channel) -> Result<Started, ThreadError> {
+        let thread = self.shared.least_loaded();
         let gap_wait = self.shared.telemetry.gap_wait(&channel.name, false);
-        let started = self.shared.workers[worker].add(spec(channel, gap_wait)).await?;
+        let started = self.shared.packet_threads[thread].add(spec(channel, gap_wait)).await?;
         let configured = Configured {
             name: channel.name.clone(),
-            worker,
+            thread,
             channel: Arc::new(channel.clone()),
             subscribers: ByTransport::default(),
             outputs: Mutex::default(),
@@ -291,7 +294,7 @@ impl Control {
         begin: Begin,
     ) -> Result<Subscription, Error> {
         let channel = self.configured(name)?;
-        let reader = self.shared.tap(channel.worker, name, select, begin).await?;
+        let reader = self.shared.tap(channel.thread, name, select, begin).await?;
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
@@ -305,8 +308,8 @@ impl Control {
         transport: Transport,
     ) -> Result<Subscription<Batch>, Error> {
         let channel = self.configured(name)?;
-        let worker = &self.shared.workers[channel.worker];
-        let reader = worker.with_channel(name, |channel, _| channel.records()).await?;
+        let thread = &self.shared.packet_threads[channel.thread];
+        let reader = thread.with_channel(name, |channel, _| channel.records()).await?;
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
@@ -330,13 +333,13 @@ impl Control {
     ) -> Result<T, Error> {
         let unknown = match self.configured(name) {
             Ok(channel) => {
-                return Ok(self.shared.workers[channel.worker].with_channel(name, question).await?);
+                return Ok(self.shared.packet_threads[channel.thread].with_channel(name, question).await?);
             }
             Err(unknown) => unknown,
         };
         // One on demand.
-        for worker in &self.shared.workers {
-            if let Ok(answer) = worker.with_channel(name, question.clone()).await {
+        for thread in &self.shared.packet_threads {
+            if let Ok(answer) = thread.with_channel(name, question.clone()).await {
                 return Ok(answer);
             }
         }
@@ -365,8 +368,8 @@ impl Control {
         transport: Transport,
         caller: Caller,
     ) -> Result<Subscription, Error> {
-        let Entered { entry, worker, place } = on_demand::enter(&self.shared, input, joining, caller).await?;
-        let reader = self.shared.tap(worker, &entry.name, select, begin).await?;
+        let Entered { entry, thread, place } = on_demand::enter(&self.shared, input, joining, caller).await?;
+        let reader = self.shared.tap(thread, &entry.name, select, begin).await?;
         Ok(Subscription { reader, share: Share::new(entry.subscribers.of(transport), Some(place)) })
     }
 
@@ -432,7 +435,7 @@ impl Control {
     /// There is no such channel.
     pub async fn kept(&self, name: &str) -> Result<Vec<Arc<Chunk>>, Error> {
         let channel = self.configured(name)?;
-        let mut reader = self.shared.tap(channel.worker, name, Select::Auto, Begin::Picture).await?;
+        let mut reader = self.shared.tap(channel.thread, name, Select::Auto, Begin::Picture).await?;
         Ok(reader.take_start())
     }
 
@@ -473,10 +476,10 @@ impl Control {
     /// Each call is a question to the packet threads.
     ///
     /// # Errors
-    /// As of [`Control::views`].
+    /// As of [`Registry::views`].
     pub async fn state(&self, name: &str, flows_max: usize) -> Result<Option<ChannelState>, Stalled> {
-        for (index, worker) in self.shared.workers.iter().enumerate() {
-            match tokio::time::timeout(SURVEY_PATIENCE, worker.state(name, flows_max)).await {
+        for (index, thread) in self.shared.packet_threads.iter().enumerate() {
+            match tokio::time::timeout(SURVEY_PATIENCE, thread.state(name, flows_max)).await {
                 Ok(Ok(Some(mut state))) => {
                     self.shared.add_external_outputs(&mut state);
                     return Ok(Some(state));
@@ -527,7 +530,7 @@ impl Control {
     /// Adds up all channels by `count`, while none of those on demand ends.
     ///
     /// # Errors
-    /// As of [`Control::views`].
+    /// As of [`Registry::views`].
     pub async fn with_census<T>(&self, count: impl FnOnce(&[ChannelView]) -> T) -> Result<T, Stalled> {
         let _still = self.shared.census.read().await;
         let views = self.shared.answers.views(&self.shared, 0).await?;
@@ -538,8 +541,8 @@ impl Control {
     /// states. Whatever is asked later is refused.
     pub async fn stop(&self) -> Vec<ChannelState> {
         let mut states = Vec::new();
-        for worker in &self.shared.workers {
-            states.extend(worker.stop().await);
+        for thread in &self.shared.packet_threads {
+            states.extend(thread.stop().await);
         }
         states.iter_mut().for_each(|state| self.shared.add_external_outputs(state));
         states
@@ -552,34 +555,35 @@ impl Shared {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reader of the payloads of a channel of this worker.
+    /// A reader of the payloads of a channel of this packet thread.
     async fn tap(
         &self,
-        worker: usize,
+        thread: usize,
         name: &str,
         select: Select,
         begin: Begin,
-    ) -> Result<TapReader, WorkerError> {
+    ) -> Result<TapReader, ThreadError> {
         let tap = move |channel: &mut Channel, now| channel.tap(select, begin, now);
-        Ok(self.workers[worker].with_channel(name, tap).await??)
+        Ok(self.packet_threads[thread].with_channel(name, tap).await??)
     }
 
-    /// The worker with the fewest channels; it counts as given one.
+    /// The packet thread with the fewest channels; it counts as given one.
     fn least_loaded(&self) -> usize {
         let loads = self.loads.iter().enumerate();
-        let (index, load) = loads.min_by_key(|(_, load)| load.load(Relaxed)).expect("there is a worker");
+        let (index, load) =
+            loads.min_by_key(|(_, load)| load.load(Relaxed)).expect("there is a packet thread");
         load.fetch_add(1, Relaxed);
         index
     }
 
-    fn unload(&self, worker: usize) {
-        self.loads[worker].fetch_sub(1, Relaxed);
+    fn unload(&self, thread: usize) {
+        self.loads[thread].fetch_sub(1, Relaxed);
     }
 
     async fn stalled(&self, patience: Duration) -> Vec<usize> {
         let end = tokio::time::Instant::now() + patience;
         let answers: Vec<_> =
-            self.workers.iter().cloned().map(|worker| tokio::spawn(ask(worker, end))).collect();
+            self.packet_threads.iter().cloned().map(|thread| tokio::spawn(ask(thread, end))).collect();
         let mut stalled = Vec::new();
         for (index, answer) in answers.into_iter().enumerate() {
             if !answer.await.unwrap_or(false) {
@@ -599,8 +603,8 @@ impl Shared {
 }
 
 /// Whether a packet thread answers in time.
-async fn ask(worker: Worker, end: tokio::time::Instant) -> bool {
-    tokio::time::timeout_at(end, worker.answer()).await.is_ok_and(|answer| answer.is_ok())
+async fn ask(thread: PacketThread, end: tokio::time::Instant) -> bool {
+    tokio::time::timeout_at(end, thread.answer()).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// What the packet path makes the channel from.

@@ -12,10 +12,9 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{Error, Joining, Shared};
+use super::{Error, Joining, Shared, audience::ByTransport};
 use crate::{
-    channel::thread::ChannelSpec,
-    egress::subscribers::ByTransport,
+    channel::ChannelSpec,
     limits::FAILOVER,
     shares::{self, Caller, Refused, Resource},
 };
@@ -52,7 +51,7 @@ enum Life {
     Running {
         /// In the share of one of the users, or of the last one.
         place: shares::Place,
-        worker: usize,
+        thread: usize,
         users: Vec<Caller>,
         /// When the last user left.
         idle_since: Instant,
@@ -117,7 +116,7 @@ impl OnDemand {
 /// A client's entry into a group.
 pub(super) struct Entered {
     pub(super) entry: Arc<Entry>,
-    pub(super) worker: usize,
+    pub(super) thread: usize,
     pub(super) place: Place,
 }
 
@@ -135,8 +134,8 @@ pub(super) async fn enter(
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
             make_room(&shared, &input, caller).await;
             let entry = shared.on_demand.entry(&input, &shared.shares, caller, taken)?;
-            if let Some((worker, place)) = take_place(&shared, &entry, joining, caller).await? {
-                return Ok(Entered { entry, worker, place });
+            if let Some((thread, place)) = take_place(&shared, &entry, joining, caller).await? {
+                return Ok(Entered { entry, thread, place });
             }
         }
     });
@@ -158,9 +157,9 @@ async fn take_place(
         let started = start(shared, entry, joining).await;
         let Life::New { place } = std::mem::replace(&mut *life, Life::Gone) else { return Ok(None) };
         match started {
-            Ok(worker) => {
+            Ok(thread) => {
                 let (users, idle_since) = (Vec::new(), clock::now());
-                *life = Life::Running { place, worker, users, idle_since, watched: false }
+                *life = Life::Running { place, thread, users, idle_since, watched: false }
             }
             Err(error) => {
                 shared.on_demand.table().remove(&entry.input);
@@ -168,12 +167,12 @@ async fn take_place(
             }
         }
     }
-    let Life::Running { place, worker, users, .. } = &mut *life else { return Ok(None) };
+    let Life::Running { place, thread, users, .. } = &mut *life else { return Ok(None) };
     if users.is_empty() {
         place.leave_to(caller);
     }
     users.push(caller);
-    Ok(Some((*worker, Place { shared: shared.clone(), entry: entry.clone(), caller })))
+    Ok(Some((*thread, Place { shared: shared.clone(), entry: entry.clone(), caller })))
 }
 
 /// Groups that nobody watches any more make room: for a host that has its share its own ones, for others all. The one that
@@ -196,10 +195,10 @@ async fn make_room(shared: &Arc<Shared>, input: &Input, caller: Caller) {
     }
     let Some((_, entry)) = left.into_iter().min_by_key(|(since, _)| *since) else { return };
     let mut life = entry.life.lock().await;
-    if let Life::Running { worker, users, .. } = &*life
+    if let Life::Running { thread, users, .. } = &*life
         && users.is_empty()
     {
-        end(shared, &entry, *worker).await;
+        end(shared, &entry, *thread).await;
         *life = Life::Gone;
         shared.on_demand.table().remove(&entry.input);
         tracing::debug!(channel = entry.name, "ended: nobody watches it, and another group needs its place");
@@ -212,7 +211,7 @@ pub fn format_on_demand(scheme: Scheme) -> Format {
 }
 
 async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<usize, Error> {
-    let worker = shared.least_loaded();
+    let thread = shared.least_loaded();
     let format = format_on_demand(entry.input.scheme);
     // No other format has FEC on ports of its own.
     let fec = if format == Format::Rtp { joining.fec } else { Fec::Off };
@@ -231,28 +230,28 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<
         gap_wait: shared.telemetry.gap_wait(&entry.name, true),
         sink: None,
     };
-    let started = shared.workers[worker].add(spec).await;
+    let started = shared.packet_threads[thread].add(spec).await;
     let reasons = match started {
         Ok(started) if started.waiting.is_empty() => {
             tracing::debug!(channel = entry.name, "started: {}", entry.input);
-            return Ok(worker);
+            return Ok(thread);
         }
         Ok(started) => started.waiting,
         Err(error) => {
-            shared.unload(worker);
+            shared.unload(thread);
             return Err(error.into());
         }
     };
     // A player would wait for nothing; it is told to come again, and the interface may be there by then.
-    end(shared, entry, worker).await;
+    end(shared, entry, thread).await;
     Err(Error::Waiting { reasons })
 }
 
 /// Ends the channel; its counters live on with who measures.
-async fn end(shared: &Shared, entry: &Entry, worker: usize) {
+async fn end(shared: &Shared, entry: &Entry, thread: usize) {
     let _nobody_counts = shared.census.write().await;
-    shared.unload(worker);
-    match shared.workers[worker].remove(&entry.name).await {
+    shared.unload(thread);
+    match shared.packet_threads[thread].remove(&entry.name).await {
         Ok(state) => shared.telemetry.ended(&state, &entry.subscribers.state()),
         Err(error) => tracing::debug!(channel = entry.name, "cannot end the channel: {error}"), // the end of all
     }
@@ -289,15 +288,15 @@ async fn leave(shared: Arc<Shared>, entry: Arc<Entry>, caller: Caller) {
     }
     loop {
         let mut life = entry.life.lock().await;
-        let Life::Running { worker, users, idle_since, watched, .. } = &mut *life else { return };
+        let Life::Running { thread, users, idle_since, watched, .. } = &mut *life else { return };
         if !users.is_empty() {
             *watched = false;
             return;
         }
         let left = (*idle_since + shared.on_demand.linger).saturating_duration_since(clock::now());
         if left.is_zero() {
-            let worker = *worker;
-            end(&shared, &entry, worker).await;
+            let thread = *thread;
+            end(&shared, &entry, thread).await;
             *life = Life::Gone;
             shared.on_demand.table().remove(&entry.input);
             tracing::debug!(channel = entry.name, "ended: no client for {:?}", shared.on_demand.linger);

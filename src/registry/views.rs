@@ -16,11 +16,11 @@ use tokio::time::timeout;
 
 use super::{
     ChannelView, Shared,
+    audience::ByTransportState,
     common::{CommonAnswer, Pause},
 };
 use crate::{
-    channel::state::ChannelState,
-    egress::subscribers::ByTransportState,
+    channel::{state::ChannelState, thread::PacketThread},
     limits::{
         HEALTH_PATIENCE, STATE_BODIES_MAX, STATE_FLOWS, SURVEY_INTERVAL, SURVEY_INTERVAL_LARGE,
         SURVEY_PATIENCE,
@@ -125,11 +125,11 @@ impl Answers {
 impl Shared {
     /// Asks all packet threads at once.
     async fn survey(&self, flows_max: usize) -> Result<Views, Stalled> {
-        let ask = |worker: &crate::channel::thread::Worker| {
-            let worker = worker.clone();
-            tokio::spawn(async move { timeout(SURVEY_PATIENCE, worker.states(flows_max)).await })
+        let ask = |thread: &PacketThread| {
+            let thread = thread.clone();
+            tokio::spawn(async move { timeout(SURVEY_PATIENCE, thread.states(flows_max)).await })
         };
-        let asked: Vec<_> = self.workers.iter().map(ask).collect();
+        let asked: Vec<_> = self.packet_threads.iter().map(ask).collect();
         let (mut states, mut threads) = (Vec::new(), Vec::new());
         for (index, answer) in asked.into_iter().enumerate() {
             match answer.await {
