@@ -5,11 +5,12 @@
 //! 1. [`tidecast_net`]: join the group, receive in batches with kernel time stamps and drop counts;
 //! 2. [`tidecast_wire`]: bytes to a checked view; corrupt and foreign datagrams are counted and dropped;
 //! 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow, session, deduplication, recovery, reorder and skip;
-//! 4. [`net`]: the packet threads, which run the core of each channel;
-//! 5. [`egress`]: UDP targets, HTTP clients, files.
+//! 4. [`channel`]: the packet threads, which run the core of each channel, send to UDP targets, and fill the taps;
+//! 5. [`serve`] and [`egress`]: those who read the taps for HTTP and TCP clients, UDP subscribers and files.
 //!
-//! Beside them stand [`observe`] (what happened lately), [`subscribe`] (UDP subscribers on request), [`probe`] (what is on a
-//! group), [`capture`] (capture files), and [`config`], [`control`], [`log`], [`metrics`], [`shutdown`], [`watchdog`].
+//! Beside this way stand [`registry`] (which channels there are, and who subscribes), [`metrics`] and [`observe`] (what
+//! happens), [`commands`], [`cli`] and [`config`] (how it all begins), [`probe`] (what is on a group), [`capture`] (capture
+//! files), [`shares`] and [`log`].
 
 mod capture;
 mod channel;
@@ -23,10 +24,8 @@ mod metrics;
 mod observe;
 mod probe;
 mod registry;
+mod serve;
 mod shares;
-mod shutdown;
-mod subscribe;
-mod watchdog;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -303,7 +303,7 @@ pub enum JitterDistribution {
   tidecast demo --http 127.0.0.1:9000 --for 30s")]
 pub struct Demo {
     /// Where HTTP listens [default: 127.0.0.1:8080, or a free port if that is taken]
-    #[arg(long, value_name = "ADDR", value_parser = units::listen_address)]
+    #[arg(long, value_name = "ADDR", value_parser = address::listen::listen_address)]
     pub http: Option<Endpoint>,
     /// Stop after this time [default: at Ctrl-C]
     #[arg(long = "for", value_name = "DURATION", value_parser = units::positive_duration)]

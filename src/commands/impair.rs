@@ -29,12 +29,12 @@ use nix::{
 use report::OutputReport;
 pub use report::Report;
 
+use super::shutdown::Stop;
 use crate::{
     channel::udp::{Datagram, UdpOutput},
     cli,
     commands::Failure,
     limits::{IMPAIR_DRAIN_MAX, IMPAIR_STOP_CHECK},
-    shutdown::Stop,
 };
 use tidecast_core::buffer::{Buffer, Pool};
 use tidecast_link::{Bursts, Distribution, Impairments, Link, Outage, limits::LINK_PACKETS_MAX};

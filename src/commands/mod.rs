@@ -20,6 +20,8 @@ mod relay;
 mod send;
 mod serve;
 pub mod service;
+mod shutdown;
+mod watchdog;
 
 /// Why a command ended early, or what it found.
 #[derive(Debug, thiserror::Error)]

@@ -5,8 +5,9 @@ use anyhow::Context;
 use super::{
     Failure, flags,
     service::{Service, block_on, say},
+    shutdown::Signals,
 };
-use crate::{channel::state::ChannelState, cli, shutdown::Signals};
+use crate::{channel::state::ChannelState, cli};
 
 /// Relays until a signal, then prints a summary to standard error.
 ///

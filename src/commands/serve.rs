@@ -5,8 +5,9 @@ use anyhow::Context;
 use super::{
     Failure, flags,
     service::{Service, block_on},
+    shutdown::Signals,
 };
-use crate::{cli, shutdown::Signals};
+use crate::cli;
 
 /// Serves until a signal.
 ///

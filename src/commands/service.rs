@@ -10,23 +10,24 @@ use tokio::{
     time::timeout,
 };
 
+use super::{
+    shutdown::{self, Signals},
+    watchdog,
+};
 use crate::{
     channel::{PathSettings, state::ChannelState, thread::Started},
     config::{self, Config},
-    egress::{
-        http::Server,
-        push::Hubs,
-        record::{self, Recorder},
-        sap::Announcer,
-        tcp,
-    },
+    egress::{http::Server, push::Hubs, tcp},
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     metrics::{Exporter, Metrics},
     observe::Observer,
     registry::{self, Registry},
+    serve::{
+        record::{self, Recorder},
+        sap::Announcer,
+        udp,
+    },
     shares::Shares,
-    shutdown::{self, Signals},
-    subscribe, watchdog,
 };
 
 /// A running relay.
@@ -87,7 +88,7 @@ impl Service {
             Some(tcp) => Some(tcp::Server::bind(tcp, config.http.as_ref()).await?),
             None => None,
         };
-        let subscribe = config.udp.as_ref().map(subscribe::Server::bind).transpose()?;
+        let subscribers = config.udp.as_ref().map(udp::Server::bind).transpose()?;
         let (linger, chunk) = config.http.as_ref().map_or((LINGER, CHUNK), |http| (http.linger, http.chunk));
         let start_bytes_max = config.http.as_ref().map_or(0, |http| http.start_bytes_max);
         let last_values = server.is_some() || programs.is_some();
@@ -135,7 +136,7 @@ impl Service {
             let address = server.address();
             Listener { address, stop, task: tokio::spawn(server.run(registry.clone(), hubs, stopped)) }
         });
-        let udp = subscribe.map(|server| {
+        let udp = subscribers.map(|server| {
             let (stop, stopped) = watch::channel(false);
             let address = server.address();
             Listener {

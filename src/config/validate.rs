@@ -32,7 +32,7 @@ use crate::shares::{Bounds, Resource};
 use tidecast_core::limits::{
     CHANNEL_BYTES_MAX, FLOW_IDLE, FLOWS_MAX, HOLD_CONFIG_MAX, REORDER_PACKETS_MAX, SHARE_PERCENT,
 };
-use tidecast_net::address::{Endpoint, Output, Recording, Scheme, Target};
+use tidecast_net::address::{Endpoint, Output, Recording, Scheme, Target, listen};
 use tidecast_net::limits::{CHANNEL_NAME_BYTES_MAX, UDP_TOKEN_BYTES_MAX};
 use tidecast_net::units;
 use tidecast_wire::{Format, rtp::payload_types::Rtpmap};
@@ -122,7 +122,7 @@ impl Check<'_> {
     fn http(&mut self, raw: &RawHttp) -> Option<Http> {
         let local = Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)));
         let listen = self.value(&raw.listen, Some(local.clone()), |value| {
-            units::listen(text(value, "127.0.0.1:8080")?).map_err(display)
+            listen::listen(text(value, "127.0.0.1:8080")?).map_err(display)
         });
         let allow = raw.allow.as_ref().map(|fields| self.all(fields, prefix));
         let http = Http {
@@ -149,7 +149,7 @@ impl Check<'_> {
                 parsed(value, "https://dash.example")
             }),
             admin: self.value(&raw.admin, None, |value| {
-                units::listen(text(value, "127.0.0.1:8081")?).map_err(display)
+                listen::listen(text(value, "127.0.0.1:8081")?).map_err(display)
             }),
             trusted_proxies: self.proxies(raw.trusted_proxies.as_deref().unwrap_or_default()),
             base: self.value(&raw.base, "/".to_owned(), base),
@@ -159,8 +159,9 @@ impl Check<'_> {
     }
 
     fn tcp(&mut self, raw: &RawTcp) -> Option<Tcp> {
-        let listen = self
-            .value(&raw.listen, None, |value| units::listen(text(value, "127.0.0.1:9000")?).map_err(display));
+        let listen = self.value(&raw.listen, None, |value| {
+            listen::listen(text(value, "127.0.0.1:9000")?).map_err(display)
+        });
         let clients_max = self.count(&raw.clients_max, TCP_CLIENTS, 1..=CLIENTS_MAX);
         listen.map(|listen| Tcp { listen, clients_max })
     }
@@ -168,7 +169,7 @@ impl Check<'_> {
     /// Off unless it is told where to listen.
     fn udp(&mut self, raw: &RawUdp) -> Option<Udp> {
         let listen = self
-            .value(&raw.listen, None, |value| units::listen(text(value, "0.0.0.0:4023")?).map_err(display));
+            .value(&raw.listen, None, |value| listen::listen(text(value, "0.0.0.0:4023")?).map_err(display));
         for field in [&raw.token, &raw.clients_max, &raw.lease].into_iter().flatten() {
             if raw.listen.is_none() {
                 self.problems.push(Problem::of_field(field, "expected only with udp.listen, or --udp"));

@@ -5,7 +5,4 @@
 pub mod http;
 pub mod listen;
 pub mod push;
-pub mod record;
-pub mod sap;
-pub mod sdp;
 pub mod tcp;

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     channel::testing::channel_state,
     registry::audience::{CutOff, Dropped},
-    subscribe::exchange::Outcome,
+    serve::udp::exchange::Outcome,
 };
 use tidecast_core::relay::{Counters, LegCounters};
 

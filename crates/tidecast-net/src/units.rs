@@ -3,11 +3,8 @@
 //! Pure text to numbers, for the command line and the configuration file alike. Every error says what was
 //! expected; the caller says where the text stood.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
-
-use crate::address::Endpoint;
 
 /// Text that is not such a quantity; the message says what was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,8 +20,6 @@ const FRACTION: Error = Error { expected: "a percentage from 0% to 100%, such as
 const BYTES: Error = Error { expected: "a number of bytes such as 1316, 64KiB or 8MB" };
 const RATE: Error =
     Error { expected: "bits per second such as 8M or 500k, or packets per second such as 500pps" };
-const LISTEN: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
-const LISTEN_ADDRESS: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
 
 /// A duration with its unit; `0` needs none.
 ///
@@ -127,29 +122,6 @@ fn strip_bits(unit: &str) -> &str {
     ["bit/s", "bps", "bit", "b"].into_iter().find_map(|suffix| unit.strip_suffix(suffix)).unwrap_or(unit)
 }
 
-/// Where an HTTP server listens: an address with its port (and its zone), `localhost:PORT`, or `off` (`None`).
-///
-/// # Errors
-/// Anything else; a port alone is refused, since nobody could tell whether it means this host or all networks.
-pub fn listen(text: &str) -> Result<Option<Endpoint>, Error> {
-    if text == "off" {
-        return Ok(None);
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        let port = port.parse().map_err(|_| LISTEN)?;
-        return Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()));
-    }
-    text.parse().map(Some).map_err(|_| LISTEN)
-}
-
-/// As [`listen`], for a server that cannot be off.
-///
-/// # Errors
-/// As [`listen`], and `off`.
-pub fn listen_address(text: &str) -> Result<Endpoint, Error> {
-    listen(text)?.ok_or(LISTEN_ADDRESS)
-}
-
 /// Where the digits end and the unit starts.
 fn cut_unit(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -227,20 +199,6 @@ mod tests {
         }
         for text in ["", "fast", "0", "0pps", "-8M", "8X", "pps", "8Mpbs"] {
             assert_eq!(text.parse::<Rate>(), Err(RATE), "{text}");
-        }
-    }
-
-    #[test]
-    fn listen_addresses() {
-        assert_eq!(listen_address("off"), Err(LISTEN_ADDRESS));
-        let at = |text: &str| Some(text.parse::<Endpoint>().unwrap());
-        assert_eq!(listen("127.0.0.1:8080"), Ok(at("127.0.0.1:8080")));
-        assert_eq!(listen("localhost:80"), Ok(at("127.0.0.1:80")));
-        assert_eq!(listen("[::]:0"), Ok(at("[::]:0")));
-        assert_eq!(listen("[fe80::1%eth0]:80"), Ok(at("[fe80::1%eth0]:80")));
-        assert_eq!(listen("off"), Ok(None));
-        for text in ["", "8080", ":8080", "127.0.0.1", "host:80", "localhost:", "127.0.0.1:65536"] {
-            assert_eq!(listen(text), Err(LISTEN), "{text}");
         }
     }
 }

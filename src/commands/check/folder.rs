@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, access};
 use super::machine::{Line, Mark};
 use crate::{
     config::{Channel, Config},
-    egress::record::{Room, nearest},
+    serve::record::{Room, nearest},
 };
 use tidecast_net::address::Recording;
 

@@ -18,8 +18,9 @@ use anyhow::Context;
 use super::{
     Failure,
     service::{self, Service, say},
+    shutdown::Signals,
 };
-use crate::{cli, config::Config, shutdown::Signals};
+use crate::{cli, config::Config};
 use scene::Scene;
 use table::Table;
 use tidecast_net::{address::Endpoint, clock};

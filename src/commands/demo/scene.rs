@@ -18,8 +18,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::{
     cli::{Cli, Command},
-    commands::{impair, send},
-    shutdown::Stop,
+    commands::{impair, send, shutdown::Stop},
 };
 use tidecast_link::Impairments;
 

@@ -16,12 +16,11 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 
-use super::{Failure, service::say};
+use super::{Failure, service::say, shutdown::Stop};
 use crate::{
     cli::{self, Probed},
     limits::IMPAIR_STOP_CHECK,
     probe::{Probe, Role, report::Report, text},
-    shutdown::Stop,
 };
 use live::Screen;
 use sockets::Sockets;

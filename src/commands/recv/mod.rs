@@ -17,11 +17,10 @@ use std::{
 use anyhow::Context;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{Failure, service::say};
+use super::{Failure, service::say, shutdown::Signals};
 use crate::{
     channel::{ChannelSpec, PathSettings, Sink, state::ChannelState, thread::PacketThread},
     cli, observe,
-    shutdown::Signals,
 };
 use summary::Summary;
 use tidecast_core::relay::{self, Fec, Hold};

@@ -20,9 +20,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::cli::{self, SendFormat, Source};
-use crate::commands::Failure;
-use crate::shutdown::Stop;
+use super::shutdown::Stop;
+use crate::{
+    cli::{self, SendFormat, Source},
+    commands::Failure,
+};
 use carrier::Carriers;
 use cut::Cutter;
 use link::Link;

@@ -14,9 +14,9 @@ use serde::Deserialize;
 use super::{App, refusal::Refusal, via::Via};
 use crate::{
     config::{Channel, Imported},
-    egress::sdp::{Contents, Description, Stream, Unknown},
     observe::Content,
     registry::ChannelView,
+    serve::sdp::{Contents, Description, Stream, Unknown},
 };
 use tidecast_wire::Format;
 

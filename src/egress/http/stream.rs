@@ -23,8 +23,8 @@ use crate::{
         tap::{Begin, Select},
         wanted::FlowWanted,
     },
-    egress::sdp::Contents,
     registry::audience::Transport,
+    serve::sdp::Contents,
     shares::{Place, Resource},
 };
 use axum::{

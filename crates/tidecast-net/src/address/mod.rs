@@ -7,6 +7,7 @@
 mod dscp;
 mod endpoint;
 mod error;
+pub mod listen;
 mod query;
 mod recording;
 mod remote;

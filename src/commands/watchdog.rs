@@ -10,7 +10,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{limits::WATCHDOG_SHARE, registry::Registry, shutdown};
+use super::shutdown;
+use crate::{limits::WATCHDOG_SHARE, registry::Registry};
 
 /// Starts the keep-alives if a service manager waits for them (`WATCHDOG_USEC`). Must be called within a tokio runtime.
 pub fn keep_alive(registry: Registry) -> Option<JoinHandle<()>> {

@@ -203,7 +203,7 @@ fn send_to(output: &Output, packet: &[u8]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::sdp::Content;
+    use crate::serve::sdp::Content;
     use tidecast_wire::sdp::Media;
 
     fn description(target: &str, map: &str) -> Description {

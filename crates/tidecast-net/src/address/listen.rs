@@ -1,0 +1,51 @@
+//! Where servers listen, as people write it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::Endpoint;
+use crate::units::Error;
+
+const LISTEN: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
+const LISTEN_ADDRESS: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
+
+/// Where an HTTP server listens: an address with its port (and its zone), `localhost:PORT`, or `off` (`None`).
+///
+/// # Errors
+/// Anything else; a port alone is refused, since nobody could tell whether it means this host or all networks.
+pub fn listen(text: &str) -> Result<Option<Endpoint>, Error> {
+    if text == "off" {
+        return Ok(None);
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        let port = port.parse().map_err(|_| LISTEN)?;
+        return Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()));
+    }
+    text.parse().map(Some).map_err(|_| LISTEN)
+}
+
+/// As [`listen`], for a server that cannot be off.
+///
+/// # Errors
+/// As [`listen`], and `off`.
+pub fn listen_address(text: &str) -> Result<Endpoint, Error> {
+    listen(text)?.ok_or(LISTEN_ADDRESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses() {
+        assert_eq!(listen_address("off"), Err(LISTEN_ADDRESS));
+        let at = |text: &str| Some(text.parse::<Endpoint>().unwrap());
+        assert_eq!(listen("127.0.0.1:8080"), Ok(at("127.0.0.1:8080")));
+        assert_eq!(listen("localhost:80"), Ok(at("127.0.0.1:80")));
+        assert_eq!(listen("[::]:0"), Ok(at("[::]:0")));
+        assert_eq!(listen("[fe80::1%eth0]:80"), Ok(at("[fe80::1%eth0]:80")));
+        assert_eq!(listen("off"), Ok(None));
+        for text in ["", "8080", ":8080", "127.0.0.1", "host:80", "localhost:", "127.0.0.1:65536"] {
+            assert_eq!(listen(text), Err(LISTEN), "{text}");
+        }
+    }
+}
