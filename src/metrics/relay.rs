@@ -1,0 +1,39 @@
+//! What the relay as a whole has counted.
+
+use metrics::Counter;
+
+use super::{Kind, Metric, counter, gauge, seconds};
+
+pub(super) const UDP_REQUESTS: Metric = counter(
+    "tidecast_udp_requests_total",
+    "Datagrams to the port for UDP subscribers by what became of them, such as granted, renewed, refused_token, throttled.",
+);
+pub(super) const REFUSED: Metric = counter(
+    "tidecast_refused_total",
+    "Clients that got no place, by resource (connections, admin, streams, groups, pages, tcp, udp, flows) and reason: full, share (of one address).",
+);
+pub(super) const BUILD_INFO: Metric = gauge("tidecast_build_info", "Always 1; the version is a label.");
+pub(super) const LOG_DROPPED: Metric = counter(
+    "tidecast_log_lines_dropped_total",
+    "Log lines that were dropped because whoever reads standard error was too slow.",
+);
+pub(super) const START_TIME: Metric = seconds(
+    "tidecast_start_time_seconds",
+    Kind::GaugeMax,
+    "When the relay was started, in seconds since the Unix epoch.",
+);
+
+/// All of them.
+pub(super) const ALL: &[&Metric] = &[&UDP_REQUESTS, &REFUSED, &BUILD_INFO, &LOG_DROPPED, &START_TIME];
+
+/// Counters of the datagrams from UDP subscribers, resolved once.
+pub struct UdpRequests(pub(super) Vec<(&'static str, Counter)>);
+
+impl UdpRequests {
+    /// One more has come to this end.
+    pub fn count(&self, result: &str) {
+        if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == result) {
+            counter.increment(1);
+        }
+    }
+}
