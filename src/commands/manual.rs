@@ -33,7 +33,7 @@ const EXIT_STATUS: &str = "\
 78   the configuration is wrong";
 
 const ENVIRONMENT: &str = "\
-TIDECAST_LOG   what is logged to standard error, for example debug or tidecast::net=trace
+TIDECAST_LOG   what is logged to standard error, for example debug or tidecast_net=trace
 NO_COLOR       no colours in the log";
 
 const FILES: &str = "\

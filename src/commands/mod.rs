@@ -11,7 +11,7 @@ mod check;
 mod demo;
 #[cfg(test)]
 mod documented;
-mod flags;
+pub mod flags;
 pub mod impair;
 mod manual;
 mod probe;
