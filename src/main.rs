@@ -6,7 +6,7 @@
 //! 2. [`tidecast_wire`]: bytes to a checked view; corrupt and foreign datagrams are counted and dropped;
 //! 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow, session, deduplication, recovery, reorder and skip;
 //! 4. [`channel`]: the packet threads, which run the core of each channel, send to UDP targets, and fill the taps;
-//! 5. [`serve`] and [`egress`]: those who read the taps for HTTP and TCP clients, UDP subscribers and files.
+//! 5. [`serve`]: those who read the taps for HTTP and TCP clients, UDP subscribers and files.
 //!
 //! Beside this way stand [`registry`] (which channels there are, and who subscribes), [`metrics`] and [`observe`] (what
 //! happens), [`commands`], [`cli`] and [`config`] (how it all begins), [`probe`] (what is on a group), [`capture`] (capture
@@ -17,7 +17,6 @@ mod channel;
 mod cli;
 mod commands;
 mod config;
-mod egress;
 mod limits;
 mod log;
 mod metrics;

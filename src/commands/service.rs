@@ -17,15 +17,16 @@ use super::{
 use crate::{
     channel::{PathSettings, state::ChannelState, thread::Started},
     config::{self, Config},
-    egress::{http::Server, push::Hubs, tcp},
     limits::{CHUNK, DRAIN_MAX, LINGER, RECORDING_DRAIN_MAX, RUNTIME_THREADS_MAX},
     metrics::{Exporter, Metrics},
     observe::Observer,
     registry::{self, Registry},
     serve::{
+        http::Server,
+        push::Hubs,
         record::{self, Recorder},
         sap::Announcer,
-        udp,
+        tcp, udp,
     },
     shares::Shares,
 };

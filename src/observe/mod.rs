@@ -2,7 +2,7 @@
 //! history, a verdict (ok, degraded, silent) with its reasons, and events.
 //!
 //! It asks [`crate::registry`] for plain numbers and stands beside a datagram's way. The HTTP server shows what is found
-//! ([`crate::egress::http`]); nothing else depends on it.
+//! ([`crate::serve::http`]); nothing else depends on it.
 
 mod content;
 mod events;

@@ -1,5 +1,5 @@
 //! Session descriptions (RFC 8866) of what a channel sends or receives, as players open them: where it goes, or where it
-//! comes from. Text only: [`crate::egress::http`] gives it to who asks, [`super::sap`] announces it.
+//! comes from. Text only: [`crate::serve::http`] gives it to who asks, [`super::sap`] announces it.
 //!
 //! What is described was said (`sdp`, `rtpmap`), is a static payload type (RFC 3551) or a transport stream that was seen.
 //! Anything else has no description: a wrong one plays noise.

@@ -1,0 +1,255 @@
+//! What the page shows, for programs: channels with their rates and verdicts, ten minutes of history, events, and the
+//! tables of one channel, as JSON or CSV.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    refusal::Refusal,
+    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, Wanted},
+    table::{Format, Table, number},
+};
+use crate::{
+    limits::{EVENTS_MAX, LOSSES_MAX},
+    observe::{self, Column, Event, Observation, Observed, Tick, Told},
+    registry::ChannelView,
+};
+use tidecast_net::clock::ClockPair;
+
+/// The query of a table.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TableQuery {
+    search: Option<String>,
+    sort: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
+    #[serde(default)]
+    format: Format,
+}
+
+impl TableQuery {
+    fn wanted(&self, keys: &'static [&'static str]) -> Result<Wanted, Refusal> {
+        Wanted::parse(self.search.as_deref(), self.sort.as_deref(), self.offset, self.limit, keys)
+    }
+}
+
+type Queried<T> = Result<Query<T>, QueryRejection>;
+
+pub(super) fn asked<T>(query: Queried<T>) -> Result<T, Refusal> {
+    query.map(|Query(query)| query).map_err(|error| Refusal::Malformed(error.body_text()))
+}
+
+/// `/api/v1/channels`
+pub(super) async fn channels(
+    State(app): State<App>,
+    query: Queried<TableQuery>,
+) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let wanted = query.wanted(CHANNEL_KEYS)?;
+    let seen = app.observer.seen();
+    let page = rows::channels(&seen, &wanted);
+    Ok(rows::channel_table(&page, &wanted, &seen).answer(query.format))
+}
+
+/// `/api/v1/streams/NAME/flows`
+pub(super) async fn flows(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    query: Queried<TableQuery>,
+) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let wanted = query.wanted(FLOW_KEYS)?;
+    let state = app.observer.flows(&name).await?.ok_or_else(|| unknown(&app, &name))?;
+    Ok(rows::flow_table(&rows::flows(&state, &wanted), &wanted).answer(query.format))
+}
+
+/// `/api/v1/streams/NAME/clients`
+pub(super) async fn clients(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    query: Queried<TableQuery>,
+) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let wanted = query.wanted(CLIENT_KEYS)?;
+    if !app.config.list_clients {
+        let text = "clients are not listed here, only counted (list_clients in [http]): see subscribers";
+        return Err(Refusal::Forbidden(text.to_owned()));
+    }
+    let clients = app.registry.clients(&name).ok_or_else(|| unknown(&app, &name))?;
+    Ok(rows::client_table(&rows::clients(&clients, &wanted), &wanted).answer(query.format))
+}
+
+/// The query of what is always given whole.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WholeQuery {
+    #[serde(default)]
+    format: Format,
+}
+
+/// `/api/v1/streams/NAME/legs`, `outputs` and `subscribers`
+pub(super) async fn part(
+    State(app): State<App>,
+    Path((name, part)): Path<(String, String)>,
+    query: Queried<WholeQuery>,
+) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let table: fn(&ChannelView) -> Table = match part.as_str() {
+        "legs" => rows::leg_table,
+        "outputs" => rows::output_table,
+        "subscribers" => rows::subscriber_table,
+        _ => {
+            let text = format!("{part:?} of {name}: expected flows, legs, outputs, subscribers or clients");
+            return Err(Refusal::NotFound(text));
+        }
+    };
+    let seen = app.observer.seen();
+    let channel = seen.channel(&name).ok_or_else(|| no_channel(&seen, &name))?;
+    Ok(table(&channel.view).answer(query.format))
+}
+
+/// The query of a history.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    channel: Option<String>,
+    #[serde(default)]
+    format: Format,
+}
+
+/// `/api/v1/history?channel=NAME`: the last ten minutes.
+pub(super) async fn history(
+    State(app): State<App>,
+    query: Queried<HistoryQuery>,
+) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let seen = app.observer.seen();
+    let Some(name) = &query.channel else {
+        let names: Vec<&str> = seen.channels.iter().map(Observed::name).collect();
+        let names = names.join(", ");
+        return Err(Refusal::Malformed(format!("no channel: expected ?channel=NAME, one of {names}")));
+    };
+    let channel = seen.channel(name).ok_or_else(|| no_channel(&seen, name))?;
+    Ok(match query.format {
+        Format::Json => Json(rows::history(channel, &seen, 0)).into_response(),
+        Format::Csv => history_table(channel, &seen).answer(Format::Csv),
+    })
+}
+
+/// The time in milliseconds since the Unix epoch, then what a sample says.
+const HISTORY_COLUMNS: [&str; Column::ALL.len() + 1] = {
+    let mut names = ["time"; Column::ALL.len() + 1];
+    let mut index = 0;
+    while index < Column::ALL.len() {
+        names[index + 1] = Column::ALL[index].name();
+        index += 1;
+    }
+    names
+};
+
+fn history_table(channel: &Observed, seen: &Observation) -> Table {
+    let count = channel.history.len();
+    let times = seen.times.iter().skip(seen.times.len() - count);
+    let rows = channel.history.newest(count).zip(times).map(|(sample, tick)| {
+        let value = |column: Column| {
+            let value = f64::from(sample.get(column));
+            number(if column.is_count() { value / tick.seconds.max(f64::EPSILON) } else { value })
+        };
+        let mut row: Vec<Value> = vec![tick.at.into()];
+        row.extend(Column::ALL.map(value));
+        row
+    });
+    Table::whole("history", &HISTORY_COLUMNS, rows.collect())
+}
+
+/// The query of the events.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    channel: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    format: Format,
+}
+
+/// `/api/v1/events`: what happened, the newest first.
+pub(super) async fn events(State(app): State<App>, query: Queried<EventsQuery>) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let limit = query.limit.unwrap_or(EVENTS_MAX);
+    let seen = app.observer.seen();
+    let wanted = |event: &&Event| query.channel.as_ref().is_none_or(|channel| *channel == event.channel);
+    let matching: Vec<&Event> = seen.events.all().rev().filter(wanted).collect();
+    let columns = &["at", "last", "level", "channel", "kind", "count", "text", "advice"];
+    let row = |event: &&Event| {
+        vec![
+            event.at.into(),
+            event.last.into(),
+            json!(event.level),
+            event.channel.as_str().into(),
+            json!(event.kind),
+            event.count.into(),
+            event.text.as_str().into(),
+            event.advice.as_str().into(),
+        ]
+    };
+    let rows = matching.iter().take(limit).map(row).collect();
+    let table = Table { total: matching.len(), ..Table::whole("events", columns, rows) };
+    Ok(table.answer(query.format))
+}
+
+/// `/api/v1/losses`: what was lost, the newest first of each channel.
+pub(super) async fn losses(State(app): State<App>, query: Queried<EventsQuery>) -> Result<Response, Refusal> {
+    let query = asked(query)?;
+    let limit = query.limit.unwrap_or(LOSSES_MAX);
+    let seen = app.observer.seen();
+    if let Some(name) = &query.channel {
+        seen.channel(name).ok_or_else(|| no_channel(&seen, name))?;
+    }
+    let pair = ClockPair::read();
+    let times: Vec<Tick> = seen.times.iter().copied().collect();
+    let wanted = |channel: &&Observed| query.channel.as_deref().is_none_or(|name| name == channel.name());
+    let rows = seen.channels.iter().filter(wanted).flat_map(|channel| {
+        observe::told(channel, &times, pair.monotonic, pair.wall).map(|told| loss_row(channel.name(), &told))
+    });
+    let mut rows: Vec<Vec<Value>> = rows.collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row[3].as_u64()));
+    let total = rows.len();
+    rows.truncate(limit);
+    Ok(Table { total, ..Table::whole("losses", &LOSS_COLUMNS, rows) }.answer(query.format))
+}
+
+const LOSS_COLUMNS: [&str; 10] =
+    ["channel", "flow", "id", "first", "last", "count", "gaps", "longest", "numbers", "cause"];
+
+fn loss_row(channel: &str, told: &Told<'_>) -> Vec<Value> {
+    let loss = told.loss;
+    vec![
+        channel.into(),
+        loss.flow.as_ref().into(),
+        loss.id.into(),
+        told.first.into(),
+        told.last.into(),
+        loss.count.into(),
+        loss.gaps.into(),
+        loss.longest.into(),
+        format!("{}-{}", loss.from, loss.to).into(),
+        told.cause.as_str().into(),
+    ]
+}
+
+fn unknown(app: &App, name: &str) -> Refusal {
+    no_channel(&app.observer.seen(), name)
+}
+
+fn no_channel(seen: &Observation, name: &str) -> Refusal {
+    let names: Vec<&str> = seen.channels.iter().map(Observed::name).collect();
+    let names = if names.is_empty() { "none: there is no channel".to_owned() } else { names.join(", ") };
+    Refusal::NotFound(format!("there is no channel {name:?}: expected one of {names}"))
+}

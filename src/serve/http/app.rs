@@ -1,0 +1,110 @@
+//! What outlives a request: what every handler knows ([`App`]), and what all connections share ([`Shared`]).
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::Router;
+use socketioxide::SocketIo;
+use tokio::sync::watch;
+
+use super::{
+    answers::InFlight, client::Patience, feeder::Feeders, host::Names, routes, snapshot::Snapshots, via::Door,
+};
+use crate::{
+    config,
+    metrics::Exporter,
+    observe::Observer,
+    registry::Registry,
+    serve::push::Hubs,
+    shares::{Caller, Place, Refused, Resource},
+};
+
+use tidecast_net::log_limiter::LogLimiter;
+
+/// What every request handler knows.
+#[derive(Debug, Clone)]
+pub(super) struct App {
+    pub(super) registry: Registry,
+    pub(super) config: Arc<config::Http>,
+    pub(super) snapshots: Arc<Snapshots>,
+    /// What waits for clients to read it.
+    pub(super) answers: Arc<InFlight>,
+    /// What this machine is called.
+    pub(super) names: Arc<Names>,
+    /// Who hands messages to programs.
+    pub(super) hubs: Arc<Hubs>,
+    /// What happened lately.
+    pub(super) observer: Observer,
+    /// What Prometheus reads.
+    pub(super) metrics: Exporter,
+    /// Turns true when the server shall end.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) registry: Registry,
+    pub(super) config: Arc<config::Http>,
+    pub(super) router: Router,
+    pub(super) socketio: SocketIo,
+    pub(super) feeders: Feeders,
+    pub(super) hubs: Arc<Hubs>,
+    /// Clients that do not read, in the log.
+    pub(super) cut_off: Mutex<LogLimiter>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        config: config::Http,
+        registry: Registry,
+        observer: Observer,
+        hubs: Arc<Hubs>,
+        metrics: Exporter,
+        stop: watch::Receiver<bool>,
+    ) -> Shared {
+        let (config, snapshots) = (Arc::new(config), Arc::default());
+        let (answers, names) = (Arc::default(), Arc::new(Names::of_machine()));
+        let app = App {
+            registry: registry.clone(),
+            config: config.clone(),
+            snapshots,
+            answers,
+            names,
+            hubs: hubs.clone(),
+            observer,
+            metrics,
+            stop,
+        };
+        let (router, socketio) = routes::router(app);
+        let feeders = Feeders::default();
+        Shared { registry, config, router, socketio, feeders, hubs, cut_off: Mutex::default() }
+    }
+
+    /// How long a client is kept that is behind, or whose stream is silent.
+    pub(super) fn patience(&self) -> Patience {
+        Patience { lag_max: self.config.lag_max, idle_timeout: self.config.idle_timeout }
+    }
+
+    /// A place for a connection. Whoever comes through a proxy gets his own with each request.
+    pub(super) fn admit(&self, door: Door, peer: SocketAddr) -> Result<Place, Refused> {
+        let resource = match door {
+            Door::Main => Resource::Connections,
+            Door::Admin => Resource::Admin,
+        };
+        let caller = match Caller::at(peer.ip()) {
+            Caller::Host(_) if self.config.trusts(peer.ip()) => Caller::Proxy,
+            caller => caller,
+        };
+        self.registry.shares().take(resource, caller)
+    }
+
+    /// Whether what is at this path is served at this port.
+    pub(super) fn serves(&self, door: Door, path: &str) -> bool {
+        const OPERATORS: [&str; 4] = ["/api/", "/page/", "/metrics", "/status"];
+        let is_operators = OPERATORS.iter().any(|start| path.starts_with(start));
+        door == Door::Admin || self.config.admin.is_none() || !is_operators
+    }
+}

@@ -1,0 +1,149 @@
+//! One connection, to its end: its requests are the HTTP library's, until one of them asks for a stream. Behind the head of
+//! that answer the socket is ours.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use socket2::SockRef;
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
+
+use super::{
+    app::Shared,
+    client::{Client, End, Patience},
+    handover::{Handover, Messages, Ordered},
+    push,
+    requests::{ConnectionPlace, Requests},
+    via::{Door, Ends},
+    watched::Watched,
+};
+use crate::{
+    limits::{CLIENT_STALL_MAX, REQUEST_HEAD_BYTES_MAX},
+    serve::listen::{self, stopped},
+    shares::Place,
+};
+use tidecast_net::clock;
+
+/// One connection, to its end.
+pub(super) async fn serve(
+    stream: TcpStream,
+    door: Door,
+    place: Place,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) {
+    let place = Arc::new(Mutex::new(place));
+    listen::prepare(&stream);
+    // Boxed: its memory is given back before a stream begins.
+    match Box::pin(answer(stream, door, &place, &shared, stop)).await {
+        Ok(None) => {}
+        Ok(Some(Behind { stream, early, ordered })) => carry(stream, early, ordered, &shared).await,
+        Err(error) => tracing::debug!("a connection has ended: {error}"),
+    }
+}
+
+/// A connection behind the head of an answer, and what follows on it.
+struct Behind {
+    stream: TcpStream,
+    /// What the client has sent already.
+    early: Vec<u8>,
+    ordered: Ordered,
+}
+
+/// Answers requests until one asks for a stream; then gives the connection back behind the answer's head. Socket.IO keeps
+/// the connections that it upgrades.
+async fn answer(
+    stream: TcpStream,
+    door: Door,
+    place: &ConnectionPlace,
+    shared: &Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) -> hyper::Result<Option<Behind>> {
+    let handover = Handover::default();
+    let ends = Ends { door, peer: stream.peer_addr().ok(), local: stream.local_addr().ok() };
+    let router = TowerToHyperService::new(shared.router.clone());
+    let (place, shared) = (place.clone(), shared.clone());
+    let header_timeout = shared.config.header_timeout;
+    let connection = Watched::new(stream, CLIENT_STALL_MAX).keeping(place.clone());
+    let requests = Requests { router, handover: handover.clone(), shared, ends, place };
+    let mut connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        // A client may close its side behind its request, and gets the answer all the same.
+        .half_close(true)
+        .max_buf_size(REQUEST_HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(connection), requests)
+        .with_upgrades();
+    tokio::select! {
+        result = &mut connection => result?,
+        () = stopped(&mut stop) => {
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await?;
+        }
+    }
+    let ordered = handover.take();
+    let (watched, early) = match connection.into_parts() {
+        Some(parts) => (parts.io.into_inner(), parts.read_buf),
+        // The library gives away a connection on which an upgrade was offered, whatever was answered (RFC 9110, section
+        // 7.8: an offer may be ignored). One that Socket.IO has taken does not come here.
+        None => {
+            let Some((upgrade, _)) = handover.offer().zip(ordered.as_ref()) else { return Ok(None) };
+            // What is served here is what comes out.
+            let Ok(parts) = upgrade.await?.downcast::<TokioIo<Watched<TcpStream>>>() else { return Ok(None) };
+            (parts.io.into_inner(), parts.read_buf)
+        }
+    };
+    let ordered = ordered.filter(|_| watched.is_flushed());
+    let mut stream = watched.into_inner();
+    match ordered {
+        Some(ordered) => Ok(Some(Behind { stream, early: early.to_vec(), ordered })),
+        None => {
+            // It is gone already, or hears that this is the end.
+            let _ = stream.shutdown().await;
+            Ok(None)
+        }
+    }
+}
+
+/// Sends a client its stream, to its end.
+async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Shared) {
+    let (subscription, place, in_messages) = match ordered {
+        Ordered::Stream { subscription, place } => (subscription, place, false),
+        Ordered::WebSocket(Messages::Raw { subscription, place }) => (subscription, place, true),
+        Ordered::Events(wanted) => return push::events(stream, wanted, &shared.hubs).await,
+        Ordered::WebSocket(Messages::Told(wanted)) => {
+            return push::frames(stream, early, wanted, &shared.hubs).await;
+        }
+    };
+    let mut reader = subscription.reader;
+    let start = reader.take_start();
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0); // the system's choice, which is no limit
+    let patience = shared.patience();
+    listen::be_patient(&stream, patience.lag_max);
+    let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
+    let client = Client::new(stream, subscription.share, reader.number(), Some(place)).starting_with(start);
+    let client = Arc::new(if in_messages { client.in_messages() } else { client });
+    let _seat = shared.feeders.join(&client, reader);
+    let end = match in_messages {
+        true => client.run_messages(patience, early).await,
+        false => client.run(patience).await,
+    };
+    let Patience { lag_max, idle_timeout } = patience;
+    match end {
+        End::Channel | End::Gone => {}
+        End::Behind => {
+            let text = format!("a client has been behind its stream for {lag_max:?}: cut off");
+            // Strangers may do that a thousand times; the metrics count all of them.
+            if shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner).admits(clock::now()) {
+                tracing::info!(client = peer, "{text}");
+            } else {
+                tracing::debug!(client = peer, "{text}");
+            }
+        }
+        End::Silent => {
+            tracing::debug!(client = peer, "a client's stream was silent for {idle_timeout:?}: ends")
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! `/api/v1/live`: all that a page shows, once a second, as server-sent events. The query says what the page shows at
+//! present: which rows of which table, and whose detail. Each message holds columns for these rows; the first one also
+//! what happened before.
+
+use std::{collections::HashMap, convert::Infallible, sync::Arc};
+
+use axum::{
+    Extension,
+    extract::{Query, State, rejection::QueryRejection},
+    http::HeaderMap,
+    response::{
+        Sse,
+        sse::{self, KeepAlive},
+    },
+};
+use futures_util::{Stream, stream};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+
+use super::{
+    App,
+    api::asked,
+    refusal::Refusal,
+    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, Wanted},
+    stopped,
+    table::number,
+    via::Via,
+};
+use crate::{
+    channel::{
+        state::ChannelState,
+        tap::{Batch, Event as TapEvent, TapReader},
+    },
+    limits::{PAGE_CLIENTS_MAX, PAGE_ROWS_MAX, RECENT_SAMPLES, VALUE_BYTES_MAX, VALUES_FIRST},
+    observe::{Column, Content, Health, Observation, Observed, clients, share},
+    shares::{Place, Resource},
+};
+
+/// What a page shows.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LiveQuery {
+    search: Option<String>,
+    sort: Option<String>,
+    offset: Option<usize>,
+    limit: Option<usize>,
+    /// The channel whose detail is open.
+    channel: Option<String>,
+    /// The flow of it that is open.
+    flow: Option<String>,
+    flow_search: Option<String>,
+    flow_sort: Option<String>,
+    flow_offset: Option<usize>,
+    flow_limit: Option<usize>,
+    /// `RUN-TICK-EVENT`: the id of the last message that the page has, so that it gets only what came since.
+    since: Option<String>,
+}
+
+/// The same, checked.
+struct View {
+    channels: Wanted,
+    channel: Option<String>,
+    flow: Option<String>,
+    flows: Wanted,
+}
+
+impl View {
+    fn parse(query: &LiveQuery) -> Result<View, Refusal> {
+        let LiveQuery { search, sort, flow_search, flow_sort, .. } = query;
+        let channels =
+            Wanted::parse(search.as_deref(), sort.as_deref(), query.offset, query.limit, CHANNEL_KEYS)?;
+        let flows = Wanted::parse(
+            flow_search.as_deref(),
+            flow_sort.as_deref(),
+            query.flow_offset,
+            query.flow_limit,
+            FLOW_KEYS,
+        )?;
+        let (channels, flows) = (channels.at_most(PAGE_ROWS_MAX), flows.at_most(PAGE_ROWS_MAX));
+        Ok(View { channels, channel: query.channel.clone(), flow: query.flow.clone(), flows })
+    }
+}
+
+/// What a page has got already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Known {
+    run: u64,
+    tick: u64,
+    events: u64,
+}
+
+impl Known {
+    /// Reads what [`Known::id`] wrote; anything else is a page that knows nothing.
+    fn parse(id: &str) -> Known {
+        let mut numbers = id.split('-').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        match (next(), next(), next()) {
+            (Some(run), Some(tick), Some(events)) => Known { run, tick, events },
+            _ => Known::default(),
+        }
+    }
+
+    fn id(self) -> String {
+        format!("{}-{}-{}", self.run, self.tick, self.events)
+    }
+
+    /// What it knows of another run of the relay is worth nothing.
+    fn of_run(self, run: u64) -> Known {
+        if self.run == run { self } else { Known { run, ..Known::default() } }
+    }
+}
+
+/// `/api/v1/live`
+pub(super) async fn live(
+    State(app): State<App>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    query: Result<Query<LiveQuery>, QueryRejection>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
+    let query = asked(query)?;
+    let view = View::parse(&query)?;
+    let place = app.registry.shares().take(Resource::Pages, via.caller)?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let known = Known::parse(last.or(query.since.as_deref()).unwrap_or_default());
+    // One message waits while another is written: a page that reads slowly gets fewer of them.
+    let (to_page, mut messages) = mpsc::channel(1);
+    tokio::spawn(Page { app, view, known, fresh: true, readings: Readings::default() }.serve(to_page, place));
+    let stream = stream::poll_fn(move |cx| messages.poll_recv(cx).map(|message| message.map(Ok)));
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
+}
+
+/// One page, as long as it is open.
+struct Page {
+    app: App,
+    view: View,
+    known: Known,
+    /// It has got nothing on this connection.
+    fresh: bool,
+    readings: Readings,
+}
+
+impl Page {
+    async fn serve(mut self, to_page: mpsc::Sender<sse::Event>, _place: Place) {
+        let mut ticks = self.app.observer.ticks();
+        let mut stop = self.app.stop.clone();
+        let mut first_values = Box::pin(tokio::time::sleep(VALUES_FIRST));
+        let mut values_due = true;
+        loop {
+            ticks.mark_unchanged();
+            let message = self.message().await;
+            if to_page.send(message).await.is_err() {
+                return;
+            }
+            loop {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => return,
+                    () = to_page.closed() => return,
+                    changed = ticks.changed() => {
+                        if changed.is_err() { return }
+                        break;
+                    }
+                    () = &mut first_values, if values_due => {
+                        values_due = false;
+                        if let Some(message) = self.readings.message() && to_page.send(message).await.is_err() {
+                            return;
+                        }
+                    }
+                    () = self.readings.collect() => {}
+                }
+            }
+        }
+    }
+
+    async fn message(&mut self) -> sse::Event {
+        let state = match &self.view.channel {
+            Some(name) => self.app.observer.flows(name).await.ok().flatten(),
+            None => None,
+        };
+        self.read_values(state.as_deref()).await;
+        let observer = self.app.observer.clone();
+        let seen = observer.seen();
+        let known = self.known.of_run(seen.run);
+        let mut message = Map::new();
+        message.insert("run".to_owned(), seen.run.into());
+        message.insert("tick".to_owned(), seen.ticks.into());
+        message.insert("at".to_owned(), seen.times.back().map_or(0, |tick| tick.at).into());
+        message.insert("totals".to_owned(), totals(&seen));
+        message.insert("channels".to_owned(), self.channels(&seen, known).into());
+        let events: Vec<_> = seen.events.all().filter(|event| event.revision > known.events).collect();
+        message.insert("events".to_owned(), json!(events));
+        if let Some(name) = &self.view.channel {
+            message.insert("detail".to_owned(), self.detail(name, &seen, known, state.as_deref()));
+        }
+        self.known = Known { run: seen.run, tick: seen.ticks, events: seen.events.revision() };
+        self.fresh = false;
+        sse::Event::default().id(self.known.id()).data(Value::from(message).to_string())
+    }
+
+    /// The channels' rows. Their strips are whole at first, then go on by what is new.
+    fn channels(&self, seen: &Observation, known: Known) -> Map<String, Value> {
+        let page = rows::channels(seen, &self.view.channels);
+        let mut columns = rows::channel_table(&page, &self.view.channels, seen).columnar();
+        let new = seen.ticks.saturating_sub(known.tick).min(RECENT_SAMPLES as u64) as usize;
+        let count = if self.fresh { RECENT_SAMPLES } else { new };
+        let strips: Vec<Value> = page.rows.iter().map(|channel| strip(channel, count)).collect();
+        columns.insert("strip".to_owned(), strips.into());
+        columns
+    }
+
+    fn detail(&self, name: &str, seen: &Observation, known: Known, state: Option<&ChannelState>) -> Value {
+        let Some(channel) = seen.channel(name) else { return json!({ "name": name, "missing": true }) };
+        let mut detail = Map::new();
+        detail.insert("name".to_owned(), name.into());
+        let view = &channel.view;
+        let row = rows::Page { rows: vec![channel], total: 1 };
+        detail
+            .insert("row".to_owned(), rows::channel_table(&row, &self.view.channels, seen).columnar().into());
+        detail.insert("reasons".to_owned(), channel.verdict.reasons.as_slice().into());
+        detail.insert("strip".to_owned(), strip(channel, RECENT_SAMPLES));
+        detail.insert("counters".to_owned(), json!(view.state.counters));
+        detail.insert("rejects".to_owned(), json!(view.state.rejects));
+        detail.insert("legs".to_owned(), rows::leg_table(view).columnar().into());
+        detail.insert("outputs".to_owned(), rows::output_table(view).columnar().into());
+        detail.insert("subscribers".to_owned(), rows::subscriber_table(view).columnar().into());
+        if let Some(clients) = self.clients(name) {
+            detail.insert("clients".to_owned(), clients.into());
+        }
+        detail.insert("history".to_owned(), rows::history(channel, seen, known.tick));
+        if let Some(state) = state {
+            let page = rows::flows(state, &self.view.flows);
+            let flows = rows::flow_table(&page, &self.view.flows).columnar();
+            detail.insert("flows".to_owned(), flows.into());
+            let open = state.flows.iter().find(|flow| Some(&flow.flow) == self.view.flow.as_ref());
+            if let Some(flow) = open {
+                let page = rows::Page { rows: vec![flow], total: 1 };
+                detail.insert("flow".to_owned(), rows::flow_table(&page, &self.view.flows).columnar().into());
+            }
+            detail.insert("values".to_owned(), self.readings.values());
+        }
+        detail.into()
+    }
+
+    /// The first clients: those who missed most, then the newest.
+    fn clients(&self, name: &str) -> Option<Map<String, Value>> {
+        let all = self.app.config.list_clients.then(|| self.app.registry.clients(name))??;
+        let wanted = Wanted::parse(None, None, None, Some(PAGE_CLIENTS_MAX), CLIENT_KEYS).ok()?;
+        Some(rows::client_table(&rows::clients(&all, &wanted), &wanted).columnar())
+    }
+
+    /// Sees to it that the values of the flows shown are read, where they are readings.
+    async fn read_values(&mut self, state: Option<&ChannelState>) {
+        let Some(state) = state else { return };
+        let content = self.app.observer.seen().channel(&state.name).and_then(|channel| channel.content);
+        if !matches!(content, Some(Content::Json | Content::Text)) {
+            return;
+        }
+        let shown = rows::flows(state, &self.view.flows).rows;
+        let open = self.view.flow.as_deref();
+        self.readings.want(shown.into_iter().map(|flow| flow.flow.as_str()).chain(open));
+        if self.readings.reader.is_none() {
+            self.readings.reader = self.app.registry.look(&state.name).await;
+        }
+    }
+}
+
+/// Lost and expected numbers of the newest samples, from the oldest to the newest.
+fn strip(channel: &Observed, count: usize) -> Value {
+    let samples = channel.history.newest(count);
+    let pair = |sample: &crate::observe::Sample| {
+        let share = share(sample.get(Column::Lost).into(), sample.get(Column::Expected).into());
+        // Nothing can be lost where nothing is expected: the strip has a hole there.
+        if sample.get(Column::Expected) > 0.0 { number(share) } else { Value::Null }
+    };
+    samples.map(pair).collect::<Vec<_>>().into()
+}
+
+/// The answer to "is anything being lost?".
+fn totals(seen: &Observation) -> Value {
+    let count = |health| seen.channels.iter().filter(|channel| channel.verdict.health == health).count();
+    let sum = |of: &dyn Fn(&Observed) -> f64| seen.channels.iter().map(of).sum::<f64>();
+    let now = |column| sum(&|channel: &Observed| rows::rate(channel, column, seen));
+    json!({
+        "channels": seen.channels.len(),
+        "ok": count(Health::Ok),
+        "degraded": count(Health::Degraded),
+        "silent": count(Health::Silent),
+        "packets_per_second": number(now(Column::Received)),
+        "bits_per_second": number(now(Column::Bytes) * 8.0),
+        "lost_per_second": number(now(Column::Lost)),
+        "expected_per_second": number(now(Column::Expected)),
+        "recent_expected": sum(&|channel| channel.recent.expected) as u64,
+        "recent_lost": sum(&|channel| channel.recent.lost) as u64,
+        "recent_recovered": sum(&|channel| channel.recent.fec + channel.recent.retransmission) as u64,
+        "losing": seen.channels.iter().filter(|channel| channel.recent.lost > 0.0).count(),
+        "subscribers": seen.channels.iter().map(|channel| clients(&channel.view)).sum::<u64>(),
+        "flows": seen.channels.iter().map(|channel| channel.view.state.flow_count).sum::<usize>(),
+    })
+}
+
+/// The last payloads of the flows that a page shows.
+#[derive(Debug, Default)]
+struct Readings {
+    reader: Option<TapReader<Batch>>,
+    /// By flow; `None`: nothing came yet.
+    latest: HashMap<String, Option<Reading>>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    payload: Vec<u8>,
+    number: u64,
+    /// Milliseconds since the Unix epoch.
+    arrived: u64,
+}
+
+impl Readings {
+    /// Those of these flows, and of no other.
+    fn want<'a>(&mut self, flows: impl Iterator<Item = &'a str>) {
+        let mut before = std::mem::take(&mut self.latest);
+        for flow in flows {
+            self.latest.entry(flow.to_owned()).or_insert_with(|| before.remove(flow).flatten());
+        }
+    }
+
+    /// Takes in what comes next; without a reader it waits for ever.
+    async fn collect(&mut self) {
+        let Some(reader) = &mut self.reader else { return std::future::pending().await };
+        match reader.next().await {
+            Some(batch) => self.take(&batch),
+            None => self.reader = None,
+        }
+    }
+
+    fn take(&mut self, batch: &Arc<Batch>) {
+        for record in batch.records() {
+            let TapEvent::Packet(packet) = &record.event else { continue };
+            let Some(latest) = self.latest.get_mut(&record.flow.key) else { continue };
+            let payload = batch.payload(packet);
+            let arrived = packet.arrived.as_millis() as u64;
+            let reading = latest.get_or_insert_with(|| Reading { payload: Vec::new(), number: 0, arrived });
+            reading.payload.clear();
+            reading.payload.extend_from_slice(&payload[..payload.len().min(VALUE_BYTES_MAX)]);
+            (reading.number, reading.arrived) = (packet.seq, arrived);
+        }
+    }
+
+    /// By flow: number, time and payload, as JSON where it is JSON, as text where it is text.
+    fn values(&self) -> Value {
+        let known = self.latest.iter().filter_map(|(flow, reading)| Some((flow, reading.as_ref()?)));
+        let value = |(flow, reading): (&String, &Reading)| {
+            (flow.clone(), json!([reading.number, reading.arrived, as_value(&reading.payload)]))
+        };
+        known.map(value).collect::<Map<_, _>>().into()
+    }
+
+    fn message(&self) -> Option<sse::Event> {
+        self.reader.is_some().then(|| sse::Event::default().event("values").data(self.values().to_string()))
+    }
+}
+
+fn as_value(payload: &[u8]) -> Value {
+    match std::str::from_utf8(payload) {
+        Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        Err(_) => String::from_utf8_lossy(payload).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_back_as_they_went_out() {
+        let known = Known { run: 1_700_000_000_000, tick: 7, events: 3 };
+        assert_eq!(Known::parse(&known.id()), known);
+        assert_eq!(known.of_run(1), Known { run: 1, tick: 0, events: 0 });
+        for nonsense in ["", "1", "1-2", "a-b-c", "-1-2-3"] {
+            assert_eq!(Known::parse(nonsense), Known::default(), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn payloads_become_what_they_are() {
+        assert_eq!(as_value(br#"{"value":21.5}"#), json!({ "value": 21.5 }));
+        assert_eq!(as_value(b"warm"), json!("warm"));
+        assert_eq!(as_value(&[b'a', 0xff]), json!("a\u{fffd}"));
+    }
+}

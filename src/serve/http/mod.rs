@@ -1,0 +1,196 @@
+//! The HTTP server: streams for players, state and metrics for people and Prometheus, and the page.
+//!
+//! The page's files are in `page`, what it shows in `live` once a second and in `api` (`rows`, `table`) when asked.
+//!
+//! Messages for programs go over server-sent events and WebSockets (`push`, `websocket`) and Socket.IO (`socketio`).
+//!
+//! Requests and their answers are the HTTP library's (`connection`, `requests`, `routes`, `refusal`). Behind the head of a stream
+//! (`stream`) the socket is ours: payloads come as chunks from [`crate::channel::tap`], through the subscriptions that
+//! [`crate::registry`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
+//! Each client costs bounded memory and never slows another one or the packet path.
+
+mod answers;
+mod api;
+mod app;
+mod client;
+mod connection;
+mod cors;
+mod deflate;
+mod feeder;
+pub(in crate::serve) mod group;
+mod handover;
+mod host;
+mod live;
+mod page;
+mod path;
+mod players;
+mod push;
+mod refusal;
+mod requests;
+mod reserve;
+mod routes;
+mod rows;
+mod snapshot;
+mod socketio;
+mod status;
+mod stream;
+mod table;
+mod via;
+mod watched;
+mod websocket;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use axum::http::StatusCode;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{
+    listen::{self, Clients, stopped},
+    push::Hubs,
+};
+use crate::{
+    config,
+    limits::{ACCEPT_PAUSE, REFUSAL_LINGER, REFUSALS_AT_ONCE, REQUEST_HEAD_BYTES_MAX},
+    metrics::Exporter,
+    observe::Observer,
+    registry::Registry,
+    shares::Refused,
+};
+use app::{App, Shared};
+use connection::serve;
+use reserve::Reserve;
+use tidecast_net::{clock, log_limiter::LogLimiter};
+use via::Door;
+
+/// A server that listens, and does not answer before [`Server::run`].
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    /// The operator's port, if there is one.
+    admin: Option<(TcpListener, SocketAddr)>,
+    config: config::Http,
+}
+
+impl Server {
+    /// Binds the socket.
+    ///
+    /// # Errors
+    /// The port is in use, or the address cannot be bound.
+    pub async fn bind(config: config::Http) -> Result<Server, listen::Error> {
+        let (listener, address) = listen::bind(&config.listen, Clients::Http).await?;
+        let admin = match &config.admin {
+            Some(admin) => Some(listen::bind(admin, Clients::Operator).await?),
+            None => None,
+        };
+        Ok(Server { listener, address, admin, config })
+    }
+
+    /// Where the operator's port is, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
+    }
+
+    /// Where it listens; the port is the real one, whatever was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
+    /// Streams end when their channels do. `hubs`: who hands messages to programs.
+    pub async fn run(
+        self,
+        registry: Registry,
+        observer: Observer,
+        hubs: Arc<Hubs>,
+        metrics: Exporter,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        tokio::task::spawn_blocking(page::compress);
+        let service = Arc::new(Shared::new(self.config, registry, observer, hubs, metrics, stop.clone()));
+        let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
+        let mut trouble = LogLimiter::default();
+        let mut reserve =
+            Reserve::new().inspect_err(|error| tracing::warn!("no descriptor is kept back: {error}")).ok();
+        let admin = self.admin.map(|(listener, _)| listener);
+        loop {
+            let (door, accepted) = tokio::select! {
+                biased;
+                () = stopped(&mut stop) => break,
+                Some(_) = connections.join_next() => continue,
+                Some(_) = refusals.join_next() => continue,
+                () = returned(reserve.as_mut()) => continue,
+                accepted = accept(admin.as_ref()) => (Door::Admin, accepted),
+                accepted = self.listener.accept() => (Door::Main, accepted),
+            };
+            match accepted {
+                Ok((stream, peer)) => match service.admit(door, peer) {
+                    Ok(place) => {
+                        connections.spawn(serve(stream, door, place, service.clone(), stop.clone()));
+                    }
+                    Err(refused) if refusals.len() < REFUSALS_AT_ONCE => {
+                        refusals.spawn(refuse(stream, refused));
+                    }
+                    Err(_) => {} // a closed connection must do
+                },
+                Err(error) => {
+                    let listener = admin.as_ref().filter(|_| door == Door::Admin).unwrap_or(&self.listener);
+                    let (registry, base) = (&service.registry, &service.config.base);
+                    let answered = match &mut reserve {
+                        Some(reserve) => reserve.answer(&error, listener, registry, base).await,
+                        None => false,
+                    };
+                    if !answered {
+                        pause(&error, &mut trouble).await;
+                    }
+                }
+            }
+        }
+        drop((self.listener, admin));
+        service.socketio.close().await;
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+/// Waits until the last descriptor is back.
+async fn returned(reserve: Option<&mut Reserve>) {
+    match reserve {
+        Some(reserve) => reserve.returned().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Accepts on a listener; without one it waits for ever.
+async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Too many connections: says so without reading the request.
+async fn refuse(mut stream: TcpStream, refused: Refused) {
+    let answer = refusal::plain(StatusCode::SERVICE_UNAVAILABLE, &refused.to_string());
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closed with a request that was not read, it would be reset, and the answer lost.
+        tokio::io::copy(&mut stream.take(REQUEST_HEAD_BYTES_MAX as u64), &mut tokio::io::sink()).await
+    };
+    // It fits into an empty send buffer; whoever does not close his side is not waited for.
+    let _ = timeout(REFUSAL_LINGER, told).await;
+}
+
+/// Out of descriptors, most likely: some connection will end.
+async fn pause(error: &io::Error, trouble: &mut LogLimiter) {
+    if trouble.admits(clock::now()) {
+        tracing::warn!("cannot accept a connection: {error}");
+    }
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}

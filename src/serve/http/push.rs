@@ -1,0 +1,347 @@
+//! Messages for browsers and programs: `/ws/NAME` and `/sse/NAME`. What comes and how is [`crate::serve::push`]'s; here
+//! are the requests, and the connections behind their answers.
+//!
+//! A page of another site must not read what only its visitor can reach, so the browser's `Origin` must be ours or one
+//! that the operator names. Programs send none.
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Query, Request, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hyper::upgrade::OnUpgrade;
+use serde::Deserialize;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, interval_at},
+};
+
+use super::{
+    App, deflate, group,
+    handover::{Handover, Messages, Ordered, Wanted},
+    path,
+    refusal::Refusal,
+    socketio, stream,
+    via::Via,
+    websocket,
+};
+use crate::{
+    config,
+    limits::{CLIENT_CHATTER_BYTES_MAX, PUSH_KEEPALIVE, PUSH_STALL_MAX},
+    registry::audience::{Transport, Who},
+    serve::{
+        listen,
+        push::{End, Hubs, Outlet, Wire, Wish},
+    },
+    shares::Place,
+};
+use tidecast_net::address::{Input, Scheme, udpxy};
+use tidecast_wire::Format;
+
+/// A server-sent event that is none.
+const COMMENT: &[u8] = b":\n\n";
+
+/// The query of a subscription.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PushQuery {
+    flow: Option<String>,
+    every: Option<String>,
+    format: Option<String>,
+    /// Of raw messages, as of streams.
+    start: Option<String>,
+}
+
+type Queried = Result<Query<PushQuery>, QueryRejection>;
+
+/// Whether pages of the browser's site may subscribe.
+///
+/// # Errors
+/// They may not.
+pub(super) fn admit(config: &config::Http, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
+    let text = origin.to_str().unwrap_or_default();
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if config.admits(text, host) {
+        return Ok(Some(origin.clone()));
+    }
+    let mut expected: Vec<String> = host.map(|host| format!("http://{host}")).into_iter().collect();
+    expected.extend(config.origins.iter().map(ToString::to_string));
+    let expected = expected.join(", ");
+    Err(Refusal::Forbidden(format!(
+        "pages of {text:?} may not subscribe: expected one of {expected} (the operator allows more with `--origin {text}` or origins in [http])"
+    )))
+}
+
+/// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its requests.
+pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with(path::SOCKET_IO) {
+        return next.run(request).await;
+    }
+    let origin = match admit(&app.config, request.headers()) {
+        Ok(origin) => origin,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => match socketio::open(&app, request).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        },
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+/// What a path names behind `/ws/` or `/sse/`: a channel, or a group as in `udp/239.1.1.1:5000`.
+enum Target {
+    Channel(String),
+    Group(Input),
+}
+
+impl Target {
+    fn parse(app: &App, path: &str) -> Result<Target, Refusal> {
+        let text = udpxy::label(path.splitn(3, '/').nth(2).unwrap_or_default());
+        for scheme in [Scheme::Udp, Scheme::Rtp] {
+            if let Some(address) = text.strip_prefix(&format!("{scheme}/")) {
+                return group::checked(scheme, address, None, &app.config).map(Target::Group);
+            }
+        }
+        Ok(Target::Channel(text.trim_end_matches('/').to_owned()))
+    }
+
+    fn format(&self, app: &App) -> Result<Format, Refusal> {
+        match self {
+            Target::Channel(name) => Ok(app.registry.format(name)?),
+            Target::Group(input) => Ok(if input.scheme.is_rtp() { Format::Rtp } else { Format::Auto }),
+        }
+    }
+}
+
+/// A client's wish, checked.
+struct Asked<'a> {
+    app: &'a App,
+    target: Target,
+    wish: Wish,
+    who: Who,
+    via: &'a Via,
+}
+
+impl<'a> Asked<'a> {
+    fn new(
+        app: &'a App,
+        path: &str,
+        wire: Wire,
+        query: &PushQuery,
+        who: Who,
+        via: &'a Via,
+    ) -> Result<Asked<'a>, Refusal> {
+        let target = Target::parse(app, path)?;
+        let wish =
+            Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
+        wish.check(&target.format(app)?).map_err(Refusal::Malformed)?;
+        Ok(Asked { app, target, wish, who, via })
+    }
+
+    /// Takes a place, and joins the group that it wants.
+    async fn wanted(self, transport: Transport) -> Result<Wanted, Refusal> {
+        let Asked { app, target, wish, who, via } = self;
+        let place = stream::place(app, via)?;
+        let (name, share) = match target {
+            Target::Channel(name) => (name, None),
+            Target::Group(input) => {
+                let joining = group::joining(&app.config);
+                let joined = app.registry.join_on_demand(input, joining, transport, via.caller).await?;
+                (joined.0, Some(joined.1))
+            }
+        };
+        Ok(Wanted { name, share, wish, who, after: None, place })
+    }
+
+    /// Subscribes to a stream as players do.
+    async fn raw(self, query: &PushQuery) -> Result<Messages, Refusal> {
+        let Asked { app, target, who, via, .. } = self;
+        let select = stream::select(query.flow.as_deref(), &target.format(app)?)?;
+        let begin = stream::begin(query.start.as_deref(), None)?;
+        let place = stream::place(app, via)?;
+        let (registry, transport) = (&app.registry, Transport::WebSocket);
+        let subscription = match target {
+            Target::Channel(name) => registry.subscribe(&name, transport, select, begin).await?,
+            Target::Group(input) => {
+                let joining = group::joining(&app.config);
+                registry.subscribe_on_demand(input, select, begin, joining, transport, via.caller).await?
+            }
+        };
+        subscription.share.introduce(who);
+        Ok(Messages::Raw { subscription, place })
+    }
+}
+
+/// `/sse/NAME[?flow=KEY&every=1s]`
+pub(super) async fn sse(
+    State(app): State<App>,
+    Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    query: Queried,
+) -> Result<Response, Refusal> {
+    admit(&app.config, &headers)?;
+    let query = super::api::asked(query)?;
+    if let Some(format) = query.format.as_deref().filter(|format| *format != "json") {
+        return Err(Refusal::Malformed(format!(
+            "format {format:?}: expected json, all that events can carry"
+        )));
+    }
+    let asked = Asked::new(&app, uri.path(), Wire::Sse, &query, via.who(&headers), &via)?;
+    let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
+    if method != Method::HEAD {
+        let mut wanted = asked.wanted(Transport::Sse).await?;
+        wanted.after = last.and_then(|last| last.parse().ok()); // any other is one of another server
+        handover.give(Ordered::Events(wanted));
+    }
+    let mut response = stream::response(HeaderValue::from_static("text/event-stream"));
+    let headers = response.headers_mut();
+    // Proxies that collect answers would hold back events.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// `/ws/NAME[?flow=KEY&every=1s&format=json]`, `/ws/NAME?format=raw[&flow=KEY&start=live]`
+pub(super) async fn websocket(
+    State(app): State<App>,
+    Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
+    query: Queried,
+    request: Request,
+) -> Result<Response, Refusal> {
+    admit(&app.config, request.headers())?;
+    let query = super::api::asked(query)?;
+    let wire = match query.format.as_deref() {
+        None | Some("frames") => Wire::WebSocketFrames,
+        Some("json") if deflate::is_offered(&request) => Wire::WebSocketDeflated,
+        Some("json") => Wire::WebSocketJson,
+        Some("raw") => Wire::Raw,
+        Some(other) => {
+            return Err(Refusal::Malformed(format!("format {other:?}: expected frames, json or raw")));
+        }
+    };
+    if query.start.is_some() && wire != Wire::Raw {
+        return Err(Refusal::Malformed("start: expected it with format=raw alone".to_owned()));
+    }
+    let path = request.uri().path().to_owned();
+    let asked = Asked::new(&app, &path, wire, &query, via.who(request.headers()), &via)?;
+    let mut response = websocket::accept(&request)?;
+    if request.extensions().get::<OnUpgrade>().is_none() {
+        return Err(Refusal::Malformed("no WebSocket: expected a request of HTTP/1.1".to_owned()));
+    }
+    let messages = match wire {
+        Wire::Raw => {
+            websocket::agree(&request, &mut response);
+            asked.raw(&query).await?
+        }
+        _ => Messages::Told(asked.wanted(Transport::WebSocket).await?),
+    };
+    if wire == Wire::WebSocketDeflated {
+        deflate::agree(&mut response);
+    }
+    handover.give(Ordered::WebSocket(messages));
+    Ok(response)
+}
+
+/// Subscribes behind the head of the answer. `None`: the relay ends.
+async fn subscribe(
+    hubs: &Hubs,
+    transport: Transport,
+    wanted: Wanted,
+    stream: TcpStream,
+) -> Option<(Arc<Outlet>, Place)> {
+    let outlet = Outlet::new(Some(stream), wanted.who.clone());
+    let Wanted { name, share, wish, after, place, .. } = wanted;
+    let subscribed = match share {
+        Some(share) => hubs.subscribe_shared(&name, share, wish, &outlet, after).await,
+        None => hubs.subscribe_after(&name, transport, wish, &outlet, after).await,
+    };
+    match subscribed {
+        Ok(_) => Some((outlet, place)),
+        Err(error) => {
+            tracing::debug!("a subscription has failed: {error}");
+            None
+        }
+    }
+}
+
+/// Sends server-sent events, to their end.
+pub(super) async fn events(stream: TcpStream, wanted: Wanted, hubs: &Hubs) {
+    let Some((outlet, _place)) = subscribe(hubs, Transport::Sse, wanted, stream).await else { return };
+    let end = tokio::select! {
+        end = outlet.write() => end,
+        () = gone(&outlet) => End::Gone,
+        () = keep_alive(&outlet) => End::Gone,
+    };
+    log(end, "server-sent events");
+}
+
+/// Serves a WebSocket, to its end.
+pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, wanted: Wanted, hubs: &Hubs) {
+    let deflated = wanted.wish.wire == Wire::WebSocketDeflated;
+    let Some((outlet, _place)) = subscribe(hubs, Transport::WebSocket, wanted, stream).await else { return };
+    let peer = websocket::Peer::default();
+    let end = tokio::select! {
+        end = outlet.write() => end,
+        () = websocket::read(&*outlet, early, deflated, &peer) => End::Gone,
+        () = websocket::ping(&*outlet, &peer) => End::Gone,
+    };
+    if end == End::Done {
+        websocket::leave(&*outlet, &peer).await;
+    }
+    log(end, "a WebSocket");
+}
+
+fn log(end: End, what: &str) {
+    if end == End::Stalled {
+        tracing::debug!("a client of {what} has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+    }
+}
+
+/// Says something now and then, so that proxies keep a silent connection, and a vanished client is noticed.
+async fn keep_alive(outlet: &Outlet) {
+    let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
+    loop {
+        times.tick().await;
+        if outlet.waiting() == 0 {
+            outlet.say(COMMENT.to_vec());
+        }
+    }
+}
+
+/// Returns when the client has gone, or sends what nobody asked for.
+async fn gone(outlet: &Outlet) {
+    let Ok(stream) = outlet.stream() else { return };
+    let mut chatter = 0;
+    while chatter <= CLIENT_CHATTER_BYTES_MAX {
+        if stream.readable().await.is_err() {
+            return;
+        }
+        match stream.try_read(&mut [0; 512]) {
+            Ok(0) => {
+                // It has closed its side, and may listen all the same; if it has gone, this is answered with a reset.
+                outlet.say(COMMENT.to_vec());
+                return listen::broken(stream).await;
+            }
+            Ok(bytes) => chatter += bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What is at which path, except for the streams themselves.
+
+use std::fmt::Write as _;
+
+use axum::{
+    Extension, Router,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderMap, Method, Uri, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use socketioxide::SocketIo;
+
+use super::{
+    App, answers, api, cors, group, host, live, page, players, push,
+    refusal::Refusal,
+    socketio, status, stream,
+    via::{Door, Via},
+};
+use crate::{
+    limits::{STATE_FLOWS, STATE_FLOWS_MAX},
+    metrics,
+    registry::ChannelView,
+    shares::Resource,
+};
+
+/// The routes, and the handle of Socket.IO, which must be told of the end.
+pub(super) fn router(app: App) -> (Router, SocketIo) {
+    let (socketio, io) = socketio::layer(app.clone());
+    let guard = middleware::from_fn_with_state(app.clone(), push::guard);
+    let bound = middleware::from_fn_with_state(app.answers.clone(), answers::bound);
+    let meant = middleware::from_fn_with_state(app.clone(), host::guard);
+    let router = Router::new()
+        .route("/readyz", get(ready))
+        .route("/metrics", get(scrape))
+        .route("/playlist.m3u", get(players::playlist))
+        .route("/api/v1/streams", get(streams))
+        .route("/api/v1/channels", get(api::channels))
+        .route("/api/v1/streams/{name}/flows", get(api::flows))
+        .route("/api/v1/streams/{name}/clients", get(api::clients))
+        .route("/api/v1/streams/{name}/{part}", get(api::part))
+        .route("/api/v1/history", get(api::history))
+        .route("/api/v1/events", get(api::events))
+        .route("/api/v1/losses", get(api::losses))
+        // These may be long.
+        .route_layer(bound)
+        .route("/", get(index))
+        .route("/favicon.ico", get(page::icon))
+        .route("/status", get(status::page))
+        .route("/status/", get(status::page))
+        .route("/healthz", get(health))
+        .route("/page/{sum}/{*name}", get(page::file))
+        .route("/api/v1/live", get(live::live))
+        .route("/streams/", get(stream::named))
+        .route("/streams/{*name}", get(stream::named))
+        .route("/ws/{*target}", get(push::websocket))
+        .route("/sse/{*target}", get(push::sse))
+        .route("/udp/", get(stream::udp))
+        .route("/udp/{*address}", get(stream::udp))
+        .route("/rtp/", get(stream::rtp))
+        .route("/rtp/{*address}", get(stream::rtp))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
+        .layer(cors::layer(&app.config))
+        .with_state(app)
+        .layer(socketio)
+        .layer(guard)
+        .layer(meant);
+    (router, io)
+}
+
+/// The page for browsers, text for everybody else. Where the operator has a port, others see there what is for them alone.
+async fn index(State(app): State<App>, Extension(via): Extension<Via>, headers: HeaderMap) -> Response {
+    let for_operators = via.door == Door::Admin || app.config.admin.is_none();
+    if for_operators && page::is_browser(&headers) {
+        return page::index(&headers);
+    }
+    ([(header::VARY, "accept, accept-encoding")], contents(&app, for_operators).await).into_response()
+}
+
+async fn contents(app: &App, for_operators: bool) -> String {
+    let mut text = format!("tidecast {}\n\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |path: &str, what: &str| {
+        let _ = writeln!(text, "{path:<32} {what}"); // a String takes all
+    };
+    if for_operators {
+        for view in app.registry.views(0).await.unwrap_or_default().iter() {
+            let legs: Vec<&str> = view.state.legs.iter().map(|leg| leg.address.as_str()).collect();
+            line(&view.path, &legs.join(" + "));
+        }
+    } else {
+        line("/streams/NAME", "a stream");
+    }
+    if !app.config.allow.is_empty() {
+        let what = format!("a group on demand (allowed: {})", group::allowed(&app.config));
+        line("/udp/[SOURCE@]GROUP:PORT", &what);
+        line("/rtp/[SOURCE@]GROUP:PORT", "the same, for RTP");
+    }
+    line("/playlist.m3u", "the streams for players");
+    line("/streams/NAME.sdp", "where it goes by RTP or UDP, for players");
+    line("/streams/NAME/snapshot.jpg", "its last key frame, if ffmpeg is installed");
+    line("/ws/NAME", "a stream's packets and gaps as WebSocket messages (?flow= &every= &format=json)");
+    line("/sse/NAME", "the same as server-sent events (?flow= &every=)");
+    line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");
+    line("/healthz", "whether it runs and the packet path turns");
+    line("/readyz", "whether all configured groups are joined");
+    if !for_operators {
+        return text;
+    }
+    line("/metrics", "for Prometheus");
+    line("/status", "who gets which group, as udpxy shows it");
+    line("/api/v1/channels", "rates, losses and verdicts of all streams (?search= &sort= &format=csv)");
+    line(
+        "/api/v1/streams/NAME/flows",
+        "its flows (?search= &sort= &format=csv); likewise clients, legs, outputs, subscribers",
+    );
+    line("/api/v1/history?channel=NAME", "its last ten minutes, as JSON or CSV");
+    line("/api/v1/events", "what happened, and what to do, as JSON or CSV");
+    line("/api/v1/losses", "what was lost lately, and why, as JSON or CSV");
+    line("/api/v1/live", "what the page shows, once a second, as server-sent events");
+    line("/api/v1/streams", "the state of all streams, as JSON (?flows=N: so many flows of each)");
+    text
+}
+
+/// Whether packets pass, which is what it is for; whether they come is the network's business.
+async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
+    app.registry.health().await?;
+    Ok("ok\n")
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    let mut lines = app.registry.not_ready().await;
+    let is_ready = lines.is_empty();
+    // What comes and is not passed on is the senders' business, and no reason to take the relay out of service.
+    let seen = app.observer.seen();
+    lines.extend(
+        seen.channels.iter().flat_map(|channel| {
+            channel.refused().iter().map(|reason| format!("{}: {reason}", channel.name()))
+        }),
+    );
+    drop(seen);
+    if is_ready {
+        lines.insert(0, "ready".to_owned());
+        (lines.join("\n") + "\n").into_response()
+    } else {
+        Refusal::Busy(lines.join("\n")).into_response()
+    }
+}
+
+async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refusal> {
+    Ok(page::text(&headers, metrics::CONTENT_TYPE, app.metrics.text().await?))
+}
+
+#[derive(Debug, Deserialize)]
+struct StreamsQuery {
+    flows: Option<usize>,
+}
+
+/// The state of everything.
+#[derive(Debug, Serialize)]
+struct Streams {
+    version: &'static str,
+    clients: usize,
+    clients_max: usize,
+    channels: Vec<ChannelView>,
+}
+
+async fn streams(
+    State(app): State<App>,
+    query: Result<Query<StreamsQuery>, QueryRejection>,
+) -> Result<impl IntoResponse, Refusal> {
+    let flows = query.ok().map(|Query(query)| query.flows.unwrap_or(STATE_FLOWS));
+    let flows = flows.filter(|flows| *flows <= STATE_FLOWS_MAX).ok_or_else(|| {
+        Refusal::Malformed(format!("flows: expected ?flows=N with N from 0 to {STATE_FLOWS_MAX}"))
+    })?;
+    let views = app.registry.views(flows).await?;
+    let json = views.text(flows, |channels| {
+        let clients_max = app.config.clients_max;
+        let cut = |view: &ChannelView| {
+            let mut view = view.clone();
+            view.state.flows = view.state.flows.first(flows);
+            view
+        };
+        let streams = Streams {
+            version: env!("CARGO_PKG_VERSION"),
+            clients: app.registry.shares().taken(Resource::Streams),
+            clients_max,
+            channels: channels.iter().map(cut).collect(),
+        };
+        serde_json::to_vec(&streams).unwrap_or_default() // numbers and texts
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], json))
+}
+
+async fn not_found(uri: Uri) -> Refusal {
+    Refusal::NotFound(format!("there is nothing at {}: see / for what is here", uri.path()))
+}
+
+async fn method_not_allowed(method: Method) -> Refusal {
+    Refusal::Method(format!("method {method}: expected GET or HEAD"))
+}

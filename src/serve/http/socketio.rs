@@ -1,0 +1,303 @@
+//! Socket.IO: a client emits `subscribe` and gets `packet`, `lost`, `missed`, `started` and `ended`. The library writes to
+//! the socket; each client has an outlet without one, whose chunks a task hands to the library as it takes them.
+//!
+//! The library makes a session for whoever asks. So a request for one takes a place first, which stays with the session
+//! until that is gone ([`open`]); what a client posts has a deadline and a bound, and a session connects once.
+//! `docs/programs.md` names the events for users.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::Request,
+    http::Method,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use socketioxide::{
+    SendError, SocketError, SocketIo,
+    extract::{AckSender, Extension, SocketRef, TryData},
+    handler::ConnectHandler,
+    layer::SocketIoLayer,
+};
+use tokio::time::{sleep, timeout};
+
+use super::{App, refusal::Refusal, stream, via::Via};
+use crate::{
+    limits::{
+        PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX, SOCKETIO_PAUSE_MIN,
+        SUBSCRIPTIONS_MAX,
+    },
+    registry::audience::Transport,
+    serve::push::{Outlet, Update, Wire, Wish},
+    shares::Place,
+};
+
+/// What a client emits.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    stream: String,
+    flow: Option<String>,
+    every: Option<String>,
+    format: Option<String>,
+}
+
+/// What a client emits to end a subscription.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unwanted {
+    stream: String,
+}
+
+/// One client.
+#[derive(Debug)]
+struct Client {
+    app: App,
+    outlet: Arc<Outlet>,
+    subscriptions: Mutex<Subscriptions>,
+}
+
+/// A session's place among the clients, kept by the library with the request that opened it.
+#[derive(Debug)]
+struct Session {
+    connected: AtomicBool,
+    _place: Place,
+}
+
+/// What a client is subscribed to: its streams, with the subscription's id as soon as there is one. A place is taken
+/// before the hub is asked, since a client need not wait for an answer before it emits again.
+#[derive(Debug, Default)]
+struct Subscriptions(Vec<(String, Option<u64>)>);
+
+/// What serves Socket.IO beside the routes, and its handle.
+pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
+    let (layer, io) = SocketIo::builder()
+        .connect_timeout(app.config.header_timeout)
+        .max_buffer_size(SOCKETIO_BUFFER)
+        .max_payload(SOCKETIO_MESSAGE_BYTES_MAX)
+        .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
+        .ws_max_frame_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
+        .build_layer();
+    // The handlers are there before the client is told that it is connected: from then on it may emit.
+    let admit = async move |socket: SocketRef| admit(&socket, app.clone());
+    let connected = async |socket: SocketRef, io: SocketIo, Extension(outlet): Extension<Arc<Outlet>>| {
+        connected(socket, &io, outlet);
+    };
+    io.ns("/", connected.with(admit));
+    (layer, io)
+}
+
+/// Lets a request through to the library: one that would open a session with a place for it, one with a body when all
+/// of that is there.
+///
+/// # Errors
+/// There is no place; the body does not come, or is too long.
+pub(super) async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
+    let query = request.uri().query().unwrap_or_default();
+    if !query.split('&').any(|pair| pair.starts_with("sid=")) {
+        let via = request.extensions().get::<Via>();
+        let via = via.ok_or_else(|| Refusal::Malformed("no request of HTTP: expected one".to_owned()))?;
+        let session = Session { connected: AtomicBool::new(false), _place: stream::place(app, via)? };
+        request.extensions_mut().insert(Arc::new(session));
+    }
+    if *request.method() != Method::POST {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let patience = app.config.header_timeout;
+    let body = timeout(patience, to_bytes(body, SOCKETIO_MESSAGE_BYTES_MAX as usize)).await;
+    let body = body.map_err(|_| {
+        let patience = humantime::format_duration(patience);
+        Refusal::Late(format!("the body did not come: expected all of it within {patience}"))
+    })?;
+    let body = body.map_err(|error| {
+        Refusal::TooLong(format!("{error}: expected a body of at most {SOCKETIO_MESSAGE_BYTES_MAX} bytes"))
+    })?;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// Sets up what answers the client. A session that connects for the second time gets a `connect_error` that says so.
+fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
+    let request = socket.req_parts();
+    let session = request.extensions.get::<Arc<Session>>();
+    if session.is_none_or(|session| session.connected.swap(true, Ordering::Relaxed)) {
+        return Err("this session has connected before: expected a new one to connect again".to_owned());
+    }
+    let who = request.extensions.get::<Via>().map(|via| via.who(&request.headers)).unwrap_or_default();
+    let outlet = Outlet::new(None, who);
+    socket.extensions.insert(outlet.clone());
+    let client = Arc::new(Client { app, outlet: outlet.clone(), subscriptions: Mutex::default() });
+    let subscriber = client.clone();
+    socket.on("subscribe", async move |socket: SocketRef, TryData::<Wanted>(wanted), ack: AckSender| {
+        let answer = match wanted {
+            Ok(wanted) => subscriber.subscribe(wanted).await,
+            Err(error) => Err(format!(
+                "{error}: expected subscribe with {{ stream: \"NAME\" }}, and flow, every, format (json, binary) as wanted"
+            )),
+        };
+        reply(&socket, ack, answer);
+    });
+    socket.on(
+        "unsubscribe",
+        async move |socket: SocketRef, TryData::<Unwanted>(unwanted), ack: AckSender| {
+            let answer = match unwanted {
+                Ok(unwanted) => client.unsubscribe(&unwanted.stream),
+                Err(error) => Err(format!("{error}: expected unsubscribe with {{ stream: \"NAME\" }}")),
+            };
+            reply(&socket, ack, answer);
+        },
+    );
+    socket.on_disconnect(async move || outlet.end());
+    Ok(())
+}
+
+fn connected(socket: SocketRef, io: &SocketIo, outlet: Arc<Outlet>) {
+    if !socket.connected() || io.get_socket(socket.id).is_none() {
+        outlet.end(); // it went before there was anybody to tell
+    }
+    tokio::spawn(write(socket, outlet));
+}
+
+fn refuse(socket: &SocketRef, reason: &str) {
+    let _ = socket.emit("refused", &json!({ "error": reason })); // it may have gone
+}
+
+/// Acknowledges with the answer; a refusal is an event, too, for those who asked for no acknowledgement.
+fn reply(socket: &SocketRef, ack: AckSender, answer: Result<Value, String>) {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(reason) => {
+            refuse(socket, &reason);
+            json!({ "error": reason })
+        }
+    };
+    let _ = ack.send(&answer); // it may have gone
+}
+
+impl Client {
+    fn subscriptions(&self) -> std::sync::MutexGuard<'_, Subscriptions> {
+        // Single insertions and removals: no panic can leave it half changed.
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn subscribe(&self, wanted: Wanted) -> Result<Value, String> {
+        let Wanted { stream, flow, every, format } = wanted;
+        let wire = match format.as_deref() {
+            None | Some("json") => Wire::SocketIoJson,
+            Some("binary") => Wire::SocketIoBinary,
+            Some(other) => return Err(format!("format {other:?}: expected json or binary")),
+        };
+        let wish = Wish::parse(wire, flow.as_deref(), every.as_deref())?;
+        let known = self.app.registry.format(&stream).map_err(|error| error.to_string())?;
+        wish.check(&known)?;
+        self.subscriptions().reserve(&stream)?;
+        let subscribed = self.app.hubs.subscribe(&stream, Transport::SocketIo, wish, &self.outlet).await;
+        self.subscriptions().settle(&stream, subscribed.as_ref().ok().copied());
+        subscribed.map(|_| json!({ "stream": stream })).map_err(|error| error.to_string())
+    }
+
+    fn unsubscribe(&self, stream: &str) -> Result<Value, String> {
+        let id = self.subscriptions().remove(stream)?;
+        let tally = self.outlet.remove(id).unwrap_or_default();
+        Ok(
+            json!({ "stream": stream, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }),
+        )
+    }
+}
+
+impl Subscriptions {
+    /// Takes a place for a stream.
+    fn reserve(&mut self, stream: &str) -> Result<(), String> {
+        if self.0.iter().any(|(known, _)| known == stream) {
+            return Err(format!("{stream} is subscribed already: expected unsubscribe first"));
+        }
+        if self.0.len() >= SUBSCRIPTIONS_MAX {
+            return Err(format!("{SUBSCRIPTIONS_MAX} streams already: expected another connection for more"));
+        }
+        self.0.push((stream.to_owned(), None));
+        Ok(())
+    }
+
+    /// The hub has answered; without an id the place is free again.
+    fn settle(&mut self, stream: &str, id: Option<u64>) {
+        let Some(place) = self.0.iter().position(|(known, _)| known == stream) else { return };
+        match id {
+            Some(id) => self.0[place].1 = Some(id),
+            None => drop(self.0.remove(place)),
+        }
+    }
+
+    fn remove(&mut self, stream: &str) -> Result<u64, String> {
+        let place = self.0.iter().position(|(known, _)| known == stream);
+        let place = place.ok_or_else(|| format!("{stream} is not subscribed: expected subscribe first"))?;
+        let id = self.0[place].1;
+        let id = id
+            .ok_or_else(|| format!("{stream} is not answered yet: expected its answer before unsubscribe"))?;
+        self.0.remove(place);
+        Ok(id)
+    }
+}
+
+/// Hands what comes to the library.
+async fn write(socket: SocketRef, outlet: Arc<Outlet>) {
+    while let Some(chunk) = outlet.next().await {
+        for update in &chunk.updates {
+            match timeout(PUSH_STALL_MAX, emit(&socket, update)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_) => {
+                    tracing::debug!("a Socket.IO client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+                    outlet.cut_off();
+                    break;
+                }
+            }
+        }
+    }
+    let _ = socket.disconnect(); // it may have gone
+}
+
+/// Answers whether the client is still there.
+async fn emit(socket: &SocketRef, update: &Update) -> bool {
+    let mut pause = SOCKETIO_PAUSE_MIN;
+    loop {
+        let emitted = match &update.payload {
+            Some(payload) => socket.emit(update.event, &(&update.about, payload)),
+            None => socket.emit(update.event, &(&update.about,)),
+        };
+        match emitted {
+            Ok(()) => return true,
+            Err(SendError::Socket(SocketError::InternalChannelFull)) => {
+                sleep(pause).await;
+                pause = (2 * pause).min(SOCKETIO_PAUSE_MAX);
+            }
+            Err(_) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a client does that emits all at once.
+    #[test]
+    fn places_are_taken_before_the_answers_come() {
+        let mut subscriptions = Subscriptions::default();
+        subscriptions.reserve("a").unwrap();
+        assert!(subscriptions.reserve("a").unwrap_err().starts_with("a is subscribed already"));
+        assert!(subscriptions.remove("a").unwrap_err().contains("expected its answer"));
+        for n in 1..SUBSCRIPTIONS_MAX {
+            subscriptions.reserve(&n.to_string()).unwrap();
+        }
+        assert!(subscriptions.reserve("one more").unwrap_err().contains("expected another connection"));
+        subscriptions.settle("a", Some(5));
+        subscriptions.settle("1", None);
+        assert_eq!(subscriptions.remove("a"), Ok(5));
+        assert!(subscriptions.remove("1").unwrap_err().contains("expected subscribe first"));
+        assert_eq!(subscriptions.0.len(), SUBSCRIPTIONS_MAX - 2);
+    }
+}

@@ -1,0 +1,250 @@
+//! Streams over HTTP: `/streams/NAME`, and the URLs that udpxy users know, `/udp/[SOURCE@]GROUP:PORT` and `/rtp/...`.
+//!
+//! The response has a head and no body as far as the HTTP library knows: it ends with the connection, without chunked
+//! encoding, which simple players do not know. What was subscribed to is left in the connection's [`Handover`], and
+//! when the head has gone out, chunks of payload follow it as they are (`client`, `feeder`).
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use super::{
+    App, group,
+    handover::{Handover, Ordered},
+    players,
+    refusal::Refusal,
+    snapshot,
+    via::Via,
+};
+use crate::{
+    channel::{
+        tap::{Begin, Select},
+        wanted::FlowWanted,
+    },
+    registry::audience::Transport,
+    serve::sdp::Contents,
+    shares::{Place, Resource},
+};
+use axum::{
+    Extension,
+    body::{Body, Bytes, HttpBody},
+    extract::{Query, State, rejection::QueryRejection},
+    http::{HeaderMap, HeaderValue, Method, Uri, Version, header},
+    response::Response,
+};
+use hyper::body::Frame;
+use serde::Deserialize;
+use tidecast_net::address::{Input, Scheme, udpxy};
+use tidecast_wire::Format;
+
+const MPEG_TS: &str = "video/mp2t";
+const BYTES: &str = "application/octet-stream";
+
+/// Keys of other relays and of playlists (`fcc`, `playseek`, ...) are ignored.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct StreamQuery {
+    /// The key of one flow; it may begin later.
+    flow: Option<String>,
+    /// `live`: from the next packet on, without what a player needs to begin at once. A time is a player's wish to see what
+    /// is over: it gets what there is.
+    start: Option<String>,
+    end: Option<String>,
+    /// Where to join.
+    #[serde(rename = "if", alias = "ifname")]
+    interface: Option<String>,
+}
+
+impl StreamQuery {
+    /// What was typed, without the label that playlists put at the end of a URL.
+    fn read(query: Queried) -> Result<StreamQuery, Refusal> {
+        let Query(query) = query.map_err(|error| Refusal::Malformed(error.body_text()))?;
+        let plain = |text: Option<String>| text.map(|text| udpxy::label(&text).to_owned());
+        let StreamQuery { flow, start, end, interface } = query;
+        Ok(StreamQuery { flow: plain(flow), start: plain(start), end, interface: plain(interface) })
+    }
+}
+
+type Queried = Result<Query<StreamQuery>, QueryRejection>;
+
+/// `/streams/NAME[?flow=KEY][&start=live]`, and what belongs to a stream: `.sdp`, `/snapshot.jpg`
+pub(super) async fn named(
+    State(app): State<App>,
+    Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    query: Queried,
+) -> Result<Response, Refusal> {
+    let whole = udpxy::label(uri.path().trim_start_matches("/streams/")).trim_end_matches('/');
+    let knows = |name: &str| app.registry.format(name).is_ok();
+    let mut name = whole;
+    // A channel may have a name like one of these.
+    if !knows(name) {
+        let shorter = [udpxy::plain(whole), udpxy::without_extension(whole).unwrap_or(whole)];
+        name = shorter.into_iter().find(|shorter| knows(shorter)).unwrap_or(whole);
+    }
+    if !knows(name) {
+        if let Some(name) = name.strip_suffix(".sdp") {
+            return players::description(&app, name, &uri).await;
+        }
+        if let Some(name) = name.strip_suffix("/snapshot.jpg") {
+            return snapshot::snapshot(&app, name).await;
+        }
+    }
+    let format = app.registry.format(name)?;
+    let query = StreamQuery::read(query)?;
+    if let Some(interface) = &query.interface {
+        return Err(Refusal::Malformed(format!(
+            "if={interface:?}: expected no interface, since stream {name:?} is received where its input says (?if= in its address)"
+        )));
+    }
+    let (select, begin) =
+        (select(query.flow.as_deref(), &format)?, begin(query.start.as_deref(), query.end.as_deref())?);
+    let content_type = content_type(&app, name).await?;
+    if method == Method::HEAD {
+        return Ok(response(content_type));
+    }
+    let place = place(&app, &via)?;
+    let subscription = app.registry.subscribe(name, Transport::Http, select, begin).await?;
+    subscription.share.introduce(via.who(&headers));
+    handover.give(Ordered::Stream { subscription, place });
+    Ok(response(content_type))
+}
+
+/// `/udp/[SOURCE@]GROUP:PORT[?flow=KEY]`
+pub(super) async fn udp(
+    state: State<App>,
+    handover: Extension<Handover>,
+    via: Extension<Via>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    query: Queried,
+) -> Result<Response, Refusal> {
+    on_demand(Scheme::Udp, state, handover, via, method, uri, headers, query).await
+}
+
+/// `/rtp/[SOURCE@]GROUP:PORT[?flow=KEY]`
+pub(super) async fn rtp(
+    state: State<App>,
+    handover: Extension<Handover>,
+    via: Extension<Via>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    query: Queried,
+) -> Result<Response, Refusal> {
+    on_demand(Scheme::Rtp, state, handover, via, method, uri, headers, query).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "they are the parts of the request")]
+async fn on_demand(
+    scheme: Scheme,
+    State(app): State<App>,
+    Extension(handover): Extension<Handover>,
+    Extension(via): Extension<Via>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    query: Queried,
+) -> Result<Response, Refusal> {
+    let format = if scheme == Scheme::Rtp { Format::Rtp } else { Format::Auto };
+    let query = StreamQuery::read(query)?;
+    let (select, begin) =
+        (select(query.flow.as_deref(), &format)?, begin(query.start.as_deref(), query.end.as_deref())?);
+    // As it stood in the request: the parser knows what a percent sign means here.
+    let text = uri.path().get("/udp/".len()..).unwrap_or_default().trim_start_matches('/');
+    let input = group::checked(scheme, text, query.interface.as_deref(), &app.config)?;
+    let content_type = type_on_demand(&app, &input).await;
+    if method == Method::HEAD {
+        return Ok(response(content_type));
+    }
+    let place = place(&app, &via)?;
+    let joining = group::joining(&app.config);
+    let subscription =
+        app.registry.subscribe_on_demand(input, select, begin, joining, Transport::Http, via.caller).await?;
+    subscription.share.introduce(via.who(&headers));
+    handover.give(Ordered::Stream { subscription, place });
+    Ok(response(content_type))
+}
+
+/// Where a stream begins that was asked for from `start` on, until `end`.
+pub(super) fn begin(start: Option<&str>, end: Option<&str>) -> Result<Begin, Refusal> {
+    // 20240101120000, 1704106800, ${start}, {utc}
+    let is_time = |text: &str| text.is_empty() || text.contains(|c: char| c.is_ascii_digit() || c == '{');
+    match start {
+        None => Ok(Begin::Picture),
+        Some("live") => Ok(Begin::Live),
+        Some(start) if end.is_some() || is_time(start) => Ok(Begin::Picture),
+        Some(other) => Err(Refusal::Malformed(format!(
+            "start={other:?}: expected start=live, or no start for one with a picture"
+        ))),
+    }
+}
+
+pub(super) fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refusal> {
+    let Some(flow) = flow else { return Ok(Select::Auto) };
+    let wanted = FlowWanted::parse(flow).map_err(Refusal::Malformed)?;
+    wanted.check(format).map_err(Refusal::Malformed)?;
+    Ok(Select::Flow(wanted))
+}
+
+/// What a channel's payloads are, as far as its description, its format or its packets tell.
+async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
+    let channel = app.registry.channel(name)?;
+    if channel.format == Format::Ts {
+        return Ok(HeaderValue::from_static(MPEG_TS)); // it can only be that: nobody need be asked
+    }
+    let known = Contents::of_running(&app.registry, &channel).await.media_type();
+    // Before the first packet nobody knows; programs do not look, and players that are told "bytes" may refuse.
+    let is_media = matches!(channel.format, Format::Rtp | Format::Ts | Format::Auto);
+    Ok(type_or(known, if is_media { MPEG_TS } else { BYTES }))
+}
+
+/// What a group on demand brings, as far as its packets tell if somebody has it already.
+async fn type_on_demand(app: &App, input: &Input) -> HeaderValue {
+    type_or(
+        Contents::of_group(&app.registry, input).await.and_then(|contents| contents.media_type()),
+        MPEG_TS,
+    )
+}
+
+fn type_or(known: Option<String>, otherwise: &'static str) -> HeaderValue {
+    let known = known.and_then(|text| HeaderValue::try_from(text).ok());
+    known.unwrap_or(HeaderValue::from_static(otherwise))
+}
+
+/// A place among the clients that may stream at the same time.
+pub(super) fn place(app: &App, via: &Via) -> Result<Place, Refusal> {
+    Ok(app.registry.shares().take(Resource::Streams, via.caller)?)
+}
+
+/// The head of a stream, for GET as for HEAD.
+pub(super) fn response(content_type: HeaderValue) -> Response {
+    let mut response = Response::new(Body::new(Rest));
+    // This version makes the body end with the connection.
+    *response.version_mut() = Version::HTTP_10;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A body of unknown length, so that its head says nothing of a length, and of no bytes.
+struct Rest;
+
+impl HttpBody for Rest {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+}

@@ -1,0 +1,316 @@
+//! The protocol of a WebSocket (RFC 6455) beside the messages, which are encoded for all subscribers at once: the
+//! handshake, and what the client sends. The library reads that and answers; its answers go out between messages.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, header},
+    response::Response,
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, interval_at, sleep},
+};
+use tungstenite::{
+    Error, WebSocket,
+    error::ProtocolError,
+    handshake::server::create_response_with_body,
+    protocol::{
+        Role, WebSocketConfig,
+        frame::{
+            FrameHeader,
+            coding::{CloseCode, Data, OpCode},
+        },
+    },
+};
+
+use super::{deflate::Marks, refusal::Refusal};
+use crate::{
+    limits::{
+        PONGS_MISSED_MAX, PUSH_KEEPALIVE, WEBSOCKET_MESSAGE_BYTES_MAX, WEBSOCKET_MESSAGES_AT_ONCE,
+        WEBSOCKET_PAUSE,
+    },
+    serve::{listen, push::Outlet},
+};
+
+/// An empty ping, as it is written.
+const PING: &[u8] = &[0x89, 0];
+/// How a close begins, as it is written.
+pub(super) const CLOSES: u8 = 0x88;
+
+/// The connection of a client, whose messages somebody else writes.
+pub(super) trait Far {
+    /// The socket.
+    ///
+    /// # Errors
+    /// There is none.
+    fn stream(&self) -> io::Result<&TcpStream>;
+    /// Lets an answer go out between messages.
+    fn say(&self, bytes: Vec<u8>);
+    /// Returns when the client may be read: it has taken the answers to what it has sent.
+    async fn answered(&self);
+    /// Whether the client has taken everything.
+    fn is_clear(&self) -> bool;
+    /// Ends with what was said.
+    fn end(&self);
+}
+
+/// What stands before a message of a server (RFC 6455, section 5.2).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Head {
+    bytes: [u8; 10],
+    length: usize,
+}
+
+impl Head {
+    /// Of a binary message of so many bytes.
+    pub(super) fn binary(payload: usize) -> Head {
+        let frame = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
+        let mut bytes = [0; 10];
+        let mut room = &mut bytes[..];
+        let _ = frame.format(payload as u64, &mut room); // ten bytes take the longest
+        let length = 10 - room.len();
+        Head { bytes, length }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// The answer to a request for a WebSocket.
+///
+/// # Errors
+/// It is no such request.
+pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
+    create_response_with_body(request, Body::empty).map_err(|error| {
+        Refusal::Malformed(format!(
+            "no WebSocket: {error}; expected what new WebSocket(\"ws://...\") sends, or /sse/ for plain HTTP"
+        ))
+    })
+}
+
+/// Agrees to the first protocol that the client offers, as most servers do: nothing depends on it, and browsers end a
+/// connection whose offer has no answer. jsmpeg offers "null".
+pub(super) fn agree(request: &Request, response: &mut Response) {
+    let offered =
+        request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok());
+    let first = offered.and_then(|offered| offered.split(',').next()).map(str::trim);
+    if let Some(first) = first.and_then(|first| HeaderValue::from_str(first).ok()) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, first);
+    }
+}
+
+/// What is known of the other end.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    /// It has sent something since this was asked.
+    heard: AtomicBool,
+    /// A close frame goes to it.
+    closed: AtomicBool,
+}
+
+/// Ends it behind the last message, with a close frame if none was sent.
+pub(super) async fn leave(far: &impl Far, peer: &Peer) {
+    let Ok(stream) = far.stream() else { return };
+    if !peer.closed.load(Ordering::Relaxed) {
+        // A client that has no room for it sees the end of the connection.
+        let _ = stream.try_write(&close(CloseCode::Away));
+    }
+    listen::part(stream).await;
+}
+
+/// Pings a silent connection, so that proxies keep it. Returns when the client is gone: it has left the last pings
+/// without any answer.
+pub(super) async fn ping(far: &impl Far, peer: &Peer) {
+    let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
+    let (mut asked, mut missed) = (false, 0);
+    while missed < PONGS_MISSED_MAX {
+        times.tick().await;
+        let heard = peer.heard.swap(false, Ordering::Relaxed);
+        missed = if heard { 0 } else { missed + u32::from(asked) };
+        // Behind what waits it would say nothing of the client.
+        asked = far.is_clear();
+        if asked {
+            far.say(PING.to_vec());
+        }
+    }
+}
+
+/// Reads what the client sends until it closes or goes; nothing of it means anything here. What is no WebSocket message, no
+/// UTF-8 text or too long is answered with a close frame that says so (RFC 6455, section 7.4.1), and is the end.
+/// `deflated`: it may send compressed messages.
+pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool, peer: &Peer) {
+    let mut marks = deflated.then(Marks::default);
+    if let Some(marks) = &mut marks {
+        marks.take_off(&mut early);
+    }
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
+        .read_buffer_size(WEBSOCKET_MESSAGE_BYTES_MAX)
+        .write_buffer_size(0);
+    let mut socket = WebSocket::from_partially_read(Ends { far, marks }, early, Role::Server, Some(config));
+    let mut read = 0u32;
+    loop {
+        // At most two answers wait: the library writes one when it is asked for the next message.
+        far.answered().await;
+        match socket.read() {
+            Ok(_) => {
+                peer.heard.store(true, Ordering::Relaxed);
+                read = read.wrapping_add(1);
+                if read.is_multiple_of(WEBSOCKET_MESSAGES_AT_ONCE) {
+                    sleep(WEBSOCKET_PAUSE).await;
+                }
+            }
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                let Ok(stream) = far.stream() else { return };
+                if stream.readable().await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                match code(&error) {
+                    Some(code) => far.say(close(code)),
+                    // The answer to its close is on its way.
+                    None if matches!(error, Error::ConnectionClosed) => {}
+                    None => return,
+                }
+                peer.closed.store(true, Ordering::Relaxed);
+                far.end();
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// What to say of what the client has sent; nothing where it has gone.
+fn code(error: &Error) -> Option<CloseCode> {
+    match error {
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(CloseCode::Protocol),
+        Error::Utf8(_) => Some(CloseCode::Invalid),
+        Error::Capacity(_) => Some(CloseCode::Size),
+        _ => None,
+    }
+}
+
+/// A close frame without a reason, as it is written.
+fn close(code: CloseCode) -> Vec<u8> {
+    [&[CLOSES, 2], &u16::from(code).to_be_bytes()[..]].concat()
+}
+
+impl Far for Outlet {
+    fn stream(&self) -> io::Result<&TcpStream> {
+        Outlet::stream(self)
+    }
+
+    fn say(&self, bytes: Vec<u8>) {
+        Outlet::say(self, bytes);
+    }
+
+    async fn answered(&self) {
+        Outlet::answered(self).await;
+    }
+
+    fn is_clear(&self) -> bool {
+        self.waiting() == 0
+    }
+
+    fn end(&self) {
+        Outlet::end(self);
+    }
+}
+
+/// A socket for the library: it reads from ours and writes into the queue.
+struct Ends<'a, F> {
+    far: &'a F,
+    marks: Option<Marks>,
+}
+
+impl<F: Far> Read for Ends<'_, F> {
+    fn read(&mut self, memory: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.far.stream()?.try_read(memory)?;
+        if let Some(marks) = &mut self.marks {
+            marks.take_off(&mut memory[..bytes]);
+        }
+        Ok(bytes)
+    }
+}
+
+impl<F: Far> Write for Ends<'_, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.far.say(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Context};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::registry::audience::Who;
+
+    /// An empty text message and a close, masked with zeros as those of clients are.
+    const EMPTY: &[u8] = &[0x81, 0x80, 0, 0, 0, 0];
+    const CLOSED: &[u8] = &[0x88, 0x80, 0, 0, 0, 0];
+
+    #[tokio::test]
+    async fn a_client_that_never_stops_sending_leaves_time_to_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
+        let flood = [EMPTY.repeat(10_000), CLOSED.to_vec()].concat();
+        let peer = Peer::default();
+        let mut reading = pin!(read(&*outlet, flood, false, &peer));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut turns = 0;
+        // The answer to the close comes behind all that was sent before it.
+        while outlet.waiting() == 0 {
+            assert!(reading.as_mut().poll(&mut cx).is_pending());
+            turns += 1;
+            tokio::task::yield_now().await;
+        }
+        assert!(turns > 10, "{turns}");
+    }
+
+    /// Its own socket is full, and so is the queue of pongs: the rest stays with the kernel, and with the client.
+    #[tokio::test]
+    async fn pings_of_a_client_that_never_reads_are_not_read() {
+        const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
+        let peer = Peer::default();
+        // Nobody writes what waits.
+        let mut reading = pin!(read(&*outlet, Vec::new(), false, &peer));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        far.writable().await.unwrap();
+        let sent = far.try_write(&PING.repeat(1000)).unwrap();
+        assert_eq!(sent, 6000);
+        let mut peek = [0; 6000];
+        while outlet.waiting() == 0 {
+            assert!(reading.as_mut().poll(&mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        let few = outlet.waiting();
+        for _ in 0..100 {
+            assert!(reading.as_mut().poll(&mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(outlet.waiting(), few);
+        assert!(outlet.stream().unwrap().peek(&mut peek).await.unwrap() > 0, "the kernel has the rest");
+    }
+}

@@ -1,0 +1,362 @@
+//! One TCP client: its lines are read and answered here, while its outlet writes.
+
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
+
+use serde_json::json;
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{Shared, command::Command, stopped};
+use crate::{
+    limits::{PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
+    registry::{
+        Joining,
+        audience::{Transport, Who},
+    },
+    serve::{
+        http, listen,
+        push::{self, End, Outlet, Wire, Wish},
+    },
+    shares::Caller,
+};
+use tidecast_net::address::Input;
+use tidecast_wire::Format;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Connection {
+    outlet: Arc<Outlet>,
+    shared: Arc<Shared>,
+    peer: String,
+    /// In whose share the groups are that it asks for.
+    caller: Caller,
+    /// The form of everything behind the first answer to SUBSCRIBE.
+    wire: Option<Wire>,
+    subscriptions: Vec<(String, u64)>,
+    /// Until when it may stay without any, whatever it sends meanwhile.
+    patience: Instant,
+    /// What was received and is no whole line.
+    begun: Vec<u8>,
+}
+
+/// Whether more lines are read.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Line,
+    End,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, shared: Arc<Shared>) -> Connection {
+        let address = stream.peer_addr().ok();
+        let caller = address.map_or(Caller::Own, |address| Caller::at(address.ip()));
+        let who = Who::new(address, None);
+        listen::prepare(&stream);
+        let peer = who.address.clone();
+        let outlet = Outlet::new(Some(stream), who);
+        let patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
+        let (subscriptions, begun) = (Vec::new(), Vec::new());
+        Connection { outlet, shared, peer, caller, wire: None, subscriptions, patience, begun }
+    }
+
+    /// Serves the client to its end.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let outlet = self.outlet.clone();
+        let peer = self.peer.clone();
+        let end = tokio::select! {
+            end = outlet.write() => end,
+            () = self.read() => End::Gone,
+            () = stopped_idle(&mut stop, &outlet) => End::Gone,
+        };
+        if end == End::Done
+            && let Ok(stream) = outlet.stream()
+        {
+            listen::part(stream).await;
+        }
+        if end == End::Stalled {
+            tracing::debug!(client = peer, "a TCP client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
+        }
+    }
+
+    /// Reads lines until the client has gone. After the last one that is read, the outlet ends by itself.
+    async fn read(&mut self) {
+        let end = loop {
+            match self.lines().await {
+                Ok(Next::Line) => {}
+                end => break end,
+            }
+        };
+        if end.is_err() {
+            return;
+        }
+        if self.subscriptions.is_empty() {
+            self.outlet.end();
+            return std::future::pending().await;
+        }
+        if let Ok(stream) = self.outlet.stream() {
+            listen::broken(stream).await;
+        }
+    }
+
+    /// Reads what has come, and answers the lines in it.
+    async fn lines(&mut self) -> io::Result<Next> {
+        let stream = self.outlet.clone();
+        let stream = stream.stream()?;
+        if self.subscriptions.is_empty() {
+            let readable = timeout_at(self.patience, stream.readable()).await;
+            if readable.is_err() || Instant::now() >= self.patience {
+                let time = humantime::format_duration(TCP_HANDSHAKE_TIMEOUT);
+                return Ok(self.fail(&format!("no subscription for {time}: expected SUBSCRIBE name")));
+            }
+        } else {
+            stream.readable().await?;
+        }
+        let mut memory = [0; TCP_LINE_BYTES_MAX];
+        match stream.try_read(&mut memory) {
+            Ok(0) => return Ok(Next::End),
+            Ok(bytes) => self.begun.extend_from_slice(&memory[..bytes]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Next::Line),
+            Err(error) => return Err(error),
+        }
+        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
+            let mut line: Vec<u8> = self.begun.drain(..=end).collect();
+            line.truncate(line.trim_ascii_end().len());
+            if line.len() > TCP_LINE_BYTES_MAX {
+                return Ok(self.too_long());
+            }
+            if self.obey(&line).await == Next::End {
+                return Ok(Next::End);
+            }
+        }
+        Ok(if self.begun.len() > TCP_LINE_BYTES_MAX { self.too_long() } else { Next::Line })
+    }
+
+    fn too_long(&mut self) -> Next {
+        self.fail(&format!(
+            "a line of more than {TCP_LINE_BYTES_MAX} bytes: expected a command and a line feed"
+        ))
+    }
+
+    /// Answers for the last time.
+    fn fail(&mut self, reason: &str) -> Next {
+        self.answer(Err(reason.to_owned()));
+        self.close();
+        Next::End
+    }
+
+    fn close(&mut self) {
+        for (_, id) in self.subscriptions.drain(..) {
+            self.outlet.remove(id);
+        }
+    }
+
+    async fn obey(&mut self, line: &[u8]) -> Next {
+        self.outlet.answered().await;
+        let command = Command::parse(line);
+        if self.wire == Some(Wire::Raw) && !matches!(command, Ok(Command::Close)) {
+            return Next::Line; // there is no place for an answer
+        }
+        let answer = match command {
+            Ok(Command::List) => Ok(self.list()),
+            Ok(Command::Stats) => Ok(self.stats()),
+            Ok(Command::Unsubscribe { name }) => self.unsubscribe(&name),
+            Ok(Command::Subscribe { name, wish }) => return self.subscribe(name, wish).await,
+            Ok(Command::Close) => {
+                self.close();
+                self.answer(Ok(json!("closed")));
+                return Next::End;
+            }
+            Err(reason) => Err(reason),
+        };
+        self.answer(answer);
+        Next::Line
+    }
+
+    fn answer(&self, answer: Result<serde_json::Value, String>) {
+        let text = match answer {
+            Ok(value) => format!("OK {value}"),
+            Err(reason) => format!("ERR {reason}"),
+        };
+        match self.wire {
+            None | Some(Wire::Lines) => self.outlet.say((text + "\n").into_bytes()),
+            Some(Wire::Raw) => {}
+            Some(_) => self.outlet.say(push::reply(&text)),
+        }
+    }
+
+    fn list(&self) -> serde_json::Value {
+        let format =
+            |name: &str| self.shared.registry.format(name).map_or_else(|_| String::new(), |f| f.to_string());
+        let names = self.shared.registry.names();
+        let entry = |(place, name): (usize, &String)| json!({ "id": place + 1, "name": name, "format": format(name) });
+        names.iter().enumerate().map(entry).collect()
+    }
+
+    fn stats(&self) -> serde_json::Value {
+        let tally = |(name, id): &(String, u64)| {
+            let tally = self.outlet.tally(*id).unwrap_or_default();
+            json!({ "name": name, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed })
+        };
+        let subscriptions: Vec<serde_json::Value> = self.subscriptions.iter().map(tally).collect();
+        json!({ "subscriptions": subscriptions, "waiting_bytes": self.outlet.waiting() })
+    }
+
+    fn unsubscribe(&mut self, name: &str) -> Result<serde_json::Value, String> {
+        let Some(place) = self.subscriptions.iter().position(|(known, _)| known == name) else {
+            let names: Vec<&str> = self.subscriptions.iter().map(|(name, _)| name.as_str()).collect();
+            let names = if names.is_empty() { "SUBSCRIBE first".to_owned() } else { names.join(", ") };
+            return Err(format!("UNSUBSCRIBE {name}: not subscribed, expected {names}"));
+        };
+        let (_, id) = self.subscriptions.remove(place);
+        self.patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
+        let tally = self.outlet.remove(id).unwrap_or_default();
+        Ok(json!({ "name": name, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }))
+    }
+
+    async fn subscribe(&mut self, name: String, wish: Wish) -> Next {
+        if let Err(reason) = self.may_subscribe(&name, &wish) {
+            self.answer(Err(reason));
+            return Next::Line;
+        }
+        if name.starts_with('/') {
+            return self.subscribe_on_demand(name, wish).await;
+        }
+        let place = self.shared.registry.names().iter().position(|known| *known == name).unwrap_or_default();
+        let format = form(wish.wire);
+        // The answer comes before the first message, in lines.
+        let answer = json!({ "id": place + 1, "name": name, "format": format });
+        self.answer(Ok(answer));
+        self.wire = Some(wish.wire);
+        match self.shared.hubs.subscribe(&name, Transport::Tcp, wish, &self.outlet).await {
+            Ok(id) => {
+                self.subscriptions.push((name, id));
+                Next::Line
+            }
+            // The relay ends.
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// A group, by the path that it has over HTTP.
+    async fn subscribe_on_demand(&mut self, path: String, wish: Wish) -> Next {
+        let joined = match self.group(&path) {
+            Ok((input, joining)) => {
+                let registry = self.shared.registry.clone();
+                let joined = registry.join_on_demand(input, joining, Transport::Tcp, self.caller).await;
+                joined.map_err(|error| error.to_string())
+            }
+            Err(reason) => Err(reason),
+        };
+        let (channel, share) = match joined {
+            Ok(joined) => joined,
+            Err(reason) => {
+                self.answer(Err(reason));
+                return Next::Line;
+            }
+        };
+        self.answer(Ok(json!({ "id": 0, "name": path, "format": form(wish.wire) })));
+        self.wire = Some(wish.wire);
+        match self.shared.hubs.subscribe_shared(&channel, share, wish, &self.outlet, None).await {
+            Ok(id) => {
+                self.subscriptions.push((path, id));
+                Next::Line
+            }
+            // The relay ends.
+            Err(error) => self.fail(&error.to_string()),
+        }
+    }
+
+    /// The group that a path names, if it may be asked for.
+    fn group(&self, path: &str) -> Result<(Input, Joining), String> {
+        let expected = || {
+            format!("stream {path:?}: expected a name, or a group such as /udp/239.1.1.1:5000 with [http]")
+        };
+        let config = self.shared.on_demand.as_ref().ok_or_else(expected)?;
+        let input = http::group::of_path(path, config).ok_or_else(expected)??;
+        Ok((input, http::group::joining(config)))
+    }
+
+    fn may_subscribe(&self, name: &str, wish: &Wish) -> Result<(), String> {
+        let known = match name.strip_prefix('/') {
+            Some(path) if path.starts_with("rtp/") => Format::Rtp,
+            Some(_) => Format::Auto,
+            None => self.shared.registry.format(name).map_err(|error| error.to_string())?,
+        };
+        wish.check(&known)?;
+        let wire = wish.wire;
+        if self.subscriptions.iter().any(|(known, _)| known == name) {
+            return Err(format!("SUBSCRIBE {name}: subscribed already, expected UNSUBSCRIBE {name} first"));
+        }
+        if let Some(known) = self.wire.filter(|known| *known != wire) {
+            let (known, wanted) = (form(known), form(wire));
+            return Err(format!("format {wanted}: expected {known}, the first one of this connection"));
+        }
+        if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err(format!("{SUBSCRIPTIONS_MAX} streams already: expected another connection for more"));
+        }
+        Ok(())
+    }
+}
+
+fn form(wire: Wire) -> &'static str {
+    match wire {
+        Wire::Lines => "lines",
+        Wire::Raw => "raw",
+        _ => "frames",
+    }
+}
+
+/// Returns when the server ends and the client is subscribed to nothing that would end by itself.
+async fn stopped_idle(stop: &mut watch::Receiver<bool>, outlet: &Outlet) {
+    stopped(stop).await;
+    if outlet.is_idle() {
+        return;
+    }
+    std::future::pending().await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{channel::PathSettings, registry::Registry, serve::push::Hubs, shares::Shares};
+
+    #[tokio::test]
+    async fn whoever_subscribes_to_nothing_is_sent_away_whatever_he_asks() {
+        let (tick, chunk) = (Duration::ZERO, Duration::ZERO);
+        let settings = PathSettings { tick, burst: 1, chunk, last_values: false, start_bytes_max: 0 };
+        let registry = Registry::start(1, settings, Duration::ZERO, Shares::default(), Arc::new(())).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let hubs = Arc::new(Hubs::new(registry.clone()));
+        let shared = Arc::new(Shared { hubs, registry: registry.clone(), on_demand: None });
+        let mut connection = Connection::new(listener.accept().await.unwrap().0, shared);
+        let outlet = connection.outlet.clone();
+        let writing = tokio::spawn(async move { outlet.write().await });
+        far.write_all(b"LIST\nLIST\n").await.unwrap();
+        assert_eq!(connection.lines().await.unwrap(), Next::Line);
+        far.write_all(b"LIST\n").await.unwrap();
+        connection.outlet.stream().unwrap().readable().await.unwrap();
+        connection.patience = Instant::now();
+        assert_eq!(connection.lines().await.unwrap(), Next::End);
+        connection.outlet.end();
+        assert_eq!(writing.await.unwrap(), End::Done);
+        let mut memory = [0; 1024];
+        let bytes = far.read(&mut memory).await.unwrap();
+        let answer = std::str::from_utf8(&memory[..bytes]).unwrap().lines().last().unwrap();
+        assert_eq!(answer, "ERR no subscription for 1m: expected SUBSCRIBE name");
+        registry.stop().await;
+    }
+}
