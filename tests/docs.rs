@@ -1,6 +1,10 @@
 //! The documents of the repository hold together.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 /// All documents that people read.
 fn documents() -> Vec<(PathBuf, String)> {
@@ -28,4 +32,39 @@ fn links_between_documents_lead_somewhere() {
             assert!(file.exists(), "{}: {link} leads nowhere", path.display());
         }
     }
+}
+
+fn rooms(root: &Path) -> Output {
+    Command::new("python3").arg(root.join("tests/rooms")).output().expect("python3")
+}
+
+/// The picture in docs/architecture.md says who uses whom.
+#[test]
+fn no_two_rooms_use_each_other_and_the_picture_of_them_is_true() {
+    let output = rooms(Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn two_rooms_that_use_each_other_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |file: &str, text: &str| {
+        let path = folder.path().join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a file");
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rooms");
+    write("tests/rooms", &fs::read_to_string(script).expect("a script"));
+    write("docs/architecture.md", "<!-- tests/rooms -->\n<!-- end -->\n");
+    write("src/main.rs", "mod a;\nmod b;\n");
+    write("src/a.rs", "mod inner;\n");
+    write("src/a/inner.rs", "use crate::b::{self, Thing};\n");
+    // No use: a comment, a text, a test.
+    let none = "// use crate::a::inner;\nconst TEXT: &str = \"crate::a\";\n#[cfg(test)]\nmod tests {\n    use crate::a;\n}\n";
+    write("src/b.rs", none);
+    let cycles =
+        || String::from_utf8_lossy(&rooms(folder.path()).stdout).contains("tidecast: a cycle of a, b");
+    assert!(!cycles());
+    write("src/b.rs", &format!("{none}fn f(_: super::a::inner::Other) {{}}\n"));
+    assert!(cycles());
 }

@@ -1,7 +1,7 @@
 //! `impair`: passes datagrams on through a seeded bad link, and says exactly what it did to them.
 //!
 //! A datagram comes from [`tidecast_net`], unchanged and whole; [`tidecast_link`] decides; when it is due it goes to
-//! every output of [`crate::serve`]. What receivers answer goes back the same way (`lane`), and so does the RTCP of
+//! every output of [`crate::channel::udp`]. What receivers answer goes back the same way (`lane`), and so does the RTCP of
 //! RIST: the link does nothing to those. One plain thread, which waits for the sockets and for the link's next
 //! release at once. What became of each datagram is kept by kind and flow (`census`) and printed at the end
 //! (`report`). The demo runs [`run`] too.

@@ -1,4 +1,4 @@
-//! Programs and browsers (`egress/push`, `egress/tcp`): clients that stop reading, and what they may send.
+//! Programs and browsers (`serve/push`, `serve/tcp`): clients that stop reading, and what they may send.
 
 use std::time::Duration;
 

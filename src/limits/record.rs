@@ -1,4 +1,4 @@
-//! Recordings (`egress/record`).
+//! Recordings (`serve/record`).
 
 use std::time::Duration;
 

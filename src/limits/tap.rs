@@ -1,4 +1,4 @@
-//! Chunks for HTTP and what else is not UDP (`egress/tap`).
+//! Chunks for HTTP and what else is not UDP (`channel/tap`).
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What was sent, kept for a while, so that it can be sent again to those who ask: bounded in packets, bytes and age,
 //! with a budget that no flood of requests can exceed.
 //!
-//! Pure: time comes in as an argument. `producer` keeps native datagrams here and `egress` RTP
+//! Pure: time comes in as an argument. `producer` keeps native datagrams here and `channel::udp` RTP
 //! packets; what is looked up goes back to the same socket, marked as a retransmission by whoever sends it.
 
 use std::{

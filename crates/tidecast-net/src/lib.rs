@@ -2,7 +2,7 @@
 //!
 //! A datagram enters the program here. [`multicast`] opens and joins, [`ingest`] keeps one leg alive and
 //! receives from it, [`sys`] holds the system calls (with `unsafe`), [`interface`] finds network
-//! interfaces. What was received goes to [`tidecast_core::relay`] next; what goes out comes from `egress`.
+//! interfaces. What was received goes to [`tidecast_core::relay`] next; what goes out comes from `channel::udp`.
 
 use std::{
     io,

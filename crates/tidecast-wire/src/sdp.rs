@@ -1,7 +1,7 @@
 //! Session descriptions (RFC 8866) of RTP streams: text to what of it stays true behind a relay, and back to lines.
 //!
 //! Pure. A relay changes where packets go and by whom they are sent, not what is in them: encodings, their parameters,
-//! packet times and clocks are kept, addresses, ports and roles are not. `config` reads one per channel; `egress` writes the
+//! packet times and clocks are kept, addresses, ports and roles are not. `config` reads one per channel; `serve::sdp` writes the
 //! description of each output from it.
 
 use std::{collections::HashSet, fmt, net::IpAddr};

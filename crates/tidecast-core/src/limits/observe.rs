@@ -1,4 +1,4 @@
-//! What the page shows (`observe`, `egress/http`), and what a channel has lost lately.
+//! What the page shows (`observe`, `serve/http`), and what a channel has lost lately.
 
 use std::time::Duration;
 

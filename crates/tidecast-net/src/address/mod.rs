@@ -2,7 +2,7 @@
 //!
 //! The spelling is that of ffmpeg and VLC. Pure text: nothing here looks up names or interfaces or touches a
 //! socket. The values come from the command line, the configuration file and HTTP paths ([`udpxy`]), and go to
-//! `net` (inputs) and `egress` (outputs).
+//! `ingest` (inputs) and the program (outputs).
 
 mod dscp;
 mod endpoint;

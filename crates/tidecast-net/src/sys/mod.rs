@@ -2,7 +2,7 @@
 //!
 //! [`ReceiveBatch`] is `recvmmsg` into pooled buffers with control messages; [`SendBatch`] is `sendmmsg` with
 //! UDP_SEGMENT that reports the message at which it stopped. Here stand the socket options that take structures.
-//! Every function is safe to call; datagrams go on to [`super::ingest`] or come from `egress::udp`.
+//! Every function is safe to call; datagrams go on to [`super::ingest`] or come from `channel::udp`.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{

@@ -1,5 +1,5 @@
 //! `sendmmsg` with UDP_SEGMENT: several datagrams of one size for one target are one message, which the kernel cuts
-//! (generic segmentation offload). Messages come from `egress::udp`.
+//! (generic segmentation offload). Messages come from `channel::udp`.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{

@@ -1,6 +1,6 @@
 //! What RTP payload types mean: those that RFC 3551 assigns, and those that an `rtpmap` or a session description assigns.
 //!
-//! Pure. `config` makes a channel's table; the core reads clocks from it, and `egress` descriptions and content types.
+//! Pure. `config` makes a channel's table; the core reads clocks from it, and `serve::sdp` descriptions and content types.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 

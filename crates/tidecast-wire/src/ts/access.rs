@@ -2,7 +2,7 @@
 //! packets declare (`random_access_indicator`, ISO/IEC 13818-1 section 2.4.3.5), or which its pictures show.
 //!
 //! Encoders set the indicator on audio too, so that only the PID counts which the program map table calls video.
-//! Whoever keeps a stream for players (`egress::tap`) shows it each packet.
+//! Whoever keeps a stream for players (`channel::tap`) shows it each packet.
 
 use super::{
     PACKET, SYNC, adaptation, payload,

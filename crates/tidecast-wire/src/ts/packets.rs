@@ -2,7 +2,7 @@
 //! fills datagrams of 1,472 bytes), so packets span datagrams; and a packet may come with 4 bytes in front or 16 behind.
 //!
 //! Whoever looks into a stream keeps one [`Packets`] for it and shows it each payload in order: continuity
-//! (`relay`), instant start (`egress::tap`), RTP outputs (`egress::rtp`), `probe`. The
+//! (`relay`), instant start (`channel::tap`), RTP outputs (`channel::rtp`), `probe`. The
 //! bytes themselves go on as they came.
 
 use std::mem;
