@@ -120,7 +120,7 @@ pub trait Telemetry: fmt::Debug + Send + Sync {
         ::metrics::Histogram::noop()
     }
 
-    /// A channel on demand has ended. No census runs meanwhile, and none has it any more.
+    /// Called when a channel on demand has ended, while no census runs. Later ones are without the channel.
     fn ended(&self, _last: &ChannelState, _subscribers: &ByTransportState) {}
 }
 
@@ -527,7 +527,8 @@ impl Registry {
         self.shared.answers.health(&self.shared).await
     }
 
-    /// Adds up all channels by `count`, while none of those on demand ends.
+    /// Calls `count` with all channels. No channel on demand ends meanwhile, so that each is either here or was handed to
+    /// [`Telemetry::ended`].
     ///
     /// # Errors
     /// As of [`Registry::views`].

@@ -1,4 +1,4 @@
-//! Answers that all share who have asked before they were sought, so that many questions cost as much as one.
+//! One answer for everybody who asked before it was sought, so that many questions cost as much as one.
 
 use std::{
     future::Future,
@@ -9,25 +9,25 @@ use std::{
 use crate::limits::{SURVEY_INTERVAL, SURVEY_KEPT};
 use tidecast_net::clock;
 
-/// An answer that all share who asked before it was sought.
+/// An answer shared by everybody who asked before it was sought.
 #[derive(Debug)]
 pub struct CommonAnswer<T> {
     /// When the last one was sought, and what was found.
     last: Arc<tokio::sync::Mutex<Option<(Instant, T)>>>,
 }
 
-/// What the last answer means for the one who asks now.
+/// How the last answer counts when somebody asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Pause {
-    /// How long after it the next one is sought.
+    /// The shortest time from the last answer to the next one.
     pub after: Duration,
-    /// Whether it does, if it is new enough.
-    pub does: bool,
+    /// Whether the last answer suffices, if it was sought after the question.
+    pub suffices: bool,
 }
 
 impl Pause {
-    /// Any answer does, and they are sought as often as surveys.
-    pub const SHORT: Pause = Pause { after: SURVEY_INTERVAL, does: true };
+    /// Any answer suffices, and answers are sought as often as surveys.
+    pub const SHORT: Pause = Pause { after: SURVEY_INTERVAL, suffices: true };
 }
 
 impl<T> Default for CommonAnswer<T> {
@@ -46,8 +46,8 @@ impl<T: Clone> CommonAnswer<T> {
 }
 
 impl<T: Clone + Send + 'static> CommonAnswer<T> {
-    /// An answer that was sought after this call and for which `pause` gives a time, from `seek` if need be: no sooner than
-    /// that time after the last one.
+    /// An answer that was sought after this call. `pause` says whether the last one suffices; if not, `seek` finds another one,
+    /// no sooner than the pause after the last one.
     pub async fn get<F>(&self, pause: impl Fn(&T) -> Pause, seek: impl FnOnce() -> F) -> T
     where
         F: Future<Output = T> + Send + 'static,
@@ -55,8 +55,8 @@ impl<T: Clone + Send + 'static> CommonAnswer<T> {
         let asked = clock::now();
         let mut last = self.last.clone().lock_owned().await;
         if let Some((sought, answer)) = &*last {
-            let Pause { after, does } = pause(answer);
-            if *sought >= asked && does {
+            let Pause { after, suffices } = pause(answer);
+            if *sought >= asked && suffices {
                 return answer.clone();
             }
             let elapsed = clock::now().saturating_duration_since(*sought);

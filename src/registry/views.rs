@@ -35,12 +35,12 @@ pub struct Stalled {
     pub threads: Vec<usize>,
 }
 
-/// All channels at one time: the configured ones in their order, then the others by name. What was written of them is kept
-/// with them, for those who ask for the same.
+/// All channels at one time: the configured ones in their order, then the others by name. Texts that were made of it are kept
+/// with it, and go with it.
 #[derive(Debug, Default)]
 pub struct Census {
     channels: Vec<ChannelView>,
-    /// With so many flows each.
+    /// By the largest number of flows that a channel shows.
     texts: Mutex<Vec<(usize, Bytes)>>,
 }
 
@@ -49,7 +49,7 @@ impl Census {
         Census { channels, texts: Mutex::default() }
     }
 
-    /// The text with so many flows, from `write` if nobody has asked for it.
+    /// The text in which each channel shows at most `flows` flows; made by `write` for the first who asks for it.
     pub fn text(&self, flows: usize, write: impl FnOnce(&[ChannelView]) -> Vec<u8>) -> Bytes {
         // A panic leaves them without the text that was being written.
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +99,7 @@ impl Answers {
         };
         let pause = |(flows, _): &(usize, _)| {
             let after = if *flows > STATE_FLOWS { SURVEY_INTERVAL_LARGE } else { SURVEY_INTERVAL };
-            Pause { after, does: *flows >= flows_max }
+            Pause { after, suffices: *flows >= flows_max }
         };
         self.detailed.get(pause, seek).await.1
     }
