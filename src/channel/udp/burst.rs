@@ -1,5 +1,5 @@
 //! Cutting what one tick delivers into bursts: datagrams of one size side by side, which the kernel takes as one
-//! message (UDP_SEGMENT) and cuts itself. Pure; [`super::outlet`] sends them.
+//! message (UDP_SEGMENT) and cuts itself. Pure; [`super::socket_group`] sends them.
 
 use std::io::IoSlice;
 

@@ -1,7 +1,7 @@
 //! UDP outputs, unicast and multicast: all of one channel.
 //!
 //! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and what cannot be
-//! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket (`outlet`).
+//! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket (`socket_group`).
 
 use std::{os::fd::BorrowedFd, time::Instant};
 
@@ -18,20 +18,20 @@ use tidecast_net::{
 
 mod burst;
 mod native;
-mod outlet;
 mod output;
 mod protection;
 mod rist;
 mod socket;
+mod socket_group;
 
 use burst::Bursts;
 use native::Native;
-use outlet::{Outlet, Rest};
 pub use output::{Counters, UdpOutput};
 use protection::Protection;
 use rist::Rist;
 pub use rist::Tools;
 pub use socket::Sender;
+use socket_group::{UdpSocketGroup, Unsent};
 
 /// A datagram to send on.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ impl View {
 
 /// What outputs must have in common to share a socket.
 #[derive(Debug, PartialEq)]
-struct Kind {
+struct GroupKey {
     view: View,
     domain: Domain,
     class_d: bool,
@@ -120,9 +120,9 @@ struct Kind {
     dscp: Option<Dscp>,
 }
 
-impl Kind {
-    fn of(output: &Output, natives: &[Native]) -> Kind {
-        Kind {
+impl GroupKey {
+    fn of(output: &Output, natives: &[Native]) -> GroupKey {
+        GroupKey {
             view: View::of(output, natives),
             domain: Domain::for_address(output.target),
             class_d: output.is_class_d(),
@@ -137,7 +137,7 @@ impl Kind {
 /// The UDP outputs of one channel.
 #[derive(Debug)]
 pub struct UdpOutputs {
-    outlets: Vec<(View, Outlet)>,
+    groups: Vec<(View, UdpSocketGroup)>,
     rists: Vec<Rist>,
     protections: Vec<Protection>,
     natives: Vec<Native>,
@@ -152,23 +152,23 @@ impl UdpOutputs {
         let count = outputs.len();
         let protections = Protection::of(&outputs, burst, now, interfaces);
         let natives = Native::of(&outputs);
-        let mut kinds: Vec<(Kind, Vec<UdpOutput>)> = Vec::new();
+        let mut keys: Vec<(GroupKey, Vec<UdpOutput>)> = Vec::new();
         let mut rists = Vec::new();
         for (place, output) in outputs.into_iter().enumerate() {
             if let Some(rist) = Rist::of(&output, place, burst.max(1), now) {
                 rists.push(rist);
                 continue;
             }
-            let kind = Kind::of(&output, &natives);
+            let key = GroupKey::of(&output, &natives);
             let output = UdpOutput::new(output, place);
-            match kinds.iter_mut().find(|(there, _)| *there == kind) {
+            match keys.iter_mut().find(|(there, _)| *there == key) {
                 Some((_, outputs)) => outputs.push(output),
-                None => kinds.push((kind, vec![output])),
+                None => keys.push((key, vec![output])),
             }
         }
-        let outlets =
-            kinds.into_iter().map(|(kind, outputs)| (kind.view, Outlet::new(outputs, now))).collect();
-        let mut outputs = UdpOutputs { outlets, rists, protections, natives, count, burst: burst.max(1) };
+        let groups =
+            keys.into_iter().map(|(key, outputs)| (key.view, UdpSocketGroup::new(outputs, now))).collect();
+        let mut outputs = UdpOutputs { groups, rists, protections, natives, count, burst: burst.max(1) };
         outputs.check(now, interfaces);
         outputs.rists.iter_mut().for_each(|rist| rist.check(now, interfaces));
         outputs
@@ -177,11 +177,11 @@ impl UdpOutputs {
     /// Looks after the sockets that are due.
     fn check(&mut self, now: Instant, interfaces: &mut Interfaces) {
         let mut index = 0;
-        while let Some((view, outlet)) = self.outlets.get_mut(index) {
+        while let Some((view, group)) = self.groups.get_mut(index) {
             let view = *view;
-            let others = outlet.check(now, interfaces);
+            let others = group.check(now, interfaces);
             if !others.is_empty() {
-                self.outlets.push((view, Outlet::new(others, now)));
+                self.groups.push((view, UdpSocketGroup::new(others, now)));
             }
             index += 1;
         }
@@ -196,7 +196,7 @@ impl UdpOutputs {
         interfaces: &mut Interfaces,
         datagrams: impl Iterator<Item = Datagram<'a>> + Clone,
     ) {
-        if self.outlets.is_empty() && self.rists.is_empty() {
+        if self.groups.is_empty() && self.rists.is_empty() {
             return;
         }
         self.check(now, interfaces);
@@ -206,19 +206,19 @@ impl UdpOutputs {
         let natives: Vec<Bursts<'_>> = natives.collect();
         let mut views = [const { None }; View::PLAIN.len()];
         // Those that are added on the way have sent already.
-        for index in 0..self.outlets.len() {
-            let (view, outlet) = &mut self.outlets[index];
+        for index in 0..self.groups.len() {
+            let (view, group) = &mut self.groups[index];
             let bursts = if let View::Native(place) = view {
                 &natives[*place]
             } else {
                 let place = View::PLAIN.iter().position(|plain| plain == view).unwrap_or(0);
                 let (bursts, not_rtp) =
                     views[place].get_or_insert_with(|| seen_by(*view, datagrams.clone(), burst));
-                outlet.not_rtp(*not_rtp, now);
+                group.not_rtp(*not_rtp, now);
                 &*bursts
             };
-            let rest = outlet.send(now, batch, bursts);
-            scatter(&mut self.outlets, index, rest, (now, batch, interfaces, bursts));
+            let rest = group.send(now, batch, bursts);
+            scatter(&mut self.groups, index, rest, (now, batch, interfaces, bursts));
         }
         drop(natives);
         for rist in &mut self.rists {
@@ -231,15 +231,15 @@ impl UdpOutputs {
 
     /// Gives what is sent from now on the class of service of what came in, where outputs want that.
     pub fn keep_dscp(&mut self, dscp: u8) {
-        self.outlets.iter_mut().for_each(|(_, outlet)| outlet.keep_dscp(dscp));
+        self.groups.iter_mut().for_each(|(_, group)| group.keep_dscp(dscp));
         self.rists.iter_mut().for_each(|rist| rist.keep_dscp(dscp));
         self.protections.iter_mut().for_each(|protection| protection.keep_dscp(dscp));
     }
 
     /// Sends RTCP of the streams' senders beside them. What cannot be sent is lost: the next report follows.
     pub fn report(&mut self, now: Instant, beside: Beside, bytes: &[u8]) {
-        let plain = self.outlets.iter_mut().filter(|(view, _)| matches!(view, View::Whole | View::Rtp));
-        plain.for_each(|(_, outlet)| outlet.report(now, beside, bytes));
+        let plain = self.groups.iter_mut().filter(|(view, _)| matches!(view, View::Whole | View::Rtp));
+        plain.for_each(|(_, group)| group.report(now, beside, bytes));
     }
 
     /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do although nothing is delivered.
@@ -281,7 +281,7 @@ impl UdpOutputs {
 
     /// The sockets of outputs that expect no answers: what comes there is of no use to them, but may be to the caller.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.outlets.iter().filter_map(|(_, outlet)| outlet.socket())
+        self.groups.iter().filter_map(|(_, group)| group.socket())
     }
 
     /// The end: sends all repair packets that are left, and tells the receivers that nothing more comes.
@@ -303,11 +303,11 @@ impl UdpOutputs {
     ) {
         for (place, native) in self.natives.iter_mut().enumerate() {
             let bursts = repairs(native, self.burst);
-            for index in 0..self.outlets.len() {
-                let (view, outlet) = &mut self.outlets[index];
+            for index in 0..self.groups.len() {
+                let (view, group) = &mut self.groups[index];
                 if *view == View::Native(place) {
-                    let rest = outlet.send(now, batch, &bursts);
-                    scatter(&mut self.outlets, index, rest, (now, batch, interfaces, &bursts));
+                    let rest = group.send(now, batch, &bursts);
+                    scatter(&mut self.groups, index, rest, (now, batch, interfaces, &bursts));
                 }
             }
         }
@@ -321,9 +321,9 @@ impl UdpOutputs {
 
     fn list(&self) -> Vec<(&UdpOutput, Option<&Error>)> {
         let mut all: Vec<Option<(&UdpOutput, Option<&Error>)>> = vec![None; self.count];
-        for (_, outlet) in &self.outlets {
-            for target in outlet.targets() {
-                all[target.place] = Some((target, outlet.fault()));
+        for (_, group) in &self.groups {
+            for target in group.targets() {
+                all[target.place] = Some((target, group.fault()));
             }
         }
         for (output, fault) in self.rists.iter().map(Rist::output) {
@@ -336,18 +336,18 @@ impl UdpOutputs {
 
 /// Puts sockets for one target each in the place of one that is full, if something is left of what it should send.
 fn scatter(
-    outlets: &mut Vec<(View, Outlet)>,
+    groups: &mut Vec<(View, UdpSocketGroup)>,
     index: usize,
-    rest: Option<Rest>,
+    rest: Option<Unsent>,
     (now, batch, interfaces, bursts): (Instant, &mut SendBatch, &mut Interfaces, &Bursts<'_>),
 ) {
     let Some(rest) = rest else { return };
-    let (view, full) = outlets.remove(index);
+    let (view, full) = groups.remove(index);
     let alone = full.scatter(now, batch, interfaces, bursts, &rest);
-    for (place, outlet) in alone.into_iter().enumerate() {
+    for (place, group) in alone.into_iter().enumerate() {
         // All of them have sent: one takes its place, and the others come behind those that have still to send.
-        let at = if place == 0 { index } else { outlets.len() };
-        outlets.insert(at, (view, outlet));
+        let at = if place == 0 { index } else { groups.len() };
+        groups.insert(at, (view, group));
     }
 }
 

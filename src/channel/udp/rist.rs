@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Datagram, Rtp, burst::Bursts, outlet::Outlet, output::UdpOutput};
+use super::{Datagram, Rtp, burst::Bursts, output::UdpOutput, socket_group::UdpSocketGroup};
 use crate::limits::{OUTPUT_RETRY, RECEIVE_BUFFER_MIN, RTCP_INTERVAL};
 use tidecast_core::{
     buffer::Pool,
@@ -47,8 +47,8 @@ pub struct Tools<'a> {
 /// One RIST output.
 #[derive(Debug)]
 pub(super) struct Rist {
-    media: Outlet,
-    rtcp: Outlet,
+    media: UdpSocketGroup,
+    rtcp: UdpSocketGroup,
     /// Joins the group's RTCP port, for receivers that answer to the group.
     group: Option<Group>,
     session: Session,
@@ -94,10 +94,10 @@ impl Rist {
             share: output.share.unwrap_or(RETRANSMIT_SHARE),
             ..Settings::default()
         };
-        let outlet = |output: Output| Outlet::new(vec![UdpOutput::new(output, place)], now);
+        let group = |output: Output| UdpSocketGroup::new(vec![UdpOutput::new(output, place)], now);
         Some(Rist {
-            media: outlet(output.clone()),
-            rtcp: outlet(beside),
+            media: group(output.clone()),
+            rtcp: group(beside),
             group: output.is_class_d().then(|| Group { input, subscription: None, due: now, known: false }),
             session: Session::new(settings, rand::random(), rand::random()),
             burst,

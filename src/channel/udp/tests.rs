@@ -50,8 +50,8 @@ impl Bench {
         self.outputs.iter().next().unwrap().1
     }
 
-    fn outlet(&mut self) -> &mut Outlet {
-        &mut self.outputs.outlets[0].1
+    fn group(&mut self) -> &mut UdpSocketGroup {
+        &mut self.outputs.groups[0].1
     }
 }
 
@@ -173,8 +173,8 @@ fn a_unicast_target_gets_all_in_order() {
 fn every_target_gets_every_size_in_order() {
     let (receivers, urls) = receivers(70);
     let mut bench = Bench::new(&urls);
-    assert!(bench.outputs.outlets.len() >= 2, "more than a socket takes");
-    assert!(bench.outputs.outlets.iter().all(|(_, outlet)| outlet.targets().len() <= SOCKET_OUTPUTS_MAX));
+    assert!(bench.outputs.groups.len() >= 2, "more than a socket takes");
+    assert!(bench.outputs.groups.iter().all(|(_, group)| group.targets().len() <= SOCKET_OUTPUTS_MAX));
     let sizes = [100, 100, 100, 40, 100, 0, 0, 300, 300, 300, 300, 300, 300, 300, 300, 300, 5];
     let packets: Vec<Vec<u8>> = (0..).zip(sizes).map(|(i, size)| vec![i; size]).collect();
     let slices: Vec<&[u8]> = packets.iter().map(|p| &p[..]).collect();
@@ -230,7 +230,7 @@ fn a_group_gets_it_from_the_interfaces_address() {
 #[test]
 fn ttl_and_loop_are_set() {
     let mut bench = Bench::new(&[format!("udp://{}:{}?if=127.0.0.1&loop=0&ttl=9", group(), free_port())]);
-    let socket = bench.outlet().sender().unwrap().socket();
+    let socket = bench.group().sender().unwrap().socket();
     assert!(!socket.multicast_loop_v4().unwrap());
     assert_eq!(socket.multicast_ttl_v4().unwrap(), 9);
 }
@@ -257,7 +257,7 @@ fn one_bad_target_costs_no_other() {
     // A broadcast address, which a socket must be allowed to use: EACCES.
     let bad = "udp://127.255.255.255:9".to_owned();
     let mut bench = Bench::new(&[urls[0].clone(), bad, urls[1].clone(), urls[2].clone()]);
-    assert_eq!(bench.outputs.outlets.len(), 1);
+    assert_eq!(bench.outputs.groups.len(), 1);
     bench.send(clock::now(), &[&[7; 1000][..]; 20]);
     assert!(receivers.iter().all(|receiver| receive(receiver, 20).len() == 20));
     let good = Counters { packets: 20, bytes: 20_000, ..Counters::default() };
@@ -270,7 +270,7 @@ fn what_the_path_does_not_cut_goes_one_by_one() {
     let (receivers, urls) = receivers(2);
     let mut bench = Bench::new(&urls);
     // UDP without checksums cannot be cut (EINVAL on older kernels, EIO on newer ones), but can be sent.
-    let socket = bench.outlet().sender().unwrap().socket();
+    let socket = bench.group().sender().unwrap().socket();
     tidecast_testkit::sockets::turn_checksums_off(&socket).unwrap();
     let (now, packets) = (clock::now(), [&[1u8; 1000][..]; 10]);
     for round in 1..=2 {
@@ -279,7 +279,7 @@ fn what_the_path_does_not_cut_goes_one_by_one() {
         let each = Counters { packets: 10 * round, bytes: 10_000 * round, ..Counters::default() };
         assert_eq!(bench.counters(), [each; 2]);
         let bursts = Bench::bursts(&packets);
-        let takes = |now| bench.outputs.outlets[0].1.targets()[0].takes(&bursts.list()[0], now);
+        let takes = |now| bench.outputs.groups[0].1.targets()[0].takes(&bursts.list()[0], now);
         assert_eq!((takes(now), takes(now + BURST_RETRY)), (false, true), "it is remembered for a while");
     }
 }
@@ -306,7 +306,7 @@ fn a_missing_interface_is_tried_again_once_a_second() {
     bench.send(opened, &[b"lost"]);
     assert_eq!(bench.counters()[0].unreachable, 1);
 
-    bench.outlet().rename_interface("lo"); // as if it were there now
+    bench.group().rename_interface("lo"); // as if it were there now
     bench.send(opened + OUTPUT_RETRY - Duration::from_millis(1), &[b"lost"]);
     assert_eq!((bench.counters()[0].unreachable, bench.counters()[0].packets), (2, 0));
     bench.send(opened + OUTPUT_RETRY, &[b"sent"]);
@@ -319,10 +319,10 @@ fn a_socket_is_made_anew_when_its_interface_changed() {
     let (group, port) = (group(), free_port());
     let subscription = subscription(group, port);
     let mut bench = Bench::new(&[format!("udp://{group}:{port}?if=lo")]);
-    bench.outlet().sender().unwrap().misplace();
+    bench.group().sender().unwrap().misplace();
     bench.send(clock::now() + OUTPUT_CHECK, &[b"new"]);
     let lo = tidecast_net::interface::find(None, Ipv4Addr::LOCALHOST.into()).unwrap();
-    assert_eq!(bench.outlet().sender().unwrap().index(), Some(lo.index));
+    assert_eq!(bench.group().sender().unwrap().index(), Some(lo.index));
     assert_eq!(payloads(&receive(&subscription, 1)), [b"new"]);
 }
 
@@ -352,14 +352,14 @@ fn hosts_that_shared_a_full_socket_get_one_each_and_miss_nothing() {
     let (other, others) = receivers(1);
     urls.push(format!("{}?ttl=3", others[0]));
     let mut bench = Bench::new(&urls);
-    assert_eq!(bench.outputs.outlets.len(), 2);
+    assert_eq!(bench.outputs.groups.len(), 2);
     let packets: [&[u8]; 3] = [b"one", b"two", b"three"];
     let now = clock::now();
     let bursts = Bench::bursts(&packets);
-    let rest = bench.outlet().rest(now, &bursts);
+    let rest = bench.group().rest(now, &bursts);
     let Bench { outputs, batch, interfaces, .. } = &mut bench;
-    scatter(&mut outputs.outlets, 0, Some(rest), (now, batch, interfaces, &bursts));
-    assert_eq!(bench.outputs.outlets.len(), 4);
+    scatter(&mut outputs.groups, 0, Some(rest), (now, batch, interfaces, &bursts));
+    assert_eq!(bench.outputs.groups.len(), 4);
     bench.send(now, &[b"four"]);
     let mut ports = std::collections::HashSet::new();
     for socket in &sockets {
