@@ -41,7 +41,7 @@ pub enum Event {
         /// How many.
         count: u64,
     },
-    /// A producer's new run begins: numbers begin anew.
+    /// A producer's run begins, and with it the numbers.
     Started,
     /// The flow is forgotten, or its producer said that it ended.
     Ended,
@@ -50,7 +50,7 @@ pub enum Event {
 /// What is known of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// Its number, extended: it never wraps.
+    /// The packet's number, extended: it never wraps.
     pub seq: u64,
     /// How many numbers it takes, from that one on; of a control datagram none.
     pub span: u16,
