@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::state::LegState;
+use super::state::{LegState, LegStatus};
 use tidecast_core::{
     buffer::Buffer,
     relay::{Fec, Input, LegCounters, Socket},
@@ -142,10 +142,10 @@ pub(super) fn leg_state<'a>(
     let state = |port: &'a Port| port.socket.state();
     let worst = needed.map(state).find(|state| !matches!(state, State::Joined(_))).unwrap_or(media.state());
     let (state, detail) = match worst {
-        State::Joined(interface) => ("joined", interface.clone()),
-        State::Waiting(reason) => ("waiting", Some(reason.clone())),
-        State::Failed(reason) => ("failed", Some(reason.clone())),
-        State::Left => ("left", None),
+        State::Joined(interface) => (LegStatus::Joined, interface.clone()),
+        State::Waiting(reason) => (LegStatus::Waiting, Some(reason.clone())),
+        State::Failed(reason) => (LegStatus::Failed, Some(reason.clone())),
+        State::Left => (LegStatus::Left, None),
     };
     let buffer = media.receive_buffer();
     LegState {

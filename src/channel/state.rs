@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 use serde::{Serialize, Serializer};
 
 use super::{carries::Carries, losses::Loss};
-use tidecast_core::relay::{Counters, FlowsRefused, LegCounters, Refused};
+use tidecast_core::relay::{Counters, FlowsRefused, LegCounters, PacketFormat, Refused};
 
 /// One channel, as it stands.
 #[derive(Debug, Clone, Serialize)]
@@ -55,7 +55,7 @@ pub struct ChannelState {
     pub flows_refused: FlowsRefused,
     /// The format of the first flow.
     #[serde(skip)]
-    pub first_format: Option<&'static str>,
+    pub first_format: Option<PacketFormat>,
     /// The flows, in the order of their ids.
     pub flows: Flows,
     /// The UDP outputs, as configured; then those of their repair packets.
@@ -99,13 +99,40 @@ impl Serialize for Flows {
     }
 }
 
+/// Whether a leg has joined its group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegStatus {
+    /// It has, or it is bound where there is no group to join.
+    Joined,
+    /// Something is missing that may come, such as its interface; it is tried again.
+    #[default]
+    Waiting,
+    /// It cannot be opened, and waiting does not help.
+    Failed,
+    /// It was left on purpose.
+    Left,
+}
+
+impl LegStatus {
+    /// Its word in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LegStatus::Joined => "joined",
+            LegStatus::Waiting => "waiting",
+            LegStatus::Failed => "failed",
+            LegStatus::Left => "left",
+        }
+    }
+}
+
 /// One leg of a channel.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LegState {
     /// Its URL.
     pub address: String,
-    /// `joined`, `waiting` or `failed`.
-    pub state: &'static str,
+    /// How it stands.
+    pub state: LegStatus,
     /// Why it waits or has failed; the interface's name when joined.
     pub detail: Option<String>,
     /// Why nothing can come although it is joined, if so: its interface is down.
@@ -133,7 +160,8 @@ pub struct LegState {
 impl LegState {
     /// Why it can bring nothing, if so, with its address: it is not joined, or its interface is down.
     pub fn trouble(&self) -> Option<String> {
-        let waits = (self.state != "joined").then(|| self.detail.as_deref().unwrap_or(self.state));
+        let waits =
+            (self.state != LegStatus::Joined).then(|| self.detail.as_deref().unwrap_or(self.state.as_str()));
         let reason = waits.or(self.fault.as_deref())?;
         Some(format!("{}: {reason}", self.address))
     }
@@ -147,7 +175,7 @@ pub struct FlowState {
     /// Where its last packet came from.
     pub source: String,
     /// The format that its packets have.
-    pub format: &'static str,
+    pub format: PacketFormat,
     /// Session id or SSRC in force.
     pub session: u32,
     /// What was counted.

@@ -83,7 +83,7 @@ impl Channel {
                 .collect(),
             flow_count: self.relay.flow_count(),
             flows_refused: self.relay.flows_refused(),
-            first_format: census.first_format.map(|format| format.as_str()),
+            first_format: census.first_format,
             flows: std::mem::take(&mut self.surveyed).into(),
             outputs: self.outputs.iter().map(output_state).collect(),
             losses: self.losses.all(),
@@ -106,7 +106,7 @@ fn flow_state(flow: relay::FlowState, now: Instant) -> FlowState {
     FlowState {
         flow: flow.key,
         source: flow.source.to_string(),
-        format: flow.format.as_str(),
+        format: flow.format,
         session: flow.session,
         counters: flow.counters,
         held: flow.held,

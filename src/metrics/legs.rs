@@ -1,7 +1,7 @@
 //! What the legs of a channel brought, and how they stand.
 
 use super::{Kind, Metric, ON_DEMAND, bytes, counter, gauge, key, seconds};
-use crate::channel::state::LegState;
+use crate::channel::state::{LegState, LegStatus};
 use metrics::Key;
 
 const RECEIVED: Metric = counter(
@@ -104,7 +104,7 @@ pub(super) fn levels(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, Ki
         (key(&RECEIVE_BUFFER, &labels), Kind::Gauge, bytes as f64)
     };
     let mut all = vec![
-        of(&LEG_WAITING, f64::from(u8::from(leg.state != "joined"))),
+        of(&LEG_WAITING, f64::from(u8::from(leg.state != LegStatus::Joined))),
         of(&LEG_DOWN, f64::from(leg.fault.is_some())),
         buffer("requested", leg.receive_buffer_requested),
         buffer("granted", leg.receive_buffer_granted),

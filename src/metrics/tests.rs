@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::{
     channel::{
-        state::{LegState, OutputState},
+        state::{LegState, LegStatus, OutputState},
         testing::channel_state,
     },
     registry::audience::{CutOff, Dropped, SubscribersState, Transport},
@@ -41,7 +41,7 @@ fn state(name: &str, on_demand: bool) -> ChannelState {
     };
     let leg = LegState {
         address: "udp://@239.1.1.1:5000".to_owned(),
-        state: "joined",
+        state: LegStatus::Joined,
         detail: None,
         fault: Some("eth1 is down".to_owned()),
         counters: LegCounters {
@@ -191,7 +191,7 @@ fn several_legs_have_what_each_missed_and_how_far_it_is_behind() {
 fn what_does_not_apply_has_no_series_and_a_leg_that_waits_says_so() {
     let mut waiting = state("a", false);
     waiting.hold_max_seconds = None;
-    waiting.legs[0].state = "waiting";
+    waiting.legs[0].state = LegStatus::Waiting;
     let before = clock::unix().as_secs_f64();
     let series = render(&Metrics::new(), &[waiting]);
     assert!(!series.keys().any(|name| name.starts_with("tidecast_hold_max_seconds")));

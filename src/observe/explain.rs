@@ -144,13 +144,17 @@ fn from(text: &str, example: Option<&Refused>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{state::LegState, testing::channel_state};
+    use crate::channel::{
+        state::{LegState, LegStatus},
+        testing::channel_state,
+    };
     use tidecast_core::relay::Counters;
 
     fn state(format: &str, input: &str, on_demand: bool, looks: Looks) -> ChannelState {
         let mut state = channel_state("a", Counters::default());
         (state.format, state.on_demand) = (format.to_owned(), on_demand);
-        state.legs = vec![LegState { address: input.to_owned(), state: "joined", ..LegState::default() }];
+        state.legs =
+            vec![LegState { address: input.to_owned(), state: LegStatus::Joined, ..LegState::default() }];
         let refused = |sources: &[&str]| Refused {
             looks,
             sources: sources.iter().map(|source| source.parse().unwrap()).collect(),

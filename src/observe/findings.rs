@@ -8,7 +8,7 @@ use super::{
     verdict::words,
 };
 use crate::{
-    channel::state::{LegState, OutputState},
+    channel::state::{LegState, LegStatus, OutputState},
     registry::ChannelView,
 };
 use tidecast_net::{address::Input, diagnose};
@@ -48,7 +48,7 @@ pub(super) fn gone() -> Finding {
 
 /// Why nothing comes, as far as this host shows: of each leg that is joined.
 pub(super) fn causes(view: &ChannelView) -> Vec<String> {
-    let joined = view.state.legs.iter().filter(|leg| leg.state == "joined");
+    let joined = view.state.legs.iter().filter(|leg| leg.state == LegStatus::Joined);
     let mut causes = Vec::new();
     for leg in joined {
         let Ok(input) = leg.address.parse::<Input>() else { continue };
@@ -61,7 +61,8 @@ pub(super) fn causes(view: &ChannelView) -> Vec<String> {
 /// No packets come any more: the likeliest cause, and the others. A channel of which nothing is joined was told of
 /// already.
 pub(super) fn silent(view: &ChannelView, reason: &str, causes: &[String]) -> Option<Finding> {
-    let joined = view.state.legs.iter().any(|leg| leg.state == "joined") || view.state.legs.is_empty();
+    let joined =
+        view.state.legs.iter().any(|leg| leg.state == LegStatus::Joined) || view.state.legs.is_empty();
     let advice = match causes {
         [] => "Does its producer send?".to_owned(),
         [only] => format!("Most likely {only}."),
@@ -101,14 +102,14 @@ fn leg_event(before: Option<&LegState>, leg: &LegState) -> Option<Finding> {
     }
     let detail = leg.detail.as_deref().unwrap_or("no interface named");
     Some(match leg.state {
-        "joined" => info(Kind::Leg, format!("joined {} on {detail}", leg.address)),
-        "waiting" => {
+        LegStatus::Joined => info(Kind::Leg, format!("joined {} on {detail}", leg.address)),
+        LegStatus::Waiting => {
             let advice =
                 "It is tried again every second; check the interface's name and address with `ip address`.";
             whole(Kind::Leg, Level::Problem, format!("cannot join {}: {detail}", leg.address), advice)
         }
-        "left" => info(Kind::Leg, format!("left {}", leg.address)),
-        _ => {
+        LegStatus::Left => info(Kind::Leg, format!("left {}", leg.address)),
+        LegStatus::Failed => {
             let advice = "Waiting does not help: correct the input in the configuration.";
             whole(Kind::Leg, Level::Problem, format!("{} has failed: {detail}", leg.address), advice)
         }
@@ -128,7 +129,7 @@ fn link_event(before: &LegState, leg: &LegState) -> Option<Finding> {
                 "The group stays joined: nothing else is to be done.",
             ))
         }
-        None if was_down && leg.state == "joined" => {
+        None if was_down && leg.state == LegStatus::Joined => {
             Some(info(Kind::Leg, format!("the interface of {} is up again", leg.address)))
         }
         _ => None,
@@ -246,7 +247,7 @@ mod tests {
         ChannelView { state, path: "/streams/a".to_owned(), subscribers: Default::default() }
     }
 
-    fn leg(state: &'static str, detail: &str) -> LegState {
+    fn leg(state: LegStatus, detail: &str) -> LegState {
         LegState {
             address: "udp://@239.1.1.1:5000".to_owned(),
             state,
@@ -279,7 +280,7 @@ mod tests {
         let [loss] = &between(&before, &late)[..] else { panic!() };
         assert!(loss.advice.contains("hold of 50 ms"), "{}", loss.advice);
         let mut both = far.clone();
-        both.state.legs = vec![leg("joined", "eth0"), leg("joined", "eth1")];
+        both.state.legs = vec![leg(LegStatus::Joined, "eth0"), leg(LegStatus::Joined, "eth1")];
         let told = between(&before, &both);
         assert!(told[0].advice.contains("No input brought it"), "{told:?}");
     }
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn silence_names_the_likeliest_cause_of_joined_legs() {
         let mut view = view(Counters::default());
-        view.state.legs = vec![leg("joined", "lo"), leg("waiting", "no interface eth9")];
+        view.state.legs = vec![leg(LegStatus::Joined, "lo"), leg(LegStatus::Waiting, "no interface eth9")];
         let causes = causes(&view);
         assert!(causes.iter().any(|cause| cause.contains("nobody sends to 239.1.1.1:5000")), "{causes:?}");
         let finding = silent(&view, "no packet for 5 s", &causes).expect("it is joined");
@@ -303,8 +304,9 @@ mod tests {
     #[test]
     fn a_leg_that_joins_and_a_small_buffer_are_told_once() {
         let (mut waiting, mut joined) = (view(Counters::default()), view(Counters::default()));
-        waiting.state.legs = vec![leg("waiting", "there is no interface eth9")];
-        joined.state.legs = vec![LegState { receive_buffer_granted: 425_984, ..leg("joined", "eth9") }];
+        waiting.state.legs = vec![leg(LegStatus::Waiting, "there is no interface eth9")];
+        joined.state.legs =
+            vec![LegState { receive_buffer_granted: 425_984, ..leg(LegStatus::Joined, "eth9") }];
         assert_eq!(
             texts(&first(&waiting)),
             ["cannot join udp://@239.1.1.1:5000: there is no interface eth9"]
@@ -318,8 +320,9 @@ mod tests {
     #[test]
     fn an_interface_that_goes_down_is_told_and_so_is_its_end() {
         let (mut up, mut down) = (view(Counters::default()), view(Counters::default()));
-        up.state.legs = vec![leg("joined", "eth0")];
-        down.state.legs = vec![LegState { fault: Some("eth0 is down".to_owned()), ..leg("joined", "eth0") }];
+        up.state.legs = vec![leg(LegStatus::Joined, "eth0")];
+        down.state.legs =
+            vec![LegState { fault: Some("eth0 is down".to_owned()), ..leg(LegStatus::Joined, "eth0") }];
         assert_eq!(texts(&between(&up, &down)), ["udp://@239.1.1.1:5000 brings nothing: eth0 is down"]);
         assert_eq!(texts(&first(&down))[1], "udp://@239.1.1.1:5000 brings nothing: eth0 is down");
         assert_eq!(between(&down, &down), []);
@@ -329,7 +332,8 @@ mod tests {
     #[test]
     fn kernel_drops_say_what_to_run() {
         let (mut before, mut after) = (view(Counters::default()), view(Counters::default()));
-        before.state.legs = vec![LegState { receive_buffer_granted: 425_984, ..leg("joined", "lo") }];
+        before.state.legs =
+            vec![LegState { receive_buffer_granted: 425_984, ..leg(LegStatus::Joined, "lo") }];
         after.state.legs = vec![LegState { kernel_drops: 40, ..before.state.legs[0].clone() }];
         let [drops] = &between(&before, &after)[..] else { panic!() };
         assert_eq!((drops.count, drops.kind), (40, Kind::Buffer));

@@ -7,6 +7,7 @@ use super::{
     verdict::words,
 };
 use crate::{
+    channel::state::LegStatus,
     limits::{SILENT_AFTER, SILENT_PACKETS},
     registry::ChannelView,
 };
@@ -34,7 +35,7 @@ impl Legs {
         let mut found = Vec::new();
         let legs = before.state.legs.iter().zip(&after.state.legs);
         for ((old, new), mute) in legs.zip(&mut self.0) {
-            if new.counters.media > old.counters.media || new.state != "joined" {
+            if new.counters.media > old.counters.media || new.state != LegStatus::Joined {
                 found.extend(mute.take().filter(|mute| mute.told).map(|mute| again(&new.address, mute, now)));
                 continue;
             }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    channel::{state::LegState, testing::channel_state},
+    channel::{
+        state::{LegState, LegStatus},
+        testing::channel_state,
+    },
     limits::{REFUSED_SAMPLES, SILENT_AFTER},
     registry::audience::Transport,
 };
@@ -168,7 +171,7 @@ fn two_legs(name: &str, brought: [u64; 2], missed: [u64; 2], age: f64) -> Channe
     view.state.legs = (0..2)
         .map(|leg| LegState {
             address: format!("udp://@239.1.1.{leg}:5000"),
-            state: "joined",
+            state: LegStatus::Joined,
             counters: LegCounters { media: brought[leg], missed: missed[leg], ..LegCounters::default() },
             ..LegState::default()
         })

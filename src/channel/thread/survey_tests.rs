@@ -4,7 +4,7 @@ use super::{
     stall_tests::{NAME, Stalled},
     *,
 };
-use tidecast_core::relay::{self, Fec};
+use tidecast_core::relay::{self, Fec, PacketFormat};
 use tidecast_testkit::sockets::{free_port, group, sender, to};
 use tidecast_wire::native::{Kind, Repr};
 
@@ -46,7 +46,7 @@ fn a_turn_looks_at_no_more_than_a_slice_of_many_flows() {
     assert_eq!((plain[0].flow_count, plain[0].flows.len()), (flows, 0));
     assert_eq!((whole[0].flow_count, whole[0].flows.len()), (flows, flows));
     assert_eq!(whole[0].counters.media_received, flows as u64);
-    assert_eq!(plain[0].first_format, Some("native"));
+    assert_eq!(plain[0].first_format, Some(PacketFormat::Native));
 }
 
 #[test]

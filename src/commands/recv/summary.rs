@@ -91,7 +91,7 @@ impl Flow {
         Some(Flow {
             flow: last.flow.clone(),
             source: last.source.clone(),
-            format: last.format,
+            format: last.format.as_str(),
             figures: Figures::new(&counters, jitter),
         })
     }

@@ -60,7 +60,7 @@ fn is_for_players(app: &App, view: &ChannelView) -> bool {
         _ if content == Some(Content::Ts) => true,
         _ if content.is_some() => false,
         (Ok(Format::Rtp | Format::Ts), _) | (Ok(Format::Auto), None) => true,
-        (_, Some(format)) => matches!(format, "rtp" | "ts"),
+        (_, Some(format)) => format.is_stream(),
         _ => false,
     }
 }

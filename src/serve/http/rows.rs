@@ -16,9 +16,9 @@ use crate::{
     registry::{ChannelView, audience::ClientState},
 };
 
-/// Which rows of a table are wanted.
+/// Which rows of a table a client wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct TableQuery {
     /// In lower case; all rows contain the empty text.
     search: String,
     /// One of the table's sort keys.
@@ -28,7 +28,7 @@ pub(super) struct Wanted {
     limit: usize,
 }
 
-impl Wanted {
+impl TableQuery {
     /// From a query's words; `keys` are the sort keys, of which the first is the default.
     pub(super) fn parse(
         search: Option<&str>,
@@ -36,7 +36,7 @@ impl Wanted {
         offset: Option<usize>,
         limit: Option<usize>,
         keys: &'static [&'static str],
-    ) -> Result<Wanted, Refusal> {
+    ) -> Result<TableQuery, Refusal> {
         let search = search.unwrap_or_default().to_lowercase();
         if search.len() > SEARCH_BYTES_MAX {
             let text = format!("search of {} bytes: expected at most {SEARCH_BYTES_MAX} bytes", search.len());
@@ -52,12 +52,12 @@ impl Wanted {
         if limit > TABLE_ROWS_MAX {
             return Err(Refusal::Malformed(format!("limit {limit}: expected at most {TABLE_ROWS_MAX}")));
         }
-        Ok(Wanted { search, sort, reverse, offset: offset.unwrap_or(0), limit })
+        Ok(TableQuery { search, sort, reverse, offset: offset.unwrap_or(0), limit })
     }
 
-    /// The same, but so many rows at most.
-    pub(super) fn at_most(self, rows: usize) -> Wanted {
-        Wanted { limit: self.limit.min(rows), ..self }
+    /// Limits the query to so many rows.
+    pub(super) fn at_most(self, rows: usize) -> TableQuery {
+        TableQuery { limit: self.limit.min(rows), ..self }
     }
 
     fn sorted<'a, T>(&self, mut matching: Vec<&'a T>, compare: impl Fn(&T, &T) -> Ordering) -> Page<'a, T> {
@@ -68,7 +68,7 @@ impl Wanted {
     }
 }
 
-/// The rows wanted, and how many match.
+/// The rows that a query wants, and how many match.
 pub(super) struct Page<'a, T> {
     pub(super) rows: Vec<&'a T>,
     pub(super) total: usize,
@@ -77,15 +77,15 @@ pub(super) struct Page<'a, T> {
 /// What channels can be sorted by; a number's largest comes first.
 pub(super) const CHANNEL_KEYS: &[&str] = &["worst", "name", "rate", "lost", "flows", "subscribers"];
 
-/// The channels wanted.
-pub(super) fn channels<'a>(seen: &'a Observation, wanted: &Wanted) -> Page<'a, Observed> {
+/// The channels that a query wants.
+pub(super) fn channels<'a>(seen: &'a Observation, query: &TableQuery) -> Page<'a, Observed> {
     let legs = |channel: &Observed| {
-        channel.view.state.legs.iter().any(|leg| leg.address.to_lowercase().contains(&wanted.search))
+        channel.view.state.legs.iter().any(|leg| leg.address.to_lowercase().contains(&query.search))
     };
     let matches =
-        |channel: &&Observed| channel.name().to_lowercase().contains(&wanted.search) || legs(channel);
+        |channel: &&Observed| channel.name().to_lowercase().contains(&query.search) || legs(channel);
     let matching = seen.channels.iter().filter(matches).collect();
-    wanted.sorted(matching, |a, b| match wanted.sort {
+    query.sorted(matching, |a, b| match query.sort {
         "name" => a.name().cmp(b.name()),
         "rate" => rate(b, Column::Bytes, seen).total_cmp(&rate(a, Column::Bytes, seen)),
         "lost" => b.recent.lost_share().total_cmp(&a.recent.lost_share()),
@@ -142,9 +142,9 @@ const CHANNEL_COLUMNS: &[&str] = &[
 ];
 
 /// The table of these channels.
-pub(super) fn channel_table(page: &Page<'_, Observed>, wanted: &Wanted, seen: &Observation) -> Table {
+pub(super) fn channel_table(page: &Page<'_, Observed>, query: &TableQuery, seen: &Observation) -> Table {
     let rows = page.rows.iter().map(|channel| channel_row(channel, seen)).collect();
-    Table { what: "channels", columns: CHANNEL_COLUMNS, rows, total: page.total, offset: wanted.offset }
+    Table { what: "channels", columns: CHANNEL_COLUMNS, rows, total: page.total, offset: query.offset }
 }
 
 fn channel_row(channel: &Observed, seen: &Observation) -> Vec<Value> {
@@ -188,15 +188,15 @@ fn channel_row(channel: &Observed, seen: &Observation) -> Vec<Value> {
 pub(super) const FLOW_KEYS: &[&str] =
     &["flow", "source", "rate", "received", "lost", "recovered", "jitter", "idle"];
 
-/// The flows wanted. What is exactly the text searched for comes first.
-pub(super) fn flows<'a>(state: &'a ChannelState, wanted: &Wanted) -> Page<'a, FlowState> {
-    let search = wanted.search.as_str();
+/// The flows that a query wants. What is exactly the text searched for comes first.
+pub(super) fn flows<'a>(state: &'a ChannelState, query: &TableQuery) -> Page<'a, FlowState> {
+    let search = query.search.as_str();
     let matches = |flow: &&FlowState| {
         flow.flow.to_lowercase().contains(search) || flow.source.to_lowercase().contains(search)
     };
     let exact = |flow: &FlowState| !search.is_empty() && flow.flow.eq_ignore_ascii_case(search);
     let rate = |flow: &FlowState| flow.packets_per_second.unwrap_or(0.0);
-    let compare = |a: &FlowState, b: &FlowState| match wanted.sort {
+    let compare = |a: &FlowState, b: &FlowState| match query.sort {
         "source" => a.source.cmp(&b.source),
         "rate" => rate(b).total_cmp(&rate(a)),
         "received" => b.counters.media_received.cmp(&a.counters.media_received),
@@ -206,10 +206,10 @@ pub(super) fn flows<'a>(state: &'a ChannelState, wanted: &Wanted) -> Page<'a, Fl
         "idle" => b.idle_seconds.total_cmp(&a.idle_seconds),
         _ => natural(&a.flow, &b.flow),
     };
-    let all = Wanted { offset: 0, limit: usize::MAX, ..wanted.clone() };
+    let all = TableQuery { offset: 0, limit: usize::MAX, ..query.clone() };
     let mut page = all.sorted(state.flows.iter().filter(matches).collect(), compare);
     page.rows.sort_by_key(|flow| !exact(flow));
-    page.rows = page.rows.into_iter().skip(wanted.offset).take(wanted.limit).collect();
+    page.rows = page.rows.into_iter().skip(query.offset).take(query.limit).collect();
     page
 }
 
@@ -242,9 +242,9 @@ const FLOW_COLUMNS: &[&str] = &[
 ];
 
 /// The table of these flows.
-pub(super) fn flow_table(page: &Page<'_, FlowState>, wanted: &Wanted) -> Table {
+pub(super) fn flow_table(page: &Page<'_, FlowState>, query: &TableQuery) -> Table {
     let rows = page.rows.iter().map(|flow| flow_row(flow)).collect();
-    Table { what: "flows", columns: FLOW_COLUMNS, rows, total: page.total, offset: wanted.offset }
+    Table { what: "flows", columns: FLOW_COLUMNS, rows, total: page.total, offset: query.offset }
 }
 
 fn flow_row(flow: &FlowState) -> Vec<Value> {
@@ -252,7 +252,7 @@ fn flow_row(flow: &FlowState) -> Vec<Value> {
     vec![
         flow.flow.as_str().into(),
         flow.source.as_str().into(),
-        flow.format.into(),
+        flow.format.as_str().into(),
         flow.session.into(),
         flow.packets_per_second.map_or(Value::Null, number),
         c.media_received.into(),
@@ -294,7 +294,7 @@ pub(super) fn leg_table(view: &ChannelView) -> Table {
         let c = &leg.counters;
         vec![
             leg.address.as_str().into(),
-            leg.state.into(),
+            leg.state.as_str().into(),
             leg.detail.as_deref().into(),
             leg.fault.as_deref().into(),
             c.media.into(),
@@ -362,9 +362,9 @@ pub(super) fn subscriber_table(view: &ChannelView) -> Table {
 /// What clients can be sorted by; a number's largest comes first.
 pub(super) const CLIENT_KEYS: &[&str] = &["missed", "since", "address", "transport", "packets", "bytes"];
 
-/// The clients wanted; the newest first where they are equal.
-pub(super) fn clients<'a>(all: &'a [ClientState], wanted: &Wanted) -> Page<'a, ClientState> {
-    let contains = |text: &str| text.to_lowercase().contains(&wanted.search);
+/// The clients that a query wants; the newest first where they are equal.
+pub(super) fn clients<'a>(all: &'a [ClientState], query: &TableQuery) -> Page<'a, ClientState> {
+    let contains = |text: &str| text.to_lowercase().contains(&query.search);
     let matches = |client: &&ClientState| {
         let who = &client.who;
         contains(&who.address)
@@ -373,7 +373,7 @@ pub(super) fn clients<'a>(all: &'a [ClientState], wanted: &Wanted) -> Page<'a, C
     };
     let mut matching: Vec<&ClientState> = all.iter().filter(matches).collect();
     matching.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.who.address.cmp(&b.who.address)));
-    wanted.sorted(matching, |a, b| match wanted.sort {
+    query.sorted(matching, |a, b| match query.sort {
         "since" => b.since.cmp(&a.since),
         "address" => a.who.address.cmp(&b.who.address),
         "transport" => a.transport.as_str().cmp(b.transport.as_str()),
@@ -384,7 +384,7 @@ pub(super) fn clients<'a>(all: &'a [ClientState], wanted: &Wanted) -> Page<'a, C
 }
 
 /// The table of these clients; `since` in milliseconds since the Unix epoch.
-pub(super) fn client_table(page: &Page<'_, ClientState>, wanted: &Wanted) -> Table {
+pub(super) fn client_table(page: &Page<'_, ClientState>, query: &TableQuery) -> Table {
     let columns = &["address", "transport", "agent", "since", "packets", "bytes", "missed"];
     let row = |client: &&ClientState| -> Vec<Value> {
         vec![
@@ -398,7 +398,7 @@ pub(super) fn client_table(page: &Page<'_, ClientState>, wanted: &Wanted) -> Tab
         ]
     };
     let rows = page.rows.iter().map(row).collect();
-    Table { what: "clients", columns, rows, total: page.total, offset: wanted.offset }
+    Table { what: "clients", columns, rows, total: page.total, offset: query.offset }
 }
 
 /// The history of a channel from a tick on, each column from the oldest to the newest; counts are per second.
