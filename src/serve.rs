@@ -8,6 +8,7 @@
 pub mod http;
 pub mod listen;
 pub mod push;
+mod queue;
 pub mod record;
 pub mod sap;
 pub mod sdp;

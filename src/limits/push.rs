@@ -62,7 +62,7 @@ pub const TCP_LINE_BYTES_MAX: usize = 1024;
 pub const TCP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// TCP clients at the same time, by default.
 pub const TCP_CLIENTS: u64 = 1000;
-/// Messages that wait in a Socket.IO connection for its socket, beyond those in its outlet: at most 1 MiB of the longest
+/// Messages that wait in a Socket.IO connection for its socket, beyond those in its queue: at most 1 MiB of the longest
 /// datagrams as base64.
 pub const SOCKETIO_BUFFER: usize = 12;
 const _: () = assert!(SOCKETIO_BUFFER * (64 << 10) * 4 / 3 <= PUSH_QUEUE_BYTES_MAX);

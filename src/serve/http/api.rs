@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     App,
     refusal::Refusal,
-    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, TableQuery},
+    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
     table::{Format, Table, number},
 };
 use crate::{
@@ -35,8 +35,8 @@ pub(super) struct TableQuery {
 }
 
 impl TableQuery {
-    fn wanted(&self, keys: &'static [&'static str]) -> Result<TableQuery, Refusal> {
-        TableQuery::parse(self.search.as_deref(), self.sort.as_deref(), self.offset, self.limit, keys)
+    fn wanted(&self, keys: &'static [&'static str]) -> Result<RowQuery, Refusal> {
+        RowQuery::parse(self.search.as_deref(), self.sort.as_deref(), self.offset, self.limit, keys)
     }
 }
 

@@ -10,7 +10,7 @@ use socketioxide::SocketIo;
 use tokio::sync::watch;
 
 use super::{
-    answers::InFlight, client::Patience, feeder::Feeders, host::Names, routes, snapshot::Snapshots, via::Door,
+    answers::InFlight, feeder::Feeders, host::Names, player::Patience, routes, snapshot::Snapshots, via::Door,
 };
 use crate::{
     config,

@@ -12,8 +12,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
 
 use super::{
     app::Shared,
-    client::{Client, End, Patience},
     handover::{Handover, Messages, Ordered},
+    player::{Patience, PlayerQueue},
     push,
     requests::{ConnectionPlace, Requests},
     via::{Door, Ends},
@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     limits::{CLIENT_STALL_MAX, REQUEST_HEAD_BYTES_MAX},
-    serve::listen::{self, stopped},
+    serve::{
+        listen::{self, stopped},
+        queue::End,
+    },
     shares::Place,
 };
 use tidecast_net::clock;
@@ -112,9 +115,9 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     let (subscription, place, in_messages) = match ordered {
         Ordered::Stream { subscription, place } => (subscription, place, false),
         Ordered::WebSocket(Messages::Raw { subscription, place }) => (subscription, place, true),
-        Ordered::Events(wanted) => return push::events(stream, wanted, &shared.hubs).await,
-        Ordered::WebSocket(Messages::Told(wanted)) => {
-            return push::frames(stream, early, wanted, &shared.hubs).await;
+        Ordered::Events(order) => return push::events(stream, order, &shared.hubs).await,
+        Ordered::WebSocket(Messages::Told(order)) => {
+            return push::frames(stream, early, order, &shared.hubs).await;
         }
     };
     let mut reader = subscription.reader;
@@ -123,7 +126,8 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     let patience = shared.patience();
     listen::be_patient(&stream, patience.lag_max);
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
-    let client = Client::new(stream, subscription.share, reader.number(), Some(place)).starting_with(start);
+    let client = PlayerQueue::new(stream, subscription.share, reader.number(), Some(place));
+    let client = client.starting_with(start);
     let client = Arc::new(if in_messages { client.in_messages() } else { client });
     let _seat = shared.feeders.join(&client, reader);
     let end = match in_messages {
@@ -132,7 +136,7 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     };
     let Patience { lag_max, idle_timeout } = patience;
     match end {
-        End::Channel | End::Gone => {}
+        End::Done | End::Gone => {}
         End::Behind => {
             let text = format!("a client has been behind its stream for {lag_max:?}: cut off");
             // Strangers may do that a thousand times; the metrics count all of them.

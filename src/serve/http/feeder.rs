@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::mpsc::{self, Receiver, Sender, WeakSender};
 
-use super::client::Client;
+use super::player::PlayerQueue;
 use crate::{
     channel::tap::{Chunk, Piece, TapReader},
     limits::FEEDER_CLIENTS_MAX,
@@ -31,11 +31,11 @@ pub(super) struct Seat {
     _feeder: Sender<Join>,
 }
 
-type Join = (Weak<Client>, TapReader);
+type Join = (Weak<PlayerQueue>, TapReader);
 
 impl Feeders {
     /// Lets a client have its tap's chunks from where its reader stands.
-    pub(super) fn join(&self, client: &Arc<Client>, reader: TapReader) -> Seat {
+    pub(super) fn join(&self, client: &Arc<PlayerQueue>, reader: TapReader) -> Seat {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.retain(|_, feeders| {
             feeders.retain(|feeder| feeder.strong_count() > 0);
@@ -64,7 +64,7 @@ struct Feeder {
     reader: TapReader,
     /// The number of the packet that comes next.
     next: u64,
-    clients: Vec<Weak<Client>>,
+    clients: Vec<Weak<PlayerQueue>>,
     /// The tap is gone.
     ended: bool,
 }

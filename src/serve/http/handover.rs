@@ -6,18 +6,18 @@ use hyper::upgrade::OnUpgrade;
 
 use crate::{
     registry::{Share, Subscription, audience::Who},
-    serve::push::{Position, Wish},
+    serve::push::{Position, SubscribeOptions},
     shares::Place,
 };
 
-/// Where a request handler leaves what its connection shall carry behind the head. One per connection, in the
+/// Where a request handler leaves what its connection carries behind the head. One per connection, in the
 /// extensions of its requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handover {
     left: Arc<Mutex<Left>>,
 }
 
-/// See [`Handover`].
+/// What is left for a connection.
 #[derive(Debug, Default)]
 struct Left {
     ordered: Option<Ordered>,
@@ -25,13 +25,13 @@ struct Left {
     offer: Option<OnUpgrade>,
 }
 
-/// What a client has asked for and shall get.
+/// What a client has asked for.
 #[derive(Debug)]
 pub(super) enum Ordered {
     /// Payloads.
     Stream { subscription: Subscription, place: Place },
     /// Server-sent events.
-    Events(Wanted),
+    Events(PushOrder),
     /// A WebSocket.
     WebSocket(Messages),
 }
@@ -66,11 +66,11 @@ impl Handover {
 
 /// A subscription that was asked for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct PushOrder {
     pub(super) name: String,
     /// Of a group on demand, the client's share.
     pub(super) share: Option<Share>,
-    pub(super) wish: Wish,
+    pub(super) options: SubscribeOptions,
     pub(super) who: Who,
     /// The last event that a client of server-sent events has had.
     pub(super) after: Option<Position>,
@@ -81,7 +81,7 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) enum Messages {
     /// Packets and gaps.
-    Told(Wanted),
+    Told(PushOrder),
     /// A stream as players get it.
     Raw { subscription: Subscription, place: Place },
 }

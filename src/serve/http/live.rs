@@ -22,7 +22,7 @@ use super::{
     App,
     api::asked,
     refusal::Refusal,
-    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, TableQuery},
+    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
     stopped,
     table::number,
     via::Via,
@@ -59,18 +59,18 @@ pub(super) struct LiveQuery {
 
 /// A checked query.
 struct View {
-    channels: TableQuery,
+    channels: RowQuery,
     channel: Option<String>,
     flow: Option<String>,
-    flows: TableQuery,
+    flows: RowQuery,
 }
 
 impl View {
     fn parse(query: &LiveQuery) -> Result<View, Refusal> {
         let LiveQuery { search, sort, flow_search, flow_sort, .. } = query;
         let channels =
-            TableQuery::parse(search.as_deref(), sort.as_deref(), query.offset, query.limit, CHANNEL_KEYS)?;
-        let flows = TableQuery::parse(
+            RowQuery::parse(search.as_deref(), sort.as_deref(), query.offset, query.limit, CHANNEL_KEYS)?;
+        let flows = RowQuery::parse(
             flow_search.as_deref(),
             flow_sort.as_deref(),
             query.flow_offset,
@@ -245,7 +245,7 @@ impl Page {
     /// The first clients: those who missed most, then the newest.
     fn clients(&self, name: &str) -> Option<Map<String, Value>> {
         let all = self.app.config.list_clients.then(|| self.app.registry.clients(name))??;
-        let wanted = TableQuery::parse(None, None, None, Some(PAGE_CLIENTS_MAX), CLIENT_KEYS).ok()?;
+        let wanted = RowQuery::parse(None, None, None, Some(PAGE_CLIENTS_MAX), CLIENT_KEYS).ok()?;
         Some(rows::client_table(&rows::clients(&all, &wanted), &wanted).columnar())
     }
 

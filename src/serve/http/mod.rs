@@ -6,13 +6,12 @@
 //!
 //! Requests and their answers are the HTTP library's (`connection`, `requests`, `routes`, `refusal`). Behind the head of a stream
 //! (`stream`) the socket is ours: payloads come as chunks from [`crate::channel::tap`], through the subscriptions that
-//! [`crate::registry`] hands out; one task per tap (`feeder`) writes them to all of its clients (`client`).
+//! [`crate::registry`] hands out; one task per tap (`feeder`) writes them to all of its clients (`player`).
 //! Each client costs bounded memory and never slows another one or the packet path.
 
 mod answers;
 mod api;
 mod app;
-mod client;
 mod connection;
 mod cors;
 mod deflate;
@@ -23,6 +22,7 @@ mod host;
 mod live;
 mod page;
 mod path;
+mod player;
 mod players;
 mod push;
 mod refusal;

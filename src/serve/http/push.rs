@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     App, deflate, group,
-    handover::{Handover, Messages, Ordered, Wanted},
+    handover::{Handover, Messages, Ordered, PushOrder},
     path,
     refusal::Refusal,
     socketio, stream,
@@ -35,7 +35,8 @@ use crate::{
     registry::audience::{Transport, Who},
     serve::{
         listen,
-        push::{End, Hubs, Outlet, Wire, Wish},
+        push::{Hubs, PushQueue, SubscribeOptions, Wire},
+        queue::End,
     },
     shares::Place,
 };
@@ -127,11 +128,11 @@ impl Target {
     }
 }
 
-/// A client's wish, checked.
+/// A client's options, checked.
 struct Asked<'a> {
     app: &'a App,
     target: Target,
-    wish: Wish,
+    options: SubscribeOptions,
     who: Who,
     via: &'a Via,
 }
@@ -146,15 +147,15 @@ impl<'a> Asked<'a> {
         via: &'a Via,
     ) -> Result<Asked<'a>, Refusal> {
         let target = Target::parse(app, path)?;
-        let wish =
-            Wish::parse(wire, query.flow.as_deref(), query.every.as_deref()).map_err(Refusal::Malformed)?;
-        wish.check(&target.format(app)?).map_err(Refusal::Malformed)?;
-        Ok(Asked { app, target, wish, who, via })
+        let options = SubscribeOptions::parse(wire, query.flow.as_deref(), query.every.as_deref())
+            .map_err(Refusal::Malformed)?;
+        options.check(&target.format(app)?).map_err(Refusal::Malformed)?;
+        Ok(Asked { app, target, options, who, via })
     }
 
     /// Takes a place, and joins the group that it wants.
-    async fn wanted(self, transport: Transport) -> Result<Wanted, Refusal> {
-        let Asked { app, target, wish, who, via } = self;
+    async fn order(self, transport: Transport) -> Result<PushOrder, Refusal> {
+        let Asked { app, target, options, who, via } = self;
         let place = stream::place(app, via)?;
         let (name, share) = match target {
             Target::Channel(name) => (name, None),
@@ -164,7 +165,7 @@ impl<'a> Asked<'a> {
                 (joined.0, Some(joined.1))
             }
         };
-        Ok(Wanted { name, share, wish, who, after: None, place })
+        Ok(PushOrder { name, share, options, who, after: None, place })
     }
 
     /// Subscribes to a stream as players do.
@@ -206,9 +207,9 @@ pub(super) async fn sse(
     let asked = Asked::new(&app, uri.path(), Wire::Sse, &query, via.who(&headers), &via)?;
     let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
     if method != Method::HEAD {
-        let mut wanted = asked.wanted(Transport::Sse).await?;
-        wanted.after = last.and_then(|last| last.parse().ok()); // any other is one of another server
-        handover.give(Ordered::Events(wanted));
+        let mut order = asked.order(Transport::Sse).await?;
+        order.after = last.and_then(|last| last.parse().ok()); // any other is one of another server
+        handover.give(Ordered::Events(order));
     }
     let mut response = stream::response(HeaderValue::from_static("text/event-stream"));
     let headers = response.headers_mut();
@@ -250,7 +251,7 @@ pub(super) async fn websocket(
             websocket::agree(&request, &mut response);
             asked.raw(&query).await?
         }
-        _ => Messages::Told(asked.wanted(Transport::WebSocket).await?),
+        _ => Messages::Told(asked.order(Transport::WebSocket).await?),
     };
     if wire == Wire::WebSocketDeflated {
         deflate::agree(&mut response);
@@ -263,17 +264,17 @@ pub(super) async fn websocket(
 async fn subscribe(
     hubs: &Hubs,
     transport: Transport,
-    wanted: Wanted,
+    order: PushOrder,
     stream: TcpStream,
-) -> Option<(Arc<Outlet>, Place)> {
-    let outlet = Outlet::new(Some(stream), wanted.who.clone());
-    let Wanted { name, share, wish, after, place, .. } = wanted;
+) -> Option<(Arc<PushQueue>, Place)> {
+    let queue = PushQueue::new(Some(stream), order.who.clone());
+    let PushOrder { name, share, options, after, place, .. } = order;
     let subscribed = match share {
-        Some(share) => hubs.subscribe_shared(&name, share, wish, &outlet, after).await,
-        None => hubs.subscribe_after(&name, transport, wish, &outlet, after).await,
+        Some(share) => hubs.subscribe_shared(&name, share, options, &queue, after).await,
+        None => hubs.subscribe_after(&name, transport, options, &queue, after).await,
     };
     match subscribed {
-        Ok(_) => Some((outlet, place)),
+        Ok(_) => Some((queue, place)),
         Err(error) => {
             tracing::debug!("a subscription has failed: {error}");
             None
@@ -282,52 +283,52 @@ async fn subscribe(
 }
 
 /// Sends server-sent events, to their end.
-pub(super) async fn events(stream: TcpStream, wanted: Wanted, hubs: &Hubs) {
-    let Some((outlet, _place)) = subscribe(hubs, Transport::Sse, wanted, stream).await else { return };
+pub(super) async fn events(stream: TcpStream, order: PushOrder, hubs: &Hubs) {
+    let Some((queue, _place)) = subscribe(hubs, Transport::Sse, order, stream).await else { return };
     let end = tokio::select! {
-        end = outlet.write() => end,
-        () = gone(&outlet) => End::Gone,
-        () = keep_alive(&outlet) => End::Gone,
+        end = queue.write() => end,
+        () = gone(&queue) => End::Gone,
+        () = keep_alive(&queue) => End::Gone,
     };
     log(end, "server-sent events");
 }
 
 /// Serves a WebSocket, to its end.
-pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, wanted: Wanted, hubs: &Hubs) {
-    let deflated = wanted.wish.wire == Wire::WebSocketDeflated;
-    let Some((outlet, _place)) = subscribe(hubs, Transport::WebSocket, wanted, stream).await else { return };
+pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, order: PushOrder, hubs: &Hubs) {
+    let deflated = order.options.wire == Wire::WebSocketDeflated;
+    let Some((queue, _place)) = subscribe(hubs, Transport::WebSocket, order, stream).await else { return };
     let peer = websocket::Peer::default();
     let end = tokio::select! {
-        end = outlet.write() => end,
-        () = websocket::read(&*outlet, early, deflated, &peer) => End::Gone,
-        () = websocket::ping(&*outlet, &peer) => End::Gone,
+        end = queue.write() => end,
+        () = websocket::read(&*queue, early, deflated, &peer) => End::Gone,
+        () = websocket::ping(&*queue, &peer) => End::Gone,
     };
     if end == End::Done {
-        websocket::leave(&*outlet, &peer).await;
+        websocket::leave(&*queue, &peer).await;
     }
     log(end, "a WebSocket");
 }
 
 fn log(end: End, what: &str) {
-    if end == End::Stalled {
+    if end == End::Behind {
         tracing::debug!("a client of {what} has taken nothing for {PUSH_STALL_MAX:?}: cut off");
     }
 }
 
 /// Says something now and then, so that proxies keep a silent connection, and a vanished client is noticed.
-async fn keep_alive(outlet: &Outlet) {
+async fn keep_alive(queue: &PushQueue) {
     let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
     loop {
         times.tick().await;
-        if outlet.waiting() == 0 {
-            outlet.say(COMMENT.to_vec());
+        if queue.waiting() == 0 {
+            queue.say(COMMENT.to_vec());
         }
     }
 }
 
 /// Returns when the client has gone, or sends what nobody asked for.
-async fn gone(outlet: &Outlet) {
-    let Ok(stream) = outlet.stream() else { return };
+async fn gone(queue: &PushQueue) {
+    let Ok(stream) = queue.stream() else { return };
     let mut chatter = 0;
     while chatter <= CLIENT_CHATTER_BYTES_MAX {
         if stream.readable().await.is_err() {
@@ -336,7 +337,7 @@ async fn gone(outlet: &Outlet) {
         match stream.try_read(&mut [0; 512]) {
             Ok(0) => {
                 // It has closed its side, and may listen all the same; if it has gone, this is answered with a reset.
-                outlet.say(COMMENT.to_vec());
+                queue.say(COMMENT.to_vec());
                 return listen::broken(stream).await;
             }
             Ok(bytes) => chatter += bytes,

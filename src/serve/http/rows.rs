@@ -18,7 +18,7 @@ use crate::{
 
 /// Which rows of a table a client wants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct TableQuery {
+pub(super) struct RowQuery {
     /// In lower case; all rows contain the empty text.
     search: String,
     /// One of the table's sort keys.
@@ -28,7 +28,7 @@ pub(super) struct TableQuery {
     limit: usize,
 }
 
-impl TableQuery {
+impl RowQuery {
     /// From a query's words; `keys` are the sort keys, of which the first is the default.
     pub(super) fn parse(
         search: Option<&str>,
@@ -36,7 +36,7 @@ impl TableQuery {
         offset: Option<usize>,
         limit: Option<usize>,
         keys: &'static [&'static str],
-    ) -> Result<TableQuery, Refusal> {
+    ) -> Result<RowQuery, Refusal> {
         let search = search.unwrap_or_default().to_lowercase();
         if search.len() > SEARCH_BYTES_MAX {
             let text = format!("search of {} bytes: expected at most {SEARCH_BYTES_MAX} bytes", search.len());
@@ -52,12 +52,12 @@ impl TableQuery {
         if limit > TABLE_ROWS_MAX {
             return Err(Refusal::Malformed(format!("limit {limit}: expected at most {TABLE_ROWS_MAX}")));
         }
-        Ok(TableQuery { search, sort, reverse, offset: offset.unwrap_or(0), limit })
+        Ok(RowQuery { search, sort, reverse, offset: offset.unwrap_or(0), limit })
     }
 
     /// Limits the query to so many rows.
-    pub(super) fn at_most(self, rows: usize) -> TableQuery {
-        TableQuery { limit: self.limit.min(rows), ..self }
+    pub(super) fn at_most(self, rows: usize) -> RowQuery {
+        RowQuery { limit: self.limit.min(rows), ..self }
     }
 
     fn sorted<'a, T>(&self, mut matching: Vec<&'a T>, compare: impl Fn(&T, &T) -> Ordering) -> Page<'a, T> {
@@ -78,7 +78,7 @@ pub(super) struct Page<'a, T> {
 pub(super) const CHANNEL_KEYS: &[&str] = &["worst", "name", "rate", "lost", "flows", "subscribers"];
 
 /// The channels that a query wants.
-pub(super) fn channels<'a>(seen: &'a Observation, query: &TableQuery) -> Page<'a, Observed> {
+pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, Observed> {
     let legs = |channel: &Observed| {
         channel.view.state.legs.iter().any(|leg| leg.address.to_lowercase().contains(&query.search))
     };
@@ -142,7 +142,7 @@ const CHANNEL_COLUMNS: &[&str] = &[
 ];
 
 /// The table of these channels.
-pub(super) fn channel_table(page: &Page<'_, Observed>, query: &TableQuery, seen: &Observation) -> Table {
+pub(super) fn channel_table(page: &Page<'_, Observed>, query: &RowQuery, seen: &Observation) -> Table {
     let rows = page.rows.iter().map(|channel| channel_row(channel, seen)).collect();
     Table { what: "channels", columns: CHANNEL_COLUMNS, rows, total: page.total, offset: query.offset }
 }
@@ -189,7 +189,7 @@ pub(super) const FLOW_KEYS: &[&str] =
     &["flow", "source", "rate", "received", "lost", "recovered", "jitter", "idle"];
 
 /// The flows that a query wants. What is exactly the text searched for comes first.
-pub(super) fn flows<'a>(state: &'a ChannelState, query: &TableQuery) -> Page<'a, FlowState> {
+pub(super) fn flows<'a>(state: &'a ChannelState, query: &RowQuery) -> Page<'a, FlowState> {
     let search = query.search.as_str();
     let matches = |flow: &&FlowState| {
         flow.flow.to_lowercase().contains(search) || flow.source.to_lowercase().contains(search)
@@ -206,7 +206,7 @@ pub(super) fn flows<'a>(state: &'a ChannelState, query: &TableQuery) -> Page<'a,
         "idle" => b.idle_seconds.total_cmp(&a.idle_seconds),
         _ => natural(&a.flow, &b.flow),
     };
-    let all = TableQuery { offset: 0, limit: usize::MAX, ..query.clone() };
+    let all = RowQuery { offset: 0, limit: usize::MAX, ..query.clone() };
     let mut page = all.sorted(state.flows.iter().filter(matches).collect(), compare);
     page.rows.sort_by_key(|flow| !exact(flow));
     page.rows = page.rows.into_iter().skip(query.offset).take(query.limit).collect();
@@ -242,7 +242,7 @@ const FLOW_COLUMNS: &[&str] = &[
 ];
 
 /// The table of these flows.
-pub(super) fn flow_table(page: &Page<'_, FlowState>, query: &TableQuery) -> Table {
+pub(super) fn flow_table(page: &Page<'_, FlowState>, query: &RowQuery) -> Table {
     let rows = page.rows.iter().map(|flow| flow_row(flow)).collect();
     Table { what: "flows", columns: FLOW_COLUMNS, rows, total: page.total, offset: query.offset }
 }
@@ -363,7 +363,7 @@ pub(super) fn subscriber_table(view: &ChannelView) -> Table {
 pub(super) const CLIENT_KEYS: &[&str] = &["missed", "since", "address", "transport", "packets", "bytes"];
 
 /// The clients that a query wants; the newest first where they are equal.
-pub(super) fn clients<'a>(all: &'a [ClientState], query: &TableQuery) -> Page<'a, ClientState> {
+pub(super) fn clients<'a>(all: &'a [ClientState], query: &RowQuery) -> Page<'a, ClientState> {
     let contains = |text: &str| text.to_lowercase().contains(&query.search);
     let matches = |client: &&ClientState| {
         let who = &client.who;
@@ -384,7 +384,7 @@ pub(super) fn clients<'a>(all: &'a [ClientState], query: &TableQuery) -> Page<'a
 }
 
 /// The table of these clients; `since` in milliseconds since the Unix epoch.
-pub(super) fn client_table(page: &Page<'_, ClientState>, query: &TableQuery) -> Table {
+pub(super) fn client_table(page: &Page<'_, ClientState>, query: &RowQuery) -> Table {
     let columns = &["address", "transport", "agent", "since", "packets", "bytes", "missed"];
     let row = |client: &&ClientState| -> Vec<Value> {
         vec![

@@ -1,5 +1,5 @@
 //! Socket.IO: a client emits `subscribe` and gets `packet`, `lost`, `missed`, `started` and `ended`. The library writes to
-//! the socket; each client has an outlet without one, whose chunks a task hands to the library as it takes them.
+//! the socket; each client has a queue without one, whose chunks a task hands to the library as it takes them.
 //!
 //! The library makes a session for whoever asks. So a request for one takes a place first, which stays with the session
 //! until that is gone ([`open`]); what a client posts has a deadline and a bound, and a session connects once.
@@ -32,7 +32,7 @@ use crate::{
         SUBSCRIPTIONS_MAX,
     },
     registry::audience::Transport,
-    serve::push::{Outlet, Update, Wire, Wish},
+    serve::push::{PushQueue, SubscribeOptions, Update, Wire},
     shares::Place,
 };
 
@@ -57,7 +57,7 @@ struct Unwanted {
 #[derive(Debug)]
 struct Client {
     app: App,
-    outlet: Arc<Outlet>,
+    queue: Arc<PushQueue>,
     subscriptions: Mutex<Subscriptions>,
 }
 
@@ -84,8 +84,8 @@ pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
         .build_layer();
     // The handlers are there before the client is told that it is connected: from then on it may emit.
     let admit = async move |socket: SocketRef| admit(&socket, app.clone());
-    let connected = async |socket: SocketRef, io: SocketIo, Extension(outlet): Extension<Arc<Outlet>>| {
-        connected(socket, &io, outlet);
+    let connected = async |socket: SocketRef, io: SocketIo, Extension(queue): Extension<Arc<PushQueue>>| {
+        connected(socket, &io, queue);
     };
     io.ns("/", connected.with(admit));
     (layer, io)
@@ -128,9 +128,9 @@ fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
         return Err("this session has connected before: expected a new one to connect again".to_owned());
     }
     let who = request.extensions.get::<Via>().map(|via| via.who(&request.headers)).unwrap_or_default();
-    let outlet = Outlet::new(None, who);
-    socket.extensions.insert(outlet.clone());
-    let client = Arc::new(Client { app, outlet: outlet.clone(), subscriptions: Mutex::default() });
+    let queue = PushQueue::new(None, who);
+    socket.extensions.insert(queue.clone());
+    let client = Arc::new(Client { app, queue: queue.clone(), subscriptions: Mutex::default() });
     let subscriber = client.clone();
     socket.on("subscribe", async move |socket: SocketRef, TryData::<Wanted>(wanted), ack: AckSender| {
         let answer = match wanted {
@@ -151,15 +151,15 @@ fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
             reply(&socket, ack, answer);
         },
     );
-    socket.on_disconnect(async move || outlet.end());
+    socket.on_disconnect(async move || queue.close());
     Ok(())
 }
 
-fn connected(socket: SocketRef, io: &SocketIo, outlet: Arc<Outlet>) {
+fn connected(socket: SocketRef, io: &SocketIo, queue: Arc<PushQueue>) {
     if !socket.connected() || io.get_socket(socket.id).is_none() {
-        outlet.end(); // it went before there was anybody to tell
+        queue.close(); // it went before there was anybody to tell
     }
-    tokio::spawn(write(socket, outlet));
+    tokio::spawn(write(socket, queue));
 }
 
 fn refuse(socket: &SocketRef, reason: &str) {
@@ -191,18 +191,18 @@ impl Client {
             Some("binary") => Wire::SocketIoBinary,
             Some(other) => return Err(format!("format {other:?}: expected json or binary")),
         };
-        let wish = Wish::parse(wire, flow.as_deref(), every.as_deref())?;
+        let options = SubscribeOptions::parse(wire, flow.as_deref(), every.as_deref())?;
         let known = self.app.registry.format(&stream).map_err(|error| error.to_string())?;
-        wish.check(&known)?;
+        options.check(&known)?;
         self.subscriptions().reserve(&stream)?;
-        let subscribed = self.app.hubs.subscribe(&stream, Transport::SocketIo, wish, &self.outlet).await;
+        let subscribed = self.app.hubs.subscribe(&stream, Transport::SocketIo, options, &self.queue).await;
         self.subscriptions().settle(&stream, subscribed.as_ref().ok().copied());
         subscribed.map(|_| json!({ "stream": stream })).map_err(|error| error.to_string())
     }
 
     fn unsubscribe(&self, stream: &str) -> Result<Value, String> {
         let id = self.subscriptions().remove(stream)?;
-        let tally = self.outlet.remove(id).unwrap_or_default();
+        let tally = self.queue.remove(id).unwrap_or_default();
         Ok(
             json!({ "stream": stream, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }),
         )
@@ -243,15 +243,15 @@ impl Subscriptions {
 }
 
 /// Hands what comes to the library.
-async fn write(socket: SocketRef, outlet: Arc<Outlet>) {
-    while let Some(chunk) = outlet.next().await {
+async fn write(socket: SocketRef, queue: Arc<PushQueue>) {
+    while let Some(chunk) = queue.next().await {
         for update in &chunk.updates {
             match timeout(PUSH_STALL_MAX, emit(&socket, update)).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(_) => {
                     tracing::debug!("a Socket.IO client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
-                    outlet.cut_off();
+                    queue.cut_off();
                     break;
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! The response has a head and no body as far as the HTTP library knows: it ends with the connection, without chunked
 //! encoding, which simple players do not know. What was subscribed to is left in the connection's [`Handover`], and
-//! when the head has gone out, chunks of payload follow it as they are (`client`, `feeder`).
+//! when the head has gone out, chunks of payload follow it as they are (`player`, `feeder`).
 
 use std::{
     convert::Infallible,

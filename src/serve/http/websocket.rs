@@ -12,10 +12,7 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
-use tokio::{
-    net::TcpStream,
-    time::{Instant, interval_at, sleep},
-};
+use tokio::time::{Instant, interval_at, sleep};
 use tungstenite::{
     Error, WebSocket,
     error::ProtocolError,
@@ -35,30 +32,16 @@ use crate::{
         PONGS_MISSED_MAX, PUSH_KEEPALIVE, WEBSOCKET_MESSAGE_BYTES_MAX, WEBSOCKET_MESSAGES_AT_ONCE,
         WEBSOCKET_PAUSE,
     },
-    serve::{listen, push::Outlet},
+    serve::{
+        listen,
+        queue::{ClientQueue, Policy},
+    },
 };
 
 /// An empty ping, as it is written.
 const PING: &[u8] = &[0x89, 0];
 /// How a close begins, as it is written.
 pub(super) const CLOSES: u8 = 0x88;
-
-/// The connection of a client, whose messages somebody else writes.
-pub(super) trait Far {
-    /// The socket.
-    ///
-    /// # Errors
-    /// There is none.
-    fn stream(&self) -> io::Result<&TcpStream>;
-    /// Lets an answer go out between messages.
-    fn say(&self, bytes: Vec<u8>);
-    /// Returns when the client may be read: it has taken the answers to what it has sent.
-    async fn answered(&self);
-    /// Whether the client has taken everything.
-    fn is_clear(&self) -> bool;
-    /// Ends with what was said.
-    fn end(&self);
-}
 
 /// What stands before a message of a server (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, Default)]
@@ -116,7 +99,7 @@ pub(super) struct Peer {
 }
 
 /// Ends it behind the last message, with a close frame if none was sent.
-pub(super) async fn leave(far: &impl Far, peer: &Peer) {
+pub(super) async fn leave<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     let Ok(stream) = far.stream() else { return };
     if !peer.closed.load(Ordering::Relaxed) {
         // A client that has no room for it sees the end of the connection.
@@ -127,7 +110,7 @@ pub(super) async fn leave(far: &impl Far, peer: &Peer) {
 
 /// Pings a silent connection, so that proxies keep it. Returns when the client is gone: it has left the last pings
 /// without any answer.
-pub(super) async fn ping(far: &impl Far, peer: &Peer) {
+pub(super) async fn ping<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
     let (mut asked, mut missed) = (false, 0);
     while missed < PONGS_MISSED_MAX {
@@ -145,7 +128,7 @@ pub(super) async fn ping(far: &impl Far, peer: &Peer) {
 /// Reads what the client sends until it closes or goes; nothing of it means anything here. What is no WebSocket message, no
 /// UTF-8 text or too long is answered with a close frame that says so (RFC 6455, section 7.4.1), and is the end.
 /// `deflated`: it may send compressed messages.
-pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool, peer: &Peer) {
+pub(super) async fn read<P: Policy>(far: &ClientQueue<P>, mut early: Vec<u8>, deflated: bool, peer: &Peer) {
     let mut marks = deflated.then(Marks::default);
     if let Some(marks) = &mut marks {
         marks.take_off(&mut early);
@@ -155,7 +138,7 @@ pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool, pee
         .max_frame_size(Some(WEBSOCKET_MESSAGE_BYTES_MAX))
         .read_buffer_size(WEBSOCKET_MESSAGE_BYTES_MAX)
         .write_buffer_size(0);
-    let mut socket = WebSocket::from_partially_read(Ends { far, marks }, early, Role::Server, Some(config));
+    let mut socket = WebSocket::from_partially_read(Duplex { far, marks }, early, Role::Server, Some(config));
     let mut read = 0u32;
     loop {
         // At most two answers wait: the library writes one when it is asked for the next message.
@@ -182,7 +165,7 @@ pub(super) async fn read(far: &impl Far, mut early: Vec<u8>, deflated: bool, pee
                     None => return,
                 }
                 peer.closed.store(true, Ordering::Relaxed);
-                far.end();
+                far.close();
                 return std::future::pending().await;
             }
         }
@@ -205,35 +188,13 @@ fn close(code: CloseCode) -> Vec<u8> {
     [&[CLOSES, 2], &u16::from(code).to_be_bytes()[..]].concat()
 }
 
-impl Far for Outlet {
-    fn stream(&self) -> io::Result<&TcpStream> {
-        Outlet::stream(self)
-    }
-
-    fn say(&self, bytes: Vec<u8>) {
-        Outlet::say(self, bytes);
-    }
-
-    async fn answered(&self) {
-        Outlet::answered(self).await;
-    }
-
-    fn is_clear(&self) -> bool {
-        self.waiting() == 0
-    }
-
-    fn end(&self) {
-        Outlet::end(self);
-    }
-}
-
 /// A socket for the library: it reads from ours and writes into the queue.
-struct Ends<'a, F> {
-    far: &'a F,
+struct Duplex<'a, P: Policy> {
+    far: &'a ClientQueue<P>,
     marks: Option<Marks>,
 }
 
-impl<F: Far> Read for Ends<'_, F> {
+impl<P: Policy> Read for Duplex<'_, P> {
     fn read(&mut self, memory: &mut [u8]) -> io::Result<usize> {
         let bytes = self.far.stream()?.try_read(memory)?;
         if let Some(marks) = &mut self.marks {
@@ -243,7 +204,7 @@ impl<F: Far> Read for Ends<'_, F> {
     }
 }
 
-impl<F: Far> Write for Ends<'_, F> {
+impl<P: Policy> Write for Duplex<'_, P> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.far.say(bytes.to_vec());
         Ok(bytes.len())
@@ -261,7 +222,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::registry::audience::Who;
+    use crate::{registry::audience::Who, serve::push::PushQueue};
 
     /// An empty text message and a close, masked with zeros as those of clients are.
     const EMPTY: &[u8] = &[0x81, 0x80, 0, 0, 0, 0];
@@ -271,14 +232,14 @@ mod tests {
     async fn a_client_that_never_stops_sending_leaves_time_to_others() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
+        let queue = PushQueue::new(Some(listener.accept().await.unwrap().0), Who::default());
         let flood = [EMPTY.repeat(10_000), CLOSED.to_vec()].concat();
         let peer = Peer::default();
-        let mut reading = pin!(read(&*outlet, flood, false, &peer));
+        let mut reading = pin!(read(&*queue, flood, false, &peer));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut turns = 0;
         // The answer to the close comes behind all that was sent before it.
-        while outlet.waiting() == 0 {
+        while queue.waiting() == 0 {
             assert!(reading.as_mut().poll(&mut cx).is_pending());
             turns += 1;
             tokio::task::yield_now().await;
@@ -292,25 +253,25 @@ mod tests {
         const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let outlet = Outlet::new(Some(listener.accept().await.unwrap().0), Who::default());
+        let queue = PushQueue::new(Some(listener.accept().await.unwrap().0), Who::default());
         let peer = Peer::default();
         // Nobody writes what waits.
-        let mut reading = pin!(read(&*outlet, Vec::new(), false, &peer));
+        let mut reading = pin!(read(&*queue, Vec::new(), false, &peer));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         far.writable().await.unwrap();
         let sent = far.try_write(&PING.repeat(1000)).unwrap();
         assert_eq!(sent, 6000);
         let mut peek = [0; 6000];
-        while outlet.waiting() == 0 {
+        while queue.waiting() == 0 {
             assert!(reading.as_mut().poll(&mut cx).is_pending());
             tokio::task::yield_now().await;
         }
-        let few = outlet.waiting();
+        let few = queue.waiting();
         for _ in 0..100 {
             assert!(reading.as_mut().poll(&mut cx).is_pending());
             tokio::task::yield_now().await;
         }
-        assert_eq!(outlet.waiting(), few);
-        assert!(outlet.stream().unwrap().peek(&mut peek).await.unwrap() > 0, "the kernel has the rest");
+        assert_eq!(queue.waiting(), few);
+        assert!(queue.stream().unwrap().peek(&mut peek).await.unwrap() > 0, "the kernel has the rest");
     }
 }

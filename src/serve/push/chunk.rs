@@ -12,8 +12,8 @@ use tungstenite::protocol::frame::{
 
 use super::{
     message::{About, Message, Range},
+    options::Wire,
     position::Position,
-    wish::Wire,
 };
 use crate::{
     channel::tap::FlowName,
@@ -22,10 +22,10 @@ use crate::{
 
 /// Messages in a form.
 #[derive(Debug, Default)]
-pub(in crate::serve) struct Chunk {
+pub(in crate::serve) struct EncodedChunk {
     /// As they are written to a socket.
     pub(in crate::serve) bytes: Vec<u8>,
-    /// The same for Socket.IO, which writes by itself.
+    /// Messages for Socket.IO, whose library writes them itself.
     pub(in crate::serve) updates: Vec<Update>,
     /// How many packets they hold.
     pub(in crate::serve) packets: u64,
@@ -60,15 +60,15 @@ struct Span {
     range: Range,
 }
 
-impl Chunk {
+impl EncodedChunk {
     /// Something that is no message, such as the answer to a command.
-    pub(super) fn control(bytes: Vec<u8>) -> Chunk {
-        Chunk { bytes, ..Chunk::default() }
+    pub(super) fn control(bytes: Vec<u8>) -> EncodedChunk {
+        EncodedChunk { bytes, ..EncodedChunk::default() }
     }
 
     /// An empty one that takes so many bytes without asking for memory.
-    pub(super) fn with_room(bytes: usize) -> Chunk {
-        Chunk { bytes: Vec::with_capacity(bytes), ..Chunk::default() }
+    pub(super) fn with_room(bytes: usize) -> EncodedChunk {
+        EncodedChunk { bytes: Vec::with_capacity(bytes), ..EncodedChunk::default() }
     }
 
     /// Begins a server-sent event by its id.
@@ -77,11 +77,11 @@ impl Chunk {
     }
 
     /// The events behind the first so many of server-sent events.
-    pub(super) fn behind_events(&self, count: u64) -> Chunk {
+    pub(super) fn behind_events(&self, count: u64) -> EncodedChunk {
         let mut ends =
             self.bytes.windows(2).enumerate().filter(|(_, two)| two == b"\n\n").map(|(at, _)| at + 2);
         let from = count.checked_sub(1).and_then(|last| ends.nth(usize::try_from(last).ok()?)).unwrap_or(0);
-        Chunk::control(self.bytes[from..].to_vec())
+        EncodedChunk::control(self.bytes[from..].to_vec())
     }
 
     /// What has no bytes may still be missed: a bare payload of no length.
@@ -227,11 +227,11 @@ mod tests {
     use crate::channel::tap::Info;
     use tidecast_core::relay::{How, PacketFormat};
 
-    fn chunk(wire: Wire, payload: &[u8]) -> Chunk {
+    fn chunk(wire: Wire, payload: &[u8]) -> EncodedChunk {
         let flow = Arc::new(FlowName { key: "7".into(), source: "10.0.0.1:1".parse().unwrap() });
         let about = About { stream: "s", id: 1, flow: "7" };
         let info = Info::new(4, How::Received, PacketFormat::Raw, None, Duration::ZERO, true);
-        let mut chunk = Chunk::default();
+        let mut chunk = EncodedChunk::default();
         chunk.add(wire, about, &flow, Message::Packet { info: &info, payload, last: false });
         chunk.add(wire, about, &flow, Message::Lost(Range::lost(5, 2)));
         chunk
@@ -308,8 +308,9 @@ mod tests {
     #[test]
     fn socket_io_gets_objects_and_bytes() {
         let json = chunk(Wire::SocketIoJson, b"[1]");
-        let about =
-            |chunk: &Chunk| serde_json::from_str::<serde_json::Value>(chunk.updates[0].about.get()).unwrap();
+        let about = |chunk: &EncodedChunk| {
+            serde_json::from_str::<serde_json::Value>(chunk.updates[0].about.get()).unwrap()
+        };
         assert_eq!((json.updates[0].event, &about(&json)["payload"]), ("packet", &serde_json::json!([1])));
         let binary = chunk(Wire::SocketIoBinary, b"[1]");
         assert_eq!(binary.updates[0].payload.as_deref(), Some(&b"[1]"[..]));

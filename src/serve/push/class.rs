@@ -2,16 +2,16 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Instant,
 };
 
 use super::{
-    chunk::Chunk,
+    chunk::EncodedChunk,
     message::{About, Message, Range},
-    outlet::Outlet,
+    options::{SubscribeOptions, Wire},
     position::Position,
-    wish::{Wire, Wish},
+    subscriptions::Member,
 };
 use crate::{
     channel::tap::{FlowName, Info},
@@ -19,20 +19,12 @@ use crate::{
 };
 use tidecast_net::clock;
 
-/// A subscription: where its chunks go.
-#[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) outlet: Weak<Outlet>,
-    /// Which of the outlet's subscriptions it is.
-    pub(super) id: u64,
-}
-
-/// See the module.
+/// The subscribers who asked for the same in the same form, and what waits to be told to them.
 #[derive(Debug)]
 pub(super) struct Class {
-    pub(super) wish: Wish,
+    pub(super) options: SubscribeOptions,
     pub(super) members: Vec<Member>,
-    open: Chunk,
+    open: EncodedChunk,
     /// By flow, if there is a rate.
     samples: HashMap<String, Sample>,
     /// When which of them has something to tell.
@@ -48,20 +40,21 @@ struct Past {
     /// The last event that was told, or will be with the next chunk.
     at: Position,
     /// The number of the first event of each chunk, and when it was told.
-    chunks: VecDeque<(u64, Instant, Arc<Chunk>)>,
+    chunks: VecDeque<(u64, Instant, Arc<EncodedChunk>)>,
     bytes: usize,
     /// The number of the first event of the chunk that is open.
     first: u64,
 }
 
 impl Past {
-    fn keep(&mut self, chunk: &Arc<Chunk>, now: Instant) {
+    fn keep(&mut self, chunk: &Arc<EncodedChunk>, now: Instant) {
         self.bytes += chunk.bytes.len();
         self.chunks.push_back((self.first, now, chunk.clone()));
         self.first = self.at.number + 1;
         let too_much = |past: &Past| {
-            let old =
-                |(_, told, _): &(u64, Instant, Arc<Chunk>)| now.saturating_duration_since(*told) > SSE_KEPT;
+            let old = |(_, told, _): &(u64, Instant, Arc<EncodedChunk>)| {
+                now.saturating_duration_since(*told) > SSE_KEPT
+            };
             past.bytes > SSE_KEPT_BYTES_MAX || past.chunks.front().is_some_and(old)
         };
         while too_much(self)
@@ -102,23 +95,23 @@ impl Value {
 }
 
 impl Class {
-    pub(super) fn new(wish: Wish) -> Class {
+    pub(super) fn new(options: SubscribeOptions) -> Class {
         let (samples, due) = (HashMap::new(), BTreeSet::new());
         let epoch = u64::try_from(clock::unix().as_micros()).unwrap_or(u64::MAX);
         let at = Position { epoch, number: 0 };
         let past = Past { at, chunks: VecDeque::new(), bytes: 0, first: 1 };
-        Class { wish, members: Vec::new(), open: Chunk::default(), samples, due, past, left: None }
+        Class { options, members: Vec::new(), open: EncodedChunk::default(), samples, due, past, left: None }
     }
 
     /// Whether what it tells is kept for those who come back.
     pub(super) fn is_kept(&self) -> bool {
-        self.wish.wire == Wire::Sse
+        self.options.wire == Wire::Sse
     }
 
     /// Forgets members who have left; whether there are others, or may be again.
     pub(super) fn is_wanted(&mut self, now: Instant) -> bool {
         self.members
-            .retain(|member| member.outlet.upgrade().is_some_and(|outlet| outlet.tally(member.id).is_some()));
+            .retain(|member| member.queue.upgrade().is_some_and(|queue| queue.tally(member.id).is_some()));
         if !self.members.is_empty() {
             self.left = None;
             return true;
@@ -133,14 +126,15 @@ impl Class {
     }
 
     /// What was told after this event, as far as it is kept. Absent if it was told by nobody here.
-    pub(super) fn since(&self, after: Position) -> Option<Vec<Arc<Chunk>>> {
+    pub(super) fn since(&self, after: Position) -> Option<Vec<Arc<EncodedChunk>>> {
         if after.epoch != self.past.at.epoch || after.number > self.past.at.number || !self.is_kept() {
             return None;
         }
         let ends = self.past.chunks.iter().skip(1).map(|(first, ..)| *first).chain([self.past.first]);
         let chunks = self.past.chunks.iter().zip(ends).filter(|(_, end)| *end > after.number + 1);
-        let behind = |((first, _, chunk), _): (&(u64, Instant, Arc<Chunk>), u64)| match (after.number + 1)
-            .saturating_sub(*first)
+        let behind = |((first, _, chunk), _): (&(u64, Instant, Arc<EncodedChunk>), u64)| match (after.number
+            + 1)
+        .saturating_sub(*first)
         {
             0 => chunk.clone(),
             known => Arc::new(chunk.behind_events(known)),
@@ -150,7 +144,7 @@ impl Class {
 
     /// Whether messages of this flow are for it; `followed`: the flow is one that a player would take.
     pub(super) fn takes(&self, flow: &str, followed: bool) -> bool {
-        self.wish.flow.as_ref().map_or(followed, |wanted| wanted.is(flow))
+        self.options.flow.as_ref().map_or(followed, |wanted| wanted.is(flow))
     }
 
     /// Tells at once.
@@ -159,23 +153,23 @@ impl Class {
             self.past.at.number += 1;
             self.open.mark(self.past.at);
         }
-        self.open.add(self.wish.wire, about, flow, message);
+        self.open.add(self.options.wire, about, flow, message);
         if self.open.is_full() {
             self.flush(clock::now());
         }
     }
 
     /// Tells one client alone, which stands where the others do.
-    fn tell_one(&self, about: About<'_>, flow: &Arc<FlowName>, message: Message<'_>, out: &mut Chunk) {
+    fn tell_one(&self, about: About<'_>, flow: &Arc<FlowName>, message: Message<'_>, out: &mut EncodedChunk) {
         if self.is_kept() {
             out.mark(self.past.at);
         }
-        out.add(self.wish.wire, about, flow, message);
+        out.add(self.options.wire, about, flow, message);
     }
 
     /// Tells of packets of which the records are missing. Those with a rate would not have got them all.
     pub(super) fn skipped(&mut self, about: About<'_>, flow: &Arc<FlowName>, range: Range) {
-        self.open.skipped += if self.wish.every.is_zero() { range.packets } else { 0 };
+        self.open.skipped += if self.options.every.is_zero() { range.packets } else { 0 };
         self.tell(about, flow, Message::Missed(range));
     }
 
@@ -187,7 +181,7 @@ impl Class {
         message: Message<'_>,
         now: Instant,
     ) {
-        if self.wish.every.is_zero() {
+        if self.options.every.is_zero() {
             return self.tell(about, flow, message);
         }
         let sample = self.samples.get(about.flow).filter(|sample| now < sample.next || sample.waits());
@@ -200,7 +194,7 @@ impl Class {
 
     /// Tells of a gap, or remembers it.
     pub(super) fn lost(&mut self, about: About<'_>, flow: &Arc<FlowName>, range: Range, now: Instant) {
-        if self.wish.every.is_zero() {
+        if self.options.every.is_zero() {
             return self.tell(about, flow, Message::Lost(range));
         }
         self.wait(about.flow, now, |sample| {
@@ -210,7 +204,7 @@ impl Class {
 
     /// The flow has told something: not again before its time.
     fn rest(&mut self, flow: &str, now: Instant) {
-        let rested = Sample { next: now + self.wish.every, newer: false, lost: None };
+        let rested = Sample { next: now + self.options.every, newer: false, lost: None };
         self.samples.insert(flow.to_owned(), rested);
     }
 
@@ -290,14 +284,20 @@ impl Class {
     }
 
     /// The last value of a flow, for one who has come or come back. Among bare payloads nothing could say what it is.
-    pub(super) fn last(&self, about: About<'_>, flow: &Arc<FlowName>, value: &Value, out: &mut Chunk) {
-        if self.wish.wire != Wire::Raw {
+    pub(super) fn last(&self, about: About<'_>, flow: &Arc<FlowName>, value: &Value, out: &mut EncodedChunk) {
+        if self.options.wire != Wire::Raw {
             self.tell_one(about, flow, value.message(true), out);
         }
     }
 
     /// What a client missed, for one that has come back.
-    pub(super) fn missed(&self, about: About<'_>, flow: &Arc<FlowName>, range: Range, out: &mut Chunk) {
+    pub(super) fn missed(
+        &self,
+        about: About<'_>,
+        flow: &Arc<FlowName>,
+        range: Range,
+        out: &mut EncodedChunk,
+    ) {
         self.tell_one(about, flow, Message::Missed(range), out);
     }
 
@@ -307,13 +307,12 @@ impl Class {
             return;
         }
         let room = self.open.bytes.len();
-        let next = Chunk::with_room(room);
+        let next = EncodedChunk::with_room(room);
         let chunk = Arc::new(std::mem::replace(&mut self.open, next));
         if self.is_kept() {
             self.past.keep(&chunk, now);
         }
-        self.members.retain(|member| {
-            member.outlet.upgrade().is_some_and(|outlet| outlet.push(member.id, &chunk, now))
-        });
+        self.members
+            .retain(|member| member.queue.upgrade().is_some_and(|queue| queue.push(member.id, &chunk, now)));
     }
 }

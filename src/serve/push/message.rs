@@ -49,7 +49,7 @@ impl Range {
         Range { from, to: from.saturating_add(count.saturating_sub(1)), packets: 0, lost: count }
     }
 
-    /// Both. A new run of the producer may count from anywhere.
+    /// Merges two ranges. A new run of the producer may count from anywhere.
     pub(super) fn and(self, other: Range) -> Range {
         Range {
             from: self.from.min(other.from),
@@ -69,7 +69,7 @@ pub(super) enum Message<'a> {
     Lost(Range),
     /// The relay had packets of these, and this client was behind.
     Missed(Range),
-    /// A producer's run begins: numbers begin anew.
+    /// A producer's run begins, and with it the numbers.
     Started,
     /// The flow has ended.
     Ended,

@@ -3,21 +3,23 @@
 //!
 //! A stream with subscribers has a hub, a task that reads the channel's records ([`crate::channel::tap`]). Subscribers
 //! who asked for the same in the same form are a class: their messages are encoded once, and what is written to them is
-//! the same memory. Each has an outlet, a bounded queue before its socket. Whoever is behind is not sent what waited, but
-//! what it missed by numbers, and the newest value of each flow.
+//! the same memory. Each has a bounded queue before its socket. A client that is behind
+//! is not sent what waited, but what it missed by numbers, and the newest value of each flow.
 
 mod chunk;
 mod class;
+mod client;
 mod frame;
 mod hub;
+mod hubs;
 mod message;
-mod outlet;
+mod options;
 mod position;
-mod wish;
+mod subscriptions;
 
 pub(super) use chunk::Update;
 pub(super) use frame::reply;
-pub use hub::Hubs;
-pub(super) use outlet::{End, Outlet};
+pub use hubs::Hubs;
+pub(super) use options::{SubscribeOptions, Wire};
 pub(super) use position::Position;
-pub(super) use wish::{Wire, Wish};
+pub(super) use subscriptions::PushQueue;

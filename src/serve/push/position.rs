@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// The place of an event among those of its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::serve) struct Position {
-    /// When the class began, in microseconds since the Unix epoch: another class, or another run, counts anew.
+    /// When the class began, in microseconds since the Unix epoch: events of another class or run have numbers of their own.
     pub(super) epoch: u64,
     /// The event's number, from 1.
     pub(super) number: u64,

@@ -18,7 +18,7 @@ const TIME_BYTES: usize = 20;
 pub(super) struct Known {
     /// When it was begun, as its name has it.
     pub(super) time: String,
-    /// The how manieth of that time.
+    /// Tells files apart that were begun at that time.
     pub(super) count: u32,
     pub(super) path: PathBuf,
 }

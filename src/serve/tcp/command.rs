@@ -1,6 +1,6 @@
 //! The lines that TCP clients send.
 
-use crate::serve::push::{Wire, Wish};
+use crate::serve::push::{SubscribeOptions, Wire};
 
 /// What a client wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(super) enum Command {
     /// To know the streams.
     List,
     /// A stream's messages.
-    Subscribe { name: String, wish: Wish },
+    Subscribe { name: String, options: SubscribeOptions },
     /// No more of them.
     Unsubscribe { name: String },
     /// To know what it has got.
@@ -72,7 +72,7 @@ fn subscribe<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Command, St
         Some("raw") => Wire::Raw,
         Some(other) => return Err(format!("format {other:?}: expected frames, lines or raw")),
     };
-    Ok(Command::Subscribe { name: name.to_owned(), wish: Wish::parse(wire, flow, every)? })
+    Ok(Command::Subscribe { name: name.to_owned(), options: SubscribeOptions::parse(wire, flow, every)? })
 }
 
 #[cfg(test)]
@@ -87,12 +87,12 @@ mod tests {
             (Command::List, Command::Stats, Command::Close)
         );
         assert_eq!(parse("UNSUBSCRIBE a"), Command::Unsubscribe { name: "a".into() });
-        let wish = |wire, flow, every| Wish::parse(wire, flow, every).unwrap();
-        let subscribe = |name: &str, wish| Command::Subscribe { name: name.into(), wish };
-        assert_eq!(parse("subscribe a"), subscribe("a", wish(Wire::Frames, None, None)));
+        let options = |wire, flow, every| SubscribeOptions::parse(wire, flow, every).unwrap();
+        let subscribe = |name: &str, options| Command::Subscribe { name: name.into(), options };
+        assert_eq!(parse("subscribe a"), subscribe("a", options(Wire::Frames, None, None)));
         let all = parse("SUBSCRIBE a every=1s flow=10.0.0.1:5 format=lines");
-        assert_eq!(all, subscribe("a", wish(Wire::Lines, Some("10.0.0.1:5"), Some("1s"))));
-        assert_eq!(parse("SUBSCRIBE a format=raw"), subscribe("a", wish(Wire::Raw, None, None)));
+        assert_eq!(all, subscribe("a", options(Wire::Lines, Some("10.0.0.1:5"), Some("1s"))));
+        assert_eq!(parse("SUBSCRIBE a format=raw"), subscribe("a", options(Wire::Raw, None, None)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One TCP client: its lines are read and answered here, while its outlet writes.
+//! One TCP client: its lines are read and answered here, while its queue writes.
 
 use std::{
     io::{self, ErrorKind},
@@ -21,17 +21,18 @@ use crate::{
     },
     serve::{
         http, listen,
-        push::{self, End, Outlet, Wire, Wish},
+        push::{self, PushQueue, SubscribeOptions, Wire},
+        queue::End,
     },
     shares::Caller,
 };
 use tidecast_net::address::Input;
 use tidecast_wire::Format;
 
-/// See the module.
+/// The connection of one TCP client.
 #[derive(Debug)]
 pub(super) struct Connection {
-    outlet: Arc<Outlet>,
+    queue: Arc<PushQueue>,
     shared: Arc<Shared>,
     peer: String,
     /// In whose share the groups are that it asks for.
@@ -59,32 +60,32 @@ impl Connection {
         let who = Who::new(address, None);
         listen::prepare(&stream);
         let peer = who.address.clone();
-        let outlet = Outlet::new(Some(stream), who);
+        let queue = PushQueue::new(Some(stream), who);
         let patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
         let (subscriptions, begun) = (Vec::new(), Vec::new());
-        Connection { outlet, shared, peer, caller, wire: None, subscriptions, patience, begun }
+        Connection { queue, shared, peer, caller, wire: None, subscriptions, patience, begun }
     }
 
     /// Serves the client to its end.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let outlet = self.outlet.clone();
+        let queue = self.queue.clone();
         let peer = self.peer.clone();
         let end = tokio::select! {
-            end = outlet.write() => end,
+            end = queue.write() => end,
             () = self.read() => End::Gone,
-            () = stopped_idle(&mut stop, &outlet) => End::Gone,
+            () = stopped_idle(&mut stop, &queue) => End::Gone,
         };
         if end == End::Done
-            && let Ok(stream) = outlet.stream()
+            && let Ok(stream) = queue.stream()
         {
             listen::part(stream).await;
         }
-        if end == End::Stalled {
+        if end == End::Behind {
             tracing::debug!(client = peer, "a TCP client has taken nothing for {PUSH_STALL_MAX:?}: cut off");
         }
     }
 
-    /// Reads lines until the client has gone. After the last one that is read, the outlet ends by itself.
+    /// Reads lines until the client has gone. After the last one that is read, the queue ends by itself.
     async fn read(&mut self) {
         let end = loop {
             match self.lines().await {
@@ -96,17 +97,17 @@ impl Connection {
             return;
         }
         if self.subscriptions.is_empty() {
-            self.outlet.end();
+            self.queue.close();
             return std::future::pending().await;
         }
-        if let Ok(stream) = self.outlet.stream() {
+        if let Ok(stream) = self.queue.stream() {
             listen::broken(stream).await;
         }
     }
 
     /// Reads what has come, and answers the lines in it.
     async fn lines(&mut self) -> io::Result<Next> {
-        let stream = self.outlet.clone();
+        let stream = self.queue.clone();
         let stream = stream.stream()?;
         if self.subscriptions.is_empty() {
             let readable = timeout_at(self.patience, stream.readable()).await;
@@ -152,12 +153,12 @@ impl Connection {
 
     fn close(&mut self) {
         for (_, id) in self.subscriptions.drain(..) {
-            self.outlet.remove(id);
+            self.queue.remove(id);
         }
     }
 
     async fn obey(&mut self, line: &[u8]) -> Next {
-        self.outlet.answered().await;
+        self.queue.answered().await;
         let command = Command::parse(line);
         if self.wire == Some(Wire::Raw) && !matches!(command, Ok(Command::Close)) {
             return Next::Line; // there is no place for an answer
@@ -166,7 +167,7 @@ impl Connection {
             Ok(Command::List) => Ok(self.list()),
             Ok(Command::Stats) => Ok(self.stats()),
             Ok(Command::Unsubscribe { name }) => self.unsubscribe(&name),
-            Ok(Command::Subscribe { name, wish }) => return self.subscribe(name, wish).await,
+            Ok(Command::Subscribe { name, options }) => return self.subscribe(name, options).await,
             Ok(Command::Close) => {
                 self.close();
                 self.answer(Ok(json!("closed")));
@@ -184,9 +185,9 @@ impl Connection {
             Err(reason) => format!("ERR {reason}"),
         };
         match self.wire {
-            None | Some(Wire::Lines) => self.outlet.say((text + "\n").into_bytes()),
+            None | Some(Wire::Lines) => self.queue.say((text + "\n").into_bytes()),
             Some(Wire::Raw) => {}
-            Some(_) => self.outlet.say(push::reply(&text)),
+            Some(_) => self.queue.say(push::reply(&text)),
         }
     }
 
@@ -200,11 +201,11 @@ impl Connection {
 
     fn stats(&self) -> serde_json::Value {
         let tally = |(name, id): &(String, u64)| {
-            let tally = self.outlet.tally(*id).unwrap_or_default();
+            let tally = self.queue.tally(*id).unwrap_or_default();
             json!({ "name": name, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed })
         };
         let subscriptions: Vec<serde_json::Value> = self.subscriptions.iter().map(tally).collect();
-        json!({ "subscriptions": subscriptions, "waiting_bytes": self.outlet.waiting() })
+        json!({ "subscriptions": subscriptions, "waiting_bytes": self.queue.waiting() })
     }
 
     fn unsubscribe(&mut self, name: &str) -> Result<serde_json::Value, String> {
@@ -215,25 +216,25 @@ impl Connection {
         };
         let (_, id) = self.subscriptions.remove(place);
         self.patience = Instant::now() + TCP_HANDSHAKE_TIMEOUT;
-        let tally = self.outlet.remove(id).unwrap_or_default();
+        let tally = self.queue.remove(id).unwrap_or_default();
         Ok(json!({ "name": name, "packets": tally.packets, "bytes": tally.bytes, "missed": tally.missed }))
     }
 
-    async fn subscribe(&mut self, name: String, wish: Wish) -> Next {
-        if let Err(reason) = self.may_subscribe(&name, &wish) {
+    async fn subscribe(&mut self, name: String, options: SubscribeOptions) -> Next {
+        if let Err(reason) = self.may_subscribe(&name, &options) {
             self.answer(Err(reason));
             return Next::Line;
         }
         if name.starts_with('/') {
-            return self.subscribe_on_demand(name, wish).await;
+            return self.subscribe_on_demand(name, options).await;
         }
         let place = self.shared.registry.names().iter().position(|known| *known == name).unwrap_or_default();
-        let format = form(wish.wire);
+        let format = form(options.wire);
         // The answer comes before the first message, in lines.
         let answer = json!({ "id": place + 1, "name": name, "format": format });
         self.answer(Ok(answer));
-        self.wire = Some(wish.wire);
-        match self.shared.hubs.subscribe(&name, Transport::Tcp, wish, &self.outlet).await {
+        self.wire = Some(options.wire);
+        match self.shared.hubs.subscribe(&name, Transport::Tcp, options, &self.queue).await {
             Ok(id) => {
                 self.subscriptions.push((name, id));
                 Next::Line
@@ -244,7 +245,7 @@ impl Connection {
     }
 
     /// A group, by the path that it has over HTTP.
-    async fn subscribe_on_demand(&mut self, path: String, wish: Wish) -> Next {
+    async fn subscribe_on_demand(&mut self, path: String, options: SubscribeOptions) -> Next {
         let joined = match self.group(&path) {
             Ok((input, joining)) => {
                 let registry = self.shared.registry.clone();
@@ -260,9 +261,9 @@ impl Connection {
                 return Next::Line;
             }
         };
-        self.answer(Ok(json!({ "id": 0, "name": path, "format": form(wish.wire) })));
-        self.wire = Some(wish.wire);
-        match self.shared.hubs.subscribe_shared(&channel, share, wish, &self.outlet, None).await {
+        self.answer(Ok(json!({ "id": 0, "name": path, "format": form(options.wire) })));
+        self.wire = Some(options.wire);
+        match self.shared.hubs.subscribe_shared(&channel, share, options, &self.queue, None).await {
             Ok(id) => {
                 self.subscriptions.push((path, id));
                 Next::Line
@@ -282,14 +283,14 @@ impl Connection {
         Ok((input, http::group::joining(config)))
     }
 
-    fn may_subscribe(&self, name: &str, wish: &Wish) -> Result<(), String> {
+    fn may_subscribe(&self, name: &str, options: &SubscribeOptions) -> Result<(), String> {
         let known = match name.strip_prefix('/') {
             Some(path) if path.starts_with("rtp/") => Format::Rtp,
             Some(_) => Format::Auto,
             None => self.shared.registry.format(name).map_err(|error| error.to_string())?,
         };
-        wish.check(&known)?;
-        let wire = wish.wire;
+        options.check(&known)?;
+        let wire = options.wire;
         if self.subscriptions.iter().any(|(known, _)| known == name) {
             return Err(format!("SUBSCRIBE {name}: subscribed already, expected UNSUBSCRIBE {name} first"));
         }
@@ -313,9 +314,9 @@ fn form(wire: Wire) -> &'static str {
 }
 
 /// Returns when the server ends and the client is subscribed to nothing that would end by itself.
-async fn stopped_idle(stop: &mut watch::Receiver<bool>, outlet: &Outlet) {
+async fn stopped_idle(stop: &mut watch::Receiver<bool>, queue: &PushQueue) {
     stopped(stop).await;
-    if outlet.is_idle() {
+    if queue.is_idle() {
         return;
     }
     std::future::pending().await
@@ -343,15 +344,15 @@ mod tests {
         let hubs = Arc::new(Hubs::new(registry.clone()));
         let shared = Arc::new(Shared { hubs, registry: registry.clone(), on_demand: None });
         let mut connection = Connection::new(listener.accept().await.unwrap().0, shared);
-        let outlet = connection.outlet.clone();
-        let writing = tokio::spawn(async move { outlet.write().await });
+        let queue = connection.queue.clone();
+        let writing = tokio::spawn(async move { queue.write().await });
         far.write_all(b"LIST\nLIST\n").await.unwrap();
         assert_eq!(connection.lines().await.unwrap(), Next::Line);
         far.write_all(b"LIST\n").await.unwrap();
-        connection.outlet.stream().unwrap().readable().await.unwrap();
+        connection.queue.stream().unwrap().readable().await.unwrap();
         connection.patience = Instant::now();
         assert_eq!(connection.lines().await.unwrap(), Next::End);
-        connection.outlet.end();
+        connection.queue.close();
         assert_eq!(writing.await.unwrap(), End::Done);
         let mut memory = [0; 1024];
         let bytes = far.read(&mut memory).await.unwrap();

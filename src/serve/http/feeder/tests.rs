@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     channel::tap::{Select, Tap},
     registry::{Share, audience::Subscribers},
-    serve::http::client::{End, Patience},
+    serve::{http::player::Patience, queue::End},
 };
 
 const PATIENT: Patience =
@@ -27,16 +27,20 @@ fn push(tap: &mut Tap, packets: std::ops::Range<u8>) {
 }
 
 /// A client that reads from a tap from now on, not joined yet, and the far end of its connection.
-async fn client(tap: &Tap) -> (Arc<Client>, TapReader, TcpStream) {
+async fn client(tap: &Tap) -> (Arc<PlayerQueue>, TapReader, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (far, near) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     let reader = tap.reader();
     let share = Share::detached(Arc::new(Subscribers::default()));
-    (Arc::new(Client::new(near.unwrap().0, share, reader.number(), None)), reader, far.unwrap())
+    (Arc::new(PlayerQueue::new(near.unwrap().0, share, reader.number(), None)), reader, far.unwrap())
 }
 
 /// Serves the client as its connection's task does; gives its end.
-fn serve(feeders: &Arc<Feeders>, client: Arc<Client>, reader: TapReader) -> tokio::task::JoinHandle<End> {
+fn serve(
+    feeders: &Arc<Feeders>,
+    client: Arc<PlayerQueue>,
+    reader: TapReader,
+) -> tokio::task::JoinHandle<End> {
     let feeders = feeders.clone();
     tokio::spawn(async move {
         let _seat = feeders.join(&client, reader);
@@ -72,7 +76,7 @@ async fn each_client_gets_all_from_its_request_on_and_once() {
     assert_eq!(rest(far_second).await, [3, 4, 5, 6, 7, 8]);
     assert_eq!(rest(far_third).await, [5, 6, 7, 8]);
     for end in ends.into_iter().chain(more) {
-        assert_eq!(end.await.unwrap(), End::Channel);
+        assert_eq!(end.await.unwrap(), End::Done);
     }
 }
 
@@ -87,7 +91,7 @@ async fn who_joins_behind_the_end_of_the_channel_gets_what_there_was() {
     assert_eq!(rest(far).await, [0, 1]);
     let end_second = serve(&feeders, second, reader_second);
     assert_eq!(rest(far_second).await, [0, 1]);
-    assert_eq!([end.await.unwrap(), end_second.await.unwrap()], [End::Channel; 2]);
+    assert_eq!([end.await.unwrap(), end_second.await.unwrap()], [End::Done; 2]);
 }
 
 #[tokio::test]

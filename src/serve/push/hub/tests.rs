@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     channel::{
-        tap::{Select, Tap},
+        tap::{Event, Piece, Select, Tap},
         wanted::FlowWanted,
     },
     limits::SSE_KEPT_BYTES_MAX,
@@ -11,10 +11,11 @@ use crate::{
         Share,
         audience::{Subscribers, Who},
     },
-    serve::push::wish::Wire,
+    serve::push::{options::Wire, subscriptions::PushQueue},
 };
 use tidecast_core::{
     buffer::Buffer,
+    limits::{CHANNEL_BYTES_MAX, FLOWS_MAX},
     relay::{Delivery, FlowId, How, Packet, PacketFormat},
 };
 
@@ -23,7 +24,7 @@ struct World {
     hub: Hub,
     tap: Tap<Batch>,
     reader: TapReader<Batch>,
-    sender: mpsc::Sender<Command>,
+    sender: mpsc::Sender<HubCommand>,
     counted: Arc<Subscribers>,
     flow: Arc<FlowName>,
 }
@@ -40,20 +41,25 @@ impl World {
         World { hub, tap, reader, sender, counted: Arc::default(), flow }
     }
 
-    fn join(&mut self, wire: Wire, flow: Option<&str>, every: Duration) -> Arc<Outlet> {
-        let outlet = Outlet::new(None, Who::default());
-        let member = outlet.add(Share::detached(self.counted.clone()), self.sender.clone());
-        let wish = Wish { wire, flow: flow.map(|flow| FlowWanted::parse(flow).unwrap()), every };
-        self.hub.join(wish, member, None);
-        outlet
+    fn join(&mut self, wire: Wire, flow: Option<&str>, every: Duration) -> Arc<PushQueue> {
+        let queue = PushQueue::new(None, Who::default());
+        let member = queue.add(Share::detached(self.counted.clone()), self.sender.clone());
+        let options =
+            SubscribeOptions { wire, flow: flow.map(|flow| FlowWanted::parse(flow).unwrap()), every };
+        self.hub.join(options, member, None);
+        queue
     }
 
     /// A client of server-sent events comes back.
-    fn come_back(&mut self, after: Position) -> Arc<Outlet> {
-        let outlet = Outlet::new(None, Who::default());
-        let member = outlet.add(Share::detached(self.counted.clone()), self.sender.clone());
-        self.hub.join(Wish { wire: Wire::Sse, flow: None, every: Duration::ZERO }, member, Some(after));
-        outlet
+    fn come_back(&mut self, after: Position) -> Arc<PushQueue> {
+        let queue = PushQueue::new(None, Who::default());
+        let member = queue.add(Share::detached(self.counted.clone()), self.sender.clone());
+        self.hub.join(
+            SubscribeOptions { wire: Wire::Sse, flow: None, every: Duration::ZERO },
+            member,
+            Some(after),
+        );
+        queue
     }
 
     /// What comes next comes in this flow.
@@ -96,10 +102,10 @@ impl World {
     }
 }
 
-async fn told(outlet: &Outlet) -> Told {
-    outlet.end();
+async fn told(queue: &PushQueue) -> Told {
+    queue.close();
     let mut text = Vec::new();
-    while let Some(chunk) = outlet.next().await {
+    while let Some(chunk) = queue.next().await {
         text.extend_from_slice(&chunk.bytes);
     }
     let objects = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
@@ -128,13 +134,13 @@ async fn whoever_has_left_is_forgotten_though_nothing_is_told_to_him() {
 #[tokio::test]
 async fn empty_payloads_do_not_pile_up() {
     let mut world = World::new();
-    let outlet = world.join(Wire::Raw, None, Duration::ZERO);
+    let queue = world.join(Wire::Raw, None, Duration::ZERO);
     for seq in 1..=100 {
         world.packet(seq, b"");
         world.turn();
     }
-    outlet.end();
-    while outlet.next().await.is_some() {}
+    queue.close();
+    while queue.next().await.is_some() {}
     assert_eq!(world.counted.state().packets, 100);
 }
 
@@ -142,7 +148,7 @@ async fn empty_payloads_do_not_pile_up() {
 #[tokio::test]
 async fn what_waits_for_its_time_is_told_before_the_end_of_its_flow() {
     let mut world = World::new();
-    let outlet = world.join(Wire::Lines, None, Duration::from_secs(3600));
+    let queue = world.join(Wire::Lines, None, Duration::from_secs(3600));
     world.packet(1, b"21.5");
     world.event(Event::Lost { from: 2, count: 1 });
     world.packet(3, b"21.6");
@@ -150,14 +156,14 @@ async fn what_waits_for_its_time_is_told_before_the_end_of_its_flow() {
     world.event(Event::Ended);
     world.turn();
     let expected = [("packet", 1), ("lost", 2), ("packet", 4), ("ended", 0)];
-    assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
+    assert_eq!(told(&queue).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
     assert!(world.hub.classes[0].due().is_none());
 }
 
 #[tokio::test]
 async fn gaps_of_a_run_are_told_before_the_next_run() {
     let mut world = World::new();
-    let outlet = world.join(Wire::Lines, None, Duration::from_secs(3600));
+    let queue = world.join(Wire::Lines, None, Duration::from_secs(3600));
     world.packet(1, b"21.5");
     world.event(Event::Lost { from: 2, count: 1 });
     world.event(Event::Started);
@@ -165,13 +171,13 @@ async fn gaps_of_a_run_are_told_before_the_next_run() {
     world.event(Event::Ended);
     world.turn();
     let expected = [("packet", 1), ("lost", 2), ("started", 0), ("packet", 7), ("ended", 0)];
-    assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
+    assert_eq!(told(&queue).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
 }
 
 #[tokio::test]
 async fn packets_of_which_the_records_are_missing_are_told_and_counted() {
     let mut world = World::new();
-    let outlet = world.join(Wire::Lines, None, Duration::ZERO);
+    let queue = world.join(Wire::Lines, None, Duration::ZERO);
     world.packet(1, b"a");
     world.turn();
     world.packet(2, b"b");
@@ -180,9 +186,9 @@ async fn packets_of_which_the_records_are_missing_are_told_and_counted() {
     assert_eq!(world.reader.try_next().unwrap().packets(), 2); // the hub was too late for it
     world.packet(4, b"d");
     world.turn();
-    assert_eq!(outlet.tally(0).unwrap().missed, 0, "it has not been told yet");
+    assert_eq!(queue.tally(0).unwrap().missed, 0, "it has not been told yet");
     let expected = [("packet", 1), ("missed", 2), ("packet", 4)];
-    assert_eq!(told(&outlet).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
+    assert_eq!(told(&queue).await, expected.map(|(kind, number)| (kind.to_owned(), number)));
     let counted = world.counted.state();
     assert_eq!((counted.packets, counted.dropped.lag), (2, 2));
 }
@@ -190,7 +196,7 @@ async fn packets_of_which_the_records_are_missing_are_told_and_counted() {
 #[tokio::test]
 async fn what_is_missed_is_told_in_numbers_and_counted_in_packets() {
     let mut world = World::new();
-    let outlet = world.join(Wire::Lines, None, Duration::ZERO);
+    let queue = world.join(Wire::Lines, None, Duration::ZERO);
     let packet = |world: &mut World, n: u64| world.packet_of(1 + 20 * n, 20, b"a");
     packet(&mut world, 0);
     world.turn();
@@ -208,9 +214,9 @@ async fn what_is_missed_is_told_in_numbers_and_counted_in_packets() {
     assert_eq!(world.hub.flows["7"].last.as_ref().map(|last| last.info.seq), Some(101));
     packet(&mut world, 6);
     world.turn();
-    outlet.end();
+    queue.close();
     let mut missed = Vec::new();
-    while let Some(chunk) = outlet.next().await {
+    while let Some(chunk) = queue.next().await {
         missed.extend(chunk.spans().map(|(_, range)| (range.from, range.to, range.packets, range.lost)));
     }
     assert_eq!(missed, [(1, 20, 1, 0), (21, 40, 1, 0), (41, 120, 5, 0), (121, 140, 1, 0)]);
@@ -221,22 +227,22 @@ async fn what_is_missed_is_told_in_numbers_and_counted_in_packets() {
 #[tokio::test]
 async fn last_values_have_a_bound() {
     let mut world = World::new();
-    let outlet = world.join(Wire::Frames, None, Duration::from_secs(3600));
+    let queue = world.join(Wire::Frames, None, Duration::from_secs(3600));
     let large = vec![0; 60_000];
     let count = CHANNEL_BYTES_MAX / large.len() + 100;
     for n in 0..count {
         world.in_flow(&n.to_string());
         world.packet(1, &large);
         world.turn();
-        drop(outlet.next().await);
+        drop(queue.next().await);
     }
     let held: usize = world.hub.flows.values().map(Flow::bytes).sum();
     assert!(held <= CHANNEL_BYTES_MAX && held == world.hub.kept, "{held} {}", world.hub.kept);
     // Of a flow that has no room nothing can wait for its time.
     world.packet(2, &large);
     world.turn();
-    outlet.end();
-    assert_eq!(outlet.next().await.map(|told| told.packets), Some(1));
+    queue.close();
+    assert_eq!(queue.next().await.map(|told| told.packets), Some(1));
     for n in 0..count {
         world.in_flow(&n.to_string());
         world.event(Event::Ended);
@@ -248,7 +254,7 @@ async fn last_values_have_a_bound() {
 #[tokio::test]
 async fn flows_of_which_the_end_was_missed_do_not_stay() {
     let mut world = World::new();
-    let _outlet = world.join(Wire::Raw, None, Duration::ZERO);
+    let _queue = world.join(Wire::Raw, None, Duration::ZERO);
     for round in 0..4_u64 {
         for n in 0..=FLOWS_MAX as u64 {
             world.in_flow(&format!("{round}-{n}"));
@@ -267,10 +273,10 @@ async fn flows_of_which_the_end_was_missed_do_not_stay() {
 }
 
 /// The ids of events and the numbers in them, as a browser reads them.
-async fn events(outlet: &Outlet) -> Vec<(Position, u64)> {
+async fn events(queue: &PushQueue) -> Vec<(Position, u64)> {
     let mut text = String::new();
-    while outlet.waiting() > 0 {
-        text.push_str(std::str::from_utf8(&outlet.next().await.unwrap().bytes).unwrap());
+    while queue.waiting() > 0 {
+        text.push_str(std::str::from_utf8(&queue.next().await.unwrap().bytes).unwrap());
     }
     let event = |event: &str| {
         let id = event.lines().find_map(|line| line.strip_prefix("id: ")).unwrap().parse().unwrap();
@@ -345,20 +351,20 @@ async fn last_values_come_in_pieces_as_the_client_takes_them() {
         }
     }
     world.turn();
-    let outlet = world.join(Wire::Lines, None, Duration::ZERO);
-    let piece = outlet.waiting();
+    let queue = world.join(Wire::Lines, None, Duration::ZERO);
+    let piece = queue.waiting();
     assert!((PUSH_PIECE_BYTES / 2..2 * PUSH_PIECE_BYTES).contains(&piece), "{piece}");
     // One of those to come sends meanwhile: it is told once.
     let late = world.hub.pending[0].flows[0].key.clone();
     world.in_flow(&late);
     world.packet(2, b"new");
     world.turn();
-    assert!(outlet.waiting() < 2 * PUSH_PIECE_BYTES);
+    assert!(queue.waiting() < 2 * PUSH_PIECE_BYTES);
     let member = world.hub.pending[0].member.clone();
     let mut told = HashMap::new();
     while told.len() < FLOWS as usize {
-        while outlet.waiting() > 0 {
-            let text = outlet.next().await.unwrap().bytes.clone();
+        while queue.waiting() > 0 {
+            let text = queue.next().await.unwrap().bytes.clone();
             for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 let message: serde_json::Value = serde_json::from_slice(line).unwrap();
                 let (flow, seq) =
@@ -368,7 +374,7 @@ async fn last_values_come_in_pieces_as_the_client_takes_them() {
         }
         world.hub.resume(&member);
         world.hub.burst();
-        assert!(outlet.waiting() < 2 * PUSH_PIECE_BYTES);
+        assert!(queue.waiting() < 2 * PUSH_PIECE_BYTES);
     }
     assert_eq!((told[&late], told.len() as u64), (2, FLOWS));
     assert!(world.hub.pending.is_empty() && world.hub.bursts.is_empty());

@@ -24,10 +24,10 @@ async fn connection() -> (TcpStream, TcpStream) {
     (near, far.unwrap())
 }
 
-async fn client() -> (Arc<Client>, TcpStream, Arc<Subscribers>) {
+async fn client() -> (Arc<PlayerQueue>, TcpStream, Arc<Subscribers>) {
     let (near, far) = connection().await;
     let counts = Arc::new(Subscribers::default());
-    (Arc::new(Client::new(near, Share::detached(counts.clone()), 0, None)), far, counts)
+    (Arc::new(PlayerQueue::new(near, Share::detached(counts.clone()), 0, None)), far, counts)
 }
 
 fn chunk(index: u64) -> Arc<Chunk> {
@@ -48,7 +48,7 @@ async fn what_the_socket_does_not_take_follows_when_the_client_reads() {
     let mut read = Vec::new();
     far.read_to_end(&mut read).await.unwrap();
     assert_eq!(read, (0..20u8).flat_map(|index| vec![index; CHUNK]).collect::<Vec<_>>());
-    assert_eq!(serving.await.unwrap(), End::Channel);
+    assert_eq!(serving.await.unwrap(), End::Done);
     let (packets, bytes) = (20 * u64::from(PACKETS), 20 * CHUNK as u64);
     assert_eq!(counts.state(), SubscribersState { joined: 1, packets, bytes, ..SubscribersState::default() });
 }
@@ -59,7 +59,7 @@ async fn a_client_that_is_behind_skips_whole_chunks_within_a_bound_and_each_pack
     let (client, mut far, counts) = client().await;
     for index in 0..CHUNKS {
         client.push(&chunk(index), clock::now());
-        assert!(client.outbox().cost <= CLIENT_BACKLOG_BYTES_MAX);
+        assert!(client.waiting() <= CLIENT_BACKLOG_BYTES_MAX);
     }
     let running = client.clone();
     let serving = tokio::spawn(async move { running.run(PATIENT).await });
@@ -107,7 +107,7 @@ async fn a_client_may_stay_as_far_behind_as_it_began_and_no_further() {
     let (client, mut far, counts) = client().await;
     let start = (0..BEGUN).map(chunk).collect();
     let client = Arc::into_inner(client).unwrap().starting_with(start);
-    client.outbox().next = chunk(BEGUN).first;
+    client.state().policy.next = chunk(BEGUN).first;
     let client = Arc::new(client);
     let patience = Patience { lag_max: Duration::from_millis(200), ..PATIENT };
     let running = client.clone();
@@ -119,7 +119,7 @@ async fn a_client_may_stay_as_far_behind_as_it_began_and_no_further() {
         assert!(read.iter().all(|byte| u64::from(*byte) == index - BEGUN));
         sleep(patience.lag_max / 2).await;
     }
-    assert!(!serving.is_finished() && client.outbox().behind.is_none());
+    assert!(!serving.is_finished() && client.state().policy.behind.is_none());
     assert_eq!((counts.state().dropped, counts.state().cut_off), (Dropped::default(), CutOff::default()));
     for index in 2 * BEGUN..4 * BEGUN {
         client.push(&chunk(index), clock::now());
@@ -145,7 +145,7 @@ async fn a_slow_client_that_catches_up_stays() {
         far.read_exact(&mut read).await.unwrap();
     }
     client.end();
-    assert_eq!(serving.await.unwrap(), End::Channel);
+    assert_eq!(serving.await.unwrap(), End::Done);
     assert_eq!((counts.state().dropped, counts.state().cut_off), (Dropped::default(), CutOff::default()));
 }
 
@@ -215,7 +215,7 @@ async fn messages(far: TcpStream) -> (Vec<Vec<u8>>, usize) {
 async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() {
     let (near, far) = connection().await;
     let share = Share::detached(Arc::new(Subscribers::default()));
-    let client = Arc::new(Client::new(near, share, 0, None).in_messages());
+    let client = Arc::new(PlayerQueue::new(near, share, 0, None).in_messages());
     let running = client.clone();
     let serving = tokio::spawn(async move { running.run_messages(PATIENT, Vec::new()).await });
     let reading = tokio::spawn(messages(far));
@@ -225,7 +225,7 @@ async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() 
     }
     sleep(Duration::from_millis(200)).await;
     client.end();
-    assert_eq!(serving.await.unwrap(), End::Channel);
+    assert_eq!(serving.await.unwrap(), End::Done);
     let (read, pongs) = reading.await.unwrap();
     assert!(read.iter().enumerate().all(|(index, bytes)| *bytes == vec![index as u8; CHUNK]));
     assert_eq!((read.len(), pongs), (20, 1));
@@ -236,7 +236,7 @@ async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() 
 async fn what_waits_behind_a_close_is_counted_as_cut() {
     let (near, mut far) = connection().await;
     let counts = Arc::new(Subscribers::default());
-    let client = Arc::new(Client::new(near, Share::detached(counts.clone()), 0, None).in_messages());
+    let client = Arc::new(PlayerQueue::new(near, Share::detached(counts.clone()), 0, None).in_messages());
     for index in 0..20 {
         client.push(&chunk(index), clock::now());
     }
@@ -244,7 +244,7 @@ async fn what_waits_behind_a_close_is_counted_as_cut() {
     far.write_all(CLOSE).await.unwrap();
     let running = client.clone();
     let serving = tokio::spawn(async move { running.run_messages(PATIENT, Vec::new()).await });
-    while !client.outbox().closed {
+    while !client.state().closed {
         sleep(Duration::from_millis(1)).await;
     }
     client.push(&chunk(20), clock::now());
@@ -259,7 +259,7 @@ async fn what_waits_behind_a_close_is_counted_as_cut() {
             break;
         }
     }
-    assert!(serving.await.unwrap() == End::Channel);
+    assert!(serving.await.unwrap() == End::Done);
     drop(client);
     let state = counts.state();
     assert_eq!(state.packets + state.dropped.closed, 20 * u64::from(PACKETS));

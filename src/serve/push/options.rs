@@ -19,7 +19,7 @@ pub(in crate::serve) enum Wire {
     WebSocketFrames,
     /// A WebSocket message of JSON.
     WebSocketJson,
-    /// The same for clients that take it compressed (RFC 7692).
+    /// A compressed WebSocket message of JSON, for clients that take it (RFC 7692).
     WebSocketDeflated,
     /// A server-sent event.
     Sse,
@@ -31,7 +31,7 @@ pub(in crate::serve) enum Wire {
 
 /// What a subscriber asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::serve) struct Wish {
+pub(in crate::serve) struct SubscribeOptions {
     pub(in crate::serve) wire: Wire,
     /// One flow; otherwise all, of media the one that a player follows.
     pub(in crate::serve) flow: Option<FlowWanted>,
@@ -39,7 +39,7 @@ pub(in crate::serve) struct Wish {
     pub(in crate::serve) every: Duration,
 }
 
-impl Wish {
+impl SubscribeOptions {
     /// What was typed as `flow` and `every`.
     ///
     /// # Errors
@@ -48,13 +48,13 @@ impl Wish {
         wire: Wire,
         flow: Option<&str>,
         every: Option<&str>,
-    ) -> Result<Wish, String> {
+    ) -> Result<SubscribeOptions, String> {
         let flow = flow.map(FlowWanted::parse).transpose()?;
         let every = every.map_or(Ok(Duration::ZERO), self::every)?;
         if wire == Wire::Raw && !every.is_zero() {
             return Err("every: expected no rate with format=raw, whose payloads have no ends".to_owned());
         }
-        Ok(Wish { wire, flow, every })
+        Ok(SubscribeOptions { wire, flow, every })
     }
 
     /// Whether a channel of this format can have the flow.
@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn wishes_are_read_and_refused_with_what_would_be_right() {
-        let wish = Wish::parse(Wire::Sse, Some("7"), Some("500ms")).unwrap();
-        assert_eq!((wish.flow.unwrap().is("7"), wish.every), (true, Duration::from_millis(500)));
-        assert_eq!(Wish::parse(Wire::Raw, None, None).unwrap().every, Duration::ZERO);
-        let error = |wire, flow, every| Wish::parse(wire, flow, every).unwrap_err();
+        let options = SubscribeOptions::parse(Wire::Sse, Some("7"), Some("500ms")).unwrap();
+        assert_eq!((options.flow.unwrap().is("7"), options.every), (true, Duration::from_millis(500)));
+        assert_eq!(SubscribeOptions::parse(Wire::Raw, None, None).unwrap().every, Duration::ZERO);
+        let error = |wire, flow, every| SubscribeOptions::parse(wire, flow, every).unwrap_err();
         assert!(error(Wire::Sse, Some(""), None).starts_with("flow of 0 bytes: expected a key of 1 to"));
         assert_eq!(
             error(Wire::Sse, None, Some("soon")),

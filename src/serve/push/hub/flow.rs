@@ -1,0 +1,73 @@
+//! What a hub knows of each flow.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    channel::tap::{FlowName, Info},
+    serve::push::class::Value,
+};
+use tidecast_core::limits::CHANNEL_BYTES_MAX;
+
+/// What is known of a flow.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) name: Arc<FlowName>,
+    pub(super) last: Option<Value>,
+    /// The number that comes next, and the hub's `skips` when that was known.
+    pub(super) next: Option<(u64, u64)>,
+    /// Numbers that its last packet took.
+    pub(super) span: u16,
+    pub(super) followed: bool,
+    /// The hub's `turns` of its last packet.
+    pub(super) heard: u64,
+    /// The next packet is the first of a run.
+    pub(super) starts: bool,
+}
+
+impl Flow {
+    pub(super) fn new(name: Arc<FlowName>) -> Flow {
+        Flow { name, last: None, next: None, span: 1, followed: false, heard: 0, starts: false }
+    }
+
+    /// Memory of the last payload, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.last.as_ref().map_or(0, |last| last.payload.capacity())
+    }
+
+    /// Keeps a packet as the newest. `kept`: bytes of all flows'; if there is no room, this one has none.
+    pub(super) fn keep(&mut self, info: &Info, payload: &[u8], kept: &mut usize) -> bool {
+        *kept -= self.bytes();
+        if *kept + payload.len().max(self.bytes()) > CHANNEL_BYTES_MAX {
+            self.last = None; // an old value would be worse than none
+            return false;
+        }
+        self.put(info, payload);
+        *kept += self.bytes();
+        true
+    }
+
+    fn put(&mut self, info: &Info, payload: &[u8]) {
+        match &mut self.last {
+            Some(last) => {
+                last.info.clone_from(info);
+                last.payload.clear();
+                last.payload.extend_from_slice(payload);
+            }
+            None => self.last = Some(Value { info: info.clone(), payload: payload.to_vec() }),
+        }
+    }
+}
+
+/// The flows of a hub by their keys; one that is not known yet gets a place.
+pub(super) trait FlowTable {
+    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut Flow;
+}
+
+impl FlowTable for HashMap<String, Flow> {
+    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut Flow {
+        if !self.contains_key(&name.key) {
+            self.insert(name.key.clone(), Flow::new(name.clone()));
+        }
+        self.get_mut(&name.key).expect("it is there")
+    }
+}
