@@ -255,7 +255,8 @@ impl Flow {
             if let Some(waited) = waited {
                 cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
             }
-            self.deliver_ready((number, stored), cx);
+            self.deliver(number, stored.span, stored.how, stored.packet, cx);
+            self.deliver_ready(cx);
         }
         self.counters.reordered += 1;
         if let Some(lateness) = lateness {
@@ -267,16 +268,13 @@ impl Flow {
         changed
     }
 
-    /// Delivers the packet that fills the gap at the head, and those that are in order behind it. Their deadlines need no
-    /// look: nothing of them is left.
-    fn deliver_ready(&mut self, first: (u64, Stored), cx: &mut Context<'_>) {
-        let mut ready = Some(first);
-        while let Some((number, stored)) = ready {
+    /// Delivers what is in order behind a gap that is filled. Their deadlines need no look: nothing of them is left.
+    fn deliver_ready(&mut self, cx: &mut Context<'_>) {
+        while let Some(session) = &mut self.session {
+            let Some((number, stored)) = session.reorder.pop_ready() else {
+                return session.reorder.forget_passed();
+            };
             self.deliver(number, stored.span, stored.how, stored.packet, cx);
-            ready = self.session.as_mut().and_then(|session| session.reorder.pop_ready());
-        }
-        if let Some(session) = &mut self.session {
-            session.reorder.forget_passed();
         }
     }
 
