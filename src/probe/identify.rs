@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{Key, Probe};
 use crate::limits::PROBE_FLOWS_MAX;
-use tidecast_core::identify::{Alive, Came, Kin, Kind, Pushed, Settled, Sources};
+use tidecast_core::identify::{Alive, Came, Kin, Pushed, Settled, SourceKind, Sources};
 use tidecast_wire::{Datagram, Format, Reason, Reject, native, rtp, ts};
 
 /// What is needed to find formats out, where that is needed.
@@ -57,20 +57,20 @@ impl Probe {
         }
     }
 
-    fn of_kind(&mut self, now: Instant, source: SocketAddr, kind: Kind, bytes: &[u8]) {
+    fn of_kind(&mut self, now: Instant, source: SocketAddr, kind: SourceKind, bytes: &[u8]) {
         let datagram = match kind {
-            Kind::Raw if self.format == Format::Ts => Err(Reject::Foreign(Reason::Format)),
+            SourceKind::Raw if self.format == Format::Ts => Err(Reject::Foreign(Reason::Format)),
             kind => parse(kind, bytes),
         };
         let damaged = matches!(datagram, Err(Reject::Foreign(Reason::Format)))
-            && kind != Kind::Raw
+            && kind != SourceKind::Raw
             && self.kin(source, bytes) != Kin::Stranger;
         let datagram = if damaged { Err(Reject::Corrupt(Reason::Format)) } else { datagram };
         self.parsed(now, source, bytes, datagram);
     }
 
     /// Whether a datagram is what its source is known for, and of a stream that is known.
-    fn fits(&self, kind: Kind, source: SocketAddr, bytes: &[u8]) -> bool {
+    fn fits(&self, kind: SourceKind, source: SocketAddr, bytes: &[u8]) -> bool {
         match parse(kind, bytes) {
             Ok(Datagram::Rtp(_)) => self.kin(source, bytes) != Kin::Stranger,
             parsed => parsed.is_ok(),
@@ -92,11 +92,11 @@ impl Probe {
     }
 }
 
-fn parse(kind: Kind, bytes: &[u8]) -> Result<Datagram<'_>, Reject> {
+fn parse(kind: SourceKind, bytes: &[u8]) -> Result<Datagram<'_>, Reject> {
     Ok(match kind {
-        Kind::Native => Datagram::Native(native::Packet::parse(bytes)?),
-        Kind::Rtp => Datagram::Rtp(rtp::Packet::parse(bytes)?),
-        Kind::Ts => Datagram::Ts(ts::Packet::of_stream(bytes)),
-        Kind::Raw => Datagram::Raw(bytes),
+        SourceKind::Native => Datagram::Native(native::Packet::parse(bytes)?),
+        SourceKind::Rtp => Datagram::Rtp(rtp::Packet::parse(bytes)?),
+        SourceKind::Ts => Datagram::Ts(ts::Packet::of_stream(bytes)),
+        SourceKind::Raw => Datagram::Raw(bytes),
     })
 }

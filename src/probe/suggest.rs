@@ -12,7 +12,7 @@ use crate::limits::{PROBE_BLOCK_TIME_MAX, PROBE_SIMULATED};
 use tidecast_core::limits::{BLOCK_CLOSE_AFTER, FEC_SPAN_MAX, HOLD_MIN};
 use tidecast_net::address::{Input, Scheme};
 use tidecast_wire::{
-    fec::st2022::Shape,
+    fec::matrix::Shape,
     limits::{ST2022_COLUMNS_MAX, ST2022_ROWS_MAX, ST2022_ROWS_MIN},
 };
 

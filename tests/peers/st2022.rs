@@ -13,7 +13,7 @@ use std::{
 };
 
 use tidecast_wire::{
-    fec::st2022::{Encoder, Shape},
+    fec::matrix::{Encoder, Shape},
     rtp,
     st2022::Axis,
 };

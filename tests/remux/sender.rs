@@ -10,7 +10,7 @@ use std::{
 
 use tidecast_net::clock;
 use tidecast_wire::{
-    fec::st2022::{Datagram, Encoder, Shape},
+    fec::matrix::{Datagram, Encoder, Shape},
     rtp,
     st2022::Axis,
 };

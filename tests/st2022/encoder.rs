@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidecast_wire::{
-    fec::st2022::{Datagram, Encoder, Shape, ShapeError, Sum, Taken},
+    fec::matrix::{Datagram, Encoder, Shape, ShapeError, Sum, Taken},
     st2022::{Axis, HEADER, PAYLOAD_TYPE, Repair, Shard},
 };
 

@@ -1,7 +1,7 @@
 //! Made-up repair packets: no unbounded memory, no unbounded work, and what is real comes back afterwards.
 
 use tidecast_wire::{
-    fec::st2022::{Datagram, Encoder, Shape, Sum},
+    fec::matrix::{Datagram, Encoder, Shape, Sum},
     seq::Space,
     st2022::{Axis, Fields, PAYLOAD_TYPE, Repair, Repr, Shard},
 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tidecast_link::{Bursts, Impairments, Link};
-use tidecast_wire::{fec::st2022::Shape, seq::Space, st2022::Repair};
+use tidecast_wire::{fec::matrix::Shape, seq::Space, st2022::Repair};
 
 use crate::{
     peeling::{Ideal, Line},

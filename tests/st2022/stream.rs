@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidecast_wire::{
-    fec::st2022::{Datagram, Decoder, Encoder, News, Shape, Sum, Taken},
+    fec::matrix::{Datagram, Decoder, Encoder, News, Shape, Sum, Taken},
     rtp,
     seq::Space,
     st2022::{Repair, Shard},

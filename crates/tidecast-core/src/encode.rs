@@ -19,7 +19,7 @@ use tidecast_wire::rtp;
 /// Why a payload cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum EncodeError {
     /// It does not fit into a datagram, or into the repair packets that would protect it.
     #[error("payload of {actual} bytes, expected at most {expected}{}", if *.fec { " with FEC" } else { "" })]
     TooLarge {
@@ -94,14 +94,14 @@ impl Encoder {
     /// `timestamp_us` counts from the Unix epoch; 0 when there is no clock. Returns the packet's number.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]; nothing is sent and no number is used.
+    /// [`EncodeError::TooLarge`]; nothing is sent and no number is used.
     pub fn push(
         &mut self,
         now: Instant,
         timestamp_us: u64,
         payload: &[u8],
         mut out: impl FnMut(&[u8]),
-    ) -> Result<u64, Error> {
+    ) -> Result<u64, EncodeError> {
         self.check(payload)?;
         let number = self.next;
         self.next += 1;
@@ -151,10 +151,10 @@ impl Encoder {
         if self.blocks.is_some() { Self::PAYLOAD_BYTES_MAX_FEC } else { Self::PAYLOAD_BYTES_MAX }
     }
 
-    fn check(&self, payload: &[u8]) -> Result<(), Error> {
+    fn check(&self, payload: &[u8]) -> Result<(), EncodeError> {
         let (expected, actual) = (self.payload_bytes_max(), payload.len());
         let fec = self.blocks.is_some();
-        if actual > expected { Err(Error::TooLarge { expected, actual, fec }) } else { Ok(()) }
+        if actual > expected { Err(EncodeError::TooLarge { expected, actual, fec }) } else { Ok(()) }
     }
 
     fn close_blocks(&mut self, out: &mut impl FnMut(&[u8])) {
@@ -231,11 +231,16 @@ impl RtpEncoder {
     /// Makes a packet of the payload; `at` is its time since the start of the media.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]; nothing is sent and no number is used.
-    pub fn push(&mut self, at: Duration, payload: &[u8], out: impl FnOnce(&[u8])) -> Result<u16, Error> {
+    /// [`EncodeError::TooLarge`]; nothing is sent and no number is used.
+    pub fn push(
+        &mut self,
+        at: Duration,
+        payload: &[u8],
+        out: impl FnOnce(&[u8]),
+    ) -> Result<u16, EncodeError> {
         let (expected, actual) = (Self::PAYLOAD_BYTES_MAX, payload.len());
         if actual > expected {
-            return Err(Error::TooLarge { expected, actual, fec: false });
+            return Err(EncodeError::TooLarge { expected, actual, fec: false });
         }
         let ticks = at.as_nanos() * u128::from(Self::CLOCK_HZ) / 1_000_000_000;
         let timestamp = self.clock_start.wrapping_add(ticks as u32); // modulo 2^32, as the wire has it

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidecast_wire::{
-    fec::st2022::{Decoder, Encoder, Shape, Sum, Taken},
+    fec::matrix::{Decoder, Encoder, Shape, Sum, Taken},
     rtp,
     seq::Space,
     st2022::{Axis, Repair, Shard},

@@ -8,7 +8,7 @@ use tidecast_core::relay::{self, Fec, Hold};
 use tidecast_net::limits::RECEIVE_BUFFER_BYTES;
 use tidecast_testkit::sockets::{free_port, group, sender, to};
 use tidecast_wire::{
-    fec::st2022::{Encoder, Shape},
+    fec::matrix::{Encoder, Shape},
     rtp,
     st2022::Axis,
 };

@@ -7,7 +7,7 @@ use super::{Datagram, UdpOutput, UdpOutputs};
 use crate::limits::ST2022_PAUSE;
 use tidecast_net::{Error, address::Output, interface::Interfaces, sys::SendBatch};
 use tidecast_wire::{
-    fec::st2022::{self, Encoder, Shape},
+    fec::matrix::{self, Encoder, Shape},
     st2022::Axis,
 };
 
@@ -18,7 +18,7 @@ pub(super) struct Protection {
     /// When the last media packet came, if the encoder has still something of it.
     last: Option<Instant>,
     /// What is to be sent now.
-    repairs: Vec<st2022::Datagram>,
+    repairs: Vec<matrix::Datagram>,
     columns: UdpOutputs,
     rows: UdpOutputs,
 }

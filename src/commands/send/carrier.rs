@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Failure, usage};
 use crate::cli::{self, SendFormat, Source};
-use tidecast_core::encode::{Encoder, Error, RtpEncoder};
+use tidecast_core::encode::{EncodeError, Encoder, RtpEncoder};
 use tidecast_core::limits::{BLOCK_CLOSE_AFTER, BLOCK_CLOSE_AFTER_PACED};
 use tidecast_net::clock;
 use tidecast_producer::Fec;
@@ -119,7 +119,7 @@ impl Carrier {
         at: Duration,
         payload: &[u8],
         mut out: impl FnMut(&[u8]),
-    ) -> Result<(), Error> {
+    ) -> Result<(), EncodeError> {
         match self {
             Carrier::Native(encoder) => encoder.push(now, clock::unix_micros(), payload, out).map(drop),
             Carrier::Rtp(encoder) => encoder.push(at, payload, out).map(drop),

@@ -287,5 +287,5 @@ fn rtp_numbers_and_times_its_packets() {
     assert_eq!(again.ssrc(), encoder.ssrc());
     assert_ne!(RtpEncoder::new(12, 33).ssrc(), encoder.ssrc());
     let error = encoder.push(Duration::ZERO, &[0; 65_496], |_| ()).expect_err("too large");
-    assert_eq!(error, Error::TooLarge { expected: 65_495, actual: 65_496, fec: false });
+    assert_eq!(error, EncodeError::TooLarge { expected: 65_495, actual: 65_496, fec: false });
 }

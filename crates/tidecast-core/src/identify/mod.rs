@@ -39,7 +39,7 @@ use tidecast_wire::{
 
 /// What a source's datagrams are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SourceKind {
     /// Native datagrams, or damaged ones.
     Native,
     /// RTP, and what shares a port with it.
@@ -71,7 +71,7 @@ pub struct Settled<B> {
     /// When it came.
     pub arrived: Instant,
     /// What it is.
-    pub kind: Kind,
+    pub kind: SourceKind,
     /// The datagram.
     pub bytes: B,
 }
@@ -80,7 +80,7 @@ pub struct Settled<B> {
 #[derive(Debug)]
 pub enum Pushed<B> {
     /// It is this.
-    Is(Kind, B),
+    Is(SourceKind, B),
     /// It waits.
     Waits,
     /// It stands behind others that have waited: [`Sources::settled`] has all of them.
@@ -120,7 +120,7 @@ pub struct Sources<B> {
 struct Latest {
     source: SocketAddr,
     /// None: datagrams of it take the long way.
-    kind: Option<Kind>,
+    kind: Option<SourceKind>,
     grid: Grid,
     whole: bool,
     seen: Instant,
@@ -147,18 +147,18 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
     /// The owner parses it as that. If it turns out to be damaged, or of no stream that is known, it calls
     /// [`Sources::withdraw`] and pushes it.
     #[inline]
-    pub fn known(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: &[u8]) -> Option<Kind> {
+    pub fn known(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: &[u8]) -> Option<SourceKind> {
         if bytes.starts_with(&native::MAGIC) && !self.ts_only {
-            return Some(Kind::Native);
+            return Some(SourceKind::Native);
         }
         let latest = self.latest.get_mut(usize::from(leg)).filter(|latest| latest.source == source)?;
         let kind = latest.kind?;
         let fits = match kind {
-            Kind::Rtp => bytes.first().is_some_and(|first| first >> 6 == 2),
-            Kind::Ts if latest.whole && !bytes.len().is_multiple_of(PACKET) => false,
-            Kind::Ts => latest.grid.follows(bytes) == Place::Stands,
-            Kind::Raw => !self.ts_only && is_plain(bytes),
-            Kind::Native => false,
+            SourceKind::Rtp => bytes.first().is_some_and(|first| first >> 6 == 2),
+            SourceKind::Ts if latest.whole && !bytes.len().is_multiple_of(PACKET) => false,
+            SourceKind::Ts => latest.grid.follows(bytes) == Place::Stands,
+            SourceKind::Raw => !self.ts_only && is_plain(bytes),
+            SourceKind::Native => false,
         };
         if !fits {
             return None;
@@ -319,13 +319,13 @@ fn is_plain(bytes: &[u8]) -> bool {
 }
 
 /// What a datagram is of a source of which nothing can be remembered.
-fn alone(bytes: &[u8], kin: Kin, ts_only: bool, now: Instant) -> Kind {
+fn alone(bytes: &[u8], kin: Kin, ts_only: bool, now: Instant) -> SourceKind {
     let header = look::Header::read(bytes, now);
     match header {
-        _ if !ts_only && look::is_native(bytes) => Kind::Native,
-        Some(header) if !ts_only && (header.wraps_ts || kin != Kin::Stranger) => Kind::Rtp,
-        _ if tidecast_wire::ts::looks_like(bytes) => Kind::Ts,
-        _ => Kind::Raw,
+        _ if !ts_only && look::is_native(bytes) => SourceKind::Native,
+        Some(header) if !ts_only && (header.wraps_ts || kin != Kin::Stranger) => SourceKind::Rtp,
+        _ if tidecast_wire::ts::looks_like(bytes) => SourceKind::Ts,
+        _ => SourceKind::Raw,
     }
 }
 

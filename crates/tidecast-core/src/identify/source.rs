@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Kin, Kind,
+    Kin, SourceKind,
     grid::{Grid, Syncs, fills_payload},
     look::{self, Header},
     streams::Streams,
@@ -33,9 +33,9 @@ pub(super) struct Arrived<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement {
     /// It and those that wait are this.
-    All(Kind),
+    All(SourceKind),
     /// It is this; those that wait go on waiting.
-    Alone(Kind),
+    Alone(SourceKind),
     /// It waits, until then at most.
     Wait(Instant),
 }
@@ -43,7 +43,7 @@ pub(super) enum Judgement {
 /// A source of datagrams.
 #[derive(Debug)]
 pub(super) struct Source {
-    pub(super) kind: Option<Kind>,
+    pub(super) kind: Option<SourceKind>,
     /// Since when it is that, when it last showed it, and in how many datagrams.
     pub(super) since: Instant,
     pub(super) seen: Instant,
@@ -103,7 +103,8 @@ impl Source {
 
     /// Whether datagrams of its format need not be looked at.
     pub(super) fn is_settled(&self) -> bool {
-        self.kind != Some(Kind::Raw) || self.count >= IDENTIFY_DATAGRAMS as u32 && self.evidence.is_none()
+        self.kind != Some(SourceKind::Raw)
+            || self.count >= IDENTIFY_DATAGRAMS as u32 && self.evidence.is_none()
     }
 
     /// Takes a datagram.
@@ -113,21 +114,25 @@ impl Source {
         }
         match self.kind {
             // Damaged: nothing else begins so.
-            None if !arrived.ts_only && look::claims_native(arrived.bytes) => Judgement::Alone(Kind::Native),
-            Some(Kind::Ts) => self.of_ts(arrived),
-            Some(kind @ (Kind::Rtp | Kind::Native)) => self.of_numbered(kind, arrived),
-            Some(Kind::Raw) if self.tried || self.count >= IDENTIFY_DATAGRAMS as u32 => self.of_raw(arrived),
+            None if !arrived.ts_only && look::claims_native(arrived.bytes) => {
+                Judgement::Alone(SourceKind::Native)
+            }
+            Some(SourceKind::Ts) => self.of_ts(arrived),
+            Some(kind @ (SourceKind::Rtp | SourceKind::Native)) => self.of_numbered(kind, arrived),
+            Some(SourceKind::Raw) if self.tried || self.count >= IDENTIFY_DATAGRAMS as u32 => {
+                self.of_raw(arrived)
+            }
             _ => self.open(arrived),
         }
     }
 
     /// Those that wait have waited long enough: what they are.
-    pub(super) fn expire(&mut self, now: Instant, held: usize) -> Kind {
+    pub(super) fn expire(&mut self, now: Instant, held: usize) -> SourceKind {
         let no_rtp = self.evidence.as_ref().is_some_and(|evidence| evidence.no_rtp);
         match self.kind {
-            Some(Kind::Ts) => Kind::Ts,
-            Some(Kind::Rtp) if !no_rtp => Kind::Rtp,
-            Some(kind @ (Kind::Rtp | Kind::Native)) if now < self.seen + self.silence() => kind,
+            Some(SourceKind::Ts) => SourceKind::Ts,
+            Some(SourceKind::Rtp) if !no_rtp => SourceKind::Rtp,
+            Some(kind @ (SourceKind::Rtp | SourceKind::Native)) if now < self.seen + self.silence() => kind,
             _ => self.give_up(now, held),
         }
     }
@@ -135,13 +140,13 @@ impl Source {
     /// It sends native datagrams, as one has shown.
     pub(super) fn native(&mut self, now: Instant) -> Judgement {
         match self.kind {
-            None | Some(Kind::Native) => self.fits(Kind::Native, now),
+            None | Some(SourceKind::Native) => self.fits(SourceKind::Native, now),
             // One does not make a source of something else native, but it is undamaged beyond doubt.
             Some(_) if self.off + 1 < IDENTIFY_CHANGE => {
                 self.off += 1;
-                Judgement::Alone(Kind::Native)
+                Judgement::Alone(SourceKind::Native)
             }
-            Some(_) => self.become_(Kind::Native, now),
+            Some(_) => self.become_(SourceKind::Native, now),
         }
     }
 
@@ -153,7 +158,7 @@ impl Source {
     }
 
     /// A datagram as expected.
-    fn fits(&mut self, kind: Kind, now: Instant) -> Judgement {
+    fn fits(&mut self, kind: SourceKind, now: Instant) -> Judgement {
         if self.kind != Some(kind) {
             return self.become_(kind, now);
         }
@@ -164,25 +169,25 @@ impl Source {
 
     /// Datagrams have come that are as expected, and have not come by here.
     pub(super) fn fitted(&mut self) {
-        if self.kind != Some(Kind::Raw) {
+        if self.kind != Some(SourceKind::Raw) {
             (self.off, self.missed, self.evidence) = (0, 0, None);
         }
     }
 
-    fn become_(&mut self, kind: Kind, now: Instant) -> Judgement {
+    fn become_(&mut self, kind: SourceKind, now: Instant) -> Judgement {
         *self = Source { kind: Some(kind), count: self.count, grid: self.grid, ..Source::new(now) };
         self.count = self.count.saturating_add(1);
         Judgement::All(kind)
     }
 
     /// Nothing has shown what it is: it goes on as it comes.
-    fn give_up(&mut self, now: Instant, held: usize) -> Kind {
-        if self.kind != Some(Kind::Raw) {
-            (self.kind, self.since, self.count, self.wary) = (Some(Kind::Raw), now, 0, false);
+    fn give_up(&mut self, now: Instant, held: usize) -> SourceKind {
+        if self.kind != Some(SourceKind::Raw) {
+            (self.kind, self.since, self.count, self.wary) = (Some(SourceKind::Raw), now, 0, false);
         }
         (self.tried, self.seen, self.off) = (true, now, 0);
         self.count = self.count.saturating_add(held as u32);
-        Kind::Raw
+        SourceKind::Raw
     }
 
     /// A datagram of a source of which nothing is known yet, or little.
@@ -204,26 +209,26 @@ impl Source {
         self.seen = now;
         self.count = self.count.saturating_add(1);
         if Grid::single(bytes).is_some() {
-            return Judgement::Alone(Kind::Ts);
+            return Judgement::Alone(SourceKind::Ts);
         }
-        self.kind = Some(Kind::Raw);
+        self.kind = Some(SourceKind::Raw);
         self.drop_evidence_in_time();
-        Judgement::All(Kind::Raw)
+        Judgement::All(SourceKind::Raw)
     }
 
     /// What a datagram shows together with those before it; and whether it may be a part of a transport stream.
-    fn weigh(&mut self, arrived: &Arrived<'_>, header: Option<Header>) -> (Option<Kind>, bool) {
+    fn weigh(&mut self, arrived: &Arrived<'_>, header: Option<Header>) -> (Option<SourceKind>, bool) {
         let Arrived { bytes, kin, ts_only, .. } = *arrived;
         let numbered = header.is_some_and(|header| header.wraps_ts || kin == Kin::Continues);
         if !ts_only && (numbered || look::is_rtcp(bytes)) {
-            return (Some(Kind::Rtp), false);
+            return (Some(SourceKind::Rtp), false);
         }
         let grid = Grid::find(bytes, header.as_ref());
         if let Some((grid, syncs)) = grid
             && (syncs >= usize::from(IDENTIFY_SYNCS) || is_whole(bytes))
         {
             self.grid = grid;
-            return (Some(Kind::Ts), true);
+            return (Some(SourceKind::Ts), true);
         }
         if header.is_some() || bytes.contains(&SYNC) || self.evidence.is_some() {
             let evidence = self.evidence.get_or_insert_default();
@@ -231,12 +236,12 @@ impl Source {
             let in_rtp = header.is_some_and(|header| fills_payload(bytes, &header));
             if !in_rtp && let Some(grid) = evidence.syncs.get_or_insert_default().push(bytes).or(single) {
                 self.grid = grid;
-                return (Some(Kind::Ts), true);
+                return (Some(SourceKind::Ts), true);
             }
             if let Some(header) = header.filter(|_| !ts_only)
                 && evidence.streams.note(header).agreed
             {
-                return (Some(Kind::Rtp), false);
+                return (Some(SourceKind::Rtp), false);
             }
         }
         (None, grid.is_some())

@@ -10,7 +10,7 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use super::{Alive, Kind, Settled, source::Source};
+use super::{Alive, Settled, SourceKind, source::Source};
 use crate::limits::{FLOW_IDLE, SWEEP_INTERVAL};
 
 /// A leg and an address.
@@ -37,7 +37,7 @@ impl<B> Entry<B> {
     /// Notes what its owner knows of the source's native datagrams.
     pub(super) fn ask(&mut self, natives: &impl Fn(SocketAddr, u32) -> Alive) {
         let known = &mut self.known;
-        if known.kind == Some(Kind::Native)
+        if known.kind == Some(SourceKind::Native)
             && let Some((seen, count)) = natives(self.key.1, known.stream)
         {
             known.seen = known.seen.max(seen);
@@ -157,7 +157,7 @@ impl<B> Table<B> {
     }
 
     /// What waits of a source is this.
-    pub(super) fn release(&mut self, index: u32, kind: Kind, settled: &mut VecDeque<Settled<B>>) {
+    pub(super) fn release(&mut self, index: u32, kind: SourceKind, settled: &mut VecDeque<Settled<B>>) {
         let entry = &mut self.entries[index as usize];
         let (leg, source) = entry.key;
         entry.until = None;

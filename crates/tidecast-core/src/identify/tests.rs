@@ -18,7 +18,7 @@ struct Owner {
     sources: Sources<Vec<u8>>,
     now: Instant,
     ssrcs: HashSet<[u8; 4]>,
-    out: Vec<(Kind, Vec<u8>)>,
+    out: Vec<(SourceKind, Vec<u8>)>,
 }
 
 fn from(port: u16) -> SocketAddr {
@@ -35,8 +35,8 @@ impl Owner {
         Owner { sources, now: clock::now(), ssrcs: HashSet::new(), out: Vec::new() }
     }
 
-    fn take(&mut self, kind: Kind, bytes: Vec<u8>) {
-        if kind == Kind::Rtp && rtp::Packet::parse(&bytes).is_ok() {
+    fn take(&mut self, kind: SourceKind, bytes: Vec<u8>) {
+        if kind == SourceKind::Rtp && rtp::Packet::parse(&bytes).is_ok() {
             self.ssrcs.extend(bytes[8..].first_chunk::<4>());
         }
         self.out.push((kind, bytes));
@@ -51,8 +51,8 @@ impl Owner {
         self.now += after;
         let (now, source, kin) = (self.now, from(port), self.kin(bytes));
         let fits = |kind| match kind {
-            Kind::Rtp => rtp::Packet::parse(bytes).is_ok() && kin != Kin::Stranger,
-            Kind::Native => native::Packet::parse(bytes).is_ok(),
+            SourceKind::Rtp => rtp::Packet::parse(bytes).is_ok() && kin != Kin::Stranger,
+            SourceKind::Native => native::Packet::parse(bytes).is_ok(),
             _ => true,
         };
         match self.sources.known(now, 0, source, bytes) {
@@ -83,10 +83,10 @@ impl Owner {
     /// What came out since the last call: n native, r RTP, t TS, - raw.
     fn said(&mut self) -> String {
         let letter = |kind| match kind {
-            Kind::Native => 'n',
-            Kind::Rtp => 'r',
-            Kind::Ts => 't',
-            Kind::Raw => '-',
+            SourceKind::Native => 'n',
+            SourceKind::Rtp => 'r',
+            SourceKind::Ts => 't',
+            SourceKind::Raw => '-',
         };
         self.out.drain(..).map(|(kind, _)| letter(kind)).collect()
     }
@@ -217,7 +217,7 @@ fn readings_that_look_like_rtp_pass_in_order_and_wait_for_few_others() {
             assert!(i < 300 || owner.sources.held() == 0, "{kind}: settled");
         }
         owner.wait(IDENTIFY_TIME);
-        let sent: Vec<_> = (0..600).map(|i| (Kind::Raw, make(i))).collect();
+        let sent: Vec<_> = (0..600).map(|i| (SourceKind::Raw, make(i))).collect();
         assert_eq!(owner.out, sent, "{kind}");
     }
 }
@@ -371,11 +371,11 @@ proptest! {
         owner.sources.finish(owner.now);
         owner.settled();
         // a datagram that shows by itself what it is need not wait for others
-        let alone = |kind: Kind, bytes: &[u8]| {
-            kind == Kind::Native || kind == Kind::Rtp || kind == Kind::Ts && bytes.len() <= 204
+        let alone = |kind: SourceKind, bytes: &[u8]| {
+            kind == SourceKind::Native || kind == SourceKind::Rtp || kind == SourceKind::Ts && bytes.len() <= 204
         };
         let mut out: Vec<_> = owner.out.iter().map(|(_, bytes)| bytes.clone()).collect();
-        let passed = |kinds: &[(Kind, Vec<u8>)]| -> Vec<Vec<u8>> {
+        let passed = |kinds: &[(SourceKind, Vec<u8>)]| -> Vec<Vec<u8>> {
             kinds.iter().filter(|(kind, bytes)| !alone(*kind, bytes)).map(|(_, bytes)| bytes.clone()).collect()
         };
         let others = passed(&owner.out);

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, ops::Range};
 
 use super::{PacketFormat, dedup::fingerprint};
-use crate::{identify::Kind, limits::NUMBER_MAX};
+use crate::{identify::SourceKind, limits::NUMBER_MAX};
 use tidecast_wire::{
     self as wire, Datagram, Format, Reject, custom, limits::SPAN_NUMBERS_MAX, native, rtp, seq::Space,
 };
@@ -105,12 +105,12 @@ pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Resu
 
 /// The same of a datagram whose format was found out.
 #[inline(always)]
-pub(super) fn identified(kind: Kind, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
+pub(super) fn identified(kind: SourceKind, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
     match kind {
-        Kind::Native => native_arrival(&native::Packet::parse(bytes)?),
-        Kind::Rtp => Ok(rtp_arrival(&rtp::Packet::parse(bytes)?)),
-        Kind::Ts => Ok(unnumbered(PacketFormat::Ts, source, bytes)),
-        Kind::Raw => Ok(unnumbered(PacketFormat::Raw, source, bytes)),
+        SourceKind::Native => native_arrival(&native::Packet::parse(bytes)?),
+        SourceKind::Rtp => Ok(rtp_arrival(&rtp::Packet::parse(bytes)?)),
+        SourceKind::Ts => Ok(unnumbered(PacketFormat::Ts, source, bytes)),
+        SourceKind::Raw => Ok(unnumbered(PacketFormat::Raw, source, bytes)),
     }
 }
 

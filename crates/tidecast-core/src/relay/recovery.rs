@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Packet;
 use tidecast_wire::{
-    fec::{rs::Codes, st2022::Sum},
+    fec::{matrix::Sum, rs::Codes},
     native::{self, SourceShard},
 };
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    identify::{Alive, Came, Kin, Kind, Pushed, Settled, Sources},
+    identify::{Alive, Came, Kin, Pushed, Settled, SourceKind, Sources},
     limits::IDENTIFY_SOURCES_MIN,
 };
 use tidecast_wire::{Format, Reason, Reject};
@@ -82,7 +82,7 @@ impl Relay {
 
     fn of_kind(
         &mut self,
-        kind: Kind,
+        kind: SourceKind,
         now: Instant,
         arrived: Instant,
         leg: u8,
@@ -90,11 +90,11 @@ impl Relay {
         mut bytes: Buffer,
     ) {
         let mut arrival = match kind {
-            Kind::Raw if self.config.format == Format::Ts => Err(Reject::Foreign(Reason::Format)),
+            SourceKind::Raw if self.config.format == Format::Ts => Err(Reject::Foreign(Reason::Format)),
             kind => arrival::identified(kind, source, &bytes),
         };
         if arrival.as_ref().is_err_and(|reject| *reject == Reject::Foreign(Reason::Format))
-            && matches!(kind, Kind::Native | Kind::Rtp)
+            && matches!(kind, SourceKind::Native | SourceKind::Rtp)
             && self.kin(source, &bytes) != Kin::Stranger
         {
             // All but the first byte says whose it is.

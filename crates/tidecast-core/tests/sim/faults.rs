@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, time::Duration};
 use tidecast_core::relay::{Asks, Config, Delay, Fec, Hold, Release};
 use tidecast_wire::{
     fec::{
+        matrix::{Encoder, Shape},
         rs::Codes,
-        st2022::{Encoder, Shape},
     },
     native::Kind,
     st2022::Repair,

@@ -406,8 +406,8 @@ fn what_does_not_come_from_where_the_media_comes_from_does_nothing() {
     // ST 2022-1 from another host; another port of the same host is usual.
     for (host, rebuilt) in [(1, 1), (2, 0)] {
         let mut sim = Sim::new(Config { fec: Fec::St2022, ..config("rtp") });
-        let shape = tidecast_wire::fec::st2022::Shape::new(5, 5, true).expect("a matrix");
-        let mut encoder = tidecast_wire::fec::st2022::Encoder::new(shape, 3, 4);
+        let shape = tidecast_wire::fec::matrix::Shape::new(5, 5, true).expect("a matrix");
+        let mut encoder = tidecast_wire::fec::matrix::Encoder::new(shape, 3, 4);
         for n in 0..200_u64 {
             let datagram = Numbered::Rtp.datagram(1, 1000 + n, n);
             let mut repairs = Vec::new();

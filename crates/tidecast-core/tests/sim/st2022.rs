@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tidecast_core::relay::{Config, Counters, Fec, Hold, How};
 use tidecast_wire::{
-    fec::st2022::{Encoder, Shape, Taken},
+    fec::matrix::{Encoder, Shape, Taken},
     rtp,
     st2022::{Axis, Repair},
 };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Interface, Scheme};
-use tidecast_wire::fec::st2022::ShapeError;
+use tidecast_wire::fec::matrix::ShapeError;
 
 /// Why an address was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

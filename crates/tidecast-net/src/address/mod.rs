@@ -28,7 +28,7 @@ pub use remote::{Remote, RemoteError, Source};
 
 use tidecast_core::relay::Beside;
 use tidecast_wire::{
-    fec::{native, st2022::Shape},
+    fec::{matrix::Shape, native},
     rtcp,
     st2022::{self, Axis},
 };

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 
 use super::{Dscp, Error, Interface, OutputFec, OutputRtcp, number};
 use tidecast_core::limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX};
-use tidecast_wire::fec::st2022::Shape;
+use tidecast_wire::fec::matrix::Shape;
 
 const KEYS_OF_INPUT: &[&str] = &["if"];
 const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec", "buffer", "share", "rtcp", "dscp"];

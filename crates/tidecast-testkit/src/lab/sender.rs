@@ -9,7 +9,7 @@ use tidecast_core::{
 use tidecast_wire::fec::native::Fec;
 use tidecast_wire::{
     self as wire, Datagram, Format,
-    fec::st2022::{self, Shape, Taken},
+    fec::matrix::{self, Shape, Taken},
     native::{self, Kind},
     rtp,
     seq::Space,
@@ -50,7 +50,7 @@ pub struct Packet {
 enum Encoder {
     None,
     Native(encode::Encoder),
-    St2022(st2022::Encoder),
+    St2022(matrix::Encoder),
 }
 
 /// Sends one stream.
@@ -72,7 +72,7 @@ impl Sender {
             }
             Code::St2022 { columns, rows, row_fec } => {
                 let shape = Shape::new(columns, rows, row_fec).expect("a matrix");
-                Encoder::St2022(st2022::Encoder::new(shape, 7, 9))
+                Encoder::St2022(matrix::Encoder::new(shape, 7, 9))
             }
         };
         Sender { code, encoder, seed }

@@ -4,7 +4,7 @@
 
 mod code;
 mod galois;
+pub mod matrix;
 pub mod native;
 pub mod rs;
 mod simd;
-pub mod st2022;

@@ -4,7 +4,7 @@
 use super::{Arrived, Judgement, Source, is_whole};
 use crate::{
     identify::{
-        Kin, Kind,
+        Kin, SourceKind,
         grid::{Grid, Place},
         look::{self, Header},
         streams::Link,
@@ -18,16 +18,16 @@ use tidecast_wire::ts::{PACKET, looks_like};
 
 impl Source {
     /// A datagram of a source of RTP or native datagrams.
-    pub(super) fn of_numbered(&mut self, kind: Kind, arrived: &Arrived<'_>) -> Judgement {
+    pub(super) fn of_numbered(&mut self, kind: SourceKind, arrived: &Arrived<'_>) -> Judgement {
         let Arrived { now, bytes, kin, held, .. } = *arrived;
         let header = Header::read(bytes, now);
         match kind {
-            Kind::Rtp if header.is_some() && kin != Kin::Stranger => return self.fits(kind, now),
+            SourceKind::Rtp if header.is_some() && kin != Kin::Stranger => return self.fits(kind, now),
             // Nothing for a player, or damaged: as RTP it is told what it is.
-            Kind::Rtp if header.is_none() && (kin != Kin::Stranger || beside_rtp(bytes)) => {
+            SourceKind::Rtp if header.is_none() && (kin != Kin::Stranger || beside_rtp(bytes)) => {
                 return Judgement::Alone(kind);
             }
-            Kind::Native if kin != Kin::Stranger || look::claims_native(bytes) => {
+            SourceKind::Native if kin != Kin::Stranger || look::claims_native(bytes) => {
                 return Judgement::Alone(kind);
             }
             _ => {}
@@ -40,11 +40,12 @@ impl Source {
         let (shown, _) = self.weigh(arrived, header);
         let evidence = self.evidence.get_or_insert_default();
         evidence.no_rtp = header.is_none() || evidence.no_rtp && held > 0;
-        evidence.ts_run = if shown == Some(Kind::Ts) { evidence.ts_run + 1 } else { 0 };
-        if let Some(kind) = shown.filter(|kind| *kind != Kind::Ts || evidence.ts_run >= IDENTIFY_CHANGE) {
+        evidence.ts_run = if shown == Some(SourceKind::Ts) { evidence.ts_run + 1 } else { 0 };
+        if let Some(kind) = shown.filter(|kind| *kind != SourceKind::Ts || evidence.ts_run >= IDENTIFY_CHANGE)
+        {
             return self.become_(kind, now);
         }
-        let short = kind == Kind::Rtp && !evidence.no_rtp;
+        let short = kind == SourceKind::Rtp && !evidence.no_rtp;
         if held + 1 >= IDENTIFY_DATAGRAMS {
             return Judgement::All(self.give_up(now, held + 1));
         }
@@ -60,40 +61,40 @@ impl Source {
         if self.whole && !bytes.len().is_multiple_of(PACKET) {
             self.off = self.off.saturating_add(1);
             if self.off < IDENTIFY_CHANGE {
-                return Judgement::Alone(Kind::Raw);
+                return Judgement::Alone(SourceKind::Raw);
             }
             self.whole = false;
         }
         match self.grid.follows(bytes) {
-            Place::Stands => return self.fits(Kind::Ts, now),
+            Place::Stands => return self.fits(SourceKind::Ts, now),
             Place::Between => {
                 self.off = self.off.saturating_add(1);
-                return Judgement::All(Kind::Ts);
+                return Judgement::All(SourceKind::Ts);
             }
             Place::Off => {}
         }
         let header = Header::read(bytes, now);
         if let Some((grid, _)) = Grid::find(bytes, header.as_ref()) {
             self.grid = grid;
-            return self.fits(Kind::Ts, now);
+            return self.fits(SourceKind::Ts, now);
         }
         let evidence = self.evidence.get_or_insert_default();
         if let Some(header) = header.filter(|_| !arrived.ts_only)
             && evidence.streams.note(header).certain
         {
-            return self.become_(Kind::Rtp, now);
+            return self.become_(SourceKind::Rtp, now);
         }
         if bytes.len() < 2 * PACKET {
             // too short for a grid: damaged, or behind a loss
             let grid = evidence.syncs.get_or_insert_default().push(bytes);
             if let Some(grid) = grid.or_else(|| Grid::single(bytes)) {
                 self.grid = grid;
-                return self.fits(Kind::Ts, now);
+                return self.fits(SourceKind::Ts, now);
             }
             (self.off, self.missed) = (self.off.saturating_add(1), self.missed + 1);
             if self.off < 2 * IDENTIFY_LASTING || self.missed < IDENTIFY_CHANGE {
                 self.grid.pass(bytes.len());
-                return Judgement::All(Kind::Ts);
+                return Judgement::All(SourceKind::Ts);
             }
             *self = Source::new(now);
             return self.open(arrived);
@@ -101,7 +102,7 @@ impl Source {
         if held + 1 >= IDENTIFY_DATAGRAMS {
             return Judgement::All(self.give_up(now, held + 1));
         }
-        if arrived.room { Judgement::Wait(now + IDENTIFY_TIME) } else { Judgement::Alone(Kind::Ts) }
+        if arrived.room { Judgement::Wait(now + IDENTIFY_TIME) } else { Judgement::Alone(SourceKind::Ts) }
     }
 
     /// A datagram of a source that is not numbered: it goes on, and changes what is known only if others agree.
@@ -116,7 +117,7 @@ impl Source {
         let grid = Grid::find(bytes, header.as_ref());
         let single = Grid::single(bytes);
         if header.is_none() && grid.is_none() && single.is_none() && self.evidence.is_none() {
-            return Judgement::All(Kind::Raw);
+            return Judgement::All(SourceKind::Raw);
         }
         let wary = self.wary;
         let evidence = self.evidence.get_or_insert_default();
@@ -131,7 +132,7 @@ impl Source {
         let agrees = |link: Link| if wary { link.certain } else { link.agreed };
         let early = !settled && (sure || kin == Kin::Continues || link.is_some_and(agrees));
         if (evidence.rtp_run >= IDENTIFY_LASTING || early) && !ts_only {
-            return self.become_(Kind::Rtp, now);
+            return self.become_(SourceKind::Rtp, now);
         }
         let syncs = grid.map_or(0, |(_, syncs)| syncs);
         let sure = syncs >= usize::from(IDENTIFY_SYNCS) || syncs > 0 && is_whole(bytes);
@@ -140,12 +141,16 @@ impl Source {
         evidence.ts_run = if found.is_some() { evidence.ts_run.saturating_add(1) } else { 0 };
         if let Some(grid) = found.filter(|_| early || evidence.ts_run >= IDENTIFY_LASTING) {
             self.grid = grid;
-            let judgement = self.become_(Kind::Ts, now);
+            let judgement = self.become_(SourceKind::Ts, now);
             self.whole = ts_only && looks_like(bytes);
             return judgement;
         }
         self.drop_evidence_in_time();
-        if sure || single.is_some() { Judgement::All(Kind::Ts) } else { Judgement::All(Kind::Raw) }
+        if sure || single.is_some() {
+            Judgement::All(SourceKind::Ts)
+        } else {
+            Judgement::All(SourceKind::Raw)
+        }
     }
 }
 

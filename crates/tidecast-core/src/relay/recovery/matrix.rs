@@ -14,7 +14,7 @@ use std::{
 use super::{Findings, Means};
 use crate::limits::{FEC_FORGET_PACKETS, ST2022_TAIL_GRACE};
 use tidecast_wire::{
-    fec::st2022::{Decoder, News, Refused, Sum},
+    fec::matrix::{Decoder, News, Refused, Sum},
     limits::{FEC_LEARN_PACKETS, ST2022_NUMBERS_MAX},
     rtp,
     seq::Space,

@@ -8,8 +8,8 @@ use std::{
 use tidecast_core::relay::{Asks, Config, Delay, Fec, FlowId, Release, Socket};
 use tidecast_wire::{
     fec::{
+        matrix::{Encoder, Shape},
         rs::Codes,
-        st2022::{Encoder, Shape},
     },
     native::{self, Kind},
     rtcp::{Compound, Packet, Repr},

@@ -3,8 +3,8 @@
 use super::*;
 use tidecast_wire::{
     fec::{
+        matrix::{Datagram, Encoder, Shape},
         rs::Codes,
-        st2022::{Datagram, Encoder, Shape},
     },
     limits::DATAGRAM_BYTES_MAX,
     st2022::Axis,
