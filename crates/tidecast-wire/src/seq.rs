@@ -3,6 +3,15 @@
 //! A wire number has no order of its own (after 65535 comes 0), so it never implements `Ord`; `relay` extends
 //! it on entry, relative to the highest number that the flow has believed so far.
 
+/// Consecutive sequence numbers, such as those that one packet takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeqRange {
+    /// First number.
+    pub first: u64,
+    /// Count of numbers.
+    pub count: u64,
+}
+
 /// A space of sequence numbers: `0..modulus`, after which they start again; or all of `u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Space {

@@ -11,6 +11,7 @@ use crate::{buffer::Buffer, limits::NUMBER_MAX};
 use tidecast_wire::{
     Format,
     custom::{Packet, Run, Scaled},
+    seq::SeqRange,
 };
 
 impl Relay {
@@ -41,7 +42,7 @@ impl Relay {
             let known = self.known(&key).filter(|_| number < NUMBER_MAX);
             let Some(index) = known else { continue };
             let (flow, mut cx) = self.split(index, now);
-            flow.used(number, count, leg, source, &mut cx);
+            flow.used(SeqRange { first: number, count }, leg, source, &mut cx);
             self.follow_up(index, now);
         }
     }
@@ -64,7 +65,7 @@ impl Relay {
             Scaled::Unknown => Body::Passes,
             Scaled::Numbers { number, step, taken } => {
                 if let Some((first, count)) = taken {
-                    flow.used(first, count, leg, source, &mut cx);
+                    flow.used(SeqRange { first, count }, leg, source, &mut cx);
                     self.follow_up(index, now);
                 }
                 match step {

@@ -15,6 +15,7 @@ use crate::limits::{
 mod brought;
 
 use brought::{Brought, Copy, Limits};
+use tidecast_wire::seq::SeqRange;
 
 /// A leg passed all numbers below `position` at that time.
 #[derive(Debug, Clone, Copy)]
@@ -41,15 +42,15 @@ struct Leg {
     shown: Option<Instant>,
     /// When it last brought a packet that was not known.
     led: Option<Instant>,
-    /// How late after its own later numbers it brings one.
+    /// Lateness of its packets after later ones of its own.
     lateness: Peak,
-    /// How late after the first leg it brings a number.
+    /// Lag of its packets behind the first leg.
     lag: Peak,
-    /// The same, smoothed, in seconds.
+    /// Smoothed lag behind the first leg, in seconds.
     skew: Option<f64>,
-    /// What it brings comes too late to be waited for.
+    /// Its packets come too late to be waited for.
     distant: bool,
-    /// Where its packets come from, and when one last did.
+    /// Source address of its packets, and when the latest came.
     source: Option<SocketAddr>,
     source_heard: Option<Instant>,
 }
@@ -73,12 +74,12 @@ impl Leg {
         }
     }
 
-    /// It has passed all numbers below.
+    /// One past the numbers that the leg has passed.
     fn position(&self) -> u64 {
         self.top[1]
     }
 
-    /// It brought a packet that ends before the number `end`.
+    /// Notes a packet that ends before the number `end`.
     fn moved(&mut self, end: u64, now: Instant, patience: Duration) {
         let (before, grain) = (self.position(), patience / LEG_PROGRESS_STEPS);
         if end > self.top[0] {
@@ -96,7 +97,7 @@ impl Leg {
         self.progress.push_back(Progress { position, at: now });
     }
 
-    /// When it passed `number`, as far as is remembered; never too early.
+    /// When the leg passed `number`, as far as that is remembered; never too early.
     fn passed(&self, number: u64) -> Option<Instant> {
         if self.position() <= number {
             return None;
@@ -105,7 +106,7 @@ impl Leg {
         self.progress.get(place).map(|progress| progress.at).or(self.heard)
     }
 
-    /// Until when it may still bring `number`. Without an answer nothing is to be expected of it.
+    /// Until when the leg may still bring `number`; `None` if it will not.
     fn expected_until(&self, number: u64, waits: &Waits) -> Option<Instant> {
         if let Some(passed) = self.passed(number) {
             return Some(passed + waits.reordering(self.lateness.get()));
@@ -122,19 +123,19 @@ impl Leg {
     }
 }
 
-/// How long a leg is waited for.
+/// How long to wait for packets of a leg.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waits {
-    /// For a number that it has passed, at least.
+    /// Minimum for a number that the leg has passed.
     pub(super) least: Duration,
-    /// The same at most.
+    /// Maximum for a number that the leg has passed.
     pub(super) most: Duration,
-    /// After its last packet.
+    /// Maximum after its latest packet.
     pub(super) out: Duration,
 }
 
 impl Waits {
-    /// On a flow of that many packets a second.
+    /// For a flow with this many packets per second.
     pub(super) fn new(least: Duration, most: Duration, rate: Option<f64>) -> Waits {
         let three = rate.map_or(SILENCE_MAX.as_secs_f64(), |rate| 3.0 / rate);
         let out = Duration::try_from_secs_f64(three).unwrap_or(SILENCE_MAX).clamp(LEG_OUT_MIN, SILENCE_MAX);
@@ -163,19 +164,19 @@ pub(super) struct Legs {
     limits: Limits,
 }
 
-/// What a leg's number looks like beside those that it brought before.
+/// A number compared with those that its leg brought before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
-    /// It brought nothing in this session.
+    /// The leg has brought nothing in this session.
     Unknown,
-    /// Beyond them, or so little below that it is reordered.
+    /// Above the earlier ones, or so little below that reordering explains it.
     GoesOn,
-    /// Far below.
+    /// Far below the earlier ones.
     Back,
 }
 
 impl Legs {
-    /// For a flow that may come on so many legs, and whose gaps wait for `patience` at most.
+    /// Legs of a flow whose gaps wait for `patience` at most.
     pub(super) fn new(legs: usize, patience: Duration, packets_max: u64, now: Instant) -> Legs {
         let legs = legs.min(LEGS_MAX);
         Legs {
@@ -185,7 +186,7 @@ impl Legs {
         }
     }
 
-    /// Packets take so many numbers from now on.
+    /// From now on packets take `step` numbers each.
     pub(super) fn set_step(&mut self, step: u64) {
         self.limits.step = step;
         if step > 1 {
@@ -221,44 +222,44 @@ impl Legs {
         }
     }
 
-    /// From now on the packets of a leg come from there.
+    /// From now on the packets of a leg come from `source`.
     pub(super) fn moves(&mut self, leg: u8, source: SocketAddr) {
         if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
             leg.source = Some(source);
         }
     }
 
-    /// When a packet last came from there.
+    /// When the latest packet of the leg's source came.
     pub(super) fn source_heard(&self, leg: u8) -> Option<Instant> {
         self.legs.get(usize::from(leg))?.source_heard
     }
 
-    /// Where the packets of a leg come from.
+    /// Source address of the packets of a leg.
     pub(super) fn source(&self, leg: u8) -> Option<SocketAddr> {
         self.legs.get(usize::from(leg))?.source
     }
 
-    /// A leg brought a packet of the session in force, which takes these numbers. Answers how late after another leg, if it
-    /// was there.
+    /// Notes a packet of the session in force. Returns its lag behind another leg's copy, if there was one.
     pub(super) fn note(
         &mut self,
         leg: u8,
-        (number, span): (u64, u64),
+        numbers: SeqRange,
         now: Instant,
         counters: &mut [LegCounters],
     ) -> Option<Duration> {
+        let number = numbers.first;
         let Limits { patience, .. } = self.limits;
         self.brought.judge(now, patience, counters);
         let index = usize::from(leg);
         let own = self.legs.get_mut(index)?;
         (own.heard, own.awaited_until) = (Some(now), None);
-        let copy = self.brought.note(index, (number, span), now, self.limits, counters);
+        let copy = self.brought.note(index, numbers, now, self.limits, counters);
         if copy != Copy::Same
             && let Some(passed) = own.passed(number)
         {
             own.lateness.saw(now.saturating_duration_since(passed).min(patience), now);
         }
-        own.moved(number + span, now, patience);
+        own.moved(number + numbers.count, now, patience);
         match copy {
             Copy::First => own.lagged(Duration::ZERO, now),
             Copy::Later(lag) => own.lagged(lag, now),
@@ -293,7 +294,7 @@ impl Legs {
         others.map(|(_, other)| other.led).any(|led| led.is_some_and(|led| led > since))
     }
 
-    /// Where a number stands that a leg brings.
+    /// Compares a number with those that the leg brought before.
     pub(super) fn course(&self, leg: u8, number: u64) -> Course {
         let near = REORDER_PACKETS_MIN * self.limits.step;
         match self.legs.get(usize::from(leg)) {

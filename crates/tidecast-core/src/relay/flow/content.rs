@@ -12,14 +12,18 @@ use crate::{
     limits::{FOREIGN_NUMBERS_MAX, FOREIGN_PAUSE_MAX, FOREIGN_RUN, FOREIGN_TYPES_MAX},
     relay::{How, Output, Packet, PacketFormat, arrival::Arrival},
 };
-use tidecast_wire::{rtp::PAYLOAD_TYPE_TS, seq::Space, ts::packets::Unit};
+use tidecast_wire::{
+    rtp::PAYLOAD_TYPE_TS,
+    seq::{SeqRange, Space},
+    ts::packets::Unit,
+};
 
 /// The transport stream of an RTP flow.
 #[derive(Debug, Clone, Copy)]
 struct TsStream {
     payload_type: u8,
     unit: Unit,
-    /// Bytes of its last payload: the next one likely has as many.
+    /// Length of its last payload in bytes; the next one likely has the same.
     usual: u32,
 }
 
@@ -35,14 +39,14 @@ pub(super) struct Content {
     other_at: Option<Instant>,
 }
 
-/// What a packet is.
+/// What the payload of an RTP packet is, in a flow that carries a transport stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PayloadKind {
     /// TS packets.
     Stream,
-    /// Of the stream's payload type, and no TS.
+    /// No TS packets, although it has the payload type of the stream.
     KeepAlive,
-    /// Of another payload type.
+    /// Another payload type.
     Other,
 }
 
@@ -84,14 +88,14 @@ fn payload_type(packet: &Packet) -> u8 {
 pub(super) struct Strangers {
     /// Numbers ahead of the media, with their payload types: they count as used if the media leave them out.
     noted: VecDeque<(u64, u8)>,
-    /// The same as on the wire, while no numbering is in force.
+    /// Such numbers as on the wire, while no session is in force.
     early: Vec<(u64, u8)>,
     /// By payload type: how much speaks for one row of numbers with the media.
     rows: Vec<(u8, i8)>,
     /// Numbers taken so that wait behind a gap; their packets are counted already.
     waiting: usize,
-    /// Numbers on the wire, and how many, that datagrams of other flows have, while no numbering is in force.
-    used: Vec<(u64, u64)>,
+    /// Numbers on the wire that datagrams of other flows have, while no session is in force.
+    used: Vec<SeqRange>,
 }
 
 impl Strangers {
@@ -285,11 +289,11 @@ impl Flow {
     /// Uses a number for nothing: its packet was counted.
     fn take_number(&mut self, number: u64, like: &Numbered, cx: &mut Context<'_>) {
         let number = self.space.modulus().map_or(number, |modulus| number % modulus);
-        self.take_numbers(number, 1, like.session, like.leg, cx);
+        self.take_numbers(SeqRange { first: number, count: 1 }, like.session, like.leg, cx);
     }
 
-    /// The same for several, on the wire from `number` on.
-    fn take_numbers(&mut self, number: u64, span: u64, session: u32, leg: u8, cx: &mut Context<'_>) {
+    /// Uses numbers, as on the wire, for nothing.
+    fn take_numbers(&mut self, numbers: SeqRange, session: u32, leg: u8, cx: &mut Context<'_>) {
         self.strangers.get_or_insert_default().waiting += 1;
         let packet = Packet {
             bytes: Buffer::default(),
@@ -299,17 +303,15 @@ impl Flow {
             format: self.format,
         };
         let how = How::Received;
-        self.in_session(
-            Numbered { session, number, span, fingerprint: 0, how, packet, leg, clock: None },
-            cx,
-        );
+        let SeqRange { first: number, count: span } = numbers;
+        let void = Numbered { session, number, span, fingerprint: 0, how, packet, leg, clock: None };
+        self.in_session(void, cx);
     }
 
     /// Numbers that a datagram has which belongs to another flow.
     pub(in crate::relay) fn used(
         &mut self,
-        number: u64,
-        count: u64,
+        numbers: SeqRange,
         leg: u8,
         source: SocketAddr,
         cx: &mut Context<'_>,
@@ -321,29 +323,29 @@ impl Flow {
         if self.session.is_none() {
             let used = &mut self.strangers.get_or_insert_default().used;
             if used.len() < FOREIGN_NUMBERS_MAX {
-                used.push((number, count));
+                used.push(numbers);
             }
             return;
         }
         self.use_early(leg, cx);
-        self.use_numbers(number, count, leg, cx);
+        self.use_numbers(numbers, leg, cx);
     }
 
-    /// The same for those that came before the numbering began.
+    /// Uses the numbers that were noted before the session began.
     fn use_early(&mut self, leg: u8, cx: &mut Context<'_>) {
         let early = self.strangers.as_mut().map(|strangers| std::mem::take(&mut strangers.used));
-        for (number, count) in early.unwrap_or_default() {
-            self.use_numbers(number, count, leg, cx);
+        for numbers in early.unwrap_or_default() {
+            self.use_numbers(numbers, leg, cx);
         }
     }
 
-    fn use_numbers(&mut self, number: u64, count: u64, leg: u8, cx: &mut Context<'_>) {
-        let (window, last) = (self.window(cx.config), count.saturating_sub(1));
+    fn use_numbers(&mut self, numbers: SeqRange, leg: u8, cx: &mut Context<'_>) {
+        let (window, last) = (self.window(cx.config), numbers.count.saturating_sub(1));
         let Some(session) = &self.session else { return };
-        let first = session.extend(number);
+        let first = session.extend(numbers.first);
         let missing = session.reorder.misses(first) && session.reorder.misses(first + last);
         if session.is_ahead(first, window) && missing {
-            self.take_numbers(number, count, session.id, leg, cx);
+            self.take_numbers(numbers, session.id, leg, cx);
         }
     }
 

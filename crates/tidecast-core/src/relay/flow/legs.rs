@@ -12,6 +12,7 @@ use crate::{
         reorder::{Patience, Queued},
     },
 };
+use tidecast_wire::seq::SeqRange;
 
 /// The numbering before the one in force, which a longer path may still bring.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Flow {
     }
 
     /// Notes a packet of the numbering in force, known or not, and the numbers that it takes.
-    pub(super) fn note_leg(&mut self, leg: u8, numbers: (u64, u64), cx: &mut Context<'_>) {
+    pub(super) fn note_leg(&mut self, leg: u8, numbers: SeqRange, cx: &mut Context<'_>) {
         let Some(legs) = &mut self.legs else { return };
         if let Some(lag) = legs.note(leg, numbers, cx.now, cx.legs) {
             self.hold.saw_skew(lag, cx.now);

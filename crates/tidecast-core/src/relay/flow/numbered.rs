@@ -14,6 +14,7 @@ use crate::{
         reorder::{Known, Queued, Stored},
     },
 };
+use tidecast_wire::seq::SeqRange;
 
 /// What was known of a packet when the reorder buffer took it in or gave it back.
 struct Entry {
@@ -175,7 +176,7 @@ impl Flow {
             legs.differs(entry.leg, entry.number, cx.legs);
         }
         if lags || queued.is_accepted() {
-            self.note_leg(entry.leg, (entry.number, entry.span), cx);
+            self.note_leg(entry.leg, SeqRange { first: entry.number, count: entry.span }, cx);
         }
         lags
     }

@@ -10,6 +10,7 @@ use crate::{
         places::{Place, Places},
     },
 };
+use tidecast_wire::seq::SeqRange;
 
 /// One packet, at its first number.
 #[derive(Debug, Clone, Copy, Default)]
@@ -95,7 +96,7 @@ impl Brought {
     pub(super) fn note(
         &mut self,
         leg: usize,
-        (number, span): (u64, u64),
+        SeqRange { first: number, count: span }: SeqRange,
         now: Instant,
         limits: Limits,
         counters: &mut [LegCounters],

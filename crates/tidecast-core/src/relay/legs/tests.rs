@@ -43,11 +43,13 @@ fn another_leg_may_be_behind_by_a_quarter_more_than_it_was() {
     legs.start(100, false, &[Some(now); 2], now);
     for number in 100..110_u64 {
         let at = now + (number - 100) as u32 * 10 * MS;
-        assert_eq!(legs.note(0, (number, 1), at, &mut counters), None);
+        assert_eq!(legs.note(0, SeqRange { first: number, count: 1 }, at, &mut counters), None);
     }
     for number in 100..110_u64 {
         let at = now + ((number - 100) as u32 * 10 + 80) * MS;
-        let lag = legs.note(1, (number, 1), at, &mut counters).expect("the first leg was first");
+        let lag = legs
+            .note(1, SeqRange { first: number, count: 1 }, at, &mut counters)
+            .expect("the first leg was first");
         assert_eq!(lag.as_millis(), 80);
     }
     let waits = Waits::new(Duration::ZERO, PATIENCE, Some(100.0));
