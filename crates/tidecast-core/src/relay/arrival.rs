@@ -42,7 +42,7 @@ pub(super) struct Arrival {
 pub(super) enum Stamp {
     /// Microseconds.
     Micros(u64),
-    /// Of RTP: what a tick is depends on the payload type.
+    /// RTP time stamp; what a tick is depends on the payload type.
     Rtp { payload_type: u8, ticks: u32 },
 }
 
@@ -61,11 +61,11 @@ pub(super) enum Body {
     End { session: u32, next: u64 },
     /// Other control datagrams: counted only.
     Control,
-    /// Of a custom format, without a number: sent on in its place.
+    /// A datagram of a custom format without a number: passed on in its place.
     Passes,
-    /// The same with numbers of several streams, the first of which stands for it.
+    /// A datagram with numbers of several streams; it belongs to the first of them.
     Mixed,
-    /// The same with a number that only those before it tell.
+    /// A datagram whose number follows only from those before it.
     Scaled,
 }
 

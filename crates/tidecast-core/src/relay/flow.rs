@@ -66,58 +66,58 @@ pub(super) struct Flow {
     hold: HoldEstimate,
     rate: Rate,
     jitter: Jitter,
-    /// What its RTP time stamps count.
+    /// Clock rates of its RTP time stamps.
     clock: StampClock,
     pub(super) id: FlowId,
     pub(super) format: PacketFormat,
-    /// More than one packet has come: not a made-up source.
+    /// Whether more than one packet has come, so that the source is likely not forged.
     pub(super) confirmed: bool,
     ended: bool,
     pub(super) source: SocketAddr,
-    /// When the session in force last showed itself.
+    /// When the latest packet of the session in force came.
     alive: Option<Instant>,
     pub(super) last_arrival: Instant,
-    /// Start of the time scale for jitter and pauses.
+    /// Origin of the time scale for jitter and pauses.
     epoch: Instant,
     /// When the last packet came on that scale, the longest pause between two packets lately, and the pause before the
     /// last packet if it was longer, or zero; all in nanoseconds, which cost less than durations.
     heard_at: u64,
     gap: u64,
     pause: u64,
-    /// What each leg has brought, for channels with several.
+    /// State of each leg, for channels with several.
     legs: Option<Box<Legs>>,
     pub(super) counters: Counters,
-    /// What an RTP flow carries.
+    /// What the flow carries, if it is RTP.
     content: Content,
     session: Option<Session>,
     space: Space,
     probation: Probation,
-    /// Of a transport stream without RTP.
+    /// Continuity of a transport stream without RTP.
     continuity: Option<Box<(Packets, Continuity)>>,
-    /// Of what does not belong to the stream that an RTP flow carries.
+    /// Numbers of packets that are no media.
     strangers: Option<Box<Strangers>>,
-    /// Holds back what is in order until it is due, for paced release.
+    /// Paced release: holds back packets that are in order until they are due.
     pacer: Option<Box<Pacer>>,
     /// How many numbers its packets take.
     step: Step,
-    /// Control datagrams of a custom format.
+    /// Control datagrams of a custom format that keep their place among the packets.
     controls: Option<Box<Controls>>,
-    /// How the numbers of a custom format run that one datagram does not tell.
+    /// State that extends the numbers of a custom format that one datagram does not tell.
     scale: Option<Box<Scale>>,
     pub(super) predecessor: Option<Predecessor>,
-    /// Of all flows of the channel, in the order of their creation.
+    /// Serial number among all flows of the channel, in the order of their creation.
     pub(super) serial: u64,
-    /// The deadline that the channel's timer knows of.
+    /// Deadline that stands in the channel's timer.
     pub(super) scheduled: Option<Instant>,
     /// Memory that was charged to the channel.
     charged: usize,
-    /// Who else sends packets with its id.
+    /// Other addresses that send packets with its id.
     sources: Option<Box<OtherSources>>,
-    /// What it gives out waits until it is clear whether the flow that is followed stops.
+    /// Keeps its output until it is clear whether the flow that is followed has stopped.
     trial: Option<Box<Trial>>,
     /// Further keys of the same flow: other ports of its producer.
     pub(super) ports: VecDeque<FlowKey>,
-    /// How many times in a row it began again with the same number.
+    /// How often in a row it has restarted with the same number.
     stood: u8,
 }
 
@@ -173,7 +173,7 @@ impl Flow {
         }
     }
 
-    /// When the numbering in force last showed itself.
+    /// When the latest packet of the session in force came.
     pub(super) fn alive(&self) -> Option<Instant> {
         self.alive
     }
@@ -183,12 +183,12 @@ impl Flow {
         self.session.is_some() || self.passed() > 0
     }
 
-    /// Whether the producer said that its session is over, and nothing is held back any more.
+    /// Whether the producer has announced the end of its session, and nothing is held back any more.
     pub(super) fn ended(&self) -> bool {
         self.ended && self.held() == 0
     }
 
-    /// Whether its producer said that its session is over.
+    /// Whether the producer has announced the end of its session.
     pub(super) fn said_end(&self) -> bool {
         self.ended
     }
@@ -199,7 +199,7 @@ impl Flow {
             - self.void()
     }
 
-    /// Whether packets wait for what they are.
+    /// Whether packets are under probation.
     pub(super) fn has_probation(&self) -> bool {
         !self.probation.is_empty()
     }
@@ -214,12 +214,12 @@ impl Flow {
         self.session.as_ref().map_or(0, |session| session.reorder.stored())
     }
 
-    /// The hold in force, and the interarrival jitter.
+    /// Current hold and interarrival jitter.
     pub(super) fn timing(&self) -> (Duration, Duration) {
         (self.hold.get(), self.jitter.value())
     }
 
-    /// For the state that people look at.
+    /// State of the flow, for display.
     pub(super) fn state(&self) -> FlowState {
         let session = self.session.as_ref();
         FlowState {

@@ -16,19 +16,19 @@ use crate::limits::{
 /// The configured hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// Measured, within these bounds.
+    /// Follows what is measured, within these bounds.
     Auto {
         /// Lower bound.
         min: Duration,
         /// Upper bound.
         max: Duration,
     },
-    /// Always this.
+    /// A constant.
     Fixed(Duration),
 }
 
 impl Hold {
-    /// How far it may rise, if it is measured.
+    /// Upper bound of an automatic hold; none for a constant.
     pub fn bound(&self) -> Option<Duration> {
         match self {
             Hold::Auto { max, .. } => Some(*max),
@@ -36,7 +36,7 @@ impl Hold {
         }
     }
 
-    /// What it is before anything was measured.
+    /// Initial value, before anything was measured.
     pub(super) fn start(&self) -> Duration {
         match self {
             Hold::Auto { min, max } => HOLD_START.clamp(*min, (*max).max(*min)),
@@ -44,13 +44,12 @@ impl Hold {
         }
     }
 
-    /// The automatic hold in its usual bounds. Asking a RIST sender takes time: then they are those that RIST's
-    /// users expect.
+    /// Automatic hold within the usual bounds, or within those that users of RIST expect: asking a sender takes time.
     pub fn auto(rist: bool) -> Hold {
         Hold::Auto { min: HOLD_MIN, max: if rist { HOLD_MAX_RIST } else { HOLD_MAX } }
     }
 
-    /// The longest that it can become.
+    /// Maximum hold.
     pub(super) fn max(&self) -> Duration {
         match self {
             Hold::Auto { max, .. } => *max,
@@ -65,27 +64,27 @@ impl Default for Hold {
     }
 }
 
-/// The hold in force for one flow. What every packet touches stands last, beside the rate.
+/// Current hold of one flow. Fields that every packet touches stand last, next to the rate.
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(super) struct HoldEstimate {
     config: Hold,
     /// Lateness of packets.
     lateness: Repeated,
-    /// Need of source blocks.
+    /// How long source blocks take.
     blocks: Repeated,
     /// Lag of a leg behind another one.
     skew: Repeated,
-    /// Longest time that asking again needs, in this window and in the one before.
+    /// Maximum time that retransmission has needed, in this window and in the one before.
     requests: [Duration; 2],
     /// Lower bound until the flow has shown what its recovery needs; zero afterwards.
     promised: Duration,
-    /// Until two windows have passed, the starting value stands.
+    /// Whether fewer than two windows have passed: the initial value is kept until then.
     windows: u8,
     /// End of the first window.
     first_window: Instant,
     current: Duration,
-    /// When the promise or the window ends, whichever is first.
+    /// End of the promise or of the window, whichever is first.
     rotate_at: Instant,
 }
 
@@ -105,8 +104,8 @@ impl HoldEstimate {
         }
     }
 
-    /// The flow may be recovered: until that is measured, it is waited for as long as possible, for [`HOLD_SETTLE`] at
-    /// most. Only the beginning of a flow counts.
+    /// Raises the hold to its maximum for [`HOLD_SETTLE`] at most: packets of the flow may be recovered, and how long that
+    /// takes is not measured yet. Has an effect at the beginning of a flow only.
     pub(super) fn promise(&mut self, now: Instant) {
         if self.windows == 0 && now < self.first_window {
             self.promised = self.config.max();
@@ -115,7 +114,7 @@ impl HoldEstimate {
         }
     }
 
-    /// What recovery needs is measured, or there is none.
+    /// Ends what [`HoldEstimate::promise`] began: recovery was measured, or there is none.
     pub(super) fn settle(&mut self, now: Instant) {
         if !self.promised.is_zero() {
             self.promised = Duration::ZERO;
@@ -124,12 +123,12 @@ impl HoldEstimate {
         }
     }
 
-    /// The hold in force.
+    /// Current hold.
     pub(super) fn get(&self) -> Duration {
         self.current
     }
 
-    /// The hold without what was promised for the beginning.
+    /// Current hold, without [`HoldEstimate::promise`].
     pub(super) fn measured(&self) -> Duration {
         match self.config {
             Hold::Auto { min, max } => self.needed().clamp(min, max.max(min)),
@@ -137,17 +136,17 @@ impl HoldEstimate {
         }
     }
 
-    /// As configured.
+    /// The configured hold.
     pub(super) fn config(&self) -> Hold {
         self.config
     }
 
-    /// The longest that it can become.
+    /// Maximum hold.
     pub(super) fn max(&self) -> Duration {
         self.config.max()
     }
 
-    /// What it is when nothing asks for more.
+    /// Minimum hold: its value when nothing needs more.
     pub(super) fn floor(&self) -> Duration {
         match self.config {
             Hold::Auto { min, max } if self.windows < 2 => HOLD_START.clamp(min, max.max(min)),
@@ -187,18 +186,18 @@ impl HoldEstimate {
         }
     }
 
-    /// How long source blocks need, by what was seen.
+    /// How long source blocks take, as measured.
     pub(super) fn blocks(&self) -> Duration {
         self.blocks.get()
     }
 
-    /// Asking for a packet again, a few times if needed, takes this long.
+    /// Takes in how long it takes to ask for a packet, several times if needed.
     pub(super) fn saw_requests(&mut self, need: Duration, now: Instant) {
         self.requests[0] = self.requests[0].max(need);
         self.update(now);
     }
 
-    /// Lets the hold fall when it is time to. `true`: it was.
+    /// Lowers the hold when a window ends. Returns whether one has ended.
     #[inline]
     pub(super) fn tick(&mut self, now: Instant) -> bool {
         let due = now >= self.rotate_at;
@@ -223,7 +222,7 @@ impl HoldEstimate {
         self.current = self.needed().max(self.promised).clamp(min, max.max(min));
     }
 
-    /// What was measured asks for so much.
+    /// Hold that the measurements ask for.
     fn needed(&self) -> Duration {
         let late = self.lateness.get() * 3 / 2;
         let block = self.blocks() * 5 / 4;
@@ -234,7 +233,7 @@ impl HoldEstimate {
     }
 }
 
-/// Packets per second of one flow, smoothed.
+/// Smoothed packet rate of one flow.
 #[derive(Debug, Clone)]
 #[repr(C)]
 pub(super) struct Rate {
@@ -250,7 +249,7 @@ impl Rate {
         Rate { per_second: None, since: now, until: now + RATE_WINDOW, count: 0 }
     }
 
-    /// Counts one packet. `true`: the rate was measured.
+    /// Counts one packet. Returns whether the rate was measured again.
     #[inline]
     pub(super) fn packet(&mut self, now: Instant) -> bool {
         let measured = now >= self.until && self.count > 0;
@@ -275,12 +274,12 @@ impl Rate {
         self.per_second
     }
 
-    /// Packets that come within this time, as far as the rate is known.
+    /// Number of packets that come within this time, once the rate is known.
     pub(super) fn packets_within(&self, time: Duration) -> Option<u64> {
         self.per_second.map(|rate| (rate * time.as_secs_f64()) as u64)
     }
 
-    /// How many packets ahead of the head one is still plausible.
+    /// Reorder window in packets: how far ahead of the head a packet is plausible.
     pub(super) fn window(&self, hold: Duration, max: u64) -> u64 {
         let plausible = match self.per_second {
             None => REORDER_PACKETS_START,

@@ -15,26 +15,26 @@ use crate::{
     limits::{FLOW_REST, FLOWS_LOOK},
 };
 
-/// The flows of each host.
+/// Which host each flow belongs to.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    /// By index of the flow: whose it is, and since when.
+    /// Host of each flow and when it began, by index of the flow.
     of: Vec<(Host, Instant)>,
-    /// Addresses come from whoever sends: the hash is seeded at random.
+    /// Addresses come from the network, so the hash is seeded at random.
     counts: HashMap<Host, usize, RandomState>,
-    /// Where the search for flows that have fallen silent goes on.
+    /// Index at which the next search for silent flows begins.
     hand: usize,
     /// Flows that are lent, by index and serial number, from the first to the last.
     lent: Vec<(u32, u64)>,
     refused: FlowsRefused,
 }
 
-/// Datagrams that got no flow.
+/// Counts of datagrams that were refused a new flow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct FlowsRefused {
-    /// There were as many flows as there may be, and all were in use.
+    /// Refused because the table was full of flows in use.
     pub full: u64,
-    /// The same, and their host had its share or more.
+    /// Refused because the table was full and the host had its share or more.
     pub share: u64,
 }
 
@@ -63,12 +63,12 @@ impl Hosts {
 }
 
 impl Relay {
-    /// Datagrams that got no flow so far.
+    /// Counts of datagrams that were refused a new flow so far.
     pub fn flows_refused(&self) -> FlowsRefused {
         self.hosts.refused
     }
 
-    /// Flows that one host has in any case.
+    /// Number of flows that is guaranteed to one host.
     fn flows_share(&self) -> usize {
         (self.config.flows_max * self.config.flows_share).div_ceil(100).max(1)
     }

@@ -81,19 +81,19 @@ pub struct Relay {
     config: Config,
     flows: Vec<Option<Flow>>,
     free: Vec<u32>,
-    /// Before that, the flow at the same place in `flows` is not idle: a sweep leaves its memory alone.
+    /// When the flow at the same place in `flows` may be idle at the earliest: a sweep reads no flow before that.
     idle_at: Vec<Instant>,
-    /// Keys come from whoever sends: the hash is seeded at random. Nothing depends on its order.
+    /// Keys come from the network, so the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<FlowKey, u32, RandomState>,
-    /// What each source sends, where the configuration does not say.
+    /// Finds the format of each source, where the configuration does not say it.
     sources: Option<Box<Sources<Buffer>>>,
-    /// The flow of the last datagram: the next one is likely of the same.
+    /// Flow of the last datagram; the next one likely belongs to it, too.
     latest: Option<(FlowKey, u32)>,
-    /// The flow that a player follows, as far as is known here.
+    /// The flow that players follow, as far as the core knows.
     lead: Option<u32>,
-    /// Flows that begin to send while it may stop; at most [`crate::limits::TRIALS_MAX`].
+    /// Flows that have begun to send while the lead may have stopped; at most [`crate::limits::TRIALS_MAX`].
     trials: Vec<u32>,
-    /// Further keys of flows in `by_key`.
+    /// Count of keys in `by_key` that are further ports of a flow.
     ports: usize,
     /// The RTP flow last heard from each source.
     by_source: HashMap<SocketAddr, u32>,
@@ -101,7 +101,7 @@ pub struct Relay {
     protected: Vec<u32>,
     /// Flows in the order of their creation, to make room from those that never sent a second packet.
     newcomers: VecDeque<(u32, u64)>,
-    /// Whose the flows are.
+    /// Which host each flow belongs to.
     hosts: Hosts,
     /// Flows created so far.
     created: u64,
@@ -112,7 +112,7 @@ pub struct Relay {
     spent: Vec<Buffer>,
     now: Option<Instant>,
     sweep_at: Option<Instant>,
-    /// What belongs to no flow, or to flows that are forgotten.
+    /// Counters of what belongs to no flow, and of flows that were removed.
     others: Counters,
     departed: VecDeque<FlowState>,
     /// A census that is being taken.
@@ -121,18 +121,18 @@ pub struct Relay {
     /// When each leg last brought anything, if there are several.
     heard: Vec<Option<Instant>>,
     rejects: BTreeMap<&'static str, u64>,
-    /// What one of each of them looked like lately.
+    /// The latest example of each of them.
     refused: BTreeMap<&'static str, Refused>,
     /// Requests of the flows for RIST senders; empty between two inputs.
     wanted: Vec<Wanted>,
     pace: Pace,
     drops: Drops,
-    /// Of channels with RIST legs.
+    /// State of the RIST receivers, for channels with RIST legs.
     rist: Option<Box<Rist>>,
     reports: Reports,
     /// Datagrams without a number that a leg brought lately, of channels with several.
     copies: Copies,
-    /// No packet takes a short way.
+    /// Disables the short ways of packets.
     #[cfg(test)]
     long_only: bool,
 }
@@ -181,7 +181,9 @@ impl Relay {
         }
     }
 
-    /// Takes one input. Call [`Relay::poll_output`] next, until it answers `Timeout`.
+    /// Processes one input. Call [`Relay::poll_output`] next, until it returns [`Output::Timeout`]. Time does not run
+    /// backwards: an input that is older than the one before counts as being of the same instant. Never panics, whatever
+    /// bytes come in.
     #[inline]
     pub fn handle_input(&mut self, input: Input) {
         match input {
@@ -212,7 +214,7 @@ impl Relay {
         }
     }
 
-    /// The next output; [`Output::Timeout`] when there is nothing more to do now.
+    /// Returns the next output; [`Output::Timeout`] when there is nothing more to do now.
     #[inline]
     pub fn poll_output(&mut self) -> Output {
         self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.next_timeout()))
@@ -226,7 +228,7 @@ impl Relay {
         [timer, sweep, rist, source].into_iter().flatten().min()
     }
 
-    /// Delivers everything that is held back, and counts the rest; for the end of the channel.
+    /// Ends all flows at the end of the channel: delivers what is held back, and counts the rest as lost or rejected.
     pub fn finish(&mut self, now: Instant) {
         let now = self.advance(now);
         self.settle_sources(now);
@@ -235,14 +237,14 @@ impl Relay {
         }
     }
 
-    /// Hands the memory of packets that were dropped to the pool.
+    /// Returns the buffers of dropped packets to the pool.
     pub fn reclaim(&mut self, pool: &mut Pool) {
         for buffer in self.spent.drain(..) {
             pool.put(buffer);
         }
     }
 
-    /// Time does not run backwards, whatever order the legs are read in.
+    /// Makes time monotonic, whatever order the legs are read in.
     fn advance(&mut self, now: Instant) -> Instant {
         let now = self.now.map_or(now, |before| before.max(now));
         self.now = Some(now);
@@ -250,7 +252,7 @@ impl Relay {
         now
     }
 
-    /// The index of a leg; one too high counts as the last.
+    /// Index of a leg; one that is too high counts as the last leg.
     fn leg(&self, leg: u8) -> u8 {
         leg.min((self.legs.len() - 1).min(usize::from(u8::MAX)) as u8)
     }

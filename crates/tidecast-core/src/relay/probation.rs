@@ -26,11 +26,11 @@ pub(super) struct Candidate {
     pub(super) fingerprint: u32,
     pub(super) arrived: Instant,
     pub(super) leg: u8,
-    /// Its leg has brought the numbering in force since: it makes no pair with a later one.
+    /// The leg has brought a packet of the session in force since then, so this one makes no pair with a later one.
     pub(super) stale: bool,
     /// What it counts as if it is not believed: a packet that came before, or one that nobody sent.
     pub(super) repeat: Option<Repeat>,
-    /// Its number has come with other content.
+    /// The number has come with other content.
     pub(super) conflict: bool,
 }
 

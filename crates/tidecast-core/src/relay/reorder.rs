@@ -29,7 +29,7 @@ pub(super) struct Stored {
     /// Numbers that the packet takes; 1 unless the format says otherwise.
     pub(super) span: u64,
     pub(super) fingerprint: u32,
-    /// Its deadline passed while lower numbers went on arriving: likely forged.
+    /// The deadline passed while lower numbers went on arriving, so the packet is likely forged.
     suspect: bool,
 }
 
@@ -88,13 +88,13 @@ impl Queued {
 pub(super) enum Known {
     /// It is there, or was.
     Same,
-    /// Its number is missing, and later ones are there.
+    /// The number is missing, and later ones are there.
     Missing,
-    /// Its number was given up.
+    /// The number was given up.
     Lost,
-    /// Its number is beyond all others, within the window.
+    /// The number is beyond all others, within the window.
     Ahead,
-    /// Its number has other content, or is far away.
+    /// The number has other content, or is far away.
     Other,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 use tidecast_wire::{limits::ST2022_SPAN_MAX, native, seq::Space, st2022::Repair};
 
-/// Why a packet beside the media is of no use that does not come from where the media comes from.
+/// Reason for rejecting what comes beside the media from another address than the media.
 pub(super) const OTHER_SOURCE: &str = "other_source";
 
 impl Relay {

@@ -52,7 +52,7 @@ impl Reports {
 /// What a report is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reporter {
-    /// Of the sender of a flow.
+    /// The sender of a flow.
     Ours,
     /// It names a flow of another host.
     Elsewhere,

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-/// What was counted, for one flow, one leg or a whole channel.
+/// Counters of one flow or a whole channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Datagrams that are neither valid repair nor valid control datagrams.
@@ -13,17 +13,17 @@ pub struct Counters {
     pub repair_received: u64,
     /// Heartbeats, ends of session and other valid control datagrams.
     pub control_received: u64,
-    /// UDP payload bytes of all of them.
+    /// UDP payload bytes of all datagrams.
     pub bytes_received: u64,
     /// Datagrams passed on.
     pub delivered: u64,
     /// Numbers that the producers used, as far as the relay saw them pass.
     pub expected: u64,
-    /// Numbers given up.
+    /// Lost numbers: given up, and not waited for any more.
     pub lost: u64,
     /// Datagrams with requests for missing packets that were sent.
     pub requests_sent: u64,
-    /// Numbers that they asked for; one that was asked for again counts again.
+    /// Numbers in those requests; a number that is asked for again counts again.
     pub numbers_requested: u64,
     /// Retransmissions received, whether or not they were still of use.
     pub retransmissions_received: u64,
@@ -63,7 +63,7 @@ impl Counters {
         self.duplicate + self.late + self.corrupt + self.foreign + self.rejected
     }
 
-    /// Packets that FEC or retransmission brought back.
+    /// Packets recovered by FEC or retransmission.
     pub fn recovered(&self) -> u64 {
         self.recovered_fec + self.recovered_retransmission
     }
@@ -132,7 +132,7 @@ impl Counters {
     }
 }
 
-/// What one leg brought in. Part of [`super::Relay::legs`].
+/// Counters of one leg, as [`super::Relay::legs`] returns them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LegCounters {
     /// Media datagrams (see [`Counters::media_received`]).
@@ -143,7 +143,7 @@ pub struct LegCounters {
     pub control: u64,
     /// UDP payload bytes of all of them.
     pub bytes: u64,
-    /// Numbers that it brought before any other leg. Of channels with several legs, as the next one.
+    /// Numbers that this leg brought before any other leg; counted for channels with several legs.
     pub first: u64,
     /// Numbers that another leg brought and this one did not, within the longest hold.
     pub missed: u64,

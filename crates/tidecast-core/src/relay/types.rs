@@ -21,34 +21,34 @@ use crate::{
 };
 use tidecast_wire::{Format, limits::SPAN_NUMBERS_MAX, rtp::PayloadTypes};
 
-/// What a channel's core is told at the start.
+/// Settings of one channel's core.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The datagrams' format.
     pub format: Format,
     /// Number of legs.
     pub legs: usize,
-    /// What RTP payload types mean: their clocks, and which of them are media.
+    /// Meaning of the RTP payload types: their clock rates, and which of them are media.
     pub payload_types: Arc<PayloadTypes>,
-    /// What repair packets RTP packets are kept for ([`Input::Repair`]).
+    /// FEC of RTP streams that comes by [`Input::Repair`].
     pub fec: Fec,
-    /// Whom each leg asks for missing packets, and whether; a leg beyond the end of the list asks nobody.
+    /// How each leg asks for missing packets; a leg beyond the end of the list does not ask.
     pub asks: Vec<Asks>,
     /// Random seed; fixed in simulations.
     pub seed: u64,
-    /// The longest time that a gap may delay later packets.
+    /// How long a gap may delay later packets.
     pub hold: Hold,
     /// When packets that are in order go out.
     pub release: Release,
-    /// Flows at once.
+    /// Maximum number of flows.
     pub flows_max: usize,
-    /// The share of them that one host always has, in percent; more of them only as long as no other host needs them.
+    /// Share of the flows that is guaranteed to one host, in percent. It may have more as long as no other host needs them.
     pub flows_share: usize,
-    /// Largest reorder window of one flow, in packets.
+    /// Maximum reorder window of one flow, in packets.
     pub window_max: u64,
-    /// Memory for packets held back, under probation or kept for recovery, in bytes.
+    /// Maximum memory for packets that are held back, under probation or kept for recovery, in bytes.
     pub bytes_max: usize,
-    /// A flow silent for this long is forgotten.
+    /// A flow that is silent for this long is removed.
     pub flow_idle: Duration,
 }
 
@@ -88,24 +88,24 @@ pub struct Asks {
     pub rist: bool,
     /// Whether missing packets are asked for at all.
     pub requests: bool,
-    /// Others may ask for the same: the leg is multicast.
+    /// Whether other receivers may ask for the same packets: the leg is multicast.
     pub shared: bool,
 }
 
 /// Whether a channel asks for missing packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Retransmission {
-    /// Nobody is asked.
+    /// Missing packets are not asked for.
     Off,
-    /// RIST senders are asked: their address says that they answer.
+    /// Only RIST senders are asked: their address says that they answer.
     #[default]
     Auto,
-    /// Native producers are asked as well, at the address that their packets come from.
+    /// RIST senders and native producers are asked, the latter at the address that their packets come from.
     On,
 }
 
 impl Retransmission {
-    /// What this means for one leg.
+    /// How one leg asks, given whether it is a RIST receiver and whether other receivers may ask for the same.
     pub fn asks(self, rist: bool, shared: bool) -> Asks {
         let requests = match self {
             Retransmission::Off => false,
@@ -116,197 +116,197 @@ impl Retransmission {
     }
 }
 
-/// Which of a leg's sockets a datagram leaves from.
+/// Socket of a leg that a datagram is sent from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Socket {
-    /// The media's.
+    /// The socket for media.
     Media,
-    /// That of RTCP.
+    /// The socket for RTCP.
     Control,
 }
 
 /// FEC of RTP streams that comes on ports of its own. (Native FEC comes among the media, and is always used.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Fec {
-    /// None: media alone.
+    /// No FEC: media alone.
     #[default]
     Off,
     /// SMPTE ST 2022-1: columns on the media's port + 2, rows on + 4.
     St2022,
-    /// The same, if there is any: on the legs that say that they are RTP.
+    /// SMPTE ST 2022-1 if there is any: on the legs that are known to be RTP.
     Auto,
 }
 
-/// What the core is told.
+/// An input of the core.
 #[derive(Debug)]
 pub enum Input {
-    /// A datagram came in.
+    /// A datagram has arrived.
     Packet {
-        /// When it arrived.
+        /// Arrival time.
         now: Instant,
-        /// On which leg (an index; one too high counts as the last).
+        /// Index of the leg; one that is too high counts as the last leg.
         leg: u8,
-        /// From where.
+        /// Source address.
         source: SocketAddr,
         /// The UDP payload.
         bytes: Buffer,
     },
-    /// A datagram came in where only ST 2022-1 repair packets are expected: on a port of their own beside the media.
+    /// A datagram has arrived on a port for ST 2022-1 repair packets.
     Repair {
-        /// When it arrived.
+        /// Arrival time.
         now: Instant,
-        /// On which leg, as for [`Input::Packet`].
+        /// Index of the leg, as for [`Input::Packet`].
         leg: u8,
-        /// From where.
+        /// Source address.
         source: SocketAddr,
         /// The UDP payload.
         bytes: Buffer,
     },
-    /// A datagram came in on the port for RTCP of a RIST leg.
+    /// A datagram has arrived on the RTCP port of a RIST leg.
     Control {
-        /// When it arrived.
+        /// Arrival time.
         now: Instant,
-        /// On which leg, as for [`Input::Packet`].
+        /// Index of the leg, as for [`Input::Packet`].
         leg: u8,
-        /// From where.
+        /// Source address.
         source: SocketAddr,
         /// The UDP payload.
         bytes: Buffer,
     },
-    /// A datagram came in on the port for RTCP of an RTP leg, the one above the media's.
+    /// A datagram has arrived on the RTCP port of an RTP leg: the port above that of the media.
     Report {
-        /// When it arrived.
+        /// Arrival time.
         now: Instant,
-        /// On which leg, as for [`Input::Packet`].
+        /// Index of the leg, as for [`Input::Packet`].
         leg: u8,
-        /// From where.
+        /// Source address.
         source: SocketAddr,
         /// The UDP payload.
         bytes: Buffer,
     },
-    /// The kernel dropped datagrams of a leg before the next one that came on it: its receive buffer was full.
+    /// The kernel has dropped datagrams of a leg before the next one that arrived, because the receive buffer was full.
     Dropped {
-        /// When that one arrived.
+        /// Arrival time of the next datagram.
         now: Instant,
-        /// On which leg, as for [`Input::Packet`].
+        /// Index of the leg, as for [`Input::Packet`].
         leg: u8,
-        /// How many.
+        /// Number of dropped datagrams.
         count: u64,
     },
     /// Time has passed.
     Timeout {
-        /// The present.
+        /// Current time.
         now: Instant,
     },
 }
 
-/// What the core answers.
+/// An output of the core.
 #[derive(Debug)]
 pub enum Output {
-    /// Pass this packet on.
+    /// Pass on this packet.
     Deliver(Delivery),
-    /// Pass on this control datagram, which has the number of the packet that comes next. It counts as control, not as
+    /// Pass on this control datagram. It has the number of the packet that comes next, and counts as control, not as
     /// delivered.
     Control(Delivery),
-    /// Pass on this RTCP of a flow's sender, to receivers of all flows. It counts as control.
+    /// Pass on this RTCP datagram of a flow's sender to receivers of all flows. It counts as control.
     Report {
-        /// How it came, and goes on.
+        /// Port on which it came, and on which it goes on.
         beside: Beside,
         /// The UDP payload.
         bytes: Vec<u8>,
     },
-    /// These numbers were given up.
+    /// These numbers are lost: they are not waited for any more.
     Lost {
-        /// Of this flow.
+        /// Flow that the numbers belong to.
         flow: FlowId,
-        /// The first of them.
+        /// First lost number.
         from: u64,
-        /// How many.
+        /// Count of lost numbers.
         count: u64,
     },
     /// Send this datagram: a request, or a report to a RIST sender.
     Transmit {
-        /// On this leg.
+        /// Leg to send on.
         leg: u8,
-        /// From this one of its sockets.
+        /// Socket of the leg to send from.
         from: Socket,
-        /// To this address.
+        /// Destination address.
         to: SocketAddr,
         /// The UDP payload.
         bytes: Vec<u8>,
     },
-    /// A gap was filled or given up; packets behind it had waited this long.
+    /// A gap was filled or given up.
     GapClosed {
-        /// In this flow.
+        /// Flow that had the gap.
         flow: FlowId,
-        /// How long the oldest of them had waited.
+        /// How long the oldest packet behind the gap has waited.
         waited: Duration,
     },
-    /// A producer's new run begins with the next delivery of this flow.
+    /// A new session of the producer begins with the next delivery of this flow.
     SessionStarted {
         /// The flow.
         flow: FlowId,
-        /// Its stream id, SSRC, id or source address, as text; `?flow=` takes it.
+        /// Stream id, SSRC, id or source address of the flow as text, as `?flow=` takes it.
         key: String,
-        /// Where its first packet came from.
+        /// Source address of its first packet.
         source: SocketAddr,
-        /// The flow that it takes the place of, which has stopped.
+        /// Flow that has stopped and whose place it takes, if any.
         succeeds: Option<FlowId>,
     },
-    /// Whether the flow carries a transport stream, which a player prefers to anything else; said when that is known, and
-    /// again when it changes. A flow of which nothing is said carries none.
+    /// Whether the flow carries a transport stream, which players prefer; sent once that is known, and again when it
+    /// changes. A flow for which this was never sent carries none.
     Carries {
         /// The flow.
         flow: FlowId,
-        /// Whether it does.
+        /// Whether the flow carries a transport stream.
         stream: bool,
     },
-    /// A flow that is known takes the place of another one, which has stopped: with its next delivery.
+    /// An existing flow takes the place of another one, which has stopped, with its next delivery.
     Succeeded {
         /// The flow that goes on.
         flow: FlowId,
         /// The flow that has stopped.
         succeeds: FlowId,
     },
-    /// The flow's number never changes: its packets are passed on in the order in which they come.
+    /// The number in the flow's packets never changes, so they are passed on in the order of arrival.
     Unnumbered {
         /// The flow.
         flow: FlowId,
     },
-    /// Packets with a flow's id come from a second address, and contradict its own: they are rejected.
+    /// Packets with a flow's id come from a second address and contradict those of the first one. They are rejected.
     Collision {
         /// The flow.
         flow: FlowId,
-        /// Whose packets are taken.
+        /// Address whose packets are accepted.
         first: SocketAddr,
-        /// Whose packets are rejected.
+        /// Address whose packets are rejected.
         other: SocketAddr,
     },
-    /// The flow is forgotten, or its producer said that it ended.
+    /// The flow has been removed: it was silent for too long, made room for another one, or its producer ended it.
     FlowEnded {
         /// The flow; its id may be used again.
         flow: FlowId,
     },
-    /// Nothing more now. Call again at this instant; `None`: only when a packet comes.
+    /// Nothing more to do now. Call again at this instant, or with the next datagram if there is none.
     Timeout(Option<Instant>),
 }
 
-/// A flow of the channel: unique while the flow lives.
+/// Identifies a flow of the channel; unique while the flow exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct FlowId(pub u32);
 
-/// A packet that is passed on.
+/// A packet to be passed on.
 #[derive(Debug)]
 pub struct Delivery {
-    /// Its flow.
+    /// Flow of the packet.
     pub flow: FlowId,
-    /// Its number, extended: it never wraps.
+    /// Sequence number, extended to 64 bits: it never wraps.
     pub seq: u64,
-    /// How many numbers it takes, from that one on. There is room for it beside `how`.
+    /// Count of numbers that the packet takes, from `seq` on. A `u16` takes no space: it fits beside `how`.
     pub span: u16,
-    /// How it came.
+    /// How the packet was obtained.
     pub how: How,
-    /// The packet.
+    /// The datagram itself.
     pub packet: Packet,
 }
 
@@ -317,7 +317,7 @@ impl Delivery {
     }
 }
 
-/// How a packet came to be delivered.
+/// How a packet was obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum How {
@@ -325,11 +325,11 @@ pub enum How {
     Received,
     /// Rebuilt from repair packets.
     Fec,
-    /// Sent again by its producer.
+    /// Sent again by the producer.
     Retransmission,
 }
 
-/// The format that a packet turned out to have.
+/// Format of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PacketFormat {
@@ -346,12 +346,12 @@ pub enum PacketFormat {
 }
 
 impl PacketFormat {
-    /// Whether packets of this format are a stream that a player follows, and not readings of which all go out.
+    /// Whether packets of this format belong to a stream that a player follows, rather than being independent readings.
     pub fn is_stream(self) -> bool {
         matches!(self, PacketFormat::Rtp | PacketFormat::Ts)
     }
 
-    /// Its name, as in the API.
+    /// Name of the format, as in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             PacketFormat::Native => "native",
@@ -363,18 +363,18 @@ impl PacketFormat {
     }
 }
 
-/// A datagram and what is known of it.
+/// A datagram with what was parsed from it.
 #[derive(Debug)]
 pub struct Packet {
     /// The whole datagram.
     pub bytes: Buffer,
-    /// Where in it the payload is.
+    /// Range of the payload in `bytes`.
     pub payload: Range<u32>,
     /// Microseconds since the Unix epoch on the producer's clock, if the format has them.
     pub timestamp: Option<u64>,
-    /// When it arrived, or was rebuilt.
+    /// When the datagram arrived or was rebuilt.
     pub arrived: Instant,
-    /// What it is.
+    /// Format of the datagram.
     pub format: PacketFormat,
 }
 
@@ -386,55 +386,55 @@ impl Packet {
     }
 }
 
-/// Two addresses that send with the same id (RFC 3550, section 8.2).
+/// Two addresses that send packets with the same id (RFC 3550, section 8.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Collision {
-    /// Whose packets are taken: the first one.
+    /// Address whose packets are accepted: the one that was first.
     pub first: SocketAddr,
-    /// Whose packets are rejected.
+    /// Address whose packets are rejected.
     pub other: SocketAddr,
-    /// How many so far.
+    /// Count of rejected packets.
     pub packets: u64,
-    /// When the last of them came.
+    /// When the latest rejected packet came.
     pub last: Instant,
 }
 
-/// A flow as people see it.
+/// State of a flow, for display.
 #[derive(Debug, Clone)]
 pub struct FlowState {
     /// The flow.
     pub id: FlowId,
-    /// Stream id, SSRC, id or source address, as text; `?flow=` takes it.
+    /// Stream id, SSRC, id or source address as text, as `?flow=` takes it.
     pub key: String,
-    /// Where its last packet came from.
+    /// Source address of the latest packet.
     pub source: SocketAddr,
     /// The format.
     pub format: PacketFormat,
-    /// Session id or SSRC in force.
+    /// Session id or SSRC of the current session.
     pub session: u32,
-    /// What was counted.
+    /// Counters of the flow.
     pub counters: Counters,
     /// Packets held back.
     pub held: usize,
-    /// The hold in force.
+    /// Current hold.
     pub hold: Duration,
     /// Interarrival jitter (RFC 3550, A.8).
     pub jitter: Duration,
-    /// How its release stands, if it is paced.
+    /// State of the paced release, if release is paced.
     pub pacing: Option<Pacing>,
-    /// The round trip to its producer, smoothed, once requests or echoes have measured it.
+    /// Smoothed round-trip time to the producer, once requests or echoes have measured it.
     pub round_trip: Option<Duration>,
     /// Packets per second, smoothed.
     pub packets_per_second: Option<f64>,
-    /// When its last packet came.
+    /// Arrival time of the latest packet.
     pub last_arrival: Instant,
-    /// Whether its producer said that it ended.
+    /// Whether the producer has announced the end of its session.
     pub ended: bool,
-    /// Who else sends packets with its id, which are rejected.
+    /// Another address that sends packets with the same id, if any.
     pub collision: Option<Collision>,
-    /// Whether its packets are passed on as they come, because their number never changes.
+    /// Whether packets are passed on in the order of arrival because their number never changes.
     pub unnumbered: bool,
-    /// Columns and rows (L and D) of its ST 2022-1 FEC, as the latest repair packets show them.
+    /// Columns and rows (L and D) of the ST 2022-1 FEC, as the latest repair packets show them.
     pub fec_matrix: Option<(u64, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! How a channel's core stands, for those who ask.
+//! State of a channel's core for display: counters, flows, memory.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 use super::{Counters, Flow, FlowState, LegCounters, Refused, Relay};
 
 impl Relay {
-    /// What was counted, of all flows together.
+    /// Counters of all flows together, forgotten ones included.
     pub fn totals(&self) -> Counters {
         let mut totals = self.others.clone();
         for flow in self.flows.iter().flatten() {
@@ -18,39 +18,39 @@ impl Relay {
         totals
     }
 
-    /// What each leg brought in.
+    /// Counters of each leg.
     pub fn legs(&self) -> &[LegCounters] {
         &self.legs
     }
 
-    /// The round trip to the producers on a leg, as echoes or answered requests have measured it.
+    /// Round-trip time to the producers on a leg, once echoes or answered requests have measured it.
     pub fn round_trip(&self, leg: u8) -> Option<Duration> {
         let echo = self.rist.as_ref().and_then(|rist| rist.round_trip(leg));
         let flows = || self.flows.iter().flatten().filter_map(|flow| flow.round_trip_on(leg)).max();
         echo.or_else(flows)
     }
 
-    /// Corrupt and foreign datagrams, and repair packets of no use, by what was wrong with them.
+    /// Counts of corrupt and foreign datagrams and of useless repair packets, by reason.
     pub fn reject_reasons(&self) -> &BTreeMap<&'static str, u64> {
         &self.rejects
     }
 
-    /// What the datagrams of those reasons look like, one of each.
+    /// One example of a refused datagram for each reason.
     pub fn refused(&self) -> &BTreeMap<&'static str, Refused> {
         &self.refused
     }
 
-    /// The flows, in the order of their ids.
+    /// States of the flows, in the order of their ids.
     pub fn flows(&self) -> impl Iterator<Item = FlowState> + '_ {
         self.flows.iter().flatten().map(Flow::state)
     }
 
-    /// The last states of the latest flows that ended or were forgotten, oldest first.
+    /// Final states of the flows that were removed most recently, oldest first.
     pub fn departed(&self) -> impl Iterator<Item = &FlowState> {
         self.departed.iter()
     }
 
-    /// The longest hold in force, and the largest interarrival jitter of the flows heard since `since`.
+    /// The longest current hold of all flows, and the largest interarrival jitter of those heard since `since`.
     pub fn timing(&self, since: Instant) -> (Duration, Duration) {
         let flows = self.flows.iter().flatten();
         flows.fold((Duration::ZERO, Duration::ZERO), |(longest, largest), flow| {
@@ -60,22 +60,22 @@ impl Relay {
         })
     }
 
-    /// Packets that left before their time because memory had reached its bound.
+    /// Count of packets of paced release that left early because memory had reached its bound.
     pub fn released_early(&self) -> u64 {
         self.budget.early
     }
 
-    /// How many flows there are.
+    /// Number of flows.
     pub fn flow_count(&self) -> usize {
         self.by_key.len() - self.ports
     }
 
-    /// Packets held back in all flows.
+    /// Count of packets that are held back in all flows.
     pub fn held(&self) -> usize {
         self.undecided() + self.flows.iter().flatten().map(Flow::held).sum::<usize>()
     }
 
-    /// Memory of what is held back or kept for recovery, in bytes.
+    /// Memory of packets that are held back or kept for recovery, in bytes.
     pub fn bytes_held(&self) -> usize {
         self.budget.used
     }

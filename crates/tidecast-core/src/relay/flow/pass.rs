@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// What a flow has to look after besides its head.
+/// What a session has to look after besides its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ease {
     /// Anything: probation, recovery, several legs, announcements, packets that take several numbers.
@@ -28,7 +28,7 @@ pub(super) enum Ease {
     Gap,
 }
 
-/// The way that a packet takes.
+/// Way of a packet through its flow.
 pub(in crate::relay) enum Way {
     /// [`Flow::numbered`] or [`Flow::unnumbered`].
     Long,
@@ -36,11 +36,11 @@ pub(in crate::relay) enum Way {
     Pass,
     /// [`Flow::wait`], with this number.
     Wait(u64),
-    /// The same, as the first one behind a gap: it sets a deadline.
+    /// [`Flow::wait`], as the first packet behind a gap: it sets a deadline.
     Open(u64),
     /// [`Flow::fill`], with this number.
     Fill(u64),
-    /// It came twice in a row: counted, and nothing else.
+    /// The packet came twice in a row: it is counted, and nothing else.
     Repeat,
 }
 
@@ -84,7 +84,8 @@ impl Session {
 }
 
 impl Flow {
-    /// After an input that took the long way, and when rate or hold have changed: which ways the next one may take.
+    /// Decides which ways the next packet may take; called after an input that took the long way, and when rate or hold
+    /// have changed.
     pub(in crate::relay) fn look(&mut self, cx: &Context<'_>) {
         let Some(session) = &self.session else { return };
         let (ease, window) = if self.is_busy() || session.is_busy() {
@@ -115,7 +116,8 @@ impl Flow {
         if ease == Ease::Gap && (self.has_noted() || alone()) { Ease::Busy } else { ease }
     }
 
-    /// The same in a calm flow when only rate or hold have changed. It has no legs, and its packets take one number each.
+    /// [`Flow::look`] in a calm flow when only rate or hold have changed. It has no legs, and its packets take one number
+    /// each.
     #[cold]
     fn fit_window(&mut self, config: &Config) {
         let most = config.window_max.min(self.space.packets_max(1));
@@ -160,7 +162,7 @@ impl Flow {
         }
     }
 
-    /// Whether the packet is the last one once more, in a flow without anything to learn from that.
+    /// Whether the packet is a copy of the last one, in a flow that learns nothing from that.
     #[inline(never)]
     fn is_twice(&self, number: u64, arrival: &Arrival, now: Instant) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_twice(number, arrival.fingerprint()))

@@ -36,7 +36,7 @@ pub(super) struct Session {
     space: Space,
     pub(super) reorder: Reorder,
     pub(super) recovery: Option<Box<Recovery>>,
-    /// Of flows that may ask for missing packets.
+    /// Requests for missing packets, for flows that may ask.
     pub(super) asking: Option<Box<Asking>>,
     pub(super) marking: Marking,
     pub(super) ages: Ages,
@@ -60,7 +60,7 @@ pub(super) struct Session {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retired {
     pub(super) id: u32,
-    /// Its packets below are stragglers; one that goes on from here is alive.
+    /// Packets with lower numbers are stragglers; the session is alive if packets go on from here.
     pub(super) next: u64,
 }
 

@@ -19,10 +19,10 @@ use crate::{
 /// Why a packet is rejected whose id another address has.
 const COLLISION: &str = "collision";
 
-/// What is known of an address besides the one whose packets are taken.
+/// Relation of another address to the one whose packets are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
-    /// So many of its packets have agreed with the numbering in force.
+    /// Not known yet; this many of its packets have agreed with the session in force.
     Unknown(u8),
     /// Another path of the same producer.
     Kin,
@@ -111,21 +111,21 @@ impl Flow {
         }
     }
 
-    /// The same for what comes beside the media, which another path of the producer may bring, too.
+    /// Whether what comes beside the media is from the producer: from the address of its packets, or another path of it.
     pub(in crate::relay) fn is_ours(&self, leg: u8, source: SocketAddr) -> bool {
         let kin = |other: &Other| other.address == source && other.relation == Relation::Kin;
         self.source_on(leg) == source
             || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
     }
 
-    /// The same where another port of the host will do.
+    /// Like [`Flow::is_ours`], but any port of the host will do.
     pub(in crate::relay) fn is_of_host(&self, leg: u8, source: SocketAddr) -> bool {
         let kin = |other: &Other| other.address.ip() == source.ip() && other.relation == Relation::Kin;
         self.source_on(leg).ip() == source.ip()
             || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
     }
 
-    /// What a packet is that does not come from there.
+    /// What to do with a packet from another address than that of the flow's packets.
     #[cold]
     pub(in crate::relay) fn whose(
         &mut self,
@@ -182,7 +182,7 @@ impl Flow {
         }
     }
 
-    /// From now on this is where the flow's packets come from.
+    /// Accepts packets from this address from now on.
     fn adopt(&mut self, leg: u8, source: SocketAddr) {
         match &mut self.legs {
             Some(legs) => {
@@ -229,7 +229,7 @@ impl Flow {
         sources.collision = Some(Collision { first, other, packets: before + 1, last: now });
     }
 
-    /// Who has the flow's id besides.
+    /// Another address that sends packets with the flow's id, if any.
     pub(super) fn collision(&self) -> Option<Collision> {
         self.sources.as_ref()?.collision
     }

@@ -29,7 +29,8 @@ impl Flow {
         config.window_max.min(self.space.packets_max(self.step.get()))
     }
 
-    /// Notes how many numbers a packet takes. `true`: what is near in packets may now be further away in numbers.
+    /// Notes how many numbers a packet takes. Returns whether packets take more numbers than before, so that what is near
+    /// in packets may be further away in numbers.
     #[inline]
     pub(super) fn note_span(&mut self, span: u64) -> bool {
         let before = self.step.get();

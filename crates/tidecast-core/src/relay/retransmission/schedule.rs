@@ -18,7 +18,7 @@ use crate::limits::{
     REQUESTS_TRACKED_MAX, REQUESTS_UNPROVEN, RETRY_MIN,
 };
 
-/// What holds for all numbers of a session when it is looked what to ask for.
+/// Session-wide parameters of one scheduling pass.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::relay) struct RequestTerms {
     pub(in crate::relay) now: Instant,
@@ -26,7 +26,7 @@ pub(in crate::relay) struct RequestTerms {
     pub(in crate::relay) hold: Duration,
     /// How long a packet that is only late, or that is rebuilt, may take.
     pub(in crate::relay) wait: Duration,
-    /// The first request waits up to so much longer, by chance: others may ask for the same.
+    /// Maximum random delay of the first request, since others may ask for the same.
     pub(in crate::relay) spread: Duration,
     /// The round trip, once measured.
     pub(in crate::relay) round_trip: Option<Duration>,
