@@ -276,5 +276,4 @@ impl<'a> Repr<'a> {
 }
 
 #[cfg(test)]
-#[path = "st2022_tests.rs"]
 mod tests;

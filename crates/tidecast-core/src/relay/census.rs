@@ -163,5 +163,4 @@ impl Relay {
 }
 
 #[cfg(test)]
-#[path = "census_tests.rs"]
 mod tests;

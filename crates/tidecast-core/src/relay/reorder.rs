@@ -425,5 +425,4 @@ impl Reorder {
 }
 
 #[cfg(test)]
-#[path = "reorder_tests.rs"]
 mod tests;

@@ -469,5 +469,4 @@ fn part(whole: Duration, seed: u64, number: u64) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "schedule_tests.rs"]
 mod tests;

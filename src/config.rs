@@ -40,7 +40,7 @@ use tidecast_net::address::{Endpoint, Input, Interface, Output, Recording};
 use tidecast_wire::{Format, rtp::PayloadTypes};
 
 /// A configuration file to start from: every key with its default, behind a `#`.
-pub const SAMPLE: &str = include_str!("../../deploy/tidecast.toml");
+pub const SAMPLE: &str = include_str!("../deploy/tidecast.toml");
 
 /// A configuration that makes sense.
 #[derive(Debug, Clone, PartialEq)]
