@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod about;
+#[cfg(feature = "probe")]
 mod probe;
 mod tools;
 
 pub use about::{Completions, Config, Man};
+#[cfg(feature = "probe")]
 pub use probe::{Probe, Probed};
 pub use tools::{
     BurstLengths, Demo, Destination, Impair, JitterDistribution, Recv, Send, SendFormat, Source,
@@ -78,6 +80,7 @@ pub enum Command {
     /// Receive a stream, write its payload, and say how much of it was lost
     Recv(Recv),
     /// Say what is on a group: formats, flows, rates, losses, FEC, programmes; and what would have helped
+    #[cfg(feature = "probe")]
     Probe(Probe),
     /// Pass datagrams on through a bad link, made from a seed
     Impair(Impair),

@@ -14,6 +14,7 @@ mod documented;
 pub mod flags;
 pub mod impair;
 mod manual;
+#[cfg(feature = "probe")]
 mod probe;
 mod recv;
 mod relay;
@@ -80,6 +81,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(&args, &mut std::io::stdout().lock()),
         Command::Recv(args) => recv::run(&args),
         Command::Send(args) => send::run(&args),
+        #[cfg(feature = "probe")]
         Command::Probe(args) => probe::run(&args),
         Command::Impair(args) => impair::command(&args),
         Command::Serve(args) => serve::run(&args),

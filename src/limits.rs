@@ -12,6 +12,7 @@ mod impair;
 mod net;
 mod observe;
 mod players;
+#[cfg(feature = "probe")]
 mod probe;
 mod process;
 mod producer;
@@ -32,6 +33,7 @@ pub use impair::*;
 pub use net::*;
 pub use observe::*;
 pub use players::*;
+#[cfg(feature = "probe")]
 pub use probe::*;
 pub use process::*;
 pub use producer::*;

@@ -12,6 +12,11 @@
 //! happens), [`commands`], [`cli`] and [`config`] (how it all begins), [`probe`] (what is on a group), [`capture`] (capture
 //! files), [`shares`] and [`log`].
 
+#![cfg_attr(
+    not(all(feature = "page", feature = "probe", feature = "socketio")),
+    allow(dead_code) // what only the parts left out use; the whole build tells of the rest
+)]
+
 mod capture;
 mod channel;
 mod cli;
@@ -21,6 +26,7 @@ mod limits;
 mod log;
 mod metrics;
 mod observe;
+#[cfg(feature = "probe")]
 mod probe;
 mod registry;
 mod serve;

@@ -15,11 +15,13 @@ mod app;
 mod connection;
 mod cors;
 mod deflate;
+mod encoding;
 mod feeder;
 pub(in crate::serve) mod group;
 mod handover;
 mod host;
 mod live;
+#[cfg_attr(not(feature = "page"), path = "no_page.rs")]
 mod page;
 mod path;
 mod player;
@@ -31,6 +33,7 @@ mod reserve;
 mod routes;
 mod rows;
 mod snapshot;
+#[cfg_attr(not(feature = "socketio"), path = "no_socketio.rs")]
 mod socketio;
 mod status;
 mod stream;

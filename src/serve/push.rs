@@ -17,6 +17,7 @@ mod options;
 mod position;
 mod subscriptions;
 
+#[cfg(feature = "socketio")]
 pub(super) use chunk::Update;
 pub(super) use frame::reply;
 pub use hubs::Hubs;

@@ -11,6 +11,11 @@ use std::{
 
 use crate::address::Interface;
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "tidecast runs on Linux only: it receives with recvmmsg, kernel time stamps and drop counts, and waits with epoll"
+);
+
 pub mod address;
 mod altname;
 pub mod clock;

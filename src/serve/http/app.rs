@@ -6,11 +6,11 @@ use std::{
 };
 
 use axum::Router;
-use socketioxide::SocketIo;
 use tokio::sync::watch;
 
 use super::{
-    answers::InFlight, feeder::Feeders, host::Names, player::Patience, routes, snapshot::Snapshots, via::Door,
+    answers::InFlight, feeder::Feeders, host::Names, player::Patience, routes, snapshot::Snapshots, socketio,
+    via::Door,
 };
 use crate::{
     config,
@@ -49,7 +49,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) config: Arc<config::Http>,
     pub(super) router: Router,
-    pub(super) socketio: SocketIo,
+    pub(super) socketio: socketio::Handle,
     pub(super) feeders: Feeders,
     pub(super) hubs: Arc<Hubs>,
     /// Clients that do not read, in the log.

@@ -4,14 +4,19 @@
 use std::sync::{LazyLock, OnceLock};
 
 use axum::{
-    body::Bytes,
+    Router,
     extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
+    routing::get,
 };
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
 
-use super::refusal::Refusal;
+use super::{
+    App,
+    encoding::{accepts, compressed},
+    refusal::Refusal,
+};
 
 /// One file of the page.
 struct Asset {
@@ -89,13 +94,21 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
 
-/// Whether a client wants the page rather than text.
-pub(super) fn is_browser(headers: &HeaderMap) -> bool {
+/// Puts the page's files among the routes.
+pub(super) fn mount(router: Router<App>) -> Router<App> {
+    router.route("/favicon.ico", get(icon)).route("/page/{sum}/{*name}", get(file))
+}
+
+/// The page itself, for a client that wants it rather than text.
+pub(super) fn index(headers: &HeaderMap) -> Option<Response> {
+    is_browser(headers).then(|| whole(headers))
+}
+
+fn is_browser(headers: &HeaderMap) -> bool {
     accepts(headers, header::ACCEPT, "text/html")
 }
 
-/// The page itself.
-pub(super) fn index(headers: &HeaderMap) -> Response {
+fn whole(headers: &HeaderMap) -> Response {
     let tag = format!("\"{}\"", *SUM);
     let mut response = if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str()) {
         StatusCode::NOT_MODIFIED.into_response()
@@ -120,16 +133,13 @@ static ICON: LazyLock<Vec<u8>> = LazyLock::new(|| {
 });
 
 /// `/favicon.ico`
-pub(super) async fn icon() -> Response {
+async fn icon() -> Response {
     let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "max-age=86400")];
     guarded((headers, ICON.as_slice()).into_response())
 }
 
 /// `/page/SUM/FILE`
-pub(super) async fn file(
-    Path((sum, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
+async fn file(Path((sum, name)): Path<(String, String)>, headers: HeaderMap) -> Result<Response, Refusal> {
     let mut all = ASSETS.iter().chain(&LICENCES);
     let asset = all.find(|asset| asset.name == name && sum == *SUM).ok_or_else(|| {
         Refusal::NotFound(format!("there is no file {name:?} of this version of the page: see /"))
@@ -168,35 +178,8 @@ fn body(
     (content_type, [(header::CONTENT_ENCODING, "gzip")], compressed).into_response()
 }
 
-/// Text that is made for each request, compressed for those who take it.
-pub(super) fn text(headers: &HeaderMap, content_type: &'static str, text: Bytes) -> Response {
-    let described = [(header::CONTENT_TYPE, content_type), (header::VARY, "accept-encoding")];
-    if !accepts(headers, header::ACCEPT_ENCODING, "gzip") {
-        return (described, text).into_response();
-    }
-    let compressed = compressed(&text, Compression::fast());
-    (described, [(header::CONTENT_ENCODING, "gzip")], compressed).into_response()
-}
-
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     compressed(bytes, Compression::best())
-}
-
-fn compressed(bytes: &[u8], level: Compression) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), level);
-    // A Vec takes all.
-    let _ = std::io::Write::write_all(&mut encoder, bytes);
-    encoder.finish().unwrap_or_default()
-}
-
-/// Whether a list of preferences names `what`, and not with `q=0`.
-fn accepts(headers: &HeaderMap, name: header::HeaderName, what: &str) -> bool {
-    let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|entry| {
-        let mut words = entry.split(';').map(str::trim);
-        let is_it = words.next().is_some_and(|first| first.eq_ignore_ascii_case(what));
-        is_it && !words.any(|word| matches!(word, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    })
 }
 
 #[cfg(test)]

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{Query, Request, State, rejection::QueryRejection},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderValue, Method, Uri, header},
+    response::Response,
 };
 use hyper::upgrade::OnUpgrade;
 use serde::Deserialize;
@@ -23,9 +22,8 @@ use tokio::{
 use super::{
     App, deflate, group,
     handover::{Handover, Messages, Ordered, PushOrder},
-    path,
     refusal::Refusal,
-    socketio, stream,
+    stream,
     via::Via,
     websocket,
 };
@@ -76,31 +74,6 @@ pub(super) fn admit(config: &config::Http, headers: &HeaderMap) -> Result<Option
     Err(Refusal::Forbidden(format!(
         "pages of {text:?} may not subscribe: expected one of {expected} (the operator allows more with `--origin {text}` or origins in [http])"
     )))
-}
-
-/// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its requests.
-pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    if !request.uri().path().starts_with(path::SOCKET_IO) {
-        return next.run(request).await;
-    }
-    let origin = match admit(&app.config, request.headers()) {
-        Ok(origin) => origin,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let mut response = match *request.method() {
-        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
-        _ => match socketio::open(&app, request).await {
-            Ok(request) => next.run(request).await,
-            Err(refusal) => refusal.into_response(),
-        },
-    };
-    let headers = response.headers_mut();
-    if let Some(origin) = origin {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
-    }
-    headers.insert(header::VARY, HeaderValue::from_static("origin"));
-    response
 }
 
 /// What a path names behind `/ws/` or `/sse/`: a channel, or a group as in `udp/239.1.1.1:5000`.

@@ -11,10 +11,9 @@ use axum::{
     routing::get,
 };
 use serde::{Deserialize, Serialize};
-use socketioxide::SocketIo;
 
 use super::{
-    App, answers, api, cors, group, host, live, page, players, push,
+    App, answers, api, cors, encoding, group, host, live, page, players, push,
     refusal::Refusal,
     socketio, status, stream,
     via::{Door, Via},
@@ -27,9 +26,7 @@ use crate::{
 };
 
 /// The routes, and the handle of Socket.IO, which must be told of the end.
-pub(super) fn router(app: App) -> (Router, SocketIo) {
-    let (socketio, io) = socketio::layer(app.clone());
-    let guard = middleware::from_fn_with_state(app.clone(), push::guard);
+pub(super) fn router(app: App) -> (Router, socketio::Handle) {
     let bound = middleware::from_fn_with_state(app.answers.clone(), answers::bound);
     let meant = middleware::from_fn_with_state(app.clone(), host::guard);
     let router = Router::new()
@@ -45,13 +42,12 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/losses", get(api::losses))
         // These may be long.
-        .route_layer(bound)
+        .route_layer(bound);
+    let router = page::mount(router)
         .route("/", get(index))
-        .route("/favicon.ico", get(page::icon))
         .route("/status", get(status::page))
         .route("/status/", get(status::page))
         .route("/healthz", get(health))
-        .route("/page/{sum}/{*name}", get(page::file))
         .route("/api/v1/live", get(live::live))
         .route("/streams/", get(stream::named))
         .route("/streams/{*name}", get(stream::named))
@@ -64,18 +60,16 @@ pub(super) fn router(app: App) -> (Router, SocketIo) {
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(not_found)
         .layer(cors::layer(&app.config))
-        .with_state(app)
-        .layer(socketio)
-        .layer(guard)
-        .layer(meant);
-    (router, io)
+        .with_state(app.clone());
+    let (router, io) = socketio::mount(router, &app);
+    (router.layer(meant), io)
 }
 
 /// The page for browsers, text for everybody else. Where the operator has a port, others see there what is for them alone.
 async fn index(State(app): State<App>, Extension(via): Extension<Via>, headers: HeaderMap) -> Response {
     let for_operators = via.door == Door::Admin || app.config.admin.is_none();
-    if for_operators && page::is_browser(&headers) {
-        return page::index(&headers);
+    if let Some(page) = page::index(&headers).filter(|_| for_operators) {
+        return page;
     }
     ([(header::VARY, "accept, accept-encoding")], contents(&app, for_operators).await).into_response()
 }
@@ -103,7 +97,9 @@ async fn contents(app: &App, for_operators: bool) -> String {
     line("/streams/NAME/snapshot.jpg", "its last key frame, if ffmpeg is installed");
     line("/ws/NAME", "a stream's packets and gaps as WebSocket messages (?flow= &every= &format=json)");
     line("/sse/NAME", "the same as server-sent events (?flow= &every=)");
-    line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");
+    if cfg!(feature = "socketio") {
+        line("/socket.io/", "the same for Socket.IO clients, which emit subscribe");
+    }
     line("/healthz", "whether it runs and the packet path turns");
     line("/readyz", "whether all configured groups are joined");
     if !for_operators {
@@ -150,7 +146,7 @@ async fn ready(State(app): State<App>) -> Response {
 }
 
 async fn scrape(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refusal> {
-    Ok(page::text(&headers, metrics::CONTENT_TYPE, app.metrics.text().await?))
+    Ok(encoding::text(&headers, metrics::CONTENT_TYPE, app.metrics.text().await?))
 }
 
 #[derive(Debug, Deserialize)]

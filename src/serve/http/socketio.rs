@@ -11,9 +11,12 @@ use std::sync::{
 };
 
 use axum::{
+    Router,
     body::{Body, to_bytes},
-    extract::Request,
-    http::Method,
+    extract::{Request, State},
+    http::{HeaderValue, Method, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,7 +28,7 @@ use socketioxide::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::{App, refusal::Refusal, stream, via::Via};
+use super::{App, path, push, refusal::Refusal, stream, via::Via};
 use crate::{
     limits::{
         PUSH_STALL_MAX, SOCKETIO_BUFFER, SOCKETIO_MESSAGE_BYTES_MAX, SOCKETIO_PAUSE_MAX, SOCKETIO_PAUSE_MIN,
@@ -73,8 +76,42 @@ struct Session {
 #[derive(Debug, Default)]
 struct Subscriptions(Vec<(String, Option<u64>)>);
 
-/// What serves Socket.IO beside the routes, and its handle.
-pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
+/// The handle, which must be told of the end.
+pub(super) type Handle = SocketIo;
+
+/// Puts Socket.IO before the routes.
+pub(super) fn mount(router: Router, app: &App) -> (Router, Handle) {
+    let (layer, io) = layer(app.clone());
+    let guard = middleware::from_fn_with_state(app.clone(), guard);
+    (router.layer(layer).layer(guard), io)
+}
+
+/// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its requests.
+async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with(path::SOCKET_IO) {
+        return next.run(request).await;
+    }
+    let origin = match push::admit(&app.config, request.headers()) {
+        Ok(origin) => origin,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => match open(&app, request).await {
+            Ok(request) => next.run(request).await,
+            Err(refusal) => refusal.into_response(),
+        },
+    };
+    let headers = response.headers_mut();
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+fn layer(app: App) -> (SocketIoLayer, SocketIo) {
     let (layer, io) = SocketIo::builder()
         .connect_timeout(app.config.header_timeout)
         .max_buffer_size(SOCKETIO_BUFFER)
@@ -96,7 +133,7 @@ pub(super) fn layer(app: App) -> (SocketIoLayer, SocketIo) {
 ///
 /// # Errors
 /// There is no place; the body does not come, or is too long.
-pub(super) async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
+async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
     let query = request.uri().query().unwrap_or_default();
     if !query.split('&').any(|pair| pair.starts_with("sid=")) {
         let via = request.extensions().get::<Via>();
