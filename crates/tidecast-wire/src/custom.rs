@@ -1,9 +1,10 @@
-//! Any other numbered datagram: a [`Layout`] says where in it the number stands, and existing sensors are relayed
-//! unchanged.
+//! Any other numbered datagram: a [`Layout`] says where in it the number stands, and existing
+//! sensors are relayed unchanged.
 //!
-//! `config` makes a layout out of a profile's name or of the grammar (see [`Layout::from_str`]); `wire::parse` reads
-//! datagrams with it and hands each [`Packet`] to `relay`. A layout has a `Kind` for each kind of datagram that a
-//! protocol knows: the first one whose matches all hold reads the datagram.
+//! `config` makes a layout out of a profile's name or of the grammar (see [`Layout::from_str`]);
+//! `wire::parse` reads datagrams with it and hands each [`Packet`] to `relay`. A layout has a
+//! `Kind` for each kind of datagram that a protocol knows: the first one whose matches all hold
+//! reads the datagram.
 //!
 //! [`Layout::from_str`]: std::str::FromStr::from_str
 
@@ -116,8 +117,9 @@ impl Kind {
         Some(packet)
     }
 
-    /// How many numbers the datagram takes, and whether it ends its session. 0 is a heartbeat, and the largest value (or
-    /// the layout's `end`) an end of session: both take no number and say which one comes next (MoldUDP64).
+    /// How many numbers the datagram takes, and whether it ends its session. 0 is a heartbeat, and
+    /// the largest value (or the layout's `end`) an end of session: both take no number and say
+    /// which one comes next (MoldUDP64).
     fn read_step(&self, bytes: &[u8]) -> Option<(u64, bool)> {
         let step = self.step.read(bytes)?;
         let ends = self.end.or(self.step.end()) == Some(step);
@@ -154,7 +156,8 @@ impl Layout {
     /// Reads one datagram.
     ///
     /// # Errors
-    /// Foreign when the `match` parts of no kind hold; corrupt when the datagram ends before one of its fields does.
+    /// Foreign when the `match` parts of no kind hold; corrupt when the datagram ends before one of
+    /// its fields does.
     pub fn read<'a>(&self, bytes: &'a [u8]) -> Result<Packet<'a>, Reject> {
         if bytes.is_empty() {
             return Err(Reject::Corrupt(Reason::Empty));
@@ -182,7 +185,8 @@ impl Layout {
         Err(if cut { Reject::Corrupt(Reason::Truncated) } else { Reject::Foreign(Reason::Match) })
     }
 
-    /// What the ids of its streams are made of, kind by kind: what of the sender's address, and whether fields are.
+    /// What the ids of its streams are made of, kind by kind: what of the sender's address, and
+    /// whether fields are.
     pub fn id_forms(&self) -> Vec<(Sender, bool)> {
         self.kinds.iter().map(|kind| (kind.sender, !kind.ids.is_empty())).collect()
     }
@@ -238,12 +242,14 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// The number, masked, from 0 (`wrap`'s lowest number is 0); 0 when the datagram is not numbered.
+    /// The number, masked, from 0 (`wrap`'s lowest number is 0); 0 when the datagram is not
+    /// numbered.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Whether the datagram has a number: one outside of `wrap` says that it has none (Art-Net's 0).
+    /// Whether the datagram has a number: one outside of `wrap` says that it has none (Art-Net's
+    /// 0).
     pub fn numbered(&self) -> bool {
         matches!(self.body, Body::Numbered | Body::Ends)
     }
@@ -258,7 +264,8 @@ impl<'a> Packet<'a> {
         self.body == Body::Passes
     }
 
-    /// How many numbers the datagram takes; 0 for a control datagram, whose number is the next one to be used.
+    /// How many numbers the datagram takes; 0 for a control datagram, whose number is the next one
+    /// to be used.
     pub fn step(&self) -> u64 {
         self.step
     }
@@ -273,13 +280,15 @@ impl<'a> Packet<'a> {
         self.body == Body::Ends
     }
 
-    /// Which stream it belongs to. None: to the address and port that it comes from, as far as the layout says.
+    /// Which stream it belongs to. None: to the address and port that it comes from, as far as the
+    /// layout says.
     pub fn id(&self, source: SocketAddr) -> Option<Id> {
         let by_source = self.sender == Sender::Port && self.id == Id::default();
         (!by_source).then(|| self.id.of(self.sender, source))
     }
 
-    /// Whether it holds messages of further streams, or with gaps between them: see [`Layout::others`].
+    /// Whether it holds messages of further streams, or with gaps between them: see
+    /// [`Layout::others`].
     pub fn mixed(&self) -> bool {
         self.mixed
     }

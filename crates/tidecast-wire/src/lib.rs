@@ -1,9 +1,11 @@
-//! Bytes to a checked view, and back. Knows bytes only: no sockets, no clock, no state between datagrams
-//! (except [`ts::Continuity`] and [`custom::Scale`], which their owners keep).
+//! Bytes to a checked view, and back. Knows bytes only: no sockets, no clock, no state between
+//! datagrams (except [`ts::Continuity`] and [`custom::Scale`], which their owners keep).
 //!
-//! A datagram comes from `net` as bytes, [`parse`] checks all of it once, and goes on to `relay` as a
-//! [`Datagram`], whose accessors cannot panic. What does not pass is a [`Reject`]: *corrupt* (it claims the
-//! format and is damaged) or *foreign* (it is something else), with a [`Reason`] for counters and logs.
+//! A datagram comes from `net` as bytes, [`parse`] checks all of it once, and goes on to `relay` as
+//! a
+//! [`Datagram`], whose accessors cannot panic. What does not pass is a [`Reject`]: *corrupt* (it
+//! claims the format and is damaged) or *foreign* (it is something else), with a [`Reason`] for
+//! counters and logs.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -26,7 +28,8 @@ pub use looks::Looks;
 /// How a channel's datagrams are numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Found out per source by `identify`; [`parse`], which sees one datagram, goes by its first byte.
+    /// Found out per source by `identify`; [`parse`], which sees one datagram, goes by its first
+    /// byte.
     #[default]
     Auto,
     /// The native datagram, version 1.
@@ -102,7 +105,8 @@ pub enum Reason {
     Nack,
     /// A native datagram of a version that this program does not know.
     Version,
-    /// A native datagram of a reserved kind, or FEC for RTP of a kind that this program does not know.
+    /// A native datagram of a reserved kind, or FEC for RTP of a kind that this program does not
+    /// know.
     Kind,
     /// RTCP on the port of the media.
     Rtcp,
@@ -131,8 +135,8 @@ impl Reason {
     }
 }
 
-/// Checks one datagram against a format. A native datagram whose checksum is wrong is corrupt, also when the
-/// format was told by its first bytes.
+/// Checks one datagram against a format. A native datagram whose checksum is wrong is corrupt, also
+/// when the format was told by its first bytes.
 #[inline]
 pub fn parse<'a>(format: &Format, bytes: &'a [u8]) -> Result<Datagram<'a>, Reject> {
     if bytes.is_empty() {

@@ -1,4 +1,5 @@
-//! What a datagram looks like, whatever it was taken for: for people who are told why it is of no use, never to decide what it is.
+//! What a datagram looks like, whatever it was taken for: for people who are told why it is of no
+//! use, never to decide what it is.
 
 use super::{native, rtcp, rtp, ts};
 

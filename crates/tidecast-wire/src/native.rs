@@ -1,8 +1,9 @@
-//! The native datagram, version 1: a 28-byte header, the payload, and a CRC-32 over both. For sensors: small
-//! enough for a microcontroller, self-identifying, its numbers never wrap.
+//! The native datagram, version 1: a 28-byte header, the payload, and a CRC-32 over both. For
+//! sensors: small enough for a microcontroller, self-identifying, its numbers never wrap.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram and hands it to `relay`; `producer` makes datagrams
-//! out of a [`Repr`]. What repair and NACK packets carry is in [`Repair`], [`SourceShard`] and [`Nack`].
+//! `wire::parse` makes a [`Packet`] of a received datagram and hands it to `relay`; `producer`
+//! makes datagrams out of a [`Repr`]. What repair and NACK packets carry is in [`Repair`],
+//! [`SourceShard`] and [`Nack`].
 //!
 //! | Offset | Size | Field |
 //! |---|---|---|
@@ -103,7 +104,8 @@ pub enum Error {
         /// Bytes that are there.
         actual: usize,
     },
-    /// A rebuilt source shard whose reserved byte or padding is not zero: it was rebuilt from wrong parts.
+    /// A rebuilt source shard whose reserved byte or padding is not zero: it was rebuilt from wrong
+    /// parts.
     #[error("source shard with padding that is not zero")]
     Padding,
     /// A NACK that is no list of at most 64 ranges.
@@ -169,7 +171,8 @@ impl Repr<'_> {
         HEADER + self.payload.len() + TRAILER
     }
 
-    /// Appends the datagram, with its checksum. The flag [`AUTHENTICATED`] is left out, since there is no tag.
+    /// Appends the datagram, with its checksum. The flag [`AUTHENTICATED`] is left out, since there
+    /// is no tag.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.reserve(self.len());
@@ -195,8 +198,9 @@ impl<'a> Packet<'a> {
     /// Checks a datagram.
     ///
     /// # Errors
-    /// Another magic or version, before anything else is looked at; then too short, a wrong checksum, a reserved
-    /// kind, and a repair or NACK payload that contradicts itself. Heartbeats with a payload are tolerated.
+    /// Another magic or version, before anything else is looked at; then too short, a wrong
+    /// checksum, a reserved kind, and a repair or NACK payload that contradicts itself. Heartbeats
+    /// with a payload are tolerated.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
@@ -252,7 +256,8 @@ impl<'a> Packet<'a> {
         self.repr.session
     }
 
-    /// The number; of a repair packet its block's first one, of heartbeat and end the next one to be used.
+    /// The number; of a repair packet its block's first one, of heartbeat and end the next one to
+    /// be used.
     pub fn sequence(&self) -> u64 {
         self.repr.sequence
     }

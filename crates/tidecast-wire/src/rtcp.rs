@@ -1,8 +1,9 @@
-//! RTCP (RFC 3550 section 6), the generic NACK of RFC 4585 and what RIST simple profile (VSF TR-06-1) adds: the range
-//! NACK and the echo that measures the round trip. Checked views of what was received, a [`Repr`] that emits.
+//! RTCP (RFC 3550 section 6), the generic NACK of RFC 4585 and what RIST simple profile (VSF
+//! TR-06-1) adds: the range NACK and the echo that measures the round trip. Checked views of what
+//! was received, a [`Repr`] that emits.
 //!
-//! A datagram on the port above RTP media is a [`Compound`] of packets. Senders answer the NACKs in it from their
-//! history, receivers take the reports; both emit [`Repr`]s, one behind the other.
+//! A datagram on the port above RTP media is a [`Compound`] of packets. Senders answer the NACKs in
+//! it from their history, receivers take the reports; both emit [`Repr`]s, one behind the other.
 //!
 //! | Packet | First byte, type | Body in 32-bit words |
 //! |---|---|---|
@@ -138,11 +139,12 @@ pub struct Compound<'a> {
 }
 
 impl<'a> Compound<'a> {
-    /// Checks that packets fill the datagram (RFC 3550 A.2), but not that a report comes first: feedback alone is
-    /// common (RFC 5506).
+    /// Checks that packets fill the datagram (RFC 3550 A.2), but not that a report comes first:
+    /// feedback alone is common (RFC 5506).
     ///
     /// # Errors
-    /// A packet of another version or no RTCP type, or one that does not end within the datagram; padding that cannot be.
+    /// A packet of another version or no RTCP type, or one that does not end within the datagram;
+    /// padding that cannot be.
     pub fn parse(bytes: &'a [u8]) -> Result<Compound<'a>, Error> {
         let mut rest = Raw::split(bytes)?.1;
         while !rest.is_empty() {
@@ -151,7 +153,8 @@ impl<'a> Compound<'a> {
         Ok(Compound { bytes })
     }
 
-    /// The packets of known types in their order; each stands for itself, so a damaged one costs no other.
+    /// The packets of known types in their order; each stands for itself, so a damaged one costs no
+    /// other.
     pub fn packets(&self) -> impl Iterator<Item = Result<Packet<'a>, Error>> + use<'a> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
@@ -223,7 +226,8 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Padding is allowed in the last packet alone, counts itself, and keeps the packet a multiple of a word.
+/// Padding is allowed in the last packet alone, counts itself, and keeps the packet a multiple of a
+/// word.
 fn without_padding<'a>(body: &'a [u8], behind: &[u8]) -> Result<&'a [u8], Error> {
     let actual = usize::from(body.last().copied().unwrap_or(0));
     let max = if behind.is_empty() { body.len() } else { 0 };

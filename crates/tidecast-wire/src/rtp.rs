@@ -1,6 +1,7 @@
 //! RTP (RFC 3550): the checked view of a media packet, and a representation that emits one.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram and hands it to `relay`; `producer` emits a [`Repr`].
+//! `wire::parse` makes a [`Packet`] of a received datagram and hands it to `relay`; `producer`
+//! emits a [`Repr`].
 
 use std::ops::Range;
 
@@ -28,7 +29,8 @@ pub enum Error {
         /// The version that the datagram names.
         actual: u8,
     },
-    /// RTCP on the port of the media: its packet types have a range of their own (RFC 5761 section 4).
+    /// RTCP on the port of the media: its packet types have a range of their own (RFC 5761 section
+    /// 4).
     #[error("RTCP packet type {packet_type}, expected RTP")]
     Rtcp {
         /// The RTCP packet type, 192 to 223.
@@ -123,7 +125,8 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Fixed header, CSRC list (4 bytes each) and header extension (RFC 3550 section 5.3.1), at most all of `bytes`.
+/// Fixed header, CSRC list (4 bytes each) and header extension (RFC 3550 section 5.3.1), at most
+/// all of `bytes`.
 fn header_len(header: &[u8; HEADER], bytes: &[u8]) -> Result<usize, Error> {
     let actual = bytes.len();
     let mut expected = HEADER + 4 * usize::from(header[0] & 0x0f);
@@ -240,7 +243,8 @@ mod tests {
 
     #[test]
     fn rtcp_and_other_versions() {
-        // sender report, receiver report, generic NACK, and the ends of the range: shorter than an RTP header, and still RTCP
+        // sender report, receiver report, generic NACK, and the ends of the range: shorter than an
+        // RTP header, and still RTCP
         for packet_type in [192, 200, 201, 205, 223] {
             let rtcp = [0x81, packet_type, 0, 1, 0, 0, 0, 1];
             assert_eq!(Packet::parse(&rtcp), Err(Error::Rtcp { packet_type }));

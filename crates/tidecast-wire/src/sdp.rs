@@ -1,8 +1,9 @@
-//! Session descriptions (RFC 8866) of RTP streams: text to what of it stays true behind a relay, and back to lines.
+//! Session descriptions (RFC 8866) of RTP streams: text to what of it stays true behind a relay,
+//! and back to lines.
 //!
-//! Pure. A relay changes where packets go and by whom they are sent, not what is in them: encodings, their parameters,
-//! packet times and clocks are kept, addresses, ports and roles are not. `config` reads one per channel; `serve::sdp` writes the
-//! description of each output from it.
+//! Pure. A relay changes where packets go and by whom they are sent, not what is in them:
+//! encodings, their parameters, packet times and clocks are kept, addresses, ports and roles are
+//! not. `config` reads one per channel; `serve::sdp` writes the description of each output from it.
 
 use std::{collections::HashSet, fmt, net::IpAddr};
 
@@ -11,7 +12,8 @@ use super::rtp::payload_types::{
 };
 use crate::limits::{SDP_BYTES_MAX, SDP_MEDIA_MAX};
 
-/// Attributes that say where packets come from and go to, or how a session is set up: the relay's are others.
+/// Attributes that say where packets come from and go to, or how a session is set up: the relay's
+/// are others.
 const NOT_KEPT: [&str; 31] = [
     "candidate",
     "charset",
@@ -115,7 +117,8 @@ pub struct Media {
 }
 
 impl Media {
-    /// Of payload types that are known by their encodings alone, one stream for each kind of media. The order is kept.
+    /// Of payload types that are known by their encodings alone, one stream for each kind of media.
+    /// The order is kept.
     pub fn of(maps: &[Rtpmap]) -> Vec<Media> {
         let mut all: Vec<Media> = Vec::new();
         for map in maps {
@@ -187,8 +190,8 @@ impl Session {
     /// Reads a description.
     ///
     /// # Errors
-    /// Text that is no description, an `m=` line or `rtpmap` that makes no sense, a dynamic payload type without an
-    /// `rtpmap`, no RTP at all.
+    /// Text that is no description, an `m=` line or `rtpmap` that makes no sense, a dynamic payload
+    /// type without an `rtpmap`, no RTP at all.
     pub fn parse(text: &str) -> Result<Session, Error> {
         if text.len() > SDP_BYTES_MAX {
             return Err(Error::TooLong { actual: text.len() });

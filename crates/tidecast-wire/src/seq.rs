@@ -1,7 +1,8 @@
-//! Truncated on the wire, extended inside: how a number of a few bits becomes a `u64` that never wraps.
+//! Truncated on the wire, extended inside: how a number of a few bits becomes a `u64` that never
+//! wraps.
 //!
-//! A wire number has no order of its own (after 65535 comes 0), so it never implements `Ord`; `relay` extends
-//! it on entry, relative to the highest number that the flow has believed so far.
+//! A wire number has no order of its own (after 65535 comes 0), so it never implements `Ord`;
+//! `relay` extends it on entry, relative to the highest number that the flow has believed so far.
 
 /// Consecutive sequence numbers, such as those that one packet takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +38,9 @@ impl Space {
         if self.modulus == 0 { None } else { Some(self.modulus) }
     }
 
-    /// The extended number congruent to `wire` that is nearest to `reference`. Exactly half of the space away
-    /// counts as forwards. Never below 0 nor above `u64::MAX`: there the nearest one within is taken.
+    /// The extended number congruent to `wire` that is nearest to `reference`. Exactly half of the
+    /// space away counts as forwards. Never below 0 nor above `u64::MAX`: there the nearest one
+    /// within is taken.
     #[inline(always)]
     pub fn extend(&self, reference: u64, wire: u64) -> u64 {
         let modulus = self.modulus;
@@ -64,9 +66,9 @@ impl Space {
         if to >= from { to - from } else { modulus - (from - to) }
     }
 
-    /// The largest reorder window that the space allows: under half of it, less a ninth of the space, so that
-    /// a packet a little later than the window is still seen as late and not as one from far ahead. 8 bits: 100;
-    /// 4 bits: 7.
+    /// The largest reorder window that the space allows: under half of it, less a ninth of the
+    /// space, so that a packet a little later than the window is still seen as late and not as one
+    /// from far ahead. 8 bits: 100; 4 bits: 7.
     pub const fn window_max(&self) -> u64 {
         if self.modulus == 0 {
             return u64::MAX / 2;

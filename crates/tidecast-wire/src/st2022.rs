@@ -1,9 +1,10 @@
-//! SMPTE ST 2022-1 (Pro-MPEG COP3): the checked view of a repair packet, a representation that emits one, and the
-//! shard of an RTP packet that the repair packets protect.
+//! SMPTE ST 2022-1 (Pro-MPEG COP3): the checked view of a repair packet, a representation that
+//! emits one, and the shard of an RTP packet that the repair packets protect.
 //!
-//! A repair packet is an RTP header, a FEC header (RFC 2733 with ST 2022-1's extension) and the XOR of the media
-//! packets' bytes from 12 on. The low bits of its first two bytes are no flags of its own but the XOR of the media
-//! packets' flags, so it must never be read as RTP. `relay` receives them beside the media, `fec` makes them.
+//! A repair packet is an RTP header, a FEC header (RFC 2733 with ST 2022-1's extension) and the XOR
+//! of the media packets' bytes from 12 on. The low bits of its first two bytes are no flags of its
+//! own but the XOR of the media packets' flags, so it must never be read as RTP. `relay` receives
+//! them beside the media, `fec` makes them.
 
 use std::ops::BitXorAssign;
 
@@ -41,7 +42,8 @@ pub enum Error {
         /// Bytes that are there.
         actual: usize,
     },
-    /// FEC for RTP of another kind: no header extension, a mask, a further extension or another code than XOR.
+    /// FEC for RTP of another kind: no header extension, a mask, a further extension or another
+    /// code than XOR.
     #[error("E {extended}, mask {mask:#08x}, N {more}, type {code}; expected 1, 0, 0 and 0 (XOR)")]
     Kind {
         /// The E bit: ST 2022-1's fields follow.
@@ -72,8 +74,8 @@ pub enum Axis {
     Row,
 }
 
-/// What the code sees of an RTP packet's header, beside its bytes from 12 on; XORed field by field. The number and
-/// the SSRC are not protected.
+/// What the code sees of an RTP packet's header, beside its bytes from 12 on; XORed field by field.
+/// The number and the SSRC are not protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     /// P, X and CC: the low 6 bits of the first byte.
@@ -100,7 +102,8 @@ impl BitXorAssign for Fields {
 pub struct Shard<'a> {
     /// From the fixed header.
     pub fields: Fields,
-    /// What follows the fixed header: CSRC list, extension, payload and padding; at most 65,535 bytes.
+    /// What follows the fixed header: CSRC list, extension, payload and padding; at most 65,535
+    /// bytes.
     pub body: &'a [u8],
 }
 
@@ -118,8 +121,8 @@ impl<'a> Shard<'a> {
         (header[0] >> 6 == VERSION).then_some(Shard { fields, body })
     }
 
-    /// Appends the packet of a rebuilt shard. False, and nothing appended, if the shard cannot be one packet's: its
-    /// length lies beyond its bytes, or something stands behind its end.
+    /// Appends the packet of a rebuilt shard. False, and nothing appended, if the shard cannot be
+    /// one packet's: its length lies beyond its bytes, or something stands behind its end.
     #[must_use]
     pub fn emit(&self, sequence: u16, ssrc: u32, out: &mut Vec<u8>) -> bool {
         let Some((body, padding)) = self.body.split_at_checked(self.fields.length.into()) else {
@@ -168,7 +171,8 @@ pub struct Repr<'a> {
 }
 
 impl<'a> Repair<'a> {
-    /// Checks a datagram. The index and the number's extension bits mean nothing to XOR and to RTP: ignored.
+    /// Checks a datagram. The index and the number's extension bits mean nothing to XOR and to RTP:
+    /// ignored.
     ///
     /// # Errors
     /// Not RTP; RTCP; too short; FEC of another kind; a packet that protects nothing.

@@ -1,10 +1,10 @@
-//! How many numbers the datagrams of a stream take. Bounds that are meant in packets are distances between numbers: each
-//! is as many times as large.
+//! How many numbers the datagrams of a stream take. Bounds that are meant in packets are distances
+//! between numbers: each is as many times as large.
 
 use crate::limits::STEP_PACKETS;
 
-/// The measure of one stream, kept by its owner: the second largest count of the latest datagrams. It covers all of a
-/// stream whose datagrams vary, and one datagram alone does not move it.
+/// The measure of one stream, kept by its owner: the second largest count of the latest datagrams.
+/// It covers all of a stream whose datagrams vary, and one datagram alone does not move it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     step: u64,

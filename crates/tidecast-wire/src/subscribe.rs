@@ -1,7 +1,8 @@
-//! The messages by which a host asks for a stream over UDP, version 1: `docs/udp-subscribe.md` is the reference.
+//! The messages by which a host asks for a stream over UDP, version 1: `docs/udp-subscribe.md` is
+//! the reference.
 //!
-//! A request is never shorter than an answer, so that nobody can make a relay send more to an address than was sent in
-//! its name.
+//! A request is never shorter than an answer, so that nobody can make a relay send more to an
+//! address than was sent in its name.
 
 /// What each message begins with; the last byte is the version.
 pub const MAGIC: [u8; 8] = *b"tidesub1";

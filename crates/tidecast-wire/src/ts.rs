@@ -1,9 +1,10 @@
-//! MPEG-TS packets (ISO/IEC 13818-1) without RTP: not numbered by datagram, so what was lost shows in their
-//! continuity counters only.
+//! MPEG-TS packets (ISO/IEC 13818-1) without RTP: not numbered by datagram, so what was lost shows
+//! in their continuity counters only.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it finds the stream's packets with
-//! [`packets`] and runs [`Continuity`] over them, whoever paces a file reads its clock with [`pcr`], and whoever lets
-//! players in finds with [`access`] where they can begin.
+//! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it finds the stream's
+//! packets with
+//! [`packets`] and runs [`Continuity`] over them, whoever paces a file reads its clock with
+//! [`pcr`], and whoever lets players in finds with [`access`] where they can begin.
 
 pub mod access;
 pub mod packets;
@@ -18,7 +19,8 @@ pub const PACKET: usize = 188;
 pub const SYNC: u8 = 0x47;
 const PID_NULL: usize = 0x1fff;
 
-/// Whether a payload is TS packets and nothing else: a whole number of 188 bytes, at least one, each beginning with
+/// Whether a payload is TS packets and nothing else: a whole number of 188 bytes, at least one,
+/// each beginning with
 /// [`SYNC`].
 pub fn looks_like(payload: &[u8]) -> bool {
     let (packets, rest) = payload.as_chunks::<PACKET>();
@@ -46,9 +48,9 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Finds discontinuities of the continuity counters (ISO/IEC 13818-1 section 2.4.3.3), which are a lower bound for
-/// what was lost: the counters have 4 bits, so a loss of 16 packets of a PID cannot be seen, and one of 15 looks like
-/// the permitted duplicate.
+/// Finds discontinuities of the continuity counters (ISO/IEC 13818-1 section 2.4.3.3), which are a
+/// lower bound for what was lost: the counters have 4 bits, so a loss of 16 packets of a PID cannot
+/// be seen, and one of 15 looks like the permitted duplicate.
 #[derive(Clone, Debug, Default)]
 pub struct Continuity {
     /// State of each PID, sorted by PID; at most [`TS_PIDS_MAX`], the others are not checked.
@@ -82,8 +84,8 @@ enum Counter {
 }
 
 impl Continuity {
-    /// Checks the TS packets of one payload, in order, and returns how many of them did not continue their PID.
-    /// What is no TS packet is passed over.
+    /// Checks the TS packets of one payload, in order, and returns how many of them did not
+    /// continue their PID. What is no TS packet is passed over.
     pub fn check(&mut self, payload: &[u8]) -> u64 {
         let packets = payload.as_chunks::<PACKET>().0.iter();
         let found = packets.filter(|packet| packet[0] == SYNC && !self.continues(packet)).count() as u64;

@@ -1,26 +1,31 @@
 //! The layouts' grammar, as a configuration has it: text to a checked [`Layout`], and back.
 //!
-//! Kinds of datagrams, separated by `|`; the first one whose matches all hold reads a datagram. Each is comma-separated
-//! parts, in any order:
-//! - `seq=TYPE@OFFSET[&MASK]`: the number; once. TYPE is u8, or u16, u24, u32, u64 followed by be or le;
-//!   OFFSET counts from the first byte of the UDP payload; numbers are decimal, or hexadecimal with 0x;
+//! Kinds of datagrams, separated by `|`; the first one whose matches all hold reads a datagram.
+//! Each is comma-separated parts, in any order:
+//! - `seq=TYPE@OFFSET[&MASK]`: the number; once. TYPE is u8, or u16, u24, u32, u64 followed by be
+//!   or le; OFFSET counts from the first byte of the UDP payload; numbers are decimal, or
+//!   hexadecimal with 0x;
 //! - `pass` instead: such datagrams have no number, and are sent on in their place;
-//! - `wrap=LOW..HIGH`: the number does not use all its bits; a number outside of it says "not numbered";
-//! - `step=TYPE@OFFSET[&MASK]`: how many numbers a datagram takes (otherwise 1); 0 marks a heartbeat and the largest
-//!   value an end of session, which take none and name the next number;
-//! - `step=N`: all take as many; `step=WHAT[-N][/N]`: computed, WHAT being a field or `len`, the datagram's bytes, less
-//!   N, and divided: `/` rounds up, `//` rounds down; 0 is a heartbeat;
+//! - `wrap=LOW..HIGH`: the number does not use all its bits; a number outside of it says "not
+//!   numbered";
+//! - `step=TYPE@OFFSET[&MASK]`: how many numbers a datagram takes (otherwise 1); 0 marks a
+//!   heartbeat and the largest value an end of session, which take none and name the next number;
+//! - `step=N`: all take as many; `step=WHAT[-N][/N]`: computed, WHAT being a field or `len`, the
+//!   datagram's bytes, less N, and divided: `/` rounds up, `//` rounds down; 0 is a heartbeat;
 //! - `end=VALUE`: another value of a `step` that is a field marks the end of session;
-//! - `id=TYPE@OFFSET[&MASK]` or `id=NB@OFFSET` (N bytes): several are joined into one stream id; `id=ip` joins the
-//!   sender's address, `id=src` its address and port, which alone is the default;
-//! - `match=TYPE@OFFSET[&MASK]=VALUE`, or `=LOW..HIGH`, or `match=TEXT@OFFSET`: only such datagrams, all of them must
-//!   hold; a text with commas, or one that looks like a type, stands in double quotes;
-//! - `step=ipfix`: as many as an IPFIX message has data records, by the templates that came before it;
-//! - `part=FIELD/FIELD`: the datagram is a part of a message that has the number: which one, from 0, and of how many; either
-//!   may be a number;
+//! - `id=TYPE@OFFSET[&MASK]` or `id=NB@OFFSET` (N bytes): several are joined into one stream id;
+//!   `id=ip` joins the sender's address, `id=src` its address and port, which alone is the default;
+//! - `match=TYPE@OFFSET[&MASK]=VALUE`, or `=LOW..HIGH`, or `match=TEXT@OFFSET`: only such
+//!   datagrams, all of them must hold; a text with commas, or one that looks like a type, stands in
+//!   double quotes;
+//! - `step=ipfix`: as many as an IPFIX message has data records, by the templates that came before
+//!   it;
+//! - `part=FIELD/FIELD`: the datagram is a part of a message that has the number: which one, from
+//!   0, and of how many; either may be a number;
 //! - `term=FIELD`: the numbers start at 0 in each term, whose length is a power of two (Aeron);
-//! - `bundle=TYPE@OFFSET[&MASK][+N][%N]`: the datagram is a row of messages, each as long as the field says, and N more,
-//!   up to a multiple of N; each is read by the kind that fits it, and takes its number;
+//! - `bundle=TYPE@OFFSET[&MASK][+N][%N]`: the datagram is a row of messages, each as long as the
+//!   field says, and N more, up to a multiple of N; each is read by the kind that fits it, and
+//!   takes its number;
 //! - `time=TYPE@OFFSET[&MASK]:UNIT`: a time stamp in s, ms, us or ns.
 
 use std::{fmt, str::FromStr};

@@ -30,8 +30,8 @@ impl Sender {
     }
 }
 
-/// Which stream a datagram belongs to: what of the sender's address is a part of it, and the parts of the layout's `id`,
-/// joined; numbers big-endian, in the width of their type.
+/// Which stream a datagram belongs to: what of the sender's address is a part of it, and the parts
+/// of the layout's `id`, joined; numbers big-endian, in the width of their type.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Id {
     len: u8,
@@ -46,7 +46,8 @@ impl Id {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Appends a part; the layout has checked that all parts fit, and what did not would be left out.
+    /// Appends a part; the layout has checked that all parts fit, and what did not would be left
+    /// out.
     pub(super) fn push(&mut self, part: &[u8]) {
         let free = &mut self.bytes[usize::from(self.len)..];
         let len = part.len().min(free.len());
@@ -74,7 +75,8 @@ impl Id {
 }
 
 impl fmt::Display for Id {
-    /// The fields in hexadecimal, behind the sender's address: `01be`, `192.0.2.1/0102`, `192.0.2.1`.
+    /// The fields in hexadecimal, behind the sender's address: `01be`, `192.0.2.1/0102`,
+    /// `192.0.2.1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sender, fields) = self.as_bytes().split_at(usize::from(self.sender).min(self.len.into()));
         if let Some((ip, port)) = sender.split_first_chunk::<16>() {

@@ -1,10 +1,12 @@
-//! Protocols that are known by name: what of each is numbered, what its numbers count by, and what passes.
-//! `docs/formats.md` says the same in words.
+//! Protocols that are known by name: what of each is numbered, what its numbers count by, and what
+//! passes. `docs/formats.md` says the same in words.
 
-/// The profiles that are known by name, with their layouts. A guess takes the first one of those that are equally sure.
+/// The profiles that are known by name, with their layouts. A guess takes the first one of those
+/// that are equally sure.
 pub(super) const PROFILES: [(&str, &str); 16] = [
     (
-        // One counter per system and component, whatever the version; signed messages have 13 bytes more.
+        // One counter per system and component, whatever the version; signed messages have 13 bytes
+        // more.
         "mavlink",
         "match=u8@0=0xFD,match=u8@2&0x01=1,seq=u8@4,id=ip,id=u8@5,id=u8@6,bundle=u8@1+25 | \
          match=u8@0=0xFD,seq=u8@4,id=ip,id=u8@5,id=u8@6,bundle=u8@1+12 | \
@@ -65,8 +67,9 @@ pub(super) const PROFILES: [(&str, &str); 16] = [
          match=u32be@0=5,pass",
     ),
     (
-        // IEEE 1588 section 7.3.7: a pool of numbers per port and type; answers copy the number of what they answer and
-        // so count by who is answered; signaling and management count by whom they are for, their answers do not count.
+        // IEEE 1588 section 7.3.7: a pool of numbers per port and type; answers copy the number of
+        // what they answer and so count by who is answered; signaling and management count by whom
+        // they are for, their answers do not count.
         "ptp",
         "match=u8@1&0x0f=2,match=u8@0&0x0f=0..2,seq=u16be@30,id=10B@20,id=u8@0,id=u8@4 | \
          match=u8@1&0x0f=2,match=u8@0&0x0f=8,seq=u16be@30,id=10B@20,id=u8@0,id=u8@4 | \
@@ -79,15 +82,16 @@ pub(super) const PROFILES: [(&str, &str); 16] = [
          match=u8@1&0x0f=2,pass",
     ),
     (
-        // Version 0; data and padding count bytes of the term, in steps of 32; a frame without length says where the sender
-        // is. Setup, status, NAK and others count nothing.
+        // Version 0; data and padding count bytes of the term, in steps of 32; a frame without
+        // length says where the sender is. Setup, status, NAK and others count nothing.
         "aeron",
         "match=u8@4=0,match=u16le@6=0..1,seq=u32le@8&0xffffffe0,term=u32le@20,step=u32le@0/32,\
          id=ip,id=u32le@12,id=u32le@16,bundle=u32le@0%32 | \
          match=u8@4=0,match=u16le@6=2..0xffff,pass",
     ),
     (
-        // ETSI TS 102 821: fragments of PFT, with addresses or without; AF packets that are not fragmented.
+        // ETSI TS 102 821: fragments of PFT, with addresses or without; AF packets that are not
+        // fragmented.
         "edi",
         "match=\"PF\"@0,match=u16be@10&0xc000=3,seq=u16be@2,part=u24be@4/u24be@7,id=ip,id=u16be@0,id=u32be@14 | \
          match=\"PF\"@0,match=u16be@10&0xc000=1,seq=u16be@2,part=u24be@4/u24be@7,id=ip,id=u16be@0,id=u32be@12 | \

@@ -1,5 +1,5 @@
-//! Numbers that one datagram does not tell alone: which number it has among those of its stream follows from what came
-//! before it. The owner of a stream keeps its [`Scale`].
+//! Numbers that one datagram does not tell alone: which number it has among those of its stream
+//! follows from what came before it. The owner of a stream keeps its [`Scale`].
 
 use super::{Body, Packet, Place};
 
@@ -25,13 +25,15 @@ enum Kind {
 /// Where a datagram stands among its stream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaled {
-    /// It takes so many numbers from this one on. 0: it takes none, and says that this one is the next.
+    /// It takes so many numbers from this one on. 0: it takes none, and says that this one is the
+    /// next.
     Numbers {
         /// The first number.
         number: u64,
         /// How many.
         step: u64,
-        /// Numbers before it, from the first on, that another datagram took without telling how many.
+        /// Numbers before it, from the first on, that another datagram took without telling how
+        /// many.
         taken: Option<(u64, u64)>,
     },
     /// That cannot be told.

@@ -53,7 +53,8 @@ fn mavlink_heartbeats() {
     // start, length 9, number, system 1, component 190, message 0, payload, checksum
     let version_1 = hex("fe 09 4e 01 be 00 00000000 02 03 51 04 03 1c7f");
     assert_eq!(read("mavlink1", &version_1), (0x4e, 1, "192.0.2.7/01be".into()));
-    // start, length 9, two flag bytes, number, system 1, component 190, message 0 (3 bytes), payload, checksum
+    // start, length 9, two flag bytes, number, system 1, component 190, message 0 (3 bytes),
+    // payload, checksum
     let version_2 = hex("fd 09 00 00 2f 01 be 000000 00000000 02 03 51 04 03 1c7f");
     assert_eq!(read("mavlink2", &version_2), (0x2f, 1, "192.0.2.7/01be".into()));
     assert_eq!(layout("mavlink1").read(&version_2), Err(Reject::Foreign(Reason::Match)));
@@ -63,7 +64,8 @@ fn mavlink_heartbeats() {
 
 #[test]
 fn sacn_universe() {
-    // E1.31 root layer, 16 bytes of component id, framing layer with 64 bytes of source name, DMP layer
+    // E1.31 root layer, 16 bytes of component id, framing layer with 64 bytes of source name, DMP
+    // layer
     let root = "0010 0000 4153432d45312e3137000000 726e 00000004 000102030405060708090a0b0c0d0e0f";
     let framing = "7258 00000002".to_owned() + &"00".repeat(64) + "64 0000 c8 00 0102";
     let dmp = "720b 02 a1 0000 0001 0201".to_owned() + &"00".repeat(513);
@@ -74,7 +76,8 @@ fn sacn_universe() {
 
 #[test]
 fn artnet_zero_is_not_numbered() {
-    // "Art-Net\0", operation 0x5000, version 14, number, port, universe 0x0102 (little-endian), length, data
+    // "Art-Net\0", operation 0x5000, version 14, number, port, universe 0x0102 (little-endian),
+    // length, data
     let mut bytes = hex("4172742d4e657400 0050 000e ff 00 0201 0002 ffff");
     assert_eq!(read("artnet", &bytes), (254, 1, "192.0.2.7/0102".into()));
     bytes[12] = 1;
@@ -97,7 +100,8 @@ fn lcm_is_numbered_per_sender() {
 
 #[test]
 fn ccsds_space_packet() {
-    // version 0, telemetry, secondary header, application 0x3a1; unsegmented, count 0x1234; length 4 - 1
+    // version 0, telemetry, secondary header, application 0x3a1; unsegmented, count 0x1234; length
+    // 4 - 1
     let bytes = hex("0ba1 d234 0003 00000001");
     assert_eq!(read("ccsds", &bytes), (0x1234, 1, "192.0.2.7/03a1".into()));
     assert_eq!(modulus("ccsds"), Some(1 << 14));
@@ -105,7 +109,8 @@ fn ccsds_space_packet() {
 
 #[test]
 fn vita49_signal_data() {
-    // signal data with stream id, trailer, UTC and real time, count 11, 7 words; stream id; times; a sample
+    // signal data with stream id, trailer, UTC and real time, count 11, 7 words; stream id; times;
+    // a sample
     let bytes = hex("146b 0007 cafe0001 69560c00 0000000000000000 00010002 00000000");
     assert_eq!(read("vita49", &bytes), (11, 1, "192.0.2.7/01cafe0001".into()));
     assert_eq!(modulus("vita49"), Some(16));
@@ -137,7 +142,8 @@ fn flow_exports() {
 
 #[test]
 fn ptp_sync() {
-    // sync, version 2, 44 bytes, domain 0, two-step, correction, reserved, port identity, number, control, interval
+    // sync, version 2, 44 bytes, domain 0, two-step, correction, reserved, port identity, number,
+    // control, interval
     let bytes = hex("00 02 002c 00 00 0200 0000000000000000 00000000 001b21fffe0a0b0c 0001 1f40 00 00
         000069560c00 00000000");
     assert_eq!(bytes.len(), 44);

@@ -1,9 +1,9 @@
 //! One code's arithmetic: repair shards from data shards, and lost data shards back.
 //!
-//! The library reed-solomon-erasure says what the code is, and the tests hold every result against it. It gets the
-//! parity rows of its generator by inverting a k x k matrix, milliseconds for large blocks; here they come from
-//! the polynomials that this matrix stands for. `rs` checks what comes in here; `galois` has the field's arithmetic, and
-//! `simd` multiplies whole shards.
+//! The library reed-solomon-erasure says what the code is, and the tests hold every result against
+//! it. It gets the parity rows of its generator by inverting a k x k matrix, milliseconds for large
+//! blocks; here they come from the polynomials that this matrix stands for. `rs` checks what comes
+//! in here; `galois` has the field's arithmetic, and `simd` multiplies whole shards.
 
 use super::{
     galois::{div, mul},
@@ -22,8 +22,9 @@ pub(super) struct Code {
 impl Code {
     /// The code of a shape that there is.
     ///
-    /// Byte by byte, data shard c is the value at c of a polynomial of degree below k, and repair shard r its value at
-    /// k + r. So the factors are Lagrange's: of c for r, the product of (k + r - j) / (c - j) over all j below k but c.
+    /// Byte by byte, data shard c is the value at c of a polynomial of degree below k, and repair
+    /// shard r its value at k + r. So the factors are Lagrange's: of c for r, the product of (k +
+    /// r - j) / (c - j) over all j below k but c.
     pub(super) fn new(k: usize, m: usize) -> Code {
         let product =
             |of: usize| (0..k).filter(|j| *j != of).fold(1, |product, j| mul(product, (of ^ j) as u8));
@@ -47,8 +48,8 @@ impl Code {
         }
     }
 
-    /// The missing ones of the data shards, in their order, given as many repair shards as that or more. Data shards
-    /// that are shorter than the repair shards count as padded with zeros.
+    /// The missing ones of the data shards, in their order, given as many repair shards as that or
+    /// more. Data shards that are shorter than the repair shards count as padded with zeros.
     pub(super) fn missing(&self, isa: Isa, data: &[Option<&[u8]>], parity: &[Option<&[u8]>]) -> Vec<Vec<u8>> {
         let missing: Vec<usize> = (0..self.k).filter(|&at| data[at].is_none()).collect();
         let used: Vec<(usize, &[u8])> =
@@ -65,13 +66,13 @@ impl Code {
         rebuilt
     }
 
-    /// For each missing data shard, its factors of the other data shards and, after the k-th, of the repair shards
-    /// used.
+    /// For each missing data shard, its factors of the other data shards and, after the k-th, of
+    /// the repair shards used.
     ///
-    /// Each of these repair shards is an equation: the sum of the products of all data shards and of itself is zero.
-    /// As many equations as missing shards are solved for these, however large k is. Nothing is swapped: each square
-    /// part of the parity rows is regular, or the code could not rebuild everything that it can, so no factor to
-    /// divide by is zero when its turn comes.
+    /// Each of these repair shards is an equation: the sum of the products of all data shards and
+    /// of itself is zero. As many equations as missing shards are solved for these, however large k
+    /// is. Nothing is swapped: each square part of the parity rows is regular, or the code could
+    /// not rebuild everything that it can, so no factor to divide by is zero when its turn comes.
     fn solve(&self, isa: Isa, missing: &[usize], used: &[usize]) -> Vec<Vec<u8>> {
         let equation = |(turn, &row): (usize, &usize)| {
             let itself = (0..used.len()).map(|other| u8::from(other == turn));
@@ -100,7 +101,8 @@ mod tests {
 
     type Shards = Vec<Option<Vec<u8>>>;
 
-    /// By the library alone: the repair shards, what of all shards is received, and that with the data rebuilt.
+    /// By the library alone: the repair shards, what of all shards is received, and that with the
+    /// data rebuilt.
     fn by_the_library(
         (k, m): (usize, usize),
         data: &[&[u8]],
@@ -167,9 +169,9 @@ mod tests {
         }
     }
 
-    /// The code is linear, and a repair shard does not depend on how many there are: data shards that are the rows of
-    /// a unit matrix show all factors of all shapes with `k` data shards. The library takes seconds for large ones, so
-    /// only some of those are tried.
+    /// The code is linear, and a repair shard does not depend on how many there are: data shards
+    /// that are the rows of a unit matrix show all factors of all shapes with `k` data shards. The
+    /// library takes seconds for large ones, so only some of those are tried.
     #[test]
     fn the_factors_of_all_shapes_are_those_of_the_library() {
         for k in (1..=64).chain((80..=254).step_by(29)) {

@@ -1,8 +1,10 @@
-//! The code of SMPTE ST 2022-1: media packets in a matrix of D rows by L columns, and the XOR of each column, and of
-//! each row if wanted, as repair packets.
+//! The code of SMPTE ST 2022-1: media packets in a matrix of D rows by L columns, and the XOR of
+//! each column, and of each row if wanted, as repair packets.
 //!
-//! Knows shards, their layout in `wire::st2022`, and numbers; no time. `producer` gives media packets to an
-//! [`Encoder`]; `relay` gives what arrived to a [`Decoder`] and decides when a rebuilt packet is needed.
+//! Knows shards, their layout in `wire::st2022`, and numbers; no time. `producer` gives media
+//! packets to an
+//! [`Encoder`]; `relay` gives what arrived to a [`Decoder`] and decides when a rebuilt packet is
+//! needed.
 
 use crate::{
     limits::{
@@ -66,11 +68,12 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// `columns` is L, the packets of a row; `rows` is D, the packets of a column. Columns are always protected, rows
-    /// if `row_fec`.
+    /// `columns` is L, the packets of a row; `rows` is D, the packets of a column. Columns are
+    /// always protected, rows if `row_fec`.
     ///
     /// # Errors
-    /// L not 1 to 20, or 4 to 20 when rows are protected; D not 4 to 20; more than 100 packets in all.
+    /// L not 1 to 20, or 4 to 20 when rows are protected; D not 4 to 20; more than 100 packets in
+    /// all.
     pub fn new(columns: u8, rows: u8, row_fec: bool) -> Result<Shape, ShapeError> {
         let (min, max) = (if row_fec { ST2022_ROW_LENGTH_MIN } else { 1 }, ST2022_COLUMNS_MAX);
         if !(min..=max).contains(&columns) {
@@ -142,7 +145,8 @@ impl From<Shard<'_>> for Sum {
     }
 }
 
-/// XORs `from` into the beginning of `into`. A loop that the compiler turns into vector instructions.
+/// XORs `from` into the beginning of `into`. A loop that the compiler turns into vector
+/// instructions.
 fn xor(into: &mut [u8], from: &[u8]) {
     for (sum, byte) in into.iter_mut().zip(from) {
         *sum ^= byte;

@@ -1,9 +1,10 @@
-//! The shape of native FEC, as people write it: `10,2` or `20,4,4`. What it means is in `producer`, which makes source
-//! blocks, and in `rs`, the code.
+//! The shape of native FEC, as people write it: `10,2` or `20,4,4`. What it means is in `producer`,
+//! which makes source blocks, and in `rs`, the code.
 
 use std::{fmt, str::FromStr};
 
-/// The shape of native FEC: how many repair packets protect how many media packets, and how they interleave.
+/// The shape of native FEC: how many repair packets protect how many media packets, and how they
+/// interleave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fec {
     k: u8,

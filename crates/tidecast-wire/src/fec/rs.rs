@@ -1,8 +1,8 @@
-//! The native format's code: systematic Reed-Solomon over GF(2^8), polynomial 0x11D, a Vandermonde matrix times the
-//! inverse of its top square, as the crate reed-solomon-erasure makes it.
+//! The native format's code: systematic Reed-Solomon over GF(2^8), polynomial 0x11D, a Vandermonde
+//! matrix times the inverse of its top square, as the crate reed-solomon-erasure makes it.
 //!
-//! Knows shards only. `producer` gives it a block's source shards to [`Codes::encode`]; `relay` gives it what arrived
-//! of a block to [`Codes::missing`].
+//! Knows shards only. `producer` gives it a block's source shards to [`Codes::encode`]; `relay`
+//! gives it what arrived of a block to [`Codes::missing`].
 
 use super::{code::Code, simd::Isa};
 use crate::limits::FEC_CODES_MAX;
@@ -58,10 +58,12 @@ impl Codes {
         Codes::default()
     }
 
-    /// Computes the `m` repair shards of `k` data shards of equal length; the vectors of `parity` are resized.
+    /// Computes the `m` repair shards of `k` data shards of equal length; the vectors of `parity`
+    /// are resized.
     ///
     /// # Errors
-    /// A shape that no code has, other numbers of shards, or different or zero lengths; `parity` stays as it is.
+    /// A shape that no code has, other numbers of shards, or different or zero lengths; `parity`
+    /// stays as it is.
     pub fn encode(
         &mut self,
         k: usize,
@@ -77,12 +79,12 @@ impl Codes {
         Ok(())
     }
 
-    /// Fills in the missing ones of the first `k` of `k + m` shards, when at least `k` are there. Missing repair
-    /// shards stay missing.
+    /// Fills in the missing ones of the first `k` of `k + m` shards, when at least `k` are there.
+    /// Missing repair shards stay missing.
     ///
     /// # Errors
-    /// A shape that no code has, another number of shards, different or zero lengths, or too few of them; `shards`
-    /// stays as it is.
+    /// A shape that no code has, another number of shards, different or zero lengths, or too few of
+    /// them; `shards` stays as it is.
     pub fn rebuild(&mut self, k: usize, m: usize, shards: &mut [Option<Vec<u8>>]) -> Result<(), Error> {
         check_shape(k, m)?;
         check_count(k + m, shards.len())?;
@@ -95,12 +97,13 @@ impl Codes {
         Ok(())
     }
 
-    /// Computes the missing ones of `k` data shards, in their order, when at least `k` of these and of `m` repair
-    /// shards are there. A data shard that is shorter than the repair shards counts as padded with zeros.
+    /// Computes the missing ones of `k` data shards, in their order, when at least `k` of these and
+    /// of `m` repair shards are there. A data shard that is shorter than the repair shards counts
+    /// as padded with zeros.
     ///
     /// # Errors
-    /// A shape that no code has, other numbers of shards, too few of them, repair shards of different or zero lengths,
-    /// or a data shard that is longer than they are.
+    /// A shape that no code has, other numbers of shards, too few of them, repair shards of
+    /// different or zero lengths, or a data shard that is longer than they are.
     pub fn missing(
         &mut self,
         k: usize,
@@ -123,14 +126,16 @@ impl Codes {
         }
     }
 
-    /// Multiplications that [`Codes::missing`] takes for `missing` shards of `len` bytes: `k` for each of their bytes,
-    /// `k + missing` for each pair of them to solve as many equations, and `k + m` for each data shard to make the code.
+    /// Multiplications that [`Codes::missing`] takes for `missing` shards of `len` bytes: `k` for
+    /// each of their bytes, `k + missing` for each pair of them to solve as many equations, and
+    /// `k + m` for each data shard to make the code.
     pub fn work(k: usize, m: usize, missing: usize, len: usize) -> u64 {
         let [k, m, missing, len] = [k, m, missing, len].map(|n| n as u64);
         k * (k + m) + missing * missing * (k + missing) + missing * k * len
     }
 
-    /// The code of this shape, made when it is not ready; the one that was not used for longest makes room.
+    /// The code of this shape, made when it is not ready; the one that was not used for longest
+    /// makes room.
     fn code(&mut self, k: usize, m: usize) -> &Code {
         let found = self.ready.iter().position(|code| (code.k, code.m) == (k, m));
         let code = match found {
@@ -186,8 +191,8 @@ mod tests {
         parity
     }
 
-    /// The repair shards as a second implementation computes them: carry-less multiplication modulo 0x11D, the matrix
-    /// row r, column c of which is r^c, times the inverse of its top square.
+    /// The repair shards as a second implementation computes them: carry-less multiplication modulo
+    /// 0x11D, the matrix row r, column c of which is r^c, times the inverse of its top square.
     #[test]
     fn golden_repair_shards() {
         let hex = |shard: &Vec<u8>| shard.iter().map(|byte| format!("{byte:02x}")).collect::<String>();

@@ -1,9 +1,9 @@
-//! Sums of products of slices in GF(2^8), polynomial 0x11D, by the widest instructions that the CPU at hand has.
-//! `code` says what to multiply; no other file knows instructions.
+//! Sums of products of slices in GF(2^8), polynomial 0x11D, by the widest instructions that the CPU
+//! at hand has. `code` says what to multiply; no other file knows instructions.
 //!
-//! A product is the sum of the products of the factor with the two halves of 4 bits, and a table of the 16 products
-//! of a half fits the instruction that looks up 16 bytes at once. Up to four targets per pass share the loads of the
-//! input and its halving.
+//! A product is the sum of the products of the factor with the two halves of 4 bits, and a table of
+//! the 16 products of a half fits the instruction that looks up 16 bytes at once. Up to four
+//! targets per pass share the loads of the input and its halving.
 
 #![allow(unsafe_code)] // vector instructions, and loads and stores for them; each block says why it is sound
 
@@ -103,8 +103,9 @@ static PRODUCTS: [[[u8; 16]; 2]; 256] = {
 
 /// The loop around vectors of `$width` bytes, for a module that says what a vector is and does.
 ///
-/// What is left at the end is done as the last whole vector, which overlaps the one before it: its sums are made of
-/// what was there at first and written after all others, so that where they overlap both write the same.
+/// What is left at the end is done as the last whole vector, which overlaps the one before it: its
+/// sums are made of what was there at first and written after all others, so that where they
+/// overlap both write the same.
 macro_rules! vectors {
     ($feature:literal, $width:literal) => {
         #[target_feature(enable = $feature)]
@@ -115,8 +116,8 @@ macro_rules! vectors {
             assert!(targets.iter().all(|target| target.len() == input.len()));
             let (input, targets) = (input.as_ptr(), targets.map(|target| target.as_mut_ptr()));
             let tables = factors.map(|factor| tables(&PRODUCTS[usize::from(factor)]));
-            // SAFETY: vectors are read and written at `last` and below; `$width` bytes from `last` is where the input
-            // and each target end.
+            // SAFETY: vectors are read and written at `last` and below; `$width` bytes from `last`
+            // is where the input and each target end.
             unsafe {
                 let halves_of_last = halves(load(input.add(last)));
                 let mut sums = targets.map(|target| load(target.add(last)));
@@ -296,7 +297,8 @@ mod tests {
         assert!(matches!(Isa::best(), Isa(Kind::Neon)), "every aarch64 of ours has it");
     }
 
-    /// Every instruction set of this CPU, with every factor, every length around the vectors' and any alignment.
+    /// Every instruction set of this CPU, with every factor, every length around the vectors' and
+    /// any alignment.
     #[test]
     fn all_add_what_the_library_adds() {
         for isa in Isa::all() {

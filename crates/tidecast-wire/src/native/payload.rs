@@ -1,7 +1,10 @@
-//! What repair and NACK datagrams carry, and the source shards that the repair shards are computed from.
+//! What repair and NACK datagrams carry, and the source shards that the repair shards are computed
+//! from.
 //!
-//! `producer` makes source shards of its data packets, has `fec` compute repair shards and sends them as
-//! [`RepairRepr`]; `relay` makes the same source shards of what it received, and turns rebuilt ones into packets.
+//! `producer` makes source shards of its data packets, has `fec` compute repair shards and sends
+//! them as
+//! [`RepairRepr`]; `relay` makes the same source shards of what it received, and turns rebuilt ones
+//! into packets.
 
 use super::{Error, Packet, RETRANSMISSION};
 use crate::{bytes_at, limits::NACK_RANGES_MAX};
@@ -10,8 +13,8 @@ use crate::{bytes_at, limits::NACK_RANGES_MAX};
 const REPAIR_HEADER: usize = 6;
 const SHARD_HEADER: usize = 12;
 
-/// The payload of a repair packet, checked: one repair shard of the block that protects the `k` numbers
-/// `first + i * stride`, where `first` is the packet's sequence field.
+/// The payload of a repair packet, checked: one repair shard of the block that protects the `k`
+/// numbers `first + i * stride`, where `first` is the packet's sequence field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repair<'a> {
     repr: RepairRepr<'a>,
@@ -39,8 +42,9 @@ impl<'a> Repair<'a> {
     /// Checks the payload of a repair packet.
     ///
     /// # Errors
-    /// Too short; `k` or `m` 0; `k + m` above 255; stride 0; an index that is not below `m`; a shard that is
-    /// not exactly as long as announced, or shorter than the header of a source shard.
+    /// Too short; `k` or `m` 0; `k + m` above 255; stride 0; an index that is not below `m`; a
+    /// shard that is not exactly as long as announced, or shorter than the header of a source
+    /// shard.
     pub fn parse(payload: &'a [u8]) -> Result<Repair<'a>, Error> {
         let Some((header, shard)) = payload.split_first_chunk::<REPAIR_HEADER>() else {
             return Err(Error::Shard { expected: Self::HEADER + SourceShard::HEADER, actual: payload.len() });
@@ -97,7 +101,8 @@ impl<'a> Repair<'a> {
 }
 
 impl RepairRepr<'_> {
-    /// Appends the payload of a repair packet. The fields must be as described; a receiver drops it otherwise.
+    /// Appends the payload of a repair packet. The fields must be as described; a receiver drops it
+    /// otherwise.
     pub fn emit(&self, out: &mut Vec<u8>) {
         debug_assert!(self.shard.len() <= usize::from(u16::MAX), "a shard's length has 16 bits");
         out.extend_from_slice(&[self.k, self.m, self.index, self.stride]);
@@ -106,8 +111,8 @@ impl RepairRepr<'_> {
     }
 }
 
-/// One data packet as the code sees it: what a receiver cannot know otherwise, zero-padded to the block's shard
-/// length, so that packets of different sizes come back exactly.
+/// One data packet as the code sees it: what a receiver cannot know otherwise, zero-padded to the
+/// block's shard length, so that packets of different sizes come back exactly.
 ///
 /// flags u8, 0 u8, payload length u16, timestamp u64, payload, zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,8 +155,9 @@ impl<'a> SourceShard<'a> {
     /// Reads a rebuilt shard.
     ///
     /// # Errors
-    /// A shard too short for its payload, or with a reserved byte or padding that is not zero: no checksum
-    /// covers a rebuilt packet, so this is what tells that the shards did not belong together.
+    /// A shard too short for its payload, or with a reserved byte or padding that is not zero: no
+    /// checksum covers a rebuilt packet, so this is what tells that the shards did not belong
+    /// together.
     pub fn parse(shard: &'a [u8]) -> Result<SourceShard<'a>, Error> {
         let Some((header, rest)) = shard.split_first_chunk::<SHARD_HEADER>() else {
             return Err(Error::Shard { expected: Self::HEADER, actual: shard.len() });
@@ -195,8 +201,8 @@ impl<'a> Nack<'a> {
         }
     }
 
-    /// First number and count of each range. A count may be 0, and a range may end beyond `u64::MAX`: nothing in
-    /// it is trusted.
+    /// First number and count of each range. A count may be 0, and a range may end beyond
+    /// `u64::MAX`: nothing in it is trusted.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u16)> + use<'a> {
         self.ranges
             .iter()
@@ -205,7 +211,8 @@ impl<'a> Nack<'a> {
 }
 
 impl NackRepr<'_> {
-    /// Appends the payload of a NACK; ranges beyond [`NACK_RANGES_MAX`] are left out, for the next NACK.
+    /// Appends the payload of a NACK; ranges beyond [`NACK_RANGES_MAX`] are left out, for the next
+    /// NACK.
     pub fn emit(&self, out: &mut Vec<u8>) {
         for (first, count) in self.ranges.iter().take(NACK_RANGES_MAX) {
             out.extend_from_slice(&first.to_be_bytes());

@@ -1,8 +1,8 @@
 use super::*;
 use proptest::{collection::vec, prelude::*};
 
-// Written out by hand; the checksums are Python's zlib.crc32, the repair shard is from a second implementation of
-// the code. Stream 7, session 42, from 2026-01-01T00:00:00Z on.
+// Written out by hand; the checksums are Python's zlib.crc32, the repair shard is from a second
+// implementation of the code. Stream 7, session 42, from 2026-01-01T00:00:00Z on.
 const DATA_0: &str = "5443 10 00 00000007 0000002a 0000000000000000 0006474846204000 32312e352043 b73be275";
 const DATA_1: &str = "5443 10 00 00000007 0000002a 0000000000000001 00064748462f8240 32312e37352043 03f4f3bd";
 const REPAIR: &str = "5443 11 00 00000007 0000002a 0000000000000000 0000000000000000

@@ -66,8 +66,8 @@ pub enum Repr<'a> {
 }
 
 impl Repr<'_> {
-    /// Appends the packet. What is beyond a bound is left out: blocks, entries and ranges for the next packet; a name
-    /// is cut.
+    /// Appends the packet. What is beyond a bound is left out: blocks, entries and ranges for the
+    /// next packet; a name is cut.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER]);

@@ -1,12 +1,13 @@
-//! NACKs: the numbers that a receiver asks for, in the form of RFC 4585 (a number and a mask of the next 16) or of
-//! RIST (ranges). Both are read as ranges of 16-bit numbers, and made of them.
+//! NACKs: the numbers that a receiver asks for, in the form of RFC 4585 (a number and a mask of the
+//! next 16) or of RIST (ranges). Both are read as ranges of 16-bit numbers, and made of them.
 
 use super::{Error, fixed};
 use crate::bytes_at;
 
 /// Ranges that one range NACK may hold (TR-06-1).
 pub const RANGES_MAX: usize = 16;
-/// Entries of one generic NACK that [`super::Repr`] emits: a datagram of 1,100 bytes, which passes everywhere.
+/// Entries of one generic NACK that [`super::Repr`] emits: a datagram of 1,100 bytes, which passes
+/// everywhere.
 pub const ENTRIES_MAX: usize = 256;
 const ENTRY: usize = 4;
 /// Numbers after the first one that an entry's mask names.
@@ -21,7 +22,8 @@ pub enum Form {
     Range,
 }
 
-/// Numbers in a row, as on the wire: 16 bits, and they wrap. [`crate::seq::Space::RTP`] extends them.
+/// Numbers in a row, as on the wire: 16 bits, and they wrap. [`crate::seq::Space::RTP`] extends
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Numbers {
     /// The first number.
@@ -80,8 +82,8 @@ impl<'a> Nack<'a> {
         self.media
     }
 
-    /// The numbers asked for, in the NACK's order. Nothing in it is trusted: numbers may come again and again, and
-    /// one entry may ask for all 65,536 of them.
+    /// The numbers asked for, in the NACK's order. Nothing in it is trusted: numbers may come again
+    /// and again, and one entry may ask for all 65,536 of them.
     pub fn ranges(&self) -> impl Iterator<Item = Numbers> + use<'a> {
         let form = self.form;
         self.entries.iter().flat_map(move |entry| {
@@ -115,7 +117,8 @@ impl Iterator for Runs {
     }
 }
 
-/// The entries of a generic NACK for these numbers: neighbours share an entry if they come in order.
+/// The entries of a generic NACK for these numbers: neighbours share an entry if they come in
+/// order.
 pub(super) fn entries(numbers: &[Numbers]) -> impl Iterator<Item = [u8; ENTRY]> {
     let mut wanted = numbers.iter().flat_map(Numbers::iter).peekable();
     std::iter::from_fn(move || {

@@ -1,4 +1,5 @@
-//! Reports, descriptions and echoes: views of what peers say of themselves and of what they received.
+//! Reports, descriptions and echoes: views of what peers say of themselves and of what they
+//! received.
 
 use super::{Error, WORD, fixed};
 use crate::bytes_at;
@@ -146,8 +147,9 @@ struct Chunk<'a> {
     behind: &'a [u8],
 }
 
-/// Reads one source: its items end with a zero, and zeros fill the word that it stands in. An end of the packet
-/// instead of that zero is tolerated: the text ended at a whole word, and its sender forgot the zeros.
+/// Reads one source: its items end with a zero, and zeros fill the word that it stands in. An end
+/// of the packet instead of that zero is tolerated: the text ended at a whole word, and its sender
+/// forgot the zeros.
 fn chunk(bytes: &[u8]) -> Option<Chunk<'_>> {
     let (ssrc, items) = bytes.split_first_chunk::<WORD>()?;
     let (mut rest, mut cname) = (items, None);

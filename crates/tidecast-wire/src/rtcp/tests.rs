@@ -56,7 +56,8 @@ fn generic_nack() {
 
 #[test]
 fn compound_of_a_receiver() {
-    // empty receiver report, description with CNAME and TOOL, range NACK, an unknown type and a foreign application
+    // empty receiver report, description with CNAME and TOOL, range NACK, an unknown type and a
+    // foreign application
     let bytes = [
         &[0x80, 0xc9, 0, 1, 0, 0, 0, 1][..],
         &[0x81, 0xca, 0, 4, 0, 0, 0, 1, 6, 1, b't', 1, 4, b'r', b'e', b'l', b'a', 0, 0, 0],
@@ -77,7 +78,8 @@ fn compound_of_a_receiver() {
 
 #[test]
 fn descriptions_of_several_sources() {
-    // no items; a CNAME that ends at a word, with a word of zeros; the same without it at the very end
+    // no items; a CNAME that ends at a word, with a word of zeros; the same without it at the very
+    // end
     let full = [0, 0, 0, 2, 1, 2, b'a', b'b'];
     let bytes = [&[0x83, 0xca, 0, 7, 0, 0, 0, 1, 0, 0, 0, 0][..], &full, &[0; 4], &full].concat();
     let Packet::Description(description) = only(&bytes) else { panic!("expected a description") };
@@ -219,7 +221,8 @@ proptest! {
         let bytes = emitted(&[Repr::RangeNack { media, numbers: &numbers }]);
         prop_assert_eq!(nack(&bytes).ranges().collect::<Vec<_>>(), numbers.clone());
         let bytes = emitted(&[Repr::GenericNack { sender, media, numbers: &numbers }]);
-        // a mask has no order of its own: numbers that come again or backwards may change places within an entry
+        // a mask has no order of its own: numbers that come again or backwards may change places
+        // within an entry
         let sorted = |mut numbers: Vec<u16>| {
             numbers.sort_unstable();
             numbers.dedup();

@@ -1,6 +1,8 @@
-//! What RTP payload types mean: those that RFC 3551 assigns, and those that an `rtpmap` or a session description assigns.
+//! What RTP payload types mean: those that RFC 3551 assigns, and those that an `rtpmap` or a
+//! session description assigns.
 //!
-//! Pure. `config` makes a channel's table; the core reads clocks from it, and `serve::sdp` descriptions and content types.
+//! Pure. `config` makes a channel's table; the core reads clocks from it, and `serve::sdp`
+//! descriptions and content types.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
@@ -112,7 +114,8 @@ impl Encoding {
         }
     }
 
-    /// The media type that it is registered under. Of names that are not known, the clock decides: 90 kHz is that of video.
+    /// The media type that it is registered under. Of names that are not known, the clock decides:
+    /// 90 kHz is that of video.
     pub fn kind(&self) -> Kind {
         match self.name.to_ascii_lowercase().as_str() {
             "mpa" | "mpa-robust" | "mp3" | "telephone-event" | "cn" => Kind::Audio,
@@ -161,7 +164,8 @@ impl fmt::Display for Rtpmap {
 impl FromStr for Rtpmap {
     type Err = RtpmapError;
 
-    /// The value of an attribute `rtpmap` (RFC 8866 section 6.6), with `a=rtpmap:` before it or without.
+    /// The value of an attribute `rtpmap` (RFC 8866 section 6.6), with `a=rtpmap:` before it or
+    /// without.
     fn from_str(text: &str) -> Result<Rtpmap, RtpmapError> {
         let wrong = |what: String| RtpmapError { what };
         let value = text.trim();

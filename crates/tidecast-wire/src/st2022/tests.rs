@@ -5,7 +5,8 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{Reason, Reject};
 
-/// A row over the two numbers 0xfffe and 0xffff. XOR of flags: X; of the second bytes: M and 0x21; of the lengths: 7.
+/// A row over the two numbers 0xfffe and 0xffff. XOR of flags: X; of the second bytes: M and 0x21;
+/// of the lengths: 7.
 const GOLDEN: [u8; 31] = [
     0x90, 0xe0, 0x12, 0x34, 1, 2, 3, 4, 0, 0, 0, 0, // RTP header
     0xff, 0xfe, 0, 7, 0xa1, 0, 0, 0, 9, 8, 7, 6, 0x40, 1, 2, 0, // FEC header

@@ -1,8 +1,9 @@
-//! Finds where a decoder can begin with a transport stream: at the random access points of the video stream, which its
-//! packets declare (`random_access_indicator`, ISO/IEC 13818-1 section 2.4.3.5), or which its pictures show.
+//! Finds where a decoder can begin with a transport stream: at the random access points of the
+//! video stream, which its packets declare (`random_access_indicator`, ISO/IEC 13818-1 section
+//! 2.4.3.5), or which its pictures show.
 //!
-//! Encoders set the indicator on audio too, so that only the PID counts which the program map table calls video.
-//! Whoever keeps a stream for players (`channel::tap`) shows it each packet.
+//! Encoders set the indicator on audio too, so that only the PID counts which the program map table
+//! calls video. Whoever keeps a stream for players (`channel::tap`) shows it each packet.
 
 use super::{
     PACKET, SYNC, adaptation, payload,
@@ -66,8 +67,8 @@ impl Access {
         Seen { changed: listed && self.choose(), ..Seen::default() }
     }
 
-    /// The packets of the program association table and of the map tables of the programmes, as they came last, ready
-    /// to be sent before a part of the stream. Empty: there were none yet.
+    /// The packets of the program association table and of the map tables of the programmes, as
+    /// they came last, ready to be sent before a part of the stream. Empty: there were none yet.
     pub fn tables(&self) -> Vec<u8> {
         let maps = self.programs.iter().map(|program| program.map.last());
         std::iter::once(self.association.last()).chain(maps).flatten().copied().collect()
@@ -97,7 +98,8 @@ impl Access {
         true
     }
 
-    /// Reads a packet of a map table, if it is one. Whether it names another video stream than before.
+    /// Reads a packet of a map table, if it is one. Whether it names another video stream than
+    /// before.
     fn map(&mut self, pid: u16, packet: &[u8; PACKET]) -> bool {
         let Some(program) = self.programs.iter_mut().find(|program| program.pid == pid) else { return false };
         let video = listed(&mut program.map, packet, TABLE_PMT, |section| {
@@ -118,8 +120,8 @@ impl Access {
     }
 }
 
-/// What the table lists that a packet completes, and keeps the packets of it: the first section of such a table, so that
-/// what players get is bounded.
+/// What the table lists that a packet completes, and keeps the packets of it: the first section of
+/// such a table, so that what players get is bounded.
 fn listed<T>(
     sections: &mut Sections,
     packet: &[u8; PACKET],

@@ -1,8 +1,9 @@
-//! Follows the packets of a transport stream through the bytes that carry it. A sender may cut the stream anywhere (ffmpeg
-//! fills datagrams of 1,472 bytes), so packets span datagrams; and a packet may come with 4 bytes in front or 16 behind.
+//! Follows the packets of a transport stream through the bytes that carry it. A sender may cut the
+//! stream anywhere (ffmpeg fills datagrams of 1,472 bytes), so packets span datagrams; and a packet
+//! may come with 4 bytes in front or 16 behind.
 //!
-//! Whoever looks into a stream keeps one [`Packets`] for it and shows it each payload in order: continuity
-//! (`relay`), instant start (`channel::tap`), RTP outputs (`channel::rtp`), `probe`. The
+//! Whoever looks into a stream keeps one [`Packets`] for it and shows it each payload in order:
+//! continuity (`relay`), instant start (`channel::tap`), RTP outputs (`channel::rtp`), `probe`. The
 //! bytes themselves go on as they came.
 
 use std::mem;
@@ -64,8 +65,8 @@ impl Unit {
         Unit::ALL.into_iter().find(|unit| unit.fills(bytes))
     }
 
-    /// Appends packets as units, for a stream that is made of them: each with this time stamp in front, or with dummy
-    /// bytes where the parity would stand.
+    /// Appends packets as units, for a stream that is made of them: each with this time stamp in
+    /// front, or with dummy bytes where the parity would stand.
     pub fn wrap(self, packets: &[[u8; PACKET]], stamp: [u8; 4], out: &mut Vec<u8>) {
         for packet in packets {
             out.extend_from_slice(&stamp[..self.front()]);
@@ -82,15 +83,16 @@ pub struct Placed<'a> {
     pub packet: &'a [u8; PACKET],
     /// All that it takes in the stream.
     pub unit: &'a [u8],
-    /// Where that begins, counted from the begin of the payload that was shown last; below zero in one before.
+    /// Where that begins, counted from the begin of the payload that was shown last; below zero in
+    /// one before.
     pub start: isize,
 }
 
 /// Follows one stream.
 ///
-/// Each packet is told once, in order, when its last byte has come. After bytes that do not fit (a loss, damage) the next
-/// packets are found by their sync bytes; a damaged packet among whole ones is passed over. Memory is bounded by what
-/// a few packets take.
+/// Each packet is told once, in order, when its last byte has come. After bytes that do not fit (a
+/// loss, damage) the next packets are found by their sync bytes; a damaged packet among whole ones
+/// is passed over. Memory is bounded by what a few packets take.
 #[derive(Clone, Debug, Default)]
 pub struct Packets {
     unit: Option<Unit>,
@@ -126,7 +128,8 @@ impl Packets {
         self.held = bytes;
     }
 
-    /// The unit of a payload of whole units, if nothing that came before belongs to it. Nearly all payloads are such.
+    /// The unit of a payload of whole units, if nothing that came before belongs to it. Nearly all
+    /// payloads are such.
     fn whole(&mut self, payload: &[u8]) -> Option<Unit> {
         match self.unit {
             Some(unit) => (self.held.is_empty() && unit.fills(payload)).then_some(unit),
@@ -138,7 +141,8 @@ impl Packets {
         }
     }
 
-    /// Tells the packets in these bytes, of which the first `before` came earlier. How many need not be kept.
+    /// Tells the packets in these bytes, of which the first `before` came earlier. How many need
+    /// not be kept.
     fn follow(&mut self, bytes: &[u8], before: usize, each: &mut impl FnMut(Placed<'_>)) -> usize {
         let mut at = 0;
         loop {
@@ -156,7 +160,8 @@ impl Packets {
             }
             let next = rest.get(unit.bytes() + unit.front()).map(|byte| *byte == SYNC);
             let fits = rest[unit.front()] == SYNC;
-            // One that began in an earlier payload and does not lead to the next one lacks what was lost in between.
+            // One that began in an earlier payload and does not lead to the next one lacks what was
+            // lost in between.
             if fits && (at >= before || next != Some(false)) {
                 tell(&rest[..unit.bytes()], unit, at as isize - before as isize, each);
                 at += unit.bytes();
@@ -172,7 +177,8 @@ impl Packets {
 /// Bytes at the end that a stream may begin in although it was not found yet.
 const SEARCH_BYTES: usize = TS_SEARCH_SYNCS * Unit::BYTES_MAX + 4;
 
-/// The first place where enough sync bytes stand at one distance: the unit, and where the first one begins.
+/// The first place where enough sync bytes stand at one distance: the unit, and where the first one
+/// begins.
 fn find(bytes: &[u8]) -> Option<(Unit, usize)> {
     let syncs = bytes.iter().enumerate().filter(|(_, byte)| **byte == SYNC).map(|(place, _)| place);
     let unit_at = |place| {
@@ -195,11 +201,11 @@ fn find(bytes: &[u8]) -> Option<(Unit, usize)> {
     Some((unit, place.checked_sub(unit.front()).unwrap_or(place + unit.bytes() - unit.front())))
 }
 
-/// How a file that begins with these bytes is a transport stream: what its packets take, and how many bytes of something else
-/// stand before the first. Absent if it is none.
+/// How a file that begins with these bytes is a transport stream: what its packets take, and how
+/// many bytes of something else stand before the first. Absent if it is none.
 ///
-/// A short one that begins with a packet may have one alone; behind other bytes, and with more than 188 bytes each, it takes
-/// several to tell.
+/// A short one that begins with a packet may have one alone; behind other bytes, and with more than
+/// 188 bytes each, it takes several to tell.
 pub fn begin(bytes: &[u8]) -> Option<(Unit, usize)> {
     let runs = |unit: &Unit| {
         let places = (unit.front()..bytes.len()).step_by(unit.bytes()).take(BEGIN_SYNCS);
@@ -228,8 +234,8 @@ fn syncs_from(bytes: &[u8], place: usize, unit: Unit, count: usize) -> bool {
     (0..count).all(|n| bytes.get(place + n * unit.bytes()) == Some(&SYNC))
 }
 
-/// How far from the sync byte there may stand what looks like one in each unit: the high bytes of a time stamp before it
-/// change seldom, and behind it a PID has the same two bytes in each packet.
+/// How far from the sync byte there may stand what looks like one in each unit: the high bytes of a
+/// time stamp before it change seldom, and behind it a PID has the same two bytes in each packet.
 fn lookalikes(unit: Unit) -> &'static [isize] {
     match unit {
         Unit::Plain | Unit::Parity => &[-2, -1],

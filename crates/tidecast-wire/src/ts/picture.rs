@@ -1,6 +1,6 @@
-//! Tells whether a picture can be decoded without those before it, from the first bytes of its access unit: parameter
-//! sets and the kind of the first slice (ITU-T H.264 and H.265, section 7.4 of each), or a sequence header (ISO/IEC
-//! 13818-2 section 6.2.2).
+//! Tells whether a picture can be decoded without those before it, from the first bytes of its
+//! access unit: parameter sets and the kind of the first slice (ITU-T H.264 and H.265, section 7.4
+//! of each), or a sequence header (ISO/IEC 13818-2 section 6.2.2).
 //!
 //! [`super::access`] gives it the payload of the video PID's packets until it knows.
 
@@ -20,7 +20,8 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// The codec of a `stream_type` (ISO/IEC 13818-1 table 2-34 and registrations); absent where it is no video.
+    /// The codec of a `stream_type` (ISO/IEC 13818-1 table 2-34 and registrations); absent where it
+    /// is no video.
     pub fn of(stream_type: u8) -> Option<Codec> {
         match stream_type {
             0x01 | 0x02 => Some(Codec::Mpeg2),
@@ -35,8 +36,8 @@ impl Codec {
 
 /// Bytes of a PES packet's header before its optional fields (ISO/IEC 13818-1 section 2.4.3.6).
 const PES_HEADER: usize = 9;
-/// Bytes of a NAL unit that are looked at: supplemental information tells by its first messages, a slice by its first
-/// two numbers.
+/// Bytes of a NAL unit that are looked at: supplemental information tells by its first messages, a
+/// slice by its first two numbers.
 const SEI_BYTES: usize = 64;
 const SLICE_BYTES: usize = 4;
 /// `payloadType` of a recovery point (H.264 section D.1.8).
@@ -72,7 +73,8 @@ enum Unit {
 }
 
 impl Picture {
-    /// The access unit that begins with this payload, which begins a PES packet. Absent: there is nothing to tell by.
+    /// The access unit that begins with this payload, which begins a PES packet. Absent: there is
+    /// nothing to tell by.
     pub fn begin(codec: Codec, payload: &[u8]) -> Option<Picture> {
         if codec == Codec::Other || payload.get(..3) != Some(&[0, 0, 1]) {
             return None;
@@ -90,8 +92,8 @@ impl Picture {
         })
     }
 
-    /// Looks at the next payload, beginning with the one of [`Picture::begin`]. Tells whether a decoder can begin with
-    /// this picture, once it is known.
+    /// Looks at the next payload, beginning with the one of [`Picture::begin`]. Tells whether a
+    /// decoder can begin with this picture, once it is known.
     pub fn look(&mut self, payload: &[u8]) -> Option<bool> {
         let skipped = self.header.min(payload.len());
         self.header -= skipped;
@@ -185,7 +187,8 @@ impl Picture {
     }
 }
 
-/// Whether supplemental information (H.264 section 7.3.2.3.1) has a recovery point among its messages.
+/// Whether supplemental information (H.264 section 7.3.2.3.1) has a recovery point among its
+/// messages.
 fn has_recovery_point(mut bytes: &[u8]) -> bool {
     while let Some((kind, rest)) = extended(bytes) {
         let Some((size, rest)) = extended(rest) else { return false };
@@ -205,7 +208,8 @@ fn extended(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((ones * 255 + usize::from(*last), &bytes[ones + 1..]))
 }
 
-/// Whether a slice that begins so (H.264 section 7.3.3) refers to no other picture: `slice_type` 2 or 7.
+/// Whether a slice that begins so (H.264 section 7.3.3) refers to no other picture: `slice_type` 2
+/// or 7.
 fn is_intra(bytes: &[u8]) -> bool {
     let mut bits = Bits { bytes, at: 0 };
     let (_first, kind) = (bits.exp_golomb(), bits.exp_golomb());

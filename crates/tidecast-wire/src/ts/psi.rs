@@ -1,8 +1,8 @@
-//! Program specific information (ISO/IEC 13818-1 section 2.4.4): which PIDs a transport stream has, from the sections
-//! of its program association and program map tables.
+//! Program specific information (ISO/IEC 13818-1 section 2.4.4): which PIDs a transport stream has,
+//! from the sections of its program association and program map tables.
 //!
-//! [`super::access`] feeds it with the packets of these tables' PIDs and keeps the packets that it found whole;
-//! `probe` says what the tables list.
+//! [`super::access`] feeds it with the packets of these tables' PIDs and keeps the packets that it
+//! found whole; `probe` says what the tables list.
 
 use super::{PACKET, payload, starts_unit};
 use crate::limits::PSI_SECTION_BYTES_MAX;
@@ -21,7 +21,8 @@ const CRC: usize = 4;
 /// Stands where a `table_id` would when no further section begins in a packet.
 const STUFFING: u8 = 0xff;
 
-/// Puts sections together from the TS packets of their PID, and keeps the packets of the last one that was wanted.
+/// Puts sections together from the TS packets of their PID, and keeps the packets of the last one
+/// that was wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Sections {
     section: Vec<u8>,
@@ -31,8 +32,8 @@ pub struct Sections {
 }
 
 impl Sections {
-    /// Takes the next packet of the PID and hands on each section that it completes, if that is in force and undamaged.
-    /// `wanted` says whether the packets of the section are to be kept.
+    /// Takes the next packet of the PID and hands on each section that it completes, if that is in
+    /// force and undamaged. `wanted` says whether the packets of the section are to be kept.
     pub fn take(&mut self, packet: &[u8; PACKET], mut wanted: impl FnMut(Section<'_>) -> bool) {
         let Some(bytes) = payload(packet) else { return };
         if !starts_unit(packet) {
@@ -121,7 +122,8 @@ impl<'a> Section<'a> {
         self.0[6] == 0
     }
 
-    /// Of a program association section: the programmes' numbers and the PIDs of their map tables, in its order.
+    /// Of a program association section: the programmes' numbers and the PIDs of their map tables,
+    /// in its order.
     pub fn programs(&self) -> impl Iterator<Item = (u16, u16)> + use<'a> {
         let listed = self.listed().as_chunks::<4>().0.iter();
         let programs = listed.map(|e| (u16::from_be_bytes([e[0], e[1]]), pid(e[2], e[3])));

@@ -1,5 +1,6 @@
-//! Messages that are sent in parts: all parts have the message's number, and say which they are and how many there are.
-//! Each part gets a number of its own: those of a message follow each other, and those of the next message follow them.
+//! Messages that are sent in parts: all parts have the message's number, and say which they are and
+//! how many there are. Each part gets a number of its own: those of a message follow each other,
+//! and those of the next message follow them.
 
 use std::collections::VecDeque;
 
@@ -63,7 +64,8 @@ impl Parts {
         self.other = None;
     }
 
-    /// The next message, behind some that are missing. Those count as long where both their neighbours are.
+    /// The next message, behind some that are missing. Those count as long where both their
+    /// neighbours are.
     fn append(&mut self, missing: u64, last: Message, count: u64) {
         let each = if last.parts == count { count } else { 1 };
         let mut first = last.first + last.parts;

@@ -1,5 +1,5 @@
-//! Messages whose numbers count data records (IPFIX, RFC 7011 section 3.1): how many a message has is known from the templates
-//! that were sent before it.
+//! Messages whose numbers count data records (IPFIX, RFC 7011 section 3.1): how many a message has
+//! is known from the templates that were sent before it.
 
 use std::collections::HashMap;
 
@@ -74,8 +74,8 @@ impl Records {
         wrapped(number.wrapping_sub(own).wrapping_add(self.shift), space)
     }
 
-    /// Whether the numbers count the records of their own message, in which case what is `beside` the flows in it may count,
-    /// too, or not. What was placed stays where it is.
+    /// Whether the numbers count the records of their own message, in which case what is `beside`
+    /// the flows in it may count, too, or not. What was placed stays where it is.
     fn weigh(&mut self, number: u64, step: u64, beside: u64, space: Space) {
         let Some((before, records, _)) = self.last else { return };
         let ahead = wrapped(number.wrapping_sub(before), space);
@@ -105,8 +105,8 @@ impl Records {
         self.shift = wrapped(placed.wrapping_add(records).wrapping_sub(there), space);
     }
 
-    /// Data records of a message; and how many of them are about the exporter, or are templates, which it learns. No data
-    /// records: a template is not known.
+    /// Data records of a message; and how many of them are about the exporter, or are templates,
+    /// which it learns. No data records: a template is not known.
     fn count(&mut self, bytes: &[u8]) -> Option<(Option<u64>, u64)> {
         let length = usize::from(word(bytes, 2)?);
         let mut rest = bytes.get(MESSAGE_HEADER..length.min(bytes.len()))?;

@@ -1,5 +1,5 @@
-//! Numbers that start again at 0 in each term of a stream (Aeron). A term is filled to its end, and its length is a power of
-//! two: it shows in where the numbers of a term end.
+//! Numbers that start again at 0 in each term of a stream (Aeron). A term is filled to its end, and
+//! its length is a power of two: it shows in where the numbers of a term end.
 
 use crate::limits::{SCALE_START, TERM_NUMBERS_MIN};
 
@@ -112,7 +112,8 @@ mod tests {
         for offset in (0..3600).step_by(45) {
             terms.place(7, offset, 45);
         }
-        // the rest of 4,096 is lost, and somebody forges a frame far behind it and one of another term
+        // the rest of 4,096 is lost, and somebody forges a frame far behind it and one of another
+        // term
         terms.place(7, 1 << 26, 45);
         assert_eq!(terms.place(9000, 0, 45), Some(SCALE_START + 4096 * 8993));
         assert_eq!(terms.place(8, 0, 45), Some(SCALE_START + 4096));

@@ -1,12 +1,13 @@
 //! The receiving side: what arrived in, what can be rebuilt out.
 //!
-//! Each repair packet is one equation over the numbers that it protects, whatever the matrix: so L and D may be
-//! anything, and change. A repair packet that misses one number gives it back at once, which may leave another one
-//! with a single number missing, and so on until nothing more can be rebuilt. Whoever needs a rebuilt packet fetches
-//! it with [`Decoder::rebuilt`]; the original replaces it when it comes after all.
+//! Each repair packet is one equation over the numbers that it protects, whatever the matrix: so L
+//! and D may be anything, and change. A repair packet that misses one number gives it back at once,
+//! which may leave another one with a single number missing, and so on until nothing more can be
+//! rebuilt. Whoever needs a rebuilt packet fetches it with [`Decoder::rebuilt`]; the original
+//! replaces it when it comes after all.
 //!
-//! Any packet may be forged. A number of which two contents came counts as missing, one far ahead of all others waits for a
-//! neighbour, and what is rebuilt must look like the packets beside it.
+//! Any packet may be forged. A number of which two contents came counts as missing, one far ahead
+//! of all others waits for a neighbour, and what is rebuilt must look like the packets beside it.
 
 use super::{
     Sum,
@@ -24,7 +25,8 @@ use crate::{
 /// Why a repair packet is of no use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The matrix is larger than [`ST2022_SPAN_MAX`], or for packets far from those that come: forged, or damaged.
+    /// The matrix is larger than [`ST2022_SPAN_MAX`], or for packets far from those that come:
+    /// forged, or damaged.
     Nonsense,
     /// What it protects is past.
     TooOld,
@@ -37,7 +39,8 @@ pub struct News {
     pub rebuilt: Vec<u64>,
     /// Numbers that no repair packet can bring back, not even those that may still come.
     pub hopeless: Vec<u64>,
-    /// Rebuilt data that made no sense, or would have cost more than it is worth: forged or damaged repair packets.
+    /// Rebuilt data that made no sense, or would have cost more than it is worth: forged or damaged
+    /// repair packets.
     pub nonsense: u64,
 }
 
@@ -114,9 +117,9 @@ impl Decoder {
         (ST2022_MATRICES_KEPT * self.span()).max(FEC_LEARN_PACKETS)
     }
 
-    /// Nothing below `head` is waited for any more. The numbers from there on are kept, however long they wait for
-    /// their repair packets, and as many below as share rows and columns with them. Without a call only the latest
-    /// matrices are kept.
+    /// Nothing below `head` is waited for any more. The numbers from there on are kept, however
+    /// long they wait for their repair packets, and as many below as share rows and columns with
+    /// them. Without a call only the latest matrices are kept.
     pub fn waits_from(&mut self, head: u64) {
         self.head = head;
     }
@@ -141,7 +144,8 @@ impl Decoder {
         matches!(self.window.get(number), Some(Content::Hopeless))
     }
 
-    /// One past the last number that a kept repair packet says was sent, if that is beyond what came.
+    /// One past the last number that a kept repair packet says was sent, if that is beyond what
+    /// came.
     pub fn announced(&self) -> Option<u64> {
         let reaching = self.equations.iter().filter(|equation| equation.line.base < self.end);
         reaching.map(|equation| equation.line.end()).max().filter(|end| *end > self.end)
@@ -179,8 +183,8 @@ impl Decoder {
         }
     }
 
-    /// A media packet came whose number had come before. If its content is another one, and the next one has not come
-    /// since, nobody knows which is right.
+    /// A media packet came whose number had come before. If its content is another one, and the
+    /// next one has not come since, nobody knows which is right.
     pub fn media_again(&mut self, number: u64, shard: &Sum) {
         self.ahead = self.ahead.take().filter(|(other, sum)| *other != number || sum == shard);
         let in_its_turn = self.window.sum(number + 1).is_some();
@@ -202,8 +206,8 @@ impl Decoder {
         self.repair_on(0, base, repair)
     }
 
-    /// A repair packet came, whose base was extended to `base`. Paths are counted from 0; each brings its repair packets
-    /// in their order, however far it is behind another one.
+    /// A repair packet came, whose base was extended to `base`. Paths are counted from 0; each
+    /// brings its repair packets in their order, however far it is behind another one.
     ///
     /// # Errors
     /// One that protects numbers that cannot be, or that are past.
@@ -252,8 +256,9 @@ impl Decoder {
         }
     }
 
-    /// A packet came that was not expected any more, late or on a longer path, and stands in one equation with what
-    /// seemed hopeless: that is judged anew by the next repair packet, and all with it, since one helps others.
+    /// A packet came that was not expected any more, late or on a longer path, and stands in one
+    /// equation with what seemed hopeless: that is judged anew by the next repair packet, and all
+    /// with it, since one helps others.
     fn hope_again(&mut self) {
         for number in self.floor..self.end {
             if self.is_hopeless(number) {
@@ -285,8 +290,8 @@ impl Decoder {
         self.bytes -= freed;
     }
 
-    /// Makes the ring large enough for what is kept, and for what may run ahead of it. Little for a stream of few
-    /// packets: there may be thousands, most of them made up.
+    /// Makes the ring large enough for what is kept, and for what may run ahead of it. Little for a
+    /// stream of few packets: there may be thousands, most of them made up.
     fn reserve(&mut self) {
         let few = if self.span() == 0 { self.end - self.start + 1 } else { u64::MAX };
         let kept = self.kept().max(self.end - self.lowest(self.end).max(self.floor));
@@ -337,7 +342,8 @@ impl Decoder {
         place
     }
 
-    /// The one shard that is missing; none if it can be nobody's, or if nobody has paid for the work.
+    /// The one shard that is missing; none if it can be nobody's, or if nobody has paid for the
+    /// work.
     fn solve(&mut self, equation: Equation) -> Option<Sum> {
         let Equation { line, mut sum, .. } = equation;
         self.credit = self.credit.checked_sub(line.count * sum.body.len() as u64)?;
@@ -357,8 +363,8 @@ impl Decoder {
         Some(sum)
     }
 
-    /// Whether this may be the packet of a number: of the payload type of its neighbours, and of about their time, if they
-    /// agree in that.
+    /// Whether this may be the packet of a number: of the payload type of its neighbours, and of
+    /// about their time, if they agree in that.
     fn fits(&self, number: u64, sum: &Sum) -> bool {
         let original = |number| match self.window.get(number) {
             Some(Content::Original(sum)) => Some(sum.fields),

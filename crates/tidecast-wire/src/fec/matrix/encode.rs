@@ -35,9 +35,10 @@ pub struct Datagram {
 
 /// Makes the repair packets of one RTP stream.
 ///
-/// A row goes out with its last packet. The columns of one matrix are spread over the next one, one for every D media
-/// packets, so that they add no burst and one burst of losses does not hit media and repair packets together. Where
-/// the numbering has a gap, the rows and columns with the gap are left out: a receiver could not tell what they hold.
+/// A row goes out with its last packet. The columns of one matrix are spread over the next one, one
+/// for every D media packets, so that they add no burst and one burst of losses does not hit media
+/// and repair packets together. Where the numbering has a gap, the rows and columns with the gap
+/// are left out: a receiver could not tell what they hold.
 #[derive(Debug)]
 pub struct Encoder {
     shape: Shape,
@@ -57,8 +58,8 @@ pub struct Encoder {
 struct Stream {
     axis: Axis,
     next_sequence: u16,
-    /// Whether a whole row or column has told the receivers how long they are. GStreamer takes the length of the first
-    /// one for that of all: none that is shorter may be the first.
+    /// Whether a whole row or column has told the receivers how long they are. GStreamer takes the
+    /// length of the first one for that of all: none that is shorter may be the first.
     length_known: bool,
 }
 
@@ -161,7 +162,8 @@ impl Matrix {
 }
 
 impl Encoder {
-    /// An encoder whose repair streams are numbered from these on; a sender chooses them at random (RFC 3550).
+    /// An encoder whose repair streams are numbered from these on; a sender chooses them at random
+    /// (RFC 3550).
     pub fn new(shape: Shape, first_column: u16, first_row: u16) -> Encoder {
         Encoder {
             shape,
@@ -179,7 +181,8 @@ impl Encoder {
         self.shape
     }
 
-    /// A media packet that is being sent, as a whole datagram. Appends the repair packets to send after it.
+    /// A media packet that is being sent, as a whole datagram. Appends the repair packets to send
+    /// after it.
     pub fn media(&mut self, packet: &[u8], out: &mut Vec<Datagram>) -> Taken {
         let (Some(shard), Ok(rtp)) = (Shard::of(packet), rtp::Packet::parse(packet)) else {
             return Taken::NotRtp;
@@ -197,8 +200,8 @@ impl Encoder {
         Taken::Added
     }
 
-    /// Where in the matrix a number stands; opens the next matrix, or a new one after a jump. None if its matrix is
-    /// past.
+    /// Where in the matrix a number stands; opens the next matrix, or a new one after a jump. None
+    /// if its matrix is past.
     fn position(&mut self, sequence: u16, ssrc: u32, out: &mut Vec<Datagram>) -> Option<usize> {
         let packets = self.shape.packets();
         let ahead = usize::from(sequence.wrapping_sub(self.matrix.base));
@@ -253,8 +256,9 @@ impl Encoder {
         }
     }
 
-    /// The stream pauses: everything that still protects something goes out, also rows and columns that are shorter
-    /// than usual, once for the packets in them. The matrix goes on with the next packet.
+    /// The stream pauses: everything that still protects something goes out, also rows and columns
+    /// that are shorter than usual, once for the packets in them. The matrix goes on with the next
+    /// packet.
     pub fn pause(&mut self, out: &mut Vec<Datagram>) {
         self.release(usize::MAX, out);
         let Encoder { shape, columns, rows, matrix, timestamp, .. } = self;

@@ -1,10 +1,13 @@
-//! What may still come: which rows and columns a sender must have sent already, from those that came.
+//! What may still come: which rows and columns a sender must have sent already, from those that
+//! came.
 //!
-//! Repair packets come in the order of their bases, so one that came shows that those before it were sent. Which
-//! column a number belongs to depends on where matrices begin; that is learnt from two matrices that began a whole
-//! number of matrices apart. While it is not known, numbers are waited for longer.
+//! Repair packets come in the order of their bases, so one that came shows that those before it
+//! were sent. Which column a number belongs to depends on where matrices begin; that is learnt from
+//! two matrices that began a whole number of matrices apart. While it is not known, numbers are
+//! waited for longer.
 //!
-//! One repair packet may be forged: a shape counts when two have it, and a sender is where its second newest column is.
+//! One repair packet may be forged: a shape counts when two have it, and a sender is where its
+//! second newest column is.
 
 use super::{Axis, decode::Equation};
 
@@ -41,8 +44,8 @@ impl Line {
     }
 }
 
-/// Where the repair streams of all paths stand, each in its own order: a longer path brings those that another one has
-/// lost.
+/// Where the repair streams of all paths stand, each in its own order: a longer path brings those
+/// that another one has lost.
 #[derive(Debug, Default)]
 pub(super) struct Outlooks {
     paths: Vec<Outlook>,
@@ -61,7 +64,8 @@ impl Outlooks {
         self.paths.iter().map(Outlook::span).max().unwrap_or(0)
     }
 
-    /// A repair packet came on this path, when the media had come to `end`. Whether another one has had its shape.
+    /// A repair packet came on this path, when the media had come to `end`. Whether another one has
+    /// had its shape.
     pub(super) fn saw(&mut self, path: usize, line: Line, end: u64) -> bool {
         if self.paths.len() <= path {
             self.paths.resize_with(path + 1, Outlook::default);
@@ -70,7 +74,8 @@ impl Outlooks {
         self.paths[path].saw(line, end)
     }
 
-    /// Whether a repair packet for this number may still come on any path that lives, as of the media's `end`.
+    /// Whether a repair packet for this number may still come on any path that lives, as of the
+    /// media's `end`.
     pub(super) fn may_come(&self, number: u64, end: u64) -> bool {
         let mut seen = self.paths.iter().filter(|path| path.seen.is_some()).peekable();
         seen.peek().is_none() || seen.any(|path| path.lives(end) && path.may_come(number))
@@ -176,7 +181,8 @@ impl Outlook {
             return;
         }
         self.column = Some(line);
-        // From one column to the next it is one number, from a matrix' last to the first of the next it is more.
+        // From one column to the next it is one number, from a matrix' last to the first of the
+        // next it is more.
         let first = line.offset == 1 || line.base - before.base == line.span() - line.offset + 1;
         match self.start {
             Some((start, _)) if (line.base - start) % line.span() >= line.offset => self.start = None,
@@ -209,8 +215,8 @@ impl Outlook {
     }
 }
 
-/// Those of the `closed` numbers (sorted, unknown, nothing more will come for them) that the equations in hand cannot
-/// solve either, even if all that is missing beside them does come.
+/// Those of the `closed` numbers (sorted, unknown, nothing more will come for them) that the
+/// equations in hand cannot solve either, even if all that is missing beside them does come.
 pub(super) fn hopeless(
     mut closed: Vec<u64>,
     equations: &[Equation],

@@ -4,7 +4,8 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// A packet whose number stands in it, with other bytes that look like the begin of one here and there.
+/// A packet whose number stands in it, with other bytes that look like the begin of one here and
+/// there.
 fn packet(number: u16) -> [u8; PACKET] {
     let mut packet = std::array::from_fn(|place| {
         let seed = (place as u64) << 16 | u64::from(number);
@@ -105,8 +106,8 @@ fn a_lost_datagram_costs_the_packets_that_it_had_a_part_of() {
             let found = |number: &u16| usize::from(*number) * unit.bytes() + unit.front() >= to;
             let expected: Vec<u16> = (0..400).filter(whole).collect();
             let mut told = numbers(came.map(|(_, payload)| *payload));
-            // Bytes of two packets look like one where those behind the loss have a sync byte in the right place; the
-            // next ones are then found a little later.
+            // Bytes of two packets look like one where those behind the loss have a sync byte in
+            // the right place; the next ones are then found a little later.
             let count = told.len();
             told.retain(|number| *number != u16::MAX);
             let mistaken = count - told.len();
@@ -153,7 +154,8 @@ proptest! {
     ) {
         let bytes = &stream(unit, 60)[skipped..];
         let pieces = cut(bytes, &sizes);
-        // A first piece of 188 bytes that begins in a time stamp of a sync byte is a whole plain packet, as far as it shows.
+        // A first piece of 188 bytes that begins in a time stamp of a sync byte is a whole plain
+        // packet, as far as it shows.
         prop_assume!(Unit::of_whole(pieces[0]).is_none_or(|whole| whole == unit && skipped == 0));
         let first = skipped.div_ceil(unit.bytes()) as u16;
         let place = |number: u16| (number, (usize::from(number) * unit.bytes()) as isize - skipped as isize);
@@ -188,7 +190,8 @@ fn the_begin_of_a_file_is_found_behind_other_bytes() {
         for lead in [1, 4, 100, 187, 500, 5_000] {
             let junk: Vec<u8> = (0..lead).map(|n| (n * 7 % 251) as u8).collect();
             let found = begin(&[&junk[..], &stream].concat());
-            // A byte of the junk that looks like a sync byte in its place makes it part of a packet.
+            // A byte of the junk that looks like a sync byte in its place makes it part of a
+            // packet.
             let (found, start) = found.unwrap();
             assert!(
                 found == unit && (start == lead || start + unit.bytes() == lead),
