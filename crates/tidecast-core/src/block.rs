@@ -1,9 +1,11 @@
-//! Source blocks on the sending side: which packets are protected together, and the repair packets for them.
+//! Source blocks on the sending side: which packets are protected together, and the repair packets
+//! for them.
 //!
-//! Pure. Numbered packets come from the [`crate::encode::Encoder`]; repair packets go back to it. With
-//! stride s, s blocks fill in turn: block j of them protects the numbers `first + i*s`, so that a burst of lost
-//! packets takes from each only a part. Their repair packets go out in turn as well, once the last block is full: sent
-//! block by block, a burst among them would hit one block alone.
+//! Pure. Numbered packets come from the [`crate::encode::Encoder`]; repair packets go back to it.
+//! With stride s, s blocks fill in turn: block j of them protects the numbers `first + i*s`, so
+//! that a burst of lost packets takes from each only a part. Their repair packets go out in turn as
+//! well, once the last block is full: sent block by block, a burst among them would hit one block
+//! alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +19,8 @@ struct Block {
     first: u64,
     /// When its first packet came; `None` while it is empty.
     opened: Option<Instant>,
-    /// Source shards, not yet padded; only the first `filled` belong to this block, the others lend their memory.
+    /// Source shards, not yet padded; only the first `filled` belong to this block, the others lend
+    /// their memory.
     sources: Vec<Vec<u8>>,
     filled: usize,
     /// The repair shards, once it is closed; they wait for those of the other blocks.
@@ -75,8 +78,8 @@ impl Blocks {
         Blocks { fec, codes, blocks, taken: 0 }
     }
 
-    /// Takes the packet of the next number; hands out the repair packets of all blocks when it fills the last of them,
-    /// each with its block's first number.
+    /// Takes the packet of the next number; hands out the repair packets of all blocks when it
+    /// fills the last of them, each with its block's first number.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -133,7 +136,8 @@ impl Blocks {
 mod tests {
     use super::*;
 
-    /// The repair packets that so many payloads make before the blocks are closed, and then, as (first, index).
+    /// The repair packets that so many payloads make before the blocks are closed, and then, as
+    /// (first, index).
     fn order(fec: Fec, payloads: u64) -> [Vec<(u64, u8)>; 2] {
         let mut blocks = Blocks::new(fec, Arc::default());
         let (mut filled, mut closed) = (Vec::new(), Vec::new());

@@ -1,7 +1,8 @@
 //! One datagram's bytes, owned by exactly one place at a time.
 //!
-//! `net` receives into a buffer's memory, the buffer *moves* through the core and out to the outputs, and
-//! comes back to the [`Pool`]: no copy, no reference count and no allocation per packet.
+//! `net` receives into a buffer's memory, the buffer *moves* through the core and out to the
+//! outputs, and comes back to the [`Pool`]: no copy, no reference count and no allocation per
+//! packet.
 
 use std::{fmt, ops::Deref};
 

@@ -1,7 +1,7 @@
 //! Payloads to datagrams: numbering, heartbeats, the end of a session, and FEC.
 //!
-//! Pure: no clock and no I/O. Payloads come from a user's program, a file or a sensor; datagrams go to a
-//! `producer::socket::Sender` through the `out` function of each call.
+//! Pure: no clock and no I/O. Payloads come from a user's program, a file or a sensor; datagrams go
+//! to a `producer::socket::Sender` through the `out` function of each call.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ pub enum EncodeError {
     },
 }
 
-/// Numbers one stream's payloads and makes native datagrams of them, with repair packets, heartbeats and the end
-/// of the session.
+/// Numbers one stream's payloads and makes native datagrams of them, with repair packets,
+/// heartbeats and the end of the session.
 #[derive(Debug)]
 pub struct Encoder {
     stream: u32,
@@ -74,8 +74,8 @@ impl Encoder {
         }
     }
 
-    /// Sets how long a packet may wait for its source block to fill (default [`BLOCK_CLOSE_AFTER`]); then the
-    /// block is closed with fewer packets.
+    /// Sets how long a packet may wait for its source block to fill (default
+    /// [`BLOCK_CLOSE_AFTER`]); then the block is closed with fewer packets.
     pub fn close_after(self, close_after: Duration) -> Encoder {
         Encoder { close_after, ..self }
     }
@@ -90,8 +90,9 @@ impl Encoder {
         self.repairs
     }
 
-    /// Makes a data packet of the payload, and the repair packets of the source block that it fills, if any.
-    /// `timestamp_us` counts from the Unix epoch; 0 when there is no clock. Returns the packet's number.
+    /// Makes a data packet of the payload, and the repair packets of the source block that it
+    /// fills, if any. `timestamp_us` counts from the Unix epoch; 0 when there is no clock. Returns
+    /// the packet's number.
     ///
     /// # Errors
     /// [`EncodeError::TooLarge`]; nothing is sent and no number is used.
@@ -115,8 +116,9 @@ impl Encoder {
         Ok(number)
     }
 
-    /// Does what is due: closes blocks whose oldest packet waited for too long, and sends a heartbeat after each
-    /// second of silence. The silence begins with the first call of this or of [`Encoder::push`].
+    /// Does what is due: closes blocks whose oldest packet waited for too long, and sends a
+    /// heartbeat after each second of silence. The silence begins with the first call of this or of
+    /// [`Encoder::push`].
     pub fn poll(&mut self, now: Instant, mut out: impl FnMut(&[u8])) {
         if self.blocks.as_ref().is_some_and(|b| b.waited(now, self.close_after)) {
             self.close_blocks(&mut out);
@@ -136,8 +138,8 @@ impl Encoder {
         close.into_iter().chain(heartbeat).min()
     }
 
-    /// Ends the session: closes all blocks and says three times that it is over. Returns how many repair packets
-    /// the session had.
+    /// Ends the session: closes all blocks and says three times that it is over. Returns how many
+    /// repair packets the session had.
     pub fn finish(mut self, mut out: impl FnMut(&[u8])) -> u64 {
         self.close_blocks(&mut out);
         for _ in 0..END_REPEATS {
@@ -205,8 +207,8 @@ impl RtpEncoder {
     /// The clock of all payload types made here, per second (RFC 2250 section 2).
     pub const CLOCK_HZ: u64 = rtp::CLOCK_HZ_TS;
 
-    /// An encoder whose SSRC and first number are made from the seed. Payload type 33 is a transport stream
-    /// ([`rtp::PAYLOAD_TYPE_TS`]), 96 to 127 are free for use.
+    /// An encoder whose SSRC and first number are made from the seed. Payload type 33 is a
+    /// transport stream ([`rtp::PAYLOAD_TYPE_TS`]), 96 to 127 are free for use.
     pub fn new(seed: u64, payload_type: u8) -> RtpEncoder {
         let mut random = Pcg32::seed_from_u64(seed);
         RtpEncoder {

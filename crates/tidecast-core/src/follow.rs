@@ -1,6 +1,7 @@
-//! Which of a channel's flows a player gets. Two flows interleaved would damage both, so a player's output
-//! follows one: it moves to another at once when that one succeeds it, or after a silence. A flow that carries a transport
-//! stream goes before one that does not, which may be the FEC of that stream.
+//! Which of a channel's flows a player gets. Two flows interleaved would damage both, so a player's
+//! output follows one: it moves to another at once when that one succeeds it, or after a silence. A
+//! flow that carries a transport stream goes before one that does not, which may be the FEC of that
+//! stream.
 
 use std::{
     collections::HashMap,
@@ -9,12 +10,14 @@ use std::{
 
 use crate::relay::{FlowId, PacketFormat};
 
-/// A player that follows a transport stream moves to a flow without one after this long a silence at least: FEC and
-/// keep-alives may go on where the stream pauses.
+/// A player that follows a transport stream moves to a flow without one after this long a silence
+/// at least: FEC and keep-alives may go on where the stream pauses.
 const OTHER_AFTER: Duration = Duration::from_secs(5);
-/// After this time a flow without a transport stream is followed on purpose, and not because it came first.
+/// After this time a flow without a transport stream is followed on purpose, and not because it
+/// came first.
 const SETTLED: Duration = Duration::from_secs(5);
-/// Packets of a transport stream that a player then leaves such a flow for: more than somebody forges in passing.
+/// Packets of a transport stream that a player then leaves such a flow for: more than somebody
+/// forges in passing.
 const STREAM_PACKETS: u32 = 16;
 
 /// The flow that is followed.
@@ -46,7 +49,8 @@ impl Follow {
         Follow { failover, current: None, streams: HashMap::new() }
     }
 
-    /// Whether packets of this format are media for one player, or readings of which all flows go out.
+    /// Whether packets of this format are media for one player, or readings of which all flows go
+    /// out.
     pub fn concerns(format: PacketFormat) -> bool {
         format.is_stream()
     }

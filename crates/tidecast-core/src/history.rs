@@ -1,8 +1,9 @@
-//! What was sent, kept for a while, so that it can be sent again to those who ask: bounded in packets, bytes and age,
-//! with a budget that no flood of requests can exceed.
+//! What was sent, kept for a while, so that it can be sent again to those who ask: bounded in
+//! packets, bytes and age, with a budget that no flood of requests can exceed.
 //!
-//! Pure: time comes in as an argument. `producer` keeps native datagrams here and `channel::udp` RTP
-//! packets; what is looked up goes back to the same socket, marked as a retransmission by whoever sends it.
+//! Pure: time comes in as an argument. `producer` keeps native datagrams here and `channel::udp`
+//! RTP packets; what is looked up goes back to the same socket, marked as a retransmission by
+//! whoever sends it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -43,7 +44,8 @@ impl Default for Settings {
     }
 }
 
-/// What became of the numbers that were asked for: `requested` is the sum of the others but the bytes.
+/// What became of the numbers that were asked for: `requested` is the sum of the others but the
+/// bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Numbers asked for.
@@ -194,8 +196,9 @@ impl<K> Sent<K> {
     }
 }
 
-/// Bytes that may be sent again: each packet earns its share, and what is unused does not add up for ever. It needs no
-/// clock: in any span, no more is sent again than the share of what was sent then or is kept, and a fixed start.
+/// Bytes that may be sent again: each packet earns its share, and what is unused does not add up
+/// for ever. It needs no clock: in any span, no more is sent again than the share of what was sent
+/// then or is kept, and a fixed start.
 #[derive(Debug)]
 struct Budget {
     /// In hundredths of a byte, since the share is in percent.

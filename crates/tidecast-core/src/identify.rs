@@ -1,19 +1,21 @@
-//! What a source's datagrams are, where the configuration does not say: decided per source, from several of its
-//! datagrams, and kept. Pure: bytes and times come in, formats come out.
+//! What a source's datagrams are, where the configuration does not say: decided per source, from
+//! several of its datagrams, and kept. Pure: bytes and times come in, formats come out.
 //!
-//! [`crate::relay`] and `probe` ask here before they parse a datagram. Most are of a source that is known, and
-//! [`Sources::known`] answers at once. [`Sources::push`] takes all others: they wait, if they could be of several
-//! formats, until the next ones of their source have shown which. What has waited comes out by [`Sources::settled`], in
-//! the order in which it came.
+//! [`crate::relay`] and `probe` ask here before they parse a datagram. Most are of a source that is
+//! known, and
+//! [`Sources::known`] answers at once. [`Sources::push`] takes all others: they wait, if they could
+//! be of several formats, until the next ones of their source have shown which. What has waited
+//! comes out by [`Sources::settled`], in the order in which it came.
 //!
 //! The rule, which docs/configuration.md tells:
 //! - native: the magic and the checksum fit; one datagram is enough.
-//! - RTP: two packets agree (SSRC, payload type, next number), one has TS packets for its payload, or it is RTCP.
+//! - RTP: two packets agree (SSRC, payload type, next number), one has TS packets for its payload,
+//!   or it is RTCP.
 //! - TS: sync bytes stand 188, 192 or 204 bytes apart, wherever the stream was cut into datagrams.
 //! - All else passes unchanged, and so does what nothing has confirmed.
 //!
-//! A source that is known stays what it is when a datagram is damaged. It changes when several in a row show another
-//! format, and none shows the old one.
+//! A source that is known stays what it is when a datagram is damaged. It changes when several in a
+//! row show another format, and none shows the old one.
 
 mod grid;
 mod look;
@@ -131,8 +133,8 @@ struct Latest {
 }
 
 impl<B: Deref<Target = [u8]>> Sources<B> {
-    /// No source is known yet. `ts_only`: everything but transport streams is foreign. At most so many sources are known
-    /// at once.
+    /// No source is known yet. `ts_only`: everything but transport streams is foreign. At most so
+    /// many sources are known at once.
     pub fn new(legs: usize, ts_only: bool, sources_max: usize) -> Sources<B> {
         Sources {
             ts_only,
@@ -144,7 +146,8 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
 
     /// What a datagram is, if its source is known and it fits. A native one shows it by itself.
     ///
-    /// The owner parses it as that. If it turns out to be damaged, or of no stream that is known, it calls
+    /// The owner parses it as that. If it turns out to be damaged, or of no stream that is known,
+    /// it calls
     /// [`Sources::withdraw`] and pushes it.
     #[inline]
     pub fn known(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: &[u8]) -> Option<SourceKind> {
@@ -168,7 +171,8 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         Some(kind)
     }
 
-    /// The last datagram of a leg is not what [`Sources::known`] said, or of no stream that is known.
+    /// The last datagram of a leg is not what [`Sources::known`] said, or of no stream that is
+    /// known.
     pub fn withdraw(&mut self, leg: u8, bytes: &[u8]) {
         let claims_native = bytes.starts_with(&native::MAGIC) && !self.ts_only;
         if let Some(latest) = self.latest.get_mut(usize::from(leg)).filter(|_| !claims_native) {
@@ -177,9 +181,11 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         }
     }
 
-    /// Takes a datagram that [`Sources::known`] does not know. Whatever waited too long is settled before it.
+    /// Takes a datagram that [`Sources::known`] does not know. Whatever waited too long is settled
+    /// before it.
     ///
-    /// `natives` tells of the native stream that a source sent last, since native datagrams do not come by here.
+    /// `natives` tells of the native stream that a source sent last, since native datagrams do not
+    /// come by here.
     pub fn push(&mut self, came: Came, bytes: B, natives: impl Fn(SocketAddr, u32) -> Alive) -> Pushed<B> {
         let Came { now, leg, source, kin, room } = came;
         self.expire(now, &natives);
@@ -311,8 +317,8 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
     }
 }
 
-/// A datagram that can be nothing but raw, and says nothing of its source. What may be a longer piece of a transport
-/// stream is looked at.
+/// A datagram that can be nothing but raw, and says nothing of its source. What may be a longer
+/// piece of a transport stream is looked at.
 #[inline]
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.len() < 2 * PACKET && bytes.first().is_some_and(|first| first >> 6 != 2 && *first != SYNC)

@@ -1,5 +1,6 @@
-//! Interarrival jitter (RFC 3550, section 6.4.1), for the core and for `probe`: one estimate, in seconds, whatever the
-//! clock. [`StampClock`] says what RTP time stamps count, and [`rates`] measures it where nobody has described it.
+//! Interarrival jitter (RFC 3550, section 6.4.1), for the core and for `probe`: one estimate, in
+//! seconds, whatever the clock. [`StampClock`] says what RTP time stamps count, and [`rates`]
+//! measures it where nobody has described it.
 //!
 //! Pure: arrivals are numbers here.
 
@@ -50,12 +51,14 @@ impl Default for Jitter {
 }
 
 impl Jitter {
-    /// Takes in one packet: `arrived` in seconds on any fixed scale, its time stamp in ticks, and the ticks per second, not 0.
+    /// Takes in one packet: `arrived` in seconds on any fixed scale, its time stamp in ticks, and
+    /// the ticks per second, not 0.
     #[inline]
     pub fn update(&mut self, arrived: f64, ticks: u64, rate: u32) {
         let transit = arrived - ticks as f64 / f64::from(rate);
         let difference = transit - self.transit;
-        // A clock that was set, or wraps, is no jitter; neither is the first packet of another clock.
+        // A clock that was set, or wraps, is no jitter; neither is the first packet of another
+        // clock.
         if difference.abs() < JITTER_CLOCK_STEP && rate == self.rate {
             self.deviation.push(difference);
             self.measured = true;
@@ -63,7 +66,8 @@ impl Jitter {
         (self.transit, self.rate) = (transit, rate);
     }
 
-    /// The sender's clock in seconds at `arrived`, if it goes on as at the last packet; none before there was one.
+    /// The sender's clock in seconds at `arrived`, if it goes on as at the last packet; none before
+    /// there was one.
     pub fn stamped(&self, arrived: f64) -> Option<f64> {
         Some(arrived - self.transit).filter(|stamped| !stamped.is_nan())
     }

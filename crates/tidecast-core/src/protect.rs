@@ -1,7 +1,9 @@
-//! Repair packets for native datagrams that others have numbered: what a relay adds for its next hop.
+//! Repair packets for native datagrams that others have numbered: what a relay adds for its next
+//! hop.
 //!
-//! Pure. Data packets come from the packet path in the order of their numbers; the repair packets go out with them. Each
-//! stream has source blocks of its own, and a gap in its numbers ends them, since a block's numbers follow each other.
+//! Pure. Data packets come from the packet path in the order of their numbers; the repair packets
+//! go out with them. Each stream has source blocks of its own, and a gap in its numbers ends them,
+//! since a block's numbers follow each other.
 
 use std::{
     cmp::Reverse,
@@ -54,8 +56,8 @@ struct ProtectedFlow {
 }
 
 impl ProtectedFlow {
-    /// When open blocks are closed although they are not full: when the stream pauses, as that of a slow sensor does
-    /// after each reading, or when a receiver would not wait any longer.
+    /// When open blocks are closed although they are not full: when the stream pauses, as that of a
+    /// slow sensor does after each reading, or when a receiver would not wait any longer.
     fn deadline(&self) -> Option<Instant> {
         let oldest = self.blocks.oldest()?;
         Some((self.last + BLOCK_CLOSE_AFTER).min(oldest + BLOCK_CLOSE_AFTER_PACED))

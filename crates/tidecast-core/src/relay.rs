@@ -1,8 +1,10 @@
-//! The pure core: one [`Relay`] per channel puts the packets of its flows in order, recovers what it can and
-//! gives up what is overdue. No I/O and no clock; it knows only `wire`, `fec` and `limits`.
+//! The pure core: one [`Relay`] per channel puts the packets of its flows in order, recovers what
+//! it can and gives up what is overdue. No I/O and no clock; it knows only `wire`, `fec` and
+//! `limits`.
 //!
-//! Contract: [`Relay::handle_input`], then [`Relay::poll_output`] until it answers [`Output::Timeout`]; call
-//! again with [`Input::Timeout`] at that instant, if nothing came before. The same inputs give the same outputs.
+//! Contract: [`Relay::handle_input`], then [`Relay::poll_output`] until it answers
+//! [`Output::Timeout`]; call again with [`Input::Timeout`] at that instant, if nothing came before.
+//! The same inputs give the same outputs.
 
 use std::{
     cmp::Reverse,
@@ -81,7 +83,8 @@ pub struct Relay {
     config: Config,
     flows: Vec<Option<Flow>>,
     free: Vec<u32>,
-    /// When the flow at the same place in `flows` may be idle at the earliest: a sweep reads no flow before that.
+    /// When the flow at the same place in `flows` may be idle at the earliest: a sweep reads no
+    /// flow before that.
     idle_at: Vec<Instant>,
     /// Keys come from the network, so the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<FlowKey, u32, RandomState>,
@@ -91,15 +94,18 @@ pub struct Relay {
     latest: Option<(FlowKey, u32)>,
     /// The flow that players follow, as far as the core knows.
     lead: Option<u32>,
-    /// Flows that have begun to send while the lead may have stopped; at most [`crate::limits::TRIALS_MAX`].
+    /// Flows that have begun to send while the lead may have stopped; at most
+    /// [`crate::limits::TRIALS_MAX`].
     trials: Vec<u32>,
     /// Count of keys in `by_key` that are further ports of a flow.
     ports: usize,
     /// The RTP flow last heard from each source.
     by_source: HashMap<SocketAddr, u32>,
-    /// The flows that ST 2022-1 repair packets may be for; at most [`crate::limits::ST2022_FLOWS_MAX`].
+    /// The flows that ST 2022-1 repair packets may be for; at most
+    /// [`crate::limits::ST2022_FLOWS_MAX`].
     protected: Vec<u32>,
-    /// Flows in the order of their creation, to make room from those that never sent a second packet.
+    /// Flows in the order of their creation, to make room from those that never sent a second
+    /// packet.
     newcomers: VecDeque<(u32, u64)>,
     /// Which host each flow belongs to.
     hosts: Hosts,
@@ -181,9 +187,9 @@ impl Relay {
         }
     }
 
-    /// Processes one input. Call [`Relay::poll_output`] next, until it returns [`Output::Timeout`]. Time does not run
-    /// backwards: an input that is older than the one before counts as being of the same instant. Never panics, whatever
-    /// bytes come in.
+    /// Processes one input. Call [`Relay::poll_output`] next, until it returns [`Output::Timeout`].
+    /// Time does not run backwards: an input that is older than the one before counts as being of
+    /// the same instant. Never panics, whatever bytes come in.
     #[inline]
     pub fn handle_input(&mut self, input: Input) {
         match input {
@@ -228,7 +234,8 @@ impl Relay {
         [timer, sweep, rist, source].into_iter().flatten().min()
     }
 
-    /// Ends all flows at the end of the channel: delivers what is held back, and counts the rest as lost or rejected.
+    /// Ends all flows at the end of the channel: delivers what is held back, and counts the rest as
+    /// lost or rejected.
     pub fn finish(&mut self, now: Instant) {
         let now = self.advance(now);
         self.settle_sources(now);

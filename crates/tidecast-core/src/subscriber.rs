@@ -1,4 +1,5 @@
-//! The subscriber's side of the exchange, without a socket: what to send and when, and what the answers mean.
+//! The subscriber's side of the exchange, without a socket: what to send and when, and what the
+//! answers mean.
 
 use std::time::{Duration, Instant};
 

@@ -34,7 +34,8 @@ fn kinds(sent: &Sent) -> Vec<(Kind, u64)> {
     sent.iter().map(|d| (packet(d).kind(), packet(d).sequence())).collect()
 }
 
-/// Rebuilds what is missing from `arrived`, block by block; returns payload and timestamp by number.
+/// Rebuilds what is missing from `arrived`, block by block; returns payload and timestamp by
+/// number.
 fn receive(arrived: &[&Vec<u8>]) -> BTreeMap<u64, (u64, Vec<u8>)> {
     let mut data = BTreeMap::new();
     let mut blocks: BTreeMap<u64, Vec<Repair<'_>>> = BTreeMap::new();
@@ -97,7 +98,8 @@ fn block_of(sent: &Sent) -> BTreeMap<u64, u64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// Whatever m packets of each block are lost, all payloads and timestamps come back byte for byte.
+    /// Whatever m packets of each block are lost, all payloads and timestamps come back byte for
+    /// byte.
     #[test]
     fn any_m_losses_of_each_block_are_rebuilt(
         (k, m, stride) in (1u64..12, 1u64..5, 1u64..5),

@@ -46,7 +46,8 @@ fn a_number_that_comes_again_means_the_later_packet() {
     assert_eq!((history.packets(), history.bytes()), (3, 30));
 }
 
-/// Everybody asks for everything, all the time: what goes out is the start and the share, to the byte.
+/// Everybody asks for everything, all the time: what goes out is the start and the share, to the
+/// byte.
 #[test]
 fn a_flood_of_requests_gets_its_share_and_no_more() {
     const BYTES: usize = 1000;
@@ -77,7 +78,8 @@ fn a_flood_of_requests_gets_its_share_and_no_more() {
     }
 }
 
-/// What nobody asked for does not add up: after a long quiet time a flood gets the share of what is kept.
+/// What nobody asked for does not add up: after a long quiet time a flood gets the share of what is
+/// kept.
 #[test]
 fn an_unused_budget_is_bounded_by_what_is_kept() {
     let now = clock::now();

@@ -1,5 +1,5 @@
-//! Where the sync bytes of a transport stream stand that is cut into datagrams anywhere: 188 bytes apart, 192 with a time
-//! stamp before each packet (M2TS), 204 with parity behind each (DVB-ASI).
+//! Where the sync bytes of a transport stream stand that is cut into datagrams anywhere: 188 bytes
+//! apart, 192 with a time stamp before each packet (M2TS), 204 with parity behind each (DVB-ASI).
 
 use super::look::Header;
 use crate::limits::IDENTIFY_SYNCS;
@@ -37,7 +37,8 @@ impl Default for Grid {
 }
 
 impl Grid {
-    /// How a datagram stands to the stream. If it goes on with it, the grid stands for the next one.
+    /// How a datagram stands to the stream. If it goes on with it, the grid stands for the next
+    /// one.
     #[inline]
     pub(super) fn follows(&mut self, bytes: &[u8]) -> Place {
         let place = match bytes.get(usize::from(self.next)) {
@@ -72,8 +73,9 @@ impl Grid {
         there > 0 && 2 * there >= all
     }
 
-    /// The grid of a datagram with two sync bytes or more, past it, and how many there are. `header`: what stands before the
-    /// payload if it is an RTP packet; packets that fill the payload belong to RTP.
+    /// The grid of a datagram with two sync bytes or more, past it, and how many there are.
+    /// `header`: what stands before the payload if it is an RTP packet; packets that fill the
+    /// payload belong to RTP.
     pub(super) fn find(bytes: &[u8], header: Option<&Header>) -> Option<(Grid, usize)> {
         let mut best: Option<(Grid, usize)> = None;
         let first = &bytes[..bytes.len().min(SIZES[2])];
@@ -110,7 +112,8 @@ fn repeats(behind: &[u8], size: usize) -> bool {
     behind.iter().step_by(size).all(|byte| *byte == SYNC)
 }
 
-/// Whether packets of this size whose first sync byte stands there fill the payload of an RTP packet.
+/// Whether packets of this size whose first sync byte stands there fill the payload of an RTP
+/// packet.
 fn in_payload(header: &Header, len: usize, at: usize, size: usize) -> bool {
     let whole = len > header.start && (len - header.start).is_multiple_of(size);
     whole && (at == header.start || at == header.start + STAMP)

@@ -44,7 +44,8 @@ pub(super) fn is_native(bytes: &[u8]) -> bool {
     bytes.starts_with(&native::MAGIC) && native::Packet::parse(bytes).is_ok()
 }
 
-/// Whether it begins as a native datagram of this version does, with a kind and flags that there are.
+/// Whether it begins as a native datagram of this version does, with a kind and flags that there
+/// are.
 pub(super) fn claims_native(bytes: &[u8]) -> bool {
     const VERSION: u8 = native::VERSION << 4;
     const LAST: u8 = VERSION | native::Kind::Nack as u8;

@@ -141,7 +141,8 @@ impl Source {
     pub(super) fn native(&mut self, now: Instant) -> Judgement {
         match self.kind {
             None | Some(SourceKind::Native) => self.fits(SourceKind::Native, now),
-            // One does not make a source of something else native, but it is undamaged beyond doubt.
+            // One does not make a source of something else native, but it is undamaged beyond
+            // doubt.
             Some(_) if self.off + 1 < IDENTIFY_CHANGE => {
                 self.off += 1;
                 Judgement::Alone(SourceKind::Native)
@@ -216,7 +217,8 @@ impl Source {
         Judgement::All(SourceKind::Raw)
     }
 
-    /// What a datagram shows together with those before it; and whether it may be a part of a transport stream.
+    /// What a datagram shows together with those before it; and whether it may be a part of a
+    /// transport stream.
     fn weigh(&mut self, arrived: &Arrived<'_>, header: Option<Header>) -> (Option<SourceKind>, bool) {
         let Arrived { bytes, kin, ts_only, .. } = *arrived;
         let numbered = header.is_some_and(|header| header.wraps_ts || kin == Kin::Continues);

@@ -9,7 +9,8 @@ use crate::limits::{IDENTIFY_NUMBERS, IDENTIFY_STREAMS};
 const TICKS_PER_SECOND: u64 = 200_000;
 /// A time stamp may be off by so many seconds, to either side.
 const SLACK_SECONDS: u64 = 10;
-/// The score at which packets of the usual kind agree: two of them that follow each other, or five that are near.
+/// The score at which packets of the usual kind agree: two of them that follow each other, or five
+/// that are near.
 const AGREED: i8 = 4;
 /// The same of packets with padding or contributing sources: three that follow each other.
 const AGREED_UNUSUAL: i8 = 8;

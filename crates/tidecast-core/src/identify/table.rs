@@ -1,5 +1,5 @@
-//! The sources of a channel, and their datagrams that wait. Bounded: sources that sent one datagram only make room for
-//! others, and so do those that are idle; sources in use are never pushed out.
+//! The sources of a channel, and their datagrams that wait. Bounded: sources that sent one datagram
+//! only make room for others, and so do those that are idle; sources in use are never pushed out.
 
 use std::{
     cmp::Reverse,
@@ -52,7 +52,8 @@ pub(super) struct Table<B> {
     /// Keys come from whoever sends: the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<Key, u32, RandomState>,
     entries: Vec<Entry<B>>,
-    /// Places of the sources in the order of their coming, to make room from those that never sent a second datagram.
+    /// Places of the sources in the order of their coming, to make room from those that never sent
+    /// a second datagram.
     newcomers: VecDeque<(u32, u64)>,
     created: u64,
     timers: BinaryHeap<Reverse<(Instant, u32, u64)>>,
@@ -113,7 +114,8 @@ impl<B> Table<B> {
         Some(index)
     }
 
-    /// Empties a place: that of the oldest source that never sent a second datagram, or of one that is idle.
+    /// Empties a place: that of the oldest source that never sent a second datagram, or of one that
+    /// is idle.
     fn make_room(&mut self, now: Instant, settled: &mut VecDeque<Settled<B>>) -> Option<u32> {
         while let Some((index, serial)) = self.newcomers.pop_front() {
             let entry = &self.entries[index as usize];

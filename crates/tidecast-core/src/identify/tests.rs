@@ -1,4 +1,5 @@
-//! Sources that change, mix and damage their formats, through the public interface; each beside what an owner does.
+//! Sources that change, mix and damage their formats, through the public interface; each beside
+//! what an owner does.
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
@@ -121,7 +122,8 @@ fn reading(number: u64) -> Vec<u8> {
     out
 }
 
-/// TS packets from the given one of a stream, whose bytes besides the sync bytes look like RTP everywhere.
+/// TS packets from the given one of a stream, whose bytes besides the sync bytes look like RTP
+/// everywhere.
 fn packets(from: usize, count: usize) -> Vec<u8> {
     (from * ts::PACKET..(from + count) * ts::PACKET)
         .map(|i| if i % ts::PACKET == 0 { ts::SYNC } else { 0x80 + (i * 7 % 0x40) as u8 })

@@ -1,5 +1,6 @@
-//! What the RTP time stamps of a flow count, by payload type: as described, as RFC 3551 assigns, or as measured.
-//! The payload type of the last packet is kept at hand, since the next packet likely has the same.
+//! What the RTP time stamps of a flow count, by payload type: as described, as RFC 3551 assigns, or
+//! as measured. The payload type of the last packet is kept at hand, since the next packet likely
+//! has the same.
 
 use std::time::Duration;
 
@@ -31,8 +32,8 @@ impl StampClock {
         (payload_type == self.payload_type && self.rate != 0).then_some(self.rate)
     }
 
-    /// The clock rate of any payload type, once it is known; `arrived` on any fixed scale. None of what is no media: its
-    /// time stamps repeat those of others, or stand.
+    /// The clock rate of any payload type, once it is known; `arrived` on any fixed scale. None of
+    /// what is no media: its time stamps repeat those of others, or stand.
     #[cold]
     pub fn learn(
         &mut self,

@@ -1,5 +1,6 @@
-//! Clock rates of RTP time stamps that nobody has described, measured: the slope of a straight line through the
-//! arrivals over the time stamps, and how sure it is. What is not clearly one of the rates in use stays unknown.
+//! Clock rates of RTP time stamps that nobody has described, measured: the slope of a straight line
+//! through the arrivals over the time stamps, and how sure it is. What is not clearly one of the
+//! rates in use stays unknown.
 
 use crate::limits::{
     PAYLOAD_TYPES_MEASURED, RATE_CHECK_LONGEST, RATE_GUESS_AFTER, RATE_OFF_MAX, RATE_PACKETS_MIN,
@@ -72,7 +73,8 @@ impl Line {
     }
 }
 
-/// The measured clocks of one flow's payload types: the latest ones, at most `PAYLOAD_TYPES_MEASURED`.
+/// The measured clocks of one flow's payload types: the latest ones, at most
+/// `PAYLOAD_TYPES_MEASURED`.
 #[derive(Debug, Default)]
 pub struct Clocks {
     /// The latest first.
@@ -155,7 +157,8 @@ mod tests {
         assert_eq!(found(0.0, 20.0, 2500.0, |_| 0.0), None);
     }
 
-    /// With 40 ms of jitter or bursts it takes longer to be sure, and no other one is found meanwhile.
+    /// With 40 ms of jitter or bursts it takes longer to be sure, and no other one is found
+    /// meanwhile.
     #[test]
     fn jitter_and_bursts_make_it_unsure_and_not_wrong() {
         let jitter = |n: i64| (n * 7919 % 41) as f64;

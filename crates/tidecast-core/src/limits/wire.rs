@@ -2,8 +2,8 @@
 
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 
-/// Memory of one receive slot: holds any datagram of an Ethernet path (1,500) and most jumbo tunnels; larger
-/// datagrams get memory of their own.
+/// Memory of one receive slot: holds any datagram of an Ethernet path (1,500) and most jumbo
+/// tunnels; larger datagrams get memory of their own.
 pub const SLOT_BYTES: usize = 2048;
 /// Numbers above this are refused: no producer counts so far, and arithmetic on them stays exact.
 pub const NUMBER_MAX: u64 = 1 << 62;

@@ -1,5 +1,6 @@
-//! From a checked view of a datagram to what the core needs of it: which flow, which number, what kind.
-//! All formats become the same few fields here; behind this file the core no longer knows one from another.
+//! From a checked view of a datagram to what the core needs of it: which flow, which number, what
+//! kind. All formats become the same few fields here; behind this file the core no longer knows one
+//! from another.
 
 use std::{net::SocketAddr, ops::Range};
 

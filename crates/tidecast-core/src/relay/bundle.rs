@@ -1,5 +1,5 @@
-//! Datagrams of custom formats whose numbers take more than one look: those of several streams, and those whose place
-//! follows from what came before them.
+//! Datagrams of custom formats whose numbers take more than one look: those of several streams, and
+//! those whose place follows from what came before them.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -35,8 +35,8 @@ impl Relay {
         };
         let arrival = Arrival { body, payload: arrival.payload.clone(), ..*arrival };
         self.arrived(now, waited, leg, source, &Ok(arrival), bytes);
-        // The first stream's flow has taken the datagram. Those of the others note that their numbers are used, so that
-        // they do not count as lost.
+        // The first stream's flow has taken the datagram. Those of the others note that their
+        // numbers are used, so that they do not count as lost.
         for Run { id, number, count } in others {
             let key = id.map_or(FlowKey::Source(source), FlowKey::Id);
             let known = self.known(&key).filter(|_| number < NUMBER_MAX);

@@ -1,8 +1,9 @@
-//! A count of all flows, for people and programs that ask how a channel stands. It may be taken a few flows at a time, so that
-//! packets never wait for all of them.
+//! A count of all flows, for people and programs that ask how a channel stands. It may be taken a
+//! few flows at a time, so that packets never wait for all of them.
 //!
-//! Flows come and go meanwhile. One that ends after it was counted is counted among those gone as well, and taken off
-//! again; one that begins in a place that was passed already is counted after the others. So the sums stay true to
+//! Flows come and go meanwhile. One that ends after it was counted is counted among those gone as
+//! well, and taken off again; one that begins in a place that was passed already is counted after
+//! the others. So the sums stay true to
 //! [`super::Relay`]'s rules, and no counter is ever lower than at the count before.
 
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ pub struct Census {
     pub hold: Duration,
     /// The largest interarrival jitter of the flows heard lately.
     pub jitter: Duration,
-    /// The longest delay of a paced release, and the clock that is off most, of the flows heard lately; none if release is
-    /// not paced.
+    /// The longest delay of a paced release, and the clock that is off most, of the flows heard
+    /// lately; none if release is not paced.
     pub pacing: Option<Pacing>,
     /// By leg: how far it is behind the first one, the largest of the flows that it brought lately.
     pub skews: Vec<Option<Duration>>,
@@ -45,7 +46,8 @@ pub(super) struct Ongoing {
     next: usize,
     /// Flows that began in places that had been passed.
     born: Vec<u32>,
-    /// How many of them may still be counted: new flows that never end must not keep a census from ending.
+    /// How many of them may still be counted: new flows that never end must not keep a census from
+    /// ending.
     born_left: usize,
     /// Of flows that ended after they were counted.
     twice: Counters,
@@ -128,14 +130,14 @@ impl Ongoing {
 }
 
 impl Relay {
-    /// Begins a census that names at most `flows_max` flows; flows heard since `since` count as heard lately. One that was
-    /// being taken is given up.
+    /// Begins a census that names at most `flows_max` flows; flows heard since `since` count as
+    /// heard lately. One that was being taken is given up.
     pub fn begin_census(&mut self, flows_max: usize, since: Instant) {
         self.census = Some(Box::new(Ongoing::new(flows_max, since, self)));
     }
 
-    /// Goes on with the census that was begun, by at most so many flows; `each` takes those that it names, in the order of
-    /// their ids. Gives the census when all were counted.
+    /// Goes on with the census that was begun, by at most so many flows; `each` takes those that it
+    /// names, in the order of their ids. Gives the census when all were counted.
     pub fn go_on_with_census(&mut self, flows: usize, each: &mut impl FnMut(FlowState)) -> Option<Census> {
         let mut census = self.census.take()?;
         for _ in 0..flows {

@@ -19,7 +19,8 @@ use crate::{
 /// Datagrams without a number that came lately: another leg brings them once more.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    /// Content, the legs that brought it, and when the first one did; in the order of their arrival.
+    /// Content, the legs that brought it, and when the first one did; in the order of their
+    /// arrival.
     lately: VecDeque<(u32, u32, Instant)>,
 }
 
@@ -65,7 +66,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// A datagram of a kind that has no number. It belongs to a flow, which is what those who read flows know it by.
+    /// A datagram of a kind that has no number. It belongs to a flow, which is what those who read
+    /// flows know it by.
     pub(super) fn pass_in_place(
         &mut self,
         now: Instant,
@@ -88,8 +90,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// A heartbeat or an end of session, to be passed on. What comes before all packets makes a flow, too: those behind
-    /// the relay see that the producer lives.
+    /// A heartbeat or an end of session, to be passed on. What comes before all packets makes a
+    /// flow, too: those behind the relay see that the producer lives.
     pub(super) fn pass_control(
         &mut self,
         now: Instant,

@@ -1,8 +1,9 @@
-//! What became of the numbers just passed: delivered (with a fingerprint of their content) or given up.
+//! What became of the numbers just passed: delivered (with a fingerprint of their content) or given
+//! up.
 //!
-//! A number that comes again with the same content is a duplicate; the same number with other content means
-//! that the producer counts anew. That is how a restart a few hundred numbers back is told from a network
-//! that delivers twice.
+//! A number that comes again with the same content is a duplicate; the same number with other
+//! content means that the producer counts anew. That is how a restart a few hundred numbers back is
+//! told from a network that delivers twice.
 
 use std::ops::Range;
 
@@ -45,8 +46,8 @@ impl NumberHistory {
         NumberHistory { marks: vec![UNKNOWN; capacity].into_boxed_slice(), since, runs: None }
     }
 
-    /// Keeps one entry for each packet from now on, since they take `step` numbers; it remembers as many packets as it
-    /// did numbers.
+    /// Keeps one entry for each packet from now on, since they take `step` numbers; it remembers as
+    /// many packets as it did numbers.
     pub(super) fn set_step(&mut self, step: u64, next: u64) {
         match &mut self.runs {
             Some(runs) => runs.fit(runs.packets(), step, next),
@@ -109,7 +110,8 @@ impl NumberHistory {
         }
     }
 
-    /// Keeps at least `capacity` numbers, or packets of `step` numbers (a power of two), from now on.
+    /// Keeps at least `capacity` numbers, or packets of `step` numbers (a power of two), from now
+    /// on.
     pub(super) fn grow(&mut self, capacity: usize, step: u64, next: u64) {
         if capacity <= self.capacity() {
             return;
@@ -133,8 +135,8 @@ impl NumberHistory {
     }
 }
 
-/// A short fingerprint of a packet's content: length, time stamp, and the ends of the payload. Header fields
-/// that a retransmission changes are left out.
+/// A short fingerprint of a packet's content: length, time stamp, and the ends of the payload.
+/// Header fields that a retransmission changes are left out.
 #[inline]
 pub(super) fn fingerprint(payload: &[u8], timestamp: u64) -> u32 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;

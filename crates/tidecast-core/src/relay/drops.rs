@@ -1,4 +1,5 @@
-//! What the kernel dropped lately before it could be received: evidence that a jump of the numbers is a loss.
+//! What the kernel dropped lately before it could be received: evidence that a jump of the numbers
+//! is a loss.
 
 use std::{collections::VecDeque, time::Instant};
 

@@ -1,4 +1,5 @@
-//! One producer's packets: its session in force, the packets under probation, and its counters. A packet comes in through
+//! One producer's packets: its session in force, the packets under probation, and its counters. A
+//! packet comes in through
 //! [`numbered`], [`unnumbered`] or the short ways of [`pass`], and goes out through [`release`].
 
 use std::{
@@ -57,8 +58,8 @@ pub(super) use sources::Stranger;
 use trial::Trial;
 pub(super) use trial::TrialVerdict;
 
-/// One producer. In the order of its fields what every packet touches stands together: with thousands of flows, each
-/// further cache line costs more than the work on it.
+/// One producer. In the order of its fields what every packet touches stands together: with
+/// thousands of flows, each further cache line costs more than the work on it.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Flow {
@@ -79,8 +80,9 @@ pub(super) struct Flow {
     pub(super) last_arrival: Instant,
     /// Origin of the time scale for jitter and pauses.
     epoch: Instant,
-    /// When the last packet came on that scale, the longest pause between two packets lately, and the pause before the
-    /// last packet if it was longer, or zero; all in nanoseconds, which cost less than durations.
+    /// When the last packet came on that scale, the longest pause between two packets lately, and
+    /// the pause before the last packet if it was longer, or zero; all in nanoseconds, which cost
+    /// less than durations.
     heard_at: u64,
     gap: u64,
     pause: u64,
@@ -183,7 +185,8 @@ impl Flow {
         self.session.is_some() || self.passed() > 0
     }
 
-    /// Whether the producer has announced the end of its session, and nothing is held back any more.
+    /// Whether the producer has announced the end of its session, and nothing is held back any
+    /// more.
     pub(super) fn ended(&self) -> bool {
         self.ended && self.held() == 0
     }

@@ -1,9 +1,10 @@
 //! How long a gap may delay what follows it, and how fast a flow runs.
 //!
-//! `hold = "auto"` follows what is measured: how late reordered packets really come, how long a source block lasts, and
-//! how long it takes to ask for a packet again. It rises when something was measured twice, since one packet may be forged,
-//! and falls when two whole windows have not needed it.
-//! A flow that may be recovered begins with the longest hold, since nothing is measured when its first packet is lost.
+//! `hold = "auto"` follows what is measured: how late reordered packets really come, how long a
+//! source block lasts, and how long it takes to ask for a packet again. It rises when something was
+//! measured twice, since one packet may be forged, and falls when two whole windows have not needed
+//! it. A flow that may be recovered begins with the longest hold, since nothing is measured when
+//! its first packet is lost.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,8 @@ impl Hold {
         }
     }
 
-    /// Automatic hold within the usual bounds, or within those that users of RIST expect: asking a sender takes time.
+    /// Automatic hold within the usual bounds, or within those that users of RIST expect: asking a
+    /// sender takes time.
     pub fn auto(rist: bool) -> Hold {
         Hold::Auto { min: HOLD_MIN, max: if rist { HOLD_MAX_RIST } else { HOLD_MAX } }
     }
@@ -104,8 +106,9 @@ impl HoldEstimate {
         }
     }
 
-    /// Raises the hold to its maximum for [`HOLD_SETTLE`] at most: packets of the flow may be recovered, and how long that
-    /// takes is not measured yet. Has an effect at the beginning of a flow only.
+    /// Raises the hold to its maximum for [`HOLD_SETTLE`] at most: packets of the flow may be
+    /// recovered, and how long that takes is not measured yet. Has an effect at the beginning of a
+    /// flow only.
     pub(super) fn promise(&mut self, now: Instant) {
         if self.windows == 0 && now < self.first_window {
             self.promised = self.config.max();
@@ -155,14 +158,14 @@ impl HoldEstimate {
         }
     }
 
-    /// How long after a later number a reordered packet may still be expected, by what was seen; zero on a
-    /// path that has not reordered.
+    /// How long after a later number a reordered packet may still be expected, by what was seen;
+    /// zero on a path that has not reordered.
     pub(super) fn reordering(&self) -> Duration {
         (self.lateness.get() * 5 / 4).min(self.current)
     }
 
-    /// A packet came this long after the first one that showed it missing. What came so late that no hold
-    /// would have waited for it teaches nothing.
+    /// A packet came this long after the first one that showed it missing. What came so late that
+    /// no hold would have waited for it teaches nothing.
     pub(super) fn saw_lateness(&mut self, lateness: Duration, now: Instant) {
         if lateness > self.config.max() {
             return;

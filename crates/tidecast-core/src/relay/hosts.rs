@@ -1,7 +1,8 @@
-//! Whose the flows of a channel are. So many flows each host may have in any case, its share of the table. What it has beyond
-//! that, where as many places do not stay free for others, is lent: it is forgotten when another host within its share needs
-//! the place. So whoever makes up flows, as many as he likes, shuts no other host out, and a gateway of many sensors may have
-//! the table that nobody else needs.
+//! Whose the flows of a channel are. So many flows each host may have in any case, its share of the
+//! table. What it has beyond that, where as many places do not stay free for others, is lent: it is
+//! forgotten when another host within its share needs the place. So whoever makes up flows, as many
+//! as he likes, shuts no other host out, and a gateway of many sensors may have the table that
+//! nobody else needs.
 //!
 //! Only a new flow is looked at here. Packets of known flows cost nothing.
 
@@ -93,7 +94,8 @@ impl Relay {
         self.hosts.count(host) < self.flows_share()
     }
 
-    /// Notes whose a new flow is. It is lent if others might need its place: as many as one host's share are kept for them.
+    /// Notes whose a new flow is. It is lent if others might need its place: as many as one host's
+    /// share are kept for them.
     pub(super) fn belongs_to(&mut self, host: Host, (index, serial): (u32, u64), now: Instant) {
         let free = self.config.flows_max.saturating_sub(self.flow_count());
         if !self.is_within(host) && free <= self.flows_share() {
@@ -119,8 +121,8 @@ impl Relay {
         false
     }
 
-    /// Forgets an old flow that never sent a second packet. For a host beyond its share: one of its own. For others: one of
-    /// a host beyond its share, or else the oldest.
+    /// Forgets an old flow that never sent a second packet. For a host beyond its share: one of its
+    /// own. For others: one of a host beyond its share, or else the oldest.
     fn forget_newcomer(&mut self, host: Host, within: bool) -> bool {
         while self.newcomers.front().is_some_and(|entry| !self.is_newcomer(entry)) {
             self.newcomers.pop_front();
@@ -138,8 +140,8 @@ impl Relay {
         true
     }
 
-    /// Forgets a flow that has been silent for longer than it was ever heard: it is not in use. Each search goes on where the
-    /// last one ended.
+    /// Forgets a flow that has been silent for longer than it was ever heard: it is not in use.
+    /// Each search goes on where the last one ended.
     fn forget_silent(&mut self, now: Instant) -> bool {
         for _ in 0..FLOWS_LOOK.min(self.flows.len()) {
             self.hosts.hand = (self.hosts.hand + 1) % self.flows.len();

@@ -1,5 +1,6 @@
-//! The legs of one flow, side by side: what each brought and what it missed, how far behind the first one it is, and
-//! until when a number that is missing may still come on any of them. Fed by `flow`, for channels with several legs.
+//! The legs of one flow, side by side: what each brought and what it missed, how far behind the
+//! first one it is, and until when a number that is missing may still come on any of them. Fed by
+//! `flow`, for channels with several legs.
 
 use std::{
     collections::VecDeque,
@@ -27,12 +28,13 @@ struct Progress {
 /// One leg of a flow.
 #[derive(Debug)]
 struct Leg {
-    /// One past the numbers of the two highest packets that it brought in this session; 0: none. The second one is its
-    /// position: one forged packet does not move it.
+    /// One past the numbers of the two highest packets that it brought in this session; 0: none.
+    /// The second one is its position: one forged packet does not move it.
     top: [u64; 2],
     /// How it got there, as long as a gap may wait.
     progress: VecDeque<Progress>,
-    /// When it last brought a number of this session, or one that it still had of the session before.
+    /// When it last brought a number of this session, or one that it still had of the session
+    /// before.
     heard: Option<Instant>,
     /// It was there before this session and is awaited until then.
     awaited_until: Option<Instant>,
@@ -199,7 +201,8 @@ impl Legs {
         self.brought.bytes()
     }
 
-    /// A session begins with the number `start`. `heard` is when each leg last brought anything, of any flow.
+    /// A session begins with the number `start`. `heard` is when each leg last brought anything, of
+    /// any flow.
     pub(super) fn start(&mut self, start: u64, restart: bool, heard: &[Option<Instant>], now: Instant) {
         self.brought = Brought::new(self.legs.len(), start, now);
         self.set_step(self.limits.step);
@@ -239,7 +242,8 @@ impl Legs {
         self.legs.get(usize::from(leg))?.source
     }
 
-    /// Notes a packet of the session in force. Returns its lag behind another leg's copy, if there was one.
+    /// Notes a packet of the session in force. Returns its lag behind another leg's copy, if there
+    /// was one.
     pub(super) fn note(
         &mut self,
         leg: u8,
@@ -272,8 +276,8 @@ impl Legs {
         }
     }
 
-    /// A leg brought a number that is known with other content. What it brought itself before is no other leg's: the
-    /// producer may count anew.
+    /// A leg brought a number that is known with other content. What it brought itself before is no
+    /// other leg's: the producer may count anew.
     pub(super) fn differs(&self, leg: u8, number: u64, counters: &mut [LegCounters]) {
         let index = usize::from(leg);
         if self.brought.by_others(index, number) {
@@ -316,7 +320,8 @@ impl Legs {
         Some(Before { end: leg.before?, shown: leg.shown.map(|shown| (shown, position)) })
     }
 
-    /// A leg brought a number of the session before, which ends there at least, or (`None`) one of the new one.
+    /// A leg brought a number of the session before, which ends there at least, or (`None`) one of
+    /// the new one.
     pub(super) fn left_over(&mut self, leg: u8, end: Option<u64>, now: Instant) {
         let Some(leg) = self.legs.get_mut(usize::from(leg)) else { return };
         match end {

@@ -134,7 +134,8 @@ impl Relay {
         if flow.resumes() {
             self.begins(index, now);
         }
-        // What a packet in order needs is borrowed by itself: the whole context costs as much as the rest.
+        // What a packet in order needs is borrowed by itself: the whole context costs as much as
+        // the rest.
         let Some(Some(flow)) = self.flows.get_mut(index as usize) else { return };
         let long = !self.trials.is_empty();
         #[cfg(test)]
@@ -210,7 +211,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// Before a packet of a stream is taken in, where several streams may be one or one may take another one's place.
+    /// Before a packet of a stream is taken in, where several streams may be one or one may take
+    /// another one's place.
     #[inline]
     fn before_stream(&mut self, index: u32, arrival: &Arrival, bytes: &Buffer, now: Instant) {
         if arrival.format == PacketFormat::Ts

@@ -1,10 +1,12 @@
-//! Paced release: a flow's packets go out at their source times plus a constant delay, for receivers without a
-//! buffer. Stands behind reordering: what a flow delivers waits in a [`Pacer`] until it is due.
+//! Paced release: a flow's packets go out at their source times plus a constant delay, for
+//! receivers without a buffer. Stands behind reordering: what a flow delivers waits in a [`Pacer`]
+//! until it is due.
 //!
-//! `stamps` reads the source's clock (`counter`, `rate`, `order`), `follow` follows it, `doubt` notices its steps,
-//! `timeline` gives every packet a time between two readings, `base` follows how that clock stands to ours, `delay` says
-//! how much later packets go out. All times here are nanoseconds: source times on the scale of this flow's source,
-//! brought near to ours at the start; arrivals since the pacer began.
+//! `stamps` reads the source's clock (`counter`, `rate`, `order`), `follow` follows it, `doubt`
+//! notices its steps, `timeline` gives every packet a time between two readings, `base` follows how
+//! that clock stands to ours, `delay` says how much later packets go out. All times here are
+//! nanoseconds: source times on the scale of this flow's source, brought near to ours at the start;
+//! arrivals since the pacer began.
 
 use std::{
     collections::VecDeque,
@@ -262,8 +264,8 @@ impl Pacer {
         None
     }
 
-    /// The time of a packet that does not set the clock: what its time stamp says if that fits, together with the packet
-    /// before or where the packets lead to, or when it came.
+    /// The time of a packet that does not set the clock: what its time stamp says if that fits,
+    /// together with the packet before or where the packets lead to, or when it came.
     fn beside(&self, clock: Clock, beside: BesideStamp, arrived: i64) -> i64 {
         let here = self.here(arrived);
         let near = |time: &i64| time.abs_diff(here) <= self.tolerance().unsigned_abs();

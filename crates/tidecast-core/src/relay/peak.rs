@@ -1,5 +1,5 @@
-//! The largest of what was measured lately, and more than once: one measurement may be forged. Rises at once, and falls
-//! when two whole windows have not needed it.
+//! The largest of what was measured lately, and more than once: one measurement may be forged.
+//! Rises at once, and falls when two whole windows have not needed it.
 
 use std::time::{Duration, Instant};
 

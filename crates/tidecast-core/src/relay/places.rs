@@ -1,5 +1,6 @@
-//! Values by number, from a base on: a ring as long as each packet takes one number. Where packets take many, few numbers
-//! have a value, and these are sorted: memory goes with packets, not with numbers.
+//! Values by number, from a base on: a ring as long as each packet takes one number. Where packets
+//! take many, few numbers have a value, and these are sorted: memory goes with packets, not with
+//! numbers.
 
 use std::{collections::BTreeMap, mem};
 

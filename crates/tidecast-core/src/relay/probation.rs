@@ -1,8 +1,8 @@
 //! Probation: packets that do not fit the numbering in force, kept until it is clear what they are.
 //!
-//! A jump, a new session id or a new SSRC is believed when consecutive packets confirm it, or when the old
-//! numbering falls silent (RFC 3550, A.1, without its hole: nothing moves the head before that, and nothing
-//! that is believed later has been lost meanwhile).
+//! A jump, a new session id or a new SSRC is believed when consecutive packets confirm it, or when
+//! the old numbering falls silent (RFC 3550, A.1, without its hole: nothing moves the head before
+//! that, and nothing that is believed later has been lost meanwhile).
 
 use std::{
     collections::VecDeque,
@@ -26,7 +26,8 @@ pub(super) struct Candidate {
     pub(super) fingerprint: u32,
     pub(super) arrived: Instant,
     pub(super) leg: u8,
-    /// The leg has brought a packet of the session in force since then, so this one makes no pair with a later one.
+    /// The leg has brought a packet of the session in force since then, so this one makes no pair
+    /// with a later one.
     pub(super) stale: bool,
     /// What it counts as if it is not believed: a packet that came before, or one that nobody sent.
     pub(super) repeat: Option<Repeat>,
@@ -65,7 +66,8 @@ pub(super) struct Believed {
 #[derive(Debug, Default)]
 pub(super) struct Probation {
     list: Vec<Candidate>,
-    /// A run of consecutive numbers that repeat known content: duplicates, unless the run goes on and on.
+    /// A run of consecutive numbers that repeat known content: duplicates, unless the run goes on
+    /// and on.
     repeats: VecDeque<(Candidate, Repeat)>,
     /// When the run of repeats began.
     run_since: Option<Instant>,
@@ -94,7 +96,8 @@ impl Confirmed {
 /// How long a confirmed numbering waits for the one in force to go on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grace {
-    /// From the first of the kept packets on: the next packet of the numbering in force would have come by then.
+    /// From the first of the kept packets on: the next packet of the numbering in force would have
+    /// come by then.
     pub(super) since_first: Duration,
     /// From the confirmation on: what was overtaken comes by then.
     pub(super) since_pair: Duration,
@@ -116,9 +119,10 @@ impl Probation {
         self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
     }
 
-    /// The numbering in force goes on at `now`, on this leg: it interrupts every run, and no pair of its candidates reaches
-    /// across. (On another leg, with a longer path, the old numbering goes on for a while after a restart.) A pair that
-    /// came more than `stragglers` ago is not confirmed any more: a producer that restarts does not also go on.
+    /// The numbering in force goes on at `now`, on this leg: it interrupts every run, and no pair
+    /// of its candidates reaches across. (On another leg, with a longer path, the old numbering
+    /// goes on for a while after a restart.) A pair that came more than `stragglers` ago is not
+    /// confirmed any more: a producer that restarts does not also go on.
     /// [`Probation::pop_repeat`] gives back the repeats, now known to be such.
     pub(super) fn interrupted(&mut self, leg: u8, now: Instant, stragglers: Duration) {
         for candidate in self.list.iter_mut().filter(|candidate| candidate.leg == leg) {
@@ -132,8 +136,8 @@ impl Probation {
         self.repeats.pop_front()
     }
 
-    /// Keeps a packet that contradicts the numbering in force. It begins `grace` after it is confirmed.
-    /// Gives back what had to make room.
+    /// Keeps a packet that contradicts the numbering in force. It begins `grace` after it is
+    /// confirmed. Gives back what had to make room.
     pub(super) fn offer(&mut self, candidate: Candidate, space: Space, grace: Grace) -> Option<Candidate> {
         let now = candidate.arrived;
         if let Some((last, _)) = self.repeats.back() {
@@ -165,9 +169,9 @@ impl Probation {
         evicted
     }
 
-    /// Keeps a packet that looks like one delivered or given up before. Gives back those that are now known to
-    /// be such. A long run of known content, while the old numbering is silent for `silence`, counts as a
-    /// restart after all.
+    /// Keeps a packet that looks like one delivered or given up before. Gives back those that are
+    /// now known to be such. A long run of known content, while the old numbering is silent for
+    /// `silence`, counts as a restart after all.
     pub(super) fn offer_repeat(
         &mut self,
         candidate: Candidate,
@@ -194,7 +198,8 @@ impl Probation {
         resolved
     }
 
-    /// Collects a flow's first packets: it begins at `begin_at` at the latest, whether or not more come.
+    /// Collects a flow's first packets: it begins at `begin_at` at the latest, whether or not more
+    /// come.
     pub(super) fn begin_by(&mut self, begin_at: Instant) {
         if let Some(first) = self.list.first() {
             let confirmed = self.confirmed.get_or_insert(Confirmed::at_once(first, begin_at));
@@ -212,7 +217,8 @@ impl Probation {
         [first, repeats].into_iter().flatten().min()
     }
 
-    /// Lets time pass. Gives the packets that are believed, or those that are not believed any longer.
+    /// Lets time pass. Gives the packets that are believed, or those that are not believed any
+    /// longer.
     pub(super) fn poll(&mut self, now: Instant, silence: Silence) -> Verdict {
         if let Some(confirmed) = self.confirmed {
             return if now >= confirmed.begin_at { Verdict::Believe } else { Verdict::Wait };
@@ -260,8 +266,8 @@ impl Probation {
         })
     }
 
-    /// Whether a numbering is confirmed one of whose packets this one follows: it is one of it, even where its number is the one
-    /// that is due in the numbering in force.
+    /// Whether a numbering is confirmed one of whose packets this one follows: it is one of it,
+    /// even where its number is the one that is due in the numbering in force.
     pub(super) fn goes_on(&self, session: u32, number: u64, space: Space) -> bool {
         let follows = |last: &Candidate| {
             let expected = last.number.wrapping_add(last.span);
@@ -325,7 +331,8 @@ impl Probation {
 pub(super) struct Silence {
     /// When the old numbering was last seen.
     pub(super) alive: Option<Instant>,
-    /// How long the old one must have been silent since then for a packet to be believed unconfirmed.
+    /// How long the old one must have been silent since then for a packet to be believed
+    /// unconfirmed.
     pub(super) believed_after: Duration,
     /// For how long a packet is kept at most while the old numbering goes on.
     pub(super) kept_for: Duration,

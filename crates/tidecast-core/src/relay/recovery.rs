@@ -1,5 +1,6 @@
-//! The recovery of one session, whatever its code: native source blocks ([`blocks`]), or the rows and columns of ST 2022-1
-//! ([`matrix`]). A session has one of them; only its beginning, its repair packets and what it rebuilds differ.
+//! The recovery of one session, whatever its code: native source blocks ([`blocks`]), or the rows
+//! and columns of ST 2022-1 ([`matrix`]). A session has one of them; only its beginning, its repair
+//! packets and what it rebuilds differ.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,8 @@ pub(super) struct Findings<R> {
     pub(super) rebuilt: Vec<R>,
     /// Numbers that cannot come back.
     pub(super) hopeless: Vec<u64>,
-    /// One past the last number of blocks that miss packets which no higher number has overtaken yet.
+    /// One past the last number of blocks that miss packets which no higher number has overtaken
+    /// yet.
     pub(super) awaited: Option<u64>,
     /// How long the repair packet came after the first packet that it protects.
     pub(super) span: Option<Duration>,
@@ -117,7 +119,8 @@ impl Recovery {
         }
     }
 
-    /// Numbers that the reorder window must hold, so that a gap is not given up before its repair packets come.
+    /// Numbers that the reorder window must hold, so that a gap is not given up before its repair
+    /// packets come.
     pub(super) fn window(&self) -> u64 {
         match self {
             Recovery::Blocks(recover) => 2 * recover.span(),
@@ -163,7 +166,8 @@ impl Recovery {
         }
     }
 
-    /// A number that is known came in again, of which this was to be kept: if it is another content, neither is used.
+    /// A number that is known came in again, of which this was to be kept: if it is another
+    /// content, neither is used.
     pub(super) fn came_again(&mut self, number: u64, kept: Kept, means: &Means<'_>) {
         match (self, kept) {
             (Recovery::Blocks(recover), Kept::Shard(shard)) => recover.came_again(number, shard, means),

@@ -1,5 +1,5 @@
-//! What datagrams of no use look like, one of each reason and second: people are told what they most likely are. Looked at only
-//! when one was refused, and never for each of a flood.
+//! What datagrams of no use look like, one of each reason and second: people are told what they
+//! most likely are. Looked at only when one was refused, and never for each of a flood.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -21,7 +21,8 @@ pub struct Refused {
 }
 
 impl Relay {
-    /// Counts a datagram that is of no use on a port beside the media's, and keeps what it looks like.
+    /// Counts a datagram that is of no use on a port beside the media's, and keeps what it looks
+    /// like.
     pub(super) fn refuse_beside(&mut self, reject: Reject, now: Instant, source: SocketAddr, bytes: &[u8]) {
         self.reject(reject);
         let reason = reject.reason().as_str();

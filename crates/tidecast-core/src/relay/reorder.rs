@@ -1,9 +1,9 @@
 //! The reorder buffer of one session: a ring indexed by number, with a deadline per stored packet.
 //!
-//! In-order packets pass through at once. A packet after a gap waits; when it has waited for the hold, the
-//! gap before it is given up. One exception guards the head against forged numbers: a packet that stands
-//! alone while the numbers below it go on arriving does not move the head. `enter` takes packets in, `due` says
-//! what goes out and what is given up.
+//! In-order packets pass through at once. A packet after a gap waits; when it has waited for the
+//! hold, the gap before it is given up. One exception guards the head against forged numbers: a
+//! packet that stands alone while the numbers below it go on arriving does not move the head.
+//! `enter` takes packets in, `due` says what goes out and what is given up.
 
 use std::{
     collections::VecDeque,
@@ -116,7 +116,8 @@ pub(super) struct Patience {
     pub(super) most: Duration,
     /// If not that long: so long at least, and until then.
     pub(super) until: Option<(Duration, Instant)>,
-    /// How fast the numbers go, where packets follow each other so closely that one alone is conspicuous.
+    /// How fast the numbers go, where packets follow each other so closely that one alone is
+    /// conspicuous.
     pub(super) pace: Option<f64>,
 }
 
@@ -218,7 +219,8 @@ impl Reorder {
         }
     }
 
-    /// Packets take so many numbers from now on. Until that is more than one, they are kept by number.
+    /// Packets take so many numbers from now on. Until that is more than one, they are kept by
+    /// number.
     pub(super) fn set_step(&mut self, step: u64) {
         if step > 1 || self.slots.is_sorted() {
             self.step = step;
@@ -259,7 +261,8 @@ impl Reorder {
         }
     }
 
-    /// Whether as many packets are held back as the window has: those that take fewer numbers than usual.
+    /// Whether as many packets are held back as the window has: those that take fewer numbers than
+    /// usual.
     fn is_full(&self, window: u64) -> bool {
         self.slots.is_sorted() && self.stored as u64 >= window / self.step
     }
@@ -319,8 +322,8 @@ impl Reorder {
         self.doubtful_end <= self.next && self.announced.is_none()
     }
 
-    /// Whether, besides being quiet, nothing is held back: then [`Reorder::pass`] is all that a packet at the head
-    /// needs, if the history covers the window.
+    /// Whether, besides being quiet, nothing is held back: then [`Reorder::pass`] is all that a
+    /// packet at the head needs, if the history covers the window.
     pub(super) fn is_calm(&self) -> bool {
         self.stored == 0 && self.end == self.next && self.waiting.is_empty()
     }
@@ -350,7 +353,8 @@ impl Reorder {
         Some(at.saturating_duration_since(since?))
     }
 
-    /// How late `number` is that came at `at`: since when it is missed, or had been missed when it was given up.
+    /// How late `number` is that came at `at`: since when it is missed, or had been missed when it
+    /// was given up.
     pub(super) fn lateness(&self, number: u64, at: Instant) -> Option<Duration> {
         let since = if number < self.next {
             self.skipped.iter().rev().find(|s| s.numbers.contains(&number)).map(|s| s.since)
@@ -360,8 +364,9 @@ impl Reorder {
         Some(at.saturating_duration_since(since?))
     }
 
-    /// Since when `number` is missed: since the first two neighbours above it are there, or since no lower number has
-    /// come any more. What stands alone above numbers that go on arriving came early, or is forged: nobody is late then.
+    /// Since when `number` is missed: since the first two neighbours above it are there, or since
+    /// no lower number has come any more. What stands alone above numbers that go on arriving came
+    /// early, or is forged: nobody is late then.
     fn missed_since(&self, number: u64) -> Option<Instant> {
         let (mut lowest, mut below, mut pair): (Option<Waiting>, _, _) = (None, self.advanced, None);
         let first = if number == self.next { self.first_stored() } else { None };
@@ -389,7 +394,8 @@ impl Reorder {
         [pair, alone].into_iter().flatten().min()
     }
 
-    /// One past the highest number that came, or past the second highest, if the highest stands alone: it may be forged.
+    /// One past the highest number that came, or past the second highest, if the highest stands
+    /// alone: it may be forged.
     pub(super) fn witnessed(&self) -> u64 {
         if self.second + 1 >= self.end { self.end } else { self.second }
     }
@@ -404,8 +410,8 @@ impl Reorder {
         }
     }
 
-    /// The producer says that all numbers below `next` have been used; those that are missing may still come
-    /// within `patience`. What it says last counts.
+    /// The producer says that all numbers below `next` have been used; those that are missing may
+    /// still come within `patience`. What it says last counts.
     pub(super) fn announce(&mut self, next: u64, now: Instant, patience: Duration) {
         let since = self.announced.filter(|before| before.number == next).map_or(now, |before| before.since);
         self.announced = (next > self.next).then_some(Announced { number: next, since, patience });

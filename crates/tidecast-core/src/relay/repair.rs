@@ -1,7 +1,8 @@
-//! Repair packets and retransmissions on their way into their flow. They count only from where its media comes from.
+//! Repair packets and retransmissions on their way into their flow. They count only from where its
+//! media comes from.
 //!
-//! Native ones come among the media. Those of ST 2022-1 come on ports of their own and do not name the stream that they
-//! protect, so it is found by its numbers.
+//! Native ones come among the media. Those of ST 2022-1 come on ports of their own and do not name
+//! the stream that they protect, so it is found by its numbers.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -69,7 +70,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// A datagram from a port for repair packets. What is none is counted as everywhere, and never taken for media.
+    /// A datagram from a port for repair packets. What is none is counted as everywhere, and never
+    /// taken for media.
     pub(super) fn st2022(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
         let leg = self.leg(leg);
         let counters = &mut self.legs[usize::from(leg)];
@@ -98,9 +100,10 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// The flow that a repair packet protects: of those whose media comes from the same host on this leg, and that are not
-    /// silent, the one that was heard a moment ago, and whose numbers are nearest. One stream may be followed by another,
-    /// whose repair packets may be for the numbers at which the old one ended.
+    /// The flow that a repair packet protects: of those whose media comes from the same host on
+    /// this leg, and that are not silent, the one that was heard a moment ago, and whose numbers
+    /// are nearest. One stream may be followed by another, whose repair packets may be for the
+    /// numbers at which the old one ended.
     fn protected_by(
         &mut self,
         repair: &Repair<'_>,
@@ -124,8 +127,8 @@ impl Relay {
         ranked.min().map(|(_, index)| index)
     }
 
-    /// A flow has begun a session: it is one that repair packets may be for, in place of the one that has been silent
-    /// longest.
+    /// A flow has begun a session: it is one that repair packets may be for, in place of the one
+    /// that has been silent longest.
     pub(super) fn protect(&mut self, index: u32) {
         let wanted = self.live(index).is_some_and(|flow| flow.format == PacketFormat::Rtp);
         if self.config.fec == Fec::Off || !wanted || self.protected.contains(&index) {

@@ -1,7 +1,9 @@
-//! RTCP that the senders of RTP flows send beside their media, or among it (RFC 5761): sender reports tie the clocks of a
-//! session's streams together, so receivers need them for lip synchronisation (RFC 3550 section 6.4.1). Passed on as it came.
+//! RTCP that the senders of RTP flows send beside their media, or among it (RFC 5761): sender
+//! reports tie the clocks of a session's streams together, so receivers need them for lip
+//! synchronisation (RFC 3550 section 6.4.1). Passed on as it came.
 //!
-//! A report counts only if it names the SSRC of a flow and comes from that flow's host. Of several legs the first copy goes on.
+//! A report counts only if it names the SSRC of a flow and comes from that flow's host. Of several
+//! legs the first copy goes on.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 

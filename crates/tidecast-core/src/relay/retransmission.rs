@@ -1,5 +1,6 @@
-//! Asking a producer for what is missing. A flow that may ask has an [`Asking`]: the schedule of what to ask for and
-//! the round trip to its producer. What is due becomes native NACKs here, or goes to `relay::rist`.
+//! Asking a producer for what is missing. A flow that may ask has an [`Asking`]: the schedule of
+//! what to ask for and the round trip to its producer. What is due becomes native NACKs here, or
+//! goes to `relay::rist`.
 
 use std::{
     ops::Range,
@@ -56,8 +57,8 @@ impl Asking {
         self.heard += (bytes as u64).saturating_sub(NATIVE_BYTES_MIN);
     }
 
-    /// Whether a native request of so many bytes may be sent; it counts as sent then. `datagrams`: how many have come from where
-    /// it goes.
+    /// Whether a native request of so many bytes may be sent; it counts as sent then. `datagrams`:
+    /// how many have come from where it goes.
     pub(super) fn may_send(&mut self, bytes: usize, datagrams: u64) -> bool {
         let spent = self.spent + bytes as u64;
         let may = spent <= datagrams * NATIVE_BYTES_MIN + self.heard;
@@ -85,7 +86,8 @@ impl Asking {
         self.schedule = Schedule::new(seed, now);
     }
 
-    /// What holds for all numbers of the session. `recovers`: repair packets bring packets back, too.
+    /// What holds for all numbers of the session. `recovers`: repair packets bring packets back,
+    /// too.
     pub(super) fn terms(&self, hold: &HoldEstimate, recovers: bool, rate: f64, now: Instant) -> RequestTerms {
         let (whole, retry) = (hold.get(), self.round_trip.retry());
         let round_trip = self.round_trip.get();
@@ -146,7 +148,8 @@ pub(super) fn ranges(numbers: &[u64]) -> Vec<Range<u64>> {
     ranges
 }
 
-/// The native NACKs that ask for these ascending numbers of a session, and how many numbers each asks for.
+/// The native NACKs that ask for these ascending numbers of a session, and how many numbers each
+/// asks for.
 pub(super) fn native_nacks(stream: u32, session: u32, numbers: &[u64]) -> Vec<(u64, Vec<u8>)> {
     let count = |range: &Range<u64>| (range.end - range.start) as u16; // at most as many as are tracked
     let ranges: Vec<(u64, u16)> = ranges(numbers).iter().map(|range| (range.start, count(range))).collect();
@@ -165,8 +168,8 @@ pub(super) fn native_nacks(stream: u32, session: u32, numbers: &[u64]) -> Vec<(u
 /// The numbers of one RTCP NACK: how many there are, and in which form they take less room.
 pub(super) type RtcpNack = (u64, Vec<rtcp::Numbers>, Form);
 
-/// The RTCP NACKs that ask for these ascending numbers. The form is chosen for each by what it takes: an entry of RFC
-/// 4585 names a number and any of the next 16, a range any count in a row.
+/// The RTCP NACKs that ask for these ascending numbers. The form is chosen for each by what it
+/// takes: an entry of RFC 4585 names a number and any of the next 16, a range any count in a row.
 pub(super) fn nacks(numbers: &[u64]) -> Vec<RtcpNack> {
     let wire = |range: &Range<u64>| rtcp::Numbers {
         first: range.start as u16, // the wire has the low 16 bits

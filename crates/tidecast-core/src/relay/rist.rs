@@ -1,9 +1,11 @@
-//! The receiver of RIST simple profile (VSF TR-06-1): the RTCP side of a channel's RIST legs. Pure, like all of the core.
+//! The receiver of RIST simple profile (VSF TR-06-1): the RTCP side of a channel's RIST legs. Pure,
+//! like all of the core.
 //!
-//! RTCP from senders comes in by [`super::Input::Control`]. Each sender gets reports (an empty RR and our SDES) at least
-//! every 100 ms, echo requests that measure the round trip, and the NACKs that its flows want; all of it goes to the
-//! address that its RTCP came from. Retransmissions come among the media, with the lowest bit of the SSRC set, and
-//! become again what they were when they were lost ([`Relay::restore`]).
+//! RTCP from senders comes in by [`super::Input::Control`]. Each sender gets reports (an empty RR
+//! and our SDES) at least every 100 ms, echo requests that measure the round trip, and the NACKs
+//! that its flows want; all of it goes to the address that its RTCP came from. Retransmissions come
+//! among the media, with the lowest bit of the SSRC set, and become again what they were when they
+//! were lost ([`Relay::restore`]).
 
 use std::{
     iter, mem,
@@ -40,7 +42,8 @@ struct Peer {
     /// What it calls itself; usually the media's SSRC.
     ssrc: u32,
     heard: Instant,
-    /// Media of it has come: it gets reports without being asked. Others, who may be made up, get one for each of theirs.
+    /// Media of it has come: it gets reports without being asked. Others, who may be made up, get
+    /// one for each of theirs.
     known: bool,
     reported: Option<Instant>,
     echo_due: Instant,
@@ -99,7 +102,8 @@ impl Rist {
         self.peers.iter_mut().find(|peer| peer.leg == leg && peer.address == address)
     }
 
-    /// The sender of a stream: who sends from the same host as its media, and has its SSRC if there are several.
+    /// The sender of a stream: who sends from the same host as its media, and has its SSRC if there
+    /// are several.
     fn sender_of(&self, leg: u8, ssrc: u32, media: SocketAddr) -> Option<&Peer> {
         let peers = self.peers.iter().filter(|peer| peer.leg == leg);
         let rank = |peer: &Peer| {
@@ -110,7 +114,8 @@ impl Rist {
         peers.filter_map(|peer| Some((rank(peer)?, peer))).max_by_key(|(rank, _)| *rank).map(|(_, peer)| peer)
     }
 
-    /// Notes a sender's sign of life. One too many takes the place of the one that is not known and silent longest.
+    /// Notes a sender's sign of life. One too many takes the place of the one that is not known and
+    /// silent longest.
     fn heard(&mut self, leg: u8, address: SocketAddr, ssrc: u32, now: Instant) -> &mut Peer {
         self.epoch.get_or_insert(now);
         let place = self.peers.iter().position(|peer| peer.leg == leg && peer.address == address);
@@ -322,7 +327,8 @@ impl Relay {
         }
     }
 
-    /// Where a flow's sender takes requests: on this leg, or on another one as long as it has not been heard here.
+    /// Where a flow's sender takes requests: on this leg, or on another one as long as it has not
+    /// been heard here.
     fn whom_to_ask(&self, flow: FlowId, leg: u8, ssrc: u32) -> Option<(u8, SocketAddr)> {
         let (flow, rist) = (self.live(flow.0)?, self.rist.as_ref()?);
         let mut legs = iter::once(leg).chain(flow.other_legs(leg));
@@ -341,7 +347,8 @@ impl Relay {
         legs.filter(|leg| flow.asks_on(*leg)).find_map(known)
     }
 
-    /// The sender's RTCP has not come yet, or too much is asked for at once: these are still to be asked for.
+    /// The sender's RTCP has not come yet, or too much is asked for at once: these are still to be
+    /// asked for.
     fn nobody_to_ask(&mut self, flow: FlowId, numbers: &[u64], now: Instant) {
         if self.live(flow.0).is_none() {
             return;
@@ -350,8 +357,9 @@ impl Relay {
         self.schedule(flow.0, now);
     }
 
-    /// Makes a retransmission on a RIST leg what it was, and marks it as one. An odd SSRC that belongs to no known
-    /// stream is a stream of its own, and so is one that has sent more than its even neighbour: retransmissions never do.
+    /// Makes a retransmission on a RIST leg what it was, and marks it as one. An odd SSRC that
+    /// belongs to no known stream is a stream of its own, and so is one that has sent more than its
+    /// even neighbour: retransmissions never do.
     pub(super) fn restore(&self, leg: u8, arrival: &mut Arrival, bytes: &mut Buffer) {
         let FlowKey::Ssrc(odd) = arrival.key else { return };
         let rist = self.config.asks.get(usize::from(self.leg(leg))).is_some_and(|asks| asks.rist);

@@ -1,4 +1,5 @@
-//! Datagrams of sources whose format has to be found out, on their way from [`Relay::packet`] to the flows: see
+//! Datagrams of sources whose format has to be found out, on their way from [`Relay::packet`] to
+//! the flows: see
 //! [`crate::identify`]. Nearly all are of a source that is known and do not come by here.
 
 use std::{net::SocketAddr, time::Instant};

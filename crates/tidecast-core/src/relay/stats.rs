@@ -45,7 +45,8 @@ pub struct Counters {
     pub foreign: u64,
     /// Discarded: a number, session or source that nothing confirmed, or beyond a limit.
     pub rejected: u64,
-    /// Packets whose number had come with other content before. Each is also counted for what became of it.
+    /// Packets whose number had come with other content before. Each is also counted for what
+    /// became of it.
     pub conflicts: u64,
     /// Sessions begun.
     pub sessions: u64,
@@ -147,7 +148,7 @@ pub struct LegCounters {
     pub first: u64,
     /// Numbers that another leg brought and this one did not, within the longest hold.
     pub missed: u64,
-    /// Packets whose number another leg had brought with other content, within the longest hold. Each is also counted
-    /// for what became of it.
+    /// Packets whose number another leg had brought with other content, within the longest hold.
+    /// Each is also counted for what became of it.
     pub differing: u64,
 }

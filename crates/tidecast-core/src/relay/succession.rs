@@ -1,6 +1,7 @@
-//! Which flow goes on where another one stops. A player follows one flow of a channel, the *lead*. When another one begins
-//! to send, new or after a pause, from whatever port and host, what it gives out waits (`flow/trial`) until the lead goes
-//! on, so that both live, or its next packet is overdue: then the other one takes its place, and nothing of it is missed.
+//! Which flow goes on where another one stops. A player follows one flow of a channel, the *lead*.
+//! When another one begins to send, new or after a pause, from whatever port and host, what it
+//! gives out waits (`flow/trial`) until the lead goes on, so that both live, or its next packet is
+//! overdue: then the other one takes its place, and nothing of it is missed.
 //!
 //! Ports of one host whose transport streams interleave in their continuity counters are one flow.
 
@@ -15,8 +16,8 @@ use crate::limits::{FLOW_PORTS_MAX, TRIALS_MAX};
 use tidecast_wire::ts::Fit;
 
 impl Relay {
-    /// The flow whose packets a player gets now, so that succession is judged by that one. Without this, it is the first
-    /// stream of the channel, and then each one that takes its place.
+    /// The flow whose packets a player gets now, so that succession is judged by that one. Without
+    /// this, it is the first stream of the channel, and then each one that takes its place.
     pub fn follow(&mut self, flow: FlowId) {
         if self.live(flow.0).is_some() {
             self.lead = Some(flow.0);
@@ -111,7 +112,8 @@ impl Relay {
         Self::may_be_one(flow, lead) && lead.ts_fit(flow.detained_packets().map(Packet::payload)).goes_on()
     }
 
-    /// Before a transport stream's packet without RTP is taken in: whether it shows that two ports are one stream.
+    /// Before a transport stream's packet without RTP is taken in: whether it shows that two ports
+    /// are one stream.
     pub(super) fn weigh_ports(&mut self, index: u32, payload: &[u8], now: Instant) {
         match self.lead {
             Some(lead) if lead == index => self.join_ports(lead, payload, now),
@@ -126,7 +128,8 @@ impl Relay {
         }
     }
 
-    /// The lead sends a packet. Those on trial that fill what is missing before it are other ports of the same stream.
+    /// The lead sends a packet. Those on trial that fill what is missing before it are other ports
+    /// of the same stream.
     fn join_ports(&mut self, lead: u32, payload: &[u8], now: Instant) {
         let Some(old) = self.live(lead) else { return };
         let may_be = |index: &u32| self.live(*index).is_some_and(|flow| Self::may_be_one(flow, old));

@@ -1,4 +1,5 @@
-//! The flows of a channel: how a datagram finds its own, which one a new one follows, and which are forgotten.
+//! The flows of a channel: how a datagram finds its own, which one a new one follows, and which are
+//! forgotten.
 
 use std::{mem, net::SocketAddr, time::Instant};
 

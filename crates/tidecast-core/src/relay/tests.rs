@@ -333,7 +333,8 @@ fn numbers_and_spans_beyond_all_sense_are_rejected() {
     assert_eq!(core.said(), format!("start 0 {}", (1_u64 << 62) - 1));
 }
 
-/// Art-Net's number 0 means none; a flow that begins with such packets still wraps where its numbers do.
+/// Art-Net's number 0 means none; a flow that begins with such packets still wraps where its
+/// numbers do.
 #[test]
 fn a_flow_that_begins_without_numbers_knows_its_space() {
     let mut core = Core::new(fixed("artnet", 50 * MS));
@@ -379,7 +380,8 @@ fn legs_bring_what_has_no_number_once() {
     assert_eq!((controls, core.relay.totals().control_received), (6, 12));
 }
 
-/// A datagram with messages of two streams is one of the first; the numbers of the second are no gap.
+/// A datagram with messages of two streams is one of the first; the numbers of the second are no
+/// gap.
 #[test]
 fn mixed_bundles_leave_no_gap_in_any_stream() {
     let mut core = Core::new(fixed("mavlink1", 50 * MS));
@@ -496,7 +498,8 @@ fn streams(core: &mut Core, at: Duration, source: SocketAddr, first: u32, count:
     }
 }
 
-/// Made-up streams of one host, each confirmed, as fast as they come: a new sensor of another host is served.
+/// Made-up streams of one host, each confirmed, as fast as they come: a new sensor of another host
+/// is served.
 #[test]
 fn flows_of_one_host_shut_no_other_host_out() {
     let mut core = Core::new(Config { flows_max: 256, ..fixed("native", 50 * MS) });
@@ -538,7 +541,8 @@ fn newcomers_make_room_first_for_their_own_host() {
     assert_eq!(core.said(), "2");
 }
 
-/// Sender addresses are made up as well: each flow has two packets, and fills its place for seconds and not minutes.
+/// Sender addresses are made up as well: each flow has two packets, and fills its place for seconds
+/// and not minutes.
 #[test]
 fn flows_that_fell_silent_at_once_make_room_and_slow_sensors_do_not() {
     let mut core = Core::new(Config { flows_max: 16, ..fixed("native", 50 * MS) });
@@ -633,7 +637,8 @@ fn a_number_that_comes_again_with_other_content_is_a_conflict() {
     assert_eq!(core.relay.reject_reasons().get("conflict"), Some(&1));
 }
 
-/// Whoever forges packets in somebody's name must not send more to that host by our requests than he sends himself.
+/// Whoever forges packets in somebody's name must not send more to that host by our requests than
+/// he sends himself.
 #[test]
 fn native_requests_take_no_more_bytes_than_what_came() {
     let asks = vec![Asks { requests: true, ..Asks::default() }];

@@ -42,11 +42,13 @@ pub struct Config {
     pub release: Release,
     /// Maximum number of flows.
     pub flows_max: usize,
-    /// Share of the flows that is guaranteed to one host, in percent. It may have more as long as no other host needs them.
+    /// Share of the flows that is guaranteed to one host, in percent. It may have more as long as
+    /// no other host needs them.
     pub flows_share: usize,
     /// Maximum reorder window of one flow, in packets.
     pub window_max: u64,
-    /// Maximum memory for packets that are held back, under probation or kept for recovery, in bytes.
+    /// Maximum memory for packets that are held back, under probation or kept for recovery, in
+    /// bytes.
     pub bytes_max: usize,
     /// A flow that is silent for this long is removed.
     pub flow_idle: Duration,
@@ -83,8 +85,9 @@ impl Config {
 /// How one leg asks for missing packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asks {
-    /// The leg is a RIST receiver (VSF TR-06-1): it has a port for RTCP beside the media's, and asks the sender of RTP.
-    /// Otherwise it asks native producers, at the address that their packets come from.
+    /// The leg is a RIST receiver (VSF TR-06-1): it has a port for RTCP beside the media's, and
+    /// asks the sender of RTP. Otherwise it asks native producers, at the address that their
+    /// packets come from.
     pub rist: bool,
     /// Whether missing packets are asked for at all.
     pub requests: bool,
@@ -100,12 +103,14 @@ pub enum Retransmission {
     /// Only RIST senders are asked: their address says that they answer.
     #[default]
     Auto,
-    /// RIST senders and native producers are asked, the latter at the address that their packets come from.
+    /// RIST senders and native producers are asked, the latter at the address that their packets
+    /// come from.
     On,
 }
 
 impl Retransmission {
-    /// How one leg asks, given whether it is a RIST receiver and whether other receivers may ask for the same.
+    /// How one leg asks, given whether it is a RIST receiver and whether other receivers may ask
+    /// for the same.
     pub fn asks(self, rist: bool, shared: bool) -> Asks {
         let requests = match self {
             Retransmission::Off => false,
@@ -125,7 +130,8 @@ pub enum Socket {
     Control,
 }
 
-/// FEC of RTP streams that comes on ports of its own. (Native FEC comes among the media, and is always used.)
+/// FEC of RTP streams that comes on ports of its own. (Native FEC comes among the media, and is
+/// always used.)
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Fec {
     /// No FEC: media alone.
@@ -184,7 +190,8 @@ pub enum Input {
         /// The UDP payload.
         bytes: Buffer,
     },
-    /// The kernel has dropped datagrams of a leg before the next one that arrived, because the receive buffer was full.
+    /// The kernel has dropped datagrams of a leg before the next one that arrived, because the
+    /// receive buffer was full.
     Dropped {
         /// Arrival time of the next datagram.
         now: Instant,
@@ -205,10 +212,11 @@ pub enum Input {
 pub enum Output {
     /// Pass on this packet.
     Deliver(Delivery),
-    /// Pass on this control datagram. It has the number of the packet that comes next, and counts as control, not as
-    /// delivered.
+    /// Pass on this control datagram. It has the number of the packet that comes next, and counts
+    /// as control, not as delivered.
     Control(Delivery),
-    /// Pass on this RTCP datagram of a flow's sender to receivers of all flows. It counts as control.
+    /// Pass on this RTCP datagram of a flow's sender to receivers of all flows. It counts as
+    /// control.
     Report {
         /// Port on which it came, and on which it goes on.
         beside: Beside,
@@ -253,8 +261,8 @@ pub enum Output {
         /// Flow that has stopped and whose place it takes, if any.
         succeeds: Option<FlowId>,
     },
-    /// Whether the flow carries a transport stream, which players prefer; sent once that is known, and again when it
-    /// changes. A flow for which this was never sent carries none.
+    /// Whether the flow carries a transport stream, which players prefer; sent once that is known,
+    /// and again when it changes. A flow for which this was never sent carries none.
     Carries {
         /// The flow.
         flow: FlowId,
@@ -268,12 +276,14 @@ pub enum Output {
         /// The flow that has stopped.
         succeeds: FlowId,
     },
-    /// The number in the flow's packets never changes, so they are passed on in the order of arrival.
+    /// The number in the flow's packets never changes, so they are passed on in the order of
+    /// arrival.
     Unnumbered {
         /// The flow.
         flow: FlowId,
     },
-    /// Packets with a flow's id come from a second address and contradict those of the first one. They are rejected.
+    /// Packets with a flow's id come from a second address and contradict those of the first one.
+    /// They are rejected.
     Collision {
         /// The flow.
         flow: FlowId,
@@ -282,12 +292,14 @@ pub enum Output {
         /// Address whose packets are rejected.
         other: SocketAddr,
     },
-    /// The flow has been removed: it was silent for too long, made room for another one, or its producer ended it.
+    /// The flow has been removed: it was silent for too long, made room for another one, or its
+    /// producer ended it.
     FlowEnded {
         /// The flow; its id may be used again.
         flow: FlowId,
     },
-    /// Nothing more to do now. Call again at this instant, or with the next datagram if there is none.
+    /// Nothing more to do now. Call again at this instant, or with the next datagram if there is
+    /// none.
     Timeout(Option<Instant>),
 }
 
@@ -302,7 +314,8 @@ pub struct Delivery {
     pub flow: FlowId,
     /// Sequence number, extended to 64 bits: it never wraps.
     pub seq: u64,
-    /// Count of numbers that the packet takes, from `seq` on. A `u16` takes no space: it fits beside `how`.
+    /// Count of numbers that the packet takes, from `seq` on. A `u16` takes no space: it fits
+    /// beside `how`.
     pub span: u16,
     /// How the packet was obtained.
     pub how: How,
@@ -346,7 +359,8 @@ pub enum PacketFormat {
 }
 
 impl PacketFormat {
-    /// Whether packets of this format belong to a stream that a player follows, rather than being independent readings.
+    /// Whether packets of this format belong to a stream that a player follows, rather than being
+    /// independent readings.
     pub fn is_stream(self) -> bool {
         matches!(self, PacketFormat::Rtp | PacketFormat::Ts)
     }

@@ -23,7 +23,8 @@ impl Relay {
         &self.legs
     }
 
-    /// Round-trip time to the producers on a leg, once echoes or answered requests have measured it.
+    /// Round-trip time to the producers on a leg, once echoes or answered requests have measured
+    /// it.
     pub fn round_trip(&self, leg: u8) -> Option<Duration> {
         let echo = self.rist.as_ref().and_then(|rist| rist.round_trip(leg));
         let flows = || self.flows.iter().flatten().filter_map(|flow| flow.round_trip_on(leg)).max();
@@ -50,7 +51,8 @@ impl Relay {
         self.departed.iter()
     }
 
-    /// The longest current hold of all flows, and the largest interarrival jitter of those heard since `since`.
+    /// The longest current hold of all flows, and the largest interarrival jitter of those heard
+    /// since `since`.
     pub fn timing(&self, since: Instant) -> (Duration, Duration) {
         let flows = self.flows.iter().flatten();
         flows.fold((Duration::ZERO, Duration::ZERO), |(longest, largest), flow| {

@@ -1,4 +1,5 @@
-//! The short ways against the long one: the same inputs, with and without them, must give the same answers.
+//! The short ways against the long one: the same inputs, with and without them, must give the same
+//! answers.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -127,7 +128,8 @@ impl Side {
         }
     }
 
-    /// `timely`: deadlines before the packet are kept, as far as the machine is not too busy for them.
+    /// `timely`: deadlines before the packet are kept, as far as the machine is not too busy for
+    /// them.
     fn packet(&mut self, now: Instant, datagram: &[u8], timely: bool) {
         while let Some(due) = self.due.filter(|due| timely && *due <= now) {
             self.input(Input::Timeout { now: due });

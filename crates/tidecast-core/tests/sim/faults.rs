@@ -1,5 +1,6 @@
-//! The fault matrix: each fault of a real network and of a hostile one, at 500 packets a second, with the wrap of
-//! the number space at every packet of the scenario; without protection, and with each.
+//! The fault matrix: each fault of a real network and of a hostile one, at 500 packets a second,
+//! with the wrap of the number space at every packet of the scenario; without protection, and with
+//! each.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,7 +27,8 @@ const INTERVAL: Duration = Duration::from_millis(2);
 const QUIET: u64 = 50;
 const SESSION: u64 = 200;
 const FORGED: u64 = 1 << 60;
-/// Numbers within which a step forwards may be a loss: four times what comes within the longest hold here.
+/// Numbers within which a step forwards may be a loss: four times what comes within the longest
+/// hold here.
 const WINDOW: u64 = 300;
 
 /// What the network does.
@@ -153,7 +155,8 @@ impl Case {
         formats::native(Kind::Data, 7, session, sent.number, micros, &sent.identity.to_be_bytes())
     }
 
-    /// What arrives of the media on one leg, in half intervals, and the identities of what does not.
+    /// What arrives of the media on one leg, in half intervals, and the identities of what does
+    /// not.
     fn media(&self, sent: &[Sent], dice: &mut Dice) -> (Vec<(u64, Sent)>, BTreeSet<u64>) {
         let (mut arrivals, mut dropped) = (Vec::new(), BTreeSet::new());
         for (index, packet) in sent.iter().enumerate() {
@@ -173,9 +176,10 @@ impl Case {
         (arrivals, dropped)
     }
 
-    /// Whether this packet of a run is not lost. Where a run begins and ends is known from its first packets and its
-    /// last one: of what is lost beyond them, and may or may not be rebuilt, nothing is known. What is still asked for
-    /// when a producer starts anew, it does not have any more.
+    /// Whether this packet of a run is not lost. Where a run begins and ends is known from its
+    /// first packets and its last one: of what is lost beyond them, and may or may not be rebuilt,
+    /// nothing is known. What is still asked for when a producer starts anew, it does not have any
+    /// more.
     fn spares(&self, place: u64) -> bool {
         let last = if self.protection == Protection::Again { 80 } else { 1 };
         self.protection != Protection::No && (place < 2 || place + last >= SESSION)
@@ -204,8 +208,8 @@ impl Case {
         arrivals
     }
 
-    /// The repair packets, each half an interval behind its last media packet, and what an ideal decoder makes of
-    /// them.
+    /// The repair packets, each half an interval behind its last media packet, and what an ideal
+    /// decoder makes of them.
     fn add_repairs(&self, sent: &[Sent], dice: &mut Dice, arrivals: &mut Arrivals) {
         let mut ideal = Ideal::default();
         for (first, run) in sent.chunks(SESSION as usize).enumerate() {
@@ -225,7 +229,8 @@ impl Case {
         arrivals.rebuilt = &arrivals.dropped - &left;
     }
 
-    /// The repair packets of a run: after which packet, for which packets of the run, and the datagram.
+    /// The repair packets of a run: after which packet, for which packets of the run, and the
+    /// datagram.
     fn repairs(&self, run: &[Sent]) -> Vec<(u64, Line, Vec<u8>)> {
         match self.protection {
             Protection::Native => self.native_repairs(run),
@@ -364,8 +369,8 @@ impl Case {
         assert_eq!(sim.relay.bytes_held(), 0, "{}", context());
     }
 
-    /// Losses that a receiver can know of: with a packet of the run before and after them. A native session is
-    /// known to begin at 0.
+    /// Losses that a receiver can know of: with a packet of the run before and after them. A native
+    /// session is known to begin at 0.
     fn visible(&self, sent: &[Sent], dropped: &BTreeSet<u64>) -> u64 {
         let runs = 0..=sent.last().unwrap().run;
         let in_run = |run| {
@@ -380,8 +385,8 @@ impl Case {
         runs.map(in_run).sum()
     }
 
-    /// Numbers that a restart a little further on seems to have lost: where packets leave at their source times, the
-    /// time of what is missing passes.
+    /// Numbers that a restart a little further on seems to have lost: where packets leave at their
+    /// source times, the time of what is missing passes.
     fn seems_lost(&self, sent: &[Sent]) -> u64 {
         let runs = sent.get(SESSION as usize - 1).zip(sent.get(SESSION as usize));
         let modulus = self.format.modulus();
@@ -389,7 +394,8 @@ impl Case {
         if self.restart != Restart::NewSession && ahead < WINDOW { ahead } else { 0 }
     }
 
-    /// The start numbers with which the wrap falls on each packet sent. `TIDECAST_SIM_PHASES=all`: all.
+    /// The start numbers with which the wrap falls on each packet sent. `TIDECAST_SIM_PHASES=all`:
+    /// all.
     fn phases(&self, step: usize) -> Vec<u64> {
         let modulus = self.format.modulus();
         if self.format == Numbered::Native {
@@ -399,13 +405,14 @@ impl Case {
             return (0..modulus).collect();
         }
         let wraps = self.sent(0).iter().map(|p| (modulus - p.number) % modulus).collect::<BTreeSet<_>>();
-        // A restart at 0 from near it, on either side: within the reorder window, at its edge, and beyond.
+        // A restart at 0 from near it, on either side: within the reorder window, at its edge, and
+        // beyond.
         let near = (0..1200).filter(|_| self.restart == Restart::ToZero).map(|n| modulus - SESSION - 700 + n);
         wraps.into_iter().chain(near).map(|start| start % modulus).step_by(step).collect()
     }
 
-    /// Whether the restart is so small a step backwards that its packets have the numbers which the old run was
-    /// about to use, or still waits for, before they can be confirmed.
+    /// Whether the restart is so small a step backwards that its packets have the numbers which the
+    /// old run was about to use, or still waits for, before they can be confirmed.
     fn ambiguous(&self, start: u64) -> bool {
         let sent = self.sent(start);
         let (Some(old), Some(new)) = (sent.get(SESSION as usize - 1), sent.get(SESSION as usize)) else {
@@ -517,7 +524,8 @@ fn custom_u16() {
     }
 }
 
-/// In a space of 256 numbers most jumps look like reordering, so only what a network does to it is tried.
+/// In a space of 256 numbers most jumps look like reordering, so only what a network does to it is
+/// tried.
 #[test]
 fn custom_u8() {
     networks(Numbered::Custom8, FIXED, 1);
@@ -584,8 +592,8 @@ fn lower_numbers_on_two_legs_that_lose() {
     }
 }
 
-/// Numbers at which a run over all phases has failed once: a restart to just beyond the window as it was, while a
-/// loss lets the rate, and so the window, move.
+/// Numbers at which a run over all phases has failed once: a restart to just beyond the window as
+/// it was, while a loss lets the rate, and so the window, move.
 #[test]
 fn failed_once() {
     let case =

@@ -1,5 +1,5 @@
-//! Native FEC packet by packet: when losses come back, and when they are given up. How much of them does is the
-//! subject of `residual`.
+//! Native FEC packet by packet: when losses come back, and when they are given up. How much of them
+//! does is the subject of `residual`.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ fn fec_repair_packets_may_overtake() {
     assert_eq!(sim.check_counters().lost, 0);
 }
 
-/// Of a block whose repair packets have come and do not suffice, nothing is waited for; but what no later packet
-/// has overtaken may still be on its way.
+/// Of a block whose repair packets have come and do not suffice, nothing is waited for; but what no
+/// later packet has overtaken may still be on its way.
 #[test]
 fn fec_what_cannot_come_back_is_skipped_at_once() {
     let mut sim = Sim::new(Config { hold: Hold::Fixed(100 * MS), ..config("auto") });
@@ -94,6 +94,7 @@ fn fec_forged_repair_packets_cost_nothing() {
     sim.run_until(Duration::from_secs(10));
     let counters = sim.check_counters();
     assert_eq!(counters.delivered + counters.lost, 500, "{counters:?}");
-    // The hold of 50 ms is shorter than the block: the loss of each is given up before its repair packets come.
+    // The hold of 50 ms is shorter than the block: the loss of each is given up before its repair
+    // packets come.
     assert_eq!(counters.lost, 50, "{counters:?}");
 }

@@ -95,7 +95,8 @@ fn is_clean(beside: Beside, first: bool, foreign: u64) -> Counters {
     counters
 }
 
-/// What comes beside the stream while its first packets are collected, and behind an early gap, takes its number, too.
+/// What comes beside the stream while its first packets are collected, and behind an early gap,
+/// takes its number, too.
 #[test]
 fn foreign_packets_take_their_numbers_from_the_beginning() {
     for pace in [MS / 10, MS, 2 * MS, 4 * MS] {
@@ -160,7 +161,8 @@ fn two_forged_packets_of_another_type_cost_nothing() {
     }
 }
 
-/// One forged packet of TS does not make the others foreign, and nothing of an audio stream ever is.
+/// One forged packet of TS does not make the others foreign, and nothing of an audio stream ever
+/// is.
 #[test]
 fn other_payloads_pass_as_they_come() {
     let mut sim = Sim::fixed("rtp", 50 * MS);

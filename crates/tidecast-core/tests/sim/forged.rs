@@ -1,9 +1,10 @@
-//! One forged datagram of any kind, at any place in the numbering, beside an undisturbed twin: for each format and each
-//! protection two relays get the same packets, with the same losses, and one of them a datagram that nobody sent. It
-//! costs at most one good packet, and moves neither the hold nor a session.
+//! One forged datagram of any kind, at any place in the numbering, beside an undisturbed twin: for
+//! each format and each protection two relays get the same packets, with the same losses, and one
+//! of them a datagram that nobody sent. It costs at most one good packet, and moves neither the
+//! hold nor a session.
 //!
-//! `TIDECAST_FORGED=all` tries every position. `TIDECAST_WRITE_DOCS=1` writes what was measured into docs/recovery.md,
-//! which the test is otherwise held to.
+//! `TIDECAST_FORGED=all` tries every position. `TIDECAST_WRITE_DOCS=1` writes what was measured
+//! into docs/recovery.md, which the test is otherwise held to.
 
 mod kinds;
 mod stream;
@@ -151,7 +152,8 @@ impl Worst {
     }
 }
 
-/// A table of figures: by stream what the worst of each column cost, and how many in a thousand moved the hold and a session.
+/// A table of figures: by stream what the worst of each column cost, and how many in a thousand
+/// moved the hold and a session.
 fn figures(table: &Table) -> BTreeMap<String, Vec<Option<u64>>> {
     let mut rows = BTreeMap::new();
     for (format, protection, _) in table.keys() {

@@ -36,7 +36,8 @@ impl Numbered {
         }
     }
 
-    /// One datagram. `session` is the session id or SSRC, where there is one; `identity` its content.
+    /// One datagram. `session` is the session id or SSRC, where there is one; `identity` its
+    /// content.
     pub fn datagram(self, session: u32, number: u64, identity: u64) -> Vec<u8> {
         let payload = identity.to_be_bytes();
         match self {

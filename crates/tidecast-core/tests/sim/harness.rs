@@ -249,7 +249,8 @@ impl Sim {
         self.held = if self.relay.flow_count() <= 4 { self.relay.held() } else { 0 };
     }
 
-    /// No order violation, no duplicate, no delivery after a skip, no gap that waits longer than the hold.
+    /// No order violation, no duplicate, no delivery after a skip, no gap that waits longer than
+    /// the hold.
     fn observe(&mut self, output: &Output) {
         match output {
             Output::Deliver(delivery) => self.passes(delivery.flow, delivery.seq, 1),

@@ -1,5 +1,5 @@
-//! `hold = "auto"`: nothing on a clean path, the span of the FEC within two matrices, as good as a long hold, and down
-//! again when the need is gone.
+//! `hold = "auto"`: nothing on a clean path, the span of the FEC within two matrices, as good as a
+//! long hold, and down again when the need is gone.
 
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use crate::{
     st2022::{FIRST, INTERVAL, Sent, stream},
 };
 
-/// It starts at 50 ms, falls when two windows of 12 s have not needed that, and then stays at its minimum. Where FEC is
-/// configured it starts at its maximum, and comes down when no repair packet has come for two seconds.
+/// It starts at 50 ms, falls when two windows of 12 s have not needed that, and then stays at its
+/// minimum. Where FEC is configured it starts at its maximum, and comes down when no repair packet
+/// has come for two seconds.
 #[test]
 fn hold_stays_at_its_minimum_on_a_clean_path() {
     for (legs, fec) in [(1, Fec::Off), (2, Fec::Off), (1, Fec::St2022)] {

@@ -1,5 +1,5 @@
-//! Which format a source sends is found out from several of its datagrams: everything comes out in order, waits for few
-//! others, and the counters add up all the while.
+//! Which format a source sends is found out from several of its datagrams: everything comes out in
+//! order, waits for few others, and the counters add up all the while.
 
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ fn readings(kind: u32, i: u32) -> Vec<u8> {
     let value = (20.0 + f64::from(i) / 7.0).to_be_bytes();
     let time = 1_700_000_000 + i;
     match kind {
-        // CBOR (RFC 8949): a map of "t", a u32, and "v", a float; an array of a text, a u32 and a float
+        // CBOR (RFC 8949): a map of "t", a u32, and "v", a float; an array of a text, a u32 and a
+        // float
         0 => [&b"\xa2at\x1a"[..], &time.to_be_bytes(), b"av\xfb", &value].concat(),
         1 => [&b"\x83dtemp\x1a"[..], &time.to_be_bytes(), b"\xfb", &value].concat(),
         // MessagePack: a map of "s", a text, and "v", a float; an array of three floats
@@ -143,14 +144,16 @@ fn rtp_that_is_slow_changes_its_source_or_shares_its_port() {
     assert_eq!(sim.delivered(<[u8]>::to_vec).len(), 1, "at once: its number follows");
 }
 
-/// Datagrams of all kinds from several sources at once, damaged and lost on the way. What came in comes out or is counted.
+/// Datagrams of all kinds from several sources at once, damaged and lost on the way. What came in
+/// comes out or is counted.
 #[test]
 fn any_mixture_adds_up() {
     let seed = seed(11);
     let _repeat = Repeat(seed);
     let mut dice = Dice::new(seed);
     for _ in 0..30 {
-        // Packets that have waited for their format count that time, too, when a gap among them is closed.
+        // Packets that have waited for their format count that time, too, when a gap among them is
+        // closed.
         let mut sim = Sim::fixed(if dice.hits(0.8) { "auto" } else { "ts" }, 1200 * MS);
         sim.hold_max += 1000 * MS;
         let mut kinds: Vec<u64> = (0..6).map(|_| dice.below(11)).collect();

@@ -1,4 +1,5 @@
-//! Interarrival jitter of RTP flows whose clocks nobody has described, against the formula of RFC 3550 with the true clock.
+//! Interarrival jitter of RTP flows whose clocks nobody has described, against the formula of RFC
+//! 3550 with the true clock.
 
 use std::{sync::Arc, time::Duration};
 

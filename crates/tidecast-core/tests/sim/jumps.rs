@@ -1,5 +1,5 @@
-//! Jumps of the numbers within a session, which are losses unless something tells that the producer counts anew; and the
-//! control datagrams of custom formats, which close the tail.
+//! Jumps of the numbers within a session, which are losses unless something tells that the producer
+//! counts anew; and the control datagrams of custom formats, which close the tail.
 
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ impl Counter {
     }
 }
 
-/// 300 packets 2 ms apart, then as many from a number so far ahead, after a pause; `drops` of what is between are the
-/// kernel's. All are delivered.
+/// 300 packets 2 ms apart, then as many from a number so far ahead, after a pause; `drops` of what
+/// is between are the kernel's. All are delivered.
 fn jump(counter: Counter, ahead: i64, pause: Duration, drops: u64, port: u16) -> Counters {
     let mut sim = Sim::new(config(counter.format()));
     for n in 0..600_u64 {
@@ -166,7 +166,8 @@ fn control_datagrams_keep_their_place_and_come_without_any_packet() {
     assert_eq!(sim.check_counters().lost, 0);
 }
 
-/// Two packets that nobody sent confirm each other, and the producer goes on: nothing is lost, and nothing begins anew.
+/// Two packets that nobody sent confirm each other, and the producer goes on: nothing is lost, and
+/// nothing begins anew.
 #[test]
 fn a_forged_pair_far_ahead_loses_nothing() {
     for ahead in [1000, 1_000_000] {

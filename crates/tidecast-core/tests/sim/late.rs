@@ -1,5 +1,5 @@
-//! Repair packets that come late, legs that are apart, and losses before anything is measured: what is left is what an
-//! ideal decoder leaves of the same packets, as long as the hold covers it.
+//! Repair packets that come late, legs that are apart, and losses before anything is measured: what
+//! is left is what an ideal decoder leaves of the same packets, as long as the hold covers it.
 
 use std::time::Duration;
 

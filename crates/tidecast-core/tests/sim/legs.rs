@@ -9,7 +9,8 @@ use crate::{
     harness::{MS, Sim, config, source},
 };
 
-/// One stream of 1,000 packets/s on two legs; the second joins when `from` packets have been sent, and lags.
+/// One stream of 1,000 packets/s on two legs; the second joins when `from` packets have been sent,
+/// and lags.
 fn two_legs(format: Numbered, lag: u64, from: u64) -> Sim {
     const PACKETS: u64 = 4000;
     let mut sim = Sim::new(Config { legs: 2, ..config(format.format()) });

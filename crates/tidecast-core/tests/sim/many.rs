@@ -32,8 +32,9 @@ fn datagram(stream: usize, number: u64) -> Vec<u8> {
     native(Kind::Data, stream, 1, number, 0, &payload)
 }
 
-/// All streams send at once; `each` is called before every packet of theirs. The first two packets of each are
-/// spared, since nobody can miss what came before the first; and every stream ends with heartbeats.
+/// All streams send at once; `each` is called before every packet of theirs. The first two packets
+/// of each are spared, since nobody can miss what came before the first; and every stream ends with
+/// heartbeats.
 fn run(
     sim: &mut Sim,
     impairments: Impairments,

@@ -1,5 +1,5 @@
-//! Paced release on made-up clocks: ten minutes with clocks 100 ppm apart, jitter, loss, wraps and restarts. What
-//! counts is when each packet leaves, against when its source had sent it.
+//! Paced release on made-up clocks: ten minutes with clocks 100 ppm apart, jitter, loss, wraps and
+//! restarts. What counts is when each packet leaves, against when its source had sent it.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ const DELAY: Duration = Duration::from_millis(150);
 enum Jitter {
     /// Up to 40 ms, all alike.
     Uniform,
-    /// Mostly some milliseconds, sometimes ten times that: a Pareto distribution with shape 2, cut at 60 ms.
+    /// Mostly some milliseconds, sometimes ten times that: a Pareto distribution with shape 2, cut
+    /// at 60 ms.
     Heavy,
 }
 
@@ -299,7 +300,8 @@ fn ten_minutes_of_every_clock() {
     }
 }
 
-/// Packets of a stream whose clock does what `ticks` says at each number, 5 ms apart, with 20 ms of jitter.
+/// Packets of a stream whose clock does what `ticks` says at each number, 5 ms apart, with 20 ms of
+/// jitter.
 fn scripted(sim: &mut Sim, seed: u64, numbers: std::ops::Range<u64>, datagram: impl Fn(u64) -> Vec<u8>) {
     let mut dice = Dice::new(seed);
     let begin = numbers.start;
@@ -318,7 +320,8 @@ fn own_time(number: u64) -> Duration {
     5 * MS * number as u32
 }
 
-/// A splice: the PCR goes on elsewhere, with its indicator or without. Nobody sees it in the release.
+/// A splice: the PCR goes on elsewhere, with its indicator or without. Nobody sees it in the
+/// release.
 #[test]
 fn a_pcr_discontinuity_is_followed() {
     let seed = seed(33);
@@ -346,7 +349,8 @@ fn a_pcr_discontinuity_is_followed() {
     }
 }
 
-/// The time stamps of a sender that starts anew with another SSRC, or under the same with another clock.
+/// The time stamps of a sender that starts anew with another SSRC, or under the same with another
+/// clock.
 #[test]
 fn restarts_and_pauses_begin_anew() {
     let seed = seed(34);
@@ -381,7 +385,8 @@ fn restarts_and_pauses_begin_anew() {
     }
 }
 
-/// What follows a gap is not late: the delay is longer than the hold. And losses keep their place among the packets.
+/// What follows a gap is not late: the delay is longer than the hold. And losses keep their place
+/// among the packets.
 #[test]
 fn gaps_delay_nothing() {
     let mut sim = paced("native", Delay::Fixed(DELAY));
@@ -412,7 +417,8 @@ fn gaps_delay_nothing() {
     assert_eq!(next, 1995);
 }
 
-/// Beyond its memory the relay gives out early, and loses nothing; at its end it gives out everything at once.
+/// Beyond its memory the relay gives out early, and loses nothing; at its end it gives out
+/// everything at once.
 #[test]
 fn memory_is_bounded_and_the_end_is_at_once() {
     let config = Config { bytes_max: 20_000, hold: Hold::Fixed(HOLD), ..config("native") };
@@ -433,7 +439,8 @@ fn memory_is_bounded_and_the_end_is_at_once() {
     assert!(sim.delivered(number).iter().map(|(_, number)| *number).eq(0..1000));
 }
 
-/// Without any clock: a steady stream is smoothed, and a reading now and then goes out the delay after it came.
+/// Without any clock: a steady stream is smoothed, and a reading now and then goes out the delay
+/// after it came.
 #[test]
 fn packets_without_a_clock() {
     let seed = seed(35);
@@ -458,7 +465,8 @@ fn packets_without_a_clock() {
     }
 }
 
-/// What real senders send: ffmpeg sends in bursts with up to 260 ms between them, whatever the times of its stream.
+/// What real senders send: ffmpeg sends in bursts with up to 260 ms between them, whatever the
+/// times of its stream.
 #[test]
 fn captures_of_real_senders_leave_smoothly() {
     for (name, format, clock) in [

@@ -1,4 +1,5 @@
-//! Paced release while a source's clock stands, moves to another PID, jumps or is wrong: receivers see nothing of it.
+//! Paced release while a source's clock stands, moves to another PID, jumps or is wrong: receivers
+//! see nothing of it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -83,7 +84,8 @@ impl Out {
         seconds.into_values().map(median).collect()
     }
 
-    /// No silence of that length, and the delay that is configured, `off` at most in any second but the first ones.
+    /// No silence of that length, and the delay that is configured, `off` at most in any second but
+    /// the first ones.
     fn holds(&self, silent: f64, off: i64, first: usize) {
         assert!(self.silent() < silent, "{}: silent for {} ms", self.what, self.silent());
         let seconds = self.by_second();
@@ -140,7 +142,8 @@ const PCRS: [(&str, Pcrs); 9] = [
     ("stops late", |t| if t < 9.0 { vec![(0x1f0, t + 10.0)] } else { vec![] }),
 ];
 
-/// Transport packets at 200 datagrams a second, each 30 ms one that may have PCRs; `in_rtp`: with time stamps that stand.
+/// Transport packets at 200 datagrams a second, each 30 ms one that may have PCRs; `in_rtp`: with
+/// time stamps that stand.
 fn transport_stream(pcrs: Pcrs, rtp: bool) -> Sent {
     let datagram = |number: u64| {
         let read = if number.is_multiple_of(6) { pcrs(number as f64 * 0.005) } else { vec![] };
@@ -168,7 +171,8 @@ fn a_pcr_that_stops_or_moves_is_not_seen() {
     }
 }
 
-/// The same at a rate that varies: pictures of 4 to 8 datagrams, each twelfth of 30, with their PCRs in front.
+/// The same at a rate that varies: pictures of 4 to 8 datagrams, each twelfth of 30, with their
+/// PCRs in front.
 fn variable_stream(pcrs: Pcrs, rtp: bool, seed: u64) -> Sent {
     let mut dice = Dice::new(seed);
     let mut sent: Sent = Vec::new();

@@ -1,6 +1,7 @@
-//! Paced release of every RTP clock through every disturbance: each packet leaves within 20 ms of the configured delay, and
-//! no gap is longer than the source's by more than a packet. `cargo test -p tidecast-core --test sim paced_table -- --nocapture` prints
-//! the tables that docs/players.md shows.
+//! Paced release of every RTP clock through every disturbance: each packet leaves within 20 ms of
+//! the configured delay, and no gap is longer than the source's by more than a packet.
+//! `cargo test -p tidecast-core --test sim paced_table -- --nocapture` prints the tables that
+//! docs/players.md shows.
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 

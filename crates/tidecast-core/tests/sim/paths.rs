@@ -1,5 +1,5 @@
-//! Two paths (ST 2022-7): what both lose is lost and nothing else, a path may fail and come back, and each path's losses
-//! are counted.
+//! Two paths (ST 2022-7): what both lose is lost and nothing else, a path may fail and come back,
+//! and each path's losses are counted.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,8 +19,8 @@ struct Copy {
     packet: u64,
 }
 
-/// Copies of packets that are sent every `interval` on two legs, the second one `skew` behind, in the order of their
-/// arrival, without those that `gone` names.
+/// Copies of packets that are sent every `interval` on two legs, the second one `skew` behind, in
+/// the order of their arrival, without those that `gone` names.
 fn copies(
     packets: u64,
     interval: Duration,
@@ -115,14 +115,16 @@ fn paths_lose_what_both_lose_and_each_leg_is_told_what_it_missed() {
         if skew > 0 {
             assert_eq!(legs[1].first, only(0), "{context}");
         }
-        // What both lost is known when the slower one has passed it: it brought two later ones (a few packets, some
-        // of which are lost), 2 ms to the next step, and 50 ms for reordering that may not have shown yet.
+        // What both lost is known when the slower one has passed it: it brought two later ones (a
+        // few packets, some of which are lost), 2 ms to the next step, and 50 ms for reordering
+        // that may not have shown yet.
         assert!(sim.longest_wait() <= MS * (skew as u32 + 60), "{:?}: {context}", sim.longest_wait());
     }
 }
 
-/// One path damages payloads: the copy that comes first goes on, the other one is a duplicate, and the leg that brought it
-/// is told that it differs, whether the first one was delivered or waits behind a gap.
+/// One path damages payloads: the copy that comes first goes on, the other one is a duplicate, and
+/// the leg that brought it is told that it differs, whether the first one was delivered or waits
+/// behind a gap.
 #[test]
 fn paths_that_disagree_are_counted_and_still_one_stream() {
     let seed = seed(19);
@@ -178,8 +180,8 @@ fn paths_may_fail_and_come_back() {
     }
 }
 
-/// The producer starts anew while both legs lead in turn, or one is far behind: all of the new session comes out, and
-/// nothing of the old one in its place.
+/// The producer starts anew while both legs lead in turn, or one is far behind: all of the new
+/// session comes out, and nothing of the old one in its place.
 #[test]
 fn paths_bring_a_restart_as_one() {
     let seed = seed(11);
@@ -202,7 +204,8 @@ fn paths_bring_a_restart_as_one() {
             {
                 let mut dice = Dice::new(seed + skew + 7 * jitter + first);
                 let mut copies = copies(5000, MS * interval, MS * skew as u32, |_, _| false);
-                // Which path leads changes all the time; each keeps the order, or lets packets overtake.
+                // Which path leads changes all the time; each keeps the order, or lets packets
+                // overtake.
                 let mut last = [Duration::ZERO; 2];
                 for copy in &mut copies {
                     let last = &mut last[usize::from(copy.leg)];
@@ -236,8 +239,8 @@ fn paths_bring_a_restart_as_one() {
     assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Both lose a number. It is given up when both have passed it, not at the longest hold; and without one leg, when the
-/// other one has.
+/// Both lose a number. It is given up when both have passed it, not at the longest hold; and
+/// without one leg, when the other one has.
 #[test]
 fn paths_give_up_early_what_both_have_passed() {
     let lost = |n: u64| n > 30_000 && n.is_multiple_of(500);
@@ -270,10 +273,10 @@ fn paths_give_up_early_what_both_have_passed() {
     }
 }
 
-/// Two legs with ST 2022-1: what comes out is what an ideal decoder makes of all that either leg brought. Nothing is
-/// rebuilt that the slower leg still brings, and what is lost for good does not wait for the longest hold. That holds for
-/// legs whose skew is short against what the decoder keeps (three matrices, or 128 packets): of later repair packets the
-/// media is forgotten.
+/// Two legs with ST 2022-1: what comes out is what an ideal decoder makes of all that either leg
+/// brought. Nothing is rebuilt that the slower leg still brings, and what is lost for good does not
+/// wait for the longest hold. That holds for legs whose skew is short against what the decoder
+/// keeps (three matrices, or 128 packets): of later repair packets the media is forgotten.
 #[test]
 fn paths_with_fec_lose_what_an_ideal_decoder_loses() {
     let seed = seed(17);
@@ -315,7 +318,8 @@ fn paths_with_fec_lose_what_an_ideal_decoder_loses() {
         assert_eq!(counters.delivered, end - FIRST - counters.lost, "{context}");
         assert_eq!((counters.recovered_spurious, counters.late, counters.sessions), (0, 0, 1), "{context}");
         assert!(loss == 0.0 || counters.recovered_fec > 100, "{context}");
-        // Two matrices, the lag of the slower leg with what is allowed for it, and reordering as it was seen.
+        // Two matrices, the lag of the slower leg with what is allowed for it, and reordering as it
+        // was seen.
         assert!(sim.longest_wait() <= INTERVAL * 50 + MS * (skew as u32 * 9 / 4 + 25), "{context}");
     }
 }

@@ -1,5 +1,6 @@
-//! A producer goes on, comes back, moves, or has a double: restarts with the same content, successors, several ports,
-//! two hosts with one id, numbers that stand still, and what does not come from where the media comes from.
+//! A producer goes on, comes back, moves, or has a double: restarts with the same content,
+//! successors, several ports, two hosts with one id, numbers that stand still, and what does not
+//! come from where the media comes from.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -72,8 +73,8 @@ fn ts(index: u64) -> Vec<u8> {
     out
 }
 
-/// A capture that is played again, a chime, a sensor that reboots into the same readings: the same bytes, later than any
-/// network delivers twice.
+/// A capture that is played again, a chime, a sensor that reboots into the same readings: the same
+/// bytes, later than any network delivers twice.
 #[test]
 fn what_begins_again_with_the_same_content_is_a_restart() {
     for format in ALL {
@@ -159,7 +160,8 @@ fn a_player_misses_nothing_where_ssrcs_take_turns() {
     }
 }
 
-/// A transport stream without RTP whose source port changes, once or all the time, or that has two sockets.
+/// A transport stream without RTP whose source port changes, once or all the time, or that has two
+/// sockets.
 #[test]
 fn a_player_misses_nothing_where_the_port_of_a_transport_stream_changes() {
     let ports: [fn(u64) -> u16; 6] = [
@@ -200,7 +202,8 @@ fn a_player_goes_on_with_a_transport_stream_that_starts_again() {
     }
 }
 
-/// Two programs on one group, from two ports of one host: both live, and a player stays with the first.
+/// Two programs on one group, from two ports of one host: both live, and a player stays with the
+/// first.
 #[test]
 fn two_streams_that_live_stay_beside_each_other() {
     for format in ["ts", "rtp"] {
@@ -255,7 +258,8 @@ fn forged_pairs_beside_a_living_producer_cost_nothing() {
     }
 }
 
-/// RFC 3550, section 8.2, for every format with an id: the first address is kept, whatever the numbers of the other one.
+/// RFC 3550, section 8.2, for every format with an id: the first address is kept, whatever the
+/// numbers of the other one.
 #[test]
 fn of_two_hosts_with_one_id_the_first_is_kept() {
     for format in ALL {
@@ -425,7 +429,8 @@ fn what_does_not_come_from_where_the_media_comes_from_does_nothing() {
     }
 }
 
-/// A new SSRC after a silence of the followed flow is not held: that flow's next packet is overdue already.
+/// A new SSRC after a silence of the followed flow is not held: that flow's next packet is overdue
+/// already.
 #[test]
 fn a_new_flow_after_silence_starts_at_once() {
     for pause in [300, 500, 3000] {
@@ -447,7 +452,8 @@ fn a_new_flow_after_silence_starts_at_once() {
         assert_eq!(left.len(), 200);
         for (at, number) in &left[100..] {
             let came = MS * (*number as u32 * 20 + pause);
-            // One packet may be forged: the second one confirms the first, and after 10 ms the first number is fixed.
+            // One packet may be forged: the second one confirms the first, and after 10 ms the
+            // first number is fixed.
             let least = match number {
                 100 => 31,
                 101 => 11,

@@ -86,8 +86,8 @@ fn ten_a_second_come_at_once_from_the_first_on() {
     }
 }
 
-/// Jumps that nothing follows, and numbers, sessions and heartbeats that nobody sent, at any moment between two
-/// packets of a slow flow.
+/// Jumps that nothing follows, and numbers, sessions and heartbeats that nobody sent, at any moment
+/// between two packets of a slow flow.
 #[test]
 fn forged_packets_on_a_slow_flow_cost_nothing() {
     const FORGED: u64 = 1 << 60;
@@ -210,8 +210,8 @@ fn a_producer_that_pauses_goes_on() {
     }
 }
 
-/// Every 50th packet of 500 a second comes 80 ms late. Once the hold has learnt that, no more are lost; and when
-/// the network is better, the hold falls again.
+/// Every 50th packet of 500 a second comes 80 ms late. Once the hold has learnt that, no more are
+/// lost; and when the network is better, the hold falls again.
 #[test]
 fn the_automatic_hold_learns_and_forgets() {
     for format in [Numbered::Native, Numbered::Rtp] {
@@ -241,7 +241,8 @@ fn the_automatic_hold_learns_and_forgets() {
     }
 }
 
-/// Two RTP senders behind one address, as with audio and video: neither takes the place of the other.
+/// Two RTP senders behind one address, as with audio and video: neither takes the place of the
+/// other.
 #[test]
 fn two_ssrcs_of_one_source_stay_beside_each_other() {
     let seed = seed(5);

@@ -1,6 +1,7 @@
-//! What is left of losses, through the whole core: of each code what theory says, and exactly what an ideal decoder
-//! leaves of the same packets. The observer of the laboratory checks each output: content, order, no number twice, none
-//! after it was given up, no gap that waits longer than the hold.
+//! What is left of losses, through the whole core: of each code what theory says, and exactly what
+//! an ideal decoder leaves of the same packets. The observer of the laboratory checks each output:
+//! content, order, no number twice, none after it was given up, no gap that waits longer than the
+//! hold.
 
 use std::time::Duration;
 
@@ -61,8 +62,8 @@ fn as_theory(protection: Protection, models: &[Impairments]) {
     }
 }
 
-/// As estimated from the outcome; but so few losses say little of how they spread, so not less than if those of a
-/// block or matrix came together, and blocks by chance.
+/// As estimated from the outcome; but so few losses say little of how they spread, so not less than
+/// if those of a block or matrix came together, and blocks by chance.
 fn deviation(protection: Protection, outcome: &Outcome, expected: f64) -> f64 {
     let together = match protection.code {
         Code::None => 1.0,
@@ -124,7 +125,8 @@ fn residual_of_st2022_20x5() {
     as_known(Protection::matrix(20, 5), &known.map(|(burst, known)| (bursts(0.01, burst), known)));
 }
 
-/// With round trips of which so many fit into the hold: what is left is what was lost with each request or its answer.
+/// With round trips of which so many fit into the hold: what is left is what was lost with each
+/// request or its answer.
 #[test]
 fn residual_of_asking_again() {
     let again = |ms| Protection::again(Duration::from_millis(ms));
@@ -146,8 +148,8 @@ fn residual_of_asking_seven_times() {
     }
 }
 
-/// The closed form for blocks of `n` with independent losses: of j lost packets those that are media are drawn
-/// without replacement, so k/n of them in the mean.
+/// The closed form for blocks of `n` with independent losses: of j lost packets those that are
+/// media are drawn without replacement, so k/n of them in the mean.
 fn closed_form(k: u64, m: u64, loss: f64) -> f64 {
     let n = k + m;
     let chance = |lost: u64| {

@@ -286,7 +286,8 @@ fn lossy(loss: f64, burst: f64, delay: Duration) -> Impairments {
     Impairments { loss, burst, delay, ..Impairments::default() }
 }
 
-/// Through 10 % of loss in both directions, alone and in bursts of 20, with a round trip of 30 ms and a hold of 1 s.
+/// Through 10 % of loss in both directions, alone and in bursts of 20, with a round trip of 30 ms
+/// and a hold of 1 s.
 #[test]
 fn nothing_is_missing_in_the_end() {
     let seed = seed(3);
@@ -298,7 +299,8 @@ fn nothing_is_missing_in_the_end() {
         world.run(count);
         let counters = world.counters(0);
         println!("{asks:?}, bursts of {burst}: {counters:?}");
-        // What was lost before the first and behind the last packet that came, nothing could tell of.
+        // What was lost before the first and behind the last packet that came, nothing could tell
+        // of.
         let ends = if asks.rist { 200 } else { 0 };
         assert_eq!(counters.lost, 0, "{counters:?}");
         assert!(counters.delivered >= count - ends, "{counters:?}");
@@ -307,7 +309,8 @@ fn nothing_is_missing_in_the_end() {
         let came = &world.receivers[0];
         assert!(came.datagrams.windows(2).all(|pair| pair[0] != pair[1]));
         assert_eq!(world.receivers[0].relay.flow_count(), 1);
-        // As they were sent: a retransmission of RIST has its SSRC back; a native one says what it is.
+        // As they were sent: a retransmission of RIST has its SSRC back; a native one says what it
+        // is.
         let above = if asks.rist { 1 << 16 } else { 0 };
         let expected = came.delivered.iter().map(|number| media(asks, *number - above));
         let unlike = expected.zip(&came.datagrams).filter(|(sent, came)| sent != *came).count() as u64;
@@ -317,8 +320,8 @@ fn nothing_is_missing_in_the_end() {
     }
 }
 
-/// A sender of RIST over links that lose as much in both directions: no more is left than librist leaves with its usual
-/// buffer of a second (0.13 % at 30 % and 100 ms).
+/// A sender of RIST over links that lose as much in both directions: no more is left than librist
+/// leaves with its usual buffer of a second (0.13 % at 30 % and 100 ms).
 #[test]
 fn heavy_losses_in_both_directions_leave_little() {
     let seed = seed(7);
@@ -342,7 +345,8 @@ fn heavy_losses_in_both_directions_leave_little() {
     }
 }
 
-/// The sender's RTCP comes before its media, as it does with librist: what is lost from the second packet on comes back.
+/// The sender's RTCP comes before its media, as it does with librist: what is lost from the second
+/// packet on comes back.
 #[test]
 fn a_flow_begins_with_the_round_trip_that_is_known() {
     let seed = seed(8);
@@ -364,9 +368,10 @@ fn a_flow_begins_with_the_round_trip_that_is_known() {
     assert_eq!(counters.numbers_requested, 50, "each once: the round trip is known");
 }
 
-/// A packet that stands alone, so far ahead: whether it is within the window or not, it draws no flood.
-/// GStreamer's first report comes up to a second after its media. What was lost before can only be asked for then, and
-/// must not seem to have been asked for earlier: a round trip of half a second would be learnt from its answer.
+/// A packet that stands alone, so far ahead: whether it is within the window or not, it draws no
+/// flood. GStreamer's first report comes up to a second after its media. What was lost before can
+/// only be asked for then, and must not seem to have been asked for earlier: a round trip of half a
+/// second would be learnt from its answer.
 #[test]
 fn what_was_lost_before_the_first_report_is_asked_for_after_it() {
     let seed = seed(3);
@@ -407,7 +412,8 @@ fn a_forged_packet_draws_at_most_64_numbers() {
     }
 }
 
-/// The producer is silent behind the forged packet: then nothing contradicts it, and yet it draws no more.
+/// The producer is silent behind the forged packet: then nothing contradicts it, and yet it draws
+/// no more.
 #[test]
 fn a_forged_packet_into_silence_draws_at_most_64_numbers() {
     for asks in [NATIVE, RIST] {
@@ -505,8 +511,8 @@ fn relays_on_one_group_do_not_ask_all_at_once() {
     }
 }
 
-/// A sender of the same stream on each leg, both of which lose the same numbers; the second request is answered.
-/// Gives on which legs each number was asked for, one after the other.
+/// A sender of the same stream on each leg, both of which lose the same numbers; the second request
+/// is answered. Gives on which legs each number was asked for, one after the other.
 fn asked_on_two_legs(reports_on: &[u8]) -> (Counters, BTreeMap<u64, Vec<u8>>) {
     let seed = seed(5);
     let _repeat = Repeat(seed);

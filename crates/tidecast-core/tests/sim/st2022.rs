@@ -1,5 +1,5 @@
-//! ST 2022-1 through the whole core, packet by packet: what comes back is what was sent. How much of it does is the
-//! subject of `residual`.
+//! ST 2022-1 through the whole core, packet by packet: what comes back is what was sent. How much
+//! of it does is the subject of `residual`.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -189,7 +189,8 @@ fn st2022_without_loss_nothing_is_recovered() {
     }
 }
 
-/// The original comes after all, later than any packet before: a duplicate, and the rebuild was in vain.
+/// The original comes after all, later than any packet before: a duplicate, and the rebuild was in
+/// vain.
 #[test]
 fn st2022_rebuilds_in_vain_are_counted() {
     let late = FIRST + 60;
@@ -209,7 +210,8 @@ fn st2022_rebuilds_in_vain_are_counted() {
     assert_eq!((counters.recovered_fec, counters.recovered_spurious, counters.duplicate), (1, 1, 1));
 }
 
-/// Hold begins at its longest, settles at the span of 10x10 at 8 Mbit/s, and comes down after the FEC has stopped.
+/// Hold begins at its longest, settles at the span of 10x10 at 8 Mbit/s, and comes down after the
+/// FEC has stopped.
 #[test]
 fn st2022_hold_follows_the_matrix() {
     let mut sim = protected(Hold::default());
@@ -293,7 +295,8 @@ fn st2022_goes_on_after_a_restart() {
     assert_eq!(matrices, [Some((5, 5)), Some((6, 6))]);
 }
 
-/// What comes to the repair ports and is no repair packet is counted by what is wrong with it, and never delivered.
+/// What comes to the repair ports and is no repair packet is counted by what is wrong with it, and
+/// never delivered.
 #[test]
 fn st2022_garbage_on_the_repair_ports_disturbs_nothing() {
     let sent = stream(5, 5, 8);
@@ -329,7 +332,8 @@ fn st2022_garbage_on_the_repair_ports_disturbs_nothing() {
     assert!(reasons["unusable_repair"] <= forged && reasons["rtcp"] == bad / 6, "{reasons:?}");
 }
 
-/// Repair packets before all media, and where nobody has asked for FEC, are counted and nothing more.
+/// Repair packets before all media, and where nobody has asked for FEC, are counted and nothing
+/// more.
 #[test]
 fn st2022_repair_packets_alone_do_nothing() {
     for fec in [Fec::St2022, Fec::Auto, Fec::Off] {

@@ -1,6 +1,7 @@
-//! Numbers are no packets: beside the simulation of a scenario two more relays take the same packets as a custom format,
-//! one with a number each, the other with K numbers each and all numbers K times as large. The same comes out of both, at
-//! the same times, and the counters of numbers are K times as large.
+//! Numbers are no packets: beside the simulation of a scenario two more relays take the same
+//! packets as a custom format, one with a number each, the other with K numbers each and all
+//! numbers K times as large. The same comes out of both, at the same times, and the counters of
+//! numbers are K times as large.
 //!
 //! `TIDECAST_SIM_STEPS=N` does that for each Nth simulation of a test (1: all; 0: none).
 
@@ -101,7 +102,8 @@ impl Parts {
 pub struct Steps {
     config: Config,
     step: u64,
-    /// Once the first packet has said what numbers there are: with one number each, and with `step`.
+    /// Once the first packet has said what numbers there are: with one number each, and with
+    /// `step`.
     both: Option<[Sim; 2]>,
     modulus: Option<u64>,
 }
@@ -216,8 +218,8 @@ fn flow_times(flow: FlowState, start: Instant, step: u64) -> impl PartialEq + st
     (flow.key, counters, flow.held, flow.hold, flow.jitter, rate, arrived, flow.ended)
 }
 
-/// Packets that take different counts of numbers, in bursts, reordered, lost and doubled, on one leg and on two: what was
-/// not lost comes out in order.
+/// Packets that take different counts of numbers, in bursts, reordered, lost and doubled, on one
+/// leg and on two: what was not lost comes out in order.
 mod varying {
     use tidecast_core::relay::{Config, Hold};
 

@@ -1,5 +1,5 @@
-//! What a datagram makes of a source that is known: it fits, is damaged, or shows together with others that the source
-//! sends another format now.
+//! What a datagram makes of a source that is known: it fits, is damaged, or shows together with
+//! others that the source sends another format now.
 
 use super::{Arrived, Judgement, Source, is_whole};
 use crate::{
@@ -105,7 +105,8 @@ impl Source {
         if arrived.room { Judgement::Wait(now + IDENTIFY_TIME) } else { Judgement::Alone(SourceKind::Ts) }
     }
 
-    /// A datagram of a source that is not numbered: it goes on, and changes what is known only if others agree.
+    /// A datagram of a source that is not numbered: it goes on, and changes what is known only if
+    /// others agree.
     pub(super) fn of_raw(&mut self, arrived: &Arrived<'_>) -> Judgement {
         let Arrived { now, bytes, kin, ts_only, .. } = *arrived;
         if now >= self.seen + self.silence() && self.count >= IDENTIFY_DATAGRAMS as u32 {

@@ -1,4 +1,5 @@
-//! A census in slices, while flows begin and end: it adds up, never goes back, and at rest says what the relay says.
+//! A census in slices, while flows begin and end: it adds up, never goes back, and at rest says
+//! what the relay says.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use tidecast_wire::native::{Kind, Repr};
 
 const FLOWS: usize = 12;
 
-/// A packet of one of twice as many streams as there may be flows: flows end and begin all the time.
+/// A packet of one of twice as many streams as there may be flows: flows end and begin all the
+/// time.
 fn packet(random: &mut StdRng, numbers: &mut [u64]) -> Vec<u8> {
     let stream = random.random_range(0..numbers.len());
     // Gaps keep packets held back.

@@ -24,7 +24,8 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// A history whose head is `next`: it remembers so many packets, of which each takes `step` numbers.
+    /// A history whose head is `next`: it remembers so many packets, of which each takes `step`
+    /// numbers.
     pub(super) fn new(packets: usize, step: u64, next: u64) -> Runs {
         Runs { runs: VecDeque::new(), start: next, known_from: next, packets, reach: packets as u64 * step }
     }

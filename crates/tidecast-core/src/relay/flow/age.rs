@@ -1,5 +1,5 @@
-//! How long ago numbers came, and how long a flow pauses: both coarsely, so that no packet pays for it. A number that
-//! comes again is told from a restart by its age.
+//! How long ago numbers came, and how long a flow pauses: both coarsely, so that no packet pays for
+//! it. A number that comes again is told from a restart by its age.
 
 use std::{
     mem,
@@ -16,7 +16,8 @@ struct Mark {
     at: Instant,
 }
 
-/// Where the head was, now and then: a ring, since a flow with few packets makes a mark for each of them.
+/// Where the head was, now and then: a ring, since a flow with few packets makes a mark for each of
+/// them.
 #[derive(Debug, Default)]
 pub(super) struct Ages([Option<Mark>; AGE_MARKS]);
 
@@ -36,8 +37,8 @@ impl Ages {
 }
 
 impl Session {
-    /// Notes where the head is, if the next mark is due: `nanos` is `now` on the flow's time scale, and marks are
-    /// `interval` apart.
+    /// Notes where the head is, if the next mark is due: `nanos` is `now` on the flow's time scale,
+    /// and marks are `interval` apart.
     fn mark(&mut self, now: Instant, nanos: u64, interval: Duration) {
         if nanos < self.marking.due {
             return;
@@ -56,7 +57,8 @@ impl Session {
 }
 
 impl Flow {
-    /// The pause before a packet is one of the flow's, and not one that a restart or another flow explains.
+    /// The pause before a packet is one of the flow's, and not one that a restart or another flow
+    /// explains.
     #[inline(always)]
     pub(super) fn learn_pause(&mut self) {
         if self.pause > 0 {
@@ -83,7 +85,8 @@ impl Flow {
             && Duration::from_nanos(self.pause) >= (2 * self.gap()).max(START_GRACE)
     }
 
-    /// How long after a later packet of somebody else the next packet of this flow would have come, if it went on.
+    /// How long after a later packet of somebody else the next packet of this flow would have come,
+    /// if it went on.
     pub(in crate::relay) fn next_due(&self) -> Duration {
         let due = self.stragglers() + 2 * self.gap();
         let unknown = self.rate.get().is_none();
@@ -91,8 +94,8 @@ impl Flow {
         due.max(least).clamp(START_GRACE, SILENCE_MAX)
     }
 
-    /// How long after the first packet of a successor one of this flow may still come: it was overtaken, or a leg's path is
-    /// longer.
+    /// How long after the first packet of a successor one of this flow may still come: it was
+    /// overtaken, or a leg's path is longer.
     pub(in crate::relay) fn stragglers(&self) -> Duration {
         self.hold.reordering().max(START_GRACE / 2)
     }
@@ -113,7 +116,8 @@ impl Flow {
         passed.map_or(Duration::ZERO, |passed| now.saturating_duration_since(passed))
     }
 
-    /// A network that delivers twice, and the longer path of a leg, bring a number again within this time.
+    /// A network that delivers twice, and the longer path of a leg, bring a number again within
+    /// this time.
     pub(super) fn repeat_age(&self) -> Duration {
         let longest = if self.legs.is_some() { self.hold.max() } else { self.hold.get() };
         longest.max(REPEAT_AGE)

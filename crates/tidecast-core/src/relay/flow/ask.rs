@@ -1,4 +1,5 @@
-//! The asking side of a flow: what its gaps are told to the schedule, what the answers teach, and what goes out.
+//! The asking side of a flow: what its gaps are told to the schedule, what the answers teach, and
+//! what goes out.
 
 use std::{
     net::SocketAddr,
@@ -42,7 +43,8 @@ impl Session {
 }
 
 impl Flow {
-    /// Who asks for packets of a session that begins, if anybody does. `before`: who asked for those of the one before.
+    /// Who asks for packets of a session that begins, if anybody does. `before`: who asked for
+    /// those of the one before.
     pub(super) fn start_asking(
         &self,
         session: u32,
@@ -70,14 +72,16 @@ impl Flow {
         Some(Box::new(Asking::new(legs, shared, seed, cx.now)))
     }
 
-    /// The schedule of what to ask for, the packets that are there, and what it goes by; none where nothing is asked for.
+    /// The schedule of what to ask for, the packets that are there, and what it goes by; none where
+    /// nothing is asked for.
     fn schedule(&mut self, now: Instant) -> Option<(&mut Schedule, &Reorder, RequestTerms)> {
         let session = self.session.as_mut()?;
         let terms = session.terms(session.asking.as_ref()?, &self.hold, self.rate.get(), now);
         Some((&mut session.asking.as_mut()?.schedule, &session.reorder, terms))
     }
 
-    /// A packet that was not known came; before it the head was at `next`, and `end` was one past the highest number.
+    /// A packet that was not known came; before it the head was at `next`, and `end` was one past
+    /// the highest number.
     pub(super) fn note_gaps(&mut self, number: u64, next: u64, end: u64, now: Instant) {
         let Some((schedule, reorder, terms)) = self.schedule(now) else { return };
         let misses = |number| reorder.misses(number);
@@ -95,8 +99,9 @@ impl Flow {
         }
     }
 
-    /// A retransmission came: it tells the round trip, unless it is unknown which request it answers. As long as
-    /// nothing was measured, the first one is taken: too long a time is corrected, too short a one never ends.
+    /// A retransmission came: it tells the round trip, unless it is unknown which request it
+    /// answers. As long as nothing was measured, the first one is taken: too long a time is
+    /// corrected, too short a one never ends.
     pub(super) fn note_answer(&mut self, number: u64, now: Instant) {
         self.counters.retransmissions_received += 1;
         let Some(asking) = self.asking_mut() else { return };
@@ -219,8 +224,8 @@ impl Flow {
         numbers.iter().for_each(|number| asking.schedule.unsent(*number, now, RETRY_MIN));
     }
 
-    /// Asks where the packets seem to come from. Whoever forges them must not send more to somebody else that way than he
-    /// sends himself: requests take at most as many bytes as the packets had.
+    /// Asks where the packets seem to come from. Whoever forges them must not send more to somebody
+    /// else that way than he sends himself: requests take at most as many bytes as the packets had.
     fn request_native(&mut self, stream: u32, leg: u8, numbers: &[u64], cx: &mut Context<'_>) {
         let to = self.source_on(leg);
         let c = &self.counters;

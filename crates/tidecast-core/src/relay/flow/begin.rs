@@ -1,4 +1,5 @@
-//! How a session begins: packets under probation are believed, and theirs takes the place of the one in force.
+//! How a session begins: packets under probation are believed, and theirs takes the place of the
+//! one in force.
 
 use std::time::{Duration, Instant};
 
@@ -72,9 +73,9 @@ impl Flow {
         self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
     }
 
-    /// The first number of a session, on the wire, whose first packet has the number `first`. A native session begins at
-    /// 0: what is missing below the first packet seen was lost. Of a flow that is seen for the first time, it was sent
-    /// before anyone listened.
+    /// The first number of a session, on the wire, whose first packet has the number `first`. A
+    /// native session begins at 0: what is missing below the first packet seen was lost. Of a flow
+    /// that is seen for the first time, it was sent before anyone listened.
     fn first_number(&self, first: u64, config: &Config) -> u64 {
         let near_zero = first < START_AT_ZERO.min(self.window(config));
         let restarts = self.session.is_some() && self.format == PacketFormat::Native;

@@ -1,5 +1,5 @@
-//! What a flow believes: packets that contradict its session wait under probation until they are believed ([`super::begin`])
-//! or counted as what they seem to be.
+//! What a flow believes: packets that contradict its session wait under probation until they are
+//! believed ([`super::begin`]) or counted as what they seem to be.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,9 @@ impl Flow {
         Predecessor { id: self.id, key: self.key, silence: self.silence() }
     }
 
-    /// How long the numbering in force must be silent before another one is believed unconfirmed. At least
-    /// the hold; on a flow with some packets a second long enough that its next one had its chance.
+    /// How long the numbering in force must be silent before another one is believed unconfirmed.
+    /// At least the hold; on a flow with some packets a second long enough that its next one had
+    /// its chance.
     pub(super) fn silence(&self) -> Duration {
         let hold = self.hold.get();
         match self.rate.get() {
@@ -32,13 +33,15 @@ impl Flow {
         }
     }
 
-    /// Numbers per second, where packets follow each other so closely that one alone is conspicuous.
+    /// Numbers per second, where packets follow each other so closely that one alone is
+    /// conspicuous.
     pub(super) fn brisk(&self) -> Option<f64> {
         let fast = |rate: &f64| rate * self.hold.get().as_secs_f64() >= PACE_PACKETS;
         self.rate.get().filter(fast).map(|rate| rate * self.step.get() as f64)
     }
 
-    /// How long numbers that are said to have been used may still come: until the flow's next packet is overdue.
+    /// How long numbers that are said to have been used may still come: until the flow's next
+    /// packet is overdue.
     pub(super) fn patience(&self) -> Duration {
         let interval = self.rate.get().map_or(SILENCE_MAX.as_secs_f64(), |rate| 1.25 / rate);
         // What was promised for repair packets delays no tail of a flow that has none.
@@ -48,7 +51,8 @@ impl Flow {
         hold.max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
     }
 
-    /// What packets under probation wait for, given when the numbering that they contradict was alive.
+    /// What packets under probation wait for, given when the numbering that they contradict was
+    /// alive.
     pub(super) fn silence_since(&self, alive: Option<Instant>) -> Silence {
         let usual = self.predecessor.as_ref().map_or(self.silence(), |old| old.silence);
         let believed_after = if self.brisk().is_some() { usual.max(SILENCE_MAX) } else { usual };
@@ -141,8 +145,8 @@ impl Flow {
         }
     }
 
-    /// A number that came before. One that came longer ago than any network delivers twice is the producer's, who counts
-    /// anew with the same content.
+    /// A number that came before. One that came longer ago than any network delivers twice is the
+    /// producer's, who counts anew with the same content.
     pub(super) fn again(
         &mut self,
         repeat: Repeat,
@@ -165,7 +169,8 @@ impl Flow {
         }
     }
 
-    /// Whether these numbers are the last before the head, with nothing held back and no repeats that wait.
+    /// Whether these numbers are the last before the head, with nothing held back and no repeats
+    /// that wait.
     fn is_last_again(&self, number: u64, span: u64) -> bool {
         let is_last =
             |session: &Session| session.reorder.is_calm() && number + span == session.reorder.next();
@@ -211,8 +216,8 @@ impl Flow {
         }
     }
 
-    /// Lets time pass for the packets under probation. `alive` is when the numbering in force was last seen:
-    /// this flow's own, or its predecessor's. `true`: call [`Flow::begin`].
+    /// Lets time pass for the packets under probation. `alive` is when the numbering in force was
+    /// last seen: this flow's own, or its predecessor's. `true`: call [`Flow::begin`].
     pub(in crate::relay) fn poll_probation(&mut self, alive: Option<Instant>, cx: &mut Context<'_>) -> bool {
         if self.probation.is_empty() {
             return false;

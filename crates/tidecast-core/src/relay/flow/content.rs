@@ -1,8 +1,10 @@
-//! What an RTP flow carries, and what in it is something else. On a flow that carries a transport stream other payload
-//! types (FEC, comfort noise) and payloads that are no TS (keep-alives) are foreign: players would take them for media.
+//! What an RTP flow carries, and what in it is something else. On a flow that carries a transport
+//! stream other payload types (FEC, comfort noise) and payloads that are no TS (keep-alives) are
+//! foreign: players would take them for media.
 //!
-//! A keep-alive of the media's payload type has its number in the media's row: it takes it, and is dropped when it is its
-//! turn. Another payload type may have numbers of its own: it takes one that the media leave out, and no other.
+//! A keep-alive of the media's payload type has its number in the media's row: it takes it, and is
+//! dropped when it is its turn. Another payload type may have numbers of its own: it takes one that
+//! the media leave out, and no other.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -31,9 +33,11 @@ struct TsStream {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Content {
     stream: Option<TsStream>,
-    /// Payload type of the last TS payload, and how many of it there were, while no stream is known.
+    /// Payload type of the last TS payload, and how many of it there were, while no stream is
+    /// known.
     seen: (u8, u8),
-    /// Other packets since then, or since the last packet of the stream, and what had passed by then.
+    /// Other packets since then, or since the last packet of the stream, and what had passed by
+    /// then.
     others: u32,
     passed: u64,
     other_at: Option<Instant>,
@@ -51,8 +55,8 @@ enum PayloadKind {
 }
 
 impl TsStream {
-    /// Whether a payload of this length is made of whole TS packets. Nearly all are as long as the last one: a comparison
-    /// saves the division.
+    /// Whether a payload of this length is made of whole TS packets. Nearly all are as long as the
+    /// last one: a comparison saves the division.
     #[inline]
     fn is_filled(&self, length: u32) -> bool {
         length == self.usual || (length > 0 && (length as usize).is_multiple_of(self.unit.bytes()))
@@ -86,7 +90,8 @@ fn payload_type(packet: &Packet) -> u8 {
 /// Numbers of packets that are no media.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    /// Numbers ahead of the media, with their payload types: they count as used if the media leave them out.
+    /// Numbers ahead of the media, with their payload types: they count as used if the media leave
+    /// them out.
     noted: VecDeque<(u64, u8)>,
     /// Such numbers as on the wire, while no session is in force.
     early: Vec<(u64, u8)>,
@@ -111,7 +116,8 @@ impl Strangers {
         &mut self.rows[place].1
     }
 
-    /// A numbering is in force, with its head at `next`: what came before it began has a place in it.
+    /// A numbering is in force, with its head at `next`: what came before it began has a place in
+    /// it.
     fn place(&mut self, space: Space, next: u64) {
         for (wire, payload_type) in std::mem::take(&mut self.early) {
             let number = space.extend(next, wire);
@@ -135,7 +141,8 @@ impl Strangers {
 }
 
 impl Flow {
-    /// Whether the short ways have to leave this packet to [`Flow::numbered`]: it may be foreign, or the first of a stream.
+    /// Whether the short ways have to leave this packet to [`Flow::numbered`]: it may be foreign,
+    /// or the first of a stream.
     #[inline(always)]
     pub(super) fn needs_look(&self, arrival: &Arrival, bytes: &Buffer) -> bool {
         if arrival.format != PacketFormat::Rtp {
@@ -150,7 +157,8 @@ impl Flow {
         !own || !stream.is_filled(length)
     }
 
-    /// Whether a packet that came has its place among the media's numbers; it may be foreign even so.
+    /// Whether a packet that came has its place among the media's numbers; it may be foreign even
+    /// so.
     pub(super) fn admits(&mut self, packet: &Packet, cx: &mut Context<'_>) -> bool {
         if packet.format != PacketFormat::Rtp {
             return true;
@@ -208,7 +216,8 @@ impl Flow {
         cx.outputs.push_back(Output::Carries { flow, stream: true });
     }
 
-    /// Whether packets that are no TS have come for so long, and nothing else, that the flow carries something else now.
+    /// Whether packets that are no TS have come for so long, and nothing else, that the flow
+    /// carries something else now.
     fn is_lasting(&mut self, now: Instant) -> bool {
         let passed = self.passed();
         let content = &mut self.content;
@@ -251,7 +260,8 @@ impl Flow {
         cx.spend(arrived.packet);
     }
 
-    /// Before the media packet `arrived`: the numbers that it leaves out and that others have are used.
+    /// Before the media packet `arrived`: the numbers that it leaves out and that others have are
+    /// used.
     pub(super) fn fill_before(&mut self, arrived: &Numbered, cx: &mut Context<'_>) {
         self.use_early(arrived.leg, cx);
         let window = self.window(cx.config);
@@ -366,8 +376,8 @@ impl Flow {
         }
     }
 
-    /// Whether a packet whose turn it is is for the outputs beyond doubt. Nearly all are; [`Flow::keeps_out`] looks at the
-    /// rest.
+    /// Whether a packet whose turn it is is for the outputs beyond doubt. Nearly all are;
+    /// [`Flow::keeps_out`] looks at the rest.
     #[inline(always)]
     pub(super) fn is_surely_media(&self, packet: &Packet) -> bool {
         let is_usual = |stream: &TsStream| {

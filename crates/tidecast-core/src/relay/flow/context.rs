@@ -1,4 +1,5 @@
-//! What comes into a flow with an input: the packet, and what the flow may use of its channel meanwhile.
+//! What comes into a flow with an input: the packet, and what the flow may use of its channel
+//! meanwhile.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -44,7 +45,8 @@ impl Context<'_> {
         Means { now: self.now, codes: self.codes, grace, overdue: 0, room: self.budget.room(), end }
     }
 
-    /// Moves a small datagram out of a large buffer, before it is held back, unless the channel holds back little.
+    /// Moves a small datagram out of a large buffer, before it is held back, unless the channel
+    /// holds back little.
     pub(super) fn tighten(&mut self, packet: &mut Packet) {
         if self.budget.used > LOOSE_BYTES_MAX && packet.bytes.capacity() > 4 * packet.bytes.len() {
             let small = Buffer::from(&*packet.bytes);
@@ -83,7 +85,8 @@ impl From<Candidate> for Numbered {
     }
 }
 
-/// The flow that a new one takes the place of, if its producer stops sending there (same source, new SSRC).
+/// The flow that a new one takes the place of, if its producer stops sending there (same source,
+/// new SSRC).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::relay) struct Predecessor {
     pub(in crate::relay) id: FlowId,

@@ -1,5 +1,5 @@
-//! Control datagrams of custom formats: they say which number comes next, close the tail of what came before, and are
-//! passed on in their place among the packets.
+//! Control datagrams of custom formats: they say which number comes next, close the tail of what
+//! came before, and are passed on in their place among the packets.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 

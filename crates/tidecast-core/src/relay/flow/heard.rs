@@ -1,4 +1,5 @@
-//! What each packet of a flow tells besides its content: where it comes from, when, and what the producer's clock says.
+//! What each packet of a flow tells besides its content: where it comes from, when, and what the
+//! producer's clock says.
 
 use std::{
     net::SocketAddr,

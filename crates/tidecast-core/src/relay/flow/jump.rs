@@ -1,6 +1,7 @@
-//! A jump of the numbers within a session: a loss, or a producer that restarts. Where nothing else tells, a step
-//! forwards in a wide space is a loss of exactly that many, since no producer restarts there by chance; in a small one
-//! the time that has passed decides, the producer's clock, and what the kernel dropped.
+//! A jump of the numbers within a session: a loss, or a producer that restarts. Where nothing else
+//! tells, a step forwards in a wide space is a loss of exactly that many, since no producer
+//! restarts there by chance; in a small one the time that has passed decides, the producer's clock,
+//! and what the kernel dropped.
 
 use std::time::Duration;
 
@@ -26,7 +27,8 @@ pub(super) struct Jump {
 }
 
 impl Flow {
-    /// How much later a packet is than the last one of the numbering in force, by the producer's clock.
+    /// How much later a packet is than the last one of the numbering in force, by the producer's
+    /// clock.
     pub(super) fn stamped_after(&self, packet: &Packet) -> Option<f64> {
         let (ticks, per_second, round) = match packet.format {
             PacketFormat::Rtp => {
@@ -107,8 +109,8 @@ struct Evidence {
     rate: f64,
 }
 
-/// How many numbers are lost, if that is known: as many as the kernel dropped, or as go with the time that has passed
-/// for the producer. More than the space has may be lost.
+/// How many numbers are lost, if that is known: as many as the kernel dropped, or as go with the
+/// time that has passed for the producer. More than the space has may be lost.
 fn lost_in_small_space(space: &Space, next: u64, first: u64, evidence: &Evidence) -> Option<u64> {
     let modulus = space.modulus()?;
     let distance = space.distance(next, first);

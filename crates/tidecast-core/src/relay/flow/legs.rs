@@ -1,4 +1,5 @@
-//! A flow on several legs: whose packets are old because a path is longer, and how long a gap is worth waiting for.
+//! A flow on several legs: whose packets are old because a path is longer, and how long a gap is
+//! worth waiting for.
 
 use std::time::{Duration, Instant};
 
@@ -62,8 +63,8 @@ impl Flow {
         }
     }
 
-    /// Whether what a leg brings is old because its path is longer: it goes on where that leg was, or the others go on.
-    /// A producer that counts anew shows on each leg as a step back.
+    /// Whether what a leg brings is old because its path is longer: it goes on where that leg was,
+    /// or the others go on. A producer that counts anew shows on each leg as a step back.
     pub(super) fn lags(&self, leg: u8, number: u64, queued: &Queued, now: Instant) -> bool {
         let (Some(legs), Some(session)) = (&self.legs, &self.session) else { return false };
         let course = legs.course(leg, number);
@@ -73,7 +74,8 @@ impl Flow {
             Queued::Duplicate(_) | Queued::Late(_) => course == Course::GoesOn || another_leads(),
             Queued::Other(_) => legs.is_beyond(leg, number) || (course == Course::Unknown && another_leads()),
             Queued::Behind(_) => {
-                // What is near is known, so a step back to it is none: the leg is new, or the producer counts anew.
+                // What is near is known, so a step back to it is none: the leg is new, or the
+                // producer counts anew.
                 let near = self.lag_numbers_max().is_none_or(|max| session.reorder.next() - number <= max);
                 course == Course::GoesOn || (course == Course::Unknown && near && another_leads())
             }
@@ -112,15 +114,16 @@ impl Flow {
         let near = REORDER_PACKETS_MIN * self.step.get();
         let old = self.space.extend(before.end, arrived.number);
         let goes_on = old + near >= before.end && old < before.end + window;
-        // Within a leg packets overtake each other, across a restart too: then one stands apart from all that it brings.
+        // Within a leg packets overtake each other, across a restart too: then one stands apart
+        // from all that it brings.
         let apart = before.shown.is_none_or(|(_, at)| number.abs_diff(at) >= near);
         let left_over = goes_on
             && apart
             && match former.look(old, arrived.fingerprint) {
                 Seen::Same => true,
                 Seen::Different => false,
-                // The first that a leg brings of the new one is near its beginning; what comes later than reordering
-                // explains is a new one behind a loss.
+                // The first that a leg brings of the new one is near its beginning; what comes
+                // later than reordering explains is a new one behind a loss.
                 Seen::Lost | Seen::Unknown => {
                     let first = self.space.extend(before.end, former.first);
                     let soon = START_GRACE.max(self.hold.reordering());
@@ -139,8 +142,8 @@ impl Flow {
         Waits::new(least, self.hold.max(), self.rate.get())
     }
 
-    /// How long the gap at the head may last. Where legs alone can fill it, until none of those that live can any
-    /// more; else the hold, and as much longer as a leg needs that is behind.
+    /// How long the gap at the head may last. Where legs alone can fill it, until none of those
+    /// that live can any more; else the hold, and as much longer as a leg needs that is behind.
     pub(super) fn gap_patience(&self) -> Patience {
         let doubtful = self.session.as_ref().is_some_and(|session| session.reorder.may_be_conspicuous());
         let (hold, pace) = (self.hold.get(), if doubtful { self.brisk() } else { None });
@@ -158,7 +161,8 @@ impl Flow {
         Patience { most: self.hold.max(), until: Some((least, expected)), pace }
     }
 
-    /// How long after a later number one may still come that was not lost: by reordering, or on another leg.
+    /// How long after a later number one may still come that was not lost: by reordering, or on
+    /// another leg.
     pub(super) fn grace(&self, now: Instant) -> Duration {
         let reordering = self.hold.reordering();
         let Some(legs) = &self.legs else { return reordering };
@@ -166,7 +170,8 @@ impl Flow {
         reordering.max(lag.min(self.hold.get()))
     }
 
-    /// These numbers can be neither rebuilt nor asked for: on several legs they are given up when no leg can bring them either.
+    /// These numbers can be neither rebuilt nor asked for: on several legs they are given up when
+    /// no leg can bring them either.
     pub(super) fn not_to_be_rebuilt(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
         if self.legs.is_none() {
             return self.give_up(hopeless, cx);

@@ -1,5 +1,6 @@
-//! A packet with a number: is it of the session in force, what does the reorder buffer make of it, and what follows from
-//! that. `belief` has those that contradict the session; `pass` the short ways, which most packets take.
+//! A packet with a number: is it of the session in force, what does the reorder buffer make of it,
+//! and what follows from that. `belief` has those that contradict the session; `pass` the short
+//! ways, which most packets take.
 
 use std::time::{Duration, Instant};
 
@@ -167,7 +168,8 @@ impl Flow {
         }
     }
 
-    /// Notes what a packet says of the leg that brought it. `true`: it is old because the leg's path is longer.
+    /// Notes what a packet says of the leg that brought it. `true`: it is old because the leg's
+    /// path is longer.
     fn weigh_legs(&mut self, entry: &Entry, queued: &Queued, cx: &mut Context<'_>) -> bool {
         let lags = self.lags(entry.leg, entry.number, queued, cx.now);
         if let Some(legs) = &self.legs
@@ -253,7 +255,8 @@ impl Flow {
         cx.spend(suspect.packet);
     }
 
-    /// A packet that the reorder buffer does not take: it is known, too late, or contradicts the session.
+    /// A packet that the reorder buffer does not take: it is known, too late, or contradicts the
+    /// session.
     fn given_back(&mut self, entry: &Entry, queued: Queued, lags: bool, cx: &mut Context<'_>) {
         let conflict = matches!(queued, Queued::Other(_));
         match queued {
@@ -287,7 +290,8 @@ impl Flow {
                 let repeat = Repeat::Late(entry.lateness);
                 self.again(repeat, entry.number, (entry.wire, entry.leg), stored, cx);
             }
-            // Content that is not known below the head, or a number far ahead: the producer may count anew.
+            // Content that is not known below the head, or a number far ahead: the producer may
+            // count anew.
             Queued::Other(stored) | Queued::Behind(stored) | Queued::Ahead(stored) => {
                 let candidate = self.candidate(entry.wire, stored, entry.leg);
                 self.offer(Candidate { conflict, ..candidate }, cx);

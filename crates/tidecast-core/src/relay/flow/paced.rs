@@ -1,4 +1,5 @@
-//! Paced release on its way out of a flow: what is in order waits for its time, and its counters with it.
+//! Paced release on its way out of a flow: what is in order waits for its time, and its counters
+//! with it.
 
 use std::time::Instant;
 

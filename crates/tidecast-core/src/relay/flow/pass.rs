@@ -1,9 +1,10 @@
-//! The short ways of packets through a flow that has nothing to look after: in order while nothing is held back, the
-//! first behind a gap, behind the last one while packets wait for a gap, and into one. Nearly all packets take one of
-//! them.
+//! The short ways of packets through a flow that has nothing to look after: in order while nothing
+//! is held back, the first behind a gap, behind the last one while packets wait for a gap, and into
+//! one. Nearly all packets take one of them.
 //!
-//! Each does what [`Flow::numbered`] and then what is due after an input would do, less all that has nothing to do in
-//! such a flow; [`Flow::look`] says when that is so, and a test runs both ways side by side.
+//! Each does what [`Flow::numbered`] and then what is due after an input would do, less all that
+//! has nothing to do in such a flow; [`Flow::look`] says when that is so, and a test runs both ways
+//! side by side.
 
 use std::time::Instant;
 
@@ -20,7 +21,8 @@ use crate::{
 /// What a session has to look after besides its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ease {
-    /// Anything: probation, recovery, several legs, announcements, packets that take several numbers.
+    /// Anything: probation, recovery, several legs, announcements, packets that take several
+    /// numbers.
     Busy,
     /// Nothing, and nothing is held back.
     Calm,
@@ -45,7 +47,8 @@ pub(in crate::relay) enum Way {
 }
 
 impl Session {
-    /// Whether there is something to look after besides packets of one number each, in order or behind a gap.
+    /// Whether there is something to look after besides packets of one number each, in order or
+    /// behind a gap.
     fn is_busy(&self) -> bool {
         !self.reorder.is_quiet() || self.reorder.is_stepping() || self.standing.is_some() || self.recovers()
     }
@@ -84,8 +87,8 @@ impl Session {
 }
 
 impl Flow {
-    /// Decides which ways the next packet may take; called after an input that took the long way, and when rate or hold
-    /// have changed.
+    /// Decides which ways the next packet may take; called after an input that took the long way,
+    /// and when rate or hold have changed.
     pub(in crate::relay) fn look(&mut self, cx: &Context<'_>) {
         let Some(session) = &self.session else { return };
         let (ease, window) = if self.is_busy() || session.is_busy() {
@@ -111,13 +114,14 @@ impl Flow {
 
     fn ease_of(&self, session: &Session, window: u64) -> Ease {
         let ease = session.ease_within(window);
-        // The next packet may leave out a number that a foreign one has, or end the longer wait of one that stands alone.
+        // The next packet may leave out a number that a foreign one has, or end the longer wait of
+        // one that stands alone.
         let alone = || session.reorder.stored() == 1 && session.reorder.waits_longer(&self.gap_patience());
         if ease == Ease::Gap && (self.has_noted() || alone()) { Ease::Busy } else { ease }
     }
 
-    /// [`Flow::look`] in a calm flow when only rate or hold have changed. It has no legs, and its packets take one number
-    /// each.
+    /// [`Flow::look`] in a calm flow when only rate or hold have changed. It has no legs, and its
+    /// packets take one number each.
     #[cold]
     fn fit_window(&mut self, config: &Config) {
         let most = config.window_max.min(self.space.packets_max(1));
@@ -177,7 +181,8 @@ impl Flow {
             && self.session.as_ref().is_some_and(|session| session.may_append(number))
     }
 
-    /// Whether the packet only has to be stored, as the first one behind a gap that nobody asks for.
+    /// Whether the packet only has to be stored, as the first one behind a gap that nobody asks
+    /// for.
     #[inline(never)]
     fn may_open(&self, number: u64, bytes: &Buffer, budget: &Budget) -> bool {
         let may_append = |session: &Session| session.asking.is_none() && session.may_append(number);
@@ -187,7 +192,8 @@ impl Flow {
             && self.session.as_ref().is_some_and(may_append)
     }
 
-    /// Whether the packet only has to be put into a gap: no deadline has passed, and no bound is met.
+    /// Whether the packet only has to be put into a gap: no deadline has passed, and no bound is
+    /// met.
     #[inline(never)]
     fn may_fill(&self, number: u64, bytes: &Buffer, now: Instant, budget: &Budget) -> bool {
         bytes.capacity() <= budget.room()
@@ -237,8 +243,8 @@ impl Flow {
         self.measure(arrival, cx.now, cx.config)
     }
 
-    /// Puts the packet into a gap, and passes on what is in order then. `true`: rate or hold have changed, so that more
-    /// may be due.
+    /// Puts the packet into a gap, and passes on what is in order then. `true`: rate or hold have
+    /// changed, so that more may be due.
     pub(in crate::relay) fn fill(
         &mut self,
         number: u64,
@@ -270,7 +276,8 @@ impl Flow {
         changed
     }
 
-    /// Delivers what is in order behind a gap that is filled. Their deadlines need no look: nothing of them is left.
+    /// Delivers what is in order behind a gap that is filled. Their deadlines need no look: nothing
+    /// of them is left.
     fn deliver_ready(&mut self, cx: &mut Context<'_>) {
         while let Some(session) = &mut self.session {
             let Some((number, stored)) = session.reorder.pop_ready() else {

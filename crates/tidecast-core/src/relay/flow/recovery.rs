@@ -1,4 +1,5 @@
-//! Recovery in a flow: what it must keep, repair packets on their way to it, and rebuilt packets on their way back in.
+//! Recovery in a flow: what it must keep, repair packets on their way to it, and rebuilt packets on
+//! their way back in.
 
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,8 @@ impl Flow {
         }
     }
 
-    /// A repair packet; used if it is of the session in force and of packets that may have been sent by now.
+    /// A repair packet; used if it is of the session in force and of packets that may have been
+    /// sent by now.
     pub(in crate::relay) fn repair(
         &mut self,
         session: u32,

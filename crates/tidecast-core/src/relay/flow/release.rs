@@ -1,4 +1,5 @@
-//! What leaves a flow, and when: packets that are due, gaps that are overdue, and what a bound on memory asks for.
+//! What leaves a flow, and when: packets that are due, gaps that are overdue, and what a bound on
+//! memory asks for.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,8 @@ impl Flow {
                 self.deliver(number, stored.span, stored.how, stored.packet, cx);
                 continue;
             }
-            // Each gap that comes to the head may be overdue, and what can be rebuilt is not given up.
+            // Each gap that comes to the head may be overdue, and what can be rebuilt is not given
+            // up.
             let head = session.reorder.next();
             if looked_at != Some(head) && session.awaits_repair() {
                 looked_at = Some(head);
@@ -171,9 +173,9 @@ impl Flow {
         self.release_all(cx);
     }
 
-    /// Charges the channel for what this flow keeps. Over the bound, what waits for its time goes out early, then the
-    /// oldest gaps are given up, then what is under probation, then what is kept for recovery, until the flow keeps
-    /// nothing.
+    /// Charges the channel for what this flow keeps. Over the bound, what waits for its time goes
+    /// out early, then the oldest gaps are given up, then what is under probation, then what is
+    /// kept for recovery, until the flow keeps nothing.
     pub(in crate::relay) fn settle_budget(&mut self, cx: &mut Context<'_>) {
         self.charge(cx.budget);
         while cx.budget.exceeded() && self.charged > 0 {
@@ -216,7 +218,8 @@ impl Flow {
         self.charged = 0;
     }
 
-    /// When this flow has something to do, given when its numbering (or its predecessor's) was alive.
+    /// When this flow has something to do, given when its numbering (or its predecessor's) was
+    /// alive.
     pub(in crate::relay) fn deadline(&self, alive: Option<Instant>, now: Instant) -> Option<Instant> {
         let probation =
             if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };

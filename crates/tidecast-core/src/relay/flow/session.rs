@@ -1,5 +1,5 @@
-//! The session in force: a numbering, and all that exists only with it. A flow has none before its first packets are
-//! believed, or if its packets have no numbers.
+//! The session in force: a numbering, and all that exists only with it. A flow has none before its
+//! first packets are believed, or if its packets have no numbers.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -42,7 +42,8 @@ pub(super) struct Session {
     pub(super) ages: Ages,
     /// The number of all its packets, if that never changes.
     pub(super) standing: Option<u64>,
-    /// Several rebuilt packets are on their way in: no gap is given up before all of them are there.
+    /// Several rebuilt packets are on their way in: no gap is given up before all of them are
+    /// there.
     pub(super) rebuilding: bool,
     /// Numbers rebuilt lately, to recognize a rebuild that was not needed.
     pub(super) rebuilt: VecDeque<u64>,
@@ -87,8 +88,8 @@ impl Session {
         }
     }
 
-    /// Takes the place of `old`, from the number `first` on the wire on. With several legs, a longer path may bring the old
-    /// numbering until `former_until`.
+    /// Takes the place of `old`, from the number `first` on the wire on. With several legs, a
+    /// longer path may bring the old numbering until `former_until`.
     pub(super) fn succeed(&mut self, old: Session, first: u64, former_until: Option<Instant>) {
         let next = old.reorder.next();
         if old.id != self.id {
@@ -100,7 +101,8 @@ impl Session {
             .map(|until| Box::new(Former { next, first, until, history: old.reorder.into_history() }));
     }
 
-    /// Where a session with this id had ended, if it was the one before this one or the one before a restart of it.
+    /// Where a session with this id had ended, if it was the one before this one or the one before
+    /// a restart of it.
     pub(super) fn ended_at(&self, id: u32) -> Option<u64> {
         self.retired.filter(|retired| retired.id == id).map(|retired| retired.next)
     }
@@ -180,7 +182,8 @@ impl Session {
             + self.recovery.as_ref().map_or(0, |recovery| recovery.bytes())
     }
 
-    /// Frees what it can do without: what is kept for recovery, what is to be asked for, and room for packets.
+    /// Frees what it can do without: what is kept for recovery, what is to be asked for, and room
+    /// for packets.
     pub(super) fn shrink(&mut self) {
         if let Some(recovery) = &mut self.recovery {
             recovery.forget();

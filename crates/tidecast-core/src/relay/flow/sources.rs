@@ -1,8 +1,9 @@
-//! Who sends a flow's packets. One producer has its id; its packets come from one address on each leg. A packet with the
-//! same id from another address may be of the same producer (its other path into the same group, a second socket, a new
-//! port after a restart), or of somebody who has the same id by mistake (RFC 3550, section 8.2). It waits until that is
-//! clear: what agrees with the numbering in force is taken, what contradicts it while that goes on is a collision, and
-//! when the known address falls silent, the other one takes its place.
+//! Who sends a flow's packets. One producer has its id; its packets come from one address on each
+//! leg. A packet with the same id from another address may be of the same producer (its other path
+//! into the same group, a second socket, a new port after a restart), or of somebody who has the
+//! same id by mistake (RFC 3550, section 8.2). It waits until that is clear: what agrees with the
+//! numbering in force is taken, what contradicts it while that goes on is a collision, and when the
+//! known address falls silent, the other one takes its place.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -36,7 +37,8 @@ struct Other {
     address: SocketAddr,
     relation: Relation,
     heard: Instant,
-    /// How many media packets the flow had received when its last one came, and how many of it had come in a row.
+    /// How many media packets the flow had received when its last one came, and how many of it had
+    /// come in a row.
     row: (u64, u32),
 }
 
@@ -111,7 +113,8 @@ impl Flow {
         }
     }
 
-    /// Whether what comes beside the media is from the producer: from the address of its packets, or another path of it.
+    /// Whether what comes beside the media is from the producer: from the address of its packets,
+    /// or another path of it.
     pub(in crate::relay) fn is_ours(&self, leg: u8, source: SocketAddr) -> bool {
         let kin = |other: &Other| other.address == source && other.relation == Relation::Kin;
         self.source_on(leg) == source
@@ -165,8 +168,8 @@ impl Flow {
         heard.unwrap_or(self.last_arrival)
     }
 
-    /// Makes room where too many packets wait. An address that has brought so many, while nothing came from the one in
-    /// force, takes its place.
+    /// Makes room where too many packets wait. An address that has brought so many, while nothing
+    /// came from the one in force, takes its place.
     fn make_room_for_pending(&mut self, cx: &mut Context<'_>) {
         let pending = self.sources.as_ref().map(|sources| &sources.pending);
         let Some(first) = pending.filter(|p| p.len() >= SOURCES_PENDING_MAX).and_then(|p| p.front()) else {
@@ -261,7 +264,8 @@ impl Flow {
         }
     }
 
-    /// Looks again at the packets that wait: some time has passed, or the numbering in force has gone on.
+    /// Looks again at the packets that wait: some time has passed, or the numbering in force has
+    /// gone on.
     pub(in crate::relay) fn weigh_sources(&mut self, cx: &mut Context<'_>) {
         let mut place = 0;
         while let Some(pending) = self.sources.as_ref().and_then(|sources| sources.pending.get(place)) {

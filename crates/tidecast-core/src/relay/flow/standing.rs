@@ -1,5 +1,5 @@
-//! A number that never changes is none: the flow's packets go out in the order in which they come, as long as no other
-//! numbering is believed.
+//! A number that never changes is none: the flow's packets go out in the order in which they come,
+//! as long as no other numbering is believed.
 
 use super::{Context, Flow, Numbered, Session};
 use crate::{
@@ -20,7 +20,8 @@ impl Flow {
         self.session.as_ref().is_some_and(|session| session.is_last(wire, self.step.get()))
     }
 
-    /// After a packet under probation that has the number of the last one: whether there are enough of them.
+    /// After a packet under probation that has the number of the last one: whether there are enough
+    /// of them.
     pub(super) fn look_for_standing(&mut self, wire: u64, cx: &mut Context<'_>) {
         if let Some(packets) = self.probation.take_standing(wire, STANDING_MIN) {
             self.pass_unnumbered(wire, packets, cx);
@@ -50,7 +51,8 @@ impl Flow {
         }
     }
 
-    /// Gives a packet of a flow whose number stands still its place. A packet with another number has to be confirmed.
+    /// Gives a packet of a flow whose number stands still its place. A packet with another number
+    /// has to be confirmed.
     pub(super) fn place_standing(&mut self, mut arrived: Numbered, wire: u64, cx: &mut Context<'_>) {
         if arrived.how != How::Received {
             return cx.spend(arrived.packet);

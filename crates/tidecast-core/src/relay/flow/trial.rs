@@ -1,6 +1,6 @@
-//! Trial: what a flow gives out that begins to send, while another one is followed, waits a moment until it is clear
-//! whether that one stops. If so, this one takes its place, and a player misses nothing of it. `relay::succession`
-//! begins and judges trials.
+//! Trial: what a flow gives out that begins to send, while another one is followed, waits a moment
+//! until it is clear whether that one stops. If so, this one takes its place, and a player misses
+//! nothing of it. `relay::succession` begins and judges trials.
 
 use std::{collections::VecDeque, mem, time::Instant};
 
@@ -149,7 +149,8 @@ impl Flow {
         }
     }
 
-    /// Takes out the packets that have waited: they are another flow's, and so is the session if it has only begun here.
+    /// Takes out the packets that have waited: they are another flow's, and so is the session if it
+    /// has only begun here.
     pub(in crate::relay) fn yield_packets(&mut self) -> Vec<Packet> {
         let Some(trial) = self.trial.take() else { return Vec::new() };
         let mut packets = Vec::with_capacity(trial.packets);

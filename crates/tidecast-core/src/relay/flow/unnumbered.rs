@@ -1,5 +1,5 @@
-//! Packets without numbers: they go out in the order in which they come. Gaps in a transport stream show in its continuity
-//! counters.
+//! Packets without numbers: they go out in the order in which they come. Gaps in a transport stream
+//! show in its continuity counters.
 
 use super::{Context, Flow};
 use crate::relay::{How, Output, Packet, PacketFormat};

@@ -1,4 +1,5 @@
-//! How far ahead of its head a flow takes packets for plausible, and how many numbers one of them takes.
+//! How far ahead of its head a flow takes packets for plausible, and how many numbers one of them
+//! takes.
 
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ impl Flow {
         config.window_max.min(self.space.packets_max(self.step.get()))
     }
 
-    /// Notes how many numbers a packet takes. Returns whether packets take more numbers than before, so that what is near
-    /// in packets may be further away in numbers.
+    /// Notes how many numbers a packet takes. Returns whether packets take more numbers than
+    /// before, so that what is near in packets may be further away in numbers.
     #[inline]
     pub(super) fn note_span(&mut self, span: u64) -> bool {
         let before = self.step.get();

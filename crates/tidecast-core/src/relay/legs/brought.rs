@@ -1,5 +1,5 @@
-//! Which legs brought which of the latest numbers, and when the first of them did. A number is judged when the others
-//! had their time: the legs that did not bring it have missed it.
+//! Which legs brought which of the latest numbers, and when the first of them did. A number is
+//! judged when the others had their time: the legs that did not bring it have missed it.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ impl Place for BroughtPacket {
     }
 }
 
-/// How long the others have to bring a packet, and how many packets are kept at most, of `step` numbers each.
+/// How long the others have to bring a packet, and how many packets are kept at most, of `step`
+/// numbers each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) patience: Duration,
@@ -92,7 +93,8 @@ impl Brought {
         self.slots.sort(self.base);
     }
 
-    /// A leg brought a packet that takes these numbers. Those that are too old for the limits are judged early.
+    /// A leg brought a packet that takes these numbers. Those that are too old for the limits are
+    /// judged early.
     pub(super) fn note(
         &mut self,
         leg: usize,

@@ -1,9 +1,10 @@
 //! How the source's clock stands to ours: the smallest transit time, and how fast it changes.
 //!
-//! The transit time of a packet (arrival minus source time) is never below that of the fastest path, and jitter only
-//! adds to it; so the smallest of a while is where the clocks stand to each other (RFC 5905, section 10, picks its
-//! samples so). A straight line is fitted to these minima, over a longer time the more they scatter; its slope is the
-//! drift. What packets leave by follows that line slowly, so that receivers hardly see it.
+//! The transit time of a packet (arrival minus source time) is never below that of the fastest
+//! path, and jitter only adds to it; so the smallest of a while is where the clocks stand to each
+//! other (RFC 5905, section 10, picks its samples so). A straight line is fitted to these minima,
+//! over a longer time the more they scatter; its slope is the drift. What packets leave by follows
+//! that line slowly, so that receivers hardly see it.
 
 use crate::limits::{
     CLOCK_DRIFT_MAX, CLOCK_FIT_MAX, CLOCK_FIT_MIN, CLOCK_PULL_MAX, CLOCK_STEP, CLOCK_WINDOW,
@@ -160,8 +161,8 @@ impl Base {
         self.pull = (error / PULL_TIME / 1e9).clamp(-CLOCK_PULL_MAX, CLOCK_PULL_MAX);
     }
 
-    /// The line with one more minimum. The gains are those of a least-squares fit, down to those of as many minima as
-    /// their scatter asks for.
+    /// The line with one more minimum. The gains are those of a least-squares fit, down to those of
+    /// as many minima as their scatter asks for.
     fn fit(&mut self, window: &Window) -> Line {
         let Some(line) = self.line else {
             return Line { value: window.min, at: window.min_at, count: 1.0, scatter: 0.0 };

@@ -1,4 +1,5 @@
-//! A counter of time as packets show it, made continuous: wraps are undone, and whether it runs is known.
+//! A counter of time as packets show it, made continuous: wraps are undone, and whether it runs is
+//! known.
 
 use crate::limits::{PACED_CLOCK_SILENT, PACED_CLOCK_STANDS, PACED_PAUSE};
 
@@ -6,7 +7,8 @@ use super::nanos;
 
 /// Ticks of any clock: 36 years of microseconds.
 const STEP_MAX: i64 = 1 << 50;
-/// Times between two moves that are remembered; the second longest is the usual one, so that one pause is not.
+/// Times between two moves that are remembered; the second longest is the usual one, so that one
+/// pause is not.
 const INTERVALS: usize = 4;
 
 #[derive(Debug)]

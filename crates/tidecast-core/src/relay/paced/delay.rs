@@ -29,8 +29,8 @@ impl Delay {
     }
 }
 
-/// The delay in force. The automatic one rises slowly to what packets have needed again and again, at once
-/// while the flow is young; it falls only when the source begins anew.
+/// The delay in force. The automatic one rises slowly to what packets have needed again and again,
+/// at once while the flow is young; it falls only when the source begins anew.
 #[derive(Debug)]
 pub(super) struct DelayInForce {
     auto: bool,
@@ -91,8 +91,8 @@ impl DelayInForce {
         self.restart();
     }
 
-    /// A packet was ready to leave so long after the fastest path could have brought it; `jitter`: so late a packet
-    /// could be ready that waits for the whole hold.
+    /// A packet was ready to leave so long after the fastest path could have brought it; `jitter`:
+    /// so late a packet could be ready that waits for the whole hold.
     pub(super) fn needs(&mut self, needed: i64, jitter: i64, now: i64) {
         if !self.auto {
             return;

@@ -1,6 +1,7 @@
-//! Whether the times still fit what arrives. A path makes a packet late, but no packet early, and after a stall what has
-//! waited comes at once: so packets that keep coming earlier than the fastest path could bring them, or keep coming as
-//! late as the first one after a pause, mean that the source's clock has made a step.
+//! Whether the times still fit what arrives. A path makes a packet late, but no packet early, and
+//! after a stall what has waited comes at once: so packets that keep coming earlier than the
+//! fastest path could bring them, or keep coming as late as the first one after a pause, mean that
+//! the source's clock has made a step.
 
 use crate::limits::{PACED_DOUBT_PACKETS, PACED_DOUBT_TIME, PACED_EARLY, PACED_EARLY_STEP, PACED_LATE_STEP};
 
@@ -54,7 +55,8 @@ impl Doubt {
         self.run.is_some()
     }
 
-    /// An entry is about to leave: if it is one of those that may be late, that can no longer wait to be known.
+    /// An entry is about to leave: if it is one of those that may be late, that can no longer wait
+    /// to be known.
     pub(super) fn leaves(&mut self, entry: u64) -> Option<Step> {
         let run = self.run.take_if(|run| run.late && entry >= run.entries)?;
         self.forget();

@@ -1,7 +1,9 @@
-//! How the times follow the source's clock: over its jumps, while it stands, and after pauses in which it stood.
+//! How the times follow the source's clock: over its jumps, while it stands, and after pauses in
+//! which it stood.
 //!
-//! A clock that stands changes nothing that a receiver sees: the times go on at the rate before, which is then
-//! corrected slowly by the arrivals, and the next clock, or the same when it runs again, is joined to them.
+//! A clock that stands changes nothing that a receiver sees: the times go on at the rate before,
+//! which is then corrected slowly by the arrivals, and the next clock, or the same when it runs
+//! again, is joined to them.
 
 use crate::limits::{PACED_STEP, SMOOTH_OFF_MAX};
 
@@ -71,8 +73,8 @@ impl Pacer {
         }
     }
 
-    /// The time of a clock's first reading: as it was when the clock stood, if it has gone on since; otherwise where
-    /// the packets before lead to.
+    /// The time of a clock's first reading: as it was when the clock stood, if it has gone on
+    /// since; otherwise where the packets before lead to.
     fn join(&mut self, mark: &Mark, missing: i64, arrived: i64) -> i64 {
         let steady = self.smooth.is_steady();
         let (smooth, fresh) = self.smooth.next(arrived, missing);
@@ -89,7 +91,8 @@ impl Pacer {
         again.filter(|time| near(*time, line) || near(*time, here)).unwrap_or(on)
     }
 
-    /// Where the source goes on after its clock has jumped: where its rate leads to, if that fits what arrives.
+    /// Where the source goes on after its clock has jumped: where its rate leads to, if that fits
+    /// what arrives.
     fn go_on_at(&mut self, expected: Option<i64>, arrived: i64) -> i64 {
         let here = self.here(arrived);
         let fits = |time: &i64| match self.timeline.is_steady() {
@@ -106,8 +109,8 @@ impl Pacer {
         self.here(arrived)
     }
 
-    /// The time of a reading that goes on at the clock's rate, if what arrives says otherwise: the clock stood in a
-    /// pause.
+    /// The time of a reading that goes on at the clock's rate, if what arrives says otherwise: the
+    /// clock stood in a pause.
     fn correct(&mut self, mark: &Mark, arrived: i64, trusted: bool) -> Option<i64> {
         if !trusted {
             return None;
@@ -158,7 +161,8 @@ impl Pacer {
         self.latest = floor;
     }
 
-    /// How many of the packets that take no place stand where packets of the stream would: none of those that come beside it.
+    /// How many of the packets that take no place stand where packets of the stream would: none of
+    /// those that come beside it.
     pub(super) fn in_place(&self, missing: i64, arrived: i64) -> i64 {
         let beside = self.timeline.beside();
         if beside == 0 {
@@ -216,7 +220,8 @@ impl Pacer {
         }
     }
 
-    /// After a pause the packets may catch up with their times, as those of a burst do: then the first one was late.
+    /// After a pause the packets may catch up with their times, as those of a burst do: then the
+    /// first one was late.
     pub(super) fn need_of_the_first(&mut self, now: i64) {
         if let Some(transit) = self.resumed {
             self.delay.needs(transit - self.base.at(now), 0, now);

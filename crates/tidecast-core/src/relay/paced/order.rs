@@ -1,5 +1,6 @@
-//! The order of decoding: RTP time stamps of video are those of display, which jump back and forth where pictures
-//! are sent before others that are shown first. Sorted, they are times at which pictures may have been sent.
+//! The order of decoding: RTP time stamps of video are those of display, which jump back and forth
+//! where pictures are sent before others that are shown first. Sorted, they are times at which
+//! pictures may have been sent.
 
 use crate::limits::PICTURES_REORDERED_MAX;
 
@@ -15,7 +16,8 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// The time of the next picture; `true`: the order was learnt anew, so that times do not go on smoothly.
+    /// The time of the next picture; `true`: the order was learnt anew, so that times do not go on
+    /// smoothly.
     pub(super) fn next(&mut self, time: i64) -> (i64, bool) {
         let later = self.latest.iter().filter(|before| **before > time).count();
         if self.latest.len() >= PICTURES_REORDERED_MAX {

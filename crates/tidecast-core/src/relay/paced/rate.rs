@@ -1,5 +1,5 @@
-//! The clock rate of RTP time stamps, payload type by payload type: as described or assigned (RFC 3551), otherwise the one
-//! that the arrivals show. One that the arrivals contradict is given up.
+//! The clock rate of RTP time stamps, payload type by payload type: as described or assigned (RFC
+//! 3551), otherwise the one that the arrivals show. One that the arrivals contradict is given up.
 
 use std::sync::Arc;
 
@@ -36,7 +36,8 @@ pub(super) struct Rates {
 #[derive(Debug)]
 pub(super) struct Rate {
     payload_type: u8,
-    /// Its packets are media: not noise, events, copies or FEC, whose time stamps say little or nothing.
+    /// Its packets are media: not noise, events, copies or FEC, whose time stamps say little or
+    /// nothing.
     media: bool,
     /// They come in place of media.
     leads: bool,
@@ -104,8 +105,8 @@ impl Rate {
         self.known
     }
 
-    /// Whether time stamps may be those of pictures, which are not sent in their order: MPEG audio and transport streams have
-    /// the clock rate of video, too (RFC 3551).
+    /// Whether time stamps may be those of pictures, which are not sent in their order: MPEG audio
+    /// and transport streams have the clock rate of video, too (RFC 3551).
     pub(super) fn may_be_pictures(&self) -> bool {
         const MPEG_AUDIO: u8 = 14;
         let sent_in_order = [MPEG_AUDIO, PAYLOAD_TYPE_TS].contains(&self.payload_type);
@@ -160,8 +161,8 @@ impl Lasted {
     }
 }
 
-/// Compares a rate with the first packets, which come evenly unless the sender begins with a burst or a pause: one that
-/// is off by half would have them leave at once, or never.
+/// Compares a rate with the first packets, which come evenly unless the sender begins with a burst
+/// or a pause: one that is off by half would have them leave at once, or never.
 #[derive(Debug, Default)]
 struct Start {
     /// Arrival and ticks of the first packet of a part, and arrival of the last one.
@@ -198,12 +199,14 @@ struct Check {
     /// Arrival and ticks.
     last: Option<(i64, i64)>,
     all: Lasted,
-    /// Without the steps that the clock and the arrivals make apart: jumps, and pauses in which the clock stands.
+    /// Without the steps that the clock and the arrivals make apart: jumps, and pauses in which the
+    /// clock stands.
     steady: Lasted,
 }
 
 impl Check {
-    /// With its bursts a sender is wrong between them, with pauses over them; with both, the rate is.
+    /// With its bursts a sender is wrong between them, with pauses over them; with both, the rate
+    /// is.
     fn is_wrong(&mut self, rate: u32, ticks: i64, arrived: i64) -> bool {
         let Some((before, from)) = self.last.replace((arrived, ticks)) else { return false };
         let (clock, ours) = ((ticks - from) as f64 * 1e9 / f64::from(rate), (arrived - before) as f64);
@@ -258,7 +261,8 @@ mod tests {
         }
     }
 
-    /// Packets of type 0 (8 kHz), 20 ms apart, whose ticks and arrivals are made from their numbers.
+    /// Packets of type 0 (8 kHz), 20 ms apart, whose ticks and arrivals are made from their
+    /// numbers.
     fn refuted(ticks: impl Fn(i64) -> i64, arrived: impl Fn(i64) -> i64) -> (Option<i64>, Option<u32>) {
         let mut rate = rate(0);
         let wrong = (0..1000).filter(|n| rate.learn(ticks(*n), arrived(*n) * 1_000_000).wrong);

@@ -1,8 +1,8 @@
 //! Arrivals, smoothed: for packets that say nothing of their time, but come at a steady rate.
 //!
-//! A straight line is fitted to the arrivals, ever slower until it follows about the last hundred (an alpha-beta
-//! filter). What is far off the line, as readings that come now and then always are, begins a new one: such packets
-//! go out as they came.
+//! A straight line is fitted to the arrivals, ever slower until it follows about the last hundred
+//! (an alpha-beta filter). What is far off the line, as readings that come now and then always are,
+//! begins a new one: such packets go out as they came.
 
 use crate::limits::SMOOTH_OFF_MAX;
 
@@ -54,7 +54,8 @@ impl Smooth {
         self.count >= STEADY / 8.0
     }
 
-    /// The time of the next packet, after so many that are missing; `true`: a new line begins with it.
+    /// The time of the next packet, after so many that are missing; `true`: a new line begins with
+    /// it.
     pub(super) fn next(&mut self, arrived: i64, missing: i64) -> (i64, bool) {
         let steps = (missing + 1) as f64;
         let fitted = self.line.and_then(|(time, period)| self.fit(time, period, arrived as f64, steps));

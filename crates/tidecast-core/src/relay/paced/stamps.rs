@@ -1,8 +1,9 @@
-//! What packets say of their source times, on one continuous scale per clock: wraps are undone here.
+//! What packets say of their source times, on one continuous scale per clock: wraps are undone
+//! here.
 //!
-//! An MPEG transport stream has its own clock, the PCR, which is read before RTP time stamps: senders such as ffmpeg
-//! give all packets up to the next picture the same RTP time stamp, while between two PCRs the rate is constant by the
-//! standard (ISO/IEC 13818-1, 2.4.2.2).
+//! An MPEG transport stream has its own clock, the PCR, which is read before RTP time stamps:
+//! senders such as ffmpeg give all packets up to the next picture the same RTP time stamp, while
+//! between two PCRs the rate is constant by the standard (ISO/IEC 13818-1, 2.4.2.2).
 
 use std::sync::Arc;
 
@@ -70,11 +71,12 @@ pub(super) struct Reading {
     pub(super) beside: Option<BesideStamp>,
 }
 
-/// A packet whose time stamp does not set the clock: noise, an event, FEC, or of a payload type whose clock is not known.
+/// A packet whose time stamp does not set the clock: noise, an event, FEC, or of a payload type
+/// whose clock is not known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BesideStamp {
-    /// Its time stamp on the scale of the media's clock, if it is another one than that of the packet before: it may
-    /// count the same.
+    /// Its time stamp on the scale of the media's clock, if it is another one than that of the
+    /// packet before: it may count the same.
     pub(super) time: Option<i64>,
 }
 
@@ -172,8 +174,8 @@ impl Stamps {
         Reading { clock, instead_of, refuted: wrong && before == Clock::Rtp, units, mark, beside }
     }
 
-    /// How many TS packets end in the payload, and the first PCR among them of the first PID that has some:
-    /// while that one stands, of any other.
+    /// How many TS packets end in the payload, and the first PCR among them of the first PID that
+    /// has some: while that one stands, of any other.
     fn read_pcr(&mut self, payload: &[u8], arrived: i64) -> (u32, Option<Mark>) {
         self.pcr.pass(arrived);
         let known = self.pid.filter(|_| self.pcr.is_alive());

@@ -1,4 +1,5 @@
-//! Source times of packets between two readings of the source's clock: the rate between them is constant.
+//! Source times of packets between two readings of the source's clock: the rate between them is
+//! constant.
 
 use crate::limits::{PACED_JUMP, PACED_OFF, PACED_SPREAD_MAX, PACED_STEP};
 
@@ -10,7 +11,8 @@ pub(super) const JUMP: i64 = PACED_JUMP.as_nanos() as i64;
 /// Intervals of one rate after which it is constant, and how far they may be off each other.
 const STEADY: u32 = 8;
 const STEADY_OFF: f64 = 0.02;
-/// Intervals of another rate in a row that are pauses, or others than usual; after them the rate is another one.
+/// Intervals of another rate in a row that are pauses, or others than usual; after them the rate is
+/// another one.
 const ODD: u32 = 2;
 
 /// The clock was read here.
@@ -32,7 +34,8 @@ pub(super) struct Timeline {
     shift: i64,
     last: Option<Anchor>,
     before: Option<Anchor>,
-    /// Nanoseconds per place, and in all, between the last two readings; how packets are spread then.
+    /// Nanoseconds per place, and in all, between the last two readings; how packets are spread
+    /// then.
     slope: f64,
     interval: i64,
     spread: f64,
@@ -83,7 +86,8 @@ impl Timeline {
         self.next + missing * self.units.max(1)
     }
 
-    /// How the times go on without the clock, as of a packet at `place`: at the rate before, if that fits what comes.
+    /// How the times go on without the clock, as of a packet at `place`: at the rate before, if
+    /// that fits what comes.
     pub(super) fn course(&self, place: i64, arrived: i64) -> Option<Course> {
         let from = self.last?;
         let (places, came) = ((place - from.place).max(1) as f64, (arrived - from.arrived).max(0) as f64);
@@ -142,8 +146,8 @@ impl Timeline {
         self.last.is_some_and(|last| (place - last.place) as f64 * self.spread > self.interval as f64)
     }
 
-    /// The time of a packet by the last reading and the rate before it: within an interval from there, and in a steady
-    /// stream up to `latest`, since its clock may stand.
+    /// The time of a packet by the last reading and the rate before it: within an interval from
+    /// there, and in a steady stream up to `latest`, since its clock may stand.
     pub(super) fn time(&self, place: i64, latest: i64) -> Option<i64> {
         let last = self.last?;
         let ahead = ((place - last.place) as f64 * self.spread) as i64;
@@ -179,8 +183,8 @@ impl Timeline {
         Some(last.time.saturating_add(((place - last.place) as f64 * self.slope) as i64))
     }
 
-    /// Whether the clock has jumped: it is off its own rate, and off the arrivals by more than the tolerance if its rate
-    /// is steady. `None` if it was not read before.
+    /// Whether the clock has jumped: it is off its own rate, and off the arrivals by more than the
+    /// tolerance if its rate is steady. `None` if it was not read before.
     pub(super) fn compare(&self, place: i64, mark: &Mark, arrived: i64, tolerance: i64) -> Option<bool> {
         let last = self.last?;
         let time = mark.time.saturating_add(self.shift);
@@ -204,9 +208,9 @@ impl Timeline {
         Some(mark.anew || jumped)
     }
 
-    /// The clock is read: what stands before is settled. `constant`: the rate was constant since the last reading;
-    /// otherwise the packets had the same time stamp, and are spread over no more than [`PACED_SPREAD_MAX`], or over the
-    /// time in which they came, the last of them at `came`.
+    /// The clock is read: what stands before is settled. `constant`: the rate was constant since
+    /// the last reading; otherwise the packets had the same time stamp, and are spread over no more
+    /// than [`PACED_SPREAD_MAX`], or over the time in which they came, the last of them at `came`.
     pub(super) fn close(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64, came: i64) {
         let time = mark.time.saturating_add(self.shift);
         self.before = self.last.replace(Anchor { place, time, arrived });

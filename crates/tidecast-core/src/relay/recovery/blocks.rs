@@ -1,12 +1,13 @@
-//! Native Reed-Solomon recovery: keeps the packets of source blocks that may still need them, and rebuilds
-//! what is missing as soon as it is overdue.
+//! Native Reed-Solomon recovery: keeps the packets of source blocks that may still need them, and
+//! rebuilds what is missing as soon as it is overdue.
 //!
-//! A rebuilt packet goes back to deduplication like any other, so an original that comes after all is a
-//! duplicate. A block whose repair packets have all come and do not suffice is given up at once.
+//! A rebuilt packet goes back to deduplication like any other, so an original that comes after all
+//! is a duplicate. A block whose repair packets have all come and do not suffice is given up at
+//! once.
 //!
-//! Repair packets may be forged, and so may media: what one packet alone says moves nothing. A shape counts when two
-//! repair packets have it, and a block is a witness that earlier ones are over when media has come at its end. `solve`
-//! makes sense of what does not agree.
+//! Repair packets may be forged, and so may media: what one packet alone says moves nothing. A
+//! shape counts when two repair packets have it, and a block is a witness that earlier ones are
+//! over when media has come at its end. `solve` makes sense of what does not agree.
 
 use std::{
     collections::VecDeque,
@@ -81,8 +82,8 @@ pub(in crate::relay) struct BlockRecovery {
 }
 
 impl BlockRecovery {
-    /// Recovery for a session whose first number is `start`. Until `learn_until` its packets are kept although no
-    /// repair packet has come.
+    /// Recovery for a session whose first number is `start`. Until `learn_until` its packets are
+    /// kept although no repair packet has come.
     pub(in crate::relay) fn new(start: u64, learn_until: Instant) -> BlockRecovery {
         BlockRecovery {
             sources: Vec::new(),
@@ -122,8 +123,8 @@ impl BlockRecovery {
         self.sources[self.index(number)].as_ref().filter(|s| s.number == number)
     }
 
-    /// Nothing below `head` is waited for any more: from there on packets are kept, however late their repair packets
-    /// come.
+    /// Nothing below `head` is waited for any more: from there on packets are kept, however late
+    /// their repair packets come.
     pub(in crate::relay) fn waits_from(&mut self, head: u64) {
         self.head = head;
     }
@@ -199,8 +200,9 @@ impl BlockRecovery {
         }
     }
 
-    /// A number that is known came again, as an [`unpadded`] shard. If it is another one, the one that came in its turn is
-    /// right; if both did, nobody knows. What was received counts for more than what was rebuilt.
+    /// A number that is known came again, as an [`unpadded`] shard. If it is another one, the one
+    /// that came in its turn is right; if both did, nobody knows. What was received counts for more
+    /// than what was rebuilt.
     pub(in crate::relay) fn came_again(&mut self, number: u64, shard: Vec<u8>, means: &Means<'_>) {
         if !self.keeping || self.sources.is_empty() || means.room < shard.len() {
             return;
@@ -211,7 +213,8 @@ impl BlockRecovery {
         let Some(source) = self.sources[index].as_mut().filter(|source| source.number == number) else {
             return self.keep(number, shard, means.now, false);
         };
-        // The first of two that came in its turn, and the second of two of which the first came before its turn.
+        // The first of two that came in its turn, and the second of two of which the first came
+        // before its turn.
         let (first, second) = (after.is_some(), before.is_some_and(|before| before > source.arrived));
         if source.shard == shard || source.rival.is_some() || (first && !second && !source.rebuilt) {
             return;
@@ -235,7 +238,8 @@ impl BlockRecovery {
         };
     }
 
-    /// A repair packet for the block that begins at `first`. `next` is the head: numbers below are settled.
+    /// A repair packet for the block that begins at `first`. `next` is the head: numbers below are
+    /// settled.
     pub(in crate::relay) fn repair(
         &mut self,
         first: u64,
@@ -336,8 +340,8 @@ impl BlockRecovery {
         self.blocks.iter().filter_map(|b| b.decided).min().map(|decided| decided + grace)
     }
 
-    /// Rebuilds or gives up what is overdue: `means.grace` after the block was decided, since a packet that was
-    /// only reordered may still come.
+    /// Rebuilds or gives up what is overdue: `means.grace` after the block was decided, since a
+    /// packet that was only reordered may still come.
     pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<RebuiltPayload> {
         self.settle(means)
     }

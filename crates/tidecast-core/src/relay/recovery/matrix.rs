@@ -1,9 +1,9 @@
-//! SMPTE ST 2022-1 recovery of one RTP stream: gives what arrived to the decoder, and hands out what that rebuilt once
-//! the original is overdue.
+//! SMPTE ST 2022-1 recovery of one RTP stream: gives what arrived to the decoder, and hands out
+//! what that rebuilt once the original is overdue.
 //!
-//! The decoder rebuilds at once. What it rebuilt waits here for the grace that the session's reordering asks for,
-//! counted from when a later packet has shown that the original is missing: repair packets use other sockets, and
-//! often overtake the media that they protect.
+//! The decoder rebuilds at once. What it rebuilt waits here for the grace that the session's
+//! reordering asks for, counted from when a later packet has shown that the original is missing:
+//! repair packets use other sockets, and often overtake the media that they protect.
 
 use std::{
     collections::VecDeque,
@@ -51,7 +51,8 @@ pub(in crate::relay) struct MatrixTerms {
     pub(in crate::relay) learn_until: Instant,
     /// How late a repair packet may be of use: the longest hold.
     pub(in crate::relay) patience: Duration,
-    /// Whether there are several legs. One that has brought no repair packets yet may bring some until `learn_until`.
+    /// Whether there are several legs. One that has brought no repair packets yet may bring some
+    /// until `learn_until`.
     pub(in crate::relay) several: bool,
 }
 
@@ -99,8 +100,8 @@ impl MatrixRecovery {
             + self.verdicts.capacity() * size_of::<Verdict>()
     }
 
-    /// Numbers that may come between a packet and the repair packet that gives it back: a matrix and the next one.
-    /// The reorder window must not be smaller.
+    /// Numbers that may come between a packet and the repair packet that gives it back: a matrix
+    /// and the next one. The reorder window must not be smaller.
     pub(in crate::relay) fn span(&self) -> u64 {
         2 * self.decoder.span()
     }
@@ -180,7 +181,8 @@ impl MatrixRecovery {
         *self = MatrixRecovery { keeping: false, ..MatrixRecovery::new(self.start, self.ssrc, self.terms) };
     }
 
-    /// A repair packet came on a leg. `next` is the head: numbers below are settled, and only of use to rebuild others.
+    /// A repair packet came on a leg. `next` is the head: numbers below are settled, and only of
+    /// use to rebuild others.
     pub(in crate::relay) fn repair(
         &mut self,
         leg: u8,
@@ -208,7 +210,8 @@ impl MatrixRecovery {
         findings
     }
 
-    /// When the first of these numbers came: the later one of two, of which one may have come before its time.
+    /// When the first of these numbers came: the later one of two, of which one may have come
+    /// before its time.
     fn began(&self, numbers: Range<u64>) -> Option<Instant> {
         let mut came: Vec<_> = self.arrivals.iter().filter(|(number, _)| numbers.contains(number)).collect();
         came.sort_unstable();
@@ -238,7 +241,8 @@ impl MatrixRecovery {
     fn settle(&mut self, news: News, means: &Means<'_>) -> Findings<RebuiltDatagram> {
         let mut findings = Findings { nonsense: news.nonsense, ..Findings::default() };
         for number in news.rebuilt {
-            // One that seemed hopeless, and came back through a late repair packet, keeps its place.
+            // One that seemed hopeless, and came back through a late repair packet, keeps its
+            // place.
             self.found(number, means);
         }
         let learning = self.terms.several && means.now < self.terms.learn_until;

@@ -1,4 +1,5 @@
-//! What leaves the reorder buffer, and when: packets at the head, and gaps whose deadline has passed.
+//! What leaves the reorder buffer, and when: packets at the head, and gaps whose deadline has
+//! passed.
 
 use std::{
     ops::Range,
@@ -29,14 +30,15 @@ impl Reorder {
         if self.is_conspicuous(first, patience) { ends.max(first.since + SILENCE_MAX) } else { ends }
     }
 
-    /// Whether a packet may be conspicuous at all: it waits alone, behind more than one missing packet.
+    /// Whether a packet may be conspicuous at all: it waits alone, behind more than one missing
+    /// packet.
     #[inline]
     pub(in crate::relay) fn may_be_conspicuous(&self) -> bool {
         self.stored == 1 && (self.end > self.next + 2 || self.step > 1)
     }
 
-    /// Whether a packet is the only one that waits, and so far ahead that the producer cannot have got there since the
-    /// packet before it: likely forged. Silence alone confirms it late.
+    /// Whether a packet is the only one that waits, and so far ahead that the producer cannot have
+    /// got there since the packet before it: likely forged. Silence alone confirms it late.
     fn is_conspicuous(&self, first: &Waiting, patience: &Patience) -> bool {
         let Some(pace) = patience.pace.filter(|_| self.stored == 1 && first.number > self.next) else {
             return false;
@@ -140,8 +142,8 @@ impl Reorder {
         }
     }
 
-    /// Gives up everything from the head to the first stored packet, at most to `to`; packets behind it have
-    /// waited `since` then.
+    /// Gives up everything from the head to the first stored packet, at most to `to`; packets
+    /// behind it have waited `since` then.
     fn skip(&mut self, to: u64, since: Option<Instant>, now: Instant) -> Poll {
         let (from, mut number) = (self.next, self.next);
         // Beyond the last place nothing is stored.
@@ -170,7 +172,8 @@ impl Reorder {
         Poll::Lost(from..number, since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)))
     }
 
-    /// When, since `waiting` came, a lower number last arrived, if `waiting` has no neighbour to confirm it.
+    /// When, since `waiting` came, a lower number last arrived, if `waiting` has no neighbour to
+    /// confirm it.
     fn contradicted(&self, waiting: Waiting) -> Option<Instant> {
         let stored = self.get(waiting.number)?;
         if waiting.number <= self.next

@@ -1,4 +1,5 @@
-//! How a packet enters the reorder buffer: passed on at once, stored behind a gap, or found to be known.
+//! How a packet enters the reorder buffer: passed on at once, stored behind a gap, or found to be
+//! known.
 
 use std::{mem, time::Instant};
 
@@ -82,8 +83,8 @@ impl Reorder {
         }
     }
 
-    /// Empties the slots below `to`. Packets there are covered by the one being delivered; what one of them
-    /// holds beyond is given back.
+    /// Empties the slots below `to`. Packets there are covered by the one being delivered; what one
+    /// of them holds beyond is given back.
     fn clear(&mut self, to: u64) -> Option<Stored> {
         let mut beyond: Option<Stored> = None;
         while let Some(number) = self.slots.first(self.next, self.next, to) {

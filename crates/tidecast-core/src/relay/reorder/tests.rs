@@ -63,8 +63,8 @@ fn offer(reorder: &mut Reorder, number: u64, now: Instant, out: &mut Vec<Out>) -
 }
 
 proptest! {
-    /// Whatever comes, in whatever order: what goes out is ascending, each number is delivered or lost exactly
-    /// once, and nothing waits longer than the hold.
+    /// Whatever comes, in whatever order: what goes out is ascending, each number is delivered or
+    /// lost exactly once, and nothing waits longer than the hold.
     #[test]
     fn each_number_once_ascending_and_in_time(
         steps in prop::collection::vec((0u64..40, 0u64..12), 1..400)

@@ -1,4 +1,5 @@
-//! A bound on the datagrams with requests that one channel sends, over all its flows: many of them may be made up.
+//! A bound on the datagrams with requests that one channel sends, over all its flows: many of them
+//! may be made up.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! The round trip to a producer, smoothed as RFC 6298 (section 2) does it, and how long an answer is waited for.
+//! The round trip to a producer, smoothed as RFC 6298 (section 2) does it, and how long an answer
+//! is waited for.
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use crate::limits::{RETRY_MIN, RETRY_SLACK_SHARE, RETRY_START, ROUND_TRIP_MAX};
 pub(in crate::relay) struct RoundTrip {
     /// SRTT and RTTVAR.
     measured: Option<(Duration, Duration)>,
-    /// The last one was far above: it counts if the next one is as well, since an answer may be forged, or be one to another
-    /// request.
+    /// The last one was far above: it counts if the next one is as well, since an answer may be
+    /// forged, or be one to another request.
     outlier: bool,
 }
 
@@ -41,8 +42,8 @@ impl RoundTrip {
         self.measured.map(|(smoothed, _)| smoothed)
     }
 
-    /// How long an answer is waited for before it counts as lost (RTO), by less of the variation than RFC 6298 has it:
-    /// the time to ask is bounded.
+    /// How long an answer is waited for before it counts as lost (RTO), by less of the variation
+    /// than RFC 6298 has it: the time to ask is bounded.
     pub(in crate::relay) fn retry(&self) -> Duration {
         let slack = |smoothed: Duration, variation: Duration| {
             (variation * 4).min(smoothed / RETRY_SLACK_SHARE).max(RETRY_MIN / 2)

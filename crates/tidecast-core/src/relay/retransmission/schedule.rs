@@ -1,10 +1,12 @@
 //! Which numbers to ask for, and when: a pure schedule of the gaps of one session.
 //!
-//! Rules: a number that is missing is first waited for, since it may only be late; it is asked for at most
-//! [`REQUESTS_MAX`] times, each time when the answer is overdue and once more at the last moment, as long as an
-//! answer can still come before the gap is given up. What one packet says can draw [`REQUESTS_UNPROVEN`] requested numbers
-//! at most, until its neighbours show that it was not made up; and all requests of a session together are bounded by its
-//! rate of packets. A number is proven to be missing when two higher ones have come, whatever else was said of it before.
+//! Rules: a number that is missing is first waited for, since it may only be late; it is asked for
+//! at most
+//! [`REQUESTS_MAX`] times, each time when the answer is overdue and once more at the last moment,
+//! as long as an answer can still come before the gap is given up. What one packet says can draw
+//! [`REQUESTS_UNPROVEN`] requested numbers at most, until its neighbours show that it was not made
+//! up; and all requests of a session together are bounded by its rate of packets. A number is
+//! proven to be missing when two higher ones have come, whatever else was said of it before.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -37,8 +39,8 @@ pub(in crate::relay) struct RequestTerms {
 }
 
 impl RequestTerms {
-    /// Whether what is asked for now comes too late for a gap that is given up at `deadline`. Before anything was
-    /// measured only asking can tell.
+    /// Whether what is asked for now comes too late for a gap that is given up at `deadline`.
+    /// Before anything was measured only asking can tell.
     fn in_vain(&self, deadline: Instant) -> bool {
         self.now + self.round_trip.unwrap_or_default() >= deadline
     }
@@ -162,8 +164,8 @@ impl Schedule {
         self.due = None;
     }
 
-    /// A packet with the number `shown_by` (or a producer's word) shows that these numbers were sent. They are waited
-    /// for as long as the hold, or `patience`.
+    /// A packet with the number `shown_by` (or a producer's word) shows that these numbers were
+    /// sent. They are waited for as long as the hold, or `patience`.
     pub(in crate::relay) fn opened(
         &mut self,
         numbers: Range<u64>,
@@ -188,8 +190,9 @@ impl Schedule {
         self.draw(self.gaps.len() - 1, REQUESTS_UNPROVEN, terms, |_| true);
     }
 
-    /// A packet that was not known came; before it the head was at `next`, and one past the highest number was `end`. What
-    /// is missing below two that came is asked for, even if something forged has said it before.
+    /// A packet that was not known came; before it the head was at `next`, and one past the highest
+    /// number was `end`. What is missing below two that came is asked for, even if something forged
+    /// has said it before.
     pub(in crate::relay) fn showed(
         &mut self,
         number: u64,
@@ -247,8 +250,8 @@ impl Schedule {
         }
     }
 
-    /// A packet came that was not known. It vouches for those beside it, and lets more of what they have shown to be
-    /// missing be asked for; `is_missing` tells what still is.
+    /// A packet came that was not known. It vouches for those beside it, and lets more of what they
+    /// have shown to be missing be asked for; `is_missing` tells what still is.
     pub(in crate::relay) fn came(
         &mut self,
         number: u64,
@@ -319,7 +322,8 @@ impl Schedule {
         Some(Answered { first_asked: asked.first, once: asked.times == 1, times: asked.times })
     }
 
-    /// The original of a number came after the answer. Gives since when it was missing: it was only late.
+    /// The original of a number came after the answer. Gives since when it was missing: it was only
+    /// late.
     pub(in crate::relay) fn late_original(&mut self, number: u64) -> Option<Instant> {
         let place = self.asked.iter().rposition(|asked| asked.number == number && asked.answered)?;
         self.asked.remove(place).map(|asked| asked.missing_since)
@@ -409,7 +413,8 @@ impl Schedule {
         self.asked.push_back(Asked { number, missing_since, first: now, times, answered });
     }
 
-    /// A request could not be sent, since nobody knows whom to ask: it was none, and is tried again after `pause`.
+    /// A request could not be sent, since nobody knows whom to ask: it was none, and is tried again
+    /// after `pause`.
     pub(in crate::relay) fn unsent(&mut self, number: u64, now: Instant, pause: Duration) {
         let Some(missing) = self.missing.get_mut(&number) else { return };
         let (event, next) = (missing.event, now + pause);
@@ -450,8 +455,8 @@ fn per_second(rate: f64) -> f64 {
     (rate * REQUESTS_PER_PACKET).max(REQUESTS_PER_SECOND_MIN)
 }
 
-/// How long after a request the next one follows: when the answer is overdue; if that is too late to be answered in time,
-/// as late as an answer still can be, since the one on its way may be lost.
+/// How long after a request the next one follows: when the answer is overdue; if that is too late
+/// to be answered in time, as late as an answer still can be, since the one on its way may be lost.
 fn interval(deadline: Instant, terms: &RequestTerms) -> Duration {
     let round_trip = terms.round_trip.unwrap_or_default();
     let spare = REQUEST_WAIT_MIN.max(round_trip / 32);

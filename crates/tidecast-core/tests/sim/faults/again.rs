@@ -1,5 +1,5 @@
-//! The fault matrix while missing packets are asked for: the producer answers, to its own NACKs or as a RIST sender, and
-//! requests and answers are lost like everything else.
+//! The fault matrix while missing packets are asked for: the producer answers, to its own NACKs or
+//! as a RIST sender, and requests and answers are lost like everything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

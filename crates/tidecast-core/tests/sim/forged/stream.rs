@@ -1,4 +1,5 @@
-//! What a producer sends and what arrives of it, once for both relays, and what became of it in each.
+//! What a producer sends and what arrives of it, once for both relays, and what became of it in
+//! each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -185,7 +186,8 @@ impl Stream {
         }
     }
 
-    /// Everything that arrives, by when it does. One packet in twenty is lost on each leg, and a few are late.
+    /// Everything that arrives, by when it does. One packet in twenty is lost on each leg, and a
+    /// few are late.
     fn arrivals(&self) -> BTreeMap<u64, Vec<Incoming>> {
         let mut dice = Dice::new(self.seed);
         let mut all: BTreeMap<u64, Vec<Incoming>> = BTreeMap::new();

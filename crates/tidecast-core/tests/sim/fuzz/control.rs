@@ -1,5 +1,6 @@
-//! RTCP and NACKs from strangers. What they say must change nothing that comes out: two relays get the same media, with
-//! losses that are asked for and answered, and one of them the strangers' datagrams besides, in lock-step.
+//! RTCP and NACKs from strangers. What they say must change nothing that comes out: two relays get
+//! the same media, with losses that are asked for and answered, and one of them the strangers'
+//! datagrams besides, in lock-step.
 
 use std::{
     net::SocketAddr,

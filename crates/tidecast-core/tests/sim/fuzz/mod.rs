@@ -1,8 +1,8 @@
-//! Arbitrary input: valid datagrams of all formats with any fields, damaged ones, any bytes, at any time, on any
-//! leg. Nothing may panic, spin or grow, and what comes out must still make sense.
+//! Arbitrary input: valid datagrams of all formats with any fields, damaged ones, any bytes, at any
+//! time, on any leg. Nothing may panic, spin or grow, and what comes out must still make sense.
 //!
-//! The long form, with overflow checks: `CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true TIDECAST_FUZZ_SECONDS=600
-//! cargo test --release -p tidecast-core --test sim fuzz -- --nocapture`.
+//! The long form, with overflow checks:
+//! `CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true TIDECAST_FUZZ_SECONDS=600 cargo test --release -p tidecast-core --test sim fuzz -- --nocapture`.
 
 mod control;
 mod parsers;

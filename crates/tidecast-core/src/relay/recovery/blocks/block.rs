@@ -15,7 +15,8 @@ pub(super) struct Block {
     pub(super) repairs: Vec<Option<Vec<u8>>>,
     /// Other contents that came of some of them.
     pub(super) rivals: Vec<(usize, Vec<u8>)>,
-    /// What had come when it made no sense: shards, and contents of sources that contradict each other.
+    /// What had come when it made no sense: shards, and contents of sources that contradict each
+    /// other.
     pub(super) senseless: Option<usize>,
     /// Contents that contradict another one of the same source.
     pub(super) disputes: usize,
@@ -77,8 +78,8 @@ impl Block {
         number >= self.first && number < self.end() && (number - self.first).is_multiple_of(self.stride)
     }
 
-    /// Whether a repair packet of a block that begins at `later` shows that no more will come of this one:
-    /// blocks of one lane follow each other.
+    /// Whether a repair packet of a block that begins at `later` shows that no more will come of
+    /// this one: blocks of one lane follow each other.
     pub(super) fn outlived(&self, later: u64) -> bool {
         later + 1 >= self.end() + self.stride
     }

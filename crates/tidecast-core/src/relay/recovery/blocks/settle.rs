@@ -72,13 +72,15 @@ impl BlockRecovery {
         match enough {
             _ if means.now < decided + means.grace && block.first >= means.overdue => Fate::Open,
             true => Fate::Rebuild,
-            // What makes no sense, or is no block of this code, says nothing about what may still come.
+            // What makes no sense, or is no block of this code, says nothing about what may still
+            // come.
             false if believed && block.senseless.is_none() => Fate::Hopeless,
             false => Fate::Over,
         }
     }
 
-    /// Rebuilds what the block misses, and closes it. One that makes no sense may do so when more has come.
+    /// Rebuilds what the block misses, and closes it. One that makes no sense may do so when more
+    /// has come.
     fn rebuild(&mut self, place: usize, means: &mut Means<'_>, findings: &mut Findings<RebuiltPayload>) {
         let mut credit = self.credit;
         let puzzle = Puzzle::new(&self.blocks[place], |number| self.source(number));

@@ -1,6 +1,7 @@
-//! Rebuilding what a source block misses, although one packet of it may be forged: what it gives is checked by a spare
-//! repair packet where there is one, and must look like a packet of this stream. If it does not, each packet is left out
-//! in turn: the one without which all the others agree is the forged one.
+//! Rebuilding what a source block misses, although one packet of it may be forged: what it gives is
+//! checked by a spare repair packet where there is one, and must look like a packet of this stream.
+//! If it does not, each packet is left out in turn: the one without which all the others agree is
+//! the forged one.
 
 use super::{Block, Source};
 use crate::limits::{FEC_FIT_SOURCES, FEC_FIT_SPANS, FEC_FIT_TIME};
@@ -46,7 +47,8 @@ impl<'a> Puzzle<'a> {
         self.missing.iter().map(|at| self.block.number(*at)).collect()
     }
 
-    /// The missing shards, if there is one way only to make sense of what came. Takes the work from `credit`.
+    /// The missing shards, if there is one way only to make sense of what came. Takes the work from
+    /// `credit`.
     pub(super) fn solve(&self, codes: &mut Codes, credit: &mut u64) -> Option<Vec<Vec<u8>>> {
         let plain = Idea::default();
         if !self.disputed.is_empty() && !self.can_erase_disputed() {
@@ -70,7 +72,8 @@ impl<'a> Puzzle<'a> {
         self.missing.len() + self.disputed.len() <= self.block.have
     }
 
-    /// What the ideas give that work out, if that is the same; those that a spare repair packet confirms count for more.
+    /// What the ideas give that work out, if that is the same; those that a spare repair packet
+    /// confirms count for more.
     fn only(
         &self,
         ideas: impl Iterator<Item = Idea>,
@@ -103,7 +106,8 @@ impl<'a> Puzzle<'a> {
         }
         let spare =
             repairs.iter().flatten().count().checked_sub(data.iter().filter(|d| d.is_none()).count())?;
-        // One that is known and computed nevertheless: it comes out as it is, or something is forged.
+        // One that is known and computed nevertheless: it comes out as it is, or something is
+        // forged.
         let check = (spare > 0).then(|| data.iter().position(Option::is_some)).flatten();
         let known = check.and_then(|at| data[at].take());
         let erased: Vec<usize> = (0..k).filter(|at| data[*at].is_none()).collect();

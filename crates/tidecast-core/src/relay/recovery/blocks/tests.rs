@@ -201,7 +201,8 @@ fn every_block_is_paid_for_by_its_own_packets() {
     }
 }
 
-/// Repair packets alone, each for a block of another shape that misses one packet, must not keep a core busy.
+/// Repair packets alone, each for a block of another shape that misses one packet, must not keep a
+/// core busy.
 #[test]
 fn forged_repair_packets_buy_no_work() {
     let now = t0();
@@ -234,7 +235,8 @@ fn forged_repair_packets_buy_no_work() {
     assert!(saved <= FEC_WORK_MAX && recover.credit < last, "and the last ones are refused");
 }
 
-/// A block of ten with two repair packets, of which some packets are lost, what is forged, and what must come out.
+/// A block of ten with two repair packets, of which some packets are lost, what is forged, and what
+/// must come out.
 fn among_forged(
     lost: &[u64],
     forge: impl Fn(&mut BlockRecovery, &mut Codes),

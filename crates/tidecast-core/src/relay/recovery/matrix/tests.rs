@@ -99,7 +99,8 @@ impl Run {
         self.found.rebuilt.iter().map(|rebuilt| rebuilt.number).collect()
     }
 
-    /// Everything in the order of sending, a millisecond apart, but for what is lost; polls whenever it is time.
+    /// Everything in the order of sending, a millisecond apart, but for what is lost; polls
+    /// whenever it is time.
     fn all(&mut self, lost: &[u64], before_media: bool) {
         let repairs = repairs();
         for number in FIRST..FIRST + 32 {
@@ -164,8 +165,8 @@ fn a_reordered_original_has_its_grace() {
     assert_eq!((run.rebuilt(), run.recover.deadline(GRACE)), (vec![], None));
 }
 
-/// The repair packet overtakes the last packet of its row: that is not missing before a later one has come, or a while
-/// has passed.
+/// The repair packet overtakes the last packet of its row: that is not missing before a later one
+/// has come, or a while has passed.
 #[test]
 fn a_repair_packet_that_overtakes_makes_nothing_overdue() {
     let row = &repairs()[0].1;
@@ -193,8 +194,8 @@ fn tails_are_announced_and_hopeless_ones_given_up() {
     run.media(FIRST + 1);
     run.repair(&repairs()[0].1);
     assert_eq!(run.found.awaited, Some(FIRST + 4), "two more were sent");
-    // A square of four lost ones, whose rows and columns all miss two; what else is lost comes back. Of the second
-    // matrix no column is to come before the third.
+    // A square of four lost ones, whose rows and columns all miss two; what else is lost comes
+    // back. Of the second matrix no column is to come before the third.
     let square = [5, 6, 9, 10].map(|n| FIRST + n);
     let mut run = Run::new();
     run.all(&[&square[..], &[FIRST + 3, FIRST + 17]].concat(), false);
@@ -209,7 +210,8 @@ fn tails_are_announced_and_hopeless_ones_given_up() {
 fn the_span_is_how_long_a_repair_packet_took() {
     let mut run = Run::new();
     run.all(&[], false);
-    // The last one is the last column of the first matrix: it came with number 28, its first packet is number 3.
+    // The last one is the last column of the first matrix: it came with number 28, its first packet
+    // is number 3.
     let column = repairs().into_iter().rfind(|(_, d)| d.axis == Axis::Column).unwrap();
     assert_eq!((column.0, Repair::parse(&column.1.bytes).unwrap().base()), (FIRST + 28, (FIRST + 3) as u16));
     run.found.span = None;

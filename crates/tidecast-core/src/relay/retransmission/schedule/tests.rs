@@ -50,7 +50,8 @@ fn waits_then_asks_whenever_the_answer_is_overdue_and_at_the_last_moment() {
     assert_eq!(asked, [5, 95, 185, 215], "the last answer comes at 295 of 300 ms");
 }
 
-/// Answers pay for further requests: there is no share of losses beyond which nothing is asked for any more.
+/// Answers pay for further requests: there is no share of losses beyond which nothing is asked for
+/// any more.
 #[test]
 fn answers_let_more_be_requested() {
     let t = clock::now();
@@ -65,7 +66,8 @@ fn answers_let_more_be_requested() {
     assert_eq!(schedule.tokens as u64, 30);
 }
 
-/// As if nothing had been asked for: neither the count, nor the round trip, nor the allowances know of it.
+/// As if nothing had been asked for: neither the count, nor the round trip, nor the allowances know
+/// of it.
 #[test]
 fn a_request_that_nobody_got_was_none() {
     let t = clock::now();
@@ -117,8 +119,8 @@ fn one_event_draws_16_until_its_neighbours_come() {
     assert_eq!(asked, (0..100).collect(), "a burst that is real is asked for as a whole");
 }
 
-/// Something forged far ahead has shown everything below to be missing; what then is lost is asked for like before, each
-/// from when it is missed.
+/// Something forged far ahead has shown everything below to be missing; what then is lost is asked
+/// for like before, each from when it is missed.
 #[test]
 fn a_forged_number_ahead_mutes_nothing() {
     let (t, lost) = (clock::now(), [113, 130, 131, 157, 190, 240]);
