@@ -1,7 +1,8 @@
 //! Seeded decisions: independent chances, and losses that come alone or in bursts.
 //!
-//! The generator is PCG32 with its published sequence, and the arithmetic on top is spelt out here, so that a
-//! seed means the same decisions on every machine and with every version of the libraries.
+//! The generator is PCG32 with its published sequence, and the arithmetic on top is spelt out here,
+//! so that a seed means the same decisions on every machine and with every version of the
+//! libraries.
 
 use rand_pcg::{Pcg32, rand_core::Rng};
 
@@ -34,8 +35,8 @@ impl Chance {
     pub(super) fn jitter(&mut self, distribution: Distribution) -> f64 {
         match distribution {
             Distribution::Uniform => self.draw(),
-            // The largest of three even draws is the cube root of one: 1/x - 1 of it is Pareto II with shape 3.
-            // Unlike a power, it is exact everywhere.
+            // The largest of three even draws is the cube root of one: 1/x - 1 of it is Pareto II
+            // with shape 3. Unlike a power, it is exact everywhere.
             Distribution::Pareto => {
                 let largest = (0..3).fold(f64::EPSILON, |largest, _| self.draw().max(largest));
                 1.0 / largest - 1.0
@@ -73,10 +74,10 @@ enum Stay {
 }
 
 impl Losses {
-    /// Losses at the long-term rate `loss`. With a `burst` of 1 each packet has its own chance (so chance
-    /// alone makes runs of 1 / (1 - loss) on average). Above 1 runs of losses are `burst` long on average: either
-    /// it is the Gilbert-Elliott model with a state that loses nothing and one that loses everything, or all are
-    /// of that length.
+    /// Losses at the long-term rate `loss`. With a `burst` of 1 each packet has its own chance (so
+    /// chance alone makes runs of 1 / (1 - loss) on average). Above 1 runs of losses are `burst`
+    /// long on average: either it is the Gilbert-Elliott model with a state that loses nothing and
+    /// one that loses everything, or all are of that length.
     pub(super) fn new(loss: f64, burst: f64, bursts: Bursts, seed: u64) -> Losses {
         let mut chance = Chance::new(seed, 0);
         // Long-term rate = begin / (begin + end), where 1 / end is the mean burst.
@@ -161,7 +162,8 @@ mod tests {
             let mean = lost as f64 / bursts as f64;
             let deviation = ((1.0 - end) / (end * end) / bursts as f64).sqrt();
             assert!((mean - burst).abs() < 4.0 * deviation, "burst {burst}: mean {mean} over {bursts}");
-            // The share of a two-state chain varies (2 / (begin + end) - 1) times as much as independent draws.
+            // The share of a two-state chain varies (2 / (begin + end) - 1) times as much as
+            // independent draws.
             let begin = loss * end / (1.0 - loss);
             let spread = (2.0 / (begin + end) - 1.0).sqrt();
             let off = sigmas(lost, n, loss) / spread;
@@ -194,8 +196,8 @@ mod tests {
                 }
             }
             assert!(others <= 1, "the first may have begun before");
-            // Cycles of a burst and a geometric gap: the variance of the number of bursts in n packets is that of a
-            // renewal process, n * variance of a cycle / mean of a cycle^3.
+            // Cycles of a burst and a geometric gap: the variance of the number of bursts in n
+            // packets is that of a renewal process, n * variance of a cycle / mean of a cycle^3.
             let begin = loss / burst as f64 / (1.0 - loss);
             let (cycle, variance) = (burst as f64 + 1.0 / begin, (1.0 - begin) / (begin * begin));
             let bursts = lost as f64 / burst as f64;

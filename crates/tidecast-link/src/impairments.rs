@@ -16,11 +16,11 @@ pub struct Impairments {
     pub bursts: Bursts,
     /// The share of the remaining packets that comes late, 0 to 1.
     pub reorder: f64,
-    /// How many later packets overtake a reordered one: exactly so many, unless the input pauses before.
-    /// Packets that are reordered themselves overtake nobody and are not counted.
+    /// How many later packets overtake a reordered one: exactly so many, unless the input pauses
+    /// before. Packets that are reordered themselves overtake nobody and are not counted.
     pub distance: u32,
-    /// The share of the remaining packets that takes longer than the others, 0 to 1. All that come meanwhile
-    /// overtake them.
+    /// The share of the remaining packets that takes longer than the others, 0 to 1. All that come
+    /// meanwhile overtake them.
     pub late: f64,
     /// How much longer those take.
     pub late_by: Duration,
@@ -32,8 +32,8 @@ pub struct Impairments {
     pub jitter: Duration,
     /// How the additional time spreads.
     pub distribution: Distribution,
-    /// Whether packets overtake each other by their jitter. If not, it bunches them and keeps their order, as a queue
-    /// in a router does.
+    /// Whether packets overtake each other by their jitter. If not, it bunches them and keeps their
+    /// order, as a queue in a router does.
     pub overtake: bool,
     /// When nothing gets through at all.
     pub outage: Option<Outage>,
@@ -42,7 +42,8 @@ pub struct Impairments {
 /// How the lengths of bursts of losses spread around their mean.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Bursts {
-    /// As in the Gilbert-Elliott model: after each loss the same chance that it was the burst's last.
+    /// As in the Gilbert-Elliott model: after each loss the same chance that it was the burst's
+    /// last.
     #[default]
     Geometric,
     /// All have the mean length, and at least one packet gets through between two of them.
@@ -55,9 +56,9 @@ pub enum Distribution {
     /// Evenly from 0 to `jitter`.
     #[default]
     Uniform,
-    /// Heavy-tailed, with the same mean of half of `jitter`: Pareto (type II) with shape 3 and scale `jitter`. One
-    /// packet in 100 takes more than 3.6 times `jitter`, one in 1,000 more than 9 times, one in a million more
-    /// than 99 times.
+    /// Heavy-tailed, with the same mean of half of `jitter`: Pareto (type II) with shape 3 and
+    /// scale `jitter`. One packet in 100 takes more than 3.6 times `jitter`, one in 1,000 more than
+    /// 9 times, one in a million more than 99 times.
     Pareto,
 }
 

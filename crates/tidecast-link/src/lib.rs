@@ -1,13 +1,14 @@
-//! A model of a bad link: loss (alone, in bursts, or of everything for a time), reordering, duplicates, delay and
-//! jitter, from a seed.
+//! A model of a bad link: loss (alone, in bursts, or of everything for a time), reordering,
+//! duplicates, delay and jitter, from a seed.
 //!
-//! Pure: no I/O and no clock, so that the `impair` command, the simulations, the benchmarks and the demo share one
-//! model. A packet's way: [`Link::push`] decides whether it is lost; a packet that is to be reordered then waits
-//! aside until [`Impairments::distance`] later ones have passed; then all go through one delay line, and
+//! Pure: no I/O and no clock, so that the `impair` command, the simulations, the benchmarks and the
+//! demo share one model. A packet's way: [`Link::push`] decides whether it is lost; a packet that
+//! is to be reordered then waits aside until [`Impairments::distance`] later ones have passed; then
+//! all go through one delay line, and
 //! [`Link::pop`] hands them out when they are due.
 //!
-//! Every kind of decision has a generator of its own, so the same seed loses the same packets whether or
-//! not they are also reordered or delayed.
+//! Every kind of decision has a generator of its own, so the same seed loses the same packets
+//! whether or not they are also reordered or delayed.
 
 mod chance;
 #[cfg(test)]
@@ -69,8 +70,8 @@ pub struct Link<T> {
     lates: Chance,
     duplicates: Chance,
     jitters: Chance,
-    /// Reordered packets that let later ones pass, the oldest first; all have the same distance to go, so
-    /// the oldest is also the first to come back.
+    /// Reordered packets that let later ones pass, the oldest first; all have the same distance to
+    /// go, so the oldest is also the first to come back.
     aside: VecDeque<Aside<T>>,
     line: Line<T>,
     /// Packets that went straight into the line.
@@ -158,8 +159,8 @@ impl<T: Clone> Link<T> {
         self.line.next_at().into_iter().chain(pause_ends).min()
     }
 
-    /// Makes everything that waits due at `now`, in the order in which it would have come out without
-    /// further input: for the end of the input.
+    /// Makes everything that waits due at `now`, in the order in which it would have come out
+    /// without further input: for the end of the input.
     pub fn flush(&mut self, now: Instant) {
         while let Some(aside) = self.aside.pop_front() {
             self.enter_line(now, aside.entry);
@@ -198,8 +199,8 @@ impl<T: Clone> Link<T> {
         self.pushed_at.filter(|_| !self.aside.is_empty()).map(|at| at + LINK_PAUSE)
     }
 
-    /// Once the input has paused for [`LINK_PAUSE`], packets aside wait no longer, so that nothing is lost
-    /// beyond what was dropped. It counts from the pause's end, however late it is noticed.
+    /// Once the input has paused for [`LINK_PAUSE`], packets aside wait no longer, so that nothing
+    /// is lost beyond what was dropped. It counts from the pause's end, however late it is noticed.
     fn end_pause(&mut self, now: Instant) {
         if let Some(end) = self.pause_ends().filter(|end| *end <= now) {
             while let Some(aside) = self.aside.pop_front() {

@@ -21,7 +21,8 @@ pub(super) struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Due<T> {
     at: Instant,
-    /// How many had entered the line before it: those of one time come out as they went in, and copies together.
+    /// How many had entered the line before it: those of one time come out as they went in, and
+    /// copies together.
     place: u64,
     pub(super) index: u64,
     pub(super) second_copy: bool,
@@ -53,7 +54,8 @@ impl<T: Clone> Line<T> {
         self.put(at, index, duplicated, item);
     }
 
-    /// A packet that comes out at `at`, or together with the last that entered this way if that comes later.
+    /// A packet that comes out at `at`, or together with the last that entered this way if that
+    /// comes later.
     pub(super) fn enter_in_order(&mut self, at: Instant, entry: Entry<T>) {
         let at = self.last.map_or(at, |last| at.max(last));
         self.last = Some(at);

@@ -9,8 +9,8 @@ use crate::{clock, limits::LINK_PAUSE};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Pushes `0..n` one every `spacing`, popping whatever is due on the way; then flushes. Returns the fates
-/// and what came out.
+/// Pushes `0..n` one every `spacing`, popping whatever is due on the way; then flushes. Returns the
+/// fates and what came out.
 fn carry(link: &mut Link<u64>, start: Instant, n: u64, spacing: Duration) -> (Vec<Fate>, Vec<u64>) {
     let (mut fates, mut out) = (Vec::new(), Vec::new());
     let mut now = start;
@@ -226,7 +226,8 @@ fn jitter_keeps_the_order_unless_packets_may_overtake() {
         assert!(queued.iter().map(|(item, _)| item).is_sorted());
         let items: Vec<u64> = free.iter().map(|(item, _)| u64::from(*item)).collect();
         assert!(reordered(&items) > 2000, "{}", reordered(&items));
-        // Who may overtake waits for nobody: the mean is that of the distribution. Its variance is 1/12 and 3/4.
+        // Who may overtake waits for nobody: the mean is that of the distribution. Its variance is
+        // 1/12 and 3/4.
         let sum: Duration = free.iter().map(|(_, took)| *took).sum();
         let mean = sum.as_secs_f64() / 5000.0;
         let deviation = if distribution == Distribution::Uniform { 1.0 / 12.0 } else { 0.75_f64 }.sqrt();
