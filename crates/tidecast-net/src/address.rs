@@ -1,8 +1,9 @@
-//! Addresses as people write them: `udp://239.1.1.1:5000?if=eth1` to a checked [`Input`] or [`Output`] and back.
+//! Addresses as people write them: `udp://239.1.1.1:5000?if=eth1` to a checked [`Input`] or
+//! [`Output`] and back.
 //!
-//! The spelling is that of ffmpeg and VLC. Pure text: nothing here looks up names or interfaces or touches a
-//! socket. The values come from the command line, the configuration file and HTTP paths ([`udpxy`]), and go to
-//! `ingest` (inputs) and the program (outputs).
+//! The spelling is that of ffmpeg and VLC. Pure text: nothing here looks up names or interfaces or
+//! touches a socket. The values come from the command line, the configuration file and HTTP paths
+//! ([`udpxy`]), and go to `ingest` (inputs) and the program (outputs).
 
 mod dscp;
 mod endpoint;
@@ -33,8 +34,8 @@ use tidecast_wire::{
     st2022::{self, Axis},
 };
 
-/// The longest alternative name of a network interface on Linux (`ALTIFNAMSIZ` is 128, with the final zero). A first name has
-/// at most 15 bytes.
+/// The longest alternative name of a network interface on Linux (`ALTIFNAMSIZ` is 128, with the
+/// final zero). A first name has at most 15 bytes.
 const INTERFACE_NAME_BYTES_MAX: usize = 127;
 
 /// What a URL's scheme says about the datagrams.
@@ -45,7 +46,8 @@ pub enum Scheme {
     Udp,
     /// `rtp://`: RTP (RFC 3550).
     Rtp,
-    /// `rist://`: RTP with retransmission by RIST simple profile (VSF TR-06-1), RTCP on the port above.
+    /// `rist://`: RTP with retransmission by RIST simple profile (VSF TR-06-1), RTCP on the port
+    /// above.
     Rist,
 }
 
@@ -56,7 +58,8 @@ impl Scheme {
     }
 }
 
-/// A network interface, by name or by one of its addresses. Whether it exists is not checked: it may come later.
+/// A network interface, by name or by one of its addresses. Whether it exists is not checked: it
+/// may come later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Interface {
     /// As in `ip link`: its name, an alternative name, or its index.
@@ -71,7 +74,8 @@ pub enum Interface {
 ///
 /// The zone of an IPv6 address (`[ff02::1%eth0]`) is another way to name the interface.
 ///
-/// A unicast `group` is a local address to receive on; the unspecified one (`udp://@:PORT`) means all of them.
+/// A unicast `group` is a local address to receive on; the unspecified one (`udp://@:PORT`) means
+/// all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Input {
     /// What the datagrams are.
@@ -103,9 +107,11 @@ pub struct Output {
     pub payload: bool,
     /// Add repair packets for the next hop.
     pub fec: Option<OutputFec>,
-    /// How long a RIST output keeps packets for receivers that ask for them again; the default is [`tidecast_core::limits::HISTORY`].
+    /// How long a RIST output keeps packets for receivers that ask for them again; the default is
+    /// [`tidecast_core::limits::HISTORY`].
     pub buffer: Option<Duration>,
-    /// What it sends again at most, in percent of the media; the default is [`tidecast_core::limits::RETRANSMIT_SHARE`].
+    /// What it sends again at most, in percent of the media; the default is
+    /// [`tidecast_core::limits::RETRANSMIT_SHARE`].
     pub share: Option<u8>,
     /// Where the sender's RTCP goes; by default as it came, above the media's port or on it.
     pub rtcp: Option<OutputRtcp>,
@@ -135,7 +141,8 @@ pub enum OutputFec {
     Native(native::Fec),
 }
 
-/// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart (ff00::/8).
+/// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart
+/// (ff00::/8).
 pub fn is_class_d(address: IpAddr) -> bool {
     address.is_multicast()
 }
@@ -172,7 +179,8 @@ impl Input {
         rtcp_addr(self.scheme, self.socket_addr())
     }
 
-    /// Checks what no single part can tell: a source needs a group, all addresses one family, and RTCP a port.
+    /// Checks what no single part can tell: a source needs a group, all addresses one family, and
+    /// RTCP a port.
     fn checked(self) -> Result<Input, Error> {
         rist_port(self.scheme, self.port)?;
         if let Some(source) = self.source {

@@ -1,5 +1,6 @@
-//! Alternative names of interfaces (`ip link property add dev eth0 altname wan`), which `getifaddrs` does not list: the kernel is
-//! asked for one over rtnetlink (RTM_GETLINK with IFLA_ALT_IFNAME, since Linux 5.5). For [`super::interface`].
+//! Alternative names of interfaces (`ip link property add dev eth0 altname wan`), which
+//! `getifaddrs` does not list: the kernel is asked for one over rtnetlink (RTM_GETLINK with
+//! IFLA_ALT_IFNAME, since Linux 5.5). For [`super::interface`].
 
 use std::os::fd::AsRawFd;
 

@@ -1,4 +1,5 @@
-//! The only place that reads a clock. The core gets time as an argument; the I/O shell reads it here.
+//! The only place that reads a clock. The core gets time as an argument; the I/O shell reads it
+//! here.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -34,8 +35,9 @@ impl ClockPair {
         ClockPair { monotonic: now(), wall: unix() }
     }
 
-    /// The instant of a wall-clock stamp, never later than this pair's own reading and never earlier than
-    /// `floor`, so that a stepped wall clock cannot move arrivals into the future or far into the past.
+    /// The instant of a wall-clock stamp, never later than this pair's own reading and never
+    /// earlier than `floor`, so that a stepped wall clock cannot move arrivals into the future or
+    /// far into the past.
     pub fn instant_of(&self, stamp: Duration, floor: Instant) -> Instant {
         let age = self.wall.saturating_sub(stamp);
         self.monotonic.checked_sub(age).unwrap_or(floor).max(floor).min(self.monotonic)

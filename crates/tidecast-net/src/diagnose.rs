@@ -1,6 +1,8 @@
-//! Why nothing comes from a group that was joined: what this host shows of it, the likeliest cause first.
+//! Why nothing comes from a group that was joined: what this host shows of it, the likeliest cause
+//! first.
 //!
-//! Reads `/sys` and `/proc` only; opens no socket and changes nothing. For `probe`, `check` and `observe`.
+//! Reads `/sys` and `/proc` only; opens no socket and changes nothing. For `probe`, `check` and
+//! `observe`.
 
 use std::{
     fs,
@@ -16,7 +18,8 @@ struct Host {
     root: PathBuf,
 }
 
-/// The likeliest causes, each a sentence with what to do, the likeliest first. `interface`: where it was joined, if known.
+/// The likeliest causes, each a sentence with what to do, the likeliest first. `interface`: where
+/// it was joined, if known.
 pub fn silence(input: &Input, interface: Option<&str>) -> Vec<String> {
     Host { root: PathBuf::from("/") }.silence(input, interface)
 }
@@ -64,7 +67,8 @@ impl Host {
             .then(|| format!("{interface} is down: plug it in, or `ip link set {interface} up`"))
     }
 
-    /// A bridge on this host that snoops without a querier: its own, or the one that the interface is a port of.
+    /// A bridge on this host that snoops without a querier: its own, or the one that the interface
+    /// is a port of.
     fn bridge(&self, interface: &str) -> Option<String> {
         let bridge = ["bridge", "brport/bridge/bridge"].into_iter().find_map(|folder| {
             let snooping = self.of_interface(interface, &format!("{folder}/multicast_snooping"))?;
@@ -82,7 +86,8 @@ impl Host {
         ))
     }
 
-    /// Another program on this host has joined the group on another interface: perhaps that is the right one.
+    /// Another program on this host has joined the group on another interface: perhaps that is the
+    /// right one.
     fn joined_elsewhere(&self, input: &Input, interface: &str) -> Option<String> {
         let IpAddr::V4(group) = input.group else { return None };
         let others = memberships(&self.text("proc/net/igmp")?, group);
@@ -95,7 +100,8 @@ impl Host {
         })
     }
 
-    /// The kernel drops datagrams whose sender it would not reach through the interface (RFC 3704, strict).
+    /// The kernel drops datagrams whose sender it would not reach through the interface (RFC 3704,
+    /// strict).
     fn reverse_path(&self, input: &Input, interface: &str) -> Option<String> {
         let filter = |name: &str| {
             let text = self.text(format!("proc/sys/net/ipv4/conf/{name}/rp_filter"))?;
@@ -140,8 +146,8 @@ fn source_filter(input: &Input) -> Option<String> {
     Some(format!("only {source} is let through (source-specific): does that host send, with this address?"))
 }
 
-/// The interfaces on which a group is joined, as `/proc/net/igmp` says: the group in hexadecimal, in the order of its
-/// bytes in memory.
+/// The interfaces on which a group is joined, as `/proc/net/igmp` says: the group in hexadecimal,
+/// in the order of its bytes in memory.
 fn memberships(igmp: &str, group: Ipv4Addr) -> Vec<String> {
     let wanted = format!("{:08X}", u32::from_ne_bytes(group.octets()));
     let mut interface = String::new();

@@ -1,5 +1,6 @@
-//! Membership reports of our own (RFC 3376), for networks in which no querier asks for them: switches that snoop would
-//! forget the port otherwise. The kernel sends one when a group is joined, and after that only when it is asked.
+//! Membership reports of our own (RFC 3376), for networks in which no querier asks for them:
+//! switches that snoop would forget the port otherwise. The kernel sends one when a group is
+//! joined, and after that only when it is asked.
 
 use std::{
     io,
@@ -60,8 +61,8 @@ fn message(head: &[u8], body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Whether the kernel speaks an older version there, because it was told to or a querier does: `/proc/net/igmp` has a line
-/// `INDEX DEVICE : COUNT V2` for each interface.
+/// Whether the kernel speaks an older version there, because it was told to or a querier does:
+/// `/proc/net/igmp` has a line `INDEX DEVICE : COUNT V2` for each interface.
 fn is_old(versions: &str, interface: &str) -> bool {
     let lines = versions.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut words =

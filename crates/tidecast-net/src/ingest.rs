@@ -1,7 +1,8 @@
 //! One leg kept alive: it waits for its interface, joins, receives, and joins again.
 //!
-//! The packet path's worker calls [`Leg::maintain`] when [`Leg::due`] says, registers the socket with its epoll when
-//! told so, and calls [`Leg::receive`] when there is something to read; the datagrams go on to [`tidecast_core::relay`].
+//! The packet path's worker calls [`Leg::maintain`] when [`Leg::due`] says, registers the socket
+//! with its epoll when told so, and calls [`Leg::receive`] when there is something to read; the
+//! datagrams go on to [`tidecast_core::relay`].
 
 use std::{
     fmt, io, mem,
@@ -26,7 +27,8 @@ use tidecast_core::buffer::{Buffer, Pool};
 /// What a leg is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Something is not there yet or any more, such as the interface; it is tried again every `LEG_CHECK`.
+    /// Something is not there yet or any more, such as the interface; it is tried again every
+    /// `LEG_CHECK`.
     Waiting(String),
     /// Joined (or bound, for unicast), on this interface if on one.
     Joined(Option<String>),
@@ -67,9 +69,11 @@ pub struct Counters {
     pub datagrams: u64,
     /// Their bytes (UDP payload).
     pub bytes: u64,
-    /// Datagrams longer than [`tidecast_wire::limits::DATAGRAM_BYTES_MAX`], which are not passed on.
+    /// Datagrams longer than [`tidecast_wire::limits::DATAGRAM_BYTES_MAX`], which are not passed
+    /// on.
     pub truncated: u64,
-    /// Datagrams that the kernel dropped before they could be received: the receive buffer was full.
+    /// Datagrams that the kernel dropped before they could be received: the receive buffer was
+    /// full.
     pub kernel_drops: u64,
     /// How often the leg was joined, the first time included.
     pub joins: u64,
@@ -84,8 +88,8 @@ struct DropCount {
 }
 
 impl DropCount {
-    /// Drops since the highest count so far. Counts that came with datagrams are as old as their datagram, so one
-    /// from before the last reading of the socket itself adds nothing.
+    /// Drops since the highest count so far. Counts that came with datagrams are as old as their
+    /// datagram, so one from before the last reading of the socket itself adds nothing.
     fn advance(&mut self, count: u32) -> u64 {
         let ahead = count.wrapping_sub(self.last);
         if ahead >= 1 << 31 {
@@ -128,8 +132,8 @@ pub struct Leg {
 static SMALL_BUFFER_SAID: AtomicBool = AtomicBool::new(false);
 
 impl Leg {
-    /// A leg that opens its socket at the first [`Leg::maintain`]. `receive_buffer` is in bytes as the kernel charges
-    /// them; [`crate::limits::RECEIVE_BUFFER_BYTES`] is the default.
+    /// A leg that opens its socket at the first [`Leg::maintain`]. `receive_buffer` is in bytes as
+    /// the kernel charges them; [`crate::limits::RECEIVE_BUFFER_BYTES`] is the default.
     pub fn new(input: Input, receive_buffer: usize, now: Instant) -> Leg {
         Leg {
             input,
@@ -177,7 +181,8 @@ impl Leg {
         self.due
     }
 
-    /// Opens, joins and joins again as needed, reads the kernel's drop count, and logs troubles. Does nothing before
+    /// Opens, joins and joins again as needed, reads the kernel's drop count, and logs troubles.
+    /// Does nothing before
     /// [`Leg::due`].
     pub fn maintain(&mut self, now: Instant, interfaces: &mut Interfaces) -> Change {
         if self.due.is_none_or(|due| now < due) {
@@ -284,7 +289,8 @@ impl Leg {
         self.fault = fault;
     }
 
-    /// Only the first attempt can fail for good: whoever makes the leg hears of it. Later, what fails may be mended.
+    /// Only the first attempt can fail for good: whoever makes the leg hears of it. Later, what
+    /// fails may be mended.
     fn cannot_join(&mut self, error: &Error) {
         if error.is_retryable() || self.tried {
             self.enter(State::Waiting(error.to_string()));
@@ -294,7 +300,8 @@ impl Leg {
         }
     }
 
-    /// Changes the state, and logs that once. Joining again is logged although the state may look the same.
+    /// Changes the state, and logs that once. Joining again is logged although the state may look
+    /// the same.
     fn enter(&mut self, state: State) {
         let again = matches!(state, State::Joined(_));
         if self.state == state && !again {
@@ -311,10 +318,12 @@ impl Leg {
         self.state = state;
     }
 
-    /// Receives one batch and hands each datagram on, with its arrival time and sender, and how many the kernel dropped
-    /// before it since the last one. Returns how many were read: a full [`crate::limits::RECEIVE_BATCH`] means that there may be more.
+    /// Receives one batch and hands each datagram on, with its arrival time and sender, and how
+    /// many the kernel dropped before it since the last one. Returns how many were read: a full
+    /// [`crate::limits::RECEIVE_BATCH`] means that there may be more.
     ///
-    /// Arrival is the kernel's time stamp on the monotonic clock, at least `floor` (the time of the last call).
+    /// Arrival is the kernel's time stamp on the monotonic clock, at least `floor` (the time of the
+    /// last call).
     pub fn receive(
         &mut self,
         batch: &mut ReceiveBatch,

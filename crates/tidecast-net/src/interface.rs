@@ -1,7 +1,7 @@
 //! Finding a network interface by name, by address, or by the route to a target.
 //!
-//! Used when sockets are opened and, about once a second, to see whether an interface was made anew. An
-//! interface that is deleted and made again has another index, and that is what tells.
+//! Used when sockets are opened and, about once a second, to see whether an interface was made
+//! anew. An interface that is deleted and made again has another index, and that is what tells.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -33,8 +33,8 @@ pub struct Found {
     pub index: u32,
 }
 
-/// The interfaces and their addresses as they were read last. One reading serves all sockets of a packet thread:
-/// with hundreds of them each would cost more than their packets.
+/// The interfaces and their addresses as they were read last. One reading serves all sockets of a
+/// packet thread: with hundreds of them each would cost more than their packets.
 #[derive(Debug)]
 pub struct Interfaces {
     entries: Vec<Entry>,
@@ -63,8 +63,8 @@ impl Interfaces {
         interfaces
     }
 
-    /// Reads them again. Those of before stay when the kernel cannot list them, for instance for want of a descriptor: that
-    /// says nothing of the interfaces.
+    /// Reads them again. Those of before stay when the kernel cannot list them, for instance for
+    /// want of a descriptor: that says nothing of the interfaces.
     pub fn read_again(&mut self, now: Instant) {
         self.take(getifaddrs().map(|all| all.map(Entry::from).collect()), now);
     }
@@ -124,7 +124,8 @@ impl Interfaces {
         self.by_name(&entry.name)
     }
 
-    /// Connecting a datagram socket sends nothing, but makes the kernel choose a route and with it an address.
+    /// Connecting a datagram socket sends nothing, but makes the kernel choose a route and with it
+    /// an address.
     fn by_route(&self, target: IpAddr) -> Result<Found, Error> {
         let any: IpAddr = match target {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -152,7 +153,8 @@ impl Interfaces {
         self.by_index(index).is_some()
     }
 
-    /// Why nothing can come through the interface although it is there: it is down, or has no carrier.
+    /// Why nothing can come through the interface although it is there: it is down, or has no
+    /// carrier.
     pub fn fault(&self, index: u32) -> Option<String> {
         let Entry { name, up, running, .. } = self.entries.iter().find(|entry| entry.index == Some(index))?;
         match (up, running) {
@@ -232,7 +234,8 @@ fn is_link_scoped(ip: Ipv6Addr) -> bool {
     ip.is_unicast_link_local() || (ip.is_multicast() && matches!(ip.segments()[0] & 0xf, 1 | 2))
 }
 
-/// An address of this host that `target` is reached from, of its family; the loopback one where there is none.
+/// An address of this host that `target` is reached from, of its family; the loopback one where
+/// there is none.
 pub fn address_towards(interface: Option<&Interface>, target: IpAddr) -> IpAddr {
     let interfaces = Interfaces::read(clock::now());
     let of_interface = || interfaces.ipv4_of(&interfaces.find(interface, target).ok()?.name).map(IpAddr::V4);
@@ -246,8 +249,8 @@ pub fn address_towards(interface: Option<&Interface>, target: IpAddr) -> IpAddr 
     }
 }
 
-/// The address that the kernel sends from: an interface may have several, of which the target's scope decides. Connecting
-/// sends nothing.
+/// The address that the kernel sends from: an interface may have several, of which the target's
+/// scope decides. Connecting sends nothing.
 fn ipv6_source(interface: Option<u32>, target: Ipv6Addr) -> Option<Ipv6Addr> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).ok()?;
     if let Some(index) = interface {

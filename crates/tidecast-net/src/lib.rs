@@ -1,8 +1,9 @@
 //! Sockets: joining groups, receiving in batches, sending in batches.
 //!
-//! A datagram enters the program here. [`multicast`] opens and joins, [`ingest`] keeps one leg alive and
-//! receives from it, [`sys`] holds the system calls (with `unsafe`), [`interface`] finds network
-//! interfaces. What was received goes to [`tidecast_core::relay`] next; what goes out comes from `channel::udp`.
+//! A datagram enters the program here. [`multicast`] opens and joins, [`ingest`] keeps one leg
+//! alive and receives from it, [`sys`] holds the system calls (with `unsafe`), [`interface`] finds
+//! network interfaces. What was received goes to [`tidecast_core::relay`] next; what goes out comes
+//! from `channel::udp`.
 
 use std::{
     io,
@@ -98,7 +99,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the cause may go away by itself: an interface, an address or a route that is not there yet.
+    /// Whether the cause may go away by itself: an interface, an address or a route that is not
+    /// there yet.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::InterfaceMissing { .. } | Error::NoRoute { .. } | Error::AddressMissing { .. } => true,

@@ -1,10 +1,12 @@
-//! Trouble that lasts is logged at once, and then now and then, so that a log keeps room for other things.
+//! Trouble that lasts is logged at once, and then now and then, so that a log keeps room for other
+//! things.
 
 use std::time::Instant;
 
 use crate::limits::LOG_INTERVAL;
 
-/// Bounds the log lines about one kind of trouble of one leg, output, listener or sender: one line per [`LOG_INTERVAL`].
+/// Bounds the log lines about one kind of trouble of one leg, output, listener or sender: one line
+/// per [`LOG_INTERVAL`].
 #[derive(Debug, Clone, Default)]
 pub struct LogLimiter {
     quiet_until: Option<Instant>,
@@ -22,7 +24,8 @@ impl LogLimiter {
         self.admit(now).is_some()
     }
 
-    /// [`LogLimiter::admits`], with the number of lines that were suppressed since the last one that was logged.
+    /// [`LogLimiter::admits`], with the number of lines that were suppressed since the last one
+    /// that was logged.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
         if !self.is_open(now) {
             self.suppressed += 1;

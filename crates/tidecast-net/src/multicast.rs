@@ -1,7 +1,8 @@
 //! One leg's socket: opened, bound, joined, joined again, left.
 //!
-//! Each leg has a socket of its own, so the kernel's limit of 20 memberships per socket never matters, and drop
-//! counts and buffers belong to one leg. [`super::ingest`] receives from it and decides when to try again.
+//! Each leg has a socket of its own, so the kernel's limit of 20 memberships per socket never
+//! matters, and drop counts and buffers belong to one leg. [`super::ingest`] receives from it and
+//! decides when to try again.
 
 use std::{
     io,
@@ -30,8 +31,8 @@ pub struct ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    /// Asks for `requested` bytes: beyond the system's limit first, which needs CAP_NET_ADMIN, then within it.
-    /// The kernel doubles what it is asked for.
+    /// Asks for `requested` bytes: beyond the system's limit first, which needs CAP_NET_ADMIN, then
+    /// within it. The kernel doubles what it is asked for.
     fn set(socket: &Socket, requested: usize) -> io::Result<ReceiveBuffer> {
         let half = requested.div_ceil(2);
         if setsockopt(socket, sockopt::RcvBufForce, &half).is_err() {
@@ -59,20 +60,24 @@ impl ReceiveBuffer {
 pub enum Standing {
     /// As it was joined.
     Intact,
-    /// The interface was made anew, or another one has the address or the route: [`Subscription::rejoin`].
+    /// The interface was made anew, or another one has the address or the route:
+    /// [`Subscription::rejoin`].
     Moved,
     /// The interface is gone, and the membership with it.
     Missing(Error),
 }
 
-/// A leg's socket, bound, and joined if its address is a group. Dropping it closes the socket, which leaves.
+/// A leg's socket, bound, and joined if its address is a group. Dropping it closes the socket,
+/// which leaves.
 #[derive(Debug)]
 pub struct Subscription {
     socket: Socket,
     input: Input,
-    /// Where it was joined, or what the socket is bound to; `None` for unicast on any interface, and once left.
+    /// Where it was joined, or what the socket is bound to; `None` for unicast on any interface,
+    /// and once left.
     on: Option<Found>,
-    /// The interface was seen missing, so the membership is gone even if the interface comes back as it was.
+    /// The interface was seen missing, so the membership is gone even if the interface comes back
+    /// as it was.
     lost: bool,
     receive_buffer: ReceiveBuffer,
 }
@@ -133,14 +138,15 @@ impl Subscription {
         })
     }
 
-    /// Whether the socket is bound to its interface. The kernel asks for the interface of an IPv4 membership when a datagram
-    /// comes, but not of an IPv6 one (`inet6_mc_check`): without it the same group comes in from every interface on which
-    /// anybody of this host has joined it.
+    /// Whether the socket is bound to its interface. The kernel asks for the interface of an IPv4
+    /// membership when a datagram comes, but not of an IPv6 one (`inet6_mc_check`): without it the
+    /// same group comes in from every interface on which anybody of this host has joined it.
     fn is_bound(&self) -> bool {
         !self.input.is_class_d() || self.input.group.is_ipv6()
     }
 
-    /// SO_BINDTODEVICE needs no privilege on a fresh socket since Linux 5.7; before, a group is received all the same.
+    /// SO_BINDTODEVICE needs no privilege on a fresh socket since Linux 5.7; before, a group is
+    /// received all the same.
     fn bind_to_interface(&self, on: &Found) -> Result<(), Error> {
         match self.socket.bind_device(Some(on.name.as_bytes())) {
             Err(error) if self.input.is_class_d() && error.raw_os_error() == Some(libc::EPERM) => {
@@ -168,8 +174,8 @@ impl Subscription {
         joined.map_err(|error| Error::Join { group: *group, interface: on.name.clone(), error })
     }
 
-    /// Leaves the whole group, with whatever source: unlike leaving one source, that works (and frees the entry) for
-    /// an interface that is gone, too.
+    /// Leaves the whole group, with whatever source: unlike leaving one source, that works (and
+    /// frees the entry) for an interface that is gone, too.
     fn leave_on(&self, on: &Found) -> io::Result<()> {
         match self.input.group {
             _ if !self.input.is_class_d() => Ok(()),
@@ -180,11 +186,12 @@ impl Subscription {
         }
     }
 
-    /// Looks whether the interface is still the one that was joined; cheap enough for once a second.
+    /// Looks whether the interface is still the one that was joined; cheap enough for once a
+    /// second.
     ///
-    /// Link down and up, another address or another name do not end a membership; deletion does. An interface
-    /// that is made again with the same index between two calls is not noticed (the kernel counts indices up
-    /// unless it is told one).
+    /// Link down and up, another address or another name do not end a membership; deletion does. An
+    /// interface that is made again with the same index between two calls is not noticed (the
+    /// kernel counts indices up unless it is told one).
     pub fn standing(&mut self, interfaces: &Interfaces) -> Standing {
         let Some(on) = &self.on else { return Standing::Intact };
         match interfaces.find(self.input.interface.as_ref(), self.input.group) {
@@ -198,16 +205,17 @@ impl Subscription {
         }
     }
 
-    /// Whether [`Subscription::rejoin`] is possible: not for a socket that is bound to one interface.
+    /// Whether [`Subscription::rejoin`] is possible: not for a socket that is bound to one
+    /// interface.
     pub fn can_rejoin(&self) -> bool {
         !self.is_bound()
     }
 
     /// Joins on the interface as it is now, on the same socket.
     ///
-    /// The old membership's entry in the socket is dropped, or 20 of them would fill it; only afterwards, so that
-    /// no group is left while it is wanted. (With the same index the entry must go first; its membership is lost
-    /// already, so nothing is sent.)
+    /// The old membership's entry in the socket is dropped, or 20 of them would fill it; only
+    /// afterwards, so that no group is left while it is wanted. (With the same index the entry must
+    /// go first; its membership is lost already, so nothing is sent.)
     pub fn rejoin(&mut self, interfaces: &Interfaces) -> Result<(), Error> {
         let found = interfaces.find(self.input.interface.as_ref(), self.input.group)?;
         let stale = self.on.as_ref().filter(|on| on.index != found.index);
@@ -224,12 +232,13 @@ impl Subscription {
         Ok(())
     }
 
-    /// Reports the membership again without leaving, for networks in which nobody asks: the kernel does so only when a
-    /// membership is new. Does nothing for what is no group.
+    /// Reports the membership again without leaving, for networks in which nobody asks: the kernel
+    /// does so only when a membership is new. Does nothing for what is no group.
     ///
-    /// A report of our own needs CAP_NET_RAW. Without it, the filter of the membership is changed and changed back: the kernel
-    /// reports the change a few milliseconds later, when only the old filter is left to be told. Between the two calls, for some
-    /// microseconds, the socket takes nothing (of one source: datagrams of others, too).
+    /// A report of our own needs CAP_NET_RAW. Without it, the filter of the membership is changed
+    /// and changed back: the kernel reports the change a few milliseconds later, when only the old
+    /// filter is left to be told. Between the two calls, for some microseconds, the socket takes
+    /// nothing (of one source: datagrams of others, too).
     ///
     /// # Errors
     /// Neither is possible.
@@ -278,7 +287,8 @@ impl AsFd for Subscription {
     }
 }
 
-/// An address of the group's family that nobody sends from: reserved (RFC 1112), or for what is discarded (RFC 6666).
+/// An address of the group's family that nobody sends from: reserved (RFC 1112), or for what is
+/// discarded (RFC 6666).
 fn nobody(group: IpAddr) -> IpAddr {
     match group {
         IpAddr::V4(_) => Ipv4Addr::new(240, 0, 0, 1).into(),
@@ -293,10 +303,12 @@ fn new_socket(input: &Input) -> Result<Socket, Error> {
         Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(Error::socket("open a socket"))?;
     socket.set_nonblocking(true).map_err(Error::socket("make the socket non-blocking"))?;
     if input.is_class_d() {
-        // Every socket gets a copy of a multicast datagram. With unicast the last one bound would steal it.
+        // Every socket gets a copy of a multicast datagram. With unicast the last one bound would
+        // steal it.
         socket.set_reuse_address(true).map_err(Error::socket("share the port"))?;
     }
-    // Without this, groups that other sockets joined leak in (also to sockets that are bound to a group).
+    // Without this, groups that other sockets joined leak in (also to sockets that are bound to a
+    // group).
     match domain {
         Domain::IPV4 => socket.set_multicast_all_v4(false),
         _ => socket.set_only_v6(true).and_then(|()| socket.set_multicast_all_v6(false)),

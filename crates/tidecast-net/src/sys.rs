@@ -1,8 +1,9 @@
 //! The system calls that std, socket2 and nix do not wrap as needed.
 //!
-//! [`ReceiveBatch`] is `recvmmsg` into pooled buffers with control messages; [`SendBatch`] is `sendmmsg` with
-//! UDP_SEGMENT that reports the message at which it stopped. Here stand the socket options that take structures.
-//! Every function is safe to call; datagrams go on to [`super::ingest`] or come from `channel::udp`.
+//! [`ReceiveBatch`] is `recvmmsg` into pooled buffers with control messages; [`SendBatch`] is
+//! `sendmmsg` with UDP_SEGMENT that reports the message at which it stopped. Here stand the socket
+//! options that take structures. Every function is safe to call; datagrams go on to
+//! [`super::ingest`] or come from `channel::udp`.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{
@@ -22,15 +23,17 @@ mod send;
 pub use receive::{ReceiveBatch, Received};
 pub use send::{Message, SendBatch, Sent};
 
-/// Has the C library's allocator keep few arenas instead of eight for each CPU: what one thread has given back, another one can
-/// use then. Large blocks are always mapped by themselves, and gone when they are given back; otherwise the allocator learns to
-/// keep them. So the process is as small after a rush as before it. Call it before other threads are started.
+/// Has the C library's allocator keep few arenas instead of eight for each CPU: what one thread has
+/// given back, another one can use then. Large blocks are always mapped by themselves, and gone
+/// when they are given back; otherwise the allocator learns to keep them. So the process is as
+/// small after a rush as before it. Call it before other threads are started.
 pub fn share_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const ARENAS: c_int = 2;
         const LARGE_BYTES: c_int = 256 << 10;
-        // SAFETY: it takes two numbers, and changes a setting of the allocator. Where it is refused, the default stays.
+        // SAFETY: it takes two numbers, and changes a setting of the allocator. Where it is
+        // refused, the default stays.
         let set = |setting, value| unsafe { libc::mallopt(setting, value) };
         set(libc::M_ARENA_MAX, ARENAS);
         set(libc::M_MMAP_THRESHOLD, LARGE_BYTES);
@@ -50,8 +53,8 @@ pub fn join_source(fd: BorrowedFd<'_>, index: u32, group: IpAddr, source: IpAddr
     set_option(fd, level, libc::MCAST_JOIN_SOURCE_GROUP, &request)
 }
 
-/// Sets the filter of a membership (RFC 3678, section 5.2): datagrams of this source alone, or of all but this one. Without a
-/// source: of none, or of all.
+/// Sets the filter of a membership (RFC 3678, section 5.2): datagrams of this source alone, or of
+/// all but this one. Without a source: of none, or of all.
 pub fn set_source_filter(
     fd: BorrowedFd<'_>,
     index: u32,
@@ -87,8 +90,8 @@ pub fn set_router_alert(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_IP, libc::IP_OPTIONS, &ROUTER_ALERT)
 }
 
-/// Sends multicast through the interface with this index, and from this address (IP_MULTICAST_IF). Without the
-/// address, datagrams on `lo` would come from 0.0.0.0.
+/// Sends multicast through the interface with this index, and from this address (IP_MULTICAST_IF).
+/// Without the address, datagrams on `lo` would come from 0.0.0.0.
 pub fn set_multicast_interface_v4(fd: BorrowedFd<'_>, index: u32, address: Ipv4Addr) -> io::Result<()> {
     let request = libc::ip_mreqn {
         imr_multiaddr: libc::in_addr { s_addr: 0 },
@@ -98,12 +101,13 @@ pub fn set_multicast_interface_v4(fd: BorrowedFd<'_>, index: u32, address: Ipv4A
     set_option(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
 }
 
-/// Datagrams that this socket has dropped since it was opened (wrapping), also when none has come since
-/// (SO_MEMINFO).
+/// Datagrams that this socket has dropped since it was opened (wrapping), also when none has come
+/// since (SO_MEMINFO).
 pub fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let mut counts = [0u32; 9];
     let mut len = mem::size_of_val(&counts) as socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes, the array's size, and any bit pattern is a valid u32.
+    // SAFETY: the kernel writes at most `len` bytes, the array's size, and any bit pattern is a
+    // valid u32.
     let result = unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),
@@ -135,7 +139,8 @@ fn storage(ip: IpAddr) -> libc::sockaddr_storage {
     let from = SockAddr::from(SocketAddr::new(ip, 0));
     // SAFETY: integers only.
     let mut to: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: socket2 guarantees `len()` valid bytes, at most a `sockaddr_storage`; the two do not overlap.
+    // SAFETY: socket2 guarantees `len()` valid bytes, at most a `sockaddr_storage`; the two do not
+    // overlap.
     unsafe {
         ptr::copy_nonoverlapping(
             from.as_ptr().cast::<u8>(),

@@ -1,7 +1,7 @@
 //! Quantities as people write them: `80ms`, `0.5%`, `64MiB`, `8M` bits or `500pps`.
 //!
-//! Pure text to numbers, for the command line and the configuration file alike. Every error says what was
-//! expected; the caller says where the text stood.
+//! Pure text to numbers, for the command line and the configuration file alike. Every error says
+//! what was expected; the caller says where the text stood.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -53,7 +53,8 @@ pub fn fraction(text: &str) -> Result<f64, Error> {
     decimal(number).filter(|percent| *percent <= 100.0).map(|percent| percent / 100.0).ok_or(FRACTION)
 }
 
-/// A number of bytes: plain, or with `k`, `M`, `G` (powers of 1000) or `Ki`, `Mi`, `Gi` (of 1024), and `B` or not.
+/// A number of bytes: plain, or with `k`, `M`, `G` (powers of 1000) or `Ki`, `Mi`, `Gi` (of 1024),
+/// and `B` or not.
 ///
 /// # Errors
 /// No number, an unknown unit, or more than fits.
@@ -99,7 +100,8 @@ pub enum Rate {
 impl FromStr for Rate {
     type Err = Error;
 
-    /// `8M`, `500k`, `1.5Mbit/s` (bits per second, powers of 1000) or `500pps`, `2kpps`; always above zero.
+    /// `8M`, `500k`, `1.5Mbit/s` (bits per second, powers of 1000) or `500pps`, `2kpps`; always
+    /// above zero.
     fn from_str(text: &str) -> Result<Rate, Error> {
         let (number, unit) = cut_unit(text);
         let (unit, packets) = match unit.strip_suffix("pps") {

@@ -1,4 +1,5 @@
-//! The class of service of what an output sends (DiffServ, RFC 2474): `dscp=46`, `dscp=EF`, or as the datagrams came in.
+//! The class of service of what an output sends (DiffServ, RFC 2474): `dscp=46`, `dscp=EF`, or as
+//! the datagrams came in.
 
 use std::{fmt, str::FromStr};
 

@@ -1,4 +1,5 @@
-//! A single address and port of a listener or of a relay that is asked: `127.0.0.1:8080`, `[fe80::1%eth0]:8080`.
+//! A single address and port of a listener or of a relay that is asked: `127.0.0.1:8080`,
+//! `[fe80::1%eth0]:8080`.
 
 use std::{
     fmt,
@@ -8,8 +9,8 @@ use std::{
 
 use super::{Error, Interface, parse_port_or_any, zone};
 
-/// An address with its port, and the zone of an IPv6 address (RFC 4007) by name or index. Whether there is such an interface is
-/// not known before a socket is made (`net::interface`).
+/// An address with its port, and the zone of an IPv6 address (RFC 4007) by name or index. Whether
+/// there is such an interface is not known before a socket is made (`net::interface`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     address: SocketAddr,

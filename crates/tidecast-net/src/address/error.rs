@@ -1,4 +1,5 @@
-//! What may be wrong with an address: every variant names the part, the value and what was expected.
+//! What may be wrong with an address: every variant names the part, the value and what was
+//! expected.
 
 use std::net::IpAddr;
 

@@ -8,10 +8,12 @@ use crate::units::Error;
 const LISTEN: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
 const LISTEN_ADDRESS: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
 
-/// Where an HTTP server listens: an address with its port (and its zone), `localhost:PORT`, or `off` (`None`).
+/// Where an HTTP server listens: an address with its port (and its zone), `localhost:PORT`, or
+/// `off` (`None`).
 ///
 /// # Errors
-/// Anything else; a port alone is refused, since nobody could tell whether it means this host or all networks.
+/// Anything else; a port alone is refused, since nobody could tell whether it means this host or
+/// all networks.
 pub fn listen(text: &str) -> Result<Option<Endpoint>, Error> {
     if text == "off" {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! The `?key=value&...` part of an address: reads it into checked options, writes interface names back.
+//! The `?key=value&...` part of an address: reads it into checked options, writes interface names
+//! back.
 
 use std::{fmt, time::Duration};
 
@@ -59,7 +60,8 @@ impl Query {
             let value = percent_decode_str(value).decode_utf8_lossy();
             let repeated = match key {
                 "if" => {
-                    // The zone of an address may stand as it is: two letters behind its percent sign are no escape.
+                    // The zone of an address may stand as it is: two letters behind its percent
+                    // sign are no escape.
                     let zoned = raw.parse().ok().filter(|one| matches!(one, Interface::Zoned(..)));
                     query.interface.replace(zoned.map_or_else(|| value.parse(), Ok)?).is_some()
                 }

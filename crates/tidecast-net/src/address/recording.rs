@@ -1,4 +1,5 @@
-//! Where packets go that are recorded: `pcapng:DIR?rotate=100MB&keep=10` to a checked [`Recording`] and back. A
+//! Where packets go that are recorded: `pcapng:DIR?rotate=100MB&keep=10` to a checked [`Recording`]
+//! and back. A
 //! [`Target`] is what stands in a list of outputs: a UDP address or a recording.
 
 use std::{

@@ -1,5 +1,5 @@
-//! A stream that another relay sends on request: `tidecast://HOST:PORT/NAME?token=TOKEN` to a checked [`Remote`] and back.
-//! A [`Source`] is what `recv` receives: an input, or such a stream.
+//! A stream that another relay sends on request: `tidecast://HOST:PORT/NAME?token=TOKEN` to a
+//! checked [`Remote`] and back. A [`Source`] is what `recv` receives: an input, or such a stream.
 
 use std::{fmt, str::FromStr};
 

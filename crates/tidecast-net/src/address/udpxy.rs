@@ -1,8 +1,9 @@
 //! The address in the HTTP paths that users of udpxy know: `/udp/[SOURCE@]GROUP:PORT`.
 //!
-//! Takes the text behind `/udp/` or `/rtp/` as it stood in the request line, not yet percent-decoded: a `%` may
-//! be an escape (`239.1.1.1%3A5000`) or udpxy's own separator (`239.1.1.1%5000`), and only here both are known.
-//! Playlists add names for people (`:5000$NEWS`) and for players that want a file (`:5000/stream.ts`): [`plain`] cuts them.
+//! Takes the text behind `/udp/` or `/rtp/` as it stood in the request line, not yet
+//! percent-decoded: a `%` may be an escape (`239.1.1.1%3A5000`) or udpxy's own separator
+//! (`239.1.1.1%5000`), and only here both are known. Playlists add names for people (`:5000$NEWS`)
+//! and for players that want a file (`:5000/stream.ts`): [`plain`] cuts them.
 
 use std::net::IpAddr;
 
@@ -16,7 +17,8 @@ const SEPARATORS: [char; 6] = [':', '%', '~', '+', '-', '^'];
 /// File names at the end of a URL that say nothing but that it is a transport stream.
 const EXTENSIONS: [&str; 5] = ["ts", "m2ts", "mts", "mpg", "mpeg"];
 
-/// A path without what playlists put behind an address or a name: `$LABEL`, a file name such as `/stream.ts`, a slash.
+/// A path without what playlists put behind an address or a name: `$LABEL`, a file name such as
+/// `/stream.ts`, a slash.
 pub fn plain(text: &str) -> &str {
     let text = label(text);
     let text = text.strip_suffix('/').unwrap_or(text);
@@ -40,8 +42,8 @@ pub fn without_extension(file: &str) -> Option<&str> {
 
 /// Parses `[SOURCE@]GROUP:PORT`, percent-encoded or not, with what [`plain`] cuts behind it.
 ///
-/// IPv6 stands in brackets, with its zone or without. The result may be unicast: whether a group may be joined, and on which
-/// interface, is for the configuration to say.
+/// IPv6 stands in brackets, with its zone or without. The result may be unicast: whether a group
+/// may be joined, and on which interface, is for the configuration to say.
 ///
 /// # Errors
 /// What is malformed, with what was expected (an HTTP 400).

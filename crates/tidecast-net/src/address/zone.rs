@@ -1,4 +1,5 @@
-//! Hosts and their zones (RFC 4007): `[fe80::1%eth0]` names the interface of the link on which the address is meant.
+//! Hosts and their zones (RFC 4007): `[fe80::1%eth0]` names the interface of the link on which the
+//! address is meant.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,7 +14,8 @@ pub(super) fn parse_host(host: &str) -> Result<(IpAddr, Option<Interface>), Erro
     parsed.ok_or_else(|| Error::Host(host.to_owned()))
 }
 
-/// What stands before `@`: a sender's unicast address, or nothing. The brackets of IPv6 may be left out, since no port follows.
+/// What stands before `@`: a sender's unicast address, or nothing. The brackets of IPv6 may be left
+/// out, since no port follows.
 pub(super) fn parse_user(user: &str) -> Result<(Option<IpAddr>, Option<Interface>), Error> {
     if user.is_empty() {
         return Ok((None, None));
@@ -35,7 +37,8 @@ pub(super) fn cut(text: &str) -> (&str, Option<&str>) {
     text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)))
 }
 
-/// A zone as an interface. In a URL its percent sign may be escaped (`%25eth0`, RFC 6874); an index stands as it is.
+/// A zone as an interface. In a URL its percent sign may be escaped (`%25eth0`, RFC 6874); an index
+/// stands as it is.
 pub(super) fn parse(zone: &str) -> Result<Interface, Error> {
     let is_index = zone.bytes().all(|byte| byte.is_ascii_digit());
     let name = zone.strip_prefix("25").filter(|_| !is_index).unwrap_or(zone);

@@ -1,4 +1,5 @@
-//! `recvmmsg` into pooled buffers, with time stamps and drop counts. Datagrams go on to [`crate::ingest`].
+//! `recvmmsg` into pooled buffers, with time stamps and drop counts. Datagrams go on to
+//! [`crate::ingest`].
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{
@@ -20,7 +21,8 @@ use tidecast_core::{
 };
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 
-/// Bytes for one datagram's control messages: a `timespec`, a `u32` and an `int`, each behind a header.
+/// Bytes for one datagram's control messages: a `timespec`, a `u32` and an `int`, each behind a
+/// header.
 const CONTROL_BYTES: usize = 88;
 
 // SAFETY: CMSG_SPACE only computes a size.
@@ -40,8 +42,8 @@ pub struct Received {
     pub source: SocketAddr,
     /// When the kernel got it, since the Unix epoch (with SO_TIMESTAMPNS).
     pub stamp: Option<Duration>,
-    /// Datagrams dropped by this socket before this one was queued, cumulative, wrapping (with SO_RXQ_OVFL,
-    /// and only once there were any).
+    /// Datagrams dropped by this socket before this one was queued, cumulative, wrapping (with
+    /// SO_RXQ_OVFL, and only once there were any).
     pub drops: Option<u32>,
     /// Its class of service, 0 to 63 (where the socket was told to ask for it).
     pub dscp: Option<u8>,
@@ -51,9 +53,9 @@ pub struct Received {
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams per system call.
 ///
-/// Each datagram is received into a pooled buffer, and what exceeds [`SLOT_BYTES`] into an overflow area beside
-/// it. That area is about 4 MB of zero pages which take no memory until a large datagram touches them; share one
-/// batch among all sockets of a thread.
+/// Each datagram is received into a pooled buffer, and what exceeds [`SLOT_BYTES`] into an overflow
+/// area beside it. That area is about 4 MB of zero pages which take no memory until a large
+/// datagram touches them; share one batch among all sockets of a thread.
 pub struct ReceiveBatch {
     slots: Vec<Buffer>,
     overflow: Vec<u8>,
@@ -67,8 +69,8 @@ pub struct ReceiveBatch {
 
 const OVERFLOW_BYTES: usize = DATAGRAM_BYTES_MAX - SLOT_BYTES;
 
-// SAFETY: the raw pointers in `headers` and `iovecs` point at heap memory that this struct owns and that does not
-// move with it; they are used only within `receive`, which holds `&mut self`.
+// SAFETY: the raw pointers in `headers` and `iovecs` point at heap memory that this struct owns and
+// that does not move with it; they are used only within `receive`, which holds `&mut self`.
 unsafe impl Send for ReceiveBatch {}
 
 impl Default for ReceiveBatch {
@@ -91,8 +93,9 @@ impl ReceiveBatch {
         }
     }
 
-    /// Receives what is there, at most [`RECEIVE_BATCH`] datagrams, and hands each to `sink` in order. Returns how
-    /// many there were: 0 when there was none, a full batch when there may be more. Never blocks.
+    /// Receives what is there, at most [`RECEIVE_BATCH`] datagrams, and hands each to `sink` in
+    /// order. Returns how many there were: 0 when there was none, a full batch when there may be
+    /// more. Never blocks.
     pub fn receive(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -108,9 +111,9 @@ impl ReceiveBatch {
         Ok(count)
     }
 
-    /// Fills empty slots and points the kernel's structures at the memory. Lengths are both in and out for the
-    /// kernel (`msg_namelen`, `msg_controllen`), so all of a header that was used are set again. The other headers
-    /// stand as they were: most calls bring a few datagrams.
+    /// Fills empty slots and points the kernel's structures at the memory. Lengths are both in and
+    /// out for the kernel (`msg_namelen`, `msg_controllen`), so all of a header that was used are
+    /// set again. The other headers stand as they were: most calls bring a few datagrams.
     fn prepare(&mut self, pool: &mut Pool) {
         let overflow = self.overflow.chunks_exact_mut(OVERFLOW_BYTES);
         for (i, (slot, overflow)) in self.slots.iter_mut().zip(overflow).enumerate().take(self.used) {
@@ -132,9 +135,10 @@ impl ReceiveBatch {
 
     fn call(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         loop {
-            // SAFETY: `prepare` has pointed all RECEIVE_BATCH headers at live memory of this struct with its true
-            // sizes, each piece used by one header only, and anew whenever a buffer moved out; the kernel writes
-            // to it during this call only, while `&mut self` keeps everyone else away. A null timeout is allowed.
+            // SAFETY: `prepare` has pointed all RECEIVE_BATCH headers at live memory of this struct
+            // with its true sizes, each piece used by one header only, and anew whenever a buffer
+            // moved out; the kernel writes to it during this call only, while `&mut self` keeps
+            // everyone else away. A null timeout is allowed.
             let count = unsafe {
                 libc::recvmmsg(
                     fd.as_raw_fd(),
@@ -156,7 +160,8 @@ impl ReceiveBatch {
         }
     }
 
-    /// Datagram `i` of the last call. Its buffer moves out, unless the datagram needs memory of its own.
+    /// Datagram `i` of the last call. Its buffer moves out, unless the datagram needs memory of its
+    /// own.
     fn take(&mut self, i: usize) -> Received {
         let len = self.headers[i].msg_len as usize;
         let header = &self.headers[i].msg_hdr;
@@ -188,9 +193,10 @@ struct Told {
 /// Kernel time stamp, drop count and class of service.
 fn control_messages(header: &libc::msghdr) -> Told {
     let Told { mut stamp, mut drops, mut dscp } = Told::default();
-    // SAFETY: the kernel has filled in `header`, whose control memory is alive and holds well-formed messages up
-    // to `msg_controllen`; CMSG_FIRSTHDR and CMSG_NXTHDR stay within that, and are null at the end. The data of
-    // these types is a `timespec`, a `u32`, a byte and an `int`; they are read unaligned.
+    // SAFETY: the kernel has filled in `header`, whose control memory is alive and holds
+    // well-formed messages up to `msg_controllen`; CMSG_FIRSTHDR and CMSG_NXTHDR stay within that,
+    // and are null at the end. The data of these types is a `timespec`, a `u32`, a byte and an
+    // `int`; they are read unaligned.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(cmsg) = message.as_ref() {
@@ -223,12 +229,14 @@ fn duration(time: libc::timespec) -> Option<Duration> {
 /// The sender as the kernel wrote it; UDP sockets know these two families only.
 fn socket_addr(name: &libc::sockaddr_storage) -> SocketAddr {
     if c_int::from(name.ss_family) == libc::AF_INET6 {
-        // SAFETY: the family says that a `sockaddr_in6` is in the storage, which is larger and stricter aligned.
+        // SAFETY: the family says that a `sockaddr_in6` is in the storage, which is larger and
+        // stricter aligned.
         let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
         let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
         SocketAddrV6::new(ip, u16::from_be(name.sin6_port), name.sin6_flowinfo, name.sin6_scope_id).into()
     } else {
-        // SAFETY: as above with `sockaddr_in`; the storage started as zeros, so all of it is initialised.
+        // SAFETY: as above with `sockaddr_in`; the storage started as zeros, so all of it is
+        // initialised.
         let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in>() };
         let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
         (ip, u16::from_be(name.sin_port)).into()

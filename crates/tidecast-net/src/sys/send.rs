@@ -1,5 +1,5 @@
-//! `sendmmsg` with UDP_SEGMENT: several datagrams of one size for one target are one message, which the kernel cuts
-//! (generic segmentation offload). Messages come from `channel::udp`.
+//! `sendmmsg` with UDP_SEGMENT: several datagrams of one size for one target are one message, which
+//! the kernel cuts (generic segmentation offload). Messages come from `channel::udp`.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{
@@ -21,7 +21,8 @@ pub struct Message<'a> {
     pub to: &'a SockAddr,
     /// The bytes, gathered.
     pub parts: &'a [IoSlice<'a>],
-    /// The kernel cuts the bytes into datagrams of this size; the last may be shorter. `None`: one datagram.
+    /// The kernel cuts the bytes into datagrams of this size; the last may be shorter. `None`: one
+    /// datagram.
     pub segment: Option<u16>,
 }
 
@@ -43,7 +44,8 @@ const CONTROL_BYTES: usize = unsafe { libc::CMSG_SPACE(2) } as usize;
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
 
-/// Sends up to [`SEND_BATCH`] messages per system call, without blocking. Share one among the outputs of a thread.
+/// Sends up to [`SEND_BATCH`] messages per system call, without blocking. Share one among the
+/// outputs of a thread.
 pub struct SendBatch {
     headers: Vec<libc::mmsghdr>,
     controls: Vec<Control>,
@@ -80,16 +82,17 @@ impl SendBatch {
         Sent { count, error: None }
     }
 
-    /// One system call; at most SEND_BATCH messages. After a failure within the batch the kernel reports only how
-    /// many went before it, and the error when asked to go on from there.
+    /// One system call; at most SEND_BATCH messages. After a failure within the batch the kernel
+    /// reports only how many went before it, and the error when asked to go on from there.
     fn call(&mut self, fd: BorrowedFd<'_>, messages: &[Message<'_>]) -> io::Result<usize> {
         for (i, message) in messages.iter().enumerate() {
             self.point(i, message);
         }
         loop {
-            // SAFETY: the first `messages.len()` headers, at most SEND_BATCH, have just been pointed at the messages'
-            // names, slices and bytes and at control memory of this struct, all alive for this call; the kernel
-            // only reads them (the pointers are mutable by type only), and writes `msg_len` in the headers.
+            // SAFETY: the first `messages.len()` headers, at most SEND_BATCH, have just been
+            // pointed at the messages' names, slices and bytes and at control memory of this
+            // struct, all alive for this call; the kernel only reads them (the pointers are mutable
+            // by type only), and writes `msg_len` in the headers.
             let sent = unsafe {
                 libc::sendmmsg(
                     fd.as_raw_fd(),
@@ -129,8 +132,9 @@ impl SendBatch {
 
 /// The control message UDP_SEGMENT (udp(7)) into the header's control memory.
 fn write_segment(header: &mut libc::msghdr, segment: u16) {
-    // SAFETY: `msg_control` was just pointed at CONTROL_BYTES of aligned memory, room for one message of 2 bytes, so
-    // CMSG_FIRSTHDR is not null and its data has room for a u16, which is written unaligned.
+    // SAFETY: `msg_control` was just pointed at CONTROL_BYTES of aligned memory, room for one
+    // message of 2 bytes, so CMSG_FIRSTHDR is not null and its data has room for a u16, which is
+    // written unaligned.
     unsafe {
         let message = libc::CMSG_FIRSTHDR(header);
         (*message).cmsg_level = libc::SOL_UDP;
