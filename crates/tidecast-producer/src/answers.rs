@@ -1,7 +1,8 @@
-//! Answers to NACKs: native datagrams that were sent, kept for a while and sent again to those who ask.
+//! Answers to NACKs: native datagrams that were sent, kept for a while and sent again to those who
+//! ask.
 //!
-//! [`Answers`] is pure. [`Answering`] has a thread that waits for requests on the sending socket: they are answered
-//! whatever the program does meanwhile, and what it sends keeps its pace.
+//! [`Answers`] is pure. [`Answering`] has a thread that waits for requests on the sending socket:
+//! they are answered whatever the program does meanwhile, and what it sends keeps its pace.
 
 use std::{
     io,
@@ -31,7 +32,8 @@ use tidecast_wire::{
     native::{self, Kind, Nack, Packet, RETRANSMISSION, Repr},
 };
 
-/// How long a producer waits at its end for another request, if there were any: a round trip of most networks.
+/// How long a producer waits at its end for another request, if there were any: a round trip of
+/// most networks.
 const LINGER_REQUESTS: Duration = Duration::from_millis(200);
 
 /// Stream and number.
@@ -59,7 +61,8 @@ impl Answers {
         }
     }
 
-    /// Takes a datagram that came to the sending socket. Appends to `again` what is to be sent again.
+    /// Takes a datagram that came to the sending socket. Appends to `again` what is to be sent
+    /// again.
     pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8], again: &mut Vec<Vec<u8>>) {
         match Packet::parse(datagram) {
             Ok(packet) if packet.kind() == Kind::Nack && packet.session() == self.session => {
@@ -98,10 +101,11 @@ impl Answers {
     }
 }
 
-/// Answers the requests that come to a [`Sender`]'s socket, from a thread of its own, until it is dropped.
+/// Answers the requests that come to a [`Sender`]'s socket, from a thread of its own, until it is
+/// dropped.
 ///
-/// A [`Producer`](crate::Producer) has one. A program that makes native datagrams in another way calls [`Answering::keep`]
-/// with each, before it sends it.
+/// A [`Producer`](crate::Producer) has one. A program that makes native datagrams in another way
+/// calls [`Answering::keep`] with each, before it sends it.
 ///
 /// ```
 /// use std::time::Instant;
@@ -165,8 +169,8 @@ impl Answering {
         self.shared.answers().requests()
     }
 
-    /// Waits at the end of a session while receivers still ask. It returns at once when none ever has: then either
-    /// nothing is lost on the way, or nobody there asks.
+    /// Waits at the end of a session while receivers still ask. It returns at once when none ever
+    /// has: then either nothing is lost on the way, or nobody there asks.
     pub fn linger(&self) {
         let (end, mut known) = (clock::now() + self.shared.age_max, Requests::default());
         loop {
@@ -200,7 +204,8 @@ fn run(sender: &Sender, shared: &Shared) {
             PollFd::new(sender.as_fd(), PollFlags::POLLIN),
             PollFd::new(shared.waker.as_fd(), PollFlags::POLLIN),
         ];
-        // Interrupted by a signal, or a descriptor that is none, which would be a bug: the receive below tells.
+        // Interrupted by a signal, or a descriptor that is none, which would be a bug: the receive
+        // below tells.
         let _ = poll(&mut waits, PollTimeout::NONE);
         let Ok(len) = recv(sender.as_fd().as_raw_fd(), &mut memory, MsgFlags::MSG_DONTWAIT) else { continue };
         shared.answers().handle(clock::now(), &memory[..len], &mut again);

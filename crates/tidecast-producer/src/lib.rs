@@ -1,8 +1,10 @@
-//! Sends numbered datagrams to a multicast group or a host, for tidecast relays to put in order and to repair.
+//! Sends numbered datagrams to a multicast group or a host, for tidecast relays to put in order and
+//! to repair.
 //!
-//! A program that measures or encodes something gives each payload to a [`Producer`]. It stamps and numbers the payload, sends
-//! it, adds repair packets if asked for ([`Fec`]), and sends a packet again to a relay that asks for it. The format is
-//! the native datagram, which the project's `docs/wire-format.md` describes byte by byte.
+//! A program that measures or encodes something gives each payload to a [`Producer`]. It stamps and
+//! numbers the payload, sends it, adds repair packets if asked for ([`Fec`]), and sends a packet
+//! again to a relay that asks for it. The format is the native datagram, which the project's
+//! `docs/wire-format.md` describes byte by byte.
 //!
 //! ```
 //! use tidecast_producer::{Fec, Producer};
@@ -18,18 +20,21 @@
 //!
 //! # Order of calls
 //!
-//! 1. [`Producer::builder`] takes the target; the methods of [`Builder`] change the defaults; [`Builder::open`] opens the
-//!    socket. Nothing is sent yet.
+//! 1. [`Producer::builder`] takes the target; the methods of [`Builder`] change the defaults;
+//!    [`Builder::open`] opens the socket. Nothing is sent yet.
 //! 2. [`Producer::send`] sends one payload at once. Numbers begin at 0 and rise by one.
-//! 3. While there is nothing to send, [`Producer::maintain`] is called at [`Producer::next_deadline`] at the latest: it sends
-//!    heartbeats, by which a relay notices the loss of the last packet, and the repair packets of blocks that did not fill.
-//! 4. [`Producer::finish`] ends the session; dropping the producer does so without waiting for requests.
+//! 3. While there is nothing to send, [`Producer::maintain`] is called at
+//!    [`Producer::next_deadline`] at the latest: it sends heartbeats, by which a relay notices the
+//!    loss of the last packet, and the repair packets of blocks that did not fill.
+//! 4. [`Producer::finish`] ends the session; dropping the producer does so without waiting for
+//!    requests.
 //!
-//! Calls block while the socket's send buffer is full, and never otherwise. No input makes them panic. An error of the
-//! network leaves the producer usable: the number of the packet is used, and receivers count a loss.
+//! Calls block while the socket's send buffer is full, and never otherwise. No input makes them
+//! panic. An error of the network leaves the producer usable: the number of the packet is used, and
+//! receivers count a loss.
 //!
-//! This crate is the one promised interface of tidecast: its versions follow semantic versioning. The crates beneath it
-//! are internal.
+//! This crate is the one promised interface of tidecast: its versions follow semantic versioning.
+//! The crates beneath it are internal.
 
 mod answers;
 mod socket;
@@ -49,8 +54,8 @@ use tidecast_net::clock;
 
 /// Sends one stream of native datagrams from a program.
 ///
-/// Call [`Producer::maintain`] at least every [`Producer::next_deadline`] while there is nothing to send: it sends
-/// the heartbeats and closes FEC blocks. Dropping the producer ends its session.
+/// Call [`Producer::maintain`] at least every [`Producer::next_deadline`] while there is nothing to
+/// send: it sends the heartbeats and closes FEC blocks. Dropping the producer ends its session.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -122,8 +127,8 @@ impl Builder {
         Builder { close_after: Some(close_after), ..self }
     }
 
-    /// How long packets are kept for receivers that ask for them again, and how much of them is sent again; zero
-    /// turns it off. Default 1 s, and half of what was sent.
+    /// How long packets are kept for receivers that ask for them again, and how much of them is
+    /// sent again; zero turns it off. Default 1 s, and half of what was sent.
     pub fn history(self, history: History) -> Builder {
         Builder { history, ..self }
     }
@@ -155,7 +160,8 @@ fn random_session() -> u32 {
 }
 
 impl Producer {
-    /// Begins a producer that sends to this target: stream 1, a random session, no FEC, a history of 1 s.
+    /// Begins a producer that sends to this target: stream 1, a random session, no FEC, a history
+    /// of 1 s.
     pub fn builder(target: Output) -> Builder {
         let history = History::default();
         Builder { target, stream: 1, session: None, fec: None, close_after: None, history }
@@ -169,8 +175,9 @@ impl Producer {
     /// Sends one payload, stamped with the wall clock, and the repair packets that are due with it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] when the payload is too large; otherwise what the system said about the
-    /// first datagram that could not be sent. Its number is used, so that receivers see a loss.
+    /// [`io::ErrorKind::InvalidInput`] when the payload is too large; otherwise what the system
+    /// said about the first datagram that could not be sent. Its number is used, so that receivers
+    /// see a loss.
     pub fn send(&mut self, payload: &[u8]) -> io::Result<()> {
         let Producer { encoder, sender, answering, .. } = self;
         let mut result = Ok(());
@@ -183,7 +190,8 @@ impl Producer {
         result
     }
 
-    /// Sends what is due: a heartbeat after a second of silence, and repair packets of blocks that did not fill.
+    /// Sends what is due: a heartbeat after a second of silence, and repair packets of blocks that
+    /// did not fill.
     ///
     /// # Errors
     /// What the system said about the first datagram that could not be sent.
@@ -206,8 +214,9 @@ impl Producer {
         self.answering.as_ref().map(Answering::requests).unwrap_or_default()
     }
 
-    /// Ends the session: repair packets of unfinished blocks, and the end of session three times. Where receivers have
-    /// asked for packets, it waits until they do no more, which takes 200 ms at least.
+    /// Ends the session: repair packets of unfinished blocks, and the end of session three times.
+    /// Where receivers have asked for packets, it waits until they do no more, which takes 200 ms
+    /// at least.
     ///
     /// # Errors
     /// What the system said about the first datagram that could not be sent.
@@ -230,7 +239,8 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // Nobody is left to hear of an error; a relay also ends the session when it hears nothing more.
+        // Nobody is left to hear of an error; a relay also ends the session when it hears nothing
+        // more.
         let _ = self.end();
     }
 }

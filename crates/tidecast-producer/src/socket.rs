@@ -1,7 +1,8 @@
-//! The producer's socket: from a checked [`Output`] to a UDP socket that sends the way its URL says.
+//! The producer's socket: from a checked [`Output`] to a UDP socket that sends the way its URL
+//! says.
 //!
-//! I/O, used by [`crate::Producer`] and the `send` command. Datagrams come from an encoder and leave
-//! the process here.
+//! I/O, used by [`crate::Producer`] and the `send` command. Datagrams come from an encoder and
+//! leave the process here.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -104,8 +105,8 @@ impl AsFd for Sender {
     }
 }
 
-/// A group: the interface is always set, since routes may say something else, and without it datagrams may come
-/// from 0.0.0.0.
+/// A group: the interface is always set, since routes may say something else, and without it
+/// datagrams may come from 0.0.0.0.
 fn multicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     let target = output.target;
     let failed = |action| move |cause| OpenError::System { target, action, cause };
@@ -137,7 +138,8 @@ fn multicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A single host: a named interface is the only way out, an address is what the datagrams come from.
+/// A single host: a named interface is the only way out, an address is what the datagrams come
+/// from.
 fn unicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     let target = output.target;
     let failed = |action| move |cause| OpenError::System { target, action, cause };
