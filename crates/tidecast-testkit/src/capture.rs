@@ -1,5 +1,6 @@
-//! Reads the captures of fixtures/, knowing how fixtures/make writes them and nothing of what the program makes of
-//! captures: classic little-endian pcap of Ethernet frames with IPv4 without options.
+//! Reads the captures of fixtures/, knowing how fixtures/make writes them and nothing of what the
+//! program makes of captures: classic little-endian pcap of Ethernet frames with IPv4 without
+//! options.
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
     path::Path,

@@ -1,5 +1,5 @@
-//! RTP streams of every clock, and what disturbs their time stamps: for paced release in the simulation and through the
-//! program.
+//! RTP streams of every clock, and what disturbs their time stamps: for paced release in the
+//! simulation and through the program.
 
 /// The length of the streams.
 pub const SECONDS: f64 = 24.0;
@@ -109,7 +109,8 @@ impl Stream {
         all
     }
 
-    /// Talk of `talk` seconds and silence of `silence` seconds, by turns; `goes_on`: the clock does so in silence.
+    /// Talk of `talk` seconds and silence of `silence` seconds, by turns; `goes_on`: the clock does
+    /// so in silence.
     pub fn spurts(&self, talk: f64, silence: f64, goes_on: bool) -> Vec<Sent> {
         let round = (talk + silence) * 1e3;
         let mut all: Vec<Sent> = Vec::new();
@@ -134,7 +135,8 @@ fn by_turns(one: Stream, other: Stream, seconds: f64, ticks: fn(&Stream, f64) ->
     all
 }
 
-/// Noise, an event or FEC instead of the media: every `each` milliseconds, `count` packets at the media's pace.
+/// Noise, an event or FEC instead of the media: every `each` milliseconds, `count` packets at the
+/// media's pace.
 fn instead(stream: Stream, each: f64, count: u32, what: impl Fn(u32, &Sent) -> Sent) -> Vec<Sent> {
     let mut all = stream.all();
     let lasts = f64::from(count) * stream.interval;
@@ -271,8 +273,8 @@ pub fn among(stream: Stream) -> Vec<Case> {
     cases.into_iter().map(|(what, sent)| Case::new(stream, what, sent)).collect()
 }
 
-/// One payload type after another, each with its clock; the time stamps go on in ticks, as senders do that know no better,
-/// or with the time, or begin anywhere.
+/// One payload type after another, each with its clock; the time stamps go on in ticks, as senders
+/// do that know no better, or with the time, or begin anywhere.
 pub fn changes() -> Vec<Case> {
     let opus = OPUS.described("111 opus/48000/2");
     let mut cases = Vec::new();

@@ -1,5 +1,5 @@
-//! What the tests of the real binary share: starting it and waiting until it is ready, free ports and groups,
-//! plain HTTP, and peers that may not be installed.
+//! What the tests of the real binary share: starting it and waiting until it is ready, free ports
+//! and groups, plain HTTP, and peers that may not be installed.
 pub mod namespace;
 pub mod prometheus;
 pub mod stamped;
@@ -34,8 +34,8 @@ pub fn free_port() -> u16 {
     free_ports(1)
 }
 
-/// The first, even one of so many ports in a row, likewise. They are below those that the kernel gives to sockets that
-/// ask for any, so that none of those takes one before its user does.
+/// The first, even one of so many ports in a row, likewise. They are below those that the kernel
+/// gives to sockets that ask for any, so that none of those takes one before its user does.
 pub fn free_ports(count: u16) -> u16 {
     const FIRST: u32 = 10_000;
     const PORTS: u32 = 22_000;
@@ -55,7 +55,8 @@ pub fn free_ports(count: u16) -> u16 {
     }
 }
 
-/// A group that no other test uses at the same time: from the process id and a counter, in 239.255.0.0/16.
+/// A group that no other test uses at the same time: from the process id and a counter, in
+/// 239.255.0.0/16.
 pub fn group() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = std::process::id().wrapping_mul(37).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -296,23 +297,24 @@ fn unchunk(mut body: &str) -> String {
     whole
 }
 
-/// Whether a peer is installed. Where all peers are required (`TIDECAST_REQUIRE_PEERS=1`, as `tests/run` sets it),
-/// a missing one is a failure; elsewhere the test says that it is skipped.
+/// Whether a peer is installed. Where all peers are required (`TIDECAST_REQUIRE_PEERS=1`, as
+/// `tests/run` sets it), a missing one is a failure; elsewhere the test says that it is skipped.
 pub fn have(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
     skip_unless(found, &format!("{program} is not installed"))
 }
 
-/// Whether an npm package is installed beside the tests: `npm ci --prefix tests`, which `tests/run` does.
+/// Whether an npm package is installed beside the tests: `npm ci --prefix tests`, which `tests/run`
+/// does.
 pub fn have_npm(package: &str) -> bool {
     let folder = format!("{}/../../tests/node_modules/{package}", env!("CARGO_MANIFEST_DIR"));
     let found = std::path::Path::new(&folder).is_dir();
     skip_unless(found, &format!("the npm package {package} is not installed (npm ci --prefix tests)"))
 }
 
-/// Whether this test may make network namespaces. Unlike a program, root is nothing that `tests/run` can install, so
-/// for everybody else the test says that it is skipped.
+/// Whether this test may make network namespaces. Unlike a program, root is nothing that
+/// `tests/run` can install, so for everybody else the test says that it is skipped.
 pub fn is_root() -> bool {
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
     if !root {

@@ -1,5 +1,6 @@
-//! A lossy path between two programs that speak RTP with RTCP on the port above: media goes one way and is lost by
-//! chance and in bursts, RTCP goes both ways and is lost by chance where that is asked for. All of it may take a while.
+//! A lossy path between two programs that speak RTP with RTCP on the port above: media goes one way
+//! and is lost by chance and in bursts, RTCP goes both ways and is lost by chance where that is
+//! asked for. All of it may take a while.
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
@@ -23,9 +24,10 @@ const UNDER_WAY: usize = 4096;
 /// How soon a thread sees that it is to end.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Which media packets are lost: each with the same chance, and `burst` in a row in every `period`, from the packet
-/// with the index `first` on until `last` (retransmissions do not count, but they are lost, too). No receiver can know of
-/// what was lost before the first packet that it got, or of a tail after which nothing comes.
+/// Which media packets are lost: each with the same chance, and `burst` in a row in every `period`,
+/// from the packet with the index `first` on until `last` (retransmissions do not count, but they
+/// are lost, too). No receiver can know of what was lost before the first packet that it got, or of
+/// a tail after which nothing comes.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses {
     pub seed: u64,
@@ -131,9 +133,9 @@ pub struct LossyPath {
 }
 
 impl LossyPath {
-    /// From the media's address `from` to `to`, RTCP from and to the ports above. Each is a group, joined on and sent
-    /// to through loopback, or a local address. Whoever sent RTCP last gets the answers; a receiver may also send its
-    /// RTCP to the group `to`, on the port above.
+    /// From the media's address `from` to `to`, RTCP from and to the ports above. Each is a group,
+    /// joined on and sent to through loopback, or a local address. Whoever sent RTCP last gets the
+    /// answers; a receiver may also send its RTCP to the group `to`, on the port above.
     pub fn open(from: SocketAddr, to: SocketAddr, losses: Losses) -> LossyPath {
         let (census, stop) = (Arc::<Census>::default(), Arc::<AtomicBool>::default());
         let mut threads = Vec::new();

@@ -1,5 +1,5 @@
-//! A real sender's media and ST 2022-1 repair packets, as they came: what must come back from them, and what our own
-//! encoder makes of the same media.
+//! A real sender's media and ST 2022-1 repair packets, as they came: what must come back from them,
+//! and what our own encoder makes of the same media.
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidecast_wire::{
@@ -9,7 +9,8 @@ use tidecast_wire::{
     st2022::{Axis, Repair, Shard},
 };
 
-/// What one sender sent: which of the three ports (0 media, 1 columns, 2 rows), and the UDP payload.
+/// What one sender sent: which of the three ports (0 media, 1 columns, 2 rows), and the UDP
+/// payload.
 pub struct Protected {
     pub datagrams: Vec<(u8, Vec<u8>)>,
 }
@@ -91,7 +92,8 @@ impl Protected {
         None
     }
 
-    /// Our own repair packets for the same media, columns and rows, with the sender's first numbers.
+    /// Our own repair packets for the same media, columns and rows, with the sender's first
+    /// numbers.
     pub fn ours(&self, columns: u8, rows: u8) -> [Vec<Vec<u8>>; 2] {
         let first = |axis| sequence(self.repairs(axis)[0]);
         let shape = Shape::new(columns, rows, true).expect("a matrix");
@@ -103,7 +105,8 @@ impl Protected {
         [of(Axis::Column), of(Axis::Row)]
     }
 
-    /// Ours against theirs: every repair packet that they sent, in their order, the same but for `ignored` bytes.
+    /// Ours against theirs: every repair packet that they sent, in their order, the same but for
+    /// `ignored` bytes.
     pub fn we_send_the_same(&self, columns: u8, rows: u8, ignored: std::ops::Range<usize>) {
         for (axis, ours) in [Axis::Column, Axis::Row].into_iter().zip(self.ours(columns, rows)) {
             let theirs = self.repairs(axis);

@@ -1,4 +1,5 @@
-//! Free ports, groups of their own, and senders on loopback. Everything works on `lo` as an ordinary user.
+//! Free ports, groups of their own, and senders on loopback. Everything works on `lo` as an
+//! ordinary user.
 
 use std::{
     fmt::Debug,
@@ -75,7 +76,8 @@ pub fn payloads(received: &[Received]) -> Vec<Vec<u8>> {
     received.iter().map(|r| r.bytes.to_vec()).collect()
 }
 
-/// Sends what leaves through `socket` without a checksum (SO_NO_CHECK): the kernel then cuts no messages either.
+/// Sends what leaves through `socket` without a checksum (SO_NO_CHECK): the kernel then cuts no
+/// messages either.
 pub fn turn_checksums_off(socket: &impl AsFd) -> std::io::Result<()> {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd());
     let on = 1i32;

@@ -1,4 +1,5 @@
-//! Transport streams (ISO/IEC 13818-1) made by hand: tables, pictures and clocks in packets of 188 bytes.
+//! Transport streams (ISO/IEC 13818-1) made by hand: tables, pictures and clocks in packets of 188
+//! bytes.
 
 /// Bytes of a packet.
 pub const PACKET: usize = 188;
@@ -77,8 +78,8 @@ pub fn tables(counter: u8, kind: u8) -> Vec<[u8; PACKET]> {
     [packed(0, counter, &association(&[PMT])), packed(PMT, counter, &map)].concat()
 }
 
-/// Makes a packet of a PID with this payload behind stuffing. `starts` sets `payload_unit_start_indicator`, `indicated` sets
-/// `random_access_indicator`.
+/// Makes a packet of a PID with this payload behind stuffing. `starts` sets
+/// `payload_unit_start_indicator`, `indicated` sets `random_access_indicator`.
 pub fn packet(pid: u16, starts: bool, indicated: bool, payload: &[u8]) -> [u8; PACKET] {
     let mut packet = [0xff; PACKET];
     let start = if starts { 0x40 } else { 0 };
@@ -105,8 +106,8 @@ pub const P_SLICE: &[u8] = &[0, 0, 1, 0x41, 0b1001_1010, 2, 3, 4];
 /// H.264: supplemental information of a user.
 pub const SEI_USER: &[u8] = &[0, 0, 1, 6, 5, 3, 1, 2, 3, 0x80];
 
-/// Makes a PES packet of a picture of this stream type: one that a decoder can begin with, or not. Types other than [`H264`]
-/// and [`H265`] get MPEG-2.
+/// Makes a PES packet of a picture of this stream type: one that a decoder can begin with, or not.
+/// Types other than [`H264`] and [`H265`] get MPEG-2.
 pub fn picture(kind: u8, key: bool) -> Vec<u8> {
     let parts: &[&[u8]] = match (kind, key) {
         (H264, true) => &[AUD, SPS, PPS, SEI_USER, IDR],
@@ -119,7 +120,8 @@ pub fn picture(kind: u8, key: bool) -> Vec<u8> {
     [PES, &parts.concat()].concat()
 }
 
-/// Makes a packet of PID 0x100 that ends with `counter`, with a PCR and its discontinuity flag if there is one.
+/// Makes a packet of PID 0x100 that ends with `counter`, with a PCR and its discontinuity flag if
+/// there is one.
 pub fn clocked(counter: u32, pcr: Option<(u64, bool)>) -> [u8; PACKET] {
     let mut packet = [0xFF; PACKET];
     packet[..4].copy_from_slice(&[SYNC, 0x01, 0x00, 0x10]);
@@ -136,8 +138,8 @@ pub fn clocked(counter: u32, pcr: Option<(u64, bool)>) -> [u8; PACKET] {
     packet
 }
 
-/// Makes `intervals` PCR intervals of `ticks` (27 MHz) from the PCR `first` on, each of `packets` packets, and a closing packet
-/// with a PCR.
+/// Makes `intervals` PCR intervals of `ticks` (27 MHz) from the PCR `first` on, each of `packets`
+/// packets, and a closing packet with a PCR.
 pub fn stream(first: u64, intervals: u64, ticks: u64, packets: u32) -> Vec<[u8; PACKET]> {
     let mut out = Vec::new();
     for i in 0..=intervals {

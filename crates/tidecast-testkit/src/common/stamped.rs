@@ -1,5 +1,5 @@
-//! A UDP receiver that takes the kernel's arrival times, so that a late reader does not look like a late datagram,
-//! and that knows what its own socket lost.
+//! A UDP receiver that takes the kernel's arrival times, so that a late reader does not look like a
+//! late datagram, and that knows what its own socket lost.
 
 use std::{
     io::IoSliceMut,
@@ -89,7 +89,8 @@ impl Collector {
         true
     }
 
-    /// All that came. Fails if the kernel dropped something here: that would be the test's own loss.
+    /// All that came. Fails if the kernel dropped something here: that would be the test's own
+    /// loss.
     pub fn finish(mut self) -> Vec<Datagram> {
         self.stop.store(true, Ordering::Relaxed);
         self.reader.take().expect("once").join().expect("no panic");
@@ -105,7 +106,8 @@ impl Drop for Collector {
     }
 }
 
-/// One datagram; `Some(None)` after a while without any; `None` when there is none and `last` is set.
+/// One datagram; `Some(None)` after a while without any; `None` when there is none and `last` is
+/// set.
 fn receive(socket: &UdpSocket, memory: &mut [u8], last: bool) -> Option<Option<Datagram>> {
     let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
     let mut slices = [IoSliceMut::new(memory)];

@@ -14,7 +14,8 @@ use super::{
 
 /// Between two media packets of 8 Mbit/s in packets of seven TS packets.
 pub const INTERVAL: Duration = Duration::from_micros(1316);
-/// Before and behind the numbers that count, links lose nothing: the relay has found its hold, and everything ends.
+/// Before and behind the numbers that count, links lose nothing: the relay has found its hold, and
+/// everything ends.
 const CLEAN: Duration = Duration::from_secs(2);
 
 /// What is tried.
@@ -59,8 +60,8 @@ pub struct Outcome {
     pub counters: Counters,
 }
 
-/// One leg: a link that is bad while it counts, and one that only takes its time; both once more for repair packets
-/// that come late.
+/// One leg: a link that is bad while it counts, and one that only takes its time; both once more
+/// for repair packets that come late.
 struct Leg {
     bad: Link<Packet>,
     clean: Link<Packet>,
@@ -134,7 +135,8 @@ impl Course {
         ((clean.div_ceil(group) + 2) * group, self.packets.div_ceil(group) * group)
     }
 
-    /// Runs it. Panics, with the seed, when an output is not what it should be or a counter does not add up.
+    /// Runs it. Panics, with the seed, when an output is not what it should be or a counter does
+    /// not add up.
     pub fn run(&self) -> Outcome {
         let (clean, packets) = self.lengths();
         // A round trip is half forth and half back.
@@ -283,8 +285,8 @@ impl Outcome {
         self.ideal as f64 / self.packets as f64
     }
 
-    /// Its standard deviation, estimated from how the losses spread over so many equal stretches, which are far
-    /// longer than any burst.
+    /// Its standard deviation, estimated from how the losses spread over so many equal stretches,
+    /// which are far longer than any burst.
     pub fn deviation(&self) -> f64 {
         const STRETCHES: usize = 200;
         let mut lost = [0.0; STRETCHES];

@@ -1,5 +1,5 @@
-//! An ideal decoder, by sets of numbers alone: it has all the time and memory that it wants, and rebuilds everything
-//! that can be.
+//! An ideal decoder, by sets of numbers alone: it has all the time and memory that it wants, and
+//! rebuilds everything that can be.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -46,8 +46,9 @@ impl Ideal {
         self.came.get((number / 64) as usize).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
-    /// The numbers of a range that are missing for good: a line with as many repair packets as unknown numbers gives
-    /// them all, which may help the lines that cross it, until nothing more comes of it.
+    /// The numbers of a range that are missing for good: a line with as many repair packets as
+    /// unknown numbers gives them all, which may help the lines that cross it, until nothing more
+    /// comes of it.
     pub fn left(&self, numbers: std::ops::Range<u64>) -> BTreeSet<u64> {
         let mut missing: BTreeSet<u64> = numbers.filter(|number| !self.has(*number)).collect();
         // What is missing outside of the range counts as unknown, too.

@@ -1,5 +1,5 @@
-//! Checks each output of a relay: content, order, no number twice, nothing after it was given up, no gap that waited
-//! longer than the hold; and measures what was lost and how long packets took.
+//! Checks each output of a relay: content, order, no number twice, nothing after it was given up,
+//! no gap that waited longer than the hold; and measures what was lost and how long packets took.
 
 use std::{
     ops::Range,

@@ -22,7 +22,8 @@ pub struct Protection {
     pub code: Code,
     /// Paths that carry the same packets (SMPTE ST 2022-7).
     pub legs: u8,
-    /// The producer answers requests after this round trip; links lose requests and answers like everything else.
+    /// The producer answers requests after this round trip; links lose requests and answers like
+    /// everything else.
     pub round_trip: Option<Duration>,
 }
 

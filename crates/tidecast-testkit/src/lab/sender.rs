@@ -1,4 +1,5 @@
-//! A sender: media whose content follows from its number, and the repair packets of the encoders that users run.
+//! A sender: media whose content follows from its number, and the repair packets of the encoders
+//! that users run.
 
 use std::{rc::Rc, time::Instant};
 

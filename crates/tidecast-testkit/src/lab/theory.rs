@@ -1,5 +1,5 @@
-//! What is left of losses by theory alone, where theory has an answer: Reed-Solomon blocks and bare legs under
-//! independent and Gilbert-Elliott losses, asking again under independent ones.
+//! What is left of losses by theory alone, where theory has an answer: Reed-Solomon blocks and bare
+//! legs under independent and Gilbert-Elliott losses, asking again under independent ones.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use tidecast_link::{Bursts, Impairments};
 
 use super::protection::{Code, Protection};
 
-/// The chain of one link's losses: with which probability a packet is lost after one that was not, and after one that
-/// was.
+/// The chain of one link's losses: with which probability a packet is lost after one that was not,
+/// and after one that was.
 #[derive(Clone, Copy, Debug)]
 struct Chain {
     begin: f64,
@@ -75,7 +75,8 @@ fn after_asking(loss: f64, requests: u32) -> f64 {
     loss * (1.0 - (1.0 - loss).powi(2)).powi(requests as i32)
 }
 
-/// What is sent again, as a share of the media, with independent losses: one packet for each request that comes.
+/// What is sent again, as a share of the media, with independent losses: one packet for each
+/// request that comes.
 pub fn sent_again(round_trip: Duration, loss: f64, hold: Hold) -> f64 {
     let answered = (1.0 - loss).powi(2);
     let (requests, last) = requests(round_trip, hold);
@@ -85,8 +86,9 @@ pub fn sent_again(round_trip: Duration, loss: f64, hold: Hold) -> f64 {
     loss * asked * (1.0 - loss)
 }
 
-/// How often a packet is asked for so that the answer comes before the gap is given up: first when it may no longer be
-/// only late, then each time when the answer is overdue. `true`: once more at the last moment.
+/// How often a packet is asked for so that the answer comes before the gap is given up: first when
+/// it may no longer be only late, then each time when the answer is overdue. `true`: once more at
+/// the last moment.
 fn requests(round_trip: Duration, hold: Hold) -> (u32, bool) {
     let (retry, most) = ((round_trip + RETRY_MIN / 2).max(RETRY_MIN), u32::from(REQUESTS_MAX));
     match hold {
@@ -102,8 +104,8 @@ fn requests(round_trip: Duration, hold: Hold) -> (u32, bool) {
     }
 }
 
-/// Where the packets of one of the interleaved blocks are, in the order of sending: all take turns, the repair packets
-/// after the media.
+/// Where the packets of one of the interleaved blocks are, in the order of sending: all take turns,
+/// the repair packets after the media.
 fn places(k: u64, m: u64, stride: u64, block: u64) -> Vec<u64> {
     (0..k + m).map(|round| round * stride + block).collect()
 }
