@@ -1,7 +1,8 @@
-//! Reads captures: pcapng (draft-ietf-opsawg-pcapng) and pcap (draft-ietf-opsawg-pcap), to the UDP datagrams in them.
+//! Reads captures: pcapng (draft-ietf-opsawg-pcapng) and pcap (draft-ietf-opsawg-pcap), to the UDP
+//! datagrams in them.
 //!
-//! The commands that take a file use it: `send` plays the datagrams, `probe` looks into them. Nothing here knows what is
-//! in a datagram.
+//! The commands that take a file use it: `send` plays the datagrams, `probe` looks into them.
+//! Nothing here knows what is in a datagram.
 
 use std::{fs::File, io, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
 
@@ -13,7 +14,8 @@ use pcap_parser::{
 
 use crate::limits::{CAPTURE_BLOCK_BYTES_MAX, CAPTURE_READ_BYTES};
 
-/// Bytes before the IP packet in Linux's "cooked" captures, version 1, and where the protocol stands.
+/// Bytes before the IP packet in Linux's "cooked" captures, version 1, and where the protocol
+/// stands.
 const SLL: (usize, usize) = (16, 14);
 /// The same in version 2.
 const SLL2: (usize, usize) = (20, 0);
@@ -145,8 +147,8 @@ impl Capture {
     /// The next UDP datagram, in the order of the file. What is none is passed over.
     ///
     /// # Errors
-    /// The file is damaged or ends early. Behind a packet of a link that is not known ([`Error::Linktype`]) it can be read
-    /// on.
+    /// The file is damaged or ends early. Behind a packet of a link that is not known
+    /// ([`Error::Linktype`]) it can be read on.
     pub fn next_datagram(&mut self) -> Result<Option<Datagram>, Error> {
         loop {
             match self.step()? {
@@ -243,7 +245,8 @@ impl Capture {
     }
 }
 
-/// The packet within a frame: `None` for links that are not known, `Some(None)` for what is no packet of IP.
+/// The packet within a frame: `None` for links that are not known, `Some(None)` for what is no
+/// packet of IP.
 fn sliced(linktype: Linktype, bytes: &[u8]) -> Option<Option<SlicedPacket<'_>>> {
     let cooked = |(head, protocol): (usize, usize)| {
         let kind = u16::from_be_bytes([*bytes.get(protocol)?, *bytes.get(protocol + 1)?]);

@@ -1,11 +1,14 @@
-//! The packet path: a channel with its legs' sockets, its core and its outputs, and the threads that run channels.
+//! The packet path: a channel with its legs' sockets, its core and its outputs, and the threads
+//! that run channels.
 //!
 //! A datagram comes from a leg's socket ([`tidecast_net::ingest`]), goes through the channel's core
-//! ([`tidecast_core::relay`]), and leaves through [`udp`] or into a [`tap`], which the servers read. Nothing here knows who
-//! they are. A [`thread`] runs its share of the channels and takes questions from outside.
+//! ([`tidecast_core::relay`]), and leaves through [`udp`] or into a [`tap`], which the servers
+//! read. Nothing here knows who they are. A [`thread`] runs its share of the channels and takes
+//! questions from outside.
 //!
-//! A turn is: receive what is there ([`Channel::receive_ready`]), then [`Channel::turn`], which lets time pass in the
-//! core, sends what it delivers to the UDP outputs and into the taps, and gives the memory back to the pool.
+//! A turn is: receive what is there ([`Channel::receive_ready`]), then [`Channel::turn`], which
+//! lets time pass in the core, sends what it delivers to the UDP outputs and into the taps, and
+//! gives the memory back to the pool.
 
 mod alarm;
 mod arrivals;
@@ -83,7 +86,8 @@ pub struct ChannelSpec {
     pub rejoin: Option<Duration>,
     /// Players move to another flow after this long a silence.
     pub failover: Duration,
-    /// How long its packets are collected under load, zero for the lowest latency; none: as the thread does.
+    /// How long its packets are collected under load, zero for the lowest latency; none: as the
+    /// thread does.
     pub tick: Option<Duration>,
     /// Whether the channel exists only while somebody asks for it.
     pub on_demand: bool,
@@ -119,7 +123,8 @@ pub struct TooManyTaps {
 /// Settings of the packet path, common to all channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathSettings {
-    /// How long a thread sleeps at a time under load, zero for the lowest latency; of channels that do not say it.
+    /// How long a thread sleeps at a time under load, zero for the lowest latency; of channels that
+    /// do not say it.
     pub tick: Duration,
     /// Datagrams of one size that go to a UDP target at once.
     pub burst: usize,
@@ -127,7 +132,8 @@ pub struct PathSettings {
     pub chunk: Duration,
     /// Whether the last value of each flow is kept for subscribers that come later.
     pub last_values: bool,
-    /// Bytes of each transport stream that are kept for players that begin; zero: none, and nothing is kept.
+    /// Bytes of each transport stream that are kept for players that begin; zero: none, and nothing
+    /// is kept.
     pub start_bytes_max: usize,
 }
 
@@ -217,7 +223,8 @@ pub struct Channel {
     seen: Seen,
     /// Packets that a player gets.
     followed: u64,
-    /// Names of the flows: an id may be used again, and a flow may be gone before its last packets are sent.
+    /// Names of the flows: an id may be used again, and a flow may be gone before its last packets
+    /// are sent.
     names: HashMap<FlowId, Arc<FlowName>>,
     gap_wait: ::metrics::Histogram,
     due: Vec<Due>,
@@ -323,8 +330,8 @@ impl Channel {
         ports.chain(taps).chain(records).chain(self.relay_due).chain(self.outputs.due()).min()
     }
 
-    /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index of each socket that
-    /// is new: the ports', then those that receivers of the outputs answer to.
+    /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index
+    /// of each socket that is new: the ports', then those that receivers of the outputs answer to.
     fn maintain(
         &mut self,
         now: Instant,
@@ -344,8 +351,8 @@ impl Channel {
         });
     }
 
-    /// Sends a request or a report from the socket that receives what it is about. One that cannot be sent now is lost
-    /// like one that got lost on its way: the core asks again.
+    /// Sends a request or a report from the socket that receives what it is about. One that cannot
+    /// be sent now is lost like one that got lost on its way: the core asks again.
     fn transmit(&mut self, leg: u8, from: Socket, to: SocketAddr, bytes: &[u8], now: Instant) {
         let port = self.ports.iter_mut().find(|port| port.leg == leg && port.role.socket() == Some(from));
         let Some(port) = port else { return };
@@ -362,8 +369,8 @@ impl Channel {
         }
     }
 
-    /// Lets time pass and sends on what is due. `passed` is the time up to which everything that came has been
-    /// received. `at_once`: nothing waits for more to come.
+    /// Lets time pass and sends on what is due. `passed` is the time up to which everything that
+    /// came has been received. `at_once`: nothing waits for more to come.
     fn turn(&mut self, now: Instant, passed: Instant, at_once: bool, kit: &mut Kit) {
         if self.relay_due.is_some_and(|at| at <= passed) {
             self.relay.handle_input(Input::Timeout { now: passed });
@@ -397,7 +404,8 @@ impl Channel {
         self.log_early(now);
     }
 
-    /// The class of service of the media that came last, where outputs keep it: on the first leg that brings any.
+    /// The class of service of the media that came last, where outputs keep it: on the first leg
+    /// that brings any.
     fn dscp(&self) -> Option<u8> {
         self.ports[..self.legs].iter().find_map(|port| port.socket.dscp())
     }

@@ -1,8 +1,8 @@
 //! The command line: what was typed, and nothing more.
 //!
-//! `serve` and `relay` keep their values as text, because [`crate::config`] validates them together with the
-//! configuration file; the others (`tools`) have no file, and their values are checked while parsing. Goes
-//! to [`crate::commands`].
+//! `serve` and `relay` keep their values as text, because [`crate::config`] validates them together
+//! with the configuration file; the others (`tools`) have no file, and their values are checked
+//! while parsing. Goes to [`crate::commands`].
 
 use std::path::PathBuf;
 
@@ -20,7 +20,8 @@ pub use tools::{
     BurstLengths, Demo, Destination, Impair, JitterDistribution, Recv, Send, SendFormat, Source,
 };
 
-/// A relay for UDP multicast: reorders, recovers, skips what is lost, and serves HTTP and UDP subscribers.
+/// A relay for UDP multicast: reorders, recovers, skips what is lost, and serves HTTP and UDP
+/// subscribers.
 #[derive(Debug, Parser)]
 #[command(name = "tidecast", version, max_term_width = 100, subcommand_required = true)]
 #[command(after_help = "Addresses are written as in ffmpeg and VLC:
@@ -79,7 +80,8 @@ pub enum Command {
     Send(Send),
     /// Receive a stream, write its payload, and say how much of it was lost
     Recv(Recv),
-    /// Say what is on a group: formats, flows, rates, losses, FEC, programmes; and what would have helped
+    /// Say what is on a group: formats, flows, rates, losses, FEC, programmes; and what would have
+    /// helped
     #[cfg(feature = "probe")]
     Probe(Probe),
     /// Pass datagrams on through a bad link, made from a seed
@@ -128,7 +130,8 @@ pub struct Serve {
     /// A site whose pages may subscribe, or *; may be given several times [default: only our own]
     #[arg(long = "origin", value_name = "ORIGIN")]
     pub origins: Vec<String>,
-    /// A name under which clients may ask for this relay, *.lan for all below one, or *; may be given several times
+    /// A name under which clients may ask for this relay, *.lan for all below one, or *; may be
+    /// given several times
     /// [default: its addresses, localhost, names without a dot, the machine's names]
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
@@ -154,11 +157,12 @@ pub struct Relay {
     /// Where to send it, or pcapng:FOLDER to record it; may be given several times
     #[arg(long = "to", value_name = "OUTPUT", num_args = 1.., required_unless_present_any = ["http", "tcp", "udp"])]
     pub outputs: Vec<String>,
-    /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on rtp:// inputs
-    /// if there is any
+    /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on
+    /// rtp:// inputs if there is any
     #[arg(long, value_name = "FEC", default_value = "off")]
     pub fec: String,
-    /// Ask for missing packets: off, auto (rist:// inputs ask their sender), or on (native producers, too)
+    /// Ask for missing packets: off, auto (rist:// inputs ask their sender), or on (native
+    /// producers, too)
     #[arg(long, value_name = "WHOM", default_value = "auto")]
     pub retransmission: String,
     /// The channel's name in URLs, metrics and logs
@@ -167,8 +171,8 @@ pub struct Relay {
     /// How long a gap may delay later packets: auto, or a duration such as 50ms
     #[arg(long, default_value = "auto")]
     pub hold: String,
-    /// When packets go out: asap, or paced: each at its source's time plus a constant delay, for receivers without a
-    /// buffer [default: asap]
+    /// When packets go out: asap, or paced: each at its source's time plus a constant delay, for
+    /// receivers without a buffer [default: asap]
     #[arg(long, value_name = "WHEN")]
     pub release: Option<String>,
     /// That delay: auto, or a duration such as 200ms [default: auto]
@@ -183,14 +187,16 @@ pub struct Relay {
     /// A site whose pages may subscribe, or *; may be given several times [default: only our own]
     #[arg(long = "origin", value_name = "ORIGIN", requires = "http")]
     pub origins: Vec<String>,
-    /// A name under which clients may ask for this relay, *.lan for all below one, or *; may be given several times
+    /// A name under which clients may ask for this relay, *.lan for all below one, or *; may be
+    /// given several times
     /// [default: its addresses, localhost, names without a dot, the machine's names]
     #[arg(long = "host", value_name = "NAME", requires = "http")]
     pub hosts: Vec<String>,
     /// Let UDP subscribers ask for the stream here (docs/udp-subscribe.md)
     #[arg(long, value_name = "ADDR")]
     pub udp: Option<String>,
-    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
+    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands:
+    /// seq=u16be@4,id=u32be@0
     #[arg(long, default_value = "auto")]
     pub format: String,
     /// A session description of what comes, RTP: players get it, with this relay's addresses
@@ -217,7 +223,8 @@ pub struct Check {
     /// The configuration file (TOML)
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Do not try on this machine: interfaces, ports, groups, receive buffers, folders of recordings
+    /// Do not try on this machine: interfaces, ports, groups, receive buffers, folders of
+    /// recordings
     #[arg(long)]
     pub no_machine: bool,
 }

@@ -1,7 +1,7 @@
 //! What each subcommand does, and how it ends.
 //!
-//! A command gets what was typed, lets [`crate::config`] check it, and wires the other modules together. It
-//! ends with a [`Failure`] or without one; only here failures become exit codes.
+//! A command gets what was typed, lets [`crate::config`] check it, and wires the other modules
+//! together. It ends with a [`Failure`] or without one; only here failures become exit codes.
 
 use crate::cli::Command;
 use crate::config;
@@ -59,7 +59,8 @@ impl Failure {
         }
     }
 
-    /// The exit code: 0 done, 1 other, 2 usage, 3 too much loss, 78 configuration (`EX_CONFIG` of sysexits.h).
+    /// The exit code: 0 done, 1 other, 2 usage, 3 too much loss, 78 configuration (`EX_CONFIG` of
+    /// sysexits.h).
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::OutputClosed => 0,

@@ -1,9 +1,10 @@
 //! The validated configuration, from a TOML file or from flags.
 //!
-//! What was typed (`raw`, filled by `file` and by the flags of the commands) and what is valid ([`Config`]) are different types;
-//! validation happens before any socket is bound, finds every problem in one run, and says for each where it
-//! stands, its value and what was expected. `docs/configuration.md` is the reference for users. Goes to the
-//! commands, which build sockets, relays and servers from it.
+//! What was typed (`raw`, filled by `file` and by the flags of the commands) and what is valid
+//! ([`Config`]) are different types; validation happens before any socket is bound, finds every
+//! problem in one run, and says for each where it stands, its value and what was expected.
+//! `docs/configuration.md` is the reference for users. Goes to the commands, which build sockets,
+//! relays and servers from it.
 
 mod cross;
 mod described;
@@ -45,8 +46,8 @@ pub const SAMPLE: &str = include_str!("../deploy/tidecast.toml");
 /// A configuration that makes sense.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How long the packet path collects packets before it works on them; zero for the lowest latency. Of channels that do
-    /// not say it, and of groups on demand.
+    /// How long the packet path collects packets before it works on them; zero for the lowest
+    /// latency. Of channels that do not say it, and of groups on demand.
     pub tick: Duration,
     /// Threads of the packet path, from 1.
     pub threads: usize,
@@ -79,7 +80,8 @@ pub struct Http {
     pub header_timeout: Duration,
     /// How long a client is kept while its stream is silent.
     pub idle_timeout: Duration,
-    /// How long payloads are collected before they are written to the clients; zero: no longer than a tick.
+    /// How long payloads are collected before they are written to the clients; zero: no longer than
+    /// a tick.
     pub chunk: Duration,
     /// How long a client may be behind its stream without catching up.
     pub lag_max: Duration,
@@ -190,7 +192,8 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// The description that it shares with the other streams of its session, if it has one from a file.
+    /// The description that it shares with the other streams of its session, if it has one from a
+    /// file.
     pub fn session(&self) -> Option<&Path> {
         self.described.as_ref()?.file.as_deref()
     }

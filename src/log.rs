@@ -1,5 +1,6 @@
-//! The log: lines go through a bounded queue to a thread of their own, which writes them to standard error. Nobody ever waits for
-//! whoever reads that: what does not fit into the queue is dropped, counted in a metric, and said in the log.
+//! The log: lines go through a bounded queue to a thread of their own, which writes them to
+//! standard error. Nobody ever waits for whoever reads that: what does not fit into the queue is
+//! dropped, counted in a metric, and said in the log.
 
 use std::{
     io::{self, Write},

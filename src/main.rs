@@ -1,16 +1,20 @@
-//! The program `tidecast`: a relay for UDP multicast. `main` parses, validates, builds, runs and drains.
+//! The program `tidecast`: a relay for UDP multicast. `main` parses, validates, builds, runs and
+//! drains.
 //!
 //! A datagram's way through the program, which is also the reading order:
 //!
 //! 1. [`tidecast_net`]: join the group, receive in batches with kernel time stamps and drop counts;
-//! 2. [`tidecast_wire`]: bytes to a checked view; corrupt and foreign datagrams are counted and dropped;
-//! 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow, session, deduplication, recovery, reorder and skip;
-//! 4. [`channel`]: the packet threads, which run the core of each channel, send to UDP targets, and fill the taps;
+//! 2. [`tidecast_wire`]: bytes to a checked view; corrupt and foreign datagrams are counted and
+//!    dropped;
+//! 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow, session, deduplication,
+//!    recovery, reorder and skip;
+//! 4. [`channel`]: the packet threads, which run the core of each channel, send to UDP targets, and
+//!    fill the taps;
 //! 5. [`serve`]: those who read the taps for HTTP and TCP clients, UDP subscribers and files.
 //!
-//! Beside this way stand [`registry`] (which channels there are, and who subscribes), [`metrics`] and [`observe`] (what
-//! happens), [`commands`], [`cli`] and [`config`] (how it all begins), [`probe`] (what is on a group), [`capture`] (capture
-//! files), [`shares`] and [`log`].
+//! Beside this way stand [`registry`] (which channels there are, and who subscribes), [`metrics`]
+//! and [`observe`] (what happens), [`commands`], [`cli`] and [`config`] (how it all begins),
+//! [`probe`] (what is on a group), [`capture`] (capture files), [`shares`] and [`log`].
 
 #![cfg_attr(
     not(all(feature = "page", feature = "probe", feature = "socketio")),

@@ -1,8 +1,10 @@
-//! What Prometheus sees: the only place that names a metric. `docs/metrics.md` is the reference for users.
+//! What Prometheus sees: the only place that names a metric. `docs/metrics.md` is the reference for
+//! users.
 //!
-//! The packet path counts in plain numbers ([`ChannelState`]); at each scrape they are asked for and set here. Only
-//! the histogram is recorded on the packet path, through a handle. The recorder belongs to its owner and is not
-//! installed for the process, so that several relays can live in one.
+//! The packet path counts in plain numbers ([`ChannelState`]); at each scrape they are asked for
+//! and set here. Only the histogram is recorded on the packet path, through a handle. The recorder
+//! belongs to its owner and is not installed for the process, so that several relays can live in
+//! one.
 
 mod channel;
 mod exporter;
@@ -39,7 +41,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The label of channels on demand beyond [`ON_DEMAND_SERIES_MAX`].
 const ON_DEMAND: &str = "on-demand";
 
-/// Upper bounds of the gap wait's buckets, in seconds: from one packet at a high rate to beyond any usual hold.
+/// Upper bounds of the gap wait's buckets, in seconds: from one packet at a high rate to beyond any
+/// usual hold.
 const GAP_WAIT_BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 
 /// One metric: its name as Prometheus sees it, and what it means.
@@ -140,13 +143,15 @@ impl Metrics {
         Metrics { recorder, handle, on_demand: Mutex::default(), started: clock::unix() }
     }
 
-    /// Where the packet path records how long packets of this channel waited behind a gap, in seconds.
+    /// Where the packet path records how long packets of this channel waited behind a gap, in
+    /// seconds.
     pub fn gap_wait(&self, channel: &str, on_demand: bool) -> Histogram {
         let label = self.label(channel, on_demand);
         self.recorder.register_histogram(&key(&GAP_WAIT, &[("channel", label)]), &METADATA)
     }
 
-    /// Where requests of UDP subscribers are counted, by what may become of them. These results have series from then on.
+    /// Where requests of UDP subscribers are counted, by what may become of them. These results
+    /// have series from then on.
     pub fn udp_requests(&self, results: impl IntoIterator<Item = &'static str>) -> UdpRequests {
         let counter = |result| {
             let key = key(&UDP_REQUESTS, &[("result", result)]);
@@ -195,7 +200,8 @@ impl Metrics {
         ordered(&self.handle.render())
     }
 
-    /// Folds the histograms' samples into their buckets, which a scrape does too: without either they pile up.
+    /// Folds the histograms' samples into their buckets, which a scrape does too: without either
+    /// they pile up.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
@@ -237,8 +243,8 @@ impl Telemetry for Metrics {
     }
 }
 
-/// The families in the order of their names, and the series of each, so that two scrapes can be compared line by line. The
-/// buckets of a histogram stay as they are.
+/// The families in the order of their names, and the series of each, so that two scrapes can be
+/// compared line by line. The buckets of a histogram stay as they are.
 fn ordered(text: &str) -> String {
     let mut families: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {

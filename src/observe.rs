@@ -1,8 +1,8 @@
-//! What happened lately, for people: a look at every channel once a second, from which come rates, ten minutes of
-//! history, a verdict (ok, degraded, silent) with its reasons, and events.
+//! What happened lately, for people: a look at every channel once a second, from which come rates,
+//! ten minutes of history, a verdict (ok, degraded, silent) with its reasons, and events.
 //!
-//! It asks [`crate::registry`] for plain numbers and stands beside a datagram's way. The HTTP server shows what is found
-//! ([`crate::serve::http`]); nothing else depends on it.
+//! It asks [`crate::registry`] for plain numbers and stands beside a datagram's way. The HTTP
+//! server shows what is found ([`crate::serve::http`]); nothing else depends on it.
 
 mod content;
 mod events;
@@ -74,7 +74,8 @@ pub struct Tick {
     pub seconds: f64,
 }
 
-/// The groups on demand, in the log. Strangers join them, a thousand of them if they like: one has its say now and then.
+/// The groups on demand, in the log. Strangers join them, a thousand of them if they like: one has
+/// its say now and then.
 #[derive(Debug, Default)]
 struct Crowd(LogLimiter);
 
@@ -149,7 +150,8 @@ impl Observer {
         self.shared.ticked.subscribe()
     }
 
-    /// A channel with its flows, at most a tick old, whoever else asks for it; absent when there is none of this name.
+    /// A channel with its flows, at most a tick old, whoever else asks for it; absent when there is
+    /// none of this name.
     ///
     /// # Errors
     /// A packet thread does not answer.
@@ -182,7 +184,8 @@ async fn watch_over(registry: Registry, shared: std::sync::Weak<Shared>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        // Without an answer there is nothing to see; that it stays out is told by /healthz and the keep-alives.
+        // Without an answer there is nothing to see; that it stays out is told by /healthz and the
+        // keep-alives.
         let views = registry.views(0).await;
         let Some(shared) = shared.upgrade() else { return };
         let Ok(views) = views else { continue };
@@ -234,7 +237,8 @@ impl Observed {
         &self.view.state.name
     }
 
-    /// What comes and is not passed on, and players who get nothing: each with its likely reason and what to do.
+    /// What comes and is not passed on, and players who get nothing: each with its likely reason
+    /// and what to do.
     pub fn refused(&self) -> &[String] {
         self.refusals.reasons()
     }

@@ -1,8 +1,10 @@
-//! What is on a group: formats, flows, rates, losses before any recovery, FEC, RTCP, transport streams; and what would
-//! have helped.
+//! What is on a group: formats, flows, rates, losses before any recovery, FEC, RTCP, transport
+//! streams; and what would have helped.
 //!
-//! Pure: datagrams come in with their time, sender and port from [`crate::commands`] (sockets or a capture file);
-//! [`Probe::report`] says what was seen. Unlike in [`tidecast_core::relay`] nothing is held back, put in order or repaired.
+//! Pure: datagrams come in with their time, sender and port from [`crate::commands`] (sockets or a
+//! capture file);
+//! [`Probe::report`] says what was seen. Unlike in [`tidecast_core::relay`] nothing is held back,
+//! put in order or repaired.
 
 mod control;
 mod flow;
@@ -320,7 +322,8 @@ impl Probe {
         }
     }
 
-    /// The report with a suggestion, which costs a simulation. What has waited for what it is counts as unnumbered.
+    /// The report with a suggestion, which costs a simulation. What has waited for what it is
+    /// counts as unnumbered.
     pub fn final_report(&mut self, now: Instant, input: &str) -> Report {
         self.settle_all(now);
         let mut report = self.report(now, input);

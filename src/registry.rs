@@ -1,7 +1,9 @@
-//! Who runs what: the packet threads, the configured channels, and those that exist while somebody asks for them.
+//! Who runs what: the packet threads, the configured channels, and those that exist while somebody
+//! asks for them.
 //!
-//! Commands start it, the HTTP server subscribes through it, and state and metrics are asked here. It stands
-//! beside a datagram's way: it hands out the readers of [`crate::channel::tap`], and packets do not pass it.
+//! Commands start it, the HTTP server subscribes through it, and state and metrics are asked here.
+//! It stands beside a datagram's way: it hands out the readers of [`crate::channel::tap`], and
+//! packets do not pass it.
 
 pub mod audience;
 mod common;
@@ -120,7 +122,8 @@ pub trait Telemetry: fmt::Debug + Send + Sync {
         ::metrics::Histogram::noop()
     }
 
-    /// Called when a channel on demand has ended, while no census runs. Later ones are without the channel.
+    /// Called when a channel on demand has ended, while no census runs. Later ones are without the
+    /// channel.
     fn ended(&self, _last: &ChannelState, _subscribers: &ByTransportState) {}
 }
 
@@ -313,8 +316,9 @@ impl Registry {
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
-    /// The last value of each flow of a channel, configured or on demand, and a reader of all that happens in it from then on. Whoever
-    /// takes it hands it on to subscribers, each of which has a share.
+    /// The last value of each flow of a channel, configured or on demand, and a reader of all that
+    /// happens in it from then on. Whoever takes it hands it on to subscribers, each of which has a
+    /// share.
     ///
     /// # Errors
     /// There is no such channel.
@@ -322,7 +326,8 @@ impl Registry {
         self.with_channel(name, Channel::follow).await
     }
 
-    /// Asks a channel, configured or on demand, on its packet thread. The question must be short: packets wait meanwhile.
+    /// Asks a channel, configured or on demand, on its packet thread. The question must be short:
+    /// packets wait meanwhile.
     ///
     /// # Errors
     /// There is no such channel, or its packet thread has ended.
@@ -354,8 +359,8 @@ impl Registry {
         Ok(Share::new(self.configured(name)?.subscribers.of(transport), None))
     }
 
-    /// Subscribes to a group on demand: the first client joins it, and it is left a while after the last one is gone.
-    /// `caller`: in whose share the group is.
+    /// Subscribes to a group on demand: the first client joins it, and it is left a while after the
+    /// last one is gone. `caller`: in whose share the group is.
     ///
     /// # Errors
     /// The group cannot be joined, or too many are.
@@ -373,8 +378,8 @@ impl Registry {
         Ok(Subscription { reader, share: Share::new(entry.subscribers.of(transport), Some(place)) })
     }
 
-    /// A subscriber's share of a group on demand, and the name of its channel, which can be followed as long as there is a
-    /// share. The first one joins the group.
+    /// A subscriber's share of a group on demand, and the name of its channel, which can be
+    /// followed as long as there is a share. The first one joins the group.
     ///
     /// # Errors
     /// The group cannot be joined, or too many are.
@@ -406,8 +411,8 @@ impl Registry {
         self.configured(name).map(|configured| configured.channel.clone())
     }
 
-    /// What was seen in a channel, configured or on demand. An answer may be a survey's interval old, since each stream that
-    /// begins asks.
+    /// What was seen in a channel, configured or on demand. An answer may be a survey's interval
+    /// old, since each stream that begins asks.
     pub async fn carries(&self, name: &str) -> Option<Carries> {
         let views = self.shared.answers.recent_views(&self.shared).await.ok()?;
         views.iter().find(|view| view.state.name == name).map(|view| view.state.carries)
@@ -418,8 +423,8 @@ impl Registry {
         self.shared.on_demand.entry_of(input).map(|entry| entry.name.clone())
     }
 
-    /// The configured channels that carry streams of one session with this one, and this one, in the order of the
-    /// configuration.
+    /// The configured channels that carry streams of one session with this one, and this one, in
+    /// the order of the configuration.
     pub fn session_of(&self, channel: &Arc<config::Channel>) -> Vec<Arc<config::Channel>> {
         if channel.session().is_none() {
             return vec![channel.clone()];
@@ -439,7 +444,8 @@ impl Registry {
         Ok(reader.take_start())
     }
 
-    /// The clients of a channel, configured or on demand, in no order; absent when there is none of this name.
+    /// The clients of a channel, configured or on demand, in no order; absent when there is none of
+    /// this name.
     pub fn clients(&self, name: &str) -> Option<Vec<ClientState>> {
         if let Ok(channel) = self.configured(name) {
             return Some(channel.subscribers.clients());
@@ -463,8 +469,9 @@ impl Registry {
         channel.ok_or_else(|| Error::Unknown { name: name.to_owned(), names: self.names() })
     }
 
-    /// All channels as they stand after this call: the configured ones in their order, then the others by name. Each may
-    /// have more flows than `flows_max`, if somebody else wants more of them at the same time.
+    /// All channels as they stand after this call: the configured ones in their order, then the
+    /// others by name. Each may have more flows than `flows_max`, if somebody else wants more of
+    /// them at the same time.
     ///
     /// # Errors
     /// A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`].
@@ -472,8 +479,8 @@ impl Registry {
         self.shared.answers.views(&self.shared, flows_max).await
     }
 
-    /// One channel, configured or on demand, with at most `flows_max` flows; absent when there is none of this name.
-    /// Each call is a question to the packet threads.
+    /// One channel, configured or on demand, with at most `flows_max` flows; absent when there is
+    /// none of this name. Each call is a question to the packet threads.
     ///
     /// # Errors
     /// As of [`Registry::views`].
@@ -491,14 +498,14 @@ impl Registry {
         Ok(None)
     }
 
-    /// A look at what happens in a channel, configured or on demand, without being one of its subscribers: for the
-    /// page, which shows what it is that others subscribe to.
+    /// A look at what happens in a channel, configured or on demand, without being one of its
+    /// subscribers: for the page, which shows what it is that others subscribe to.
     pub async fn look(&self, name: &str) -> Option<TapReader<Batch>> {
         self.with_channel(name, |channel, _| channel.records()).await.ok()
     }
 
-    /// Why the relay is not ready: legs of configured channels that are not joined or whose interface is down, with the
-    /// reason. Empty: ready.
+    /// Why the relay is not ready: legs of configured channels that are not joined or whose
+    /// interface is down, with the reason. Empty: ready.
     pub async fn not_ready(&self) -> Vec<String> {
         // Before the views: one that is added meanwhile may be in none of them.
         let names = self.names();
@@ -513,7 +520,8 @@ impl Registry {
         reasons
     }
 
-    /// The packet threads, by number, that have not come round within this time, their sockets read. Empty: all of them work.
+    /// The packet threads, by number, that have not come round within this time, their sockets
+    /// read. Empty: all of them work.
     pub async fn stalled(&self, patience: Duration) -> Vec<usize> {
         self.shared.stalled(patience).await
     }
@@ -527,7 +535,8 @@ impl Registry {
         self.shared.answers.health(&self.shared).await
     }
 
-    /// Calls `count` with all channels. No channel on demand ends meanwhile, so that each is either here or was handed to
+    /// Calls `count` with all channels. No channel on demand ends meanwhile, so that each is either
+    /// here or was handed to
     /// [`Telemetry::ended`].
     ///
     /// # Errors
@@ -538,8 +547,8 @@ impl Registry {
         Ok(count(&views))
     }
 
-    /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription. Gives their last
-    /// states. Whatever is asked later is refused.
+    /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription.
+    /// Gives their last states. Whatever is asked later is refused.
     pub async fn stop(&self) -> Vec<ChannelState> {
         let mut states = Vec::new();
         for thread in &self.shared.packet_threads {

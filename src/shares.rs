@@ -1,9 +1,10 @@
-//! Who has how many places: one table for connections, streams, groups on demand, pages, TCP clients and UDP subscribers, so
-//! that one host cannot take them all.
+//! Who has how many places: one table for connections, streams, groups on demand, pages, TCP
+//! clients and UDP subscribers, so that one host cannot take them all.
 //!
-//! A host is an IPv4 address or an IPv6 /64, the least that a network is given. Each may have a share of the places. The
-//! last ones are kept for this host's own requests (from 127.0.0.1 or ::1), which have no share: the operator and the
-//! health check get in when everybody else does not. The flows of a channel are counted by its core (`relay/hosts.rs`).
+//! A host is an IPv4 address or an IPv6 /64, the least that a network is given. Each may have a
+//! share of the places. The last ones are kept for this host's own requests (from 127.0.0.1 or
+//! ::1), which have no share: the operator and the health check get in when everybody else does
+//! not. The flows of a channel are counted by its core (`relay/hosts.rs`).
 
 use std::{
     collections::HashMap,
@@ -100,7 +101,8 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Who comes from this address: 127.0.0.1 and ::1 are this host itself. Other addresses of 127.0.0.0/8 are hosts.
+    /// Who comes from this address: 127.0.0.1 and ::1 are this host itself. Other addresses of
+    /// 127.0.0.0/8 are hosts.
     pub fn at(address: IpAddr) -> Caller {
         let canonical = address.to_canonical();
         let own = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])];
@@ -331,7 +333,8 @@ impl Place {
     /// Counts it for somebody else from now on.
     ///
     /// # Errors
-    /// The other one cannot have another place; then it stays as it was, and the refusal is counted.
+    /// The other one cannot have another place; then it stays as it was, and the refusal is
+    /// counted.
     pub fn pass_to(&mut self, caller: Caller) -> Result<(), Refused> {
         if caller == self.caller {
             return Ok(());

@@ -1,5 +1,6 @@
-//! Wakes an epoll at a deadline. A time-out of `epoll_wait` would set a timer before every packet and take it back
-//! after; this one is set when a deadline comes nearer, so packets that come first do not touch it.
+//! Wakes an epoll at a deadline. A time-out of `epoll_wait` would set a timer before every packet
+//! and take it back after; this one is set when a deadline comes nearer, so packets that come first
+//! do not touch it.
 
 use std::{
     io,

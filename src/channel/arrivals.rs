@@ -1,9 +1,10 @@
 //! What has come to a channel's ports, handed to its core.
 //!
-//! One port is read and handed over batch by batch. Where repair packets or RTCP have come besides the media, or several
-//! legs were left alone for a while, the ports are read side by side and handed over in the order of the kernel's stamps:
-//! after a stall of the process the core sees what a relay without the stall would have seen. Else media would close
-//! gaps for which the repair packets wait on the next port.
+//! One port is read and handed over batch by batch. Where repair packets or RTCP have come besides
+//! the media, or several legs were left alone for a while, the ports are read side by side and
+//! handed over in the order of the kernel's stamps: after a stall of the process the core sees what
+//! a relay without the stall would have seen. Else media would close gaps for which the repair
+//! packets wait on the next port.
 
 use std::{collections::VecDeque, mem, net::SocketAddr, time::Instant};
 
@@ -61,7 +62,8 @@ impl Channel {
         !self.kept.is_empty()
     }
 
-    /// Takes what has come to the ports that are ready, until they are empty or others should have their turn.
+    /// Takes what has come to the ports that are ready, until they are empty or others should have
+    /// their turn.
     pub(super) fn receive_ready(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> Taken {
         let mut ready = mem::take(&mut self.ready);
         ready.sort_unstable();
@@ -87,7 +89,8 @@ impl Channel {
         taken
     }
 
-    /// Whether the order among ports matters. The legs' media may differ by a usual turn in any case.
+    /// Whether the order among ports matters. The legs' media may differ by a usual turn in any
+    /// case.
     fn is_mixed(&self, inputs: &[usize], now: Instant, floor: Instant) -> bool {
         let late = || now.saturating_duration_since(floor) > BACKLOG_MAX;
         let beside = || inputs.iter().any(|port| self.ports[*port].role != Role::Media);
@@ -121,8 +124,9 @@ impl Channel {
         received
     }
 
-    /// The same from several ports, in the order of arrival. Of a port that is not read to its end nothing newer than its
-    /// last datagram is known: what is newer on the others is kept for the next turn, less than a batch of each.
+    /// The same from several ports, in the order of arrival. Of a port that is not read to its end
+    /// nothing newer than its last datagram is known: what is newer on the others is kept for the
+    /// next turn, less than a batch of each.
     fn receive_in_order(
         &mut self,
         inputs: &[usize],
@@ -163,7 +167,8 @@ impl Channel {
         taken
     }
 
-    /// Reads what ports have whose queue is empty. `false`: one of them has more than a turn may take.
+    /// Reads what ports have whose queue is empty. `false`: one of them has more than a turn may
+    /// take.
     fn fill(
         &mut self,
         queues: &mut [Queue],

@@ -1,5 +1,5 @@
-//! What packets that a channel sends on carry, as their headers show it: looked at now and then, for descriptions,
-//! announcements and content types.
+//! What packets that a channel sends on carry, as their headers show it: looked at now and then,
+//! for descriptions, announcements and content types.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! What the core delivers in a turn, on its way out: to the UDP outputs, into the taps, to those who read records.
+//! What the core delivers in a turn, on its way out: to the UDP outputs, into the taps, to those
+//! who read records.
 
 use std::{sync::Arc, time::Instant};
 
@@ -143,8 +144,8 @@ impl Channel {
         }
     }
 
-    /// What RTP outputs do with a delivery. Of several streams of TS packets they send the one that a player follows,
-    /// also where others than players take all (native).
+    /// What RTP outputs do with a delivery. Of several streams of TS packets they send the one that
+    /// a player follows, also where others than players take all (native).
     #[inline]
     fn use_as(&mut self, delivery: &Delivery, concerned: bool, followed: bool, now: Instant) -> RtpUse {
         let format = delivery.packet.format;

@@ -1,7 +1,9 @@
-//! What a channel has lost lately, flow by flow: losses that follow each other soon are one observation.
+//! What a channel has lost lately, flow by flow: losses that follow each other soon are one
+//! observation.
 //!
-//! Pure. The packet path tells `LossLog::lost` of each gap that is given up; whoever asks for the channel's state gets
-//! the newest observations. Why it was lost shows in counters of the same time ([`crate::observe`]).
+//! Pure. The packet path tells `LossLog::lost` of each gap that is given up; whoever asks for the
+//! channel's state gets the newest observations. Why it was lost shows in counters of the same time
+//! ([`crate::observe`]).
 
 use std::{
     collections::VecDeque,

@@ -1,5 +1,6 @@
-//! The ports of a leg: the media's, and those beside it where repair packets and RTCP come. Each is a [`Leg`] with a socket of
-//! its own, kept alive by itself; what comes is counted for the leg that it belongs to.
+//! The ports of a leg: the media's, and those beside it where repair packets and RTCP come. Each is
+//! a [`Leg`] with a socket of its own, kept alive by itself; what comes is counted for the leg that
+//! it belongs to.
 
 use std::{
     net::SocketAddr,
@@ -56,7 +57,8 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// All ports of a channel: the media's in the order of the legs, then the others. `reports`: the legs with RTCP above them.
+    /// All ports of a channel: the media's in the order of the legs, then the others. `reports`:
+    /// the legs with RTCP above them.
     pub(super) fn of_legs(
         inputs: Vec<address::Input>,
         fec: Fec,
@@ -130,8 +132,8 @@ pub(super) struct LegTimes {
     pub(super) round_trip: Option<Duration>,
 }
 
-/// A leg as people see it: the state of its worst port that is needed, and the counters of all. `ports` begins with
-/// the media's.
+/// A leg as people see it: the state of its worst port that is needed, and the counters of all.
+/// `ports` begins with the media's.
 pub(super) fn leg_state<'a>(
     media: &Leg,
     ports: impl Iterator<Item = &'a Port> + Clone,

@@ -1,9 +1,11 @@
-//! RTP for MPEG-TS that came without it (RFC 3550, RFC 2250): what RTP outputs send of such streams.
+//! RTP for MPEG-TS that came without it (RFC 3550, RFC 2250): what RTP outputs send of such
+//! streams.
 //!
-//! Pure. The packet path hands over a turn's deliveries; the packets made of them go to the outputs in `udp`. An RTP packet
-//! has whole TS packets of 188 bytes, at most seven: a datagram of so many is one packet, a larger one several, and TS
-//! packets that span datagrams are collected. What stands around TS packets of 192 or 204 bytes is left out, since RFC 2250
-//! knows 188 alone. All outputs of a channel send the same packets, so that two of them are two paths of one stream.
+//! Pure. The packet path hands over a turn's deliveries; the packets made of them go to the outputs
+//! in `udp`. An RTP packet has whole TS packets of 188 bytes, at most seven: a datagram of so many
+//! is one packet, a larger one several, and TS packets that span datagrams are collected. What
+//! stands around TS packets of 192 or 204 bytes is left out, since RFC 2250 knows 188 alone. All
+//! outputs of a channel send the same packets, so that two of them are two paths of one stream.
 
 use std::{mem, ops::Range, time::Instant};
 
@@ -32,8 +34,9 @@ pub struct Media<'a> {
     pub payload: &'a [u8],
 }
 
-/// Numbers and stamps the packets of one RTP stream, whatever it carries over time: its SSRC, numbers and clock go on
-/// where the source changes, and the marker says that it did (RFC 2250 section 2).
+/// Numbers and stamps the packets of one RTP stream, whatever it carries over time: its SSRC,
+/// numbers and clock go on where the source changes, and the marker says that it did (RFC 2250
+/// section 2).
 #[derive(Debug)]
 pub struct Packetizer {
     ssrc: u32,
@@ -46,7 +49,8 @@ pub struct Packetizer {
 }
 
 impl Packetizer {
-    /// A stream that begins at a number and a time of the caller's choice; RFC 3550 asks for random ones.
+    /// A stream that begins at a number and a time of the caller's choice; RFC 3550 asks for random
+    /// ones.
     pub fn new(ssrc: u32, first: u16, clock_start: u32, now: Instant) -> Packetizer {
         Packetizer { ssrc, next: first, clock_start, epoch: now, last: None }
     }
@@ -56,8 +60,9 @@ impl Packetizer {
         Packetizer::new(rand::random(), rand::random(), rand::random(), now)
     }
 
-    /// Appends the RTP packet of `media` with the time stamp of `at`, which must not run backwards. What was lost of
-    /// a numbered stream leaves a gap in the numbers: whoever receives it should know.
+    /// Appends the RTP packet of `media` with the time stamp of `at`, which must not run backwards.
+    /// What was lost of a numbered stream leaves a gap in the numbers: whoever receives it should
+    /// know.
     pub fn emit(&mut self, media: &Media<'_>, at: Instant, out: &mut Vec<u8>) {
         let goes_on = self.last.filter(|(flow, _)| *flow == media.flow && !media.starts);
         if let Some((_, Some(expected))) = goes_on {
@@ -77,7 +82,8 @@ impl Packetizer {
     }
 }
 
-/// How many numbers were left out before this one. A gap that a receiver would take for a new stream is none.
+/// How many numbers were left out before this one. A gap that a receiver would take for a new
+/// stream is none.
 fn gap(expected: u64, number: Option<u64>) -> u16 {
     let missing = number.and_then(|number| number.checked_sub(expected));
     missing.filter(|missing| *missing <= RTP_GAP_MAX).map_or(0, |missing| missing as u16)
@@ -130,9 +136,9 @@ impl Wrapper {
         }
     }
 
-    /// The RTP packets of these, in order: of each datagram those that it completes. Their time stamps are the arrivals',
-    /// which are steadier than the moments at which a relay sends; what came late or was rebuilt is stamped as early as
-    /// what follows it.
+    /// The RTP packets of these, in order: of each datagram those that it completes. Their time
+    /// stamps are the arrivals', which are steadier than the moments at which a relay sends; what
+    /// came late or was rebuilt is stamped as early as what follows it.
     pub fn wrap<'m, 's, I>(&'s mut self, media: I) -> impl Iterator<Item = Made<'s>> + Clone + use<'s, 'm, I>
     where
         I: DoubleEndedIterator<Item = Media<'m>> + Clone,

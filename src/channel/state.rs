@@ -1,5 +1,5 @@
-//! What a channel looks like to people: plain data that the packet path gives out when it is asked, for the
-//! HTTP API, the metrics, the demo's table and the summaries.
+//! What a channel looks like to people: plain data that the packet path gives out when it is asked,
+//! for the HTTP API, the metrics, the demo's table and the summaries.
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
@@ -29,10 +29,12 @@ pub struct ChannelState {
     pub hold_seconds: f64,
     /// How far an automatic hold may rise, in seconds; absent where the hold is fixed.
     pub hold_max_seconds: Option<f64>,
-    /// The longest delay of a paced release in any flow, in seconds; absent if release is not paced.
+    /// The longest delay of a paced release in any flow, in seconds; absent if release is not
+    /// paced.
     pub release_delay_seconds: Option<f64>,
-    /// How much faster than ours the source's clock runs, in parts per million, of the flow of those that sent within
-    /// the last 10 s whose clock is off most; absent if release is not paced.
+    /// How much faster than ours the source's clock runs, in parts per million, of the flow of
+    /// those that sent within the last 10 s whose clock is off most; absent if release is not
+    /// paced.
     pub clock_drift_ppm: Option<f64>,
     /// The largest interarrival jitter of any flow that sent within the last 10 s, in seconds.
     pub jitter_seconds: f64,
@@ -140,14 +142,15 @@ pub struct LegState {
     /// What it brought in.
     #[serde(flatten)]
     pub counters: LegCounters,
-    /// How much later than the first leg it brings the same number, in seconds, smoothed; absent with a single leg, and
-    /// while it brings nothing.
+    /// How much later than the first leg it brings the same number, in seconds, smoothed; absent
+    /// with a single leg, and while it brings nothing.
     pub skew_seconds: Option<f64>,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_drops: u64,
     /// Datagrams too large to be received whole.
     pub truncated: u64,
-    /// The round trip to the producer, in seconds; absent before requests or echoes have measured it.
+    /// The round trip to the producer, in seconds; absent before requests or echoes have measured
+    /// it.
     pub round_trip_seconds: Option<f64>,
     /// Requests and reports that could not be sent.
     pub unsent: u64,
@@ -158,7 +161,8 @@ pub struct LegState {
 }
 
 impl LegState {
-    /// Why it can bring nothing, if so, with its address: it is not joined, or its interface is down.
+    /// Why it can bring nothing, if so, with its address: it is not joined, or its interface is
+    /// down.
     pub fn trouble(&self) -> Option<String> {
         let waits =
             (self.state != LegStatus::Joined).then(|| self.detail.as_deref().unwrap_or(self.state.as_str()));
@@ -245,7 +249,8 @@ pub struct OutputState {
     /// Numbers that receivers asked for again, by what became of them; empty where they cannot.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: BTreeMap<&'static str, u64>,
-    /// Datagrams from receivers that were of no use, by what was wrong with them; empty where none can come.
+    /// Datagrams from receivers that were of no use, by what was wrong with them; empty where none
+    /// can come.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub invalid: BTreeMap<&'static str, u64>,
     /// Why nothing can be sent at present, if so.

@@ -1,5 +1,6 @@
-//! Looks at how channels stand, on the packet thread that runs them: a slice at a time, and a small share of its time at
-//! most, however many are asked for. A datagram does not pass here; [`super::thread`] works at it between its turns.
+//! Looks at how channels stand, on the packet thread that runs them: a slice at a time, and a small
+//! share of its time at most, however many are asked for. A datagram does not pass here;
+//! [`super::thread`] works at it between its turns.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +21,8 @@ pub(super) struct Survey {
     reply: oneshot::Sender<Vec<ChannelState>>,
     /// The place of the channel to look at.
     next: usize,
-    /// When the channel was started that was begun with in that place: another one may have come there since.
+    /// When the channel was started that was begun with in that place: another one may have come
+    /// there since.
     begun: Option<Instant>,
     states: Vec<ChannelState>,
 }

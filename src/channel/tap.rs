@@ -1,8 +1,9 @@
-//! What a channel delivers, for everything that is not UDP: collected in pieces once by the packet path, shared by all
-//! readers. A piece is a [`Chunk`] of payload for players, or a [`Batch`] that tells of each packet for programs.
+//! What a channel delivers, for everything that is not UDP: collected in pieces once by the packet
+//! path, shared by all readers. A piece is a [`Chunk`] of payload for players, or a [`Batch`] that
+//! tells of each packet for programs.
 //!
-//! A reader that falls behind skips whole chunks, at packet boundaries, and learns how many packets they held; it
-//! never slows the channel or another reader.
+//! A reader that falls behind skips whole chunks, at packet boundaries, and learns how many packets
+//! they held; it never slows the channel or another reader.
 
 mod last;
 mod payload;
@@ -33,7 +34,8 @@ pub trait Piece: fmt::Debug + Send + Sync + 'static {
     /// How many packets it holds.
     fn packets(&self) -> u32;
 
-    /// How many packets of the tap came before them: tells a reader that skipped pieces how many packets they held.
+    /// How many packets of the tap came before them: tells a reader that skipped pieces how many
+    /// packets they held.
     fn first(&self) -> u64;
 
     /// The number of the packet that comes after these.
@@ -41,7 +43,8 @@ pub trait Piece: fmt::Debug + Send + Sync + 'static {
         self.first() + u64::from(self.packets())
     }
 
-    /// The empty piece that follows, in the memory of one that nobody reads any more if there is one.
+    /// The empty piece that follows, in the memory of one that nobody reads any more if there is
+    /// one.
     fn following(&self, spent: Option<Self>) -> Self
     where
         Self: Sized;
@@ -53,7 +56,8 @@ pub trait Piece: fmt::Debug + Send + Sync + 'static {
 /// Which of a channel's flows a tap carries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Select {
-    /// One flow at a time where the packets are media for a player (RTP, MPEG-TS), all flows otherwise.
+    /// One flow at a time where the packets are media for a player (RTP, MPEG-TS), all flows
+    /// otherwise.
     #[default]
     Auto,
     /// This one only.
@@ -63,8 +67,8 @@ pub enum Select {
 /// Where a reader of a tap begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Begin {
-    /// With the tables of a transport stream and the last picture that a decoder can begin with, where the tap has
-    /// them; as [`Begin::Live`] otherwise.
+    /// With the tables of a transport stream and the last picture that a decoder can begin with,
+    /// where the tap has them; as [`Begin::Live`] otherwise.
     #[default]
     Picture,
     /// With what comes from now on.
@@ -136,8 +140,8 @@ impl<P: Piece> Tap<P> {
         }
     }
 
-    /// Sends the open piece if it is due, or if `at_once`. A little early is due too, so that pieces of many channels
-    /// find to each other and leave in one turn.
+    /// Sends the open piece if it is due, or if `at_once`. A little early is due too, so that
+    /// pieces of many channels find to each other and leave in one turn.
     pub fn turn(&mut self, now: Instant, at_once: bool) {
         let soon = now + self.early();
         if self.due().is_some_and(|due| at_once || due <= soon) {
@@ -149,15 +153,16 @@ impl<P: Piece> Tap<P> {
         (self.delay / CHUNK_SLACK).min(CHUNK_EARLY_MAX)
     }
 
-    /// When [`Tap::turn`] has something to send: `delay` after the piece before, so that a packet after
-    /// a pause waits for nothing, and a stream makes no more pieces than it needs.
+    /// When [`Tap::turn`] has something to send: `delay` after the piece before, so that a packet
+    /// after a pause waits for nothing, and a stream makes no more pieces than it needs.
     pub fn due(&self) -> Option<Instant> {
         let waits = !self.standing || self.ring.has_readers();
         let since = self.since.filter(|_| waits)?;
         Some(self.flushed.map_or(since, |flushed| since.max(flushed + self.delay)))
     }
 
-    /// Sends the open piece. The next one has the memory of the one before, if everybody has read that.
+    /// Sends the open piece. The next one has the memory of the one before, if everybody has read
+    /// that.
     fn flush(&mut self, now: Instant) {
         let next = self.open.following(self.sent.take().and_then(Arc::into_inner));
         let piece = std::mem::replace(&mut self.open, next);

@@ -1,8 +1,9 @@
-//! The packet path's loop: one plain thread with an epoll of its own, and the handle that the rest of the
-//! program has of it.
+//! The packet path's loop: one plain thread with an epoll of its own, and the handle that the rest
+//! of the program has of it.
 //!
-//! Under load the thread works on a tick: it sleeps a tick and then takes all that has come, since waking up for
-//! each packet costs more than everything else it does with it. At low rates it blocks for the next packet.
+//! Under load the thread works on a tick: it sleeps a tick and then takes all that has come, since
+//! waking up for each packet costs more than everything else it does with it. At low rates it
+//! blocks for the next packet.
 
 use std::{
     io,
@@ -68,7 +69,8 @@ pub struct Started {
 
 type Reply<T> = oneshot::Sender<T>;
 
-/// What is asked of a channel, if it exists. The answer goes out by a channel that the question brings along.
+/// What is asked of a channel, if it exists. The answer goes out by a channel that the question
+/// brings along.
 type Question = Box<dyn FnOnce(Option<&mut Channel>, Instant) + Send>;
 
 enum Command {
@@ -137,13 +139,14 @@ impl PacketThread {
         self.ask(|reply| Command::Add(Box::new(spec), reply)).await?
     }
 
-    /// Ends a channel: leaves its groups, sends on what is held back. Gives its last state, without flows.
+    /// Ends a channel: leaves its groups, sends on what is held back. Gives its last state, without
+    /// flows.
     pub async fn remove(&self, name: &str) -> Result<ChannelState, ThreadError> {
         self.ask(|reply| Command::Remove(name.to_owned(), reply)).await?
     }
 
-    /// Runs `question` on a channel, on the packet thread and between two turns of its loop, and gives the answer. The
-    /// question must be short: packets wait meanwhile.
+    /// Runs `question` on a channel, on the packet thread and between two turns of its loop, and
+    /// gives the answer. The question must be short: packets wait meanwhile.
     ///
     /// # Errors
     /// There is no channel of this name, or the packet thread has ended.
@@ -163,7 +166,8 @@ impl PacketThread {
         answer.await?.ok_or(unknown)
     }
 
-    /// One channel as it stands, with at most `flows_max` flows; absent when there is none of this name.
+    /// One channel as it stands, with at most `flows_max` flows; absent when there is none of this
+    /// name.
     ///
     /// # Errors
     /// The packet thread has ended.
@@ -173,8 +177,8 @@ impl PacketThread {
         Ok(states.await?.pop())
     }
 
-    /// All channels as they stand, each with at most `flows_max` flows. The thread looks at them beside the packets, a
-    /// few flows at a time: see [`SURVEY_REST`](crate::limits::SURVEY_REST).
+    /// All channels as they stand, each with at most `flows_max` flows. The thread looks at them
+    /// beside the packets, a few flows at a time: see [`SURVEY_REST`](crate::limits::SURVEY_REST).
     ///
     /// # Errors
     /// The packet thread has ended.
@@ -182,8 +186,9 @@ impl PacketThread {
         self.ask(|reply| Command::Survey(Survey::new(None, flows_max, reply))).await
     }
 
-    /// Hands over datagrams that came from there on a socket that is not the channel's own, as if they had come on its
-    /// first leg. Those of a channel that does not exist (any more) are dropped.
+    /// Hands over datagrams that came from there on a socket that is not the channel's own, as if
+    /// they had come on its first leg. Those of a channel that does not exist (any more) are
+    /// dropped.
     pub fn inject(&self, channel: &str, source: SocketAddr, datagrams: Vec<Buffer>) {
         let command = Command::Inject(channel.to_owned(), source, datagrams);
         // Without a thread there is nobody to miss them.
@@ -224,8 +229,8 @@ struct Path {
     alarm: Alarm,
     /// Indexed by the upper half of an epoll token.
     channels: Vec<Option<Channel>>,
-    /// When each channel has something to do although nothing comes. A turn looks at these and at the channels
-    /// that received; the others cost it nothing.
+    /// When each channel has something to do although nothing comes. A turn looks at these and at
+    /// the channels that received; the others cost it nothing.
     dues: Vec<Option<Instant>>,
     /// The channels that have something to do in this turn.
     busy: Vec<usize>,
@@ -301,9 +306,9 @@ impl Path {
         }
     }
 
-    /// Whether packets that came in time may still wait in a socket. Not for ever: under more load than there is
-    /// processor, deadlines must pass all the same.
-    /// A stall before that does not count: what came meanwhile is taken first.
+    /// Whether packets that came in time may still wait in a socket. Not for ever: under more load
+    /// than there is processor, deadlines must pass all the same. A stall before that does not
+    /// count: what came meanwhile is taken first.
     fn behind(&mut self, rest: bool, now: Instant) -> bool {
         let since = if rest { *self.backlog.get_or_insert(now) } else { now };
         let behind = rest && now.saturating_duration_since(since) < self.tick + BACKLOG_MAX;
@@ -311,7 +316,8 @@ impl Path {
         behind
     }
 
-    /// Under load, sleeps a tick, and then only looks. Otherwise waits for a packet or the next deadline.
+    /// Under load, sleeps a tick, and then only looks. Otherwise waits for a packet or the next
+    /// deadline.
     fn wait(&mut self) -> EpollTimeout {
         let now = clock::now();
         let due = self.dues.iter().flatten().copied().chain(self.surveys.due()).min();
@@ -328,7 +334,8 @@ impl Path {
         EpollTimeout::NONE
     }
 
-    /// One turn of the loop. Answers whether more may wait in the sockets; `None`: the thread was asked to stop.
+    /// One turn of the loop. Answers whether more may wait in the sockets; `None`: the thread was
+    /// asked to stop.
     fn turn(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> Option<bool> {
         let now = clocks.monotonic;
         let asked = ready.iter().any(|event| event.data() == WAKER);
@@ -355,7 +362,8 @@ impl Path {
         goes_on.then_some(rest || !self.awaiting.is_empty())
     }
 
-    /// Takes what has come, channel by channel. Gives how many datagrams that were, and whether more may wait.
+    /// Takes what has come, channel by channel. Gives how many datagrams that were, and whether
+    /// more may wait.
     fn receive_all(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> (usize, bool) {
         let Path { channels, kit, busy, places, floor, .. } = self;
         for event in ready {

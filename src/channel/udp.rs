@@ -1,7 +1,8 @@
 //! UDP outputs, unicast and multicast: all of one channel.
 //!
-//! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and what cannot be
-//! sent is counted by reason and dropped. Outputs that differ in nothing but their target share a socket (`socket_group`).
+//! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and
+//! what cannot be sent is counted by reason and dropped. Outputs that differ in nothing but their
+//! target share a socket (`socket_group`).
 
 use std::{os::fd::BorrowedFd, time::Instant};
 
@@ -146,8 +147,8 @@ pub struct UdpOutputs {
 }
 
 impl UdpOutputs {
-    /// Opens the sockets. Where that fails, [`UdpOutputs::iter`] says why, and it is tried again while sending.
-    /// At most `burst` datagrams go to a target at once; 1 for single ones always.
+    /// Opens the sockets. Where that fails, [`UdpOutputs::iter`] says why, and it is tried again
+    /// while sending. At most `burst` datagrams go to a target at once; 1 for single ones always.
     pub fn new(outputs: Vec<Output>, burst: usize, now: Instant, interfaces: &mut Interfaces) -> UdpOutputs {
         let count = outputs.len();
         let protections = Protection::of(&outputs, burst, now, interfaces);
@@ -187,8 +188,8 @@ impl UdpOutputs {
         }
     }
 
-    /// Sends the datagrams in order to every output. One that cannot be sent is counted and skipped; the others go
-    /// all the same.
+    /// Sends the datagrams in order to every output. One that cannot be sent is counted and
+    /// skipped; the others go all the same.
     pub fn send<'a>(
         &mut self,
         now: Instant,
@@ -229,28 +230,31 @@ impl UdpOutputs {
         }
     }
 
-    /// Gives what is sent from now on the class of service of what came in, where outputs want that.
+    /// Gives what is sent from now on the class of service of what came in, where outputs want
+    /// that.
     pub fn keep_dscp(&mut self, dscp: u8) {
         self.groups.iter_mut().for_each(|(_, group)| group.keep_dscp(dscp));
         self.rists.iter_mut().for_each(|rist| rist.keep_dscp(dscp));
         self.protections.iter_mut().for_each(|protection| protection.keep_dscp(dscp));
     }
 
-    /// Sends RTCP of the streams' senders beside them. What cannot be sent is lost: the next report follows.
+    /// Sends RTCP of the streams' senders beside them. What cannot be sent is lost: the next report
+    /// follows.
     pub fn report(&mut self, now: Instant, beside: Beside, bytes: &[u8]) {
         let plain = self.groups.iter_mut().filter(|(view, _)| matches!(view, View::Whole | View::Rtp));
         plain.for_each(|(_, group)| group.report(now, beside, bytes));
     }
 
-    /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do although nothing is delivered.
+    /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do although nothing
+    /// is delivered.
     pub fn due(&self) -> Option<Instant> {
         let natives = self.natives.iter().filter_map(Native::due);
         let protections = self.protections.iter().filter_map(Protection::due);
         protections.chain(natives).chain(self.rists.iter().map(Rist::due)).min()
     }
 
-    /// Looks after the sockets that receivers answer to. Calls `opened` with the place and the socket of those that
-    /// are new: when something comes there, [`UdpOutputs::receive`] takes it.
+    /// Looks after the sockets that receivers answer to. Calls `opened` with the place and the
+    /// socket of those that are new: when something comes there, [`UdpOutputs::receive`] takes it.
     pub fn maintain(
         &mut self,
         now: Instant,
@@ -262,8 +266,8 @@ impl UdpOutputs {
         }
     }
 
-    /// Sends the repair packets that do not wait for more media, and says to the receivers what was sent so far, where
-    /// it is time.
+    /// Sends the repair packets that do not wait for more media, and says to the receivers what was
+    /// sent so far, where it is time.
     pub fn poll(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         let paused = |protection: &&mut Protection| protection.due().is_some_and(|due| due <= now);
         for protection in self.protections.iter_mut().filter(paused) {
@@ -279,12 +283,14 @@ impl UdpOutputs {
         rist.map_or(0, |rist| rist.receive(place % rist::SOCKETS, now, tools))
     }
 
-    /// The sockets of outputs that expect no answers: what comes there is of no use to them, but may be to the caller.
+    /// The sockets of outputs that expect no answers: what comes there is of no use to them, but
+    /// may be to the caller.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.groups.iter().filter_map(|(_, group)| group.socket())
     }
 
-    /// The end: sends all repair packets that are left, and tells the receivers that nothing more comes.
+    /// The end: sends all repair packets that are left, and tells the receivers that nothing more
+    /// comes.
     pub fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         for protection in &mut self.protections {
             protection.finish(now, batch, interfaces);
@@ -313,8 +319,8 @@ impl UdpOutputs {
         }
     }
 
-    /// The outputs in the order they were given, each with the reason why it has no socket, if so; then those of
-    /// their repair packets.
+    /// The outputs in the order they were given, each with the reason why it has no socket, if so;
+    /// then those of their repair packets.
     pub fn iter(&self) -> impl Iterator<Item = (&UdpOutput, Option<&Error>)> {
         self.list().into_iter()
     }
@@ -334,7 +340,8 @@ impl UdpOutputs {
     }
 }
 
-/// Puts sockets for one target each in the place of one that is full, if something is left of what it should send.
+/// Puts sockets for one target each in the place of one that is full, if something is left of what
+/// it should send.
 fn scatter(
     groups: &mut Vec<(View, UdpSocketGroup)>,
     index: usize,
@@ -345,7 +352,8 @@ fn scatter(
     let (view, full) = groups.remove(index);
     let alone = full.scatter(now, batch, interfaces, bursts, &rest);
     for (place, group) in alone.into_iter().enumerate() {
-        // All of them have sent: one takes its place, and the others come behind those that have still to send.
+        // All of them have sent: one takes its place, and the others come behind those that have
+        // still to send.
         let at = if place == 0 { index } else { groups.len() };
         groups.insert(at, (view, group));
     }

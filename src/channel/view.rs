@@ -1,4 +1,5 @@
-//! A channel as people see it: its state, put together from the core, the ports and the outputs when it is asked for.
+//! A channel as people see it: its state, put together from the core, the ports and the outputs
+//! when it is asked for.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -16,7 +17,8 @@ use tidecast_core::{
 use tidecast_net::Error;
 
 impl Channel {
-    /// The channel at its end, with all flows, those that had ended before included; `flows_max` of zero: without any.
+    /// The channel at its end, with all flows, those that had ended before included; `flows_max` of
+    /// zero: without any.
     pub(super) fn last_state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
         let mut state = self.state(now, flows_max);
         if flows_max > 0 {
@@ -44,7 +46,8 @@ impl Channel {
         self.relay.begin_census(flows_max, recent);
     }
 
-    /// Goes on with the survey that was begun, by a few flows. Gives the channel's state when it has seen all of them.
+    /// Goes on with the survey that was begun, by a few flows. Gives the channel's state when it
+    /// has seen all of them.
     pub(super) fn go_on_with_survey(&mut self, now: Instant) -> Option<ChannelState> {
         let flows = &mut self.surveyed;
         let mut each = |flow| flows.push(flow_state(flow, now));

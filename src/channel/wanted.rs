@@ -1,4 +1,5 @@
-//! One flow of a channel, as somebody asks for it: `flow=KEY`, in any notation of the key that `/api/v1/streams` shows.
+//! One flow of a channel, as somebody asks for it: `flow=KEY`, in any notation of the key that
+//! `/api/v1/streams` shows.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,8 +15,8 @@ pub struct FlowWanted {
 }
 
 impl FlowWanted {
-    /// Reads what was typed: a decimal number, a hexadecimal one with `0x`, with letters or of eight digits, an address and
-    /// port, or an id as it is shown.
+    /// Reads what was typed: a decimal number, a hexadecimal one with `0x`, with letters or of
+    /// eight digits, an address and port, or an id as it is shown.
     ///
     /// # Errors
     /// What is wrong and what would be right.
@@ -84,7 +85,8 @@ impl FlowWanted {
     }
 }
 
-/// A flow's name that has the sender's address in it, as the flow has it: `10.0.0.5`, `10.0.0.5/0a1b`.
+/// A flow's name that has the sender's address in it, as the flow has it: `10.0.0.5`,
+/// `10.0.0.5/0a1b`.
 fn sender_key(text: &str) -> Option<String> {
     let (sender, fields) = text.split_once('/').unwrap_or((text, ""));
     let ip = sender.parse::<IpAddr>().map(|ip| ip.to_string());

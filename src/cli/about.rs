@@ -1,4 +1,5 @@
-//! The commands that tell of the program itself: `config`, and for packagers `completions` and `man`.
+//! The commands that tell of the program itself: `config`, and for packagers `completions` and
+//! `man`.
 
 use std::path::PathBuf;
 

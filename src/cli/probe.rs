@@ -34,7 +34,8 @@ pub struct Probe {
     /// End with exit code 3 when a larger share was lost, before any recovery
     #[arg(long, value_name = "PERCENT", value_parser = units::fraction)]
     pub max_loss: Option<f64>,
-    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
+    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands:
+    /// seq=u16be@4,id=u32be@0
     #[arg(long, default_value = "auto")]
     pub format: Format,
     /// Of a capture file: datagrams to this address and port [default: most of the media]

@@ -1,6 +1,7 @@
 //! The commands without a configuration file: `send`, `recv`, `impair`, `demo`.
 //!
-//! Their values are checked while parsing: a wrong one is a usage error that says what was expected.
+//! Their values are checked while parsing: a wrong one is a usage error that says what was
+//! expected.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -37,7 +38,8 @@ pub struct Send {
     /// The same as OUTPUT
     #[arg(long, value_name = "OUTPUT", conflicts_with = "output")]
     to: Option<Output>,
-    /// Send this file (- for standard input); a transport stream is paced by its PCR, a capture is played
+    /// Send this file (- for standard input); a transport stream is paced by its PCR, a capture is
+    /// played
     #[arg(long, group = "source", value_name = "FILE")]
     file: Option<PathBuf>,
     /// Send readings of N synthetic sensors, each a stream of its own
@@ -58,7 +60,8 @@ pub struct Send {
     /// Send the file or capture again and again
     #[arg(long = "loop", conflicts_with = "sensor")]
     pub repeat: bool,
-    /// How datagrams are numbered [default: rtp for rtp://, ts for a transport stream, otherwise native]
+    /// How datagrams are numbered [default: rtp for rtp://, ts for a transport stream, otherwise
+    /// native]
     #[arg(long)]
     pub format: Option<SendFormat>,
     /// Add repair packets: M for every K, the K taken STRIDE apart (native format)
@@ -70,7 +73,8 @@ pub struct Send {
     /// The session id, decimal or 0x hexadecimal [default: random]
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub session: Option<u32>,
-    /// Keep packets for so long and send them again to those who ask (native format); 0 turns it off [default: 1s]
+    /// Keep packets for so long and send them again to those who ask (native format); 0 turns it
+    /// off [default: 1s]
     #[arg(long, value_name = "DURATION", value_parser = parse_history)]
     pub history: Option<Duration>,
     /// Send again at most so much, in percent of what was sent (native format) [default: 50]
@@ -170,7 +174,8 @@ impl Send {
   tidecast recv tidecast://10.0.0.7:4023/camera-1?token=secret -o film.ts
       a stream that a relay sends to those who ask (relay --udp, serve --udp)")]
 pub struct Recv {
-    /// One or more legs that carry the same stream, or a relay's stream on request: tidecast://HOST:PORT/NAME
+    /// One or more legs that carry the same stream, or a relay's stream on request:
+    /// tidecast://HOST:PORT/NAME
     #[arg(value_name = "INPUT", required = true)]
     pub inputs: Vec<address::Source>,
     /// Write the payloads, in order, to this file (- for standard output)
@@ -188,17 +193,19 @@ pub struct Recv {
     /// End with exit code 3 when a larger share was lost
     #[arg(long, value_name = "PERCENT", value_parser = units::fraction)]
     pub max_loss: Option<f64>,
-    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands: seq=u16be@4,id=u32be@0
+    /// auto, native, rtp, ts, raw, a profile's name, or where the number stands:
+    /// seq=u16be@4,id=u32be@0
     #[arg(long, default_value = "auto")]
     pub format: Format,
-    /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on rtp:// inputs
-    /// if there is any
+    /// FEC on ports beside the media's (port + 2 and + 4): off, st2022-1, or auto for st2022-1 on
+    /// rtp:// inputs if there is any
     #[arg(long, value_name = "FEC", default_value = "off")]
     pub fec: crate::config::Fec,
     /// How long a gap may delay later packets: auto, or a duration such as 50ms
     #[arg(long, default_value = "auto")]
     pub hold: Hold,
-    /// Ask for missing packets: off, auto (rist:// inputs ask their sender), or on (native producers, too)
+    /// Ask for missing packets: off, auto (rist:// inputs ask their sender), or on (native
+    /// producers, too)
     #[arg(long, value_name = "WHOM", default_value = "auto")]
     pub retransmission: Retransmission,
 }

@@ -1,4 +1,5 @@
-//! `tidecast config` and `tidecast completions`: what the program knows about itself, as text on standard output.
+//! `tidecast config` and `tidecast completions`: what the program knows about itself, as text on
+//! standard output.
 
 use std::io::Write;
 

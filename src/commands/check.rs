@@ -1,5 +1,6 @@
-//! `tidecast check`, in stages: reads the file, says what it means, and tries it on this machine ([`machine`], [`folder`]).
-//! Only the last stage opens sockets, each for a moment; nothing is sent but the joins.
+//! `tidecast check`, in stages: reads the file, says what it means, and tries it on this machine
+//! ([`machine`], [`folder`]). Only the last stage opens sockets, each for a moment; nothing is sent
+//! but the joins.
 
 mod folder;
 mod machine;
@@ -15,10 +16,12 @@ use folder::Sandbox;
 use machine::Mark;
 use tidecast_net::address::Scheme;
 
-/// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each thing that was tried on this machine.
+/// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each thing that was
+/// tried on this machine.
 ///
 /// # Errors
-/// Everything that is wrong with the file, before anything is tried; then, that something does not work here.
+/// Everything that is wrong with the file, before anything is tried; then, that something does not
+/// work here.
 pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure> {
     let config = Config::from_file(&args.config)?;
     let mut text = String::new();

@@ -1,8 +1,8 @@
 //! `demo`: the whole journey on loopback, with nothing to install and nothing to configure.
 //!
 //! Producers ([`crate::commands::send`]) send to groups on 127.0.0.1, each through a bad link
-//! ([`crate::commands::impair`]) to a second group, which the relay joins and serves over HTTP. A table shows, live,
-//! what the links did and what the relay made of it.
+//! ([`crate::commands::impair`]) to a second group, which the relay joins and serves over HTTP. A
+//! table shows, live, what the links did and what the relay made of it.
 
 mod scene;
 mod table;
@@ -104,7 +104,8 @@ fn configuration(scenes: &[Scene]) -> anyhow::Result<Config> {
     channels.parse().map_err(|errors| anyhow::anyhow!("the demo's configuration: {errors}"))
 }
 
-/// Starts the relay, with HTTP where asked; without a wish on the usual port, or on any if that is taken.
+/// Starts the relay, with HTTP where asked; without a wish on the usual port, or on any if that is
+/// taken.
 async fn start(scenes: &[Scene], asked: Option<Endpoint>) -> anyhow::Result<Service> {
     let mut config = configuration(scenes)?;
     if let (Some(http), Some(asked)) = (&mut config.http, &asked) {

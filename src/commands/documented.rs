@@ -38,8 +38,8 @@ fn shell_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The words that a shell would give to `tidecast`, once per call in the line, wherever its output goes; files that the
-/// line writes are in `folder`.
+/// The words that a shell would give to `tidecast`, once per call in the line, wherever its output
+/// goes; files that the line writes are in `folder`.
 fn calls(line: &str, folder: &Path) -> Vec<Vec<String>> {
     // A shell splits words as a shell does; everything but tidecast itself is made to do nothing.
     let script = format!(

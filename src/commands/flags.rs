@@ -1,4 +1,5 @@
-//! Flags of `serve` and `relay` to a [`Config`]: they become [`Raw`] first, so that they pass the same validation as a file.
+//! Flags of `serve` and `relay` to a [`Config`]: they become [`Raw`] first, so that they pass the
+//! same validation as a file.
 
 use crate::{
     cli,
@@ -8,7 +9,8 @@ use crate::{
     },
 };
 
-/// The configuration of `serve`: the file's, changed by flags; without a file, groups on demand over HTTP.
+/// The configuration of `serve`: the file's, changed by flags; without a file, groups on demand
+/// over HTTP.
 ///
 /// # Errors
 /// Everything that is wrong with the file and the flags.
@@ -46,7 +48,8 @@ fn serve(raw: &mut Raw, args: &cli::Serve) {
     }
 }
 
-/// One channel from the flags of `relay`. HTTP is off unless asked for, and joins no groups on demand.
+/// One channel from the flags of `relay`. HTTP is off unless asked for, and joins no groups on
+/// demand.
 fn relay(args: &cli::Relay) -> Raw {
     let mut raw = Raw {
         tick: Some(text("--tick", &args.tick)),

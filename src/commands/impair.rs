@@ -1,10 +1,11 @@
 //! `impair`: passes datagrams on through a seeded bad link, and says exactly what it did to them.
 //!
-//! A datagram comes from [`tidecast_net`], unchanged and whole; [`tidecast_link`] decides; when it is due it goes to
-//! every output of [`crate::channel::udp`]. What receivers answer goes back the same way (`lane`), and so does the RTCP of
-//! RIST: the link does nothing to those. One plain thread, which waits for the sockets and for the link's next
-//! release at once. What became of each datagram is kept by kind and flow (`census`) and printed at the end
-//! (`report`). The demo runs [`run`] too.
+//! A datagram comes from [`tidecast_net`], unchanged and whole; [`tidecast_link`] decides; when it
+//! is due it goes to every output of [`crate::channel::udp`]. What receivers answer goes back the
+//! same way (`lane`), and so does the RTCP of RIST: the link does nothing to those. One plain
+//! thread, which waits for the sockets and for the link's next release at once. What became of each
+//! datagram is kept by kind and flow (`census`) and printed at the end (`report`). The demo runs
+//! [`run`] too.
 
 mod census;
 mod lane;
@@ -119,11 +120,13 @@ pub fn command(args: &cli::Impair) -> Result<(), Failure> {
     print(&report, args.json).map_err(Failure::output)
 }
 
-/// Runs the link until `stop`, the time or the count of the options, then lets what waits go out for at most
+/// Runs the link until `stop`, the time or the count of the options, then lets what waits go out
+/// for at most
 /// [`IMPAIR_DRAIN_MAX`] longer. Calls `ready` once the input is joined and the outputs are open.
 ///
 /// # Errors
-/// Impossible impairments, an input or output that cannot be opened, and an output that is the input.
+/// Impossible impairments, an input or output that cannot be opened, and an output that is the
+/// input.
 pub fn run(options: &Options, stop: &AtomicBool, ready: impl FnOnce()) -> anyhow::Result<Report> {
     options.impairments.check()?;
     let mut path = Path::open(options)?;
@@ -202,8 +205,8 @@ impl<'a> Path<'a> {
         [&self.media].into_iter().chain(&self.control)
     }
 
-    /// No more input: what the kernel has queued is still received, and what waits goes out when it is due, but not
-    /// later than after [`IMPAIR_DRAIN_MAX`].
+    /// No more input: what the kernel has queued is still received, and what waits goes out when it
+    /// is due, but not later than after [`IMPAIR_DRAIN_MAX`].
     fn drain(&mut self) -> anyhow::Result<()> {
         self.media.leg.leave();
         self.control.iter_mut().for_each(|lane| lane.leg.leave());

@@ -1,4 +1,5 @@
-//! `tidecast man`: manual pages from the definition of the command line and from the sample configuration.
+//! `tidecast man`: manual pages from the definition of the command line and from the sample
+//! configuration.
 
 use std::{
     fs,
@@ -112,7 +113,8 @@ fn configuration() -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The day, or that of `SOURCE_DATE_EPOCH`, by which packages come out the same each time they are built.
+/// The day, or that of `SOURCE_DATE_EPOCH`, by which packages come out the same each time they are
+/// built.
 fn date() -> String {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let seconds = given.unwrap_or_else(|| clock::unix_micros() / 1_000_000);

@@ -1,7 +1,8 @@
-//! `probe`: says what is on a group, live in a terminal or line by line, or what is in a capture file.
+//! `probe`: says what is on a group, live in a terminal or line by line, or what is in a capture
+//! file.
 //!
-//! Datagrams come from sockets of its own ([`sockets`]) or from a file ([`capture`]) and go to [`crate::probe`], which
-//! knows what they mean. One plain thread.
+//! Datagrams come from sockets of its own ([`sockets`]) or from a file ([`capture`]) and go to
+//! [`crate::probe`], which knows what they mean. One plain thread.
 
 mod capture;
 mod live;
@@ -92,7 +93,8 @@ fn input_words(media: SocketAddr) -> String {
     }
 }
 
-/// The destination with most datagrams that stands not beside another with more; says so if there are others.
+/// The destination with most datagrams that stands not beside another with more; says so if there
+/// are others.
 fn chosen(path: &Path) -> anyhow::Result<SocketAddr> {
     let all = capture::destinations(path)?;
     let beside = |one: &SocketAddr| {

@@ -1,7 +1,8 @@
 //! `recv`: joins like a relay, writes the payloads in order, and says what was lost on the way.
 //!
-//! The packets come through the same packet path as in a relay; a thread of its own writes the payloads (`writer`), so
-//! that a slow reader of the output costs what is not written, and nothing else.
+//! The packets come through the same packet path as in a relay; a thread of its own writes the
+//! payloads (`writer`), so that a slow reader of the output costs what is not written, and nothing
+//! else.
 
 mod remote;
 mod summary;
@@ -38,7 +39,8 @@ const CHANNEL: &str = "recv";
 /// Runs `recv` to its end.
 ///
 /// # Errors
-/// The file cannot be written, a leg cannot be opened, nothing was received, or more was lost than allowed.
+/// The file cannot be written, a leg cannot be opened, nothing was received, or more was lost than
+/// allowed.
 pub(super) fn run(args: &cli::Recv) -> Result<(), Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
@@ -201,7 +203,8 @@ async fn ask(
     }
 }
 
-/// Why the relay has refused to go on; `None` for streams that nobody asked for, and never otherwise.
+/// Why the relay has refused to go on; `None` for streams that nobody asked for, and never
+/// otherwise.
 async fn refusal(asking: &mut Option<Asking>) -> Option<anyhow::Error> {
     let asking = asking.as_mut()?;
     match (&mut asking.task).await {

@@ -1,4 +1,5 @@
-//! `tidecast relay`: one channel without a configuration file; at its end it says what became of the stream.
+//! `tidecast relay`: one channel without a configuration file; at its end it says what became of
+//! the stream.
 
 use anyhow::Context;
 

@@ -1,8 +1,8 @@
 //! `tidecast send`: a file, standard input or synthetic sensors, sent as a producer would.
 //!
 //! Bytes come from [`reader`] through [`cut`], readings from [`sensor`]; a
-//! [`carrier`] makes datagrams of them; [`link`] sends them. One thread sends everything; signals and slow input
-//! have small threads that wake it ([`reader`]).
+//! [`carrier`] makes datagrams of them; [`link`] sends them. One thread sends everything; signals
+//! and slow input have small threads that wake it ([`reader`]).
 
 mod capture;
 mod carrier;
@@ -35,10 +35,12 @@ use tidecast_net::address::Scheme;
 use tidecast_net::clock;
 use tidecast_wire::ts::packets;
 
-/// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and prints a summary.
+/// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and
+/// prints a summary.
 ///
 /// # Errors
-/// [`Failure::Usage`] for options that contradict each other; otherwise what could not be read or sent.
+/// [`Failure::Usage`] for options that contradict each other; otherwise what could not be read or
+/// sent.
 pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let started = clock::now();
@@ -89,8 +91,8 @@ fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, 
     Ok(job.link)
 }
 
-/// Sends like the command, until `stop`; `file`, if given, takes the place of the named one, which is played again
-/// and again. For the demo.
+/// Sends like the command, until `stop`; `file`, if given, takes the place of the named one, which
+/// is played again and again. For the demo.
 pub(super) fn run_until(args: &cli::Send, file: Option<File>, stop: Stop) -> Result<(), Failure> {
     match file {
         Some(file) => {
@@ -101,8 +103,8 @@ pub(super) fn run_until(args: &cli::Send, file: Option<File>, stop: Stop) -> Res
     Ok(())
 }
 
-/// Which format is sent: the one asked for, or the one that suits the output and the data. `transport_stream` is
-/// what the data is; `None` when it is not known, or when there is none.
+/// Which format is sent: the one asked for, or the one that suits the output and the data.
+/// `transport_stream` is what the data is; `None` when it is not known, or when there is none.
 fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat, Failure> {
     let target = args.target();
     let format = args.format.unwrap_or(match target.scheme {

@@ -1,4 +1,5 @@
-//! What `serve`, `relay` and `demo` share: a running relay made from a [`Config`], from its start to its end.
+//! What `serve`, `relay` and `demo` share: a running relay made from a [`Config`], from its start
+//! to its end.
 
 use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
@@ -208,7 +209,8 @@ impl Service {
         tracing::info!("was asked to end");
     }
 
-    /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all within
+    /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all
+    /// within
     /// [`DRAIN_MAX`]. Gives the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
         let Service { registry, http, tcp, udp, announcer, recorders, .. } = self;
@@ -256,7 +258,8 @@ async fn start_channel(
     Ok((started, record::start_all(registry, channel).await?))
 }
 
-/// Allows as many descriptors as the process may have: usually 1,024 until it asks, fewer than clients_max needs.
+/// Allows as many descriptors as the process may have: usually 1,024 until it asks, fewer than
+/// clients_max needs.
 fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

@@ -1,6 +1,7 @@
-//! The end, on request: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as `nohup` does. The first asks for an orderly end; a second one does not wait for it.
-//! [`Signals`] is for commands that run on tokio, [`Stop`] for those that run in a plain thread. A service also tells
-//! its manager that it is up, and that it ends.
+//! The end, on request: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as `nohup` does. The
+//! first asks for an orderly end; a second one does not wait for it.
+//! [`Signals`] is for commands that run on tokio, [`Stop`] for those that run in a plain thread. A
+//! service also tells its manager that it is up, and that it ends.
 
 use std::{
     io,
@@ -28,7 +29,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on, within a tokio runtime; without this the signals end the process at once.
+    /// Listens from now on, within a tokio runtime; without this the signals end the process at
+    /// once.
     ///
     /// # Errors
     /// The handler cannot be installed.
@@ -81,8 +83,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Listens for signals on a thread of its own, which wakes the calling thread. A second signal ends the
-    /// process at once.
+    /// Listens for signals on a thread of its own, which wakes the calling thread. A second signal
+    /// ends the process at once.
     ///
     /// # Errors
     /// The handlers or their thread cannot be set up.
@@ -127,7 +129,8 @@ impl Stop {
     }
 }
 
-/// Tells the service manager (systemd, `Type=notify`) that the service is up. Without one that waits, nothing happens.
+/// Tells the service manager (systemd, `Type=notify`) that the service is up. Without one that
+/// waits, nothing happens.
 pub fn notify_ready() {
     notify(&[sd_notify::NotifyState::Ready]);
 }

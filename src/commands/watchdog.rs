@@ -1,7 +1,8 @@
-//! Keep-alives to a service manager (systemd, `WatchdogSec=`), which starts the service anew when they stay out.
+//! Keep-alives to a service manager (systemd, `WatchdogSec=`), which starts the service anew when
+//! they stay out.
 //!
-//! They are sent only while every packet thread answers: a process that merely exists keeps nobody's stream alive. It
-//! stands beside a datagram's way and asks [`crate::registry`].
+//! They are sent only while every packet thread answers: a process that merely exists keeps
+//! nobody's stream alive. It stands beside a datagram's way and asks [`crate::registry`].
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use tokio::{
 use super::shutdown;
 use crate::{limits::WATCHDOG_SHARE, registry::Registry};
 
-/// Starts the keep-alives if a service manager waits for them (`WATCHDOG_USEC`). Must be called within a tokio runtime.
+/// Starts the keep-alives if a service manager waits for them (`WATCHDOG_USEC`). Must be called
+/// within a tokio runtime.
 pub fn keep_alive(registry: Registry) -> Option<JoinHandle<()>> {
     let limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero())?;
     Some(tokio::spawn(run(registry, limit / WATCHDOG_SHARE)))

@@ -1,4 +1,5 @@
-//! What no single value can tell: missing keys, names and addresses given twice, outputs that would loop.
+//! What no single value can tell: missing keys, names and addresses given twice, outputs that would
+//! loop.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -104,7 +105,8 @@ fn unique_name<'a>(
     }
 }
 
-/// An `rtp://` or `rist://` input says what its datagrams are; the format must not say something else.
+/// An `rtp://` or `rist://` input says what its datagrams are; the format must not say something
+/// else.
 fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     let rtp = channel.legs.iter().find(|leg| leg.address.scheme.is_rtp());
     if let (Some(leg), Some(field)) = (rtp, &raw.format)
@@ -159,7 +161,8 @@ fn repair_ports(leg: &Input) -> impl Iterator<Item = SocketAddr> {
     st2022::PORTS_ABOVE.into_iter().filter_map(|offset| Some(leg.on_port_above(offset)?.socket_addr()))
 }
 
-/// Without numbers, the copies that come on several legs cannot be told apart: all of them would go out.
+/// Without numbers, the copies that come on several legs cannot be told apart: all of them would go
+/// out.
 fn numbered_legs(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     if let Some(field) = &raw.format
         && channel.legs.len() > 1
@@ -189,7 +192,8 @@ fn idle_release(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>
     }
 }
 
-/// A leg given twice would count each packet as its own duplicate; a unicast port gives each datagram to one socket.
+/// A leg given twice would count each packet as its own duplicate; a unicast port gives each
+/// datagram to one socket.
 fn legs<'a>(
     raw: &'a RawChannel,
     channel: &Channel,

@@ -31,8 +31,9 @@ impl Described {
         Described { media: Media::of(maps), ..Described::default() }
     }
 
-    /// Reads a file of a session description: of its streams, those that come to a port of the legs. One that describes a
-    /// single stream needs no port. `base` is where a relative path begins.
+    /// Reads a file of a session description: of its streams, those that come to a port of the
+    /// legs. One that describes a single stream needs no port. `base` is where a relative path
+    /// begins.
     pub(super) fn read(path: &str, base: Option<&Path>, legs: &[Leg]) -> Result<Described, String> {
         let path = base.map_or_else(|| PathBuf::from(path), |base| base.join(path));
         let expected = "expected a file with a session description (RFC 8866)";

@@ -1,7 +1,7 @@
 //! The configuration file: TOML text to [`Raw`], with a line for every value.
 //!
-//! Reads the document's tree itself instead of deriving it, so that one run finds every syntax error, every
-//! unknown key and every wrong type. Values are understood in [`super::validate`].
+//! Reads the document's tree itself instead of deriving it, so that one run finds every syntax
+//! error, every unknown key and every wrong type. Values are understood in [`super::validate`].
 
 use std::ops::Range;
 

@@ -1,4 +1,5 @@
-//! Playlists: what a channel is called in the relay's own, and one that is there already, whose groups are asked of the relay.
+//! Playlists: what a channel is called in the relay's own, and one that is there already, whose
+//! groups are asked of the relay.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -128,7 +129,8 @@ impl Imported {
     }
 }
 
-/// The group that a line of a playlist names: `udp://@239.1.1.1:5000`, `rtp://10.0.0.5@232.1.1.1:5000?...`
+/// The group that a line of a playlist names: `udp://@239.1.1.1:5000`,
+/// `rtp://10.0.0.5@232.1.1.1:5000?...`
 fn group(line: &str) -> Option<Input> {
     let (scheme, address) = line.trim().split_once("://")?;
     let scheme = scheme.parse().ok().filter(|scheme| *scheme != Scheme::Rist)?;

@@ -1,5 +1,5 @@
-//! The most memory that a relay of a configuration takes: what each thing may take, as often as there may be one.
-//! `docs/configuration.md` has the table for users; the tests hold it to this.
+//! The most memory that a relay of a configuration takes: what each thing may take, as often as
+//! there may be one. `docs/configuration.md` has the table for users; the tests hold it to this.
 
 use super::{Channel, Config};
 use crate::limits::{
@@ -9,7 +9,8 @@ use crate::limits::{
 use tidecast_core::limits::HISTORY_BYTES_MAX;
 use tidecast_net::address::Scheme;
 
-/// The program with its page and its threads: 20 MiB after the start, and what the allocator keeps after a busy time.
+/// The program with its page and its threads: 20 MiB after the start, and what the allocator keeps
+/// after a busy time.
 const PROGRAM_BYTES: usize = 64 << 20;
 /// A flow with a gap: 9.5 KiB on average among 16,384 of them.
 const FLOW_BYTES: usize = 10 << 10;
@@ -41,7 +42,8 @@ impl Part {
 }
 
 impl Config {
-    /// What takes memory, without the groups on demand. What the kernel keeps in the buffers of sockets is not in it.
+    /// What takes memory, without the groups on demand. What the kernel keeps in the buffers of
+    /// sockets is not in it.
     pub fn memory(&self) -> Vec<Part> {
         let served = self.http.is_some() || self.tcp.is_some();
         let players = self.http.as_ref().map_or(0, |http| http.clients_max);
@@ -145,7 +147,8 @@ mod tests {
         value.unwrap_or_else(|| panic!("no {key}")).trim().to_owned()
     }
 
-    /// With the configuration that comes with it, neither stops a relay that takes all it may, and some groups on demand.
+    /// With the configuration that comes with it, neither stops a relay that takes all it may, and
+    /// some groups on demand.
     #[test]
     fn the_limits_of_the_unit_and_of_compose_leave_room() {
         let group = "[[channel]]\nname = \"a\"\ninput = \"udp://@239.1.1.1:5000\"".parse::<Config>().unwrap();

@@ -1,4 +1,5 @@
-//! What is wrong with a configuration: one line per problem, with place, value and what was expected.
+//! What is wrong with a configuration: one line per problem, with place, value and what was
+//! expected.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! What was typed, not yet understood: every value as text or number with its place.
 //!
-//! Made by [`super::file`] from TOML and by [`crate::commands`] from the command line; goes to [`super::validate`].
+//! Made by [`super::file`] from TOML and by [`crate::commands`] from the command line; goes to
+//! [`super::validate`].
 
 use std::fmt;
 

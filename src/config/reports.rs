@@ -1,4 +1,5 @@
-//! Where the RTCP of RTP senders is received and sent: beside the media, and never where something else comes or goes.
+//! Where the RTCP of RTP senders is received and sent: beside the media, and never where something
+//! else comes or goes.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -7,7 +8,8 @@ use tidecast_core::relay::Beside;
 use tidecast_net::address::{OutputRtcp, Scheme};
 use tidecast_wire::Format;
 
-/// Decides for each leg whether the port above is its RTCP's, and for outputs that do not say so whether theirs is.
+/// Decides for each leg whether the port above is its RTCP's, and for outputs that do not say so
+/// whether theirs is.
 pub(super) fn place(channels: &mut [Channel]) {
     let inputs = channels.iter().flat_map(|channel| &channel.legs).map(|leg| leg.address.socket_addr());
     let inputs: HashSet<SocketAddr> = inputs.collect();
@@ -28,7 +30,8 @@ pub(super) fn place(channels: &mut [Channel]) {
     }
 }
 
-/// Whether RTCP comes above this leg, if there is any: media has the even port (RFC 3550 section 11).
+/// Whether RTCP comes above this leg, if there is any: media has the even port (RFC 3550 section
+/// 11).
 fn is_rtcp(leg: &Leg, inputs: &HashSet<SocketAddr>) -> bool {
     let address = &leg.address;
     let above = address.on_port_above(1).map(|above| above.socket_addr());

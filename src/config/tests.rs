@@ -1,4 +1,5 @@
-//! Every key, every error, and the examples of the reference; here what is valid arrives, defaults included.
+//! Every key, every error, and the examples of the reference; here what is valid arrives, defaults
+//! included.
 
 mod channels;
 mod described;

@@ -1,7 +1,7 @@
 //! From what was typed to what is valid: every key gets its default, its range and its type here.
 //!
-//! A value that cannot be used is reported and replaced by its default, so that one run finds every problem.
-//! What concerns several keys or channels at once is in [`super::cross`].
+//! A value that cannot be used is reported and replaced by its default, so that one run finds every
+//! problem. What concerns several keys or channels at once is in [`super::cross`].
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -37,7 +37,8 @@ use tidecast_net::limits::{CHANNEL_NAME_BYTES_MAX, UDP_TOKEN_BYTES_MAX};
 use tidecast_net::units;
 use tidecast_wire::{Format, rtp::payload_types::Rtpmap};
 
-/// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths of files begin.
+/// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths
+/// of files begin.
 pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Problem>) -> Config {
     let mut check = Check { problems, base };
     let tick = check.tick(&raw.tick, TICK);
@@ -356,8 +357,8 @@ impl Check<'_> {
         Hold::Auto { min, max }
     }
 
-    /// When packets go out. A gap that is waited for longer than the delay would make what follows late: a fixed delay
-    /// bounds the hold.
+    /// When packets go out. A gap that is waited for longer than the delay would make what follows
+    /// late: a fixed delay bounds the hold.
     fn release(&mut self, raw: &RawChannel, hold: Hold) -> (Release, Hold) {
         let release = self.value(&raw.release, Release::Asap, |value| parsed(value, "paced"));
         let Release::Paced(_) = release else {
@@ -414,7 +415,8 @@ impl Check<'_> {
 /// The usual port of a web server without privileges.
 const HTTP_PORT: u16 = 8080;
 
-/// The administratively scoped groups (RFC 2365): private to a site, so harmless to hand out on loopback.
+/// The administratively scoped groups (RFC 2365): private to a site, so harmless to hand out on
+/// loopback.
 fn allow_default() -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(239, 0, 0, 0), 8))
 }

@@ -1,6 +1,7 @@
 //! Capture files that are read (`capture`).
 
-/// Bytes of one capture's block when it is read: more than the largest packet with the longest comments.
+/// Bytes of one capture's block when it is read: more than the largest packet with the longest
+/// comments.
 pub const CAPTURE_BLOCK_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a capture that are read at once.
 pub const CAPTURE_READ_BYTES: usize = 256 << 10;

@@ -10,7 +10,8 @@ pub const PROBE_FLOWS_MAX: usize = 4096;
 pub const PROBE_GAPS_MAX: usize = 1024;
 /// Numbers behind the highest within which a packet is late and not of another numbering.
 pub const PROBE_WINDOW: u64 = REORDER_PACKETS_MAX;
-/// Losses of one flow of which the length and the distance to the one before are kept, to simulate the like.
+/// Losses of one flow of which the length and the distance to the one before are kept, to simulate
+/// the like.
 pub const PROBE_LOSSES_MAX: usize = 1024;
 /// A gap younger than this may still be filled: it is not yet a loss.
 pub const PROBE_SETTLE: Duration = HOLD_START;
@@ -24,8 +25,8 @@ pub const PCR_INTERVAL_ALLOWED: Duration = Duration::from_millis(100);
 pub const PROBE_SHAPES_MAX: usize = 64;
 /// Datagrams of unknown format that are kept to look for a counter in them,
 pub const PROBE_SAMPLES: usize = 64;
-/// and so many of their bytes: the number stands in every known header's first bytes,
-/// and how many messages or records a datagram has shows in all of it, as an Ethernet path carries it.
+/// and so many of their bytes: the number stands in every known header's first bytes, and how many
+/// messages or records a datagram has shows in all of it, as an Ethernet path carries it.
 pub const PROBE_SAMPLE_BYTES: usize = 2048;
 /// Packets of a simulated stream on which a suggestion must not lose one.
 pub const PROBE_SIMULATED: u64 = 100_000;

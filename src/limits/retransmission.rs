@@ -2,5 +2,6 @@
 
 use std::time::Duration;
 
-/// How often a RIST sender reports: TR-06-1 asks for every 100 ms at least, and a tick may pass before it goes out.
+/// How often a RIST sender reports: TR-06-1 asks for every 100 ms at least, and a tick may pass
+/// before it goes out.
 pub const RTCP_INTERVAL: Duration = Duration::from_millis(80);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// One in so many places is kept for this host's own requests.
 pub const PLACES_RESERVED_SHARE: usize = 16;
-/// And no more of them than this: an operator's tools, a scrape and a health check at the same time.
+/// And no more of them than this: an operator's tools, a scrape and a health check at the same
+/// time.
 pub const PLACES_RESERVED_MAX: usize = 16;
 /// Connections to the port for the operator: pages, scrapes and scripts.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;

@@ -6,8 +6,8 @@ use std::time::Duration;
 pub const COOKIE_VALID: Duration = Duration::from_secs(15);
 /// How long a key makes cookies; those of the key before are good for longer than any cookie is.
 pub const COOKIE_KEY_LIFE: Duration = Duration::from_secs(60);
-/// Answers per second to those who do not subscribe (yet): a tenth of a core, and twice the flood under which newcomers
-/// are still to be served.
+/// Answers per second to those who do not subscribe (yet): a tenth of a core, and twice the flood
+/// under which newcomers are still to be served.
 pub const UDP_ANSWERS_PER_SECOND: u32 = 20_000;
 /// How long a stream comes without a renewal, by default.
 pub const UDP_LEASE: Duration = Duration::from_secs(30);
@@ -27,8 +27,8 @@ pub const UDP_REQUESTS_AT_ONCE: usize = 64;
 pub const UDP_REQUEST_BUFFER: usize = 8 << 20;
 /// Requests from subscribers that wait to be read: each subscriber renews once in a while.
 pub const UDP_STRAYS_MAX: usize = 256;
-/// Send buffer asked for per subscriber: a tick of 5 ms at 400 Mbit/s, and more than the kernel keeps for a host whose ARP
-/// answer it waits for.
+/// Send buffer asked for per subscriber: a tick of 5 ms at 400 Mbit/s, and more than the kernel
+/// keeps for a host whose ARP answer it waits for.
 pub const UDP_SUBSCRIBER_BUFFER: usize = 256 << 10;
 /// How long a full socket is waited for: then what is left of the batch counts as lag.
 pub const UDP_FULL_PATIENCE: Duration = Duration::from_millis(50);

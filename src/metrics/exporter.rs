@@ -1,4 +1,5 @@
-//! What Prometheus reads of a running relay: its channels are added up once for all who have asked before.
+//! What Prometheus reads of a running relay: its channels are added up once for all who have asked
+//! before.
 
 use std::sync::{Arc, Weak};
 
@@ -19,7 +20,8 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Exports what `metrics` has of the channels of `registry`. Must be called within a tokio runtime.
+    /// Exports what `metrics` has of the channels of `registry`. Must be called within a tokio
+    /// runtime.
     pub fn start(metrics: Arc<Metrics>, registry: Registry) -> Exporter {
         tokio::spawn(upkeep(Arc::downgrade(&metrics)));
         Exporter { metrics, registry, text: Arc::default() }

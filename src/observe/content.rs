@@ -1,5 +1,5 @@
-//! What a channel carries, as far as its packets tell: whether a browser can play it, or show its readings. Found out by
-//! a look at its first packets; nobody is asked again once that is known.
+//! What a channel carries, as far as its packets tell: whether a browser can play it, or show its
+//! readings. Found out by a look at its first packets; nobody is asked again once that is known.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What people should know of: joins, restarts, outages, losses, and who was cut off, each with its time and what to do
-//! about it. Found by comparing two looks at a channel; kept in a bounded ring.
+//! What people should know of: joins, restarts, outages, losses, and who was cut off, each with its
+//! time and what to do about it. Found by comparing two looks at a channel; kept in a bounded ring.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -48,7 +48,8 @@ pub enum Level {
 pub struct Event {
     /// Its number: later events have higher ones.
     pub id: u64,
-    /// Changes with each change of the event: what a reader has not seen yet is above what it has seen.
+    /// Changes with each change of the event: what a reader has not seen yet is above what it has
+    /// seen.
     pub revision: u64,
     /// When it began, in milliseconds since the Unix epoch.
     pub at: u64,
@@ -88,7 +89,8 @@ pub struct Finding {
 pub enum Text {
     /// As it is; never merged with another event.
     Whole(String),
-    /// Before the event's count, which adds up as long as it goes on; a noun in the singular; what follows it.
+    /// Before the event's count, which adds up as long as it goes on; a noun in the singular; what
+    /// follows it.
     Counted(&'static str, &'static str, String),
 }
 
@@ -112,7 +114,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Adds what was found in a channel at `at` (since the Unix epoch). A counted event that goes on grows.
+    /// Adds what was found in a channel at `at` (since the Unix epoch). A counted event that goes
+    /// on grows.
     pub fn add(&mut self, at: Duration, channel: &str, finding: Finding) {
         let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
         self.revision += 1;

@@ -1,5 +1,6 @@
-//! Why datagrams are of no use, and what to do, in words: from the reasons that the packet path counts, and from what one of each
-//! looked like. A reason without words of its own is told by its name.
+//! Why datagrams are of no use, and what to do, in words: from the reasons that the packet path
+//! counts, and from what one of each looked like. A reason without words of its own is told by its
+//! name.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,8 @@ use tidecast_core::relay::Refused;
 use tidecast_net::address::{Input, Scheme};
 use tidecast_wire::Looks;
 
-/// What was discarded as useless although no reason names it: numbers that nothing confirmed, or beyond a limit.
+/// What was discarded as useless although no reason names it: numbers that nothing confirmed, or
+/// beyond a limit.
 pub(super) const UNCONFIRMED: &str = "unconfirmed";
 
 /// The cause and the remedy of one reason. `path`: where HTTP clients find the channel.

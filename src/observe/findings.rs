@@ -1,4 +1,5 @@
-//! Compares two looks at a channel: what has happened in between that people should know of, and what to do.
+//! Compares two looks at a channel: what has happened in between that people should know of, and
+//! what to do.
 
 use super::{
     events::{Finding, Kind, Level, Text},
@@ -58,8 +59,8 @@ pub(super) fn causes(view: &ChannelView) -> Vec<String> {
     causes
 }
 
-/// No packets come any more: the likeliest cause, and the others. A channel of which nothing is joined was told of
-/// already.
+/// No packets come any more: the likeliest cause, and the others. A channel of which nothing is
+/// joined was told of already.
 pub(super) fn silent(view: &ChannelView, reason: &str, causes: &[String]) -> Option<Finding> {
     let joined =
         view.state.legs.iter().any(|leg| leg.state == LegStatus::Joined) || view.state.legs.is_empty();
@@ -116,7 +117,8 @@ fn leg_event(before: Option<&LegState>, leg: &LegState) -> Option<Finding> {
     })
 }
 
-/// The interface of a leg has gone down, or is up again; a leg that is not joined any more says more itself.
+/// The interface of a leg has gone down, or is up again; a leg that is not joined any more says
+/// more itself.
 fn link_event(before: &LegState, leg: &LegState) -> Option<Finding> {
     let was_down = before.fault.is_some();
     match &leg.fault {
@@ -160,8 +162,8 @@ fn output_event(before: &OutputState, output: &OutputState) -> Option<Finding> {
     }
 }
 
-/// What sessions have begun between two looks. `awaited` counts the flows whose first session has not begun yet: it does
-/// when their first packets are confirmed, which may be a tick later.
+/// What sessions have begun between two looks. `awaited` counts the flows whose first session has
+/// not begun yet: it does when their first packets are confirmed, which may be a tick later.
 pub(super) fn sessions(before: &ChannelView, after: &ChannelView, awaited: &mut u64) -> Option<Finding> {
     let begun = after.state.counters.sessions.saturating_sub(before.state.counters.sessions);
     let (old, new) = (before.state.flow_count as u64, after.state.flow_count as u64);

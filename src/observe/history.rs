@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use crate::{limits::RECENT_SAMPLES, registry::ChannelView};
 
-/// What a sample says. Counts are those since the sample before; the others are as they were at its time.
+/// What a sample says. Counts are those since the sample before; the others are as they were at its
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Column {
@@ -135,8 +136,8 @@ pub(super) fn kernel_drops(view: &ChannelView) -> u64 {
     view.state.legs.iter().map(|leg| leg.kernel_drops).sum()
 }
 
-/// Numbers that a leg missed and another one brought. Of more than two legs it is a lower bound: several may have
-/// missed the same one.
+/// Numbers that a leg missed and another one brought. Of more than two legs it is a lower bound:
+/// several may have missed the same one.
 pub(super) fn by_other_leg(view: &ChannelView) -> u64 {
     let missed = view.state.legs.iter().map(|leg| leg.counters.missed);
     if view.state.legs.len() > 2 { missed.max().unwrap_or(0) } else { missed.sum() }
@@ -213,8 +214,8 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// Splits what a history says was lost by its cause. The counters overlap (the kernel also drops duplicates), so a
-    /// cause never accounts for more than is left.
+    /// Splits what a history says was lost by its cause. The counters overlap (the kernel also
+    /// drops duplicates), so a cause never accounts for more than is left.
     pub fn of(history: &History) -> Recent {
         let sum = |column| history.sum(column, RECENT_SAMPLES);
         let lost = sum(Column::Lost);

@@ -1,4 +1,5 @@
-//! Which legs of a channel bring nothing while others do: nothing is lost then, and nothing is left to lose.
+//! Which legs of a channel bring nothing while others do: nothing is lost then, and nothing is left
+//! to lose.
 
 use std::time::Instant;
 

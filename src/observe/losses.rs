@@ -58,8 +58,8 @@ pub fn told<'a>(
     })
 }
 
-/// A late packet comes after its gap was given up, and a full buffer drops what is missed a hold later: both are looked for
-/// a little around.
+/// A late packet comes after its gap was given up, and a full buffer drops what is missed a hold
+/// later: both are looked for a little around.
 fn cause(channel: &Observed, times: &[Tick], count: u64, (first, last): (u64, u64)) -> Cause {
     let around = LOSS_CAUSE_AROUND.as_millis() as u64;
     let samples = channel.history.newest(times.len());

@@ -1,5 +1,6 @@
-//! What is received and not passed on, other than duplicates and late packets, and players who get nothing of what comes: over the
-//! last seconds, so that it shows at once and clears soon after it ends.
+//! What is received and not passed on, other than duplicates and late packets, and players who get
+//! nothing of what comes: over the last seconds, so that it shows at once and clears soon after it
+//! ends.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -191,7 +192,8 @@ fn too_long(before: &ChannelView, after: &ChannelView) -> u64 {
     count(after).saturating_sub(count(before))
 }
 
-/// Useless datagrams between two looks by reason. Repair packets of no use cost nothing but themselves.
+/// Useless datagrams between two looks by reason. Repair packets of no use cost nothing but
+/// themselves.
 pub(super) fn grown(before: &ChannelState, after: &ChannelState) -> BTreeMap<&'static str, u64> {
     let count = |state: &ChannelState, reason: &str| state.rejects.get(reason).copied().unwrap_or_default();
     let reasons = after.rejects.keys().filter(|reason| **reason != "unusable_repair");

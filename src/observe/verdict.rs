@@ -40,8 +40,8 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
-/// Judges a channel that last heard a packet `quiet` ago (`None`: never); `legs`: what its legs lack; `refused`: what comes and
-/// is not passed on.
+/// Judges a channel that last heard a packet `quiet` ago (`None`: never); `legs`: what its legs
+/// lack; `refused`: what comes and is not passed on.
 pub(super) fn judge(
     view: &ChannelView,
     history: &History,
@@ -98,7 +98,8 @@ fn silence(view: &ChannelView, history: &History, quiet: Option<Duration>) -> Op
     (quiet >= patience).then(|| format!("no packet for {}", words(quiet)))
 }
 
-/// Seconds between two packets, as far as the history tells: a sensor may have one reading a minute.
+/// Seconds between two packets, as far as the history tells: a sensor may have one reading a
+/// minute.
 fn usual_interval(history: &History) -> f64 {
     let packets = history.sum(Column::Received, usize::MAX);
     if packets > 0.0 { history.len() as f64 / packets } else { 0.0 }

@@ -166,7 +166,8 @@ impl Flow {
         }
     }
 
-    /// A datagram without a number; the first ones of a transport stream may not show that they are of one.
+    /// A datagram without a number; the first ones of a transport stream may not show that they are
+    /// of one.
     pub(super) fn push_unnumbered(&mut self, now: Instant, bytes: &[u8], is_ts: bool) {
         self.format = if is_ts { "ts" } else { "raw" };
         self.push(now, None, None, bytes.len(), bytes);
@@ -217,7 +218,8 @@ impl Flow {
         }
     }
 
-    /// Numbers expected, and lost ones, as of now. A late packet may need as long as the latest one so far.
+    /// Numbers expected, and lost ones, as of now. A late packet may need as long as the latest one
+    /// so far.
     pub(super) fn losses(&self, now: Instant) -> (u64, Losses) {
         let settle = self.lateness().max(PROBE_SETTLE);
         self.numbers.as_ref().map(|numbers| numbers.losses(now, settle)).unwrap_or_default()

@@ -1,4 +1,5 @@
-//! Which FEC a stream has, by its repair packets: ST 2022-1's matrix, or the shape of native blocks.
+//! Which FEC a stream has, by its repair packets: ST 2022-1's matrix, or the shape of native
+//! blocks.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -60,7 +61,8 @@ impl Geometry {
         matrices.chain(self.native()).collect()
     }
 
-    /// Blocks are closed early with a smaller k, so the largest k of the usual m and stride is the shape's.
+    /// Blocks are closed early with a smaller k, so the largest k of the usual m and stride is the
+    /// shape's.
     fn native(&self) -> Option<FecReport> {
         let mut shapes: BTreeMap<(usize, u64), u64> = BTreeMap::new();
         for ((_, m, stride), count) in &self.blocks {

@@ -1,4 +1,5 @@
-//! What datagrams of no known format may be: a profile whose numbers fit, or a place where a counter stands.
+//! What datagrams of no known format may be: a profile whose numbers fit, or a place where a
+//! counter stands.
 
 use std::{cmp::Reverse, collections::HashMap, net::SocketAddr};
 
@@ -50,7 +51,8 @@ impl Samples {
     }
 
     fn counter(&self) -> Option<String> {
-        // wide fields first: the low byte of a wide counter is a counter, too; big-endian before little-endian
+        // wide fields first: the low byte of a wide counter is a counter, too; big-endian before
+        // little-endian
         let kinds = [("u32be", 4), ("u32le", 4), ("u16be", 2), ("u16le", 2), ("u8", 1)];
         let places = kinds.iter().flat_map(|kind| (0..=COUNTER_BYTES - kind.1).map(move |at| (*kind, at)));
         let mut plausible =

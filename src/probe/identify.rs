@@ -1,4 +1,5 @@
-//! Which format each source of a probed group sends: as a relay decides it ([`tidecast_core::identify`]).
+//! Which format each source of a probed group sends: as a relay decides it
+//! ([`tidecast_core::identify`]).
 
 use std::{net::SocketAddr, time::Instant};
 

@@ -26,7 +26,8 @@ pub(super) fn kind(stream_type: u8, descriptors: &[u8]) -> String {
     name.to_owned()
 }
 
-/// Descriptors of EN 300 468 and registrations (ISO/IEC 13818-1 section 2.6.8) that say what private data is.
+/// Descriptors of EN 300 468 and registrations (ISO/IEC 13818-1 section 2.6.8) that say what
+/// private data is.
 fn private(mut descriptors: &[u8]) -> Option<&'static str> {
     while let [tag, length, rest @ ..] = descriptors {
         let body = rest.get(..usize::from(*length))?;

@@ -1,4 +1,5 @@
-//! The losses of a flow: how many, how long each was, and how far apart they were, which is what FEC must cope with.
+//! The losses of a flow: how many, how long each was, and how far apart they were, which is what
+//! FEC must cope with.
 
 use std::collections::{BTreeMap, VecDeque};
 

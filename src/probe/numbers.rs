@@ -1,7 +1,9 @@
-//! Which numbers of a flow came, in which order: gaps, reordering, duplicates, restarts. Knows numbers and times only.
+//! Which numbers of a flow came, in which order: gaps, reordering, duplicates, restarts. Knows
+//! numbers and times only.
 //!
-//! A number behind the highest is found in a gap (it came late) or not (it came twice). What is left of a gap counts as
-//! lost once it is old; unlike in a relay, nothing is waited for, since nothing is delivered.
+//! A number behind the highest is found in a gap (it came late) or not (it came twice). What is
+//! left of a gap counts as lost once it is old; unlike in a relay, nothing is waited for, since
+//! nothing is delivered.
 
 use std::{
     collections::VecDeque,
@@ -182,8 +184,8 @@ impl Numbers {
         Place::Stray
     }
 
-    /// Whether a confirmed numbering ahead is the one in force behind a jump, as a relay judges it: in a wide space its
-    /// numbers are lost, since no producer that restarts lands there by chance.
+    /// Whether a confirmed numbering ahead is the one in force behind a jump, as a relay judges it:
+    /// in a wide space its numbers are lost, since no producer that restarts lands there by chance.
     fn jumps(&mut self, now: Instant, first: u64, highest: u64) -> bool {
         let wide = self.space.modulus().is_none_or(|modulus| modulus >= WIDE_SPACE);
         let Some(numbering) = self.now.as_mut().filter(|_| wide) else { return false };
@@ -197,7 +199,8 @@ impl Numbers {
         true
     }
 
-    /// Numbers expected, and what is lost of them, as of now; gaps younger than `settle` count as neither.
+    /// Numbers expected, and what is lost of them, as of now; gaps younger than `settle` count as
+    /// neither.
     pub(super) fn losses(&self, now: Instant, settle: Duration) -> (u64, Losses) {
         let mut losses = self.losses.clone();
         let Some(numbering) = &self.now else { return (self.expected_before, losses) };

@@ -1,5 +1,5 @@
-//! What a probe has found, as plain values: `--json` prints them as they are, `text` and the live display put them
-//! into words. Times in seconds, rates per second, shares from 0 to 1.
+//! What a probe has found, as plain values: `--json` prints them as they are, `text` and the live
+//! display put them into words. Times in seconds, rates per second, shares from 0 to 1.
 
 use std::net::IpAddr;
 
@@ -32,9 +32,11 @@ pub struct Report {
     pub corrupt: u64,
     /// Datagrams of another format.
     pub foreign: u64,
-    /// The `--format` that the first corrupt or foreign datagram looks like; none if it looks like nothing that is known.
+    /// The `--format` that the first corrupt or foreign datagram looks like; none if it looks like
+    /// nothing that is known.
     pub refused_format: Option<&'static str>,
-    /// Datagrams that the kernel dropped here: the receive buffer was full. They count as lost, too.
+    /// Datagrams that the kernel dropped here: the receive buffer was full. They count as lost,
+    /// too.
     pub kernel_drops: u64,
     /// The forward error correction that was seen.
     pub fec: Vec<FecReport>,

@@ -1,7 +1,8 @@
 //! Losses like those that were seen, and what FEC of some shape leaves of them.
 //!
-//! The lengths of losses and of what came between them are drawn anew, in a random order from a fixed seed, with a
-//! margin: what was seen in seconds is not the worst that comes. Repair packets go over the same link.
+//! The lengths of losses and of what came between them are drawn anew, in a random order from a
+//! fixed seed, with a margin: what was seen in seconds is not the worst that comes. Repair packets
+//! go over the same link.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;

@@ -21,7 +21,8 @@ const KS: [usize; 11] = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 100];
 const STRIDES: [usize; 6] = [1, 2, 4, 8, 16, 32];
 /// More repair packets than data packets are of no use, but for single packets.
 const M_OF_SINGLE: usize = 6;
-/// A block that takes as long as allowed costs as much as so much overhead: a short delay is worth something.
+/// A block that takes as long as allowed costs as much as so much overhead: a short delay is worth
+/// something.
 const DELAY_COST: f64 = 0.1;
 /// What was seen in seconds is not the worst that comes.
 const MARGIN: f64 = 1.25;
@@ -248,7 +249,8 @@ fn st2022(shape: &Shape) -> String {
     format!("st2022-1:{},{}{columns_only}", shape.columns(), shape.rows())
 }
 
-/// `GROUP:PORT` stands for a group of the user's own choice, `OUTPUT` for where the repaired stream goes.
+/// `GROUP:PORT` stands for a group of the user's own choice, `OUTPUT` for where the repaired stream
+/// goes.
 fn commands(suggestion: &Suggestion, input: &str, format: Kind) -> Vec<String> {
     let scheme = match (format, input.parse::<Input>().map(|input| input.scheme)) {
         (Kind::Rtp, Ok(Scheme::Rist)) => "rist",

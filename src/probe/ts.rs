@@ -1,4 +1,5 @@
-//! What is in a transport stream, packet by packet as they came: programmes, PIDs, continuity, and the program clock.
+//! What is in a transport stream, packet by packet as they came: programmes, PIDs, continuity, and
+//! the program clock.
 
 use std::{
     collections::BTreeMap,
@@ -239,7 +240,8 @@ impl Clock {
         let ahead =
             Duration::from_nanos(((pcr.ticks + Pcr::WRAP - ticks) % Pcr::WRAP).saturating_mul(1000) / 27);
         let arrival = now.saturating_duration_since(at);
-        // A jump back or far ahead is another time base; after a loss or a pause time has passed on both clocks.
+        // A jump back or far ahead is another time base; after a loss or a pause time has passed on
+        // both clocks.
         if ahead > PCR_INTERVAL_ALLOWED && ahead > arrival * 2 + PCR_INTERVAL_ALLOWED {
             self.discontinuities += 1;
             return;

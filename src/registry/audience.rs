@@ -1,5 +1,6 @@
-//! What the subscribers of one channel have got over each transport, together and one by one (`clients`): counted by
-//! those who serve them, read by the metrics and the state. Plain atomics, since a client's task must not wait for another's.
+//! What the subscribers of one channel have got over each transport, together and one by one
+//! (`clients`): counted by those who serve them, read by the metrics and the state. Plain atomics,
+//! since a client's task must not wait for another's.
 
 mod clients;
 

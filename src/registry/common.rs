@@ -1,4 +1,5 @@
-//! One answer for everybody who asked before it was sought, so that many questions cost as much as one.
+//! One answer for everybody who asked before it was sought, so that many questions cost as much as
+//! one.
 
 use std::{
     future::Future,
@@ -46,8 +47,8 @@ impl<T: Clone> CommonAnswer<T> {
 }
 
 impl<T: Clone + Send + 'static> CommonAnswer<T> {
-    /// An answer that was sought after this call. `pause` says whether the last one suffices; if not, `seek` finds another one,
-    /// no sooner than the pause after the last one.
+    /// An answer that was sought after this call. `pause` says whether the last one suffices; if
+    /// not, `seek` finds another one, no sooner than the pause after the last one.
     pub async fn get<F>(&self, pause: impl Fn(&T) -> Pause, seek: impl FnOnce() -> F) -> T
     where
         F: Future<Output = T> + Send + 'static,

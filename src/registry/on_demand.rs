@@ -1,8 +1,9 @@
 //! Groups that are joined while somebody asks for them.
 //!
-//! All clients of one group share its channel. The first one starts it; when the last one has left, it goes on
-//! for the linger and ends then, unless somebody has come back. A leaving last and a coming first client meet at
-//! the entry's lock: the one who comes finds the channel running, or gone and begins a new one.
+//! All clients of one group share its channel. The first one starts it; when the last one has left,
+//! it goes on for the linger and ends then, unless somebody has come back. A leaving last and a
+//! coming first client meet at the entry's lock: the one who comes finds the channel running, or
+//! gone and begins a new one.
 
 use std::{
     collections::HashMap,
@@ -128,7 +129,8 @@ pub(super) async fn enter(
     caller: Caller,
 ) -> Result<Entered, Error> {
     let shared = shared.clone();
-    // A task of its own, because a client that goes away in the middle must not leave half a channel behind.
+    // A task of its own, because a client that goes away in the middle must not leave half a
+    // channel behind.
     let task = tokio::spawn(async move {
         loop {
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
@@ -175,8 +177,8 @@ async fn take_place(
     Ok(Some((*thread, Place { shared: shared.clone(), entry: entry.clone(), caller })))
 }
 
-/// Groups that nobody watches any more make room: for a host that has its share its own ones, for others all. The one that
-/// was left first goes.
+/// Groups that nobody watches any more make room: for a host that has its share its own ones, for
+/// others all. The one that was left first goes.
 async fn make_room(shared: &Arc<Shared>, input: &Input, caller: Caller) {
     if shared.on_demand.table().contains_key(input) {
         return;
@@ -242,7 +244,8 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<
             return Err(error.into());
         }
     };
-    // A player would wait for nothing; it is told to come again, and the interface may be there by then.
+    // A player would wait for nothing; it is told to come again, and the interface may be there by
+    // then.
     end(shared, entry, thread).await;
     Err(Error::Waiting { reasons })
 }

@@ -96,7 +96,8 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
     registry.stop().await;
 }
 
-/// Leaving last and coming first clients meet all the time: nobody may get a reader of a channel that has ended.
+/// Leaving last and coming first clients meet all the time: nobody may get a reader of a channel
+/// that has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
     let registry =

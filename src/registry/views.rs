@@ -1,6 +1,6 @@
-//! How the channels stand, for all who ask: one survey answers everybody who has asked before it began. So whatever is
-//! asked, and however often, the packet threads are asked a few times a second ([`SURVEY_INTERVAL`]), and no answer is older
-//! than its question.
+//! How the channels stand, for all who ask: one survey answers everybody who has asked before it
+//! began. So whatever is asked, and however often, the packet threads are asked a few times a
+//! second ([`SURVEY_INTERVAL`]), and no answer is older than its question.
 
 use std::{
     collections::HashMap,
@@ -35,8 +35,8 @@ pub struct Stalled {
     pub threads: Vec<usize>,
 }
 
-/// All channels at one time: the configured ones in their order, then the others by name. Texts that were made of it are kept
-/// with it, and go with it.
+/// All channels at one time: the configured ones in their order, then the others by name. Texts
+/// that were made of it are kept with it, and go with it.
 #[derive(Debug, Default)]
 pub struct Census {
     channels: Vec<ChannelView>,
@@ -49,7 +49,8 @@ impl Census {
         Census { channels, texts: Mutex::default() }
     }
 
-    /// The text in which each channel shows at most `flows` flows; made by `write` for the first who asks for it.
+    /// The text in which each channel shows at most `flows` flows; made by `write` for the first
+    /// who asks for it.
     pub fn text(&self, flows: usize, write: impl FnOnce(&[ChannelView]) -> Vec<u8>) -> Bytes {
         // A panic leaves them without the text that was being written.
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,13 +1,16 @@
 //! The HTTP server: streams for players, state and metrics for people and Prometheus, and the page.
 //!
-//! The page's files are in `page`, what it shows in `live` once a second and in `api` (`rows`, `table`) when asked.
+//! The page's files are in `page`, what it shows in `live` once a second and in `api` (`rows`,
+//! `table`) when asked.
 //!
-//! Messages for programs go over server-sent events and WebSockets (`push`, `websocket`) and Socket.IO (`socketio`).
+//! Messages for programs go over server-sent events and WebSockets (`push`, `websocket`) and
+//! Socket.IO (`socketio`).
 //!
-//! Requests and their answers are the HTTP library's (`connection`, `requests`, `routes`, `refusal`). Behind the head of a stream
-//! (`stream`) the socket is ours: payloads come as chunks from [`crate::channel::tap`], through the subscriptions that
-//! [`crate::registry`] hands out; one task per tap (`feeder`) writes them to all of its clients (`player`).
-//! Each client costs bounded memory and never slows another one or the packet path.
+//! Requests and their answers are the HTTP library's (`connection`, `requests`, `routes`,
+//! `refusal`). Behind the head of a stream (`stream`) the socket is ours: payloads come as chunks
+//! from [`crate::channel::tap`], through the subscriptions that
+//! [`crate::registry`] hands out; one task per tap (`feeder`) writes them to all of its clients
+//! (`player`). Each client costs bounded memory and never slows another one or the packet path.
 
 mod answers;
 mod api;
@@ -105,8 +108,9 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
-    /// Streams end when their channels do. `hubs`: who hands messages to programs.
+    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has
+    /// got its last byte. Streams end when their channels do. `hubs`: who hands messages to
+    /// programs.
     pub async fn run(
         self,
         registry: Registry,

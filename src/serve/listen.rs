@@ -99,10 +99,11 @@ pub(super) async fn bind(address: &Endpoint, clients: Clients) -> Result<(TcpLis
     Ok((listener, address))
 }
 
-/// Makes a client's socket send at once, keep little that is unsent, and end when the client has vanished.
+/// Makes a client's socket send at once, keep little that is unsent, and end when the client has
+/// vanished.
 pub(super) fn prepare(stream: &TcpStream) {
-    // Without any of these the client is served all the same, only worse: a reading that comes ten times a second must
-    // not wait for the next one, and what the kernel has is old after a pause.
+    // Without any of these the client is served all the same, only worse: a reading that comes ten
+    // times a second must not wait for the next one, and what the kernel has is old after a pause.
     let _ = stream.set_nodelay(true);
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
@@ -112,20 +113,21 @@ pub(super) fn prepare(stream: &TcpStream) {
     be_patient(stream, Duration::ZERO);
 }
 
-/// Keeps a client for so long that acknowledges nothing. To the kernel one that reads nothing is the same, so this is at
-/// least how long that may last.
+/// Keeps a client for so long that acknowledges nothing. To the kernel one that reads nothing is
+/// the same, so this is at least how long that may last.
 pub(super) fn be_patient(stream: &TcpStream, patience: Duration) {
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(patience.max(CLIENT_GONE_MAX)));
 }
 
-/// Returns when a connection is broken, for one whose client has closed its side, and may listen all the same.
+/// Returns when a connection is broken, for one whose client has closed its side, and may listen
+/// all the same.
 pub(super) async fn broken(stream: &TcpStream) {
     // An error is what it waits for, too.
     let _ = stream.ready(Interest::ERROR).await;
 }
 
-/// Ends a connection behind its last byte. What the client has sent meanwhile is read: unread, it would make the kernel
-/// reset the connection, and the last bytes might be lost.
+/// Ends a connection behind its last byte. What the client has sent meanwhile is read: unread, it
+/// would make the kernel reset the connection, and the last bytes might be lost.
 pub(super) async fn part(stream: &TcpStream) {
     if SockRef::from(stream).shutdown(Shutdown::Write).is_err() {
         return;

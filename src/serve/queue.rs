@@ -1,8 +1,11 @@
-//! A client's bounded queue, and the socket behind it: of players over HTTP (`http`) as of programs (`push`).
+//! A client's bounded queue, and the socket behind it: of players over HTTP (`http`) as of programs
+//! (`push`).
 //!
-//! What comes for a client is written to its socket at once; only what the socket does not take waits here, and the client's
-//! own task writes that when it can ([`ClientQueue::catch_up`]). What becomes of a client that is behind is its
-//! [`Policy`]'s: a player skips whole chunks, a program gets the missed ranges and the newest values.
+//! What comes for a client is written to its socket at once; only what the socket does not take
+//! waits here, and the client's own task writes that when it can ([`ClientQueue::catch_up`]). What
+//! becomes of a client that is behind is its
+//! [`Policy`]'s: a player skips whole chunks, a program gets the missed ranges and the newest
+//! values.
 
 mod backlog;
 
@@ -36,7 +39,8 @@ pub(super) trait Policy: Sized {
     /// What waits for the client.
     type Item: Queued + fmt::Debug;
 
-    /// Why a client ends that has acknowledged nothing for so long that the kernel gives the connection up.
+    /// Why a client ends that has acknowledged nothing for so long that the kernel gives the
+    /// connection up.
     const UNACKNOWLEDGED: End;
 
     /// Lets an answer to what the client has sent wait, where it belongs among the other items.
@@ -135,8 +139,8 @@ impl<P: Policy> ClientQueue<P> {
         self.wake();
     }
 
-    /// Returns when no answer waits. Nothing is read from the client before, so that it cannot ask faster than it takes
-    /// the answers.
+    /// Returns when no answer waits. Nothing is read from the client before, so that it cannot ask
+    /// faster than it takes the answers.
     pub(super) async fn answered(&self) {
         while self.state().backlog.answers() > 0 {
             self.answered.notified().await;
@@ -165,8 +169,8 @@ impl<P: Policy> ClientQueue<P> {
         }
     }
 
-    /// Writes what waits until nothing does. Answers whether everything has ended. `left`: how long the client may go on
-    /// if it has taken nothing since the second instant, at the first.
+    /// Writes what waits until nothing does. Answers whether everything has ended. `left`: how long
+    /// the client may go on if it has taken nothing since the second instant, at the first.
     pub(super) async fn catch_up(
         &self,
         left: impl Fn(&State<P>, Instant, Instant) -> Result<Duration, End>,

@@ -1,8 +1,10 @@
-//! Recordings: a channel's packets as they were delivered, with the times of their arrival, in pcapng files.
+//! Recordings: a channel's packets as they were delivered, with the times of their arrival, in
+//! pcapng files.
 //!
-//! A task takes records from the channel's tap and queues them, bounded in bytes, for a thread that may wait for a disk
-//! (`files`); `packet` makes blocks of them. Nothing here can hold up the channel: what finds no room, and what comes
-//! after the disk has failed, is counted. A recording that has stopped is tried again, and marks what it missed.
+//! A task takes records from the channel's tap and queues them, bounded in bytes, for a thread that
+//! may wait for a disk (`files`); `packet` makes blocks of them. Nothing here can hold up the
+//! channel: what finds no room, and what comes after the disk has failed, is counted. A recording
+//! that has stopped is tried again, and marks what it missed.
 
 mod files;
 mod folder;
@@ -38,7 +40,8 @@ pub use folder::{Room, nearest};
 use packet::Link;
 use tidecast_net::{address::Recording, clock};
 
-/// Starts the recordings of a channel that runs, and shows them among its outputs. Must be called within a tokio runtime.
+/// Starts the recordings of a channel that runs, and shows them among its outputs. Must be called
+/// within a tokio runtime.
 ///
 /// # Errors
 /// The registry does not know the channel, or its packet thread has ended.
@@ -83,7 +86,8 @@ struct Counts {
 }
 
 impl Recorder {
-    /// Records what this reader brings, as if it had been sent to `to`. Must be called within a tokio runtime.
+    /// Records what this reader brings, as if it had been sent to `to`. Must be called within a
+    /// tokio runtime.
     ///
     /// Whatever cannot be written is a [`OutputState::fault`], and no reason not to relay.
     pub fn start(recording: &Recording, channel: &str, to: SocketAddr, reader: TapReader<Batch>) -> Recorder {

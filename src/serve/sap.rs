@@ -1,5 +1,7 @@
-//! Announcements of the groups that channels are sent to (RFC 2974), so that players list them: each description of
-//! [`super::sdp`], from the interface and with the TTL of its output, again and again, and its deletion at the end.
+//! Announcements of the groups that channels are sent to (RFC 2974), so that players list them:
+//! each description of
+//! [`super::sdp`], from the interface and with the TTL of its output, again and again, and its
+//! deletion at the end.
 
 use std::{
     collections::BTreeMap,
@@ -25,8 +27,8 @@ const VERSION: u8 = 1 << 5;
 const IPV6: u8 = 1 << 4;
 const DELETION: u8 = 1 << 2;
 
-/// The group in which sessions of this group are announced: the highest address of its scope (RFC 2974 section 3,
-/// RFC 2365 section 6, RFC 4291 section 2.7).
+/// The group in which sessions of this group are announced: the highest address of its scope (RFC
+/// 2974 section 3, RFC 2365 section 6, RFC 4291 section 2.7).
 fn announced_in(group: IpAddr) -> IpAddr {
     match group {
         IpAddr::V4(group) => match group.octets() {
@@ -96,8 +98,8 @@ impl Announcer {
         (!channels.is_empty()).then_some(Announcer { registry, channels, version, announced, troubles })
     }
 
-    /// Announces everything each [`SAP_INTERVAL`], or a little earlier or later so that hosts do not do it in step;
-    /// takes it back when `stop` turns true.
+    /// Announces everything each [`SAP_INTERVAL`], or a little earlier or later so that hosts do
+    /// not do it in step; takes it back when `stop` turns true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             self.announce().await;
@@ -137,8 +139,8 @@ impl Announcer {
         others.chain(alone)
     }
 
-    /// What goes to groups at this place of the outputs. The first channel of a session that has one there announces it with
-    /// those of the others.
+    /// What goes to groups at this place of the outputs. The first channel of a session that has
+    /// one there announces it with those of the others.
     fn describe(
         &self,
         channel: &Arc<Channel>,
@@ -156,7 +158,8 @@ impl Announcer {
         Description::new(&channel.name, streams.collect(), self.version)
     }
 
-    /// Announces this, if it can be described, and takes back what was announced before if it is something else.
+    /// Announces this, if it can be described, and takes back what was announced before if it is
+    /// something else.
     fn update(&mut self, place: (usize, usize), current: Option<Description>) {
         let before = self.announced.remove(&place);
         if let Some(before) = before.filter(|before| current.as_ref() != Some(before)) {

@@ -1,8 +1,9 @@
-//! Session descriptions (RFC 8866) of what a channel sends or receives, as players open them: where it goes, or where it
-//! comes from. Text only: [`crate::serve::http`] gives it to who asks, [`super::sap`] announces it.
+//! Session descriptions (RFC 8866) of what a channel sends or receives, as players open them: where
+//! it goes, or where it comes from. Text only: [`crate::serve::http`] gives it to who asks,
+//! [`super::sap`] announces it.
 //!
-//! What is described was said (`sdp`, `rtpmap`), is a static payload type (RFC 3551) or a transport stream that was seen.
-//! Anything else has no description: a wrong one plays noise.
+//! What is described was said (`sdp`, `rtpmap`), is a static payload type (RFC 3551) or a transport
+//! stream that was seen. Anything else has no description: a wrong one plays noise.
 
 use std::{
     fmt,
@@ -142,8 +143,9 @@ impl Contents {
         }
     }
 
-    /// The content type of the payloads one behind the other (RFC 4856, RFC 2586, RFC 3190); absent where nothing is known.
-    /// Payloads that are no stream without their packets, such as those of H.264, are bytes.
+    /// The content type of the payloads one behind the other (RFC 4856, RFC 2586, RFC 3190); absent
+    /// where nothing is known. Payloads that are no stream without their packets, such as those of
+    /// H.264, are bytes.
     pub fn media_type(&self) -> Option<String> {
         const BYTES: &str = "application/octet-stream";
         if self.is_ts {

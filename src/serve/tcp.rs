@@ -1,7 +1,8 @@
-//! The TCP listener: a program sends lines, gets a line for each, and what it subscribed to behind them.
+//! The TCP listener: a program sends lines, gets a line for each, and what it subscribed to behind
+//! them.
 //!
-//! What a line means is in `command`, one client's connection in `connection`; the streams come from `super::push`.
-//! `docs/programs.md` is the reference for users.
+//! What a line means is in `command`, one client's connection in `connection`; the streams come
+//! from `super::push`. `docs/programs.md` is the reference for users.
 
 mod command;
 mod connection;
@@ -62,8 +63,9 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has got its last byte.
-    /// Connections end when all that they subscribed to does. `hubs`: who hands messages to programs.
+    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has
+    /// got its last byte. Connections end when all that they subscribed to does. `hubs`: who hands
+    /// messages to programs.
     pub async fn run(self, registry: Registry, hubs: Arc<Hubs>, mut stop: watch::Receiver<bool>) {
         let shared = Arc::new(Shared { hubs, registry, on_demand: self.on_demand });
         let shares = shared.registry.shares().clone();

@@ -1,7 +1,8 @@
-//! The last value of each flow of a channel, for those who come later: a reading that is sent once a minute must not be
-//! waited for. Media have none: a part of a picture is of no use to anybody.
+//! The last value of each flow of a channel, for those who come later: a reading that is sent once
+//! a minute must not be waited for. Media have none: a part of a picture is of no use to anybody.
 //!
-//! Kept on the packet path where programs are served at all, so it costs one copy per flow and turn.
+//! Kept on the packet path where programs are served at all, so it costs one copy per flow and
+//! turn.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,7 +25,8 @@ struct Kept {
 }
 
 impl LastValues {
-    /// Keeps the newest of each flow of what was delivered in a turn; `arrived` gives when, since the Unix epoch.
+    /// Keeps the newest of each flow of what was delivered in a turn; `arrived` gives when, since
+    /// the Unix epoch.
     pub fn keep<'a>(
         &mut self,
         deliveries: impl Iterator<Item = &'a Delivery>,

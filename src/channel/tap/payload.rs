@@ -16,7 +16,8 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
     /// How many packets they are.
     pub packets: u32,
-    /// How many packets of the tap came before them: tells a reader that skipped chunks how many packets they held.
+    /// How many packets of the tap came before them: tells a reader that skipped chunks how many
+    /// packets they held.
     pub first: u64,
 }
 
@@ -45,8 +46,8 @@ impl Piece for Chunk {
 }
 
 impl PayloadTap {
-    /// Keeps so many bytes of a transport stream for readers that begin; `standing`: also while nobody
-    /// reads, so that the first reader finds them.
+    /// Keeps so many bytes of a transport stream for readers that begin; `standing`: also while
+    /// nobody reads, so that the first reader finds them.
     pub fn with_start(mut self, bytes_max: usize, standing: bool) -> Tap {
         (self.start, self.standing) = (Some(Start::new(bytes_max)), standing);
         self

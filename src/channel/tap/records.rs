@@ -1,5 +1,6 @@
-//! Everything that happens in a channel's streams, packet by packet, for those who must know more than the payload:
-//! programs, browsers, recordings. One tap per channel carries all flows; its readers take what they want.
+//! Everything that happens in a channel's streams, packet by packet, for those who must know more
+//! than the payload: programs, browsers, recordings. One tap per channel carries all flows; its
+//! readers take what they want.
 
 use std::{
     net::SocketAddr,

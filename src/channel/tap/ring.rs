@@ -1,7 +1,8 @@
-//! The ring between a tap and its readers: bounded in bytes, and a chunk leaves it when every reader has taken it.
+//! The ring between a tap and its readers: bounded in bytes, and a chunk leaves it when every
+//! reader has taken it.
 //!
-//! The packet path only ever appends, and wakes each reader that waits; a reader that is not woken in time finds
-//! that chunks are missing, by the packets' numbers.
+//! The packet path only ever appends, and wakes each reader that waits; a reader that is not woken
+//! in time finds that chunks are missing, by the packets' numbers.
 
 use std::{
     collections::VecDeque,
@@ -135,7 +136,8 @@ impl<P: Piece> TapReader<P> {
         self
     }
 
-    /// What comes before everything that this reader reads: a part of the stream that is over already.
+    /// What comes before everything that this reader reads: a part of the stream that is over
+    /// already.
     pub fn take_start(&mut self) -> Vec<Arc<P>> {
         std::mem::take(&mut self.start)
     }

@@ -1,8 +1,10 @@
-//! What a player gets first: the tables of its transport stream, then everything since the last random access point of
-//! the video, so that its first picture comes at once and not with the next key frame.
+//! What a player gets first: the tables of its transport stream, then everything since the last
+//! random access point of the video, so that its first picture comes at once and not with the next
+//! key frame.
 //!
-//! [`super::Tap`] shows each payload to its [`Start`] and gives it each chunk that it sends; whoever begins to read gets
-//! the chunks that are kept, and then those that follow. Pure: bytes and instants come in as arguments.
+//! [`super::Tap`] shows each payload to its [`Start`] and gives it each chunk that it sends;
+//! whoever begins to read gets the chunks that are kept, and then those that follow. Pure: bytes
+//! and instants come in as arguments.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -55,8 +57,8 @@ struct Begun {
 #[derive(Debug)]
 struct Point {
     place: Place,
-    /// What a player gets before: the tables in force there, the stream's own packets, so that their counters go on; then
-    /// the head of the first packet.
+    /// What a player gets before: the tables in force there, the stream's own packets, so that
+    /// their counters go on; then the head of the first packet.
     before: Vec<u8>,
 }
 
@@ -105,8 +107,8 @@ impl<P: Piece> Start<P> {
 }
 
 impl Start<Chunk> {
-    /// Looks at a payload that is about to be added to the open chunk, and may be bytes of a transport stream. Whether it
-    /// has to be kept.
+    /// Looks at a payload that is about to be added to the open chunk, and may be bytes of a
+    /// transport stream. Whether it has to be kept.
     pub(super) fn look(&mut self, payload: &[u8], is_stream: bool, open: &Chunk, now: Instant) -> bool {
         self.heard = Some(now);
         if is_stream {
@@ -152,8 +154,8 @@ impl Start<Chunk> {
         wrapped
     }
 
-    /// What a reader gets before the chunk that follows; nothing of the open chunk is part of it. `next`: the number of
-    /// the first packet of that chunk.
+    /// What a reader gets before the chunk that follows; nothing of the open chunk is part of it.
+    /// `next`: the number of the first packet of that chunk.
     pub(super) fn chunks(&self, next: u64, now: Instant) -> Vec<Arc<Chunk>> {
         let stale = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > START_STALE);
         let kept = self.point.as_ref().filter(|_| !stale).and_then(|point| {

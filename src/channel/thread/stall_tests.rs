@@ -1,4 +1,5 @@
-//! A packet thread that was stopped for longer than the hold: what waits on several ports is taken as if it had not been.
+//! A packet thread that was stopped for longer than the hold: what waits on several ports is taken
+//! as if it had not been.
 
 use std::net::UdpSocket;
 
@@ -16,7 +17,8 @@ use tidecast_wire::{
 pub(super) const NAME: &str = "stalled";
 /// Much longer than it takes to send a burst.
 const HOLD: Duration = Duration::from_millis(250);
-/// Bursts that come while the thread stands still, and the time from one to the next: three holds in all.
+/// Bursts that come while the thread stands still, and the time from one to the next: three holds
+/// in all.
 const BURSTS: u64 = 6;
 const PAUSE: Duration = Duration::from_millis(125);
 /// Media packets of one matrix.
@@ -100,8 +102,8 @@ fn is_lost(number: u64, per_burst: u64) -> bool {
     number >= per_burst && number % 5 == 2
 }
 
-/// Sends bursts of `matrices` protected matrices, the first of which is taken at once; then the thread stands still.
-/// Gives the turns that it took after that, and what was counted.
+/// Sends bursts of `matrices` protected matrices, the first of which is taken at once; then the
+/// thread stands still. Gives the turns that it took after that, and what was counted.
 fn protected(matrices: u64) -> (usize, ChannelState) {
     let (group, port, socket) = (group(), free_port() & !7, sender([127, 0, 0, 1].into()));
     let mut stalled = Stalled::new(&[format!("rtp://@{group}:{port}?if=127.0.0.1")], Fec::St2022);
@@ -136,7 +138,8 @@ fn repair_packets_that_waited_with_the_media_fill_its_gaps() {
     assert_eq!(counters.recovered_fec, BURSTS * MATRIX / 5, "{counters:?}");
 }
 
-/// More waits than one turn takes from a port, and it was sent for so long that the first part is older than the hold.
+/// More waits than one turn takes from a port, and it was sent for so long that the first part is
+/// older than the hold.
 #[test]
 fn what_several_turns_take_is_in_order_too() {
     let matrices = 20;

@@ -1,4 +1,5 @@
-//! Questions beside packets: a turn answers a slice of them, and a keep-alive says that the sockets were read.
+//! Questions beside packets: a turn answers a slice of them, and a keep-alive says that the sockets
+//! were read.
 
 use super::{
     stall_tests::{NAME, Stalled},

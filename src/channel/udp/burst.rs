@@ -1,5 +1,5 @@
-//! Cutting what one tick delivers into bursts: datagrams of one size side by side, which the kernel takes as one
-//! message (UDP_SEGMENT) and cuts itself. Pure; [`super::socket_group`] sends them.
+//! Cutting what one tick delivers into bursts: datagrams of one size side by side, which the kernel
+//! takes as one message (UDP_SEGMENT) and cuts itself. Pure; [`super::socket_group`] sends them.
 
 use std::io::IoSlice;
 
@@ -18,7 +18,8 @@ pub(super) struct Burst {
 }
 
 impl Burst {
-    /// Whether a datagram of `len` bytes may be added. A shorter one is the last; an empty one stands alone.
+    /// Whether a datagram of `len` bytes may be added. A shorter one is the last; an empty one
+    /// stands alone.
     fn takes(&self, len: usize, max: usize) -> bool {
         self.count < max
             && self.bytes == self.count * self.segment

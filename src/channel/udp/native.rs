@@ -1,5 +1,5 @@
-//! Native FEC for outputs that ask for it: the datagrams of native streams as they came, and among them the repair packets
-//! that [`Protector`] makes of what goes out.
+//! Native FEC for outputs that ask for it: the datagrams of native streams as they came, and among
+//! them the repair packets that [`Protector`] makes of what goes out.
 
 use std::time::Instant;
 

@@ -101,8 +101,8 @@ impl UdpOutput {
         self.uncut.is_none_or(|(segment, until)| burst.segment < segment || now >= until)
     }
 
-    /// The path does not cut segments of this size: its MTU is smaller (EINVAL, EMSGSIZE), or the device cannot
-    /// (EIO), and then no size at all.
+    /// The path does not cut segments of this size: its MTU is smaller (EINVAL, EMSGSIZE), or the
+    /// device cannot (EIO), and then no size at all.
     pub(super) fn refuses(&mut self, error: &io::Error, segment: usize, now: Instant) {
         let from = if error.raw_os_error() == Some(libc::EIO) { 0 } else { segment };
         self.uncut = Some((from, now + BURST_RETRY));

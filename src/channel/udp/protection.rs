@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 for outputs that ask for it: the repair packets of the RTP stream that they send, by outputs of
-//! their own on the ports beside.
+//! SMPTE ST 2022-1 for outputs that ask for it: the repair packets of the RTP stream that they
+//! send, by outputs of their own on the ports beside.
 
 use std::time::Instant;
 
@@ -59,8 +59,8 @@ impl Protection {
         shapes.into_iter().map(protection).collect()
     }
 
-    /// Sends the repair packets that are due after these datagrams. Of several RTP streams the one that a player
-    /// would follow is protected: a matrix holds only one.
+    /// Sends the repair packets that are due after these datagrams. Of several RTP streams the one
+    /// that a player would follow is protected: a matrix holds only one.
     pub(super) fn send<'a>(
         &mut self,
         now: Instant,
@@ -78,7 +78,8 @@ impl Protection {
         self.send_repairs(now, batch, interfaces);
     }
 
-    /// When the media have paused for so long that their last packets need their repair packets now.
+    /// When the media have paused for so long that their last packets need their repair packets
+    /// now.
     pub(super) fn due(&self) -> Option<Instant> {
         self.last.map(|last| last + ST2022_PAUSE)
     }

@@ -1,8 +1,8 @@
-//! RIST outputs (VSF TR-06-1, simple profile): RTP media to an even port, reports to the odd one above it, and answers
-//! to receivers that ask for packets again.
+//! RIST outputs (VSF TR-06-1, simple profile): RTP media to an even port, reports to the odd one
+//! above it, and answers to receivers that ask for packets again.
 //!
-//! [`session`] is pure: what is kept, what is said, who gets what. Here are its sockets. The packet path watches them
-//! ([`super::UdpOutputs::maintain`]) and says when something came.
+//! [`session`] is pure: what is kept, what is said, who gets what. Here are its sockets. The packet
+//! path watches them ([`super::UdpOutputs::maintain`]) and says when something came.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,8 +30,8 @@ mod session;
 
 use session::Session;
 
-/// Sockets of each RIST output that requests may come to: the one that reports are sent from, and one that joins the
-/// group's RTCP port.
+/// Sockets of each RIST output that requests may come to: the one that reports are sent from, and
+/// one that joins the group's RTCP port.
 pub(super) const SOCKETS: usize = 2;
 
 /// What receiving and answering needs of the packet thread.
@@ -72,7 +72,8 @@ struct Group {
 }
 
 impl Rist {
-    /// Gives what is sent from now on the class of service of what came in, if the output wants that.
+    /// Gives what is sent from now on the class of service of what came in, if the output wants
+    /// that.
     pub(super) fn keep_dscp(&mut self, dscp: u8) {
         self.media.keep_dscp(dscp);
         self.rtcp.keep_dscp(dscp);

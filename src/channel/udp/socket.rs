@@ -1,7 +1,7 @@
 //! The socket that UDP outputs leave through: opened for an interface, and anew when that changes.
 //!
-//! It is not connected: a connected one would report the ICMP error of an earlier datagram on a later, good one, and
-//! keep an old route.
+//! It is not connected: a connected one would report the ICMP error of an earlier datagram on a
+//! later, good one, and keep an old route.
 
 use std::{
     io,
@@ -61,7 +61,8 @@ impl Sender {
         Ok(sender)
     }
 
-    /// IP_MULTICAST_IF is set always: without it the kernel may send from 0.0.0.0, even with a route.
+    /// IP_MULTICAST_IF is set always: without it the kernel may send from 0.0.0.0, even with a
+    /// route.
     fn use_multicast_interface(&mut self, output: &Output, interfaces: &Interfaces) -> Result<(), Error> {
         let origin = Origin::find(output, interfaces)?;
         match output.target.ip() {
@@ -114,7 +115,8 @@ impl Sender {
         self.socket.bind(&address.into()).map_err(Error::socket("bind to the interface's address"))
     }
 
-    /// Whether the interface is still the same. Without one, unicast follows the kernel's routes by itself.
+    /// Whether the interface is still the same. Without one, unicast follows the kernel's routes by
+    /// itself.
     pub(super) fn fits(&self, output: &Output, interfaces: &Interfaces) -> bool {
         self.origin.is_none_or(|origin| Origin::find(output, interfaces).is_ok_and(|now| now == origin))
     }
@@ -135,7 +137,8 @@ impl Sender {
         self.socket.send_to(datagram, &to.into())
     }
 
-    /// Sets the class of service, 0 to 63, of what is sent from now on. The two bits below it are for congestion (RFC 3168).
+    /// Sets the class of service, 0 to 63, of what is sent from now on. The two bits below it are
+    /// for congestion (RFC 3168).
     pub(super) fn set_dscp(&self, dscp: u8) -> io::Result<()> {
         let class = u32::from(dscp) << 2;
         match self.socket.domain()? {
@@ -185,8 +188,8 @@ impl Origin {
     }
 }
 
-/// Asks for a buffer for `count` outputs, beyond the system's limit first, which needs CAP_NET_ADMIN. Gives what the
-/// kernel granted; it doubles what it is asked for.
+/// Asks for a buffer for `count` outputs, beyond the system's limit first, which needs
+/// CAP_NET_ADMIN. Gives what the kernel granted; it doubles what it is asked for.
 fn set_buffer(socket: &Socket, count: usize) -> io::Result<usize> {
     let half = SEND_BUFFER_BYTES / 2 * count.min(SOCKET_OUTPUTS_MAX);
     if setsockopt(socket, sockopt::SndBufForce, &half).is_err() {

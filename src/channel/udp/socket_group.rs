@@ -1,5 +1,5 @@
-//! A socket and the outputs that leave through it. A tick's bursts go out burst by burst, each to every target,
-//! with as few system calls as there are full batches.
+//! A socket and the outputs that leave through it. A tick's bursts go out burst by burst, each to
+//! every target, with as few system calls as there are full batches.
 
 mod send;
 
@@ -68,7 +68,8 @@ impl UdpSocketGroup {
         self.openings
     }
 
-    /// Gives what is sent from now on the class of service of what came in, if the outputs want that.
+    /// Gives what is sent from now on the class of service of what came in, if the outputs want
+    /// that.
     pub(super) fn keep_dscp(&mut self, dscp: u8) {
         if self.targets[0].output().dscp == Some(Dscp::Keep)
             && self.dscp.replace(dscp) != Some(dscp)
@@ -120,8 +121,8 @@ impl UdpSocketGroup {
         self.targets.iter_mut().for_each(|target| target.rename_interface(name));
     }
 
-    /// Opens the socket if there is none, or anew if it no longer fits the interface. Gives the outputs for which
-    /// its buffer is too small: they need another one.
+    /// Opens the socket if there is none, or anew if it no longer fits the interface. Gives the
+    /// outputs for which its buffer is too small: they need another one.
     pub(super) fn check(&mut self, now: Instant, interfaces: &mut Interfaces) -> Vec<UdpOutput> {
         if now < self.due {
             return Vec::new();
@@ -174,8 +175,9 @@ impl UdpSocketGroup {
         }
     }
 
-    /// Gives each target a socket of its own, and sends on there what this one has not taken. What the kernel holds for a host
-    /// whose ARP answer it waits for counts for the socket that sent it: such a host must not fill that of others.
+    /// Gives each target a socket of its own, and sends on there what this one has not taken. What
+    /// the kernel holds for a host whose ARP answer it waits for counts for the socket that sent
+    /// it: such a host must not fill that of others.
     pub(super) fn scatter(
         self,
         now: Instant,

@@ -109,7 +109,8 @@ fn repair_packets_go_to_the_ports_above_and_are_counted() {
     assert_eq!(packets, [60, 8, 15]);
 }
 
-/// What a matrix protects after a pause, and at the end: its repair packets do not wait for media that do not come.
+/// What a matrix protects after a pause, and at the end: its repair packets do not wait for media
+/// that do not come.
 #[test]
 fn the_last_packets_before_a_pause_are_protected() {
     let (port, [_receiver, columns, rows]) = protected_receivers();
@@ -269,7 +270,8 @@ fn one_bad_target_costs_no_other() {
 fn what_the_path_does_not_cut_goes_one_by_one() {
     let (receivers, urls) = receivers(2);
     let mut bench = Bench::new(&urls);
-    // UDP without checksums cannot be cut (EINVAL on older kernels, EIO on newer ones), but can be sent.
+    // UDP without checksums cannot be cut (EINVAL on older kernels, EIO on newer ones), but can be
+    // sent.
     let socket = bench.group().sender().unwrap().socket();
     tidecast_testkit::sockets::turn_checksums_off(&socket).unwrap();
     let (now, packets) = (clock::now(), [&[1u8; 1000][..]; 10]);

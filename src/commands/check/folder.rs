@@ -1,5 +1,6 @@
-//! Whether recordings can be written: by this user, or by the system's service where its configuration is checked, whose
-//! sandbox ([`Sandbox`]) is stricter than any user's leave. Nothing is made or written to find out.
+//! Whether recordings can be written: by this user, or by the system's service where its
+//! configuration is checked, whose sandbox ([`Sandbox`]) is stricter than any user's leave. Nothing
+//! is made or written to find out.
 
 use std::{
     fs, io,
@@ -43,7 +44,8 @@ impl Sandbox {
         if fs::canonicalize(config).ok()? != fs::canonicalize(SERVICE_CONFIG).ok()? {
             return None;
         }
-        // The files are read, with those of the administrator: to ask systemd itself, users without a bus have no leave.
+        // The files are read, with those of the administrator: to ask systemd itself, users without
+        // a bus have no leave.
         let mut cat = Command::new("systemd-analyze");
         let output = cat.args(["cat-config", "--no-pager", SERVICE_UNIT]).output().ok()?;
         Sandbox::parse(&String::from_utf8_lossy(&output.stdout))
@@ -162,7 +164,8 @@ fn try_here(folder: &Path) -> Result<(), (Mark, String)> {
     access(nearest, wanted).map_err(|error| fail(error.into()))
 }
 
-/// What to do about a disk that is too small for what is kept. Of a folder that this user may not read nothing is known.
+/// What to do about a disk that is too small for what is kept. Of a folder that this user may not
+/// read nothing is known.
 fn room(channel: &str, recording: &Recording) -> Option<String> {
     let Room { free, recorded } = Room::of(&recording.folder, channel).ok()?;
     let kept = recording.rotate.saturating_mul(recording.keep as u64);

@@ -1,5 +1,5 @@
-//! The last stage of `check`: whether this machine has what the configuration asks for. Each group is joined and each port
-//! bound for a moment, as the relay would, and given back.
+//! The last stage of `check`: whether this machine has what the configuration asks for. Each group
+//! is joined and each port bound for a moment, as the relay would, and given back.
 
 use std::{collections::BTreeSet, fmt, fs, io, net::TcpListener};
 

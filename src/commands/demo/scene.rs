@@ -1,4 +1,5 @@
-//! What the demo shows: producers, the bad links behind them, and the channels that make up for the losses.
+//! What the demo shows: producers, the bad links behind them, and the channels that make up for the
+//! losses.
 
 use std::{
     fs::File,

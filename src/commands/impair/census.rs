@@ -1,7 +1,7 @@
 //! What became of each datagram, by kind and flow: what a relay behind the link should have seen.
 //!
-//! The link works on all datagrams alike, while a relay's loss counter speaks of media packets, and its
-//! reordering counter of packets within a flow. These counts can be compared with both.
+//! The link works on all datagrams alike, while a relay's loss counter speaks of media packets, and
+//! its reordering counter of packets within a flow. These counts can be compared with both.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -50,7 +50,8 @@ pub(super) struct Tally {
     pub(super) duplicated: u64,
     /// Came out after a later one of the same flow and kind; second copies are not counted.
     pub(super) reordered: u64,
-    /// The order of the last one that came out, to know its second copy, which comes right after it.
+    /// The order of the last one that came out, to know its second copy, which comes right after
+    /// it.
     last_out: Option<u64>,
     out_next: u64,
 }

@@ -1,5 +1,5 @@
-//! A port of the link: datagrams go from its leg to its outputs, and what receivers answer there goes back to the one who
-//! sent last, from the leg's own port, unimpaired.
+//! A port of the link: datagrams go from its leg to its outputs, and what receivers answer there
+//! goes back to the one who sent last, from the leg's own port, unimpaired.
 
 use std::{io, net::SocketAddr, os::fd::BorrowedFd, time::Instant};
 
@@ -99,7 +99,8 @@ impl Lane {
         Ok(count)
     }
 
-    /// Passes on at once what receivers have answered, up to a bound. Gives how many datagrams went.
+    /// Passes on at once what receivers have answered, up to a bound. Gives how many datagrams
+    /// went.
     pub(super) fn back(&mut self, tools: &mut Tools) -> u64 {
         let Some(source) = self.source else { return 0 };
         let mut returned = 0;
@@ -155,7 +156,8 @@ fn plain(output: &Output) -> Output {
     }
 }
 
-/// The input, joined. A tool that is started by hand does not wait for an interface: it says what is wrong.
+/// The input, joined. A tool that is started by hand does not wait for an interface: it says what
+/// is wrong.
 fn open_input(input: Input, now: Instant, interfaces: &mut Interfaces) -> anyhow::Result<Leg> {
     let mut leg = Leg::new(input, RECEIVE_BUFFER_BYTES, now);
     let _ = leg.maintain(now, interfaces); // the state says more

@@ -26,7 +26,8 @@ pub struct Report {
     pub kinds: Kinds,
     /// RTCP datagrams that were passed on beside the media (`rist://`); nothing happens to those.
     pub rtcp: u64,
-    /// Datagrams that receivers answered, passed back to the one who had sent last; nothing happens to those.
+    /// Datagrams that receivers answered, passed back to the one who had sent last; nothing happens
+    /// to those.
     pub returned: u64,
     /// Datagrams that the kernel dropped before the link saw them: losses that are not the link's.
     pub kernel_drops: u64,

@@ -8,8 +8,8 @@ use std::{
 
 use super::*;
 
-/// A receiver on a free port of `lo`, which takes datagrams until none has come for 2 s, and its address as an
-/// output.
+/// A receiver on a free port of `lo`, which takes datagrams until none has come for 2 s, and its
+/// address as an output.
 fn receiver() -> (thread::JoinHandle<Vec<Vec<u8>>>, Output) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();

@@ -1,5 +1,5 @@
-//! What `probe` takes from a capture file ([`crate::capture`]): all that has a time and can be read, and to which
-//! destinations.
+//! What `probe` takes from a capture file ([`crate::capture`]): all that has a time and can be
+//! read, and to which destinations.
 
 use std::{collections::HashMap, net::SocketAddr, path::Path};
 
@@ -10,11 +10,13 @@ use crate::{
     limits::CAPTURE_DESTINATIONS_MAX,
 };
 
-/// Hands each UDP datagram on, in the order of the file. Left out are packets that are not UDP, are cut short or fragments
-/// of a larger datagram, and those without a time, which say nothing about rates.
+/// Hands each UDP datagram on, in the order of the file. Left out are packets that are not UDP, are
+/// cut short or fragments of a larger datagram, and those without a time, which say nothing about
+/// rates.
 ///
 /// # Errors
-/// The file cannot be read, or is no capture, or is damaged, or there is no packet in it whose link is known.
+/// The file cannot be read, or is no capture, or is damaged, or there is no packet in it whose link
+/// is known.
 pub(super) fn read(path: &Path, mut each: impl FnMut(&Datagram)) -> anyhow::Result<()> {
     let name = path.display();
     let mut capture = Capture::open(path).map_err(|error| unreadable(path, error))?;

@@ -1,6 +1,8 @@
-//! The live display of `probe` in a terminal: figures on top, then flows, and what is in the first transport stream.
+//! The live display of `probe` in a terminal: figures on top, then flows, and what is in the first
+//! transport stream.
 //!
-//! It draws what a report says; q, Esc or Ctrl-C ends it, and the terminal is then as it was before, also after a panic.
+//! It draws what a report says; q, Esc or Ctrl-C ends it, and the terminal is then as it was
+//! before, also after a panic.
 
 use std::{
     collections::VecDeque,

@@ -36,7 +36,8 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Joins all ports. Whoever measures wants to know at once that the media's cannot be joined; the others may be taken.
+    /// Joins all ports. Whoever measures wants to know at once that the media's cannot be joined;
+    /// the others may be taken.
     pub(super) fn open(input: &Input, now: Instant) -> anyhow::Result<Sockets> {
         let mut interfaces = Interfaces::read(now);
         let mut ports = Vec::new();

@@ -1,4 +1,5 @@
-//! A stream that a relay sends on request: asks for it, renews the lease, and hands the datagrams to the packet thread.
+//! A stream that a relay sends on request: asks for it, renews the lease, and hands the datagrams
+//! to the packet thread.
 
 use std::{io, net::SocketAddr};
 

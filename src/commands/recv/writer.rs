@@ -1,5 +1,6 @@
-//! The output of `recv`: a thread that writes, behind a bounded queue, so that whoever reads slowly, or not at all, keeps
-//! neither packets waiting nor the end. What does not fit is counted as not written, which is no loss on the way.
+//! The output of `recv`: a thread that writes, behind a bounded queue, so that whoever reads
+//! slowly, or not at all, keeps neither packets waiting nor the end. What does not fit is counted
+//! as not written, which is no loss on the way.
 
 use std::{
     io::{self, Write},

@@ -1,7 +1,8 @@
 //! Plays a capture: its UDP datagrams, as they are, with their timing.
 //!
-//! The file is looked through before anything is sent, so that a wrong one is refused whole. Datagrams come
-//! from [`crate::capture`] and leave by [`super::link`]; there is no format here that they would have to be made in.
+//! The file is looked through before anything is sent, so that a wrong one is refused whole.
+//! Datagrams come from [`crate::capture`] and leave by [`super::link`]; there is no format here
+//! that they would have to be made in.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,8 @@ use crate::{
 };
 use tidecast_net::{address::Scheme, clock};
 
-/// The first bytes of pcapng, and of pcap in both byte orders, with microseconds and with nanoseconds.
+/// The first bytes of pcapng, and of pcap in both byte orders, with microseconds and with
+/// nanoseconds.
 const MAGICS: [[u8; 4]; 5] = [
     [0x0A, 0x0D, 0x0D, 0x0A],
     [0xA1, 0xB2, 0xC3, 0xD4],
@@ -32,8 +34,8 @@ const MAGICS: [[u8; 4]; 5] = [
     [0x4D, 0x3C, 0xB2, 0xA1],
 ];
 
-/// The capture that is to be played, if it is one: a file that begins like one is not sent as bytes unless a rate or a
-/// format says so.
+/// The capture that is to be played, if it is one: a file that begins like one is not sent as bytes
+/// unless a rate or a format says so.
 pub(super) fn named(args: &cli::Send) -> Option<&PathBuf> {
     match args.source() {
         Source::Capture(path) => Some(path),
@@ -54,8 +56,9 @@ fn begins_like_one(path: &Path) -> bool {
 /// Plays the capture.
 ///
 /// # Errors
-/// [`Failure::Usage`] for what a capture cannot be told, and where it holds several streams; otherwise what is wrong with
-/// the file, or why nothing can be sent. A file that is cut short is played as far as it goes first.
+/// [`Failure::Usage`] for what a capture cannot be told, and where it holds several streams;
+/// otherwise what is wrong with the file, or why nothing can be sent. A file that is cut short is
+/// played as far as it goes first.
 pub(super) fn play(args: &cli::Send, path: &Path, stop: Stop) -> Result<Link, Failure> {
     refuse(args)?;
     let survey = Survey::of(path, args.port.as_ref())?;

@@ -13,8 +13,8 @@ use tidecast_wire::fec::rs::Codes;
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 use tidecast_wire::rtp::PAYLOAD_TYPE_TS;
 
-/// The payload type for anything but a transport stream: the first of those that are free for use (RFC 3551
-/// section 3).
+/// The payload type for anything but a transport stream: the first of those that are free for use
+/// (RFC 3551 section 3).
 const PAYLOAD_TYPE_FREE: u8 = 96;
 
 /// A format's name as it is typed.
@@ -74,7 +74,8 @@ impl Carriers {
     /// The carrier of the stream with this index.
     ///
     /// # Errors
-    /// [`Failure::Usage`] when stream ids run out, or when the size asked for does not fit the format.
+    /// [`Failure::Usage`] when stream ids run out, or when the size asked for does not fit the
+    /// format.
     pub(super) fn carrier(&self, index: u32, transport_stream: bool) -> Result<Carrier, Failure> {
         let start = self.stream.unwrap_or(1);
         let id = start.checked_add(index).ok_or_else(|| {

@@ -1,7 +1,7 @@
 //! A file's or pipe's bytes, cut into payloads with the time at which each is due.
 //!
-//! Pure: no clock and no I/O. The `send` command reads the bytes and sends the payloads; a transport stream is
-//! timed by its PCR ([`super::pcr`]) or, like any other data, at a fixed rate
+//! Pure: no clock and no I/O. The `send` command reads the bytes and sends the payloads; a
+//! transport stream is timed by its PCR ([`super::pcr`]) or, like any other data, at a fixed rate
 //! ([`super::pace`]).
 
 use std::collections::VecDeque;
@@ -35,8 +35,8 @@ impl Cutter {
         Cutter::of(Way::Pcr { splitter, pacer: PcrPacer::new() })
     }
 
-    /// Cuts a transport stream at a fixed rate into payloads of as many whole packets as fit into `size` bytes (at
-    /// least one).
+    /// Cuts a transport stream at a fixed rate into payloads of as many whole packets as fit into
+    /// `size` bytes (at least one).
     pub fn packets(splitter: Splitter, rate: Rate, size: usize) -> Cutter {
         let bytes = (size / ts::PACKET).max(1) * ts::PACKET;
         Cutter::at_rate(Some(splitter), bytes, rate)

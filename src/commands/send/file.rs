@@ -94,7 +94,8 @@ impl Run<'_> {
         line.instant(due).map_or(due, |at| at.saturating_duration_since(*first))
     }
 
-    /// Waits for this time, or forever when it is beyond the end of time; false when the run is over.
+    /// Waits for this time, or forever when it is beyond the end of time; false when the run is
+    /// over.
     fn wait_until(&mut self, due: Option<Instant>) -> anyhow::Result<bool> {
         while due.is_none_or(|due| clock::now() < due) {
             if !self.wait(due)? {
@@ -104,7 +105,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Sends what is due in between and sleeps once, at most until `due`; false when the run is over.
+    /// Sends what is due in between and sleeps once, at most until `due`; false when the run is
+    /// over.
     fn wait(&mut self, due: Option<Instant>) -> anyhow::Result<bool> {
         let now = clock::now();
         if self.job.is_over(now) {

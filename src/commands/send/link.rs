@@ -49,7 +49,8 @@ impl Link {
         }
     }
 
-    /// Sends a datagram. When one cannot be sent after others could, the network may come back: it is counted.
+    /// Sends a datagram. When one cannot be sent after others could, the network may come back: it
+    /// is counted.
     pub(super) fn transmit(&mut self, datagram: &[u8]) {
         // Before it is sent: a request may be quick.
         if let Some(answering) = &self.answering {

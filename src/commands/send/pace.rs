@@ -1,7 +1,7 @@
 //! When each datagram is due: fixed rates, and the time line that turns due times into instants.
 //!
-//! Pure: no clock and no I/O. Sources cut by [`super::pcr`] or at a [`Rate`] give each datagram a due
-//! time since the start; a [`Timeline`] says when that is, and what happens after a stall.
+//! Pure: no clock and no I/O. Sources cut by [`super::pcr`] or at a [`Rate`] give each datagram a
+//! due time since the start; a [`Timeline`] says when that is, and what happens after a stall.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,8 @@ impl RatePacer {
     }
 }
 
-/// Turns due times since the start into instants, and never lets a late source catch up in one long burst.
+/// Turns due times since the start into instants, and never lets a late source catch up in one long
+/// burst.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     start: Instant,
@@ -47,13 +48,15 @@ impl Timeline {
         Timeline { start }
     }
 
-    /// The instant at which something due `at` after the start is to be sent; `None` beyond the end of time.
+    /// The instant at which something due `at` after the start is to be sent; `None` beyond the end
+    /// of time.
     pub fn instant(&self, at: Duration) -> Option<Instant> {
         self.start.checked_add(at)
     }
 
-    /// To be called before something due `at` is sent at `now`. When it is later than [`PACE_CATCH_UP_MAX`], the
-    /// time line moves so that no more than that is caught up; returns by how much it moved.
+    /// To be called before something due `at` is sent at `now`. When it is later than
+    /// [`PACE_CATCH_UP_MAX`], the time line moves so that no more than that is caught up; returns
+    /// by how much it moved.
     pub fn settle(&mut self, at: Duration, now: Instant) -> Duration {
         let late = self.instant(at).map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
         let moved = late.saturating_sub(PACE_CATCH_UP_MAX);

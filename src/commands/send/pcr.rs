@@ -1,8 +1,8 @@
 //! Pacing of a transport stream by its own clock, the PCR (ISO 13818-1, 2.4.3.5).
 //!
-//! Pure: no clock and no I/O. Bytes of a file come in, datagrams of seven packets come out, each with the time at
-//! which it is due, interpolated between the PCRs around it; a [`super::pace::Timeline`] turns that
-//! into instants.
+//! Pure: no clock and no I/O. Bytes of a file come in, datagrams of seven packets come out, each
+//! with the time at which it is due, interpolated between the PCRs around it; a
+//! [`super::pace::Timeline`] turns that into instants.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -41,7 +41,8 @@ pub struct Timed {
     pub bytes: Vec<u8>,
 }
 
-/// Finds the transport packets in a stream of bytes; steps over what is none, and over what stands before or behind each.
+/// Finds the transport packets in a stream of bytes; steps over what is none, and over what stands
+/// before or behind each.
 #[derive(Debug, Default)]
 pub struct Splitter {
     unit: Unit,
@@ -56,7 +57,8 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Of input whose packets take such units, behind so many bytes of something else ([`begin`](ts::packets::begin)).
+    /// Of input whose packets take such units, behind so many bytes of something else
+    /// ([`begin`](ts::packets::begin)).
     pub fn new(unit: Unit, lead: usize) -> Splitter {
         Splitter { unit, lead, ahead: lead, ..Splitter::default() }
     }
@@ -95,7 +97,8 @@ impl Splitter {
         Ok(())
     }
 
-    /// Ends the input: part of a packet at its end is dropped and counted. What comes next begins as the input did.
+    /// Ends the input: part of a packet at its end is dropped and counted. What comes next begins
+    /// as the input did.
     pub fn cut(&mut self) {
         (self.ahead, self.lost) = (self.lead, 0);
         self.skipped += self.rest.len() as u64;
@@ -121,10 +124,11 @@ impl Speed {
     }
 }
 
-/// Cuts a transport stream into datagrams and times them by the PCRs of the first PID that carries some.
+/// Cuts a transport stream into datagrams and times them by the PCRs of the first PID that carries
+/// some.
 ///
-/// Packets wait until the PCR after them is known, then share the interval evenly. Before the first PCR, after
-/// the last, and across a discontinuity the neighbouring interval's speed holds.
+/// Packets wait until the PCR after them is known, then share the interval evenly. Before the first
+/// PCR, after the last, and across a discontinuity the neighbouring interval's speed holds.
 #[derive(Debug, Default)]
 pub struct PcrPacer {
     pid: Option<u16>,

@@ -17,7 +17,8 @@ use tidecast_wire::ts;
 const BLOCK_BYTES: usize = 64 << 10;
 /// Bytes that tell what the data is: two transport packets.
 const START_BYTES: usize = 2 * ts::PACKET;
-/// Where a transport stream must have begun: behind the head of a recorder's file, or part of a packet.
+/// Where a transport stream must have begun: behind the head of a recorder's file, or part of a
+/// packet.
 const START_BYTES_MAX: usize = BLOCK_BYTES;
 
 /// What a read gave.
@@ -76,7 +77,8 @@ impl Reader {
         &self.name
     }
 
-    /// The first bytes, which are handed out again: enough to tell what it is, or all there are before a signal. For more than
+    /// The first bytes, which are handed out again: enough to tell what it is, or all there are
+    /// before a signal. For more than
     /// [`START_BYTES`] of a pipe nobody waits.
     pub(super) fn start(&mut self, stop: &Stop) -> anyhow::Result<&[u8]> {
         let mut start = Vec::new();

@@ -1,7 +1,8 @@
 //! Synthetic sensors: readable readings for demos and tests, the same ones for the same seed.
 //!
 //! Pure: no clock and no I/O. A reading is a JSON text such as
-//! `{"sensor":"temp-3","unit":"C","value":21.42,"n":17}`; it goes to an encoder as the payload of a datagram.
+//! `{"sensor":"temp-3","unit":"C","value":21.42,"n":17}`; it goes to an encoder as the payload of a
+//! datagram.
 
 use std::fmt::Write;
 

@@ -1,4 +1,5 @@
-//! What a channel's RTP carries: `sdp` and `rtpmap`, what is wrong with them, and what the channel makes of them.
+//! What a channel's RTP carries: `sdp` and `rtpmap`, what is wrong with them, and what the channel
+//! makes of them.
 
 use super::*;
 

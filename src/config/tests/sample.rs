@@ -1,5 +1,5 @@
-//! The sample configuration (deploy/tidecast.toml) is valid as it stands and with every
-//! line taken in, has the keys of the reference and no others, and its defaults are those of the program.
+//! The sample configuration (deploy/tidecast.toml) is valid as it stands and with every line taken
+//! in, has the keys of the reference and no others, and its defaults are those of the program.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,8 @@ fn settings() -> Vec<(String, String, String)> {
     settings
 }
 
-/// The sample with the settings taken in that `wanted` picks, by section and key; all heads of sections are.
+/// The sample with the settings taken in that `wanted` picks, by section and key; all heads of
+/// sections are.
 fn taken_in(wanted: impl Fn(&str, &str) -> bool) -> String {
     let mut section = String::new();
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Who the clients of a channel are, one by one: for the question "who listens?", which totals do not answer. Only the
-//! API and the page show them, never the metrics, whose labels are bounded.
+//! Who the clients of a channel are, one by one: for the question "who listens?", which totals do
+//! not answer. Only the API and the page show them, never the metrics, whose labels are bounded.
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,8 @@ pub struct Who {
 }
 
 impl Who {
-    /// A client at this address, and what its program calls itself: of that, at most [`AGENT_BYTES_MAX`].
+    /// A client at this address, and what its program calls itself: of that, at most
+    /// [`AGENT_BYTES_MAX`].
     pub fn new(address: Option<std::net::SocketAddr>, agent: Option<&str>) -> Who {
         let agent = agent.map(|agent| agent[..agent.floor_char_boundary(AGENT_BYTES_MAX)].to_owned());
         Who { address: address.map(|address| address.to_string()).unwrap_or_default(), agent }

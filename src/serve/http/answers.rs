@@ -1,5 +1,6 @@
-//! Answers in flight. A client that asks and does not read keeps its answer in memory: so all of them together have a budget,
-//! and few are made at the same time. Beyond it clients are told to come again.
+//! Answers in flight. A client that asks and does not read keeps its answer in memory: so all of
+//! them together have a budget, and few are made at the same time. Beyond it clients are told to
+//! come again.
 
 use std::sync::Arc;
 
@@ -69,7 +70,8 @@ pub(super) async fn bound(State(answers): State<Arc<InFlight>>, request: Request
 }
 
 impl InFlight {
-    /// A part of the budget, for as long as it is kept. One that is larger than all of it takes all.
+    /// A part of the budget, for as long as it is kept. One that is larger than all of it takes
+    /// all.
     fn take(&self, size: u64) -> Option<OwnedSemaphorePermit> {
         let size = size.min(ANSWERS_BYTES_MAX as u64) as u32; // the bound is below 2^32
         self.bytes.clone().try_acquire_many_owned(size).ok()

@@ -1,5 +1,5 @@
-//! What the page shows, for programs: channels with their rates and verdicts, ten minutes of history, events, and the
-//! tables of one channel, as JSON or CSV.
+//! What the page shows, for programs: channels with their rates and verdicts, ten minutes of
+//! history, events, and the tables of one channel, as JSON or CSV.
 
 use axum::{
     Json,

@@ -1,4 +1,5 @@
-//! What outlives a request: what every handler knows ([`App`]), and what all connections share ([`Shared`]).
+//! What outlives a request: what every handler knows ([`App`]), and what all connections share
+//! ([`Shared`]).
 
 use std::{
     net::SocketAddr,

@@ -1,5 +1,5 @@
-//! One connection, to its end: its requests are the HTTP library's, until one of them asks for a stream. Behind the head of
-//! that answer the socket is ours.
+//! One connection, to its end: its requests are the HTTP library's, until one of them asks for a
+//! stream. Behind the head of that answer the socket is ours.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -55,8 +55,8 @@ struct Behind {
     ordered: Ordered,
 }
 
-/// Answers requests until one asks for a stream; then gives the connection back behind the answer's head. Socket.IO keeps
-/// the connections that it upgrades.
+/// Answers requests until one asks for a stream; then gives the connection back behind the answer's
+/// head. Socket.IO keeps the connections that it upgrades.
 async fn answer(
     stream: TcpStream,
     door: Door,
@@ -89,8 +89,9 @@ async fn answer(
     let ordered = handover.take();
     let (watched, early) = match connection.into_parts() {
         Some(parts) => (parts.io.into_inner(), parts.read_buf),
-        // The library gives away a connection on which an upgrade was offered, whatever was answered (RFC 9110, section
-        // 7.8: an offer may be ignored). One that Socket.IO has taken does not come here.
+        // The library gives away a connection on which an upgrade was offered, whatever was
+        // answered (RFC 9110, section 7.8: an offer may be ignored). One that Socket.IO has taken
+        // does not come here.
         None => {
             let Some((upgrade, _)) = handover.offer().zip(ordered.as_ref()) else { return Ok(None) };
             // What is served here is what comes out.

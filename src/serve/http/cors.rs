@@ -1,5 +1,6 @@
-//! Pages of other sites that the operator names may read what is here (CORS, as the Fetch standard has it): their browsers ask
-//! first where they must, and look for our word in each answer. Who may not be asked at all is [`super::push`]'s.
+//! Pages of other sites that the operator names may read what is here (CORS, as the Fetch standard
+//! has it): their browsers ask first where they must, and look for our word in each answer. Who may
+//! not be asked at all is [`super::push`]'s.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! permessage-deflate (RFC 7692) of WebSockets, beside what the library knows: the agreement, and what a client may send under
-//! it. Messages to clients are compressed once for all of a class (`crate::serve::push`), each by itself: neither side keeps
-//! a window from one to the next.
+//! permessage-deflate (RFC 7692) of WebSockets, beside what the library knows: the agreement, and
+//! what a client may send under it. Messages to clients are compressed once for all of a class
+//! (`crate::serve::push`), each by itself: neither side keeps a window from one to the next.
 
 use axum::{
     extract::Request,
@@ -41,7 +41,8 @@ pub(super) fn agree(response: &mut Response) {
     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, ANSWER);
 }
 
-/// Takes the mark of compressed messages off what a client sends, since nobody reads what is in them: they are binary then.
+/// Takes the mark of compressed messages off what a client sends, since nobody reads what is in
+/// them: they are binary then.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     head: [u8; 14],

@@ -1,8 +1,8 @@
-//! Who writes a tap's chunks to its clients: a task for up to [`FEEDER_CLIENTS_MAX`] of them, so that a chunk wakes one
-//! task and not a thousand.
+//! Who writes a tap's chunks to its clients: a task for up to [`FEEDER_CLIENTS_MAX`] of them, so
+//! that a chunk wakes one task and not a thousand.
 //!
-//! A client joins with a reader of its own, which began at its request: what the task has taken already comes
-//! from there, and everything after from the task.
+//! A client joins with a reader of its own, which began at its request: what the task has taken
+//! already comes from there, and everything after from the task.
 
 use std::{
     collections::HashMap,

@@ -15,7 +15,8 @@ pub(super) fn allowed(config: &config::Http) -> String {
     if prefixes.is_empty() { "none".to_owned() } else { prefixes.join(", ") }
 }
 
-/// The group that a path such as `/udp/239.1.1.1:5000` names, for clients of other protocols. `None`: it names none.
+/// The group that a path such as `/udp/239.1.1.1:5000` names, for clients of other protocols.
+/// `None`: it names none.
 ///
 /// # Errors
 /// What is wrong with it, or why it may not be asked for.

@@ -10,8 +10,8 @@ use crate::{
     shares::Place,
 };
 
-/// Where a request handler leaves what its connection carries behind the head. One per connection, in the
-/// extensions of its requests.
+/// Where a request handler leaves what its connection carries behind the head. One per connection,
+/// in the extensions of its requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handover {
     left: Arc<Mutex<Left>>,

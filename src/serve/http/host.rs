@@ -1,7 +1,8 @@
-//! Which requests are meant for this relay. A page of another site can make its visitor's browser ask what only the
-//! visitor can reach: under a name of its own that it resolves to the relay's address (DNS rebinding), or across sites,
-//! where the page reads no answer but has groups joined. So the name must be one of ours, and browsers say where a request
-//! comes from (`Sec-Fetch-Site`, Fetch Metadata). Programs and players say nothing, and are served.
+//! Which requests are meant for this relay. A page of another site can make its visitor's browser
+//! ask what only the visitor can reach: under a name of its own that it resolves to the relay's
+//! address (DNS rebinding), or across sites, where the page reads no answer but has groups joined.
+//! So the name must be one of ours, and browsers say where a request comes from (`Sec-Fetch-Site`,
+//! Fetch Metadata). Programs and players say nothing, and are served.
 
 use std::{fs, net::IpAddr};
 
@@ -23,8 +24,8 @@ pub(super) struct Names(Vec<String>);
 const STREAMS: [&str; 6] = ["/udp/", "/rtp/", "/streams/", "/sse/", "/ws/", path::SOCKET_IO];
 
 impl Names {
-    /// What the machine is called: by itself, with the domains in which it looks for others and as `.local`, and in its
-    /// table of hosts.
+    /// What the machine is called: by itself, with the domains in which it looks for others and as
+    /// `.local`, and in its table of hosts.
     pub(super) fn of_machine() -> Names {
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         Names::new(&read("/proc/sys/kernel/hostname"), &read("/etc/resolv.conf"), &read("/etc/hosts"))
@@ -53,8 +54,8 @@ impl Names {
         Names(names)
     }
 
-    /// Whether this host of a URL is this relay's: an address, a name without a dot (no site of the internet has one), a
-    /// name of the machine, or one that the operator names.
+    /// Whether this host of a URL is this relay's: an address, a name without a dot (no site of the
+    /// internet has one), a name of the machine, or one that the operator names.
     fn admit(&self, host: &str, config: &config::Http) -> bool {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let bare = bare.split('%').next().unwrap_or(bare); // the zone of a link-local address
@@ -115,7 +116,8 @@ fn check(app: &App, request: &Request) -> Result<(), Refusal> {
     across(&app.config, request.method(), request.uri().path(), headers)
 }
 
-/// What a page of another site causes. A link to what can only be looked at is followed; all else needs an admitted origin.
+/// What a page of another site causes. A link to what can only be looked at is followed; all else
+/// needs an admitted origin.
 fn across(config: &config::Http, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if text("sec-fetch-site") != "cross-site" {

@@ -1,6 +1,6 @@
-//! `/api/v1/live`: all that a page shows, once a second, as server-sent events. The query says what the page shows at
-//! present: which rows of which table, and whose detail. Each message holds columns for these rows; the first one also
-//! what happened before.
+//! `/api/v1/live`: all that a page shows, once a second, as server-sent events. The query says what
+//! the page shows at present: which rows of which table, and whose detail. Each message holds
+//! columns for these rows; the first one also what happened before.
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
@@ -53,7 +53,8 @@ pub(super) struct LiveQuery {
     flow_sort: Option<String>,
     flow_offset: Option<usize>,
     flow_limit: Option<usize>,
-    /// `RUN-TICK-EVENT`: the id of the last message that the page has, so that it gets only what came since.
+    /// `RUN-TICK-EVENT`: the id of the last message that the page has, so that it gets only what
+    /// came since.
     since: Option<String>,
 }
 

@@ -1,5 +1,6 @@
-//! The page at `/`: files that are built into the binary. They are read once, so they may be kept for ever: their path
-//! holds a sum of them all, and only the page that names them is asked for again.
+//! The page at `/`: files that are built into the binary. They are read once, so they may be kept
+//! for ever: their path holds a sum of them all, and only the page that names them is asked for
+//! again.
 
 use std::sync::{LazyLock, OnceLock};
 

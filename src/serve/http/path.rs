@@ -5,7 +5,8 @@ use axum::http::{Uri, uri::PathAndQuery};
 /// Where Socket.IO clients look for their server.
 pub(super) const SOCKET_IO: &str = "/socket.io";
 
-/// Reduces slashes at the start of a path to one, and takes the base off below which a proxy serves the relay.
+/// Reduces slashes at the start of a path to one, and takes the base off below which a proxy serves
+/// the relay.
 pub(super) fn normalize(uri: &mut Uri, base: &str) {
     reduce_slashes(uri);
     strip(uri, base);

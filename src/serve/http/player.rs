@@ -1,10 +1,13 @@
-//! One streaming client, behind its response's head: what is written to its socket, and what waits for it.
+//! One streaming client, behind its response's head: what is written to its socket, and what waits
+//! for it.
 //!
-//! A chunk is written to the socket at once ([`PlayerQueue::push`]); only what the socket does not take waits, and the
-//! client's own task ([`PlayerQueue::run`]) writes that when it can. The same task notices that the client has gone, that
-//! it is behind for too long, and that its stream is silent.
+//! A chunk is written to the socket at once ([`PlayerQueue::push`]); only what the socket does not
+//! take waits, and the client's own task ([`PlayerQueue::run`]) writes that when it can. The same
+//! task notices that the client has gone, that it is behind for too long, and that its stream is
+//! silent.
 //!
-//! Behind a WebSocket each chunk is a message: a head stands before it, and answers to what the client sends between them.
+//! Behind a WebSocket each chunk is a message: a head stands before it, and answers to what the
+//! client sends between them.
 
 use std::{
     io::ErrorKind,
@@ -301,8 +304,8 @@ impl PlayerQueue {
         }
     }
 
-    /// It has closed its side, and may listen all the same; one that has gone answers the next chunk with a reset. Returns
-    /// when that has come, or no chunk does.
+    /// It has closed its side, and may listen all the same; one that has gone answers the next
+    /// chunk with a reset. Returns when that has come, or no chunk does.
     async fn half_closed(&self, stream: &TcpStream) {
         while timeout(HALF_CLOSED_SILENCE_MAX, listen::broken(stream)).await.is_err() {
             if clock::now().saturating_duration_since(self.heard()) >= HALF_CLOSED_SILENCE_MAX {

@@ -1,5 +1,5 @@
-//! What players open instead of a stream: a playlist of all of them, and the description of one that goes out (or comes
-//! in) by UDP or RTP.
+//! What players open instead of a stream: a playlist of all of them, and the description of one
+//! that goes out (or comes in) by UDP or RTP.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,8 @@ use tidecast_wire::Format;
 const M3U: &str = "audio/x-mpegurl; charset=utf-8";
 const SDP: &str = "application/sdp";
 
-/// `/playlist.m3u`: the configured channels whose payload is, or may be, a transport stream, and the playlist that is imported.
+/// `/playlist.m3u`: the configured channels whose payload is, or may be, a transport stream, and
+/// the playlist that is imported.
 pub(super) async fn playlist(
     State(app): State<App>,
     Extension(via): Extension<Via>,
@@ -90,7 +91,8 @@ pub(super) async fn description(app: &App, name: &str, uri: &Uri) -> Result<Resp
     Ok(([(header::CONTENT_TYPE, SDP), (header::CACHE_CONTROL, "no-cache")], text).into_response())
 }
 
-/// The address that was asked for; else the first that a player anywhere may open, groups before hosts.
+/// The address that was asked for; else the first that a player anywhere may open, groups before
+/// hosts.
 fn describe(channel: &Channel, contents: &Contents, query: &DescriptionQuery) -> Result<Stream, Refusal> {
     let name = &channel.name;
     let of_output = |output| Stream::of_output(output, contents).ok();

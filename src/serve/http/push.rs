@@ -1,8 +1,8 @@
-//! Messages for browsers and programs: `/ws/NAME` and `/sse/NAME`. What comes and how is [`crate::serve::push`]'s; here
-//! are the requests, and the connections behind their answers.
+//! Messages for browsers and programs: `/ws/NAME` and `/sse/NAME`. What comes and how is
+//! [`crate::serve::push`]'s; here are the requests, and the connections behind their answers.
 //!
-//! A page of another site must not read what only its visitor can reach, so the browser's `Origin` must be ours or one
-//! that the operator names. Programs send none.
+//! A page of another site must not read what only its visitor can reach, so the browser's `Origin`
+//! must be ours or one that the operator names. Programs send none.
 
 use std::sync::Arc;
 
@@ -288,7 +288,8 @@ fn log(end: End, what: &str) {
     }
 }
 
-/// Says something now and then, so that proxies keep a silent connection, and a vanished client is noticed.
+/// Says something now and then, so that proxies keep a silent connection, and a vanished client is
+/// noticed.
 async fn keep_alive(queue: &PushQueue) {
     let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
     loop {
@@ -309,7 +310,8 @@ async fn gone(queue: &PushQueue) {
         }
         match stream.try_read(&mut [0; 512]) {
             Ok(0) => {
-                // It has closed its side, and may listen all the same; if it has gone, this is answered with a reset.
+                // It has closed its side, and may listen all the same; if it has gone, this is
+                // answered with a reset.
                 queue.say(COMMENT.to_vec());
                 return listen::broken(stream).await;
             }

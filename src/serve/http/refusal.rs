@@ -1,5 +1,5 @@
-//! Requests that get no stream: a status and one line of plain text that says what was wrong, and what would be
-//! right. [`Refusal`] goes out through the HTTP library, [`plain`] without it.
+//! Requests that get no stream: a status and one line of plain text that says what was wrong, and
+//! what would be right. [`Refusal`] goes out through the HTTP library, [`plain`] without it.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -8,8 +8,8 @@ use axum::{
 
 use crate::{channel::thread::ThreadError, limits::RETRY_AFTER, registry, shares::Refused};
 
-/// A whole answer, written by hand for a connection whose requests the HTTP library does not read. The connection ends
-/// behind it.
+/// A whole answer, written by hand for a connection whose requests the HTTP library does not read.
+/// The connection ends behind it.
 pub(super) fn plain(status: StatusCode, text: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\

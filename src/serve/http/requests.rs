@@ -1,5 +1,5 @@
-//! Requests of one connection on their way to the routes: whose each is, where its client has found this server, and
-//! whether it is served at this port.
+//! Requests of one connection on their way to the routes: whose each is, where its client has found
+//! this server, and whether it is served at this port.
 
 use std::{
     convert::Infallible,

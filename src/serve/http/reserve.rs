@@ -1,5 +1,5 @@
-//! One file descriptor that is kept back: when all others are used up, whoever watches over the relay still gets an answer to
-//! `/healthz`, and everybody else hears why there is none.
+//! One file descriptor that is kept back: when all others are used up, whoever watches over the
+//! relay still gets an answer to `/healthz`, and everybody else hears why there is none.
 
 use std::{fs::File, io, os::fd::OwnedFd, sync::Arc};
 
@@ -46,8 +46,8 @@ impl Reserve {
         }
     }
 
-    /// Answers a connection that could not be accepted for want of a descriptor. `false`: it was another error, or somebody has
-    /// the descriptor.
+    /// Answers a connection that could not be accepted for want of a descriptor. `false`: it was
+    /// another error, or somebody has the descriptor.
     pub(super) async fn answer(
         &mut self,
         error: &io::Error,

@@ -65,7 +65,8 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
     (router.layer(meant), io)
 }
 
-/// The page for browsers, text for everybody else. Where the operator has a port, others see there what is for them alone.
+/// The page for browsers, text for everybody else. Where the operator has a port, others see there
+/// what is for them alone.
 async fn index(State(app): State<App>, Extension(via): Extension<Via>, headers: HeaderMap) -> Response {
     let for_operators = via.door == Door::Admin || app.config.admin.is_none();
     if let Some(page) = page::index(&headers).filter(|_| for_operators) {
@@ -129,7 +130,8 @@ async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
 async fn ready(State(app): State<App>) -> Response {
     let mut lines = app.registry.not_ready().await;
     let is_ready = lines.is_empty();
-    // What comes and is not passed on is the senders' business, and no reason to take the relay out of service.
+    // What comes and is not passed on is the senders' business, and no reason to take the relay out
+    // of service.
     let seen = app.observer.seen();
     lines.extend(
         seen.channels.iter().flat_map(|channel| {

@@ -1,5 +1,5 @@
-//! The rows of the tables: channels, and of one channel its flows, legs, outputs, subscribers and clients. Searched and sorted
-//! here, so that only rows that somebody sees are written.
+//! The rows of the tables: channels, and of one channel its flows, legs, outputs, subscribers and
+//! clients. Searched and sorted here, so that only rows that somebody sees are written.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -95,7 +95,8 @@ pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, 
     })
 }
 
-/// Worse channels have larger ones. Losses count by their order of magnitude, or rows would swap every second.
+/// Worse channels have larger ones. Losses count by their order of magnitude, or rows would swap
+/// every second.
 fn badness(channel: &Observed) -> (crate::observe::Health, Reverse<i32>) {
     let share = channel.recent.lost_share();
     let magnitude = if share > 0.0 { (share.log10() * 2.0).floor() as i32 } else { i32::MIN + 1 };
@@ -401,7 +402,8 @@ pub(super) fn client_table(page: &Page<'_, ClientState>, query: &RowQuery) -> Ta
     Table { what: "clients", columns, rows, total: page.total, offset: query.offset }
 }
 
-/// The history of a channel from a tick on, each column from the oldest to the newest; counts are per second.
+/// The history of a channel from a tick on, each column from the oldest to the newest; counts are
+/// per second.
 pub(super) fn history(channel: &Observed, seen: &Observation, after_tick: u64) -> Value {
     let newer = usize::try_from(seen.ticks.saturating_sub(after_tick)).unwrap_or(usize::MAX);
     let count = channel.history.len().min(newer);

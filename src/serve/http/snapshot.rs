@@ -1,7 +1,9 @@
-//! `/streams/NAME/snapshot.jpg`: the last key frame as a picture, made by ffmpeg where that is installed.
+//! `/streams/NAME/snapshot.jpg`: the last key frame as a picture, made by ffmpeg where that is
+//! installed.
 //!
-//! What ffmpeg gets is that one frame of the stream, on its standard input; it may open nothing else. How many run at
-//! once, how long, and what they read and write is bounded, and a picture serves everybody for a second.
+//! What ffmpeg gets is that one frame of the stream, on its standard input; it may open nothing
+//! else. How many run at once, how long, and what they read and write is bounded, and a picture
+//! serves everybody for a second.
 
 use std::{
     collections::HashMap,
@@ -117,7 +119,8 @@ async fn key_frame(app: &App, name: &str) -> Result<Vec<u8>, Refusal> {
     )))
 }
 
-/// The TS packets of a stream that begins with tables and a picture, up to the packet that shows that the picture is over.
+/// The TS packets of a stream that begins with tables and a picture, up to the packet that shows
+/// that the picture is over.
 fn first_picture(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut access, mut pictures, mut frame) = (Access::default(), 0, Vec::new());
     Packets::default().push(bytes, |placed| {
@@ -212,7 +215,8 @@ mod tests {
         assert_eq!(first_picture(&[]), None);
     }
 
-    /// Else the last of many who ask for the picture of a silent channel would wait for all the others.
+    /// Else the last of many who ask for the picture of a silent channel would wait for all the
+    /// others.
     #[tokio::test]
     async fn a_failure_is_the_answer_for_all_who_wait() {
         let (snapshots, tries) = (Snapshots::default(), std::sync::atomic::AtomicUsize::new(0));

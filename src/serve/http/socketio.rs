@@ -1,9 +1,10 @@
-//! Socket.IO: a client emits `subscribe` and gets `packet`, `lost`, `missed`, `started` and `ended`. The library writes to
-//! the socket; each client has a queue without one, whose chunks a task hands to the library as it takes them.
+//! Socket.IO: a client emits `subscribe` and gets `packet`, `lost`, `missed`, `started` and
+//! `ended`. The library writes to the socket; each client has a queue without one, whose chunks a
+//! task hands to the library as it takes them.
 //!
-//! The library makes a session for whoever asks. So a request for one takes a place first, which stays with the session
-//! until that is gone ([`open`]); what a client posts has a deadline and a bound, and a session connects once.
-//! `docs/programs.md` names the events for users.
+//! The library makes a session for whoever asks. So a request for one takes a place first, which
+//! stays with the session until that is gone ([`open`]); what a client posts has a deadline and a
+//! bound, and a session connects once. `docs/programs.md` names the events for users.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -71,8 +72,9 @@ struct Session {
     _place: Place,
 }
 
-/// What a client is subscribed to: its streams, with the subscription's id as soon as there is one. A place is taken
-/// before the hub is asked, since a client need not wait for an answer before it emits again.
+/// What a client is subscribed to: its streams, with the subscription's id as soon as there is one.
+/// A place is taken before the hub is asked, since a client need not wait for an answer before it
+/// emits again.
 #[derive(Debug, Default)]
 struct Subscriptions(Vec<(String, Option<u64>)>);
 
@@ -86,7 +88,8 @@ pub(super) fn mount(router: Router, app: &App) -> (Router, Handle) {
     (router.layer(layer).layer(guard), io)
 }
 
-/// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its requests.
+/// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its
+/// requests.
 async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with(path::SOCKET_IO) {
         return next.run(request).await;
@@ -119,7 +122,8 @@ fn layer(app: App) -> (SocketIoLayer, SocketIo) {
         .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .ws_max_frame_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .build_layer();
-    // The handlers are there before the client is told that it is connected: from then on it may emit.
+    // The handlers are there before the client is told that it is connected: from then on it may
+    // emit.
     let admit = async move |socket: SocketRef| admit(&socket, app.clone());
     let connected = async |socket: SocketRef, io: SocketIo, Extension(queue): Extension<Arc<PushQueue>>| {
         connected(socket, &io, queue);
@@ -128,8 +132,8 @@ fn layer(app: App) -> (SocketIoLayer, SocketIo) {
     (layer, io)
 }
 
-/// Lets a request through to the library: one that would open a session with a place for it, one with a body when all
-/// of that is there.
+/// Lets a request through to the library: one that would open a session with a place for it, one
+/// with a body when all of that is there.
 ///
 /// # Errors
 /// There is no place; the body does not come, or is too long.
@@ -157,7 +161,8 @@ async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-/// Sets up what answers the client. A session that connects for the second time gets a `connect_error` that says so.
+/// Sets up what answers the client. A session that connects for the second time gets a
+/// `connect_error` that says so.
 fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
     let request = socket.req_parts();
     let session = request.extensions.get::<Arc<Session>>();
@@ -203,7 +208,8 @@ fn refuse(socket: &SocketRef, reason: &str) {
     let _ = socket.emit("refused", &json!({ "error": reason })); // it may have gone
 }
 
-/// Acknowledges with the answer; a refusal is an event, too, for those who asked for no acknowledgement.
+/// Acknowledges with the answer; a refusal is an event, too, for those who asked for no
+/// acknowledgement.
 fn reply(socket: &SocketRef, ack: AckSender, answer: Result<Value, String>) {
     let answer = match answer {
         Ok(answer) => answer,

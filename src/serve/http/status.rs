@@ -1,5 +1,5 @@
-//! `/status`: who gets what, in the form of udpxy's status page, for scripts that read that. People have [`super::page`],
-//! programs [`super::api`].
+//! `/status`: who gets what, in the form of udpxy's status page, for scripts that read that. People
+//! have [`super::page`], programs [`super::api`].
 
 use std::{fmt::Write as _, net::SocketAddr};
 

@@ -1,8 +1,10 @@
-//! Streams over HTTP: `/streams/NAME`, and the URLs that udpxy users know, `/udp/[SOURCE@]GROUP:PORT` and `/rtp/...`.
+//! Streams over HTTP: `/streams/NAME`, and the URLs that udpxy users know,
+//! `/udp/[SOURCE@]GROUP:PORT` and `/rtp/...`.
 //!
-//! The response has a head and no body as far as the HTTP library knows: it ends with the connection, without chunked
-//! encoding, which simple players do not know. What was subscribed to is left in the connection's [`Handover`], and
-//! when the head has gone out, chunks of payload follow it as they are (`player`, `feeder`).
+//! The response has a head and no body as far as the HTTP library knows: it ends with the
+//! connection, without chunked encoding, which simple players do not know. What was subscribed to
+//! is left in the connection's [`Handover`], and when the head has gone out, chunks of payload
+//! follow it as they are (`player`, `feeder`).
 
 use std::{
     convert::Infallible,
@@ -47,8 +49,8 @@ const BYTES: &str = "application/octet-stream";
 pub(super) struct StreamQuery {
     /// The key of one flow; it may begin later.
     flow: Option<String>,
-    /// `live`: from the next packet on, without what a player needs to begin at once. A time is a player's wish to see what
-    /// is over: it gets what there is.
+    /// `live`: from the next packet on, without what a player needs to begin at once. A time is a
+    /// player's wish to see what is over: it gets what there is.
     start: Option<String>,
     end: Option<String>,
     /// Where to join.
@@ -199,7 +201,8 @@ async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
         return Ok(HeaderValue::from_static(MPEG_TS)); // it can only be that: nobody need be asked
     }
     let known = Contents::of_running(&app.registry, &channel).await.media_type();
-    // Before the first packet nobody knows; programs do not look, and players that are told "bytes" may refuse.
+    // Before the first packet nobody knows; programs do not look, and players that are told "bytes"
+    // may refuse.
     let is_media = matches!(channel.format, Format::Rtp | Format::Ts | Format::Auto);
     Ok(type_or(known, if is_media { MPEG_TS } else { BYTES }))
 }

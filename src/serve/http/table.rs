@@ -1,5 +1,5 @@
-//! Tables as the API gives them: objects for programs, CSV for spreadsheets, columns for the page, which gets them every
-//! second.
+//! Tables as the API gives them: objects for programs, CSV for spreadsheets, columns for the page,
+//! which gets them every second.
 
 use axum::{
     Json,

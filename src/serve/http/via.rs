@@ -1,9 +1,11 @@
-//! For whom a request comes, and where the client has found this server: as its connection says, or as a proxy that is
-//! trusted says of it, in X-Forwarded-For, -Proto and -Host or in Forwarded (RFC 7239).
+//! For whom a request comes, and where the client has found this server: as its connection says, or
+//! as a proxy that is trusted says of it, in X-Forwarded-For, -Proto and -Host or in Forwarded (RFC
+//! 7239).
 //!
-//! Each proxy adds the address that it was reached from. Read from the end, the first one that is no trusted proxy is the
-//! client's; what stands before it, anybody may have written. What others than trusted proxies say is not read. Where both
-//! kinds of headers stand, X-Forwarded- counts: common proxies write these, and pass a Forwarded on as it came.
+//! Each proxy adds the address that it was reached from. Read from the end, the first one that is
+//! no trusted proxy is the client's; what stands before it, anybody may have written. What others
+//! than trusted proxies say is not read. Where both kinds of headers stand, X-Forwarded- counts:
+//! common proxies write these, and pass a Forwarded on as it came.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -106,8 +108,8 @@ impl Via {
         self.host.as_deref()
     }
 
-    /// Where the client finds this server: as it named it, or else our end of its connection. `None`: it named something
-    /// that is no address.
+    /// Where the client finds this server: as it named it, or else our end of its connection.
+    /// `None`: it named something that is no address.
     pub(super) fn authority(&self) -> Option<Authority> {
         let Some(host) = &self.host else { return self.local?.to_string().parse().ok() };
         let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
@@ -201,7 +203,8 @@ fn unquoted(value: &str) -> String {
     text
 }
 
-/// An address as proxies write it, with a port or without: `192.0.2.43:47011`, `[2001:db8::17]:4711`, `2001:db8::17`.
+/// An address as proxies write it, with a port or without: `192.0.2.43:47011`,
+/// `[2001:db8::17]:4711`, `2001:db8::17`.
 fn address(text: &str) -> Option<IpAddr> {
     let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']')).map(|(inner, _)| inner);
     let address = bracketed.unwrap_or(text);

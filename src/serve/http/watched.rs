@@ -1,6 +1,7 @@
-//! A client's connection that must move: if it takes none of what is written for too long, it fails, and whatever
-//! served it ends. Until then nothing is read from it, so that a client cannot ask faster than it takes the answers:
-//! the HTTP library and Socket.IO's keep what they cannot write.
+//! A client's connection that must move: if it takes none of what is written for too long, it
+//! fails, and whatever served it ends. Until then nothing is read from it, so that a client cannot
+//! ask faster than it takes the answers: the HTTP library and Socket.IO's keep what they cannot
+//! write.
 
 use std::{
     io,
@@ -107,7 +108,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         flushed
     }
 
-    /// Leaves it open: behind an answer's head a stream may follow. It is closed with the stream inside.
+    /// Leaves it open: behind an answer's head a stream may follow. It is closed with the stream
+    /// inside.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,5 +1,6 @@
-//! The protocol of a WebSocket (RFC 6455) beside the messages, which are encoded for all subscribers at once: the
-//! handshake, and what the client sends. The library reads that and answers; its answers go out between messages.
+//! The protocol of a WebSocket (RFC 6455) beside the messages, which are encoded for all
+//! subscribers at once: the handshake, and what the client sends. The library reads that and
+//! answers; its answers go out between messages.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -78,8 +79,8 @@ pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     })
 }
 
-/// Agrees to the first protocol that the client offers, as most servers do: nothing depends on it, and browsers end a
-/// connection whose offer has no answer. jsmpeg offers "null".
+/// Agrees to the first protocol that the client offers, as most servers do: nothing depends on it,
+/// and browsers end a connection whose offer has no answer. jsmpeg offers "null".
 pub(super) fn agree(request: &Request, response: &mut Response) {
     let offered =
         request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok());
@@ -108,8 +109,8 @@ pub(super) async fn leave<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     listen::part(stream).await;
 }
 
-/// Pings a silent connection, so that proxies keep it. Returns when the client is gone: it has left the last pings
-/// without any answer.
+/// Pings a silent connection, so that proxies keep it. Returns when the client is gone: it has left
+/// the last pings without any answer.
 pub(super) async fn ping<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
     let (mut asked, mut missed) = (false, 0);
@@ -125,9 +126,9 @@ pub(super) async fn ping<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     }
 }
 
-/// Reads what the client sends until it closes or goes; nothing of it means anything here. What is no WebSocket message, no
-/// UTF-8 text or too long is answered with a close frame that says so (RFC 6455, section 7.4.1), and is the end.
-/// `deflated`: it may send compressed messages.
+/// Reads what the client sends until it closes or goes; nothing of it means anything here. What is
+/// no WebSocket message, no UTF-8 text or too long is answered with a close frame that says so (RFC
+/// 6455, section 7.4.1), and is the end. `deflated`: it may send compressed messages.
 pub(super) async fn read<P: Policy>(far: &ClientQueue<P>, mut early: Vec<u8>, deflated: bool, peer: &Peer) {
     let mut marks = deflated.then(Marks::default);
     if let Some(marks) = &mut marks {
@@ -247,7 +248,8 @@ mod tests {
         assert!(turns > 10, "{turns}");
     }
 
-    /// Its own socket is full, and so is the queue of pongs: the rest stays with the kernel, and with the client.
+    /// Its own socket is full, and so is the queue of pongs: the rest stays with the kernel, and
+    /// with the client.
     #[tokio::test]
     async fn pings_of_a_client_that_never_reads_are_not_read() {
         const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];

@@ -31,7 +31,8 @@ pub(in crate::serve) struct EncodedChunk {
     pub(in crate::serve) packets: u64,
     /// Payload bytes of these.
     pub(in crate::serve) payload: u64,
-    /// Packets that were missing already when they were to be told: whoever gets this misses so many.
+    /// Packets that were missing already when they were to be told: whoever gets this misses so
+    /// many.
     pub(super) skipped: u64,
     /// What somebody misses who does not get this.
     spans: Vec<Span>,

@@ -142,7 +142,8 @@ impl Class {
         Some(chunks.map(behind).collect())
     }
 
-    /// Whether messages of this flow are for it; `followed`: the flow is one that a player would take.
+    /// Whether messages of this flow are for it; `followed`: the flow is one that a player would
+    /// take.
     pub(super) fn takes(&self, flow: &str, followed: bool) -> bool {
         self.options.flow.as_ref().map_or(followed, |wanted| wanted.is(flow))
     }
@@ -167,7 +168,8 @@ impl Class {
         out.add(self.options.wire, about, flow, message);
     }
 
-    /// Tells of packets of which the records are missing. Those with a rate would not have got them all.
+    /// Tells of packets of which the records are missing. Those with a rate would not have got them
+    /// all.
     pub(super) fn skipped(&mut self, about: About<'_>, flow: &Arc<FlowName>, range: Range) {
         self.open.skipped += if self.options.every.is_zero() { range.packets } else { 0 };
         self.tell(about, flow, Message::Missed(range));
@@ -283,7 +285,8 @@ impl Class {
         Some(sample)
     }
 
-    /// The last value of a flow, for one who has come or come back. Among bare payloads nothing could say what it is.
+    /// The last value of a flow, for one who has come or come back. Among bare payloads nothing
+    /// could say what it is.
     pub(super) fn last(&self, about: About<'_>, flow: &Arc<FlowName>, value: &Value, out: &mut EncodedChunk) {
         if self.options.wire != Wire::Raw {
             self.tell_one(about, flow, value.message(true), out);

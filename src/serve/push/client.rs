@@ -1,10 +1,13 @@
-//! A client's end of its subscriptions: what its hubs hand to it, and the socket behind its queue if the writing is ours.
+//! A client's end of its subscriptions: what its hubs hand to it, and the socket behind its queue
+//! if the writing is ours.
 //!
-//! The hub writes a chunk to the socket at once ([`PushQueue::push`]); what the socket does not take waits, and the client's
-//! own task ([`PushQueue::write`]) writes that when it can. A client whose queue is too long or too old is behind: what
-//! waits is dropped and noted by flow and numbers, and so is what comes, until the socket has taken what was begun. Then
-//! the hub is asked for what the client is to be told: what it missed, and the newest value of each flow. That comes in
-//! pieces, as the last values do that a new client gets: the next piece when the client has taken the one before.
+//! The hub writes a chunk to the socket at once ([`PushQueue::push`]); what the socket does not
+//! take waits, and the client's own task ([`PushQueue::write`]) writes that when it can. A client
+//! whose queue is too long or too old is behind: what waits is dropped and noted by flow and
+//! numbers, and so is what comes, until the socket has taken what was begun. Then the hub is asked
+//! for what the client is to be told: what it missed, and the newest value of each flow. That comes
+//! in pieces, as the last values do that a new client gets: the next piece when the client has
+//! taken the one before.
 
 use std::{
     collections::BTreeMap,
@@ -114,7 +117,8 @@ impl PushQueue {
         state.policy.list.is_empty() && state.backlog.is_empty()
     }
 
-    /// Writes a chunk, or lets it wait, or notes that it is missed. Answers whether the subscription is still there.
+    /// Writes a chunk, or lets it wait, or notes that it is missed. Answers whether the
+    /// subscription is still there.
     pub(super) fn push(&self, id: u64, chunk: &Arc<EncodedChunk>, now: Instant) -> bool {
         let mut state = self.state();
         let clear = state.backlog.is_empty();
@@ -160,8 +164,8 @@ impl PushQueue {
         self.wake();
     }
 
-    /// The next of the flows of which a subscription missed something. `None`: it is told of all of them, and gets what
-    /// comes from here on.
+    /// The next of the flows of which a subscription missed something. `None`: it is told of all of
+    /// them, and gets what comes from here on.
     pub(super) fn next_missed(&self, id: u64) -> Option<(Arc<FlowName>, Range)> {
         let mut state = self.state();
         let subscription = state.policy.get(id)?;
@@ -182,8 +186,8 @@ impl PushQueue {
         }
     }
 
-    /// Whether the client has taken everything, so that there may be more of it at once; otherwise it asks when it has.
-    /// `None`: the subscription has ended.
+    /// Whether the client has taken everything, so that there may be more of it at once; otherwise
+    /// it asks when it has. `None`: the subscription has ended.
     pub(super) fn is_ready(&self, id: u64) -> Option<bool> {
         let mut state = self.state();
         let ready = state.backlog.is_empty();
@@ -218,7 +222,8 @@ impl PushQueue {
         self.state().policy.missed.overflown
     }
 
-    /// Asks the hubs for what a client is to be told that was behind and is not any more, and for the next pieces.
+    /// Asks the hubs for what a client is to be told that was behind and is not any more, and for
+    /// the next pieces.
     async fn ask(&self) {
         let wanted: Vec<(mpsc::Sender<HubCommand>, Member)> = {
             let mut state = self.state();
@@ -242,7 +247,8 @@ impl PushQueue {
         }
     }
 
-    /// The next chunk, for one who writes it without a socket of ours. `None`: everything has ended.
+    /// The next chunk, for one who writes it without a socket of ours. `None`: everything has
+    /// ended.
     pub(in crate::serve) async fn next(&self) -> Option<Arc<EncodedChunk>> {
         loop {
             {

@@ -1,5 +1,5 @@
-//! Messages as bytes, for programs that do not want JSON: a fixed head, the flow's key, the payload. All numbers are
-//! big-endian. `docs/programs.md` has the layout for users.
+//! Messages as bytes, for programs that do not want JSON: a fixed head, the flow's key, the
+//! payload. All numbers are big-endian. `docs/programs.md` has the layout for users.
 //!
 //! ```text
 //!  0  u8   kind: 0 packet, 1 lost, 2 missed, 3 started, 4 ended, 5 reply

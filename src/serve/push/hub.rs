@@ -1,5 +1,6 @@
-//! One stream's subscribers: a task that reads the channel's records, encodes them for each class and hands them to the
-//! queues. It ends with the last subscription, and knows the last value of each flow meanwhile.
+//! One stream's subscribers: a task that reads the channel's records, encodes them for each class
+//! and hands them to the queues. It ends with the last subscription, and knows the last value of
+//! each flow meanwhile.
 
 mod feed;
 mod flow;
@@ -123,7 +124,8 @@ impl Hub {
         self.classes.iter().any(Class::is_kept)
     }
 
-    /// Forgets classes that nobody has any more, and of those that are kept all the same the oldest, if there are too many.
+    /// Forgets classes that nobody has any more, and of those that are kept all the same the
+    /// oldest, if there are too many.
     fn tidy(&mut self) {
         let now = clock::now();
         self.classes.retain_mut(|class| class.is_wanted(now));
@@ -191,7 +193,8 @@ impl Hub {
         }
     }
 
-    /// Tells a client what it missed and the newest values, as much as goes into a piece; or goes on with its burst.
+    /// Tells a client what it missed and the newest values, as much as goes into a piece; or goes
+    /// on with its burst.
     fn resume(&mut self, member: &Member) {
         self.pending.retain(|burst| burst.member.queue.strong_count() > 0);
         let is_it = |known: &Member| known.id == member.id && known.queue.ptr_eq(&member.queue);

@@ -15,7 +15,8 @@ use crate::{
     registry::{self, Registry, Share, audience::Transport},
 };
 
-/// The hubs of all streams, one for each that has subscribers over TCP or HTTP: a channel's last values exist once.
+/// The hubs of all streams, one for each that has subscribers over TCP or HTTP: a channel's last
+/// values exist once.
 #[derive(Debug)]
 pub struct Hubs {
     registry: Registry,
@@ -28,8 +29,8 @@ impl Hubs {
         Hubs { registry, table: Mutex::default() }
     }
 
-    /// Subscribes a queue to a configured channel; it gets the last value of each flow at once. Gives the
-    /// subscription's id.
+    /// Subscribes a queue to a configured channel; it gets the last value of each flow at once.
+    /// Gives the subscription's id.
     ///
     /// # Errors
     /// There is no such channel.
@@ -43,8 +44,8 @@ impl Hubs {
         self.subscribe_after(name, transport, options, queue, None).await
     }
 
-    /// [`Hubs::subscribe`] for a client of server-sent events that comes back: it gets what was told after this event
-    /// instead of the last values, as far as it is kept.
+    /// [`Hubs::subscribe`] for a client of server-sent events that comes back: it gets what was
+    /// told after this event instead of the last values, as far as it is kept.
     ///
     /// # Errors
     /// There is no such channel.
@@ -60,7 +61,8 @@ impl Hubs {
         self.subscribe_shared(name, share, options, queue, after).await
     }
 
-    /// [`Hubs::subscribe_after`] for a client that has a share of the channel already, as of a group on demand.
+    /// [`Hubs::subscribe_after`] for a client that has a share of the channel already, as of a
+    /// group on demand.
     ///
     /// # Errors
     /// There is no such channel.

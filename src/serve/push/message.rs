@@ -1,4 +1,5 @@
-//! What a program is told: a packet, a gap, what it missed, the begin and the end of a flow; as one JSON object each.
+//! What a program is told: a packet, a gap, what it missed, the begin and the end of a flow; as one
+//! JSON object each.
 //! [`super::frame`] has the binary form. `docs/programs.md` is the reference for users.
 
 use std::{borrow::Cow, io::Write as _};
@@ -33,12 +34,14 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// A packet that the relay had. A control datagram has the number of the packet that follows it.
+    /// A packet that the relay had. A control datagram has the number of the packet that follows
+    /// it.
     pub(super) fn packet(info: &Info) -> Range {
         Range { from: info.seq, to: info.seq.max(info.next().saturating_sub(1)), packets: 1, lost: 0 }
     }
 
-    /// Packets that the relay had, of which only the numbers are known. Each took `span` of them, as others of the flow do.
+    /// Packets that the relay had, of which only the numbers are known. Each took `span` of them,
+    /// as others of the flow do.
     pub(super) fn packets(from: u64, end: u64, span: u16) -> Range {
         let packets = (end - from).div_ceil(u64::from(span).max(1));
         Range { from, to: end.saturating_sub(1), packets, lost: 0 }
@@ -136,7 +139,8 @@ fn packet(object: &mut Object<'_>, info: &Info, last: bool) {
     }
 }
 
-/// A payload in JSON: as it is where it is JSON, as text where it is UTF-8, else as base64 (RFC 4648, section 4).
+/// A payload in JSON: as it is where it is JSON, as text where it is UTF-8, else as base64 (RFC
+/// 4648, section 4).
 enum Payload<'a> {
     Json(Cow<'a, str>),
     Text(&'a str),

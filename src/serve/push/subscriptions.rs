@@ -1,5 +1,5 @@
-//! A client's subscriptions: what each of them was sent and has missed. Clients stand below hubs: a hub knows a client by
-//! its [`Member`], and a client asks its hubs by [`HubCommand`].
+//! A client's subscriptions: what each of them was sent and has missed. Clients stand below hubs: a
+//! hub knows a client by its [`Member`], and a client asks its hubs by [`HubCommand`].
 
 use std::{
     cmp::Ordering,
@@ -189,8 +189,8 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    /// Notes what is missed without this chunk. `flows`: those that are noted in all subscriptions; with too many of them
-    /// the others are not.
+    /// Notes what is missed without this chunk. `flows`: those that are noted in all subscriptions;
+    /// with too many of them the others are not.
     fn miss(&mut self, chunk: &EncodedChunk, flows: &mut MissedFlows) {
         for (flow, range) in chunk.spans() {
             match self.missed.entry(ByKey(flow.clone())) {

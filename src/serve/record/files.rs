@@ -1,7 +1,8 @@
-//! The files of a recording: named by channel and time, followed by the next at a certain size, so many kept.
+//! The files of a recording: named by channel and time, followed by the next at a certain size, so
+//! many kept.
 //!
-//! Blocks come from [`super::packet`]. Only whole blocks are written, so that a file that ends early can be read. What is
-//! in the folder, [`super::folder`] says.
+//! Blocks come from [`super::packet`]. Only whole blocks are written, so that a file that ends
+//! early can be read. What is in the folder, [`super::folder`] says.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -23,7 +24,8 @@ pub(super) struct Files {
     /// What each file begins with.
     head: Vec<u8>,
     open: Option<Open>,
-    /// The files that this run has made and that are still there, in that order: whatever their names say, they go last.
+    /// The files that this run has made and that are still there, in that order: whatever their
+    /// names say, they go last.
     own: Vec<PathBuf>,
     /// The time of the last packet.
     last: Duration,
@@ -119,7 +121,8 @@ impl Files {
         }
     }
 
-    /// Hands the blocks to the system. When that fails, the file is cut behind the last whole block; one without any goes.
+    /// Hands the blocks to the system. When that fails, the file is cut behind the last whole
+    /// block; one without any goes.
     fn write(&mut self) -> io::Result<()> {
         self.replace_removed()?;
         let Some(open) = self.open.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
@@ -138,7 +141,8 @@ impl Files {
         Ok(())
     }
 
-    /// A file that somebody has removed is followed by the next at once: nobody would find what is written to it.
+    /// A file that somebody has removed is followed by the next at once: nobody would find what is
+    /// written to it.
     fn replace_removed(&mut self) -> io::Result<()> {
         let Some(open) = self.open.as_ref().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
         let about = open.file.metadata().map_err(|error| self.failed(&error))?;
@@ -178,7 +182,8 @@ impl Files {
         self.prepare()?;
         let folder = &self.recording.folder;
         let files = folder::known(folder, &self.channel)?;
-        // Behind those of the same time, so that names tell the order even if the first of them goes.
+        // Behind those of the same time, so that names tell the order even if the first of them
+        // goes.
         let count =
             files.iter().rfind(|known| known.time == folder::time(at)).map_or(0, |known| known.count + 1);
         let files = self.in_order(files);
@@ -199,8 +204,9 @@ impl Files {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The files in the order in which they go: those of earlier runs by their names, then those of this run as it made them.
-    /// The clock may have been wrong when the others were made, or be wrong now.
+    /// The files in the order in which they go: those of earlier runs by their names, then those of
+    /// this run as it made them. The clock may have been wrong when the others were made, or be
+    /// wrong now.
     fn in_order(&self, mut files: Vec<Known>) -> Vec<Known> {
         files.sort_by_key(|known| {
             self.own.iter().position(|own| *own == known.path).map_or(0, |place| place + 1)

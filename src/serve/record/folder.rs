@@ -1,4 +1,5 @@
-//! The folder of a recording: how its files are called, which of them are there, and how much room is left.
+//! The folder of a recording: how its files are called, which of them are there, and how much room
+//! is left.
 
 use std::{
     fs, io,
@@ -82,7 +83,8 @@ pub(super) fn name(channel: &str, at: Duration, count: u32) -> String {
     format!("{channel}-{}{again}{EXTENSION}", time(at))
 }
 
-/// When a channel's file was begun, and the how manieth of that time it is. `None`: the name is not one of ours.
+/// When a channel's file was begun, and the how manieth of that time it is. `None`: the name is not
+/// one of ours.
 fn place(name: &str, channel: &str) -> Option<(String, u32)> {
     let rest = name.strip_prefix(channel)?.strip_prefix('-')?.strip_suffix(EXTENSION)?;
     let (time, again) = rest.split_at_checked(TIME_BYTES)?;

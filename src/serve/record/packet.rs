@@ -1,5 +1,6 @@
-//! pcapng blocks (draft-ietf-opsawg-pcapng) of records: each packet with IP and UDP headers made up from what is known
-//! of its way, and a comment where numbers are missing before it. Blocks go to [`super::files`].
+//! pcapng blocks (draft-ietf-opsawg-pcapng) of records: each packet with IP and UDP headers made up
+//! from what is known of its way, and a comment where numbers are missing before it. Blocks go to
+//! [`super::files`].
 
 use std::{
     borrow::Cow,

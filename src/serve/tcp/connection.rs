@@ -85,7 +85,8 @@ impl Connection {
         }
     }
 
-    /// Reads lines until the client has gone. After the last one that is read, the queue ends by itself.
+    /// Reads lines until the client has gone. After the last one that is read, the queue ends by
+    /// itself.
     async fn read(&mut self) {
         let end = loop {
             match self.lines().await {

@@ -1,8 +1,9 @@
 //! The relay's side of the exchange, without sockets: who may have what, and for how long.
 //!
-//! Nothing is kept of a request before its cookie has come back, which is therefore made from the request alone: SipHash
-//! of address, port, nonce, stream and time under a secret key, as DNS cookies are (RFC 9018). What is answered before
-//! that is bounded in bytes by the request, and in number by a budget.
+//! Nothing is kept of a request before its cookie has come back, which is therefore made from the
+//! request alone: SipHash of address, port, nonce, stream and time under a secret key, as DNS
+//! cookies are (RFC 9018). What is answered before that is bounded in bytes by the request, and in
+//! number by a budget.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,6 @@
-//! The way to one UDP subscriber: a socket of its own on the relay's port, connected to it, and the task that sends what its
-//! channel's records bring. What the kernel holds for a host that is gone fills that host's socket and no other, and
-//! what ICMP says of it is known.
+//! The way to one UDP subscriber: a socket of its own on the relay's port, connected to it, and the
+//! task that sends what its channel's records bring. What the kernel holds for a host that is gone
+//! fills that host's socket and no other, and what ICMP says of it is known.
 
 use std::{io, net::SocketAddr, os::fd::AsFd};
 
@@ -50,7 +50,8 @@ pub(super) fn towards(listening: &UdpSocket, at: SocketAddr) -> io::Result<UdpSo
     let bound = socket.bind(&local.into());
     first.set_reuse_address(false)?;
     bound?;
-    // What comes between the two calls may be of anybody: it is read like what the subscriber sends.
+    // What comes between the two calls may be of anybody: it is read like what the subscriber
+    // sends.
     socket.connect(&at.into())?;
     // Without it a host that does not answer ARP is no error of this socket.
     match local {
@@ -65,7 +66,8 @@ fn is_unreachable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECONNREFUSED | libc::EHOSTUNREACH))
 }
 
-/// Sends a channel's datagrams to one subscriber until the channel ends, or nobody is there any more.
+/// Sends a channel's datagrams to one subscriber until the channel ends, or nobody is there any
+/// more.
 pub(super) async fn feed(
     registry: &Registry,
     socket: &UdpSocket,
@@ -123,7 +125,8 @@ fn receive(socket: &UdpSocket, ready: Ready, strays: &Strays) -> io::Result<()> 
     Ok(())
 }
 
-/// Datagrams of a batch that wait for the socket. A subscriber that goes meanwhile does not get them.
+/// Datagrams of a batch that wait for the socket. A subscriber that goes meanwhile does not get
+/// them.
 struct Left<'a> {
     share: &'a Share,
     count: u64,

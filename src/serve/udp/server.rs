@@ -1,7 +1,7 @@
-//! The relay's sockets for UDP subscribers. Requests go to the [`Exchange`]; each subscriber has a task of its own, which
-//! reads its channel's records and sends the datagrams as they came, from a socket of its own on the same port
-//! (`lane`). Whoever's datagrams that socket does not take in time misses some, which are counted, and nobody else
-//! waits for that.
+//! The relay's sockets for UDP subscribers. Requests go to the [`Exchange`]; each subscriber has a
+//! task of its own, which reads its channel's records and sends the datagrams as they came, from a
+//! socket of its own on the same port (`lane`). Whoever's datagrams that socket does not take in
+//! time misses some, which are counted, and nobody else waits for that.
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -77,7 +77,8 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stopped`, and then until all subscribers have got what the channels still had for them.
+    /// Serves until `stopped`, and then until all subscribers have got what the channels still had
+    /// for them.
     pub async fn run(self, registry: Registry, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) {
         let Server { socket, token, lease, .. } = self;
         let rules = Rules { token, shares: registry.shares().clone(), lease };

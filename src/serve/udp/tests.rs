@@ -1,5 +1,5 @@
-//! The two sides of the exchange against each other, over links that lose and change what is said, with time as an
-//! argument.
+//! The two sides of the exchange against each other, over links that lose and change what is said,
+//! with time as an argument.
 
 use std::{
     net::SocketAddr,
@@ -223,7 +223,8 @@ fn a_flood_leaves_nothing_behind_and_subscribers_go_on() {
 }
 
 proptest! {
-    /// Before its cookie has come back, an address gets no stream, and never more bytes than it sent.
+    /// Before its cookie has come back, an address gets no stream, and never more bytes than it
+    /// sent.
     #[test]
     fn nothing_is_amplified(
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
@@ -244,8 +245,8 @@ proptest! {
         prop_assert!(reaction.answer.is_none() || ANSWER_BYTES <= bytes.len());
     }
 
-    /// Whatever is lost, doubled or late, a subscriber gets its stream in the end, keeps it, and finds it again after the
-    /// relay was restarted.
+    /// Whatever is lost, doubled or late, a subscriber gets its stream in the end, keeps it, and
+    /// finds it again after the relay was restarted.
     #[test]
     fn a_bad_link_delays_and_no_more(losses in proptest::collection::vec(0_u8..10, 600), restart in 20_u32..60) {
         let start = clock::now();

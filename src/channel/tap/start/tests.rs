@@ -38,7 +38,8 @@ enum Part {
     Audio,
 }
 
-/// A packet of a stream, and how many packets ago the picture began that it shows to be one to begin with.
+/// A packet of a stream, and how many packets ago the picture began that it shows to be one to
+/// begin with.
 type Told = ([u8; PACKET], Option<usize>);
 
 fn packets(part: Part, counter: u8) -> Vec<Told> {
@@ -101,7 +102,8 @@ fn part() -> impl Strategy<Value = Part> {
 }
 
 proptest! {
-    /// The seam: tables, then the stream from the picture on to its end, byte for byte, whatever was read before.
+    /// The seam: tables, then the stream from the picture on to its end, byte for byte, whatever
+    /// was read before.
     #[test]
     fn a_player_gets_the_tables_and_then_the_stream_from_the_last_picture_on(
         parts in vec(part(), 1..200),
@@ -223,8 +225,8 @@ fn a_standing_tap_without_readers_wakes_nobody() {
     assert!(tap.due().is_some());
 }
 
-/// The picture may begin in one datagram and end in another, and packets may have more than 188 bytes: a player gets whole
-/// ones, all alike.
+/// The picture may begin in one datagram and end in another, and packets may have more than 188
+/// bytes: a player gets whole ones, all alike.
 #[test]
 fn a_player_begins_with_a_whole_packet_however_the_stream_is_cut() {
     let parts =

@@ -1,5 +1,6 @@
-//! A RIST session, the sending side: media with an even SSRC, what was sent for a while, reports, and the answers to
-//! what receivers say. Pure: time comes in as an argument, datagrams go out as bytes.
+//! A RIST session, the sending side: media with an even SSRC, what was sent for a while, reports,
+//! and the answers to what receivers say. Pure: time comes in as an argument, datagrams go out as
+//! bytes.
 
 use std::time::{Duration, Instant};
 
@@ -96,7 +97,8 @@ impl Session {
         }
     }
 
-    /// Appends a report and the sender's name: a sender report once there is media, an empty receiver report before.
+    /// Appends a report and the sender's name: a sender report once there is media, an empty
+    /// receiver report before.
     pub(super) fn report(&self, now: Instant, unix: Duration, out: &mut Vec<u8>) {
         let report = match self.stream {
             Some(Stream { ssrc, timestamp, at: Some(at), packets, octets }) => {
@@ -120,8 +122,8 @@ impl Session {
         self.stream.map_or(self.ssrc, |stream| stream.ssrc)
     }
 
-    /// Takes what a receiver said. Appends to `again` what is to go to the media's target, and to `reply` what is to go
-    /// back to the receiver.
+    /// Takes what a receiver said. Appends to `again` what is to go to the media's target, and to
+    /// `reply` what is to go back to the receiver.
     pub(super) fn handle(
         &mut self,
         now: Instant,

@@ -1,4 +1,5 @@
-//! Bursts on their way through a group's socket: to every target, with as few system calls as there are full batches.
+//! Bursts on their way through a group's socket: to every target, with as few system calls as there
+//! are full batches.
 
 use std::{io, mem, os::fd::AsFd, time::Instant};
 
@@ -42,8 +43,9 @@ impl Run {
 pub(in crate::channel::udp) struct Unsent(pub(super) Vec<Run>);
 
 impl UdpSocketGroup {
-    /// Sends the bursts to every target, in order. What cannot be sent is counted and skipped; the others go all
-    /// the same. Gives what is left where the hosts that share this socket must have one each: see `scatter`.
+    /// Sends the bursts to every target, in order. What cannot be sent is counted and skipped; the
+    /// others go all the same. Gives what is left where the hosts that share this socket must have
+    /// one each: see `scatter`.
     #[must_use]
     pub(in crate::channel::udp) fn send(
         &mut self,
@@ -141,7 +143,8 @@ impl UdpSocketGroup {
         }
     }
 
-    /// One batch from the start of the list. Gives how many runs went, and why the next one did not.
+    /// One batch from the start of the list. Gives how many runs went, and why the next one did
+    /// not.
     fn dispatch(
         &mut self,
         sender: &Sender,
@@ -160,7 +163,8 @@ impl UdpSocketGroup {
         (sent.count, sent.error)
     }
 
-    /// The path did not take a burst: its datagrams go one by one, and if they do, it is remembered.
+    /// The path did not take a burst: its datagrams go one by one, and if they do, it is
+    /// remembered.
     fn one_by_one(
         &mut self,
         sender: &Sender,

@@ -54,7 +54,8 @@ async fn rest(mut far: TcpStream) -> Vec<u8> {
     rest
 }
 
-/// Packets before the request, between request and joining, and after: whatever the feeder has taken by then.
+/// Packets before the request, between request and joining, and after: whatever the feeder has
+/// taken by then.
 #[tokio::test]
 async fn each_client_gets_all_from_its_request_on_and_once() {
     let (feeders, mut tap) = (Arc::new(Feeders::default()), tap());

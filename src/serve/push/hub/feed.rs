@@ -55,7 +55,8 @@ impl Hub {
         self.flush(now);
     }
 
-    /// Where records are missing, ends of flows may be: of too many, those that were not heard for two such gaps go.
+    /// Where records are missing, ends of flows may be: of too many, those that were not heard for
+    /// two such gaps go.
     fn forget_unheard(&mut self) {
         if self.flows.len() > FLOWS_MAX {
             let skips = self.skips;

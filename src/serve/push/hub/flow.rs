@@ -34,7 +34,8 @@ impl Flow {
         self.last.as_ref().map_or(0, |last| last.payload.capacity())
     }
 
-    /// Keeps a packet as the newest. `kept`: bytes of all flows'; if there is no room, this one has none.
+    /// Keeps a packet as the newest. `kept`: bytes of all flows'; if there is no room, this one has
+    /// none.
     pub(super) fn keep(&mut self, info: &Info, payload: &[u8], kept: &mut usize) -> bool {
         *kept -= self.bytes();
         if *kept + payload.len().max(self.bytes()) > CHANNEL_BYTES_MAX {

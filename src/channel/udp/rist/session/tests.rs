@@ -126,7 +126,8 @@ fn one_datagram_cannot_ask_for_everything() {
     assert_eq!(asked.refused, 65_536 + 10 - REQUEST_NUMBERS_MAX as u64);
 }
 
-/// Receivers ask for everything, in every datagram: no more goes out again than the share of the media.
+/// Receivers ask for everything, in every datagram: no more goes out again than the share of the
+/// media.
 #[test]
 fn a_flood_of_requests_is_held_to_the_share() {
     let (mut session, start) = (session(), clock::now());
