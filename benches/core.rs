@@ -1,8 +1,9 @@
-//! What the core costs per packet, from the datagram to the delivery: parse, number, deduplicate, reorder, count.
+//! What the core costs per packet, from the datagram to the delivery: parse, number, deduplicate,
+//! reorder, count.
 //!
 //! `cargo bench --bench core [-- FILTER]` measures with criterion: `time` is that of *one packet*.
-//! `cargo bench --bench core -- table [FILTER]` measures all cases in turn, again and again, beside a CRC-32 and a
-//! copy of the same bytes: on a shared machine only such ratios mean anything.
+//! `cargo bench --bench core -- table [FILTER]` measures all cases in turn, again and again, beside
+//! a CRC-32 and a copy of the same bytes: on a shared machine only such ratios mean anything.
 
 #[path = "core/stream.rs"]
 mod stream;

@@ -1,5 +1,6 @@
-//! What bad input gets: datagrams that are counted by reason and dropped while the good ones around them arrive, a log
-//! that stays short, and commands that end with one clear line and the right exit code.
+//! What bad input gets: datagrams that are counted by reason and dropped while the good ones around
+//! them arrive, a log that stays short, and commands that end with one clear line and the right
+//! exit code.
 
 use tidecast_testkit::common;
 
@@ -89,7 +90,8 @@ fn bad_rtp() -> Bad {
     ]
 }
 
-/// Sends each bad datagram `rounds` times, each after a good one; gives the channel's state, and what the relay said.
+/// Sends each bad datagram `rounds` times, each after a good one; gives the channel's state, and
+/// what the relay said.
 fn sent_among_good(format: &str, good: impl Fn(u64) -> Vec<u8>, bad: &Bad, rounds: u64) -> (Value, String) {
     let (group, port, output) = (common::group(), common::free_port(), Collector::unicast());
     let (input, to) = (format!("udp://@{group}:{port}?if=127.0.0.1"), format!("udp://{}", output.addr));
@@ -270,7 +272,8 @@ fn garbage_on_the_ports_for_repair_packets_costs_no_good_one() {
     }
 }
 
-/// Well-formed repair packets that nobody sent: blocks far away, of absurd size, and of shards that rebuild nonsense.
+/// Well-formed repair packets that nobody sent: blocks far away, of absurd size, and of shards that
+/// rebuild nonsense.
 #[test]
 fn made_up_repair_packets_cost_no_good_one() {
     let (group, port, output) = (common::group(), common::free_port(), Collector::unicast());

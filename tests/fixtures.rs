@@ -1,5 +1,5 @@
-//! The files of fixtures/ against the parsers: golden datagrams that were computed by an independent program,
-//! and captures of what real senders really send.
+//! The files of fixtures/ against the parsers: golden datagrams that were computed by an
+//! independent program, and captures of what real senders really send.
 
 use tidecast_testkit::capture;
 
@@ -20,7 +20,7 @@ fn path(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "fixtures", name].iter().collect()
 }
 
-// --- Golden native datagrams ------------------------------------------------------------------------------
+// --- Golden native datagrams ---------------------------------------------------------------------
 
 /// The datagrams of native.hex by name.
 fn golden() -> BTreeMap<String, Vec<u8>> {
@@ -147,7 +147,7 @@ fn any_three_of_the_golden_block_give_back_its_packets() {
     }
 }
 
-// --- Captures -----------------------------------------------------------------------------------------------
+// --- Captures ------------------------------------------------------------------------------------
 
 fn rtp(bytes: &[u8]) -> rtp::Packet<'_> {
     match wire::parse(&Format::Auto, bytes) {
@@ -156,7 +156,8 @@ fn rtp(bytes: &[u8]) -> rtp::Packet<'_> {
     }
 }
 
-/// Checks that all packets are of one source and type, numbered without a gap, and gives back the joined payloads.
+/// Checks that all packets are of one source and type, numbered without a gap, and gives back the
+/// joined payloads.
 fn one_rtp_stream(datagrams: &[Vec<u8>], payload_type: u8) -> Vec<u8> {
     let first = rtp(&datagrams[0]);
     let mut expected = first.sequence();
@@ -241,7 +242,7 @@ fn ffmpeg_fec_repairs_what_the_capture_holds() {
     }
 }
 
-// --- The film -----------------------------------------------------------------------------------------------
+// --- The film ------------------------------------------------------------------------------------
 
 #[test]
 fn the_film_has_a_steady_clock() {

@@ -1,5 +1,5 @@
-//! Whether the real program says so when what comes is not passed on: in the verdict, the events, the log and `/readyz`, with the
-//! likely reason and what to do; and `recv` by its exit code.
+//! Whether the real program says so when what comes is not passed on: in the verdict, the events,
+//! the log and `/readyz`, with the likely reason and what to do; and `recv` by its exit code.
 
 use tidecast_testkit::common;
 

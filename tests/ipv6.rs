@@ -1,5 +1,6 @@
-//! IPv6 on several links at once: whether a leg receives from its interface alone, and zones. Two network namespaces of each
-//! test's own, joined by two veth pairs. Needs root; elsewhere the tests say that they are skipped.
+//! IPv6 on several links at once: whether a leg receives from its interface alone, and zones. Two
+//! network namespaces of each test's own, joined by two veth pairs. Needs root; elsewhere the tests
+//! say that they are skipped.
 
 use tidecast_testkit::common;
 
@@ -27,7 +28,8 @@ const SOURCE: &str = "fd77:9::1";
 const NEAR: &str = "fe80::77:1";
 const FAR: &str = "fe80::77:2";
 
-/// The two namespaces, deleted at the end; `near0` and `far0` are one link, `near1` and `far1` another.
+/// The two namespaces, deleted at the end; `near0` and `far0` are one link, `near1` and `far1`
+/// another.
 struct Links {
     near: String,
     far: String,
@@ -83,7 +85,8 @@ impl Links {
         self.start(&["serve", "-c", file.to_str().expect("text")])
     }
 
-    /// A socket of the producer whose multicast leaves by this link, from the address that both have.
+    /// A socket of the producer whose multicast leaves by this link, from the address that both
+    /// have.
     fn sender(&self, link: u32) -> UdpSocket {
         inside(&self.near, || {
             let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("socket");
@@ -148,7 +151,8 @@ fn a_leg_receives_from_its_interface_alone() {
         assert_eq!(status, 200, "{text}");
         serde_json::from_str(&text).expect("JSON")
     };
-    // A group on demand, and `recv` and `probe` of groups that somebody else has joined on the other link.
+    // A group on demand, and `recv` and `probe` of groups that somebody else has joined on the
+    // other link.
     let mut client = inside(&links.far, || {
         let mut client = TcpStream::connect(http).expect("connect");
         client.set_read_timeout(Some(PATIENCE)).expect("timeout");

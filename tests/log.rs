@@ -1,5 +1,5 @@
-//! Standard error or standard output that nobody reads: packets pass, the process ends when it is told to, and what is missing is
-//! counted and said.
+//! Standard error or standard output that nobody reads: packets pass, the process ends when it is
+//! told to, and what is missing is counted and said.
 
 use tidecast_testkit::common;
 

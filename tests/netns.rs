@@ -1,6 +1,7 @@
-//! What `lo` cannot show: source-specific groups, IPv6 multicast, many groups, an interface that is deleted and made
-//! again, real loss, and a path that takes no bursts. Two network namespaces of each test's own, joined by a veth
-//! pair; the producer is in one, the relay in the other. Needs root; elsewhere the tests say that they are skipped.
+//! What `lo` cannot show: source-specific groups, IPv6 multicast, many groups, an interface that is
+//! deleted and made again, real loss, and a path that takes no bursts. Two network namespaces of
+//! each test's own, joined by a veth pair; the producer is in one, the relay in the other. Needs
+//! root; elsewhere the tests say that they are skipped.
 
 use tidecast_testkit::common;
 
@@ -25,7 +26,8 @@ const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const NEAR_TOO: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 3);
 const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 
-/// The two namespaces; deleted at the end, also of a test that panics. Their interfaces are `near` and `far`.
+/// The two namespaces; deleted at the end, also of a test that panics. Their interfaces are `near`
+/// and `far`.
 struct Net {
     near: String,
     far: String,
@@ -191,7 +193,8 @@ fn ipv6_groups_come_in_and_go_out() {
     assert!(received == datagrams, "{} of 100 came, or in another order\n{said}", received.len());
 }
 
-/// What a SAP packet (RFC 2974) says: whether it is a deletion, its id, its IPv6 origin and its description.
+/// What a SAP packet (RFC 2974) says: whether it is a deletion, its id, its IPv6 origin and its
+/// description.
 fn announcement(packet: &[u8]) -> (bool, [u8; 2], Ipv6Addr, String) {
     let (version, of_ipv6, deletion) = (0x20, 0x10, 0x04);
     assert_eq!(packet[0] & !deletion, version | of_ipv6, "{packet:02x?}");
@@ -370,7 +373,8 @@ fn fec_rebuilds_what_a_filter_really_drops() {
     assert_eq!(figure("kernel_drops"), 0);
     assert!(dropped > sent / 50, "only {dropped} of {sent} were dropped");
     assert_eq!(figure("received") + figure("repair") + figure("control"), sent - dropped, "{said}");
-    // What a block of 14 does not bring back at 5 %: sum over j > 4 of C(14,j) 0.05^j 0.95^(14-j) j/14, 1.5e-4.
+    // What a block of 14 does not bring back at 5 %: sum over j > 4 of C(14,j) 0.05^j 0.95^(14-j)
+    // j/14, 1.5e-4.
     assert!(figure("lost") <= 8, "{said}");
     // The first packets may be lost before anyone knows of them.
     assert!(figure("delivered") + figure("lost") + 3 >= count, "{said}");
@@ -388,7 +392,8 @@ fn bursts_that_a_path_does_not_take_go_one_by_one() {
         return;
     }
     let net = Net::new();
-    // The datagrams are larger than this; the kernel cuts no burst into fragments, but a datagram it does.
+    // The datagrams are larger than this; the kernel cuts no burst into fragments, but a datagram
+    // it does.
     run("ip", &["-n", &net.far, "link", "set", "far", "mtu", "1000"]);
     let output = inside(&net.near, || Collector::new(UdpSocket::bind((NEAR, 0)).expect("bind")));
     let (group, port) = (common::group(), common::free_port());

@@ -1,5 +1,6 @@
-//! What needs Node.js. A producer and a subscriber around the relay: every number once and in order, and none any more
-//! after `dropMembership`, although the producer goes on. And the page, in a browser.
+//! What needs Node.js. A producer and a subscriber around the relay: every number once and in
+//! order, and none any more after `dropMembership`, although the producer goes on. And the page, in
+//! a browser.
 
 mod page;
 
@@ -88,7 +89,8 @@ fn around_the_relay(script_format: &str, relay_format: &str) {
     until("1,000 numbers", || (subscriber.lines().len() > 1000).then_some(()));
     subscriber.tell("drop");
     subscriber.until_line("dropped");
-    // What was sent before may still be in its socket's queue; what is sent from here on must not reach it.
+    // What was sent before may still be in its socket's queue; what is sent from here on must not
+    // reach it.
     let before = sent_on();
     until("300 more from the relay", || (sent_on() > before + 300).then_some(()));
     let received = subscriber.finish();

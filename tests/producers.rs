@@ -1,4 +1,5 @@
-//! The producers in docs/examples, run as a reader would run them, and the bytes in docs/wire-format.md.
+//! The producers in docs/examples, run as a reader would run them, and the bytes in
+//! docs/wire-format.md.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +31,8 @@ struct Heard {
     timestamp: u64,
 }
 
-/// Everything up to the third end of session. Parsing checks length, version and CRC of each datagram.
+/// Everything up to the third end of session. Parsing checks length, version and CRC of each
+/// datagram.
 fn listen(socket: &UdpSocket, stream: u32) -> Vec<Heard> {
     let mut heard: Vec<Heard> = Vec::new();
     let mut bytes = [0; 2048];
@@ -53,7 +55,8 @@ fn spawn(command: &mut Command, arguments: &[&str]) -> Child {
     command.args(arguments).stdin(Stdio::null()).spawn().expect("starts")
 }
 
-/// Runs a producer three times: fast readings, slow ones with heartbeats between them, and one that is interrupted.
+/// Runs a producer three times: fast readings, slow ones with heartbeats between them, and one that
+/// is interrupted.
 fn check(group: Ipv4Addr, command: impl Fn() -> Command) {
     let (socket, port) = join(group);
     let to = [&group.to_string(), port.as_str(), "127.0.0.1"];
@@ -160,7 +163,8 @@ fn power(base: u8, exponent: usize) -> u8 {
     (0..exponent).fold(1, |product, _| times(product, base))
 }
 
-/// Solves `x * top = row` by elimination, so that `x` is the row of the document's product that belongs to `row`.
+/// Solves `x * top = row` by elimination, so that `x` is the row of the document's product that
+/// belongs to `row`.
 fn divide(row: &[u8], top: &[Vec<u8>]) -> Vec<u8> {
     let k = row.len();
     // One equation per column: sum over i of x[i] * top[i][c] = row[c].

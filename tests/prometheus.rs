@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes a relay behind bad links: what it then knows adds up, and agrees with what the links
-//! say they did.
+//! A real Prometheus scrapes a relay behind bad links: what it then knows adds up, and agrees with
+//! what the links say they did.
 
 use tidecast_testkit::common;
 
@@ -75,8 +75,8 @@ impl BadLink {
     }
 }
 
-/// A seed whose link passes the first packets and the last one in order: nobody can know of RTP packets that are
-/// lost before the first or after the last that comes.
+/// A seed whose link passes the first packets and the last one in order: nobody can know of RTP
+/// packets that are lost before the first or after the last that comes.
 fn seed_with_both_ends() -> u64 {
     let share = |percent| f64::from(percent) / 100.0;
     let impairments = Impairments {
@@ -232,7 +232,8 @@ fn agrees(name: &str, counted: &Counted, of_link: impl Fn(&str) -> u64) {
     let dropped = of_link("dropped_media");
     let link_reordered = of_link("reordered_media");
     assert_eq!(delivered + lost, PACKETS, "{name}");
-    // Packets that came although they had been rebuilt, or given up because their block could not be.
+    // Packets that came although they had been rebuilt, or given up because their block could not
+    // be.
     let needless = (lost + recovered).checked_sub(dropped).expect("all that was dropped was missed");
     assert_eq!(duplicates + late, of_link("duplicated_media") + needless, "{name}");
     if name == "fec" {

@@ -1,9 +1,9 @@
-//! A group with a thousand sensors at 10 readings a second each: through a bad link, the relay's and `recv`'s counters
-//! must be equal to what `impair` printed; and a flood from 100,000 made-up sensors must neither touch them nor take
-//! more memory than the configuration allows.
+//! A group with a thousand sensors at 10 readings a second each: through a bad link, the relay's
+//! and `recv`'s counters must be equal to what `impair` printed; and a flood from 100,000 made-up
+//! sensors must neither touch them nor take more memory than the configuration allows.
 //!
-//! What a kernel drops, because a machine is too busy for five programs, is nobody's loss but the machine's: such a
-//! run is done again, and a third one fails with these words.
+//! What a kernel drops, because a machine is too busy for five programs, is nobody's loss but the
+//! machine's: such a run is done again, and a third one fails with these words.
 
 use tidecast_testkit::common;
 
@@ -153,8 +153,8 @@ fn through_a_bad_link() -> Result<(), Overloaded> {
     impair.wait_for_line("tidecast: ready");
     let mut recv = Running::tidecast(["recv", &url(relay.input), "--hold", "500ms", "--json"]);
 
-    // A first session without losses: whoever has seen it knows that the second one begins at 0, and counts what
-    // the link drops of its beginning.
+    // A first session without losses: whoever has seen it knows that the second one begins at 0,
+    // and counts what the link drops of its beginning.
     let first = finish(send(relay.input, 1, "1s"));
     let before = relay.settle();
     let sent = finish(send(group, 2, "6s"));
@@ -259,8 +259,9 @@ fn beside_a_flood() -> Result<(), Overloaded> {
             let (held, flows) = (figure(&state, "held_bytes"), figure(&state, "flow_count"));
             assert!(held <= BYTES_MAX, "{held} bytes held, {BYTES_MAX} are configured");
             assert!(flows <= FLOWS_MAX, "{flows} flows, {FLOWS_MAX} are configured");
-            // What is not packets: a flow's own tables and its ring of places behind a gap, 8 KiB, and receive slots
-            // for two full batches of 64 legs; and an allocator takes more than it is asked for.
+            // What is not packets: a flow's own tables and its ring of places behind a gap, 8 KiB,
+            // and receive slots for two full batches of 64 legs; and an allocator takes more than
+            // it is asked for.
             let grown = relay.resident().saturating_sub(resident);
             let allowed = 2 * BYTES_MAX + FLOWS_MAX * 8192 + (8 << 20);
             println!("{}: {held} bytes held, {flows} flows, {grown} bytes more in use", first + BURST);

@@ -1,8 +1,9 @@
-//! When payloads reach an HTTP client: soon, without a long silence after a loss, and still after a pause.
+//! When payloads reach an HTTP client: soon, without a long silence after a loss, and still after a
+//! pause.
 //!
-//! All times are the kernel's: of the client's TCP segments, and of the same datagrams at a socket that is joined to
-//! the group beside the relay. So a late thread of the test does not count; since the machine can delay the relay
-//! too, what is too late counts only if it is that every time.
+//! All times are the kernel's: of the client's TCP segments, and of the same datagrams at a socket
+//! that is joined to the group beside the relay. So a late thread of the test does not count; since
+//! the machine can delay the relay too, what is too late counts only if it is that every time.
 
 #[path = "timing/disturbed.rs"]
 mod disturbed;
@@ -121,7 +122,8 @@ fn read_lines(stream: &TcpStream, lines: &Mutex<Vec<(Duration, String)>>) {
     }
 }
 
-/// A relay of one group with an HTTP server, the group's own socket beside it, and a client of the stream.
+/// A relay of one group with an HTTP server, the group's own socket beside it, and a client of the
+/// stream.
 struct Setup {
     relay: Running,
     beside: Collector,

@@ -1,5 +1,6 @@
-//! A channel at work does not notice what goes on around it: groups that are joined and left, clients that come and
-//! go, on its own thread and on another. Nothing of its stream is missing, late enough to be skipped, or out of order.
+//! A channel at work does not notice what goes on around it: groups that are joined and left,
+//! clients that come and go, on its own thread and on another. Nothing of its stream is missing,
+//! late enough to be skipped, or out of order.
 
 use tidecast_testkit::common;
 

@@ -1,5 +1,5 @@
-//! What each crate may depend on. Cargo keeps the crates apart; this test keeps their manifests to the rules of
-//! docs/architecture.md.
+//! What each crate may depend on. Cargo keeps the crates apart; this test keeps their manifests to
+//! the rules of docs/architecture.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,5 @@
-//! A stream of datagrams and the relay that takes it: made outside of what is timed, in buffers that go round as on
-//! the packet path, so that neither page faults nor the allocator are measured.
+//! A stream of datagrams and the relay that takes it: made outside of what is timed, in buffers
+//! that go round as on the packet path, so that neither page faults nor the allocator are measured.
 
 use std::{
     cmp::Reverse,
@@ -22,7 +22,8 @@ use tidecast_wire::{native, rtp};
 
 /// Packets between two clock readings: one full receive.
 pub(crate) const BATCH: usize = RECEIVE_BATCH;
-/// Packets before anything is timed: past what recovery learns from, and past the first measurements of the rate.
+/// Packets before anything is timed: past what recovery learns from, and past the first
+/// measurements of the rate.
 const WARM_UP: usize = 8192;
 /// One packet after the other: 10,000 packets/s.
 const INTERVAL: Duration = Duration::from_micros(100);

@@ -1,5 +1,5 @@
-//! What every contestant does in turn, and the blocks and losses to do it with. The program in `haswell/` has this
-//! file too, so it uses std alone and gets its clock as an argument.
+//! What every contestant does in turn, and the blocks and losses to do it with. The program in
+//! `haswell/` has this file too, so it uses std alone and gets its clock as an argument.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! The library reed-solomon-erasure as a contestant: built for any CPU in the benchmark itself, for Haswell in the
-//! program in `haswell/`.
+//! The library reed-solomon-erasure as a contestant: built for any CPU in the benchmark itself, for
+//! Haswell in the program in `haswell/`.
 
 use std::hint::black_box;
 

@@ -1,6 +1,7 @@
-//! FEC against the library that defines the code, against that library built for Haswell, and against ISA-L.
-//! `cargo bench --bench fec`. Criterion keeps the times of the first two from run to run; the table at the end has
-//! everybody's, in turn and in several rounds: only its ratios mean anything on a shared machine.
+//! FEC against the library that defines the code, against that library built for Haswell, and
+//! against ISA-L. `cargo bench --bench fec`. Criterion keeps the times of the first two from run to
+//! run; the table at the end has everybody's, in turn and in several rounds: only its ratios mean
+//! anything on a shared machine.
 
 mod blocks;
 mod library;

@@ -1,4 +1,5 @@
-//! Contestants that are programs of their own: built here if this machine can, and asked over pipes.
+//! Contestants that are programs of their own: built here if this machine can, and asked over
+//! pipes.
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -1,5 +1,5 @@
-//! The results in docs/recovery.md: everything between two marks is made anew; the plots stand beside it, and all figures
-//! in benches/results/.
+//! The results in docs/recovery.md: everything between two marks is made anew; the plots stand
+//! beside it, and all figures in benches/results/.
 
 use std::{
     fs, io,

@@ -1,8 +1,9 @@
-//! What each protection leaves of each link's losses, through the whole core: `cargo bench --bench recovery`.
-//! docs/recovery.md says how to read it.
+//! What each protection leaves of each link's losses, through the whole core:
+//! `cargo bench --bench recovery`. docs/recovery.md says how to read it.
 //!
-//! [`cases`] say what is tried; the laboratory (`tidecast_testkit::lab`) runs each on a made-up clock, so that the same seed gives the
-//! same figures everywhere; [`tables`] and [`plot`] show them, [`docs`] puts them into the documentation.
+//! [`cases`] say what is tried; the laboratory (`tidecast_testkit::lab`) runs each on a made-up
+//! clock, so that the same seed gives the same figures everywhere; [`tables`] and [`plot`] show
+//! them, [`docs`] puts them into the documentation.
 
 mod cases;
 mod docs;
@@ -68,7 +69,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Run by `cargo test`, not by `cargo bench`: sees whether it works at all. Arguments are for tests, of which this is none.
+/// Run by `cargo test`, not by `cargo bench`: sees whether it works at all. Arguments are for
+/// tests, of which this is none.
 fn tried() -> anyhow::Result<()> {
     if std::env::args().len() > 1 {
         println!("nothing is shown without --bench, which `cargo bench --bench recovery` gives");

@@ -1,4 +1,5 @@
-//! Runs of the laboratory, on all processors: each has a clock of its own, so they do not disturb each other.
+//! Runs of the laboratory, on all processors: each has a clock of its own, so they do not disturb
+//! each other.
 
 use std::{
     num::NonZero,

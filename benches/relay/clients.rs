@@ -1,5 +1,5 @@
-//! HTTP clients: one thread with one epoll that reads all of them and counts bytes. Only the first one looks at what it
-//! gets; the others have the kernel throw it away.
+//! HTTP clients: one thread with one epoll that reads all of them and counts bytes. Only the first
+//! one looks at what it gets; the others have the kernel throw it away.
 
 use std::{
     io::{self, Read, Write},

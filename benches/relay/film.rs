@@ -1,4 +1,5 @@
-//! A film of constant bit rate for peers that look into what they forward: made by ffmpeg, where there is one.
+//! A film of constant bit rate for peers that look into what they forward: made by ffmpeg, where
+//! there is one.
 
 use std::{
     fs, io,

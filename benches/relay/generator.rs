@@ -1,4 +1,5 @@
-//! The paced generator: a thread that wakes every millisecond and sends what is due of all streams in one `sendmmsg`.
+//! The paced generator: a thread that wakes every millisecond and sends what is due of all streams
+//! in one `sendmmsg`.
 
 use std::{
     io,
@@ -22,7 +23,8 @@ use crate::{
 
 /// How often it wakes.
 const TURN: Duration = Duration::from_millis(1);
-/// What it missed beyond this is not made up for: it would come as one burst, which no network sends.
+/// What it missed beyond this is not made up for: it would come as one burst, which no network
+/// sends.
 const LATE_MAX: Duration = Duration::from_millis(50);
 /// Datagrams per `sendmmsg`.
 const BATCH: usize = 256;
@@ -70,7 +72,8 @@ impl Generator {
         self.shared.sent.iter().map(|sent| sent.load(Relaxed)).collect()
     }
 
-    /// How late the latest turn was since this was last asked for: it sends in one burst what was missed.
+    /// How late the latest turn was since this was last asked for: it sends in one burst what was
+    /// missed.
     pub(crate) fn take_lateness(&self) -> Duration {
         Duration::from_nanos(self.shared.late.swap(0, Relaxed))
     }
@@ -138,7 +141,8 @@ impl Line {
         }
     }
 
-    /// Sends what each stream should have sent by now. The streams are out of step, as those of a network are.
+    /// Sends what each stream should have sent by now. The streams are out of step, as those of a
+    /// network are.
     fn send_due(&mut self, elapsed: Duration) {
         let streams = self.plan.groups.len();
         for stream in 0..streams {

@@ -1,8 +1,9 @@
-//! The relay against bare forwarders and packaged peers, on loopback: `cargo bench --bench relay`. benches/README.md
-//! says what each case measures and how to read the figures.
+//! The relay against bare forwarders and packaged peers, on loopback: `cargo bench --bench relay`.
+//! benches/README.md says what each case measures and how to read the figures.
 //!
-//! [`cases`] say what is compared; [`run`] makes one measurement: [`receiver`]s count what a [`subject`] delivers of
-//! what the [`generator`] sends, and [`process`] says what that cost. [`report`] makes tables of it.
+//! [`cases`] say what is compared; [`run`] makes one measurement: [`receiver`]s count what a
+//! [`subject`] delivers of what the [`generator`] sends, and [`process`] says what that cost.
+//! [`report`] makes tables of it.
 
 mod bare;
 mod cases;
@@ -47,8 +48,8 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Run by `cargo test`, not by `cargo bench`: with no arguments, sees whether measuring works at all. Arguments are
-/// filters and flags for tests, of which this is none.
+/// Run by `cargo test`, not by `cargo bench`: with no arguments, sees whether measuring works at
+/// all. Arguments are filters and flags for tests, of which this is none.
 fn tried(first: Option<String>) -> anyhow::Result<()> {
     match first {
         None => cases::smoke(),

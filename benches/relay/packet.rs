@@ -1,6 +1,6 @@
-//! The datagrams that are sent: RTP with seven TS packets, and native ones. Both carry a running number in a place
-//! that receivers find without parsing anything, in the datagram and in the payload alone. And a film as it is, for
-//! programs that look into it.
+//! The datagrams that are sent: RTP with seven TS packets, and native ones. Both carry a running
+//! number in a place that receivers find without parsing anything, in the datagram and in the
+//! payload alone. And a film as it is, for programs that look into it.
 
 use std::ops::Range;
 

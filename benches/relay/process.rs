@@ -1,5 +1,5 @@
-//! The processes that are measured, and what the kernel knows about them: processor time in nanoseconds, of all their
-//! threads, resident memory, and what their sockets had to drop.
+//! The processes that are measured, and what the kernel knows about them: processor time in
+//! nanoseconds, of all their threads, resident memory, and what their sockets had to drop.
 
 use std::{
     collections::HashSet,
@@ -74,7 +74,8 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         for child in &self.children {
-            // One that has ended already is still ours until it is waited for: the id cannot be another's.
+            // One that has ended already is still ours until it is waited for: the id cannot be
+            // another's.
             let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
         }
         let deadline = clock::now() + END_WAIT;
@@ -104,7 +105,8 @@ fn resident(pid: u32) -> io::Result<u64> {
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no Rss in smaps_rollup"))
 }
 
-/// Datagrams that the kernel dropped because the sockets bound to these addresses were full, whosever they are.
+/// Datagrams that the kernel dropped because the sockets bound to these addresses were full,
+/// whosever they are.
 pub(crate) fn input_drops(addresses: &[SocketAddrV4]) -> io::Result<u64> {
     let text = fs::read_to_string("/proc/net/udp")?;
     let names: HashSet<String> = addresses.iter().map(proc_name).collect();

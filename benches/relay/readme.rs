@@ -1,4 +1,5 @@
-//! The results in benches/README.md: everything between two marks is made anew from what the cases have written.
+//! The results in benches/README.md: everything between two marks is made anew from what the cases
+//! have written.
 
 use std::{fs, io, path::Path};
 

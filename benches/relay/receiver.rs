@@ -1,6 +1,6 @@
-//! Counting receivers: one thread with one epoll, one socket per target, every datagram told by its number. Of each
-//! datagram only the head is copied, and the sockets are left alone for some milliseconds at a time, so that
-//! counting costs little beside what is measured.
+//! Counting receivers: one thread with one epoll, one socket per target, every datagram told by its
+//! number. Of each datagram only the head is copied, and the sockets are left alone for some
+//! milliseconds at a time, so that counting costs little beside what is measured.
 
 use std::{
     io,
@@ -83,7 +83,8 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// Opens `fan_out` sockets for each of `streams`. Nothing counts before [`Receivers::count_from`].
+    /// Opens `fan_out` sockets for each of `streams`. Nothing counts before
+    /// [`Receivers::count_from`].
     pub(crate) fn start(streams: usize, fan_out: usize, format: Format) -> io::Result<Receivers> {
         let floors = (0..streams).map(|_| AtomicU64::new(u64::MAX)).collect();
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), reached: AtomicUsize::new(0), floors });

@@ -103,7 +103,8 @@ impl Relay {
     }
 }
 
-/// `relay.toml:2: key: unknown key, did you mean ...` without the file, which nobody else sees, and the advice.
+/// `relay.toml:2: key: unknown key, did you mean ...` without the file, which nobody else sees, and
+/// the advice.
 fn first_problem(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let problem = said.lines().next().unwrap_or_default();

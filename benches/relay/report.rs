@@ -1,4 +1,5 @@
-//! Results: tables for people, figures for programs and for the targets, one file of each kind per case.
+//! Results: tables for people, figures for programs and for the targets, one file of each kind per
+//! case.
 
 use std::{fs, io, path::Path};
 

@@ -1,5 +1,5 @@
-//! Interleaved rounds: each measures every subject once, in turn, so that what changes on the machine meanwhile meets
-//! all of them; ratios are taken within a round.
+//! Interleaved rounds: each measures every subject once, in turn, so that what changes on the
+//! machine meanwhile meets all of them; ratios are taken within a round.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! One measurement: receivers, the subject, the generator; a window of steady traffic, and what it cost.
+//! One measurement: receivers, the subject, the generator; a window of steady traffic, and what it
+//! cost.
 
 use std::{
     io,
@@ -25,7 +26,8 @@ use crate::{
 const REACH_WAIT: Duration = Duration::from_secs(10);
 /// The usual [`Load::settle`].
 pub(crate) const SETTLE: Duration = Duration::from_millis(600);
-/// After the window: what is still on its way arrives. Nothing is sent meanwhile, so it costs nothing else.
+/// After the window: what is still on its way arrives. Nothing is sent meanwhile, so it costs
+/// nothing else.
 const DRAIN: Duration = Duration::from_millis(240);
 /// The same for a subject that still works.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -62,7 +64,8 @@ pub(crate) struct Sample {
     pub(crate) delivered: u64,
     /// Missing, and not dropped by a receiver's socket: lost by the subject.
     pub(crate) lost: u64,
-    /// Of these, dropped because the subject's input sockets were full: it took them out too slowly.
+    /// Of these, dropped because the subject's input sockets were full: it took them out too
+    /// slowly.
     pub(crate) lost_at_input: u64,
     /// Dropped by the receivers' own sockets.
     pub(crate) lost_at_receivers: u64,
@@ -188,8 +191,9 @@ fn layout(streams: usize, targets: &[SocketAddrV4]) -> Vec<Stream> {
     (0..streams).map(|i| Stream { group: fresh_group(), targets: share(i) }).collect()
 }
 
-/// A group that nothing else on this machine is likely to use. Its port lies below those that the kernel gives to sockets
-/// which do not ask for one: such a socket, bound to every address, would stand in the way.
+/// A group that nothing else on this machine is likely to use. Its port lies below those that the
+/// kernel gives to sockets which do not ask for one: such a socket, bound to every address, would
+/// stand in the way.
 pub(crate) fn fresh_group() -> SocketAddrV4 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let next = NEXT.fetch_add(1, Relaxed);

@@ -1,4 +1,5 @@
-//! One measurement over HTTP: the subject, the generator, clients; a window of steady traffic, and what it cost.
+//! One measurement over HTTP: the subject, the generator, clients; a window of steady traffic, and
+//! what it cost.
 
 use std::{fs, io, net::SocketAddrV4, path::Path, thread, time::Duration};
 
@@ -90,7 +91,8 @@ impl HttpSample {
         self.cpu_ns as f64 / 1e6 / (self.bytes as f64 * 8.0 / 1e9)
     }
 
-    /// Bytes that did not come, in percent: what stands in buffers at either end of the window counts as noise.
+    /// Bytes that did not come, in percent: what stands in buffers at either end of the window
+    /// counts as noise.
     pub(crate) fn missing(&self) -> f64 {
         100.0 * (1.0 - self.bytes as f64 / self.expected.max(1) as f64)
     }
@@ -165,7 +167,8 @@ fn start_relay(
     Ok((processes, vec![address]))
 }
 
-/// As many processes as the clients need. Nothing is asked of them before the clients do: some serve the first only.
+/// As many processes as the clients need. Nothing is asked of them before the clients do: some
+/// serve the first only.
 fn start_peer(
     peer: HttpPeer,
     stream: &Stream,

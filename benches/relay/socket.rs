@@ -1,4 +1,5 @@
-//! The sockets of the harness, all on loopback: group inputs, the generator's and the receivers' sockets.
+//! The sockets of the harness, all on loopback: group inputs, the generator's and the receivers'
+//! sockets.
 
 use std::{
     io,
@@ -9,7 +10,8 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Asked for per socket, which the kernel doubles (up to twice `net.core.rmem_max`); the relay asks for as much.
+/// Asked for per socket, which the kernel doubles (up to twice `net.core.rmem_max`); the relay asks
+/// for as much.
 const BUFFER_BYTES: usize = 4 << 20;
 /// Where everything happens.
 pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;

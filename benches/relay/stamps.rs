@@ -1,5 +1,5 @@
-//! Kernel time stamps: a thread that notes when each number came to some sockets, to tell how long it was on its way
-//! between them.
+//! Kernel time stamps: a thread that notes when each number came to some sockets, to tell how long
+//! it was on its way between them.
 
 use std::{
     io,
@@ -40,8 +40,8 @@ impl Stamps {
         Ok(Stamps { stop, thread })
     }
 
-    /// Ends it. Gives how many nanoseconds after the first socket the second one got each number from `floor` on, sorted,
-    /// and how many numbers the second one did not get.
+    /// Ends it. Gives how many nanoseconds after the first socket the second one got each number
+    /// from `floor` on, sorted, and how many numbers the second one did not get.
     pub(crate) fn stop(self, floor: u64) -> io::Result<(Vec<u64>, u64)> {
         self.stop.store(true, Relaxed);
         let noted = self.thread.join().map_err(|_| io::Error::other("the stamps' thread panicked"))??;

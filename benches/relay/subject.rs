@@ -1,5 +1,5 @@
-//! What can be measured: the relay, a bare forwarder, a packaged peer. Each is started for a layout of streams and
-//! targets and then does the same job.
+//! What can be measured: the relay, a bare forwarder, a packaged peer. Each is started for a layout
+//! of streams and targets and then does the same job.
 
 use std::{io, path::Path, process::Command, time::Duration};
 

@@ -1,7 +1,8 @@
-//! The system calls that move datagrams, and the only `unsafe` of the harness: [`Slots`] is `recvmmsg` in place into
-//! one piece of memory, [`Sender`] is `sendmmsg` of bursts out of it, each to many targets, with UDP_SEGMENT for bursts
-//! of more than one. The bare forwarders, the generator and the receivers share them, and nothing of them is the
-//! relay's own, so that the relay is measured against something else than itself.
+//! The system calls that move datagrams, and the only `unsafe` of the harness: [`Slots`] is
+//! `recvmmsg` in place into one piece of memory, [`Sender`] is `sendmmsg` of bursts out of it, each
+//! to many targets, with UDP_SEGMENT for bursts of more than one. The bare forwarders, the
+//! generator and the receivers share them, and nothing of them is the relay's own, so that the
+//! relay is measured against something else than itself.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{
@@ -32,7 +33,8 @@ pub(crate) struct Slots {
     controls: Vec<Control>,
 }
 
-// SAFETY: the pointers in `headers` lead to the heap memory of this very struct, which nobody else has.
+// SAFETY: the pointers in `headers` lead to the heap memory of this very struct, which nobody else
+// has.
 unsafe impl Send for Slots {}
 
 impl Slots {
@@ -67,13 +69,15 @@ impl Slots {
         &mut self.memory[slot * self.stride..slot * self.stride + len]
     }
 
-    /// Receives what is there into the slots of `range`, in order, without blocking. Gives how many.
+    /// Receives what is there into the slots of `range`, in order, without blocking. Gives how
+    /// many.
     pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>, range: Range<usize>) -> io::Result<usize> {
         let headers = &mut self.headers[range.clone()];
         let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
         let count = headers.len().min(CALL_MAX) as _;
-        // SAFETY: the headers point at live memory of this struct with its true sizes (`new`, `with_stamps`), which the
-        // kernel writes to during this call only, while `&mut self` keeps everyone else away. A null timeout is allowed.
+        // SAFETY: the headers point at live memory of this struct with its true sizes (`new`,
+        // `with_stamps`), which the kernel writes to during this call only, while `&mut self` keeps
+        // everyone else away. A null timeout is allowed.
         let count = unsafe {
             libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags as _, ptr::null_mut())
         };
@@ -86,7 +90,8 @@ impl Slots {
         Ok(count)
     }
 
-    /// The same with the kernel's receive stamps (SO_TIMESTAMPNS), which [`Slots::stamp`] then gives.
+    /// The same with the kernel's receive stamps (SO_TIMESTAMPNS), which [`Slots::stamp`] then
+    /// gives.
     pub(crate) fn receive_stamped(&mut self, fd: BorrowedFd<'_>, range: Range<usize>) -> io::Result<usize> {
         for (header, control) in self.headers[range.clone()].iter_mut().zip(&mut self.controls[range.clone()])
         {
@@ -99,8 +104,9 @@ impl Slots {
     /// When the kernel got the datagram of a slot, in nanoseconds since the Unix epoch.
     pub(crate) fn stamp(&self, slot: usize) -> Option<u64> {
         let header = &self.headers[slot].msg_hdr;
-        // SAFETY: the kernel has filled in the header in `receive_stamped`, whose control memory lives in `controls`;
-        // CMSG_FIRSTHDR checks its length. The data of this type is a `timespec`, read unaligned.
+        // SAFETY: the kernel has filled in the header in `receive_stamped`, whose control memory
+        // lives in `controls`; CMSG_FIRSTHDR checks its length. The data of this type is a
+        // `timespec`, read unaligned.
         unsafe {
             let message = libc::CMSG_FIRSTHDR(header).as_ref()?;
             let stamped =
@@ -111,7 +117,8 @@ impl Slots {
     }
 }
 
-/// Datagrams of the same size in neighbouring slots, and the targets that each gets them, as one burst.
+/// Datagrams of the same size in neighbouring slots, and the targets that each gets them, as one
+/// burst.
 #[derive(Clone, Debug)]
 pub(crate) struct Burst {
     /// Their slots.
@@ -146,9 +153,10 @@ impl Sender {
         while done < self.headers.len() {
             let rest = &mut self.headers[done..];
             let count = rest.len().min(CALL_MAX);
-            // SAFETY: the headers have just been pointed at names, iovecs and controls of this struct, which do not
-            // change before this call is over, and at the memory of `slots`, which is borrowed for as long; the
-            // kernel only reads there (the pointers are mutable by type only), and writes `msg_len` in the headers.
+            // SAFETY: the headers have just been pointed at names, iovecs and controls of this
+            // struct, which do not change before this call is over, and at the memory of `slots`,
+            // which is borrowed for as long; the kernel only reads there (the pointers are mutable
+            // by type only), and writes `msg_len` in the headers.
             let sent = unsafe {
                 libc::sendmmsg(fd.as_raw_fd(), rest.as_mut_ptr(), count as _, libc::MSG_DONTWAIT as _)
             };
@@ -160,7 +168,8 @@ impl Sender {
         refused
     }
 
-    /// One iovec per slot, or one for all where the slots are filled to the brim; one control per burst.
+    /// One iovec per slot, or one for all where the slots are filled to the brim; one control per
+    /// burst.
     fn describe_memory(&mut self, slots: &Slots, bursts: &[Burst]) {
         self.iovecs.clear();
         self.controls.clear();
@@ -210,8 +219,8 @@ fn segment_control(len: usize) -> Control {
     let mut header = empty_header().msg_hdr;
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = CONTROL_BYTES as _;
-    // SAFETY: CMSG_FIRSTHDR gives the start of `control`, which is large enough (32 bytes) and aligned for one header
-    // and a `u16`, and lives until the end of this function.
+    // SAFETY: CMSG_FIRSTHDR gives the start of `control`, which is large enough (32 bytes) and
+    // aligned for one header and a `u16`, and lives until the end of this function.
     unsafe {
         let message = &mut *libc::CMSG_FIRSTHDR(&header);
         message.cmsg_level = libc::SOL_UDP;
@@ -222,10 +231,12 @@ fn segment_control(len: usize) -> Control {
     control
 }
 
-/// Throws away what a TCP connection has received, without copying it; at most `max` bytes. `None`: nothing there.
+/// Throws away what a TCP connection has received, without copying it; at most `max` bytes. `None`:
+/// nothing there.
 pub(crate) fn discard(fd: BorrowedFd<'_>, max: usize) -> io::Result<Option<usize>> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
-    // SAFETY: with MSG_TRUNC, TCP discards up to `max` bytes and writes nothing (tcp(7)), so a null buffer is allowed.
+    // SAFETY: with MSG_TRUNC, TCP discards up to `max` bytes and writes nothing (tcp(7)), so a null
+    // buffer is allowed.
     let count = unsafe { libc::recv(fd.as_raw_fd(), ptr::null_mut(), max, flags) };
     match usize::try_from(count) {
         Ok(count) => Ok(Some(count)),

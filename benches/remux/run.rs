@@ -35,7 +35,8 @@ pub(crate) struct Outcome {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sheet {
     pub(crate) outcomes: Vec<Outcome>,
-    /// Showings that do not count, because a socket's buffer was full and more was lost than should be.
+    /// Showings that do not count, because a socket's buffer was full and more was lost than should
+    /// be.
     pub(crate) left_out: usize,
 }
 

@@ -1,5 +1,5 @@
-//! What a relay does to a transport stream when nothing is lost: which streams and tables are left, how often the clock comes,
-//! how late everything is, and what became of the time stamps.
+//! What a relay does to a transport stream when nothing is lost: which streams and tables are left,
+//! how often the clock comes, how late everything is, and what became of the time stamps.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -109,7 +109,8 @@ impl Map {
         map
     }
 
-    /// Tables have PIDs of their own; streams are there when the program map names them as what they are and packets come.
+    /// Tables have PIDs of their own; streams are there when the program map names them as what
+    /// they are and packets come.
     fn services(&self) -> Vec<&'static str> {
         let comes = |pid: u16| self.packets.contains_key(&pid);
         let private = |data: std::ops::Range<u8>| {

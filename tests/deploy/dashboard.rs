@@ -1,5 +1,5 @@
-//! The Grafana dashboard: a real Prometheus that scrapes the demo has an answer to each of its queries, and Grafana
-//! finds the shape that it expects.
+//! The Grafana dashboard: a real Prometheus that scrapes the demo has an answer to each of its
+//! queries, and Grafana finds the shape that it expects.
 
 use std::{collections::BTreeSet, fs, net::SocketAddr};
 
@@ -43,7 +43,8 @@ fn substituted(expression: &str) -> String {
     expression
 }
 
-/// What the demo has not: two legs, paced release, receivers that may ask again, and a port for UDP subscribers.
+/// What the demo has not: two legs, paced release, receivers that may ask again, and a port for UDP
+/// subscribers.
 fn relays() -> (Vec<Running>, [SocketAddr; 2]) {
     let (port, hop) = (free_port(), even_port());
     let [from, a, b] = [group(), group(), group()];
@@ -128,7 +129,8 @@ fn the_dashboard_shows_every_metric() {
     let rows = reference.lines().filter(|line| line.starts_with("| `tidecast_"));
     let there: BTreeSet<String> =
         rows.flat_map(|row| rules::metrics(row.split('|').nth(1).unwrap())).collect();
-    // Its series come with the first bad datagram, and the discarded ones say as much; a version is no curve.
+    // Its series come with the first bad datagram, and the discarded ones say as much; a version is
+    // no curve.
     let elsewhere = ["tidecast_invalid_datagrams_total", "tidecast_build_info"].map(str::to_owned);
     let missing: Vec<&String> = there.difference(&shown).filter(|name| !elsewhere.contains(name)).collect();
     assert!(missing.is_empty(), "no panel shows {missing:?}");

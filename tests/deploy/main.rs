@@ -1,4 +1,5 @@
-//! What it takes to run tidecast as a service: the files of deploy/, and what the program writes for packagers.
+//! What it takes to run tidecast as a service: the files of deploy/, and what the program writes
+//! for packagers.
 
 mod about;
 mod compose;

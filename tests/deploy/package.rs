@@ -1,5 +1,5 @@
-//! The Debian package: what is in it, what lintian says, and that a machine with systemd installs it, runs it in its
-//! sandbox, and has nothing of it left when it is purged.
+//! The Debian package: what is in it, what lintian says, and that a machine with systemd installs
+//! it, runs it in its sandbox, and has nothing of it left when it is purged.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! The alerts: promtool runs their own tests, each alert has a case there without which it would not be missed, and each
-//! says what to do.
+//! The alerts: promtool runs their own tests, each alert has a case there without which it would
+//! not be missed, and each says what to do.
 
 use std::{collections::BTreeSet, fs, process::Command};
 

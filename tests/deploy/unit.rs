@@ -4,7 +4,8 @@ use std::{fs, process::Command};
 
 use crate::{common::have, file, said};
 
-/// The highest exposure level that `systemd-analyze security` may find; 10 is a process that may do anything.
+/// The highest exposure level that `systemd-analyze security` may find; 10 is a process that may do
+/// anything.
 const EXPOSURE_MAX: f64 = 1.7;
 
 /// The unit with the program that was built in the place of the installed one.

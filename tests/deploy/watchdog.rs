@@ -1,4 +1,5 @@
-//! Keep-alives to the service manager come while every packet thread answers, and stay out when one does not.
+//! Keep-alives to the service manager come while every packet thread answers, and stay out when one
+//! does not.
 
 use std::{
     fs,
@@ -17,7 +18,8 @@ use nix::{
 
 use crate::common::{Running, now, tidecast, until};
 
-/// What a service manager is to the program: a socket, and a time without keep-alives that is too long.
+/// What a service manager is to the program: a socket, and a time without keep-alives that is too
+/// long.
 struct Manager {
     socket: UnixDatagram,
     limit: Duration,

@@ -1,5 +1,5 @@
-//! What is sent and what must come out: formats, faults, and the script of each combination. The same seed makes the
-//! same script.
+//! What is sent and what must come out: formats, faults, and the script of each combination. The
+//! same seed makes the same script.
 
 use std::fmt;
 

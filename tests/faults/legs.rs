@@ -1,5 +1,6 @@
-//! Two legs through the real binary: each by a group, a port and a sender of its own, one of them source-specific. One
-//! is silent for a while and comes back, both lose packets, and the counters say which leg missed what.
+//! Two legs through the real binary: each by a group, a port and a sender of its own, one of them
+//! source-specific. One is silent for a while and comes back, both lose packets, and the counters
+//! say which leg missed what.
 
 use std::{net::Ipv4Addr, thread, time::Duration};
 

@@ -1,9 +1,10 @@
-//! Every fault that a path or a producer can have, through the real binary at 500 packets a second: `relay` and
-//! `recv` hear the same group, and what comes out must be what was sent, in order, without a long silence.
+//! Every fault that a path or a producer can have, through the real binary at 500 packets a second:
+//! `relay` and `recv` hear the same group, and what comes out must be what was sent, in order,
+//! without a long silence.
 //!
-//! What is wrong with the packets fails at once. A silence is measured between kernel time stamps, less the time in
-//! which the test's own sender was late; since the machine can also delay the relay, a case counts as too silent
-//! only if it is that every time.
+//! What is wrong with the packets fails at once. A silence is measured between kernel time stamps,
+//! less the time in which the test's own sender was late; since the machine can also delay the
+//! relay, a case counts as too silent only if it is that every time.
 
 mod case;
 mod legs;
@@ -103,7 +104,8 @@ fn send(socket: &UdpSocket, to: (Ipv4Addr, u16), steps: &[Vec<u8>]) -> Vec<Durat
     steps.iter().enumerate().map(send).collect()
 }
 
-/// The longest time without an output in which the sender was sending, and the output that ended it.
+/// The longest time without an output in which the sender was sending, and the output that ended
+/// it.
 fn longest_silence(sent: &[Duration], received: &[Duration]) -> (Duration, usize) {
     // When the sender was overdue.
     let stalls: Vec<(Duration, Duration)> = sent

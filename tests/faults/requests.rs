@@ -1,4 +1,5 @@
-//! Requests between real processes: what a link loses comes again, and no flood of requests buys more than the share.
+//! Requests between real processes: what a link loses comes again, and no flood of requests buys
+//! more than the share.
 
 use std::{
     fs::File,

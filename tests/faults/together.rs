@@ -1,5 +1,5 @@
-//! All faults at the same time, as the channels of one relay: with every kind of tick and several packet threads. Only
-//! content and counters are compared, which no pause of the machine excuses.
+//! All faults at the same time, as the channels of one relay: with every kind of tick and several
+//! packet threads. Only content and counters are compared, which no pause of the machine excuses.
 
 use std::{
     fmt::Write as _,
@@ -126,7 +126,8 @@ fn all_faults_together(tick: &'static str, threads: usize) {
     assert!(failures.is_empty(), "{} failed:\n{}\nrelay:\n{said}", failures.len(), failures.join("\n"));
 }
 
-/// Where the counters are not as expected. What is last under probation takes its time to be counted.
+/// Where the counters are not as expected. What is last under probation takes its time to be
+/// counted.
 fn miscounts(http: SocketAddr, channels: &[Channel]) -> Vec<String> {
     let start = common::now();
     loop {

@@ -17,7 +17,8 @@ const ASKING: usize = 32;
 /// Flows of the channel that is asked for.
 const FLOWS: u32 = 4000;
 
-/// Asks for this and takes the answers, over many connections at once, until the end. Gives how many bytes came.
+/// Asks for this and takes the answers, over many connections at once, until the end. Gives how
+/// many bytes came.
 fn ask(scene: &Scene, path: &str, over: &AtomicBool) -> u64 {
     let bytes = AtomicU64::new(0);
     thread::scope(|scope| {

@@ -83,14 +83,16 @@ pub(crate) struct Scene {
 /// What an attack did.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Resident memory of the relay in KiB, before the attack, the most of it during the attack, and after it.
+    /// Resident memory of the relay in KiB, before the attack, the most of it during the attack,
+    /// and after it.
     pub(crate) before: u64,
     pub(crate) most: u64,
     pub(crate) after: u64,
 }
 
 impl Scene {
-    /// `http` are further lines of the section `[http]`, `top` are lines before all sections, and `more` is what follows.
+    /// `http` are further lines of the section `[http]`, `top` are lines before all sections, and
+    /// `more` is what follows.
     pub(crate) fn start(top: &str, http: &str, more: &str) -> Scene {
         Scene::with_udp_at(Ipv4Addr::LOCALHOST, top, http, more)
     }
@@ -166,7 +168,8 @@ impl Scene {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// So many flows of some packets each in the channel `sensors`. What a full buffer drops is sent again.
+    /// So many flows of some packets each in the channel `sensors`. What a full buffer drops is
+    /// sent again.
     pub(crate) fn fill_sensors(&self, flows: u32) {
         let (out, mut next) = (sender(), 0);
         until("the flows", || {
@@ -189,9 +192,9 @@ impl Scene {
         metric(self.http, parts)
     }
 
-    /// Runs the attack beside the honest clients and asserts what holds for every attack: no honest client misses a
-    /// packet or waits much longer than before, memory grows by no more than `bound` KiB and is given back. The attack ends
-    /// when it is told to.
+    /// Runs the attack beside the honest clients and asserts what holds for every attack: no honest
+    /// client misses a packet or waits much longer than before, memory grows by no more than
+    /// `bound` KiB and is given back. The attack ends when it is told to.
     pub(crate) fn attack(&self, name: &str, bound: u64, attack: impl FnOnce(&AtomicBool) + Send) -> Outcome {
         let calm = self.next.load(Relaxed);
         thread::sleep(CALM);
@@ -288,8 +291,8 @@ impl Drop for Scene {
     }
 }
 
-/// An attacker works on a machine of its own; here it must leave the processors to the relay and to the honest clients.
-/// The threads that it starts do likewise.
+/// An attacker works on a machine of its own; here it must leave the processors to the relay and to
+/// the honest clients. The threads that it starts do likewise.
 pub(crate) fn give_way() {
     let link = fs::read_link("/proc/thread-self").expect("/proc");
     let thread = link.file_name().expect("its number");

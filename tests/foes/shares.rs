@@ -1,5 +1,6 @@
-//! One host that takes all it can get: connections, streams, groups, pages, TCP clients and UDP leases. 127.0.0.1 is the relay's own
-//! host, which has no share; the foe comes from 127.0.0.2, and a friend from 127.0.0.3.
+//! One host that takes all it can get: connections, streams, groups, pages, TCP clients and UDP
+//! leases. 127.0.0.1 is the relay's own host, which has no share; the foe comes from 127.0.0.2, and
+//! a friend from 127.0.0.3.
 
 use std::{
     io::{Read, Write},

@@ -145,7 +145,8 @@ fn last_values_of_many_flows_that_nobody_reads() {
     const CLIENTS: usize = 40;
     let scene = Scene::start("", "", "");
     scene.fill_sensors(FLOWS);
-    // Without a bound each takes 1.4 MB. A piece of 64 KiB waits for each here, and what the kernel has is not the relay's.
+    // Without a bound each takes 1.4 MB. A piece of 64 KiB waits for each here, and what the kernel
+    // has is not the relay's.
     scene.attack("last values", 16 << 10, |over| {
         let streams: Vec<_> = (0..CLIENTS)
             .map(|_| {

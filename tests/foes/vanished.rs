@@ -1,4 +1,5 @@
-//! UDP subscribers whose hosts are gone: nobody answers for their addresses any more, and what is sent there waits.
+//! UDP subscribers whose hosts are gone: nobody answers for their addresses any more, and what is
+//! sent there waits.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -88,7 +89,8 @@ fn subscribers_whose_hosts_are_gone() {
         scene.attack("vanished subscribers", 8 << 10, |over| {
             let mut sockets = Vec::new();
             for number in 0..HOSTS {
-                // It stays open: nothing says that the port is closed before nobody answers for the address.
+                // It stays open: nothing says that the port is closed before nobody answers for the
+                // address.
                 sockets.push(subscribe(host(number), scene.udp));
                 namespace.ip(&format!("addr del {}/32 dev lo", host(number)));
             }

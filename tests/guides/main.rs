@@ -1,6 +1,6 @@
-//! The guides of docs/guides, run as a reader would: each in a network namespace of its own, its files written, its
-//! commands typed, its long-running programs in terminals that stay open. Needs root; elsewhere the tests say that
-//! they are skipped.
+//! The guides of docs/guides, run as a reader would: each in a network namespace of its own, its
+//! files written, its commands typed, its long-running programs in terminals that stay open. Needs
+//! root; elsewhere the tests say that they are skipped.
 
 mod guide;
 mod reader;

@@ -1,5 +1,5 @@
-//! A reader who follows a guide: in a folder that looks like a clone of the repository, on a network of its own, so
-//! that the ports of the guide are free.
+//! A reader who follows a guide: in a folder that looks like a clone of the repository, on a
+//! network of its own, so that the ports of the guide are free.
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,8 @@
-//! Whether a program shows what a guide says: the same lines in the same order, others may stand between.
+//! Whether a program shows what a guide says: the same lines in the same order, others may stand
+//! between.
 //!
-//! A number is any number but 0, and 0 is 0: figures differ from run to run, while `lost 0` is a promise. `...` is
-//! any text, and white space is white space however much of it.
+//! A number is any number but 0, and 0 is 0: figures differ from run to run, while `lost 0` is a
+//! promise. `...` is any text, and white space is white space however much of it.
 
 /// The first of `expected`'s lines that `actual` does not show.
 pub(crate) fn missing<'a>(expected: &'a str, actual: &str) -> Option<&'a str> {

@@ -67,7 +67,8 @@ fn a_group_that_cannot_be_joined_now_is_a_503_that_says_why() {
     assert!(why.contains("nope0") && why.lines().count() == 1, "{why}");
 }
 
-/// Programs get groups on demand as players do: the first one joins, and the group is left when the last one has gone.
+/// Programs get groups on demand as players do: the first one joins, and the group is left when the
+/// last one has gone.
 #[test]
 fn programs_ask_for_groups_over_websocket_events_and_tcp() {
     let (group, port, tcp) = (group(), free_port(), free_port());

@@ -1,4 +1,5 @@
-//! RTP that carries no transport stream: what the relay says of it, which notations of an SSRC it takes, and its RTCP.
+//! RTP that carries no transport stream: what the relay says of it, which notations of an SSRC it
+//! takes, and its RTCP.
 
 use std::os::fd::AsRawFd;
 

@@ -1,5 +1,5 @@
-//! How connections begin and end: offers of other protocols, clients that close their side, WebSockets that err, sessions of
-//! Socket.IO that nobody uses.
+//! How connections begin and end: offers of other protocols, clients that close their side,
+//! WebSockets that err, sessions of Socket.IO that nobody uses.
 
 use std::net::Shutdown;
 

@@ -1,5 +1,5 @@
-//! The HTTP server of the real binary, on `lo`: what it answers, whom it cuts off, how long packets take through it,
-//! and whether its counters are right.
+//! The HTTP server of the real binary, on `lo`: what it answers, whom it cuts off, how long packets
+//! take through it, and whether its counters are right.
 
 mod clients;
 mod counters;

@@ -1,5 +1,6 @@
-//! nginx, Caddy and HAProxy before the relay, each with its configuration from docs/proxies.md: streams, server-sent events and
-//! WebSockets come through, at the root and below a path, and the relay knows whom they are for.
+//! nginx, Caddy and HAProxy before the relay, each with its configuration from docs/proxies.md:
+//! streams, server-sent events and WebSockets come through, at the root and below a path, and the
+//! relay knows whom they are for.
 
 use super::{shares::connect, *};
 

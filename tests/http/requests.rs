@@ -152,7 +152,8 @@ fn the_playlist_shows_channels_as_they_are_configured_and_takes_in_another() {
     assert_eq!(text, expected);
 }
 
-/// Heads as these players write them, made by hand and not recorded: the answer must be the stream whatever else they ask for.
+/// Heads as these players write them, made by hand and not recorded: the answer must be the stream
+/// whatever else they ask for.
 #[test]
 fn requests_of_players_get_their_stream() {
     let (group, port) = (group(), free_port());
@@ -190,7 +191,8 @@ fn requests_of_players_get_their_stream() {
     }
 }
 
-/// What Chromium sends before a page of an admitted site reads something with headers of its own, and with the request.
+/// What Chromium sends before a page of an admitted site reads something with headers of its own,
+/// and with the request.
 #[test]
 fn pages_of_admitted_sites_may_read_and_no_others() {
     let (group, port) = (group(), free_port());
@@ -231,7 +233,8 @@ fn pages_of_admitted_sites_may_read_and_no_others() {
     }
 }
 
-/// Native datagrams with TS packets are a film, those of sensors are not: as soon as somebody has them, HEAD says so.
+/// Native datagrams with TS packets are a film, those of sensors are not: as soon as somebody has
+/// them, HEAD says so.
 #[test]
 fn a_group_on_demand_says_what_it_brings() {
     let (film, sensors, port) = (group(), group(), free_port());

@@ -1,4 +1,5 @@
-//! Who has how many places. 127.0.0.1 is this host itself, which has no share; all other addresses of 127.0.0.0/8 are hosts.
+//! Who has how many places. 127.0.0.1 is this host itself, which has no share; all other addresses
+//! of 127.0.0.0/8 are hosts.
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -91,7 +92,8 @@ fn a_host_has_a_quarter_of_the_pages_and_groups() {
     assert_eq!(get_from(FRIEND, relay.http, &path(20)).status, 200);
 }
 
-/// Somebody who changes channels holds those that he has left, for a while, and is not shut out by them.
+/// Somebody who changes channels holds those that he has left, for a while, and is not shut out by
+/// them.
 #[test]
 fn groups_that_only_linger_make_room() {
     let relay = serve("linger = \"1h\"\n[shares]\ngroups = 1");
@@ -139,7 +141,8 @@ fn a_host_has_a_quarter_of_the_tcp_clients() {
     assert_eq!(refused(relay.http, "tcp", "share"), 1.0);
 }
 
-/// As behind a proxy on this host: each client counts for itself, and the proxy's connections carry requests of all.
+/// As behind a proxy on this host: each client counts for itself, and the proxy's connections carry
+/// requests of all.
 #[test]
 fn behind_a_trusted_proxy_clients_count_by_the_address_that_it_names() {
     let relay = serve("clients_max = 8\ntrusted_proxies = [\"127.0.0.1\"]\nlinger = \"0s\"");
@@ -160,7 +163,8 @@ fn behind_a_trusted_proxy_clients_count_by_the_address_that_it_names() {
     assert!(clients.contains("\"192.0.2.1\"") && clients.contains("\"192.0.2.2\""), "{clients}");
 }
 
-/// A proxy goes on with a connection for other clients: the connection counts for the one whose request it carries.
+/// A proxy goes on with a connection for other clients: the connection counts for the one whose
+/// request it carries.
 #[test]
 fn a_connection_of_a_proxy_counts_for_whom_it_serves() {
     let relay = serve("clients_max = 36\ntrusted_proxies = [\"127.0.0.1\"]");

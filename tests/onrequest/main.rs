@@ -1,5 +1,5 @@
-//! Streams on request: UDP subscribers who ask for them, recordings, and captures that are played again, with the real
-//! binary and real peers.
+//! Streams on request: UDP subscribers who ask for them, recordings, and captures that are played
+//! again, with the real binary and real peers.
 
 mod examples;
 mod recordings;
@@ -13,7 +13,8 @@ use std::{
 use common::{Running, free_port, group};
 use tidecast_testkit::common;
 
-/// A relay of a group on loopback with these flags; also the group, the port, and where subscribers ask.
+/// A relay of a group on loopback with these flags; also the group, the port, and where subscribers
+/// ask.
 fn relay(flags: &[&str]) -> (Running, Ipv4Addr, u16, SocketAddr) {
     let (group, port, udp) = (group(), free_port(), free_port());
     let input = format!("udp://@{group}:{port}?if=127.0.0.1");

@@ -1,4 +1,5 @@
-//! What is recorded can be read by tshark and played again; a full disk ends a recording and nothing else.
+//! What is recorded can be read by tshark and played again; a full disk ends a recording and
+//! nothing else.
 
 use std::{
     fs,
@@ -141,8 +142,8 @@ fn a_relay_that_is_killed_leaves_a_whole_file() {
     assert!(read >= due, "{read} packets, at least {due} of {} were expected", sent.len());
 }
 
-/// A relay in a mount namespace of its own, where a disk of so many kilobytes is at `folder`, some of them taken by a file
-/// `ballast`. Its recordings are copied out at the end.
+/// A relay in a mount namespace of its own, where a disk of so many kilobytes is at `folder`, some
+/// of them taken by a file `ballast`. Its recordings are copied out at the end.
 fn on_a_small_disk(
     [disk, ballast]: [u32; 2],
     (folder, copy): (&Path, &Path),

@@ -1,4 +1,5 @@
-//! Who asks gets the stream; who does not prove its address gets next to nothing, and disturbs nobody.
+//! Who asks gets the stream; who does not prove its address gets next to nothing, and disturbs
+//! nobody.
 
 use std::{
     collections::BTreeSet,
@@ -72,7 +73,8 @@ fn subscribers(http: SocketAddr) -> f64 {
 /// Bytes of a reading: small ones, so that a receive buffer of usual size lasts a second.
 const PAYLOAD: usize = 100;
 
-/// A stream of native datagrams, one in two milliseconds, until it is told to end. Gives how many there were.
+/// A stream of native datagrams, one in two milliseconds, until it is told to end. Gives how many
+/// there were.
 struct Stream {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<u64>,
@@ -105,7 +107,8 @@ impl Stream {
 fn an_address_that_never_answers_gets_no_more_than_was_sent_in_its_name() {
     let (mut running, group, port, udp) = relay(&[]);
     let stream = Stream::start(group, port);
-    // What a forger in its name would send: asks, made-up cookies, a cookie of another address, noise.
+    // What a forger in its name would send: asks, made-up cookies, a cookie of another address,
+    // noise.
     let victim = socket();
     let other = cookie(&socket(), udp);
     let mut sent = 0;

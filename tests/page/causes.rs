@@ -1,5 +1,5 @@
-//! Why packets were lost, forced one cause at a time before the real program: the list of losses, the channel's row and
-//! what the page's bar is drawn from all name the same.
+//! Why packets were lost, forced one cause at a time before the real program: the list of losses,
+//! the channel's row and what the page's bar is drawn from all name the same.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -40,7 +40,8 @@ fn ask(http: SocketAddr, path: &str) -> Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
-/// Waits until all that was lost has a cause, and fails unless it is this one, everywhere. Gives how much that was.
+/// Waits until all that was lost has a cause, and fails unless it is this one, everywhere. Gives
+/// how much that was.
 fn all_have_the_cause(http: SocketAddr, cause: &str) -> u64 {
     let lost = metric(http, &["tidecast_packets_lost_total{"]) as u64;
     let parts = |row: &dyn Fn(&str) -> Value| {

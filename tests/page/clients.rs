@@ -1,5 +1,5 @@
-//! Who listens, one by one: each transport's clients are in the list with what they call themselves, as long as they
-//! are there.
+//! Who listens, one by one: each transport's clients are in the list with what they call
+//! themselves, as long as they are there.
 
 use std::{
     fs,

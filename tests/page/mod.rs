@@ -1,5 +1,5 @@
-//! The page at `/` in a real browser, before real relays. The scripts beside this file drive Chromium and say what is
-//! wrong; what they print are figures.
+//! The page at `/` in a real browser, before real relays. The scripts beside this file drive
+//! Chromium and say what is wrong; what they print are figures.
 
 mod api;
 mod causes;

@@ -1,7 +1,9 @@
-//! A receiver as AES67 devices are: GStreamer with a buffer of 2 ms, behind a relay of L24 in packets of 1 ms. A packet that
-//! comes too late for its time is missing in what it plays, by the sink's clock.
+//! A receiver as AES67 devices are: GStreamer with a buffer of 2 ms, behind a relay of L24 in
+//! packets of 1 ms. A packet that comes too late for its time is missing in what it plays, by the
+//! sink's clock.
 //!
-//! `TIDECAST_AES67_SECONDS=600 cargo test --test peers aes67 -- --nocapture` is the long form, for an idle machine.
+//! `TIDECAST_AES67_SECONDS=600 cargo test --test peers aes67 -- --nocapture` is the long form, for
+//! an idle machine.
 
 use std::{fs, path::PathBuf, thread, time::Duration};
 
@@ -86,7 +88,8 @@ fn has_no_underrun(options: &[&str]) {
     let mut all = Vec::new();
     while all.len() < TRIES {
         let (beside, behind) = missed(options, seconds);
-        // The receiver's own thread is late now and then; ten minutes are for a machine where it is not.
+        // The receiver's own thread is late now and then; ten minutes are for a machine where it is
+        // not.
         let machine = if seconds < 60 { seconds * 1000 / 200 } else { 0 };
         if behind <= beside + machine {
             return;

@@ -100,8 +100,8 @@ impl Paths {
         until_clients(self.http, self.clients.len() as u64);
     }
 
-    /// Waits until all media packets that were sent have been sent on, ends the relay, and compares what has arrived
-    /// with what was sent. Gives the payloads, and what each HTTP client has.
+    /// Waits until all media packets that were sent have been sent on, ends the relay, and compares
+    /// what has arrived with what was sent. Gives the payloads, and what each HTTP client has.
     pub(super) fn compare(mut self, payload: Payload) -> (Vec<u8>, Vec<Vec<u8>>) {
         until("every media packet at every output", || {
             let sent = self.direct.count(|datagram| payload(datagram).is_some());

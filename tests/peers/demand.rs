@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 without a configured channel: for groups on demand and for `recv`. Of each matrix but the first a
-//! column's packet and a row's are missing, and both get all.
+//! SMPTE ST 2022-1 without a configured channel: for groups on demand and for `recv`. Of each
+//! matrix but the first a column's packet and a row's are missing, and both get all.
 
 use std::{
     fs,

@@ -1,7 +1,8 @@
-//! RTP that carries no transport stream: ffmpeg, GStreamer and VLC play it from the relay's own description, and a camera's
-//! sound is in step with its picture.
+//! RTP that carries no transport stream: ffmpeg, GStreamer and VLC play it from the relay's own
+//! description, and a camera's sound is in step with its picture.
 //!
-//! VLC plays the static payload types alone, from the address: Debian builds it without live555, which reads descriptions.
+//! VLC plays the static payload types alone, from the address: Debian builds it without live555,
+//! which reads descriptions.
 
 use std::{
     fs,
@@ -30,7 +31,8 @@ fn ffmpeg(arguments: &str) -> Command {
     ffmpeg
 }
 
-/// A white picture and a tone for a fifth of each second, on two ports, as a camera sends them; it writes its description.
+/// A white picture and a tone for a fifth of each second, on two ports, as a camera sends them; it
+/// writes its description.
 fn camera(video: u16, audio: u16, file: &Path) -> Running {
     let mut camera = ffmpeg("-v error -re -f lavfi -i");
     camera.arg("color=black:s=320x240:r=25,drawbox=c=white:t=fill:enable='lt(mod(t,1),0.2)'");
@@ -152,7 +154,8 @@ fn begins(log: &str, word: &str) -> Vec<f64> {
     times.collect()
 }
 
-/// How much later the sound is than the picture of the same moment, in seconds, at the end of some time.
+/// How much later the sound is than the picture of the same moment, in seconds, at the end of some
+/// time.
 fn sound_behind(rtcp: &str) -> f64 {
     let folder = tempfile::tempdir().expect("folder");
     let (input, output) = (free_ports(4), free_ports(4));

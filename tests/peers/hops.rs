@@ -1,5 +1,6 @@
-//! Native streams over a lossy hop between two relays: the first one adds repair packets, and what comes out of the second
-//! one is exactly what arrived, and what the blocks that lost no more than they can bear give back.
+//! Native streams over a lossy hop between two relays: the first one adds repair packets, and what
+//! comes out of the second one is exactly what arrived, and what the blocks that lost no more than
+//! they can bear give back.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,8 @@ use super::{
 /// Stream and number of a data packet.
 type Number = (u32, u64);
 
-/// What was on a link: data packets, and the repair packets of each block with the numbers that it protects.
+/// What was on a link: data packets, and the repair packets of each block with the numbers that it
+/// protects.
 #[derive(Default)]
 struct Seen {
     media: BTreeMap<Number, Vec<u8>>,
@@ -55,13 +57,14 @@ impl Seen {
     }
 }
 
-/// How long the second relay waits for repair packets: what comes out at once when it has waited in vain fits into a
-/// socket's buffer, as long as the streams do not all lose the same numbers.
+/// How long the second relay waits for repair packets: what comes out at once when it has waited in
+/// vain fits into a socket's buffer, as long as the streams do not all lose the same numbers.
 const HOLD: Duration = Duration::from_millis(300);
 const STREAMS: u32 = 3;
 const PACKETS: u64 = 500;
 
-/// Numbers that the producers' own link loses, which nobody can bring back: they end the blocks before them.
+/// Numbers that the producers' own link loses, which nobody can bring back: they end the blocks
+/// before them.
 fn lost_before((stream, number): Number) -> bool {
     (number + 27 * u64::from(stream)) % 83 == 50
 }

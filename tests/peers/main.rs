@@ -1,5 +1,6 @@
-//! Real senders and real players around the relay: what ffmpeg sends arrives byte for byte, and VLC, ffmpeg and
-//! GStreamer play it with nothing to complain about. `docs/players.md` gives the same commands to users.
+//! Real senders and real players around the relay: what ffmpeg sends arrives byte for byte, and
+//! VLC, ffmpeg and GStreamer play it with nothing to complain about. `docs/players.md` gives the
+//! same commands to users.
 
 mod aes67;
 mod beside;

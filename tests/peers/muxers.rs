@@ -1,7 +1,9 @@
-//! Every muxer of ffmpeg and every muxer and payloader of GStreamer that makes a transport stream or RTP, sending as it does
-//! by default: what it sends arrives byte for byte over UDP, and its payloads over HTTP.
+//! Every muxer of ffmpeg and every muxer and payloader of GStreamer that makes a transport stream
+//! or RTP, sending as it does by default: what it sends arrives byte for byte over UDP, and its
+//! payloads over HTTP.
 //!
-//! The installed programs are asked what they have. What is neither sent here nor in a list with a reason is a failure.
+//! The installed programs are asked what they have. What is neither sent here nor in a list with a
+//! reason is a failure.
 
 use std::{
     collections::BTreeSet,

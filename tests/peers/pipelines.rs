@@ -1,4 +1,5 @@
-//! Starts ffmpeg and GStreamer with ST 2022-1: those that protect a stream, and the one that brings back what is lost.
+//! Starts ffmpeg and GStreamer with ST 2022-1: those that protect a stream, and the one that brings
+//! back what is lost.
 
 use std::process::{Command, Stdio};
 

@@ -1,7 +1,8 @@
-//! VLC, ffmpeg and GStreamer decode what the relay serves, over HTTP, UDP and RTP, and log no error.
+//! VLC, ffmpeg and GStreamer decode what the relay serves, over HTTP, UDP and RTP, and log no
+//! error.
 //!
-//! All players of a run start before the sender and play the same film at the same time. A port is taken once its
-//! player listens, which /proc/net/udp shows; HTTP clients are counted by the relay.
+//! All players of a run start before the sender and play the same film at the same time. A port is
+//! taken once its player listens, which /proc/net/udp shows; HTTP clients are counted by the relay.
 
 use std::{
     fs,
@@ -22,7 +23,8 @@ use super::{
 
 /// Pictures that a player must have decoded.
 const ENOUGH: usize = FRAMES - 10;
-/// The same for VLC, which reads in large pieces: when a stream just stops, it waits for the rest of the last one.
+/// The same for VLC, which reads in large pieces: when a stream just stops, it waits for the rest
+/// of the last one.
 const ENOUGH_FOR_VLC: usize = FRAMES - 30;
 
 /// One run at a time: late pictures are a matter of the machine's load.
@@ -51,7 +53,8 @@ impl Source {
         Source::Rtp(port)
     }
 
-    /// What the relay is told to send for it; nothing for HTTP. `payload`: the transport stream out of RTP.
+    /// What the relay is told to send for it; nothing for HTTP. `payload`: the transport stream out
+    /// of RTP.
     fn output(&self, payload: &str) -> Option<String> {
         match self {
             Source::Http(_) => None,
@@ -90,7 +93,8 @@ fn members(group: Ipv4Addr) -> usize {
 
 /// A running player.
 trait Player {
-    /// Waits until it has decoded the film, ends it, and gives the number of pictures and its complaints.
+    /// Waits until it has decoded the film, ends it, and gives the number of pictures and its
+    /// complaints.
     fn finish(&mut self) -> (usize, String);
 }
 
@@ -129,8 +133,8 @@ impl Ffmpeg {
     }
 }
 
-/// What tells ffmpeg about an RTP stream before its first packet: with rtp://, it would take that one to learn
-/// what comes, and not play it.
+/// What tells ffmpeg about an RTP stream before its first packet: with rtp://, it would take that
+/// one to learn what comes, and not play it.
 fn session_description(port: u16) -> String {
     format!(
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\n\
@@ -197,7 +201,8 @@ impl Gstreamer {
 
 impl Player for Gstreamer {
     fn finish(&mut self) -> (usize, String) {
-        // The stream has ended, but its end may still be under way: a picture cut in two would be an error.
+        // The stream has ended, but its end may still be under way: a picture cut in two would be
+        // an error.
         until("pictures of GStreamer", || {
             let before = self.frames();
             thread::sleep(Duration::from_millis(500));
@@ -213,7 +218,8 @@ impl Player for Gstreamer {
     }
 }
 
-/// VLC plays to a screen and a loudspeaker that are not there, and is asked over its remote control.
+/// VLC plays to a screen and a loudspeaker that are not there, and is asked over its remote
+/// control.
 pub(super) struct Vlc {
     running: Running,
     remote: SocketAddr,
@@ -258,15 +264,16 @@ impl Vlc {
         Some(answer)
     }
 
-    /// Its statistics. It brings them up to date only when something happens, such as playing at normal speed; it
-    /// keeps a short list of what is to happen.
+    /// Its statistics. It brings them up to date only when something happens, such as playing at
+    /// normal speed; it keeps a short list of what is to happen.
     fn statistics(&self) -> Option<String> {
         thread::sleep(Duration::from_millis(500));
         self.ask("normal\nstats\n", "end of statistical info")
     }
 
-    /// Pictures decoded: VLC 3 counts each when it leaves the decoder, and again when it is queued for display.
-    /// How many of them were displayed depends on when it began to, so that is not asked.
+    /// Pictures decoded: VLC 3 counts each when it leaves the decoder, and again when it is queued
+    /// for display. How many of them were displayed depends on when it began to, so that is not
+    /// asked.
     fn decoded(statistics: &str) -> usize {
         statistic(statistics, "video decoded").div_ceil(2)
     }
@@ -308,8 +315,9 @@ impl Vlc {
         until(&format!("{name} in VLC's list"), || self.listed(name).then_some(()));
     }
 
-    /// Whether such a line means that something did not arrive or could not be decoded. What it says about its
-    /// missing desktop, or about a picture that this machine was too slow to show, does not.
+    /// Whether such a line means that something did not arrive or could not be decoded. What it
+    /// says about its missing desktop, or about a picture that this machine was too slow to show,
+    /// does not.
     fn is_complaint(line: &str) -> bool {
         let of_the_desktop = line.contains("no suitable interface module") || line.contains("globalhotkeys");
         let damage = ["discontinuity", "lost", "corrupt", "damaged", "malformed", "out of sync"];

@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 through the relay itself: what ffmpeg and GStreamer protect comes out as they sent it, although some
-//! of the media never arrives.
+//! SMPTE ST 2022-1 through the relay itself: what ffmpeg and GStreamer protect comes out as they
+//! sent it, although some of the media never arrives.
 
 use std::{
     collections::BTreeSet,
@@ -69,8 +69,8 @@ impl Lossy {
     }
 }
 
-/// Never two of one row of five; then a burst as long as that row, which only columns bring back. None at the end, whose
-/// repair packets are not sent.
+/// Never two of one row of five; then a burst as long as that row, which only columns bring back.
+/// None at the end, whose repair packets are not sent.
 fn lost(place: usize) -> bool {
     match place {
         10..50 | 100..200 => place % 7 == 3,
@@ -99,7 +99,8 @@ fn all_comes_out(mut relay: Running, lossy: Lossy, output: Collector) {
         value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name}: {summary}"))
     };
     assert_eq!((counted("delivered"), counted("lost")), (sent.len(), 0), "{summary}");
-    // A repair packet may overtake its media by more than is waited for; the original is then a duplicate.
+    // A repair packet may overtake its media by more than is waited for; the original is then a
+    // duplicate.
     assert_eq!(counted("recovered") - counted("duplicates"), dropped, "{summary}");
     println!("{} sent, {dropped} dropped and recovered", sent.len());
 }
@@ -142,7 +143,8 @@ fn what_gstreamer_protects_comes_out_as_it_was_sent() {
     all_comes_out(relay, lossy, collector);
 }
 
-/// Relays the media of a test to `to` with repair packets, through a lossy link; gives that, and how to send.
+/// Relays the media of a test to `to` with repair packets, through a lossy link; gives that, and
+/// how to send.
 fn protected_by_a_relay(to: u16, lost: fn(usize) -> bool) -> (Running, Lossy, impl Fn(u64)) {
     let (group, input) = (group(), free_port());
     let (from, sockets) = ports();

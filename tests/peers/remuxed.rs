@@ -1,5 +1,6 @@
-//! What docs/remuxing.md claims, in short: behind tidecast a lost packet costs what it costs without a relay, or nothing with
-//! FEC, because the bytes are those that came; remuxers write others, and VLC leaves out what it cannot repair.
+//! What docs/remuxing.md claims, in short: behind tidecast a lost packet costs what it costs
+//! without a relay, or nothing with FEC, because the bytes are those that came; remuxers write
+//! others, and VLC leaves out what it cannot repair.
 //!
 //! `cargo bench --bench remux` measures the same at length.
 

@@ -1,5 +1,5 @@
-//! RIST senders of others: librist and GStreamer send to us through a path that loses packets, and nothing is missing.
-//! Where RTCP is lost as well, we miss no more than librist's own receiver.
+//! RIST senders of others: librist and GStreamer send to us through a path that loses packets, and
+//! nothing is missing. Where RTCP is lost as well, we miss no more than librist's own receiver.
 
 use std::{
     collections::BTreeSet,
@@ -88,8 +88,8 @@ fn feed(to: u16) {
     }
 }
 
-/// A sender, which `start` makes from the port where it takes UDP and where it sends to, through 10 % of loss and
-/// bursts of 20 to our receiver.
+/// A sender, which `start` makes from the port where it takes UDP and where it sends to, through 10
+/// % of loss and bursts of 20 to our receiver.
 fn from(start: fn(u16, SocketAddr) -> Running, near: SocketAddr, far: SocketAddr, input: &str) {
     let path = LossyPath::open(near, far, Losses::heavy(7, SPARED, COUNT - SPARED));
     let receiver = Receiver::start(input);
@@ -113,8 +113,8 @@ fn from(start: fn(u16, SocketAddr) -> Running, near: SocketAddr, far: SocketAddr
     );
 }
 
-/// How many packets are missing of what ristsender sends through a path that loses both ways, after the first one that
-/// came. What nobody asks for in time is missing for good, so some may be.
+/// How many packets are missing of what ristsender sends through a path that loses both ways, after
+/// the first one that came. What nobody asks for in time is missing for good, so some may be.
 fn missing(
     (chance, round_trip): (f64, Duration),
     receive: impl FnOnce(SocketAddr) -> Box<dyn FnOnce() -> Vec<u64>>,
@@ -184,7 +184,8 @@ fn nothing_from_librist_is_missing() {
     }
 }
 
-/// In a network of its own: librist sends to groups where the routing table says, whatever interface it was told.
+/// In a network of its own: librist sends to groups where the routing table says, whatever
+/// interface it was told.
 #[test]
 fn nothing_from_librist_by_multicast_is_missing() {
     if !have("ristsender") || !have("ip") || !is_root() {

@@ -40,8 +40,8 @@ fn expected() -> Vec<u8> {
     file.into_iter().cycle().take(COUNT as usize * DATAGRAM).collect()
 }
 
-/// From the first packet that the receiver takes, nothing is missing. It takes none before it has heard from the
-/// sender, and a report may come later than the media, since it takes another way.
+/// From the first packet that the receiver takes, nothing is missing. It takes none before it has
+/// heard from the sender, and a report may come later than the media, since it takes another way.
 fn assert_whole(who: &str, received: &[u8]) {
     let expected = expected();
     let head = expected.len().saturating_sub(received.len());

@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 with ffmpeg and GStreamer: what they protect comes back, our repair packets are theirs byte for
-//! byte, and GStreamer rebuilds from ours.
+//! SMPTE ST 2022-1 with ffmpeg and GStreamer: what they protect comes back, our repair packets are
+//! theirs byte for byte, and GStreamer rebuilds from ours.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,8 @@ use super::{
 
 pub(super) const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Sockets on a free even port for media, and on those that belong to it: + 1 RTCP, + 2 columns, + 4 rows.
+/// Sockets on a free even port for media, and on those that belong to it: + 1 RTCP, + 2 columns, +
+/// 4 rows.
 pub(super) fn ports() -> (u16, [UdpSocket; 4]) {
     let port = free_ports();
     let bind = |offset| UdpSocket::bind((LOCALHOST, port + offset)).expect("bind");
@@ -124,7 +125,8 @@ fn ffmpegs_repair_packets_bring_back_each_packet() {
     }
 }
 
-/// Media packets of seven sizes. GStreamer's elements insist on SSRC 0, and know neither CSRC list nor padding here.
+/// Media packets of seven sizes. GStreamer's elements insist on SSRC 0, and know neither CSRC list
+/// nor padding here.
 pub(super) fn media(number: u64) -> Vec<u8> {
     let payload: Vec<u8> = (0..188 * (1 + number % 7)).map(|i| ((i * number) >> 3) as u8).collect();
     let (sequence, timestamp) = (number as u16, number as u32 * 900);
@@ -189,7 +191,8 @@ fn gstreamers_repair_packets_bring_back_each_packet_of_seven_sizes() {
     }
 }
 
-/// A burst as long as a row in one matrix, two packets of one row in the next, and so on: all of it can come back.
+/// A burst as long as a row in one matrix, two packets of one row in the next, and so on: all of it
+/// can come back.
 fn lost(number: u64, columns: u64, rows: u64) -> bool {
     let (matrix, place) = (number / (columns * rows), number % (columns * rows));
     match matrix % 4 {

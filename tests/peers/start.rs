@@ -1,5 +1,6 @@
-//! Players that come in the middle of a film: the first thing that they get is a key frame, and they have nothing to
-//! complain about. They find the film in the playlist, in its description, and among what is announced.
+//! Players that come in the middle of a film: the first thing that they get is a key frame, and
+//! they have nothing to complain about. They find the film in the playlist, in its description, and
+//! among what is announced.
 
 use std::{
     fs,
@@ -135,7 +136,8 @@ fn place(film: &[u8], bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// What comes first is the tables and then the film from the last key frame on, byte for byte, into what is live.
+/// What comes first is the tables and then the film from the last key frame on, byte for byte, into
+/// what is live.
 #[test]
 fn a_stream_begins_with_tables_and_the_last_key_frame_of_each_codec() {
     if !have("ffmpeg") {
@@ -152,7 +154,8 @@ fn a_stream_begins_with_tables_and_the_last_key_frame_of_each_codec() {
         let sent = if indicated { original } else { without_indicator(&original) };
         fs::write(&file, &sent).expect("write");
         let showing = Showing::of(&file, folder, "");
-        // In the middle of the second and of the third group; what is read reaches into what is live.
+        // In the middle of the second and of the third group; what is read reaches into what is
+        // live.
         for at in [(keys[1] + keys[2]) / 2, (keys[2] + keys[3]) / 2] {
             showing.until_packets(at);
             let (body, took) = showing.read("", 4 * PACKET);
@@ -204,8 +207,8 @@ fn probe(http: SocketAddr) -> (String, Duration) {
     (line, took)
 }
 
-/// The first video packet that ffprobe gets is a key frame's, wherever in the group it comes. How long that takes after
-/// connecting is told and not judged, since the machine is shared.
+/// The first video packet that ffprobe gets is a key frame's, wherever in the group it comes. How
+/// long that takes after connecting is told and not judged, since the machine is shared.
 #[test]
 fn ffprobe_sees_a_key_frame_first_wherever_it_comes() {
     if !have("ffprobe") {
@@ -225,7 +228,8 @@ fn ffprobe_sees_a_key_frame_first_wherever_it_comes() {
     println!("ffprobe has its key frame after {times:?}");
 }
 
-/// ffmpeg decodes and VLC plays from the middle of the film, and neither misses a picture that another refers to.
+/// ffmpeg decodes and VLC plays from the middle of the film, and neither misses a picture that
+/// another refers to.
 #[test]
 fn players_that_come_in_the_middle_have_nothing_to_complain_about() {
     if !have("ffmpeg") || !have("cvlc") {
@@ -275,7 +279,8 @@ fn vlc_opens_the_playlist_and_the_description_and_lists_what_is_announced() {
     let listing = Vlc::open("vlc://nop", &folder, &["--services-discovery", "sap"]);
     playlist.until_pictures(25);
     listing.until_listed("film");
-    // A VLC without live555 takes the address from the description, and plays it when it is asked again.
+    // A VLC without live555 takes the address from the description, and plays it when it is asked
+    // again.
     until("VLC to have the description", || description.listed("film [played").then_some(()));
     description.play();
     description.until_pictures(25);

@@ -1,5 +1,6 @@
-//! A transport stream that comes without RTP leaves on RTP outputs as RTP: every byte of it comes out of GStreamer's
-//! depayloader and of another relay, also when packets are lost on the way and FEC brings them back.
+//! A transport stream that comes without RTP leaves on RTP outputs as RTP: every byte of it comes
+//! out of GStreamer's depayloader and of another relay, also when packets are lost on the way and
+//! FEC brings them back.
 
 use std::{
     collections::BTreeMap,
@@ -150,7 +151,8 @@ fn lost(place: usize) -> bool {
     place > 60 && (place % 25 == 3 || place % 50 == 4)
 }
 
-/// GStreamer does not know our SSRC, so what it rebuilds has none: numbers and payloads are compared.
+/// GStreamer does not know our SSRC, so what it rebuilds has none: numbers and payloads are
+/// compared.
 #[test]
 fn gstreamer_brings_back_what_is_lost_of_our_rtp() {
     if !have("gst-launch-1.0") {
@@ -177,7 +179,8 @@ fn gstreamer_brings_back_what_is_lost_of_our_rtp() {
     assert!(came.into_values().eq(film), "not the film");
 }
 
-/// What is lost, and of the last packets of all some that only repair packets of a matrix that is not full bring back.
+/// What is lost, and of the last packets of all some that only repair packets of a matrix that is
+/// not full bring back.
 fn lost_at_the_end_too(place: usize) -> bool {
     let length = fs::metadata(fixture()).expect("the fixture").len() as usize;
     let count = length.div_ceil(7 * ts::PACKET);
@@ -212,7 +215,8 @@ fn two_relays_bridge_a_lossy_link_for_a_transport_stream() {
     let dropped = (0..film.len()).filter(|place| lost_at_the_end_too(*place)).count();
     assert_eq!(lossy.finish().len(), film.len());
     assert!(dropped > 15, "{dropped} dropped");
-    // A repair packet may overtake its media by more than is waited for; the original is then a duplicate.
+    // A repair packet may overtake its media by more than is waited for; the original is then a
+    // duplicate.
     let recovered = metric(http, &["tidecast_packets_recovered_total", "by=\"fec\""]);
     let duplicates = metric(http, &["tidecast_packets_discarded_total", "reason=\"duplicate\""]);
     assert_eq!(recovered - duplicates, dropped as f64);

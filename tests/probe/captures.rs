@@ -1,4 +1,5 @@
-//! Capture files: each fixture is named with its format and geometry, whatever kind of file it is in.
+//! Capture files: each fixture is named with its format and geometry, whatever kind of file it is
+//! in.
 
 use std::{fs, process::Command};
 
@@ -56,7 +57,8 @@ fn assert_programme(name: &str, ts: &Value) {
 
 #[test]
 fn the_golden_native_datagrams_are_named_with_their_block() {
-    // native.hex as a capture: text2pcap of the Wireshark package makes one out of hexadecimal lines
+    // native.hex as a capture: text2pcap of the Wireshark package makes one out of hexadecimal
+    // lines
     if !common::have("text2pcap") {
         return;
     }

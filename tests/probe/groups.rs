@@ -89,7 +89,8 @@ fn a_terminal_gets_a_live_display_which_q_ends() {
     let shown =
         || String::from_utf8_lossy(&fs::read(typescript.path()).expect("the terminal's text")).into_owned();
     until("the display", || shown().contains("q: end").then_some(()));
-    // Only cells that change are drawn, so a word that takes another's place is not there whole: a row of the flows is.
+    // Only cells that change are drawn, so a word that takes another's place is not there whole: a
+    // row of the flows is.
     until("both flows' sources", || (shown().matches("127.0.0.1:").count() >= 2).then_some(()));
     script.child.stdin.as_mut().expect("piped").write_all(b"q").expect("a key");
     assert!(script.wait().success(), "{}", shown());

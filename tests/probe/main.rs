@@ -1,4 +1,5 @@
-//! `tidecast probe` as a user runs it: on capture files, on groups of `lo`, and its suggestions put to the test.
+//! `tidecast probe` as a user runs it: on capture files, on groups of `lo`, and its suggestions put
+//! to the test.
 
 mod captures;
 mod explains;

@@ -1,7 +1,9 @@
-//! What a probe suggests, applied through relays, recovers what the same bad link takes: ten seeded cases.
+//! What a probe suggests, applied through relays, recovers what the same bad link takes: ten seeded
+//! cases.
 //!
-//! First sender -> impair -> probe; then sender -> relay that adds the FEC -> impair with the same seed -> relay with the
-//! hold -> recv, all of them the real programs. RTP goes through three links, one for each port.
+//! First sender -> impair -> probe; then sender -> relay that adds the FEC -> impair with the same
+//! seed -> relay with the hold -> recv, all of them the real programs. RTP goes through three
+//! links, one for each port.
 
 use std::{io::Read, net::Ipv4Addr, process::Stdio, thread};
 
@@ -34,7 +36,8 @@ fn cases() -> [Case; 10] {
     })
 }
 
-/// A place on `lo`; the two ports above that FEC uses are free, too, since each place has a group of its own.
+/// A place on `lo`; the two ports above that FEC uses are free, too, since each place has a group
+/// of its own.
 #[derive(Debug, Clone, Copy)]
 struct Place(Ipv4Addr, u16);
 

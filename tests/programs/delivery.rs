@@ -49,7 +49,8 @@ impl Clients {
     /// What each of them got, in the order in which they were started.
     fn finish(mut self) -> (&'static str, Vec<Value>) {
         let start = now();
-        // Those who have it all end by themselves; the others say what they have when their input ends.
+        // Those who have it all end by themselves; the others say what they have when their input
+        // ends.
         let input = self.node.stdin.take();
         while self.node.try_wait().expect("wait").is_none() && start.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(20));

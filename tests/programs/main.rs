@@ -1,5 +1,5 @@
-//! Streams for programs, with the clients that people use: Node's `net`, and the npm packages ws, eventsource and
-//! socket.io-client.
+//! Streams for programs, with the clients that people use: Node's `net`, and the npm packages ws,
+//! eventsource and socket.io-client.
 
 mod delivery;
 mod documents;

@@ -1,4 +1,5 @@
-//! A producer with FEC, a path that loses some of what it sends, and a relay for programs behind it.
+//! A producer with FEC, a path that loses some of what it sends, and a relay for programs behind
+//! it.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -67,7 +68,8 @@ struct Path<'a> {
     losses: Losses,
     random: Pcg32,
     sent: u64,
-    /// The first and the last ones come, so that every client knows where the stream begins and ends.
+    /// The first and the last ones come, so that every client knows where the stream begins and
+    /// ends.
     safe: bool,
 }
 
@@ -84,8 +86,8 @@ impl Path<'_> {
     }
 }
 
-/// Sends `count` numbered payloads of `length` bytes with FEC, `rate` in a second, over the lossy path, to the end of the
-/// session.
+/// Sends `count` numbered payloads of `length` bytes with FEC, `rate` in a second, over the lossy
+/// path, to the end of the session.
 pub(crate) fn produce(relay: &Relay, count: u64, length: usize, rate: u32, losses: Losses) {
     println!("{losses:?}");
     let random = Pcg32::seed_from_u64(losses.seed);

@@ -1,4 +1,5 @@
-//! One showing of the film: everybody listens, the film is sent with one datagram left out, and what each put out is kept.
+//! One showing of the film: everybody listens, the film is sent with one datagram left out, and
+//! what each put out is kept.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
@@ -29,7 +30,8 @@ pub struct Course<'a> {
 #[derive(Debug)]
 pub struct Shown {
     pub delivered: Vec<Delivered>,
-    /// Datagrams that the kernel dropped because the buffer of somebody's socket was full: more was lost than should be.
+    /// Datagrams that the kernel dropped because the buffer of somebody's socket was full: more was
+    /// lost than should be.
     pub dropped: u64,
 }
 

@@ -1,4 +1,5 @@
-//! What is not as it was sent: pictures and audio frames, told by their content, whatever their time stamps became.
+//! What is not as it was sent: pictures and audio frames, told by their content, whatever their
+//! time stamps became.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,8 +25,8 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Counts from half a second before anything may be lost until two seconds after, when a key frame has come: how a relay
-    /// begins and ends is no damage.
+    /// Counts from half a second before anything may be lost until two seconds after, when a key
+    /// frame has come: how a relay begins and ends is no damage.
     pub fn of(film: &Film, out: &Decoded) -> Damage {
         let (pictures, missing) = differing(&film.decoded.video, &out.video);
         let (audio, _) = differing(&film.decoded.audio, &out.audio);
@@ -51,7 +52,8 @@ pub fn differing(sent: &[Frame], out: &[Frame]) -> (usize, usize) {
     (window.len() - whole.len(), missing)
 }
 
-/// By how much the time stamps of what is as it was sent moved, in ticks of 90 kHz; each value once.
+/// By how much the time stamps of what is as it was sent moved, in ticks of 90 kHz; each value
+/// once.
 pub fn moved(sent: &[Frame], out: &[Frame]) -> HashSet<i64> {
     let times: HashMap<&str, i64> = sent.iter().map(|frame| (frame.content.as_str(), frame.pts)).collect();
     out.iter().filter_map(|frame| Some(frame.pts - times.get(frame.content.as_str())?)).collect()

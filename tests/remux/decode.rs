@@ -1,5 +1,5 @@
-//! What ffmpeg's decoder makes of a transport stream: each picture and each audio frame with its time stamp and a check sum of
-//! its content, and the decoder's complaints.
+//! What ffmpeg's decoder makes of a transport stream: each picture and each audio frame with its
+//! time stamp and a check sum of its content, and the decoder's complaints.
 
 use std::{fs, path::Path, process::Command};
 
@@ -22,8 +22,8 @@ pub struct Decoded {
     pub complaints: Vec<String>,
 }
 
-/// Decodes the first video and the first audio stream. One thread: what is put in for damaged parts would depend on how
-/// far the others are.
+/// Decodes the first video and the first audio stream. One thread: what is put in for damaged parts
+/// would depend on how far the others are.
 pub fn decode(stream: &[u8], folder: &Path, name: &str) -> Decoded {
     let file = |kind: &str| folder.join(format!("{name}.{kind}"));
     fs::write(file("ts"), stream).expect("write");

@@ -1,5 +1,6 @@
-//! What a broadcast has beside picture and sound: teletext, DVB subtitles, SCTE-35 cues, a programme guide and the time
-//! (EN 300 472, EN 300 743, SCTE 35, EN 300 468). They take the place of null packets, so the bit rate stays.
+//! What a broadcast has beside picture and sound: teletext, DVB subtitles, SCTE-35 cues, a
+//! programme guide and the time (EN 300 472, EN 300 743, SCTE 35, EN 300 468). They take the place
+//! of null packets, so the bit rate stays.
 
 use tidecast_wire::ts::{PACKET, Pcr, pcr, psi};
 
@@ -63,7 +64,8 @@ pub fn pid(packet: &[u8; PACKET]) -> u16 {
     u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
 }
 
-/// A TS packet that begins a unit; what is short is filled up, sections behind their end, PES packets before them.
+/// A TS packet that begins a unit; what is short is filled up, sections behind their end, PES
+/// packets before them.
 fn carry(pid: u16, count: usize, payload: &[u8]) -> Vec<u8> {
     let [high, low] = pid.to_be_bytes();
     let counter = (count % 16) as u8;

@@ -1,7 +1,8 @@
-//! The film that is sent: H.264 with B frames and AAC in a transport stream of constant bit rate, made by ffmpeg, with the
-//! services of a broadcast beside them ([`super::extras`]).
+//! The film that is sent: H.264 with B frames and AAC in a transport stream of constant bit rate,
+//! made by ffmpeg, with the services of a broadcast beside them ([`super::extras`]).
 //!
-//! No two pictures and no two audio frames of it are alike, so each is known by its content wherever it comes out.
+//! No two pictures and no two audio frames of it are alike, so each is known by its content
+//! wherever it comes out.
 
 use std::{collections::HashSet, fs, ops::Range, path::Path, process::Command};
 
@@ -67,7 +68,8 @@ fn encoder(to: &Path) -> Command {
     ffmpeg.args(["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-sc_threshold", "0"]);
     ffmpeg.args(["-g", &GOP.to_string(), "-keyint_min", &GOP.to_string(), "-pix_fmt", "yuv420p"]);
     ffmpeg.args(["-b:v", "1500k", "-maxrate", "1500k", "-bufsize", "750k", "-x264-params", "threads=1"]);
-    // Without noise substitution: a decoder fills that in with random values, so that no two runs are alike.
+    // Without noise substitution: a decoder fills that in with random values, so that no two runs
+    // are alike.
     ffmpeg.args(["-c:a", "aac", "-b:a", "128k", "-ac", "2", "-aac_pns", "0"]);
     ffmpeg.args(["-muxrate", &RATE.to_string(), "-pcr_period", "30", "-f", "mpegts"]).arg(to);
     ffmpeg

@@ -1,5 +1,5 @@
-//! Sends the film at its pace to two groups at once, as a transport stream and as RTP with ST 2022-1 repair packets, and
-//! leaves out one datagram of media, the same of both.
+//! Sends the film at its pace to two groups at once, as a transport stream and as RTP with ST
+//! 2022-1 repair packets, and leaves out one datagram of media, the same of both.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
@@ -34,8 +34,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Groups and ports that nobody else uses. The ports are below those that the kernel gives to whoever asks for any:
-    /// GStreamer binds to all addresses, where another's socket would be in its way.
+    /// Groups and ports that nobody else uses. The ports are below those that the kernel gives to
+    /// whoever asks for any: GStreamer binds to all addresses, where another's socket would be in
+    /// its way.
     pub fn free() -> Place {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let free = |port: u16| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();

@@ -27,7 +27,8 @@ pub enum Subject {
     TidecastFec,
     Ffmpeg,
     FfmpegRtp,
-    /// Told to keep all streams. It then holds back more than the film has after the last losable datagram.
+    /// Told to keep all streams. It then holds back more than the film has after the last losable
+    /// datagram.
     FfmpegAll,
     Gstreamer,
     Vlc,
@@ -154,7 +155,8 @@ fn ffmpeg(from: &str, streams: &[&str], to: SocketAddr) -> Command {
     command
 }
 
-/// It has to be told which streams there are, by their kinds: anything else would take whichever comes first.
+/// It has to be told which streams there are, by their kinds: anything else would take whichever
+/// comes first.
 fn gstreamer(place: Place, to: SocketAddr) -> Command {
     let (group, port) = (place.ts.ip(), place.ts.port());
     let pipeline = format!(

@@ -1,4 +1,5 @@
-//! Control datagrams of custom formats: they say what the tail has lost, and are sent on as they came.
+//! Control datagrams of custom formats: they say what the tail has lost, and are sent on as they
+//! came.
 
 use super::{
     common::sender,

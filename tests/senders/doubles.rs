@@ -53,7 +53,8 @@ fn of_two_hosts_with_one_ssrc_the_first_is_kept_and_both_are_named() {
 /// What somebody makes up after the good packet `n`.
 type Forge = fn(usize) -> Vec<Vec<u8>>;
 
-/// A producer at 250 packets a second, and somebody who makes things up, at a port of his own or the producer's.
+/// A producer at 250 packets a second, and somebody who makes things up, at a port of his own or
+/// the producer's.
 fn forged(what: &str, own_port: bool, forge: Forge) {
     const COUNT: usize = 500;
     let what = format!("{what}, {}", if own_port { "another port" } else { "the same port" });

@@ -1,5 +1,6 @@
-//! The captures of fixtures/formats, each of a protocol that is known by name, with its kinds of messages from two
-//! senders: all comes out, nothing is said to be lost, and what is left out on purpose is counted.
+//! The captures of fixtures/formats, each of a protocol that is known by name, with its kinds of
+//! messages from two senders: all comes out, nothing is said to be lost, and what is left out on
+//! purpose is counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

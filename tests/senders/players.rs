@@ -1,5 +1,5 @@
-//! Streams that take each other's place: a player and an output of payloads go on with the one that begins where its own
-//! stops, and lose nothing of either.
+//! Streams that take each other's place: a player and an output of payloads go on with the one that
+//! begins where its own stops, and lose nothing of either.
 
 use std::{net::UdpSocket, thread};
 
@@ -10,7 +10,8 @@ use super::{
 
 const COUNT: usize = 450;
 
-/// Sends so many datagrams by `send`, which makes and sends one. All payloads come, at a player and an output.
+/// Sends so many datagrams by `send`, which makes and sends one. All payloads come, at a player and
+/// an output.
 fn all_payloads(what: &str, scheme: &str, mut send: impl FnMut(&Rig, usize)) {
     let rig = Rig::new(scheme, 1, "?payload=1", &[]);
     let player = Player::of(&rig);

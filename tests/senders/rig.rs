@@ -1,4 +1,5 @@
-//! A relay on groups of its own, what comes out of it, and how it stands; and the datagrams of several formats.
+//! A relay on groups of its own, what comes out of it, and how it stands; and the datagrams of
+//! several formats.
 
 use std::{
     io::{Read, Write},

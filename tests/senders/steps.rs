@@ -1,4 +1,5 @@
-//! Datagrams that take many numbers: bounds that are meant in packets are not met sooner because of that.
+//! Datagrams that take many numbers: bounds that are meant in packets are not met sooner because of
+//! that.
 
 use std::thread;
 

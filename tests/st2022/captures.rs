@@ -4,7 +4,8 @@ use tidecast_wire::st2022::Axis;
 
 use crate::{capture::capture, protected::Protected};
 
-/// RTP timestamp of the repair packet itself: ffmpeg takes the first protected packet's, GStreamer the latest.
+/// RTP timestamp of the repair packet itself: ffmpeg takes the first protected packet's, GStreamer
+/// the latest.
 const TIMESTAMP: std::ops::Range<usize> = 4..8;
 
 /// Media on port 5004, columns on 5006, rows on 5008.
@@ -20,7 +21,8 @@ fn ffmpeg_5_by_5() {
     sent.we_send_the_same(5, 5, TIMESTAMP);
 }
 
-/// Many sizes, markers, numbers that wrap inside a matrix, and repair packets that come long before their media.
+/// Many sizes, markers, numbers that wrap inside a matrix, and repair packets that come long before
+/// their media.
 #[test]
 fn gstreamer_10_by_4() {
     let sent = protected("gstreamer-rtp-fec.pcap");

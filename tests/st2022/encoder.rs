@@ -77,8 +77,8 @@ fn repair_streams_count_for_themselves() {
     assert_eq!(last.timestamp.to_be_bytes(), packets[39][4..8]);
 }
 
-/// Whatever is fed in, each repair packet is the XOR of what it names: gaps, jumps, duplicates, late packets and other
-/// SSRCs among the media.
+/// Whatever is fed in, each repair packet is the XOR of what it names: gaps, jumps, duplicates,
+/// late packets and other SSRCs among the media.
 #[test]
 fn every_repair_packet_is_the_sum_of_what_it_protects() {
     let mut checked = 0;

@@ -1,4 +1,5 @@
-//! Made-up repair packets: no unbounded memory, no unbounded work, and what is real comes back afterwards.
+//! Made-up repair packets: no unbounded memory, no unbounded work, and what is real comes back
+//! afterwards.
 
 use tidecast_wire::{
     fec::matrix::{Datagram, Encoder, Shape, Sum},
@@ -58,7 +59,8 @@ fn floods_of_forged_repair_packets_are_bounded_and_pass() {
             receiver.receive(sent, &stream);
         }
     }
-    // The repair packets of as many numbers as the hold may cover, their rebuilt packets, and rings for both.
+    // The repair packets of as many numbers as the hold may cover, their rebuilt packets, and rings
+    // for both.
     assert!(largest < 4 << 20, "{largest} bytes");
     for number in (FIRST + 400..FIRST + 1400).step_by(5) {
         assert_eq!(receiver.rebuilt.get(&number), Some(&stream.packets[&number]), "{number}");
@@ -113,8 +115,8 @@ fn sums_that_are_too_short_rebuild_nothing() {
     assert_eq!(receiver.rebuilt[&(FIRST + 2)][12..], *b"lost");
 }
 
-/// Media that jump, repeat and come late, real and made-up repair packets of any shape, in any order: no panic, nothing
-/// rebuilt that came, and memory stays bounded.
+/// Media that jump, repeat and come late, real and made-up repair packets of any shape, in any
+/// order: no panic, nothing rebuilt that came, and memory stays bounded.
 #[test]
 fn any_mixture_is_survived() {
     for seed in seeds(100) {

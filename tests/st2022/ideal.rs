@@ -1,4 +1,5 @@
-//! The decoder gives back exactly what an ideal peeling decoder would, which is plain logic over sets of numbers.
+//! The decoder gives back exactly what an ideal peeling decoder would, which is plain logic over
+//! sets of numbers.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,8 @@ use crate::{
 /// Near the wrap of the 16-bit number, so that it lies within the second matrix or so.
 const FIRST: u64 = 3 * 65_536 - 60;
 
-/// So many packets wait for a gap, as in a relay: the decoder keeps what they need before it knows the matrix, too.
+/// So many packets wait for a gap, as in a relay: the decoder keeps what they need before it knows
+/// the matrix, too.
 const HOLD_PACKETS: u64 = 128;
 
 /// Every lost number that repair packets bring back, by sets alone.
@@ -123,7 +125,8 @@ fn random_losses_come_back_as_from_an_ideal_decoder() {
     }
 }
 
-/// A gap that nothing can fill is known as such after the next matrix, however many rows and columns are lost.
+/// A gap that nothing can fill is known as such after the next matrix, however many rows and
+/// columns are lost.
 #[test]
 fn hopeless_gaps_are_found() {
     for seed in seeds(60) {
@@ -175,7 +178,8 @@ fn nothing_comes_back_of_what_was_not_lost() {
     assert_eq!(receiver.decoder.shape(), Some((8, 6)));
 }
 
-/// The matrix changes in mid-stream, as often as it likes; the decoder follows, and needs less memory again.
+/// The matrix changes in mid-stream, as often as it likes; the decoder follows, and needs less
+/// memory again.
 #[test]
 fn shapes_change_in_mid_stream() {
     for seed in seeds(60) {

@@ -1,4 +1,5 @@
-//! Made-up RTP packets of all kinds, their repair packets, and a receiver that puts them together again.
+//! Made-up RTP packets of all kinds, their repair packets, and a receiver that puts them together
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,14 +40,15 @@ pub fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
-/// An RTP packet of any shape: marker, CSRC list, extension, padding, seven sizes, a time stamp near those beside it.
+/// An RTP packet of any shape: marker, CSRC list, extension, padding, seven sizes, a time stamp
+/// near those beside it.
 pub fn media(number: u64, dice: &mut Dice) -> Vec<u8> {
     let (csrcs, extension, padding) = (dice.below(3) as u8, dice.hits(0.3), dice.hits(0.3));
     let flags = 0x80 | csrcs | u8::from(extension) << 4 | u8::from(padding) << 5;
     let mut packet = vec![flags, dice.any() as u8 & 0x80 | 33];
     packet.extend_from_slice(&(number as u16).to_be_bytes());
-    // A video clock whose stamps are up to a second out of order: nearby packets have nearby times (RFC 3550 section 5.1),
-    // and a rebuilt one that has not is refused as forged.
+    // A video clock whose stamps are up to a second out of order: nearby packets have nearby times
+    // (RFC 3550 section 5.1), and a rebuilt one that has not is refused as forged.
     let ticks = (number as u32).wrapping_mul(3003).wrapping_add(dice.below(90_000) as u32);
     packet.extend_from_slice(&ticks.to_be_bytes());
     packet.extend_from_slice(&SSRC.to_be_bytes());

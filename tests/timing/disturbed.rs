@@ -1,5 +1,6 @@
-//! Paced release of RTP with the real program, by the kernel's time stamps: clocks that change, stand, jump or are wrong, with
-//! noise, events and FEC among the media. All streams run side by side, each a channel of one relay.
+//! Paced release of RTP with the real program, by the kernel's time stamps: clocks that change,
+//! stand, jump or are wrong, with noise, events and FEC among the media. All streams run side by
+//! side, each a channel of one relay.
 //!
 //! `cargo test --test timing disturbed -- --nocapture` prints the table.
 
@@ -71,7 +72,8 @@ impl Run {
         out
     }
 
-    /// What came out, compared with what came in: delays of all packets, and by how much gaps were longer; sorted.
+    /// What came out, compared with what came in: delays of all packets, and by how much gaps were
+    /// longer; sorted.
     fn finish(self) -> Row {
         let all = self.case.sent.len();
         let whole = self.out.wait_for(all, PATIENCE);

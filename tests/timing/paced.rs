@@ -1,7 +1,8 @@
-//! Paced release with the real program: what comes in with 40 ms of jitter leaves evenly, by the kernel's time stamps.
+//! Paced release with the real program: what comes in with 40 ms of jitter leaves evenly, by the
+//! kernel's time stamps.
 //!
-//! `TIDECAST_PACED_SECONDS=600 cargo test --test timing paced -- --nocapture` is the long form: ten minutes with clocks
-//! 100 ppm apart.
+//! `TIDECAST_PACED_SECONDS=600 cargo test --test timing paced -- --nocapture` is the long form: ten
+//! minutes with clocks 100 ppm apart.
 
 use std::{
     net::Ipv4Addr,
@@ -59,7 +60,8 @@ impl Stream {
         let mut arrivals: Vec<(Duration, u64)> = (0..self.count)
             .map(|number| {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // The first ones are in order: what comes before the first number that was seen is nobody's.
+                // The first ones are in order: what comes before the first number that was seen is
+                // nobody's.
                 let jitter = if number < 20 { 0 } else { (seed >> 33) % 40_000 };
                 (self.time(number) + Duration::from_micros(jitter), number)
             })
@@ -106,7 +108,8 @@ fn spread(delays: &[f64]) -> f64 {
     quantile(&off, 0.99)
 }
 
-/// A thread that wakes every millisecond beside the relay, to know how late the machine lets threads be.
+/// A thread that wakes every millisecond beside the relay, to know how late the machine lets
+/// threads be.
 struct Beside {
     stop: Arc<AtomicBool>,
     late: JoinHandle<Vec<f64>>,
@@ -137,8 +140,8 @@ impl Beside {
     }
 }
 
-/// What a run measured: milliseconds that 99 % are at most off, and by how much the delay changed from the first tenth
-/// to the last; packets that came too late.
+/// What a run measured: milliseconds that 99 % are at most off, and by how much the delay changed
+/// from the first tenth to the last; packets that came too late.
 #[derive(Debug)]
 struct Measured {
     spread: f64,
@@ -153,7 +156,8 @@ fn run(stream: Stream, tick: &str) -> Measured {
     let group = (common::group(), common::free_port());
     let out = Collector::unicast();
     let beside = Collector::new(joined(group.0, group.1));
-    // A busy machine makes the sender late, too: what it makes wait must neither be given up nor be late.
+    // A busy machine makes the sender late, too: what it makes wait must neither be given up nor be
+    // late.
     let input = format!("rtp://@{}:{}?if=127.0.0.1", group.0, group.1);
     let to = format!("rtp://{}", out.addr);
     let args = ["relay", &input, "--to", &to, "--tick", tick, "--hold", "500ms", "--http", "127.0.0.1:0"];
@@ -203,8 +207,8 @@ fn run(stream: Stream, tick: &str) -> Measured {
     measured
 }
 
-/// The machine may delay the relay as it delays anything: by how much is measured beside it, and too much of it counts
-/// only if it is so every time.
+/// The machine may delay the relay as it delays anything: by how much is measured beside it, and
+/// too much of it counts only if it is so every time.
 fn leaves_evenly(stream: Stream, tick: &str) {
     let good = |measured: &Measured| {
         let bound = 2.0 + measured.machine;

@@ -1,4 +1,5 @@
-//! `tick` of a channel, by the kernel's time stamps: at `"0"` packets leave as they come, at 5 ms they are collected.
+//! `tick` of a channel, by the kernel's time stamps: at `"0"` packets leave as they come, at 5 ms
+//! they are collected.
 
 use std::{thread, time::Duration};
 
@@ -8,8 +9,8 @@ use super::{
     ms,
 };
 
-/// Milliseconds from the arrival at the host to that behind the relay, of 1,000 packets a second: those of 10, 50, 90 and
-/// 99 % of the packets.
+/// Milliseconds from the arrival at the host to that behind the relay, of 1,000 packets a second:
+/// those of 10, 50, 90 and 99 % of the packets.
 fn transit(top: &str, tick: &str) -> [f64; 4] {
     const COUNT: u64 = 3000;
     let group = (common::group(), common::free_port());

@@ -1,6 +1,6 @@
-//! The least that forwarding can cost: one thread, `recvmmsg` in place, and one `sendmmsg` per turn that covers all
-//! packets of all streams to all targets, from the memory that they were received into. Under load it sleeps a tick
-//! between turns; otherwise it blocks for the next packet.
+//! The least that forwarding can cost: one thread, `recvmmsg` in place, and one `sendmmsg` per turn
+//! that covers all packets of all streams to all targets, from the memory that they were received
+//! into. Under load it sleeps a tick between turns; otherwise it blocks for the next packet.
 
 use std::{io, net::SocketAddrV4, ops::Range, os::fd::AsFd, thread, time::Duration};
 
@@ -13,7 +13,8 @@ use crate::{
     sys::{Burst, Sender, Slots},
 };
 
-/// Packets per turn: a tick of 5 ms at 200,000 packets/s. What is more waits in the sockets for the next turn.
+/// Packets per turn: a tick of 5 ms at 200,000 packets/s. What is more waits in the sockets for the
+/// next turn.
 const SLOTS: usize = 1024;
 /// Bytes that one message may have in all.
 const MESSAGE_BYTES_MAX: usize = 65_507;
@@ -84,7 +85,8 @@ impl Path {
         Ok(filled)
     }
 
-    /// Receives what one socket has, as far as there is room from slot `filled` on. Gives where the room begins now.
+    /// Receives what one socket has, as far as there is room from slot `filled` on. Gives where the
+    /// room begins now.
     fn receive(&mut self, input: usize, mut filled: usize) -> io::Result<usize> {
         let start = filled;
         while filled < SLOTS {

@@ -1,5 +1,6 @@
-//! The bare forwarders: what the relay's work costs when nothing is checked, numbered or counted. Each runs as a
-//! process of its own (this program again, with `bare`), so that its processor time is accounted as the relay's is.
+//! The bare forwarders: what the relay's work costs when nothing is checked, numbered or counted.
+//! Each runs as a process of its own (this program again, with `bare`), so that its processor time
+//! is accounted as the relay's is.
 
 mod batch;
 mod naive;
@@ -58,8 +59,8 @@ pub(crate) struct Bare {
     /// Packets per burst at most.
     #[arg(long, default_value_t = 7)]
     pub(crate) burst: usize,
-    /// Bytes per receive slot. Packets that fill theirs lie side by side, and a burst of them needs no list of pieces; longer
-    /// ones are cut off.
+    /// Bytes per receive slot. Packets that fill theirs lie side by side, and a burst of them needs
+    /// no list of pieces; longer ones are cut off.
     #[arg(long, default_value_t = 2048)]
     pub(crate) slot: usize,
     /// GROUP:PORT=TARGET:PORT,...

@@ -1,5 +1,5 @@
-//! What is written first: a task per stream that receives a packet and sends it to each target, on tokio's usual
-//! runtime.
+//! What is written first: a task per stream that receives a packet and sends it to each target, on
+//! tokio's usual runtime.
 
 use std::sync::Arc;
 

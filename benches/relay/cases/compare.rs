@@ -1,4 +1,5 @@
-//! Comparisons over UDP: subjects under one load, against reference subjects in the same round, as one table.
+//! Comparisons over UDP: subjects under one load, against reference subjects in the same round, as
+//! one table.
 
 use std::{io, time::Duration};
 
@@ -22,7 +23,8 @@ pub(super) const BURST: usize = 7;
 /// More than any tick brings: what a burst could be.
 pub(super) const BURST_UNCAPPED: usize = 49;
 
-/// What is compared: the first of `subjects` is the relay, and each cost is set against those of the `references`.
+/// What is compared: the first of `subjects` is the relay, and each cost is set against those of
+/// the `references`.
 pub(super) struct Comparison {
     /// The traffic.
     pub(super) load: Load,

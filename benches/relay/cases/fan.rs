@@ -1,5 +1,5 @@
-//! Streams x subscribers over UDP, and the sensor case: processor time per delivered packet, against bare forwarders and
-//! packaged peers.
+//! Streams x subscribers over UDP, and the sensor case: processor time per delivered packet,
+//! against bare forwarders and packaged peers.
 
 use std::{io, time::Duration};
 
@@ -44,7 +44,8 @@ pub(super) fn ticks(case: &Case, options: &Options) -> io::Result<Section> {
     Comparison { load: load("10x10"), subjects, references }.run(case, options)
 }
 
-/// Readings of 200 bytes at 76,000 a second: the relay checks their CRC and puts them in order, the others do not.
+/// Readings of 200 bytes at 76,000 a second: the relay checks their CRC and puts them in order, the
+/// others do not.
 pub(super) fn sensor(case: &Case, options: &Options) -> io::Result<Section> {
     let format = Format::Native { bytes: 200, flows: 1 };
     let relay = Relay { tick: TICK, format: Some("native"), ..Relay::default() };

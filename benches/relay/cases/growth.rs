@@ -1,4 +1,5 @@
-//! Growth: processor time per delivered packet, and memory, as channels, flows and subscribers become more.
+//! Growth: processor time per delivered packet, and memory, as channels, flows and subscribers
+//! become more.
 
 use std::{io, time::Duration};
 

@@ -18,7 +18,8 @@ use crate::{
     statistics::short,
 };
 
-/// What a thousand clients get each, so that two processors carry them together with those who read.
+/// What a thousand clients get each, so that two processors carry them together with those who
+/// read.
 const LOW_BITS: f64 = 1e6;
 const MEDIA_BITS: f64 = 8e6;
 

@@ -1,5 +1,5 @@
-//! Added latency: from the kernel's stamp on a packet that came to the group to its stamp on the same packet as it came to
-//! the subscriber, one stream to one subscriber.
+//! Added latency: from the kernel's stamp on a packet that came to the group to its stamp on the
+//! same packet as it came to the subscriber, one stream to one subscriber.
 
 use std::{io, net::SocketAddrV4, thread, time::Duration};
 
@@ -59,7 +59,8 @@ fn measure(subject: &Subject, options: &Options) -> io::Result<Delays> {
     let number = Format::Rtp.number();
     let stamps = Stamps::start([socket::join(group)?, output], number)?;
     let mut processes = subject.start(&[Stream { group, targets: vec![target] }], &options.out)?;
-    // Nothing tells that it has joined, so the first packets are left out, and are more than enough for that.
+    // Nothing tells that it has joined, so the first packets are left out, and are more than enough
+    // for that.
     let generator = start_generator(group)?;
     thread::sleep(run::SETTLE * 2);
     let floor = generator.sent()[0];

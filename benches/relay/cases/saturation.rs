@@ -1,4 +1,5 @@
-//! Saturation: the highest rate of one stream that reaches a hundred subscribers without loss and without falling behind.
+//! Saturation: the highest rate of one stream that reaches a hundred subscribers without loss and
+//! without falling behind.
 
 use std::{io, time::Duration};
 
@@ -26,7 +27,8 @@ const RANGE: std::ops::RangeInclusive<f64> = 100.0..=60_000.0;
 const STEP: f64 = 1.4;
 /// Halvings of that step: four find the limit within 2.1 %.
 const HALVINGS: usize = 4;
-/// Processor time that the last packets of a window may take: those of a few ticks that had become long.
+/// Processor time that the last packets of a window may take: those of a few ticks that had become
+/// long.
 const BEHIND_MAX: Duration = Duration::from_millis(50);
 
 /// The case.
@@ -76,7 +78,8 @@ fn highest(subject: &Subject, options: &Options) -> io::Result<Sample> {
     Ok(sample)
 }
 
-/// The sample, when nothing was lost or late at this rate. A first failure may be the machine's: it is tried twice.
+/// The sample, when nothing was lost or late at this rate. A first failure may be the machine's: it
+/// is tried twice.
 fn keeps_up(subject: &Subject, rate: f64, options: &Options) -> io::Result<Option<Sample>> {
     let load = Load { format: Format::Rtp, rate, streams: 1, fan_out: FAN_OUT, settle: SETTLE };
     for _ in 0..2 {

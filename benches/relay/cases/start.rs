@@ -1,4 +1,5 @@
-//! Start: from the start of the process to all groups joined and HTTP answering; and the binary's size.
+//! Start: from the start of the process to all groups joined and HTTP answering; and the binary's
+//! size.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! The packaged programs that can do the relay's job, each as its users run it, at its cheapest. A program that is
-//! not installed is not measured.
+//! The packaged programs that can do the relay's job, each as its users run it, at its cheapest. A
+//! program that is not installed is not measured.
 
 mod http;
 mod udp;

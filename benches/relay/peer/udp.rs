@@ -25,8 +25,8 @@ pub(super) fn multicat(stream: &Stream, to: SocketAddrV4) -> Command {
     command
 }
 
-/// One group to all of its targets. As data, not demultiplexed: that is the cheapest that it can do, and the only way that
-/// datagrams stay what they are.
+/// One group to all of its targets. As data, not demultiplexed: that is the cheapest that it can
+/// do, and the only way that datagrams stay what they are.
 pub(super) fn ffmpeg(stream: &Stream) -> Command {
     let size = DATAGRAM_BYTES;
     let mut command = Command::new("ffmpeg");
