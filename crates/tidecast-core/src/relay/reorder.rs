@@ -347,6 +347,11 @@ impl Reorder {
         self.history.capacity() >= capacity(packets)
     }
 
+    /// Since when the packet waits whose deadline is next.
+    pub(super) fn oldest_since(&self) -> Option<Instant> {
+        self.waiting.front().map(|waiting| waiting.since)
+    }
+
     /// How long packets above `number`, which came at `at`, have waited for it.
     pub(super) fn waited(&self, number: u64, at: Instant) -> Option<Duration> {
         let since = self.waiting.iter().find(|w| w.number > number).map(|w| w.since);

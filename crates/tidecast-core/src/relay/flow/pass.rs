@@ -243,8 +243,9 @@ impl Flow {
         self.measure(arrival, cx.now, cx.config)
     }
 
-    /// Puts the packet into a gap, and passes on what is in order then. `true`: rate or hold have
-    /// changed, so that more may be due.
+    /// Puts the packet into a gap, and passes on what is in order then. `true`: more may be due,
+    /// since rate or hold have changed, or since a packet now waits first that came before the
+    /// others and was under probation.
     pub(in crate::relay) fn fill(
         &mut self,
         number: u64,
@@ -254,7 +255,7 @@ impl Flow {
     ) -> bool {
         let Some(session) = &mut self.session else { return true };
         let reorder = &mut session.reorder;
-        let lateness = reorder.lateness(number, cx.now);
+        let (lateness, oldest) = (reorder.lateness(number, cx.now), reorder.oldest_since());
         let waited = if number == reorder.next() { reorder.waited(number, cx.now) } else { None };
         cx.tighten(&mut packet);
         let stored = Stored::new(packet, How::Received, 1, arrival.fingerprint());
@@ -273,7 +274,8 @@ impl Flow {
         let changed = self.measure(arrival, cx.now, cx.config);
         self.charge(cx.budget);
         self.look(cx);
-        changed
+        let first = self.session.as_ref().and_then(|session| session.reorder.oldest_since());
+        changed || first.zip(oldest).is_some_and(|(first, oldest)| first < oldest)
     }
 
     /// Delivers what is in order behind a gap that is filled. Their deadlines need no look: nothing
