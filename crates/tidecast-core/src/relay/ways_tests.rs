@@ -175,6 +175,14 @@ fn what_was_under_probation_is_overdue_first() -> Result<(), TestCaseError> {
     compare(9_542_735_376_500_786_396, &config, 20)
 }
 
+/// A number that came again is a copy or a restart by its age, which goes by the head before what
+/// waited goes out.
+#[test]
+fn a_filled_gap_leaves_the_same_ages() -> Result<(), TestCaseError> {
+    let config = Config { bytes_max: 300_000, fec: Fec::Off, ..Config::default() };
+    compare(13_796_600_288_984_481_219, &config, 300)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]

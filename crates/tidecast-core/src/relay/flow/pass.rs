@@ -260,6 +260,13 @@ impl Flow {
         cx.tighten(&mut packet);
         let stored = Stored::new(packet, How::Received, 1, arrival.fingerprint());
         let queued = reorder.insert(number, stored, cx.now, session.window);
+        // Before what waited goes out: the age of numbers goes by the head of this moment.
+        let measured = self.note(arrival, cx.now, cx.config);
+        self.counters.reordered += 1;
+        if let Some(lateness) = lateness {
+            self.hold.saw_lateness(lateness, cx.now);
+        }
+        let changed = measured | self.hold.tick(cx.now);
         if let Queued::Forward(stored) = queued {
             if let Some(waited) = waited {
                 cx.outputs.push_back(Output::GapClosed { flow: self.id, waited });
@@ -267,11 +274,6 @@ impl Flow {
             self.deliver(number, stored.span, stored.how, stored.packet, cx);
             self.deliver_ready(cx);
         }
-        self.counters.reordered += 1;
-        if let Some(lateness) = lateness {
-            self.hold.saw_lateness(lateness, cx.now);
-        }
-        let changed = self.measure(arrival, cx.now, cx.config);
         self.charge(cx.budget);
         self.look(cx);
         let first = self.session.as_ref().and_then(|session| session.reorder.oldest_since());
@@ -289,9 +291,15 @@ impl Flow {
         }
     }
 
-    /// Notes a packet that was not known before. `true`: rate or hold have changed.
+    /// Measures a packet that was not known before. `true`: rate or hold have changed.
     #[inline]
     fn measure(&mut self, arrival: &Arrival, now: Instant, config: &Config) -> bool {
+        self.note(arrival, now, config) | self.hold.tick(now)
+    }
+
+    /// Notes a packet that was not known before. `true`: the rate has changed.
+    #[inline]
+    fn note(&mut self, arrival: &Arrival, now: Instant, config: &Config) -> bool {
         self.ended = false;
         self.alive = Some(now);
         self.learn_pause();
@@ -302,6 +310,6 @@ impl Flow {
         if measured {
             self.measured(now);
         }
-        measured | self.hold.tick(now)
+        measured
     }
 }
