@@ -212,9 +212,9 @@ pub struct Channel {
     starting: Vec<FlowId>,
     chunk: Duration,
     start_bytes_max: usize,
-    taps: Vec<Tap>,
+    payload_taps: Vec<Tap>,
     /// For those who must know of each packet.
-    records: Option<Tap<Batch>>,
+    packet_tap: Option<Tap<Batch>>,
     /// For those who will.
     last_values: Option<LastValues>,
     sink: Option<Sink>,
@@ -286,11 +286,11 @@ impl Channel {
             starting: Vec::new(),
             chunk: kit.chunk,
             start_bytes_max: kit.start_bytes_max,
-            taps: (kit.start_bytes_max > 0)
+            payload_taps: (kit.start_bytes_max > 0)
                 .then(|| Tap::new(Select::Auto, kit.chunk).with_start(kit.start_bytes_max, true))
                 .into_iter()
                 .collect(),
-            records: None,
+            packet_tap: None,
             last_values: kit.last_values.then(LastValues::default),
             sink,
             follow: Follow::new(failover),
@@ -325,8 +325,8 @@ impl Channel {
     /// When [`Channel::turn`] has something to do although nothing comes.
     fn due(&self) -> Option<Instant> {
         let ports = self.ports.iter().filter_map(|port| port.socket.due());
-        let taps = self.taps.iter().filter_map(Tap::due);
-        let records = self.records.as_ref().and_then(Tap::due);
+        let taps = self.payload_taps.iter().filter_map(Tap::due);
+        let records = self.packet_tap.as_ref().and_then(Tap::due);
         ports.chain(taps).chain(records).chain(self.relay_due).chain(self.outputs.due()).min()
     }
 
@@ -388,18 +388,18 @@ impl Channel {
         if self.outputs.due().is_some_and(|at| at <= now) {
             self.outputs.poll(now, &mut kit.send, &mut kit.interfaces);
         }
-        for tap in &mut self.taps {
+        for tap in &mut self.payload_taps {
             tap.turn(now, at_once);
         }
-        if let Some(records) = &mut self.records {
+        if let Some(records) = &mut self.packet_tap {
             records.turn(now, at_once);
         }
         for due in self.due.drain(..) {
             kit.pool.put(due.delivery.packet.bytes);
         }
         self.relay.reclaim(&mut kit.pool);
-        self.taps.retain(|tap| !tap.is_idle());
-        self.records.take_if(|records| records.is_idle());
+        self.payload_taps.retain(|tap| !tap.is_idle());
+        self.packet_tap.take_if(|records| records.is_idle());
         self.log_rejects(now);
         self.log_early(now);
     }

@@ -22,7 +22,7 @@ use std::{
 use serde::Serialize;
 use tokio::sync::RwLock;
 
-use self::audience::{ByTransport, ByTransportState, Client, ClientState, Subscribers, Transport, Who};
+use self::audience::{ByTransport, ByTransportState, Client, ClientState, SubscriberGroup, Transport, Who};
 use crate::{
     channel::{
         Channel, ChannelSpec, PathSettings,
@@ -169,20 +169,20 @@ pub struct Subscription<P: Piece = Chunk> {
 /// One client's share of a channel. A group on demand is left when nobody has one.
 #[derive(Debug)]
 pub struct Share {
-    subscribers: Arc<Subscribers>,
+    subscribers: Arc<SubscriberGroup>,
     client: Arc<Client>,
     _place: Option<Place>,
 }
 
 impl Share {
-    fn new(subscribers: Arc<Subscribers>, place: Option<Place>) -> Share {
+    fn new(subscribers: Arc<SubscriberGroup>, place: Option<Place>) -> Share {
         let client = subscribers.joined();
         Share { subscribers, client, _place: place }
     }
 
     /// A share of nothing.
     #[cfg(test)]
-    pub(crate) fn detached(subscribers: Arc<Subscribers>) -> Share {
+    pub(crate) fn detached(subscribers: Arc<SubscriberGroup>) -> Share {
         Share::new(subscribers, None)
     }
 
@@ -312,7 +312,7 @@ impl Registry {
     ) -> Result<Subscription<Batch>, Error> {
         let channel = self.configured(name)?;
         let thread = &self.shared.packet_threads[channel.thread];
-        let reader = thread.with_channel(name, |channel, _| channel.records()).await?;
+        let reader = thread.with_channel(name, |channel, _| channel.packet_tap()).await?;
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
@@ -501,7 +501,7 @@ impl Registry {
     /// A look at what happens in a channel, configured or on demand, without being one of its
     /// subscribers: for the page, which shows what it is that others subscribe to.
     pub async fn look(&self, name: &str) -> Option<TapReader<Batch>> {
-        self.with_channel(name, |channel, _| channel.records()).await.ok()
+        self.with_channel(name, |channel, _| channel.packet_tap()).await.ok()
     }
 
     /// Why the relay is not ready: legs of configured channels that are not joined or whose
@@ -573,7 +573,7 @@ impl Shared {
         select: Select,
         begin: Begin,
     ) -> Result<TapReader, ThreadError> {
-        let tap = move |channel: &mut Channel, now| channel.tap(select, begin, now);
+        let tap = move |channel: &mut Channel, now| channel.payload_tap(select, begin, now);
         Ok(self.packet_threads[thread].with_channel(name, tap).await??)
     }
 

@@ -58,8 +58,8 @@ pub(super) type Note = (usize, Arc<FlowName>, Event);
 impl Channel {
     /// Takes what the core puts out.
     pub(super) fn collect(&mut self, now: Instant) {
-        let named =
-            self.records.is_some() || self.taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
+        let named = self.packet_tap.is_some()
+            || self.payload_taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
         loop {
             match self.relay.poll_output() {
                 Output::Deliver(delivery) => self.take(delivery, false, named, now),
@@ -137,7 +137,7 @@ impl Channel {
 
     /// Remembers what happened, if somebody reads records.
     fn note(&mut self, flow: FlowId, event: Event) {
-        if self.records.is_some()
+        if self.packet_tap.is_some()
             && let Some(name) = self.names.get(&flow)
         {
             self.notes.push((self.due.len(), name.clone(), event));
@@ -185,7 +185,7 @@ impl Channel {
         if let Some(due) = self.due.iter().rfind(|due| !due.control) {
             self.seen.note(&due.delivery.packet, now);
         }
-        for tap in &mut self.taps {
+        for tap in &mut self.payload_taps {
             for due in &self.due {
                 let wanted = match tap.select() {
                     Select::Auto => due.followed,
@@ -209,7 +209,7 @@ impl Channel {
 
     /// Tells those who read records what happened in this turn, in order.
     pub(super) fn record(&mut self, now: Instant) {
-        let Some(records) = &mut self.records else { return };
+        let Some(records) = &mut self.packet_tap else { return };
         let mut notes = self.notes.drain(..).peekable();
         let wall = clock::unix();
         for (place, due) in self.due.iter().enumerate() {
@@ -235,28 +235,34 @@ impl Channel {
 
     /// The last value of each flow, and a reader of what happens from here on.
     pub fn follow(&mut self, now: Instant) -> (Batch, TapReader<Batch>) {
-        if let Some(records) = &mut self.records {
+        if let Some(records) = &mut self.packet_tap {
             records.turn(now, true); // what came before the last values
         }
         let last = self.last_values.as_ref().map(|last| last.batch(&self.names));
-        (last.unwrap_or_default(), self.records())
+        (last.unwrap_or_default(), self.packet_tap())
     }
 
     /// A reader of what happens, packet by packet.
-    pub fn records(&mut self) -> TapReader<Batch> {
-        self.records.get_or_insert_with(|| Tap::new(Select::Auto, self.chunk)).reader()
+    pub fn packet_tap(&mut self) -> TapReader<Batch> {
+        self.packet_tap.get_or_insert_with(|| Tap::new(Select::Auto, self.chunk)).reader()
     }
 
     /// A reader of the payloads that `select` names.
     ///
     /// # Errors
     /// Too many different flows are read one by one.
-    pub fn tap(&mut self, select: Select, begin: Begin, now: Instant) -> Result<TapReader, TooManyTaps> {
-        if let Some(tap) = self.taps.iter_mut().find(|tap| *tap.select() == select) {
+    pub fn payload_tap(
+        &mut self,
+        select: Select,
+        begin: Begin,
+        now: Instant,
+    ) -> Result<TapReader, TooManyTaps> {
+        if let Some(tap) = self.payload_taps.iter_mut().find(|tap| *tap.select() == select) {
             return Ok(tap.reader_from(begin, now));
         }
         let single = |select: &Select| matches!(select, Select::Flow(_));
-        if single(&select) && self.taps.iter().filter(|tap| single(tap.select())).count() >= TAPS_MAX {
+        if single(&select) && self.payload_taps.iter().filter(|tap| single(tap.select())).count() >= TAPS_MAX
+        {
             return Err(TooManyTaps { name: self.name.clone() });
         }
         let mut tap = Tap::new(select, self.chunk);
@@ -264,7 +270,7 @@ impl Channel {
             tap = tap.with_start(self.start_bytes_max, false);
         }
         let reader = tap.reader();
-        self.taps.push(tap);
+        self.payload_taps.push(tap);
         Ok(reader)
     }
 }

@@ -57,11 +57,11 @@ impl Transport {
 
 /// The subscribers of one channel.
 #[derive(Debug, Default)]
-pub struct ByTransport([Arc<Subscribers>; Transport::ALL.len()]);
+pub struct ByTransport([Arc<SubscriberGroup>; Transport::ALL.len()]);
 
 impl ByTransport {
     /// Those of one transport.
-    pub fn of(&self, transport: Transport) -> Arc<Subscribers> {
+    pub fn of(&self, transport: Transport) -> Arc<SubscriberGroup> {
         self.0[transport as usize].clone()
     }
 
@@ -101,7 +101,7 @@ impl Serialize for ByTransportState {
 
 /// Counts what subscribers get.
 #[derive(Debug, Default)]
-pub struct Subscribers {
+pub struct SubscriberGroup {
     clients: AtomicU64,
     joined: AtomicU64,
     packets: AtomicU64,
@@ -148,7 +148,7 @@ pub struct CutOff {
     pub idle: u64,
 }
 
-impl Subscribers {
+impl SubscriberGroup {
     /// A client has come.
     pub fn joined(&self) -> Arc<Client> {
         self.clients.fetch_add(1, Relaxed);

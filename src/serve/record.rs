@@ -54,7 +54,7 @@ pub async fn start_all(
         return Ok(recorders);
     };
     for recording in &channel.recordings {
-        let reader = registry.with_channel(&channel.name, |channel, _| channel.records()).await?;
+        let reader = registry.with_channel(&channel.name, |channel, _| channel.packet_tap()).await?;
         let recorder = Arc::new(Recorder::start(recording, &channel.name, to, reader));
         registry.show_output(&channel.name, recorder.clone())?;
         recorders.push(recorder);

@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::{
     channel::tap::{Select, Tap},
-    registry::{Share, audience::Subscribers},
+    registry::{Share, audience::SubscriberGroup},
     serve::{http::player::Patience, queue::End},
 };
 
@@ -31,7 +31,7 @@ async fn client(tap: &Tap) -> (Arc<PlayerQueue>, TapReader, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (far, near) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     let reader = tap.reader();
-    let share = Share::detached(Arc::new(Subscribers::default()));
+    let share = Share::detached(Arc::new(SubscriberGroup::default()));
     (Arc::new(PlayerQueue::new(near.unwrap().0, share, reader.number(), None)), reader, far.unwrap())
 }
 

@@ -5,7 +5,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::registry::audience::{CutOff, Dropped, Subscribers, SubscribersState};
+use crate::registry::audience::{CutOff, Dropped, SubscriberGroup, SubscribersState};
 
 const CHUNK: usize = 64 << 10;
 /// Packets per chunk.
@@ -24,9 +24,9 @@ async fn connection() -> (TcpStream, TcpStream) {
     (near, far.unwrap())
 }
 
-async fn client() -> (Arc<PlayerQueue>, TcpStream, Arc<Subscribers>) {
+async fn client() -> (Arc<PlayerQueue>, TcpStream, Arc<SubscriberGroup>) {
     let (near, far) = connection().await;
-    let counts = Arc::new(Subscribers::default());
+    let counts = Arc::new(SubscriberGroup::default());
     (Arc::new(PlayerQueue::new(near, Share::detached(counts.clone()), 0, None)), far, counts)
 }
 
@@ -87,10 +87,10 @@ async fn a_client_that_is_behind_skips_whole_chunks_within_a_bound_and_each_pack
 async fn a_client_that_does_not_catch_up_is_cut_off_and_counted() {
     let (client, far, counts) = client().await;
     let patience = Patience { lag_max: Duration::from_millis(100), ..PATIENT };
+    let start = clock::now();
     for index in 0..10 {
         client.push(&chunk(index), clock::now());
     }
-    let start = clock::now();
     assert_eq!(client.run(patience).await, End::Behind);
     assert!(start.elapsed() >= patience.lag_max);
     drop(client);
@@ -214,7 +214,7 @@ async fn messages(far: TcpStream) -> (Vec<Vec<u8>>, usize) {
 #[tokio::test]
 async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() {
     let (near, far) = connection().await;
-    let share = Share::detached(Arc::new(Subscribers::default()));
+    let share = Share::detached(Arc::new(SubscriberGroup::default()));
     let client = Arc::new(PlayerQueue::new(near, share, 0, None).in_messages());
     let running = client.clone();
     let serving = tokio::spawn(async move { running.run_messages(PATIENT, Vec::new()).await });
@@ -235,7 +235,7 @@ async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() 
 #[tokio::test]
 async fn what_waits_behind_a_close_is_counted_as_cut() {
     let (near, mut far) = connection().await;
-    let counts = Arc::new(Subscribers::default());
+    let counts = Arc::new(SubscriberGroup::default());
     let client = Arc::new(PlayerQueue::new(near, Share::detached(counts.clone()), 0, None).in_messages());
     for index in 0..20 {
         client.push(&chunk(index), clock::now());

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     channel::tap::Info,
     limits::MISSED_FLOWS_MAX,
-    registry::audience::Subscribers,
+    registry::audience::SubscriberGroup,
     serve::push::{
         message::{About, Message},
         options::Wire,
@@ -23,7 +23,7 @@ struct World {
     far: TcpStream,
     commands: mpsc::Receiver<HubCommand>,
     id: u64,
-    counted: Arc<Subscribers>,
+    counted: Arc<SubscriberGroup>,
     flow: Arc<FlowName>,
 }
 
@@ -32,7 +32,7 @@ async fn world() -> World {
     let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let queue = PushQueue::new(Some(listener.accept().await.unwrap().0), Who::default());
     let (hub, commands) = mpsc::channel(4);
-    let counted = Arc::<Subscribers>::default();
+    let counted = Arc::<SubscriberGroup>::default();
     let id = queue.add(Share::detached(counted.clone()), hub).id;
     let flow = Arc::new(FlowName { key: "7".into(), source: "10.0.0.1:1".parse().unwrap() });
     World { queue, far, commands, id, counted, flow }

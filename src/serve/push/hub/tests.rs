@@ -9,7 +9,7 @@ use crate::{
     limits::SSE_KEPT_BYTES_MAX,
     registry::{
         Share,
-        audience::{Subscribers, Who},
+        audience::{SubscriberGroup, Who},
     },
     serve::push::{options::Wire, subscriptions::PushQueue},
 };
@@ -25,7 +25,7 @@ struct World {
     tap: Tap<Batch>,
     reader: TapReader<Batch>,
     sender: mpsc::Sender<HubCommand>,
-    counted: Arc<Subscribers>,
+    counted: Arc<SubscriberGroup>,
     flow: Arc<FlowName>,
 }
 
