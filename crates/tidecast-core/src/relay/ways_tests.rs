@@ -168,7 +168,8 @@ fn compare(seed: u64, config: &Config, step: u64) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Packets that were beyond the window wait behind later ones, and are overdue when those have gone out.
+/// Packets that were beyond the window wait behind later ones, and are overdue when those have gone
+/// out.
 #[test]
 fn what_was_under_probation_is_overdue_first() -> Result<(), TestCaseError> {
     let config = Config { bytes_max: 300_000, window_max: 64, ..Config::default() };
