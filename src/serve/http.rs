@@ -24,7 +24,7 @@ pub(in crate::serve) mod group;
 mod handover;
 mod host;
 mod live;
-#[cfg_attr(not(feature = "page"), path = "no_page.rs")]
+#[cfg_attr(not(feature = "page"), path = "http/no_page.rs")]
 mod page;
 mod path;
 mod player;
@@ -36,7 +36,7 @@ mod reserve;
 mod routes;
 mod rows;
 mod snapshot;
-#[cfg_attr(not(feature = "socketio"), path = "no_socketio.rs")]
+#[cfg_attr(not(feature = "socketio"), path = "http/no_socketio.rs")]
 mod socketio;
 mod status;
 mod stream;
