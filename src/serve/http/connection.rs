@@ -128,8 +128,8 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     listen::be_patient(&stream, patience.lag_max);
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
     let client = PlayerQueue::new(stream, subscription.share, reader.number(), Some(place));
-    let client = client.starting_with(start);
-    let client = Arc::new(if in_messages { client.in_messages() } else { client });
+    let client = if in_messages { client.in_messages() } else { client };
+    let client = Arc::new(client.starting_with(start));
     let _seat = shared.feeders.join(&client, reader);
     let end = match in_messages {
         true => client.run_messages(patience, early).await,

@@ -180,9 +180,12 @@ impl PlayerQueue {
         ClientQueue::with(Some(stream), player)
     }
 
-    /// Puts a WebSocket's head before each chunk.
+    /// Puts a WebSocket's head before each chunk that comes from now on: call it before
+    /// [`PlayerQueue::starting_with`].
     pub(super) fn in_messages(mut self) -> PlayerQueue {
-        self.state_mut().policy.messages = true;
+        let state = self.state_mut();
+        debug_assert!(state.backlog.is_empty(), "a chunk waits without its head");
+        state.policy.messages = true;
         self
     }
 

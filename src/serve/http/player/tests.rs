@@ -215,11 +215,12 @@ async fn messages(far: TcpStream) -> (Vec<Vec<u8>>, usize) {
 async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() {
     let (near, far) = connection().await;
     let share = Share::detached(Arc::new(SubscriberGroup::default()));
-    let client = Arc::new(PlayerQueue::new(near, share, 0, None).in_messages());
+    let client = PlayerQueue::new(near, share, u64::from(PACKETS), None).in_messages();
+    let client = Arc::new(client.starting_with(vec![chunk(0)]));
     let running = client.clone();
     let serving = tokio::spawn(async move { running.run_messages(PATIENT, Vec::new()).await });
     let reading = tokio::spawn(messages(far));
-    for index in 0..20 {
+    for index in 1..20 {
         client.push(&chunk(index), clock::now());
         sleep(Duration::from_millis(5)).await;
     }
