@@ -14,8 +14,6 @@
 
 pub mod block;
 pub mod buffer;
-#[cfg(test)]
-mod clock;
 pub mod encode;
 pub mod follow;
 pub mod history;
@@ -26,3 +24,6 @@ pub mod limits;
 pub mod protect;
 pub mod relay;
 pub mod subscriber;
+
+#[cfg(test)]
+use tidecast_testkit::clock;

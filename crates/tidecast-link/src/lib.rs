@@ -11,8 +11,6 @@
 //! whether or not they are also reordered or delayed.
 
 mod chance;
-#[cfg(test)]
-mod clock;
 mod impairments;
 pub mod limits;
 mod line;

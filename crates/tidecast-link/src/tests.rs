@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{clock, limits::LINK_PAUSE};
+use crate::limits::LINK_PAUSE;
+use tidecast_testkit::clock;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -16,18 +16,14 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+pub use crate::clock::now;
 use tidecast_wire::native;
 
 /// Longer than anything here takes on a busy machine; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-
-#[allow(clippy::disallowed_methods)]
-pub fn now() -> Instant {
-    Instant::now()
-}
 
 /// A port that nobody uses for UDP or TCP at the moment, nor any other test of this process.
 pub fn free_port() -> u16 {

@@ -7,6 +7,7 @@
 
 #[cfg(feature = "common")]
 pub mod capture;
+pub mod clock;
 #[cfg(feature = "common")]
 pub mod clocks;
 #[cfg(feature = "common")]
