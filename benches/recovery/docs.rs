@@ -1,4 +1,4 @@
-//! The results in docs/recovery.md: everything between two marks is made anew; the plots stand
+//! The results in docs/recovery.md: everything between two marks is rewritten; the plots stand
 //! beside it, and all figures in benches/results/.
 
 use std::{

@@ -1,5 +1,5 @@
-//! Documents of which a part is made anew, between two marks. All benchmarks that write results use
-//! it.
+//! Documents with a part that is rewritten, between two marks. All benchmarks that write results
+//! use it.
 
 use std::{io, path::Path};
 

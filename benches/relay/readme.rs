@@ -1,4 +1,4 @@
-//! The results in benches/README.md: everything between two marks is made anew from what the cases
+//! The results in benches/README.md: everything between two marks is rewritten from what the cases
 //! have written.
 
 use std::{fs, io, path::Path};

@@ -210,7 +210,7 @@ fn run(sender: &Sender, shared: &Shared) {
         let Ok(len) = recv(sender.as_fd().as_raw_fd(), &mut memory, MsgFlags::MSG_DONTWAIT) else { continue };
         shared.answers().handle(clock::now(), &memory[..len], &mut again);
         for datagram in again.drain(..) {
-            // Whoever misses it asks again.
+            // A receiver that misses it asks again.
             let _ = sender.send(&datagram);
         }
     }

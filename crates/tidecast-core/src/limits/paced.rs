@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) const PACED_DELAY_START: Duration = Duration::from_millis(200);
 /// The same beyond a longer hold.
 pub(crate) const PACED_JITTER_START: Duration = Duration::from_millis(150);
-/// The longest automatic delay: whoever needs more has an outage, which no delay hides.
+/// The longest automatic delay: a longer gap is an outage, which no delay hides.
 pub(crate) const PACED_DELAY_MAX: Duration = Duration::from_secs(2);
 /// The longest delay that a configuration may name: twice the longest hold's, and memory for 20 s
 /// of the stream.

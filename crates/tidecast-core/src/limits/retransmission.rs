@@ -105,5 +105,5 @@ pub(crate) const RETRANSMIT_PAUSE: Duration = Duration::from_millis(4);
 const _: () = assert!(HISTORY_PACKETS_MAX <= 1 << 15);
 const _: () = assert!(REQUESTS_UNPROVEN <= REQUESTS_PER_EVENT);
 /// Numbers of one request that are looked at: an outage of 100 ms at 100 Mbit/s, and a flood costs
-/// no more time than its datagrams do. Whoever misses more asks again.
+/// no more time than its datagrams do. A receiver that misses more asks again.
 pub const REQUEST_NUMBERS_MAX: usize = 1024;
