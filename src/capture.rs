@@ -28,7 +28,7 @@ const LINKTYPES_RAW: [i32; 3] = [12, 14, 101];
 /// Why a capture cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum CaptureError {
     /// The file cannot be opened or read.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -126,13 +126,13 @@ impl Capture {
     ///
     /// # Errors
     /// It cannot be read, or is no capture.
-    pub fn open(path: &Path) -> Result<Capture, Error> {
+    pub fn open(path: &Path) -> Result<Capture, CaptureError> {
         let file = File::open(path)?;
         let reader = create_reader(CAPTURE_READ_BYTES, file).map_err(|error| match error {
-            PcapError::ReadError => Error::Io(io::Error::other("cannot be read")),
-            PcapError::Incomplete(_) => Error::Cut { packets: 0, what: "the rest of the header" },
-            PcapError::Eof => Error::Foreign { what: "it is empty" },
-            _ => Error::Foreign { what: "unknown header" },
+            PcapError::ReadError => CaptureError::Io(io::Error::other("cannot be read")),
+            PcapError::Incomplete(_) => CaptureError::Cut { packets: 0, what: "the rest of the header" },
+            PcapError::Eof => CaptureError::Foreign { what: "it is empty" },
+            _ => CaptureError::Foreign { what: "unknown header" },
         })?;
         Ok(Capture {
             reader,
@@ -148,8 +148,8 @@ impl Capture {
     ///
     /// # Errors
     /// The file is damaged or ends early. Behind a packet of a link that is not known
-    /// ([`Error::Linktype`]) it can be read on.
-    pub fn next_datagram(&mut self) -> Result<Option<Datagram>, Error> {
+    /// ([`CaptureError::Linktype`]) it can be read on.
+    pub fn next_datagram(&mut self) -> Result<Option<Datagram>, CaptureError> {
         loop {
             match self.step()? {
                 Step::Frame(frame) => {
@@ -164,9 +164,9 @@ impl Capture {
         }
     }
 
-    fn refill(&mut self) -> Result<(), Error> {
+    fn refill(&mut self) -> Result<(), CaptureError> {
         let before = self.reader.data().len();
-        self.reader.refill().map_err(|_| Error::Io(io::Error::other("cannot be read")))?;
+        self.reader.refill().map_err(|_| CaptureError::Io(io::Error::other("cannot be read")))?;
         if self.reader.data().len() > before || self.reader.reader_exhausted() {
             return Ok(());
         }
@@ -174,12 +174,12 @@ impl Capture {
         let size = 2 * before.max(CAPTURE_READ_BYTES);
         if size > CAPTURE_BLOCK_BYTES_MAX || !self.reader.grow(size) {
             let what = format!("a block of more than {before} bytes");
-            return Err(Error::Corrupt { packets: self.packets, what });
+            return Err(CaptureError::Corrupt { packets: self.packets, what });
         }
         Ok(())
     }
 
-    fn step(&mut self) -> Result<Step, Error> {
+    fn step(&mut self) -> Result<Step, CaptureError> {
         let (packets, exhausted) = (self.packets, self.reader.reader_exhausted());
         if exhausted && self.reader.data().is_empty() {
             return Ok(Step::End);
@@ -191,7 +191,7 @@ impl Capture {
                 return Ok(Step::More);
             }
             Err(PcapError::UnexpectedEof | PcapError::Incomplete(_) | PcapError::BufferTooSmall) => {
-                return Err(Error::Cut { packets, what: "the rest of a packet" });
+                return Err(CaptureError::Cut { packets, what: "the rest of a packet" });
             }
             Err(error) => {
                 let what = match error {
@@ -200,7 +200,7 @@ impl Capture {
                     }
                     _ => "no block of the format".to_owned(),
                 };
-                return Err(Error::Corrupt { packets, what });
+                return Err(CaptureError::Corrupt { packets, what });
             }
         };
         self.reader.consume(size);
@@ -216,9 +216,9 @@ impl Capture {
     }
 
     /// The UDP datagram in a packet, if it is one.
-    fn datagram(&mut self, frame: &Frame) -> Result<Option<Datagram>, Error> {
+    fn datagram(&mut self, frame: &Frame) -> Result<Option<Datagram>, CaptureError> {
         let Some(sliced) = sliced(frame.linktype, &frame.bytes) else {
-            return Err(Error::Linktype { packet: self.packets, linktype: frame.linktype.0 });
+            return Err(CaptureError::Linktype { packet: self.packets, linktype: frame.linktype.0 });
         };
         // What cannot be read is no UDP datagram.
         let Some(packet) = sliced else { return Ok(None) };
@@ -271,11 +271,11 @@ fn read(
     interfaces: &mut Vec<Interface>,
     last: Duration,
     packets: u64,
-) -> Result<Step, Error> {
+) -> Result<Step, CaptureError> {
     let interface = |interfaces: &[Interface], id: u32| {
         let found = interfaces.get(id as usize).copied();
         let what = || format!("a packet of interface {id}, which the file does not describe");
-        found.ok_or_else(|| Error::Corrupt { packets, what: what() })
+        found.ok_or_else(|| CaptureError::Corrupt { packets, what: what() })
     };
     let whole = |data: &[u8], captured: u32, original: u32| {
         let data = data.get(..captured as usize).filter(|_| captured >= original);

@@ -34,7 +34,7 @@ pub use m3u::{Imported, Shown};
 pub use origin::Origin;
 pub use problem::Errors;
 use problem::Problem;
-use raw::{Place, Raw};
+use raw::{Raw, SettingPlace};
 use tidecast_core::relay;
 pub use tidecast_core::relay::{Delay, Fec, Hold, Release, Retransmission};
 use tidecast_net::address::{Endpoint, Input, Interface, Output, Recording};
@@ -288,7 +288,10 @@ fn read(path: &Path, problems: &mut Vec<Problem>) -> Raw {
     match std::fs::read_to_string(path) {
         Ok(text) => file::read(&text, problems),
         Err(error) => {
-            problems.push(Problem::at(Place::File { line: None }, format_args!("cannot be read: {error}")));
+            problems.push(Problem::at(
+                SettingPlace::File { line: None },
+                format_args!("cannot be read: {error}"),
+            ));
             Raw::default()
         }
     }

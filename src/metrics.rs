@@ -48,13 +48,13 @@ const GAP_WAIT_BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1,
 /// One metric: its name as Prometheus sees it, and what it means.
 struct Metric {
     name: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     unit: Unit,
     help: &'static str,
 }
 
 /// How the values of several channels under one label become one.
-enum Kind {
+enum MetricKind {
     /// They add up.
     Counter,
     /// They add up.
@@ -65,14 +65,14 @@ enum Kind {
 }
 
 const fn counter(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, unit: Unit::Count, help }
+    Metric { name, kind: MetricKind::Counter, unit: Unit::Count, help }
 }
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit: Unit::Count, help }
+    Metric { name, kind: MetricKind::Gauge, unit: Unit::Count, help }
 }
 
-const fn seconds(name: &'static str, kind: Kind, help: &'static str) -> Metric {
+const fn seconds(name: &'static str, kind: MetricKind, help: &'static str) -> Metric {
     Metric { name, kind, unit: Unit::Seconds, help }
 }
 
@@ -134,9 +134,9 @@ impl Metrics {
         for metric in all() {
             let (name, unit, help) = (metric.name.into(), Some(metric.unit), metric.help.into());
             match metric.kind {
-                Kind::Counter => recorder.describe_counter(name, unit, help),
-                Kind::Gauge | Kind::GaugeMax => recorder.describe_gauge(name, unit, help),
-                Kind::Histogram => recorder.describe_histogram(name, unit, help),
+                MetricKind::Counter => recorder.describe_counter(name, unit, help),
+                MetricKind::Gauge | MetricKind::GaugeMax => recorder.describe_gauge(name, unit, help),
+                MetricKind::Histogram => recorder.describe_histogram(name, unit, help),
             }
         }
         let handle = recorder.handle();
@@ -185,7 +185,7 @@ impl Metrics {
             }
             for (key, kind, value) in levels(label, *sample) {
                 let level = gauges.entry(key).or_default();
-                *level = if matches!(kind, Kind::GaugeMax) { level.max(value) } else { *level + value };
+                *level = if matches!(kind, MetricKind::GaugeMax) { level.max(value) } else { *level + value };
             }
         }
         for (resource, reason, count) in shares.refused() {
@@ -288,7 +288,7 @@ fn counters(channel: &str, Sample { state, subscribers }: Sample<'_>) -> Vec<(Ke
 }
 
 /// All gauges of a channel.
-fn levels(channel: &str, Sample { state, subscribers }: Sample<'_>) -> Vec<(Key, Kind, f64)> {
+fn levels(channel: &str, Sample { state, subscribers }: Sample<'_>) -> Vec<(Key, MetricKind, f64)> {
     let mut all = channel::levels(channel, state);
     all.extend(outputs::levels(channel, subscribers));
     all.extend(state.legs.iter().flat_map(|leg| legs::levels(channel, leg, state.legs.len())));

@@ -30,7 +30,7 @@ use foldhash::quality::RandomState;
 
 use crate::limits::{PROBE_FLOWS_MAX, PROBE_TS_FLOWS_MAX};
 use control::Control;
-use flow::{Flow, numbers_of};
+use flow::{ProbedFlow, numbers_of};
 use geometry::Geometry;
 use guess::Samples;
 use losses::Losses;
@@ -85,7 +85,7 @@ pub struct Probe {
     format: Format,
     /// What each source sends, where the format does not say.
     sources: Option<Box<Sources<Vec<u8>>>>,
-    flows: HashMap<Key, Flow, RandomState>,
+    flows: HashMap<Key, ProbedFlow, RandomState>,
     /// In the order in which they began.
     order: Vec<Key>,
     ts_flows: usize,
@@ -212,7 +212,7 @@ impl Probe {
             native::Kind::Heartbeat | native::Kind::End | native::Kind::Nack => return,
         }
         let stream = packet.stream();
-        let new = || Flow::native(now, stream, source.to_string());
+        let new = || ProbedFlow::native(now, stream, source.to_string());
         if let Some(flow) = self.flow(Key::Native(stream), looks_like(packet.payload()), new) {
             flow.push_native(now, packet, len);
         }
@@ -227,7 +227,7 @@ impl Probe {
             flow.push_retransmitted();
             return;
         }
-        let new = || Flow::rtp(now, packet, source.to_string());
+        let new = || ProbedFlow::rtp(now, packet, source.to_string());
         if let Some(flow) = self.flow(Key::Rtp(ssrc, source), looks_like(packet.payload()), new) {
             flow.push_rtp(now, packet, len);
         }
@@ -241,7 +241,7 @@ impl Probe {
         let id = packet.id(source);
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         let key = Key::Custom(id.unwrap_or_default(), if id.is_none() { source } else { unspecified });
-        let new = || Flow::custom(now, packet, source);
+        let new = || ProbedFlow::custom(now, packet, source);
         if let Some(flow) = self.flow(key, false, new) {
             flow.push_custom(now, packet, len);
         }
@@ -261,14 +261,14 @@ impl Probe {
     }
 
     fn unnumbered(&mut self, now: Instant, source: SocketAddr, bytes: &[u8], is_ts: bool) {
-        let new = || Flow::unnumbered(now, source.to_string(), is_ts);
+        let new = || ProbedFlow::unnumbered(now, source.to_string(), is_ts);
         if let Some(flow) = self.flow(Key::Unnumbered(source), is_ts, new) {
             flow.push_unnumbered(now, bytes, is_ts);
         }
     }
 
     /// The flow, which may begin with this datagram; none when there are too many.
-    fn flow(&mut self, key: Key, is_ts: bool, new: impl FnOnce() -> Flow) -> Option<&mut Flow> {
+    fn flow(&mut self, key: Key, is_ts: bool, new: impl FnOnce() -> ProbedFlow) -> Option<&mut ProbedFlow> {
         if !self.flows.contains_key(&key) {
             if self.flows.len() >= PROBE_FLOWS_MAX {
                 self.unfollowed += 1;
@@ -361,27 +361,27 @@ impl Probe {
         let (expected, losses) = self.losses(now);
         let numbered = || self.flows.values().filter(|flow| flow.is_numbered());
         let most = numbered().map(|flow| flow.rate().0).max().unwrap_or(0);
-        let rates = numbered().map(Flow::rate).filter(|(packets, _)| *packets * 4 >= most);
+        let rates = numbered().map(ProbedFlow::rate).filter(|(packets, _)| *packets * 4 >= most);
         suggest::Seen {
             expected,
             losses,
-            lateness: numbered().map(Flow::lateness).max().unwrap_or_default(),
+            lateness: numbered().map(ProbedFlow::lateness).max().unwrap_or_default(),
             rate: rates.map(|(_, rate)| rate).filter(|rate| *rate > 0.0).reduce(f64::min).unwrap_or(0.0),
             format: self.kind(),
             flows: numbered().count(),
         }
     }
 
-    fn kind(&self) -> suggest::Kind {
+    fn kind(&self) -> suggest::StreamKind {
         let is = |wanted: fn(&Key) -> bool| self.order.first().is_some_and(wanted);
         if is(|key| matches!(key, Key::Native(_))) {
-            suggest::Kind::Native
+            suggest::StreamKind::Native
         } else if is(|key| matches!(key, Key::Rtp(..))) {
-            suggest::Kind::Rtp
+            suggest::StreamKind::Rtp
         } else if is(|key| matches!(key, Key::Custom(..))) {
-            suggest::Kind::Custom
+            suggest::StreamKind::Custom
         } else {
-            suggest::Kind::Unnumbered
+            suggest::StreamKind::Unnumbered
         }
     }
 

@@ -37,7 +37,7 @@ use crate::{
 };
 pub use common::{CommonAnswer, Pause};
 pub use on_demand::format_on_demand;
-use on_demand::{Entered, OnDemand, Place};
+use on_demand::{ChannelPlace, Entered, OnDemand};
 use tidecast_core::relay::Fec;
 use tidecast_net::{address::Input, limits::RECEIVE_BUFFER_BYTES};
 use tidecast_wire::Format;
@@ -47,7 +47,7 @@ pub use views::{Stalled, Views};
 /// Why somebody cannot have a stream.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum RegistryError {
     /// No channel of this name is configured.
     #[error("there is no stream {name:?}: expected {}", known(names))]
     Unknown {
@@ -171,11 +171,11 @@ pub struct Subscription<P: Piece = Chunk> {
 pub struct Share {
     subscribers: Arc<SubscriberGroup>,
     client: Arc<Client>,
-    _place: Option<Place>,
+    _place: Option<ChannelPlace>,
 }
 
 impl Share {
-    fn new(subscribers: Arc<SubscriberGroup>, place: Option<Place>) -> Share {
+    fn new(subscribers: Arc<SubscriberGroup>, place: Option<ChannelPlace>) -> Share {
         let client = subscribers.joined();
         Share { subscribers, client, _place: place }
     }
@@ -280,7 +280,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such channel.
-    pub fn show_output(&self, name: &str, output: Arc<dyn ExternalOutput>) -> Result<(), Error> {
+    pub fn show_output(&self, name: &str, output: Arc<dyn ExternalOutput>) -> Result<(), RegistryError> {
         self.configured(name)?.outputs().push(output);
         Ok(())
     }
@@ -295,7 +295,7 @@ impl Registry {
         transport: Transport,
         select: Select,
         begin: Begin,
-    ) -> Result<Subscription, Error> {
+    ) -> Result<Subscription, RegistryError> {
         let channel = self.configured(name)?;
         let reader = self.shared.tap(channel.thread, name, select, begin).await?;
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
@@ -309,7 +309,7 @@ impl Registry {
         &self,
         name: &str,
         transport: Transport,
-    ) -> Result<Subscription<Batch>, Error> {
+    ) -> Result<Subscription<Batch>, RegistryError> {
         let channel = self.configured(name)?;
         let thread = &self.shared.packet_threads[channel.thread];
         let reader = thread.with_channel(name, |channel, _| channel.packet_tap()).await?;
@@ -322,7 +322,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such channel.
-    pub async fn follow(&self, name: &str) -> Result<(Batch, TapReader<Batch>), Error> {
+    pub async fn follow(&self, name: &str) -> Result<(Batch, TapReader<Batch>), RegistryError> {
         self.with_channel(name, Channel::follow).await
     }
 
@@ -335,7 +335,7 @@ impl Registry {
         &self,
         name: &str,
         question: impl FnOnce(&mut Channel, Instant) -> T + Clone + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Result<T, RegistryError> {
         let unknown = match self.configured(name) {
             Ok(channel) => {
                 return Ok(self.shared.packet_threads[channel.thread].with_channel(name, question).await?);
@@ -355,7 +355,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such channel.
-    pub fn share(&self, name: &str, transport: Transport) -> Result<Share, Error> {
+    pub fn share(&self, name: &str, transport: Transport) -> Result<Share, RegistryError> {
         Ok(Share::new(self.configured(name)?.subscribers.of(transport), None))
     }
 
@@ -372,7 +372,7 @@ impl Registry {
         joining: Joining,
         transport: Transport,
         caller: Caller,
-    ) -> Result<Subscription, Error> {
+    ) -> Result<Subscription, RegistryError> {
         let Entered { entry, thread, place } = on_demand::enter(&self.shared, input, joining, caller).await?;
         let reader = self.shared.tap(thread, &entry.name, select, begin).await?;
         Ok(Subscription { reader, share: Share::new(entry.subscribers.of(transport), Some(place)) })
@@ -389,7 +389,7 @@ impl Registry {
         joining: Joining,
         transport: Transport,
         caller: Caller,
-    ) -> Result<(String, Share), Error> {
+    ) -> Result<(String, Share), RegistryError> {
         let Entered { entry, place, .. } = on_demand::enter(&self.shared, input, joining, caller).await?;
         let share = Share::new(entry.subscribers.of(transport), Some(place));
         Ok((entry.name.clone(), share))
@@ -399,7 +399,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such channel.
-    pub fn format(&self, name: &str) -> Result<Format, Error> {
+    pub fn format(&self, name: &str) -> Result<Format, RegistryError> {
         self.configured(name).map(|configured| configured.channel.format.clone())
     }
 
@@ -407,7 +407,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such channel.
-    pub fn channel(&self, name: &str) -> Result<Arc<config::Channel>, Error> {
+    pub fn channel(&self, name: &str) -> Result<Arc<config::Channel>, RegistryError> {
         self.configured(name).map(|configured| configured.channel.clone())
     }
 
@@ -438,7 +438,7 @@ impl Registry {
     ///
     /// # Errors
     /// There is no such channel.
-    pub async fn kept(&self, name: &str) -> Result<Vec<Arc<Chunk>>, Error> {
+    pub async fn kept(&self, name: &str) -> Result<Vec<Arc<Chunk>>, RegistryError> {
         let channel = self.configured(name)?;
         let mut reader = self.shared.tap(channel.thread, name, Select::Auto, Begin::Picture).await?;
         Ok(reader.take_start())
@@ -464,9 +464,9 @@ impl Registry {
         self.shared.channels().iter().map(|channel| channel.name.clone()).collect()
     }
 
-    fn configured(&self, name: &str) -> Result<Arc<Configured>, Error> {
+    fn configured(&self, name: &str) -> Result<Arc<Configured>, RegistryError> {
         let channel = self.shared.channels().iter().find(|channel| channel.name == name).cloned();
-        channel.ok_or_else(|| Error::Unknown { name: name.to_owned(), names: self.names() })
+        channel.ok_or_else(|| RegistryError::Unknown { name: name.to_owned(), names: self.names() })
     }
 
     /// All channels as they stand after this call: the configured ones in their order, then the

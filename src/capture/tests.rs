@@ -59,7 +59,7 @@ fn file(bytes: &[u8]) -> NamedTempFile {
 }
 
 /// All of a capture, and why it ends early.
-fn all(bytes: &[u8]) -> (Vec<Datagram>, Option<Error>) {
+fn all(bytes: &[u8]) -> (Vec<Datagram>, Option<CaptureError>) {
     let file = file(bytes);
     let (mut capture, mut datagrams) = match Capture::open(file.path()) {
         Ok(capture) => (capture, Vec::new()),
@@ -156,7 +156,7 @@ fn behind_a_packet_of_an_unknown_link_a_file_is_read_on() {
     .concat();
     let file = file(&bytes);
     let mut capture = Capture::open(file.path()).unwrap();
-    assert!(matches!(capture.next_datagram(), Err(Error::Linktype { packet: 1, linktype: 105 })));
+    assert!(matches!(capture.next_datagram(), Err(CaptureError::Linktype { packet: 1, linktype: 105 })));
     assert_eq!(capture.next_datagram().unwrap(), Some(datagram(Duration::from_micros(1), 1, b"a")));
     assert_eq!(capture.next_datagram().unwrap(), None);
 }
@@ -211,7 +211,7 @@ fn what_is_wrong_is_named() {
     broken.extend([6_u32, 0x7FFF_FFF0].map(u32::to_le_bytes).concat());
     broken.resize(1 << 20, 0);
     let error = all(&broken).1.unwrap();
-    assert!(matches!(error, Error::Cut { .. } | Error::Corrupt { .. }), "{error}");
+    assert!(matches!(error, CaptureError::Cut { .. } | CaptureError::Corrupt { .. }), "{error}");
 }
 
 proptest! {

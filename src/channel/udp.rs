@@ -11,7 +11,7 @@ use socket2::Domain;
 use super::rtp::Made;
 use tidecast_core::relay::Beside;
 use tidecast_net::{
-    Error,
+    SocketError,
     address::{Dscp, Interface, Output, Scheme},
     interface::Interfaces,
     sys::SendBatch,
@@ -321,12 +321,12 @@ impl UdpOutputs {
 
     /// The outputs in the order they were given, each with the reason why it has no socket, if so;
     /// then those of their repair packets.
-    pub fn iter(&self) -> impl Iterator<Item = (&UdpOutput, Option<&Error>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&UdpOutput, Option<&SocketError>)> {
         self.list().into_iter()
     }
 
-    fn list(&self) -> Vec<(&UdpOutput, Option<&Error>)> {
-        let mut all: Vec<Option<(&UdpOutput, Option<&Error>)>> = vec![None; self.count];
+    fn list(&self) -> Vec<(&UdpOutput, Option<&SocketError>)> {
+        let mut all: Vec<Option<(&UdpOutput, Option<&SocketError>)>> = vec![None; self.count];
         for (_, group) in &self.groups {
             for target in group.targets() {
                 all[target.place] = Some((target, group.fault()));

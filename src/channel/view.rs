@@ -14,7 +14,7 @@ use tidecast_core::{
     history::Requests,
     relay::{self, Census},
 };
-use tidecast_net::Error;
+use tidecast_net::SocketError;
 
 impl Channel {
     /// The channel at its end, with all flows, those that had ended before included; `flows_max` of
@@ -137,7 +137,7 @@ fn pacing_state(pacing: relay::Pacing) -> PacingState {
     PacingState { clock, delay_seconds: delay.as_secs_f64(), drift_ppm }
 }
 
-fn output_state((output, fault): (&UdpOutput, Option<&Error>)) -> OutputState {
+fn output_state((output, fault): (&UdpOutput, Option<&SocketError>)) -> OutputState {
     let counters = output.counters();
     let dropped = [
         ("unreachable", counters.unreachable),

@@ -53,10 +53,10 @@ pub enum Probed {
 }
 
 impl FromStr for Probed {
-    type Err = address::Error;
+    type Err = address::AddressError;
 
     /// A file that is there, or is called like a capture, is one; all else is an address.
-    fn from_str(text: &str) -> Result<Probed, address::Error> {
+    fn from_str(text: &str) -> Result<Probed, address::AddressError> {
         let path = Path::new(text);
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         let named = ["pcap", "pcapng", "cap"].contains(&extension.to_ascii_lowercase().as_str());

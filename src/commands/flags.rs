@@ -5,7 +5,7 @@ use crate::{
     cli,
     config::{
         Config, Errors,
-        raw::{Field, Place, Raw, RawChannel, Value},
+        raw::{Field, Raw, RawChannel, SettingPlace, Value},
     },
 };
 
@@ -53,7 +53,9 @@ fn serve(raw: &mut Raw, args: &cli::Serve) {
 fn relay(args: &cli::Relay) -> Raw {
     let mut raw = Raw {
         tick: Some(text("--tick", &args.tick)),
-        burst: args.burst.map(|burst| Field { place: Place::Flag("--burst"), value: Value::Integer(burst) }),
+        burst: args
+            .burst
+            .map(|burst| Field { place: SettingPlace::Flag("--burst"), value: Value::Integer(burst) }),
         ..Raw::default()
     };
     raw.http.listen = Some(text("--http", args.http.as_deref().unwrap_or("off")));
@@ -63,7 +65,7 @@ fn relay(args: &cli::Relay) -> Raw {
     raw.tcp.listen = args.tcp.as_ref().map(|address| text("--tcp", address));
     raw.udp.listen = args.udp.as_ref().map(|listen| text("--udp", listen));
     raw.channels.push(RawChannel {
-        place: Place::Flag("relay"),
+        place: SettingPlace::Flag("relay"),
         name: Some(text("--name", &args.name)),
         input: Some(texts("INPUT", &args.inputs)),
         output: Some(texts("--to", &args.outputs)),
@@ -92,7 +94,7 @@ fn relay(args: &cli::Relay) -> Raw {
 }
 
 fn text(flag: &'static str, value: &str) -> Field {
-    Field { place: Place::Flag(flag), value: Value::Text(value.to_owned()) }
+    Field { place: SettingPlace::Flag(flag), value: Value::Text(value.to_owned()) }
 }
 
 fn texts(flag: &'static str, values: &[String]) -> Vec<Field> {

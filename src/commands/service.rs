@@ -253,7 +253,7 @@ impl Service {
 async fn start_channel(
     registry: &Registry,
     channel: &config::Channel,
-) -> Result<(Started, Vec<Arc<Recorder>>), registry::Error> {
+) -> Result<(Started, Vec<Arc<Recorder>>), registry::RegistryError> {
     let started = registry.add(channel).await?;
     Ok((started, record::start_all(registry, channel).await?))
 }

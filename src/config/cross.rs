@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::problem::Problem;
-use super::raw::{Field, Place, Raw, RawChannel};
+use super::raw::{Field, Raw, RawChannel, SettingPlace};
 use super::{Channel, Config, Delay, Fec, Hold, Release, Retransmission};
 use crate::limits::{CHANNELS_MAX, OUTPUTS_MAX};
 use tidecast_core::limits::LEGS_MAX;
@@ -22,7 +22,7 @@ use tidecast_wire::{
 pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) {
     if config.channels.len() > CHANNELS_MAX {
         let found = config.channels.len();
-        let place = Place::Key { line: None, key: "channel".to_owned(), channel: None };
+        let place = SettingPlace::Key { line: None, key: "channel".to_owned(), channel: None };
         problems.push(Problem::at(place, format_args!("{found} channels, expected at most {CHANNELS_MAX}")));
     }
     nothing_to_do(raw, config, problems);
@@ -76,17 +76,17 @@ fn required(raw: &RawChannel, served: bool, problems: &mut Vec<Problem>) {
 }
 
 /// The place of a key that the channel should have.
-fn key_of(raw: &RawChannel, key: &str) -> Place {
+fn key_of(raw: &RawChannel, key: &str) -> SettingPlace {
     match &raw.place {
-        Place::Key { line, key: channel_key, channel } => {
-            Place::Key { line: *line, key: format!("{channel_key}.{key}"), channel: channel.clone() }
+        SettingPlace::Key { line, key: channel_key, channel } => {
+            SettingPlace::Key { line: *line, key: format!("{channel_key}.{key}"), channel: channel.clone() }
         }
-        Place::Flag(_) => Place::Flag(match key {
+        SettingPlace::Flag(_) => SettingPlace::Flag(match key {
             "name" => "--name",
             "input" => "INPUT",
             _ => "--to",
         }),
-        Place::File { .. } => raw.place.clone(),
+        SettingPlace::File { .. } => raw.place.clone(),
     }
 }
 
@@ -311,10 +311,10 @@ struct Where<'a>(&'a Field);
 impl fmt::Display for Where<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.place {
-            Place::Key { key, line: Some(line), .. } => write!(f, "{key} in line {line}"),
-            Place::Key { key, .. } => f.write_str(key),
-            Place::Flag(flag) => write!(f, "{flag} {}", self.0.value),
-            Place::File { .. } => f.write_str("the file"),
+            SettingPlace::Key { key, line: Some(line), .. } => write!(f, "{key} in line {line}"),
+            SettingPlace::Key { key, .. } => f.write_str(key),
+            SettingPlace::Flag(flag) => write!(f, "{flag} {}", self.0.value),
+            SettingPlace::File { .. } => f.write_str("the file"),
         }
     }
 }

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
-use super::raw::{Field, Place, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, Value};
+use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, SettingPlace, Value};
 
 /// The longest piece of the file that an error repeats.
 const SNIPPET_CHARS_MAX: usize = 40;
@@ -22,7 +22,7 @@ pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
         for error in errors {
             let line = error.span().map(|span| file.line(&span));
             let reason = format!("not TOML: {}", one_line(error.message()));
-            file.problems.push(Problem::at(Place::File { line }, reason));
+            file.problems.push(Problem::at(SettingPlace::File { line }, reason));
         }
         return Raw::default();
     }
@@ -197,13 +197,13 @@ impl<'a> Table<'a> {
     }
 
     /// The place of a key in this table, or of the table itself.
-    fn place(&self, key: Option<&str>, line: Option<usize>) -> Place {
+    fn place(&self, key: Option<&str>, line: Option<usize>) -> SettingPlace {
         let key = match key {
             Some(key) if self.path.is_empty() => key.to_owned(),
             Some(key) => format!("{}.{key}", self.path),
             None => self.path.clone(),
         };
-        Place::Key { line: line.or(self.line), key, channel: self.channel.clone() }
+        SettingPlace::Key { line: line.or(self.line), key, channel: self.channel.clone() }
     }
 
     fn take(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {

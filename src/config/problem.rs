@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::raw::{Field, Place};
+use super::raw::{Field, SettingPlace};
 
 /// Everything that is wrong with a configuration; displayed as one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Errors {
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
-    place: Place,
+    place: SettingPlace,
     value: Option<String>,
     reason: String,
 }
@@ -32,7 +32,7 @@ impl Problem {
     }
 
     /// Something that is missing or unknown.
-    pub(super) fn at(place: Place, reason: impl fmt::Display) -> Problem {
+    pub(super) fn at(place: SettingPlace, reason: impl fmt::Display) -> Problem {
         Problem { place, value: None, reason: reason.to_string() }
     }
 }
@@ -45,7 +45,7 @@ impl Errors {
 
     /// Whether only flags are wrong, and nothing in a file.
     pub fn is_usage(&self) -> bool {
-        self.problems.iter().all(|problem| matches!(problem.place, Place::Flag(_)))
+        self.problems.iter().all(|problem| matches!(problem.place, SettingPlace::Flag(_)))
     }
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Errors {
             if index > 0 {
                 writeln!(f)?;
             }
-            let file = self.file.as_ref().filter(|_| !matches!(problem.place, Place::Flag(_)));
+            let file = self.file.as_ref().filter(|_| !matches!(problem.place, SettingPlace::Flag(_)));
             if let Some(file) = file {
                 write!(f, "{}:", file.display())?;
                 match problem.place.line() {
@@ -74,14 +74,14 @@ impl fmt::Display for Errors {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Flag(flag) => {
+            SettingPlace::Flag(flag) => {
                 write!(f, "{flag}")?;
                 if let Some(value) = &self.value {
                     write!(f, " {value}")?;
                 }
                 f.write_str(": ")?;
             }
-            Place::Key { key, channel, .. } => {
+            SettingPlace::Key { key, channel, .. } => {
                 write!(f, "{key}")?;
                 if let Some(value) = &self.value {
                     write!(f, " = {value}")?;
@@ -91,7 +91,7 @@ impl fmt::Display for Problem {
                 }
                 f.write_str(": ")?;
             }
-            Place::File { .. } => {}
+            SettingPlace::File { .. } => {}
         }
         f.write_str(&self.reason)
     }

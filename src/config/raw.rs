@@ -7,7 +7,7 @@ use std::fmt;
 
 /// Where something was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SettingPlace {
     /// A flag or argument of the command line, as `--help` writes it.
     Flag(&'static str),
     /// A key of the file, such as `channel[1].hold`, and the name of the channel it belongs to.
@@ -16,12 +16,12 @@ pub(crate) enum Place {
     File { line: Option<usize> },
 }
 
-impl Place {
+impl SettingPlace {
     /// The line in the file, from 1.
     pub(crate) fn line(&self) -> Option<usize> {
         match self {
-            Place::Key { line, .. } | Place::File { line } => *line,
-            Place::Flag(_) => None,
+            SettingPlace::Key { line, .. } | SettingPlace::File { line } => *line,
+            SettingPlace::Flag(_) => None,
         }
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Value {
 /// A value and where it was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
-    pub(crate) place: Place,
+    pub(crate) place: SettingPlace,
     pub(crate) value: Value,
 }
 
@@ -123,7 +123,7 @@ pub(crate) struct RawShares {
 #[derive(Debug)]
 pub(crate) struct RawChannel {
     /// The place of a key of this channel that was not given.
-    pub(crate) place: Place,
+    pub(crate) place: SettingPlace,
     pub(crate) name: Option<Field>,
     pub(crate) input: Option<Vec<Field>>,
     pub(crate) output: Option<Vec<Field>>,

@@ -1,6 +1,6 @@
 //! What a channel's core has counted, and how it stands.
 
-use super::{Kind, Metric, counter, gauge, key, relay::REFUSED, seconds};
+use super::{Metric, MetricKind, counter, gauge, key, relay::REFUSED, seconds};
 use crate::channel::state::ChannelState;
 use metrics::Key;
 
@@ -42,22 +42,22 @@ const HELD: Metric =
 const FLOWS: Metric = gauge("tidecast_flows", "Flows known: a producer's numbered packets each.");
 const JITTER: Metric = seconds(
     "tidecast_interarrival_jitter_seconds",
-    Kind::GaugeMax,
+    MetricKind::GaugeMax,
     "Interarrival jitter (RFC 3550) of the flow that has most.",
 );
 const HOLD: Metric = seconds(
     "tidecast_hold_seconds",
-    Kind::GaugeMax,
+    MetricKind::GaugeMax,
     "The longest time that a gap may delay later packets, at present.",
 );
 const HOLD_MAX: Metric = seconds(
     "tidecast_hold_max_seconds",
-    Kind::GaugeMax,
+    MetricKind::GaugeMax,
     "How far an automatic hold may rise (hold_max); absent where the hold is fixed.",
 );
 const RELEASE_DELAY: Metric = seconds(
     "tidecast_release_delay_seconds",
-    Kind::GaugeMax,
+    MetricKind::GaugeMax,
     "Paced release: how much later than by the fastest path packets go out, at present.",
 );
 const CLOCK_DRIFT: Metric = gauge(
@@ -70,7 +70,7 @@ const UNPACED: Metric = counter(
 );
 pub(super) const GAP_WAIT: Metric = seconds(
     "tidecast_gap_wait_seconds",
-    Kind::Histogram,
+    MetricKind::Histogram,
     "How long packets waited behind a gap until it was filled or given up.",
 );
 
@@ -135,9 +135,9 @@ pub(super) fn counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
 }
 
 /// Its gauges.
-pub(super) fn levels(channel: &str, state: &ChannelState) -> Vec<(Key, Kind, f64)> {
-    let of = |metric: &Metric, value| (key(metric, &[("channel", channel)]), Kind::Gauge, value);
-    let max = |metric: &Metric, value| (key(metric, &[("channel", channel)]), Kind::GaugeMax, value);
+pub(super) fn levels(channel: &str, state: &ChannelState) -> Vec<(Key, MetricKind, f64)> {
+    let of = |metric: &Metric, value| (key(metric, &[("channel", channel)]), MetricKind::Gauge, value);
+    let max = |metric: &Metric, value| (key(metric, &[("channel", channel)]), MetricKind::GaugeMax, value);
     let mut all = vec![
         of(&FLOWS, state.flow_count as f64),
         of(&HELD, state.held as f64),

@@ -1,6 +1,6 @@
 //! What the legs of a channel brought, and how they stand.
 
-use super::{Kind, Metric, ON_DEMAND, bytes, counter, gauge, key, seconds};
+use super::{Metric, MetricKind, ON_DEMAND, bytes, counter, gauge, key, seconds};
 use crate::channel::state::{LegState, LegStatus};
 use metrics::Key;
 
@@ -32,12 +32,12 @@ const KERNEL_DROPS: Metric = counter(
 );
 const LEG_SKEW: Metric = seconds(
     "tidecast_leg_skew_seconds",
-    Kind::Gauge,
+    MetricKind::Gauge,
     "How much later than the first leg this one brings the same number; NaN while it brings nothing.",
 );
 const ROUND_TRIP: Metric = seconds(
     "tidecast_round_trip_seconds",
-    Kind::GaugeMax,
+    MetricKind::GaugeMax,
     "The round trip to a leg's producer, smoothed, as echoes or answered requests have measured it.",
 );
 const LEG_WAITING: Metric = gauge(
@@ -95,13 +95,14 @@ pub(super) fn counters(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, 
 }
 
 /// The gauges of a leg, which is one of `legs`.
-pub(super) fn levels(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, Kind, f64)> {
+pub(super) fn levels(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, MetricKind, f64)> {
     let label = leg_label(channel, leg);
-    let of =
-        |metric: &Metric, value| (key(metric, &[("channel", channel), ("leg", label)]), Kind::Gauge, value);
+    let of = |metric: &Metric, value| {
+        (key(metric, &[("channel", channel), ("leg", label)]), MetricKind::Gauge, value)
+    };
     let buffer = |kind, bytes: usize| {
         let labels = [("channel", channel), ("leg", label), ("kind", kind)];
-        (key(&RECEIVE_BUFFER, &labels), Kind::Gauge, bytes as f64)
+        (key(&RECEIVE_BUFFER, &labels), MetricKind::Gauge, bytes as f64)
     };
     let mut all = vec![
         of(&LEG_WAITING, f64::from(u8::from(leg.state != LegStatus::Joined))),
@@ -113,7 +114,7 @@ pub(super) fn levels(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, Ki
         all.push(of(&LEG_SKEW, leg.skew_seconds.unwrap_or(f64::NAN)));
     }
     if let Some(trip) = leg.round_trip_seconds {
-        all.push((key(&ROUND_TRIP, &[("channel", channel), ("leg", label)]), Kind::GaugeMax, trip));
+        all.push((key(&ROUND_TRIP, &[("channel", channel), ("leg", label)]), MetricKind::GaugeMax, trip));
     }
     all
 }

@@ -1,6 +1,6 @@
 //! What a channel's outputs have sent and its subscribers have got.
 
-use super::{Kind, Metric, bytes, counter, gauge, key};
+use super::{Metric, MetricKind, bytes, counter, gauge, key};
 use crate::{
     channel::state::OutputState,
     registry::audience::{ByTransportState, SubscribersState, Transport},
@@ -65,10 +65,10 @@ pub(super) fn subscribers(channel: &str, subscribers: &ByTransportState) -> Vec<
 }
 
 /// How many subscribers there are, by transport.
-pub(super) fn levels(channel: &str, subscribers: &ByTransportState) -> Vec<(Key, Kind, f64)> {
+pub(super) fn levels(channel: &str, subscribers: &ByTransportState) -> Vec<(Key, MetricKind, f64)> {
     let level = |(transport, state): (Transport, &SubscribersState)| {
         let labels = [("channel", channel), ("transport", transport.as_str())];
-        (key(&SUBSCRIBERS, &labels), Kind::Gauge, state.clients as f64)
+        (key(&SUBSCRIBERS, &labels), MetricKind::Gauge, state.clients as f64)
     };
     used(subscribers).map(level).collect()
 }

@@ -2,7 +2,7 @@
 
 use metrics::Counter;
 
-use super::{Kind, Metric, counter, gauge, seconds};
+use super::{Metric, MetricKind, counter, gauge, seconds};
 
 pub(super) const UDP_REQUESTS: Metric = counter(
     "tidecast_udp_requests_total",
@@ -19,7 +19,7 @@ pub(super) const LOG_DROPPED: Metric = counter(
 );
 pub(super) const START_TIME: Metric = seconds(
     "tidecast_start_time_seconds",
-    Kind::GaugeMax,
+    MetricKind::GaugeMax,
     "When the relay was started, in seconds since the Unix epoch.",
 );
 

@@ -10,7 +10,7 @@ use crate::limits::{EVENT_MERGE, EVENTS_MAX};
 /// What kind of event it is; events of a channel and kind that follow each other closely are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum EventKind {
     /// A channel is there, or gone.
     Channel,
     /// A leg was joined, or is not.
@@ -58,7 +58,7 @@ pub struct Event {
     /// The channel.
     pub channel: String,
     /// What kind it is.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// How much it matters.
     pub level: Level,
     /// How many packets, sessions or clients it is about; 0 where that means nothing.
@@ -73,7 +73,7 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// What kind it is.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// How much it matters.
     pub level: Level,
     /// How many of what it is about.
@@ -177,7 +177,7 @@ mod tests {
 
     fn lost(count: u64) -> Finding {
         let text = Text::Counted("lost ", "packet", String::new());
-        Finding { kind: Kind::Loss, level: Level::Warning, count, text, advice: String::new() }
+        Finding { kind: EventKind::Loss, level: Level::Warning, count, text, advice: String::new() }
     }
 
     fn at(seconds: u64) -> Duration {
@@ -203,7 +203,7 @@ mod tests {
         for n in 0..EVENTS_MAX as u64 + 5 {
             let text = Text::Whole(format!("{n}"));
             let finding =
-                Finding { kind: Kind::Leg, level: Level::Info, count: 0, text, advice: String::new() };
+                Finding { kind: EventKind::Leg, level: Level::Info, count: 0, text, advice: String::new() };
             log.add(at(n), "a", finding);
         }
         assert_eq!((log.all().count(), log.all().next().unwrap().id), (EVENTS_MAX, 5));

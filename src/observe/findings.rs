@@ -2,7 +2,7 @@
 //! what to do.
 
 use super::{
-    events::{Finding, Kind, Level, Text},
+    events::{EventKind, Finding, Level, Text},
     explain::explain,
     history::{kernel_drops, not_sent},
     refused,
@@ -44,7 +44,7 @@ pub(super) fn between(before: &ChannelView, after: &ChannelView) -> Vec<Finding>
 
 /// The channel is gone: a group on demand that nobody asks for any more.
 pub(super) fn gone() -> Finding {
-    info(Kind::Channel, "left: nobody asks for it any more".to_owned())
+    info(EventKind::Channel, "left: nobody asks for it any more".to_owned())
 }
 
 /// Why nothing comes, as far as this host shows: of each leg that is joined.
@@ -69,24 +69,24 @@ pub(super) fn silent(view: &ChannelView, reason: &str, causes: &[String]) -> Opt
         [only] => format!("Most likely {only}."),
         [first, rest @ ..] => format!("Most likely {first}. Otherwise: {}.", rest.join("; or ")),
     };
-    joined.then(|| whole(Kind::Silence, Level::Problem, reason.to_owned(), &advice))
+    joined.then(|| whole(EventKind::Silence, Level::Problem, reason.to_owned(), &advice))
 }
 
 /// Packets come again, after so many seconds.
 pub(super) fn heard_again(seconds: f64) -> Finding {
-    info(Kind::Silence, format!("packets come again, after {}", words(seconds)))
+    info(EventKind::Silence, format!("packets come again, after {}", words(seconds)))
 }
 
-fn whole(kind: Kind, level: Level, text: String, advice: &str) -> Finding {
+fn whole(kind: EventKind, level: Level, text: String, advice: &str) -> Finding {
     Finding { kind, level, count: 0, text: Text::Whole(text), advice: advice.to_owned() }
 }
 
-fn info(kind: Kind, text: String) -> Finding {
+fn info(kind: EventKind, text: String) -> Finding {
     whole(kind, Level::Info, text, "")
 }
 
 fn counted(
-    kind: Kind,
+    kind: EventKind,
     level: Level,
     count: u64,
     around: (&'static str, &'static str, impl Into<String>),
@@ -103,16 +103,16 @@ fn leg_event(before: Option<&LegState>, leg: &LegState) -> Option<Finding> {
     }
     let detail = leg.detail.as_deref().unwrap_or("no interface named");
     Some(match leg.state {
-        LegStatus::Joined => info(Kind::Leg, format!("joined {} on {detail}", leg.address)),
+        LegStatus::Joined => info(EventKind::Leg, format!("joined {} on {detail}", leg.address)),
         LegStatus::Waiting => {
             let advice =
                 "It is tried again every second; check the interface's name and address with `ip address`.";
-            whole(Kind::Leg, Level::Problem, format!("cannot join {}: {detail}", leg.address), advice)
+            whole(EventKind::Leg, Level::Problem, format!("cannot join {}: {detail}", leg.address), advice)
         }
-        LegStatus::Left => info(Kind::Leg, format!("left {}", leg.address)),
+        LegStatus::Left => info(EventKind::Leg, format!("left {}", leg.address)),
         LegStatus::Failed => {
             let advice = "Waiting does not help: correct the input in the configuration.";
-            whole(Kind::Leg, Level::Problem, format!("{} has failed: {detail}", leg.address), advice)
+            whole(EventKind::Leg, Level::Problem, format!("{} has failed: {detail}", leg.address), advice)
         }
     })
 }
@@ -125,14 +125,14 @@ fn link_event(before: &LegState, leg: &LegState) -> Option<Finding> {
         Some(fault) if !was_down => {
             let text = format!("{} brings nothing: {fault}", leg.address);
             Some(whole(
-                Kind::Leg,
+                EventKind::Leg,
                 Level::Problem,
                 text,
                 "The group stays joined: nothing else is to be done.",
             ))
         }
         None if was_down && leg.state == LegStatus::Joined => {
-            Some(info(Kind::Leg, format!("the interface of {} is up again", leg.address)))
+            Some(info(EventKind::Leg, format!("the interface of {} is up again", leg.address)))
         }
         _ => None,
     }
@@ -142,7 +142,7 @@ fn small_buffer(leg: &LegState) -> Option<Finding> {
     let (asked, granted) = (leg.receive_buffer_requested, leg.receive_buffer_granted);
     (granted < asked).then(|| {
         let text = format!("the receive buffer of {} is {granted} bytes instead of {asked}", leg.address);
-        whole(Kind::Buffer, Level::Warning, text, &sysctl(asked))
+        whole(EventKind::Buffer, Level::Warning, text, &sysctl(asked))
     })
 }
 
@@ -155,9 +155,9 @@ fn output_event(before: &OutputState, output: &OutputState) -> Option<Finding> {
         (None, Some(fault)) => {
             let text = format!("{} cannot send: {fault}", output.address);
             let advice = "It is tried again every second; check the route and the interface.";
-            Some(whole(Kind::Output, Level::Problem, text, advice))
+            Some(whole(EventKind::Output, Level::Problem, text, advice))
         }
-        (Some(_), None) => Some(info(Kind::Output, format!("{} sends again", output.address))),
+        (Some(_), None) => Some(info(EventKind::Output, format!("{} sends again", output.address))),
         _ => None,
     }
 }
@@ -173,9 +173,9 @@ pub(super) fn sessions(before: &ChannelView, after: &ChannelView, awaited: &mut 
     if again > 0 {
         let advice =
             "Nothing is lost by a restart. If nobody restarted a producer, look for two that send as one.";
-        return counted(Kind::Session, Level::Warning, again, ("", "producer restart", ""), advice);
+        return counted(EventKind::Session, Level::Warning, again, ("", "producer restart", ""), advice);
     }
-    counted(Kind::Session, Level::Info, begun, ("", "flow", " began"), "")
+    counted(EventKind::Session, Level::Info, begun, ("", "flow", " began"), "")
 }
 
 fn losses(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
@@ -200,7 +200,7 @@ fn losses(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
         "It was lost on the way here, and more than its repair packets can bring back: more FEC, or a second path."
             .to_owned()
     };
-    counted(Kind::Loss, Level::Warning, lost, ("lost ", "packet", ""), advice)
+    counted(EventKind::Loss, Level::Warning, lost, ("lost ", "packet", ""), advice)
 }
 
 fn drops(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
@@ -214,7 +214,7 @@ fn drops(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
         format!("Raise `receive_buffer` above {asked} bytes, or give the relay a core of its own.")
     };
     let after = format!(" did not fit into the receive buffer ({granted} bytes)");
-    counted(Kind::Buffer, Level::Warning, count, ("", "datagram", after), advice)
+    counted(EventKind::Buffer, Level::Warning, count, ("", "datagram", after), advice)
 }
 
 fn useless(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
@@ -222,7 +222,7 @@ fn useless(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
     let most = grown.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| *reason)?;
     let text = format!(" of no use (mostly: {})", most.replace('_', " "));
     let advice = explain(most, &after.state, &after.path);
-    counted(Kind::Invalid, Level::Warning, grown.values().sum(), ("", "datagram", text), advice)
+    counted(EventKind::Invalid, Level::Warning, grown.values().sum(), ("", "datagram", text), advice)
 }
 
 fn subscribers(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
@@ -230,12 +230,12 @@ fn subscribers(before: &ChannelView, after: &ChannelView) -> Option<Finding> {
     let cut = cut_off(after).saturating_sub(cut_off(before));
     if cut > 0 {
         let advice = "They were behind for longer than `lag_max`: their network or program is too slow for the stream.";
-        return counted(Kind::Subscribers, Level::Problem, cut, ("", "subscriber", " cut off"), advice);
+        return counted(EventKind::Subscribers, Level::Problem, cut, ("", "subscriber", " cut off"), advice);
     }
     let missed = not_sent(after).saturating_sub(not_sent(before));
     let advice = "A subscriber is too slow, or an output's buffer is full: see outputs and subscribers.";
     let text = ("outputs or subscribers missed ", "packet", "");
-    counted(Kind::Subscribers, Level::Warning, missed, text, advice)
+    counted(EventKind::Subscribers, Level::Warning, missed, text, advice)
 }
 
 #[cfg(test)]
@@ -338,7 +338,7 @@ mod tests {
             vec![LegState { receive_buffer_granted: 425_984, ..leg(LegStatus::Joined, "lo") }];
         after.state.legs = vec![LegState { kernel_drops: 40, ..before.state.legs[0].clone() }];
         let [drops] = &between(&before, &after)[..] else { panic!() };
-        assert_eq!((drops.count, drops.kind), (40, Kind::Buffer));
+        assert_eq!((drops.count, drops.kind), (40, EventKind::Buffer));
         assert!(drops.advice.contains("net.core.rmem_max=2097152"), "{}", drops.advice);
     }
 

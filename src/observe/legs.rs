@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{
-    events::{Finding, Kind, Level, Text},
+    events::{EventKind, Finding, Level, Text},
     verdict::words,
 };
 use crate::{
@@ -81,5 +81,5 @@ fn again(address: &str, mute: Mute, now: Instant) -> Finding {
 }
 
 fn finding(level: Level, text: String, advice: &str) -> Finding {
-    Finding { kind: Kind::Leg, level, count: 0, text: Text::Whole(text), advice: advice.to_owned() }
+    Finding { kind: EventKind::Leg, level, count: 0, text: Text::Whole(text), advice: advice.to_owned() }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    events::{Finding, Kind, Level, Text},
+    events::{EventKind, Finding, Level, Text},
     explain::{UNCONFIRMED, explain_all},
     verdict::words,
 };
@@ -154,7 +154,7 @@ impl Refusals {
     fn players(&mut self, unserved: Option<&str>, now: Instant) -> Option<Finding> {
         let finding = |level, text| {
             let (text, advice) = (Text::Whole(text), String::new());
-            Finding { kind: Kind::Subscribers, level, count: 0, text, advice }
+            Finding { kind: EventKind::Subscribers, level, count: 0, text, advice }
         };
         match (self.unserved, unserved) {
             (None, Some(reason)) => {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     losses::Losses,
-    numbers::{Numbers, Place},
+    numbers::{NumberPlace, Numbers},
     report::{FlowReport, LossLength, NumbersReport},
     ts::TransportStream,
 };
@@ -31,7 +31,7 @@ enum Stamp {
 
 /// What is known of one flow.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct ProbedFlow {
     name: String,
     source: String,
     format: &'static str,
@@ -52,9 +52,9 @@ pub(super) struct Flow {
     pub(super) ts: Option<Box<TransportStream>>,
 }
 
-impl Flow {
-    fn new(now: Instant, name: String, source: String, format: &'static str) -> Flow {
-        Flow {
+impl ProbedFlow {
+    fn new(now: Instant, name: String, source: String, format: &'static str) -> ProbedFlow {
+        ProbedFlow {
             name,
             source,
             format,
@@ -75,31 +75,31 @@ impl Flow {
     }
 
     /// A native stream.
-    pub(super) fn native(now: Instant, stream: u32, source: String) -> Flow {
+    pub(super) fn native(now: Instant, stream: u32, source: String) -> ProbedFlow {
         let numbers = Some(Numbers::new(Space::FULL));
-        Flow { numbers, ..Flow::new(now, stream.to_string(), source, "native") }
+        ProbedFlow { numbers, ..ProbedFlow::new(now, stream.to_string(), source, "native") }
     }
 
     /// An RTP source.
-    pub(super) fn rtp(now: Instant, packet: &rtp::Packet<'_>, source: String) -> Flow {
+    pub(super) fn rtp(now: Instant, packet: &rtp::Packet<'_>, source: String) -> ProbedFlow {
         let payload_type = packet.payload_type();
-        Flow {
+        ProbedFlow {
             payload_type: Some(payload_type),
             numbers: Some(Numbers::new(Space::RTP)),
-            ..Flow::new(now, format!("{:08x}", packet.ssrc()), source, "rtp")
+            ..ProbedFlow::new(now, format!("{:08x}", packet.ssrc()), source, "rtp")
         }
     }
 
     /// A stream of a layout.
-    pub(super) fn custom(now: Instant, packet: &custom::Packet<'_>, source: SocketAddr) -> Flow {
+    pub(super) fn custom(now: Instant, packet: &custom::Packet<'_>, source: SocketAddr) -> ProbedFlow {
         let numbers = Some(Numbers::new(packet.space()));
         let name = packet.id(source).map_or(source.to_string(), |id| id.to_string());
-        Flow { numbers, ..Flow::new(now, name, source.to_string(), "custom") }
+        ProbedFlow { numbers, ..ProbedFlow::new(now, name, source.to_string(), "custom") }
     }
 
     /// A sender of what is not numbered.
-    pub(super) fn unnumbered(now: Instant, source: String, is_ts: bool) -> Flow {
-        Flow::new(now, source.clone(), source, if is_ts { "ts" } else { "raw" })
+    pub(super) fn unnumbered(now: Instant, source: String, is_ts: bool) -> ProbedFlow {
+        ProbedFlow::new(now, source.clone(), source, if is_ts { "ts" } else { "raw" })
     }
 
     /// When the last packet came and how many there were, if they are from this source.
@@ -188,9 +188,9 @@ impl Flow {
         let place = match (&mut self.numbers, number) {
             (Some(numbers), Some((next, 0))) => return numbers.announce(now, next),
             (Some(numbers), Some((number, step))) => numbers.push(now, number, step),
-            _ => Place::Ahead,
+            _ => NumberPlace::Ahead,
         };
-        if matches!(place, Place::Duplicate | Place::Stray) {
+        if matches!(place, NumberPlace::Duplicate | NumberPlace::Stray) {
             return;
         }
         if let Some(stamp) = stamp {

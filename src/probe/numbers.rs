@@ -17,7 +17,7 @@ use tidecast_wire::{seq::Space, step::Step};
 
 /// What one packet's number said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum NumberPlace {
     /// The next one, or beyond a gap.
     Ahead,
     /// It fills a part of a gap: so many numbers behind the highest, so long after the gap opened.
@@ -111,26 +111,26 @@ impl Numbers {
     }
 
     /// One packet, which takes `step` numbers, at least one.
-    pub(super) fn push(&mut self, now: Instant, wire: u64, step: u64) -> Place {
+    pub(super) fn push(&mut self, now: Instant, wire: u64, step: u64) -> NumberPlace {
         self.step.saw(step);
         let (window, near) = (self.window(), START_AT_ZERO * self.step.get());
         let Some(numbering) = &mut self.now else {
             // a round above, so that numbers before the first do not fall below 0
             self.begin(now, self.space.modulus().unwrap_or(0) + wire, step);
-            return Place::Ahead;
+            return NumberPlace::Ahead;
         };
         let number = self.space.extend(numbering.highest, wire);
         let place = numbering.place(now, number, step, (window, near));
         numbering.forget(window, &mut self.losses);
         match place {
-            Place::Behind(distance, lateness) => {
+            NumberPlace::Behind(distance, lateness) => {
                 self.reordered += 1;
                 self.distance_max = self.distance_max.max(distance);
                 self.lateness_max = self.lateness_max.max(lateness);
             }
-            Place::Duplicate => return self.repeated(now, number, step),
-            Place::Stray => return self.stray(now, number, step),
-            Place::Ahead | Place::Restart => {}
+            NumberPlace::Duplicate => return self.repeated(now, number, step),
+            NumberPlace::Stray => return self.stray(now, number, step),
+            NumberPlace::Ahead | NumberPlace::Restart => {}
         }
         (self.candidate, self.repeats) = (None, 0);
         place
@@ -151,37 +151,37 @@ impl Numbers {
     }
 
     /// A burst of duplicates is short; a producer that counts anew a little below goes on and on.
-    fn repeated(&mut self, now: Instant, number: u64, step: u64) -> Place {
+    fn repeated(&mut self, now: Instant, number: u64, step: u64) -> NumberPlace {
         self.duplicates += 1;
         let goes_on = self.repeats > 0 && number == self.repeated.1;
         let first = if goes_on { self.repeated.0 } else { number };
         self.repeats = if goes_on { self.repeats + 1 } else { 1 };
         self.repeated = (first, number + step);
         if self.repeats < REPEATS_MAX {
-            return Place::Duplicate;
+            return NumberPlace::Duplicate;
         }
         self.duplicates -= REPEATS_MAX as u64;
         self.restart();
         self.begin(now, first, number + step - first);
-        Place::Restart
+        NumberPlace::Restart
     }
 
-    fn stray(&mut self, now: Instant, number: u64, step: u64) -> Place {
+    fn stray(&mut self, now: Instant, number: u64, step: u64) -> NumberPlace {
         if let Some((first, end)) = self.candidate
             && self.space.extend(end, number) == end
         {
             self.strays -= 1;
             let first = number - (end - first);
             if self.jumps(now, first, number + step - 1) {
-                return Place::Ahead;
+                return NumberPlace::Ahead;
             }
             self.restart();
             self.begin(now, first, number + step - first);
-            return Place::Restart;
+            return NumberPlace::Restart;
         }
         self.strays += 1;
         self.candidate = Some((number, number + step));
-        Place::Stray
+        NumberPlace::Stray
     }
 
     /// Whether a confirmed numbering ahead is the one in force behind a jump, as a relay judges it:
@@ -219,47 +219,47 @@ impl Numbers {
 }
 
 impl Numbering {
-    fn place(&mut self, now: Instant, number: u64, step: u64, (window, near): (u64, u64)) -> Place {
+    fn place(&mut self, now: Instant, number: u64, step: u64, (window, near): (u64, u64)) -> NumberPlace {
         if number > self.highest {
             return self.ahead(now, number, step, window);
         }
         let distance = self.highest - number;
         if distance > window {
-            return Place::Stray;
+            return NumberPlace::Stray;
         }
         if let Some(opened) = self.fill(number, step) {
-            return Place::Behind(distance, now.saturating_duration_since(opened));
+            return NumberPlace::Behind(distance, now.saturating_duration_since(opened));
         }
         if number < self.first {
             return self.before_first(now, number, step, near);
         }
-        Place::Duplicate
+        NumberPlace::Duplicate
     }
 
-    fn ahead(&mut self, now: Instant, number: u64, step: u64, window: u64) -> Place {
+    fn ahead(&mut self, now: Instant, number: u64, step: u64, window: u64) -> NumberPlace {
         let missing = number - self.highest - 1;
         if missing >= window {
-            return Place::Stray;
+            return NumberPlace::Stray;
         }
         if missing > 0 {
             self.gaps.push_back(Gap { first: self.highest + 1, count: missing, opened: now });
         }
         self.highest = number + step - 1;
-        Place::Ahead
+        NumberPlace::Ahead
     }
 
     /// Packets that were swapped at the very start.
-    fn before_first(&mut self, now: Instant, number: u64, step: u64, near: u64) -> Place {
+    fn before_first(&mut self, now: Instant, number: u64, step: u64, near: u64) -> NumberPlace {
         let distance = self.first - number;
         if distance > near {
-            return Place::Stray;
+            return NumberPlace::Stray;
         }
         let between = distance.saturating_sub(step);
         if between > 0 {
             self.gaps.push_front(Gap { first: number + step, count: between, opened: self.began });
         }
         (self.first, self.counted) = (number, number);
-        Place::Behind(self.highest - number, now.saturating_duration_since(self.began))
+        NumberPlace::Behind(self.highest - number, now.saturating_duration_since(self.began))
     }
 
     /// Takes numbers out of the gap that they are in; when that was opened.
@@ -403,11 +403,13 @@ mod tests {
                 let at = |n: usize| start + Duration::from_millis(n as u64);
                 let places = run.iter().enumerate().map(|(n, number)| {
                     match numbers.push(at(n), number * step, step) {
-                        Place::Behind(distance, lateness) => Place::Behind((distance + 1) / step, lateness),
+                        NumberPlace::Behind(distance, lateness) => {
+                            NumberPlace::Behind((distance + 1) / step, lateness)
+                        }
                         place => place,
                     }
                 });
-                let places: Vec<Place> = places.collect();
+                let places: Vec<NumberPlace> = places.collect();
                 let (expected, losses) = numbers.losses(at(run.len()) + SETTLE, SETTLE);
                 (
                     places,

@@ -31,7 +31,7 @@ const SLACK: Duration = Duration::from_millis(20);
 
 /// Which FEC a stream can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum StreamKind {
     Native,
     Rtp,
     Custom,
@@ -46,7 +46,7 @@ pub(super) struct Seen {
     pub(super) lateness: Duration,
     /// Packets per second of one flow; of a slow one, if they differ.
     pub(super) rate: f64,
-    pub(super) format: Kind,
+    pub(super) format: StreamKind,
     pub(super) flows: usize,
 }
 
@@ -83,7 +83,7 @@ struct Choice {
 
 /// None when nothing is numbered, or too little has come to say anything.
 pub(super) fn suggest(seen: &Seen, input: &str) -> Option<Suggestion> {
-    if seen.format == Kind::Unnumbered || seen.expected == 0 {
+    if seen.format == StreamKind::Unnumbered || seen.expected == 0 {
         return None;
     }
     let mut notes = Vec::new();
@@ -93,7 +93,7 @@ pub(super) fn suggest(seen: &Seen, input: &str) -> Option<Suggestion> {
     let mut suggestion = Suggestion {
         hold: humantime::format_duration(hold).to_string().replace(' ', ""),
         hold_seconds: hold.as_secs_f64(),
-        relay_fec: choice.as_ref().filter(|_| seen.format == Kind::Rtp).map(|_| "st2022-1".to_owned()),
+        relay_fec: choice.as_ref().filter(|_| seen.format == StreamKind::Rtp).map(|_| "st2022-1".to_owned()),
         overhead: choice.as_ref().map_or(0.0, |choice| choice.overhead),
         residual_loss: choice.as_ref().map_or(0.0, |choice| choice.residual),
         output_fec: choice.map(|choice| choice.output_fec),
@@ -114,7 +114,7 @@ fn choose(seen: &Seen, notes: &mut Vec<String>) -> Option<Choice> {
         notes.push("nothing was lost: no FEC is needed for what was seen".to_owned());
         return None;
     }
-    if seen.format == Kind::Custom {
+    if seen.format == StreamKind::Custom {
         notes.push(
             "FEC is made for RTP and native datagrams only; a second path (another leg) would help"
                 .to_owned(),
@@ -131,7 +131,7 @@ fn choose(seen: &Seen, notes: &mut Vec<String>) -> Option<Choice> {
         ));
     }
     let choice = match seen.format {
-        Kind::Rtp => matrix(seen.rate, &model?),
+        StreamKind::Rtp => matrix(seen.rate, &model?),
         _ => Some(blocks(seen.rate, &model?)),
     }?;
     if choice.residual > 0.0 {
@@ -150,7 +150,7 @@ fn choose(seen: &Seen, notes: &mut Vec<String>) -> Option<Choice> {
 fn longest_covered(seen: &Seen) -> u64 {
     let in_time = (seen.rate * PROBE_BLOCK_TIME_MAX.as_secs_f64() / 3.0) as u64;
     match seen.format {
-        Kind::Rtp => in_time.clamp(1, ST2022_COLUMNS_MAX.into()),
+        StreamKind::Rtp => in_time.clamp(1, ST2022_COLUMNS_MAX.into()),
         _ => in_time.max(1),
     }
 }
@@ -251,10 +251,10 @@ fn st2022(shape: &Shape) -> String {
 
 /// `GROUP:PORT` stands for a group of the user's own choice, `OUTPUT` for where the repaired stream
 /// goes.
-fn commands(suggestion: &Suggestion, input: &str, format: Kind) -> Vec<String> {
+fn commands(suggestion: &Suggestion, input: &str, format: StreamKind) -> Vec<String> {
     let scheme = match (format, input.parse::<Input>().map(|input| input.scheme)) {
-        (Kind::Rtp, Ok(Scheme::Rist)) => "rist",
-        (Kind::Rtp, _) => "rtp",
+        (StreamKind::Rtp, Ok(Scheme::Rist)) => "rist",
+        (StreamKind::Rtp, _) => "rtp",
         _ => "udp",
     };
     let hold = &suggestion.hold;
@@ -273,7 +273,7 @@ fn commands(suggestion: &Suggestion, input: &str, format: Kind) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn seen(format: Kind, rate: f64, every: u64, length: u64) -> Seen {
+    fn seen(format: StreamKind, rate: f64, every: u64, length: u64) -> Seen {
         let mut losses = Losses::default();
         (0..60).for_each(|i| losses.add(every - 10 + i % 20, length));
         Seen { expected: (every + length) * 60, losses, lateness: Duration::ZERO, rate, format, flows: 1 }
@@ -281,12 +281,12 @@ mod tests {
 
     #[test]
     fn nothing_lost_needs_a_hold_for_what_came_late_only() {
-        let mut seen = seen(Kind::Rtp, 500.0, 100, 1);
+        let mut seen = seen(StreamKind::Rtp, 500.0, 100, 1);
         (seen.losses, seen.lateness) = (Losses::default(), Duration::from_millis(50));
         let suggestion = suggest(&seen, "rtp://@239.1.1.1:5000").expect("numbered");
         assert_eq!((suggestion.hold.as_str(), &suggestion.output_fec), ("90ms", &None));
         assert_eq!(suggestion.commands, ["tidecast relay 'rtp://@239.1.1.1:5000' --hold 90ms --to OUTPUT"]);
-        seen.format = Kind::Unnumbered;
+        seen.format = StreamKind::Unnumbered;
         assert_eq!(suggest(&seen, "udp://@239.1.1.1:5000"), None);
     }
 
@@ -294,7 +294,7 @@ mod tests {
     fn rare_losses_need_little_and_many_more() {
         let overhead = |every, length| {
             let suggestion =
-                suggest(&seen(Kind::Native, 1000.0, every, length), "udp://@239.1.1.1:5000").unwrap();
+                suggest(&seen(StreamKind::Native, 1000.0, every, length), "udp://@239.1.1.1:5000").unwrap();
             assert_eq!(suggestion.residual_loss, 0.0, "{suggestion:?}");
             suggestion.overhead
         };
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_slow_sensor_repeats_single_packets() {
-        let suggestion = suggest(&seen(Kind::Native, 1.0, 50, 1), "udp://@239.1.1.1:5000").unwrap();
+        let suggestion = suggest(&seen(StreamKind::Native, 1.0, 50, 1), "udp://@239.1.1.1:5000").unwrap();
         let fec = suggestion.output_fec.unwrap();
         assert!(fec.starts_with("rs:1,"), "{fec}");
         assert!(suggestion.hold_seconds < 0.2, "a single packet's repair comes at once");
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn rtp_gets_a_matrix_that_the_standard_has() {
-        let suggestion = suggest(&seen(Kind::Rtp, 1000.0, 400, 4), "rtp://@239.1.1.1:5000").unwrap();
+        let suggestion = suggest(&seen(StreamKind::Rtp, 1000.0, 400, 4), "rtp://@239.1.1.1:5000").unwrap();
         let fec = suggestion.output_fec.clone().unwrap();
         let output = format!("rtp://239.2.2.2:5000?fec={fec}");
         assert!(output.parse::<tidecast_net::address::Output>().is_ok(), "{fec}");
@@ -322,10 +322,10 @@ mod tests {
 
     #[test]
     fn what_no_matrix_covers_is_said() {
-        let suggestion = suggest(&seen(Kind::Rtp, 1000.0, 20, 4), "rtp://@239.1.1.1:5000").unwrap();
+        let suggestion = suggest(&seen(StreamKind::Rtp, 1000.0, 20, 4), "rtp://@239.1.1.1:5000").unwrap();
         assert!(suggestion.residual_loss > 0.001, "{suggestion:?}");
         assert!(suggestion.notes.iter().any(|note| note.contains("would stay lost")), "{suggestion:?}");
-        let mut outage = seen(Kind::Rtp, 1000.0, 500, 1);
+        let mut outage = seen(StreamKind::Rtp, 1000.0, 500, 1);
         outage.losses.add(100, 900);
         let suggestion = suggest(&outage, "rtp://@239.1.1.1:5000").unwrap();
         assert!(suggestion.notes[0].contains("the longest: 900"), "{suggestion:?}");

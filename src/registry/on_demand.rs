@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{Error, Joining, Shared, audience::ByTransport};
+use super::{Joining, RegistryError, Shared, audience::ByTransport};
 use crate::{
     channel::ChannelSpec,
     limits::FAILOVER,
@@ -65,7 +65,7 @@ enum Life {
 
 /// A client's place in an entry; it is given back when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ChannelPlace {
     shared: Arc<Shared>,
     entry: Arc<Entry>,
     caller: Caller,
@@ -96,7 +96,7 @@ impl OnDemand {
         shares: &shares::Shares,
         caller: Caller,
         taken: impl Fn(&str) -> bool,
-    ) -> Result<Arc<Entry>, Error> {
+    ) -> Result<Arc<Entry>, RegistryError> {
         let mut table = self.table();
         if let Some(entry) = table.get(input) {
             return Ok(entry.clone());
@@ -118,7 +118,7 @@ impl OnDemand {
 pub(super) struct Entered {
     pub(super) entry: Arc<Entry>,
     pub(super) thread: usize,
-    pub(super) place: Place,
+    pub(super) place: ChannelPlace,
 }
 
 /// Enters the group, and joins it if nobody has.
@@ -127,7 +127,7 @@ pub(super) async fn enter(
     input: Input,
     joining: Joining,
     caller: Caller,
-) -> Result<Entered, Error> {
+) -> Result<Entered, RegistryError> {
     let shared = shared.clone();
     // A task of its own, because a client that goes away in the middle must not leave half a
     // channel behind.
@@ -153,7 +153,7 @@ async fn take_place(
     entry: &Arc<Entry>,
     joining: Joining,
     caller: Caller,
-) -> Result<Option<(usize, Place)>, Error> {
+) -> Result<Option<(usize, ChannelPlace)>, RegistryError> {
     let mut life = entry.life.lock().await;
     if let Life::New { .. } = *life {
         let started = start(shared, entry, joining).await;
@@ -174,7 +174,7 @@ async fn take_place(
         place.leave_to(caller);
     }
     users.push(caller);
-    Ok(Some((*thread, Place { shared: shared.clone(), entry: entry.clone(), caller })))
+    Ok(Some((*thread, ChannelPlace { shared: shared.clone(), entry: entry.clone(), caller })))
 }
 
 /// Groups that nobody watches any more make room: for a host that has its share its own ones, for
@@ -212,7 +212,7 @@ pub fn format_on_demand(scheme: Scheme) -> Format {
     if scheme.is_rtp() { Format::Rtp } else { Format::Auto }
 }
 
-async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<usize, Error> {
+async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<usize, RegistryError> {
     let thread = shared.least_loaded();
     let format = format_on_demand(entry.input.scheme);
     // No other format has FEC on ports of its own.
@@ -247,7 +247,7 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<
     // A player would wait for nothing; it is told to come again, and the interface may be there by
     // then.
     end(shared, entry, thread).await;
-    Err(Error::Waiting { reasons })
+    Err(RegistryError::Waiting { reasons })
 }
 
 /// Ends the channel; its counters live on with who measures.
@@ -260,7 +260,7 @@ async fn end(shared: &Shared, entry: &Entry, thread: usize) {
     }
 }
 
-impl Drop for Place {
+impl Drop for ChannelPlace {
     fn drop(&mut self) {
         let (shared, entry, caller) = (self.shared.clone(), self.entry.clone(), self.caller);
         // Without a runtime everything ends anyway.

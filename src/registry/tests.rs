@@ -39,7 +39,7 @@ fn send(input: &Input, packets: u8) {
 }
 
 /// Subscribes to a group on demand.
-async fn watch(registry: &Registry, input: Input) -> Result<Subscription, Error> {
+async fn watch(registry: &Registry, input: Input) -> Result<Subscription, RegistryError> {
     let (begin, joining) = (Begin::default(), Joining::default());
     registry.subscribe_on_demand(input, Select::Auto, begin, joining, Transport::Http, Caller::Own).await
 }
@@ -145,11 +145,11 @@ async fn what_cannot_be_joined_is_refused_and_forgotten() {
     let registry = start(1);
     let nowhere: Input = "udp://@239.255.1.1:5000?if=nope0".parse().unwrap();
     let error = watch(&registry, nowhere).await.unwrap_err();
-    assert!(matches!(&error, Error::Waiting { reasons } if reasons[0].contains("nope0")), "{error}");
+    assert!(matches!(&error, RegistryError::Waiting { reasons } if reasons[0].contains("nope0")), "{error}");
     assert!(names(&registry).await.is_empty() && registry.shared.on_demand.entries().is_empty());
     registry.stop().await;
     let error = watch(&registry, input()).await.unwrap_err();
-    assert!(matches!(error, Error::PacketThread(ThreadError::Stopped)), "{error}");
+    assert!(matches!(error, RegistryError::PacketThread(ThreadError::Stopped)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,7 @@ use tidecast_net::{address::Endpoint, interface};
 /// Why a port cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ListenError {
     /// Somebody else listens there.
     #[error(
         "cannot listen on {address}{}: another program has this port, expected a free one ({})",
@@ -52,7 +52,7 @@ pub enum Error {
         /// For whom.
         clients: Clients,
         /// What is missing.
-        reason: tidecast_net::Error,
+        reason: tidecast_net::SocketError,
     },
 }
 
@@ -87,12 +87,16 @@ impl Clients {
 }
 
 /// Binds a socket; with where it listens, whose port is the real one, whatever was asked for.
-pub(super) async fn bind(address: &Endpoint, clients: Clients) -> Result<(TcpListener, SocketAddr), Error> {
+pub(super) async fn bind(
+    address: &Endpoint,
+    clients: Clients,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
     let resolved = interface::resolve(address);
-    let resolved = resolved.map_err(|reason| Error::Zone { address: address.clone(), clients, reason })?;
+    let resolved =
+        resolved.map_err(|reason| ListenError::Zone { address: address.clone(), clients, reason })?;
     let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => Error::InUse { address: address.clone(), clients },
-        _ => Error::Listen { address: address.clone(), clients, error },
+        io::ErrorKind::AddrInUse => ListenError::InUse { address: address.clone(), clients },
+        _ => ListenError::Listen { address: address.clone(), clients, error },
     };
     let listener = TcpListener::bind(resolved).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;

@@ -48,7 +48,7 @@ use tidecast_net::{address::Recording, clock};
 pub async fn start_all(
     registry: &Registry,
     channel: &config::Channel,
-) -> Result<Vec<Arc<Recorder>>, registry::Error> {
+) -> Result<Vec<Arc<Recorder>>, registry::RegistryError> {
     let mut recorders = Vec::new();
     let Some(to) = channel.legs.first().map(|leg| leg.address.socket_addr()) else {
         return Ok(recorders);

@@ -53,7 +53,7 @@ impl Server {
     pub async fn bind(
         config: &config::Tcp,
         on_demand: Option<&config::Http>,
-    ) -> Result<Server, listen::Error> {
+    ) -> Result<Server, listen::ListenError> {
         let (listener, address) = listen::bind(&config.listen, Clients::Tcp).await?;
         Ok(Server { listener, address, on_demand: on_demand.cloned() })
     }

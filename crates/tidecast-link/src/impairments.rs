@@ -85,7 +85,7 @@ impl Default for Impairments {
 /// An impairment that no link can have.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ImpairmentError {
     /// A share is not between 0 and 1.
     #[error("{name} is {value}, expected a share from 0 to 1 (0 % to 100 %)")]
     Share {
@@ -141,23 +141,23 @@ pub enum Error {
 
 impl Impairments {
     /// The first impairment that makes no sense.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), ImpairmentError> {
         self.check_shares()?;
         self.check_bursts()?;
         if !(1..=LINK_DISTANCE_MAX).contains(&self.distance) {
-            return Err(Error::Distance(self.distance));
+            return Err(ImpairmentError::Distance(self.distance));
         }
         if self.late > 0.0 && self.late_by.is_zero() {
-            return Err(Error::LateByNothing(self.late));
+            return Err(ImpairmentError::LateByNothing(self.late));
         }
         let times = [("delay", self.delay), ("jitter", self.jitter), ("late_by", self.late_by)];
         if let Some((name, value)) = times.into_iter().find(|(_, time)| *time > LINK_DELAY_MAX) {
-            return Err(Error::Time { name, value });
+            return Err(ImpairmentError::Time { name, value });
         }
         self.outage.map_or(Ok(()), |outage| outage.check())
     }
 
-    fn check_shares(&self) -> Result<(), Error> {
+    fn check_shares(&self) -> Result<(), ImpairmentError> {
         let shares = [
             ("loss", self.loss),
             ("reorder", self.reorder),
@@ -165,19 +165,19 @@ impl Impairments {
             ("duplicate", self.duplicate),
         ];
         let wrong = shares.into_iter().find(|(_, value)| !(0.0..=1.0).contains(value));
-        wrong.map_or(Ok(()), |(name, value)| Err(Error::Share { name, value }))
+        wrong.map_or(Ok(()), |(name, value)| Err(ImpairmentError::Share { name, value }))
     }
 
-    fn check_bursts(&self) -> Result<(), Error> {
+    fn check_bursts(&self) -> Result<(), ImpairmentError> {
         if !(1.0..f64::INFINITY).contains(&self.burst) {
-            return Err(Error::Burst(self.burst));
+            return Err(ImpairmentError::Burst(self.burst));
         }
         if self.bursts == Bursts::Fixed && self.burst.fract() != 0.0 {
-            return Err(Error::FixedBurst(self.burst));
+            return Err(ImpairmentError::FixedBurst(self.burst));
         }
         let max = self.burst / (self.burst + 1.0);
         if self.burst > 1.0 && self.loss > max && self.loss < 1.0 {
-            return Err(Error::LossInBursts { loss: self.loss, burst: self.burst, max });
+            return Err(ImpairmentError::LossInBursts { loss: self.loss, burst: self.burst, max });
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use chance::{Chance, Losses};
-pub use impairments::{Bursts, Distribution, Error, Impairments};
+pub use impairments::{Bursts, Distribution, ImpairmentError, Impairments};
 use line::{Entry, Line};
 pub use outage::Outage;
 use serde::Serialize;

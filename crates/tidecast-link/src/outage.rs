@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Error;
+use super::ImpairmentError;
 
 /// When nothing gets through. What entered before it began still comes out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +16,11 @@ pub struct Outage {
 }
 
 impl Outage {
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(super) fn check(&self) -> Result<(), ImpairmentError> {
         let Outage { length, every, .. } = *self;
         match every {
-            _ if length.is_zero() => Err(Error::NoOutage),
-            Some(every) if every <= length => Err(Error::EndlessOutage { every, length }),
+            _ if length.is_zero() => Err(ImpairmentError::NoOutage),
+            Some(every) if every <= length => Err(ImpairmentError::EndlessOutage { every, length }),
             _ => Ok(()),
         }
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use dscp::Dscp;
 pub use endpoint::Endpoint;
-pub use error::Error;
+pub use error::AddressError;
 use query::Query;
 pub use recording::{Recording, RecordingError, Target};
 pub use remote::{Remote, RemoteError, Source};
@@ -181,11 +181,11 @@ impl Input {
 
     /// Checks what no single part can tell: a source needs a group, all addresses one family, and
     /// RTCP a port.
-    fn checked(self) -> Result<Input, Error> {
+    fn checked(self) -> Result<Input, AddressError> {
         rist_port(self.scheme, self.port)?;
         if let Some(source) = self.source {
             if !self.is_class_d() {
-                return Err(Error::SourceWithoutGroup { source_address: source, group: self.group });
+                return Err(AddressError::SourceWithoutGroup { source_address: source, group: self.group });
             }
             same_family("source", source, self.group)?;
         }
@@ -258,7 +258,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn cut(url: &'a str) -> Result<Parts<'a>, Error> {
+    fn cut(url: &'a str) -> Result<Parts<'a>, AddressError> {
         let (scheme, rest) = match url.split_once("://") {
             Some((scheme, rest)) => (scheme.parse()?, rest),
             None => (Scheme::Udp, url),
@@ -266,21 +266,22 @@ impl<'a> Parts<'a> {
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (user, address) = authority.split_once('@').unwrap_or(("", authority));
-        let (host, port) = address.rsplit_once(':').ok_or_else(|| Error::PortMissing(address.to_owned()))?;
+        let (host, port) =
+            address.rsplit_once(':').ok_or_else(|| AddressError::PortMissing(address.to_owned()))?;
         if port.ends_with(']') {
-            return Err(Error::PortMissing(address.to_owned()));
+            return Err(AddressError::PortMissing(address.to_owned()));
         }
         Ok(Parts { scheme, user, host, port: parse_port(port)?, query })
     }
 }
 
-fn parse_port(port: &str) -> Result<u16, Error> {
-    parse_port_or_any(port).ok().filter(|&port| port != 0).ok_or_else(|| Error::Port(port.to_owned()))
+fn parse_port(port: &str) -> Result<u16, AddressError> {
+    parse_port_or_any(port).ok().filter(|&port| port != 0).ok_or_else(|| AddressError::Port(port.to_owned()))
 }
 
 /// A port, or 0 for any that is free.
-fn parse_port_or_any(port: &str) -> Result<u16, Error> {
-    number::<u16>(port).ok_or_else(|| Error::Port(port.to_owned()))
+fn parse_port_or_any(port: &str) -> Result<u16, AddressError> {
+    number::<u16>(port).ok_or_else(|| AddressError::Port(port.to_owned()))
 }
 
 /// Decimal digits only: `u16::from_str` would take a leading plus sign.
@@ -293,8 +294,8 @@ fn is_unicast(address: IpAddr) -> bool {
 }
 
 /// RIST needs the odd port above for RTCP.
-fn rist_port(scheme: Scheme, port: u16) -> Result<(), Error> {
-    if scheme == Scheme::Rist && !port.is_multiple_of(2) { Err(Error::RistPort(port)) } else { Ok(()) }
+fn rist_port(scheme: Scheme, port: u16) -> Result<(), AddressError> {
+    if scheme == Scheme::Rist && !port.is_multiple_of(2) { Err(AddressError::RistPort(port)) } else { Ok(()) }
 }
 
 fn rtcp_addr(scheme: Scheme, media: SocketAddr) -> Option<SocketAddr> {
@@ -302,11 +303,15 @@ fn rtcp_addr(scheme: Scheme, media: SocketAddr) -> Option<SocketAddr> {
     (scheme == Scheme::Rist).then_some(SocketAddr::new(media.ip(), port))
 }
 
-fn same_family(part: &'static str, value: IpAddr, address: IpAddr) -> Result<(), Error> {
-    if value.is_ipv4() == address.is_ipv4() { Ok(()) } else { Err(Error::Family { part, value, address }) }
+fn same_family(part: &'static str, value: IpAddr, address: IpAddr) -> Result<(), AddressError> {
+    if value.is_ipv4() == address.is_ipv4() {
+        Ok(())
+    } else {
+        Err(AddressError::Family { part, value, address })
+    }
 }
 
-fn interface_family(interface: &Option<Interface>, address: IpAddr) -> Result<(), Error> {
+fn interface_family(interface: &Option<Interface>, address: IpAddr) -> Result<(), AddressError> {
     match interface {
         Some(interface) => {
             interface.address().map_or(Ok(()), |value| same_family("interface", value, address))
@@ -316,26 +321,26 @@ fn interface_family(interface: &Option<Interface>, address: IpAddr) -> Result<()
 }
 
 impl FromStr for Scheme {
-    type Err = Error;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Scheme, Error> {
+    fn from_str(text: &str) -> Result<Scheme, AddressError> {
         match text.to_ascii_lowercase().as_str() {
             "udp" => Ok(Scheme::Udp),
             "rtp" => Ok(Scheme::Rtp),
             "rist" => Ok(Scheme::Rist),
-            _ => Err(Error::Scheme(text.to_owned())),
+            _ => Err(AddressError::Scheme(text.to_owned())),
         }
     }
 }
 
 impl FromStr for Interface {
-    type Err = Error;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Interface, Error> {
+    fn from_str(text: &str) -> Result<Interface, AddressError> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return match is_unicast(address) {
                 true => Ok(Interface::Addr(address)),
-                false => Err(Error::Interface(text.to_owned())),
+                false => Err(AddressError::Interface(text.to_owned())),
             };
         }
         if let Some((address, zone)) = text.split_once('%')
@@ -347,16 +352,16 @@ impl FromStr for Interface {
         let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
         let well_sized = (1..=INTERFACE_NAME_BYTES_MAX).contains(&text.len());
         if !well_sized || text == "." || text == ".." || text.contains(forbidden) {
-            return Err(Error::Interface(text.to_owned()));
+            return Err(AddressError::Interface(text.to_owned()));
         }
         Ok(Interface::Name(text.to_owned()))
     }
 }
 
 impl FromStr for Input {
-    type Err = Error;
+    type Err = AddressError;
 
-    fn from_str(url: &str) -> Result<Input, Error> {
+    fn from_str(url: &str) -> Result<Input, AddressError> {
         let parts = Parts::cut(url)?;
         let query = Query::of_input(parts.query)?;
         let (group, zone) = match parts.host {
@@ -370,51 +375,51 @@ impl FromStr for Input {
 }
 
 impl FromStr for Output {
-    type Err = Error;
+    type Err = AddressError;
 
-    fn from_str(url: &str) -> Result<Output, Error> {
+    fn from_str(url: &str) -> Result<Output, AddressError> {
         let parts = Parts::cut(url)?;
         let Query { interface, ttl, multicast_loop, payload, fec, buffer, share, rtcp, dscp } =
             Query::of_output(parts.query)?;
         if !parts.user.is_empty() {
-            return Err(Error::SourceInOutput(parts.user.to_owned()));
+            return Err(AddressError::SourceInOutput(parts.user.to_owned()));
         }
         let (address, zone) = zone::parse_host(parts.host)?;
         if !is_class_d(address) && !is_unicast(address) {
-            return Err(Error::Target(address));
+            return Err(AddressError::Target(address));
         }
         let interface = zone::one_interface([interface, zone])?;
         interface_family(&interface, address)?;
         let payload = payload.unwrap_or(false);
         rist_port(parts.scheme, parts.port)?;
         if payload && parts.scheme.is_rtp() {
-            return Err(Error::PayloadOfRtp(parts.scheme));
+            return Err(AddressError::PayloadOfRtp(parts.scheme));
         }
         let (rtp, native) =
             (matches!(fec, Some(OutputFec::St2022(_))), matches!(fec, Some(OutputFec::Native(_))));
         if rtp && !parts.scheme.is_rtp() {
-            return Err(Error::FecOfUdp);
+            return Err(AddressError::FecOfUdp);
         }
         let of_rist = buffer.map(|_| "buffer").or(share.map(|_| "share"));
         if let Some(option) = of_rist.filter(|_| parts.scheme != Scheme::Rist) {
-            return Err(Error::OptionOfRist { option, scheme: parts.scheme });
+            return Err(AddressError::OptionOfRist { option, scheme: parts.scheme });
         }
         if let Some(of) = rtcp {
             if parts.scheme == Scheme::Rist || payload {
-                return Err(Error::Rtcp);
+                return Err(AddressError::Rtcp);
             }
             if of == OutputRtcp::Above && parts.port == u16::MAX {
-                return Err(Error::RtcpPort);
+                return Err(AddressError::RtcpPort);
             }
         }
         if native && parts.scheme.is_rtp() {
-            return Err(Error::NativeFecOfRtp(parts.scheme));
+            return Err(AddressError::NativeFecOfRtp(parts.scheme));
         }
         if native && payload {
-            return Err(Error::NativeFecOfPayload);
+            return Err(AddressError::NativeFecOfPayload);
         }
         if rtp && st2022::PORTS_ABOVE.iter().any(|offset| parts.port.checked_add(*offset).is_none()) {
-            return Err(Error::FecPort(parts.port));
+            return Err(AddressError::FecPort(parts.port));
         }
         let target = SocketAddr::new(address, parts.port);
         Ok(Output {

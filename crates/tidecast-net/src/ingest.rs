@@ -15,7 +15,7 @@ use std::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Error,
+    SocketError,
     interface::Interfaces,
     log_limiter::LogLimiter,
     multicast::{ReceiveBuffer, Standing, Subscription},
@@ -291,7 +291,7 @@ impl Leg {
 
     /// Only the first attempt can fail for good: whoever makes the leg hears of it. Later, what
     /// fails may be mended.
-    fn cannot_join(&mut self, error: &Error) {
+    fn cannot_join(&mut self, error: &SocketError) {
         if error.is_retryable() || self.tried {
             self.enter(State::Waiting(error.to_string()));
         } else {

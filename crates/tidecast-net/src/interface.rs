@@ -14,7 +14,7 @@ use nix::{
 };
 use socket2::{Domain, Socket, Type};
 
-use super::{Error, altname};
+use super::{SocketError, altname};
 use crate::{
     address::{Endpoint, Interface},
     clock,
@@ -92,7 +92,7 @@ impl Interfaces {
     }
 
     /// Finds the named interface; without a name the one that the kernel routes `target` through.
-    pub fn find(&self, interface: Option<&Interface>, target: IpAddr) -> Result<Found, Error> {
+    pub fn find(&self, interface: Option<&Interface>, target: IpAddr) -> Result<Found, SocketError> {
         match interface {
             Some(wanted @ Interface::Name(name)) => self.by_name(name).ok_or_else(|| self.missing(wanted)),
             Some(wanted @ Interface::Addr(addr)) => {
@@ -126,21 +126,21 @@ impl Interfaces {
 
     /// Connecting a datagram socket sends nothing, but makes the kernel choose a route and with it
     /// an address.
-    fn by_route(&self, target: IpAddr) -> Result<Found, Error> {
+    fn by_route(&self, target: IpAddr) -> Result<Found, SocketError> {
         let any: IpAddr = match target {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
         };
-        let probe = UdpSocket::bind((any, 0)).map_err(Error::socket("open a socket"))?;
+        let probe = UdpSocket::bind((any, 0)).map_err(SocketError::socket("open a socket"))?;
         let local = probe
             .connect((target, ROUTE_PORT))
             .and_then(|()| probe.local_addr())
-            .map_err(|_| Error::NoRoute { target })?;
+            .map_err(|_| SocketError::NoRoute { target })?;
         match local {
             SocketAddr::V6(local) if local.scope_id() != 0 => self.by_index(local.scope_id()),
             local => self.by_address(local.ip()),
         }
-        .ok_or(Error::NoRoute { target })
+        .ok_or(SocketError::NoRoute { target })
     }
 
     fn by_index(&self, index: u32) -> Option<Found> {
@@ -174,7 +174,7 @@ impl Interfaces {
         })
     }
 
-    fn missing(&self, wanted: &Interface) -> Error {
+    fn missing(&self, wanted: &Interface) -> SocketError {
         let mut names: Vec<&str> = self.entries.iter().map(|entry| &*entry.name).collect();
         names.sort_unstable();
         names.dedup();
@@ -183,7 +183,7 @@ impl Interfaces {
             let known = if present.is_empty() { "unknown" } else { &present };
             present = format!("{known} (they cannot be listed now: {why})");
         }
-        Error::InterfaceMissing { wanted: wanted.clone(), present }
+        SocketError::InterfaceMissing { wanted: wanted.clone(), present }
     }
 }
 
@@ -202,7 +202,7 @@ impl From<InterfaceAddress> for Entry {
 }
 
 /// [`Interfaces::find`] among the interfaces that there are now.
-pub fn find(interface: Option<&Interface>, target: IpAddr) -> Result<Found, Error> {
+pub fn find(interface: Option<&Interface>, target: IpAddr) -> Result<Found, SocketError> {
     Interfaces::read(clock::now()).find(interface, target)
 }
 
@@ -210,10 +210,10 @@ pub fn find(interface: Option<&Interface>, target: IpAddr) -> Result<Found, Erro
 ///
 /// # Errors
 /// There is no such interface, or a link-local address has no zone.
-pub fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
+pub fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, SocketError> {
     let address = endpoint.address();
     let Some(zone) = endpoint.zone() else {
-        let missing = || Error::ZoneMissing { address };
+        let missing = || SocketError::ZoneMissing { address };
         return (!endpoint.lacks_zone()).then_some(address).ok_or_else(missing);
     };
     Ok(on_link(address, find(Some(zone), address.ip())?.index))

@@ -33,7 +33,7 @@ pub mod units;
 /// Why a socket could not be opened, bound or joined.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum SocketError {
     /// There is no interface of that name, or none has that address; it may come.
     #[error("{}; present: {present}", match .wanted {
         Interface::Name(name) => format!("there is no network interface named {name:?}"),
@@ -98,23 +98,27 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl SocketError {
     /// Whether the cause may go away by itself: an interface, an address or a route that is not
     /// there yet.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::InterfaceMissing { .. } | Error::NoRoute { .. } | Error::AddressMissing { .. } => true,
-            Error::Join { error, .. } | Error::Socket { error, .. } => matches!(
+            SocketError::InterfaceMissing { .. }
+            | SocketError::NoRoute { .. }
+            | SocketError::AddressMissing { .. } => true,
+            SocketError::Join { error, .. } | SocketError::Socket { error, .. } => matches!(
                 error.raw_os_error(),
                 // The interface went between two calls, or is not ready; memory may come back.
                 Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN | libc::EADDRNOTAVAIL | libc::ENOMEM)
             ),
-            Error::ZoneMissing { .. } | Error::PortInUse { .. } | Error::Bind { .. } => false,
+            SocketError::ZoneMissing { .. } | SocketError::PortInUse { .. } | SocketError::Bind { .. } => {
+                false
+            }
         }
     }
 
     /// For `map_err`: names what was to be done.
-    pub fn socket(what: &'static str) -> impl Fn(io::Error) -> Error {
-        move |error| Error::Socket { what, error }
+    pub fn socket(what: &'static str) -> impl Fn(io::Error) -> SocketError {
+        move |error| SocketError::Socket { what, error }
     }
 }

@@ -15,7 +15,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use tracing::warn;
 
 use super::{
-    Error, igmp,
+    SocketError, igmp,
     interface::{self, Found, Interfaces},
     sys,
 };
@@ -64,7 +64,7 @@ pub enum Standing {
     /// [`Subscription::rejoin`].
     Moved,
     /// The interface is gone, and the membership with it.
-    Missing(Error),
+    Missing(SocketError),
 }
 
 /// A leg's socket, bound, and joined if its address is a group. Dropping it closes the socket,
@@ -104,14 +104,14 @@ impl Subscription {
         input: &Input,
         receive_buffer: usize,
         interfaces: &Interfaces,
-    ) -> Result<Subscription, Error> {
+    ) -> Result<Subscription, SocketError> {
         let on = match (&input.interface, input.is_class_d()) {
             (None, false) => None,
             _ => Some(interfaces.find(input.interface.as_ref(), input.group)?),
         };
         let socket = new_socket(input)?;
         let receive_buffer = ReceiveBuffer::set(&socket, receive_buffer)
-            .map_err(Error::socket("set the receive buffer's size"))?;
+            .map_err(SocketError::socket("set the receive buffer's size"))?;
         let subscription = Subscription { socket, input: input.clone(), on, lost: false, receive_buffer };
         subscription.bind()?;
         if let Some(on) = &subscription.on {
@@ -121,7 +121,7 @@ impl Subscription {
     }
 
     /// Binds to the group, so that no other group's datagrams come, or to the local address.
-    fn bind(&self) -> Result<(), Error> {
+    fn bind(&self) -> Result<(), SocketError> {
         let mut address = self.input.socket_addr();
         if let Some(on) = &self.on {
             address = interface::on_link(address, on.index);
@@ -129,12 +129,12 @@ impl Subscription {
                 self.bind_to_interface(on)?;
             }
         } else if Endpoint::from(address).lacks_zone() {
-            return Err(Error::ZoneMissing { address });
+            return Err(SocketError::ZoneMissing { address });
         }
         self.socket.bind(&address.into()).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => Error::PortInUse { address },
-            io::ErrorKind::AddrNotAvailable => Error::AddressMissing { address },
-            _ => Error::Bind { address, error },
+            io::ErrorKind::AddrInUse => SocketError::PortInUse { address },
+            io::ErrorKind::AddrNotAvailable => SocketError::AddressMissing { address },
+            _ => SocketError::Bind { address, error },
         })
     }
 
@@ -147,7 +147,7 @@ impl Subscription {
 
     /// SO_BINDTODEVICE needs no privilege on a fresh socket since Linux 5.7; before, a group is
     /// received all the same.
-    fn bind_to_interface(&self, on: &Found) -> Result<(), Error> {
+    fn bind_to_interface(&self, on: &Found) -> Result<(), SocketError> {
         match self.socket.bind_device(Some(on.name.as_bytes())) {
             Err(error) if self.input.is_class_d() && error.raw_os_error() == Some(libc::EPERM) => {
                 let name = &on.name;
@@ -157,11 +157,11 @@ impl Subscription {
                 );
                 Ok(())
             }
-            bound => bound.map_err(Error::socket("bind to the interface")),
+            bound => bound.map_err(SocketError::socket("bind to the interface")),
         }
     }
 
-    fn join(&self, on: &Found) -> Result<(), Error> {
+    fn join(&self, on: &Found) -> Result<(), SocketError> {
         let Input { group, source, .. } = &self.input;
         let joined = match (group, source) {
             _ if !self.input.is_class_d() => Ok(()),
@@ -171,7 +171,7 @@ impl Subscription {
             }
             (IpAddr::V6(group), None) => self.socket.join_multicast_v6(group, on.index),
         };
-        joined.map_err(|error| Error::Join { group: *group, interface: on.name.clone(), error })
+        joined.map_err(|error| SocketError::Join { group: *group, interface: on.name.clone(), error })
     }
 
     /// Leaves the whole group, with whatever source: unlike leaving one source, that works (and
@@ -216,7 +216,7 @@ impl Subscription {
     /// The old membership's entry in the socket is dropped, or 20 of them would fill it; only
     /// afterwards, so that no group is left while it is wanted. (With the same index the entry must
     /// go first; its membership is lost already, so nothing is sent.)
-    pub fn rejoin(&mut self, interfaces: &Interfaces) -> Result<(), Error> {
+    pub fn rejoin(&mut self, interfaces: &Interfaces) -> Result<(), SocketError> {
         let found = interfaces.find(self.input.interface.as_ref(), self.input.group)?;
         let stale = self.on.as_ref().filter(|on| on.index != found.index);
         if stale.is_none() {
@@ -297,15 +297,15 @@ fn nobody(group: IpAddr) -> IpAddr {
 }
 
 /// An unbound socket with every option that is the same for all legs.
-fn new_socket(input: &Input) -> Result<Socket, Error> {
+fn new_socket(input: &Input) -> Result<Socket, SocketError> {
     let domain = Domain::for_address(input.socket_addr());
-    let socket =
-        Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(Error::socket("open a socket"))?;
-    socket.set_nonblocking(true).map_err(Error::socket("make the socket non-blocking"))?;
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
+        .map_err(SocketError::socket("open a socket"))?;
+    socket.set_nonblocking(true).map_err(SocketError::socket("make the socket non-blocking"))?;
     if input.is_class_d() {
         // Every socket gets a copy of a multicast datagram. With unicast the last one bound would
         // steal it.
-        socket.set_reuse_address(true).map_err(Error::socket("share the port"))?;
+        socket.set_reuse_address(true).map_err(SocketError::socket("share the port"))?;
     }
     // Without this, groups that other sockets joined leak in (also to sockets that are bound to a
     // group).
@@ -313,10 +313,11 @@ fn new_socket(input: &Input) -> Result<Socket, Error> {
         Domain::IPV4 => socket.set_multicast_all_v4(false),
         _ => socket.set_only_v6(true).and_then(|()| socket.set_multicast_all_v6(false)),
     }
-    .map_err(Error::socket("turn IP_MULTICAST_ALL off"))?;
+    .map_err(SocketError::socket("turn IP_MULTICAST_ALL off"))?;
     setsockopt(&socket, sockopt::ReceiveTimestampns, &true)
-        .map_err(|e| Error::socket("turn time stamps on")(e.into()))?;
-    setsockopt(&socket, sockopt::RxqOvfl, &1).map_err(|e| Error::socket("turn drop counts on")(e.into()))?;
+        .map_err(|e| SocketError::socket("turn time stamps on")(e.into()))?;
+    setsockopt(&socket, sockopt::RxqOvfl, &1)
+        .map_err(|e| SocketError::socket("turn drop counts on")(e.into()))?;
     Ok(socket)
 }
 
@@ -405,7 +406,7 @@ mod tests {
             assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
             subscription.on.as_mut().unwrap().index = u32::MAX;
             assert!(matches!(subscription.standing(&interfaces()), Standing::Missing(_)));
-            assert!(matches!(subscription.rejoin(&interfaces()), Err(Error::InterfaceMissing { .. })));
+            assert!(matches!(subscription.rejoin(&interfaces()), Err(SocketError::InterfaceMissing { .. })));
             subscription.input.interface = interface;
             subscription.on = interfaces().find(subscription.input.interface.as_ref(), group.into()).ok();
             assert!(matches!(subscription.standing(&interfaces()), Standing::Moved), "it was lost meanwhile");
@@ -436,7 +437,7 @@ mod tests {
         let port = other.local_addr().unwrap().port();
         for input in [input("", group(), port), format!("udp://@:{port}").parse().unwrap()] {
             let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap_err();
-            assert!(matches!(error, Error::PortInUse { .. }) && !error.is_retryable(), "{error}");
+            assert!(matches!(error, SocketError::PortInUse { .. }) && !error.is_retryable(), "{error}");
             assert!(error.to_string().contains(&input.socket_addr().to_string()), "{error}");
         }
     }
@@ -445,7 +446,7 @@ mod tests {
     fn a_missing_local_address_may_come() {
         let input = format!("udp://@198.51.100.77:{}", free_port()).parse().unwrap();
         let error = Subscription::open(&input, RECEIVE_BUFFER_BYTES, &interfaces()).unwrap_err();
-        assert!(matches!(error, Error::AddressMissing { .. }) && error.is_retryable(), "{error}");
+        assert!(matches!(error, SocketError::AddressMissing { .. }) && error.is_retryable(), "{error}");
     }
 
     #[test]

@@ -9,23 +9,24 @@ use std::time::Duration;
 /// Text that is not such a quantity; the message says what was expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}")]
-pub struct Error {
+pub struct UnitError {
     /// What the text may be, with examples.
     pub expected: &'static str,
 }
 
-const DURATION: Error = Error { expected: "a duration such as 80ms, 10s or \"1m 30s\"" };
-const POSITIVE_DURATION: Error = Error { expected: "a duration above zero, such as 80ms, 10s or \"1m 30s\"" };
-const FRACTION: Error = Error { expected: "a percentage from 0% to 100%, such as 0.5%" };
-const BYTES: Error = Error { expected: "a number of bytes such as 1316, 64KiB or 8MB" };
-const RATE: Error =
-    Error { expected: "bits per second such as 8M or 500k, or packets per second such as 500pps" };
+const DURATION: UnitError = UnitError { expected: "a duration such as 80ms, 10s or \"1m 30s\"" };
+const POSITIVE_DURATION: UnitError =
+    UnitError { expected: "a duration above zero, such as 80ms, 10s or \"1m 30s\"" };
+const FRACTION: UnitError = UnitError { expected: "a percentage from 0% to 100%, such as 0.5%" };
+const BYTES: UnitError = UnitError { expected: "a number of bytes such as 1316, 64KiB or 8MB" };
+const RATE: UnitError =
+    UnitError { expected: "bits per second such as 8M or 500k, or packets per second such as 500pps" };
 
 /// A duration with its unit; `0` needs none.
 ///
 /// # Errors
 /// Anything else than humantime's grammar.
-pub fn duration(text: &str) -> Result<Duration, Error> {
+pub fn duration(text: &str) -> Result<Duration, UnitError> {
     humantime::parse_duration(text).map_err(|_| DURATION)
 }
 
@@ -33,7 +34,7 @@ pub fn duration(text: &str) -> Result<Duration, Error> {
 ///
 /// # Errors
 /// As [`duration`], and zero.
-pub fn positive_duration(text: &str) -> Result<Duration, Error> {
+pub fn positive_duration(text: &str) -> Result<Duration, UnitError> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err(POSITIVE_DURATION),
@@ -44,7 +45,7 @@ pub fn positive_duration(text: &str) -> Result<Duration, Error> {
 ///
 /// # Errors
 /// No number, no sign, or outside of 0% to 100%.
-pub fn fraction(text: &str) -> Result<f64, Error> {
+pub fn fraction(text: &str) -> Result<f64, UnitError> {
     let number = match text.strip_suffix('%') {
         Some(number) => number.trim_end(),
         None if text == "0" => text,
@@ -58,7 +59,7 @@ pub fn fraction(text: &str) -> Result<f64, Error> {
 ///
 /// # Errors
 /// No number, an unknown unit, or more than fits.
-pub fn bytes(text: &str) -> Result<usize, Error> {
+pub fn bytes(text: &str) -> Result<usize, UnitError> {
     let (number, unit) = cut_unit(text);
     let unit = unit.strip_suffix(['B', 'b']).unwrap_or(unit);
     let scale: f64 = match unit {
@@ -98,11 +99,11 @@ pub enum Rate {
 }
 
 impl FromStr for Rate {
-    type Err = Error;
+    type Err = UnitError;
 
     /// `8M`, `500k`, `1.5Mbit/s` (bits per second, powers of 1000) or `500pps`, `2kpps`; always
     /// above zero.
-    fn from_str(text: &str) -> Result<Rate, Error> {
+    fn from_str(text: &str) -> Result<Rate, UnitError> {
         let (number, unit) = cut_unit(text);
         let (unit, packets) = match unit.strip_suffix("pps") {
             Some(unit) => (unit, true),

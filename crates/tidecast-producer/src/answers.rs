@@ -71,7 +71,9 @@ impl Answers {
                     self.answer(now, packet.stream(), &nack, again);
                 }
             }
-            Ok(_) | Err(native::Error::Magic { .. } | native::Error::Version { .. }) => self.foreign += 1,
+            Ok(_) | Err(native::NativeError::Magic { .. } | native::NativeError::Version { .. }) => {
+                self.foreign += 1
+            }
             Err(_) => self.malformed += 1,
         }
     }

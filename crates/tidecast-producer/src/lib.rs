@@ -43,8 +43,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 pub use tidecast_core::history::{Counters as RequestCounters, Requests, Settings as History};
-pub use tidecast_net::Error as SocketError;
-pub use tidecast_net::address::{Error as TargetError, Interface, Output};
+pub use tidecast_net::SocketError;
+pub use tidecast_net::address::{AddressError, Interface, Output};
 pub use tidecast_wire::fec::native::{Fec, FecError};
 
 pub use answers::Answering;

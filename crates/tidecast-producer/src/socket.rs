@@ -25,7 +25,7 @@ pub enum OpenError {
         /// The target of the datagrams.
         target: SocketAddr,
         /// The error of the interface.
-        cause: net::Error,
+        cause: net::SocketError,
     },
     /// A system call failed.
     #[error("output {target}: cannot {action}: {cause}")]

@@ -3,7 +3,7 @@
 //!
 //! `config` makes a layout out of a profile's name or of the grammar (see [`Layout::from_str`]);
 //! `wire::parse` reads datagrams with it and hands each [`Packet`] to `relay`. A layout has a
-//! `Kind` for each kind of datagram that a protocol knows: the first one whose matches all hold
+//! `DatagramLayout` for each kind of datagram that a protocol knows: the first one whose matches all hold
 //! reads the datagram.
 //!
 //! [`Layout::from_str`]: std::str::FromStr::from_str
@@ -21,7 +21,7 @@ mod scale;
 
 pub use bundle::Run;
 use field::{Field, IdPart, Length, Match, Step, Unit, Value};
-pub use grammar::Error;
+pub use grammar::LayoutError;
 pub use id::{Id, Sender};
 pub(super) use profiles::{is_profile, profile_names};
 pub use scale::{Scale, Scaled};
@@ -32,12 +32,12 @@ pub struct Layout {
     /// The profile that it was made from.
     profile: Option<&'static str>,
     /// At least one, and at least one that is numbered.
-    kinds: Vec<Kind>,
+    kinds: Vec<DatagramLayout>,
 }
 
 /// One kind of datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Kind {
+struct DatagramLayout {
     matches: Vec<Match>,
     /// None: it carries no number.
     seq: Option<Field>,
@@ -59,7 +59,7 @@ struct Kind {
     len_min: usize,
 }
 
-impl Kind {
+impl DatagramLayout {
     /// The space of the numbers of its streams: those that a [`Scale`] gives never wrap.
     fn stream_space(&self) -> Space {
         if self.part.is_some() || self.term.is_some() { Space::FULL } else { self.space }
@@ -170,7 +170,7 @@ impl Layout {
     }
 
     /// Reads the first message in these bytes.
-    fn read_message<'a>(&self, bytes: &'a [u8]) -> Result<(&Kind, Packet<'a>), Reject> {
+    fn read_message<'a>(&self, bytes: &'a [u8]) -> Result<(&DatagramLayout, Packet<'a>), Reject> {
         let mut cut = false;
         for kind in &self.kinds {
             match kind.holds(bytes) {

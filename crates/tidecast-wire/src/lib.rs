@@ -171,9 +171,9 @@ fn parse_rtp(bytes: &[u8]) -> Result<Datagram<'_>, Reject> {
     Ok(Datagram::Rtp(rtp::Packet::parse(bytes)?))
 }
 
-impl From<native::Error> for Reject {
-    fn from(error: native::Error) -> Reject {
-        use native::Error as E;
+impl From<native::NativeError> for Reject {
+    fn from(error: native::NativeError) -> Reject {
+        use native::NativeError as E;
         match error {
             E::Magic { .. } => Reject::Foreign(Reason::Format),
             E::Version { .. } => Reject::Foreign(Reason::Version),
@@ -188,20 +188,20 @@ impl From<native::Error> for Reject {
     }
 }
 
-impl From<rtp::Error> for Reject {
-    fn from(error: rtp::Error) -> Reject {
+impl From<rtp::RtpError> for Reject {
+    fn from(error: rtp::RtpError) -> Reject {
         match error {
-            rtp::Error::Version { .. } => Reject::Foreign(Reason::Format),
-            rtp::Error::Rtcp { .. } => Reject::Foreign(Reason::Rtcp),
-            rtp::Error::Truncated { .. } => Reject::Corrupt(Reason::Truncated),
-            rtp::Error::Padding { .. } => Reject::Corrupt(Reason::Padding),
+            rtp::RtpError::Version { .. } => Reject::Foreign(Reason::Format),
+            rtp::RtpError::Rtcp { .. } => Reject::Foreign(Reason::Rtcp),
+            rtp::RtpError::Truncated { .. } => Reject::Corrupt(Reason::Truncated),
+            rtp::RtpError::Padding { .. } => Reject::Corrupt(Reason::Padding),
         }
     }
 }
 
-impl From<st2022::Error> for Reject {
-    fn from(error: st2022::Error) -> Reject {
-        use st2022::Error as E;
+impl From<st2022::St2022Error> for Reject {
+    fn from(error: st2022::St2022Error) -> Reject {
+        use st2022::St2022Error as E;
         match error {
             E::Version { .. } => Reject::Foreign(Reason::Format),
             E::Rtcp { .. } => Reject::Foreign(Reason::Rtcp),
@@ -229,7 +229,7 @@ pub enum FormatError {
     },
     /// A layout with a part that is wrong.
     #[error(transparent)]
-    Layout(#[from] custom::Error),
+    Layout(#[from] custom::LayoutError),
 }
 
 impl FromStr for Format {

@@ -34,7 +34,7 @@ impl Looks {
         }
         match rtp::Packet::parse(bytes) {
             Ok(_) => Looks::Rtp,
-            Err(rtp::Error::Rtcp { .. }) if rtcp::Compound::parse(bytes).is_ok() => Looks::Rtcp,
+            Err(rtp::RtpError::Rtcp { .. }) if rtcp::Compound::parse(bytes).is_ok() => Looks::Rtcp,
             Err(_) => Looks::Other,
         }
     }

@@ -40,7 +40,7 @@ pub const AUTHENTICATED: u8 = 2;
 /// What is wrong with a native datagram, or with what it carries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum NativeError {
     /// Not a native datagram.
     #[error("magic {actual:02x?}, expected 54 43")]
     Magic {
@@ -133,14 +133,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn from_wire(kind: u8) -> Result<Kind, Error> {
+    fn from_wire(kind: u8) -> Result<Kind, NativeError> {
         match kind {
             0 => Ok(Kind::Data),
             1 => Ok(Kind::Repair),
             2 => Ok(Kind::Heartbeat),
             3 => Ok(Kind::End),
             4 => Ok(Kind::Nack),
-            actual => Err(Error::Kind { actual }),
+            actual => Err(NativeError::Kind { actual }),
         }
     }
 }
@@ -202,7 +202,7 @@ impl<'a> Packet<'a> {
     /// checksum, a reserved kind, and a repair or NACK payload that contradicts itself. Heartbeats
     /// with a payload are tolerated.
     #[inline]
-    pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, NativeError> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
             return Err(refuse_short(bytes));
         };
@@ -213,7 +213,7 @@ impl<'a> Packet<'a> {
         let (expected, actual) =
             (crc32fast::hash(&bytes[..HEADER + body.len()]), u32::from_be_bytes(*trailer));
         if expected != actual {
-            return Err(Error::Checksum { expected, actual });
+            return Err(NativeError::Checksum { expected, actual });
         }
         let kind = Kind::from_wire(header[2] & 0x0f)?;
         let payload = without_tag(header[3], body)?;
@@ -292,37 +292,37 @@ pub fn data_number(datagram: &[u8]) -> Option<(u32, u64)> {
 
 /// The error for a datagram that is too short to be one; what it starts with decides first.
 #[cold]
-fn refuse_short(bytes: &[u8]) -> Error {
+fn refuse_short(bytes: &[u8]) -> NativeError {
     let mut header = [0; HEADER];
     let known = bytes.len().min(HEADER);
     header[..known].copy_from_slice(&bytes[..known]);
     match check_start(&header) {
-        Err(error) if known > 2 || matches!(error, Error::Magic { .. }) => error,
-        _ => Error::Truncated { expected: HEADER + TRAILER, actual: bytes.len() },
+        Err(error) if known > 2 || matches!(error, NativeError::Magic { .. }) => error,
+        _ => NativeError::Truncated { expected: HEADER + TRAILER, actual: bytes.len() },
     }
 }
 
-fn check_start(header: &[u8; HEADER]) -> Result<(), Error> {
+fn check_start(header: &[u8; HEADER]) -> Result<(), NativeError> {
     let magic = bytes_at(header, 0);
     if magic != MAGIC {
-        return Err(Error::Magic { actual: magic });
+        return Err(NativeError::Magic { actual: magic });
     }
     match header[2] >> 4 {
         VERSION => Ok(()),
-        actual => Err(Error::Version { actual }),
+        actual => Err(NativeError::Version { actual }),
     }
 }
 
-fn without_tag(flags: u8, body: &[u8]) -> Result<&[u8], Error> {
+fn without_tag(flags: u8, body: &[u8]) -> Result<&[u8], NativeError> {
     if flags & AUTHENTICATED == 0 {
         return Ok(body);
     }
     let truncated =
-        Error::Truncated { expected: HEADER + TAG + TRAILER, actual: HEADER + body.len() + TRAILER };
+        NativeError::Truncated { expected: HEADER + TAG + TRAILER, actual: HEADER + body.len() + TRAILER };
     body.split_last_chunk::<TAG>().map(|(payload, _)| payload).ok_or(truncated)
 }
 
-fn check_payload(kind: Kind, payload: &[u8]) -> Result<(), Error> {
+fn check_payload(kind: Kind, payload: &[u8]) -> Result<(), NativeError> {
     match kind {
         Kind::Data | Kind::Heartbeat | Kind::End => Ok(()),
         Kind::Repair => Repair::parse(payload).map(drop),

@@ -54,7 +54,7 @@ mod subtype {
 /// What is wrong with an RTCP datagram, or with one packet in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum RtcpError {
     /// Not RTCP.
     #[error("version {actual}, expected 2")]
     Version {
@@ -145,7 +145,7 @@ impl<'a> Compound<'a> {
     /// # Errors
     /// A packet of another version or no RTCP type, or one that does not end within the datagram;
     /// padding that cannot be.
-    pub fn parse(bytes: &'a [u8]) -> Result<Compound<'a>, Error> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Compound<'a>, RtcpError> {
         let mut rest = Raw::split(bytes)?.1;
         while !rest.is_empty() {
             rest = Raw::split(rest)?.1;
@@ -155,7 +155,7 @@ impl<'a> Compound<'a> {
 
     /// The packets of known types in their order; each stands for itself, so a damaged one costs no
     /// other.
-    pub fn packets(&self) -> impl Iterator<Item = Result<Packet<'a>, Error>> + use<'a> {
+    pub fn packets(&self) -> impl Iterator<Item = Result<Packet<'a>, RtcpError>> + use<'a> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
             let (raw, behind) = Raw::split(rest).ok()?;
@@ -176,19 +176,19 @@ struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     /// The first packet, without padding, and what follows it.
-    fn split(bytes: &'a [u8]) -> Result<(Raw<'a>, &'a [u8]), Error> {
+    fn split(bytes: &'a [u8]) -> Result<(Raw<'a>, &'a [u8]), RtcpError> {
         let Some(header) = bytes.first_chunk::<HEADER>() else {
-            return Err(Error::Truncated { expected: HEADER, actual: bytes.len() });
+            return Err(RtcpError::Truncated { expected: HEADER, actual: bytes.len() });
         };
         if header[0] >> 6 != VERSION {
-            return Err(Error::Version { actual: header[0] >> 6 });
+            return Err(RtcpError::Version { actual: header[0] >> 6 });
         }
         if !(192..=223).contains(&header[1]) {
-            return Err(Error::Type { actual: header[1] });
+            return Err(RtcpError::Type { actual: header[1] });
         }
         let len = HEADER + WORD * usize::from(u16::from_be_bytes(bytes_at(header, 2)));
         let Some((packet, behind)) = bytes.split_at_checked(len) else {
-            return Err(Error::Truncated { expected: len, actual: bytes.len() });
+            return Err(RtcpError::Truncated { expected: len, actual: bytes.len() });
         };
         let mut body = &packet[HEADER..];
         if header[0] & 0x20 != 0 {
@@ -198,7 +198,7 @@ impl<'a> Raw<'a> {
     }
 
     /// The packet, or nothing if its type is not known.
-    fn read(&self) -> Result<Option<Packet<'a>>, Error> {
+    fn read(&self) -> Result<Option<Packet<'a>>, RtcpError> {
         Ok(Some(match self.kind {
             kind::SENDER_REPORT => Packet::SenderReport(SenderReport::parse(self.count, self.body)?),
             kind::RECEIVER_REPORT => Packet::ReceiverReport(ReceiverReport::parse(self.count, self.body)?),
@@ -212,7 +212,7 @@ impl<'a> Raw<'a> {
         }))
     }
 
-    fn read_application(&self) -> Result<Option<Packet<'a>>, Error> {
+    fn read_application(&self) -> Result<Option<Packet<'a>>, RtcpError> {
         let ([_, name], _) = words(self.body, 2)? else { return Ok(None) };
         if *name != NAME {
             return Ok(None);
@@ -228,23 +228,23 @@ impl<'a> Raw<'a> {
 
 /// Padding is allowed in the last packet alone, counts itself, and keeps the packet a multiple of a
 /// word.
-fn without_padding<'a>(body: &'a [u8], behind: &[u8]) -> Result<&'a [u8], Error> {
+fn without_padding<'a>(body: &'a [u8], behind: &[u8]) -> Result<&'a [u8], RtcpError> {
     let actual = usize::from(body.last().copied().unwrap_or(0));
     let max = if behind.is_empty() { body.len() } else { 0 };
     let possible = (1..=max).contains(&actual) && actual.is_multiple_of(WORD);
-    if possible { Ok(&body[..body.len() - actual]) } else { Err(Error::Padding { actual, max }) }
+    if possible { Ok(&body[..body.len() - actual]) } else { Err(RtcpError::Padding { actual, max }) }
 }
 
 /// The first `count` words of a body, and what follows them.
-fn words(body: &[u8], count: usize) -> Result<(&[[u8; WORD]], &[u8]), Error> {
-    let truncated = Error::Truncated { expected: HEADER + WORD * count, actual: HEADER + body.len() };
+fn words(body: &[u8], count: usize) -> Result<(&[[u8; WORD]], &[u8]), RtcpError> {
+    let truncated = RtcpError::Truncated { expected: HEADER + WORD * count, actual: HEADER + body.len() };
     let (words, behind) = body.split_at_checked(WORD * count).ok_or(truncated)?;
     Ok((words.as_chunks().0, behind))
 }
 
 /// The first `N` bytes of a body, and what follows them.
-fn fixed<const N: usize>(body: &[u8]) -> Result<(&[u8; N], &[u8]), Error> {
-    let truncated = Error::Truncated { expected: HEADER + N, actual: HEADER + body.len() };
+fn fixed<const N: usize>(body: &[u8]) -> Result<(&[u8; N], &[u8]), RtcpError> {
+    let truncated = RtcpError::Truncated { expected: HEADER + N, actual: HEADER + body.len() };
     body.split_first_chunk().ok_or(truncated)
 }
 

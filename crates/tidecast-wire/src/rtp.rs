@@ -22,7 +22,7 @@ const VERSION: u8 = 2;
 /// What is wrong with an RTP packet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum RtpError {
     /// Not RTP.
     #[error("version {actual}, expected 2")]
     Version {
@@ -68,20 +68,20 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// Another version; RTCP; a header longer than the packet; padding that cannot be.
     #[inline]
-    pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, RtpError> {
         if let [first, packet_type, ..] = *bytes
             && first >> 6 == VERSION
             && (192..=223).contains(&packet_type)
         {
-            return Err(Error::Rtcp { packet_type });
+            return Err(RtpError::Rtcp { packet_type });
         }
         if let [first, ..] = *bytes
             && first >> 6 != VERSION
         {
-            return Err(Error::Version { actual: first >> 6 });
+            return Err(RtpError::Version { actual: first >> 6 });
         }
         let Some(header) = bytes.first_chunk::<HEADER>() else {
-            return Err(Error::Truncated { expected: HEADER, actual: bytes.len() });
+            return Err(RtpError::Truncated { expected: HEADER, actual: bytes.len() });
         };
         let payload_start = header_len(header, bytes)?;
         let rest = &bytes[payload_start..];
@@ -127,7 +127,7 @@ impl<'a> Packet<'a> {
 
 /// Fixed header, CSRC list (4 bytes each) and header extension (RFC 3550 section 5.3.1), at most
 /// all of `bytes`.
-fn header_len(header: &[u8; HEADER], bytes: &[u8]) -> Result<usize, Error> {
+fn header_len(header: &[u8; HEADER], bytes: &[u8]) -> Result<usize, RtpError> {
     let actual = bytes.len();
     let mut expected = HEADER + 4 * usize::from(header[0] & 0x0f);
     if header[0] & 0x10 != 0 {
@@ -135,16 +135,16 @@ fn header_len(header: &[u8; HEADER], bytes: &[u8]) -> Result<usize, Error> {
         let words: Option<&[u8; 2]> = bytes.get(expected - 2..expected).and_then(<[u8]>::first_chunk);
         expected += 4 * words.map_or(0, |words| usize::from(u16::from_be_bytes(*words)));
     }
-    if actual < expected { Err(Error::Truncated { expected, actual }) } else { Ok(expected) }
+    if actual < expected { Err(RtpError::Truncated { expected, actual }) } else { Ok(expected) }
 }
 
 /// Bytes of padding at the end of `rest`, at most all of it.
-fn padding_len(header: &[u8; HEADER], rest: &[u8]) -> Result<usize, Error> {
+fn padding_len(header: &[u8; HEADER], rest: &[u8]) -> Result<usize, RtpError> {
     if header[0] & 0x20 == 0 {
         return Ok(0);
     }
     let (actual, max) = (usize::from(rest.last().copied().unwrap_or(0)), rest.len());
-    if (1..=max).contains(&actual) { Ok(actual) } else { Err(Error::Padding { actual, max }) }
+    if (1..=max).contains(&actual) { Ok(actual) } else { Err(RtpError::Padding { actual, max }) }
 }
 
 /// An RTP packet as values, to emit: no CSRC list, no extension, no padding.
@@ -223,7 +223,7 @@ mod tests {
     fn headers_longer_than_the_packet() {
         let truncated = |bytes: &[u8], expected| {
             let actual = bytes.len();
-            assert_eq!(Packet::parse(bytes), Err(Error::Truncated { expected, actual }), "{bytes:02x?}");
+            assert_eq!(Packet::parse(bytes), Err(RtpError::Truncated { expected, actual }), "{bytes:02x?}");
         };
         (0..12).for_each(|len| truncated(&FIXED[..len], 12));
         truncated(&packet(0x8f, &[0; 59]), 72);
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn padding_that_cannot_be() {
         for (rest, actual) in [(&[][..], 0), (&[0], 0), (&[1, 2, 0], 0), (&[9, 9, 4], 4), (&[255], 255)] {
-            let expected = Err(Error::Padding { actual, max: rest.len() });
+            let expected = Err(RtpError::Padding { actual, max: rest.len() });
             assert_eq!(Packet::parse(&packet(0xa0, rest)), expected, "{rest:?}");
         }
     }
@@ -247,7 +247,7 @@ mod tests {
         // RTP header, and still RTCP
         for packet_type in [192, 200, 201, 205, 223] {
             let rtcp = [0x81, packet_type, 0, 1, 0, 0, 0, 1];
-            assert_eq!(Packet::parse(&rtcp), Err(Error::Rtcp { packet_type }));
+            assert_eq!(Packet::parse(&rtcp), Err(RtpError::Rtcp { packet_type }));
         }
         // the neighbours of the range are media with a marker
         for (second, payload_type) in [(191, 63), (224, 96)] {
@@ -256,8 +256,8 @@ mod tests {
             let parsed = Packet::parse(&bytes).unwrap();
             assert_eq!((parsed.payload_type(), parsed.marker()), (payload_type, true));
         }
-        assert_eq!(Packet::parse(&packet(0x47, b"")), Err(Error::Version { actual: 1 }));
-        assert_eq!(Packet::parse(&[0xc0]), Err(Error::Version { actual: 3 }));
+        assert_eq!(Packet::parse(&packet(0x47, b"")), Err(RtpError::Version { actual: 1 }));
+        assert_eq!(Packet::parse(&[0xc0]), Err(RtpError::Version { actual: 3 }));
     }
 
     proptest! {

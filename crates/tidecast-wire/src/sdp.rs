@@ -8,7 +8,7 @@
 use std::{collections::HashSet, fmt, net::IpAddr};
 
 use super::rtp::payload_types::{
-    Encoding, Kind, PayloadTypes, Rtpmap, RtpmapError, assigned, parse_payload_type,
+    Encoding, MediaKind, PayloadTypes, Rtpmap, RtpmapError, assigned, parse_payload_type,
 };
 use crate::limits::{SDP_BYTES_MAX, SDP_MEDIA_MAX};
 
@@ -51,7 +51,7 @@ const NOT_KEPT: [&str; 31] = [
 /// What is wrong with a description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum SdpError {
     /// Longer than [`SDP_BYTES_MAX`].
     #[error("{actual} bytes, expected at most {SDP_BYTES_MAX}")]
     TooLong {
@@ -150,7 +150,7 @@ impl Media {
 impl Default for Media {
     fn default() -> Media {
         Media {
-            kind: Kind::Video.to_string(),
+            kind: MediaKind::Video.to_string(),
             address: None,
             port: 0,
             protocol: "RTP/AVP".to_owned(),
@@ -192,9 +192,9 @@ impl Session {
     /// # Errors
     /// Text that is no description, an `m=` line or `rtpmap` that makes no sense, a dynamic payload
     /// type without an `rtpmap`, no RTP at all.
-    pub fn parse(text: &str) -> Result<Session, Error> {
+    pub fn parse(text: &str) -> Result<Session, SdpError> {
         if text.len() > SDP_BYTES_MAX {
-            return Err(Error::TooLong { actual: text.len() });
+            return Err(SdpError::TooLong { actual: text.len() });
         }
         let mut reader = Reader::default();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -202,7 +202,7 @@ impl Session {
             let line = line.trim_end();
             if !line.is_empty() {
                 let number = index + 1;
-                reader.line(number, line).map_err(|what| Error::Line { line: number, what })?;
+                reader.line(number, line).map_err(|what| SdpError::Line { line: number, what })?;
             }
         }
         reader.finish()
@@ -326,12 +326,12 @@ impl Reader {
         media.last_mut().map_or(lines, |media| &mut media.lines).push(line.to_owned());
     }
 
-    fn finish(mut self) -> Result<Session, Error> {
+    fn finish(mut self) -> Result<Session, SdpError> {
         if self.count > SDP_MEDIA_MAX {
-            return Err(Error::TooManyMedia { actual: self.count });
+            return Err(SdpError::TooManyMedia { actual: self.count });
         }
         if self.session.media.is_empty() {
-            return Err(Error::NoMedia);
+            return Err(SdpError::NoMedia);
         }
         for (media, line) in self.session.media.iter_mut().zip(self.places) {
             media.lines.sort_by_key(|line| !line.starts_with("b="));
@@ -340,7 +340,7 @@ impl Reader {
                     || assigned(*payload_type).is_some()
             };
             if let Some(payload_type) = media.payload_types.iter().find(|it| !explained(it)) {
-                return Err(Error::Unexplained { line, payload_type: *payload_type });
+                return Err(SdpError::Unexplained { line, payload_type: *payload_type });
             }
         }
         self.session.lines.sort_by_key(|line| !line.starts_with("b="));

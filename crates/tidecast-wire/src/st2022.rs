@@ -21,7 +21,7 @@ const VERSION: u8 = 2;
 /// What is wrong with a repair packet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum St2022Error {
     /// Not RTP.
     #[error("version {actual}, expected 2")]
     Version {
@@ -176,25 +176,25 @@ impl<'a> Repair<'a> {
     ///
     /// # Errors
     /// Not RTP; RTCP; too short; FEC of another kind; a packet that protects nothing.
-    pub fn parse(bytes: &'a [u8]) -> Result<Repair<'a>, Error> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Repair<'a>, St2022Error> {
         if let [first, packet_type, ..] = *bytes
             && first >> 6 == VERSION
             && (192..=223).contains(&packet_type)
         {
-            return Err(Error::Rtcp { packet_type });
+            return Err(St2022Error::Rtcp { packet_type });
         }
         if let [first, ..] = *bytes
             && first >> 6 != VERSION
         {
-            return Err(Error::Version { actual: first >> 6 });
+            return Err(St2022Error::Version { actual: first >> 6 });
         }
         let Some((header, body)) = bytes.split_first_chunk::<HEADER>() else {
-            return Err(Error::Truncated { expected: HEADER, actual: bytes.len() });
+            return Err(St2022Error::Truncated { expected: HEADER, actual: bytes.len() });
         };
         check_kind(header)?;
         let (offset, count) = (header[25], header[26]);
         if offset == 0 || count == 0 {
-            return Err(Error::Protects { count, offset });
+            return Err(St2022Error::Protects { count, offset });
         }
         Ok(Repair { repr: Repr::read(header, body) })
     }
@@ -230,12 +230,12 @@ impl<'a> Repair<'a> {
     }
 }
 
-fn check_kind(header: &[u8; HEADER]) -> Result<(), Error> {
+fn check_kind(header: &[u8; HEADER]) -> Result<(), St2022Error> {
     let extended = header[16] >> 7;
     let mask = u32::from_be_bytes(bytes_at(header, 16)) & 0x00ff_ffff;
     let (more, code) = (header[24] >> 7, header[24] >> 3 & 0b111);
     let expected = (extended, mask, more, code) == (1, 0, 0, 0);
-    if expected { Ok(()) } else { Err(Error::Kind { extended, mask, more, code }) }
+    if expected { Ok(()) } else { Err(St2022Error::Kind { extended, mask, more, code }) }
 }
 
 impl<'a> Repr<'a> {

@@ -34,7 +34,7 @@ pub(super) struct Start<P> {
 
 /// A place in what a tap sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct StartPlace {
     /// The number of the first packet of its chunk.
     chunk: u64,
     /// Packets of the chunk before it.
@@ -46,7 +46,7 @@ struct Place {
 /// Where a picture begins.
 #[derive(Debug)]
 struct Begun {
-    place: Place,
+    place: StartPlace,
     /// Bytes of its first packet that came in a payload before that place.
     head: Vec<u8>,
     /// The arrival time stamp in front of its first packet, in a stream that has them.
@@ -56,7 +56,7 @@ struct Begun {
 /// Where a decoder can begin.
 #[derive(Debug)]
 struct Point {
-    place: Place,
+    place: StartPlace,
     /// What a player gets before: the tables in force there, the stream's own packets, so that
     /// their counters go on; then the head of the first packet.
     before: Vec<u8>,
@@ -89,7 +89,7 @@ impl<P: Piece> Start<P> {
     }
 
     /// From where on the stream is kept.
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<StartPlace> {
         let begun = self.begun.as_ref().map(|begun| begun.place);
         self.point.as_ref().map(|point| point.place).or(begun)
     }
@@ -133,7 +133,8 @@ impl Start<Chunk> {
         }
         if seen.begins {
             let (early, offset) = (placed.start.min(0).unsigned_abs(), placed.start.max(0) as usize);
-            let place = Place { chunk: open.first, packets: open.packets, bytes: open.bytes.len() + offset };
+            let place =
+                StartPlace { chunk: open.first, packets: open.packets, bytes: open.bytes.len() + offset };
             let head = placed.unit[..early.min(placed.unit.len())].to_vec();
             self.begun = Some(Begun { place, head, stamp: stamp(placed.unit) });
         }
@@ -179,7 +180,7 @@ fn stamp(unit: &[u8]) -> [u8; 4] {
 }
 
 /// What stands before, and the chunk from this place on.
-fn first_chunk(before: &[u8], chunk: &Chunk, place: Place) -> Arc<Chunk> {
+fn first_chunk(before: &[u8], chunk: &Chunk, place: StartPlace) -> Arc<Chunk> {
     let bytes = [before, &chunk.bytes[place.bytes..]].concat();
     Arc::new(Chunk {
         bytes,

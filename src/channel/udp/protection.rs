@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Datagram, UdpOutput, UdpOutputs};
 use crate::limits::ST2022_PAUSE;
-use tidecast_net::{Error, address::Output, interface::Interfaces, sys::SendBatch};
+use tidecast_net::{SocketError, address::Output, interface::Interfaces, sys::SendBatch};
 use tidecast_wire::{
     fec::matrix::{self, Encoder, Shape},
     st2022::Axis,
@@ -109,7 +109,7 @@ impl Protection {
     }
 
     /// The outputs of the repair packets.
-    pub(super) fn outputs(&self) -> Vec<(&UdpOutput, Option<&Error>)> {
+    pub(super) fn outputs(&self) -> Vec<(&UdpOutput, Option<&SocketError>)> {
         self.columns.list().into_iter().chain(self.rows.list()).collect()
     }
 }

@@ -18,7 +18,7 @@ use tidecast_core::{
     limits::{HISTORY, RETRANSMIT_SHARE},
 };
 use tidecast_net::{
-    Error,
+    SocketError,
     address::{Input, Output, Scheme},
     clock,
     interface::Interfaces,
@@ -110,7 +110,7 @@ impl Rist {
     }
 
     /// The output, and why it cannot send, if so.
-    pub(super) fn output(&self) -> (&UdpOutput, Option<&Error>) {
+    pub(super) fn output(&self) -> (&UdpOutput, Option<&SocketError>) {
         (&self.media.targets()[0], self.media.fault().or(self.rtcp.fault()))
     }
 

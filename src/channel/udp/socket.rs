@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::limits::{SEND_BUFFER_SHARE, SOCKET_OUTPUTS_MAX};
 use tidecast_net::limits::SEND_BUFFER_BYTES;
 use tidecast_net::{
-    Error,
+    SocketError,
     address::{Dscp, Interface, Output},
     interface::Interfaces,
     sys,
@@ -39,18 +39,18 @@ struct Origin {
 
 impl Sender {
     /// Opens a socket as `output` needs it, with a buffer for `count` outputs.
-    pub fn open(output: &Output, count: usize, interfaces: &Interfaces) -> Result<Sender, Error> {
+    pub fn open(output: &Output, count: usize, interfaces: &Interfaces) -> Result<Sender, SocketError> {
         let domain = Domain::for_address(output.target);
-        let socket =
-            Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(Error::socket("open a socket"))?;
-        socket.set_nonblocking(true).map_err(Error::socket("make the socket non-blocking"))?;
-        let buffer = set_buffer(&socket, count).map_err(Error::socket("set the send buffer's size"))?;
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
+            .map_err(SocketError::socket("open a socket"))?;
+        socket.set_nonblocking(true).map_err(SocketError::socket("make the socket non-blocking"))?;
+        let buffer = set_buffer(&socket, count).map_err(SocketError::socket("set the send buffer's size"))?;
         if let Some(ttl) = output.ttl {
-            set_ttl(&socket, output, u32::from(ttl)).map_err(Error::socket("set the TTL"))?;
+            set_ttl(&socket, output, u32::from(ttl)).map_err(SocketError::socket("set the TTL"))?;
         }
         let sender = Sender { socket, origin: None, buffer };
         if let Some(Dscp::Fixed(dscp)) = output.dscp {
-            sender.set_dscp(dscp).map_err(Error::socket("set the DSCP"))?;
+            sender.set_dscp(dscp).map_err(SocketError::socket("set the DSCP"))?;
         }
         let mut sender = sender;
         if output.is_class_d() {
@@ -63,7 +63,11 @@ impl Sender {
 
     /// IP_MULTICAST_IF is set always: without it the kernel may send from 0.0.0.0, even with a
     /// route.
-    fn use_multicast_interface(&mut self, output: &Output, interfaces: &Interfaces) -> Result<(), Error> {
+    fn use_multicast_interface(
+        &mut self,
+        output: &Output,
+        interfaces: &Interfaces,
+    ) -> Result<(), SocketError> {
         let origin = Origin::find(output, interfaces)?;
         match output.target.ip() {
             IpAddr::V4(_) => sys::set_multicast_interface_v4(
@@ -73,7 +77,7 @@ impl Sender {
             ),
             IpAddr::V6(_) => self.socket.set_multicast_if_v6(origin.index),
         }
-        .map_err(Error::socket("set the multicast interface"))?;
+        .map_err(SocketError::socket("set the multicast interface"))?;
         if let Some(ip @ IpAddr::V6(_)) = output.interface.as_ref().and_then(Interface::address) {
             self.bind(ip, origin.index)?; // IPv6 takes an interface there, but no address
         }
@@ -83,7 +87,7 @@ impl Sender {
             SocketAddr::V4(_) => self.socket.set_multicast_loop_v4(on),
             SocketAddr::V6(_) => self.socket.set_multicast_loop_v6(on),
         }
-        .map_err(Error::socket("set the multicast loop"))
+        .map_err(SocketError::socket("set the multicast loop"))
     }
 
     /// A name ties the socket to that interface; an address is what the datagrams come from.
@@ -92,14 +96,14 @@ impl Sender {
         output: &Output,
         interface: &Interface,
         interfaces: &Interfaces,
-    ) -> Result<(), Error> {
+    ) -> Result<(), SocketError> {
         let origin = Origin::find(output, interfaces)?;
         match interface.address() {
             Some(ip) => self.bind(ip, origin.index)?,
             None => {
                 let found = interfaces.find(Some(interface), output.target.ip())?; // it may be an alternative name
                 let bound = self.socket.bind_device(Some(found.name.as_bytes()));
-                bound.map_err(Error::socket("bind to the interface"))?;
+                bound.map_err(SocketError::socket("bind to the interface"))?;
             }
         }
         self.origin = Some(origin);
@@ -107,12 +111,12 @@ impl Sender {
     }
 
     /// Makes `ip` the datagrams' source; `index` says which link a link-local address is of.
-    fn bind(&self, ip: IpAddr, index: u32) -> Result<(), Error> {
+    fn bind(&self, ip: IpAddr, index: u32) -> Result<(), SocketError> {
         let address = match ip {
             IpAddr::V6(ip) if ip.is_unicast_link_local() => SocketAddrV6::new(ip, 0, 0, index).into(),
             ip => SocketAddr::new(ip, 0),
         };
-        self.socket.bind(&address.into()).map_err(Error::socket("bind to the interface's address"))
+        self.socket.bind(&address.into()).map_err(SocketError::socket("bind to the interface's address"))
     }
 
     /// Whether the interface is still the same. Without one, unicast follows the kernel's routes by
@@ -176,7 +180,7 @@ impl AsFd for Sender {
 }
 
 impl Origin {
-    fn find(output: &Output, interfaces: &Interfaces) -> Result<Origin, Error> {
+    fn find(output: &Output, interfaces: &Interfaces) -> Result<Origin, SocketError> {
         let target = output.target.ip();
         let found = interfaces.find(output.interface.as_ref(), target)?;
         let address = match (&output.interface, target) {

@@ -17,7 +17,7 @@ use send::Run;
 pub(super) use send::Unsent;
 use tidecast_core::{history::Requests, relay::Beside};
 use tidecast_net::{
-    Error,
+    SocketError,
     address::{Dscp, Output},
     interface::Interfaces,
     sys::SendBatch,
@@ -29,7 +29,7 @@ pub(super) struct UdpSocketGroup {
     /// Never empty.
     targets: Vec<UdpOutput>,
     sender: Option<Sender>,
-    fault: Option<Error>,
+    fault: Option<SocketError>,
     /// When to look at the socket again.
     due: Instant,
     /// How often a socket was opened.
@@ -59,7 +59,7 @@ impl UdpSocketGroup {
     }
 
     /// Why there is no socket; `None` when there is one.
-    pub(super) fn fault(&self) -> Option<&Error> {
+    pub(super) fn fault(&self) -> Option<&SocketError> {
         self.fault.as_ref()
     }
 

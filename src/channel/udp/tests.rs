@@ -46,7 +46,7 @@ impl Bench {
         self.outputs.iter().map(|(output, _)| *output.counters()).collect()
     }
 
-    fn fault(&self) -> Option<&Error> {
+    fn fault(&self) -> Option<&SocketError> {
         self.outputs.iter().next().unwrap().1
     }
 

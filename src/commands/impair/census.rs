@@ -16,7 +16,7 @@ use tidecast_wire::{self as wire, Datagram, Format, native};
 
 /// What a datagram is for. What cannot be read counts as media, as it does in the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PacketKind {
     Media,
     Repair,
     Control,
@@ -37,7 +37,7 @@ enum FlowKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag {
     flow: FlowKey,
-    kind: Kind,
+    kind: PacketKind,
     /// How many of its flow and kind had entered before it.
     order: u64,
 }
@@ -133,11 +133,11 @@ impl Census {
 impl Kinds {
     /// Media packets: received and dropped.
     pub fn media(&self) -> (u64, u64) {
-        let media = self.0[Kind::Media as usize];
+        let media = self.0[PacketKind::Media as usize];
         (media.received, media.dropped)
     }
 
-    fn tally(&mut self, kind: Kind) -> &mut Tally {
+    fn tally(&mut self, kind: PacketKind) -> &mut Tally {
         &mut self.0[kind as usize]
     }
 
@@ -173,20 +173,20 @@ impl fmt::Display for FlowKey {
     }
 }
 
-fn classify(bytes: &[u8]) -> (FlowKey, Kind) {
+fn classify(bytes: &[u8]) -> (FlowKey, PacketKind) {
     match wire::parse(&Format::Auto, bytes) {
         Ok(Datagram::Native(packet)) => (FlowKey::Native(packet.stream()), kind_of(&packet)),
-        Ok(Datagram::Rtp(packet)) => (FlowKey::Rtp(packet.ssrc()), Kind::Media),
-        _ => (FlowKey::Other, Kind::Media),
+        Ok(Datagram::Rtp(packet)) => (FlowKey::Rtp(packet.ssrc()), PacketKind::Media),
+        _ => (FlowKey::Other, PacketKind::Media),
     }
 }
 
-fn kind_of(packet: &native::Packet<'_>) -> Kind {
+fn kind_of(packet: &native::Packet<'_>) -> PacketKind {
     match packet.kind() {
-        native::Kind::Data => Kind::Media,
-        native::Kind::Repair if native::Repair::parse(packet.payload()).is_ok() => Kind::Repair,
-        native::Kind::Repair => Kind::Media,
-        native::Kind::Heartbeat | native::Kind::End | native::Kind::Nack => Kind::Control,
+        native::Kind::Data => PacketKind::Media,
+        native::Kind::Repair if native::Repair::parse(packet.payload()).is_ok() => PacketKind::Repair,
+        native::Kind::Repair => PacketKind::Media,
+        native::Kind::Heartbeat | native::Kind::End | native::Kind::Nack => PacketKind::Control,
     }
 }
 
@@ -208,15 +208,15 @@ mod tests {
         let mut damaged = native(native::Kind::Heartbeat, 7, b"");
         damaged[9] ^= 1;
         let rtp = [0x80, 33, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 1, 2, 3];
-        let cases: [(&[u8], FlowKey, Kind); 8] = [
-            (&native(native::Kind::Data, 7, b"x"), FlowKey::Native(7), Kind::Media),
-            (&native(native::Kind::Repair, 7, &repair), FlowKey::Native(7), Kind::Repair),
-            (&native(native::Kind::Heartbeat, 7, b""), FlowKey::Native(7), Kind::Control),
-            (&native(native::Kind::End, 8, b""), FlowKey::Native(8), Kind::Control),
-            (&damaged, FlowKey::Other, Kind::Media),
-            (&rtp, FlowKey::Rtp(9), Kind::Media),
-            (b"text", FlowKey::Other, Kind::Media),
-            (b"", FlowKey::Other, Kind::Media),
+        let cases: [(&[u8], FlowKey, PacketKind); 8] = [
+            (&native(native::Kind::Data, 7, b"x"), FlowKey::Native(7), PacketKind::Media),
+            (&native(native::Kind::Repair, 7, &repair), FlowKey::Native(7), PacketKind::Repair),
+            (&native(native::Kind::Heartbeat, 7, b""), FlowKey::Native(7), PacketKind::Control),
+            (&native(native::Kind::End, 8, b""), FlowKey::Native(8), PacketKind::Control),
+            (&damaged, FlowKey::Other, PacketKind::Media),
+            (&rtp, FlowKey::Rtp(9), PacketKind::Media),
+            (b"text", FlowKey::Other, PacketKind::Media),
+            (b"", FlowKey::Other, PacketKind::Media),
         ];
         for (bytes, flow, kind) in cases {
             assert_eq!(classify(bytes), (flow, kind), "{bytes:?}");

@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::SocketAddr, path::Path};
 use anyhow::{anyhow, bail};
 
 use crate::{
-    capture::{Capture, Datagram, Error},
+    capture::{Capture, CaptureError, Datagram},
     limits::CAPTURE_DESTINATIONS_MAX,
 };
 
@@ -30,11 +30,11 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&Datagram)) -> anyhow::Resu
                 }
             }
             Ok(None) => break,
-            Err(Error::Cut { .. }) => {
+            Err(CaptureError::Cut { .. }) => {
                 tracing::warn!("{name} ends in the middle of a packet");
                 break;
             }
-            Err(error @ Error::Linktype { .. }) => unknown = unknown.or(Some(error)),
+            Err(error @ CaptureError::Linktype { .. }) => unknown = unknown.or(Some(error)),
             Err(error) => return Err(unreadable(path, error)),
         }
     }
@@ -44,15 +44,15 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&Datagram)) -> anyhow::Resu
     }
 }
 
-fn unreadable(path: &Path, error: Error) -> anyhow::Error {
+fn unreadable(path: &Path, error: CaptureError) -> anyhow::Error {
     let name = path.display();
     let foreign = |what| anyhow!("{name}: not a capture file (expected pcap or pcapng): {what}");
     match error {
-        Error::Io(error) => anyhow!(error).context(format!("cannot read {name}")),
-        Error::Foreign { what } => foreign(what),
+        CaptureError::Io(error) => anyhow!(error).context(format!("cannot read {name}")),
+        CaptureError::Foreign { what } => foreign(what),
         // of its header
-        Error::Cut { .. } => foreign("it ends too early"),
-        Error::Corrupt { packets, what } => anyhow!("{name}: damaged after packet {packets}: {what}"),
+        CaptureError::Cut { .. } => foreign("it ends too early"),
+        CaptureError::Corrupt { packets, what } => anyhow!("{name}: damaged after packet {packets}: {what}"),
         error => anyhow!("{name}: {error}"),
     }
 }

@@ -33,7 +33,7 @@ struct Figures {
 }
 
 #[derive(Debug, Serialize)]
-struct Flow {
+struct ReceivedFlow {
     flow: String,
     source: String,
     format: &'static str,
@@ -50,7 +50,7 @@ pub(super) struct Summary {
     truncated: u64,
     #[serde(flatten)]
     figures: Figures,
-    flows: Vec<Flow>,
+    flows: Vec<ReceivedFlow>,
 }
 
 impl Figures {
@@ -81,14 +81,14 @@ impl Figures {
     }
 }
 
-impl Flow {
+impl ReceivedFlow {
     /// A flow that ended and came again counts as one.
-    fn of(states: Vec<&FlowState>) -> Option<Flow> {
+    fn of(states: Vec<&FlowState>) -> Option<ReceivedFlow> {
         let mut counters = Counters::default();
         states.iter().for_each(|state| counters.add(&state.counters));
         let jitter = states.iter().map(|state| state.jitter_seconds).fold(0.0, f64::max);
         let last = states.last()?;
-        Some(Flow {
+        Some(ReceivedFlow {
             flow: last.flow.clone(),
             source: last.source.clone(),
             format: last.format.as_str(),
@@ -103,7 +103,7 @@ impl Summary {
         for flow in state.flows.iter() {
             by_key.entry(&flow.flow).or_default().push(flow);
         }
-        let mut flows: Vec<Flow> = by_key.into_values().filter_map(Flow::of).collect();
+        let mut flows: Vec<ReceivedFlow> = by_key.into_values().filter_map(ReceivedFlow::of).collect();
         flows.sort_by_key(|flow| (flow.flow.len(), flow.flow.clone())); // 2 before 10
         let jitter = flows.iter().map(|flow| flow.figures.jitter_seconds).fold(0.0, f64::max);
         Summary {

@@ -18,7 +18,7 @@ use anyhow::{Context, anyhow};
 use super::pace::Timeline;
 use super::{Failure, Job, Link, Stop, seconds, usage};
 use crate::{
-    capture::{Capture, Datagram, Error},
+    capture::{Capture, CaptureError, Datagram},
     cli::{self, Source},
     limits::CAPTURE_STREAMS_SHOWN,
 };
@@ -80,7 +80,7 @@ pub(super) fn play(args: &cli::Send, path: &Path, stop: Stop) -> Result<Link, Fa
     }
 }
 
-fn wrong(path: &Path, error: &Error) -> anyhow::Error {
+fn wrong(path: &Path, error: &CaptureError) -> anyhow::Error {
     anyhow!("{}: {error}", path.display())
 }
 
@@ -118,7 +118,7 @@ struct Survey {
     fragments: u64,
     partial: u64,
     /// Why the file ends early.
-    cut: Option<Error>,
+    cut: Option<CaptureError>,
 }
 
 impl Survey {
@@ -129,7 +129,7 @@ impl Survey {
             match capture.next_datagram() {
                 Ok(Some(datagram)) => survey.add(&datagram, port),
                 Ok(None) => break,
-                Err(error @ Error::Cut { .. }) => {
+                Err(error @ CaptureError::Cut { .. }) => {
                     survey.cut = Some(error);
                     break;
                 }
@@ -231,7 +231,7 @@ impl Player {
         loop {
             let datagram = match capture.next_datagram() {
                 Ok(Some(datagram)) => datagram,
-                Ok(None) | Err(Error::Cut { .. }) => return Ok(false),
+                Ok(None) | Err(CaptureError::Cut { .. }) => return Ok(false),
                 Err(error) => return Err(anyhow!("{error}")).context("the file has changed"),
             };
             if args.port.is_some_and(|port| !port.includes(datagram.destination)) {

@@ -11,7 +11,7 @@ use tidecast_wire::ts;
 
 use super::{
     pace::RatePacer,
-    pcr::{Error, PcrPacer, Splitter, Timed},
+    pcr::{PcrError, PcrPacer, Splitter, Timed},
 };
 
 /// Cuts bytes into timed payloads.
@@ -59,7 +59,7 @@ impl Cutter {
     ///
     /// # Errors
     /// When a transport stream has no sync bytes, or no PCR to be timed by.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), PcrError> {
         match &mut self.way {
             Way::Pcr { splitter, pacer } => {
                 let mut paced = Ok(());
@@ -83,7 +83,7 @@ impl Cutter {
     ///
     /// # Errors
     /// When a transport stream had no PCR to be timed by.
-    pub fn lap(&mut self) -> Result<(), Error> {
+    pub fn lap(&mut self) -> Result<(), PcrError> {
         match &mut self.way {
             Way::Pcr { splitter, pacer } => {
                 splitter.cut();
@@ -100,7 +100,7 @@ impl Cutter {
     ///
     /// # Errors
     /// When a transport stream had no PCR to be timed by.
-    pub fn finish(&mut self) -> Result<(), Error> {
+    pub fn finish(&mut self) -> Result<(), PcrError> {
         self.lap()?;
         match &mut self.way {
             Way::Pcr { pacer, .. } => {
@@ -200,9 +200,9 @@ mod tests {
     fn what_is_no_transport_stream_says_so() {
         let mut cutter = Cutter::by_pcr(Splitter::default());
         let error = cutter.push(&[0; 100_000]).expect_err("no sync bytes");
-        assert!(matches!(error, Error::NoSync { .. }), "{error}");
+        assert!(matches!(error, PcrError::NoSync { .. }), "{error}");
         let mut short = Cutter::by_pcr(Splitter::default());
         short.push(&[0; 50]).expect("too short to tell");
-        assert_eq!(short.finish(), Err(Error::NoPcr { packets: 0 }));
+        assert_eq!(short.finish(), Err(PcrError::NoPcr { packets: 0 }));
     }
 }

@@ -15,7 +15,7 @@ pub const DATAGRAM_PACKETS: usize = 7;
 /// Why a stream cannot be paced by its PCR.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum PcrError {
     /// Fewer than two usable PCRs.
     #[error("no usable PCR in {packets} transport packets, expected one at least every {} s; give --rate instead", PCR_INTERVAL_MAX.as_secs())]
     NoPcr {
@@ -66,8 +66,12 @@ impl Splitter {
     /// Takes more bytes and hands out each whole packet.
     ///
     /// # Errors
-    /// [`Error::NoSync`] when 64 packets' worth of bytes hold no sync byte in its place.
-    pub fn push(&mut self, bytes: &[u8], mut packet: impl FnMut(&[u8; PACKET_BYTES])) -> Result<(), Error> {
+    /// [`PcrError::NoSync`] when 64 packets' worth of bytes hold no sync byte in its place.
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        mut packet: impl FnMut(&[u8; PACKET_BYTES]),
+    ) -> Result<(), PcrError> {
         const SEARCH_BYTES_MAX: usize = 64 * PACKET_BYTES;
         let ahead = self.ahead.min(bytes.len());
         self.ahead -= ahead;
@@ -90,7 +94,7 @@ impl Splitter {
                 self.skipped += 1;
             }
             if self.lost > SEARCH_BYTES_MAX {
-                return Err(Error::NoSync { bytes: self.lost, unit });
+                return Err(PcrError::NoSync { bytes: self.lost, unit });
             }
         }
         self.rest.drain(..at);
@@ -155,8 +159,8 @@ impl PcrPacer {
     /// Takes the next transport packet.
     ///
     /// # Errors
-    /// [`Error::NoPcr`] when `PCR_LOOKAHEAD_PACKETS_MAX` packets went by and no speed is known.
-    pub fn push(&mut self, packet: &[u8; PACKET_BYTES]) -> Result<(), Error> {
+    /// [`PcrError::NoPcr`] when `PCR_LOOKAHEAD_PACKETS_MAX` packets went by and no speed is known.
+    pub fn push(&mut self, packet: &[u8; PACKET_BYTES]) -> Result<(), PcrError> {
         if let Some(pcr) = ts::pcr(packet)
             && *self.pid.get_or_insert(pcr.pid) == pcr.pid
         {
@@ -173,9 +177,9 @@ impl PcrPacer {
     /// Ends a lap: what is pushed next continues smoothly, whatever its PCR says.
     ///
     /// # Errors
-    /// [`Error::NoPcr`] when the lap had fewer than two usable PCRs.
-    pub fn interrupt(&mut self) -> Result<(), Error> {
-        let speed = self.speed.ok_or(Error::NoPcr { packets: self.packets })?;
+    /// [`PcrError::NoPcr`] when the lap had fewer than two usable PCRs.
+    pub fn interrupt(&mut self) -> Result<(), PcrError> {
+        let speed = self.speed.ok_or(PcrError::NoPcr { packets: self.packets })?;
         self.release(speed);
         self.last = None;
         Ok(())
@@ -184,8 +188,8 @@ impl PcrPacer {
     /// Ends the stream: the last datagram may be a short one.
     ///
     /// # Errors
-    /// [`Error::NoPcr`] when the stream had fewer than two usable PCRs.
-    pub fn finish(&mut self) -> Result<(), Error> {
+    /// [`PcrError::NoPcr`] when the stream had fewer than two usable PCRs.
+    pub fn finish(&mut self) -> Result<(), PcrError> {
         self.interrupt()?;
         self.complete();
         Ok(())
@@ -353,12 +357,12 @@ mod tests {
         let mut pacer = PcrPacer::new();
         (0..20).for_each(|i| pacer.push(&packet(i, None)).expect("still looking"));
         let error = pacer.finish().expect_err("no speed");
-        assert_eq!(error, Error::NoPcr { packets: 20 });
+        assert_eq!(error, PcrError::NoPcr { packets: 20 });
         assert!(error.to_string().contains("--rate"), "{error}");
 
         let mut endless = PcrPacer::new();
         let error = (0..).find_map(|i| endless.push(&packet(i, None)).err());
-        assert_eq!(error, Some(Error::NoPcr { packets: PCR_LOOKAHEAD_PACKETS_MAX as u64 }));
+        assert_eq!(error, Some(PcrError::NoPcr { packets: PCR_LOOKAHEAD_PACKETS_MAX as u64 }));
     }
 
     #[test]
@@ -383,6 +387,6 @@ mod tests {
         }
         let mut splitter = Splitter::default();
         let error = splitter.push(&[0; 20_000], |_| panic!("no packet here"));
-        assert_eq!(error, Err(Error::NoSync { bytes: 64 * PACKET_BYTES + 1, unit: PACKET_BYTES }));
+        assert_eq!(error, Err(PcrError::NoSync { bytes: 64 * PACKET_BYTES + 1, unit: PACKET_BYTES }));
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn checked(
     let wanted = wanted
         .map(str::parse)
         .transpose()
-        .map_err(|error: address::Error| Refusal::Malformed(format!("if: {error}")))?;
+        .map_err(|error: address::AddressError| Refusal::Malformed(format!("if: {error}")))?;
     for (what, named) in [("zone ", input.interface), ("if=", wanted)] {
         if let Some(named) = named
             && Some(&named) != interface.as_ref()

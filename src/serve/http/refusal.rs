@@ -72,19 +72,18 @@ impl From<Refused> for Refusal {
     }
 }
 
-impl From<registry::Error> for Refusal {
-    fn from(error: registry::Error) -> Refusal {
+impl From<registry::RegistryError> for Refusal {
+    fn from(error: registry::RegistryError) -> Refusal {
         let text = error.to_string();
         match error {
-            registry::Error::Unknown { .. } | registry::Error::PacketThread(ThreadError::Unknown { .. }) => {
-                Refusal::NotFound(text)
-            }
-            registry::Error::PacketThread(ThreadError::Leg { .. } | ThreadError::NameTaken { .. }) => {
-                Refusal::Failed(text)
-            }
-            registry::Error::Refused(_)
-            | registry::Error::Waiting { .. }
-            | registry::Error::PacketThread(ThreadError::TooManyTaps { .. } | ThreadError::Stopped) => {
+            registry::RegistryError::Unknown { .. }
+            | registry::RegistryError::PacketThread(ThreadError::Unknown { .. }) => Refusal::NotFound(text),
+            registry::RegistryError::PacketThread(
+                ThreadError::Leg { .. } | ThreadError::NameTaken { .. },
+            ) => Refusal::Failed(text),
+            registry::RegistryError::Refused(_)
+            | registry::RegistryError::Waiting { .. }
+            | registry::RegistryError::PacketThread(ThreadError::TooManyTaps { .. } | ThreadError::Stopped) => {
                 Refusal::Busy(text)
             }
         }

@@ -25,7 +25,7 @@ use crate::{
     channel::tap::{Batch, FlowName, TapReader},
     limits::{PUSH_PIECE_BYTES, SSE_KEPT, SSE_KEPT_CLASSES_MAX},
 };
-use flow::Flow;
+use flow::HubFlow;
 use tidecast_net::clock;
 
 /// What a new subscriber does not have yet of the flows' last values.
@@ -49,7 +49,7 @@ pub(super) struct Hub {
     next: u64,
     /// How often records were missing.
     skips: u64,
-    flows: HashMap<String, Flow>,
+    flows: HashMap<String, HubFlow>,
     /// Bytes of the flows' last payloads.
     kept: usize,
     classes: Vec<Class>,

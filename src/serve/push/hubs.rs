@@ -40,7 +40,7 @@ impl Hubs {
         transport: Transport,
         options: SubscribeOptions,
         queue: &Arc<PushQueue>,
-    ) -> Result<u64, registry::Error> {
+    ) -> Result<u64, registry::RegistryError> {
         self.subscribe_after(name, transport, options, queue, None).await
     }
 
@@ -56,7 +56,7 @@ impl Hubs {
         options: SubscribeOptions,
         queue: &Arc<PushQueue>,
         after: Option<Position>,
-    ) -> Result<u64, registry::Error> {
+    ) -> Result<u64, registry::RegistryError> {
         let share = self.registry.share(name, transport)?;
         self.subscribe_shared(name, share, options, queue, after).await
     }
@@ -73,7 +73,7 @@ impl Hubs {
         options: SubscribeOptions,
         queue: &Arc<PushQueue>,
         after: Option<Position>,
-    ) -> Result<u64, registry::Error> {
+    ) -> Result<u64, registry::RegistryError> {
         loop {
             let hub = self.hub(name).await?;
             // If it has just ended, because its channel has, the next one finds out.
@@ -86,7 +86,7 @@ impl Hubs {
         }
     }
 
-    async fn hub(&self, name: &str) -> Result<mpsc::Sender<HubCommand>, registry::Error> {
+    async fn hub(&self, name: &str) -> Result<mpsc::Sender<HubCommand>, registry::RegistryError> {
         let mut table = self.table.lock().await;
         table.retain(|_, hub| hub.strong_count() > 0);
         if let Some(hub) = table.get(name).and_then(mpsc::WeakSender::upgrade).filter(|hub| !hub.is_closed())

@@ -61,7 +61,7 @@ pub(super) fn is_rtcp(bytes: &[u8]) -> bool {
 
 /// Whether an RTP receiver takes it for RTCP, damaged or not (RFC 5761 section 4).
 pub(super) fn claims_rtcp(bytes: &[u8]) -> bool {
-    matches!(rtp::Packet::parse(bytes), Err(rtp::Error::Rtcp { .. }))
+    matches!(rtp::Packet::parse(bytes), Err(rtp::RtpError::Rtcp { .. }))
 }
 
 /// STUN and DTLS, which share a port with RTP (RFC 7983): neither media nor damage.

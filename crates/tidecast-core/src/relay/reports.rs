@@ -124,10 +124,10 @@ impl Relay {
 }
 
 /// Why a datagram on the port for RTCP is of no use.
-fn rejected(error: &rtcp::Error) -> Reject {
+fn rejected(error: &rtcp::RtcpError) -> Reject {
     match error {
-        rtcp::Error::Version { .. } | rtcp::Error::Type { .. } => Reject::Foreign(Reason::Format),
-        rtcp::Error::Padding { .. } => Reject::Corrupt(Reason::Padding),
+        rtcp::RtcpError::Version { .. } | rtcp::RtcpError::Type { .. } => Reject::Foreign(Reason::Format),
+        rtcp::RtcpError::Padding { .. } => Reject::Corrupt(Reason::Padding),
         _ => Reject::Corrupt(Reason::Truncated),
     }
 }

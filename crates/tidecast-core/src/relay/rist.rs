@@ -172,11 +172,11 @@ impl Peer {
 }
 
 /// Why a datagram on the port for RTCP is of no use.
-fn reject(error: &rtcp::Error) -> Reject {
+fn reject(error: &rtcp::RtcpError) -> Reject {
     match error {
-        rtcp::Error::Version { .. } | rtcp::Error::Type { .. } => Reject::Foreign(Reason::Format),
-        rtcp::Error::Padding { .. } => Reject::Corrupt(Reason::Padding),
-        rtcp::Error::Entries { .. } => Reject::Corrupt(Reason::Nack),
+        rtcp::RtcpError::Version { .. } | rtcp::RtcpError::Type { .. } => Reject::Foreign(Reason::Format),
+        rtcp::RtcpError::Padding { .. } => Reject::Corrupt(Reason::Padding),
+        rtcp::RtcpError::Entries { .. } => Reject::Corrupt(Reason::Nack),
         _ => Reject::Corrupt(Reason::Truncated),
     }
 }

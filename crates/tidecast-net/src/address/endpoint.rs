@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use super::{Error, Interface, parse_port_or_any, zone};
+use super::{AddressError, Interface, parse_port_or_any, zone};
 
 /// An address with its port, and the zone of an IPv6 address (RFC 4007) by name or index. Whether
 /// there is such an interface is not known before a socket is made (`net::interface`).
@@ -42,10 +42,10 @@ impl From<SocketAddr> for Endpoint {
 }
 
 impl FromStr for Endpoint {
-    type Err = Error;
+    type Err = AddressError;
 
-    fn from_str(text: &str) -> Result<Endpoint, Error> {
-        let refused = || Error::Host(text.to_owned());
+    fn from_str(text: &str) -> Result<Endpoint, AddressError> {
+        let refused = || AddressError::Host(text.to_owned());
         if !text.contains('%') {
             return text.parse::<SocketAddr>().map(Endpoint::from).map_err(|_| refused());
         }

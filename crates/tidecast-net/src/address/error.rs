@@ -9,7 +9,7 @@ use tidecast_wire::fec::matrix::ShapeError;
 /// Why an address was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum AddressError {
     /// The part before `://` is not a known scheme.
     #[error("scheme {0:?}: expected udp, rtp or rist")]
     Scheme(String),

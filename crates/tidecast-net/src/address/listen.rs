@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::Endpoint;
-use crate::units::Error;
+use crate::units::UnitError;
 
-const LISTEN: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
-const LISTEN_ADDRESS: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
+const LISTEN: UnitError = UnitError { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
+const LISTEN_ADDRESS: UnitError = UnitError { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
 
 /// Where an HTTP server listens: an address with its port (and its zone), `localhost:PORT`, or
 /// `off` (`None`).
@@ -14,7 +14,7 @@ const LISTEN_ADDRESS: Error = Error { expected: "ADDRESS:PORT such as 127.0.0.1:
 /// # Errors
 /// Anything else; a port alone is refused, since nobody could tell whether it means this host or
 /// all networks.
-pub fn listen(text: &str) -> Result<Option<Endpoint>, Error> {
+pub fn listen(text: &str) -> Result<Option<Endpoint>, UnitError> {
     if text == "off" {
         return Ok(None);
     }
@@ -29,7 +29,7 @@ pub fn listen(text: &str) -> Result<Option<Endpoint>, Error> {
 ///
 /// # Errors
 /// As [`listen`], and `off`.
-pub fn listen_address(text: &str) -> Result<Endpoint, Error> {
+pub fn listen_address(text: &str) -> Result<Endpoint, UnitError> {
     listen(text)?.ok_or(LISTEN_ADDRESS)
 }
 

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Dscp, Error, Interface, OutputFec, OutputRtcp, number};
+use super::{AddressError, Dscp, Interface, OutputFec, OutputRtcp, number};
 use tidecast_core::limits::{HISTORY_MAX, HISTORY_MIN, RETRANSMIT_SHARE_MAX};
 use tidecast_wire::fec::matrix::Shape;
 
@@ -41,15 +41,15 @@ pub(super) struct Query {
 }
 
 impl Query {
-    pub(super) fn of_input(text: &str) -> Result<Query, Error> {
+    pub(super) fn of_input(text: &str) -> Result<Query, AddressError> {
         Query::parse(text, KEYS_OF_INPUT)
     }
 
-    pub(super) fn of_output(text: &str) -> Result<Query, Error> {
+    pub(super) fn of_output(text: &str) -> Result<Query, AddressError> {
         Query::parse(text, KEYS_OF_OUTPUT)
     }
 
-    fn parse(text: &str, known: &'static [&'static str]) -> Result<Query, Error> {
+    fn parse(text: &str, known: &'static [&'static str]) -> Result<Query, AddressError> {
         let mut query = Query::default();
         for option in text.split('&').filter(|option| !option.is_empty()) {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
@@ -75,20 +75,20 @@ impl Query {
                 _ => query.payload.replace(parse_switch("payload", &value)?).is_some(),
             };
             if repeated {
-                return Err(Error::RepeatedOption(key.to_owned()));
+                return Err(AddressError::RepeatedOption(key.to_owned()));
             }
         }
         Ok(query)
     }
 }
 
-fn unknown(key: &str, known: &'static [&'static str]) -> Error {
+fn unknown(key: &str, known: &'static [&'static str]) -> AddressError {
     if KEYS_OF_OUTPUT.contains(&key) {
-        return Error::OptionOfOutput(key.to_owned());
+        return AddressError::OptionOfOutput(key.to_owned());
     }
     let alias = ALIASES.iter().find(|(name, own)| *name == key && known.contains(own)).map(|(_, own)| *own);
     let nearest = alias.unwrap_or_else(|| nearest(key, known));
-    Error::UnknownOption { key: key.to_owned(), nearest, known: known.join(", ") }
+    AddressError::UnknownOption { key: key.to_owned(), nearest, known: known.join(", ") }
 }
 
 /// The most similar of the known words (the first of equals).
@@ -100,46 +100,48 @@ fn nearest(word: &str, known: &'static [&'static str]) -> &'static str {
         .unwrap_or_default()
 }
 
-fn parse_ttl(value: &str) -> Result<u8, Error> {
-    number(value).ok_or_else(|| Error::OptionValue {
+fn parse_ttl(value: &str) -> Result<u8, AddressError> {
+    number(value).ok_or_else(|| AddressError::OptionValue {
         key: "ttl",
         value: value.to_owned(),
         expected: "0 to 255",
     })
 }
 
-fn parse_switch(key: &'static str, value: &str) -> Result<bool, Error> {
+fn parse_switch(key: &'static str, value: &str) -> Result<bool, AddressError> {
     match value {
         "1" | "true" | "on" | "yes" => Ok(true),
         "0" | "false" | "off" | "no" => Ok(false),
-        _ => Err(Error::OptionValue { key, value: value.to_owned(), expected: "0 or 1" }),
+        _ => Err(AddressError::OptionValue { key, value: value.to_owned(), expected: "0 or 1" }),
     }
 }
 
-fn parse_buffer(value: &str) -> Result<Duration, Error> {
+fn parse_buffer(value: &str) -> Result<Duration, AddressError> {
     let buffer = humantime::parse_duration(value).ok();
-    buffer.filter(|buffer| (HISTORY_MIN..=HISTORY_MAX).contains(buffer)).ok_or_else(|| Error::OptionValue {
-        key: "buffer",
-        value: value.to_owned(),
-        expected: "a duration from 10ms to 30s, such as 1s",
+    buffer.filter(|buffer| (HISTORY_MIN..=HISTORY_MAX).contains(buffer)).ok_or_else(|| {
+        AddressError::OptionValue {
+            key: "buffer",
+            value: value.to_owned(),
+            expected: "a duration from 10ms to 30s, such as 1s",
+        }
     })
 }
 
-fn parse_dscp(value: &str) -> Result<Dscp, Error> {
-    value.parse().map_err(|()| Error::OptionValue {
+fn parse_dscp(value: &str) -> Result<Dscp, AddressError> {
+    value.parse().map_err(|()| AddressError::OptionValue {
         key: "dscp",
         value: value.to_owned(),
         expected: "0 to 63, a name such as EF, AF41 or CS5, or keep (as the datagrams came in)",
     })
 }
 
-fn parse_rtcp(value: &str) -> Result<OutputRtcp, Error> {
+fn parse_rtcp(value: &str) -> Result<OutputRtcp, AddressError> {
     match value {
         "above" => Ok(OutputRtcp::Above),
         "mux" => Ok(OutputRtcp::Muxed),
         "if-muxed" => Ok(OutputRtcp::IfMuxed),
         "off" => Ok(OutputRtcp::Off),
-        _ => Err(Error::OptionValue {
+        _ => Err(AddressError::OptionValue {
             key: "rtcp",
             value: value.to_owned(),
             expected: "above (to the port + 1), mux (to the media's port), if-muxed or off",
@@ -147,9 +149,9 @@ fn parse_rtcp(value: &str) -> Result<OutputRtcp, Error> {
     }
 }
 
-fn parse_share(value: &str) -> Result<u8, Error> {
+fn parse_share(value: &str) -> Result<u8, AddressError> {
     number(value).filter(|share| (1..=RETRANSMIT_SHARE_MAX).contains(share)).ok_or_else(|| {
-        Error::OptionValue {
+        AddressError::OptionValue {
             key: "share",
             value: value.to_owned(),
             expected: "1 to 100 (percent of the media)",
@@ -158,8 +160,8 @@ fn parse_share(value: &str) -> Result<u8, Error> {
 }
 
 /// `st2022-1:L,D`, `st2022-1:L,D,columns`, `rs:K,M` or `rs:K,M,STRIDE`.
-fn parse_fec(value: &str) -> Result<OutputFec, Error> {
-    let refused = |expected| Error::OptionValue { key: "fec", value: value.to_owned(), expected };
+fn parse_fec(value: &str) -> Result<OutputFec, AddressError> {
+    let refused = |expected| AddressError::OptionValue { key: "fec", value: value.to_owned(), expected };
     if let Some(shape) = value.strip_prefix("rs:") {
         let expected = "rs:K,M or rs:K,M,STRIDE such as rs:10,2 or rs:20,4,4: data packets, repair packets \
                         (together at most 255), stride (1 to 255)";

@@ -117,7 +117,7 @@ impl FromStr for Target {
         if text.starts_with(SCHEME) {
             return text.parse().map(Target::Recording).map_err(|error: RecordingError| error.to_string());
         }
-        text.parse().map(Target::Udp).map_err(|error: super::Error| error.to_string())
+        text.parse().map(Target::Udp).map_err(|error: super::AddressError| error.to_string())
     }
 }
 

@@ -91,7 +91,7 @@ impl FromStr for Source {
         if text.starts_with(SCHEME) {
             return text.parse().map(Source::Remote).map_err(|error: RemoteError| error.to_string());
         }
-        text.parse().map(Source::Input).map_err(|error: super::Error| error.to_string())
+        text.parse().map(Source::Input).map_err(|error: super::AddressError| error.to_string())
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-use super::{Error, Input, Scheme, is_class_d, is_unicast, parse_port, zone};
+use super::{AddressError, Input, Scheme, is_class_d, is_unicast, parse_port, zone};
 
 /// What udpxy takes between address and port.
 const SEPARATORS: [char; 6] = [':', '%', '~', '+', '-', '^'];
@@ -47,7 +47,7 @@ pub fn without_extension(file: &str) -> Option<&str> {
 ///
 /// # Errors
 /// What is malformed, with what was expected (an HTTP 400).
-pub fn parse(scheme: Scheme, text: &str) -> Result<Input, Error> {
+pub fn parse(scheme: Scheme, text: &str) -> Result<Input, AddressError> {
     // The escapes of all separators but `%` contain a letter, so a port of digits only is a port.
     parse_once(scheme, text).or_else(|_| parse_once(scheme, &decode(text)))
 }
@@ -66,9 +66,9 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-fn parse_once(scheme: Scheme, text: &str) -> Result<Input, Error> {
+fn parse_once(scheme: Scheme, text: &str) -> Result<Input, AddressError> {
     let text = plain(text);
-    let missing = || Error::PortMissing(text.to_owned());
+    let missing = || AddressError::PortMissing(text.to_owned());
     let (address, port) = text.rsplit_once(SEPARATORS).ok_or_else(missing)?;
     if port.ends_with(']') {
         return Err(missing());
@@ -78,7 +78,7 @@ fn parse_once(scheme: Scheme, text: &str) -> Result<Input, Error> {
     let (source, host) = address.split_once('@').unwrap_or(("", &address));
     let (group, of_group) = zone::parse_host(host)?;
     if !is_class_d(group) && !is_unicast(group) {
-        return Err(Error::Host(host.to_owned()));
+        return Err(AddressError::Host(host.to_owned()));
     }
     let (source, of_source) = zone::parse_user(source)?;
     let interface = zone::one_interface([of_group, of_source])?;

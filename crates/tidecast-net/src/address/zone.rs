@@ -3,26 +3,26 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Error, Interface, is_unicast};
+use super::{AddressError, Interface, is_unicast};
 
 /// An IPv4 address, or an IPv6 address in brackets with its zone or without.
-pub(super) fn parse_host(host: &str) -> Result<(IpAddr, Option<Interface>), Error> {
+pub(super) fn parse_host(host: &str) -> Result<(IpAddr, Option<Interface>), AddressError> {
     let parsed = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => parse_v6(inner),
         None => host.parse().ok().map(|address| (IpAddr::V4(address), None)),
     };
-    parsed.ok_or_else(|| Error::Host(host.to_owned()))
+    parsed.ok_or_else(|| AddressError::Host(host.to_owned()))
 }
 
 /// What stands before `@`: a sender's unicast address, or nothing. The brackets of IPv6 may be left
 /// out, since no port follows.
-pub(super) fn parse_user(user: &str) -> Result<(Option<IpAddr>, Option<Interface>), Error> {
+pub(super) fn parse_user(user: &str) -> Result<(Option<IpAddr>, Option<Interface>), AddressError> {
     if user.is_empty() {
         return Ok((None, None));
     }
     let parsed = parse_v6(user).or_else(|| parse_host(user).ok());
     let unicast = parsed.filter(|(address, _)| is_unicast(*address));
-    let (address, zone) = unicast.ok_or_else(|| Error::Source(user.to_owned()))?;
+    let (address, zone) = unicast.ok_or_else(|| AddressError::Source(user.to_owned()))?;
     Ok((Some(address), zone))
 }
 
@@ -39,25 +39,25 @@ pub(super) fn cut(text: &str) -> (&str, Option<&str>) {
 
 /// A zone as an interface. In a URL its percent sign may be escaped (`%25eth0`, RFC 6874); an index
 /// stands as it is.
-pub(super) fn parse(zone: &str) -> Result<Interface, Error> {
+pub(super) fn parse(zone: &str) -> Result<Interface, AddressError> {
     let is_index = zone.bytes().all(|byte| byte.is_ascii_digit());
     let name = zone.strip_prefix("25").filter(|_| !is_index).unwrap_or(zone);
     match name.parse()? {
         interface @ Interface::Name(_) => Ok(interface),
-        _ => Err(Error::Interface(zone.to_owned())),
+        _ => Err(AddressError::Interface(zone.to_owned())),
     }
 }
 
 /// The interface that the parts of an address name. All that name one name the same.
 pub(super) fn one_interface<const N: usize>(
     named: [Option<Interface>; N],
-) -> Result<Option<Interface>, Error> {
+) -> Result<Option<Interface>, AddressError> {
     named.into_iter().flatten().try_fold(None, |found, next| match found {
         // An address says more than the zone alone.
         Some(Interface::Zoned(address, name)) if next == Interface::Name(name.clone()) => {
             Ok(Some(Interface::Zoned(address, name)))
         }
-        Some(found) if found != next => Err(Error::Interfaces(found, next)),
+        Some(found) if found != next => Err(AddressError::Interfaces(found, next)),
         _ => Ok(Some(next)),
     })
 }

@@ -30,7 +30,9 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Field, IdPart, Kind, Layout, Length, Match, Sender, Step, Unit, Value, profiles::PROFILES};
+use super::{
+    DatagramLayout, Field, IdPart, Layout, Length, Match, Sender, Step, Unit, Value, profiles::PROFILES,
+};
 use crate::{
     limits::{
         CUSTOM_ID_BYTES_MAX, CUSTOM_KINDS_MAX, CUSTOM_PARTS_MAX, CUSTOM_TEXT_BYTES_MAX, DATAGRAM_BYTES_MAX,
@@ -43,7 +45,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("layout: {part}={value}: expected {expected}")]
-pub struct Error {
+pub struct LayoutError {
     /// The part: the word before its first `=`.
     pub part: String,
     /// What was written after it.
@@ -72,9 +74,9 @@ const EXPECTED_TIME: &str = "TYPE@OFFSET:UNIT with the unit s, ms, us or ns";
 type Parsed<T> = Result<T, String>;
 
 impl FromStr for Layout {
-    type Err = Error;
+    type Err = LayoutError;
 
-    fn from_str(text: &str) -> Result<Layout, Error> {
+    fn from_str(text: &str) -> Result<Layout, LayoutError> {
         let text = text.trim();
         match PROFILES.iter().find(|(name, _)| *name == text) {
             Some((name, grammar)) => Ok(Layout { profile: Some(name), ..parse(grammar)? }),
@@ -100,17 +102,17 @@ struct Parts {
     term: Option<Field>,
 }
 
-fn parse(text: &str) -> Result<Layout, Error> {
-    let mut kinds = split(text, '|').map(parse_kind).collect::<Result<Vec<Kind>, Error>>()?;
+fn parse(text: &str) -> Result<Layout, LayoutError> {
+    let mut kinds = split(text, '|').map(parse_kind).collect::<Result<Vec<DatagramLayout>, LayoutError>>()?;
     if kinds.len() > CUSTOM_KINDS_MAX {
         return Err(error("match", "", format!("at most {CUSTOM_KINDS_MAX} kinds, separated by |")));
     }
-    let numbered = |kind: &&Kind| kind.seq.is_some();
+    let numbered = |kind: &&DatagramLayout| kind.seq.is_some();
     if !kinds.iter().any(|kind| numbered(&kind)) {
         return Err(error("seq", "", format!("{EXPECTED_FIELD}: the number is required")));
     }
     // Those of one stream have one space of numbers.
-    let shape = |kind: &Kind| (kind.sender, kind.ids.iter().map(IdPart::len).sum::<usize>());
+    let shape = |kind: &DatagramLayout| (kind.sender, kind.ids.iter().map(IdPart::len).sum::<usize>());
     for (place, kind) in kinds.iter().enumerate() {
         let mut before = kinds[..place].iter().filter(numbered).filter(|_| kind.seq.is_some());
         if before.any(|other| shape(other) == shape(kind) && other.space != kind.space) {
@@ -132,7 +134,7 @@ fn parse(text: &str) -> Result<Layout, Error> {
     Ok(Layout { profile: None, kinds })
 }
 
-fn parse_kind(text: &str) -> Result<Kind, Error> {
+fn parse_kind(text: &str) -> Result<DatagramLayout, LayoutError> {
     let mut parts = Parts::default();
     for part in split(text, ',') {
         let part = part.trim();
@@ -143,8 +145,8 @@ fn parse_kind(text: &str) -> Result<Kind, Error> {
     parts.finish()
 }
 
-fn error(part: &str, value: &str, expected: impl Into<String>) -> Error {
-    Error { part: part.into(), value: value.into(), expected: expected.into() }
+fn error(part: &str, value: &str, expected: impl Into<String>) -> LayoutError {
+    LayoutError { part: part.into(), value: value.into(), expected: expected.into() }
 }
 
 /// Splits outside of double quotes.
@@ -205,7 +207,7 @@ impl Parts {
         Ok(())
     }
 
-    fn finish(self) -> Result<Kind, Error> {
+    fn finish(self) -> Result<DatagramLayout, LayoutError> {
         if self.passes.is_some() {
             return self.finish_passing();
         }
@@ -232,7 +234,7 @@ impl Parts {
         Ok(self.into_kind(Some(seq), space))
     }
 
-    fn finish_passing(self) -> Result<Kind, Error> {
+    fn finish_passing(self) -> Result<DatagramLayout, LayoutError> {
         let numbered = [
             ("seq", self.seq.is_some()),
             ("wrap", self.wrap.is_some()),
@@ -248,7 +250,7 @@ impl Parts {
         Ok(self.into_kind(None, Space::FULL))
     }
 
-    fn into_kind(self, seq: Option<Field>, space: Space) -> Kind {
+    fn into_kind(self, seq: Option<Field>, space: Space) -> DatagramLayout {
         let Parts { matches, wrap, sender, ids, step, end, bundle, time, part, term, .. } = self;
         let step = step.unwrap_or(Step::Constant(1));
         let fields = [seq, step.field(), time.map(|(field, _)| field), bundle.map(|length| length.field)];
@@ -257,7 +259,21 @@ impl Parts {
         let ends = fields.iter().chain(&places).flatten().map(Field::end).chain(ids.iter().map(IdPart::end));
         let len_min = ends.chain(matches.iter().map(Match::end)).max().unwrap_or(0);
         let sender = sender.unwrap_or(if ids.is_empty() { Sender::Port } else { Sender::Any });
-        Kind { matches, seq, wrap, space, sender, ids, step, end, time, part, term, bundle, len_min }
+        DatagramLayout {
+            matches,
+            seq,
+            wrap,
+            space,
+            sender,
+            ids,
+            step,
+            end,
+            time,
+            part,
+            term,
+            bundle,
+            len_min,
+        }
     }
 }
 
@@ -269,7 +285,7 @@ fn set_once<T>(slot: &mut Option<T>, value: T) -> Parsed<()> {
     Ok(())
 }
 
-fn space(seq: Field, wrap: Option<(u64, u64)>) -> Result<Space, Error> {
+fn space(seq: Field, wrap: Option<(u64, u64)>) -> Result<Space, LayoutError> {
     let (low, high) = wrap.unwrap_or((0, seq.max()));
     if high > seq.max() {
         return Err(error(
@@ -482,7 +498,7 @@ impl fmt::Display for Layout {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for DatagramLayout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in &self.matches {
             write!(f, "match={part},")?;

@@ -13,10 +13,10 @@ use terms::Terms;
 
 /// What a stream's datagrams have shown of how its numbers run.
 #[derive(Debug)]
-pub struct Scale(Kind);
+pub struct Scale(ScaleKind);
 
 #[derive(Debug)]
-enum Kind {
+enum ScaleKind {
     Parts(Parts),
     Terms(Terms),
     Records(Records),
@@ -45,9 +45,9 @@ impl Scale {
     pub fn of(packet: &Packet<'_>) -> Option<Scale> {
         Some(Scale(match packet.place {
             Place::Plain => return None,
-            Place::Part { .. } => Kind::Parts(Parts::new(packet.wire)),
-            Place::Term(_) => Kind::Terms(Terms::default()),
-            Place::Records => Kind::Records(Records::default()),
+            Place::Part { .. } => ScaleKind::Parts(Parts::new(packet.wire)),
+            Place::Term(_) => ScaleKind::Terms(Terms::default()),
+            Place::Records => ScaleKind::Records(Records::default()),
         }))
     }
 
@@ -58,15 +58,15 @@ impl Scale {
         }
         let known = |number, step| Scaled::Numbers { number, step, taken: None };
         match (&mut self.0, packet.place) {
-            (Kind::Parts(parts), Place::Part { index, count }) => {
+            (ScaleKind::Parts(parts), Place::Part { index, count }) => {
                 let number = parts.place(packet.number, index, count);
                 number.map_or(Scaled::Unknown, |number| known(number, 1))
             }
-            (Kind::Terms(terms), Place::Term(term)) => {
+            (ScaleKind::Terms(terms), Place::Term(term)) => {
                 let number = terms.place(term, packet.number, packet.step);
                 number.map_or(Scaled::Unknown, |number| known(number, packet.step))
             }
-            (Kind::Records(records), Place::Records) => {
+            (ScaleKind::Records(records), Place::Records) => {
                 records.place(packet.number, packet.wire, packet.bytes)
             }
             _ => Scaled::Unknown,

@@ -10,7 +10,7 @@ use crate::limits::FEC_CODES_MAX;
 /// Why a block cannot be encoded or rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum RsError {
     /// No code has such a shape.
     #[error("{k} data and {m} repair shards, expected at least 1 each and at most 255 together")]
     Shape {
@@ -70,7 +70,7 @@ impl Codes {
         m: usize,
         data: &[&[u8]],
         parity: &mut [Vec<u8>],
-    ) -> Result<(), Error> {
+    ) -> Result<(), RsError> {
         check_shape(k, m)?;
         check_count(k, data.len())?;
         check_count(m, parity.len())?;
@@ -85,7 +85,7 @@ impl Codes {
     /// # Errors
     /// A shape that no code has, another number of shards, different or zero lengths, or too few of
     /// them; `shards` stays as it is.
-    pub fn rebuild(&mut self, k: usize, m: usize, shards: &mut [Option<Vec<u8>>]) -> Result<(), Error> {
+    pub fn rebuild(&mut self, k: usize, m: usize, shards: &mut [Option<Vec<u8>>]) -> Result<(), RsError> {
         check_shape(k, m)?;
         check_count(k + m, shards.len())?;
         check_enough(k, shards.iter().flatten().count())?;
@@ -110,7 +110,7 @@ impl Codes {
         m: usize,
         data: &[Option<&[u8]>],
         parity: &[Option<&[u8]>],
-    ) -> Result<Vec<Vec<u8>>, Error> {
+    ) -> Result<Vec<Vec<u8>>, RsError> {
         check_shape(k, m)?;
         check_count(k, data.len())?;
         check_count(m, parity.len())?;
@@ -121,7 +121,7 @@ impl Codes {
         }
         let expected = equal_length(parity.iter().flatten().map(|shard| shard.len()))?;
         match data.iter().flatten().map(|shard| shard.len()).find(|&actual| actual > expected) {
-            Some(actual) => Err(Error::Length { expected, actual }),
+            Some(actual) => Err(RsError::Length { expected, actual }),
             None => Ok(self.code(k, m).missing(Isa::best(), data, parity)),
         }
     }
@@ -150,27 +150,27 @@ impl Codes {
     }
 }
 
-fn check_shape(k: usize, m: usize) -> Result<(), Error> {
+fn check_shape(k: usize, m: usize) -> Result<(), RsError> {
     let valid = k >= 1 && m >= 1 && k.saturating_add(m) <= 255;
-    if valid { Ok(()) } else { Err(Error::Shape { k, m }) }
+    if valid { Ok(()) } else { Err(RsError::Shape { k, m }) }
 }
 
-fn check_count(expected: usize, actual: usize) -> Result<(), Error> {
-    if expected == actual { Ok(()) } else { Err(Error::Count { expected, actual }) }
+fn check_count(expected: usize, actual: usize) -> Result<(), RsError> {
+    if expected == actual { Ok(()) } else { Err(RsError::Count { expected, actual }) }
 }
 
-fn check_enough(expected: usize, actual: usize) -> Result<(), Error> {
-    if actual >= expected { Ok(()) } else { Err(Error::TooFew { expected, actual }) }
+fn check_enough(expected: usize, actual: usize) -> Result<(), RsError> {
+    if actual >= expected { Ok(()) } else { Err(RsError::TooFew { expected, actual }) }
 }
 
 /// The length that all of them have, which is not 0.
-fn equal_length(mut lengths: impl Iterator<Item = usize>) -> Result<usize, Error> {
+fn equal_length(mut lengths: impl Iterator<Item = usize>) -> Result<usize, RsError> {
     let expected = lengths.next().unwrap_or(0);
     if expected == 0 {
-        return Err(Error::Length { expected: 1, actual: 0 });
+        return Err(RsError::Length { expected: 1, actual: 0 });
     }
     match lengths.find(|&actual| actual != expected) {
-        Some(actual) => Err(Error::Length { expected, actual }),
+        Some(actual) => Err(RsError::Length { expected, actual }),
         None => Ok(expected),
     }
 }
@@ -239,14 +239,14 @@ mod tests {
         let shard = [1u8, 2];
         let mut parity = [vec![9], vec![9]];
         for (k, m) in [(0, 2), (2, 0), (254, 2), (usize::MAX, 1), (usize::MAX, usize::MAX)] {
-            assert_eq!(codes.encode(k, m, &[&shard], &mut parity), Err(Error::Shape { k, m }));
-            assert_eq!(codes.rebuild(k, m, &mut [None]), Err(Error::Shape { k, m }));
+            assert_eq!(codes.encode(k, m, &[&shard], &mut parity), Err(RsError::Shape { k, m }));
+            assert_eq!(codes.rebuild(k, m, &mut [None]), Err(RsError::Shape { k, m }));
         }
         let mut encode = |k, data: &[&[u8]]| codes.encode(k, 2, data, &mut parity);
-        assert_eq!(encode(2, &[&shard]), Err(Error::Count { expected: 2, actual: 1 }));
-        assert_eq!(encode(2, &[&shard, &[1]]), Err(Error::Length { expected: 2, actual: 1 }));
-        assert_eq!(encode(2, &[&[], &[]]), Err(Error::Length { expected: 1, actual: 0 }));
-        let count = Error::Count { expected: 1, actual: 2 };
+        assert_eq!(encode(2, &[&shard]), Err(RsError::Count { expected: 2, actual: 1 }));
+        assert_eq!(encode(2, &[&shard, &[1]]), Err(RsError::Length { expected: 2, actual: 1 }));
+        assert_eq!(encode(2, &[&[], &[]]), Err(RsError::Length { expected: 1, actual: 0 }));
+        let count = RsError::Count { expected: 1, actual: 2 };
         assert_eq!(codes.encode(2, 1, &[&shard, &shard], &mut parity), Err(count));
         assert_eq!(parity, [[9], [9]], "untouched");
     }
@@ -256,11 +256,11 @@ mod tests {
         let mut codes = Codes::new();
         let one = Some(vec![1, 2]);
         for (received, expected) in [
-            (vec![one.clone(), None, None, None], Error::TooFew { expected: 2, actual: 1 }),
-            (vec![None, None, None, None], Error::TooFew { expected: 2, actual: 0 }),
-            (vec![one.clone(), None, one.clone()], Error::Count { expected: 4, actual: 3 }),
-            (vec![one.clone(), None, None, Some(vec![1])], Error::Length { expected: 2, actual: 1 }),
-            (vec![Some(vec![]), None, None, Some(vec![])], Error::Length { expected: 1, actual: 0 }),
+            (vec![one.clone(), None, None, None], RsError::TooFew { expected: 2, actual: 1 }),
+            (vec![None, None, None, None], RsError::TooFew { expected: 2, actual: 0 }),
+            (vec![one.clone(), None, one.clone()], RsError::Count { expected: 4, actual: 3 }),
+            (vec![one.clone(), None, None, Some(vec![1])], RsError::Length { expected: 2, actual: 1 }),
+            (vec![Some(vec![]), None, None, Some(vec![])], RsError::Length { expected: 1, actual: 0 }),
         ] {
             let mut shards = received.clone();
             assert_eq!(codes.rebuild(2, 2, &mut shards), Err(expected));
@@ -278,10 +278,10 @@ mod tests {
         assert_eq!(missing([None, Some(&[4, 5]), Some(&[6])]), Ok(vec![vec![1, 2, 3]]));
         assert_eq!(missing([Some(&[1, 2, 3]), Some(&[4, 5]), None]), Ok(vec![vec![6, 0, 0]]));
         assert_eq!(missing([Some(&[1, 2, 3]), Some(&[4, 5]), Some(&[6])]), Ok(vec![]));
-        let long = Err(Error::Length { expected: 3, actual: 4 });
+        let long = Err(RsError::Length { expected: 3, actual: 4 });
         assert_eq!(missing([Some(&[1, 2, 3, 4]), Some(&[4, 5]), None]), long);
-        assert_eq!(missing([None, None, Some(&[6])]), Err(Error::TooFew { expected: 3, actual: 2 }));
-        let count = Err(Error::Count { expected: 4, actual: 3 });
+        assert_eq!(missing([None, None, Some(&[6])]), Err(RsError::TooFew { expected: 3, actual: 2 }));
+        let count = Err(RsError::Count { expected: 4, actual: 3 });
         assert_eq!(codes.missing(4, 2, &[None; 3], &parity), count);
     }
 
@@ -320,7 +320,7 @@ mod tests {
                 let rebuilt: Vec<_> = shards[..k].iter().map(|shard| shard.clone().unwrap()).collect();
                 prop_assert_eq!(rebuilt, data);
             } else {
-                prop_assert_eq!(result, Err(Error::TooFew { expected: k, actual: k + m - lost }));
+                prop_assert_eq!(result, Err(RsError::TooFew { expected: k, actual: k + m - lost }));
             }
         }
     }

@@ -11,11 +11,11 @@ use super::galois::{mul_add_slice, mul_by_shifts};
 
 /// Instructions that the CPU at hand has.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Isa(Kind);
+pub(super) struct Isa(Instructions);
 
 /// Private, so that nobody can make an [`Isa`] that the CPU does not have.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum Instructions {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
@@ -30,19 +30,19 @@ impl Isa {
     pub(super) fn all() -> impl Iterator<Item = Isa> {
         let found = [
             #[cfg(target_arch = "x86_64")]
-            is_x86_feature_detected!("avx2").then_some(Kind::Avx2),
+            is_x86_feature_detected!("avx2").then_some(Instructions::Avx2),
             #[cfg(target_arch = "x86_64")]
-            is_x86_feature_detected!("ssse3").then_some(Kind::Ssse3),
+            is_x86_feature_detected!("ssse3").then_some(Instructions::Ssse3),
             #[cfg(target_arch = "aarch64")]
-            std::arch::is_aarch64_feature_detected!("neon").then_some(Kind::Neon),
-            Some(Kind::Scalar),
+            std::arch::is_aarch64_feature_detected!("neon").then_some(Instructions::Neon),
+            Some(Instructions::Scalar),
         ];
         found.into_iter().flatten().map(Isa)
     }
 
     /// The fastest one that the CPU has.
     pub(super) fn best() -> Isa {
-        Isa::all().next().unwrap_or(Isa(Kind::Scalar))
+        Isa::all().next().unwrap_or(Isa(Instructions::Scalar))
     }
 
     /// Adds to the beginning of each target its factor times `input`.
@@ -70,14 +70,14 @@ impl Isa {
             _ if input.len() < 16 => add_scalar(factors, input, targets),
             // SAFETY: an `Isa` comes from `Isa::all` alone, so the CPU has these instructions.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 if input.len() >= 32 => unsafe { avx2::add(factors, input, targets) },
+            Instructions::Avx2 if input.len() >= 32 => unsafe { avx2::add(factors, input, targets) },
             // SAFETY: likewise, and whatever has AVX2 has SSSE3.
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 | Kind::Ssse3 => unsafe { ssse3::add(factors, input, targets) },
+            Instructions::Avx2 | Instructions::Ssse3 => unsafe { ssse3::add(factors, input, targets) },
             // SAFETY: likewise.
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon => unsafe { neon::add(factors, input, targets) },
-            Kind::Scalar => add_scalar(factors, input, targets),
+            Instructions::Neon => unsafe { neon::add(factors, input, targets) },
+            Instructions::Scalar => add_scalar(factors, input, targets),
         }
     }
 }
@@ -292,9 +292,9 @@ mod tests {
 
     #[test]
     fn the_last_is_what_every_cpu_has() {
-        assert!(matches!(Isa::all().last(), Some(Isa(Kind::Scalar))));
+        assert!(matches!(Isa::all().last(), Some(Isa(Instructions::Scalar))));
         #[cfg(target_arch = "aarch64")]
-        assert!(matches!(Isa::best(), Isa(Kind::Neon)), "every aarch64 of ours has it");
+        assert!(matches!(Isa::best(), Isa(Instructions::Neon)), "every aarch64 of ours has it");
     }
 
     /// Every instruction set of this CPU, with every factor, every length around the vectors' and

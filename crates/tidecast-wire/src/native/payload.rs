@@ -6,7 +6,7 @@
 //! [`RepairRepr`]; `relay` makes the same source shards of what it received, and turns rebuilt ones
 //! into packets.
 
-use super::{Error, Packet, RETRANSMISSION};
+use super::{NativeError, Packet, RETRANSMISSION};
 use crate::{bytes_at, limits::NACK_RANGES_MAX};
 
 // `Self::HEADER` cannot be a const argument in an impl with a lifetime.
@@ -45,26 +45,29 @@ impl<'a> Repair<'a> {
     /// Too short; `k` or `m` 0; `k + m` above 255; stride 0; an index that is not below `m`; a
     /// shard that is not exactly as long as announced, or shorter than the header of a source
     /// shard.
-    pub fn parse(payload: &'a [u8]) -> Result<Repair<'a>, Error> {
+    pub fn parse(payload: &'a [u8]) -> Result<Repair<'a>, NativeError> {
         let Some((header, shard)) = payload.split_first_chunk::<REPAIR_HEADER>() else {
-            return Err(Error::Shard { expected: Self::HEADER + SourceShard::HEADER, actual: payload.len() });
+            return Err(NativeError::Shard {
+                expected: Self::HEADER + SourceShard::HEADER,
+                actual: payload.len(),
+            });
         };
         let [k, m, index, stride, ..] = *header;
         let announced = usize::from(u16::from_be_bytes(bytes_at(header, 4)));
         if k == 0 || m == 0 || k.checked_add(m).is_none() {
-            return Err(Error::Block { k, m });
+            return Err(NativeError::Block { k, m });
         }
         if index >= m {
-            return Err(Error::Index { index, m });
+            return Err(NativeError::Index { index, m });
         }
         if stride == 0 {
-            return Err(Error::Stride);
+            return Err(NativeError::Stride);
         }
         if shard.len() != announced {
-            return Err(Error::Shard { expected: announced, actual: shard.len() });
+            return Err(NativeError::Shard { expected: announced, actual: shard.len() });
         }
         if announced < SourceShard::HEADER {
-            return Err(Error::Shard { expected: SourceShard::HEADER, actual: announced });
+            return Err(NativeError::Shard { expected: SourceShard::HEADER, actual: announced });
         }
         Ok(Repair { repr: RepairRepr { k, m, index, stride, shard } })
     }
@@ -158,16 +161,16 @@ impl<'a> SourceShard<'a> {
     /// A shard too short for its payload, or with a reserved byte or padding that is not zero: no
     /// checksum covers a rebuilt packet, so this is what tells that the shards did not belong
     /// together.
-    pub fn parse(shard: &'a [u8]) -> Result<SourceShard<'a>, Error> {
+    pub fn parse(shard: &'a [u8]) -> Result<SourceShard<'a>, NativeError> {
         let Some((header, rest)) = shard.split_first_chunk::<SHARD_HEADER>() else {
-            return Err(Error::Shard { expected: Self::HEADER, actual: shard.len() });
+            return Err(NativeError::Shard { expected: Self::HEADER, actual: shard.len() });
         };
         let len = usize::from(u16::from_be_bytes(bytes_at(header, 2)));
         let Some((payload, padding)) = rest.split_at_checked(len) else {
-            return Err(Error::Shard { expected: Self::HEADER + len, actual: shard.len() });
+            return Err(NativeError::Shard { expected: Self::HEADER + len, actual: shard.len() });
         };
         if header[1] != 0 || padding.iter().any(|&byte| byte != 0) {
-            return Err(Error::Padding);
+            return Err(NativeError::Padding);
         }
         Ok(SourceShard { flags: header[0], timestamp: u64::from_be_bytes(bytes_at(header, 4)), payload })
     }
@@ -194,10 +197,10 @@ impl<'a> Nack<'a> {
     ///
     /// # Errors
     /// A length that is not a multiple of a range's, or more than [`NACK_RANGES_MAX`] ranges.
-    pub fn parse(payload: &'a [u8]) -> Result<Nack<'a>, Error> {
+    pub fn parse(payload: &'a [u8]) -> Result<Nack<'a>, NativeError> {
         match payload.as_chunks() {
             (ranges, []) if ranges.len() <= NACK_RANGES_MAX => Ok(Nack { ranges }),
-            _ => Err(Error::Nack { actual: payload.len() }),
+            _ => Err(NativeError::Nack { actual: payload.len() }),
         }
     }
 

@@ -90,18 +90,18 @@ fn authentication_tag_is_no_payload() {
     assert_eq!(emitted(packet.repr()), hex(DATA_0));
     // a tag of 15 bytes
     let short = sealed(bytes[..HEADER + 15].to_vec());
-    assert_eq!(Packet::parse(&short), Err(Error::Truncated { expected: 48, actual: 47 }));
+    assert_eq!(Packet::parse(&short), Err(NativeError::Truncated { expected: 48, actual: 47 }));
 }
 
 #[test]
 fn reserved_kinds_and_other_versions() {
-    assert_eq!(Packet::parse(&hex(RESERVED_KIND)), Err(Error::Kind { actual: 5 }));
+    assert_eq!(Packet::parse(&hex(RESERVED_KIND)), Err(NativeError::Kind { actual: 5 }));
     let mut version_2 = hex(DATA_0);
     version_2[2] = 0x20;
-    assert_eq!(Packet::parse(&version_2), Err(Error::Version { actual: 2 }));
-    assert_eq!(Packet::parse(&version_2[..3]), Err(Error::Version { actual: 2 }));
-    assert_eq!(Packet::parse(b"TS and more"), Err(Error::Magic { actual: *b"TS" }));
-    assert_eq!(Packet::parse(b"TC"), Err(Error::Truncated { expected: 32, actual: 2 }));
+    assert_eq!(Packet::parse(&version_2), Err(NativeError::Version { actual: 2 }));
+    assert_eq!(Packet::parse(&version_2[..3]), Err(NativeError::Version { actual: 2 }));
+    assert_eq!(Packet::parse(b"TS and more"), Err(NativeError::Magic { actual: *b"TS" }));
+    assert_eq!(Packet::parse(b"TC"), Err(NativeError::Truncated { expected: 32, actual: 2 }));
 }
 
 #[test]
@@ -131,9 +131,9 @@ fn damage_is_seen_at_every_bit_and_every_length() {
         damaged[bit / 8] ^= 0x80 >> (bit % 8);
         let error = Packet::parse(&damaged).unwrap_err();
         match bit {
-            0..16 => assert!(matches!(error, Error::Magic { .. }), "bit {bit}: {error}"),
-            16..20 => assert!(matches!(error, Error::Version { .. }), "bit {bit}: {error}"),
-            _ => assert!(matches!(error, Error::Checksum { .. }), "bit {bit}: {error}"),
+            0..16 => assert!(matches!(error, NativeError::Magic { .. }), "bit {bit}: {error}"),
+            16..20 => assert!(matches!(error, NativeError::Version { .. }), "bit {bit}: {error}"),
+            _ => assert!(matches!(error, NativeError::Checksum { .. }), "bit {bit}: {error}"),
         }
     }
 }
@@ -174,24 +174,24 @@ fn repair_fields_that_cannot_be() {
         result
     };
     assert_eq!(check(good), Ok(200));
-    assert_eq!(check(RepairRepr { k: 0, ..good }), Err(Error::Block { k: 0, m: 55 }));
-    assert_eq!(check(RepairRepr { m: 0, index: 0, ..good }), Err(Error::Block { k: 200, m: 0 }));
-    assert_eq!(check(RepairRepr { m: 56, ..good }), Err(Error::Block { k: 200, m: 56 }));
-    assert_eq!(check(RepairRepr { k: 255, m: 255, ..good }), Err(Error::Block { k: 255, m: 255 }));
-    assert_eq!(check(RepairRepr { index: 55, ..good }), Err(Error::Index { index: 55, m: 55 }));
-    assert_eq!(check(RepairRepr { stride: 0, ..good }), Err(Error::Stride));
+    assert_eq!(check(RepairRepr { k: 0, ..good }), Err(NativeError::Block { k: 0, m: 55 }));
+    assert_eq!(check(RepairRepr { m: 0, index: 0, ..good }), Err(NativeError::Block { k: 200, m: 0 }));
+    assert_eq!(check(RepairRepr { m: 56, ..good }), Err(NativeError::Block { k: 200, m: 56 }));
+    assert_eq!(check(RepairRepr { k: 255, m: 255, ..good }), Err(NativeError::Block { k: 255, m: 255 }));
+    assert_eq!(check(RepairRepr { index: 55, ..good }), Err(NativeError::Index { index: 55, m: 55 }));
+    assert_eq!(check(RepairRepr { stride: 0, ..good }), Err(NativeError::Stride));
     assert_eq!(
         check(RepairRepr { shard: &shard[..11], ..good }),
-        Err(Error::Shard { expected: 12, actual: 11 })
+        Err(NativeError::Shard { expected: 12, actual: 11 })
     );
     let mut payload = Vec::new();
     good.emit(&mut payload);
     for (announced, len) in [(13, 12), (11, 12), (0xffff, 12)] {
         payload[4..6].copy_from_slice(&u16::to_be_bytes(announced));
         let expected = usize::from(announced);
-        assert_eq!(Repair::parse(&payload), Err(Error::Shard { expected, actual: len }));
+        assert_eq!(Repair::parse(&payload), Err(NativeError::Shard { expected, actual: len }));
     }
-    assert_eq!(Repair::parse(&payload[..5]), Err(Error::Shard { expected: 18, actual: 5 }));
+    assert_eq!(Repair::parse(&payload[..5]), Err(NativeError::Shard { expected: 18, actual: 5 }));
 }
 
 #[test]
@@ -199,8 +199,8 @@ fn nack_lists() {
     let bytes = hex(NACK);
     let nack = Nack::parse(Packet::parse(&bytes).unwrap().payload()).unwrap();
     assert_eq!(nack.iter().collect::<Vec<_>>(), [(1, 1), (5, 3)]);
-    assert_eq!(Nack::parse(&[0; 9]), Err(Error::Nack { actual: 9 }));
-    assert_eq!(Nack::parse(&[0; 650]), Err(Error::Nack { actual: 650 }));
+    assert_eq!(Nack::parse(&[0; 9]), Err(NativeError::Nack { actual: 9 }));
+    assert_eq!(Nack::parse(&[0; 650]), Err(NativeError::Nack { actual: 650 }));
     let ranges = [(u64::MAX, u16::MAX); 65];
     let mut payload = Vec::new();
     NackRepr { ranges: &ranges }.emit(&mut payload);
@@ -217,12 +217,12 @@ fn source_shards_that_cannot_be() {
         Ok(SourceShard { flags: 4, timestamp: 9, payload: b"abc" }),
         "without the retransmission flag"
     );
-    assert_eq!(SourceShard::parse(&shard[..14]), Err(Error::Shard { expected: 15, actual: 14 }));
-    assert_eq!(SourceShard::parse(&shard[..11]), Err(Error::Shard { expected: 12, actual: 11 }));
+    assert_eq!(SourceShard::parse(&shard[..14]), Err(NativeError::Shard { expected: 15, actual: 14 }));
+    assert_eq!(SourceShard::parse(&shard[..11]), Err(NativeError::Shard { expected: 12, actual: 11 }));
     for at in [1, 15, 19] {
         let mut wrong = shard.clone();
         wrong[at] = 1;
-        assert_eq!(SourceShard::parse(&wrong), Err(Error::Padding));
+        assert_eq!(SourceShard::parse(&wrong), Err(NativeError::Padding));
     }
 }
 

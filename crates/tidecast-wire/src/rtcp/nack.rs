@@ -1,7 +1,7 @@
 //! NACKs: the numbers that a receiver asks for, in the form of RFC 4585 (a number and a mask of the
 //! next 16) or of RIST (ranges). Both are read as ranges of 16-bit numbers, and made of them.
 
-use super::{Error, fixed};
+use super::{RtcpError, fixed};
 use crate::bytes_at;
 
 /// Ranges that one range NACK may hold (TR-06-1).
@@ -55,10 +55,10 @@ pub struct Nack<'a> {
 }
 
 impl<'a> Nack<'a> {
-    pub(super) fn parse(form: Form, body: &'a [u8]) -> Result<Nack<'a>, Error> {
+    pub(super) fn parse(form: Form, body: &'a [u8]) -> Result<Nack<'a>, RtcpError> {
         let (head, list) = fixed::<8>(body)?;
         let (entries, []) = list.as_chunks() else {
-            return Err(Error::Entries { actual: list.len(), entry: ENTRY });
+            return Err(RtcpError::Entries { actual: list.len(), entry: ENTRY });
         };
         let (first, second) = (u32::from_be_bytes(bytes_at(head, 0)), u32::from_be_bytes(bytes_at(head, 4)));
         Ok(match form {

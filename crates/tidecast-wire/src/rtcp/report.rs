@@ -1,7 +1,7 @@
 //! Reports, descriptions and echoes: views of what peers say of themselves and of what they
 //! received.
 
-use super::{Error, WORD, fixed};
+use super::{RtcpError, WORD, fixed};
 use crate::bytes_at;
 
 /// Report blocks that one packet can hold: their count has 5 bits.
@@ -55,7 +55,7 @@ pub struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     /// `count` blocks; what follows them is an extension of the profile, and ignored.
-    fn parse(count: u8, body: &'a [u8]) -> Result<Blocks<'a>, Error> {
+    fn parse(count: u8, body: &'a [u8]) -> Result<Blocks<'a>, RtcpError> {
         let (words, _) = super::words(body, usize::from(count) * BLOCK / WORD)?;
         Ok(Blocks { bytes: words.as_flattened().as_chunks().0 })
     }
@@ -84,7 +84,7 @@ pub struct SenderReport<'a> {
 }
 
 impl<'a> SenderReport<'a> {
-    pub(super) fn parse(count: u8, body: &'a [u8]) -> Result<SenderReport<'a>, Error> {
+    pub(super) fn parse(count: u8, body: &'a [u8]) -> Result<SenderReport<'a>, RtcpError> {
         let (info, rest) = fixed::<24>(body)?;
         Ok(SenderReport {
             ssrc: u32::from_be_bytes(bytes_at(info, 0)),
@@ -107,7 +107,7 @@ pub struct ReceiverReport<'a> {
 }
 
 impl<'a> ReceiverReport<'a> {
-    pub(super) fn parse(count: u8, body: &'a [u8]) -> Result<ReceiverReport<'a>, Error> {
+    pub(super) fn parse(count: u8, body: &'a [u8]) -> Result<ReceiverReport<'a>, RtcpError> {
         let (ssrc, rest) = fixed::<WORD>(body)?;
         Ok(ReceiverReport { ssrc: u32::from_be_bytes(*ssrc), blocks: Blocks::parse(count, rest)? })
     }
@@ -121,10 +121,10 @@ pub struct Description<'a> {
 }
 
 impl<'a> Description<'a> {
-    pub(super) fn parse(sources: u8, body: &'a [u8]) -> Result<Description<'a>, Error> {
+    pub(super) fn parse(sources: u8, body: &'a [u8]) -> Result<Description<'a>, RtcpError> {
         let mut rest = body;
         for _ in 0..sources {
-            rest = chunk(rest).ok_or(Error::Description { sources })?.behind;
+            rest = chunk(rest).ok_or(RtcpError::Description { sources })?.behind;
         }
         Ok(Description { sources, chunks: body })
     }
@@ -185,7 +185,7 @@ pub struct Echo<'a> {
 }
 
 impl<'a> Echo<'a> {
-    pub(super) fn parse(body: &'a [u8]) -> Result<Echo<'a>, Error> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<Echo<'a>, RtcpError> {
         let (fields, padding) = fixed::<20>(body)?;
         Ok(Echo {
             ssrc: u32::from_be_bytes(bytes_at(fields, 0)),

@@ -18,7 +18,7 @@ fn only(bytes: &[u8]) -> Packet<'_> {
 }
 
 /// Why the only packet of a datagram is refused.
-fn refused(bytes: &[u8]) -> Error {
+fn refused(bytes: &[u8]) -> RtcpError {
     Compound::parse(bytes).unwrap().packets().next().unwrap().unwrap_err()
 }
 
@@ -86,9 +86,9 @@ fn descriptions_of_several_sources() {
     assert_eq!(description.cnames().collect::<Vec<_>>(), [(2, &b"ab"[..]); 2]);
     for items in [[1, 3, b'a', b'b'], [9, 9, 9, 9], [1, 1, 1, 1]] {
         let bytes = [&[0x81, 0xca, 0, 2, 0, 0, 0, 1][..], &items].concat();
-        assert_eq!(refused(&bytes), Error::Description { sources: 1 }, "{items:?}");
+        assert_eq!(refused(&bytes), RtcpError::Description { sources: 1 }, "{items:?}");
     }
-    assert_eq!(refused(&[0x81, 0xca, 0, 0]), Error::Description { sources: 1 });
+    assert_eq!(refused(&[0x81, 0xca, 0, 0]), RtcpError::Description { sources: 1 });
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn padding_of_the_last_packet_is_no_part_of_it() {
     let Packet::Bye(bye) = only(&padded) else { panic!("expected a bye") };
     assert_eq!(bye.sources().collect::<Vec<_>>(), [1, 2, 3]);
     let not_padded = |bytes: &[u8], actual, max| {
-        assert_eq!(Compound::parse(bytes), Err(Error::Padding { actual, max }), "{bytes:02x?}");
+        assert_eq!(Compound::parse(bytes), Err(RtcpError::Padding { actual, max }), "{bytes:02x?}");
     };
     not_padded(&[0xa0, 0xcb, 0, 0], 0, 0);
     not_padded(&[0xa0, 0xcb, 0, 1, 0, 0, 0, 0], 0, 4);
@@ -119,20 +119,20 @@ fn padding_of_the_last_packet_is_no_part_of_it() {
     not_padded(&[&padded[..], &[0x80, 0xcb, 0, 0]].concat(), 8, 0);
     // nothing is left of what the count announces
     let bytes = [0xa1, 0xcb, 0, 1, 0, 0, 0, 4];
-    assert_eq!(refused(&bytes), Error::Truncated { expected: 8, actual: 4 });
+    assert_eq!(refused(&bytes), RtcpError::Truncated { expected: 8, actual: 4 });
 }
 
 #[test]
 fn datagrams_that_are_no_rtcp() {
     let refused = |bytes: &[u8], error| assert_eq!(Compound::parse(bytes), Err(error), "{bytes:02x?}");
-    refused(&[], Error::Truncated { expected: 4, actual: 0 });
-    refused(&[0x80, 0xc9, 0], Error::Truncated { expected: 4, actual: 3 });
-    refused(&[0x80, 0xc9, 0, 1, 0, 0, 0], Error::Truncated { expected: 8, actual: 7 });
-    refused(&[0x80, 0xc9, 0xff, 0xff], Error::Truncated { expected: 262_144, actual: 4 });
-    refused(&[0x47, 0xc9, 0, 0], Error::Version { actual: 1 });
-    refused(&[0x80, 33, 0, 0], Error::Type { actual: 33 });
+    refused(&[], RtcpError::Truncated { expected: 4, actual: 0 });
+    refused(&[0x80, 0xc9, 0], RtcpError::Truncated { expected: 4, actual: 3 });
+    refused(&[0x80, 0xc9, 0, 1, 0, 0, 0], RtcpError::Truncated { expected: 8, actual: 7 });
+    refused(&[0x80, 0xc9, 0xff, 0xff], RtcpError::Truncated { expected: 262_144, actual: 4 });
+    refused(&[0x47, 0xc9, 0, 0], RtcpError::Version { actual: 1 });
+    refused(&[0x80, 33, 0, 0], RtcpError::Type { actual: 33 });
     // the second packet is damaged
-    refused(&[0x80, 0xcf, 0, 0, 0x80, 0xcf], Error::Truncated { expected: 4, actual: 2 });
+    refused(&[0x80, 0xcf, 0, 0, 0x80, 0xcf], RtcpError::Truncated { expected: 4, actual: 2 });
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn packets_shorter_than_their_type_and_count_need() {
         (&[0x82, 204, 0, 2, 0, 0, 0, 1, b'R', b'I', b'S', b'T'], 24, 12),
         (&[0x81, 205, 0, 1, 0, 0, 0, 1], 12, 8),
     ] {
-        assert_eq!(refused(bytes), Error::Truncated { expected, actual }, "{bytes:02x?}");
+        assert_eq!(refused(bytes), RtcpError::Truncated { expected, actual }, "{bytes:02x?}");
     }
 }
 
@@ -155,7 +155,7 @@ fn a_damaged_packet_costs_no_other() {
     let asks = emitted(&[Repr::RangeNack { media: 1, numbers: &[Numbers { first: 2, more: 0 }] }]);
     let bytes = [&[0x81, 0xca, 0, 0][..], &asks].concat();
     let read: Vec<_> = Compound::parse(&bytes).unwrap().packets().collect();
-    assert_eq!(read[0], Err(Error::Description { sources: 1 }));
+    assert_eq!(read[0], Err(RtcpError::Description { sources: 1 }));
     assert!(matches!(read[1], Ok(Packet::Nack(nack)) if asked(&nack) == [2]));
 }
 

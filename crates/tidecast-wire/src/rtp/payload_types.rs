@@ -29,7 +29,7 @@ pub enum Purpose {
 /// The first word of an `m=` line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the words themselves")]
-pub enum Kind {
+pub enum MediaKind {
     Audio,
     Video,
     Text,
@@ -116,24 +116,26 @@ impl Encoding {
 
     /// The media type that it is registered under. Of names that are not known, the clock decides:
     /// 90 kHz is that of video.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> MediaKind {
         match self.name.to_ascii_lowercase().as_str() {
-            "mpa" | "mpa-robust" | "mp3" | "telephone-event" | "cn" => Kind::Audio,
-            "t140" | "t140c" | "3gpp-tt" => Kind::Text,
-            "vnd.onvif.metadata" | "vnd.onvif.metadata.gzip" | "smpte336m" | "ttml+xml" => Kind::Application,
-            _ if self.clock_rate == 90_000 => Kind::Video,
-            _ => Kind::Audio,
+            "mpa" | "mpa-robust" | "mp3" | "telephone-event" | "cn" => MediaKind::Audio,
+            "t140" | "t140c" | "3gpp-tt" => MediaKind::Text,
+            "vnd.onvif.metadata" | "vnd.onvif.metadata.gzip" | "smpte336m" | "ttml+xml" => {
+                MediaKind::Application
+            }
+            _ if self.clock_rate == 90_000 => MediaKind::Video,
+            _ => MediaKind::Audio,
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MediaKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Audio => "audio",
-            Kind::Video => "video",
-            Kind::Text => "text",
-            Kind::Application => "application",
+            MediaKind::Audio => "audio",
+            MediaKind::Video => "video",
+            MediaKind::Text => "text",
+            MediaKind::Application => "application",
         })
     }
 }
@@ -292,8 +294,8 @@ mod tests {
         );
         assert_eq!((types.purpose(13), types.purpose(0)), (Purpose::ComfortNoise, Purpose::Media));
         assert!(STATIC.is_sorted_by_key(|row| row.0));
-        assert_eq!(types.get(14).unwrap().kind(), Kind::Audio);
-        assert_eq!(types.get(26).unwrap().kind(), Kind::Video);
+        assert_eq!(types.get(14).unwrap().kind(), MediaKind::Audio);
+        assert_eq!(types.get(26).unwrap().kind(), MediaKind::Video);
         assert!(!types.is_described());
     }
 

@@ -46,19 +46,22 @@ fn golden_repair_packet() {
 #[test]
 fn what_is_no_repair_packet() {
     for len in 0..HEADER {
-        assert_eq!(Repair::parse(&GOLDEN[..len]), Err(Error::Truncated { expected: HEADER, actual: len }));
+        assert_eq!(
+            Repair::parse(&GOLDEN[..len]),
+            Err(St2022Error::Truncated { expected: HEADER, actual: len })
+        );
     }
-    let kind = |extended, mask, more, code| Err(Error::Kind { extended, mask, more, code });
+    let kind = |extended, mask, more, code| Err(St2022Error::Kind { extended, mask, more, code });
     let cases = [
-        (changed(0, 0x47), Err(Error::Version { actual: 1 })),
-        (changed(1, 200), Err(Error::Rtcp { packet_type: 200 })),
+        (changed(0, 0x47), Err(St2022Error::Version { actual: 1 })),
+        (changed(1, 200), Err(St2022Error::Rtcp { packet_type: 200 })),
         (changed(16, 0x21), kind(0, 0, 0, 0)),
         (changed(17, 1), kind(1, 1 << 16, 0, 0)),
         (changed(19, 3), kind(1, 3, 0, 0)),
         (changed(24, 0x80), kind(1, 0, 1, 0)),
         (changed(24, 0x10), kind(1, 0, 0, 2)),
-        (changed(25, 0), Err(Error::Protects { count: 2, offset: 0 })),
-        (changed(26, 0), Err(Error::Protects { count: 0, offset: 1 })),
+        (changed(25, 0), Err(St2022Error::Protects { count: 2, offset: 0 })),
+        (changed(26, 0), Err(St2022Error::Protects { count: 0, offset: 1 })),
     ];
     for (bytes, expected) in cases {
         assert_eq!(Repair::parse(&bytes), expected);

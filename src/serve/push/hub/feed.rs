@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Hub,
-    flow::{Flow, FlowTable},
+    flow::{FlowTable, HubFlow},
 };
 use crate::{
     channel::tap::{Batch, Event, Info, Piece},
@@ -61,7 +61,7 @@ impl Hub {
         if self.flows.len() > FLOWS_MAX {
             let skips = self.skips;
             self.flows.retain(|_, flow| flow.next.is_some_and(|(_, known)| known + 1 >= skips));
-            self.kept = self.flows.values().map(Flow::bytes).sum();
+            self.kept = self.flows.values().map(HubFlow::bytes).sum();
         }
     }
 
@@ -102,7 +102,7 @@ impl Hub {
 fn packet(
     classes: &mut [Class],
     about: About<'_>,
-    (flow, kept): (&mut Flow, &mut usize),
+    (flow, kept): (&mut HubFlow, &mut usize),
     info: &Info,
     payload: &[u8],
     skips: u64,
@@ -135,7 +135,7 @@ fn packet(
     flow.next = Some((info.next(), skips));
 }
 
-fn lost(classes: &mut [Class], about: About<'_>, flow: &mut Flow, range: Range, skips: u64, now: Instant) {
+fn lost(classes: &mut [Class], about: About<'_>, flow: &mut HubFlow, range: Range, skips: u64, now: Instant) {
     for class in classes.iter_mut().filter(|class| class.takes(about.flow, flow.followed)) {
         class.lost(about, &flow.name, range, now);
     }

@@ -10,7 +10,7 @@ use tidecast_core::limits::CHANNEL_BYTES_MAX;
 
 /// What is known of a flow.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct HubFlow {
     pub(super) name: Arc<FlowName>,
     pub(super) last: Option<Value>,
     /// The number that comes next, and the hub's `skips` when that was known.
@@ -24,9 +24,9 @@ pub(super) struct Flow {
     pub(super) starts: bool,
 }
 
-impl Flow {
-    pub(super) fn new(name: Arc<FlowName>) -> Flow {
-        Flow { name, last: None, next: None, span: 1, followed: false, heard: 0, starts: false }
+impl HubFlow {
+    pub(super) fn new(name: Arc<FlowName>) -> HubFlow {
+        HubFlow { name, last: None, next: None, span: 1, followed: false, heard: 0, starts: false }
     }
 
     /// Memory of the last payload, in bytes.
@@ -61,13 +61,13 @@ impl Flow {
 
 /// The flows of a hub by their keys; one that is not known yet gets a place.
 pub(super) trait FlowTable {
-    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut Flow;
+    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut HubFlow;
 }
 
-impl FlowTable for HashMap<String, Flow> {
-    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut Flow {
+impl FlowTable for HashMap<String, HubFlow> {
+    fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut HubFlow {
         if !self.contains_key(&name.key) {
-            self.insert(name.key.clone(), Flow::new(name.clone()));
+            self.insert(name.key.clone(), HubFlow::new(name.clone()));
         }
         self.get_mut(&name.key).expect("it is there")
     }

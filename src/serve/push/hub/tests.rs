@@ -236,7 +236,7 @@ async fn last_values_have_a_bound() {
         world.turn();
         drop(queue.next().await);
     }
-    let held: usize = world.hub.flows.values().map(Flow::bytes).sum();
+    let held: usize = world.hub.flows.values().map(HubFlow::bytes).sum();
     assert!(held <= CHANNEL_BYTES_MAX && held == world.hub.kept, "{held} {}", world.hub.kept);
     // Of a flow that has no room nothing can wait for its time.
     world.packet(2, &large);
