@@ -35,6 +35,7 @@ mod requests;
 mod reserve;
 mod routes;
 mod rows;
+mod select;
 mod snapshot;
 #[cfg_attr(not(feature = "socketio"), path = "http/no_socketio.rs")]
 mod socketio;
@@ -89,7 +90,7 @@ impl Server {
     ///
     /// # Errors
     /// The port is in use, or the address cannot be bound.
-    pub async fn bind(config: config::Http) -> Result<Server, listen::Error> {
+    pub async fn bind(config: config::Http) -> Result<Server, listen::ListenError> {
         let (listener, address) = listen::bind(&config.listen, Clients::Http).await?;
         let admin = match &config.admin {
             Some(admin) => Some(listen::bind(admin, Clients::Operator).await?),

@@ -7,17 +7,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::{
     App,
     refusal::Refusal,
-    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
-    table::{Format, Table, number},
+    rows::{self, EventRow, LossRow},
+    select::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
+    table::{Format, Table, cell, csv, csv_answer, number},
 };
 use crate::{
     limits::{EVENTS_MAX, LOSSES_MAX},
-    observe::{self, Column, Event, Observation, Observed, Tick, Told},
+    observe::{self, Column, Event, Observation, Observed, Tick},
     registry::ChannelView,
 };
 use tidecast_net::clock::ClockPair;
@@ -54,8 +54,8 @@ pub(super) async fn channels(
     let query = asked(query)?;
     let wanted = query.wanted(CHANNEL_KEYS)?;
     let seen = app.observer.seen();
-    let page = rows::channels(&seen, &wanted);
-    Ok(rows::channel_table(&page, &wanted, &seen).answer(query.format))
+    let page = select::channels(&seen, &wanted);
+    Ok(rows::channel_table(&page, &seen).answer(query.format))
 }
 
 /// `/api/v1/streams/NAME/flows`
@@ -67,7 +67,7 @@ pub(super) async fn flows(
     let query = asked(query)?;
     let wanted = query.wanted(FLOW_KEYS)?;
     let state = app.observer.flows(&name).await?.ok_or_else(|| unknown(&app, &name))?;
-    Ok(rows::flow_table(&rows::flows(&state, &wanted), &wanted).answer(query.format))
+    Ok(rows::flow_table(&select::flows(&state, &wanted)).answer(query.format))
 }
 
 /// `/api/v1/streams/NAME/clients`
@@ -83,7 +83,7 @@ pub(super) async fn clients(
         return Err(Refusal::Forbidden(text.to_owned()));
     }
     let clients = app.registry.clients(&name).ok_or_else(|| unknown(&app, &name))?;
-    Ok(rows::client_table(&rows::clients(&clients, &wanted), &wanted).answer(query.format))
+    Ok(rows::client_table(&select::clients(&clients, &wanted)).answer(query.format))
 }
 
 /// The query of what is always given whole.
@@ -101,10 +101,10 @@ pub(super) async fn part(
     query: Queried<WholeQuery>,
 ) -> Result<Response, Refusal> {
     let query = asked(query)?;
-    let table: fn(&ChannelView) -> Table = match part.as_str() {
-        "legs" => rows::leg_table,
-        "outputs" => rows::output_table,
-        "subscribers" => rows::subscriber_table,
+    let answer: fn(&ChannelView, Format) -> Response = match part.as_str() {
+        "legs" => |view, format| rows::leg_table(view).answer(format),
+        "outputs" => |view, format| rows::output_table(view).answer(format),
+        "subscribers" => |view, format| rows::subscriber_table(view).answer(format),
         _ => {
             let text = format!("{part:?} of {name}: expected flows, legs, outputs, subscribers or clients");
             return Err(Refusal::NotFound(text));
@@ -112,7 +112,7 @@ pub(super) async fn part(
     };
     let seen = app.observer.seen();
     let channel = seen.channel(&name).ok_or_else(|| no_channel(&seen, &name))?;
-    Ok(table(&channel.view).answer(query.format))
+    Ok(answer(&channel.view, query.format))
 }
 
 /// The query of a history.
@@ -139,34 +139,23 @@ pub(super) async fn history(
     let channel = seen.channel(name).ok_or_else(|| no_channel(&seen, name))?;
     Ok(match query.format {
         Format::Json => Json(rows::history(channel, &seen, 0)).into_response(),
-        Format::Csv => history_table(channel, &seen).answer(Format::Csv),
+        Format::Csv => csv_answer("history", history_csv(channel, &seen)),
     })
 }
 
 /// The time in milliseconds since the Unix epoch, then what a sample says.
-const HISTORY_COLUMNS: [&str; Column::ALL.len() + 1] = {
-    let mut names = ["time"; Column::ALL.len() + 1];
-    let mut index = 0;
-    while index < Column::ALL.len() {
-        names[index + 1] = Column::ALL[index].name();
-        index += 1;
-    }
-    names
-};
-
-fn history_table(channel: &Observed, seen: &Observation) -> Table {
+fn history_csv(channel: &Observed, seen: &Observation) -> String {
+    let heading: Vec<&str> = ["time"].into_iter().chain(Column::ALL.map(Column::name)).collect();
     let count = channel.history.len();
     let times = seen.times.iter().skip(seen.times.len() - count);
     let rows = channel.history.newest(count).zip(times).map(|(sample, tick)| {
         let value = |column: Column| {
             let value = f64::from(sample.get(column));
-            number(if column.is_count() { value / tick.seconds.max(f64::EPSILON) } else { value })
+            cell(&number(if column.is_count() { value / tick.seconds.max(f64::EPSILON) } else { value }))
         };
-        let mut row: Vec<Value> = vec![tick.at.into()];
-        row.extend(Column::ALL.map(value));
-        row
+        [tick.at.to_string()].into_iter().chain(Column::ALL.map(value)).collect()
     });
-    Table::whole("history", &HISTORY_COLUMNS, rows.collect())
+    csv(&heading, rows)
 }
 
 /// The query of the events.
@@ -186,21 +175,8 @@ pub(super) async fn events(State(app): State<App>, query: Queried<EventsQuery>) 
     let seen = app.observer.seen();
     let wanted = |event: &&Event| query.channel.as_ref().is_none_or(|channel| *channel == event.channel);
     let matching: Vec<&Event> = seen.events.all().rev().filter(wanted).collect();
-    let columns = &["at", "last", "level", "channel", "kind", "count", "text", "advice"];
-    let row = |event: &&Event| {
-        vec![
-            event.at.into(),
-            event.last.into(),
-            json!(event.level),
-            event.channel.as_str().into(),
-            json!(event.kind),
-            event.count.into(),
-            event.text.as_str().into(),
-            event.advice.as_str().into(),
-        ]
-    };
-    let rows = matching.iter().take(limit).map(row).collect();
-    let table = Table { total: matching.len(), ..Table::whole("events", columns, rows) };
+    let rows = matching.iter().take(limit).map(|event| EventRow::of(event)).collect();
+    let table = Table { total: matching.len(), ..Table::whole("events", rows) };
     Ok(table.answer(query.format))
 }
 
@@ -216,32 +192,14 @@ pub(super) async fn losses(State(app): State<App>, query: Queried<EventsQuery>) 
     let times: Vec<Tick> = seen.times.iter().copied().collect();
     let wanted = |channel: &&Observed| query.channel.as_deref().is_none_or(|name| name == channel.name());
     let rows = seen.channels.iter().filter(wanted).flat_map(|channel| {
-        observe::told(channel, &times, pair.monotonic, pair.wall).map(|told| loss_row(channel.name(), &told))
+        observe::told(channel, &times, pair.monotonic, pair.wall)
+            .map(|told| LossRow::of(channel.name(), &told))
     });
-    let mut rows: Vec<Vec<Value>> = rows.collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row[3].as_u64()));
+    let mut rows: Vec<LossRow<'_>> = rows.collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.first()));
     let total = rows.len();
     rows.truncate(limit);
-    Ok(Table { total, ..Table::whole("losses", &LOSS_COLUMNS, rows) }.answer(query.format))
-}
-
-const LOSS_COLUMNS: [&str; 10] =
-    ["channel", "flow", "id", "first", "last", "count", "gaps", "longest", "numbers", "cause"];
-
-fn loss_row(channel: &str, told: &Told<'_>) -> Vec<Value> {
-    let loss = told.loss;
-    vec![
-        channel.into(),
-        loss.flow.as_ref().into(),
-        loss.id.into(),
-        told.first.into(),
-        told.last.into(),
-        loss.count.into(),
-        loss.gaps.into(),
-        loss.longest.into(),
-        format!("{}-{}", loss.from, loss.to).into(),
-        told.cause.as_str().into(),
-    ]
+    Ok(Table { total, ..Table::whole("losses", rows) }.answer(query.format))
 }
 
 fn unknown(app: &App, name: &str) -> Refusal {

@@ -22,7 +22,8 @@ use super::{
     App,
     api::asked,
     refusal::Refusal,
-    rows::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
+    rows,
+    select::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
     stopped,
     table::number,
     via::Via,
@@ -201,8 +202,8 @@ impl Page {
 
     /// The channels' rows. Their strips are whole at first, then go on by what is new.
     fn channels(&self, seen: &Observation, known: Known) -> Map<String, Value> {
-        let page = rows::channels(seen, &self.view.channels);
-        let mut columns = rows::channel_table(&page, &self.view.channels, seen).columnar();
+        let page = select::channels(seen, &self.view.channels);
+        let mut columns = rows::channel_table(&page, seen).columnar();
         let new = seen.ticks.saturating_sub(known.tick).min(RECENT_SAMPLES as u64) as usize;
         let count = if self.fresh { RECENT_SAMPLES } else { new };
         let strips: Vec<Value> = page.rows.iter().map(|channel| strip(channel, count)).collect();
@@ -215,9 +216,8 @@ impl Page {
         let mut detail = Map::new();
         detail.insert("name".to_owned(), name.into());
         let view = &channel.view;
-        let row = rows::Page { rows: vec![channel], total: 1 };
-        detail
-            .insert("row".to_owned(), rows::channel_table(&row, &self.view.channels, seen).columnar().into());
+        let row = rows::channel_table(&select::Page::one(channel), seen);
+        detail.insert("row".to_owned(), row.columnar().into());
         detail.insert("reasons".to_owned(), channel.verdict.reasons.as_slice().into());
         detail.insert("strip".to_owned(), strip(channel, RECENT_SAMPLES));
         detail.insert("counters".to_owned(), json!(view.state.counters));
@@ -230,13 +230,13 @@ impl Page {
         }
         detail.insert("history".to_owned(), rows::history(channel, seen, known.tick));
         if let Some(state) = state {
-            let page = rows::flows(state, &self.view.flows);
-            let flows = rows::flow_table(&page, &self.view.flows).columnar();
+            let page = select::flows(state, &self.view.flows);
+            let flows = rows::flow_table(&page).columnar();
             detail.insert("flows".to_owned(), flows.into());
             let open = state.flows.iter().find(|flow| Some(&flow.flow) == self.view.flow.as_ref());
             if let Some(flow) = open {
-                let page = rows::Page { rows: vec![flow], total: 1 };
-                detail.insert("flow".to_owned(), rows::flow_table(&page, &self.view.flows).columnar().into());
+                let row = rows::flow_table(&select::Page::one(flow));
+                detail.insert("flow".to_owned(), row.columnar().into());
             }
             detail.insert("values".to_owned(), self.readings.values());
         }
@@ -247,7 +247,7 @@ impl Page {
     fn clients(&self, name: &str) -> Option<Map<String, Value>> {
         let all = self.app.config.list_clients.then(|| self.app.registry.clients(name))??;
         let wanted = RowQuery::parse(None, None, None, Some(PAGE_CLIENTS_MAX), CLIENT_KEYS).ok()?;
-        Some(rows::client_table(&rows::clients(&all, &wanted), &wanted).columnar())
+        Some(rows::client_table(&select::clients(&all, &wanted)).columnar())
     }
 
     /// Sees to it that the values of the flows shown are read, where they are readings.
@@ -257,7 +257,7 @@ impl Page {
         if !matches!(content, Some(Content::Json | Content::Text)) {
             return;
         }
-        let shown = rows::flows(state, &self.view.flows).rows;
+        let shown = select::flows(state, &self.view.flows).rows;
         let open = self.view.flow.as_deref();
         self.readings.want(shown.into_iter().map(|flow| flow.flow.as_str()).chain(open));
         if self.readings.reader.is_none() {
@@ -281,7 +281,7 @@ fn strip(channel: &Observed, count: usize) -> Value {
 fn totals(seen: &Observation) -> Value {
     let count = |health| seen.channels.iter().filter(|channel| channel.verdict.health == health).count();
     let sum = |of: &dyn Fn(&Observed) -> f64| seen.channels.iter().map(of).sum::<f64>();
-    let now = |column| sum(&|channel: &Observed| rows::rate(channel, column, seen));
+    let now = |column| sum(&|channel: &Observed| select::rate(channel, column, seen));
     json!({
         "channels": seen.channels.len(),
         "ok": count(Health::Ok),

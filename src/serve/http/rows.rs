@@ -1,405 +1,351 @@
 //! The rows of the tables: channels, and of one channel its flows, legs, outputs, subscribers and
-//! clients. Searched and sorted here, so that only rows that somebody sees are written.
+//! clients; events and losses. Users read of them in `docs/http.md`.
 
-use std::cmp::{Ordering, Reverse};
-
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    refusal::Refusal,
-    table::{Table, number},
+    select::{Page, rate},
+    table::{Rounded, Table, number},
 };
 use crate::{
-    channel::state::{ChannelState, FlowState},
-    limits::{SEARCH_BYTES_MAX, TABLE_ROWS, TABLE_ROWS_MAX},
-    observe::{Column, Observation, Observed, clients as audience},
-    registry::{ChannelView, audience::ClientState},
+    channel::state::{FlowState, LegState, OutputState},
+    observe::{Column, Content, Event, Observation, Observed, Told},
+    registry::{
+        ChannelView,
+        audience::{ClientState, Transport},
+    },
 };
 
-/// Which rows of a table a client wants.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct RowQuery {
-    /// In lower case; all rows contain the empty text.
-    search: String,
-    /// One of the table's sort keys.
-    sort: &'static str,
-    reverse: bool,
-    offset: usize,
-    limit: usize,
+/// A channel. `recent_` counts are those of the last minute.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ChannelRow<'a> {
+    name: &'a str,
+    path: &'a str,
+    health: &'static str,
+    reason: String,
+    content: Option<&'static str>,
+    format: &'a str,
+    on_demand: bool,
+    inputs: String,
+    packets_per_second: Rounded,
+    bits_per_second: Rounded,
+    hold_seconds: Rounded,
+    jitter_seconds: Rounded,
+    held: usize,
+    flows: usize,
+    recent_expected: u64,
+    recent_other_leg: u64,
+    recent_recovered_fec: u64,
+    recent_recovered_retransmission: u64,
+    recent_lost: u64,
+    recent_lost_network: u64,
+    recent_lost_kernel: u64,
+    recent_lost_late: u64,
+    http: u64,
+    tcp: u64,
+    websocket: u64,
+    sse: u64,
+    socketio: u64,
+    udp: u64,
+    outputs: usize,
+    outputs_at_fault: usize,
 }
-
-impl RowQuery {
-    /// From a query's words; `keys` are the sort keys, of which the first is the default.
-    pub(super) fn parse(
-        search: Option<&str>,
-        sort: Option<&str>,
-        offset: Option<usize>,
-        limit: Option<usize>,
-        keys: &'static [&'static str],
-    ) -> Result<RowQuery, Refusal> {
-        let search = search.unwrap_or_default().to_lowercase();
-        if search.len() > SEARCH_BYTES_MAX {
-            let text = format!("search of {} bytes: expected at most {SEARCH_BYTES_MAX} bytes", search.len());
-            return Err(Refusal::Malformed(text));
-        }
-        let asked = sort.filter(|sort| !sort.is_empty()).unwrap_or(keys[0]);
-        let (key, reverse) = asked.strip_prefix('-').map_or((asked, false), |key| (key, true));
-        let sort = keys.iter().find(|known| **known == key).ok_or_else(|| {
-            let keys = keys.join(", ");
-            Refusal::Malformed(format!("sort {asked:?}: expected one of {keys}, or one with - before it"))
-        })?;
-        let limit = limit.unwrap_or(TABLE_ROWS);
-        if limit > TABLE_ROWS_MAX {
-            return Err(Refusal::Malformed(format!("limit {limit}: expected at most {TABLE_ROWS_MAX}")));
-        }
-        Ok(RowQuery { search, sort, reverse, offset: offset.unwrap_or(0), limit })
-    }
-
-    /// Limits the query to so many rows.
-    pub(super) fn at_most(self, rows: usize) -> RowQuery {
-        RowQuery { limit: self.limit.min(rows), ..self }
-    }
-
-    fn sorted<'a, T>(&self, mut matching: Vec<&'a T>, compare: impl Fn(&T, &T) -> Ordering) -> Page<'a, T> {
-        // Stable: equal rows stay in the table's own order.
-        matching.sort_by(|a, b| if self.reverse { compare(b, a) } else { compare(a, b) });
-        let total = matching.len();
-        Page { rows: matching.into_iter().skip(self.offset).take(self.limit).collect(), total }
-    }
-}
-
-/// The rows that a query wants, and how many match.
-pub(super) struct Page<'a, T> {
-    pub(super) rows: Vec<&'a T>,
-    pub(super) total: usize,
-}
-
-/// What channels can be sorted by; a number's largest comes first.
-pub(super) const CHANNEL_KEYS: &[&str] = &["worst", "name", "rate", "lost", "flows", "subscribers"];
-
-/// The channels that a query wants.
-pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, Observed> {
-    let legs = |channel: &Observed| {
-        channel.view.state.legs.iter().any(|leg| leg.address.to_lowercase().contains(&query.search))
-    };
-    let matches =
-        |channel: &&Observed| channel.name().to_lowercase().contains(&query.search) || legs(channel);
-    let matching = seen.channels.iter().filter(matches).collect();
-    query.sorted(matching, |a, b| match query.sort {
-        "name" => a.name().cmp(b.name()),
-        "rate" => rate(b, Column::Bytes, seen).total_cmp(&rate(a, Column::Bytes, seen)),
-        "lost" => b.recent.lost_share().total_cmp(&a.recent.lost_share()),
-        "flows" => b.view.state.flow_count.cmp(&a.view.state.flow_count),
-        "subscribers" => audience(&b.view).cmp(&audience(&a.view)),
-        _ => badness(b).cmp(&badness(a)),
-    })
-}
-
-/// Worse channels have larger ones. Losses count by their order of magnitude, or rows would swap
-/// every second.
-fn badness(channel: &Observed) -> (crate::observe::Health, Reverse<i32>) {
-    let share = channel.recent.lost_share();
-    let magnitude = if share > 0.0 { (share.log10() * 2.0).floor() as i32 } else { i32::MIN + 1 };
-    (channel.verdict.health, Reverse(-magnitude))
-}
-
-/// The newest sample of a counting column, per second.
-pub(super) fn rate(channel: &Observed, column: Column, seen: &Observation) -> f64 {
-    let seconds = seen.times.back().map_or(1.0, |tick| tick.seconds).max(f64::EPSILON);
-    channel.history.newest(1).map(|sample| f64::from(sample.get(column)) / seconds).sum()
-}
-
-const CHANNEL_COLUMNS: &[&str] = &[
-    "name",
-    "path",
-    "health",
-    "reason",
-    "content",
-    "format",
-    "on_demand",
-    "inputs",
-    "packets_per_second",
-    "bits_per_second",
-    "hold_seconds",
-    "jitter_seconds",
-    "held",
-    "flows",
-    "recent_expected",
-    "recent_other_leg",
-    "recent_recovered_fec",
-    "recent_recovered_retransmission",
-    "recent_lost",
-    "recent_lost_network",
-    "recent_lost_kernel",
-    "recent_lost_late",
-    "http",
-    "tcp",
-    "websocket",
-    "sse",
-    "socketio",
-    "udp",
-    "outputs",
-    "outputs_at_fault",
-];
 
 /// The table of these channels.
-pub(super) fn channel_table(page: &Page<'_, Observed>, query: &RowQuery, seen: &Observation) -> Table {
-    let rows = page.rows.iter().map(|channel| channel_row(channel, seen)).collect();
-    Table { what: "channels", columns: CHANNEL_COLUMNS, rows, total: page.total, offset: query.offset }
+pub(super) fn channel_table<'a>(page: &Page<'a, Observed>, seen: &Observation) -> Table<ChannelRow<'a>> {
+    page.table("channels", |channel| ChannelRow::of(channel, seen))
 }
 
-fn channel_row(channel: &Observed, seen: &Observation) -> Vec<Value> {
-    let ChannelView { state, path, subscribers } = &channel.view;
-    let recent = &channel.recent;
-    let inputs: Vec<&str> = state.legs.iter().map(|leg| leg.address.as_str()).collect();
-    let faults = state.outputs.iter().filter(|output| output.fault.is_some()).count();
-    let mut row: Vec<Value> = vec![
-        state.name.as_str().into(),
-        path.as_str().into(),
-        channel.verdict.health.as_str().into(),
-        channel.verdict.reasons.join("; ").into(),
-        channel.content.map(|content| content.as_str()).into(),
-        state.format.as_str().into(),
-        state.on_demand.into(),
-        inputs.join(" + ").into(),
-        number(rate(channel, Column::Received, seen)),
-        number(rate(channel, Column::Bytes, seen) * 8.0),
-        number(state.hold_seconds),
-        number(state.jitter_seconds),
-        state.held.into(),
-        state.flow_count.into(),
-    ];
-    let counts = [
-        recent.expected,
-        recent.other_leg,
-        recent.fec,
-        recent.retransmission,
-        recent.lost,
-        recent.network,
-        recent.kernel,
-        recent.late,
-    ];
-    row.extend(counts.map(|count| Value::from(count as u64)));
-    row.extend(subscribers.iter().map(|(_, state)| Value::from(state.clients)));
-    row.extend([state.outputs.len().into(), faults.into()]);
-    row
-}
-
-/// What flows can be sorted by; a number's largest comes first.
-pub(super) const FLOW_KEYS: &[&str] =
-    &["flow", "source", "rate", "received", "lost", "recovered", "jitter", "idle"];
-
-/// The flows that a query wants. What is exactly the text searched for comes first.
-pub(super) fn flows<'a>(state: &'a ChannelState, query: &RowQuery) -> Page<'a, FlowState> {
-    let search = query.search.as_str();
-    let matches = |flow: &&FlowState| {
-        flow.flow.to_lowercase().contains(search) || flow.source.to_lowercase().contains(search)
-    };
-    let exact = |flow: &FlowState| !search.is_empty() && flow.flow.eq_ignore_ascii_case(search);
-    let rate = |flow: &FlowState| flow.packets_per_second.unwrap_or(0.0);
-    let compare = |a: &FlowState, b: &FlowState| match query.sort {
-        "source" => a.source.cmp(&b.source),
-        "rate" => rate(b).total_cmp(&rate(a)),
-        "received" => b.counters.media_received.cmp(&a.counters.media_received),
-        "lost" => b.counters.lost.cmp(&a.counters.lost),
-        "recovered" => b.counters.recovered().cmp(&a.counters.recovered()),
-        "jitter" => b.jitter_seconds.total_cmp(&a.jitter_seconds),
-        "idle" => b.idle_seconds.total_cmp(&a.idle_seconds),
-        _ => natural(&a.flow, &b.flow),
-    };
-    let all = RowQuery { offset: 0, limit: usize::MAX, ..query.clone() };
-    let mut page = all.sorted(state.flows.iter().filter(matches).collect(), compare);
-    page.rows.sort_by_key(|flow| !exact(flow));
-    page.rows = page.rows.into_iter().skip(query.offset).take(query.limit).collect();
-    page
-}
-
-/// Numbers by their value, the rest as text.
-fn natural(a: &str, b: &str) -> Ordering {
-    match (a.parse::<u64>(), b.parse::<u64>()) {
-        (Ok(a), Ok(b)) => a.cmp(&b),
-        _ => a.cmp(b),
+impl<'a> ChannelRow<'a> {
+    fn of(channel: &'a Observed, seen: &Observation) -> ChannelRow<'a> {
+        let ChannelView { state, path, subscribers } = &channel.view;
+        let recent = &channel.recent;
+        let inputs: Vec<&str> = state.legs.iter().map(|leg| leg.address.as_str()).collect();
+        let clients = |transport| subscribers.of(transport).clients;
+        ChannelRow {
+            name: &state.name,
+            path,
+            health: channel.verdict.health.as_str(),
+            reason: channel.verdict.reasons.join("; "),
+            content: channel.content.map(Content::as_str),
+            format: &state.format,
+            on_demand: state.on_demand,
+            inputs: inputs.join(" + "),
+            packets_per_second: Rounded(rate(channel, Column::Received, seen)),
+            bits_per_second: Rounded(rate(channel, Column::Bytes, seen) * 8.0),
+            hold_seconds: Rounded(state.hold_seconds),
+            jitter_seconds: Rounded(state.jitter_seconds),
+            held: state.held,
+            flows: state.flow_count,
+            recent_expected: recent.expected as u64,
+            recent_other_leg: recent.other_leg as u64,
+            recent_recovered_fec: recent.fec as u64,
+            recent_recovered_retransmission: recent.retransmission as u64,
+            recent_lost: recent.lost as u64,
+            recent_lost_network: recent.network as u64,
+            recent_lost_kernel: recent.kernel as u64,
+            recent_lost_late: recent.late as u64,
+            http: clients(Transport::Http),
+            tcp: clients(Transport::Tcp),
+            websocket: clients(Transport::WebSocket),
+            sse: clients(Transport::Sse),
+            socketio: clients(Transport::SocketIo),
+            udp: clients(Transport::Udp),
+            outputs: state.outputs.len(),
+            outputs_at_fault: state.outputs.iter().filter(|output| output.fault.is_some()).count(),
+        }
     }
 }
 
-const FLOW_COLUMNS: &[&str] = &[
-    "flow",
-    "source",
-    "format",
-    "session",
-    "packets_per_second",
-    "received",
-    "delivered",
-    "lost",
-    "recovered",
-    "reordered",
-    "duplicate",
-    "late",
-    "held",
-    "hold_seconds",
-    "jitter_seconds",
-    "idle_seconds",
-    "ended",
-];
-
-/// The table of these flows.
-pub(super) fn flow_table(page: &Page<'_, FlowState>, query: &RowQuery) -> Table {
-    let rows = page.rows.iter().map(|flow| flow_row(flow)).collect();
-    Table { what: "flows", columns: FLOW_COLUMNS, rows, total: page.total, offset: query.offset }
+/// A flow of a channel.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct FlowRow<'a> {
+    flow: &'a str,
+    source: &'a str,
+    format: &'static str,
+    session: u32,
+    packets_per_second: Option<Rounded>,
+    received: u64,
+    delivered: u64,
+    lost: u64,
+    recovered: u64,
+    reordered: u64,
+    duplicate: u64,
+    late: u64,
+    held: usize,
+    hold_seconds: Rounded,
+    jitter_seconds: Rounded,
+    idle_seconds: Rounded,
+    ended: bool,
 }
 
-fn flow_row(flow: &FlowState) -> Vec<Value> {
-    let c = &flow.counters;
-    vec![
-        flow.flow.as_str().into(),
-        flow.source.as_str().into(),
-        flow.format.as_str().into(),
-        flow.session.into(),
-        flow.packets_per_second.map_or(Value::Null, number),
-        c.media_received.into(),
-        c.delivered.into(),
-        c.lost.into(),
-        c.recovered().into(),
-        c.reordered.into(),
-        c.duplicate.into(),
-        c.late.into(),
-        flow.held.into(),
-        number(flow.hold_seconds),
-        number(flow.jitter_seconds),
-        number(flow.idle_seconds),
-        flow.ended.into(),
-    ]
+/// The table of these flows.
+pub(super) fn flow_table<'a>(page: &Page<'a, FlowState>) -> Table<FlowRow<'a>> {
+    page.table("flows", FlowRow::of)
+}
+
+impl<'a> FlowRow<'a> {
+    fn of(flow: &'a FlowState) -> FlowRow<'a> {
+        let c = &flow.counters;
+        FlowRow {
+            flow: &flow.flow,
+            source: &flow.source,
+            format: flow.format.as_str(),
+            session: flow.session,
+            packets_per_second: flow.packets_per_second.map(Rounded),
+            received: c.media_received,
+            delivered: c.delivered,
+            lost: c.lost,
+            recovered: c.recovered(),
+            reordered: c.reordered,
+            duplicate: c.duplicate,
+            late: c.late,
+            held: flow.held,
+            hold_seconds: Rounded(flow.hold_seconds),
+            jitter_seconds: Rounded(flow.jitter_seconds),
+            idle_seconds: Rounded(flow.idle_seconds),
+            ended: flow.ended,
+        }
+    }
+}
+
+/// A leg of a channel.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct LegRow<'a> {
+    address: &'a str,
+    state: &'static str,
+    detail: Option<&'a str>,
+    fault: Option<&'a str>,
+    media: u64,
+    repair: u64,
+    control: u64,
+    bytes: u64,
+    kernel_drops: u64,
+    truncated: u64,
+    first: u64,
+    missed: u64,
+    skew_seconds: Option<Rounded>,
+    round_trip_seconds: Option<Rounded>,
+    receive_buffer_requested: usize,
+    receive_buffer_granted: usize,
 }
 
 /// The legs of a channel.
-pub(super) fn leg_table(view: &ChannelView) -> Table {
-    let columns = &[
-        "address",
-        "state",
-        "detail",
-        "fault",
-        "media",
-        "repair",
-        "control",
-        "bytes",
-        "kernel_drops",
-        "truncated",
-        "first",
-        "missed",
-        "skew_seconds",
-        "round_trip_seconds",
-        "receive_buffer_requested",
-        "receive_buffer_granted",
-    ];
-    let row = |leg: &crate::channel::state::LegState| -> Vec<Value> {
+pub(super) fn leg_table(view: &ChannelView) -> Table<LegRow<'_>> {
+    Table::whole("legs", view.state.legs.iter().map(LegRow::of).collect())
+}
+
+impl<'a> LegRow<'a> {
+    fn of(leg: &'a LegState) -> LegRow<'a> {
         let c = &leg.counters;
-        vec![
-            leg.address.as_str().into(),
-            leg.state.as_str().into(),
-            leg.detail.as_deref().into(),
-            leg.fault.as_deref().into(),
-            c.media.into(),
-            c.repair.into(),
-            c.control.into(),
-            c.bytes.into(),
-            leg.kernel_drops.into(),
-            leg.truncated.into(),
-            c.first.into(),
-            c.missed.into(),
-            leg.skew_seconds.map_or(Value::Null, number),
-            leg.round_trip_seconds.map_or(Value::Null, number),
-            leg.receive_buffer_requested.into(),
-            leg.receive_buffer_granted.into(),
-        ]
-    };
-    Table::whole("legs", columns, view.state.legs.iter().map(row).collect())
+        LegRow {
+            address: &leg.address,
+            state: leg.state.as_str(),
+            detail: leg.detail.as_deref(),
+            fault: leg.fault.as_deref(),
+            media: c.media,
+            repair: c.repair,
+            control: c.control,
+            bytes: c.bytes,
+            kernel_drops: leg.kernel_drops,
+            truncated: leg.truncated,
+            first: c.first,
+            missed: c.missed,
+            skew_seconds: leg.skew_seconds.map(Rounded),
+            round_trip_seconds: leg.round_trip_seconds.map(Rounded),
+            receive_buffer_requested: leg.receive_buffer_requested,
+            receive_buffer_granted: leg.receive_buffer_granted,
+        }
+    }
+}
+
+/// A UDP output of a channel.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct OutputRow<'a> {
+    address: &'a str,
+    packets: u64,
+    bytes: u64,
+    dropped: u64,
+    fault: Option<&'a str>,
 }
 
 /// The UDP outputs of a channel.
-pub(super) fn output_table(view: &ChannelView) -> Table {
-    let columns = &["address", "packets", "bytes", "dropped", "fault"];
-    let row = |output: &crate::channel::state::OutputState| -> Vec<Value> {
-        vec![
-            output.address.as_str().into(),
-            output.packets.into(),
-            output.bytes.into(),
-            output.dropped.values().sum::<u64>().into(),
-            output.fault.as_deref().into(),
-        ]
-    };
-    Table::whole("outputs", columns, view.state.outputs.iter().map(row).collect())
+pub(super) fn output_table(view: &ChannelView) -> Table<OutputRow<'_>> {
+    Table::whole("outputs", view.state.outputs.iter().map(OutputRow::of).collect())
+}
+
+impl<'a> OutputRow<'a> {
+    fn of(output: &'a OutputState) -> OutputRow<'a> {
+        OutputRow {
+            address: &output.address,
+            packets: output.packets,
+            bytes: output.bytes,
+            dropped: output.dropped.values().sum(),
+            fault: output.fault.as_deref(),
+        }
+    }
+}
+
+/// The subscribers of a channel over one transport.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct SubscriberRow {
+    transport: &'static str,
+    clients: u64,
+    joined: u64,
+    packets: u64,
+    bytes: u64,
+    lagged: u64,
+    closed: u64,
+    cut_off_lag: u64,
+    cut_off_idle: u64,
 }
 
 /// The subscribers of a channel, by transport.
-pub(super) fn subscriber_table(view: &ChannelView) -> Table {
-    let columns = &[
-        "transport",
-        "clients",
-        "joined",
-        "packets",
-        "bytes",
-        "lagged",
-        "closed",
-        "cut_off_lag",
-        "cut_off_idle",
-    ];
-    let rows = view.subscribers.iter().map(|(transport, state)| {
-        let dropped = &state.dropped;
-        vec![
-            json!(transport.as_str()),
-            state.clients.into(),
-            state.joined.into(),
-            state.packets.into(),
-            state.bytes.into(),
-            dropped.lag.into(),
-            dropped.closed.into(),
-            state.cut_off.lag.into(),
-            state.cut_off.idle.into(),
-        ]
+pub(super) fn subscriber_table(view: &ChannelView) -> Table<SubscriberRow> {
+    let rows = view.subscribers.iter().map(|(transport, state)| SubscriberRow {
+        transport: transport.as_str(),
+        clients: state.clients,
+        joined: state.joined,
+        packets: state.packets,
+        bytes: state.bytes,
+        lagged: state.dropped.lag,
+        closed: state.dropped.closed,
+        cut_off_lag: state.cut_off.lag,
+        cut_off_idle: state.cut_off.idle,
     });
-    Table::whole("subscribers", columns, rows.collect())
+    Table::whole("subscribers", rows.collect())
 }
 
-/// What clients can be sorted by; a number's largest comes first.
-pub(super) const CLIENT_KEYS: &[&str] = &["missed", "since", "address", "transport", "packets", "bytes"];
+/// A client of a channel; `since` in milliseconds since the Unix epoch.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ClientRow<'a> {
+    address: &'a str,
+    transport: &'static str,
+    agent: Option<&'a str>,
+    since: u64,
+    packets: u64,
+    bytes: u64,
+    missed: u64,
+}
 
-/// The clients that a query wants; the newest first where they are equal.
-pub(super) fn clients<'a>(all: &'a [ClientState], query: &RowQuery) -> Page<'a, ClientState> {
-    let contains = |text: &str| text.to_lowercase().contains(&query.search);
-    let matches = |client: &&ClientState| {
-        let who = &client.who;
-        contains(&who.address)
-            || contains(client.transport.as_str())
-            || who.agent.as_deref().is_some_and(contains)
-    };
-    let mut matching: Vec<&ClientState> = all.iter().filter(matches).collect();
-    matching.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.who.address.cmp(&b.who.address)));
-    query.sorted(matching, |a, b| match query.sort {
-        "since" => b.since.cmp(&a.since),
-        "address" => a.who.address.cmp(&b.who.address),
-        "transport" => a.transport.as_str().cmp(b.transport.as_str()),
-        "packets" => b.packets.cmp(&a.packets),
-        "bytes" => b.bytes.cmp(&a.bytes),
-        _ => b.missed.cmp(&a.missed),
+/// The table of these clients.
+pub(super) fn client_table<'a>(page: &Page<'a, ClientState>) -> Table<ClientRow<'a>> {
+    page.table("clients", |client| ClientRow {
+        address: &client.who.address,
+        transport: client.transport.as_str(),
+        agent: client.who.agent.as_deref(),
+        since: client.since,
+        packets: client.packets,
+        bytes: client.bytes,
+        missed: client.missed,
     })
 }
 
-/// The table of these clients; `since` in milliseconds since the Unix epoch.
-pub(super) fn client_table(page: &Page<'_, ClientState>, query: &RowQuery) -> Table {
-    let columns = &["address", "transport", "agent", "since", "packets", "bytes", "missed"];
-    let row = |client: &&ClientState| -> Vec<Value> {
-        vec![
-            client.who.address.as_str().into(),
-            client.transport.as_str().into(),
-            client.who.agent.as_deref().into(),
-            client.since.into(),
-            client.packets.into(),
-            client.bytes.into(),
-            client.missed.into(),
-        ]
-    };
-    let rows = page.rows.iter().map(row).collect();
-    Table { what: "clients", columns, rows, total: page.total, offset: query.offset }
+/// Something that happened; times in milliseconds since the Unix epoch.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct EventRow<'a> {
+    at: u64,
+    last: u64,
+    level: Value,
+    channel: &'a str,
+    kind: Value,
+    count: u64,
+    text: &'a str,
+    advice: &'a str,
+}
+
+impl<'a> EventRow<'a> {
+    pub(super) fn of(event: &'a Event) -> EventRow<'a> {
+        EventRow {
+            at: event.at,
+            last: event.last,
+            level: json!(event.level),
+            channel: &event.channel,
+            kind: json!(event.kind),
+            count: event.count,
+            text: &event.text,
+            advice: &event.advice,
+        }
+    }
+}
+
+/// Numbers of a flow that were lost; times in milliseconds since the Unix epoch.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct LossRow<'a> {
+    channel: &'a str,
+    flow: &'a str,
+    id: u64,
+    first: u64,
+    last: u64,
+    count: u64,
+    gaps: u64,
+    longest: u64,
+    numbers: String,
+    cause: &'static str,
+}
+
+impl<'a> LossRow<'a> {
+    pub(super) fn of(channel: &'a str, told: &Told<'a>) -> LossRow<'a> {
+        let loss = told.loss;
+        LossRow {
+            channel,
+            flow: &loss.flow,
+            id: loss.id,
+            first: told.first,
+            last: told.last,
+            count: loss.count,
+            gaps: loss.gaps,
+            longest: loss.longest,
+            numbers: format!("{}-{}", loss.from, loss.to),
+            cause: told.cause.as_str(),
+        }
+    }
+
+    /// When the first of them was given up.
+    pub(super) fn first(&self) -> u64 {
+        self.first
+    }
 }
 
 /// The history of a channel from a tick on, each column from the oldest to the newest; counts are

@@ -1,21 +1,20 @@
 //! Tables as the API gives them: objects for programs, CSV for spreadsheets, columns for the page,
-//! which gets them every second.
+//! which gets them every second. A row is a struct that serde serializes: its fields are the columns.
 
 use axum::{
     Json,
     http::header,
     response::{IntoResponse, Response},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 /// A part of a table.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct Table<R> {
     /// What it lists, in the plural.
     pub(super) what: &'static str,
-    pub(super) columns: &'static [&'static str],
-    pub(super) rows: Vec<Vec<Value>>,
+    pub(super) rows: Vec<R>,
     /// How many rows match, here or not.
     pub(super) total: usize,
     /// How many of them come before these.
@@ -31,73 +30,103 @@ pub(super) enum Format {
     Csv,
 }
 
-impl Table {
+/// The default row has the names of the columns, also where there is no row.
+impl<R: Serialize + Default> Table<R> {
     /// A whole table.
-    pub(super) fn whole(
-        what: &'static str,
-        columns: &'static [&'static str],
-        rows: Vec<Vec<Value>>,
-    ) -> Table {
-        Table { what, columns, total: rows.len(), offset: 0, rows }
+    pub(super) fn whole(what: &'static str, rows: Vec<R>) -> Table<R> {
+        Table { what, total: rows.len(), rows, offset: 0 }
     }
 
     /// Each column with its values, from top to bottom.
     pub(super) fn columnar(&self) -> Map<String, Value> {
-        let column = |(index, name): (usize, &&str)| {
-            let values = self.rows.iter().map(|row| row[index].clone()).collect();
-            ((*name).to_owned(), Value::Array(values))
-        };
-        let mut all: Map<String, Value> = self.columns.iter().enumerate().map(column).collect();
+        let mut all = object(&R::default());
+        all.values_mut().for_each(|column| *column = Value::Array(Vec::with_capacity(self.rows.len())));
+        for row in &self.rows {
+            for (column, value) in all.values_mut().zip(object(row).into_iter().map(|(_, value)| value)) {
+                column.as_array_mut().expect("made above").push(value);
+            }
+        }
         all.insert("total".to_owned(), self.total.into());
         all.insert("offset".to_owned(), self.offset.into());
         all
     }
 
     fn objects(&self) -> Value {
-        let object = |row: &Vec<Value>| -> Value {
-            let cells = self.columns.iter().zip(row);
-            cells.map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<Map<_, _>>().into()
-        };
-        let rows: Vec<Value> = self.rows.iter().map(object).collect();
-        json!({ "total": self.total, "offset": self.offset, self.what: rows })
+        json!({ "total": self.total, "offset": self.offset, self.what: self.rows })
     }
 
-    /// RFC 4180, with a heading.
     fn csv(&self) -> String {
-        let mut text = self.columns.join(",") + "\r\n";
-        for row in &self.rows {
-            let cells: Vec<String> = row.iter().map(cell).collect();
-            text += &cells.join(",");
-            text += "\r\n";
-        }
-        text
+        let columns = columns::<R>();
+        let cells = |row: &R| {
+            let row = object(row);
+            columns.iter().map(|column| cell(&row[column])).collect::<Vec<_>>()
+        };
+        csv(&columns, self.rows.iter().map(cells))
     }
 
     /// The answer to a request.
     pub(super) fn answer(&self, format: Format) -> Response {
         match format {
             Format::Json => Json(self.objects()).into_response(),
-            Format::Csv => {
-                let disposition = format!("attachment; filename=\"{}.csv\"", self.what);
-                let headers = [
-                    (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
-                    (header::CONTENT_DISPOSITION, disposition),
-                ];
-                (headers, self.csv()).into_response()
-            }
+            Format::Csv => csv_answer(self.what, self.csv()),
         }
     }
 }
 
-fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::Null => return String::new(),
+/// A row's columns and values; the columns are in the same order in all rows.
+fn object<R: Serialize>(row: &R) -> Map<String, Value> {
+    match serde_json::to_value(row) {
+        Ok(Value::Object(object)) => object,
+        other => unreachable!("a row is a struct of plain fields, not {other:?}"),
+    }
+}
+
+/// The names of a row's fields, as they stand in the struct.
+fn columns<R: Serialize + Default>() -> Vec<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.serialize(R::default()).expect("a row is a struct of plain fields");
+    let text = writer.into_inner().expect("a Vec takes all");
+    let heading = csv::Reader::from_reader(&*text).headers().cloned().expect("written above");
+    heading.iter().map(str::to_owned).collect()
+}
+
+/// RFC 4180, with a heading.
+pub(super) fn csv<C: AsRef<[u8]>>(heading: &[C], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(heading).expect("a Vec takes all");
+    rows.for_each(|row| writer.write_record(row).expect("as long as the heading"));
+    String::from_utf8(writer.into_inner().expect("a Vec takes all")).expect("made of text")
+}
+
+/// A table that a browser saves as a file.
+pub(super) fn csv_answer(what: &str, text: String) -> Response {
+    let disposition = format!("attachment; filename=\"{what}.csv\"");
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, disposition),
+    ];
+    (headers, text).into_response()
+}
+
+/// A value as text for a spreadsheet.
+pub(super) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
         // A stranger chose it, and spreadsheets would compute it.
         Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    };
-    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    }
+}
+
+/// A number that a person reads, as [`number`] writes it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Rounded(pub(super) f64);
+
+impl Serialize for Rounded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        number(self.0).serialize(serializer)
+    }
 }
 
 /// A number that a person reads: four digits that count, and no more.
@@ -115,34 +144,44 @@ pub(super) fn number(value: f64) -> Value {
 mod tests {
     use super::*;
 
-    fn table() -> Table {
-        let rows = vec![
-            vec!["a,b".into(), 1.into()],
-            vec!["say \"hi\"".into(), Value::Null],
-            vec!["two\nlines".into(), json!(0.5)],
-        ];
-        Table { total: 9, offset: 2, ..Table::whole("things", &["name", "count"], rows) }
+    #[derive(Debug, Default, Serialize)]
+    struct Thing {
+        name: &'static str,
+        count: Option<f64>,
+    }
+
+    fn table() -> Table<Thing> {
+        let rows = [("a,b", Some(1.5)), ("say \"hi\"", None), ("two\nlines", Some(0.5))];
+        let rows = rows.map(|(name, count)| Thing { name, count }).into();
+        Table { total: 9, offset: 2, ..Table::whole("things", rows) }
     }
 
     #[test]
     fn csv_quotes_what_must_be() {
-        let expected = "name,count\r\n\"a,b\",1\r\n\"say \"\"hi\"\"\",\r\n\"two\nlines\",0.5\r\n";
+        let expected = "name,count\r\n\"a,b\",1.5\r\n\"say \"\"hi\"\"\",\r\n\"two\nlines\",0.5\r\n";
         assert_eq!(table().csv(), expected);
     }
 
     #[test]
     fn csv_has_no_formulas() {
-        let rows = vec![vec!["=1+1".into()], vec!["@SUM(1,2)".into()], vec![json!(-5)]];
-        let table = Table::whole("things", &["name"], rows);
-        assert_eq!(table.csv(), "name\r\n'=1+1\r\n\"'@SUM(1,2)\"\r\n-5\r\n");
+        let rows = [("=1+1", Some(-5.0)), ("@SUM(1,2)", None)];
+        let rows = rows.map(|(name, count)| Thing { name, count }).into();
+        assert_eq!(Table::whole("things", rows).csv(), "name,count\r\n'=1+1,-5.0\r\n\"'@SUM(1,2)\",\r\n");
+    }
+
+    #[test]
+    fn a_table_without_rows_has_its_columns() {
+        let empty = Table::<Thing>::whole("things", Vec::new());
+        assert_eq!(empty.csv(), "name,count\r\n");
+        assert_eq!(Value::from(empty.columnar())["count"], json!([]));
     }
 
     #[test]
     fn objects_and_columns_say_the_same() {
         let objects = table().objects();
-        assert_eq!(objects["things"][0], json!({ "name": "a,b", "count": 1 }));
+        assert_eq!(objects["things"][0], json!({ "name": "a,b", "count": 1.5 }));
         let columns = Value::from(table().columnar());
-        assert_eq!(columns["count"], json!([1, null, 0.5]));
+        assert_eq!(columns["count"], json!([1.5, null, 0.5]));
         assert_eq!(
             (&columns["total"], &objects["total"], &columns["offset"]),
             (&json!(9), &json!(9), &json!(2))

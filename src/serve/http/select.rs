@@ -1,0 +1,183 @@
+//! Which rows of a table are shown: searched and sorted here, so that only rows that somebody sees
+//! are written.
+
+use std::cmp::{Ordering, Reverse};
+
+use super::{refusal::Refusal, table::Table};
+use crate::{
+    channel::state::{ChannelState, FlowState},
+    limits::{SEARCH_BYTES_MAX, TABLE_ROWS, TABLE_ROWS_MAX},
+    observe::{Column, Observation, Observed, clients as audience},
+    registry::audience::ClientState,
+};
+
+/// Which rows of a table a client wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct RowQuery {
+    /// In lower case; all rows contain the empty text.
+    search: String,
+    /// One of the table's sort keys.
+    sort: &'static str,
+    reverse: bool,
+    offset: usize,
+    limit: usize,
+}
+
+impl RowQuery {
+    /// From a query's words; `keys` are the sort keys, of which the first is the default.
+    pub(super) fn parse(
+        search: Option<&str>,
+        sort: Option<&str>,
+        offset: Option<usize>,
+        limit: Option<usize>,
+        keys: &'static [&'static str],
+    ) -> Result<RowQuery, Refusal> {
+        let search = search.unwrap_or_default().to_lowercase();
+        if search.len() > SEARCH_BYTES_MAX {
+            let text = format!("search of {} bytes: expected at most {SEARCH_BYTES_MAX} bytes", search.len());
+            return Err(Refusal::Malformed(text));
+        }
+        let asked = sort.filter(|sort| !sort.is_empty()).unwrap_or(keys[0]);
+        let (key, reverse) = asked.strip_prefix('-').map_or((asked, false), |key| (key, true));
+        let sort = keys.iter().find(|known| **known == key).ok_or_else(|| {
+            let keys = keys.join(", ");
+            Refusal::Malformed(format!("sort {asked:?}: expected one of {keys}, or one with - before it"))
+        })?;
+        let limit = limit.unwrap_or(TABLE_ROWS);
+        if limit > TABLE_ROWS_MAX {
+            return Err(Refusal::Malformed(format!("limit {limit}: expected at most {TABLE_ROWS_MAX}")));
+        }
+        Ok(RowQuery { search, sort, reverse, offset: offset.unwrap_or(0), limit })
+    }
+
+    /// Limits the query to so many rows.
+    pub(super) fn at_most(self, rows: usize) -> RowQuery {
+        RowQuery { limit: self.limit.min(rows), ..self }
+    }
+
+    fn sorted<'a, T>(&self, mut matching: Vec<&'a T>, compare: impl Fn(&T, &T) -> Ordering) -> Page<'a, T> {
+        // Stable: equal rows stay in the table's own order.
+        matching.sort_by(|a, b| if self.reverse { compare(b, a) } else { compare(a, b) });
+        let total = matching.len();
+        let rows = matching.into_iter().skip(self.offset).take(self.limit).collect();
+        Page { rows, total, offset: self.offset }
+    }
+}
+
+/// The rows that a query wants.
+pub(super) struct Page<'a, T> {
+    pub(super) rows: Vec<&'a T>,
+    /// How many match.
+    total: usize,
+    /// How many of them come before these.
+    offset: usize,
+}
+
+impl<'a, T> Page<'a, T> {
+    /// This row alone.
+    pub(super) fn one(row: &'a T) -> Page<'a, T> {
+        Page { rows: vec![row], total: 1, offset: 0 }
+    }
+
+    /// The table of these rows.
+    pub(super) fn table<R>(&self, what: &'static str, row: impl Fn(&'a T) -> R) -> Table<R> {
+        let rows = self.rows.iter().map(|item| row(item)).collect();
+        Table { what, rows, total: self.total, offset: self.offset }
+    }
+}
+
+/// What channels can be sorted by; a number's largest comes first.
+pub(super) const CHANNEL_KEYS: &[&str] = &["worst", "name", "rate", "lost", "flows", "subscribers"];
+
+/// The channels that a query wants.
+pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, Observed> {
+    let legs = |channel: &Observed| {
+        channel.view.state.legs.iter().any(|leg| leg.address.to_lowercase().contains(&query.search))
+    };
+    let matches =
+        |channel: &&Observed| channel.name().to_lowercase().contains(&query.search) || legs(channel);
+    let matching = seen.channels.iter().filter(matches).collect();
+    query.sorted(matching, |a, b| match query.sort {
+        "name" => a.name().cmp(b.name()),
+        "rate" => rate(b, Column::Bytes, seen).total_cmp(&rate(a, Column::Bytes, seen)),
+        "lost" => b.recent.lost_share().total_cmp(&a.recent.lost_share()),
+        "flows" => b.view.state.flow_count.cmp(&a.view.state.flow_count),
+        "subscribers" => audience(&b.view).cmp(&audience(&a.view)),
+        _ => badness(b).cmp(&badness(a)),
+    })
+}
+
+/// Worse channels have larger ones. Losses count by their order of magnitude, or rows would swap
+/// every second.
+fn badness(channel: &Observed) -> (crate::observe::Health, Reverse<i32>) {
+    let share = channel.recent.lost_share();
+    let magnitude = if share > 0.0 { (share.log10() * 2.0).floor() as i32 } else { i32::MIN + 1 };
+    (channel.verdict.health, Reverse(-magnitude))
+}
+
+/// The newest sample of a counting column, per second.
+pub(super) fn rate(channel: &Observed, column: Column, seen: &Observation) -> f64 {
+    let seconds = seen.times.back().map_or(1.0, |tick| tick.seconds).max(f64::EPSILON);
+    channel.history.newest(1).map(|sample| f64::from(sample.get(column)) / seconds).sum()
+}
+
+/// What flows can be sorted by; a number's largest comes first.
+pub(super) const FLOW_KEYS: &[&str] =
+    &["flow", "source", "rate", "received", "lost", "recovered", "jitter", "idle"];
+
+/// The flows that a query wants. What is exactly the text searched for comes first.
+pub(super) fn flows<'a>(state: &'a ChannelState, query: &RowQuery) -> Page<'a, FlowState> {
+    let search = query.search.as_str();
+    let matches = |flow: &&FlowState| {
+        flow.flow.to_lowercase().contains(search) || flow.source.to_lowercase().contains(search)
+    };
+    let exact = |flow: &FlowState| !search.is_empty() && flow.flow.eq_ignore_ascii_case(search);
+    let rate = |flow: &FlowState| flow.packets_per_second.unwrap_or(0.0);
+    let compare = |a: &FlowState, b: &FlowState| match query.sort {
+        "source" => a.source.cmp(&b.source),
+        "rate" => rate(b).total_cmp(&rate(a)),
+        "received" => b.counters.media_received.cmp(&a.counters.media_received),
+        "lost" => b.counters.lost.cmp(&a.counters.lost),
+        "recovered" => b.counters.recovered().cmp(&a.counters.recovered()),
+        "jitter" => b.jitter_seconds.total_cmp(&a.jitter_seconds),
+        "idle" => b.idle_seconds.total_cmp(&a.idle_seconds),
+        _ => natural(&a.flow, &b.flow),
+    };
+    let all = RowQuery { offset: 0, limit: usize::MAX, ..query.clone() };
+    let mut page = all.sorted(state.flows.iter().filter(matches).collect(), compare);
+    page.rows.sort_by_key(|flow| !exact(flow));
+    let rows = page.rows.into_iter().skip(query.offset).take(query.limit).collect();
+    Page { rows, offset: query.offset, ..page }
+}
+
+/// Numbers by their value, the rest as text.
+fn natural(a: &str, b: &str) -> Ordering {
+    match (a.parse::<u64>(), b.parse::<u64>()) {
+        (Ok(a), Ok(b)) => a.cmp(&b),
+        _ => a.cmp(b),
+    }
+}
+
+/// What clients can be sorted by; a number's largest comes first.
+pub(super) const CLIENT_KEYS: &[&str] = &["missed", "since", "address", "transport", "packets", "bytes"];
+
+/// The clients that a query wants; the newest first where they are equal.
+pub(super) fn clients<'a>(all: &'a [ClientState], query: &RowQuery) -> Page<'a, ClientState> {
+    let contains = |text: &str| text.to_lowercase().contains(&query.search);
+    let matches = |client: &&ClientState| {
+        let who = &client.who;
+        contains(&who.address)
+            || contains(client.transport.as_str())
+            || who.agent.as_deref().is_some_and(contains)
+    };
+    let mut matching: Vec<&ClientState> = all.iter().filter(matches).collect();
+    matching.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.who.address.cmp(&b.who.address)));
+    query.sorted(matching, |a, b| match query.sort {
+        "since" => b.since.cmp(&a.since),
+        "address" => a.who.address.cmp(&b.who.address),
+        "transport" => a.transport.as_str().cmp(b.transport.as_str()),
+        "packets" => b.packets.cmp(&a.packets),
+        "bytes" => b.bytes.cmp(&a.bytes),
+        _ => b.missed.cmp(&a.missed),
+    })
+}
