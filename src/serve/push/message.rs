@@ -2,9 +2,10 @@
 //! JSON object each.
 //! [`super::frame`] has the binary form. `docs/programs.md` is the reference for users.
 
-use std::{borrow::Cow, io::Write as _};
+use std::borrow::Cow;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::channel::tap::Info;
@@ -92,130 +93,113 @@ impl Message<'_> {
 
     /// Appends it as one JSON object without a line break. `with_payload`: the payload too.
     pub(super) fn json(&self, about: About<'_>, with_payload: bool, out: &mut Vec<u8>) {
-        let mut object = Object::open(out, "type", self.kind());
-        object.text("stream", about.stream);
-        object.text("flow", about.flow);
-        match *self {
+        let object =
+            Object { kind: self.kind(), stream: about.stream, flow: about.flow, ..Object::default() };
+        let object = match *self {
             Message::Packet { info, payload, last } => {
-                packet(&mut object, info, last);
-                if with_payload {
-                    Payload::of(payload).write(&mut object);
-                }
+                let payload = with_payload.then(|| Payload::of(payload));
+                Object { last: last.then_some(true), ..object }.packet(info).payload(payload)
             }
-            Message::Lost(range) => {
-                object.number("from", range.from);
-                object.number("to", range.to);
-                object.number("count", range.lost);
+            Message::Lost(Range { from, to, lost, .. }) => {
+                Object { from: Some(from), to: Some(to), count: Some(lost), ..object }
             }
-            Message::Missed(range) => {
-                object.number("from", range.from);
-                object.number("to", range.to);
-                object.number("packets", range.packets);
-                object.number("lost", range.lost);
+            Message::Missed(Range { from, to, packets, lost }) => {
+                let (from, to) = (Some(from), Some(to));
+                Object { from, to, packets: Some(packets), lost: Some(lost), ..object }
             }
-            Message::Started | Message::Ended => {}
-        }
-        object.close();
+            Message::Started | Message::Ended => object,
+        };
+        let _ = serde_json::to_writer(out, &object); // a Vec takes all, and every field is JSON
     }
 }
 
-fn packet(object: &mut Object<'_>, info: &Info, last: bool) {
-    object.number("seq", info.seq);
-    if let Some(timestamp) = info.timestamp {
-        object.number("timestamp", timestamp);
+/// A message with its keys in the order in which they are written.
+#[derive(Default, Serialize)]
+struct Object<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    stream: &'a str,
+    flow: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arrived: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    how: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Payload<'a>>,
+}
+
+impl<'a> Object<'a> {
+    fn packet(self, info: &Info) -> Object<'a> {
+        let (how, by) = match info.how {
+            How::Received => ("received", None),
+            How::Fec => ("recovered", Some("fec")),
+            How::Retransmission => ("recovered", Some("retransmission")),
+        };
+        let (seq, arrived) = (Some(info.seq), Some(info.arrived.as_micros() as u64));
+        Object { seq, timestamp: info.timestamp, arrived, how: Some(how), by, ..self }
     }
-    object.number("arrived", info.arrived.as_micros() as u64);
-    let (how, by) = match info.how {
-        How::Received => ("received", None),
-        How::Fec => ("recovered", Some("fec")),
-        How::Retransmission => ("recovered", Some("retransmission")),
-    };
-    object.text("how", how);
-    if let Some(by) = by {
-        object.text("by", by);
-    }
-    if last {
-        object.raw("last", b"true");
+
+    fn payload(self, payload: Option<Payload<'a>>) -> Object<'a> {
+        Object { encoding: payload.as_ref().map(Payload::encoding), payload, ..self }
     }
 }
 
 /// A payload in JSON: as it is where it is JSON, as text where it is UTF-8, else as base64 (RFC
 /// 4648, section 4).
 enum Payload<'a> {
-    Json(Cow<'a, str>),
+    Json(Cow<'a, RawValue>),
     Text(&'a str),
-    Base64(String),
+    Base64(&'a [u8]),
 }
 
-impl Payload<'_> {
-    fn of(bytes: &[u8]) -> Payload<'_> {
-        let Ok(text) = std::str::from_utf8(bytes) else { return Payload::Base64(STANDARD.encode(bytes)) };
+impl<'a> Payload<'a> {
+    fn of(bytes: &'a [u8]) -> Payload<'a> {
+        let Ok(text) = std::str::from_utf8(bytes) else { return Payload::Base64(bytes) };
         let Ok(json) = serde_json::from_str::<&RawValue>(text) else { return Payload::Text(text) };
+        if !json.get().contains(['\n', '\r']) {
+            return Payload::Json(Cow::Borrowed(json));
+        }
         // Within JSON a line break is a space, and messages end with one.
-        let json = json.get();
-        let broken = json.contains(['\n', '\r']);
-        Payload::Json(if broken { json.replace(['\n', '\r'], " ").into() } else { json.into() })
+        let one_line = json.get().replace(['\n', '\r'], " ");
+        RawValue::from_string(one_line).map_or(Payload::Text(text), |json| Payload::Json(Cow::Owned(json)))
     }
 
-    fn write(&self, object: &mut Object<'_>) {
+    fn encoding(&self) -> &'static str {
         match self {
-            Payload::Json(json) => {
-                object.text("encoding", "json");
-                object.raw("payload", json.as_bytes());
-            }
-            Payload::Text(text) => {
-                object.text("encoding", "text");
-                object.text("payload", text);
-            }
-            Payload::Base64(text) => {
-                object.text("encoding", "base64");
-                object.text("payload", text);
-            }
+            Payload::Json(_) => "json",
+            Payload::Text(_) => "text",
+            Payload::Base64(_) => "base64",
         }
     }
 }
 
-/// A JSON object that is being written.
-struct Object<'a>(&'a mut Vec<u8>);
-
-impl<'a> Object<'a> {
-    fn open(out: &'a mut Vec<u8>, key: &str, value: &str) -> Object<'a> {
-        out.push(b'{');
-        let mut object = Object(out);
-        object.string(key);
-        object.0.push(b':');
-        object.string(value);
-        object
-    }
-
-    fn string(&mut self, text: &str) {
-        // A Vec takes all, and all text is JSON.
-        let _ = serde_json::to_writer(&mut *self.0, text);
-    }
-
-    fn key(&mut self, key: &str) {
-        self.0.push(b',');
-        self.string(key);
-        self.0.push(b':');
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key);
-        self.string(value);
-    }
-
-    fn number(&mut self, key: &str, value: u64) {
-        self.key(key);
-        let _ = write!(self.0, "{value}"); // a Vec takes all
-    }
-
-    fn raw(&mut self, key: &str, value: &[u8]) {
-        self.key(key);
-        self.0.extend_from_slice(value);
-    }
-
-    fn close(self) {
-        self.0.push(b'}');
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Payload::Json(json) => json.serialize(serializer),
+            Payload::Text(text) => serializer.serialize_str(text),
+            Payload::Base64(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
+        }
     }
 }
 
