@@ -131,7 +131,7 @@ impl Relay {
     #[inline(always)]
     pub(super) fn known(&mut self, key: &FlowKey) -> Option<u32> {
         if let Some((latest, index)) = &self.latest
-            && latest == key
+            && latest.is(key)
         {
             return Some(*index);
         }
