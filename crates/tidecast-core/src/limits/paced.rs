@@ -1,98 +1,100 @@
-//! Paced release (`relay::paced`): delays, and what a source's clock may do.
+//! Paced release (`relay::paced`): delays, and the tolerated behaviour of a source's clock.
 
 use std::time::Duration;
 
-/// The automatic delay at the start: a hold at its start, 100 ms of jitter, and a PCR interval of
-/// 40 ms.
+/// Initial automatic delay: the initial hold, 100 ms of jitter, and a PCR interval of 40 ms.
 pub(crate) const PACED_DELAY_START: Duration = Duration::from_millis(200);
-/// The same beyond a longer hold.
+/// Initial automatic delay in addition to the hold, if that is longer.
 pub(crate) const PACED_JITTER_START: Duration = Duration::from_millis(150);
-/// The longest automatic delay: a longer gap is an outage, which no delay hides.
+/// Maximum automatic delay: a longer gap is an outage, which no delay hides.
 pub(crate) const PACED_DELAY_MAX: Duration = Duration::from_secs(2);
-/// The longest delay that a configuration may name: twice the longest hold's, and memory for 20 s
-/// of the stream.
+/// Maximum configured delay: twice the longest hold's, and memory for 20 s of the stream.
 pub const PACED_DELAY_CONFIG_MAX: Duration = Duration::from_secs(20);
-/// What the automatic delay adds to what packets have needed: a late turn of the packet path.
+/// Added to the delay that packets have needed: covers a late turn of the packet thread.
 pub(crate) const PACED_MARGIN: Duration = Duration::from_millis(10);
-/// For so long after its start a source's delay rises at once: receivers have just begun, too.
+/// Time after a source's start during which the delay rises at once: receivers have just started,
+/// too.
 pub(crate) const PACED_YOUNG: Duration = Duration::from_secs(5);
-/// After that it rises by so much per time: 1 ms a second, which no decoder hears.
+/// Rise of the delay after that, per unit of time: 1 ms a second, which no decoder hears.
 pub(crate) const PACED_SLEW: f64 = 1e-3;
-/// What packets needed is looked at in windows of this length; what two in a row needed counts.
+/// Window in which the needs of packets are observed; a need that shows up in two consecutive
+/// windows counts.
 pub(crate) const PACED_NEED_WINDOW: Duration = Duration::from_secs(10);
-/// A packet may leave so much before its time: timers are about as exact, and one too early by less
+/// How early a packet may leave: timers are about as exact, and a timer that fires this early
 /// would only be set again.
 pub(crate) const PACED_SLACK: Duration = Duration::from_micros(50);
-/// A packet that comes so much after its time is late.
+/// A packet that arrives this much after its time is late.
 pub(crate) const PACED_LATE: Duration = Duration::from_millis(1);
-/// A source's clock that is so far off both its own rate and ours has jumped. Beyond any jitter,
-/// below the lead of a splice.
+/// A source's clock that differs by this much from both its own rate and ours has jumped. Above
+/// any jitter, below the lead time of a splice.
 pub(crate) const PACED_JUMP: Duration = Duration::from_millis(500);
-/// Packets of one time stamp are spread over no more than this: a picture at 10 a second.
+/// Maximum time over which packets of one time stamp are spread: a picture at 10 a second.
 pub(crate) const PACED_SPREAD_MAX: Duration = Duration::from_millis(100);
-/// The same for one whose rate has been constant, and where it goes on after it stood: beyond what
-/// a path is late by.
+/// The same as [`PACED_JUMP`] for a clock with a constant rate, and the tolerance for continuing
+/// after it stood still. Above the lateness of usual paths.
 pub(crate) const PACED_STEP: Duration = Duration::from_millis(100);
-/// Packets in a row of another payload type that lead the stream where there is no clock.
+/// Consecutive packets of another payload type after which that type leads a stream without a
+/// clock.
 pub(crate) const PACED_LEAD_PACKETS: u32 = 4;
-/// What a time may be off without a doubt, beyond jitter: what the delay is kept within.
+/// Deviation of a time that is always accepted, in addition to jitter.
 pub(crate) const PACED_OFF: Duration = Duration::from_millis(20);
-/// Packets that come so much before the fastest path could bring them may have wrong times; it must
-/// show again,
+/// Packets that arrive this much before the fastest path could bring them may have wrong times.
+/// Several must show it ([`PACED_DOUBT_PACKETS`]),
 pub(crate) const PACED_EARLY_STEP: Duration = Duration::from_millis(12);
-/// unless it is so much;
+/// or one that is this early.
 pub(crate) const PACED_EARLY: Duration = Duration::from_millis(300);
-/// and so must a step to later times from this on: a queue on the path makes packets late by less
-/// from one to the next.
+/// Several must also show a step to later times of this size. A queue on the path delays packets
+/// by less from one to the next.
 pub(crate) const PACED_LATE_STEP: Duration = Duration::from_millis(40);
-/// So many packets must show it,
+/// Number of packets that must show a step,
 pub(crate) const PACED_DOUBT_PACKETS: u32 = 4;
-/// and late ones for this long, or until the first of them is due: after a stall, what has waited
-/// comes sooner.
+/// and time during which late ones must show it, or until the first of them is due: after a stall,
+/// the waiting packets arrive sooner.
 pub(crate) const PACED_DOUBT_TIME: Duration = Duration::from_millis(100);
-/// A clock that stands still for so long while packets come is none (ISO/IEC 13818-1 asks for a PCR
-/// every 100 ms),
+/// A clock that does not move for this long while packets arrive has stopped (ISO/IEC 13818-1
+/// requires a PCR every 100 ms),
 pub(crate) const PACED_CLOCK_STANDS: Duration = Duration::from_millis(150);
-/// or for twice its usual interval, but no longer than this.
+/// or that does not move for twice its usual interval, limited to this.
 pub(crate) const PACED_CLOCK_SILENT: Duration = Duration::from_secs(2);
-/// The most of a pause between two packets that counts for that: while nothing comes no clock can
-/// be read.
+/// Maximum share of a pause between two packets that counts towards it: without packets no clock
+/// can be read.
 pub(crate) const PACED_PAUSE: Duration = Duration::from_millis(50);
-/// The rate of a static payload type is compared with the first packets over this long: before the
-/// first of them leaves in most configurations,
+/// Time over which the rate of a static payload type is compared with the first packets: in most
+/// configurations this ends before the first of them leaves.
 pub(crate) const RATE_START_TIME: Duration = Duration::from_millis(80);
-/// and over so many packets,
+/// Minimum number of packets in that comparison.
 pub(crate) const RATE_START_PACKETS: u32 = 4;
-/// then with the arrivals from so much time on,
+/// Time from which on the rate is compared with the arrivals as well.
 pub(crate) const RATE_CHECK_TIME: Duration = Duration::from_secs(1);
-/// and anew after this, in which the bursts of a sender hardly count.
+/// Time after which that comparison restarts; the bursts of a sender hardly count over it.
 pub(crate) const RATE_CHECK_LONGEST: Duration = Duration::from_secs(10);
-/// The clock rate of a dynamic RTP payload type is measured over this long: with 40 ms of jitter to
-/// 1.6 %,
+/// Time over which the clock rate of a dynamic RTP payload type is measured: with 40 ms of jitter,
+/// to 1.6 %.
 pub(crate) const RATE_GUESS_TIME: Duration = Duration::from_millis(2500);
-/// and not before: senders begin with a burst.
+/// Measurement starts this long after the first packet: senders start with a burst.
 pub(crate) const RATE_GUESS_AFTER: Duration = Duration::from_millis(500);
-/// Smoothed arrivals that are further off begin anew: not a steady rate.
+/// An arrival this far off the smoothed line starts a new line: the rate is not steady.
 pub(crate) const SMOOTH_OFF_MAX: Duration = Duration::from_millis(250);
-/// Pictures sent before one that is shown first: H.264's and H.265's largest picture buffer.
+/// Maximum number of pictures sent before one that is displayed first: the largest picture buffer
+/// of H.264 and H.265.
 pub(crate) const PICTURES_REORDERED_MAX: usize = 16;
-/// The smallest transit time is looked for in windows of at least this length,
+/// Minimum length of a window in which the smallest transit time is searched.
 pub(crate) const CLOCK_WINDOW: Duration = Duration::from_secs(1);
-/// and so many packets, so that a fast one is likely among them,
+/// Minimum number of packets in such a window, so that a fast one is likely among them.
 pub(crate) const CLOCK_WINDOW_SAMPLES: u32 = 16;
-/// but no longer than this.
+/// Maximum length of such a window.
 pub(crate) const CLOCK_WINDOW_MAX: Duration = Duration::from_secs(16);
-/// The drift is fitted to so many windows if they agree within microseconds,
+/// The drift is fitted to this many windows if they agree within microseconds,
 pub(crate) const CLOCK_FIT_MIN: f64 = 32.0;
-/// and to as many more as they scatter, in milliseconds, up to so many: minutes, in which
+/// and to this many more for each millisecond of scatter, up to the maximum: minutes, in which
 /// temperatures hardly change.
 pub(crate) const CLOCK_FIT_MAX: f64 = 256.0;
-/// The largest drift between two clocks that is followed: ten times that of a bad quartz.
+/// Maximum drift between two clocks that is followed: ten times that of a bad quartz.
 pub(crate) const CLOCK_DRIFT_MAX: f64 = 1e-3;
-/// How fast an error of the phase is made good at most: decoders follow that.
+/// Maximum speed at which a phase error is corrected: decoders can follow it.
 pub(crate) const CLOCK_PULL_MAX: f64 = 5e-4;
-/// When all packets of a window come so much earlier than before, the delay makes one step; less is
-/// made good slowly.
+/// When all packets of a window come this much earlier than before, the delay makes one step; a
+/// smaller change is corrected slowly.
 pub(crate) const CLOCK_STEP: Duration = Duration::from_secs(1);
 const _: () = assert!(PACED_CLOCK_STANDS.as_millis() < PACED_CLOCK_SILENT.as_millis());
 const _: () = assert!(PACED_DELAY_START.as_millis() <= PACED_DELAY_MAX.as_millis());

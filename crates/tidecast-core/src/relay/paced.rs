@@ -1,12 +1,13 @@
-//! Paced release: a flow's packets go out at their source times plus a constant delay, for
-//! receivers without a buffer. Stands behind reordering: what a flow delivers waits in a [`Pacer`]
-//! until it is due.
+//! Paced release: each packet of a flow goes out at its source time plus a constant delay, for
+//! receivers without a buffer of their own. It follows the reorder buffer: a packet that a flow
+//! delivers waits in a [`Pacer`] until it is due.
 //!
-//! `stamps` reads the source's clock (`counter`, `rate`, `order`), `follow` follows it, `doubt`
-//! notices its steps, `timeline` gives every packet a time between two readings, `base` follows how
-//! that clock stands to ours, `delay` says how much later packets go out. All times here are
-//! nanoseconds: source times on the scale of this flow's source, brought near to ours at the start;
-//! arrivals since the pacer began.
+//! `stamps` reads the source's clock (with `counter`, `rate` and `order`). `follow` turns the
+//! readings into source times, `doubt` detects steps of that clock, `timeline` interpolates
+//! between two readings, `base` estimates the offset between the source's clock and ours, and
+//! `delay` sets the delay. All times here are nanoseconds: source times count on the clock of this
+//! flow's source, brought near to ours at the start; arrivals count from the creation of the
+//! pacer.
 
 use std::{
     collections::VecDeque,
@@ -37,34 +38,34 @@ use smooth::Smooth;
 use stamps::{BesideStamp, Clock, Stamps};
 use timeline::Timeline;
 
-/// When packets that are in order go out.
+/// When packets leave once they are in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Release {
-    /// At once.
+    /// Immediately.
     #[default]
     Asap,
     /// At their source times plus this delay.
     Paced(Delay),
 }
 
-/// Nanoseconds of a duration; none here is longer than some days.
+/// A duration in nanoseconds. Durations here stay below some days, so it fits.
 fn nanos(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX / 4)
 }
 
-/// How the release of one flow stands, for people.
+/// State of one flow's release, for reports.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pacing {
-    /// Which clock of the source gives the times.
+    /// The clock of the source that gives the times.
     pub clock: &'static str,
-    /// From a packet's fastest possible arrival to its release.
+    /// Time from the fastest possible arrival of a packet to its release.
     pub delay: Duration,
-    /// How much faster than ours the source's clock runs, in parts per million.
+    /// How much faster the source's clock runs than ours, in parts per million.
     pub drift_ppm: f64,
 }
 
 impl Pacing {
-    /// The longer delay, and the clock that is off more.
+    /// Merges the state of two flows: the longer delay, and the larger drift.
     pub(super) fn most(self, other: Pacing) -> Pacing {
         let off = if other.drift_ppm.abs() > self.drift_ppm.abs() { other } else { self };
         Pacing { delay: self.delay.max(other.delay), ..off }
@@ -80,31 +81,31 @@ pub(super) struct PacedPacket {
     pub(super) packet: Packet,
 }
 
-/// What leaves the pacer, in order.
+/// An entry that leaves the pacer, in order.
 #[derive(Debug)]
 pub(super) enum PacedItem {
     Packet(PacedPacket),
-    /// An answer that stands between two packets.
+    /// An answer of the flow that keeps its place between two packets.
     Other(Output),
 }
 
-/// What a released packet counts as.
+/// Whether a released packet was on time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Punctual {
-    /// In its time.
+    /// Released at its time.
     Yes,
-    /// It came when its time had passed.
+    /// Arrived after its time.
     Late,
 }
 
 #[derive(Debug)]
 struct PacedEntry {
     item: PacedItem,
-    /// Its source time.
+    /// Source time.
     time: i64,
-    /// Its place on the timeline.
+    /// Place on the timeline.
     place: i64,
-    /// When it came here.
+    /// When it entered the pacer.
     since: i64,
 }
 
@@ -113,25 +114,25 @@ struct PacedEntry {
 pub(super) struct Pacer {
     epoch: Instant,
     queue: VecDeque<PacedEntry>,
-    /// Entries at the end whose times are not final: the next mark will say.
+    /// Entries at the end of the queue whose times the next clock reading may still change.
     open: usize,
     packets: usize,
     bytes: usize,
-    /// The source time of the last entry taken in, and of the last that left.
+    /// Source times of the last entry that came in, and of the last that left.
     latest: i64,
     left: i64,
-    /// Nothing leaves before: what another flow still has to give out comes first.
+    /// Earliest time at which an entry may leave: another flow still has packets to send first.
     floor: i64,
-    /// The number after the last packet taken in.
+    /// The number that follows the last packet.
     next: Option<u64>,
-    /// Entries taken in so far.
+    /// Entries that have come in so far.
     entries: u64,
     stamps: Stamps,
     timeline: Timeline,
     smooth: Smooth,
     base: Base,
     delay: DelayInForce,
-    /// The shift of the timeline by each clock when it last stood.
+    /// The timeline's shift for each clock when that clock last stopped.
     stood: [Option<i64>; Clock::COUNT],
     /// The transit time of the first packet after a pause.
     resumed: Option<i64>,
@@ -167,7 +168,7 @@ impl Pacer {
         self.packets
     }
 
-    /// Their memory.
+    /// Memory of the waiting packets, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -188,7 +189,7 @@ impl Pacer {
         }
     }
 
-    /// Takes a packet in. `hold`: the longest that a gap delays later packets at present.
+    /// Adds a packet. `hold`: the longest time by which a gap can delay later packets at present.
     pub(super) fn push(&mut self, waiting: PacedPacket, hold: Duration, now: Instant) {
         let (now, arrived) = (self.at(now), self.at(waiting.packet.arrived));
         let mut missing = self.missing(&waiting);
@@ -205,7 +206,8 @@ impl Pacer {
                 self.timeline.place(missing, reading.units)
             }
         };
-        // A recovered packet came when its repair packet did: that says nothing of the path.
+        // A recovered packet arrives with its repair packet, so it says nothing about the path's
+        // delay.
         let trusted = waiting.how == How::Received;
         let time = match reading.mark {
             Some(mark) => {
@@ -222,7 +224,8 @@ impl Pacer {
         self.latest = self.latest.max(time);
         self.packets += 1;
         self.bytes += waiting.packet.bytes.capacity();
-        // What comes beside a stream of single packets has its time already.
+        // A packet beside a stream whose packets have one time stamp each already has its final
+        // time.
         let settled = reading.beside.is_some() && !self.timeline.has_several();
         let open = self.timeline.is_open(place) && !settled;
         self.entries += 1;
@@ -233,7 +236,7 @@ impl Pacer {
             since: now,
         });
         self.open = if open { self.open + 1 } else { 0 };
-        // What it needs is not known before its time is.
+        // The delay that a packet needs is known once its time is final.
         if !(open && self.timeline.is_overdue(place)) {
             let needed = now - self.latest - self.base.at(now);
             self.delay.needs(needed, nanos(hold) + (arrived - time - self.base.at(now)).max(0), now);
@@ -241,7 +244,7 @@ impl Pacer {
         self.need_of_the_first(now);
     }
 
-    /// Packets between the last one and this one, as far as they may be its missing neighbours.
+    /// Packets missing before this one. A large gap counts as none: it is a jump, not a loss.
     fn missing(&mut self, waiting: &PacedPacket) -> i64 {
         const BELIEVED: u64 = 10_000;
         let (gap, span) = (self.next.and_then(|next| waiting.seq.checked_sub(next)), waiting.span.max(1));
@@ -250,7 +253,7 @@ impl Pacer {
         missing.unwrap_or(0) as i64
     }
 
-    /// Takes in an answer that keeps its place among the packets. Given back if nothing waits.
+    /// Adds an answer that keeps its place among the packets. Returns it if nothing waits.
     pub(super) fn follow(&mut self, output: Output, now: Instant) -> Option<Output> {
         if self.is_empty() && self.floor == i64::MIN {
             return Some(output);
@@ -264,8 +267,9 @@ impl Pacer {
         None
     }
 
-    /// The time of a packet that does not set the clock: what its time stamp says if that fits,
-    /// together with the packet before or where the packets lead to, or when it came.
+    /// Source time of a packet that does not set the clock. Of its own time stamp, the time of the
+    /// packet before and the extrapolated time, takes the closest to its arrival; the arrival
+    /// itself if none of them fits.
     fn beside(&self, clock: Clock, beside: BesideStamp, arrived: i64) -> i64 {
         let here = self.here(arrived);
         let near = |time: &i64| time.abs_diff(here) <= self.tolerance().unsigned_abs();
@@ -278,7 +282,7 @@ impl Pacer {
         times.min_by_key(|time| time.abs_diff(here)).filter(near).unwrap_or(here)
     }
 
-    /// What a time may be off that of an arrival.
+    /// How far a time may be off the arrival.
     fn tolerance(&self) -> i64 {
         (nanos(PACED_OFF) + 2 * self.base.typical()).min(nanos(PACED_STEP))
     }
@@ -287,7 +291,7 @@ impl Pacer {
         time.saturating_add(self.base.at(now)).saturating_add(self.delay.at(now)).max(self.floor)
     }
 
-    /// What is due at `now`.
+    /// Takes the first entry if it is due at `now`.
     pub(super) fn pop(&mut self, now: Instant) -> Option<(PacedItem, Punctual)> {
         let now = self.at(now);
         let mut due = self.due(self.queue.front()?.time, now);
@@ -304,7 +308,7 @@ impl Pacer {
         Some((item, if late { Punctual::Late } else { Punctual::Yes }))
     }
 
-    /// The first that waits, whether it is due or not.
+    /// Takes the first entry, due or not.
     pub(super) fn take(&mut self) -> Option<PacedItem> {
         let entry = self.queue.pop_front()?;
         self.open = self.open.min(self.queue.len());
@@ -321,7 +325,7 @@ impl Pacer {
         Some(entry.item)
     }
 
-    /// When [`Pacer::pop`] has something, as of `now`.
+    /// When [`Pacer::pop`] returns the next entry, as known at `now`.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let due = self.due(self.queue.front()?.time, self.at(now));
         Some(self.instant(due))
@@ -331,13 +335,13 @@ impl Pacer {
         self.epoch + Duration::from_nanos(at.max(0) as u64)
     }
 
-    /// When the last that waits is due.
+    /// When the last entry is due.
     pub(super) fn end(&self, now: Instant) -> Option<Instant> {
         let due = self.due(self.queue.back()?.time, self.at(now));
         Some(self.instant(due))
     }
 
-    /// Nothing leaves before `floor`.
+    /// Keeps all entries until `floor`.
     pub(super) fn not_before(&mut self, floor: Instant) {
         self.floor = self.at(floor);
     }

@@ -1,5 +1,5 @@
-//! Paced release on its way out of a flow: what is in order waits for its time, and its counters
-//! with it.
+//! Paced release within a flow: packets that are in order wait for their time, and are counted
+//! accordingly.
 
 use std::time::Instant;
 
@@ -32,30 +32,30 @@ impl Flow {
         self.pacer.as_ref().map_or(0, |pacer| pacer.bytes())
     }
 
-    /// How the release stands.
+    /// State of the release.
     pub(in crate::relay) fn pacing(&self) -> Option<Pacing> {
         self.pacer.as_ref().map(|pacer| pacer.state())
     }
 
-    /// Packets that are in order, delivered or about to be.
+    /// Packets that are in order: delivered, or waiting for their time.
     pub(super) fn passed(&self) -> u64 {
         self.counters.delivered + self.paced() as u64 + self.detained() as u64
     }
 
-    /// When the next packet is due, as of `now`.
+    /// When the next packet is due, as known at `now`.
     pub(super) fn paced_deadline(&self, now: Instant) -> Option<Instant> {
         self.pacer.as_ref()?.deadline(now)
     }
 
-    /// When the last packet that waits is due, as of `now`.
+    /// When the last waiting packet is due, as known at `now`.
     pub(in crate::relay) fn paced_until(&self, now: Instant) -> Option<Instant> {
         self.pacer.as_ref()?.end(now)
     }
 
-    /// Nothing goes out before `floor`: what another flow has to give out comes first.
+    /// Sends nothing before `floor`: another flow has packets to send first.
     pub(in crate::relay) fn release_after(&mut self, floor: Option<Instant>) {
         if let (Some(pacer), Some(floor)) = (self.pacer.as_mut().filter(|pacer| pacer.is_empty()), floor) {
-            // Both have timers: that of the other one must not come second.
+            // Each flow has its own timer; the slack makes sure that this flow's fires second.
             pacer.not_before(floor + 2 * PACED_SLACK);
         }
     }
@@ -69,7 +69,7 @@ impl Flow {
         }
     }
 
-    /// An answer that is no packet: it keeps its place among the packets.
+    /// Sends an answer that is no packet, in its place among the packets.
     pub(super) fn answer(&mut self, output: Output, cx: &mut Context<'_>) {
         let Some(output) = self.detain_answer(output) else { return };
         let output = match &mut self.pacer {
@@ -79,7 +79,7 @@ impl Flow {
         cx.outputs.extend(output);
     }
 
-    /// Passes on what is due.
+    /// Sends the packets that are due.
     pub(in crate::relay) fn release(&mut self, cx: &mut Context<'_>) {
         while let Some((item, punctual)) = self.pacer.as_mut().and_then(|pacer| pacer.pop(cx.now)) {
             let late = punctual == Punctual::Late && matches!(item, PacedItem::Packet(_));
@@ -88,7 +88,7 @@ impl Flow {
         }
     }
 
-    /// Passes on the first packet that waits, to make room.
+    /// Sends the first waiting packet early, to make room.
     pub(super) fn release_early(&mut self, cx: &mut Context<'_>) {
         if let Some(item) = self.pacer.as_mut().and_then(|pacer| pacer.take()) {
             self.counters.released_early += u64::from(matches!(item, PacedItem::Packet(_)));
@@ -96,7 +96,7 @@ impl Flow {
         }
     }
 
-    /// The end of the flow: nothing waits any more.
+    /// The flow ends: sends everything that waits.
     pub(super) fn release_all(&mut self, cx: &mut Context<'_>) {
         self.release(cx);
         while self.pacer.as_ref().is_some_and(|pacer| !pacer.is_empty()) {

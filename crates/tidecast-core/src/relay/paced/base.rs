@@ -1,10 +1,10 @@
-//! How the source's clock stands to ours: the smallest transit time, and how fast it changes.
+//! Offset between the source's clock and ours: the smallest transit time, and its rate of change.
 //!
 //! The transit time of a packet (arrival minus source time) is never below that of the fastest
-//! path, and jitter only adds to it; so the smallest of a while is where the clocks stand to each
-//! other (RFC 5905, section 10, picks its samples so). A straight line is fitted to these minima,
-//! over a longer time the more they scatter; its slope is the drift. What packets leave by follows
-//! that line slowly, so that receivers hardly see it.
+//! path, and jitter only adds to it. So the minimum of a time window shows the offset between the
+//! clocks (RFC 5905, section 10, selects samples in the same way). A straight line is fitted to
+//! these minima, over a longer time if they scatter more; its slope is the drift. The base that
+//! releases packets follows the line slowly, so that receivers hardly notice.
 
 use crate::limits::{
     CLOCK_DRIFT_MAX, CLOCK_FIT_MAX, CLOCK_FIT_MIN, CLOCK_PULL_MAX, CLOCK_STEP, CLOCK_WINDOW,
@@ -15,11 +15,12 @@ use super::nanos;
 
 /// Seconds in which the base would reach the line.
 const PULL_TIME: f64 = 4.0;
-/// Of the average excess over the base, and of the average scatter of the minima.
+/// Gain of the average excess over the base, per packet, and of the average scatter of the minima,
+/// per window.
 const TYPICAL_GAIN: f64 = 1.0 / 64.0;
 const SCATTER_GAIN: f64 = 1.0 / 16.0;
 
-/// Smallest and largest transit time of a while.
+/// Smallest and largest transit time within one window.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     since: i64,
@@ -29,29 +30,29 @@ struct Window {
     max: f64,
 }
 
-/// A straight line through the minima, with the drift for its slope.
+/// A straight line through the minima; its slope is the drift.
 #[derive(Debug, Clone, Copy)]
 struct Line {
     value: f64,
     at: i64,
-    /// Minima that it was fitted to.
+    /// Number of minima that it is fitted to.
     count: f64,
-    /// How far they are off it, on average.
+    /// Average distance of the minima from the line.
     scatter: f64,
 }
 
-/// What transit times are measured from.
+/// The reference from which transit times are measured.
 #[derive(Debug)]
 pub(super) struct Base {
-    /// At `since`, in nanoseconds.
+    /// Value at `since`, in nanoseconds.
     value: f64,
     since: i64,
-    /// Its change per time by the clocks' rates, and what pulls it to the line.
+    /// Change per nanosecond: the drift between the clocks, and the correction towards the line.
     drift: f64,
     pull: f64,
-    /// Minima that the drift was fitted to.
+    /// Number of minima that the drift is fitted to.
     fitted: f64,
-    /// Nothing has left yet that a change would disturb.
+    /// No packet has left yet, so the base may change at once without disturbing a receiver.
     free: bool,
     typical: f64,
     window: Option<Window>,
@@ -78,35 +79,36 @@ impl Base {
         (self.value + (now - self.since).max(0) as f64 * (self.drift + self.pull)) as i64
     }
 
-    /// The change of transit times per time.
+    /// Change of the transit time per nanosecond: the drift.
     pub(super) fn drift(&self) -> f64 {
         self.drift
     }
 
-    /// The usual excess of a packet over the base; none while the start is still sought.
+    /// Average excess of a packet over the base; zero while the base is still free.
     pub(super) fn typical(&self) -> i64 {
         if self.free { 0 } else { self.typical as i64 }
     }
 
-    /// The first packet leaves: from here on the base moves slowly.
+    /// The first packet leaves: from now on the base moves slowly.
     pub(super) fn hold_still(&mut self) {
         self.free = false;
     }
 
-    /// Nothing waits to leave: the start may be sought anew. The clocks' rates are as they were.
+    /// No packet waits: the base may change at once again. The drift stays, since the clocks are
+    /// the same.
     pub(super) fn restart(&mut self) {
         self.free = true;
         self.typical = 0.0;
         self.forget();
     }
 
-    /// What was measured so far was measured by a wrong clock.
+    /// Forgets the drift and the offset: a wrong clock measured them.
     pub(super) fn distrust(&mut self) {
         (self.drift, self.fitted, self.typical) = (0.0, 0.0, 0.0);
         self.forget();
     }
 
-    /// Whether the start is still sought.
+    /// Whether the base may still change at once.
     pub(super) fn is_free(&self) -> bool {
         self.free
     }
@@ -117,7 +119,8 @@ impl Base {
         self.pull = 0.0;
     }
 
-    /// A packet's transit time. `delay`: when one is so much above the base, it is late.
+    /// Adds the transit time of a packet. `delay`: a transit time that exceeds the base by more is
+    /// late.
     pub(super) fn sample(&mut self, arrived: i64, transit: i64, delay: i64) {
         let transit = transit as f64;
         self.advance(arrived);
@@ -150,7 +153,7 @@ impl Base {
 
     fn close(&mut self, window: Window, now: i64, delay: f64) {
         if window.min > self.value + delay || window.max < self.value - nanos(CLOCK_STEP) as f64 {
-            // All are late, or far too early: the path is another one, or the clock was set.
+            // All packets are late, or far too early: the path has changed, or a clock was set.
             self.forget();
             self.value = window.min;
             return;
@@ -161,8 +164,8 @@ impl Base {
         self.pull = (error / PULL_TIME / 1e9).clamp(-CLOCK_PULL_MAX, CLOCK_PULL_MAX);
     }
 
-    /// The line with one more minimum. The gains are those of a least-squares fit, down to those of
-    /// as many minima as their scatter asks for.
+    /// Fits the line to one more minimum. The gains are those of a least-squares fit; they stop
+    /// falling at a number of minima that grows with the scatter.
     fn fit(&mut self, window: &Window) -> Line {
         let Some(line) = self.line else {
             return Line { value: window.min, at: window.min_at, count: 1.0, scatter: 0.0 };

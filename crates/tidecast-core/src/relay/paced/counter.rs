@@ -1,14 +1,14 @@
-//! A counter of time as packets show it, made continuous: wraps are undone, and whether it runs is
-//! known.
+//! A time counter read from packets, made continuous: undoes wraps, and tells whether the counter
+//! still runs.
 
 use crate::limits::{PACED_CLOCK_SILENT, PACED_CLOCK_STANDS, PACED_PAUSE};
 
 use super::nanos;
 
-/// Ticks of any clock: 36 years of microseconds.
+/// Largest step in ticks: 36 years of microseconds.
 const STEP_MAX: i64 = 1 << 50;
-/// Times between two moves that are remembered; the second longest is the usual one, so that one
-/// pause is not.
+/// Intervals between two moves that are remembered. The second longest counts as the usual one, so
+/// that a single pause does not.
 const INTERVALS: usize = 4;
 
 #[derive(Debug)]
@@ -17,28 +17,29 @@ pub(super) struct Counter {
     total: i64,
     /// When the last packet came, whether the counter moved or not.
     seen: Option<i64>,
-    /// For how long packets have come since it moved; pauses between them count little.
+    /// Time during which packets have come since the last move; a pause between packets counts up
+    /// to a limit.
     still: i64,
     intervals: [i64; INTERVALS],
 }
 
 impl Default for Counter {
     fn default() -> Counter {
-        // Until some are known it may take its time.
+        // Starts with the longest interval, so that a slow counter is not taken for a stopped one.
         let intervals = [nanos(PACED_CLOCK_SILENT); INTERVALS];
         Counter { last: None, total: 0, seen: None, still: 0, intervals }
     }
 }
 
 impl Counter {
-    /// A packet of the source has come, with a value or without.
+    /// A packet of the source has come, with or without a value.
     pub(super) fn pass(&mut self, arrived: i64) {
         let pause = arrived - self.seen.unwrap_or(arrived);
         self.still += pause.clamp(0, nanos(PACED_PAUSE));
         self.seen = Some(arrived.max(self.seen.unwrap_or(arrived)));
     }
 
-    /// `None`: it did not move. `modulus` 0: 2^64.
+    /// Continuous value; `None` if the counter did not move. A `modulus` of 0 means 2^64.
     pub(super) fn next(&mut self, value: u64, modulus: u64) -> Option<i64> {
         let Some(last) = self.last.replace(value) else {
             self.still = 0;
@@ -57,12 +58,12 @@ impl Counter {
         }
         self.intervals.rotate_left(1);
         self.intervals[INTERVALS - 1] = std::mem::take(&mut self.still);
-        // What no clock does is a jump, whatever its size.
+        // No clock makes a larger step, so its exact size does not matter.
         self.total = self.total.wrapping_add(step.clamp(-STEP_MAX, STEP_MAX));
         Some(self.total)
     }
 
-    /// Whether it moves as often as it usually does.
+    /// Whether the counter still moves as often as usual.
     pub(super) fn is_alive(&self) -> bool {
         self.last.is_some() && self.still < self.patience()
     }
@@ -99,7 +100,8 @@ mod tests {
         assert_eq!(micros.next(5, 0), Some(-STEP_MAX));
     }
 
-    /// A counter that moved each so many packets, 10 ms apart; for how long it then is alive.
+    /// Runs a counter that moves every `moves` packets, 10 ms apart; returns how long it counts as
+    /// alive afterwards.
     fn alive_for(moves: u64, packets: u64) -> i64 {
         let mut counter = Counter::default();
         let mut at = 0;

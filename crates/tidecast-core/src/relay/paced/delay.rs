@@ -1,4 +1,5 @@
-//! How much later than the fastest path could bring them packets go out.
+//! The delay of paced release: the time between the fastest possible arrival of a packet and its
+//! release.
 
 use std::time::Duration;
 
@@ -12,15 +13,15 @@ use super::nanos;
 /// The configured delay.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Delay {
-    /// Enough for the hold and the jitter measured.
+    /// Long enough for the hold and the measured jitter.
     #[default]
     Auto,
-    /// Always this.
+    /// A constant delay.
     Fixed(Duration),
 }
 
 impl Delay {
-    /// What it is at least.
+    /// Minimum of this delay.
     pub(in crate::relay) fn least(self) -> Duration {
         match self {
             Delay::Auto => PACED_DELAY_START,
@@ -29,20 +30,20 @@ impl Delay {
     }
 }
 
-/// The delay in force. The automatic one rises slowly to what packets have needed again and again,
-/// at once while the flow is young; it falls only when the source begins anew.
+/// The delay in force. The automatic one rises slowly to what packets have needed repeatedly, and
+/// at once while the flow is young; it falls only when the source restarts.
 #[derive(Debug)]
 pub(super) struct DelayInForce {
     auto: bool,
     start: i64,
-    /// At `since`.
+    /// Value at `since`.
     value: i64,
     since: i64,
     target: i64,
-    /// When the source began.
+    /// When the source started.
     begun: Option<i64>,
     window: i64,
-    /// The most that a packet needed in this window, and in the one before.
+    /// Largest need of a packet in this window, and in the previous one.
     needs: [i64; 2],
 }
 
@@ -64,7 +65,7 @@ impl DelayInForce {
         }
     }
 
-    /// As of the last packet.
+    /// The delay as of the last packet.
     pub(super) fn get(&self) -> i64 {
         self.value
     }
@@ -75,7 +76,7 @@ impl DelayInForce {
         self.value + (self.target - self.value).clamp(0, most)
     }
 
-    /// The source begins anew: so does the delay, with what was needed lately.
+    /// The source restarts: the automatic delay restarts from the recent needs.
     pub(super) fn restart(&mut self) {
         self.begun = None;
         if self.auto {
@@ -85,14 +86,14 @@ impl DelayInForce {
         }
     }
 
-    /// What was needed so far was measured by a wrong clock.
+    /// Forgets the needs: a wrong clock measured them.
     pub(super) fn forget(&mut self) {
         self.needs = [0; 2];
         self.restart();
     }
 
-    /// A packet was ready to leave so long after the fastest path could have brought it; `jitter`:
-    /// so late a packet could be ready that waits for the whole hold.
+    /// A packet was ready `needed` after the fastest path could have brought it. `jitter`: the
+    /// same for a packet that waits for the whole hold.
     pub(super) fn needs(&mut self, needed: i64, jitter: i64, now: i64) {
         if !self.auto {
             return;
@@ -106,7 +107,7 @@ impl DelayInForce {
         }
         self.needs[0] = self.needs[0].max(needed).max(jitter).min(nanos(PACED_DELAY_MAX));
         let young = now - begun < nanos(PACED_YOUNG);
-        // One that was late once is none to wait for ever after.
+        // A need that shows up in one window only does not raise the delay for good.
         let again = if young { self.needs[0] } else { self.needs[0].min(self.needs[1]) };
         self.target = self.target.max(again + nanos(PACED_MARGIN)).min(nanos(PACED_DELAY_MAX));
         if young {

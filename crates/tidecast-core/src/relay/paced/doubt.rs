@@ -1,40 +1,40 @@
-//! Whether the times still fit what arrives. A path makes a packet late, but no packet early, and
-//! after a stall what has waited comes at once: so packets that keep coming earlier than the
-//! fastest path could bring them, or keep coming as late as the first one after a pause, mean that
-//! the source's clock has made a step.
+//! Detects steps of the source's clock. A path can make packets late, but not early, and after a
+//! stall the waiting packets arrive at once. So when packets keep arriving earlier than the
+//! fastest path allows, or keep arriving as late as the first one after a pause, the source's
+//! clock has made a step.
 
 use crate::limits::{PACED_DOUBT_PACKETS, PACED_DOUBT_TIME, PACED_EARLY, PACED_EARLY_STEP, PACED_LATE_STEP};
 
 use super::nanos;
 
-/// Packets in a row whose times do not fit.
+/// Consecutive packets whose times do not fit.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     late: bool,
-    /// When the first of them came, and what had been taken in before it.
+    /// When the first of them arrived, and the number of entries before it.
     since: i64,
     entries: u64,
     packets: u32,
-    /// What excess goes on with it, and the smallest of its packets.
+    /// The excess that a packet needs to continue the run, and the smallest excess in the run.
     bound: i64,
     least: i64,
 }
 
-/// The times are to move.
+/// A correction of the times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) by: i64,
-    /// From this entry on, as [`Doubt::weigh`] counts them.
+    /// First entry to correct, as counted by [`Doubt::weigh`].
     pub(super) entries: u64,
 }
 
-/// What an excess is measured by.
+/// Context of one excess.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scale {
-    /// The usual excess.
+    /// Usual excess.
     pub(super) typical: i64,
     pub(super) arrived: i64,
-    /// Entries taken in before.
+    /// Entries that came in before.
     pub(super) entries: u64,
 }
 
@@ -45,25 +45,25 @@ pub(super) struct Doubt {
 }
 
 impl Doubt {
-    /// Another time scale begins.
+    /// Another time scale starts.
     pub(super) fn forget(&mut self) {
         *self = Doubt::default();
     }
 
-    /// Whether the packets of late are in doubt.
+    /// Whether the latest packets are in doubt.
     pub(super) fn is_open(&self) -> bool {
         self.run.is_some()
     }
 
-    /// An entry is about to leave: if it is one of those that may be late, that can no longer wait
-    /// to be known.
+    /// An entry is about to leave. If it belongs to a run of late packets, the step must be made
+    /// now.
     pub(super) fn leaves(&mut self, entry: u64) -> Option<Step> {
         let run = self.run.take_if(|run| run.late && entry >= run.entries)?;
         self.forget();
         Some(Step { by: run.least, entries: run.entries })
     }
 
-    /// Whether an excess would be in doubt as late.
+    /// Whether a packet with this excess would be in doubt as late.
     pub(super) fn doubts(&self, excess: i64, typical: i64) -> bool {
         match self.run {
             Some(run) => run.late && excess >= run.bound,
@@ -71,7 +71,7 @@ impl Doubt {
         }
     }
 
-    /// A packet came with so much excess over the smallest transit time.
+    /// Takes the excess of a packet over the smallest transit time.
     pub(super) fn weigh(&mut self, excess: i64, scale: Scale) -> Option<Step> {
         let Scale { typical, arrived, entries } = scale;
         let before = self.last.replace(excess);
@@ -112,7 +112,8 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// The first step that is made, and with which packet, 20 ms apart or as they say.
+    /// The first step, and the packet that causes it. Packets are 20 ms apart unless they say
+    /// otherwise.
     fn step(packets: impl IntoIterator<Item = (i64, i64)>, typical: i64) -> Option<(usize, i64, u64)> {
         let mut doubt = Doubt::default();
         packets.into_iter().enumerate().find_map(|(n, (at, excess))| {

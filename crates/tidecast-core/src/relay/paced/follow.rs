@@ -1,9 +1,9 @@
-//! How the times follow the source's clock: over its jumps, while it stands, and after pauses in
-//! which it stood.
+//! Follows the source's clock across its jumps, while it stands still, and after pauses in which
+//! it stood.
 //!
-//! A clock that stands changes nothing that a receiver sees: the times go on at the rate before,
-//! which is then corrected slowly by the arrivals, and the next clock, or the same when it runs
-//! again, is joined to them.
+//! A clock that stops changes nothing for receivers: the times continue at the last rate and are
+//! corrected slowly by the arrivals. The next clock, or the same one when it runs again, is
+//! aligned with them.
 
 use crate::limits::{PACED_STEP, SMOOTH_OFF_MAX};
 
@@ -16,7 +16,7 @@ use super::{
 };
 
 impl Pacer {
-    /// Another clock counts from this packet on, or none.
+    /// From this packet on another clock gives the times, or none.
     pub(super) fn change(&mut self, before: Clock, missing: i64, arrived: i64) {
         let place = self.timeline.ahead(missing) + self.timeline.beside();
         if let Some(course) = self.timeline.course(place, arrived) {
@@ -33,7 +33,7 @@ impl Pacer {
         self.open = 0;
     }
 
-    /// The times so far were wrong, and what was measured by them.
+    /// Discards all times and measurements: they came from a wrong clock rate.
     pub(super) fn begin_anew(&mut self) {
         self.timeline.forget();
         self.doubt.forget();
@@ -41,7 +41,7 @@ impl Pacer {
         self.base.distrust();
         self.delay.forget();
         (self.open, self.stood) = (0, Default::default());
-        // What waits leaves as it came.
+        // Waiting packets leave with the spacing of their arrivals.
         let mut floor = self.left;
         for entry in &mut self.queue {
             floor = floor.max(entry.since - self.base.at(entry.since));
@@ -50,7 +50,7 @@ impl Pacer {
         self.latest = floor;
     }
 
-    /// The source's clock is read at `place`.
+    /// Takes a reading of the source's clock at `place`.
     pub(super) fn mark(&mut self, place: i64, mark: Mark, missing: i64, arrived: i64, trusted: bool) {
         let expected = self.timeline.expected(place);
         let jumped = match self.timeline.compare(place, &mark, arrived, self.tolerance()) {
@@ -73,8 +73,8 @@ impl Pacer {
         }
     }
 
-    /// The time of a clock's first reading: as it was when the clock stood, if it has gone on
-    /// since; otherwise where the packets before lead to.
+    /// Source time of a clock's first reading. If the clock ran on while it was not read, its
+    /// earlier shift applies; otherwise the packets before are extrapolated.
     fn join(&mut self, mark: &Mark, missing: i64, arrived: i64) -> i64 {
         let steady = self.smooth.is_steady();
         let (smooth, fresh) = self.smooth.next(arrived, missing);
@@ -86,13 +86,12 @@ impl Pacer {
         let near = |time: i64, other: i64| time.abs_diff(other) < nanos(PACED_STEP).unsigned_abs();
         let stood = self.stood[self.stamps.clock() as usize].take().filter(|_| !mark.anew);
         let again = stood.map(|shift| mark.time.saturating_add(shift));
-        // A stream whose rate varies strays from its line.
+        // A stream with a varying rate strays from its line.
         let on = if near(line, here) { line } else { here };
         again.filter(|time| near(*time, line) || near(*time, here)).unwrap_or(on)
     }
 
-    /// Where the source goes on after its clock has jumped: where its rate leads to, if that fits
-    /// what arrives.
+    /// Source time after a jump of the clock: the extrapolated time, if that fits the arrival.
     fn go_on_at(&mut self, expected: Option<i64>, arrived: i64) -> i64 {
         let here = self.here(arrived);
         let fits = |time: &i64| match self.timeline.is_steady() {
@@ -109,8 +108,8 @@ impl Pacer {
         self.here(arrived)
     }
 
-    /// The time of a reading that goes on at the clock's rate, if what arrives says otherwise: the
-    /// clock stood in a pause.
+    /// New source time for a reading that continues at the clock's rate but arrives too late: the
+    /// clock stood still in a pause.
     fn correct(&mut self, mark: &Mark, arrived: i64, trusted: bool) -> Option<i64> {
         if !trusted {
             return None;
@@ -127,7 +126,7 @@ impl Pacer {
         None
     }
 
-    /// Follows a step of the clock that arrivals have shown to be one, back to its first packet.
+    /// Follows a step of the clock that the arrivals have confirmed, from its first packet on.
     fn weigh(&mut self, mark: &Mark, arrived: i64) {
         let time = mark.time.saturating_add(self.timeline.shift());
         let excess = arrived - time - self.base.at(arrived);
@@ -137,7 +136,7 @@ impl Pacer {
         }
     }
 
-    /// The first packet that waits is due: whether it is late is no longer a question.
+    /// The first entry is due, so the question whether it is late must be settled now.
     pub(super) fn decide(&mut self) {
         let first = self.entries - self.queue.len() as u64;
         if let Some(step) = self.doubt.leaves(first) {
@@ -145,7 +144,7 @@ impl Pacer {
         }
     }
 
-    /// All times from an entry on are others.
+    /// Moves all times from an entry on.
     fn step(&mut self, Step { by, entries }: Step) {
         match self.stamps.clock() {
             Clock::Arrival => self.smooth.move_by(by),
@@ -161,8 +160,8 @@ impl Pacer {
         self.latest = floor;
     }
 
-    /// How many of the packets that take no place stand where packets of the stream would: none of
-    /// those that come beside it.
+    /// How many of the packets beside the stream stand in for packets of the stream: all of them,
+    /// or none if they are additional.
     pub(super) fn in_place(&self, missing: i64, arrived: i64) -> i64 {
         let beside = self.timeline.beside();
         if beside == 0 {
@@ -179,14 +178,14 @@ impl Pacer {
         if off(missing + beside) < off(missing) { beside } else { 0 }
     }
 
-    /// The source time of something that arrived as usual.
+    /// Source time of a packet with this arrival and the usual transit time.
     pub(super) fn here(&self, arrived: i64) -> i64 {
         arrived - self.base.at(arrived) - self.base.typical()
     }
 
-    /// The source says nothing: arrivals, smoothed.
+    /// Source time of a packet that carries none: smoothed arrivals.
     pub(super) fn by_arrival(&mut self, arrived: i64, missing: i64) -> i64 {
-        // After a pause the line goes on behind it, after a stall where it was.
+        // After a pause the line restarts at the arrival; after a stall it continues.
         let ahead = self.smooth.ahead(missing + 1).filter(|_| !self.base.is_free());
         if let Some(ahead) = ahead.filter(|ahead| arrived - ahead < nanos(SMOOTH_OFF_MAX)) {
             let excess = arrived - ahead - self.timeline.shift() - self.base.at(arrived);
@@ -212,7 +211,7 @@ impl Pacer {
         time
     }
 
-    /// Nothing waits: then nobody sees the delay begin anew.
+    /// Restarts base and delay if no packet waits, so that no receiver notices.
     pub(super) fn restart(&mut self) {
         if self.is_empty() {
             self.base.restart();
@@ -220,15 +219,15 @@ impl Pacer {
         }
     }
 
-    /// After a pause the packets may catch up with their times, as those of a burst do: then the
-    /// first one was late.
+    /// The packets after a pause may catch up with their times, as in a burst. Then the first one
+    /// was late and the delay must cover it.
     pub(super) fn need_of_the_first(&mut self, now: i64) {
         if let Some(transit) = self.resumed {
             self.delay.needs(transit - self.base.at(now), 0, now);
         }
     }
 
-    /// Gives the packets whose times are not final these, and their order; the last of them.
+    /// Sets the times of all entries whose times are not final, and keeps them in order.
     fn set_open(&mut self, time: impl Fn(i64) -> Option<i64>) {
         if self.open == 0 {
             return;
@@ -244,7 +243,7 @@ impl Pacer {
         self.latest = floor;
     }
 
-    /// Times of the packets since the last mark are final when the next one is known.
+    /// Makes the times of the packets since the last reading final.
     fn settle(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64) {
         let came = self.queue.back().filter(|_| self.open > 0).map_or(i64::MIN / 2, |last| last.since);
         self.timeline.close(place, mark, jumped, arrived, came);

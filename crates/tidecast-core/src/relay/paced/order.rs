@@ -1,22 +1,23 @@
-//! The order of decoding: RTP time stamps of video are those of display, which jump back and forth
-//! where pictures are sent before others that are shown first. Sorted, they are times at which
-//! pictures may have been sent.
+//! Decoding order of pictures. RTP time stamps of video are display times; they jump back and
+//! forth where a picture is sent before others that are displayed first. Sorted, they are
+//! plausible sending times.
 
 use crate::limits::PICTURES_REORDERED_MAX;
 
-/// Sorts the times of pictures as far as they have been seen to jump.
+/// Sorts the times of pictures, as deep as they have been seen to jump.
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// How many pictures are sent before one that is shown first; learnt.
+    /// Number of pictures that are sent before one that is displayed first; learnt from the
+    /// stream.
     depth: usize,
     /// The latest times, sorted.
     sorted: Vec<i64>,
-    /// The latest times as they came, to learn how far they jump.
+    /// The latest times in order of arrival, to learn the depth.
     latest: Vec<i64>,
 }
 
 impl Order {
-    /// The time of the next picture; `true`: the order was learnt anew, so that times do not go on
+    /// Time of the next picture. `true` if the depth has just grown, so that times do not continue
     /// smoothly.
     pub(super) fn next(&mut self, time: i64) -> (i64, bool) {
         let later = self.latest.iter().filter(|before| **before > time).count();

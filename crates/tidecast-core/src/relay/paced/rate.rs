@@ -1,5 +1,6 @@
-//! The clock rate of RTP time stamps, payload type by payload type: as described or assigned (RFC
-//! 3551), otherwise the one that the arrivals show. One that the arrivals contradict is given up.
+//! Clock rate of RTP time stamps, for each payload type: from a description (SDP) or the static
+//! assignment (RFC 3551), otherwise measured against the arrivals. A rate that the arrivals
+//! contradict is dropped.
 
 use std::sync::Arc;
 
@@ -17,14 +18,14 @@ use tidecast_wire::rtp::{
 
 use super::nanos;
 
-/// That of video.
+/// Clock rate of video.
 const VIDEO: u32 = 90_000;
-/// The most that a known rate may be off.
+/// Largest relative error of a known rate.
 const CHECK_OFF: f64 = 0.03;
-/// So much of the time that a rate was measured over may be the bursts of the sender.
+/// Nanoseconds of a measurement that the sender's bursts may account for.
 const BURST: f64 = 300e6;
 
-/// The payload types of one flow, the latest ones.
+/// The latest payload types of one flow.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     types: Arc<PayloadTypes>,
@@ -36,24 +37,24 @@ pub(super) struct Rates {
 #[derive(Debug)]
 pub(super) struct Rate {
     payload_type: u8,
-    /// Its packets are media: not noise, events, copies or FEC, whose time stamps say little or
-    /// nothing.
+    /// The packets are media. Comfort noise, events, redundant copies and FEC are not: their time
+    /// stamps say little or nothing.
     media: bool,
-    /// They come in place of media.
+    /// The packets replace media packets.
     leads: bool,
     known: Option<u32>,
-    /// When the first packet came: senders begin with a burst.
+    /// When the first packet came. Senders start with a burst, so measuring starts later.
     begun: Option<i64>,
     line: Line,
     start: Start,
     check: Check,
 }
 
-/// What a packet says of its clock.
+/// What a packet reveals about its clock rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Learnt {
     pub(super) rate: Option<u32>,
-    /// The rate before has turned out to be wrong.
+    /// The previous rate was wrong.
     pub(super) wrong: bool,
 }
 
@@ -62,7 +63,7 @@ impl Rates {
         Rates { types, rates: Vec::new() }
     }
 
-    /// The payload type of the packet that has come.
+    /// The payload type of the current packet.
     pub(super) fn of(&mut self, payload_type: u8) -> &mut Rate {
         match self.rates.iter().position(|rate| rate.payload_type == payload_type) {
             Some(place) => self.rates[..=place].rotate_right(1),
@@ -90,12 +91,12 @@ impl Rate {
         }
     }
 
-    /// Whether it may set the clock.
+    /// Whether packets of this type may set the clock.
     pub(super) fn is_media(&self) -> bool {
         self.media
     }
 
-    /// Whether a stream may consist of such packets alone.
+    /// Whether a stream may consist of packets of this type alone.
     pub(super) fn may_lead(&self) -> bool {
         self.leads
     }
@@ -105,15 +106,15 @@ impl Rate {
         self.known
     }
 
-    /// Whether time stamps may be those of pictures, which are not sent in their order: MPEG audio
-    /// and transport streams have the clock rate of video, too (RFC 3551).
+    /// Whether the time stamps may be those of pictures, which are not sent in display order. MPEG
+    /// audio and transport streams have the clock rate of video, too (RFC 3551).
     pub(super) fn may_be_pictures(&self) -> bool {
         const MPEG_AUDIO: u8 = 14;
         let sent_in_order = [MPEG_AUDIO, PAYLOAD_TYPE_TS].contains(&self.payload_type);
         self.known == Some(VIDEO) && !sent_in_order
     }
 
-    /// Takes in a packet whose time stamp is another one than before.
+    /// Takes a packet whose time stamp differs from the previous one.
     pub(super) fn learn(&mut self, ticks: i64, arrived: i64) -> Learnt {
         let begun = *self.begun.get_or_insert(arrived);
         let begins = arrived - begun < nanos(RATE_GUESS_AFTER);
@@ -142,7 +143,7 @@ impl Rate {
     }
 }
 
-/// How long it took by the source's clock, and by ours.
+/// One duration, by the source's clock and by ours.
 #[derive(Debug, Clone, Copy, Default)]
 struct Lasted {
     clock: f64,
@@ -161,11 +162,11 @@ impl Lasted {
     }
 }
 
-/// Compares a rate with the first packets, which come evenly unless the sender begins with a burst
-/// or a pause: one that is off by half would have them leave at once, or never.
+/// Compares a rate with the first packets, which come evenly unless the sender starts with a burst
+/// or a pause. A rate that is wrong by a factor of two would release them at once, or never.
 #[derive(Debug, Default)]
 struct Start {
-    /// Arrival and ticks of the first packet of a part, and arrival of the last one.
+    /// Arrival and ticks of the first packet in this measurement, and arrival of the last one.
     first: Option<(i64, i64, i64)>,
     packets: u32,
     longest: i64,
@@ -193,20 +194,20 @@ impl Start {
     }
 }
 
-/// Compares a rate with the arrivals.
+/// Compares a rate with the arrivals over a longer time.
 #[derive(Debug, Default)]
 struct Check {
-    /// Arrival and ticks.
+    /// Arrival and ticks of the last packet.
     last: Option<(i64, i64)>,
     all: Lasted,
-    /// Without the steps that the clock and the arrivals make apart: jumps, and pauses in which the
-    /// clock stands.
+    /// Excludes steps in which clock and arrivals differ: jumps, and pauses during which the clock
+    /// stands still.
     steady: Lasted,
 }
 
 impl Check {
-    /// With its bursts a sender is wrong between them, with pauses over them; with both, the rate
-    /// is.
+    /// A sender with bursts seems wrong if the steps are excluded, a sender with pauses if they
+    /// are included. If both comparisons fail, the rate is wrong.
     fn is_wrong(&mut self, rate: u32, ticks: i64, arrived: i64) -> bool {
         let Some((before, from)) = self.last.replace((arrived, ticks)) else { return false };
         let (clock, ours) = ((ticks - from) as f64 * 1e9 / f64::from(rate), (arrived - before) as f64);
@@ -261,8 +262,8 @@ mod tests {
         }
     }
 
-    /// Packets of type 0 (8 kHz), 20 ms apart, whose ticks and arrivals are made from their
-    /// numbers.
+    /// Feeds packets of type 0 (8 kHz), 20 ms apart, whose ticks and arrivals are computed from
+    /// their numbers.
     fn refuted(ticks: impl Fn(i64) -> i64, arrived: impl Fn(i64) -> i64) -> (Option<i64>, Option<u32>) {
         let mut rate = rate(0);
         let wrong = (0..1000).filter(|n| rate.learn(ticks(*n), arrived(*n) * 1_000_000).wrong);

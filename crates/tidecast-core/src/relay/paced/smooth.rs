@@ -1,14 +1,14 @@
-//! Arrivals, smoothed: for packets that say nothing of their time, but come at a steady rate.
+//! Smoothed arrivals, for packets that carry no time but come at a steady rate.
 //!
-//! A straight line is fitted to the arrivals, ever slower until it follows about the last hundred
-//! (an alpha-beta filter). What is far off the line, as readings that come now and then always are,
-//! begins a new one: such packets go out as they came.
+//! A straight line is fitted to the arrivals, ever more slowly, until it follows about the last
+//! hundred (an alpha-beta filter). An arrival far off the line starts a new one. Readings that
+//! come now and then always do, so such packets go out as they came.
 
 use crate::limits::SMOOTH_OFF_MAX;
 
 use super::nanos;
 
-/// After so many packets the line follows as slowly as it ever does.
+/// Number of packets after which the gains of the line stop falling.
 const STEADY: f64 = 128.0;
 
 #[derive(Debug, Default)]
@@ -19,43 +19,42 @@ pub(super) struct Smooth {
 }
 
 impl Smooth {
-    /// Goes on from a packet at `time`, at a rate that is known.
+    /// Continues from a packet at `time`, at a known rate.
     pub(super) fn lead(&mut self, time: i64, period: f64) {
         self.line = Some((time as f64, period));
         self.count = STEADY / 2.0;
     }
 
-    /// The time of a packet on the line, so many after the last one.
+    /// Time on the line of the packet that comes `packets` after the last one.
     pub(super) fn ahead(&self, packets: i64) -> Option<i64> {
         self.line.map(|(time, period)| (time + period * packets as f64) as i64)
     }
 
-    /// The line goes on without the arrivals, after so many that are missing.
+    /// Continues the line without using the arrival, across the missing packets.
     pub(super) fn go_on(&mut self, missing: i64) {
         if let Some((time, period)) = &mut self.line {
             *time += *period * (missing + 1) as f64;
         }
     }
 
-    /// All times on the line are others by so much.
+    /// Moves all times on the line.
     pub(super) fn move_by(&mut self, by: i64) {
         if let Some((time, _)) = &mut self.line {
             *time += by as f64;
         }
     }
 
-    /// Nothing is known any more.
+    /// Forgets the line.
     pub(super) fn forget(&mut self) {
         *self = Smooth::default();
     }
 
-    /// Whether the line has many packets behind it.
+    /// Whether the line is based on many packets.
     pub(super) fn is_steady(&self) -> bool {
         self.count >= STEADY / 8.0
     }
 
-    /// The time of the next packet, after so many that are missing; `true`: a new line begins with
-    /// it.
+    /// Time of the next packet after `missing` packets. `true` if it starts a new line.
     pub(super) fn next(&mut self, arrived: i64, missing: i64) -> (i64, bool) {
         let steps = (missing + 1) as f64;
         let fitted = self.line.and_then(|(time, period)| self.fit(time, period, arrived as f64, steps));

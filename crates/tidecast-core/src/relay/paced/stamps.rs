@@ -1,9 +1,8 @@
-//! What packets say of their source times, on one continuous scale per clock: wraps are undone
-//! here.
+//! Reads the source time of packets, on one continuous scale per clock: wraps are undone here.
 //!
-//! An MPEG transport stream has its own clock, the PCR, which is read before RTP time stamps:
-//! senders such as ffmpeg give all packets up to the next picture the same RTP time stamp, while
-//! between two PCRs the rate is constant by the standard (ISO/IEC 13818-1, 2.4.2.2).
+//! An MPEG transport stream has its own clock, the PCR, which takes precedence over RTP time
+//! stamps: senders such as ffmpeg give all packets up to the next picture the same RTP time stamp,
+//! while between two PCRs the rate is constant by the standard (ISO/IEC 13818-1, 2.4.2.2).
 
 use std::sync::Arc;
 
@@ -38,60 +37,60 @@ pub(super) enum Clock {
 }
 
 impl Clock {
-    /// How many there are.
+    /// Number of clocks.
     pub(super) const COUNT: usize = 4;
 }
 
-/// The source's clock as a packet shows it.
+/// A reading of the source's clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
-    /// On the clock's own scale, in nanoseconds.
+    /// Time on the clock's own scale, in nanoseconds.
     pub(super) time: i64,
-    /// Places between the packet's begin and the reading.
+    /// Places from the start of the packet to the reading.
     pub(super) offset: u32,
-    /// The clock begins anew.
+    /// The clock restarts here.
     pub(super) anew: bool,
-    /// Until the next reading the rate is constant, however long that takes.
+    /// The rate is constant until the next reading, however late that comes.
     pub(super) constant: bool,
 }
 
-/// What was read from a packet.
+/// Everything read from one packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    /// Which clock counts; without one, arrivals do.
+    /// The clock in force.
     pub(super) clock: Clock,
-    /// The one before, if that is another.
+    /// The previous clock, if it was a different one.
     pub(super) instead_of: Option<Clock>,
     /// The times so far were wrong.
     pub(super) refuted: bool,
     /// Places that the packet takes.
     pub(super) units: u32,
     pub(super) mark: Option<Mark>,
-    /// The packet is none of those whose clock counts, but comes beside them.
+    /// Set if the packet does not set the clock but comes beside the stream.
     pub(super) beside: Option<BesideStamp>,
 }
 
-/// A packet whose time stamp does not set the clock: noise, an event, FEC, or of a payload type
-/// whose clock is not known.
+/// A packet whose time stamp does not set the clock: comfort noise, an event, FEC, or a payload
+/// type with an unknown clock rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BesideStamp {
-    /// Its time stamp on the scale of the media's clock, if it is another one than that of the
-    /// packet before: it may count the same.
+    /// Its time stamp, read on the scale of the media's clock, in case it uses the same one.
+    /// `None` if it equals that of the previous packet.
     pub(super) time: Option<i64>,
 }
 
-/// What the RTP header says.
+/// What an RTP header says about time.
 #[derive(Debug, Default)]
 struct Rtp {
     mark: Option<Mark>,
-    /// The clock rate so far was a wrong one.
+    /// The clock rate so far was wrong.
     wrong: bool,
     beside: Option<BesideStamp>,
-    /// Its payload type leads the stream.
+    /// The payload type leads the stream.
     leads: bool,
 }
 
-/// The clocks of one flow's source.
+/// The clocks of one source.
 #[derive(Debug, Default)]
 pub(super) struct Stamps {
     clock: Clock,
@@ -100,15 +99,16 @@ pub(super) struct Stamps {
     pcr: Counter,
     rtp: Counter,
     rates: Rates,
-    /// The payload type that leads the stream, and packets of others since its last one.
+    /// The payload type that leads the stream, and the number of packets of other types since its
+    /// last one.
     lead: Option<u8>,
     others: u32,
     /// The clock rate of the last packet that set the clock.
     rate: Option<u32>,
-    /// The time stamp of the last packet, and of the last one that is media.
+    /// Time stamps of the last packet, and of the last media packet.
     stamp: Option<u32>,
     media: Option<u32>,
-    /// That one's ticks, continuous.
+    /// Continuous ticks of the last media packet.
     ticks: i64,
     /// The last time stamp that set the clock, and its continuous ticks.
     set: Option<(u32, i64)>,
@@ -174,8 +174,8 @@ impl Stamps {
         Reading { clock, instead_of, refuted: wrong && before == Clock::Rtp, units, mark, beside }
     }
 
-    /// How many TS packets end in the payload, and the first PCR among them of the first PID that
-    /// has some: while that one stands, of any other.
+    /// Number of TS packets that end in the payload, and the first PCR among them. It comes from
+    /// the PID read so far; from any PID once that one has stopped.
     fn read_pcr(&mut self, payload: &[u8], arrived: i64) -> (u32, Option<Mark>) {
         self.pcr.pass(arrived);
         let known = self.pid.filter(|_| self.pcr.is_alive());
@@ -205,7 +205,7 @@ impl Stamps {
         let rate = self.rates.of(payload_type);
         let leads = leads(&mut self.lead, &mut self.others, payload_type, rate.may_lead());
         if !rate.is_media() {
-            // However long an event lasts, the clock has not stopped.
+            // An event may last long; the clock has not stopped meanwhile.
             return Rtp { beside: Some(self.beside(moved, stamp)), leads, ..Rtp::default() };
         }
         self.rtp.pass(arrived);
@@ -251,7 +251,8 @@ impl Stamps {
     }
 }
 
-/// Whether a payload type leads the stream: the first one, until only others come.
+/// Whether a payload type leads the stream: the first one does, until several packets in a row
+/// have another.
 fn leads(lead: &mut Option<u8>, others: &mut u32, payload_type: u8, may_lead: bool) -> bool {
     if !may_lead {
         return false;
@@ -265,7 +266,7 @@ fn leads(lead: &mut Option<u8>, others: &mut u32, payload_type: u8, may_lead: bo
     true
 }
 
-/// Ticks in nanoseconds.
+/// Converts ticks to nanoseconds.
 fn scale(ticks: i64, hz: u64) -> i64 {
     (i128::from(ticks) * 1_000_000_000 / i128::from(hz)) as i64
 }

@@ -1,4 +1,4 @@
-//! What keeps its place among packets that wait for their time.
+//! Answers keep their place among the packets that wait for their time.
 
 use super::*;
 use crate::relay::{FlowId, PacketFormat};
@@ -37,7 +37,7 @@ fn an_answer_keeps_its_place_behind_the_packets_that_wait() {
     assert!(pacer.pop(later).is_none());
 }
 
-/// What another flow has to give out comes first, although nothing of this one waits.
+/// The other flow's packets go first, even if this flow has none waiting.
 #[test]
 fn an_answer_waits_for_the_flow_before() {
     let now = crate::clock::now();

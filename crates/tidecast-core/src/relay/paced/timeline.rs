@@ -1,21 +1,21 @@
-//! Source times of packets between two readings of the source's clock: the rate between them is
-//! constant.
+//! Source times of packets between two readings of the source's clock, at a constant rate.
 
 use crate::limits::{PACED_JUMP, PACED_OFF, PACED_SPREAD_MAX, PACED_STEP};
 
 use super::{nanos, stamps::Mark};
 
-/// A clock that is so much off both its own rate and ours has jumped.
+/// A clock that differs by this much from its own rate and from the arrivals has jumped.
 pub(super) const JUMP: i64 = PACED_JUMP.as_nanos() as i64;
 
-/// Intervals of one rate after which it is constant, and how far they may be off each other.
+/// Intervals of equal rate after which a rate counts as constant, and the relative difference
+/// allowed between them.
 const STEADY: u32 = 8;
 const STEADY_OFF: f64 = 0.02;
-/// Intervals of another rate in a row that are pauses, or others than usual; after them the rate is
-/// another one.
+/// Consecutive intervals of a different rate that are ignored as pauses or exceptions; after them
+/// the rate has changed.
 const ODD: u32 = 2;
 
-/// The clock was read here.
+/// A reading of the clock.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     place: i64,
@@ -23,38 +23,39 @@ struct Anchor {
     arrived: i64,
 }
 
-/// Places count what the rate is constant in: transport packets for a PCR, packets otherwise.
+/// Interpolates source times. Places count the unit whose rate is constant: TS packets for a PCR,
+/// packets otherwise.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     next: i64,
     units: i64,
-    /// Packets in a row that take no place.
+    /// Consecutive packets that take no place.
     beside: i64,
-    /// From the source's clock to source times.
+    /// Added to the source's clock to get source times.
     shift: i64,
     last: Option<Anchor>,
     before: Option<Anchor>,
-    /// Nanoseconds per place, and in all, between the last two readings; how packets are spread
-    /// then.
+    /// Between the last two readings: nanoseconds per place, nanoseconds in all, and nanoseconds
+    /// per place over which packets are spread.
     slope: f64,
     interval: i64,
     spread: f64,
-    /// Nanoseconds per place that the packets before the last reading have got.
+    /// Nanoseconds per place assigned to the packets before the last reading.
     between: f64,
-    /// Intervals in a row with the same slope, and then with others.
+    /// Consecutive intervals with the same slope, and consecutive exceptions after them.
     steady: u32,
     odd: u32,
-    /// The last interval took several places.
+    /// The last interval contained several places.
     several: bool,
 }
 
-/// Where the times lead to while the clock stands.
+/// Continuation of the times while the clock stands.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Course {
     from: Anchor,
     /// Nanoseconds per place.
     rate: f64,
-    /// Per packet.
+    /// Nanoseconds per packet.
     pub(super) period: f64,
 }
 
@@ -65,7 +66,7 @@ impl Course {
 }
 
 impl Timeline {
-    /// The place of a packet that takes so many, after so many that are missing.
+    /// Place of a packet that takes `units` places, after `missing` packets.
     pub(super) fn place(&mut self, missing: i64, units: u32) -> i64 {
         let place = self.ahead(missing);
         self.units = i64::from(units);
@@ -74,20 +75,20 @@ impl Timeline {
         place
     }
 
-    /// The place of a packet that takes none, since it is none of those whose rate counts.
+    /// Place of a packet beside the stream, which takes none.
     pub(super) fn place_beside(&mut self, missing: i64) -> i64 {
         self.next = self.ahead(missing);
         self.beside += 1;
         self.next
     }
 
-    /// Where the next packet stands after so many that are missing.
+    /// Place of the next packet, after `missing` packets.
     pub(super) fn ahead(&self, missing: i64) -> i64 {
         self.next + missing * self.units.max(1)
     }
 
-    /// How the times go on without the clock, as of a packet at `place`: at the rate before, if
-    /// that fits what comes.
+    /// Continuation of the times without the clock, as of a packet at `place`: at the last rate,
+    /// if that fits the arrivals.
     pub(super) fn course(&self, place: i64, arrived: i64) -> Option<Course> {
         let from = self.last?;
         let (places, came) = ((place - from.place).max(1) as f64, (arrived - from.arrived).max(0) as f64);
@@ -96,28 +97,28 @@ impl Timeline {
         Some(Course { from, rate, period: rate * self.units.max(1) as f64 })
     }
 
-    /// How far off a clock must be to have jumped.
+    /// How far off a clock must be to count as a jump.
     pub(super) fn jump(&self) -> i64 {
         if self.is_steady() { nanos(PACED_STEP) } else { JUMP }
     }
 
-    /// Whether several packets have the same time stamp.
+    /// Whether several packets share a time stamp.
     pub(super) fn has_several(&self) -> bool {
         self.several
     }
 
-    /// Whether the packets come at a constant rate, by the clock.
+    /// Whether the source's clock shows a constant packet rate.
     pub(super) fn is_steady(&self) -> bool {
         self.steady >= STEADY
     }
 
-    /// How much later than its clock says it came after the last reading.
+    /// How much later the reading arrived, relative to the last one, than the clock says.
     pub(super) fn behind(&self, mark: &Mark, arrived: i64) -> i64 {
         let time = mark.time.saturating_add(self.shift);
         self.last.map_or(0, |last| (arrived - last.arrived).saturating_sub(time.saturating_sub(last.time)))
     }
 
-    /// Another clock is read from here on.
+    /// Another clock is read from now on.
     pub(super) fn forget(&mut self) {
         *self = Timeline { next: self.next, units: self.units, shift: self.shift, ..Timeline::default() };
     }
@@ -126,32 +127,33 @@ impl Timeline {
         self.shift
     }
 
-    /// What the source's clock calls `clock` is `time`.
+    /// Sets the shift so that `clock` on the source's clock is the source time `time`.
     pub(super) fn shift_to(&mut self, clock: i64, time: i64) {
         self.shift = time.saturating_sub(clock);
     }
 
-    /// The time of the last reading.
+    /// Source time of the last reading.
     pub(super) fn last_time(&self) -> i64 {
         self.last.map_or(i64::MIN, |last| last.time)
     }
 
-    /// Whether the time of a packet there will be known better when the clock is read again.
+    /// Whether the next reading can still change the time of a packet at this place.
     pub(super) fn is_open(&self, place: i64) -> bool {
         self.last.is_some_and(|last| place >= last.place)
     }
 
-    /// Whether the clock should have been read before this place.
+    /// Whether a reading was expected before this place.
     pub(super) fn is_overdue(&self, place: i64) -> bool {
         self.last.is_some_and(|last| (place - last.place) as f64 * self.spread > self.interval as f64)
     }
 
-    /// The time of a packet by the last reading and the rate before it: within an interval from
-    /// there, and in a steady stream up to `latest`, since its clock may stand.
+    /// Time of a packet after the last reading, at the rate before it. Limited to one interval
+    /// after the reading; in a steady stream to `latest`, since its clock may have stopped.
     pub(super) fn time(&self, place: i64, latest: i64) -> Option<i64> {
         let last = self.last?;
         let ahead = ((place - last.place) as f64 * self.spread) as i64;
-        // Before a rate is known, packets of one time stamp are as far apart as they come.
+        // As long as the rate is unknown, packets of one time stamp keep the spacing of their
+        // arrivals.
         if self.slope <= 0.0 {
             return Some(last.time.max(latest));
         }
@@ -159,7 +161,7 @@ impl Timeline {
         Some(last.time.saturating_add(ahead.min(self.interval.max(most))))
     }
 
-    /// All times are others by so much.
+    /// Moves all times.
     pub(super) fn move_by(&mut self, by: i64) {
         self.shift = self.shift.saturating_add(by);
         for anchor in [&mut self.last, &mut self.before].into_iter().flatten() {
@@ -167,24 +169,24 @@ impl Timeline {
         }
     }
 
-    /// Where the rate leads to for the last of the packets that take no place.
+    /// Extrapolated time of the last packet that takes no place.
     pub(super) fn expected_beside(&self) -> Option<i64> {
         self.expected(self.next + self.beside - 1)
     }
 
-    /// Packets in a row that take no place.
+    /// Consecutive packets that take no place.
     pub(super) fn beside(&self) -> i64 {
         self.beside
     }
 
-    /// Where the rate leads to.
+    /// Extrapolated time of a place.
     pub(super) fn expected(&self, place: i64) -> Option<i64> {
         let last = self.last.filter(|_| self.slope > 0.0)?;
         Some(last.time.saturating_add(((place - last.place) as f64 * self.slope) as i64))
     }
 
-    /// Whether the clock has jumped: it is off its own rate, and off the arrivals by more than the
-    /// tolerance if its rate is steady. `None` if it was not read before.
+    /// Whether the clock has jumped: it differs from its own rate and, if that rate is steady,
+    /// from the arrivals by more than `tolerance`. `None` if it was not read before.
     pub(super) fn compare(&self, place: i64, mark: &Mark, arrived: i64, tolerance: i64) -> Option<bool> {
         let last = self.last?;
         let time = mark.time.saturating_add(self.shift);
@@ -192,11 +194,11 @@ impl Timeline {
         let by_rate = self.expected(place).map(|expected| time.abs_diff(expected));
         let jumped = match by_rate.filter(|_| self.is_steady()) {
             Some(by_rate) => {
-                // After a pause that the clock has seen, what is off is jitter.
+                // The clock has counted the pause, so the rest is jitter.
                 let pause = by_arrival <= nanos(PACED_STEP).unsigned_abs() && 2 * by_arrival <= by_rate;
                 by_rate > nanos(PACED_OFF).unsigned_abs() && by_arrival > tolerance.unsigned_abs() && !pause
             }
-            // Nothing is known yet: the clock has stood.
+            // No rate is known yet, and the clock has stood still.
             None if by_rate.is_none() && arrived - last.arrived > time - last.time => {
                 by_arrival > tolerance.unsigned_abs()
             }
@@ -208,14 +210,14 @@ impl Timeline {
         Some(mark.anew || jumped)
     }
 
-    /// The clock is read: what stands before is settled. `constant`: the rate was constant since
-    /// the last reading; otherwise the packets had the same time stamp, and are spread over no more
-    /// than [`PACED_SPREAD_MAX`], or over the time in which they came, the last of them at `came`.
+    /// A reading makes the times before it final. If `mark.constant`, the rate was constant since
+    /// the last reading. Otherwise the packets had the same time stamp; they are spread over at
+    /// most [`PACED_SPREAD_MAX`], or over the time in which they came, the last of them at `came`.
     pub(super) fn close(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64, came: i64) {
         let time = mark.time.saturating_add(self.shift);
         self.before = self.last.replace(Anchor { place, time, arrived });
         let Some(before) = self.before.filter(|before| place > before.place) else { return };
-        // The interval across a jump is not known; the one before it holds.
+        // The interval across a jump is unknown; the previous one still applies.
         if jumped && self.slope > 0.0 {
             self.between = self.spread;
             return;
