@@ -1,9 +1,9 @@
-//! What became of the numbers just passed: delivered (with a fingerprint of their content) or given
-//! up.
+//! History of the numbers just below the head: delivered (with a fingerprint of the content) or
+//! given up.
 //!
-//! A number that comes again with the same content is a duplicate; the same number with other
-//! content means that the producer counts anew. That is how a restart a few hundred numbers back is
-//! told from a network that delivers twice.
+//! A number that comes again with the same content is a duplicate. The same number with other
+//! content means that the producer has restarted its numbering. This distinguishes a restart a few
+//! hundred numbers back from a network that duplicates packets.
 
 use std::ops::Range;
 
@@ -11,16 +11,16 @@ mod runs;
 
 use runs::Runs;
 
-/// What the history knows of a number below the head.
+/// What the history knows about a number below the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Before the session began, or too long ago.
+    /// Before the start of the session, or too long ago.
     Unknown,
     /// Given up.
     Lost,
-    /// Delivered, with this very content.
+    /// Delivered with the same content.
     Same,
-    /// Delivered, with other content.
+    /// Delivered with other content.
     Different,
 }
 
@@ -29,13 +29,13 @@ const LOST: u32 = 1;
 /// Set in every fingerprint, so that none equals the two marks above.
 const DELIVERED: u32 = 2;
 
-/// Marks of the last `capacity` numbers below the head.
+/// Marks of the last numbers below the head, as many as its capacity.
 #[derive(Debug)]
 pub(super) struct NumberHistory {
     marks: Box<[u32]>,
-    /// No number below this one belongs to the session.
+    /// First number of the session.
     since: u64,
-    /// In place of the marks, once packets take several numbers.
+    /// Replaces the marks once packets take several numbers.
     runs: Option<Box<Runs>>,
 }
 
@@ -46,8 +46,8 @@ impl NumberHistory {
         NumberHistory { marks: vec![UNKNOWN; capacity].into_boxed_slice(), since, runs: None }
     }
 
-    /// Keeps one entry for each packet from now on, since they take `step` numbers; it remembers as
-    /// many packets as it did numbers.
+    /// From now on keeps one entry per packet, because each takes `step` numbers. The capacity in
+    /// packets equals the previous one in numbers.
     pub(super) fn set_step(&mut self, step: u64, next: u64) {
         match &mut self.runs {
             Some(runs) => runs.fit(runs.packets(), step, next),
@@ -67,12 +67,12 @@ impl NumberHistory {
         number as usize & (self.marks.len() - 1)
     }
 
-    /// One packet took these numbers.
+    /// Notes a delivered packet that takes these numbers.
     pub(super) fn delivered(&mut self, numbers: Range<u64>, fingerprint: u32) {
         self.mark(numbers, fingerprint | DELIVERED);
     }
 
-    /// The same for a packet of one number, as long as all take one.
+    /// Notes a delivered packet of one number, as long as all packets take one.
     #[inline]
     pub(super) fn delivered_one(&mut self, number: u64, fingerprint: u32) {
         let index = self.index(number);
@@ -95,7 +95,7 @@ impl NumberHistory {
         }
     }
 
-    /// What became of `number`, which must be below `next`, the head.
+    /// Looks up `number`, which must be below the head `next`.
     pub(super) fn look(&self, number: u64, next: u64, fingerprint: u32) -> Seen {
         let mark = match &self.runs {
             Some(runs) => runs.mark(number, next).unwrap_or(UNKNOWN),
@@ -110,8 +110,7 @@ impl NumberHistory {
         }
     }
 
-    /// Keeps at least `capacity` numbers, or packets of `step` numbers (a power of two), from now
-    /// on.
+    /// Raises the capacity to `capacity` numbers, or packets of `step` numbers (a power of two).
     pub(super) fn grow(&mut self, capacity: usize, step: u64, next: u64) {
         if capacity <= self.capacity() {
             return;
@@ -124,19 +123,19 @@ impl NumberHistory {
             let index = larger.index(number);
             larger.marks[index] = self.marks[self.index(number)];
         }
-        // What the smaller one had forgotten stays unknown.
+        // Numbers that the smaller history had forgotten stay unknown.
         *self = larger;
     }
 
-    /// Numbers that are kept; where packets take several, such packets.
+    /// Capacity in numbers, or in packets if they take several numbers.
     #[inline]
     pub(super) fn capacity(&self) -> usize {
         self.runs.as_ref().map_or(self.marks.len(), |runs| runs.packets())
     }
 }
 
-/// A short fingerprint of a packet's content: length, time stamp, and the ends of the payload.
-/// Header fields that a retransmission changes are left out.
+/// A short fingerprint of a packet's content: length, time stamp, and both ends of the payload.
+/// Excludes header fields that a retransmission changes.
 #[inline]
 pub(super) fn fingerprint(payload: &[u8], timestamp: u64) -> u32 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -150,7 +149,7 @@ pub(super) fn fingerprint(payload: &[u8], timestamp: u64) -> u32 {
     (hash >> 32) as u32
 }
 
-/// Fewer than eight bytes as a number.
+/// Packs fewer than eight bytes into a number.
 fn short(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }

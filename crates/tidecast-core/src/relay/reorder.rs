@@ -1,9 +1,10 @@
-//! The reorder buffer of one session: a ring indexed by number, with a deadline per stored packet.
+//! Reorder buffer of one session: a ring indexed by number, with a deadline for each stored
+//! packet.
 //!
-//! In-order packets pass through at once. A packet after a gap waits; when it has waited for the
-//! hold, the gap before it is given up. One exception guards the head against forged numbers: a
-//! packet that stands alone while the numbers below it go on arriving does not move the head.
-//! `enter` takes packets in, `due` says what goes out and what is given up.
+//! Packets in order pass through at once. A packet after a gap waits; when it has waited for the
+//! hold, the gap before it is given up. One exception protects the head against forged numbers: a
+//! single packet does not move the head while lower numbers keep arriving. `enter` inserts
+//! packets; `due` decides what is delivered and what is given up.
 
 use std::{
     collections::VecDeque,
@@ -21,15 +22,15 @@ use crate::limits::LATENESS_NEIGHBOURS;
 mod due;
 mod enter;
 
-/// A packet with its place.
+/// A packet in the buffer.
 #[derive(Debug)]
 pub(super) struct Stored {
     pub(super) packet: Packet,
     pub(super) how: How,
-    /// Numbers that the packet takes; 1 unless the format says otherwise.
+    /// Count of numbers that the packet takes; 1 unless the format says otherwise.
     pub(super) span: u64,
     pub(super) fingerprint: u32,
-    /// The deadline passed while lower numbers went on arriving, so the packet is likely forged.
+    /// Its deadline passed while lower numbers kept arriving, so it is likely forged.
     suspect: bool,
 }
 
@@ -43,7 +44,7 @@ impl Stored {
 enum Slot {
     #[default]
     Empty,
-    /// Shown to be unrecoverable: not waited for.
+    /// Cannot be recovered, so it is not waited for.
     Hopeless,
     Stored(Stored),
 }
@@ -54,75 +55,75 @@ impl Place for Slot {
     }
 }
 
-/// What became of a packet offered to the buffer.
+/// Result of inserting a packet.
 #[derive(Debug)]
 pub(super) enum Queued {
-    /// In order: pass it on now.
+    /// In order: deliver it now.
     Forward(Stored),
-    /// Stored: it waits for what is missing before it.
+    /// Stored until the gap before it is closed or given up.
     Waits,
-    /// Took the place of a stored packet that stood alone and had its number: that one is rejected.
+    /// Replaces a stored packet of the same number that stood alone; the returned one is rejected.
     Replaced(Stored),
-    /// Delivered or stored before, with the same content.
+    /// Already delivered or stored, with the same content.
     Duplicate(Stored),
-    /// Delivered before with other content: the producer may count anew.
+    /// Already delivered with other content: the producer may have restarted its numbering.
     Other(Stored),
-    /// Too far below the head to know: likewise.
+    /// Too far below the head to be known: the producer may have restarted its numbering.
     Behind(Stored),
-    /// Given up before it came.
+    /// Its number was already given up.
     Late(Stored),
     /// Beyond the window.
     Ahead(Stored),
 }
 
 impl Queued {
-    /// Whether the packet was taken in.
+    /// Whether the buffer accepted the packet.
     #[inline]
     pub(super) fn is_accepted(&self) -> bool {
         matches!(self, Queued::Forward(_) | Queued::Waits | Queued::Replaced(_))
     }
 }
 
-/// What a buffer knows of a packet.
+/// What the buffer knows about a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
-    /// It is there, or was.
+    /// The packet is stored, or was delivered.
     Same,
-    /// The number is missing, and later ones are there.
+    /// The number is missing, and higher ones are stored.
     Missing,
     /// The number was given up.
     Lost,
-    /// The number is beyond all others, within the window.
+    /// The number is above all others, within the window.
     Ahead,
-    /// The number has other content, or is far away.
+    /// The number has other content, or is outside the window.
     Other,
 }
 
-/// What the buffer wants next.
+/// Next action of the buffer.
 #[derive(Debug)]
 pub(super) enum Poll {
-    /// This packet is due.
+    /// Deliver this packet.
     Forward(u64, Stored),
-    /// These numbers are given up; the oldest packet behind them had waited this long.
+    /// Count these numbers as lost; the oldest packet behind them has waited this long.
     Lost(Range<u64>, Duration),
-    /// Nothing now; [`Reorder::deadline`] says when.
+    /// Nothing to do until [`Reorder::deadline`].
     Wait,
 }
 
-/// How long the gap at the head may last.
+/// How long the gap at the head may stay open.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// From when the first packet behind it came, at most.
+    /// Maximum time after the first packet behind the gap came.
     pub(super) most: Duration,
-    /// If not that long: so long at least, and until then.
+    /// Allows an earlier end: at this instant, but after at least this duration.
     pub(super) until: Option<(Duration, Instant)>,
-    /// How fast the numbers go, where packets follow each other so closely that one alone is
-    /// conspicuous.
+    /// Numbers per second, where packets follow each other so closely that a single one far ahead
+    /// is conspicuous.
     pub(super) pace: Option<f64>,
 }
 
 impl Patience {
-    /// When it ends, if the first packet behind the gap came at `since`.
+    /// End of the gap, if the first packet behind it came at `since`.
     fn ends(&self, since: Instant) -> Instant {
         let most = since + self.most;
         self.until.map_or(most, |(least, until)| most.min(until.max(since + least)))
@@ -135,32 +136,33 @@ impl From<Duration> for Patience {
     }
 }
 
-/// A stored packet's place in the order of arrival.
+/// A stored packet's entry in the order of arrival.
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     number: u64,
     since: Instant,
-    /// When the packet before it came.
+    /// When the previous packet came.
     after: Instant,
 }
 
-/// A producer's word that the numbers below `number` have been used.
+/// A producer's announcement that all numbers below `number` have been used.
 #[derive(Debug, Clone, Copy)]
 struct Announced {
     number: u64,
     since: Instant,
-    /// How long after that, or after the last packet that came, the missing ones may still come.
+    /// How long missing numbers may still arrive, after the announcement or after the last packet.
     patience: Duration,
 }
 
-/// Numbers given up, and since when they had been missed.
+/// Numbers that were given up, and since when they had been missing.
 #[derive(Debug)]
 struct Skipped {
     numbers: Range<u64>,
     since: Instant,
 }
 
-/// Reorder buffer and history of one session. What a packet in order touches stands first.
+/// Reorder buffer and history of one session. The fields that every packet in order touches come
+/// first.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Reorder {
@@ -168,22 +170,22 @@ pub(super) struct Reorder {
     next: u64,
     /// One past the highest number stored or delivered.
     end: u64,
-    /// One past the second highest.
+    /// One past the second highest number.
     second: u64,
-    /// When the head last moved because the packet for it came.
+    /// When the head last moved because its packet came.
     advanced: Instant,
-    /// When a packet last came that was not known before.
+    /// When a new packet last came.
     active: Instant,
     history: NumberHistory,
     stored: usize,
-    /// No room until the first gap.
+    /// Empty until the first gap.
     slots: Places<Slot>,
-    /// Numbers that a packet takes, as far as bounds are concerned.
+    /// Numbers per packet, by which bounds are scaled.
     step: u64,
     waiting: VecDeque<Waiting>,
     bytes: usize,
     covered: u64,
-    /// One past the highest number that was shown to be unrecoverable, or whose packet is suspect.
+    /// One past the highest number that cannot be recovered, or whose packet is suspect.
     doubtful_end: u64,
     announced: Option<Announced>,
     /// The latest gaps that were given up, to learn how late their packets come.
@@ -192,7 +194,8 @@ pub(super) struct Reorder {
 
 const CAPACITY_MIN: usize = 64;
 
-/// Slots of the ring, and packets in the history, for a window of so many packets: a power of two.
+/// Slots of the ring, or packets in the history, for a window of this many packets: a power of
+/// two.
 fn capacity(packets: u64) -> usize {
     (packets as usize).next_power_of_two().max(CAPACITY_MIN)
 }
@@ -219,7 +222,7 @@ impl Reorder {
         }
     }
 
-    /// Packets take so many numbers from now on. Until that is more than one, they are kept by
+    /// Sets how many numbers a packet takes. As long as that is one, packets are kept in a ring by
     /// number.
     pub(super) fn set_step(&mut self, step: u64) {
         if step > 1 || self.slots.is_sorted() {
@@ -229,7 +232,7 @@ impl Reorder {
         }
     }
 
-    /// Whether packets take several numbers, or did.
+    /// Whether packets take several numbers now, or did before.
     pub(super) fn is_stepping(&self) -> bool {
         self.slots.is_sorted()
     }
@@ -244,30 +247,29 @@ impl Reorder {
         self.end
     }
 
-    /// Packets held back.
+    /// Number of stored packets.
     pub(super) fn stored(&self) -> usize {
         self.stored
     }
 
-    /// Memory of the packets held back, and of places that had to grow for them.
+    /// Memory of the stored packets, and of the ring beyond its minimum.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.slots.bytes(CAPACITY_MIN)
     }
 
-    /// Frees the places, when nothing is held back.
+    /// Frees the ring if no packet is stored.
     pub(super) fn shrink(&mut self) {
         if self.stored == 0 {
             self.slots.clear();
         }
     }
 
-    /// Whether as many packets are held back as the window has: those that take fewer numbers than
-    /// usual.
+    /// Whether the window is full by the count of its packets: they take fewer numbers than usual.
     fn is_full(&self, window: u64) -> bool {
         self.slots.is_sorted() && self.stored as u64 >= window / self.step
     }
 
-    /// Whether the window has no room for a packet of this number, at the head or above it.
+    /// Whether the window has no room for a packet with this number, which is not below the head.
     pub(super) fn is_beyond(&self, number: u64, window: u64) -> bool {
         number - self.next >= window || (self.is_full(window) && number != self.next)
     }
@@ -284,7 +286,7 @@ impl Reorder {
         }
     }
 
-    /// Whether a packet is stored that ends where `number` begins.
+    /// Whether a stored packet ends where `number` begins.
     fn ends_at(&self, number: u64) -> bool {
         match self.slots.last_sorted(number) {
             Some((first, Slot::Stored(stored))) => first >= self.next && first + stored.span >= number,
@@ -292,7 +294,7 @@ impl Reorder {
         }
     }
 
-    /// What is known of a packet that is not to be taken in yet.
+    /// Looks up a packet without inserting it.
     pub(super) fn known(&self, number: u64, span: u64, fingerprint: u32, window: u64) -> Known {
         if number < self.next {
             return match self.history.look(number, self.next, fingerprint) {
@@ -312,23 +314,23 @@ impl Reorder {
         }
     }
 
-    /// Whether this number may still come: not delivered, not given up and not stored.
+    /// Whether this number may still come: neither delivered, nor given up, nor stored.
     pub(super) fn misses(&self, number: u64) -> bool {
         number >= self.next && matches!(self.slot(number), None | Some(Slot::Empty))
     }
 
-    /// Whether only gaps and packets that are not in doubt stand ahead of the head.
+    /// Whether no number above the head is in doubt, and no announcement is pending.
     pub(super) fn is_quiet(&self) -> bool {
         self.doubtful_end <= self.next && self.announced.is_none()
     }
 
-    /// Whether, besides being quiet, nothing is held back: then [`Reorder::pass`] is all that a
-    /// packet at the head needs, if the history covers the window.
+    /// Whether the buffer is empty. If it is quiet as well and the history covers the window,
+    /// [`Reorder::pass`] is all that a packet at the head needs.
     pub(super) fn is_calm(&self) -> bool {
         self.stored == 0 && self.end == self.next && self.waiting.is_empty()
     }
 
-    /// Lets the history remember at least so many numbers.
+    /// Makes the history cover at least this many numbers.
     #[inline]
     pub(super) fn remember(&mut self, numbers: u64) {
         if !self.covers(numbers) {
@@ -336,30 +338,30 @@ impl Reorder {
         }
     }
 
-    /// What became of the numbers below the head, for when the session has ended.
+    /// History of the numbers below the head, kept after the session has ended.
     pub(super) fn into_history(self) -> NumberHistory {
         self.history
     }
 
-    /// Whether the history remembers as many numbers as the window has.
+    /// Whether the history covers the window.
     pub(super) fn covers(&self, window: u64) -> bool {
         let packets = if self.step == 1 { window } else { window / self.step };
         self.history.capacity() >= capacity(packets)
     }
 
-    /// Since when the packet waits whose deadline is next.
+    /// When the packet came whose deadline is next.
     pub(super) fn oldest_since(&self) -> Option<Instant> {
         self.waiting.front().map(|waiting| waiting.since)
     }
 
-    /// How long packets above `number`, which came at `at`, have waited for it.
+    /// How long packets above `number` have waited for it, when it comes at `at`.
     pub(super) fn waited(&self, number: u64, at: Instant) -> Option<Duration> {
         let since = self.waiting.iter().find(|w| w.number > number).map(|w| w.since);
         Some(at.saturating_duration_since(since?))
     }
 
-    /// How late `number` is that came at `at`: since when it is missed, or had been missed when it
-    /// was given up.
+    /// How late `number` is if it comes at `at`: the time since it was missed, or would have been
+    /// missed if it was given up.
     pub(super) fn lateness(&self, number: u64, at: Instant) -> Option<Duration> {
         let since = if number < self.next {
             self.skipped.iter().rev().find(|s| s.numbers.contains(&number)).map(|s| s.since)
@@ -369,9 +371,9 @@ impl Reorder {
         Some(at.saturating_duration_since(since?))
     }
 
-    /// Since when `number` is missed: since the first two neighbours above it are there, or since
-    /// no lower number has come any more. What stands alone above numbers that go on arriving came
-    /// early, or is forged: nobody is late then.
+    /// Since when `number` is missed: since two consecutive packets above it are stored, or since
+    /// no lower number has come any more. A single packet above numbers that keep arriving came
+    /// early, or is forged; then nothing is late.
     fn missed_since(&self, number: u64) -> Option<Instant> {
         let (mut lowest, mut below, mut pair): (Option<Waiting>, _, _) = (None, self.advanced, None);
         let first = if number == self.next { self.first_stored() } else { None };
@@ -399,13 +401,13 @@ impl Reorder {
         [pair, alone].into_iter().flatten().min()
     }
 
-    /// One past the highest number that came, or past the second highest, if the highest stands
-    /// alone: it may be forged.
+    /// One past the highest number that came. If that stands alone it may be forged; then one past
+    /// the second highest.
     pub(super) fn witnessed(&self) -> u64 {
         if self.second + 1 >= self.end { self.end } else { self.second }
     }
 
-    /// Notes that all numbers up to `past`, or one just below it, have come.
+    /// Notes that a packet came that ends at `past`.
     #[inline]
     fn reached(&mut self, past: u64) {
         if past > self.end {
@@ -415,14 +417,14 @@ impl Reorder {
         }
     }
 
-    /// The producer says that all numbers below `next` have been used; those that are missing may
-    /// still come within `patience`. What it says last counts.
+    /// The producer announces that all numbers below `next` have been used; missing ones may still
+    /// arrive within `patience`. A later announcement replaces this one.
     pub(super) fn announce(&mut self, next: u64, now: Instant, patience: Duration) {
         let since = self.announced.filter(|before| before.number == next).map_or(now, |before| before.since);
         self.announced = (next > self.next).then_some(Announced { number: next, since, patience });
     }
 
-    /// Recovery has shown that this number cannot come back: it is not waited for.
+    /// Recovery has shown that this number cannot be recovered, so it is not waited for.
     pub(super) fn give_up(&mut self, number: u64, window: u64) {
         if number < self.next || number - self.next >= window {
             return;

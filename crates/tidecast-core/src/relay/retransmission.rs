@@ -1,6 +1,6 @@
-//! Asking a producer for what is missing. A flow that may ask has an [`Asking`]: the schedule of
-//! what to ask for and the round trip to its producer. What is due becomes native NACKs here, or
-//! goes to `relay::rist`.
+//! Requests retransmissions from producers. Each flow that may request has an [`Asking`]: the
+//! schedule of its requests, and the round trip to its producer. Requests that are due become
+//! native NACKs here, or are sent by `relay::rist`.
 
 use std::{
     ops::Range,
@@ -26,23 +26,23 @@ pub(super) use pace::Pace;
 pub(super) use rtt::RoundTrip;
 pub(super) use schedule::{Due, RequestTerms, Schedule};
 
-/// A native datagram without payload.
+/// Size of a native datagram without payload.
 const NATIVE_BYTES_MIN: u64 = (native::HEADER + native::TRAILER) as u64;
 
-/// What a flow needs to ask its producer.
+/// State of a flow that requests retransmissions from its producer.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) schedule: Schedule,
     pub(super) round_trip: RoundTrip,
-    /// The share of requests that are not answered.
+    /// Share of requests that are not answered.
     failing: f64,
-    /// Others may ask the producer for the same.
+    /// Other receivers may request the same packets from the producer.
     shared: bool,
-    /// The legs on which it can be asked; not empty.
+    /// Legs on which requests can be sent; not empty.
     legs: Vec<u8>,
-    /// Bytes of native requests.
+    /// Bytes of the native requests sent.
     spent: u64,
-    /// Bytes that came, as far as it is known beyond the least that a datagram has.
+    /// Bytes received beyond the minimum size of each datagram, as far as they were counted.
     heard: u64,
 }
 
@@ -52,13 +52,13 @@ impl Asking {
         Asking { schedule, round_trip, failing: 0.0, shared, legs, spent: 0, heard: 0 }
     }
 
-    /// A packet of so many bytes came that others wait for, or that waits.
+    /// Counts a received packet of `bytes` that waits, or that others wait for.
     pub(super) fn heard(&mut self, bytes: usize) {
         self.heard += (bytes as u64).saturating_sub(NATIVE_BYTES_MIN);
     }
 
-    /// Whether a native request of so many bytes may be sent; it counts as sent then. `datagrams`:
-    /// how many have come from where it goes.
+    /// Whether a native request of `bytes` may be sent; if so, counts it as sent. `datagrams`:
+    /// number of datagrams received from its destination.
     pub(super) fn may_send(&mut self, bytes: usize, datagrams: u64) -> bool {
         let spent = self.spent + bytes as u64;
         let may = spent <= datagrams * NATIVE_BYTES_MIN + self.heard;
@@ -68,26 +68,26 @@ impl Asking {
         may
     }
 
-    /// An answer came after so many requests.
+    /// Takes the number of requests after which an answer came.
     pub(super) fn answered_after(&mut self, times: u8) {
         for failed in (0..times.max(1)).map(|request| request + 1 < times) {
             self.failing += (f64::from(u8::from(failed)) - self.failing) / REQUESTS_AVERAGED;
         }
     }
 
-    /// Requests that the hold must leave time for.
+    /// Number of requests per packet for which the hold must leave time.
     fn rounds(&self) -> u32 {
         let rounds = (HOLD_REQUESTS_LEFT.ln() / self.failing.clamp(1e-6, 0.9).ln()).ceil() as u32;
         rounds.clamp(HOLD_REQUESTS, REQUESTS_MAX.into())
     }
 
-    /// The next session of the same producer.
+    /// Starts the next session of the same producer.
     pub(super) fn restart(&mut self, seed: u64, now: Instant) {
         self.schedule = Schedule::new(seed, now);
     }
 
-    /// What holds for all numbers of the session. `recovers`: repair packets bring packets back,
-    /// too.
+    /// Parameters of one scheduling pass, for all numbers of the session. `recovers`: the stream
+    /// has repair packets as well.
     pub(super) fn terms(&self, hold: &HoldEstimate, recovers: bool, rate: f64, now: Instant) -> RequestTerms {
         let (whole, retry) = (hold.get(), self.round_trip.retry());
         let round_trip = self.round_trip.get();
@@ -114,29 +114,29 @@ impl Asking {
         trips.max(REQUEST_SPREAD_MIN).min(hold / REQUEST_SPREAD_SHARE)
     }
 
-    /// How long a gap must be waited for so that asking can close it.
+    /// How long a gap must stay open so that requests can close it.
     pub(super) fn need(&self, hold: &HoldEstimate) -> Duration {
         let wait = hold.reordering().max(REQUEST_WAIT_MIN);
         wait + self.spread(Duration::MAX) + self.round_trip.retry() * self.rounds()
     }
 
-    /// Whether this is one of the legs on which it can be asked.
+    /// Whether requests can be sent on this leg.
     pub(super) fn asks_on(&self, leg: u8) -> bool {
         self.legs.contains(&leg)
     }
 
-    /// The leg on which to ask, after so many requests before: one after the other.
+    /// Leg for the next request of a number, after `before` requests: the legs take turns.
     pub(super) fn leg(&self, before: u8) -> u8 {
         self.legs[usize::from(before) % self.legs.len()]
     }
 
-    /// The legs on which it can be asked.
+    /// Legs on which requests can be sent.
     pub(super) fn legs(&self) -> &[u8] {
         &self.legs
     }
 }
 
-/// Ascending numbers as ranges.
+/// Groups ascending numbers into ranges.
 pub(super) fn ranges(numbers: &[u64]) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
     for number in numbers {
@@ -148,8 +148,8 @@ pub(super) fn ranges(numbers: &[u64]) -> Vec<Range<u64>> {
     ranges
 }
 
-/// The native NACKs that ask for these ascending numbers of a session, and how many numbers each
-/// asks for.
+/// Native NACKs that request these ascending numbers of a session, each with the count of its
+/// numbers.
 pub(super) fn native_nacks(stream: u32, session: u32, numbers: &[u64]) -> Vec<(u64, Vec<u8>)> {
     let count = |range: &Range<u64>| (range.end - range.start) as u16; // at most as many as are tracked
     let ranges: Vec<(u64, u16)> = ranges(numbers).iter().map(|range| (range.start, count(range))).collect();
@@ -165,11 +165,11 @@ pub(super) fn native_nacks(stream: u32, session: u32, numbers: &[u64]) -> Vec<(u
     ranges.chunks(NACK_RANGES_MAX).map(nack).collect()
 }
 
-/// The numbers of one RTCP NACK: how many there are, and in which form they take less room.
+/// One RTCP NACK: the count of its numbers, the numbers, and the smaller of the two forms.
 pub(super) type RtcpNack = (u64, Vec<rtcp::Numbers>, Form);
 
-/// The RTCP NACKs that ask for these ascending numbers. The form is chosen for each by what it
-/// takes: an entry of RFC 4585 names a number and any of the next 16, a range any count in a row.
+/// RTCP NACKs that request these ascending numbers, each in the form that is smaller for them: an
+/// entry of RFC 4585 covers a number and any of the next 16, a range covers consecutive numbers.
 pub(super) fn nacks(numbers: &[u64]) -> Vec<RtcpNack> {
     let wire = |range: &Range<u64>| rtcp::Numbers {
         first: range.start as u16, // the wire has the low 16 bits
@@ -181,7 +181,7 @@ pub(super) fn nacks(numbers: &[u64]) -> Vec<RtcpNack> {
         true => (Form::Range, RANGES_MAX),
         false => (Form::Generic, ENTRIES_MAX),
     };
-    // Each range begins at most one entry more than the last one needs.
+    // Each range begins at most one entry more than the previous one ends with.
     let chunks = ranges.chunks(most.min(NACK_RANGES_MAX));
     chunks
         .map(|ranges| {
@@ -191,7 +191,7 @@ pub(super) fn nacks(numbers: &[u64]) -> Vec<RtcpNack> {
         .collect()
 }
 
-/// Entries of RFC 4585 that ascending numbers take.
+/// Number of entries of RFC 4585 that ascending numbers need.
 fn entries(numbers: &[u64]) -> usize {
     let mut entries = 0;
     let mut covered = None;

@@ -1,7 +1,8 @@
-//! Which flow goes on where another one stops. A player follows one flow of a channel, the *lead*.
-//! When another one begins to send, new or after a pause, from whatever port and host, what it
-//! gives out waits (`flow/trial`) until the lead goes on, so that both live, or its next packet is
-//! overdue: then the other one takes its place, and nothing of it is missed.
+//! Decides which flow replaces another that stops. A player follows one flow of a channel, the
+//! *lead*. When another flow starts to send, new or after a pause and from any port or host, its
+//! packets are held back on trial (`flow/trial`). If the lead goes on, both are independent flows.
+//! If the lead's next packet is overdue, the other flow replaces it, and none of its packets is
+//! lost.
 //!
 //! Ports of one host whose transport streams interleave in their continuity counters are one flow.
 
@@ -16,15 +17,15 @@ use crate::limits::{FLOW_PORTS_MAX, TRIALS_MAX};
 use tidecast_wire::ts::Fit;
 
 impl Relay {
-    /// The flow whose packets a player gets now, so that succession is judged by that one. Without
-    /// this, it is the first stream of the channel, and then each one that takes its place.
+    /// Sets the flow that a player receives now; succession compares others with it. Without this
+    /// call it is the first stream of the channel, and then each flow that replaces it.
     pub fn follow(&mut self, flow: FlowId) {
         if self.live(flow.0).is_some() {
             self.lead = Some(flow.0);
         }
     }
 
-    /// The flow of a stream begins to send.
+    /// A flow starts to send. If it is a stream and there is a lead, its trial begins.
     pub(super) fn begins(&mut self, index: u32, now: Instant) {
         let Some(flow) = self.live(index).filter(|flow| flow.format.is_stream()) else { return };
         let (on_trial, lead) = (flow.on_trial(), self.lead.filter(|lead| self.live(*lead).is_some()));
@@ -39,13 +40,13 @@ impl Relay {
         }
     }
 
-    /// The flow is about to be forgotten.
+    /// Forgets a flow that is about to be removed.
     pub(super) fn leave(&mut self, index: u32) {
         self.trials.retain(|trial| *trial != index);
         self.lead.take_if(|lead| *lead == index);
     }
 
-    /// Judges the flows that begin to send, by what the lead does.
+    /// Decides the trials of flows that start to send, by the behaviour of the lead.
     pub(super) fn judge_trials(&mut self, now: Instant) {
         let mut place = 0;
         while let Some(index) = self.trials.get(place).copied() {
@@ -66,12 +67,12 @@ impl Relay {
                 (TrialVerdict::Stopped, Some(lead)) => self.succeed(index, lead, now),
                 _ => self.acquit(index, None, now),
             }
-            // What followed from it may concern those before.
+            // The verdict may change the trials before this one.
             place = 0;
         }
     }
 
-    /// A flow takes the lead's place. What that one still holds goes out first.
+    /// A flow replaces the lead. The packets that the old lead still holds go out first.
     fn succeed(&mut self, index: u32, lead: u32, now: Instant) {
         let (old, mut cx) = self.split(lead, now);
         let (old_id, ()) = (old.id, old.flush_numbering(&mut cx));
@@ -94,26 +95,26 @@ impl Relay {
         self.schedule(index, now);
     }
 
-    /// When a trial of this flow is to be judged.
+    /// When the trial of this flow is to be decided.
     pub(super) fn verdict_due(&self, index: u32) -> Option<Instant> {
         let lead = self.lead.and_then(|lead| self.live(lead))?;
         self.live(index)?.verdict_due(lead)
     }
 
-    /// Whether both are transport streams of one host, so that they may be one.
+    /// Whether both are transport streams of one host, and so may be one stream.
     fn may_be_one(flow: &Flow, lead: &Flow) -> bool {
         let ts = |flow: &Flow| flow.format == PacketFormat::Ts && matches!(flow.key, FlowKey::Source(_));
         ts(flow) && ts(lead) && flow.source.ip() == lead.source.ip()
     }
 
-    /// Whether what a flow has given out since it began goes on where the lead was.
+    /// Whether the packets of a flow on trial continue the transport stream of the lead.
     fn is_same_stream(&self, index: u32, lead: u32) -> bool {
         let (Some(flow), Some(lead)) = (self.live(index), self.live(lead)) else { return false };
         Self::may_be_one(flow, lead) && lead.ts_fit(flow.detained_packets().map(Packet::payload)).goes_on()
     }
 
-    /// Before a transport stream's packet without RTP is taken in: whether it shows that two ports
-    /// are one stream.
+    /// Checks, before a TS packet without RTP is accepted, whether it shows that two ports are one
+    /// stream.
     pub(super) fn weigh_ports(&mut self, index: u32, payload: &[u8], now: Instant) {
         match self.lead {
             Some(lead) if lead == index => self.join_ports(lead, payload, now),
@@ -128,8 +129,8 @@ impl Relay {
         }
     }
 
-    /// The lead sends a packet. Those on trial that fill what is missing before it are other ports
-    /// of the same stream.
+    /// The lead sends a packet. Flows on trial whose packets fill the gap before it are other
+    /// ports of the same stream.
     fn join_ports(&mut self, lead: u32, payload: &[u8], now: Instant) {
         let Some(old) = self.live(lead) else { return };
         let may_be = |index: &u32| self.live(*index).is_some_and(|flow| Self::may_be_one(flow, old));
@@ -146,7 +147,7 @@ impl Relay {
         }
     }
 
-    /// What several flows on trial have given out, in the order of its arrival.
+    /// Payloads of several flows on trial, in order of arrival.
     fn detained_by_arrival(&self, ports: &[u32]) -> Vec<&[u8]> {
         let flows = ports.iter().filter_map(|index| self.live(*index));
         let mut all: Vec<_> = flows.flat_map(Flow::detained_packets).collect();
@@ -154,7 +155,8 @@ impl Relay {
         all.into_iter().map(Packet::payload).collect()
     }
 
-    /// Several ports are one flow: what the others have given out since they began is the lead's.
+    /// Merges several ports into one flow: the lead takes over their packets since the trial
+    /// began.
     fn join(&mut self, ports: &[u32], lead: u32, now: Instant) {
         let (mut packets, mut keys) = (Vec::new(), Vec::new());
         for index in ports {
@@ -189,7 +191,7 @@ impl Relay {
 }
 
 impl Flow {
-    /// How payloads would go on in its transport stream.
+    /// How well payloads continue this flow's transport stream.
     fn ts_fit<'a>(&self, payloads: impl IntoIterator<Item = &'a [u8]>) -> Fit {
         let (Some((mut packets, mut counters)), mut fit) = (self.ts_counters(), Fit::default()) else {
             return Fit::default();
@@ -200,7 +202,7 @@ impl Flow {
         fit
     }
 
-    /// Takes in packets that came from another port.
+    /// Accepts packets that came from another port.
     fn joined(&mut self, packets: Vec<Packet>, cx: &mut Context<'_>) {
         self.counters.media_received += packets.len() as u64;
         for packet in packets {

@@ -1,5 +1,5 @@
-//! The asking side of a flow: what its gaps are told to the schedule, what the answers teach, and
-//! what goes out.
+//! Requests for retransmission within a flow: reports gaps to the schedule, learns from the
+//! answers, and sends what is due.
 
 use std::{
     net::SocketAddr,
@@ -19,32 +19,32 @@ use crate::{
     },
 };
 
-/// Numbers to be asked for on a RIST leg.
+/// Numbers to request on a RIST leg.
 #[derive(Debug)]
 pub(in crate::relay) struct Wanted {
     pub(in crate::relay) flow: FlowId,
     pub(in crate::relay) leg: u8,
-    /// The media's SSRC.
+    /// SSRC of the media.
     pub(in crate::relay) ssrc: u32,
-    /// Ascending; extended.
+    /// Extended numbers, ascending.
     pub(in crate::relay) numbers: Vec<u64>,
 }
 
 impl Session {
-    /// What the next look at the schedule goes by.
+    /// Parameters of the next scheduling pass.
     fn terms(&self, asking: &Asking, hold: &HoldEstimate, rate: Option<f64>, now: Instant) -> RequestTerms {
         asking.terms(hold, self.protected_span() > 0, rate.unwrap_or_default(), now)
     }
 
-    /// Where missing packets can be asked for.
+    /// Legs on which missing packets can be requested.
     fn asked_legs(&self) -> &[u8] {
         self.asking.as_ref().map_or(&[], |asking| asking.legs())
     }
 }
 
 impl Flow {
-    /// Who asks for packets of a session that begins, if anybody does. `before`: who asked for
-    /// those of the one before.
+    /// Requester for a session that starts, if its packets can be requested. `before`: the
+    /// requester of the previous session.
     pub(super) fn start_asking(
         &self,
         session: u32,
@@ -72,16 +72,15 @@ impl Flow {
         Some(Box::new(Asking::new(legs, shared, seed, cx.now)))
     }
 
-    /// The schedule of what to ask for, the packets that are there, and what it goes by; none where
-    /// nothing is asked for.
+    /// The schedule, the reorder buffer and the parameters of a scheduling pass; `None` if this
+    /// flow sends no requests.
     fn schedule(&mut self, now: Instant) -> Option<(&mut Schedule, &Reorder, RequestTerms)> {
         let session = self.session.as_mut()?;
         let terms = session.terms(session.asking.as_ref()?, &self.hold, self.rate.get(), now);
         Some((&mut session.asking.as_mut()?.schedule, &session.reorder, terms))
     }
 
-    /// A packet that was not known came; before it the head was at `next`, and `end` was one past
-    /// the highest number.
+    /// A new packet came, when the head was at `next` and `end` was one past the highest number.
     pub(super) fn note_gaps(&mut self, number: u64, next: u64, end: u64, now: Instant) {
         let Some((schedule, reorder, terms)) = self.schedule(now) else { return };
         let misses = |number| reorder.misses(number);
@@ -92,16 +91,18 @@ impl Flow {
         }
     }
 
-    /// A producer says that these numbers have been sent; they may come within `patience`.
+    /// A producer announces that these numbers have been sent; they may still arrive within
+    /// `patience`.
     pub(super) fn note_tail(&mut self, numbers: Range<u64>, patience: Duration, now: Instant) {
         if let Some((schedule, _, terms)) = self.schedule(now) {
             schedule.opened(numbers.clone(), numbers.end, Some(patience), &terms);
         }
     }
 
-    /// A retransmission came: it tells the round trip, unless it is unknown which request it
-    /// answers. As long as nothing was measured, the first one is taken: too long a time is
-    /// corrected, too short a one never ends.
+    /// A retransmission came. It gives a sample of the round trip, unless it is unknown which
+    /// request it answers. The first sample is taken in any case: a round trip that is too long is
+    /// corrected later. One that is too short would never be, because every number would then be
+    /// requested again before its answer.
     pub(super) fn note_answer(&mut self, number: u64, now: Instant) {
         self.counters.retransmissions_received += 1;
         let Some(asking) = self.asking_mut() else { return };
@@ -122,7 +123,7 @@ impl Flow {
         self.session.as_ref()?.asking.as_deref()
     }
 
-    /// The hold leaves time for the answers to requests.
+    /// Makes the hold long enough for the answers to requests.
     fn hold_for_answers(&mut self, now: Instant) {
         if let Some(asking) = self.session.as_ref().and_then(|session| session.asking.as_ref()) {
             let need = asking.need(&self.hold);
@@ -130,7 +131,7 @@ impl Flow {
         }
     }
 
-    /// The way to the producer and back took this long.
+    /// Takes a sample of the round trip to the producer.
     pub(in crate::relay) fn round_trip(&mut self, took: Duration, now: Instant) {
         if let Some(asking) = self.asking_mut() {
             asking.round_trip.sample(took);
@@ -138,7 +139,7 @@ impl Flow {
         }
     }
 
-    /// The round trip to its sender was measured before its first packet came.
+    /// Takes the round trip that was measured before the flow's first packet came.
     pub(in crate::relay) fn round_trip_is(&mut self, round_trip: RoundTrip, now: Instant) {
         if let Some(asking) = self.asking_mut()
             && asking.round_trip.get().is_none()
@@ -148,22 +149,22 @@ impl Flow {
         }
     }
 
-    /// Where its packets come from on this leg.
+    /// Source address of the flow on this leg.
     pub(in crate::relay) fn source_on(&self, leg: u8) -> SocketAddr {
         self.legs.as_ref().and_then(|legs| legs.source(leg)).unwrap_or(self.source)
     }
 
-    /// Whether this flow asks on this leg.
+    /// Whether this flow sends requests on this leg.
     pub(in crate::relay) fn asks_on(&self, leg: u8) -> bool {
         self.asking().is_some_and(|asking| asking.asks_on(leg))
     }
 
-    /// The round trip, if this flow asks on this leg.
+    /// The round trip, if this flow sends requests on this leg.
     pub(in crate::relay) fn round_trip_on(&self, leg: u8) -> Option<Duration> {
         self.asking().filter(|asking| asking.asks_on(leg))?.round_trip.get()
     }
 
-    /// A packet came twice. If it had been asked for in between, it was only late.
+    /// A packet came twice. If it was requested in between, the original was only late.
     pub(super) fn note_duplicate(&mut self, number: u64, how: How, now: Instant) {
         if how == How::Received
             && let Some(asking) = self.asking_mut()
@@ -173,21 +174,21 @@ impl Flow {
         }
     }
 
-    /// Repair packets will not bring these back: they are asked for at once.
+    /// Requests numbers at once that repair packets will not recover.
     pub(super) fn hurry(&mut self, numbers: &[u64], now: Instant) -> bool {
         let Some(asking) = self.asking_mut() else { return false };
         numbers.iter().for_each(|number| asking.schedule.hurry(*number, now));
         true
     }
 
-    /// Asks for what is due.
+    /// Sends the requests that are due.
     pub(in crate::relay) fn ask(&mut self, cx: &mut Context<'_>) {
         let Some((schedule, reorder, terms)) = self.schedule(cx.now) else { return };
         schedule.settled_below(reorder.next());
         let due = schedule.poll(&terms);
         self.request(&due, cx);
         let recovers = self.session.as_ref().is_some_and(Session::awaits_repair);
-        // Repair packets may still bring what was not answered.
+        // Unanswered numbers may still be recovered by repair packets.
         if !due.unanswered.is_empty() && !recovers {
             self.not_to_be_rebuilt(&due.unanswered, cx);
         }
@@ -212,20 +213,20 @@ impl Flow {
         }
     }
 
-    /// Where these could be asked for besides `leg`.
+    /// Legs other than `leg` on which these numbers can be requested.
     pub(in crate::relay) fn other_legs(&self, leg: u8) -> impl Iterator<Item = u8> {
         let legs = self.session.as_ref().map_or(&[][..], Session::asked_legs);
         legs.iter().copied().filter(move |other| *other != leg)
     }
 
-    /// These could not be asked for on any leg.
+    /// These numbers could not be requested on any leg.
     pub(in crate::relay) fn not_asked(&mut self, numbers: &[u64], now: Instant) {
         let Some(asking) = self.asking_mut() else { return };
         numbers.iter().for_each(|number| asking.schedule.unsent(*number, now, RETRY_MIN));
     }
 
-    /// Asks where the packets seem to come from. Whoever forges them must not send more to somebody
-    /// else that way than he sends himself: requests take at most as many bytes as the packets had.
+    /// Sends native requests to the source address of the packets. That address may be forged, so
+    /// the relay must not amplify: requests take at most as many bytes as the packets had.
     fn request_native(&mut self, stream: u32, leg: u8, numbers: &[u64], cx: &mut Context<'_>) {
         let to = self.source_on(leg);
         let c = &self.counters;

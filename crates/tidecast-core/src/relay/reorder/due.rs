@@ -1,5 +1,4 @@
-//! What leaves the reorder buffer, and when: packets at the head, and gaps whose deadline has
-//! passed.
+//! Decides when packets leave the reorder buffer, and when gaps are given up.
 
 use std::{
     ops::Range,
@@ -10,35 +9,36 @@ use super::{Patience, Poll, Reorder, Skipped, Slot, Stored, Waiting};
 use crate::limits::{PACE_FACTOR, SILENCE_MAX, SKIPPED_REMEMBERED};
 
 impl Reorder {
-    /// When [`Reorder::poll`] has something to do, once it has nothing more to do now.
+    /// When [`Reorder::poll`] has something to do next, after it has returned `Wait`.
     pub(in crate::relay) fn deadline(&self, patience: impl Into<Patience>) -> Option<Instant> {
         let patience = patience.into();
         let stored = self.waiting.iter().find(|w| w.number >= self.next).map(|w| self.ends(w, &patience));
         [stored, self.announced_until()].into_iter().flatten().min()
     }
 
-    /// Until when the numbers that were announced may come.
+    /// Until when announced numbers may arrive.
     fn announced_until(&self) -> Option<Instant> {
-        // While the head is a packet that waits to be confirmed, that one's deadline counts.
+        // If the head is a packet that waits to be confirmed, its own deadline applies.
         let announced = self.announced.filter(|a| a.number > self.next && self.get(self.next).is_none())?;
         Some(announced.since.max(self.active) + announced.patience)
     }
 
-    /// When the gap below `first`, the oldest that waits, is given up.
+    /// When the gap below `first`, the oldest waiting packet, is given up.
     fn ends(&self, first: &Waiting, patience: &Patience) -> Instant {
         let ends = patience.ends(first.since);
         if self.is_conspicuous(first, patience) { ends.max(first.since + SILENCE_MAX) } else { ends }
     }
 
-    /// Whether a packet may be conspicuous at all: it waits alone, behind more than one missing
-    /// packet.
+    /// Cheap check before [`Reorder::waits_longer`]: whether a single packet waits, behind more
+    /// than one missing packet.
     #[inline]
     pub(in crate::relay) fn may_be_conspicuous(&self) -> bool {
         self.stored == 1 && (self.end > self.next + 2 || self.step > 1)
     }
 
     /// Whether a packet is the only one that waits, and so far ahead that the producer cannot have
-    /// got there since the packet before it: likely forged. Silence alone confirms it late.
+    /// sent as many numbers since the previous packet: likely forged. Only a long silence confirms
+    /// it.
     fn is_conspicuous(&self, first: &Waiting, patience: &Patience) -> bool {
         let Some(pace) = patience.pace.filter(|_| self.stored == 1 && first.number > self.next) else {
             return false;
@@ -49,12 +49,12 @@ impl Reorder {
         !said && (first.number - self.next) as f64 > plausible
     }
 
-    /// Whether what waits has more time than usual until another packet comes.
+    /// Whether the gap stays open longer than usual, because the packet behind it is conspicuous.
     pub(in crate::relay) fn waits_longer(&self, patience: &Patience) -> bool {
         self.waiting.iter().find(|w| w.number >= self.next).is_some_and(|w| self.is_conspicuous(w, patience))
     }
 
-    /// What is due at `now`. Call until it answers `Wait`.
+    /// Returns what is due at `now`. Call it until it returns `Wait`.
     #[inline]
     pub(in crate::relay) fn poll(&mut self, now: Instant, patience: impl Into<Patience>) -> Poll {
         let patience = patience.into();
@@ -83,7 +83,7 @@ impl Reorder {
         }
     }
 
-    /// Drops from the order of arrival what has gone out.
+    /// Drops delivered packets from the order of arrival.
     #[inline(always)]
     pub(in crate::relay) fn forget_passed(&mut self) {
         while self.waiting.front().is_some_and(|w| w.number < self.next) {
@@ -91,7 +91,7 @@ impl Reorder {
         }
     }
 
-    /// The packet at the head, or the hopeless numbers there.
+    /// Takes the packet at the head, or gives up unrecoverable numbers there.
     #[inline]
     fn take_head(&mut self, now: Instant, patience: &Patience) -> Option<Poll> {
         match self.slot(self.next)? {
@@ -114,7 +114,7 @@ impl Reorder {
         }
     }
 
-    /// The packet at the head, if it is stored and not in doubt.
+    /// Takes the packet at the head, if it is stored and not suspect.
     #[inline(always)]
     pub(in crate::relay) fn pop_ready(&mut self) -> Option<(u64, Stored)> {
         match self.slot(self.next)? {
@@ -142,11 +142,11 @@ impl Reorder {
         }
     }
 
-    /// Gives up everything from the head to the first stored packet, at most to `to`; packets
-    /// behind it have waited `since` then.
+    /// Gives up all numbers from the head to the first stored packet, or to `to`. The first packet
+    /// behind them came at `since`.
     fn skip(&mut self, to: u64, since: Option<Instant>, now: Instant) -> Poll {
         let (from, mut number) = (self.next, self.next);
-        // Beyond the last place nothing is stored.
+        // No packet is stored beyond the last place.
         while let Some(place) = self.slots.first(from, number, to) {
             number = place;
             if self.get(place).is_some() {
@@ -172,8 +172,8 @@ impl Reorder {
         Poll::Lost(from..number, since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)))
     }
 
-    /// When, since `waiting` came, a lower number last arrived, if `waiting` has no neighbour to
-    /// confirm it.
+    /// When a lower number last arrived after `waiting` came; `None` if a neighbour confirms
+    /// `waiting`, or no lower number has come.
     fn contradicted(&self, waiting: Waiting) -> Option<Instant> {
         let stored = self.get(waiting.number)?;
         if waiting.number <= self.next
@@ -192,7 +192,7 @@ impl Reorder {
         (last > waiting.since).then_some(last)
     }
 
-    /// Marks a packet that nothing confirms, and lets it wait again from `since` on.
+    /// Marks a packet as suspect and restarts its wait at `since`.
     fn suspect(&mut self, number: u64, since: Instant) {
         if let Some(Slot::Stored(stored)) = self.slots.get_mut(number) {
             stored.suspect = true;
@@ -210,7 +210,7 @@ impl Reorder {
         }
     }
 
-    /// The lowest number that is held back.
+    /// The lowest stored number.
     pub(in crate::relay) fn first_stored(&self) -> Option<u64> {
         if self.stored == 0 {
             return None;
@@ -225,7 +225,7 @@ impl Reorder {
         }
     }
 
-    /// Gives up the oldest gap, to stay within a bound. `None` when nothing is held back.
+    /// Gives up the oldest gap to stay within a bound. `None` if no packet is stored.
     pub(in crate::relay) fn skip_oldest(&mut self, now: Instant) -> Option<Poll> {
         let first = self.first_stored()?;
         if first == self.next {
@@ -234,7 +234,8 @@ impl Reorder {
         Some(self.skip(first, self.waiting.front().map(|w| w.since), now))
     }
 
-    /// What is still held back, in order, with the gaps between; for the end of a session.
+    /// Returns all stored packets in order, with the gaps between them; used at the end of a
+    /// session.
     pub(in crate::relay) fn flush(&mut self, now: Instant) -> Poll {
         match self.skip_oldest(now) {
             Some(poll) => poll,
@@ -245,7 +246,8 @@ impl Reorder {
         }
     }
 
-    /// Gives up everything below `number` after [`Reorder::flush`]: the producer went on there.
+    /// Gives up all numbers below `number` after [`Reorder::flush`], since the producer continues
+    /// there.
     pub(in crate::relay) fn jump(&mut self, number: u64) -> Range<u64> {
         let from = self.next;
         self.slots.empty();

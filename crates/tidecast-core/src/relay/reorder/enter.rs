@@ -1,5 +1,5 @@
-//! How a packet enters the reorder buffer: passed on at once, stored behind a gap, or found to be
-//! known.
+//! Inserts packets into the reorder buffer: a packet is passed on at once, stored behind a gap, or
+//! found to be known.
 
 use std::{mem, time::Instant};
 
@@ -7,7 +7,7 @@ use super::{Queued, Reorder, Slot, Stored, Waiting, capacity};
 use crate::relay::dedup::Seen;
 
 impl Reorder {
-    /// Offers a packet that came at `since`. `window` bounds how far ahead of the head it may be.
+    /// Inserts a packet that came at `since`. `window` limits how far above the head it may be.
     #[inline]
     pub(in crate::relay) fn insert(
         &mut self,
@@ -28,13 +28,13 @@ impl Reorder {
         }
         self.insert_ahead(number, stored, since)
     }
-    /// Whether [`Reorder::append`] is all that a packet of one number needs while others wait.
+    /// Whether [`Reorder::append`] can insert a packet of one number while others wait.
     #[inline(always)]
     pub(in crate::relay) fn may_append(&self, number: u64, window: u64) -> bool {
         number >= self.end && number - self.next < window && matches!(self.slot(number), Some(Slot::Empty))
     }
 
-    /// Stores a packet beyond all others.
+    /// Stores a packet above all others.
     #[inline(always)]
     pub(in crate::relay) fn append(&mut self, number: u64, stored: Stored, now: Instant) {
         let after = mem::replace(&mut self.active, now);
@@ -44,7 +44,7 @@ impl Reorder {
         self.slots.put(number, Slot::Stored(stored));
         self.waiting.push_back(Waiting { number, since: now, after });
     }
-    /// A packet of one number at the head of a calm buffer; its number.
+    /// Passes a packet of one number through an empty, quiet buffer; returns its number.
     #[inline]
     pub(in crate::relay) fn pass(&mut self, fingerprint: u32, now: Instant) -> u64 {
         let number = self.next;
@@ -63,7 +63,7 @@ impl Reorder {
         Queued::Forward(stored)
     }
 
-    /// Moves the head over a packet that is being delivered.
+    /// Moves the head past a packet that is being delivered.
     #[inline]
     pub(super) fn step_over(&mut self, delivered: &Stored) {
         let to = self.next + delivered.span;
@@ -83,8 +83,8 @@ impl Reorder {
         }
     }
 
-    /// Empties the slots below `to`. Packets there are covered by the one being delivered; what one
-    /// of them holds beyond is given back.
+    /// Empties the slots below `to`, whose packets are covered by the delivered one. If a packet
+    /// reaches beyond `to`, returns the longest such rest.
     fn clear(&mut self, to: u64) -> Option<Stored> {
         let mut beyond: Option<Stored> = None;
         while let Some(number) = self.slots.first(self.next, self.next, to) {
@@ -98,7 +98,7 @@ impl Reorder {
         beyond
     }
 
-    /// Puts the rest of a packet at the head, unless another one is there.
+    /// Stores the rest of a packet at the head, unless another packet is stored there.
     fn store(&mut self, head: u64, mut stored: Stored) {
         self.reserve(head);
         if let Some(Slot::Stored(_)) = self.slots.get_mut(head) {
@@ -111,14 +111,15 @@ impl Reorder {
         self.slots.put(head, Slot::Stored(stored));
     }
 
-    /// Packets dropped since the last call because one with several numbers had covered theirs.
+    /// Number of packets dropped since the last call because a longer packet covered their
+    /// numbers.
     pub(in crate::relay) fn take_covered(&mut self) -> u64 {
         mem::take(&mut self.covered)
     }
 
     fn insert_below(&mut self, number: u64, mut stored: Stored, since: Instant, window: u64) -> Queued {
         if number + stored.span > self.next {
-            // It begins below the head and reaches beyond it: the rest is new.
+            // It begins below the head and ends above it, so the rest is new.
             stored.span -= self.next - number;
             return self.insert(self.next, stored, since, window);
         }
@@ -141,7 +142,8 @@ impl Reorder {
             return Queued::Duplicate(stored);
         }
         if number == self.next {
-            // Fills the gap at the head: delivered now, then poll() gives what waited behind it.
+            // Fills the gap at the head: it is delivered now, and `poll` returns the packets
+            // behind it.
             return self.forward(stored, since);
         }
         let after = self.active;
@@ -154,7 +156,7 @@ impl Reorder {
         Queued::Waits
     }
 
-    /// Room for the numbers from the head to this one.
+    /// Makes room for the numbers from the head to this one.
     pub(super) fn reserve(&mut self, number: u64) {
         if !self.slots.is_sorted() {
             self.slots.reserve(self.next, capacity(number - self.next + 1));

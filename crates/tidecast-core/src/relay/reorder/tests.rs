@@ -1,4 +1,4 @@
-//! The reorder buffer against an obviously correct model, and the rules one by one.
+//! The reorder buffer against a simple model, and its rules one by one.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ fn packet(number: u64, content: u32, now: Instant) -> Stored {
     Stored::new(packet, How::Received, 1, number as u32 * 8 + content * 4)
 }
 
-/// Offers a packet and gives all numbers that come out, losses as ranges.
+/// What comes out of the buffer after a packet is inserted; losses as ranges.
 #[derive(Debug, PartialEq, Eq, Clone)]
 enum Out {
     Got(u64),
@@ -63,8 +63,8 @@ fn offer(reorder: &mut Reorder, number: u64, now: Instant, out: &mut Vec<Out>) -
 }
 
 proptest! {
-    /// Whatever comes, in whatever order: what goes out is ascending, each number is delivered or
-    /// lost exactly once, and nothing waits longer than the hold.
+    /// For any arrivals in any order: delivered numbers ascend, each number is delivered or lost
+    /// exactly once, and nothing waits longer than the hold.
     #[test]
     fn each_number_once_ascending_and_in_time(
         steps in prop::collection::vec((0u64..40, 0u64..12), 1..400)
@@ -86,7 +86,7 @@ proptest! {
             }
             let next = reorder.next();
             for (waiting, at) in arrived.range(next..) {
-                // Lower numbers that came after it may have made it wait again.
+                // Lower numbers that came later may have restarted its wait.
                 let since = arrived.range(..waiting).map(|(_, at)| *at).max().unwrap_or(*at).max(*at);
                 prop_assert!(now <= since + HOLD, "{} waited longer than the hold at {:?}", waiting, now - start);
             }

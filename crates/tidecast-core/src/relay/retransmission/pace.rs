@@ -1,11 +1,11 @@
-//! A bound on the datagrams with requests that one channel sends, over all its flows: many of them
-//! may be made up.
+//! Limits the datagrams with requests that one channel sends for all its flows, since attackers
+//! can forge many flows.
 
 use std::time::Instant;
 
 use crate::limits::REQUEST_DATAGRAMS_PER_SECOND;
 
-/// A bucket that time fills; a tenth of a second's worth at most.
+/// A token bucket; holds at most the tokens of a tenth of a second.
 #[derive(Debug, Default)]
 pub(in crate::relay) struct Pace {
     spent: f64,
@@ -13,7 +13,7 @@ pub(in crate::relay) struct Pace {
 }
 
 impl Pace {
-    /// Whether one more may be sent.
+    /// Takes a token if there is one.
     pub(in crate::relay) fn take(&mut self, now: Instant) -> bool {
         let elapsed = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
         self.since = Some(now);

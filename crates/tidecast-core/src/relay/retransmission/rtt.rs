@@ -1,22 +1,23 @@
-//! The round trip to a producer, smoothed as RFC 6298 (section 2) does it, and how long an answer
-//! is waited for.
+//! Round trip to a producer, smoothed as in RFC 6298 (section 2), and the time to wait for an
+//! answer.
 
 use std::time::Duration;
 
 use crate::limits::{RETRY_MIN, RETRY_SLACK_SHARE, RETRY_START, ROUND_TRIP_MAX};
 
-/// What was measured of one round trip.
+/// Measurements of one round trip.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::relay) struct RoundTrip {
-    /// SRTT and RTTVAR.
+    /// SRTT and RTTVAR of RFC 6298.
     measured: Option<(Duration, Duration)>,
-    /// The last one was far above: it counts if the next one is as well, since an answer may be
-    /// forged, or be one to another request.
+    /// The last sample was far above the average. It counts only if the next one is as well, since
+    /// an answer may be forged, or belong to another request.
     outlier: bool,
 }
 
 impl RoundTrip {
-    /// An answer came so long after it was asked for. What takes longer than any hold is no answer.
+    /// Takes the time between a request and its answer. More than the longest hold is not a valid
+    /// sample.
     pub(in crate::relay) fn sample(&mut self, took: Duration) {
         if took > ROUND_TRIP_MAX {
             return;
@@ -42,8 +43,8 @@ impl RoundTrip {
         self.measured.map(|(smoothed, _)| smoothed)
     }
 
-    /// How long an answer is waited for before it counts as lost (RTO), by less of the variation
-    /// than RFC 6298 has it: the time to ask is bounded.
+    /// Time after which a request counts as lost (RTO). It allows for less variation than RFC
+    /// 6298, because the time for requests is limited.
     pub(in crate::relay) fn retry(&self) -> Duration {
         let slack = |smoothed: Duration, variation: Duration| {
             (variation * 4).min(smoothed / RETRY_SLACK_SHARE).max(RETRY_MIN / 2)

@@ -1,12 +1,12 @@
-//! Which numbers to ask for, and when: a pure schedule of the gaps of one session.
+//! Schedule of the requests for one session's missing packets: which numbers, and when. Pure
+//! logic.
 //!
-//! Rules: a number that is missing is first waited for, since it may only be late; it is asked for
-//! at most
-//! [`REQUESTS_MAX`] times, each time when the answer is overdue and once more at the last moment,
-//! as long as an answer can still come before the gap is given up. What one packet says can draw
-//! [`REQUESTS_UNPROVEN`] requested numbers at most, until its neighbours show that it was not made
-//! up; and all requests of a session together are bounded by its rate of packets. A number is
-//! proven to be missing when two higher ones have come, whatever else was said of it before.
+//! A missing number is first waited for, since it may only be late. It is requested at most
+//! [`REQUESTS_MAX`] times: each time the answer is overdue, and once more at the last moment at
+//! which an answer can still arrive before the gap is given up. A single packet can cause requests
+//! for at most [`REQUESTS_UNPROVEN`] numbers until its neighbours confirm that it is not forged,
+//! and the packet rate of a session limits all its requests together. A number counts as proven to
+//! be missing when two higher ones have come, whatever a forged packet claimed before.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -24,74 +24,74 @@ use crate::limits::{
 #[derive(Debug, Clone, Copy)]
 pub(in crate::relay) struct RequestTerms {
     pub(in crate::relay) now: Instant,
-    /// How long a gap is waited for in all.
+    /// How long a gap stays open in all.
     pub(in crate::relay) hold: Duration,
-    /// How long a packet that is only late, or that is rebuilt, may take.
+    /// How long to wait for a packet that is only late, or that repair packets may recover.
     pub(in crate::relay) wait: Duration,
-    /// Maximum random delay of the first request, since others may ask for the same.
+    /// Maximum random delay of the first request, because other receivers may request the same.
     pub(in crate::relay) spread: Duration,
     /// The round trip, once measured.
     pub(in crate::relay) round_trip: Option<Duration>,
-    /// How long an answer is waited for.
+    /// How long to wait for an answer.
     pub(in crate::relay) retry: Duration,
     /// Packets per second of the session.
     pub(in crate::relay) rate: f64,
 }
 
 impl RequestTerms {
-    /// Whether what is asked for now comes too late for a gap that is given up at `deadline`.
-    /// Before anything was measured only asking can tell.
+    /// Whether the answer to a request sent now would come too late for a gap that is given up at
+    /// `deadline`. As long as no round trip is known, a request is worth trying.
     fn in_vain(&self, deadline: Instant) -> bool {
         self.now + self.round_trip.unwrap_or_default() >= deadline
     }
 }
 
-/// A number to ask for, and how often it was asked for before.
+/// A number to request, and the number of earlier requests for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::relay) struct Request {
     pub(in crate::relay) number: u64,
     pub(in crate::relay) before: u8,
 }
 
-/// What is due.
+/// Result of one scheduling pass.
 #[derive(Debug, Default)]
 pub(in crate::relay) struct Due {
-    /// In the order of their numbers.
+    /// In ascending order.
     pub(in crate::relay) requests: Vec<Request>,
-    /// Numbers that were asked for as often as allowed, without an answer.
+    /// Numbers that were requested [`REQUESTS_MAX`] times without an answer.
     pub(in crate::relay) unanswered: Vec<u64>,
 }
 
-/// The event of numbers that are proven to be missing: no packet alone has said so.
+/// Event number of those numbers that are proven to be missing, by more than one packet.
 const PROVEN: u64 = 0;
 
 /// A number that is missing.
 #[derive(Debug)]
 struct Missing {
-    /// The event that showed it missing.
+    /// The event that showed it to be missing.
     event: u64,
     since: Instant,
-    /// How long it is waited for, if not for the hold.
+    /// How long to wait for it, if not for the hold.
     patience: Option<Duration>,
     asked: u8,
     next: Instant,
 }
 
-/// What a packet (or a producer's word) has shown to be missing.
+/// Numbers that one event, a packet or a producer's announcement, has shown to be missing.
 #[derive(Debug)]
 struct Gap {
     event: u64,
-    /// Those that are not on the list yet.
+    /// Numbers that are not tracked yet.
     rest: Range<u64>,
-    /// The packet that showed it.
+    /// Number of the packet that showed the gap.
     shown_by: u64,
     since: Instant,
     patience: Option<Duration>,
-    /// Requested numbers that it may still draw; `None`: its neighbours have come.
+    /// Remaining requests that the event may cause; `None` once its neighbours have confirmed it.
     allowance: Option<u32>,
 }
 
-/// A number that was asked for, to measure how long the answer took.
+/// A requested number, kept to measure how long the answer takes.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     number: u64,
@@ -101,14 +101,15 @@ struct Asked {
     answered: bool,
 }
 
-/// What the answer to a request tells.
+/// What the answer to a request reveals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::relay) struct Answered {
-    /// Since when it was asked for.
+    /// When the number was first requested.
     pub(in crate::relay) first_asked: Instant,
-    /// Asked once only: it is known which request was answered (Karn's rule, RFC 6298 section 3).
+    /// Requested only once, so it is known which request was answered (Karn's rule, RFC 6298
+    /// section 3).
     pub(in crate::relay) once: bool,
-    /// How often it was asked for.
+    /// How often it was requested.
     pub(in crate::relay) times: u8,
 }
 
@@ -121,13 +122,13 @@ pub(in crate::relay) struct Schedule {
     events: u64,
     /// One past the highest number that was shown to be missing.
     reach: u64,
-    /// The highest number that came, and when.
+    /// The highest number that came, and its arrival.
     top: (u64, Instant),
-    /// The second highest: what is missing below is proven to be.
+    /// The second highest number that came: every lower number that is missing is proven to be.
     proven: u64,
-    /// Nothing is due before; it may be that nothing is due then either.
+    /// Earliest time at which a request may be due.
     due: Option<Instant>,
-    /// Numbers that may be requested now, and since when that is so.
+    /// Numbers that may be requested now, as of `filled`.
     tokens: f64,
     filled: Instant,
     seed: u64,
@@ -150,22 +151,22 @@ impl Schedule {
         }
     }
 
-    /// Memory of the lists.
+    /// Memory of the lists, in bytes.
     pub(in crate::relay) fn bytes(&self) -> usize {
         self.missing.len() * 2 * size_of::<Missing>()
             + self.gaps.capacity() * size_of::<Gap>()
             + self.asked.capacity() * size_of::<Asked>()
     }
 
-    /// Nothing is asked for any more.
+    /// Drops all pending requests.
     pub(in crate::relay) fn clear(&mut self) {
         self.missing = BTreeMap::new();
         (self.gaps, self.asked) = (VecDeque::new(), VecDeque::new());
         self.due = None;
     }
 
-    /// A packet with the number `shown_by` (or a producer's word) shows that these numbers were
-    /// sent. They are waited for as long as the hold, or `patience`.
+    /// A packet with the number `shown_by`, or a producer's announcement, shows that these numbers
+    /// were sent. Each is waited for during the hold, or during `patience`.
     pub(in crate::relay) fn opened(
         &mut self,
         numbers: Range<u64>,
@@ -190,9 +191,9 @@ impl Schedule {
         self.draw(self.gaps.len() - 1, REQUESTS_UNPROVEN, terms, |_| true);
     }
 
-    /// A packet that was not known came; before it the head was at `next`, and one past the highest
-    /// number was `end`. What is missing below two that came is asked for, even if something forged
-    /// has said it before.
+    /// A new packet came, when the head was at `next` and `end` was one past the highest number.
+    /// Numbers missing below two received ones are requested, even if a forged packet claimed them
+    /// before.
     pub(in crate::relay) fn showed(
         &mut self,
         number: u64,
@@ -200,7 +201,7 @@ impl Schedule {
         terms: &RequestTerms,
         is_missing: impl Fn(u64) -> bool,
     ) {
-        // What came in order did not come by here.
+        // A packet in order is not reported to the schedule, but `end` includes it.
         if end > self.top.0 + 1 {
             self.top = (end - 1, terms.now);
         }
@@ -234,7 +235,7 @@ impl Schedule {
         }
     }
 
-    /// Those of these numbers that are on the list by one packet's word alone are proven.
+    /// Marks those of these numbers that only one packet has shown to be missing as proven.
     fn prove(&mut self, numbers: Range<u64>, since: Instant, terms: &RequestTerms) {
         let Schedule { missing, gaps, due, seed, .. } = self;
         for (number, missing) in missing.range_mut(numbers) {
@@ -250,8 +251,8 @@ impl Schedule {
         }
     }
 
-    /// A packet came that was not known. It vouches for those beside it, and lets more of what they
-    /// have shown to be missing be asked for; `is_missing` tells what still is.
+    /// A new packet came. It confirms gaps that its neighbours have shown, so that more of their
+    /// numbers may be requested; `is_missing` tells which are still missing.
     pub(in crate::relay) fn came(
         &mut self,
         number: u64,
@@ -263,7 +264,7 @@ impl Schedule {
             return;
         }
         for gap in &mut self.gaps {
-            // Lower ones may come in their turn below one that was made up.
+            // A lower number confirms nothing: it may arrive in order below a forged one.
             let distance = number.saturating_sub(gap.shown_by);
             if (1..=REQUEST_NEIGHBOURS).contains(&distance) {
                 gap.allowance = None;
@@ -277,7 +278,7 @@ impl Schedule {
         }
     }
 
-    /// Puts the next numbers of a gap on the list.
+    /// Starts to track the next numbers of a gap.
     fn draw(&mut self, place: usize, count: u32, terms: &RequestTerms, is_missing: impl Fn(u64) -> bool) {
         let Schedule { missing, gaps, due, seed, .. } = self;
         let gap = &mut gaps[place];
@@ -292,7 +293,7 @@ impl Schedule {
         gap.rest.start = end;
     }
 
-    /// The head has moved: nothing below `next` is missed any more.
+    /// Drops all numbers below `next`, the new head.
     pub(in crate::relay) fn settled_below(&mut self, next: u64) {
         while self.missing.first_key_value().is_some_and(|(number, _)| *number < next) {
             self.missing.pop_first();
@@ -306,7 +307,7 @@ impl Schedule {
         }
     }
 
-    /// It need not be waited for any longer whether this number comes by itself.
+    /// Requests a number at once instead of waiting for it to arrive by itself.
     pub(in crate::relay) fn hurry(&mut self, number: u64, now: Instant) {
         if let Some(missing) = self.missing.get_mut(&number).filter(|missing| missing.asked == 0) {
             missing.next = missing.next.min(now);
@@ -314,7 +315,7 @@ impl Schedule {
         }
     }
 
-    /// An answer to a request came; whether in time or not, it can be measured once.
+    /// Takes the answer to a request, in time or not. Each request is measured once.
     pub(in crate::relay) fn answered(&mut self, number: u64) -> Option<Answered> {
         let asked = self.asked.iter_mut().rev().find(|asked| asked.number == number && !asked.answered)?;
         asked.answered = true;
@@ -322,24 +323,24 @@ impl Schedule {
         Some(Answered { first_asked: asked.first, once: asked.times == 1, times: asked.times })
     }
 
-    /// The original of a number came after the answer. Gives since when it was missing: it was only
-    /// late.
+    /// The original of a number came after the answer, so it was only late. Returns since when it
+    /// was missing.
     pub(in crate::relay) fn late_original(&mut self, number: u64) -> Option<Instant> {
         let place = self.asked.iter().rposition(|asked| asked.number == number && asked.answered)?;
         self.asked.remove(place).map(|asked| asked.missing_since)
     }
 
-    /// When [`Schedule::poll`] may have something to do.
+    /// Earliest time at which [`Schedule::poll`] may have something to do.
     pub(in crate::relay) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Whether anything is still asked for.
+    /// Whether no number is tracked any more.
     pub(in crate::relay) fn is_idle(&self) -> bool {
         self.missing.is_empty() && self.gaps.is_empty()
     }
 
-    /// What is due now.
+    /// Returns what is due now.
     pub(in crate::relay) fn poll(&mut self, terms: &RequestTerms) -> Due {
         let mut due = Due::default();
         if self.due.is_none_or(|at| terms.now < at) {
@@ -349,7 +350,7 @@ impl Schedule {
         let horizon = terms.now + REQUEST_SLACK;
         let ripe = self.missing.iter().filter(|(_, missing)| missing.next <= horizon);
         let mut ripe: Vec<(u8, u64)> = ripe.map(|(number, missing)| (missing.asked, *number)).collect();
-        // Each is asked for once before any is asked for again.
+        // Each number is requested once before any is requested again.
         ripe.sort_unstable();
         for (_, number) in ripe {
             self.consider(number, terms, &mut due);
@@ -363,7 +364,7 @@ impl Schedule {
         let Some(missing) = self.missing.get(&number) else { return };
         let deadline = missing.since + missing.patience.unwrap_or(terms.hold);
         if missing.asked >= REQUESTS_MAX {
-            // One that is not proven to be missing may not have been sent yet.
+            // A number that is not proven to be missing may not have been sent yet.
             due.unanswered.extend((number < self.proven).then_some(number));
             self.missing.remove(&number);
         } else if terms.in_vain(deadline) || !self.allowed(missing.event) {
@@ -413,8 +414,8 @@ impl Schedule {
         self.asked.push_back(Asked { number, missing_since, first: now, times, answered });
     }
 
-    /// A request could not be sent, since nobody knows whom to ask: it was none, and is tried again
-    /// after `pause`.
+    /// A request could not be sent, because no destination is known. It does not count, and is
+    /// repeated after `pause`.
     pub(in crate::relay) fn unsent(&mut self, number: u64, now: Instant, pause: Duration) {
         let Some(missing) = self.missing.get_mut(&number) else { return };
         let (event, next) = (missing.event, now + pause);
@@ -435,13 +436,13 @@ impl Schedule {
         }
     }
 
-    /// Whether what this event has shown may draw a request more.
+    /// Whether this event may cause another request.
     fn allowed(&self, event: u64) -> bool {
         let gap = self.gaps.iter().find(|gap| gap.event == event);
         gap.is_none_or(|gap| gap.allowance != Some(0))
     }
 
-    /// Time fills the allowance of the session.
+    /// Adds the tokens for the elapsed time.
     fn fill(&mut self, terms: &RequestTerms) {
         let elapsed = terms.now.saturating_duration_since(self.filled).as_secs_f64();
         let most = f64::from(REQUESTS_PER_EVENT).max(per_second(terms.rate) / 4.0);
@@ -450,13 +451,14 @@ impl Schedule {
     }
 }
 
-/// Numbers that a session of this rate may request in a second.
+/// Numbers that a session of this packet rate may request per second.
 fn per_second(rate: f64) -> f64 {
     (rate * REQUESTS_PER_PACKET).max(REQUESTS_PER_SECOND_MIN)
 }
 
-/// How long after a request the next one follows: when the answer is overdue; if that is too late
-/// to be answered in time, as late as an answer still can be, since the one on its way may be lost.
+/// Time from one request to the next: until the answer is overdue. If that is too late for an
+/// answer in time, the last moment at which an answer can still arrive, since the pending one may
+/// be lost.
 fn interval(deadline: Instant, terms: &RequestTerms) -> Duration {
     let round_trip = terms.round_trip.unwrap_or_default();
     let spare = REQUEST_WAIT_MIN.max(round_trip / 32);
@@ -464,7 +466,7 @@ fn interval(deadline: Instant, terms: &RequestTerms) -> Duration {
     if terms.retry > last && last >= RETRY_MIN * 2 { last } else { terms.retry }
 }
 
-/// A part of `whole` by chance, the same for the same seed and number.
+/// A pseudo-random part of `whole`, the same for the same seed and number.
 fn part(whole: Duration, seed: u64, number: u64) -> Duration {
     // splitmix64
     let mut mixed = seed.wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use tidecast_wire::rtcp::{Compound, Packet, Repr};
 
-/// The numbers that come out of the RTCP that these make, whatever its form.
+/// The numbers encoded in the RTCP packets for `numbers`, and the forms used.
 fn on_the_wire(numbers: &[u64]) -> (Vec<u16>, Vec<Form>) {
     let (mut all, mut forms) = (Vec::new(), Vec::new());
     for (count, numbers, form) in nacks(numbers) {

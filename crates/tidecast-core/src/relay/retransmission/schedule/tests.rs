@@ -1,4 +1,4 @@
-//! The schedule against its rules, one by one and under random gaps, arrivals and time.
+//! The schedule against its rules one by one, and under random gaps, arrivals and times.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ fn numbers(due: &Due) -> Vec<u64> {
     due.requests.iter().map(|request| request.number).collect()
 }
 
-/// All requests until nothing is due any more.
+/// Polls until nothing is due any more; returns all requests.
 fn run(schedule: &mut Schedule, mut terms: RequestTerms) -> Vec<(Duration, u64)> {
     let (start, mut all) = (terms.now, Vec::new());
     while let Some(due) = schedule.due().filter(|_| !schedule.missing.is_empty()) {
@@ -50,8 +50,7 @@ fn waits_then_asks_whenever_the_answer_is_overdue_and_at_the_last_moment() {
     assert_eq!(asked, [5, 95, 185, 215], "the last answer comes at 295 of 300 ms");
 }
 
-/// Answers pay for further requests: there is no share of losses beyond which nothing is asked for
-/// any more.
+/// Answers allow further requests, so there is no loss rate beyond which the schedule stops.
 #[test]
 fn answers_let_more_be_requested() {
     let t = clock::now();
@@ -66,8 +65,8 @@ fn answers_let_more_be_requested() {
     assert_eq!(schedule.tokens as u64, 30);
 }
 
-/// As if nothing had been asked for: neither the count, nor the round trip, nor the allowances know
-/// of it.
+/// A request that was not sent leaves no trace: neither in the count, nor in the round trip, nor
+/// in the allowances.
 #[test]
 fn a_request_that_nobody_got_was_none() {
     let t = clock::now();
@@ -119,8 +118,8 @@ fn one_event_draws_16_until_its_neighbours_come() {
     assert_eq!(asked, (0..100).collect(), "a burst that is real is asked for as a whole");
 }
 
-/// Something forged far ahead has shown everything below to be missing; what then is lost is asked
-/// for like before, each from when it is missed.
+/// A forged packet far ahead shows everything below to be missing. Real losses afterwards are
+/// requested as before, each from the time at which it is missed.
 #[test]
 fn a_forged_number_ahead_mutes_nothing() {
     let (t, lost) = (clock::now(), [113, 130, 131, 157, 190, 240]);
@@ -202,16 +201,16 @@ fn first_requests_are_spread_and_no_two_relays_alike() {
     assert!(all.iter().any(|at| *at < 25 * MS) && all.iter().any(|at| *at > 85 * MS), "{all:?}");
 }
 
-/// What a random run does next.
+/// The next event of a random run.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many numbers are lost, and the next one comes.
+    /// This many numbers are lost, and the next one comes.
     Lose(u64),
     /// The next number comes.
     Next,
-    /// Of those that are missing, one comes.
+    /// One of the missing numbers comes.
     Fill(prop::sample::Index),
-    /// The head moves so far.
+    /// The head moves by this much.
     Settle(u64),
     Pass(u64),
 }
@@ -227,7 +226,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..300)
 }
 
-/// What is missing and since when, and when it was asked for: the plain model.
+/// Plain model: which numbers are missing and since when, and when each was requested.
 #[derive(Default)]
 struct Model {
     missing: BTreeMap<u64, Instant>,
@@ -309,7 +308,7 @@ proptest! {
         }
     }
 
-    /// With enough time and neighbours everything that stays missing is asked for.
+    /// With enough time and neighbours, every number that stays missing is requested.
     #[test]
     fn forgets_nothing(gaps in prop::collection::vec((1u64..40, 1u64..5), 1..15)) {
         let t = clock::now();
