@@ -1,6 +1,6 @@
-//! One producer's packets: its session in force, the packets under probation, and its counters. A
-//! packet comes in through
-//! [`numbered`], [`unnumbered`] or the short ways of [`pass`], and goes out through [`release`].
+//! The packets of one producer: its session in force, packets under probation, and counters. A
+//! packet enters through [`numbered`], [`unnumbered`] or the short ways of [`pass`], and leaves
+//! through [`release`].
 
 use std::{
     collections::VecDeque,
@@ -58,8 +58,8 @@ pub(super) use sources::Stranger;
 use trial::Trial;
 pub(super) use trial::TrialVerdict;
 
-/// One producer. In the order of its fields what every packet touches stands together: with
-/// thousands of flows, each further cache line costs more than the work on it.
+/// State of one producer's flow. The fields that every packet touches come first: with thousands
+/// of flows, each further cache line costs more than the work on it.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Flow {
@@ -67,7 +67,7 @@ pub(super) struct Flow {
     hold: HoldEstimate,
     rate: Rate,
     jitter: Jitter,
-    /// Clock rates of its RTP time stamps.
+    /// Clock rates of the flow's RTP time stamps.
     clock: StampClock,
     pub(super) id: FlowId,
     pub(super) format: PacketFormat,
@@ -80,9 +80,9 @@ pub(super) struct Flow {
     pub(super) last_arrival: Instant,
     /// Origin of the time scale for jitter and pauses.
     epoch: Instant,
-    /// When the last packet came on that scale, the longest pause between two packets lately, and
-    /// the pause before the last packet if it was longer, or zero; all in nanoseconds, which cost
-    /// less than durations.
+    /// On that scale, in nanoseconds, which are cheaper than durations: the arrival of the last
+    /// packet, the longest recent pause between two packets, and the pause before the last packet
+    /// if it was longer, otherwise zero.
     heard_at: u64,
     gap: u64,
     pause: u64,
@@ -96,30 +96,30 @@ pub(super) struct Flow {
     probation: Probation,
     /// Continuity of a transport stream without RTP.
     continuity: Option<Box<(Packets, Continuity)>>,
-    /// Numbers of packets that are no media.
+    /// Numbers taken by packets that are no media.
     strangers: Option<Box<Strangers>>,
     /// Paced release: holds back packets that are in order until they are due.
     pacer: Option<Box<Pacer>>,
-    /// How many numbers its packets take.
+    /// How many numbers each packet takes.
     step: Step,
     /// Control datagrams of a custom format that keep their place among the packets.
     controls: Option<Box<Controls>>,
-    /// State that extends the numbers of a custom format that one datagram does not tell.
+    /// State that extends numbers of a custom format that a single datagram does not determine.
     scale: Option<Box<Scale>>,
     pub(super) predecessor: Option<Predecessor>,
     /// Serial number among all flows of the channel, in the order of their creation.
     pub(super) serial: u64,
-    /// Deadline that stands in the channel's timer.
+    /// Deadline that is set in the channel's timer.
     pub(super) scheduled: Option<Instant>,
-    /// Memory that was charged to the channel.
+    /// Memory charged to the channel, in bytes.
     charged: usize,
-    /// Other addresses that send packets with its id.
+    /// Other addresses that send packets with this flow's id.
     sources: Option<Box<OtherSources>>,
-    /// Keeps its output until it is clear whether the flow that is followed has stopped.
+    /// Holds back the output until it is clear whether the followed flow has stopped.
     trial: Option<Box<Trial>>,
-    /// Further keys of the same flow: other ports of its producer.
+    /// Further keys of this flow: other ports of its producer.
     pub(super) ports: VecDeque<FlowKey>,
-    /// How often in a row it has restarted with the same number.
+    /// How often in a row the numbering has restarted with the same number.
     stood: u8,
 }
 
@@ -185,7 +185,7 @@ impl Flow {
         self.session.is_some() || self.passed() > 0
     }
 
-    /// Whether the producer has announced the end of its session, and nothing is held back any
+    /// Whether the producer has announced the end of its session, and no packet is held back any
     /// more.
     pub(super) fn ended(&self) -> bool {
         self.ended && self.held() == 0
@@ -207,7 +207,7 @@ impl Flow {
         !self.probation.is_empty()
     }
 
-    /// Whether a packet with this number on the wire may well be of the session in force.
+    /// Whether a packet with this wire number may belong to the session in force.
     pub(super) fn is_near(&self, wire: u64) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_near(wire))
     }

@@ -1,5 +1,5 @@
-//! How a session begins: packets under probation are believed, and theirs takes the place of the
-//! one in force.
+//! Starts a session: packets under probation are believed, and their numbering replaces the one in
+//! force.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Flow {
-    /// The packets under probation are believed: ends the old numbering and begins theirs.
+    /// Believes the packets under probation: ends the old numbering and starts theirs.
     pub(in crate::relay) fn begin(&mut self, cx: &mut Context<'_>) {
         let window = self.window(cx.config);
         let Some(believed) = self.probation.take(self.space, window) else { return };
@@ -42,7 +42,7 @@ impl Flow {
         }
     }
 
-    /// Begins a session whose first packet has the number `first` on the wire, and came at `since`.
+    /// Starts a session whose first packet has the wire number `first` and came at `since`.
     fn start_session(&mut self, id: u32, first: u64, since: Instant, cx: &mut Context<'_>) {
         let first = self.first_number(first, cx.config);
         let next = self.first_extended(id, first);
@@ -73,25 +73,26 @@ impl Flow {
         self.answer(Output::SessionStarted { flow, key, source, succeeds: None }, cx);
     }
 
-    /// The first number of a session, on the wire, whose first packet has the number `first`. A
-    /// native session begins at 0: what is missing below the first packet seen was lost. Of a flow
-    /// that is seen for the first time, it was sent before anyone listened.
+    /// First wire number of a session whose first received packet has the number `first`. A
+    /// restarted native session starts at 0, so packets missing below `first` were lost. In a flow
+    /// that is new to the relay, they were sent before the relay listened.
     fn first_number(&self, first: u64, config: &Config) -> u64 {
         let near_zero = first < START_AT_ZERO.min(self.window(config));
         let restarts = self.session.is_some() && self.format == PacketFormat::Native;
         if restarts && near_zero { 0 } else { first }
     }
 
-    /// The first number of a session, extended.
+    /// First number of a session, extended.
     fn first_extended(&self, id: u32, first: u64) -> u64 {
-        // One whole space above zero, so that numbers just before the first one extend downwards.
+        // Leaves one whole number space below it, so that numbers just before the first one extend
+        // downwards.
         let next = self.space.modulus().map_or(first, |modulus| first + modulus);
-        // A session that was given up too soon goes on where it was.
+        // A session that was given up too soon continues where it was.
         let back = self.session.as_ref().and_then(|session| session.ended_at(id));
         back.filter(|back| *back <= next).unwrap_or(next)
     }
 
-    /// What recovers packets of a session with this id, whose first number is `next`.
+    /// Recovery for a session with this id, whose first number is `next`.
     fn new_recovery(&self, id: u32, next: u64, cx: &Context<'_>) -> Option<Recovery> {
         let hold_max = cx.config.hold.max();
         let learn_until = cx.now + (hold_max * FEC_LEARN_HOLDS).max(FEC_LEARN_TIME_MIN);

@@ -1,5 +1,5 @@
-//! What a flow believes: packets that contradict its session wait under probation until they are
-//! believed ([`super::begin`]) or counted as what they seem to be.
+//! Packets that contradict the session in force: they wait under probation until they are believed
+//! ([`super::begin`]), or are dropped as duplicate, late or rejected.
 
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,18 @@ use crate::{
     },
 };
 
-/// Why a packet is rejected whose number has come with other content.
+/// Reject reason: the number has already come with other content.
 const CONFLICT: &str = "conflict";
 
 impl Flow {
-    /// This flow as the predecessor of a new one.
+    /// This flow as predecessor of a new one.
     pub(in crate::relay) fn as_predecessor(&self) -> Predecessor {
         Predecessor { id: self.id, key: self.key, silence: self.silence() }
     }
 
-    /// How long the numbering in force must be silent before another one is believed unconfirmed.
-    /// At least the hold; on a flow with some packets a second long enough that its next one had
-    /// its chance.
+    /// How long the numbering in force must be silent before an unconfirmed one is believed. At
+    /// least the hold; for a flow with more than one packet a second also long enough for its next
+    /// packet to arrive.
     pub(super) fn silence(&self) -> Duration {
         let hold = self.hold.get();
         match self.rate.get() {
@@ -33,35 +33,34 @@ impl Flow {
         }
     }
 
-    /// Numbers per second, where packets follow each other so closely that one alone is
+    /// Numbers per second, if packets follow each other so closely that a single one far ahead is
     /// conspicuous.
     pub(super) fn brisk(&self) -> Option<f64> {
         let fast = |rate: &f64| rate * self.hold.get().as_secs_f64() >= PACE_PACKETS;
         self.rate.get().filter(fast).map(|rate| rate * self.step.get() as f64)
     }
 
-    /// How long numbers that are said to have been used may still come: until the flow's next
-    /// packet is overdue.
+    /// How long announced numbers may still arrive: until the flow's next packet is overdue.
     pub(super) fn patience(&self) -> Duration {
         let interval = self.rate.get().map_or(SILENCE_MAX.as_secs_f64(), |rate| 1.25 / rate);
-        // What was promised for repair packets delays no tail of a flow that has none.
+        // The longer hold for repair packets must not delay the end of a flow that has none.
         let promised = |session: &Session| session.asking.is_some() || session.protected_span() > 0;
         let protected = self.session.as_ref().is_some_and(promised);
         let hold = if protected { self.hold.get() } else { self.hold.measured() };
         hold.max(Duration::try_from_secs_f64(interval).unwrap_or(SILENCE_MAX))
     }
 
-    /// What packets under probation wait for, given when the numbering that they contradict was
-    /// alive.
+    /// Times that packets under probation wait. `alive`: when the numbering that they contradict
+    /// was last seen.
     pub(super) fn silence_since(&self, alive: Option<Instant>) -> Silence {
         let usual = self.predecessor.as_ref().map_or(self.silence(), |old| old.silence);
         let believed_after = if self.brisk().is_some() { usual.max(SILENCE_MAX) } else { usual };
-        // A flow that never had a numbering has no rate: its second packet may take longer.
+        // A flow without a numbering has no rate yet, so its second packet may take longer.
         let kept_for = if self.session.is_some() { 2 * usual } else { (2 * usual).max(2 * SILENCE_MAX) };
         Silence { alive, believed_after, kept_for }
     }
 
-    /// A packet that does not fit the numbering in force.
+    /// Puts a packet that does not fit the numbering in force under probation.
     pub(super) fn on_probation(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         let at_zero = self.format == PacketFormat::Native && arrived.number == 0;
         let first_of_all = self.session.is_none() && self.predecessor.is_none();
@@ -99,7 +98,7 @@ impl Flow {
         }
     }
 
-    /// A packet under probation is not believed.
+    /// Drops a packet under probation that is not believed.
     pub(super) fn refuse(&mut self, candidate: Candidate, cx: &mut Context<'_>) {
         match candidate.repeat {
             Some(repeat) => self.drop_repeat((candidate, repeat), cx),
@@ -113,13 +112,13 @@ impl Flow {
         }
     }
 
-    /// A packet that is not believed has a number that came with other content.
+    /// Counts a packet that is not believed because its number has come with other content.
     pub(super) fn conflicts(&mut self, cx: &mut Context<'_>) {
         self.counters.conflicts += 1;
         *cx.rejects.entry(CONFLICT).or_default() += 1;
     }
 
-    /// Takes out of probation what was beyond the window a moment ago.
+    /// Takes packets out of probation that are within the window now.
     pub(super) fn readmit(&mut self, window: u64, cx: &mut Context<'_>) {
         let Some(session) = &self.session else { return };
         let fits = |candidate: &Candidate| {
@@ -130,7 +129,7 @@ impl Flow {
         }
     }
 
-    /// A number delivered, stored or given up before.
+    /// Handles a number that was delivered, stored or given up before.
     pub(super) fn repeated(
         &mut self,
         repeat: Repeat,
@@ -145,8 +144,8 @@ impl Flow {
         }
     }
 
-    /// A number that came before. One that came longer ago than any network delivers twice is the
-    /// producer's, who counts anew with the same content.
+    /// Handles a number that came before. If that was longer ago than any network duplicates
+    /// packets, the producer has restarted its numbering with the same content.
     pub(super) fn again(
         &mut self,
         repeat: Repeat,
@@ -157,7 +156,7 @@ impl Flow {
     ) {
         if self.age(number, cx.now) <= self.repeat_age() {
             if self.is_last_again(number, stored.span) && repeat == Repeat::Duplicate {
-                // a run of known numbers cannot begin with the last of all
+                // the highest known number cannot start a run of known numbers
                 return self.drop_repeat((self.candidate(wire, stored, leg), repeat), cx);
             }
             return self.repeated(repeat, (wire, leg), stored, cx);
@@ -169,15 +168,16 @@ impl Flow {
         }
     }
 
-    /// Whether these numbers are the last before the head, with nothing held back and no repeats
-    /// that wait.
+    /// Whether these numbers are the last before the head, no packet is held back and no repeats
+    /// wait.
     fn is_last_again(&self, number: u64, span: u64) -> bool {
         let is_last =
             |session: &Session| session.reorder.is_calm() && number + span == session.reorder.next();
         self.probation.is_empty() && self.session.as_ref().is_some_and(is_last)
     }
 
-    /// It was no restart: drops the packet for what it seemed, and learns how late packets come.
+    /// It was no restart: drops the packet as a duplicate or late, and learns how late packets
+    /// come.
     pub(super) fn drop_repeat(&mut self, (candidate, repeat): (Candidate, Repeat), cx: &mut Context<'_>) {
         match repeat {
             Repeat::Duplicate => self.counters.duplicate += 1,
@@ -216,8 +216,8 @@ impl Flow {
         }
     }
 
-    /// Lets time pass for the packets under probation. `alive` is when the numbering in force was
-    /// last seen: this flow's own, or its predecessor's. `true`: call [`Flow::begin`].
+    /// Handles the timeouts of packets under probation. `alive`: when the numbering in force was
+    /// last seen, this flow's own or its predecessor's. `true`: call [`Flow::begin`].
     pub(in crate::relay) fn poll_probation(&mut self, alive: Option<Instant>, cx: &mut Context<'_>) -> bool {
         if self.probation.is_empty() {
             return false;

@@ -1,10 +1,10 @@
-//! What an RTP flow carries, and what in it is something else. On a flow that carries a transport
-//! stream other payload types (FEC, comfort noise) and payloads that are no TS (keep-alives) are
-//! foreign: players would take them for media.
+//! What an RTP flow carries. On a flow that carries a transport stream, packets of other payload
+//! types (FEC, comfort noise) and payloads that are not TS (keep-alives) are foreign: players
+//! would take them for media.
 //!
-//! A keep-alive of the media's payload type has its number in the media's row: it takes it, and is
-//! dropped when it is its turn. Another payload type may have numbers of its own: it takes one that
-//! the media leave out, and no other.
+//! A keep-alive with the media's payload type takes a number of the media. It is dropped when its
+//! turn comes. Packets of another payload type may have their own numbering: such a packet takes a
+//! number only if the media leave it out.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -25,38 +25,38 @@ use tidecast_wire::{
 struct TsStream {
     payload_type: u8,
     unit: Unit,
-    /// Length of its last payload in bytes; the next one likely has the same.
+    /// Length of the last payload in bytes; the next one probably has the same.
     usual: u32,
 }
 
-/// What a flow carries, as far as it is known.
+/// What a flow carries, as far as known.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Content {
     stream: Option<TsStream>,
-    /// Payload type of the last TS payload, and how many of it there were, while no stream is
-    /// known.
+    /// As long as no stream is known: payload type of the last TS payload, and the count of such
+    /// payloads in a row.
     seen: (u8, u8),
-    /// Other packets since then, or since the last packet of the stream, and what had passed by
-    /// then.
+    /// Count of other packets since then, or since the last packet of the stream, and the count of
+    /// media packets that had passed at the last of them.
     others: u32,
     passed: u64,
     other_at: Option<Instant>,
 }
 
-/// What the payload of an RTP packet is, in a flow that carries a transport stream.
+/// Kind of an RTP payload in a flow that carries a transport stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PayloadKind {
     /// TS packets.
     Stream,
-    /// No TS packets, although it has the payload type of the stream.
+    /// Not TS, but of the stream's payload type.
     KeepAlive,
     /// Another payload type.
     Other,
 }
 
 impl TsStream {
-    /// Whether a payload of this length is made of whole TS packets. Nearly all are as long as the
-    /// last one: a comparison saves the division.
+    /// Whether a payload of this length consists of whole TS packets. Nearly all have the length
+    /// of the last one; comparing with it saves the division.
     #[inline]
     fn is_filled(&self, length: u32) -> bool {
         length == self.usual || (length > 0 && (length as usize).is_multiple_of(self.unit.bytes()))
@@ -65,14 +65,15 @@ impl TsStream {
     #[inline]
     fn kind(&self, packet: &Packet) -> PayloadKind {
         let own = payload_type(packet) == self.payload_type;
-        // damaged ones too
+        // includes damaged ones
         if own && self.is_filled(packet.payload.end - packet.payload.start) {
             return PayloadKind::Stream;
         }
         TsStream::kind_of_payload(packet.payload(), own)
     }
 
-    /// What a packet is that is foreign unless its payload begins like TS packets.
+    /// Kind of a payload that does not have the usual type and length: it is foreign unless it
+    /// starts like TS.
     #[cold]
     fn kind_of_payload(payload: &[u8], own: bool) -> PayloadKind {
         match own {
@@ -87,19 +88,19 @@ fn payload_type(packet: &Packet) -> u8 {
     packet.bytes.get(1).map_or(0, |second| second & 0x7f)
 }
 
-/// Numbers of packets that are no media.
+/// Numbers taken by packets that are no media.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    /// Numbers ahead of the media, with their payload types: they count as used if the media leave
+    /// Numbers above the media's, with their payload types. They count as used if the media leave
     /// them out.
     noted: VecDeque<(u64, u8)>,
-    /// Such numbers as on the wire, while no session is in force.
+    /// Such wire numbers, as long as no session is in force.
     early: Vec<(u64, u8)>,
-    /// By payload type: how much speaks for one row of numbers with the media.
+    /// For each payload type, the evidence that it shares its numbering with the media.
     rows: Vec<(u8, i8)>,
-    /// Numbers taken so that wait behind a gap; their packets are counted already.
+    /// Numbers without a packet that wait behind a gap; their packets are counted already.
     waiting: usize,
-    /// Numbers on the wire that datagrams of other flows have, while no session is in force.
+    /// Wire numbers used by datagrams of other flows, as long as no session is in force.
     used: Vec<SeqRange>,
 }
 
@@ -116,7 +117,7 @@ impl Strangers {
         &mut self.rows[place].1
     }
 
-    /// A numbering is in force, with its head at `next`: what came before it began has a place in
+    /// A numbering is in force now, with its head at `next`: extends the numbers that came before
     /// it.
     fn place(&mut self, space: Space, next: u64) {
         for (wire, payload_type) in std::mem::take(&mut self.early) {
@@ -127,7 +128,7 @@ impl Strangers {
         }
     }
 
-    /// The media have used these numbers themselves.
+    /// Drops noted numbers below `next`: the media have used them themselves.
     fn pass(&mut self, next: u64) {
         for (number, payload_type) in std::mem::take(&mut self.noted) {
             if number >= next {
@@ -141,8 +142,8 @@ impl Strangers {
 }
 
 impl Flow {
-    /// Whether the short ways have to leave this packet to [`Flow::numbered`]: it may be foreign,
-    /// or the first of a stream.
+    /// Whether this packet must take [`Flow::numbered`] instead of a short way, because it may be
+    /// foreign, or the first of a stream.
     #[inline(always)]
     pub(super) fn needs_look(&self, arrival: &Arrival, bytes: &Buffer) -> bool {
         if arrival.format != PacketFormat::Rtp {
@@ -157,8 +158,7 @@ impl Flow {
         !own || !stream.is_filled(length)
     }
 
-    /// Whether a packet that came has its place among the media's numbers; it may be foreign even
-    /// so.
+    /// Whether a packet takes a number of the media. It may still be foreign.
     pub(super) fn admits(&mut self, packet: &Packet, cx: &mut Context<'_>) -> bool {
         if packet.format != PacketFormat::Rtp {
             return true;
@@ -185,7 +185,8 @@ impl Flow {
         kind == PayloadKind::KeepAlive
     }
 
-    /// Whether a stream begins with this packet. In a flow that has begun one packet may be forged.
+    /// Whether a stream starts with this packet. Once a session is in force, a single packet may
+    /// be forged.
     fn begins_stream(&mut self, packet: &Packet) -> bool {
         let Some(_) = Unit::of_whole(packet.payload()) else {
             self.content.others = self.content.others.saturating_add(1);
@@ -199,7 +200,8 @@ impl Flow {
         content.seen.1 > 1 || (self.session.is_none() && payload_type == PAYLOAD_TYPE_TS)
     }
 
-    /// The flow carries a transport stream: what waits for its numbering and is none is foreign.
+    /// The flow carries a transport stream: packets under probation of other payload types are
+    /// foreign.
     fn stream_begins(&mut self, packet: &Packet, cx: &mut Context<'_>) {
         let unit = Unit::of_whole(packet.payload()).unwrap_or_default();
         let usual = packet.payload.end - packet.payload.start;
@@ -212,12 +214,12 @@ impl Flow {
             cx.spend(candidate.packet);
         }
         let flow = self.id;
-        // Ahead of all that waits: a player must not begin with the FEC of this stream meanwhile.
+        // Sent ahead of the waiting output, so that no player starts with the FEC of this stream.
         cx.outputs.push_back(Output::Carries { flow, stream: true });
     }
 
-    /// Whether packets that are no TS have come for so long, and nothing else, that the flow
-    /// carries something else now.
+    /// Whether only packets that are not TS have come for so long that the flow carries something
+    /// else now.
     fn is_lasting(&mut self, now: Instant) -> bool {
         let passed = self.passed();
         let content = &mut self.content;
@@ -233,7 +235,7 @@ impl Flow {
         *cx.rejects.entry(reason).or_default() += 1;
     }
 
-    /// A packet of another payload type than the stream's.
+    /// Counts a packet of another payload type than the stream's, and notes its number.
     pub(super) fn stranger(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         self.count_foreign("payload_type", cx);
         let payload_type = payload_type(&arrived.packet);
@@ -250,7 +252,7 @@ impl Flow {
             let strangers = self.strangers.get_or_insert_default();
             strangers.pass(next);
             let row = *strangers.row(payload_type);
-            // one row for sure, or a gap that it fills
+            // it certainly shares the media's numbering, or fills a gap in it
             if wanted && ((number < end && row >= 0) || (number == end && row > 1)) {
                 self.take_number(number, &arrived, cx);
             } else if wanted && number >= end && strangers.noted.len() < FOREIGN_NUMBERS_MAX {
@@ -260,8 +262,8 @@ impl Flow {
         cx.spend(arrived.packet);
     }
 
-    /// Before the media packet `arrived`: the numbers that it leaves out and that others have are
-    /// used.
+    /// Called before the media packet `arrived`: takes the numbers that it leaves out and that
+    /// foreign packets have used.
     pub(super) fn fill_before(&mut self, arrived: &Numbered, cx: &mut Context<'_>) {
         self.use_early(arrived.leg, cx);
         let window = self.window(cx.config);
@@ -296,13 +298,13 @@ impl Flow {
         }
     }
 
-    /// Uses a number for nothing: its packet was counted.
+    /// Takes a number for a packet that is already counted.
     fn take_number(&mut self, number: u64, like: &Numbered, cx: &mut Context<'_>) {
         let number = self.space.modulus().map_or(number, |modulus| number % modulus);
         self.take_numbers(SeqRange { first: number, count: 1 }, like.session, like.leg, cx);
     }
 
-    /// Uses numbers, as on the wire, for nothing.
+    /// Takes wire numbers without a packet.
     fn take_numbers(&mut self, numbers: SeqRange, session: u32, leg: u8, cx: &mut Context<'_>) {
         self.strangers.get_or_insert_default().waiting += 1;
         let packet = Packet {
@@ -318,7 +320,7 @@ impl Flow {
         self.in_session(void, cx);
     }
 
-    /// Numbers that a datagram has which belongs to another flow.
+    /// Notes the numbers of a datagram that belongs to another flow.
     pub(in crate::relay) fn used(
         &mut self,
         numbers: SeqRange,
@@ -341,7 +343,7 @@ impl Flow {
         self.use_numbers(numbers, leg, cx);
     }
 
-    /// Uses the numbers that were noted before the session began.
+    /// Takes the numbers that were noted before the session started.
     fn use_early(&mut self, leg: u8, cx: &mut Context<'_>) {
         let early = self.strangers.as_mut().map(|strangers| std::mem::take(&mut strangers.used));
         for numbers in early.unwrap_or_default() {
@@ -369,15 +371,15 @@ impl Flow {
         self.strangers.as_ref().map_or(0, |strangers| strangers.waiting)
     }
 
-    /// A number without a packet has passed.
+    /// A number without a packet has passed the head.
     pub(super) fn void_passed(&mut self) {
         if let Some(strangers) = &mut self.strangers {
             strangers.waiting = strangers.waiting.saturating_sub(1);
         }
     }
 
-    /// Whether a packet whose turn it is is for the outputs beyond doubt. Nearly all are;
-    /// [`Flow::keeps_out`] looks at the rest.
+    /// Whether a packet at the head certainly goes to the outputs. Nearly all do;
+    /// [`Flow::keeps_out`] decides for the rest.
     #[inline(always)]
     pub(super) fn is_surely_media(&self, packet: &Packet) -> bool {
         let is_usual = |stream: &TsStream| {
@@ -388,7 +390,7 @@ impl Flow {
         known && !packet.bytes.is_empty()
     }
 
-    /// Whether a packet whose turn it is is none for anybody: counts it.
+    /// Whether a packet at the head is kept from the outputs; if so, it is counted.
     pub(super) fn keeps_out(&mut self, packet: &Packet, cx: &mut Context<'_>) -> bool {
         if packet.bytes.is_empty() {
             self.void_passed();

@@ -1,5 +1,5 @@
-//! What comes into a flow with an input: the packet, and what the flow may use of its channel
-//! meanwhile.
+//! Context in which a flow handles an input: the packet, and the parts of the channel that the
+//! flow may use meanwhile.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,7 +22,7 @@ use crate::{
 };
 use tidecast_wire::fec::rs::Codes;
 
-/// What a flow may use of its channel while it handles one input.
+/// Parts of the channel that a flow may use while it handles one input.
 pub(in crate::relay) struct Context<'a> {
     pub(in crate::relay) config: &'a Config,
     pub(in crate::relay) outputs: &'a mut VecDeque<Output>,
@@ -31,9 +31,9 @@ pub(in crate::relay) struct Context<'a> {
     pub(in crate::relay) spent: &'a mut Vec<Buffer>,
     pub(in crate::relay) rejects: &'a mut BTreeMap<&'static str, u64>,
     pub(in crate::relay) legs: &'a mut [LegCounters],
-    /// When each leg last brought anything, if there are several.
+    /// Last arrival on each leg, if there are several.
     pub(in crate::relay) heard: &'a mut [Option<Instant>],
-    /// Requests for the RIST side to send.
+    /// Requests to be sent by the RIST side.
     pub(in crate::relay) wanted: &'a mut Vec<Wanted>,
     pub(in crate::relay) pace: &'a mut Pace,
     pub(in crate::relay) drops: &'a Drops,
@@ -45,7 +45,7 @@ impl Context<'_> {
         Means { now: self.now, codes: self.codes, grace, overdue: 0, room: self.budget.room(), end }
     }
 
-    /// Moves a small datagram out of a large buffer, before it is held back, unless the channel
+    /// Copies a small datagram out of a large buffer before it is held back, unless the channel
     /// holds back little.
     pub(super) fn tighten(&mut self, packet: &mut Packet) {
         if self.budget.used > LOOSE_BYTES_MAX && packet.bytes.capacity() > 4 * packet.bytes.len() {
@@ -64,7 +64,7 @@ impl Context<'_> {
     }
 }
 
-/// A media packet with a number, on its way into a flow.
+/// A media packet with a number, before it enters a flow.
 #[derive(Debug)]
 pub(in crate::relay) struct Numbered {
     pub(in crate::relay) session: u32,
@@ -74,7 +74,7 @@ pub(in crate::relay) struct Numbered {
     pub(in crate::relay) how: How,
     pub(in crate::relay) packet: Packet,
     pub(in crate::relay) leg: u8,
-    /// The producer's clock.
+    /// Time stamp by the producer's clock.
     pub(in crate::relay) clock: Option<Stamp>,
 }
 
@@ -85,13 +85,12 @@ impl From<Candidate> for Numbered {
     }
 }
 
-/// The flow that a new one takes the place of, if its producer stops sending there (same source,
-/// new SSRC).
+/// The flow that a new one replaces once its producer stops sending there (same source, new SSRC).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::relay) struct Predecessor {
     pub(in crate::relay) id: FlowId,
-    /// The slot may have passed to another flow.
+    /// Identifies the flow, since its slot may have been reused.
     pub(in crate::relay) key: FlowKey,
-    /// How long it must be silent for a single packet to be believed.
+    /// How long it must be silent before a single packet of the new flow is believed.
     pub(super) silence: Duration,
 }

@@ -1,5 +1,5 @@
-//! Control datagrams of custom formats: they say which number comes next, close the tail of what
-//! came before, and are passed on in their place among the packets.
+//! Control datagrams of custom formats: they announce the next number, which shows losses at the
+//! end of what came before, and are sent on in their place among the packets.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -9,19 +9,19 @@ use crate::{
     relay::{Delivery, How, Output, Packet, dedup::fingerprint},
 };
 
-/// Those of one flow.
+/// Control datagrams of one flow.
 #[derive(Debug, Default)]
 pub(super) struct Controls {
-    /// They wait for the numbers before them; in the order of their arrival.
+    /// Those that wait for the numbers before them, in order of arrival.
     waiting: VecDeque<(u64, Packet)>,
-    /// The last one's content and leg, and when it came.
+    /// Content fingerprint, leg and arrival of the last one.
     last: Option<(u32, u8, Instant)>,
     /// Whether one without a number has come.
     passed: bool,
 }
 
 impl Flow {
-    /// A heartbeat or an end of session: `next` is the number to be used next, on the wire.
+    /// Takes a heartbeat or an end of session. `next`: the next number to be used, on the wire.
     pub(in crate::relay) fn control(
         &mut self,
         (next, end): (u64, bool),
@@ -46,7 +46,8 @@ impl Flow {
         self.wait_in_place(number, packet, cx);
     }
 
-    /// A datagram without a number: it keeps its place behind the packets that came before it.
+    /// Takes a datagram without a number; it keeps its place behind the packets that came before
+    /// it.
     pub(in crate::relay) fn pass_in_place(
         &mut self,
         source: SocketAddr,
@@ -76,7 +77,7 @@ impl Flow {
         }
     }
 
-    /// Whether another leg brought this one before.
+    /// Whether another leg has already brought this datagram.
     fn is_copy(&mut self, leg: u8, packet: &Packet, cx: &Context<'_>) -> bool {
         if self.legs.is_none() {
             return false;
@@ -93,7 +94,7 @@ impl Flow {
         copy
     }
 
-    /// Passes on those that stand before a number.
+    /// Sends those whose place is before this number.
     pub(super) fn pass_controls(&mut self, number: u64, cx: &mut Context<'_>) {
         while let Some(controls) = &mut self.controls
             && let Some((_, packet)) = controls.waiting.pop_front_if(|(next, _)| *next <= number)
@@ -102,7 +103,7 @@ impl Flow {
         }
     }
 
-    /// Passes on those whose numbers before have passed. What is left waits for them.
+    /// Sends those for which all lower numbers have passed. The others go on waiting.
     pub(in crate::relay) fn poll_controls(&mut self, cx: &mut Context<'_>) {
         if self.controls.is_some() {
             let next = self.session.as_ref().map_or(u64::MAX, |session| session.reorder.next());
@@ -110,7 +111,7 @@ impl Flow {
         }
     }
 
-    /// Whether some wait.
+    /// Whether any wait.
     pub(super) fn has_controls(&self) -> bool {
         self.controls.as_ref().is_some_and(|controls| !controls.waiting.is_empty())
     }

@@ -1,5 +1,5 @@
-//! What each packet of a flow tells besides its content: where it comes from, when, and what the
-//! producer's clock says.
+//! What a packet reveals besides its content: its source address, its arrival, and the producer's
+//! clock.
 
 use std::{
     net::SocketAddr,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Flow {
-    /// Notes where a media packet comes from.
+    /// Notes source and arrival of a media packet.
     #[inline(always)]
     pub(in crate::relay) fn heard(
         &mut self,
@@ -34,18 +34,18 @@ impl Flow {
         }
     }
 
-    /// Something else than a media packet showed that its producer is alive.
+    /// Notes that something other than a media packet has shown the producer to be alive.
     pub(in crate::relay) fn shows(&mut self, now: Instant) {
         (self.heard_at, self.last_arrival) = (self.nanos_at(now), now);
     }
 
-    /// The flow's time scale: nanoseconds since it began.
+    /// Time on the flow's scale: nanoseconds since its creation.
     #[inline(always)]
     pub(super) fn nanos_at(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 
-    /// The producer's clock against the arrival, for the jitter.
+    /// Compares the producer's clock with the arrival, to measure jitter.
     #[inline(always)]
     pub(super) fn clock(&mut self, stamp: Stamp, arrived: u64, config: &Config) {
         let (ticks, rate) = match stamp {

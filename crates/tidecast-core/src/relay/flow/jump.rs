@@ -1,7 +1,7 @@
-//! A jump of the numbers within a session: a loss, or a producer that restarts. Where nothing else
-//! tells, a step forwards in a wide space is a loss of exactly that many, since no producer
-//! restarts there by chance; in a small one the time that has passed decides, the producer's clock,
-//! and what the kernel dropped.
+//! Decides whether a jump of the numbers within a session is a loss or a restart. In a large
+//! number space, a step forwards is a loss of exactly that many packets, since a restart there by
+//! chance is unlikely. In a small one, the elapsed time, the producer's clock and the kernel's
+//! drop counter decide.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::{
 };
 use tidecast_wire::{rtp, seq::Space};
 
-/// A numbering that is believed, within the session in force.
+/// A new numbering that is believed, within the session in force.
 #[derive(Debug)]
 pub(super) struct Jump {
-    /// Its first number, as on the wire.
+    /// Its first wire number.
     pub(super) first: u64,
-    /// How many packets of it came.
+    /// Count of its packets so far.
     pub(super) packets: usize,
-    /// How long the numbering in force was silent before it.
+    /// How long the previous numbering had been silent before it.
     pub(super) elapsed: Duration,
-    /// How much later it is by the producer's clock, in seconds.
+    /// Seconds by the producer's clock since the previous numbering.
     pub(super) stamped: Option<f64>,
 }
 
 impl Flow {
-    /// How much later a packet is than the last one of the numbering in force, by the producer's
-    /// clock.
+    /// Seconds by the producer's clock from the last packet of the numbering in force to this
+    /// packet.
     pub(super) fn stamped_after(&self, packet: &Packet) -> Option<f64> {
         let (ticks, per_second, round) = match packet.format {
             PacketFormat::Rtp => {
@@ -45,7 +45,7 @@ impl Flow {
         Some(round.map_or(later, |ticks| later.rem_euclid(ticks / per_second)))
     }
 
-    /// Whether the session goes on behind a jump; then what was jumped over is counted as lost.
+    /// Whether the session continues after a jump; if so, the skipped numbers are counted as lost.
     pub(super) fn jump(&mut self, believed: &Jump, window: u64, cx: &mut Context<'_>) -> bool {
         let to = self.goes_on_at(believed, window, cx);
         let Some((to, session)) = to.zip(self.session.as_mut()) else { return false };
@@ -55,7 +55,7 @@ impl Flow {
         true
     }
 
-    /// Where the session goes on, extended.
+    /// Extended number at which the session continues; `None` if it is a restart.
     fn goes_on_at(&self, believed: &Jump, window: u64, cx: &Context<'_>) -> Option<u64> {
         let session = self.session.as_ref()?;
         let next = session.reorder.next();
@@ -68,7 +68,7 @@ impl Flow {
         let window_max = cx.config.window_max as f64 * step;
         let elapsed = believed.elapsed.as_secs_f64();
         let plausible = per_second.map_or(window_max, |rate| 3.0 * rate * elapsed + window as f64);
-        // A native producer that restarts has a new session id.
+        // A native producer gets a new session id when it restarts.
         let wide = native || self.space.modulus().is_none_or(|modulus| modulus >= WIDE_SPACE);
         let most = match believed.packets {
             1 if native => 0.0,
@@ -97,20 +97,20 @@ impl Flow {
     }
 }
 
-/// What tells how many numbers are missing where they start again soon.
+/// Evidence for the number of packets missing when a small number space has wrapped.
 struct Evidence {
     /// Numbers of the datagrams that the kernel dropped.
     dropped: u64,
     window: u64,
-    /// Seconds, by the clock here and by the producer's.
+    /// Seconds, by our clock and by the producer's.
     elapsed: f64,
     stamped: f64,
-    /// Numbers a second.
+    /// Numbers per second.
     rate: f64,
 }
 
-/// How many numbers are lost, if that is known: as many as the kernel dropped, or as go with the
-/// time that has passed for the producer. More than the space has may be lost.
+/// How many numbers are lost, if that is known: as many as the kernel dropped, or as many as fit
+/// the elapsed time. It may be more than the number space holds.
 fn lost_in_small_space(space: &Space, next: u64, first: u64, evidence: &Evidence) -> Option<u64> {
     let modulus = space.modulus()?;
     let distance = space.distance(next, first);
@@ -126,7 +126,7 @@ fn lost_in_small_space(space: &Space, next: u64, first: u64, evidence: &Evidence
     if dropped > 0 && numbers <= dropped + window {
         return Some(numbers);
     }
-    // A restarted producer begins with any time: it would fit some number of rounds.
+    // A restarted producer may start at any time, which would fit some number of wraps.
     let off = (distance as f64 - rate * stamped).abs();
     (distance > 0 && off <= distance as f64 / 4.0).then_some(distance)
 }

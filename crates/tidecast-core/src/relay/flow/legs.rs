@@ -1,5 +1,5 @@
-//! A flow on several legs: whose packets are old because a path is longer, and how long a gap is
-//! worth waiting for.
+//! A flow on several legs: which packets are old because a path is longer, and how long to wait
+//! for a gap.
 
 use std::time::{Duration, Instant};
 
@@ -15,26 +15,26 @@ use crate::{
 };
 use tidecast_wire::seq::SeqRange;
 
-/// The numbering before the one in force, which a longer path may still bring.
+/// The numbering before the one in force; a longer path may still bring packets of it.
 #[derive(Debug)]
 pub(super) struct Former {
     pub(super) history: NumberHistory,
     pub(super) next: u64,
-    /// Where the one in force began, on the wire.
+    /// First wire number of the numbering in force.
     pub(super) first: u64,
-    /// By then every leg has shown the one in force, or is no help.
+    /// By this time every leg has shown the numbering in force, or is no help.
     pub(super) until: Instant,
 }
 
 impl Former {
-    /// What became of a number of it, extended.
+    /// Looks up one of its extended numbers.
     fn look(&self, number: u64, fingerprint: u32) -> Seen {
         if number < self.next { self.history.look(number, self.next, fingerprint) } else { Seen::Unknown }
     }
 }
 
 impl Flow {
-    /// Notes that a leg lives.
+    /// Notes that a leg is alive.
     pub(super) fn leg_heard(&self, leg: u8, cx: &mut Context<'_>) {
         if self.legs.is_some()
             && let Some(heard) = cx.heard.get_mut(usize::from(leg))
@@ -48,7 +48,7 @@ impl Flow {
         self.legs.as_ref()?.skew(leg, since)
     }
 
-    /// Notes a packet of the numbering in force, known or not, and the numbers that it takes.
+    /// Notes the numbers of a packet of the numbering in force, new or known.
     pub(super) fn note_leg(&mut self, leg: u8, numbers: SeqRange, cx: &mut Context<'_>) {
         let Some(legs) = &mut self.legs else { return };
         if let Some(lag) = legs.note(leg, numbers, cx.now, cx.legs) {
@@ -56,15 +56,16 @@ impl Flow {
         }
     }
 
-    /// Counts what the legs have missed by now.
+    /// Counts what the legs have missed so far.
     pub(in crate::relay) fn judge_legs(&mut self, cx: &mut Context<'_>) {
         if let Some(legs) = &mut self.legs {
             legs.judge(cx.now, cx.legs);
         }
     }
 
-    /// Whether what a leg brings is old because its path is longer: it goes on where that leg was,
-    /// or the others go on. A producer that counts anew shows on each leg as a step back.
+    /// Whether a packet is old because the leg's path is longer: it continues the leg's own
+    /// position, or another leg is ahead. A producer that restarts its numbering shows as a step
+    /// back on each leg.
     pub(super) fn lags(&self, leg: u8, number: u64, queued: &Queued, now: Instant) -> bool {
         let (Some(legs), Some(session)) = (&self.legs, &self.session) else { return false };
         let course = legs.course(leg, number);
@@ -74,8 +75,8 @@ impl Flow {
             Queued::Duplicate(_) | Queued::Late(_) => course == Course::GoesOn || another_leads(),
             Queued::Other(_) => legs.is_beyond(leg, number) || (course == Course::Unknown && another_leads()),
             Queued::Behind(_) => {
-                // What is near is known, so a step back to it is none: the leg is new, or the
-                // producer counts anew.
+                // Near the head all numbers are known, so this is no small step back: the leg is
+                // new, or the producer has restarted its numbering.
                 let near = self.lag_numbers_max().is_none_or(|max| session.reorder.next() - number <= max);
                 course == Course::GoesOn || (course == Course::Unknown && near && another_leads())
             }
@@ -89,14 +90,15 @@ impl Flow {
         Some(packets * self.step.get())
     }
 
-    /// Lets the history reach as far back as a leg may be behind.
+    /// Makes the history reach as far back as a leg may be behind.
     pub(super) fn remember_lag(&mut self, config: &Config) {
         if let (Some(numbers), Some(session)) = (self.lag_numbers_max(), &mut self.session) {
             session.reorder.remember(numbers.min(config.window_max * self.step.get()));
         }
     }
 
-    /// Whether a leg still brings the numbering before the one in force: its path is longer.
+    /// Whether a packet belongs to the previous numbering, which this leg still brings because its
+    /// path is longer.
     pub(super) fn is_left_over(
         &mut self,
         arrived: &Numbered,
@@ -114,16 +116,17 @@ impl Flow {
         let near = REORDER_PACKETS_MIN * self.step.get();
         let old = self.space.extend(before.end, arrived.number);
         let goes_on = old + near >= before.end && old < before.end + window;
-        // Within a leg packets overtake each other, across a restart too: then one stands apart
-        // from all that it brings.
+        // Packets of one leg also overtake each other across a restart. Such a packet is far from
+        // all others of the leg.
         let apart = before.shown.is_none_or(|(_, at)| number.abs_diff(at) >= near);
         let left_over = goes_on
             && apart
             && match former.look(old, arrived.fingerprint) {
                 Seen::Same => true,
                 Seen::Different => false,
-                // The first that a leg brings of the new one is near its beginning; what comes
-                // later than reordering explains is a new one behind a loss.
+                // The first packets of the new numbering on a leg are near its start. A packet
+                // that comes later than reordering explains belongs to the new numbering, after a
+                // loss.
                 Seen::Lost | Seen::Unknown => {
                     let first = self.space.extend(before.end, former.first);
                     let soon = START_GRACE.max(self.hold.reordering());
@@ -136,14 +139,14 @@ impl Flow {
         left_over
     }
 
-    /// How long a leg may still bring a number. `reordering`: what was seen of it is enough.
+    /// How long a leg may still bring a number. `reordering`: uses the measured reordering alone.
     fn waits(&self, reordering: bool) -> Waits {
         let least = if reordering { Duration::ZERO } else { self.hold.floor() };
         Waits::new(least, self.hold.max(), self.rate.get())
     }
 
-    /// How long the gap at the head may last. Where legs alone can fill it, until none of those
-    /// that live can any more; else the hold, and as much longer as a leg needs that is behind.
+    /// How long the gap at the head may stay open. If only legs can fill it, until no live leg can
+    /// any more; otherwise the hold, and longer if a leg that is behind needs it.
     pub(super) fn gap_patience(&self) -> Patience {
         let doubtful = self.session.as_ref().is_some_and(|session| session.reorder.may_be_conspicuous());
         let (hold, pace) = (self.hold.get(), if doubtful { self.brisk() } else { None });
@@ -155,14 +158,14 @@ impl Flow {
         let Some(expected) = legs.expected_until(session.reorder.next(), &self.waits(false)) else {
             return usual;
         };
-        // A number that no leg brought may still come back.
+        // A retransmission or repair packet may still bring a number that no leg has brought.
         let comes_back = session.asking.is_some() || session.recovers();
         let least = if comes_back { hold } else { Duration::ZERO };
         Patience { most: self.hold.max(), until: Some((least, expected)), pace }
     }
 
-    /// How long after a later number one may still come that was not lost: by reordering, or on
-    /// another leg.
+    /// How long after a higher number a lower one may still arrive that was not lost: because of
+    /// reordering, or on another leg.
     pub(super) fn grace(&self, now: Instant) -> Duration {
         let reordering = self.hold.reordering();
         let Some(legs) = &self.legs else { return reordering };
@@ -170,8 +173,8 @@ impl Flow {
         reordering.max(lag.min(self.hold.get()))
     }
 
-    /// These numbers can be neither rebuilt nor asked for: on several legs they are given up when
-    /// no leg can bring them either.
+    /// These numbers can be neither recovered nor requested. With several legs they are given up
+    /// when no leg can bring them either.
     pub(super) fn not_to_be_rebuilt(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
         if self.legs.is_none() {
             return self.give_up(hopeless, cx);
@@ -183,7 +186,7 @@ impl Flow {
         self.poll(cx);
     }
 
-    /// Gives up what can come back in no other way, and not come on any leg.
+    /// Gives up numbers that cannot be recovered and that no leg can bring any more.
     pub(super) fn poll_hopeless(&mut self, cx: &mut Context<'_>) {
         let (window, waits) = (self.window(cx.config), self.waits(true));
         let (Some(legs), Some(session)) = (&self.legs, &mut self.session) else { return };

@@ -1,6 +1,6 @@
-//! A packet with a number: is it of the session in force, what does the reorder buffer make of it,
-//! and what follows from that. `belief` has those that contradict the session; `pass` the short
-//! ways, which most packets take.
+//! Handles a packet with a number: whether it belongs to the session in force, how the reorder
+//! buffer takes it, and the consequences. `belief` handles packets that contradict the session;
+//! `pass` has the short ways, which most packets take.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,9 @@ use crate::{
 };
 use tidecast_wire::seq::SeqRange;
 
-/// What was known of a packet when the reorder buffer took it in or gave it back.
+/// A packet's data, and the state of the buffer when the packet was inserted.
 struct Entry {
-    /// Extended, and as on the wire.
+    /// Extended number, and wire number.
     number: u64,
     wire: u64,
     span: u64,
@@ -27,21 +27,21 @@ struct Entry {
     leg: u8,
     clock: Option<Stamp>,
     at: Instant,
-    /// The head, and one past the highest number, before it.
+    /// The head before this packet, and one past the highest number.
     next: u64,
     end: u64,
     /// Whether packets were held back before it.
     waiting: bool,
-    /// How late it is, if later ones had come before it.
+    /// How late it is, if a higher number had come before it.
     lateness: Option<Duration>,
-    /// How long those behind it have waited, if it fills the gap at the head.
+    /// How long later packets have waited, if it fills the gap at the head.
     waited: Option<Duration>,
-    /// Its number is there with other content.
+    /// The same number is stored with other content.
     differs: bool,
 }
 
 impl Session {
-    /// Offers a packet to the reorder buffer.
+    /// Inserts a packet into the reorder buffer.
     #[inline]
     fn enter(
         &mut self,
@@ -66,7 +66,7 @@ impl Session {
     }
 }
 impl Flow {
-    /// A packet with a number.
+    /// Handles a packet with a number.
     pub(in crate::relay) fn numbered(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         self.ended = false;
         self.leg_heard(arrived.leg, cx);
@@ -107,7 +107,7 @@ impl Flow {
         self.on_probation(arrived, cx);
     }
 
-    /// A packet of the session in force.
+    /// Handles a packet of the session in force.
     pub(super) fn in_session(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         let window = self.window(cx.config);
         let Some(session) = &self.session else { return };
@@ -151,7 +151,7 @@ impl Flow {
         }
     }
 
-    /// Gives up the oldest gaps when the buffer is too full for the number that goes on behind it.
+    /// Gives up the oldest gaps if the buffer has no room for the next number.
     fn make_way(&mut self, number: u64, window: u64, cx: &mut Context<'_>) {
         let Some(session) = &self.session else { return };
         let before = session.reorder.next();
@@ -168,8 +168,8 @@ impl Flow {
         }
     }
 
-    /// Notes what a packet says of the leg that brought it. `true`: it is old because the leg's
-    /// path is longer.
+    /// Notes the packet for the leg that brought it. `true`: it is old because the leg's path is
+    /// longer.
     fn weigh_legs(&mut self, entry: &Entry, queued: &Queued, cx: &mut Context<'_>) -> bool {
         let lags = self.lags(entry.leg, entry.number, queued, cx.now);
         if let Some(legs) = &self.legs
@@ -183,7 +183,7 @@ impl Flow {
         lags
     }
 
-    /// Counts and measures a packet that was not known before.
+    /// Counts and measures a new packet.
     fn accepted(&mut self, entry: &Entry, cx: &mut Context<'_>) {
         if let Some(clock) = entry.clock {
             self.clock(clock, self.nanos_at(entry.at), cx.config);
@@ -207,7 +207,7 @@ impl Flow {
         self.note_gaps(entry.number, entry.next, entry.end, cx.now);
     }
 
-    /// Measures a packet as it was sent.
+    /// Measures an original packet, as it was sent.
     fn received(&mut self, entry: &Entry, now: Instant) {
         self.learn_pause();
         if self.rate.packet(now) {
@@ -221,7 +221,7 @@ impl Flow {
         }
     }
 
-    /// The session goes on, on this leg: what contradicts it is no restart.
+    /// The session continues on this leg, so packets under probation on it are no restart.
     fn goes_on(&mut self, leg: u8, cx: &mut Context<'_>) {
         self.alive = Some(cx.now);
         if !self.probation.is_empty() {
@@ -236,7 +236,7 @@ impl Flow {
         self.hold.tick(cx.now);
     }
 
-    /// A packet at the head goes out.
+    /// Delivers a packet at the head.
     #[inline]
     fn passes(&mut self, entry: &Entry, stored: Stored, cx: &mut Context<'_>) {
         if let Some(waited) = entry.waited {
@@ -245,7 +245,7 @@ impl Flow {
         self.deliver(entry.number.max(entry.next), stored.span, stored.how, stored.packet, cx);
     }
 
-    /// A packet that stood alone was not the one with its number.
+    /// Rejects a stored packet that stood alone: another packet has its number.
     fn replaced(&mut self, suspect: Stored, cx: &mut Context<'_>) {
         if suspect.packet.bytes.is_empty() {
             return self.void_passed();
@@ -255,13 +255,13 @@ impl Flow {
         cx.spend(suspect.packet);
     }
 
-    /// A packet that the reorder buffer does not take: it is known, too late, or contradicts the
-    /// session.
+    /// Handles a packet that the reorder buffer did not accept: it is known, too late, or
+    /// contradicts the session.
     fn given_back(&mut self, entry: &Entry, queued: Queued, lags: bool, cx: &mut Context<'_>) {
         let conflict = matches!(queued, Queued::Other(_));
         match queued {
             Queued::Forward(_) | Queued::Waits | Queued::Replaced(_) => {}
-            // A recovered packet that nobody misses any more is counted as repair only.
+            // A recovered packet that is no longer missing counts only as a repair packet.
             Queued::Duplicate(stored)
             | Queued::Late(stored)
             | Queued::Other(stored)
@@ -290,8 +290,8 @@ impl Flow {
                 let repeat = Repeat::Late(entry.lateness);
                 self.again(repeat, entry.number, (entry.wire, entry.leg), stored, cx);
             }
-            // Content that is not known below the head, or a number far ahead: the producer may
-            // count anew.
+            // Other content below the head, or a number far ahead: the producer may have restarted
+            // its numbering.
             Queued::Other(stored) | Queued::Behind(stored) | Queued::Ahead(stored) => {
                 let candidate = self.candidate(entry.wire, stored, entry.leg);
                 self.offer(Candidate { conflict, ..candidate }, cx);
@@ -302,20 +302,20 @@ impl Flow {
         }
     }
 
-    /// A packet that was taken in may let others out that wait.
+    /// Delivers packets that waited for the accepted one.
     fn after_accepted(&mut self, entry: &Entry, window: u64, cx: &mut Context<'_>) {
         let rebuilding = self.session.as_ref().is_some_and(|session| session.rebuilding);
         if rebuilding || !(entry.waiting || self.held_back() > 0) {
             return;
         }
         if !self.probation.is_empty() {
-            // The window may have grown since: what was just beyond it belongs here.
+            // The window may have grown, so a packet just beyond it may fit now.
             self.readmit(window, cx);
         }
         self.poll(cx);
     }
 
-    /// What recovery must keep of a packet. `accepted`: its number was not known before.
+    /// Keeps for recovery what it needs of a packet. `accepted`: its number is new.
     fn show_recovery(&mut self, number: u64, kept: Kept, accepted: bool, cx: &mut Context<'_>) {
         if accepted {
             self.keep_for_recovery(number, kept, cx);

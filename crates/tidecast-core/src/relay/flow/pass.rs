@@ -1,10 +1,10 @@
-//! The short ways of packets through a flow that has nothing to look after: in order while nothing
-//! is held back, the first behind a gap, behind the last one while packets wait for a gap, and into
-//! one. Nearly all packets take one of them.
+//! Short ways of packets through a flow with little state: in order while no packet is held back,
+//! first behind a gap, last while packets wait for a gap, and into a gap. Nearly all packets take
+//! one of them.
 //!
-//! Each does what [`Flow::numbered`] and then what is due after an input would do, less all that
-//! has nothing to do in such a flow; [`Flow::look`] says when that is so, and a test runs both ways
-//! side by side.
+//! Each does the same as [`Flow::numbered`] and the polling after an input, without the steps that
+//! have no effect in such a flow. [`Flow::look`] decides when that is so, and a test runs both
+//! ways side by side.
 
 use std::time::Instant;
 
@@ -18,19 +18,19 @@ use crate::{
     },
 };
 
-/// What a session has to look after besides its head.
+/// How much state a session has besides its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ease {
-    /// Anything: probation, recovery, several legs, announcements, packets that take several
+    /// Any of: probation, recovery, several legs, announcements, packets that take several
     /// numbers.
     Busy,
-    /// Nothing, and nothing is held back.
+    /// None, and no packet is held back.
     Calm,
-    /// Packets that wait for a gap, and nothing else.
+    /// Packets that wait for a gap, and no other.
     Gap,
 }
 
-/// Way of a packet through its flow.
+/// The way of a packet through its flow.
 pub(in crate::relay) enum Way {
     /// [`Flow::numbered`] or [`Flow::unnumbered`].
     Long,
@@ -42,44 +42,43 @@ pub(in crate::relay) enum Way {
     Open(u64),
     /// [`Flow::fill`], with this number.
     Fill(u64),
-    /// The packet came twice in a row: it is counted, and nothing else.
+    /// The packet is an immediate copy of the last one: it is only counted.
     Repeat,
 }
 
 impl Session {
-    /// Whether there is something to look after besides packets of one number each, in order or
-    /// behind a gap.
+    /// Whether the session has state besides packets of one number each, in order or behind a gap.
     fn is_busy(&self) -> bool {
         !self.reorder.is_quiet() || self.reorder.is_stepping() || self.standing.is_some() || self.recovers()
     }
 
-    /// What a session that is not busy has to look after, with this window.
+    /// State of a session that is not busy, with this window.
     fn ease_within(&self, window: u64) -> Ease {
         let reorder = &self.reorder;
         match reorder.stored() {
             _ if !reorder.covers(window) => Ease::Busy,
             0 if reorder.is_calm() => Ease::Calm,
             0 => Ease::Busy,
-            // What stands behind a gap may show another one, to be asked for.
+            // A packet behind a gap may show another gap, to be requested.
             _ if self.asking.is_some() => Ease::Busy,
             _ => Ease::Gap,
         }
     }
 
-    /// Whether the packet before the head comes again, and nothing is to be learned from that.
+    /// Whether the packet repeats the one before the head, and reveals nothing new.
     fn is_twice(&self, number: u64, fingerprint: u32) -> bool {
         self.asking.is_none()
             && self.rebuilt.is_empty()
             && self.reorder.known(number, 1, fingerprint, self.window) == Known::Same
     }
 
-    /// Whether a packet of one number has its place beyond all others.
+    /// Whether a packet of one number comes after all stored ones.
     #[inline(always)]
     fn may_append(&self, number: u64) -> bool {
         self.reorder.may_append(number, self.window)
     }
 
-    /// Whether a packet of one number has its place in a gap.
+    /// Whether a packet of one number fits into a gap.
     fn may_fill(&self, number: u64) -> bool {
         let reorder = &self.reorder;
         number < reorder.end() && reorder.misses(number) && !reorder.is_beyond(number, self.window)
@@ -87,7 +86,7 @@ impl Session {
 }
 
 impl Flow {
-    /// Decides which ways the next packet may take; called after an input that took the long way,
+    /// Decides which ways the next packet may take. Called after an input that took the long way,
     /// and when rate or hold have changed.
     pub(in crate::relay) fn look(&mut self, cx: &Context<'_>) {
         let Some(session) = &self.session else { return };
@@ -102,7 +101,7 @@ impl Flow {
         }
     }
 
-    /// Whether there is something to look after besides the session.
+    /// Whether the flow has state besides its session.
     fn is_busy(&self) -> bool {
         !self.probation.is_empty()
             || self.pacer.is_some()
@@ -114,14 +113,14 @@ impl Flow {
 
     fn ease_of(&self, session: &Session, window: u64) -> Ease {
         let ease = session.ease_within(window);
-        // The next packet may leave out a number that a foreign one has, or end the longer wait of
-        // one that stands alone.
+        // The next packet may leave out a number that a foreign one has taken, or end the longer
+        // wait of a single conspicuous packet.
         let alone = || session.reorder.stored() == 1 && session.reorder.waits_longer(&self.gap_patience());
         if ease == Ease::Gap && (self.has_noted() || alone()) { Ease::Busy } else { ease }
     }
 
-    /// [`Flow::look`] in a calm flow when only rate or hold have changed. It has no legs, and its
-    /// packets take one number each.
+    /// [`Flow::look`] for a calm flow in which only rate or hold have changed. It has no legs, and
+    /// its packets take one number each.
     #[cold]
     fn fit_window(&mut self, config: &Config) {
         let most = config.window_max.min(self.space.packets_max(1));
@@ -137,7 +136,7 @@ impl Flow {
         }
     }
 
-    /// The way of a media packet.
+    /// Chooses the way of a media packet.
     #[inline(always)]
     pub(in crate::relay) fn way(
         &self,
@@ -166,14 +165,15 @@ impl Flow {
         }
     }
 
-    /// Whether the packet is a copy of the last one, in a flow that learns nothing from that.
+    /// Whether the packet is a copy of the last one and reveals nothing new.
     #[inline(never)]
     fn is_twice(&self, number: u64, arrival: &Arrival, now: Instant) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_twice(number, arrival.fingerprint()))
             && self.age(number, now) <= self.repeat_age()
     }
 
-    /// Whether the packet only has to be stored: no deadline has passed, and no bound is met.
+    /// Whether the packet needs only to be stored: no deadline has passed, and no bound is
+    /// reached.
     #[inline(always)]
     fn may_wait(&self, number: u64, bytes: &Buffer, now: Instant, budget: &Budget) -> bool {
         bytes.capacity() <= budget.room()
@@ -181,8 +181,8 @@ impl Flow {
             && self.session.as_ref().is_some_and(|session| session.may_append(number))
     }
 
-    /// Whether the packet only has to be stored, as the first one behind a gap that nobody asks
-    /// for.
+    /// Whether the packet needs only to be stored, as the first one behind a gap that is not
+    /// requested.
     #[inline(never)]
     fn may_open(&self, number: u64, bytes: &Buffer, budget: &Budget) -> bool {
         let may_append = |session: &Session| session.asking.is_none() && session.may_append(number);
@@ -192,8 +192,8 @@ impl Flow {
             && self.session.as_ref().is_some_and(may_append)
     }
 
-    /// Whether the packet only has to be put into a gap: no deadline has passed, and no bound is
-    /// met.
+    /// Whether the packet needs only to be put into a gap: no deadline has passed, and no bound is
+    /// reached.
     #[inline(never)]
     fn may_fill(&self, number: u64, bytes: &Buffer, now: Instant, budget: &Budget) -> bool {
         bytes.capacity() <= budget.room()
@@ -202,7 +202,7 @@ impl Flow {
             && self.session.as_ref().is_some_and(|session| session.may_fill(number))
     }
 
-    /// Takes the packet at the head.
+    /// Delivers the packet at the head.
     #[inline(always)]
     pub(in crate::relay) fn pass(
         &mut self,
@@ -223,7 +223,7 @@ impl Flow {
         Delivery { flow: self.id, seq, span: 1, how: How::Received, packet }
     }
 
-    /// Holds the packet back. `true`: rate or hold have changed, so that more may be due.
+    /// Holds the packet back. `true`: rate or hold have changed, so more may be due.
     #[inline(always)]
     pub(in crate::relay) fn wait(
         &mut self,
@@ -243,9 +243,9 @@ impl Flow {
         self.measure(arrival, cx.now, cx.config)
     }
 
-    /// Puts the packet into a gap, and passes on what is in order then. `true`: more may be due,
-    /// since rate or hold have changed, or since a packet now waits first that came before the
-    /// others and was under probation.
+    /// Puts the packet into a gap, and delivers the packets that are in order then. `true`: more
+    /// may be due, because rate or hold have changed, or because the first waiting packet now is
+    /// an older one that was under probation.
     pub(in crate::relay) fn fill(
         &mut self,
         number: u64,
@@ -260,7 +260,7 @@ impl Flow {
         cx.tighten(&mut packet);
         let stored = Stored::new(packet, How::Received, 1, arrival.fingerprint());
         let queued = reorder.insert(number, stored, cx.now, session.window);
-        // Before what waited goes out: the age of numbers goes by the head of this moment.
+        // Before the waiting packets leave: the age of numbers depends on the current head.
         let measured = self.note(arrival, cx.now, cx.config);
         self.counters.reordered += 1;
         if let Some(lateness) = lateness {
@@ -280,8 +280,8 @@ impl Flow {
         changed || first.zip(oldest).is_some_and(|(first, oldest)| first < oldest)
     }
 
-    /// Delivers what is in order behind a gap that is filled. Their deadlines need no look: nothing
-    /// of them is left.
+    /// Delivers the packets that are in order after a gap was filled. Their deadlines no longer
+    /// matter.
     fn deliver_ready(&mut self, cx: &mut Context<'_>) {
         while let Some(session) = &mut self.session {
             let Some((number, stored)) = session.reorder.pop_ready() else {
@@ -291,13 +291,13 @@ impl Flow {
         }
     }
 
-    /// Measures a packet that was not known before. `true`: rate or hold have changed.
+    /// Measures a new packet. `true`: rate or hold have changed.
     #[inline]
     fn measure(&mut self, arrival: &Arrival, now: Instant, config: &Config) -> bool {
         self.note(arrival, now, config) | self.hold.tick(now)
     }
 
-    /// Notes a packet that was not known before. `true`: the rate has changed.
+    /// Notes a new packet. `true`: the rate has changed.
     #[inline]
     fn note(&mut self, arrival: &Arrival, now: Instant, config: &Config) -> bool {
         self.ended = false;

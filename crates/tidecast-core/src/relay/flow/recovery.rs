@@ -1,5 +1,5 @@
-//! Recovery in a flow: what it must keep, repair packets on their way to it, and rebuilt packets on
-//! their way back in.
+//! Recovery within a flow: keeps packets for it, passes repair packets to it, and feeds recovered
+//! packets back.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use tidecast_wire::{
 };
 
 impl Session {
-    /// A copy of what recovery must keep of a packet that is about to move on.
+    /// Copies what recovery needs of a packet that is about to leave.
     pub(super) fn recovery_copy(&self, arrived: &Numbered, number: u64, window: u64) -> Option<Kept> {
         let recovery = self.recovery.as_ref()?;
         let void = arrived.packet.bytes.is_empty();
@@ -30,7 +30,7 @@ impl Session {
 }
 
 impl Flow {
-    /// Keeps what recovery needs of a packet that has moved on.
+    /// Keeps what recovery needs of a packet that has left.
     pub(super) fn keep_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
         let grace = self.grace(cx.now);
         let Some(Session { recovery: Some(recovery), reorder, asking, .. }) = &mut self.session else {
@@ -45,15 +45,15 @@ impl Flow {
         }
     }
 
-    /// Compares a packet whose number was known with what recovery has kept of it.
+    /// Compares a packet whose number is known with the one kept for recovery.
     pub(super) fn compare_for_recovery(&mut self, number: u64, kept: Kept, cx: &mut Context<'_>) {
         if let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session {
             recovery.came_again(number, kept, &cx.means(Duration::ZERO, reorder.witnessed()));
         }
     }
 
-    /// A repair packet; used if it is of the session in force and of packets that may have been
-    /// sent by now.
+    /// Takes a repair packet. It is used if it belongs to the session in force and protects
+    /// packets that may have been sent by now.
     pub(in crate::relay) fn repair(
         &mut self,
         session: u32,
@@ -72,7 +72,7 @@ impl Flow {
         }
     }
 
-    /// An ST 2022-1 repair packet that was found to be this flow's.
+    /// Takes an ST 2022-1 repair packet that belongs to this flow.
     pub(in crate::relay) fn st2022_repair(
         &mut self,
         leg: u8,
@@ -95,7 +95,7 @@ impl Flow {
         recovers.then(|| session.reorder.end())
     }
 
-    /// Other flows need the memory: nothing of this one is recovered until its next session.
+    /// Frees the recovery memory for other flows; recovery resumes with the next session.
     pub(in crate::relay) fn stop_recovery(&mut self) {
         if let Some(session) = &mut self.session {
             session.recovery = None;
@@ -121,7 +121,7 @@ impl Flow {
         }
     }
 
-    /// Takes in all of them before a gap between them is given up.
+    /// Inserts all recovered packets before a gap between them is given up.
     fn take_in_rebuilt(&mut self, packets: Vec<Rebuilt>, cx: &mut Context<'_>) {
         self.set_rebuilding(true);
         for rebuilt in packets {
@@ -143,7 +143,7 @@ impl Flow {
         }
     }
 
-    /// These numbers cannot come back.
+    /// Gives up these numbers, which cannot be recovered.
     pub(super) fn give_up(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
         let window = self.window(cx.config);
         let Some(session) = &mut self.session else { return };
@@ -153,7 +153,7 @@ impl Flow {
         self.poll(cx);
     }
 
-    /// Numbers below `end` have been used, a repair packet says.
+    /// A repair packet shows that all numbers below `end` have been used.
     fn await_until(&mut self, end: u64, cx: &mut Context<'_>) {
         let (window, patience) = (self.window(cx.config), self.patience());
         let Some(Session { reorder, .. }) = &mut self.session else { return };
@@ -164,7 +164,7 @@ impl Flow {
         }
     }
 
-    /// The whole datagram of a native packet, as its producer had sent it.
+    /// Rebuilds the whole datagram of a native packet, as its producer sent it.
     fn rebuilt_native(&self, rebuilt: &RebuiltPayload, now: Instant) -> Option<Numbered> {
         let session = self.session.as_ref()?.id;
         let FlowKey::Stream(stream) = self.key else {
@@ -191,7 +191,7 @@ impl Flow {
         self.numbered_again(rebuilt.number, fingerprint(&rebuilt.payload, rebuilt.timestamp), packet)
     }
 
-    /// An RTP packet, which came back whole.
+    /// Turns a recovered RTP datagram into a packet.
     fn rebuilt_rtp(&self, rebuilt: RebuiltDatagram, now: Instant) -> Option<Numbered> {
         let RebuiltDatagram { number, packet } = rebuilt;
         let arrival = arrival::arrival(&Format::Rtp, self.source, &packet).ok()?;
@@ -211,7 +211,7 @@ impl Flow {
         Some(Numbered { session, number, span, fingerprint, how, packet, leg, clock })
     }
 
-    /// If this number was rebuilt, that was in vain.
+    /// If this number was recovered, the recovery was not needed.
     pub(super) fn not_needed(&mut self, number: u64) {
         let rebuilt = self.session.as_mut().is_some_and(|session| session.take_rebuilt(number));
         self.counters.recovered_spurious += u64::from(rebuilt);

@@ -1,5 +1,5 @@
-//! What leaves a flow, and when: packets that are due, gaps that are overdue, and what a bound on
-//! memory asks for.
+//! Output of a flow: packets that are due, gaps that are overdue, and packets released early to
+//! stay within a memory bound.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use super::{Budget, Context, Flow, Session};
 use crate::relay::{Delivery, How, Output, Packet, recovery::Means, reorder::Poll};
 
 impl Flow {
-    /// The next number to be used, from a heartbeat or an end of session.
+    /// Takes the next number to be used, from a heartbeat or an end of session.
     pub(in crate::relay) fn announced(&mut self, id: u32, next: u64, end: bool, cx: &mut Context<'_>) {
         let (window, patience) = (self.window(cx.config), self.patience());
         let Some(Session { reorder, .. }) = self.session.as_mut().filter(|session| session.id == id) else {
@@ -17,7 +17,8 @@ impl Flow {
             return;
         }
         self.ended = end;
-        // One beyond the window is forged, or so much was lost that its next packet begins anew.
+        // A number beyond the window is forged, or the loss is so large that the next packet
+        // starts a new numbering.
         if next - reorder.next() <= window {
             let known = reorder.end();
             reorder.announce(next, cx.now, patience);
@@ -37,7 +38,7 @@ impl Flow {
                 self.deliver(number, stored.span, stored.how, stored.packet, cx);
                 continue;
             }
-            // Each gap that comes to the head may be overdue, and what can be rebuilt is not given
+            // Every gap that reaches the head may be overdue; recovery is tried before it is given
             // up.
             let head = session.reorder.next();
             if looked_at != Some(head) && session.awaits_repair() {
@@ -59,7 +60,7 @@ impl Flow {
         let (grace, patience) = (self.grace(cx.now), self.gap_patience());
         let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session else { return };
         let Some(due) = recovery.deadline(grace) else { return };
-        // What can be rebuilt is not given up: a deadline that has passed makes it overdue.
+        // Recovery is tried before a gap is given up; an expired deadline makes recovery due.
         let expired = reorder.deadline(patience).is_some_and(|at| at <= cx.now);
         if expired || due <= cx.now {
             let overdue = if expired { reorder.first_stored().unwrap_or(u64::MAX) } else { 0 };
@@ -68,7 +69,7 @@ impl Flow {
         }
     }
 
-    /// Passes on a packet that takes `span` numbers, now or when it is due.
+    /// Delivers a packet that takes `span` numbers, now or when it is due.
     #[inline(always)]
     pub(super) fn deliver(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
         let waits = self.trial.is_some() || self.controls.is_some() || self.pacer.is_some();
@@ -78,14 +79,14 @@ impl Flow {
         self.hand_out(seq, span, how, packet, cx);
     }
 
-    /// Passes on a packet where it may have to wait, or is none for the outputs.
+    /// Delivers a packet that may have to wait, or that may not be for the outputs.
     #[inline(never)]
     fn deliver_with_care(&mut self, seq: u64, span: u64, how: How, packet: Packet, cx: &mut Context<'_>) {
         if self.trial.is_some() {
             return self.detain(seq, span, how, packet, cx);
         }
         if self.keeps_out(&packet, cx) {
-            // A number without a packet has no memory to give back.
+            // A number without a packet has no memory to return.
             if !packet.bytes.is_empty() {
                 cx.spend(packet);
             }
@@ -107,7 +108,7 @@ impl Flow {
         cx.outputs.push_back(Output::Deliver(Delivery::new(self.id, seq, span, how, packet)));
     }
 
-    /// Acts on what the reorder buffer wants. `false`: it wants nothing now.
+    /// Executes an action of the reorder buffer. `false`: there was none.
     #[inline]
     fn apply_poll(&mut self, polled: Poll, cx: &mut Context<'_>) -> bool {
         match polled {
@@ -147,7 +148,7 @@ impl Flow {
         }
     }
 
-    /// Delivers what the numbering in force holds back, in order, with its gaps given up.
+    /// Delivers all packets held back of the numbering in force, in order, and gives up its gaps.
     pub(in crate::relay) fn flush_numbering(&mut self, cx: &mut Context<'_>) {
         if let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session {
             let findings = recovery.poll(&mut cx.means(Duration::ZERO, reorder.end()));
@@ -164,7 +165,7 @@ impl Flow {
         }
     }
 
-    /// The end of the flow: everything goes out or is counted.
+    /// Ends the flow: everything is delivered or counted.
     pub(in crate::relay) fn flush(&mut self, cx: &mut Context<'_>) {
         self.reject_pending(cx);
         self.reject_probation(cx);
@@ -173,9 +174,9 @@ impl Flow {
         self.release_all(cx);
     }
 
-    /// Charges the channel for what this flow keeps. Over the bound, what waits for its time goes
-    /// out early, then the oldest gaps are given up, then what is under probation, then what is
-    /// kept for recovery, until the flow keeps nothing.
+    /// Charges the channel for the memory of this flow. Over the bound, first packets that wait
+    /// for their time leave early, then the oldest gaps are given up, then packets under
+    /// probation, then packets kept for recovery, until the flow keeps nothing.
     pub(in crate::relay) fn settle_budget(&mut self, cx: &mut Context<'_>) {
         self.charge(cx.budget);
         while cx.budget.exceeded() && self.charged > 0 {
@@ -212,14 +213,14 @@ impl Flow {
         self.charged = used;
     }
 
-    /// Takes back what was charged; the flow is about to be dropped.
+    /// Returns what was charged; the flow is about to be removed.
     pub(in crate::relay) fn discharge(&mut self, budget: &mut Budget) {
         budget.recharge(self.charged, 0);
         self.charged = 0;
     }
 
-    /// When this flow has something to do, given when its numbering (or its predecessor's) was
-    /// alive.
+    /// When this flow has something to do. `alive`: when its numbering (or its predecessor's) was
+    /// last seen.
     pub(in crate::relay) fn deadline(&self, alive: Option<Instant>, now: Instant) -> Option<Instant> {
         let probation =
             if self.probation.is_empty() { None } else { self.probation.deadline(self.silence_since(alive)) };

@@ -1,4 +1,4 @@
-//! The session in force: a numbering, and all that exists only with it. A flow has none before its
+//! The session in force: a numbering, and the state that belongs to it. A flow has none before its
 //! first packets are believed, or if its packets have no numbers.
 
 use std::{
@@ -23,50 +23,49 @@ use crate::{
 };
 use tidecast_wire::seq::Space;
 
-/// One run of a producer. What every packet touches stands first.
+/// One run of a producer. The fields that every packet touches come first.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Session {
-    /// Session id of native datagrams, SSRC of RTP, else 0.
+    /// Session id of native datagrams, SSRC of RTP, otherwise 0.
     pub(super) id: u32,
-    /// Which short ways the next packet may take, and the window then.
+    /// Which short ways the next packet may take, and the window for them.
     pub(super) ease: Ease,
     pub(super) window: u64,
     /// The flow's number space.
     space: Space,
     pub(super) reorder: Reorder,
     pub(super) recovery: Option<Box<Recovery>>,
-    /// Requests for missing packets, for flows that may ask.
+    /// Requests for missing packets, if the flow may send them.
     pub(super) asking: Option<Box<Asking>>,
     pub(super) marking: Marking,
     pub(super) ages: Ages,
-    /// The number of all its packets, if that never changes.
+    /// The number of all its packets, if it never changes.
     pub(super) standing: Option<u64>,
-    /// Several rebuilt packets are on their way in: no gap is given up before all of them are
-    /// there.
+    /// Several recovered packets are being inserted: no gap is given up before all of them are in.
     pub(super) rebuilding: bool,
-    /// Numbers rebuilt lately, to recognize a rebuild that was not needed.
+    /// Recently recovered numbers, to recognize a recovery that was not needed.
     pub(super) rebuilt: VecDeque<u64>,
-    /// Numbers that cannot be rebuilt, but may still come on a leg.
+    /// Numbers that cannot be recovered, but may still come on a leg.
     pub(super) hopeless: BTreeSet<u64>,
-    /// The numbering before this one with the same id, which a longer path may still bring.
+    /// The previous numbering with the same id; a longer path may still bring packets of it.
     pub(super) former: Option<Box<Former>>,
-    /// The session before this one: its stragglers are late, they start nothing.
+    /// The previous session: its stragglers count as late and start nothing.
     pub(super) retired: Option<Retired>,
-    /// Where its packets came from when it began, or was jumped to.
+    /// Source address of its packets when it started, or at its last jump.
     pub(super) begun_by: SocketAddr,
 }
 
-/// A session that is over.
+/// A session that has ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retired {
     pub(super) id: u32,
-    /// Packets with lower numbers are stragglers; the session is alive if packets go on from here.
+    /// Packets with lower numbers are stragglers; packets from this number on revive the session.
     pub(super) next: u64,
 }
 
 impl Session {
-    /// A session whose first number is `first`, extended, and which began at `since`.
+    /// A session whose first extended number is `first` and that started at `since`.
     pub(super) fn new(id: u32, space: Space, first: u64, source: SocketAddr, since: Instant) -> Session {
         Session {
             id,
@@ -88,8 +87,8 @@ impl Session {
         }
     }
 
-    /// Takes the place of `old`, from the number `first` on the wire on. With several legs, a
-    /// longer path may bring the old numbering until `former_until`.
+    /// Replaces `old`, from the wire number `first` on. With several legs, a longer path may bring
+    /// the old numbering until `former_until`.
     pub(super) fn succeed(&mut self, old: Session, first: u64, former_until: Option<Instant>) {
         let next = old.reorder.next();
         if old.id != self.id {
@@ -101,19 +100,19 @@ impl Session {
             .map(|until| Box::new(Former { next, first, until, history: old.reorder.into_history() }));
     }
 
-    /// Where a session with this id had ended, if it was the one before this one or the one before
-    /// a restart of it.
+    /// Where a session with this id ended, if it is the previous one, or the one before a restart
+    /// of that.
     pub(super) fn ended_at(&self, id: u32) -> Option<u64> {
         self.retired.filter(|retired| retired.id == id).map(|retired| retired.next)
     }
 
-    /// The extended number of a number on the wire.
+    /// Extends a wire number.
     #[inline(always)]
     pub(super) fn extend(&self, wire: u64) -> u64 {
         self.space.extend(self.reorder.next(), wire)
     }
 
-    /// An extended number as on the wire.
+    /// Wire form of an extended number.
     pub(super) fn on_wire(&self, number: u64) -> u64 {
         self.space.modulus().map_or(number, |modulus| number % modulus)
     }
@@ -123,12 +122,12 @@ impl Session {
         number >= self.reorder.next() && number - self.reorder.next() < window
     }
 
-    /// Whether a packet with this number on the wire may well be of this session.
+    /// Whether a packet with this wire number may belong to this session.
     pub(super) fn is_near(&self, wire: u64) -> bool {
         self.extend(wire).abs_diff(self.reorder.next()) < REORDER_PACKETS_START
     }
 
-    /// What is known of a packet that is not to be taken in yet.
+    /// Looks up a packet without inserting it.
     pub(super) fn known(&self, packet: &Numbered, window: u64) -> Known {
         if packet.session != self.id {
             return Known::Other;
@@ -136,32 +135,32 @@ impl Session {
         self.reorder.known(self.extend(packet.number), packet.span, packet.fingerprint, window)
     }
 
-    /// Whether packets are kept for recovery, or are missed.
+    /// Whether packets are kept for recovery, or missing packets may be recovered.
     pub(super) fn recovers(&self) -> bool {
         self.recovery.as_ref().is_some_and(|recovery| !recovery.is_idle())
     }
 
-    /// Whether packets are missed that repair packets may bring back.
+    /// Whether packets are missing that repair packets may recover.
     pub(super) fn awaits_repair(&self) -> bool {
         self.recovery.as_ref().is_some_and(|recovery| recovery.misses())
     }
 
-    /// Numbers that repair packets reach over; 0 before any came.
+    /// Count of numbers that one set of repair packets spans; 0 before any came.
     pub(super) fn protected_span(&self) -> u64 {
         self.recovery.as_ref().map_or(0, |recovery| recovery.window())
     }
 
-    /// The round trip to its producer, once measured.
+    /// Round trip to the producer, once measured.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.asking.as_ref()?.round_trip.get()
     }
 
-    /// Columns and rows of its ST 2022-1 FEC.
+    /// Columns and rows of the ST 2022-1 FEC.
     pub(super) fn fec_matrix(&self) -> Option<(u64, u64)> {
         self.recovery.as_ref()?.matrix_size()
     }
 
-    /// Notes a number that was rebuilt.
+    /// Notes a number that was recovered.
     pub(super) fn note_rebuilt(&mut self, number: u64) {
         if self.rebuilt.len() >= REBUILT_REMEMBERED {
             self.rebuilt.pop_front();
@@ -169,21 +168,21 @@ impl Session {
         self.rebuilt.push_back(number);
     }
 
-    /// Whether this number was rebuilt although it came after all; answered once.
+    /// Whether this number was recovered although its packet came later; true only once.
     pub(super) fn take_rebuilt(&mut self, number: u64) -> bool {
         let place = self.rebuilt.iter().position(|rebuilt| *rebuilt == number);
         place.and_then(|place| self.rebuilt.swap_remove_back(place)).is_some()
     }
 
-    /// Memory of what it keeps, in bytes.
+    /// Memory of the session, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.reorder.bytes()
             + self.asking.as_ref().map_or(0, |asking| asking.schedule.bytes())
             + self.recovery.as_ref().map_or(0, |recovery| recovery.bytes())
     }
 
-    /// Frees what it can do without: what is kept for recovery, what is to be asked for, and room
-    /// for packets.
+    /// Frees memory that the session can do without: packets kept for recovery, pending requests,
+    /// and spare room.
     pub(super) fn shrink(&mut self) {
         if let Some(recovery) = &mut self.recovery {
             recovery.forget();

@@ -1,9 +1,10 @@
-//! Who sends a flow's packets. One producer has its id; its packets come from one address on each
-//! leg. A packet with the same id from another address may be of the same producer (its other path
-//! into the same group, a second socket, a new port after a restart), or of somebody who has the
-//! same id by mistake (RFC 3550, section 8.2). It waits until that is clear: what agrees with the
-//! numbering in force is taken, what contradicts it while that goes on is a collision, and when the
-//! known address falls silent, the other one takes its place.
+//! Source addresses of a flow. A flow's id belongs to one producer, whose packets come from one
+//! address on each leg. A packet with the same id from another address may be of the same producer
+//! (another path into the same group, a second socket, a new port after a restart), or of a
+//! producer that uses the same id by mistake (RFC 3550, section 8.2). It waits until that is
+//! clear: if it agrees with the numbering in force it is accepted, if it contradicts a numbering
+//! that goes on it is a collision, and if the known address falls silent, the other one replaces
+//! it.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -17,13 +18,13 @@ use crate::{
     },
 };
 
-/// Why a packet is rejected whose id another address has.
+/// Reject reason: another address already uses the id.
 const COLLISION: &str = "collision";
 
 /// Relation of another address to the one whose packets are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
-    /// Not known yet; this many of its packets have agreed with the session in force.
+    /// Not known yet; the count of its packets that have agreed with the session in force.
     Unknown(u8),
     /// Another path of the same producer.
     Kin,
@@ -37,8 +38,8 @@ struct Other {
     address: SocketAddr,
     relation: Relation,
     heard: Instant,
-    /// How many media packets the flow had received when its last one came, and how many of it had
-    /// come in a row.
+    /// Media packets that the flow had received at the last packet from here, and the count of
+    /// packets from here in a row.
     row: (u64, u32),
 }
 
@@ -58,11 +59,11 @@ struct Pending {
     packet: Numbered,
 }
 
-/// The other addresses of a flow.
+/// Other source addresses of a flow.
 #[derive(Debug, Default)]
 pub(super) struct OtherSources {
     others: Vec<Other>,
-    /// In the order of their arrival.
+    /// Packets that wait, in order of arrival.
     pending: VecDeque<Pending>,
     collision: Option<Collision>,
 }
@@ -72,7 +73,7 @@ impl OtherSources {
         self.others.iter_mut().find(|other| other.leg == leg && other.address == address)
     }
 
-    /// Notes an address; the one that was silent longest makes room, rivals first.
+    /// Notes an address. The one that was silent longest makes room, rivals first.
     fn note(&mut self, leg: u8, address: SocketAddr, now: Instant) -> &mut Other {
         let place = self.others.iter().position(|other| other.leg == leg && other.address == address);
         let place = place.unwrap_or_else(|| {
@@ -92,19 +93,19 @@ impl OtherSources {
     }
 }
 
-/// What to do with a packet from an address that is not the flow's.
+/// What to do with a packet from another source address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::relay) enum Stranger {
-    /// It is the producer's.
+    /// Accept it: it is the producer's.
     Ours,
-    /// It waits: [`Flow::wait_for_source`].
+    /// Hold it back with [`Flow::wait_for_source`].
     Waits,
-    /// Another producer has the same id: [`Flow::collides`].
+    /// Another producer has the same id: call [`Flow::collides`].
     Collides,
 }
 
 impl Flow {
-    /// Whether a packet comes from where the flow's packets come from on this leg.
+    /// Whether this is the source address of the flow's packets on this leg.
     #[inline]
     pub(in crate::relay) fn is_from(&self, leg: u8, source: SocketAddr) -> bool {
         match &self.legs {
@@ -113,7 +114,7 @@ impl Flow {
         }
     }
 
-    /// Whether what comes beside the media is from the producer: from the address of its packets,
+    /// Whether a datagram beside the media is from the producer: from the address of its packets,
     /// or another path of it.
     pub(in crate::relay) fn is_ours(&self, leg: u8, source: SocketAddr) -> bool {
         let kin = |other: &Other| other.address == source && other.relation == Relation::Kin;
@@ -121,14 +122,14 @@ impl Flow {
             || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
     }
 
-    /// Like [`Flow::is_ours`], but any port of the host will do.
+    /// Like [`Flow::is_ours`], for any port of the host.
     pub(in crate::relay) fn is_of_host(&self, leg: u8, source: SocketAddr) -> bool {
         let kin = |other: &Other| other.address.ip() == source.ip() && other.relation == Relation::Kin;
         self.source_on(leg).ip() == source.ip()
             || self.sources.as_ref().is_some_and(|sources| sources.others.iter().any(kin))
     }
 
-    /// What to do with a packet from another address than that of the flow's packets.
+    /// Decides about a packet from another address than the flow's.
     #[cold]
     pub(in crate::relay) fn whose(
         &mut self,
@@ -158,7 +159,7 @@ impl Flow {
         }
     }
 
-    /// When the address in force on this leg counts as silent, if nothing more comes from there.
+    /// When the address in force on this leg counts as silent, if no more packets come from it.
     fn silent_at(&self, leg: u8) -> Instant {
         self.source_heard(leg) + self.next_due()
     }
@@ -168,8 +169,8 @@ impl Flow {
         heard.unwrap_or(self.last_arrival)
     }
 
-    /// Makes room where too many packets wait. An address that has brought so many, while nothing
-    /// came from the one in force, takes its place.
+    /// Makes room if too many packets wait. An address that has sent that many, without a packet
+    /// from the one in force in between, replaces it.
     fn make_room_for_pending(&mut self, cx: &mut Context<'_>) {
         let pending = self.sources.as_ref().map(|sources| &sources.pending);
         let Some(first) = pending.filter(|p| p.len() >= SOURCES_PENDING_MAX).and_then(|p| p.front()) else {
@@ -203,7 +204,7 @@ impl Flow {
         }
     }
 
-    /// Keeps a packet until it is clear whose it is.
+    /// Holds a packet back until its producer is known.
     pub(in crate::relay) fn wait_for_source(
         &mut self,
         source: SocketAddr,
@@ -217,7 +218,7 @@ impl Flow {
         self.sources.get_or_insert_default().pending.push_back(Pending { source, arrived, packet });
     }
 
-    /// A packet of another producer with this flow's id.
+    /// Counts a packet of another producer that uses this flow's id.
     pub(in crate::relay) fn collides(&mut self, leg: u8, other: SocketAddr, now: Instant) {
         self.counters.media_received += 1;
         self.counters.rejected += 1;
@@ -232,7 +233,7 @@ impl Flow {
         sources.collision = Some(Collision { first, other, packets: before + 1, last: now });
     }
 
-    /// Another address that sends packets with the flow's id, if any.
+    /// Another address that sends packets with this flow's id, if any.
     pub(super) fn collision(&self) -> Option<Collision> {
         self.sources.as_ref()?.collision
     }
@@ -242,7 +243,7 @@ impl Flow {
         cx.spend(packet.packet);
     }
 
-    /// Packets that wait for whose they are.
+    /// Packets whose producer is not known yet.
     pub(super) fn pending(&self) -> usize {
         self.sources.as_ref().map_or(0, |sources| sources.pending.len())
     }
@@ -252,7 +253,7 @@ impl Flow {
         pending.map(|pending| pending.packet.packet.bytes.capacity()).sum()
     }
 
-    /// When the address that they contradict counts as silent.
+    /// When the address in force, which the waiting packets contradict, counts as silent.
     pub(super) fn pending_deadline(&self) -> Option<Instant> {
         let pending = &self.sources.as_ref()?.pending;
         pending.iter().map(|pending| self.silent_at(pending.packet.leg)).min()
@@ -264,8 +265,8 @@ impl Flow {
         }
     }
 
-    /// Looks again at the packets that wait: some time has passed, or the numbering in force has
-    /// gone on.
+    /// Decides again about the waiting packets: some time has passed, or the numbering in force
+    /// has advanced.
     pub(in crate::relay) fn weigh_sources(&mut self, cx: &mut Context<'_>) {
         let mut place = 0;
         while let Some(pending) = self.sources.as_ref().and_then(|sources| sources.pending.get(place)) {
@@ -289,7 +290,7 @@ impl Flow {
             if agrees {
                 self.agrees(leg, source, known, cx.now);
                 self.numbered(packet, cx);
-                // That may have moved the head, and so what is known of those before.
+                // The head may have moved, which can change the decision about earlier packets.
                 place = 0;
             } else {
                 self.contradicts(leg, source, packet, cx);
@@ -313,7 +314,7 @@ impl Flow {
         }
     }
 
-    /// What the numbering in force knows of a packet.
+    /// Looks up a packet in the numbering in force.
     fn known(&self, packet: &Numbered, cx: &Context<'_>) -> Known {
         let window = self.window(cx.config);
         self.session.as_ref().map_or(Known::Other, |session| session.known(packet, window))
@@ -343,6 +344,6 @@ impl Flow {
         }
     }
 
-    /// The reason under which [`Flow::collides`] counts.
+    /// Reject reason that [`Flow::collides`] counts.
     pub(in crate::relay) const COLLISION: &str = COLLISION;
 }

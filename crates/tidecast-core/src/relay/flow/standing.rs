@@ -1,5 +1,5 @@
-//! A number that never changes is none: the flow's packets go out in the order in which they come,
-//! as long as no other numbering is believed.
+//! A number that never changes does not order packets: they are delivered in order of arrival,
+//! until another numbering is believed.
 
 use super::{Context, Flow, Numbered, Session};
 use crate::{
@@ -8,27 +8,27 @@ use crate::{
 };
 
 impl Session {
-    /// Whether a packet has the number of the last one again, where packets take `step` numbers.
+    /// Whether a packet repeats the last number, where packets take `step` numbers.
     fn is_last(&self, wire: u64, step: u64) -> bool {
         self.reorder.next().checked_sub(step).is_some_and(|last| self.on_wire(last) == wire)
     }
 }
 
 impl Flow {
-    /// Whether a packet has the number of the last one again.
+    /// Whether a packet repeats the last number.
     pub(super) fn is_last(&self, wire: u64) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_last(wire, self.step.get()))
     }
 
-    /// After a packet under probation that has the number of the last one: whether there are enough
-    /// of them.
+    /// After a packet under probation that repeats the last number: checks whether enough of them
+    /// have come.
     pub(super) fn look_for_standing(&mut self, wire: u64, cx: &mut Context<'_>) {
         if let Some(packets) = self.probation.take_standing(wire, STANDING_MIN) {
             self.pass_unnumbered(wire, packets, cx);
         }
     }
 
-    /// Whether a numbering that is believed is the old one's only number again, once more.
+    /// Whether a new numbering starts with the only number of the old one, several times in a row.
     pub(super) fn stands_still(&mut self, session: u32, first: u64) -> bool {
         let same_id = self.session.as_ref().is_some_and(|old| old.id == session);
         let again = same_id && self.is_last(first) && self.passed() > 0;
@@ -36,7 +36,7 @@ impl Flow {
         self.stood >= STANDING_SESSIONS_MIN
     }
 
-    /// From now on packets with this number go out as they come.
+    /// From now on, delivers packets with this number as they come.
     pub(super) fn pass_unnumbered(&mut self, wire: u64, packets: Vec<Candidate>, cx: &mut Context<'_>) {
         let Some(session) = &mut self.session else { return };
         if session.standing.replace(wire).is_none() {
@@ -51,8 +51,8 @@ impl Flow {
         }
     }
 
-    /// Gives a packet of a flow whose number stands still its place. A packet with another number
-    /// has to be confirmed.
+    /// Orders a packet of a flow whose number never changes. A packet with another number must be
+    /// confirmed.
     pub(super) fn place_standing(&mut self, mut arrived: Numbered, wire: u64, cx: &mut Context<'_>) {
         if arrived.how != How::Received {
             return cx.spend(arrived.packet);
@@ -61,7 +61,7 @@ impl Flow {
             return self.on_probation(arrived, cx);
         }
         let Some(session) = &self.session else { return cx.spend(arrived.packet) };
-        // The number that the next packet in order has.
+        // The number of the next packet in order.
         arrived.number = session.on_wire(session.reorder.next());
         self.in_session(arrived, cx);
     }

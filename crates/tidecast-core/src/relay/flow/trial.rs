@@ -1,6 +1,6 @@
-//! Trial: what a flow gives out that begins to send, while another one is followed, waits a moment
-//! until it is clear whether that one stops. If so, this one takes its place, and a player misses
-//! nothing of it. `relay::succession` begins and judges trials.
+//! Trial: when a flow starts to send while another one is followed, its output waits until it is
+//! clear whether the other one stops. If so, this flow replaces it, and a player misses none of
+//! its packets. `relay::succession` starts and decides trials.
 
 use std::{collections::VecDeque, mem, time::Instant};
 
@@ -13,12 +13,12 @@ use crate::{
     },
 };
 
-/// What a flow on trial has given out so far.
+/// Output of a flow on trial.
 #[derive(Debug)]
 pub(in crate::relay) struct Trial {
-    /// When its first packet came.
+    /// Arrival of its first packet.
     since: Instant,
-    /// The pause before, in nanoseconds.
+    /// Pause of the flow before that packet, in nanoseconds.
     pause: u64,
     /// In order.
     queue: VecDeque<PacedItem>,
@@ -26,19 +26,19 @@ pub(in crate::relay) struct Trial {
     bytes: usize,
 }
 
-/// What became of the flow that is followed.
+/// State of the followed flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::relay) enum TrialVerdict {
     /// Not known yet.
     Open,
-    /// It goes on beside this one.
+    /// It continues beside this one.
     GoesOn,
     /// It has stopped.
     Stopped,
 }
 
 impl Flow {
-    /// Begins a trial.
+    /// Starts a trial.
     pub(in crate::relay) fn try_out(&mut self, now: Instant) {
         let pause = mem::take(&mut self.pause);
         let queue = VecDeque::new();
@@ -58,7 +58,7 @@ impl Flow {
         self.trial.as_ref().map_or(0, |trial| trial.bytes)
     }
 
-    /// The packets that wait, in order.
+    /// The waiting packets, in order.
     pub(in crate::relay) fn detained_packets(&self) -> impl Iterator<Item = &Packet> {
         let queue = self.trial.as_ref().map(|trial| trial.queue.iter()).into_iter().flatten();
         queue.filter_map(|item| match item {
@@ -67,7 +67,7 @@ impl Flow {
         })
     }
 
-    /// Keeps a packet until the verdict.
+    /// Holds a packet back until the verdict.
     pub(super) fn detain(&mut self, seq: u64, span: u64, how: How, mut packet: Packet, cx: &mut Context<'_>) {
         cx.tighten(&mut packet);
         if let Some(trial) = &mut self.trial {
@@ -77,7 +77,7 @@ impl Flow {
         }
     }
 
-    /// Keeps an answer at its place among the packets.
+    /// Holds an answer back, in its place among the packets.
     pub(super) fn detain_answer(&mut self, output: Output) -> Option<Output> {
         match &mut self.trial {
             Some(trial) => {
@@ -88,7 +88,7 @@ impl Flow {
         }
     }
 
-    /// What is known of `old`, the flow that is followed, at `now`.
+    /// Decides at `now` whether `old`, the followed flow, has stopped.
     pub(in crate::relay) fn judge(&self, old: &Flow, now: Instant) -> TrialVerdict {
         let Some(trial) = &self.trial else { return TrialVerdict::Open };
         let alive = old.alive().unwrap_or(trial.since);
@@ -102,27 +102,29 @@ impl Flow {
         if due || alive <= trial.since { TrialVerdict::Stopped } else { TrialVerdict::GoesOn }
     }
 
-    /// When the verdict is due, if `old` does not go on.
+    /// When the verdict is due, if `old` does not send.
     pub(in crate::relay) fn verdict_due(&self, old: &Flow) -> Option<Instant> {
         let trial = self.trial.as_ref().filter(|trial| trial.packets > 0)?;
         let due = old.next_due();
         let shared = trial.since + due.min(old.hold.get());
         Some(match old.alive() {
-            // What has never sent before has not been silent for the same reason.
+            // This flow is new, so the same outage cannot explain the silence of the old one.
             Some(alive) if trial.pause == 0 => trial.since.max(alive + due),
-            // Both may have been; then the old one has as long as others have at most.
+            // One outage may have silenced both; the old flow gets the time that others get at
+            // most.
             Some(alive) => shared.max(alive + due),
             None => shared,
         })
     }
 
-    /// Passes on what has waited: in the place of another flow, or beside it.
+    /// Sends the held output, as the successor of `old` or as an independent flow.
     pub(in crate::relay) fn end_trial(&mut self, old: Option<FlowId>, cx: &mut Context<'_>) {
         let Some(mut trial) = self.trial.take() else { return };
         if old.is_none() {
             self.learn(trial.pause);
         }
-        // Whether it is a transport stream decides whether it takes the other one's place.
+        // First tell the outputs what the flow carries: that decides whether it can replace the
+        // other one.
         for item in mem::take(&mut trial.queue) {
             match item {
                 PacedItem::Other(carries @ Output::Carries { .. }) => self.answer(carries, cx),
@@ -149,8 +151,8 @@ impl Flow {
         }
     }
 
-    /// Takes out the packets that have waited: they are another flow's, and so is the session if it
-    /// has only begun here.
+    /// Takes the waiting packets for another flow. If the session started during the trial, it is
+    /// no longer counted.
     pub(in crate::relay) fn yield_packets(&mut self) -> Vec<Packet> {
         let Some(trial) = self.trial.take() else { return Vec::new() };
         let mut packets = Vec::with_capacity(trial.packets);

@@ -1,4 +1,4 @@
-//! Packets without numbers: they go out in the order in which they come. Gaps in a transport stream
+//! Packets without numbers: they are delivered in order of arrival. Gaps in a transport stream
 //! show in its continuity counters.
 
 use super::{Context, Flow};
@@ -6,12 +6,13 @@ use crate::relay::{How, Output, Packet, PacketFormat};
 use tidecast_wire::ts::{Continuity, packets::Packets};
 
 impl Flow {
-    /// Where a transport stream without RTP stands: a copy, to try out what may follow.
+    /// A copy of the continuity state of a transport stream without RTP, to try out following
+    /// packets.
     pub(in crate::relay) fn ts_counters(&self) -> Option<(Packets, Continuity)> {
         self.continuity.as_deref().cloned()
     }
 
-    /// A packet without a number: passed on as it comes.
+    /// Delivers a packet without a number.
     pub(in crate::relay) fn unnumbered(&mut self, packet: Packet, cx: &mut Context<'_>) {
         if self.passed() == 0 {
             self.counters.sessions += 1;

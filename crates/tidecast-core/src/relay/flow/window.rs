@@ -1,5 +1,4 @@
-//! How far ahead of its head a flow takes packets for plausible, and how many numbers one of them
-//! takes.
+//! How far above the head a packet is plausible, and how many numbers a packet takes.
 
 use std::time::Duration;
 
@@ -7,13 +6,13 @@ use super::{Config, Flow, Session};
 use tidecast_wire::custom::{self, Scale, Scaled};
 
 impl Flow {
-    /// How far ahead of the head a packet is still plausible, in numbers.
+    /// How far above the head a packet is plausible, in numbers.
     pub(super) fn window(&self, config: &Config) -> u64 {
         let fec = self.session.as_ref().map_or(0, Session::protected_span);
         self.plain_window(config).max(fec.min(self.window_max(config)))
     }
 
-    /// The window while no source block is known.
+    /// The window without regard to source blocks.
     pub(super) fn plain_window(&self, config: &Config) -> u64 {
         // A leg that comes back may be ahead of the others by the longest hold.
         let least = if self.legs.is_some() { self.hold.max() * 5 / 16 } else { Duration::ZERO };
@@ -25,13 +24,13 @@ impl Flow {
         self.packets_max(config) * self.step.get()
     }
 
-    /// The largest window in packets.
+    /// Maximum window in packets.
     fn packets_max(&self, config: &Config) -> u64 {
         config.window_max.min(self.space.packets_max(self.step.get()))
     }
 
-    /// Notes how many numbers a packet takes. Returns whether packets take more numbers than
-    /// before, so that what is near in packets may be further away in numbers.
+    /// Notes how many numbers a packet takes. `true` if packets take more numbers than before, so
+    /// the window is larger in numbers.
     #[inline]
     pub(super) fn note_span(&mut self, span: u64) -> bool {
         let before = self.step.get();
@@ -49,7 +48,7 @@ impl Flow {
         step > before
     }
 
-    /// Where a datagram of a custom format stands whose number does not tell alone.
+    /// Position of a datagram of a custom format whose number alone does not determine it.
     pub(in crate::relay) fn place_scaled(&mut self, packet: &custom::Packet<'_>) -> Scaled {
         if self.scale.is_none() {
             self.scale = Scale::of(packet).map(Box::new);
