@@ -1,10 +1,10 @@
-//! The pure core: one [`Relay`] per channel puts the packets of its flows in order, recovers what
-//! it can and gives up what is overdue. No I/O and no clock; it knows only `wire`, `fec` and
-//! `limits`.
+//! The pure core of a channel: a [`Relay`] orders the packets of its flows, recovers missing ones
+//! and gives up what is overdue. It does no I/O and reads no clock; it depends only on `wire`,
+//! `fec` and `limits`.
 //!
-//! Contract: [`Relay::handle_input`], then [`Relay::poll_output`] until it answers
-//! [`Output::Timeout`]; call again with [`Input::Timeout`] at that instant, if nothing came before.
-//! The same inputs give the same outputs.
+//! Contract: call [`Relay::handle_input`], then [`Relay::poll_output`] until it returns
+//! [`Output::Timeout`]. At that instant, call with [`Input::Timeout`], unless another input came
+//! before. The same inputs give the same outputs.
 
 use std::{
     cmp::Reverse,
@@ -83,29 +83,27 @@ pub struct Relay {
     config: Config,
     flows: Vec<Option<Flow>>,
     free: Vec<u32>,
-    /// When the flow at the same place in `flows` may be idle at the earliest: a sweep reads no
+    /// Earliest time at which the flow at the same index in `flows` may be idle: a sweep skips the
     /// flow before that.
     idle_at: Vec<Instant>,
     /// Keys come from the network, so the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<FlowKey, u32, RandomState>,
-    /// Finds the format of each source, where the configuration does not say it.
+    /// Identifies the format of each source, if the configuration does not name it.
     sources: Option<Box<Sources<Buffer>>>,
-    /// Flow of the last datagram; the next one likely belongs to it, too.
+    /// Flow of the last datagram; the next one probably belongs to it, too.
     latest: Option<(FlowKey, u32)>,
     /// The flow that players follow, as far as the core knows.
     lead: Option<u32>,
-    /// Flows that have begun to send while the lead may have stopped; at most
-    /// [`crate::limits::TRIALS_MAX`].
+    /// Flows on trial, because the lead may have stopped; at most [`crate::limits::TRIALS_MAX`].
     trials: Vec<u32>,
     /// Count of keys in `by_key` that are further ports of a flow.
     ports: usize,
     /// The RTP flow last heard from each source.
     by_source: HashMap<SocketAddr, u32>,
-    /// The flows that ST 2022-1 repair packets may be for; at most
+    /// Flows that ST 2022-1 repair packets may protect; at most
     /// [`crate::limits::ST2022_FLOWS_MAX`].
     protected: Vec<u32>,
-    /// Flows in the order of their creation, to make room from those that never sent a second
-    /// packet.
+    /// Flows in order of creation, to remove those first that never sent a second packet.
     newcomers: VecDeque<(u32, u64)>,
     /// Which host each flow belongs to.
     hosts: Hosts,
@@ -118,16 +116,16 @@ pub struct Relay {
     spent: Vec<Buffer>,
     now: Option<Instant>,
     sweep_at: Option<Instant>,
-    /// Counters of what belongs to no flow, and of flows that were removed.
+    /// Counters of datagrams without a flow, and of removed flows.
     others: Counters,
     departed: VecDeque<FlowState>,
-    /// A census that is being taken.
+    /// A census in progress.
     census: Option<Box<Ongoing>>,
     legs: Vec<LegCounters>,
-    /// When each leg last brought anything, if there are several.
+    /// Last arrival on each leg, if there are several.
     heard: Vec<Option<Instant>>,
     rejects: BTreeMap<&'static str, u64>,
-    /// The latest example of each of them.
+    /// The latest example for each reason.
     refused: BTreeMap<&'static str, Refused>,
     /// Requests of the flows for RIST senders; empty between two inputs.
     wanted: Vec<Wanted>,
@@ -136,7 +134,7 @@ pub struct Relay {
     /// State of the RIST receivers, for channels with RIST legs.
     rist: Option<Box<Rist>>,
     reports: Reports,
-    /// Datagrams without a number that a leg brought lately, of channels with several.
+    /// Recent datagrams without a number, for channels with several legs.
     copies: Copies,
     /// Disables the short ways of packets.
     #[cfg(test)]

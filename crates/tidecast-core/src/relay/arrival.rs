@@ -1,6 +1,5 @@
-//! From a checked view of a datagram to what the core needs of it: which flow, which number, what
-//! kind. All formats become the same few fields here; behind this file the core no longer knows one
-//! from another.
+//! Turns a parsed datagram of any format into an [`Arrival`]: the flow key, the number and the
+//! kind. The rest of the core does not depend on the format.
 
 use std::{net::SocketAddr, ops::Range};
 
@@ -10,7 +9,7 @@ use tidecast_wire::{
     self as wire, Datagram, Format, Reject, custom, limits::SPAN_NUMBERS_MAX, native, rtp, seq::Space,
 };
 
-/// What tells flows apart within a channel.
+/// Identifies a flow within its channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum FlowKey {
     /// A native stream id.
@@ -34,7 +33,7 @@ impl FlowKey {
     }
 }
 
-/// The parts of a datagram that the core works with; owns nothing and borrows nothing.
+/// The parts of a datagram that the core uses; borrows nothing.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) key: FlowKey,
@@ -54,35 +53,35 @@ pub(super) struct Arrival {
 pub(super) enum Stamp {
     /// Microseconds.
     Micros(u64),
-    /// RTP time stamp; what a tick is depends on the payload type.
+    /// RTP time stamp; the clock rate depends on the payload type.
     Rtp { payload_type: u8, ticks: u32 },
 }
 
-/// What kind of datagram it is.
+/// The kind of a datagram.
 #[derive(Debug)]
 pub(super) enum Body {
     /// A media packet with a number.
     Numbered { session: u32, number: u64, span: u64, fingerprint: u32, retransmission: bool },
-    /// A media packet without one: passed through as it comes.
+    /// A media packet without a number: delivered in order of arrival.
     Unnumbered,
-    /// A native repair packet; its fields are checked when it is used.
+    /// A native repair packet; its fields are validated when it is used.
     Repair { session: u32, first: u64 },
-    /// A heartbeat: the next number to be used.
+    /// A heartbeat, with the next number to be used.
     Heartbeat { session: u32, next: u64 },
-    /// The end of a session, likewise.
+    /// The end of a session, with the next number to be used.
     End { session: u32, next: u64 },
-    /// Other control datagrams: counted only.
+    /// Another control datagram: only counted.
     Control,
-    /// A datagram of a custom format without a number: passed on in its place.
+    /// A datagram of a custom format without a number: sent on in its place.
     Passes,
     /// A datagram with numbers of several streams; it belongs to the first of them.
     Mixed,
-    /// A datagram whose number follows only from those before it.
+    /// A datagram whose number depends on previous ones.
     Scaled,
 }
 
 impl Arrival {
-    /// Of a numbered packet's content.
+    /// Fingerprint of a numbered packet's content.
     #[inline]
     pub(super) fn fingerprint(&self) -> u32 {
         match self.body {
@@ -91,7 +90,7 @@ impl Arrival {
         }
     }
 
-    /// Whether its number, or how many it takes, is beyond all sense.
+    /// Whether its number, or the count of its numbers, exceeds the limits.
     pub(super) fn beyond_limits(&self) -> bool {
         match self.body {
             Body::Numbered { number, span, .. } => {
@@ -105,7 +104,7 @@ impl Arrival {
 /// Parses one datagram.
 #[inline]
 pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
-    // Each builds its answer in place: moving it costs more than making it.
+    // Each branch builds its result in place, since moving one costs more than building it.
     match wire::parse(format, bytes)? {
         Datagram::Native(packet) => native_arrival(&packet),
         Datagram::Rtp(packet) => Ok(rtp_arrival(&packet)),
@@ -115,7 +114,7 @@ pub(super) fn arrival(format: &Format, source: SocketAddr, bytes: &[u8]) -> Resu
     }
 }
 
-/// The same of a datagram whose format was found out.
+/// Parses a datagram whose format was identified.
 #[inline(always)]
 pub(super) fn identified(kind: SourceKind, source: SocketAddr, bytes: &[u8]) -> Result<Arrival, Reject> {
     match kind {
@@ -126,7 +125,7 @@ pub(super) fn identified(kind: SourceKind, source: SocketAddr, bytes: &[u8]) -> 
     }
 }
 
-/// No datagram is longer.
+/// Converts a range; no datagram is longer than 4 GiB.
 fn range(range: Range<usize>) -> Range<u32> {
     range.start as u32..range.end as u32
 }
@@ -197,7 +196,7 @@ fn custom_arrival(source: SocketAddr, packet: &custom::Packet<'_>) -> Arrival {
     Arrival {
         key: packet.id(source).map_or(FlowKey::Source(source), FlowKey::Id),
         format: PacketFormat::Custom,
-        // A space that ends beyond all numbers taken never wraps.
+        // A number space that ends above the number limit never wraps.
         space: if space.modulus().is_some_and(|m| m > NUMBER_MAX) { Space::FULL } else { space },
         body,
         payload: range(0..packet.payload().len()),

@@ -1,11 +1,11 @@
-//! Memory that the flows of a channel share.
+//! Memory budget of a channel, shared by its flows.
 
-/// Memory that the flows of a channel share.
+/// Memory budget shared by the flows of a channel.
 #[derive(Debug)]
 pub(super) struct Budget {
     pub(super) used: usize,
     pub(super) max: usize,
-    /// Packets of paced release that it drove out.
+    /// Packets of paced release that left early because of it.
     pub(super) early: u64,
 }
 

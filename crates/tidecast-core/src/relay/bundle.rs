@@ -1,5 +1,5 @@
-//! Datagrams of custom formats whose numbers take more than one look: those of several streams, and
-//! those whose place follows from what came before them.
+//! Datagrams of custom formats whose numbers are not simple: those with numbers of several
+//! streams, and those whose number depends on previous datagrams.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -15,7 +15,7 @@ use tidecast_wire::{
 };
 
 impl Relay {
-    /// A datagram whose body is [`Body::Mixed`] or [`Body::Scaled`].
+    /// Resolves a datagram whose body is [`Body::Mixed`] or [`Body::Scaled`].
     #[cold]
     pub(super) fn relative(
         &mut self,
@@ -35,7 +35,7 @@ impl Relay {
         };
         let arrival = Arrival { body, payload: arrival.payload.clone(), ..*arrival };
         self.arrived(now, waited, leg, source, &Ok(arrival), bytes);
-        // The first stream's flow has taken the datagram. Those of the others note that their
+        // The flow of the first stream takes the datagram. The flows of the others note that their
         // numbers are used, so that they do not count as lost.
         for Run { id, number, count } in others {
             let key = id.map_or(FlowKey::Source(source), FlowKey::Id);
@@ -47,7 +47,7 @@ impl Relay {
         }
     }
 
-    /// What it is, as its flow knows it.
+    /// Resolves the body of a datagram by the state of its flow.
     fn scaled(
         &mut self,
         now: Instant,
@@ -56,7 +56,7 @@ impl Relay {
         arrival: &Arrival,
         packet: &Packet<'_>,
     ) -> Body {
-        // Without a flow it is counted as rejected when it comes to the media.
+        // Without a flow the datagram is counted as rejected later on.
         let Some(index) = self.known_or_new(now, leg, source, arrival) else {
             return arrival::numbered(NUMBER_MAX, 1, &[]);
         };

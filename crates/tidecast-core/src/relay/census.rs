@@ -1,55 +1,55 @@
-//! A count of all flows, for people and programs that ask how a channel stands. It may be taken a
-//! few flows at a time, so that packets never wait for all of them.
+//! Census: sums over all flows for status displays. It may be taken a few flows at a time, so that
+//! packets do not wait for it.
 //!
-//! Flows come and go meanwhile. One that ends after it was counted is counted among those gone as
-//! well, and taken off again; one that begins in a place that was passed already is counted after
-//! the others. So the sums stay true to
-//! [`super::Relay`]'s rules, and no counter is ever lower than at the count before.
+//! Flows start and end meanwhile. If a flow ends after it was counted, its counters are also among
+//! those of removed flows, and are subtracted once. If a flow starts in a slot that was already
+//! passed, it is counted after the others. So the sums keep the rules of [`super::Relay`], and no
+//! counter is ever lower than in the previous census.
 
 use std::time::{Duration, Instant};
 
 use super::{Counters, FlowState, Pacing, Relay, Release, flow::Flow};
 
-/// All flows of a relay together.
+/// Sums over all flows of a relay.
 #[derive(Debug, Clone, Default)]
 pub struct Census {
-    /// What was counted, forgotten flows included.
+    /// Counters, including those of removed flows.
     pub totals: Counters,
     /// Packets held back.
     pub held: usize,
     /// The longest hold in force.
     pub hold: Duration,
-    /// The largest interarrival jitter of the flows heard lately.
+    /// The largest interarrival jitter of the recently active flows.
     pub jitter: Duration,
-    /// The longest delay of a paced release, and the clock that is off most, of the flows heard
-    /// lately; none if release is not paced.
+    /// The longest delay of paced release and the largest clock drift, of the recently active
+    /// flows; `None` if release is not paced.
     pub pacing: Option<Pacing>,
-    /// By leg: how far it is behind the first one, the largest of the flows that it brought lately.
+    /// For each leg, the largest lag behind the first leg, of the flows that it brought recently.
     pub skews: Vec<Option<Duration>>,
-    /// By leg: the round trip to the producers.
+    /// For each leg, the longest round trip to a producer.
     pub round_trips: Vec<Option<Duration>>,
     /// The format of the first flow.
     pub first_format: Option<super::PacketFormat>,
 }
 
-/// A census that is being taken.
+/// A census in progress.
 #[derive(Debug)]
 pub(super) struct Ongoing {
     so_far: Census,
-    /// How many flows are still to be named.
+    /// How many more flows may be reported one by one.
     flows_left: usize,
-    /// Flows heard since then count as heard lately.
+    /// Flows heard since this time count as recently active.
     since: Instant,
-    /// By place: whether the flow that is there was counted.
+    /// For each slot, whether its flow was counted.
     counted: Vec<bool>,
-    /// Places before this one were passed.
+    /// Slots below this one have been passed.
     next: usize,
-    /// Flows that began in places that had been passed.
+    /// Flows that started in slots that had been passed.
     born: Vec<u32>,
-    /// How many of them may still be counted: new flows that never end must not keep a census from
-    /// ending.
+    /// How many of them may still be counted, so that a constant stream of new flows cannot keep
+    /// the census from ending.
     born_left: usize,
-    /// Of flows that ended after they were counted.
+    /// Counters of flows that ended after they were counted.
     twice: Counters,
 }
 
@@ -75,7 +75,7 @@ impl Ongoing {
         }
     }
 
-    /// A flow has begun in this place.
+    /// A flow starts in this slot.
     pub(super) fn begins(&mut self, place: u32) {
         if (place as usize) < self.next && self.born_left > 0 {
             self.born_left -= 1;
@@ -83,7 +83,7 @@ impl Ongoing {
         }
     }
 
-    /// The flow in this place has ended; its counters are among those of the flows gone.
+    /// The flow in this slot ends; its counters are added to those of the removed flows.
     pub(super) fn ends(&mut self, place: u32, counters: &Counters) {
         if let Some(counted) = self.counted.get_mut(place as usize)
             && std::mem::take(counted)
@@ -92,7 +92,7 @@ impl Ongoing {
         }
     }
 
-    /// The place to look at now; none: all were.
+    /// The next slot to count; `None` at the end.
     fn place(&mut self, places: usize) -> Option<usize> {
         if self.next < places {
             self.next += 1;
@@ -130,14 +130,14 @@ impl Ongoing {
 }
 
 impl Relay {
-    /// Begins a census that names at most `flows_max` flows; flows heard since `since` count as
-    /// heard lately. One that was being taken is given up.
+    /// Starts a census that reports at most `flows_max` flows; flows heard since `since` count as
+    /// recently active. Cancels a census in progress.
     pub fn begin_census(&mut self, flows_max: usize, since: Instant) {
         self.census = Some(Box::new(Ongoing::new(flows_max, since, self)));
     }
 
-    /// Goes on with the census that was begun, by at most so many flows; `each` takes those that it
-    /// names, in the order of their ids. Gives the census when all were counted.
+    /// Continues the census with at most `flows` more flows. Calls `each` with the flows to
+    /// report, in order of their ids. Returns the census once all flows were counted.
     pub fn go_on_with_census(&mut self, flows: usize, each: &mut impl FnMut(FlowState)) -> Option<Census> {
         let mut census = self.census.take()?;
         for _ in 0..flows {

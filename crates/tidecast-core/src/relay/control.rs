@@ -1,4 +1,4 @@
-//! Control datagrams on their way into their flow; those of custom formats are passed on.
+//! Handles control datagrams before they enter their flow; those of custom formats are sent on.
 
 use std::{
     collections::VecDeque,
@@ -16,16 +16,16 @@ use crate::{
     limits::{CONTROLS_COMPARED_MAX, NUMBER_MAX},
 };
 
-/// Datagrams without a number that came lately: another leg brings them once more.
+/// Recent datagrams without a number, to recognize copies from other legs.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    /// Content, the legs that brought it, and when the first one did; in the order of their
-    /// arrival.
+    /// Content fingerprint, bit set of the legs that brought it, and the first arrival; in order
+    /// of arrival.
     lately: VecDeque<(u32, u32, Instant)>,
 }
 
 impl Copies {
-    /// Whether another leg brought this one before, within `age`, and this leg did not.
+    /// Whether another leg brought this datagram within `age`, and this leg did not.
     fn is_copy(&mut self, content: u32, leg: u8, now: Instant, age: Duration) -> bool {
         while self.lately.len() >= CONTROLS_COMPARED_MAX
             || self.lately.front().is_some_and(|(.., at)| now >= *at + age)
@@ -46,7 +46,7 @@ impl Copies {
 }
 
 impl Relay {
-    /// A native heartbeat or end of session.
+    /// Takes a native heartbeat or end of session.
     #[inline(never)]
     pub(super) fn control(&mut self, now: Instant, leg: u8, source: SocketAddr, arrival: &Arrival) {
         let Some(index) = self.known(&arrival.key) else { return };
@@ -66,8 +66,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// A datagram of a kind that has no number. It belongs to a flow, which is what those who read
-    /// flows know it by.
+    /// Takes a datagram of a kind without numbers. It belongs to a flow, so that readers can
+    /// select it by that flow.
     pub(super) fn pass_in_place(
         &mut self,
         now: Instant,
@@ -90,8 +90,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// A heartbeat or an end of session, to be passed on. What comes before all packets makes a
-    /// flow, too: those behind the relay see that the producer lives.
+    /// Takes a heartbeat or an end of session that is sent on. It creates a flow even before the
+    /// first packet, so that receivers see that the producer is alive.
     pub(super) fn pass_control(
         &mut self,
         now: Instant,

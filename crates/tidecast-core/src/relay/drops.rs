@@ -1,11 +1,10 @@
-//! What the kernel dropped lately before it could be received: evidence that a jump of the numbers
-//! is a loss.
+//! Recent drops in the kernel's receive buffer: evidence that a jump of the numbers is a loss.
 
 use std::{collections::VecDeque, time::Instant};
 
 use crate::limits::DROPS_REMEMBERED;
 
-/// Datagrams of one leg that were dropped before the datagram that came at that time.
+/// Datagrams of one leg that were dropped before a datagram that came at `at`.
 #[derive(Debug, Clone, Copy)]
 struct Dropped {
     at: Instant,
@@ -25,7 +24,7 @@ impl Drops {
         self.0.push_back(Dropped { at, leg, count });
     }
 
-    /// Datagrams dropped since then, on the leg that dropped most.
+    /// Datagrams dropped since this time, on the leg that dropped most.
     pub(super) fn since(&self, since: Instant) -> u64 {
         let lately = || self.0.iter().filter(|dropped| dropped.at >= since);
         let on = |leg| lately().filter(|dropped| dropped.leg == leg).map(|dropped| dropped.count).sum();

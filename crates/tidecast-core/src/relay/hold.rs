@@ -1,10 +1,10 @@
-//! How long a gap may delay what follows it, and how fast a flow runs.
+//! The hold: how long a gap may delay later packets. And the packet rate of a flow.
 //!
-//! `hold = "auto"` follows what is measured: how late reordered packets really come, how long a
-//! source block lasts, and how long it takes to ask for a packet again. It rises when something was
-//! measured twice, since one packet may be forged, and falls when two whole windows have not needed
-//! it. A flow that may be recovered begins with the longest hold, since nothing is measured when
-//! its first packet is lost.
+//! `hold = "auto"` follows the measurements: how late reordered packets come, how long a source
+//! block lasts, and how long a retransmission takes. It rises when a value was measured twice,
+//! since one packet may be forged, and falls when two whole windows have not needed it. A flow
+//! whose packets may be recovered starts with the maximum, since nothing is measured yet when its
+//! first packet is lost.
 
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,8 @@ impl Hold {
         }
     }
 
-    /// Automatic hold within the usual bounds, or within those that users of RIST expect: asking a
-    /// sender takes time.
+    /// Automatic hold within the usual bounds, or within those usual for RIST, whose requests take
+    /// time.
     pub fn auto(rist: bool) -> Hold {
         Hold::Auto { min: HOLD_MIN, max: if rist { HOLD_MAX_RIST } else { HOLD_MAX } }
     }
@@ -77,7 +77,7 @@ pub(super) struct HoldEstimate {
     blocks: Repeated,
     /// Lag of a leg behind another one.
     skew: Repeated,
-    /// Maximum time that retransmission has needed, in this window and in the one before.
+    /// Maximum time that retransmission has needed, in this window and in the previous one.
     requests: [Duration; 2],
     /// Lower bound until the flow has shown what its recovery needs; zero afterwards.
     promised: Duration,
@@ -107,8 +107,8 @@ impl HoldEstimate {
     }
 
     /// Raises the hold to its maximum for [`HOLD_SETTLE`] at most: packets of the flow may be
-    /// recovered, and how long that takes is not measured yet. Has an effect at the beginning of a
-    /// flow only.
+    /// recovered, and the time for that is not measured yet. Has an effect at the start of a flow
+    /// only.
     pub(super) fn promise(&mut self, now: Instant) {
         if self.windows == 0 && now < self.first_window {
             self.promised = self.config.max();
@@ -117,7 +117,7 @@ impl HoldEstimate {
         }
     }
 
-    /// Ends what [`HoldEstimate::promise`] began: recovery was measured, or there is none.
+    /// Ends the effect of [`HoldEstimate::promise`]: recovery was measured, or there is none.
     pub(super) fn settle(&mut self, now: Instant) {
         if !self.promised.is_zero() {
             self.promised = Duration::ZERO;
@@ -158,14 +158,14 @@ impl HoldEstimate {
         }
     }
 
-    /// How long after a later number a reordered packet may still be expected, by what was seen;
-    /// zero on a path that has not reordered.
+    /// How long after a higher number a reordered packet may still arrive, as measured; zero on a
+    /// path that has not reordered.
     pub(super) fn reordering(&self) -> Duration {
         (self.lateness.get() * 5 / 4).min(self.current)
     }
 
-    /// A packet came this long after the first one that showed it missing. What came so late that
-    /// no hold would have waited for it teaches nothing.
+    /// A packet came this long after the first one that showed it missing. More than the maximum
+    /// hold is ignored, since no hold would have waited for it.
     pub(super) fn saw_lateness(&mut self, lateness: Duration, now: Instant) {
         if lateness > self.config.max() {
             return;
@@ -181,7 +181,8 @@ impl HoldEstimate {
         self.update(now);
     }
 
-    /// A leg brought a number this long after another one: what the other one misses comes so late.
+    /// A leg brought a number this long after another leg. A packet that the other one misses
+    /// comes this late.
     #[inline]
     pub(super) fn saw_skew(&mut self, lag: Duration, now: Instant) {
         if self.skew.saw(lag) {
@@ -189,12 +190,12 @@ impl HoldEstimate {
         }
     }
 
-    /// How long source blocks take, as measured.
+    /// Measured duration of source blocks.
     pub(super) fn blocks(&self) -> Duration {
         self.blocks.get()
     }
 
-    /// Takes in how long it takes to ask for a packet, several times if needed.
+    /// Takes the time that requests for a packet need, including repetitions.
     pub(super) fn saw_requests(&mut self, need: Duration, now: Instant) {
         self.requests[0] = self.requests[0].max(need);
         self.update(now);
@@ -225,7 +226,7 @@ impl HoldEstimate {
         self.current = self.needed().max(self.promised).clamp(min, max.max(min));
     }
 
-    /// Hold that the measurements ask for.
+    /// Hold required by the measurements.
     fn needed(&self) -> Duration {
         let late = self.lateness.get() * 3 / 2;
         let block = self.blocks() * 5 / 4;

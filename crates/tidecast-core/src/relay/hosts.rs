@@ -1,10 +1,9 @@
-//! Whose the flows of a channel are. So many flows each host may have in any case, its share of the
-//! table. What it has beyond that, where as many places do not stay free for others, is lent: it is
-//! forgotten when another host within its share needs the place. So whoever makes up flows, as many
-//! as he likes, shuts no other host out, and a gateway of many sensors may have the table that
-//! nobody else needs.
+//! Limits the flows of a channel per host. Each host has a guaranteed share of the flow table.
+//! Flows beyond that are lent once few free places remain: a lent flow is removed when another
+//! host within its share needs the place. So an attacker who forges flows cannot shut out other
+//! hosts, and a gateway with many sensors may use the places that no other host needs.
 //!
-//! Only a new flow is looked at here. Packets of known flows cost nothing.
+//! Only a new flow is checked. Packets of known flows cost nothing.
 
 use std::{collections::HashMap, hash::RandomState, time::Instant};
 
@@ -16,16 +15,16 @@ use crate::{
     limits::{FLOW_REST, FLOWS_LOOK},
 };
 
-/// Which host each flow belongs to.
+/// The host of each flow.
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
-    /// Host of each flow and when it began, by index of the flow.
+    /// Host and start of each flow, by index of the flow.
     of: Vec<(Host, Instant)>,
     /// Addresses come from the network, so the hash is seeded at random.
     counts: HashMap<Host, usize, RandomState>,
-    /// Index at which the next search for silent flows begins.
+    /// Index at which the next search for silent flows starts.
     hand: usize,
-    /// Flows that are lent, by index and serial number, from the first to the last.
+    /// Flows that are lent, by index and serial number, oldest first.
     lent: Vec<(u32, u64)>,
     refused: FlowsRefused,
 }
@@ -74,7 +73,7 @@ impl Relay {
         (self.config.flows_max * self.config.flows_share).div_ceil(100).max(1)
     }
 
-    /// Whether this host may begin another flow; others are forgotten for it if they may be.
+    /// Whether this host may start another flow; removes a flow for it if that is allowed.
     pub(super) fn may_begin(&mut self, host: Host, now: Instant) -> bool {
         let is_full = self.flow_count() >= self.config.flows_max;
         let within = self.is_within(host);
@@ -94,8 +93,8 @@ impl Relay {
         self.hosts.count(host) < self.flows_share()
     }
 
-    /// Notes whose a new flow is. It is lent if others might need its place: as many as one host's
-    /// share are kept for them.
+    /// Notes the host of a new flow. The flow is lent if the host is beyond its share and no more
+    /// places are free than one share.
     pub(super) fn belongs_to(&mut self, host: Host, (index, serial): (u32, u64), now: Instant) {
         let free = self.config.flows_max.saturating_sub(self.flow_count());
         if !self.is_within(host) && free <= self.flows_share() {
@@ -109,7 +108,7 @@ impl Relay {
         self.hosts.add(index, host, now);
     }
 
-    /// Forgets the newest of the flows that were lent, if its host is still beyond its share.
+    /// Removes the newest lent flow whose host is still beyond its share.
     fn forget_lent(&mut self) -> bool {
         while let Some((index, serial)) = self.hosts.lent.pop() {
             let lives = self.live(index).is_some_and(|flow| flow.serial == serial);
@@ -121,8 +120,8 @@ impl Relay {
         false
     }
 
-    /// Forgets an old flow that never sent a second packet. For a host beyond its share: one of its
-    /// own. For others: one of a host beyond its share, or else the oldest.
+    /// Removes an old flow that never sent a second packet. For a host beyond its share, one of
+    /// its own; for others, one of a host beyond its share, or else the oldest.
     fn forget_newcomer(&mut self, host: Host, within: bool) -> bool {
         while self.newcomers.front().is_some_and(|entry| !self.is_newcomer(entry)) {
             self.newcomers.pop_front();
@@ -140,8 +139,8 @@ impl Relay {
         true
     }
 
-    /// Forgets a flow that has been silent for longer than it was ever heard: it is not in use.
-    /// Each search goes on where the last one ended.
+    /// Removes a flow that has been silent for longer than it was active, so it is no longer in
+    /// use. Each search continues where the last one ended.
     fn forget_silent(&mut self, now: Instant) -> bool {
         for _ in 0..FLOWS_LOOK.min(self.flows.len()) {
             self.hosts.hand = (self.hosts.hand + 1) % self.flows.len();

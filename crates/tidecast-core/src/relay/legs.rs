@@ -1,6 +1,6 @@
-//! The legs of one flow, side by side: what each brought and what it missed, how far behind the
-//! first one it is, and until when a number that is missing may still come on any of them. Fed by
-//! `flow`, for channels with several legs.
+//! The legs of one flow: what each one brought and missed, how far it is behind the first one, and
+//! until when a missing number may still come on any of them. Used by `flow` for channels with
+//! several legs.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ mod brought;
 use brought::{Brought, Copy, Limits};
 use tidecast_wire::seq::SeqRange;
 
-/// A leg passed all numbers below `position` at that time.
+/// A leg had passed all numbers below `position` at `at`.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     position: u64,
@@ -28,29 +28,28 @@ struct Progress {
 /// One leg of a flow.
 #[derive(Debug)]
 struct Leg {
-    /// One past the numbers of the two highest packets that it brought in this session; 0: none.
-    /// The second one is its position: one forged packet does not move it.
+    /// One past the numbers of its two highest packets in this session; 0 if there are none. The
+    /// second one is the leg's position, so that one forged packet does not move it.
     top: [u64; 2],
-    /// How it got there, as long as a gap may wait.
+    /// Its earlier positions, as far back as a gap may wait.
     progress: VecDeque<Progress>,
-    /// When it last brought a number of this session, or one that it still had of the session
-    /// before.
+    /// When it last brought a number of this session, or a late one of the previous session.
     heard: Option<Instant>,
-    /// It was there before this session and is awaited until then.
+    /// If it was active before this session, how long to wait for its first packet.
     awaited_until: Option<Instant>,
     /// One past its highest number before the session in force.
     before: Option<u64>,
-    /// When it first brought the session in force.
+    /// When it first brought a packet of the session in force.
     shown: Option<Instant>,
-    /// When it last brought a packet that was not known.
+    /// When it last brought a new packet.
     led: Option<Instant>,
-    /// Lateness of its packets after later ones of its own.
+    /// Lateness of its packets relative to later ones on the same leg.
     lateness: Peak,
     /// Lag of its packets behind the first leg.
     lag: Peak,
     /// Smoothed lag behind the first leg, in seconds.
     skew: Option<f64>,
-    /// Its packets come too late to be waited for.
+    /// Its packets come too late to wait for.
     distant: bool,
     /// Source address of its packets, and when the latest came.
     source: Option<SocketAddr>,
@@ -76,12 +75,12 @@ impl Leg {
         }
     }
 
-    /// One past the numbers that the leg has passed.
+    /// One past the highest number that the leg has confirmed.
     fn position(&self) -> u64 {
         self.top[1]
     }
 
-    /// Notes a packet that ends before the number `end`.
+    /// Notes a packet that ends before `end`.
     fn moved(&mut self, end: u64, now: Instant, patience: Duration) {
         let (before, grain) = (self.position(), patience / LEG_PROGRESS_STEPS);
         if end > self.top[0] {
@@ -99,7 +98,7 @@ impl Leg {
         self.progress.push_back(Progress { position, at: now });
     }
 
-    /// When the leg passed `number`, as far as that is remembered; never too early.
+    /// When the leg passed `number`, as far as known; not earlier than it did.
     fn passed(&self, number: u64) -> Option<Instant> {
         if self.position() <= number {
             return None;
@@ -149,12 +148,12 @@ impl Waits {
     }
 }
 
-/// What a leg has of the session before the one in force, which it may still bring.
+/// State of a leg in the previous session, packets of which it may still bring.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
-    /// One past the highest number that it brought of it.
+    /// One past the highest number of that session on this leg.
     pub(super) end: u64,
-    /// When it first brought the one in force, and how far it is there.
+    /// When it first brought the session in force, and its position there.
     pub(super) shown: Option<(Instant, u64)>,
 }
 
@@ -166,19 +165,19 @@ pub(super) struct Legs {
     limits: Limits,
 }
 
-/// A number compared with those that its leg brought before.
+/// Position of a number relative to the leg's earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
     /// The leg has brought nothing in this session.
     Unknown,
-    /// Above the earlier ones, or so little below that reordering explains it.
+    /// Above the earlier ones, or slightly below, as reordering explains.
     GoesOn,
     /// Far below the earlier ones.
     Back,
 }
 
 impl Legs {
-    /// Legs of a flow whose gaps wait for `patience` at most.
+    /// Legs of a flow whose gaps stay open for `patience` at most.
     pub(super) fn new(legs: usize, patience: Duration, packets_max: u64, now: Instant) -> Legs {
         let legs = legs.min(LEGS_MAX);
         Legs {
@@ -196,19 +195,18 @@ impl Legs {
         }
     }
 
-    /// Memory beyond what each flow has.
+    /// Memory beyond the minimum of each flow, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.brought.bytes()
     }
 
-    /// A session begins with the number `start`. `heard` is when each leg last brought anything, of
-    /// any flow.
+    /// Starts a session with the number `start`. `heard`: last arrival on each leg, of any flow.
     pub(super) fn start(&mut self, start: u64, restart: bool, heard: &[Option<Instant>], now: Instant) {
         self.brought = Brought::new(self.legs.len(), start, now);
         self.set_step(self.limits.step);
         let Limits { patience, .. } = self.limits;
         for (leg, heard) in self.legs.iter_mut().zip(heard) {
-            // One that has brought nothing yet may be behind.
+            // A leg that has brought nothing yet may be behind.
             let there = heard.is_none_or(|heard| now < heard + patience.max(LEG_OUT_MIN));
             let before = (restart && leg.top[0] > 0).then_some(leg.top[0]).or(leg.before);
             let awaited_until = there.then(|| now + patience);
@@ -217,7 +215,7 @@ impl Legs {
         }
     }
 
-    /// Notes where the packets of a leg come from.
+    /// Notes the source address of a packet.
     pub(super) fn heard_from(&mut self, leg: u8, source: SocketAddr, now: Instant) {
         if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
             leg.source.get_or_insert(source);
@@ -276,8 +274,8 @@ impl Legs {
         }
     }
 
-    /// A leg brought a number that is known with other content. What it brought itself before is no
-    /// other leg's: the producer may count anew.
+    /// A leg brought a known number with other content. Counts it only if other legs brought the
+    /// number: a repetition on the same leg may be a restart of the producer.
     pub(super) fn differs(&self, leg: u8, number: u64, counters: &mut [LegCounters]) {
         let index = usize::from(leg);
         if self.brought.by_others(index, number) {
@@ -285,20 +283,20 @@ impl Legs {
         }
     }
 
-    /// A leg brought a packet that was not known.
+    /// A leg brought a new packet.
     pub(super) fn led(&mut self, leg: u8, now: Instant) {
         if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
             leg.led = Some(now);
         }
     }
 
-    /// Whether another leg brought a packet that was not known, since then.
+    /// Whether another leg has brought a new packet since then.
     pub(super) fn another_led(&self, leg: u8, since: Instant) -> bool {
         let others = self.legs.iter().enumerate().filter(|(other, _)| *other != usize::from(leg));
         others.map(|(_, other)| other.led).any(|led| led.is_some_and(|led| led > since))
     }
 
-    /// Compares a number with those that the leg brought before.
+    /// Compares a number with the leg's earlier ones.
     pub(super) fn course(&self, leg: u8, number: u64) -> Course {
         let near = REORDER_PACKETS_MIN * self.limits.step;
         match self.legs.get(usize::from(leg)) {
@@ -308,20 +306,20 @@ impl Legs {
         }
     }
 
-    /// Whether a number is beyond all that the leg brought.
+    /// Whether a number is above all those of the leg.
     pub(super) fn is_beyond(&self, leg: u8, number: u64) -> bool {
         self.legs.get(usize::from(leg)).is_some_and(|leg| leg.top[0] > 0 && number >= leg.top[0])
     }
 
-    /// What a leg brought of the session before, if it was there.
+    /// State of a leg in the previous session, if it was active then.
     pub(super) fn before(&self, leg: u8) -> Option<Before> {
         let leg = self.legs.get(usize::from(leg))?;
         let position = if leg.position() > 0 { leg.position() } else { leg.top[0] };
         Some(Before { end: leg.before?, shown: leg.shown.map(|shown| (shown, position)) })
     }
 
-    /// A leg brought a number of the session before, which ends there at least, or (`None`) one of
-    /// the new one.
+    /// A leg brought a number of the previous session, which now ends at `end`, or (`None`) one of
+    /// the new session.
     pub(super) fn left_over(&mut self, leg: u8, end: Option<u64>, now: Instant) {
         let Some(leg) = self.legs.get_mut(usize::from(leg)) else { return };
         match end {
@@ -335,7 +333,7 @@ impl Legs {
         self.legs.iter().filter_map(|leg| leg.expected_until(number, waits)).max()
     }
 
-    /// How long after a leg another one that lives may bring a number, by the largest lag lately.
+    /// How long after one leg another live leg may bring a number, by the largest recent lag.
     pub(super) fn lag(&self, now: Instant, waits: &Waits) -> Duration {
         let lives = |leg: &&Leg| leg.heard.is_some_and(|heard| now < heard + waits.out);
         let lags = || self.legs.iter().filter(lives).map(|leg| leg.lag.get());
@@ -343,14 +341,14 @@ impl Legs {
         lags().max().map_or(least, |lag| (lag * 5 / 4).max(least))
     }
 
-    /// How far behind the first one a leg is on average, unless it has been silent since then.
+    /// Average lag of a leg behind the first one; `None` if the leg has been silent since `since`.
     pub(super) fn skew(&self, leg: usize, since: Instant) -> Option<Duration> {
         let leg = self.legs.get(leg)?;
         leg.heard.filter(|heard| *heard >= since)?;
         leg.skew.map(Duration::from_secs_f64)
     }
 
-    /// Judges all numbers, and frees their memory.
+    /// Settles all numbers, and frees their memory.
     pub(super) fn shrink(&mut self, counters: &mut [LegCounters]) {
         self.brought.shrink(counters);
     }
@@ -360,7 +358,7 @@ impl Legs {
         self.brought.deadline().map(|at| at + SILENCE_MAX)
     }
 
-    /// Counts what is overdue as missed.
+    /// Counts overdue numbers as missed.
     pub(super) fn judge(&mut self, now: Instant, counters: &mut [LegCounters]) {
         self.brought.judge(now, self.limits.patience, counters);
     }

@@ -1,4 +1,4 @@
-//! A datagram on its way into a flow: its format, its flow, and the way that it takes there.
+//! Finds format, flow and way of a datagram, and passes it to its flow.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -30,7 +30,8 @@ impl Relay {
         self.arrived(now, None, leg, source, &arrival, bytes);
     }
 
-    /// A datagram whose format is known. `waited`: it had to wait for that since then.
+    /// Takes a datagram whose format is known. `waited`: since when it waited for its format, if
+    /// it did.
     #[inline(always)]
     pub(super) fn arrived(
         &mut self,
@@ -134,7 +135,7 @@ impl Relay {
         if flow.resumes() {
             self.begins(index, now);
         }
-        // What a packet in order needs is borrowed by itself: the whole context costs as much as
+        // Only what a packet in order needs is borrowed here: the whole context costs as much as
         // the rest.
         let Some(Some(flow)) = self.flows.get_mut(index as usize) else { return };
         let long = !self.trials.is_empty();
@@ -180,7 +181,7 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// A packet with a flow's id that does not come from its address, and waits or is rejected.
+    /// Handles a packet with a flow's id from another source address; it waits or is rejected.
     #[cold]
     #[expect(clippy::too_many_arguments, reason = "what belongs to one datagram")]
     fn other_address(
@@ -211,8 +212,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// Before a packet of a stream is taken in, where several streams may be one or one may take
-    /// another one's place.
+    /// Runs before a packet of a stream is accepted, if several streams may be one, or one may
+    /// replace another.
     #[inline]
     fn before_stream(&mut self, index: u32, arrival: &Arrival, bytes: &Buffer, now: Instant) {
         if arrival.format == PacketFormat::Ts

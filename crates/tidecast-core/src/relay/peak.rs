@@ -1,19 +1,19 @@
-//! The largest of what was measured lately, and more than once: one measurement may be forged.
-//! Rises at once, and falls when two whole windows have not needed it.
+//! Recent maximum that was reached more than once, because a single measurement may be forged. It
+//! rises at once, and falls when two whole windows have not needed it.
 
 use std::time::{Duration, Instant};
 
 use crate::limits::HOLD_FALL_WINDOW;
 
-/// The largest duration that was measured, or exceeded, twice: in this window or the one before.
+/// The second largest of the recent durations, in this window and the previous one.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Repeated {
-    /// The two largest of this window, and of the one before.
+    /// The two largest of this window, and of the previous one.
     largest: [[Duration; 2]; 2],
 }
 
 impl Repeated {
-    /// Takes a measurement in. `true`: it may have changed what [`Repeated::get`] gives.
+    /// Adds a measurement. `true` if it may have changed the result of [`Repeated::get`].
     #[inline]
     pub(super) fn saw(&mut self, value: Duration) -> bool {
         let [first, second] = &mut self.largest[0];
@@ -24,7 +24,7 @@ impl Repeated {
         true
     }
 
-    /// The window is over.
+    /// Starts the next window.
     pub(super) fn rotate(&mut self) {
         self.largest = [[Duration::ZERO; 2], self.largest[0]];
     }
@@ -36,7 +36,7 @@ impl Repeated {
     }
 }
 
-/// A [`Repeated`] of windows of [`HOLD_FALL_WINDOW`].
+/// A [`Repeated`] with windows of [`HOLD_FALL_WINDOW`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peak {
     largest: Repeated,
@@ -48,7 +48,7 @@ impl Peak {
         Peak { largest: Repeated::default(), rotate_at: now + HOLD_FALL_WINDOW }
     }
 
-    /// Takes a measurement in.
+    /// Adds a measurement.
     #[inline]
     pub(super) fn saw(&mut self, value: Duration, now: Instant) {
         if now >= self.rotate_at {
@@ -63,7 +63,7 @@ impl Peak {
         self.largest.rotate();
     }
 
-    /// The largest.
+    /// The current maximum.
     pub(super) fn get(&self) -> Duration {
         self.largest.get()
     }

@@ -1,21 +1,21 @@
-//! Values by number, from a base on: a ring as long as each packet takes one number. Where packets
-//! take many, few numbers have a value, and these are sorted: memory goes with packets, not with
-//! numbers.
+//! Values indexed by number, from a base on: a ring as long as each packet takes one number. If
+//! packets take many numbers, most places are empty, so a sorted map is used: memory then depends
+//! on packets, not on numbers.
 
 use std::{collections::BTreeMap, mem};
 
-/// A value that may be none.
+/// A value that may be empty.
 pub(super) trait Place: Default {
-    /// Whether it is none.
+    /// Whether it is empty.
     fn is_empty(&self) -> bool;
 }
 
-/// The values from a base on, which its owner keeps and gives at each call.
+/// Values from a base on. The owner keeps the base and passes it to each call.
 #[derive(Debug)]
 pub(super) enum Places<T> {
-    /// By number; its length is a power of two, or zero at first.
+    /// Indexed by number; the length is a power of two, or zero at first.
     Ring(Vec<T>),
-    /// Those that are not empty.
+    /// The values that are not empty.
     Sorted(BTreeMap<u64, T>),
 }
 
@@ -24,7 +24,7 @@ impl<T: Place> Places<T> {
         Places::Ring(Vec::new())
     }
 
-    /// Keeps values of packets that take several numbers from now on.
+    /// Switches to the sorted map, since packets take several numbers.
     pub(super) fn sort(&mut self, base: u64) {
         let Places::Ring(ring) = self else { return };
         let mask = ring.len().wrapping_sub(1);
@@ -38,7 +38,7 @@ impl<T: Place> Places<T> {
         matches!(self, Places::Sorted(_))
     }
 
-    /// Values that there is room for, or that there are.
+    /// Capacity of the ring, or number of sorted values.
     pub(super) fn len(&self) -> usize {
         match self {
             Places::Ring(ring) => ring.len(),
@@ -46,7 +46,7 @@ impl<T: Place> Places<T> {
         }
     }
 
-    /// Memory beyond that of `usual` values.
+    /// Memory beyond that of `usual` values, in bytes.
     pub(super) fn bytes(&self, usual: usize) -> usize {
         let (count, size) = match self {
             Places::Ring(ring) => (ring.len(), size_of::<T>()),
@@ -55,7 +55,7 @@ impl<T: Place> Places<T> {
         count.saturating_sub(usual) * size
     }
 
-    /// Frees the memory, of values too.
+    /// Drops all values and frees the memory.
     pub(super) fn clear(&mut self) {
         match self {
             Places::Ring(ring) => *ring = Vec::new(),
@@ -63,7 +63,7 @@ impl<T: Place> Places<T> {
         }
     }
 
-    /// Empties all places and keeps the memory.
+    /// Drops all values and keeps the memory.
     pub(super) fn empty(&mut self) {
         match self {
             Places::Ring(ring) => ring.fill_with(T::default),
@@ -71,7 +71,7 @@ impl<T: Place> Places<T> {
         }
     }
 
-    /// Room for as many numbers (a power of two), from the base on.
+    /// Makes room for `numbers` numbers (a power of two) from the base on.
     pub(super) fn reserve(&mut self, base: u64, numbers: usize) {
         let Places::Ring(ring) = self else { return };
         if numbers <= ring.len() {
@@ -86,7 +86,7 @@ impl<T: Place> Places<T> {
         *ring = larger;
     }
 
-    /// What stands at a number; `None`: nothing, and for a ring: there is no room.
+    /// The value at a number; `None` if there is none, or if it is beyond a ring's room.
     #[inline(always)]
     pub(super) fn get(&self, base: u64, number: u64) -> Option<&T> {
         match self {
@@ -96,7 +96,7 @@ impl<T: Place> Places<T> {
         }
     }
 
-    /// The same, to be changed in place, if there is anything; the number is within the room.
+    /// Mutable access to the value at a number within the room.
     #[inline(always)]
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         match self {
@@ -108,7 +108,7 @@ impl<T: Place> Places<T> {
         }
     }
 
-    /// Puts a value at a number within the room.
+    /// Sets the value at a number within the room.
     #[inline(always)]
     pub(super) fn put(&mut self, number: u64, value: T) {
         match self {
@@ -120,7 +120,7 @@ impl<T: Place> Places<T> {
         }
     }
 
-    /// Takes the value at a number within the room.
+    /// Removes the value at a number within the room.
     #[inline(always)]
     pub(super) fn take(&mut self, number: u64) -> T {
         match self {
@@ -144,7 +144,7 @@ impl<T: Place> Places<T> {
         }
     }
 
-    /// The last number below `to` that has a value, among those that are sorted.
+    /// The last number below `to` that has a value, in a sorted map.
     pub(super) fn last_sorted(&self, to: u64) -> Option<(u64, &T)> {
         match self {
             Places::Ring(_) => None,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     proptest! {
-        /// Both do the same, and so do those that were a ring for a while.
+        /// Ring and sorted map behave alike, also after a ring was converted.
         #[test]
         fn a_ring_and_sorted_values_agree(
             steps in prop::collection::vec((0_u64..100, 0_u32..4, any::<bool>()), 1..200),

@@ -1,8 +1,8 @@
-//! Probation: packets that do not fit the numbering in force, kept until it is clear what they are.
+//! Probation: packets that do not fit the numbering in force are kept until their origin is clear.
 //!
 //! A jump, a new session id or a new SSRC is believed when consecutive packets confirm it, or when
-//! the old numbering falls silent (RFC 3550, A.1, without its hole: nothing moves the head before
-//! that, and nothing that is believed later has been lost meanwhile).
+//! the old numbering falls silent (RFC 3550, A.1, without its weakness: nothing moves the head
+//! before that, and no packet that is believed later has been dropped meanwhile).
 
 use std::{
     collections::VecDeque,
@@ -14,22 +14,22 @@ use super::Packet;
 use crate::limits::{CANDIDATES_MAX, REPEATS_MAX};
 use tidecast_wire::seq::Space;
 
-/// A packet that awaits confirmation.
+/// A packet under probation.
 #[derive(Debug)]
 pub(super) struct Candidate {
-    /// Session id of a native datagram, SSRC of RTP, else 0.
+    /// Session id of a native datagram, SSRC of RTP, otherwise 0.
     pub(super) session: u32,
-    /// The number as on the wire.
+    /// Wire number.
     pub(super) number: u64,
     pub(super) span: u64,
     pub(super) packet: Packet,
     pub(super) fingerprint: u32,
     pub(super) arrived: Instant,
     pub(super) leg: u8,
-    /// The leg has brought a packet of the session in force since then, so this one makes no pair
-    /// with a later one.
+    /// The leg has since brought a packet of the session in force, so this one forms no pair with
+    /// a later one.
     pub(super) stale: bool,
-    /// What it counts as if it is not believed: a packet that came before, or one that nobody sent.
+    /// How it counts if it is not believed: as this repetition, or as rejected.
     pub(super) repeat: Option<Repeat>,
     /// The number has come with other content.
     pub(super) conflict: bool,
@@ -46,11 +46,11 @@ impl Candidate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
     Duplicate,
-    /// This long after packets above it had begun to wait for it, as far as that is remembered.
+    /// How long higher numbers had been waiting for it, if that is known.
     Late(Option<Duration>),
 }
 
-/// A numbering that has been believed: its first number on the wire and its packets by arrival.
+/// A numbering that is believed: its first wire number, and its packets in order of arrival.
 #[derive(Debug)]
 pub(super) struct Believed {
     pub(super) session: u32,
@@ -58,7 +58,7 @@ pub(super) struct Believed {
     pub(super) packets: Vec<Candidate>,
     /// Kept packets that do not belong to it.
     pub(super) others: Vec<Candidate>,
-    /// What seemed to repeat a number of the old numbering, and does.
+    /// Packets that seemed to repeat numbers of the old numbering, and do.
     pub(super) repeats: Vec<(Candidate, Repeat)>,
 }
 
@@ -66,22 +66,21 @@ pub(super) struct Believed {
 #[derive(Debug, Default)]
 pub(super) struct Probation {
     list: Vec<Candidate>,
-    /// A run of consecutive numbers that repeat known content: duplicates, unless the run goes on
-    /// and on.
+    /// Consecutive packets that repeat known content: duplicates, unless the run becomes long.
     repeats: VecDeque<(Candidate, Repeat)>,
-    /// When the run of repeats began.
+    /// Start of that run.
     run_since: Option<Instant>,
     /// A numbering that two packets agree on, or that nothing contradicts any more.
     confirmed: Option<Confirmed>,
 }
 
-/// One of a confirmed pair, and when its numbering begins.
+/// A packet of a confirmed pair, and the time at which its numbering starts.
 #[derive(Debug, Clone, Copy)]
 struct Confirmed {
     session: u32,
     number: u64,
     leg: u8,
-    /// When the first packet of the pair came.
+    /// Arrival of the first packet of the pair.
     since: Instant,
     begin_at: Instant,
 }
@@ -93,13 +92,13 @@ impl Confirmed {
     }
 }
 
-/// How long a confirmed numbering waits for the one in force to go on.
+/// How long a confirmed numbering waits, in case the one in force goes on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grace {
-    /// From the first of the kept packets on: the next packet of the numbering in force would have
-    /// come by then.
+    /// From the first kept packet on: by then the next packet of the numbering in force would have
+    /// come.
     pub(super) since_first: Duration,
-    /// From the confirmation on: what was overtaken comes by then.
+    /// From the confirmation on: by then overtaken packets come.
     pub(super) since_pair: Duration,
 }
 
@@ -108,22 +107,22 @@ impl Probation {
         self.list.is_empty() && self.repeats.is_empty()
     }
 
-    /// Packets kept.
+    /// Number of packets kept.
     pub(super) fn len(&self) -> usize {
         self.list.len() + self.repeats.len()
     }
 
-    /// Memory of the packets kept.
+    /// Memory of the packets kept, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let repeats = self.repeats.iter().map(|(c, _)| c);
         self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
     }
 
-    /// The numbering in force goes on at `now`, on this leg: it interrupts every run, and no pair
-    /// of its candidates reaches across. (On another leg, with a longer path, the old numbering
-    /// goes on for a while after a restart.) A pair that came more than `stragglers` ago is not
-    /// confirmed any more: a producer that restarts does not also go on.
-    /// [`Probation::pop_repeat`] gives back the repeats, now known to be such.
+    /// The numbering in force goes on at `now`, on this leg. That ends every run on the leg, and
+    /// no pair of candidates spans it. (On another leg, with a longer path, the old numbering goes
+    /// on for a while after a restart.) A pair that came more than `stragglers` ago is no longer
+    /// confirmed: a producer that restarts does not also continue its old numbering. Afterwards
+    /// [`Probation::pop_repeat`] returns the repeats.
     pub(super) fn interrupted(&mut self, leg: u8, now: Instant, stragglers: Duration) {
         for candidate in self.list.iter_mut().filter(|candidate| candidate.leg == leg) {
             candidate.stale = true;
@@ -131,17 +130,17 @@ impl Probation {
         self.confirmed.take_if(|pair| pair.leg == leg && now > pair.since + stragglers);
     }
 
-    /// The oldest of the repeats.
+    /// Takes the oldest of the repeats.
     pub(super) fn pop_repeat(&mut self) -> Option<(Candidate, Repeat)> {
         self.repeats.pop_front()
     }
 
-    /// Keeps a packet that contradicts the numbering in force. It begins `grace` after it is
-    /// confirmed. Gives back what had to make room.
+    /// Keeps a packet that contradicts the numbering in force. A new numbering starts `grace`
+    /// after it is confirmed. Returns the packet that had to make room.
     pub(super) fn offer(&mut self, candidate: Candidate, space: Space, grace: Grace) -> Option<Candidate> {
         let now = candidate.arrived;
         if let Some((last, _)) = self.repeats.back() {
-            // The repeats were the beginning of this.
+            // The repeats may have been the start of this numbering.
             let joins = candidate.follows(last, space);
             if joins {
                 self.list.extend(self.repeats.drain(..).map(|(c, _)| c));
@@ -169,9 +168,9 @@ impl Probation {
         evicted
     }
 
-    /// Keeps a packet that looks like one delivered or given up before. Gives back those that are
-    /// now known to be such. A long run of known content, while the old numbering is silent for
-    /// `silence`, counts as a restart after all.
+    /// Keeps a packet that seems to repeat a number that was delivered or given up. Returns the
+    /// packets that certainly do. A long run of known content, while the old numbering is silent
+    /// for `silence`, counts as a restart.
     pub(super) fn offer_repeat(
         &mut self,
         candidate: Candidate,
@@ -198,8 +197,8 @@ impl Probation {
         resolved
     }
 
-    /// Collects a flow's first packets: it begins at `begin_at` at the latest, whether or not more
-    /// come.
+    /// Collects a new flow's first packets: the flow starts at `begin_at` at the latest, whether
+    /// or not more come.
     pub(super) fn begin_by(&mut self, begin_at: Instant) {
         if let Some(first) = self.list.first() {
             let confirmed = self.confirmed.get_or_insert(Confirmed::at_once(first, begin_at));
@@ -217,8 +216,7 @@ impl Probation {
         [first, repeats].into_iter().flatten().min()
     }
 
-    /// Lets time pass. Gives the packets that are believed, or those that are not believed any
-    /// longer.
+    /// Handles timeouts: tells which packets are believed now, or are not believed any longer.
     pub(super) fn poll(&mut self, now: Instant, silence: Silence) -> Verdict {
         if let Some(confirmed) = self.confirmed {
             return if now >= confirmed.begin_at { Verdict::Believe } else { Verdict::Wait };
@@ -239,10 +237,10 @@ impl Probation {
         Verdict::Wait
     }
 
-    /// Takes out the believed numbering: all kept packets within `window` of the confirmed number.
+    /// Takes the believed numbering: all kept packets within `window` of the confirmed number.
     pub(super) fn take(&mut self, space: Space, window: u64) -> Option<Believed> {
         let Confirmed { session, number, .. } = self.confirmed.take()?;
-        // Distances around a reference far from either end of the number space.
+        // Measures distances around a reference far from either end of the number space.
         let reference = space.modulus().map_or(number, |m| number + m);
         let distance = |c: &Candidate| {
             let extended = space.extend(reference, c.number);
@@ -250,7 +248,7 @@ impl Probation {
         };
         let (mut packets, others): (Vec<_>, Vec<_>) =
             self.list.drain(..).partition(|c| distance(c).is_some());
-        // A number that the old numbering had given up came as the new one's.
+        // A number that the old numbering had given up came as one of the new numbering.
         let (late, repeats): (Vec<_>, Vec<_>) = mem::take(&mut self.repeats)
             .into_iter()
             .partition(|(c, repeat)| matches!(repeat, Repeat::Late(_)) && distance(c).is_some());
@@ -266,8 +264,8 @@ impl Probation {
         })
     }
 
-    /// Whether a numbering is confirmed one of whose packets this one follows: it is one of it,
-    /// even where its number is the one that is due in the numbering in force.
+    /// Whether this packet follows one of a confirmed numbering. It then belongs to that
+    /// numbering, even if its number is the next one of the numbering in force.
     pub(super) fn goes_on(&self, session: u32, number: u64, space: Space) -> bool {
         let follows = |last: &Candidate| {
             let expected = last.number.wrapping_add(last.span);
@@ -278,7 +276,7 @@ impl Probation {
         self.confirmed.is_some() && self.list.iter().any(follows)
     }
 
-    /// Whether the same packet is kept, and came a moment ago: the network has delivered it twice.
+    /// Whether the same packet is kept and came recently: the network has duplicated it.
     pub(super) fn has(&self, candidate: &Candidate, age: Duration) -> bool {
         self.list.iter().any(|kept| {
             (kept.session, kept.number, kept.fingerprint)
@@ -287,7 +285,7 @@ impl Probation {
         })
     }
 
-    /// Takes out the packets of one number, if there are so many that came in a row.
+    /// Takes the packets of one number, if at least `least` of them came in a row.
     pub(super) fn take_standing(&mut self, number: u64, least: usize) -> Option<Vec<Candidate>> {
         let stands = |c: &Candidate| !c.stale && c.number == number;
         if self.list.iter().rev().take_while(|c| stands(c)).count() < least {
@@ -298,7 +296,8 @@ impl Probation {
         Some(standing)
     }
 
-    /// Takes out those that fit the numbering in force after all, unless another one is confirmed.
+    /// Takes the packets that fit the numbering in force now, unless another numbering is
+    /// confirmed.
     pub(super) fn readmit(&mut self, fits: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
         if self.confirmed.is_some() {
             return Vec::new();
@@ -309,7 +308,8 @@ impl Probation {
         fitting
     }
 
-    /// Takes out what turns out to be something else. What it may have confirmed is open again.
+    /// Takes packets that turn out to be something else. What they confirmed is no longer
+    /// confirmed.
     pub(super) fn purge(&mut self, is_other: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
         let (others, kept): (Vec<_>, _) = std::mem::take(&mut self.list).into_iter().partition(is_other);
         self.list = kept;
@@ -319,28 +319,27 @@ impl Probation {
         others
     }
 
-    /// Takes out everything, for the end of the flow.
+    /// Takes all packets, at the end of the flow.
     pub(super) fn clear(&mut self) -> (Vec<Candidate>, Vec<(Candidate, Repeat)>) {
         self.confirmed = None;
         (mem::take(&mut self.list), self.repeats.drain(..).collect())
     }
 }
 
-/// What a numbering that is not confirmed by a second packet has to wait for.
+/// How long a numbering waits that no second packet confirms.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Silence {
     /// When the old numbering was last seen.
     pub(super) alive: Option<Instant>,
-    /// How long the old one must have been silent since then for a packet to be believed
-    /// unconfirmed.
+    /// How long the old numbering must have been silent before a packet is believed unconfirmed.
     pub(super) believed_after: Duration,
-    /// For how long a packet is kept at most while the old numbering goes on.
+    /// How long a packet is kept at most while the old numbering goes on.
     pub(super) kept_for: Duration,
 }
 
 impl Silence {
     fn begins(&self, candidate: &Candidate) -> Instant {
-        // The old numbering went on after what looks like a packet of it: so it was one.
+        // The old numbering went on after a packet that seems to belong to it, so it does.
         if candidate.stale && candidate.repeat.is_some() {
             return self.ends(candidate);
         }
@@ -353,15 +352,15 @@ impl Silence {
     }
 }
 
-/// What time has shown of the packets under probation.
+/// Decision about packets under probation.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Nothing yet.
+    /// None yet.
     Wait,
-    /// A numbering is believed: [`Probation::take`] it.
+    /// A numbering is believed: call [`Probation::take`].
     Believe,
-    /// The old numbering went on: this packet is not believed.
+    /// The old numbering goes on, so this packet is not believed.
     Reject(Candidate),
-    /// These were what they seemed.
+    /// These packets were repeats.
     Repeats(Vec<(Candidate, Repeat)>),
 }

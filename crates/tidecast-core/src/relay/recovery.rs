@@ -1,6 +1,6 @@
-//! The recovery of one session, whatever its code: native source blocks ([`blocks`]), or the rows
-//! and columns of ST 2022-1 ([`matrix`]). A session has one of them; only its beginning, its repair
-//! packets and what it rebuilds differ.
+//! Recovery of one session by either code: native source blocks ([`blocks`]), or the rows and
+//! columns of ST 2022-1 ([`matrix`]). The codes differ only in creation, repair packets and
+//! recovered data.
 
 use std::time::{Duration, Instant};
 
@@ -17,33 +17,32 @@ use blocks::unpadded;
 pub(super) use blocks::{BlockRecovery, RebuiltPayload};
 pub(super) use matrix::{MatrixRecovery, MatrixTerms, RebuiltDatagram};
 
-/// What recovery works with besides its own state.
+/// Context of a recovery step.
 #[derive(Debug)]
 pub(super) struct Means<'a> {
     pub(super) now: Instant,
     pub(super) codes: &'a mut Codes,
-    /// How long a packet that was only reordered may still come after its block was decided.
+    /// How long a reordered packet may still come after its block was decided.
     pub(super) grace: Duration,
-    /// Numbers below are overdue whatever the grace: a gap's deadline has passed.
+    /// Lower numbers are overdue regardless of the grace: the deadline of a gap has passed.
     pub(super) overdue: u64,
-    /// Memory still allowed, in bytes.
+    /// Memory still available, in bytes.
     pub(super) room: usize,
-    /// One past the highest number that came and that does not stand alone.
+    /// One past the highest number that came and is not isolated.
     pub(super) end: u64,
 }
 
-/// What recovery has found out; `R` is what its format gives back.
+/// Results of a recovery step; `R` is the recovered data of the code.
 #[derive(Debug)]
 pub(super) struct Findings<R> {
     pub(super) rebuilt: Vec<R>,
-    /// Numbers that cannot come back.
+    /// Numbers that cannot be recovered.
     pub(super) hopeless: Vec<u64>,
-    /// One past the last number of blocks that miss packets which no higher number has overtaken
-    /// yet.
+    /// One past the last number of blocks with missing packets above which no packet has come yet.
     pub(super) awaited: Option<u64>,
-    /// How long the repair packet came after the first packet that it protects.
+    /// Time from the first packet that a repair packet protects to the repair packet.
     pub(super) span: Option<Duration>,
-    /// Rebuilt data that made no sense: the block's parameters were forged or damaged.
+    /// Count of invalid recovered packets: the block's parameters were forged or damaged.
     pub(super) nonsense: u64,
 }
 
@@ -54,7 +53,7 @@ impl<R> Default for Findings<R> {
 }
 
 impl<R> Findings<R> {
-    /// The same with each rebuilt packet turned into something else.
+    /// Converts the recovered packets.
     pub(super) fn map<T>(self, turn: impl FnMut(R) -> T) -> Findings<T> {
         let Findings { rebuilt, hopeless, awaited, span, nonsense } = self;
         let rebuilt = rebuilt.into_iter().map(turn).collect();
@@ -66,7 +65,7 @@ impl<R> Findings<R> {
 #[derive(Debug)]
 pub(super) enum Recovery {
     Blocks(BlockRecovery),
-    /// Larger, and of few flows.
+    /// Boxed: larger, and used by few flows.
     Matrix(Box<MatrixRecovery>),
 }
 
@@ -77,7 +76,7 @@ pub(super) enum Kept {
     Sum(Sum),
 }
 
-/// A packet that came back.
+/// A recovered packet.
 #[derive(Debug)]
 pub(super) enum Rebuilt {
     Payload(RebuiltPayload),
@@ -95,7 +94,7 @@ impl Recovery {
         Recovery::Matrix(Box::new(MatrixRecovery::new(start, ssrc, terms)))
     }
 
-    /// Nothing below `head` is waited for any more.
+    /// Moves the head to `head`: lower numbers are settled.
     pub(super) fn waits_from(&mut self, head: u64) {
         match self {
             Recovery::Blocks(recover) => recover.waits_from(head),
@@ -103,7 +102,7 @@ impl Recovery {
         }
     }
 
-    /// Whether packets are kept for repair packets, which may or may not come.
+    /// Whether packets are kept, in case repair packets come.
     pub(super) fn keeping(&self) -> bool {
         match self {
             Recovery::Blocks(recover) => recover.keeping(),
@@ -111,7 +110,7 @@ impl Recovery {
         }
     }
 
-    /// Memory of what is kept.
+    /// Memory in use, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Recovery::Blocks(recover) => recover.bytes(),
@@ -119,8 +118,8 @@ impl Recovery {
         }
     }
 
-    /// Numbers that the reorder window must hold, so that a gap is not given up before its repair
-    /// packets come.
+    /// Minimum size of the reorder window, so that no gap is given up before its repair packets
+    /// come.
     pub(super) fn window(&self) -> u64 {
         match self {
             Recovery::Blocks(recover) => 2 * recover.span(),
@@ -128,7 +127,7 @@ impl Recovery {
         }
     }
 
-    /// L and D, where the code has them.
+    /// L and D, if the code has them.
     pub(super) fn matrix_size(&self) -> Option<(u64, u64)> {
         match self {
             Recovery::Blocks(_) => None,
@@ -136,7 +135,7 @@ impl Recovery {
         }
     }
 
-    /// Whether nothing is kept and nothing is missed: a packet may pass it by.
+    /// Whether nothing is kept or missing, so that a packet need not be reported.
     pub(super) fn is_idle(&self) -> bool {
         match self {
             Recovery::Blocks(recover) => recover.is_idle(),
@@ -144,7 +143,7 @@ impl Recovery {
         }
     }
 
-    /// What must be kept of a media packet that is about to move on.
+    /// Copies what must be kept of a media packet that is about to leave.
     pub(super) fn kept(&self, packet: &Packet) -> Option<Kept> {
         match self {
             Recovery::Blocks(recover) => recover.keeping().then(|| Kept::Shard(source_shard(packet))),
@@ -153,7 +152,7 @@ impl Recovery {
         }
     }
 
-    /// A media packet came in, of which this was to be kept.
+    /// Takes the kept part of a new media packet.
     pub(super) fn media(&mut self, number: u64, kept: Kept, means: &mut Means<'_>) -> Findings<Rebuilt> {
         match (self, kept) {
             (Recovery::Blocks(recover), Kept::Shard(shard)) => {
@@ -166,8 +165,8 @@ impl Recovery {
         }
     }
 
-    /// A number that is known came in again, of which this was to be kept: if it is another
-    /// content, neither is used.
+    /// Takes the kept part of a packet whose number is known: if the content differs, neither is
+    /// used.
     pub(super) fn came_again(&mut self, number: u64, kept: Kept, means: &Means<'_>) {
         match (self, kept) {
             (Recovery::Blocks(recover), Kept::Shard(shard)) => recover.came_again(number, shard, means),
@@ -176,7 +175,7 @@ impl Recovery {
         }
     }
 
-    /// Whether packets are missed.
+    /// Whether packets are missing.
     pub(super) fn misses(&self) -> bool {
         match self {
             Recovery::Blocks(recover) => recover.misses(),
@@ -192,7 +191,7 @@ impl Recovery {
         }
     }
 
-    /// Rebuilds or gives up what is overdue.
+    /// Recovers or gives up what is overdue.
     pub(super) fn poll(&mut self, means: &mut Means<'_>) -> Findings<Rebuilt> {
         match self {
             Recovery::Blocks(recover) => recover.poll(means).map(Rebuilt::Payload),
@@ -200,7 +199,7 @@ impl Recovery {
         }
     }
 
-    /// Frees what is kept.
+    /// Frees the memory.
     pub(super) fn forget(&mut self) {
         match self {
             Recovery::Blocks(recover) => recover.forget(),

@@ -1,5 +1,5 @@
-//! What datagrams of no use look like, one of each reason and second: people are told what they
-//! most likely are. Looked at only when one was refused, and never for each of a flood.
+//! Examples of refused datagrams, at most one per reason and second, to tell users what the
+//! datagrams probably are. Costs nothing while none is refused, and little in a flood.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -7,22 +7,21 @@ use super::Relay;
 use crate::limits::{REFUSED_LOOK, REFUSED_SOURCES_MAX};
 use tidecast_wire::{Looks, Reject};
 
-/// A datagram of no use.
+/// A refused datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// What it looks like.
     pub looks: Looks,
-    /// Where such datagrams come from, the latest last; at most `REFUSED_SOURCES_MAX`.
+    /// Recent source addresses of such datagrams, the latest last; at most `REFUSED_SOURCES_MAX`.
     pub sources: Vec<SocketAddr>,
     /// When it came.
     pub at: Instant,
-    /// It came to a port beside the media's, for repair packets or RTCP.
+    /// It came to a port beside the media's: for repair packets or RTCP.
     pub beside: bool,
 }
 
 impl Relay {
-    /// Counts a datagram that is of no use on a port beside the media's, and keeps what it looks
-    /// like.
+    /// Counts a useless datagram on a port beside the media's, and keeps an example.
     pub(super) fn refuse_beside(&mut self, reject: Reject, now: Instant, source: SocketAddr, bytes: &[u8]) {
         self.reject(reject);
         let reason = reject.reason().as_str();
@@ -32,7 +31,7 @@ impl Relay {
         }
     }
 
-    /// Keeps what a datagram looks like that was refused for this reason.
+    /// Keeps an example of a datagram that was refused for this reason.
     pub(super) fn look_at(&mut self, reason: &'static str, now: Instant, source: SocketAddr, bytes: &[u8]) {
         let refused = self.refused.entry(reason).or_insert_with(|| Refused {
             looks: Looks::of(bytes),
@@ -52,7 +51,7 @@ impl Relay {
         refused.sources.push(source);
     }
 
-    /// Names another address that has to do with it.
+    /// Adds another address to the example.
     pub(super) fn look_also_at(&mut self, reason: &'static str, source: SocketAddr) {
         if let Some(refused) = self.refused.get_mut(reason)
             && !refused.sources.contains(&source)

@@ -1,8 +1,8 @@
-//! Repair packets and retransmissions on their way into their flow. They count only from where its
-//! media comes from.
+//! Assigns repair packets and retransmissions to their flow. They count only from the address that
+//! the flow's media comes from.
 //!
-//! Native ones come among the media. Those of ST 2022-1 come on ports of their own and do not name
-//! the stream that they protect, so it is found by its numbers.
+//! Native ones come among the media. Those of ST 2022-1 come on separate ports and do not name the
+//! stream that they protect, so it is found by its numbers.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -16,11 +16,12 @@ use crate::{
 };
 use tidecast_wire::{limits::ST2022_SPAN_MAX, native, seq::Space, st2022::Repair};
 
-/// Reason for rejecting what comes beside the media from another address than the media.
+/// Reject reason: a datagram beside the media came from another address than the media.
 pub(super) const OTHER_SOURCE: &str = "other_source";
 
 impl Relay {
-    /// What comes beside a flow's media counts only from where the media comes from.
+    /// Counts a datagram beside the media that is not from the media's address; returns whether it
+    /// was counted.
     pub(super) fn is_elsewhere(&mut self, ours: bool) -> bool {
         if !ours {
             *self.rejects.entry(OTHER_SOURCE).or_default() += 1;
@@ -28,7 +29,7 @@ impl Relay {
         !ours
     }
 
-    /// A repair packet, or a retransmission.
+    /// Takes a native repair packet, or a retransmission.
     #[inline(never)]
     pub(super) fn repair(
         &mut self,
@@ -70,8 +71,8 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// A datagram from a port for repair packets. What is none is counted as everywhere, and never
-    /// taken for media.
+    /// Takes a datagram from a port for repair packets. Other datagrams are counted as usual, but
+    /// never treated as media.
     pub(super) fn st2022(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
         let leg = self.leg(leg);
         let counters = &mut self.legs[usize::from(leg)];
@@ -92,7 +93,8 @@ impl Relay {
         self.spend(bytes);
     }
 
-    /// One that comes before all media is of no use: nothing is known yet.
+    /// Takes an ST 2022-1 repair packet. Before any media it is useless, since its flow is not
+    /// known.
     fn st2022_repair(&mut self, now: Instant, leg: u8, source: SocketAddr, repair: &Repair<'_>) {
         let Some(index) = self.protected_by(repair, leg, source, now) else { return };
         let (flow, mut cx) = self.split(index, now);
@@ -100,10 +102,10 @@ impl Relay {
         self.follow_up(index, now);
     }
 
-    /// The flow that a repair packet protects: of those whose media comes from the same host on
-    /// this leg, and that are not silent, the one that was heard a moment ago, and whose numbers
-    /// are nearest. One stream may be followed by another, whose repair packets may be for the
-    /// numbers at which the old one ended.
+    /// Finds the flow that a repair packet protects: of the active flows with media from the same
+    /// host on this leg, the one that was heard most recently, then the one with the nearest
+    /// numbers. After one stream replaced another, repair packets may still protect the last
+    /// numbers of the old one.
     fn protected_by(
         &mut self,
         repair: &Repair<'_>,
@@ -127,8 +129,8 @@ impl Relay {
         ranked.min().map(|(_, index)| index)
     }
 
-    /// A flow has begun a session: it is one that repair packets may be for, in place of the one
-    /// that has been silent longest.
+    /// Marks a flow that has started a session as one that repair packets may protect. It replaces
+    /// the one that has been silent longest.
     pub(super) fn protect(&mut self, index: u32) {
         let wanted = self.live(index).is_some_and(|flow| flow.format == PacketFormat::Rtp);
         if self.config.fec == Fec::Off || !wanted || self.protected.contains(&index) {

@@ -1,9 +1,9 @@
-//! RTCP that the senders of RTP flows send beside their media, or among it (RFC 5761): sender
-//! reports tie the clocks of a session's streams together, so receivers need them for lip
-//! synchronisation (RFC 3550 section 6.4.1). Passed on as it came.
+//! RTCP of RTP senders, beside their media or among it (RFC 5761). Sender reports relate the
+//! clocks of a session's streams, so receivers need them for lip synchronisation (RFC 3550 section
+//! 6.4.1). It is forwarded unchanged.
 //!
-//! A report counts only if it names the SSRC of a flow and comes from that flow's host. Of several
-//! legs the first copy goes on.
+//! A report counts only if it names the SSRC of a flow and comes from that flow's host. With
+//! several legs, the first copy is forwarded.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
@@ -17,10 +17,10 @@ use tidecast_wire::{
     rtcp::{self, Compound},
 };
 
-/// Where the SSRC of who sends stands in every RTCP packet that is common.
+/// Offset of the sender's SSRC in every common RTCP packet.
 const SSRC: usize = 4;
 
-/// How a report came, and goes on.
+/// Port on which a report came and is forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
     /// On the port above the media's.
@@ -29,14 +29,14 @@ pub enum Beside {
     Muxed,
 }
 
-/// Reports that went on lately: other legs bring copies of them.
+/// Recently forwarded reports, to recognize copies from other legs.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     recent: VecDeque<(u32, Instant)>,
 }
 
 impl Reports {
-    /// Whether another copy went on before.
+    /// Whether a copy has already been forwarded.
     fn is_copy(&mut self, bytes: &[u8], now: Instant) -> bool {
         let old = |(_, at): &(u32, Instant)| now.saturating_duration_since(*at) > REPORT_COPY_AGE;
         while self.recent.front().is_some_and(old) || self.recent.len() >= REPORT_COPIES_MAX {
@@ -51,14 +51,14 @@ impl Reports {
     }
 }
 
-/// What a report is.
+/// Origin of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reporter {
     /// The sender of a flow.
     Ours,
     /// It names a flow of another host.
     Elsewhere,
-    /// It names no flow: a receiver's, or the media has not come yet.
+    /// It names no flow: it is a receiver's, or the media has not come yet.
     Unknown,
 }
 
@@ -73,7 +73,8 @@ impl Relay {
         }
     }
 
-    /// RTCP on the media's port. `Err`: it is not passed on, and the caller counts it as foreign.
+    /// Takes RTCP on the media's port. `Err`: it is not forwarded, and the caller counts it as
+    /// foreign.
     #[cold]
     #[inline(never)]
     pub(super) fn muxed_report(
@@ -91,7 +92,7 @@ impl Relay {
         Ok(())
     }
 
-    /// RTCP on the port above the media's. What is damaged is counted, and has no effect at all.
+    /// Takes RTCP on the port above the media's. A damaged packet is only counted.
     pub(super) fn report(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
         let leg = self.leg(leg);
         self.legs[usize::from(leg)].bytes += bytes.len() as u64;
@@ -123,7 +124,7 @@ impl Relay {
     }
 }
 
-/// Why a datagram on the port for RTCP is of no use.
+/// Reason for rejecting a datagram on the port for RTCP.
 fn rejected(error: &rtcp::RtcpError) -> Reject {
     match error {
         rtcp::RtcpError::Version { .. } | rtcp::RtcpError::Type { .. } => Reject::Foreign(Reason::Format),
@@ -179,7 +180,7 @@ mod tests {
             self.outputs()
         }
 
-        /// Media of the flow.
+        /// A media packet of the flow.
         fn media(&mut self, leg: u8, source: &str) {
             for sequence in 1..=4 {
                 let mut bytes = Vec::new();
@@ -192,7 +193,7 @@ mod tests {
         }
     }
 
-    /// A sender report and a name.
+    /// A sender report and a CNAME.
     fn report(ssrc: u32) -> Vec<u8> {
         let mut bytes = vec![0x80, 200, 0, 6];
         bytes.extend(ssrc.to_be_bytes());

@@ -1,11 +1,10 @@
-//! The receiver of RIST simple profile (VSF TR-06-1): the RTCP side of a channel's RIST legs. Pure,
-//! like all of the core.
+//! Receiver of the RIST simple profile (VSF TR-06-1): the RTCP side of a channel's RIST legs.
+//! Pure, like the rest of the core.
 //!
 //! RTCP from senders comes in by [`super::Input::Control`]. Each sender gets reports (an empty RR
 //! and our SDES) at least every 100 ms, echo requests that measure the round trip, and the NACKs
-//! that its flows want; all of it goes to the address that its RTCP came from. Retransmissions come
-//! among the media, with the lowest bit of the SSRC set, and become again what they were when they
-//! were lost ([`Relay::restore`]).
+//! of its flows. All are sent to the source address of its RTCP. Retransmissions come among the
+//! media, with the lowest bit of the SSRC set; [`Relay::restore`] undoes that.
 
 use std::{
     iter, mem,
@@ -31,23 +30,23 @@ use tidecast_wire::{
     rtcp::{self, Compound, Echo, Packet, Repr},
 };
 
-/// Where in an RTP packet the SSRC's lowest bit stands.
+/// Offset of the byte with the SSRC's lowest bit in an RTP packet.
 const SSRC_LAST: usize = 11;
 
-/// A sender whose RTCP came.
+/// A sender whose RTCP has come.
 #[derive(Debug)]
 struct Peer {
     leg: u8,
     address: SocketAddr,
-    /// What it calls itself; usually the media's SSRC.
+    /// SSRC in its RTCP; usually that of the media.
     ssrc: u32,
     heard: Instant,
-    /// Media of it has come: it gets reports without being asked. Others, who may be made up, get
-    /// one for each of theirs.
+    /// Its media has come, so it gets regular reports. Others, which may be forged, get one report
+    /// for each of theirs.
     known: bool,
     reported: Option<Instant>,
     echo_due: Instant,
-    /// The echo that is on its way: its time stamp, and when it was sent.
+    /// Pending echo request: its time stamp, and when it was sent.
     echo: Option<(u64, Instant)>,
     round_trip: RoundTrip,
 }
@@ -59,12 +58,14 @@ pub(super) struct Rist {
     cname: String,
     peers: Vec<Peer>,
     epoch: Option<Instant>,
-    /// Of our answers to echoes: anybody may ask for those, and must not use up what requests need.
+    /// Limits our answers to echo requests. Anyone can send those, so they must not use up the
+    /// budget of our requests.
     answers: Pace,
 }
 
 impl Rist {
-    /// `seed` makes our names: they must differ from those of other receivers, and of the media.
+    /// Derives our SSRC and CNAME from `seed`, so that they differ from those of other receivers
+    /// and of the media.
     pub(super) fn new(seed: u64) -> Rist {
         let mixed = (seed ^ 0x5249_5354).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mixed = mixed ^ (mixed >> 29);
@@ -83,13 +84,13 @@ impl Rist {
         self.peers.iter().map(Peer::due).min()
     }
 
-    /// The round trip on a leg: that of the sender heard last.
+    /// The round trip on a leg, to the sender that was heard last.
     pub(super) fn round_trip(&self, leg: u8) -> Option<Duration> {
         let measured = self.peers.iter().filter(|peer| peer.leg == leg && peer.round_trip.get().is_some());
         measured.max_by_key(|peer| peer.heard)?.round_trip.get()
     }
 
-    /// A datagram that begins with our report, as a compound must (RFC 3550 section 6.1).
+    /// A datagram that starts with our report, as a compound packet must (RFC 3550 section 6.1).
     fn report(&self, further: &[Repr<'_>]) -> Vec<u8> {
         let mut bytes = Vec::new();
         Repr::ReceiverReport { ssrc: self.ssrc, blocks: &[] }.emit(&mut bytes);
@@ -102,8 +103,8 @@ impl Rist {
         self.peers.iter_mut().find(|peer| peer.leg == leg && peer.address == address)
     }
 
-    /// The sender of a stream: who sends from the same host as its media, and has its SSRC if there
-    /// are several.
+    /// The sender of a stream: it has the same host as the media and, if there are several, the
+    /// same SSRC.
     fn sender_of(&self, leg: u8, ssrc: u32, media: SocketAddr) -> Option<&Peer> {
         let peers = self.peers.iter().filter(|peer| peer.leg == leg);
         let rank = |peer: &Peer| {
@@ -114,8 +115,8 @@ impl Rist {
         peers.filter_map(|peer| Some((rank(peer)?, peer))).max_by_key(|(rank, _)| *rank).map(|(_, peer)| peer)
     }
 
-    /// Notes a sender's sign of life. One too many takes the place of the one that is not known and
-    /// silent longest.
+    /// Notes that a sender is alive. If there are too many, it replaces the one that has been
+    /// silent longest, unknown ones first.
     fn heard(&mut self, leg: u8, address: SocketAddr, ssrc: u32, now: Instant) -> &mut Peer {
         self.epoch.get_or_insert(now);
         let place = self.peers.iter().position(|peer| peer.leg == leg && peer.address == address);
@@ -158,7 +159,7 @@ impl Peer {
         }
     }
 
-    /// The time stamp of an echo to be sent now, if one is due.
+    /// Time stamp of an echo request to send now, if one is due.
     fn echo(&mut self, epoch: Instant, now: Instant) -> Option<u64> {
         if now < self.echo_due {
             return None;
@@ -171,7 +172,7 @@ impl Peer {
     }
 }
 
-/// Why a datagram on the port for RTCP is of no use.
+/// Reason for rejecting a datagram on the port for RTCP.
 fn reject(error: &rtcp::RtcpError) -> Reject {
     match error {
         rtcp::RtcpError::Version { .. } | rtcp::RtcpError::Type { .. } => Reject::Foreign(Reason::Format),
@@ -182,7 +183,7 @@ fn reject(error: &rtcp::RtcpError) -> Reject {
 }
 
 impl Relay {
-    /// RTCP of a RIST sender. What is damaged is counted, and has no effect at all.
+    /// Takes RTCP of a RIST sender. A damaged packet is only counted.
     pub(super) fn rtcp(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
         let leg = self.leg(leg);
         let counters = &mut self.legs[usize::from(leg)];
@@ -220,7 +221,8 @@ impl Relay {
                 }
                 Packet::Bye(_) => {
                     let Some(rist) = &mut self.rist else { return };
-                    // One whose media has come is gone when it is silent: the word may be forged.
+                    // A sender whose media has come is removed by its silence only, since a BYE
+                    // may be forged.
                     rist.peers.retain(|peer| peer.known || (peer.leg, peer.address) != (leg, source));
                     continue;
                 }
@@ -235,7 +237,8 @@ impl Relay {
         let Some(rist) = self.rist.as_mut().filter(|rist| rist.ssrc != ssrc) else { return };
         let peer = rist.heard(leg, source, ssrc, now);
         peer.known |= known;
-        // What it sends may depend on being answered, so the first answer does not wait.
+        // The sender may wait for our answer before it sends media, so the first report is
+        // immediate.
         if peer.reported.is_none_or(|at| now >= at + RIST_REPORT_GAP_MIN) {
             self.report_to(leg, source, now);
         }
@@ -268,7 +271,7 @@ impl Relay {
         self.outputs.push_back(Output::Transmit { leg, from: Socket::Control, to, bytes });
     }
 
-    /// The answer to our own echo, and to none but the latest.
+    /// Takes the answer to our latest echo request.
     fn echo_came(&mut self, now: Instant, leg: u8, source: SocketAddr, echo: Echo<'_>) {
         let Some(peer) = self.rist.as_mut().and_then(|rist| rist.peer_at(leg, source)) else { return };
         let Some((_, sent)) = peer.echo.take_if(|(stamp, _)| *stamp == echo.timestamp) else { return };
@@ -297,7 +300,7 @@ impl Relay {
         }
     }
 
-    /// Sends the NACKs that flows want.
+    /// Sends the NACKs that flows have asked for.
     pub(super) fn send_wanted(&mut self, now: Instant) {
         for Wanted { flow, leg, ssrc, numbers } in mem::take(&mut self.wanted) {
             let Some((leg, to)) = self.whom_to_ask(flow, leg, ssrc) else {
@@ -327,15 +330,15 @@ impl Relay {
         }
     }
 
-    /// Where a flow's sender takes requests: on this leg, or on another one as long as it has not
-    /// been heard here.
+    /// Leg and address for requests to a flow's sender: this leg, or another one as long as the
+    /// sender has not been heard here.
     fn whom_to_ask(&self, flow: FlowId, leg: u8, ssrc: u32) -> Option<(u8, SocketAddr)> {
         let (flow, rist) = (self.live(flow.0)?, self.rist.as_ref()?);
         let mut legs = iter::once(leg).chain(flow.other_legs(leg));
         legs.find_map(|leg| Some((leg, rist.sender_of(leg, ssrc, flow.source_on(leg))?.address)))
     }
 
-    /// The round trip to a flow's sender, if its RTCP came before its media.
+    /// Round trip to a flow's sender, if its RTCP came before its media.
     pub(super) fn round_trip_known(&self, index: u32) -> Option<RoundTrip> {
         let (flow, rist) = (self.live(index)?, self.rist.as_ref()?);
         let FlowKey::Ssrc(ssrc) = flow.key else { return None };
@@ -347,8 +350,8 @@ impl Relay {
         legs.filter(|leg| flow.asks_on(*leg)).find_map(known)
     }
 
-    /// The sender's RTCP has not come yet, or too much is asked for at once: these are still to be
-    /// asked for.
+    /// These numbers could not be requested, because the sender's RTCP has not come yet or too
+    /// many requests are pending. They are tried again.
     fn nobody_to_ask(&mut self, flow: FlowId, numbers: &[u64], now: Instant) {
         if self.live(flow.0).is_none() {
             return;
@@ -357,9 +360,9 @@ impl Relay {
         self.schedule(flow.0, now);
     }
 
-    /// Makes a retransmission on a RIST leg what it was, and marks it as one. An odd SSRC that
-    /// belongs to no known stream is a stream of its own, and so is one that has sent more than its
-    /// even neighbour: retransmissions never do.
+    /// Turns a retransmission on a RIST leg back into the original packet, and marks it as
+    /// retransmission. An odd SSRC without an even neighbour is a stream of its own. So is one
+    /// that has sent more packets than the even neighbour, since retransmissions are fewer.
     pub(super) fn restore(&self, leg: u8, arrival: &mut Arrival, bytes: &mut Buffer) {
         let FlowKey::Ssrc(odd) = arrival.key else { return };
         let rist = self.config.asks.get(usize::from(self.leg(leg))).is_some_and(|asks| asks.rist);

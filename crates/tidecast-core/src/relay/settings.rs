@@ -1,11 +1,11 @@
-//! Settings of the core as people write them: text to values, and back.
+//! Parses and prints the core's settings.
 
 use std::{fmt, str::FromStr};
 
 use super::{Delay, Fec, Hold, Release, Retransmission};
 use crate::limits::{HOLD_CONFIG_MAX, PACED_DELAY_CONFIG_MAX};
 
-/// Text that is no hold.
+/// Text that is not a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected auto or a duration from 0s to {}, such as 80ms",
@@ -38,7 +38,7 @@ impl fmt::Display for Hold {
     }
 }
 
-/// Text that is no release.
+/// Text that is not a release mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected asap or paced")]
 pub struct ReleaseError;
@@ -46,7 +46,7 @@ pub struct ReleaseError;
 impl FromStr for Release {
     type Err = ReleaseError;
 
-    /// `paced` has the automatic delay.
+    /// `paced` selects the automatic delay.
     fn from_str(text: &str) -> Result<Release, ReleaseError> {
         match text {
             "asap" => Ok(Release::Asap),
@@ -56,7 +56,7 @@ impl FromStr for Release {
     }
 }
 
-/// Text that is no delay of a paced release.
+/// Text that is not a delay of paced release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "expected auto or a duration from 0s to {}, such as 200ms",
@@ -89,7 +89,7 @@ impl fmt::Display for Release {
     }
 }
 
-/// Text that is no FEC.
+/// Text that is not an FEC mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected off, auto or st2022-1")]
 pub struct FecError;
@@ -117,7 +117,7 @@ impl fmt::Display for Fec {
     }
 }
 
-/// Text that says of no one whether to ask.
+/// Text that is not a retransmission mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected off, auto (rist:// inputs ask) or on (native producers are asked, too)")]
 pub struct RetransmissionError;

@@ -1,6 +1,6 @@
-//! Datagrams of sources whose format has to be found out, on their way from [`Relay::packet`] to
-//! the flows: see
-//! [`crate::identify`]. Nearly all are of a source that is known and do not come by here.
+//! Datagrams of sources whose format must be identified first (see [`crate::identify`]), between
+//! [`Relay::packet`] and the flows. Datagrams of known sources, which are nearly all, do not pass
+//! here.
 
 use std::{net::SocketAddr, time::Instant};
 
@@ -15,13 +15,13 @@ use crate::{
 };
 use tidecast_wire::{Format, Reason, Reject};
 
-/// Where the SSRC stands in RTP, and its number.
+/// Offsets of the SSRC and of the number in RTP.
 const SSRC: usize = 8;
 const NUMBER: usize = 2;
-/// Where a native datagram names its stream.
+/// Offset of the stream id in a native datagram.
 const STREAM: usize = 4;
 
-/// What is needed to find formats out, where that is needed.
+/// State for the identification of formats; `None` if the configuration names the format.
 pub(super) fn sources(config: &Config) -> Option<Box<Sources<Buffer>>> {
     let legs = config.legs.max(1);
     let max = config.flows_max.max(IDENTIFY_SOURCES_MIN).saturating_mul(legs);
@@ -31,7 +31,8 @@ pub(super) fn sources(config: &Config) -> Option<Box<Sources<Buffer>>> {
 }
 
 impl Relay {
-    /// A datagram that is not what its source is known for, or of a stream that is not known.
+    /// Takes a datagram that does not fit the known format of its source, or is of an unknown
+    /// stream.
     #[cold]
     #[inline(never)]
     pub(super) fn identify_misfit(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
@@ -41,7 +42,8 @@ impl Relay {
         self.identify(now, leg, source, bytes);
     }
 
-    /// A datagram of a source of which little is known. It goes on, or waits for the next ones.
+    /// Takes a datagram of a source whose format is not known yet. It is passed on, or waits for
+    /// the next ones.
     #[inline(never)]
     pub(super) fn identify(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: Buffer) {
         if bytes.is_empty() {
@@ -70,7 +72,7 @@ impl Relay {
         self.identified();
     }
 
-    /// Takes what has been settled.
+    /// Passes on the datagrams whose format is settled.
     fn identified(&mut self) {
         while let Some(settled) = self.sources.as_mut().and_then(|sources| sources.settled()) {
             let Settled { leg, source, arrived, kind, bytes } = settled;
@@ -98,7 +100,7 @@ impl Relay {
             && matches!(kind, SourceKind::Native | SourceKind::Rtp)
             && self.kin(source, &bytes) != Kin::Stranger
         {
-            // All but the first byte says whose it is.
+            // Everything but the first byte shows which flow it belongs to.
             arrival = Err(Reject::Corrupt(Reason::Format));
         }
         if let (Some(_), Ok(arrival)) = (&self.rist, &mut arrival) {
@@ -107,17 +109,18 @@ impl Relay {
         self.arrived(now, Some(arrived), leg, source, &arrival, bytes);
     }
 
-    /// Datagrams that wait for what they are.
+    /// Datagrams whose format is not known yet.
     pub(super) fn undecided(&self) -> usize {
         self.sources.as_ref().map_or(0, |sources| sources.held())
     }
 
-    /// Whether a packet is the first of its RTP stream, so that it may be something else.
+    /// Whether a packet may be the first of an RTP stream, so that it may also be of another
+    /// format.
     pub(super) fn is_strange(&self, arrival: &Arrival) -> bool {
         self.sources.is_some() && arrival.format == PacketFormat::Rtp
     }
 
-    /// A source begins a native stream.
+    /// A source starts a native stream.
     pub(super) fn began_native(&mut self, now: Instant, leg: u8, source: SocketAddr, stream: u32) {
         if let Some(sources) = &mut self.sources {
             sources.began_native(now, leg, source, stream);
@@ -125,7 +128,7 @@ impl Relay {
         }
     }
 
-    /// Lets time pass for what waits.
+    /// Handles the timeouts of waiting datagrams.
     pub(super) fn expire_sources(&mut self, now: Instant) {
         let Some(sources) = &mut self.sources else { return };
         let (by_key, flows) = (&self.by_key, &self.flows);
@@ -136,7 +139,7 @@ impl Relay {
         self.identified();
     }
 
-    /// Settles all that waits, for the end of the channel.
+    /// Settles all waiting datagrams, at the end of the channel.
     pub(super) fn settle_sources(&mut self, now: Instant) {
         if let Some(sources) = &mut self.sources {
             sources.finish(now);
@@ -144,12 +147,12 @@ impl Relay {
         }
     }
 
-    /// What a datagram would belong to.
+    /// How a datagram relates to the known flows.
     fn kin(&self, source: SocketAddr, bytes: &[u8]) -> Kin {
         let word = |at: usize| bytes.get(at..)?.first_chunk::<4>().map(|word| u32::from_be_bytes(*word));
         let flow = |key| self.by_key.get(&key).and_then(|index| self.live(*index));
         if let Some(ssrc) = word(SSRC) {
-            // RIST sends again with the lowest bit set.
+            // RIST sets the lowest bit in retransmissions.
             let again = || self.rist.as_ref().and_then(|_| flow(FlowKey::Ssrc(ssrc & !1)));
             if let Some(flow) = flow(FlowKey::Ssrc(ssrc)).or_else(again) {
                 let number = u16::from_be_bytes([bytes[NUMBER], bytes[NUMBER + 1]]);
@@ -160,7 +163,7 @@ impl Relay {
         if stream.is_some_and(|stream| stream.source == source) { Kin::Named } else { Kin::Stranger }
     }
 
-    /// Moves a small datagram out of a large buffer; gives the size of what it is in now.
+    /// Copies a small datagram out of a large buffer; returns the capacity of its current buffer.
     fn tighten_last_held(&mut self) -> Option<usize> {
         let held = self.sources.as_mut()?.last_held()?;
         if held.capacity() > 4 * held.len() {
@@ -174,7 +177,7 @@ impl Relay {
     }
 }
 
-/// When a native stream last showed itself, if it is of this source.
+/// When a native stream of this source was last heard, and its packet count.
 fn alive(flow: &Flow, source: SocketAddr) -> Alive {
     (flow.source == source).then_some((flow.last_arrival, flow.counters.media_received))
 }

@@ -1,5 +1,5 @@
-//! The flows of a channel: how a datagram finds its own, which one a new one follows, and which are
-//! forgotten.
+//! The flow table of a channel: finds the flow of a datagram, the predecessor of a new flow, and
+//! the flows to remove.
 
 use std::{mem, net::SocketAddr, time::Instant};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Relay {
-    /// The flow and everything that it may use besides.
+    /// Borrows the flow, and separately everything else that it may use.
     #[inline]
     pub(super) fn split(&mut self, index: u32, now: Instant) -> (&mut Flow, Context<'_>) {
         let flow = self.flows[index as usize].as_mut().expect("indices come from the tables of live flows");
@@ -35,7 +35,7 @@ impl Relay {
         (flow, cx)
     }
 
-    /// The flow at an index that comes from the tables.
+    /// The flow at an index from the tables.
     #[inline]
     pub(super) fn flow_mut(&mut self, index: u32) -> &mut Flow {
         self.flows[index as usize].as_mut().expect("indices come from the tables of live flows")
@@ -45,20 +45,20 @@ impl Relay {
         self.flows.get(index as usize)?.as_ref()
     }
 
-    /// The flow that this one follows if it is believed, as long as it lives.
+    /// The predecessor of this flow, as long as it exists.
     pub(super) fn predecessor_of(&self, index: u32) -> Option<Predecessor> {
         let predecessor = self.live(index)?.predecessor?;
         self.live(predecessor.id.0).filter(|old| old.key == predecessor.key)?;
         Some(predecessor)
     }
 
-    /// When the numbering that this flow's probation contradicts was last alive.
+    /// When the numbering that this flow's probation contradicts was last seen.
     pub(super) fn alive(&self, index: u32) -> Option<Instant> {
         let contradicted = self.predecessor_of(index).map_or(index, |predecessor| predecessor.id.0);
         self.live(contradicted)?.alive()
     }
 
-    /// Forgets flows that are idle or have ended.
+    /// Removes flows that are idle or have ended.
     pub(super) fn sweep(&mut self, now: Instant) {
         for index in 0..self.flows.len() as u32 {
             if self.idle_at[index as usize] > now {
@@ -108,7 +108,7 @@ impl Relay {
         self.free.push(index);
     }
 
-    /// A new flow for a datagram that has none, if the bound allows.
+    /// Creates a flow for a datagram that has none, if the bound allows.
     #[cold]
     pub(super) fn flow_for(
         &mut self,
@@ -127,7 +127,7 @@ impl Relay {
         Some(index)
     }
 
-    /// The flow that has this key.
+    /// The flow with this key.
     #[inline(always)]
     pub(super) fn known(&mut self, key: &FlowKey) -> Option<u32> {
         if let Some((latest, index)) = &self.latest
@@ -138,7 +138,7 @@ impl Relay {
         self.look_up(key)
     }
 
-    /// The flow that a datagram is for; a new one if it has none and the bound allows.
+    /// The flow of a datagram; creates one if it has none and the bound allows.
     pub(super) fn known_or_new(
         &mut self,
         now: Instant,

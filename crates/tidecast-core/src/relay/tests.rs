@@ -1,4 +1,4 @@
-//! The core's rules one by one, through what it is told and what it answers.
+//! The core's rules one by one, tested through inputs and outputs.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use tidecast_wire::{
 const MS: Duration = Duration::from_millis(1);
 const START: Duration = Duration::ZERO;
 
-/// A relay, its clock and what it answered.
+/// A relay, its clock and its outputs.
 struct Core {
     relay: Relay,
     start: Instant,
@@ -74,7 +74,7 @@ impl Core {
         self.input(Input::Timeout { now })
     }
 
-    /// What came out since the last call, in short.
+    /// Short form of the outputs since the last call.
     fn said(&mut self) -> String {
         self.out.retain(|output| !matches!(output, Output::Carries { .. }));
         let words = self.out.drain(..).map(|output| match output {
@@ -99,7 +99,7 @@ impl Core {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// When it wants to be called, since the start.
+    /// Time of its next deadline, since the start.
     fn due(&self) -> Option<Duration> {
         self.due.map(|due| due - self.start)
     }
@@ -156,7 +156,7 @@ fn a_gap_that_is_filled_says_how_long_others_waited() {
     assert_eq!((counters.recovered_retransmission, counters.repair_received, counters.reordered), (1, 3, 1));
 }
 
-/// The gap is filled on the short way; what waited behind it had come on the long one.
+/// The gap is filled on the short way; the packet behind it had come on the long one.
 #[test]
 fn what_waited_behind_a_filled_gap_is_delivered_as_what_it_is() {
     let mut core = Core::native(50 * MS);
@@ -168,7 +168,7 @@ fn what_waited_behind_a_filled_gap_is_delivered_as_what_it_is() {
     assert_eq!(core.relay.totals().recovered_retransmission, 1);
 }
 
-/// A keep-alive takes its number; players must not get it.
+/// A keep-alive takes a number, but must not reach players.
 #[test]
 fn a_keep_alive_that_waited_behind_a_filled_gap_is_no_media() {
     let mut core = Core::new(fixed("rtp", 50 * MS));
@@ -215,7 +215,7 @@ fn a_session_that_goes_on_is_kept_and_one_that_was_given_up_is_taken_back() {
     let text = core.said();
     assert!(text.starts_with("start 0 0 1 2 3") && text.ends_with("97 98 99"), "{text}");
     assert_eq!(text.matches("start").count(), 1, "{text}");
-    // A pause, in which somebody else's session is believed.
+    // A pause, in which a session of another producer is believed.
     core.data(700 * MS, 3, [0]).data(701 * MS, 3, [1]).timeout(800 * MS);
     assert_eq!(core.said(), "start 0 0 1");
     core.data(801 * MS, 1, [100]).data(806 * MS, 1, [101]).timeout(900 * MS);
@@ -246,14 +246,15 @@ fn a_new_ssrc_of_the_same_source_succeeds_the_old_one() {
     core.timeout(140 * MS);
     let m = 1 << 16;
     assert_eq!(core.said(), format!("start 1 for 0 {} {} {}", m + 100, m + 101, m + 102));
-    // From another port, too, and back again.
+    // Also from another port, and back again.
     core.packet_from(150 * MS, 0, from(2), &rtp(3, 5)).timeout(260 * MS);
     assert_eq!(core.said(), format!("start 2 for 1 {}", m + 5));
     core.packet(270 * MS, &rtp(2, 103)).timeout(350 * MS);
     assert_eq!(core.said(), format!("1 for 2 {}", m + 103));
 }
 
-/// RFC 3550, section 8.2: the first address with an SSRC is kept, and the other one counted.
+/// RFC 3550, section 8.2: the first address with an SSRC is kept, and packets from the other are
+/// counted.
 #[test]
 fn two_addresses_with_one_id_collide_until_one_is_silent() {
     let mut core = Core::new(fixed("rtp", 50 * MS));
@@ -277,7 +278,7 @@ fn two_addresses_with_one_id_collide_until_one_is_silent() {
     assert_eq!((counters.delivered, counters.lost, counters.rejected), (200, 0, 100), "{counters:?}");
 }
 
-/// The slot of a flow that a new one was to succeed has passed to somebody else meanwhile.
+/// Another flow has meanwhile taken the slot of the flow that a new one was to succeed.
 #[test]
 fn a_predecessor_that_is_gone_is_not_mistaken_for_who_took_its_place() {
     let config = Config { flow_idle: 1500 * MS, ..fixed("rtp", 50 * MS) };
@@ -294,7 +295,7 @@ fn a_predecessor_that_is_gone_is_not_mistaken_for_who_took_its_place() {
     assert!(!core.said().contains("for"));
 }
 
-/// Packets that take several numbers, overlapping ones too.
+/// Packets that take several numbers, including overlapping ones.
 #[test]
 fn spans_move_the_head_and_what_reaches_beyond_is_kept() {
     let mut core = Core::new(fixed("seq=u32be@0,step=u16be@4,id=u8@6", 50 * MS));
@@ -304,7 +305,7 @@ fn spans_move_the_head_and_what_reaches_beyond_is_kept() {
     let m = 1_u64 << 32;
     core.packet(START, &packet(0, 5)).timeout(10 * MS);
     assert_eq!(core.said(), format!("start 0 {m}+5"));
-    // 7..9, 8..12 and 9..10 wait; 5..8 goes over the beginning of the first two.
+    // 7..9, 8..12 and 9..10 wait; 5..8 overlaps the start of the first two.
     core.packet(20 * MS, &packet(7, 2)).packet(20 * MS, &packet(8, 4)).packet(20 * MS, &packet(9, 1));
     core.packet(21 * MS, &packet(5, 3));
     assert_eq!(core.said(), format!("waited 1 {}+3 {}+4", m + 5, m + 8));
@@ -327,14 +328,14 @@ fn numbers_and_spans_beyond_all_sense_are_rejected() {
         core.packet(START, &[u64::to_be_bytes(number), u64::to_be_bytes(span)].concat());
     }
     assert_eq!((core.relay.totals().rejected, core.relay.flow_count()), (5, 0));
-    // The largest of all spaces does not wrap.
+    // The largest number space does not wrap.
     let mut core = Core::new(fixed("seq=u64be@0,wrap=0..0xfffffffffffffffe", 50 * MS));
     core.packet(START, &((1_u64 << 62) - 1).to_be_bytes()).timeout(20 * MS);
     assert_eq!(core.said(), format!("start 0 {}", (1_u64 << 62) - 1));
 }
 
-/// Art-Net's number 0 means none; a flow that begins with such packets still wraps where its
-/// numbers do.
+/// Number 0 of Art-Net means none. A flow that starts with such packets still wraps at the right
+/// number.
 #[test]
 fn a_flow_that_begins_without_numbers_knows_its_space() {
     let mut core = Core::new(fixed("artnet", 50 * MS));
@@ -351,7 +352,7 @@ fn a_flow_that_begins_without_numbers_knows_its_space() {
     assert_eq!((counters.delivered, counters.lost, counters.rejected), (602, 0, 0), "{counters:?}");
 }
 
-/// Kinds without a number go out in their place and are no packets.
+/// Datagrams of kinds without a number are sent on in their place and do not count as packets.
 #[test]
 fn what_has_no_number_keeps_its_place_and_counts_as_control() {
     let mut core = Core::new(fixed("match=u8@0=1,seq=u16be@1,id=src | match=u8@0=2,pass", 50 * MS));
@@ -380,8 +381,8 @@ fn legs_bring_what_has_no_number_once() {
     assert_eq!((controls, core.relay.totals().control_received), (6, 12));
 }
 
-/// A datagram with messages of two streams is one of the first; the numbers of the second are no
-/// gap.
+/// A datagram with messages of two streams belongs to the first one; the numbers of the second are
+/// not a gap.
 #[test]
 fn mixed_bundles_leave_no_gap_in_any_stream() {
     let mut core = Core::new(fixed("mavlink1", 50 * MS));
@@ -389,7 +390,7 @@ fn mixed_bundles_leave_no_gap_in_any_stream() {
     for n in 0..200_u32 {
         let (at, number) = (MS * 10 * n, n as u8);
         match n {
-            // lost for good, in both
+            // lost for good, in both streams
             100 => {}
             _ if n % 3 == 1 => {
                 let bundle = [
@@ -489,7 +490,7 @@ fn host(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 1, last], 5000))
 }
 
-/// Datagrams of so many streams from here on, each with so many numbers.
+/// Sends datagrams of `count` streams from `first` on, each with `numbers` numbers.
 fn streams(core: &mut Core, at: Duration, source: SocketAddr, first: u32, count: u32, numbers: u64) {
     for stream in first..first + count {
         for number in 0..numbers {
@@ -498,8 +499,8 @@ fn streams(core: &mut Core, at: Duration, source: SocketAddr, first: u32, count:
     }
 }
 
-/// Made-up streams of one host, each confirmed, as fast as they come: a new sensor of another host
-/// is served.
+/// Forged streams of one host, each confirmed, in rapid succession: a new sensor of another host
+/// is still served.
 #[test]
 fn flows_of_one_host_shut_no_other_host_out() {
     let mut core = Core::new(Config { flows_max: 256, ..fixed("native", 50 * MS) });
@@ -510,7 +511,7 @@ fn flows_of_one_host_shut_no_other_host_out() {
     streams(&mut core, MS, host(2), 1000, 64, 2);
     assert_eq!((core.relay.flow_count(), core.relay.flows_refused().full), (256, 0));
     streams(&mut core, MS, host(1), 2000, 10, 2);
-    // All that are not lent stay, and the other host's.
+    // All flows that are not lent stay, and so does the other host's.
     let before = core.relay.totals().delivered;
     for stream in 0..192 {
         core.packet_from(2 * MS, 0, host(1), &native(Kind::Data, stream, 1, 2, b"x"));
@@ -521,7 +522,7 @@ fn flows_of_one_host_shut_no_other_host_out() {
     assert_eq!(core.relay.totals().delivered - before, 192 + 64);
 }
 
-/// A host that is beyond its share pushes out its own flows of one packet, and nobody else's.
+/// A host beyond its share pushes out its own flows of one packet, and no others.
 #[test]
 fn newcomers_make_room_first_for_their_own_host() {
     let mut core = Core::new(Config { flows_max: 16, ..fixed("native", 50 * MS) });
@@ -531,7 +532,7 @@ fn newcomers_make_room_first_for_their_own_host() {
     core.said();
     core.packet_from(2 * MS, 0, host(9), &native(Kind::Data, 1000, 1, 1, b"x"));
     assert_eq!(core.said(), "1", "it was not forgotten");
-    // Hosts within their share push out those of the one beyond.
+    // Hosts within their share push out flows of the one beyond.
     for last in 20..30 {
         streams(&mut core, 3 * MS, host(last), 2000 + u32::from(last), 1, 2);
     }
@@ -541,8 +542,8 @@ fn newcomers_make_room_first_for_their_own_host() {
     assert_eq!(core.said(), "2");
 }
 
-/// Sender addresses are made up as well: each flow has two packets, and fills its place for seconds
-/// and not minutes.
+/// Sender addresses are forged as well: each flow has two packets, and occupies its place for
+/// seconds, not minutes.
 #[test]
 fn flows_that_fell_silent_at_once_make_room_and_slow_sensors_do_not() {
     let mut core = Core::new(Config { flows_max: 16, ..fixed("native", 50 * MS) });
@@ -615,7 +616,7 @@ fn a_burst_that_a_buffer_did_not_hold_is_lost_and_no_restart() {
     assert_eq!((counters.sessions, counters.lost, counters.expected), (1, 598, 1002));
 }
 
-/// Somebody forges the producer's address: his packets are not told from it but by their content.
+/// An attacker forges the producer's address, so only the content shows that the packets differ.
 #[test]
 fn a_number_that_comes_again_with_other_content_is_a_conflict() {
     let mut core = Core::native(20 * MS);
@@ -624,7 +625,7 @@ fn a_number_that_comes_again_with_other_content_is_a_conflict() {
         if number == 50 {
             let forged = native(Kind::Data, 1, 1, 40, b"forged");
             core.packet(10 * MS * number as u32 + MS, &forged);
-            // Once more, with what waits for a gap.
+            // Once more, with a packet that waits for a gap.
             core.data(10 * MS * number as u32 + 2 * MS, 1, [52]);
             let forged = native(Kind::Data, 1, 1, 52, b"forged");
             core.packet(10 * MS * number as u32 + 3 * MS, &forged);
@@ -637,14 +638,14 @@ fn a_number_that_comes_again_with_other_content_is_a_conflict() {
     assert_eq!(core.relay.reject_reasons().get("conflict"), Some(&1));
 }
 
-/// Whoever forges packets in somebody's name must not send more to that host by our requests than
-/// he sends himself.
+/// An attacker who forges packets must not make the relay send more bytes to the forged address
+/// than the attacker sends.
 #[test]
 fn native_requests_take_no_more_bytes_than_what_came() {
     let asks = vec![Asks { requests: true, ..Asks::default() }];
     let mut core = Core::new(Config { asks, ..fixed("native", 1000 * MS) });
     let (mut came, mut asked) = (0, 0);
-    // Streams that begin, each with a gap that nobody fills.
+    // Streams start, each with a gap that is never filled.
     for stream in 0..50 {
         for number in [0, 1, 18, 19] {
             let bytes = native(Kind::Data, stream, 1, number, b"");

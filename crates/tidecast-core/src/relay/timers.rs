@@ -1,4 +1,4 @@
-//! What follows after an input and when time has passed: deadlines, and the next timer.
+//! Follow-up work after an input or a timeout: deadlines, and the next timer.
 
 use std::{cmp::Reverse, time::Instant};
 
@@ -6,7 +6,7 @@ use super::{Flow, PacketFormat, Relay};
 use crate::limits::SWEEP_INTERVAL;
 
 impl Relay {
-    /// After an input: what probation, deadlines and bounds now ask for, and the next timer.
+    /// Runs after an input: handles probation, deadlines and bounds, and sets the next timer.
     pub(super) fn follow_up(&mut self, index: u32, now: Instant) {
         if self.live(index).is_some_and(Flow::has_probation) {
             let alive = self.alive(index);
@@ -32,7 +32,7 @@ impl Relay {
         }
     }
 
-    /// A numbering is believed.
+    /// Starts a numbering that is believed.
     fn begin(&mut self, index: u32, now: Instant) {
         let (flow, mut cx) = self.split(index, now);
         flow.begin(&mut cx);

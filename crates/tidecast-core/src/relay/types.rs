@@ -1,4 +1,4 @@
-//! What goes into the core and what comes out of it.
+//! Inputs, outputs and settings of the core.
 
 use std::{
     fmt,
@@ -325,7 +325,7 @@ pub struct Delivery {
 
 impl Delivery {
     pub(super) fn new(flow: FlowId, seq: u64, span: u64, how: How, packet: Packet) -> Delivery {
-        const { assert!(SPAN_NUMBERS_MAX <= u16::MAX as u64) }; // nothing is cut off
+        const { assert!(SPAN_NUMBERS_MAX <= u16::MAX as u64) }; // the cast below loses nothing
         Delivery { flow, seq, span: span as u16, how, packet }
     }
 }

@@ -1,5 +1,4 @@
-//! The short ways against the long one: the same inputs, with and without them, must give the same
-//! answers.
+//! Compares the short ways with the long one: the same inputs must give the same outputs.
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
@@ -16,12 +15,13 @@ use tidecast_wire::{
 /// A producer, and the path to the relay.
 struct Source {
     rtp: bool,
-    /// The payloads are TS packets, and some of no use among them.
+    /// The payloads are TS packets, with some foreign ones among them.
     ts: bool,
     id: u32,
     session: u32,
     next: u64,
-    /// Datagrams on their way, and after how many others of this source they come.
+    /// Datagrams under way, each with the count of other datagrams of this source that overtake
+    /// it.
     late: VecDeque<(u32, Vec<u8>)>,
     latest: Vec<u8>,
 }
@@ -40,7 +40,7 @@ impl Source {
         self.flagged(kind, 0, number)
     }
 
-    /// With flags of the native format.
+    /// A datagram with flags of the native format.
     fn flagged(&self, kind: Kind, flags: u8, number: u64) -> Vec<u8> {
         let (mut out, session) = (Vec::new(), self.session);
         let content = number as u8 ^ session as u8;
@@ -63,7 +63,7 @@ impl Source {
         out
     }
 
-    /// What arrives next, if anything: mostly the next packet.
+    /// The next arrival, if any: usually the next packet.
     fn arrives(&mut self, rng: &mut Pcg64) -> Option<Vec<u8>> {
         for (others, _) in &mut self.late {
             *others = others.saturating_sub(1);
@@ -86,7 +86,7 @@ impl Source {
         match rng.random_range(0..100) {
             0 => None,
             1 => {
-                // Somebody else asks for it.
+                // Another receiver asks for it.
                 let number = self.next - 1;
                 let again = self.flagged(Kind::Data, if self.rtp { 0 } else { RETRANSMISSION }, number);
                 self.late.push_back((rng.random_range(1..10), again));
@@ -101,7 +101,7 @@ impl Source {
     }
 }
 
-/// A relay, and everything that it answered since the last look.
+/// A relay, and its outputs since the last comparison.
 struct Side {
     relay: Relay,
     due: Option<Instant>,
@@ -128,8 +128,7 @@ impl Side {
         }
     }
 
-    /// `timely`: deadlines before the packet are kept, as far as the machine is not too busy for
-    /// them.
+    /// `timely`: handles deadlines before the packet, as a machine does that is not overloaded.
     fn packet(&mut self, now: Instant, datagram: &[u8], timely: bool) {
         while let Some(due) = self.due.filter(|due| timely && *due <= now) {
             self.input(Input::Timeout { now: due });
@@ -148,7 +147,7 @@ impl Side {
     }
 }
 
-/// Plays the same packets into a relay with the short ways and into one without.
+/// Feeds the same packets to a relay with the short ways and to one without.
 fn compare(seed: u64, config: &Config, step: u64) -> Result<(), TestCaseError> {
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut sides = [false, true].map(|long_only| Side::new(config.clone(), long_only));
@@ -168,16 +167,15 @@ fn compare(seed: u64, config: &Config, step: u64) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Packets that were beyond the window wait behind later ones, and are overdue when those have gone
-/// out.
+/// Packets beyond the window wait behind later ones, and are overdue once those have left.
 #[test]
 fn what_was_under_probation_is_overdue_first() -> Result<(), TestCaseError> {
     let config = Config { bytes_max: 300_000, window_max: 64, ..Config::default() };
     compare(9_542_735_376_500_786_396, &config, 20)
 }
 
-/// A number that came again is a copy or a restart by its age, which goes by the head before what
-/// waited goes out.
+/// The age of a repeated number decides whether it is a copy or a restart. It depends on the head
+/// before the waiting packets leave.
 #[test]
 fn a_filled_gap_leaves_the_same_ages() -> Result<(), TestCaseError> {
     let config = Config { bytes_max: 300_000, fec: Fec::Off, ..Config::default() };

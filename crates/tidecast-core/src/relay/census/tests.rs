@@ -1,5 +1,5 @@
-//! A census in slices, while flows begin and end: it adds up, never goes back, and at rest says
-//! what the relay says.
+//! A census in slices, while flows start and end: the sums are right, never decrease, and match
+//! the relay when nothing changes.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tidecast_wire::native::{Kind, Repr};
 
 const FLOWS: usize = 12;
 
-/// A packet of one of twice as many streams as there may be flows: flows end and begin all the
-/// time.
+/// A packet of one of twice as many streams as there may be flows, so that flows constantly end
+/// and start.
 fn packet(random: &mut StdRng, numbers: &mut [u64]) -> Vec<u8> {
     let stream = random.random_range(0..numbers.len());
-    // Gaps keep packets held back.
+    // Gaps make the relay hold packets back.
     numbers[stream] += if random.random_bool(0.2) { 2 } else { 1 };
     let kind = if random.random_bool(0.02) { Kind::End } else { Kind::Data };
     let repr = Repr {
@@ -60,7 +60,7 @@ fn slices_add_up_while_flows_come_and_go() {
     relay.begin_census(FLOWS, start);
     for turn in 0..20_000 {
         let now = start + Duration::from_millis(turn);
-        // Now and then all of them are silent for so long that they end.
+        // From time to time all streams are silent for so long that their flows end.
         if turn % 4000 < 3000 {
             let bytes = packet(&mut random, &mut numbers);
             let source = ([10, 0, 0, 1], 9).into();
@@ -72,7 +72,7 @@ fn slices_add_up_while_flows_come_and_go() {
         let Some(census) = relay.go_on_with_census(random.random_range(0..4), &mut |_| ()) else { continue };
         check(&census);
         let before = format!("{last:?} {:?}", census.totals);
-        // What is not lower than before does not saturate.
+        // A counter that is not lower than before does not saturate.
         let mut grown = census.totals.clone();
         grown.subtract(&last);
         grown.add(&last);

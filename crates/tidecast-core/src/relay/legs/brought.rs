@@ -1,5 +1,5 @@
-//! Which legs brought which of the latest numbers, and when the first of them did. A number is
-//! judged when the others had their time: the legs that did not bring it have missed it.
+//! Records which legs brought which of the latest numbers, and when the first of them did. A
+//! number is settled when all legs have had time to bring it: those that did not have missed it.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ use tidecast_wire::seq::SeqRange;
 /// One packet, at its first number.
 #[derive(Debug, Clone, Copy, Default)]
 struct BroughtPacket {
-    /// One bit per leg that brought it; none: nobody did.
+    /// One bit for each leg that brought it; zero if none did.
     legs: u32,
-    /// Numbers that it takes.
+    /// Count of the numbers that it takes.
     span: u32,
-    /// When the first one did, in microseconds since `epoch`.
+    /// First arrival, in microseconds since `epoch`.
     micros: u64,
 }
 
@@ -29,8 +29,8 @@ impl Place for BroughtPacket {
     }
 }
 
-/// How long the others have to bring a packet, and how many packets are kept at most, of `step`
-/// numbers each.
+/// How long legs have to bring a packet, and how many packets are kept at most, of `step` numbers
+/// each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) patience: Duration,
@@ -38,7 +38,7 @@ pub(super) struct Limits {
     pub(super) step: u64,
 }
 
-/// What a leg's copy of a number is.
+/// How a leg's copy of a number relates to the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Copy {
     First,
@@ -46,7 +46,7 @@ pub(super) enum Copy {
     Later(Duration),
     /// The same leg brought it before.
     Same,
-    /// The number has been judged, or is older than the session.
+    /// The number is already settled, or older than the session.
     Judged,
 }
 
@@ -56,14 +56,14 @@ pub(super) struct Brought {
     epoch: Instant,
     /// The first number of the session.
     start: u64,
-    /// The first that is not judged.
+    /// The lowest number that is not settled.
     base: u64,
-    /// One past the highest that came.
+    /// One past the highest number that came.
     end: u64,
     slots: Places<BroughtPacket>,
-    /// The first number that each leg answers for; `None`: it brought nothing yet.
+    /// For each leg, the first number that it should bring; `None` if it has brought nothing yet.
     from: Vec<Option<u64>>,
-    /// Nothing is old enough before that.
+    /// Earliest time at which a number is due to be settled.
     judge_at: Option<Instant>,
 }
 
@@ -73,7 +73,7 @@ impl Brought {
         Brought { epoch, start, base: start, end: start, slots: Places::new(), from, judge_at: None }
     }
 
-    /// Memory beyond what each session has.
+    /// Memory beyond the minimum of each session, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.slots.bytes(LEG_NUMBERS_MIN)
     }
@@ -88,13 +88,13 @@ impl Brought {
         self.judge_at
     }
 
-    /// Packets take several numbers from now on.
+    /// From now on packets take several numbers.
     pub(super) fn sort(&mut self) {
         self.slots.sort(self.base);
     }
 
-    /// A leg brought a packet that takes these numbers. Those that are too old for the limits are
-    /// judged early.
+    /// Notes the numbers of a packet that a leg brought. Numbers that exceed the limits are
+    /// settled early.
     pub(super) fn note(
         &mut self,
         leg: usize,
@@ -124,13 +124,13 @@ impl Brought {
         Copy::Later(Duration::from_micros(micros.saturating_sub(slot.micros)))
     }
 
-    /// Whether other legs brought a number, which is not judged yet, and this one did not.
+    /// Whether other legs brought this number, which is not settled yet, and this one did not.
     pub(super) fn by_others(&self, leg: usize, number: u64) -> bool {
         let slot = self.slots.get(self.base, number).filter(|_| number < self.end);
         slot.is_some_and(|slot| slot.legs != 0 && slot.legs & 1 << leg == 0)
     }
 
-    /// A leg answers for numbers from its first one on, unless it was out at the beginning.
+    /// A leg is responsible for numbers from its first one on, unless it was down at the start.
     fn answers_from(&mut self, leg: usize, number: u64) {
         let first = if self.base == self.start { number } else { self.start };
         self.from[leg].get_or_insert(first);
@@ -148,12 +148,12 @@ impl Brought {
         } else if self.slots.len() as u64 >= packets_max
             && let Some(first) = self.slots.first(self.base, self.base, self.end)
         {
-            // Packets that take fewer numbers than usual.
+            // Happens if packets take fewer numbers than usual.
             self.judge_to(first + 1, counters);
         }
     }
 
-    /// Judges what is older than `patience`.
+    /// Settles numbers older than `patience`.
     pub(super) fn judge(&mut self, now: Instant, patience: Duration, counters: &mut [LegCounters]) {
         if self.judge_at.is_none_or(|at| now < at) {
             return;
@@ -171,7 +171,7 @@ impl Brought {
         self.judge_to(to, counters);
     }
 
-    /// Judges all numbers, and frees their memory.
+    /// Settles all numbers, and frees their memory.
     pub(super) fn shrink(&mut self, counters: &mut [LegCounters]) {
         self.judge_to(self.end, counters);
         self.slots.clear();

@@ -1,4 +1,4 @@
-//! One leg, and how far legs are apart.
+//! A single leg, and the lag between legs.
 
 use super::*;
 

@@ -1,13 +1,12 @@
 //! Native Reed-Solomon recovery: keeps the packets of source blocks that may still need them, and
-//! rebuilds what is missing as soon as it is overdue.
+//! recovers missing ones as soon as they are overdue.
 //!
-//! A rebuilt packet goes back to deduplication like any other, so an original that comes after all
-//! is a duplicate. A block whose repair packets have all come and do not suffice is given up at
-//! once.
+//! A recovered packet goes back to deduplication, so an original that comes later is a duplicate.
+//! A block is given up at once when all its repair packets have come and do not suffice.
 //!
-//! Repair packets may be forged, and so may media: what one packet alone says moves nothing. A
-//! shape counts when two repair packets have it, and a block is a witness that earlier ones are
-//! over when media has come at its end. `solve` makes sense of what does not agree.
+//! Repair packets and media may be forged, so a single packet decides nothing. A block shape
+//! counts when two repair packets have it. A block proves that earlier ones are over when media
+//! has come at its end. `solve` handles contradictions.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +30,7 @@ mod solve;
 
 use block::{Block, Source, numbers, span};
 
-/// A packet that came back.
+/// A recovered packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::relay) struct RebuiltPayload {
     pub(in crate::relay) number: u64,
@@ -40,12 +39,12 @@ pub(in crate::relay) struct RebuiltPayload {
     pub(in crate::relay) payload: Vec<u8>,
 }
 
-/// A shape of blocks, and a repair packet that had it.
+/// A block shape, and the first number of a repair packet that had it.
 #[derive(Debug)]
 struct Shape {
     shape: (usize, usize, u64),
     shown_by: (u64, usize),
-    /// Another one had it, too.
+    /// A second repair packet had it, too.
     twice: bool,
 }
 
@@ -61,29 +60,29 @@ pub(in crate::relay) fn unpadded(source: SourceShard<'_>) -> Vec<u8> {
 pub(in crate::relay) struct BlockRecovery {
     /// Ring of recent packets by number; empty while the session has no FEC.
     sources: Vec<Option<Source>>,
-    /// Blocks that miss packets.
+    /// Blocks with missing packets.
     blocks: VecDeque<Block>,
     bytes: usize,
     /// The session's first number.
     start: u64,
     learn_until: Instant,
-    /// The first number of the latest block for which a repair packet came, with media at its end.
+    /// First number of the latest block with a repair packet, and with media at its end.
     newest: u64,
-    /// The shapes of the latest repair packets.
+    /// Shapes of the latest repair packets.
     shapes: VecDeque<Shape>,
     /// The highest number for which a repair packet came.
     last_repair: Option<u64>,
     span: u64,
-    /// Nothing below is waited for any more.
+    /// Lower numbers are settled.
     head: u64,
     keeping: bool,
-    /// Work that may be spent on rebuilding: every packet kept adds to it.
+    /// Computation that may be spent on recovery: every kept packet adds to it.
     credit: u64,
 }
 
 impl BlockRecovery {
-    /// Recovery for a session whose first number is `start`. Until `learn_until` its packets are
-    /// kept although no repair packet has come.
+    /// Recovery for a session whose first number is `start`. Until `learn_until` packets are kept
+    /// even though no repair packet has come.
     pub(in crate::relay) fn new(start: u64, learn_until: Instant) -> BlockRecovery {
         BlockRecovery {
             sources: Vec::new(),
@@ -101,13 +100,13 @@ impl BlockRecovery {
         }
     }
 
-    /// Memory of the packets and repair shards kept, and of a ring that had to grow for them.
+    /// Memory of the kept packets and repair shards, and of a ring beyond its minimum, in bytes.
     pub(in crate::relay) fn bytes(&self) -> usize {
         let usual = 2 * FEC_LEARN_PACKETS as usize;
         self.bytes + self.sources.len().saturating_sub(usual) * size_of::<Option<Source>>()
     }
 
-    /// Numbers that the latest blocks span; the reorder window must not be smaller.
+    /// Numbers spanned by the latest blocks; the reorder window must not be smaller.
     pub(in crate::relay) fn span(&self) -> u64 {
         self.span
     }
@@ -123,13 +122,13 @@ impl BlockRecovery {
         self.sources[self.index(number)].as_ref().filter(|s| s.number == number)
     }
 
-    /// Nothing below `head` is waited for any more: from there on packets are kept, however late
-    /// their repair packets come.
+    /// Moves the head to `head`: packets from there on are kept, however late their repair packets
+    /// come.
     pub(in crate::relay) fn waits_from(&mut self, head: u64) {
         self.head = head;
     }
 
-    /// Room for `span` numbers twice, and for those up to `number` that wait.
+    /// Makes room for twice `span` numbers, and for the numbers up to `number` that wait.
     fn reserve(&mut self, span: u64, number: u64) {
         let waiting = (number + 1).saturating_sub(self.head).min(FEC_SPAN_MAX);
         let capacity = (span + span.max(waiting)).next_power_of_two() as usize;
@@ -149,12 +148,12 @@ impl BlockRecovery {
         self.keeping
     }
 
-    /// Whether nothing is kept, nothing is missed and no block is known.
+    /// Whether nothing is kept or missing, and no block is known.
     pub(in crate::relay) fn is_idle(&self) -> bool {
         !self.keeping && self.blocks.is_empty() && self.span == 0
     }
 
-    /// A media packet came in (first copies only), as an [`unpadded`] shard.
+    /// Takes a new media packet, as an [`unpadded`] shard.
     pub(in crate::relay) fn media(
         &mut self,
         number: u64,
@@ -173,7 +172,7 @@ impl BlockRecovery {
         if self.blocks.is_empty() { Findings::default() } else { self.settle(means) }
     }
 
-    /// Whether repair packets should have come by now, if there were any.
+    /// Whether repair packets should have come by now, if there are any.
     fn is_unprotected(&self, number: u64, now: Instant) -> bool {
         match self.last_repair {
             Some(last) => number > last + FEC_FORGET_PACKETS + self.span,
@@ -182,7 +181,7 @@ impl BlockRecovery {
     }
 
     fn keep(&mut self, number: u64, shard: Vec<u8>, now: Instant, rebuilt: bool) {
-        // Little for a flow of few packets: there may be thousands, most of them made up.
+        // Keeps little for a flow with few packets: there may be thousands, most of them forged.
         let few = (number.saturating_sub(self.start) + 1).min(FEC_LEARN_PACKETS);
         self.reserve(few.max(self.span), number);
         self.bytes += shard.len();
@@ -200,9 +199,9 @@ impl BlockRecovery {
         }
     }
 
-    /// A number that is known came again, as an [`unpadded`] shard. If it is another one, the one
-    /// that came in its turn is right; if both did, nobody knows. What was received counts for more
-    /// than what was rebuilt.
+    /// Takes a packet whose number is known, as an [`unpadded`] shard. If the contents differ, the
+    /// one that came in order is right; if both did, it is undecided. A received content takes
+    /// precedence over a recovered one.
     pub(in crate::relay) fn came_again(&mut self, number: u64, shard: Vec<u8>, means: &Means<'_>) {
         if !self.keeping || self.sources.is_empty() || means.room < shard.len() {
             return;
@@ -213,8 +212,8 @@ impl BlockRecovery {
         let Some(source) = self.sources[index].as_mut().filter(|source| source.number == number) else {
             return self.keep(number, shard, means.now, false);
         };
-        // The first of two that came in its turn, and the second of two of which the first came
-        // before its turn.
+        // Whether the first copy came in order, and whether the second one did while the first
+        // came early.
         let (first, second) = (after.is_some(), before.is_some_and(|before| before > source.arrived));
         if source.shard == shard || source.rival.is_some() || (first && !second && !source.rebuilt) {
             return;
@@ -229,7 +228,7 @@ impl BlockRecovery {
         self.blocks.iter_mut().filter(|block| block.contains(number)).for_each(|block| block.disputes += 1);
     }
 
-    /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
+    /// Frees the memory: the session has no FEC any more, or others need it.
     pub(in crate::relay) fn forget(&mut self) {
         *self = BlockRecovery {
             keeping: false,
@@ -238,8 +237,8 @@ impl BlockRecovery {
         };
     }
 
-    /// A repair packet for the block that begins at `first`. `next` is the head: numbers below are
-    /// settled.
+    /// Takes a repair packet for the block that starts at `first`. `next` is the head: lower
+    /// numbers are settled.
     pub(in crate::relay) fn repair(
         &mut self,
         first: u64,
@@ -262,7 +261,7 @@ impl BlockRecovery {
         self.last_repair = Some(self.last_repair.unwrap_or(0).max(first + span - 1));
         self.reserve(span.max(FEC_LEARN_PACKETS), first);
         let protected = numbers(first, repair.k(), repair.stride());
-        // One of two may have come before its time.
+        // A single packet may have come early, so the later of the first two counts.
         let began = protected.filter_map(|n| self.source(n)).map(|s| s.arrived).take(2).max();
         if first + span > next {
             self.add(first, repair);
@@ -272,7 +271,7 @@ impl BlockRecovery {
         findings
     }
 
-    /// Whether this repair packet's shape is the code's: another one has had it.
+    /// Whether this repair packet's shape is that of the code: another repair packet has had it.
     fn saw_shape(&mut self, first: u64, repair: &Repair<'_>) -> bool {
         let (shape, shown_by) = ((repair.k(), repair.m(), repair.stride()), (first, repair.index()));
         if let Some(seen) = self.shapes.iter_mut().find(|seen| seen.shape == shape) {
@@ -330,7 +329,7 @@ impl BlockRecovery {
         }
     }
 
-    /// Whether blocks miss packets.
+    /// Whether blocks have missing packets.
     pub(in crate::relay) fn misses(&self) -> bool {
         !self.blocks.is_empty()
     }
@@ -340,8 +339,8 @@ impl BlockRecovery {
         self.blocks.iter().filter_map(|b| b.decided).min().map(|decided| decided + grace)
     }
 
-    /// Rebuilds or gives up what is overdue: `means.grace` after the block was decided, since a
-    /// packet that was only reordered may still come.
+    /// Recovers or gives up what is overdue: `means.grace` after the block was decided, since a
+    /// reordered packet may still come.
     pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<RebuiltPayload> {
         self.settle(means)
     }

@@ -1,8 +1,8 @@
-//! SMPTE ST 2022-1 recovery of one RTP stream: gives what arrived to the decoder, and hands out
-//! what that rebuilt once the original is overdue.
+//! SMPTE ST 2022-1 recovery of one RTP stream: passes arrivals to the decoder, and releases
+//! recovered packets once the original is overdue.
 //!
-//! The decoder rebuilds at once. What it rebuilt waits here for the grace that the session's
-//! reordering asks for, counted from when a later packet has shown that the original is missing:
+//! The decoder recovers at once. A recovered packet waits here for the grace that the session's
+//! reordering requires, counted from when a later packet shows that the original is missing:
 //! repair packets use other sockets, and often overtake the media that they protect.
 
 use std::{
@@ -21,7 +21,7 @@ use tidecast_wire::{
     st2022::{Repair, Shard},
 };
 
-/// A packet that came back.
+/// A recovered packet.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::relay) struct RebuiltDatagram {
     pub(in crate::relay) number: u64,
@@ -29,12 +29,12 @@ pub(in crate::relay) struct RebuiltDatagram {
     pub(in crate::relay) packet: Vec<u8>,
 }
 
-/// A number that the decoder has rebuilt or given up.
+/// A number that the decoder has recovered or given up.
 #[derive(Debug)]
 struct Verdict {
     number: u64,
     since: Instant,
-    /// Whether a later number has come.
+    /// Whether a higher number has come.
     overtaken: bool,
 }
 
@@ -44,15 +44,15 @@ impl Verdict {
     }
 }
 
-/// How long repair packets are waited for.
+/// How long to wait for repair packets.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::relay) struct MatrixTerms {
-    /// Until then packets are kept although no repair packet has come.
+    /// Until then packets are kept even though no repair packet has come.
     pub(in crate::relay) learn_until: Instant,
-    /// How late a repair packet may be of use: the longest hold.
+    /// How late a repair packet is still useful: the longest hold.
     pub(in crate::relay) patience: Duration,
-    /// Whether there are several legs. One that has brought no repair packets yet may bring some
-    /// until `learn_until`.
+    /// Whether there are several legs. A leg without repair packets so far may bring some until
+    /// `learn_until`.
     pub(in crate::relay) several: bool,
 }
 
@@ -64,21 +64,21 @@ pub(in crate::relay) struct MatrixRecovery {
     /// The session's first number.
     start: u64,
     verdicts: Vec<Verdict>,
-    /// When the latest packets came, as far back as repair packets may be waited for.
+    /// Arrivals of the latest packets, as far back as repair packets may come.
     arrivals: VecDeque<(u64, Instant)>,
     terms: MatrixTerms,
-    /// The highest number that had come when the last repair packet came.
+    /// The highest number when the last repair packet came.
     last_repair: Option<u64>,
     keeping: bool,
 }
 
-/// What recovery keeps of a media packet that is about to move on.
+/// The part of a media packet that recovery keeps.
 pub(in crate::relay) fn kept(packet: &[u8]) -> Option<Sum> {
     Shard::of(packet).map(Sum::from)
 }
 
 impl MatrixRecovery {
-    /// Recovery for a session of this SSRC whose first number is `start`.
+    /// Recovery for a session with this SSRC whose first number is `start`.
     pub(in crate::relay) fn new(start: u64, ssrc: u32, terms: MatrixTerms) -> MatrixRecovery {
         MatrixRecovery {
             decoder: Decoder::new(start),
@@ -92,7 +92,7 @@ impl MatrixRecovery {
         }
     }
 
-    /// Memory of the packets kept.
+    /// Memory of the kept packets, in bytes.
     pub(in crate::relay) fn bytes(&self) -> usize {
         let usual = 2 * FEC_LEARN_PACKETS as usize;
         self.decoder.bytes()
@@ -100,13 +100,13 @@ impl MatrixRecovery {
             + self.verdicts.capacity() * size_of::<Verdict>()
     }
 
-    /// Numbers that may come between a packet and the repair packet that gives it back: a matrix
-    /// and the next one. The reorder window must not be smaller.
+    /// Maximum numbers between a packet and the repair packet that recovers it: a matrix and the
+    /// next one. The reorder window must not be smaller.
     pub(in crate::relay) fn span(&self) -> u64 {
         2 * self.decoder.span()
     }
 
-    /// L and D as the latest repair packets show them.
+    /// L and D, from the latest repair packets.
     pub(in crate::relay) fn shape(&self) -> Option<(u64, u64)> {
         self.decoder.shape()
     }
@@ -116,17 +116,17 @@ impl MatrixRecovery {
         self.keeping
     }
 
-    /// Whether nothing is kept, nothing is missed and no matrix is known.
+    /// Whether nothing is kept or missing, and no matrix is known.
     pub(in crate::relay) fn is_idle(&self) -> bool {
         !self.keeping && self.verdicts.is_empty() && self.span() == 0
     }
 
-    /// Whether numbers were rebuilt or given up, and are not overdue yet.
+    /// Whether numbers were recovered or given up that are not overdue yet.
     pub(in crate::relay) fn misses(&self) -> bool {
         !self.verdicts.is_empty()
     }
 
-    /// A media packet came in (first copies only).
+    /// Takes a new media packet.
     pub(in crate::relay) fn media(
         &mut self,
         number: u64,
@@ -144,7 +144,7 @@ impl MatrixRecovery {
         self.settle(news, means)
     }
 
-    /// Whether repair packets should have come by now, if there were any.
+    /// Whether repair packets should have come by now, if there are any.
     fn is_unprotected(&self, number: u64, now: Instant) -> bool {
         match self.last_repair {
             Some(last) => number > last + FEC_FORGET_PACKETS + self.span(),
@@ -152,12 +152,12 @@ impl MatrixRecovery {
         }
     }
 
-    /// Nothing below `head` is waited for any more.
+    /// Moves the head to `head`: lower numbers are settled.
     pub(in crate::relay) fn waits_from(&mut self, head: u64) {
         self.decoder.waits_from(head);
     }
 
-    /// A media packet with a number that is known came again.
+    /// Takes a media packet whose number is known.
     pub(in crate::relay) fn came_again(&mut self, number: u64, shard: &Sum) {
         self.decoder.media_again(number, shard);
     }
@@ -176,13 +176,13 @@ impl MatrixRecovery {
         }
     }
 
-    /// The session has no FEC (any more), or its memory is needed: frees what was kept for it.
+    /// Frees the memory: the session has no FEC any more, or others need it.
     pub(in crate::relay) fn forget(&mut self) {
         *self = MatrixRecovery { keeping: false, ..MatrixRecovery::new(self.start, self.ssrc, self.terms) };
     }
 
-    /// A repair packet came on a leg. `next` is the head: numbers below are settled, and only of
-    /// use to rebuild others.
+    /// Takes a repair packet from a leg. `next` is the head: lower numbers are settled, and only
+    /// help to recover others.
     pub(in crate::relay) fn repair(
         &mut self,
         leg: u8,
@@ -210,8 +210,8 @@ impl MatrixRecovery {
         findings
     }
 
-    /// When the first of these numbers came: the later one of two, of which one may have come
-    /// before its time.
+    /// When the first of these numbers came: the later arrival of the first two, since a single
+    /// packet may have come early.
     fn began(&self, numbers: Range<u64>) -> Option<Instant> {
         let mut came: Vec<_> = self.arrivals.iter().filter(|(number, _)| numbers.contains(number)).collect();
         came.sort_unstable();
@@ -223,12 +223,12 @@ impl MatrixRecovery {
         self.verdicts.iter().map(|verdict| verdict.deadline(grace)).min()
     }
 
-    /// Hands out and gives up what is overdue.
+    /// Releases and gives up what is overdue.
     pub(in crate::relay) fn poll(&mut self, means: &mut Means<'_>) -> Findings<RebuiltDatagram> {
         self.settle(News::default(), means)
     }
 
-    /// The verdict on a number, a new one if there is none.
+    /// The verdict on a number; creates one if there is none.
     fn found(&mut self, number: u64, means: &Means<'_>) -> &mut Verdict {
         let known = self.verdicts.iter().position(|verdict| verdict.number == number);
         let place = known.unwrap_or_else(|| {
@@ -241,13 +241,14 @@ impl MatrixRecovery {
     fn settle(&mut self, news: News, means: &Means<'_>) -> Findings<RebuiltDatagram> {
         let mut findings = Findings { nonsense: news.nonsense, ..Findings::default() };
         for number in news.rebuilt {
-            // One that seemed hopeless, and came back through a late repair packet, keeps its
-            // place.
+            // A number that seemed unrecoverable, and was recovered by a late repair packet, keeps
+            // its place.
             self.found(number, means);
         }
         let learning = self.terms.several && means.now < self.terms.learn_until;
         for number in news.hopeless.into_iter().filter(|_| !learning) {
-            // One that had come to hope again waits anew: what it lacks now may be on its way.
+            // A number that seemed recoverable again waits anew: the missing parts may be under
+            // way.
             self.found(number, means).since = means.now;
         }
         let due = |verdict: &mut Verdict| {
@@ -268,7 +269,8 @@ impl MatrixRecovery {
     }
 }
 
-/// The whole packet; none if it is no RTP packet, so that the repair packet was forged or damaged.
+/// Rebuilds the whole packet; `None` if it is no RTP packet, so that the repair packet was forged
+/// or damaged.
 fn rebuild(number: u64, ssrc: u32, shard: Shard<'_>) -> Option<RebuiltDatagram> {
     let mut packet = Vec::new();
     let emitted = shard.emit(number as u16, ssrc, &mut packet);

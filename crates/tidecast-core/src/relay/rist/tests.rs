@@ -1,4 +1,4 @@
-//! Answers to those who send RTCP.
+//! Answers to RTCP senders.
 
 use super::*;
 use crate::relay::{Asks, Config, Input};
@@ -17,7 +17,7 @@ fn echo(ssrc: u32, timestamp: u64) -> Vec<u8> {
     bytes
 }
 
-/// The time stamps of the echo responses that go to `to`.
+/// Time stamps of the echo responses sent to `to`.
 fn answers(relay: &mut Relay, to: SocketAddr) -> Vec<u64> {
     let mut answers = Vec::new();
     loop {
@@ -47,7 +47,7 @@ fn an_echo_request_is_answered_with_its_time_stamp() {
     assert_eq!(answers(&mut relay, source), [77]);
 }
 
-/// Whoever forges requests in somebody's name must not flood that host by our answers.
+/// An attacker who forges requests must not make the relay flood the forged address with answers.
 #[test]
 fn answers_are_bounded() {
     let (mut relay, now) = (relay(), crate::clock::now());

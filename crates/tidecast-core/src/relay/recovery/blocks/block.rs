@@ -1,10 +1,10 @@
-//! A source block that misses packets, and the packets that are kept for such blocks.
+//! A source block with missing packets, and the packets kept for such blocks.
 
 use std::time::Instant;
 
 use tidecast_wire::native::Repair;
 
-/// A block, its repair packets, and how many of its packets came.
+/// A block, its repair packets, and the count of its source packets that came.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) first: u64,
@@ -13,18 +13,17 @@ pub(super) struct Block {
     pub(super) stride: u64,
     pub(super) shard_len: usize,
     pub(super) repairs: Vec<Option<Vec<u8>>>,
-    /// Other contents that came of some of them.
+    /// Differing contents of repair shards, with their index.
     pub(super) rivals: Vec<(usize, Vec<u8>)>,
-    /// What had come when it made no sense: shards, and contents of sources that contradict each
-    /// other.
+    /// If the block could not be solved: how many shards and differing contents it had then.
     pub(super) senseless: Option<usize>,
-    /// Contents that contradict another one of the same source.
+    /// Count of source packets that came with two contents.
     pub(super) disputes: usize,
-    /// Repair shards that came.
+    /// Count of repair shards that came.
     pub(super) have: usize,
-    /// Source packets that came.
+    /// Count of source packets that came.
     pub(super) present: usize,
-    /// When enough had come to rebuild, or all repair packets and yet not enough.
+    /// When enough had come to recover, or all repair packets without being enough.
     pub(super) decided: Option<Instant>,
 }
 
@@ -69,7 +68,7 @@ impl Block {
         (self.k, self.m, self.stride)
     }
 
-    /// Grows with all that may make more sense of it.
+    /// Grows with everything that may help to solve the block.
     pub(super) fn came(&self) -> usize {
         self.present + self.have + self.rivals.len() + self.disputes
     }
@@ -78,8 +77,8 @@ impl Block {
         number >= self.first && number < self.end() && (number - self.first).is_multiple_of(self.stride)
     }
 
-    /// Whether a repair packet of a block that begins at `later` shows that no more will come of
-    /// this one: blocks of one lane follow each other.
+    /// Whether a repair packet of a block that starts at `later` shows that no more repair packets
+    /// of this one will come: blocks of one lane follow each other.
     pub(super) fn outlived(&self, later: u64) -> bool {
         later + 1 >= self.end() + self.stride
     }
@@ -89,18 +88,18 @@ pub(super) fn numbers(first: u64, k: usize, stride: u64) -> impl Iterator<Item =
     (0..k as u64).map(move |i| first + i * stride)
 }
 
-/// Numbers from a block's first to its last, both included.
+/// Count of numbers from a block's first to its last, inclusive.
 pub(super) fn span(k: usize, stride: u64) -> u64 {
     (k as u64 - 1) * stride + 1
 }
 
-/// A kept source packet: the shard without its zero padding, and when it came.
+/// A kept source packet: the shard without its zero padding, and its arrival.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) number: u64,
     pub(super) shard: Vec<u8>,
     pub(super) arrived: Instant,
-    /// Another content that came for the same number: one of the two is forged.
+    /// Differing content of the same number: one of the two is forged.
     pub(super) rival: Option<Vec<u8>>,
     pub(super) rebuilt: bool,
 }

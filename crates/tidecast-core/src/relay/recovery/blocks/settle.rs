@@ -1,15 +1,15 @@
-//! What becomes of blocks that miss packets: rebuilt, given up, or left open.
+//! Decides about blocks with missing packets: recover, give up, or wait.
 
 use super::{BlockRecovery, RebuiltPayload, solve::Puzzle, unpadded};
 use crate::relay::recovery::{Findings, Means};
 use tidecast_wire::native::SourceShard;
 
-/// What is to be done with a block.
+/// Decision about a block.
 enum Fate {
     Open,
     /// All repair packets have come, and they may have overtaken media packets.
     Awaited,
-    /// It is complete, or of no use any more.
+    /// It is complete, or no longer useful.
     Over,
     Rebuild,
     Hopeless,
@@ -53,13 +53,14 @@ impl BlockRecovery {
         if missing == 0 {
             return Fate::Over;
         }
-        // Of what makes no sense, the true one of a repair packet may still come.
+        // If the contents contradict each other, the genuine copy of a repair packet may still
+        // come.
         let more = block.have < block.m || (believed && block.senseless.is_some());
         if !enough && more && !block.outlived(newest) {
             block.decided = None;
             return Fate::Open;
         }
-        // A single repair packet can claim to be a packet that is still to come.
+        // A single repair packet could pretend to be a media packet that is still to come.
         if enough && !believed && block.k == 1 && block.end() > means.end {
             block.decided = None;
             return Fate::Open;
@@ -72,15 +73,15 @@ impl BlockRecovery {
         match enough {
             _ if means.now < decided + means.grace && block.first >= means.overdue => Fate::Open,
             true => Fate::Rebuild,
-            // What makes no sense, or is no block of this code, says nothing about what may still
+            // A block with contradictions, or with an unusual shape, does not show what may still
             // come.
             false if believed && block.senseless.is_none() => Fate::Hopeless,
             false => Fate::Over,
         }
     }
 
-    /// Rebuilds what the block misses, and closes it. One that makes no sense may do so when more
-    /// has come.
+    /// Recovers the missing packets of the block, and closes it. If the contents contradict each
+    /// other, it stays open until more has come.
     fn rebuild(&mut self, place: usize, means: &mut Means<'_>, findings: &mut Findings<RebuiltPayload>) {
         let mut credit = self.credit;
         let puzzle = Puzzle::new(&self.blocks[place], |number| self.source(number));
@@ -96,7 +97,7 @@ impl BlockRecovery {
             let Ok(source) = SourceShard::parse(&shard) else { continue };
             let SourceShard { flags, timestamp, payload } = source;
             findings.rebuilt.push(RebuiltPayload { number, flags, timestamp, payload: payload.to_vec() });
-            // One that is ahead of all that came may take the place of one that is still needed.
+            // A number above all received ones must not displace a packet that is still needed.
             if number < means.end {
                 self.keep(number, unpadded(source), means.now, true);
             }

@@ -1,34 +1,34 @@
-//! Rebuilding what a source block misses, although one packet of it may be forged: what it gives is
-//! checked by a spare repair packet where there is one, and must look like a packet of this stream.
-//! If it does not, each packet is left out in turn: the one without which all the others agree is
-//! the forged one.
+//! Recovers the missing packets of a source block even if one of its packets is forged. The result
+//! is checked with a spare repair packet if there is one, and must look like packets of this
+//! stream. If it does not, each packet is left out in turn: the one without which all others agree
+//! is forged.
 
 use super::{Block, Source};
 use crate::limits::{FEC_FIT_SOURCES, FEC_FIT_SPANS, FEC_FIT_TIME};
 use tidecast_wire::{fec::rs::Codes, native::SourceShard};
 
-/// A block and all that came of it.
+/// A block and the source packets kept for it.
 pub(super) struct Puzzle<'a> {
     block: &'a Block,
-    /// By their place in the block.
+    /// Indexed by place in the block.
     sources: Vec<Option<&'a Source>>,
     missing: Vec<usize>,
-    /// Places for which two contents came.
+    /// Places with two differing contents.
     disputed: Vec<usize>,
 }
 
-/// One idea of which packets are as they were sent.
+/// One hypothesis about which packets are genuine.
 #[derive(Debug, Clone, Copy, Default)]
 struct Idea {
-    /// The other content of disputed sources is the right one.
+    /// For disputed sources, the second content is genuine.
     others: bool,
     /// This source is forged.
     source: Option<usize>,
-    /// This repair shard is forged, and another content of it may be right.
+    /// This repair shard is forged; a differing content of it may be genuine.
     repair: Option<(usize, Option<usize>)>,
 }
 
-/// What came of an idea: the missing shards, and whether a spare repair packet agrees.
+/// Result of a hypothesis: the missing shards, and whether a spare repair packet confirms them.
 type Solved = (Vec<Vec<u8>>, bool);
 
 impl<'a> Puzzle<'a> {
@@ -47,7 +47,7 @@ impl<'a> Puzzle<'a> {
         self.missing.iter().map(|at| self.block.number(*at)).collect()
     }
 
-    /// The missing shards, if there is one way only to make sense of what came. Takes the work from
+    /// The missing shards, if exactly one result is consistent. Deducts the computation from
     /// `credit`.
     pub(super) fn solve(&self, codes: &mut Codes, credit: &mut u64) -> Option<Vec<Vec<u8>>> {
         let plain = Idea::default();
@@ -72,8 +72,8 @@ impl<'a> Puzzle<'a> {
         self.missing.len() + self.disputed.len() <= self.block.have
     }
 
-    /// What the ideas give that work out, if that is the same; those that a spare repair packet
-    /// confirms count for more.
+    /// The common result of all hypotheses that work out, if they agree; if a spare repair packet
+    /// confirms some of them, only those count.
     fn only(
         &self,
         ideas: impl Iterator<Item = Idea>,
@@ -106,8 +106,7 @@ impl<'a> Puzzle<'a> {
         }
         let spare =
             repairs.iter().flatten().count().checked_sub(data.iter().filter(|d| d.is_none()).count())?;
-        // One that is known and computed nevertheless: it comes out as it is, or something is
-        // forged.
+        // A known shard that is computed as well: if the result differs, something is forged.
         let check = (spare > 0).then(|| data.iter().position(Option::is_some)).flatten();
         let known = check.and_then(|at| data[at].take());
         let erased: Vec<usize> = (0..k).filter(|at| data[*at].is_none()).collect();
@@ -127,7 +126,7 @@ impl<'a> Puzzle<'a> {
         fits.then_some((wanted, check.is_some()))
     }
 
-    /// Whether these are shards of packets that may stand among the known ones.
+    /// Whether these shards may be packets of the same stream as the known ones.
     fn fits(&self, known: &[Option<&[u8]>], shards: &[Vec<u8>]) -> bool {
         let known: Vec<SourceShard<'_>> =
             known.iter().flatten().filter_map(|shard| SourceShard::parse(shard).ok()).collect();
@@ -149,7 +148,7 @@ impl<'a> Puzzle<'a> {
     }
 }
 
-/// Whether a shard without its padding is this one.
+/// Whether `shard` equals `known` apart from zero padding.
 fn same(known: &[u8], shard: &[u8]) -> bool {
     shard.starts_with(known) && shard[known.len()..].iter().all(|byte| *byte == 0)
 }

@@ -1,4 +1,4 @@
-//! Recovery against what was sent, and its rules one by one.
+//! Recovery compared with what was sent, and its rules one by one.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn recover(start: u64) -> BlockRecovery {
     BlockRecovery::new(start, t0() + FEC_LEARN_TIME_MIN)
 }
 
-/// Source packets by number and the repair payloads of one block.
+/// Source packets by number, and the repair payloads of one block.
 fn block(
     first: u64,
     k: usize,
@@ -63,7 +63,8 @@ fn means(codes: &mut Codes, now: Instant, grace: Duration) -> Means<'_> {
 }
 
 proptest! {
-    /// Any m lost of k + m come back byte for byte; one more and the block is hopeless.
+    /// Any `m` lost packets of `k + m` are recovered byte for byte; with one more, the block is
+    /// given up.
     #[test]
     fn rebuilds_or_says_it_cannot(
         k in 1usize..20, m in 1usize..6, stride in 1u8..5,
@@ -87,7 +88,7 @@ proptest! {
             prop_assert_eq!(f.nonsense, 0);
             Ok(())
         };
-        // Blocks before it have shown the code's shape.
+        // Earlier blocks have shown the shape.
         for first in 0..2 {
             let repair = Repair::parse(&repairs[0]).unwrap();
             recover.repair(first, &repair, 1 << 20, &mut means(&mut codes, now, Duration::ZERO));
@@ -104,7 +105,7 @@ proptest! {
                 take(recover.repair(100, &repair, 100, &mut means(&mut codes, now, Duration::ZERO)))?;
             }
         }
-        // Later blocks' repair packets show that no more will come of this one.
+        // Repair packets of later blocks show that no more of this one will come.
         let (_, later) = block(100_352, 1, 1, stride, &[5]);
         let later = Repair::parse(&later[0]).unwrap();
         for first in 100_352..100_354 {
@@ -201,8 +202,8 @@ fn every_block_is_paid_for_by_its_own_packets() {
     }
 }
 
-/// Repair packets alone, each for a block of another shape that misses one packet, must not keep a
-/// core busy.
+/// Repair packets without media, each for a block of another shape with one missing packet, must
+/// not occupy a CPU core.
 #[test]
 fn forged_repair_packets_buy_no_work() {
     let now = t0();
@@ -235,8 +236,8 @@ fn forged_repair_packets_buy_no_work() {
     assert!(saved <= FEC_WORK_MAX && recover.credit < last, "and the last ones are refused");
 }
 
-/// A block of ten with two repair packets, of which some packets are lost, what is forged, and what
-/// must come out.
+/// A block of ten with two repair packets, some packets lost and some forged, and the expected
+/// result.
 fn among_forged(
     lost: &[u64],
     forge: impl Fn(&mut BlockRecovery, &mut Codes),
@@ -324,7 +325,8 @@ fn a_forged_repair_packet_of_the_block_spoils_no_rebuild() {
     }
 }
 
-/// Its first number is 200 ahead; or it is a block of its own over numbers that are missing.
+/// A forged repair packet has a first number 200 ahead, or claims a block of its own over missing
+/// numbers.
 #[test]
 fn a_forged_repair_packet_gives_nothing_up() {
     for (first, k, m) in [(200, 10, 3), (200, 1, 1), (2, 7, 1), (3, 5, 1), (0, 10, 1)] {

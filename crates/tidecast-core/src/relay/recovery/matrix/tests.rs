@@ -1,4 +1,4 @@
-//! When rebuilt packets are handed out, and when not.
+//! When recovered packets are released, and when not.
 
 use super::*;
 use tidecast_wire::{
@@ -25,7 +25,7 @@ fn packet(number: u64) -> Vec<u8> {
     packet
 }
 
-/// Two matrices of 4 by 4: the repair packets with the number that they come after.
+/// The repair packets of two matrices of 4 by 4, each with the number that it comes after.
 fn repairs() -> Vec<(u64, Datagram)> {
     let mut encoder = Encoder::new(Shape::new(4, 4, true).unwrap(), 0, 0);
     let mut all = Vec::new();
@@ -87,7 +87,7 @@ impl Run {
         self.with(|recover, means| recover.repair(0, &repair, FIRST, means));
     }
 
-    /// The time at which something is due, and polls there.
+    /// Advances to the time at which something is due, and polls then.
     fn poll(&mut self) -> Option<Instant> {
         let due = self.recover.deadline(self.grace)?;
         self.now = self.now.max(due);
@@ -99,8 +99,8 @@ impl Run {
         self.found.rebuilt.iter().map(|rebuilt| rebuilt.number).collect()
     }
 
-    /// Everything in the order of sending, a millisecond apart, but for what is lost; polls
-    /// whenever it is time.
+    /// Sends everything in order, a millisecond apart, except what is lost; polls whenever
+    /// something is due.
     fn all(&mut self, lost: &[u64], before_media: bool) {
         let repairs = repairs();
         for number in FIRST..FIRST + 32 {
@@ -147,7 +147,7 @@ fn each_lost_packet_comes_back_once_as_it_was() {
     }
 }
 
-/// The row rebuilds it at once, but only after the grace is it overdue.
+/// The row recovers the packet at once, but it is overdue only after the grace.
 #[test]
 fn a_reordered_original_has_its_grace() {
     let repairs = repairs();
@@ -165,8 +165,8 @@ fn a_reordered_original_has_its_grace() {
     assert_eq!((run.rebuilt(), run.recover.deadline(GRACE)), (vec![], None));
 }
 
-/// The repair packet overtakes the last packet of its row: that is not missing before a later one
-/// has come, or a while has passed.
+/// The repair packet overtakes the last packet of its row. That packet is not missing until a
+/// later one has come, or some time has passed.
 #[test]
 fn a_repair_packet_that_overtakes_makes_nothing_overdue() {
     let row = &repairs()[0].1;
@@ -179,7 +179,7 @@ fn a_repair_packet_that_overtakes_makes_nothing_overdue() {
     run.now += MS;
     run.media(FIRST + 4);
     assert_eq!(run.rebuilt(), [FIRST + 3], "overtaken, and no grace");
-    // the tail of a stream that has stopped
+    // the end of a stream that has stopped
     let mut run = Run::new();
     (0..3).for_each(|n| run.media(FIRST + n));
     run.repair(row);
@@ -194,8 +194,8 @@ fn tails_are_announced_and_hopeless_ones_given_up() {
     run.media(FIRST + 1);
     run.repair(&repairs()[0].1);
     assert_eq!(run.found.awaited, Some(FIRST + 4), "two more were sent");
-    // A square of four lost ones, whose rows and columns all miss two; what else is lost comes
-    // back. Of the second matrix no column is to come before the third.
+    // A square of four lost packets whose rows and columns each miss two; other lost packets are
+    // recovered. No column of the second matrix comes before the third.
     let square = [5, 6, 9, 10].map(|n| FIRST + n);
     let mut run = Run::new();
     run.all(&[&square[..], &[FIRST + 3, FIRST + 17]].concat(), false);
@@ -210,8 +210,8 @@ fn tails_are_announced_and_hopeless_ones_given_up() {
 fn the_span_is_how_long_a_repair_packet_took() {
     let mut run = Run::new();
     run.all(&[], false);
-    // The last one is the last column of the first matrix: it came with number 28, its first packet
-    // is number 3.
+    // The last repair packet is the last column of the first matrix: it came with number 28; its
+    // first packet is number 3.
     let column = repairs().into_iter().rfind(|(_, d)| d.axis == Axis::Column).unwrap();
     assert_eq!((column.0, Repair::parse(&column.1.bytes).unwrap().base()), (FIRST + 28, (FIRST + 3) as u16));
     run.found.span = None;
@@ -228,7 +228,7 @@ fn sessions_without_repair_packets_keep_nothing_and_may_begin_later() {
         run.media(number);
     }
     assert_eq!((run.recover.bytes(), run.recover.keeping()), (0, false));
-    // FEC is switched on
+    // FEC is switched on here
     let first = run.end;
     let mut encoder = Encoder::new(Shape::new(4, 4, true).unwrap(), 0, 0);
     for number in first..first + 20 {
@@ -252,7 +252,7 @@ fn without_room_nothing_is_kept() {
     assert!(run.found.nonsense > 0);
 }
 
-/// A repair packet whose sum is no RTP packet, and one from nowhere.
+/// A repair packet whose sum is no RTP packet, and one from an unknown source.
 #[test]
 fn nonsense_is_counted() {
     let mut run = Run::new();
