@@ -1,11 +1,11 @@
-//! Source blocks on the sending side: which packets are protected together, and the repair packets
-//! for them.
+//! Source blocks on the sending side: groups packets that are protected together, and makes the
+//! repair packets for them.
 //!
-//! Pure. Numbered packets come from the [`crate::encode::Encoder`]; repair packets go back to it.
-//! With stride s, s blocks fill in turn: block j of them protects the numbers `first + i*s`, so
-//! that a burst of lost packets takes from each only a part. Their repair packets go out in turn as
-//! well, once the last block is full: sent block by block, a burst among them would hit one block
-//! alone.
+//! Pure. Numbered packets come from the [`crate::encode::Encoder`], and repair packets go back to
+//! it. With stride s, s blocks are filled in turn: block j of them protects the numbers
+//! `first + i*s`, so that a burst of losses hits each block only in part. Their repair packets are
+//! interleaved as well and sent once the last block is full: sent block by block, a burst of
+//! losses would hit one block alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use tidecast_wire::fec::{native::Fec, rs::Codes};
 use tidecast_wire::native::{RepairRepr, SourceShard};
 
-/// A block that fills.
+/// A block that is being filled.
 #[derive(Debug, Default)]
 struct Block {
     first: u64,
-    /// When its first packet came; `None` while it is empty.
+    /// Arrival of its first packet; `None` while it is empty.
     opened: Option<Instant>,
-    /// Source shards, not yet padded; only the first `filled` belong to this block, the others lend
-    /// their memory.
+    /// Source shards, not yet padded. Only the first `filled` belong to this block; the others are
+    /// kept for their memory.
     sources: Vec<Vec<u8>>,
     filled: usize,
-    /// The repair shards, once it is closed; they wait for those of the other blocks.
+    /// Repair shards of a closed block, until those of the other blocks are made.
     parity: Vec<Vec<u8>>,
     closed: bool,
 }
@@ -42,14 +42,14 @@ impl Block {
         self.filled += 1;
     }
 
-    /// Pads the sources to the longest of them.
+    /// Pads the sources to the length of the longest.
     fn pad(&mut self) {
         let sources = &mut self.sources[..self.filled];
         let longest = sources.iter().map(Vec::len).max().unwrap_or(0);
         sources.iter_mut().for_each(|s| s.resize(longest, 0));
     }
 
-    /// Computes its repair packets.
+    /// Computes the repair shards.
     fn close(&mut self, m: u8, codes: &Mutex<Codes>) {
         self.pad();
         self.parity.resize_with(m.into(), Vec::new);
@@ -62,13 +62,13 @@ impl Block {
     }
 }
 
-/// The blocks that fill at present, one for each step of the stride.
+/// The blocks that are being filled, one for each step of the stride.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     fec: Fec,
     codes: Arc<Mutex<Codes>>,
     blocks: Vec<Block>,
-    /// Packets taken since all blocks were empty.
+    /// Packets added since all blocks were empty.
     taken: usize,
 }
 
@@ -78,8 +78,8 @@ impl Blocks {
         Blocks { fec, codes, blocks, taken: 0 }
     }
 
-    /// Takes the packet of the next number; hands out the repair packets of all blocks when it
-    /// fills the last of them, each with its block's first number.
+    /// Adds the packet with the next number. If it fills the last block, passes the repair packets
+    /// of all blocks to `repair`, each with its block's first number.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -98,7 +98,7 @@ impl Blocks {
         }
     }
 
-    /// When the packet came that has waited longest for its block to fill.
+    /// Arrival of the packet that has waited longest for its block to fill.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.blocks.iter().filter_map(|b| b.opened).min()
     }
@@ -116,7 +116,8 @@ impl Blocks {
         self.hand_out(repair);
     }
 
-    /// The repair packets of all blocks that hold packets, in turn; they are empty then.
+    /// Passes on the repair packets of all blocks with packets, interleaved, and empties the
+    /// blocks.
     fn hand_out(&mut self, mut repair: impl FnMut(u64, &RepairRepr<'_>)) {
         let (m, stride) = (self.fec.m(), self.fec.stride());
         for index in 0..m {
@@ -136,8 +137,8 @@ impl Blocks {
 mod tests {
     use super::*;
 
-    /// The repair packets that so many payloads make before the blocks are closed, and then, as
-    /// (first, index).
+    /// The repair packets that a count of payloads causes before the blocks are closed, and on
+    /// closing, as (first, index).
     fn order(fec: Fec, payloads: u64) -> [Vec<(u64, u8)>; 2] {
         let mut blocks = Blocks::new(fec, Arc::default());
         let (mut filled, mut closed) = (Vec::new(), Vec::new());
@@ -157,7 +158,7 @@ mod tests {
         let fec = |k, m, stride| Fec::new(k, m, stride).expect("a good shape");
         let all = vec![(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)];
         assert_eq!(order(fec(2, 2, 3), 6), [all.clone(), vec![]]);
-        // Two blocks are full, the third is closed with one packet.
+        // Two blocks are full; the third is closed with one packet.
         assert_eq!(order(fec(2, 2, 3), 5), [vec![], all.clone()]);
         assert_eq!(order(fec(2, 2, 3), 2), [vec![], vec![(0, 0), (1, 0), (0, 1), (1, 1)]]);
         assert_eq!(order(fec(1, 2, 3), 4), [all, vec![(3, 0), (3, 1)]]);

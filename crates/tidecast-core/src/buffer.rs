@@ -1,8 +1,7 @@
-//! One datagram's bytes, owned by exactly one place at a time.
+//! The bytes of one datagram, with exactly one owner at a time.
 //!
-//! `net` receives into a buffer's memory, the buffer *moves* through the core and out to the
-//! outputs, and comes back to the [`Pool`]: no copy, no reference count and no allocation per
-//! packet.
+//! `net` receives into a buffer's memory, the buffer *moves* through the core to the outputs, and
+//! returns to the [`Pool`]: no copy, no reference count and no allocation per packet.
 
 use std::{fmt, ops::Deref};
 
@@ -63,7 +62,7 @@ impl fmt::Debug for Buffer {
     }
 }
 
-/// Buffers waiting to be received into. Bounded: what does not fit is freed.
+/// Buffers to receive into. Bounded: surplus buffers are freed.
 #[derive(Debug)]
 pub struct Pool {
     free: Vec<Buffer>,
@@ -81,7 +80,7 @@ impl Pool {
         self.free.pop().unwrap_or_else(Buffer::slot)
     }
 
-    /// Gives a buffer back. Buffers of another size are freed.
+    /// Returns a buffer. A buffer of another size is freed.
     pub fn put(&mut self, mut buffer: Buffer) {
         if buffer.capacity() == SLOT_BYTES && self.free.len() < self.max {
             buffer.len = 0;

@@ -1,7 +1,7 @@
-//! Payloads to datagrams: numbering, heartbeats, the end of a session, and FEC.
+//! Turns payloads into datagrams: numbering, heartbeats, end of session, and FEC.
 //!
-//! Pure: no clock and no I/O. Payloads come from a user's program, a file or a sensor; datagrams go
-//! to a `producer::socket::Sender` through the `out` function of each call.
+//! Pure: no clock and no I/O. Payloads come from a user's program, a file or a sensor; datagrams
+//! go to a `producer::socket::Sender` through the `out` function of each call.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub enum EncodeError {
     },
 }
 
-/// Numbers one stream's payloads and makes native datagrams of them, with repair packets,
+/// Numbers the payloads of one stream and makes native datagrams of them, with repair packets,
 /// heartbeats and the end of the session.
 #[derive(Debug)]
 pub struct Encoder {
@@ -43,7 +43,7 @@ pub struct Encoder {
     close_after: Duration,
     last_sent: Option<Instant>,
     repairs: u64,
-    /// Memory for the datagram and the repair payload in the making.
+    /// Reused memory for the datagram and for the repair payload.
     datagram: Vec<u8>,
     repair: Vec<u8>,
 }
@@ -54,12 +54,12 @@ impl Encoder {
     /// The largest payload with FEC, in bytes: a repair packet must hold its shard.
     pub const PAYLOAD_BYTES_MAX_FEC: usize = Self::PAYLOAD_BYTES_MAX - Repair::HEADER - SourceShard::HEADER;
 
-    /// An encoder that starts a session at number 0.
+    /// Creates an encoder whose session starts at number 0.
     pub fn new(stream: u32, session: u32, fec: Option<Fec>) -> Encoder {
         Encoder::sharing(stream, session, fec, &Arc::default())
     }
 
-    /// Like [`Encoder::new`], for many streams: their codes are made and kept once.
+    /// Like [`Encoder::new`], for many streams: shares the codes between them.
     pub fn sharing(stream: u32, session: u32, fec: Option<Fec>, codes: &Arc<Mutex<Codes>>) -> Encoder {
         Encoder {
             stream,
@@ -75,7 +75,7 @@ impl Encoder {
     }
 
     /// Sets how long a packet may wait for its source block to fill (default
-    /// [`BLOCK_CLOSE_AFTER`]); then the block is closed with fewer packets.
+    /// [`BLOCK_CLOSE_AFTER`]). After that time the block is closed with fewer packets.
     pub fn close_after(self, close_after: Duration) -> Encoder {
         Encoder { close_after, ..self }
     }
@@ -90,9 +90,9 @@ impl Encoder {
         self.repairs
     }
 
-    /// Makes a data packet of the payload, and the repair packets of the source block that it
-    /// fills, if any. `timestamp_us` counts from the Unix epoch; 0 when there is no clock. Returns
-    /// the packet's number.
+    /// Makes a data packet of the payload, and the repair packets of the source block if it is now
+    /// full. `timestamp_us` counts from the Unix epoch; 0 without a clock. Returns the packet's
+    /// number.
     ///
     /// # Errors
     /// [`EncodeError::TooLarge`]; nothing is sent and no number is used.
@@ -116,9 +116,9 @@ impl Encoder {
         Ok(number)
     }
 
-    /// Does what is due: closes blocks whose oldest packet waited for too long, and sends a
-    /// heartbeat after each second of silence. The silence begins with the first call of this or of
-    /// [`Encoder::push`].
+    /// Does what is due: closes blocks whose oldest packet has waited too long, and sends a
+    /// heartbeat after each second of silence. The silence starts with the first call of this
+    /// method or of [`Encoder::push`].
     pub fn poll(&mut self, now: Instant, mut out: impl FnMut(&[u8])) {
         if self.blocks.as_ref().is_some_and(|b| b.waited(now, self.close_after)) {
             self.close_blocks(&mut out);
@@ -131,15 +131,15 @@ impl Encoder {
         }
     }
 
-    /// When [`Encoder::poll`] is to be called next; `None` before the first packet or poll.
+    /// When to call [`Encoder::poll`] next; `None` before the first packet or poll.
     pub fn next_deadline(&self) -> Option<Instant> {
         let close = self.blocks.as_ref().and_then(Blocks::oldest).map(|oldest| oldest + self.close_after);
         let heartbeat = self.last_sent.map(|sent| sent + HEARTBEAT_INTERVAL);
         close.into_iter().chain(heartbeat).min()
     }
 
-    /// Ends the session: closes all blocks and says three times that it is over. Returns how many
-    /// repair packets the session had.
+    /// Ends the session: closes all blocks and sends the end of session three times. Returns the
+    /// count of repair packets in the session.
     pub fn finish(mut self, mut out: impl FnMut(&[u8])) -> u64 {
         self.close_blocks(&mut out);
         for _ in 0..END_REPEATS {
@@ -148,7 +148,7 @@ impl Encoder {
         self.repairs
     }
 
-    /// The largest payload that this encoder takes, in bytes.
+    /// Maximum payload for this encoder, in bytes.
     pub fn payload_bytes_max(&self) -> usize {
         if self.blocks.is_some() { Self::PAYLOAD_BYTES_MAX_FEC } else { Self::PAYLOAD_BYTES_MAX }
     }
@@ -190,25 +190,26 @@ impl Encoder {
     }
 }
 
-/// Numbers payloads and makes RTP packets of them (RFC 3550), for receivers that know nothing else.
+/// Numbers payloads and makes RTP packets of them (RFC 3550), for receivers that do not know the
+/// native format.
 #[derive(Debug)]
 pub struct RtpEncoder {
     ssrc: u32,
     sequence: u16,
-    /// Where the media clock starts (RFC 3550 section 5.1: at random).
+    /// Start of the media clock (random, RFC 3550 section 5.1).
     clock_start: u32,
     payload_type: u8,
     datagram: Vec<u8>,
 }
 
 impl RtpEncoder {
-    /// The largest payload, in bytes.
+    /// Maximum payload, in bytes.
     pub const PAYLOAD_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - rtp::HEADER;
-    /// The clock of all payload types made here, per second (RFC 2250 section 2).
+    /// Clock rate of all payload types made here (RFC 2250 section 2).
     pub const CLOCK_HZ: u64 = rtp::CLOCK_HZ_TS;
 
-    /// An encoder whose SSRC and first number are made from the seed. Payload type 33 is a
-    /// transport stream ([`rtp::PAYLOAD_TYPE_TS`]), 96 to 127 are free for use.
+    /// Creates an encoder with an SSRC and a first number derived from `seed`. Payload type 33 is
+    /// a transport stream ([`rtp::PAYLOAD_TYPE_TS`]); 96 to 127 are dynamic.
     pub fn new(seed: u64, payload_type: u8) -> RtpEncoder {
         let mut random = Pcg32::seed_from_u64(seed);
         RtpEncoder {
@@ -220,7 +221,7 @@ impl RtpEncoder {
         }
     }
 
-    /// Sets the SSRC, where it is not to be a random one.
+    /// Sets the SSRC instead of a random one.
     pub fn with_ssrc(self, ssrc: u32) -> RtpEncoder {
         RtpEncoder { ssrc, ..self }
     }

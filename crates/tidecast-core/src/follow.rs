@@ -1,7 +1,7 @@
-//! Which of a channel's flows a player gets. Two flows interleaved would damage both, so a player's
-//! output follows one: it moves to another at once when that one succeeds it, or after a silence. A
-//! flow that carries a transport stream goes before one that does not, which may be the FEC of that
-//! stream.
+//! Chooses the flow that a player gets. Two interleaved flows would damage each other, so a
+//! player's output follows one. It moves to another flow at once when that one succeeds it, or
+//! after a silence. A flow with a transport stream takes precedence over one without, which may be
+//! the FEC of that stream.
 
 use std::{
     collections::HashMap,
@@ -10,17 +10,17 @@ use std::{
 
 use crate::relay::{FlowId, PacketFormat};
 
-/// A player that follows a transport stream moves to a flow without one after this long a silence
-/// at least: FEC and keep-alives may go on where the stream pauses.
+/// Minimum silence after which a player moves from a transport stream to a flow without one: FEC
+/// and keep-alives may continue while the stream pauses.
 const OTHER_AFTER: Duration = Duration::from_secs(5);
-/// After this time a flow without a transport stream is followed on purpose, and not because it
-/// came first.
+/// Time after which a flow without a transport stream is assumed to be the wanted one, and not
+/// just the first to arrive.
 const SETTLED: Duration = Duration::from_secs(5);
-/// Packets of a transport stream that a player then leaves such a flow for: more than somebody
-/// forges in passing.
+/// Packets of a transport stream after which a player leaves such a flow: more than an occasional
+/// forged packet.
 const STREAM_PACKETS: u32 = 16;
 
-/// The flow that is followed.
+/// The followed flow.
 #[derive(Debug, Clone, Copy)]
 struct Current {
     flow: FlowId,
@@ -44,23 +44,24 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Moves to another flow after `failover` without a packet of the one followed.
+    /// Creates a follower that moves to another flow after `failover` without a packet of the
+    /// followed one.
     pub fn new(failover: Duration) -> Follow {
         Follow { failover, current: None, streams: HashMap::new() }
     }
 
-    /// Whether packets of this format are media for one player, or readings of which all flows go
-    /// out.
+    /// Whether packets of this format are media for a player, of which one flow is followed.
+    /// Readings of all flows are sent.
     pub fn concerns(format: PacketFormat) -> bool {
         format.is_stream()
     }
 
-    /// The flow that is followed.
+    /// The followed flow.
     pub fn current(&self) -> Option<FlowId> {
         self.current.map(|current| current.flow)
     }
 
-    /// Whether `flow` carries a transport stream, from now on.
+    /// Sets whether `flow` carries a transport stream from now on.
     pub fn carries(&mut self, flow: FlowId, stream: bool, now: Instant) {
         if stream {
             self.streams.entry(flow).or_insert(Stream { heard: now, packets: 0 });
@@ -69,7 +70,7 @@ impl Follow {
         }
     }
 
-    /// `flow` takes the place of `succeeds`.
+    /// Notes that `flow` replaces `succeeds`.
     pub fn succeeded(&mut self, flow: FlowId, succeeds: FlowId, now: Instant) {
         let better = self.streams.contains_key(&flow) || !self.streams.contains_key(&succeeds);
         if better && self.current.is_some_and(|current| current.flow == succeeds) {
@@ -77,7 +78,7 @@ impl Follow {
         }
     }
 
-    /// `flow` is gone; its id may be used again.
+    /// Notes that `flow` was removed; its id may be used again.
     pub fn ended(&mut self, flow: FlowId) {
         self.streams.remove(&flow);
         if self.current.is_some_and(|current| current.flow == flow) {
@@ -85,7 +86,7 @@ impl Follow {
         }
     }
 
-    /// Whether a packet of `flow`, delivered at `now`, is for the player.
+    /// Whether a packet of `flow`, delivered at `now`, goes to the player.
     #[inline]
     pub fn takes(&mut self, flow: FlowId, now: Instant) -> bool {
         if let Some(current) = &mut self.current
@@ -114,7 +115,7 @@ impl Follow {
         let silent = now.saturating_duration_since(current.last);
         match (stream, self.streams.contains_key(&current.flow)) {
             (None, true) => silent >= self.failover.max(OTHER_AFTER),
-            // a few made-up packets do not end what has been followed for a while
+            // a few forged packets must not replace a flow that was followed for a while
             (Some(packets), false) => {
                 let settled = now.saturating_duration_since(current.since) >= SETTLED;
                 !settled || packets >= STREAM_PACKETS || silent >= self.failover

@@ -1,9 +1,9 @@
-//! What was sent, kept for a while, so that it can be sent again to those who ask: bounded in
-//! packets, bytes and age, with a budget that no flood of requests can exceed.
+//! Keeps sent packets for retransmission, bounded in packets, bytes and age, with a budget that no
+//! flood of requests can exceed.
 //!
-//! Pure: time comes in as an argument. `producer` keeps native datagrams here and `channel::udp`
-//! RTP packets; what is looked up goes back to the same socket, marked as a retransmission by
-//! whoever sends it.
+//! Pure: time comes in as an argument. `producer` keeps native datagrams here, and `channel::udp`
+//! keeps RTP packets. The sender marks a packet as a retransmission and sends it on the same
+//! socket.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,18 +17,18 @@ use crate::limits::{
     HISTORY, HISTORY_BYTES_MAX, HISTORY_PACKETS_MAX, RETRANSMIT_BYTES_MIN, RETRANSMIT_PAUSE, RETRANSMIT_SHARE,
 };
 
-/// How much is kept, and how much of it is sent again.
+/// Bounds of a history, and of the retransmissions from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// How long a packet is kept.
     pub age_max: Duration,
-    /// Packets kept at most.
+    /// Maximum number of packets kept.
     pub packets_max: usize,
-    /// Bytes kept at most.
+    /// Maximum number of bytes kept.
     pub bytes_max: usize,
-    /// What may be sent again, in percent of the media's bytes.
+    /// Budget for retransmissions, in percent of the media's bytes.
     pub share: u8,
-    /// How long nobody gets the same packet again.
+    /// Time during which a retransmitted packet is not sent again.
     pub pause: Duration,
 }
 
@@ -44,57 +44,56 @@ impl Default for Settings {
     }
 }
 
-/// What became of the numbers that were asked for: `requested` is the sum of the others but the
-/// bytes.
+/// Outcomes of the requested numbers: `requested` is the sum of the others except the bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
-    /// Numbers asked for.
+    /// Requested numbers.
     pub requested: u64,
-    /// Sent again.
+    /// Retransmitted.
     pub resent: u64,
-    /// Bytes of those.
+    /// Bytes of the retransmitted packets.
     pub resent_bytes: u64,
-    /// Not kept any longer, or never sent.
+    /// No longer kept, or never sent.
     pub gone: u64,
-    /// Sent again only just now: the answer is on its way.
+    /// Retransmitted only just now, so the answer is under way.
     pub recent: u64,
-    /// Beyond the budget.
+    /// Refused because the budget was used up.
     pub refused: u64,
 }
 
-/// What the receivers have asked for.
+/// Requests received so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Requests {
-    /// Numbers to be sent again, and what became of them.
+    /// Requested numbers and their outcomes.
     pub numbers: Counters,
-    /// Datagrams that are damaged, or of another format.
+    /// Damaged datagrams, or datagrams of another format.
     pub malformed: u64,
-    /// Datagrams of others than those who are asked, or that concern others.
+    /// Requests from unexpected senders, or for other streams.
     pub foreign: u64,
 }
 
-/// The answer to a request for one packet.
+/// Answer to a request for one packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
-    /// Send this again.
+    /// Retransmit this packet.
     Again(&'a [u8]),
-    /// It is not kept any longer, or was never sent.
+    /// No longer kept, or never sent.
     Gone,
-    /// It was sent again only just now.
+    /// Retransmitted only just now.
     Recent,
     /// The budget is used up.
     Refused,
 }
 
-/// The packets sent last, by a key that names each: stream and number.
+/// The packets sent last, by a key of stream and number.
 #[derive(Debug)]
 pub struct History<K> {
     settings: Settings,
     /// In the order of sending.
     sent: VecDeque<Sent<K>>,
-    /// Which packet, counted from the first one ever kept, has a key.
+    /// Position of each key's packet, counted from the first packet ever kept.
     places: HashMap<K, u64>,
-    /// How many packets were forgotten: the place of the oldest one kept.
+    /// Count of forgotten packets: the position of the oldest one kept.
     forgotten: u64,
     bytes: usize,
     budget: Budget,
@@ -105,20 +104,20 @@ pub struct History<K> {
 struct Sent<K> {
     key: K,
     at: Instant,
-    /// When it was last sent again.
+    /// When it was last retransmitted.
     again: Option<Instant>,
     packet: Vec<u8>,
 }
 
 impl<K: Copy + Eq + Hash> History<K> {
-    /// An empty one.
+    /// Creates an empty history.
     pub fn new(settings: Settings) -> History<K> {
         let budget = Budget::new(settings.share);
         let (sent, places) = (VecDeque::new(), HashMap::new());
         History { settings, sent, places, forgotten: 0, bytes: 0, budget, counters: Counters::default() }
     }
 
-    /// Keeps a packet that was sent. One of the same key takes the place of the earlier one.
+    /// Keeps a sent packet. It replaces an earlier one with the same key.
     pub fn keep(&mut self, now: Instant, key: K, packet: Vec<u8>) {
         self.bytes += packet.len();
         self.budget.earn(packet.len());
@@ -128,7 +127,7 @@ impl<K: Copy + Eq + Hash> History<K> {
         self.budget.cap(self.bytes);
     }
 
-    /// Drops what is beyond a bound.
+    /// Drops packets beyond a bound.
     fn forget(&mut self, now: Instant) {
         let Settings { age_max, packets_max, bytes_max, .. } = self.settings;
         while let Some(oldest) = self.sent.front()
@@ -143,7 +142,7 @@ impl<K: Copy + Eq + Hash> History<K> {
         }
     }
 
-    /// Somebody asks for a packet; the caller sends it if it is [`Answer::Again`].
+    /// Answers a request for a packet; the caller sends it if the answer is [`Answer::Again`].
     pub fn ask(&mut self, now: Instant, key: K) -> Answer<'_> {
         self.counters.requested += 1;
         let Settings { age_max, pause, .. } = self.settings;
@@ -168,23 +167,23 @@ impl<K: Copy + Eq + Hash> History<K> {
         Answer::Again(&sent.packet)
     }
 
-    /// Somebody asks for `count` packets more than are looked at.
+    /// Counts `count` requested packets that are not processed.
     pub fn refuse(&mut self, count: u64) {
         self.counters.requested += count;
         self.counters.refused += count;
     }
 
-    /// What was asked for so far.
+    /// Outcomes of all requests so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Bytes kept at present.
+    /// Bytes kept.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Packets kept at present.
+    /// Packets kept.
     pub fn packets(&self) -> usize {
         self.sent.len()
     }
@@ -196,12 +195,12 @@ impl<K> Sent<K> {
     }
 }
 
-/// Bytes that may be sent again: each packet earns its share, and what is unused does not add up
-/// for ever. It needs no clock: in any span, no more is sent again than the share of what was sent
-/// then or is kept, and a fixed start.
+/// Budget for retransmissions: each sent packet adds its share, and an unused budget is bounded.
+/// It needs no clock: in any time span, retransmissions take no more than the share of the packets
+/// sent then or still kept, plus a fixed start.
 #[derive(Debug)]
 struct Budget {
-    /// In hundredths of a byte, since the share is in percent.
+    /// In hundredths of a byte, because the share is in percent.
     tokens: u64,
     share: u64,
 }
@@ -217,7 +216,7 @@ impl Budget {
         self.tokens += bytes as u64 * self.share;
     }
 
-    /// At most the share of what is kept.
+    /// Limits the budget to the share of the kept bytes.
     fn cap(&mut self, kept: usize) {
         self.tokens = self.tokens.min((kept as u64 * self.share).max(RETRANSMIT_BYTES_MIN * PERCENT));
     }

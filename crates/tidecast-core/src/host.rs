@@ -1,4 +1,4 @@
-//! What counts as one host where places are shared out.
+//! Defines which addresses count as one host when places are shared.
 
 use std::{fmt, net::IpAddr};
 

@@ -1,21 +1,20 @@
-//! What a source's datagrams are, where the configuration does not say: decided per source, from
-//! several of its datagrams, and kept. Pure: bytes and times come in, formats come out.
+//! Identifies the format of each source, if the configuration does not name it: from several of
+//! its datagrams, and then remembered. Pure: bytes and times come in, formats come out.
 //!
-//! [`crate::relay`] and `probe` ask here before they parse a datagram. Most are of a source that is
-//! known, and
-//! [`Sources::known`] answers at once. [`Sources::push`] takes all others: they wait, if they could
-//! be of several formats, until the next ones of their source have shown which. What has waited
-//! comes out by [`Sources::settled`], in the order in which it came.
+//! [`crate::relay`] and `probe` ask before they parse a datagram. Most datagrams are of a known
+//! source, and [`Sources::known`] answers at once. [`Sources::push`] takes all others. A datagram
+//! that could be of several formats waits until the next ones of its source have shown which.
+//! [`Sources::settled`] returns the datagrams that have waited, in order of arrival.
 //!
-//! The rule, which docs/configuration.md tells:
+//! The rules, also described in docs/configuration.md:
 //! - native: the magic and the checksum fit; one datagram is enough.
-//! - RTP: two packets agree (SSRC, payload type, next number), one has TS packets for its payload,
-//!   or it is RTCP.
+//! - RTP: two packets agree (SSRC, payload type, next number), one has TS packets as payload, or
+//!   it is RTCP.
 //! - TS: sync bytes stand 188, 192 or 204 bytes apart, wherever the stream was cut into datagrams.
-//! - All else passes unchanged, and so does what nothing has confirmed.
+//! - Everything else passes unchanged, including what nothing has confirmed.
 //!
-//! A source that is known stays what it is when a datagram is damaged. It changes when several in a
-//! row show another format, and none shows the old one.
+//! A known source keeps its format when a datagram is damaged. The format changes when several
+//! datagrams in a row show another one, and none shows the old one.
 
 mod grid;
 mod look;
@@ -39,72 +38,72 @@ use tidecast_wire::{
     ts::{PACKET, SYNC},
 };
 
-/// What a source's datagrams are.
+/// Format of a source's datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// Native datagrams, or damaged ones.
     Native,
-    /// RTP, and what shares a port with it.
+    /// RTP, and protocols that share a port with it.
     Rtp,
     /// A piece of a transport stream without RTP.
     Ts,
-    /// Anything else: it goes on as it is. Foreign where only transport streams are expected.
+    /// Anything else: passed on unchanged. Foreign if only transport streams are expected.
     Raw,
 }
 
-/// What the owner knows of the stream that a datagram would belong to if it were RTP or native.
+/// How a datagram, read as RTP or native, relates to the streams that the owner knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kin {
-    /// There is no such stream.
+    /// No such stream is known.
     Stranger,
-    /// There is one of the same source.
+    /// The stream is known, from the same source.
     Named,
-    /// It is RTP, and the number is near the stream's last one.
+    /// The stream is known RTP, and the number is near its last one.
     Continues,
 }
 
-/// A datagram whose format has been decided.
+/// A datagram whose format is settled.
 #[derive(Debug)]
 pub struct Settled<B> {
-    /// Which leg it came on.
+    /// Leg on which it came.
     pub leg: u8,
-    /// From where.
+    /// Source address.
     pub source: SocketAddr,
-    /// When it came.
+    /// Arrival.
     pub arrived: Instant,
-    /// What it is.
+    /// Format.
     pub kind: SourceKind,
     /// The datagram.
     pub bytes: B,
 }
 
-/// What becomes of a datagram that was pushed.
+/// Result of pushing a datagram.
 #[derive(Debug)]
 pub enum Pushed<B> {
-    /// It is this.
+    /// Its format is this.
     Is(SourceKind, B),
     /// It waits.
     Waits,
-    /// It stands behind others that have waited: [`Sources::settled`] has all of them.
+    /// It follows others that have waited: [`Sources::settled`] returns all of them.
     Settled,
 }
 
-/// A datagram on its way in.
+/// An incoming datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Came {
-    /// When.
+    /// Arrival.
     pub now: Instant,
-    /// On which leg.
+    /// Leg on which it came.
     pub leg: u8,
-    /// From where.
+    /// Source address.
     pub source: SocketAddr,
-    /// What it would belong to.
+    /// Relation to the known streams.
     pub kin: Kin,
-    /// Whether memory is left for it to wait.
+    /// Whether there is memory for it to wait.
     pub room: bool,
 }
 
-/// When the native stream of a source last showed itself, and how many packets it had.
+/// When the native stream of a source was last heard, and its packet count.
 pub type Alive = Option<(Instant, u64)>;
 
 /// The sources of a channel.
@@ -112,29 +111,30 @@ pub type Alive = Option<(Instant, u64)>;
 pub struct Sources<B> {
     ts_only: bool,
     table: Table<B>,
-    /// By leg: the source of the last datagram, since the next one is likely of the same.
+    /// For each leg, the source of the last datagram, since the next one is probably from the
+    /// same.
     latest: Vec<Latest>,
     settled: VecDeque<Settled<B>>,
 }
 
-/// A source that was looked up, and the part of what is known of it that each datagram touches.
+/// A source that was looked up, with the part of its state that each datagram touches.
 #[derive(Debug)]
 struct Latest {
     source: SocketAddr,
-    /// None: datagrams of it take the long way.
+    /// `None`: its datagrams take the long way.
     kind: Option<SourceKind>,
     grid: Grid,
     whole: bool,
     seen: Instant,
-    /// What `seen` was before the last datagram.
+    /// Value of `seen` before the last datagram.
     before: Instant,
     count: u32,
     index: u32,
 }
 
 impl<B: Deref<Target = [u8]>> Sources<B> {
-    /// No source is known yet. `ts_only`: everything but transport streams is foreign. At most so
-    /// many sources are known at once.
+    /// Creates a table without sources. `ts_only`: everything but transport streams is foreign.
+    /// `sources_max`: maximum number of known sources.
     pub fn new(legs: usize, ts_only: bool, sources_max: usize) -> Sources<B> {
         Sources {
             ts_only,
@@ -144,11 +144,11 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         }
     }
 
-    /// What a datagram is, if its source is known and it fits. A native one shows it by itself.
+    /// Format of a datagram, if its source is known and the datagram fits. A native one is
+    /// recognized by itself.
     ///
-    /// The owner parses it as that. If it turns out to be damaged, or of no stream that is known,
-    /// it calls
-    /// [`Sources::withdraw`] and pushes it.
+    /// The owner parses it as that. If it turns out to be damaged, or of an unknown stream, the
+    /// owner calls [`Sources::withdraw`] and pushes it.
     #[inline]
     pub fn known(&mut self, now: Instant, leg: u8, source: SocketAddr, bytes: &[u8]) -> Option<SourceKind> {
         if bytes.starts_with(&native::MAGIC) && !self.ts_only {
@@ -171,8 +171,8 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         Some(kind)
     }
 
-    /// The last datagram of a leg is not what [`Sources::known`] said, or of no stream that is
-    /// known.
+    /// Reports that the last datagram of a leg does not have the format from [`Sources::known`],
+    /// or is of an unknown stream.
     pub fn withdraw(&mut self, leg: u8, bytes: &[u8]) {
         let claims_native = bytes.starts_with(&native::MAGIC) && !self.ts_only;
         if let Some(latest) = self.latest.get_mut(usize::from(leg)).filter(|_| !claims_native) {
@@ -181,11 +181,11 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         }
     }
 
-    /// Takes a datagram that [`Sources::known`] does not know. Whatever waited too long is settled
-    /// before it.
+    /// Takes a datagram that [`Sources::known`] does not know. Datagrams that have waited too long
+    /// are settled before it.
     ///
-    /// `natives` tells of the native stream that a source sent last, since native datagrams do not
-    /// come by here.
+    /// `natives` reports on the native stream that a source sent last, since native datagrams do
+    /// not pass here.
     pub fn push(&mut self, came: Came, bytes: B, natives: impl Fn(SocketAddr, u32) -> Alive) -> Pushed<B> {
         let Came { now, leg, source, kin, room } = came;
         self.expire(now, &natives);
@@ -214,7 +214,7 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         pushed
     }
 
-    /// A source has begun this native stream.
+    /// Reports that a source has started this native stream.
     pub fn began_native(&mut self, now: Instant, leg: u8, source: SocketAddr, stream: u32) {
         if let Some(index) = self.find(leg, source, now) {
             let entry = self.table.entry(index);
@@ -225,7 +225,7 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         }
     }
 
-    /// The next datagram that has waited long enough, or was overtaken by none.
+    /// The next settled datagram: it has waited long enough, or its format has become known.
     pub fn settled(&mut self) -> Option<Settled<B>> {
         self.settled.pop_front()
     }
@@ -235,7 +235,8 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         self.table.due()
     }
 
-    /// Lets time pass: what has waited long enough is settled. `natives` as for [`Sources::push`].
+    /// Handles timeouts: settles datagrams that have waited long enough. `natives` as for
+    /// [`Sources::push`].
     pub fn expire(&mut self, now: Instant, natives: &impl Fn(SocketAddr, u32) -> Alive) {
         if self.due().is_some_and(|due| due <= now) {
             self.forget_all();
@@ -243,23 +244,23 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         }
     }
 
-    /// Settles all that waits.
+    /// Settles all waiting datagrams.
     pub fn finish(&mut self, now: Instant) {
         self.forget_all();
         self.table.finish(now, &mut self.settled);
     }
 
-    /// Datagrams that wait, those that are settled and were not fetched among them.
+    /// Datagrams that wait, or that are settled but not yet fetched.
     pub fn held(&self) -> usize {
         self.table.held + self.settled.len()
     }
 
-    /// The datagram that was held last, to be moved into less memory.
+    /// The datagram that was held last, so that it can be moved into less memory.
     pub fn last_held(&mut self) -> Option<&mut B> {
         self.table.last_held()
     }
 
-    /// Sources that are known, or not yet.
+    /// Number of sources, known or not yet.
     pub fn len(&self) -> usize {
         self.table.len()
     }
@@ -269,7 +270,7 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
         self.len() == 0
     }
 
-    /// The place of a source; none if there are too many.
+    /// Index of a source; `None` if there are too many.
     fn find(&mut self, leg: u8, source: SocketAddr, now: Instant) -> Option<u32> {
         match self.table.get((leg, source)) {
             Some(index) => {
@@ -298,7 +299,7 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
             Latest { source, kind, grid, whole, seen, before: seen, count, index };
     }
 
-    /// What the last datagrams have changed goes back to where it is kept.
+    /// Writes the state changed by the last datagrams back to the table.
     fn forget_latest(&mut self, leg: u8) {
         let Some(latest) = self.latest.get_mut(usize::from(leg)) else { return };
         if latest.kind.take().is_some() {
@@ -317,14 +318,14 @@ impl<B: Deref<Target = [u8]>> Sources<B> {
     }
 }
 
-/// A datagram that can be nothing but raw, and says nothing of its source. What may be a longer
-/// piece of a transport stream is looked at.
+/// Whether a datagram can only be raw, and reveals nothing about its source. A datagram that may
+/// be part of a longer transport stream is examined.
 #[inline]
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.len() < 2 * PACKET && bytes.first().is_some_and(|first| first >> 6 != 2 && *first != SYNC)
 }
 
-/// What a datagram is of a source of which nothing can be remembered.
+/// Format of a datagram whose source cannot be remembered.
 fn alone(bytes: &[u8], kin: Kin, ts_only: bool, now: Instant) -> SourceKind {
     let header = look::Header::read(bytes, now);
     match header {

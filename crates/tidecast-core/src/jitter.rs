@@ -1,8 +1,8 @@
-//! Interarrival jitter (RFC 3550, section 6.4.1), for the core and for `probe`: one estimate, in
-//! seconds, whatever the clock. [`StampClock`] says what RTP time stamps count, and [`rates`]
-//! measures it where nobody has described it.
+//! Interarrival jitter (RFC 3550, section 6.4.1), for the core and for `probe`: one estimate in
+//! seconds, independent of the clock rate. [`StampClock`] gives the clock rate of RTP time stamps,
+//! and [`rates`] measures it if it is not described.
 //!
-//! Pure: arrivals are numbers here.
+//! Pure: arrivals are plain numbers.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ pub use clock::StampClock;
 /// Ticks per second of time stamps in microseconds.
 pub const MICROSECONDS: u32 = 1_000_000;
 
-/// How far something deviates, smoothed with the gain of RFC 3550 (appendix A.8); in seconds.
+/// Average absolute deviation, smoothed with the gain of RFC 3550 (appendix A.8); in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Deviation(f64);
 
 impl Deviation {
-    /// Takes in how far it deviates this time, in either direction.
+    /// Adds one deviation, in either direction.
     #[inline]
     pub fn push(&mut self, seconds: f64) {
         self.0 += (seconds.abs() - self.0) * JITTER_GAIN;
@@ -33,10 +33,10 @@ impl Deviation {
     }
 }
 
-/// The estimate of one flow.
+/// Jitter estimate of one flow.
 #[derive(Debug, Clone, Copy)]
 pub struct Jitter {
-    /// Arrival minus time stamp of the last packet, in seconds; not a number before one came.
+    /// Arrival minus time stamp of the last packet, in seconds; NaN before the first one.
     transit: f64,
     deviation: Deviation,
     /// Clock rate of that packet.
@@ -51,14 +51,14 @@ impl Default for Jitter {
 }
 
 impl Jitter {
-    /// Takes in one packet: `arrived` in seconds on any fixed scale, its time stamp in ticks, and
-    /// the ticks per second, not 0.
+    /// Adds a packet: `arrived` in seconds on any fixed scale, the time stamp in ticks, and its
+    /// clock rate, not 0.
     #[inline]
     pub fn update(&mut self, arrived: f64, ticks: u64, rate: u32) {
         let transit = arrived - ticks as f64 / f64::from(rate);
         let difference = transit - self.transit;
-        // A clock that was set, or wraps, is no jitter; neither is the first packet of another
-        // clock.
+        // A clock that was set or has wrapped is not jitter, and neither is the first packet of
+        // another clock.
         if difference.abs() < JITTER_CLOCK_STEP && rate == self.rate {
             self.deviation.push(difference);
             self.measured = true;
@@ -66,13 +66,13 @@ impl Jitter {
         (self.transit, self.rate) = (transit, rate);
     }
 
-    /// The sender's clock in seconds at `arrived`, if it goes on as at the last packet; none before
-    /// there was one.
+    /// The sender's clock in seconds at `arrived`, extrapolated from the last packet; `None`
+    /// before the first one.
     pub fn stamped(&self, arrived: f64) -> Option<f64> {
         Some(arrived - self.transit).filter(|stamped| !stamped.is_nan())
     }
 
-    /// The estimate; none before two packets of one clock.
+    /// The estimate; `None` before two packets of one clock.
     pub fn estimate(&self) -> Option<Duration> {
         self.measured.then(|| self.value())
     }
@@ -82,7 +82,7 @@ impl Jitter {
         Duration::from_secs_f64(self.deviation.seconds())
     }
 
-    /// A new session has a new clock; the estimate so far stays.
+    /// Starts a new session with a new clock; keeps the estimate.
     pub fn restart(&mut self) {
         self.transit = f64::NAN;
     }

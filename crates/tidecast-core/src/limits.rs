@@ -1,7 +1,8 @@
-//! Every bound of this crate, with its reason. A queue, map, loop or buffer without a bound here is
-//! a bug.
+//! Every bound of this crate, with its reason. A queue, map, loop or buffer without a bound here
+//! is a bug.
 //!
-//! What must hold between bounds is asserted beside them, so that a build fails and not a relay.
+//! Conditions between bounds are asserted beside them, so that a violation fails the build and not
+//! a relay.
 
 mod config;
 mod fec;

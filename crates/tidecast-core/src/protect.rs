@@ -1,9 +1,8 @@
-//! Repair packets for native datagrams that others have numbered: what a relay adds for its next
-//! hop.
+//! Adds repair packets to native datagrams of other senders, for the next hop of a relay.
 //!
 //! Pure. Data packets come from the packet path in the order of their numbers; the repair packets
-//! go out with them. Each stream has source blocks of its own, and a gap in its numbers ends them,
-//! since a block's numbers follow each other.
+//! are sent with them. Each stream has its own source blocks, and a gap in its numbers ends them,
+//! since the numbers of a block are consecutive.
 
 use std::{
     cmp::Reverse,
@@ -21,10 +20,10 @@ use tidecast_wire::{
     native::{Kind, Packet, RepairRepr, Repr, SourceShard},
 };
 
-/// What became of a data packet.
+/// Result of adding a data packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
-    /// It is in a block.
+    /// It was added to a block.
     Added,
     /// Its repair packets would be too long for a datagram.
     TooLong,
@@ -32,14 +31,14 @@ pub enum Taken {
     TooManyFlows,
 }
 
-/// Makes the repair packets of native streams, all with one shape.
+/// Makes the repair packets of native streams, all with the same block shape.
 #[derive(Debug)]
 pub struct Protector {
     fec: Fec,
     codes: Arc<Mutex<Codes>>,
     flows_max: usize,
     flows: HashMap<u32, ProtectedFlow, RandomState>,
-    /// When to look at a stream's blocks: one entry for each stream with open ones.
+    /// Timers for the blocks: one entry for each stream with open ones.
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     memory: Vec<u8>,
 }
@@ -48,7 +47,7 @@ pub struct Protector {
 #[derive(Debug)]
 struct ProtectedFlow {
     session: u32,
-    /// The number that goes on with the open blocks.
+    /// Number that continues the open blocks.
     next: u64,
     last: Instant,
     scheduled: bool,
@@ -56,8 +55,8 @@ struct ProtectedFlow {
 }
 
 impl ProtectedFlow {
-    /// When open blocks are closed although they are not full: when the stream pauses, as that of a
-    /// slow sensor does after each reading, or when a receiver would not wait any longer.
+    /// When open blocks are closed although they are not full: when the stream pauses, like a slow
+    /// sensor after each reading, or when a receiver would not wait any longer.
     fn deadline(&self) -> Option<Instant> {
         let oldest = self.blocks.oldest()?;
         Some((self.last + BLOCK_CLOSE_AFTER).min(oldest + BLOCK_CLOSE_AFTER_PACED))
@@ -86,7 +85,7 @@ fn emit(
 }
 
 impl Protector {
-    /// Protects packets by `fec`, flow by flow.
+    /// Creates a protector with this block shape.
     pub fn new(fec: Fec) -> Protector {
         let packets = usize::from(fec.k()) * usize::from(fec.stride());
         Protector {
@@ -99,7 +98,7 @@ impl Protector {
         }
     }
 
-    /// A data packet that is being sent; hands out the repair packets to send after it.
+    /// Adds a data packet that is being sent; passes repair packets to send after it to `out`.
     pub fn media(&mut self, now: Instant, packet: &Packet<'_>, mut out: impl FnMut(&[u8])) -> Taken {
         let Repr { stream, session, sequence, flags, timestamp, payload, .. } = packet.repr();
         if payload.len() > Encoder::PAYLOAD_BYTES_MAX_FEC {
@@ -125,7 +124,8 @@ impl Protector {
         Taken::Added
     }
 
-    /// Makes room for one more stream, if need be from one without open blocks: it loses nothing.
+    /// Makes room for one more stream, if necessary from one without open blocks, which loses
+    /// nothing.
     fn admit(&mut self, stream: u32, session: u32, next: u64, now: Instant) -> bool {
         let mut blocks = None;
         if self.flows.len() >= self.flows_max {
@@ -138,12 +138,12 @@ impl Protector {
         true
     }
 
-    /// When [`Protector::poll`] is to be called.
+    /// When to call [`Protector::poll`].
     pub fn due(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Closes the blocks that have waited for long enough.
+    /// Closes the blocks that have waited long enough.
     pub fn poll(&mut self, now: Instant, mut out: impl FnMut(&[u8])) {
         while self.due().is_some_and(|at| at <= now) {
             let Some(Reverse((_, stream))) = self.timers.pop() else { return };
@@ -157,7 +157,7 @@ impl Protector {
         }
     }
 
-    /// The end: closes all blocks.
+    /// Closes all blocks at the end.
     pub fn finish(&mut self, mut out: impl FnMut(&[u8])) {
         self.timers.clear();
         for (stream, flow) in &mut self.flows {

@@ -1,5 +1,5 @@
-//! The subscriber's side of the exchange, without a socket: what to send and when, and what the
-//! answers mean.
+//! Client side of a UDP subscription, without a socket: what to send and when, and how to read the
+//! answers.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ pub struct Subscriber {
     fresh: Box<dyn FnMut() -> Nonce + Send>,
     nonce: Nonce,
     state: State,
-    /// When to send something next.
+    /// When to send the next datagram.
     due: Instant,
-    /// Whether the stream has come before: then a refusal is no reason to give up.
+    /// Whether the stream has come before; then a refusal is not final.
     served: bool,
 }
 
@@ -28,23 +28,23 @@ enum State {
     Subscribed { cookie: Cookie, until: Instant },
 }
 
-/// What a datagram from the relay is.
+/// Meaning of a datagram from the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Heard {
-    /// One of the stream.
+    /// A packet of the stream.
     Stream,
-    /// The relay has said that the stream comes, for the first time since it was asked.
+    /// The relay grants the subscription, for the first time since the request.
     Granted,
-    /// The stream cannot be had.
+    /// The relay refuses the subscription.
     Refused(Refusal),
-    /// The relay says that the stream has ended; it is asked again.
+    /// The stream has ended; the subscriber asks for it again.
     Ended,
-    /// Nothing that anybody else must know.
+    /// Nothing that concerns the caller.
     Nothing,
 }
 
 impl Subscriber {
-    /// Asks from now on. `fresh` makes numbers that nobody can guess.
+    /// Creates a subscription and starts to ask for it. `fresh` returns unpredictable numbers.
     pub fn new(
         name: &str,
         token: &str,
@@ -60,7 +60,7 @@ impl Subscriber {
         self.due
     }
 
-    /// What to send now, if anything.
+    /// The datagram to send now, if any.
     pub fn poll(&mut self, now: Instant) -> Option<Vec<u8>> {
         if now < self.due {
             return None;
@@ -68,7 +68,7 @@ impl Subscriber {
         let (ask, cookie) = match self.state {
             State::Asking => (Ask::Cookie, [0; 16]),
             State::Answering(cookie) => {
-                // If this is lost, another cookie may be needed.
+                // If this is lost, a new cookie may be needed.
                 self.state = State::Asking;
                 (Ask::Subscribe, cookie)
             }
@@ -85,7 +85,7 @@ impl Subscriber {
         Some(self.request(ask, cookie))
     }
 
-    /// What to send at the end.
+    /// The datagram to send at the end.
     pub fn leave(&self) -> Option<Vec<u8>> {
         match self.state {
             State::Subscribed { cookie, .. } => Some(self.request(Ask::Leave, cookie)),
@@ -128,7 +128,7 @@ impl Subscriber {
         }
     }
 
-    /// A relay that was restarted knows no cookie of before, and perhaps not yet the stream.
+    /// After its restart, a relay does not know the old cookie, and perhaps not the stream yet.
     fn refused(&mut self, now: Instant, refusal: Refusal) -> Heard {
         let again = refusal == Refusal::Cookie && matches!(self.state, State::Subscribed { .. });
         self.state = State::Asking;

@@ -1,4 +1,4 @@
-//! Tests of the encoders: what they send is taken apart, damaged and rebuilt as a receiver would.
+//! Tests of the encoders: their output is parsed, damaged and rebuilt as a receiver would.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use tidecast_wire::native::Packet;
 
-/// An instant to count from.
+/// A start time.
 fn epoch() -> Instant {
     crate::clock::now()
 }
@@ -34,7 +34,7 @@ fn kinds(sent: &Sent) -> Vec<(Kind, u64)> {
     sent.iter().map(|d| (packet(d).kind(), packet(d).sequence())).collect()
 }
 
-/// Rebuilds what is missing from `arrived`, block by block; returns payload and timestamp by
+/// Rebuilds the missing packets of each block from `arrived`; returns payload and timestamp by
 /// number.
 fn receive(arrived: &[&Vec<u8>]) -> BTreeMap<u64, (u64, Vec<u8>)> {
     let mut data = BTreeMap::new();
@@ -82,7 +82,7 @@ fn rebuild(first: u64, repairs: &[Repair<'_>], data: &mut BTreeMap<u64, (u64, Ve
     }
 }
 
-/// Which source block a number belongs to, by the repair packets sent.
+/// The source block of each number, according to the repair packets sent.
 fn block_of(sent: &Sent) -> BTreeMap<u64, u64> {
     let mut blocks = BTreeMap::new();
     for packet in sent.iter().map(|d| packet(d)).filter(|p| p.kind() == Kind::Repair) {
@@ -98,8 +98,8 @@ fn block_of(sent: &Sent) -> BTreeMap<u64, u64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// Whatever m packets of each block are lost, all payloads and timestamps come back byte for
-    /// byte.
+    /// Whichever m packets of each block are lost, all payloads and timestamps are recovered byte
+    /// for byte.
     #[test]
     fn any_m_losses_of_each_block_are_rebuilt(
         (k, m, stride) in (1u64..12, 1u64..5, 1u64..5),
@@ -146,7 +146,8 @@ proptest! {
         prop_assert_eq!(receive(&arrived), expected);
     }
 
-    /// Without FEC each payload is one datagram, and nothing else is sent while it flows.
+    /// Without FEC each payload becomes one datagram, and no other datagram is sent while payloads
+    /// come.
     #[test]
     fn payloads_pass_unchanged(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..2000), 0..20)) {
         let start = epoch();
@@ -198,7 +199,7 @@ fn a_slow_sensor_does_not_wait_for_its_block_to_fill() {
     };
     assert_eq!(shape(3), (2, 2, 2, 12 + "three".len()), "numbers 0 and 2");
     assert_eq!(shape(4), (1, 2, 2, 12 + "two, which is longer".len()), "number 1");
-    // The next packet opens new blocks.
+    // The next packet starts new blocks.
     encoder.push(start + ms(50), 50, b"four", into(&mut sent)).expect("small enough");
     encoder.poll(start + ms(90), into(&mut sent));
     assert_eq!(kinds(&sent)[7..], [(Kind::Data, 3), (r, 3), (r, 3)]);

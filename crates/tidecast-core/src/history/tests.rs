@@ -1,4 +1,4 @@
-//! The history against an obvious model, and its budget against floods.
+//! The history against a simple model, and its budget against floods.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -11,7 +11,7 @@ fn settings(packets_max: usize, bytes_max: usize) -> Settings {
     Settings { age_max: 100 * MS, packets_max, bytes_max, share: 50, pause: 4 * MS }
 }
 
-/// A packet that says its number.
+/// A packet that starts with its number.
 fn packet(number: u16, len: usize) -> Vec<u8> {
     number.to_be_bytes().repeat(len)[..len].to_vec()
 }
@@ -41,13 +41,13 @@ fn a_number_that_comes_again_means_the_later_packet() {
     history.keep(start, 7u16, packet(1, 10));
     history.keep(start, 8, packet(8, 10));
     history.keep(start, 7, packet(2, 10));
-    history.keep(start, 9, packet(9, 10)); // the first one is forgotten
+    history.keep(start, 9, packet(9, 10)); // forgets the first one
     assert_eq!(history.ask(start, 7), Answer::Again(&packet(2, 10)));
     assert_eq!((history.packets(), history.bytes()), (3, 30));
 }
 
-/// Everybody asks for everything, all the time: what goes out is the start and the share, to the
-/// byte.
+/// All receivers constantly ask for everything: the retransmissions equal the start and the share,
+/// to the byte.
 #[test]
 fn a_flood_of_requests_gets_its_share_and_no_more() {
     const BYTES: usize = 1000;
@@ -68,7 +68,7 @@ fn a_flood_of_requests_gets_its_share_and_no_more() {
             assert!(again <= allowed, "{again} of {allowed} after {number}");
         }
         let allowed = RETRANSMIT_BYTES_MIN + sent * u64::from(share) / 100;
-        // What the first packet earns finds the budget full.
+        // The budget is full, so the share of the first packet is lost.
         assert!(
             again + 2 * BYTES as u64 > allowed,
             "a share of {share} is there to be used: {again} of {allowed}"
@@ -78,8 +78,8 @@ fn a_flood_of_requests_gets_its_share_and_no_more() {
     }
 }
 
-/// What nobody asked for does not add up: after a long quiet time a flood gets the share of what is
-/// kept.
+/// An unused budget is bounded: after a long quiet time a flood gets the share of the kept
+/// packets.
 #[test]
 fn an_unused_budget_is_bounded_by_what_is_kept() {
     let now = clock::now();

@@ -1,4 +1,4 @@
-//! Where the sync bytes of a transport stream stand that is cut into datagrams anywhere: 188 bytes
+//! Finds the sync bytes of a transport stream that is cut into datagrams at any place: 188 bytes
 //! apart, 192 with a time stamp before each packet (M2TS), 204 with parity behind each (DVB-ASI).
 
 use super::look::Header;
@@ -8,25 +8,25 @@ use tidecast_wire::ts::{PACKET, SYNC};
 const SIZES: [usize; 3] = [PACKET, 192, 204];
 /// Bytes before the sync byte of a packet with a time stamp.
 const STAMP: usize = 4;
-/// Places of a sync byte, of all sizes.
+/// Possible positions of a sync byte, over all sizes.
 const PLACES: usize = SIZES[0] + SIZES[1] + SIZES[2];
 
-/// How a datagram stands to a grid.
+/// How a datagram fits a grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Sync bytes stand where they should.
+    /// Sync bytes are where they should be.
     Stands,
-    /// It is so short that none should stand in it.
+    /// It is too short to contain one.
     Between,
-    /// They do not.
+    /// Sync bytes are missing.
     Off,
 }
 
-/// The places of the sync bytes in the next datagram.
+/// Positions of the sync bytes in the next datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grid {
     size: u16,
-    /// How many bytes into the next datagram the next one stands.
+    /// Offset of the first sync byte in the next datagram.
     next: u16,
 }
 
@@ -37,8 +37,8 @@ impl Default for Grid {
 }
 
 impl Grid {
-    /// How a datagram stands to the stream. If it goes on with it, the grid stands for the next
-    /// one.
+    /// Checks whether a datagram continues the stream. If it does, the grid moves on to the next
+    /// datagram.
     #[inline]
     pub(super) fn follows(&mut self, bytes: &[u8]) -> Place {
         let place = match bytes.get(usize::from(self.next)) {
@@ -51,7 +51,7 @@ impl Grid {
         place
     }
 
-    /// Goes past a datagram.
+    /// Moves past a datagram.
     #[inline]
     pub(super) fn pass(&mut self, len: usize) {
         let (size, next) = (usize::from(self.size), usize::from(self.next));
@@ -64,7 +64,7 @@ impl Grid {
         };
     }
 
-    /// Whether at least half of the sync bytes stand: the others are damaged.
+    /// Whether at least half of the sync bytes are present: the others are damaged.
     #[cold]
     fn mostly(&self, bytes: &[u8]) -> bool {
         let syncs = bytes.iter().skip(self.next.into()).step_by(self.size.into());
@@ -73,9 +73,9 @@ impl Grid {
         there > 0 && 2 * there >= all
     }
 
-    /// The grid of a datagram with two sync bytes or more, past it, and how many there are.
-    /// `header`: what stands before the payload if it is an RTP packet; packets that fill the
-    /// payload belong to RTP.
+    /// The grid of a datagram with two or more sync bytes, moved past it, and the count of sync
+    /// bytes. `header`: the datagram may also be an RTP packet; TS packets that fill its payload
+    /// belong to RTP.
     pub(super) fn find(bytes: &[u8], header: Option<&Header>) -> Option<(Grid, usize)> {
         let mut best: Option<(Grid, usize)> = None;
         let first = &bytes[..bytes.len().min(SIZES[2])];
@@ -98,7 +98,7 @@ impl Grid {
         best
     }
 
-    /// That of a datagram that is one whole packet.
+    /// The grid of a datagram that is one whole packet.
     pub(super) fn single(bytes: &[u8]) -> Option<Grid> {
         let size = SIZES.into_iter().find(|size| bytes.len() == *size)?;
         let at = if size == PACKET + STAMP { STAMP } else { 0 };
@@ -107,31 +107,31 @@ impl Grid {
     }
 }
 
-/// Whether the bytes behind those of a grid are sync bytes, too: then it is filling, and no stream.
+/// Whether the bytes after those of a grid are sync bytes, too: then it is padding, and no stream.
 fn repeats(behind: &[u8], size: usize) -> bool {
     behind.iter().step_by(size).all(|byte| *byte == SYNC)
 }
 
-/// Whether packets of this size whose first sync byte stands there fill the payload of an RTP
+/// Whether packets of this size, with the first sync byte at `at`, fill the payload of an RTP
 /// packet.
 fn in_payload(header: &Header, len: usize, at: usize, size: usize) -> bool {
     let whole = len > header.start && (len - header.start).is_multiple_of(size);
     whole && (at == header.start || at == header.start + STAMP)
 }
 
-/// Whether an RTP packet has packets of a transport stream for its payload.
+/// Whether the payload of an RTP packet consists of TS packets.
 pub(super) fn fills_payload(bytes: &[u8], header: &Header) -> bool {
     let sync = |at: usize| bytes.get(at) == Some(&SYNC);
     let places = [header.start, header.start + STAMP];
     SIZES.iter().any(|size| places.iter().any(|at| sync(*at) && in_payload(header, bytes.len(), *at, *size)))
 }
 
-/// Counts sync bytes across datagrams too short to show a grid by themselves.
+/// Counts sync bytes across datagrams that are too short to show a grid by themselves.
 #[derive(Debug)]
 pub(super) struct Syncs {
-    /// Where the next datagram begins, by size.
+    /// For each size, the position at which the next datagram starts.
     at: [usize; 3],
-    /// How many stood in a row at each place.
+    /// Consecutive sync bytes at each position.
     hits: [u8; PLACES],
 }
 
@@ -142,7 +142,7 @@ impl Default for Syncs {
 }
 
 impl Syncs {
-    /// One more datagram; gives the grid when enough sync bytes stood in a row.
+    /// Takes a datagram; returns the grid once enough sync bytes came in a row.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Option<Grid> {
         let (mut best, mut start) = (None, 0);
         for (at, size) in self.at.iter_mut().zip(SIZES) {
@@ -173,7 +173,7 @@ mod tests {
 
     use super::*;
 
-    /// A stream of packets of this size, none of whose other bytes is a sync byte.
+    /// A stream of packets of this size; only its sync bytes have that value.
     fn stream(size: usize, packets: usize) -> Vec<u8> {
         let at = if size == 192 { STAMP } else { 0 };
         (0..size * packets).map(|i| if i % size == at { SYNC } else { (i * 7 % 61) as u8 }).collect()

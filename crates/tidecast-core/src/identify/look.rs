@@ -1,10 +1,10 @@
-//! What one datagram looks like by itself, whoever sent it.
+//! What one datagram looks like by itself, regardless of its source.
 
 use std::time::Instant;
 
 use tidecast_wire::{native, rtcp, rtp, ts};
 
-/// The fields of an RTP packet that its neighbours agree with.
+/// The fields of an RTP packet that consecutive packets agree in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) at: Instant,
@@ -14,14 +14,14 @@ pub(super) struct Header {
     pub(super) ticks: u32,
     /// No padding and no contributing sources, as nearly all RTP packets.
     pub(super) usual: bool,
-    /// The payload is TS packets, which a header of anything else would not stand before.
+    /// The payload is TS packets, which proves that the header is RTP.
     pub(super) wraps_ts: bool,
     /// Where the payload begins.
     pub(super) start: usize,
 }
 
 impl Header {
-    /// That of a datagram, if it can be an RTP packet.
+    /// Reads a datagram as an RTP packet, if it can be one.
     pub(super) fn read(bytes: &[u8], at: Instant) -> Option<Header> {
         let packet = rtp::Packet::parse(bytes).ok()?;
         let payload = packet.payload();
@@ -39,13 +39,12 @@ impl Header {
     }
 }
 
-/// Whether it is a native datagram and undamaged.
+/// Whether it is an undamaged native datagram.
 pub(super) fn is_native(bytes: &[u8]) -> bool {
     bytes.starts_with(&native::MAGIC) && native::Packet::parse(bytes).is_ok()
 }
 
-/// Whether it begins as a native datagram of this version does, with a kind and flags that there
-/// are.
+/// Whether it starts like a native datagram of this version, with a valid kind and valid flags.
 pub(super) fn claims_native(bytes: &[u8]) -> bool {
     const VERSION: u8 = native::VERSION << 4;
     const LAST: u8 = VERSION | native::Kind::Nack as u8;
@@ -64,7 +63,7 @@ pub(super) fn claims_rtcp(bytes: &[u8]) -> bool {
     matches!(rtp::Packet::parse(bytes), Err(rtp::RtpError::Rtcp { .. }))
 }
 
-/// STUN and DTLS, which share a port with RTP (RFC 7983): neither media nor damage.
+/// Whether it is STUN or DTLS, which share a port with RTP (RFC 7983): neither media nor damaged.
 pub(super) fn is_beside_rtp(bytes: &[u8]) -> bool {
     const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
     let stun = bytes.len() >= 20 && bytes[0] < 4 && bytes[4..8] == COOKIE;

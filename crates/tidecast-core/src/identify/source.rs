@@ -1,4 +1,4 @@
-//! What is known of one source, and what its next datagram makes of it.
+//! State of one source, and the decision about its next datagram.
 
 use std::time::{Duration, Instant};
 
@@ -15,28 +15,28 @@ use tidecast_wire::ts::{PACKET, SYNC, looks_like};
 
 mod known;
 
-/// A datagram, and what its owner knows of it.
+/// A datagram, and what its owner knows about it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrived<'a> {
     pub(super) now: Instant,
     pub(super) bytes: &'a [u8],
     pub(super) kin: Kin,
-    /// Datagrams of the source that wait already.
+    /// Datagrams of the source that already wait.
     pub(super) held: usize,
-    /// Whether one more may wait.
+    /// Whether another one may wait.
     pub(super) room: bool,
-    /// Transport streams only: everything else is foreign.
+    /// Only transport streams are expected: everything else is foreign.
     pub(super) ts_only: bool,
 }
 
-/// What becomes of a datagram.
+/// Decision about a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// It and those that wait are this.
+    /// It and those that wait have this format.
     All(SourceKind),
-    /// It is this; those that wait go on waiting.
+    /// It has this format; those that wait go on waiting.
     Alone(SourceKind),
-    /// It waits, until then at most.
+    /// It waits, until this time at most.
     Wait(Instant),
 }
 
@@ -44,19 +44,20 @@ pub(super) enum Judgement {
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) kind: Option<SourceKind>,
-    /// Since when it is that, when it last showed it, and in how many datagrams.
+    /// When the format became known, when it was last seen, and in how many datagrams.
     pub(super) since: Instant,
     pub(super) seen: Instant,
     pub(super) count: u32,
-    /// Of a transport stream.
+    /// Grid of a transport stream.
     pub(super) grid: Grid,
-    /// Its datagrams are whole packets, and nothing else is expected: what is none is foreign.
+    /// Its datagrams are whole TS packets, and no others are expected: any other datagram is
+    /// foreign.
     pub(super) whole: bool,
     /// A stream of a native source.
     pub(super) stream: u32,
-    /// Datagrams that could have been RTP have waited for others in vain.
+    /// Datagrams that could have been RTP have waited in vain.
     tried: bool,
-    /// It was unnumbered for long: two packets that agree are chance.
+    /// It was unnumbered for long, so two packets that agree may be chance.
     wary: bool,
     /// Consecutive datagrams that do not show its format,
     off: u8,
@@ -65,16 +66,16 @@ pub(super) struct Source {
     evidence: Option<Box<Evidence>>,
 }
 
-/// What its datagrams have in common.
+/// Common features of its datagrams.
 #[derive(Debug, Default)]
 struct Evidence {
     streams: Streams,
-    /// Until it is known.
+    /// Sync bytes, as long as the grid is not known.
     syncs: Option<Box<Syncs>>,
     /// Consecutive datagrams that continue an RTP stream, or show a transport stream.
     rtp_run: u8,
     ts_run: u8,
-    /// Something that cannot be RTP waits.
+    /// A datagram waits that cannot be RTP.
     no_rtp: bool,
 }
 
@@ -96,24 +97,24 @@ impl Source {
         }
     }
 
-    /// Whether more than one datagram has come: it is not made up.
+    /// Whether more than one datagram has come, so that the source is likely not forged.
     pub(super) fn confirmed(&self) -> bool {
         self.count > 1
     }
 
-    /// Whether datagrams of its format need not be looked at.
+    /// Whether datagrams of its format need not be examined.
     pub(super) fn is_settled(&self) -> bool {
         self.kind != Some(SourceKind::Raw)
             || self.count >= IDENTIFY_DATAGRAMS as u32 && self.evidence.is_none()
     }
 
-    /// Takes a datagram.
+    /// Decides about a datagram.
     pub(super) fn judge(&mut self, arrived: &Arrived<'_>) -> Judgement {
         if !arrived.ts_only && look::is_native(arrived.bytes) {
             return self.native(arrived.now);
         }
         match self.kind {
-            // Damaged: nothing else begins so.
+            // Damaged: no other format starts like this.
             None if !arrived.ts_only && look::claims_native(arrived.bytes) => {
                 Judgement::Alone(SourceKind::Native)
             }
@@ -126,7 +127,7 @@ impl Source {
         }
     }
 
-    /// Those that wait have waited long enough: what they are.
+    /// The datagrams have waited long enough: returns their format.
     pub(super) fn expire(&mut self, now: Instant, held: usize) -> SourceKind {
         let no_rtp = self.evidence.as_ref().is_some_and(|evidence| evidence.no_rtp);
         match self.kind {
@@ -137,12 +138,12 @@ impl Source {
         }
     }
 
-    /// It sends native datagrams, as one has shown.
+    /// A native datagram has come from this source.
     pub(super) fn native(&mut self, now: Instant) -> Judgement {
         match self.kind {
             None | Some(SourceKind::Native) => self.fits(SourceKind::Native, now),
-            // One does not make a source of something else native, but it is undamaged beyond
-            // doubt.
+            // One native datagram does not change the format of the source, but is certainly
+            // undamaged.
             Some(_) if self.off + 1 < IDENTIFY_CHANGE => {
                 self.off += 1;
                 Judgement::Alone(SourceKind::Native)
@@ -151,14 +152,14 @@ impl Source {
         }
     }
 
-    /// How long a source that goes on is never silent.
+    /// Silence after which a source no longer sends its format.
     fn silence(&self) -> Duration {
         let passed = self.seen.saturating_duration_since(self.since);
         let intervals = self.count.saturating_sub(1).max(1);
         (passed / intervals * IDENTIFY_INTERVALS).max(IDENTIFY_SILENCE)
     }
 
-    /// A datagram as expected.
+    /// The datagram has the expected format.
     fn fits(&mut self, kind: SourceKind, now: Instant) -> Judgement {
         if self.kind != Some(kind) {
             return self.become_(kind, now);
@@ -168,7 +169,7 @@ impl Source {
         Judgement::All(kind)
     }
 
-    /// Datagrams have come that are as expected, and have not come by here.
+    /// Datagrams of the expected format have passed without being examined here.
     pub(super) fn fitted(&mut self) {
         if self.kind != Some(SourceKind::Raw) {
             (self.off, self.missed, self.evidence) = (0, 0, None);
@@ -181,7 +182,7 @@ impl Source {
         Judgement::All(kind)
     }
 
-    /// Nothing has shown what it is: it goes on as it comes.
+    /// Nothing has shown the format: the datagrams are passed on unchanged.
     fn give_up(&mut self, now: Instant, held: usize) -> SourceKind {
         if self.kind != Some(SourceKind::Raw) {
             (self.kind, self.since, self.count, self.wary) = (Some(SourceKind::Raw), now, 0, false);
@@ -191,7 +192,7 @@ impl Source {
         SourceKind::Raw
     }
 
-    /// A datagram of a source of which nothing is known yet, or little.
+    /// Decides about a datagram of a source with little or no history.
     fn open(&mut self, arrived: &Arrived<'_>) -> Judgement {
         let Arrived { now, bytes, held, .. } = *arrived;
         let header = Header::read(bytes, now);
@@ -217,7 +218,7 @@ impl Source {
         Judgement::All(SourceKind::Raw)
     }
 
-    /// What a datagram shows together with those before it; and whether it may be a part of a
+    /// What a datagram shows together with previous ones, and whether it may be part of a
     /// transport stream.
     fn weigh(&mut self, arrived: &Arrived<'_>, header: Option<Header>) -> (Option<SourceKind>, bool) {
         let Arrived { bytes, kin, ts_only, .. } = *arrived;
@@ -249,7 +250,7 @@ impl Source {
         (None, grid.is_some())
     }
 
-    /// Evidence that shows nothing costs memory: of a source that is settled only runs are kept.
+    /// Frees the evidence of a settled source if it shows nothing; otherwise keeps only the runs.
     fn drop_evidence_in_time(&mut self) {
         let idle = |evidence: &Evidence| {
             evidence.rtp_run == 0 && evidence.ts_run == 0 && evidence.streams.is_empty()
@@ -265,7 +266,7 @@ impl Source {
     }
 }
 
-/// Whether it is whole packets of a transport stream, if there are sync bytes where such have them.
+/// Whether it consists of whole TS packets, judging by the first two sync bytes.
 fn is_whole(bytes: &[u8]) -> bool {
     let at = |place: usize| bytes.get(place) == Some(&SYNC);
     [(PACKET, 0), (192, 4), (204, 0)]

@@ -1,27 +1,26 @@
-//! The RTP streams that a source seems to send, and whether their packets agree.
+//! The RTP streams that a source seems to send, and whether their packets are consistent.
 
 use std::time::Instant;
 
 use super::look::Header;
 use crate::limits::{IDENTIFY_NUMBERS, IDENTIFY_STREAMS};
 
-/// Ticks of a media clock per second at most.
+/// Maximum clock rate of media.
 const TICKS_PER_SECOND: u64 = 200_000;
-/// A time stamp may be off by so many seconds, to either side.
+/// Tolerance of a time stamp in seconds, in either direction.
 const SLACK_SECONDS: u64 = 10;
-/// The score at which packets of the usual kind agree: two of them that follow each other, or five
-/// that are near.
+/// Score at which usual packets count as consistent: two consecutive ones, or five near ones.
 const AGREED: i8 = 4;
-/// The same of packets with padding or contributing sources: three that follow each other.
+/// The same score for packets with padding or contributing sources: three consecutive ones.
 const AGREED_UNUSUAL: i8 = 8;
 
-/// Streams by SSRC and payload type, those heard last at the end.
+/// Streams by SSRC and payload type, the most recent last.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     known: Vec<Last>,
 }
 
-/// The last packet of a stream, and how far its packets agree.
+/// The last packet of a stream, and the score of its packets.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     at: Instant,
@@ -39,14 +38,15 @@ impl From<Header> for Last {
     }
 }
 
-/// How a packet stands to those before it.
+/// Relation of a packet to previous ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Link {
-    /// It is the next one of its stream; it contradicts that it is a stream at all; or neither.
+    /// `true`: it is the next packet of its stream. `false`: it contradicts that this is a stream.
+    /// `None`: neither.
     pub(super) continues: Option<bool>,
-    /// The stream's packets agree that it is one.
+    /// The packets of the stream are consistent.
     pub(super) agreed: bool,
-    /// They do even if that is doubtful for another reason.
+    /// They are, even if there is other doubt.
     pub(super) certain: bool,
 }
 
@@ -55,7 +55,7 @@ impl Streams {
         self.known.is_empty()
     }
 
-    /// Compares a packet with the one before it in its stream.
+    /// Compares a packet with the previous one of its stream.
     pub(super) fn note(&mut self, header: Header) -> Link {
         let same = |last: &Last| (last.ssrc, last.payload_type) == (header.ssrc, header.payload_type);
         let Some(place) = self.known.iter().position(same) else {
@@ -68,7 +68,7 @@ impl Streams {
         let before = self.known.remove(place);
         let step = step(&before, &header);
         let score = if step == Step::Elsewhere { 0 } else { before.score.saturating_add(step.score()) };
-        // A packet from behind is no reason to go back.
+        // A late packet does not move the position back.
         let last = if step == Step::Behind { Last { at: header.at, ..before } } else { header.into() };
         self.known.push(Last { score, ..last });
         let needed = if header.usual { AGREED } else { AGREED_UNUSUAL };
@@ -84,20 +84,20 @@ impl Streams {
     }
 }
 
-/// From one packet of a stream to another.
+/// Step from one packet of a stream to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// To the next number, at a time that can be.
+    /// The next number, at a plausible time.
     Next,
-    /// To a number near ahead.
+    /// A slightly higher number.
     Near,
-    /// To a number near behind.
+    /// A slightly lower number.
     Behind,
     /// The same packet again.
     Copy,
-    /// The same number for something else.
+    /// The same number with other content.
     Standing,
-    /// To a number far away.
+    /// A distant number.
     Elsewhere,
 }
 
@@ -122,7 +122,7 @@ fn step(before: &Last, header: &Header) -> Step {
         0 if header.ticks == before.ticks => Step::Copy,
         0 => Step::Standing,
         1 if timely => Step::Next,
-        // clocks that jump belong to streams whose numbers do not
+        // A jump of the clock does not occur in streams whose numbers are continuous.
         1 => Step::Near,
         _ if !timely => Step::Elsewhere,
         2..=IDENTIFY_NUMBERS => Step::Near,

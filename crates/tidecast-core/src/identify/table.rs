@@ -1,5 +1,5 @@
-//! The sources of a channel, and their datagrams that wait. Bounded: sources that sent one datagram
-//! only make room for others, and so do those that are idle; sources in use are never pushed out.
+//! Table of the sources of a channel, with their waiting datagrams. Bounded: sources that sent a
+//! single datagram or are idle make room for others; active sources are never removed.
 
 use std::{
     cmp::Reverse,
@@ -13,28 +13,28 @@ use foldhash::quality::RandomState;
 use super::{Alive, Settled, SourceKind, source::Source};
 use crate::limits::{FLOW_IDLE, SWEEP_INTERVAL};
 
-/// A leg and an address.
+/// Leg and source address.
 type Key = (u8, SocketAddr);
 
-/// A source, and its datagrams that wait.
+/// A source, and its waiting datagrams.
 #[derive(Debug)]
 pub(super) struct Entry<B> {
     key: Key,
-    /// Of all that were made, in order: a place in the table may pass to another.
+    /// Serial number among all sources, since an index may be reused.
     serial: u64,
     pub(super) known: Source,
     queue: VecDeque<(Instant, B)>,
-    /// When the queue is settled at the latest.
+    /// Latest time at which the queue is settled.
     until: Option<Instant>,
 }
 
 impl<B> Entry<B> {
-    /// Datagrams that wait.
+    /// Number of waiting datagrams.
     pub(super) fn held(&self) -> usize {
         self.queue.len()
     }
 
-    /// Notes what its owner knows of the source's native datagrams.
+    /// Asks the owner about the source's native datagrams.
     pub(super) fn ask(&mut self, natives: &impl Fn(SocketAddr, u32) -> Alive) {
         let known = &mut self.known;
         if known.kind == Some(SourceKind::Native)
@@ -49,17 +49,17 @@ impl<B> Entry<B> {
 #[derive(Debug)]
 pub(super) struct Table<B> {
     max: usize,
-    /// Keys come from whoever sends: the hash is seeded at random. Nothing depends on its order.
+    /// Keys come from the network, so the hash is seeded at random. Nothing depends on its order.
     by_key: HashMap<Key, u32, RandomState>,
     entries: Vec<Entry<B>>,
-    /// Places of the sources in the order of their coming, to make room from those that never sent
-    /// a second datagram.
+    /// Indices of the sources in order of creation, to remove those first that never sent a second
+    /// datagram.
     newcomers: VecDeque<(u32, u64)>,
     created: u64,
     timers: BinaryHeap<Reverse<(Instant, u32, u64)>>,
     swept: Option<Instant>,
     last_held: u32,
-    /// Datagrams that wait.
+    /// Number of waiting datagrams.
     pub(super) held: usize,
 }
 
@@ -86,12 +86,12 @@ impl<B> Table<B> {
         &mut self.entries[index as usize]
     }
 
-    /// The place of a source that is known.
+    /// Index of a known source.
     pub(super) fn get(&self, key: Key) -> Option<u32> {
         self.by_key.get(&key).copied()
     }
 
-    /// A place for a new source. None: there are too many.
+    /// Index for a new source; `None` if there are too many.
     pub(super) fn insert(
         &mut self,
         key: Key,
@@ -114,8 +114,8 @@ impl<B> Table<B> {
         Some(index)
     }
 
-    /// Empties a place: that of the oldest source that never sent a second datagram, or of one that
-    /// is idle.
+    /// Frees an index: that of the oldest source that never sent a second datagram, or of an idle
+    /// one.
     fn make_room(&mut self, now: Instant, settled: &mut VecDeque<Settled<B>>) -> Option<u32> {
         while let Some((index, serial)) = self.newcomers.pop_front() {
             let entry = &self.entries[index as usize];
@@ -124,7 +124,7 @@ impl<B> Table<B> {
                 return Some(index);
             }
         }
-        // Nobody is idle who was not a sweep ago, and the look at all of them costs.
+        // No source has become idle since the last sweep, and looking at all of them is expensive.
         if self.swept.is_some_and(|at| now < at + SWEEP_INTERVAL) {
             return None;
         }
@@ -142,7 +142,7 @@ impl<B> Table<B> {
         self.by_key.remove(&self.entries[index as usize].key);
     }
 
-    /// Keeps a datagram until its source is known, or until then.
+    /// Holds a datagram until its source is known, or until `until`.
     pub(super) fn hold(&mut self, index: u32, now: Instant, until: Instant, bytes: B) {
         let entry = &mut self.entries[index as usize];
         entry.queue.push_back((now, bytes));
@@ -158,7 +158,7 @@ impl<B> Table<B> {
         self.entries.get_mut(self.last_held as usize)?.queue.back_mut().map(|(_, bytes)| bytes)
     }
 
-    /// What waits of a source is this.
+    /// Passes on the waiting datagrams of a source as this format.
     pub(super) fn release(&mut self, index: u32, kind: SourceKind, settled: &mut VecDeque<Settled<B>>) {
         let entry = &mut self.entries[index as usize];
         let (leg, source) = entry.key;
@@ -173,7 +173,7 @@ impl<B> Table<B> {
         }));
     }
 
-    /// What waits of a source has waited long enough.
+    /// The waiting datagrams of a source have waited long enough.
     fn settle(&mut self, index: u32, now: Instant, settled: &mut VecDeque<Settled<B>>) {
         let entry = &mut self.entries[index as usize];
         if entry.held() > 0 {
@@ -186,7 +186,7 @@ impl<B> Table<B> {
         self.timers.peek().map(|Reverse((at, ..))| *at)
     }
 
-    /// Settles what is due first. False: nothing is.
+    /// Settles the source that is due first. `false` if none is due.
     pub(super) fn expire(
         &mut self,
         now: Instant,

@@ -1,5 +1,5 @@
-//! Sources that change, mix and damage their formats, through the public interface; each beside
-//! what an owner does.
+//! Sources that change, mix and damage their formats, tested through the public interface, with
+//! the duties of an owner.
 
 use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
@@ -14,7 +14,7 @@ use tidecast_wire::{native, rtcp, rtp, ts};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// An owner that knows the RTP streams it was given, as relay and probe do.
+/// An owner that knows its RTP streams, as relay and probe do.
 struct Owner {
     sources: Sources<Vec<u8>>,
     now: Instant,
@@ -81,7 +81,7 @@ impl Owner {
         self.settled();
     }
 
-    /// What came out since the last call: n native, r RTP, t TS, - raw.
+    /// Formats of the datagrams since the last call: n native, r RTP, t TS, - raw.
     fn said(&mut self) -> String {
         let letter = |kind| match kind {
             SourceKind::Native => 'n',
@@ -92,7 +92,7 @@ impl Owner {
         self.out.drain(..).map(|(kind, _)| letter(kind)).collect()
     }
 
-    /// Sends all, 10 ms apart, and says what came out.
+    /// Sends all datagrams, 10 ms apart; returns their formats.
     fn sends<'a>(&mut self, datagrams: impl IntoIterator<Item = &'a Vec<u8>>) -> String {
         datagrams.into_iter().for_each(|datagram| self.push(10 * MS, 1, datagram));
         self.said()
@@ -122,8 +122,8 @@ fn reading(number: u64) -> Vec<u8> {
     out
 }
 
-/// TS packets from the given one of a stream, whose bytes besides the sync bytes look like RTP
-/// everywhere.
+/// TS packets from position `from` of a stream; all their bytes except the sync bytes look like
+/// RTP.
 fn packets(from: usize, count: usize) -> Vec<u8> {
     (from * ts::PACKET..(from + count) * ts::PACKET)
         .map(|i| if i % ts::PACKET == 0 { ts::SYNC } else { 0x80 + (i * 7 % 0x40) as u8 })
@@ -160,7 +160,7 @@ fn two_packets_make_an_rtp_source_and_ts_in_rtp_needs_one() {
     assert_eq!(owner.sends(&[audio(9, 0), audio(9, 1)]), "rrr");
     owner.push(MS, 2, &video(7, 5));
     assert_eq!(owner.said(), "r");
-    // RTCP is RTP's, also as the first datagram of a source
+    // RTCP counts as RTP, also as the first datagram of a source
     let mut report = Vec::new();
     rtcp::Repr::ReceiverReport { ssrc: 9, blocks: &[] }.emit(&mut report);
     owner.push(MS, 3, &report);
@@ -187,9 +187,9 @@ fn several_streams_of_one_source_are_rtp_and_what_stands_beside_them_is_told_as_
     let mut owner = Owner::new(false);
     let all = [audio(1, 5), video(2, 900), audio(3, 77), audio(1, 6), stun.clone(), audio(3, 78), stun];
     assert_eq!(owner.sends(&all), "rrrrrrr");
-    // another SSRC in mid-stream, among the old ones and instead of them
+    // another SSRC in mid-stream, among the old ones and replacing them
     assert_eq!(owner.sends(&[audio(4, 1), audio(1, 7), audio(5, 1), audio(5, 2)]), "rrrr");
-    // keep-alives before the first packet are nobody's media yet
+    // keep-alives before the first packet do not belong to any media yet
     let keepalive = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[9; 12]].concat();
     let mut owner = Owner::new(false);
     assert_eq!(owner.sends(&[keepalive, audio(1, 5), audio(1, 6)]), "-rr");
@@ -203,7 +203,7 @@ fn readings_that_look_like_rtp_pass_in_order_and_wait_for_few_others() {
         |i| [&b"\x82\xa1s\xa4temp\xa1v\xcb"[..], &(20.0 + f64::from(i) / 7.0).to_be_bytes()].concat(),
         // three big-endian floats, the first below 0
         |i| [-0.5 - f64::from(i) / 1000.0, f64::from(i), 2.5].iter().flat_map(|f| f.to_be_bytes()).collect(),
-        // a counter of one byte before noise
+        // a counter of one byte, followed by noise
         |i| [&[i as u8][..], &(i.wrapping_mul(2_654_435_761)).to_be_bytes().repeat(6)].concat(),
         // a fixed header, a value that hardly changes, a time in ms, an id
         |i| {
@@ -237,7 +237,7 @@ fn a_transport_stream_is_told_wherever_it_was_cut() {
             assert!(said.trim_start_matches('-').chars().all(|kind| kind == 't'), "{size} {skip}: {said}");
             let unknown = said.chars().take_while(|kind| *kind == '-').count();
             assert!(unknown * size < 6 * ts::PACKET && (unknown == 0 || size < 512), "{size} {skip}: {said}");
-            // a loss, a damaged sync byte and a damaged datagram change nothing
+            // a loss, a damaged sync byte and a damaged datagram do not change the format
             let mut later: Vec<_> = pieces.iter().skip(3).take(8).cloned().collect();
             later[2] = damaged(&later[2]);
             later[4] = vec![0x80; size];
@@ -252,13 +252,13 @@ fn only_transport_streams() {
     let mut owner = Owner::new(true);
     let pieces: Vec<_> = bytes[50..].chunks(1472).map(<[u8]>::to_vec).collect();
     assert!(owner.sends(&pieces).chars().all(|kind| kind == 't'));
-    // raw means foreign there
+    // here raw means foreign
     let mut owner = Owner::new(true);
     let rtp: Vec<_> = (0..20).map(|i| video(1, i)).collect();
     assert_eq!(owner.sends(&rtp), "-".repeat(20));
     let whole: Vec<_> = (0..20).map(|i| packets(i, 1)).collect();
     assert_eq!(owner.sends(&whole), "t".repeat(20));
-    // of a source of whole packets a datagram that is none; it may begin to cut them elsewhere
+    // a source of whole packets sends a datagram that is none; it may start to cut them elsewhere
     let text = b"hello".to_vec();
     let among: Vec<_> = whole.iter().flat_map(|packet| [text.clone(), packet.clone()]).collect();
     assert_eq!(owner.sends(&among), "-t".repeat(20));
@@ -273,7 +273,7 @@ fn damage_does_not_change_what_a_source_is() {
         all.iter().enumerate().map(|(i, d)| if i % 5 == 3 { damaged(d) } else { d.clone() }).collect()
     };
     assert_eq!(owner.sends(&some(&rtp)), "r".repeat(40));
-    // not even its stream can be read: it waits until the source goes on
+    // even its stream is unreadable: it waits until the source goes on
     owner.push(10 * MS, 1, &[0xff; 100]);
     assert_eq!(owner.said(), "");
     assert_eq!(owner.sends(&[audio(9, 40)]), "rr");
@@ -309,10 +309,11 @@ fn a_source_that_begins_anew_with_another_format_loses_nothing() {
                 owner.wait(2000 * MS);
                 said += &owner.said();
                 assert_eq!(said.len(), 40, "{old_letter} {letter} {pause:?}: {said}");
-                // what looked like the old format for a while passed as that, and was not dropped
+                // datagrams that looked like the old format for a while passed as that, and were
+                // not dropped
                 let late = said.chars().take_while(|kind| *kind != letter).collect::<String>();
                 assert!(!late.contains(['r', 'n']), "{old_letter} {letter} {pause:?}: {said}");
-                // short datagrams hardly contradict a transport stream
+                // short datagrams contradict a transport stream only weakly
                 let most = if old_letter == 't' { 30 } else { 8 };
                 assert!(late.len() <= most, "{old_letter} {letter} {pause:?}: {said}");
                 assert!(said.ends_with(&letter.to_string().repeat(10)), "{old_letter} {letter}: {said}");
@@ -372,7 +373,7 @@ proptest! {
         }
         owner.sources.finish(owner.now);
         owner.settled();
-        // a datagram that shows by itself what it is need not wait for others
+        // a datagram that shows its format by itself need not wait for others
         let alone = |kind: SourceKind, bytes: &[u8]| {
             kind == SourceKind::Native || kind == SourceKind::Rtp || kind == SourceKind::Ts && bytes.len() <= 204
         };

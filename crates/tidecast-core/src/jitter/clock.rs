@@ -1,19 +1,19 @@
-//! What the RTP time stamps of a flow count, by payload type: as described, as RFC 3551 assigns, or
-//! as measured. The payload type of the last packet is kept at hand, since the next packet likely
-//! has the same.
+//! Clock rate of a flow's RTP time stamps, by payload type: as described, as assigned by RFC 3551,
+//! or as measured. The rate of the last payload type is cached, since the next packet probably has
+//! the same.
 
 use std::time::Duration;
 
 use super::rates::Clocks;
 use tidecast_wire::rtp::payload_types::{PayloadTypes, Purpose};
 
-/// No payload type: they end below.
+/// No payload type: valid ones are smaller.
 const NONE: u8 = u8::MAX;
 
-/// The clock of the payload type last seen, and those that are measured.
+/// Clock rate of the last payload type, and the measured clocks.
 #[derive(Debug)]
 pub struct StampClock {
-    /// Ticks per second; 0 while that is not known.
+    /// Ticks per second; 0 if unknown.
     rate: u32,
     payload_type: u8,
     measured: Option<Box<Clocks>>,
@@ -32,8 +32,8 @@ impl StampClock {
         (payload_type == self.payload_type && self.rate != 0).then_some(self.rate)
     }
 
-    /// The clock rate of any payload type, once it is known; `arrived` on any fixed scale. None of
-    /// what is no media: its time stamps repeat those of others, or stand.
+    /// Clock rate of any payload type, once known; `arrived` on any fixed scale. `None` for
+    /// payload types that are not media: their time stamps repeat those of others, or do not move.
     #[cold]
     pub fn learn(
         &mut self,

@@ -1,13 +1,13 @@
-//! Clock rates of RTP time stamps that nobody has described, measured: the slope of a straight line
-//! through the arrivals over the time stamps, and how sure it is. What is not clearly one of the
-//! rates in use stays unknown.
+//! Measures undescribed clock rates of RTP time stamps: the slope of a straight line through the
+//! arrivals over the time stamps, and its error. A rate that is not clearly one of the usual ones
+//! stays unknown.
 
 use crate::limits::{
     PAYLOAD_TYPES_MEASURED, RATE_CHECK_LONGEST, RATE_GUESS_AFTER, RATE_OFF_MAX, RATE_PACKETS_MIN,
     RATE_STANDARD_ERRORS,
 };
 
-/// The clock rates of RTP payload formats: those of audio, and 90 kHz.
+/// Clock rates of RTP payload formats: those of audio, and 90 kHz for video.
 pub const RATES: [u32; 18] = [
     8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 90_000, 96_000,
     128_000, 176_400, 192_000, 352_800, 384_000,
@@ -22,14 +22,15 @@ const _: () = {
     }
 };
 
-/// A straight line through arrivals over time stamps (least squares), as packets come.
+/// A straight line through arrivals over time stamps (least squares), updated packet by packet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Line {
     /// Time stamp in ticks and arrival in nanoseconds of the first packet.
     first: Option<(i64, i64)>,
     lasted: i64,
     count: f64,
-    /// Means from there, and sums of squares and products about them; in ticks and seconds.
+    /// Means relative to the first packet, and sums of squares and products about them; in ticks
+    /// and seconds.
     ticks: f64,
     seconds: f64,
     ticks_ticks: f64,
@@ -38,7 +39,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Takes in a packet: its time stamp, continuous, and its arrival in nanoseconds.
+    /// Adds a packet: its continuous time stamp, and its arrival in nanoseconds.
     pub fn push(&mut self, ticks: i64, arrived: i64) {
         let (from, since) = *self.first.get_or_insert((ticks, arrived));
         self.lasted = arrived.saturating_sub(since);
@@ -57,7 +58,7 @@ impl Line {
         self.lasted
     }
 
-    /// The rate, if it is clear which one of [`RATES`] it is.
+    /// The rate, if it is clearly one of [`RATES`].
     pub fn rate(&self) -> Option<u32> {
         if self.count < f64::from(RATE_PACKETS_MIN) || self.ticks_seconds <= 0.0 {
             return None;
@@ -73,8 +74,7 @@ impl Line {
     }
 }
 
-/// The measured clocks of one flow's payload types: the latest ones, at most
-/// `PAYLOAD_TYPES_MEASURED`.
+/// Measured clocks of one flow's latest payload types, at most `PAYLOAD_TYPES_MEASURED`.
 #[derive(Debug, Default)]
 pub struct Clocks {
     /// The latest first.
@@ -86,15 +86,15 @@ struct Clock {
     payload_type: u8,
     rate: Option<u32>,
     line: Line,
-    /// The last time stamp, and how far it is from the first.
+    /// The last time stamp, and its distance from the first one.
     stamp: u32,
     ticks: i64,
-    /// Arrival of the first packet: senders begin with a burst.
+    /// Arrival of the first packet. Senders start with a burst, so measuring starts later.
     begun: i64,
 }
 
 impl Clocks {
-    /// Takes in a packet; the rate of its payload type, once it is clear.
+    /// Adds a packet; returns the rate of its payload type, once it is clear.
     pub fn rate(&mut self, payload_type: u8, stamp: u32, arrived: i64) -> Option<u32> {
         match self.types.iter().position(|clock| clock.payload_type == payload_type) {
             Some(place) => self.types[..=place].rotate_right(1),
@@ -133,7 +133,8 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// The rate after so much of a stream with so long packets, so much late each; in milliseconds.
+    /// The rate found after `lasts` ms of a stream with packets of `packet` ms, each delayed by
+    /// `late` ms.
     fn found(rate: f64, packet: f64, lasts: f64, late: impl Fn(i64) -> f64) -> Option<u32> {
         let mut line = Line::default();
         for n in 0..(lasts / packet) as i64 {
@@ -157,8 +158,7 @@ mod tests {
         assert_eq!(found(0.0, 20.0, 2500.0, |_| 0.0), None);
     }
 
-    /// With 40 ms of jitter or bursts it takes longer to be sure, and no other one is found
-    /// meanwhile.
+    /// With 40 ms of jitter or bursts the measurement takes longer, but never finds a wrong rate.
     #[test]
     fn jitter_and_bursts_make_it_unsure_and_not_wrong() {
         let jitter = |n: i64| (n * 7919 % 41) as f64;

@@ -1,6 +1,6 @@
-//! What a configuration may ask for, and what it gets when it does not ask (`config`).
+//! Bounds and defaults of a configuration (`config`).
 
-/// Legs per channel: a leg's number is a byte in the core, and two paths are the usual case.
+/// Maximum legs per channel: the core stores a leg in a byte, and two paths are the usual case.
 pub const LEGS_MAX: usize = 32;
 const _: () = assert!(LEGS_MAX <= 256);
 const _: () = assert!(LEGS_MAX <= 32, "the core keeps a bit for each");

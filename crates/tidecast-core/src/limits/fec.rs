@@ -1,65 +1,67 @@
-//! Recovery and protection: Reed-Solomon blocks and the matrices of ST 2022-1, their memory and
-//! their work.
+//! Recovery and protection with Reed-Solomon blocks and the matrices of ST 2022-1: bounds on
+//! memory and computation.
 
 use std::time::Duration;
 
 use super::HOLD_MAX;
 use tidecast_wire::limits::FEC_LEARN_PACKETS;
 
-/// Numbers that one source block may span (k times stride), and thus packets kept for recovery.
+/// Maximum numbers spanned by one source block (k times stride), and thus packets kept for
+/// recovery.
 pub const FEC_SPAN_MAX: u64 = 8192;
-/// Source blocks open at once in one flow: the lanes of the largest stride, twice.
+/// Maximum source blocks open at once in one flow: twice the lanes of the largest stride.
 pub(crate) const FEC_BLOCKS_MAX: usize = 512;
-/// The same in time, for slow flows: so many times the longest hold, after which nothing waits for
-/// a repair packet.
+/// Maximum wait for the first repair packets of a slow flow, in multiples of the longest hold;
+/// after that no gap waits for a repair packet.
 pub(crate) const FEC_LEARN_HOLDS: u32 = 4;
-/// At least this time: a producer's first blocks may take longer than later ones.
+/// Minimum of that wait: a producer's first blocks may take longer than later ones.
 pub(crate) const FEC_LEARN_TIME_MIN: Duration = Duration::from_secs(2);
-/// After so many numbers without a repair packet, a session's packets are no longer kept for
+/// Numbers without a repair packet after which a session's packets are no longer kept for
 /// recovery.
 pub(crate) const FEC_FORGET_PACKETS: u64 = 2048;
-/// Shapes of blocks that are told apart in one flow: the code's own, those of blocks that were
+/// Maximum block shapes distinguished in one flow: the code's own, those of blocks that were
 /// closed early, and forged ones.
 pub(crate) const FEC_SHAPES_MAX: usize = 16;
-/// Further contents of repair shards kept for one block: of more than one forged packet nothing is
-/// to be told.
+/// Maximum differing contents of repair shards kept for one block: with more than one forged
+/// packet, the genuine ones cannot be determined.
 pub(crate) const FEC_RIVALS_MAX: usize = 2;
-/// Time stamps of so many packets of a block that ascend are no chance: those of rebuilt ones stand
-/// among them.
+/// Minimum packets of a block whose ascending time stamps are not a coincidence: the time stamps
+/// of recovered packets must be among them.
 pub(crate) const FEC_FIT_SOURCES: usize = 4;
-/// So many times as far from them as they are apart is where wrong ones begin.
+/// Distance from these time stamps, in multiples of their range, beyond which a recovered one is
+/// wrong.
 pub(crate) const FEC_FIT_SPANS: u64 = 10;
-/// And so far at least: all of a block may have one time stamp.
+/// Minimum of that distance: all packets of a block may have the same time stamp.
 pub(crate) const FEC_FIT_TIME: Duration = Duration::from_secs(10);
-/// Multiplications to rebuild packets (`fec::rs::Codes::work`) that one packet pays for, apart from
-/// its bytes: what a block of 127 takes for each packet when it lost all of them, which is the
-/// most. So a block of any shape is paid for by as many packets as it has; repair packets alone,
-/// forged ones that is, buy none.
+/// Multiplications for recovery (`fec::rs::Codes::work`) that each packet adds to the budget, in
+/// addition to those for its bytes: the cost per packet of a block of 127 that lost all packets,
+/// which is the maximum. So the packets of a block of any shape pay for its recovery. Repair
+/// packets alone, which may be forged, pay for nothing.
 pub(crate) const FEC_WORK_PER_PACKET: u64 = 1 << 15;
-/// The same for each of its bytes.
+/// Multiplications that each byte of a packet adds to the budget.
 pub(crate) const FEC_WORK_PER_BYTE: u64 = 255;
-/// Work saved up at most: what the largest block can take (k = 128, m = 127, 65,507 bytes); a
-/// second of one core that has no vector instructions.
+/// Maximum budget: the cost of the largest block (k = 128, m = 127, 65,507 bytes), a second on a
+/// CPU core without vector instructions.
 pub(crate) const FEC_WORK_MAX: u64 = (1 << 30) + (1 << 26);
-/// Work that a session may begin with: enough for a first block of usual size that lost most of its
+/// Initial budget of a session: enough for a first block of usual size that lost most of its
 /// packets.
 pub(crate) const FEC_WORK_START: u64 = 1 << 25;
-/// RTP flows of one channel whose packets are kept for ST 2022-1, and among which a repair packet,
-/// which does not name its own, is looked for. A channel has one, its predecessor, and a few that
-/// others send to the same group.
+/// Maximum RTP flows of one channel whose packets are kept for ST 2022-1, and among which the flow
+/// of a repair packet, which does not name it, is searched. A channel has one, its predecessor,
+/// and a few of other senders on the same group.
 pub(crate) const ST2022_FLOWS_MAX: usize = 16;
-/// How long a packet that no later one has overtaken may still be on its way when its repair packet
-/// has come: repair packets have sockets of their own and may be read first. Two ticks.
+/// Time that the last packet of a stream may still need when its repair packet has come: repair
+/// packets use separate sockets and may be read first. Two ticks.
 pub(crate) const ST2022_TAIL_GRACE: Duration = Duration::from_millis(10);
-/// How long a packet waits for its source block to fill before the block is closed early.
+/// Default time that a packet waits for its source block to fill before the block is closed early.
 pub const BLOCK_CLOSE_AFTER: Duration = Duration::from_millis(40);
-/// The same for a file or a pipe that `send` paces: its blocks do fill, and closing them before
-/// would multiply the repair packets; but no receiver waits longer than its hold.
+/// The same time for a file or a pipe that `send` paces: its blocks do fill, and closing them
+/// earlier would multiply the repair packets; but no receiver waits longer than its hold.
 pub const BLOCK_CLOSE_AFTER_PACED: Duration = HOLD_MAX;
-/// Native streams with open source blocks on outputs with FEC: four times the largest sensor group
-/// that we know of.
+/// Maximum native streams with open source blocks on outputs with FEC: four times the largest
+/// sensor group known to us.
 pub(crate) const PROTECTED_FLOWS_MAX: usize = 4096;
-/// Packets in the open blocks of all of them: 86 MB of media packets; fewer streams where blocks
-/// are large.
+/// Maximum packets in the open blocks of all these streams: 86 MB of media packets. With large
+/// blocks, fewer streams fit.
 pub(crate) const PROTECTED_PACKETS_MAX: usize = 65_536;
 const _: () = assert!(FEC_FORGET_PACKETS > FEC_LEARN_PACKETS);

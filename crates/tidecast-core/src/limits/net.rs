@@ -1,10 +1,10 @@
-//! Sockets and the packet path: what one turn takes, so that no leg and no output keeps the others
+//! Sockets and packet path: bounds of one turn, so that no leg and no output keeps the others
 //! waiting.
 
 use std::time::Duration;
 
-/// How long a copy of an RTCP report on another leg may be behind: class D of SMPTE ST 2022-7 and
-/// more. Reports of one sender are seconds apart, and never the same.
+/// Maximum lag of a copy of an RTCP report on another leg: more than class D of SMPTE ST 2022-7.
+/// Reports of one sender are seconds apart, and always differ.
 pub(crate) const REPORT_COPY_AGE: Duration = Duration::from_secs(1);
-/// RTCP reports that are known again: those of a second of a few hundred streams.
+/// Maximum remembered RTCP reports: those of a few hundred streams in one second.
 pub(crate) const REPORT_COPIES_MAX: usize = 512;

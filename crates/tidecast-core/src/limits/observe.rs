@@ -1,9 +1,9 @@
-//! What the page shows (`observe`, `serve/http`), and what a channel has lost lately.
+//! Status displays (`observe`, `serve/http`): examples of refused datagrams.
 
 use std::time::Duration;
 
-/// How often a datagram that was refused is looked at, for each reason: a flood of them must not
+/// Interval at which an example of a refused datagram is taken, for each reason: a flood must not
 /// cost more than counting.
 pub(crate) const REFUSED_LOOK: Duration = Duration::from_secs(1);
-/// Addresses that are kept of the senders of such datagrams, for each reason: two tell a collision.
+/// Maximum source addresses kept with each example: two are enough to show a collision.
 pub(crate) const REFUSED_SOURCES_MAX: usize = 2;

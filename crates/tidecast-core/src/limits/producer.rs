@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// How long a producer may be silent before a heartbeat says that it lives, and how often it then
-/// does.
+/// Silence of a producer before it sends a heartbeat, and interval of the heartbeats that follow.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the end of a session is said: one lost datagram must not hide it.
+/// How often the end of a session is sent: one lost datagram must not hide it.
 pub(crate) const END_REPEATS: usize = 3;

@@ -1,5 +1,5 @@
-//! What one host may have of what all hosts use (`shares`).
+//! Share of one host in the places that all hosts use (`shares`).
 
-/// The share of one IPv4 address or IPv6 /64, in percent, by default: four hosts that take all they
-/// can get still leave nobody out before them.
+/// Default share of one IPv4 address or IPv6 /64, in percent: four hosts that take as much as they
+/// can get still leave room for others.
 pub const SHARE_PERCENT: u64 = 25;

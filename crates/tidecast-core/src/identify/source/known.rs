@@ -1,5 +1,5 @@
-//! What a datagram makes of a source that is known: it fits, is damaged, or shows together with
-//! others that the source sends another format now.
+//! A datagram of a known source: it fits, is damaged, or shows together with others that the
+//! source has changed its format.
 
 use super::{Arrived, Judgement, Source, is_whole};
 use crate::{
@@ -17,13 +17,13 @@ use crate::{
 use tidecast_wire::ts::{PACKET, looks_like};
 
 impl Source {
-    /// A datagram of a source of RTP or native datagrams.
+    /// Decides about a datagram of a source of RTP or native datagrams.
     pub(super) fn of_numbered(&mut self, kind: SourceKind, arrived: &Arrived<'_>) -> Judgement {
         let Arrived { now, bytes, kin, held, .. } = *arrived;
         let header = Header::read(bytes, now);
         match kind {
             SourceKind::Rtp if header.is_some() && kin != Kin::Stranger => return self.fits(kind, now),
-            // Nothing for a player, or damaged: as RTP it is told what it is.
+            // Useless for a player, or damaged: parsing it as RTP gives the reason.
             SourceKind::Rtp if header.is_none() && (kin != Kin::Stranger || beside_rtp(bytes)) => {
                 return Judgement::Alone(kind);
             }
@@ -55,7 +55,7 @@ impl Source {
         Judgement::Wait(if short { now + IDENTIFY_TIME } else { silent.min(now + IDENTIFY_SILENCE) })
     }
 
-    /// A datagram of a source of transport streams.
+    /// Decides about a datagram of a source of transport streams.
     pub(super) fn of_ts(&mut self, arrived: &Arrived<'_>) -> Judgement {
         let Arrived { now, bytes, held, .. } = *arrived;
         if self.whole && !bytes.len().is_multiple_of(PACKET) {
@@ -85,7 +85,7 @@ impl Source {
             return self.become_(SourceKind::Rtp, now);
         }
         if bytes.len() < 2 * PACKET {
-            // too short for a grid: damaged, or behind a loss
+            // too short for a grid, damaged, or after a loss
             let grid = evidence.syncs.get_or_insert_default().push(bytes);
             if let Some(grid) = grid.or_else(|| Grid::single(bytes)) {
                 self.grid = grid;
@@ -105,7 +105,7 @@ impl Source {
         if arrived.room { Judgement::Wait(now + IDENTIFY_TIME) } else { Judgement::Alone(SourceKind::Ts) }
     }
 
-    /// A datagram of a source that is not numbered: it goes on, and changes what is known only if
+    /// Decides about a datagram of an unnumbered source: it passes, and changes the format only if
     /// others agree.
     pub(super) fn of_raw(&mut self, arrived: &Arrived<'_>) -> Judgement {
         let Arrived { now, bytes, kin, ts_only, .. } = *arrived;
@@ -155,7 +155,7 @@ impl Source {
     }
 }
 
-/// RTCP, STUN and DTLS on the port of the media.
+/// Whether it is RTCP, STUN or DTLS on the port of the media.
 fn beside_rtp(bytes: &[u8]) -> bool {
     look::claims_rtcp(bytes) || look::is_beside_rtp(bytes)
 }
