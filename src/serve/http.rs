@@ -1,16 +1,17 @@
-//! The HTTP server: streams for players, state and metrics for people and Prometheus, and the page.
+//! The HTTP server: streams for players, state and metrics for people and Prometheus, and the web
+//! page.
 //!
-//! The page's files are in `page`, what it shows in `live` once a second and in `api` (`rows`,
-//! `table`) when asked.
+//! `page` has the page's files. `live` sends the page its contents once a second, `api` (with
+//! `rows` and `table`) on request.
 //!
-//! Messages for programs go over server-sent events and WebSockets (`push`, `websocket`) and
-//! Socket.IO (`socketio`).
+//! Messages for programs use server-sent events and WebSockets (`push`, `websocket`) and Socket.IO
+//! (`socketio`).
 //!
-//! Requests and their answers are the HTTP library's (`connection`, `requests`, `routes`,
-//! `refusal`). Behind the head of a stream (`stream`) the socket is ours: payloads come as chunks
-//! from [`crate::channel::tap`], through the subscriptions that
-//! [`crate::registry`] hands out; one task per tap (`feeder`) writes them to all of its clients
-//! (`player`). Each client costs bounded memory and never slows another one or the packet path.
+//! The HTTP library handles requests and responses (`connection`, `requests`, `routes`,
+//! `refusal`). After the head of a stream's response (`stream`), this code writes to the socket
+//! itself: payloads come as chunks from [`crate::channel::tap`], through subscriptions of
+//! [`crate::registry`]. One task per tap (`feeder`) writes them to all of its clients (`player`).
+//! Each client has bounded memory and never delays other clients or the packet path.
 
 mod answers;
 mod api;
@@ -75,12 +76,12 @@ use reserve::Reserve;
 use tidecast_net::{clock, log_limiter::LogLimiter};
 use via::Door;
 
-/// A server that listens, and does not answer before [`Server::run`].
+/// A server that listens, but answers only in [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    /// The operator's port, if there is one.
+    /// The operator's port, if configured.
     admin: Option<(TcpListener, SocketAddr)>,
     config: config::Http,
 }
@@ -99,19 +100,19 @@ impl Server {
         Ok(Server { listener, address, admin, config })
     }
 
-    /// Where the operator's port is, if there is one.
+    /// Address of the operator's port, if there is one.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|(_, address)| *address)
     }
 
-    /// Where it listens; the port is the real one, whatever was asked for.
+    /// Address of the server; the port is the actual one, even if 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has
-    /// got its last byte. Streams end when their channels do. `hubs`: who hands messages to
-    /// programs.
+    /// Serves until `stop` turns true, then accepts no more connections, and returns when the last
+    /// client has received its last byte. Streams end with their channels. `hubs`: sends messages
+    /// to programs.
     pub async fn run(
         self,
         registry: Registry,
@@ -166,7 +167,7 @@ impl Server {
     }
 }
 
-/// Waits until the last descriptor is back.
+/// Waits until the reserved descriptor is back.
 async fn returned(reserve: Option<&mut Reserve>) {
     match reserve {
         Some(reserve) => reserve.returned().await,
@@ -174,7 +175,7 @@ async fn returned(reserve: Option<&mut Reserve>) {
     }
 }
 
-/// Accepts on a listener; without one it waits for ever.
+/// Accepts on a listener; without one, waits forever.
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
     match listener {
         Some(listener) => listener.accept().await,
@@ -182,20 +183,21 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, Socket
     }
 }
 
-/// Too many connections: says so without reading the request.
+/// Refuses a connection without reading the request, because there are too many.
 async fn refuse(mut stream: TcpStream, refused: Refused) {
     let answer = refusal::plain(StatusCode::SERVICE_UNAVAILABLE, &refused.to_string());
     let told = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
-        // Closed with a request that was not read, it would be reset, and the answer lost.
+        // Closing with an unread request would reset the connection, and the answer would be lost.
         tokio::io::copy(&mut stream.take(REQUEST_HEAD_BYTES_MAX as u64), &mut tokio::io::sink()).await
     };
-    // It fits into an empty send buffer; whoever does not close his side is not waited for.
+    // The answer fits into an empty send buffer; a client that does not close its side is not
+    // waited for.
     let _ = timeout(REFUSAL_LINGER, told).await;
 }
 
-/// Out of descriptors, most likely: some connection will end.
+/// Pauses after an error, probably because descriptors ran out: a connection will end.
 async fn pause(error: &io::Error, trouble: &mut LogLimiter) {
     if trouble.admits(clock::now()) {
         tracing::warn!("cannot accept a connection: {error}");

@@ -1,4 +1,4 @@
-//! TCP ports that clients come to: those of [`super::http`] and [`super::tcp`].
+//! TCP ports for the clients of [`super::http`] and [`super::tcp`].
 
 use std::{
     io,
@@ -23,47 +23,47 @@ use tidecast_net::{address::Endpoint, interface};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// Somebody else listens there.
+    /// Another program listens on the port.
     #[error(
         "cannot listen on {address}{}: another program has this port, expected a free one ({})",
         .clients.words(), .clients.place()
     )]
     InUse {
-        /// Where it was to listen.
+        /// The configured address.
         address: Endpoint,
-        /// For whom.
+        /// The kind of clients.
         clients: Clients,
     },
-    /// Anything else, such as an address that this host does not have.
+    /// Another error, such as an address that this host does not have.
     #[error("cannot listen on {address}{}: {error}", .clients.words())]
     Listen {
-        /// Where it was to listen.
+        /// The configured address.
         address: Endpoint,
-        /// For whom.
+        /// The kind of clients.
         clients: Clients,
-        /// What the kernel said.
+        /// Error of the kernel.
         error: io::Error,
     },
     /// The interface that its zone names is missing, or it needs a zone.
     #[error("cannot listen on {address}{}: {reason}", .clients.words())]
     Zone {
-        /// Where it was to listen.
+        /// The configured address.
         address: Endpoint,
-        /// For whom.
+        /// The kind of clients.
         clients: Clients,
         /// What is missing.
         reason: tidecast_net::SocketError,
     },
 }
 
-/// Who comes to a port.
+/// The kind of clients on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clients {
-    /// Players, browsers and programs that speak HTTP.
+    /// Players, browsers and programs that use HTTP.
     Http,
     /// Programs that send lines.
     Tcp,
-    /// Who watches over the relay.
+    /// Monitoring and operators.
     Operator,
 }
 
@@ -76,7 +76,7 @@ impl Clients {
         }
     }
 
-    /// Where the address is given.
+    /// Setting that gives the address.
     fn place(self) -> &'static str {
         match self {
             Clients::Http => "--http ADDR, or listen in [http]",
@@ -86,7 +86,8 @@ impl Clients {
     }
 }
 
-/// Binds a socket; with where it listens, whose port is the real one, whatever was asked for.
+/// Binds a socket; returns it with its address, whose port is the actual one even if 0 was
+/// configured.
 pub(super) async fn bind(
     address: &Endpoint,
     clients: Clients,
@@ -103,11 +104,12 @@ pub(super) async fn bind(
     Ok((listener, address))
 }
 
-/// Makes a client's socket send at once, keep little that is unsent, and end when the client has
-/// vanished.
+/// Configures a client's socket: sends at once, buffers little unsent data, and ends when the
+/// client has vanished.
 pub(super) fn prepare(stream: &TcpStream) {
-    // Without any of these the client is served all the same, only worse: a reading that comes ten
-    // times a second must not wait for the next one, and what the kernel has is old after a pause.
+    // Without any of these options the client is still served, but less well: a reading that comes
+    // ten times a second must not wait for the next one, and data in the kernel's buffer is old
+    // after a pause.
     let _ = stream.set_nodelay(true);
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_notsent_lowat(PUSH_UNSENT_BYTES_MAX);
@@ -117,20 +119,20 @@ pub(super) fn prepare(stream: &TcpStream) {
     be_patient(stream, Duration::ZERO);
 }
 
-/// Keeps a client for so long that acknowledges nothing. To the kernel one that reads nothing is
-/// the same, so this is at least how long that may last.
+/// Sets how long to keep a client that acknowledges nothing. The kernel treats one that reads
+/// nothing the same, so `patience` is the minimum for that, too.
 pub(super) fn be_patient(stream: &TcpStream, patience: Duration) {
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(patience.max(CLIENT_GONE_MAX)));
 }
 
-/// Returns when a connection is broken, for one whose client has closed its side, and may listen
-/// all the same.
+/// Returns when a connection is broken; for a client that has closed its side, and may still
+/// listen.
 pub(super) async fn broken(stream: &TcpStream) {
-    // An error is what it waits for, too.
+    // It also returns on an error.
     let _ = stream.ready(Interest::ERROR).await;
 }
 
-/// Ends a connection behind its last byte. What the client has sent meanwhile is read: unread, it
+/// Ends a connection after its last byte. What the client has sent meanwhile is read: unread data
 /// would make the kernel reset the connection, and the last bytes might be lost.
 pub(super) async fn part(stream: &TcpStream) {
     if SockRef::from(stream).shutdown(Shutdown::Write).is_err() {
@@ -148,7 +150,7 @@ pub(super) async fn part(stream: &TcpStream) {
     .await;
 }
 
-/// Returns when a listener shall end; also when nobody is left to say so.
+/// Returns when a listener must end, or when the sender of `stop` is gone.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -2,10 +2,10 @@
 //! over TCP ([`super::tcp`]), WebSocket, server-sent events and Socket.IO ([`super::http`]).
 //!
 //! A stream with subscribers has a hub, a task that reads the channel's records
-//! ([`crate::channel::tap`]). Subscribers who asked for the same in the same form are a class:
-//! their messages are encoded once, and what is written to them is the same memory. Each has a
-//! bounded queue before its socket. A client that is behind is not sent what waited, but what it
-//! missed by numbers, and the newest value of each flow.
+//! ([`crate::channel::tap`]). Subscribers with the same options form a class: their messages are
+//! encoded once and share memory. Each has a bounded queue before its socket. The queue of a slow
+//! client is dropped; the client then gets the numbers that it missed, and the newest value of
+//! each flow.
 
 mod chunk;
 mod class;

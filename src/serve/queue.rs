@@ -1,11 +1,10 @@
-//! A client's bounded queue, and the socket behind it: of players over HTTP (`http`) as of programs
+//! A client's bounded queue, and the socket behind it, for players over HTTP (`http`) and programs
 //! (`push`).
 //!
-//! What comes for a client is written to its socket at once; only what the socket does not take
-//! waits here, and the client's own task writes that when it can ([`ClientQueue::catch_up`]). What
-//! becomes of a client that is behind is its
-//! [`Policy`]'s: a player skips whole chunks, a program gets the missed ranges and the newest
-//! values.
+//! Data for a client is written to its socket at once. What the socket does not take waits here,
+//! and the client's own task writes it when it can ([`ClientQueue::catch_up`]). The [`Policy`]
+//! decides what a slow client gets: a player skips whole chunks, a program gets the missed ranges
+//! and the newest values.
 
 mod backlog;
 
@@ -24,96 +23,96 @@ pub(super) use backlog::{Backlog, Queued, write};
 /// Why serving a client ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// All that it was to get has ended, or it asked for the end, and it has got all of it.
+    /// Everything for the client has ended, or the client asked for the end, and it has received
+    /// all of it.
     Done,
     /// The client has gone.
     Gone,
-    /// It took nothing, or did not catch up, for too long.
+    /// It took no data, or did not catch up, for too long.
     Behind,
-    /// Nothing came for it for too long.
+    /// No data came for it for too long.
     Silent,
 }
 
-/// What one kind of client has beside its queue.
+/// Differences between the kinds of clients.
 pub(super) trait Policy: Sized {
-    /// What waits for the client.
+    /// An item in the queue.
     type Item: Queued + fmt::Debug;
 
-    /// Why a client ends that has acknowledged nothing for so long that the kernel gives the
-    /// connection up.
+    /// Reason for the end of a client whose connection the kernel gives up, because it has not
+    /// acknowledged anything for too long.
     const UNACKNOWLEDGED: End;
 
-    /// Lets an answer to what the client has sent wait, where it belongs among the other items.
+    /// Queues an answer to the client, in its place among the other items.
     fn say(state: &mut State<Self>, bytes: Vec<u8>);
 
-    /// Counts an item that the client has got; `backlog`: what still waits.
+    /// Counts an item that was sent; `backlog`: the remaining items.
     fn sent(&mut self, item: &Self::Item, backlog: &Backlog<Self::Item>);
 
-    /// Counts an item that was waiting when the connection ended.
+    /// Counts an item that was still queued when the connection ended.
     fn cut(&mut self, item: &Self::Item);
 }
 
-/// A client's queue; see the module.
+/// A client's queue; see the module documentation.
 #[derive(Debug)]
 pub(super) struct ClientQueue<P: Policy> {
-    /// Without one, somebody else writes what waits.
+    /// `None` if other code writes the queue's contents.
     stream: Option<TcpStream>,
     state: Mutex<State<P>>,
-    /// Something waits, or has ended.
+    /// Signals that the queue has contents, or has ended.
     attention: Notify,
-    /// An answer has been written.
+    /// Signals that an answer was written.
     answered: Notify,
 }
 
-/// What is behind the lock of a queue.
+/// State protected by the lock of a queue.
 #[derive(Debug)]
 pub(super) struct State<P: Policy> {
     pub(super) backlog: Backlog<P::Item>,
     pub(super) policy: P,
-    /// Nothing more comes: the client is served to the end of what waits.
+    /// Nothing more comes: the client gets the remaining items.
     pub(super) ended: bool,
-    /// The client wants nothing more: what comes is not for it.
+    /// The client wants nothing more: further items are discarded.
     pub(super) closed: bool,
 }
 
-/// How far an attempt to write came.
+/// Result of an attempt to write.
 enum Progress {
-    /// The socket took some of what waits.
+    /// The socket took some of the contents.
     Moved,
     /// The socket is full.
     Full,
-    /// Nothing waits.
+    /// The queue is empty.
     Empty { ended: bool },
 }
 
 impl<P: Policy> ClientQueue<P> {
-    /// A queue for a socket, or without one for those who write by themselves.
+    /// A queue for a socket, or without one if other code writes its contents.
     pub(super) fn with(stream: Option<TcpStream>, policy: P) -> ClientQueue<P> {
         let state = State { backlog: Backlog::default(), policy, ended: false, closed: false };
         let (attention, answered) = (Notify::new(), Notify::new());
         ClientQueue { stream, state: Mutex::new(state), attention, answered }
     }
 
-    /// What waits, and for whom.
+    /// Locks the state.
     pub(super) fn state(&self) -> MutexGuard<'_, State<P>> {
-        // Nothing here panics half way.
+        // No code panics while the state is inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state of a queue that nobody else has yet.
+    /// State of a queue that is not shared yet.
     pub(super) fn state_mut(&mut self) -> &mut State<P> {
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The socket.
     ///
-    /// # Errors
-    /// There is none.
+    /// # Errors The queue has none.
     pub(super) fn stream(&self) -> io::Result<&TcpStream> {
         self.stream.as_ref().ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
-    /// Wakes the client's task: something waits, or has ended.
+    /// Wakes the client's task: the queue has contents, or has ended.
     pub(super) fn wake(&self) {
         self.attention.notify_one();
     }
@@ -123,7 +122,7 @@ impl<P: Policy> ClientQueue<P> {
         self.attention.notified().await;
     }
 
-    /// Memory of what waits, in bytes.
+    /// Memory of the queued items, in bytes.
     pub(super) fn waiting(&self) -> usize {
         self.state().backlog.cost()
     }
@@ -133,27 +132,27 @@ impl<P: Policy> ClientQueue<P> {
         self.state().backlog.is_empty()
     }
 
-    /// Sends an answer to what the client has sent.
+    /// Queues an answer to the client.
     pub(super) fn say(&self, bytes: Vec<u8>) {
         P::say(&mut self.state(), bytes);
         self.wake();
     }
 
-    /// Returns when no answer waits. Nothing is read from the client before, so that it cannot ask
-    /// faster than it takes the answers.
+    /// Returns when no answer is queued. Until then nothing is read from the client, so that it
+    /// cannot ask faster than it takes the answers.
     pub(super) async fn answered(&self) {
         while self.state().backlog.answers() > 0 {
             self.answered.notified().await;
         }
     }
 
-    /// Nothing more comes: the client gets what waits.
+    /// Ends the queue: the client gets the remaining items.
     pub(super) fn end(&self) {
         self.state().ended = true;
         self.wake();
     }
 
-    /// The client wants nothing more: it gets what waits, and nothing that comes now.
+    /// Closes the queue: the client gets the remaining items, and further ones are discarded.
     pub(super) fn close(&self) {
         let mut state = self.state();
         (state.ended, state.closed) = (true, true);
@@ -161,7 +160,7 @@ impl<P: Policy> ClientQueue<P> {
         self.wake();
     }
 
-    /// Counts an item that has gone to the client.
+    /// Counts an item that was sent to the client.
     pub(super) fn took(&self, state: &mut State<P>, item: &P::Item) {
         state.policy.sent(item, &state.backlog);
         if item.is_answer() {
@@ -169,8 +168,9 @@ impl<P: Policy> ClientQueue<P> {
         }
     }
 
-    /// Writes what waits until nothing does. Answers whether everything has ended. `left`: how long
-    /// the client may go on if it has taken nothing since the second instant, at the first.
+    /// Writes until the queue is empty. Returns whether everything has ended.
+    /// `left(state, now, since)`: how long the client may go on at `now`, if it has taken nothing
+    /// since `since`.
     pub(super) async fn catch_up(
         &self,
         left: impl Fn(&State<P>, Instant, Instant) -> Result<Duration, End>,
@@ -187,7 +187,7 @@ impl<P: Policy> ClientQueue<P> {
                 moved = now;
             }
             let left = left(&self.state(), now, moved)?;
-            // Whether it is over is looked up again when this time is.
+            // After this time it is checked again whether the client has had long enough.
             if let Ok(Err(error)) = timeout(left, stream.writable()).await {
                 return Err(end_of::<P>(&error));
             }
@@ -212,13 +212,13 @@ impl<P: Policy> ClientQueue<P> {
     }
 }
 
-/// What an error of the socket means for the client.
+/// Meaning of a socket error for the client.
 fn end_of<P: Policy>(error: &io::Error) -> End {
     if error.kind() == ErrorKind::TimedOut { P::UNACKNOWLEDGED } else { End::Gone }
 }
 
 impl<P: Policy> Drop for ClientQueue<P> {
-    /// What waited when the connection ended was not sent.
+    /// Counts the remaining items as not sent.
     fn drop(&mut self) {
         let State { backlog, policy, .. } = self.state_mut();
         while let Some(item) = backlog.pop() {

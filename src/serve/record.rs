@@ -1,10 +1,10 @@
-//! Recordings: a channel's packets as they were delivered, with the times of their arrival, in
-//! pcapng files.
+//! Recordings: a channel's packets as they were delivered, with their arrival times, in pcapng
+//! files.
 //!
-//! A task takes records from the channel's tap and queues them, bounded in bytes, for a thread that
-//! may wait for a disk (`files`); `packet` makes blocks of them. Nothing here can hold up the
-//! channel: what finds no room, and what comes after the disk has failed, is counted. A recording
-//! that has stopped is tried again, and marks what it missed.
+//! A task takes records from the channel's tap and queues them, bounded in bytes, for a thread
+//! that may wait for a disk (`files`); `packet` makes file blocks of them. A recording never
+//! delays the channel: packets without room, or after a disk error, are counted. A stopped
+//! recording is tried again, and notes what it missed.
 
 mod files;
 mod folder;
@@ -40,11 +40,10 @@ pub use folder::{Room, nearest};
 use packet::Link;
 use tidecast_net::{address::Recording, clock};
 
-/// Starts the recordings of a channel that runs, and shows them among its outputs. Must be called
+/// Starts the recordings of a running channel, and lists them among its outputs. Must be called
 /// within a tokio runtime.
 ///
-/// # Errors
-/// The registry does not know the channel, or its packet thread has ended.
+/// # Errors The registry does not know the channel, or its packet thread has ended.
 pub async fn start_all(
     registry: &Registry,
     channel: &config::Channel,
@@ -74,22 +73,22 @@ pub struct Recorder {
 struct Counts {
     packets: AtomicU64,
     bytes: AtomicU64,
-    /// Packets that came while the disk was too far behind.
+    /// Packets dropped because the disk was too slow.
     lag: AtomicU64,
     /// Packets that could not be written.
     stopped: AtomicU64,
     /// Packets too long for the headers of their address family.
     too_big: AtomicU64,
     fault: Mutex<Option<String>>,
-    /// Bytes between the task and the thread.
+    /// Bytes queued between the task and the thread.
     queued: AtomicUsize,
 }
 
 impl Recorder {
-    /// Records what this reader brings, as if it had been sent to `to`. Must be called within a
-    /// tokio runtime.
+    /// Records the packets of this reader, as if they had been sent to `to`. Must be called within
+    /// a tokio runtime.
     ///
-    /// Whatever cannot be written is a [`OutputState::fault`], and no reason not to relay.
+    /// A write error is reported as [`OutputState::fault`]; it does not stop the relay.
     pub fn start(recording: &Recording, channel: &str, to: SocketAddr, reader: TapReader<Batch>) -> Recorder {
         let counts = Arc::<Counts>::default();
         let (ends, ended) = oneshot::channel();
@@ -122,11 +121,11 @@ impl Recorder {
         recorder
     }
 
-    /// Waits until all is written, after the channel's end.
+    /// Waits until everything is written, after the channel's end.
     pub async fn ended(&self) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ended) = ended {
-            let _ = ended.await; // the sender is dropped at the end
+            let _ = ended.await; // an error means that the sender was dropped, which is the end
         }
     }
 }
@@ -147,13 +146,13 @@ impl ExternalOutput for Recorder {
 }
 
 impl Counts {
-    /// Why nothing is recorded.
+    /// Sets the reason why nothing is recorded.
     fn set_fault(&self, fault: Option<String>) {
         *self.fault() = fault;
     }
 
     fn fault(&self) -> MutexGuard<'_, Option<String>> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner) // a text is whole or not there
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner) // assigned whole, so it is consistent
     }
 }
 
@@ -161,7 +160,7 @@ fn stopped(error: &io::Error) -> String {
     format!("{error}: the recording has stopped")
 }
 
-/// Queues what the tap brings, as far as there is room.
+/// Queues the packets of the tap, as far as there is room.
 async fn feed(mut reader: TapReader<Batch>, sender: Sender<Arc<Batch>>, counts: Arc<Counts>) {
     let mut next = reader.number();
     while let Some(batch) = reader.next().await {
@@ -174,37 +173,37 @@ async fn feed(mut reader: TapReader<Batch>, sender: Sender<Arc<Batch>>, counts: 
         }
         counts.queued.fetch_add(bytes, Relaxed);
         if sender.send(batch).is_err() {
-            // There is no thread.
+            // The thread has ended.
             counts.queued.fetch_sub(bytes, Relaxed);
             counts.stopped.fetch_add(packets, Relaxed);
         }
     }
 }
 
-/// The thread that may wait for the disk.
+/// State of the thread that may wait for the disk.
 struct Writer {
     channel: String,
     files: Files,
     link: Link,
     counts: Arc<Counts>,
-    /// The number of the channel's packet that comes next.
+    /// Number of the channel's next packet.
     next: u64,
     missed: Missed,
-    /// Whether the log says that nothing is recorded.
+    /// Whether the stop was logged.
     stopped: bool,
 }
 
-/// Packets that are in no file.
+/// Packets that are not in any file.
 #[derive(Debug, Default)]
 struct Missed {
-    /// No comment has counted them yet.
+    /// Not yet noted in a comment.
     fresh: u64,
-    /// A comment has that may not have been written yet.
+    /// Noted in a comment that may not have been written yet.
     noted: u64,
 }
 
 impl Writer {
-    /// Records until the tap's end, in spite of all.
+    /// Records until the tap's end, with retries after errors.
     fn run(mut self, batches: &Receiver<Arc<Batch>>) {
         while let Err(error) = self.record(batches) {
             self.give_up(&error);
@@ -214,7 +213,7 @@ impl Writer {
         }
     }
 
-    /// Writes until the tap's end.
+    /// Writes until the tap's end or an error.
     fn record(&mut self, batches: &Receiver<Arc<Batch>>) -> io::Result<()> {
         self.files.prepare()?;
         if self.stopped {
@@ -243,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// Says so, once; what waited to be written is missed.
+    /// Logs the error once, and counts pending packets as missed.
     fn give_up(&mut self, error: &io::Error) {
         let lost = self.files.discard();
         self.counts.stopped.fetch_add(lost, Relaxed);
@@ -257,12 +256,12 @@ impl Writer {
                 "{address}: {reason}; it is tried again every {RECORDING_RETRY:?}"
             );
         } else if self.counts.fault().is_some() && error.kind() == io::ErrorKind::StorageFull {
-            return; // that there is no room is known, and what there is to write says it better
+            return; // the earlier fault says more
         }
         self.counts.set_fault(Some(reason));
     }
 
-    /// Lets some time pass, and with it what comes. `false`: the tap has ended.
+    /// Waits a while before a retry, and discards packets meanwhile. `false` at the tap's end.
     fn pause(&mut self, batches: &Receiver<Arc<Batch>>) -> bool {
         let until = clock::now() + RECORDING_RETRY;
         loop {
@@ -278,7 +277,7 @@ impl Writer {
         }
     }
 
-    /// Counts what is in the file by now.
+    /// Counts the packets that are in the file.
     fn count(&mut self) {
         let (packets, bytes) = self.files.take_written();
         self.counts.packets.fetch_add(packets, Relaxed);
@@ -293,7 +292,7 @@ impl Writer {
         }
     }
 
-    /// Records a batch; what is left of it after a failure counts as not written.
+    /// Records a batch; after an error, its remaining packets count as not written.
     fn batch(&mut self, batch: &Batch) -> io::Result<()> {
         self.follow(batch);
         let mut left = u64::from(batch.packets());
@@ -324,7 +323,7 @@ impl Writer {
         self.files.push(info.arrived, &block, datagram.len())
     }
 
-    /// Sees which packets did not even get here.
+    /// Detects packets that were dropped before this thread.
     fn follow(&mut self, batch: &Batch) {
         self.missed.fresh += batch.first().saturating_sub(self.next);
         self.next = batch.end();
@@ -336,7 +335,7 @@ impl Writer {
     }
 }
 
-/// The time since the Unix epoch as a recording counts it.
+/// Time since the Unix epoch in the unit of a recording.
 fn nanoseconds(since_epoch: Duration) -> u64 {
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX) // until the year 2554
 }

@@ -1,7 +1,6 @@
-//! Announcements of the groups that channels are sent to (RFC 2974), so that players list them:
-//! each description of
-//! [`super::sdp`], from the interface and with the TTL of its output, again and again, and its
-//! deletion at the end.
+//! Announces groups that channels are sent to (SAP, RFC 2974), so that players list them: each
+//! description of [`super::sdp`] is sent periodically from the interface and with the TTL of its
+//! output, and deleted at the end.
 
 use std::{
     collections::BTreeMap,
@@ -20,15 +19,15 @@ use crate::{
 };
 use tidecast_net::{address::Output, clock, interface::Interfaces, log_limiter::LogLimiter};
 
-/// The port of all announcements.
+/// Port of all announcements.
 const PORT: u16 = 9875;
 /// Version 1 in the first byte, and its flags: an IPv6 origin, a deletion.
 const VERSION: u8 = 1 << 5;
 const IPV6: u8 = 1 << 4;
 const DELETION: u8 = 1 << 2;
 
-/// The group in which sessions of this group are announced: the highest address of its scope (RFC
-/// 2974 section 3, RFC 2365 section 6, RFC 4291 section 2.7).
+/// Group for announcements of sessions in `group`: the highest address of its scope (RFC 2974
+/// section 3, RFC 2365 section 6, RFC 4291 section 2.7).
 fn announced_in(group: IpAddr) -> IpAddr {
     match group {
         IpAddr::V4(group) => match group.octets() {
@@ -45,10 +44,11 @@ fn announced_in(group: IpAddr) -> IpAddr {
     }
 }
 
-/// Where devices for AES67 listen, whatever group their streams have: Dante, Ravenna and others.
+/// Group on which AES67 devices (Dante, Ravenna and others) listen, regardless of the groups of
+/// their streams.
 const AES67: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 255);
 
-/// The groups in which a description is announced.
+/// Groups in which a description is announced.
 fn groups_of(description: &Description) -> Vec<IpAddr> {
     let group = description.target().ip();
     let mut groups = vec![announced_in(group)];
@@ -58,7 +58,7 @@ fn groups_of(description: &Description) -> Vec<IpAddr> {
     groups
 }
 
-/// A packet that announces a description, or takes it back.
+/// A packet that announces a description, or deletes it.
 fn packet(description: &Description, deletion: bool) -> Vec<u8> {
     let text = description.to_string();
     let (family, origin) = match description.origin() {
@@ -66,7 +66,7 @@ fn packet(description: &Description, deletion: bool) -> Vec<u8> {
         IpAddr::V6(origin) => (IPV6, origin.octets().to_vec()),
     };
     let hash = crc32fast::hash(text.as_bytes());
-    let id = ((hash >> 16 ^ hash) as u16).max(1); // 0 would mean that there is none
+    let id = ((hash >> 16 ^ hash) as u16).max(1); // 0 would mean that there is no hash
     let flags = VERSION | family | if deletion { DELETION } else { 0 };
     let mut packet = vec![flags, 0];
     packet.extend(id.to_be_bytes());
@@ -76,20 +76,21 @@ fn packet(description: &Description, deletion: bool) -> Vec<u8> {
     packet
 }
 
-/// Announces what channels send to groups, until it is stopped.
+/// Announces the groups that channels are sent to, until it is stopped.
 #[derive(Debug)]
 pub struct Announcer {
     registry: Registry,
     channels: Vec<Arc<Channel>>,
     version: u64,
-    /// What was announced last, by its output.
+    /// The latest announcements, by output.
     announced: BTreeMap<(usize, usize), Description>,
-    /// What cannot be announced, likewise.
+    /// Errors of announcements, by output.
     troubles: BTreeMap<(usize, usize), LogLimiter>,
 }
 
 impl Announcer {
-    /// One for those of the channels that ask for it and send to a group. Absent: there are none.
+    /// Creates an announcer for the channels that ask for it and send to a group; `None` without
+    /// any.
     pub fn new(registry: Registry, channels: &[Channel]) -> Option<Announcer> {
         let asks = |channel: &&Channel| channel.sap && channel.outputs.iter().any(Output::is_class_d);
         let channels: Vec<_> = channels.iter().filter(asks).cloned().map(Arc::new).collect();
@@ -98,8 +99,8 @@ impl Announcer {
         (!channels.is_empty()).then_some(Announcer { registry, channels, version, announced, troubles })
     }
 
-    /// Announces everything each [`SAP_INTERVAL`], or a little earlier or later so that hosts do
-    /// not do it in step; takes it back when `stop` turns true.
+    /// Announces everything every [`SAP_INTERVAL`], with a random offset so that hosts do not
+    /// announce at the same time; deletes the announcements when `stop` turns true.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             self.announce().await;
@@ -130,7 +131,7 @@ impl Announcer {
         }
     }
 
-    /// The channels that are announced as one session with this one, in their order.
+    /// The channels announced in one session with this one, in their order.
     fn session_of(&self, index: usize) -> impl Iterator<Item = &Arc<Channel>> {
         let own = &self.channels[index];
         let others =
@@ -139,8 +140,8 @@ impl Announcer {
         others.chain(alone)
     }
 
-    /// What goes to groups at this place of the outputs. The first channel of a session that has
-    /// one there announces it with those of the others.
+    /// Describes the outputs to groups at this position. The first channel of a session with such
+    /// an output announces those of the other channels, too.
     fn describe(
         &self,
         channel: &Arc<Channel>,
@@ -158,8 +159,7 @@ impl Announcer {
         Description::new(&channel.name, streams.collect(), self.version)
     }
 
-    /// Announces this, if it can be described, and takes back what was announced before if it is
-    /// something else.
+    /// Announces a description, if there is one, and deletes a previous announcement that differs.
     fn update(&mut self, place: (usize, usize), current: Option<Description>) {
         let before = self.announced.remove(&place);
         if let Some(before) = before.filter(|before| current.as_ref() != Some(before)) {
@@ -171,7 +171,7 @@ impl Announcer {
         }
     }
 
-    /// Sends one packet. One that cannot be sent is like one that is lost: the next one follows.
+    /// Sends one packet. A failed one is treated like a lost one: the next one follows.
     fn send(&mut self, place: (usize, usize), description: &Description, deletion: bool) {
         let (channel, output) = place;
         let channel = &self.channels[channel];
@@ -195,7 +195,7 @@ impl Announcer {
     }
 }
 
-/// Sends a packet as an output would.
+/// Sends a packet in the same way as an output.
 fn send_to(output: &Output, packet: &[u8]) -> Result<(), String> {
     let sender =
         Sender::open(output, 1, &Interfaces::read(clock::now())).map_err(|error| error.to_string())?;

@@ -1,9 +1,9 @@
-//! Session descriptions (RFC 8866) of what a channel sends or receives, as players open them: where
-//! it goes, or where it comes from. Text only: [`crate::serve::http`] gives it to who asks,
-//! [`super::sap`] announces it.
+//! Session descriptions (SDP, RFC 8866) of what a channel sends or receives, for players. Produces
+//! text only: [`crate::serve::http`] serves it, and [`super::sap`] announces it.
 //!
-//! What is described was said (`sdp`, `rtpmap`), is a static payload type (RFC 3551) or a transport
-//! stream that was seen. Anything else has no description: a wrong one plays noise.
+//! A description comes from the configuration (`sdp`, `rtpmap`), from a static payload type (RFC
+//! 3551) or from a transport stream that was seen. Anything else has no description, because a
+//! wrong one plays noise.
 
 use std::{
     fmt,
@@ -29,24 +29,24 @@ use tidecast_wire::{
     sdp::{Media, MediaLines},
 };
 
-/// What datagrams carry, in terms of a description.
+/// Content of datagrams, in terms of a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// TS packets alone.
+    /// TS packets without RTP.
     Ts,
     /// RTP.
     Rtp {
-        /// Lines of the session as a whole.
+        /// Session-level lines.
         lines: Vec<String>,
         /// The streams.
         media: Vec<Media>,
     },
 }
 
-/// Why something cannot be described.
+/// Why a description is not possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {
-    /// Nothing has come so far.
+    /// No packet has come so far.
     #[error("nothing has come so far, and sdp or rtpmap in the channel does not say what will")]
     Silent,
     /// A dynamic payload type.
@@ -55,22 +55,22 @@ pub enum Unknown {
          rtpmap = \"{0} NAME/CLOCK_RATE\" in the channel"
     )]
     PayloadType(u8),
-    /// No RTP and no transport stream.
+    /// Neither RTP nor a transport stream.
     #[error("it carries no RTP and no MPEG transport stream")]
     Other,
 }
 
-/// What a channel carries, as far as it was said or seen.
+/// Contents of a channel, as far as described or seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// The datagrams that go on as they came.
+    /// The datagrams that are sent on unchanged.
     datagrams: Result<Content, Unknown>,
     /// Whether their payload is a transport stream.
     is_ts: bool,
 }
 
 impl Contents {
-    /// Of a channel, in which this was seen.
+    /// Contents of a channel in which `seen` was seen.
     pub fn of(channel: &Channel, seen: &Carries) -> Contents {
         if let Some(described) = &channel.described {
             let (lines, media) = (described.lines.clone(), described.media.clone());
@@ -80,18 +80,18 @@ impl Contents {
         Contents::of_format(&channel.format, seen)
     }
 
-    /// Of packets of this format, of which this was seen.
+    /// Contents of packets of this format, of which `seen` was seen.
     pub fn of_format(format: &Format, seen: &Carries) -> Contents {
         let is_ts = seen.is_ts() || *format == Format::Ts;
         Contents { datagrams: Contents::seen(format, seen), is_ts }
     }
 
-    /// Of a configured channel that runs, as far as it was said or seen.
+    /// Contents of a configured, running channel, as far as described or seen.
     pub async fn of_running(registry: &Registry, channel: &Channel) -> Contents {
         Contents::of(channel, &registry.carries(&channel.name).await.unwrap_or_default())
     }
 
-    /// Of a group on demand, as far as it was seen; absent while nobody has it.
+    /// Contents of a group on demand, as far as seen; `None` while it is not joined.
     pub async fn of_group(registry: &Registry, group: &Input) -> Option<Contents> {
         let name = registry.name_on_demand(group)?;
         let seen = registry.carries(&name).await.unwrap_or_default();
@@ -123,12 +123,12 @@ impl Contents {
         self.is_ts
     }
 
-    /// Why datagrams that go on as they came cannot be described, if so.
+    /// Why unchanged datagrams cannot be described, if so.
     pub fn unknown(&self) -> Option<Unknown> {
         self.datagrams.as_ref().err().copied()
     }
 
-    /// What an output sends.
+    /// Content of an output.
     fn of_output(&self, output: &Output) -> Result<Content, Unknown> {
         match (output.scheme, &self.datagrams) {
             (Scheme::Rist, _) => Err(Unknown::Other),
@@ -143,9 +143,9 @@ impl Contents {
         }
     }
 
-    /// The content type of the payloads one behind the other (RFC 4856, RFC 2586, RFC 3190); absent
-    /// where nothing is known. Payloads that are no stream without their packets, such as those of
-    /// H.264, are bytes.
+    /// Content type of the concatenated payloads (RFC 4856, RFC 2586, RFC 3190); `None` if
+    /// unknown. Payloads that form no stream without their packets, such as those of H.264, are
+    /// bytes.
     pub fn media_type(&self) -> Option<String> {
         const BYTES: &str = "application/octet-stream";
         if self.is_ts {
@@ -163,7 +163,7 @@ impl Contents {
     }
 }
 
-/// The content type of payloads that are a stream by themselves.
+/// Content type of payloads that form a stream by themselves.
 fn stream_of(encoding: &Encoding) -> Option<String> {
     let Encoding { name, clock_rate, channels } = encoding;
     let sampled = ["L8", "L16", "L20", "L24", "PCMU", "PCMA"].into_iter().find(|name| encoding.is(name));
@@ -177,7 +177,7 @@ fn stream_of(encoding: &Encoding) -> Option<String> {
     }
 }
 
-/// Says whether RTCP is muxed where an output sends it otherwise than it comes.
+/// Adjusts the description if an output sends RTCP on another port than it comes on.
 fn place_rtcp(media: &mut Media, rtcp: Option<OutputRtcp>) {
     const MUXED: &str = "a=rtcp-mux";
     match rtcp {
@@ -198,26 +198,25 @@ fn transport_stream(payload_types: impl IntoIterator<Item = u8>) -> Content {
     rtp(&payload_types.into_iter().map(map).collect::<Vec<_>>())
 }
 
-/// Something that is sent to one address.
+/// Contents sent to one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
-    /// Where it is received.
+    /// Address on which it is received.
     pub target: SocketAddr,
-    /// What it is.
+    /// Content.
     pub content: Content,
-    /// Of the datagrams, as far as it is known.
+    /// TTL of the datagrams, if known.
     pub ttl: Option<u8>,
-    /// The only sender that is listened to (RFC 4570).
+    /// The only accepted sender (RFC 4570).
     pub source: Option<IpAddr>,
     /// An address of this host.
     pub origin: IpAddr,
 }
 
 impl Stream {
-    /// What an output sends.
+    /// Stream of an output.
     ///
-    /// # Errors
-    /// No player can take it.
+    /// # Errors Players cannot receive it.
     pub fn of_output(output: &Output, contents: &Contents) -> Result<Stream, Unknown> {
         let mut content = contents.of_output(output)?;
         if let Content::Rtp { media, .. } = &mut content {
@@ -228,10 +227,9 @@ impl Stream {
         Ok(Stream { target, content, ttl, source: None, origin })
     }
 
-    /// What comes from a group.
+    /// Stream of an input group.
     ///
-    /// # Errors
-    /// No player can take it, or the input is no group.
+    /// # Errors Players cannot receive it, or the input is no group.
     pub fn of_input(input: &Input, contents: &Contents) -> Result<Stream, Unknown> {
         if !input.is_class_d() {
             return Err(Unknown::Other);
@@ -242,7 +240,7 @@ impl Stream {
         Ok(Stream { target, content, ttl: None, source, origin })
     }
 
-    /// The value of the `c=` line.
+    /// Value of the `c=` line.
     fn connection(&self) -> String {
         let group = self.target.ip();
         let ttl = self.ttl.unwrap_or(SDP_TTL);
@@ -258,7 +256,7 @@ impl Stream {
         write!(f, "a=source-filter: incl IN {family} {} {source}\r\n", self.target.ip())
     }
 
-    /// Whether it is linear audio as AES67 and SMPTE ST 2110-30 have it.
+    /// Whether it is linear audio as in AES67 and SMPTE ST 2110-30.
     fn is_linear_audio(&self) -> bool {
         let Content::Rtp { media, .. } = &self.content else { return false };
         media.iter().flat_map(Media::encodings).any(|encoding| encoding.is("L16") || encoding.is("L24"))
@@ -268,7 +266,7 @@ impl Stream {
 /// A description; its `Display` is the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// What it is called.
+    /// Name of the session.
     pub name: String,
     /// The streams; never empty.
     pub streams: Vec<Stream>,
@@ -277,12 +275,12 @@ pub struct Description {
 }
 
 impl Description {
-    /// Of one or more streams; absent where there is none.
+    /// A description of one or more streams; `None` without any.
     pub fn new(name: &str, streams: Vec<Stream>, version: u64) -> Option<Description> {
         (!streams.is_empty()).then(|| Description { name: name.to_owned(), streams, version })
     }
 
-    /// Where the first stream is received.
+    /// Address on which the first stream is received.
     pub fn target(&self) -> SocketAddr {
         self.streams[0].target
     }
@@ -292,17 +290,17 @@ impl Description {
         self.streams[0].origin
     }
 
-    /// Whether devices for AES67 may want it.
+    /// Whether AES67 devices may use it.
     pub fn is_for_aes67(&self) -> bool {
         self.streams.iter().any(Stream::is_linear_audio)
     }
 
-    /// The same number for the same stream, whatever else changes.
+    /// Session id: the same number for the same stream, even if its description changes.
     fn session(&self) -> u32 {
         crc32fast::hash(format!("{} {}", self.name, self.target()).as_bytes())
     }
 
-    /// Lines of the session as a whole.
+    /// Session-level lines.
     fn lines(&self, prefix: char) -> impl Iterator<Item = &String> {
         let lines = match &self.streams[0].content {
             Content::Rtp { lines, .. } => &lines[..],
@@ -323,7 +321,7 @@ impl fmt::Display for Net {
 }
 
 impl fmt::Display for Description {
-    /// The order of the lines is fixed (RFC 8866 section 5).
+    /// The order of the lines is prescribed (RFC 8866 section 5).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let first = &self.streams[0];
         write!(f, "v=0\r\no=- {} {} {}\r\n", self.session(), self.version, Net(first.origin))?;
@@ -387,7 +385,7 @@ mod tests {
         let session = text.split(' ').nth(1).unwrap().to_owned();
         assert_eq!(text.replacen(&session, "3541866323", 1), expected);
         assert!(session.parse::<u32>().is_ok());
-        // the same stream keeps its number
+        // the same stream keeps its session id
         assert!(output("rtp://239.2.2.2:6020?ttl=9", "", ts()).unwrap().contains(&session));
         assert!(!output("rtp://239.2.2.3:6020", "", ts()).unwrap().contains(&session));
         // RTP keeps its payload type
@@ -422,7 +420,7 @@ mod tests {
         assert!(text.ends_with(expected), "{text}");
         assert_eq!(output("rtp://127.0.0.1:6000", "", rtp_types(&[98])), Err(Unknown::PayloadType(98)));
         assert_eq!(output("udp://127.0.0.1:6000", "", rtp_types(&[13, 98])), Err(Unknown::PayloadType(98)));
-        // data that looks like a transport stream's type, and is none
+        // data with the payload type of a transport stream that is none
         assert_eq!(output("rtp://127.0.0.1:6000", "", rtp_types(&[33])), Err(Unknown::PayloadType(33)));
         assert_eq!(output("udp://127.0.0.1:6000?payload=1", "", rtp_types(&[0])), Err(Unknown::Other));
         let error = Unknown::PayloadType(98).to_string();
@@ -475,7 +473,7 @@ mod tests {
         assert!(text.ends_with(expected), "{text}");
         assert!(all.is_for_aes67());
         assert!(!Description::new("cam", vec![video], 7).unwrap().is_for_aes67());
-        // it can be read as it was written
+        // it can be parsed again
         assert_eq!(tidecast_wire::sdp::Session::parse(&text).unwrap().media.len(), 3);
     }
 

@@ -1,8 +1,8 @@
-//! The TCP listener: a program sends lines, gets a line for each, and what it subscribed to behind
-//! them.
+//! The TCP listener: a program sends command lines and gets a line for each, and then the messages
+//! of its subscriptions.
 //!
-//! What a line means is in `command`, one client's connection in `connection`; the streams come
-//! from `super::push`. `docs/programs.md` is the reference for users.
+//! `command` parses the lines, and `connection` handles one client; the streams come from
+//! `super::push`. `docs/programs.md` is the reference for users.
 
 mod command;
 mod connection;
@@ -28,7 +28,7 @@ use crate::{
 use connection::Connection;
 use tidecast_net::{clock, log_limiter::LogLimiter};
 
-/// A listener that does not answer before [`Server::run`].
+/// A listener that answers only in [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -36,20 +36,19 @@ pub struct Server {
     on_demand: Option<config::Http>,
 }
 
-/// What all connections share.
+/// State of all connections.
 #[derive(Debug)]
 struct Shared {
     registry: Registry,
     hubs: Arc<Hubs>,
-    /// Which groups may be asked for, if any.
+    /// The allowed groups on demand, if any.
     on_demand: Option<config::Http>,
 }
 
 impl Server {
-    /// Binds the socket. `on_demand`: which groups may be asked for, as over HTTP.
+    /// Binds the socket. `on_demand`: the allowed groups, as for HTTP.
     ///
-    /// # Errors
-    /// The port is in use, or the address cannot be bound.
+    /// # Errors The port is in use, or the address cannot be bound.
     pub async fn bind(
         config: &config::Tcp,
         on_demand: Option<&config::Http>,
@@ -58,14 +57,14 @@ impl Server {
         Ok(Server { listener, address, on_demand: on_demand.cloned() })
     }
 
-    /// Where it listens; the port is the real one, whatever was asked for.
+    /// Address of the listener; the port is the actual one, even if 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` turns true, then accepts nobody, and returns when the last client has
-    /// got its last byte. Connections end when all that they subscribed to does. `hubs`: who hands
-    /// messages to programs.
+    /// Serves until `stop` turns true, then accepts no more connections, and returns when the last
+    /// client has received its last byte. A connection ends when all its subscriptions have ended.
+    /// `hubs`: sends messages to programs.
     pub async fn run(self, registry: Registry, hubs: Arc<Hubs>, mut stop: watch::Receiver<bool>) {
         let shared = Arc::new(Shared { hubs, registry, on_demand: self.on_demand });
         let shares = shared.registry.shares().clone();
@@ -90,7 +89,7 @@ impl Server {
                         Err(refused) => refuse(&stream, refused),
                     },
                     Err(error) => {
-                        // Out of descriptors, most likely: some connection will end.
+                        // Descriptors have probably run out; a connection will end.
                         if trouble.admits(clock::now()) {
                             tracing::warn!("cannot accept a TCP client: {error}");
                         }
@@ -104,9 +103,9 @@ impl Server {
     }
 }
 
-/// Too many clients, or too many of one host: says so.
+/// Refuses a client, because there are too many, or too many from one host.
 fn refuse(stream: &TcpStream, refused: Refused) {
     let answer = format!("ERR {refused}\n");
-    // If it does not fit into an empty send buffer, the client is told by the closed connection.
+    // If it does not fit into an empty send buffer, the client only sees the closed connection.
     let _ = stream.try_write(answer.as_bytes());
 }

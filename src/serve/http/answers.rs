@@ -1,6 +1,6 @@
-//! Answers in flight. A client that asks and does not read keeps its answer in memory: so all of
-//! them together have a budget, and few are made at the same time. Beyond it clients are told to
-//! come again.
+//! Limits answers in flight. A client that does not read keeps its answer in memory, so all
+//! answers together have a budget, and few are generated at the same time. Beyond that, clients
+//! are told to retry.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::refusal::Refusal;
 use crate::limits::{ANSWER_SMALL_BYTES, ANSWERS_BYTES_MAX, ANSWERS_MADE_MAX};
 
-/// The budget.
+/// The budget for answers.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    /// One permit per answer that is being made.
+    /// One permit per answer that is being generated.
     making: Semaphore,
     /// One permit per byte.
     bytes: Arc<Semaphore>,
@@ -31,7 +31,7 @@ impl Default for InFlight {
     }
 }
 
-/// An answer's bytes, which count until the last of them is written.
+/// Body of an answer; counts towards the budget until its last byte is written.
 struct Counted {
     bytes: Bytes,
     _permit: OwnedSemaphorePermit,
@@ -43,7 +43,7 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// Makes an answer within the budget.
+/// Generates an answer within the budget.
 pub(super) async fn bound(State(answers): State<Arc<InFlight>>, request: Request, next: Next) -> Response {
     let Ok(making) = answers.making.acquire().await else {
         return Refusal::Busy("the relay ends".to_owned()).into_response(); // it is never closed
@@ -51,7 +51,7 @@ pub(super) async fn bound(State(answers): State<Arc<InFlight>>, request: Request
     let response = next.run(request).await;
     let (parts, body) = response.into_parts();
     let Some(size @ ANSWER_SMALL_BYTES..) = body.size_hint().exact() else {
-        return Response::from_parts(parts, body); // small, or written as it comes
+        return Response::from_parts(parts, body); // small, or written as it is generated
     };
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {
         return Refusal::Failed("the answer cannot be made".to_owned()).into_response(); // it is there already
@@ -70,8 +70,8 @@ pub(super) async fn bound(State(answers): State<Arc<InFlight>>, request: Request
 }
 
 impl InFlight {
-    /// A part of the budget, for as long as it is kept. One that is larger than all of it takes
-    /// all.
+    /// Takes a part of the budget, held until dropped. A size above the whole budget takes all of
+    /// it.
     fn take(&self, size: u64) -> Option<OwnedSemaphorePermit> {
         let size = size.min(ANSWERS_BYTES_MAX as u64) as u32; // the bound is below 2^32
         self.bytes.clone().try_acquire_many_owned(size).ok()

@@ -1,5 +1,5 @@
-//! What the page shows, for programs: channels with their rates and verdicts, ten minutes of
-//! history, events, and the tables of one channel, as JSON or CSV.
+//! The page's data for programs: channels with their rates and verdicts, ten minutes of history,
+//! events, and the tables of one channel, as JSON or CSV.
 
 use axum::{
     Json,
@@ -22,7 +22,7 @@ use crate::{
 };
 use tidecast_net::clock::ClockPair;
 
-/// The query of a table.
+/// Query of a table.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TableQuery {
@@ -86,7 +86,7 @@ pub(super) async fn clients(
     Ok(rows::client_table(&select::clients(&clients, &wanted)).answer(query.format))
 }
 
-/// The query of what is always given whole.
+/// Query of a table that is always returned whole.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WholeQuery {
@@ -115,7 +115,7 @@ pub(super) async fn part(
     Ok(answer(&channel.view, query.format))
 }
 
-/// The query of a history.
+/// Query of a history.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
@@ -143,7 +143,7 @@ pub(super) async fn history(
     })
 }
 
-/// The time in milliseconds since the Unix epoch, then what a sample says.
+/// The time in milliseconds since the Unix epoch, then the columns of a sample.
 fn history_csv(channel: &Observed, seen: &Observation) -> String {
     let heading: Vec<&str> = ["time"].into_iter().chain(Column::ALL.map(Column::name)).collect();
     let count = channel.history.len();
@@ -158,7 +158,7 @@ fn history_csv(channel: &Observed, seen: &Observation) -> String {
     csv(&heading, rows)
 }
 
-/// The query of the events.
+/// Query of the events.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
@@ -168,7 +168,7 @@ pub(super) struct EventsQuery {
     format: Format,
 }
 
-/// `/api/v1/events`: what happened, the newest first.
+/// `/api/v1/events`: recent events, the newest first.
 pub(super) async fn events(State(app): State<App>, query: Queried<EventsQuery>) -> Result<Response, Refusal> {
     let query = asked(query)?;
     let limit = query.limit.unwrap_or(EVENTS_MAX);
@@ -180,7 +180,7 @@ pub(super) async fn events(State(app): State<App>, query: Queried<EventsQuery>) 
     Ok(table.answer(query.format))
 }
 
-/// `/api/v1/losses`: what was lost, the newest first of each channel.
+/// `/api/v1/losses`: recent losses, the newest first for each channel.
 pub(super) async fn losses(State(app): State<App>, query: Queried<EventsQuery>) -> Result<Response, Refusal> {
     let query = asked(query)?;
     let limit = query.limit.unwrap_or(LOSSES_MAX);

@@ -1,5 +1,4 @@
-//! What outlives a request: what every handler knows ([`App`]), and what all connections share
-//! ([`Shared`]).
+//! Shared state: of all request handlers ([`App`]), and of all connections ([`Shared`]).
 
 use std::{
     net::SocketAddr,
@@ -24,27 +23,27 @@ use crate::{
 
 use tidecast_net::log_limiter::LogLimiter;
 
-/// What every request handler knows.
+/// State of all request handlers.
 #[derive(Debug, Clone)]
 pub(super) struct App {
     pub(super) registry: Registry,
     pub(super) config: Arc<config::Http>,
     pub(super) snapshots: Arc<Snapshots>,
-    /// What waits for clients to read it.
+    /// Answers that clients have not read yet.
     pub(super) answers: Arc<InFlight>,
-    /// What this machine is called.
+    /// Names of this machine.
     pub(super) names: Arc<Names>,
-    /// Who hands messages to programs.
+    /// Sends messages to programs.
     pub(super) hubs: Arc<Hubs>,
-    /// What happened lately.
+    /// Recent observations.
     pub(super) observer: Observer,
-    /// What Prometheus reads.
+    /// Metrics for Prometheus.
     pub(super) metrics: Exporter,
-    /// Turns true when the server shall end.
+    /// Turns true when the server must end.
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// What all connections share.
+/// State of all connections.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) registry: Registry,
@@ -53,7 +52,7 @@ pub(super) struct Shared {
     pub(super) socketio: socketio::Handle,
     pub(super) feeders: Feeders,
     pub(super) hubs: Arc<Hubs>,
-    /// Clients that do not read, in the log.
+    /// Limits log lines about clients that do not read.
     pub(super) cut_off: Mutex<LogLimiter>,
 }
 
@@ -84,12 +83,13 @@ impl Shared {
         Shared { registry, config, router, socketio, feeders, hubs, cut_off: Mutex::default() }
     }
 
-    /// How long a client is kept that is behind, or whose stream is silent.
+    /// How long to keep a client that is behind, or whose stream is silent.
     pub(super) fn patience(&self) -> Patience {
         Patience { lag_max: self.config.lag_max, idle_timeout: self.config.idle_timeout }
     }
 
-    /// A place for a connection. Whoever comes through a proxy gets his own with each request.
+    /// Takes a place for a connection. Behind a proxy, each request takes a place for its own
+    /// client.
     pub(super) fn admit(&self, door: Door, peer: SocketAddr) -> Result<Place, Refused> {
         let resource = match door {
             Door::Main => Resource::Connections,
@@ -102,7 +102,7 @@ impl Shared {
         self.registry.shares().take(resource, caller)
     }
 
-    /// Whether what is at this path is served at this port.
+    /// Whether this path is served on this port.
     pub(super) fn serves(&self, door: Door, path: &str) -> bool {
         const OPERATORS: [&str; 4] = ["/api/", "/page/", "/metrics", "/status"];
         let is_operators = OPERATORS.iter().any(|start| path.starts_with(start));

@@ -1,5 +1,5 @@
-//! One connection, to its end: its requests are the HTTP library's, until one of them asks for a
-//! stream. Behind the head of that answer the socket is ours.
+//! Handles one connection: the HTTP library handles its requests, until one asks for a stream.
+//! After the head of that response, this code writes to the socket itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,7 +29,7 @@ use crate::{
 };
 use tidecast_net::clock;
 
-/// One connection, to its end.
+/// Handles one connection until it ends.
 pub(super) async fn serve(
     stream: TcpStream,
     door: Door,
@@ -39,7 +39,7 @@ pub(super) async fn serve(
 ) {
     let place = Arc::new(Mutex::new(place));
     listen::prepare(&stream);
-    // Boxed: its memory is given back before a stream begins.
+    // Boxed, so that its memory is freed before a stream starts.
     match Box::pin(answer(stream, door, &place, &shared, stop)).await {
         Ok(None) => {}
         Ok(Some(Behind { stream, early, ordered })) => carry(stream, early, ordered, &shared).await,
@@ -47,16 +47,16 @@ pub(super) async fn serve(
     }
 }
 
-/// A connection behind the head of an answer, and what follows on it.
+/// A connection after the head of a response, and what to send on it.
 struct Behind {
     stream: TcpStream,
-    /// What the client has sent already.
+    /// Bytes that the client has already sent.
     early: Vec<u8>,
     ordered: Ordered,
 }
 
-/// Answers requests until one asks for a stream; then gives the connection back behind the answer's
-/// head. Socket.IO keeps the connections that it upgrades.
+/// Answers requests until one asks for a stream; then returns the connection, positioned after the
+/// response's head. Socket.IO keeps the connections that it upgrades.
 async fn answer(
     stream: TcpStream,
     door: Door,
@@ -74,7 +74,7 @@ async fn answer(
     let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        // A client may close its side behind its request, and gets the answer all the same.
+        // A client may close its side after its request, and still gets the answer.
         .half_close(true)
         .max_buf_size(REQUEST_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(connection), requests)
@@ -89,12 +89,12 @@ async fn answer(
     let ordered = handover.take();
     let (watched, early) = match connection.into_parts() {
         Some(parts) => (parts.io.into_inner(), parts.read_buf),
-        // The library gives away a connection on which an upgrade was offered, whatever was
-        // answered (RFC 9110, section 7.8: an offer may be ignored). One that Socket.IO has taken
-        // does not come here.
+        // The library releases a connection on which an upgrade was offered, whatever the answer
+        // (RFC 9110, section 7.8: an offer may be ignored). A connection taken over by Socket.IO
+        // does not get here.
         None => {
             let Some((upgrade, _)) = handover.offer().zip(ordered.as_ref()) else { return Ok(None) };
-            // What is served here is what comes out.
+            // The downcast succeeds, because this is the type that was passed in.
             let Ok(parts) = upgrade.await?.downcast::<TokioIo<Watched<TcpStream>>>() else { return Ok(None) };
             (parts.io.into_inner(), parts.read_buf)
         }
@@ -104,14 +104,14 @@ async fn answer(
     match ordered {
         Some(ordered) => Ok(Some(Behind { stream, early: early.to_vec(), ordered })),
         None => {
-            // It is gone already, or hears that this is the end.
+            // Tells the client that this is the end, unless it has already gone.
             let _ = stream.shutdown().await;
             Ok(None)
         }
     }
 }
 
-/// Sends a client its stream, to its end.
+/// Sends a client its stream, until it ends.
 async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Shared) {
     let (subscription, place, in_messages) = match ordered {
         Ordered::Stream { subscription, place } => (subscription, place, false),
@@ -123,7 +123,7 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
     };
     let mut reader = subscription.reader;
     let start = reader.take_start();
-    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0); // the system's choice, which is no limit
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(0); // the system's default: no limit
     let patience = shared.patience();
     listen::be_patient(&stream, patience.lag_max);
     let peer = stream.peer_addr().map_or_else(|_| String::new(), |peer| peer.to_string());
@@ -140,7 +140,7 @@ async fn carry(stream: TcpStream, early: Vec<u8>, ordered: Ordered, shared: &Sha
         End::Done | End::Gone => {}
         End::Behind => {
             let text = format!("a client has been behind its stream for {lag_max:?}: cut off");
-            // Strangers may do that a thousand times; the metrics count all of them.
+            // Attackers could cause thousands of these lines; the metrics count them all.
             if shared.cut_off.lock().unwrap_or_else(PoisonError::into_inner).admits(clock::now()) {
                 tracing::info!(client = peer, "{text}");
             } else {

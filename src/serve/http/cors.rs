@@ -1,6 +1,6 @@
-//! Pages of other sites that the operator names may read what is here (CORS, as the Fetch standard
-//! has it): their browsers ask first where they must, and look for our word in each answer. Who may
-//! not be asked at all is [`super::push`]'s.
+//! CORS (as in the Fetch standard): pages of other sites that the operator names may read this
+//! server's answers. Browsers ask beforehand where required, and check the headers of each answer.
+//! [`super::push`] decides who may not send a request at all.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, AllowPrivateNetwork, CorsLayer
 
 use crate::{config, limits::CORS_MAX_AGE};
 
-/// Answers preflights, and says in every other answer whose pages may read it.
+/// Answers preflight requests, and adds to every other answer which pages may read it.
 pub(super) fn layer(config: &Arc<config::Http>) -> CorsLayer {
     let admits = |config: Arc<config::Http>| {
         move |origin: &HeaderValue, request: &Parts| {
@@ -20,9 +20,9 @@ pub(super) fn layer(config: &Arc<config::Http>) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(admits(config.clone())))
         .allow_methods([Method::GET, Method::HEAD])
-        // Nothing here depends on a header that a page may set.
+        // No answer depends on a header that a page can set.
         .allow_headers(AllowHeaders::mirror_request())
-        // A page of the internet asks for what is in the visitor's own network.
+        // Needed for a page from the internet that accesses the visitor's own network.
         .allow_private_network(AllowPrivateNetwork::predicate(admits(config.clone())))
         .max_age(CORS_MAX_AGE)
 }

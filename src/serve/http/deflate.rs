@@ -1,6 +1,7 @@
-//! permessage-deflate (RFC 7692) of WebSockets, beside what the library knows: the agreement, and
-//! what a client may send under it. Messages to clients are compressed once for all of a class
-//! (`crate::serve::push`), each by itself: neither side keeps a window from one to the next.
+//! permessage-deflate of WebSockets (RFC 7692), which the library does not support: the
+//! negotiation, and the client's compressed messages. Messages to clients are compressed once per
+//! class (`crate::serve::push`), each independently: neither side keeps a window from one to the
+//! next.
 
 use axum::{
     extract::Request,
@@ -12,7 +13,7 @@ const NAME: &str = "permessage-deflate";
 const ANSWER: HeaderValue =
     HeaderValue::from_static("permessage-deflate; server_no_context_takeover; client_no_context_takeover");
 
-/// Whether the client offers it in a way that we can keep to.
+/// Whether the client offers the extension with parameters that are supported.
 pub(super) fn is_offered(request: &Request) -> bool {
     let lists = request.headers().get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
     let lists = lists.filter_map(|list| list.to_str().ok());
@@ -22,7 +23,7 @@ pub(super) fn is_offered(request: &Request) -> bool {
     })
 }
 
-/// A smaller window than that of our compressor we cannot promise.
+/// A window smaller than that of our compressor is not supported.
 fn is_kept_to(parameter: &str) -> bool {
     let (name, value) =
         parameter.split_once('=').map_or((parameter, None), |(name, value)| (name, Some(value)));
@@ -36,24 +37,24 @@ fn is_kept_to(parameter: &str) -> bool {
     }
 }
 
-/// Agrees to it.
+/// Accepts the extension in the response.
 pub(super) fn agree(response: &mut Response) {
     response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, ANSWER);
 }
 
-/// Takes the mark of compressed messages off what a client sends, since nobody reads what is in
-/// them: they are binary then.
+/// Clears the compression bit of a client's messages. Their contents are ignored, so they may be
+/// read as binary messages.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     head: [u8; 14],
-    /// Bytes of the head that have come.
+    /// Bytes of the frame head received so far.
     have: usize,
-    /// Bytes of the frame's payload that are still to come.
+    /// Remaining bytes of the frame's payload.
     payload: u64,
 }
 
 impl Marks {
-    /// Goes through the next bytes.
+    /// Processes the next bytes.
     pub(super) fn take_off(&mut self, bytes: &mut [u8]) {
         const COMPRESSED: u8 = 0x40;
         let mut at = 0;
@@ -62,7 +63,7 @@ impl Marks {
                 let rest = (bytes.len() - at) as u64;
                 let over = rest.min(self.payload);
                 self.payload -= over;
-                at += over as usize; // at most what is there
+                at += over as usize; // at most the bytes that are there
                 continue;
             }
             let byte = &mut bytes[at];
@@ -76,7 +77,7 @@ impl Marks {
         }
     }
 
-    /// How long the payload is, if the head is whole.
+    /// Length of the payload, once the head is complete.
     fn length(&mut self) -> Option<u64> {
         let [_, second, ..] = self.head;
         let (short, mask) = (second & 0x7f, usize::from(second & 0x80 != 0) * 4);

@@ -1,4 +1,4 @@
-//! What a client prefers, and text compressed for those who take it.
+//! Content negotiation, and compression of text for clients that accept it.
 
 use axum::{
     body::Bytes,
@@ -7,7 +7,7 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 
-/// Text that is made for each request, compressed for those who take it.
+/// A response with generated text, compressed if the client accepts it.
 pub(super) fn text(headers: &HeaderMap, content_type: &'static str, text: Bytes) -> Response {
     let described = [(header::CONTENT_TYPE, content_type), (header::VARY, "accept-encoding")];
     if !accepts(headers, header::ACCEPT_ENCODING, "gzip") {
@@ -17,15 +17,15 @@ pub(super) fn text(headers: &HeaderMap, content_type: &'static str, text: Bytes)
     (described, [(header::CONTENT_ENCODING, "gzip")], compressed).into_response()
 }
 
-/// The bytes as a gzip file.
+/// Compresses the bytes with gzip.
 pub(super) fn compressed(bytes: &[u8], level: Compression) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
-    // A Vec takes all.
+    // Writing to a Vec cannot fail.
     let _ = std::io::Write::write_all(&mut encoder, bytes);
     encoder.finish().unwrap_or_default()
 }
 
-/// Whether a list of preferences names `what`, and not with `q=0`.
+/// Whether a list of preferences includes `what`, and not with `q=0`.
 pub(super) fn accepts(headers: &HeaderMap, name: header::HeaderName, what: &str) -> bool {
     let lists = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     lists.flat_map(|list| list.split(',')).any(|entry| {

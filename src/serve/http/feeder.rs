@@ -1,8 +1,8 @@
-//! Who writes a tap's chunks to its clients: a task for up to [`FEEDER_CLIENTS_MAX`] of them, so
-//! that a chunk wakes one task and not a thousand.
+//! Writes a tap's chunks to its clients: one task for up to [`FEEDER_CLIENTS_MAX`] of them, so
+//! that a chunk wakes one task instead of a thousand.
 //!
-//! A client joins with a reader of its own, which began at its request: what the task has taken
-//! already comes from there, and everything after from the task.
+//! A client joins with its own reader, which started at its request: chunks that the task has
+//! already taken come from that reader, and all later ones from the task.
 
 use std::{
     collections::HashMap,
@@ -21,11 +21,11 @@ use tidecast_net::clock;
 /// The feeders of all taps.
 #[derive(Debug, Default)]
 pub(super) struct Feeders {
-    /// By [`TapReader::tap`].
+    /// Indexed by [`TapReader::tap`].
     table: Mutex<HashMap<usize, Vec<WeakSender<Join>>>>,
 }
 
-/// A client's place with a feeder, which ends with the last of them.
+/// A client's seat with a feeder; the feeder ends with its last seat.
 #[derive(Debug)]
 pub(super) struct Seat {
     _feeder: Sender<Join>,
@@ -34,7 +34,7 @@ pub(super) struct Seat {
 type Join = (Weak<PlayerQueue>, TapReader);
 
 impl Feeders {
-    /// Lets a client have its tap's chunks from where its reader stands.
+    /// Sends a client its tap's chunks, from the position of its reader on.
     pub(super) fn join(&self, client: &Arc<PlayerQueue>, reader: TapReader) -> Seat {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         table.retain(|_, feeders| {
@@ -58,14 +58,14 @@ impl Feeders {
     }
 }
 
-/// The task.
+/// State of the task.
 #[derive(Debug)]
 struct Feeder {
     reader: TapReader,
-    /// The number of the packet that comes next.
+    /// Number of the next packet.
     next: u64,
     clients: Vec<Weak<PlayerQueue>>,
-    /// The tap is gone.
+    /// The tap has ended.
     ended: bool,
 }
 
@@ -74,7 +74,7 @@ impl Feeder {
         Feeder { next: reader.number(), reader, clients: vec![client], ended: false }
     }
 
-    /// Runs until its last client has gone.
+    /// Runs until the last client has gone.
     async fn run(mut self, mut joins: Receiver<Join>) {
         loop {
             tokio::select! {
@@ -88,13 +88,13 @@ impl Feeder {
                     None => self.end(),
                 },
             }
-            // Writing takes a while, and others want to run.
+            // Writing takes a while, so other tasks get a turn.
             tokio::task::yield_now().await;
         }
     }
 
     fn admit(&mut self, (client, mut reader): Join) {
-        // While the stream is silent, nothing else finds those who have left.
+        // While the stream is silent, nothing else removes clients that have left.
         self.clients.retain(|client| client.strong_count() > 0);
         if let Some(joined) = client.upgrade() {
             while let Some(chunk) = reader.try_next().filter(|chunk| chunk.first < self.next) {

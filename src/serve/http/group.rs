@@ -1,35 +1,33 @@
-//! Groups on demand: which ones clients may ask for, and how they are joined.
+//! Groups on demand: which ones clients may request, and how they are joined.
 
 use super::refusal::Refusal;
 use crate::{config, registry::Joining};
 use tidecast_net::address::{self, Input, Scheme, udpxy};
 
-/// How groups on demand are received.
+/// Settings for joining groups on demand.
 pub(in crate::serve) fn joining(config: &config::Http) -> Joining {
     Joining { fec: config.fec, rejoin: config.rejoin }
 }
 
-/// The groups that may be asked for, in words.
+/// The allowed groups, as text.
 pub(super) fn allowed(config: &config::Http) -> String {
     let prefixes: Vec<String> = config.allow.iter().map(ToString::to_string).collect();
     if prefixes.is_empty() { "none".to_owned() } else { prefixes.join(", ") }
 }
 
 /// The group that a path such as `/udp/239.1.1.1:5000` names, for clients of other protocols.
-/// `None`: it names none.
+/// `None` if it names none.
 ///
-/// # Errors
-/// What is wrong with it, or why it may not be asked for.
+/// # Errors A message that says what is wrong with the address, or why it is not allowed.
 pub(in crate::serve) fn of_path(path: &str, config: &config::Http) -> Option<Result<Input, String>> {
     let of = |scheme: Scheme| Some((scheme, path.strip_prefix(&format!("/{scheme}/"))?));
     let (scheme, address) = [Scheme::Udp, Scheme::Rtp].into_iter().find_map(of)?;
     Some(checked(scheme, address, None, config).map_err(|refusal| refusal.text()))
 }
 
-/// The group that was asked for, if it may be; `wanted`: the interface that the query names.
+/// Checks a requested group; `wanted`: the interface in the query.
 ///
-/// # Errors
-/// The address makes no sense, or the group may not be asked for.
+/// # Errors The address is invalid, or the group is not allowed.
 pub(super) fn checked(
     scheme: Scheme,
     text: &str,
@@ -62,7 +60,7 @@ pub(super) fn checked(
             "group {group} cannot be joined on {address}: expected a group of the same family (IPv4 or IPv6)"
         )));
     }
-    // A client does not choose where to join.
+    // A client must not choose the interface on which to join.
     let wanted = wanted
         .map(str::parse)
         .transpose()

@@ -1,4 +1,4 @@
-//! From a request to its connection: what the connection carries behind the answer's head.
+//! Passes from a request to its connection what to send after the response's head.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,22 +10,22 @@ use crate::{
     shares::Place,
 };
 
-/// Where a request handler leaves what its connection carries behind the head. One per connection,
-/// in the extensions of its requests.
+/// Where a request handler stores what its connection sends after the head. One per connection, in
+/// the extensions of its requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Handover {
     left: Arc<Mutex<Left>>,
 }
 
-/// What is left for a connection.
+/// Contents of a [`Handover`].
 #[derive(Debug, Default)]
 struct Left {
     ordered: Option<Ordered>,
-    /// The client offered to speak another protocol, accepted or not.
+    /// The client's offer to switch protocols, accepted or not.
     offer: Option<OnUpgrade>,
 }
 
-/// What a client has asked for.
+/// What a client has requested.
 #[derive(Debug)]
 pub(super) enum Ordered {
     /// Payloads.
@@ -38,7 +38,7 @@ pub(super) enum Ordered {
 
 impl Handover {
     fn left(&self) -> MutexGuard<'_, Left> {
-        // Single values: no panic can leave it half changed.
+        // Fields are set one at a time, so a panic cannot leave them inconsistent.
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -46,42 +46,42 @@ impl Handover {
         self.left().ordered = Some(ordered);
     }
 
-    /// A request may offer another protocol.
+    /// Stores a request's offer to switch protocols.
     pub(super) fn offered(&self, offer: Option<OnUpgrade>) {
         if offer.is_some() {
             self.left().offer = offer;
         }
     }
 
-    /// What comes out of the last offer.
+    /// Takes the last offer.
     pub(super) fn offer(&self) -> Option<OnUpgrade> {
         self.left().offer.take()
     }
 
-    /// What was left here.
+    /// Takes what was requested.
     pub(super) fn take(&self) -> Option<Ordered> {
         self.left().ordered.take()
     }
 }
 
-/// A subscription that was asked for.
+/// A requested subscription.
 #[derive(Debug)]
 pub(super) struct PushOrder {
     pub(super) name: String,
-    /// Of a group on demand, the client's share.
+    /// For a group on demand, the client's share.
     pub(super) share: Option<Share>,
     pub(super) options: SubscribeOptions,
     pub(super) who: Who,
-    /// The last event that a client of server-sent events has had.
+    /// The last event that a client of server-sent events has received.
     pub(super) after: Option<Position>,
     pub(super) place: Place,
 }
 
-/// What a WebSocket carries.
+/// Contents of a WebSocket.
 #[derive(Debug)]
 pub(super) enum Messages {
-    /// Packets and gaps.
+    /// Packets and gaps as messages.
     Told(PushOrder),
-    /// A stream as players get it.
+    /// A stream as players receive it.
     Raw { subscription: Subscription, place: Place },
 }

@@ -1,8 +1,9 @@
-//! Which requests are meant for this relay. A page of another site can make its visitor's browser
-//! ask what only the visitor can reach: under a name of its own that it resolves to the relay's
-//! address (DNS rebinding), or across sites, where the page reads no answer but has groups joined.
-//! So the name must be one of ours, and browsers say where a request comes from (`Sec-Fetch-Site`,
-//! Fetch Metadata). Programs and players say nothing, and are served.
+//! Decides which requests are meant for this relay. A page of another site can make its visitor's
+//! browser send requests that only the visitor can send: under a name of its own that it resolves
+//! to the relay's address (DNS rebinding), or across sites, where the page cannot read the answer
+//! but can make the relay join groups. So the host name must be one of the relay's, and browsers
+//! say where a request comes from (`Sec-Fetch-Site`, Fetch Metadata). Programs and players do not
+//! send that header, and are served.
 
 use std::{fs, net::IpAddr};
 
@@ -16,16 +17,16 @@ use axum::{
 use super::{App, path, refusal::Refusal, via::Via};
 use crate::config;
 
-/// The names of this machine besides those without a dot, in small letters.
+/// Names of this machine in lower case, in addition to all names without a dot.
 #[derive(Debug, Default)]
 pub(super) struct Names(Vec<String>);
 
-/// Paths that join groups, or open sessions.
+/// Paths that join groups or open sessions.
 const STREAMS: [&str; 6] = ["/udp/", "/rtp/", "/streams/", "/sse/", "/ws/", path::SOCKET_IO];
 
 impl Names {
-    /// What the machine is called: by itself, with the domains in which it looks for others and as
-    /// `.local`, and in its table of hosts.
+    /// The names of the machine: its host name, with the DNS search domains and as `.local`, and
+    /// those in its hosts file.
     pub(super) fn of_machine() -> Names {
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         Names::new(&read("/proc/sys/kernel/hostname"), &read("/etc/resolv.conf"), &read("/etc/hosts"))
@@ -54,11 +55,11 @@ impl Names {
         Names(names)
     }
 
-    /// Whether this host of a URL is this relay's: an address, a name without a dot (no site of the
+    /// Whether the host in a URL is this relay's: an address, a name without a dot (no site on the
     /// internet has one), a name of the machine, or one that the operator names.
     fn admit(&self, host: &str, config: &config::Http) -> bool {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let bare = bare.split('%').next().unwrap_or(bare); // the zone of a link-local address
+        let bare = bare.split('%').next().unwrap_or(bare); // removes the zone of a link-local address
         if bare.parse::<IpAddr>().is_ok() {
             return true;
         }
@@ -70,7 +71,7 @@ impl Names {
     }
 }
 
-/// Lets through what is meant for this relay.
+/// Passes on requests that are meant for this relay, and refuses others.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     match check(&app, &request) {
         Ok(()) => next.run(request).await,
@@ -86,7 +87,7 @@ fn check(app: &App, request: &Request) -> Result<(), Refusal> {
         return Err(Refusal::Malformed(format!("{} Host headers: expected one", named.len())));
     }
     let named = named.first().map(|host| host.to_str().unwrap_or_default());
-    // What the first line names counts more.
+    // The authority in the request line takes precedence.
     let authority = match (request.uri().authority(), named) {
         (Some(authority), _) => Some(authority.clone()),
         (None, Some("") | None) => None,
@@ -98,11 +99,11 @@ fn check(app: &App, request: &Request) -> Result<(), Refusal> {
             })?)
         }
     };
-    // Says nothing that anybody may not know.
+    // Its answer is public.
     if request.uri().path() == "/healthz" {
         return Ok(());
     }
-    // Of names before a proxy that is trusted the proxy knows.
+    // A trusted proxy has already checked the name.
     let via_proxy = request.extensions().get::<Via>().is_some_and(|via| via.trusted);
     if let Some(authority) = &authority
         && !via_proxy
@@ -116,8 +117,8 @@ fn check(app: &App, request: &Request) -> Result<(), Refusal> {
     across(&app.config, request.method(), request.uri().path(), headers)
 }
 
-/// What a page of another site causes. A link to what can only be looked at is followed; all else
-/// needs an admitted origin.
+/// Checks a request caused by a page of another site. A link to a page that only shows something
+/// is allowed; everything else needs an allowed origin.
 fn across(config: &config::Http, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if text("sec-fetch-site") != "cross-site" {
@@ -127,7 +128,7 @@ fn across(config: &config::Http, method: &Method, path: &str, headers: &HeaderMa
     if link && *method == Method::GET && !STREAMS.iter().any(|stream| path.starts_with(stream)) {
         return Ok(());
     }
-    // Plain requests, as of <video>, name no origin, and the page that they come from only.
+    // Plain requests, such as those of <video>, carry no Origin, only a Referer.
     let from = match text("origin") {
         "" => origin_of(text("referer")),
         origin => origin,

@@ -1,6 +1,6 @@
-//! `/api/v1/live`: all that a page shows, once a second, as server-sent events. The query says what
-//! the page shows at present: which rows of which table, and whose detail. Each message holds
-//! columns for these rows; the first one also what happened before.
+//! `/api/v1/live`: the page's contents once a second, as server-sent events. The query says what
+//! the page shows at present: which rows of which table, and which channel's details. Each message
+//! holds columns for these rows; the first one also holds the history.
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc};
 
@@ -46,20 +46,19 @@ pub(super) struct LiveQuery {
     sort: Option<String>,
     offset: Option<usize>,
     limit: Option<usize>,
-    /// The channel whose detail is open.
+    /// The channel whose details are open.
     channel: Option<String>,
-    /// The flow of it that is open.
+    /// The flow of that channel that is open.
     flow: Option<String>,
     flow_search: Option<String>,
     flow_sort: Option<String>,
     flow_offset: Option<usize>,
     flow_limit: Option<usize>,
-    /// `RUN-TICK-EVENT`: the id of the last message that the page has, so that it gets only what
-    /// came since.
+    /// `RUN-TICK-EVENT`: the id of the page's last message, so that it gets only newer data.
     since: Option<String>,
 }
 
-/// A checked query.
+/// A validated query.
 struct View {
     channels: RowQuery,
     channel: Option<String>,
@@ -84,7 +83,7 @@ impl View {
     }
 }
 
-/// What a page has got already.
+/// What a page has already received.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Known {
     run: u64,
@@ -93,7 +92,7 @@ struct Known {
 }
 
 impl Known {
-    /// Reads what [`Known::id`] wrote; anything else is a page that knows nothing.
+    /// Parses the text of [`Known::id`]; any other text means that the page knows nothing.
     fn parse(id: &str) -> Known {
         let mut numbers = id.split('-').map(|number| number.parse().ok());
         let mut next = || numbers.next().flatten();
@@ -107,7 +106,7 @@ impl Known {
         format!("{}-{}-{}", self.run, self.tick, self.events)
     }
 
-    /// What it knows of another run of the relay is worth nothing.
+    /// Discards what it knows from another run of the relay.
     fn of_run(self, run: u64) -> Known {
         if self.run == run { self } else { Known { run, ..Known::default() } }
     }
@@ -125,19 +124,19 @@ pub(super) async fn live(
     let place = app.registry.shares().take(Resource::Pages, via.caller)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let known = Known::parse(last.or(query.since.as_deref()).unwrap_or_default());
-    // One message waits while another is written: a page that reads slowly gets fewer of them.
+    // One message waits while another is written, so a slow page gets fewer messages.
     let (to_page, mut messages) = mpsc::channel(1);
     tokio::spawn(Page { app, view, known, fresh: true, readings: Readings::default() }.serve(to_page, place));
     let stream = stream::poll_fn(move |cx| messages.poll_recv(cx).map(|message| message.map(Ok)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
 
-/// One page, as long as it is open.
+/// An open page.
 struct Page {
     app: App,
     view: View,
     known: Known,
-    /// It has got nothing on this connection.
+    /// No message was sent on this connection yet.
     fresh: bool,
     readings: Readings,
 }
@@ -200,7 +199,7 @@ impl Page {
         sse::Event::default().id(self.known.id()).data(Value::from(message).to_string())
     }
 
-    /// The channels' rows. Their strips are whole at first, then go on by what is new.
+    /// Rows of the channels. Their strips are complete at first, then contain only new samples.
     fn channels(&self, seen: &Observation, known: Known) -> Map<String, Value> {
         let page = select::channels(seen, &self.view.channels);
         let mut columns = rows::channel_table(&page, seen).columnar();
@@ -243,14 +242,14 @@ impl Page {
         detail.into()
     }
 
-    /// The first clients: those who missed most, then the newest.
+    /// The first clients: those that missed most, then the newest.
     fn clients(&self, name: &str) -> Option<Map<String, Value>> {
         let all = self.app.config.list_clients.then(|| self.app.registry.clients(name))??;
         let wanted = RowQuery::parse(None, None, None, Some(PAGE_CLIENTS_MAX), CLIENT_KEYS).ok()?;
         Some(rows::client_table(&select::clients(&all, &wanted)).columnar())
     }
 
-    /// Sees to it that the values of the flows shown are read, where they are readings.
+    /// Subscribes to the values of the displayed flows, if they are readings.
     async fn read_values(&mut self, state: Option<&ChannelState>) {
         let Some(state) = state else { return };
         let content = self.app.observer.seen().channel(&state.name).and_then(|channel| channel.content);
@@ -266,18 +265,18 @@ impl Page {
     }
 }
 
-/// Lost and expected numbers of the newest samples, from the oldest to the newest.
+/// Share of lost numbers in the newest samples, oldest first.
 fn strip(channel: &Observed, count: usize) -> Value {
     let samples = channel.history.newest(count);
     let pair = |sample: &crate::observe::Sample| {
         let share = share(sample.get(Column::Lost).into(), sample.get(Column::Expected).into());
-        // Nothing can be lost where nothing is expected: the strip has a hole there.
+        // Without expected numbers there can be no loss: the strip has a hole there.
         if sample.get(Column::Expected) > 0.0 { number(share) } else { Value::Null }
     };
     samples.map(pair).collect::<Vec<_>>().into()
 }
 
-/// The answer to "is anything being lost?".
+/// Totals that tell whether anything is being lost.
 fn totals(seen: &Observation) -> Value {
     let count = |health| seen.channels.iter().filter(|channel| channel.verdict.health == health).count();
     let sum = |of: &dyn Fn(&Observed) -> f64| seen.channels.iter().map(of).sum::<f64>();
@@ -300,11 +299,11 @@ fn totals(seen: &Observation) -> Value {
     })
 }
 
-/// The last payloads of the flows that a page shows.
+/// The last payloads of the displayed flows.
 #[derive(Debug, Default)]
 struct Readings {
     reader: Option<TapReader<Batch>>,
-    /// By flow; `None`: nothing came yet.
+    /// By flow; `None` if nothing has come yet.
     latest: HashMap<String, Option<Reading>>,
 }
 
@@ -317,7 +316,7 @@ struct Reading {
 }
 
 impl Readings {
-    /// Those of these flows, and of no other.
+    /// Keeps the values of these flows, and of no others.
     fn want<'a>(&mut self, flows: impl Iterator<Item = &'a str>) {
         let mut before = std::mem::take(&mut self.latest);
         for flow in flows {
@@ -325,7 +324,7 @@ impl Readings {
         }
     }
 
-    /// Takes in what comes next; without a reader it waits for ever.
+    /// Takes the next value; without a reader, waits forever.
     async fn collect(&mut self) {
         let Some(reader) = &mut self.reader else { return std::future::pending().await };
         match reader.next().await {
@@ -347,7 +346,7 @@ impl Readings {
         }
     }
 
-    /// By flow: number, time and payload, as JSON where it is JSON, as text where it is text.
+    /// By flow: number, time and payload, as JSON if it is JSON, as text if it is text.
     fn values(&self) -> Value {
         let known = self.latest.iter().filter_map(|(flow, reading)| Some((flow, reading.as_ref()?)));
         let value = |(flow, reading): (&String, &Reading)| {

@@ -1,18 +1,18 @@
-//! What stands for `page` in a build without it: browsers get the text that everybody else gets.
+//! Replaces `page` in a build without it: browsers get the text that other clients get.
 
 use axum::{Router, http::HeaderMap, response::Response};
 
 use super::App;
 
-/// Leaves the routes as they are.
+/// Adds no routes.
 pub(super) fn mount(router: Router<App>) -> Router<App> {
     router
 }
 
-/// There is none.
+/// There is no page.
 pub(super) fn index(_headers: &HeaderMap) -> Option<Response> {
     None
 }
 
-/// Has nothing to compress.
+/// There is nothing to compress.
 pub(super) fn compress() {}

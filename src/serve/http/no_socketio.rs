@@ -1,10 +1,10 @@
-//! What stands for `socketio` in a build without it: nothing is at its path.
+//! Replaces `socketio` in a build without it: its path does not exist.
 
 use axum::Router;
 
 use super::App;
 
-/// Has nothing to end.
+/// There is nothing to close.
 #[derive(Debug)]
 pub(super) struct Handle;
 
@@ -13,7 +13,7 @@ impl Handle {
     pub(super) async fn close(&self) {}
 }
 
-/// Leaves the routes as they are.
+/// Adds no routes.
 pub(super) fn mount(router: Router, _app: &App) -> (Router, Handle) {
     (router, Handle)
 }

@@ -1,6 +1,6 @@
-//! The page at `/`: files that are built into the binary. They are read once, so they may be kept
-//! for ever: their path holds a sum of them all, and only the page that names them is asked for
-//! again.
+//! The page at `/`, from files that are built into the binary. Their path contains a hash of all
+//! of them, so browsers may cache them forever; only the page itself, which names the path, is
+//! requested again.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -19,7 +19,7 @@ use super::{
     refusal::Refusal,
 };
 
-/// One file of the page.
+/// A file of the page.
 struct Asset {
     name: &'static str,
     content_type: &'static str,
@@ -72,7 +72,7 @@ static LICENCES: [Asset; 3] = [
     asset!(TEXT, "vendor/mpegts.js.LICENSE.txt"),
 ];
 
-/// Where the files are: `{{base}}` in the page.
+/// The page; `{{base}}` stands for the path of the files.
 const INDEX: &str = include_str!("../../web/index.html");
 
 static SUM: LazyLock<String> = LazyLock::new(|| {
@@ -89,18 +89,18 @@ static PAGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 static PAGE_GZIP: OnceLock<Vec<u8>> = OnceLock::new();
 
-/// Nothing from anywhere else, nothing inline. A player's film is a blob that the page makes.
+/// Allows no other origin and nothing inline. A player's video is a blob that the page creates.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
 
-/// Puts the page's files among the routes.
+/// Adds the page's files to the routes.
 pub(super) fn mount(router: Router<App>) -> Router<App> {
     router.route("/favicon.ico", get(icon)).route("/page/{sum}/{*name}", get(file))
 }
 
-/// The page itself, for a client that wants it rather than text.
+/// The page itself, for a client that prefers HTML to text.
 pub(super) fn index(headers: &HeaderMap) -> Option<Response> {
     is_browser(headers).then(|| whole(headers))
 }
@@ -127,7 +127,7 @@ fn whole(headers: &HeaderMap) -> Response {
     guarded(response)
 }
 
-/// The page's icon as a file, for those who ask for it without looking at the page.
+/// The page's icon as a file, for clients that request it without reading the page.
 static ICON: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let data = INDEX.split_once("data:image/svg+xml,").and_then(|(_, rest)| rest.split_once('"'));
     percent_encoding::percent_decode_str(data.map_or("", |(data, _)| data)).collect()
@@ -152,7 +152,7 @@ async fn file(Path((sum, name)): Path<(String, String)>, headers: HeaderMap) -> 
     Ok(guarded(response))
 }
 
-/// Compresses everything, so that the first visitor does not wait for it.
+/// Compresses all files in advance, so that the first visitor does not wait.
 pub(super) fn compress() {
     PAGE_GZIP.get_or_init(|| gzip(&PAGE));
     for asset in &ASSETS {
@@ -187,7 +187,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// What a visit that plays a film transfers at most.
+    /// Maximum transfer of a visit that plays a video.
     const TRANSFER_MAX: usize = 160 << 10;
 
     #[test]

@@ -1,24 +1,24 @@
-//! Paths of requests. They are changed here alone, before anything reads them: [`normalize`].
+//! Paths of requests. Only [`normalize`] changes them, before anything else reads them.
 
 use axum::http::{Uri, uri::PathAndQuery};
 
-/// Where Socket.IO clients look for their server.
+/// Path at which Socket.IO clients expect their server.
 pub(super) const SOCKET_IO: &str = "/socket.io";
 
-/// Reduces slashes at the start of a path to one, and takes the base off below which a proxy serves
-/// the relay.
+/// Reduces slashes at the start of a path to one, and removes the base path under which a proxy
+/// serves the relay.
 pub(super) fn normalize(uri: &mut Uri, base: &str) {
     reduce_slashes(uri);
     strip(uri, base);
     reduce_slashes(uri);
 }
 
-/// Whether a path is the base without the slash at its end, which is redirected to the one with it.
+/// Whether a path is the base without its final slash; it is redirected to the one with the slash.
 pub(super) fn is_base_without_slash(path: &str, base: &str) -> bool {
     base.strip_suffix('/').is_some_and(|base| !base.is_empty() && base == path)
 }
 
-/// Players join a base URL and a path with a slash too many: `//udp/...`.
+/// Some players join a base URL and a path with a surplus slash: `//udp/...`.
 fn reduce_slashes(uri: &mut Uri) {
     let Some(whole) =
         uri.path_and_query().map(|whole| whole.as_str()).filter(|whole| whole.starts_with("//"))
@@ -31,7 +31,7 @@ fn reduce_slashes(uri: &mut Uri) {
     }
 }
 
-/// Takes the base off a path that begins with it. A proxy may have taken it off already.
+/// Removes the base from a path that starts with it. A proxy may already have removed it.
 fn strip(uri: &mut Uri, base: &str) {
     let Some(whole) = uri.path_and_query().filter(|_| base.len() > 1) else { return };
     let Some(rest) =
@@ -42,7 +42,7 @@ fn strip(uri: &mut Uri, base: &str) {
     let Ok(rest) = rest.parse::<PathAndQuery>() else { return };
     let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(rest);
-    // The other parts are those of a valid URI, and the path begins with a slash.
+    // The other parts come from a valid URI, and the path starts with a slash.
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 

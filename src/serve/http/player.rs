@@ -1,13 +1,11 @@
-//! One streaming client, behind its response's head: what is written to its socket, and what waits
-//! for it.
+//! One streaming client after its response's head: what is written to its socket, and its backlog.
 //!
-//! A chunk is written to the socket at once ([`PlayerQueue::push`]); only what the socket does not
-//! take waits, and the client's own task ([`PlayerQueue::run`]) writes that when it can. The same
-//! task notices that the client has gone, that it is behind for too long, and that its stream is
-//! silent.
+//! A chunk is written to the socket at once ([`PlayerQueue::push`]). What the socket does not take
+//! waits, and the client's own task ([`PlayerQueue::run`]) writes it when it can. The same task
+//! detects that the client has gone, has been behind for too long, or that its stream is silent.
 //!
-//! Behind a WebSocket each chunk is a message: a head stands before it, and answers to what the
-//! client sends between them.
+//! Over a WebSocket each chunk is a message: it gets a frame head, and answers to what the client
+//! sends go between messages.
 
 use std::{
     io::ErrorKind,
@@ -36,33 +34,33 @@ use tidecast_net::clock;
 /// The queue of a client that gets a stream's payloads.
 pub(super) type PlayerQueue = ClientQueue<Player>;
 
-/// A client that gets a stream's payloads, and its place among all.
+/// State of a client that gets a stream's payloads.
 #[derive(Debug)]
 pub(super) struct Player {
     share: Share,
     /// Chunks are messages of a WebSocket.
     messages: bool,
-    /// The number of the packet that comes next.
+    /// Number of the next packet.
     next: u64,
-    /// What may wait without the client being behind: it begins with what is over already.
+    /// Backlog that does not count as behind, because the client started with older chunks.
     lead: usize,
-    /// Since when more than that waits.
+    /// Since when the backlog exceeds that.
     behind: Option<Instant>,
-    /// When the last chunk came.
+    /// Arrival of the last chunk.
     heard: Instant,
     _place: Option<Place>,
 }
 
-/// What waits for a player.
+/// An item in the backlog of a player.
 #[derive(Debug)]
 pub(super) enum Part {
-    /// A chunk, and what stands before it.
+    /// A chunk, and the frame head before it.
     Chunk(Head, Arc<Chunk>),
-    /// An answer to what came over a WebSocket.
+    /// An answer to a WebSocket frame of the client.
     Answer(Vec<u8>),
 }
 
-/// How long a client is kept.
+/// How long to keep a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     pub(super) lag_max: Duration,
@@ -81,7 +79,7 @@ impl Queued for Part {
         }
     }
 
-    /// An answer does not make a client behind.
+    /// An answer does not make a client count as behind.
     fn cost(&self) -> usize {
         match self {
             Part::Chunk(_, chunk) => cost(chunk),
@@ -110,7 +108,7 @@ impl Policy for Player {
     fn say(state: &mut State<Player>, bytes: Vec<u8>) {
         let closes = bytes.first() == Some(&websocket::CLOSES) && !state.closed;
         state.backlog.push_answer(Part::Answer(bytes));
-        // Nothing may follow the answer to its close.
+        // Nothing may follow the answer to the client's close frame.
         if closes {
             state.closed = true;
             let unsent = state.backlog.take_unsent(|part| !part.is_answer());
@@ -133,7 +131,7 @@ impl Policy for Player {
 }
 
 impl Player {
-    /// What stands before a chunk.
+    /// The frame head before a chunk.
     fn head(&self, chunk: &Chunk) -> Head {
         if self.messages { Head::binary(chunk.bytes.len()) } else { Head::default() }
     }
@@ -142,14 +140,14 @@ impl Player {
         self.share.sent(chunk.packets.into(), chunk.bytes.len() as u64);
     }
 
-    /// Something more waits.
+    /// Notes that something was added to the backlog.
     fn waits(&mut self, backlog: &Backlog<Part>, now: Instant) {
         if backlog.cost() > self.lead {
             self.behind.get_or_insert(now);
         }
     }
 
-    /// Skips the oldest chunks beyond the bound. Gives how many packets they held.
+    /// Skips the oldest chunks beyond the bound. Returns the count of their packets.
     fn skip(&self, backlog: &mut Backlog<Part>) -> u64 {
         let mut skipped = 0;
         while backlog.cost() > CLIENT_BACKLOG_BYTES_MAX + self.lead
@@ -160,27 +158,27 @@ impl Player {
         skipped
     }
 
-    /// How long the client may go on as it is.
+    /// How long the client may continue in its present state.
     fn left(&self, patience: Patience, now: Instant) -> Result<Duration, End> {
         let (since, max, end) = match self.behind {
             Some(behind) => (behind, patience.lag_max, End::Behind),
             None => (self.heard, patience.idle_timeout, End::Silent),
         };
         let left = max.checked_sub(now.saturating_duration_since(since)).filter(|left| !left.is_zero());
-        // Within its lead it may become behind meanwhile.
+        // A client within its lead may fall behind meanwhile.
         left.map(|left| left.min(patience.lag_max)).ok_or(end)
     }
 }
 
 impl PlayerQueue {
-    /// A client that gets the packets from this number on.
+    /// A client that gets the packets from `next` on.
     pub(super) fn new(stream: TcpStream, share: Share, next: u64, place: Option<Place>) -> PlayerQueue {
         let heard = clock::now();
         let player = Player { share, messages: false, next, lead: 0, behind: None, heard, _place: place };
         ClientQueue::with(Some(stream), player)
     }
 
-    /// Puts a WebSocket's head before each chunk that comes from now on: call it before
+    /// Adds a WebSocket head to each chunk from now on. Call it before
     /// [`PlayerQueue::starting_with`].
     pub(super) fn in_messages(mut self) -> PlayerQueue {
         let state = self.state_mut();
@@ -189,7 +187,7 @@ impl PlayerQueue {
         self
     }
 
-    /// Lets these chunks wait for the client before all others.
+    /// Puts these chunks at the start of the client's backlog.
     pub(super) fn starting_with(mut self, chunks: Vec<Arc<Chunk>>) -> PlayerQueue {
         let State { backlog, policy: player, .. } = self.state_mut();
         player.lead = START_LEAD * chunks.iter().map(|chunk| cost(chunk)).sum::<usize>();
@@ -201,7 +199,7 @@ impl PlayerQueue {
         self
     }
 
-    /// Writes a chunk, or lets it wait. Does nothing if the client had it, or came after it.
+    /// Writes a chunk, or adds it to the backlog. Does nothing if the client has had it.
     pub(super) fn push(&self, chunk: &Arc<Chunk>, now: Instant) {
         let mut state = self.state();
         let State { backlog, policy: player, closed, .. } = &mut *state;
@@ -216,7 +214,7 @@ impl PlayerQueue {
             let parts: [&[u8]; 2] = [head.as_slice(), &chunk.bytes];
             match self.stream().and_then(|stream| queue::write(stream, parts, 0)) {
                 Ok(bytes) if bytes == parts[0].len() + parts[1].len() => player.got(chunk),
-                // The task finds out why.
+                // The client's task finds the reason.
                 result => {
                     backlog.push_begun(Part::Chunk(head, chunk.clone()), result.unwrap_or(0));
                     player.waits(backlog, now);
@@ -233,7 +231,7 @@ impl PlayerQueue {
         }
     }
 
-    /// Serves the client to its end.
+    /// Serves the client until it ends.
     pub(super) async fn run(&self, patience: Patience) -> End {
         let end = tokio::select! {
             end = self.serve(patience) => end,
@@ -242,7 +240,8 @@ impl PlayerQueue {
         self.ended(end)
     }
 
-    /// Serves a client behind a WebSocket, of which so much was read already, to its end.
+    /// Serves a client over a WebSocket until it ends. `early`: bytes that were already read from
+    /// it.
     pub(super) async fn run_messages(&self, patience: Patience, early: Vec<u8>) -> End {
         let peer = websocket::Peer::default();
         let end = tokio::select! {
@@ -273,7 +272,7 @@ impl PlayerQueue {
             let Some(left) = patience.idle_timeout.checked_sub(silent).filter(|left| !left.is_zero()) else {
                 return End::Silent;
             };
-            // No timer is set per chunk: whether one has come is looked up when this one fires.
+            // No timer is set per chunk: when this one fires, it checks whether one has come.
             if timeout(left, self.woken()).await.is_err() {
                 continue;
             }
@@ -285,12 +284,12 @@ impl PlayerQueue {
         }
     }
 
-    /// When the last chunk came.
+    /// Arrival of the last chunk.
     fn heard(&self) -> Instant {
         self.state().policy.heard
     }
 
-    /// Returns when the client has gone, or sends what nobody asked for.
+    /// Returns when the client has gone, or sends too much.
     async fn gone(&self) {
         let Ok(stream) = self.stream() else { return };
         let mut chatter = 0;
@@ -307,8 +306,8 @@ impl PlayerQueue {
         }
     }
 
-    /// It has closed its side, and may listen all the same; one that has gone answers the next
-    /// chunk with a reset. Returns when that has come, or no chunk does.
+    /// The client has closed its side, and may still listen. If it has gone, it answers the next
+    /// chunk with a reset. Returns on that reset, or when no chunk comes for a while.
     async fn half_closed(&self, stream: &TcpStream) {
         while timeout(HALF_CLOSED_SILENCE_MAX, listen::broken(stream)).await.is_err() {
             if clock::now().saturating_duration_since(self.heard()) >= HALF_CLOSED_SILENCE_MAX {

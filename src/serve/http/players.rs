@@ -1,5 +1,5 @@
-//! What players open instead of a stream: a playlist of all of them, and the description of one
-//! that goes out (or comes in) by UDP or RTP.
+//! Files for players: a playlist of all streams, and the description (SDP) of a stream that is
+//! sent or received by UDP or RTP.
 
 use std::fmt::Write as _;
 
@@ -24,7 +24,7 @@ const M3U: &str = "audio/x-mpegurl; charset=utf-8";
 const SDP: &str = "application/sdp";
 
 /// `/playlist.m3u`: the configured channels whose payload is, or may be, a transport stream, and
-/// the playlist that is imported.
+/// the imported playlist.
 pub(super) async fn playlist(
     State(app): State<App>,
     Extension(via): Extension<Via>,
@@ -48,7 +48,7 @@ pub(super) async fn playlist(
     Ok(([(header::CONTENT_TYPE, M3U), (header::CACHE_CONTROL, "no-cache")], text).into_response())
 }
 
-/// Whether a channel is one for players, as far as it is known: one that was silent so far may be.
+/// Whether a channel is for players, as far as known: a channel without packets so far may be.
 fn is_for_players(app: &App, view: &ChannelView) -> bool {
     let seen = app.observer.seen();
     let content = seen.channel(&view.state.name).and_then(|channel| channel.content);
@@ -66,7 +66,7 @@ fn is_for_players(app: &App, view: &ChannelView) -> bool {
     }
 }
 
-/// Which of a channel's addresses is described, counted from 0 as in the configuration.
+/// Which address of a channel to describe, counted from 0 as in the configuration.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct DescriptionQuery {
     output: Option<usize>,
@@ -84,15 +84,14 @@ pub(super) async fn description(app: &App, name: &str, uri: &Uri) -> Result<Resp
         match describe(&part, &contents, &query) {
             Ok(stream) => streams.push(stream),
             Err(refusal) if part.name == channel.name => return Err(refusal),
-            Err(_) => {} // the others go without it
+            Err(_) => {} // the others do without it
         }
     }
     let text = Description::new(name, streams, 1).map(|text| text.to_string()).unwrap_or_default();
     Ok(([(header::CONTENT_TYPE, SDP), (header::CACHE_CONTROL, "no-cache")], text).into_response())
 }
 
-/// The address that was asked for; else the first that a player anywhere may open, groups before
-/// hosts.
+/// The requested address; otherwise the first one that players can use, groups before hosts.
 fn describe(channel: &Channel, contents: &Contents, query: &DescriptionQuery) -> Result<Stream, Refusal> {
     let name = &channel.name;
     let of_output = |output| Stream::of_output(output, contents).ok();

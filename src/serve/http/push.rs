@@ -1,5 +1,5 @@
-//! Messages for browsers and programs: `/ws/NAME` and `/sse/NAME`. What comes and how is
-//! [`crate::serve::push`]'s; here are the requests, and the connections behind their answers.
+//! Messages for browsers and programs: `/ws/NAME` and `/sse/NAME`. [`crate::serve::push`] makes
+//! the messages; here are the requests, and the connections after their responses.
 //!
 //! A page of another site must not read what only its visitor can reach, so the browser's `Origin`
 //! must be ours or one that the operator names. Programs send none.
@@ -41,26 +41,25 @@ use crate::{
 use tidecast_net::address::{Input, Scheme, udpxy};
 use tidecast_wire::Format;
 
-/// A server-sent event that is none.
+/// An empty comment, which clients of server-sent events ignore.
 const COMMENT: &[u8] = b":\n\n";
 
-/// The query of a subscription.
+/// Query of a subscription.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PushQuery {
     flow: Option<String>,
     every: Option<String>,
     format: Option<String>,
-    /// Of raw messages, as of streams.
+    /// For raw messages, as for streams.
     start: Option<String>,
 }
 
 type Queried = Result<Query<PushQuery>, QueryRejection>;
 
-/// Whether pages of the browser's site may subscribe.
+/// Checks whether pages of the browser's site may subscribe.
 ///
-/// # Errors
-/// They may not.
+/// # Errors `Forbidden` if they may not.
 pub(super) fn admit(config: &config::Http, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
     let text = origin.to_str().unwrap_or_default();
@@ -76,7 +75,8 @@ pub(super) fn admit(config: &config::Http, headers: &HeaderMap) -> Result<Option
     )))
 }
 
-/// What a path names behind `/ws/` or `/sse/`: a channel, or a group as in `udp/239.1.1.1:5000`.
+/// The target of a path after `/ws/` or `/sse/`: a channel, or a group such as
+/// `udp/239.1.1.1:5000`.
 enum Target {
     Channel(String),
     Group(Input),
@@ -101,7 +101,7 @@ impl Target {
     }
 }
 
-/// A client's options, checked.
+/// A client's validated options.
 struct Asked<'a> {
     app: &'a App,
     target: Target,
@@ -126,7 +126,7 @@ impl<'a> Asked<'a> {
         Ok(Asked { app, target, options, who, via })
     }
 
-    /// Takes a place, and joins the group that it wants.
+    /// Takes a place, and joins the requested group.
     async fn order(self, transport: Transport) -> Result<PushOrder, Refusal> {
         let Asked { app, target, options, who, via } = self;
         let place = stream::place(app, via)?;
@@ -181,12 +181,12 @@ pub(super) async fn sse(
     let last = headers.get("last-event-id").and_then(|last| last.to_str().ok());
     if method != Method::HEAD {
         let mut order = asked.order(Transport::Sse).await?;
-        order.after = last.and_then(|last| last.parse().ok()); // any other is one of another server
+        order.after = last.and_then(|last| last.parse().ok()); // otherwise it is from another server
         handover.give(Ordered::Events(order));
     }
     let mut response = stream::response(HeaderValue::from_static("text/event-stream"));
     let headers = response.headers_mut();
-    // Proxies that collect answers would hold back events.
+    // Otherwise proxies that buffer responses would hold back events.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
 }
@@ -233,7 +233,7 @@ pub(super) async fn websocket(
     Ok(response)
 }
 
-/// Subscribes behind the head of the answer. `None`: the relay ends.
+/// Subscribes after the head of the response. `None` if the relay is ending.
 async fn subscribe(
     hubs: &Hubs,
     transport: Transport,
@@ -255,7 +255,7 @@ async fn subscribe(
     }
 }
 
-/// Sends server-sent events, to their end.
+/// Sends server-sent events until the end.
 pub(super) async fn events(stream: TcpStream, order: PushOrder, hubs: &Hubs) {
     let Some((queue, _place)) = subscribe(hubs, Transport::Sse, order, stream).await else { return };
     let end = tokio::select! {
@@ -266,7 +266,7 @@ pub(super) async fn events(stream: TcpStream, order: PushOrder, hubs: &Hubs) {
     log(end, "server-sent events");
 }
 
-/// Serves a WebSocket, to its end.
+/// Serves a WebSocket until the end.
 pub(super) async fn frames(stream: TcpStream, early: Vec<u8>, order: PushOrder, hubs: &Hubs) {
     let deflated = order.options.wire == Wire::WebSocketDeflated;
     let Some((queue, _place)) = subscribe(hubs, Transport::WebSocket, order, stream).await else { return };
@@ -288,8 +288,8 @@ fn log(end: End, what: &str) {
     }
 }
 
-/// Says something now and then, so that proxies keep a silent connection, and a vanished client is
-/// noticed.
+/// Sends a comment from time to time, so that proxies keep a silent connection and a vanished
+/// client is detected.
 async fn keep_alive(queue: &PushQueue) {
     let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
     loop {
@@ -300,7 +300,7 @@ async fn keep_alive(queue: &PushQueue) {
     }
 }
 
-/// Returns when the client has gone, or sends what nobody asked for.
+/// Returns when the client has gone, or sends too much.
 async fn gone(queue: &PushQueue) {
     let Ok(stream) = queue.stream() else { return };
     let mut chatter = 0;
@@ -310,8 +310,8 @@ async fn gone(queue: &PushQueue) {
         }
         match stream.try_read(&mut [0; 512]) {
             Ok(0) => {
-                // It has closed its side, and may listen all the same; if it has gone, this is
-                // answered with a reset.
+                // It has closed its side, and may still listen. If it has gone, it answers this
+                // with a reset.
                 queue.say(COMMENT.to_vec());
                 return listen::broken(stream).await;
             }

@@ -1,5 +1,5 @@
-//! Requests that get no stream: a status and one line of plain text that says what was wrong, and
-//! what would be right. [`Refusal`] goes out through the HTTP library, [`plain`] without it.
+//! Refused requests: a status and one line of plain text that says what was wrong and what was
+//! expected. The HTTP library sends a [`Refusal`]; [`plain`] works without it.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -8,8 +8,8 @@ use axum::{
 
 use crate::{channel::thread::ThreadError, limits::RETRY_AFTER, registry, shares::Refused};
 
-/// A whole answer, written by hand for a connection whose requests the HTTP library does not read.
-/// The connection ends behind it.
+/// A complete response, for a connection whose requests the HTTP library does not read. The
+/// connection ends after it.
 pub(super) fn plain(status: StatusCode, text: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
@@ -19,16 +19,16 @@ pub(super) fn plain(status: StatusCode, text: &str) -> String {
     )
 }
 
-/// Why a request is refused, and the line that says so.
+/// Why a request is refused, with the line for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// 400: the request makes no sense.
+    /// 400: the request is invalid.
     Malformed(String),
-    /// 403: the group may not be asked for.
+    /// 403: the group, or the origin of the request, is not allowed.
     Forbidden(String),
-    /// 404: there is nothing there.
+    /// 404: nothing has this path or name.
     NotFound(String),
-    /// 405: everything here can only be read.
+    /// 405: the server only supports reading.
     Method(String),
     /// 408: the request's body did not come in time.
     Late(String),
@@ -36,16 +36,16 @@ pub(super) enum Refusal {
     TooLong(String),
     /// 421: the request names a host that is not this one.
     Misdirected(String),
-    /// 500: the relay cannot do it, and waiting will not help.
+    /// 500: the relay cannot do it, and retrying will not help.
     Failed(String),
-    /// 501: something is missing here that would do it.
+    /// 501: a program or feature is missing.
     NotImplemented(String),
-    /// 503: not now.
+    /// 503: not available now.
     Busy(String),
 }
 
 impl Refusal {
-    /// The line that says why.
+    /// The line for the client.
     pub(super) fn text(self) -> String {
         self.parts().1
     }

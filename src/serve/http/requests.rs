@@ -1,5 +1,5 @@
-//! Requests of one connection on their way to the routes: whose each is, where its client has found
-//! this server, and whether it is served at this port.
+//! Requests of one connection before they reach the routes: the client and its place, the address
+//! under which it has reached this server, and whether the path is served on this port.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::shares::Place;
 
-/// Answers requests, and says where they leave what their connection shall carry.
+/// Answers requests; they store in the handover what their connection sends afterwards.
 pub(super) struct Requests {
     pub(super) router: TowerToHyperService<Router>,
     pub(super) handover: Handover,
@@ -33,7 +33,7 @@ pub(super) struct Requests {
     pub(super) place: ConnectionPlace,
 }
 
-/// A connection's place, which is theirs who ask over it.
+/// A connection's place, which counts for the client of its current request.
 pub(super) type ConnectionPlace = Arc<Mutex<Place>>;
 
 impl Service<Request<Incoming>> for Requests {
@@ -61,7 +61,8 @@ impl Service<Request<Incoming>> for Requests {
             return Box::pin(std::future::ready(Ok(refusal.into_response())));
         }
         request.extensions_mut().insert(self.handover.clone());
-        // Whatever asks where we are found from here on sees what the client has asked for.
+        // From here on, handlers that ask for the server's address see the one that the client
+        // used.
         if let Some(host) = via.host().and_then(|host| HeaderValue::from_str(host).ok())
             && request.headers().get(header::HOST) != Some(&host)
         {

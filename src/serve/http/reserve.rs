@@ -1,5 +1,5 @@
-//! One file descriptor that is kept back: when all others are used up, whoever watches over the
-//! relay still gets an answer to `/healthz`, and everybody else hears why there is none.
+//! Reserves one file descriptor: when all others are in use, monitoring still gets an answer to
+//! `/healthz`, and other clients are told the reason.
 
 use std::{fs::File, io, os::fd::OwnedFd, sync::Arc};
 
@@ -18,27 +18,27 @@ use crate::{
     registry::Registry,
 };
 
-/// What everybody else hears.
+/// Answer to other clients.
 const NONE_LEFT: &str = "no file descriptor is left: expected a higher limit (LimitNOFILE=, ulimit -n) or fewer clients (clients_max)";
 
-/// The descriptor, or the connection that has it.
+/// The reserved descriptor, or the connection that uses it.
 #[derive(Debug)]
 pub(super) struct Reserve {
-    /// What the descriptor is open on while nobody has it.
+    /// File that the descriptor refers to while no connection uses it.
     null: Arc<File>,
     kept: Option<OwnedFd>,
     lent: JoinSet<Option<OwnedFd>>,
 }
 
 impl Reserve {
-    /// Keeps one back.
+    /// Reserves a descriptor.
     pub(super) fn new() -> io::Result<Reserve> {
         let null = Arc::new(File::open("/dev/null")?);
         let kept = null.try_clone()?.into();
         Ok(Reserve { null, kept: Some(kept), lent: JoinSet::new() })
     }
 
-    /// Waits until a connection gives the descriptor back; for ever while none has it.
+    /// Waits until a connection returns the descriptor; forever if none uses it.
     pub(super) async fn returned(&mut self) {
         match self.lent.join_next().await {
             Some(back) => self.kept = back.ok().flatten(),
@@ -46,8 +46,8 @@ impl Reserve {
         }
     }
 
-    /// Answers a connection that could not be accepted for want of a descriptor. `false`: it was
-    /// another error, or somebody has the descriptor.
+    /// Answers a connection that could not be accepted for lack of a descriptor. `false`: it was
+    /// another error, or a connection uses the descriptor.
     pub(super) async fn answer(
         &mut self,
         error: &io::Error,
@@ -59,11 +59,11 @@ impl Reserve {
             return false;
         }
         if self.kept.take().is_none() {
-            // Somebody was faster when it was given back.
+            // Another part of the program took the descriptor when it was returned.
             self.kept = self.null.try_clone().ok().map(OwnedFd::from);
             return false;
         }
-        // The connection waits already, or there would have been another error.
+        // A connection is waiting, otherwise there would have been another error.
         let Ok(Ok((stream, _))) = timeout(RESERVE_PATIENCE, listener.accept()).await else {
             self.kept = self.null.try_clone().ok().map(OwnedFd::from);
             return false;
@@ -71,7 +71,8 @@ impl Reserve {
         let (registry, base, null) = (registry.clone(), base.to_owned(), self.null.clone());
         self.lent.spawn(async move {
             let stream = last(stream, &registry, &base).await;
-            // The descriptor passes from the connection to the reserve, and is free at no time.
+            // The descriptor passes from the connection to the reserve without being free in
+            // between.
             let mut back = OwnedFd::from(stream.into_std().ok()?);
             dup2(&*null, &mut back).ok()?;
             Some(back)
@@ -80,7 +81,7 @@ impl Reserve {
     }
 }
 
-/// Answers the one request that it gets, and none that is late or long.
+/// Answers a single request, unless it is late or too long.
 async fn last(mut stream: TcpStream, registry: &Registry, base: &str) -> TcpStream {
     let mut head = Vec::new();
     let read = async {
@@ -100,14 +101,14 @@ async fn last(mut stream: TcpStream, registry: &Registry, base: &str) -> TcpStre
         } else {
             plain(StatusCode::SERVICE_UNAVAILABLE, NONE_LEFT)
         };
-        // Whoever does not take it in time has gone.
+        // A client that does not take it in time has gone.
         let _ = timeout(RESERVE_PATIENCE, stream.write_all(answer.as_bytes())).await;
         let _ = stream.shutdown().await;
     }
     stream
 }
 
-/// Whether a request's head begins with `GET /healthz` below the base.
+/// Whether a request's head starts with `GET /healthz` below the base.
 fn asks_for_health(head: &[u8], base: &str) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let mut words = line.split(|byte| *byte == b' ');

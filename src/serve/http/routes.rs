@@ -1,4 +1,4 @@
-//! What is at which path, except for the streams themselves.
+//! Maps paths to handlers, except for the streams themselves.
 
 use std::fmt::Write as _;
 
@@ -25,7 +25,7 @@ use crate::{
     shares::Resource,
 };
 
-/// The routes, and the handle of Socket.IO, which must be told of the end.
+/// The routes, and the handle of Socket.IO, which must be closed at the end.
 pub(super) fn router(app: App) -> (Router, socketio::Handle) {
     let bound = middleware::from_fn_with_state(app.answers.clone(), answers::bound);
     let meant = middleware::from_fn_with_state(app.clone(), host::guard);
@@ -41,7 +41,7 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
         .route("/api/v1/history", get(api::history))
         .route("/api/v1/events", get(api::events))
         .route("/api/v1/losses", get(api::losses))
-        // These may be long.
+        // These answers may be long.
         .route_layer(bound);
     let router = page::mount(router)
         .route("/", get(index))
@@ -65,8 +65,8 @@ pub(super) fn router(app: App) -> (Router, socketio::Handle) {
     (router.layer(meant), io)
 }
 
-/// The page for browsers, text for everybody else. Where the operator has a port, others see there
-/// what is for them alone.
+/// The page for browsers, text for other clients. If the operator has a separate port, this port
+/// shows only what its clients can use.
 async fn index(State(app): State<App>, Extension(via): Extension<Via>, headers: HeaderMap) -> Response {
     let for_operators = via.door == Door::Admin || app.config.admin.is_none();
     if let Some(page) = page::index(&headers).filter(|_| for_operators) {
@@ -121,7 +121,8 @@ async fn contents(app: &App, for_operators: bool) -> String {
     text
 }
 
-/// Whether packets pass, which is what it is for; whether they come is the network's business.
+/// Whether the packet threads run. Whether packets arrive depends on the network and does not
+/// count.
 async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
     app.registry.health().await?;
     Ok("ok\n")
@@ -130,8 +131,7 @@ async fn health(State(app): State<App>) -> Result<&'static str, Refusal> {
 async fn ready(State(app): State<App>) -> Response {
     let mut lines = app.registry.not_ready().await;
     let is_ready = lines.is_empty();
-    // What comes and is not passed on is the senders' business, and no reason to take the relay out
-    // of service.
+    // Refused datagrams are the senders' fault, and no reason to take the relay out of service.
     let seen = app.observer.seen();
     lines.extend(
         seen.channels.iter().flat_map(|channel| {
@@ -156,7 +156,7 @@ struct StreamsQuery {
     flows: Option<usize>,
 }
 
-/// The state of everything.
+/// State of all streams.
 #[derive(Debug, Serialize)]
 struct Streams {
     version: &'static str,

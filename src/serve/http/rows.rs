@@ -348,7 +348,7 @@ impl<'a> LossRow<'a> {
     }
 }
 
-/// The history of a channel from a tick on, each column from the oldest to the newest; counts are
+/// History of a channel after a tick, each column from the oldest sample to the newest; counts are
 /// per second.
 pub(super) fn history(channel: &Observed, seen: &Observation, after_tick: u64) -> Value {
     let newer = usize::try_from(seen.ticks.saturating_sub(after_tick)).unwrap_or(usize::MAX);

@@ -1,9 +1,9 @@
-//! `/streams/NAME/snapshot.jpg`: the last key frame as a picture, made by ffmpeg where that is
+//! `/streams/NAME/snapshot.jpg`: the last key frame as a picture, made by ffmpeg if that is
 //! installed.
 //!
-//! What ffmpeg gets is that one frame of the stream, on its standard input; it may open nothing
-//! else. How many run at once, how long, and what they read and write is bounded, and a picture
-//! serves everybody for a second.
+//! ffmpeg gets only that frame of the stream, on its standard input, and may not open anything
+//! else. The number of processes, their run time, input and output are bounded, and a picture is
+//! reused for a second.
 
 use std::{
     collections::HashMap,
@@ -33,11 +33,11 @@ use crate::limits::{
 use tidecast_net::clock;
 use tidecast_wire::ts::{access::Access, packets::Packets};
 
-/// The last picture of each channel that was asked for one.
+/// The last picture of each requested channel.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     program: &'static str,
-    /// By name of a configured channel, so there are no more than those.
+    /// By name of a configured channel, which bounds their number.
     latest: Mutex<HashMap<String, Arc<AsyncMutex<Option<Picture>>>>>,
     places: Semaphore,
 }
@@ -45,7 +45,7 @@ pub(super) struct Snapshots {
 #[derive(Debug, Clone)]
 struct Picture {
     made: Instant,
-    /// Or why there is none: those who wait for it need not each find that out.
+    /// Or the reason why there is none, so that waiting clients do not all try again.
     jpeg: Result<Bytes, Refusal>,
 }
 
@@ -57,14 +57,14 @@ impl Default for Snapshots {
 
 /// The answer for a channel.
 pub(super) async fn snapshot(app: &App, name: &str) -> Result<Response, Refusal> {
-    app.registry.format(name)?; // there is such a channel
+    app.registry.format(name)?; // fails for an unknown channel
     let make = app.snapshots.make(app, name);
     let jpeg = app.snapshots.get(name, make).await?;
     Ok(([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-cache")], jpeg).into_response())
 }
 
 impl Snapshots {
-    /// A picture of the present. Whoever asks while one is made waits for that.
+    /// A current picture. Requests during its creation wait for it.
     async fn get(
         &self,
         name: &str,
@@ -96,7 +96,7 @@ impl Snapshots {
     }
 }
 
-/// The tables and the last key frame of a channel, whole.
+/// The tables and the last key frame of a channel, complete.
 async fn key_frame(app: &App, name: &str) -> Result<Vec<u8>, Refusal> {
     if app.config.start_bytes_max == 0 {
         return Err(Refusal::Busy(
@@ -105,7 +105,7 @@ async fn key_frame(app: &App, name: &str) -> Result<Vec<u8>, Refusal> {
     }
     for attempt in 0..SNAPSHOT_TRIES {
         if attempt > 0 {
-            sleep(SNAPSHOT_WAIT).await; // the rest of it is still to come
+            sleep(SNAPSHOT_WAIT).await; // the rest of the frame has not come yet
         }
         let chunks = app.registry.kept(name).await?;
         let bytes = chunks.iter().flat_map(|chunk| &chunk.bytes).copied().take(SNAPSHOT_BYTES_MAX);
@@ -119,8 +119,8 @@ async fn key_frame(app: &App, name: &str) -> Result<Vec<u8>, Refusal> {
     )))
 }
 
-/// The TS packets of a stream that begins with tables and a picture, up to the packet that shows
-/// that the picture is over.
+/// The TS packets of a stream that starts with tables and a picture, up to the packet that shows
+/// the end of the picture.
 fn first_picture(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut access, mut pictures, mut frame) = (Access::default(), 0, Vec::new());
     Packets::default().push(bytes, |placed| {
@@ -132,7 +132,7 @@ fn first_picture(bytes: &[u8]) -> Option<Vec<u8>> {
     (pictures == 2).then_some(frame)
 }
 
-/// Has ffmpeg make a picture of the frame.
+/// Runs ffmpeg to make a picture of the frame.
 async fn draw(program: &str, frame: Vec<u8>) -> Result<Bytes, Refusal> {
     match timeout(SNAPSHOT_TIMEOUT, run(program, frame)).await {
         Ok(Ok(jpeg)) if !jpeg.is_empty() => Ok(jpeg.into()),
@@ -183,11 +183,11 @@ async fn run(program: &str, frame: Vec<u8>) -> Result<Vec<u8>, Error> {
     let ((), read) = tokio::join!(feed(stdin, &frame), read);
     read?;
     let status = child.wait().await?;
-    // Half a picture is none.
+    // The picture may be incomplete if ffmpeg fails.
     Ok(if status.success() { jpeg } else { Vec::new() })
 }
 
-/// Writes the frame, as far as it is wanted: ffmpeg ends when it has its picture.
+/// Writes the frame until ffmpeg stops reading: it ends when it has its picture.
 async fn feed(stdin: Option<ChildStdin>, frame: &[u8]) {
     let Some(mut stdin) = stdin else { return };
     if let Err(error) = stdin.write_all(frame).await {
@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(first_picture(&[]), None);
     }
 
-    /// Else the last of many who ask for the picture of a silent channel would wait for all the
-    /// others.
+    /// Otherwise the last of many clients that ask for a picture of a silent channel would wait
+    /// for all the others.
     #[tokio::test]
     async fn a_failure_is_the_answer_for_all_who_wait() {
         let (snapshots, tries) = (Snapshots::default(), std::sync::atomic::AtomicUsize::new(0));
@@ -239,7 +239,7 @@ mod tests {
     async fn a_missing_program_and_a_bad_frame_are_told_apart() {
         let missing = draw("no-such-ffmpeg", Vec::new()).await.unwrap_err();
         assert!(matches!(missing, Refusal::NotImplemented(why) if why.contains("not installed")));
-        // a program that fails, whatever it is given
+        // a program that fails regardless of its input
         let bad = draw("false", vec![0; 100_000]).await.unwrap_err();
         assert!(matches!(bad, Refusal::Busy(why) if why.contains("cannot decode")));
     }

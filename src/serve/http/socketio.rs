@@ -1,10 +1,10 @@
-//! Socket.IO: a client emits `subscribe` and gets `packet`, `lost`, `missed`, `started` and
-//! `ended`. The library writes to the socket; each client has a queue without one, whose chunks a
-//! task hands to the library as it takes them.
+//! Socket.IO: a client emits `subscribe` and receives `packet`, `lost`, `missed`, `started` and
+//! `ended`. The library writes to the socket; each client has a queue without a socket, and a task
+//! passes its chunks to the library at the library's pace.
 //!
-//! The library makes a session for whoever asks. So a request for one takes a place first, which
-//! stays with the session until that is gone ([`open`]); what a client posts has a deadline and a
-//! bound, and a session connects once. `docs/programs.md` names the events for users.
+//! The library creates a session for every client that asks. So a request for one takes a place
+//! first, which is kept until the session ends ([`open`]). A posted body has a deadline and a
+//! bound, and a session connects once. `docs/programs.md` describes the events for users.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -40,7 +40,7 @@ use crate::{
     shares::Place,
 };
 
-/// What a client emits.
+/// Request of a client to subscribe.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -50,7 +50,7 @@ struct Wanted {
     format: Option<String>,
 }
 
-/// What a client emits to end a subscription.
+/// Request of a client to end a subscription.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Unwanted {
@@ -65,30 +65,31 @@ struct Client {
     subscriptions: Mutex<Subscriptions>,
 }
 
-/// A session's place among the clients, kept by the library with the request that opened it.
+/// A session's place among the clients, stored by the library with the request that opened the
+/// session.
 #[derive(Debug)]
 struct Session {
     connected: AtomicBool,
     _place: Place,
 }
 
-/// What a client is subscribed to: its streams, with the subscription's id as soon as there is one.
-/// A place is taken before the hub is asked, since a client need not wait for an answer before it
-/// emits again.
+/// Subscriptions of a client: its streams, with the id of each subscription once it is known. A
+/// place is taken before the hub is asked, since a client need not wait for an answer before it
+/// emits the next request.
 #[derive(Debug, Default)]
 struct Subscriptions(Vec<(String, Option<u64>)>);
 
-/// The handle, which must be told of the end.
+/// The handle, which must be closed at the end.
 pub(super) type Handle = SocketIo;
 
-/// Puts Socket.IO before the routes.
+/// Puts Socket.IO in front of the routes.
 pub(super) fn mount(router: Router, app: &App) -> (Router, Handle) {
     let (layer, io) = layer(app.clone());
     let guard = middleware::from_fn_with_state(app.clone(), guard);
     (router.layer(layer).layer(guard), io)
 }
 
-/// Keeps pages of other sites from Socket.IO, and lets those that may read the answers of its
+/// Blocks pages of other sites from Socket.IO, and lets allowed pages read the answers to their
 /// requests.
 async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     if !request.uri().path().starts_with(path::SOCKET_IO) {
@@ -122,8 +123,8 @@ fn layer(app: App) -> (SocketIoLayer, SocketIo) {
         .ws_max_message_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .ws_max_frame_size(SOCKETIO_MESSAGE_BYTES_MAX as usize)
         .build_layer();
-    // The handlers are there before the client is told that it is connected: from then on it may
-    // emit.
+    // The handlers are registered before the client is told that it is connected, since it may
+    // emit from then on.
     let admit = async move |socket: SocketRef| admit(&socket, app.clone());
     let connected = async |socket: SocketRef, io: SocketIo, Extension(queue): Extension<Arc<PushQueue>>| {
         connected(socket, &io, queue);
@@ -132,11 +133,10 @@ fn layer(app: App) -> (SocketIoLayer, SocketIo) {
     (layer, io)
 }
 
-/// Lets a request through to the library: one that would open a session with a place for it, one
-/// with a body when all of that is there.
+/// Passes a request on to the library: with a place if it opens a session, and with the complete
+/// body if it has one.
 ///
-/// # Errors
-/// There is no place; the body does not come, or is too long.
+/// # Errors There is no place; or the body is late or too long.
 async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
     let query = request.uri().query().unwrap_or_default();
     if !query.split('&').any(|pair| pair.starts_with("sid=")) {
@@ -161,8 +161,8 @@ async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
     Ok(Request::from_parts(parts, Body::from(body)))
 }
 
-/// Sets up what answers the client. A session that connects for the second time gets a
-/// `connect_error` that says so.
+/// Registers the handlers of a client. A session that connects a second time gets a
+/// `connect_error`.
 fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
     let request = socket.req_parts();
     let session = request.extensions.get::<Arc<Session>>();
@@ -199,7 +199,7 @@ fn admit(socket: &SocketRef, app: App) -> Result<(), String> {
 
 fn connected(socket: SocketRef, io: &SocketIo, queue: Arc<PushQueue>) {
     if !socket.connected() || io.get_socket(socket.id).is_none() {
-        queue.close(); // it went before there was anybody to tell
+        queue.close(); // it left before the handlers were registered
     }
     tokio::spawn(write(socket, queue));
 }
@@ -208,8 +208,8 @@ fn refuse(socket: &SocketRef, reason: &str) {
     let _ = socket.emit("refused", &json!({ "error": reason })); // it may have gone
 }
 
-/// Acknowledges with the answer; a refusal is an event, too, for those who asked for no
-/// acknowledgement.
+/// Acknowledges with the answer; a refusal is also sent as an event, for clients that did not
+/// request an acknowledgement.
 fn reply(socket: &SocketRef, ack: AckSender, answer: Result<Value, String>) {
     let answer = match answer {
         Ok(answer) => answer,
@@ -218,12 +218,12 @@ fn reply(socket: &SocketRef, ack: AckSender, answer: Result<Value, String>) {
             json!({ "error": reason })
         }
     };
-    let _ = ack.send(&answer); // it may have gone
+    let _ = ack.send(&answer); // the client may have gone
 }
 
 impl Client {
     fn subscriptions(&self) -> std::sync::MutexGuard<'_, Subscriptions> {
-        // Single insertions and removals: no panic can leave it half changed.
+        // Single insertions and removals, so a panic cannot leave the list inconsistent.
         self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -265,7 +265,7 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// The hub has answered; without an id the place is free again.
+    /// Stores the hub's answer; without an id, frees the place.
     fn settle(&mut self, stream: &str, id: Option<u64>) {
         let Some(place) = self.0.iter().position(|(known, _)| known == stream) else { return };
         match id {
@@ -285,7 +285,7 @@ impl Subscriptions {
     }
 }
 
-/// Hands what comes to the library.
+/// Passes the queue's chunks to the library.
 async fn write(socket: SocketRef, queue: Arc<PushQueue>) {
     while let Some(chunk) = queue.next().await {
         for update in &chunk.updates {
@@ -300,10 +300,10 @@ async fn write(socket: SocketRef, queue: Arc<PushQueue>) {
             }
         }
     }
-    let _ = socket.disconnect(); // it may have gone
+    let _ = socket.disconnect(); // the client may have gone
 }
 
-/// Answers whether the client is still there.
+/// Returns whether the client is still connected.
 async fn emit(socket: &SocketRef, update: &Update) -> bool {
     let mut pause = SOCKETIO_PAUSE_MIN;
     loop {
@@ -326,7 +326,7 @@ async fn emit(socket: &SocketRef, update: &Update) -> bool {
 mod tests {
     use super::*;
 
-    /// As a client does that emits all at once.
+    /// Like a client that emits all requests at once.
     #[test]
     fn places_are_taken_before_the_answers_come() {
         let mut subscriptions = Subscriptions::default();

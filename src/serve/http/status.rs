@@ -1,5 +1,5 @@
-//! `/status`: who gets what, in the form of udpxy's status page, for scripts that read that. People
-//! have [`super::page`], programs [`super::api`].
+//! `/status`: which client gets which group, in the form of udpxy's status page, for scripts that
+//! read that. People use [`super::page`], programs [`super::api`].
 
 use std::{fmt::Write as _, net::SocketAddr};
 
@@ -50,7 +50,7 @@ fn head(process: u32, listen: &str, interface: &str, clients: u64) -> String {
     )
 }
 
-/// One process serves all clients.
+/// All clients have the same process id, because one process serves them all.
 fn clients(text: &mut String, rows: impl Iterator<Item = (ClientState, String)>, now: u64) {
     text.push_str(
         "<h3>Active clients:</h3>\n<table cellspacing=\"0\" class=\"proctabl\">\n\
@@ -60,14 +60,14 @@ fn clients(text: &mut String, rows: impl Iterator<Item = (ClientState, String)>,
     for (index, (client, to)) in rows.enumerate() {
         let class = if index % 2 == 1 { " class=\"uneven\"" } else { "" };
         let (from, rate) = (&client.who.address, rate(client.bytes, now.saturating_sub(client.since)));
-        // A String takes all.
+        // Writing to a String cannot fail.
         let _ =
             writeln!(text, "<tr{class}><td>{process}</td><td>{from}</td><td>{to}</td><td>{rate}</td></tr>");
     }
     text.push_str("</table>\n");
 }
 
-/// KiB per second since the client has come, in udpxy's words.
+/// KiB per second since the client's start, in udpxy's format.
 fn rate(bytes: u64, millis: u64) -> String {
     if bytes == 0 || millis == 0 {
         return "N/A".to_owned();
@@ -75,7 +75,7 @@ fn rate(bytes: u64, millis: u64) -> String {
     format!("{:.2} Kb/sec", bytes as f64 / 1024.0 / (millis as f64 / 1000.0))
 }
 
-/// The group and port of the channel's first leg.
+/// Group and port of the channel's first leg.
 fn destination(view: &ChannelView) -> String {
     let first = view.state.legs.first().and_then(|leg| leg.address.parse::<Input>().ok());
     first.as_ref().map(Input::socket_addr).as_ref().map_or_else(String::new, SocketAddr::to_string)

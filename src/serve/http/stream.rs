@@ -1,10 +1,10 @@
-//! Streams over HTTP: `/streams/NAME`, and the URLs that udpxy users know,
-//! `/udp/[SOURCE@]GROUP:PORT` and `/rtp/...`.
+//! Streams over HTTP: `/streams/NAME`, and the URLs of udpxy, `/udp/[SOURCE@]GROUP:PORT` and
+//! `/rtp/...`.
 //!
-//! The response has a head and no body as far as the HTTP library knows: it ends with the
-//! connection, without chunked encoding, which simple players do not know. What was subscribed to
-//! is left in the connection's [`Handover`], and when the head has gone out, chunks of payload
-//! follow it as they are (`player`, `feeder`).
+//! For the HTTP library the response has a head and no body: it ends with the connection, without
+//! chunked encoding, which simple players do not support. The subscription is stored in the
+//! connection's [`Handover`]. After the head, chunks of payload are sent unchanged (`player`,
+//! `feeder`).
 
 use std::{
     convert::Infallible,
@@ -47,19 +47,19 @@ const BYTES: &str = "application/octet-stream";
 /// Keys of other relays and of playlists (`fcc`, `playseek`, ...) are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct StreamQuery {
-    /// The key of one flow; it may begin later.
+    /// Key of one flow; it may start later.
     flow: Option<String>,
-    /// `live`: from the next packet on, without what a player needs to begin at once. A time is a
-    /// player's wish to see what is over: it gets what there is.
+    /// `live`: start with the next packet, without older data that lets a player start at once. A
+    /// time is a player's request for past data; it is treated as if absent.
     start: Option<String>,
     end: Option<String>,
-    /// Where to join.
+    /// Interface on which to join.
     #[serde(rename = "if", alias = "ifname")]
     interface: Option<String>,
 }
 
 impl StreamQuery {
-    /// What was typed, without the label that playlists put at the end of a URL.
+    /// Reads the query, without the label that playlists append to a URL.
     fn read(query: Queried) -> Result<StreamQuery, Refusal> {
         let Query(query) = query.map_err(|error| Refusal::Malformed(error.body_text()))?;
         let plain = |text: Option<String>| text.map(|text| udpxy::label(&text).to_owned());
@@ -70,7 +70,7 @@ impl StreamQuery {
 
 type Queried = Result<Query<StreamQuery>, QueryRejection>;
 
-/// `/streams/NAME[?flow=KEY][&start=live]`, and what belongs to a stream: `.sdp`, `/snapshot.jpg`
+/// `/streams/NAME[?flow=KEY][&start=live]`, and the files of a stream: `.sdp`, `/snapshot.jpg`
 pub(super) async fn named(
     State(app): State<App>,
     Extension(handover): Extension<Handover>,
@@ -83,7 +83,7 @@ pub(super) async fn named(
     let whole = udpxy::label(uri.path().trim_start_matches("/streams/")).trim_end_matches('/');
     let knows = |name: &str| app.registry.format(name).is_ok();
     let mut name = whole;
-    // A channel may have a name like one of these.
+    // A channel's own name may end like one of these.
     if !knows(name) {
         let shorter = [udpxy::plain(whole), udpxy::without_extension(whole).unwrap_or(whole)];
         name = shorter.into_iter().find(|shorter| knows(shorter)).unwrap_or(whole);
@@ -157,7 +157,7 @@ async fn on_demand(
     let query = StreamQuery::read(query)?;
     let (select, begin) =
         (select(query.flow.as_deref(), &format)?, begin(query.start.as_deref(), query.end.as_deref())?);
-    // As it stood in the request: the parser knows what a percent sign means here.
+    // Not decoded: the address parser handles percent signs itself.
     let text = uri.path().get("/udp/".len()..).unwrap_or_default().trim_start_matches('/');
     let input = group::checked(scheme, text, query.interface.as_deref(), &app.config)?;
     let content_type = type_on_demand(&app, &input).await;
@@ -173,7 +173,7 @@ async fn on_demand(
     Ok(response(content_type))
 }
 
-/// Where a stream begins that was asked for from `start` on, until `end`.
+/// Start position of a stream requested with these `start` and `end` values.
 pub(super) fn begin(start: Option<&str>, end: Option<&str>) -> Result<Begin, Refusal> {
     // 20240101120000, 1704106800, ${start}, {utc}
     let is_time = |text: &str| text.is_empty() || text.contains(|c: char| c.is_ascii_digit() || c == '{');
@@ -194,20 +194,20 @@ pub(super) fn select(flow: Option<&str>, format: &Format) -> Result<Select, Refu
     Ok(Select::Flow(wanted))
 }
 
-/// What a channel's payloads are, as far as its description, its format or its packets tell.
+/// Content type of a channel's payloads, as far as its description, format or packets tell.
 async fn content_type(app: &App, name: &str) -> Result<HeaderValue, Refusal> {
     let channel = app.registry.channel(name)?;
     if channel.format == Format::Ts {
-        return Ok(HeaderValue::from_static(MPEG_TS)); // it can only be that: nobody need be asked
+        return Ok(HeaderValue::from_static(MPEG_TS)); // no other type is possible
     }
     let known = Contents::of_running(&app.registry, &channel).await.media_type();
-    // Before the first packet nobody knows; programs do not look, and players that are told "bytes"
-    // may refuse.
+    // Unknown before the first packet. Programs ignore the type, but players may refuse "bytes",
+    // so media formats use the type of a transport stream.
     let is_media = matches!(channel.format, Format::Rtp | Format::Ts | Format::Auto);
     Ok(type_or(known, if is_media { MPEG_TS } else { BYTES }))
 }
 
-/// What a group on demand brings, as far as its packets tell if somebody has it already.
+/// Content type of a group on demand, as far as its packets tell, if it is already joined.
 async fn type_on_demand(app: &App, input: &Input) -> HeaderValue {
     type_or(
         Contents::of_group(&app.registry, input).await.and_then(|contents| contents.media_type()),
@@ -220,15 +220,15 @@ fn type_or(known: Option<String>, otherwise: &'static str) -> HeaderValue {
     known.unwrap_or(HeaderValue::from_static(otherwise))
 }
 
-/// A place among the clients that may stream at the same time.
+/// Takes a place among the clients that may stream at the same time.
 pub(super) fn place(app: &App, via: &Via) -> Result<Place, Refusal> {
     Ok(app.registry.shares().take(Resource::Streams, via.caller)?)
 }
 
-/// The head of a stream, for GET as for HEAD.
+/// The head of a stream, for GET and HEAD.
 pub(super) fn response(content_type: HeaderValue) -> Response {
     let mut response = Response::new(Body::new(Rest));
-    // This version makes the body end with the connection.
+    // With HTTP/1.0 the body ends with the connection.
     *response.version_mut() = Version::HTTP_10;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
@@ -237,7 +237,7 @@ pub(super) fn response(content_type: HeaderValue) -> Response {
     response
 }
 
-/// A body of unknown length, so that its head says nothing of a length, and of no bytes.
+/// A body of unknown length, so that the head contains no length.
 struct Rest;
 
 impl HttpBody for Rest {

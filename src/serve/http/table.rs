@@ -12,16 +12,16 @@ use serde_json::{Map, Value, json};
 /// A part of a table.
 #[derive(Debug)]
 pub(super) struct Table<R> {
-    /// What it lists, in the plural.
+    /// Name of the listed items, in the plural.
     pub(super) what: &'static str,
     pub(super) rows: Vec<R>,
-    /// How many rows match, here or not.
+    /// Count of all matching rows.
     pub(super) total: usize,
-    /// How many of them come before these.
+    /// Count of matching rows before this part.
     pub(super) offset: usize,
 }
 
-/// How an answer is written.
+/// Format of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Format {
@@ -32,7 +32,7 @@ pub(super) enum Format {
 
 /// The default row has the names of the columns, also where there is no row.
 impl<R: Serialize + Default> Table<R> {
-    /// A whole table.
+    /// A complete table.
     pub(super) fn whole(what: &'static str, rows: Vec<R>) -> Table<R> {
         Table { what, total: rows.len(), rows, offset: 0 }
     }
@@ -64,7 +64,7 @@ impl<R: Serialize + Default> Table<R> {
         csv(&columns, self.rows.iter().map(cells))
     }
 
-    /// The answer to a request.
+    /// The response to a request.
     pub(super) fn answer(&self, format: Format) -> Response {
         match format {
             Format::Json => Json(self.objects()).into_response(),
@@ -112,7 +112,7 @@ pub(super) fn csv_answer(what: &str, text: String) -> Response {
 pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        // A stranger chose it, and spreadsheets would compute it.
+        // Such text may come from an attacker, and spreadsheets would evaluate it as a formula.
         Value::String(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -129,7 +129,7 @@ impl Serialize for Rounded {
     }
 }
 
-/// A number that a person reads: four digits that count, and no more.
+/// A number for people: rounded to four significant digits.
 pub(super) fn number(value: f64) -> Value {
     if !value.is_finite() || value == 0.0 {
         return 0.into();

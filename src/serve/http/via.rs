@@ -1,11 +1,10 @@
-//! For whom a request comes, and where the client has found this server: as its connection says, or
-//! as a proxy that is trusted says of it, in X-Forwarded-For, -Proto and -Host or in Forwarded (RFC
-//! 7239).
+//! Client address and server address of a request: from its connection, or from a trusted proxy,
+//! in X-Forwarded-For, -Proto and -Host or in Forwarded (RFC 7239).
 //!
-//! Each proxy adds the address that it was reached from. Read from the end, the first one that is
-//! no trusted proxy is the client's; what stands before it, anybody may have written. What others
-//! than trusted proxies say is not read. Where both kinds of headers stand, X-Forwarded- counts:
-//! common proxies write these, and pass a Forwarded on as it came.
+//! Each proxy appends the address that it was reached from. Read from the end, the first one that
+//! is no trusted proxy is the client's; anyone may have written the ones before it. Headers from
+//! others than trusted proxies are ignored. If both kinds of headers are present, X-Forwarded-
+//! takes precedence: common proxies write these, and pass a Forwarded header on unchanged.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,16 +16,16 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// To which port a connection came.
+/// The port of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
-    /// The one for streams, and for everything unless there is another one.
+    /// The port for streams, and for everything else unless there is an operator's port.
     Main,
-    /// The operator's.
+    /// The operator's port.
     Admin,
 }
 
-/// The two ends of a connection.
+/// Both ends of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ends {
     pub(super) door: Door,
@@ -34,35 +33,35 @@ pub(super) struct Ends {
     pub(super) local: Option<SocketAddr>,
 }
 
-/// The way of one request; in its extensions.
+/// How one request has come; in its extensions.
 #[derive(Debug, Clone)]
 pub(super) struct Via {
-    /// Who has the places that it needs.
+    /// Whose share counts for the places that it takes.
     pub(super) caller: Caller,
-    /// To which port it came.
+    /// Port on which it came.
     pub(super) door: Door,
-    /// A proxy that is trusted has passed it on.
+    /// A trusted proxy has forwarded it.
     pub(super) trusted: bool,
-    /// `http`, or `https` where a proxy says so.
+    /// `http`, or `https` if a proxy says so.
     pub(super) scheme: &'static str,
-    /// The client's address, with its port where that is known.
+    /// The client's address, with its port if known.
     client: String,
-    /// The host and port that the client has asked for, if it was named.
+    /// Host and port that the client has requested, if it named them.
     host: Option<String>,
     local: Option<SocketAddr>,
 }
 
-/// What one proxy says of whom it was reached by.
+/// What one proxy reports about its client.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Hop {
-    /// `None`: it does not say.
+    /// `None` if it does not report one.
     address: Option<IpAddr>,
     proto: Option<String>,
     host: Option<String>,
 }
 
 impl Via {
-    /// Reads what the headers say, as far as it is to be believed.
+    /// Reads the headers of trusted proxies.
     pub(super) fn new(ends: Ends, uri: &Uri, headers: &HeaderMap, config: &config::Http) -> Via {
         let Ends { door, peer, local } = ends;
         let caller = peer.map_or(Caller::Proxy, |peer| Caller::at(peer.ip()));
@@ -73,7 +72,8 @@ impl Via {
         let direct = Via { caller, door, trusted: false, scheme: "http", client, host, local };
         let is_forwarded = headers.contains_key(FOR) || headers.contains_key(header::FORWARDED);
         if !peer.is_some_and(|peer| config.trusts(peer.ip())) {
-            // Requests of others that come through a proxy on this host are not this host's own.
+            // Requests from other hosts through a proxy on this host do not count as this host's
+            // own.
             let caller = if is_forwarded && caller == Caller::Own { Caller::Proxy } else { caller };
             return Via { caller, ..direct };
         }
@@ -97,19 +97,19 @@ impl Via {
         Via { caller, client, trusted, scheme, host: host.or(direct.host), ..direct }
     }
 
-    /// Who the client is.
+    /// Description of the client.
     pub(super) fn who(&self, headers: &HeaderMap) -> Who {
         let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
         Who { address: self.client.clone(), ..Who::new(None, agent) }
     }
 
-    /// The host and port that the client has asked for, as it named them.
+    /// Host and port that the client has requested, as it named them.
     pub(super) fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
 
-    /// Where the client finds this server: as it named it, or else our end of its connection.
-    /// `None`: it named something that is no address.
+    /// Address under which the client reaches this server: as it named it, otherwise our end of
+    /// its connection. `None` if it named something that is not an address.
     pub(super) fn authority(&self) -> Option<Authority> {
         let Some(host) = &self.host else { return self.local?.to_string().parse().ok() };
         let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
@@ -118,14 +118,14 @@ impl Via {
     }
 }
 
-/// The last of all values of a header that may have several.
+/// The last value of a header that may have several.
 fn last(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
     let value = value.rsplit(',').next()?.trim();
     (!value.is_empty()).then(|| value.to_owned())
 }
 
-/// The client among the proxies, which are named from the first to the last.
+/// The client, from the addresses in `hops`, nearest proxy first.
 fn client<'a>(hops: impl Iterator<Item = Hop> + 'a, config: &config::Http) -> Option<Hop> {
     let mut client = None;
     for hop in hops.take(FORWARDED_HOPS_MAX) {
@@ -168,7 +168,7 @@ fn element_of(element: &str) -> Hop {
     hop
 }
 
-/// Parts between separators that stand in no quotes.
+/// Splits at separators outside of quotes.
 fn split(text: &str, separator: u8) -> Vec<&str> {
     let (mut parts, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
     for (at, byte) in text.bytes().enumerate() {
@@ -203,7 +203,7 @@ fn unquoted(value: &str) -> String {
     text
 }
 
-/// An address as proxies write it, with a port or without: `192.0.2.43:47011`,
+/// Parses an address as proxies write it, with or without a port: `192.0.2.43:47011`,
 /// `[2001:db8::17]:4711`, `2001:db8::17`.
 fn address(text: &str) -> Option<IpAddr> {
     let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']')).map(|(inner, _)| inner);
@@ -321,7 +321,7 @@ mod tests {
         }
     }
 
-    /// HTTP/1.0 names no host.
+    /// HTTP/1.0 requests have no Host.
     #[test]
     fn without_a_name_the_own_end_of_the_connection_is_the_place() {
         let local = Some("192.0.2.7:8080".parse().unwrap());

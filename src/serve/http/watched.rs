@@ -1,7 +1,7 @@
-//! A client's connection that must move: if it takes none of what is written for too long, it
-//! fails, and whatever served it ends. Until then nothing is read from it, so that a client cannot
-//! ask faster than it takes the answers: the HTTP library and Socket.IO's keep what they cannot
-//! write.
+//! Ends a client's connection that makes no progress: if the client takes no data for too long,
+//! the connection fails. While a write waits, nothing is read from it, so that a client cannot ask
+//! faster than it takes the answers: the HTTP library and the Socket.IO library buffer what they
+//! cannot write.
 
 use std::{
     io,
@@ -18,18 +18,18 @@ use tokio::{
 
 use crate::shares::Place;
 
-/// Wraps a stream; see the module.
+/// Wraps a stream; see the module documentation.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
     stall_max: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Who reads when that is over.
+    /// Reader to wake when the write is done.
     reader: Option<Waker>,
-    /// All that was written is on its way.
+    /// All written data has been flushed.
     flushed: bool,
-    /// The connection's place: whoever takes the connection over has it.
+    /// Place of the connection, shared with the code that takes over the connection.
     _place: Option<Arc<Mutex<Place>>>,
 }
 
@@ -38,17 +38,17 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
         Watched { stream, stall_max, stalled: None, reader: None, flushed: true, _place: None }
     }
 
-    /// Keeps its place as long as it is open.
+    /// Keeps the place as long as the connection is open.
     pub(super) fn keeping(self, place: Arc<Mutex<Place>>) -> Watched<S> {
         Watched { _place: Some(place), ..self }
     }
 
-    /// Whether whoever wrote has flushed.
+    /// Whether the writer has flushed.
     pub(super) fn is_flushed(&self) -> bool {
         self.flushed
     }
 
-    /// The stream.
+    /// Returns the wrapped stream.
     pub(super) fn into_inner(self) -> S {
         self.stream
     }
@@ -102,14 +102,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // A write that waits goes on waiting: a TCP socket has nothing to flush.
+        // A pending write stays pending: a TCP socket has nothing to flush.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.flushed = matches!(flushed, Poll::Ready(Ok(())));
         flushed
     }
 
-    /// Leaves it open: behind an answer's head a stream may follow. It is closed with the stream
-    /// inside.
+    /// Leaves the connection open, since a stream may follow the response's head. It is closed
+    /// when the wrapped stream is dropped.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

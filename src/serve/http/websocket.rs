@@ -1,6 +1,6 @@
-//! The protocol of a WebSocket (RFC 6455) beside the messages, which are encoded for all
-//! subscribers at once: the handshake, and what the client sends. The library reads that and
-//! answers; its answers go out between messages.
+//! WebSocket protocol (RFC 6455) except for the messages, which are encoded once for all
+//! subscribers: the handshake, and the frames of the client. The library reads those and answers;
+//! its answers are sent between messages.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -39,12 +39,12 @@ use crate::{
     },
 };
 
-/// An empty ping, as it is written.
+/// An encoded empty ping.
 const PING: &[u8] = &[0x89, 0];
-/// How a close begins, as it is written.
+/// First byte of an encoded close frame.
 pub(super) const CLOSES: u8 = 0x88;
 
-/// What stands before a message of a server (RFC 6455, section 5.2).
+/// The frame head of a server's message (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Head {
     bytes: [u8; 10],
@@ -52,12 +52,12 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Of a binary message of so many bytes.
+    /// Head of a binary message with this payload length.
     pub(super) fn binary(payload: usize) -> Head {
         let frame = FrameHeader { opcode: OpCode::Data(Data::Binary), ..FrameHeader::default() };
         let mut bytes = [0; 10];
         let mut room = &mut bytes[..];
-        let _ = frame.format(payload as u64, &mut room); // ten bytes take the longest
+        let _ = frame.format(payload as u64, &mut room); // the longest head has ten bytes
         let length = 10 - room.len();
         Head { bytes, length }
     }
@@ -67,10 +67,9 @@ impl Head {
     }
 }
 
-/// The answer to a request for a WebSocket.
+/// The response to a request for a WebSocket.
 ///
-/// # Errors
-/// It is no such request.
+/// # Errors The request is not a WebSocket handshake.
 pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     create_response_with_body(request, Body::empty).map_err(|error| {
         Refusal::Malformed(format!(
@@ -79,8 +78,8 @@ pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     })
 }
 
-/// Agrees to the first protocol that the client offers, as most servers do: nothing depends on it,
-/// and browsers end a connection whose offer has no answer. jsmpeg offers "null".
+/// Accepts the first subprotocol that the client offers, as most servers do. It has no effect, but
+/// browsers end a connection whose offer is not answered. jsmpeg offers "null".
 pub(super) fn agree(request: &Request, response: &mut Response) {
     let offered =
         request.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|offered| offered.to_str().ok());
@@ -90,27 +89,27 @@ pub(super) fn agree(request: &Request, response: &mut Response) {
     }
 }
 
-/// What is known of the other end.
+/// State of the client.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    /// It has sent something since this was asked.
+    /// It has sent something since this was last checked.
     heard: AtomicBool,
-    /// A close frame goes to it.
+    /// A close frame was sent to it.
     closed: AtomicBool,
 }
 
-/// Ends it behind the last message, with a close frame if none was sent.
+/// Ends the connection after the last message, with a close frame if none was sent.
 pub(super) async fn leave<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     let Ok(stream) = far.stream() else { return };
     if !peer.closed.load(Ordering::Relaxed) {
-        // A client that has no room for it sees the end of the connection.
+        // A client without room for it sees the end of the connection.
         let _ = stream.try_write(&close(CloseCode::Away));
     }
     listen::part(stream).await;
 }
 
-/// Pings a silent connection, so that proxies keep it. Returns when the client is gone: it has left
-/// the last pings without any answer.
+/// Pings a silent connection, so that proxies keep it. Returns when the client is gone: it has not
+/// answered the last pings.
 pub(super) async fn ping<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     let mut times = interval_at(Instant::now() + PUSH_KEEPALIVE, PUSH_KEEPALIVE);
     let (mut asked, mut missed) = (false, 0);
@@ -118,7 +117,7 @@ pub(super) async fn ping<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
         times.tick().await;
         let heard = peer.heard.swap(false, Ordering::Relaxed);
         missed = if heard { 0 } else { missed + u32::from(asked) };
-        // Behind what waits it would say nothing of the client.
+        // A ping behind a backlog would reveal nothing about the client.
         asked = far.is_clear();
         if asked {
             far.say(PING.to_vec());
@@ -126,9 +125,9 @@ pub(super) async fn ping<P: Policy>(far: &ClientQueue<P>, peer: &Peer) {
     }
 }
 
-/// Reads what the client sends until it closes or goes; nothing of it means anything here. What is
-/// no WebSocket message, no UTF-8 text or too long is answered with a close frame that says so (RFC
-/// 6455, section 7.4.1), and is the end. `deflated`: it may send compressed messages.
+/// Reads the client's frames until it closes or goes; their contents are ignored. An invalid
+/// frame, invalid UTF-8 or a message that is too long ends the connection with a close frame that
+/// says so (RFC 6455, section 7.4.1). `deflated`: the client may send compressed messages.
 pub(super) async fn read<P: Policy>(far: &ClientQueue<P>, mut early: Vec<u8>, deflated: bool, peer: &Peer) {
     let mut marks = deflated.then(Marks::default);
     if let Some(marks) = &mut marks {
@@ -161,7 +160,7 @@ pub(super) async fn read<P: Policy>(far: &ClientQueue<P>, mut early: Vec<u8>, de
             Err(error) => {
                 match code(&error) {
                     Some(code) => far.say(close(code)),
-                    // The answer to its close is on its way.
+                    // The answer to its close frame is already queued.
                     None if matches!(error, Error::ConnectionClosed) => {}
                     None => return,
                 }
@@ -173,7 +172,7 @@ pub(super) async fn read<P: Policy>(far: &ClientQueue<P>, mut early: Vec<u8>, de
     }
 }
 
-/// What to say of what the client has sent; nothing where it has gone.
+/// Close code for a client's error; `None` if the client has gone.
 fn code(error: &Error) -> Option<CloseCode> {
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
@@ -184,12 +183,12 @@ fn code(error: &Error) -> Option<CloseCode> {
     }
 }
 
-/// A close frame without a reason, as it is written.
+/// An encoded close frame without a reason.
 fn close(code: CloseCode) -> Vec<u8> {
     [&[CLOSES, 2], &u16::from(code).to_be_bytes()[..]].concat()
 }
 
-/// A socket for the library: it reads from ours and writes into the queue.
+/// A socket for the library: it reads from the client's socket and writes into the queue.
 struct Duplex<'a, P: Policy> {
     far: &'a ClientQueue<P>,
     marks: Option<Marks>,
@@ -225,7 +224,7 @@ mod tests {
     use super::*;
     use crate::{registry::audience::Who, serve::push::PushQueue};
 
-    /// An empty text message and a close, masked with zeros as those of clients are.
+    /// An empty text message and a close frame, masked with zeros, as clients mask theirs.
     const EMPTY: &[u8] = &[0x81, 0x80, 0, 0, 0, 0];
     const CLOSED: &[u8] = &[0x88, 0x80, 0, 0, 0, 0];
 
@@ -239,7 +238,7 @@ mod tests {
         let mut reading = pin!(read(&*queue, flood, false, &peer));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         let mut turns = 0;
-        // The answer to the close comes behind all that was sent before it.
+        // The answer to the close frame comes after everything that was sent before.
         while queue.waiting() == 0 {
             assert!(reading.as_mut().poll(&mut cx).is_pending());
             turns += 1;
@@ -248,8 +247,8 @@ mod tests {
         assert!(turns > 10, "{turns}");
     }
 
-    /// Its own socket is full, and so is the queue of pongs: the rest stays with the kernel, and
-    /// with the client.
+    /// The client's socket is full, and so is the queue of pongs: the remaining pings stay in the
+    /// kernel's buffer and with the client.
     #[tokio::test]
     async fn pings_of_a_client_that_never_reads_are_not_read() {
         const PING: &[u8] = &[0x89, 0x80, 0, 0, 0, 0];
@@ -257,7 +256,7 @@ mod tests {
         let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let queue = PushQueue::new(Some(listener.accept().await.unwrap().0), Who::default());
         let peer = Peer::default();
-        // Nobody writes what waits.
+        // The queue is not being written.
         let mut reading = pin!(read(&*queue, Vec::new(), false, &peer));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         far.writable().await.unwrap();
