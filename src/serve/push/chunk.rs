@@ -1,4 +1,4 @@
-//! Messages for all subscribers of a class, encoded once: what one write takes.
+//! Chunks of messages for all subscribers of a class, encoded once; one chunk is one write.
 
 use std::{cell::RefCell, io::Write as _, sync::Arc};
 
@@ -20,21 +20,21 @@ use crate::{
     limits::{CHUNK_COST_BYTES, PUSH_CHUNK_BYTES_MAX},
 };
 
-/// Messages in a form.
+/// Encoded messages.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct EncodedChunk {
-    /// As they are written to a socket.
+    /// The bytes for the socket.
     pub(in crate::serve) bytes: Vec<u8>,
-    /// Messages for Socket.IO, whose library writes them itself.
+    /// Messages for Socket.IO, which its library writes.
     pub(in crate::serve) updates: Vec<Update>,
-    /// How many packets they hold.
+    /// Count of their packets.
     pub(in crate::serve) packets: u64,
-    /// Payload bytes of these.
+    /// Payload bytes of these packets.
     pub(in crate::serve) payload: u64,
-    /// Packets that were missing already when they were to be told: whoever gets this misses so
+    /// Packets that were already missing before encoding: each receiver of the chunk misses this
     /// many.
     pub(super) skipped: u64,
-    /// What somebody misses who does not get this.
+    /// Numbers that a client misses if it does not get the chunk.
     spans: Vec<Span>,
 }
 
@@ -43,12 +43,12 @@ pub(in crate::serve) struct EncodedChunk {
 pub(in crate::serve) struct Update {
     pub(in crate::serve) event: &'static str,
     pub(in crate::serve) about: Box<RawValue>,
-    /// The payload as it is, if it is not part of `about`.
+    /// The raw payload, if it is not part of `about`.
     pub(in crate::serve) payload: Option<Bytes>,
 }
 
 impl Update {
-    /// Memory of both, in bytes.
+    /// Memory of both parts, in bytes.
     fn cost(&self) -> usize {
         self.about.get().len() + self.payload.as_ref().map_or(0, Bytes::len)
     }
@@ -62,22 +62,22 @@ struct Span {
 }
 
 impl EncodedChunk {
-    /// Something that is no message, such as the answer to a command.
+    /// A chunk without messages, such as the answer to a command.
     pub(super) fn control(bytes: Vec<u8>) -> EncodedChunk {
         EncodedChunk { bytes, ..EncodedChunk::default() }
     }
 
-    /// An empty one that takes so many bytes without asking for memory.
+    /// An empty chunk with memory for `bytes` bytes.
     pub(super) fn with_room(bytes: usize) -> EncodedChunk {
         EncodedChunk { bytes: Vec::with_capacity(bytes), ..EncodedChunk::default() }
     }
 
-    /// Begins a server-sent event by its id.
+    /// Starts a server-sent event with its id.
     pub(super) fn mark(&mut self, position: Position) {
         let _ = writeln!(self.bytes, "id: {position}"); // a Vec takes all
     }
 
-    /// The events behind the first so many of server-sent events.
+    /// The server-sent events after the first `count` ones.
     pub(super) fn behind_events(&self, count: u64) -> EncodedChunk {
         let mut ends =
             self.bytes.windows(2).enumerate().filter(|(_, two)| two == b"\n\n").map(|(at, _)| at + 2);
@@ -85,24 +85,24 @@ impl EncodedChunk {
         EncodedChunk::control(self.bytes[from..].to_vec())
     }
 
-    /// What has no bytes may still be missed: a bare payload of no length.
+    /// Whether it holds no message. A message may have no bytes: a raw payload of length zero.
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.updates.is_empty() && self.spans.is_empty()
     }
 
-    /// Whether it is to be handed on before there is more in it.
+    /// Whether it must be sent before more is added.
     pub(super) fn is_full(&self) -> bool {
         self.bytes.len() as u64 + self.payload > PUSH_CHUNK_BYTES_MAX as u64
     }
 
-    /// Memory that it takes, in bytes.
+    /// Memory in use, in bytes.
     pub(super) fn cost(&self) -> usize {
         let updates = self.updates.iter().map(Update::cost);
         let encoded = self.bytes.len() + updates.sum::<usize>();
         encoded + self.spans.len() * size_of::<Span>() + CHUNK_COST_BYTES
     }
 
-    /// What somebody misses who does not get this, by flow.
+    /// Numbers that a client misses if it does not get the chunk, by flow.
     pub(super) fn spans(&self) -> impl Iterator<Item = (&Arc<FlowName>, Range)> {
         self.spans.iter().map(|span| (&span.flow, span.range))
     }
@@ -132,7 +132,7 @@ impl EncodedChunk {
         let out = &mut self.bytes;
         match wire {
             Wire::Frames => {
-                out.extend_from_slice(&(message.frame_len(about) as u32).to_be_bytes()); // a datagram and a key
+                out.extend_from_slice(&(message.frame_len(about) as u32).to_be_bytes()); // at most a datagram and a key
                 message.frame(about, out);
             }
             Wire::Lines => {
@@ -186,7 +186,7 @@ impl EncodedChunk {
         };
         let mut text = Vec::with_capacity(256);
         message.json(about, as_it_is.is_none(), &mut text);
-        // It is what the other transports send, so it is JSON.
+        // All other transports send the text as JSON, so it is valid.
         let Ok(about) = String::from_utf8(text).map(RawValue::from_string) else { return };
         let Ok(about) = about else { return };
         let payload = as_it_is.map(Bytes::copy_from_slice);
@@ -194,17 +194,17 @@ impl EncodedChunk {
     }
 }
 
-/// A message compressed by itself (RFC 7692, section 7.2.1).
+/// Compresses a message independently of others (RFC 7692, section 7.2.1).
 fn deflated(text: &[u8]) -> Option<Vec<u8>> {
     thread_local! {
-        // Its tables are large: one for all messages of a thread.
+        // Its tables are large, so one instance serves all messages of a thread.
         static COMPRESS: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
     }
-    /// What ends a flush, and stands in no message.
+    /// End of a flush, which is removed from messages.
     const END: &[u8] = &[0, 0, 0xff, 0xff];
     COMPRESS.with_borrow_mut(|compress| {
         compress.reset();
-        // What grows by more is sent as it is.
+        // A message that would grow by more is sent uncompressed.
         let mut out = Vec::with_capacity(text.len() + 64);
         compress.compress_vec(text, &mut out, FlushCompress::Sync).ok()?;
         let whole = compress.total_in() == text.len() as u64 && out.ends_with(END);
@@ -213,10 +213,10 @@ fn deflated(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The head of a whole message from a server (RFC 6455, section 5.2).
+/// The head of an unfragmented message from a server (RFC 6455, section 5.2).
 fn websocket(data: Data, compressed: bool, length: usize, out: &mut Vec<u8>) {
     let head = FrameHeader { rsv1: compressed, opcode: OpCode::Data(data), ..FrameHeader::default() };
-    // A Vec takes all.
+    // Writing to a Vec cannot fail.
     let _ = head.format(length as u64, out);
 }
 
@@ -318,7 +318,7 @@ mod tests {
         assert!(about(&binary).get("payload").is_none() && binary.bytes.is_empty());
     }
 
-    /// Deeply nested, beyond what numbers in memory hold, and no JSON.
+    /// Includes deep nesting, numbers beyond the range of memory formats, and invalid JSON.
     #[test]
     fn socket_io_says_the_same_as_the_other_transports() {
         let nested = "[".repeat(1000) + &"]".repeat(1000);

@@ -1,4 +1,4 @@
-//! Subscribers of a stream who asked for the same in the same form.
+//! A class: the subscribers of a stream with the same options and the same form.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -19,30 +19,30 @@ use crate::{
 };
 use tidecast_net::clock;
 
-/// The subscribers who asked for the same in the same form, and what waits to be told to them.
+/// A class of subscribers, and its pending messages.
 #[derive(Debug)]
 pub(super) struct Class {
     pub(super) options: SubscribeOptions,
     pub(super) members: Vec<Member>,
     open: EncodedChunk,
-    /// By flow, if there is a rate.
+    /// State of each flow, if there is a maximum rate.
     samples: HashMap<String, Sample>,
-    /// When which of them has something to tell.
+    /// When a flow has something to send.
     due: BTreeSet<(Instant, String)>,
     past: Past,
-    /// Since when nobody has it, if its events are kept.
+    /// Since when the class has no members, if its events are kept.
     pub(super) left: Option<Instant>,
 }
 
-/// What was told lately, for clients of server-sent events that come back. Others have none.
+/// Recent events, for clients of server-sent events that reconnect. Empty for other forms.
 #[derive(Debug)]
 struct Past {
-    /// The last event that was told, or will be with the next chunk.
+    /// The last event, sent or in the open chunk.
     at: Position,
-    /// The number of the first event of each chunk, and when it was told.
+    /// Recent chunks, with the number of their first event and the time of sending.
     chunks: VecDeque<(u64, Instant, Arc<EncodedChunk>)>,
     bytes: usize,
-    /// The number of the first event of the chunk that is open.
+    /// Number of the first event in the open chunk.
     first: u64,
 }
 
@@ -65,12 +65,12 @@ impl Past {
     }
 }
 
-/// How a flow with a rate stands.
+/// State of a flow with a maximum rate.
 #[derive(Debug)]
 pub(super) struct Sample {
-    /// Nothing is told before.
+    /// Earliest time of the next message.
     next: Instant,
-    /// There is a newer packet than the one that was told.
+    /// A newer packet than the sent one has come.
     newer: bool,
     lost: Option<Range>,
 }
@@ -81,7 +81,7 @@ impl Sample {
     }
 }
 
-/// A packet that is kept.
+/// A packet that is kept as the flow's last value.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
     pub(super) info: Info,
@@ -103,12 +103,12 @@ impl Class {
         Class { options, members: Vec::new(), open: EncodedChunk::default(), samples, due, past, left: None }
     }
 
-    /// Whether what it tells is kept for those who come back.
+    /// Whether its events are kept for clients that reconnect.
     pub(super) fn is_kept(&self) -> bool {
         self.options.wire == Wire::Sse
     }
 
-    /// Forgets members who have left; whether there are others, or may be again.
+    /// Removes members that have left; returns whether others remain or may reconnect.
     pub(super) fn is_wanted(&mut self, now: Instant) -> bool {
         self.members
             .retain(|member| member.queue.upgrade().is_some_and(|queue| queue.tally(member.id).is_some()));
@@ -119,13 +119,14 @@ impl Class {
         self.is_kept() && now.saturating_duration_since(*self.left.get_or_insert(now)) < SSE_KEPT
     }
 
-    /// The last event that was told.
+    /// The last event.
     #[cfg(test)]
     pub(super) fn position(&self) -> Position {
         self.past.at
     }
 
-    /// What was told after this event, as far as it is kept. Absent if it was told by nobody here.
+    /// Events after `after`, as far as they are kept. `None` if this class did not send that
+    /// event.
     pub(super) fn since(&self, after: Position) -> Option<Vec<Arc<EncodedChunk>>> {
         if after.epoch != self.past.at.epoch || after.number > self.past.at.number || !self.is_kept() {
             return None;
@@ -142,13 +143,12 @@ impl Class {
         Some(chunks.map(behind).collect())
     }
 
-    /// Whether messages of this flow are for it; `followed`: the flow is one that a player would
-    /// take.
+    /// Whether the class gets messages of this flow; `followed`: a player would follow the flow.
     pub(super) fn takes(&self, flow: &str, followed: bool) -> bool {
         self.options.flow.as_ref().map_or(followed, |wanted| wanted.is(flow))
     }
 
-    /// Tells at once.
+    /// Adds a message to the open chunk.
     pub(super) fn tell(&mut self, about: About<'_>, flow: &Arc<FlowName>, message: Message<'_>) {
         if self.is_kept() {
             self.past.at.number += 1;
@@ -160,7 +160,7 @@ impl Class {
         }
     }
 
-    /// Tells one client alone, which stands where the others do.
+    /// Adds a message for a single client, at the position of the class.
     fn tell_one(&self, about: About<'_>, flow: &Arc<FlowName>, message: Message<'_>, out: &mut EncodedChunk) {
         if self.is_kept() {
             out.mark(self.past.at);
@@ -168,14 +168,14 @@ impl Class {
         out.add(self.options.wire, about, flow, message);
     }
 
-    /// Tells of packets of which the records are missing. Those with a rate would not have got them
-    /// all.
+    /// Reports packets whose records are missing. With a maximum rate they do not count as missed,
+    /// since not all would have been sent.
     pub(super) fn skipped(&mut self, about: About<'_>, flow: &Arc<FlowName>, range: Range) {
         self.open.skipped += if self.options.every.is_zero() { range.packets } else { 0 };
         self.tell(about, flow, Message::Missed(range));
     }
 
-    /// Tells of a packet, or remembers that there is one.
+    /// Sends a packet, or notes that there is one.
     pub(super) fn packet(
         &mut self,
         about: About<'_>,
@@ -194,7 +194,7 @@ impl Class {
         self.wait(about.flow, now, |sample| sample.newer = true);
     }
 
-    /// Tells of a gap, or remembers it.
+    /// Reports a gap, or notes it.
     pub(super) fn lost(&mut self, about: About<'_>, flow: &Arc<FlowName>, range: Range, now: Instant) {
         if self.options.every.is_zero() {
             return self.tell(about, flow, Message::Lost(range));
@@ -204,7 +204,7 @@ impl Class {
         });
     }
 
-    /// The flow has told something: not again before its time.
+    /// Starts the interval in which the flow sends nothing more.
     fn rest(&mut self, flow: &str, now: Instant) {
         let rested = Sample { next: now + self.options.every, newer: false, lost: None };
         self.samples.insert(flow.to_owned(), rested);
@@ -220,18 +220,18 @@ impl Class {
         change(sample);
     }
 
-    /// When [`Class::sample`] has something to tell.
+    /// When [`Class::sample`] has something to send.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// A flow whose time has come, if there is one.
+    /// A flow that is due, if there is one.
     pub(super) fn next_due(&mut self, now: Instant) -> Option<String> {
         let due = self.due.first().is_some_and(|(at, _)| *at <= now);
         if due { self.due.pop_first().map(|(_, flow)| flow) } else { None }
     }
 
-    /// Tells what a flow has to tell.
+    /// Sends the pending messages of a flow.
     pub(super) fn sample(
         &mut self,
         about: About<'_>,
@@ -244,7 +244,7 @@ impl Class {
         }
     }
 
-    /// Tells what has waited, whether its time has come or not. Answers whether the flow was known.
+    /// Sends the pending messages of a flow, due or not. Returns whether the flow was known.
     fn tell_waiting(&mut self, about: About<'_>, flow: &Arc<FlowName>, newest: Option<&Value>) -> bool {
         let Some(sample) = self.forget(about.flow) else { return false };
         if let Some(lost) = sample.lost {
@@ -256,7 +256,7 @@ impl Class {
         true
     }
 
-    /// A run of the flow begins: gaps that come later are among other numbers.
+    /// A new run of the flow starts, so later gaps belong to another numbering.
     pub(super) fn start(&mut self, about: About<'_>, flow: &Arc<FlowName>) {
         if let Some(lost) = self.samples.get_mut(about.flow).and_then(|sample| sample.lost.take()) {
             self.tell(about, flow, Message::Lost(lost));
@@ -264,7 +264,7 @@ impl Class {
         self.tell(about, flow, Message::Started);
     }
 
-    /// The flow is gone; `takes`: it was one of these messages' until then.
+    /// The flow has ended; `takes`: the class got its messages until then.
     pub(super) fn end(
         &mut self,
         about: About<'_>,
@@ -278,22 +278,22 @@ impl Class {
         }
     }
 
-    /// Nothing of a flow waits any more.
+    /// Drops the pending messages of a flow.
     pub(super) fn forget(&mut self, flow: &str) -> Option<Sample> {
         let sample = self.samples.remove(flow)?;
         self.due.remove(&(sample.next, flow.to_owned()));
         Some(sample)
     }
 
-    /// The last value of a flow, for one who has come or come back. Among bare payloads nothing
-    /// could say what it is.
+    /// Adds the last value of a flow for a client that has subscribed or reconnected. Not for raw
+    /// payloads, which cannot be marked as such.
     pub(super) fn last(&self, about: About<'_>, flow: &Arc<FlowName>, value: &Value, out: &mut EncodedChunk) {
         if self.options.wire != Wire::Raw {
             self.tell_one(about, flow, value.message(true), out);
         }
     }
 
-    /// What a client missed, for one that has come back.
+    /// Adds the numbers that a reconnected client has missed.
     pub(super) fn missed(
         &self,
         about: About<'_>,
@@ -304,7 +304,7 @@ impl Class {
         self.tell_one(about, flow, Message::Missed(range), out);
     }
 
-    /// Hands what was told to all.
+    /// Sends the open chunk to all members.
     pub(super) fn flush(&mut self, now: Instant) {
         if self.open.is_empty() {
             return;

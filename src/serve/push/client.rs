@@ -1,13 +1,12 @@
-//! A client's end of its subscriptions: what its hubs hand to it, and the socket behind its queue
-//! if the writing is ours.
+//! A client's end of its subscriptions: takes chunks from its hubs, and writes them to the socket
+//! if it has one.
 //!
-//! The hub writes a chunk to the socket at once ([`PushQueue::push`]); what the socket does not
-//! take waits, and the client's own task ([`PushQueue::write`]) writes that when it can. A client
-//! whose queue is too long or too old is behind: what waits is dropped and noted by flow and
-//! numbers, and so is what comes, until the socket has taken what was begun. Then the hub is asked
-//! for what the client is to be told: what it missed, and the newest value of each flow. That comes
-//! in pieces, as the last values do that a new client gets: the next piece when the client has
-//! taken the one before.
+//! The hub writes a chunk to the socket at once ([`PushQueue::push`]). What the socket does not
+//! take waits, and the client's own task ([`PushQueue::write`]) writes it when it can. A client
+//! whose queue is too long or too old is behind: its queue is dropped, and the missed numbers are
+//! noted for each flow until the socket has taken the item that was partly written. Then the hub
+//! sends the missed numbers, and the newest value of each flow. They come in pieces, like the last
+//! values for a new client: the next piece follows when the client has taken the previous one.
 
 use std::{
     collections::BTreeMap,
@@ -40,12 +39,12 @@ impl State<Subscriptions> {
 
     fn is_late(&self, now: Instant) -> bool {
         let oldest = self.backlog.front().map_or(now, |first| first.since);
-        // One chunk alone is not too much.
+        // A single chunk is never too much.
         let long = self.backlog.cost() > PUSH_QUEUE_BYTES_MAX && self.backlog.len() > 1;
         long || now.saturating_duration_since(oldest) > PUSH_QUEUE_AGE_MAX
     }
 
-    /// Drops what waits, except for what is partly written and the answers to commands.
+    /// Drops the queue, except for a partly written item and answers to commands.
     pub(super) fn fall_behind(&mut self) {
         for pending in self.backlog.take_unsent(|pending| pending.subscription.is_some()) {
             if let Some(id) = pending.subscription {
@@ -57,7 +56,7 @@ impl State<Subscriptions> {
         }
     }
 
-    /// How long a client may go on that has taken nothing since then.
+    /// How long a client may go on if it has taken nothing since `moved`.
     fn left(&self, now: Instant, moved: Instant) -> Result<Duration, End> {
         let left = PUSH_STALL_MAX.checked_sub(now.saturating_duration_since(moved));
         left.filter(|left| !left.is_zero() && !self.policy.missed.overflown).ok_or(End::Behind)
@@ -65,7 +64,7 @@ impl State<Subscriptions> {
 }
 
 impl PushQueue {
-    /// A client's, for a socket, or without one for [`PushQueue::next`].
+    /// A queue for a client with a socket, or without one for use with [`PushQueue::next`].
     pub(in crate::serve) fn new(stream: Option<TcpStream>, who: Who) -> Arc<PushQueue> {
         if let Some(stream) = &stream {
             listen::be_patient(stream, PUSH_STALL_MAX);
@@ -73,7 +72,7 @@ impl PushQueue {
         Arc::new(ClientQueue::with(stream, Subscriptions::new(who)))
     }
 
-    /// One more subscription.
+    /// Adds a subscription.
     pub(super) fn add(self: &Arc<Self>, share: Share, hub: mpsc::Sender<HubCommand>) -> Member {
         let mut state = self.state();
         let Subscriptions { who, list, next_id, .. } = &mut state.policy;
@@ -93,7 +92,7 @@ impl PushQueue {
         member
     }
 
-    /// Ends a subscription. What waits of it is not sent.
+    /// Ends a subscription. Its queued chunks are not sent.
     pub(in crate::serve) fn remove(&self, id: u64) -> Option<Tally> {
         let mut state = self.state();
         let Subscriptions { list, missed, .. } = &mut state.policy;
@@ -106,19 +105,19 @@ impl PushQueue {
         Some(subscription.tally)
     }
 
-    /// What was counted of a subscription.
+    /// Counters of a subscription.
     pub(in crate::serve) fn tally(&self, id: u64) -> Option<Tally> {
         self.state().policy.get(id).map(|subscription| subscription.tally)
     }
 
-    /// Whether it has no subscription, and nothing waits.
+    /// Whether it has no subscription, and its queue is empty.
     pub(in crate::serve) fn is_idle(&self) -> bool {
         let state = self.state();
         state.policy.list.is_empty() && state.backlog.is_empty()
     }
 
-    /// Writes a chunk, or lets it wait, or notes that it is missed. Answers whether the
-    /// subscription is still there.
+    /// Writes a chunk, queues it, or notes it as missed. Returns whether the subscription still
+    /// exists.
     pub(super) fn push(&self, id: u64, chunk: &Arc<EncodedChunk>, now: Instant) -> bool {
         let mut state = self.state();
         let clear = state.backlog.is_empty();
@@ -131,7 +130,7 @@ impl PushQueue {
             return true;
         }
         let written = match self.stream() {
-            // The task finds out why not.
+            // The client's task finds the reason of an error.
             Ok(stream) if clear => stream.try_write(&chunk.bytes).unwrap_or(0),
             _ => 0,
         };
@@ -154,7 +153,7 @@ impl PushQueue {
         true
     }
 
-    /// A subscription's channel has ended; with the last of them everything has.
+    /// The channel of a subscription has ended. With the last one, the queue ends.
     pub(super) fn ended(&self, id: u64) {
         let mut state = self.state();
         if let Some(subscription) = state.policy.get(id) {
@@ -164,8 +163,8 @@ impl PushQueue {
         self.wake();
     }
 
-    /// The next of the flows of which a subscription missed something. `None`: it is told of all of
-    /// them, and gets what comes from here on.
+    /// The next flow with numbers that a subscription missed. `None`: all were reported, and the
+    /// subscription gets chunks from here on.
     pub(super) fn next_missed(&self, id: u64) -> Option<(Arc<FlowName>, Range)> {
         let mut state = self.state();
         let subscription = state.policy.get(id)?;
@@ -177,7 +176,7 @@ impl PushQueue {
         Some((flow.0, range))
     }
 
-    /// Lets a piece wait of what a client that is behind missed.
+    /// Queues a piece for a client that is behind.
     pub(super) fn tell(&self, id: u64, piece: EncodedChunk) {
         let mut state = self.state();
         if state.policy.get(id).is_some() && !state.closed {
@@ -186,8 +185,8 @@ impl PushQueue {
         }
     }
 
-    /// Whether the client has taken everything, so that there may be more of it at once; otherwise
-    /// it asks when it has. `None`: the subscription has ended.
+    /// Whether the client has taken everything, so that the next piece may follow at once;
+    /// otherwise the client's task asks for it later. `None`: the subscription has ended.
     pub(super) fn is_ready(&self, id: u64) -> Option<bool> {
         let mut state = self.state();
         let ready = state.backlog.is_empty();
@@ -197,7 +196,7 @@ impl PushQueue {
         Some(ready)
     }
 
-    /// Writes to the socket to the end.
+    /// Writes to the socket until the end.
     pub(in crate::serve) async fn write(&self) -> End {
         loop {
             let written = self.catch_up(State::<Subscriptions>::left).await;
@@ -222,8 +221,8 @@ impl PushQueue {
         self.state().policy.missed.overflown
     }
 
-    /// Asks the hubs for what a client is to be told that was behind and is not any more, and for
-    /// the next pieces.
+    /// Asks the hubs for the missed numbers of a client that has caught up, and for further
+    /// pieces.
     async fn ask(&self) {
         let wanted: Vec<(mpsc::Sender<HubCommand>, Member)> = {
             let mut state = self.state();
@@ -235,20 +234,19 @@ impl PushQueue {
             wanted.map(|s| (s.hub.clone(), s.member.clone())).collect()
         };
         for (hub, member) in wanted {
-            // A hub that has ended has said so.
+            // A hub that has ended has reported its end.
             let _ = hub.send(HubCommand::Resume(member)).await;
         }
     }
 
-    /// Counts that the client is cut off because it took nothing.
+    /// Counts that the client was disconnected because it took nothing.
     pub(in crate::serve) fn cut_off(&self) {
         for subscription in &self.state().policy.list {
             subscription.share.cut_off_behind();
         }
     }
 
-    /// The next chunk, for one who writes it without a socket of ours. `None`: everything has
-    /// ended.
+    /// The next chunk, for clients without a socket here. `None`: everything has ended.
     pub(in crate::serve) async fn next(&self) -> Option<Arc<EncodedChunk>> {
         loop {
             {

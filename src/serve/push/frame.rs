@@ -1,5 +1,5 @@
-//! Messages as bytes, for programs that do not want JSON: a fixed head, the flow's key, the
-//! payload. All numbers are big-endian. `docs/programs.md` has the layout for users.
+//! The binary form of messages, for programs that do not use JSON: a fixed head, the flow's key,
+//! the payload. All numbers are big-endian. `docs/programs.md` has the layout for users.
 //!
 //! ```text
 //!  0  u8   kind: 0 packet, 1 lost, 2 missed, 3 started, 4 ended, 5 reply
@@ -37,7 +37,7 @@ fn head(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u16, flow: &str, numbers
 }
 
 impl Message<'_> {
-    /// How long its frame is, in bytes.
+    /// Length of its frame, in bytes.
     pub(super) fn frame_len(&self, about: About<'_>) -> usize {
         let payload = match self {
             Message::Packet { payload, .. } => payload.len(),
@@ -74,7 +74,7 @@ impl Message<'_> {
     }
 }
 
-/// The answer to a line, as a frame with its length before it.
+/// The answer to a command line, as a frame with its length before it.
 pub(in crate::serve) fn reply(text: &str) -> Vec<u8> {
     let mut out = ((HEAD + text.len()) as u32).to_be_bytes().to_vec(); // answers are short
     head(&mut out, REPLY, 0, 0, "", [0, 0]);

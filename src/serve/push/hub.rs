@@ -1,6 +1,6 @@
-//! One stream's subscribers: a task that reads the channel's records, encodes them for each class
-//! and hands them to the queues. It ends with the last subscription, and knows the last value of
-//! each flow meanwhile.
+//! A hub: the task that reads one channel's records, encodes them once per class and passes them
+//! to the clients' queues. It ends with the last subscription, and keeps the last value of each
+//! flow.
 
 mod feed;
 mod flow;
@@ -28,24 +28,24 @@ use crate::{
 use flow::HubFlow;
 use tidecast_net::clock;
 
-/// What a new subscriber does not have yet of the flows' last values.
+/// Last values of flows that a new subscriber has not received yet.
 #[derive(Debug)]
 struct Burst {
     member: Member,
     options: SubscribeOptions,
-    /// From the last to the first.
+    /// In reverse order.
     flows: Vec<Arc<FlowName>>,
-    /// The hub's `turns` when it came.
+    /// Value of `turns` when the subscriber came.
     since: u64,
 }
 
-/// The task.
+/// State of the task.
 pub(super) struct Hub {
     name: String,
     /// The stream's place in the configuration, from 1.
     id: u16,
     reader: TapReader<Batch>,
-    /// The number of the record's packet that comes next.
+    /// Number of the next packet in the records.
     next: u64,
     /// How often records were missing.
     skips: u64,
@@ -53,11 +53,11 @@ pub(super) struct Hub {
     /// Bytes of the flows' last payloads.
     kept: usize,
     classes: Vec<Class>,
-    /// Batches that it has read.
+    /// Batches read so far.
     turns: u64,
-    /// Those whose next piece may go out.
+    /// Bursts whose next piece may be sent.
     bursts: VecDeque<Burst>,
-    /// Those whose client has not taken the last one.
+    /// Bursts whose client has not taken the last piece.
     pending: Vec<Burst>,
 }
 
@@ -72,13 +72,13 @@ impl Hub {
         hub
     }
 
-    /// Runs until its last subscription has gone, or its channel.
+    /// Runs until its last subscription or its channel has ended.
     pub(super) async fn run(
         mut self,
         mut commands: mpsc::Receiver<HubCommand>,
         own: mpsc::WeakSender<HubCommand>,
     ) {
-        // Held while events are kept although nobody has them.
+        // Keeps the hub alive while events are kept without members.
         let mut kept = None;
         let mut look = tokio::time::interval(SSE_KEPT / 4);
         loop {
@@ -107,7 +107,7 @@ impl Hub {
                 }
                 () = std::future::ready(()), if !self.bursts.is_empty() => self.burst(),
             }
-            // Writing takes a while, and others want to run.
+            // Writing takes a while, so other tasks get a turn.
             tokio::task::yield_now().await;
         }
         commands.close();
@@ -119,13 +119,13 @@ impl Hub {
         self.classes.iter().flat_map(|class| &class.members).for_each(end);
     }
 
-    /// Whether what is told is kept for somebody who may come back.
+    /// Whether events are kept for clients that may reconnect.
     fn keeps(&self) -> bool {
         self.classes.iter().any(Class::is_kept)
     }
 
-    /// Forgets classes that nobody has any more, and of those that are kept all the same the
-    /// oldest, if there are too many.
+    /// Removes classes without members. Of those whose events are kept, removes the oldest if
+    /// there are too many.
     fn tidy(&mut self) {
         let now = clock::now();
         self.classes.retain_mut(|class| class.is_wanted(now));
@@ -137,7 +137,7 @@ impl Hub {
     }
 
     fn join(&mut self, options: SubscribeOptions, member: Member, after: Option<Position>) {
-        // Those to whom nothing is told are not found missing otherwise: their flow may never come.
+        // Members of a class without messages would otherwise never be found to have left.
         self.tidy();
         let place = self.classes.iter().position(|class| class.options == options);
         let place = place.unwrap_or_else(|| {
@@ -160,7 +160,7 @@ impl Hub {
         let flows = flows.map(|(_, flow)| flow.name.clone()).collect();
         let (options, since) = (class.options.clone(), self.turns);
         self.bursts.push_front(Burst { member: member.clone(), options, flows, since });
-        // The first piece comes before all that follows.
+        // The first piece comes before all later messages.
         self.burst();
         self.classes[place].members.push(member);
     }
@@ -174,7 +174,7 @@ impl Hub {
             && let Some(name) = burst.flows.pop()
         {
             let Some(flow) = self.flows.get(&name.key) else { continue };
-            // What came meanwhile was told, unless it waits for its time.
+            // A value that came meanwhile was already sent, unless there is a maximum rate.
             let told = flow.heard > burst.since && burst.options.every.is_zero();
             if let Some(last) = flow.last.as_ref().filter(|_| !told) {
                 let about = About { stream: &self.name, id: self.id, flow: &name.key };
@@ -193,8 +193,8 @@ impl Hub {
         }
     }
 
-    /// Tells a client what it missed and the newest values, as much as goes into a piece; or goes
-    /// on with its burst.
+    /// Sends a client the numbers that it missed and the newest values, as many as fit into a
+    /// piece; or continues its burst.
     fn resume(&mut self, member: &Member) {
         self.pending.retain(|burst| burst.member.queue.strong_count() > 0);
         let is_it = |known: &Member| known.id == member.id && known.queue.ptr_eq(&member.queue);
@@ -209,7 +209,7 @@ impl Hub {
         {
             let about = About { stream: &self.name, id: self.id, flow: &name.key };
             let last = self.flows.get(&name.key).and_then(|flow| Some((flow, flow.last.as_ref()?)));
-            // The newest value is not missed.
+            // The newest value follows, so it does not count as missed.
             if let Some((_, last)) = last.filter(|(_, last)| last.info.next() == missed.to.saturating_add(1))
                 && missed.packets > 0
             {

@@ -1,4 +1,4 @@
-//! The hubs of all streams, and the way of a subscription to its own.
+//! The hubs of all streams, and how a subscription gets to its hub.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,8 +15,8 @@ use crate::{
     registry::{self, Registry, Share, audience::Transport},
 };
 
-/// The hubs of all streams, one for each that has subscribers over TCP or HTTP: a channel's last
-/// values exist once.
+/// One hub for each stream with subscribers over TCP or HTTP, so that a channel's last values are
+/// stored once.
 #[derive(Debug)]
 pub struct Hubs {
     registry: Registry,
@@ -24,16 +24,15 @@ pub struct Hubs {
 }
 
 impl Hubs {
-    /// No hubs yet: each begins with its first subscriber.
+    /// Creates the table without hubs: each hub starts with its first subscriber.
     pub fn new(registry: Registry) -> Hubs {
         Hubs { registry, table: Mutex::default() }
     }
 
     /// Subscribes a queue to a configured channel; it gets the last value of each flow at once.
-    /// Gives the subscription's id.
+    /// Returns the subscription's id.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub(in crate::serve) async fn subscribe(
         &self,
         name: &str,
@@ -44,11 +43,10 @@ impl Hubs {
         self.subscribe_after(name, transport, options, queue, None).await
     }
 
-    /// [`Hubs::subscribe`] for a client of server-sent events that comes back: it gets what was
-    /// told after this event instead of the last values, as far as it is kept.
+    /// [`Hubs::subscribe`] for a client of server-sent events that reconnects: instead of the last
+    /// values it gets the events after `after`, as far as they are kept.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub(in crate::serve) async fn subscribe_after(
         &self,
         name: &str,
@@ -61,11 +59,10 @@ impl Hubs {
         self.subscribe_shared(name, share, options, queue, after).await
     }
 
-    /// [`Hubs::subscribe_after`] for a client that has a share of the channel already, as of a
+    /// [`Hubs::subscribe_after`] for a client that already has a share of the channel, as for a
     /// group on demand.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub(in crate::serve) async fn subscribe_shared(
         &self,
         name: &str,
@@ -76,7 +73,7 @@ impl Hubs {
     ) -> Result<u64, registry::RegistryError> {
         loop {
             let hub = self.hub(name).await?;
-            // If it has just ended, because its channel has, the next one finds out.
+            // If the hub has just ended with its channel, the next attempt detects that.
             if let Ok(place) = hub.reserve().await {
                 let member = queue.add(share, hub.clone());
                 let id = member.id;
@@ -97,7 +94,7 @@ impl Hubs {
         let place = self.registry.names().iter().position(|known| known == name);
         let (hub, commands) = mpsc::channel(PUSH_JOINS_MAX);
         table.insert(name.to_owned(), hub.downgrade());
-        // There are at most CHANNELS_MAX; those on demand have no place.
+        // There are at most CHANNELS_MAX configured channels; those on demand have no place.
         let id = place.map_or(0, |place| u16::try_from(place + 1).unwrap_or(u16::MAX));
         tokio::spawn(Hub::new(name, id, reader, &last).run(commands, hub.downgrade()));
         Ok(hub)

@@ -1,6 +1,6 @@
-//! What a program is told: a packet, a gap, what it missed, the begin and the end of a flow; as one
-//! JSON object each.
-//! [`super::frame`] has the binary form. `docs/programs.md` is the reference for users.
+//! Messages for programs: a packet, a gap, missed numbers, the start and the end of a flow; each
+//! as one JSON object. [`super::frame`] has the binary form. `docs/programs.md` is the reference
+//! for users.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::channel::tap::Info;
 use tidecast_core::relay::How;
 
-/// What a message is about.
+/// Subject of a message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
     /// The stream's name.
@@ -22,38 +22,38 @@ pub(super) struct About<'a> {
     pub(super) flow: &'a str,
 }
 
-/// Numbers that a client does not get.
+/// Numbers that a client does not receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range {
     pub(super) from: u64,
-    /// The last one.
+    /// The last number.
     pub(super) to: u64,
     /// Packets that the relay had.
     pub(super) packets: u64,
-    /// Numbers that it had not.
+    /// Numbers that the relay did not have.
     pub(super) lost: u64,
 }
 
 impl Range {
-    /// A packet that the relay had. A control datagram has the number of the packet that follows
-    /// it.
+    /// A packet that the relay had. A control datagram has the number of the next packet.
     pub(super) fn packet(info: &Info) -> Range {
         Range { from: info.seq, to: info.seq.max(info.next().saturating_sub(1)), packets: 1, lost: 0 }
     }
 
-    /// Packets that the relay had, of which only the numbers are known. Each took `span` of them,
-    /// as others of the flow do.
+    /// Packets that the relay had, of which only the numbers are known. Each took `span` numbers,
+    /// like other packets of the flow.
     pub(super) fn packets(from: u64, end: u64, span: u16) -> Range {
         let packets = (end - from).div_ceil(u64::from(span).max(1));
         Range { from, to: end.saturating_sub(1), packets, lost: 0 }
     }
 
-    /// Numbers that it had not.
+    /// Numbers that the relay did not have.
     pub(super) fn lost(from: u64, count: u64) -> Range {
         Range { from, to: from.saturating_add(count.saturating_sub(1)), packets: 0, lost: count }
     }
 
-    /// Merges two ranges. A new run of the producer may count from anywhere.
+    /// Merges two ranges. They may overlap or be reversed, since a new run of the producer starts
+    /// at any number.
     pub(super) fn and(self, other: Range) -> Range {
         Range {
             from: self.from.min(other.from),
@@ -64,23 +64,24 @@ impl Range {
     }
 }
 
-/// Something that a client is told.
+/// A message for a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Message<'a> {
-    /// A packet. `last`: the flow's last value, given to a client that has just come or come back.
+    /// A packet. `last`: the flow's last value, for a client that has just subscribed or
+    /// reconnected.
     Packet { info: &'a Info, payload: &'a [u8], last: bool },
-    /// Nobody has these: given up by the relay.
+    /// Numbers that the relay has given up, so no client receives them.
     Lost(Range),
-    /// The relay had packets of these, and this client was behind.
+    /// Numbers that the relay had, but this client missed because it was behind.
     Missed(Range),
-    /// A producer's run begins, and with it the numbers.
+    /// A run of the producer starts, with a new numbering.
     Started,
     /// The flow has ended.
     Ended,
 }
 
 impl Message<'_> {
-    /// Its name: the type in JSON, the event of server-sent events and Socket.IO.
+    /// Name of the message: the type in JSON, the event in server-sent events and Socket.IO.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Message::Packet { .. } => "packet",
@@ -91,7 +92,7 @@ impl Message<'_> {
         }
     }
 
-    /// Appends it as one JSON object without a line break. `with_payload`: the payload too.
+    /// Appends it as one JSON object without a line break. `with_payload`: includes the payload.
     pub(super) fn json(&self, about: About<'_>, with_payload: bool, out: &mut Vec<u8>) {
         let object =
             Object { kind: self.kind(), stream: about.stream, flow: about.flow, ..Object::default() };
@@ -164,7 +165,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A payload in JSON: as it is where it is JSON, as text where it is UTF-8, else as base64 (RFC
+/// A payload in JSON: unchanged if it is JSON, as text if it is UTF-8, otherwise as base64 (RFC
 /// 4648, section 4).
 enum Payload<'a> {
     Json(Cow<'a, RawValue>),
@@ -179,7 +180,7 @@ impl<'a> Payload<'a> {
         if !json.get().contains(['\n', '\r']) {
             return Payload::Json(Cow::Borrowed(json));
         }
-        // Within JSON a line break is a space, and messages end with one.
+        // A line break within JSON equals a space; it is replaced, because messages end with one.
         let one_line = json.get().replace(['\n', '\r'], " ");
         RawValue::from_string(one_line).map_or(Payload::Text(text), |json| Payload::Json(Cow::Owned(json)))
     }

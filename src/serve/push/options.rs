@@ -1,4 +1,4 @@
-//! What a subscriber asks for: the form, one flow or all, and how often.
+//! Options of a subscription: the form, one flow or all, and the maximum rate.
 
 use std::time::Duration;
 
@@ -6,44 +6,43 @@ use crate::{channel::wanted::FlowWanted, limits::EVERY_MAX};
 use tidecast_net::units;
 use tidecast_wire::Format;
 
-/// The form in which a subscriber gets messages.
+/// Form of a subscriber's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::serve) enum Wire {
     /// TCP: a frame with its length before it.
     Frames,
     /// TCP: a line of JSON.
     Lines,
-    /// TCP: the payloads, and nothing else.
+    /// TCP: only the payloads.
     Raw,
     /// A binary WebSocket message with a frame.
     WebSocketFrames,
     /// A WebSocket message of JSON.
     WebSocketJson,
-    /// A compressed WebSocket message of JSON, for clients that take it (RFC 7692).
+    /// A compressed WebSocket message of JSON, for clients that accept it (RFC 7692).
     WebSocketDeflated,
     /// A server-sent event.
     Sse,
     /// A Socket.IO event with one object.
     SocketIoJson,
-    /// A Socket.IO event with an object and the payload as it is.
+    /// A Socket.IO event with an object and the raw payload.
     SocketIoBinary,
 }
 
-/// What a subscriber asks for.
+/// Options of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::serve) struct SubscribeOptions {
     pub(in crate::serve) wire: Wire,
-    /// One flow; otherwise all, of media the one that a player follows.
+    /// One flow; otherwise all flows, or for media the one that a player follows.
     pub(in crate::serve) flow: Option<FlowWanted>,
-    /// At most one packet of each flow in this time; zero: all.
+    /// At most one packet of each flow per this interval; zero for all packets.
     pub(in crate::serve) every: Duration,
 }
 
 impl SubscribeOptions {
-    /// What was typed as `flow` and `every`.
+    /// Parses the values of `flow` and `every`.
     ///
-    /// # Errors
-    /// What is wrong and what would be right.
+    /// # Errors A message that says what is wrong and what was expected.
     pub(in crate::serve) fn parse(
         wire: Wire,
         flow: Option<&str>,
@@ -57,10 +56,9 @@ impl SubscribeOptions {
         Ok(SubscribeOptions { wire, flow, every })
     }
 
-    /// Whether a channel of this format can have the flow.
+    /// Checks whether a channel of this format can have the flow.
     ///
-    /// # Errors
-    /// What would be right.
+    /// # Errors A message that says what was expected.
     pub(in crate::serve) fn check(&self, format: &Format) -> Result<(), String> {
         self.flow.as_ref().map_or(Ok(()), |flow| flow.check(format))
     }

@@ -1,13 +1,13 @@
-//! Where a client of server-sent events stands: the id of an event, which a browser brings along
-//! when it comes back.
+//! Position of a client of server-sent events: the id of an event, which a browser sends when it
+//! reconnects.
 
 use std::{fmt, str::FromStr};
 
-/// The place of an event among those of its class.
+/// Position of an event in its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::serve) struct Position {
-    /// When the class began, in microseconds since the Unix epoch: events of another class or run
-    /// have numbers of their own.
+    /// Start of the class, in microseconds since the Unix epoch: events of another class or run
+    /// are numbered separately.
     pub(super) epoch: u64,
     /// The event's number, from 1.
     pub(super) number: u64,

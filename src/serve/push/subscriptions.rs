@@ -1,5 +1,5 @@
-//! A client's subscriptions: what each of them was sent and has missed. Clients stand below hubs: a
-//! hub knows a client by its [`Member`], and a client asks its hubs by [`HubCommand`].
+//! A client's subscriptions: what was sent for each, and what it missed. A hub addresses a client
+//! by its [`Member`], and a client sends its hubs a [`HubCommand`].
 
 use std::{
     cmp::Ordering,
@@ -19,38 +19,38 @@ use crate::{
 };
 use tidecast_net::clock;
 
-/// The queue of a client that gets messages.
+/// Queue of a client that gets messages.
 pub(in crate::serve) type PushQueue = ClientQueue<Subscriptions>;
 
-/// A subscription: where its chunks go.
+/// A subscription, as the destination of chunks.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) queue: Weak<PushQueue>,
-    /// Which of the client's subscriptions it is.
+    /// Id among the client's subscriptions.
     pub(super) id: u64,
 }
 
-/// What a hub is told.
+/// A command for a hub.
 #[derive(Debug)]
 pub(super) enum HubCommand {
-    /// Somebody wants the stream, or comes back to it after this event.
+    /// A client subscribes, or reconnects after this event.
     Join(SubscribeOptions, Member, Option<Position>),
-    /// A client that was behind has taken what was begun, or one that gets a burst its last piece.
+    /// A client that was behind has caught up, or one with a burst has taken its last piece.
     Resume(Member),
 }
 
-/// What was counted of a subscription.
+/// Counters of a subscription.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub(in crate::serve) struct Tally {
-    /// Packets handed to the connection.
+    /// Packets passed to the connection.
     pub(in crate::serve) packets: u64,
-    /// Payload bytes of them.
+    /// Payload bytes of these packets.
     pub(in crate::serve) bytes: u64,
-    /// Packets that it did not get.
+    /// Packets that the client did not get.
     pub(in crate::serve) missed: u64,
 }
 
-/// What a client is subscribed to.
+/// State of a client's subscriptions.
 #[derive(Debug)]
 pub(in crate::serve) struct Subscriptions {
     pub(super) who: Who,
@@ -59,19 +59,19 @@ pub(in crate::serve) struct Subscriptions {
     pub(super) missed: MissedFlows,
 }
 
-/// How many flows of all subscriptions are noted as missed.
+/// Count of flows with missed numbers, over all subscriptions.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct MissedFlows {
     noted: usize,
-    /// There were more than can be noted: the client would not be told of all that it missed.
+    /// There were more than the maximum, so the client cannot be told everything that it missed.
     pub(super) overflown: bool,
 }
 
-/// A chunk that waits for a client.
+/// A chunk in a client's queue.
 #[derive(Debug)]
 pub(in crate::serve) struct PendingChunk {
     pub(super) chunk: Arc<EncodedChunk>,
-    /// None: the answer to a command.
+    /// `None` for the answer to a command.
     pub(super) subscription: Option<u64>,
     pub(super) since: Instant,
 }
@@ -83,16 +83,16 @@ pub(super) struct Subscription {
     pub(super) share: Share,
     pub(super) hub: mpsc::Sender<HubCommand>,
     pub(super) tally: Tally,
-    /// What comes is noted, and not sent.
+    /// Chunks are noted as missed instead of being sent.
     pub(super) behind: bool,
     pub(super) missed: BTreeMap<ByKey, Range>,
-    /// The hub has more for the client when nothing waits any more.
+    /// The hub has more for the client once its queue is empty.
     pub(super) more: bool,
-    /// Its channel has ended.
+    /// The channel has ended.
     pub(super) ended: bool,
 }
 
-/// A flow, found by its key.
+/// A flow, compared by its key.
 #[derive(Debug)]
 pub(super) struct ByKey(pub(super) Arc<FlowName>);
 
@@ -117,7 +117,7 @@ impl PartialEq for ByKey {
 impl Eq for ByKey {}
 
 impl MissedFlows {
-    /// Whether one more may be noted.
+    /// Whether another flow may be noted.
     fn note(&mut self) -> bool {
         let room = self.noted < MISSED_FLOWS_MAX;
         self.noted += usize::from(room);
@@ -125,7 +125,7 @@ impl MissedFlows {
         room
     }
 
-    /// So many are not noted any more.
+    /// Removes `flows` from the count.
     pub(super) fn forget(&mut self, flows: usize) {
         self.noted -= flows;
     }
@@ -169,7 +169,7 @@ impl Policy for Subscriptions {
 }
 
 impl Subscriptions {
-    /// None yet.
+    /// Creates the state without subscriptions.
     pub(super) fn new(who: Who) -> Subscriptions {
         Subscriptions { who, list: Vec::new(), next_id: 0, missed: MissedFlows::default() }
     }
@@ -179,7 +179,7 @@ impl Subscriptions {
         self.list.iter_mut().find(|subscription| subscription.member.id == id)
     }
 
-    /// Notes what a subscription misses without this chunk.
+    /// Notes the numbers that a subscription misses without this chunk.
     pub(super) fn miss(&mut self, id: u64, chunk: &EncodedChunk) {
         let Subscriptions { list, missed, .. } = self;
         if let Some(subscription) = list.iter_mut().find(|subscription| subscription.member.id == id) {
@@ -189,8 +189,8 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    /// Notes what is missed without this chunk. `flows`: those that are noted in all subscriptions;
-    /// with too many of them the others are not.
+    /// Notes the numbers that are missed without this chunk. `flows`: count over all
+    /// subscriptions; beyond the maximum, further flows are not noted.
     fn miss(&mut self, chunk: &EncodedChunk, flows: &mut MissedFlows) {
         for (flow, range) in chunk.spans() {
             match self.missed.entry(ByKey(flow.clone())) {
@@ -211,7 +211,7 @@ impl Subscription {
         }
     }
 
-    /// Counts a chunk that the client has got.
+    /// Counts a chunk that was sent to the client.
     pub(super) fn sent(&mut self, chunk: &EncodedChunk) {
         self.skipped(chunk.skipped);
         self.tally.packets += chunk.packets;

@@ -1,4 +1,4 @@
-//! What waits for one client, in its order; of the first item a part may be written already.
+//! Items that wait for one client, in order; the first one may be partly written.
 
 use std::{
     collections::VecDeque,
@@ -7,31 +7,31 @@ use std::{
 
 use tokio::net::TcpStream;
 
-/// What may wait for a client.
+/// An item that can wait for a client.
 pub(in crate::serve) trait Queued {
-    /// The bytes that go out: a head, which may be empty, and what follows it.
+    /// The bytes to write: a head, which may be empty, and the rest.
     fn parts(&self) -> [&[u8]; 2];
 
-    /// The memory that it counts, in bytes.
+    /// Memory that it counts as, in bytes.
     fn cost(&self) -> usize;
 
     /// Whether it answers something that the client has sent.
     fn is_answer(&self) -> bool;
 }
 
-/// A queue of items; see the module.
+/// A queue of items; see the module documentation.
 #[derive(Debug)]
 pub(in crate::serve) struct Backlog<T> {
     items: VecDeque<T>,
-    /// Bytes of the first one that are written already, its head included.
+    /// Bytes of the first item that are already written, including its head.
     written: usize,
-    /// The cost of all.
+    /// Sum of the costs.
     cost: usize,
-    /// How many of them are answers.
+    /// Count of answers.
     answers: usize,
 }
 
-/// Writes what the socket takes of a head and what follows it, of which so much is written already.
+/// Writes as much of a head and its rest as the socket takes, starting at byte `written`.
 pub(in crate::serve) fn write(stream: &TcpStream, parts: [&[u8]; 2], written: usize) -> io::Result<usize> {
     let [head, bytes] = parts;
     match head.get(written..) {
@@ -49,22 +49,22 @@ impl<T> Default for Backlog<T> {
 }
 
 impl<T: Queued> Backlog<T> {
-    /// Whether nothing waits.
+    /// Whether it is empty.
     pub(in crate::serve) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// How many items wait.
+    /// Number of items.
     pub(in crate::serve) fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// The cost of all that waits.
+    /// Sum of the costs.
     pub(in crate::serve) fn cost(&self) -> usize {
         self.cost
     }
 
-    /// How many answers wait.
+    /// Number of answers.
     pub(in crate::serve) fn answers(&self) -> usize {
         self.answers
     }
@@ -74,19 +74,19 @@ impl<T: Queued> Backlog<T> {
         self.items.front()
     }
 
-    /// Lets an item wait behind all others.
+    /// Appends an item.
     pub(in crate::serve) fn push(&mut self, item: T) {
         self.insert(self.items.len(), item);
     }
 
-    /// Lets the first item wait, of which so many bytes are written.
+    /// Adds the first item, of which `written` bytes are written.
     pub(in crate::serve) fn push_begun(&mut self, item: T, written: usize) {
         debug_assert!(self.is_empty());
         self.push(item);
         self.written = written;
     }
 
-    /// Lets an answer wait before the next item that is none and not begun.
+    /// Inserts an answer before the first item that is neither an answer nor partly written.
     pub(in crate::serve) fn push_answer(&mut self, answer: T) {
         let before =
             usize::from(self.written > 0 && self.items.front().is_some_and(|item| !item.is_answer()));
@@ -99,7 +99,7 @@ impl<T: Queued> Backlog<T> {
         self.items.insert(place, item);
     }
 
-    /// Takes the first item, however much of it is written.
+    /// Removes the first item, even if it is partly written.
     pub(in crate::serve) fn pop(&mut self) -> Option<T> {
         let first = self.items.pop_front()?;
         self.written = 0;
@@ -107,7 +107,7 @@ impl<T: Queued> Backlog<T> {
         Some(first)
     }
 
-    /// Writes what the socket takes of the first item; gives it if this was its end.
+    /// Writes as much of the first item as the socket takes; returns the item once it is complete.
     pub(in crate::serve) fn write(&mut self, stream: &TcpStream) -> io::Result<Option<T>> {
         let Some(first) = self.items.front() else { return Ok(None) };
         let [head, bytes] = first.parts();
@@ -115,7 +115,8 @@ impl<T: Queued> Backlog<T> {
         Ok(if self.written >= head.len() + bytes.len() { self.pop() } else { None })
     }
 
-    /// Takes the oldest item that is no answer and not begun, unless it is the newest.
+    /// Removes the oldest item that is neither an answer nor partly written, unless it is the
+    /// newest.
     pub(in crate::serve) fn skip(&mut self) -> Option<T> {
         let mut places = self.begun()..self.items.len().saturating_sub(1);
         let place = places.find(|place| !self.items[*place].is_answer())?;
@@ -124,7 +125,7 @@ impl<T: Queued> Backlog<T> {
         Some(skipped)
     }
 
-    /// Takes all of these items that are not begun.
+    /// Removes the matching items that are not partly written.
     pub(in crate::serve) fn take_unsent(&mut self, these: impl FnMut(&T) -> bool) -> Vec<T> {
         let unsent = self.items.split_off(self.begun());
         let (taken, kept): (Vec<T>, Vec<T>) = unsent.into_iter().partition(these);
@@ -133,7 +134,7 @@ impl<T: Queued> Backlog<T> {
         taken
     }
 
-    /// How many items are partly written.
+    /// Count of partly written items: 0 or 1.
     fn begun(&self) -> usize {
         usize::from(self.written > 0).min(self.items.len())
     }
@@ -148,7 +149,7 @@ impl<T: Queued> Backlog<T> {
 mod tests {
     use super::*;
 
-    /// So many bytes, or an answer.
+    /// An item of this many bytes, or an answer.
     #[derive(Debug, PartialEq, Eq)]
     enum Item {
         Bytes(usize),

@@ -1,7 +1,7 @@
-//! The files of a recording: named by channel and time, followed by the next at a certain size, so
-//! many kept.
+//! The files of a recording: named by channel and time, with a maximum size and a maximum number.
 //!
 //! Blocks come from [`super::packet`]. Only whole blocks are written, so that a file that ends
+//! early can be read. [`super::folder`] lists the existing files.
 //! early can be read. What is in the folder, [`super::folder`] says.
 
 use std::{
@@ -21,32 +21,32 @@ use tidecast_net::address::Recording;
 pub(super) struct Files {
     recording: Recording,
     channel: String,
-    /// What each file begins with.
+    /// Start of each file.
     head: Vec<u8>,
     open: Option<Open>,
-    /// The files that this run has made and that are still there, in that order: whatever their
-    /// names say, they go last.
+    /// Files of this run that still exist, oldest first. They are deleted after all others,
+    /// regardless of their names.
     own: Vec<PathBuf>,
-    /// The time of the last packet.
+    /// Time of the last packet.
     last: Duration,
-    /// Whole blocks that are not written yet, and what they hold.
+    /// Whole blocks that are not written yet, and their counters.
     buffer: Vec<u8>,
     waiting: Share,
     written: Share,
 }
 
-/// The file that is written.
+/// The file that is being written.
 #[derive(Debug)]
 struct Open {
     file: File,
     path: PathBuf,
-    /// Bytes of it.
+    /// Its length in bytes.
     length: u64,
-    /// Whether some of them may not be on the disk yet.
+    /// Whether some bytes may not be on the disk yet.
     dirty: bool,
 }
 
-/// Packets and the bytes of their datagrams.
+/// Count of packets, and of the bytes of their datagrams.
 #[derive(Debug, Default, Clone, Copy)]
 struct Share {
     packets: u64,
@@ -72,13 +72,14 @@ impl Files {
         self.recording.to_string()
     }
 
-    /// Makes the folder, so that a wrong one is known before the first packet.
+    /// Creates the folder, so that an error shows before the first packet.
     pub(super) fn prepare(&self) -> io::Result<()> {
         let folder = &self.recording.folder;
         fs::create_dir_all(folder).map_err(|error| named(&error, "cannot make the folder", folder))
     }
 
-    /// Whether the next file has room: the disk's, and that of those which would go for it.
+    /// Checks whether there is room for the next file, counting the files that would be deleted
+    /// for it.
     pub(super) fn has_room(&self) -> io::Result<()> {
         let Recording { folder, rotate, keep, .. } = &self.recording;
         let known = self.in_order(folder::known(folder, &self.channel)?);
@@ -109,7 +110,7 @@ impl Files {
         if self.buffer.len() >= RECORDING_WRITE_BYTES { self.write() } else { Ok(()) }
     }
 
-    /// Puts everything on the disk.
+    /// Writes everything to the disk.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.write()?;
         match self.open.as_mut().filter(|open| open.dirty) {
@@ -121,13 +122,13 @@ impl Files {
         }
     }
 
-    /// Hands the blocks to the system. When that fails, the file is cut behind the last whole
-    /// block; one without any goes.
+    /// Writes the blocks to the file. If that fails, the file is cut after the last whole block,
+    /// or deleted if it has none.
     fn write(&mut self) -> io::Result<()> {
         self.replace_removed()?;
         let Some(open) = self.open.as_mut().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
         if let Err(error) = open.file.write_all(&self.buffer) {
-            // The error before says more than one of these would.
+            // The first error says more than an error here would.
             let _ =
                 if open.length > 0 { open.file.set_len(open.length) } else { fs::remove_file(&open.path) };
             return Err(self.failed(&error));
@@ -141,8 +142,8 @@ impl Files {
         Ok(())
     }
 
-    /// A file that somebody has removed is followed by the next at once: nobody would find what is
-    /// written to it.
+    /// Starts the next file at once if this one was deleted: data written to a deleted file would
+    /// be lost.
     fn replace_removed(&mut self) -> io::Result<()> {
         let Some(open) = self.open.as_ref().filter(|_| !self.buffer.is_empty()) else { return Ok(()) };
         let about = open.file.metadata().map_err(|error| self.failed(&error))?;
@@ -155,18 +156,18 @@ impl Files {
         self.next(self.last)
     }
 
-    /// Whether nothing waits to be written.
+    /// Whether all blocks are written.
     pub(super) fn is_written(&self) -> bool {
         self.waiting.packets == 0
     }
 
-    /// Packets, and bytes of datagrams, that were written since this was asked last.
+    /// Packets and datagram bytes written since the last call.
     pub(super) fn take_written(&mut self) -> (u64, u64) {
         let Share { packets, bytes } = std::mem::take(&mut self.written);
         (packets, bytes)
     }
 
-    /// Gives up; returns how many packets were not written.
+    /// Drops pending blocks; returns the count of their packets.
     pub(super) fn discard(&mut self) -> u64 {
         (self.open, self.buffer) = (None, Vec::new());
         std::mem::take(&mut self.waiting).packets
@@ -176,14 +177,14 @@ impl Files {
         named(error, "cannot write in", &self.recording.folder)
     }
 
-    /// Begins a file that does not exist yet, and removes those that are too many.
+    /// Starts a new file, and deletes surplus ones.
     fn next(&mut self, at: Duration) -> io::Result<()> {
         self.open = None;
         self.prepare()?;
         let folder = &self.recording.folder;
         let files = folder::known(folder, &self.channel)?;
-        // Behind those of the same time, so that names tell the order even if the first of them
-        // goes.
+        // Sorts after existing files of the same time, so that names keep the order even if the
+        // first of them is deleted.
         let count =
             files.iter().rfind(|known| known.time == folder::time(at)).map_or(0, |known| known.count + 1);
         let files = self.in_order(files);
@@ -204,9 +205,8 @@ impl Files {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The files in the order in which they go: those of earlier runs by their names, then those of
-    /// this run as it made them. The clock may have been wrong when the others were made, or be
-    /// wrong now.
+    /// The files in the order of deletion: those of earlier runs by name, then those of this run
+    /// in order of creation. The clock may have been wrong in earlier runs, or be wrong now.
     fn in_order(&self, mut files: Vec<Known>) -> Vec<Known> {
         files.sort_by_key(|known| {
             self.own.iter().position(|own| *own == known.path).map_or(0, |place| place + 1)
@@ -214,7 +214,7 @@ impl Files {
         files
     }
 
-    /// Leaves room for one more.
+    /// Deletes files to make room for one more.
     fn prune(&self, files: &[Known]) -> io::Result<()> {
         let surplus = (files.len() + 1).saturating_sub(self.recording.keep);
         for Known { path, .. } in &files[..surplus] {

@@ -1,5 +1,4 @@
-//! The folder of a recording: how its files are called, which of them are there, and how much room
-//! is left.
+//! The folder of a recording: names of its files, existing files, and free space.
 
 use std::{
     fs, io,
@@ -9,35 +8,34 @@ use std::{
 
 use nix::sys::statvfs::statvfs;
 
-/// What every file's name ends with.
+/// Extension of all files.
 const EXTENSION: &str = ".pcapng";
-/// Bytes of a file's time: 20261120T165135.123Z.
+/// Length of the time in a file's name: 20261120T165135.123Z.
 const TIME_BYTES: usize = 20;
 
-/// A channel's file. They are sorted by when they were begun.
+/// A channel's file. Sorts by creation time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Known {
-    /// When it was begun, as its name has it.
+    /// Creation time, as in its name.
     pub(super) time: String,
-    /// Tells files apart that were begun at that time.
+    /// Distinguishes files with the same creation time.
     pub(super) count: u32,
     pub(super) path: PathBuf,
 }
 
-/// The room that a channel's recording has.
+/// Disk space of a channel's recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Bytes that this user may still write to the disk.
     pub free: u64,
-    /// Bytes of the channel's files, which go one by one when they are too many.
+    /// Bytes of the channel's files, which are deleted one by one when there are too many.
     pub recorded: u64,
 }
 
 impl Room {
-    /// Looks at a folder, or at where it would be made.
+    /// Examines a folder, or the place where it would be created.
     ///
-    /// # Errors
-    /// It cannot be read.
+    /// # Errors It cannot be read.
     pub fn of(folder: &Path, channel: &str) -> io::Result<Room> {
         let recorded = match known(folder, channel) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
@@ -53,7 +51,7 @@ impl Room {
     }
 }
 
-/// The folder, or the nearest one above it that exists.
+/// The folder, or its nearest existing parent.
 pub fn nearest(folder: &Path) -> &Path {
     let found = folder.ancestors().find(|path| path.exists());
     found.unwrap_or(Path::new(".")) // a relative path's first part
@@ -72,19 +70,19 @@ pub(super) fn known(folder: &Path, channel: &str) -> io::Result<Vec<Known>> {
     Ok(known)
 }
 
-/// What these files have; one that has just gone has nothing.
+/// Total size of these files; a deleted one counts as zero.
 pub(super) fn bytes(files: &[Known]) -> u64 {
     files.iter().filter_map(|known| fs::metadata(&known.path).ok()).map(|about| about.len()).sum()
 }
 
-/// What the `count`th file of a time is called.
+/// Name of the `count`th file with this time.
 pub(super) fn name(channel: &str, at: Duration, count: u32) -> String {
     let again = if count == 0 { String::new() } else { format!("_{count}") };
     format!("{channel}-{}{again}{EXTENSION}", time(at))
 }
 
-/// When a channel's file was begun, and the how manieth of that time it is. `None`: the name is not
-/// one of ours.
+/// Creation time of a channel's file, and its number among the files of that time. `None` if the
+/// name is not that of a recording of this channel.
 fn place(name: &str, channel: &str) -> Option<(String, u32)> {
     let rest = name.strip_prefix(channel)?.strip_prefix('-')?.strip_suffix(EXTENSION)?;
     let (time, again) = rest.split_at_checked(TIME_BYTES)?;

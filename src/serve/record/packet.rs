@@ -1,5 +1,5 @@
-//! pcapng blocks (draft-ietf-opsawg-pcapng) of records: each packet with IP and UDP headers made up
-//! from what is known of its way, and a comment where numbers are missing before it. Blocks go to
+//! pcapng blocks (draft-ietf-opsawg-pcapng) of records: each packet with generated IP and UDP
+//! headers from its known addresses, and a comment if numbers are missing before it. Blocks go to
 //! [`super::files`].
 
 use std::{
@@ -18,19 +18,19 @@ use super::nanoseconds;
 use crate::channel::tap::{Event, FlowName, Info, Record};
 use tidecast_core::relay::How;
 
-/// The time to live in the headers: nobody knows the real one.
+/// Time to live in the generated headers; the real one is unknown.
 const TTL: u8 = 64;
 /// Times are counted in units of 10^-9 s.
 const RESOLUTION: u8 = 9;
-/// Bytes of a comment: many gaps before one packet need no list.
+/// Maximum comment in bytes; many gaps before one packet need not be listed.
 const COMMENT_BYTES_MAX: usize = 400;
 
-/// The interface that packets seem to have been captured on.
+/// The capture interface named in the file.
 #[derive(Debug)]
 pub(super) struct Link {
     channel: String,
     to: SocketAddr,
-    /// What happened since the packet before.
+    /// Text for the comment of the next packet.
     notes: String,
 }
 
@@ -39,7 +39,7 @@ impl Link {
         Link { channel: channel.to_owned(), to, notes: String::new() }
     }
 
-    /// What each file begins with.
+    /// Start of each file.
     pub(super) fn head(&self) -> Vec<u8> {
         let application = concat!("tidecast ", env!("CARGO_PKG_VERSION"));
         let mut section = SectionHeaderBlock {
@@ -68,10 +68,10 @@ impl Link {
             if_tsoffset: 0,
         };
         let written = section.to_vec().and_then(|head| Ok([head, interface.to_vec()?].concat()));
-        written.unwrap_or_default() // a Vec takes all
+        written.unwrap_or_default() // writing to a Vec cannot fail
     }
 
-    /// Remembers what the next packet's comment is to say.
+    /// Adds text to the next packet's comment.
     pub(super) fn note(&mut self, record: &Record) {
         let flow = &record.flow.key;
         let note = match record.event {
@@ -90,13 +90,13 @@ impl Link {
         }
     }
 
-    /// Remembers that so many packets before the next one were not recorded.
+    /// Notes that `count` packets before the next one were not recorded.
     pub(super) fn missed(&mut self, count: u64) {
         let note = format!("{count} packets before this one were not recorded");
         self.notes = if self.notes.is_empty() { note } else { format!("{note}; {}", self.notes) };
     }
 
-    /// Forgets what was to be said.
+    /// Drops the text.
     pub(super) fn forget(&mut self) {
         self.notes.clear();
     }
@@ -136,7 +136,7 @@ fn option(code: OptionCode, text: &str) -> PcapNGOption<'_> {
     PcapNGOption { code, len, value: Cow::Borrowed(text.as_bytes()) }
 }
 
-/// The datagram behind IP and UDP headers. `None`: it is too long for them.
+/// The datagram with IP and UDP headers. `None`: it is too long for them.
 fn wrapped(from: SocketAddr, to: SocketAddr, datagram: &[u8]) -> Option<Vec<u8>> {
     let builder = match (from.ip().to_canonical(), to.ip().to_canonical()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => PacketBuilder::ipv4(from.octets(), to.octets(), TTL),

@@ -1,4 +1,4 @@
-//! What ends up in the files.
+//! Tests of the contents of recorded files.
 
 use std::{fs, path::Path};
 
@@ -33,12 +33,12 @@ fn push(tap: &mut Tap<Batch>, seq: u64, bytes: Vec<u8>) {
     tap.turn(now, true);
 }
 
-/// A recording of what `fill` puts into the tap, at its end.
+/// Records what `fill` puts into the tap, until the tap's end.
 fn record(address: &str, fill: impl FnOnce(&mut Tap<Batch>)) -> OutputState {
     watched(address, |tap, _| fill(tap))
 }
 
-/// The same; `fill` sees how it stands.
+/// Like `record`; `fill` can read the state of the recording.
 fn watched(address: &str, fill: impl FnOnce(&mut Tap<Batch>, &Recorder)) -> OutputState {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -103,7 +103,7 @@ fn packets_are_recorded_with_their_times_and_what_is_missing() {
     assert_eq!(state.dropped, BTreeMap::from([("lag", 0), ("stopped", 0), ("too_big", 1)]));
 }
 
-/// Waits until a recording stands so.
+/// Waits until the state of a recording matches.
 fn until(recorder: &Recorder, wanted: impl Fn(&OutputState) -> bool) {
     let start = clock::now();
     while !wanted(&recorder.state()) {
@@ -171,7 +171,7 @@ fn files_rotate_and_the_oldest_go() {
     assert!(numbers.len() > 250 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
 }
 
-/// Of a clock that was wrong once: their names come last, and they go first.
+/// From a time with a wrong clock: their names sort last, but they are deleted first.
 #[test]
 fn files_with_future_names_cost_none_of_this_run() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,19 +1,19 @@
-//! The lines that TCP clients send.
+//! Parses the command lines of TCP clients.
 
 use crate::serve::push::{SubscribeOptions, Wire};
 
-/// What a client wants.
+/// A command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Command {
-    /// To know the streams.
+    /// Lists the streams.
     List,
-    /// A stream's messages.
+    /// Subscribes to a stream.
     Subscribe { name: String, options: SubscribeOptions },
-    /// No more of them.
+    /// Ends a subscription.
     Unsubscribe { name: String },
-    /// To know what it has got.
+    /// Requests the client's counters.
     Stats,
-    /// The end.
+    /// Ends the connection.
     Close,
 }
 
@@ -21,10 +21,9 @@ const EXPECTED: &str = "LIST, SUBSCRIBE, UNSUBSCRIBE, STATS or CLOSE";
 const SUBSCRIBE: &str = "SUBSCRIBE name [format=frames|lines|raw] [flow=ID] [every=1s]";
 
 impl Command {
-    /// Reads a line without its end.
+    /// Parses a line without its line break.
     ///
-    /// # Errors
-    /// What is wrong and what would be right.
+    /// # Errors A message that says what is wrong and what was expected.
     pub(super) fn parse(line: &[u8]) -> Result<Command, String> {
         let line = std::str::from_utf8(line).map_err(|_| format!("no UTF-8 text: expected {EXPECTED}"))?;
         let mut words = line.split_ascii_whitespace();

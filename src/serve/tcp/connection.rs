@@ -1,4 +1,4 @@
-//! One TCP client: its lines are read and answered here, while its queue writes.
+//! One TCP client: reads and answers its lines here, while its queue is written.
 
 use std::{
     io::{self, ErrorKind},
@@ -35,18 +35,18 @@ pub(super) struct Connection {
     queue: Arc<PushQueue>,
     shared: Arc<Shared>,
     peer: String,
-    /// In whose share the groups are that it asks for.
+    /// Owner of the share from which its groups on demand are taken.
     caller: Caller,
-    /// The form of everything behind the first answer to SUBSCRIBE.
+    /// Form of everything after the first answer to SUBSCRIBE.
     wire: Option<Wire>,
     subscriptions: Vec<(String, u64)>,
-    /// Until when it may stay without any, whatever it sends meanwhile.
+    /// Until when the client may stay without a subscription, whatever it sends.
     patience: Instant,
-    /// What was received and is no whole line.
+    /// Received bytes that are not a whole line yet.
     begun: Vec<u8>,
 }
 
-/// Whether more lines are read.
+/// Whether to read more lines.
 #[derive(Debug, PartialEq, Eq)]
 enum Next {
     Line,
@@ -66,7 +66,7 @@ impl Connection {
         Connection { queue, shared, peer, caller, wire: None, subscriptions, patience, begun }
     }
 
-    /// Serves the client to its end.
+    /// Serves the client until it ends.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let queue = self.queue.clone();
         let peer = self.peer.clone();
@@ -85,8 +85,7 @@ impl Connection {
         }
     }
 
-    /// Reads lines until the client has gone. After the last one that is read, the queue ends by
-    /// itself.
+    /// Reads lines until the client has gone. After the last one, the queue ends when it is empty.
     async fn read(&mut self) {
         let end = loop {
             match self.lines().await {
@@ -106,7 +105,7 @@ impl Connection {
         }
     }
 
-    /// Reads what has come, and answers the lines in it.
+    /// Reads the available bytes, and answers the lines in them.
     async fn lines(&mut self) -> io::Result<Next> {
         let stream = self.queue.clone();
         let stream = stream.stream()?;
@@ -145,7 +144,7 @@ impl Connection {
         ))
     }
 
-    /// Answers for the last time.
+    /// Sends the last answer.
     fn fail(&mut self, reason: &str) -> Next {
         self.answer(Err(reason.to_owned()));
         self.close();
@@ -162,7 +161,7 @@ impl Connection {
         self.queue.answered().await;
         let command = Command::parse(line);
         if self.wire == Some(Wire::Raw) && !matches!(command, Ok(Command::Close)) {
-            return Next::Line; // there is no place for an answer
+            return Next::Line; // raw payloads leave no place for an answer
         }
         let answer = match command {
             Ok(Command::List) => Ok(self.list()),
@@ -231,7 +230,7 @@ impl Connection {
         }
         let place = self.shared.registry.names().iter().position(|known| *known == name).unwrap_or_default();
         let format = form(options.wire);
-        // The answer comes before the first message, in lines.
+        // The answer comes before the first message, as a line.
         let answer = json!({ "id": place + 1, "name": name, "format": format });
         self.answer(Ok(answer));
         self.wire = Some(options.wire);
@@ -240,12 +239,12 @@ impl Connection {
                 self.subscriptions.push((name, id));
                 Next::Line
             }
-            // The relay ends.
+            // The relay is ending.
             Err(error) => self.fail(&error.to_string()),
         }
     }
 
-    /// A group, by the path that it has over HTTP.
+    /// Subscribes to a group, named by its path as over HTTP.
     async fn subscribe_on_demand(&mut self, path: String, options: SubscribeOptions) -> Next {
         let joined = match self.group(&path) {
             Ok((input, joining)) => {
@@ -269,12 +268,12 @@ impl Connection {
                 self.subscriptions.push((path, id));
                 Next::Line
             }
-            // The relay ends.
+            // The relay is ending.
             Err(error) => self.fail(&error.to_string()),
         }
     }
 
-    /// The group that a path names, if it may be asked for.
+    /// The group that a path names, if it is allowed.
     fn group(&self, path: &str) -> Result<(Input, Joining), String> {
         let expected = || {
             format!("stream {path:?}: expected a name, or a group such as /udp/239.1.1.1:5000 with [http]")
@@ -314,7 +313,7 @@ fn form(wire: Wire) -> &'static str {
     }
 }
 
-/// Returns when the server ends and the client is subscribed to nothing that would end by itself.
+/// Returns when the server ends and the client has no subscription that would end by itself.
 async fn stopped_idle(stop: &mut watch::Receiver<bool>, queue: &PushQueue) {
     stopped(stop).await;
     if queue.is_idle() {

@@ -1,9 +1,10 @@
-//! The relay's side of the exchange, without sockets: who may have what, and for how long.
+//! The relay's side of UDP subscriptions, without sockets: who may subscribe to what, and for how
+//! long.
 //!
-//! Nothing is kept of a request before its cookie has come back, which is therefore made from the
-//! request alone: SipHash of address, port, nonce, stream and time under a secret key, as DNS
-//! cookies are (RFC 9018). What is answered before that is bounded in bytes by the request, and in
-//! number by a budget.
+//! Nothing is stored for a request before its cookie has come back, so the cookie is computed from
+//! the request alone: SipHash of address, port, nonce, stream and time under a secret key, like
+//! DNS cookies (RFC 9018). Answers before that are not longer than the request, and their number
+//! is limited by a budget.
 
 use std::{
     collections::HashMap,
@@ -20,26 +21,27 @@ use crate::{
 };
 use tidecast_wire::subscribe::{Answer, Ask, Cookie, Nonce, Refusal, Request, Verdict};
 
-/// Bytes of a cookie that say when it was made, in tenths of a second since the exchange began.
+/// Bytes of a cookie with its creation time, in tenths of a second since the start of the
+/// exchange.
 const TIME_BYTES: usize = 4;
 /// A tenth of a second.
 const TICK_MS: u128 = 100;
 
-/// A secret.
+/// A secret key.
 pub type Key = [u8; 16];
 
-/// What is asked of subscribers.
+/// Requirements for subscribers.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// What each must know; `None`: nothing.
+    /// Shared secret that each subscriber must send; `None` for no secret.
     pub token: Option<String>,
-    /// How many there may be, and how many of one host.
+    /// Maximum subscribers, in all and per host.
     pub shares: Shares,
-    /// How long a stream comes without a renewal.
+    /// How long a stream is sent without a renewal.
     pub lease: Duration,
 }
 
-/// The exchange with all subscribers.
+/// State of the exchange with all subscribers.
 pub struct Exchange {
     rules: Rules,
     keys: Keys,
@@ -57,43 +59,43 @@ struct Client {
     place: Place,
 }
 
-/// What follows from a datagram.
+/// Result of a datagram.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reaction {
-    /// To be sent back to where it came from; shorter than what came.
+    /// Answer to the sender; shorter than the request.
     pub answer: Option<Answer>,
-    /// Who subscribes or does not any more.
+    /// Whether somebody subscribes, or no longer does.
     pub change: Option<Change>,
-    /// What became of the datagram.
+    /// Outcome for the counters.
     pub outcome: Outcome,
 }
 
-/// What becomes of a datagram.
+/// Outcome of a datagram.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// A cookie was asked for and sent.
+    /// A cookie was requested and sent.
     Cookie,
-    /// A subscription begins.
+    /// A subscription starts.
     Granted,
-    /// A subscription goes on.
+    /// A subscription is renewed.
     Renewed,
-    /// A subscriber wants no more.
+    /// A subscriber ends its subscription.
     Left,
-    /// It was refused.
+    /// The request was refused.
     Refused(Refusal),
-    /// Somebody who does not subscribe wants no more: not answered.
+    /// The sender ends a subscription that does not exist: not answered.
     #[default]
     Stray,
-    /// It is no request: not answered.
+    /// It is not a request: not answered.
     Malformed,
     /// There were too many in this second: not answered.
     Throttled,
-    /// No request: ICMP says that a subscriber is not there any more, and its lease ends.
+    /// Not a request: ICMP reports that a subscriber is gone, and its lease ends.
     Unreachable,
 }
 
 impl Outcome {
-    /// All there are here.
+    /// All outcomes.
     pub const ALL: [Outcome; 12] = [
         Outcome::Cookie,
         Outcome::Granted,
@@ -109,7 +111,7 @@ impl Outcome {
         Outcome::Unreachable,
     ];
 
-    /// Its word in metrics.
+    /// Label in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Cookie => "cookie",
@@ -129,23 +131,23 @@ impl Outcome {
     }
 }
 
-/// A change among the subscribers.
+/// A change of the subscribers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The sender gets this stream from now on, and no other one.
     Joined(String),
-    /// The sender gets nothing any more.
+    /// The sender gets no stream any more.
     Left,
 }
 
 impl Exchange {
-    /// An exchange without subscribers. `fresh` makes keys that nobody can guess.
+    /// An exchange without subscribers. `fresh` returns unpredictable keys.
     pub fn new(rules: Rules, now: Instant, fresh: Box<dyn FnMut() -> Key + Send>) -> Exchange {
         let (keys, answers) = (Keys::new(fresh, now), Budget { left: UDP_ANSWERS_PER_SECOND, since: now });
         Exchange { rules, keys, began: now, clients: HashMap::new(), answers }
     }
 
-    /// Takes a datagram from this address. `known` says whether there is a stream of a name.
+    /// Handles a datagram from this address. `known` tells whether a stream exists.
     pub fn handle(
         &mut self,
         now: Instant,
@@ -156,7 +158,7 @@ impl Exchange {
         let Some(request) = Request::parse(bytes) else { return Reaction::silent(Outcome::Malformed) };
         let own =
             self.clients.get(&from).is_some_and(|client| client.is_behind(&request) && now < client.until);
-        // Those who subscribe are as many as there may be: they need no budget.
+        // The number of subscribers is bounded, so they need no budget.
         if !own && !self.answers.take(now) {
             return Reaction::silent(Outcome::Throttled);
         }
@@ -165,7 +167,7 @@ impl Exchange {
                 self.clients.remove(&from);
                 reaction(&request, Outcome::Left, Verdict::Ended, Some(Change::Left))
             }
-            // There is nothing to leave, and nothing to say about it.
+            // There is no subscription to end, so there is no answer.
             Ask::Leave => Reaction::silent(Outcome::Stray),
             _ if !self.may(request.token) => refused(&request, Refusal::Token),
             _ if !known(request.name) => refused(&request, Refusal::NoStream),
@@ -204,13 +206,13 @@ impl Exchange {
         reaction(request, outcome, verdict, change)
     }
 
-    /// Whether there is room, or was when it came. A refusal is counted.
+    /// Whether there is room for this subscriber, or it already has a place. Counts a refusal.
     fn has_room(&self, from: SocketAddr) -> bool {
         self.clients.contains_key(&from)
             || self.rules.shares.take(Resource::Udp, Caller::at(from.ip())).is_ok()
     }
 
-    /// The place that this subscriber has, or another one.
+    /// The place of this subscriber, or a new one.
     fn place(&mut self, from: SocketAddr) -> Option<Place> {
         match self.clients.remove(&from) {
             Some(client) => Some(client.place),
@@ -222,7 +224,7 @@ impl Exchange {
         self.rules.token.as_ref().is_none_or(|expected| is_same(expected.as_bytes(), token))
     }
 
-    /// Forgets those whose lease is over, and names them.
+    /// Removes and returns the subscribers whose lease is over.
     pub fn expire(&mut self, now: Instant) -> Vec<SocketAddr> {
         let over: Vec<SocketAddr> =
             self.clients.iter().filter(|(_, client)| client.until <= now).map(|(at, _)| *at).collect();
@@ -230,14 +232,14 @@ impl Exchange {
         over
     }
 
-    /// Forgets a subscriber whose stream has ended; gives what is to be told it.
+    /// Removes a subscriber whose stream has ended; returns the message for it.
     pub fn end(&mut self, at: SocketAddr) -> Option<Answer> {
         let Client { nonce, cookie, .. } = self.clients.remove(&at)?;
         Some(Answer { verdict: Verdict::Ended, nonce, cookie })
     }
 
     #[cfg(test)]
-    /// Where the subscribers are.
+    /// Addresses of the subscribers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.clients.keys().copied().collect()
     }
@@ -281,7 +283,7 @@ fn refused(request: &Request<'_>, refusal: Refusal) -> Reaction {
     reaction(&request, Outcome::Refused(refusal), Verdict::Refused(refusal), None)
 }
 
-/// The time, and what only this relay could have made of it.
+/// The time, and a code that only this relay can compute.
 fn sealed(key: &Key, time: [u8; TIME_BYTES], from: SocketAddr, request: &Request<'_>) -> Cookie {
     let mut hasher = SipHasher24::new_with_key(key);
     let address = match from.ip() {
@@ -298,12 +300,12 @@ fn sealed(key: &Key, time: [u8; TIME_BYTES], from: SocketAddr, request: &Request
     cookie
 }
 
-/// Compares in a time that does not tell where the first difference is.
+/// Compares in constant time.
 fn is_same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
-/// The key of new cookies, and the one before, whose cookies may still come back.
+/// The key of new cookies, and the previous one, whose cookies may still come back.
 struct Keys {
     current: Key,
     previous: Key,
@@ -324,7 +326,7 @@ impl Keys {
     }
 }
 
-/// Answers to those who are not known.
+/// Limits answers to unknown senders.
 struct Budget {
     left: u32,
     since: Instant,

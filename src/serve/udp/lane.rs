@@ -1,6 +1,6 @@
-//! The way to one UDP subscriber: a socket of its own on the relay's port, connected to it, and the
-//! task that sends what its channel's records bring. What the kernel holds for a host that is gone
-//! fills that host's socket and no other, and what ICMP says of it is known.
+//! Sends a stream to one UDP subscriber, through its own socket on the relay's port, connected to
+//! it. So a host that is gone fills only its own send buffer, and ICMP errors are reported for
+//! that subscriber.
 
 use std::{io, net::SocketAddr, os::fd::AsFd};
 
@@ -24,36 +24,36 @@ use crate::{
 use tidecast_net::sys::{Message, SendBatch};
 use tidecast_wire::subscribe::REQUEST_BYTES_MAX;
 
-/// Datagrams that came to a subscriber's socket, with their sender: its renewals.
+/// Datagrams that came to a subscriber's socket, with their sender: renewals.
 pub(super) type Strays = mpsc::Sender<(SocketAddr, Vec<u8>)>;
 
 /// Why a subscriber's stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Its channel did.
+    /// The channel has ended.
     Channel,
-    /// ICMP says that nobody is there.
+    /// ICMP reports that the subscriber is gone.
     Unreachable,
 }
 
-/// A socket on the port of `listening` that is connected to this subscriber.
+/// A socket on the port of `listening`, connected to this subscriber.
 pub(super) fn towards(listening: &UdpSocket, at: SocketAddr) -> io::Result<UdpSocket> {
     let local = listening.local_addr()?;
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    // Less than was asked for does, too: the system has a limit.
+    // A smaller buffer works as well: the system has a limit.
     let _ = socket.set_send_buffer_size(UDP_SUBSCRIBER_BUFFER);
     socket.set_reuse_address(true)?;
-    // The first one for this moment only, so that no other program can share the port.
+    // Only for this moment, so that no other program can share the port.
     let first = SockRef::from(listening);
     first.set_reuse_address(true)?;
     let bound = socket.bind(&local.into());
     first.set_reuse_address(false)?;
     bound?;
-    // What comes between the two calls may be of anybody: it is read like what the subscriber
-    // sends.
+    // Between the two calls, datagrams of other senders may arrive: they are read like those of
+    // the subscriber.
     socket.connect(&at.into())?;
-    // Without it a host that does not answer ARP is no error of this socket.
+    // Without this option, a host that does not answer ARP causes no error on this socket.
     match local {
         SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
         SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
@@ -61,13 +61,13 @@ pub(super) fn towards(listening: &UdpSocket, at: SocketAddr) -> io::Result<UdpSo
     UdpSocket::from_std(socket.into())
 }
 
-/// Whether nobody is at the other end: ICMP's destination unreachable, for the port or the host.
+/// Whether ICMP has reported the destination port or host as unreachable.
 fn is_unreachable(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECONNREFUSED | libc::EHOSTUNREACH))
 }
 
-/// Sends a channel's datagrams to one subscriber until the channel ends, or nobody is there any
-/// more.
+/// Sends a channel's datagrams to one subscriber until the channel ends, or the subscriber is
+/// gone.
 pub(super) async fn feed(
     registry: &Registry,
     socket: &UdpSocket,
@@ -100,23 +100,22 @@ pub(super) async fn feed(
     }
 }
 
-/// Hands on some of what came.
+/// Passes on some received datagrams.
 ///
-/// # Errors
-/// What ICMP said, or another error of the socket.
+/// # Errors An ICMP error, or another error of the socket.
 fn receive(socket: &UdpSocket, ready: Ready, strays: &Strays) -> io::Result<()> {
     if ready.is_error() {
         let error = socket.take_error()?;
-        // It is heard of again when there is another one.
+        // Clears the readiness; another error sets it again.
         let _ = socket.try_io(Interest::ERROR, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
         if let Some(error) = error {
             return Err(error);
         }
     }
-    let mut bytes = [0; REQUEST_BYTES_MAX + 1]; // a longer one is none
+    let mut bytes = [0; REQUEST_BYTES_MAX + 1]; // a longer datagram is not a request
     for _ in 0..UDP_REQUESTS_AT_ONCE {
         match socket.try_recv_from(&mut bytes) {
-            // One that finds no room is lost, and comes again.
+            // One without room is lost, and is sent again.
             Ok((length, from)) => drop(strays.try_send((from, bytes[..length].to_vec()))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => return Err(error),
@@ -125,8 +124,7 @@ fn receive(socket: &UdpSocket, ready: Ready, strays: &Strays) -> io::Result<()> 
     Ok(())
 }
 
-/// Datagrams of a batch that wait for the socket. A subscriber that goes meanwhile does not get
-/// them.
+/// Datagrams of a batch that wait for the socket. They count as missed if the subscriber goes.
 struct Left<'a> {
     share: &'a Share,
     count: u64,
@@ -138,10 +136,9 @@ impl Drop for Left<'_> {
     }
 }
 
-/// Sends the datagrams of a batch. One that cannot be sent counts as missed.
+/// Sends the datagrams of a batch. A datagram that cannot be sent counts as missed.
 ///
-/// # Errors
-/// Nobody is there.
+/// # Errors The subscriber is gone.
 async fn send(
     socket: &UdpSocket,
     to: &SockAddr,
@@ -225,13 +222,13 @@ mod tests {
             let expected = (peer.local_addr().unwrap(), b"renew".to_vec());
             assert_eq!(strayed.recv().await, Some(expected));
         }
-        // Whoever does not subscribe is heard where all are.
+        // Other senders' datagrams arrive at the common socket.
         let other = Plain::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         other.send_to(b"ask", at).unwrap();
         let mut bytes = [0; 16];
         let (_, from) = listening.recv_from(&mut bytes).await.unwrap();
         assert_eq!(from, other.local_addr().unwrap());
-        // Nor does another program get hold of the port.
+        // Nor can another program take over the port.
         let thief = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         thief.set_reuse_address(true).unwrap();
         assert!(thief.bind(&at.into()).is_err());
@@ -246,7 +243,7 @@ mod tests {
         lane.send(b"reading").await.unwrap();
         let (strays, _strayed) = mpsc::channel(8);
         assert!(is_unreachable(&receive(&lane, ready(&lane).await, &strays).unwrap_err()));
-        // It is told once.
+        // It is reported once.
         assert!(timeout(UDP_FULL_PATIENCE, lane.ready(Interest::READABLE | Interest::ERROR)).await.is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! The relay's sockets for UDP subscribers. Requests go to the [`Exchange`]; each subscriber has a
-//! task of its own, which reads its channel's records and sends the datagrams as they came, from a
-//! socket of its own on the same port (`lane`). Whoever's datagrams that socket does not take in
-//! time misses some, which are counted, and nobody else waits for that.
+//! The relay's sockets for UDP subscribers. Requests go to the [`Exchange`]. Each subscriber has
+//! its own task, which reads its channel's records and sends the datagrams unchanged, from its own
+//! socket on the same port (`lane`). If that socket is too slow, the subscriber misses datagrams,
+//! which are counted; other subscribers are not delayed.
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -37,14 +37,14 @@ pub struct Server {
     lease: Duration,
 }
 
-/// A subscriber's task, the how manieth it is, and the socket towards the subscriber.
+/// A subscriber's task, its generation number, and the socket towards the subscriber.
 struct Feed {
     number: u64,
     task: AbortHandle,
     socket: Arc<UdpSocket>,
 }
 
-/// Everything that runs.
+/// State of the running server.
 struct Running {
     socket: Arc<UdpSocket>,
     registry: Registry,
@@ -72,13 +72,13 @@ impl Server {
         Ok(Server { socket: Arc::new(socket), address, token, lease })
     }
 
-    /// Where it listens.
+    /// Address of the socket.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stopped`, and then until all subscribers have got what the channels still had
-    /// for them.
+    /// Serves until `stopped`, and then until all subscribers have received the remaining packets
+    /// of their channels.
     pub async fn run(self, registry: Registry, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) {
         let Server { socket, token, lease, .. } = self;
         let rules = Rules { token, shares: registry.shares().clone(), lease };
@@ -122,7 +122,7 @@ impl Server {
 fn open(listen: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(listen), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    // Less than was asked for does, too: the system has a limit.
+    // A smaller buffer works as well: the system has a limit.
     let _ = socket.set_recv_buffer_size(UDP_REQUEST_BUFFER);
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
     socket.bind(&listen.into())?;
@@ -130,9 +130,9 @@ fn open(listen: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 impl Running {
-    /// Takes some of the requests that wait.
+    /// Handles some of the waiting requests.
     fn requests(&mut self) {
-        let mut bytes = [0; REQUEST_BYTES_MAX + 1]; // a longer one is none
+        let mut bytes = [0; REQUEST_BYTES_MAX + 1]; // a longer datagram is not a request
         for _ in 0..UDP_REQUESTS_AT_ONCE {
             match self.socket.try_recv_from(&mut bytes) {
                 Ok((length, from)) => self.request(from, &bytes[..length]),
@@ -157,7 +157,7 @@ impl Running {
     }
 
     fn answer(&self, to: SocketAddr, answer: &Answer) {
-        // One that is lost is asked for again.
+        // A subscriber repeats its request if the answer is lost.
         if let Err(error) = self.socket.try_send_to(&answer.emit(), to) {
             debug!("cannot answer {to}: {error}");
         }
@@ -178,12 +178,12 @@ impl Running {
         debug!(channel = name, "{at} subscribes");
         let task = tokio::spawn(async move {
             let end = lane::feed(&registry, &own, &name, at, &strays).await;
-            let _ = ends.send((at, number, end)).await; // nobody is left to know at the very end
+            let _ = ends.send((at, number, end)).await; // at the very end there is no receiver
         });
         self.feeds.insert(at, Feed { number, task: task.abort_handle(), socket });
     }
 
-    /// Ends a subscriber's stream; gives its socket.
+    /// Ends a subscriber's stream; returns its socket.
     fn stop(&mut self, at: SocketAddr) -> Option<Arc<UdpSocket>> {
         let feed = self.feeds.remove(&at)?;
         feed.task.abort();
@@ -197,10 +197,10 @@ impl Running {
         }
     }
 
-    /// A stream has ended.
+    /// A subscriber's stream has ended.
     fn end(&mut self, at: SocketAddr, number: u64, end: End) {
         if self.feeds.get(&at).is_none_or(|feed| feed.number != number) {
-            return; // another one has taken its place
+            return; // a newer stream has replaced it
         }
         self.feeds.remove(&at);
         match end {
@@ -208,7 +208,7 @@ impl Running {
             End::Unreachable => {
                 debug!("{at} is not there any more: its subscription ends");
                 self.requests.count(Outcome::Unreachable.as_str());
-                let _ = self.exchange.end(at); // nobody is there to be told
+                let _ = self.exchange.end(at); // the subscriber is gone, so it gets no message
             }
         }
     }
@@ -219,7 +219,7 @@ impl Running {
         }
     }
 
-    /// Logs trouble, not too often.
+    /// Logs an error, at a limited rate.
     fn complain(&mut self, what: std::fmt::Arguments<'_>) {
         if self.trouble.admits(clock::now()) {
             warn!("{what}");

@@ -1,5 +1,5 @@
-//! The two sides of the exchange against each other, over links that lose and change what is said,
-//! with time as an argument.
+//! Both sides of the exchange against each other, over links that lose and change datagrams, with
+//! time as an argument.
 
 use std::{
     net::SocketAddr,
@@ -61,7 +61,7 @@ fn verdict(reaction: &Reaction) -> Option<Verdict> {
     reaction.answer.map(|answer| answer.verdict)
 }
 
-/// Asks and answers from this address; gives the request that renews.
+/// Sends a request and its cookie from this address; returns the request that renews.
 fn join<'a>(exchange: &mut Exchange, now: Instant, from: SocketAddr, name: &'a str) -> Request<'a> {
     let reaction = exchange.handle(now, from, &request(Ask::Cookie, name).emit(), known);
     assert_eq!(reaction.change, None, "an ask alone changes nothing");
@@ -100,7 +100,7 @@ fn keys_rotate_and_cookies_outlive_one_rotation() {
     let ask = request(Ask::Cookie, "cam").emit();
     let late = start + COOKIE_KEY_LIFE - SECOND;
     let cookie = cookie_of(&exchange.handle(late, at(1), &ask, known));
-    // Somebody else's ask rotates the key in between.
+    // Another request meanwhile rotates the key.
     let other = cookie_of(&exchange.handle(late + SECOND * 2, at(2), &ask, known));
     assert_ne!(cookie[4..], other[4..]);
     let answer = Request { cookie, ..request(Ask::Subscribe, "cam") }.emit();
@@ -183,7 +183,7 @@ fn refusals_name_their_reason() {
     for token in [&b""[..], b"secre", b"secret1", b"Secret"] {
         let refused = Some(Verdict::Refused(Refusal::Token));
         assert_eq!(refusal(at(1), Request { token, ..ask }), refused);
-        // Whoever does not know it learns no names either.
+        // Without the token, a client cannot find out names either.
         assert_eq!(refusal(at(1), Request { token, name: "x", ..ask }), refused);
     }
     assert_eq!(refusal(at(1), Request { name: "x", ..ask }), Some(Verdict::Refused(Refusal::NoStream)));
@@ -193,10 +193,10 @@ fn refusals_name_their_reason() {
     let second = join(&mut exchange, now, at(2), "mic");
     let third = exchange.handle(now, at(3), &request(Ask::Cookie, "cam").emit(), known);
     assert_eq!(verdict(&third), Some(Verdict::Refused(Refusal::Full)));
-    // One that is there may change its stream.
+    // A subscriber may change its stream.
     join(&mut exchange, now, at(2), "cam");
     assert_eq!(exchange.addresses().len(), 2);
-    // The stream of before is not gone on with.
+    // The previous stream is not continued.
     let reaction = exchange.handle(now, at(2), &second.emit(), known);
     assert_eq!(reaction.change, Some(Change::Joined("mic".to_owned())), "its cookie is still good");
 }
@@ -245,8 +245,8 @@ proptest! {
         prop_assert!(reaction.answer.is_none() || ANSWER_BYTES <= bytes.len());
     }
 
-    /// Whatever is lost, doubled or late, a subscriber gets its stream in the end, keeps it, and
-    /// finds it again after the relay was restarted.
+    /// However datagrams are lost, duplicated or delayed, a subscriber finally gets its stream,
+    /// keeps it, and gets it again after a restart of the relay.
     #[test]
     fn a_bad_link_delays_and_no_more(losses in proptest::collection::vec(0_u8..10, 600), restart in 20_u32..60) {
         let start = clock::now();

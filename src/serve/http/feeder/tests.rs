@@ -35,7 +35,7 @@ async fn client(tap: &Tap) -> (Arc<PlayerQueue>, TapReader, TcpStream) {
     (Arc::new(PlayerQueue::new(near.unwrap().0, share, reader.number(), None)), reader, far.unwrap())
 }
 
-/// Serves the client as its connection's task does; gives its end.
+/// Serves the client as its connection's task does; returns why it ended.
 fn serve(
     feeders: &Arc<Feeders>,
     client: Arc<PlayerQueue>,
@@ -54,8 +54,8 @@ async fn rest(mut far: TcpStream) -> Vec<u8> {
     rest
 }
 
-/// Packets before the request, between request and joining, and after: whatever the feeder has
-/// taken by then.
+/// Packets before the request, between request and joining, and after, regardless of what the
+/// feeder has taken by then.
 #[tokio::test]
 async fn each_client_gets_all_from_its_request_on_and_once() {
     let (feeders, mut tap) = (Arc::new(Feeders::default()), tap());
@@ -63,11 +63,11 @@ async fn each_client_gets_all_from_its_request_on_and_once() {
     let ends = [serve(&feeders, first, reader)];
     push(&mut tap, 0..3);
     assert_eq!(far_first.read_u8().await.unwrap(), 0);
-    // Its chunks 3 and 4 are with the feeder before it joins.
+    // The feeder has chunks 3 and 4 before this client joins.
     let (second, reader_second, far_second) = client(&tap).await;
     push(&mut tap, 3..5);
     while far_first.read_u8().await.unwrap() != 4 {}
-    // This one's reader begins where the feeder has not been yet.
+    // This client's reader starts beyond the feeder's position.
     let (third, reader_third, far_third) = client(&tap).await;
     push(&mut tap, 5..7);
     let more = [serve(&feeders, second, reader_second), serve(&feeders, third, reader_third)];
@@ -107,7 +107,7 @@ async fn a_feeder_ends_with_its_last_client_though_its_tap_is_silent() {
     while !tap.is_idle() {
         tokio::task::yield_now().await;
     }
-    // The next one gets a new feeder, and the table forgets the old one.
+    // The next client gets a new feeder, and the table removes the old one.
     let (second, reader, _far) = client(&tap).await;
     let _seat = feeders.join(&second, reader);
     assert_eq!(feeders.table.lock().unwrap().values().map(Vec::len).sum::<usize>(), 1);

@@ -100,7 +100,7 @@ async fn a_client_that_does_not_catch_up_is_cut_off_and_counted() {
     drop(far);
 }
 
-/// A player reads at the pace of the film: it stays as far behind as it began.
+/// A player reads at the pace of the video: it stays as far behind as it started.
 #[tokio::test]
 async fn a_client_may_stay_as_far_behind_as_it_began_and_no_further() {
     const BEGUN: u64 = 8;
@@ -232,7 +232,7 @@ async fn behind_a_websocket_each_chunk_is_a_message_and_answers_stand_between() 
     assert_eq!((read.len(), pongs), (20, 1));
 }
 
-/// A client that says goodbye gets no more than the answer to that, however much waits for it.
+/// A client that sends a close frame gets only the answer to it, regardless of its backlog.
 #[tokio::test]
 async fn what_waits_behind_a_close_is_counted_as_cut() {
     let (near, mut far) = connection().await;

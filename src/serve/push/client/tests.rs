@@ -17,7 +17,7 @@ use crate::{
 };
 use tidecast_core::relay::{How, PacketFormat};
 
-/// Both ends of a connection, the hub's end of the commands, and what is counted.
+/// Both ends of a connection, the hub's end of the commands, and the counters.
 struct World {
     queue: Arc<PushQueue>,
     far: TcpStream,
@@ -54,7 +54,7 @@ impl World {
     }
 }
 
-/// What the hub tells when it is asked.
+/// What the hub reads as missed when the client resumes.
 fn resume(queue: &PushQueue, id: u64) -> Vec<(Arc<FlowName>, Range)> {
     std::iter::from_fn(|| queue.next_missed(id)).collect()
 }
@@ -65,7 +65,7 @@ async fn whoever_is_behind_is_told_what_it_missed_and_gets_what_is_new() {
     let mut world = world().await;
     let now = clock::now();
     let mut pushed = 0;
-    // The kernel takes some, the queue some more.
+    // The kernel takes some chunks, and the queue some more.
     while world.queue.state().policy.list[0].missed.is_empty() {
         assert!(world.queue.push(world.id, &world.packet(pushed, LENGTH), now));
         pushed += 1;
@@ -79,7 +79,7 @@ async fn whoever_is_behind_is_told_what_it_missed_and_gets_what_is_new() {
     let writing = tokio::spawn(async move { queue.write().await });
     let mut got = Vec::new();
     let mut memory = vec![0; LENGTH];
-    // Reads all that was written before, then the hub hears of it.
+    // Reads everything that was written before; then the hub gets a command.
     let asked = loop {
         tokio::select! {
             biased;

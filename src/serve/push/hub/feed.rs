@@ -1,4 +1,4 @@
-//! Records on their way through a hub: each is told to the classes that take its flow.
+//! Feeds records to a hub: each is sent to the classes that get its flow.
 
 use std::time::Instant;
 
@@ -55,8 +55,8 @@ impl Hub {
         self.flush(now);
     }
 
-    /// Where records are missing, ends of flows may be: of too many, those that were not heard for
-    /// two such gaps go.
+    /// If records are missing, the end of a flow may be among them. If there are too many flows,
+    /// removes those without a packet since two such gaps.
     fn forget_unheard(&mut self) {
         if self.flows.len() > FLOWS_MAX {
             let skips = self.skips;
@@ -65,7 +65,7 @@ impl Hub {
         }
     }
 
-    /// Takes in what was there before this hub.
+    /// Takes the last values from before the hub's start.
     pub(super) fn take(&mut self, last: &Batch) {
         for record in last.records() {
             if let Event::Packet(info) = &record.event {
@@ -77,7 +77,7 @@ impl Hub {
         }
     }
 
-    /// Tells what has waited for its time.
+    /// Sends the messages that are due.
     pub(super) fn sample(&mut self) {
         let now = clock::now();
         for class in &mut self.classes {
@@ -109,14 +109,14 @@ fn packet(
     now: Instant,
 ) {
     let starts = std::mem::take(&mut flow.starts);
-    // A control datagram takes no number, and is no value.
+    // A control datagram takes no number, and is not a value.
     let is_control = info.span == 0;
     let is_kept = !is_control && flow.keep(info, payload, kept);
     if !is_control {
         flow.span = info.span;
     }
     let message = Message::Packet { info, payload, last: false };
-    // Numbers are in order or named as lost, unless records are missing.
+    // Numbers are consecutive or reported as lost, unless records are missing.
     let missing = flow.next.filter(|(next, known)| *known < skips && *next < info.seq);
     for class in classes.iter_mut().filter(|class| class.takes(about.flow, info.followed)) {
         if starts {
@@ -128,7 +128,7 @@ fn packet(
         match is_kept {
             false if is_control && !class.options.every.is_zero() => {}
             true => class.packet(about, &flow.name, message, now),
-            false => class.tell(about, &flow.name, message), // it cannot wait
+            false => class.tell(about, &flow.name, message), // without a last value it cannot wait
         }
     }
     flow.followed = info.followed;

@@ -1,4 +1,4 @@
-//! What a hub knows of each flow.
+//! State of each flow in a hub.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,19 +8,19 @@ use crate::{
 };
 use tidecast_core::limits::CHANNEL_BYTES_MAX;
 
-/// What is known of a flow.
+/// State of a flow.
 #[derive(Debug)]
 pub(super) struct HubFlow {
     pub(super) name: Arc<FlowName>,
     pub(super) last: Option<Value>,
-    /// The number that comes next, and the hub's `skips` when that was known.
+    /// The next number, and the hub's `skips` when it became known.
     pub(super) next: Option<(u64, u64)>,
-    /// Numbers that its last packet took.
+    /// Count of numbers that its last packet took.
     pub(super) span: u16,
     pub(super) followed: bool,
-    /// The hub's `turns` of its last packet.
+    /// The hub's `turns` at its last packet.
     pub(super) heard: u64,
-    /// The next packet is the first of a run.
+    /// The next packet starts a run.
     pub(super) starts: bool,
 }
 
@@ -34,8 +34,8 @@ impl HubFlow {
         self.last.as_ref().map_or(0, |last| last.payload.capacity())
     }
 
-    /// Keeps a packet as the newest. `kept`: bytes of all flows'; if there is no room, this one has
-    /// none.
+    /// Keeps a packet as the newest value. `kept`: bytes of all flows' values; without room, this
+    /// flow keeps none.
     pub(super) fn keep(&mut self, info: &Info, payload: &[u8], kept: &mut usize) -> bool {
         *kept -= self.bytes();
         if *kept + payload.len().max(self.bytes()) > CHANNEL_BYTES_MAX {
@@ -59,7 +59,7 @@ impl HubFlow {
     }
 }
 
-/// The flows of a hub by their keys; one that is not known yet gets a place.
+/// Flows of a hub by key; an unknown key is added.
 pub(super) trait FlowTable {
     fn entry_of(&mut self, name: &Arc<FlowName>) -> &mut HubFlow;
 }

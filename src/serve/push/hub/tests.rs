@@ -19,7 +19,7 @@ use tidecast_core::{
     relay::{Delivery, FlowId, How, Packet, PacketFormat},
 };
 
-/// A hub, and the packet path's end of its channel.
+/// A hub, and the packet thread's end of its channel.
 struct World {
     hub: Hub,
     tap: Tap<Batch>,
@@ -29,7 +29,7 @@ struct World {
     flow: Arc<FlowName>,
 }
 
-/// What a client was told: the kinds of messages and their first numbers.
+/// Messages that a client received: the kinds and first numbers.
 type Told = Vec<(String, u64)>;
 
 impl World {
@@ -50,7 +50,7 @@ impl World {
         queue
     }
 
-    /// A client of server-sent events comes back.
+    /// A client of server-sent events reconnects.
     fn come_back(&mut self, after: Position) -> Arc<PushQueue> {
         let queue = PushQueue::new(None, Who::default());
         let member = queue.add(Share::detached(self.counted.clone()), self.sender.clone());
@@ -62,7 +62,7 @@ impl World {
         queue
     }
 
-    /// What comes next comes in this flow.
+    /// Puts the following packets into this flow.
     fn in_flow(&mut self, key: &str) {
         self.flow = Arc::new(FlowName { key: key.to_owned(), source: self.flow.source });
     }
@@ -71,7 +71,7 @@ impl World {
         self.packet_of(seq, 1, payload);
     }
 
-    /// A packet that takes so many numbers.
+    /// A packet that takes `span` numbers.
     fn packet_of(&mut self, seq: u64, span: u16, payload: &[u8]) {
         let now = clock::now();
         let packet = Packet {
@@ -89,7 +89,7 @@ impl World {
         self.tap.event(self.flow.clone(), event, clock::now());
     }
 
-    /// The hub takes in what has happened.
+    /// The hub processes pending records and commands.
     fn turn(&mut self) {
         self.tap.turn(clock::now(), true);
         while let Some(batch) = self.reader.try_next() {
@@ -114,7 +114,7 @@ async fn told(queue: &PushQueue) -> Told {
     objects.map(|told| object(&told.unwrap())).collect()
 }
 
-/// Their flow never comes, so no message finds them missing.
+/// Their flow never comes, so no message shows that they have left.
 #[tokio::test]
 async fn whoever_has_left_is_forgotten_though_nothing_is_told_to_him() {
     let mut world = World::new();
@@ -124,13 +124,13 @@ async fn whoever_has_left_is_forgotten_though_nothing_is_told_to_him() {
         drop(world.join(Wire::Lines, Some("absent"), Duration::ZERO));
     }
     assert!(world.hub.classes.len() <= 2 && world.members() <= 2, "{:?}", world.hub.classes);
-    // Its connection goes on without this subscription.
+    // Its connection continues without this subscription.
     stays.remove(0);
     let _other = world.join(Wire::Lines, None, Duration::ZERO);
     assert_eq!((world.hub.classes.len(), world.members()), (1, 1));
 }
 
-/// Their bytes are nothing, and their packets are packets.
+/// Raw payloads of length zero still count as packets.
 #[tokio::test]
 async fn empty_payloads_do_not_pile_up() {
     let mut world = World::new();
@@ -144,7 +144,7 @@ async fn empty_payloads_do_not_pile_up() {
     assert_eq!(world.counted.state().packets, 100);
 }
 
-/// As a reading that is told once an hour.
+/// Like a reading that is sent once an hour.
 #[tokio::test]
 async fn what_waits_for_its_time_is_told_before_the_end_of_its_flow() {
     let mut world = World::new();
@@ -183,7 +183,7 @@ async fn packets_of_which_the_records_are_missing_are_told_and_counted() {
     world.packet(2, b"b");
     world.packet(3, b"c");
     world.tap.turn(clock::now(), true);
-    assert_eq!(world.reader.try_next().unwrap().packets(), 2); // the hub was too late for it
+    assert_eq!(world.reader.try_next().unwrap().packets(), 2); // the hub was too late for the first
     world.packet(4, b"d");
     world.turn();
     assert_eq!(queue.tally(0).unwrap().missed, 0, "it has not been told yet");
@@ -223,7 +223,7 @@ async fn what_is_missed_is_told_in_numbers_and_counted_in_packets() {
     assert_eq!(world.counted.state().dropped.lag, 3);
 }
 
-/// Made-up flows, each with the largest datagram.
+/// Forged flows, each with a datagram of maximum size.
 #[tokio::test]
 async fn last_values_have_a_bound() {
     let mut world = World::new();
@@ -238,7 +238,7 @@ async fn last_values_have_a_bound() {
     }
     let held: usize = world.hub.flows.values().map(HubFlow::bytes).sum();
     assert!(held <= CHANNEL_BYTES_MAX && held == world.hub.kept, "{held} {}", world.hub.kept);
-    // Of a flow that has no room nothing can wait for its time.
+    // A flow without room has no pending value.
     world.packet(2, &large);
     world.turn();
     queue.close();
@@ -261,7 +261,7 @@ async fn flows_of_which_the_end_was_missed_do_not_stay() {
             world.packet(1, b"");
         }
         world.turn();
-        // The hub is too late for what comes next.
+        // The hub is too late for the next packets.
         world.packet(2, b"");
         world.tap.turn(clock::now(), true);
         while world.reader.try_next().is_some() {}
@@ -272,7 +272,7 @@ async fn flows_of_which_the_end_was_missed_do_not_stay() {
     assert!(world.hub.flows.len() <= 2 * (FLOWS_MAX + 1), "{}", world.hub.flows.len());
 }
 
-/// The ids of events and the numbers in them, as a browser reads them.
+/// The ids of events and their numbers, as a browser reads them.
 async fn events(queue: &PushQueue) -> Vec<(Position, u64)> {
     let mut text = String::new();
     while queue.waiting() > 0 {
@@ -309,7 +309,7 @@ async fn a_browser_that_comes_back_gets_what_it_has_not_had() {
         assert_eq!(numbers, expected, "after {had}");
         assert!(again[..].starts_with(&told[had + 1..]), "with the same ids");
     }
-    // Of another run nothing is known: it is a client like others.
+    // An id from another run means nothing: the client is treated as new.
     let other = Position { epoch: told[0].0.epoch + 1, number: 2 };
     assert_eq!(events(&world.come_back(other)).await.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [5]);
     let ahead = Position { number: 1000, ..told[0].0 };
@@ -338,7 +338,7 @@ fn what_is_kept_for_those_who_left_is_bounded() {
     assert!(world.hub.classes.iter().all(Class::is_kept));
 }
 
-/// As many as take 5 MB for one that takes nothing, and for one that takes everything.
+/// Values of 5 MB, for a client that takes nothing and for one that takes everything.
 #[tokio::test]
 async fn last_values_come_in_pieces_as_the_client_takes_them() {
     const FLOWS: u64 = 5000;
@@ -354,7 +354,7 @@ async fn last_values_come_in_pieces_as_the_client_takes_them() {
     let queue = world.join(Wire::Lines, None, Duration::ZERO);
     let piece = queue.waiting();
     assert!((PUSH_PIECE_BYTES / 2..2 * PUSH_PIECE_BYTES).contains(&piece), "{piece}");
-    // One of those to come sends meanwhile: it is told once.
+    // One of the pending flows sends meanwhile: its value is sent once.
     let late = world.hub.pending[0].flows[0].key.clone();
     world.in_flow(&late);
     world.packet(2, b"new");
