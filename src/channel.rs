@@ -1,14 +1,13 @@
-//! The packet path: a channel with its legs' sockets, its core and its outputs, and the threads
-//! that run channels.
+//! The packet path: channels with their sockets, core and outputs, and the threads that run them.
 //!
-//! A datagram comes from a leg's socket ([`tidecast_net::ingest`]), goes through the channel's core
-//! ([`tidecast_core::relay`]), and leaves through [`udp`] or into a [`tap`], which the servers
-//! read. Nothing here knows who they are. A [`thread`] runs its share of the channels and takes
-//! questions from outside.
+//! A datagram comes from a leg's socket ([`tidecast_net::ingest`]), goes through the channel's
+//! core ([`tidecast_core::relay`]), and leaves through [`udp`] or into a [`tap`], which the
+//! servers read. This module does not depend on its readers. A [`thread`] runs its share of the
+//! channels and handles commands from outside.
 //!
-//! A turn is: receive what is there ([`Channel::receive_ready`]), then [`Channel::turn`], which
-//! lets time pass in the core, sends what it delivers to the UDP outputs and into the taps, and
-//! gives the memory back to the pool.
+//! A turn receives the waiting datagrams ([`Channel::receive_ready`]), then calls
+//! [`Channel::turn`], which advances the core's time, sends deliveries to the UDP outputs and into
+//! the taps, and returns the memory to the pool.
 
 mod alarm;
 mod arrivals;
@@ -62,38 +61,38 @@ use tidecast_net::{
     sys::{ReceiveBatch, SendBatch},
 };
 
-/// Takes deliveries on the packet thread itself, and hears whether a player would take each (see
+/// Takes deliveries on the packet thread itself, with a flag whether a player would get each (see
 /// [`tidecast_core::follow`]).
 pub type Sink = Box<dyn FnMut(&Delivery, bool) + Send>;
 
-/// What a channel is made from.
+/// Everything that a channel is created from.
 pub struct ChannelSpec {
     /// Its name.
     pub name: String,
     /// The legs.
     pub inputs: Vec<address::Input>,
-    /// The legs on whose port above RTCP comes that is passed on, by index.
+    /// Indices of the legs with RTCP on the port above, which is sent on.
     pub reports: Vec<usize>,
     /// The settings of the core, apart from its legs.
     pub relay: relay::Config,
-    /// Whether missing packets are asked for.
+    /// Whether to request missing packets.
     pub retransmission: Retransmission,
     /// The UDP outputs.
     pub outputs: Vec<address::Output>,
     /// Receive buffer asked for per leg, in bytes.
     pub receive_buffer: usize,
-    /// How often memberships are reported although nobody asks.
+    /// Interval at which memberships are reported without a query.
     pub rejoin: Option<Duration>,
     /// Players move to another flow after this long a silence.
     pub failover: Duration,
-    /// How long its packets are collected under load, zero for the lowest latency; none: as the
-    /// thread does.
+    /// How long packets are collected under load; zero for the lowest latency; `None` for the
+    /// default of the thread.
     pub tick: Option<Duration>,
-    /// Whether the channel exists only while somebody asks for it.
+    /// Whether the channel exists only as long as clients ask for it.
     pub on_demand: bool,
-    /// Where the waits of closed gaps are recorded, in seconds.
+    /// Histogram of the waits of closed gaps, in seconds.
     pub gap_wait: ::metrics::Histogram,
-    /// What else takes the deliveries.
+    /// Another receiver of the deliveries.
     pub sink: Option<Sink>,
 }
 
@@ -112,7 +111,7 @@ impl fmt::Debug for ChannelSpec {
     }
 }
 
-/// Too many different selections of one channel are being read.
+/// Too many different selections of one channel's flows are being read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("too many flows of channel {name:?} are being read one by one")]
 pub struct TooManyTaps {
@@ -123,17 +122,16 @@ pub struct TooManyTaps {
 /// Settings of the packet path, common to all channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathSettings {
-    /// How long a thread sleeps at a time under load, zero for the lowest latency; of channels that
-    /// do not say it.
+    /// How long a thread sleeps at a time under load; zero for the lowest latency. Default for
+    /// channels without their own setting.
     pub tick: Duration,
-    /// Datagrams of one size that go to a UDP target at once.
+    /// Maximum datagrams of one size sent to a UDP target at once.
     pub burst: usize,
-    /// How long payloads for HTTP clients are collected; zero: no longer than the tick.
+    /// How long payloads for HTTP clients are collected; zero for no longer than the tick.
     pub chunk: Duration,
-    /// Whether the last value of each flow is kept for subscribers that come later.
+    /// Whether to keep the last value of each flow for later subscribers.
     pub last_values: bool,
-    /// Bytes of each transport stream that are kept for players that begin; zero: none, and nothing
-    /// is kept.
+    /// Bytes of each transport stream to keep for players that start; zero to keep nothing.
     pub start_bytes_max: usize,
 }
 
@@ -149,21 +147,21 @@ impl Default for PathSettings {
     }
 }
 
-/// What the channels of one packet thread work with in turn.
+/// Resources that the channels of one packet thread share.
 struct Kit {
     pool: Pool,
     receive: ReceiveBatch,
-    /// For ports that are read side by side.
+    /// Queues for ports that are read side by side.
     queues: Vec<Queue>,
     send: SendBatch,
     interfaces: Interfaces,
-    /// Datagrams of one size that go to a UDP target at once.
+    /// Maximum datagrams of one size sent to a UDP target at once.
     burst: usize,
     /// How long payloads for HTTP are collected.
     chunk: Duration,
     /// Whether the last value of each flow is kept.
     last_values: bool,
-    /// Bytes of a stream that are kept for players that begin; zero: none.
+    /// Bytes of a stream to keep for players that start; zero for none.
     start_bytes_max: usize,
 }
 
@@ -192,38 +190,38 @@ pub struct Channel {
     format: String,
     started: Instant,
     legs: usize,
-    /// The media's in the order of the legs, then those for repair packets and RTCP.
+    /// Ports for media in the order of the legs, then those for repair packets and RTCP.
     ports: Vec<Port>,
-    /// The ports to which something has come, and the sockets of the outputs after them.
+    /// Ports with waiting datagrams; sockets of the outputs are numbered after the ports.
     ready: Vec<usize>,
-    /// What was read from a port, and waits for what came before it on others.
+    /// Datagrams that were read from a port, and wait for earlier ones on other ports.
     kept: Vec<(usize, Waiting)>,
     relay: Relay,
-    /// The flows that a survey has seen so far.
+    /// Flows seen so far by a survey.
     surveyed: Vec<FlowState>,
     hold: relay::Hold,
     relay_due: Option<Instant>,
     outputs: UdpOutputs,
-    /// If there are outputs that send RTP.
+    /// Makes RTP packets, if there are outputs that send RTP.
     wrapper: Option<Wrapper>,
-    /// RTCP that is to be sent on.
+    /// RTCP to send on.
     reports: Vec<(Beside, Vec<u8>)>,
-    /// Flows whose next packet begins a run of their producer, if there is a wrapper.
+    /// Flows whose next packet starts a run of their producer; used with a wrapper.
     starting: Vec<FlowId>,
     chunk: Duration,
     start_bytes_max: usize,
     payload_taps: Vec<Tap>,
-    /// For those who must know of each packet.
+    /// Tap for readers of records.
     packet_tap: Option<Tap<Batch>>,
-    /// For those who will.
+    /// Last values for later subscribers.
     last_values: Option<LastValues>,
     sink: Option<Sink>,
     follow: Follow,
     /// What the packets carry.
     seen: Seen,
-    /// Packets that a player gets.
+    /// Count of packets that a player gets.
     followed: u64,
-    /// Names of the flows: an id may be used again, and a flow may be gone before its last packets
+    /// Names of the flows. An id may be reused, and a flow may be removed before its last packets
     /// are sent.
     names: HashMap<FlowId, Arc<FlowName>>,
     gap_wait: ::metrics::Histogram,
@@ -231,7 +229,7 @@ pub struct Channel {
     notes: Vec<Note>,
     losses: LossLog,
     rejects_logged: u64,
-    /// Warnings about single flows so far.
+    /// Count of warnings about single flows.
     flows_warned: u32,
     early_logged: u64,
     log: LogLimiter,
@@ -312,17 +310,17 @@ impl Channel {
         &self.name
     }
 
-    /// When it was started.
+    /// Start time of the channel.
     fn started(&self) -> Instant {
         self.started
     }
 
-    /// How long its packets are collected, if it says so.
+    /// How long packets are collected, if configured.
     fn tick(&self) -> Option<Duration> {
         self.tick
     }
 
-    /// When [`Channel::turn`] has something to do although nothing comes.
+    /// When [`Channel::turn`] has something to do without an input.
     fn due(&self) -> Option<Instant> {
         let ports = self.ports.iter().filter_map(|port| port.socket.due());
         let taps = self.payload_taps.iter().filter_map(Tap::due);
@@ -330,8 +328,9 @@ impl Channel {
         ports.chain(taps).chain(records).chain(self.relay_due).chain(self.outputs.due()).min()
     }
 
-    /// Opens, joins and joins again as needed. Calls `opened` with the channel's name and the index
-    /// of each socket that is new: the ports', then those that receivers of the outputs answer to.
+    /// Opens and joins sockets, again if needed. Calls `opened` with the channel's name and the
+    /// index of each new socket: those of the ports, then those that receivers of the outputs
+    /// answer to.
     fn maintain(
         &mut self,
         now: Instant,
@@ -351,8 +350,8 @@ impl Channel {
         });
     }
 
-    /// Sends a request or a report from the socket that receives what it is about. One that cannot
-    /// be sent now is lost like one that got lost on its way: the core asks again.
+    /// Sends a request or a report from the socket that receives the media it concerns. A datagram
+    /// that cannot be sent is treated like one lost on the network: the core repeats it.
     fn transmit(&mut self, leg: u8, from: Socket, to: SocketAddr, bytes: &[u8], now: Instant) {
         let port = self.ports.iter_mut().find(|port| port.leg == leg && port.role.socket() == Some(from));
         let Some(port) = port else { return };
@@ -361,7 +360,7 @@ impl Channel {
         }
     }
 
-    /// Takes datagrams that came on a socket of somebody else.
+    /// Takes datagrams that came on a socket outside of the channel.
     fn inject(&mut self, source: SocketAddr, datagrams: Vec<Buffer>, now: Instant) {
         for bytes in datagrams {
             self.relay.handle_input(Input::Packet { now, leg: 0, source, bytes });
@@ -369,8 +368,8 @@ impl Channel {
         }
     }
 
-    /// Lets time pass and sends on what is due. `passed` is the time up to which everything that
-    /// came has been received. `at_once`: nothing waits for more to come.
+    /// Advances the core's time and sends what is due. `passed`: all datagrams that came before
+    /// this time have been received. `at_once`: sends without waiting for more.
     fn turn(&mut self, now: Instant, passed: Instant, at_once: bool, kit: &mut Kit) {
         if self.relay_due.is_some_and(|at| at <= passed) {
             self.relay.handle_input(Input::Timeout { now: passed });
@@ -404,18 +403,17 @@ impl Channel {
         self.log_early(now);
     }
 
-    /// The class of service of the media that came last, where outputs keep it: on the first leg
-    /// that brings any.
+    /// DSCP of the latest media, for outputs that keep it: from the first leg that brings any.
     fn dscp(&self) -> Option<u8> {
         self.ports[..self.legs].iter().find_map(|port| port.socket.dscp())
     }
 
-    /// The end: leaves the groups, takes what is queued, and sends everything on.
+    /// Ends the channel: leaves the groups, processes waiting datagrams, and sends everything.
     fn finish(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) {
         self.ports.iter_mut().for_each(|port| port.socket.leave());
         self.ready = (0..self.ports.len()).collect();
         self.receive_ready(kit, clocks, floor);
-        // What waits for more of a port that a sender keeps full.
+        // Takes what still waits for a port that a sender keeps full.
         self.receive_ready(kit, clocks, floor);
         self.ports.iter_mut().for_each(|port| port.socket.read_kernel_drops());
         self.relay.finish(clocks.monotonic);
@@ -424,13 +422,13 @@ impl Channel {
         self.outputs.finish(clocks.monotonic, &mut kit.send, &mut kit.interfaces);
     }
 
-    /// Why legs have failed for good, or wait.
+    /// Why legs have failed for good (`failed`), or wait.
     fn troubles(&self, failed: bool) -> Vec<String> {
         let needed = self.ports.iter().filter(|port| port.role.is_needed());
         needed.filter_map(|port| port.trouble(failed)).collect()
     }
 
-    /// Says which ports that may be done without could not be opened.
+    /// Logs which optional ports could not be opened.
     fn warn_of_ports(&self) {
         let others = self.ports.iter().filter(|port| port.role == Role::PerhapsRepair);
         for trouble in others.filter_map(|port| port.trouble(true)) {
@@ -466,7 +464,7 @@ impl Channel {
         }
     }
 
-    /// Says when memory does not suffice for the delay of a paced release.
+    /// Logs that memory does not suffice for the delay of paced release.
     fn log_early(&mut self, now: Instant) {
         let early = self.relay.released_early();
         if early > self.early_logged && self.log.is_open(now) {

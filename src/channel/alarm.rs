@@ -1,6 +1,6 @@
-//! Wakes an epoll at a deadline. A time-out of `epoll_wait` would set a timer before every packet
-//! and take it back after; this one is set when a deadline comes nearer, so packets that come first
-//! do not touch it.
+//! Timer that wakes an epoll at a deadline. A time-out of `epoll_wait` would set and cancel a
+//! timer for every packet. This timer is set only when a deadline comes nearer, so packets that
+//! come first do not touch it.
 
 use std::{
     io,
@@ -20,24 +20,25 @@ use nix::{
 #[derive(Debug)]
 pub(super) struct Alarm {
     timer: TimerFd,
-    /// When it goes off; no later than it was asked to.
+    /// When it goes off; not later than requested.
     at: Option<Instant>,
 }
 
 impl Alarm {
-    /// One that does not go off.
+    /// Creates an alarm that is off.
     pub(super) fn new() -> io::Result<Alarm> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         Ok(Alarm { timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?, at: None })
     }
 
-    /// Makes sure that it goes off at `due`, or earlier: whoever is woken too early asks again.
+    /// Makes sure that it goes off at `due`, or earlier: a caller that is woken too early calls
+    /// again.
     pub(super) fn ensure(&mut self, due: Instant, now: Instant) {
         if self.at.is_some_and(|at| at <= due) {
             return;
         }
         let left = TimeSpec::from_duration(due.saturating_duration_since(now));
-        // Zero would turn it off.
+        // Zero would disarm it.
         let left = left.max(TimeSpec::new(0, 1));
         match self.timer.set(Expiration::OneShot(left), TimerSetTimeFlags::empty()) {
             Ok(()) => self.at = Some(due),
@@ -45,9 +46,9 @@ impl Alarm {
         }
     }
 
-    /// It went off.
+    /// Resets the alarm after it has gone off.
     pub(super) fn rang(&mut self) {
-        // Until it is read it wakes the epoll again.
+        // The epoll stays ready until the timer is read.
         if let Err(error) = self.timer.wait()
             && error != Errno::EAGAIN
         {

@@ -1,10 +1,10 @@
-//! What has come to a channel's ports, handed to its core.
+//! Passes the datagrams from a channel's ports to its core.
 //!
-//! One port is read and handed over batch by batch. Where repair packets or RTCP have come besides
-//! the media, or several legs were left alone for a while, the ports are read side by side and
-//! handed over in the order of the kernel's stamps: after a stall of the process the core sees what
-//! a relay without the stall would have seen. Else media would close gaps for which the repair
-//! packets wait on the next port.
+//! A single port is read batch by batch. If repair packets or RTCP have come besides the media, or
+//! several legs were not read for a while, the ports are read side by side and merged by the
+//! kernel's time stamps: after a stall of the process the core sees the order that it would have
+//! seen without the stall. Otherwise gaps in the media would be given up whose repair packets wait
+//! on another port.
 
 use std::{collections::VecDeque, mem, net::SocketAddr, time::Instant};
 
@@ -22,7 +22,7 @@ use tidecast_core::{
 };
 use tidecast_net::{clock::ClockPair, limits::RECEIVE_BATCH};
 
-/// A datagram that was read, and waits for what came before it on other ports.
+/// A datagram that was read, and waits for earlier ones on other ports.
 #[derive(Debug)]
 pub(super) struct Waiting {
     at: Instant,
@@ -32,38 +32,38 @@ pub(super) struct Waiting {
     dropped: u64,
 }
 
-/// What was read from one port.
+/// Datagrams read from one port.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
-    /// More may wait in the socket.
+    /// The socket may hold more.
     open: bool,
-    /// How often it was read in this turn.
+    /// How often the port was read in this turn.
     batches: usize,
 }
 
-/// What a turn has taken.
+/// Result of one turn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Taken {
     pub(super) datagrams: usize,
-    /// More may wait.
+    /// A socket may hold more.
     pub(super) rest: bool,
 }
 
 impl Channel {
-    /// Notes that something has come to a port. `true`: the channel had nothing to take before.
+    /// Notes that a port has datagrams. `true` if the channel had none before.
     pub(super) fn note_ready(&mut self, port: usize) -> bool {
         self.ready.push(port);
         self.ready.len() == 1 && !self.keeps()
     }
 
-    /// Whether something was read that waits for the next turn.
+    /// Whether datagrams were read that wait for the next turn.
     pub(super) fn keeps(&self) -> bool {
         !self.kept.is_empty()
     }
 
-    /// Takes what has come to the ports that are ready, until they are empty or others should have
-    /// their turn.
+    /// Takes the waiting datagrams of the ready ports, until they are empty or it is the turn of
+    /// other channels.
     pub(super) fn receive_ready(&mut self, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> Taken {
         let mut ready = mem::take(&mut self.ready);
         ready.sort_unstable();
@@ -89,15 +89,15 @@ impl Channel {
         taken
     }
 
-    /// Whether the order among ports matters. The legs' media may differ by a usual turn in any
-    /// case.
+    /// Whether the order among ports matters. Between the media of legs, a difference of an
+    /// ordinary turn is always acceptable.
     fn is_mixed(&self, inputs: &[usize], now: Instant, floor: Instant) -> bool {
         let late = || now.saturating_duration_since(floor) > BACKLOG_MAX;
         let beside = || inputs.iter().any(|port| self.ports[*port].role != Role::Media);
         self.keeps() || (inputs.len() > 1 && (beside() || late()))
     }
 
-    /// Receives from one port. Returns the packets received.
+    /// Receives from one port. Returns the count of packets.
     fn receive(&mut self, port: usize, kit: &mut Kit, clocks: ClockPair, floor: Instant) -> usize {
         let mut received = 0;
         for _ in 0..LEG_BATCHES {
@@ -124,9 +124,9 @@ impl Channel {
         received
     }
 
-    /// The same from several ports, in the order of arrival. Of a port that is not read to its end
-    /// nothing newer than its last datagram is known: what is newer on the others is kept for the
-    /// next turn, less than a batch of each.
+    /// Receives from several ports in order of arrival. A port that was not read completely may
+    /// hold datagrams newer than its last one, so newer ones of the other ports are kept for the
+    /// next turn: less than a batch of each.
     fn receive_in_order(
         &mut self,
         inputs: &[usize],
@@ -147,7 +147,7 @@ impl Channel {
                 Some((first.at, port))
             });
             let Some((_, port)) = heads.clone().min() else { break };
-            // All of one port that comes before what the others have.
+            // Takes all datagrams of one port that came before those of the others.
             let until = heads.filter(|(_, other)| *other != port).min();
             let Port { leg, role, .. } = self.ports[port];
             while let Some(first) = queues[port].waiting.front()
@@ -167,7 +167,7 @@ impl Channel {
         taken
     }
 
-    /// Reads what ports have whose queue is empty. `false`: one of them has more than a turn may
+    /// Reads from ports whose queue is empty. `false` if one of them has more than a turn may
     /// take.
     fn fill(
         &mut self,
@@ -207,13 +207,13 @@ impl Channel {
         true
     }
 
-    /// [`Channel::maintain`] looks after the socket; the packets of other legs go on.
+    /// [`Channel::maintain`] repairs the socket; packets of other legs are not affected.
     fn cannot_receive(&mut self, error: &std::io::Error, now: Instant) {
         self.log_limited(now, |name| warn!(channel = name, "cannot receive: {error}"));
     }
 }
 
-/// A datagram that came to a port, for the core.
+/// Passes a datagram from a port to the core.
 #[inline]
 fn hand_over(
     relay: &mut Relay,

@@ -1,5 +1,5 @@
-//! What packets that a channel sends on carry, as their headers show it: looked at now and then,
-//! for descriptions, announcements and content types.
+//! What the packets of a channel carry, judging by their headers. Samples are taken from time to
+//! time, for descriptions, announcements and content types.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use crate::limits::CARRIES_MEMORY;
 use tidecast_core::relay::{Packet, PacketFormat};
 use tidecast_wire::ts::packets::Unit;
 
-/// What was seen lately.
+/// Kinds of packets seen recently.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Carries {
-    /// Payload types of RTP packets of a transport stream, a bit each.
+    /// Payload types of RTP packets with a transport stream, one bit each.
     pub stream_types: u128,
-    /// Payload types of other RTP packets, likewise.
+    /// Payload types of other RTP packets, one bit each.
     pub other_types: u128,
-    /// Datagrams of TS packets alone.
+    /// Datagrams with only TS packets.
     pub plain_ts: bool,
     /// TS packets in datagrams of another format.
     pub wrapped_ts: bool,
@@ -31,7 +31,7 @@ impl Carries {
                 let types = if is_ts { &mut self.stream_types } else { &mut self.other_types };
                 *types |= 1 << (second & 0x7f);
             }
-            // It may be cut anywhere.
+            // A transport stream may be cut at any place, so the payload is not checked.
             PacketFormat::Ts => self.plain_ts = true,
             _ if is_ts => self.wrapped_ts = true,
             _ => self.other = true,
@@ -53,18 +53,18 @@ impl Carries {
         *self == Carries::default()
     }
 
-    /// Whether there is a transport stream.
+    /// Whether a transport stream was seen.
     pub fn is_ts(&self) -> bool {
         self.stream_types != 0 || self.plain_ts || self.wrapped_ts
     }
 }
 
-/// The payload types of a set.
+/// The payload types in a bit set.
 pub fn types(set: u128) -> impl Iterator<Item = u8> {
     (0..128).filter(move |payload_type| set >> payload_type & 1 == 1)
 }
 
-/// Remembers what was seen, for [`CARRIES_MEMORY`] to twice that time while packets come.
+/// Remembers what was seen, for one to two times [`CARRIES_MEMORY`] while packets come.
 #[derive(Debug)]
 pub struct Seen {
     since: Instant,
@@ -73,12 +73,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Nothing was seen yet.
+    /// Creates an empty record.
     pub fn new(now: Instant) -> Seen {
         Seen { since: now, current: Carries::default(), before: Carries::default() }
     }
 
-    /// A packet that goes out.
+    /// Notes a packet that is sent on.
     pub fn note(&mut self, packet: &Packet, now: Instant) {
         if now.saturating_duration_since(self.since) >= CARRIES_MEMORY {
             let long: Duration = 2 * CARRIES_MEMORY;
@@ -90,7 +90,7 @@ impl Seen {
         self.current.note(packet);
     }
 
-    /// What was seen.
+    /// Everything seen recently.
     pub fn carries(&self) -> Carries {
         self.current.and(self.before)
     }

@@ -1,5 +1,5 @@
-//! What the core delivers in a turn, on its way out: to the UDP outputs, into the taps, to those
-//! who read records.
+//! Distributes the deliveries of a turn: to the UDP outputs, into the taps, and to readers of
+//! records.
 
 use std::{sync::Arc, time::Instant};
 
@@ -17,7 +17,7 @@ use tidecast_core::relay::{Delivery, FlowId, Output, PacketFormat};
 use tidecast_net::clock;
 use tidecast_wire::ts::packets::Unit;
 
-/// A delivery of this turn, and whether the player's outputs take it.
+/// A delivery of this turn, and whether a player's outputs get it.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) delivery: Delivery,
@@ -25,25 +25,25 @@ pub(super) struct Due {
     control: bool,
     followed: bool,
     use_as: RtpUse,
-    /// The flow's name, if somebody wants to know it.
+    /// Name of the flow, if a reader needs it.
     name: Option<Arc<FlowName>>,
 }
 
-/// What RTP outputs do with a delivery.
+/// How RTP outputs use a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RtpUse {
     /// It is RTP.
     AsItIs,
-    /// TS packets to be sent as RTP; `starts`: of a new run of their producer.
+    /// TS packets to send as RTP; `starts`: the first ones of a new run of their producer.
     Wrapped { starts: bool },
-    /// TS packets of a flow that is not followed.
+    /// TS packets of a flow that players do not follow.
     Unfollowed,
-    /// It can be no RTP.
+    /// Cannot be sent as RTP.
     Never,
 }
 
 impl Due {
-    /// What is to be sent as RTP, if this is.
+    /// The bytes to send as RTP, if it is to be wrapped.
     fn wrapped(&self) -> Option<Media<'_>> {
         let RtpUse::Wrapped { starts } = self.use_as else { return None };
         let Delivery { flow, seq, packet, .. } = &self.delivery;
@@ -52,11 +52,12 @@ impl Due {
     }
 }
 
-/// What else happened in this turn, for those who read records: before the delivery at this place.
+/// Another event of this turn for readers of records, with the index of the delivery that follows
+/// it.
 pub(super) type Note = (usize, Arc<FlowName>, Event);
 
 impl Channel {
-    /// Takes what the core puts out.
+    /// Collects the outputs of the core.
     pub(super) fn collect(&mut self, now: Instant) {
         let named = self.packet_tap.is_some()
             || self.payload_taps.iter().any(|tap| matches!(tap.select(), Select::Flow(_)));
@@ -112,10 +113,11 @@ impl Channel {
         }
     }
 
-    /// Says what is wrong with a flow.
+    /// Logs a warning about a flow.
     fn warn_of_flow(&mut self, flow: FlowId, what: &str, now: Instant) {
         let key = self.names.get(&flow).map_or(String::new(), |name| name.key.clone());
-        // The first ones are said each; made-up flows cannot fill the log.
+        // The first warnings are always logged; later ones are limited, so forged flows cannot
+        // fill the log.
         if self.flows_warned < FLOWS_WARNED_MAX {
             self.flows_warned += 1;
             warn!(channel = self.name, flow = key, "{what}");
@@ -124,7 +126,7 @@ impl Channel {
         }
     }
 
-    /// Takes a packet that is to be sent on.
+    /// Takes a packet to send on.
     #[inline]
     fn take(&mut self, delivery: Delivery, control: bool, named: bool, now: Instant) {
         let concerned = Follow::concerns(delivery.packet.format);
@@ -135,7 +137,7 @@ impl Channel {
         self.due.push(Due { delivery, control, followed, use_as, name });
     }
 
-    /// Remembers what happened, if somebody reads records.
+    /// Notes an event, if there are readers of records.
     fn note(&mut self, flow: FlowId, event: Event) {
         if self.packet_tap.is_some()
             && let Some(name) = self.names.get(&flow)
@@ -144,8 +146,8 @@ impl Channel {
         }
     }
 
-    /// What RTP outputs do with a delivery. Of several streams of TS packets they send the one that
-    /// a player follows, also where others than players take all (native).
+    /// How RTP outputs use a delivery. Of several streams of TS packets they send the one that a
+    /// player follows, even if other outputs send all of them (native).
     #[inline]
     fn use_as(&mut self, delivery: &Delivery, concerned: bool, followed: bool, now: Instant) -> RtpUse {
         let format = delivery.packet.format;
@@ -181,7 +183,7 @@ impl Channel {
             Datagram { whole: &packet.bytes, payload: packet.payload(), rtp, followed: due.followed }
         });
         self.outputs.send(now, &mut kit.send, &mut kit.interfaces, datagrams);
-        // One of each turn: what it is for is not in a hurry.
+        // One packet per turn is enough for these statistics.
         if let Some(due) = self.due.iter().rfind(|due| !due.control) {
             self.seen.note(&due.delivery.packet, now);
         }
@@ -207,7 +209,7 @@ impl Channel {
         }
     }
 
-    /// Tells those who read records what happened in this turn, in order.
+    /// Gives the events of this turn to the readers of records, in order.
     pub(super) fn record(&mut self, now: Instant) {
         let Some(records) = &mut self.packet_tap else { return };
         let mut notes = self.notes.drain(..).peekable();
@@ -233,24 +235,23 @@ impl Channel {
         });
     }
 
-    /// The last value of each flow, and a reader of what happens from here on.
+    /// The last value of each flow, and a reader of all later records.
     pub fn follow(&mut self, now: Instant) -> (Batch, TapReader<Batch>) {
         if let Some(records) = &mut self.packet_tap {
-            records.turn(now, true); // what came before the last values
+            records.turn(now, true); // sends records from before the last values
         }
         let last = self.last_values.as_ref().map(|last| last.batch(&self.names));
         (last.unwrap_or_default(), self.packet_tap())
     }
 
-    /// A reader of what happens, packet by packet.
+    /// A reader of records, packet by packet.
     pub fn packet_tap(&mut self) -> TapReader<Batch> {
         self.packet_tap.get_or_insert_with(|| Tap::new(Select::Auto, self.chunk)).reader()
     }
 
-    /// A reader of the payloads that `select` names.
+    /// A reader of the payloads that `select` selects.
     ///
-    /// # Errors
-    /// Too many different flows are read one by one.
+    /// # Errors Too many different selections are being read.
     pub fn payload_tap(
         &mut self,
         select: Select,

@@ -1,8 +1,7 @@
-//! What a channel has lost lately, flow by flow: losses that follow each other soon are one
-//! observation.
+//! Recent losses of a channel, by flow. Losses in quick succession form one observation.
 //!
-//! Pure. The packet path tells `LossLog::lost` of each gap that is given up; whoever asks for the
-//! channel's state gets the newest observations. Why it was lost shows in counters of the same time
+//! Pure. The packet path reports each gap that is given up to `LossLog::lost`; the channel's state
+//! contains the newest observations. Counters of the same time tell the cause
 //! ([`crate::observe`]).
 
 use std::{
@@ -13,39 +12,40 @@ use std::{
 
 use crate::limits::{LOSS_MERGE, LOSSES_MAX, LOSSES_OPEN_MAX};
 
-/// Losses of one flow within a short time.
+/// Losses of one flow in quick succession.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
-    /// Counts up within the channel: the same observation has the same one when asked for again.
+    /// Number of the observation within the channel, ascending; it stays the same in later
+    /// queries.
     pub id: u64,
     /// The flow's name.
     pub flow: Arc<str>,
     /// When the first gap was given up.
     pub first: Instant,
-    /// When the last one was.
+    /// When the last gap was given up.
     pub last: Instant,
-    /// Numbers lost.
+    /// Count of lost numbers.
     pub count: u64,
-    /// Gaps: numbers lost in a row.
+    /// Count of gaps, each of consecutive numbers.
     pub gaps: u64,
-    /// The longest of them.
+    /// Numbers in the longest gap.
     pub longest: u64,
     /// The first lost number.
     pub from: u64,
-    /// The last one.
+    /// The last lost number.
     pub to: u64,
 }
 
 /// The newest losses of a channel.
 #[derive(Debug, Default)]
 pub(super) struct LossLog {
-    /// In the order in which they began; those at the end may go on.
+    /// In order of their start; the latest ones may still grow.
     all: VecDeque<Loss>,
     next: u64,
 }
 
 impl LossLog {
-    /// Numbers `from` to `from + count - 1` of a flow are given up.
+    /// Numbers `from` to `from + count - 1` of a flow were given up.
     pub(super) fn lost(&mut self, now: Instant, flow: &str, from: u64, count: u64) {
         let recent = self.all.iter_mut().rev().take(LOSSES_OPEN_MAX);
         let goes_on =
@@ -76,14 +76,14 @@ impl LossLog {
         });
     }
 
-    /// The newest, in the order in which they began.
+    /// The newest losses, in order of their start.
     pub(super) fn all(&self) -> Vec<Loss> {
         self.all.iter().cloned().collect()
     }
 }
 
 impl Loss {
-    /// How long ago it began and ended.
+    /// How long ago it started and ended.
     pub fn ago(&self, now: Instant) -> (Duration, Duration) {
         (now.saturating_duration_since(self.first), now.saturating_duration_since(self.last))
     }

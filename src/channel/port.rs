@@ -1,6 +1,5 @@
-//! The ports of a leg: the media's, and those beside it where repair packets and RTCP come. Each is
-//! a [`Leg`] with a socket of its own, kept alive by itself; what comes is counted for the leg that
-//! it belongs to.
+//! Ports of a leg: for media, repair packets and RTCP. Each is a [`Leg`] with its own socket,
+//! maintained independently; its datagrams are counted for the leg that it belongs to.
 
 use std::{
     net::SocketAddr,
@@ -16,23 +15,23 @@ use tidecast_net::address::{self, Scheme};
 use tidecast_net::ingest::{Leg, State};
 use tidecast_wire::{rtcp, st2022};
 
-/// What comes to a port.
+/// Purpose of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Media, and what comes among it.
+    /// Media, and datagrams sent among it.
     Media,
-    /// Repair packets, which the channel was told to expect.
+    /// Repair packets, as configured.
     Repair,
-    /// Repair packets, if there are any: nothing depends on this port.
+    /// Repair packets, if there are any: the channel works without this port.
     PerhapsRepair,
-    /// The RTCP of a RIST sender, and what it is told.
+    /// RTCP of a RIST sender, and our answers.
     Control,
-    /// The RTCP of another RTP sender, if there is any: nothing depends on this port.
+    /// RTCP of another RTP sender, if there is any: the channel works without this port.
     Reports,
 }
 
 impl Role {
-    /// What the core calls this socket, if it sends from it.
+    /// The core's name for this socket, if the core sends from it.
     pub(super) fn socket(self) -> Option<Socket> {
         match self {
             Role::Media => Some(Socket::Media),
@@ -41,7 +40,7 @@ impl Role {
         }
     }
 
-    /// Whether the channel depends on this port.
+    /// Whether the channel needs this port.
     pub(super) fn is_needed(self) -> bool {
         !matches!(self, Role::PerhapsRepair | Role::Reports)
     }
@@ -51,14 +50,14 @@ impl Role {
 #[derive(Debug)]
 pub(super) struct Port {
     pub(super) socket: Leg,
-    /// The index of the leg.
+    /// Index of the leg.
     pub(super) leg: u8,
     pub(super) role: Role,
 }
 
 impl Port {
-    /// All ports of a channel: the media's in the order of the legs, then the others. `reports`:
-    /// the legs with RTCP above them.
+    /// All ports of a channel: those for media in the order of the legs, then the others.
+    /// `reports`: legs with RTCP on the port above.
     pub(super) fn of_legs(
         inputs: Vec<address::Input>,
         fec: Fec,
@@ -86,7 +85,7 @@ impl Port {
         media.chain(repairs).chain(controls).map(port).collect()
     }
 
-    /// A datagram that came here, for the core.
+    /// Turns a datagram from this port into an input of the core.
     #[inline]
     pub(super) fn input(leg: u8, role: Role, now: Instant, source: SocketAddr, bytes: Buffer) -> Input {
         match role {
@@ -107,7 +106,7 @@ impl Port {
     }
 }
 
-/// The ports for repair packets beside an input.
+/// Ports for repair packets beside an input.
 fn repairs(
     leg: usize,
     input: &address::Input,
@@ -123,17 +122,17 @@ fn repairs(
     role.into_iter().flat_map(move |role| inputs.clone().into_iter().map(move |input| (leg, role, input)))
 }
 
-/// What the core has measured on a leg.
+/// Times measured by the core on a leg.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LegTimes {
-    /// How far it is behind the first leg.
+    /// Lag behind the first leg.
     pub(super) skew: Option<Duration>,
-    /// The way to its producers and back.
+    /// Round trip to its producers.
     pub(super) round_trip: Option<Duration>,
 }
 
-/// A leg as people see it: the state of its worst port that is needed, and the counters of all.
-/// `ports` begins with the media's.
+/// State of a leg for display: the state of its worst required port, and the counters of all its
+/// ports. `ports` starts with the port for media.
 pub(super) fn leg_state<'a>(
     media: &Leg,
     ports: impl Iterator<Item = &'a Port> + Clone,

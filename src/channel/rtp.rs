@@ -1,11 +1,11 @@
-//! RTP for MPEG-TS that came without it (RFC 3550, RFC 2250): what RTP outputs send of such
-//! streams.
+//! Wraps MPEG-TS in RTP (RFC 3550, RFC 2250), for RTP outputs of streams that come without it.
 //!
-//! Pure. The packet path hands over a turn's deliveries; the packets made of them go to the outputs
-//! in `udp`. An RTP packet has whole TS packets of 188 bytes, at most seven: a datagram of so many
-//! is one packet, a larger one several, and TS packets that span datagrams are collected. What
-//! stands around TS packets of 192 or 204 bytes is left out, since RFC 2250 knows 188 alone. All
-//! outputs of a channel send the same packets, so that two of them are two paths of one stream.
+//! Pure. The packet path passes a turn's deliveries; the resulting packets go to the outputs in
+//! `udp`. An RTP packet contains one to seven whole TS packets of 188 bytes. A datagram of up to
+//! seven becomes one packet, a larger one several, and TS packets that span datagrams are
+//! collected. Extra bytes around TS packets of 192 or 204 bytes are removed, since RFC 2250 only
+//! allows 188. All outputs of a channel send the same packets, so that two of them can serve as
+//! two paths of one stream.
 
 use std::{mem, ops::Range, time::Instant};
 
@@ -16,53 +16,50 @@ use tidecast_wire::{
     ts::{PACKET, packets::Packets},
 };
 
-/// TS packets of an RTP packet at most: what fits into 1,500 bytes (SMPTE ST 2022-2 section 7.1).
+/// Maximum TS packets in an RTP packet: what fits into 1,500 bytes (SMPTE ST 2022-2 section 7.1).
 const TS_PACKETS_MAX: usize = 7;
 
-/// Bytes of a transport stream to be sent as RTP: a datagram's.
+/// Bytes of a transport stream to send as RTP, from one datagram.
 #[derive(Debug, Clone, Copy)]
 pub struct Media<'a> {
-    /// Their flow: the streams of two have nothing to do with each other.
+    /// Flow of the bytes; different flows are independent streams.
     pub flow: FlowId,
-    /// Whether a run of their producer begins with them.
+    /// Whether a run of the producer starts with them.
     pub starts: bool,
-    /// Their number in that run, if they came with one.
+    /// Number in that run, if the packet had one.
     pub number: Option<u64>,
-    /// When they came.
+    /// Arrival of the datagram.
     pub arrived: Instant,
     /// The bytes.
     pub payload: &'a [u8],
 }
 
-/// Numbers and stamps the packets of one RTP stream, whatever it carries over time: its SSRC,
-/// numbers and clock go on where the source changes, and the marker says that it did (RFC 2250
-/// section 2).
+/// Assigns numbers and time stamps to the packets of one RTP stream. Its SSRC, numbers and clock
+/// continue when the source changes, and the marker signals the change (RFC 2250 section 2).
 #[derive(Debug)]
 pub struct Packetizer {
     ssrc: u32,
     next: u16,
-    /// What the clock shows at `epoch`.
+    /// Clock value at `epoch`.
     clock_start: u32,
     epoch: Instant,
-    /// The flow of the last packet, and the number that its next one should have.
+    /// Flow of the last packet, and the number expected next in that flow.
     last: Option<(FlowId, Option<u64>)>,
 }
 
 impl Packetizer {
-    /// A stream that begins at a number and a time of the caller's choice; RFC 3550 asks for random
-    /// ones.
+    /// A stream that starts with a given number and time; RFC 3550 requires random ones.
     pub fn new(ssrc: u32, first: u16, clock_start: u32, now: Instant) -> Packetizer {
         Packetizer { ssrc, next: first, clock_start, epoch: now, last: None }
     }
 
-    /// A stream that begins at random (RFC 3550 section 5.1).
+    /// A stream with a random start (RFC 3550 section 5.1).
     pub fn random(now: Instant) -> Packetizer {
         Packetizer::new(rand::random(), rand::random(), rand::random(), now)
     }
 
-    /// Appends the RTP packet of `media` with the time stamp of `at`, which must not run backwards.
-    /// What was lost of a numbered stream leaves a gap in the numbers: whoever receives it should
-    /// know.
+    /// Appends the RTP packet of `media` with the time stamp of `at`, which must not decrease. A
+    /// loss in a numbered stream leaves a gap in the numbers, so that receivers notice it.
     pub fn emit(&mut self, media: &Media<'_>, at: Instant, out: &mut Vec<u8>) {
         let goes_on = self.last.filter(|(flow, _)| *flow == media.flow && !media.starts);
         if let Some((_, Some(expected))) = goes_on {
@@ -78,30 +75,30 @@ impl Packetizer {
 
     fn timestamp(&self, at: Instant) -> u32 {
         let ticks = at.saturating_duration_since(self.epoch).as_nanos() * u128::from(rtp::CLOCK_HZ_TS);
-        self.clock_start.wrapping_add((ticks / 1_000_000_000) as u32) // modulo 2^32, as the wire has it
+        self.clock_start.wrapping_add((ticks / 1_000_000_000) as u32) // modulo 2^32, as on the wire
     }
 }
 
-/// How many numbers were left out before this one. A gap that a receiver would take for a new
-/// stream is none.
+/// Count of numbers missing before this one. Zero if the gap is so large that a receiver would
+/// assume a new stream.
 fn gap(expected: u64, number: Option<u64>) -> u16 {
     let missing = number.and_then(|number| number.checked_sub(expected));
     missing.filter(|missing| *missing <= RTP_GAP_MAX).map_or(0, |missing| missing as u16)
 }
 
-/// Makes RTP packets of all that a turn delivers.
+/// Makes RTP packets of a turn's deliveries.
 #[derive(Debug)]
 pub struct Wrapper {
     packetizer: Packetizer,
-    /// The stream that is followed, and its TS packets that are not sent yet.
+    /// The followed flow, and its TS packets that were not sent yet.
     flow: Option<FlowId>,
     stream: Packets,
     pending: Vec<u8>,
-    /// The time stamp of the last packet.
+    /// Time stamp of the last packet.
     latest: Instant,
     packets: Vec<u8>,
     places: Vec<Range<usize>>,
-    /// How many packets there are up to the end of each datagram.
+    /// For each datagram, the count of packets up to its end.
     ends: Vec<usize>,
     stamps: Vec<Instant>,
 }
@@ -121,7 +118,7 @@ impl<'a> Made<'a> {
 }
 
 impl Wrapper {
-    /// A stream that begins at random.
+    /// A stream with a random start.
     pub fn new(now: Instant) -> Wrapper {
         Wrapper {
             packetizer: Packetizer::random(now),
@@ -136,9 +133,10 @@ impl Wrapper {
         }
     }
 
-    /// The RTP packets of these, in order: of each datagram those that it completes. Their time
-    /// stamps are the arrivals', which are steadier than the moments at which a relay sends; what
-    /// came late or was rebuilt is stamped as early as what follows it.
+    /// The RTP packets of these datagrams, in order: for each datagram, those that it completes.
+    /// Their time stamps are the arrivals, which are steadier than the times at which a relay
+    /// sends. A packet that came late or was recovered gets a time stamp not later than that of
+    /// the next packet.
     pub fn wrap<'m, 's, I>(&'s mut self, media: I) -> impl Iterator<Item = Made<'s>> + Clone + use<'s, 'm, I>
     where
         I: DoubleEndedIterator<Item = Media<'m>> + Clone,
@@ -169,7 +167,7 @@ impl Wrapper {
                 self.emit(&mut media);
             }
         });
-        // Nothing is begun: there is nothing to wait for.
+        // No TS packet is incomplete, so there is nothing to wait for.
         if stream.is_between() && !self.pending.is_empty() {
             self.emit(&mut media);
         }
@@ -185,7 +183,7 @@ impl Wrapper {
         media.starts = false;
     }
 
-    /// The earliest arrival from each on, last first.
+    /// The earliest arrival from each datagram on, in reverse order.
     fn stamp<'m>(&mut self, media: impl DoubleEndedIterator<Item = Media<'m>>) {
         let mut stamps = mem::take(&mut self.stamps);
         stamps.clear();
@@ -212,7 +210,7 @@ mod tests {
         Media { flow: FlowId(flow), starts: false, number, arrived, payload: TS }
     }
 
-    /// Sequence number, marker and time stamp.
+    /// Emits a packet; returns sequence number, marker and time stamp.
     fn emit(packetizer: &mut Packetizer, media: &Media<'_>) -> (u16, bool, u32) {
         let mut out = Vec::new();
         packetizer.emit(media, media.arrived, &mut out);
@@ -239,7 +237,7 @@ mod tests {
         let mut packetizer = Packetizer::new(7, 100, 0, now);
         let mut sequence = |number| emit(&mut packetizer, &media(1, number, now)).0;
         assert_eq!([5, 6, 9, 10].map(|number| sequence(Some(number))), [100, 101, 104, 105]);
-        // A gap that ends a stream for most receivers, and numbers that go backwards.
+        // A gap at which most receivers end the stream, and numbers that go backwards.
         assert_eq!(sequence(Some(11 + RTP_GAP_MAX)), 106 + RTP_GAP_MAX as u16);
         assert_eq!(sequence(Some(13 + 2 * RTP_GAP_MAX)), 107 + RTP_GAP_MAX as u16);
         assert_eq!(sequence(Some(3)), 108 + RTP_GAP_MAX as u16);
@@ -274,7 +272,7 @@ mod tests {
         let mut since = |arrivals: &[u64]| -> Vec<u32> {
             stamps(arrivals).into_iter().map(|stamp| stamp.wrapping_sub(first) / 90).collect()
         };
-        // The second was rebuilt after 300 ms, the third had come in its time.
+        // The second packet was recovered after 300 ms; the third one came on time.
         assert_eq!(since(&[10, 300, 20, 30]), [10, 20, 20, 30]);
         assert_eq!(since(&[25]), [30]);
         assert_eq!(since(&[]), [0; 0]);

@@ -1,5 +1,5 @@
-//! What a channel looks like to people: plain data that the packet path gives out when it is asked,
-//! for the HTTP API, the metrics, the demo's table and the summaries.
+//! State of a channel for display: plain data that the packet path returns on request, for the
+//! HTTP API, the metrics, the demo's table and the summaries.
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
@@ -8,66 +8,65 @@ use serde::{Serialize, Serializer};
 use super::{carries::Carries, losses::Loss};
 use tidecast_core::relay::{Counters, FlowsRefused, LegCounters, PacketFormat, Refused};
 
-/// One channel, as it stands.
+/// State of one channel.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChannelState {
     /// Its name.
     pub name: String,
     /// The configured format.
     pub format: String,
-    /// Whether it exists only while somebody asks for it.
+    /// Whether it exists only as long as clients ask for it.
     pub on_demand: bool,
     /// Seconds since it was started.
     pub age_seconds: f64,
-    /// What was counted, of all flows together, forgotten ones included.
+    /// Counters of all flows together, including removed ones.
     pub counters: Counters,
     /// Packets held back for reordering, confirmation or paced release.
     pub held: usize,
-    /// Memory of what is held back or kept for recovery, in bytes.
+    /// Memory of packets that are held back or kept for recovery, in bytes.
     pub held_bytes: usize,
-    /// The longest hold in force in any flow, in seconds.
+    /// The longest current hold of any flow, in seconds.
     pub hold_seconds: f64,
-    /// How far an automatic hold may rise, in seconds; absent where the hold is fixed.
+    /// Upper bound of an automatic hold, in seconds; absent if the hold is fixed.
     pub hold_max_seconds: Option<f64>,
     /// The longest delay of a paced release in any flow, in seconds; absent if release is not
     /// paced.
     pub release_delay_seconds: Option<f64>,
-    /// How much faster than ours the source's clock runs, in parts per million, of the flow of
-    /// those that sent within the last 10 s whose clock is off most; absent if release is not
-    /// paced.
+    /// How much faster the source's clock runs than ours, in parts per million; the largest
+    /// deviation of the flows that sent within the last 10 s; absent if release is not paced.
     pub clock_drift_ppm: Option<f64>,
     /// The largest interarrival jitter of any flow that sent within the last 10 s, in seconds.
     pub jitter_seconds: f64,
-    /// Corrupt and foreign datagrams by what was wrong with them.
+    /// Corrupt and foreign datagrams, by reason.
     pub rejects: BTreeMap<&'static str, u64>,
-    /// What one of each of them looked like lately.
+    /// A recent example for each reason.
     #[serde(skip)]
     pub refused: BTreeMap<&'static str, Refused>,
-    /// What the packets that were passed on lately carry.
+    /// What the recently delivered packets carry.
     #[serde(skip)]
     pub carries: Carries,
-    /// Packets passed on that a player gets who follows the channel.
+    /// Delivered packets that a player of the channel gets.
     #[serde(skip)]
     pub followed: u64,
     /// The legs, as configured.
     pub legs: Vec<LegState>,
-    /// How many flows there are; `flows` may hold fewer.
+    /// Number of flows; `flows` may hold fewer.
     pub flow_count: usize,
-    /// Datagrams that got no flow, since the table was full or their host had its share.
+    /// Datagrams that got no flow, because the table was full or their host had used its share.
     pub flows_refused: FlowsRefused,
     /// The format of the first flow.
     #[serde(skip)]
     pub first_format: Option<PacketFormat>,
     /// The flows, in the order of their ids.
     pub flows: Flows,
-    /// The UDP outputs, as configured; then those of their repair packets.
+    /// The UDP outputs, as configured, then those of their repair packets.
     pub outputs: Vec<OutputState>,
-    /// What was lost lately; `/api/v1/losses` says more of it.
+    /// Recent losses; `/api/v1/losses` gives more details.
     #[serde(skip)]
     pub losses: Vec<Loss>,
 }
 
-/// Flows of a channel; copies share them.
+/// Flows of a channel; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Flows {
     all: Arc<Vec<FlowState>>,
@@ -75,7 +74,7 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// The first of them only.
+    /// The first `flows_max` of them.
     pub fn first(&self, flows_max: usize) -> Flows {
         Flows { all: self.all.clone(), shown: self.shown.min(flows_max) }
     }
@@ -101,23 +100,23 @@ impl Serialize for Flows {
     }
 }
 
-/// Whether a leg has joined its group.
+/// State of a leg's membership.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LegStatus {
-    /// It has, or it is bound where there is no group to join.
+    /// Joined, or bound if there is no group to join.
     Joined,
-    /// Something is missing that may come, such as its interface; it is tried again.
+    /// A prerequisite is missing, such as its interface; it is tried again.
     #[default]
     Waiting,
     /// It cannot be opened, and waiting does not help.
     Failed,
-    /// It was left on purpose.
+    /// It was left intentionally.
     Left,
 }
 
 impl LegStatus {
-    /// Its word in the API.
+    /// Name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             LegStatus::Joined => "joined",
@@ -133,36 +132,34 @@ impl LegStatus {
 pub struct LegState {
     /// Its URL.
     pub address: String,
-    /// How it stands.
+    /// State of its membership.
     pub state: LegStatus,
     /// Why it waits or has failed; the interface's name when joined.
     pub detail: Option<String>,
-    /// Why nothing can come although it is joined, if so: its interface is down.
+    /// Why it cannot receive although it is joined, if so: its interface is down.
     pub fault: Option<String>,
-    /// What it brought in.
+    /// Counters of its datagrams.
     #[serde(flatten)]
     pub counters: LegCounters,
-    /// How much later than the first leg it brings the same number, in seconds, smoothed; absent
-    /// with a single leg, and while it brings nothing.
+    /// Average lag behind the first leg, in seconds; absent with a single leg, and while the leg
+    /// brings nothing.
     pub skew_seconds: Option<f64>,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_drops: u64,
     /// Datagrams too large to be received whole.
     pub truncated: u64,
-    /// The round trip to the producer, in seconds; absent before requests or echoes have measured
-    /// it.
+    /// Round trip to the producer, in seconds; absent before requests or echoes have measured it.
     pub round_trip_seconds: Option<f64>,
     /// Requests and reports that could not be sent.
     pub unsent: u64,
-    /// Receive buffer asked for, in bytes.
+    /// Requested receive buffer, in bytes.
     pub receive_buffer_requested: usize,
-    /// Receive buffer granted, in bytes.
+    /// Granted receive buffer, in bytes.
     pub receive_buffer_granted: usize,
 }
 
 impl LegState {
-    /// Why it can bring nothing, if so, with its address: it is not joined, or its interface is
-    /// down.
+    /// Why it cannot receive, if so, with its address: it is not joined, or its interface is down.
     pub fn trouble(&self) -> Option<String> {
         let waits =
             (self.state != LegStatus::Joined).then(|| self.detail.as_deref().unwrap_or(self.state.as_str()));
@@ -174,62 +171,62 @@ impl LegState {
 /// One flow of a channel.
 #[derive(Debug, Clone, Serialize)]
 pub struct FlowState {
-    /// Stream id, SSRC, id or source address, as text; `?flow=` takes it.
+    /// Stream id, SSRC, id or source address, as text; accepted by `?flow=`.
     pub flow: String,
-    /// Where its last packet came from.
+    /// Source address of its last packet.
     pub source: String,
-    /// The format that its packets have.
+    /// Format of its packets.
     pub format: PacketFormat,
     /// Session id or SSRC in force.
     pub session: u32,
-    /// What was counted.
+    /// Counters of the flow.
     pub counters: Counters,
     /// Packets held back.
     pub held: usize,
-    /// The hold in force, in seconds.
+    /// Current hold, in seconds.
     pub hold_seconds: f64,
-    /// How its paced release stands; absent if release is not paced.
+    /// State of its paced release; absent if release is not paced.
     pub pacing: Option<PacingState>,
     /// Interarrival jitter (RFC 3550, A.8), in seconds.
     pub jitter_seconds: f64,
-    /// The round trip to its producer, in seconds; absent before it was measured.
+    /// Round trip to its producer, in seconds; absent before it was measured.
     pub round_trip_seconds: Option<f64>,
     /// Packets per second, smoothed; absent before it was measured.
     pub packets_per_second: Option<f64>,
     /// Seconds since its last packet.
     pub idle_seconds: f64,
-    /// Whether its producer said that it ended.
+    /// Whether its producer has announced the end.
     pub ended: bool,
-    /// Who else sends packets with its id; absent if nobody does.
+    /// Another sender of packets with its id; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collision: Option<CollisionState>,
-    /// Whether its packets are passed on as they come, because their number never changes.
+    /// Whether its packets are delivered in order of arrival, because their number never changes.
     pub unnumbered: bool,
     /// Columns and rows (L and D) of its ST 2022-1 FEC; absent before any was seen.
     pub fec_matrix: Option<[u64; 2]>,
 }
 
-/// Two addresses that send with the same id.
+/// Two addresses that send packets with the same id.
 #[derive(Debug, Clone, Serialize)]
 pub struct CollisionState {
-    /// Whose packets are taken: the first one.
+    /// Address whose packets are accepted: the first one.
     pub first: String,
-    /// Whose packets are rejected.
+    /// Address whose packets are rejected.
     pub other: String,
-    /// How many so far.
+    /// Count of rejected packets.
     pub packets: u64,
-    /// Seconds since the last of them.
+    /// Seconds since the last rejected packet.
     pub idle_seconds: f64,
 }
 
 /// The paced release of a flow.
 #[derive(Debug, Clone, Serialize)]
 pub struct PacingState {
-    /// Which clock of the source gives the times: `pcr`, `rtp`, `timestamp` or `arrival`.
+    /// Clock of the source that gives the times: `pcr`, `rtp`, `timestamp` or `arrival`.
     pub clock: &'static str,
-    /// From a packet's fastest arrival to its release, in seconds.
+    /// Time from a packet's fastest arrival to its release, in seconds.
     pub delay_seconds: f64,
-    /// How much faster than ours that clock runs, in parts per million.
+    /// How much faster that clock runs than ours, in parts per million.
     pub drift_ppm: f64,
 }
 
@@ -240,17 +237,16 @@ pub struct OutputState {
     pub address: String,
     /// Datagrams sent.
     pub packets: u64,
-    /// Bytes of them.
+    /// Bytes of these datagrams.
     pub bytes: u64,
     /// RTCP datagrams sent beside them.
     pub reports: u64,
     /// Datagrams not sent, by reason.
     pub dropped: BTreeMap<&'static str, u64>,
-    /// Numbers that receivers asked for again, by what became of them; empty where they cannot.
+    /// Numbers that receivers have requested, by outcome; empty if they cannot request.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: BTreeMap<&'static str, u64>,
-    /// Datagrams from receivers that were of no use, by what was wrong with them; empty where none
-    /// can come.
+    /// Unusable datagrams from receivers, by reason; empty if receivers cannot send any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub invalid: BTreeMap<&'static str, u64>,
     /// Why nothing can be sent at present, if so.

@@ -1,6 +1,6 @@
-//! Looks at how channels stand, on the packet thread that runs them: a slice at a time, and a small
-//! share of its time at most, however many are asked for. A datagram does not pass here;
-//! [`super::thread`] works at it between its turns.
+//! Surveys: collects the states of channels on their packet thread, in slices, with a limited
+//! share of its time regardless of the number of requests. Packets do not pass here;
+//! [`super::thread`] runs a slice between its turns.
 
 use std::{
     collections::VecDeque,
@@ -13,16 +13,16 @@ use super::{Channel, state::ChannelState};
 use crate::limits::{SURVEY_REST, SURVEY_SLICE};
 use tidecast_net::clock;
 
-/// A question for the state of one channel, or of all of them, and what was found so far.
+/// A request for the state of one channel or all channels, and the result so far.
 pub(super) struct Survey {
-    /// None: all channels.
+    /// `None`: all channels.
     name: Option<String>,
     flows_max: usize,
     reply: oneshot::Sender<Vec<ChannelState>>,
-    /// The place of the channel to look at.
+    /// Index of the next channel.
     next: usize,
-    /// When the channel was started that was begun with in that place: another one may have come
-    /// there since.
+    /// Start time of the channel whose survey was started at that index; another channel may have
+    /// replaced it since.
     begun: Option<Instant>,
     states: Vec<ChannelState>,
 }
@@ -36,7 +36,7 @@ impl Survey {
         Survey { name, flows_max, reply, next: 0, begun: None, states: Vec::new() }
     }
 
-    /// Goes on by a few flows. Answers whether all were seen.
+    /// Continues by a few flows. Returns whether all were seen.
     fn go_on(&mut self, channels: &mut [Option<Channel>], now: Instant) -> bool {
         let Some(place) = channels.get_mut(self.next) else { return true };
         let wanted = |channel: &&mut Channel| self.name.as_deref().is_none_or(|name| channel.name() == name);
@@ -56,10 +56,10 @@ impl Survey {
     }
 }
 
-/// Those that wait, of which the first is worked at.
+/// Waiting surveys; the first one is in progress.
 pub(super) struct Surveys {
     waiting: VecDeque<Survey>,
-    /// Nothing is done before.
+    /// No slice runs before this time.
     rest_until: Instant,
 }
 
@@ -72,12 +72,12 @@ impl Surveys {
         self.waiting.push_back(survey);
     }
 
-    /// When there is something to do.
+    /// When the next slice is due.
     pub(super) fn due(&self) -> Option<Instant> {
         (!self.waiting.is_empty()).then_some(self.rest_until)
     }
 
-    /// Does one slice, if it is time for one.
+    /// Runs a slice, if it is due.
     pub(super) fn go_on(&mut self, channels: &mut [Option<Channel>], now: Instant) {
         if self.waiting.is_empty() || now < self.rest_until {
             return;
@@ -87,7 +87,7 @@ impl Surveys {
         while spent < SURVEY_SLICE
             && let Some(survey) = self.waiting.front_mut()
         {
-            // Nobody may wait for it any more.
+            // Drops a survey whose requester is gone.
             if survey.reply.is_closed() || survey.go_on(channels, now) {
                 self.waiting.pop_front().map(|done| done.reply.send(done.states));
             }

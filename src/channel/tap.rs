@@ -1,9 +1,9 @@
-//! What a channel delivers, for everything that is not UDP: collected in pieces once by the packet
-//! path, shared by all readers. A piece is a [`Chunk`] of payload for players, or a [`Batch`] that
-//! tells of each packet for programs.
+//! Taps: deliveries of a channel for all readers except UDP outputs. The packet path collects them
+//! in pieces once, and all readers share the pieces. A piece is a [`Chunk`] of payload for
+//! players, or a [`Batch`] of records of each packet for programs.
 //!
-//! A reader that falls behind skips whole chunks, at packet boundaries, and learns how many packets
-//! they held; it never slows the channel or another reader.
+//! A reader that falls behind skips whole pieces, at packet boundaries, and learns the count of
+//! their packets; it never slows the channel or another reader.
 
 mod last;
 mod payload;
@@ -26,52 +26,52 @@ use ring::Ring;
 pub use ring::TapReader;
 use start::Start;
 
-/// What a tap hands to its readers at once.
+/// A unit that a tap passes to its readers.
 pub trait Piece: fmt::Debug + Send + Sync + 'static {
-    /// Memory that it takes, in bytes.
+    /// Memory in use, in bytes.
     fn bytes(&self) -> usize;
 
-    /// How many packets it holds.
+    /// Count of its packets.
     fn packets(&self) -> u32;
 
-    /// How many packets of the tap came before them: tells a reader that skipped pieces how many
-    /// packets they held.
+    /// Count of the tap's packets before it: tells a reader that skipped pieces how many packets
+    /// they held.
     fn first(&self) -> u64;
 
-    /// The number of the packet that comes after these.
+    /// Number of the packet that follows.
     fn end(&self) -> u64 {
         self.first() + u64::from(self.packets())
     }
 
-    /// The empty piece that follows, in the memory of one that nobody reads any more if there is
+    /// The empty piece that follows, in the memory of a `spent` one without readers if there is
     /// one.
     fn following(&self, spent: Option<Self>) -> Self
     where
         Self: Sized;
 
-    /// Whether there is nothing in it.
+    /// Whether it is empty.
     fn is_empty(&self) -> bool;
 }
 
-/// Which of a channel's flows a tap carries.
+/// Selection of a channel's flows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Select {
     /// One flow at a time where the packets are media for a player (RTP, MPEG-TS), all flows
     /// otherwise.
     #[default]
     Auto,
-    /// This one only.
+    /// This flow only.
     Flow(FlowWanted),
 }
 
-/// Where a reader of a tap begins.
+/// Where a reader of a tap starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Begin {
-    /// With the tables of a transport stream and the last picture that a decoder can begin with,
-    /// where the tap has them; as [`Begin::Live`] otherwise.
+    /// With the tables of a transport stream and the latest picture that decoding can start with,
+    /// if the tap has them; otherwise as [`Begin::Live`].
     #[default]
     Picture,
-    /// With what comes from now on.
+    /// With the next packet.
     Live,
 }
 
@@ -83,19 +83,20 @@ pub struct Tap<P: Piece = Chunk> {
     delay: Duration,
     ring: Arc<Ring<P>>,
     open: P,
-    /// The last piece that went out: its memory is used again when nobody reads it any more.
+    /// The last sent piece: its memory is reused once all readers have dropped it.
     sent: Option<Arc<P>>,
     /// When the first packet of the open piece came.
     since: Option<Instant>,
     flushed: Option<Instant>,
-    /// What readers get first.
+    /// What new readers get first.
     start: Option<Start<P>>,
-    /// It stays without readers.
+    /// The tap stays without readers.
     standing: bool,
 }
 
 impl<P: Piece + Default> Tap<P> {
-    /// A tap without readers, whose pieces leave `delay` after each other; zero: at each turn.
+    /// Creates a tap without readers. It sends pieces with an interval of `delay`; zero for each
+    /// turn.
     pub fn new(select: Select, delay: Duration) -> Tap<P> {
         Tap {
             select,
@@ -112,22 +113,22 @@ impl<P: Piece + Default> Tap<P> {
 }
 
 impl<P: Piece> Tap<P> {
-    /// What it carries.
+    /// The selection that it carries.
     pub fn select(&self) -> &Select {
         &self.select
     }
 
-    /// A reader that gets everything from now on.
+    /// A reader of everything from now on.
     pub fn reader(&self) -> TapReader<P> {
         self.ring.reader(self.open.first())
     }
 
-    /// Whether nobody needs it.
+    /// Whether it is no longer needed.
     pub fn is_idle(&self) -> bool {
         !self.standing && !self.ring.has_readers()
     }
 
-    /// Adds something of this size to the open piece.
+    /// Adds data of this size to the open piece.
     fn add(&mut self, bytes: usize, now: Instant, add: impl FnOnce(&mut P)) {
         self.make_room(bytes, CHUNK_BYTES_MAX, now);
         add(&mut self.open);
@@ -140,8 +141,8 @@ impl<P: Piece> Tap<P> {
         }
     }
 
-    /// Sends the open piece if it is due, or if `at_once`. A little early is due too, so that
-    /// pieces of many channels find to each other and leave in one turn.
+    /// Sends the open piece if it is due, or if `at_once`. It counts as due slightly early, so
+    /// that pieces of many channels are sent in the same turn.
     pub fn turn(&mut self, now: Instant, at_once: bool) {
         let soon = now + self.early();
         if self.due().is_some_and(|due| at_once || due <= soon) {
@@ -153,16 +154,16 @@ impl<P: Piece> Tap<P> {
         (self.delay / CHUNK_SLACK).min(CHUNK_EARLY_MAX)
     }
 
-    /// When [`Tap::turn`] has something to send: `delay` after the piece before, so that a packet
-    /// after a pause waits for nothing, and a stream makes no more pieces than it needs.
+    /// When [`Tap::turn`] has something to send: `delay` after the previous piece. So a packet
+    /// after a pause is sent at once, and a stream makes no more pieces than necessary.
     pub fn due(&self) -> Option<Instant> {
         let waits = !self.standing || self.ring.has_readers();
         let since = self.since.filter(|_| waits)?;
         Some(self.flushed.map_or(since, |flushed| since.max(flushed + self.delay)))
     }
 
-    /// Sends the open piece. The next one has the memory of the one before, if everybody has read
-    /// that.
+    /// Sends the open piece. The next one reuses the memory of the previous one, if all readers
+    /// have dropped that.
     fn flush(&mut self, now: Instant) {
         let next = self.open.following(self.sent.take().and_then(Arc::into_inner));
         let piece = std::mem::replace(&mut self.open, next);

@@ -1,8 +1,8 @@
-//! What the tests of those who look at channels share.
+//! Shared by the tests of modules that read channel states.
 
 use super::state::ChannelState;
 
-/// A channel without legs and outputs that has counted this.
+/// State of a channel without legs and outputs, with these counters.
 pub(crate) fn channel_state(name: &str, counters: tidecast_core::relay::Counters) -> ChannelState {
     ChannelState {
         name: name.to_owned(),

@@ -1,9 +1,9 @@
-//! The packet path's loop: one plain thread with an epoll of its own, and the handle that the rest
-//! of the program has of it.
+//! The loop of the packet path: a plain thread with its own epoll, and the handle for the rest of
+//! the program.
 //!
-//! Under load the thread works on a tick: it sleeps a tick and then takes all that has come, since
-//! waking up for each packet costs more than everything else it does with it. At low rates it
-//! blocks for the next packet.
+//! Under load the thread works in ticks: it sleeps for a tick and then takes all waiting
+//! datagrams, since waking up for each packet costs more than all other work on it. At low rates
+//! it blocks until the next packet.
 
 use std::{
     io,
@@ -30,29 +30,29 @@ use crate::limits::{BACKLOG_MAX, COMMANDS_SLICE, EPOLL_EVENTS, TICK_PACKETS, WAK
 use tidecast_core::buffer::Buffer;
 use tidecast_net::clock::{self, ClockPair};
 
-/// Why a packet thread did not do what it was asked.
+/// Why a packet thread could not execute a command.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ThreadError {
-    /// Legs that cannot be opened, and waiting does not help.
+    /// Legs cannot be opened, and waiting does not help.
     #[error("{}", troubles.join("; "))]
     Leg {
         /// Each leg's address and reason.
         troubles: Vec<String>,
     },
-    /// There is a channel of this name already.
+    /// A channel with this name exists already.
     #[error("channel {name:?} exists already")]
     NameTaken {
         /// The name.
         name: String,
     },
-    /// There is no channel of this name.
+    /// No channel has this name.
     #[error("there is no channel {name:?}")]
     Unknown {
         /// The name.
         name: String,
     },
-    /// Too many different selections of one channel are being read.
+    /// Too many different selections of one channel's flows are being read.
     #[error(transparent)]
     TooManyTaps(#[from] TooManyTaps),
     /// The packet thread has ended.
@@ -60,7 +60,7 @@ pub enum ThreadError {
     Stopped,
 }
 
-/// A channel that was started.
+/// Result of starting a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     /// Legs that wait, for instance for their interface, with the reason.
@@ -69,8 +69,7 @@ pub struct Started {
 
 type Reply<T> = oneshot::Sender<T>;
 
-/// What is asked of a channel, if it exists. The answer goes out by a channel that the question
-/// brings along.
+/// A closure that runs on a channel, if the channel exists. It carries the channel for its answer.
 type Question = Box<dyn FnOnce(Option<&mut Channel>, Instant) + Send>;
 
 enum Command {
@@ -83,7 +82,7 @@ enum Command {
     Stop(Reply<Vec<ChannelState>>),
 }
 
-/// The handle of one packet thread, which ends with the last of its clones.
+/// Handle of one packet thread; the thread ends with the last handle.
 #[derive(Clone, Debug)]
 pub struct PacketThread {
     handle: Arc<Handle>,
@@ -91,7 +90,7 @@ pub struct PacketThread {
 
 #[derive(Debug)]
 struct Handle {
-    /// `None` only while it is being dropped.
+    /// `None` only during its drop.
     commands: Option<mpsc::Sender<Command>>,
     waker: Arc<EventFd>,
 }
@@ -118,7 +117,7 @@ impl PacketThread {
         let (commands, receiver) = mpsc::channel();
         let path = Path::new(settings, receiver, waker.clone())?;
         let thread = thread::Builder::new().name(format!("packets-{index}")).spawn(move || {
-            // A packet thread that has panicked would leave a relay that looks alive and is not.
+            // After a panic of a packet thread, the relay would seem to run but not work.
             let abort = AbortOnPanic;
             path.run();
             drop(abort);
@@ -134,22 +133,21 @@ impl PacketThread {
         answer.await.map_err(|_| ThreadError::Stopped)
     }
 
-    /// Starts a channel; answers when each leg was tried once.
+    /// Starts a channel; returns when each leg was tried once.
     pub async fn add(&self, spec: ChannelSpec) -> Result<Started, ThreadError> {
         self.ask(|reply| Command::Add(Box::new(spec), reply)).await?
     }
 
-    /// Ends a channel: leaves its groups, sends on what is held back. Gives its last state, without
-    /// flows.
+    /// Ends a channel: leaves its groups, and sends packets that are held back. Returns its last
+    /// state, without flows.
     pub async fn remove(&self, name: &str) -> Result<ChannelState, ThreadError> {
         self.ask(|reply| Command::Remove(name.to_owned(), reply)).await?
     }
 
-    /// Runs `question` on a channel, on the packet thread and between two turns of its loop, and
-    /// gives the answer. The question must be short: packets wait meanwhile.
+    /// Runs `question` on a channel, on the packet thread between two turns of its loop, and
+    /// returns the answer. The question must be short, because packets wait meanwhile.
     ///
-    /// # Errors
-    /// There is no channel of this name, or the packet thread has ended.
+    /// # Errors No channel has this name, or the packet thread has ended.
     pub async fn with_channel<T: Send + 'static>(
         &self,
         name: &str,
@@ -158,7 +156,7 @@ impl PacketThread {
         let unknown = ThreadError::Unknown { name: name.to_owned() };
         let answer = self.ask(|reply: Reply<Option<T>>| {
             let question: Question = Box::new(move |channel, now| {
-                // Nobody may wait for the answer any more.
+                // The caller may have stopped waiting.
                 let _ = reply.send(channel.map(|channel| question(channel, now)));
             });
             Command::Ask(name.to_owned(), question)
@@ -166,42 +164,38 @@ impl PacketThread {
         answer.await?.ok_or(unknown)
     }
 
-    /// One channel as it stands, with at most `flows_max` flows; absent when there is none of this
-    /// name.
+    /// State of one channel, with at most `flows_max` flows; `None` if no channel has this name.
     ///
-    /// # Errors
-    /// The packet thread has ended.
+    /// # Errors The packet thread has ended.
     pub async fn state(&self, channel: &str, flows_max: usize) -> Result<Option<ChannelState>, ThreadError> {
         let states =
             self.ask(|reply| Command::Survey(Survey::new(Some(channel.to_owned()), flows_max, reply)));
         Ok(states.await?.pop())
     }
 
-    /// All channels as they stand, each with at most `flows_max` flows. The thread looks at them
-    /// beside the packets, a few flows at a time: see [`SURVEY_REST`](crate::limits::SURVEY_REST).
+    /// States of all channels, each with at most `flows_max` flows. The thread collects them in
+    /// small slices between packets: see [`SURVEY_REST`](crate::limits::SURVEY_REST).
     ///
-    /// # Errors
-    /// The packet thread has ended.
+    /// # Errors The packet thread has ended.
     pub async fn states(&self, flows_max: usize) -> Result<Vec<ChannelState>, ThreadError> {
         self.ask(|reply| Command::Survey(Survey::new(None, flows_max, reply))).await
     }
 
-    /// Hands over datagrams that came from there on a socket that is not the channel's own, as if
-    /// they had come on its first leg. Those of a channel that does not exist (any more) are
-    /// dropped.
+    /// Passes datagrams that came from `source` on a socket outside of the channel, as if they had
+    /// come on its first leg. Drops them if the channel does not exist.
     pub fn inject(&self, channel: &str, source: SocketAddr, datagrams: Vec<Buffer>) {
         let command = Command::Inject(channel.to_owned(), source, datagrams);
-        // Without a thread there is nobody to miss them.
+        // Without a thread, the datagrams do not matter.
         let _ = self.handle.commands.as_ref().map(|commands| commands.send(command));
         self.handle.wake();
     }
 
-    /// Answers when the thread's loop has come round and has read its sockets.
+    /// Returns when the thread's loop has completed a turn and has read its sockets.
     pub async fn answer(&self) -> Result<(), ThreadError> {
         self.ask(Command::Answer).await
     }
 
-    /// Ends all channels and the thread. Gives their last states.
+    /// Ends all channels and the thread. Returns the channels' last states.
     pub async fn stop(&self) -> Vec<ChannelState> {
         self.ask(Command::Stop).await.unwrap_or_default()
     }
@@ -217,11 +211,11 @@ impl Drop for AbortOnPanic {
     }
 }
 
-/// The thread's side.
+/// State of the thread.
 struct Path {
-    /// The shortest of its channels.
+    /// The shortest tick of its channels.
     tick: Duration,
-    /// Of channels that do not say it.
+    /// Tick of channels without their own setting.
     usual_tick: Duration,
     commands: mpsc::Receiver<Command>,
     waker: Arc<EventFd>,
@@ -229,20 +223,20 @@ struct Path {
     alarm: Alarm,
     /// Indexed by the upper half of an epoll token.
     channels: Vec<Option<Channel>>,
-    /// When each channel has something to do although nothing comes. A turn looks at these and at
-    /// the channels that received; the others cost it nothing.
+    /// When each channel has something to do without an input. A turn only handles channels that
+    /// are due or have received; the others cost nothing.
     dues: Vec<Option<Instant>>,
-    /// The channels that have something to do in this turn.
+    /// Channels with work in this turn.
     busy: Vec<usize>,
-    /// The channels to which something has come, or that keep what the last turn has read.
+    /// Channels with waiting datagrams, including those that the last turn has kept.
     places: Vec<usize>,
     kit: Kit,
     load: Load,
     /// The time of the last turn.
     floor: Instant,
-    /// The time of the first turn of late that did not take all.
+    /// Time of the first of the latest consecutive turns that left datagrams waiting.
     backlog: Option<Instant>,
-    /// Who is answered when the sockets have been read.
+    /// Requests to answer when the sockets have been read.
     awaiting: Vec<Reply<()>>,
     surveys: Surveys,
 }
@@ -254,7 +248,7 @@ fn token(channel: usize, port: usize) -> u64 {
     (channel as u64) << 32 | port as u64
 }
 
-/// What [`token`] was made of. Those of the waker and the alarm name no channel.
+/// Inverse of [`token`]. The tokens of the waker and the alarm are not those of a channel.
 fn place_and_port(token: u64) -> (usize, usize) {
     ((token >> 32) as usize, token as u32 as usize)
 }
@@ -301,14 +295,14 @@ impl Path {
             };
             let clocks = ClockPair::read();
             let Some(rest) = self.turn(ready, clocks) else { return };
-            // What still waits in the sockets is taken before the next sleep.
+            // Datagrams that are still waiting are taken before the next sleep.
             wait = if rest { EpollTimeout::ZERO } else { self.wait() };
         }
     }
 
-    /// Whether packets that came in time may still wait in a socket. Not for ever: under more load
-    /// than there is processor, deadlines must pass all the same. A stall before that does not
-    /// count: what came meanwhile is taken first.
+    /// Whether packets that came in time may still wait in a socket. This is limited in time:
+    /// under overload deadlines must expire nevertheless. A stall before that does not count:
+    /// packets that came during it are taken first.
     fn behind(&mut self, rest: bool, now: Instant) -> bool {
         let since = if rest { *self.backlog.get_or_insert(now) } else { now };
         let behind = rest && now.saturating_duration_since(since) < self.tick + BACKLOG_MAX;
@@ -316,8 +310,8 @@ impl Path {
         behind
     }
 
-    /// Under load, sleeps a tick, and then only looks. Otherwise waits for a packet or the next
-    /// deadline.
+    /// Under load, sleeps for a tick, and then only polls. Otherwise blocks until a packet or the
+    /// next deadline.
     fn wait(&mut self) -> EpollTimeout {
         let now = clock::now();
         let due = self.dues.iter().flatten().copied().chain(self.surveys.due()).min();
@@ -334,8 +328,8 @@ impl Path {
         EpollTimeout::NONE
     }
 
-    /// One turn of the loop. Answers whether more may wait in the sockets; `None`: the thread was
-    /// asked to stop.
+    /// One turn of the loop. Returns whether sockets may hold more; `None` if the thread was told
+    /// to stop.
     fn turn(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> Option<bool> {
         let now = clocks.monotonic;
         let asked = ready.iter().any(|event| event.data() == WAKER);
@@ -344,7 +338,7 @@ impl Path {
         }
         let (received, rest) = self.receive_all(ready, clocks);
         self.load.turn(now, received, self.tick);
-        // Deadlines are looked at only when everything that came in time has been taken.
+        // Deadlines expire only when all packets that came in time have been taken.
         let passed = if self.behind(rest, now) { self.floor } else { now };
         let due = |due: &Option<Instant>| due.is_some_and(|due| due <= now);
         self.busy.extend((0..self.dues.len()).filter(|place| due(&self.dues[*place])));
@@ -352,9 +346,9 @@ impl Path {
             self.serve(place, now, passed);
         }
         self.floor = passed;
-        // Here every socket to which something had come has been read.
+        // At this point every ready socket has been read.
         for reply in self.awaiting.drain(..) {
-            // Whoever asked may have gone away.
+            // The caller may have stopped waiting.
             let _ = reply.send(());
         }
         let goes_on = !asked || self.obey(clocks);
@@ -362,8 +356,8 @@ impl Path {
         goes_on.then_some(rest || !self.awaiting.is_empty())
     }
 
-    /// Takes what has come, channel by channel. Gives how many datagrams that were, and whether
-    /// more may wait.
+    /// Takes the waiting datagrams, channel by channel. Returns their count, and whether sockets
+    /// may hold more.
     fn receive_all(&mut self, ready: &[EpollEvent], clocks: ClockPair) -> (usize, bool) {
         let Path { channels, kit, busy, places, floor, .. } = self;
         for event in ready {
@@ -387,7 +381,7 @@ impl Path {
         (received, rest)
     }
 
-    /// Lets a channel do what it has to.
+    /// Runs the turn of a channel.
     fn serve(&mut self, place: usize, now: Instant, passed: Instant) {
         let Some(Some(channel)) = self.channels.get_mut(place) else { return };
         channel.maintain(now, &mut self.kit.interfaces, |name, port, socket| {
@@ -399,22 +393,22 @@ impl Path {
     }
 
     fn obey(&mut self, clocks: ClockPair) -> bool {
-        // Read before the commands are taken, so that none is left waiting.
+        // Reset before the commands are taken, so that no command is overlooked.
         let _ = self.waker.read();
         let began = clock::now();
         loop {
             if clock::now().saturating_duration_since(began) > COMMANDS_SLICE {
-                // The rest has to wait until the sockets were read again.
+                // The remaining commands wait until the sockets were read again.
                 let _ = self.waker.write(1);
                 return true;
             }
             let command = match self.commands.try_recv() {
                 Ok(command) => command,
                 Err(mpsc::TryRecvError::Empty) => return true,
-                // The last handle is gone: nobody could ask for anything any more.
+                // The last handle is gone, so no more commands can come.
                 Err(mpsc::TryRecvError::Disconnected) => return false,
             };
-            // Whoever asked may have gone away meanwhile: then nobody waits for the answer.
+            // A caller that has stopped waiting gets no answer.
             match command {
                 Command::Add(spec, reply) => drop(reply.send(self.add(*spec, clocks))),
                 Command::Remove(name, reply) => drop(reply.send(self.remove(&name, clocks, 0))),
@@ -440,7 +434,7 @@ impl Path {
         }
     }
 
-    /// The channel that wants to wait least decides.
+    /// The channel with the shortest tick decides.
     fn fit_tick(&mut self) {
         let ticks = self.channels.iter().flatten().map(|channel| channel.tick().unwrap_or(self.usual_tick));
         self.tick = ticks.min().unwrap_or(self.usual_tick);
@@ -495,7 +489,7 @@ impl Path {
         let Some(place) = self.find(name) else { return };
         if let Some(channel) = self.channels[place].as_mut() {
             channel.inject(source, datagrams, now);
-            // The next turn sends on what follows from them.
+            // The next turn sends the resulting packets.
             self.dues[place] = Some(now);
         }
     }
@@ -507,7 +501,7 @@ fn register(epoll: &Epoll, token: u64, channel: &str, socket: BorrowedFd<'_>) {
     }
 }
 
-/// Whether enough packets come per tick to be worth a tick's sleep.
+/// Whether enough packets come per tick to make sleeping for a tick worthwhile.
 #[derive(Debug)]
 struct Load {
     since: Instant,
@@ -524,7 +518,7 @@ impl Load {
         self.high
     }
 
-    /// Counts the packets of a turn; decides anew when a tick has passed.
+    /// Counts the packets of a turn; decides again when a tick has passed.
     fn turn(&mut self, now: Instant, packets: usize, tick: Duration) {
         self.packets += packets;
         let elapsed = now.saturating_duration_since(self.since);

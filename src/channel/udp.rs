@@ -1,8 +1,8 @@
-//! UDP outputs, unicast and multicast: all of one channel.
+//! All UDP outputs of one channel, unicast and multicast.
 //!
-//! The packet path hands over what the relay delivered; it goes out in bursts, never blocks, and
-//! what cannot be sent is counted by reason and dropped. Outputs that differ in nothing but their
-//! target share a socket (`socket_group`).
+//! The packet path passes deliveries, which are sent in bursts and without blocking. A datagram
+//! that cannot be sent is counted by reason and dropped. Outputs that differ only in their target
+//! share a socket (`socket_group`).
 
 use std::{os::fd::BorrowedFd, time::Instant};
 
@@ -37,26 +37,26 @@ use socket_group::{UdpSocketGroup, Unsent};
 /// A datagram to send on.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
-    /// All of it.
+    /// The whole datagram.
     pub whole: &'a [u8],
-    /// The payload in it.
+    /// Its payload.
     pub payload: &'a [u8],
-    /// What RTP outputs send of it.
+    /// How RTP outputs send it.
     pub rtp: Rtp<'a>,
-    /// Whether a player's output takes it.
+    /// Whether a player's output gets it.
     pub followed: bool,
 }
 
-/// A datagram as RTP outputs see it.
+/// How RTP outputs send a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rtp<'a> {
-    /// An RTP packet, as it came.
+    /// As the RTP packet that it is.
     Packet(&'a [u8]),
     /// RTP packets made of its TS packets, none or several (see [`crate::channel::rtp`]).
     Made(Made<'a>),
     /// TS packets of a flow that no player follows.
     Unfollowed,
-    /// Nothing that can be sent as RTP.
+    /// It cannot be sent as RTP.
     Not,
 }
 
@@ -73,27 +73,27 @@ impl<'a> Rtp<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// A datagram that every output takes as it is.
+    /// A datagram that every output sends unchanged.
     pub fn plain(whole: &'a [u8]) -> Datagram<'a> {
         Datagram { whole, payload: whole, rtp: Rtp::Packet(whole), followed: true }
     }
 }
 
-/// What an output takes of each datagram.
+/// Which part of a datagram an output sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
-    /// All of it.
+    /// The whole datagram.
     Whole,
     /// The RTP packet.
     Rtp,
     /// The payload, if it is for a player.
     Payload,
-    /// All of it, with native FEC of the shape at this place among those of the channel.
+    /// The whole datagram, with native FEC of the shape at this index.
     Native(usize),
 }
 
 impl View {
-    /// Views of the datagrams alone.
+    /// Views without repair packets.
     const PLAIN: [View; 3] = [View::Whole, View::Rtp, View::Payload];
 
     fn of(output: &Output, natives: &[Native]) -> View {
@@ -109,7 +109,7 @@ impl View {
     }
 }
 
-/// What outputs must have in common to share a socket.
+/// Properties that outputs must share to use one socket.
 #[derive(Debug, PartialEq)]
 struct GroupKey {
     view: View,
@@ -147,8 +147,9 @@ pub struct UdpOutputs {
 }
 
 impl UdpOutputs {
-    /// Opens the sockets. Where that fails, [`UdpOutputs::iter`] says why, and it is tried again
-    /// while sending. At most `burst` datagrams go to a target at once; 1 for single ones always.
+    /// Opens the sockets. If that fails, [`UdpOutputs::iter`] reports why, and it is tried again
+    /// while sending. At most `burst` datagrams are sent to a target at once; 1 for single ones
+    /// only.
     pub fn new(outputs: Vec<Output>, burst: usize, now: Instant, interfaces: &mut Interfaces) -> UdpOutputs {
         let count = outputs.len();
         let protections = Protection::of(&outputs, burst, now, interfaces);
@@ -175,7 +176,7 @@ impl UdpOutputs {
         outputs
     }
 
-    /// Looks after the sockets that are due.
+    /// Maintains the sockets that are due.
     fn check(&mut self, now: Instant, interfaces: &mut Interfaces) {
         let mut index = 0;
         while let Some((view, group)) = self.groups.get_mut(index) {
@@ -188,8 +189,8 @@ impl UdpOutputs {
         }
     }
 
-    /// Sends the datagrams in order to every output. One that cannot be sent is counted and
-    /// skipped; the others go all the same.
+    /// Sends the datagrams in order to every output. A datagram that cannot be sent is counted and
+    /// skipped; the others are still sent.
     pub fn send<'a>(
         &mut self,
         now: Instant,
@@ -206,7 +207,7 @@ impl UdpOutputs {
             self.natives.iter_mut().map(|native| native.with_repairs(now, datagrams.clone(), burst));
         let natives: Vec<Bursts<'_>> = natives.collect();
         let mut views = [const { None }; View::PLAIN.len()];
-        // Those that are added on the way have sent already.
+        // Groups that are added meanwhile have already sent.
         for index in 0..self.groups.len() {
             let (view, group) = &mut self.groups[index];
             let bursts = if let View::Native(place) = view {
@@ -230,31 +231,31 @@ impl UdpOutputs {
         }
     }
 
-    /// Gives what is sent from now on the class of service of what came in, where outputs want
-    /// that.
+    /// Sets the class of service of further datagrams to that of the received ones, for outputs
+    /// that keep it.
     pub fn keep_dscp(&mut self, dscp: u8) {
         self.groups.iter_mut().for_each(|(_, group)| group.keep_dscp(dscp));
         self.rists.iter_mut().for_each(|rist| rist.keep_dscp(dscp));
         self.protections.iter_mut().for_each(|protection| protection.keep_dscp(dscp));
     }
 
-    /// Sends RTCP of the streams' senders beside them. What cannot be sent is lost: the next report
-    /// follows.
+    /// Sends RTCP of the streams' senders beside them. A report that cannot be sent is dropped:
+    /// another one follows.
     pub fn report(&mut self, now: Instant, beside: Beside, bytes: &[u8]) {
         let plain = self.groups.iter_mut().filter(|(view, _)| matches!(view, View::Whole | View::Rtp));
         plain.for_each(|(_, group)| group.report(now, beside, bytes));
     }
 
-    /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do although nothing
-    /// is delivered.
+    /// When [`UdpOutputs::maintain`] and [`UdpOutputs::poll`] have something to do without a
+    /// delivery.
     pub fn due(&self) -> Option<Instant> {
         let natives = self.natives.iter().filter_map(Native::due);
         let protections = self.protections.iter().filter_map(Protection::due);
         protections.chain(natives).chain(self.rists.iter().map(Rist::due)).min()
     }
 
-    /// Looks after the sockets that receivers answer to. Calls `opened` with the place and the
-    /// socket of those that are new: when something comes there, [`UdpOutputs::receive`] takes it.
+    /// Maintains the sockets that receivers answer to. Calls `opened` with the index and the
+    /// socket of each new one; [`UdpOutputs::receive`] reads it when it is ready.
     pub fn maintain(
         &mut self,
         now: Instant,
@@ -266,8 +267,8 @@ impl UdpOutputs {
         }
     }
 
-    /// Sends the repair packets that do not wait for more media, and says to the receivers what was
-    /// sent so far, where it is time.
+    /// Sends repair packets that do not wait for more media, and reports to the receivers, if they
+    /// are due.
     pub fn poll(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         let paused = |protection: &&mut Protection| protection.due().is_some_and(|due| due <= now);
         for protection in self.protections.iter_mut().filter(paused) {
@@ -277,20 +278,20 @@ impl UdpOutputs {
         self.rists.iter_mut().for_each(|rist| rist.report(now, batch));
     }
 
-    /// Takes a batch of what came to a socket, and answers it. Returns how many datagrams it was.
+    /// Takes a batch of datagrams from a socket, and answers them. Returns their count.
     pub fn receive(&mut self, place: usize, now: Instant, tools: &mut Tools<'_>) -> usize {
         let rist = self.rists.get_mut(place / rist::SOCKETS);
         rist.map_or(0, |rist| rist.receive(place % rist::SOCKETS, now, tools))
     }
 
-    /// The sockets of outputs that expect no answers: what comes there is of no use to them, but
-    /// may be to the caller.
+    /// Sockets of outputs that expect no answers. Datagrams that arrive there are useless to the
+    /// outputs, but the caller may use them.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.groups.iter().filter_map(|(_, group)| group.socket())
     }
 
-    /// The end: sends all repair packets that are left, and tells the receivers that nothing more
-    /// comes.
+    /// Ends the outputs: sends the remaining repair packets, and tells the receivers that the
+    /// stream ends.
     pub fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         for protection in &mut self.protections {
             protection.finish(now, batch, interfaces);
@@ -319,8 +320,8 @@ impl UdpOutputs {
         }
     }
 
-    /// The outputs in the order they were given, each with the reason why it has no socket, if so;
-    /// then those of their repair packets.
+    /// The outputs in configured order, each with the reason if it has no socket; then those of
+    /// their repair packets.
     pub fn iter(&self) -> impl Iterator<Item = (&UdpOutput, Option<&SocketError>)> {
         self.list().into_iter()
     }
@@ -340,8 +341,7 @@ impl UdpOutputs {
     }
 }
 
-/// Puts sockets for one target each in the place of one that is full, if something is left of what
-/// it should send.
+/// Replaces a full socket by one socket per target, if some datagrams were not sent.
 fn scatter(
     groups: &mut Vec<(View, UdpSocketGroup)>,
     index: usize,
@@ -352,15 +352,15 @@ fn scatter(
     let (view, full) = groups.remove(index);
     let alone = full.scatter(now, batch, interfaces, bursts, &rest);
     for (place, group) in alone.into_iter().enumerate() {
-        // All of them have sent: one takes its place, and the others come behind those that have
-        // still to send.
+        // The targets have sent all their datagrams: one replaces the group, and the others are
+        // inserted behind the groups that have still to send.
         let at = if place == 0 { index } else { groups.len() };
         groups.insert(at, (view, group));
     }
 }
 
-/// The datagrams as an output of this view takes them, and how many it cannot take because they are
-/// neither RTP nor TS packets.
+/// The datagrams as an output with this view sends them, and the count of those that are neither
+/// RTP nor TS packets.
 fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst: usize) -> (Bursts<'a>, u64) {
     let mut bursts = Bursts::new(burst);
     let mut not_rtp = 0;
@@ -371,7 +371,7 @@ fn seen_by<'a>(view: View, datagrams: impl Iterator<Item = Datagram<'a>>, burst:
             }
             (View::Rtp, Rtp::Not) => not_rtp += 1,
             (View::Whole | View::Native(_), _) => bursts.push(datagram.whole),
-            // An RTP packet without a payload is a keep-alive; its sender means no empty datagram.
+            // An RTP packet without a payload is a keep-alive, not an empty datagram.
             (View::Payload, Rtp::Packet(_)) if datagram.payload.is_empty() => {}
             (View::Payload, _) if datagram.followed => bursts.push(datagram.payload),
             (View::Payload, _) | (View::Rtp, Rtp::Unfollowed) => {}

@@ -1,5 +1,5 @@
-//! A channel as people see it: its state, put together from the core, the ports and the outputs
-//! when it is asked for.
+//! State of a channel for display, put together on request from the core, the ports and the
+//! outputs.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -17,8 +17,8 @@ use tidecast_core::{
 use tidecast_net::SocketError;
 
 impl Channel {
-    /// The channel at its end, with all flows, those that had ended before included; `flows_max` of
-    /// zero: without any.
+    /// Final state of the channel, with all flows including removed ones; `flows_max` of zero:
+    /// without flows.
     pub(super) fn last_state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
         let mut state = self.state(now, flows_max);
         if flows_max > 0 {
@@ -29,7 +29,7 @@ impl Channel {
         state
     }
 
-    /// The channel as it stands, with at most `flows_max` flows.
+    /// State of the channel, with at most `flows_max` flows.
     fn state(&mut self, now: Instant, flows_max: usize) -> ChannelState {
         self.begin_survey(now, flows_max);
         loop {
@@ -39,15 +39,14 @@ impl Channel {
         }
     }
 
-    /// Begins to look at all of the channel, with at most `flows_max` flows.
+    /// Starts a survey of the channel, with at most `flows_max` flows.
     pub(super) fn begin_survey(&mut self, now: Instant, flows_max: usize) {
         let recent = now.checked_sub(JITTER_RECENT).unwrap_or(self.started);
         self.surveyed = Vec::with_capacity(flows_max.min(self.relay.flow_count()));
         self.relay.begin_census(flows_max, recent);
     }
 
-    /// Goes on with the survey that was begun, by a few flows. Gives the channel's state when it
-    /// has seen all of them.
+    /// Continues the survey by a few flows. Returns the channel's state when all were seen.
     pub(super) fn go_on_with_survey(&mut self, now: Instant) -> Option<ChannelState> {
         let flows = &mut self.surveyed;
         let mut each = |flow| flows.push(flow_state(flow, now));
@@ -97,7 +96,7 @@ impl Channel {
         let of_leg = |port: &&mut Port| usize::from(port.leg) == index;
         self.ports.iter_mut().filter(of_leg).for_each(|port| port.socket.read_kernel_drops());
         let ports = self.ports.iter().filter(|port| usize::from(port.leg) == index);
-        // The media's ports stand first, in the order of the legs.
+        // The ports for media come first, in the order of the legs.
         port::leg_state(&self.ports[index].socket, ports, self.relay.legs()[index].clone(), times)
     }
 }

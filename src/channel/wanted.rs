@@ -1,4 +1,4 @@
-//! One flow of a channel, as somebody asks for it: `flow=KEY`, in any notation of the key that
+//! Selection of one flow of a channel: `flow=KEY`, in any notation of the key that
 //! `/api/v1/streams` shows.
 
 use std::net::{IpAddr, SocketAddr};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::limits::FLOW_KEY_BYTES_MAX;
 use tidecast_wire::{Format, custom::Sender};
 
-/// A flow that somebody asks for. It may begin later.
+/// A selected flow. It need not exist yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowWanted {
     text: String,
@@ -15,11 +15,10 @@ pub struct FlowWanted {
 }
 
 impl FlowWanted {
-    /// Reads what was typed: a decimal number, a hexadecimal one with `0x`, with letters or of
-    /// eight digits, an address and port, or an id as it is shown.
+    /// Parses the text: a decimal number; a hexadecimal one with `0x`, with letters, or of eight
+    /// digits; an address and port; or an id as displayed.
     ///
-    /// # Errors
-    /// What is wrong and what would be right.
+    /// # Errors A message that says what is wrong and what was expected.
     pub fn parse(text: &str) -> Result<FlowWanted, String> {
         if !(1..=FLOW_KEY_BYTES_MAX).contains(&text.len()) {
             return Err(format!(
@@ -49,10 +48,9 @@ impl FlowWanted {
         Ok(FlowWanted { text: text.to_owned(), keys })
     }
 
-    /// Whether a flow of the format can have such a key.
+    /// Checks whether a flow of the format can have such a key.
     ///
-    /// # Errors
-    /// What would be right.
+    /// # Errors A message that says what was expected.
     pub fn check(&self, format: &Format) -> Result<(), String> {
         let number = || !numbers(&self.text).is_empty();
         let address = || self.text.parse::<SocketAddr>().is_ok();
@@ -78,14 +76,14 @@ impl FlowWanted {
         Err(format!("flow={text:?}: expected {expected}, as /api/v1/streams lists them"))
     }
 
-    /// Whether it is the flow with this key.
+    /// Whether this key is selected.
     #[inline]
     pub fn is(&self, key: &str) -> bool {
         self.keys.iter().any(|wanted| wanted == key)
     }
 }
 
-/// A flow's name that has the sender's address in it, as the flow has it: `10.0.0.5`,
+/// The key of a flow that contains the sender's address, in the flow's notation: `10.0.0.5`,
 /// `10.0.0.5/0a1b`.
 fn sender_key(text: &str) -> Option<String> {
     let (sender, fields) = text.split_once('/').unwrap_or((text, ""));
@@ -97,7 +95,7 @@ fn sender_key(text: &str) -> Option<String> {
     }
 }
 
-/// Whether it names a flow by what of the sender's address, and by fields or not.
+/// Whether a key contains this part of the sender's address, and further fields or not.
 fn has_form(text: &str, sender: Sender, fields: bool) -> bool {
     let (before, behind) = match sender {
         Sender::Any => return hex_digits(text).is_some(),
@@ -110,7 +108,7 @@ fn has_form(text: &str, sender: Sender, fields: bool) -> bool {
     known && fields == behind.is_some() && behind.is_none_or(|digits| hex_digits(digits).is_some())
 }
 
-/// What such a name looks like.
+/// Example of such a key.
 fn form(sender: Sender, fields: bool) -> &'static str {
     match (sender, fields) {
         (Sender::Any, _) => "the digits of an id such as 0a1b",
@@ -121,7 +119,7 @@ fn form(sender: Sender, fields: bool) -> &'static str {
     }
 }
 
-/// What a notation of an SSRC or stream id may mean; eight decimal digits are either.
+/// Possible meanings of an SSRC or stream id; eight decimal digits may be either.
 fn numbers(text: &str) -> Vec<u32> {
     let prefixed = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let hex = hex_digits(text).and_then(|digits| u32::from_str_radix(digits, 16).ok());

@@ -1,8 +1,8 @@
-//! The last value of each flow of a channel, for those who come later: a reading that is sent once
-//! a minute must not be waited for. Media have none: a part of a picture is of no use to anybody.
+//! The last value of each flow of a channel, for later subscribers: a reading that is sent once a
+//! minute would otherwise be missing for a minute. Media have none, since a part of a picture is
+//! useless.
 //!
-//! Kept on the packet path where programs are served at all, so it costs one copy per flow and
-//! turn.
+//! Kept on the packet path if programs are served at all. It costs one copy per flow and turn.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::limits::LAST_VALUES_BYTES_MAX;
 use tidecast_core::follow::Follow;
 use tidecast_core::relay::{Delivery, FlowId};
 
-/// What is kept.
+/// The values.
 #[derive(Debug, Default)]
 pub struct LastValues {
     flows: HashMap<FlowId, Kept>,
@@ -25,8 +25,8 @@ struct Kept {
 }
 
 impl LastValues {
-    /// Keeps the newest of each flow of what was delivered in a turn; `arrived` gives when, since
-    /// the Unix epoch.
+    /// Keeps the newest value of each flow from a turn's deliveries; `arrived` gives the arrival
+    /// since the Unix epoch.
     pub fn keep<'a>(
         &mut self,
         deliveries: impl Iterator<Item = &'a Delivery>,
@@ -35,7 +35,7 @@ impl LastValues {
         let mut deliveries =
             deliveries.filter(|delivery| !Follow::concerns(delivery.packet.format)).peekable();
         while let Some(delivery) = deliveries.next() {
-            // Of a flow that is alone the last one of the turn.
+            // If the turn has deliveries of one flow in a row, only the last one is kept.
             if deliveries.peek().is_none_or(|next| next.flow != delivery.flow) {
                 self.put(delivery, arrived(delivery));
             }
@@ -72,14 +72,14 @@ impl LastValues {
         }
     }
 
-    /// The flow is gone; its id may be used again.
+    /// The flow was removed; its id may be reused.
     pub fn forget(&mut self, flow: FlowId) {
         if let Some(kept) = self.flows.remove(&flow) {
             self.bytes -= kept.payload.len();
         }
     }
 
-    /// All of them.
+    /// All values.
     pub fn batch(&self, names: &HashMap<FlowId, Arc<FlowName>>) -> Batch {
         let mut batch = Batch::default();
         for (flow, kept) in &self.flows {

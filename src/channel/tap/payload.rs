@@ -1,4 +1,4 @@
-//! Payloads for players: a tap's chunks, and what a reader gets that begins.
+//! Payloads for players: the chunks of a tap, and the first chunks for a new reader.
 
 use std::time::Instant;
 
@@ -14,10 +14,10 @@ pub type PayloadTap = Tap<Chunk>;
 pub struct Chunk {
     /// The payloads.
     pub bytes: Vec<u8>,
-    /// How many packets they are.
+    /// Count of the packets.
     pub packets: u32,
-    /// How many packets of the tap came before them: tells a reader that skipped chunks how many
-    /// packets they held.
+    /// Count of the tap's packets before it: tells a reader that skipped chunks how many packets
+    /// they held.
     pub first: u64,
 }
 
@@ -46,26 +46,26 @@ impl Piece for Chunk {
 }
 
 impl PayloadTap {
-    /// Keeps so many bytes of a transport stream for readers that begin; `standing`: also while
-    /// nobody reads, so that the first reader finds them.
+    /// Keeps up to `bytes_max` bytes of a transport stream for new readers; `standing`: even
+    /// without readers, so that the first reader finds them.
     pub fn with_start(mut self, bytes_max: usize, standing: bool) -> Tap {
         (self.start, self.standing) = (Some(Start::new(bytes_max)), standing);
         self
     }
 
-    /// A reader that begins there and gets everything from now on.
+    /// A reader that starts there and gets everything from now on.
     pub fn reader_from(&mut self, begin: Begin, now: Instant) -> TapReader {
         if self.start.is_none() {
             return self.reader();
         }
-        // The open chunk belongs to what is kept, and may be old.
+        // The open chunk belongs to the kept data, and may be old.
         self.flush(now);
         let start = self.start.as_ref().filter(|_| begin == Begin::Picture);
         let chunks = start.map(|start| start.chunks(self.open.first, now));
         self.reader().with_start(chunks.unwrap_or_default())
     }
 
-    /// Adds a packet's payload to the open chunk, if somebody reads it or may begin with it.
+    /// Adds a packet's payload to the open chunk, if there is a reader or one may start with it.
     pub fn push(&mut self, payload: &[u8], now: Instant) {
         let whole = Unit::of_whole(payload).is_some();
         self.push_part(payload, whole, now);

@@ -1,6 +1,6 @@
-//! Everything that happens in a channel's streams, packet by packet, for those who must know more
-//! than the payload: programs, browsers, recordings. One tap per channel carries all flows; its
-//! readers take what they want.
+//! Records: everything that happens in a channel's streams, packet by packet, for readers that
+//! need more than the payload: programs, browsers, recordings. One tap per channel carries all
+//! flows; its readers select.
 
 use std::{
     net::SocketAddr,
@@ -12,70 +12,70 @@ use std::{
 use super::{Piece, Tap};
 use tidecast_core::relay::{Delivery, How, PacketFormat};
 
-/// A flow, as it is called outside the core.
+/// Name of a flow outside of the core.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowName {
-    /// Stream id, SSRC, id or source address, as text; `?flow=` takes it.
+    /// Stream id, SSRC, id or source address, as text; accepted by `?flow=`.
     pub key: String,
-    /// Where its session's first packet came from.
+    /// Source address of the session's first packet.
     pub source: SocketAddr,
 }
 
-/// Something that happened in a flow.
+/// An event in a flow.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// The flow.
     pub flow: Arc<FlowName>,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 
-/// What can happen.
+/// Events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A packet was delivered.
     Packet(Info),
     /// These numbers were given up.
     Lost {
-        /// The first of them.
+        /// The first lost number.
         from: u64,
-        /// How many.
+        /// Count of lost numbers.
         count: u64,
     },
-    /// A producer's run begins, and with it the numbers.
+    /// A run of the producer starts, with a new numbering.
     Started,
-    /// The flow is forgotten, or its producer said that it ended.
+    /// The flow was removed, or its producer has announced its end.
     Ended,
 }
 
-/// What is known of a packet.
+/// Description of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
-    /// The packet's number, extended: it never wraps.
+    /// The packet's extended number: it never wraps.
     pub seq: u64,
-    /// How many numbers it takes, from that one on; of a control datagram none.
+    /// Count of numbers that it takes, from `seq` on; zero for a control datagram.
     pub span: u16,
-    /// How it came.
+    /// How it was obtained.
     pub how: How,
-    /// What it is.
+    /// Its format.
     pub format: PacketFormat,
     /// Microseconds since the Unix epoch on the producer's clock, if the format has them.
     pub timestamp: Option<u64>,
-    /// When it arrived, or was rebuilt, since the Unix epoch.
+    /// When it arrived or was recovered, since the Unix epoch.
     pub arrived: Duration,
-    /// Whether a player's output takes it.
+    /// Whether a player's output gets it.
     pub followed: bool,
     pub(super) datagram: Range<u32>,
     pub(super) payload: Range<u32>,
 }
 
 impl Info {
-    /// The number that comes after it.
+    /// The number after it.
     pub fn next(&self) -> u64 {
         self.seq.saturating_add(u64::from(self.span))
     }
 
-    /// What is known of a packet whose bytes stand elsewhere.
+    /// Description of a packet whose bytes are elsewhere.
     #[cfg(test)]
     pub(crate) fn new(
         seq: u64,
@@ -89,18 +89,18 @@ impl Info {
     }
 }
 
-/// What happened in a while, in order.
+/// Records of some time, in order.
 #[derive(Debug, Default)]
 pub struct Batch {
     records: Vec<Record>,
-    /// The datagrams, one after the other.
+    /// The datagrams, concatenated.
     bytes: Vec<u8>,
     packets: u32,
     first: u64,
 }
 
 impl Batch {
-    /// What happened.
+    /// The records.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
@@ -115,7 +115,7 @@ impl Batch {
         &self.bytes[packet.datagram.start as usize..packet.datagram.end as usize]
     }
 
-    /// Adds a packet whose payload alone is known.
+    /// Adds a packet of which only the payload is known.
     pub(super) fn payload_only(&mut self, flow: &Arc<FlowName>, mut info: Info, payload: &[u8]) {
         let start = self.bytes.len() as u32; // pieces are far smaller
         self.bytes.extend_from_slice(payload);
@@ -183,7 +183,7 @@ impl Tap<Batch> {
         self.add(delivery.packet.bytes.len(), now, |batch| batch.packet(flow, delivery, followed, arrived));
     }
 
-    /// Adds something else that happened.
+    /// Adds another event.
     pub fn event(&mut self, flow: Arc<FlowName>, event: Event, now: Instant) {
         self.add(0, now, |batch| batch.records.push(Record { flow, event }));
     }

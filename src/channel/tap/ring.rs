@@ -1,8 +1,8 @@
-//! The ring between a tap and its readers: bounded in bytes, and a chunk leaves it when every
-//! reader has taken it.
+//! The ring between a tap and its readers: bounded in bytes. A chunk is removed when every reader
+//! has taken it.
 //!
-//! The packet path only ever appends, and wakes each reader that waits; a reader that is not woken
-//! in time finds that chunks are missing, by the packets' numbers.
+//! The packet path only appends, and wakes waiting readers. A reader that is not woken in time
+//! notices by the packets' numbers that chunks are missing.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ use std::{
 use super::{Chunk, Piece};
 use crate::limits::TAP_BYTES_MAX;
 
-/// What the tap and its readers share.
+/// State shared by the tap and its readers.
 #[derive(Debug)]
 pub(super) struct Ring<P> {
     state: Mutex<State<P>>,
@@ -35,16 +35,16 @@ impl<P> Default for Ring<P> {
 struct State<P> {
     chunks: VecDeque<Arc<P>>,
     bytes: usize,
-    /// The index of the first chunk of `chunks`, over the ring's whole life.
+    /// Index of the first chunk in `chunks`, counted over the ring's whole life.
     base: u64,
-    /// One per reader, at the reader's place.
+    /// One cursor per reader, at the reader's index.
     cursors: Vec<Option<Cursor>>,
     closed: bool,
 }
 
 #[derive(Debug)]
 struct Cursor {
-    /// The index of the chunk to read next.
+    /// Index of the next chunk to read.
     next: u64,
     waker: Option<Waker>,
 }
@@ -61,7 +61,7 @@ impl<P: Piece> State<P> {
         }
     }
 
-    /// Drops what every reader has taken.
+    /// Drops the chunks that every reader has taken.
     fn trim(&mut self) {
         let end = self.end();
         let taken = self.cursors.iter().flatten().map(|cursor| cursor.next).min().unwrap_or(end);
@@ -81,7 +81,7 @@ impl<P: Piece> State<P> {
 
 impl<P: Piece> Ring<P> {
     fn state(&self) -> MutexGuard<'_, State<P>> {
-        // Nothing here panics half way.
+        // No code panics while the state is inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,7 +106,7 @@ impl<P: Piece> Ring<P> {
         self.readers.load(Relaxed) > 0
     }
 
-    /// A reader of what comes from now on; the first packet that comes has this number.
+    /// A reader of everything from now on; the next packet has the number `number`.
     pub(super) fn reader(self: &Arc<Ring<P>>, number: u64) -> TapReader<P> {
         let mut state = self.state();
         let cursor = Cursor { next: state.end(), waker: None };
@@ -136,28 +136,27 @@ impl<P: Piece> TapReader<P> {
         self
     }
 
-    /// What comes before everything that this reader reads: a part of the stream that is over
-    /// already.
+    /// Takes the chunks that come before everything else: past data that a player needs to start.
     pub fn take_start(&mut self) -> Vec<Arc<P>> {
         std::mem::take(&mut self.start)
     }
 
-    /// The number of the first packet that this reader can get: see [`Piece::first`].
+    /// Number of the first packet that this reader can get: see [`Piece::first`].
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Tells taps apart, as long as one of their readers lives.
+    /// Identifies the tap, as long as one of its readers exists.
     pub fn tap(&self) -> usize {
         Arc::as_ptr(&self.ring).addr()
     }
 
-    /// The next chunk, if there is one already.
+    /// The next chunk, if there is one.
     pub fn try_next(&mut self) -> Option<Arc<P>> {
         self.take(&mut self.ring.state())
     }
 
-    /// The next chunk. `None`: the tap is gone.
+    /// Waits for the next chunk. `None` if the tap is gone.
     pub async fn next(&mut self) -> Option<Arc<P>> {
         poll_fn(|cx| self.poll_next(cx)).await
     }

@@ -1,10 +1,9 @@
-//! What a player gets first: the tables of its transport stream, then everything since the last
-//! random access point of the video, so that its first picture comes at once and not with the next
-//! key frame.
+//! First chunks for a new player: the tables of its transport stream, then everything since the
+//! latest random access point of the video, so that its first picture comes at once and not with
+//! the next key frame.
 //!
-//! [`super::Tap`] shows each payload to its [`Start`] and gives it each chunk that it sends;
-//! whoever begins to read gets the chunks that are kept, and then those that follow. Pure: bytes
-//! and instants come in as arguments.
+//! [`super::Tap`] passes each payload and each sent chunk to its [`Start`]. A new reader gets the
+//! kept chunks, and then those that follow. Pure: bytes and instants come in as arguments.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -15,50 +14,50 @@ use tidecast_wire::ts::{
     packets::{Packets, Placed, Unit},
 };
 
-/// Keeps a stream's chunks since the last point where a decoder can begin.
+/// Keeps a stream's chunks since the latest point at which decoding can start.
 #[derive(Debug)]
 pub(super) struct Start<P> {
-    /// Payload bytes that are kept at most.
+    /// Maximum payload bytes to keep.
     bytes_max: usize,
     packets: Packets,
-    /// What its packets take.
+    /// Size of its TS packets.
     unit: Unit,
     access: Access,
     kept: VecDeque<Arc<P>>,
     bytes: usize,
-    /// Where the picture begins that began last, while it is not known what it is.
+    /// Start of the latest picture, while its type is unknown.
     begun: Option<Begun>,
     point: Option<Point>,
     heard: Option<Instant>,
 }
 
-/// A place in what a tap sends.
+/// A position in the output of a tap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct StartPlace {
-    /// The number of the first packet of its chunk.
+    /// Number of the first packet of its chunk.
     chunk: u64,
-    /// Packets of the chunk before it.
+    /// Packets before it in the chunk.
     packets: u32,
-    /// Bytes of the chunk before it.
+    /// Bytes before it in the chunk.
     bytes: usize,
 }
 
-/// Where a picture begins.
+/// Start of a picture.
 #[derive(Debug)]
 struct Begun {
     place: StartPlace,
-    /// Bytes of its first packet that came in a payload before that place.
+    /// Bytes of its first packet from a payload before that position.
     head: Vec<u8>,
-    /// The arrival time stamp in front of its first packet, in a stream that has them.
+    /// Arrival time stamp in front of its first packet, in a stream with such stamps.
     stamp: [u8; 4],
 }
 
-/// Where a decoder can begin.
+/// A point at which decoding can start.
 #[derive(Debug)]
 struct Point {
     place: StartPlace,
-    /// What a player gets before: the tables in force there, the stream's own packets, so that
-    /// their counters go on; then the head of the first packet.
+    /// Bytes that a player gets before it: the tables in force there, as the stream's own packets,
+    /// so that their continuity counters fit; then the head of the first packet.
     before: Vec<u8>,
 }
 
@@ -77,7 +76,7 @@ impl<P: Piece> Start<P> {
         }
     }
 
-    /// Keeps a chunk that was sent, if a player may begin with it.
+    /// Keeps a sent chunk, if a player may start with it.
     pub(super) fn keep(&mut self, piece: &Arc<P>) {
         if let Some(place) = self.place() {
             self.bytes += piece.bytes();
@@ -88,7 +87,7 @@ impl<P: Piece> Start<P> {
         }
     }
 
-    /// From where on the stream is kept.
+    /// Position from which on the stream is kept.
     fn place(&self) -> Option<StartPlace> {
         let begun = self.begun.as_ref().map(|begun| begun.place);
         self.point.as_ref().map(|point| point.place).or(begun)
@@ -107,8 +106,8 @@ impl<P: Piece> Start<P> {
 }
 
 impl Start<Chunk> {
-    /// Looks at a payload that is about to be added to the open chunk, and may be bytes of a
-    /// transport stream. Whether it has to be kept.
+    /// Examines a payload that is about to be added to the open chunk, and may be part of a
+    /// transport stream. Returns whether it must be kept.
     pub(super) fn look(&mut self, payload: &[u8], is_stream: bool, open: &Chunk, now: Instant) -> bool {
         self.heard = Some(now);
         if is_stream {
@@ -118,7 +117,7 @@ impl Start<Chunk> {
         }
         let Some(place) = self.place() else { return false };
         if self.bytes + open.bytes.len() + payload.len() > self.bytes_max + place.bytes {
-            // The next picture to begin with may have room.
+            // The next random access point may fit into the memory.
             (self.begun, self.point) = (None, None);
             self.clear();
         }
@@ -147,7 +146,7 @@ impl Start<Chunk> {
         }
     }
 
-    /// The tables in force, as the stream has its packets.
+    /// The tables in force, as packets of the stream.
     fn tables(&self, stamp: [u8; 4]) -> Vec<u8> {
         let tables = self.access.tables();
         let mut wrapped = Vec::with_capacity(tables.len());
@@ -155,8 +154,8 @@ impl Start<Chunk> {
         wrapped
     }
 
-    /// What a reader gets before the chunk that follows; nothing of the open chunk is part of it.
-    /// `next`: the number of the first packet of that chunk.
+    /// Chunks for a new reader, up to the open chunk. `next`: number of the first packet of the
+    /// open chunk.
     pub(super) fn chunks(&self, next: u64, now: Instant) -> Vec<Arc<Chunk>> {
         let stale = self.heard.is_none_or(|heard| now.saturating_duration_since(heard) > START_STALE);
         let kept = self.point.as_ref().filter(|_| !stale).and_then(|point| {
@@ -174,12 +173,12 @@ impl Start<Chunk> {
     }
 }
 
-/// The first bytes of a unit.
+/// The first bytes of a packet with a time stamp.
 fn stamp(unit: &[u8]) -> [u8; 4] {
     unit.first_chunk().copied().unwrap_or_default()
 }
 
-/// What stands before, and the chunk from this place on.
+/// The bytes in `before`, and the chunk from this position on.
 fn first_chunk(before: &[u8], chunk: &Chunk, place: StartPlace) -> Arc<Chunk> {
     let bytes = [before, &chunk.bytes[place.bytes..]].concat();
     Arc::new(Chunk {

@@ -1,5 +1,5 @@
-//! A packet thread that was stopped for longer than the hold: what waits on several ports is taken
-//! as if it had not been.
+//! A packet thread that was stopped for longer than the hold: waiting packets on several ports are
+//! handled as if it had not been stopped.
 
 use std::net::UdpSocket;
 
@@ -15,19 +15,19 @@ use tidecast_wire::{
 };
 
 pub(super) const NAME: &str = "stalled";
-/// Much longer than it takes to send a burst.
+/// Much longer than the time to send a burst.
 const HOLD: Duration = Duration::from_millis(250);
-/// Bursts that come while the thread stands still, and the time from one to the next: three holds
-/// in all.
+/// Bursts that come while the thread is stopped, and the interval between them: three holds in
+/// all.
 const BURSTS: u64 = 6;
 const PAUSE: Duration = Duration::from_millis(125);
 /// Media packets of one matrix.
 const MATRIX: u64 = 25;
 
-/// The thread's side, on the thread of the test, with one channel.
+/// The state of a packet thread, run on the test's thread, with one channel.
 pub(super) struct Stalled {
     pub(super) path: Path,
-    /// The path ends without it.
+    /// Kept because the thread ends without it.
     pub(super) commands: mpsc::Sender<Command>,
 }
 
@@ -64,7 +64,7 @@ impl Stalled {
         Stalled { path, commands }
     }
 
-    /// Turns of one instant, until nothing waits in the sockets. Gives their number.
+    /// Runs turns of one instant until the sockets are empty. Returns their number.
     pub(super) fn goes_on(&mut self) -> usize {
         let mut events = vec![EpollEvent::empty(); EPOLL_EVENTS];
         let (clocks, mut turns) = (ClockPair::read(), 0);
@@ -97,13 +97,13 @@ fn media(number: u64) -> Vec<u8> {
     out
 }
 
-/// One packet of each row is lost once the stall has begun.
+/// One packet of each row is lost after the start of the stall.
 fn is_lost(number: u64, per_burst: u64) -> bool {
     number >= per_burst && number % 5 == 2
 }
 
-/// Sends bursts of `matrices` protected matrices, the first of which is taken at once; then the
-/// thread stands still. Gives the turns that it took after that, and what was counted.
+/// Sends bursts of `matrices` protected matrices. The first burst is taken at once; then the
+/// thread is stopped. Returns the turns that it took afterwards, and the final state.
 fn protected(matrices: u64) -> (usize, ChannelState) {
     let (group, port, socket) = (group(), free_port() & !7, sender([127, 0, 0, 1].into()));
     let mut stalled = Stalled::new(&[format!("rtp://@{group}:{port}?if=127.0.0.1")], Fec::St2022);
@@ -138,14 +138,14 @@ fn repair_packets_that_waited_with_the_media_fill_its_gaps() {
     assert_eq!(counters.recovered_fec, BURSTS * MATRIX / 5, "{counters:?}");
 }
 
-/// More waits than one turn takes from a port, and it was sent for so long that the first part is
-/// older than the hold.
+/// More packets wait than one turn takes from a port, sent over such a long time that the first
+/// ones are older than the hold.
 #[test]
 fn what_several_turns_take_is_in_order_too() {
     let matrices = 20;
     let (turns, state) = protected(matrices);
     if state.legs[0].kernel_drops > 0 {
-        // It needs a larger receive buffer than this system gives.
+        // The test needs a larger receive buffer than this system grants.
         return eprintln!("SKIPPED: the kernel dropped {} datagrams", state.legs[0].kernel_drops);
     }
     assert!(turns > 2, "{turns} turns");

@@ -1,4 +1,4 @@
-//! Questions beside packets: a turn answers a slice of them, and a keep-alive says that the sockets
+//! Surveys beside packets: a turn runs one slice, and a keep-alive is answered after the sockets
 //! were read.
 
 use super::{
@@ -74,7 +74,7 @@ fn a_keep_alive_follows_from_a_turn_that_read_its_sockets() {
     let (reply, mut answer) = oneshot::channel();
     stalled.commands.send(Command::Answer(reply)).unwrap();
     sender([127, 0, 0, 1].into()).send_to(&first_of(7), to(group, port)).unwrap();
-    // A turn that has heard of nothing but the question.
+    // A turn with only the question.
     let asked = [EpollEvent::new(EpollFlags::EPOLLIN, WAKER)];
     let goes_on = stalled.path.turn(&asked, ClockPair::read());
     assert_eq!((goes_on, answer.try_recv().ok()), (Some(true), None));

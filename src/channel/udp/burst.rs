@@ -1,25 +1,26 @@
-//! Cutting what one tick delivers into bursts: datagrams of one size side by side, which the kernel
-//! takes as one message (UDP_SEGMENT) and cuts itself. Pure; [`super::socket_group`] sends them.
+//! Cuts the datagrams of a tick into bursts: neighbours of one size, which the kernel takes as one
+//! message and splits (UDP_SEGMENT). Pure; [`super::socket_group`] sends them.
 
 use std::io::IoSlice;
 
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 
-/// Neighbouring datagrams that can go as one message: all of one size, the last may be shorter.
+/// Neighbouring datagrams that can be sent as one message: all of one size, except that the last
+/// may be shorter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Burst {
-    /// The first datagram's place in the list.
+    /// Index of the first datagram.
     pub(super) first: usize,
-    /// How many there are.
+    /// Count of datagrams.
     pub(super) count: usize,
-    /// The size of all but the last.
+    /// Size of all but the last.
     pub(super) segment: usize,
     bytes: usize,
 }
 
 impl Burst {
-    /// Whether a datagram of `len` bytes may be added. A shorter one is the last; an empty one
-    /// stands alone.
+    /// Whether a datagram of `len` bytes may be added. After a shorter one, none may; an empty one
+    /// is always alone.
     fn takes(&self, len: usize, max: usize) -> bool {
         self.count < max
             && self.bytes == self.count * self.segment
@@ -28,18 +29,18 @@ impl Burst {
     }
 }
 
-/// A tick's datagrams in order, cut into bursts.
+/// The datagrams of a tick in order, cut into bursts.
 #[derive(Debug)]
 pub(super) struct Bursts<'a> {
     parts: Vec<IoSlice<'a>>,
     list: Vec<Burst>,
-    /// Bytes of all datagrams up to each.
+    /// For each datagram, the bytes up to its end.
     sums: Vec<usize>,
     max: usize,
 }
 
 impl<'a> Bursts<'a> {
-    /// Without datagrams; at most `max` will go into one burst.
+    /// Creates an empty list; at most `max` datagrams form a burst.
     pub(super) fn new(max: usize) -> Bursts<'a> {
         Bursts { parts: Vec::new(), list: Vec::new(), sums: vec![0], max }
     }
@@ -63,17 +64,17 @@ impl<'a> Bursts<'a> {
         &self.list
     }
 
-    /// `count` datagrams from the `first` on.
+    /// `count` datagrams from index `first` on.
     pub(super) fn parts(&self, first: usize, count: usize) -> &[IoSlice<'a>] {
         &self.parts[first..first + count]
     }
 
-    /// Their bytes.
+    /// Bytes of `count` datagrams from index `first` on.
     pub(super) fn bytes_of(&self, first: usize, count: usize) -> usize {
         self.sums[first + count] - self.sums[first]
     }
 
-    /// How many datagrams there are.
+    /// Number of datagrams.
     pub(super) fn len(&self) -> usize {
         self.parts.len()
     }

@@ -1,5 +1,5 @@
-//! Native FEC for outputs that ask for it: the datagrams of native streams as they came, and among
-//! them the repair packets that [`Protector`] makes of what goes out.
+//! Native FEC for outputs that ask for it: datagrams of native streams unchanged, with the repair
+//! packets that [`Protector`] makes of them.
 
 use std::time::Instant;
 
@@ -10,19 +10,19 @@ use tidecast_core::protect::{Protector, Taken};
 use tidecast_net::{address::Output, log_limiter::LogLimiter};
 use tidecast_wire::{fec::native::Fec, native::Packet};
 
-/// What all outputs with the same native FEC send.
+/// State of all outputs with the same native FEC.
 #[derive(Debug)]
 pub(super) struct Native {
     fec: Fec,
     protector: Protector,
-    /// Repair packets to be sent now, each behind the datagram of this place.
+    /// Repair packets to send now, each after the datagram at this index.
     repairs: Vec<(usize, Vec<u8>)>,
     unprotected: u64,
     log: LogLimiter,
 }
 
 impl Native {
-    /// One for each shape that these outputs ask for.
+    /// One state for each block shape of these outputs.
     pub(super) fn of(outputs: &[Output]) -> Vec<Native> {
         let mut natives: Vec<Native> = Vec::new();
         for fec in outputs.iter().filter_map(Output::native_fec) {
@@ -44,7 +44,7 @@ impl Native {
         self.fec
     }
 
-    /// The datagrams, each with the repair packets that are due after it.
+    /// The datagrams, each followed by the repair packets that are due.
     pub(super) fn with_repairs<'a, 'd: 'a>(
         &'a mut self,
         now: Instant,
@@ -87,19 +87,19 @@ impl Native {
         }
     }
 
-    /// When repair packets are due although no datagram comes.
+    /// When repair packets are due without a datagram.
     pub(super) fn due(&self) -> Option<Instant> {
         self.protector.due()
     }
 
-    /// The repair packets of blocks that have waited for long enough.
+    /// Repair packets of blocks that have waited long enough.
     pub(super) fn overdue(&mut self, now: Instant, burst: usize) -> Bursts<'_> {
         self.repairs.clear();
         self.protector.poll(now, |repair| self.repairs.push((0, repair.to_vec())));
         self.only_repairs(burst)
     }
 
-    /// The repair packets of all blocks: nothing comes any more.
+    /// Repair packets of all blocks, at the end.
     pub(super) fn last(&mut self, burst: usize) -> Bursts<'_> {
         self.repairs.clear();
         self.protector.finish(|repair| self.repairs.push((0, repair.to_vec())));

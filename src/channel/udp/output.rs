@@ -1,4 +1,4 @@
-//! One UDP output: its target, what it has counted, and whether its path takes bursts.
+//! One UDP output: its target, its counters, and whether its path accepts bursts.
 
 use std::{io, time::Instant};
 
@@ -13,12 +13,12 @@ use tidecast_net::{
     log_limiter::LogLimiter,
 };
 
-/// What an output has counted: each datagram is in exactly one of `packets` and the drops.
+/// Counters of an output: each datagram is in exactly one of `packets` and the drops.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Datagrams sent.
     pub packets: u64,
-    /// Their bytes (UDP payload).
+    /// UDP payload bytes of these datagrams.
     pub bytes: u64,
     /// RTCP datagrams sent beside them.
     pub reports: u64,
@@ -26,19 +26,19 @@ pub struct Counters {
     pub unreachable: u64,
     /// Dropped: the socket's send buffer or the kernel's memory was full.
     pub full: u64,
-    /// Dropped: longer than a datagram may be.
+    /// Dropped: too long for a datagram.
     pub too_big: u64,
     /// Dropped: neither RTP nor MPEG-TS, on an output that sends RTP.
     pub not_rtp: u64,
 }
 
 impl Counters {
-    /// All that were dropped.
+    /// All dropped datagrams.
     pub fn dropped(&self) -> u64 {
         self.unreachable + self.full + self.too_big + self.not_rtp
     }
 
-    /// `count` datagrams were dropped for this.
+    /// Counts `count` datagrams as dropped because of this error.
     pub(super) fn drop_for(&mut self, error: &io::Error, count: u64) {
         *match error.raw_os_error() {
             Some(libc::EMSGSIZE) => &mut self.too_big,
@@ -52,12 +52,12 @@ impl Counters {
 #[derive(Debug)]
 pub struct UdpOutput {
     output: Output,
-    /// Its place among the channel's outputs.
+    /// Index among the channel's outputs.
     pub(super) place: usize,
     pub(super) to: SockAddr,
     pub(super) counters: Counters,
     pub(super) requests: Requests,
-    /// What the path has refused to cut: segments of this size and larger, until then.
+    /// The path does not split segments of this size and larger; tried again at this time.
     uncut: Option<(usize, Instant)>,
     log: LogLimiter,
 }
@@ -76,12 +76,12 @@ impl UdpOutput {
         }
     }
 
-    /// The address.
+    /// The configured output.
     pub fn output(&self) -> &Output {
         &self.output
     }
 
-    /// What its receivers have asked for; `None` where they cannot.
+    /// Requests of its receivers; `None` if they cannot send any.
     pub fn requests(&self) -> Option<&Requests> {
         (self.output.scheme == Scheme::Rist).then_some(&self.requests)
     }
@@ -96,20 +96,20 @@ impl UdpOutput {
         self.output.interface = Some(name.parse().unwrap());
     }
 
-    /// Whether its path takes this burst as one message.
+    /// Whether its path accepts this burst as one message.
     pub(super) fn takes(&self, burst: &Burst, now: Instant) -> bool {
         self.uncut.is_none_or(|(segment, until)| burst.segment < segment || now >= until)
     }
 
-    /// The path does not cut segments of this size: its MTU is smaller (EINVAL, EMSGSIZE), or the
-    /// device cannot (EIO), and then no size at all.
+    /// Notes that the path does not split segments of this size: its MTU is smaller (EINVAL,
+    /// EMSGSIZE), or the device cannot split at all (EIO).
     pub(super) fn refuses(&mut self, error: &io::Error, segment: usize, now: Instant) {
         let from = if error.raw_os_error() == Some(libc::EIO) { 0 } else { segment };
         self.uncut = Some((from, now + BURST_RETRY));
         debug!(output = %self.output, "the path takes no bursts of {segment} bytes: {error}");
     }
 
-    /// Says, not too often, that datagrams do not fit this output.
+    /// Logs, at a limited rate, that datagrams cannot be sent on this output.
     pub(super) fn log_not_rtp(&mut self, now: Instant) {
         if self.log.admits(now) {
             let dropped = self.counters.not_rtp;
@@ -118,7 +118,7 @@ impl UdpOutput {
         }
     }
 
-    /// Says, not too often, that something could not be sent.
+    /// Logs a send error, at a limited rate.
     pub(super) fn log_failure(&mut self, error: &io::Error, now: Instant) {
         if !self.log.admits(now) {
             return;

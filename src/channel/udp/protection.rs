@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 for outputs that ask for it: the repair packets of the RTP stream that they
-//! send, by outputs of their own on the ports beside.
+//! SMPTE ST 2022-1 for outputs that ask for it: repair packets of the RTP stream that they send,
+//! on separate outputs to the ports beside it.
 
 use std::time::Instant;
 
@@ -11,26 +11,27 @@ use tidecast_wire::{
     st2022::Axis,
 };
 
-/// The repair streams of all outputs with the same matrix: they send the same media.
+/// Repair streams of all outputs with the same matrix: they send the same media.
 #[derive(Debug)]
 pub(super) struct Protection {
     encoder: Encoder,
-    /// When the last media packet came, if the encoder has still something of it.
+    /// When the last media packet came, if the encoder still holds unprotected packets.
     last: Option<Instant>,
-    /// What is to be sent now.
+    /// Repair packets to send now.
     repairs: Vec<matrix::Datagram>,
     columns: UdpOutputs,
     rows: UdpOutputs,
 }
 
 impl Protection {
-    /// Gives repair packets the class of service of what came in, where outputs want that.
+    /// Sets the class of service of repair packets to that of the received datagrams, for outputs
+    /// that keep it.
     pub(super) fn keep_dscp(&mut self, dscp: u8) {
         self.columns.keep_dscp(dscp);
         self.rows.keep_dscp(dscp);
     }
 
-    /// One for each matrix that these outputs ask for.
+    /// One state for each matrix of these outputs.
     pub(super) fn of(
         outputs: &[Output],
         burst: usize,
@@ -49,7 +50,7 @@ impl Protection {
             UdpOutputs::new(repairs, burst, now, interfaces)
         };
         let protection = |shape| Protection {
-            // RFC 3550: sequence numbers begin anywhere.
+            // RFC 3550: sequence numbers start at random.
             encoder: Encoder::new(shape, rand::random(), rand::random()),
             last: None,
             repairs: Vec::new(),
@@ -59,8 +60,8 @@ impl Protection {
         shapes.into_iter().map(protection).collect()
     }
 
-    /// Sends the repair packets that are due after these datagrams. Of several RTP streams the one
-    /// that a player would follow is protected: a matrix holds only one.
+    /// Sends the repair packets that are due after these datagrams. Of several RTP streams, the
+    /// one that a player follows is protected, because a matrix holds only one.
     pub(super) fn send<'a>(
         &mut self,
         now: Instant,
@@ -70,7 +71,7 @@ impl Protection {
     ) {
         for datagram in datagrams.filter(|datagram| datagram.followed) {
             for packet in datagram.rtp.packets() {
-                // What has no place in the matrix goes unprotected.
+                // A packet without a place in the matrix stays unprotected.
                 let _ = self.encoder.media(packet, &mut self.repairs);
                 self.last = Some(now);
             }
@@ -78,27 +79,27 @@ impl Protection {
         self.send_repairs(now, batch, interfaces);
     }
 
-    /// When the media have paused for so long that their last packets need their repair packets
-    /// now.
+    /// When the media have paused for so long that the repair packets for their last packets are
+    /// due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.last.map(|last| last + ST2022_PAUSE)
     }
 
-    /// The media pause: sends what protects the last of them.
+    /// Sends the repair packets for the last packets before a pause.
     pub(super) fn pause(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         self.encoder.pause(&mut self.repairs);
         self.last = None;
         self.send_repairs(now, batch, interfaces);
     }
 
-    /// The media end.
+    /// Sends the repair packets for the last packets of the media.
     pub(super) fn finish(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         self.encoder.flush(&mut self.repairs);
         self.last = None;
         self.send_repairs(now, batch, interfaces);
     }
 
-    /// No generic part: sending would be an instance of itself.
+    /// Not generic, because sending would instantiate itself recursively.
     fn send_repairs(&mut self, now: Instant, batch: &mut SendBatch, interfaces: &mut Interfaces) {
         for (axis, outputs) in [(Axis::Column, &mut self.columns), (Axis::Row, &mut self.rows)] {
             let repairs = self.repairs.iter().filter(|repair| repair.axis == axis);
@@ -108,7 +109,7 @@ impl Protection {
         self.repairs.clear();
     }
 
-    /// The outputs of the repair packets.
+    /// Outputs of the repair packets.
     pub(super) fn outputs(&self) -> Vec<(&UdpOutput, Option<&SocketError>)> {
         self.columns.list().into_iter().chain(self.rows.list()).collect()
     }

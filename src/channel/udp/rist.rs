@@ -1,8 +1,8 @@
 //! RIST outputs (VSF TR-06-1, simple profile): RTP media to an even port, reports to the odd one
-//! above it, and answers to receivers that ask for packets again.
+//! above, and retransmissions for receivers that request them.
 //!
-//! [`session`] is pure: what is kept, what is said, who gets what. Here are its sockets. The packet
-//! path watches them ([`super::UdpOutputs::maintain`]) and says when something came.
+//! [`session`] has the pure logic; here are its sockets. The packet path watches them
+//! ([`super::UdpOutputs::maintain`]) and reports when they are ready.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -30,17 +30,17 @@ mod session;
 
 use session::Session;
 
-/// Sockets of each RIST output that requests may come to: the one that reports are sent from, and
-/// one that joins the group's RTCP port.
+/// Sockets of each RIST output on which requests may come: the one that sends reports, and one
+/// that joins the group's RTCP port.
 pub(super) const SOCKETS: usize = 2;
 
-/// What receiving and answering needs of the packet thread.
+/// Resources of the packet thread for receiving and answering.
 pub struct Tools<'a> {
-    /// Receives.
+    /// Batch for receiving.
     pub receive: &'a mut ReceiveBatch,
-    /// Memory for it.
+    /// Memory for received datagrams.
     pub pool: &'a mut Pool,
-    /// Sends.
+    /// Batch for sending.
     pub send: &'a mut SendBatch,
 }
 
@@ -54,14 +54,14 @@ pub(super) struct Rist {
     session: Session,
     burst: usize,
     next_report: Instant,
-    /// The opening of `rtcp` that was made known.
+    /// Last opening of `rtcp` that was reported to the packet thread.
     known: u64,
-    /// Memory for reports and for what is sent again.
+    /// Memory for reports and retransmissions.
     out: Vec<u8>,
     again: Vec<Vec<u8>>,
 }
 
-/// The RTCP port of a group that is sent to.
+/// The RTCP port of a target group.
 #[derive(Debug)]
 struct Group {
     input: Input,
@@ -72,14 +72,14 @@ struct Group {
 }
 
 impl Rist {
-    /// Gives what is sent from now on the class of service of what came in, if the output wants
-    /// that.
+    /// Sets the class of service of further datagrams to that of the received ones, if the output
+    /// keeps it.
     pub(super) fn keep_dscp(&mut self, dscp: u8) {
         self.media.keep_dscp(dscp);
         self.rtcp.keep_dscp(dscp);
     }
 
-    /// An output of this scheme; `None` for others.
+    /// Creates the state of a RIST output; `None` for other schemes.
     pub(super) fn of(output: &Output, place: usize, burst: usize, now: Instant) -> Option<Rist> {
         let target = output.rtcp_addr()?;
         let beside = Output { target, ..output.clone() };
@@ -119,13 +119,13 @@ impl Rist {
         self.next_report
     }
 
-    /// Opens the sockets that are not open. One target needs one socket: nothing is split off.
+    /// Opens closed sockets. There is only one target, so no socket is split off.
     pub(super) fn check(&mut self, now: Instant, interfaces: &mut Interfaces) {
         self.media.check(now, interfaces);
         self.rtcp.check(now, interfaces);
     }
 
-    /// Opens what is not open. Calls `opened` for sockets that are new.
+    /// Opens closed sockets. Calls `opened` for new ones.
     pub(super) fn maintain(
         &mut self,
         now: Instant,
@@ -138,7 +138,7 @@ impl Rist {
         {
             self.known = self.rtcp.openings();
             opened(0, socket);
-            // Whatever moved the socket has moved the membership, too.
+            // A changed interface moves the membership, too.
             if let Some(group) = &mut self.group {
                 *group = Group { input: group.input.clone(), subscription: None, due: now, known: false };
             }
@@ -152,7 +152,7 @@ impl Rist {
         }
     }
 
-    /// Sends the stream that a player would follow: a RIST session has only one.
+    /// Sends the stream that a player follows: a RIST session has only one.
     pub(super) fn send<'a>(
         &mut self,
         now: Instant,
@@ -171,20 +171,20 @@ impl Rist {
         }
         self.media.not_rtp(not_rtp, now);
         if self.session.is_new() {
-            // librist drops media until it has heard the name of its source.
+            // librist drops media until it has received the CNAME of its source.
             self.next_report = now;
             self.report(now, batch);
         }
         let mut bursts = Bursts::new(self.burst);
         self.session.fresh().for_each(|packet| bursts.push(packet));
         if bursts.len() > 0 {
-            let _ = self.media.send(now, batch, &bursts); // it shares with nobody
+            let _ = self.media.send(now, batch, &bursts); // a single target shares with no other
         }
         drop(bursts);
         self.session.sent(now);
     }
 
-    /// Says what was sent so far, if it is time.
+    /// Sends a report, if it is due.
     pub(super) fn report(&mut self, now: Instant, batch: &mut SendBatch) {
         if now < self.next_report {
             return;
@@ -197,7 +197,7 @@ impl Rist {
         let _ = self.rtcp.send(now, batch, &bursts);
     }
 
-    /// Takes a batch of what came to a socket, and answers it. Returns how many datagrams it was.
+    /// Takes a batch of datagrams from a socket, and answers them. Returns their count.
     pub(super) fn receive(&mut self, socket: usize, now: Instant, tools: &mut Tools<'_>) -> usize {
         let socket = match socket {
             0 => self.rtcp.socket(),
@@ -205,7 +205,7 @@ impl Rist {
         };
         let Some(socket) = socket else { return 0 };
         let mut came = Vec::new();
-        // A socket that fails has nothing: it is opened anew when its interface is there.
+        // A socket with an error has no datagrams: it is reopened when its interface is there.
         let _ = tools.receive.receive(socket, tools.pool, |received| came.push(received));
         let count = came.len();
         for received in came {
@@ -227,20 +227,21 @@ impl Rist {
         if !self.again.is_empty() {
             let mut bursts = Bursts::new(self.burst);
             self.again.iter().for_each(|packet| bursts.push(packet));
-            let _ = self.media.send(now, batch, &bursts); // it shares with nobody
+            let _ = self.media.send(now, batch, &bursts); // a single target shares with no other
         }
         if !self.out.is_empty() {
             self.rtcp.answer(source, &self.out);
         }
     }
 
-    /// A single receiver may answer from any port; receivers of a group may be anywhere.
+    /// Whether to accept datagrams from this address: a single receiver may answer from any port,
+    /// and receivers of a group may be anywhere.
     fn hears(&self, source: IpAddr) -> bool {
         let target = self.media.targets()[0].output().target.ip();
         target.is_multicast() || target == source
     }
 
-    /// Says goodbye (RFC 3550 section 6.6).
+    /// Sends a BYE (RFC 3550 section 6.6).
     pub(super) fn finish(&mut self, now: Instant, batch: &mut SendBatch) {
         self.out.clear();
         self.session.bye(now, clock::unix(), &mut self.out);
@@ -258,7 +259,7 @@ impl Group {
         self.due = now + OUTPUT_RETRY;
         match Subscription::open(&self.input, RECEIVE_BUFFER_MIN, interfaces) {
             Ok(subscription) => self.subscription = Some(subscription),
-            // Most receivers answer to the sender alone, so the output works without it.
+            // Most receivers answer directly to the sender, so the output works without it.
             Err(error) => {
                 tracing::debug!(input = %self.input, "cannot hear receivers through the group: {error}")
             }

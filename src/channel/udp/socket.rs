@@ -1,4 +1,4 @@
-//! The socket that UDP outputs leave through: opened for an interface, and anew when that changes.
+//! The socket of UDP outputs: opened for an interface, and reopened when that changes.
 //!
 //! It is not connected: a connected one would report the ICMP error of an earlier datagram on a
 //! later, good one, and keep an old route.
@@ -21,16 +21,16 @@ use tidecast_net::{
     sys,
 };
 
-/// A socket and what it was made for.
+/// A socket, and the interface that it was opened for.
 #[derive(Debug)]
 pub struct Sender {
     socket: Socket,
     origin: Option<Origin>,
-    /// The send buffer, as the kernel charges it.
+    /// Size of the send buffer, in the kernel's accounting.
     buffer: usize,
 }
 
-/// The interface that datagrams leave through, and its IPv4 address.
+/// The interface for sending, and its IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Origin {
     index: u32,
@@ -38,7 +38,7 @@ struct Origin {
 }
 
 impl Sender {
-    /// Opens a socket as `output` needs it, with a buffer for `count` outputs.
+    /// Opens a socket for `output`, with a buffer for `count` outputs.
     pub fn open(output: &Output, count: usize, interfaces: &Interfaces) -> Result<Sender, SocketError> {
         let domain = Domain::for_address(output.target);
         let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
@@ -61,7 +61,7 @@ impl Sender {
         Ok(sender)
     }
 
-    /// IP_MULTICAST_IF is set always: without it the kernel may send from 0.0.0.0, even with a
+    /// Always sets IP_MULTICAST_IF: without it the kernel may send from 0.0.0.0, even with a
     /// route.
     fn use_multicast_interface(
         &mut self,
@@ -79,7 +79,7 @@ impl Sender {
         }
         .map_err(SocketError::socket("set the multicast interface"))?;
         if let Some(ip @ IpAddr::V6(_)) = output.interface.as_ref().and_then(Interface::address) {
-            self.bind(ip, origin.index)?; // IPv6 takes an interface there, but no address
+            self.bind(ip, origin.index)?; // IPV6_MULTICAST_IF names an interface, but no source address
         }
         self.origin = Some(origin);
         let Some(on) = output.multicast_loop else { return Ok(()) };
@@ -90,7 +90,8 @@ impl Sender {
         .map_err(SocketError::socket("set the multicast loop"))
     }
 
-    /// A name ties the socket to that interface; an address is what the datagrams come from.
+    /// An interface name binds the socket to that interface; an address becomes the source
+    /// address.
     fn use_unicast_interface(
         &mut self,
         output: &Output,
@@ -110,7 +111,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Makes `ip` the datagrams' source; `index` says which link a link-local address is of.
+    /// Makes `ip` the source address; `index`: the link of a link-local address.
     fn bind(&self, ip: IpAddr, index: u32) -> Result<(), SocketError> {
         let address = match ip {
             IpAddr::V6(ip) if ip.is_unicast_link_local() => SocketAddrV6::new(ip, 0, 0, index).into(),
@@ -119,13 +120,12 @@ impl Sender {
         self.socket.bind(&address.into()).map_err(SocketError::socket("bind to the interface's address"))
     }
 
-    /// Whether the interface is still the same. Without one, unicast follows the kernel's routes by
-    /// itself.
+    /// Whether the interface is unchanged. Without one, unicast follows the kernel's routes.
     pub(super) fn fits(&self, output: &Output, interfaces: &Interfaces) -> bool {
         self.origin.is_none_or(|origin| Origin::find(output, interfaces).is_ok_and(|now| now == origin))
     }
 
-    /// The target as this socket must be told it: a link-local one with its link.
+    /// The target as this socket needs it: a link-local one with its link.
     pub fn address(&self, output: &Output) -> SocketAddr {
         let mut to = output.target;
         if let (SocketAddr::V6(to), Some(origin)) = (&mut to, self.origin)
@@ -136,12 +136,12 @@ impl Sender {
         to
     }
 
-    /// Sends one datagram to somebody else than the target.
+    /// Sends one datagram to another address than the target.
     pub fn send_to(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<usize> {
         self.socket.send_to(datagram, &to.into())
     }
 
-    /// Sets the class of service, 0 to 63, of what is sent from now on. The two bits below it are
+    /// Sets the class of service (DSCP), 0 to 63, of further datagrams. The two bits below it are
     /// for congestion (RFC 3168).
     pub(super) fn set_dscp(&self, dscp: u8) -> io::Result<()> {
         let class = u32::from(dscp) << 2;
@@ -151,7 +151,7 @@ impl Sender {
         }
     }
 
-    /// How many outputs the buffer is large enough for.
+    /// Number of outputs for which the buffer is large enough.
     pub(super) fn outputs_max(&self) -> usize {
         (self.buffer / SEND_BUFFER_SHARE).clamp(1, SOCKET_OUTPUTS_MAX)
     }
@@ -161,7 +161,7 @@ impl Sender {
         &self.socket
     }
 
-    /// As if it had been opened when the interface had another index.
+    /// For tests: as if it had been opened when the interface had another index.
     #[cfg(test)]
     pub(super) fn misplace(&mut self) {
         self.origin = Some(Origin { index: u32::MAX, address: None });
@@ -192,8 +192,8 @@ impl Origin {
     }
 }
 
-/// Asks for a buffer for `count` outputs, beyond the system's limit first, which needs
-/// CAP_NET_ADMIN. Gives what the kernel granted; it doubles what it is asked for.
+/// Requests a buffer for `count` outputs, first beyond the system's limit, which needs
+/// CAP_NET_ADMIN. Returns the granted size; the kernel doubles the requested one.
 fn set_buffer(socket: &Socket, count: usize) -> io::Result<usize> {
     let half = SEND_BUFFER_BYTES / 2 * count.min(SOCKET_OUTPUTS_MAX);
     if setsockopt(socket, sockopt::SndBufForce, &half).is_err() {

@@ -1,5 +1,5 @@
-//! A socket and the outputs that leave through it. A tick's bursts go out burst by burst, each to
-//! every target, with as few system calls as there are full batches.
+//! A socket and the outputs that use it. A tick's bursts are sent one by one, each to every
+//! target, with as few system calls as possible.
 
 mod send;
 
@@ -23,7 +23,7 @@ use tidecast_net::{
     sys::SendBatch,
 };
 
-/// A socket, and the outputs that are alike in everything but their target.
+/// A socket, and the outputs that differ only in their target.
 #[derive(Debug)]
 pub(super) struct UdpSocketGroup {
     /// Never empty.
@@ -35,12 +35,12 @@ pub(super) struct UdpSocketGroup {
     /// How often a socket was opened.
     openings: u64,
     plan: Vec<Run>,
-    /// What the socket was told last, if outputs keep it.
+    /// The class of service that was set last, if outputs keep it.
     dscp: Option<u8>,
 }
 
 impl UdpSocketGroup {
-    /// A group that opens its socket at the first [`UdpSocketGroup::check`].
+    /// Creates a group that opens its socket at the first [`UdpSocketGroup::check`].
     pub(super) fn new(targets: Vec<UdpOutput>, now: Instant) -> UdpSocketGroup {
         UdpSocketGroup {
             targets,
@@ -58,24 +58,24 @@ impl UdpSocketGroup {
         &self.targets
     }
 
-    /// Why there is no socket; `None` when there is one.
+    /// Why there is no socket; `None` if there is one.
     pub(super) fn fault(&self) -> Option<&SocketError> {
         self.fault.as_ref()
     }
 
-    /// How often a socket was opened: another number means another socket.
+    /// How often a socket was opened: a different number means a different socket.
     pub(super) fn openings(&self) -> u64 {
         self.openings
     }
 
-    /// Gives what is sent from now on the class of service of what came in, if the outputs want
-    /// that.
+    /// Sets the class of service of further datagrams to that of the received ones, if the outputs
+    /// keep it.
     pub(super) fn keep_dscp(&mut self, dscp: u8) {
         if self.targets[0].output().dscp == Some(Dscp::Keep)
             && self.dscp.replace(dscp) != Some(dscp)
             && let Some(sender) = &self.sender
         {
-            // Without it they go as all others do.
+            // Without it the datagrams are sent like all others.
             let _ = sender.set_dscp(dscp);
         }
     }
@@ -85,14 +85,14 @@ impl UdpSocketGroup {
         self.sender.as_ref().map(AsFd::as_fd)
     }
 
-    /// Sends one datagram to somebody who has asked for it; nobody misses one that cannot be sent.
+    /// Sends one datagram to a receiver that has requested it; a failure is ignored.
     pub(super) fn answer(&self, to: SocketAddr, datagram: &[u8]) {
         if let Some(sender) = &self.sender {
             let _ = sender.send_to(to, datagram);
         }
     }
 
-    /// Sends RTCP to where each output wants it.
+    /// Sends RTCP to the port that each output uses for it.
     pub(super) fn report(&mut self, now: Instant, beside: Beside, bytes: &[u8]) {
         let Some(sender) = &self.sender else { return };
         for target in &mut self.targets {
@@ -105,7 +105,7 @@ impl UdpSocketGroup {
         }
     }
 
-    /// What the receivers of its only output have asked for.
+    /// Sets the requests received for its only output.
     pub(super) fn set_requests(&mut self, requests: Requests) {
         self.targets[0].requests = requests;
     }
@@ -115,14 +115,14 @@ impl UdpSocketGroup {
         self.sender.as_mut()
     }
 
-    /// As if the outputs had named another interface.
+    /// For tests: as if the outputs had named another interface.
     #[cfg(test)]
     pub(super) fn rename_interface(&mut self, name: &str) {
         self.targets.iter_mut().for_each(|target| target.rename_interface(name));
     }
 
-    /// Opens the socket if there is none, or anew if it no longer fits the interface. Gives the
-    /// outputs for which its buffer is too small: they need another one.
+    /// Opens the socket if there is none, and reopens it if it no longer fits the interface.
+    /// Returns the outputs for which its buffer is too small: they need another socket.
     pub(super) fn check(&mut self, now: Instant, interfaces: &mut Interfaces) -> Vec<UdpOutput> {
         if now < self.due {
             return Vec::new();
@@ -167,7 +167,7 @@ impl UdpSocketGroup {
         }
     }
 
-    /// `count` datagrams were kept from these outputs because they cannot be RTP.
+    /// Counts `count` datagrams as not sent to these outputs because they cannot be RTP.
     pub(super) fn not_rtp(&mut self, count: u64, now: Instant) {
         for target in self.targets.iter_mut().filter(|_| count > 0) {
             target.counters.not_rtp += count;
@@ -175,9 +175,9 @@ impl UdpSocketGroup {
         }
     }
 
-    /// Gives each target a socket of its own, and sends on there what this one has not taken. What
-    /// the kernel holds for a host whose ARP answer it waits for counts for the socket that sent
-    /// it: such a host must not fill that of others.
+    /// Gives each target its own socket, and sends there what this one has not taken. Datagrams
+    /// that the kernel holds while it waits for a host's ARP answer count for the socket that sent
+    /// them: such a host must not fill the socket of others.
     pub(super) fn scatter(
         self,
         now: Instant,

@@ -14,7 +14,7 @@ use tidecast_wire::{
     st2022::{Axis, Repair},
 };
 
-/// Outputs with what sending needs.
+/// Outputs with the resources for sending.
 struct Bench {
     outputs: UdpOutputs,
     batch: SendBatch,
@@ -109,8 +109,8 @@ fn repair_packets_go_to_the_ports_above_and_are_counted() {
     assert_eq!(packets, [60, 8, 15]);
 }
 
-/// What a matrix protects after a pause, and at the end: its repair packets do not wait for media
-/// that do not come.
+/// Packets before a pause and at the end are protected: their repair packets do not wait for more
+/// media.
 #[test]
 fn the_last_packets_before_a_pause_are_protected() {
     let (port, [_receiver, columns, rows]) = protected_receivers();
@@ -131,7 +131,7 @@ fn the_last_packets_before_a_pause_are_protected() {
     assert_eq!(bench.outputs.due(), None);
     assert_eq!(lines(&rows, 1), [(20, 2)]);
     assert_eq!(lines(&columns, 6), [(2, 4), (3, 4), (16, 2), (17, 2), (18, 1), (19, 1)]);
-    // The matrix goes on, and the stream ends in it: nothing comes twice.
+    // The matrix continues, and the stream ends within it: nothing is sent twice.
     let packets: Vec<Vec<u8>> = (22..26).map(media).collect();
     bench.send(start, &packets.iter().map(Vec::as_slice).collect::<Vec<_>>());
     bench.outputs.finish(start, &mut bench.batch, &mut bench.interfaces);
@@ -255,7 +255,7 @@ fn one_bad_datagram_costs_no_other() {
 #[test]
 fn one_bad_target_costs_no_other() {
     let (receivers, urls) = receivers(3);
-    // A broadcast address, which a socket must be allowed to use: EACCES.
+    // A broadcast address needs a socket with permission: EACCES.
     let bad = "udp://127.255.255.255:9".to_owned();
     let mut bench = Bench::new(&[urls[0].clone(), bad, urls[1].clone(), urls[2].clone()]);
     assert_eq!(bench.outputs.groups.len(), 1);
@@ -270,8 +270,8 @@ fn one_bad_target_costs_no_other() {
 fn what_the_path_does_not_cut_goes_one_by_one() {
     let (receivers, urls) = receivers(2);
     let mut bench = Bench::new(&urls);
-    // UDP without checksums cannot be cut (EINVAL on older kernels, EIO on newer ones), but can be
-    // sent.
+    // UDP without checksums cannot be split (EINVAL on older kernels, EIO on newer ones), but can
+    // be sent.
     let socket = bench.group().sender().unwrap().socket();
     tidecast_testkit::sockets::turn_checksums_off(&socket).unwrap();
     let (now, packets) = (clock::now(), [&[1u8; 1000][..]; 10]);

@@ -45,8 +45,8 @@ fn below_one_packet_a_delay_each_goes_at_once() {
     }
 }
 
-/// Turns every 5 ms, the packets of 40 Mbit/s: a chunk each `delay`, never more than a turn apart
-/// from it.
+/// With a turn every 5 ms and the packets of 40 Mbit/s: one chunk per `delay`, at most one turn
+/// off.
 #[test]
 fn a_stream_makes_one_chunk_per_delay_at_any_rate() {
     let start = tidecast_net::clock::now();

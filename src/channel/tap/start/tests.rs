@@ -29,7 +29,7 @@ fn rest(reader: &mut TapReader) -> Vec<u8> {
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Tables,
-    /// A picture to begin with: with the indicator, or told by its content.
+    /// A random access point, with the indicator or recognized by its content.
     Key {
         indicated: bool,
     },
@@ -38,8 +38,8 @@ enum Part {
     Audio,
 }
 
-/// A packet of a stream, and how many packets ago the picture began that it shows to be one to
-/// begin with.
+/// A packet of a stream; if it reveals a random access point, how many packets earlier that
+/// picture started.
 type Told = ([u8; PACKET], Option<usize>);
 
 fn packets(part: Part, counter: u8) -> Vec<Told> {
@@ -63,7 +63,7 @@ fn packets(part: Part, counter: u8) -> Vec<Told> {
     }
 }
 
-/// Where a player has to begin among these packets, and the tables in force there.
+/// Where a player must start among these packets, and the tables in force there.
 fn expected(sent: &[Told]) -> (Vec<u8>, Option<usize>) {
     let told = sent.iter().enumerate().rev().find_map(|(at, (_, told))| Some((at, at - (*told)?)));
     let (known, begin) = told.map_or((sent.len(), None), |(at, begin)| (at, Some(begin)));
@@ -75,7 +75,7 @@ fn expected(sent: &[Told]) -> (Vec<u8>, Option<usize>) {
     ([last(0), last(0x10)].concat(), begin)
 }
 
-/// Sends packets as datagrams of up to seven; `at_once`: all that is open goes out at the end.
+/// Sends packets as datagrams of up to seven; `at_once`: sends the open chunk at the end.
 fn send(tap: &mut Tap, sent: &[Told], turns: &[bool], at_once: bool, start: Instant) -> Instant {
     let mut now = start;
     for (n, datagram) in sent.chunks(7).enumerate() {
@@ -102,8 +102,8 @@ fn part() -> impl Strategy<Value = Part> {
 }
 
 proptest! {
-    /// The seam: tables, then the stream from the picture on to its end, byte for byte, whatever
-    /// was read before.
+    /// The transition: tables, then the stream from the picture to its end, byte for byte,
+    /// regardless of earlier readers.
     #[test]
     fn a_player_gets_the_tables_and_then_the_stream_from_the_last_picture_on(
         parts in vec(part(), 1..200),
@@ -114,12 +114,12 @@ proptest! {
     ) {
         let stream: Vec<Told> =
             parts.iter().enumerate().flat_map(|(n, part)| packets(*part, n as u8 & 15)).collect();
-        // a player comes between datagrams
+        // a player starts between datagrams
         let place = ((stream.len() as f64 * at) as usize / 7 * 7).min(stream.len());
         let (sent, follows) = stream.split_at(place);
         let mut tap = tap(1 << 20);
         let watcher = watched.then(|| tap.reader_from(Begin::Live, clock::now()));
-        // Pictures tell nothing before the video stream is known.
+        // Pictures are not recognized before the video stream is known.
         let known = stream.iter().position(|(packet, _)| packet[1] & 0x1f == 0x10).unwrap_or(stream.len());
         let sent: Vec<Told> = sent.iter().enumerate()
             .map(|(at, (packet, told))| (*packet, told.filter(|back| at >= known + back))).collect();
@@ -130,7 +130,7 @@ proptest! {
         send(&mut tap, follows, &turns, false, now);
         tap.turn(now + DELAY * 1000, true);
         let first = player.take_start();
-        // each packet has its number once
+        // every packet has its number exactly once
         for (one, next) in first.iter().zip(first.iter().skip(1)) {
             prop_assert_eq!(one.end(), next.first);
         }
@@ -225,8 +225,8 @@ fn a_standing_tap_without_readers_wakes_nobody() {
     assert!(tap.due().is_some());
 }
 
-/// The picture may begin in one datagram and end in another, and packets may have more than 188
-/// bytes: a player gets whole ones, all alike.
+/// The picture may start in one datagram and end in another, and packets may have more than 188
+/// bytes: a player gets whole packets of one size.
 #[test]
 fn a_player_begins_with_a_whole_packet_however_the_stream_is_cut() {
     let parts =

@@ -1,5 +1,5 @@
-//! A RIST session, the sending side: media with an even SSRC, what was sent for a while, reports,
-//! and the answers to what receivers say. Pure: time comes in as an argument, datagrams go out as
+//! The sending side of a RIST session: media with an even SSRC, a history of sent packets,
+//! reports, and answers to receivers. Pure: time comes in as an argument, datagrams go out as
 //! bytes.
 
 use std::time::{Duration, Instant};
@@ -11,37 +11,37 @@ use tidecast_wire::{
     rtp,
 };
 
-/// The SSRC's bit that marks a retransmission; media has it clear (TR-06-1).
+/// Bit of the SSRC that marks a retransmission; clear in media (TR-06-1).
 const AGAIN: u32 = 1;
-/// Where the SSRC's last byte stands.
+/// Offset of the SSRC's last byte.
 const SSRC_LOW: usize = 11;
-/// Seconds from 1900, where NTP begins, to 1970.
+/// Seconds from 1900, the NTP epoch, to 1970.
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
-/// A packet is known by its stream and its number.
+/// Key of a packet: its SSRC and its number.
 type Key = (u32, u16);
 
 /// The stream that is being sent.
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     ssrc: u32,
-    /// Of the last packet.
+    /// Time stamp of the last packet.
     timestamp: u32,
-    /// When that was sent; none before the first was.
+    /// When the last packet was sent; `None` before the first one.
     at: Option<Instant>,
     packets: u32,
     octets: u32,
 }
 
-/// What a RIST sender knows and says.
+/// State of a RIST sender.
 #[derive(Debug)]
 pub(super) struct Session {
     cname: String,
-    /// Names the sender until it has media to send.
+    /// SSRC of the sender before it has media to send.
     ssrc: u32,
     stream: Option<Stream>,
     history: History<Key>,
-    /// Media that is on its way out, and goes to the history then.
+    /// Media packets that are being sent, and then go to the history.
     fresh: Vec<(Key, Vec<u8>)>,
     malformed: u64,
     foreign: u64,
@@ -61,9 +61,10 @@ impl Session {
         }
     }
 
-    /// A packet to be sent. Its SSRC is made even: an odd one would say that it was sent before.
+    /// Adds a packet to send. Its SSRC is made even, since an odd one would mark it as a
+    /// retransmission.
     pub(super) fn media(&mut self, packet: &[u8]) {
-        let Ok(parsed) = rtp::Packet::parse(packet) else { return }; // was checked when it came
+        let Ok(parsed) = rtp::Packet::parse(packet) else { return }; // was checked on arrival
         let (ssrc, timestamp) = (parsed.ssrc() & !AGAIN, parsed.timestamp());
         let stream = match &mut self.stream {
             Some(stream) if stream.ssrc == ssrc => stream,
@@ -77,17 +78,17 @@ impl Session {
         self.fresh.push(((ssrc, parsed.sequence()), bytes));
     }
 
-    /// Whether the stream that is on its way out has not been heard of.
+    /// Whether the stream that is being sent has not been reported yet.
     pub(super) fn is_new(&self) -> bool {
         self.stream.is_some_and(|stream| stream.at.is_none())
     }
 
-    /// What is on its way out.
+    /// Packets that are being sent.
     pub(super) fn fresh(&self) -> impl Iterator<Item = &[u8]> {
         self.fresh.iter().map(|(_, packet)| &packet[..])
     }
 
-    /// It is out.
+    /// Moves the sent packets to the history.
     pub(super) fn sent(&mut self, now: Instant) {
         if let Some(stream) = self.stream.as_mut().filter(|_| !self.fresh.is_empty()) {
             stream.at = Some(now);
@@ -97,8 +98,8 @@ impl Session {
         }
     }
 
-    /// Appends a report and the sender's name: a sender report once there is media, an empty
-    /// receiver report before.
+    /// Appends a report and the sender's CNAME: a sender report once there is media, before that
+    /// an empty receiver report.
     pub(super) fn report(&self, now: Instant, unix: Duration, out: &mut Vec<u8>) {
         let report = match self.stream {
             Some(Stream { ssrc, timestamp, at: Some(at), packets, octets }) => {
@@ -112,7 +113,7 @@ impl Session {
         Repr::Cname { ssrc: self.name(), cname: &self.cname }.emit(out);
     }
 
-    /// Appends the last report.
+    /// Appends the last report, with a BYE.
     pub(super) fn bye(&self, now: Instant, unix: Duration, out: &mut Vec<u8>) {
         self.report(now, unix, out);
         Repr::Bye { ssrc: self.name() }.emit(out);
@@ -122,8 +123,8 @@ impl Session {
         self.stream.map_or(self.ssrc, |stream| stream.ssrc)
     }
 
-    /// Takes what a receiver said. Appends to `again` what is to go to the media's target, and to
-    /// `reply` what is to go back to the receiver.
+    /// Handles a datagram of a receiver. Appends retransmissions for the media's target to
+    /// `again`, and answers for the receiver to `reply`.
     pub(super) fn handle(
         &mut self,
         now: Instant,
@@ -140,7 +141,7 @@ impl Session {
             match packet {
                 Ok(Packet::Nack(nack)) => self.answer(now, &nack, again),
                 Ok(Packet::EchoRequest(echo)) => Repr::EchoResponse(Echo { delay: 0, ..echo }).emit(reply),
-                Ok(_) => {} // reports and names change nothing
+                Ok(_) => {} // reports and CNAMEs change nothing
                 Err(_) => damaged = true,
             }
         }
@@ -164,12 +165,12 @@ impl Session {
         }
     }
 
-    /// Something came from somebody who is not asked.
+    /// Counts a datagram from an unexpected sender.
     pub(super) fn foreign(&mut self) {
         self.foreign += 1;
     }
 
-    /// What was asked for so far, and what became of it.
+    /// Requests so far, and their outcomes.
     pub(super) fn requests(&self) -> Requests {
         Requests { numbers: *self.history.counters(), malformed: self.malformed, foreign: self.foreign }
     }

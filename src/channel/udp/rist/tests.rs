@@ -14,13 +14,13 @@ use tidecast_wire::{
 
 const SSRC: u32 = 0x1234_5679;
 
-/// An output with what it needs.
+/// An output with its resources.
 struct Bench {
     rist: Rist,
     receive: ReceiveBatch,
     pool: Pool,
     send: SendBatch,
-    /// The places of the sockets that were made known.
+    /// Indices of the sockets that were reported as opened.
     opened: Vec<usize>,
     now: Instant,
 }
@@ -44,7 +44,7 @@ impl Bench {
         self.rist.send(self.now, &mut self.send, packets.iter().map(|packet| Datagram::plain(packet)));
     }
 
-    /// Takes what came to a socket; loopback delivers at once.
+    /// Reads a socket; loopback delivers at once.
     fn receive(&mut self, place: usize) -> usize {
         let Bench { receive, pool, send, .. } = self;
         self.rist.receive(place, self.now, &mut Tools { receive, pool, send })

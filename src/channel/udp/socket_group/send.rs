@@ -1,5 +1,4 @@
-//! Bursts on their way through a group's socket: to every target, with as few system calls as there
-//! are full batches.
+//! Sends bursts through a group's socket: to every target, with as few system calls as possible.
 
 use std::{io, mem, os::fd::AsFd, time::Instant};
 
@@ -13,7 +12,7 @@ use tidecast_net::{
     sys::{Message, SendBatch},
 };
 
-/// Neighbouring datagrams on their way to one target, as one message.
+/// Neighbouring datagrams for one target, sent as one message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
     pub(super) target: usize,
@@ -27,25 +26,25 @@ impl Run {
         Message {
             to: &targets[self.target].to,
             parts: bursts.parts(self.first, self.count),
-            // A burst has at most 65,507 bytes, and so has its segment.
+            // A burst has at most 65,507 bytes, so its segment size fits.
             segment: (self.count > 1).then_some(self.segment as u16),
         }
     }
 
-    /// The same datagrams as messages of their own.
+    /// The same datagrams as separate messages.
     fn singles(self) -> impl Iterator<Item = Run> {
         (self.first..self.first + self.count).map(move |first| Run { first, count: 1, ..self })
     }
 }
 
-/// What a full socket did not take.
+/// Datagrams that a full socket did not take.
 #[derive(Debug)]
 pub(in crate::channel::udp) struct Unsent(pub(super) Vec<Run>);
 
 impl UdpSocketGroup {
-    /// Sends the bursts to every target, in order. What cannot be sent is counted and skipped; the
-    /// others go all the same. Gives what is left where the hosts that share this socket must have
-    /// one each: see `scatter`.
+    /// Sends the bursts to every target, in order. A datagram that cannot be sent is counted and
+    /// skipped; the others are still sent. Returns the rest if the hosts that share this socket
+    /// need separate ones: see `scatter`.
     #[must_use]
     pub(in crate::channel::udp) fn send(
         &mut self,
@@ -67,7 +66,7 @@ impl UdpSocketGroup {
         rest
     }
 
-    /// Sends what another socket has left, for its only target.
+    /// Sends the rest of another socket, for its only target.
     pub(super) fn send_rest(
         &mut self,
         now: Instant,
@@ -77,13 +76,13 @@ impl UdpSocketGroup {
     ) {
         let runs: Vec<Run> = runs.map(|run| Run { target: 0, ..run }).collect();
         if self.sender.is_some() {
-            let _ = self.send_runs(now, batch, bursts, &runs); // a single target shares with nobody
+            let _ = self.send_runs(now, batch, bursts, &runs); // a single target shares with no other
         } else {
             self.targets[0].counters.unreachable += runs.iter().map(|run| run.count as u64).sum::<u64>();
         }
     }
 
-    /// As if its socket had taken nothing of these.
+    /// For tests: as if its socket had taken none of these.
     #[cfg(test)]
     pub(in crate::channel::udp) fn rest(&self, now: Instant, bursts: &Bursts<'_>) -> Unsent {
         let mut plan = Vec::new();
@@ -114,11 +113,11 @@ impl UdpSocketGroup {
                     left = Some(Unsent(rest.to_vec()));
                     break;
                 }
-                // A full socket is full for all: another try for each would only cost.
+                // A full socket is full for all targets, so further attempts are pointless.
                 rest.iter().for_each(|run| self.failed(run, &error, now));
                 break;
             }
-            rest = others; // the kernel would stop there again
+            rest = others; // the kernel would fail there again
             if is_refusal(&error, run) {
                 self.one_by_one(&sender, batch, *run, bursts, (error, now));
             } else {
@@ -143,8 +142,8 @@ impl UdpSocketGroup {
         }
     }
 
-    /// One batch from the start of the list. Gives how many runs went, and why the next one did
-    /// not.
+    /// Sends one batch from the start of the list. Returns how many runs were sent, and why the
+    /// next one was not.
     fn dispatch(
         &mut self,
         sender: &Sender,
@@ -163,8 +162,8 @@ impl UdpSocketGroup {
         (sent.count, sent.error)
     }
 
-    /// The path did not take a burst: its datagrams go one by one, and if they do, it is
-    /// remembered.
+    /// The path did not accept a burst: sends its datagrams one by one, and remembers that if it
+    /// works.
     fn one_by_one(
         &mut self,
         sender: &Sender,
@@ -196,12 +195,12 @@ impl UdpSocketGroup {
     }
 }
 
-/// Whether the kernel would not cut this message; the same datagrams may go one by one.
+/// Whether the kernel refused to split this message; its datagrams may be sent one by one.
 fn is_refusal(error: &io::Error, run: &Run) -> bool {
     run.count > 1 && matches!(error.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE))
 }
 
-/// Errors of a socket whose interface or address is gone, so that a new one may do better.
+/// Whether the error means that the interface or address is gone, so that a new socket may work.
 fn is_stale(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -32,7 +32,7 @@ fn bytes_of(reprs: &[Repr<'_>]) -> Vec<u8> {
     out
 }
 
-/// What a session sends again, and replies.
+/// Retransmissions and replies of a session to a datagram.
 fn say(session: &mut Session, now: Instant, datagram: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
     let (mut again, mut reply) = (Vec::new(), Vec::new());
     session.handle(now, datagram, &mut again, &mut reply);
@@ -126,7 +126,7 @@ fn one_datagram_cannot_ask_for_everything() {
     assert_eq!(asked.refused, 65_536 + 10 - REQUEST_NUMBERS_MAX as u64);
 }
 
-/// Receivers ask for everything, in every datagram: no more goes out again than the share of the
+/// Receivers ask for everything, in every datagram: retransmissions stay within the share of the
 /// media.
 #[test]
 fn a_flood_of_requests_is_held_to_the_share() {
@@ -149,7 +149,7 @@ fn a_flood_of_requests_is_held_to_the_share() {
     assert_eq!((asked.requested, asked.resent_bytes as usize), (2000 * 4 * 31, again));
 }
 
-/// Reports of receivers, whole, damaged and made up; none of them touches the media.
+/// Reports of receivers, intact, damaged and forged; none of them affects the media.
 fn any_datagram() -> impl Strategy<Value = Vec<u8>> {
     let ask =
         (any::<bool>(), 0..4u32, vec((any::<u16>(), 0..70u16), 0..8)).prop_map(|(form, media, list)| {
