@@ -1,8 +1,8 @@
-//! Reads captures: pcapng (draft-ietf-opsawg-pcapng) and pcap (draft-ietf-opsawg-pcap), to the UDP
-//! datagrams in them.
+//! Reads capture files, pcapng (draft-ietf-opsawg-pcapng) and pcap (draft-ietf-opsawg-pcap), and
+//! extracts the UDP datagrams.
 //!
-//! The commands that take a file use it: `send` plays the datagrams, `probe` looks into them.
-//! Nothing here knows what is in a datagram.
+//! Used by the commands that take a file: `send` plays the datagrams, `probe` analyses them. The
+//! contents of datagrams are not parsed here.
 
 use std::{fs::File, io, net::IpAddr, net::SocketAddr, path::Path, time::Duration};
 
@@ -14,14 +14,14 @@ use pcap_parser::{
 
 use crate::limits::{CAPTURE_BLOCK_BYTES_MAX, CAPTURE_READ_BYTES};
 
-/// Bytes before the IP packet in Linux's "cooked" captures, version 1, and where the protocol
-/// stands.
+/// Bytes before the IP packet in Linux's "cooked" captures, version 1, and the offset of the
+/// protocol field.
 const SLL: (usize, usize) = (16, 14);
 /// The same in version 2.
 const SLL2: (usize, usize) = (20, 0);
 /// Bytes before the IP packet on BSD's loopback interface.
 const LOOPBACK_BYTES: usize = 4;
-/// OpenBSD's loopback, and raw IP as some systems number it (pcap-linktype(7)).
+/// Link types of OpenBSD's loopback, and of raw IP as some systems number it (pcap-linktype(7)).
 const LINKTYPE_LOOP: i32 = 108;
 const LINKTYPES_RAW: [i32; 3] = [12, 14, 101];
 
@@ -32,37 +32,37 @@ pub enum CaptureError {
     /// The file cannot be opened or read.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It begins with something else.
+    /// It starts with other data.
     #[error("is no capture, expected pcapng or pcap")]
     Foreign {
         /// What was found.
         what: &'static str,
     },
-    /// The last packet is not whole.
+    /// The last packet is incomplete.
     #[error("is cut short after packet {packets}, expected {what} there")]
     Cut {
-        /// How many packets are whole.
+        /// Count of complete packets.
         packets: u64,
         /// What is missing.
         what: &'static str,
     },
-    /// Something in it is none of the format's.
+    /// Invalid data for the format.
     #[error("makes no sense after packet {packets}: {what}")]
     Corrupt {
-        /// How many packets did.
+        /// Count of valid packets before it.
         packets: u64,
         /// What was found.
         what: String,
     },
-    /// Packets of a network that is not known.
+    /// Packets of an unknown link type.
     #[error(
         "packet {packet} is of link type {linktype}, expected Ethernet (1), Linux cooked (113, 276), raw IP (101, 228, \
          229) or loopback (0, 108)"
     )]
     Linktype {
-        /// Which one, from 1.
+        /// Number of the packet, from 1.
         packet: u64,
-        /// The number (pcap-linktype(7)).
+        /// The link type (pcap-linktype(7)).
         linktype: i32,
     },
 }
@@ -72,17 +72,17 @@ pub enum CaptureError {
 pub struct Datagram {
     /// When it was captured, since the Unix epoch.
     pub at: Duration,
-    /// False: the file does not say when, and `at` is the time of the packet before.
+    /// `false` if the file gives no time; then `at` is the time of the previous packet.
     pub timed: bool,
-    /// Who sent it.
+    /// Sender.
     pub source: SocketAddr,
-    /// Where to.
+    /// Destination.
     pub destination: SocketAddr,
-    /// What is behind the UDP header.
+    /// Data after the UDP header.
     pub payload: Vec<u8>,
 }
 
-/// How an interface's packets are to be read.
+/// Format of an interface's packets.
 #[derive(Debug, Clone, Copy)]
 struct Interface {
     linktype: Linktype,
@@ -92,28 +92,28 @@ struct Interface {
     offset: i64,
 }
 
-/// A capture that is read.
+/// An open capture.
 pub struct Capture {
     reader: Box<dyn PcapReaderIterator + Send>,
     interfaces: Vec<Interface>,
     packets: u64,
     last: Duration,
-    /// Packets so far that are fragments of a larger one.
+    /// Count of packets so far that are fragments of a larger one.
     pub fragments: u64,
-    /// Packets so far that were not captured whole.
+    /// Count of packets so far that were not captured whole.
     pub partial: u64,
 }
 
-/// A captured packet, with the headers of its link.
+/// A captured packet, including its link-layer headers.
 struct Frame {
     at: Duration,
     timed: bool,
     linktype: Linktype,
-    /// Empty: it was not captured whole.
+    /// Empty if it was not captured whole.
     bytes: Vec<u8>,
 }
 
-/// What a block of the file is.
+/// Meaning of a block of the file.
 enum Step {
     Frame(Frame),
     Other,
@@ -122,10 +122,9 @@ enum Step {
 }
 
 impl Capture {
-    /// Opens a file and reads how it begins.
+    /// Opens a file and reads its start.
     ///
-    /// # Errors
-    /// It cannot be read, or is no capture.
+    /// # Errors It cannot be read, or is not a capture.
     pub fn open(path: &Path) -> Result<Capture, CaptureError> {
         let file = File::open(path)?;
         let reader = create_reader(CAPTURE_READ_BYTES, file).map_err(|error| match error {
@@ -144,7 +143,7 @@ impl Capture {
         })
     }
 
-    /// The next UDP datagram, in the order of the file. What is none is passed over.
+    /// The next UDP datagram, in the order of the file. Other packets are skipped.
     ///
     /// # Errors
     /// The file is damaged or ends early. Behind a packet of a link that is not known
@@ -170,7 +169,7 @@ impl Capture {
         if self.reader.data().len() > before || self.reader.reader_exhausted() {
             return Ok(());
         }
-        // The buffer is full, and there is more to read.
+        // The buffer is full, and the block is not complete.
         let size = 2 * before.max(CAPTURE_READ_BYTES);
         if size > CAPTURE_BLOCK_BYTES_MAX || !self.reader.grow(size) {
             let what = format!("a block of more than {before} bytes");
@@ -220,7 +219,7 @@ impl Capture {
         let Some(sliced) = sliced(frame.linktype, &frame.bytes) else {
             return Err(CaptureError::Linktype { packet: self.packets, linktype: frame.linktype.0 });
         };
-        // What cannot be read is no UDP datagram.
+        // A packet that cannot be parsed is not a UDP datagram.
         let Some(packet) = sliced else { return Ok(None) };
         let (source, destination, fragment): (IpAddr, IpAddr, bool) = match &packet.net {
             Some(NetSlice::Ipv4(ip)) => {
@@ -245,8 +244,8 @@ impl Capture {
     }
 }
 
-/// The packet within a frame: `None` for links that are not known, `Some(None)` for what is no
-/// packet of IP.
+/// Parses the packet in a frame. `None` for unknown link types, `Some(None)` if it is not an IP
+/// packet.
 fn sliced(linktype: Linktype, bytes: &[u8]) -> Option<Option<SlicedPacket<'_>>> {
     let cooked = |(head, protocol): (usize, usize)| {
         let kind = u16::from_be_bytes([*bytes.get(protocol)?, *bytes.get(protocol + 1)?]);
@@ -265,7 +264,7 @@ fn sliced(linktype: Linktype, bytes: &[u8]) -> Option<Option<SlicedPacket<'_>>> 
     }
 }
 
-/// Reads a block. A packet that was not captured whole has no bytes.
+/// Reads a block. A packet that was not captured whole gets no bytes.
 fn read(
     block: &PcapBlockOwned<'_>,
     interfaces: &mut Vec<Interface>,
@@ -284,7 +283,7 @@ fn read(
     Ok(match block {
         PcapBlockOwned::LegacyHeader(header) => {
             let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-            // The upper bits say how long the frames' checksums are.
+            // The upper bits give the length of the frames' checksums.
             let linktype = Linktype(header.network.0 & 0xFFFF);
             interfaces.push(Interface { linktype, resolution, offset: 0 });
             Step::Other
@@ -332,7 +331,8 @@ fn resolution(code: u8) -> u64 {
     units.unwrap_or(u64::MAX)
 }
 
-/// Until the year 2554: a file may claim any time, and those who read it add to it.
+/// Valid until the year 2554. A file may contain any time, and callers add to it, so larger ones
+/// are limited.
 fn time(units: u64, resolution: u64, offset: i64) -> Duration {
     const NANOSECONDS: u128 = 1_000_000_000;
     const MAX: Duration = Duration::from_nanos(u64::MAX);

@@ -1,9 +1,9 @@
 //! Every bound of the program, with its reason. A queue, map, loop or buffer without a bound here
 //! is a bug.
 //!
-//! Each file has the bounds of one part, which is what they protect; all of them are used as
-//! `limits::NAME`. A bound that several parts keep stands with the one that would break first. What
-//! must hold between bounds is asserted beside them, so that a build fails and not a relay.
+//! Each file has the bounds of one part of the program; all of them are used as `limits::NAME`. A
+//! bound that several parts share is in the file of the part that would fail first. Conditions
+//! between bounds are asserted beside them, so that a violation fails the build and not a relay.
 
 mod capture;
 mod config;

@@ -1,6 +1,6 @@
-//! The log: lines go through a bounded queue to a thread of their own, which writes them to
-//! standard error. Nobody ever waits for whoever reads that: what does not fit into the queue is
-//! dropped, counted in a metric, and said in the log.
+//! The log: lines go through a bounded queue to a separate thread, which writes them to standard
+//! error. Logging never waits for a slow reader: a line that does not fit into the queue is
+//! dropped, counted in a metric, and reported in the log.
 
 use std::{
     io::{self, Write},
@@ -21,7 +21,7 @@ use tidecast_net::clock;
 /// The queue of the process, once it logs.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// Logs to standard error from now on, what the filter lets through.
+/// Logs to standard error from now on, with this filter.
 pub fn to_stderr(filter: EnvFilter, colours: bool) -> Guard {
     let (queue, guard) = Queue::before(io::stderr(), LOG_LINES_MAX);
     let queue = QUEUE.get_or_init(|| queue).clone();
@@ -34,26 +34,26 @@ pub fn to_stderr(filter: EnvFilter, colours: bool) -> Guard {
     Guard { queue, _thread: ManuallyDrop::new(guard) }
 }
 
-/// Says something to the user, whatever the filter, behind the lines that were logged before.
+/// Prints a line for the user, regardless of the filter, after the lines logged before.
 pub fn say(line: &str) {
     let line = format!("{line}\n");
-    // Nobody is left to hear about a closed standard error.
+    // An error means that standard error is closed, so it cannot be reported.
     let _ = match QUEUE.get() {
         Some(queue) => queue.clone().write_all(line.as_bytes()),
         None => io::stderr().write_all(line.as_bytes()),
     };
 }
 
-/// Lines that were dropped so far.
+/// Count of lines dropped so far.
 pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, Queue::dropped)
 }
 
-/// Waits at its end, not for long, until all lines are written.
+/// On drop, waits for a limited time until all lines are written.
 #[derive(Debug)]
 pub struct Guard {
     queue: Queue,
-    /// Its own end would print to standard output when the queue is full.
+    /// Not dropped: its destructor would print to standard output when the queue is full.
     _thread: ManuallyDrop<WorkerGuard>,
 }
 
@@ -66,7 +66,7 @@ impl Drop for Guard {
     }
 }
 
-/// What all who log write to.
+/// Target of all log writers.
 #[derive(Debug, Clone)]
 struct Queue {
     lines: NonBlocking,
@@ -124,24 +124,24 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// Behind the queue: writes the lines, and says when some are missing.
+/// Consumer of the queue: writes the lines, and reports missing ones.
 struct Sink<W> {
     to: W,
     counts: Arc<Counts>,
-    /// Dropped lines that were told of.
+    /// Dropped lines that were reported.
     told: u64,
 }
 
 impl<W: Write> Write for Sink<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let written = self.to.write_all(line);
-        // Also if it failed: nobody reads it any more.
+        // Counts even if it failed, since then nobody reads it any more.
         self.counts.written.fetch_add(1, Relaxed);
         let dropped = self.counts.dropped();
         if dropped > self.told {
             let new = dropped - self.told;
             tracing::warn!("{new} lines are missing here: whoever reads standard error was too slow");
-            // Unless this line was dropped as well.
+            // Not if this line was dropped as well.
             if self.counts.dropped() == dropped {
                 self.told = dropped;
             }
@@ -160,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a line when it is let.
+    /// A reader that takes a line when it gets a permit.
     struct Reader {
         permits: mpsc::Receiver<()>,
         lines: Arc<Mutex<Vec<String>>>,
@@ -187,7 +187,7 @@ mod tests {
             queue.clone().write_all(format!("line {number}\n").as_bytes()).unwrap();
         }
         let dropped = queue.dropped();
-        // One is being written, four wait.
+        // One line is being written, four wait.
         assert!((15..=16).contains(&dropped), "{dropped}");
         assert!(!queue.is_empty());
         drop(permit);

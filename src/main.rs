@@ -1,20 +1,18 @@
 //! The program `tidecast`: a relay for UDP multicast. `main` parses, validates, builds, runs and
 //! drains.
 //!
-//! A datagram's way through the program, which is also the reading order:
+//! Path of a datagram through the program, which is also a good reading order:
 //!
-//! 1. [`tidecast_net`]: join the group, receive in batches with kernel time stamps and drop counts;
-//! 2. [`tidecast_wire`]: bytes to a checked view; corrupt and foreign datagrams are counted and
-//!    dropped;
-//! 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow, session, deduplication,
-//!    recovery, reorder and skip;
-//! 4. [`channel`]: the packet threads, which run the core of each channel, send to UDP targets, and
-//!    fill the taps;
-//! 5. [`serve`]: those who read the taps for HTTP and TCP clients, UDP subscribers and files.
+//! 1. [`tidecast_net`]: join the group, receive in batches with kernel time stamps and drop
+//!    counts; 2. [`tidecast_wire`]: turn bytes into a checked view; corrupt and foreign datagrams
+//!    are counted and dropped; 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow,
+//!    session, deduplication, recovery, reorder and skip; 4. [`channel`]: packet threads, which
+//!    run the core of each channel, send to UDP targets, and fill the taps; 5. [`serve`]: readers
+//!    of the taps for HTTP and TCP clients, UDP subscribers and files.
 //!
-//! Beside this way stand [`registry`] (which channels there are, and who subscribes), [`metrics`]
-//! and [`observe`] (what happens), [`commands`], [`cli`] and [`config`] (how it all begins),
-//! [`probe`] (what is on a group), [`capture`] (capture files), [`shares`] and [`log`].
+//! Beside this path are [`registry`] (the list of channels and subscribers), [`metrics`] and
+//! [`observe`] (counters and events), [`commands`], [`cli`] and [`config`] (the start of the
+//! program), [`probe`] (analysis of a group), [`capture`] (capture files), [`shares`] and [`log`].
 
 #![cfg_attr(
     not(all(feature = "page", feature = "probe", feature = "socketio")),
@@ -52,7 +50,7 @@ const LOG_VARIABLE: &str = "TIDECAST_LOG";
 fn main() -> ExitCode {
     tidecast_net::sys::share_memory();
     let cli = Cli::parse();
-    // Until the end of this function: then what was said is written.
+    // The log is flushed at the end of this function.
     let (_log, result) = match log_to_stderr(cli.verbosity.level(&cli.command)) {
         Ok(guard) => (Some(guard), commands::run(cli.command)),
         Err(failure) => (None, Err(failure)),

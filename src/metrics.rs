@@ -1,10 +1,10 @@
-//! What Prometheus sees: the only place that names a metric. `docs/metrics.md` is the reference for
+//! Prometheus metrics: the only place that names a metric. `docs/metrics.md` is the reference for
 //! users.
 //!
-//! The packet path counts in plain numbers ([`ChannelState`]); at each scrape they are asked for
-//! and set here. Only the histogram is recorded on the packet path, through a handle. The recorder
-//! belongs to its owner and is not installed for the process, so that several relays can live in
-//! one.
+//! The packet path counts in plain numbers ([`ChannelState`]). At each scrape they are collected
+//! and copied here. Only the histogram is recorded on the packet path, through a handle. The
+//! recorder belongs to its owner instead of the process, so that several relays can run in one
+//! process.
 
 mod channel;
 mod exporter;
@@ -38,14 +38,14 @@ use relay::{BUILD_INFO, LOG_DROPPED, REFUSED, START_TIME, UDP_REQUESTS};
 /// The content type of [`Metrics::render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The label of channels on demand beyond [`ON_DEMAND_SERIES_MAX`].
+/// Label of channels on demand beyond [`ON_DEMAND_SERIES_MAX`].
 const ON_DEMAND: &str = "on-demand";
 
-/// Upper bounds of the gap wait's buckets, in seconds: from one packet at a high rate to beyond any
-/// usual hold.
+/// Upper bounds of the gap wait's buckets, in seconds: from one packet at a high rate to more than
+/// any usual hold.
 const GAP_WAIT_BUCKETS: [f64; 11] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 
-/// One metric: its name as Prometheus sees it, and what it means.
+/// Name and help text of one metric.
 struct Metric {
     name: &'static str,
     kind: MetricKind,
@@ -53,13 +53,13 @@ struct Metric {
     help: &'static str,
 }
 
-/// How the values of several channels under one label become one.
+/// How to combine the values of several channels with the same label.
 enum MetricKind {
-    /// They add up.
+    /// Added up.
     Counter,
-    /// They add up.
+    /// Added up.
     Gauge,
-    /// The largest counts.
+    /// Maximum.
     GaugeMax,
     Histogram,
 }
@@ -93,25 +93,25 @@ pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     on_demand: Mutex<OnDemand>,
-    /// Since the Unix epoch.
+    /// Start of the relay, since the Unix epoch.
     started: Duration,
 }
 
-/// What must outlive the channels on demand, so that no counter ever goes backwards.
+/// State that outlives the channels on demand, so that no counter ever decreases.
 #[derive(Debug, Default)]
 struct OnDemand {
-    /// Names that have series of their own.
+    /// Names with separate series.
     names: HashSet<String>,
-    /// Counters of channels that are gone.
+    /// Counters of channels that have ended.
     retired: HashMap<Key, u64>,
-    /// Gauges of channels that are gone: they are 0 until the channel comes back.
+    /// Gauges of channels that have ended: they are 0 until the channel starts again.
     idle: HashSet<Key>,
 }
 
-/// A channel's part of a scrape.
+/// A channel's data for a scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
-    /// The packet path's state of it.
+    /// State of the channel from its packet thread.
     pub state: &'a ChannelState,
     /// Its subscribers.
     pub subscribers: &'a ByTransportState,
@@ -124,7 +124,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A recorder with every metric described and nothing counted.
+    /// A recorder with descriptions of all metrics and zero counts.
     pub fn new() -> Metrics {
         let gap_wait = Matcher::Full(GAP_WAIT.name.to_owned());
         let recorder = PrometheusBuilder::new()
@@ -143,15 +143,15 @@ impl Metrics {
         Metrics { recorder, handle, on_demand: Mutex::default(), started: clock::unix() }
     }
 
-    /// Where the packet path records how long packets of this channel waited behind a gap, in
+    /// Histogram for the packet path: how long packets of this channel waited behind a gap, in
     /// seconds.
     pub fn gap_wait(&self, channel: &str, on_demand: bool) -> Histogram {
         let label = self.label(channel, on_demand);
         self.recorder.register_histogram(&key(&GAP_WAIT, &[("channel", label)]), &METADATA)
     }
 
-    /// Where requests of UDP subscribers are counted, by what may become of them. These results
-    /// have series from then on.
+    /// Counters of requests from UDP subscribers, by result. These results have series from then
+    /// on.
     pub fn udp_requests(&self, results: impl IntoIterator<Item = &'static str>) -> UdpRequests {
         let counter = |result| {
             let key = key(&UDP_REQUESTS, &[("result", result)]);
@@ -170,9 +170,9 @@ impl Metrics {
         on_demand.idle.extend(levels(label, last).into_iter().map(|(key, ..)| key));
     }
 
-    /// Sets everything to what the samples say, and gives the text that Prometheus reads.
+    /// Sets all metrics from the samples, and returns the text for Prometheus.
     ///
-    /// The samples must be those of all channels that were not retired yet, and of no other.
+    /// The samples must be those of all channels that have not been retired, and no others.
     pub fn render(&self, samples: &[Sample<'_>], shares: &Shares) -> String {
         let (mut counts, mut gauges) = self.of_those_gone();
         gauges.insert(key(&BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
@@ -200,13 +200,13 @@ impl Metrics {
         ordered(&self.handle.render())
     }
 
-    /// Folds the histograms' samples into their buckets, which a scrape does too: without either
-    /// they pile up.
+    /// Folds the histograms' samples into their buckets, as a scrape does; otherwise they would
+    /// accumulate.
     pub fn upkeep(&self) {
         self.handle.run_upkeep();
     }
 
-    /// The `channel` label. A channel on demand keeps what it was given first.
+    /// The `channel` label. A channel on demand keeps its first label.
     fn label<'a>(&self, channel: &'a str, on_demand: bool) -> &'a str {
         if !on_demand {
             return channel;
@@ -228,7 +228,7 @@ impl Metrics {
     }
 
     fn on_demand(&self) -> MutexGuard<'_, OnDemand> {
-        // Plain numbers: no panic can leave them half changed.
+        // Plain numbers, so a panic cannot leave them inconsistent.
         self.on_demand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -243,8 +243,8 @@ impl Telemetry for Metrics {
     }
 }
 
-/// The families in the order of their names, and the series of each, so that two scrapes can be
-/// compared line by line. The buckets of a histogram stay as they are.
+/// Sorts the families by name, and the series of each family, so that two scrapes can be compared
+/// line by line. The buckets of a histogram keep their order.
 fn ordered(text: &str) -> String {
     let mut families: Vec<(&str, Vec<&str>, Vec<&str>)> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {

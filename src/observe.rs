@@ -1,8 +1,8 @@
-//! What happened lately, for people: a look at every channel once a second, from which come rates,
-//! ten minutes of history, a verdict (ok, degraded, silent) with its reasons, and events.
+//! Observes every channel once a second: rates, ten minutes of history, a verdict (ok, degraded,
+//! silent) with its reasons, and events.
 //!
-//! It asks [`crate::registry`] for plain numbers and stands beside a datagram's way. The HTTP
-//! server shows what is found ([`crate::serve::http`]); nothing else depends on it.
+//! It reads plain numbers from [`crate::registry`], away from the path of packets. The HTTP server
+//! shows the results ([`crate::serve::http`]); nothing else depends on it.
 
 mod content;
 mod events;
@@ -40,71 +40,71 @@ use refused::{News, Refusals};
 use tidecast_net::{clock, log_limiter::LogLimiter};
 pub use verdict::{Health, Verdict};
 
-/// A channel, and what happened in it lately.
+/// A channel, with its recent observations.
 #[derive(Debug)]
 pub struct Observed {
     /// Its last state, without flows.
     pub view: ChannelView,
-    /// What its packets carry; `None`: not known yet.
+    /// Content of its packets; `None` if not known yet.
     pub content: Option<Content>,
-    /// Its last ten minutes.
+    /// Samples of the last ten minutes.
     pub history: History,
-    /// What became of the numbers of its last minute.
+    /// Outcome of the numbers of the last minute.
     pub recent: Recent,
-    /// How it is.
+    /// Its health.
     pub verdict: Verdict,
-    /// While it is silent: why that may be, the likeliest first.
+    /// Possible causes of its silence, the most likely first.
     pub causes: Vec<String>,
-    /// When its last packet came, as seen at the ticks.
+    /// When its last packet came, with the resolution of the ticks.
     heard: Option<Instant>,
     legs: Legs,
     refusals: Refusals,
-    /// Flows whose first session has not begun yet.
+    /// Flows whose first session has not started yet.
     awaited: u64,
-    /// A look may be taken from this tick on.
+    /// Earliest tick for examining its content.
     look_from: u64,
 }
 
-/// One tick.
+/// One observation.
 #[derive(Debug, Clone, Copy)]
 pub struct Tick {
     /// Milliseconds since the Unix epoch.
     pub at: u64,
-    /// Seconds since the tick before.
+    /// Seconds since the previous tick.
     pub seconds: f64,
 }
 
-/// The groups on demand, in the log. Strangers join them, a thousand of them if they like: one has
-/// its say now and then.
+/// Log messages of groups on demand. Attackers may join thousands of them, so the messages share a
+/// rate limit.
 #[derive(Debug, Default)]
 struct Crowd(LogLimiter);
 
 impl Crowd {
-    /// Whether a group may say something, and then what to add of the others.
+    /// Whether a group may log a message; then returns the text about suppressed ones.
     fn may_say(&mut self, now: Instant) -> Option<String> {
         let unsaid = self.0.admit(now)?;
         Some(if unsaid > 0 { format!(" ({unsaid} more of groups on demand before)") } else { String::new() })
     }
 }
 
-/// All that was seen.
+/// All observations.
 #[derive(Debug)]
 pub struct Observation {
-    /// When the relay began, in milliseconds since the Unix epoch: tells its runs apart.
+    /// Start of the relay, in milliseconds since the Unix epoch: identifies a run.
     pub run: u64,
-    /// How many ticks there were.
+    /// Count of ticks.
     pub ticks: u64,
-    /// The last ten minutes of them; each channel's newest sample belongs to the newest one.
+    /// Ticks of the last ten minutes; each channel's newest sample belongs to the newest tick.
     pub times: VecDeque<Tick>,
     /// The channels: the configured ones in their order, then the others by name.
     pub channels: Vec<Observed>,
-    /// What happened.
+    /// Events.
     pub events: Log,
     last: Instant,
     crowd: Crowd,
 }
 
-/// Looks at the channels while the relay runs. Cheap to clone; all clones are one.
+/// Observes the channels while the relay runs. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
 pub struct Observer {
     registry: Registry,
@@ -115,12 +115,12 @@ pub struct Observer {
 struct Shared {
     observation: Mutex<Observation>,
     ticked: watch::Sender<u64>,
-    /// The flows of channels that somebody has asked for since the last tick.
+    /// Flows of channels that were requested since the last tick.
     flows: tokio::sync::Mutex<HashMap<String, (u64, Arc<ChannelState>)>>,
 }
 
 impl Observer {
-    /// Begins to look. Must be called within a tokio runtime; ends with the last clone.
+    /// Starts the observation. Must be called within a tokio runtime; ends with the last clone.
     pub fn start(registry: Registry) -> Observer {
         let observation = Observation {
             run: millis(clock::unix()),
@@ -140,7 +140,7 @@ impl Observer {
         Observer { registry, shared }
     }
 
-    /// What was seen so far. Locks it: for no longer than it takes to copy what is needed.
+    /// Locks and returns the observations: hold the lock only to copy what is needed.
     pub fn seen(&self) -> MutexGuard<'_, Observation> {
         self.shared.seen()
     }
@@ -150,11 +150,10 @@ impl Observer {
         self.shared.ticked.subscribe()
     }
 
-    /// A channel with its flows, at most a tick old, whoever else asks for it; absent when there is
-    /// none of this name.
+    /// A channel with its flows, at most a tick old, shared by all callers; `None` if no channel
+    /// has this name.
     ///
-    /// # Errors
-    /// A packet thread does not answer.
+    /// # Errors A packet thread does not answer.
     pub async fn flows(&self, name: &str) -> Result<Option<Arc<ChannelState>>, Stalled> {
         let tick = *self.shared.ticked.borrow();
         let mut kept = self.shared.flows.lock().await;
@@ -174,7 +173,7 @@ impl Observer {
 
 impl Shared {
     fn seen(&self) -> MutexGuard<'_, Observation> {
-        // A panic in between leaves some channels a tick behind the others, and nothing worse.
+        // After a panic some channels may be a tick behind the others, which is harmless.
         self.observation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,8 +183,8 @@ async fn watch_over(registry: Registry, shared: std::sync::Weak<Shared>) {
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        // Without an answer there is nothing to see; that it stays out is told by /healthz and the
-        // keep-alives.
+        // Without an answer there are no observations; /healthz and the keep-alives report the
+        // failure.
         let views = registry.views(0).await;
         let Some(shared) = shared.upgrade() else { return };
         let Ok(views) = views else { continue };
@@ -232,18 +231,17 @@ impl Observed {
         }
     }
 
-    /// Its name.
+    /// Name of the channel.
     pub fn name(&self) -> &str {
         &self.view.state.name
     }
 
-    /// What comes and is not passed on, and players who get nothing: each with its likely reason
-    /// and what to do.
+    /// Refused datagrams, and players without data: each with its likely reason and what to do.
     pub fn refused(&self) -> &[String] {
         self.refusals.reasons()
     }
 
-    /// Takes in what has become of it; tells what has happened.
+    /// Updates the channel with a new view; returns events.
     fn go_on(&mut self, view: ChannelView, now: Instant, crowd: &mut Crowd) -> Vec<events::Finding> {
         let mut found = findings::between(&self.view, &view);
         found.extend(self.legs.go_on(&self.view, &view, now));
@@ -291,7 +289,7 @@ impl Observed {
         found
     }
 
-    /// Logs it.
+    /// Logs a message.
     fn say(&self, what: &str, level: Level, now: Instant, crowd: &mut Crowd) {
         let channel = self.name();
         let more = if self.view.state.on_demand {
@@ -328,7 +326,7 @@ impl Observed {
 impl Observation {
     fn tick(&mut self, views: Vec<ChannelView>, now: Instant, unix: Duration) {
         let since = now.saturating_duration_since(self.last);
-        // The first look comes at once, and nothing is a rate in no time.
+        // The first observation comes at once, so its interval may be too short for rates.
         let seconds = if self.ticks == 0 { since.max(OBSERVE_INTERVAL) } else { since }.as_secs_f64();
         self.last = now;
         self.ticks += 1;
@@ -340,7 +338,7 @@ impl Observation {
             self.channels.drain(..).map(|channel| (channel.name().to_owned(), channel)).collect();
         for (order, view) in views.into_iter().enumerate() {
             let name = view.state.name.clone();
-            // A group that was left and joined again counts anew.
+            // A group that was left and joined again starts with new counters.
             let same = |old: &Observed| old.view.state.age_seconds <= view.state.age_seconds;
             let (channel, found) = match known.remove(&name).filter(same) {
                 Some(mut channel) => {
@@ -357,7 +355,7 @@ impl Observation {
         }
     }
 
-    /// The channels that carry something unknown; they are not named again at once.
+    /// The channels whose content is unknown; they are not returned again for a while.
     fn take_unknown(&mut self) -> Vec<String> {
         let now = self.ticks;
         let unknown = |channel: &&mut Observed| {
@@ -371,13 +369,13 @@ impl Observation {
         names
     }
 
-    /// The channel of this name.
+    /// The channel with this name.
     pub fn channel(&self, name: &str) -> Option<&Observed> {
         self.channels.iter().find(|channel| channel.name() == name)
     }
 }
 
-/// A channel that was not there before.
+/// Adds a channel that was not there before.
 fn begin(
     view: ChannelView,
     order: usize,
@@ -391,7 +389,7 @@ fn begin(
     let awaited = (view.state.flow_count as u64).saturating_sub(view.state.counters.sessions);
     let mut channel = Observed { heard, awaited, ..Observed::new(view, samples) };
     if is_new {
-        // What happened before the first look happened now.
+        // Everything before the first observation counts as happening now.
         let start = before_all(&channel.view);
         found.extend(findings::between(&start, &channel.view));
         channel.history.push(Sample::between(&start, &channel.view));
@@ -403,14 +401,14 @@ fn begin(
     (channel, found)
 }
 
-/// Why a channel has passed nothing on of what came, in words, as of its end.
+/// Why a channel that ends has delivered nothing of the received datagrams.
 pub fn why_nothing(state: &ChannelState) -> Option<String> {
     let view = ChannelView { state: state.clone(), path: String::new(), subscribers: Default::default() };
     let counts = refused::grown(&before_all(&view).state, state);
     (!counts.is_empty()).then(|| explain::explain_all(&counts, state, ""))
 }
 
-/// The channel as it was when it began.
+/// The channel as it was at its start.
 fn before_all(view: &ChannelView) -> ChannelView {
     let mut view = view.clone();
     view.state.counters = Default::default();

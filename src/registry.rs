@@ -1,9 +1,8 @@
-//! Who runs what: the packet threads, the configured channels, and those that exist while somebody
-//! asks for them.
+//! Registry of the packet threads, the configured channels, and the channels that exist while
+//! clients ask for them.
 //!
-//! Commands start it, the HTTP server subscribes through it, and state and metrics are asked here.
-//! It stands beside a datagram's way: it hands out the readers of [`crate::channel::tap`], and
-//! packets do not pass it.
+//! Commands start it, the HTTP server subscribes through it, and it returns states for display and
+//! metrics. Packets do not pass it: it hands out readers of [`crate::channel::tap`].
 
 pub mod audience;
 mod common;
@@ -44,19 +43,19 @@ use tidecast_wire::Format;
 use views::Answers;
 pub use views::{Stalled, Views};
 
-/// Why somebody cannot have a stream.
+/// Why a stream is not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// No channel of this name is configured.
     #[error("there is no stream {name:?}: expected {}", known(names))]
     Unknown {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names that there are.
+        /// The configured names.
         names: Vec<String>,
     },
-    /// As many groups on demand as there may be, or as one host may have.
+    /// The maximum of groups on demand is reached, or that of one host.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The group cannot be joined at present.
@@ -65,7 +64,7 @@ pub enum RegistryError {
         /// Each leg's address and reason.
         reasons: Vec<String>,
     },
-    /// The packet path refuses.
+    /// An error of the packet thread.
     #[error(transparent)]
     PacketThread(#[from] ThreadError),
 }
@@ -77,7 +76,7 @@ fn known(names: &[String]) -> String {
     }
 }
 
-/// Owns the channels. Cheap to clone; all clones are one.
+/// Owns the channels. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
 pub struct Registry {
     shared: Arc<Shared>,
@@ -86,14 +85,15 @@ pub struct Registry {
 #[derive(Debug)]
 struct Shared {
     packet_threads: Vec<PacketThread>,
-    /// Channels per packet thread, to spread them.
+    /// Channels per packet thread, used to distribute them.
     loads: Vec<AtomicUsize>,
     channels: Mutex<Vec<Arc<Configured>>>,
     on_demand: OnDemand,
     shares: Shares,
     telemetry: Arc<dyn Telemetry>,
     answers: Answers,
-    /// Read while somebody adds up living and ended channels; written while one becomes the other.
+    /// Locked for reading while running and ended channels are added up, and for writing while a
+    /// channel ends.
     census: RwLock<()>,
 }
 
@@ -104,26 +104,27 @@ struct Configured {
     thread: usize,
     channel: Arc<config::Channel>,
     subscribers: ByTransport,
-    /// Those that run beside its packet thread.
+    /// Outputs that run beside its packet thread.
     outputs: Mutex<Vec<Arc<dyn ExternalOutput>>>,
 }
 
 impl Configured {
     fn outputs(&self) -> MutexGuard<'_, Vec<Arc<dyn ExternalOutput>>> {
-        // Only ever pushed to: no panic can leave it half changed.
+        // Only pushed to, so a panic cannot leave it inconsistent.
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What measures the channels, beside the states that they give.
+/// Measures the channels in addition to their states.
 pub trait Telemetry: fmt::Debug + Send + Sync {
-    /// Where the packet path records how long packets of a channel waited behind a gap, in seconds.
+    /// Histogram for the packet path: how long packets of a channel waited behind a gap, in
+    /// seconds.
     fn gap_wait(&self, _channel: &str, _on_demand: bool) -> ::metrics::Histogram {
         ::metrics::Histogram::noop()
     }
 
-    /// Called when a channel on demand has ended, while no census runs. Later ones are without the
-    /// channel.
+    /// Called when a channel on demand has ended, while no census runs. Later censuses do not
+    /// include the channel.
     fn ended(&self, _last: &ChannelState, _subscribers: &ByTransportState) {}
 }
 
@@ -132,41 +133,41 @@ impl Telemetry for () {}
 
 /// An output of a channel that runs beside its packet thread, such as a recording.
 pub trait ExternalOutput: fmt::Debug + Send + Sync {
-    /// What it has sent on so far.
+    /// State of the output, with what it has sent.
     fn state(&self) -> OutputState;
 }
 
-/// How a group on demand is received.
+/// Settings for receiving a group on demand.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Joining {
-    /// For RTP, where its repair packets come.
+    /// For RTP, the ports of repair packets.
     pub fec: Fec,
-    /// How often its membership is reported although nobody asks.
+    /// Interval at which the membership is reported without a query.
     pub rejoin: Option<Duration>,
 }
 
-/// One channel as people see it.
+/// State of one channel for display.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChannelView {
-    /// The packet path's state.
+    /// State from its packet thread.
     #[serde(flatten)]
     pub state: ChannelState,
-    /// Where HTTP clients find it.
+    /// Its URL path.
     pub path: String,
     /// Its subscribers, by transport.
     pub subscribers: ByTransportState,
 }
 
-/// What one client gets of a channel.
+/// A client's subscription to a channel.
 #[derive(Debug)]
 pub struct Subscription<P: Piece = Chunk> {
-    /// What comes from now on. Closed when the channel ends.
+    /// Reader of everything from now on. It ends with the channel.
     pub reader: TapReader<P>,
-    /// The client's share of the channel; it leaves when this is dropped.
+    /// The client's share of the channel; dropping it unsubscribes.
     pub share: Share,
 }
 
-/// One client's share of a channel. A group on demand is left when nobody has one.
+/// One client's share of a channel. A group on demand is left after its last share is dropped.
 #[derive(Debug)]
 pub struct Share {
     subscribers: Arc<SubscriberGroup>,
@@ -180,38 +181,38 @@ impl Share {
         Share { subscribers, client, _place: place }
     }
 
-    /// A share of nothing.
+    /// A share without a channel.
     #[cfg(test)]
     pub(crate) fn detached(subscribers: Arc<SubscriberGroup>) -> Share {
         Share::new(subscribers, None)
     }
 
-    /// Says who the client is.
+    /// Sets the description of the client.
     pub fn introduce(&self, who: Who) {
         self.client.introduce(who);
     }
 
-    /// Packets went to the client.
+    /// Counts packets sent to the client.
     pub fn sent(&self, packets: u64, bytes: u64) {
         self.subscribers.sent(&self.client, packets, bytes);
     }
 
-    /// The client skipped packets.
+    /// Counts packets that the client skipped.
     pub fn lagged(&self, packets: u64) {
         self.subscribers.lagged(&self.client, packets);
     }
 
-    /// Packets were waiting for the client when it went.
+    /// Counts packets that were queued when the client left.
     pub fn cut(&self, packets: u64) {
         self.subscribers.cut(packets);
     }
 
-    /// The client was cut off because it was behind for too long.
+    /// Counts that the client was disconnected because it was behind for too long.
     pub fn cut_off_behind(&self) {
         self.subscribers.cut_off_behind();
     }
 
-    /// The client was cut off because its stream was silent for too long.
+    /// Counts that the client was disconnected because its stream was silent for too long.
     pub fn cut_off_idle(&self) {
         self.subscribers.cut_off_idle();
     }
@@ -226,8 +227,7 @@ impl Drop for Share {
 impl Registry {
     /// Starts the packet threads. Must be called within a tokio runtime.
     ///
-    /// # Errors
-    /// A thread or its epoll cannot be made.
+    /// # Errors A thread or its epoll cannot be created.
     pub fn start(
         threads: usize,
         settings: PathSettings,
@@ -252,15 +252,14 @@ impl Registry {
         Ok(Registry { shared })
     }
 
-    /// Who has how many places.
+    /// The table of places.
     pub fn shares(&self) -> &Shares {
         &self.shared.shares
     }
 
-    /// Starts a configured channel; answers when each leg was tried once.
+    /// Starts a configured channel; returns when each leg was tried once.
     ///
-    /// # Errors
-    /// A leg cannot be opened and waiting does not help, or the name is taken.
+    /// # Errors A leg cannot be opened and waiting does not help, or the name is taken.
     pub async fn add(&self, channel: &config::Channel) -> Result<Started, ThreadError> {
         let thread = self.shared.least_loaded();
         let gap_wait = self.shared.telemetry.gap_wait(&channel.name, false);
@@ -276,10 +275,9 @@ impl Registry {
         Ok(started)
     }
 
-    /// Shows an output that runs beside the packet thread among those of a configured channel.
+    /// Adds an output that runs beside the packet thread to the state of a configured channel.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub fn show_output(&self, name: &str, output: Arc<dyn ExternalOutput>) -> Result<(), RegistryError> {
         self.configured(name)?.outputs().push(output);
         Ok(())
@@ -287,8 +285,8 @@ impl Registry {
 
     /// Subscribes to a configured channel.
     ///
-    /// # Errors
-    /// There is no such channel, or too many different flows of it are read one by one.
+    /// # Errors The channel does not exist, or too many different selections of its flows are
+    /// being read.
     pub async fn subscribe(
         &self,
         name: &str,
@@ -301,10 +299,9 @@ impl Registry {
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
-    /// Subscribes to all that happens in a configured channel, packet by packet.
+    /// Subscribes to all records of a configured channel.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub async fn subscribe_records(
         &self,
         name: &str,
@@ -316,21 +313,19 @@ impl Registry {
         Ok(Subscription { reader, share: Share::new(channel.subscribers.of(transport), None) })
     }
 
-    /// The last value of each flow of a channel, configured or on demand, and a reader of all that
-    /// happens in it from then on. Whoever takes it hands it on to subscribers, each of which has a
+    /// The last value of each flow of a channel, configured or on demand, and a reader of all
+    /// records from then on. For a hub that passes them to subscribers, each of which has its own
     /// share.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub async fn follow(&self, name: &str) -> Result<(Batch, TapReader<Batch>), RegistryError> {
         self.with_channel(name, Channel::follow).await
     }
 
-    /// Asks a channel, configured or on demand, on its packet thread. The question must be short:
-    /// packets wait meanwhile.
+    /// Runs `question` on a channel, configured or on demand, on its packet thread. It must be
+    /// short, because packets wait meanwhile.
     ///
-    /// # Errors
-    /// There is no such channel, or its packet thread has ended.
+    /// # Errors The channel does not exist, or its packet thread has ended.
     pub async fn with_channel<T: Send + 'static>(
         &self,
         name: &str,
@@ -342,7 +337,7 @@ impl Registry {
             }
             Err(unknown) => unknown,
         };
-        // One on demand.
+        // It may be a channel on demand.
         for thread in &self.shared.packet_threads {
             if let Ok(answer) = thread.with_channel(name, question.clone()).await {
                 return Ok(answer);
@@ -351,19 +346,17 @@ impl Registry {
         Err(unknown)
     }
 
-    /// A subscriber's share of a configured channel that is followed already.
+    /// A subscriber's share of a configured channel that is already followed.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub fn share(&self, name: &str, transport: Transport) -> Result<Share, RegistryError> {
         Ok(Share::new(self.configured(name)?.subscribers.of(transport), None))
     }
 
-    /// Subscribes to a group on demand: the first client joins it, and it is left a while after the
-    /// last one is gone. `caller`: in whose share the group is.
+    /// Subscribes to a group on demand: the first client joins it, and it is left a while after
+    /// the last one has gone. `caller`: owner of the share that the group is taken from.
     ///
-    /// # Errors
-    /// The group cannot be joined, or too many are.
+    /// # Errors The group cannot be joined, or too many are joined.
     pub async fn subscribe_on_demand(
         &self,
         input: Input,
@@ -379,10 +372,9 @@ impl Registry {
     }
 
     /// A subscriber's share of a group on demand, and the name of its channel, which can be
-    /// followed as long as there is a share. The first one joins the group.
+    /// followed as long as there is a share. The first client joins the group.
     ///
-    /// # Errors
-    /// The group cannot be joined, or too many are.
+    /// # Errors The group cannot be joined, or too many are joined.
     pub async fn join_on_demand(
         &self,
         input: Input,
@@ -395,36 +387,34 @@ impl Registry {
         Ok((entry.name.clone(), share))
     }
 
-    /// The format of a configured channel.
+    /// Format of a configured channel.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub fn format(&self, name: &str) -> Result<Format, RegistryError> {
         self.configured(name).map(|configured| configured.channel.format.clone())
     }
 
-    /// A configured channel, as it was configured.
+    /// Configuration of a configured channel.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub fn channel(&self, name: &str) -> Result<Arc<config::Channel>, RegistryError> {
         self.configured(name).map(|configured| configured.channel.clone())
     }
 
-    /// What was seen in a channel, configured or on demand. An answer may be a survey's interval
-    /// old, since each stream that begins asks.
+    /// Content of a channel, configured or on demand. An answer may be as old as the interval of
+    /// surveys, because each new stream asks.
     pub async fn carries(&self, name: &str) -> Option<Carries> {
         let views = self.shared.answers.recent_views(&self.shared).await.ok()?;
         views.iter().find(|view| view.state.name == name).map(|view| view.state.carries)
     }
 
-    /// The name of the channel of a group on demand; absent while nobody has it.
+    /// Name of the channel of a group on demand; `None` while it is not joined.
     pub fn name_on_demand(&self, input: &Input) -> Option<String> {
         self.shared.on_demand.entry_of(input).map(|entry| entry.name.clone())
     }
 
-    /// The configured channels that carry streams of one session with this one, and this one, in
-    /// the order of the configuration.
+    /// This configured channel and those that carry streams of the same session, in configured
+    /// order.
     pub fn session_of(&self, channel: &Arc<config::Channel>) -> Vec<Arc<config::Channel>> {
         if channel.session().is_none() {
             return vec![channel.clone()];
@@ -434,18 +424,17 @@ impl Registry {
         all.filter(|other| other.session() == channel.session()).cloned().collect()
     }
 
-    /// What a configured channel keeps for players that begin, without being one.
+    /// Data that a configured channel keeps for new players, without becoming one.
     ///
-    /// # Errors
-    /// There is no such channel.
+    /// # Errors The channel does not exist.
     pub async fn kept(&self, name: &str) -> Result<Vec<Arc<Chunk>>, RegistryError> {
         let channel = self.configured(name)?;
         let mut reader = self.shared.tap(channel.thread, name, Select::Auto, Begin::Picture).await?;
         Ok(reader.take_start())
     }
 
-    /// The clients of a channel, configured or on demand, in no order; absent when there is none of
-    /// this name.
+    /// Clients of a channel, configured or on demand, in no particular order; `None` if no channel
+    /// has this name.
     pub fn clients(&self, name: &str) -> Option<Vec<ClientState>> {
         if let Ok(channel) = self.configured(name) {
             return Some(channel.subscribers.clients());
@@ -454,12 +443,12 @@ impl Registry {
         entries.iter().find(|entry| entry.name == name).map(|entry| entry.subscribers.clients())
     }
 
-    /// Whether a channel of this name is configured.
+    /// Whether a channel with this name is configured.
     pub fn knows(&self, name: &str) -> bool {
         self.shared.channels().iter().any(|channel| channel.name == name)
     }
 
-    /// The names of the configured channels, in the order of the configuration.
+    /// Names of the configured channels, in configured order.
     pub fn names(&self) -> Vec<String> {
         self.shared.channels().iter().map(|channel| channel.name.clone()).collect()
     }
@@ -469,21 +458,19 @@ impl Registry {
         channel.ok_or_else(|| RegistryError::Unknown { name: name.to_owned(), names: self.names() })
     }
 
-    /// All channels as they stand after this call: the configured ones in their order, then the
-    /// others by name. Each may have more flows than `flows_max`, if somebody else wants more of
-    /// them at the same time.
+    /// States of all channels, not older than this call: the configured ones in their order, then
+    /// the others by name. Each may have more flows than `flows_max`, if another caller requests
+    /// more at the same time.
     ///
-    /// # Errors
-    /// A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`].
+    /// # Errors A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`].
     pub async fn views(&self, flows_max: usize) -> Result<Views, Stalled> {
         self.shared.answers.views(&self.shared, flows_max).await
     }
 
-    /// One channel, configured or on demand, with at most `flows_max` flows; absent when there is
-    /// none of this name. Each call is a question to the packet threads.
+    /// State of one channel, configured or on demand, with at most `flows_max` flows; `None` if no
+    /// channel has this name. Each call queries the packet threads.
     ///
-    /// # Errors
-    /// As of [`Registry::views`].
+    /// # Errors As for [`Registry::views`].
     pub async fn state(&self, name: &str, flows_max: usize) -> Result<Option<ChannelState>, Stalled> {
         for (index, thread) in self.shared.packet_threads.iter().enumerate() {
             match tokio::time::timeout(SURVEY_PATIENCE, thread.state(name, flows_max)).await {
@@ -498,16 +485,16 @@ impl Registry {
         Ok(None)
     }
 
-    /// A look at what happens in a channel, configured or on demand, without being one of its
-    /// subscribers: for the page, which shows what it is that others subscribe to.
+    /// A reader of the records of a channel, configured or on demand, that does not count as a
+    /// subscriber: for the page, which shows what others subscribe to.
     pub async fn look(&self, name: &str) -> Option<TapReader<Batch>> {
         self.with_channel(name, |channel, _| channel.packet_tap()).await.ok()
     }
 
     /// Why the relay is not ready: legs of configured channels that are not joined or whose
-    /// interface is down, with the reason. Empty: ready.
+    /// interface is down, with the reason. Empty if it is ready.
     pub async fn not_ready(&self) -> Vec<String> {
-        // Before the views: one that is added meanwhile may be in none of them.
+        // Read before the views: a channel added meanwhile may be in neither.
         let names = self.names();
         let views = self.views(0).await.unwrap_or_default();
         let mut reasons: Vec<String> = Vec::new();
@@ -520,35 +507,32 @@ impl Registry {
         reasons
     }
 
-    /// The packet threads, by number, that have not come round within this time, their sockets
-    /// read. Empty: all of them work.
+    /// Indices of the packet threads that have not completed a turn within this time, with their
+    /// sockets read. Empty if all of them work.
     pub async fn stalled(&self, patience: Duration) -> Vec<usize> {
         self.shared.stalled(patience).await
     }
 
-    /// Whether packets pass: every packet thread has come round within
+    /// Whether packets pass: every packet thread has completed a turn within
     /// [`HEALTH_PATIENCE`](crate::limits::HEALTH_PATIENCE).
     ///
-    /// # Errors
-    /// Some have not.
+    /// # Errors Some threads have not.
     pub async fn health(&self) -> Result<(), Stalled> {
         self.shared.answers.health(&self.shared).await
     }
 
-    /// Calls `count` with all channels. No channel on demand ends meanwhile, so that each is either
-    /// here or was handed to
-    /// [`Telemetry::ended`].
+    /// Calls `count` with all channels. No channel on demand ends meanwhile, so each is either
+    /// included or was passed to [`Telemetry::ended`].
     ///
-    /// # Errors
-    /// As of [`Registry::views`].
+    /// # Errors As for [`Registry::views`].
     pub async fn with_census<T>(&self, count: impl FnOnce(&[ChannelView]) -> T) -> Result<T, Stalled> {
         let _still = self.shared.census.read().await;
         let views = self.shared.answers.views(&self.shared, 0).await?;
         Ok(count(&views))
     }
 
-    /// Ends all channels: leaves the groups, sends on what is held back, ends every subscription.
-    /// Gives their last states. Whatever is asked later is refused.
+    /// Ends all channels: leaves the groups, sends packets that are held back, and ends every
+    /// subscription. Returns their last states. Later requests are refused.
     pub async fn stop(&self) -> Vec<ChannelState> {
         let mut states = Vec::new();
         for thread in &self.shared.packet_threads {
@@ -561,11 +545,11 @@ impl Registry {
 
 impl Shared {
     fn channels(&self) -> MutexGuard<'_, Vec<Arc<Configured>>> {
-        // Only ever pushed to: no panic can leave it half changed.
+        // Only pushed to, so a panic cannot leave it inconsistent.
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A reader of the payloads of a channel of this packet thread.
+    /// A reader of the payloads of a channel on this packet thread.
     async fn tap(
         &self,
         thread: usize,
@@ -577,7 +561,7 @@ impl Shared {
         Ok(self.packet_threads[thread].with_channel(name, tap).await??)
     }
 
-    /// The packet thread with the fewest channels; it counts as given one.
+    /// The packet thread with the fewest channels; counts one more for it.
     fn least_loaded(&self) -> usize {
         let loads = self.loads.iter().enumerate();
         let (index, load) =
@@ -617,7 +601,7 @@ async fn ask(thread: PacketThread, end: tokio::time::Instant) -> bool {
     tokio::time::timeout_at(end, thread.answer()).await.is_ok_and(|answer| answer.is_ok())
 }
 
-/// What the packet path makes the channel from.
+/// Specification of the channel for the packet thread.
 fn spec(channel: &config::Channel, gap_wait: ::metrics::Histogram) -> ChannelSpec {
     ChannelSpec {
         name: channel.name.clone(),

@@ -1,10 +1,10 @@
-//! Who has how many places: one table for connections, streams, groups on demand, pages, TCP
-//! clients and UDP subscribers, so that one host cannot take them all.
+//! Places per host: one table for connections, streams, groups on demand, pages, TCP clients and
+//! UDP subscribers, so that one host cannot take all of them.
 //!
-//! A host is an IPv4 address or an IPv6 /64, the least that a network is given. Each may have a
-//! share of the places. The last ones are kept for this host's own requests (from 127.0.0.1 or
-//! ::1), which have no share: the operator and the health check get in when everybody else does
-//! not. The flows of a channel are counted by its core (`relay/hosts.rs`).
+//! A host is an IPv4 address or an IPv6 /64, the smallest network that is assigned. Each host may
+//! take a share of the places. Some places are reserved for this host's own requests (from
+//! 127.0.0.1 or ::1), which have no share: the operator and the health check get in when others do
+//! not. The flows of a channel are limited by its core (`relay/hosts.rs`).
 
 use std::{
     collections::HashMap,
@@ -22,18 +22,18 @@ use crate::limits::{
 use tidecast_core::host::Host;
 use tidecast_core::limits::SHARE_PERCENT;
 
-/// What is shared by address.
+/// Resources that are shared by address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// Connections to the HTTP port.
     Connections,
-    /// Connections to the port for the operator.
+    /// Connections to the operator's port.
     Admin,
     /// Streaming clients over HTTP.
     Streams,
     /// Groups joined on demand.
     Groups,
-    /// Pages that are open.
+    /// Open pages.
     Pages,
     /// Connections to the TCP port.
     Tcp,
@@ -42,7 +42,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// All of them.
+    /// All resources.
     pub const ALL: [Resource; 7] = [
         Resource::Connections,
         Resource::Admin,
@@ -53,7 +53,7 @@ impl Resource {
         Resource::Udp,
     ];
 
-    /// Its name in metrics.
+    /// Name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Resource::Connections => "connections",
@@ -66,7 +66,7 @@ impl Resource {
         }
     }
 
-    /// What so many of them are, in a sentence.
+    /// Description of taken places, for messages.
     fn taken(self) -> &'static str {
         match self {
             Resource::Connections | Resource::Admin => "connections are open",
@@ -89,19 +89,19 @@ impl Resource {
     }
 }
 
-/// Who asks for a place.
+/// Owner of a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// This host itself: it has no share, and places of its own.
+    /// This host itself: it has no share, but reserved places.
     Own,
-    /// A proxy that is trusted, for somebody whom it does not name: it has no share.
+    /// A trusted proxy, for a client that it does not name: it has no share.
     Proxy,
-    /// Anybody else.
+    /// Any other host.
     Host(Host),
 }
 
 impl Caller {
-    /// Who comes from this address: 127.0.0.1 and ::1 are this host itself. Other addresses of
+    /// The caller at this address: 127.0.0.1 and ::1 are this host itself. Other addresses of
     /// 127.0.0.0/8 are hosts.
     pub fn at(address: IpAddr) -> Caller {
         let canonical = address.to_canonical();
@@ -117,7 +117,7 @@ impl Caller {
     }
 }
 
-/// How many places of a resource there are, and how many of them one host may have.
+/// Number of places of a resource, and the maximum of one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
     /// Places.
@@ -127,12 +127,12 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Places that one host may have: never less than one.
+    /// Maximum places of one host: never less than one.
     pub fn of_host(self) -> usize {
         (self.max * self.share).div_ceil(100).max(1)
     }
 
-    /// Places that are kept for this host's own requests.
+    /// Places reserved for this host's own requests.
     pub fn reserved(self) -> usize {
         (self.max / PLACES_RESERVED_SHARE).min(PLACES_RESERVED_MAX)
     }
@@ -143,12 +143,12 @@ impl Bound {
 pub struct Bounds(pub [Bound; Resource::ALL.len()]);
 
 impl Bounds {
-    /// The bound of one.
+    /// Bound of one resource.
     pub fn of(&self, resource: Resource) -> Bound {
         self.0[resource as usize]
     }
 
-    /// Sets how many places of one there are.
+    /// Sets the number of places of one resource.
     pub fn set_max(&mut self, resource: Resource, max: usize) {
         self.0[resource as usize].max = max;
     }
@@ -179,32 +179,32 @@ impl Default for Bounds {
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// There are as many as there may be.
+    /// The maximum is reached.
     #[error("{max} {} already, expected fewer: try again later", .resource.taken())]
     Full {
-        /// Of what.
+        /// The resource.
         resource: Resource,
-        /// How many there may be.
+        /// Maximum places.
         max: usize,
     },
-    /// The host has its share.
+    /// The host has used its share.
     #[error(
         "{host} has {share} of {max} {} already, the share of one address: expected fewer; try again later",
         .resource.noun()
     )]
     Share {
-        /// Of what.
+        /// The resource.
         resource: Resource,
-        /// Whose share it is.
+        /// The host.
         host: Host,
-        /// How many one host may have.
+        /// Maximum places of one host.
         share: usize,
-        /// How many there may be.
+        /// Maximum places.
         max: usize,
     },
 }
 
-/// The table. Cheap to clone; all clones are one.
+/// The table. Cheap to clone; clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Shares(Arc<Inner>);
 
@@ -215,14 +215,14 @@ struct Inner {
     refused: [[AtomicU64; REASONS.len()]; Resource::ALL.len()],
 }
 
-/// Why places are refused, in metrics.
+/// Reasons for refusals, in metrics.
 const REASONS: [&str; 2] = ["full", "share"];
 
-/// The places that are taken.
+/// The taken places.
 #[derive(Debug, Default)]
 struct Taken {
     all: [usize; Resource::ALL.len()],
-    /// Bounded by the places: a host is here while it has one.
+    /// Bounded by the places: a host is listed while it has one.
     by_host: HashMap<(Resource, Host), usize>,
 }
 
@@ -262,20 +262,19 @@ impl Taken {
 }
 
 impl Shares {
-    /// A table in which no place is taken.
+    /// A table without taken places.
     pub fn new(bounds: Bounds) -> Shares {
         Shares(Arc::new(Inner { bounds, ..Inner::default() }))
     }
 
-    /// Places of a resource that are taken.
+    /// Number of taken places of a resource.
     pub fn taken(&self, resource: Resource) -> usize {
         self.table().all[resource as usize]
     }
 
     /// Takes a place.
     ///
-    /// # Errors
-    /// All places are taken, or the caller has its share; the refusal is counted.
+    /// # Errors All places are taken, or the caller has used its share; the refusal is counted.
     pub fn take(&self, resource: Resource, caller: Caller) -> Result<Place, Refused> {
         let mut taken = self.table();
         self.admit(&taken, resource, caller)?;
@@ -286,8 +285,7 @@ impl Shares {
 
     /// Whether there is a place at present. A refusal is not counted.
     ///
-    /// # Errors
-    /// As [`Shares::take`].
+    /// # Errors As for [`Shares::take`].
     pub fn has_room(&self, resource: Resource, caller: Caller) -> Result<(), Refused> {
         self.table().check(self.0.bounds.of(resource), resource, caller)
     }
@@ -299,7 +297,7 @@ impl Shares {
         })
     }
 
-    /// What was refused so far: resource, reason (`full`, `share`), how often.
+    /// Refusals so far: resource, reason (`full`, `share`), count.
     pub fn refused(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         Resource::ALL.into_iter().flat_map(|resource| {
             let counts = &self.0.refused[resource as usize];
@@ -311,12 +309,12 @@ impl Shares {
     }
 
     fn table(&self) -> MutexGuard<'_, Taken> {
-        // Plain numbers: no panic can leave them half changed.
+        // Plain numbers, so a panic cannot leave them inconsistent.
         self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place; it is free again when this is dropped.
+/// A taken place; dropping it frees the place.
 #[derive(Debug)]
 pub struct Place {
     shares: Shares,
@@ -325,16 +323,15 @@ pub struct Place {
 }
 
 impl Place {
-    /// Whose it is.
+    /// Owner of the place.
     pub fn caller(&self) -> Caller {
         self.caller
     }
 
-    /// Counts it for somebody else from now on.
+    /// Counts it for another caller from now on.
     ///
-    /// # Errors
-    /// The other one cannot have another place; then it stays as it was, and the refusal is
-    /// counted.
+    /// # Errors The other caller cannot have another place; then nothing changes, and the refusal
+    /// is counted.
     pub fn pass_to(&mut self, caller: Caller) -> Result<(), Refused> {
         if caller == self.caller {
             return Ok(());
@@ -349,7 +346,7 @@ impl Place {
         admitted
     }
 
-    /// Counts it for somebody else from now on, who has it already, whatever his share.
+    /// Counts it for another caller from now on that already uses it, regardless of its share.
     pub fn leave_to(&mut self, caller: Caller) {
         let mut taken = self.shares.table();
         taken.remove(self.resource, self.caller);

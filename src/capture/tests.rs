@@ -1,4 +1,4 @@
-//! Captures made by hand, and damaged ones.
+//! Hand-made and damaged captures.
 
 use std::io::Write;
 
@@ -58,7 +58,7 @@ fn file(bytes: &[u8]) -> NamedTempFile {
     file
 }
 
-/// All of a capture, and why it ends early.
+/// All datagrams of a capture, and the error at which it ends.
 fn all(bytes: &[u8]) -> (Vec<Datagram>, Option<CaptureError>) {
     let file = file(bytes);
     let (mut capture, mut datagrams) = match Capture::open(file.path()) {
@@ -217,7 +217,7 @@ fn what_is_wrong_is_named() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever a file holds, reading it comes to an end; nothing is made up.
+    /// Reading any file ends without a panic, and returns only datagrams that the file contains.
     #[test]
     fn damaged_captures_never_panic(place in 0_usize..400, value: u8, cut in 0_usize..400, ng: bool) {
         let whole = if ng {
@@ -233,7 +233,7 @@ proptest! {
     }
 }
 
-/// Whoever plays or probes a capture adds its times to those of a clock.
+/// The commands add a capture's times to those of a clock.
 #[test]
 fn times_that_a_file_makes_up_can_be_added_to() {
     let far = [&[14, 0, 8, 0][..], &i64::MAX.to_le_bytes()].concat();

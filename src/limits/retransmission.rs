@@ -1,7 +1,8 @@
-//! Asking for packets again, and answering: neither side may be made to send more than its share.
+//! Requesting retransmissions, and answering requests: bounds that keep attackers from amplifying
+//! either.
 
 use std::time::Duration;
 
-/// How often a RIST sender reports: TR-06-1 asks for every 100 ms at least, and a tick may pass
-/// before it goes out.
+/// Interval of a RIST sender's reports: TR-06-1 requires one every 100 ms, and a tick may pass
+/// before it is sent.
 pub const RTCP_INTERVAL: Duration = Duration::from_millis(80);

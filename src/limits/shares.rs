@@ -1,21 +1,21 @@
-//! What one host may have of what all hosts use (`shares`).
+//! Share of one host in the places that all hosts use (`shares`).
 
 use std::time::Duration;
 
-/// One in so many places is kept for this host's own requests.
+/// One of this many places is reserved for this host's own requests,
 pub const PLACES_RESERVED_SHARE: usize = 16;
-/// And no more of them than this: an operator's tools, a scrape and a health check at the same
+/// but no more of them than this: an operator's tools, a scrape and a health check at the same
 /// time.
 pub const PLACES_RESERVED_MAX: usize = 16;
-/// Connections to the port for the operator: pages, scrapes and scripts.
+/// Maximum connections to the operator's port: pages, scrapes and scripts.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// Proxies, and networks of proxies, that may be trusted.
+/// Maximum trusted proxies, and networks of proxies.
 pub const TRUSTED_PROXIES_MAX: usize = 64;
-/// Bytes of the path below which a proxy serves the relay.
+/// Maximum bytes of the path under which a proxy serves the relay.
 pub const BASE_BYTES_MAX: usize = 256;
-/// Addresses in the headers that proxies write which are looked at: no request passes more proxies.
+/// Maximum addresses evaluated in the headers of proxies: no request passes more proxies.
 pub const FORWARDED_HOPS_MAX: usize = 32;
-/// Connections that are told why they are refused, at the same time; others are closed.
+/// Maximum connections that are told at the same time why they are refused; others are closed.
 pub const REFUSALS_AT_ONCE: usize = 16;
-/// How long each of them is waited for: a round trip.
+/// Time to wait for each of them: a round trip.
 pub const REFUSAL_LINGER: Duration = Duration::from_millis(500);

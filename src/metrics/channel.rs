@@ -1,4 +1,4 @@
-//! What a channel's core has counted, and how it stands.
+//! Metrics of a channel's core.
 
 use super::{Metric, MetricKind, counter, gauge, key, relay::REFUSED, seconds};
 use crate::channel::state::ChannelState;
@@ -74,7 +74,7 @@ pub(super) const GAP_WAIT: Metric = seconds(
     "How long packets waited behind a gap until it was filled or given up.",
 );
 
-/// All of them.
+/// All metrics of this file.
 pub(super) const ALL: &[&Metric] = &[
     &DELIVERED,
     &EXPECTED,
@@ -99,13 +99,13 @@ pub(super) const ALL: &[&Metric] = &[
     &GAP_WAIT,
 ];
 
-/// Its counters.
+/// Counters of a channel.
 pub(super) fn counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
     let of = |metric: &Metric, value| (key(metric, &[("channel", channel)]), value);
     let by = |metric: &Metric, label, name: &str, value| {
         (key(metric, &[("channel", channel), (label, name)]), value)
     };
-    // Of all channels together, as the other resources.
+    // For all channels together, like other resources.
     let refused = |reason, count| (key(&REFUSED, &[("resource", "flows"), ("reason", reason)]), count);
     let c = &state.counters;
     let mut all = vec![
@@ -134,7 +134,7 @@ pub(super) fn counters(channel: &str, state: &ChannelState) -> Vec<(Key, u64)> {
     all
 }
 
-/// Its gauges.
+/// Gauges of a channel.
 pub(super) fn levels(channel: &str, state: &ChannelState) -> Vec<(Key, MetricKind, f64)> {
     let of = |metric: &Metric, value| (key(metric, &[("channel", channel)]), MetricKind::Gauge, value);
     let max = |metric: &Metric, value| (key(metric, &[("channel", channel)]), MetricKind::GaugeMax, value);

@@ -1,5 +1,4 @@
-//! What Prometheus reads of a running relay: its channels are added up once for all who have asked
-//! before.
+//! Exports the metrics of a running relay to Prometheus. Concurrent scrapes share one survey.
 
 use std::sync::{Arc, Weak};
 
@@ -11,7 +10,7 @@ use crate::{
     registry::{ChannelView, CommonAnswer, Pause, Registry, Stalled},
 };
 
-/// Answers scrapes. Cheap to clone; all clones are one.
+/// Answers scrapes. Cheap to clone; clones share their state.
 #[derive(Debug, Clone)]
 pub struct Exporter {
     metrics: Arc<Metrics>,
@@ -20,17 +19,15 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Exports what `metrics` has of the channels of `registry`. Must be called within a tokio
-    /// runtime.
+    /// Exports `metrics` for the channels of `registry`. Must be called within a tokio runtime.
     pub fn start(metrics: Arc<Metrics>, registry: Registry) -> Exporter {
         tokio::spawn(upkeep(Arc::downgrade(&metrics)));
         Exporter { metrics, registry, text: Arc::default() }
     }
 
-    /// What Prometheus reads, as text.
+    /// The text for Prometheus.
     ///
-    /// # Errors
-    /// A packet thread has ended or does not answer.
+    /// # Errors A packet thread has ended or does not answer.
     pub async fn text(&self) -> Result<Bytes, Stalled> {
         let (metrics, registry) = (self.metrics.clone(), self.registry.clone());
         let render = move || async move {
@@ -45,7 +42,7 @@ fn samples(channels: &[ChannelView]) -> Vec<Sample<'_>> {
     channels.iter().map(|view| Sample { state: &view.state, subscribers: &view.subscribers }).collect()
 }
 
-/// Folds the histograms' samples, scraped or not, while the relay lives.
+/// Folds the histograms' samples as long as the relay runs, with or without scrapes.
 async fn upkeep(metrics: Weak<Metrics>) {
     loop {
         tokio::time::sleep(METRICS_UPKEEP).await;

@@ -1,4 +1,4 @@
-//! What the legs of a channel brought, and how they stand.
+//! Metrics of a channel's legs.
 
 use super::{Metric, MetricKind, ON_DEMAND, bytes, counter, gauge, key, seconds};
 use crate::channel::state::{LegState, LegStatus};
@@ -51,7 +51,7 @@ const RECEIVE_BUFFER: Metric = bytes(gauge(
     "Receive buffer of a leg's socket, by kind: requested, granted by the kernel.",
 ));
 
-/// All of them.
+/// All metrics of this file.
 pub(super) const ALL: &[&Metric] = &[
     &RECEIVED,
     &RECEIVED_BYTES,
@@ -72,7 +72,7 @@ fn leg_label<'a>(channel: &str, leg: &'a LegState) -> &'a str {
     if channel == ON_DEMAND { ON_DEMAND } else { &leg.address }
 }
 
-/// The counters of a leg, which is one of `legs`.
+/// Counters of a leg, which is one of `legs`.
 pub(super) fn counters(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, u64)> {
     let label = leg_label(channel, leg);
     let of = |metric: &Metric, value| (key(metric, &[("channel", channel), ("leg", label)]), value);
@@ -94,7 +94,7 @@ pub(super) fn counters(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, 
     all
 }
 
-/// The gauges of a leg, which is one of `legs`.
+/// Gauges of a leg, which is one of `legs`.
 pub(super) fn levels(channel: &str, leg: &LegState, legs: usize) -> Vec<(Key, MetricKind, f64)> {
     let label = leg_label(channel, leg);
     let of = |metric: &Metric, value| {

@@ -1,4 +1,4 @@
-//! What a channel's outputs have sent and its subscribers have got.
+//! Metrics of a channel's outputs and subscribers.
 
 use super::{Metric, MetricKind, bytes, counter, gauge, key};
 use crate::{
@@ -30,7 +30,7 @@ const CUT_OFF: Metric = counter(
 );
 const SUBSCRIBERS: Metric = gauge("tidecast_subscribers", "Clients at present, by transport.");
 
-/// All of them.
+/// All metrics of this file.
 pub(super) const ALL: &[&Metric] = &[
     &OUTPUT_PACKETS,
     &OUTPUT_BYTES,
@@ -41,7 +41,7 @@ pub(super) const ALL: &[&Metric] = &[
     &SUBSCRIBERS,
 ];
 
-/// The counters of an output.
+/// Counters of an output.
 pub(super) fn counters(channel: &str, output: &OutputState) -> Vec<(Key, u64)> {
     let of =
         |metric: &Metric, value| (key(metric, &[("channel", channel), ("output", &output.address)]), value);
@@ -57,14 +57,14 @@ pub(super) fn counters(channel: &str, output: &OutputState) -> Vec<(Key, u64)> {
     all
 }
 
-/// The counters of the subscribers, by transport.
+/// Counters of the subscribers, by transport.
 pub(super) fn subscribers(channel: &str, subscribers: &ByTransportState) -> Vec<(Key, u64)> {
     used(subscribers)
         .flat_map(|(transport, state)| subscriber_counters(channel, transport.as_str(), state))
         .collect()
 }
 
-/// How many subscribers there are, by transport.
+/// Number of subscribers, by transport.
 pub(super) fn levels(channel: &str, subscribers: &ByTransportState) -> Vec<(Key, MetricKind, f64)> {
     let level = |(transport, state): (Transport, &SubscribersState)| {
         let labels = [("channel", channel), ("transport", transport.as_str())];
@@ -73,7 +73,7 @@ pub(super) fn levels(channel: &str, subscribers: &ByTransportState) -> Vec<(Key,
     used(subscribers).map(level).collect()
 }
 
-/// The transports that have series: HTTP always, the others once somebody has come by them.
+/// Transports with series: always HTTP, and the others once they were used.
 fn used(subscribers: &ByTransportState) -> impl Iterator<Item = (Transport, &SubscribersState)> {
     let wanted = |(transport, state): &(Transport, &SubscribersState)| {
         *transport == Transport::Http || state.joined > 0

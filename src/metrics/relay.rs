@@ -1,4 +1,4 @@
-//! What the relay as a whole has counted.
+//! Metrics of the whole relay.
 
 use metrics::Counter;
 
@@ -23,14 +23,14 @@ pub(super) const START_TIME: Metric = seconds(
     "When the relay was started, in seconds since the Unix epoch.",
 );
 
-/// All of them.
+/// All metrics of this file.
 pub(super) const ALL: &[&Metric] = &[&UDP_REQUESTS, &REFUSED, &BUILD_INFO, &LOG_DROPPED, &START_TIME];
 
 /// Counters of the datagrams from UDP subscribers, resolved once.
 pub struct UdpRequests(pub(super) Vec<(&'static str, Counter)>);
 
 impl UdpRequests {
-    /// One more has come to this end.
+    /// Counts a request with this result.
     pub fn count(&self, result: &str) {
         if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == result) {
             counter.increment(1);

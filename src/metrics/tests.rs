@@ -11,7 +11,7 @@ use crate::{
 };
 use tidecast_core::relay::{Counters, LegCounters};
 
-/// A channel in which every counter has another value.
+/// A channel in which every counter has a different value.
 fn state(name: &str, on_demand: bool) -> ChannelState {
     let counters = Counters {
         media_received: 1000,

@@ -1,5 +1,5 @@
-//! What a channel carries, as far as its packets tell: whether a browser can play it, or show its
-//! readings. Found out by a look at its first packets; nobody is asked again once that is known.
+//! Content of a channel: whether a browser can play it, or show its readings. Determined once from
+//! its first packets.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::{
     registry::Registry,
 };
 
-/// The length of a packet of a transport stream, and its first byte (ISO 13818-1).
+/// Length of a TS packet, and its first byte (ISO 13818-1).
 const TS_PACKET: usize = 188;
 const TS_SYNC: u8 = 0x47;
 
-/// What payloads are.
+/// Kind of payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// An MPEG transport stream.
     Ts,
-    /// JSON texts: readings, most likely.
+    /// JSON texts: probably readings.
     Json,
     /// Other text.
     Text,
@@ -29,7 +29,7 @@ pub enum Content {
 }
 
 impl Content {
-    /// Its word in the API.
+    /// Name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Content::Ts => "mpeg-ts",
@@ -39,7 +39,7 @@ impl Content {
         }
     }
 
-    /// What one payload is; `None`: an empty one tells nothing.
+    /// Kind of one payload; `None` for an empty one.
     pub fn of(payload: &[u8]) -> Option<Content> {
         let mut packets = payload.chunks(TS_PACKET);
         if payload.is_empty() {
@@ -57,7 +57,7 @@ impl Content {
     }
 }
 
-/// Looks at a channel's next packets. `None`: none came, or there is no such channel.
+/// Examines a channel's next packets. `None` if none came, or the channel does not exist.
 pub(super) async fn look(registry: &Registry, channel: &str) -> Option<Content> {
     let mut reader = registry.look(channel).await?;
     let found = async {

@@ -1,5 +1,5 @@
-//! What people should know of: joins, restarts, outages, losses, and who was cut off, each with its
-//! time and what to do about it. Found by comparing two looks at a channel; kept in a bounded ring.
+//! Events for people: joins, restarts, outages, losses and disconnected clients, each with its
+//! time and advice. Found by comparing two observations of a channel; kept in a bounded ring.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,35 +7,35 @@ use serde::Serialize;
 
 use crate::limits::{EVENT_MERGE, EVENTS_MAX};
 
-/// What kind of event it is; events of a channel and kind that follow each other closely are one.
+/// Kind of an event; events of one channel and kind in quick succession are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// A channel is there, or gone.
+    /// A channel was added or removed.
     Channel,
-    /// A leg was joined, or is not.
+    /// A leg was joined or left.
     Leg,
-    /// Producers began to send.
+    /// Producers started to send.
     Session,
-    /// No packets come, or they come again.
+    /// Packets stopped, or came again.
     Silence,
     /// Packets were lost.
     Loss,
     /// A receive buffer is too small.
     Buffer,
-    /// Datagrams were of no use.
+    /// Datagrams were refused.
     Invalid,
-    /// An output cannot send, or can again.
+    /// An output cannot send, or can send again.
     Output,
-    /// Subscribers missed packets or were cut off.
+    /// Subscribers missed packets or were disconnected.
     Subscribers,
 }
 
-/// How much an event matters.
+/// Severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Good to know.
+    /// Information.
     Info,
     /// Something was lost, or will be.
     Warning,
@@ -43,54 +43,53 @@ pub enum Level {
     Problem,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Debug, Clone, Serialize)]
 pub struct Event {
-    /// Its number: later events have higher ones.
+    /// Number of the event; later events have higher ones.
     pub id: u64,
-    /// Changes with each change of the event: what a reader has not seen yet is above what it has
-    /// seen.
+    /// Number of its last change: changes that a reader has not seen have higher numbers than
+    /// those that it has seen.
     pub revision: u64,
-    /// When it began, in milliseconds since the Unix epoch.
+    /// Start, in milliseconds since the Unix epoch.
     pub at: u64,
-    /// When it happened last, likewise.
+    /// Last occurrence, in milliseconds since the Unix epoch.
     pub last: u64,
     /// The channel.
     pub channel: String,
-    /// What kind it is.
+    /// Kind.
     pub kind: EventKind,
-    /// How much it matters.
+    /// Severity.
     pub level: Level,
-    /// How many packets, sessions or clients it is about; 0 where that means nothing.
+    /// Number of packets, sessions or clients involved; 0 if not applicable.
     pub count: u64,
     /// What happened.
     pub text: String,
-    /// What to do about it; empty: nothing.
+    /// What to do about it; empty if nothing.
     pub advice: String,
 }
 
-/// An event as it is found.
+/// An event that was found, before it is merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind it is.
+    /// Kind.
     pub kind: EventKind,
-    /// How much it matters.
+    /// Severity.
     pub level: Level,
-    /// How many of what it is about.
+    /// Number of items involved.
     pub count: u64,
-    /// What happened, from the count of all that belongs together.
+    /// Description, made from the total count of merged events.
     pub text: Text,
     /// What to do about it.
     pub advice: String,
 }
 
-/// What happened, in words.
+/// Description of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Text {
-    /// As it is; never merged with another event.
+    /// Fixed text; never merged with another event.
     Whole(String),
-    /// Before the event's count, which adds up as long as it goes on; a noun in the singular; what
-    /// follows it.
+    /// Text before the total count; a noun in the singular; text after it.
     Counted(&'static str, &'static str, String),
 }
 
@@ -105,7 +104,7 @@ impl Text {
     }
 }
 
-/// The last events.
+/// The latest events.
 #[derive(Debug, Default)]
 pub struct Log {
     events: VecDeque<Event>,
@@ -114,8 +113,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Adds what was found in a channel at `at` (since the Unix epoch). A counted event that goes
-    /// on grows.
+    /// Adds an event of a channel at `at` (since the Unix epoch). A continuing event with a count
+    /// grows.
     pub fn add(&mut self, at: Duration, channel: &str, finding: Finding) {
         let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
         self.revision += 1;
@@ -160,12 +159,12 @@ impl Log {
         self.events.iter().rposition(same)
     }
 
-    /// All of them, the oldest first.
+    /// All events, the oldest first.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = &Event> {
         self.events.iter()
     }
 
-    /// The number of the newest change.
+    /// Number of the latest change.
     pub fn revision(&self) -> u64 {
         self.revision
     }

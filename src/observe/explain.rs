@@ -1,6 +1,5 @@
-//! Why datagrams are of no use, and what to do, in words: from the reasons that the packet path
-//! counts, and from what one of each looked like. A reason without words of its own is told by its
-//! name.
+//! Explains why datagrams are refused, and what to do: from the reasons that the packet path
+//! counts, and from examples. A reason without an explanation is given by name.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +8,11 @@ use tidecast_core::relay::Refused;
 use tidecast_net::address::{Input, Scheme};
 use tidecast_wire::Looks;
 
-/// What was discarded as useless although no reason names it: numbers that nothing confirmed, or
-/// beyond a limit.
+/// Reason for discarded datagrams without a recorded one: unconfirmed numbers, or numbers beyond a
+/// limit.
 pub(super) const UNCONFIRMED: &str = "unconfirmed";
 
-/// The cause and the remedy of one reason. `path`: where HTTP clients find the channel.
+/// Cause and remedy of one reason. `path`: URL path of the channel.
 pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String {
     let example = state.refused.get(reason);
     match reason {
@@ -64,12 +63,12 @@ pub(super) fn explain(reason: &str, state: &ChannelState, path: &str) -> String 
     }
 }
 
-/// All reasons that there are, the commonest first, as one text.
+/// All reasons in one text, the most frequent first.
 pub(super) fn explain_all(counts: &BTreeMap<&'static str, u64>, state: &ChannelState, path: &str) -> String {
     let mut sorted: Vec<(&str, u64)> = counts.iter().map(|(reason, count)| (*reason, *count)).collect();
     sorted.sort_by_key(|(reason, count)| (std::cmp::Reverse(*count), *reason));
     let total: u64 = counts.values().sum();
-    // What is rare beside others would only make the text long.
+    // Rare reasons would only make the text long.
     let told = sorted.iter().filter(|(_, count)| *count * 10 >= total);
     let texts: Vec<String> = told
         .map(|(reason, count)| format!("{count} {}: {}", words(reason), explain(reason, state, path)))
@@ -123,7 +122,7 @@ fn format(state: &ChannelState, path: &str, example: Option<&Refused>) -> String
     from(&format!("{what}, and {says}: {remedy}"), example)
 }
 
-/// Damaged, or never of this format.
+/// Damaged datagrams, or datagrams that were never of this format.
 fn damaged(what: &str, state: &ChannelState, example: Option<&Refused>) -> String {
     let cause = match example.map(|example| example.looks) {
         Some(Looks::Ts) => {
@@ -134,7 +133,7 @@ fn damaged(what: &str, state: &ChannelState, example: Option<&Refused>) -> Strin
     from(&format!("{what}{cause}"), example)
 }
 
-/// With where they come from.
+/// Adds the source addresses to a text.
 fn from(text: &str, example: Option<&Refused>) -> String {
     match example.map(|example| &example.sources[..]) {
         Some([one]) => format!("{text} (from {one})"),

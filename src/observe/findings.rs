@@ -1,5 +1,4 @@
-//! Compares two looks at a channel: what has happened in between that people should know of, and
-//! what to do.
+//! Compares two observations of a channel: finds events for people, with advice.
 
 use super::{
     events::{EventKind, Finding, Level, Text},
@@ -14,7 +13,7 @@ use crate::{
 };
 use tidecast_net::{address::Input, diagnose};
 
-/// What is known of a channel that is there for the first time.
+/// Events of a channel that is observed for the first time.
 pub(super) fn first(view: &ChannelView) -> Vec<Finding> {
     let mut all: Vec<Finding> = view.state.legs.iter().filter_map(|leg| leg_event(None, leg)).collect();
     all.extend(view.state.legs.iter().filter_map(|leg| link_event(&LegState::default(), leg)));
@@ -22,7 +21,7 @@ pub(super) fn first(view: &ChannelView) -> Vec<Finding> {
     all
 }
 
-/// What has happened between two looks.
+/// Events between two observations.
 pub(super) fn between(before: &ChannelView, after: &ChannelView) -> Vec<Finding> {
     let mut all = Vec::new();
     for (old, new) in before.state.legs.iter().zip(&after.state.legs) {
@@ -42,12 +41,12 @@ pub(super) fn between(before: &ChannelView, after: &ChannelView) -> Vec<Finding>
     all
 }
 
-/// The channel is gone: a group on demand that nobody asks for any more.
+/// The channel has ended: a group on demand without clients.
 pub(super) fn gone() -> Finding {
     info(EventKind::Channel, "left: nobody asks for it any more".to_owned())
 }
 
-/// Why nothing comes, as far as this host shows: of each leg that is joined.
+/// Possible causes of silence that this host can see, for each joined leg.
 pub(super) fn causes(view: &ChannelView) -> Vec<String> {
     let joined = view.state.legs.iter().filter(|leg| leg.state == LegStatus::Joined);
     let mut causes = Vec::new();
@@ -59,8 +58,8 @@ pub(super) fn causes(view: &ChannelView) -> Vec<String> {
     causes
 }
 
-/// No packets come any more: the likeliest cause, and the others. A channel of which nothing is
-/// joined was told of already.
+/// No packets come any more: the likeliest cause, and the others. A channel without any joined leg
+/// was already reported.
 pub(super) fn silent(view: &ChannelView, reason: &str, causes: &[String]) -> Option<Finding> {
     let joined =
         view.state.legs.iter().any(|leg| leg.state == LegStatus::Joined) || view.state.legs.is_empty();
@@ -72,7 +71,7 @@ pub(super) fn silent(view: &ChannelView, reason: &str, causes: &[String]) -> Opt
     joined.then(|| whole(EventKind::Silence, Level::Problem, reason.to_owned(), &advice))
 }
 
-/// Packets come again, after so many seconds.
+/// Packets come again, after this many seconds.
 pub(super) fn heard_again(seconds: f64) -> Finding {
     info(EventKind::Silence, format!("packets come again, after {}", words(seconds)))
 }
@@ -117,8 +116,8 @@ fn leg_event(before: Option<&LegState>, leg: &LegState) -> Option<Finding> {
     })
 }
 
-/// The interface of a leg has gone down, or is up again; a leg that is not joined any more says
-/// more itself.
+/// The interface of a leg went down, or is up again. A leg that is no longer joined has its own
+/// event.
 fn link_event(before: &LegState, leg: &LegState) -> Option<Finding> {
     let was_down = before.fault.is_some();
     match &leg.fault {
@@ -162,8 +161,9 @@ fn output_event(before: &OutputState, output: &OutputState) -> Option<Finding> {
     }
 }
 
-/// What sessions have begun between two looks. `awaited` counts the flows whose first session has
-/// not begun yet: it does when their first packets are confirmed, which may be a tick later.
+/// Sessions that have started between two observations. `awaited` counts the flows whose first
+/// session has not started yet: it starts when their first packets are confirmed, possibly a tick
+/// later.
 pub(super) fn sessions(before: &ChannelView, after: &ChannelView, awaited: &mut u64) -> Option<Finding> {
     let begun = after.state.counters.sessions.saturating_sub(before.state.counters.sessions);
     let (old, new) = (before.state.flow_count as u64, after.state.flow_count as u64);

@@ -1,11 +1,11 @@
-//! What happened in a channel lately: a sample for each tick, in a ring of bounded length.
+//! Recent history of a channel: a sample for each tick, in a bounded ring.
 
 use std::collections::VecDeque;
 
 use crate::{limits::RECENT_SAMPLES, registry::ChannelView};
 
-/// What a sample says. Counts are those since the sample before; the others are as they were at its
-/// time.
+/// Columns of a sample. Counts cover the time since the previous sample; other values are those at
+/// the time of the sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Column {
@@ -13,29 +13,29 @@ pub enum Column {
     Received,
     /// UDP payload bytes of all datagrams.
     Bytes,
-    /// Packets passed on.
+    /// Packets delivered.
     Delivered,
-    /// Numbers that the producers used.
+    /// Numbers used by the producers.
     Expected,
     /// Numbers given up.
     Lost,
-    /// Packets rebuilt from FEC.
+    /// Packets recovered by FEC.
     Fec,
-    /// Packets that came as a retransmission.
+    /// Packets recovered by retransmission.
     Retransmission,
     /// Packets that came after their number had been given up.
     Late,
     /// Datagrams that the kernel dropped.
     Kernel,
-    /// Numbers that one leg missed and another brought.
+    /// Numbers missed on one leg and received on another.
     OtherLeg,
-    /// Packets that were there before.
+    /// Duplicate packets.
     Duplicate,
     /// Packets that subscribers or outputs did not get.
     NotSent,
-    /// The hold in force, in seconds.
+    /// Current hold, in seconds.
     Hold,
-    /// The interarrival jitter, in seconds.
+    /// Interarrival jitter, in seconds.
     Jitter,
     /// Packets held back.
     Held,
@@ -43,11 +43,11 @@ pub enum Column {
     Clients,
 }
 
-/// How many columns there are.
+/// Number of columns.
 pub(super) const COLUMNS: usize = 16;
 
 impl Column {
-    /// All of them, in the order of a sample.
+    /// All columns, in the order of a sample.
     pub const ALL: [Column; COLUMNS] = [
         Column::Received,
         Column::Bytes,
@@ -67,7 +67,7 @@ impl Column {
         Column::Clients,
     ];
 
-    /// Its name in the API.
+    /// Name in the API.
     pub const fn name(self) -> &'static str {
         match self {
             Column::Received => "received",
@@ -89,18 +89,19 @@ impl Column {
         }
     }
 
-    /// Whether it counts what happened since the sample before.
+    /// Whether it counts events since the previous sample.
     pub fn is_count(self) -> bool {
         !matches!(self, Column::Hold | Column::Jitter | Column::Held | Column::Clients)
     }
 }
 
-/// One tick of a channel. Single precision: a second has fewer than 16 million packets.
+/// Sample of a channel at one tick. Single precision suffices: a second has fewer than 16 million
+/// packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sample([f32; COLUMNS]);
 
 impl Sample {
-    /// What happened between two looks at a channel.
+    /// The sample between two observations of a channel.
     pub fn between(before: &ChannelView, after: &ChannelView) -> Sample {
         let (b, a) = (&before.state.counters, &after.state.counters);
         let count = |before: u64, after: u64| after.saturating_sub(before) as f32;
@@ -125,19 +126,19 @@ impl Sample {
         Sample(values)
     }
 
-    /// One value.
+    /// Value of a column.
     pub fn get(&self, column: Column) -> f32 {
         self.0[column as usize]
     }
 }
 
-/// Datagrams that the kernel dropped on any leg.
+/// Datagrams dropped by the kernel on any leg.
 pub(super) fn kernel_drops(view: &ChannelView) -> u64 {
     view.state.legs.iter().map(|leg| leg.kernel_drops).sum()
 }
 
-/// Numbers that a leg missed and another one brought. Of more than two legs it is a lower bound:
-/// several may have missed the same one.
+/// Numbers missed on one leg and received on another. A lower bound with more than two legs, since
+/// several may have missed the same number.
 pub(super) fn by_other_leg(view: &ChannelView) -> u64 {
     let missed = view.state.legs.iter().map(|leg| leg.counters.missed);
     if view.state.legs.len() > 2 { missed.max().unwrap_or(0) } else { missed.sum() }
@@ -150,12 +151,12 @@ pub(super) fn not_sent(view: &ChannelView) -> u64 {
     outputs + lagged
 }
 
-/// Subscribers at present, of all transports.
+/// Current subscribers over all transports.
 pub fn clients(view: &ChannelView) -> u64 {
     view.subscribers.iter().map(|(_, state)| state.clients).sum()
 }
 
-/// The last samples of a channel, the newest at the end.
+/// The latest samples of a channel, the newest last.
 #[derive(Debug)]
 pub struct History {
     samples: VecDeque<Sample>,
@@ -163,12 +164,12 @@ pub struct History {
 }
 
 impl History {
-    /// An empty one that keeps so many.
+    /// An empty history for `max` samples.
     pub fn new(max: usize) -> History {
         History { samples: VecDeque::new(), max }
     }
 
-    /// Adds the newest sample; the oldest makes room.
+    /// Adds the newest sample, and drops the oldest if necessary.
     pub fn push(&mut self, sample: Sample) {
         if self.samples.len() >= self.max {
             self.samples.pop_front();
@@ -176,12 +177,12 @@ impl History {
         self.samples.push_back(sample);
     }
 
-    /// How many there are.
+    /// Number of samples.
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// The newest `count` of them, or as many as there are, in the order of time.
+    /// The newest `count` samples at most, in order of time.
     pub fn newest(&self, count: usize) -> impl Iterator<Item = &Sample> {
         self.samples.iter().skip(self.samples.len().saturating_sub(count))
     }
@@ -192,30 +193,30 @@ impl History {
     }
 }
 
-/// What became of the numbers that producers used within the last minute.
+/// Outcome of the numbers that producers used in the last minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Recent {
     /// Numbers that passed.
     pub expected: f64,
-    /// Came by one leg only.
+    /// Received on one leg only.
     pub other_leg: f64,
-    /// Rebuilt from FEC.
+    /// Recovered by FEC.
     pub fec: f64,
-    /// Came as a retransmission.
+    /// Recovered by retransmission.
     pub retransmission: f64,
-    /// Lost, all causes together: the sum of the three below.
+    /// Lost, for any cause: the sum of the three below.
     pub lost: f64,
-    /// Lost, because they came after the hold.
+    /// Lost because they came after the hold.
     pub late: f64,
-    /// Lost, as far as the kernel's full receive buffer accounts for it.
+    /// Lost because the kernel's receive buffer was full, as far as that explains the losses.
     pub kernel: f64,
-    /// Lost on the way here.
+    /// Lost in the network.
     pub network: f64,
 }
 
 impl Recent {
-    /// Splits what a history says was lost by its cause. The counters overlap (the kernel also
-    /// drops duplicates), so a cause never accounts for more than is left.
+    /// Splits the losses of a history by cause. The counters overlap (the kernel also drops
+    /// duplicates), so a cause never explains more than the remaining losses.
     pub fn of(history: &History) -> Recent {
         let sum = |column| history.sum(column, RECENT_SAMPLES);
         let lost = sum(Column::Lost);
@@ -233,13 +234,13 @@ impl Recent {
         }
     }
 
-    /// The share of numbers that is lost: 0 to 1.
+    /// Share of lost numbers: 0 to 1.
     pub fn lost_share(&self) -> f64 {
         share(self.lost, self.expected)
     }
 }
 
-/// A part of a whole: 0 to 1, and 0 of nothing.
+/// Ratio of a part to a whole: 0 to 1; 0 if the whole is empty.
 pub fn share(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { (part / whole).min(1.0) } else { 0.0 }
 }

@@ -1,5 +1,5 @@
-//! Which legs of a channel bring nothing while others do: nothing is lost then, and nothing is left
-//! to lose.
+//! Detects legs that receive nothing while others do: nothing is lost yet, but the channel has
+//! lost its redundancy.
 
 use std::time::Instant;
 
@@ -13,22 +13,22 @@ use crate::{
     registry::ChannelView,
 };
 
-/// What is known of each leg, in the channel's order.
+/// State of each leg, in the channel's order.
 #[derive(Debug, Default)]
 pub(super) struct Legs(Vec<Option<Mute>>);
 
-/// A leg that is joined and brings nothing.
+/// A leg that is joined but receives nothing.
 #[derive(Debug, Clone, Copy)]
 struct Mute {
     since: Instant,
-    /// Packets that other legs have brought since.
+    /// Packets received on other legs since.
     others: u64,
-    /// People were told.
+    /// An event was reported.
     told: bool,
 }
 
 impl Legs {
-    /// Takes in what happened between two looks; tells what people should know.
+    /// Updates the state with two observations; returns events.
     pub(super) fn go_on(&mut self, before: &ChannelView, after: &ChannelView, now: Instant) -> Vec<Finding> {
         self.0.resize(after.state.legs.len(), None);
         let brought =
@@ -50,7 +50,7 @@ impl Legs {
         found
     }
 
-    /// Why the channel is not well, as far as its legs go.
+    /// Reasons why the channel is degraded, as far as its legs are concerned.
     pub(super) fn reasons(&self, view: &ChannelView, now: Instant) -> Vec<String> {
         let legs = view.state.legs.iter().zip(&self.0);
         let mute = legs.filter_map(|(leg, mute)| Some((leg, mute.filter(|mute| mute.told)?)));
@@ -59,7 +59,7 @@ impl Legs {
 }
 
 impl Mute {
-    /// Other legs have brought so much meanwhile that this one should have.
+    /// Whether other legs have received so many packets meanwhile that this one should have, too.
     fn is_plain(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= SILENT_AFTER && self.others as f64 >= SILENT_PACKETS
     }

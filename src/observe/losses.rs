@@ -1,25 +1,25 @@
-//! Why something was lost, as far as the counters of the same time tell.
+//! Causes of losses, as far as the counters of the same time show them.
 
 use std::time::{Duration, Instant};
 
 use super::{Column, Observed, Tick};
 use crate::{channel::losses::Loss, limits::LOSS_CAUSE_AROUND};
 
-/// Why packets were lost.
+/// Cause of a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// They came, but after their gap had been given up: the hold is too short.
+    /// The packets came after their gap had been given up: the hold is too short.
     Late,
-    /// This host's kernel dropped datagrams: the receive buffer was full.
+    /// The kernel of this host dropped datagrams: the receive buffer was full.
     Kernel,
-    /// On the way here.
+    /// Lost in the network.
     Network,
     /// Longer ago than the history reaches.
     Unknown,
 }
 
 impl Cause {
-    /// Its word in the API.
+    /// Name in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::Late => "late",
@@ -30,20 +30,20 @@ impl Cause {
     }
 }
 
-/// A loss with its times in milliseconds since the Unix epoch, and its cause.
+/// A loss with its cause, and its times in milliseconds since the Unix epoch.
 #[derive(Debug, Clone)]
 pub struct Told<'a> {
-    /// The observation.
+    /// The loss.
     pub loss: &'a Loss,
     /// When its first gap was given up.
     pub first: u64,
-    /// When its last one was.
+    /// When its last gap was given up.
     pub last: u64,
-    /// Why.
+    /// Cause.
     pub cause: Cause,
 }
 
-/// The losses of a channel, the newest first. `now` and `unix` are one time on both clocks.
+/// Losses of a channel, the newest first. `now` and `unix` are the same time on both clocks.
 pub fn told<'a>(
     channel: &'a Observed,
     times: &[Tick],
@@ -58,8 +58,8 @@ pub fn told<'a>(
     })
 }
 
-/// A late packet comes after its gap was given up, and a full buffer drops what is missed a hold
-/// later: both are looked for a little around.
+/// A late packet comes after its gap was given up, and a full buffer drops packets a hold before
+/// they are given up: both are searched within a short time around the loss.
 fn cause(channel: &Observed, times: &[Tick], count: u64, (first, last): (u64, u64)) -> Cause {
     let around = LOSS_CAUSE_AROUND.as_millis() as u64;
     let samples = channel.history.newest(times.len());

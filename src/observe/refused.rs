@@ -1,6 +1,6 @@
-//! What is received and not passed on, other than duplicates and late packets, and players who get
-//! nothing of what comes: over the last seconds, so that it shows at once and clears soon after it
-//! ends.
+//! Detects refused datagrams (other than duplicates and late packets), and players without data
+//! although packets come. Looks at the last seconds, so that trouble shows at once and clears soon
+//! after its end.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,42 +18,42 @@ use crate::{
     registry::{ChannelView, audience::Transport},
 };
 
-/// What a tick has brought.
+/// Counts of one tick.
 #[derive(Debug, Default)]
 struct Tick {
     received: u64,
     delivered: u64,
-    /// Of these, what a player gets.
+    /// Delivered packets that a player gets.
     followed: u64,
     duplicate: u64,
     late: u64,
-    /// Useless datagrams by reason.
+    /// Refused datagrams by reason.
     refused: BTreeMap<&'static str, u64>,
-    /// Players that were there all the time.
+    /// Players that were connected the whole time.
     players: u64,
 }
 
-/// The last ticks, and what people were told.
+/// The latest ticks, and what was reported.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     ticks: VecDeque<Tick>,
     reasons: Vec<String>,
-    /// Since when players get nothing.
+    /// Since when players have got nothing.
     unserved: Option<Instant>,
     logged: Option<Instant>,
 }
 
-/// What has changed for those who read the log.
+/// A change to report in the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum News {
-    /// It begins, or goes on after a pause.
+    /// The trouble starts, or continues after a pause.
     Begins,
     /// It has ended.
     Ends,
 }
 
 impl Refusals {
-    /// Takes in what happened between two looks; tells what people should know.
+    /// Updates the state with two observations; returns events, and a change for the log.
     pub(super) fn go_on(
         &mut self,
         before: &ChannelView,
@@ -72,12 +72,12 @@ impl Refusals {
         (found.into_iter().collect(), self.news(had, now))
     }
 
-    /// Why the channel is not well, as far as this goes.
+    /// Reasons why the channel is degraded, as far as refused datagrams are concerned.
     pub(super) fn reasons(&self) -> &[String] {
         &self.reasons
     }
 
-    /// Trouble that comes and goes is told now and then.
+    /// Recurring trouble is reported only from time to time.
     fn news(&mut self, had: bool, now: Instant) -> Option<News> {
         let recent = self.logged.is_some_and(|at| now.saturating_duration_since(at) < EVENT_MERGE);
         match (had, self.reasons.is_empty()) {
@@ -98,7 +98,7 @@ impl Refusals {
         self.newest(count).map(value).sum()
     }
 
-    /// All that comes is useless, or a share that is no accident.
+    /// All datagrams are refused, or so many that it is no accident.
     fn refused(&self, view: &ChannelView) -> Option<String> {
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let refused = self.ticks.iter().flat_map(|tick| &tick.refused);
@@ -122,7 +122,7 @@ impl Refusals {
         })
     }
 
-    /// Players are there, packets come, and nothing of them is for a player.
+    /// Players are connected and packets come, but none is for a player.
     fn players_without(&self, view: &ChannelView) -> Option<String> {
         if self.ticks.len() < UNSERVED_SAMPLES {
             return None;
@@ -192,8 +192,8 @@ fn too_long(before: &ChannelView, after: &ChannelView) -> u64 {
     count(after).saturating_sub(count(before))
 }
 
-/// Useless datagrams between two looks by reason. Repair packets of no use cost nothing but
-/// themselves.
+/// Refused datagrams between two observations, by reason. Useless repair packets are not counted,
+/// since they do no harm.
 pub(super) fn grown(before: &ChannelState, after: &ChannelState) -> BTreeMap<&'static str, u64> {
     let count = |state: &ChannelState, reason: &str| state.rejects.get(reason).copied().unwrap_or_default();
     let reasons = after.rejects.keys().filter(|reason| **reason != "unusable_repair");
@@ -205,7 +205,7 @@ pub(super) fn grown(before: &ChannelState, after: &ChannelState) -> BTreeMap<&'s
         let c = &state.counters;
         c.corrupt + c.foreign + c.rejected
     };
-    // These are not media datagrams, and so in none of those counters.
+    // These are not media datagrams, so they are in none of those counters.
     let elsewhere = ["too_long", "other_source"];
     let named = grown.iter().filter(|(reason, _)| !elsewhere.contains(reason));
     let named: u64 = named.map(|(_, count)| count).sum();

@@ -1,4 +1,4 @@
-//! The observer, fed with channels as the packet path would describe them.
+//! The observer, fed with hand-made channel states.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::{
 use tidecast_core::relay::{Counters, LegCounters};
 use tidecast_net::limits::LOG_INTERVAL;
 
-/// An observation, and the second that it is at.
+/// Observations, and their time in seconds.
 struct World {
     seen: Observation,
     start: Instant,
@@ -36,7 +36,7 @@ impl World {
         World { seen, start, second: 0 }
     }
 
-    /// A second later, the channels have counted this.
+    /// Advances by a second, after which the channels have these counters.
     fn next(&mut self, channels: &[(&str, Counters)]) {
         self.second += 1;
         let views = channels.iter().map(|(name, counters)| view(name, counters, self.second as f64));
@@ -60,7 +60,7 @@ fn view(name: &str, counters: &Counters, age: f64) -> ChannelView {
     ChannelView { state, path: format!("/streams/{name}"), subscribers: Default::default() }
 }
 
-/// So many packets in order, of which some were lost.
+/// Counters of packets in order, some of which were lost.
 fn counted(expected: u64, lost: u64) -> Counters {
     let received = expected - lost;
     Counters { media_received: received, delivered: received, expected, lost, ..Counters::default() }
@@ -163,7 +163,7 @@ fn a_group_that_is_joined_again_counts_anew() {
     assert_eq!(world.health("a").0, Health::Ok);
 }
 
-/// What two legs have brought.
+/// A channel with two legs, and the packets that each has received.
 fn two_legs(name: &str, brought: [u64; 2], missed: [u64; 2], age: f64) -> ChannelView {
     let total = brought[0] + brought[1];
     let mut view =
@@ -216,7 +216,7 @@ fn legs_are_not_blamed_when_nothing_comes_at_all() {
     assert_eq!(world.health("a").0, Health::Silent);
 }
 
-/// What has come, what of it was foreign, and what of it a player gets; `players` are there.
+/// A channel with received, foreign and followed packets, and `players` connected players.
 fn refusing(received: u64, foreign: u64, followed: u64, players: u64, age: f64) -> ChannelView {
     let delivered = received - foreign;
     let counters =

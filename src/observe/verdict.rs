@@ -1,4 +1,4 @@
-//! Whether a channel is well: ok, degraded or silent, and why, in words that a person can act on.
+//! Health of a channel: ok, degraded or silent, with reasons that tell an operator what to do.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::{
     registry::ChannelView,
 };
 
-/// How a channel is.
+/// Health of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
-    /// All that was sent goes out.
+    /// All packets are delivered.
     Ok,
-    /// Packets come, but something is being lost, or a part of the channel does not work.
+    /// Packets come, but some are being lost, or a part of the channel does not work.
     Degraded,
     /// No packets come.
     Silent,
 }
 
 impl Health {
-    /// Its word in the API and on the page.
+    /// Name in the API and on the page.
     pub fn as_str(self) -> &'static str {
         match self {
             Health::Ok => "ok",
@@ -31,17 +31,17 @@ impl Health {
     }
 }
 
-/// How a channel is, and why.
+/// Health of a channel, with reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// How it is.
+    /// Health.
     pub health: Health,
-    /// Why it is not ok, the worst first.
+    /// Reasons if it is not ok, the worst first.
     pub reasons: Vec<String>,
 }
 
-/// Judges a channel that last heard a packet `quiet` ago (`None`: never); `legs`: what its legs
-/// lack; `refused`: what comes and is not passed on.
+/// Judges a channel whose last packet came `quiet` ago (`None`: never); `legs`: problems of its
+/// legs; `refused`: refused datagrams.
 pub(super) fn judge(
     view: &ChannelView,
     history: &History,
@@ -81,11 +81,11 @@ fn lost(recent: &Recent) -> Option<String> {
     if share <= 0.0 {
         return None;
     }
-    let digits = (1 - share.log10().floor() as i32).clamp(0, 6) as usize; // two that count
+    let digits = (1 - share.log10().floor() as i32).clamp(0, 6) as usize; // two significant ones
     Some(format!("{share:.digits$} % of the packets were lost within the last minute"))
 }
 
-/// Says since when a channel is silent, if it is.
+/// Text about the silence of a channel, if it is silent.
 fn silence(view: &ChannelView, history: &History, quiet: Option<Duration>) -> Option<String> {
     let Some(quiet) = quiet else {
         let age = view.state.age_seconds;
@@ -98,14 +98,14 @@ fn silence(view: &ChannelView, history: &History, quiet: Option<Duration>) -> Op
     (quiet >= patience).then(|| format!("no packet for {}", words(quiet)))
 }
 
-/// Seconds between two packets, as far as the history tells: a sensor may have one reading a
+/// Seconds between two packets, as far as the history shows: a sensor may send one reading a
 /// minute.
 fn usual_interval(history: &History) -> f64 {
     let packets = history.sum(Column::Received, usize::MAX);
     if packets > 0.0 { history.len() as f64 / packets } else { 0.0 }
 }
 
-/// A time span as people say it.
+/// A duration in words.
 pub(super) fn words(seconds: f64) -> String {
     match seconds {
         s if s < 120.0 => format!("{} s", s.round()),

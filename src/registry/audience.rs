@@ -1,6 +1,6 @@
-//! What the subscribers of one channel have got over each transport, together and one by one
-//! (`clients`): counted by those who serve them, read by the metrics and the state. Plain atomics,
-//! since a client's task must not wait for another's.
+//! Counters of the subscribers of one channel, by transport and one by one (`clients`): updated by
+//! the servers, read by the metrics and the state. Plain atomics, so that a client's task never
+//! waits for another's.
 
 mod clients;
 
@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use clients::Clients;
 pub use clients::{Client, ClientState, Who};
 
-/// How a subscriber that is no configured output is served.
+/// How a subscriber that is not a configured output is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// A player's stream over HTTP.
@@ -27,12 +27,12 @@ pub enum Transport {
     Sse,
     /// Socket.IO.
     SocketIo,
-    /// Datagrams, on request.
+    /// UDP datagrams, on request.
     Udp,
 }
 
 impl Transport {
-    /// All of them.
+    /// All transports.
     pub const ALL: [Transport; 6] = [
         Transport::Http,
         Transport::Tcp,
@@ -42,7 +42,7 @@ impl Transport {
         Transport::Udp,
     ];
 
-    /// Its name in metrics and in the API.
+    /// Name in metrics and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::Http => "http",
@@ -60,34 +60,34 @@ impl Transport {
 pub struct ByTransport([Arc<SubscriberGroup>; Transport::ALL.len()]);
 
 impl ByTransport {
-    /// Those of one transport.
+    /// The subscribers over one transport.
     pub fn of(&self, transport: Transport) -> Arc<SubscriberGroup> {
         self.0[transport as usize].clone()
     }
 
-    /// Each client that is there.
+    /// All current clients.
     pub fn clients(&self) -> Vec<ClientState> {
         let all = Transport::ALL.into_iter();
         all.flat_map(|transport| self.0[transport as usize].present.states(transport)).collect()
     }
 
-    /// What was counted so far, in the order of [`Transport::ALL`].
+    /// Counters so far, in the order of [`Transport::ALL`].
     pub fn state(&self) -> ByTransportState {
         ByTransportState(self.0.each_ref().map(|subscribers| subscribers.state()))
     }
 }
 
-/// What was counted of each transport.
+/// Counters of each transport.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ByTransportState(pub [SubscribersState; Transport::ALL.len()]);
 
 impl ByTransportState {
-    /// What was counted of one.
+    /// Counters of one transport.
     pub fn of(&self, transport: Transport) -> &SubscribersState {
         &self.0[transport as usize]
     }
 
-    /// Each transport with what was counted of it.
+    /// Each transport with its counters.
     pub fn iter(&self) -> impl Iterator<Item = (Transport, &SubscribersState)> {
         Transport::ALL.into_iter().zip(&self.0)
     }
@@ -99,7 +99,7 @@ impl Serialize for ByTransportState {
     }
 }
 
-/// Counts what subscribers get.
+/// Counters of a group of subscribers.
 #[derive(Debug, Default)]
 pub struct SubscriberGroup {
     clients: AtomicU64,
@@ -113,20 +113,20 @@ pub struct SubscriberGroup {
     present: Clients,
 }
 
-/// What was counted.
+/// Values of these counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct SubscribersState {
-    /// Clients at present.
+    /// Current clients.
     pub clients: u64,
-    /// Clients that have ever come.
+    /// Clients in total.
     pub joined: u64,
-    /// Packets handed to their connections.
+    /// Packets passed to their connections.
     pub packets: u64,
-    /// Payload bytes of them.
+    /// Payload bytes of these packets.
     pub bytes: u64,
     /// Packets that they did not get.
     pub dropped: Dropped,
-    /// Clients that were cut off.
+    /// Clients that were disconnected.
     pub cut_off: CutOff,
 }
 
@@ -135,62 +135,62 @@ pub struct SubscribersState {
 pub struct Dropped {
     /// The client was too slow and skipped ahead.
     pub lag: u64,
-    /// They were waiting for the client when its connection ended.
+    /// The packets were queued when the client's connection ended.
     pub closed: u64,
 }
 
-/// Clients that were cut off, by reason.
+/// Disconnected clients, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct CutOff {
-    /// They were behind for too long.
+    /// The clients were behind for too long.
     pub lag: u64,
-    /// Their stream was silent for too long.
+    /// Their streams were silent for too long.
     pub idle: u64,
 }
 
 impl SubscriberGroup {
-    /// A client has come.
+    /// Counts a new client.
     pub fn joined(&self) -> Arc<Client> {
         self.clients.fetch_add(1, Relaxed);
         self.joined.fetch_add(1, Relaxed);
         self.present.join()
     }
 
-    /// A client has left.
+    /// Counts that a client has left.
     pub fn left(&self, client: &Client) {
         self.clients.fetch_sub(1, Relaxed);
         self.present.leave(client);
     }
 
-    /// Packets went to a client.
+    /// Counts packets sent to a client.
     pub fn sent(&self, client: &Client, packets: u64, bytes: u64) {
         self.packets.fetch_add(packets, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
         client.sent(packets, bytes);
     }
 
-    /// A client skipped packets.
+    /// Counts packets that a client skipped.
     pub fn lagged(&self, client: &Client, packets: u64) {
         self.lag.fetch_add(packets, Relaxed);
         client.lagged(packets);
     }
 
-    /// Packets were waiting for a client that is gone.
+    /// Counts packets that were queued for a client that has gone.
     pub fn cut(&self, packets: u64) {
         self.closed.fetch_add(packets, Relaxed);
     }
 
-    /// A client was cut off because it was behind for too long.
+    /// Counts a client that was disconnected because it was behind for too long.
     pub fn cut_off_behind(&self) {
         self.ended_lag.fetch_add(1, Relaxed);
     }
 
-    /// A client was cut off because its stream was silent for too long.
+    /// Counts a client that was disconnected because its stream was silent for too long.
     pub fn cut_off_idle(&self) {
         self.ended_idle.fetch_add(1, Relaxed);
     }
 
-    /// What was counted so far.
+    /// Values so far.
     pub fn state(&self) -> SubscribersState {
         SubscribersState {
             clients: self.clients.load(Relaxed),

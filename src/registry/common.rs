@@ -1,5 +1,5 @@
-//! One answer for everybody who asked before it was sought, so that many questions cost as much as
-//! one.
+//! Shares one answer among all callers that asked before it was requested, so that many questions
+//! cost as much as one.
 
 use std::{
     future::Future,
@@ -10,24 +10,24 @@ use std::{
 use crate::limits::{SURVEY_INTERVAL, SURVEY_KEPT};
 use tidecast_net::clock;
 
-/// An answer shared by everybody who asked before it was sought.
+/// An answer shared by all callers that asked before it was requested.
 #[derive(Debug)]
 pub struct CommonAnswer<T> {
-    /// When the last one was sought, and what was found.
+    /// When the last answer was requested, and the answer.
     last: Arc<tokio::sync::Mutex<Option<(Instant, T)>>>,
 }
 
-/// How the last answer counts when somebody asks.
+/// How to treat the last answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Pause {
-    /// The shortest time from the last answer to the next one.
+    /// Minimum time from the last answer to the next one.
     pub after: Duration,
-    /// Whether the last answer suffices, if it was sought after the question.
+    /// Whether the last answer is enough, if it was requested after the question.
     pub suffices: bool,
 }
 
 impl Pause {
-    /// Any answer suffices, and answers are sought as often as surveys.
+    /// Any answer is enough, and answers are requested as often as surveys.
     pub const SHORT: Pause = Pause { after: SURVEY_INTERVAL, suffices: true };
 }
 
@@ -38,7 +38,7 @@ impl<T> Default for CommonAnswer<T> {
 }
 
 impl<T: Clone> CommonAnswer<T> {
-    /// The last answer, if it was sought less than `age` ago.
+    /// The last answer, if it was requested less than `age` ago.
     pub async fn last(&self, age: Duration) -> Option<T> {
         let last = self.last.lock().await;
         let recent = |sought| clock::now().saturating_duration_since(sought) < age;
@@ -47,8 +47,8 @@ impl<T: Clone> CommonAnswer<T> {
 }
 
 impl<T: Clone + Send + 'static> CommonAnswer<T> {
-    /// An answer that was sought after this call. `pause` says whether the last one suffices; if
-    /// not, `seek` finds another one, no sooner than the pause after the last one.
+    /// An answer that is requested after this call. `pause` decides whether the last one is
+    /// enough; if not, `seek` requests another one, not before the pause has passed.
     pub async fn get<F>(&self, pause: impl Fn(&T) -> Pause, seek: impl FnOnce() -> F) -> T
     where
         F: Future<Output = T> + Send + 'static,
@@ -64,7 +64,7 @@ impl<T: Clone + Send + 'static> CommonAnswer<T> {
             tokio::time::sleep(after.saturating_sub(elapsed)).await;
         }
         let (sought, seeking) = (clock::now(), seek());
-        // A task of its own: whoever goes away in the middle does not make the next one begin anew.
+        // Runs in a separate task: if the caller is cancelled, the next one need not start again.
         let kept = Arc::downgrade(&self.last);
         let task = tokio::spawn(async move {
             let answer = seeking.await;
@@ -74,12 +74,12 @@ impl<T: Clone + Send + 'static> CommonAnswer<T> {
         });
         match task.await {
             Ok(answer) => answer,
-            Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it
+            Err(error) => std::panic::resume_unwind(error.into_panic()), // the task is never aborted
         }
     }
 }
 
-/// Drops an answer some time after it was of use.
+/// Drops an answer some time after it was requested.
 async fn forget<T>(kept: Weak<tokio::sync::Mutex<Option<(Instant, T)>>>, sought: Instant) {
     tokio::time::sleep(SURVEY_KEPT).await;
     if let Some(last) = kept.upgrade() {

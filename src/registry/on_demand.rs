@@ -1,8 +1,9 @@
-//! Groups that are joined while somebody asks for them.
+//! Groups on demand: joined as long as clients ask for them.
 //!
-//! All clients of one group share its channel. The first one starts it; when the last one has left,
-//! it goes on for the linger and ends then, unless somebody has come back. A leaving last and a
-//! coming first client meet at the entry's lock: the one who comes finds the channel running, or
+//! All clients of one group share its channel. The first one starts it; after the last one has
+//! left, it continues for the linger and then ends, unless another client has come. A leaving last
+//! client and a new first one are serialized by the entry's lock: the new one finds the channel
+//! running, or ended and starts another one.
 //! gone and begins a new one.
 
 use std::{
@@ -50,20 +51,20 @@ enum Life {
         place: shares::Place,
     },
     Running {
-        /// In the share of one of the users, or of the last one.
+        /// Taken from the share of one of the users, or of the last one.
         place: shares::Place,
         thread: usize,
         users: Vec<Caller>,
         /// When the last user left.
         idle_since: Instant,
-        /// Somebody waits for the linger to pass.
+        /// A task waits for the linger to pass.
         watched: bool,
     },
-    /// No longer in the table: whoever has waited for the lock must begin anew.
+    /// No longer in the table: a caller that has waited for the lock must start again.
     Gone,
 }
 
-/// A client's place in an entry; it is given back when this is dropped.
+/// A client's place in an entry; dropping it returns it.
 #[derive(Debug)]
 pub(super) struct ChannelPlace {
     shared: Arc<Shared>,
@@ -80,13 +81,13 @@ impl OnDemand {
         self.table().values().cloned().collect()
     }
 
-    /// The group's entry, if somebody has it.
+    /// The group's entry, if it is joined.
     pub(super) fn entry_of(&self, input: &Input) -> Option<Arc<Entry>> {
         self.table().get(input).cloned()
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Input, Arc<Entry>>> {
-        // Single insertions and removals: no panic can leave it half changed.
+        // Single insertions and removals, so a panic cannot leave it inconsistent.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,14 +115,14 @@ impl OnDemand {
     }
 }
 
-/// A client's entry into a group.
+/// Result of entering a group.
 pub(super) struct Entered {
     pub(super) entry: Arc<Entry>,
     pub(super) thread: usize,
     pub(super) place: ChannelPlace,
 }
 
-/// Enters the group, and joins it if nobody has.
+/// Enters the group, and joins it if necessary.
 pub(super) async fn enter(
     shared: &Arc<Shared>,
     input: Input,
@@ -129,8 +130,8 @@ pub(super) async fn enter(
     caller: Caller,
 ) -> Result<Entered, RegistryError> {
     let shared = shared.clone();
-    // A task of its own, because a client that goes away in the middle must not leave half a
-    // channel behind.
+    // Runs in a separate task, because a client that is cancelled meanwhile must not leave a
+    // channel half started.
     let task = tokio::spawn(async move {
         loop {
             let taken = |name: &str| shared.channels().iter().any(|channel| channel.name == name);
@@ -143,11 +144,11 @@ pub(super) async fn enter(
     });
     match task.await {
         Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it
+        Err(error) => std::panic::resume_unwind(error.into_panic()), // the task is never aborted
     }
 }
 
-/// Takes a place in the entry and starts its channel if needed. `None`: the entry is gone.
+/// Takes a place in the entry and starts its channel if necessary. `None` if the entry has ended.
 async fn take_place(
     shared: &Arc<Shared>,
     entry: &Arc<Entry>,
@@ -177,8 +178,8 @@ async fn take_place(
     Ok(Some((*thread, ChannelPlace { shared: shared.clone(), entry: entry.clone(), caller })))
 }
 
-/// Groups that nobody watches any more make room: for a host that has its share its own ones, for
-/// others all. The one that was left first goes.
+/// Ends a group without clients to make room: for a host that has used its share, one of its own;
+/// for others, any. The one that was left first ends.
 async fn make_room(shared: &Arc<Shared>, input: &Input, caller: Caller) {
     if shared.on_demand.table().contains_key(input) {
         return;
@@ -207,7 +208,7 @@ async fn make_room(shared: &Arc<Shared>, input: &Input, caller: Caller) {
     }
 }
 
-/// The format of a group on demand: the datagrams of `udp://` may be anything.
+/// Format of a group on demand: datagrams of `udp://` may be anything.
 pub fn format_on_demand(scheme: Scheme) -> Format {
     if scheme.is_rtp() { Format::Rtp } else { Format::Auto }
 }
@@ -215,7 +216,7 @@ pub fn format_on_demand(scheme: Scheme) -> Format {
 async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<usize, RegistryError> {
     let thread = shared.least_loaded();
     let format = format_on_demand(entry.input.scheme);
-    // No other format has FEC on ports of its own.
+    // Other formats have no FEC on separate ports.
     let fec = if format == Format::Rtp { joining.fec } else { Fec::Off };
     let spec = ChannelSpec {
         name: entry.name.clone(),
@@ -244,13 +245,12 @@ async fn start(shared: &Arc<Shared>, entry: &Entry, joining: Joining) -> Result<
             return Err(error.into());
         }
     };
-    // A player would wait for nothing; it is told to come again, and the interface may be there by
-    // then.
+    // A player would wait in vain, so it is told to retry; the interface may be there by then.
     end(shared, entry, thread).await;
     Err(RegistryError::Waiting { reasons })
 }
 
-/// Ends the channel; its counters live on with who measures.
+/// Ends the channel; telemetry keeps its counters.
 async fn end(shared: &Shared, entry: &Entry, thread: usize) {
     let _nobody_counts = shared.census.write().await;
     shared.unload(thread);
@@ -263,14 +263,14 @@ async fn end(shared: &Shared, entry: &Entry, thread: usize) {
 impl Drop for ChannelPlace {
     fn drop(&mut self) {
         let (shared, entry, caller) = (self.shared.clone(), self.entry.clone(), self.caller);
-        // Without a runtime everything ends anyway.
+        // Without a runtime the whole program is ending.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(leave(shared, entry, caller));
         }
     }
 }
 
-/// A client has left. The task of the last one waits for the linger to pass and ends the channel.
+/// A client has left. After the last one, waits for the linger to pass and ends the channel.
 async fn leave(shared: Arc<Shared>, entry: Arc<Entry>, caller: Caller) {
     {
         let mut life = entry.life.lock().await;
@@ -280,7 +280,7 @@ async fn leave(shared: Arc<Shared>, entry: Arc<Entry>, caller: Caller) {
         }
         if let Some(other) = users.first() {
             if place.caller() == caller && !users.contains(&caller) {
-                place.leave_to(*other); // who watches it, and not who began it
+                place.leave_to(*other); // counts for a current client instead of the one that started it
             }
             return;
         }
@@ -310,7 +310,7 @@ async fn leave(shared: Arc<Shared>, entry: Arc<Entry>, caller: Caller) {
     }
 }
 
-/// `udp-239.1.1.1-5000`; unlike any configured channel's name.
+/// `udp-239.1.1.1-5000`; differs from any configured channel's name.
 fn name(input: &Input, taken: impl Fn(&str) -> bool) -> String {
     let mut name = format!("{}-", input.scheme);
     if let Some(source) = input.source {

@@ -48,7 +48,7 @@ async fn names(registry: &Registry) -> Vec<String> {
     registry.views(0).await.unwrap().iter().map(|view| view.state.name.clone()).collect()
 }
 
-/// Waits until the channels are these.
+/// Waits until these are the channels.
 async fn becomes(registry: &Registry, expected: &[String]) {
     for _ in 0..200 {
         if names(registry).await == expected {
@@ -96,8 +96,8 @@ async fn a_client_that_comes_back_within_the_linger_finds_the_same_channel() {
     registry.stop().await;
 }
 
-/// Leaving last and coming first clients meet all the time: nobody may get a reader of a channel
-/// that has ended.
+/// Last clients that leave and first clients that come run into each other constantly: no client
+/// may get a reader of a channel that has ended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_come_while_the_last_one_leaves_get_a_living_channel() {
     let registry =
@@ -193,7 +193,7 @@ async fn legs_that_wait_are_named() {
     assert_eq!(registry.not_ready().await, ["a: its packet thread does not answer"]);
 }
 
-/// A packet thread that works for too long at one packet.
+/// A packet thread that spends too long on one packet.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_packet_thread_that_stands_still_is_named() {
     let (registry, input) = (start(2), input());
@@ -205,7 +205,7 @@ async fn a_packet_thread_that_stands_still_is_named() {
     sleep(SURVEY_INTERVAL).await;
     let stalled = registry.health().await.unwrap_err();
     assert_eq!(stalled.to_string(), "the packet path does not answer: thread 1");
-    // It comes back, and so do the answers.
+    // When it works again, it answers again.
     assert!(registry.views(0).await.is_ok());
     assert_eq!(registry.health().await, Ok(()));
     registry.stop().await;
@@ -240,7 +240,7 @@ async fn one_survey_answers_all_who_asked_before_it() {
 async fn flows_are_named_as_many_as_anybody_wants() {
     let (registry, input) = (start(1), input());
     registry.add(&channel("a", &input)).await.unwrap();
-    // Two sources: two flows.
+    // Two sources make two flows.
     send(&input, 1);
     send(&input, 1);
     sleep(Duration::from_millis(50)).await;

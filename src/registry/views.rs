@@ -1,6 +1,6 @@
-//! How the channels stand, for all who ask: one survey answers everybody who has asked before it
-//! began. So whatever is asked, and however often, the packet threads are asked a few times a
-//! second ([`SURVEY_INTERVAL`]), and no answer is older than its question.
+//! States of the channels for all callers: one survey answers all that asked before it started. So
+//! the packet threads are queried a few times a second ([`SURVEY_INTERVAL`]), regardless of the
+//! number of callers, and no answer is older than its question.
 
 use std::{
     collections::HashMap,
@@ -31,16 +31,16 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the packet path does not answer: thread {}", .threads.iter().map(usize::to_string).collect::<Vec<_>>().join(", "))]
 pub struct Stalled {
-    /// Their numbers.
+    /// Their indices.
     pub threads: Vec<usize>,
 }
 
-/// All channels at one time: the configured ones in their order, then the others by name. Texts
-/// that were made of it are kept with it, and go with it.
+/// States of all channels at one time: the configured ones in their order, then the others by
+/// name. Texts made from it are cached with it.
 #[derive(Debug, Default)]
 pub struct Census {
     channels: Vec<ChannelView>,
-    /// By the largest number of flows that a channel shows.
+    /// By the maximum number of flows per channel.
     texts: Mutex<Vec<(usize, Bytes)>>,
 }
 
@@ -49,10 +49,9 @@ impl Census {
         Census { channels, texts: Mutex::default() }
     }
 
-    /// The text in which each channel shows at most `flows` flows; made by `write` for the first
-    /// who asks for it.
+    /// The text with at most `flows` flows per channel; `write` makes it for the first caller.
     pub fn text(&self, flows: usize, write: impl FnOnce(&[ChannelView]) -> Vec<u8>) -> Bytes {
-        // A panic leaves them without the text that was being written.
+        // A panic loses only the text that was being written.
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, text)) = texts.iter().find(|(known, _)| *known == flows) {
             return text.clone();
@@ -72,17 +71,17 @@ impl Deref for Census {
     }
 }
 
-/// All channels at one time, for all who asked before it.
+/// States of all channels at one time, shared by all callers.
 pub type Views = Arc<Census>;
 
-/// The answers that are shared.
+/// The shared answers.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// Without flows.
     plain: CommonAnswer<Result<Views, Stalled>>,
-    /// With so many flows at most.
+    /// With this maximum of flows.
     detailed: CommonAnswer<(usize, Result<Views, Stalled>)>,
-    /// The most flows that anybody waits for.
+    /// The largest number of flows that a caller waits for.
     flows_wanted: AtomicUsize,
     health: CommonAnswer<Result<(), Stalled>>,
 }
@@ -105,7 +104,7 @@ impl Answers {
         self.detailed.get(pause, seek).await.1
     }
 
-    /// Views that are hardly older than the question, or newer.
+    /// Views that are at most slightly older than the question.
     pub(super) async fn recent_views(&self, shared: &Arc<Shared>) -> Result<Views, Stalled> {
         if let Some(views) = self.plain.last(SURVEY_INTERVAL).await {
             return views;
@@ -124,7 +123,7 @@ impl Answers {
 }
 
 impl Shared {
-    /// Asks all packet threads at once.
+    /// Queries all packet threads at once.
     async fn survey(&self, flows_max: usize) -> Result<Views, Stalled> {
         let ask = |thread: &PacketThread| {
             let thread = thread.clone();
@@ -146,7 +145,7 @@ impl Shared {
     }
 
     fn views_of(&self, states: Vec<ChannelState>) -> Vec<ChannelView> {
-        // By name: the order, the path and the clients.
+        // By name: position, path and subscribers.
         let mut known: HashMap<String, (usize, String, ByTransportState)> = HashMap::new();
         for (order, channel) in self.channels().iter().enumerate() {
             let path = format!("/streams/{}", channel.name);
@@ -157,7 +156,7 @@ impl Shared {
         }
         let mut views: Vec<(usize, ChannelView)> = Vec::new();
         for mut state in states {
-            // Without an entry it has come or gone between the two questions.
+            // A channel without an entry has started or ended between the two queries.
             let Some((order, path, subscribers)) = known.remove(&state.name) else { continue };
             self.add_external_outputs(&mut state);
             views.push((order, ChannelView { state, path, subscribers }));

@@ -1,5 +1,5 @@
-//! Who the clients of a channel are, one by one: for the question "who listens?", which totals do
-//! not answer. Only the API and the page show them, never the metrics, whose labels are bounded.
+//! Clients of a channel one by one: answers who listens, which totals cannot. Only the API and the
+//! page show them, never the metrics, whose labels are bounded.
 
 use std::{
     collections::HashMap,
@@ -13,29 +13,29 @@ use super::Transport;
 use crate::limits::AGENT_BYTES_MAX;
 use tidecast_net::clock;
 
-/// What is known of a client.
+/// Description of a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Who {
-    /// Its address and port; empty where it is not known.
+    /// Address and port; empty if unknown.
     pub address: String,
-    /// The program, as it calls itself (`User-Agent`).
+    /// The program's `User-Agent`.
     pub agent: Option<String>,
 }
 
 impl Who {
-    /// A client at this address, and what its program calls itself: of that, at most
-    /// [`AGENT_BYTES_MAX`].
+    /// A client at this address with this `User-Agent`, of which at most [`AGENT_BYTES_MAX`] are
+    /// kept.
     pub fn new(address: Option<std::net::SocketAddr>, agent: Option<&str>) -> Who {
         let agent = agent.map(|agent| agent[..agent.floor_char_boundary(AGENT_BYTES_MAX)].to_owned());
         Who { address: address.map(|address| address.to_string()).unwrap_or_default(), agent }
     }
 }
 
-/// One client, while it is there.
+/// One connected client.
 #[derive(Debug)]
 pub struct Client {
     id: u64,
-    /// Since when, in milliseconds since the Unix epoch.
+    /// Start, in milliseconds since the Unix epoch.
     since: u64,
     who: OnceLock<Who>,
     packets: AtomicU64,
@@ -43,27 +43,27 @@ pub struct Client {
     missed: AtomicU64,
 }
 
-/// What a client has got so far.
+/// State of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientState {
     /// How it is served.
     pub transport: Transport,
-    /// Who it is.
+    /// Its description.
     pub who: Who,
-    /// Since when it is there, in milliseconds since the Unix epoch.
+    /// Start, in milliseconds since the Unix epoch.
     pub since: u64,
-    /// Packets handed to its connection.
+    /// Packets passed to its connection.
     pub packets: u64,
-    /// Payload bytes of them.
+    /// Payload bytes of these packets.
     pub bytes: u64,
-    /// Packets that it was too slow for.
+    /// Packets that it missed because it was too slow.
     pub missed: u64,
 }
 
 impl Client {
-    /// Says who it is. The first word counts.
+    /// Sets the description. Only the first one counts.
     pub fn introduce(&self, who: Who) {
-        let _ = self.who.set(who); // said already
+        let _ = self.who.set(who); // an error means that it was set before
     }
 
     pub(super) fn sent(&self, packets: u64, bytes: u64) {
@@ -87,7 +87,7 @@ impl Client {
     }
 }
 
-/// The clients that are there. Bounded by the listeners' `clients_max`.
+/// The connected clients. Bounded by the listeners' `clients_max`.
 #[derive(Debug, Default)]
 pub(super) struct Clients(Mutex<Table>);
 
@@ -99,7 +99,7 @@ struct Table {
 
 impl Clients {
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Single insertions and removals: no panic can leave it half changed.
+        // Single insertions and removals, so a panic cannot leave it inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
