@@ -3,8 +3,8 @@
 //!
 //! `config` makes a layout out of a profile's name or of the grammar (see [`Layout::from_str`]);
 //! `wire::parse` reads datagrams with it and hands each [`Packet`] to `relay`. A layout has a
-//! `DatagramLayout` for each kind of datagram that a protocol knows: the first one whose matches all hold
-//! reads the datagram.
+//! `DatagramLayout` for each kind of datagram that a protocol knows: the first one whose matches
+//! all hold reads the datagram.
 //!
 //! [`Layout::from_str`]: std::str::FromStr::from_str
 

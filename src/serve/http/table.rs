@@ -1,5 +1,6 @@
 //! Tables as the API gives them: objects for programs, CSV for spreadsheets, columns for the page,
-//! which gets them every second. A row is a struct that serde serializes: its fields are the columns.
+//! which gets them every second. A row is a struct that serde serializes: its fields are the
+//! columns.
 
 use axum::{
     Json,
