@@ -124,7 +124,8 @@ enum Step {
 impl Capture {
     /// Opens a file and reads its start.
     ///
-    /// # Errors It cannot be read, or is not a capture.
+    /// # Errors
+    /// It cannot be read, or is not a capture.
     pub fn open(path: &Path) -> Result<Capture, CaptureError> {
         let file = File::open(path)?;
         let reader = create_reader(CAPTURE_READ_BYTES, file).map_err(|error| match error {

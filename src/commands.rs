@@ -1,7 +1,7 @@
-//! What each subcommand does, and how it ends.
+//! Implements the subcommands and their exit codes.
 //!
-//! A command gets what was typed, lets [`crate::config`] check it, and wires the other modules
-//! together. It ends with a [`Failure`] or without one; only here failures become exit codes.
+//! A command takes the command line, has [`crate::config`] validate it, and connects the other
+//! modules. Only here a [`Failure`] becomes an exit code.
 
 use crate::cli::Command;
 use crate::config;
@@ -28,24 +28,24 @@ mod watchdog;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// The command line (or the environment) makes no sense.
+    /// The command line (or the environment) is invalid.
     #[error("{0}")]
     Usage(String),
-    /// The configuration is wrong.
+    /// The configuration is invalid.
     #[error(transparent)]
     Config(#[from] config::Errors),
     /// More was lost than `--max-loss` of `recv` or `probe` allows (shares from 0 to 1).
     #[error("{:.4}% lost, expected at most {:.4}%", lost * 100.0, max * 100.0)]
     Loss {
-        /// The share that was lost.
+        /// Share that was lost.
         lost: f64,
-        /// The share that was allowed.
+        /// Share that is allowed.
         max: f64,
     },
-    /// Whoever read standard output has had enough (`recv -o - | head`): the command is done.
+    /// The reader of standard output has closed it (`recv -o - | head`): the command is done.
     #[error("standard output was closed")]
     OutputClosed,
-    /// Anything else.
+    /// Any other error.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
 }
@@ -59,8 +59,8 @@ impl Failure {
         }
     }
 
-    /// The exit code: 0 done, 1 other, 2 usage, 3 too much loss, 78 configuration (`EX_CONFIG` of
-    /// sysexits.h).
+    /// The exit code: 0 for success, 1 for other errors, 2 for usage, 3 for too much loss, 78 for
+    /// the configuration (`EX_CONFIG` of sysexits.h).
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::OutputClosed => 0,
@@ -73,10 +73,10 @@ impl Failure {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 ///
 /// # Errors
-/// How it failed; [`Failure::exit_code`] is what the process returns.
+/// The failure; [`Failure::exit_code`] is the exit code of the process.
 pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check(args) => check::run(&args, &mut std::io::stdout().lock()),

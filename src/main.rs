@@ -4,11 +4,14 @@
 //! Path of a datagram through the program, which is also a good reading order:
 //!
 //! 1. [`tidecast_net`]: join the group, receive in batches with kernel time stamps and drop
-//!    counts; 2. [`tidecast_wire`]: turn bytes into a checked view; corrupt and foreign datagrams
-//!    are counted and dropped; 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow,
-//!    session, deduplication, recovery, reorder and skip; 4. [`channel`]: packet threads, which
-//!    run the core of each channel, send to UDP targets, and fill the taps; 5. [`serve`]: readers
-//!    of the taps for HTTP and TCP clients, UDP subscribers and files.
+//!    counts;
+//! 2. [`tidecast_wire`]: turn bytes into a checked view; corrupt and foreign datagrams are counted
+//!    and dropped;
+//! 3. [`tidecast_core::relay`]: the core (no I/O, no clock): flow, session, deduplication,
+//!    recovery, reorder and skip;
+//! 4. [`channel`]: packet threads, which run the core of each channel, send to UDP targets, and
+//!    fill the taps;
+//! 5. [`serve`]: readers of the taps for HTTP and TCP clients, UDP subscribers and files.
 //!
 //! Beside this path are [`registry`] (the list of channels and subscribers), [`metrics`] and
 //! [`observe`] (counters and events), [`commands`], [`cli`] and [`config`] (the start of the

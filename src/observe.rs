@@ -153,7 +153,8 @@ impl Observer {
     /// A channel with its flows, at most a tick old, shared by all callers; `None` if no channel
     /// has this name.
     ///
-    /// # Errors A packet thread does not answer.
+    /// # Errors
+    /// A packet thread does not answer.
     pub async fn flows(&self, name: &str) -> Result<Option<Arc<ChannelState>>, Stalled> {
         let tick = *self.shared.ticked.borrow();
         let mut kept = self.shared.flows.lock().await;

@@ -227,7 +227,8 @@ impl Drop for Share {
 impl Registry {
     /// Starts the packet threads. Must be called within a tokio runtime.
     ///
-    /// # Errors A thread or its epoll cannot be created.
+    /// # Errors
+    /// A thread or its epoll cannot be created.
     pub fn start(
         threads: usize,
         settings: PathSettings,
@@ -259,7 +260,8 @@ impl Registry {
 
     /// Starts a configured channel; returns when each leg was tried once.
     ///
-    /// # Errors A leg cannot be opened and waiting does not help, or the name is taken.
+    /// # Errors
+    /// A leg cannot be opened and waiting does not help, or the name is taken.
     pub async fn add(&self, channel: &config::Channel) -> Result<Started, ThreadError> {
         let thread = self.shared.least_loaded();
         let gap_wait = self.shared.telemetry.gap_wait(&channel.name, false);
@@ -277,7 +279,8 @@ impl Registry {
 
     /// Adds an output that runs beside the packet thread to the state of a configured channel.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub fn show_output(&self, name: &str, output: Arc<dyn ExternalOutput>) -> Result<(), RegistryError> {
         self.configured(name)?.outputs().push(output);
         Ok(())
@@ -285,8 +288,8 @@ impl Registry {
 
     /// Subscribes to a configured channel.
     ///
-    /// # Errors The channel does not exist, or too many different selections of its flows are
-    /// being read.
+    /// # Errors
+    /// The channel does not exist, or too many different selections of its flows are being read.
     pub async fn subscribe(
         &self,
         name: &str,
@@ -301,7 +304,8 @@ impl Registry {
 
     /// Subscribes to all records of a configured channel.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub async fn subscribe_records(
         &self,
         name: &str,
@@ -317,7 +321,8 @@ impl Registry {
     /// records from then on. For a hub that passes them to subscribers, each of which has its own
     /// share.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub async fn follow(&self, name: &str) -> Result<(Batch, TapReader<Batch>), RegistryError> {
         self.with_channel(name, Channel::follow).await
     }
@@ -325,7 +330,8 @@ impl Registry {
     /// Runs `question` on a channel, configured or on demand, on its packet thread. It must be
     /// short, because packets wait meanwhile.
     ///
-    /// # Errors The channel does not exist, or its packet thread has ended.
+    /// # Errors
+    /// The channel does not exist, or its packet thread has ended.
     pub async fn with_channel<T: Send + 'static>(
         &self,
         name: &str,
@@ -348,7 +354,8 @@ impl Registry {
 
     /// A subscriber's share of a configured channel that is already followed.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub fn share(&self, name: &str, transport: Transport) -> Result<Share, RegistryError> {
         Ok(Share::new(self.configured(name)?.subscribers.of(transport), None))
     }
@@ -356,7 +363,8 @@ impl Registry {
     /// Subscribes to a group on demand: the first client joins it, and it is left a while after
     /// the last one has gone. `caller`: owner of the share that the group is taken from.
     ///
-    /// # Errors The group cannot be joined, or too many are joined.
+    /// # Errors
+    /// The group cannot be joined, or too many are joined.
     pub async fn subscribe_on_demand(
         &self,
         input: Input,
@@ -374,7 +382,8 @@ impl Registry {
     /// A subscriber's share of a group on demand, and the name of its channel, which can be
     /// followed as long as there is a share. The first client joins the group.
     ///
-    /// # Errors The group cannot be joined, or too many are joined.
+    /// # Errors
+    /// The group cannot be joined, or too many are joined.
     pub async fn join_on_demand(
         &self,
         input: Input,
@@ -389,14 +398,16 @@ impl Registry {
 
     /// Format of a configured channel.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub fn format(&self, name: &str) -> Result<Format, RegistryError> {
         self.configured(name).map(|configured| configured.channel.format.clone())
     }
 
     /// Configuration of a configured channel.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub fn channel(&self, name: &str) -> Result<Arc<config::Channel>, RegistryError> {
         self.configured(name).map(|configured| configured.channel.clone())
     }
@@ -426,7 +437,8 @@ impl Registry {
 
     /// Data that a configured channel keeps for new players, without becoming one.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub async fn kept(&self, name: &str) -> Result<Vec<Arc<Chunk>>, RegistryError> {
         let channel = self.configured(name)?;
         let mut reader = self.shared.tap(channel.thread, name, Select::Auto, Begin::Picture).await?;
@@ -462,7 +474,8 @@ impl Registry {
     /// the others by name. Each may have more flows than `flows_max`, if another caller requests
     /// more at the same time.
     ///
-    /// # Errors A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`].
+    /// # Errors
+    /// A packet thread has ended, or does not answer within [`SURVEY_PATIENCE`].
     pub async fn views(&self, flows_max: usize) -> Result<Views, Stalled> {
         self.shared.answers.views(&self.shared, flows_max).await
     }
@@ -470,7 +483,8 @@ impl Registry {
     /// State of one channel, configured or on demand, with at most `flows_max` flows; `None` if no
     /// channel has this name. Each call queries the packet threads.
     ///
-    /// # Errors As for [`Registry::views`].
+    /// # Errors
+    /// As for [`Registry::views`].
     pub async fn state(&self, name: &str, flows_max: usize) -> Result<Option<ChannelState>, Stalled> {
         for (index, thread) in self.shared.packet_threads.iter().enumerate() {
             match tokio::time::timeout(SURVEY_PATIENCE, thread.state(name, flows_max)).await {
@@ -516,7 +530,8 @@ impl Registry {
     /// Whether packets pass: every packet thread has completed a turn within
     /// [`HEALTH_PATIENCE`](crate::limits::HEALTH_PATIENCE).
     ///
-    /// # Errors Some threads have not.
+    /// # Errors
+    /// Some threads have not.
     pub async fn health(&self) -> Result<(), Stalled> {
         self.shared.answers.health(&self.shared).await
     }
@@ -524,7 +539,8 @@ impl Registry {
     /// Calls `count` with all channels. No channel on demand ends meanwhile, so each is either
     /// included or was passed to [`Telemetry::ended`].
     ///
-    /// # Errors As for [`Registry::views`].
+    /// # Errors
+    /// As for [`Registry::views`].
     pub async fn with_census<T>(&self, count: impl FnOnce(&[ChannelView]) -> T) -> Result<T, Stalled> {
         let _still = self.shared.census.read().await;
         let views = self.shared.answers.views(&self.shared, 0).await?;

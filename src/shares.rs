@@ -274,7 +274,8 @@ impl Shares {
 
     /// Takes a place.
     ///
-    /// # Errors All places are taken, or the caller has used its share; the refusal is counted.
+    /// # Errors
+    /// All places are taken, or the caller has used its share; the refusal is counted.
     pub fn take(&self, resource: Resource, caller: Caller) -> Result<Place, Refused> {
         let mut taken = self.table();
         self.admit(&taken, resource, caller)?;
@@ -285,7 +286,8 @@ impl Shares {
 
     /// Whether there is a place at present. A refusal is not counted.
     ///
-    /// # Errors As for [`Shares::take`].
+    /// # Errors
+    /// As for [`Shares::take`].
     pub fn has_room(&self, resource: Resource, caller: Caller) -> Result<(), Refused> {
         self.table().check(self.0.bounds.of(resource), resource, caller)
     }
@@ -330,8 +332,9 @@ impl Place {
 
     /// Counts it for another caller from now on.
     ///
-    /// # Errors The other caller cannot have another place; then nothing changes, and the refusal
-    /// is counted.
+    /// # Errors
+    /// The other caller cannot have another place; then nothing changes, and the refusal is
+    /// counted.
     pub fn pass_to(&mut self, caller: Caller) -> Result<(), Refused> {
         if caller == self.caller {
             return Ok(());

@@ -251,7 +251,8 @@ impl Channel {
 
     /// A reader of the payloads that `select` selects.
     ///
-    /// # Errors Too many different selections are being read.
+    /// # Errors
+    /// Too many different selections are being read.
     pub fn payload_tap(
         &mut self,
         select: Select,

@@ -147,7 +147,8 @@ impl PacketThread {
     /// Runs `question` on a channel, on the packet thread between two turns of its loop, and
     /// returns the answer. The question must be short, because packets wait meanwhile.
     ///
-    /// # Errors No channel has this name, or the packet thread has ended.
+    /// # Errors
+    /// No channel has this name, or the packet thread has ended.
     pub async fn with_channel<T: Send + 'static>(
         &self,
         name: &str,
@@ -166,7 +167,8 @@ impl PacketThread {
 
     /// State of one channel, with at most `flows_max` flows; `None` if no channel has this name.
     ///
-    /// # Errors The packet thread has ended.
+    /// # Errors
+    /// The packet thread has ended.
     pub async fn state(&self, channel: &str, flows_max: usize) -> Result<Option<ChannelState>, ThreadError> {
         let states =
             self.ask(|reply| Command::Survey(Survey::new(Some(channel.to_owned()), flows_max, reply)));
@@ -176,7 +178,8 @@ impl PacketThread {
     /// States of all channels, each with at most `flows_max` flows. The thread collects them in
     /// small slices between packets: see [`SURVEY_REST`](crate::limits::SURVEY_REST).
     ///
-    /// # Errors The packet thread has ended.
+    /// # Errors
+    /// The packet thread has ended.
     pub async fn states(&self, flows_max: usize) -> Result<Vec<ChannelState>, ThreadError> {
         self.ask(|reply| Command::Survey(Survey::new(None, flows_max, reply))).await
     }

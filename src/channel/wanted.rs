@@ -18,7 +18,8 @@ impl FlowWanted {
     /// Parses the text: a decimal number; a hexadecimal one with `0x`, with letters, or of eight
     /// digits; an address and port; or an id as displayed.
     ///
-    /// # Errors A message that says what is wrong and what was expected.
+    /// # Errors
+    /// A message that says what is wrong and what was expected.
     pub fn parse(text: &str) -> Result<FlowWanted, String> {
         if !(1..=FLOW_KEY_BYTES_MAX).contains(&text.len()) {
             return Err(format!(
@@ -50,7 +51,8 @@ impl FlowWanted {
 
     /// Checks whether a flow of the format can have such a key.
     ///
-    /// # Errors A message that says what was expected.
+    /// # Errors
+    /// A message that says what was expected.
     pub fn check(&self, format: &Format) -> Result<(), String> {
         let number = || !numbers(&self.text).is_empty();
         let address = || self.text.parse::<SocketAddr>().is_ok();

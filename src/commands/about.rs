@@ -1,4 +1,4 @@
-//! `tidecast config` and `tidecast completions`: what the program knows about itself, as text on
+//! `tidecast config` and `tidecast completions`: print texts that are built into the program to
 //! standard output.
 
 use std::io::Write;

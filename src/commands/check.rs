@@ -1,6 +1,6 @@
-//! `tidecast check`, in stages: reads the file, says what it means, and tries it on this machine
-//! ([`machine`], [`folder`]). Only the last stage opens sockets, each for a moment; nothing is sent
-//! but the joins.
+//! `tidecast check`: reads the configuration, prints what it means, and tries it on this machine
+//! ([`machine`], [`folder`]). Only the last stage opens sockets, each for a moment; nothing is
+//! sent except the joins.
 
 mod folder;
 mod machine;
@@ -16,12 +16,12 @@ use folder::Sandbox;
 use machine::Mark;
 use tidecast_net::address::Scheme;
 
-/// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each thing that was
+/// Prints one line per channel, one for HTTP, and `FILE: ok`; then one line for each item that was
 /// tried on this machine.
 ///
 /// # Errors
-/// Everything that is wrong with the file, before anything is tried; then, that something does not
-/// work here.
+/// All errors in the file, before anything is tried; then, that an item does not work on this
+/// machine.
 pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure> {
     let config = Config::from_file(&args.config)?;
     let mut text = String::new();
@@ -77,7 +77,7 @@ fn channel_line(channel: &Channel) -> String {
     line
 }
 
-/// Who is asked for what is missing.
+/// Which senders are asked for missing packets.
 fn asked(channel: &Channel) -> &'static str {
     let rist = channel.legs.iter().any(|leg| leg.address.scheme == Scheme::Rist);
     match channel.retransmission {

@@ -1,8 +1,8 @@
-//! `demo`: the whole journey on loopback, with nothing to install and nothing to configure.
+//! `demo`: a complete example on loopback, without installation or configuration.
 //!
 //! Producers ([`crate::commands::send`]) send to groups on 127.0.0.1, each through a bad link
 //! ([`crate::commands::impair`]) to a second group, which the relay joins and serves over HTTP. A
-//! table shows, live, what the links did and what the relay made of it.
+//! live table shows what the links did and what the relay recovered.
 
 mod scene;
 mod table;
@@ -25,14 +25,14 @@ use scene::Scene;
 use table::Table;
 use tidecast_net::{address::Endpoint, clock};
 
-/// How often the table is drawn: twice a second moves without flickering.
+/// Interval at which the table is redrawn: twice a second does not flicker.
 const DRAW_INTERVAL: Duration = Duration::from_millis(500);
-/// How often it is written where it cannot be drawn over.
+/// Interval at which it is printed if it cannot be redrawn in place.
 const LOG_INTERVAL: Duration = Duration::from_secs(2);
-/// How long packets are under way at most, from a producer to the relay, when everything ends.
+/// Maximum time from a producer to the relay, to wait for at the end.
 const UNDER_WAY: Duration = Duration::from_millis(150);
 
-/// Runs until Ctrl-C or the time is over, and prints a summary.
+/// Runs until Ctrl-C or the end of its time, and prints a summary.
 ///
 /// # Errors
 /// A socket cannot be opened.
@@ -61,7 +61,7 @@ async fn demo(args: &cli::Demo) -> anyhow::Result<String> {
         result = show(&service) => result,
     };
 
-    // Joining the threads blocks, but nothing else of this runtime needs this thread meanwhile.
+    // Joining the threads blocks, but nothing else in this runtime needs this thread meanwhile.
     let finishing: Vec<_> = running.into_iter().map(scene::Running::end_producer).collect();
     tokio::time::sleep(UNDER_WAY).await;
     let links: anyhow::Result<Vec<_>> = finishing.into_iter().map(scene::Link::end).collect();
@@ -71,7 +71,7 @@ async fn demo(args: &cli::Demo) -> anyhow::Result<String> {
     Ok(table::summary(&scenes, &links?, &states))
 }
 
-/// Draws the table again and again; ends when standard output does.
+/// Redraws the table until standard output is closed.
 async fn show(service: &Service) -> anyhow::Result<()> {
     let mut table = Table::new(io::stdout().is_terminal());
     let mut draw = tokio::time::interval(if table.is_live() { DRAW_INTERVAL } else { LOG_INTERVAL });
@@ -91,21 +91,21 @@ async fn sleep_until(end: Option<Instant>) {
     }
 }
 
-/// A port that is free on loopback. All groups of a run share it; the groups differ.
+/// A free port on loopback. All groups of a run share it; the groups differ.
 fn free_port() -> anyhow::Result<u16> {
     let socket =
         UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot bind a UDP socket on 127.0.0.1")?;
     Ok(socket.local_addr().context("cannot ask for a socket's address")?.port())
 }
 
-/// The relay's configuration, as a file would say it.
+/// The relay's configuration, as in a file.
 fn configuration(scenes: &[Scene]) -> anyhow::Result<Config> {
     let channels: String = scenes.iter().map(Scene::channel).collect();
     channels.parse().map_err(|errors| anyhow::anyhow!("the demo's configuration: {errors}"))
 }
 
-/// Starts the relay, with HTTP where asked; without a wish on the usual port, or on any if that is
-/// taken.
+/// Starts the relay, with HTTP at the requested address; by default on the usual port, or on any
+/// free one if that is in use.
 async fn start(scenes: &[Scene], asked: Option<Endpoint>) -> anyhow::Result<Service> {
     let mut config = configuration(scenes)?;
     if let (Some(http), Some(asked)) = (&mut config.http, &asked) {

@@ -1,4 +1,4 @@
-//! The command lines in the documentation are ones that the program takes.
+//! Tests that the program accepts the command lines in the documentation.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use clap::Parser;
 use super::flags;
 use crate::cli::{self, Cli};
 
-/// All documents that people read.
+/// All documents for users.
 fn documents() -> Vec<(PathBuf, String)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![root.join("README.md"), root.join("deploy/README.md")];
@@ -38,10 +38,11 @@ fn shell_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The words that a shell would give to `tidecast`, once per call in the line, wherever its output
-/// goes; files that the line writes are in `folder`.
+/// The arguments that a shell would pass to `tidecast`, for each call in the line, wherever its
+/// output goes; files that the line writes are placed in `folder`.
 fn calls(line: &str, folder: &Path) -> Vec<Vec<String>> {
-    // A shell splits words as a shell does; everything but tidecast itself is made to do nothing.
+    // The shell splits the words; everything except tidecast itself is replaced by a command
+    // without effect.
     let script = format!(
         "exec 3>&1; tidecast() {{ printf '\\036' >&3; for word in \"$@\"; do printf '%s\\037' \"$word\" >&3; done; }}\n\
          sudo() {{ \"$@\"; }}; curl() {{ :; }}; vlc() {{ :; }}; ffplay() {{ :; }}; mpv() {{ :; }}\n{line} </dev/null"
@@ -61,7 +62,7 @@ fn every_command_line_is_one_that_the_program_takes() {
     let (mut count, folder) = (0, tempfile::tempdir().expect("a folder"));
     for (path, text) in documents() {
         for line in shell_lines(&text).iter().filter(|line| line.starts_with("tidecast ")) {
-            // Behind a pipe the shell's own grammar matters; the words before it are enough.
+            // After a pipe the shell's own grammar applies; the words before it are enough.
             let line = line.split(" | ").next().unwrap_or(line);
             for words in calls(line, folder.path()) {
                 count += 1;

@@ -1,5 +1,5 @@
-//! Flags of `serve` and `relay` to a [`Config`]: they become [`Raw`] first, so that they pass the
-//! same validation as a file.
+//! Turns the flags of `serve` and `relay` into a [`Config`]: they become [`Raw`] first, so that
+//! they pass the same validation as a file.
 
 use crate::{
     cli,
@@ -9,24 +9,24 @@ use crate::{
     },
 };
 
-/// The configuration of `serve`: the file's, changed by flags; without a file, groups on demand
-/// over HTTP.
+/// The configuration of `serve`: that of the file, changed by flags; without a file, groups on
+/// demand over HTTP.
 ///
 /// # Errors
-/// Everything that is wrong with the file and the flags.
+/// All errors in the file and the flags.
 pub fn of_serve(args: &cli::Serve) -> Result<Config, Errors> {
     Config::from_raw(args.config.as_deref(), |raw| serve(raw, args))
 }
 
-/// The configuration of `relay`: one channel, and HTTP only if asked for.
+/// The configuration of `relay`: one channel, and HTTP only if requested.
 ///
 /// # Errors
-/// Everything that is wrong with the flags.
+/// All errors in the flags.
 pub fn of_relay(args: &cli::Relay) -> Result<Config, Errors> {
     Config::from_raw(None, |raw| *raw = relay(args))
 }
 
-/// What the flags of `serve` change in the file's configuration.
+/// Changes to the file's configuration by the flags of `serve`.
 fn serve(raw: &mut Raw, args: &cli::Serve) {
     let over = |field: &mut Option<Field>, flag, value: &Option<String>| {
         if let Some(value) = value {
@@ -48,7 +48,7 @@ fn serve(raw: &mut Raw, args: &cli::Serve) {
     }
 }
 
-/// One channel from the flags of `relay`. HTTP is off unless asked for, and joins no groups on
+/// One channel from the flags of `relay`. HTTP is off unless requested, and joins no groups on
 /// demand.
 fn relay(args: &cli::Relay) -> Raw {
     let mut raw = Raw {

@@ -1,11 +1,11 @@
-//! `impair`: passes datagrams on through a seeded bad link, and says exactly what it did to them.
+//! `impair`: forwards datagrams through a seeded bad link, and reports exactly what it did to
+//! them.
 //!
-//! A datagram comes from [`tidecast_net`], unchanged and whole; [`tidecast_link`] decides; when it
-//! is due it goes to every output of [`crate::channel::udp`]. What receivers answer goes back the
-//! same way (`lane`), and so does the RTCP of RIST: the link does nothing to those. One plain
-//! thread, which waits for the sockets and for the link's next release at once. What became of each
-//! datagram is kept by kind and flow (`census`) and printed at the end (`report`). The demo runs
-//! [`run`] too.
+//! A datagram comes from [`tidecast_net`] unchanged; [`tidecast_link`] decides its fate; when it
+//! is due it is sent to every output of [`crate::channel::udp`]. Answers of receivers go back the
+//! same way (`lane`), and so does the RTCP of RIST; neither is impaired. One plain thread waits
+//! for the sockets and for the link's next release together. The fate of each datagram is counted
+//! by kind and flow (`census`) and printed at the end (`report`). The demo also uses [`run`].
 
 mod census;
 mod lane;
@@ -46,25 +46,25 @@ use tidecast_net::{
     sys::{ReceiveBatch, SendBatch},
 };
 
-/// What `impair` is to do.
+/// Settings of `impair`.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where datagrams come from.
+    /// Input of the datagrams.
     pub input: Input,
-    /// Where each of them goes: to all of these.
+    /// Outputs; each datagram is sent to all of them.
     pub outputs: Vec<Output>,
-    /// What happens to them on the way.
+    /// Impairments of the link.
     pub impairments: Impairments,
-    /// What all chances follow from.
+    /// Seed of all random decisions.
     pub seed: u64,
-    /// End after this time.
+    /// Ends after this time.
     pub duration: Option<Duration>,
-    /// End after this many datagrams were received.
+    /// Ends after this many received datagrams.
     pub count: Option<u64>,
 }
 
 impl Options {
-    /// What was typed. Without a seed, a random one that is short enough to type again.
+    /// Options from the command line. Without a seed, a random one that is short enough to type.
     pub fn of(args: &cli::Impair) -> Options {
         Options {
             input: args.input.clone(),
@@ -105,28 +105,28 @@ fn impairments(args: &cli::Impair) -> Impairments {
     }
 }
 
-/// `tidecast impair`: runs until a signal, the time or the count, and prints what was done.
+/// `tidecast impair`: runs until a signal, the time or the count, and prints the report.
 ///
 /// # Errors
-/// Impossible impairments (usage), those of [`run`], and a standard output that cannot be written.
+/// Invalid impairments (usage), the errors of [`run`], and a standard output that cannot be
+/// written.
 pub fn command(args: &cli::Impair) -> Result<(), Failure> {
     let options = Options::of(args);
     options.impairments.check().map_err(|error| Failure::Usage(error.to_string()))?;
     let stop = Stop::listen().context("cannot wait for signals")?;
-    // For whoever waits for it, so not a log line, which -q would silence.
+    // Scripts wait for this line, so it is no log line, which -q would suppress.
     let ready =
         || crate::log::say(&format!("tidecast: ready: {} joined, seed {}", options.input, options.seed));
     let report = run(&options, stop.flag(), ready)?;
     print(&report, args.json).map_err(Failure::output)
 }
 
-/// Runs the link until `stop`, the time or the count of the options, then lets what waits go out
-/// for at most
-/// [`IMPAIR_DRAIN_MAX`] longer. Calls `ready` once the input is joined and the outputs are open.
+/// Runs the link until `stop`, the time or the count of the options, then sends delayed datagrams
+/// for at most [`IMPAIR_DRAIN_MAX`] longer. Calls `ready` once the input is joined and the outputs
+/// are open.
 ///
 /// # Errors
-/// Impossible impairments, an input or output that cannot be opened, and an output that is the
-/// input.
+/// Invalid impairments, an input or output that cannot be opened, and an output that is the input.
 pub fn run(options: &Options, stop: &AtomicBool, ready: impl FnOnce()) -> anyhow::Result<Report> {
     options.impairments.check()?;
     let mut path = Path::open(options)?;
@@ -145,23 +145,23 @@ fn print(report: &Report, json: bool) -> std::io::Result<()> {
     }
 }
 
-/// One datagram on its way; a second copy shares the bytes.
+/// A datagram in the link; a second copy shares the bytes.
 #[derive(Debug, Clone)]
 struct Packet {
     tag: Tag,
     bytes: Rc<Buffer>,
 }
 
-/// Everything between the input and the outputs.
+/// State of a running link.
 struct Path<'a> {
     options: &'a Options,
     media: Lane,
-    /// Of RTCP, which RIST has.
+    /// Lane for RTCP, which RIST has.
     control: Option<Lane>,
     tools: Tools,
     link: Link<Packet>,
     census: Census,
-    /// Datagrams of RTCP that went on, and of all kinds that went back.
+    /// Forwarded datagrams of RTCP, and of all kinds in the reverse direction.
     rtcp: u64,
     returned: u64,
     started: Instant,
@@ -188,7 +188,7 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// The loop: wait, receive, send what is due.
+    /// The loop: waits, receives, sends what is due.
     fn carry(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
         while !stop.load(Ordering::Relaxed) && !self.ended() {
             let due = self.lanes().filter_map(|lane| lane.leg.due());
@@ -205,8 +205,8 @@ impl<'a> Path<'a> {
         [&self.media].into_iter().chain(&self.control)
     }
 
-    /// No more input: what the kernel has queued is still received, and what waits goes out when it
-    /// is due, but not later than after [`IMPAIR_DRAIN_MAX`].
+    /// After the end of the input: receives datagrams that the kernel has queued, and sends
+    /// delayed ones when they are due, but not later than after [`IMPAIR_DRAIN_MAX`].
     fn drain(&mut self) -> anyhow::Result<()> {
         self.media.leg.leave();
         self.control.iter_mut().for_each(|lane| lane.leg.leave());
@@ -227,7 +227,7 @@ impl<'a> Path<'a> {
         let clocks = ClockPair::read();
         self.now = clocks.monotonic;
         for lane in [&mut self.media].into_iter().chain(&mut self.control) {
-            let _ = lane.leg.maintain(self.now, &mut self.tools.interfaces); // the socket is looked up for every wait
+            let _ = lane.leg.maintain(self.now, &mut self.tools.interfaces); // the socket is read again for every wait
         }
         self.receive(clocks, floor).context("cannot receive")?;
         self.send_due();
@@ -245,7 +245,7 @@ impl<'a> Path<'a> {
         })
     }
 
-    /// Passes on what the link does nothing to.
+    /// Forwards datagrams that the link does not impair.
     fn pass(&mut self, clocks: ClockPair, floor: Instant) -> std::io::Result<()> {
         if let Some(control) = &mut self.control {
             self.rtcp += control.carry(&mut self.tools, clocks, floor)?;
@@ -282,7 +282,7 @@ impl<'a> Path<'a> {
         self.media.leg.read_kernel_drops();
         let outputs = self.media.outputs.iter().enumerate();
         let report = |(index, (sent, _)): (usize, (&UdpOutput, _))| {
-            // As it was typed; repair packets have outputs of their own.
+            // As typed; repair packets have separate outputs.
             OutputReport::of(self.options.outputs.get(index).unwrap_or(sent.output()), sent.counters())
         };
         Report {
@@ -301,7 +301,7 @@ impl<'a> Path<'a> {
     }
 }
 
-/// Sleeps until a socket has something to read, or until `until`, or until a signal.
+/// Sleeps until a socket is readable, until `until`, or until a signal.
 fn wait<'s>(
     sockets: impl Iterator<Item = BorrowedFd<'s>>,
     now: Instant,

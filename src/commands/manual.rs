@@ -22,10 +22,10 @@ use crate::{
 };
 use tidecast_net::clock;
 
-/// What stands in the middle of a page's first line.
+/// Text in the middle of a page's first line.
 const MANUAL: &str = "tidecast";
 
-/// How every command ends; [`Failure::exit_code`] is the program's side of it.
+/// Exit codes of all commands; see [`Failure::exit_code`].
 const EXIT_STATUS: &str = "\
 0    done
 1    something failed
@@ -113,8 +113,7 @@ fn configuration() -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The day, or that of `SOURCE_DATE_EPOCH`, by which packages come out the same each time they are
-/// built.
+/// The date, or that of `SOURCE_DATE_EPOCH`, so that packages can be built reproducibly.
 fn date() -> String {
     let given = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|seconds| seconds.parse().ok());
     let seconds = given.unwrap_or_else(|| clock::unix_micros() / 1_000_000);
@@ -122,7 +121,7 @@ fn date() -> String {
     humantime::format_rfc3339_seconds(time).to_string().chars().take_while(|c| *c != 'T').collect()
 }
 
-/// A section whose lines stay as they are.
+/// A section with preformatted lines.
 fn section(out: &mut impl Write, heading: &str, text: &str) -> io::Result<()> {
     let mut roff = Roff::default();
     roff.control("SH", [heading]);
@@ -156,7 +155,7 @@ fn see_also(out: &mut impl Write, is_top: bool, reads_file: bool) -> io::Result<
     roff.to_writer(out)
 }
 
-/// The examples of a help text without the line that says so.
+/// The examples of a help text without their heading.
 fn without_title(help: &str) -> String {
     let mut lines = help.lines().peekable();
     lines.next_if(|line| line.trim_end_matches(':').trim_end_matches('s') == "Example");

@@ -1,8 +1,8 @@
-//! `probe`: says what is on a group, live in a terminal or line by line, or what is in a capture
-//! file.
+//! `probe`: reports the contents of a group, live in a terminal or line by line, or those of a
+//! capture file.
 //!
-//! Datagrams come from sockets of its own ([`sockets`]) or from a file ([`capture`]) and go to
-//! [`crate::probe`], which knows what they mean. One plain thread.
+//! Datagrams come from separate sockets ([`sockets`]) or from a file ([`capture`]) and go to
+//! [`crate::probe`], which analyses them. One plain thread.
 
 mod capture;
 mod live;
@@ -27,14 +27,14 @@ use live::Screen;
 use sockets::Sockets;
 use tidecast_net::{address::Input, clock, diagnose};
 
-/// How often a line is printed, and how often the screen is drawn.
+/// Interval at which a line is printed, and at which the screen is redrawn.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 
-/// Runs `probe` to its end.
+/// Runs `probe` until it ends.
 ///
 /// # Errors
-/// The input cannot be opened, nothing came, or more was lost than allowed.
+/// The input cannot be opened, no datagram came, or more was lost than allowed.
 pub(super) fn run(args: &cli::Probe) -> Result<(), Failure> {
     let report = match &args.input {
         Probed::Capture(path) => from_file(args, path)?,
@@ -85,7 +85,7 @@ fn from_file(args: &cli::Probe, path: &Path) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// The input that would receive what was captured, to be typed.
+/// The input URL that would receive the captured datagrams.
 fn input_words(media: SocketAddr) -> String {
     match media.ip().is_multicast() {
         true => format!("udp://@{media}"),
@@ -93,8 +93,8 @@ fn input_words(media: SocketAddr) -> String {
     }
 }
 
-/// The destination with most datagrams that stands not beside another with more; says so if there
-/// are others.
+/// The destination with most datagrams, except for ports beside another one; reports other
+/// destinations.
 fn chosen(path: &Path) -> anyhow::Result<SocketAddr> {
     let all = capture::destinations(path)?;
     let beside = |one: &SocketAddr| {
@@ -102,7 +102,7 @@ fn chosen(path: &Path) -> anyhow::Result<SocketAddr> {
     };
     let mut media: Vec<_> = all.iter().filter(|(destination, _)| !beside(destination)).collect();
     if media.is_empty() {
-        media = all.iter().take(1).collect(); // a ring of ports: the busiest
+        media = all.iter().take(1).collect(); // every port is beside another one: the busiest
     }
     let Some((chosen, _)) = media.first() else { bail!("{}: no UDP datagram is in it", path.display()) };
     if media.len() > 1 {
@@ -116,14 +116,14 @@ fn chosen(path: &Path) -> anyhow::Result<SocketAddr> {
     Ok(*chosen)
 }
 
-/// Which port beside the media's a destination is.
+/// The role of a destination's port, relative to the port for media.
 fn role(media: SocketAddr, destination: SocketAddr) -> Option<Role> {
     let above = destination.port().checked_sub(media.port())?;
     let same = destination.ip() == media.ip();
     Role::ALL.into_iter().find(|role| same && role.port_above() == above)
 }
 
-/// What a live probe works with.
+/// State of a live probe.
 struct Live<'a> {
     args: &'a cli::Probe,
     name: String,
@@ -154,7 +154,7 @@ fn from_group(args: &cli::Probe, input: &Input) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Nothing came: why that may be.
+/// Possible reasons for receiving nothing.
 fn silence(input: &Input, live: &Live<'_>) -> anyhow::Error {
     let waited = clock::now().saturating_duration_since(live.began).as_secs_f64();
     let causes = diagnose::silence(input, live.sockets.interface().as_deref());
@@ -167,7 +167,7 @@ impl Live<'_> {
         self.stop.is_set() || self.args.duration.is_some_and(|duration| now >= self.began + duration)
     }
 
-    /// Receives until then, or until the end.
+    /// Receives until this time, or until the end.
     fn receive(&mut self, until: Instant) -> anyhow::Result<()> {
         loop {
             let now = clock::now();
@@ -196,7 +196,7 @@ impl Live<'_> {
         Ok(())
     }
 
-    /// One line of what is new, to standard error: standard output is for the report.
+    /// Prints one line of news to standard error, since standard output is for the report.
     fn line(&mut self, now: Instant) {
         let report = self.probe.report(now, &self.name);
         let (packets, bytes) = self.since(&report);

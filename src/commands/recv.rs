@@ -1,8 +1,7 @@
-//! `recv`: joins like a relay, writes the payloads in order, and says what was lost on the way.
+//! `recv`: joins like a relay, writes the payloads in order, and reports losses.
 //!
-//! The packets come through the same packet path as in a relay; a thread of its own writes the
-//! payloads (`writer`), so that a slow reader of the output costs what is not written, and nothing
-//! else.
+//! The packets pass the same packet path as in a relay. A separate thread writes the payloads
+//! (`writer`), so that a slow reader of the output loses payloads but delays nothing else.
 
 mod remote;
 mod summary;
@@ -33,10 +32,10 @@ use tidecast_net::{
 use tidecast_wire::{Format, st2022::PORTS_ABOVE};
 use writer::{Writer, Written};
 
-/// The channel's name on the packet thread.
+/// Name of the channel on the packet thread.
 const CHANNEL: &str = "recv";
 
-/// Runs `recv` to its end.
+/// Runs `recv` until it ends.
 ///
 /// # Errors
 /// The file cannot be written, a leg cannot be opened, nothing was received, or more was lost than
@@ -60,7 +59,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     let started = packet_thread.add(channel(args, legs.clone(), sink)).await.context("cannot receive")?;
     let inputs: Vec<String> = args.inputs.iter().map(ToString::to_string).collect();
     if !legs.is_empty() && started.waiting.len() == legs.len() {
-        // A relay waits for an interface that may come; who measures now wants to know now.
+        // A relay would wait for the interface; a measurement should fail at once.
         return Err(anyhow::anyhow!("cannot receive: {}", started.waiting.join("; ")).into());
     }
     for waiting in &started.waiting {
@@ -81,7 +80,7 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     };
     if let Some(Asking { leave, task }) = asking {
         drop(leave);
-        let _ = task.await; // it has told the relay
+        let _ = task.await; // it has sent the last message to the relay
     }
     let states = packet_thread.stop().await;
     let elapsed = tidecast_net::clock::now().saturating_duration_since(began);
@@ -114,20 +113,21 @@ async fn receive(args: &cli::Recv) -> Result<(), Failure> {
     }
 }
 
-/// The summary: as JSON on standard output, for programs, unless the payloads go there.
+/// Prints the summary: also as JSON on standard output, for programs, unless the payloads go
+/// there.
 fn say_summary(args: &cli::Recv, summary: &Summary) {
     let payloads_go_there = args.output.as_deref() == Some(Path::new("-"));
     match args.json {
         true if payloads_go_there => crate::log::say(&summary.json()),
         true => {
-            // Where nobody listens any more, nobody wants the summary.
+            // If standard output is closed, the summary is not needed.
             let _ = writeln!(io::stdout(), "{}", summary.json());
         }
         false => crate::log::say(&summary.to_string()),
     }
 }
 
-/// Why nothing was received, as far as it shows here.
+/// Possible reasons for receiving nothing.
 fn nothing(state: &ChannelState, inputs: &str, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let came = state.counters.media_received;
@@ -145,7 +145,7 @@ fn nothing(state: &ChannelState, inputs: &str, elapsed: Duration) -> String {
     }
 }
 
-/// The legs, or the one stream that a relay is asked for.
+/// The legs, or the single stream to request from a relay.
 fn sources(args: &cli::Recv) -> Result<(Vec<Input>, Option<&Remote>), Failure> {
     let (mut legs, mut remotes) = (Vec::new(), Vec::new());
     for source in &args.inputs {
@@ -160,13 +160,14 @@ fn sources(args: &cli::Recv) -> Result<(Vec<Input>, Option<&Remote>), Failure> {
     Ok((legs, remotes.pop()))
 }
 
-/// A subscription that runs, until `leave` is dropped.
+/// A running subscription, until `leave` is dropped.
 struct Asking {
     leave: oneshot::Sender<()>,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
-/// Asks a relay for a stream, and waits until it is granted, a signal comes, or `limit` has passed.
+/// Requests a stream from a relay, and waits until it is granted, a signal comes, or `limit` has
+/// passed.
 async fn ask(
     remote: &Remote,
     packet_thread: &PacketThread,
@@ -203,8 +204,8 @@ async fn ask(
     }
 }
 
-/// Why the relay has refused to go on; `None` for streams that nobody asked for, and never
-/// otherwise.
+/// Why the relay has ended the subscription; never returns while it runs. `None`: there is no
+/// subscription.
 async fn refusal(asking: &mut Option<Asking>) -> Option<anyhow::Error> {
     let asking = asking.as_mut()?;
     match (&mut asking.task).await {
@@ -234,7 +235,7 @@ fn check_fec(args: &cli::Recv, legs: &[Input]) -> anyhow::Result<()> {
 
 fn open(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
     if path == Path::new("-") {
-        // Not std's handle: it is line-buffered, and payloads are not lines.
+        // Not the handle of std, which is line-buffered: payloads are not lines.
         let stdout = io::stdout();
         return Ok(Box::new(RawStdout(stdout)));
     }

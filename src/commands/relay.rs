@@ -1,5 +1,5 @@
-//! `tidecast relay`: one channel without a configuration file; at its end it says what became of
-//! the stream.
+//! `tidecast relay`: relays one channel without a configuration file, and prints a summary at the
+//! end.
 
 use anyhow::Context;
 
@@ -13,7 +13,7 @@ use crate::{channel::state::ChannelState, cli};
 /// Relays until a signal, then prints a summary to standard error.
 ///
 /// # Errors
-/// What is wrong with the flags, or why it cannot start.
+/// Errors in the flags, or why it cannot start.
 pub(super) fn run(args: &cli::Relay) -> Result<(), Failure> {
     let config = flags::of_relay(args)?;
     let states = block_on(async {

@@ -12,7 +12,7 @@ use crate::cli;
 /// Serves until a signal.
 ///
 /// # Errors
-/// What is wrong with the configuration, or why it cannot start.
+/// Errors in the configuration, or why it cannot start.
 pub(super) fn run(args: &cli::Serve) -> Result<(), Failure> {
     let config = flags::of_serve(args)?;
     block_on(async {

@@ -1,5 +1,5 @@
-//! What `serve`, `relay` and `demo` share: a running relay made from a [`Config`], from its start
-//! to its end.
+//! The running relay behind `serve`, `relay` and `demo`, made from a [`Config`], from its start to
+//! its end.
 
 use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
@@ -38,16 +38,16 @@ pub struct Service {
     registry: Registry,
     channels: usize,
     http: Option<Listener>,
-    /// Where the operator's port is, if there is one.
+    /// Address of the operator's port, if there is one.
     admin: Option<SocketAddr>,
     tcp: Option<Listener>,
     udp: Option<Listener>,
-    /// Who announces what is sent to groups.
+    /// Announces streams that are sent to groups.
     announcer: Option<Task>,
     recorders: Vec<Arc<Recorder>>,
     /// Legs that wait, with the reason.
     waiting: Vec<String>,
-    /// Looks at the channels, and says in the log what is wrong with them, with HTTP or without.
+    /// Observes the channels and logs trouble, with or without HTTP.
     _observer: Observer,
 }
 
@@ -59,7 +59,7 @@ struct Listener {
     task: JoinHandle<()>,
 }
 
-/// Something that ends when it is told to.
+/// A task that ends on request.
 #[derive(Debug)]
 struct Task {
     stop: watch::Sender<bool>,
@@ -79,7 +79,8 @@ impl Service {
     /// Binds HTTP, joins the groups, and serves. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// A port is in use, or a leg cannot be opened and waiting does not help; nothing runs then.
+    /// A port is in use, or a leg cannot be opened and waiting does not help; then nothing keeps
+    /// running.
     pub async fn start(config: &Config) -> anyhow::Result<Service> {
         raise_descriptor_limit();
         let server = match &config.http {
@@ -162,12 +163,12 @@ impl Service {
         })
     }
 
-    /// The channels.
+    /// The registry of the channels.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Where HTTP listens, if it does.
+    /// Address of HTTP, if enabled.
     pub fn http(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(|http| http.address)
     }
@@ -196,7 +197,8 @@ impl Service {
         line
     }
 
-    /// Says on standard error and to the service manager that it is ready, and waits for a signal.
+    /// Reports on standard error and to the service manager that it is ready, and waits for a
+    /// signal.
     pub async fn run(&self, mut signals: Signals) {
         say(&self.ready_line());
         shutdown::notify_ready();
@@ -209,9 +211,8 @@ impl Service {
         tracing::info!("was asked to end");
     }
 
-    /// Leaves the groups, sends on what is held back, and gives the clients their last bytes, all
-    /// within
-    /// [`DRAIN_MAX`]. Gives the channels' last states.
+    /// Leaves the groups, sends packets that are held back, and gives the clients their last
+    /// bytes, all within [`DRAIN_MAX`]. Returns the channels' last states.
     pub async fn stop(self) -> Vec<ChannelState> {
         let Service { registry, http, tcp, udp, announcer, recorders, .. } = self;
         let mut states = Vec::new();
@@ -223,7 +224,7 @@ impl Service {
                 announcer.end().await;
             }
             states = registry.stop().await;
-            // Their streams have ended: they get what is left, and are told.
+            // Their streams have ended: subscribers get the remaining packets and a message.
             if let Some(udp) = &udp {
                 udp.stop.send_replace(true);
             }
@@ -258,8 +259,8 @@ async fn start_channel(
     Ok((started, record::start_all(registry, channel).await?))
 }
 
-/// Allows as many descriptors as the process may have: usually 1,024 until it asks, fewer than
-/// clients_max needs.
+/// Raises the limit of descriptors to the maximum of the process: the default of usually 1,024 is
+/// less than clients_max needs.
 fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
@@ -273,10 +274,10 @@ pub(super) fn say(line: &str) {
     crate::log::say(&format!("tidecast: {line}"));
 }
 
-/// Runs a command's asynchronous part to its end.
+/// Runs a command's asynchronous part until it ends.
 ///
 /// # Errors
-/// The runtime cannot be made, or the command's own.
+/// The runtime cannot be created, or the error of the command.
 pub(super) fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()

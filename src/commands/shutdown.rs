@@ -1,7 +1,7 @@
-//! The end, on request: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as `nohup` does. The
-//! first asks for an orderly end; a second one does not wait for it.
-//! [`Signals`] is for commands that run on tokio, [`Stop`] for those that run in a plain thread. A
-//! service also tells its manager that it is up, and that it ends.
+//! Shutdown on request: SIGINT, SIGTERM, and SIGHUP unless it is ignored, as with `nohup`. The
+//! first signal starts an orderly shutdown; a second one ends the process at once. [`Signals`] is
+//! for commands that run on tokio, [`Stop`] for those that run in a plain thread. A service also
+//! tells its manager when it is ready, and when it stops.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use tidecast_net::clock;
 
-/// Exit code after a second signal: 128 + SIGINT, as shells say it.
+/// Exit code after a second signal: 128 + SIGINT, as in shells.
 const IMPATIENT: i32 = 130;
 
 /// The signals that end the program.
@@ -69,21 +69,21 @@ async fn received(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether whoever started the process wants it to outlive its terminal.
+/// Whether the process was started so that it outlives its terminal.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// A flag that the first signal sets, and which wakes the thread that made it.
+/// A flag that the first signal sets, and that wakes the thread that created it.
 #[derive(Debug)]
 pub struct Stop {
     set: Arc<AtomicBool>,
 }
 
 impl Stop {
-    /// Listens for signals on a thread of its own, which wakes the calling thread. A second signal
+    /// Listens for signals on a separate thread, which wakes the calling thread. A second signal
     /// ends the process at once.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl Stop {
         (Stop { set: Arc::clone(&set) }, set, thread::current())
     }
 
-    /// The flag, for loops that look at it themselves.
+    /// The flag, for loops that check it themselves.
     pub fn flag(&self) -> &AtomicBool {
         &self.set
     }
@@ -120,7 +120,7 @@ impl Stop {
         self.set.load(Ordering::Relaxed)
     }
 
-    /// Sleeps until this time, or without one until something wakes the thread; may wake early.
+    /// Sleeps until this time, or without one until the thread is woken; may wake early.
     pub fn sleep(&self, until: Option<Instant>) {
         match until {
             Some(at) => thread::park_timeout(at.saturating_duration_since(clock::now())),
@@ -129,18 +129,18 @@ impl Stop {
     }
 }
 
-/// Tells the service manager (systemd, `Type=notify`) that the service is up. Without one that
-/// waits, nothing happens.
+/// Tells the service manager (systemd, `Type=notify`) that the service is ready. Does nothing
+/// without a manager.
 pub fn notify_ready() {
     notify(&[sd_notify::NotifyState::Ready]);
 }
 
-/// Tells the service manager that the service is on its way down.
+/// Tells the service manager that the service is stopping.
 pub fn notify_stopping() {
     notify(&[sd_notify::NotifyState::Stopping]);
 }
 
-/// Tells the service manager that the service works.
+/// Sends a keep-alive to the service manager.
 pub fn notify_alive() {
     notify(&[sd_notify::NotifyState::Watchdog]);
 }

@@ -1,8 +1,8 @@
-//! Keep-alives to a service manager (systemd, `WatchdogSec=`), which starts the service anew when
-//! they stay out.
+//! Keep-alives for a service manager (systemd, `WatchdogSec=`), which restarts the service when
+//! they stop.
 //!
-//! They are sent only while every packet thread answers: a process that merely exists keeps
-//! nobody's stream alive. It stands beside a datagram's way and asks [`crate::registry`].
+//! They are sent only as long as every packet thread answers, because a running process alone does
+//! not keep streams alive. It queries [`crate::registry`], away from the path of packets.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub fn keep_alive(registry: Registry) -> Option<JoinHandle<()>> {
     Some(tokio::spawn(run(registry, limit / WATCHDOG_SHARE)))
 }
 
-/// Asks at this interval, and gives the answers the same time.
+/// Queries the threads at this interval, with the same time-out.
 async fn run(registry: Registry, every: Duration) {
     let mut timer = interval(every);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -27,7 +27,8 @@ impl Exporter {
 
     /// The text for Prometheus.
     ///
-    /// # Errors A packet thread has ended or does not answer.
+    /// # Errors
+    /// A packet thread has ended or does not answer.
     pub async fn text(&self) -> Result<Bytes, Stalled> {
         let (metrics, registry) = (self.metrics.clone(), self.registry.clone());
         let render = move || async move {

@@ -107,7 +107,8 @@ impl<P: Policy> ClientQueue<P> {
 
     /// The socket.
     ///
-    /// # Errors The queue has none.
+    /// # Errors
+    /// The queue has none.
     pub(super) fn stream(&self) -> io::Result<&TcpStream> {
         self.stream.as_ref().ok_or_else(|| ErrorKind::NotConnected.into())
     }

@@ -43,7 +43,8 @@ use tidecast_net::{address::Recording, clock};
 /// Starts the recordings of a running channel, and lists them among its outputs. Must be called
 /// within a tokio runtime.
 ///
-/// # Errors The registry does not know the channel, or its packet thread has ended.
+/// # Errors
+/// The registry does not know the channel, or its packet thread has ended.
 pub async fn start_all(
     registry: &Registry,
     channel: &config::Channel,

@@ -216,7 +216,8 @@ pub struct Stream {
 impl Stream {
     /// Stream of an output.
     ///
-    /// # Errors Players cannot receive it.
+    /// # Errors
+    /// Players cannot receive it.
     pub fn of_output(output: &Output, contents: &Contents) -> Result<Stream, Unknown> {
         let mut content = contents.of_output(output)?;
         if let Content::Rtp { media, .. } = &mut content {
@@ -229,7 +230,8 @@ impl Stream {
 
     /// Stream of an input group.
     ///
-    /// # Errors Players cannot receive it, or the input is no group.
+    /// # Errors
+    /// Players cannot receive it, or the input is no group.
     pub fn of_input(input: &Input, contents: &Contents) -> Result<Stream, Unknown> {
         if !input.is_class_d() {
             return Err(Unknown::Other);

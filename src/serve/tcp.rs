@@ -48,7 +48,8 @@ struct Shared {
 impl Server {
     /// Binds the socket. `on_demand`: the allowed groups, as for HTTP.
     ///
-    /// # Errors The port is in use, or the address cannot be bound.
+    /// # Errors
+    /// The port is in use, or the address cannot be bound.
     pub async fn bind(
         config: &config::Tcp,
         on_demand: Option<&config::Http>,

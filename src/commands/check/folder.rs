@@ -1,6 +1,6 @@
-//! Whether recordings can be written: by this user, or by the system's service where its
-//! configuration is checked, whose sandbox ([`Sandbox`]) is stricter than any user's leave. Nothing
-//! is made or written to find out.
+//! Checks whether recordings can be written: by this user, or by the system's service if its
+//! configuration is checked, whose sandbox ([`Sandbox`]) is stricter than a user's permissions.
+//! Nothing is created or written for the check.
 
 use std::{
     fs, io,
@@ -18,40 +18,40 @@ use crate::{
 };
 use tidecast_net::address::Recording;
 
-/// The service's configuration.
+/// Configuration of the service.
 const SERVICE_CONFIG: &str = "/etc/tidecast/tidecast.toml";
-/// Its unit, as systemd-analyze finds it with all that was added.
+/// Its unit, as systemd-analyze finds it, including drop-ins.
 const SERVICE_UNIT: &str = "systemd/system/tidecast.service";
-/// Below it are the folders that systemd makes for services.
+/// Parent of the folders that systemd creates for services.
 const STATE: &str = "/var/lib";
-/// With `PrivateTmp=`, what is there goes when the service stops.
+/// With `PrivateTmp=`, files there are deleted when the service stops.
 const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
-/// Bits of a mode that let others than the owner write.
+/// Mode bits that let others than the owner write.
 const WRITE_OTHERS: u32 = 0o022;
 
-/// What systemd lets the service write.
+/// Folders that systemd lets the service write to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sandbox {
-    /// Made by systemd, for the service's user.
+    /// Created by systemd for the service's user.
     state: Vec<PathBuf>,
     /// Allowed by the administrator.
     allowed: Vec<PathBuf>,
 }
 
 impl Sandbox {
-    /// The service's, if this is its configuration and it is confined.
+    /// The sandbox of the service, if this is its configuration and it is confined.
     pub(super) fn of(config: &Path) -> Option<Sandbox> {
         if fs::canonicalize(config).ok()? != fs::canonicalize(SERVICE_CONFIG).ok()? {
             return None;
         }
-        // The files are read, with those of the administrator: to ask systemd itself, users without
-        // a bus have no leave.
+        // Reads the unit files, including those of the administrator: users without a bus may not
+        // ask systemd itself.
         let mut cat = Command::new("systemd-analyze");
         let output = cat.args(["cat-config", "--no-pager", SERVICE_UNIT]).output().ok()?;
         Sandbox::parse(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// Of lists, all lines count, from the last empty one on.
+    /// Of list settings all lines count, from the last empty one on.
     fn parse(unit: &str) -> Option<Sandbox> {
         let values = |name: &str| {
             let lines = unit.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix('='));
@@ -71,7 +71,7 @@ impl Sandbox {
         })
     }
 
-    /// Whether the service may write there; what to do if not.
+    /// Whether the service may write there; otherwise what to do.
     fn judge(&self, folder: &Path) -> Result<(), (Mark, String)> {
         let is_below = |paths: &[PathBuf]| paths.iter().find(|path| folder.starts_with(path)).cloned();
         if folder.is_relative() {
@@ -119,7 +119,8 @@ fn may_others_write(allowed: &Path, folder: &Path) -> Result<(), (Mark, String)>
     Err((Mark::Fail, text))
 }
 
-/// A line for each recording, and one more where the disk has no room for all that is kept.
+/// One line for each recording, and another one if the disk has no room for everything that is
+/// kept.
 pub(super) fn lines(config: &Config, sandbox: Option<&Sandbox>) -> Vec<Line> {
     let all = |channel: &Channel| -> Vec<Line> {
         let each = channel.recordings.iter().map(|recording| lines_of(&channel.name, recording, sandbox));
@@ -144,7 +145,7 @@ fn lines_of(channel: &str, recording: &Recording, sandbox: Option<&Sandbox>) -> 
     }
 }
 
-/// Whether this user can make the folder and write there.
+/// Whether this user can create the folder and write there.
 fn try_here(folder: &Path) -> Result<(), (Mark, String)> {
     let nearest = nearest(folder);
     let fail = |error: io::Error| {
@@ -164,8 +165,7 @@ fn try_here(folder: &Path) -> Result<(), (Mark, String)> {
     access(nearest, wanted).map_err(|error| fail(error.into()))
 }
 
-/// What to do about a disk that is too small for what is kept. Of a folder that this user may not
-/// read nothing is known.
+/// Advice if a disk is too small for what is kept; none for a folder that this user may not read.
 fn room(channel: &str, recording: &Recording) -> Option<String> {
     let Room { free, recorded } = Room::of(&recording.folder, channel).ok()?;
     let kept = recording.rotate.saturating_mul(recording.keep as u64);

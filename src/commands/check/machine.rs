@@ -1,5 +1,5 @@
-//! The last stage of `check`: whether this machine has what the configuration asks for. Each group
-//! is joined and each port bound for a moment, as the relay would, and given back.
+//! The last stage of `check`: whether this machine has everything that the configuration requires.
+//! Each group is joined and each port bound for a moment, as by the relay, and released.
 
 use std::{collections::BTreeSet, fmt, fs, io, net::TcpListener};
 
@@ -16,18 +16,18 @@ use tidecast_net::{
 };
 use tidecast_wire::{rtcp, st2022};
 
-/// How one thing stands.
+/// Result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// As it should be.
+    /// It works.
     Ok,
-    /// It works, but not as well as it could; or nobody can tell while a relay runs.
+    /// It works, but not as well as it could; or it cannot be checked while a relay runs.
     Warn,
     /// It does not work.
     Fail,
 }
 
-/// One thing that was tried.
+/// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) mark: Mark,
@@ -51,7 +51,7 @@ impl Line {
     }
 }
 
-/// Tries everything: interfaces, the channels' inputs and outputs, receive buffers, HTTP.
+/// Checks everything: interfaces, the channels' inputs and outputs, receive buffers, HTTP.
 pub(super) fn try_out(config: &Config) -> Vec<Line> {
     let mut interfaces = Interfaces::read(clock::now());
     let mut lines = interface_lines(config, &interfaces);
@@ -68,7 +68,7 @@ pub(super) fn try_out(config: &Config) -> Vec<Line> {
     lines
 }
 
-/// Each interface that is named, once.
+/// Each configured interface, once.
 fn interface_lines(config: &Config, interfaces: &Interfaces) -> Vec<Line> {
     let legs = config.channels.iter().flat_map(|channel| channel.legs.iter().map(|leg| &leg.address));
     let mut named: Vec<(&Interface, std::net::IpAddr)> =
@@ -102,7 +102,7 @@ fn interface_line(interface: &Interface, target: std::net::IpAddr, interfaces: &
     }
 }
 
-/// The media's port of each leg, and those beside it that the channel needs.
+/// The port for media of each leg, and the required ports beside it.
 fn inputs(channel: &Channel) -> Vec<Input> {
     let mut all = Vec::new();
     for leg in &channel.legs {
@@ -138,7 +138,7 @@ fn input_line(
     }
 }
 
-/// The outputs are opened, and nothing is sent.
+/// Opens the outputs without sending.
 fn output_lines(channel: &Channel, interfaces: &mut Interfaces) -> Vec<Line> {
     let now = clock::now();
     let line = |output: &Output| {
@@ -172,7 +172,7 @@ fn is_in_use(error: &str) -> bool {
     error.contains("in use")
 }
 
-/// A port that a running relay holds is free again once that is restarted: no failure.
+/// A port that a running relay uses becomes free when that is restarted, so it is no failure.
 fn taken(text: String, in_use: bool) -> Line {
     match running().filter(|_| in_use) {
         Some(pid) => {
@@ -187,7 +187,7 @@ fn taken(text: String, in_use: bool) -> Line {
     }
 }
 
-/// Another process of this program.
+/// Process id of another process of this program.
 fn running() -> Option<u32> {
     let own = std::process::id();
     let name = fs::read_to_string("/proc/self/comm").ok()?;

@@ -1,4 +1,4 @@
-//! What the demo shows: producers, the bad links behind them, and the channels that make up for the
+//! Scenes of the demo: producers, the bad links behind them, and the channels that recover the
 //! losses.
 
 use std::{
@@ -23,18 +23,18 @@ use crate::{
 };
 use tidecast_link::Impairments;
 
-/// A film of six seconds, which the demo plays again and again.
+/// A video of six seconds, played repeatedly.
 const FILM: &[u8] = include_bytes!("../../../fixtures/test.ts");
 
 /// One producer, its link and its channel.
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) name: &'static str,
-    /// What a person should know of it.
+    /// Description for the user.
     pub(super) about: &'static str,
     /// Whether [`FILM`] is sent.
     film: bool,
-    /// What `send` is told.
+    /// Arguments of `send`.
     send: &'static str,
     scheme: &'static str,
     before: Ipv4Addr,
@@ -42,7 +42,7 @@ pub(super) struct Scene {
     port: u16,
 }
 
-/// All scenes. Every run has groups of its own, so that two demos do not meet.
+/// All scenes. Every run uses different groups, so that two demos do not interfere.
 pub(super) fn all(port: u16) -> Vec<Scene> {
     let net = rand::random_range(1..=254);
     let group = |host| Ipv4Addr::new(239, 255, net, host);
@@ -70,7 +70,7 @@ pub(super) fn all(port: u16) -> Vec<Scene> {
     ]
 }
 
-/// What the links do to every scene.
+/// Impairments of the links in all scenes.
 fn impairments() -> Impairments {
     Impairments {
         loss: 0.03,
@@ -82,7 +82,7 @@ fn impairments() -> Impairments {
     }
 }
 
-/// A scene whose producer and link run.
+/// A scene with a running producer and link.
 pub(super) struct Running {
     producer: Producer,
     link: Link,
@@ -95,14 +95,14 @@ struct Producer {
     sleeper: Thread,
 }
 
-/// A link that still passes on what is under way.
+/// A link that still forwards delayed packets.
 pub(super) struct Link {
     thread: JoinHandle<anyhow::Result<impair::Report>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Scene {
-    /// The channel, as a configuration file says it.
+    /// The channel, as in a configuration file.
     pub(super) fn channel(&self) -> String {
         let Scene { name, scheme, after, port, .. } = self;
         format!("[[channel]]\nname = \"{name}\"\ninput = \"{scheme}://@{after}:{port}?if=127.0.0.1\"\n")
@@ -166,7 +166,7 @@ impl Scene {
     }
 }
 
-/// The film as a file that needs no name and no place on a disk.
+/// The video as an anonymous file.
 fn film() -> anyhow::Result<File> {
     let mut file = File::from(memfd_create("film", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(FILM)?;
@@ -180,13 +180,13 @@ impl Running {
         let Producer { thread, stop, sleeper } = self.producer;
         stop.store(true, Ordering::Relaxed);
         sleeper.unpark();
-        let _ = thread.join(); // a panic has been printed already
+        let _ = thread.join(); // a panic was already printed
         self.link
     }
 }
 
 impl Link {
-    /// Ends the link, and tells what it did.
+    /// Ends the link; returns its report.
     pub(super) fn end(self) -> anyhow::Result<impair::Report> {
         self.stop.store(true, Ordering::Relaxed);
         end(self.thread)

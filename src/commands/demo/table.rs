@@ -1,4 +1,4 @@
-//! What the demo prints: how to look at it, the live table, and the summary.
+//! Output of the demo: an introduction, the live table, and the summary.
 
 use std::{collections::HashMap, fmt::Write, net::SocketAddr, time::Instant};
 
@@ -25,7 +25,7 @@ pub(super) fn introduction(http: SocketAddr, scenes: &[Scene]) -> String {
     text
 }
 
-/// A table that is drawn over itself on a terminal.
+/// A table that is redrawn in place on a terminal.
 #[derive(Debug)]
 pub(super) struct Table {
     live: bool,
@@ -45,7 +45,7 @@ impl Table {
         self.live
     }
 
-    /// The table as it is now, with what it takes to draw it over the one before.
+    /// The current table, preceded by the control sequences that overwrite the previous one.
     pub(super) fn draw(&mut self, now: Instant, channels: &[ChannelView]) -> String {
         let mut lines = vec![line(&HEAD.map(str::to_owned))];
         lines.extend(channels.iter().map(|channel| self.channel(now, channel)));
@@ -84,7 +84,7 @@ impl Table {
     }
 }
 
-/// Cells in columns, the first aligned to the left.
+/// Cells in columns, the first one aligned to the left.
 fn line(cells: &[String]) -> String {
     let (name, rest) = cells.split_first().expect("a row has cells");
     rest.iter().fold(format!("{name:<10}"), |line, cell| format!("{line} {cell:>10}"))
@@ -93,7 +93,7 @@ fn line(cells: &[String]) -> String {
 const SUMMARY: [&str; 8] =
     ["channel", "sent", "link lost", "recovered", "lost", "delivered", "reordered", "duplicates"];
 
-/// The last lines: what each link did, and what the relay made of it.
+/// The last lines: what each link did, and what the relay recovered.
 pub(super) fn summary(scenes: &[Scene], links: &[impair::Report], states: &[ChannelState]) -> String {
     let mut text = format!("\n{}\n", line(&SUMMARY.map(str::to_owned)));
     for (scene, link) in scenes.iter().zip(links) {

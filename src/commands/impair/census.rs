@@ -1,7 +1,8 @@
-//! What became of each datagram, by kind and flow: what a relay behind the link should have seen.
+//! Counts the fates of datagrams by kind and flow: what a relay behind the link should have seen.
 //!
-//! The link works on all datagrams alike, while a relay's loss counter speaks of media packets, and
-//! its reordering counter of packets within a flow. These counts can be compared with both.
+//! The link impairs all datagrams alike, while a relay's loss counter covers only media packets,
+//! and its reordering counter covers packets within a flow. These counts can be compared with
+//! both.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +15,7 @@ use crate::limits::IMPAIR_FLOWS_MAX;
 use tidecast_link::Fate;
 use tidecast_wire::{self as wire, Datagram, Format, native};
 
-/// What a datagram is for. What cannot be read counts as media, as it does in the relay.
+/// Kind of a datagram. Unreadable ones count as media, as in the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PacketKind {
     Media,
@@ -22,27 +23,27 @@ pub(super) enum PacketKind {
     Control,
 }
 
-/// Whose it is.
+/// Identifies a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum FlowKey {
     /// A native stream id.
     Native(u32),
     /// An RTP synchronisation source.
     Rtp(u32),
-    /// It does not say, or there are more than [`IMPAIR_FLOWS_MAX`] flows.
+    /// Unknown, or beyond [`IMPAIR_FLOWS_MAX`] flows.
     Other,
 }
 
-/// A datagram's place in the census.
+/// Position of a datagram in the census.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tag {
     flow: FlowKey,
     kind: PacketKind,
-    /// How many of its flow and kind had entered before it.
+    /// Count of datagrams of its flow and kind that entered before it.
     order: u64,
 }
 
-/// What was done to datagrams of one kind.
+/// Counts of one kind of datagrams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) received: u64,
@@ -50,27 +51,27 @@ pub(super) struct Tally {
     pub(super) duplicated: u64,
     /// Came out after a later one of the same flow and kind; second copies are not counted.
     pub(super) reordered: u64,
-    /// The order of the last one that came out, to know its second copy, which comes right after
-    /// it.
+    /// Order of the last one that came out, to recognize its second copy, which follows
+    /// immediately.
     last_out: Option<u64>,
     out_next: u64,
 }
 
-/// The tallies of one flow, or of all.
+/// Counts of one flow, or of all flows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kinds([Tally; 3]);
 
-/// One flow's counts.
+/// Counts of one flow.
 #[derive(Debug, Clone, Serialize)]
 pub struct FlowReport {
     /// `native ID`, `rtp SSRC`, or `other`.
     pub flow: String,
-    /// What was done to it.
+    /// Counts by kind.
     #[serde(flatten)]
     pub kinds: Kinds,
 }
 
-/// Everything that was counted.
+/// All counts.
 #[derive(Debug, Default)]
 pub(super) struct Census {
     flows: HashMap<FlowKey, Kinds>,
@@ -87,7 +88,7 @@ impl Census {
         Tag { flow, kind, order: tally.received - 1 }
     }
 
-    /// The link has decided.
+    /// Counts the link's decision.
     pub(super) fn decided(&mut self, tag: Tag, fate: Fate) {
         let tally = self.tally(tag);
         match fate {
@@ -97,7 +98,7 @@ impl Census {
         }
     }
 
-    /// It comes out.
+    /// A datagram leaves the link.
     pub(super) fn leaves(&mut self, tag: Tag) {
         let tally = self.tally(tag);
         let second_copy = tally.last_out.replace(tag.order) == Some(tag.order);
@@ -123,7 +124,7 @@ impl Census {
         totals
     }
 
-    /// Each flow, by kind of flow and number.
+    /// Each flow, sorted by kind of flow and number.
     pub(super) fn flows(&self) -> Vec<FlowReport> {
         let sorted: BTreeMap<FlowKey, Kinds> = self.flows.iter().map(|(key, kinds)| (*key, *kinds)).collect();
         sorted.into_iter().map(|(key, kinds)| FlowReport { flow: key.to_string(), kinds }).collect()
@@ -141,7 +142,7 @@ impl Kinds {
         &mut self.0[kind as usize]
     }
 
-    /// The tallies with the names of their kinds.
+    /// The counts with the names of their kinds.
     pub(super) fn named(&self) -> [(&'static str, &Tally); 3] {
         let [media, repair, control] = &self.0;
         [("media", media), ("repair", repair), ("control", control)]
@@ -229,7 +230,7 @@ mod tests {
         let data = |stream| native(native::Kind::Data, stream, b"x");
         let [a0, b0, a1, a2] = [1, 2, 1, 1].map(|stream| census.enters(&data(stream)));
         census.decided(a2, Fate::Duplicated);
-        // b0 is overtaken by the other flow only; a0 by its own.
+        // Only packets of the other flow overtake b0; a packet of its own flow overtakes a0.
         for tag in [a1, b0, a0, a0, a2, a2] {
             census.leaves(tag);
         }

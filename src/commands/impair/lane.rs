@@ -1,5 +1,5 @@
-//! A port of the link: datagrams go from its leg to its outputs, and what receivers answer there
-//! goes back to the one who sent last, from the leg's own port, unimpaired.
+//! A port of the link: datagrams go from its leg to its outputs, and answers of receivers go back
+//! to the last sender, from the leg's own port, unimpaired.
 
 use std::{io, net::SocketAddr, os::fd::BorrowedFd, time::Instant};
 
@@ -20,7 +20,7 @@ use tidecast_net::{
 };
 use tidecast_wire::rtcp;
 
-/// What receiving needs.
+/// Resources for receiving.
 pub(super) struct Tools {
     pub(super) receives: ReceiveBatch,
     pub(super) pool: Pool,
@@ -28,16 +28,16 @@ pub(super) struct Tools {
     pub(super) sends: SendBatch,
 }
 
-/// A port and the one that its datagrams go on to.
+/// An input port and its outputs.
 pub(super) struct Lane {
     pub(super) leg: Leg,
     pub(super) outputs: UdpOutputs,
-    /// Who sent last.
+    /// The last sender.
     source: Option<SocketAddr>,
 }
 
 impl Lane {
-    /// The media's, and that of RTCP where both ends are `rist://`.
+    /// Opens the lane for media, and that for RTCP if both ends are `rist://`.
     pub(super) fn open(
         input: &Input,
         outputs: &[Output],
@@ -61,12 +61,12 @@ impl Lane {
         Ok(Lane { leg, outputs: open_outputs(outputs, now, interfaces)?, source: None })
     }
 
-    /// The sockets where something may come.
+    /// The sockets to watch.
     pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.leg.socket().into_iter().chain(self.outputs.sockets())
     }
 
-    /// Receives what is there, up to a bound, and notes who sends.
+    /// Receives waiting datagrams, up to a bound, and notes the sender.
     pub(super) fn receive(
         &mut self,
         tools: &mut Tools,
@@ -88,7 +88,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Passes on at once what is there, up to a bound. Gives how many datagrams that were.
+    /// Forwards waiting datagrams at once, up to a bound. Returns their count.
     pub(super) fn carry(&mut self, tools: &mut Tools, clocks: ClockPair, floor: Instant) -> io::Result<u64> {
         let mut came = Vec::new();
         self.receive(tools, clocks, floor, |_, bytes| came.push(bytes))?;
@@ -99,8 +99,7 @@ impl Lane {
         Ok(count)
     }
 
-    /// Passes on at once what receivers have answered, up to a bound. Gives how many datagrams
-    /// went.
+    /// Forwards answers of receivers at once, up to a bound. Returns the count of datagrams sent.
     pub(super) fn back(&mut self, tools: &mut Tools) -> u64 {
         let Some(source) = self.source else { return 0 };
         let mut returned = 0;
@@ -109,11 +108,12 @@ impl Lane {
                 let mut came = Vec::new();
                 let read = tools.receives.receive(socket, &mut tools.pool, |received| came.push(received));
                 let whole = came.iter().filter(|received| !received.truncated);
-                // One that cannot be sent is lost, as on any path.
+                // A datagram that cannot be sent is lost, as on any path.
                 returned +=
                     whole.filter(|received| self.leg.send(&received.bytes, source).is_ok()).count() as u64;
                 came.into_iter().for_each(|received| tools.pool.put(received.bytes));
-                // A socket that fails has nothing, and is opened anew when its interface is there.
+                // A socket with an error has no datagrams; it is reopened when its interface is
+                // there.
                 if !matches!(read, Ok(RECEIVE_BATCH)) {
                     break;
                 }
@@ -123,7 +123,7 @@ impl Lane {
     }
 }
 
-/// An output that would send to the input feeds itself.
+/// Refuses an output that would send to the input.
 fn refuse_loops(input: &Input, outputs: &[Output]) -> anyhow::Result<()> {
     let same = |output: &&Output| output.target == input.socket_addr() && output.interface == input.interface;
     if let Some(output) = outputs.iter().find(same) {
@@ -134,7 +134,7 @@ fn refuse_loops(input: &Input, outputs: &[Output]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where RTCP comes and goes: beside the media, where both ends are `rist://`.
+/// Input and outputs of RTCP: on the ports above the media, if both ends are `rist://`.
 fn control(input: &Input, outputs: &[Output]) -> anyhow::Result<Option<(Input, Vec<Output>)>> {
     let is_rist = |scheme: Scheme| scheme == Scheme::Rist;
     let other = outputs.iter().find(|output| is_rist(output.scheme) != is_rist(input.scheme));
@@ -148,7 +148,7 @@ fn control(input: &Input, outputs: &[Output]) -> anyhow::Result<Option<(Input, V
     Ok(input.map(|input| (input, outputs.iter().filter_map(above).collect())))
 }
 
-/// A link passes on what comes, and takes no part in the session.
+/// The output without its own functions: a link only forwards, and takes no part in the session.
 fn plain(output: &Output) -> Output {
     match output.scheme {
         Scheme::Rist => Output { scheme: Scheme::Udp, buffer: None, share: None, ..output.clone() },
@@ -156,11 +156,11 @@ fn plain(output: &Output) -> Output {
     }
 }
 
-/// The input, joined. A tool that is started by hand does not wait for an interface: it says what
-/// is wrong.
+/// Opens the input. A tool that is started by hand does not wait for an interface: it reports the
+/// error.
 fn open_input(input: Input, now: Instant, interfaces: &mut Interfaces) -> anyhow::Result<Leg> {
     let mut leg = Leg::new(input, RECEIVE_BUFFER_BYTES, now);
-    let _ = leg.maintain(now, interfaces); // the state says more
+    let _ = leg.maintain(now, interfaces); // the state tells the error
     match leg.state() {
         State::Joined(_) => Ok(leg),
         State::Waiting(reason) | State::Failed(reason) => bail!("{}: {reason}", leg.input()),
@@ -168,7 +168,7 @@ fn open_input(input: Input, now: Instant, interfaces: &mut Interfaces) -> anyhow
     }
 }
 
-/// A link passes single datagrams on, each at its own time.
+/// Opens the outputs for single datagrams, since each is sent at its own time.
 fn open_outputs(
     outputs: Vec<Output>,
     now: Instant,

@@ -1,4 +1,4 @@
-//! What `impair` prints at its end, as text and as JSON.
+//! Report of `impair` at its end, as text and as JSON.
 
 use std::fmt;
 
@@ -9,46 +9,46 @@ use crate::channel::udp::Counters;
 use tidecast_link::Done;
 use tidecast_net::address::Output;
 
-/// What the link did, exactly.
+/// Exact account of what the link did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Where datagrams came from.
+    /// The input.
     pub input: String,
-    /// What all chances followed from.
+    /// Seed of all random decisions.
     pub seed: u64,
-    /// How long it ran.
+    /// Run time in seconds.
     pub seconds: f64,
-    /// All datagrams.
+    /// Counts of all datagrams.
     #[serde(flatten)]
     pub done: Done,
-    /// The same by kind; `reordered_*` counts within each flow, as a receiver of that flow sees it.
+    /// Counts by kind; `reordered_*` counts within each flow, as a receiver of that flow sees it.
     #[serde(flatten)]
     pub kinds: Kinds,
-    /// RTCP datagrams that were passed on beside the media (`rist://`); nothing happens to those.
+    /// RTCP datagrams forwarded beside the media (`rist://`); they are not impaired.
     pub rtcp: u64,
-    /// Datagrams that receivers answered, passed back to the one who had sent last; nothing happens
-    /// to those.
+    /// Answers of receivers, forwarded to the last sender; they are not impaired.
     pub returned: u64,
-    /// Datagrams that the kernel dropped before the link saw them: losses that are not the link's.
+    /// Datagrams that the kernel dropped before the link received them: losses that the link did
+    /// not cause.
     pub kernel_drops: u64,
-    /// Datagrams that were longer than UDP allows and not passed on.
+    /// Datagrams that were too long for UDP and not forwarded.
     pub too_long: u64,
-    /// Each output.
+    /// Counts of each output.
     pub outputs: Vec<OutputReport>,
-    /// Each flow; those beyond the bound share `other`.
+    /// Counts of each flow; those beyond the bound share `other`.
     pub flows: Vec<FlowReport>,
 }
 
-/// What became of the datagrams that the link forwarded to one output.
+/// Counts of the datagrams that the link sent to one output.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputReport {
-    /// Its address.
+    /// Address of the output.
     pub output: String,
     /// Datagrams sent.
     pub packets: u64,
-    /// Their bytes (UDP payload).
+    /// Bytes of these datagrams (UDP payload).
     pub bytes: u64,
-    /// Datagrams that could not be sent: losses that are not the link's.
+    /// Datagrams that could not be sent: losses that the link did not cause.
     pub dropped: u64,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for Report {
         row(f, "received", done.received, by_kind.map(|(_, tally)| tally.received))?;
         row(f, "dropped", done.dropped, by_kind.map(|(_, tally)| tally.dropped))?;
         row(f, "duplicated", done.duplicated, by_kind.map(|(_, tally)| tally.duplicated))?;
-        // By kind it counts within each flow, which says something else than for all together.
+        // By kind it counts within each flow, which differs from the total.
         row(f, "reordered", done.reordered, by_kind.map(|(_, tally)| tally.reordered))?;
         writeln!(f, "{:<11}{:>10}", "forwarded", done.forwarded)?;
         for output in &self.outputs {

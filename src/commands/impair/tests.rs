@@ -1,4 +1,4 @@
-//! The whole path over real sockets on `lo`.
+//! The whole link over real sockets on `lo`.
 
 use std::{
     net::UdpSocket,
@@ -21,12 +21,12 @@ fn receiver() -> (thread::JoinHandle<Vec<Vec<u8>>>, Output) {
     (thread::spawn(take), output)
 }
 
-/// A UDP port of `lo` that nobody has.
+/// A free UDP port of `lo`.
 fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Runs the link in a thread, and sends it what `datagrams` holds once it is ready.
+/// Runs the link in a thread, and sends it the `datagrams` once it is ready.
 fn passed(options: Options, datagrams: &[Vec<u8>]) -> Report {
     let target = options.input.socket_addr();
     let (ready, is_ready) = mpsc::channel();
@@ -81,7 +81,7 @@ fn datagrams_pass_unchanged_to_every_output_and_the_report_is_what_happened() {
     assert_eq!((done.received, done.forwarded), (500, out.len() as u64));
     assert!(done.dropped > 20 && done.duplicated > 20 && done.reordered > 20, "{report}");
 
-    // Nothing but what was sent, each as often as the report says.
+    // Only sent datagrams, each as often as reported.
     let mut copies = std::collections::HashMap::new();
     out.iter().for_each(|bytes| *copies.entry(bytes).or_insert(0_u64) += 1);
     assert!(sent.iter().filter(|bytes| copies.contains_key(bytes)).count() as u64 == 500 - done.dropped);
@@ -106,7 +106,7 @@ fn pair() -> [UdpSocket; 2] {
     pairs.next().unwrap()
 }
 
-/// Takes one datagram, and says from which port it came.
+/// Receives one datagram; returns the port that it came from.
 fn take(socket: &UdpSocket, expected: &[u8]) -> std::net::SocketAddr {
     let mut memory = [0; 100];
     let (len, from) = socket.recv_from(&mut memory).unwrap();
@@ -128,7 +128,7 @@ fn what_receivers_answer_goes_back_and_rtcp_goes_beside_the_media() {
     });
     is_ready.recv_timeout(Duration::from_secs(5)).unwrap();
 
-    // Whoever sent last gets the answers, from the port that was sent to.
+    // The last sender gets the answers, from the port that it has sent to.
     let [earlier, sender] = pair();
     earlier.send_to(b"report", ("127.0.0.1", near + 1)).unwrap();
     take(&rtcp, b"report");

@@ -1,5 +1,5 @@
-//! What `probe` takes from a capture file ([`crate::capture`]): all that has a time and can be
-//! read, and to which destinations.
+//! Reads a capture file ([`crate::capture`]) for `probe`: all datagrams that have a time, and
+//! their destinations.
 
 use std::{collections::HashMap, net::SocketAddr, path::Path};
 
@@ -10,13 +10,13 @@ use crate::{
     limits::CAPTURE_DESTINATIONS_MAX,
 };
 
-/// Hands each UDP datagram on, in the order of the file. Left out are packets that are not UDP, are
-/// cut short or fragments of a larger datagram, and those without a time, which say nothing about
-/// rates.
+/// Passes each UDP datagram to `each`, in the order of the file. Skips packets that are not UDP,
+/// that are cut short or fragments of a larger datagram, and those without a time, which reveal
+/// nothing about rates.
 ///
 /// # Errors
-/// The file cannot be read, or is no capture, or is damaged, or there is no packet in it whose link
-/// is known.
+/// The file cannot be read, is not a capture, is damaged, or contains no packet of a known link
+/// type.
 pub(super) fn read(path: &Path, mut each: impl FnMut(&Datagram)) -> anyhow::Result<()> {
     let name = path.display();
     let mut capture = Capture::open(path).map_err(|error| unreadable(path, error))?;
@@ -50,14 +50,14 @@ fn unreadable(path: &Path, error: CaptureError) -> anyhow::Error {
     match error {
         CaptureError::Io(error) => anyhow!(error).context(format!("cannot read {name}")),
         CaptureError::Foreign { what } => foreign(what),
-        // of its header
+        // the header is incomplete
         CaptureError::Cut { .. } => foreign("it ends too early"),
         CaptureError::Corrupt { packets, what } => anyhow!("{name}: damaged after packet {packets}: {what}"),
         error => anyhow!("{name}: {error}"),
     }
 }
 
-/// All destinations with how many datagrams went there, those with most first.
+/// All destinations with their counts of datagrams, in descending order.
 pub(super) fn destinations(path: &Path) -> anyhow::Result<Vec<(SocketAddr, u64)>> {
     let mut counts: HashMap<SocketAddr, u64> = HashMap::new();
     read(path, |datagram| {

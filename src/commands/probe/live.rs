@@ -1,8 +1,8 @@
-//! The live display of `probe` in a terminal: figures on top, then flows, and what is in the first
-//! transport stream.
+//! The live display of `probe` in a terminal: figures on top, then flows, and the contents of the
+//! first transport stream.
 //!
-//! It draws what a report says; q, Esc or Ctrl-C ends it, and the terminal is then as it was
-//! before, also after a panic.
+//! It displays a report. q, Esc or Ctrl-C ends it, and then, or after a panic, the terminal is
+//! restored.
 
 use std::{
     collections::VecDeque,
@@ -24,20 +24,20 @@ use crate::probe::{
     text,
 };
 
-/// Rates that the strip remembers: 4 a second for a wide terminal.
+/// Maximum rates in the strip: 4 a second, for a wide terminal.
 const RATES_MAX: usize = 512;
 
-/// The terminal while it shows the display.
+/// The terminal while the display is shown.
 pub(super) struct Screen {
     terminal: DefaultTerminal,
     rates: VecDeque<u64>,
     before: Option<(Instant, u64)>,
-    /// The first flow that is shown.
+    /// Index of the first flow that is shown.
     scroll: usize,
 }
 
 impl Screen {
-    /// Takes the terminal over.
+    /// Switches the terminal to the display.
     pub(super) fn open() -> io::Result<Screen> {
         let terminal = ratatui::try_init()?;
         Ok(Screen { terminal, rates: VecDeque::new(), before: None, scroll: 0 })
@@ -58,7 +58,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Reads the keyboard without waiting; whether the user wants to leave.
+    /// Reads the keyboard without waiting; returns whether the user wants to quit.
     pub(super) fn quits(&mut self) -> io::Result<bool> {
         while event::poll(Duration::ZERO)? {
             let Event::Key(key) = event::read()? else { continue };
@@ -105,7 +105,7 @@ fn screen(frame: &mut Frame<'_>, report: &Report, rates: &[u64], scroll: usize) 
     frame.render_widget(Line::from(" q: end and suggest a hold and an FEC   j, k: scroll").dim(), foot);
 }
 
-/// The answer first: is anything lost?
+/// The most important answer first: whether anything is lost.
 fn head_lines(report: &Report) -> Vec<Line<'static>> {
     let verdict = if report.packets == 0 {
         Span::styled("nothing yet", Style::new().fg(Color::Yellow))

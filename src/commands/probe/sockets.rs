@@ -1,4 +1,4 @@
-//! The sockets of `probe`: the media's port and those beside it, where FEC and RTCP would stand.
+//! Sockets of `probe`: the port for media, and the ports beside it for FEC and RTCP.
 
 use std::{
     net::SocketAddr,
@@ -31,20 +31,20 @@ pub(super) struct Sockets {
     batch: ReceiveBatch,
     pool: Pool,
     interfaces: Interfaces,
-    /// When it was read last: arrivals are not before.
+    /// Time of the last read, which limits the arrivals from below.
     floor: Instant,
 }
 
 impl Sockets {
-    /// Joins all ports. Whoever measures wants to know at once that the media's cannot be joined;
-    /// the others may be taken.
+    /// Joins all ports. It is an error if that for media cannot be joined; the others may be in
+    /// use.
     pub(super) fn open(input: &Input, now: Instant) -> anyhow::Result<Sockets> {
         let mut interfaces = Interfaces::read(now);
         let mut ports = Vec::new();
         for role in Role::ALL {
             let Some(beside) = input.on_port_above(role.port_above()) else { continue };
             let mut leg = Leg::new(beside, RECEIVE_BUFFER_BYTES, now);
-            let _ = leg.maintain(now, &mut interfaces); // the state says more
+            let _ = leg.maintain(now, &mut interfaces); // the state tells the error
             match leg.state() {
                 State::Waiting(reason) | State::Failed(reason) if role == Role::Media => {
                     bail!("{input}: {reason}")
@@ -57,7 +57,7 @@ impl Sockets {
         Ok(Sockets { ports, batch, pool, interfaces, floor: now })
     }
 
-    /// Waits for datagrams, at most until `until`, and hands on what there is.
+    /// Waits for datagrams, at most until `until`, and passes them to `each`.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -68,7 +68,7 @@ impl Sockets {
         let clocks = ClockPair::read();
         let mut came: Vec<(Instant, SocketAddr, Role, Buffer)> = Vec::new();
         for (role, leg) in &mut self.ports {
-            let _ = leg.maintain(clocks.monotonic, &mut self.interfaces); // its state is looked at when nothing comes
+            let _ = leg.maintain(clocks.monotonic, &mut self.interfaces); // its state is read when nothing comes
             for _ in 0..IMPAIR_BATCHES_MAX {
                 let sink = |at, source, bytes, _| came.push((at, source, *role, bytes));
                 let read = leg.receive(&mut self.batch, &mut self.pool, clocks, self.floor, sink);
@@ -78,7 +78,7 @@ impl Sockets {
             }
         }
         self.floor = clocks.monotonic;
-        came.sort_by_key(|(at, ..)| *at); // each port is in order by itself; the sort is stable
+        came.sort_by_key(|(at, ..)| *at); // stable, and each port is already in order
         for (at, source, role, bytes) in came {
             each(at, source, role, &bytes);
             self.pool.put(bytes);
@@ -107,7 +107,7 @@ impl Sockets {
             .sum()
     }
 
-    /// The interface on which the group was joined.
+    /// Interface on which the group was joined.
     pub(super) fn interface(&self) -> Option<String> {
         match self.ports.first().map(|(_, leg)| leg.state()) {
             Some(State::Joined(interface)) => interface.clone(),

@@ -1,5 +1,5 @@
-//! A stream that a relay sends on request: asks for it, renews the lease, and hands the datagrams
-//! to the packet thread.
+//! Receives a stream that a relay sends on request: subscribes, renews the lease, and passes the
+//! datagrams to the packet thread.
 
 use std::{io, net::SocketAddr};
 
@@ -18,7 +18,7 @@ use tidecast_core::{buffer::Buffer, limits::SLOT_BYTES};
 use tidecast_net::{address::Remote, clock, interface, limits::RECEIVE_BUFFER_BYTES};
 use tidecast_wire::subscribe::Refusal;
 
-/// A subscription that runs.
+/// A running subscription.
 pub(super) struct Running {
     remote: Remote,
     socket: UdpSocket,
@@ -26,11 +26,11 @@ pub(super) struct Running {
     subscriber: Subscriber,
     packet_thread: PacketThread,
     granted: Option<oneshot::Sender<()>>,
-    /// Where the last datagram of each read is put.
+    /// Memory for one datagram.
     bytes: Vec<u8>,
 }
 
-/// Opens the socket; the receiver hears when the relay has said that the stream comes.
+/// Opens the socket; the receiver is notified when the relay has granted the stream.
 pub(super) fn open(
     remote: &Remote,
     packet_thread: &PacketThread,
@@ -55,15 +55,15 @@ pub(super) fn open(
 fn connect(relay: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(relay), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    // Less than was asked for does, too: the system has a limit.
+    // A smaller buffer works as well: the system has a limit.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-    // From here on only the relay's datagrams come in.
+    // From here on only the relay's datagrams arrive.
     socket.connect(&relay.into())?;
     UdpSocket::from_std(socket.into())
 }
 
 impl Running {
-    /// Receives until `left` is dropped, and then tells the relay.
+    /// Receives until `left` is dropped, and then ends the subscription.
     ///
     /// # Errors
     /// The relay refuses.
@@ -76,7 +76,8 @@ impl Running {
             tokio::select! {
                 _ = &mut left => break,
                 () = sleep_until(due) => {}
-                // An unreachable port is one where the relay may be again: it is asked again.
+                // An unreachable port may be that of a relay that restarts: the request is
+                // repeated.
                 _ = self.socket.readable() => self.receive()?,
             }
         }
@@ -87,7 +88,7 @@ impl Running {
     }
 
     fn send(&self, request: &[u8]) {
-        // Like one that is lost: it is sent again.
+        // Treated as lost: the request is repeated.
         if let Err(error) = self.socket.try_send(request) {
             tracing::debug!("cannot ask {}: {error}", self.remote);
         }

@@ -1,4 +1,4 @@
-//! What `recv` says at its end: in all and per flow, as text or as one line of JSON.
+//! Summary of `recv` at its end: in total and per flow, as text or as one line of JSON.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 use crate::channel::state::{ChannelState, FlowState};
 use tidecast_core::relay::Counters;
 
-/// Flows named one by one in the text; JSON has them all.
+/// Maximum flows listed in the text; JSON has all of them.
 const FLOWS_SHOWN: usize = 20;
 
-/// Figures of one flow, or of all.
+/// Figures of one flow, or of all flows.
 #[derive(Debug, Serialize)]
 struct Figures {
     received: u64,
@@ -41,7 +41,7 @@ struct ReceivedFlow {
     figures: Figures,
 }
 
-/// All that `recv` has seen.
+/// The summary.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
     duration_seconds: f64,
@@ -82,7 +82,7 @@ impl Figures {
 }
 
 impl ReceivedFlow {
-    /// A flow that ended and came again counts as one.
+    /// A flow that ended and started again counts as one.
     fn of(states: Vec<&FlowState>) -> Option<ReceivedFlow> {
         let mut counters = Counters::default();
         states.iter().for_each(|state| counters.add(&state.counters));
@@ -116,7 +116,7 @@ impl Summary {
         }
     }
 
-    /// The share of the numbers that was lost, 0 to 1.
+    /// Share of lost numbers, 0 to 1.
     pub(super) fn loss(&self) -> f64 {
         self.figures.loss
     }

@@ -1,6 +1,6 @@
-//! The output of `recv`: a thread that writes, behind a bounded queue, so that whoever reads
-//! slowly, or not at all, keeps neither packets waiting nor the end. What does not fit is counted
-//! as not written, which is no loss on the way.
+//! Output of `recv`: a thread that writes from a bounded queue, so that a slow or stalled reader
+//! delays neither the packets nor the end. Packets that do not fit are counted as not written,
+//! which is not a loss in the network.
 
 use std::{
     io::{self, Write},
@@ -17,57 +17,58 @@ use crate::{
 };
 use tidecast_net::clock;
 
-/// Writes on a thread of its own.
+/// A writer on a separate thread.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// Answers when enough packets are written, or one cannot be.
+    /// Completes when enough packets are written, or on an error.
     pub(super) ended: oneshot::Receiver<io::Result<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is more to write, or will be nothing more.
+    /// Signals more data, or the end of the data.
     more: Condvar,
-    /// Something was written, or nothing more will be.
+    /// Signals progress, or the end of the thread.
     progress: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// What waits.
+    /// Bytes that wait.
     bytes: Vec<u8>,
-    /// Packets of it.
+    /// Count of their packets.
     packets: u64,
     /// Packets that are being written.
     writing: u64,
-    /// Packets that found no room.
+    /// Packets without room in the queue.
     refused: u64,
-    /// Bytes that were written.
+    /// Bytes written so far.
     written: u64,
-    /// Nothing more comes.
+    /// No more data come.
     complete: bool,
-    /// The thread has ended; if not well, why.
+    /// The thread has ended, possibly with an error.
     done: Option<Option<io::Error>>,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Plain numbers and bytes: no panic can leave them half changed.
+        // Plain numbers and bytes, so a panic cannot leave them inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What became of the output.
+/// Result of the output.
 pub(super) struct Written {
-    /// Why it could not be written.
+    /// Error of the output, if any.
     pub(super) result: io::Result<()>,
-    /// Packets that were not written because whoever reads was too slow.
+    /// Packets that were not written because the reader was too slow.
     pub(super) left: u64,
 }
 
 impl Writer {
-    /// Begins; the sink takes up to `count` packets. Without an output they are only counted.
+    /// Starts the thread; the sink takes up to `count` packets. Without an output they are only
+    /// counted.
     pub(super) fn start(output: Option<Box<dyn Write + Send>>, count: u64) -> io::Result<(Sink, Writer)> {
         let (sender, ended) = oneshot::channel();
         let shared = Arc::<Shared>::default();
@@ -80,12 +81,12 @@ impl Writer {
             state.done = Some(failure);
             own.progress.notify_all();
             drop(state);
-            let _ = sender.send(result); // nobody waits any more
+            let _ = sender.send(result); // the receiver may be gone
         })?;
         Ok((sink(shared.clone(), count), Writer { shared, ended }))
     }
 
-    /// Nothing more comes: waits while there is progress, and no longer.
+    /// Ends the data, and waits as long as there is progress.
     pub(super) fn finish(self) -> Written {
         let mut state = self.shared.state();
         state.complete = true;
@@ -112,7 +113,7 @@ fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
-/// Writes what waits until nothing more comes.
+/// Writes the queue until the data end.
 fn run(shared: &Shared, output: &mut impl Write) -> io::Result<()> {
     let mut bytes = Vec::new();
     loop {
@@ -132,7 +133,7 @@ fn run(shared: &Shared, output: &mut impl Write) -> io::Result<()> {
     }
 }
 
-/// Writes all, and notes how far it is.
+/// Writes all bytes, and notes the progress.
 fn write(shared: &Shared, output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {

@@ -1,8 +1,7 @@
-//! Plays a capture: its UDP datagrams, as they are, with their timing.
+//! Plays a capture: sends its UDP datagrams unchanged, with their timing.
 //!
-//! The file is looked through before anything is sent, so that a wrong one is refused whole.
-//! Datagrams come from [`crate::capture`] and leave by [`super::link`]; there is no format here
-//! that they would have to be made in.
+//! The file is checked completely before anything is sent. Datagrams come from [`crate::capture`]
+//! and leave by [`super::link`]; they are not converted to any format.
 
 use std::{
     collections::BTreeMap,
@@ -34,8 +33,8 @@ const MAGICS: [[u8; 4]; 5] = [
     [0x4D, 0x3C, 0xB2, 0xA1],
 ];
 
-/// The capture that is to be played, if it is one: a file that begins like one is not sent as bytes
-/// unless a rate or a format says so.
+/// The capture to play, if the file is one: a file that starts like a capture is not sent as bytes
+/// unless a rate or a format is given.
 pub(super) fn named(args: &cli::Send) -> Option<&PathBuf> {
     match args.source() {
         Source::Capture(path) => Some(path),
@@ -56,9 +55,9 @@ fn begins_like_one(path: &Path) -> bool {
 /// Plays the capture.
 ///
 /// # Errors
-/// [`Failure::Usage`] for what a capture cannot be told, and where it holds several streams;
-/// otherwise what is wrong with the file, or why nothing can be sent. A file that is cut short is
-/// played as far as it goes first.
+/// [`Failure::Usage`] for options that captures do not support, and if it holds several streams;
+/// otherwise errors in the file, or why nothing can be sent. A file that is cut short is first
+/// played as far as possible.
 pub(super) fn play(args: &cli::Send, path: &Path, stop: Stop) -> Result<Link, Failure> {
     refuse(args)?;
     let survey = Survey::of(path, args.port.as_ref())?;
@@ -84,7 +83,7 @@ fn wrong(path: &Path, error: &CaptureError) -> anyhow::Error {
     anyhow!("{}: {error}", path.display())
 }
 
-/// A capture's datagrams are sent as they are.
+/// Refuses options that would change the datagrams.
 fn refuse(args: &cli::Send) -> Result<(), Failure> {
     let given = [
         ("--format", args.format.is_some()),
@@ -106,14 +105,14 @@ fn refuse(args: &cli::Send) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is in a capture.
+/// Contents of a capture.
 #[derive(Debug, Default)]
 struct Survey {
-    /// How many datagrams went where, of all.
+    /// Count of datagrams for each destination.
     streams: BTreeMap<SocketAddr, u64>,
-    /// The datagrams that are meant.
+    /// Count of the selected datagrams.
     count: u64,
-    /// The times of the first of them and of the latest, since the Unix epoch.
+    /// Times of the first and the latest of these, since the Unix epoch.
     span: Option<(Duration, Duration)>,
     fragments: u64,
     partial: u64,
@@ -149,7 +148,7 @@ impl Survey {
         }
     }
 
-    /// Whether there is one stream to play.
+    /// Checks that there is exactly one stream to play.
     fn check(&self, path: &Path, args: &cli::Send) -> Result<(), Failure> {
         let path = path.display();
         let list = self.list();
@@ -201,25 +200,25 @@ impl Survey {
         self.span.map_or(Duration::ZERO, |(first, _)| first)
     }
 
-    /// From one lap to the next: the last datagram lasts as long as the others do on average.
+    /// Duration of a lap: the last datagram lasts for the average interval of the others.
     fn length(&self) -> Duration {
         let (first, last) = self.span.unwrap_or_default();
         let span = last - first;
         let gaps = u32::try_from(self.count.saturating_sub(1)).unwrap_or(u32::MAX);
-        // Datagrams without times still need some.
+        // Datagrams without times still need a duration.
         span + if gaps > 0 { span / gaps } else { Duration::from_secs(1) }.max(Duration::from_millis(1))
     }
 }
 
-/// Gives each datagram its time.
+/// Assigns a time to each datagram.
 struct Player {
     line: Option<Timeline>,
-    /// When this lap begins, since the first.
+    /// Start of this lap, relative to the first one.
     lap: Duration,
 }
 
 impl Player {
-    /// Plays the file once; true when the run is over.
+    /// Plays the file once; `true` at the end of the run.
     fn lap(
         &mut self,
         job: &mut Job,
@@ -237,7 +236,7 @@ impl Player {
             if args.port.is_some_and(|port| !port.includes(datagram.destination)) {
                 continue;
             }
-            // Packets that overtook others were captured later: they keep their place.
+            // Packets that overtook others were captured later, so they keep their place.
             due = due.max(self.lap + datagram.at.saturating_sub(survey.first()));
             if !self.send(job, due, &datagram.payload)? {
                 return Ok(true);
@@ -245,7 +244,7 @@ impl Player {
         }
     }
 
-    /// Sends a datagram at its time; false when the run is over.
+    /// Sends a datagram at its time; `false` at the end of the run.
     fn send(&mut self, job: &mut Job, due: Duration, payload: &[u8]) -> anyhow::Result<bool> {
         let line = self.line.get_or_insert_with(|| Timeline::new(clock::now()));
         let at = line.instant(due);

@@ -1,4 +1,4 @@
-//! The formats that `send` speaks, behind one face.
+//! The formats of `send`, behind one interface.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use tidecast_wire::fec::rs::Codes;
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 use tidecast_wire::rtp::PAYLOAD_TYPE_TS;
 
-/// The payload type for anything but a transport stream: the first of those that are free for use
-/// (RFC 3551 section 3).
+/// Payload type of everything except a transport stream: the first dynamic one (RFC 3551 section
+/// 3).
 const PAYLOAD_TYPE_FREE: u8 = 96;
 
-/// A format's name as it is typed.
+/// Name of a format on the command line.
 pub(super) fn name(format: SendFormat) -> &'static str {
     match format {
         SendFormat::Native => "native",
@@ -27,13 +27,13 @@ pub(super) fn name(format: SendFormat) -> &'static str {
     }
 }
 
-/// Makes the carriers of one run: one for a file, one for each sensor.
+/// Creates the carriers of one run: one for a file, one for each sensor.
 #[derive(Debug)]
 pub(super) struct Carriers {
     format: SendFormat,
     fec: Option<Fec>,
     stream: Option<u32>,
-    /// Of the native format; the seed of everything else.
+    /// Session of the native format; seeds everything else.
     session: u32,
     codes: Arc<Mutex<Codes>>,
     close_after: Duration,
@@ -61,12 +61,12 @@ impl Carriers {
         })
     }
 
-    /// The session of the native format; other formats have none.
+    /// Session of the native format; `None` for other formats.
     pub(super) fn session(&self) -> Option<u32> {
         (self.format == SendFormat::Native).then_some(self.session)
     }
 
-    /// The seed for what is to be the same in each run of this session.
+    /// Seed for everything that is the same in each run of this session.
     pub(super) fn seed(&self) -> u64 {
         self.session.into()
     }
@@ -74,7 +74,7 @@ impl Carriers {
     /// The carrier of the stream with this index.
     ///
     /// # Errors
-    /// [`Failure::Usage`] when stream ids run out, or when the size asked for does not fit the
+    /// [`Failure::Usage`] when stream ids run out, or when the requested size does not fit the
     /// format.
     pub(super) fn carrier(&self, index: u32, transport_stream: bool) -> Result<Carrier, Failure> {
         let start = self.stream.unwrap_or(1);
@@ -131,7 +131,7 @@ impl Carrier {
         }
     }
 
-    /// Sends what is due in between.
+    /// Sends datagrams that are due between payloads.
     pub(super) fn poll(&mut self, now: Instant, out: impl FnMut(&[u8])) {
         if let Carrier::Native(encoder) = self {
             encoder.poll(now, out);
@@ -146,7 +146,7 @@ impl Carrier {
         }
     }
 
-    /// Ends the stream; returns how many repair packets it had.
+    /// Ends the stream; returns the count of its repair packets.
     pub(super) fn finish(self, out: impl FnMut(&[u8])) -> u64 {
         match self {
             Carrier::Native(encoder) => encoder.finish(out),

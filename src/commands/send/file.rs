@@ -1,4 +1,4 @@
-//! Sends a file or a pipe: each payload at its time, heartbeats in between.
+//! Sends a file or a pipe: each payload at its time, with heartbeats in between.
 
 use std::time::{Duration, Instant};
 
@@ -31,13 +31,13 @@ struct Run<'a> {
     reader: Reader,
     cutter: Cutter,
     carrier: Carrier,
-    /// From the first payload on: when due times are, and when the first was sent.
+    /// Set by the first payload: the time line, and when the first payload was sent.
     line: Option<(Timeline, Instant)>,
     ended: bool,
 }
 
 impl Run<'_> {
-    /// The next payload; waits for slow input. `None` at the end or when the run is over.
+    /// The next payload; waits for slow input. `None` at the end of the input or of the run.
     fn next(&mut self) -> anyhow::Result<Option<Timed>> {
         loop {
             if let Some(timed) = self.cutter.pop() {
@@ -64,7 +64,7 @@ impl Run<'_> {
         }
     }
 
-    /// Sends a payload at its time; false when the run is over.
+    /// Sends a payload at its time; `false` at the end of the run.
     fn send(&mut self, timed: &Timed) -> anyhow::Result<bool> {
         let now = clock::now();
         let (line, _) = self.line.get_or_insert_with(|| (Timeline::new(now), now));
@@ -94,8 +94,7 @@ impl Run<'_> {
         line.instant(due).map_or(due, |at| at.saturating_duration_since(*first))
     }
 
-    /// Waits for this time, or forever when it is beyond the end of time; false when the run is
-    /// over.
+    /// Waits for this time, or forever if it cannot be represented; `false` at the end of the run.
     fn wait_until(&mut self, due: Option<Instant>) -> anyhow::Result<bool> {
         while due.is_none_or(|due| clock::now() < due) {
             if !self.wait(due)? {
@@ -105,8 +104,8 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// Sends what is due in between and sleeps once, at most until `due`; false when the run is
-    /// over.
+    /// Sends what is due between payloads, and sleeps once, at most until `due`; `false` at the
+    /// end of the run.
     fn wait(&mut self, due: Option<Instant>) -> anyhow::Result<bool> {
         let now = clock::now();
         if self.job.is_over(now) {

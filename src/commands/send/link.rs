@@ -1,4 +1,4 @@
-//! The way out: sends datagrams, counts them, and decides which errors end the run.
+//! Output of `send`: sends datagrams, counts them, and decides which errors end the run.
 
 use std::io;
 use std::time::Duration;
@@ -19,13 +19,13 @@ pub(super) struct Link {
     pub(super) data: u64,
     /// Repair packets made.
     pub(super) repairs: u64,
-    /// Datagrams of any kind that left, and their bytes.
+    /// Datagrams sent of any kind, and their bytes.
     sent: u64,
     bytes: u64,
     failed: u64,
-    /// Sends again what receivers ask for.
+    /// Answers requests for retransmission.
     answering: Option<Answering>,
-    /// Why nothing at all could be sent.
+    /// Error if no datagram could be sent at all.
     broken: Option<io::Error>,
 }
 
@@ -35,24 +35,24 @@ impl Link {
         Ok(Link { sender, data: 0, repairs: 0, sent: 0, bytes: 0, failed: 0, answering: None, broken: None })
     }
 
-    /// Keeps what this session sends, and answers those who ask for it again.
+    /// Keeps sent packets of this session for retransmission, and answers requests.
     pub(super) fn answer(&mut self, session: u32, settings: Settings) -> anyhow::Result<()> {
         let answering = Answering::start(&self.sender, session, settings);
         self.answering = Some(answering.context("cannot wait for requests")?);
         Ok(())
     }
 
-    /// Waits while receivers still ask for the end of the session.
+    /// Waits as long as receivers still request packets of the end of the session.
     pub(super) fn linger(&self) {
         if let Some(answering) = &self.answering {
             answering.linger();
         }
     }
 
-    /// Sends a datagram. When one cannot be sent after others could, the network may come back: it
-    /// is counted.
+    /// Sends a datagram. If it fails after others were sent, it is only counted, since the network
+    /// may recover.
     pub(super) fn transmit(&mut self, datagram: &[u8]) {
-        // Before it is sent: a request may be quick.
+        // Kept before it is sent, since a request may come quickly.
         if let Some(answering) = &self.answering {
             answering.keep(clock::now(), datagram);
         }
@@ -74,12 +74,12 @@ impl Link {
     }
 
     /// # Errors
-    /// Why the very first datagram could not be sent: then the target is wrong.
+    /// The error of the very first datagram, if it could not be sent: the target is wrong.
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
         self.broken.take().map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// What was done, in a line.
+    /// Summary in one line.
     pub(super) fn summary(&self, elapsed: Duration) -> String {
         let Link { data, repairs, sent, bytes, failed, .. } = self;
         let target = self.sender.target();
@@ -96,7 +96,7 @@ impl Link {
     }
 }
 
-/// What receivers asked for, as the end of the line; nothing if none did.
+/// Requests of receivers, as the end of the summary; empty if there were none.
 fn answered(requests: &Requests) -> String {
     let Requests { numbers, malformed, foreign } = requests;
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! When each datagram is due: fixed rates, and the time line that turns due times into instants.
 //!
 //! Pure: no clock and no I/O. Sources cut by [`super::pcr`] or at a [`Rate`] give each datagram a
-//! due time since the start; a [`Timeline`] says when that is, and what happens after a stall.
+//! due time since the start; a [`Timeline`] turns it into an instant, and handles stalls.
 
 use std::time::{Duration, Instant};
 
@@ -48,13 +48,13 @@ impl Timeline {
         Timeline { start }
     }
 
-    /// The instant at which something due `at` after the start is to be sent; `None` beyond the end
-    /// of time.
+    /// The instant for something that is due `at` after the start; `None` if it cannot be
+    /// represented.
     pub fn instant(&self, at: Duration) -> Option<Instant> {
         self.start.checked_add(at)
     }
 
-    /// To be called before something due `at` is sent at `now`. When it is later than
+    /// Call it before something that was due `at` is sent at `now`. If it is later than
     /// [`PACE_CATCH_UP_MAX`], the time line moves so that no more than that is caught up; returns
     /// by how much it moved.
     pub fn settle(&mut self, at: Duration, now: Instant) -> Duration {

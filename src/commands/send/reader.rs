@@ -1,4 +1,4 @@
-//! Where the bytes come from: a file, again and again if asked for, or a pipe that may be slow.
+//! Input of `send`: a file, repeatedly if requested, or a pipe that may be slow.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -15,22 +15,22 @@ use tidecast_wire::ts;
 
 /// Bytes of one read.
 const BLOCK_BYTES: usize = 64 << 10;
-/// Bytes that tell what the data is: two transport packets.
+/// Bytes needed to recognize the data: two transport packets.
 const START_BYTES: usize = 2 * ts::PACKET;
-/// Where a transport stream must have begun: behind the head of a recorder's file, or part of a
-/// packet.
+/// Maximum bytes before the first packet of a transport stream: the head of a recorder's file, or
+/// part of a packet.
 const START_BYTES_MAX: usize = BLOCK_BYTES;
 
-/// What a read gave.
+/// Result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The next bytes.
     Bytes(Vec<u8>),
     /// The file starts again.
     Lap,
-    /// There is no more.
+    /// The end of the input.
     End,
-    /// Nothing yet: the reading thread wakes this one.
+    /// No data yet: the reading thread wakes this one.
     Pending,
 }
 
@@ -39,11 +39,11 @@ pub(super) enum Step {
 pub(super) struct Reader {
     name: String,
     origin: Origin,
-    /// Bytes that were looked at and not handed out yet.
+    /// Bytes that were examined but not passed on yet.
     start: Vec<u8>,
 }
 
-/// What bytes are read from.
+/// Source of the bytes.
 #[derive(Debug)]
 pub(super) enum Origin {
     File {
@@ -52,7 +52,7 @@ pub(super) enum Origin {
         /// Bytes read in this lap: an emptied file must not be read forever.
         lap: u64,
     },
-    /// A reading thread, since a pipe cannot be waited for together with the clock.
+    /// A reading thread, because a pipe and the clock cannot be waited for together.
     Pipe { blocks: Receiver<io::Result<Vec<u8>>> },
 }
 
@@ -72,14 +72,13 @@ impl Reader {
         Reader { name: name.to_owned(), origin, start: Vec::new() }
     }
 
-    /// What is read, for messages.
+    /// Name of the input, for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The first bytes, which are handed out again: enough to tell what it is, or all there are
-    /// before a signal. For more than
-    /// [`START_BYTES`] of a pipe nobody waits.
+    /// The first bytes, which are passed on later: enough to recognize the data, or all bytes
+    /// before a signal. On a pipe it does not wait for more than [`START_BYTES`].
     pub(super) fn start(&mut self, stop: &Stop) -> anyhow::Result<&[u8]> {
         let mut start = Vec::new();
         while start.len() < START_BYTES_MAX && !stop.is_set() {
@@ -98,7 +97,7 @@ impl Reader {
             bail!("{} is empty, expected something to send", self.name);
         }
         if let Origin::File { file, lap, .. } = &mut self.origin {
-            // A short file may have begun its second lap.
+            // A short file may have started its second lap.
             file.seek(io::SeekFrom::Start(start.len() as u64)).context("cannot seek")?;
             *lap = start.len() as u64;
         }
@@ -106,7 +105,7 @@ impl Reader {
         Ok(&self.start)
     }
 
-    /// Reads on.
+    /// Reads more.
     pub(super) fn read(&mut self) -> anyhow::Result<Step> {
         if !self.start.is_empty() {
             return Ok(Step::Bytes(std::mem::take(&mut self.start)));
@@ -128,7 +127,7 @@ fn open_file(path: &Path, repeat: bool) -> Result<Origin, Failure> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let kind = file.metadata().with_context(|| format!("cannot open {}", path.display()))?;
     if kind.is_file() || kind.is_dir() {
-        // Reading a directory fails with a clear message of its own.
+        // Reading a directory fails with a clear error message.
         return Ok(Origin::File { file, repeat, lap: 0 });
     }
     if repeat {
@@ -154,7 +153,7 @@ fn read_file(file: &mut File, repeat: bool, lap: &mut u64) -> io::Result<Step> {
     Ok(Step::Lap)
 }
 
-/// Reads on a thread that wakes this one.
+/// Reads on a separate thread that wakes this one.
 pub(super) fn pipe(input: impl Read + Send + 'static) -> anyhow::Result<Origin> {
     let (sender, blocks) = sync_channel(SEND_PIPE_BLOCKS_MAX);
     let consumer = thread::current();
@@ -162,7 +161,7 @@ pub(super) fn pipe(input: impl Read + Send + 'static) -> anyhow::Result<Origin> 
         .name("input".into())
         .spawn(move || {
             read_pipe(input, &sender, &consumer);
-            // Only without the sender does the consumer see that this was all.
+            // The consumer detects the end by the dropped sender.
             drop(sender);
             consumer.unpark();
         })

@@ -1,24 +1,24 @@
-//! Synthetic sensors: readable readings for demos and tests, the same ones for the same seed.
+//! Synthetic sensors: plausible readings for demos and tests, reproducible by the seed.
 //!
 //! Pure: no clock and no I/O. A reading is a JSON text such as
-//! `{"sensor":"temp-3","unit":"C","value":21.42,"n":17}`; it goes to an encoder as the payload of a
-//! datagram.
+//! `{"sensor":"temp-3","unit":"C","value":21.42,"n":17}`; it goes to an encoder as the payload of
+//! a datagram.
 
 use std::fmt::Write;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 
-/// What a family of sensors measures.
+/// Properties of a family of sensors.
 #[derive(Debug)]
 struct Quantity {
     name: &'static str,
     unit: &'static str,
-    /// The value that the random walk is drawn back to.
+    /// Mean to which the random walk returns.
     mean: f64,
-    /// The largest step between two readings.
+    /// Maximum step between two readings.
     step: f64,
-    /// The range that a real instrument of this family could report.
+    /// Range that a real instrument of this family could report.
     range: (f64, f64),
     decimals: usize,
 }
@@ -33,10 +33,10 @@ const QUANTITIES: [Quantity; 6] = [
     Quantity { name: "battery", unit: "V", mean: 3.7, step: 0.002, range: (2.8, 4.2), decimals: 3 },
 ];
 
-/// How strongly a reading is drawn back to its mean: about 200 readings to come home.
+/// Strength of the return to the mean: it takes about 200 readings.
 const RETURN: f64 = 0.005;
 
-/// One sensor: a random walk that stays plausible.
+/// One sensor: a random walk within plausible values.
 #[derive(Debug, Clone)]
 pub struct Sensor {
     quantity: &'static Quantity,
@@ -47,7 +47,7 @@ pub struct Sensor {
 }
 
 impl Sensor {
-    /// The sensor of this index; equal indices and seeds give equal readings.
+    /// The sensor with this index; equal indices and seeds give equal readings.
     pub fn new(index: u32, seed: u64) -> Sensor {
         let quantity = &QUANTITIES[index as usize % QUANTITIES.len()];
         let own_seed = seed ^ u64::from(index).wrapping_mul(0x9E37_79B9_7F4A_7C15);

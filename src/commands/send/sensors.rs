@@ -1,4 +1,4 @@
-//! Many sensors from one thread: a heap of the times at which one of them has something to do.
+//! Runs many sensors on one thread, with a heap of the times at which one of them is due.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,7 +10,7 @@ use super::{Failure, Job};
 use crate::limits::PACE_CATCH_UP_MAX;
 use tidecast_net::clock;
 
-/// Sends the readings of `count` sensors, one of each per `interval`, evenly spread over it.
+/// Sends the readings of `count` sensors, one of each per `interval`, spread evenly.
 pub(super) fn run(job: &mut Job, carriers: &Carriers, count: u32, interval: Duration) -> Result<(), Failure> {
     let mut units = Vec::new();
     for index in 0..count {
@@ -49,7 +49,7 @@ struct Unit {
 }
 
 impl Unit {
-    /// Sends a reading if it is time, and whatever else is due.
+    /// Sends a reading if it is due, and other datagrams that are due.
     fn act(
         &mut self,
         job: &mut Job,
@@ -63,7 +63,7 @@ impl Unit {
             let at = self.next.saturating_duration_since(self.started);
             self.carrier.push(now, at, text.as_bytes(), |datagram| job.link.transmit(datagram))?;
             job.sent();
-            // After a stall only a short burst, as with files.
+            // After a stall only a short burst is sent, as for files.
             let oldest = now.checked_sub(PACE_CATCH_UP_MAX).unwrap_or(now);
             self.next = (self.next + interval).max(oldest);
         }

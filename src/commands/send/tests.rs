@@ -1,4 +1,4 @@
-//! The command against sockets on loopback: what arrives is what was asked for.
+//! The command against sockets on loopback: checks that the requested datagrams arrive.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,10 +24,10 @@ fn args(words: &[&str]) -> cli::Send {
     }
 }
 
-/// A socket that datagrams come to, and the URL to send them to.
+/// A receiving socket, and the URL of its address.
 fn receiver() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("bind");
-    // Enough for all that a test sends, since it is read afterwards.
+    // Large enough for everything that a test sends, since it is read afterwards.
     socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20).expect("set the buffer");
     socket.set_read_timeout(Some(Duration::from_millis(100))).expect("set a time-out");
     let url = format!("udp://{}", socket.local_addr().expect("bound"));
@@ -64,7 +64,7 @@ fn packets_of_192_and_204_bytes_and_leading_junk_are_sent_as_packets_alone() {
             let sent = go(&["--file", path(&film), "--format", "ts", &url]).expect("sent");
             assert_eq!(sent.data, packets.len().div_ceil(7) as u64, "{unit:?} behind {lead}");
             assert!(receive(&socket).concat() == packets.concat(), "{unit:?} behind {lead}");
-            // At a rate, and again and again.
+            // At a rate, and repeatedly.
             let twice = (2 * packets.len()).to_string();
             let args =
                 ["--file", path(&film), "--loop", "--rate", "100M", "--size", "188", "--count", &twice, &url];
@@ -261,7 +261,7 @@ fn what_cannot_be_sent_is_told_in_a_line() {
 
 #[test]
 fn an_unreachable_target_ends_the_run() {
-    // Broadcast is refused to a socket that did not ask for it.
+    // Broadcast is refused on a socket that has not enabled it.
     let error = go(&["--sensor", "1", "--count", "3", "udp://127.255.255.255:5000"]).expect_err("refused");
     let line = error.to_string();
     assert!(line.contains("cannot send to 127.255.255.255:5000: Permission denied"), "{line}");
@@ -322,7 +322,7 @@ fn a_file_that_is_emptied_while_it_loops_ends_the_run() {
     assert_eq!(reader.read().expect("reads"), Step::End);
 }
 
-/// Whoever asks gets the share and no more, and everybody gets the stream as if nobody had asked.
+/// Requests get the share and no more, and all receivers get the stream as without requests.
 #[test]
 fn a_flood_of_requests_gets_its_share_and_the_stream_stays_whole() {
     const PACKETS: u64 = 300;
@@ -365,7 +365,7 @@ fn a_flood_of_requests_gets_its_share_and_the_stream_stays_whole() {
     assert!(again <= allowed && again + 2 * 1032 > allowed, "{again} bytes again, {allowed} allowed");
     let resent = again / 1032;
     assert!(summary.contains(&format!("; {resent} of ")), "{resent}: {summary}");
-    // of the flood, a busy machine drops some before they are read
+    // of the flood, a busy machine may drop some before they are read
     assert!(summary.contains(" beyond the share") && summary.contains(" damaged requests"), "{summary}");
 }
 

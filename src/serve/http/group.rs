@@ -18,7 +18,8 @@ pub(super) fn allowed(config: &config::Http) -> String {
 /// The group that a path such as `/udp/239.1.1.1:5000` names, for clients of other protocols.
 /// `None` if it names none.
 ///
-/// # Errors A message that says what is wrong with the address, or why it is not allowed.
+/// # Errors
+/// A message that says what is wrong with the address, or why it is not allowed.
 pub(in crate::serve) fn of_path(path: &str, config: &config::Http) -> Option<Result<Input, String>> {
     let of = |scheme: Scheme| Some((scheme, path.strip_prefix(&format!("/{scheme}/"))?));
     let (scheme, address) = [Scheme::Udp, Scheme::Rtp].into_iter().find_map(of)?;
@@ -27,7 +28,8 @@ pub(in crate::serve) fn of_path(path: &str, config: &config::Http) -> Option<Res
 
 /// Checks a requested group; `wanted`: the interface in the query.
 ///
-/// # Errors The address is invalid, or the group is not allowed.
+/// # Errors
+/// The address is invalid, or the group is not allowed.
 pub(super) fn checked(
     scheme: Scheme,
     text: &str,

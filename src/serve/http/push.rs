@@ -59,7 +59,8 @@ type Queried = Result<Query<PushQuery>, QueryRejection>;
 
 /// Checks whether pages of the browser's site may subscribe.
 ///
-/// # Errors `Forbidden` if they may not.
+/// # Errors
+/// `Forbidden` if they may not.
 pub(super) fn admit(config: &config::Http, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(None) };
     let text = origin.to_str().unwrap_or_default();

@@ -136,7 +136,8 @@ fn layer(app: App) -> (SocketIoLayer, SocketIo) {
 /// Passes a request on to the library: with a place if it opens a session, and with the complete
 /// body if it has one.
 ///
-/// # Errors There is no place; or the body is late or too long.
+/// # Errors
+/// There is no place; or the body is late or too long.
 async fn open(app: &App, mut request: Request) -> Result<Request, Refusal> {
     let query = request.uri().query().unwrap_or_default();
     if !query.split('&').any(|pair| pair.starts_with("sid=")) {

@@ -69,7 +69,8 @@ impl Head {
 
 /// The response to a request for a WebSocket.
 ///
-/// # Errors The request is not a WebSocket handshake.
+/// # Errors
+/// The request is not a WebSocket handshake.
 pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     create_response_with_body(request, Body::empty).map_err(|error| {
         Refusal::Malformed(format!(

@@ -32,7 +32,8 @@ impl Hubs {
     /// Subscribes a queue to a configured channel; it gets the last value of each flow at once.
     /// Returns the subscription's id.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub(in crate::serve) async fn subscribe(
         &self,
         name: &str,
@@ -46,7 +47,8 @@ impl Hubs {
     /// [`Hubs::subscribe`] for a client of server-sent events that reconnects: instead of the last
     /// values it gets the events after `after`, as far as they are kept.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub(in crate::serve) async fn subscribe_after(
         &self,
         name: &str,
@@ -62,7 +64,8 @@ impl Hubs {
     /// [`Hubs::subscribe_after`] for a client that already has a share of the channel, as for a
     /// group on demand.
     ///
-    /// # Errors The channel does not exist.
+    /// # Errors
+    /// The channel does not exist.
     pub(in crate::serve) async fn subscribe_shared(
         &self,
         name: &str,

@@ -42,7 +42,8 @@ pub(in crate::serve) struct SubscribeOptions {
 impl SubscribeOptions {
     /// Parses the values of `flow` and `every`.
     ///
-    /// # Errors A message that says what is wrong and what was expected.
+    /// # Errors
+    /// A message that says what is wrong and what was expected.
     pub(in crate::serve) fn parse(
         wire: Wire,
         flow: Option<&str>,
@@ -58,7 +59,8 @@ impl SubscribeOptions {
 
     /// Checks whether a channel of this format can have the flow.
     ///
-    /// # Errors A message that says what was expected.
+    /// # Errors
+    /// A message that says what was expected.
     pub(in crate::serve) fn check(&self, format: &Format) -> Result<(), String> {
         self.flow.as_ref().map_or(Ok(()), |flow| flow.check(format))
     }

@@ -35,7 +35,8 @@ pub struct Room {
 impl Room {
     /// Examines a folder, or the place where it would be created.
     ///
-    /// # Errors It cannot be read.
+    /// # Errors
+    /// It cannot be read.
     pub fn of(folder: &Path, channel: &str) -> io::Result<Room> {
         let recorded = match known(folder, channel) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

@@ -102,7 +102,8 @@ pub(super) async fn feed(
 
 /// Passes on some received datagrams.
 ///
-/// # Errors An ICMP error, or another error of the socket.
+/// # Errors
+/// An ICMP error, or another error of the socket.
 fn receive(socket: &UdpSocket, ready: Ready, strays: &Strays) -> io::Result<()> {
     if ready.is_error() {
         let error = socket.take_error()?;
@@ -138,7 +139,8 @@ impl Drop for Left<'_> {
 
 /// Sends the datagrams of a batch. A datagram that cannot be sent counts as missed.
 ///
-/// # Errors The subscriber is gone.
+/// # Errors
+/// The subscriber is gone.
 async fn send(
     socket: &UdpSocket,
     to: &SockAddr,
