@@ -12,6 +12,7 @@ mod link;
 mod pace;
 mod pcr;
 mod reader;
+mod seam;
 mod sensor;
 mod sensors;
 

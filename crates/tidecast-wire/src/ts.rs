@@ -10,6 +10,7 @@ pub mod access;
 pub mod packets;
 pub mod picture;
 pub mod psi;
+pub mod stamps;
 
 use crate::limits::TS_PIDS_MAX;
 
@@ -186,6 +187,31 @@ fn payload(packet: &[u8; PACKET]) -> Option<&[u8]> {
         _ => return None,
     };
     if damaged || scrambled { None } else { packet.get(start..) }
+}
+
+/// The PID of a TS packet.
+pub fn pid_of(packet: &[u8; PACKET]) -> u16 {
+    pid(packet) as u16 // 13 bits
+}
+
+/// The continuity counter, and whether the packet has a payload, so that it counts; none where the
+/// counter means nothing: in null packets, damaged ones, and those of a reserved kind.
+pub fn counter(packet: &[u8; PACKET]) -> Option<(u8, bool)> {
+    let control = packet[3] >> 4 & 3;
+    let counts = packet[0] == SYNC && pid(packet) != PID_NULL && packet[1] & 0x80 == 0 && control != 0;
+    counts.then_some((packet[3] & 0x0f, control & 1 != 0))
+}
+
+/// Gives a packet another continuity counter, of which the low four bits count.
+pub fn set_counter(packet: &mut [u8; PACKET], counter: u8) {
+    packet[3] = packet[3] & 0xf0 | counter & 0x0f;
+}
+
+/// Makes a packet announce no discontinuity.
+pub fn clear_discontinuity(packet: &mut [u8; PACKET]) {
+    if adaptation(packet).is_some() {
+        packet[5] &= 0x7f;
+    }
 }
 
 /// Whether a section or a PES packet begins in this TS packet (`payload_unit_start_indicator`).

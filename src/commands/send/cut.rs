@@ -12,6 +12,7 @@ use tidecast_wire::ts;
 use super::{
     pace::RatePacer,
     pcr::{PcrError, PcrPacer, Splitter, Timed},
+    seam::Seam,
 };
 
 /// Cuts bytes into timed payloads.
@@ -24,15 +25,15 @@ pub struct Cutter {
 #[derive(Debug)]
 enum Way {
     /// Whole transport packets, by their own clock.
-    Pcr { splitter: Splitter, pacer: PcrPacer },
+    Pcr { splitter: Splitter, seam: Seam, pacer: PcrPacer },
     /// At a fixed rate; with a splitter whole transport packets, without one anything.
-    Rate { splitter: Option<Splitter>, rest: Vec<u8>, bytes: usize, pacer: RatePacer },
+    Rate { splitter: Option<(Splitter, Seam)>, rest: Vec<u8>, bytes: usize, pacer: RatePacer },
 }
 
 impl Cutter {
     /// Cuts a transport stream by its PCR, seven packets to a payload.
     pub fn by_pcr(splitter: Splitter) -> Cutter {
-        Cutter::of(Way::Pcr { splitter, pacer: PcrPacer::new() })
+        Cutter::of(Way::Pcr { splitter, seam: Seam::default(), pacer: PcrPacer::new() })
     }
 
     /// Cuts a transport stream at a fixed rate into payloads of as many whole packets as fit into
@@ -48,6 +49,7 @@ impl Cutter {
     }
 
     fn at_rate(splitter: Option<Splitter>, bytes: usize, rate: Rate) -> Cutter {
+        let splitter = splitter.map(|splitter| (splitter, Seam::default()));
         Cutter::of(Way::Rate { splitter, rest: Vec::new(), bytes, pacer: RatePacer::new(rate) })
     }
 
@@ -61,17 +63,17 @@ impl Cutter {
     /// When a transport stream has no sync bytes, or no PCR to be timed by.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), PcrError> {
         match &mut self.way {
-            Way::Pcr { splitter, pacer } => {
+            Way::Pcr { splitter, seam, pacer } => {
                 let mut paced = Ok(());
                 splitter.push(bytes, |packet| {
                     if paced.is_ok() {
-                        paced = pacer.push(packet);
+                        paced = pacer.push(&seam.pass(packet));
                     }
                 })?;
                 paced?;
             }
-            Way::Rate { splitter: Some(splitter), rest, .. } => {
-                splitter.push(bytes, |packet| rest.extend_from_slice(packet))?;
+            Way::Rate { splitter: Some((splitter, seam)), rest, .. } => {
+                splitter.push(bytes, |packet| rest.extend_from_slice(&seam.pass(packet)))?;
             }
             Way::Rate { splitter: None, rest, .. } => rest.extend_from_slice(bytes),
         }
@@ -79,17 +81,23 @@ impl Cutter {
         Ok(())
     }
 
-    /// Ends a lap: what is pushed next continues without a break.
+    /// Ends a lap: what is pushed next continues without a break, a transport stream with its
+    /// counters and clocks.
     ///
     /// # Errors
     /// When a transport stream had no PCR to be timed by.
     pub fn lap(&mut self) -> Result<(), PcrError> {
         match &mut self.way {
-            Way::Pcr { splitter, pacer } => {
+            Way::Pcr { splitter, seam, pacer } => {
                 splitter.cut();
-                pacer.interrupt()?;
+                if !seam.lap() {
+                    pacer.interrupt()?;
+                }
             }
-            Way::Rate { splitter: Some(splitter), .. } => splitter.cut(),
+            Way::Rate { splitter: Some((splitter, seam)), .. } => {
+                splitter.cut();
+                seam.lap();
+            }
             Way::Rate { splitter: None, .. } => {}
         }
         self.collect();
@@ -101,16 +109,20 @@ impl Cutter {
     /// # Errors
     /// When a transport stream had no PCR to be timed by.
     pub fn finish(&mut self) -> Result<(), PcrError> {
-        self.lap()?;
         match &mut self.way {
-            Way::Pcr { pacer, .. } => {
+            Way::Pcr { splitter, pacer, .. } => {
+                splitter.cut();
                 pacer.finish()?;
                 self.collect();
             }
-            Way::Rate { rest, .. } if rest.is_empty() => {}
-            Way::Rate { rest, pacer, .. } => {
-                let bytes = std::mem::take(rest);
-                self.ready.push_back(Timed { due: pacer.due(bytes.len()), bytes });
+            Way::Rate { splitter, rest, pacer, .. } => {
+                if let Some((splitter, _)) = splitter {
+                    splitter.cut();
+                }
+                if !rest.is_empty() {
+                    let bytes = std::mem::take(rest);
+                    self.ready.push_back(Timed { due: pacer.due(bytes.len()), bytes });
+                }
             }
         }
         Ok(())
@@ -124,7 +136,7 @@ impl Cutter {
     /// Bytes that were no part of a transport packet.
     pub fn skipped(&self) -> u64 {
         match &self.way {
-            Way::Pcr { splitter, .. } | Way::Rate { splitter: Some(splitter), .. } => splitter.skipped(),
+            Way::Pcr { splitter, .. } | Way::Rate { splitter: Some((splitter, _)), .. } => splitter.skipped(),
             Way::Rate { splitter: None, .. } => 0,
         }
     }
