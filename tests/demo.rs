@@ -32,7 +32,7 @@ fn shows_recovered_losses_and_ends_at_ctrl_c_with_a_summary() {
         assert_eq!(status, 200);
         let state: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         let channels = state["channels"].as_array().expect("channels");
-        assert_eq!(channels.len(), 3);
+        assert_eq!(channels.len(), 5);
         let sensors = channels.iter().find(|channel| channel["name"] == "sensors").expect("the sensors");
         let count = |name: &str| sensors["counters"][name].as_u64().expect("a number");
         recovered = count("recovered_fec") - count("recovered_spurious");
@@ -41,7 +41,8 @@ fn shows_recovered_losses_and_ends_at_ctrl_c_with_a_summary() {
     }
     demo.stop();
     let text = stdout(&mut demo);
-    for expected in ["channel     packets/s", "film-rtp", "link lost", &format!("http://{http}/streams/film")]
+    for expected in
+        ["packets/s   rescued", "film-unprotected", "link lost", &format!("http://{http}/streams/film-fec")]
     {
         assert!(text.contains(expected), "no {expected:?} in:\n{text}");
     }

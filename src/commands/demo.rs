@@ -64,7 +64,8 @@ async fn demo(args: &cli::Demo) -> anyhow::Result<String> {
     // Joining the threads blocks, but nothing else in this runtime needs this thread meanwhile.
     let finishing: Vec<_> = running.into_iter().map(scene::Running::end_producer).collect();
     tokio::time::sleep(UNDER_WAY).await;
-    let links: anyhow::Result<Vec<_>> = finishing.into_iter().map(scene::Link::end).collect();
+    let links: anyhow::Result<Vec<Vec<_>>> =
+        finishing.into_iter().map(|links| links.into_iter().map(scene::Link::end).collect()).collect();
     tokio::time::sleep(UNDER_WAY).await;
     let states = service.stop().await;
     shown?;

@@ -7,11 +7,11 @@ import { fits, launch, sleep, text, until } from './browser.mjs';
 
 const [base] = process.argv.slice(2);
 const { visit, close } = await launch(base);
-const CHANNELS = ['film', 'film-rtp', 'sensors'];
+const CHANNELS = ['film-asked-again', 'film-fec', 'film-two-paths', 'film-unprotected', 'sensors'];
 
 /** All channels, in whatever order; how long it took from the beginning of the page. */
 async function shows_the_channels(page) {
-  await page.waitForFunction(() => document.querySelectorAll('.channel .name').length === 3);
+  await page.waitForFunction(() => document.querySelectorAll('.channel .name').length === 5);
   const took = await page.evaluate(() => performance.now());
   assert((await page.evaluate(() => performance.getEntriesByName('tick').length)) <= 2, 'they come with the first message');
   const names = await page.locator('.channel .name').allInnerTexts();
@@ -20,9 +20,9 @@ async function shows_the_channels(page) {
 }
 
 async function answers_whether_anything_is_lost(page) {
-  // The demo's link loses 3 %, and nothing protects film-rtp.
+  // The demo's link loses 1 %, and nothing protects film-unprotected.
   await until('a loss', async () => /lost/.test(await text(page, '#answer')));
-  const row = page.locator('.channel[data-name="film-rtp"]');
+  const row = page.locator('.channel[data-name="film-unprotected"]');
   await until('its verdict', async () => (await row.getAttribute('data-health')) === 'degraded');
   assert.match(await row.locator('.more').innerText(), /^[\d.]+ % of the packets were lost within the last minute$/);
   assert.match(await row.locator('.strip').getAttribute('aria-label'), /^loss in \d+ of the last/);
@@ -36,7 +36,7 @@ async function answers_whether_anything_is_lost(page) {
   const after = (a, b) => a.health > b.health || (a.health === b.health && b.lost < 3.3 * Math.max(a.lost, 0.001));
   assert(rows.slice(1).every((row, index) => after(rows[index], row)), `the worst comes first: ${JSON.stringify(rows)}`);
   const events = () => page.locator('.event').allInnerTexts();
-  const told = (event) => /film-rtp\s+lost \d+ packets?/.test(event) && /second path/.test(event);
+  const told = (event) => /film-unprotected\s+lost \d+ packets?/.test(event) && /second path/.test(event);
   await until('an event with what to do', async () => (await events()).some(told));
 }
 
@@ -198,7 +198,7 @@ async function waits_in_the_background_until_it_is_shown() {
   await sleep(500);
   assert.deepEqual(asked, [], 'nobody sees it');
   await page.evaluate(set_hidden, false);
-  await page.waitForFunction(() => document.querySelectorAll('.channel .name').length === 3);
+  await page.waitForFunction(() => document.querySelectorAll('.channel .name').length === 5);
   await page.context().close();
 }
 

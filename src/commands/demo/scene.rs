@@ -1,5 +1,4 @@
-//! Scenes of the demo: producers, the bad links behind them, and the channels that recover the
-//! losses.
+//! Scenes of the demo: one bad link, and the ways in which channels recover its losses.
 
 use std::{
     fs::File,
@@ -21,59 +20,86 @@ use crate::{
     cli::{Cli, Command},
     commands::{impair, send, shutdown::Stop},
 };
-use tidecast_link::Impairments;
+use tidecast_link::{Fate, Impairments};
+use tidecast_net::clock;
 
-/// A video of six seconds, played repeatedly.
-const FILM: &[u8] = include_bytes!("../../../fixtures/test.ts");
+/// A video of 20 seconds, played repeatedly.
+const FILM: &[u8] = include_bytes!("../../../fixtures/film.ts");
+/// Packets of ten minutes of it: for so long no packet is lost on both of two paths.
+const APART_PACKETS: u64 = 10 * 60 * 73;
 
-/// One producer, its link and its channel.
+/// One producer, its links and its channel.
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) name: &'static str,
-    /// Description for the user.
+    /// What a person should know of it.
     pub(super) about: &'static str,
     /// Whether [`FILM`] is sent.
     film: bool,
     /// Arguments of `send`.
     send: &'static str,
     scheme: &'static str,
+    /// Keys of the channel besides its name and legs.
+    settings: &'static str,
     before: Ipv4Addr,
-    after: Ipv4Addr,
+    /// The group behind each link, and the link's seed.
+    after: Vec<(Ipv4Addr, u64)>,
     port: u16,
 }
 
 /// All scenes. Every run uses different groups, so that two demos do not interfere.
 pub(super) fn all(port: u16) -> Vec<Scene> {
     let net = rand::random_range(1..=254);
-    let group = |host| Ipv4Addr::new(239, 255, net, host);
-    let scene = |number: u8, name, about, film, scheme, send| Scene {
-        name,
-        about,
-        film,
-        send,
-        scheme,
-        before: group(2 * number),
-        after: group(2 * number + 1),
-        port,
+    // All links lose the same packets, as long as the same ones enter.
+    let [seed, other] = apart(rand::random::<u32>().into());
+    let scene = |number: u8, name, about, scheme, send| {
+        let group = |host| Ipv4Addr::new(239, 255, net, 4 * number + host);
+        let (before, after) = (group(0), vec![(group(1), seed)]);
+        Scene { name, about, film: true, send, scheme, settings: "", before, after, port }
     };
-    vec![
-        scene(
-            1,
-            "sensors",
-            "8 sensors, 100 readings/s each, FEC (4,2)",
-            false,
-            "udp",
-            "--sensor 8 --interval 10ms --fec 4,2",
-        ),
-        scene(2, "film", "a film in native datagrams, FEC (10,3)", true, "udp", "--format native --fec 10,3"),
-        scene(3, "film-rtp", "the same film as RTP, nothing protects it", true, "rtp", "--format rtp"),
-    ]
+    let unprotected =
+        scene(1, "film-unprotected", "a film as RTP, nothing protects it", "rtp", "--format rtp");
+    let fec = scene(2, "film-fec", "the same film, with FEC (10,4)", "udp", "--format native --fec 10,4");
+    let mut paths = scene(3, "film-two-paths", "the same film over two such links", "rtp", "--format rtp");
+    paths.after.push((Ipv4Addr::new(239, 255, net, 4 * 3 + 2), other));
+    let mut asked = scene(
+        4,
+        "film-asked-again",
+        "the same film, lost packets are asked for again",
+        "udp",
+        "--format native",
+    );
+    asked.settings = "retransmission = \"on\"\n";
+    let about = "8 sensors, 100 readings/s each, with FEC (8,4)";
+    let mut sensors = scene(5, "sensors", about, "udp", "--sensor 8 --interval 10ms --fec 8,4");
+    sensors.film = false;
+    vec![unprotected, fec, paths, asked, sensors]
+}
+
+/// Two seeds whose links lose no packet in common for [`APART_PACKETS`]: two paths rarely do, and a
+/// demo is short.
+fn apart(first: u64) -> [u64; 2] {
+    let lost = losses(first);
+    let mut others = first + 1..;
+    let other = others.find(|seed| losses(*seed).iter().all(|number| lost.binary_search(number).is_err()));
+    [first, other.unwrap_or(first)]
+}
+
+/// The numbers of the first packets that a link with this seed loses, in order.
+fn losses(seed: u64) -> Vec<u64> {
+    let (mut link, now) = (tidecast_link::Link::new(impairments(), seed), clock::now());
+    let mut is_lost = |_: &u64| {
+        let fate = link.push(now, ());
+        while link.pop(now).is_some() {}
+        fate == Fate::Dropped
+    };
+    (0..APART_PACKETS).filter(|number| is_lost(number)).collect()
 }
 
 /// Impairments of the links in all scenes.
 fn impairments() -> Impairments {
     Impairments {
-        loss: 0.03,
+        loss: 0.01,
         burst: 1.5,
         reorder: 0.02,
         distance: 4,
@@ -85,7 +111,7 @@ fn impairments() -> Impairments {
 /// A scene with a running producer and link.
 pub(super) struct Running {
     producer: Producer,
-    link: Link,
+    links: Vec<Link>,
 }
 
 struct Producer {
@@ -104,25 +130,29 @@ pub(super) struct Link {
 impl Scene {
     /// The channel, as in a configuration file.
     pub(super) fn channel(&self) -> String {
-        let Scene { name, scheme, after, port, .. } = self;
-        format!("[[channel]]\nname = \"{name}\"\ninput = \"{scheme}://@{after}:{port}?if=127.0.0.1\"\n")
+        let Scene { name, scheme, port, settings, .. } = self;
+        let leg = |(group, _): &(Ipv4Addr, u64)| format!("\"{scheme}://@{group}:{port}?if=127.0.0.1\"");
+        let legs: Vec<String> = self.after.iter().map(leg).collect();
+        format!("[[channel]]\nname = \"{name}\"\ninput = [{}]\n{settings}", legs.join(", "))
     }
 
-    /// Starts the link, then the producer.
+    /// Starts the links, then the producer.
     pub(super) fn start(&self) -> anyhow::Result<Running> {
-        let link = self.start_link().with_context(|| format!("{}: cannot start its link", self.name))?;
+        let links = self.after.iter().map(|(group, seed)| self.start_link(*group, *seed));
+        let links: anyhow::Result<Vec<Link>> = links.collect();
+        let links = links.with_context(|| format!("{}: cannot start its link", self.name))?;
         let producer =
             self.start_producer().with_context(|| format!("{}: cannot start its producer", self.name))?;
-        Ok(Running { producer, link })
+        Ok(Running { producer, links })
     }
 
-    fn start_link(&self) -> anyhow::Result<Link> {
-        let Scene { before, after, port, .. } = self;
+    fn start_link(&self, after: Ipv4Addr, seed: u64) -> anyhow::Result<Link> {
+        let Scene { before, port, .. } = self;
         let options = impair::Options {
             input: format!("udp://@{before}:{port}?if=127.0.0.1").parse()?,
             outputs: vec![format!("udp://{after}:{port}?if=127.0.0.1&ttl=0").parse()?],
             impairments: impairments(),
-            seed: rand::random::<u32>().into(),
+            seed,
             duration: None,
             count: None,
         };
@@ -176,12 +206,12 @@ fn film() -> anyhow::Result<File> {
 
 impl Running {
     /// Ends the producer, which ends its sessions.
-    pub(super) fn end_producer(self) -> Link {
+    pub(super) fn end_producer(self) -> Vec<Link> {
         let Producer { thread, stop, sleeper } = self.producer;
         stop.store(true, Ordering::Relaxed);
         sleeper.unpark();
         let _ = thread.join(); // a panic was already printed
-        self.link
+        self.links
     }
 }
 
@@ -195,4 +225,24 @@ impl Link {
 
 fn end<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
     thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a panic")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_paths_lose_nothing_in_common() {
+        for first in [1, 7, 1_000] {
+            let [first, other] = apart(first).map(losses);
+            assert!(first.len() > 300 && other.len() > 300, "{} and {} lost", first.len(), other.len());
+            assert!(other.iter().all(|number| !first.contains(number)));
+        }
+    }
+
+    #[test]
+    fn the_channels_are_a_configuration() {
+        let all: String = all(5000).iter().map(Scene::channel).collect();
+        assert!(all.parse::<crate::config::Config>().is_ok(), "{all}");
+    }
 }

@@ -9,18 +9,23 @@ use crate::{
     registry::{ChannelView, audience::Transport},
 };
 
+/// Columns of the longest name.
+const NAME: usize = 16;
+
 /// The first lines.
 pub(super) fn introduction(http: SocketAddr, scenes: &[Scene]) -> String {
     let mut text = String::from(
-        "tidecast demo: producers -> a link that loses 3%, swaps 2%, doubles 1% -> the relay -> HTTP\n\n",
+        "tidecast demo: one bad link, four ways. It loses 1%, swaps 2% and doubles 1% of the packets.\n\n",
     );
     for scene in scenes {
-        let _ = writeln!(text, "  http://{http}/streams/{:<10} {}", scene.name, scene.about);
+        let _ = writeln!(text, "  {:<NAME$}  {}", scene.name, scene.about);
     }
     let _ = write!(
         text,
-        "\n  watch it:    vlc http://{http}/streams/film\n  readings:    curl -N http://{http}/streams/sensors\n  \
-         state:       http://{http}/api/v1/streams   http://{http}/metrics\n"
+        "\n  the page      http://{http}/\n  \
+         a film        vlc http://{http}/streams/film-fec\n  \
+         readings      curl -N http://{http}/streams/sensors\n  \
+         for programs  http://{http}/api/v1/streams   http://{http}/metrics\n"
     );
     text
 }
@@ -33,8 +38,7 @@ pub(super) struct Table {
     before: HashMap<String, (Instant, u64)>,
 }
 
-const HEAD: [&str; 9] =
-    ["channel", "packets/s", "received", "recovered", "lost", "reordered", "duplicates", "hold", "clients"];
+const HEAD: [&str; 7] = ["channel", "packets/s", "rescued", "lost", "reordered", "hold", "clients"];
 
 impl Table {
     pub(super) fn new(live: bool) -> Table {
@@ -49,6 +53,7 @@ impl Table {
     pub(super) fn draw(&mut self, now: Instant, channels: &[ChannelView]) -> String {
         let mut lines = vec![line(&HEAD.map(str::to_owned))];
         lines.extend(channels.iter().map(|channel| self.channel(now, channel)));
+        lines.push(headline(channels));
         let mut text = String::new();
         if self.live && self.lines > 0 {
             let _ = write!(text, "\x1b[{}A", self.lines);
@@ -73,11 +78,9 @@ impl Table {
         line(&[
             state.name.clone(),
             format!("{rate:.0}"),
-            counters.media_received.to_string(),
-            counters.recovered().to_string(),
+            rescued(state).to_string(),
             counters.lost.to_string(),
             counters.reordered.to_string(),
-            counters.duplicate.to_string(),
             format!("{:.0} ms", state.hold_seconds * 1e3),
             channel.subscribers.of(Transport::Http).clients.to_string(),
         ])
@@ -87,31 +90,41 @@ impl Table {
 /// Cells in columns, the first one aligned to the left.
 fn line(cells: &[String]) -> String {
     let (name, rest) = cells.split_first().expect("a row has cells");
-    rest.iter().fold(format!("{name:<10}"), |line, cell| format!("{line} {cell:>10}"))
+    rest.iter().fold(format!("{name:<NAME$}"), |line, cell| format!("{line} {cell:>9}"))
 }
 
-const SUMMARY: [&str; 8] =
-    ["channel", "sent", "link lost", "recovered", "lost", "delivered", "reordered", "duplicates"];
+/// Packets that would be lost without what protects the channel: rebuilt, received over the other
+/// path, or sent again.
+fn rescued(state: &ChannelState) -> u64 {
+    let counters = &state.counters;
+    let by_other_path: u64 = state.legs.iter().map(|leg| leg.counters.missed).sum();
+    let paths = if state.legs.len() > 1 { by_other_path } else { 0 };
+    counters.recovered() - counters.recovered_spurious + paths
+}
 
-/// The last lines: what each link did, and what the relay recovered.
-pub(super) fn summary(scenes: &[Scene], links: &[impair::Report], states: &[ChannelState]) -> String {
+/// What the protected channels recovered of their losses.
+fn headline(channels: &[ChannelView]) -> String {
+    let protected = channels.iter().map(|channel| &channel.state).filter(|state| rescued(state) > 0);
+    let counts = protected.map(|state| (rescued(state), state.counters.lost));
+    let (rescued, lost) = counts.fold((0, 0), |sum, (rescued, lost)| (sum.0 + rescued, sum.1 + lost));
+    format!("rescued {rescued} of {} lost packets in the protected channels", rescued + lost)
+}
+
+const SUMMARY: [&str; 7] = ["channel", "sent", "link lost", "rescued", "lost", "delivered", "reordered"];
+
+/// The last lines: what the links did, and what the relay recovered.
+pub(super) fn summary(scenes: &[Scene], links: &[Vec<impair::Report>], states: &[ChannelState]) -> String {
     let mut text = format!("\n{}\n", line(&SUMMARY.map(str::to_owned)));
-    for (scene, link) in scenes.iter().zip(links) {
+    for (scene, links) in scenes.iter().zip(links) {
         let Some(state) = states.iter().find(|state| state.name == scene.name) else { continue };
-        let ((sent, dropped), counters) = (link.kinds.media(), &state.counters);
-        let needed = counters.recovered() - counters.recovered_spurious;
-        let counts = [
-            sent,
-            dropped,
-            needed,
-            counters.lost,
-            counters.delivered,
-            counters.reordered,
-            counters.duplicate,
-        ];
+        let sent = links.iter().map(|link| link.kinds.media().0).max().unwrap_or(0);
+        let dropped: u64 = links.iter().map(|link| link.kinds.media().1).sum();
+        let counters = &state.counters;
+        let counts = [sent, dropped, rescued(state), counters.lost, counters.delivered, counters.reordered];
         let cells: Vec<String> =
             std::iter::once(scene.name.to_owned()).chain(counts.map(|count| count.to_string())).collect();
         let _ = writeln!(text, "{}", line(&cells));
     }
-    text + "\nRecovered: rebuilt from repair packets (FEC). Lost: skipped, after the hold at the latest."
+    text + "\nRescued: rebuilt by FEC, received over the other path, or sent again. Lost: skipped, after the\n\
+            hold at the latest."
 }
