@@ -6,10 +6,10 @@ use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
-    sync::watch,
     task::{JoinError, JoinHandle},
     time::timeout,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     shutdown::{self, Signals},
@@ -55,20 +55,32 @@ pub struct Service {
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
+    _stops: DropGuard,
     task: JoinHandle<()>,
 }
 
 /// A task that ends on request.
 #[derive(Debug)]
 struct Task {
-    stop: watch::Sender<bool>,
+    stop: CancellationToken,
+    _stops: DropGuard,
     task: JoinHandle<()>,
+}
+
+impl Listener {
+    fn start(
+        address: SocketAddr,
+        stop: CancellationToken,
+        run: impl Future<Output = ()> + Send + 'static,
+    ) -> Listener {
+        Listener { address, _stops: stop.clone().drop_guard(), stop, task: tokio::spawn(run) }
+    }
 }
 
 impl Task {
     async fn end(self) {
-        self.stop.send_replace(true);
+        self.stop.cancel();
         if let Err(error) = self.task.await {
             tracing::error!("the announcements have failed: {error}");
         }
@@ -115,38 +127,29 @@ impl Service {
             }
         }
         let announcer = Announcer::new(registry.clone(), &config.channels).map(|announcer| {
-            let (stop, stopped) = watch::channel(false);
-            Task { stop, task: tokio::spawn(announcer.run(stopped)) }
+            let stop = CancellationToken::new();
+            let task = tokio::spawn(announcer.run(stop.clone()));
+            Task { _stops: stop.clone().drop_guard(), stop, task }
         });
         let observer = Observer::start(registry.clone());
         let exporter = Exporter::start(metrics.clone(), registry.clone());
         let hubs = Arc::new(Hubs::new(registry.clone()));
         let admin = server.as_ref().and_then(Server::admin);
         let http = server.map(|server| {
-            let (stop, stopped) = watch::channel(false);
-            let address = server.address();
-            let task = tokio::spawn(server.run(
-                registry.clone(),
-                observer.clone(),
-                hubs.clone(),
-                exporter.clone(),
-                stopped,
-            ));
-            Listener { address, stop, task }
+            let (address, stop) = (server.address(), CancellationToken::new());
+            let (observer, hubs, exporter) = (observer.clone(), hubs.clone(), exporter.clone());
+            let run = server.run(registry.clone(), observer, hubs, exporter, stop.clone());
+            Listener::start(address, stop, run)
         });
         let tcp = programs.map(|server| {
-            let (stop, stopped) = watch::channel(false);
-            let address = server.address();
-            Listener { address, stop, task: tokio::spawn(server.run(registry.clone(), hubs, stopped)) }
+            let (address, stop) = (server.address(), CancellationToken::new());
+            let run = server.run(registry.clone(), hubs, stop.clone());
+            Listener::start(address, stop, run)
         });
         let udp = subscribers.map(|server| {
-            let (stop, stopped) = watch::channel(false);
-            let address = server.address();
-            Listener {
-                address,
-                stop,
-                task: tokio::spawn(server.run(registry.clone(), metrics.clone(), stopped)),
-            }
+            let (address, stop) = (server.address(), CancellationToken::new());
+            let run = server.run(registry.clone(), metrics.clone(), stop.clone());
+            Listener::start(address, stop, run)
         });
         let channels = config.channels.len();
         Ok(Service {
@@ -218,7 +221,7 @@ impl Service {
         let mut states = Vec::new();
         let drained = timeout(DRAIN_MAX, async {
             for listener in http.iter().chain(&tcp) {
-                listener.stop.send_replace(true);
+                listener.stop.cancel();
             }
             if let Some(announcer) = announcer {
                 announcer.end().await;
@@ -226,7 +229,7 @@ impl Service {
             states = registry.stop().await;
             // Their streams have ended: subscribers get the remaining packets and a message.
             if let Some(udp) = &udp {
-                udp.stop.send_replace(true);
+                udp.stop.cancel();
             }
             for listener in [http, tcp, udp].into_iter().flatten() {
                 listener.task.await?;

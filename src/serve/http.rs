@@ -53,13 +53,12 @@ use axum::http::StatusCode;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
     time::timeout,
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    listen::{self, Clients, stopped},
+    listen::{self, Clients},
     push::Hubs,
 };
 use crate::{
@@ -110,7 +109,7 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` turns true, then accepts no more connections, and returns when the last
+    /// Serves until `stop` is cancelled, then accepts no more connections, and returns when the last
     /// client has received its last byte. Streams end with their channels. `hubs`: sends messages
     /// to programs.
     pub async fn run(
@@ -119,11 +118,11 @@ impl Server {
         observer: Observer,
         hubs: Arc<Hubs>,
         metrics: Exporter,
-        mut stop: watch::Receiver<bool>,
+        stop: CancellationToken,
     ) {
         tokio::task::spawn_blocking(page::compress);
         let service = Arc::new(Shared::new(self.config, registry, observer, hubs, metrics, stop.clone()));
-        let (mut connections, mut refusals) = (JoinSet::new(), JoinSet::new());
+        let (connections, refusals) = (TaskTracker::new(), TaskTracker::new());
         let mut trouble = LogLimiter::default();
         let mut reserve =
             Reserve::new().inspect_err(|error| tracing::warn!("no descriptor is kept back: {error}")).ok();
@@ -131,9 +130,7 @@ impl Server {
         loop {
             let (door, accepted) = tokio::select! {
                 biased;
-                () = stopped(&mut stop) => break,
-                Some(_) = connections.join_next() => continue,
-                Some(_) = refusals.join_next() => continue,
+                () = stop.cancelled() => break,
                 () = returned(reserve.as_mut()) => continue,
                 accepted = accept(admin.as_ref()) => (Door::Admin, accepted),
                 accepted = self.listener.accept() => (Door::Main, accepted),
@@ -163,7 +160,8 @@ impl Server {
         }
         drop((self.listener, admin));
         service.socketio.close().await;
-        while connections.join_next().await.is_some() {}
+        connections.close();
+        connections.wait().await;
     }
 }
 

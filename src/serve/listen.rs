@@ -10,7 +10,6 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::Interest,
     net::{TcpListener, TcpStream},
-    sync::watch,
     time::timeout,
 };
 
@@ -148,9 +147,4 @@ pub(super) async fn part(stream: &TcpStream) {
         }
     })
     .await;
-}
-
-/// Returns when a listener must end, or when the sender of `stop` is gone.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }

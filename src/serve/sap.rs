@@ -8,7 +8,8 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::sdp::{Contents, Description, Stream};
 use crate::{
@@ -100,14 +101,14 @@ impl Announcer {
     }
 
     /// Announces everything every [`SAP_INTERVAL`], with a random offset so that hosts do not
-    /// announce at the same time; deletes the announcements when `stop` turns true.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// announce at the same time; deletes the announcements when `stop` is cancelled.
+    pub async fn run(mut self, stop: CancellationToken) {
         loop {
             self.announce().await;
             let pause = SAP_INTERVAL.mul_f64(rand::random_range(2.0 / 3.0..4.0 / 3.0));
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stop.cancelled() => break,
                 () = sleep(pause) => {}
             }
         }

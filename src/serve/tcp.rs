@@ -9,14 +9,11 @@ mod connection;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    listen::{self, Clients, stopped},
+    listen::{self, Clients},
     push::Hubs,
 };
 use crate::{
@@ -63,25 +60,23 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` turns true, then accepts no more connections, and returns when the last
+    /// Serves until `stop` is cancelled, then accepts no more connections, and returns when the last
     /// client has received its last byte. A connection ends when all its subscriptions have ended.
     /// `hubs`: sends messages to programs.
-    pub async fn run(self, registry: Registry, hubs: Arc<Hubs>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, registry: Registry, hubs: Arc<Hubs>, stop: CancellationToken) {
         let shared = Arc::new(Shared { hubs, registry, on_demand: self.on_demand });
         let shares = shared.registry.shares().clone();
-        let mut connections = JoinSet::new();
-        let clients_stop = stop.clone();
+        let connections = TaskTracker::new();
         let mut trouble = LogLimiter::default();
         loop {
             tokio::select! {
                 biased;
-                () = stopped(&mut stop) => break,
-                Some(_) = connections.join_next() => {}
+                () = stop.cancelled() => break,
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => match shares.take(Resource::Tcp, Caller::at(peer.ip())) {
                         Ok(place) => {
                             let connection = Connection::new(stream, shared.clone());
-                            let stop = clients_stop.clone();
+                            let stop = stop.clone();
                             connections.spawn(async move {
                                 connection.run(stop).await;
                                 drop(place);
@@ -100,7 +95,8 @@ impl Server {
             }
         }
         drop(self.listener);
-        while connections.join_next().await.is_some() {}
+        connections.close();
+        connections.wait().await;
     }
 }
 

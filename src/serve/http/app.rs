@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::Router;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     answers::InFlight, feeder::Feeders, host::Names, player::Patience, routes, snapshot::Snapshots, socketio,
@@ -40,7 +40,7 @@ pub(super) struct App {
     /// Metrics for Prometheus.
     pub(super) metrics: Exporter,
     /// Turns true when the server must end.
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) stop: CancellationToken,
 }
 
 /// State of all connections.
@@ -63,7 +63,7 @@ impl Shared {
         observer: Observer,
         hubs: Arc<Hubs>,
         metrics: Exporter,
-        stop: watch::Receiver<bool>,
+        stop: CancellationToken,
     ) -> Shared {
         let (config, snapshots) = (Arc::new(config), Arc::default());
         let (answers, names) = (Arc::default(), Arc::new(Names::of_machine()));

@@ -8,7 +8,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use socket2::SockRef;
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     app::Shared,
@@ -21,10 +22,7 @@ use super::{
 };
 use crate::{
     limits::{CLIENT_STALL_MAX, REQUEST_HEAD_BYTES_MAX},
-    serve::{
-        listen::{self, stopped},
-        queue::End,
-    },
+    serve::{listen, queue::End},
     shares::Place,
 };
 use tidecast_net::clock;
@@ -35,7 +33,7 @@ pub(super) async fn serve(
     door: Door,
     place: Place,
     shared: Arc<Shared>,
-    stop: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) {
     let place = Arc::new(Mutex::new(place));
     listen::prepare(&stream);
@@ -62,7 +60,7 @@ async fn answer(
     door: Door,
     place: &ConnectionPlace,
     shared: &Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
+    stop: CancellationToken,
 ) -> hyper::Result<Option<Behind>> {
     let handover = Handover::default();
     let ends = Ends { door, peer: stream.peer_addr().ok(), local: stream.local_addr().ok() };
@@ -81,7 +79,7 @@ async fn answer(
         .with_upgrades();
     tokio::select! {
         result = &mut connection => result?,
-        () = stopped(&mut stop) => {
+        () = stop.cancelled() => {
             Pin::new(&mut connection).graceful_shutdown();
             (&mut connection).await?;
         }

@@ -24,7 +24,6 @@ use super::{
     refusal::Refusal,
     rows,
     select::{self, CHANNEL_KEYS, CLIENT_KEYS, FLOW_KEYS, RowQuery},
-    stopped,
     table::number,
     via::Via,
 };
@@ -144,7 +143,7 @@ struct Page {
 impl Page {
     async fn serve(mut self, to_page: mpsc::Sender<sse::Event>, _place: Place) {
         let mut ticks = self.app.observer.ticks();
-        let mut stop = self.app.stop.clone();
+        let stop = self.app.stop.clone();
         let mut first_values = Box::pin(tokio::time::sleep(VALUES_FIRST));
         let mut values_due = true;
         loop {
@@ -156,7 +155,7 @@ impl Page {
             loop {
                 tokio::select! {
                     biased;
-                    () = stopped(&mut stop) => return,
+                    () = stop.cancelled() => return,
                     () = to_page.closed() => return,
                     changed = ticks.changed() => {
                         if changed.is_err() { return }

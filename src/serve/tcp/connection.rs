@@ -8,11 +8,11 @@ use std::{
 use serde_json::json;
 use tokio::{
     net::TcpStream,
-    sync::watch,
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::{Shared, command::Command, stopped};
+use super::{Shared, command::Command};
 use crate::{
     limits::{PUSH_STALL_MAX, SUBSCRIPTIONS_MAX, TCP_HANDSHAKE_TIMEOUT, TCP_LINE_BYTES_MAX},
     registry::{
@@ -67,13 +67,13 @@ impl Connection {
     }
 
     /// Serves the client until it ends.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let queue = self.queue.clone();
         let peer = self.peer.clone();
         let end = tokio::select! {
             end = queue.write() => end,
             () = self.read() => End::Gone,
-            () = stopped_idle(&mut stop, &queue) => End::Gone,
+            () = stopped_idle(&stop, &queue) => End::Gone,
         };
         if end == End::Done
             && let Ok(stream) = queue.stream()
@@ -314,8 +314,8 @@ fn form(wire: Wire) -> &'static str {
 }
 
 /// Returns when the server ends and the client has no subscription that would end by itself.
-async fn stopped_idle(stop: &mut watch::Receiver<bool>, queue: &PushQueue) {
-    stopped(stop).await;
+async fn stopped_idle(stop: &CancellationToken, queue: &PushQueue) {
+    stop.cancelled().await;
     if queue.is_idle() {
         return;
     }

@@ -7,11 +7,8 @@ use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::UdpSocket,
-    sync::{mpsc, watch},
-    task::AbortHandle,
-};
+use tokio::{net::UdpSocket, sync::mpsc, task::AbortHandle};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
@@ -79,7 +76,7 @@ impl Server {
 
     /// Serves until `stopped`, and then until all subscribers have received the remaining packets
     /// of their channels.
-    pub async fn run(self, registry: Registry, metrics: Arc<Metrics>, mut stopped: watch::Receiver<bool>) {
+    pub async fn run(self, registry: Registry, metrics: Arc<Metrics>, stop: CancellationToken) {
         let Server { socket, token, lease, .. } = self;
         let rules = Rules { token, shares: registry.shares().clone(), lease };
         let exchange = Exchange::new(rules, clock::now(), Box::new(rand::random));
@@ -99,7 +96,7 @@ impl Server {
         let mut check = tokio::time::interval(UDP_LEASE_CHECK);
         loop {
             tokio::select! {
-                _ = stopped.changed() => break,
+                () = stop.cancelled() => break,
                 _ = check.tick() => running.expire(),
                 Some((at, number, end)) = ended.recv() => running.end(at, number, end),
                 Some((from, bytes)) = strayed.recv() => running.request(from, &bytes),
