@@ -4,9 +4,12 @@
 //! with the configuration file; the others (`tools`) have no file, and their values are checked
 //! while parsing. Goes to [`crate::commands`].
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod about;
 #[cfg(feature = "probe")]
@@ -23,7 +26,7 @@ pub use tools::{
 /// A relay for UDP multicast: reorders, recovers, skips what is lost, and serves HTTP and UDP
 /// subscribers.
 #[derive(Debug, Parser)]
-#[command(name = "tidecast", version, max_term_width = 100, subcommand_required = true)]
+#[command(name = "tidecast", version = env!("TIDECAST_VERSION"), max_term_width = 100, subcommand_required = true)]
 #[command(after_help = "Addresses are written as in ffmpeg and VLC:
   udp://@239.1.1.1:5000?if=eth1             a group, joined on eth1
   rtp://10.0.0.5@232.1.1.1:5000             RTP of one sender (source-specific)
@@ -33,6 +36,8 @@ pub use tools::{
   udp://239.2.2.2:7000?fec=rs:10,2          the same for native datagrams
   rist://10.0.0.7:5000?buffer=1s            an output that sends again what is asked for
 (in a shell, put 'quotes' around an address with & in it)
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 more lost than --max-loss, 78 wrong configuration file
 
 Try it without any network: tidecast demo")]
 pub struct Cli {
@@ -44,6 +49,22 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// What these arguments say; ends the process where they are wrong. A configuration file in the
+    /// command's place is served.
+    pub fn of(arguments: impl IntoIterator<Item = OsString>) -> Cli {
+        Cli::parse_from(with_serve(arguments.into_iter().collect()))
+    }
+}
+
+/// `tidecast FILE.toml` as `tidecast serve FILE.toml`.
+fn with_serve(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|first| Path::new(first).extension().is_some_and(|end| end == "toml")) {
+        arguments.insert(1, "serve".into());
+    }
+    arguments
+}
+
 /// How much is logged to standard error; `TIDECAST_LOG` (as `RUST_LOG` elsewhere) overrides it.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Verbosity {
@@ -53,6 +74,19 @@ pub struct Verbosity {
     /// Log less; twice: errors only
     #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = 901)]
     pub quiet: u8,
+    /// How log lines are written: as text, or as one JSON object each
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", display_order = 902)]
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 impl Verbosity {
@@ -93,10 +127,8 @@ pub enum Command {
     /// Print a configuration file to start from
     Config(Config),
     /// Print what a shell needs to complete command lines
-    #[command(hide = true)]
     Completions(Completions),
     /// Write the manual pages
-    #[command(hide = true)]
     Man(Man),
 }
 
@@ -107,9 +139,12 @@ pub enum Command {
       groups of 239.0.0.0/8 on demand: http://127.0.0.1:8080/udp/239.1.1.1:5000
   tidecast serve --http 0.0.0.0:4022 --if eth1 --allow 239.1.0.0/16
       the same for a whole network, for some groups, joined on eth1
-  tidecast serve -c /etc/tidecast.toml")]
+  tidecast serve /etc/tidecast.toml")]
 pub struct Serve {
-    /// The configuration file (TOML)
+    /// The configuration file (TOML); serve itself may be left out before FILE.toml
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
+    /// The same
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where HTTP listens, or off [default: 127.0.0.1:8080]
@@ -135,6 +170,13 @@ pub struct Serve {
     /// [default: its addresses, localhost, names without a dot, the machine's names]
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+}
+
+impl Serve {
+    /// The configuration file.
+    pub fn config(&self) -> Option<&Path> {
+        self.file.as_deref().or(self.config.as_deref())
+    }
 }
 
 /// `tidecast relay`
@@ -216,17 +258,27 @@ pub struct Relay {
 /// `tidecast check`
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:
-  tidecast check -c /etc/tidecast.toml && systemctl restart tidecast
-  tidecast check -c relay.toml --no-machine
+  tidecast check /etc/tidecast.toml && systemctl restart tidecast
+  tidecast check relay.toml --no-machine
       the file alone, where the relay will not run")]
 pub struct Check {
     /// The configuration file (TOML)
+    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same
     #[arg(short, long, value_name = "FILE")]
-    pub config: PathBuf,
+    config: Option<PathBuf>,
     /// Do not try on this machine: interfaces, ports, groups, receive buffers, folders of
     /// recordings
     #[arg(long)]
     pub no_machine: bool,
+}
+
+impl Check {
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        self.file.as_deref().or(self.config.as_deref()).expect("one of them is required")
+    }
 }
 
 #[cfg(test)]

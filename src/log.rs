@@ -7,41 +7,60 @@ use std::{
     mem::ManuallyDrop,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
+    time::SystemTime,
 };
 
+use serde_json::json;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
+use crate::cli::LogFormat;
 use crate::limits::{LOG_FLUSH_CHECK, LOG_FLUSH_MAX, LOG_LINES_MAX};
 use tidecast_net::clock;
 
 /// The queue of the process, once it logs.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
+/// Whether lines are JSON objects.
+static JSON: AtomicBool = AtomicBool::new(false);
+
 /// Logs to standard error from now on, with this filter.
-pub fn to_stderr(filter: EnvFilter, colours: bool) -> Guard {
+pub fn to_stderr(filter: EnvFilter, colours: bool, format: LogFormat) -> Guard {
     let (queue, guard) = Queue::before(io::stderr(), LOG_LINES_MAX);
     let queue = QUEUE.get_or_init(|| queue).clone();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(queue.clone())
         .with_ansi(colours)
-        .log_internal_errors(false) // it would panic once standard error is closed
-        .init();
+        .log_internal_errors(false); // it would panic once standard error is closed
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => {
+            JSON.store(true, Relaxed);
+            log.json().init();
+        }
+    }
     Guard { queue, _thread: ManuallyDrop::new(guard) }
 }
 
 /// Prints a line for the user, regardless of the filter, after the lines logged before.
 pub fn say(line: &str) {
-    let line = format!("{line}\n");
+    let line = if JSON.load(Relaxed) { format!("{}\n", as_json(line)) } else { format!("{line}\n") };
     // An error means that standard error is closed, so it cannot be reported.
     let _ = match QUEUE.get() {
         Some(queue) => queue.clone().write_all(line.as_bytes()),
         None => io::stderr().write_all(line.as_bytes()),
     };
+}
+
+/// A line as the log writes its own.
+fn as_json(line: &str) -> serde_json::Value {
+    let timestamp = humantime::format_rfc3339_micros(SystemTime::UNIX_EPOCH + clock::unix()).to_string();
+    let target = env!("CARGO_PKG_NAME");
+    json!({ "timestamp": timestamp, "level": "INFO", "fields": { "message": line }, "target": target })
 }
 
 /// Count of lines dropped so far.

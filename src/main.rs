@@ -15,7 +15,7 @@
 //!
 //! Beside this path are [`registry`] (the list of channels and subscribers), [`metrics`] and
 //! [`observe`] (counters and events), [`commands`], [`cli`] and [`config`] (the start of the
-//! program), [`probe`] (analysis of a group), [`capture`] (capture files), [`shares`] and [`log`].
+//! program), [`probe`] (analysis of a group), [`capture`] (capture files), [`holder`] (of a port), [`shares`] and [`log`].
 
 #![cfg_attr(
     not(all(feature = "page", feature = "probe", feature = "socketio")),
@@ -27,6 +27,7 @@ mod channel;
 mod cli;
 mod commands;
 mod config;
+mod holder;
 mod limits;
 mod log;
 mod metrics;
@@ -40,11 +41,10 @@ mod shares;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
-use cli::Cli;
+use cli::{Cli, LogFormat};
 use commands::Failure;
 
 /// Overrides the log level, with the syntax of `RUST_LOG`.
@@ -52,9 +52,9 @@ const LOG_VARIABLE: &str = "TIDECAST_LOG";
 
 fn main() -> ExitCode {
     tidecast_net::sys::share_memory();
-    let cli = Cli::parse();
+    let cli = Cli::of(std::env::args_os());
     // The log is flushed at the end of this function.
-    let (_log, result) = match log_to_stderr(cli.verbosity.level(&cli.command)) {
+    let (_log, result) = match log_to_stderr(cli.verbosity.level(&cli.command), cli.verbosity.log_format) {
         Ok(guard) => (Some(guard), commands::run(cli.command)),
         Err(failure) => (None, Err(failure)),
     };
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     ExitCode::from(failure.exit_code())
 }
 
-fn log_to_stderr(level: Level) -> Result<log::Guard, Failure> {
+fn log_to_stderr(level: Level, format: LogFormat) -> Result<log::Guard, Failure> {
     let filter = match std::env::var(LOG_VARIABLE) {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|error| {
             Failure::Usage(format!("{LOG_VARIABLE} {text:?}: {error}, expected for example debug"))
@@ -78,5 +78,5 @@ fn log_to_stderr(level: Level) -> Result<log::Guard, Failure> {
         }
     };
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    Ok(log::to_stderr(filter, colours))
+    Ok(log::to_stderr(filter, colours, format))
 }

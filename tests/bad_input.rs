@@ -456,8 +456,8 @@ fn a_port_in_use_is_one_line_and_exit_code_1() {
     ] {
         one_line(&args, 1, &[&udp_taken, "in use"]);
     }
-    one_line(&["relay", &group, "--http", &tcp_taken], 1, &[&tcp_taken, "another program has this port"]);
-    one_line(&["serve", "--http", &tcp_taken], 1, &[&tcp_taken, "another program has this port"]);
+    one_line(&["relay", &group, "--http", &tcp_taken], 1, &[&tcp_taken, " has this port"]);
+    one_line(&["serve", "--http", &tcp_taken], 1, &[&tcp_taken, " has this port"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use tidecast_net::address::Scheme;
 /// All errors in the file, before anything is tried; then, that an item does not work on this
 /// machine.
 pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure> {
-    let config = Config::from_file(&args.config)?;
+    let config = Config::from_file(args.config())?;
     let mut text = String::new();
     for channel in &config.channels {
         text.push_str(&channel_line(channel));
@@ -34,8 +34,8 @@ pub(super) fn run(args: &cli::Check, out: &mut impl Write) -> Result<(), Failure
         let token = if udp.token.is_some() { "with a token" } else { "open to all" };
         let _ = write!(text, "\nudp subscribers: {}, {token}", udp.listen); // a String takes all
     }
-    writeln!(out, "{text}\n{}: ok", args.config.display()).map_err(Failure::output)?;
-    if args.no_machine { Ok(()) } else { on_this_machine(&config, &args.config, out) }
+    writeln!(out, "{text}\n{}: ok", args.config().display()).map_err(Failure::output)?;
+    if args.no_machine { Ok(()) } else { on_this_machine(&config, args.config(), out) }
 }
 
 fn on_this_machine(config: &Config, file: &Path, out: &mut impl Write) -> Result<(), Failure> {

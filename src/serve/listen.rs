@@ -13,6 +13,7 @@ use tokio::{
     time::timeout,
 };
 
+use crate::holder::Holder;
 use crate::limits::{
     CLIENT_GONE_MAX, CLIENT_UNREAD_BYTES_MAX, PARTING_MAX, PUSH_KEEPALIVE, PUSH_UNSENT_BYTES_MAX,
 };
@@ -24,10 +25,12 @@ use tidecast_net::{address::Endpoint, interface};
 pub enum ListenError {
     /// Another program listens on the port.
     #[error(
-        "cannot listen on {address}{}: another program has this port, expected a free one ({})",
-        .clients.words(), .clients.place()
+        "cannot listen on {address}{}: {} has this port, expected a free one ({})",
+        .clients.words(), name(holder.as_ref()), .clients.place()
     )]
     InUse {
+        /// That program, if it can be told.
+        holder: Option<Holder>,
         /// The configured address.
         address: Endpoint,
         /// The kind of clients.
@@ -53,6 +56,10 @@ pub enum ListenError {
         /// What is missing.
         reason: tidecast_net::SocketError,
     },
+}
+
+fn name(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "another program".to_owned(), Holder::to_string)
 }
 
 /// The kind of clients on a port.
@@ -95,7 +102,9 @@ pub(super) async fn bind(
     let resolved =
         resolved.map_err(|reason| ListenError::Zone { address: address.clone(), clients, reason })?;
     let refused = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => ListenError::InUse { address: address.clone(), clients },
+        io::ErrorKind::AddrInUse => {
+            ListenError::InUse { holder: Holder::of_tcp(resolved), address: address.clone(), clients }
+        }
         _ => ListenError::Listen { address: address.clone(), clients, error },
     };
     let listener = TcpListener::bind(resolved).await.map_err(refused)?;

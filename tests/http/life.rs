@@ -18,11 +18,11 @@ fn what_cannot_start_says_why_in_one_line_and_exits_with_its_code() {
         (&["serve", "-c", "/no/such.toml"], 78, "cannot be read"),
         (&["serve", "--allow", "10.0.0.0/8"], 2, "--allow \"10.0.0.0/8\": expected multicast groups"),
         (&["relay", "udp://@239.1.1.1:0", "--to", "udp://127.0.0.1:6000"], 2, "expected 1 to 65535"),
-        (&["serve", "--http", &taken], 1, "another program has this port"),
+        (&["serve", "--http", &taken], 1, " has this port, expected a free one"),
         (
             &["relay", "udp://@239.1.1.1:5000?if=127.0.0.1", "--http", &taken],
             1,
-            "another program has this port",
+            " has this port, expected a free one",
         ),
         (&["serve", "--http", "192.0.2.1:8080"], 1, "cannot listen on 192.0.2.1:8080"),
     ];

@@ -254,8 +254,10 @@ fn a_port_in_use_is_named() {
     let input = format!("udp://@{}:{}?if=127.0.0.1", group(), free_port());
     let output = tidecast(["relay", &input, "--tcp", &format!("127.0.0.1:{port}")]).output().expect("run");
     let text = String::from_utf8_lossy(&output.stderr);
+    let holder = std::fs::read_to_string("/proc/self/comm").expect("Linux");
+    let (holder, id) = (holder.trim(), std::process::id());
     let expected = format!(
-        "cannot listen on 127.0.0.1:{port} for TCP clients: another program has this port, expected a free one"
+        "cannot listen on 127.0.0.1:{port} for TCP clients: {holder} (process {id}) has this port, expected a free one"
     );
     assert!(!output.status.success() && text.contains(&expected), "{text}");
 }

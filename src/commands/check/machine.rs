@@ -1,11 +1,12 @@
 //! The last stage of `check`: whether this machine has everything that the configuration requires.
 //! Each group is joined and each port bound for a moment, as by the relay, and released.
 
-use std::{collections::BTreeSet, fmt, fs, io, net::TcpListener};
+use std::{collections::BTreeSet, fmt, io, net::TcpListener};
 
 use crate::{
     channel::udp::UdpOutputs,
     config::{Channel, Config, Fec, Http},
+    holder::Holder,
 };
 use tidecast_net::{
     address::{Input, Interface, Output},
@@ -134,7 +135,10 @@ fn input_line(
                 Some(fault) => Line::new(Mark::Fail, format!("{text}, but {fault}")),
             }
         }
-        Err(error) => taken(format!("channel {channel}: {input}: {error}"), is_in_use(&error.to_string())),
+        Err(error) => {
+            let holder = Holder::of_udp(input.socket_addr());
+            taken(format!("channel {channel}: {input}: {error}"), is_in_use(&error.to_string()), holder)
+        }
     }
 }
 
@@ -164,7 +168,10 @@ fn http_line(http: &Http) -> Line {
     };
     match TcpListener::bind(address) {
         Ok(_) => Line::new(Mark::Ok, format!("http: {listen} is free")),
-        Err(error) => taken(format!("http: {listen}: {error}"), error.kind() == io::ErrorKind::AddrInUse),
+        Err(error) => {
+            let in_use = error.kind() == io::ErrorKind::AddrInUse;
+            taken(format!("http: {listen}: {error}"), in_use, Holder::of_tcp(address))
+        }
     }
 }
 
@@ -173,28 +180,18 @@ fn is_in_use(error: &str) -> bool {
 }
 
 /// A port that a running relay uses becomes free when that is restarted, so it is no failure.
-fn taken(text: String, in_use: bool) -> Line {
-    match running().filter(|_| in_use) {
-        Some(pid) => {
-            let text =
-                format!("{text}; a tidecast runs (process {pid}): if it holds this port, a restart frees it");
-            Line::new(Mark::Warn, text)
+fn taken(text: String, in_use: bool, holder: Option<Holder>) -> Line {
+    match holder.filter(|_| in_use) {
+        Some(holder) if holder.is_tidecast() => {
+            Line::new(Mark::Warn, format!("{text}: {holder} has it, and a restart of that frees it"))
         }
-        None if in_use => {
-            Line::new(Mark::Fail, format!("{text}; `ss -lnup` and `ss -lntp` say which program has it"))
-        }
+        Some(holder) => Line::new(Mark::Fail, format!("{text}: {holder} has it")),
+        None if in_use => Line::new(
+            Mark::Fail,
+            format!("{text}; as root, `ss -lnup` and `ss -lntp` say which program has it"),
+        ),
         None => Line::new(Mark::Fail, text),
     }
-}
-
-/// Process id of another process of this program.
-fn running() -> Option<u32> {
-    let own = std::process::id();
-    let name = fs::read_to_string("/proc/self/comm").ok()?;
-    let processes = fs::read_dir("/proc").ok()?.flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| *pid != own)
-        .find(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == name))
 }
 
 #[cfg(test)]
