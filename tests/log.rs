@@ -122,3 +122,21 @@ fn recv_ends_although_nobody_reads_what_it_writes() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("lost 0 ") && said.contains("packets were not written"), "{said}");
 }
+
+#[test]
+fn every_line_is_an_object_where_programs_read_it() {
+    let command = tidecast(["serve", "--http", "127.0.0.1:0", "--if", "127.0.0.1", "--log-format", "json"]);
+    let mut relay = common::Running::start(command);
+    relay.wait_for_line("tidecast: ready");
+    relay.stop();
+    let text = relay.stderr();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect();
+    assert!(lines.len() > 1, "{text}");
+    for line in &lines {
+        assert!(line["timestamp"].is_string() && line["fields"]["message"].is_string(), "{line}");
+        assert_eq!(line["level"], "INFO", "{line}");
+    }
+}

@@ -192,3 +192,25 @@ fn what_does_not_fit_together_is_refused() {
         assert!(error.contains(expected), "{line}: {error}");
     }
 }
+
+#[test]
+fn a_configuration_file_is_an_argument() {
+    let of = |words: &str| Cli::of(words.split(' ').map(Into::into)).command;
+    for words in ["tidecast a.toml", "tidecast serve a.toml", "tidecast serve -c a.toml"] {
+        let Command::Serve(serve) = of(words) else { panic!("{words}") };
+        assert_eq!(serve.config(), Some("a.toml".as_ref()), "{words}");
+    }
+    for words in ["tidecast check a.toml", "tidecast check -c a.toml"] {
+        let Command::Check(check) = of(words) else { panic!("{words}") };
+        assert_eq!(check.config(), Path::new("a.toml"), "{words}");
+    }
+    for (words, part) in [
+        ("serve a.toml -c b.toml", "cannot be used with"),
+        ("check a.toml -c b.toml", "cannot be used with"),
+        ("check", "<FILE>"),
+        ("serve --log-format yaml", "[possible values: text, json]"),
+    ] {
+        let error = parse(words).expect_err(words).to_string();
+        assert!(error.contains(part), "{words}: {error}");
+    }
+}
