@@ -1,10 +1,10 @@
-//! Any other numbered datagram: a [`Layout`] says where in it the number stands, and existing
-//! sensors are relayed unchanged.
+//! Numbered datagrams of other formats: a [`Layout`] describes where in a datagram the number is,
+//! so that existing sensors are relayed unchanged.
 //!
-//! `config` makes a layout out of a profile's name or of the grammar (see [`Layout::from_str`]);
-//! `wire::parse` reads datagrams with it and hands each [`Packet`] to `relay`. A layout has a
-//! `DatagramLayout` for each kind of datagram that a protocol knows: the first one whose matches
-//! all hold reads the datagram.
+//! `config` makes a layout from a profile's name or from the grammar (see [`Layout::from_str`]);
+//! `wire::parse` reads datagrams with it and passes each [`Packet`] to `relay`. A layout has a
+//! `DatagramLayout` for each kind of datagram of a protocol: the first one whose matches all hold
+//! reads the datagram.
 //!
 //! [`Layout::from_str`]: std::str::FromStr::from_str
 
@@ -26,46 +26,46 @@ pub use id::{Id, Sender};
 pub(super) use profiles::{is_profile, profile_names};
 pub use scale::{Scale, Scaled};
 
-/// Where in a datagram its number, its stream and its time stand.
+/// Positions of number, stream and time in a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// The profile that it was made from.
     profile: Option<&'static str>,
-    /// At least one, and at least one that is numbered.
+    /// At least one, of which at least one has numbers.
     kinds: Vec<DatagramLayout>,
 }
 
-/// One kind of datagram.
+/// Layout of one kind of datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct DatagramLayout {
     matches: Vec<Match>,
-    /// None: it carries no number.
+    /// `None`: it carries no number.
     seq: Option<Field>,
     wrap: Option<(u64, u64)>,
     space: Space,
     sender: Sender,
     ids: Vec<IdPart>,
     step: Step,
-    /// The step that says that the session ends, if it is not the largest one.
+    /// The step that marks the end of the session, if it is not the largest one.
     end: Option<u64>,
     time: Option<(Field, Unit)>,
-    /// It is a part of a message that has the number: which one, and of how many.
+    /// If it is a part of the message with that number: its index, and the count of parts.
     part: Option<(Value, Value)>,
     /// The term of the stream in which the numbers start at 0.
     term: Option<Field>,
-    /// The datagram is a row of messages, each so long.
+    /// The datagram is a sequence of messages; each has this length.
     bundle: Option<Length>,
-    /// Bytes that all fields need; a shorter datagram is corrupt.
+    /// Minimum length; a shorter datagram is corrupt.
     len_min: usize,
 }
 
 impl DatagramLayout {
-    /// The space of the numbers of its streams: those that a [`Scale`] gives never wrap.
+    /// The number space of its streams. Numbers from a [`Scale`] never wrap.
     fn stream_space(&self) -> Space {
         if self.part.is_some() || self.term.is_some() { Space::FULL } else { self.space }
     }
 
-    /// Whether it reads these bytes. None: they end before that can be told.
+    /// Whether it reads these bytes. `None` if they are too short to decide.
     fn holds(&self, bytes: &[u8]) -> Option<bool> {
         let mut known = Some(true);
         for part in &self.matches {
@@ -78,7 +78,7 @@ impl DatagramLayout {
         known
     }
 
-    /// Reads one message. None: it ends before one of its fields does.
+    /// Reads one message. `None` if it ends within one of its fields.
     fn read<'a>(&self, bytes: &'a [u8]) -> Option<Packet<'a>> {
         if bytes.len() < self.len_min {
             return None;
@@ -117,9 +117,9 @@ impl DatagramLayout {
         Some(packet)
     }
 
-    /// How many numbers the datagram takes, and whether it ends its session. 0 is a heartbeat, and
-    /// the largest value (or the layout's `end`) an end of session: both take no number and say
-    /// which one comes next (MoldUDP64).
+    /// How many numbers the datagram takes, and whether it ends its session. 0 marks a heartbeat,
+    /// and the largest value (or the layout's `end`) an end of session: both take no number and
+    /// announce the next one (MoldUDP64).
     fn read_step(&self, bytes: &[u8]) -> Option<(u64, bool)> {
         let step = self.step.read(bytes)?;
         let ends = self.end.or(self.step.end()) == Some(step);
@@ -156,8 +156,8 @@ impl Layout {
     /// Reads one datagram.
     ///
     /// # Errors
-    /// Foreign when the `match` parts of no kind hold; corrupt when the datagram ends before one of
-    /// its fields does.
+    /// Foreign if the `match` parts of no kind hold; corrupt if the datagram ends within one of
+    /// its fields.
     pub fn read<'a>(&self, bytes: &'a [u8]) -> Result<Packet<'a>, Reject> {
         if bytes.is_empty() {
             return Err(Reject::Corrupt(Reason::Empty));
@@ -185,13 +185,14 @@ impl Layout {
         Err(if cut { Reject::Corrupt(Reason::Truncated) } else { Reject::Foreign(Reason::Match) })
     }
 
-    /// What the ids of its streams are made of, kind by kind: what of the sender's address, and
-    /// whether fields are.
+    /// For each kind, which part of the sender's address belongs to the stream id, and whether
+    /// fields do.
     pub fn id_forms(&self) -> Vec<(Sender, bool)> {
         self.kinds.iter().map(|kind| (kind.sender, !kind.ids.is_empty())).collect()
     }
 
-    /// How sure it is of what it reads: the bits that a numbered datagram must hold at least.
+    /// How reliably it identifies a datagram: the minimum of bits that a numbered datagram must
+    /// match.
     pub fn strength(&self) -> usize {
         let numbered = self.kinds.iter().filter(|kind| kind.seq.is_some());
         numbered.map(|kind| kind.matches.iter().map(Match::bits).sum()).min().unwrap_or(0)
@@ -205,22 +206,22 @@ enum Body {
     Numbered,
     /// The same, and its session ends.
     Ends,
-    /// It is outside of `wrap`: it says that it is not numbered.
+    /// The number is outside of `wrap`, so the datagram is not numbered.
     Unnumbered,
     /// Its kind has no numbers.
     Passes,
 }
 
-/// What its number says, beside what came before it.
+/// How much the number reveals without previous datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// All.
+    /// Everything.
     Plain,
-    /// Which message it is a part of.
+    /// The message that it is a part of.
     Part { index: u64, count: u64 },
-    /// How far it is in a term.
+    /// The position in a term.
     Term(u32),
-    /// How many records came before it, and not how many it has.
+    /// The count of records before it, but not of its own.
     Records,
 }
 
@@ -230,7 +231,7 @@ pub struct Packet<'a> {
     bytes: &'a [u8],
     number: u64,
     step: u64,
-    /// The space of the number as it stands in the datagram.
+    /// The number space on the wire.
     wire: Space,
     space: Space,
     timestamp: Option<u64>,
@@ -248,13 +249,13 @@ impl<'a> Packet<'a> {
         self.number
     }
 
-    /// Whether the datagram has a number: one outside of `wrap` says that it has none (Art-Net's
+    /// Whether the datagram has a number: one outside of `wrap` means that it has none (Art-Net's
     /// 0).
     pub fn numbered(&self) -> bool {
         matches!(self.body, Body::Numbered | Body::Ends)
     }
 
-    /// Whether its place among the stream's datagrams follows from those before it: see [`Scale`].
+    /// Whether its position in the stream depends on previous datagrams: see [`Scale`].
     pub fn scaled(&self) -> bool {
         self.place != Place::Plain
     }
@@ -270,7 +271,7 @@ impl<'a> Packet<'a> {
         self.step
     }
 
-    /// The space of its stream's numbers: of its own, or of those that a [`Scale`] gives.
+    /// The number space of its stream: that of the wire, or of the numbers from a [`Scale`].
     pub fn space(&self) -> Space {
         self.space
     }
@@ -280,20 +281,20 @@ impl<'a> Packet<'a> {
         self.body == Body::Ends
     }
 
-    /// Which stream it belongs to. None: to the address and port that it comes from, as far as the
-    /// layout says.
+    /// The stream that it belongs to. `None`: the layout identifies streams by address and port.
     pub fn id(&self, source: SocketAddr) -> Option<Id> {
         let by_source = self.sender == Sender::Port && self.id == Id::default();
         (!by_source).then(|| self.id.of(self.sender, source))
     }
 
-    /// Whether it holds messages of further streams, or with gaps between them: see
+    /// Whether it holds messages of further streams, or has gaps between its messages: see
+    /// [`Layout::others`].
     /// [`Layout::others`].
     pub fn mixed(&self) -> bool {
         self.mixed
     }
 
-    /// Microseconds, since whatever the sender counts from; none without `time`, or beyond 64 bits.
+    /// Microseconds since the sender's epoch; `None` without `time`, or beyond 64 bits.
     pub fn timestamp(&self) -> Option<u64> {
         self.timestamp
     }

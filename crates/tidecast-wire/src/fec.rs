@@ -1,6 +1,6 @@
-//! The codes, pure: shards in, shards out. `producer` encodes, `relay` rebuilds; what a shard means
-//! is `wire`'s business. [`rs`] is what others use; `code` solves its equations, `galois` has the
-//! field's arithmetic, and `simd` its inner loop.
+//! The FEC codes, pure: shards in, shards out. `producer` encodes, `relay` recovers; `wire`
+//! defines the contents of shards. [`rs`] is the interface; `code` solves its equations, `galois`
+//! has the field's arithmetic, and `simd` its inner loop.
 
 mod code;
 mod galois;

@@ -1,11 +1,11 @@
-//! Bytes to a checked view, and back. Knows bytes only: no sockets, no clock, no state between
-//! datagrams (except [`ts::Continuity`] and [`custom::Scale`], which their owners keep).
+//! Parses bytes to checked views, and emits them. It handles bytes only: no sockets, no clock, no
+//! state between datagrams (except [`ts::Continuity`] and [`custom::Scale`], which their owners
+//! keep).
 //!
-//! A datagram comes from `net` as bytes, [`parse`] checks all of it once, and goes on to `relay` as
-//! a
-//! [`Datagram`], whose accessors cannot panic. What does not pass is a [`Reject`]: *corrupt* (it
-//! claims the format and is damaged) or *foreign* (it is something else), with a [`Reason`] for
-//! counters and logs.
+//! A datagram comes from `net` as bytes; [`parse`] checks all of it once and returns for `relay` a
+//! [`Datagram`], whose accessors cannot panic. Otherwise it returns a [`Reject`]: *corrupt* (the
+//! datagram claims the format but is damaged) or *foreign* (it is something else), with a
+//! [`Reason`] for counters and logs.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -28,8 +28,8 @@ pub use looks::Looks;
 /// How a channel's datagrams are numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Found out per source by `identify`; [`parse`], which sees one datagram, goes by its first
-    /// byte.
+    /// Identified per source by `identify`; [`parse`], which sees one datagram, decides by its
+    /// first byte.
     #[default]
     Auto,
     /// The native datagram, version 1.
@@ -38,7 +38,7 @@ pub enum Format {
     Rtp,
     /// MPEG-TS packets without RTP: not numbered, checked by their continuity counters.
     Ts,
-    /// Not numbered: passed through as it comes.
+    /// Not numbered: passed on in order of arrival.
     Raw,
     /// Any other numbered datagram.
     Custom(Arc<custom::Layout>),
@@ -59,17 +59,17 @@ pub enum Datagram<'a> {
     Raw(&'a [u8]),
 }
 
-/// Why a datagram is not passed on.
+/// Why a datagram is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reject {
-    /// It claims the expected format and is damaged.
+    /// It claims the expected format, but is damaged.
     Corrupt(Reason),
-    /// It is of another format, version or kind.
+    /// It has another format, version or kind.
     Foreign(Reason),
 }
 
 impl Reject {
-    /// What exactly was wrong.
+    /// The exact reason.
     pub fn reason(&self) -> Reason {
         match self {
             Reject::Corrupt(reason) | Reject::Foreign(reason) => *reason,
@@ -87,11 +87,11 @@ impl fmt::Display for Reject {
     }
 }
 
-/// What was wrong with a datagram.
+/// What is wrong with a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A datagram without a byte.
+    /// An empty datagram.
     Empty,
     /// Shorter than its header, or than a field that its format reads.
     Truncated,
@@ -103,21 +103,20 @@ pub enum Reason {
     Repair,
     /// A native NACK whose length is not that of a list of ranges.
     Nack,
-    /// A native datagram of a version that this program does not know.
+    /// A native datagram of an unsupported version.
     Version,
-    /// A native datagram of a reserved kind, or FEC for RTP of a kind that this program does not
-    /// know.
+    /// A native datagram of a reserved kind, or FEC for RTP of an unsupported kind.
     Kind,
     /// RTCP on the port of the media.
     Rtcp,
-    /// Another format than the one that the configuration names.
+    /// Another format than the configured one.
     Format,
     /// A `match` of the configured layout does not hold.
     Match,
 }
 
 impl Reason {
-    /// A short stable word, for logs and JSON.
+    /// A short, stable name for logs and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Empty => "empty",
@@ -135,8 +134,8 @@ impl Reason {
     }
 }
 
-/// Checks one datagram against a format. A native datagram whose checksum is wrong is corrupt, also
-/// when the format was told by its first bytes.
+/// Checks one datagram against a format. A native datagram with a wrong checksum is corrupt, even
+/// if its first bytes identified the format.
 #[inline]
 pub fn parse<'a>(format: &Format, bytes: &'a [u8]) -> Result<Datagram<'a>, Reject> {
     if bytes.is_empty() {
@@ -212,7 +211,7 @@ impl From<st2022::St2022Error> for Reject {
     }
 }
 
-/// A format that the configuration or the command line names wrongly.
+/// An invalid format in the configuration or on the command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
@@ -222,12 +221,12 @@ pub enum FormatError {
          such as seq=u16be@4,id=u32be@0"
     )]
     Unknown {
-        /// What was written.
+        /// The text.
         value: String,
-        /// The profiles' names.
+        /// Names of the profiles.
         profiles: String,
     },
-    /// A layout with a part that is wrong.
+    /// A layout with an invalid part.
     #[error(transparent)]
     Layout(#[from] custom::LayoutError),
 }

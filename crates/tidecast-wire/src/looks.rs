@@ -1,5 +1,5 @@
-//! What a datagram looks like, whatever it was taken for: for people who are told why it is of no
-//! use, never to decide what it is.
+//! What a datagram looks like, whatever format was expected: to explain to users why it was
+//! refused, never to process it.
 
 use super::{native, rtcp, rtp, ts};
 
@@ -19,12 +19,12 @@ pub enum Looks {
 }
 
 impl Looks {
-    /// What these bytes look like.
+    /// The apparent format of these bytes.
     pub fn of(bytes: &[u8]) -> Looks {
         if bytes.starts_with(&native::MAGIC) {
             return Looks::Native;
         }
-        // A datagram may begin in the middle of a TS packet; then its packets begin further behind.
+        // A datagram may start in the middle of a TS packet; then the next packet starts later.
         let is_ts = |at: usize| {
             let mut starts = bytes.iter().skip(at).step_by(ts::PACKET);
             bytes.len() >= at + 2 * ts::PACKET && starts.all(|byte| *byte == ts::SYNC)
@@ -41,7 +41,7 @@ impl Looks {
 }
 
 impl Looks {
-    /// The format that such a datagram is received with.
+    /// The format setting that receives such datagrams.
     pub fn format(self) -> Option<&'static str> {
         match self {
             Looks::Ts => Some("ts"),

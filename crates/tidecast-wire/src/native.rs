@@ -1,8 +1,8 @@
 //! The native datagram, version 1: a 28-byte header, the payload, and a CRC-32 over both. For
-//! sensors: small enough for a microcontroller, self-identifying, its numbers never wrap.
+//! sensors: small enough for a microcontroller, self-identifying, with numbers that never wrap.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram and hands it to `relay`; `producer`
-//! makes datagrams out of a [`Repr`]. What repair and NACK packets carry is in [`Repair`],
+//! `wire::parse` makes a [`Packet`] of a received datagram and passes it to `relay`; `producer`
+//! makes datagrams from a [`Repr`]. The payloads of repair and NACK packets are [`Repair`],
 //! [`SourceShard`] and [`Nack`].
 //!
 //! | Offset | Size | Field |
@@ -30,14 +30,14 @@ pub const VERSION: u8 = 1;
 pub const HEADER: usize = 28;
 /// Bytes after the payload: the checksum.
 pub const TRAILER: usize = 4;
-/// Bytes of the authentication tag, which stands between payload and checksum.
+/// Bytes of the authentication tag, which is between payload and checksum.
 pub const TAG: usize = 16;
-/// Flag: this packet was sent before.
+/// Flag: the packet is a retransmission.
 pub const RETRANSMISSION: u8 = 1;
-/// Flag: a tag stands before the checksum. It is not verified yet.
+/// Flag: a tag precedes the checksum. It is not verified yet.
 pub const AUTHENTICATED: u8 = 2;
 
-/// What is wrong with a native datagram, or with what it carries.
+/// Error in a native datagram, or in its payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NativeError {
@@ -50,13 +50,13 @@ pub enum NativeError {
     /// Another version, whose layout is unknown.
     #[error("version {actual}, expected {VERSION}")]
     Version {
-        /// The version that the datagram names.
+        /// The version in the datagram.
         actual: u8,
     },
     /// A reserved kind.
     #[error("kind {actual} is reserved, expected 0 to 4")]
     Kind {
-        /// The kind that the datagram names.
+        /// The kind in the datagram.
         actual: u8,
     },
     /// Shorter than header, tag and checksum.
@@ -67,10 +67,10 @@ pub enum NativeError {
         /// Bytes that are there.
         actual: usize,
     },
-    /// Damaged on the way.
+    /// Damaged in transit.
     #[error("checksum {actual:08x}, expected {expected:08x}")]
     Checksum {
-        /// The checksum of the bytes as they came.
+        /// Checksum of the received bytes.
         expected: u32,
         /// The checksum in the datagram.
         actual: u32,
@@ -93,22 +93,22 @@ pub enum NativeError {
         /// Repair shards of the block.
         m: u8,
     },
-    /// A block of packets that are no packets apart.
+    /// Stride 0: the packets of the block would all have the same number.
     #[error("stride 0, expected at least 1")]
     Stride,
-    /// A shard of another length than announced, or too short for what it holds.
+    /// A shard of another length than announced, or too short for its contents.
     #[error("shard of {actual} bytes, expected {expected}")]
     Shard {
-        /// Bytes that were announced or are needed.
+        /// Bytes announced or needed.
         expected: usize,
-        /// Bytes that are there.
+        /// Bytes present.
         actual: usize,
     },
-    /// A rebuilt source shard whose reserved byte or padding is not zero: it was rebuilt from wrong
-    /// parts.
+    /// A recovered source shard whose reserved byte or padding is not zero: it was computed from
+    /// wrong shards.
     #[error("source shard with padding that is not zero")]
     Padding,
-    /// A NACK that is no list of at most 64 ranges.
+    /// A NACK that is not a list of at most 64 ranges.
     #[error("NACK of {actual} bytes, expected a multiple of {range} of at most {max} ranges", range = Nack::RANGE, max = NACK_RANGES_MAX)]
     Nack {
         /// Bytes of the list.
@@ -116,7 +116,7 @@ pub enum NativeError {
     },
 }
 
-/// What a datagram is for.
+/// Kind of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Kind {
@@ -126,9 +126,9 @@ pub enum Kind {
     Repair = 1,
     /// A sign of life; the sequence field holds the next number to be used.
     Heartbeat = 2,
-    /// The session is over; the sequence field is as in a heartbeat.
+    /// End of the session; the sequence field is as in a heartbeat.
     End = 3,
-    /// A receiver asks for packets again.
+    /// A receiver requests retransmissions.
     Nack = 4,
 }
 
@@ -148,19 +148,19 @@ impl Kind {
 /// A native datagram as values, to emit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repr<'a> {
-    /// What it is for.
+    /// Kind.
     pub kind: Kind,
     /// [`RETRANSMISSION`]; the other bits are reserved and should be 0.
     pub flags: u8,
-    /// Which sensor or stream; unique in its group.
+    /// Sensor or stream; unique in its group.
     pub stream: u32,
-    /// New at every start of the producer.
+    /// Different at every start of the producer.
     pub session: u32,
-    /// From 0 in each session, one more per data packet.
+    /// Starts at 0 in each session, one more per data packet.
     pub sequence: u64,
-    /// Microseconds since the Unix epoch; 0: the producer has no clock.
+    /// Microseconds since the Unix epoch; 0 if the producer has no clock.
     pub timestamp: u64,
-    /// What the kind asks for; at most 65,475 bytes, so that the datagram fits into UDP over IPv4.
+    /// Payload of the kind; at most 65,475 bytes, so that the datagram fits into UDP over IPv4.
     pub payload: &'a [u8],
 }
 
@@ -171,8 +171,8 @@ impl Repr<'_> {
         HEADER + self.payload.len() + TRAILER
     }
 
-    /// Appends the datagram, with its checksum. The flag [`AUTHENTICATED`] is left out, since there
-    /// is no tag.
+    /// Appends the datagram, with its checksum. Clears the flag [`AUTHENTICATED`], since there is
+    /// no tag.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.reserve(self.len());
@@ -188,7 +188,8 @@ impl Repr<'_> {
     }
 }
 
-/// A native datagram that was checked: checksum, kind, and the fields of a repair or NACK payload.
+/// A checked native datagram: checksum, kind, and the fields of a repair or NACK payload are
+/// valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
     repr: Repr<'a>,
@@ -198,9 +199,9 @@ impl<'a> Packet<'a> {
     /// Checks a datagram.
     ///
     /// # Errors
-    /// Another magic or version, before anything else is looked at; then too short, a wrong
-    /// checksum, a reserved kind, and a repair or NACK payload that contradicts itself. Heartbeats
-    /// with a payload are tolerated.
+    /// Another magic or version takes precedence; then too short, a wrong checksum, a reserved
+    /// kind, and a repair or NACK payload that contradicts itself. Heartbeats with a payload are
+    /// tolerated.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, NativeError> {
         let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() else {
@@ -231,38 +232,38 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// What the datagram is for.
+    /// Kind of the datagram.
     pub fn kind(&self) -> Kind {
         self.repr.kind
     }
 
-    /// All flags, reserved ones too.
+    /// All flags, including reserved ones.
     pub fn flags(&self) -> u8 {
         self.repr.flags
     }
 
-    /// Whether the packet was sent before.
+    /// Whether the packet is a retransmission.
     pub fn is_retransmission(&self) -> bool {
         self.repr.flags & RETRANSMISSION != 0
     }
 
-    /// Which sensor or stream.
+    /// Sensor or stream.
     pub fn stream(&self) -> u32 {
         self.repr.stream
     }
 
-    /// Which run of the producer.
+    /// Run of the producer.
     pub fn session(&self) -> u32 {
         self.repr.session
     }
 
-    /// The number; of a repair packet its block's first one, of heartbeat and end the next one to
-    /// be used.
+    /// The number; of a repair packet the first one of its block, of heartbeat and end the next
+    /// one to be used.
     pub fn sequence(&self) -> u64 {
         self.repr.sequence
     }
 
-    /// Microseconds since the Unix epoch; 0: none.
+    /// Microseconds since the Unix epoch; 0 for none.
     pub fn timestamp(&self) -> u64 {
         self.repr.timestamp
     }
@@ -272,25 +273,25 @@ impl<'a> Packet<'a> {
         self.repr.payload
     }
 
-    /// Where in the datagram the payload stands.
+    /// Range of the payload in the datagram.
     pub fn payload_range(&self) -> Range<usize> {
         HEADER..HEADER + self.repr.payload.len()
     }
 
-    /// The same as values, for instance to send it again with other flags.
+    /// The same as values, for instance to send it with other flags.
     pub fn repr(&self) -> Repr<'a> {
         self.repr
     }
 }
 
-/// Stream and number of a datagram of one's own making, if it is data: nothing is checked.
+/// Stream and number of a datagram made by this program, if it is data; nothing is checked.
 pub fn data_number(datagram: &[u8]) -> Option<(u32, u64)> {
     let header = datagram.first_chunk::<HEADER>()?;
     let is_data = header[2] & 0x0f == Kind::Data as u8;
     is_data.then(|| (u32::from_be_bytes(bytes_at(header, 4)), u64::from_be_bytes(bytes_at(header, 12))))
 }
 
-/// The error for a datagram that is too short to be one; what it starts with decides first.
+/// The error for a datagram that is too short; its first bytes decide first.
 #[cold]
 fn refuse_short(bytes: &[u8]) -> NativeError {
     let mut header = [0; HEADER];

@@ -2,8 +2,8 @@
 //! TR-06-1) adds: the range NACK and the echo that measures the round trip. Checked views of what
 //! was received, a [`Repr`] that emits.
 //!
-//! A datagram on the port above RTP media is a [`Compound`] of packets. Senders answer the NACKs in
-//! it from their history, receivers take the reports; both emit [`Repr`]s, one behind the other.
+//! A datagram on the port above RTP media is a [`Compound`] of packets. Senders answer the NACKs
+//! in it from their history, receivers process the reports; both emit [`Repr`]s, concatenated.
 //!
 //! | Packet | First byte, type | Body in 32-bit words |
 //! |---|---|---|
@@ -51,23 +51,23 @@ mod subtype {
     pub(super) const ECHO_RESPONSE: u8 = 3;
 }
 
-/// What is wrong with an RTCP datagram, or with one packet in it.
+/// Error in an RTCP datagram, or in one of its packets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RtcpError {
     /// Not RTCP.
     #[error("version {actual}, expected 2")]
     Version {
-        /// The version that the packet names.
+        /// The version in the packet.
         actual: u8,
     },
     /// Media, or anything else on the port of the reports (RFC 5761 section 4).
     #[error("packet type {actual}, expected RTCP's 192 to 223")]
     Type {
-        /// The packet type that the packet names.
+        /// The packet type in the packet.
         actual: u8,
     },
-    /// Shorter than a header, than its header says, or than its type needs.
+    /// Shorter than a header, than the length in its header, or than its type requires.
     #[error("{actual} bytes, expected at least {expected}")]
     Truncated {
         /// Bytes that were expected at least.
@@ -75,15 +75,15 @@ pub enum RtcpError {
         /// Bytes that are there.
         actual: usize,
     },
-    /// Padding before the last packet, of no whole word, or longer than the packet.
+    /// Padding before the last packet, not of whole words, or longer than the packet.
     #[error("padding of {actual} bytes, expected whole words in the last packet, {max} bytes at most")]
     Padding {
-        /// The padding's length as the last byte says.
+        /// Length of the padding, from the last byte.
         actual: usize,
-        /// Bytes that could be padding.
+        /// Maximum.
         max: usize,
     },
-    /// A description whose items do not end where they should.
+    /// A description whose items exceed its end.
     #[error("description of {sources} sources with items beyond its end")]
     Description {
         /// Sources that it announces.
@@ -99,11 +99,11 @@ pub enum RtcpError {
     },
 }
 
-/// One packet out of a [`Compound`], checked.
+/// One checked packet of a [`Compound`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Packet<'a> {
-    /// What a sender sent so far, and when.
+    /// What a sender has sent so far, and when.
     SenderReport(SenderReport<'a>),
     /// What a receiver has received.
     ReceiverReport(ReceiverReport<'a>),
@@ -111,11 +111,11 @@ pub enum Packet<'a> {
     Description(Description<'a>),
     /// Sources that leave.
     Bye(Bye<'a>),
-    /// Numbers that a receiver asks for.
+    /// Numbers that a receiver requests.
     Nack(Nack<'a>),
-    /// Please send this back: measures the round trip.
+    /// Asks for an echo, to measure the round trip.
     EchoRequest(Echo<'a>),
-    /// Here it is.
+    /// The echo.
     EchoResponse(Echo<'a>),
 }
 
@@ -132,7 +132,7 @@ impl<'a> Bye<'a> {
     }
 }
 
-/// A datagram of RTCP packets whose lengths add up.
+/// A datagram of RTCP packets with consistent lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compound<'a> {
     bytes: &'a [u8],
@@ -140,11 +140,11 @@ pub struct Compound<'a> {
 
 impl<'a> Compound<'a> {
     /// Checks that packets fill the datagram (RFC 3550 A.2), but not that a report comes first:
-    /// feedback alone is common (RFC 5506).
+    /// feedback without a report is common (RFC 5506).
     ///
     /// # Errors
-    /// A packet of another version or no RTCP type, or one that does not end within the datagram;
-    /// padding that cannot be.
+    /// A packet of another version or without an RTCP type, or one that exceeds the datagram;
+    /// invalid padding.
     pub fn parse(bytes: &'a [u8]) -> Result<Compound<'a>, RtcpError> {
         let mut rest = Raw::split(bytes)?.1;
         while !rest.is_empty() {
@@ -153,8 +153,8 @@ impl<'a> Compound<'a> {
         Ok(Compound { bytes })
     }
 
-    /// The packets of known types in their order; each stands for itself, so a damaged one costs no
-    /// other.
+    /// The packets of known types in order; each is checked separately, so a damaged one does not
+    /// affect others.
     pub fn packets(&self) -> impl Iterator<Item = Result<Packet<'a>, RtcpError>> + use<'a> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
@@ -197,7 +197,7 @@ impl<'a> Raw<'a> {
         Ok((Raw { count: header[0] & 0x1f, kind: header[1], body }, behind))
     }
 
-    /// The packet, or nothing if its type is not known.
+    /// The packet; `None` if its type is unknown.
     fn read(&self) -> Result<Option<Packet<'a>>, RtcpError> {
         Ok(Some(match self.kind {
             kind::SENDER_REPORT => Packet::SenderReport(SenderReport::parse(self.count, self.body)?),
@@ -226,8 +226,8 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Padding is allowed in the last packet alone, counts itself, and keeps the packet a multiple of a
-/// word.
+/// Padding is allowed only in the last packet, includes its own count byte, and keeps the packet a
+/// multiple of a word.
 fn without_padding<'a>(body: &'a [u8], behind: &[u8]) -> Result<&'a [u8], RtcpError> {
     let actual = usize::from(body.last().copied().unwrap_or(0));
     let max = if behind.is_empty() { body.len() } else { 0 };

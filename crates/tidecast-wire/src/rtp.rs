@@ -1,6 +1,6 @@
 //! RTP (RFC 3550): the checked view of a media packet, and a representation that emits one.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram and hands it to `relay`; `producer`
+//! `wire::parse` makes a [`Packet`] of a received datagram and passes it to `relay`; `producer`
 //! emits a [`Repr`].
 
 use std::ops::Range;
@@ -15,22 +15,21 @@ pub use payload_types::PayloadTypes;
 pub const HEADER: usize = 12;
 /// Payload type of MPEG-TS (RFC 3551, RFC 2250).
 pub const PAYLOAD_TYPE_TS: u8 = 33;
-/// Its clock, per second (RFC 2250 section 2).
+/// Clock rate of [`PAYLOAD_TYPE_TS`] (RFC 2250 section 2).
 pub const CLOCK_HZ_TS: u64 = 90_000;
 const VERSION: u8 = 2;
 
-/// What is wrong with an RTP packet.
+/// Error in an RTP packet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RtpError {
     /// Not RTP.
     #[error("version {actual}, expected 2")]
     Version {
-        /// The version that the datagram names.
+        /// The version in the datagram.
         actual: u8,
     },
-    /// RTCP on the port of the media: its packet types have a range of their own (RFC 5761 section
-    /// 4).
+    /// RTCP on the port of the media: its packet types have a separate range (RFC 5761 section 4).
     #[error("RTCP packet type {packet_type}, expected RTP")]
     Rtcp {
         /// The RTCP packet type, 192 to 223.
@@ -44,17 +43,18 @@ pub enum RtpError {
         /// Bytes that are there.
         actual: usize,
     },
-    /// Padding of no length (the count includes itself), or longer than what follows the header.
+    /// Padding of zero length (the count includes itself), or longer than the data after the
+    /// header.
     #[error("padding of {actual} bytes, expected 1 to {max}")]
     Padding {
-        /// The padding's length as the last byte says.
+        /// Length of the padding, from the last byte.
         actual: usize,
         /// Bytes after the header.
         max: usize,
     },
 }
 
-/// An RTP packet that was checked: header, CSRC list, extension and padding lie within it.
+/// A checked RTP packet: header, CSRC list, extension and padding are within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
     header: &'a [u8; HEADER],
@@ -66,7 +66,7 @@ impl<'a> Packet<'a> {
     /// Checks a datagram.
     ///
     /// # Errors
-    /// Another version; RTCP; a header longer than the packet; padding that cannot be.
+    /// Another version; RTCP; a header longer than the packet; invalid padding.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, RtpError> {
         if let [first, packet_type, ..] = *bytes
@@ -99,7 +99,7 @@ impl<'a> Packet<'a> {
         u32::from_be_bytes(bytes_at(self.header, 4))
     }
 
-    /// The synchronization source: which sender, and which run of it.
+    /// The synchronization source: identifies a sender, and one run of it.
     pub fn ssrc(&self) -> u32 {
         u32::from_be_bytes(bytes_at(self.header, 8))
     }
@@ -114,12 +114,12 @@ impl<'a> Packet<'a> {
         self.header[1] & 0x80 != 0
     }
 
-    /// What follows header, CSRC list and extension, without padding.
+    /// Everything after header, CSRC list and extension, without padding.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
-    /// Where in the datagram the payload stands.
+    /// Range of the payload in the datagram.
     pub fn payload_range(&self) -> Range<usize> {
         self.payload_start..self.payload_start + self.payload.len()
     }
@@ -244,12 +244,12 @@ mod tests {
     #[test]
     fn rtcp_and_other_versions() {
         // sender report, receiver report, generic NACK, and the ends of the range: shorter than an
-        // RTP header, and still RTCP
+        // RTP header, but still RTCP
         for packet_type in [192, 200, 201, 205, 223] {
             let rtcp = [0x81, packet_type, 0, 1, 0, 0, 0, 1];
             assert_eq!(Packet::parse(&rtcp), Err(RtpError::Rtcp { packet_type }));
         }
-        // the neighbours of the range are media with a marker
+        // types next to the range are media with a marker
         for (second, payload_type) in [(191, 63), (224, 96)] {
             let mut bytes = packet(0x80, b"x");
             bytes[1] = second;

@@ -1,9 +1,9 @@
-//! Session descriptions (RFC 8866) of RTP streams: text to what of it stays true behind a relay,
-//! and back to lines.
+//! Session descriptions (SDP, RFC 8866) of RTP streams: parses the parts that stay valid after a
+//! relay, and emits lines.
 //!
-//! Pure. A relay changes where packets go and by whom they are sent, not what is in them:
-//! encodings, their parameters, packet times and clocks are kept, addresses, ports and roles are
-//! not. `config` reads one per channel; `serve::sdp` writes the description of each output from it.
+//! Pure. A relay changes the addresses of packets, but not their contents: encodings, their
+//! parameters, packet times and clocks are kept, while addresses, ports and roles are not.
+//! `config` reads one per channel; `serve::sdp` writes the description of each output from it.
 
 use std::{collections::HashSet, fmt, net::IpAddr};
 
@@ -12,8 +12,7 @@ use super::rtp::payload_types::{
 };
 use crate::limits::{SDP_BYTES_MAX, SDP_MEDIA_MAX};
 
-/// Attributes that say where packets come from and go to, or how a session is set up: the relay's
-/// are others.
+/// Attributes about addresses or session setup: those of the relay's outputs differ.
 const NOT_KEPT: [&str; 31] = [
     "candidate",
     "charset",
@@ -48,7 +47,7 @@ const NOT_KEPT: [&str; 31] = [
     "type",
 ];
 
-/// What is wrong with a description.
+/// Error in a description.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpError {
@@ -58,30 +57,30 @@ pub enum SdpError {
         /// Bytes of the text.
         actual: usize,
     },
-    /// A line that cannot be used.
+    /// An unusable line.
     #[error("line {line}: {what}")]
     Line {
-        /// From 1.
+        /// Line number, from 1.
         line: usize,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what was expected.
         what: String,
     },
-    /// There is no RTP in it.
+    /// It describes no RTP.
     #[error("no line m=... RTP/AVP, expected one for each stream, such as m=audio 5004 RTP/AVP 98")]
     NoMedia,
     /// More than `SDP_MEDIA_MAX`.
     #[error("{actual} lines m=, expected at most {SDP_MEDIA_MAX}")]
     TooManyMedia {
-        /// How many there are.
+        /// Count of lines.
         actual: usize,
     },
-    /// A dynamic payload type that nothing explains.
+    /// A dynamic payload type without an `rtpmap`.
     #[error(
         "line {line}: payload type {payload_type} is dynamic, expected a line a=rtpmap:{payload_type} NAME/CLOCK_RATE \
          below it"
     )]
     Unexplained {
-        /// Of the `m=` line, from 1.
+        /// Number of the `m=` line, from 1.
         line: usize,
         /// The payload type.
         payload_type: u8,
@@ -91,34 +90,34 @@ pub enum SdpError {
 /// A description of RTP streams.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Session {
-    /// Lines of the session as a whole that are kept, such as `a=ts-refclk:ptp=IEEE1588-2008:...`.
+    /// Session-level lines that are kept, such as `a=ts-refclk:ptp=IEEE1588-2008:...`.
     pub lines: Vec<String>,
-    /// The streams, in their order.
+    /// The streams, in order.
     pub media: Vec<Media>,
 }
 
 /// One RTP stream of a description: an `m=` line and what is below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
-    /// Its first word, such as `audio`.
+    /// First word of the line, such as `audio`.
     pub kind: String,
-    /// Where it was described to be sent to: an address, if there is one that is a number.
+    /// Described destination address, if it is numeric.
     pub address: Option<IpAddr>,
-    /// The port; 0 where a player is meant to ask.
+    /// Port; 0 if a player must request the stream.
     pub port: u16,
     /// Such as `RTP/AVP`.
     pub protocol: String,
     /// The payload types, in the order of preference.
     pub payload_types: Vec<u8>,
-    /// What the dynamic ones mean.
+    /// Encodings of the dynamic payload types.
     pub rtpmaps: Vec<Rtpmap>,
-    /// Lines that are kept, `a=rtpmap` and `a=fmtp` among them.
+    /// Lines that are kept, including `a=rtpmap` and `a=fmtp`.
     pub lines: Vec<String>,
 }
 
 impl Media {
-    /// Of payload types that are known by their encodings alone, one stream for each kind of media.
-    /// The order is kept.
+    /// Streams for payload types of which only the encodings are known: one for each kind of
+    /// media. The order is kept.
     pub fn of(maps: &[Rtpmap]) -> Vec<Media> {
         let mut all: Vec<Media> = Vec::new();
         for map in maps {
@@ -135,7 +134,7 @@ impl Media {
         all
     }
 
-    /// What its payload types mean.
+    /// Encodings of its payload types.
     pub fn encodings(&self) -> impl Iterator<Item = Encoding> + '_ {
         let types: PayloadTypes = self.rtpmaps.iter().cloned().collect();
         self.payload_types.iter().filter_map(move |payload_type| types.get(*payload_type))
@@ -161,14 +160,14 @@ impl Default for Media {
     }
 }
 
-/// The lines of one stream, with the port that it is described with.
+/// The lines of one stream, with the port to describe.
 #[derive(Debug, Clone, Copy)]
 pub struct MediaLines<'a> {
     /// The stream.
     pub media: &'a Media,
     /// The port.
     pub port: u16,
-    /// The value of a `c=` line below it, if it has one of its own.
+    /// Value of its own `c=` line, if it needs one.
     pub connection: Option<&'a str>,
 }
 
@@ -178,7 +177,7 @@ impl fmt::Display for MediaLines<'_> {
         write!(f, "m={kind} {} {protocol}", self.port)?;
         payload_types.iter().try_for_each(|payload_type| write!(f, " {payload_type}"))?;
         f.write_str("\r\n")?;
-        // The order of the lines is fixed: c=, b=, a= (RFC 8866 section 5).
+        // The order of the lines is prescribed: c=, b=, a= (RFC 8866 section 5).
         if let Some(connection) = self.connection {
             write!(f, "c={connection}\r\n")?;
         }
@@ -187,11 +186,11 @@ impl fmt::Display for MediaLines<'_> {
 }
 
 impl Session {
-    /// Reads a description.
+    /// Parses a description.
     ///
     /// # Errors
-    /// Text that is no description, an `m=` line or `rtpmap` that makes no sense, a dynamic payload
-    /// type without an `rtpmap`, no RTP at all.
+    /// Text that is not a description, an invalid `m=` line or `rtpmap`, a dynamic payload type
+    /// without an `rtpmap`, or no RTP at all.
     pub fn parse(text: &str) -> Result<Session, SdpError> {
         if text.len() > SDP_BYTES_MAX {
             return Err(SdpError::TooLong { actual: text.len() });
@@ -208,7 +207,7 @@ impl Session {
         reader.finish()
     }
 
-    /// What the payload types of all its streams mean.
+    /// Encodings of the payload types of all streams.
     pub fn payload_types(&self) -> PayloadTypes {
         self.media.iter().flat_map(|media| media.rtpmaps.iter().cloned()).collect()
     }
@@ -219,9 +218,9 @@ struct Reader {
     begun: bool,
     address: Option<IpAddr>,
     session: Session,
-    /// The lines of the `m=` lines of RTP, from 1.
+    /// Line numbers of the `m=` lines with RTP, from 1.
     places: Vec<usize>,
-    /// The current `m=` line is no RTP.
+    /// The current `m=` line is not RTP.
     skipped: bool,
     count: usize,
 }
@@ -249,7 +248,7 @@ impl Reader {
                 self.keep(line);
                 Ok(())
             }
-            // what a session is called and when it is: the relay's are others
+            // name and times of a session: those of the relay differ
             "v" | "o" | "s" | "i" | "u" | "e" | "p" | "t" | "r" | "z" | "k" => Ok(()),
             _ => Err(format!("{kind}= is unknown, expected one of v o s i u e p c b t r z k a m")),
         }
@@ -266,7 +265,7 @@ impl Reader {
         if self.skipped {
             return Ok(());
         }
-        let first = port.split('/').next().unwrap_or_default(); // behind a slash: how many ports
+        let first = port.split('/').next().unwrap_or_default(); // after a slash: the count of ports
         let digits = first.bytes().all(|byte| byte.is_ascii_digit());
         let port =
             first.parse().ok().filter(|_| digits).ok_or_else(|| format!("port {port:?}, {EXPECTED}"))?;
@@ -290,7 +289,7 @@ impl Reader {
         Ok(())
     }
 
-    /// `IN IP4 239.1.1.1/32`; names are not looked up.
+    /// Parses `IN IP4 239.1.1.1/32`; host names are not resolved.
     fn connection(&mut self, value: &str) -> Result<(), String> {
         let address = value.split_whitespace().nth(2).ok_or_else(|| {
             format!("c={} is cut short, expected c=IN IP4 ADDRESS or c=IN IP6 ADDRESS", short(value))
@@ -348,12 +347,12 @@ impl Reader {
     }
 }
 
-/// A profile of RTP over UDP.
+/// Whether it is a profile of RTP over UDP.
 fn is_rtp(protocol: &str) -> bool {
     matches!(protocol, "RTP/AVP" | "RTP/AVPF" | "RTP/SAVP" | "RTP/SAVPF")
 }
 
-/// The beginning of a text.
+/// The start of a text.
 fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -362,7 +361,7 @@ fn short(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What an AES67 device announces.
+    /// The announcement of an AES67 device.
     const AES67: &str = "v=0\r\no=- 1311738121 1311738121 IN IP4 192.168.1.1\r\ns=Stage left I/O\r\n\
         c=IN IP4 239.0.0.1/32\r\nt=0 0\r\na=clock-domain:PTPv2 0\r\na=ts-refclk:ptp=IEEE1588-2008:39-A7-94-FF-FE-07-CB-D0:37\r\n\
         a=mediaclk:direct=963214424\r\nm=audio 5004 RTP/AVP 96\r\ni=Channels 1-8\r\na=rtpmap:96 L24/48000/8\r\n\
@@ -406,7 +405,7 @@ mod tests {
         assert!(lines(video).contains("a=fmtp:96 packetization-mode=1; profile-level-id=42C01E\r\n"));
         let encodings: Vec<String> = audio.encodings().map(|encoding| encoding.to_string()).collect();
         assert_eq!(encodings, ["opus/48000/2", "CN/8000", "telephone-event/8000"]);
-        // with a mark at the beginning, and other ends of lines
+        // with a byte order mark, and other line ends
         text = format!("\u{feff}{}", text.replace('\n', "\r\n"));
         assert_eq!(Session::parse(&text).unwrap(), session);
     }

@@ -1,8 +1,7 @@
-//! Truncated on the wire, extended inside: how a number of a few bits becomes a `u64` that never
-//! wraps.
+//! Sequence numbers: truncated on the wire, extended to a `u64` that never wraps inside.
 //!
-//! A wire number has no order of its own (after 65535 comes 0), so it never implements `Ord`;
-//! `relay` extends it on entry, relative to the highest number that the flow has believed so far.
+//! A wire number has no order (0 follows 65535), so it never implements `Ord`; `relay` extends it
+//! on entry, relative to the highest number that the flow has accepted so far.
 
 /// Consecutive sequence numbers, such as those that one packet takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +12,7 @@ pub struct SeqRange {
     pub count: u64,
 }
 
-/// A space of sequence numbers: `0..modulus`, after which they start again; or all of `u64`.
+/// A space of sequence numbers: `0..modulus`, which wraps; or all of `u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Space {
     /// 0: the whole `u64`, which never wraps.
@@ -21,26 +20,26 @@ pub struct Space {
 }
 
 impl Space {
-    /// The smallest number space that reordering can be told in: a window of one packet.
+    /// Minimum number space in which reordering can be detected: a window of one packet.
     pub const MODULUS_MIN: u64 = 4;
     /// RTP's 16 bits (RFC 3550 section 5.1).
     pub const RTP: Space = Space { modulus: 1 << 16 };
     /// 64 bits: never wraps.
     pub const FULL: Space = Space { modulus: 0 };
 
-    /// Numbers `0..modulus`; none when there are fewer than [`Space::MODULUS_MIN`].
+    /// Numbers `0..modulus`; `None` below [`Space::MODULUS_MIN`].
     pub const fn new(modulus: u64) -> Option<Space> {
         if modulus < Space::MODULUS_MIN { None } else { Some(Space { modulus }) }
     }
 
-    /// How many numbers there are; none for [`Space::FULL`].
+    /// Count of numbers; `None` for [`Space::FULL`].
     pub const fn modulus(&self) -> Option<u64> {
         if self.modulus == 0 { None } else { Some(self.modulus) }
     }
 
     /// The extended number congruent to `wire` that is nearest to `reference`. Exactly half of the
-    /// space away counts as forwards. Never below 0 nor above `u64::MAX`: there the nearest one
-    /// within is taken.
+    /// space away counts as forwards. If that would be below 0 or above `u64::MAX`, the nearest
+    /// one within the range.
     #[inline(always)]
     pub fn extend(&self, reference: u64, wire: u64) -> u64 {
         let modulus = self.modulus;
@@ -66,9 +65,9 @@ impl Space {
         if to >= from { to - from } else { modulus - (from - to) }
     }
 
-    /// The largest reorder window that the space allows: under half of it, less a ninth of the
-    /// space, so that a packet a little later than the window is still seen as late and not as one
-    /// from far ahead. 8 bits: 100; 4 bits: 7.
+    /// Maximum reorder window in the space: under half of it, less a ninth of the space, so that a
+    /// packet slightly later than the window is recognized as late, and not as one far ahead. 8
+    /// bits: 100; 4 bits: 7.
     pub const fn window_max(&self) -> u64 {
         if self.modulus == 0 {
             return u64::MAX / 2;
@@ -78,7 +77,7 @@ impl Space {
         if under_half < with_margin { under_half } else { with_margin }
     }
 
-    /// The same in packets that take `step` numbers each, of which there is at least one.
+    /// Maximum reorder window in packets that take `step` numbers each; at least one.
     pub const fn packets_max(&self, step: u64) -> u64 {
         if step == 1 {
             return self.window_max();
@@ -129,13 +128,13 @@ mod tests {
         assert_eq!(Space::RTP.extend(u64::MAX, 0), u64::MAX - 65_535, "above the top there is nothing");
     }
 
-    /// The definition, in numbers that neither wrap nor end.
+    /// The definition, in numbers without wraps and limits.
     fn model(modulus: u64, reference: u64, wire: u64) -> u64 {
         let (m, r, w) = (i128::from(modulus), i128::from(reference), i128::from(wire));
         let below = r - (r - w).rem_euclid(m);
         let candidates = [below - m, below, below + m];
         let possible = candidates.into_iter().filter(|c| u64::try_from(*c).is_ok());
-        // of two that are equally near the later one counts
+        // of two equally near ones, the later one counts
         possible.min_by_key(|c| ((c - r).abs(), -c)).unwrap() as u64
     }
 

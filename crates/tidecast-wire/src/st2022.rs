@@ -1,10 +1,10 @@
 //! SMPTE ST 2022-1 (Pro-MPEG COP3): the checked view of a repair packet, a representation that
 //! emits one, and the shard of an RTP packet that the repair packets protect.
 //!
-//! A repair packet is an RTP header, a FEC header (RFC 2733 with ST 2022-1's extension) and the XOR
-//! of the media packets' bytes from 12 on. The low bits of its first two bytes are no flags of its
-//! own but the XOR of the media packets' flags, so it must never be read as RTP. `relay` receives
-//! them beside the media, `fec` makes them.
+//! A repair packet is an RTP header, a FEC header (RFC 2733 with ST 2022-1's extension) and the
+//! XOR of the media packets' bytes from 12 on. The low bits of its first two bytes are not its own
+//! flags but the XOR of the media packets' flags, so it must never be parsed as RTP. `relay`
+//! receives repair packets beside the media, `fec` makes them.
 
 use std::ops::BitXorAssign;
 
@@ -12,20 +12,20 @@ use super::{bytes_at, rtp};
 
 /// Bytes before the XOR of the media packets' bytes: RTP header and FEC header.
 pub const HEADER: usize = rtp::HEADER + 16;
-/// Payload type of a repair packet, unless asked for otherwise: what all known senders use.
+/// Default payload type of a repair packet: that of all known senders.
 pub const PAYLOAD_TYPE: u8 = 96;
-/// The ports of the repair streams above the media's: columns, rows.
+/// Ports of the repair streams above that of the media: columns, rows.
 pub const PORTS_ABOVE: [u16; 2] = [2, 4];
 const VERSION: u8 = 2;
 
-/// What is wrong with a repair packet.
+/// Error in a repair packet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum St2022Error {
     /// Not RTP.
     #[error("version {actual}, expected 2")]
     Version {
-        /// The version that the datagram names.
+        /// The version in the datagram.
         actual: u8,
     },
     /// RTCP (RFC 5761 section 4).
@@ -42,8 +42,8 @@ pub enum St2022Error {
         /// Bytes that are there.
         actual: usize,
     },
-    /// FEC for RTP of another kind: no header extension, a mask, a further extension or another
-    /// code than XOR.
+    /// FEC for RTP of another kind: no header extension, a mask, a further extension or a code
+    /// other than XOR.
     #[error("E {extended}, mask {mask:#08x}, N {more}, type {code}; expected 1, 0, 0 and 0 (XOR)")]
     Kind {
         /// The E bit: ST 2022-1's fields follow.
@@ -55,7 +55,7 @@ pub enum St2022Error {
         /// The code: 0 is XOR.
         code: u8,
     },
-    /// It protects nothing, or the same number again and again.
+    /// It protects no packets, or one number repeatedly.
     #[error("protects {count} packets in steps of {offset}, expected at least 1 of each")]
     Protects {
         /// The field NA.
@@ -68,14 +68,14 @@ pub enum St2022Error {
 /// Which packets of the matrix a repair packet protects (its D bit).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Axis {
-    /// Every L-th packet: for bursts.
+    /// Every L-th packet: against bursts.
     Column,
-    /// L packets in a row: quick, for single losses.
+    /// L consecutive packets: fast, against single losses.
     Row,
 }
 
-/// What the code sees of an RTP packet's header, beside its bytes from 12 on; XORed field by field.
-/// The number and the SSRC are not protected.
+/// Protected fields of an RTP packet's header, in addition to its bytes from 12 on; XORed field by
+/// field. The number and the SSRC are not protected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
     /// P, X and CC: the low 6 bits of the first byte.
@@ -97,18 +97,18 @@ impl BitXorAssign for Fields {
     }
 }
 
-/// One packet as the code sees it, or the XOR of several.
+/// One packet as input of the code, or the XOR of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard<'a> {
-    /// From the fixed header.
+    /// Fields of the fixed header.
     pub fields: Fields,
-    /// What follows the fixed header: CSRC list, extension, payload and padding; at most 65,535
-    /// bytes.
+    /// Everything after the fixed header: CSRC list, extension, payload and padding; at most
+    /// 65,535 bytes.
     pub body: &'a [u8],
 }
 
 impl<'a> Shard<'a> {
-    /// The shard of an RTP packet; none if this is not RTP or longer than any datagram.
+    /// The shard of an RTP packet; `None` if it is not RTP or longer than any datagram.
     pub fn of(packet: &'a [u8]) -> Option<Shard<'a>> {
         let (header, body) = packet.split_first_chunk::<{ rtp::HEADER }>()?;
         let length = u16::try_from(body.len()).ok()?;
@@ -121,8 +121,8 @@ impl<'a> Shard<'a> {
         (header[0] >> 6 == VERSION).then_some(Shard { fields, body })
     }
 
-    /// Appends the packet of a rebuilt shard. False, and nothing appended, if the shard cannot be
-    /// one packet's: its length lies beyond its bytes, or something stands behind its end.
+    /// Appends the packet of a recovered shard. Returns `false`, without appending, if the shard
+    /// cannot be a packet: its length exceeds its bytes, or bytes after its end are not zero.
     #[must_use]
     pub fn emit(&self, sequence: u16, ssrc: u32, out: &mut Vec<u8>) -> bool {
         let Some((body, padding)) = self.body.split_at_checked(self.fields.length.into()) else {
@@ -141,7 +141,7 @@ impl<'a> Shard<'a> {
     }
 }
 
-/// A repair packet that was checked.
+/// A checked repair packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repair<'a> {
     repr: Repr<'a>,
@@ -154,7 +154,7 @@ pub struct Repr<'a> {
     pub axis: Axis,
     /// Payload type of the repair stream, 7 bits.
     pub payload_type: u8,
-    /// Number in the repair stream, which has a count of its own.
+    /// Number in the repair stream, which is numbered separately.
     pub sequence: u16,
     /// RTP timestamp of the repair packet itself.
     pub timestamp: u32,
@@ -171,8 +171,8 @@ pub struct Repr<'a> {
 }
 
 impl<'a> Repair<'a> {
-    /// Checks a datagram. The index and the number's extension bits mean nothing to XOR and to RTP:
-    /// ignored.
+    /// Checks a datagram. The index and the number's extension bits have no meaning for XOR and
+    /// RTP, and are ignored.
     ///
     /// # Errors
     /// Not RTP; RTCP; too short; FEC of another kind; a packet that protects nothing.
@@ -259,7 +259,7 @@ impl<'a> Repr<'a> {
         }
     }
 
-    /// Appends the packet. Offset and count must be at least 1; a receiver drops it otherwise.
+    /// Appends the packet. A receiver drops it if offset or count is 0.
     pub fn emit(&self, out: &mut Vec<u8>) {
         debug_assert!(self.offset > 0 && self.count > 0, "a repair packet that protects nothing");
         let fields = self.shard.fields;

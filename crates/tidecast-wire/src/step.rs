@@ -1,16 +1,16 @@
-//! How many numbers the datagrams of a stream take. Bounds that are meant in packets are distances
-//! between numbers: each is as many times as large.
+//! Measures how many numbers the datagrams of a stream take. Bounds in packets are multiplied by
+//! it to become distances between numbers.
 
 use crate::limits::STEP_PACKETS;
 
-/// The measure of one stream, kept by its owner: the second largest count of the latest datagrams.
-/// It covers all of a stream whose datagrams vary, and one datagram alone does not move it.
+/// Measure of one stream, kept by its owner: the second largest count among the latest datagrams.
+/// It covers streams with varying datagrams, and a single datagram does not change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     step: u64,
-    /// The two largest counts among the latest datagrams, and among those before them.
+    /// The two largest counts of the current period, and of the previous one.
     largest: [[u64; 2]; 2],
-    /// Datagrams until the latest ones are those before.
+    /// Datagrams until the end of the current period.
     left: u32,
 }
 
@@ -27,7 +27,8 @@ impl Step {
         self.step
     }
 
-    /// A datagram that takes `span` numbers, at least one. `true`: the measure has changed.
+    /// Notes a datagram that takes `span` numbers, at least one. `true` if the measure has
+    /// changed.
     #[inline]
     pub fn saw(&mut self, span: u64) -> bool {
         let plain = span == 1 && self.step == 1 && self.largest[0][0] > 0;
@@ -37,7 +38,7 @@ impl Step {
     fn note(&mut self, span: u64) -> bool {
         let before = self.step;
         if self.largest == [[0; 2]; 2] {
-            // Of the first one no other can say more.
+            // The first datagram is the only evidence.
             self.largest[0] = [span; 2];
         } else if self.left == 0 {
             self.largest = [[0; 2], self.largest[0]];
@@ -97,7 +98,7 @@ mod tests {
     }
 
     proptest! {
-        /// The second largest of the latest 256 at least is covered.
+        /// At least the second largest of the latest 256 is covered.
         #[test]
         fn most_of_the_latest_are_covered(spans in prop::collection::vec(1_u64..200, 2..900)) {
             let step = after(spans.iter().copied());

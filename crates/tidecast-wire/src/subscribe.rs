@@ -1,16 +1,15 @@
-//! The messages by which a host asks for a stream over UDP, version 1: `docs/udp-subscribe.md` is
-//! the reference.
+//! Messages of UDP subscriptions, version 1: `docs/udp-subscribe.md` is the reference.
 //!
-//! A request is never shorter than an answer, so that nobody can make a relay send more to an
-//! address than was sent in its name.
+//! A request is never shorter than an answer, so that attackers cannot make a relay send more to
+//! an address than they send in its name.
 
-/// What each message begins with; the last byte is the version.
+/// Start of each message; the last byte is the version.
 pub const MAGIC: [u8; 8] = *b"tidesub1";
 /// Bytes of each answer.
 pub const ANSWER_BYTES: usize = 40;
-/// Bytes of a request at least; it is padded with zeros.
+/// Minimum bytes of a request; it is padded with zeros.
 pub const REQUEST_BYTES_MIN: usize = 64;
-/// Bytes of a request at most.
+/// Maximum bytes of a request.
 pub const REQUEST_BYTES_MAX: usize = NAME_AT + 2 * u8::MAX as usize;
 
 const KIND_AT: usize = 8;
@@ -25,82 +24,82 @@ const NAME_AT: usize = 40;
 
 const _: () = assert!(ANSWER_BYTES <= REQUEST_BYTES_MIN);
 
-/// A number that a subscriber makes up for each ask; answers repeat it.
+/// A number that a subscriber chooses for each request; answers repeat it.
 pub type Nonce = [u8; 8];
-/// What proves that an address receives what is sent to it.
+/// Proves that an address receives datagrams sent to it.
 pub type Cookie = [u8; 16];
 
-/// What a subscriber wants.
+/// Kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// A cookie.
+    /// Requests a cookie.
     Cookie,
-    /// The stream, or to go on with it.
+    /// Subscribes to the stream, or renews the lease.
     Subscribe,
-    /// No more of it.
+    /// Ends the subscription.
     Leave,
 }
 
-/// From a subscriber.
+/// A message from a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// What it wants.
+    /// Kind.
     pub ask: Ask,
-    /// To be repeated in the answer.
+    /// Repeated in the answer.
     pub nonce: Nonce,
-    /// As it was given; zeros when asking for one.
+    /// As received from the relay; zeros in a request for one.
     pub cookie: Cookie,
-    /// The stream's name.
+    /// Name of the stream.
     pub name: &'a str,
-    /// What opens the door; may be empty.
+    /// Shared secret; may be empty.
     pub token: &'a [u8],
 }
 
-/// Why a subscriber is refused.
+/// Why a subscription is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no stream of this name.
+    /// No stream has this name.
     NoStream,
-    /// The token is not the relay's.
+    /// The token is wrong.
     Token,
-    /// There are as many subscribers as there may be.
+    /// There are too many subscribers.
     Full,
-    /// The cookie is too old, or another address's: ask for one.
+    /// The cookie is too old, or of another address: request another one.
     Cookie,
-    /// A reason that this version does not know.
+    /// A reason unknown to this version.
     Other(u8),
 }
 
-/// To a subscriber.
+/// A message to a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// What became of the request.
+    /// Outcome of the request.
     pub verdict: Verdict,
-    /// The request's.
+    /// Copied from the request.
     pub nonce: Nonce,
-    /// The cookie that was asked for or given; zeros otherwise.
+    /// The requested cookie, or that of the request; zeros otherwise.
     pub cookie: Cookie,
 }
 
-/// What becomes of a request.
+/// Outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Here is a cookie: answer with it.
+    /// Here is a cookie; subscribe with it.
     Cookie,
-    /// The stream comes.
+    /// The stream is sent.
     Granted {
-        /// For so many seconds from now.
+        /// For this many seconds.
         lease: u16,
-        /// Subscribe again after so many.
+        /// Renew after this many seconds.
         renew: u16,
     },
-    /// It does not.
+    /// The stream is refused.
     Refused(Refusal),
-    /// It comes no more: as was wished, or because the stream or the relay has ended.
+    /// The stream has ended: as requested, or because the stream or the relay has ended.
     Ended,
 }
 
-/// Whether a datagram from a relay is an answer, and nothing of a stream.
+/// Whether a datagram from a relay is an answer and not a packet of the stream.
 pub fn is_message(bytes: &[u8]) -> bool {
     bytes.len() == ANSWER_BYTES && bytes.starts_with(&MAGIC)
 }
@@ -110,7 +109,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request. `None`: it is none, or shorter than an answer.
+    /// Parses a request. `None` if it is not one, or shorter than an answer.
     pub fn parse(bytes: &'a [u8]) -> Option<Request<'a>> {
         if !bytes.starts_with(&MAGIC) || !(REQUEST_BYTES_MIN..=REQUEST_BYTES_MAX).contains(&bytes.len()) {
             return None;
@@ -132,7 +131,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The bytes of it. Name and token are cut to 255 bytes each.
+    /// Encodes the request. Name and token are cut to 255 bytes each.
     pub fn emit(&self) -> Vec<u8> {
         let kind = match self.ask {
             Ask::Cookie => 1,
@@ -150,7 +149,7 @@ impl<'a> Request<'a> {
 }
 
 impl Answer {
-    /// Reads an answer. `None`: it is none, or of a kind that this version does not know.
+    /// Parses an answer. `None` if it is not one, or of a kind unknown to this version.
     pub fn parse(bytes: &[u8]) -> Option<Answer> {
         if !is_message(bytes) {
             return None;
@@ -172,7 +171,7 @@ impl Answer {
         Some(Answer { verdict, nonce: array(bytes, NONCE_AT)?, cookie: array(bytes, COOKIE_AT)? })
     }
 
-    /// The bytes of it.
+    /// Encodes the answer.
     pub fn emit(&self) -> [u8; ANSWER_BYTES] {
         let mut bytes = [0; ANSWER_BYTES];
         bytes[..KIND_AT].copy_from_slice(&MAGIC);

@@ -26,7 +26,7 @@ fn ts() -> Vec<u8> {
     [ts::SYNC; 2 * ts::PACKET].to_vec()
 }
 
-/// What came of a datagram, in a word.
+/// Result of parsing a datagram, as a word.
 fn verdict(format: &Format, bytes: &[u8]) -> &'static str {
     match parse(format, bytes) {
         Ok(Datagram::Native(_)) => "native",
@@ -132,7 +132,7 @@ fn unknown_formats_are_named() {
     assert!(error.contains("seq=u16@4") && error.contains("be or le"), "{error}");
 }
 
-/// Bytes that get past the first checks of one format or another.
+/// Bytes that pass the first checks of some format.
 fn any_datagram() -> impl Strategy<Value = Vec<u8>> {
     let starts = vec![
         vec![],

@@ -1,4 +1,4 @@
-//! Datagrams that are rows of messages, of which each has its number (MAVLink, CCSDS).
+//! Datagrams that are sequences of numbered messages (MAVLink, CCSDS).
 
 use std::net::SocketAddr;
 
@@ -8,15 +8,15 @@ use crate::limits::CUSTOM_RUNS_MAX;
 /// Messages of one stream in a datagram, with consecutive numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The stream; none: the datagram's address and port.
+    /// The stream; `None` for the datagram's address and port.
     pub id: Option<Id>,
     /// The first number.
     pub number: u64,
-    /// How many numbers.
+    /// Count of numbers.
     pub count: u64,
 }
 
-/// The messages of a datagram. What no kind reads ends it.
+/// The messages of a datagram. A message of an unknown kind ends them.
 struct Messages<'l, 'a> {
     layout: &'l Layout,
     rest: &'a [u8],
@@ -27,7 +27,7 @@ impl<'a> Iterator for Messages<'_, 'a> {
 
     fn next(&mut self) -> Option<Packet<'a>> {
         let (kind, packet) = self.layout.read_message(self.rest).ok()?;
-        // A message that says that it is longer than the datagram is the last one.
+        // A message that claims to be longer than the datagram is the last one.
         let len = kind.bundle.and_then(|length| length.read(self.rest)).filter(|len| *len > 0);
         self.rest = len.and_then(|len| self.rest.get(len..)).unwrap_or_default();
         Some(packet)
@@ -39,7 +39,8 @@ impl Layout {
         Messages { layout: self, rest: bytes }
     }
 
-    /// The first run of numbered messages stands for the datagram. `first`: its first message.
+    /// Reads the first run of numbered messages, which represents the datagram. `first`: its first
+    /// message.
     pub(super) fn read_bundle<'a>(&self, first: Packet<'a>) -> Packet<'a> {
         let mut run: Option<Packet<'a>> = None;
         for message in self.messages(first.bytes).filter(|message| message.body == Body::Numbered) {
@@ -52,7 +53,7 @@ impl Layout {
         run.unwrap_or(first)
     }
 
-    /// The further runs of a datagram that [mixes](Packet::mixed) them.
+    /// Further runs of a datagram that [mixes](Packet::mixed) them.
     pub fn others(&self, bytes: &[u8], source: SocketAddr) -> Vec<Run> {
         let mut runs: Vec<Packet<'_>> = Vec::new();
         for message in self.messages(bytes).filter(|message| message.body == Body::Numbered) {
@@ -67,7 +68,7 @@ impl Layout {
     }
 }
 
-/// Whether a message has the number behind a run of the same stream.
+/// Whether a message has the number that follows a run of the same stream.
 fn continues(run: &Packet<'_>, message: &Packet<'_>) -> bool {
     let behind = run.number.wrapping_add(run.step);
     let behind = run.wire.modulus().map_or(behind, |modulus| behind % modulus);

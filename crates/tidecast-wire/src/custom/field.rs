@@ -1,4 +1,4 @@
-//! What stands where in a datagram: numbers, texts, bytes of an id, and what is computed from them.
+//! Fields of a datagram: numbers, texts, bytes of an id, and values computed from them.
 
 /// An unsigned integer in a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ impl Field {
         self.offset + self.width
     }
 
-    /// The largest value it can have.
+    /// Maximum value.
     pub(super) fn max(&self) -> u64 {
         self.mask >> self.mask.trailing_zeros()
     }
@@ -33,7 +33,7 @@ impl Field {
     }
 }
 
-/// What a datagram must hold to be of a kind.
+/// Condition for a kind of datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Match {
     /// From the first value to the last.
@@ -49,7 +49,7 @@ impl Match {
         }
     }
 
-    /// None when the datagram ends before.
+    /// `None` if the datagram is too short.
     pub(super) fn holds(&self, bytes: &[u8]) -> Option<bool> {
         match self {
             Match::Number(field, low, high) => Some((*low..=*high).contains(&field.read(bytes)?)),
@@ -57,7 +57,7 @@ impl Match {
         }
     }
 
-    /// How many bits it fixes.
+    /// Count of bits that it fixes.
     pub(super) fn bits(&self) -> usize {
         match self {
             Match::Number(field, low, high) => {
@@ -92,7 +92,7 @@ impl IdPart {
     }
 }
 
-/// A number that is always the same, or stands in the datagram.
+/// A constant number, or one in the datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Constant(u64),
@@ -112,7 +112,7 @@ impl Value {
     }
 }
 
-/// What one step of a time stamp is.
+/// Unit of a time stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Seconds,
@@ -122,7 +122,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// None beyond 64 bits.
+    /// `None` beyond 64 bits.
     pub(super) fn to_micros(self, value: u64) -> Option<u64> {
         match self {
             Unit::Seconds => value.checked_mul(1_000_000),
@@ -133,18 +133,18 @@ impl Unit {
     }
 }
 
-/// A length, as a datagram says it.
+/// A length field of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Length {
     pub(super) field: Field,
-    /// What it leaves out.
+    /// Bytes that it does not include.
     pub(super) more: u64,
-    /// What it is rounded up to a multiple of.
+    /// It is rounded up to a multiple of this.
     pub(super) unit: u64,
 }
 
 impl Length {
-    /// None: the bytes end before, or it is longer than all memory.
+    /// `None` if the bytes are too short, or if it exceeds the address space.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<usize> {
         let length = self.field.read(bytes)?.checked_add(self.more)?;
         usize::try_from(length.checked_next_multiple_of(self.unit)?).ok()
@@ -154,13 +154,13 @@ impl Length {
 /// How many numbers a datagram takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Always as many.
+    /// A constant.
     Constant(u64),
-    /// As a field says.
+    /// The value of a field.
     Field(Field),
     /// Computed from a field, or from the datagram's length.
     Computed { of: Option<Field>, less: u64, divisor: u64, up: bool },
-    /// As many as an IPFIX message has data records: see [`super::Scale`].
+    /// The count of data records in an IPFIX message: see [`super::Scale`].
     Records,
 }
 
@@ -173,12 +173,12 @@ impl Step {
         }
     }
 
-    /// The value that ends a session where nothing else is said.
+    /// Default value that marks the end of a session.
     pub(super) fn end(&self) -> Option<u64> {
         if let Step::Field(field) = self { Some(field.max()) } else { None }
     }
 
-    /// None when the datagram ends before.
+    /// `None` if the datagram is too short.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<u64> {
         match self {
             Step::Constant(step) => Some(*step),

@@ -1,4 +1,4 @@
-//! The layouts' grammar, as a configuration has it: text to a checked [`Layout`], and back.
+//! Grammar of layouts in a configuration: parses a text to a checked [`Layout`], and prints it.
 //!
 //! Kinds of datagrams, separated by `|`; the first one whose matches all hold reads a datagram.
 //! Each is comma-separated parts, in any order:
@@ -41,16 +41,16 @@ use crate::{
     seq::Space,
 };
 
-/// A layout that is written wrongly.
+/// An invalid layout.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error("layout: {part}={value}: expected {expected}")]
 pub struct LayoutError {
     /// The part: the word before its first `=`.
     pub part: String,
-    /// What was written after it.
+    /// The text after it.
     pub value: String,
-    /// What would be right.
+    /// What was expected.
     pub expected: String,
 }
 
@@ -70,7 +70,7 @@ const EXPECTED_PART_OF: &str =
 const EXPECTED_WRAP: &str = "LOW..HIGH within the number's bits, at least 4 numbers, such as 1..255";
 const EXPECTED_TIME: &str = "TYPE@OFFSET:UNIT with the unit s, ms, us or ns";
 
-/// Why a value is wrong; the caller adds which part it belongs to.
+/// Result of parsing a value; the caller adds the part to the error.
 type Parsed<T> = Result<T, String>;
 
 impl FromStr for Layout {
@@ -85,7 +85,7 @@ impl FromStr for Layout {
     }
 }
 
-/// The parts as they are read, before they are known to make a kind.
+/// Parsed parts, before they are checked together.
 #[derive(Default)]
 struct Parts {
     matches: Vec<Match>,
@@ -111,7 +111,7 @@ fn parse(text: &str) -> Result<Layout, LayoutError> {
     if !kinds.iter().any(|kind| numbered(&kind)) {
         return Err(error("seq", "", format!("{EXPECTED_FIELD}: the number is required")));
     }
-    // Those of one stream have one space of numbers.
+    // All kinds of one stream share its number space.
     let shape = |kind: &DatagramLayout| (kind.sender, kind.ids.iter().map(IdPart::len).sum::<usize>());
     for (place, kind) in kinds.iter().enumerate() {
         let mut before = kinds[..place].iter().filter(numbered).filter(|_| kind.seq.is_some());
@@ -124,7 +124,7 @@ fn parse(text: &str) -> Result<Layout, LayoutError> {
             ));
         }
     }
-    // What passes may begin a stream whose numbers come later.
+    // A datagram without a number may start a stream whose numbers come later.
     let numbered: Vec<_> =
         kinds.iter().filter(numbered).map(|kind| (shape(kind), kind.stream_space())).collect();
     for kind in kinds.iter_mut().filter(|kind| kind.seq.is_none()) {
@@ -308,7 +308,7 @@ fn number(text: &str) -> Option<u64> {
         Some(digits) => (digits, 16),
         None => (text, 10),
     };
-    // `from_str_radix` would take a sign
+    // `from_str_radix` would accept a sign
     let valid = digits.chars().all(|c| c.is_digit(radix));
     if valid { u64::from_str_radix(digits, radix).ok() } else { None }
 }
@@ -319,7 +319,7 @@ fn offset(text: &str, len: usize) -> Parsed<usize> {
     offset.filter(|offset| *offset <= last).ok_or_else(|| format!("an offset from 0 to {last}"))
 }
 
-/// Bytes and whether the first one is the lowest.
+/// Width in bytes, and whether the type is little-endian.
 fn integer_type(text: &str) -> Option<(usize, bool)> {
     let (bits, little_endian) = match text {
         "u8" => ("u8", false),
@@ -351,7 +351,7 @@ fn field(text: &str) -> Parsed<Field> {
     Ok(Field { offset: offset(place, width)?, width, little_endian, mask })
 }
 
-/// A field that counts: its mask has no holes.
+/// A field that counts, so its mask has no holes.
 fn counter(text: &str) -> Parsed<Field> {
     let field = field(text)?;
     let no_holes = field.max() & field.max().wrapping_add(1) == 0;
@@ -366,7 +366,7 @@ fn wrap(text: &str) -> Parsed<(u64, u64)> {
         .ok_or(EXPECTED_WRAP.into())
 }
 
-/// From 1 on.
+/// A number of at least 1.
 fn natural(text: &str) -> Option<u64> {
     number(text).filter(|number| *number > 0)
 }
@@ -401,7 +401,7 @@ fn step(text: &str) -> Parsed<Step> {
         Some(Ok(divisor)) => (natural(divisor).ok_or(EXPECTED_STEP)?, false),
         Some(Err(divisor)) => (natural(divisor).ok_or(EXPECTED_STEP)?, true),
     };
-    // An offset has no sign, so that a minus is one between them.
+    // Offsets have no sign, so a minus is a separator.
     let (what, less) = match rest.split_once('-') {
         Some((what, less)) if !what.ends_with('@') => (what, number(less).ok_or(EXPECTED_STEP)?),
         _ => (rest, 0),
@@ -483,7 +483,7 @@ fn match_number(place: &str, value: &str) -> Parsed<Match> {
 }
 
 impl fmt::Display for Layout {
-    /// The profile's name, or the grammar.
+    /// Prints the profile's name, or the grammar.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(profile) = self.profile {
             return f.write_str(profile);

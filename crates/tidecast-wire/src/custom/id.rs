@@ -1,4 +1,4 @@
-//! Which stream a datagram belongs to.
+//! Stream ids of custom formats.
 
 use std::{
     fmt,
@@ -7,10 +7,10 @@ use std::{
 
 use crate::limits::CUSTOM_ID_BYTES_MAX;
 
-/// What of the sender's address is a part of the id.
+/// The part of the sender's address that belongs to the id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// Nothing: the fields tell streams apart, wherever they come from.
+    /// None: the fields alone identify streams.
     #[default]
     Any,
     /// The IP address.
@@ -20,7 +20,7 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// The bytes of an id that it may take.
+    /// Maximum bytes in an id.
     pub(super) fn len_max(self) -> usize {
         match self {
             Sender::Any => 0,
@@ -30,12 +30,12 @@ impl Sender {
     }
 }
 
-/// Which stream a datagram belongs to: what of the sender's address is a part of it, and the parts
-/// of the layout's `id`, joined; numbers big-endian, in the width of their type.
+/// Identifies the stream of a datagram: part of the sender's address, and the parts of the
+/// layout's `id`, concatenated; numbers big-endian, in the width of their type.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Id {
     len: u8,
-    /// How many of the bytes are the sender's address.
+    /// Count of bytes of the sender's address.
     sender: u8,
     bytes: [u8; CUSTOM_ID_BYTES_MAX],
 }
@@ -46,8 +46,7 @@ impl Id {
         &self.bytes[..usize::from(self.len)]
     }
 
-    /// Appends a part; the layout has checked that all parts fit, and what did not would be left
-    /// out.
+    /// Appends a part; the layout has checked that all parts fit, so nothing is cut off.
     pub(super) fn push(&mut self, part: &[u8]) {
         let free = &mut self.bytes[usize::from(self.len)..];
         let len = part.len().min(free.len());
@@ -55,7 +54,7 @@ impl Id {
         self.len += len as u8;
     }
 
-    /// The same behind the sender's address.
+    /// The id, preceded by the sender's address.
     pub(super) fn of(&self, sender: Sender, source: SocketAddr) -> Id {
         if sender == Sender::Any {
             return *self;
@@ -75,7 +74,7 @@ impl Id {
 }
 
 impl fmt::Display for Id {
-    /// The fields in hexadecimal, behind the sender's address: `01be`, `192.0.2.1/0102`,
+    /// Prints the fields in hexadecimal, after the sender's address: `01be`, `192.0.2.1/0102`,
     /// `192.0.2.1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sender, fields) = self.as_bytes().split_at(usize::from(self.sender).min(self.len.into()));

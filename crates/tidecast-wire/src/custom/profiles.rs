@@ -1,8 +1,7 @@
-//! Protocols that are known by name: what of each is numbered, what its numbers count by, and what
-//! passes. `docs/formats.md` says the same in words.
+//! Profiles: layouts of well-known protocols. For each, which datagrams are numbered, how, and
+//! which are sent on without numbers. `docs/formats.md` describes the same in words.
 
-/// The profiles that are known by name, with their layouts. A guess takes the first one of those
-/// that are equally sure.
+/// The profiles with their layouts. Among equally reliable matches, a guess takes the first one.
 pub(super) const PROFILES: [(&str, &str); 16] = [
     (
         // One counter per system and component, whatever the version; signed messages have 13 bytes
@@ -39,7 +38,8 @@ pub(super) const PROFILES: [(&str, &str); 16] = [
          match=u32be@0=0x4c433033,seq=u32be@4,part=u16be@16/u16be@18,id=src",
     ),
     (
-        // Idle packets (APID 2047) are not counted; telemetry and telecommands count apart.
+        // Idle packets (APID 2047) are not counted; telemetry and telecommands have separate
+        // counts.
         "ccsds",
         "match=u8@0&0xe0=0,match=u16be@0&0x07ff=0x7ff,pass,bundle=u16be@4+7 | \
          match=u8@0&0xe0=0,seq=u16be@2&0x3fff,id=ip,id=u16be@0&0x17ff,bundle=u16be@4+7",
@@ -55,21 +55,21 @@ pub(super) const PROFILES: [(&str, &str); 16] = [
     ("netflow5", "match=u16be@0=5,seq=u32be@16,step=u16be@2,id=ip,id=u16be@20"),
     ("netflow9", "match=u16be@0=9,seq=u32be@12,id=ip,id=u32be@16"),
     (
-        // How many data records a message has follows from the templates.
+        // The templates tell how many data records a message has.
         "ipfix",
         "match=u16be@0=10,seq=u32be@8,step=ipfix,id=ip,id=u32be@12",
     ),
     (
-        // An agent's address is one of IPv4 or IPv6.
+        // An agent's address is IPv4 or IPv6.
         "sflow5",
         "match=u32be@0=5,match=u32be@4=1,seq=u32be@16,id=4B@8,id=u32be@12 | \
          match=u32be@0=5,match=u32be@4=2,seq=u32be@28,id=16B@8,id=u32be@24 | \
          match=u32be@0=5,pass",
     ),
     (
-        // IEEE 1588 section 7.3.7: a pool of numbers per port and type; answers copy the number of
-        // what they answer and so count by who is answered; signaling and management count by whom
-        // they are for, their answers do not count.
+        // IEEE 1588 section 7.3.7: numbers per port and message type. Responses copy the number of
+        // their request, so their count depends on the requester; signaling and management count
+        // per target, and their responses do not count.
         "ptp",
         "match=u8@1&0x0f=2,match=u8@0&0x0f=0..2,seq=u16be@30,id=10B@20,id=u8@0,id=u8@4 | \
          match=u8@1&0x0f=2,match=u8@0&0x0f=8,seq=u16be@30,id=10B@20,id=u8@0,id=u8@4 | \
@@ -82,8 +82,8 @@ pub(super) const PROFILES: [(&str, &str); 16] = [
          match=u8@1&0x0f=2,pass",
     ),
     (
-        // Version 0; data and padding count bytes of the term, in steps of 32; a frame without
-        // length says where the sender is. Setup, status, NAK and others count nothing.
+        // Version 0; data and padding count the bytes of a term, in steps of 32; a frame without
+        // length announces the sender's position. Setup, status, NAK and others have no count.
         "aeron",
         "match=u8@4=0,match=u16le@6=0..1,seq=u32le@8&0xffffffe0,term=u32le@20,step=u32le@0/32,\
          id=ip,id=u32le@12,id=u32le@16,bundle=u32le@0%32 | \

@@ -1,4 +1,4 @@
-//! Numbers that one datagram does not tell alone: which number it has among those of its stream
+//! Numbers that depend on previous datagrams: the position of a datagram among those of its stream
 //! follows from what came before it. The owner of a stream keeps its [`Scale`].
 
 use super::{Body, Packet, Place};
@@ -11,7 +11,7 @@ use parts::Parts;
 use records::Records;
 use terms::Terms;
 
-/// What a stream's datagrams have shown of how its numbers run.
+/// State of a stream's numbering.
 #[derive(Debug)]
 pub struct Scale(ScaleKind);
 
@@ -22,26 +22,25 @@ enum ScaleKind {
     Records(Records),
 }
 
-/// Where a datagram stands among its stream's.
+/// Position of a datagram in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaled {
-    /// It takes so many numbers from this one on. 0: it takes none, and says that this one is the
-    /// next.
+    /// It takes `step` numbers from `number` on. With a step of 0 it takes none, and announces
+    /// `number` as the next.
     Numbers {
         /// The first number.
         number: u64,
-        /// How many.
+        /// Count of numbers.
         step: u64,
-        /// Numbers before it, from the first on, that another datagram took without telling how
-        /// many.
+        /// Preceding numbers, from the first on, of another datagram whose count was unknown.
         taken: Option<(u64, u64)>,
     },
-    /// That cannot be told.
+    /// The position cannot be determined.
     Unknown,
 }
 
 impl Scale {
-    /// For the stream of this datagram. None: its number tells all.
+    /// Creates the state for the stream of this datagram. `None` if its number is sufficient.
     pub fn of(packet: &Packet<'_>) -> Option<Scale> {
         Some(Scale(match packet.place {
             Place::Plain => return None,
@@ -51,7 +50,7 @@ impl Scale {
         }))
     }
 
-    /// Takes the stream's next datagram.
+    /// Returns the position of the stream's next datagram.
     pub fn place(&mut self, packet: &Packet<'_>) -> Scaled {
         if !matches!(packet.body, Body::Numbered | Body::Ends) {
             return Scaled::Unknown;

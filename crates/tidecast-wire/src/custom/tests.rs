@@ -16,12 +16,12 @@ fn source() -> SocketAddr {
     SOURCE.parse().unwrap()
 }
 
-/// The stream that a datagram is of.
+/// The stream of a datagram.
 fn stream(packet: &Packet<'_>) -> String {
     packet.id(source()).map_or(SOURCE.to_owned(), |id| id.to_string())
 }
 
-/// What a profile reads from a datagram: number, step, stream.
+/// Number, step and stream that a profile reads from a datagram.
 fn read(profile: &str, bytes: &[u8]) -> (u64, u64, String) {
     let layout = layout(profile);
     let packet = layout.read(bytes).unwrap_or_else(|reject| panic!("{profile}: {reject}"));
@@ -30,7 +30,7 @@ fn read(profile: &str, bytes: &[u8]) -> (u64, u64, String) {
     (packet.number(), packet.step(), stream(&packet))
 }
 
-/// Whether a profile passes a datagram without a number.
+/// Whether a profile sends a datagram on without a number.
 fn passes(profile: &str, bytes: &[u8]) -> bool {
     layout(profile).read(bytes).unwrap_or_else(|reject| panic!("{profile}: {reject}")).passes()
 }
@@ -331,7 +331,7 @@ fn matches_must_all_hold() {
     for other in [&b"AXC,@\x4f\x09"[..], b"ABC,!\x4f\x09", b"ABC,@\x5f\x09", b"AX"] {
         assert_eq!(layout.read(other), Err(Reject::Foreign(Reason::Match)), "{other:?}");
     }
-    // what ends within a text cannot be told
+    // bytes that end within a text cannot be matched
     assert_eq!(layout.read(b"X"), Err(Reject::Corrupt(Reason::Truncated)));
 }
 

@@ -1,30 +1,30 @@
-//! One code's arithmetic: repair shards from data shards, and lost data shards back.
+//! Arithmetic of one code: repair shards from data shards, and lost data shards from both.
 //!
-//! The library reed-solomon-erasure says what the code is, and the tests hold every result against
-//! it. It gets the parity rows of its generator by inverting a k x k matrix, milliseconds for large
-//! blocks; here they come from the polynomials that this matrix stands for. `rs` checks what comes
-//! in here; `galois` has the field's arithmetic, and `simd` multiplies whole shards.
+//! The library reed-solomon-erasure defines the code, and the tests compare every result with it.
+//! The library computes the parity rows of its generator by inverting a k x k matrix, which takes
+//! milliseconds for large blocks; here they come from the corresponding polynomials. `rs`
+//! validates the input; `galois` has the field's arithmetic, and `simd` multiplies whole shards.
 
 use super::{
     galois::{div, mul},
     simd::Isa,
 };
 
-/// The code with `k` data and `m` repair shards, of which a sum over the data shards makes each.
+/// The code with `k` data and `m` repair shards; each repair shard is a sum over the data shards.
 #[derive(Debug)]
 pub(super) struct Code {
     pub(super) k: usize,
     pub(super) m: usize,
-    /// Of each data shard, its factor in each repair shard.
+    /// For each data shard, its factor in each repair shard.
     factors: Vec<Vec<u8>>,
 }
 
 impl Code {
-    /// The code of a shape that there is.
+    /// The code of a valid shape.
     ///
     /// Byte by byte, data shard c is the value at c of a polynomial of degree below k, and repair
-    /// shard r its value at k + r. So the factors are Lagrange's: of c for r, the product of (k +
-    /// r - j) / (c - j) over all j below k but c.
+    /// shard r its value at k + r. So the factors are Lagrange's: for c in r, the product of (k +
+    /// r - j) / (c - j) over all j below k except c.
     pub(super) fn new(k: usize, m: usize) -> Code {
         let product =
             |of: usize| (0..k).filter(|j| *j != of).fold(1, |product, j| mul(product, (of ^ j) as u8));
@@ -48,8 +48,8 @@ impl Code {
         }
     }
 
-    /// The missing ones of the data shards, in their order, given as many repair shards as that or
-    /// more. Data shards that are shorter than the repair shards count as padded with zeros.
+    /// The missing data shards, in order, given at least as many repair shards. Data shards that
+    /// are shorter than the repair shards count as padded with zeros.
     pub(super) fn missing(&self, isa: Isa, data: &[Option<&[u8]>], parity: &[Option<&[u8]>]) -> Vec<Vec<u8>> {
         let missing: Vec<usize> = (0..self.k).filter(|&at| data[at].is_none()).collect();
         let used: Vec<(usize, &[u8])> =
@@ -66,13 +66,13 @@ impl Code {
         rebuilt
     }
 
-    /// For each missing data shard, its factors of the other data shards and, after the k-th, of
+    /// For each missing data shard, its factors of the other data shards and, from index k on, of
     /// the repair shards used.
     ///
     /// Each of these repair shards is an equation: the sum of the products of all data shards and
-    /// of itself is zero. As many equations as missing shards are solved for these, however large k
-    /// is. Nothing is swapped: each square part of the parity rows is regular, or the code could
-    /// not rebuild everything that it can, so no factor to divide by is zero when its turn comes.
+    /// of itself is zero. As many equations as missing shards are solved, however large k is. No
+    /// rows are swapped: each square submatrix of the parity rows is regular, otherwise the code
+    /// could not recover every loss that it can, so no pivot is zero.
     fn solve(&self, isa: Isa, missing: &[usize], used: &[usize]) -> Vec<Vec<u8>> {
         let equation = |(turn, &row): (usize, &usize)| {
             let itself = (0..used.len()).map(|other| u8::from(other == turn));
@@ -101,8 +101,8 @@ mod tests {
 
     type Shards = Vec<Option<Vec<u8>>>;
 
-    /// By the library alone: the repair shards, what of all shards is received, and that with the
-    /// data rebuilt.
+    /// The result of the library: the repair shards, the received shards, and those with the data
+    /// recovered.
     fn by_the_library(
         (k, m): (usize, usize),
         data: &[&[u8]],
@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn check(k: usize, m: usize, len: usize, noise: &[u8], lost: &[Index], damaged: Option<Index>) {
-        // the shards begin at odd places of one buffer
+        // the shards start at odd offsets of one buffer
         let data: Vec<&[u8]> = (0..k).map(|at| &noise[(at * 37 + 1) % 97..][..len]).collect();
         let lose = |shards: &mut [Option<Vec<u8>>]| {
             if let Some(Some(shard)) = damaged.map(|damaged| damaged.get_mut(shards)) {
@@ -144,7 +144,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-        /// What is damaged is rebuilt to the same bytes too, as from the same shards.
+        /// Damaged shards give the same result, too.
         #[test]
         fn the_library_computes_the_same(
             (k, m) in (1usize..60, 1usize..24),
@@ -169,9 +169,9 @@ mod tests {
         }
     }
 
-    /// The code is linear, and a repair shard does not depend on how many there are: data shards
-    /// that are the rows of a unit matrix show all factors of all shapes with `k` data shards. The
-    /// library takes seconds for large ones, so only some of those are tried.
+    /// The code is linear, and a repair shard does not depend on their number: data shards that
+    /// are the rows of a unit matrix reveal all factors of all shapes with `k` data shards. The
+    /// library takes seconds for large ones, so only some of those are tested.
     #[test]
     fn the_factors_of_all_shapes_are_those_of_the_library() {
         for k in (1..=64).chain((80..=254).step_by(29)) {

@@ -1,12 +1,12 @@
-//! The field GF(2^8) with the polynomial 0x11D: products and quotients from tables that the
+//! Arithmetic of GF(2^8) with the polynomial 0x11D: products and quotients from tables that the
 //! compiler computes.
 //!
-//! A sum is an exclusive or. `code` solves equations with these; `simd` multiplies whole slices,
-//! and falls back to
-//! [`mul_add_slice`]. The crate reed-solomon-erasure, which defines the code, has them too, but
-//! brings a cache that nothing here uses; it stays in the tests.
+//! A sum is an exclusive or. `code` solves equations with these functions; `simd` multiplies whole
+//! slices, and falls back to [`mul_add_slice`]. The crate reed-solomon-erasure, which defines the
+//! code, has the same functions, but also a cache that is not needed here; it is used only in the
+//! tests.
 
-/// The products of each pair of factors.
+/// Product of each pair of factors.
 static PRODUCTS: [[u8; 256]; 256] = {
     let mut products = [[0u8; 256]; 256];
     let mut at = 0_usize;
@@ -23,11 +23,11 @@ static PRODUCTS: [[u8; 256]; 256] = {
     products
 };
 
-/// The inverse of each element; that of 0, which has none, is 0.
+/// Inverse of each element; 0 for 0, which has none.
 static INVERSES: [u8; 256] = {
     let mut inverses = [0; 256];
-    // The powers of 2 are all elements but 0, and the product of its n-th and (255 - n)-th power
-    // is 1.
+    // The powers of 2 are all elements except 0, and the product of the n-th and the (255 - n)-th
+    // power is 1.
     let mut powers = [1u8; 256];
     let mut n = 1;
     while n < 256 {
@@ -68,8 +68,8 @@ pub(super) fn div(a: u8, b: u8) -> u8 {
     mul(a, INVERSES[usize::from(b)])
 }
 
-/// Adds `factor` times each byte of `input` to the byte of `target` at the same place, as far as
-/// both go.
+/// Adds `factor` times each byte of `input` to the corresponding byte of `target`, up to the end
+/// of the shorter one.
 pub(super) fn mul_add_slice(factor: u8, input: &[u8], target: &mut [u8]) {
     let products = &PRODUCTS[usize::from(factor)];
     for (target, byte) in target.iter_mut().zip(input) {

@@ -1,10 +1,9 @@
 //! The code of SMPTE ST 2022-1: media packets in a matrix of D rows by L columns, and the XOR of
-//! each column, and of each row if wanted, as repair packets.
+//! each column, and optionally of each row, as repair packets.
 //!
-//! Knows shards, their layout in `wire::st2022`, and numbers; no time. `producer` gives media
-//! packets to an
-//! [`Encoder`]; `relay` gives what arrived to a [`Decoder`] and decides when a rebuilt packet is
-//! needed.
+//! It uses shards, their layout in `wire::st2022`, and numbers, but no time. `producer` passes
+//! media packets to an [`Encoder`]; `relay` passes arrivals to a [`Decoder`] and decides when a
+//! recovered packet is needed.
 
 use crate::{
     limits::{
@@ -21,40 +20,40 @@ mod window;
 pub use decode::{Decoder, News, Refused};
 pub use encode::{Datagram, Encoder, Taken};
 
-/// A matrix that ST 2022-1 does not know.
+/// A matrix that ST 2022-1 does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShapeError {
-    /// L out of its range.
+    /// L is out of range.
     #[error("{actual} columns, expected {min} to {max}{}", if *.rows { " with row FEC" } else { "" })]
     Columns {
-        /// The columns asked for.
+        /// The requested columns.
         actual: u8,
-        /// The fewest.
+        /// Minimum.
         min: u8,
-        /// The most.
+        /// Maximum.
         max: u8,
         /// Whether rows are protected, too.
         rows: bool,
     },
-    /// D out of its range.
+    /// D is out of range.
     #[error("{actual} rows, expected {min} to {max}")]
     Rows {
-        /// The rows asked for.
+        /// The requested rows.
         actual: u8,
-        /// The fewest.
+        /// Minimum.
         min: u8,
-        /// The most.
+        /// Maximum.
         max: u8,
     },
-    /// Too many packets in all.
+    /// Too many packets.
     #[error("{columns} columns by {rows} rows are {} packets, expected at most {max}", u16::from(*.columns) * u16::from(*.rows))]
     Matrix {
-        /// The columns asked for.
+        /// The requested columns.
         columns: u8,
-        /// The rows asked for.
+        /// The requested rows.
         rows: u8,
-        /// The most packets.
+        /// Maximum packets.
         max: u16,
     },
 }
@@ -109,7 +108,7 @@ impl Shape {
     }
 }
 
-/// One shard, or the XOR of several, the shorter ones taken as padded with zeros.
+/// One shard, or the XOR of several; shorter ones count as padded with zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     /// XOR of the fields.
@@ -119,7 +118,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// Adds a shard, which also takes it away again.
+    /// Adds a shard; adding it twice removes it.
     pub fn add(&mut self, shard: Shard<'_>) {
         self.fields ^= shard.fields;
         let (common, more) = shard.body.split_at(shard.body.len().min(self.body.len()));
@@ -132,7 +131,7 @@ impl Sum {
         Shard { fields: self.fields, body: &self.body }
     }
 
-    /// Nothing, with the memory kept.
+    /// Clears the sum, but keeps the memory.
     fn clear(&mut self) {
         self.fields = Fields::default();
         self.body.clear();
@@ -145,8 +144,7 @@ impl From<Shard<'_>> for Sum {
     }
 }
 
-/// XORs `from` into the beginning of `into`. A loop that the compiler turns into vector
-/// instructions.
+/// XORs `from` into the start of `into`. The compiler vectorizes this loop.
 fn xor(into: &mut [u8], from: &[u8]) {
     for (sum, byte) in into.iter_mut().zip(from) {
         *sum ^= byte;

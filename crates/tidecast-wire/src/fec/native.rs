@@ -1,10 +1,10 @@
-//! The shape of native FEC, as people write it: `10,2` or `20,4,4`. What it means is in `producer`,
-//! which makes source blocks, and in `rs`, the code.
+//! The shape of native FEC in text form: `10,2` or `20,4,4`. `producer` makes source blocks of it,
+//! and `rs` has the code.
 
 use std::{fmt, str::FromStr};
 
-/// The shape of native FEC: how many repair packets protect how many media packets, and how they
-/// interleave.
+/// The shape of native FEC: how many repair packets protect how many media packets, and how blocks
+/// are interleaved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fec {
     k: u8,
@@ -12,7 +12,7 @@ pub struct Fec {
     stride: u8,
 }
 
-/// A shape that the code does not have.
+/// An invalid shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FecError {
@@ -23,10 +23,10 @@ pub enum FecError {
         k: u64,
         /// Repair packets of a block.
         m: u64,
-        /// Blocks that interleave.
+        /// Interleaved blocks.
         stride: u64,
     },
-    /// Text that is no such shape.
+    /// Text that is not a shape.
     #[error(
         "expected K,M or K,M,STRIDE such as 10,2 or 20,4,4: data packets, repair packets (together at most 255), \
          stride (from 1)"
@@ -35,10 +35,10 @@ pub enum FecError {
 }
 
 impl Fec {
-    /// `m` repair packets for each `k` media packets, `stride` blocks interleaved (1: none).
+    /// `m` repair packets for each `k` media packets, with `stride` interleaved blocks (1: none).
     ///
     /// # Errors
-    /// [`FecError::Shape`] when one is 0, the stride exceeds 255, or `k + m` exceeds 255.
+    /// [`FecError::Shape`] if one is 0, the stride exceeds 255, or `k + m` exceeds 255.
     pub fn new(k: u64, m: u64, stride: u64) -> Result<Fec, FecError> {
         let shape = FecError::Shape { k, m, stride };
         let byte = |n: u64| u8::try_from(n).ok().filter(|n| *n > 0);
@@ -58,7 +58,7 @@ impl Fec {
         self.m
     }
 
-    /// Blocks that interleave.
+    /// Interleaved blocks.
     pub fn stride(&self) -> u8 {
         self.stride
     }

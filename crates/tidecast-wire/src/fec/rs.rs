@@ -1,8 +1,8 @@
-//! The native format's code: systematic Reed-Solomon over GF(2^8), polynomial 0x11D, a Vandermonde
-//! matrix times the inverse of its top square, as the crate reed-solomon-erasure makes it.
+//! The code of the native format: systematic Reed-Solomon over GF(2^8), polynomial 0x11D, a
+//! Vandermonde matrix times the inverse of its top square, like the crate reed-solomon-erasure.
 //!
-//! Knows shards only. `producer` gives it a block's source shards to [`Codes::encode`]; `relay`
-//! gives it what arrived of a block to [`Codes::missing`].
+//! It handles shards only. `producer` passes a block's source shards to [`Codes::encode`]; `relay`
+//! passes the received shards of a block to [`Codes::missing`].
 
 use super::{code::Code, simd::Isa};
 use crate::limits::FEC_CODES_MAX;
@@ -11,7 +11,7 @@ use crate::limits::FEC_CODES_MAX;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RsError {
-    /// No code has such a shape.
+    /// No code has this shape.
     #[error("{k} data and {m} repair shards, expected at least 1 each and at most 255 together")]
     Shape {
         /// Data shards.
@@ -19,41 +19,41 @@ pub enum RsError {
         /// Repair shards.
         m: usize,
     },
-    /// Another number of shards than the shape says.
+    /// The number of shards does not match the shape.
     #[error("{actual} shards, expected {expected}")]
     Count {
         /// Shards of the shape.
         expected: usize,
-        /// Shards that were given.
+        /// Shards given.
         actual: usize,
     },
     /// Shards of different lengths, or empty ones.
     #[error("shard of {actual} bytes, expected {expected}, as the block's first one, and not 0")]
     Length {
-        /// Bytes of the first shard that is there.
+        /// Bytes of the first shard.
         expected: usize,
-        /// Bytes of another one.
+        /// Bytes of the other one.
         actual: usize,
     },
-    /// Fewer than k shards: nothing can be rebuilt yet.
+    /// Fewer than k shards: the block cannot be recovered yet.
     #[error("{actual} shards are there, expected at least {expected}")]
     TooFew {
-        /// Shards that are needed, k.
+        /// Shards needed, k.
         expected: usize,
-        /// Shards that are there.
+        /// Shards given.
         actual: usize,
     },
 }
 
-/// Codes by their shape, the last used ones kept ready.
+/// Cache of codes by shape.
 #[derive(Debug, Default)]
 pub struct Codes {
-    /// The last used one is the last.
+    /// Least recently used first.
     ready: Vec<Code>,
 }
 
 impl Codes {
-    /// No codes yet.
+    /// Creates an empty cache.
     pub fn new() -> Codes {
         Codes::default()
     }
@@ -79,12 +79,12 @@ impl Codes {
         Ok(())
     }
 
-    /// Fills in the missing ones of the first `k` of `k + m` shards, when at least `k` are there.
+    /// Recovers the missing ones of the first `k` of `k + m` shards, if at least `k` are present.
     /// Missing repair shards stay missing.
     ///
     /// # Errors
-    /// A shape that no code has, another number of shards, different or zero lengths, or too few of
-    /// them; `shards` stays as it is.
+    /// An invalid shape, a wrong number of shards, different or zero lengths, or too few shards;
+    /// then `shards` is unchanged.
     pub fn rebuild(&mut self, k: usize, m: usize, shards: &mut [Option<Vec<u8>>]) -> Result<(), RsError> {
         check_shape(k, m)?;
         check_count(k + m, shards.len())?;
@@ -97,13 +97,13 @@ impl Codes {
         Ok(())
     }
 
-    /// Computes the missing ones of `k` data shards, in their order, when at least `k` of these and
-    /// of `m` repair shards are there. A data shard that is shorter than the repair shards counts
-    /// as padded with zeros.
+    /// Computes the missing ones of `k` data shards, in order, if at least `k` of these and of `m`
+    /// repair shards are present. A data shard that is shorter than the repair shards counts as
+    /// padded with zeros.
     ///
     /// # Errors
-    /// A shape that no code has, other numbers of shards, too few of them, repair shards of
-    /// different or zero lengths, or a data shard that is longer than they are.
+    /// An invalid shape, wrong numbers of shards, too few of them, repair shards of different or
+    /// zero lengths, or a data shard that is longer than they are.
     pub fn missing(
         &mut self,
         k: usize,
@@ -126,16 +126,16 @@ impl Codes {
         }
     }
 
-    /// Multiplications that [`Codes::missing`] takes for `missing` shards of `len` bytes: `k` for
-    /// each of their bytes, `k + missing` for each pair of them to solve as many equations, and
-    /// `k + m` for each data shard to make the code.
+    /// Multiplications in [`Codes::missing`] for `missing` shards of `len` bytes: `k` for each of
+    /// their bytes, `k + missing` for each pair of them to solve the equations, and `k + m` for
+    /// each data shard to create the code.
     pub fn work(k: usize, m: usize, missing: usize, len: usize) -> u64 {
         let [k, m, missing, len] = [k, m, missing, len].map(|n| n as u64);
         k * (k + m) + missing * missing * (k + missing) + missing * k * len
     }
 
-    /// The code of this shape, made when it is not ready; the one that was not used for longest
-    /// makes room.
+    /// The code of this shape, created if it is not cached; the least recently used one makes
+    /// room.
     fn code(&mut self, k: usize, m: usize) -> &Code {
         let found = self.ready.iter().position(|code| (code.k, code.m) == (k, m));
         let code = match found {
@@ -163,7 +163,7 @@ fn check_enough(expected: usize, actual: usize) -> Result<(), RsError> {
     if actual >= expected { Ok(()) } else { Err(RsError::TooFew { expected, actual }) }
 }
 
-/// The length that all of them have, which is not 0.
+/// The common length of all shards, which is not 0.
 fn equal_length(mut lengths: impl Iterator<Item = usize>) -> Result<usize, RsError> {
     let expected = lengths.next().unwrap_or(0);
     if expected == 0 {

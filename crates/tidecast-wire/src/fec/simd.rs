@@ -1,19 +1,19 @@
-//! Sums of products of slices in GF(2^8), polynomial 0x11D, by the widest instructions that the CPU
-//! at hand has. `code` says what to multiply; no other file knows instructions.
+//! Sums of products of slices in GF(2^8), polynomial 0x11D, with the widest instructions of the
+//! CPU. `code` decides what to multiply; only this file uses vector instructions.
 //!
-//! A product is the sum of the products of the factor with the two halves of 4 bits, and a table of
+//! A product is the sum of the products of the factor with the two 4-bit halves, and a table of
 //! the 16 products of a half fits the instruction that looks up 16 bytes at once. Up to four
-//! targets per pass share the loads of the input and its halving.
+//! targets per pass share the loads and the halving of the input.
 
 #![allow(unsafe_code)] // vector instructions, and loads and stores for them; each block says why it is sound
 
 use super::galois::{mul_add_slice, mul_by_shifts};
 
-/// Instructions that the CPU at hand has.
+/// An instruction set that the CPU has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Isa(Instructions);
 
-/// Private, so that nobody can make an [`Isa`] that the CPU does not have.
+/// Private, so that an [`Isa`] that the CPU does not have cannot be created.
 #[derive(Clone, Copy, Debug)]
 enum Instructions {
     #[cfg(target_arch = "x86_64")]
@@ -26,7 +26,7 @@ enum Instructions {
 }
 
 impl Isa {
-    /// All that the CPU has, the fastest first.
+    /// All instruction sets of the CPU, the fastest first.
     pub(super) fn all() -> impl Iterator<Item = Isa> {
         let found = [
             #[cfg(target_arch = "x86_64")]
@@ -40,15 +40,15 @@ impl Isa {
         found.into_iter().flatten().map(Isa)
     }
 
-    /// The fastest one that the CPU has.
+    /// The fastest one of the CPU.
     pub(super) fn best() -> Isa {
         Isa::all().next().unwrap_or(Isa(Instructions::Scalar))
     }
 
-    /// Adds to the beginning of each target its factor times `input`.
+    /// Adds to the start of each target its factor times `input`.
     ///
     /// # Panics
-    /// Another number of factors than of targets, or a target shorter than `input`.
+    /// If there are not as many factors as targets, or a target is shorter than `input`.
     pub(super) fn add_products(self, factors: &[u8], input: &[u8], targets: &mut [Vec<u8>]) {
         assert_eq!(factors.len(), targets.len());
         let (fours, factors) = factors.as_chunks();
@@ -68,13 +68,13 @@ impl Isa {
         let targets = targets.map(|target| &mut target[..input.len()]);
         match self.0 {
             _ if input.len() < 16 => add_scalar(factors, input, targets),
-            // SAFETY: an `Isa` comes from `Isa::all` alone, so the CPU has these instructions.
+            // SAFETY: an `Isa` comes only from `Isa::all`, so the CPU has these instructions.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 if input.len() >= 32 => unsafe { avx2::add(factors, input, targets) },
-            // SAFETY: likewise, and whatever has AVX2 has SSSE3.
+            // SAFETY: as above; every CPU with AVX2 also has SSSE3.
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 | Instructions::Ssse3 => unsafe { ssse3::add(factors, input, targets) },
-            // SAFETY: likewise.
+            // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Instructions::Neon => unsafe { neon::add(factors, input, targets) },
             Instructions::Scalar => add_scalar(factors, input, targets),
@@ -101,11 +101,11 @@ static PRODUCTS: [[[u8; 16]; 2]; 256] = {
     products
 };
 
-/// The loop around vectors of `$width` bytes, for a module that says what a vector is and does.
+/// The loop over vectors of `$width` bytes, for a module that defines the vector operations.
 ///
-/// What is left at the end is done as the last whole vector, which overlaps the one before it: its
-/// sums are made of what was there at first and written after all others, so that where they
-/// overlap both write the same.
+/// The rest at the end is processed as one more whole vector, which overlaps the previous one: its
+/// sums are computed from the original bytes and written last, so that both write the same bytes
+/// where they overlap.
 macro_rules! vectors {
     ($feature:literal, $width:literal) => {
         #[target_feature(enable = $feature)]
@@ -117,7 +117,7 @@ macro_rules! vectors {
             let (input, targets) = (input.as_ptr(), targets.map(|target| target.as_mut_ptr()));
             let tables = factors.map(|factor| tables(&PRODUCTS[usize::from(factor)]));
             // SAFETY: vectors are read and written at `last` and below; `$width` bytes from `last`
-            // is where the input and each target end.
+            // is the end of the input and of each target.
             unsafe {
                 let halves_of_last = halves(load(input.add(last)));
                 let mut sums = targets.map(|target| load(target.add(last)));
@@ -154,18 +154,18 @@ mod avx2 {
     }
 
     /// # Safety
-    /// 32 bytes can be read there.
+    /// 32 bytes must be readable at `from`.
     #[target_feature(enable = "avx2")]
     unsafe fn load(from: *const u8) -> __m256i {
-        // SAFETY: as the caller says; any address will do.
+        // SAFETY: guaranteed by the caller; no alignment is required.
         unsafe { _mm256_loadu_si256(from.cast()) }
     }
 
     /// # Safety
-    /// 32 bytes can be written there.
+    /// 32 bytes must be writable at `to`.
     #[target_feature(enable = "avx2")]
     unsafe fn store(to: *mut u8, vector: __m256i) {
-        // SAFETY: as the caller says; any address will do.
+        // SAFETY: guaranteed by the caller; no alignment is required.
         unsafe { _mm256_storeu_si256(to.cast(), vector) }
     }
 
@@ -197,18 +197,18 @@ mod ssse3 {
     }
 
     /// # Safety
-    /// 16 bytes can be read there.
+    /// 16 bytes must be readable at `from`.
     #[target_feature(enable = "ssse3")]
     unsafe fn load(from: *const u8) -> __m128i {
-        // SAFETY: as the caller says; any address will do.
+        // SAFETY: guaranteed by the caller; no alignment is required.
         unsafe { _mm_loadu_si128(from.cast()) }
     }
 
     /// # Safety
-    /// 16 bytes can be written there.
+    /// 16 bytes must be writable at `to`.
     #[target_feature(enable = "ssse3")]
     unsafe fn store(to: *mut u8, vector: __m128i) {
-        // SAFETY: as the caller says; any address will do.
+        // SAFETY: guaranteed by the caller; no alignment is required.
         unsafe { _mm_storeu_si128(to.cast(), vector) }
     }
 
@@ -240,18 +240,18 @@ mod neon {
     }
 
     /// # Safety
-    /// 16 bytes can be read there.
+    /// 16 bytes must be readable at `from`.
     #[target_feature(enable = "neon")]
     unsafe fn load(from: *const u8) -> uint8x16_t {
-        // SAFETY: as the caller says; any address will do.
+        // SAFETY: guaranteed by the caller; no alignment is required.
         unsafe { vld1q_u8(from) }
     }
 
     /// # Safety
-    /// 16 bytes can be written there.
+    /// 16 bytes must be writable at `to`.
     #[target_feature(enable = "neon")]
     unsafe fn store(to: *mut u8, vector: uint8x16_t) {
-        // SAFETY: as the caller says; any address will do.
+        // SAFETY: guaranteed by the caller; no alignment is required.
         unsafe { vst1q_u8(to, vector) }
     }
 
@@ -277,7 +277,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes that look random, 0 and 255 among them.
+    /// Pseudo-random bytes that include 0 and 255.
     fn noise(seed: usize, len: usize) -> Vec<u8> {
         (0..len).map(|at| ((seed * 7919 + at + 1).wrapping_mul(2_654_435_761) >> 13) as u8).collect()
     }
@@ -297,8 +297,8 @@ mod tests {
         assert!(matches!(Isa::best(), Isa(Instructions::Neon)), "every aarch64 of ours has it");
     }
 
-    /// Every instruction set of this CPU, with every factor, every length around the vectors' and
-    /// any alignment.
+    /// Every instruction set of this CPU, with every factor, every length around that of a vector
+    /// and any alignment.
     #[test]
     fn all_add_what_the_library_adds() {
         for isa in Isa::all() {

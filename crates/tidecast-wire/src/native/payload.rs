@@ -1,10 +1,9 @@
-//! What repair and NACK datagrams carry, and the source shards that the repair shards are computed
-//! from.
+//! Payloads of repair and NACK datagrams, and the source shards from which repair shards are
+//! computed.
 //!
-//! `producer` makes source shards of its data packets, has `fec` compute repair shards and sends
-//! them as
-//! [`RepairRepr`]; `relay` makes the same source shards of what it received, and turns rebuilt ones
-//! into packets.
+//! `producer` makes source shards of its data packets, computes repair shards with `fec` and sends
+//! them as [`RepairRepr`]; `relay` makes the same source shards of received packets, and turns
+//! recovered ones into packets.
 
 use super::{NativeError, Packet, RETRANSMISSION};
 use crate::{bytes_at, limits::NACK_RANGES_MAX};
@@ -27,7 +26,7 @@ pub struct RepairRepr<'a> {
     pub k: u8,
     /// Repair shards of the block, at least 1; `k + m` is at most 255.
     pub m: u8,
-    /// Which repair shard this is, in `0..m`.
+    /// Index of this repair shard, in `0..m`.
     pub index: u8,
     /// Distance between protected numbers, at least 1; more than 1 interleaves blocks.
     pub stride: u8,
@@ -82,7 +81,7 @@ impl<'a> Repair<'a> {
         self.repr.m.into()
     }
 
-    /// Which repair shard this is, in `0..m`.
+    /// Index of this repair shard, in `0..m`.
     pub fn index(&self) -> usize {
         self.repr.index.into()
     }
@@ -104,8 +103,8 @@ impl<'a> Repair<'a> {
 }
 
 impl RepairRepr<'_> {
-    /// Appends the payload of a repair packet. The fields must be as described; a receiver drops it
-    /// otherwise.
+    /// Appends the payload of a repair packet. A receiver drops it if the fields are not as
+    /// described.
     pub fn emit(&self, out: &mut Vec<u8>) {
         debug_assert!(self.shard.len() <= usize::from(u16::MAX), "a shard's length has 16 bits");
         out.extend_from_slice(&[self.k, self.m, self.index, self.stride]);
@@ -114,13 +113,13 @@ impl RepairRepr<'_> {
     }
 }
 
-/// One data packet as the code sees it: what a receiver cannot know otherwise, zero-padded to the
-/// block's shard length, so that packets of different sizes come back exactly.
+/// One data packet as input of the code: everything that a receiver must recover, zero-padded to
+/// the block's shard length, so that packets of different sizes are recovered exactly.
 ///
 /// flags u8, 0 u8, payload length u16, timestamp u64, payload, zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceShard<'a> {
-    /// The packet's flags; whether it was a retransmission is not part of it.
+    /// Flags of the packet, except the retransmission flag.
     pub flags: u8,
     /// The packet's timestamp.
     pub timestamp: u64,
@@ -143,8 +142,9 @@ impl<'a> SourceShard<'a> {
         Self::HEADER + self.payload.len()
     }
 
-    /// Appends the shard, padded to `shard_len` (which is at least [`SourceShard::len`]); with the
-    /// retransmission flag cleared, since the original and its copy are the same shard.
+    /// Appends the shard, padded to `shard_len` (which is at least [`SourceShard::len`]); the
+    /// retransmission flag is cleared, since an original and its retransmission are the same
+    /// shard.
     pub fn emit(&self, shard_len: usize, out: &mut Vec<u8>) {
         debug_assert!(self.len() <= shard_len && self.payload.len() <= usize::from(u16::MAX));
         let end = out.len() + shard_len;
@@ -155,11 +155,11 @@ impl<'a> SourceShard<'a> {
         out.resize(end, 0);
     }
 
-    /// Reads a rebuilt shard.
+    /// Reads a recovered shard.
     ///
     /// # Errors
-    /// A shard too short for its payload, or with a reserved byte or padding that is not zero: no
-    /// checksum covers a rebuilt packet, so this is what tells that the shards did not belong
+    /// A shard too short for its payload, or with a reserved byte or padding that is not zero. No
+    /// checksum covers a recovered packet, so only this shows that the shards did not belong
     /// together.
     pub fn parse(shard: &'a [u8]) -> Result<SourceShard<'a>, NativeError> {
         let Some((header, rest)) = shard.split_first_chunk::<SHARD_HEADER>() else {
@@ -176,7 +176,7 @@ impl<'a> SourceShard<'a> {
     }
 }
 
-/// The payload of a NACK, checked: ranges of numbers that a receiver asks for.
+/// The checked payload of a NACK: ranges of requested numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nack<'a> {
     ranges: &'a [[u8; Nack::RANGE]],
@@ -205,7 +205,7 @@ impl<'a> Nack<'a> {
     }
 
     /// First number and count of each range. A count may be 0, and a range may end beyond
-    /// `u64::MAX`: nothing in it is trusted.
+    /// `u64::MAX`: the contents are not validated.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u16)> + use<'a> {
         self.ranges
             .iter()
@@ -214,7 +214,7 @@ impl<'a> Nack<'a> {
 }
 
 impl NackRepr<'_> {
-    /// Appends the payload of a NACK; ranges beyond [`NACK_RANGES_MAX`] are left out, for the next
+    /// Appends the payload of a NACK; ranges beyond [`NACK_RANGES_MAX`] are omitted, for the next
     /// NACK.
     pub fn emit(&self, out: &mut Vec<u8>) {
         for (first, count) in self.ranges.iter().take(NACK_RANGES_MAX) {

@@ -1,4 +1,4 @@
-//! RTCP packets as values, to emit one behind the other into a datagram.
+//! RTCP packets as values, to emit one after another into a datagram.
 
 use super::report::BLOCKS_MAX;
 use super::{
@@ -21,14 +21,14 @@ pub enum Repr<'a> {
         packets: u32,
         /// Bytes of payload sent.
         octets: u32,
-        /// How it sees others, at most [`BLOCKS_MAX`].
+        /// Report blocks, at most [`BLOCKS_MAX`].
         blocks: &'a [Block],
     },
     /// What was received.
     ReceiverReport {
         /// The receiver.
         ssrc: u32,
-        /// How it sees its sources, at most [`BLOCKS_MAX`].
+        /// Report blocks, at most [`BLOCKS_MAX`].
         blocks: &'a [Block],
     },
     /// The canonical name of one source.
@@ -43,31 +43,32 @@ pub enum Repr<'a> {
         /// The source.
         ssrc: u32,
     },
-    /// Numbers to be sent again, in the form of RFC 4585.
+    /// Requests retransmissions, in the form of RFC 4585.
     GenericNack {
-        /// Who asks.
+        /// The requester.
         sender: u32,
-        /// The stream that they are missing from.
+        /// SSRC of the media with the missing packets.
         media: u32,
-        /// At most [`ENTRIES_MAX`] entries of 17 neighbours each; in order they take the fewest.
+        /// At most [`ENTRIES_MAX`] entries of 17 neighbours each; in ascending order they take the
+        /// fewest.
         numbers: &'a [Numbers],
     },
-    /// Numbers to be sent again, in the form of TR-06-1.
+    /// Requests retransmissions, in the form of TR-06-1.
     RangeNack {
-        /// The stream that they are missing from.
+        /// SSRC of the media with the missing packets.
         media: u32,
         /// At most [`RANGES_MAX`] ranges.
         numbers: &'a [Numbers],
     },
-    /// Please send this back.
+    /// Asks for an echo.
     EchoRequest(Echo<'a>),
-    /// Here it is.
+    /// The echo.
     EchoResponse(Echo<'a>),
 }
 
 impl Repr<'_> {
-    /// Appends the packet. What is beyond a bound is left out: blocks, entries and ranges for the
-    /// next packet; a name is cut.
+    /// Appends the packet. Blocks, entries and ranges beyond a bound are omitted, for the next
+    /// packet; a name is cut.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER]);
@@ -78,7 +79,7 @@ impl Repr<'_> {
         out[start..start + HEADER].copy_from_slice(&[VERSION << 6 | count, kind, high, low]);
     }
 
-    /// Appends what follows the header, and says the header's count and type.
+    /// Appends everything after the header; returns the header's count and type.
     fn emit_body(&self, out: &mut Vec<u8>) -> (u8, u8) {
         match *self {
             Repr::SenderReport { ssrc, ntp, timestamp, packets, octets, blocks } => {
@@ -119,7 +120,7 @@ impl Repr<'_> {
     }
 }
 
-/// Appends report blocks, and says how many.
+/// Appends report blocks; returns their count.
 fn emit_blocks(blocks: &[Block], out: &mut Vec<u8>) -> u8 {
     let blocks = &blocks[..blocks.len().min(BLOCKS_MAX)];
     for block in blocks {

@@ -1,51 +1,51 @@
-//! NACKs: the numbers that a receiver asks for, in the form of RFC 4585 (a number and a mask of the
-//! next 16) or of RIST (ranges). Both are read as ranges of 16-bit numbers, and made of them.
+//! NACKs: requested numbers in the form of RFC 4585 (a number and a mask of the next 16) or of
+//! RIST (ranges). Both are converted from and to ranges of 16-bit numbers.
 
 use super::{RtcpError, fixed};
 use crate::bytes_at;
 
 /// Ranges that one range NACK may hold (TR-06-1).
 pub const RANGES_MAX: usize = 16;
-/// Entries of one generic NACK that [`super::Repr`] emits: a datagram of 1,100 bytes, which passes
-/// everywhere.
+/// Maximum entries of one generic NACK that [`super::Repr`] emits: a datagram of 1,100 bytes,
+/// which passes every path.
 pub const ENTRIES_MAX: usize = 256;
 const ENTRY: usize = 4;
-/// Numbers after the first one that an entry's mask names.
+/// Numbers after the first one that an entry's mask covers.
 const MASK: u32 = 16;
 
-/// How a NACK names numbers.
+/// Form of a NACK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// RFC 4585: a number and a mask.
     Generic,
-    /// TR-06-1: a number and how many more.
+    /// TR-06-1: a number and the count of those that follow.
     Range,
 }
 
-/// Numbers in a row, as on the wire: 16 bits, and they wrap. [`crate::seq::Space::RTP`] extends
+/// Consecutive numbers on the wire: 16 bits, and they wrap. [`crate::seq::Space::RTP`] extends
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Numbers {
     /// The first number.
     pub first: u16,
-    /// How many follow it.
+    /// Count of numbers after it.
     pub more: u16,
 }
 
 impl Numbers {
-    /// How many numbers, 1 to 65,536.
+    /// Count of numbers, 1 to 65,536.
     pub fn count(&self) -> u32 {
         u32::from(self.more) + 1
     }
 
-    /// Each of them.
+    /// All numbers.
     pub fn iter(&self) -> impl Iterator<Item = u16> + use<> {
         let first = self.first;
         (0..=self.more).map(move |i| first.wrapping_add(i))
     }
 }
 
-/// Numbers that a receiver asks for.
+/// Numbers that a receiver requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nack<'a> {
     form: Form,
@@ -67,23 +67,23 @@ impl<'a> Nack<'a> {
         })
     }
 
-    /// How it names numbers.
+    /// Form of the numbers.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// Who asks; a range NACK does not say.
+    /// The requester; a range NACK does not contain it.
     pub fn sender(&self) -> Option<u32> {
         self.sender
     }
 
-    /// The SSRC of the stream that packets are missing from.
+    /// SSRC of the stream with the missing packets.
     pub fn media(&self) -> u32 {
         self.media
     }
 
-    /// The numbers asked for, in the NACK's order. Nothing in it is trusted: numbers may come again
-    /// and again, and one entry may ask for all 65,536 of them.
+    /// The requested numbers, in the NACK's order. Nothing in it is validated: numbers may be
+    /// repeated, and one entry may request all 65,536 of them.
     pub fn ranges(&self) -> impl Iterator<Item = Numbers> + use<'a> {
         let form = self.form;
         self.entries.iter().flat_map(move |entry| {
@@ -117,8 +117,7 @@ impl Iterator for Runs {
     }
 }
 
-/// The entries of a generic NACK for these numbers: neighbours share an entry if they come in
-/// order.
+/// Entries of a generic NACK for these numbers; in ascending order, neighbours share an entry.
 pub(super) fn entries(numbers: &[Numbers]) -> impl Iterator<Item = [u8; ENTRY]> {
     let mut wanted = numbers.iter().flat_map(Numbers::iter).peekable();
     std::iter::from_fn(move || {

@@ -1,5 +1,5 @@
-//! Reports, descriptions and echoes: views of what peers say of themselves and of what they
-//! received.
+//! Reports, descriptions and echoes: views of what peers report about themselves and about what
+//! they received.
 
 use super::{RtcpError, WORD, fixed};
 use crate::bytes_at;
@@ -11,7 +11,7 @@ pub const CNAME_MAX: usize = 255;
 const BLOCK: usize = 24;
 const CNAME: u8 = 1;
 
-/// How a receiver sees one source (RFC 3550 section 6.4.1).
+/// A receiver's report on one source (RFC 3550 section 6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The source.
@@ -24,7 +24,7 @@ pub struct Block {
     pub highest: u32,
     /// Interarrival jitter, in units of the media's clock.
     pub jitter: u32,
-    /// The middle 32 bits of the NTP time in the last sender report; 0: none came.
+    /// The middle 32 bits of the NTP time in the last sender report; 0 if none came.
     pub last_report: u32,
     /// Time since that report came, in 1/65536 s.
     pub since_report: u32,
@@ -54,7 +54,7 @@ pub struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// `count` blocks; what follows them is an extension of the profile, and ignored.
+    /// `count` blocks; what follows them is a profile-specific extension, and ignored.
     fn parse(count: u8, body: &'a [u8]) -> Result<Blocks<'a>, RtcpError> {
         let (words, _) = super::words(body, usize::from(count) * BLOCK / WORD)?;
         Ok(Blocks { bytes: words.as_flattened().as_chunks().0 })
@@ -79,7 +79,7 @@ pub struct SenderReport<'a> {
     pub packets: u32,
     /// Bytes of payload sent.
     pub octets: u32,
-    /// How it sees others.
+    /// Report blocks.
     pub blocks: Blocks<'a>,
 }
 
@@ -102,7 +102,7 @@ impl<'a> SenderReport<'a> {
 pub struct ReceiverReport<'a> {
     /// The receiver.
     pub ssrc: u32,
-    /// How it sees its sources; often none.
+    /// Report blocks; often none.
     pub blocks: Blocks<'a>,
 }
 
@@ -147,9 +147,9 @@ struct Chunk<'a> {
     behind: &'a [u8],
 }
 
-/// Reads one source: its items end with a zero, and zeros fill the word that it stands in. An end
-/// of the packet instead of that zero is tolerated: the text ended at a whole word, and its sender
-/// forgot the zeros.
+/// Reads one source: its items end with a zero, and zeros fill the current word. If the packet
+/// ends instead of that zero, this is tolerated: the text ended at a word boundary, and its sender
+/// omitted the zeros.
 fn chunk(bytes: &[u8]) -> Option<Chunk<'_>> {
     let (ssrc, items) = bytes.split_first_chunk::<WORD>()?;
     let (mut rest, mut cname) = (items, None);
@@ -171,16 +171,16 @@ fn chunk(bytes: &[u8]) -> Option<Chunk<'_>> {
     Some(Chunk { ssrc: u32::from_be_bytes(*ssrc), cname, behind })
 }
 
-/// A request to send it back, or what came back (TR-06-1, RTT echo).
+/// An echo request or response (TR-06-1, RTT echo).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo<'a> {
-    /// The media that it is about.
+    /// SSRC of the media.
     pub ssrc: u32,
-    /// Whatever the asking side wrote: its clock.
+    /// Copied from the request: the requester's clock.
     pub timestamp: u64,
     /// Microseconds from the request's arrival to the response; 0 in a request.
     pub delay: u32,
-    /// Whole words that make the echo as long as a media packet, if the asking side wants that.
+    /// Whole words that make the echo as long as a media packet, if the requester wants that.
     pub padding: &'a [u8],
 }
 

@@ -7,7 +7,7 @@ fn emitted(reprs: &[Repr<'_>]) -> Vec<u8> {
     out
 }
 
-/// The packets of a datagram that all are right.
+/// All packets of a valid datagram.
 fn packets(bytes: &[u8]) -> Vec<Packet<'_>> {
     Compound::parse(bytes).unwrap().packets().map(Result::unwrap).collect()
 }
@@ -17,7 +17,7 @@ fn only(bytes: &[u8]) -> Packet<'_> {
     packet
 }
 
-/// Why the only packet of a datagram is refused.
+/// The error in the only packet of a datagram.
 fn refused(bytes: &[u8]) -> RtcpError {
     Compound::parse(bytes).unwrap().packets().next().unwrap().unwrap_err()
 }
@@ -27,7 +27,7 @@ fn nack(bytes: &[u8]) -> Nack<'_> {
     nack
 }
 
-/// All numbers that a NACK asks for.
+/// All numbers that a NACK requests.
 fn asked(nack: &Nack<'_>) -> Vec<u16> {
     nack.ranges().flat_map(|numbers| numbers.iter()).collect()
 }
@@ -221,8 +221,7 @@ proptest! {
         let bytes = emitted(&[Repr::RangeNack { media, numbers: &numbers }]);
         prop_assert_eq!(nack(&bytes).ranges().collect::<Vec<_>>(), numbers.clone());
         let bytes = emitted(&[Repr::GenericNack { sender, media, numbers: &numbers }]);
-        // a mask has no order of its own: numbers that come again or backwards may change places
-        // within an entry
+        // a mask has no order: repeated or descending numbers may be reordered within an entry
         let sorted = |mut numbers: Vec<u16>| {
             numbers.sort_unstable();
             numbers.dedup();
@@ -253,7 +252,7 @@ proptest! {
         read_all(&bytes);
     }
 
-    /// Headers that are nearly right, so that bodies are read.
+    /// Almost valid headers, so that bodies are read.
     #[test]
     fn damaged_packets_do_no_harm(
         parts in vec((0x80u8..0xc0, 198u8..208, 0u16..12, vec(any::<u8>(), 0..44)), 1..5),
@@ -273,7 +272,7 @@ proptest! {
     }
 }
 
-/// Reads whatever can be read.
+/// Reads everything that can be read.
 fn read_all(bytes: &[u8]) {
     let Ok(compound) = Compound::parse(bytes) else { return };
     for packet in compound.packets().filter_map(Result::ok) {

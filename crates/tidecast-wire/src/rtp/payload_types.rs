@@ -1,20 +1,20 @@
-//! What RTP payload types mean: those that RFC 3551 assigns, and those that an `rtpmap` or a
+//! Meaning of RTP payload types: those that RFC 3551 assigns, and those that an `rtpmap` or a
 //! session description assigns.
 //!
-//! Pure. `config` makes a channel's table; the core reads clocks from it, and `serve::sdp`
-//! descriptions and content types.
+//! Pure. `config` makes a channel's table; the core reads clock rates from it, and `serve::sdp`
+//! reads descriptions and content types.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, str::FromStr};
 
-/// Payload types end before this one: seven bits (RFC 3550 section 5.1).
+/// Number of payload types: seven bits (RFC 3550 section 5.1).
 pub const PAYLOAD_TYPES: u8 = 128;
 
-/// What packets of a payload type are for.
+/// Purpose of a payload type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Audio, video or data.
     Media,
-    /// Comfort noise between talk (RFC 3389).
+    /// Comfort noise between speech (RFC 3389).
     ComfortNoise,
     /// Telephone events and tones (RFC 4733).
     Events,
@@ -39,15 +39,15 @@ pub enum MediaKind {
 /// An encoding, as in `rtpmap`: name, clock rate, channels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Encoding {
-    /// The registered name, as it was written: compared without case (RFC 8866 section 6.6).
+    /// The registered name, as written; compared without case (RFC 8866 section 6.6).
     pub name: Cow<'static, str>,
     /// Ticks of the RTP time stamp, per second; never 0.
     pub clock_rate: u32,
-    /// Audio channels; 1 of everything that has none.
+    /// Audio channels; 1 for everything else.
     pub channels: u16,
 }
 
-/// Text that is no `rtpmap`.
+/// Text that is not an `rtpmap`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}, expected PAYLOAD_TYPE NAME/CLOCK_RATE[/CHANNELS], such as 98 L24/48000/2")]
 pub struct RtpmapError {
@@ -95,7 +95,7 @@ impl Encoding {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// What its packets are for.
+    /// Purpose of its packets.
     pub fn purpose(&self) -> Purpose {
         match self.name.to_ascii_lowercase().as_str() {
             "cn" => Purpose::ComfortNoise,
@@ -114,8 +114,8 @@ impl Encoding {
         }
     }
 
-    /// The media type that it is registered under. Of names that are not known, the clock decides:
-    /// 90 kHz is that of video.
+    /// The media type under which it is registered. For unknown names the clock rate decides: 90
+    /// kHz is that of video.
     pub fn kind(&self) -> MediaKind {
         match self.name.to_ascii_lowercase().as_str() {
             "mpa" | "mpa-robust" | "mp3" | "telephone-event" | "cn" => MediaKind::Audio,
@@ -143,7 +143,7 @@ impl fmt::Display for MediaKind {
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.name, self.clock_rate)?;
-        // Some players want to see that Opus and linear PCM have two.
+        // Some players require the channel count for Opus and linear PCM.
         if self.channels > 1 { write!(f, "/{}", self.channels) } else { Ok(()) }
     }
 }
@@ -153,7 +153,7 @@ impl fmt::Display for Encoding {
 pub struct Rtpmap {
     /// Below [`PAYLOAD_TYPES`].
     pub payload_type: u8,
-    /// What it means.
+    /// Its encoding.
     pub encoding: Encoding,
 }
 
@@ -166,8 +166,8 @@ impl fmt::Display for Rtpmap {
 impl FromStr for Rtpmap {
     type Err = RtpmapError;
 
-    /// The value of an attribute `rtpmap` (RFC 8866 section 6.6), with `a=rtpmap:` before it or
-    /// without.
+    /// The value of an attribute `rtpmap` (RFC 8866 section 6.6), with or without a leading
+    /// `a=rtpmap:`.
     fn from_str(text: &str) -> Result<Rtpmap, RtpmapError> {
         let wrong = |what: String| RtpmapError { what };
         let value = text.trim();
@@ -198,7 +198,7 @@ impl FromStr for Encoding {
         let clock_rate = number(rate)
             .filter(|rate| *rate > 0)
             .ok_or_else(|| wrong(format!("{rate:?} is no clock rate in hertz, from 1 to {}", u32::MAX)))?;
-        // Video may have an empty one.
+        // Video may have an empty channel count.
         let channels = match parts.next().filter(|text| !text.is_empty()) {
             None => 1,
             Some(text) => number(text)
@@ -213,12 +213,12 @@ impl FromStr for Encoding {
     }
 }
 
-/// A payload type from its digits.
+/// Parses a payload type.
 pub fn parse_payload_type(text: &str) -> Option<u8> {
     number(text).and_then(|number| u8::try_from(number).ok()).filter(|number| *number < PAYLOAD_TYPES)
 }
 
-/// Digits only: `from_str` would take a leading plus sign.
+/// Digits only: `from_str` would accept a plus sign.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -228,19 +228,19 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`{|}~".contains(&byte)
 }
 
-/// The payload types of a stream: what was said of them, and of all others what RFC 3551 assigns.
+/// The payload types of a stream: as described; others as RFC 3551 assigns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PayloadTypes {
     described: BTreeMap<u8, Encoding>,
 }
 
 impl PayloadTypes {
-    /// Whether something was said.
+    /// Whether any payload type is described.
     pub fn is_described(&self) -> bool {
         !self.described.is_empty()
     }
 
-    /// What was said, by payload type.
+    /// The described payload types.
     pub fn described(&self) -> impl Iterator<Item = Rtpmap> + '_ {
         let row = |(payload_type, encoding): (&u8, &Encoding)| Rtpmap {
             payload_type: *payload_type,
@@ -249,23 +249,23 @@ impl PayloadTypes {
         self.described.iter().map(row)
     }
 
-    /// Says what a payload type means; hands back what was said before.
+    /// Describes a payload type; returns its previous description.
     pub fn insert(&mut self, map: Rtpmap) -> Option<Encoding> {
         self.described.insert(map.payload_type, map.encoding)
     }
 
-    /// What a payload type means, if it was said or is assigned.
+    /// Encoding of a payload type, if it is described or assigned.
     pub fn get(&self, payload_type: u8) -> Option<Encoding> {
         self.described.get(&payload_type).cloned().or_else(|| assigned(payload_type))
     }
 
-    /// Ticks per second of the time stamps of a payload type, likewise.
+    /// Clock rate of a payload type, if it is described or assigned.
     pub fn clock_rate(&self, payload_type: u8) -> Option<u32> {
         let assigned = || STATIC.iter().find(|row| row.0 == payload_type).map(|row| row.2);
         self.described.get(&payload_type).map(|encoding| encoding.clock_rate).or_else(assigned)
     }
 
-    /// What packets of a payload type are for; those of one that is not known are taken for media.
+    /// Purpose of a payload type; unknown ones count as media.
     pub fn purpose(&self, payload_type: u8) -> Purpose {
         self.get(payload_type).map_or(Purpose::Media, |encoding| encoding.purpose())
     }

@@ -1,4 +1,4 @@
-//! Repair packets to values and back.
+//! Parses and emits repair packets.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -112,7 +112,8 @@ proptest! {
         prop_assert_eq!(Repair::parse(&bytes).unwrap().repr(), repr);
     }
 
-    /// Any bytes: no panic, and what is accepted comes back but for the ignored bits.
+    /// Any bytes: no panic, and accepted packets are emitted identically except for the ignored
+    /// bits.
     #[test]
     fn accepted_packets_come_back(
         first in 0x80u8..0xc0, mut rest in vec(any::<u8>(), 0..80), valid in any::<bool>(),

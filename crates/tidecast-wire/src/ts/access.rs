@@ -1,9 +1,9 @@
-//! Finds where a decoder can begin with a transport stream: at the random access points of the
+//! Finds points at which decoding of a transport stream can start: random access points of the
 //! video stream, which its packets declare (`random_access_indicator`, ISO/IEC 13818-1 section
 //! 2.4.3.5), or which its pictures show.
 //!
-//! Encoders set the indicator on audio too, so that only the PID counts which the program map table
-//! calls video. Whoever keeps a stream for players (`channel::tap`) shows it each packet.
+//! Encoders set the indicator on audio too, so only the PID counts that the program map table
+//! lists as video. `channel::tap` uses it to keep the start of a stream for players.
 
 use super::{
     PACKET, SYNC, adaptation, payload,
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::limits::TS_PROGRAMS_MAX;
 
-/// What a packet is for a decoder that wants to begin.
+/// Meaning of a packet for a decoder that wants to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// A picture of the video stream begins with this packet.
+    /// A picture of the video stream starts with this packet.
     pub begins: bool,
-    /// A decoder can begin with the picture that began last, perhaps with this packet.
+    /// Decoding can start with the latest picture, possibly with this packet.
     pub access: bool,
-    /// The video stream is another one from here on.
+    /// The video stream changes here.
     pub changed: bool,
 }
 
@@ -36,25 +36,26 @@ pub struct Access {
 /// A programme of the stream.
 #[derive(Clone, Debug)]
 struct Program {
-    /// Of its map table.
+    /// PID of its map table.
     pid: u16,
     map: Sections,
     video: Option<(u16, Codec)>,
 }
 
-/// The video stream that is followed.
+/// The followed video stream.
 #[derive(Clone, Debug)]
 struct Video {
     pid: u16,
     codec: Codec,
-    /// The indicator stood in a packet in which no picture began: it means the next one.
+    /// The indicator was set in a packet without the start of a picture: it applies to the next
+    /// one.
     announced: bool,
-    /// A picture that has begun and is not told yet.
+    /// The latest picture, as long as its type is unknown.
     picture: Option<Picture>,
 }
 
 impl Access {
-    /// Looks at the next packet of the stream.
+    /// Examines the next packet of the stream.
     pub fn see(&mut self, packet: &[u8; PACKET]) -> Seen {
         if packet[0] != SYNC || packet[1] & 0x80 != 0 {
             return Seen::default();
@@ -67,8 +68,8 @@ impl Access {
         Seen { changed: listed && self.choose(), ..Seen::default() }
     }
 
-    /// The packets of the program association table and of the map tables of the programmes, as
-    /// they came last, ready to be sent before a part of the stream. Empty: there were none yet.
+    /// The latest packets of the program association table and of the programmes' map tables, to
+    /// be sent before a part of the stream. Empty before the first ones.
     pub fn tables(&self) -> Vec<u8> {
         let maps = self.programs.iter().map(|program| program.map.last());
         std::iter::once(self.association.last()).chain(maps).flatten().copied().collect()
@@ -79,7 +80,7 @@ impl Access {
         self.video.is_some()
     }
 
-    /// Reads a packet of the association table. Whether the programmes were listed anew.
+    /// Reads a packet of the association table. Returns whether it listed the programmes again.
     fn associate(&mut self, packet: &[u8; PACKET]) -> bool {
         let pids = listed(&mut self.association, packet, TABLE_PAT, |section| {
             section.programs().map(|(_, pid)| pid).take(TS_PROGRAMS_MAX).collect::<Vec<_>>()
@@ -98,8 +99,7 @@ impl Access {
         true
     }
 
-    /// Reads a packet of a map table, if it is one. Whether it names another video stream than
-    /// before.
+    /// Reads a packet of a map table, if it is one. Returns whether the video stream has changed.
     fn map(&mut self, pid: u16, packet: &[u8; PACKET]) -> bool {
         let Some(program) = self.programs.iter_mut().find(|program| program.pid == pid) else { return false };
         let video = listed(&mut program.map, packet, TABLE_PMT, |section| {
@@ -109,7 +109,7 @@ impl Access {
         std::mem::replace(&mut program.video, video) != video
     }
 
-    /// Follows the first video stream. Whether it is another one.
+    /// Selects the first video stream. Returns whether it has changed.
     fn choose(&mut self) -> bool {
         let first = self.programs.iter().find_map(|program| program.video);
         if first == self.video.as_ref().map(|video| (video.pid, video.codec)) {
@@ -120,8 +120,8 @@ impl Access {
     }
 }
 
-/// What the table lists that a packet completes, and keeps the packets of it: the first section of
-/// such a table, so that what players get is bounded.
+/// The entries of a table that a packet completes. Keeps the packets of its first section, so that
+/// the data for players are bounded.
 fn listed<T>(
     sections: &mut Sections,
     packet: &[u8; PACKET],
@@ -155,7 +155,7 @@ impl Video {
         Seen { begins, access: indicated || self.look(packet), changed: false }
     }
 
-    /// Whether a decoder can begin with the picture, as this packet of it tells.
+    /// Whether decoding can start with the picture, judging by this packet.
     fn look(&mut self, packet: &[u8; PACKET]) -> bool {
         let Some((picture, payload)) = self.picture.as_mut().zip(payload(packet)) else { return false };
         let told = picture.look(payload);
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(access.see(&packet(VIDEO, true, false, &other)), PICTURE);
         assert_eq!(access.see(&packet(VIDEO, true, true, &other)), POINT);
         assert_eq!(access.see(&packet(VIDEO, true, false, &key)), POINT);
-        // said ahead, with the clock
+        // announced in advance, with the clock
         assert_eq!(access.see(&packet(VIDEO, false, true, &[])), Seen::default());
         assert_eq!(access.see(&packet(VIDEO, true, false, &other)), POINT);
         assert_eq!(access.see(&packet(VIDEO, true, false, &other)), PICTURE);

@@ -1,12 +1,12 @@
-//! Tells whether a picture can be decoded without those before it, from the first bytes of its
+//! Determines whether a picture can be decoded without previous ones, from the first bytes of its
 //! access unit: parameter sets and the kind of the first slice (ITU-T H.264 and H.265, section 7.4
 //! of each), or a sequence header (ISO/IEC 13818-2 section 6.2.2).
 //!
-//! [`super::access`] gives it the payload of the video PID's packets until it knows.
+//! [`super::access`] passes it the payload of the video PID's packets until the result is known.
 
 use crate::limits::KEY_SCAN_BYTES_MAX;
 
-/// How a video stream is coded.
+/// Codec of a video stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Codec {
     /// MPEG-1 and MPEG-2 video.
@@ -15,13 +15,13 @@ pub enum Codec {
     H264,
     /// HEVC.
     H265,
-    /// One whose pictures are not looked into: its packets must say where a decoder can begin.
+    /// A codec whose pictures are not parsed: its packets must declare random access points.
     Other,
 }
 
 impl Codec {
-    /// The codec of a `stream_type` (ISO/IEC 13818-1 table 2-34 and registrations); absent where it
-    /// is no video.
+    /// The codec of a `stream_type` (ISO/IEC 13818-1 table 2-34 and registrations); `None` if it
+    /// is not video.
     pub fn of(stream_type: u8) -> Option<Codec> {
         match stream_type {
             0x01 | 0x02 => Some(Codec::Mpeg2),
@@ -36,20 +36,20 @@ impl Codec {
 
 /// Bytes of a PES packet's header before its optional fields (ISO/IEC 13818-1 section 2.4.3.6).
 const PES_HEADER: usize = 9;
-/// Bytes of a NAL unit that are looked at: supplemental information tells by its first messages, a
-/// slice by its first two numbers.
+/// Maximum bytes of a NAL unit that are parsed: supplemental information is identified by its
+/// first messages, a slice by its first two numbers.
 const SEI_BYTES: usize = 64;
 const SLICE_BYTES: usize = 4;
 /// `payloadType` of a recovery point (H.264 section D.1.8).
 const RECOVERY_POINT: usize = 6;
 
-/// An access unit whose kind is not known yet.
+/// An access unit of unknown type.
 #[derive(Clone, Debug)]
 pub struct Picture {
     codec: Codec,
-    /// Bytes of the PES packet's header that come first.
+    /// Remaining bytes of the PES packet's header.
     header: usize,
-    /// Bytes that are still looked at.
+    /// Remaining bytes to examine.
     left: usize,
     /// The last four bytes.
     window: u32,
@@ -59,12 +59,12 @@ pub struct Picture {
     collected: Vec<u8>,
 }
 
-/// Where in a NAL unit the next byte stands.
+/// Position of the next byte in a NAL unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
-    /// In one that tells nothing.
+    /// In an irrelevant one.
     Passing,
-    /// It is the first.
+    /// At its first byte.
     Header,
     /// In supplemental information.
     Sei,
@@ -73,8 +73,8 @@ enum Unit {
 }
 
 impl Picture {
-    /// The access unit that begins with this payload, which begins a PES packet. Absent: there is
-    /// nothing to tell by.
+    /// The access unit that starts with this payload, which starts a PES packet. `None` if it
+    /// cannot be examined.
     pub fn begin(codec: Codec, payload: &[u8]) -> Option<Picture> {
         if codec == Codec::Other || payload.get(..3) != Some(&[0, 0, 1]) {
             return None;
@@ -92,8 +92,8 @@ impl Picture {
         })
     }
 
-    /// Looks at the next payload, beginning with the one of [`Picture::begin`]. Tells whether a
-    /// decoder can begin with this picture, once it is known.
+    /// Examines the next payload, beginning with the one of [`Picture::begin`]. Returns whether
+    /// decoding can start with this picture, once that is known.
     pub fn look(&mut self, payload: &[u8]) -> Option<bool> {
         let skipped = self.header.min(payload.len());
         self.header -= skipped;
@@ -132,7 +132,7 @@ impl Picture {
         known
     }
 
-    /// Whether this slice is one to begin with, when enough of it is there.
+    /// Whether decoding can start with this slice, once enough bytes are there.
     fn tell_slice(&mut self) -> Option<bool> {
         if self.collected.len() < SLICE_BYTES {
             return None;
@@ -141,14 +141,14 @@ impl Picture {
         Some(is_intra(&self.collected))
     }
 
-    /// Without the bytes that only prevent start codes (H.264 section 7.4.1.1).
+    /// Collects bytes without emulation prevention bytes (H.264 section 7.4.1.1).
     fn collect(&mut self, byte: u8) {
         if self.window & 0xff_ffff != 3 {
             self.collected.push(byte);
         }
     }
 
-    /// A NAL unit, or what follows another start code, begins with this byte.
+    /// The first byte of a NAL unit, or after another start code.
     fn enter(&mut self, byte: u8) -> Option<bool> {
         self.unit = Unit::Passing;
         match self.codec {
@@ -187,8 +187,7 @@ impl Picture {
     }
 }
 
-/// Whether supplemental information (H.264 section 7.3.2.3.1) has a recovery point among its
-/// messages.
+/// Whether supplemental information (H.264 section 7.3.2.3.1) contains a recovery point.
 fn has_recovery_point(mut bytes: &[u8]) -> bool {
     while let Some((kind, rest)) = extended(bytes) {
         let Some((size, rest)) = extended(rest) else { return false };
@@ -201,15 +200,15 @@ fn has_recovery_point(mut bytes: &[u8]) -> bool {
     false
 }
 
-/// A number as supplemental information has it: 255 for each byte 0xff, and the one that follows.
+/// A number in supplemental information: 255 for each byte 0xff, and the byte that follows.
 fn extended(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let ones = bytes.iter().take_while(|byte| **byte == 0xff).count();
     let last = bytes.get(ones)?;
     Some((ones * 255 + usize::from(*last), &bytes[ones + 1..]))
 }
 
-/// Whether a slice that begins so (H.264 section 7.3.3) refers to no other picture: `slice_type` 2
-/// or 7.
+/// Whether a slice with this start (H.264 section 7.3.3) refers to no other picture: `slice_type`
+/// 2 or 7.
 fn is_intra(bytes: &[u8]) -> bool {
     let mut bits = Bits { bytes, at: 0 };
     let (_first, kind) = (bits.exp_golomb(), bits.exp_golomb());

@@ -1,8 +1,8 @@
-//! Program specific information (ISO/IEC 13818-1 section 2.4.4): which PIDs a transport stream has,
+//! Program specific information (ISO/IEC 13818-1 section 2.4.4): the PIDs of a transport stream,
 //! from the sections of its program association and program map tables.
 //!
-//! [`super::access`] feeds it with the packets of these tables' PIDs and keeps the packets that it
-//! found whole; `probe` says what the tables list.
+//! [`super::access`] passes it the packets of these tables' PIDs and keeps those of complete
+//! sections; `probe` reports the entries.
 
 use super::{PACKET, payload, starts_unit};
 use crate::limits::PSI_SECTION_BYTES_MAX;
@@ -14,26 +14,26 @@ pub const TABLE_PAT: u8 = 0;
 /// `table_id` of a program map section.
 pub const TABLE_PMT: u8 = 2;
 
-/// Bytes before what a section lists: up to `last_section_number`.
+/// Bytes before the entries of a section: up to `last_section_number`.
 const HEADER: usize = 8;
-/// Bytes of its check sum.
+/// Bytes of its checksum.
 const CRC: usize = 4;
-/// Stands where a `table_id` would when no further section begins in a packet.
+/// Replaces a `table_id` if no further section starts in a packet.
 const STUFFING: u8 = 0xff;
 
-/// Puts sections together from the TS packets of their PID, and keeps the packets of the last one
-/// that was wanted.
+/// Assembles sections from the TS packets of their PID, and keeps the packets of the last wanted
+/// one.
 #[derive(Clone, Debug, Default)]
 pub struct Sections {
     section: Vec<u8>,
-    /// The packets that `section` came in so far; empty between sections.
+    /// Packets with parts of `section` so far; empty between sections.
     packets: Vec<u8>,
     whole: Vec<u8>,
 }
 
 impl Sections {
-    /// Takes the next packet of the PID and hands on each section that it completes, if that is in
-    /// force and undamaged. `wanted` says whether the packets of the section are to be kept.
+    /// Takes the next packet of the PID and passes on each section that it completes, if that is
+    /// in force and undamaged. `wanted` returns whether to keep the packets of the section.
     pub fn take(&mut self, packet: &[u8; PACKET], mut wanted: impl FnMut(Section<'_>) -> bool) {
         let Some(bytes) = payload(packet) else { return };
         if !starts_unit(packet) {
@@ -54,12 +54,12 @@ impl Sections {
         }
     }
 
-    /// The packets of the last section that was wanted, as they came; empty: there was none.
+    /// The packets of the last wanted section; empty before the first one.
     pub fn last(&self) -> &[u8] {
         &self.whole
     }
 
-    /// Adds to the section; what is left of the bytes when it is complete.
+    /// Adds bytes to the section; returns the rest when it is complete.
     fn add<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -86,7 +86,7 @@ impl Sections {
     }
 }
 
-/// A section whose check sum is right, and which is in force.
+/// A section that is in force and has a correct checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a>(&'a [u8]);
 
@@ -112,18 +112,18 @@ impl<'a> Section<'a> {
         self.0[0]
     }
 
-    /// Of a program map section: the programme's number.
+    /// Number of the programme, in a program map section.
     pub fn number(&self) -> u16 {
         u16::from_be_bytes([self.0[3], self.0[4]])
     }
 
-    /// Whether it is the first one of its table.
+    /// Whether it is the first section of its table.
     pub fn is_first(&self) -> bool {
         self.0[6] == 0
     }
 
-    /// Of a program association section: the programmes' numbers and the PIDs of their map tables,
-    /// in its order.
+    /// Numbers of the programmes and PIDs of their map tables, in a program association section,
+    /// in order.
     pub fn programs(&self) -> impl Iterator<Item = (u16, u16)> + use<'a> {
         let listed = self.listed().as_chunks::<4>().0.iter();
         let programs = listed.map(|e| (u16::from_be_bytes([e[0], e[1]]), pid(e[2], e[3])));
@@ -131,12 +131,12 @@ impl<'a> Section<'a> {
         programs.filter(|(number, _)| *number != 0)
     }
 
-    /// Of a program map section: the PID with the programme's clock.
+    /// PID of the programme's clock, in a program map section.
     pub fn clock(&self) -> Option<u16> {
         self.listed().first_chunk::<4>().map(|fixed| pid(fixed[0], fixed[1]))
     }
 
-    /// Of a program map section: its elementary streams, in its order.
+    /// Elementary streams, in a program map section, in order.
     pub fn streams(&self) -> impl Iterator<Item = Stream<'a>> + use<'a> {
         let streams = self.listed().split_first_chunk::<4>();
         let streams = streams.and_then(|(fixed, rest)| rest.get(length(fixed[2], fixed[3])..));
@@ -149,7 +149,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// What is between header and check sum.
+    /// The bytes between header and checksum.
     fn listed(&self) -> &'a [u8] {
         &self.0[HEADER..self.0.len() - CRC]
     }
@@ -164,7 +164,7 @@ fn pid(high: u8, low: u8) -> u16 {
     u16::from_be_bytes([high & 0x1f, low])
 }
 
-/// CRC-32/MPEG-2 (ISO/IEC 13818-1 annex A); zero over a section with its check sum.
+/// CRC-32/MPEG-2 (ISO/IEC 13818-1 annex A); zero over a section with its checksum.
 pub fn crc(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, byte| {
         let mut crc = crc ^ u32::from(*byte) << 24;

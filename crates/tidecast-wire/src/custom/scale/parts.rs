@@ -1,6 +1,6 @@
-//! Messages that are sent in parts: all parts have the message's number, and say which they are and
-//! how many there are. Each part gets a number of its own: those of a message follow each other,
-//! and those of the next message follow them.
+//! Messages that are sent in parts: all parts carry the message's number, their index and the
+//! count of parts. Each part gets its own number: the parts of a message are consecutive, and
+//! those of the next message follow.
 
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use crate::{
 
 #[derive(Clone, Copy, Debug)]
 struct Message {
-    /// The number of its first part.
+    /// Number of its first part.
     first: u64,
     parts: u64,
 }
@@ -20,11 +20,11 @@ struct Message {
 #[derive(Debug)]
 pub(super) struct Parts {
     space: Space,
-    /// The first one's number, extended.
+    /// Extended number of the first one.
     oldest: u64,
-    /// Those from that one on, without gaps.
+    /// Messages from that one on, without gaps.
     messages: VecDeque<Message>,
-    /// A numbering that contradicts this one.
+    /// Another numbering that contradicts this one.
     other: Option<Box<Parts>>,
 }
 
@@ -33,7 +33,7 @@ impl Parts {
         Parts { space, oldest: 0, messages: VecDeque::new(), other: None }
     }
 
-    /// The number of a part. None: of a message that was taken for a shorter one.
+    /// The number of a part. `None` if its message was assumed to have fewer parts.
     pub(super) fn place(&mut self, wire: u64, index: u64, count: u64) -> Option<u64> {
         let count = count.max(index.saturating_add(1)).min(u64::from(u32::MAX));
         let Some((newest, last)) = self.newest() else {
@@ -58,14 +58,14 @@ impl Parts {
     }
 
     fn begin(&mut self, wire: u64, first: u64, parts: u64) {
-        // A round above, so that numbers before the first do not fall below 0.
+        // One whole number space higher, so that earlier numbers stay above 0.
         self.oldest = self.space.modulus().unwrap_or(0) + wire;
         self.messages = [Message { first, parts }].into();
         self.other = None;
     }
 
-    /// The next message, behind some that are missing. Those count as long where both their
-    /// neighbours are.
+    /// Adds the next message, after some missing ones, which are assumed to be as long as their
+    /// neighbours.
     fn append(&mut self, missing: u64, last: Message, count: u64) {
         let each = if last.parts == count { count } else { 1 };
         let mut first = last.first + last.parts;
@@ -80,7 +80,7 @@ impl Parts {
         }
     }
 
-    /// A message far off. The numbering begins there when a second datagram agrees.
+    /// A distant message. The numbering restarts there when a second datagram agrees.
     fn elsewhere(
         &mut self,
         number: u64,
@@ -97,7 +97,7 @@ impl Parts {
             *self = *other;
             return placed;
         }
-        // Ahead, what is left out is missing; behind, the producer counts anew.
+        // Ahead, the messages in between are missing; behind, the producer has restarted.
         let first = if number > newest {
             last.first + last.parts + (number - newest - 1)
         } else {
@@ -137,7 +137,7 @@ mod tests {
     fn parts_and_messages_follow_each_other() {
         let row = [(65_535, 0, 1), (0, 0, 3), (0, 1, 3), (0, 2, 3), (1, 0, 2), (1, 1, 2), (2, 0, 1)];
         assert_eq!(placed(&mut parts(), &row), (0..7).map(Some).collect::<Vec<_>>());
-        // late, twice, and in any order
+        // late, duplicate, and in any order
         let row = [(0, 0, 3), (1, 1, 2), (0, 2, 3), (1, 0, 2), (0, 1, 3), (0, 1, 3)];
         assert_eq!(placed(&mut parts(), &row), [0, 4, 2, 3, 1, 1].map(Some));
     }

@@ -1,5 +1,5 @@
-//! Messages whose numbers count data records (IPFIX, RFC 7011 section 3.1): how many a message has
-//! is known from the templates that were sent before it.
+//! Messages whose numbers count data records (IPFIX, RFC 7011 section 3.1): the count of a message
+//! follows from earlier templates.
 
 use std::collections::HashMap;
 
@@ -13,43 +13,43 @@ const MESSAGE_HEADER: usize = 16;
 const SET_HEADER: usize = 4;
 const TEMPLATES: u16 = 2;
 const OPTIONS_TEMPLATES: u16 = 3;
-/// Bytes before the fields of a template, and of one for options.
+/// Bytes before the fields of a template, and of an options template.
 const TEMPLATE_HEADER: usize = 4;
 const OPTIONS_HEADER: usize = 6;
 const DATA_MIN: u16 = 256;
-/// A field of this length says its length in front of it (section 7).
+/// Marks a field whose length precedes it (section 7).
 const VARYING: u16 = u16::MAX;
 
-/// What the records of a set have.
+/// Fields of the records in a set.
 #[derive(Debug)]
 struct Template {
-    /// The lengths of the fields.
+    /// Lengths of the fields.
     fields: Box<[u16]>,
-    /// They are about the exporter.
+    /// The records describe the exporter.
     options: bool,
 }
 
-/// Messages that a change of the way of counting must outnumber at most.
+/// Maximum count of agreeing messages that a change of the counting mode must outweigh.
 const AGREED_MAX: u8 = 3;
 
-/// The templates of one stream, and how its exporter counts.
+/// Templates of one stream, and the counting mode of its exporter.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     templates: HashMap<u16, Template>,
-    /// The number of the last message whose records could not be counted.
+    /// Number of the last message, if its records could not be counted.
     open: Option<u64>,
-    /// The last message on the wire, how many records it had, and where it was placed.
+    /// Wire number of the last message, its count of records, and its position.
     last: Option<(u64, u64, u64)>,
-    /// Its numbers count the message's own records (softflowd), and not those before it alone.
+    /// Numbers include the records of their own message (softflowd), not only those before it.
     own: bool,
-    /// How sure that is: messages that agreed, and then such as did not.
+    /// Confidence in that: counts agreeing messages, and down for others.
     agreed: u8,
-    /// What the numbers differ by from those on the wire.
+    /// Difference between positions and wire numbers.
     shift: u64,
 }
 
 impl Records {
-    /// Where a message stands.
+    /// Position of a message.
     pub(super) fn place(&mut self, number: u64, space: Space, bytes: &[u8]) -> Scaled {
         let (count, beside) = self.count(bytes).unzip();
         let distance = |open: u64| match space.modulus() {
@@ -74,8 +74,8 @@ impl Records {
         wrapped(number.wrapping_sub(own).wrapping_add(self.shift), space)
     }
 
-    /// Whether the numbers count the records of their own message, in which case what is `beside`
-    /// the flows in it may count, too, or not. What was placed stays where it is.
+    /// Decides whether numbers include the records of their own message; in that mode the records
+    /// in `beside`, other than flows, may count as well. Earlier positions stay valid.
     fn weigh(&mut self, number: u64, step: u64, beside: u64, space: Space) {
         let Some((before, records, _)) = self.last else { return };
         let ahead = wrapped(number.wrapping_sub(before), space);
@@ -97,7 +97,7 @@ impl Records {
         }
     }
 
-    /// Places this message behind the last one.
+    /// Places this message after the last one.
     fn go_on(&mut self, number: u64, step: u64, space: Space) {
         let Some((_, records, placed)) = self.last else { return };
         self.shift = 0;
@@ -105,8 +105,8 @@ impl Records {
         self.shift = wrapped(placed.wrapping_add(records).wrapping_sub(there), space);
     }
 
-    /// Data records of a message; and how many of them are about the exporter, or are templates,
-    /// which it learns. No data records: a template is not known.
+    /// Count of data records in a message, and count of records about the exporter and of
+    /// templates, which it stores. The first count is `None` if a template is unknown.
     fn count(&mut self, bytes: &[u8]) -> Option<(Option<u64>, u64)> {
         let length = usize::from(word(bytes, 2)?);
         let mut rest = bytes.get(MESSAGE_HEADER..length.min(bytes.len()))?;
@@ -130,7 +130,7 @@ impl Records {
         Some((count, beside))
     }
 
-    /// Template records, and how many there are; `header` is how long the head of one is.
+    /// Stores template records and returns their count; `header`: length of a record's head.
     fn learn(&mut self, mut set: &[u8], header: usize) -> u64 {
         let mut templates = 0;
         while let (Some(id), Some(fields)) = (word(set, 0), word(set, 2)) {
@@ -162,7 +162,7 @@ impl Records {
         templates
     }
 
-    /// Records of a data set.
+    /// Count of records in a data set.
     fn records(&self, id: u16, set: &[u8]) -> Option<u64> {
         let fields = &self.templates.get(&id)?.fields;
         let least: usize =
@@ -184,7 +184,7 @@ fn wrapped(number: u64, space: Space) -> u64 {
     space.modulus().map_or(number, |modulus| number & (modulus - 1))
 }
 
-/// What stands behind a field.
+/// The bytes after a field.
 fn skip(bytes: &[u8], field: u16) -> Option<&[u8]> {
     if field != VARYING {
         return bytes.get(usize::from(field)..);
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(place(&mut records, 15, &[(256, vec![0; 12])]), Scaled::Unknown);
     }
 
-    /// softflowd's numbers count the records of the message that they stand in.
+    /// The numbers of softflowd include the records of their own message.
     #[test]
     fn numbers_may_count_their_own_message() {
         let mut records = Records::default();

@@ -1,24 +1,24 @@
-//! Numbers that start again at 0 in each term of a stream (Aeron). A term is filled to its end, and
-//! its length is a power of two: it shows in where the numbers of a term end.
+//! Numbers that restart at 0 in each term of a stream (Aeron). A term is completely filled, and
+//! its length is a power of two, so the last numbers of a term reveal it.
 
 use crate::limits::{SCALE_START, TERM_NUMBERS_MIN};
 
-/// Where a stream stands.
+/// Position of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Terms {
     term: Option<u32>,
-    /// The number of the term's first one.
+    /// Number of the first frame in the term.
     base: u64,
-    /// Where datagrams of this term end: the two highest. One alone may be forged.
+    /// The two highest ends of datagrams in this term. A single one may be forged.
     ends: [u64; 2],
-    /// Of a term, once one was seen to end.
+    /// Length of a term, once the end of one was seen.
     length: Option<u64>,
-    /// A term far off.
+    /// A distant term.
     other: Option<u32>,
 }
 
 impl Terms {
-    /// The number of a datagram. None: of a term before the first one.
+    /// Number of a datagram. `None` if its term is before the first one.
     pub(super) fn place(&mut self, term: u32, offset: u64, step: u64) -> Option<u64> {
         let Some(current) = self.term else {
             (self.term, self.base) = (Some(term), SCALE_START);
@@ -43,7 +43,7 @@ impl Terms {
         let length = if ahead > 0 { self.length_now() } else { self.length? };
         let base = self.base.checked_add_signed(ahead.checked_mul(length as i64)?)?;
         if ahead > 1 {
-            // A second one confirms that terms were missed.
+            // A second datagram confirms that terms were missed.
             if self.other == Some(term) {
                 self.move_on(ahead as u64);
                 self.term = Some(term);
@@ -64,7 +64,7 @@ impl Terms {
         }
     }
 
-    /// The length of a term, as far as this one shows.
+    /// Minimum length of a term, judging by the current one.
     fn length_now(&self) -> u64 {
         let end = if self.ends[1] > 0 { self.ends[1] } else { self.ends[0] };
         end.next_power_of_two().max(self.length.unwrap_or(TERM_NUMBERS_MIN))
@@ -112,8 +112,7 @@ mod tests {
         for offset in (0..3600).step_by(45) {
             terms.place(7, offset, 45);
         }
-        // the rest of 4,096 is lost, and somebody forges a frame far behind it and one of another
-        // term
+        // the rest of 4,096 is lost, and forged frames come far behind it and in another term
         terms.place(7, 1 << 26, 45);
         assert_eq!(terms.place(9000, 0, 45), Some(SCALE_START + 4096 * 8993));
         assert_eq!(terms.place(8, 0, 45), Some(SCALE_START + 4096));

@@ -1,13 +1,13 @@
-//! The receiving side: what arrived in, what can be rebuilt out.
+//! The receiving side: takes arrived packets, and returns recovered ones.
 //!
-//! Each repair packet is one equation over the numbers that it protects, whatever the matrix: so L
-//! and D may be anything, and change. A repair packet that misses one number gives it back at once,
-//! which may leave another one with a single number missing, and so on until nothing more can be
-//! rebuilt. Whoever needs a rebuilt packet fetches it with [`Decoder::rebuilt`]; the original
-//! replaces it when it comes after all.
+//! Each repair packet is one equation over the numbers that it protects, for any matrix: so L and
+//! D may have any value, and change. A repair packet with a single missing number recovers it at
+//! once, which may leave another equation with a single missing number, and so on until nothing
+//! more can be recovered. [`Decoder::rebuilt`] returns a recovered packet; the original replaces
+//! it if it comes later.
 //!
-//! Any packet may be forged. A number of which two contents came counts as missing, one far ahead
-//! of all others waits for a neighbour, and what is rebuilt must look like the packets beside it.
+//! Any packet may be forged. A number with two contents counts as missing, one far ahead of all
+//! others waits for a neighbour, and a recovered packet must look like its neighbours.
 
 use super::{
     Sum,
@@ -22,29 +22,29 @@ use crate::{
     st2022::{Fields, Repair, Shard},
 };
 
-/// Why a repair packet is of no use.
+/// Why a repair packet is useless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// The matrix is larger than [`ST2022_SPAN_MAX`], or for packets far from those that come:
-    /// forged, or damaged.
+    /// The matrix is larger than [`ST2022_SPAN_MAX`], or its packets are far from the current
+    /// ones: forged or damaged.
     Nonsense,
-    /// What it protects is past.
+    /// The protected packets are too old.
     TooOld,
 }
 
-/// What one packet has brought to light.
+/// Consequences of one packet.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// Numbers that were rebuilt: [`Decoder::rebuilt`] has them.
+    /// Recovered numbers: [`Decoder::rebuilt`] returns them.
     pub rebuilt: Vec<u64>,
-    /// Numbers that no repair packet can bring back, not even those that may still come.
+    /// Numbers that no repair packet can recover, not even a future one.
     pub hopeless: Vec<u64>,
-    /// Rebuilt data that made no sense, or would have cost more than it is worth: forged or damaged
-    /// repair packets.
+    /// Count of invalid recovered packets, or of those beyond the computation budget: the repair
+    /// packets were forged or damaged.
     pub nonsense: u64,
 }
 
-/// A repair packet that misses packets.
+/// A repair packet with missing media packets.
 #[derive(Debug)]
 pub(super) struct Equation {
     pub(super) line: Line,
@@ -55,13 +55,13 @@ pub(super) struct Equation {
 /// Packets of one stream and its repair packets, by extended numbers.
 #[derive(Debug)]
 pub struct Decoder {
-    /// Larger than what is kept, so that a repair packet may run ahead of its media.
+    /// Larger than the kept range, so that a repair packet may run ahead of its media.
     window: Window,
-    /// In the order of their bases.
+    /// Sorted by base.
     equations: Vec<Equation>,
-    /// An equation may miss no more than one number.
+    /// Some equation may have at most one missing number.
     ripe: bool,
-    /// The lowest number that is still waited for.
+    /// The head: lower numbers are settled.
     head: u64,
     outlook: Outlooks,
     start: u64,
@@ -69,11 +69,11 @@ pub struct Decoder {
     floor: u64,
     /// One past the highest number that came.
     end: u64,
-    /// Below this every number is known or hopeless.
+    /// Every lower number is known or unrecoverable.
     settled: u64,
-    /// A packet that stands alone, far ahead.
+    /// An isolated packet, far ahead.
     ahead: Option<(u64, Sum)>,
-    /// Bytes of the equations.
+    /// Memory of the equations, in bytes.
     bytes: usize,
     credit: u64,
 }
@@ -97,41 +97,41 @@ impl Decoder {
         }
     }
 
-    /// Memory of the shards kept, and of a ring that had to grow for them.
+    /// Memory of the kept shards, and of a ring beyond its minimum, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes + self.window.bytes() + self.window.overhead(2 * FEC_LEARN_PACKETS as usize)
     }
 
-    /// L and D as the latest repair packets show them; none before the first column.
+    /// L and D, from the latest repair packets; `None` before the first column.
     pub fn shape(&self) -> Option<(u64, u64)> {
         self.outlook.shape()
     }
 
-    /// Media packets of the largest matrix of late.
+    /// Media packets of the largest recent matrix.
     pub fn span(&self) -> u64 {
         self.outlook.span()
     }
 
-    /// How many numbers are kept at least, and how far a repair packet may run ahead.
+    /// Minimum of numbers kept, and how far a repair packet may run ahead.
     fn kept(&self) -> u64 {
         (ST2022_MATRICES_KEPT * self.span()).max(FEC_LEARN_PACKETS)
     }
 
-    /// Nothing below `head` is waited for any more. The numbers from there on are kept, however
-    /// long they wait for their repair packets, and as many below as share rows and columns with
-    /// them. Without a call only the latest matrices are kept.
+    /// Moves the head to `head`. The numbers from there on are kept, however long they wait for
+    /// their repair packets, and as many lower ones as may share rows and columns with them.
+    /// Without a call only the latest matrices are kept.
     pub fn waits_from(&mut self, head: u64) {
         self.head = head;
     }
 
-    /// The lowest number to be kept when the media has come to `end`.
+    /// The lowest number to keep when the media has reached `end`.
     fn lowest(&self, end: u64) -> u64 {
         let below = ((ST2022_MATRICES_KEPT - 1) * self.span()).max(FEC_LEARN_PACKETS);
         let usual = end.saturating_sub(self.kept());
         usual.min(self.head.saturating_sub(below)).max(end.saturating_sub(ST2022_NUMBERS_MAX))
     }
 
-    /// A rebuilt packet; none if the original has come, or if it was forgotten.
+    /// A recovered packet; `None` if the original has come, or if it was dropped.
     pub fn rebuilt(&self, number: u64) -> Option<Shard<'_>> {
         match self.window.get(number)? {
             Content::Rebuilt(sum) => Some(sum.shard()),
@@ -139,19 +139,19 @@ impl Decoder {
         }
     }
 
-    /// Whether this number was found hopeless, and has not come back since.
+    /// Whether this number was found unrecoverable, and has not been recovered since.
     pub fn is_hopeless(&self, number: u64) -> bool {
         matches!(self.window.get(number), Some(Content::Hopeless))
     }
 
-    /// One past the last number that a kept repair packet says was sent, if that is beyond what
-    /// came.
+    /// One past the last number that a kept repair packet shows to have been sent, if that is
+    /// above all received ones.
     pub fn announced(&self) -> Option<u64> {
         let reaching = self.equations.iter().filter(|equation| equation.line.base < self.end);
         reaching.map(|equation| equation.line.end()).max().filter(|end| *end > self.end)
     }
 
-    /// A media packet came.
+    /// Takes a new media packet.
     pub fn media(&mut self, number: u64, shard: Sum) -> News {
         let mut news = News::default();
         let far = number > self.end + ST2022_NEIGHBOURS && self.end > self.start;
@@ -183,8 +183,8 @@ impl Decoder {
         }
     }
 
-    /// A media packet came whose number had come before. If its content is another one, and the
-    /// next one has not come since, nobody knows which is right.
+    /// Takes a media packet whose number is known. If the contents differ, and the next packet has
+    /// not come in between, it is undecided which one is genuine.
     pub fn media_again(&mut self, number: u64, shard: &Sum) {
         self.ahead = self.ahead.take().filter(|(other, sum)| *other != number || sum == shard);
         let in_its_turn = self.window.sum(number + 1).is_some();
@@ -198,19 +198,19 @@ impl Decoder {
         }
     }
 
-    /// A repair packet came on the only path; see [`Decoder::repair_on`].
+    /// Takes a repair packet on the only path; see [`Decoder::repair_on`].
     ///
     /// # Errors
-    /// One that protects numbers that cannot be, or that are past.
+    /// It protects numbers that are implausible or too old.
     pub fn repair(&mut self, base: u64, repair: &Repair<'_>) -> Result<News, Refused> {
         self.repair_on(0, base, repair)
     }
 
-    /// A repair packet came, whose base was extended to `base`. Paths are counted from 0; each
-    /// brings its repair packets in their order, however far it is behind another one.
+    /// Takes a repair packet, whose base was extended to `base`. Paths are counted from 0; each
+    /// one brings its repair packets in order, however far it is behind another one.
     ///
     /// # Errors
-    /// One that protects numbers that cannot be, or that are past.
+    /// It protects numbers that are implausible or too old.
     pub fn repair_on(&mut self, path: usize, base: u64, repair: &Repair<'_>) -> Result<News, Refused> {
         let line = Line { axis: repair.axis(), base, offset: repair.offset(), count: repair.count() };
         if line.offset * line.count > ST2022_SPAN_MAX || base > self.end + ST2022_SPAN_MAX {
@@ -222,7 +222,7 @@ impl Decoder {
             return Err(Refused::TooOld);
         }
         let mut news = News::default();
-        // A single one can claim to be packets that are still to come.
+        // A single repair packet could pretend to be media packets that are still to come.
         if !known && line.count == 1 && line.end() > self.end {
             return Ok(news);
         }
@@ -238,7 +238,7 @@ impl Decoder {
         let missing = line.numbers().filter(|number| self.window.sum(*number).is_none()).count() as u64;
         let mut place = self.equations.partition_point(|equation| equation.line.base < line.base);
         let same = self.equations[place..].iter().take_while(|equation| equation.line.base == line.base);
-        // Two of the same line that are not alike: one is forged, and what it gives will not fit.
+        // If two of the same line differ, one is forged, and its result will not fit.
         let alike: Vec<&Equation> = same.into_iter().filter(|equation| equation.line == line).collect();
         let known = alike.len() > 1 || alike.iter().any(|equation| equation.sum.shard() == shard);
         if missing == 0 || known {
@@ -256,9 +256,9 @@ impl Decoder {
         }
     }
 
-    /// A packet came that was not expected any more, late or on a longer path, and stands in one
-    /// equation with what seemed hopeless: that is judged anew by the next repair packet, and all
-    /// with it, since one helps others.
+    /// An unexpected packet came, late or on a longer path, and shares an equation with a number
+    /// that seemed unrecoverable. That number is judged again at the next repair packet, together
+    /// with all others, since one may help to recover another.
     fn hope_again(&mut self) {
         for number in self.floor..self.end {
             if self.is_hopeless(number) {
@@ -274,7 +274,7 @@ impl Decoder {
         equation
     }
 
-    /// Numbers below `end` have come, or will not in order.
+    /// Numbers below `end` have come, or will not come in order any more.
     fn advance(&mut self, end: u64) {
         if end <= self.end {
             return;
@@ -290,15 +290,15 @@ impl Decoder {
         self.bytes -= freed;
     }
 
-    /// Makes the ring large enough for what is kept, and for what may run ahead of it. Little for a
-    /// stream of few packets: there may be thousands, most of them made up.
+    /// Makes the ring large enough for the kept numbers and for those that may run ahead. Small
+    /// for a stream with few packets: there may be thousands, most of them forged.
     fn reserve(&mut self) {
         let few = if self.span() == 0 { self.end - self.start + 1 } else { u64::MAX };
         let kept = self.kept().max(self.end - self.lowest(self.end).max(self.floor));
         self.window.reserve(self.kept().min(few) + kept.min(few));
     }
 
-    /// This number is known.
+    /// Notes that this number is known.
     fn found(&mut self, number: u64) {
         let mut hopes = false;
         let end = self.equations.partition_point(|equation| equation.line.base <= number);
@@ -316,7 +316,7 @@ impl Decoder {
         }
     }
 
-    /// Rebuilds until nothing more can be rebuilt. Each step uses one repair packet up.
+    /// Recovers until nothing more can be recovered. Each step consumes one repair packet.
     fn peel(&mut self, news: &mut News) {
         while let Some(place) = self.next_ripe() {
             let equation = self.drop_equation(place);
@@ -342,13 +342,12 @@ impl Decoder {
         place
     }
 
-    /// The one shard that is missing; none if it can be nobody's, or if nobody has paid for the
-    /// work.
+    /// The missing shard; `None` if it is invalid, or if the computation budget is used up.
     fn solve(&mut self, equation: Equation) -> Option<Sum> {
         let Equation { line, mut sum, .. } = equation;
         self.credit = self.credit.checked_sub(line.count * sum.body.len() as u64)?;
         for known in line.numbers().filter_map(|number| self.window.sum(number)) {
-            // Too short for a sum with this packet in it, and more work than was paid for.
+            // The sum is too short to contain this packet, or the computation exceeds the budget.
             if known.body.len() > sum.body.len() {
                 return None;
             }
@@ -363,8 +362,8 @@ impl Decoder {
         Some(sum)
     }
 
-    /// Whether this may be the packet of a number: of the payload type of its neighbours, and of
-    /// about their time, if they agree in that.
+    /// Whether this may be the packet of a number: it has the payload type of its neighbours and
+    /// about their time stamps, if they agree in these.
     fn fits(&self, number: u64, sum: &Sum) -> bool {
         let original = |number| match self.window.get(number) {
             Some(Content::Original(sum)) => Some(sum.fields),
@@ -379,7 +378,7 @@ impl Decoder {
         !agree || (kind(sum.fields) == kind(before) && near(sum.fields.timestamp, before.timestamp))
     }
 
-    /// Finds out which numbers cannot come back any more.
+    /// Finds the numbers that can no longer be recovered.
     fn give_up(&mut self, news: &mut News) {
         while self.settled < self.end && self.window.get(self.settled).is_some() {
             self.settled += 1;

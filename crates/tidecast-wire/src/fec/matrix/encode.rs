@@ -1,4 +1,4 @@
-//! The sending side: media packets in, repair packets out.
+//! The sending side: takes media packets, and returns repair packets.
 
 use std::{collections::VecDeque, mem};
 
@@ -9,14 +9,14 @@ use crate::{
     st2022::{HEADER, PAYLOAD_TYPE, Repr, Shard},
 };
 
-/// What became of a media packet.
+/// Result of adding a media packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// It is protected.
     Added,
-    /// Its place in the matrix is taken already.
+    /// Its place in the matrix is taken.
     Duplicate,
-    /// Its matrix is complete: it came too late to be protected.
+    /// Its matrix is complete, so it is not protected.
     Late,
     /// Not an RTP packet.
     NotRtp,
@@ -27,7 +27,7 @@ pub enum Taken {
 /// A repair packet to be sent: columns go to the media's port + 2, rows to + 4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Which repair stream.
+    /// Column or row stream.
     pub axis: Axis,
     /// The whole UDP payload.
     pub bytes: Vec<u8>,
@@ -35,21 +35,22 @@ pub struct Datagram {
 
 /// Makes the repair packets of one RTP stream.
 ///
-/// A row goes out with its last packet. The columns of one matrix are spread over the next one, one
-/// for every D media packets, so that they add no burst and one burst of losses does not hit media
-/// and repair packets together. Where the numbering has a gap, the rows and columns with the gap
-/// are left out: a receiver could not tell what they hold.
+/// A row's repair packet is sent with the row's last media packet. Those of a matrix' columns are
+/// spread over the next matrix, one for every D media packets, so that they form no burst, and one
+/// burst of losses does not hit media and repair packets together. Rows and columns with a gap in
+/// the numbering are not sent: a receiver could not tell what they protect.
 #[derive(Debug)]
 pub struct Encoder {
     shape: Shape,
     columns: Stream,
     rows: Stream,
-    /// SSRC of the media in the matrix; none before the first packet.
+    /// SSRC of the media in the matrix; `None` before the first packet.
     ssrc: Option<u32>,
-    /// Timestamp of the latest media packet: repair packets go out with it.
+    /// Time stamp of the latest media packet, used for repair packets.
     timestamp: u32,
     matrix: Matrix,
-    /// Complete columns of the matrix before, with the position in the matrix at which each is due.
+    /// Complete columns of the previous matrix, with the position in the matrix at which each is
+    /// due.
     waiting: VecDeque<(usize, Line)>,
 }
 
@@ -58,12 +59,12 @@ pub struct Encoder {
 struct Stream {
     axis: Axis,
     next_sequence: u16,
-    /// Whether a whole row or column has told the receivers how long they are. GStreamer takes the
-    /// length of the first one for that of all: none that is shorter may be the first.
+    /// Whether a complete row or column was sent. GStreamer takes the length of the first one for
+    /// that of all, so the first one must not be shorter.
     length_known: bool,
 }
 
-/// A row or column that is being added up.
+/// A row or column that is being summed up.
 #[derive(Debug, Default)]
 struct Line {
     /// Lowest and highest number.
@@ -71,7 +72,7 @@ struct Line {
     last: u16,
     offset: u8,
     count: u8,
-    /// The count with which it was last sent.
+    /// Count of packets when it was last sent.
     sent: u8,
     sum: Sum,
 }
@@ -79,7 +80,7 @@ struct Line {
 #[derive(Debug)]
 struct Matrix {
     base: u16,
-    /// Bit per position that was filled: at most 100.
+    /// One bit per filled position, at most 100.
     filled: u128,
     columns: Vec<Line>,
     rows: Vec<Line>,
@@ -98,7 +99,7 @@ impl Line {
         }
     }
 
-    /// Whether there is something, without a gap in it.
+    /// Whether it has packets, and no gap.
     fn is_whole(&self) -> bool {
         let steps = u16::from(self.count).wrapping_sub(1);
         self.count > 0 && self.last.wrapping_sub(self.base) == steps * u16::from(self.offset)
@@ -131,7 +132,8 @@ impl Stream {
 }
 
 impl Stream {
-    /// Sends what has not been sent so, of at most `full` packets.
+    /// Sends an incomplete line, of at most `full` packets, unless it was sent with the same
+    /// packets.
     fn send_early(&mut self, line: &mut Line, full: u8, timestamp: u32, out: &mut Vec<Datagram>) {
         if (self.length_known || line.count == full) && line.is_whole() && line.sent < line.count {
             line.sent = line.count;
@@ -162,8 +164,8 @@ impl Matrix {
 }
 
 impl Encoder {
-    /// An encoder whose repair streams are numbered from these on; a sender chooses them at random
-    /// (RFC 3550).
+    /// Creates an encoder whose repair streams start at these numbers; a sender chooses them at
+    /// random (RFC 3550).
     pub fn new(shape: Shape, first_column: u16, first_row: u16) -> Encoder {
         Encoder {
             shape,
@@ -181,8 +183,8 @@ impl Encoder {
         self.shape
     }
 
-    /// A media packet that is being sent, as a whole datagram. Appends the repair packets to send
-    /// after it.
+    /// Adds a media packet that is being sent, as a whole datagram. Appends the repair packets to
+    /// send after it.
     pub fn media(&mut self, packet: &[u8], out: &mut Vec<Datagram>) -> Taken {
         let (Some(shard), Ok(rtp)) = (Shard::of(packet), rtp::Packet::parse(packet)) else {
             return Taken::NotRtp;
@@ -200,8 +202,8 @@ impl Encoder {
         Taken::Added
     }
 
-    /// Where in the matrix a number stands; opens the next matrix, or a new one after a jump. None
-    /// if its matrix is past.
+    /// Position of a number in the matrix; starts the next matrix, or a new one after a jump.
+    /// `None` if its matrix is complete.
     fn position(&mut self, sequence: u16, ssrc: u32, out: &mut Vec<Datagram>) -> Option<usize> {
         let packets = self.shape.packets();
         let ahead = usize::from(sequence.wrapping_sub(self.matrix.base));
@@ -217,7 +219,7 @@ impl Encoder {
         Some(sequence.wrapping_sub(self.matrix.base).into())
     }
 
-    /// The numbering starts anew: the stream before it has ended.
+    /// The numbering restarts, so the previous stream has ended.
     fn jump(&mut self, sequence: u16, ssrc: u32, out: &mut Vec<Datagram>) {
         self.flush(out);
         self.ssrc = Some(ssrc);
@@ -256,8 +258,8 @@ impl Encoder {
         }
     }
 
-    /// The stream pauses: everything that still protects something goes out, also rows and columns
-    /// that are shorter than usual, once for the packets in them. The matrix goes on with the next
+    /// The stream pauses: sends everything that still protects packets, including rows and columns
+    /// that are shorter than usual, once for the same packets. The matrix continues with the next
     /// packet.
     pub fn pause(&mut self, out: &mut Vec<Datagram>) {
         self.release(usize::MAX, out);
@@ -267,7 +269,7 @@ impl Encoder {
         lines.for_each(|column| columns.send_early(column, shape.rows, *timestamp, out));
     }
 
-    /// The stream ends: as for a pause, and the next packet begins another stream.
+    /// The stream ends: sends the same as for a pause, and the next packet starts another stream.
     pub fn flush(&mut self, out: &mut Vec<Datagram>) {
         self.pause(out);
         self.ssrc = None;

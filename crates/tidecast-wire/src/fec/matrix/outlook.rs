@@ -1,17 +1,17 @@
-//! What may still come: which rows and columns a sender must have sent already, from those that
-//! came.
+//! Outlook: which repair packets may still come, judging by those that have.
 //!
-//! Repair packets come in the order of their bases, so one that came shows that those before it
-//! were sent. Which column a number belongs to depends on where matrices begin; that is learnt from
-//! two matrices that began a whole number of matrices apart. While it is not known, numbers are
-//! waited for longer.
+//! Repair packets come in the order of their bases, so one that came shows that earlier ones were
+//! sent. The column of a number depends on where matrices start; that is learnt from two matrices
+//! that start a whole number of matrices apart. As long as it is unknown, numbers are waited for
+//! longer.
 //!
-//! One repair packet may be forged: a shape counts when two have it, and a sender is where its
+//! A single repair packet may be forged: a shape counts when two have it, and the position of a
+//! sender is its second newest column.
 //! second newest column is.
 
 use super::{Axis, decode::Equation};
 
-/// The numbers that one repair packet protects.
+/// The numbers protected by one repair packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) axis: Axis,
@@ -34,7 +34,7 @@ impl Line {
         (self.base..self.end()).contains(&number) && (number - self.base).is_multiple_of(self.offset)
     }
 
-    /// Media packets of its matrix, if a column; of itself, if a row.
+    /// For a column, the media packets of its matrix; for a row, its own.
     fn span(&self) -> u64 {
         self.offset * self.count
     }
@@ -44,28 +44,28 @@ impl Line {
     }
 }
 
-/// Where the repair streams of all paths stand, each in its own order: a longer path brings those
-/// that another one has lost.
+/// Positions of the repair streams on all paths, each in its own order: a longer path may bring
+/// repair packets that another one has lost.
 #[derive(Debug, Default)]
 pub(super) struct Outlooks {
     paths: Vec<Outlook>,
-    /// The path of the latest repair packet.
+    /// Path of the latest repair packet.
     latest: usize,
 }
 
 impl Outlooks {
-    /// L and D as the latest repair packets show them.
+    /// L and D, from the latest repair packets.
     pub(super) fn shape(&self) -> Option<(u64, u64)> {
         self.paths.get(self.latest)?.shape()
     }
 
-    /// The largest matrix of late.
+    /// The largest recent matrix.
     pub(super) fn span(&self) -> u64 {
         self.paths.iter().map(Outlook::span).max().unwrap_or(0)
     }
 
-    /// A repair packet came on this path, when the media had come to `end`. Whether another one has
-    /// had its shape.
+    /// Notes a repair packet on this path, when the media had reached `end`. Returns whether
+    /// another one has had its shape.
     pub(super) fn saw(&mut self, path: usize, line: Line, end: u64) -> bool {
         if self.paths.len() <= path {
             self.paths.resize_with(path + 1, Outlook::default);
@@ -74,29 +74,29 @@ impl Outlooks {
         self.paths[path].saw(line, end)
     }
 
-    /// Whether a repair packet for this number may still come on any path that lives, as of the
-    /// media's `end`.
+    /// Whether a repair packet for this number may still come on any live path, when the media has
+    /// reached `end`.
     pub(super) fn may_come(&self, number: u64, end: u64) -> bool {
         let mut seen = self.paths.iter().filter(|path| path.seen.is_some()).peekable();
         seen.peek().is_none() || seen.any(|path| path.lives(end) && path.may_come(number))
     }
 }
 
-/// Where the repair streams of one path stand.
+/// Positions of the repair streams on one path.
 #[derive(Debug, Default)]
 struct Outlook {
-    /// Where the media was when the latest repair packet came.
+    /// Position of the media at the latest repair packet.
     seen: Option<u64>,
-    /// The column with the highest base that another one is ahead of, and the row likewise.
+    /// The column with the second highest base, and the row with the second highest base.
     column: Option<Line>,
     row: Option<Line>,
-    /// The ones that are ahead.
+    /// The column and the row with the highest base.
     ahead: [Option<Line>; 2],
-    /// One of another shape, by axis.
+    /// One with another shape, by axis.
     other: [Option<Line>; 2],
-    /// The first number of a matrix, and whether another one has confirmed it.
+    /// First number of a matrix, and whether another matrix has confirmed it.
     start: Option<(u64, bool)>,
-    /// The largest matrix seen since `since`, and in the time before that.
+    /// The largest matrix since `since`, and in the period before.
     span: u64,
     span_before: u64,
     since: u64,
@@ -112,7 +112,7 @@ impl Outlook {
         self.span.max(self.span_before)
     }
 
-    /// Whether it has brought a repair packet lately: columns come once a matrix at least.
+    /// Whether it has brought a repair packet recently: columns come at least once per matrix.
     fn lives(&self, end: u64) -> bool {
         self.seen.is_some_and(|seen| end <= seen + 4 * self.span())
     }
@@ -131,7 +131,8 @@ impl Outlook {
 
     fn saw_known(&mut self, line: Line, end: u64) {
         self.span = self.span.max(line.span());
-        // One that runs ahead of its media, or is forged, is no witness of what was sent before it.
+        // A repair packet that runs ahead of its media, or is forged, proves nothing about earlier
+        // ones.
         if line.end() > end {
             return;
         }
@@ -140,7 +141,7 @@ impl Outlook {
         if ahead.is_some_and(|ahead| ahead.base == line.base) {
             return;
         }
-        // The second newest is where the sender surely is.
+        // The second newest one is certainly the sender's position.
         let newer = ahead.is_none_or(|ahead| line.base > ahead.base);
         let sure = if newer {
             self.ahead[place].replace(line).filter(|ahead| ahead.same_shape(&line))
@@ -166,7 +167,7 @@ impl Outlook {
         let other = self.other[place].replace(line);
         let known = other.is_some_and(|other| other.same_shape(&line) && other.base != line.base);
         if known {
-            // What the shape before was says nothing any more.
+            // State of the previous shape no longer applies.
             self.ahead[place] = other;
         }
         known
@@ -181,8 +182,8 @@ impl Outlook {
             return;
         }
         self.column = Some(line);
-        // From one column to the next it is one number, from a matrix' last to the first of the
-        // next it is more.
+        // From one column to the next it is one number; from the last of a matrix to the first of
+        // the next it is more.
         let first = line.offset == 1 || line.base - before.base == line.span() - line.offset + 1;
         match self.start {
             Some((start, _)) if (line.base - start) % line.span() >= line.offset => self.start = None,
@@ -204,7 +205,7 @@ impl Outlook {
         row_may || self.column_base(number, &column) > column.base
     }
 
-    /// The base of a number's column; at most so much if that is not known.
+    /// The base of a number's column; an upper bound if that is unknown.
     fn column_base(&self, number: u64, column: &Line) -> u64 {
         match self.start {
             Some((start, true)) if number >= start => {
@@ -215,8 +216,8 @@ impl Outlook {
     }
 }
 
-/// Those of the `closed` numbers (sorted, unknown, nothing more will come for them) that the
-/// equations in hand cannot solve either, even if all that is missing beside them does come.
+/// Those of the `closed` numbers (sorted, unknown, no more repair packets will come) that the
+/// present equations cannot solve either, even if all other missing numbers come.
 pub(super) fn hopeless(
     mut closed: Vec<u64>,
     equations: &[Equation],

@@ -1,15 +1,15 @@
-//! The ring in which a decoder keeps what it knows of each number.
+//! The ring in which a decoder keeps the state of each number.
 
 use std::{mem, ops::Range};
 
 use super::Sum;
 
-/// What is known of a number.
+/// State of a number.
 #[derive(Debug)]
 pub(super) enum Content {
     Original(Sum),
     Rebuilt(Sum),
-    /// Two contents came: one of them is forged, and neither is used.
+    /// Two contents came: one of them is forged, so neither is used.
     Disputed,
     Hopeless,
 }
@@ -20,10 +20,10 @@ struct Slot {
     content: Content,
 }
 
-/// Numbers of a range no longer than the capacity: its owner sees to that.
+/// A range of numbers not longer than the capacity; the owner makes sure of that.
 #[derive(Debug, Default)]
 pub(super) struct Window {
-    /// As many as a power of two, or none.
+    /// A power of two, or empty.
     slots: Vec<Option<Slot>>,
     bytes: usize,
 }
@@ -51,7 +51,7 @@ impl Window {
         slot.filter(|slot| slot.number == number).map(|slot| &slot.content)
     }
 
-    /// The shard of a number, if it came or was rebuilt.
+    /// The shard of a number, if it came or was recovered.
     pub(super) fn sum(&self, number: u64) -> Option<&Sum> {
         match self.get(number)? {
             Content::Original(sum) | Content::Rebuilt(sum) => Some(sum),
@@ -59,7 +59,7 @@ impl Window {
         }
     }
 
-    /// Replaces what was known. There must be capacity.
+    /// Replaces the state of a number within the capacity.
     pub(super) fn put(&mut self, number: u64, content: Content) {
         let index = self.index(number);
         self.free(index);
@@ -76,7 +76,7 @@ impl Window {
         }
     }
 
-    /// Forgets these numbers: the lowest ones, at most all that there are.
+    /// Forgets these numbers, which must be the lowest ones.
     pub(super) fn forget(&mut self, numbers: Range<u64>) {
         for number in numbers.take(self.slots.len()) {
             let index = self.index(number);
@@ -84,7 +84,7 @@ impl Window {
         }
     }
 
-    /// Makes room for so many numbers; never shrinks.
+    /// Makes room for this many numbers; never shrinks.
     pub(super) fn reserve(&mut self, numbers: u64) {
         let capacity = numbers.next_power_of_two() as usize;
         if capacity <= self.slots.len() {
