@@ -1,9 +1,9 @@
-//! Addresses as people write them: `udp://239.1.1.1:5000?if=eth1` to a checked [`Input`] or
-//! [`Output`] and back.
+//! Parses addresses as users write them (`udp://239.1.1.1:5000?if=eth1`) into a checked [`Input`]
+//! or [`Output`], and writes them back.
 //!
-//! The spelling is that of ffmpeg and VLC. Pure text: nothing here looks up names or interfaces or
-//! touches a socket. The values come from the command line, the configuration file and HTTP paths
-//! ([`udpxy`]), and go to `ingest` (inputs) and the program (outputs).
+//! The syntax is that of ffmpeg and VLC. This is text processing only: no names or interfaces are
+//! looked up, and no socket is opened. The values come from the command line, the configuration
+//! file and HTTP paths ([`udpxy`]), and are used by `ingest` (inputs) and the program (outputs).
 
 mod dscp;
 mod endpoint;
@@ -34,20 +34,20 @@ use tidecast_wire::{
     st2022::{self, Axis},
 };
 
-/// The longest alternative name of a network interface on Linux (`ALTIFNAMSIZ` is 128, with the
-/// final zero). A first name has at most 15 bytes.
+/// Maximum length of a network interface's name in bytes: that of an alternative name on Linux
+/// (`ALTIFNAMSIZ` is 128, with the final zero). The ordinary name has at most 15 bytes.
 const INTERFACE_NAME_BYTES_MAX: usize = 127;
 
-/// What a URL's scheme says about the datagrams.
+/// Scheme of a URL: the format of the datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Scheme {
-    /// `udp://`: whatever the channel's format says.
+    /// `udp://`: the format that the channel is configured with.
     #[default]
     Udp,
     /// `rtp://`: RTP (RFC 3550).
     Rtp,
-    /// `rist://`: RTP with retransmission by RIST simple profile (VSF TR-06-1), RTCP on the port
-    /// above.
+    /// `rist://`: RTP with retransmission by RIST simple profile (VSF TR-06-1); RTCP uses the next
+    /// higher port.
     Rist,
 }
 
@@ -59,14 +59,15 @@ impl Scheme {
 }
 
 /// A network interface, by name or by one of its addresses. Whether it exists is not checked: it
-/// may come later.
+/// may appear later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Interface {
-    /// As in `ip link`: its name, an alternative name, or its index.
+    /// A name as in `ip link`: the ordinary name, an alternative name, or the index.
     Name(String),
     /// The interface that has this address.
     Addr(IpAddr),
-    /// The interface of this name, by its IPv6 address: several may have the same link-local one.
+    /// The interface with this name, with its IPv6 address: several interfaces may have the same
+    /// link-local address.
     Zoned(Ipv6Addr, String),
 }
 
@@ -74,81 +75,83 @@ pub enum Interface {
 ///
 /// The zone of an IPv6 address (`[ff02::1%eth0]`) is another way to name the interface.
 ///
-/// A unicast `group` is a local address to receive on; the unspecified one (`udp://@:PORT`) means
-/// all of them.
+/// A unicast `group` is a local address to receive on; the unspecified address (`udp://@:PORT`)
+/// means all local addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Input {
-    /// What the datagrams are.
+    /// Format of the datagrams.
     pub scheme: Scheme,
     /// The multicast group to join, or the local unicast address.
     pub group: IpAddr,
     /// The UDP port, never 0.
     pub port: u16,
-    /// Take only this sender's datagrams (source-specific multicast, RFC 4607).
+    /// Receive only datagrams of this sender (source-specific multicast, RFC 4607).
     pub source: Option<IpAddr>,
-    /// Where to join; without it the kernel's routes decide.
+    /// Interface to join on; if it is `None`, the kernel's routes decide.
     pub interface: Option<Interface>,
 }
 
 /// Where datagrams go: `udp://ADDRESS:PORT[?ttl=4&loop=0&if=eth1&payload=1]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Output {
-    /// What the datagrams are.
+    /// Format of the datagrams.
     pub scheme: Scheme,
     /// The unicast or multicast address and the port, never 0.
     pub target: SocketAddr,
-    /// Where to send from; without it the kernel's routes decide.
+    /// Interface to send from; if it is `None`, the kernel's routes decide.
     pub interface: Option<Interface>,
     /// Time to live (IPv6: hop limit); the kernel's default is 1 for multicast and 64 for unicast.
     pub ttl: Option<u8>,
-    /// Whether receivers on this host get multicast copies too; the kernel's default is yes.
+    /// Whether receivers on this host also get multicast copies; the kernel's default is yes.
     pub multicast_loop: Option<bool>,
     /// Send the payload only, instead of the whole datagram.
     pub payload: bool,
-    /// Add repair packets for the next hop.
+    /// FEC to add to the output.
     pub fec: Option<OutputFec>,
-    /// How long a RIST output keeps packets for receivers that ask for them again; the default is
+    /// How long a RIST output keeps packets for retransmission; the default is
     /// [`tidecast_core::limits::HISTORY`].
     pub buffer: Option<Duration>,
-    /// What it sends again at most, in percent of the media; the default is
+    /// Maximum rate of retransmissions, in percent of the media; the default is
     /// [`tidecast_core::limits::RETRANSMIT_SHARE`].
     pub share: Option<u8>,
-    /// Where the sender's RTCP goes; by default as it came, above the media's port or on it.
+    /// Where the sender's RTCP goes; by default to the next higher port if it was received there,
+    /// and to the media's port if it was received there.
     pub rtcp: Option<OutputRtcp>,
-    /// The class of service; without it that of the system, 0.
+    /// The DSCP; if it is `None`, the system's default, 0.
     pub dscp: Option<Dscp>,
 }
 
 /// Where an output sends the RTCP of its streams' senders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OutputRtcp {
-    /// To the port above the media's.
+    /// To the port above the media's port.
     Above,
     /// To the media's port (RFC 5761).
     Muxed,
-    /// To the media's port where it came so, and else nowhere: the port above is somebody else's.
+    /// To the media's port if it was received that way, otherwise nowhere, because the port above
+    /// belongs to something else.
     IfMuxed,
     /// Nowhere.
     Off,
 }
 
-/// The repair packets that an output adds.
+/// FEC that an output adds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OutputFec {
-    /// SMPTE ST 2022-1 for RTP, by this matrix, on the ports above.
+    /// SMPTE ST 2022-1 for RTP, with this matrix; the repair packets go to higher ports.
     St2022(Shape),
-    /// Reed-Solomon for native datagrams, among them.
+    /// Reed-Solomon for native datagrams; the repair packets go to the same port.
     Native(native::Fec),
 }
 
-/// Whether the address is a multicast group: class D (224.0.0.0/4), or its IPv6 counterpart
-/// (ff00::/8).
+/// Returns whether the address is a multicast group: class D (224.0.0.0/4) for IPv4, or ff00::/8
+/// for IPv6.
 pub fn is_class_d(address: IpAddr) -> bool {
     address.is_multicast()
 }
 
 impl Interface {
-    /// Its address, if it is named by one.
+    /// Returns the address, if the interface is named by one.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
             Interface::Name(_) => None,
@@ -159,28 +162,28 @@ impl Interface {
 }
 
 impl Input {
-    /// Whether this input joins a group; otherwise it receives unicast.
+    /// Returns whether this input joins a multicast group; otherwise it receives unicast.
     pub fn is_class_d(&self) -> bool {
         is_class_d(self.group)
     }
 
-    /// The group (or local address) and the port.
+    /// Returns the group (or local address) with the port.
     pub fn socket_addr(&self) -> SocketAddr {
         SocketAddr::new(self.group, self.port)
     }
 
-    /// The same on another port, so much higher; none beyond the last one.
+    /// Returns the same input with its port raised by `offset`, or `None` if that exceeds 65535.
     pub fn on_port_above(&self, offset: u16) -> Option<Input> {
         Some(Input { port: self.port.checked_add(offset)?, ..self.clone() })
     }
 
-    /// Where the sender's RTCP comes in, if there is any.
+    /// Returns where the sender's RTCP is received, if the scheme has RTCP.
     pub fn rtcp_addr(&self) -> Option<SocketAddr> {
         rtcp_addr(self.scheme, self.socket_addr())
     }
 
-    /// Checks what no single part can tell: a source needs a group, all addresses one family, and
-    /// RTCP a port.
+    /// Checks the rules that involve several parts: a source requires a group, all addresses must
+    /// be of one family, and RTCP needs a port.
     fn checked(self) -> Result<Input, AddressError> {
         rist_port(self.scheme, self.port)?;
         if let Some(source) = self.source {
@@ -195,7 +198,7 @@ impl Input {
 }
 
 impl Output {
-    /// The matrix of SMPTE ST 2022-1, if its stream is protected so.
+    /// Returns the matrix of SMPTE ST 2022-1, if this output uses that FEC.
     pub fn st2022(&self) -> Option<Shape> {
         match self.fec? {
             OutputFec::St2022(shape) => Some(shape),
@@ -203,7 +206,7 @@ impl Output {
         }
     }
 
-    /// The shape of native FEC, if its streams are protected so.
+    /// Returns the parameters of native FEC, if this output uses it.
     pub fn native_fec(&self) -> Option<native::Fec> {
         match self.fec? {
             OutputFec::Native(fec) => Some(fec),
@@ -211,7 +214,7 @@ impl Output {
         }
     }
 
-    /// Where the repair packets of columns or rows go, if there are any.
+    /// Returns the output for the repair packets of columns or rows, if this output has them.
     pub fn repair_output(&self, axis: Axis) -> Option<Output> {
         self.st2022().filter(|shape| axis == Axis::Column || shape.row_fec())?;
         let offset = st2022::PORTS_ABOVE[usize::from(axis == Axis::Row)];
@@ -220,12 +223,13 @@ impl Output {
         Some(Output { scheme: Scheme::Rtp, target, ..plain })
     }
 
-    /// Where the receiver's RTCP is, if there is any.
+    /// Returns the address of the receiver's RTCP, if the scheme has RTCP.
     pub fn rtcp_addr(&self) -> Option<SocketAddr> {
         rtcp_addr(self.scheme, self.target)
     }
 
-    /// Where the RTCP of its streams' senders goes, which came so; none where it is not sent.
+    /// Returns where to send the RTCP of the streams' senders that was received this way, or
+    /// `None` if it is not sent.
     pub fn reports_to(&self, beside: Beside) -> Option<SocketAddr> {
         if self.payload || self.scheme == Scheme::Rist {
             return None;
@@ -242,13 +246,13 @@ impl Output {
         }
     }
 
-    /// Whether the target is a multicast group.
+    /// Returns whether the target is a multicast group.
     pub fn is_class_d(&self) -> bool {
         is_class_d(self.target.ip())
     }
 }
 
-/// A URL, cut into its parts; only scheme and port are checked yet.
+/// A URL, split into its parts; only scheme and port have been checked.
 struct Parts<'a> {
     scheme: Scheme,
     user: &'a str,
@@ -279,12 +283,12 @@ fn parse_port(port: &str) -> Result<u16, AddressError> {
     parse_port_or_any(port).ok().filter(|&port| port != 0).ok_or_else(|| AddressError::Port(port.to_owned()))
 }
 
-/// A port, or 0 for any that is free.
+/// Parses a port; 0 means any free port.
 fn parse_port_or_any(port: &str) -> Result<u16, AddressError> {
     number::<u16>(port).ok_or_else(|| AddressError::Port(port.to_owned()))
 }
 
-/// Decimal digits only: `u16::from_str` would take a leading plus sign.
+/// Parses decimal digits only: `u16::from_str` would accept a leading plus sign.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
@@ -293,7 +297,7 @@ fn is_unicast(address: IpAddr) -> bool {
     !(address.is_multicast() || address.is_unspecified() || address == IpAddr::V4(Ipv4Addr::BROADCAST))
 }
 
-/// RIST needs the odd port above for RTCP.
+/// Checks that a RIST port is even: RTCP uses the next higher, odd port.
 fn rist_port(scheme: Scheme, port: u16) -> Result<(), AddressError> {
     if scheme == Scheme::Rist && !port.is_multiple_of(2) { Err(AddressError::RistPort(port)) } else { Ok(()) }
 }

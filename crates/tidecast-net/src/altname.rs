@@ -1,6 +1,6 @@
-//! Alternative names of interfaces (`ip link property add dev eth0 altname wan`), which
-//! `getifaddrs` does not list: the kernel is asked for one over rtnetlink (RTM_GETLINK with
-//! IFLA_ALT_IFNAME, since Linux 5.5). For [`super::interface`].
+//! Looks up alternative names of interfaces (`ip link property add dev eth0 altname wan`), which
+//! `getifaddrs` does not list, by a request to the kernel over rtnetlink (RTM_GETLINK with
+//! IFLA_ALT_IFNAME, since Linux 5.5). Used by [`super::interface`].
 
 use std::os::fd::AsRawFd;
 
@@ -8,9 +8,9 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
-/// Bytes of a netlink header, and of the `ifinfomsg` behind it.
+/// Bytes of a netlink header, and also of the `ifinfomsg` that follows it.
 const HEADER: usize = 16;
-/// `RTM_GETLINK` and its answer `RTM_NEWLINK`.
+/// `RTM_GETLINK`; below it the reply `RTM_NEWLINK`.
 const GET_LINK: u16 = 18;
 const NEW_LINK: u16 = 16;
 /// `NLM_F_REQUEST`.
@@ -18,25 +18,25 @@ const REQUEST: u16 = 1;
 /// `IFLA_ALT_IFNAME`.
 const ALTERNATIVE_NAME: u16 = 53;
 
-/// The index of the interface that has this alternative name (or first name).
+/// Returns the index of the interface that has this alternative (or ordinary) name.
 pub(super) fn index(name: &str) -> Option<u32> {
     let flags = SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute).ok()?;
     let kernel = NetlinkAddr::new(0, 0);
     sendto(socket.as_raw_fd(), &request(name), &kernel, MsgFlags::empty()).ok()?;
-    // The kernel answers within the call; what does not fit is of no interest.
+    // The kernel replies within the call; the part of the reply that does not fit is not needed.
     let mut answer = [0; 256];
     let length = recv(socket.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT).ok()?;
     index_in(answer.get(..length)?)
 }
 
 fn request(name: &str) -> Vec<u8> {
-    let attribute = 4 + name.len() + 1; // a zero ends the name
+    let attribute = 4 + name.len() + 1; // a zero byte terminates the name
     let length = (2 * HEADER + attribute).next_multiple_of(4);
     let mut bytes = Vec::with_capacity(length);
     bytes.extend((length as u32).to_ne_bytes()); // names are short
     bytes.extend([GET_LINK, REQUEST].map(u16::to_ne_bytes).as_flattened());
-    bytes.resize(2 * HEADER, 0); // sequence, port, and an `ifinfomsg` that names nothing
+    bytes.resize(2 * HEADER, 0); // sequence, port, and an empty `ifinfomsg`
     bytes.extend([attribute as u16, ALTERNATIVE_NAME].map(u16::to_ne_bytes).as_flattened());
     bytes.extend(name.as_bytes());
     bytes.resize(length, 0);

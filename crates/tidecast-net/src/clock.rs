@@ -1,26 +1,27 @@
-//! The only place that reads a clock. The core gets time as an argument; the I/O shell reads it
-//! here.
+//! The only module that reads a clock. The core gets the time as an argument; the code that does
+//! I/O reads it here.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The monotonic clock.
+/// Reads the monotonic clock.
 #[allow(clippy::disallowed_methods)] // the one allowed site
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The wall clock, as the time since the Unix epoch.
+/// Reads the wall clock, as the time since the Unix epoch.
 #[allow(clippy::disallowed_methods)] // the one allowed site
 pub fn unix() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The wall clock in microseconds since the Unix epoch, as native datagrams carry it.
+/// Reads the wall clock in microseconds since the Unix epoch, the unit in native datagrams.
 pub fn unix_micros() -> u64 {
     u64::try_from(unix().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Both clocks read together, to translate kernel time stamps (wall clock) into [`Instant`]s.
+/// Readings of both clocks at the same time, to convert kernel timestamps (wall clock) into
+/// [`Instant`]s.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockPair {
     /// The monotonic clock.
@@ -35,9 +36,9 @@ impl ClockPair {
         ClockPair { monotonic: now(), wall: unix() }
     }
 
-    /// The instant of a wall-clock stamp, never later than this pair's own reading and never
-    /// earlier than `floor`, so that a stepped wall clock cannot move arrivals into the future or
-    /// far into the past.
+    /// Converts a wall-clock timestamp to an instant, not later than this pair's own reading and
+    /// not earlier than `floor`, so that a step of the wall clock cannot move arrival times into
+    /// the future or far into the past.
     pub fn instant_of(&self, stamp: Duration, floor: Instant) -> Instant {
         let age = self.wall.saturating_sub(stamp);
         self.monotonic.checked_sub(age).unwrap_or(floor).max(floor).min(self.monotonic)

@@ -1,7 +1,7 @@
-//! Why nothing comes from a group that was joined: what this host shows of it, the likeliest cause
-//! first.
+//! Finds likely causes why a joined group receives nothing, from the state of this host, the
+//! likeliest first.
 //!
-//! Reads `/sys` and `/proc` only; opens no socket and changes nothing. For `probe`, `check` and
+//! Only reads `/sys` and `/proc`; opens no socket and changes nothing. For `probe`, `check` and
 //! `observe`.
 
 use std::{
@@ -12,14 +12,14 @@ use std::{
 
 use crate::address::{Input, Interface};
 
-/// Where the kernel shows what it knows; another one in tests.
+/// The folders in which the kernel shows its state; tests use their own.
 #[derive(Debug, Clone)]
 struct Host {
     root: PathBuf,
 }
 
-/// The likeliest causes, each a sentence with what to do, the likeliest first. `interface`: where
-/// it was joined, if known.
+/// Returns the likeliest causes, the likeliest first; each is a sentence that states a remedy.
+/// `interface` is the interface on which the group was joined, if known.
 pub fn silence(input: &Input, interface: Option<&str>) -> Vec<String> {
     Host { root: PathBuf::from("/") }.silence(input, interface)
 }
@@ -67,8 +67,8 @@ impl Host {
             .then(|| format!("{interface} is down: plug it in, or `ip link set {interface} up`"))
     }
 
-    /// A bridge on this host that snoops without a querier: its own, or the one that the interface
-    /// is a port of.
+    /// Finds a bridge on this host that snoops without a querier: the interface itself, or the
+    /// bridge of which the interface is a port.
     fn bridge(&self, interface: &str) -> Option<String> {
         let bridge = ["bridge", "brport/bridge/bridge"].into_iter().find_map(|folder| {
             let snooping = self.of_interface(interface, &format!("{folder}/multicast_snooping"))?;
@@ -86,8 +86,8 @@ impl Host {
         ))
     }
 
-    /// Another program on this host has joined the group on another interface: perhaps that is the
-    /// right one.
+    /// Checks whether another program on this host has joined the group on another interface,
+    /// which may be the right one.
     fn joined_elsewhere(&self, input: &Input, interface: &str) -> Option<String> {
         let IpAddr::V4(group) = input.group else { return None };
         let others = memberships(&self.text("proc/net/igmp")?, group);
@@ -100,8 +100,8 @@ impl Host {
         })
     }
 
-    /// The kernel drops datagrams whose sender it would not reach through the interface (RFC 3704,
-    /// strict).
+    /// Checks whether the kernel drops datagrams from senders that it would not reach through the
+    /// interface (strict reverse-path filtering, RFC 3704).
     fn reverse_path(&self, input: &Input, interface: &str) -> Option<String> {
         let filter = |name: &str| {
             let text = self.text(format!("proc/sys/net/ipv4/conf/{name}/rp_filter"))?;
@@ -116,7 +116,7 @@ impl Host {
         })
     }
 
-    /// No interface was named, and there is more than one to choose from.
+    /// Checks whether no interface was named although there are several.
     fn route_chose(&self, input: &Input, interface: &str) -> Option<String> {
         if input.interface.is_some() || !input.is_class_d() {
             return None;
@@ -146,8 +146,8 @@ fn source_filter(input: &Input) -> Option<String> {
     Some(format!("only {source} is let through (source-specific): does that host send, with this address?"))
 }
 
-/// The interfaces on which a group is joined, as `/proc/net/igmp` says: the group in hexadecimal,
-/// in the order of its bytes in memory.
+/// Returns the interfaces on which a group is joined according to `/proc/net/igmp`, which writes
+/// the group in hexadecimal, with the bytes in memory order.
 fn memberships(igmp: &str, group: Ipv4Addr) -> Vec<String> {
     let wanted = format!("{:08X}", u32::from_ne_bytes(group.octets()));
     let mut interface = String::new();
@@ -163,7 +163,7 @@ fn memberships(igmp: &str, group: Ipv4Addr) -> Vec<String> {
     found
 }
 
-/// The name of an interface as it was typed, if it was a name.
+/// Returns the name of the interface as typed, if it was named by a name.
 pub fn named(input: &Input) -> Option<&str> {
     match &input.interface {
         Some(Interface::Name(name)) => Some(name),

@@ -1,6 +1,6 @@
-//! Membership reports of our own (RFC 3376), for networks in which no querier asks for them:
-//! switches that snoop would forget the port otherwise. The kernel sends one when a group is
-//! joined, and after that only when it is asked.
+//! Sends IGMP membership reports (RFC 3376) on its own, for networks without a querier, in which a
+//! snooping switch would otherwise remove the port from the group. The kernel sends reports only
+//! when a group is joined and in reply to queries.
 
 use std::{
     io,
@@ -12,20 +12,20 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{interface::Found, sys};
 
-/// Where reports of version 3 go: to all routers that know it.
+/// Destination of version 3 reports: all IGMPv3 routers.
 const ROUTERS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 22);
 const REPORT_V2: u8 = 0x16;
 const REPORT_V3: u8 = 0x22;
-/// Record types (section 4.2.12): what is received now, as an answer to a query says it.
+/// Record types (section 4.2.12): the current state, as in the reply to a query.
 const IS_INCLUDE: u8 = 1;
 const IS_EXCLUDE: u8 = 2;
-/// Internetwork control, as the kernel's own reports.
+/// TOS for internetwork control, as in the kernel's own reports.
 const TOS: u32 = 0xc0;
 
 /// Reports that the group is received on this interface, from one source or from all.
 ///
 /// # Errors
-/// Raw sockets are not permitted (CAP_NET_RAW), or the interface takes nothing.
+/// Raw sockets are not permitted (CAP_NET_RAW), or the interface accepts no packets.
 pub(super) fn report(on: &Found, group: Ipv4Addr, source: Option<Ipv4Addr>) -> io::Result<()> {
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(libc::IPPROTO_IGMP)))?;
     socket.bind_device(Some(on.name.as_bytes()))?;
@@ -50,7 +50,7 @@ fn record(group: Ipv4Addr, source: Option<Ipv4Addr>) -> Vec<u8> {
     record
 }
 
-/// A message with its checksum.
+/// Builds a message with its checksum.
 fn message(head: &[u8], body: &[u8]) -> Vec<u8> {
     let mut bytes = [head, body].concat();
     let sum: u32 =
@@ -61,8 +61,9 @@ fn message(head: &[u8], body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Whether the kernel speaks an older version there, because it was told to or a querier does:
-/// `/proc/net/igmp` has a line `INDEX DEVICE : COUNT V2` for each interface.
+/// Returns whether the kernel uses an older IGMP version on the interface, because it is
+/// configured so or a querier uses it: `/proc/net/igmp` has a line `INDEX DEVICE : COUNT V2` for
+/// each interface.
 fn is_old(versions: &str, interface: &str) -> bool {
     let lines = versions.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut words =
@@ -74,7 +75,7 @@ fn is_old(versions: &str, interface: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Byte for byte what the kernel answers to a query.
+    /// The reports equal the kernel's replies to a query, byte for byte.
     #[test]
     fn reports_are_as_the_kernel_makes_them() {
         let (group, source) = (Ipv4Addr::new(239, 7, 7, 7), Ipv4Addr::new(10, 0, 0, 5));

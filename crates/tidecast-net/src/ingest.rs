@@ -1,8 +1,9 @@
-//! One leg kept alive: it waits for its interface, joins, receives, and joins again.
+//! Runs one leg: waits for its interface, joins the group, receives datagrams, and joins again
+//! when necessary.
 //!
-//! The packet path's worker calls [`Leg::maintain`] when [`Leg::due`] says, registers the socket
-//! with its epoll when told so, and calls [`Leg::receive`] when there is something to read; the
-//! datagrams go on to [`tidecast_core::relay`].
+//! The packet path's worker calls [`Leg::maintain`] at the time of [`Leg::due`], registers the
+//! socket with its epoll when the result says so, and calls [`Leg::receive`] when the socket is
+//! readable; the datagrams go on to [`tidecast_core::relay`].
 
 use std::{
     fmt, io, mem,
@@ -24,17 +25,16 @@ use super::{
 use crate::{address::Input, clock::ClockPair, limits::LEG_CHECK};
 use tidecast_core::buffer::{Buffer, Pool};
 
-/// What a leg is doing.
+/// State of a leg.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Something is not there yet or any more, such as the interface; it is tried again every
-    /// `LEG_CHECK`.
+    /// A resource is missing, such as the interface; the leg tries again every `LEG_CHECK`.
     Waiting(String),
-    /// Joined (or bound, for unicast), on this interface if on one.
+    /// Joined (or bound, for unicast), on this interface if on a particular one.
     Joined(Option<String>),
-    /// It cannot be opened, and waiting does not help.
+    /// The leg cannot be opened, and waiting does not help.
     Failed(String),
-    /// Left on purpose.
+    /// The group was left deliberately.
     Left,
 }
 
@@ -50,46 +50,48 @@ impl fmt::Display for State {
     }
 }
 
-/// What [`Leg::maintain`] did to the socket.
+/// Change of the socket by [`Leg::maintain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Change {
-    /// Nothing; joining again keeps the socket.
+    /// No change; joining again keeps the socket.
     None,
-    /// There is a new socket: register it. An older one is closed, which takes it out of an epoll.
+    /// There is a new socket, which must be registered. An older one is closed, which removes it
+    /// from an epoll.
     Opened,
-    /// There is none any more.
+    /// The socket was closed.
     Closed,
 }
 
-/// What a leg has counted since it was made, over all its sockets.
+/// Counters of a leg since it was created, over all its sockets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Datagrams passed on.
     pub datagrams: u64,
-    /// Their bytes (UDP payload).
+    /// Bytes of the datagrams passed on (UDP payload).
     pub bytes: u64,
     /// Datagrams longer than [`tidecast_wire::limits::DATAGRAM_BYTES_MAX`], which are not passed
     /// on.
     pub truncated: u64,
-    /// Datagrams that the kernel dropped before they could be received: the receive buffer was
-    /// full.
+    /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_drops: u64,
-    /// How often the leg was joined, the first time included.
+    /// Number of joins, including the first.
     pub joins: u64,
-    /// Datagrams of our own that could not be sent.
+    /// Datagrams that this program could not send.
     pub unsent: u64,
 }
 
-/// A socket's drop count: 32 bits that wrap, read in two ways that overtake each other.
+/// A socket's drop count: 32 bits that wrap, obtained in two ways whose values may arrive out of
+/// order.
 #[derive(Debug, Default)]
 struct DropCount {
     last: u32,
 }
 
 impl DropCount {
-    /// Drops since the highest count so far. Counts that came with datagrams are as old as their
-    /// datagram, so one from before the last reading of the socket itself adds nothing.
+    /// Returns the number of drops since the highest count so far. A count that came with a
+    /// datagram is as old as the datagram, so a count from before the last direct query of the
+    /// socket adds nothing.
     fn advance(&mut self, count: u32) -> u64 {
         let ahead = count.wrapping_sub(self.last);
         if ahead >= 1 << 31 {
@@ -100,7 +102,7 @@ impl DropCount {
     }
 }
 
-/// One leg: its address, its socket when there is one, its state and counters.
+/// One leg: its address, its socket if it is open, its state and counters.
 #[derive(Debug)]
 pub struct Leg {
     input: Input,
@@ -109,31 +111,33 @@ pub struct Leg {
     state: State,
     counters: Counters,
     drop_count: DropCount,
-    /// The same, as told by datagrams alone: what was dropped before each.
+    /// The drop count according to the datagrams alone: the drops before each.
     told: DropCount,
     due: Option<Instant>,
-    /// Whether it was tried once.
+    /// Whether opening was attempted at least once.
     tried: bool,
-    /// Why nothing can come although it is joined: its interface is down.
+    /// Reason why nothing can arrive although the group is joined: the interface is down.
     fault: Option<String>,
-    /// Whether somebody wants to know the class of service, and that of the last datagram.
+    /// Whether the DSCP is needed, and the DSCP of the last datagram.
     asks_for_dscp: bool,
     dscp: Option<u8>,
-    /// How often the membership is reported, if nobody may ask for it, and when next.
+    /// The interval at which the membership is reported in networks without a querier, and the
+    /// next time.
     rejoin: Option<Duration>,
     rejoin_at: Instant,
     logged: Counters,
     log: LogLimiter,
-    /// Whether a stranger had it joined, and may have a thousand more.
+    /// Whether a client caused the join, who may cause a thousand more.
     on_demand: bool,
 }
 
-/// Whether any leg on demand has looked at its receive buffer: those of all others are as small.
+/// Whether the receive buffer of any on-demand leg has been checked: the buffers of all others are
+/// equally small.
 static SMALL_BUFFER_SAID: AtomicBool = AtomicBool::new(false);
 
 impl Leg {
-    /// A leg that opens its socket at the first [`Leg::maintain`]. `receive_buffer` is in bytes as
-    /// the kernel charges them; [`crate::limits::RECEIVE_BUFFER_BYTES`] is the default.
+    /// Creates a leg that opens its socket at the first [`Leg::maintain`]. `receive_buffer` is in
+    /// bytes as counted by the kernel; [`crate::limits::RECEIVE_BUFFER_BYTES`] is the default.
     pub fn new(input: Input, receive_buffer: usize, now: Instant) -> Leg {
         Leg {
             input,
@@ -156,34 +160,34 @@ impl Leg {
         }
     }
 
-    /// A stranger has it joined: what becomes of it is logged at debug.
+    /// Logs state changes at debug level only, for a leg that a client caused.
     pub fn be_quiet(&mut self) {
         self.on_demand = true;
     }
 
-    /// From the first opening on, the class of service of what comes is to be known.
+    /// Requests the DSCP of received datagrams, from the first opening on.
     pub fn ask_for_dscp(&mut self) {
         self.asks_for_dscp = true;
     }
 
-    /// From the first opening on, the membership is reported so often although nobody asks.
+    /// Sets the interval at which the membership is reported without a query, from the first
+    /// opening on.
     pub fn rejoin_every(&mut self, rejoin: Option<Duration>) {
         self.rejoin = rejoin;
     }
 
-    /// The class of service of the last datagram, if it was asked for.
+    /// Returns the DSCP of the last datagram, if [`Leg::ask_for_dscp`] was called.
     pub fn dscp(&self) -> Option<u8> {
         self.dscp
     }
 
-    /// When [`Leg::maintain`] wants to be called; `None` when it has nothing to do any more.
+    /// Returns when to call [`Leg::maintain`]; `None` if it has nothing left to do.
     pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Opens, joins and joins again as needed, reads the kernel's drop count, and logs troubles.
-    /// Does nothing before
-    /// [`Leg::due`].
+    /// Opens the socket, joins and joins again as necessary, reads the kernel's drop count, and
+    /// logs problems. Does nothing before [`Leg::due`].
     pub fn maintain(&mut self, now: Instant, interfaces: &mut Interfaces) -> Change {
         if self.due.is_none_or(|due| now < due) {
             return Change::None;
@@ -253,7 +257,7 @@ impl Leg {
         Change::None
     }
 
-    /// Reports the membership, if it is time.
+    /// Reports the membership, if it is due.
     fn report(&mut self, now: Instant) {
         let (Some(every), Some(subscription)) = (self.rejoin, &mut self.subscription) else { return };
         if now < self.rejoin_at {
@@ -273,7 +277,7 @@ impl Leg {
         self.enter(State::Joined(name));
     }
 
-    /// An interface that goes down keeps its memberships, and nothing comes.
+    /// Checks the interface: one that goes down keeps its memberships, but receives nothing.
     fn look_at_interface(&mut self, interfaces: &Interfaces) {
         let joined = matches!(self.state, State::Joined(_));
         let on = self.subscription.as_ref().and_then(Subscription::interface).filter(|_| joined);
@@ -284,13 +288,13 @@ impl Leg {
         match (&fault, on) {
             (Some(fault), _) => warn!(leg = %self.input, "{fault}"),
             (None, Some(on)) => info!(leg = %self.input, "{} is up again", on.name),
-            (None, None) => {} // the state says what is wrong now
+            (None, None) => {} // the state already names the problem
         }
         self.fault = fault;
     }
 
-    /// Only the first attempt can fail for good: whoever makes the leg hears of it. Later, what
-    /// fails may be mended.
+    /// Records that joining failed. Only the first attempt can fail permanently, because the
+    /// caller that creates the leg reports it. The cause of a later failure may be repaired.
     fn cannot_join(&mut self, error: &SocketError) {
         if error.is_retryable() || self.tried {
             self.enter(State::Waiting(error.to_string()));
@@ -300,7 +304,7 @@ impl Leg {
         }
     }
 
-    /// Changes the state, and logs that once. Joining again is logged although the state may look
+    /// Changes the state and logs the change once. Joining again is logged even if the state is
     /// the same.
     fn enter(&mut self, state: State) {
         let again = matches!(state, State::Joined(_));
@@ -308,7 +312,7 @@ impl Leg {
             return;
         }
         match &state {
-            // Whoever makes the leg says how the first attempt went, in words of its own.
+            // The caller that creates the leg reports the result of the first attempt itself.
             State::Waiting(_) | State::Failed(_) if !self.tried => debug!(leg = %self.input, "{state}"),
             _ if self.on_demand => debug!(leg = %self.input, "{state}"),
             State::Waiting(_) => warn!(leg = %self.input, "{state}"),
@@ -318,12 +322,13 @@ impl Leg {
         self.state = state;
     }
 
-    /// Receives one batch and hands each datagram on, with its arrival time and sender, and how
-    /// many the kernel dropped before it since the last one. Returns how many were read: a full
-    /// [`crate::limits::RECEIVE_BATCH`] means that there may be more.
+    /// Receives one batch and passes on each datagram, with its arrival time and sender, and the
+    /// number of datagrams that the kernel dropped before it since the previous one. Returns the
+    /// number of datagrams read: a full [`crate::limits::RECEIVE_BATCH`] means that there may be
+    /// more.
     ///
-    /// Arrival is the kernel's time stamp on the monotonic clock, at least `floor` (the time of the
-    /// last call).
+    /// The arrival time is the kernel's timestamp on the monotonic clock, not earlier than `floor`
+    /// (the time of the last call).
     pub fn receive(
         &mut self,
         batch: &mut ReceiveBatch,
@@ -357,7 +362,7 @@ impl Leg {
     /// Sends one datagram from the leg's own address and port. Never blocks.
     ///
     /// # Errors
-    /// There is no socket at present, its send buffer is full, or the address cannot be reached.
+    /// No socket is open, its send buffer is full, or the address cannot be reached.
     pub fn send(&mut self, bytes: &[u8], to: SocketAddr) -> io::Result<()> {
         let sent = match &self.subscription {
             Some(subscription) => subscription.send(bytes, to),
@@ -367,7 +372,7 @@ impl Leg {
         sent
     }
 
-    /// Asks the socket for its drop count, which shows drops also when nothing has come since.
+    /// Queries the socket's drop count, which shows drops even if no datagram has arrived since.
     pub fn read_kernel_drops(&mut self) {
         let count = self.socket().map(sys::drops);
         if let Some(Ok(count)) = count {
@@ -394,7 +399,7 @@ impl Leg {
         self.logged = self.counters;
     }
 
-    /// Leaves the group for good; what is queued can still be received.
+    /// Leaves the group permanently; queued datagrams can still be received.
     pub fn leave(&mut self) {
         if let Some(Err(error)) = self.subscription.as_mut().map(Subscription::leave) {
             warn!(leg = %self.input, "cannot leave: {error}"); // closing the socket will
@@ -403,32 +408,33 @@ impl Leg {
         self.enter(State::Left);
     }
 
-    /// The address.
+    /// Returns the address.
     pub fn input(&self) -> &Input {
         &self.input
     }
 
-    /// The state.
+    /// Returns the state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Why nothing can come although it is joined, if so: its interface is down.
+    /// Returns the reason why nothing can arrive although the group is joined: the interface is
+    /// down.
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
 
-    /// The counters; `kernel_drops` is as of the last datagram or [`Leg::maintain`].
+    /// Returns the counters; `kernel_drops` is as of the last datagram or [`Leg::maintain`].
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The socket, to register with an epoll.
+    /// Returns the socket, to register it with an epoll.
     pub fn socket(&self) -> Option<BorrowedFd<'_>> {
         self.subscription.as_ref().map(AsFd::as_fd)
     }
 
-    /// The socket's receive buffer.
+    /// Returns the size of the socket's receive buffer.
     pub fn receive_buffer(&self) -> Option<ReceiveBuffer> {
         self.subscription.as_ref().map(Subscription::receive_buffer)
     }
@@ -442,7 +448,7 @@ mod tests {
     use crate::{clock, limits::RECEIVE_BUFFER_BYTES};
     use tidecast_testkit::sockets::{PATIENCE, free_port, group, input, sender, to, wait_readable};
 
-    /// `now`, and `ms` milliseconds.
+    /// Returns the time `ms` milliseconds after `now`.
     fn after(now: Instant, ms: u64) -> Instant {
         now + Duration::from_millis(ms)
     }
@@ -451,7 +457,7 @@ mod tests {
         leg.maintain(now, &mut Interfaces::read(now))
     }
 
-    /// Receives what is there, and returns it with arrival times.
+    /// Receives all available datagrams, and returns them with their arrival times.
     fn drain(leg: &mut Leg, floor: Instant) -> Vec<(Instant, Buffer)> {
         let (mut batch, mut pool, mut all) = (ReceiveBatch::new(), Pool::new(64), Vec::new());
         wait_readable(leg.socket().unwrap(), PATIENCE);
@@ -538,7 +544,7 @@ mod tests {
         let dropped = leg.counters().kernel_drops;
         assert!(dropped > 0, "seen although nothing was received");
         assert_eq!(drain(&mut leg, now).len() as u64, 50 - dropped);
-        // These carry the old count; then more are dropped, and the next one tells.
+        // These carry the old count; then more are dropped, which the next datagram shows.
         send(50);
         drain(&mut leg, now);
         send(1);

@@ -1,7 +1,7 @@
-//! Finding a network interface by name, by address, or by the route to a target.
+//! Finds a network interface by name, by address, or by the route to a target.
 //!
-//! Used when sockets are opened and, about once a second, to see whether an interface was made
-//! anew. An interface that is deleted and made again has another index, and that is what tells.
+//! Used when sockets are opened and, about once a second, to detect that an interface was
+//! recreated: an interface that is deleted and created again has another index.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
@@ -21,25 +21,25 @@ use crate::{
     limits::INTERFACES_AGE_MAX,
 };
 
-/// A port for asking the kernel for a route; nothing is sent to it ("discard", RFC 863).
+/// Port for querying the kernel's route; nothing is sent to it ("discard", RFC 863).
 const ROUTE_PORT: u16 = 9;
 
 /// An interface that exists now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its name, such as `eth1`.
+    /// The name, such as `eth1`.
     pub name: String,
-    /// Its index; another one after it was deleted and made again.
+    /// The index, which changes when the interface is deleted and created again.
     pub index: u32,
 }
 
-/// The interfaces and their addresses as they were read last. One reading serves all sockets of a
-/// packet thread: with hundreds of them each would cost more than their packets.
+/// The interfaces and their addresses as read last. All sockets of a packet thread share one
+/// reading: with hundreds of sockets, separate readings would cost more than their packets.
 #[derive(Debug)]
 pub struct Interfaces {
     entries: Vec<Entry>,
     read: Instant,
-    /// Why they could not be read the last time: the entries are those of the time before.
+    /// Reason why the last reading failed; the entries are then from an earlier one.
     stale: Option<String>,
 }
 
@@ -47,24 +47,25 @@ pub struct Interfaces {
 #[derive(Debug)]
 struct Entry {
     name: String,
-    /// Of the interface itself only.
+    /// Index; present only in the entry for the interface itself.
     index: Option<u32>,
     address: Option<IpAddr>,
     up: bool,
-    /// It has a carrier, as far as its driver knows.
+    /// Whether the interface has a carrier, as far as its driver knows.
     running: bool,
 }
 
 impl Interfaces {
-    /// Reads them. There are none, and errors say why, when the kernel cannot list them.
+    /// Reads the interfaces. If the kernel cannot list them, the list is empty, and errors state
+    /// the reason.
     pub fn read(now: Instant) -> Interfaces {
         let mut interfaces = Interfaces { entries: Vec::new(), read: now, stale: None };
         interfaces.read_again(now);
         interfaces
     }
 
-    /// Reads them again. Those of before stay when the kernel cannot list them, for instance for
-    /// want of a descriptor: that says nothing of the interfaces.
+    /// Reads the interfaces again. The old entries stay if the kernel cannot list them, for
+    /// instance because no descriptor is free: that does not mean that the interfaces are gone.
     pub fn read_again(&mut self, now: Instant) {
         self.take(getifaddrs().map(|all| all.map(Entry::from).collect()), now);
     }
@@ -84,14 +85,15 @@ impl Interfaces {
         }
     }
 
-    /// Reads them again if the last reading is old (`INTERFACES_AGE_MAX`).
+    /// Reads the interfaces again if the last reading is older than `INTERFACES_AGE_MAX`.
     pub fn refresh(&mut self, now: Instant) {
         if now.saturating_duration_since(self.read) >= INTERFACES_AGE_MAX {
             self.read_again(now);
         }
     }
 
-    /// Finds the named interface; without a name the one that the kernel routes `target` through.
+    /// Finds the named interface; without a name, the one through which the kernel routes
+    /// `target`.
     pub fn find(&self, interface: Option<&Interface>, target: IpAddr) -> Result<Found, SocketError> {
         match interface {
             Some(wanted @ Interface::Name(name)) => self.by_name(name).ok_or_else(|| self.missing(wanted)),
@@ -109,7 +111,7 @@ impl Interfaces {
         }
     }
 
-    /// By its name, an alternative name, or its index, in this order.
+    /// Finds an interface by its name, an alternative name, or its index, in this order.
     fn by_name(&self, name: &str) -> Option<Found> {
         let first = self.entries.iter().find(|entry| entry.name == name && entry.index.is_some());
         if let Some(index) = first.and_then(|entry| entry.index) {
@@ -124,8 +126,8 @@ impl Interfaces {
         self.by_name(&entry.name)
     }
 
-    /// Connecting a datagram socket sends nothing, but makes the kernel choose a route and with it
-    /// an address.
+    /// Finds the interface of the route. Connecting a datagram socket sends nothing, but makes the
+    /// kernel choose a route and thereby a local address.
     fn by_route(&self, target: IpAddr) -> Result<Found, SocketError> {
         let any: IpAddr = match target {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -148,13 +150,12 @@ impl Interfaces {
         Some(Found { name: entry.name.clone(), index })
     }
 
-    /// Whether there is an interface with that index.
+    /// Returns whether an interface with that index exists.
     pub fn exists(&self, index: u32) -> bool {
         self.by_index(index).is_some()
     }
 
-    /// Why nothing can come through the interface although it is there: it is down, or has no
-    /// carrier.
+    /// Returns why nothing can arrive on the existing interface: it is down, or has no carrier.
     pub fn fault(&self, index: u32) -> Option<String> {
         let Entry { name, up, running, .. } = self.entries.iter().find(|entry| entry.index == Some(index))?;
         match (up, running) {
@@ -166,7 +167,7 @@ impl Interfaces {
         }
     }
 
-    /// The interface's first IPv4 address.
+    /// Returns the interface's first IPv4 address.
     pub fn ipv4_of(&self, name: &str) -> Option<Ipv4Addr> {
         self.entries.iter().filter(|entry| entry.name == name).find_map(|entry| match entry.address? {
             IpAddr::V4(address) => Some(address),
@@ -193,7 +194,7 @@ impl From<InterfaceAddress> for Entry {
         let v4 = address.and_then(|a| a.as_sockaddr_in()).map(|a| IpAddr::V4(a.ip()));
         let v6 = || address.and_then(|a| a.as_sockaddr_in6()).map(|a| IpAddr::V6(a.ip()));
         let index = address.and_then(|a| a.as_link_addr()).map(|link| link.ifindex() as u32);
-        // An IPv4 address may bear a label of its own, such as `eth0:1`.
+        // An IPv4 address may have its own label, such as `eth0:1`.
         let name = entry.interface_name.split(':').next().unwrap_or_default().to_owned();
         let has = |flag| entry.flags.contains(flag);
         let (up, running) = (has(InterfaceFlags::IFF_UP), has(InterfaceFlags::IFF_RUNNING));
@@ -201,15 +202,15 @@ impl From<InterfaceAddress> for Entry {
     }
 }
 
-/// [`Interfaces::find`] among the interfaces that there are now.
+/// Like [`Interfaces::find`], with a new reading of the interfaces.
 pub fn find(interface: Option<&Interface>, target: IpAddr) -> Result<Found, SocketError> {
     Interfaces::read(clock::now()).find(interface, target)
 }
 
-/// An endpoint as a socket is told it: its zone is an interface's index.
+/// Converts an endpoint to a socket address, with its zone as an interface index.
 ///
 /// # Errors
-/// There is no such interface, or a link-local address has no zone.
+/// The interface does not exist, or a link-local address has no zone.
 pub fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, SocketError> {
     let address = endpoint.address();
     let Some(zone) = endpoint.zone() else {
@@ -219,7 +220,7 @@ pub fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, SocketError> {
     Ok(on_link(address, find(Some(zone), address.ip())?.index))
 }
 
-/// The address, with the link that it is meant on if it means something on one link only.
+/// Returns the address, with the link as its scope if it is valid on a single link only.
 pub fn on_link(mut address: SocketAddr, index: u32) -> SocketAddr {
     if let SocketAddr::V6(address) = &mut address
         && is_link_scoped(*address.ip())
@@ -229,13 +230,14 @@ pub fn on_link(mut address: SocketAddr, index: u32) -> SocketAddr {
     address
 }
 
-/// Addresses that mean something on one link only: fe80::/10, ff01::/16 and ff02::/16 (RFC 4291).
+/// Returns whether an address is valid on a single link only: fe80::/10, ff01::/16 and ff02::/16
+/// (RFC 4291).
 fn is_link_scoped(ip: Ipv6Addr) -> bool {
     ip.is_unicast_link_local() || (ip.is_multicast() && matches!(ip.segments()[0] & 0xf, 1 | 2))
 }
 
-/// An address of this host that `target` is reached from, of its family; the loopback one where
-/// there is none.
+/// Returns a local address from which `target` is reached, of the same family; the loopback
+/// address if there is none.
 pub fn address_towards(interface: Option<&Interface>, target: IpAddr) -> IpAddr {
     let interfaces = Interfaces::read(clock::now());
     let of_interface = || interfaces.ipv4_of(&interfaces.find(interface, target).ok()?.name).map(IpAddr::V4);
@@ -249,8 +251,8 @@ pub fn address_towards(interface: Option<&Interface>, target: IpAddr) -> IpAddr 
     }
 }
 
-/// The address that the kernel sends from: an interface may have several, of which the target's
-/// scope decides. Connecting sends nothing.
+/// Returns the address that the kernel sends from: an interface may have several, and the target's
+/// scope decides between them. Connecting sends nothing.
 fn ipv6_source(interface: Option<u32>, target: Ipv6Addr) -> Option<Ipv6Addr> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).ok()?;
     if let Some(index) = interface {

@@ -1,9 +1,9 @@
-//! Sockets: joining groups, receiving in batches, sending in batches.
+//! Sockets: joining groups, and receiving and sending datagrams in batches.
 //!
-//! A datagram enters the program here. [`multicast`] opens and joins, [`ingest`] keeps one leg
-//! alive and receives from it, [`sys`] holds the system calls (with `unsafe`), [`interface`] finds
-//! network interfaces. What was received goes to [`tidecast_core::relay`] next; what goes out comes
-//! from `channel::udp`.
+//! Datagrams enter the program here. [`multicast`] opens sockets and joins groups, [`ingest`] runs
+//! one leg and receives from it, [`sys`] contains the system calls (with `unsafe`), [`interface`]
+//! finds network interfaces. Received datagrams go to [`tidecast_core::relay`] next; datagrams to
+//! send come from `channel::udp`.
 
 use std::{
     io,
@@ -30,52 +30,53 @@ pub mod multicast;
 pub mod sys;
 pub mod units;
 
-/// Why a socket could not be opened, bound or joined.
+/// Reason why a socket could not be opened, bound or joined.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SocketError {
-    /// There is no interface of that name, or none has that address; it may come.
+    /// No interface has that name or address; it may appear later.
     #[error("{}; present: {present}", match .wanted {
         Interface::Name(name) => format!("there is no network interface named {name:?}"),
         Interface::Addr(addr) => format!("no network interface has the address {addr}"),
         Interface::Zoned(addr, name) => format!("there is no network interface named {name:?} with the address {addr}"),
     })]
     InterfaceMissing {
-        /// What the address named.
+        /// The interface named in the address.
         wanted: Interface,
         /// The names of the interfaces that exist, separated by commas.
         present: String,
     },
-    /// No interface was named, and the kernel has no route to choose one by.
+    /// No interface was named, and the kernel has no route by which to choose one.
     #[error("no route to {target}, so the interface must be named: add ?if=NAME or ?if=ADDRESS")]
     NoRoute {
         /// The group or target.
         target: IpAddr,
     },
-    /// A link-local address means something only on a link that its zone names.
+    /// A link-local address is valid only with a zone that names its link.
     #[error("{address} needs a zone, the interface of its link: [{}%eth0]:{}", .address.ip(), .address.port())]
     ZoneMissing {
         /// The address as it was given.
         address: SocketAddr,
     },
-    /// Another program holds the port without sharing it.
+    /// Another program has bound the port without sharing it.
     #[error("{address} is in use by another program that does not share it")]
     PortInUse {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
     },
-    /// The address to bind is not this host's; it may come.
+    /// The address to bind does not belong to this host; it may be added later.
     #[error("{address} is not an address of this host")]
     AddressMissing {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
     },
-    /// The address could not be bound for another reason, such as a port that needs a privilege.
+    /// The address could not be bound for another reason, such as a port that requires a
+    /// privilege.
     #[error("cannot bind {address}: {error}")]
     Bind {
-        /// What was to be bound.
+        /// The address to bind.
         address: SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         error: io::Error,
     },
     /// The group could not be joined.
@@ -85,22 +86,22 @@ pub enum SocketError {
         group: IpAddr,
         /// The interface's name.
         interface: String,
-        /// What the kernel said.
+        /// The kernel's error.
         error: io::Error,
     },
-    /// Any other call on a socket failed.
+    /// Another call on a socket failed.
     #[error("cannot {what}: {error}")]
     Socket {
-        /// What was to be done.
+        /// The operation that failed.
         what: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         error: io::Error,
     },
 }
 
 impl SocketError {
-    /// Whether the cause may go away by itself: an interface, an address or a route that is not
-    /// there yet.
+    /// Returns whether the cause may disappear by itself: an interface, an address or a route that
+    /// does not exist yet.
     pub fn is_retryable(&self) -> bool {
         match self {
             SocketError::InterfaceMissing { .. }
@@ -108,7 +109,8 @@ impl SocketError {
             | SocketError::AddressMissing { .. } => true,
             SocketError::Join { error, .. } | SocketError::Socket { error, .. } => matches!(
                 error.raw_os_error(),
-                // The interface went between two calls, or is not ready; memory may come back.
+                // The interface disappeared between two calls, or is not ready; memory may become
+                // free.
                 Some(libc::ENODEV | libc::ENXIO | libc::ENETDOWN | libc::EADDRNOTAVAIL | libc::ENOMEM)
             ),
             SocketError::ZoneMissing { .. } | SocketError::PortInUse { .. } | SocketError::Bind { .. } => {
@@ -117,7 +119,7 @@ impl SocketError {
         }
     }
 
-    /// For `map_err`: names what was to be done.
+    /// Returns a function for `map_err` that names the operation that failed.
     pub fn socket(what: &'static str) -> impl Fn(io::Error) -> SocketError {
         move |error| SocketError::Socket { what, error }
     }

@@ -1,46 +1,48 @@
-//! Every bound of this crate, with its reason. A queue, map, loop or buffer without a bound here is
-//! a bug.
+//! All limits of this crate, with their reasons. A queue, map, loop or buffer without a limit here
+//! is a bug.
 //!
-//! What must hold between bounds is asserted beside them, so that a build fails and not a relay.
+//! Relations that must hold between limits are asserted next to them, so that a violation fails
+//! the build, not a relay.
 
 use std::time::Duration;
 
-/// Datagrams per `recvmmsg`: at 64 the call's own cost is a few ns a packet, and more gains
-/// nothing.
+/// Datagrams per `recvmmsg`: at 64, the call itself costs a few ns per packet, and a larger batch
+/// gains nothing.
 pub const RECEIVE_BATCH: usize = 64;
-/// Messages per `sendmmsg`: likewise; the kernel would take 1,024.
+/// Messages per `sendmmsg`, for the same reason; the kernel would accept 1,024.
 pub const SEND_BATCH: usize = 64;
-/// Receive buffer asked for per leg, as the kernel charges it: a 1,316-byte media packet is charged
-/// 2,304 bytes, so this holds 1,820 of them, which is 200 ms at 96 Mbit/s: longer than a busy
-/// machine keeps a thread waiting.
+/// Requested receive buffer per leg, as counted by the kernel: a 1,316-byte media packet counts
+/// 2,304 bytes, so the buffer holds 1,820 of them, which is 200 ms at 96 Mbit/s: longer than a
+/// busy machine delays a thread.
 pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-/// How often a leg looks whether its interface came, went or was made anew. With 1 s it is back
-/// within 2 s.
+/// Interval at which a leg checks whether its interface appeared, disappeared or was recreated.
+/// With 1 s the leg works again within 2 s.
 pub(crate) const LEG_CHECK: Duration = Duration::from_secs(1);
-/// The age at which the list of interfaces is read again: a few readings a second, however many
-/// sockets ask.
+/// Age at which the list of interfaces is read again: at most a few readings per second, for any
+/// number of sockets.
 pub(crate) const INTERFACES_AGE_MAX: Duration = Duration::from_millis(250);
 
-/// Bytes of a channel's name: a path segment, a metric label, a column of a table.
+/// Maximum bytes of a channel's name, which is a path segment, a metric label and a column of a
+/// table.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 64;
 
-/// The shortest time between two log lines about the same trouble of one leg or output.
+/// Minimum time between two log lines about the same problem of one leg or output.
 pub const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Bytes of a recording's file, by default: opens at once in Wireshark; 20 s at 40 Mbit/s.
+/// Default bytes of a recording's file: opens immediately in Wireshark; 20 s at 40 Mbit/s.
 pub const RECORDING_BYTES: u64 = 100_000_000;
-/// The smallest such size: the largest packet must fit.
+/// Minimum configurable size of a recording's file: the largest packet must fit.
 pub const RECORDING_BYTES_MIN: u64 = 100_000;
-/// The largest such size: a day at 90 Mbit/s.
+/// Maximum configurable size of a recording's file: a day at 90 Mbit/s.
 pub(crate) const RECORDING_BYTES_MAX: u64 = 1_000_000_000_000;
-/// Files of a channel that are kept, by default: a gigabyte.
+/// Default number of a channel's recorded files to keep: a gigabyte.
 pub(crate) const RECORDING_FILES: usize = 10;
-/// Files of a channel at most: a folder is listed whenever one begins.
+/// Maximum number of a channel's recorded files: the folder is listed whenever a file is started.
 pub(crate) const RECORDING_FILES_MAX: usize = 100_000;
 
-/// Bytes of a token: what a request has room for.
+/// Maximum bytes of a token: the space in a request.
 pub const UDP_TOKEN_BYTES_MAX: usize = 128;
 
-/// Send buffer asked for per output: 450 media packets, a tick of 5 ms at 900 Mbit/s; what does not
-/// fit is dropped.
+/// Requested send buffer per output: 450 media packets, which is a tick of 5 ms at 900 Mbit/s;
+/// datagrams that do not fit are dropped.
 pub const SEND_BUFFER_BYTES: usize = 1 << 20;

@@ -1,12 +1,12 @@
-//! Trouble that lasts is logged at once, and then now and then, so that a log keeps room for other
-//! things.
+//! Limits the log lines about a lasting problem: the first is logged immediately and then one per
+//! interval, so that the log keeps space for other lines.
 
 use std::time::Instant;
 
 use crate::limits::LOG_INTERVAL;
 
-/// Bounds the log lines about one kind of trouble of one leg, output, listener or sender: one line
-/// per [`LOG_INTERVAL`].
+/// Limits the log lines about one kind of problem of one leg, output, listener or sender to one
+/// line per [`LOG_INTERVAL`].
 #[derive(Debug, Clone, Default)]
 pub struct LogLimiter {
     quiet_until: Option<Instant>,
@@ -14,18 +14,19 @@ pub struct LogLimiter {
 }
 
 impl LogLimiter {
-    /// Whether a line may be logged now; for those who first look whether there is anything to say.
+    /// Returns whether a line may be logged now, for callers that must first find out whether
+    /// there is a problem.
     pub fn is_open(&self, now: Instant) -> bool {
         self.quiet_until.is_none_or(|until| now >= until)
     }
 
-    /// Whether to log a line now. If so, no other one may be logged for [`LOG_INTERVAL`].
+    /// Returns whether to log a line now. If so, no other may be logged for [`LOG_INTERVAL`].
     pub fn admits(&mut self, now: Instant) -> bool {
         self.admit(now).is_some()
     }
 
-    /// [`LogLimiter::admits`], with the number of lines that were suppressed since the last one
-    /// that was logged.
+    /// Like [`LogLimiter::admits`], but returns the number of lines suppressed since the last
+    /// logged line.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
         if !self.is_open(now) {
             self.suppressed += 1;

@@ -1,6 +1,6 @@
-//! One leg's socket: opened, bound, joined, joined again, left.
+//! The socket of one leg: opening, binding, joining, rejoining and leaving.
 //!
-//! Each leg has a socket of its own, so the kernel's limit of 20 memberships per socket never
+//! Each leg has its own socket, so that the kernel's limit of 20 memberships per socket never
 //! matters, and drop counts and buffers belong to one leg. [`super::ingest`] receives from it and
 //! decides when to try again.
 
@@ -21,18 +21,19 @@ use super::{
 };
 use crate::address::{Endpoint, Input};
 
-/// A socket's receive buffer, in bytes as the kernel charges them (more than the datagrams' own).
+/// Size of a socket's receive buffer, in bytes as counted by the kernel (more than the datagrams'
+/// own).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiveBuffer {
-    /// What was asked for.
+    /// The requested size.
     pub requested: usize,
-    /// What the kernel gave.
+    /// The size that the kernel granted.
     pub granted: usize,
 }
 
 impl ReceiveBuffer {
-    /// Asks for `requested` bytes: beyond the system's limit first, which needs CAP_NET_ADMIN, then
-    /// within it. The kernel doubles what it is asked for.
+    /// Requests `requested` bytes: first beyond the system's limit, which requires CAP_NET_ADMIN,
+    /// then within it. The kernel doubles the requested value.
     fn set(socket: &Socket, requested: usize) -> io::Result<ReceiveBuffer> {
         let half = requested.div_ceil(2);
         if setsockopt(socket, sockopt::RcvBufForce, &half).is_err() {
@@ -41,7 +42,7 @@ impl ReceiveBuffer {
         Ok(ReceiveBuffer { requested, granted: socket.recv_buffer_size()? })
     }
 
-    /// What to tell the user when the kernel gave less than was asked for.
+    /// Returns a warning for the user if the kernel granted less than requested.
     pub fn warning(&self) -> Option<String> {
         (self.granted < self.requested).then(|| {
             format!(
@@ -55,12 +56,12 @@ impl ReceiveBuffer {
     }
 }
 
-/// How a subscription stands with its interface.
+/// State of a subscription's interface.
 #[derive(Debug)]
 pub enum Standing {
-    /// As it was joined.
+    /// Unchanged since joining.
     Intact,
-    /// The interface was made anew, or another one has the address or the route:
+    /// The interface was recreated, or another one now has the address or the route: call
     /// [`Subscription::rejoin`].
     Moved,
     /// The interface is gone, and the membership with it.
@@ -68,25 +69,25 @@ pub enum Standing {
 }
 
 /// A leg's socket, bound, and joined if its address is a group. Dropping it closes the socket,
-/// which leaves.
+/// which leaves the group.
 #[derive(Debug)]
 pub struct Subscription {
     socket: Socket,
     input: Input,
-    /// Where it was joined, or what the socket is bound to; `None` for unicast on any interface,
-    /// and once left.
+    /// The interface joined on or bound to; `None` for unicast on any interface, and after
+    /// leaving.
     on: Option<Found>,
-    /// The interface was seen missing, so the membership is gone even if the interface comes back
-    /// as it was.
+    /// Whether the interface was found missing; the membership is then gone even if the interface
+    /// reappears unchanged.
     lost: bool,
     receive_buffer: ReceiveBuffer,
 }
 
 impl Subscription {
-    /// Asks the kernel for the class of service of each datagram.
+    /// Requests the DSCP of each datagram from the kernel.
     ///
     /// # Errors
-    /// The kernel cannot tell it.
+    /// The kernel does not support it.
     pub(super) fn ask_for_dscp(&self) -> io::Result<()> {
         match self.input.group.is_ipv6() {
             true => self.socket.set_recv_tclass_v6(true),
@@ -99,7 +100,7 @@ impl Subscription {
         self.socket.send_to(bytes, &to.into()).map(drop)
     }
 
-    /// Opens, binds and joins. `receive_buffer` is in bytes as the kernel charges them.
+    /// Opens, binds and joins. `receive_buffer` is in bytes as counted by the kernel.
     pub fn open(
         input: &Input,
         receive_buffer: usize,
@@ -120,7 +121,8 @@ impl Subscription {
         Ok(subscription)
     }
 
-    /// Binds to the group, so that no other group's datagrams come, or to the local address.
+    /// Binds to the group, so that no other group's datagrams are received, or to the local
+    /// address.
     fn bind(&self) -> Result<(), SocketError> {
         let mut address = self.input.socket_addr();
         if let Some(on) = &self.on {
@@ -138,15 +140,16 @@ impl Subscription {
         })
     }
 
-    /// Whether the socket is bound to its interface. The kernel asks for the interface of an IPv4
-    /// membership when a datagram comes, but not of an IPv6 one (`inet6_mc_check`): without it the
-    /// same group comes in from every interface on which anybody of this host has joined it.
+    /// Returns whether the socket is bound to its interface. The kernel checks the interface of an
+    /// IPv4 membership for each datagram, but not that of an IPv6 one (`inet6_mc_check`): without
+    /// the binding, the group is also received from every other interface on which any program of
+    /// this host has joined it.
     fn is_bound(&self) -> bool {
         !self.input.is_class_d() || self.input.group.is_ipv6()
     }
 
-    /// SO_BINDTODEVICE needs no privilege on a fresh socket since Linux 5.7; before, a group is
-    /// received all the same.
+    /// Binds to the interface. SO_BINDTODEVICE requires no privilege on a new socket since Linux
+    /// 5.7; on older kernels, the group is received without the binding.
     fn bind_to_interface(&self, on: &Found) -> Result<(), SocketError> {
         match self.socket.bind_device(Some(on.name.as_bytes())) {
             Err(error) if self.input.is_class_d() && error.raw_os_error() == Some(libc::EPERM) => {
@@ -174,8 +177,8 @@ impl Subscription {
         joined.map_err(|error| SocketError::Join { group: *group, interface: on.name.clone(), error })
     }
 
-    /// Leaves the whole group, with whatever source: unlike leaving one source, that works (and
-    /// frees the entry) for an interface that is gone, too.
+    /// Leaves the group, for any source: unlike leaving a single source, that works (and frees the
+    /// entry) even if the interface is gone.
     fn leave_on(&self, on: &Found) -> io::Result<()> {
         match self.input.group {
             _ if !self.input.is_class_d() => Ok(()),
@@ -186,11 +189,12 @@ impl Subscription {
         }
     }
 
-    /// Looks whether the interface is still the one that was joined; cheap enough for once a
-    /// second.
+    /// Checks whether the interface is still the one on which the group was joined; cheap enough
+    /// to do once a second.
     ///
-    /// Link down and up, another address or another name do not end a membership; deletion does. An
-    /// interface that is made again with the same index between two calls is not noticed (the
+    /// A link that goes down and up, another address or another name do not end a membership;
+    /// deletion does. An interface that is deleted and created again with the same index between
+    /// two calls is not detected (the kernel counts indices up unless one is specified).
     /// kernel counts indices up unless it is told one).
     pub fn standing(&mut self, interfaces: &Interfaces) -> Standing {
         let Some(on) = &self.on else { return Standing::Intact };
@@ -205,43 +209,46 @@ impl Subscription {
         }
     }
 
-    /// Whether [`Subscription::rejoin`] is possible: not for a socket that is bound to one
-    /// interface.
+    /// Returns whether [`Subscription::rejoin`] is possible: it is not for a socket that is bound
+    /// to one interface.
     pub fn can_rejoin(&self) -> bool {
         !self.is_bound()
     }
 
     /// Joins on the interface as it is now, on the same socket.
     ///
-    /// The old membership's entry in the socket is dropped, or 20 of them would fill it; only
-    /// afterwards, so that no group is left while it is wanted. (With the same index the entry must
-    /// go first; its membership is lost already, so nothing is sent.)
+    /// The entry of the old membership in the socket is removed, because 20 of them would fill the
+    /// socket; this is done after joining, so that the group is never left while it is needed.
+    /// (With the same index, the entry must be removed first; its membership is lost already, so
+    /// nothing is sent.)
     pub fn rejoin(&mut self, interfaces: &Interfaces) -> Result<(), SocketError> {
         let found = interfaces.find(self.input.interface.as_ref(), self.input.group)?;
         let stale = self.on.as_ref().filter(|on| on.index != found.index);
         if stale.is_none() {
-            let _ = self.leave_on(&found); // gone is what it should be
+            let _ = self.leave_on(&found); // it may be gone already, which is fine
         }
         let joined = self.join(&found);
         self.lost = joined.is_err();
         joined?;
         if let Some(stale) = stale {
-            let _ = self.leave_on(stale); // gone is what it should be
+            let _ = self.leave_on(stale); // it may be gone already, which is fine
         }
         self.on = Some(found);
         Ok(())
     }
 
-    /// Reports the membership again without leaving, for networks in which nobody asks: the kernel
-    /// does so only when a membership is new. Does nothing for what is no group.
+    /// Reports the membership again without leaving, for networks without a querier: the kernel
+    /// reports unprompted only when a membership is new. Does nothing if the address is not a
+    /// group.
     ///
-    /// A report of our own needs CAP_NET_RAW. Without it, the filter of the membership is changed
-    /// and changed back: the kernel reports the change a few milliseconds later, when only the old
-    /// filter is left to be told. Between the two calls, for some microseconds, the socket takes
-    /// nothing (of one source: datagrams of others, too).
+    /// Sending the report directly requires CAP_NET_RAW. Without it, the filter of the membership
+    /// is changed and changed back: the kernel reports the change a few milliseconds later, when
+    /// the old filter is in place again and is the only one to report. Between the two calls, for
+    /// some microseconds, the socket receives nothing (with a source: also datagrams of other
+    /// sources).
     ///
     /// # Errors
-    /// Neither is possible.
+    /// Both ways failed.
     pub fn report(&mut self) -> io::Result<()> {
         let (Some(on), true) = (&self.on, self.input.is_class_d()) else { return Ok(()) };
         let Input { group, source, .. } = self.input;
@@ -258,11 +265,11 @@ impl Subscription {
         let other = source.is_none().then(|| nobody(group));
         sys::set_source_filter(fd, index, group, !one, other)?;
         let back = sys::set_source_filter(fd, index, group, one, source);
-        self.lost |= back.is_err(); // the next look joins anew
+        self.lost |= back.is_err(); // the next check joins again
         back
     }
 
-    /// Leaves the group; the socket stays open, so that what is queued can still be received.
+    /// Leaves the group; the socket stays open, so that queued datagrams can still be received.
     pub fn leave(&mut self) -> io::Result<()> {
         match self.on.take() {
             Some(on) => self.leave_on(&on),
@@ -270,12 +277,12 @@ impl Subscription {
         }
     }
 
-    /// The interface it was joined on or is bound to.
+    /// Returns the interface that was joined on or bound to.
     pub fn interface(&self) -> Option<&Found> {
         self.on.as_ref()
     }
 
-    /// The receive buffer's size, asked for and given.
+    /// Returns the receive buffer's size, requested and granted.
     pub fn receive_buffer(&self) -> ReceiveBuffer {
         self.receive_buffer
     }
@@ -287,8 +294,8 @@ impl AsFd for Subscription {
     }
 }
 
-/// An address of the group's family that nobody sends from: reserved (RFC 1112), or for what is
-/// discarded (RFC 6666).
+/// Returns an address of the group's family that no host sends from: a reserved one (RFC 1112), or
+/// one of the discard prefix (RFC 6666).
 fn nobody(group: IpAddr) -> IpAddr {
     match group {
         IpAddr::V4(_) => Ipv4Addr::new(240, 0, 0, 1).into(),
@@ -296,19 +303,19 @@ fn nobody(group: IpAddr) -> IpAddr {
     }
 }
 
-/// An unbound socket with every option that is the same for all legs.
+/// Creates an unbound socket with every option that is the same for all legs.
 fn new_socket(input: &Input) -> Result<Socket, SocketError> {
     let domain = Domain::for_address(input.socket_addr());
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))
         .map_err(SocketError::socket("open a socket"))?;
     socket.set_nonblocking(true).map_err(SocketError::socket("make the socket non-blocking"))?;
     if input.is_class_d() {
-        // Every socket gets a copy of a multicast datagram. With unicast the last one bound would
-        // steal it.
+        // Every socket gets a copy of a multicast datagram. With unicast, the socket bound last
+        // would take all datagrams.
         socket.set_reuse_address(true).map_err(SocketError::socket("share the port"))?;
     }
-    // Without this, groups that other sockets joined leak in (also to sockets that are bound to a
-    // group).
+    // Without this, the socket also receives groups that other sockets joined (even if it is bound
+    // to a group).
     match domain {
         Domain::IPV4 => socket.set_multicast_all_v4(false),
         _ => socket.set_only_v6(true).and_then(|()| socket.set_multicast_all_v6(false)),
@@ -391,7 +398,7 @@ mod tests {
             sender.send_to(b"after", to(group, port)).unwrap();
             assert_eq!(payloads(&receive(&subscription, 1)), [b"before"]);
             assert!(receive(&subscription, 0).is_empty());
-            subscription.leave().unwrap(); // again: nothing to do
+            subscription.leave().unwrap(); // leaving again does nothing
         }
     }
 
@@ -402,7 +409,7 @@ mod tests {
             let mut subscription = open(&input(source, group, port));
             assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
             let interface = subscription.input.interface.replace(Interface::Name("nosuch0".into()));
-            // Its index still exists, so it counts as renamed; then as gone.
+            // Its index still exists, so it is taken as renamed; then as gone.
             assert!(matches!(subscription.standing(&interfaces()), Standing::Intact));
             subscription.on.as_mut().unwrap().index = u32::MAX;
             assert!(matches!(subscription.standing(&interfaces()), Standing::Missing(_)));

@@ -1,8 +1,8 @@
-//! The system calls that std, socket2 and nix do not wrap as needed.
+//! System calls that std, socket2 and nix do not wrap as needed.
 //!
 //! [`ReceiveBatch`] is `recvmmsg` into pooled buffers with control messages; [`SendBatch`] is
-//! `sendmmsg` with UDP_SEGMENT that reports the message at which it stopped. Here stand the socket
-//! options that take structures. Every function is safe to call; datagrams go on to
+//! `sendmmsg` with UDP_SEGMENT that reports the message at which it stopped. This file contains
+//! the socket options that take structures. Every function is safe to call; datagrams go on to
 //! [`super::ingest`] or come from `channel::udp`.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
@@ -23,16 +23,16 @@ mod send;
 pub use receive::{ReceiveBatch, Received};
 pub use send::{Message, SendBatch, Sent};
 
-/// Has the C library's allocator keep few arenas instead of eight for each CPU: what one thread has
-/// given back, another one can use then. Large blocks are always mapped by themselves, and gone
-/// when they are given back; otherwise the allocator learns to keep them. So the process is as
-/// small after a rush as before it. Call it before other threads are started.
+/// Limits the C library's allocator to a few arenas instead of eight per CPU, so that memory freed
+/// by one thread can be used by another. Large blocks are always mapped separately and returned to
+/// the system when freed; otherwise the allocator adapts and keeps them. The process is therefore
+/// as small after a peak as before it. Must be called before other threads are started.
 pub fn share_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         const ARENAS: c_int = 2;
         const LARGE_BYTES: c_int = 256 << 10;
-        // SAFETY: it takes two numbers, and changes a setting of the allocator. Where it is
+        // SAFETY: the call takes two numbers and changes a setting of the allocator. If it is
         // refused, the default stays.
         let set = |setting, value| unsafe { libc::mallopt(setting, value) };
         set(libc::M_ARENA_MAX, ARENAS);
@@ -53,8 +53,8 @@ pub fn join_source(fd: BorrowedFd<'_>, index: u32, group: IpAddr, source: IpAddr
     set_option(fd, level, libc::MCAST_JOIN_SOURCE_GROUP, &request)
 }
 
-/// Sets the filter of a membership (RFC 3678, section 5.2): datagrams of this source alone, or of
-/// all but this one. Without a source: of none, or of all.
+/// Sets the filter of a membership (RFC 3678, section 5.2): datagrams of this source only, or of
+/// all others. Without a source: of none, or of all.
 pub fn set_source_filter(
     fd: BorrowedFd<'_>,
     index: u32,
@@ -84,13 +84,13 @@ struct GroupFilter {
     source: libc::sockaddr_storage,
 }
 
-/// What is sent carries the router alert option (RFC 2113), as membership reports do.
+/// Adds the router alert option (RFC 2113) to sent datagrams, as membership reports require.
 pub fn set_router_alert(fd: BorrowedFd<'_>) -> io::Result<()> {
     const ROUTER_ALERT: [u8; 4] = [0x94, 4, 0, 0];
     set_option(fd, libc::IPPROTO_IP, libc::IP_OPTIONS, &ROUTER_ALERT)
 }
 
-/// Sends multicast through the interface with this index, and from this address (IP_MULTICAST_IF).
+/// Sends multicast through the interface with this index, from this address (IP_MULTICAST_IF).
 /// Without the address, datagrams on `lo` would come from 0.0.0.0.
 pub fn set_multicast_interface_v4(fd: BorrowedFd<'_>, index: u32, address: Ipv4Addr) -> io::Result<()> {
     let request = libc::ip_mreqn {
@@ -101,8 +101,8 @@ pub fn set_multicast_interface_v4(fd: BorrowedFd<'_>, index: u32, address: Ipv4A
     set_option(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
 }
 
-/// Datagrams that this socket has dropped since it was opened (wrapping), also when none has come
-/// since (SO_MEMINFO).
+/// Returns the number of datagrams that this socket has dropped since it was opened (wrapping),
+/// even if none arrived since (SO_MEMINFO).
 pub fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let mut counts = [0u32; 9];
     let mut len = mem::size_of_val(&counts) as socklen_t;
@@ -120,7 +120,7 @@ pub fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
     if result == 0 { Ok(counts[libc::SK_MEMINFO_DROPS as usize]) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `T` is one of libc's plain structures.
+/// Sets an option; `T` is one of libc's plain structures.
 fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &T) -> io::Result<()> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes from a live reference and keeps nothing.
     let result = unsafe {
@@ -137,7 +137,7 @@ fn set_option<T: Copy>(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: &
 
 fn storage(ip: IpAddr) -> libc::sockaddr_storage {
     let from = SockAddr::from(SocketAddr::new(ip, 0));
-    // SAFETY: integers only.
+    // SAFETY: the structure consists of integers, for which zero is valid.
     let mut to: libc::sockaddr_storage = unsafe { MaybeUninit::zeroed().assume_init() };
     // SAFETY: socket2 guarantees `len()` valid bytes, at most a `sockaddr_storage`; the two do not
     // overlap.

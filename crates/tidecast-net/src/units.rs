@@ -1,16 +1,16 @@
-//! Quantities as people write them: `80ms`, `0.5%`, `64MiB`, `8M` bits or `500pps`.
+//! Parses quantities as users write them: `80ms`, `0.5%`, `64MiB`, `8M` bits or `500pps`.
 //!
-//! Pure text to numbers, for the command line and the configuration file alike. Every error says
-//! what was expected; the caller says where the text stood.
+//! It converts text to numbers, for both the command line and the configuration file. Every error
+//! states the expected form; the caller adds where the text was.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Text that is not such a quantity; the message says what was expected.
+/// Error for text that is not such a quantity; the message states the expected form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected}")]
 pub struct UnitError {
-    /// What the text may be, with examples.
+    /// The expected form, with examples.
     pub expected: &'static str,
 }
 
@@ -22,18 +22,18 @@ const BYTES: UnitError = UnitError { expected: "a number of bytes such as 1316, 
 const RATE: UnitError =
     UnitError { expected: "bits per second such as 8M or 500k, or packets per second such as 500pps" };
 
-/// A duration with its unit; `0` needs none.
+/// Parses a duration with its unit; `0` needs none.
 ///
 /// # Errors
-/// Anything else than humantime's grammar.
+/// Text that does not match humantime's grammar.
 pub fn duration(text: &str) -> Result<Duration, UnitError> {
     humantime::parse_duration(text).map_err(|_| DURATION)
 }
 
-/// A duration above zero.
+/// Parses a duration above zero.
 ///
 /// # Errors
-/// As [`duration`], and zero.
+/// As for [`duration`], and zero.
 pub fn positive_duration(text: &str) -> Result<Duration, UnitError> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
@@ -41,10 +41,11 @@ pub fn positive_duration(text: &str) -> Result<Duration, UnitError> {
     }
 }
 
-/// A percentage as a fraction from 0 to 1. The sign is required (only `0` is clear without it).
+/// Parses a percentage as a fraction from 0 to 1. The percent sign is required (only `0` is
+/// unambiguous without it).
 ///
 /// # Errors
-/// No number, no sign, or outside of 0% to 100%.
+/// The number or the sign is missing, or the value is outside 0% to 100%.
 pub fn fraction(text: &str) -> Result<f64, UnitError> {
     let number = match text.strip_suffix('%') {
         Some(number) => number.trim_end(),
@@ -54,11 +55,11 @@ pub fn fraction(text: &str) -> Result<f64, UnitError> {
     decimal(number).filter(|percent| *percent <= 100.0).map(|percent| percent / 100.0).ok_or(FRACTION)
 }
 
-/// A number of bytes: plain, or with `k`, `M`, `G` (powers of 1000) or `Ki`, `Mi`, `Gi` (of 1024),
-/// and `B` or not.
+/// Parses a number of bytes: plain, or with `k`, `M`, `G` (powers of 1000) or `Ki`, `Mi`, `Gi`
+/// (powers of 1024), optionally followed by `B`.
 ///
 /// # Errors
-/// No number, an unknown unit, or more than fits.
+/// The number is missing, the unit is unknown, or the value is too large.
 pub fn bytes(text: &str) -> Result<usize, UnitError> {
     let (number, unit) = cut_unit(text);
     let unit = unit.strip_suffix(['B', 'b']).unwrap_or(unit);
@@ -76,7 +77,8 @@ pub fn bytes(text: &str) -> Result<usize, UnitError> {
     count.filter(|count| count.fract() == 0.0).map(|count| count as usize).ok_or(BYTES)
 }
 
-/// A number of bytes in the largest unit that writes it whole, as [`bytes()`] reads it.
+/// Writes a number of bytes in the largest unit in which it is a whole number, in the form that
+/// [`bytes()`] reads.
 pub fn display_bytes(count: usize) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let whole = units.into_iter().find(|(scale, _)| count > 0 && count.is_multiple_of(*scale));
@@ -86,10 +88,11 @@ pub fn display_bytes(count: usize) -> String {
     }
 }
 
-/// The largest whole number up to which every one has a floating-point value of its own (2^53).
+/// Largest whole number up to which a floating-point value represents every whole number exactly
+/// (2^53).
 const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// How fast datagrams are sent.
+/// Rate at which datagrams are sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rate {
     /// Payload bits per second.
@@ -101,8 +104,8 @@ pub enum Rate {
 impl FromStr for Rate {
     type Err = UnitError;
 
-    /// `8M`, `500k`, `1.5Mbit/s` (bits per second, powers of 1000) or `500pps`, `2kpps`; always
-    /// above zero.
+    /// Parses `8M`, `500k`, `1.5Mbit/s` (bits per second, powers of 1000) or `500pps`, `2kpps`;
+    /// always above zero.
     fn from_str(text: &str) -> Result<Rate, UnitError> {
         let (number, unit) = cut_unit(text);
         let (unit, packets) = match unit.strip_suffix("pps") {
@@ -125,14 +128,14 @@ fn strip_bits(unit: &str) -> &str {
     ["bit/s", "bps", "bit", "b"].into_iter().find_map(|suffix| unit.strip_suffix(suffix)).unwrap_or(unit)
 }
 
-/// Where the digits end and the unit starts.
+/// Splits the text where the digits end and the unit starts.
 fn cut_unit(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim_start())
 }
 
-/// Digits with at most one point: no sign, exponent, infinity or NaN.
+/// Parses digits with at most one decimal point: no sign, exponent, infinity or NaN.
 fn decimal(text: &str) -> Option<f64> {
     let plain = text.starts_with(|c: char| c.is_ascii_digit())
         && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

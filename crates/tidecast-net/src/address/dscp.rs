@@ -1,14 +1,14 @@
-//! The class of service of what an output sends (DiffServ, RFC 2474): `dscp=46`, `dscp=EF`, or as
-//! the datagrams came in.
+//! The DSCP of an output's datagrams (DiffServ, RFC 2474): `dscp=46`, `dscp=EF`, or that of the
+//! received datagrams.
 
 use std::{fmt, str::FromStr};
 
-/// Which DSCP an output's datagrams have.
+/// DSCP of an output's datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dscp {
-    /// This one, from 0 to 63.
+    /// This value, from 0 to 63.
     Fixed(u8),
-    /// That of the datagrams as they came in.
+    /// The DSCP with which each datagram was received.
     Keep,
 }
 
@@ -55,7 +55,7 @@ impl FromStr for Dscp {
 }
 
 impl fmt::Display for Dscp {
-    /// The number.
+    /// Writes the number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Dscp::Fixed(value) => value.fmt(f),

@@ -1,4 +1,4 @@
-//! A single address and port of a listener or of a relay that is asked: `127.0.0.1:8080`,
+//! The address and port of a listener or of a remote relay: `127.0.0.1:8080`,
 //! `[fe80::1%eth0]:8080`.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 use super::{AddressError, Interface, parse_port_or_any, zone};
 
 /// An address with its port, and the zone of an IPv6 address (RFC 4007) by name or index. Whether
-/// there is such an interface is not known before a socket is made (`net::interface`).
+/// the interface exists is checked only when a socket is created (`net::interface`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     address: SocketAddr,
@@ -18,17 +18,18 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// The address and port, without the zone.
+    /// Returns the address and port, without the zone.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The interface that the zone names.
+    /// Returns the interface that the zone names.
     pub fn zone(&self) -> Option<&Interface> {
         self.zone.as_ref()
     }
 
-    /// Whether the address means something on one link only, and no zone says on which.
+    /// Returns whether the address is valid on a single link only but has no zone that names the
+    /// link.
     pub fn lacks_zone(&self) -> bool {
         matches!(self.address, SocketAddr::V6(address) if address.ip().is_unicast_link_local())
             && self.zone.is_none()

@@ -1,12 +1,11 @@
-//! What may be wrong with an address: every variant names the part, the value and what was
-//! expected.
+//! Errors of parsing an address: every variant names the part, the value and the expected form.
 
 use std::net::IpAddr;
 
 use super::{Interface, Scheme};
 use tidecast_wire::fec::matrix::ShapeError;
 
-/// Why an address was refused.
+/// Reason why an address was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {
@@ -18,7 +17,7 @@ pub enum AddressError {
         "address {0:?}: expected an IPv4 address or an IPv6 address in [brackets] (names are not looked up)"
     )]
     Host(String),
-    /// No `:PORT` stands behind the address.
+    /// No `:PORT` follows the address.
     #[error("no port in {0:?}: expected ADDRESS:PORT")]
     PortMissing(String),
     /// The port is not a number from 1 to 65535.
@@ -34,15 +33,15 @@ pub enum AddressError {
     SourceWithoutGroup {
         /// The source that was given.
         source_address: IpAddr,
-        /// The address that is no group.
+        /// The address, which is not a group.
         group: IpAddr,
     },
-    /// An IPv4 address was given beside an IPv6 one.
+    /// An IPv4 address was combined with an IPv6 address.
     #[error("{part} {value} with {address}: expected two addresses of the same family (IPv4 or IPv6)")]
     Family {
-        /// Which part does not fit: the source or the interface.
+        /// The part with the other family: the source or the interface.
         part: &'static str,
-        /// Its address.
+        /// The address of that part.
         value: IpAddr,
         /// The group or target.
         address: IpAddr,
@@ -50,7 +49,7 @@ pub enum AddressError {
     /// An output names a source, which only an input can have.
     #[error("source {0:?} in an output: expected ADDRESS:PORT alone")]
     SourceInOutput(String),
-    /// Nothing can be sent to this address.
+    /// Datagrams cannot be sent to this address.
     #[error("target {0}: expected a unicast or multicast address")]
     Target(IpAddr),
     /// The key of a `?key=value` option is unknown.
@@ -58,7 +57,7 @@ pub enum AddressError {
     UnknownOption {
         /// The key as written.
         key: String,
-        /// The known key that is nearest to it.
+        /// The known key that is most similar to it.
         nearest: &'static str,
         /// All known keys.
         known: String,
@@ -74,54 +73,54 @@ pub enum AddressError {
     OptionValue {
         /// The option.
         key: &'static str,
-        /// Its value as written.
+        /// The value as written.
         value: String,
-        /// What it may be.
+        /// The values it may have.
         expected: &'static str,
     },
     /// An RTP output cannot send payloads only: they would not be RTP.
     #[error("option payload=1 with {0}://: expected udp:// (a payload without its header is not RTP)")]
     PayloadOfRtp(Scheme),
-    /// Only a RIST output answers to receivers.
+    /// Only a RIST output answers retransmission requests.
     #[error("option {option} with {scheme}://: expected rist://")]
     OptionOfRist {
         /// The option.
         option: &'static str,
-        /// The scheme that does not know it.
+        /// The scheme that does not have this option.
         scheme: Scheme,
     },
-    /// Only what goes on as it came has RTCP beside it.
+    /// Only an output that forwards datagrams unchanged can send RTCP.
     #[error("option rtcp with rist:// or payload=1: expected rtp://, or udp:// without payload=1")]
     Rtcp,
-    /// There is no port above.
+    /// There is no port above 65535 for RTCP.
     #[error("option rtcp=above with port 65535: expected a port up to 65534, or rtcp=mux")]
     RtcpPort,
-    /// RIST's media has an even port.
+    /// The port of RIST media must be even.
     #[error("port {0} with rist://: expected an even port (RTCP uses the odd one above it)")]
     RistPort(u16),
-    /// Only RTP can be protected so.
+    /// SMPTE ST 2022-1 protects only RTP.
     #[error("option fec with udp://: expected rtp:// for st2022-1, or fec=rs:K,M for native datagrams")]
     FecOfUdp,
-    /// Only native datagrams can be protected so.
+    /// Native FEC protects only native datagrams.
     #[error("option fec=rs with {0}://: expected udp:// (native datagrams), or fec=st2022-1:L,D for RTP")]
     NativeFecOfRtp(Scheme),
-    /// Repair packets would be taken for payloads.
+    /// Receivers would take native repair packets for payloads.
     #[error(
         "option fec=rs with payload=1: expected one of them (repair packets protect whole native datagrams)"
     )]
     NativeFecOfPayload,
-    /// There are no ports for the repair packets.
+    /// The ports for the repair packets would exceed 65535.
     #[error(
         "option fec with port {0}: expected a port up to 65531 (repair packets go to the port + 2 and + 4)"
     )]
     FecPort(u16),
-    /// A matrix that ST 2022-1 does not know.
+    /// The matrix is not allowed by ST 2022-1.
     #[error("option fec: {0}")]
     Fec(#[from] ShapeError),
-    /// An address has a zone, and another part names another interface.
+    /// An address has a zone, and another part names a different interface.
     #[error("interfaces {0} and {1}: expected one (the zone behind % and ?if= both name it)")]
     Interfaces(Interface, Interface),
-    /// Not the name or address of a network interface.
+    /// The text is not the name or address of a network interface.
     #[error("interface {0:?}: expected a name of 1 to 127 bytes (as `ip link` prints it) or an IP address")]
     Interface(String),
 }

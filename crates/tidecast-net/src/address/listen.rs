@@ -1,4 +1,4 @@
-//! Where servers listen, as people write it.
+//! Parses the listen addresses of servers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,12 +8,12 @@ use crate::units::UnitError;
 const LISTEN: UnitError = UnitError { expected: "ADDRESS:PORT such as 127.0.0.1:8080, or off" };
 const LISTEN_ADDRESS: UnitError = UnitError { expected: "ADDRESS:PORT such as 127.0.0.1:8080" };
 
-/// Where an HTTP server listens: an address with its port (and its zone), `localhost:PORT`, or
+/// Parses where an HTTP server listens: an address with its port (and zone), `localhost:PORT`, or
 /// `off` (`None`).
 ///
 /// # Errors
-/// Anything else; a port alone is refused, since nobody could tell whether it means this host or
-/// all networks.
+/// Any other text. A port alone is refused, because it is unclear whether it means this host only
+/// or all networks.
 pub fn listen(text: &str) -> Result<Option<Endpoint>, UnitError> {
     if text == "off" {
         return Ok(None);
@@ -25,10 +25,10 @@ pub fn listen(text: &str) -> Result<Option<Endpoint>, UnitError> {
     text.parse().map(Some).map_err(|_| LISTEN)
 }
 
-/// As [`listen`], for a server that cannot be off.
+/// Like [`listen`], for a server that cannot be switched off.
 ///
 /// # Errors
-/// As [`listen`], and `off`.
+/// As for [`listen`], and `off`.
 pub fn listen_address(text: &str) -> Result<Endpoint, UnitError> {
     listen(text)?.ok_or(LISTEN_ADDRESS)
 }

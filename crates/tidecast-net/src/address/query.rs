@@ -1,4 +1,4 @@
-//! The `?key=value&...` part of an address: reads it into checked options, writes interface names
+//! The `?key=value&...` part of an address: parses it into checked options, and writes options
 //! back.
 
 use std::{fmt, time::Duration};
@@ -11,7 +11,7 @@ use tidecast_wire::fec::matrix::Shape;
 
 const KEYS_OF_INPUT: &[&str] = &["if"];
 const KEYS_OF_OUTPUT: &[&str] = &["if", "ttl", "loop", "payload", "fec", "buffer", "share", "rtcp", "dscp"];
-/// What other programs call the same thing, so that a pasted URL gets a useful hint.
+/// Names that other programs use for the same options, so that a pasted URL gets a useful hint.
 const ALIASES: &[(&str, &str)] = &[
     ("localaddr", "if"),
     ("miface", "if"),
@@ -23,10 +23,10 @@ const ALIASES: &[(&str, &str)] = &[
     ("buffer_size", "buffer"),
     ("latency", "buffer"),
 ];
-/// What must not stand as it is in an interface's name within a URL.
+/// Characters of an interface's name that must be escaped in a URL.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%').add(b'&').add(b'#').add(b'?').add(b'+');
 
-/// The options of an address; what was not given is `None`.
+/// The options of an address; an absent option is `None`.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) interface: Option<Interface>,
@@ -60,8 +60,8 @@ impl Query {
             let value = percent_decode_str(value).decode_utf8_lossy();
             let repeated = match key {
                 "if" => {
-                    // The zone of an address may stand as it is: two letters behind its percent
-                    // sign are no escape.
+                    // The zone of an address may be unescaped: two hexadecimal letters after its
+                    // percent sign are then no escape.
                     let zoned = raw.parse().ok().filter(|one| matches!(one, Interface::Zoned(..)));
                     query.interface.replace(zoned.map_or_else(|| value.parse(), Ok)?).is_some()
                 }
@@ -91,7 +91,8 @@ fn unknown(key: &str, known: &'static [&'static str]) -> AddressError {
     AddressError::UnknownOption { key: key.to_owned(), nearest, known: known.join(", ") }
 }
 
-/// The most similar of the known words (the first of equals).
+/// Returns the known word that is most similar to `word` (the first one if several are equally
+/// similar).
 fn nearest(word: &str, known: &'static [&'static str]) -> &'static str {
     known
         .iter()
@@ -159,7 +160,7 @@ fn parse_share(value: &str) -> Result<u8, AddressError> {
     })
 }
 
-/// `st2022-1:L,D`, `st2022-1:L,D,columns`, `rs:K,M` or `rs:K,M,STRIDE`.
+/// Parses `st2022-1:L,D`, `st2022-1:L,D,columns`, `rs:K,M` or `rs:K,M,STRIDE`.
 fn parse_fec(value: &str) -> Result<OutputFec, AddressError> {
     let refused = |expected| AddressError::OptionValue { key: "fec", value: value.to_owned(), expected };
     if let Some(shape) = value.strip_prefix("rs:") {
@@ -179,7 +180,7 @@ fn parse_fec(value: &str) -> Result<OutputFec, AddressError> {
     Ok(OutputFec::St2022(Shape::new(columns, rows, row_fec)?))
 }
 
-/// Writes `fec=...` behind `mark`.
+/// Writes `mark` followed by `fec=...`.
 pub(super) fn write_fec(f: &mut fmt::Formatter<'_>, mark: char, fec: &OutputFec) -> fmt::Result {
     match fec {
         OutputFec::Native(shape) => write!(f, "{mark}fec=rs:{shape}"),
@@ -190,7 +191,7 @@ pub(super) fn write_fec(f: &mut fmt::Formatter<'_>, mark: char, fec: &OutputFec)
     }
 }
 
-/// Writes `if=...` behind `mark`, or nothing.
+/// Writes `mark` followed by `if=...`, or nothing if there is no interface.
 pub(super) fn write_interface(
     f: &mut fmt::Formatter<'_>,
     mark: char,

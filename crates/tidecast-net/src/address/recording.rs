@@ -1,6 +1,6 @@
-//! Where packets go that are recorded: `pcapng:DIR?rotate=100MB&keep=10` to a checked [`Recording`]
-//! and back. A
-//! [`Target`] is what stands in a list of outputs: a UDP address or a recording.
+//! Parses the destination of a recording, `pcapng:DIR?rotate=100MB&keep=10`, into a checked
+//! [`Recording`], and writes it back. A [`Target`] is an entry in a list of outputs: a UDP address
+//! or a recording.
 
 use std::{
     fmt,
@@ -17,39 +17,39 @@ use crate::{
     units,
 };
 
-/// What a recording's address begins with.
+/// Prefix of a recording's address.
 const SCHEME: &str = "pcapng:";
 
-/// A folder that a channel's packets are recorded into, in the format pcapng.
+/// A folder into which a channel's packets are recorded, in the pcapng format.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Recording {
     /// The address as it was typed.
     text: String,
-    /// The folder; made when it does not exist.
+    /// The folder; it is created if it does not exist.
     pub folder: PathBuf,
-    /// A file is followed by the next before it has more bytes than this.
+    /// Maximum size of a file in bytes; before a file exceeds it, the next one is started.
     pub rotate: u64,
-    /// So many of the channel's files are kept; the oldest goes when one more begins.
+    /// Number of the channel's files to keep; when another file is started, the oldest is deleted.
     pub keep: usize,
 }
 
-/// Text that is no recording; the message says what was expected.
+/// Error for text that is not a recording; the message states the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordingError {
-    /// There is no folder behind `pcapng:`.
+    /// No folder follows `pcapng:`.
     #[error("no folder in {0:?}: expected pcapng:FOLDER, such as pcapng:/var/lib/tidecast")]
     Folder(String),
-    /// There is no such option.
+    /// The option does not exist.
     #[error("option {0:?}: expected rotate or keep, as in pcapng:/var/lib/tidecast?rotate=100MB&keep=10")]
     Option(String),
-    /// An option stands there twice.
+    /// The option occurs twice.
     #[error("option {0:?} is given twice, expected it once")]
     Repeated(String),
-    /// The size of a file is none, or out of its range.
+    /// The file size is not a number, or out of range.
     #[error("rotate={0:?}: expected a number of bytes from 100kB to 1TB, such as 100MB")]
     Rotate(String),
-    /// The number of files is none, or out of its range.
+    /// The number of files is not a number, or out of range.
     #[error("keep={0:?}: expected a number of files from 1 to {RECORDING_FILES_MAX}")]
     Keep(String),
 }
@@ -104,9 +104,9 @@ impl fmt::Display for Recording {
 /// One of a channel's outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Datagrams are sent there.
+    /// Datagrams are sent to this output.
     Udp(Output),
-    /// Packets are recorded there.
+    /// Packets are recorded into this folder.
     Recording(Recording),
 }
 

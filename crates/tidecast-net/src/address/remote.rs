@@ -1,5 +1,6 @@
-//! A stream that another relay sends on request: `tidecast://HOST:PORT/NAME?token=TOKEN` to a
-//! checked [`Remote`] and back. A [`Source`] is what `recv` receives: an input, or such a stream.
+//! Parses the address of a stream that another relay sends on request,
+//! `tidecast://HOST:PORT/NAME?token=TOKEN`, into a checked [`Remote`], and writes it back. A
+//! [`Source`] is an argument of `recv`: an input, or such a stream.
 
 use std::{fmt, str::FromStr};
 
@@ -10,33 +11,33 @@ use crate::limits::{CHANNEL_NAME_BYTES_MAX, UDP_TOKEN_BYTES_MAX};
 
 const SCHEME: &str = "tidecast://";
 
-/// A stream of a relay, to be asked for over UDP.
+/// A stream to request from a relay over UDP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// Where the relay listens.
+    /// The address on which the relay listens.
     pub relay: Endpoint,
     /// The stream's name.
     pub name: String,
-    /// What the relay wants to be told; empty: nothing.
+    /// The token that the relay requires; empty if it requires none.
     pub token: String,
 }
 
-/// Text that is no such stream; the message says what was expected.
+/// Error for text that is not such a stream; the message states the expected form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// There is no address with a port.
+    /// The address with a port is missing.
     #[error(
         "address {0:?}: expected tidecast://ADDRESS:PORT/NAME with an IP address, such as tidecast://10.0.0.7:4023/cam"
     )]
     Address(String),
-    /// There is no name of a stream.
+    /// The stream's name is missing or too long.
     #[error("stream {0:?}: expected its name, 1 to 64 bytes, as in tidecast://10.0.0.7:4023/cam")]
     Name(String),
-    /// There is no such option.
+    /// The option does not exist.
     #[error("option {0:?}: expected token, as in tidecast://10.0.0.7:4023/cam?token=secret")]
     Option(String),
-    /// The token is too long, or none.
+    /// The token is empty or too long.
     #[error("token: expected 1 to 128 bytes of text")]
     Token,
 }
@@ -69,18 +70,18 @@ impl FromStr for Remote {
 }
 
 impl fmt::Display for Remote {
-    /// Without the token, which is nobody else's business.
+    /// Writes the address without the token, because it is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{SCHEME}{}/{}", self.relay, self.name)
     }
 }
 
-/// What can be received.
+/// A stream that can be received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Whatever comes to a group or a port.
+    /// Datagrams to a multicast group or a local port.
     Input(Input),
-    /// What a relay sends on request.
+    /// A stream that a relay sends on request.
     Remote(Remote),
 }
 

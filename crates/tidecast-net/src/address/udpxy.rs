@@ -1,9 +1,9 @@
-//! The address in the HTTP paths that users of udpxy know: `/udp/[SOURCE@]GROUP:PORT`.
+//! Parses the address in HTTP paths of the form that udpxy uses: `/udp/[SOURCE@]GROUP:PORT`.
 //!
-//! Takes the text behind `/udp/` or `/rtp/` as it stood in the request line, not yet
-//! percent-decoded: a `%` may be an escape (`239.1.1.1%3A5000`) or udpxy's own separator
-//! (`239.1.1.1%5000`), and only here both are known. Playlists add names for people (`:5000$NEWS`)
-//! and for players that want a file (`:5000/stream.ts`): [`plain`] cuts them.
+//! The input is the text after `/udp/` or `/rtp/` as in the request line, before percent-decoding:
+//! a `%` may start an escape (`239.1.1.1%3A5000`) or be udpxy's own separator (`239.1.1.1%5000`),
+//! and only this module can tell them apart. Playlists append labels for users (`:5000$NEWS`) and
+//! file names for players that expect a file (`:5000/stream.ts`); [`plain`] removes them.
 
 use std::net::IpAddr;
 
@@ -11,14 +11,14 @@ use percent_encoding::percent_decode_str;
 
 use super::{AddressError, Input, Scheme, is_class_d, is_unicast, parse_port, zone};
 
-/// What udpxy takes between address and port.
+/// Separators that udpxy accepts between address and port.
 const SEPARATORS: [char; 6] = [':', '%', '~', '+', '-', '^'];
 
-/// File names at the end of a URL that say nothing but that it is a transport stream.
+/// File extensions at the end of a URL that only indicate a transport stream.
 const EXTENSIONS: [&str; 5] = ["ts", "m2ts", "mts", "mpg", "mpeg"];
 
-/// A path without what playlists put behind an address or a name: `$LABEL`, a file name such as
-/// `/stream.ts`, a slash.
+/// Returns the path without the suffixes that playlists append to an address or a name: `$LABEL`,
+/// a file name such as `/stream.ts`, or a slash.
 pub fn plain(text: &str) -> &str {
     let text = label(text);
     let text = text.strip_suffix('/').unwrap_or(text);
@@ -28,31 +28,31 @@ pub fn plain(text: &str) -> &str {
     }
 }
 
-/// A text without the `$LABEL` at its end.
+/// Returns the text without the `$LABEL` at its end.
 pub fn label(text: &str) -> &str {
     text.split_once('$').map_or(text, |(before, _)| before)
 }
 
-/// The name of a file of a transport stream (`news.ts`) without its extension.
+/// Returns the name of a transport stream's file (`news.ts`) without its extension.
 pub fn without_extension(file: &str) -> Option<&str> {
     let (name, extension) = file.rsplit_once('.')?;
     let known = EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known));
     (known && !name.is_empty()).then_some(name)
 }
 
-/// Parses `[SOURCE@]GROUP:PORT`, percent-encoded or not, with what [`plain`] cuts behind it.
+/// Parses `[SOURCE@]GROUP:PORT`, percent-encoded or not, with the suffixes that [`plain`] removes.
 ///
-/// IPv6 stands in brackets, with its zone or without. The result may be unicast: whether a group
-/// may be joined, and on which interface, is for the configuration to say.
+/// An IPv6 address is in brackets, with or without its zone. The result may be unicast: whether a
+/// group may be joined, and on which interface, is decided by the configuration.
 ///
 /// # Errors
-/// What is malformed, with what was expected (an HTTP 400).
+/// The malformed part and its expected form (an HTTP 400).
 pub fn parse(scheme: Scheme, text: &str) -> Result<Input, AddressError> {
-    // The escapes of all separators but `%` contain a letter, so a port of digits only is a port.
+    // The escapes of all separators but `%` contain a letter, so digits after `%` are a port.
     parse_once(scheme, text).or_else(|_| parse_once(scheme, &decode(text)))
 }
 
-/// The path of a group, as [`parse`] takes it.
+/// Writes the path of a group in the form that [`parse`] accepts.
 pub fn path(input: &Input) -> String {
     let bracketed = |address: IpAddr| match address {
         IpAddr::V4(address) => address.to_string(),

@@ -1,11 +1,11 @@
-//! Hosts and their zones (RFC 4007): `[fe80::1%eth0]` names the interface of the link on which the
-//! address is meant.
+//! Parses hosts and their zones (RFC 4007): the zone in `[fe80::1%eth0]` names the interface of
+//! the link to which the address belongs.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{AddressError, Interface, is_unicast};
 
-/// An IPv4 address, or an IPv6 address in brackets with its zone or without.
+/// Parses an IPv4 address, or an IPv6 address in brackets with or without its zone.
 pub(super) fn parse_host(host: &str) -> Result<(IpAddr, Option<Interface>), AddressError> {
     let parsed = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => parse_v6(inner),
@@ -14,8 +14,8 @@ pub(super) fn parse_host(host: &str) -> Result<(IpAddr, Option<Interface>), Addr
     parsed.ok_or_else(|| AddressError::Host(host.to_owned()))
 }
 
-/// What stands before `@`: a sender's unicast address, or nothing. The brackets of IPv6 may be left
-/// out, since no port follows.
+/// Parses the part before `@`: a sender's unicast address, or nothing. An IPv6 address needs no
+/// brackets here, because no port follows.
 pub(super) fn parse_user(user: &str) -> Result<(Option<IpAddr>, Option<Interface>), AddressError> {
     if user.is_empty() {
         return Ok((None, None));
@@ -32,13 +32,13 @@ fn parse_v6(text: &str) -> Option<(IpAddr, Option<Interface>)> {
     Some((address.into(), zone.map(parse).transpose().ok()?))
 }
 
-/// The zone of an address without brackets, as it was typed.
+/// Splits an address without brackets into the address and the zone as typed.
 pub(super) fn cut(text: &str) -> (&str, Option<&str>) {
     text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)))
 }
 
-/// A zone as an interface. In a URL its percent sign may be escaped (`%25eth0`, RFC 6874); an index
-/// stands as it is.
+/// Parses a zone as an interface. In a URL its percent sign may be escaped (`%25eth0`, RFC 6874);
+/// an index is used as it is.
 pub(super) fn parse(zone: &str) -> Result<Interface, AddressError> {
     let is_index = zone.bytes().all(|byte| byte.is_ascii_digit());
     let name = zone.strip_prefix("25").filter(|_| !is_index).unwrap_or(zone);
@@ -48,12 +48,13 @@ pub(super) fn parse(zone: &str) -> Result<Interface, AddressError> {
     }
 }
 
-/// The interface that the parts of an address name. All that name one name the same.
+/// Returns the interface that the parts of an address name. All parts that name one must name the
+/// same.
 pub(super) fn one_interface<const N: usize>(
     named: [Option<Interface>; N],
 ) -> Result<Option<Interface>, AddressError> {
     named.into_iter().flatten().try_fold(None, |found, next| match found {
-        // An address says more than the zone alone.
+        // An interface with its address is more precise than the zone alone.
         Some(Interface::Zoned(address, name)) if next == Interface::Name(name.clone()) => {
             Ok(Some(Interface::Zoned(address, name)))
         }

@@ -1,4 +1,4 @@
-//! `recvmmsg` into pooled buffers, with time stamps and drop counts. Datagrams go on to
+//! `recvmmsg` into pooled buffers, with timestamps and drop counts. Datagrams go on to
 //! [`crate::ingest`].
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
@@ -21,14 +21,14 @@ use tidecast_core::{
 };
 use tidecast_wire::limits::DATAGRAM_BYTES_MAX;
 
-/// Bytes for one datagram's control messages: a `timespec`, a `u32` and an `int`, each behind a
+/// Bytes for one datagram's control messages: a `timespec`, a `u32` and an `int`, each after a
 /// header.
 const CONTROL_BYTES: usize = 88;
 
 // SAFETY: CMSG_SPACE only computes a size.
 const _: () = assert!(unsafe { libc::CMSG_SPACE(16) + 2 * libc::CMSG_SPACE(4) } as usize <= CONTROL_BYTES);
 
-/// Aligned for the `cmsghdr` structures that the kernel writes.
+/// Memory aligned for the `cmsghdr` structures that the kernel writes.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
@@ -38,23 +38,25 @@ struct Control([u8; CONTROL_BYTES]);
 pub struct Received {
     /// The datagram; empty when it was truncated.
     pub bytes: Buffer,
-    /// Its sender.
+    /// The sender's address.
     pub source: SocketAddr,
-    /// When the kernel got it, since the Unix epoch (with SO_TIMESTAMPNS).
+    /// Time at which the kernel received it, since the Unix epoch (with SO_TIMESTAMPNS).
     pub stamp: Option<Duration>,
-    /// Datagrams dropped by this socket before this one was queued, cumulative, wrapping (with
-    /// SO_RXQ_OVFL, and only once there were any).
+    /// Number of datagrams that this socket dropped before this one was queued, cumulative,
+    /// wrapping (with SO_RXQ_OVFL, and only if there were any).
     pub drops: Option<u32>,
-    /// Its class of service, 0 to 63 (where the socket was told to ask for it).
+    /// Its DSCP, 0 to 63 (if the socket was set to provide it).
     pub dscp: Option<u8>,
-    /// Longer than [`DATAGRAM_BYTES_MAX`]: the rest is gone, so nothing of it is passed on.
+    /// Whether it was longer than [`DATAGRAM_BYTES_MAX`]: the rest is lost, so nothing of it is
+    /// passed on.
     pub truncated: bool,
 }
 
 /// Receives up to [`RECEIVE_BATCH`] datagrams per system call.
 ///
-/// Each datagram is received into a pooled buffer, and what exceeds [`SLOT_BYTES`] into an overflow
-/// area beside it. That area is about 4 MB of zero pages which take no memory until a large
+/// Each datagram is received into a pooled buffer, and the part beyond [`SLOT_BYTES`] into a
+/// separate overflow area. That area is about 4 MB of zero pages, which use no memory until a
+/// large datagram writes to them; all sockets of a thread should share one batch.
 /// datagram touches them; share one batch among all sockets of a thread.
 pub struct ReceiveBatch {
     slots: Vec<Buffer>,
@@ -63,14 +65,14 @@ pub struct ReceiveBatch {
     iovecs: Vec<[libc::iovec; 2]>,
     names: Vec<libc::sockaddr_storage>,
     controls: Vec<Control>,
-    /// The first so many headers were used since they were last pointed at memory.
+    /// Number of headers, from the first, that were used since they were last set up.
     used: usize,
 }
 
 const OVERFLOW_BYTES: usize = DATAGRAM_BYTES_MAX - SLOT_BYTES;
 
-// SAFETY: the raw pointers in `headers` and `iovecs` point at heap memory that this struct owns and
-// that does not move with it; they are used only within `receive`, which holds `&mut self`.
+// SAFETY: the raw pointers in `headers` and `iovecs` point to heap memory that this struct owns
+// and that does not move with it; they are used only within `receive`, which holds `&mut self`.
 unsafe impl Send for ReceiveBatch {}
 
 impl Default for ReceiveBatch {
@@ -80,7 +82,7 @@ impl Default for ReceiveBatch {
 }
 
 impl ReceiveBatch {
-    /// A batch without buffers; the first call takes them from the pool.
+    /// Creates a batch without buffers; the first call takes them from the pool.
     pub fn new() -> ReceiveBatch {
         ReceiveBatch {
             slots: (0..RECEIVE_BATCH).map(|_| Buffer::default()).collect(),
@@ -93,9 +95,9 @@ impl ReceiveBatch {
         }
     }
 
-    /// Receives what is there, at most [`RECEIVE_BATCH`] datagrams, and hands each to `sink` in
-    /// order. Returns how many there were: 0 when there was none, a full batch when there may be
-    /// more. Never blocks.
+    /// Receives the available datagrams, at most [`RECEIVE_BATCH`], and passes each to `sink` in
+    /// order. Returns their number: 0 if there was none, a full batch if there may be more. Never
+    /// blocks.
     pub fn receive(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -111,9 +113,9 @@ impl ReceiveBatch {
         Ok(count)
     }
 
-    /// Fills empty slots and points the kernel's structures at the memory. Lengths are both in and
-    /// out for the kernel (`msg_namelen`, `msg_controllen`), so all of a header that was used are
-    /// set again. The other headers stand as they were: most calls bring a few datagrams.
+    /// Fills empty slots and points the kernel's structures to the memory. The kernel reads and
+    /// writes the lengths (`msg_namelen`, `msg_controllen`), so a header that was used is set up
+    /// again completely. The other headers are unchanged: most calls receive a few datagrams.
     fn prepare(&mut self, pool: &mut Pool) {
         let overflow = self.overflow.chunks_exact_mut(OVERFLOW_BYTES);
         for (i, (slot, overflow)) in self.slots.iter_mut().zip(overflow).enumerate().take(self.used) {
@@ -135,10 +137,10 @@ impl ReceiveBatch {
 
     fn call(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         loop {
-            // SAFETY: `prepare` has pointed all RECEIVE_BATCH headers at live memory of this struct
-            // with its true sizes, each piece used by one header only, and anew whenever a buffer
-            // moved out; the kernel writes to it during this call only, while `&mut self` keeps
-            // everyone else away. A null timeout is allowed.
+            // SAFETY: `prepare` has pointed all RECEIVE_BATCH headers to live memory of this
+            // struct with its true sizes, each piece used by one header only, and again whenever a
+            // buffer moved out; the kernel writes to it during this call only, while `&mut self`
+            // excludes other access. A null timeout is allowed.
             let count = unsafe {
                 libc::recvmmsg(
                     fd.as_raw_fd(),
@@ -160,8 +162,8 @@ impl ReceiveBatch {
         }
     }
 
-    /// Datagram `i` of the last call. Its buffer moves out, unless the datagram needs memory of its
-    /// own.
+    /// Takes datagram `i` of the last call. Its buffer moves out, unless the datagram needs a
+    /// separate allocation.
     fn take(&mut self, i: usize) -> Received {
         let len = self.headers[i].msg_len as usize;
         let header = &self.headers[i].msg_hdr;
@@ -182,7 +184,7 @@ impl ReceiveBatch {
     }
 }
 
-/// What the kernel says beside a datagram; it leaves out what it has nothing to say about.
+/// Data that the kernel provides with a datagram; it omits what does not apply.
 #[derive(Debug, Default)]
 struct Told {
     stamp: Option<Duration>,
@@ -190,7 +192,7 @@ struct Told {
     dscp: Option<u8>,
 }
 
-/// Kernel time stamp, drop count and class of service.
+/// Reads the kernel timestamp, drop count and DSCP.
 fn control_messages(header: &libc::msghdr) -> Told {
     let Told { mut stamp, mut drops, mut dscp } = Told::default();
     // SAFETY: the kernel has filled in `header`, whose control memory is alive and holds
@@ -226,11 +228,11 @@ fn duration(time: libc::timespec) -> Option<Duration> {
     Some(Duration::new(seconds, nanos))
 }
 
-/// The sender as the kernel wrote it; UDP sockets know these two families only.
+/// Converts the sender's address as the kernel wrote it; UDP sockets have only these two families.
 fn socket_addr(name: &libc::sockaddr_storage) -> SocketAddr {
     if c_int::from(name.ss_family) == libc::AF_INET6 {
-        // SAFETY: the family says that a `sockaddr_in6` is in the storage, which is larger and
-        // stricter aligned.
+        // SAFETY: according to the family, a `sockaddr_in6` is in the storage, which is larger and
+        // has a stricter alignment.
         let name = unsafe { &*ptr::from_ref(name).cast::<libc::sockaddr_in6>() };
         let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
         SocketAddrV6::new(ip, u16::from_be(name.sin6_port), name.sin6_flowinfo, name.sin6_scope_id).into()
@@ -247,7 +249,7 @@ fn iovec(memory: &mut [u8]) -> libc::iovec {
 }
 
 fn zeroed_name() -> libc::sockaddr_storage {
-    // SAFETY: integers only.
+    // SAFETY: the structure consists of integers, for which zero is valid.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
 #[cfg(test)]

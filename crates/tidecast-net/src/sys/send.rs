@@ -1,5 +1,5 @@
-//! `sendmmsg` with UDP_SEGMENT: several datagrams of one size for one target are one message, which
-//! the kernel cuts (generic segmentation offload). Messages come from `channel::udp`.
+//! `sendmmsg` with UDP_SEGMENT: several datagrams of one size for one target are one message,
+//! which the kernel splits (generic segmentation offload). Messages come from `channel::udp`.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{
@@ -14,38 +14,39 @@ use socket2::SockAddr;
 use super::zeroed_header;
 use crate::limits::SEND_BATCH;
 
-/// What is sent to one target at once: a datagram, or several of one size.
+/// A message to one target: a datagram, or several of one size.
 #[derive(Debug, Clone, Copy)]
 pub struct Message<'a> {
-    /// Where to.
+    /// The target.
     pub to: &'a SockAddr,
-    /// The bytes, gathered.
+    /// The bytes, in several parts.
     pub parts: &'a [IoSlice<'a>],
-    /// The kernel cuts the bytes into datagrams of this size; the last may be shorter. `None`: one
-    /// datagram.
+    /// Size of the datagrams into which the kernel splits the bytes; the last may be shorter.
+    /// `None` means one datagram.
     pub segment: Option<u16>,
 }
 
-/// How far [`SendBatch::send`] came.
+/// Result of [`SendBatch::send`].
 #[derive(Debug)]
 pub struct Sent {
-    /// Messages that the kernel took, from the start of the list.
+    /// Messages that the kernel accepted, from the start of the list.
     pub count: usize,
-    /// Why the next one failed; `None` when all went. Skip that one and send the rest.
+    /// Why the next one failed; `None` if all were sent. The caller should skip that message and
+    /// send the rest.
     pub error: Option<io::Error>,
 }
 
-/// Bytes of the control message that says the segments' size.
+/// Bytes of the control message with the size of the segments.
 // SAFETY: CMSG_SPACE only computes a size.
 const CONTROL_BYTES: usize = unsafe { libc::CMSG_SPACE(2) } as usize;
 
-/// Aligned for the `cmsghdr` that the kernel reads.
+/// Memory aligned for the `cmsghdr` that the kernel reads.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
 
-/// Sends up to [`SEND_BATCH`] messages per system call, without blocking. Share one among the
-/// outputs of a thread.
+/// Sends up to [`SEND_BATCH`] messages per system call, without blocking. All outputs of a thread
+/// should share one.
 pub struct SendBatch {
     headers: Vec<libc::mmsghdr>,
     controls: Vec<Control>,
@@ -61,7 +62,7 @@ impl Default for SendBatch {
 }
 
 impl SendBatch {
-    /// The structures for one batch.
+    /// Creates the structures for one batch.
     pub fn new() -> SendBatch {
         SendBatch {
             headers: vec![zeroed_header(); SEND_BATCH],
@@ -82,17 +83,18 @@ impl SendBatch {
         Sent { count, error: None }
     }
 
-    /// One system call; at most SEND_BATCH messages. After a failure within the batch the kernel
-    /// reports only how many went before it, and the error when asked to go on from there.
+    /// Makes one system call with at most SEND_BATCH messages. After a failure within the batch,
+    /// the kernel reports only how many were sent before it; the error is reported when the next
+    /// call starts with the failed message.
     fn call(&mut self, fd: BorrowedFd<'_>, messages: &[Message<'_>]) -> io::Result<usize> {
         for (i, message) in messages.iter().enumerate() {
             self.point(i, message);
         }
         loop {
             // SAFETY: the first `messages.len()` headers, at most SEND_BATCH, have just been
-            // pointed at the messages' names, slices and bytes and at control memory of this
-            // struct, all alive for this call; the kernel only reads them (the pointers are mutable
-            // by type only), and writes `msg_len` in the headers.
+            // pointed to the messages' names, slices and bytes and to control memory of this
+            // struct, all alive for this call; the kernel only reads them (the pointers are
+            // mutable only by type), and writes `msg_len` in the headers.
             let sent = unsafe {
                 libc::sendmmsg(
                     fd.as_raw_fd(),
@@ -102,7 +104,7 @@ impl SendBatch {
                 )
             };
             match usize::try_from(sent) {
-                Ok(0) => return Err(io::ErrorKind::WouldBlock.into()), // not documented; must not loop for ever
+                Ok(0) => return Err(io::ErrorKind::WouldBlock.into()), // undocumented; must not loop forever
                 Ok(sent) => return Ok(sent),
                 Err(_) => {}
             }
@@ -130,10 +132,10 @@ impl SendBatch {
     }
 }
 
-/// The control message UDP_SEGMENT (udp(7)) into the header's control memory.
+/// Writes the control message UDP_SEGMENT (udp(7)) into the header's control memory.
 fn write_segment(header: &mut libc::msghdr, segment: u16) {
-    // SAFETY: `msg_control` was just pointed at CONTROL_BYTES of aligned memory, room for one
-    // message of 2 bytes, so CMSG_FIRSTHDR is not null and its data has room for a u16, which is
+    // SAFETY: `msg_control` was just pointed to CONTROL_BYTES of aligned memory, enough for one
+    // message of 2 bytes, so CMSG_FIRSTHDR is not null and its data has space for a u16, which is
     // written unaligned.
     unsafe {
         let message = libc::CMSG_FIRSTHDR(header);
