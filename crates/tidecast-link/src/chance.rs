@@ -1,42 +1,44 @@
-//! Seeded decisions: independent chances, and losses that come alone or in bursts.
+//! Seeded random decisions: independent ones, and losses that are independent or in bursts.
 //!
-//! The generator is PCG32 with its published sequence, and the arithmetic on top is spelt out here,
-//! so that a seed means the same decisions on every machine and with every version of the
+//! The generator is PCG32 with its published sequence, and the arithmetic on top is written out
+//! here, so that a seed gives the same decisions on every machine and with every version of the
 //! libraries.
 
 use rand_pcg::{Pcg32, rand_core::Rng};
 
 use super::{Bursts, Distribution};
 
-/// One generator for one kind of decision.
+/// Random generator for one kind of decision.
 #[derive(Debug)]
 pub(super) struct Chance {
     generator: Pcg32,
 }
 
 impl Chance {
-    /// The `stream`th generator of a seed.
+    /// Creates the generator with number `stream` of a seed.
     pub(super) fn new(seed: u64, stream: u64) -> Chance {
-        // PCG streams that start from one state resemble each other: give each a state of its own.
+        // PCG streams that start from the same state resemble each other, so each gets a different
+        // state.
         Chance { generator: Pcg32::new(mixed(seed ^ mixed(stream)), stream) }
     }
 
-    /// The next number, even over 0 (included) to 1 (excluded), in steps of 2^-53.
+    /// Returns the next number, uniform from 0 (included) to 1 (excluded), in steps of 2^-53.
     pub(super) fn draw(&mut self) -> f64 {
         (self.generator.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// The next decision, true with this probability.
+    /// Returns the next decision, which is true with this probability.
     pub(super) fn hits(&mut self, probability: f64) -> bool {
         self.draw() < probability
     }
 
-    /// The next additional time, as a multiple of the jitter.
+    /// Returns the next additional delay, as a multiple of the jitter.
     pub(super) fn jitter(&mut self, distribution: Distribution) -> f64 {
         match distribution {
             Distribution::Uniform => self.draw(),
-            // The largest of three even draws is the cube root of one: 1/x - 1 of it is Pareto II
-            // with shape 3. Unlike a power, it is exact everywhere.
+            // The largest of three uniform draws is distributed as the cube root of one, and 1/x -
+            // 1 of that is Pareto II with shape 3. Unlike a power function, it is exact on every
+            // machine.
             Distribution::Pareto => {
                 let largest = (0..3).fold(f64::EPSILON, |largest, _| self.draw().max(largest));
                 1.0 / largest - 1.0
@@ -45,7 +47,7 @@ impl Chance {
     }
 }
 
-/// SplitMix64's output function: similar seeds become unlike ones.
+/// SplitMix64's output function: maps similar seeds to dissimilar ones.
 fn mixed(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -53,31 +55,31 @@ fn mixed(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Which packets are lost.
+/// Decides which packets are lost.
 #[derive(Debug)]
 pub(super) struct Losses {
     chance: Chance,
-    /// The probability that a packet is lost after one that was not.
+    /// Probability that a packet is lost if the previous one was not.
     begin: f64,
     stay: Stay,
-    /// How many packets in a row are lost by now.
+    /// Number of consecutive packets lost so far.
     run: u64,
 }
 
-/// Whether a packet is lost after one that was.
+/// Rule for whether a packet is lost if the previous one was.
 #[derive(Debug, Clone, Copy)]
 enum Stay {
-    /// With this probability.
+    /// It is lost with this probability.
     Chance(f64),
-    /// While fewer than so many in a row are.
+    /// It is lost while fewer than this many consecutive packets are.
     Until(u64),
 }
 
 impl Losses {
-    /// Losses at the long-term rate `loss`. With a `burst` of 1 each packet has its own chance (so
-    /// chance alone makes runs of 1 / (1 - loss) on average). Above 1 runs of losses are `burst`
-    /// long on average: either it is the Gilbert-Elliott model with a state that loses nothing and
-    /// one that loses everything, or all are of that length.
+    /// Creates losses with the long-term rate `loss`. With a `burst` of 1, each packet is lost
+    /// independently (runs then have a mean length of 1 / (1 - loss)). Above 1, runs of losses
+    /// have the mean length `burst`: either by the Gilbert-Elliott model with one state that loses
+    /// nothing and one that loses everything, or all with exactly that length.
     pub(super) fn new(loss: f64, burst: f64, bursts: Bursts, seed: u64) -> Losses {
         let mut chance = Chance::new(seed, 0);
         // Long-term rate = begin / (begin + end), where 1 / end is the mean burst.
@@ -88,7 +90,7 @@ impl Losses {
             Bursts::Fixed => ((loss * end / (1.0 - loss)).min(1.0), Stay::Until(burst as u64)),
         };
         let lost = chance.hits(loss);
-        // In the midst of a burst of fixed length, anywhere.
+        // If the link starts within a burst of fixed length, the position in it is random.
         let run = match stay {
             Stay::Until(length) if lost => 1 + (chance.draw() * length as f64) as u64,
             _ => u64::from(lost),
@@ -96,9 +98,9 @@ impl Losses {
         Losses { chance, begin, stay, run }
     }
 
-    /// Whether the next packet is lost.
+    /// Returns whether the next packet is lost.
     pub(super) fn next(&mut self) -> bool {
-        // Drawn for every packet, so that one seed's chances stay where they are.
+        // A number is drawn for every packet, so that a seed's decisions stay at their packets.
         let draw = self.chance.draw();
         let lost = match self.stay {
             _ if self.run == 0 => draw < self.begin,
@@ -114,7 +116,7 @@ impl Losses {
 mod tests {
     use super::*;
 
-    /// How many of `n` hit, in standard deviations from what is expected.
+    /// Returns how far `hits` of `n` deviates from the expected number, in standard deviations.
     fn sigmas(hits: u64, n: u64, p: f64) -> f64 {
         let n = n as f64;
         (hits as f64 - n * p) / (n * p * (1.0 - p)).sqrt()
@@ -124,7 +126,7 @@ mod tests {
     fn the_sequence_is_fixed() {
         let mut chance = Chance::new(7, 0);
         let draws: Vec<u64> = (0..4).map(|_| (chance.draw() * 1e6) as u64).collect();
-        // From an independent implementation of PCG32 and SplitMix64 in Python.
+        // Computed by an independent implementation of PCG32 and SplitMix64 in Python.
         assert_eq!(draws, [618_575, 641_037, 564_233, 419_586]);
     }
 
@@ -157,13 +159,13 @@ mod tests {
                 bursts += u64::from(now && !before);
                 before = now;
             }
-            // A burst is geometric: variance of its length is (1 - end) / end^2.
+            // The length of a burst is geometric, with variance (1 - end) / end^2.
             let end = 1.0 / burst;
             let mean = lost as f64 / bursts as f64;
             let deviation = ((1.0 - end) / (end * end) / bursts as f64).sqrt();
             assert!((mean - burst).abs() < 4.0 * deviation, "burst {burst}: mean {mean} over {bursts}");
-            // The share of a two-state chain varies (2 / (begin + end) - 1) times as much as
-            // independent draws.
+            // The variance of the loss rate in a two-state chain is (2 / (begin + end) - 1) times
+            // that of independent draws.
             let begin = loss * end / (1.0 - loss);
             let spread = (2.0 / (begin + end) - 1.0).sqrt();
             let off = sigmas(lost, n, loss) / spread;
@@ -196,8 +198,9 @@ mod tests {
                 }
             }
             assert!(others <= 1, "the first may have begun before");
-            // Cycles of a burst and a geometric gap: the variance of the number of bursts in n
-            // packets is that of a renewal process, n * variance of a cycle / mean of a cycle^3.
+            // The losses are cycles of a burst and a geometric gap: the variance of the number of
+            // bursts in n packets is that of a renewal process, n * variance of a cycle / mean of
+            // a cycle^3.
             let begin = loss / burst as f64 / (1.0 - loss);
             let (cycle, variance) = (burst as f64 + 1.0 / begin, (1.0 - begin) / (begin * begin));
             let bursts = lost as f64 / burst as f64;

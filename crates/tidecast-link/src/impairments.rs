@@ -1,59 +1,58 @@
-//! What a link does to packets, as a user asks for it, and which values make sense.
+//! The impairments of a link as the user configures them, and the check of their values.
 
 use std::time::Duration;
 
 use super::Outage;
 use crate::limits::{LINK_DELAY_MAX, LINK_DISTANCE_MAX};
 
-/// What a link does to packets. The default does nothing.
+/// Impairments of a link. The default has none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Impairments {
-    /// The share of packets that is lost, 0 to 1.
+    /// Share of packets that is lost, 0 to 1.
     pub loss: f64,
-    /// The mean number of consecutive losses; at 1 each packet is lost or not by itself.
+    /// Mean number of consecutive losses; at 1 each packet is lost independently.
     pub burst: f64,
-    /// How the lengths of bursts spread around that mean.
+    /// Distribution of the lengths of bursts around that mean.
     pub bursts: Bursts,
-    /// The share of the remaining packets that comes late, 0 to 1.
+    /// Share of the remaining packets that is reordered, 0 to 1.
     pub reorder: f64,
-    /// How many later packets overtake a reordered one: exactly so many, unless the input pauses
-    /// before. Packets that are reordered themselves overtake nobody and are not counted.
+    /// Number of later packets that overtake a reordered one: exactly this many, unless the input
+    /// pauses first. Reordered packets overtake no others and are not counted.
     pub distance: u32,
-    /// The share of the remaining packets that takes longer than the others, 0 to 1. All that come
-    /// meanwhile overtake them.
+    /// Share of the remaining packets that is delayed by `late_by`, 0 to 1. All packets that
+    /// arrive meanwhile overtake them.
     pub late: f64,
-    /// How much longer those take.
+    /// Additional delay of these packets.
     pub late_by: Duration,
-    /// The share of the remaining packets that comes twice, 0 to 1.
+    /// Share of the remaining packets that is duplicated, 0 to 1.
     pub duplicate: f64,
-    /// How long every packet takes.
+    /// Delay of every packet.
     pub delay: Duration,
-    /// How much longer than `delay` a packet may take; `distribution` says what that means.
+    /// Additional delay of a packet beyond `delay`; its meaning depends on `distribution`.
     pub jitter: Duration,
-    /// How the additional time spreads.
+    /// Distribution of the additional delay.
     pub distribution: Distribution,
-    /// Whether packets overtake each other by their jitter. If not, it bunches them and keeps their
-    /// order, as a queue in a router does.
+    /// Whether packets may overtake each other because of their jitter. If `false`, jitter bunches
+    /// packets but keeps their order, like a queue in a router.
     pub overtake: bool,
-    /// When nothing gets through at all.
+    /// Times during which nothing gets through; `None` means never.
     pub outage: Option<Outage>,
 }
 
-/// How the lengths of bursts of losses spread around their mean.
+/// Distribution of the lengths of loss bursts around their mean.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Bursts {
-    /// As in the Gilbert-Elliott model: after each loss the same chance that it was the burst's
-    /// last.
+    /// As in the Gilbert-Elliott model: after each loss, the burst ends with the same probability.
     #[default]
     Geometric,
-    /// All have the mean length, and at least one packet gets through between two of them.
+    /// All bursts have the mean length, and at least one packet gets through between two of them.
     Fixed,
 }
 
-/// How the additional time of jitter spreads.
+/// Distribution of the additional delay by jitter.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Distribution {
-    /// Evenly from 0 to `jitter`.
+    /// Uniform from 0 to `jitter`.
     #[default]
     Uniform,
     /// Heavy-tailed, with the same mean of half of `jitter`: Pareto (type II) with shape 3 and
@@ -82,65 +81,66 @@ impl Default for Impairments {
     }
 }
 
-/// An impairment that no link can have.
+/// An invalid impairment.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImpairmentError {
     /// A share is not between 0 and 1.
     #[error("{name} is {value}, expected a share from 0 to 1 (0 % to 100 %)")]
     Share {
-        /// Which one.
+        /// Name of the share.
         name: &'static str,
-        /// What was given.
+        /// The given value.
         value: f64,
     },
     /// The mean burst is below one packet, or not a number.
     #[error("burst is {0}, expected a mean length of at least 1 packet")]
     Burst(f64),
-    /// Bursts of one length that is no whole number of packets.
+    /// The fixed length of bursts is not a whole number of packets.
     #[error("burst is {0}, expected a whole number of packets for bursts of fixed length")]
     FixedBurst(f64),
-    /// So much loss needs longer bursts: at least one packet gets through between two of them.
+    /// This loss rate requires longer bursts: at least one packet gets through between two of
+    /// them.
     #[error(
         "a loss of {loss} in bursts of {burst} packets is not possible, expected a loss of at most {max:.4}"
     )]
     LossInBursts {
-        /// The loss that was given.
+        /// The given loss rate.
         loss: f64,
-        /// The mean burst that was given.
+        /// The given mean burst.
         burst: f64,
-        /// The most that such bursts allow.
+        /// Maximum loss rate with such bursts.
         max: f64,
     },
     /// The reorder distance is out of bounds.
     #[error("distance is {0} packets, expected 1 to {LINK_DISTANCE_MAX}")]
     Distance(u32),
-    /// Some packets are to come late, but by no time.
+    /// Some packets are to be delayed, but the delay is zero.
     #[error("late_by is 0, expected the time by which {0} of the packets come later")]
     LateByNothing(f64),
-    /// An outage that lasts no time.
+    /// The outage has no duration.
     #[error("outage is 0, expected how long it lasts")]
     NoOutage,
-    /// An outage that comes again before it has ended.
+    /// The next outage starts before the previous one has ended.
     #[error("an outage comes every {every:?}, expected more than the {length:?} that it lasts")]
     EndlessOutage {
-        /// From the beginning of one to that of the next.
+        /// Time from the start of one outage to the start of the next.
         every: Duration,
-        /// How long each lasts.
+        /// Duration of each outage.
         length: Duration,
     },
     /// A time is too long.
     #[error("{name} is {value:?}, expected at most {LINK_DELAY_MAX:?}")]
     Time {
-        /// Which one.
+        /// Name of the time.
         name: &'static str,
-        /// What was given.
+        /// The given value.
         value: Duration,
     },
 }
 
 impl Impairments {
-    /// The first impairment that makes no sense.
+    /// Returns the first invalid impairment as an error.
     pub fn check(&self) -> Result<(), ImpairmentError> {
         self.check_shares()?;
         self.check_bursts()?;
@@ -182,7 +182,7 @@ impl Impairments {
         Ok(())
     }
 
-    /// The nearest possible impairments (a share that is not a number becomes 0).
+    /// Returns the nearest valid impairments (a share that is not a number becomes 0).
     pub(super) fn clamped(self) -> Impairments {
         let share = |value: f64| if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
         let burst = if self.burst.is_finite() { self.burst.max(1.0) } else { 1.0 };

@@ -1,14 +1,14 @@
-//! A model of a bad link: loss (alone, in bursts, or of everything for a time), reordering,
-//! duplicates, delay and jitter, from a seed.
+//! A model of a bad link: loss (independent, in bursts, or of everything during an outage),
+//! reordering, duplicates, delay and jitter, from a seed.
 //!
-//! Pure: no I/O and no clock, so that the `impair` command, the simulations, the benchmarks and the
-//! demo share one model. A packet's way: [`Link::push`] decides whether it is lost; a packet that
-//! is to be reordered then waits aside until [`Impairments::distance`] later ones have passed; then
-//! all go through one delay line, and
-//! [`Link::pop`] hands them out when they are due.
+//! Pure: no I/O and no clock, so that the `impair` command, the simulations, the benchmarks and
+//! the demo share one model. A packet passes these stages: [`Link::push`] decides whether it is
+//! lost; a packet to be reordered is then held back until [`Impairments::distance`] later ones
+//! have passed; all packets then enter one delay line, and [`Link::pop`] returns them when they
+//! are due.
 //!
-//! Every kind of decision has a generator of its own, so the same seed loses the same packets
-//! whether or not they are also reordered or delayed.
+//! Each kind of decision has its own generator, so the same seed loses the same packets whether or
+//! not they are also reordered or delayed.
 
 mod chance;
 mod impairments;
@@ -29,7 +29,7 @@ use serde::Serialize;
 
 use crate::limits::{LINK_DELAY_MAX, LINK_PACKETS_MAX, LINK_PAUSE};
 
-/// What the link did so far. `received + duplicated = forwarded + dropped +` [`Link::waiting`].
+/// Counters of the link. `received + duplicated = forwarded + dropped +` [`Link::waiting`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Done {
     /// Packets that entered.
@@ -38,17 +38,18 @@ pub struct Done {
     pub forwarded: u64,
     /// Packets that never come out, those of [`Done::cut`] and [`Done::overflowed`] included.
     pub dropped: u64,
-    /// Second copies that were made.
+    /// Second copies created.
     pub duplicated: u64,
-    /// Packets that came out after one that had entered later; their second copies are not counted.
+    /// Packets that came out after a packet that had entered later; second copies are not counted.
     pub reordered: u64,
-    /// Dropped not by chance but because they entered during an [`Outage`].
+    /// Packets dropped not at random but because they entered during an [`Outage`].
     pub cut: u64,
-    /// Dropped not by chance but because [`LINK_PACKETS_MAX`] packets were already waiting.
+    /// Packets dropped not at random but because [`LINK_PACKETS_MAX`] packets were already
+    /// waiting.
     pub overflowed: u64,
 }
 
-/// What becomes of a packet that enters.
+/// What the link decides about an entering packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It never comes out.
@@ -68,13 +69,13 @@ pub struct Link<T> {
     lates: Chance,
     duplicates: Chance,
     jitters: Chance,
-    /// Reordered packets that let later ones pass, the oldest first; all have the same distance to
-    /// go, so the oldest is also the first to come back.
+    /// Reordered packets that are held back while later ones pass, the oldest first; all have the
+    /// same distance to wait for, so the oldest is also the first to continue.
     aside: VecDeque<Aside<T>>,
     line: Line<T>,
-    /// Packets that went straight into the line.
+    /// Number of packets that entered the line without being held back.
     passed: u64,
-    /// One more than the index of the latest-entered packet that came out.
+    /// Index after that of the latest-entered packet that came out.
     out_next: u64,
     first_at: Option<Instant>,
     pushed_at: Option<Instant>,
@@ -83,14 +84,14 @@ pub struct Link<T> {
 
 #[derive(Debug)]
 struct Aside<T> {
-    /// The value of `passed` at which this one goes on.
+    /// The value of `passed` at which this packet continues.
     until: u64,
     entry: Entry<T>,
 }
 
 impl<T: Clone> Link<T> {
-    /// A link with these impairments, whose decisions follow from `seed` alone. Values beyond what
-    /// [`Impairments::check`] allows are brought to the nearest possible ones.
+    /// Creates a link with these impairments, whose decisions depend only on `seed`. Values that
+    /// [`Impairments::check`] refuses are replaced by the nearest valid ones.
     pub fn new(impairments: Impairments, seed: u64) -> Link<T> {
         let impairments = impairments.clamped();
         Link {
@@ -110,13 +111,14 @@ impl<T: Clone> Link<T> {
         }
     }
 
-    /// A packet enters at `now`.
+    /// Accepts a packet that enters at `now`.
     pub fn push(&mut self, now: Instant, item: T) -> Fate {
         self.end_pause(now);
         self.pushed_at = Some(now);
         let index = self.done.received;
         self.done.received += 1;
-        // All chances are drawn for every packet, so that no decision shifts those that follow.
+        // All random numbers are drawn for every packet, so that no decision shifts the following
+        // ones.
         let lost = self.losses.next();
         let duplicated = self.duplicates.hits(self.impairments.duplicate);
         let reordered = self.reorders.hits(self.impairments.reorder) && self.impairments.distance > 0;
@@ -138,7 +140,7 @@ impl<T: Clone> Link<T> {
         if duplicated { Fate::Duplicated } else { Fate::Passed }
     }
 
-    /// The next packet that is due at `now`, if there is one.
+    /// Returns the next packet that is due at `now`, if any.
     pub fn pop(&mut self, now: Instant) -> Option<T> {
         self.end_pause(now);
         let due = self.line.pop(now)?;
@@ -151,14 +153,14 @@ impl<T: Clone> Link<T> {
         Some(due.item)
     }
 
-    /// When to call [`Link::pop`] next; `None` when nothing is waiting.
+    /// Returns when to call [`Link::pop`] next; `None` if nothing is waiting.
     pub fn next_at(&self) -> Option<Instant> {
         let pause_ends = self.pause_ends();
         self.line.next_at().into_iter().chain(pause_ends).min()
     }
 
-    /// Makes everything that waits due at `now`, in the order in which it would have come out
-    /// without further input: for the end of the input.
+    /// Makes all waiting packets due at `now`, in the order in which they would have come out
+    /// without further input. Used at the end of the input.
     pub fn flush(&mut self, now: Instant) {
         while let Some(aside) = self.aside.pop_front() {
             self.enter_line(now, aside.entry);
@@ -166,17 +168,17 @@ impl<T: Clone> Link<T> {
         self.line.hurry(now);
     }
 
-    /// What the link did so far.
+    /// Returns the counters.
     pub fn done(&self) -> Done {
         self.done
     }
 
-    /// Packets that have not come out yet, second copies included.
+    /// Returns the number of packets that have not come out yet, including second copies.
     pub fn waiting(&self) -> u64 {
         self.done.received + self.done.duplicated - self.done.forwarded - self.done.dropped
     }
 
-    /// True (and counted) when nothing gets through.
+    /// Returns whether an outage is active, and if so counts the packet.
     fn is_cut(&mut self, now: Instant) -> bool {
         let first = *self.first_at.get_or_insert(now);
         let since = now.saturating_duration_since(first);
@@ -185,20 +187,22 @@ impl<T: Clone> Link<T> {
         cut
     }
 
-    /// True (and counted) when a packet and a possible second copy of it find no room.
+    /// Returns whether a packet and a possible second copy exceed the capacity, and if so counts
+    /// the packet.
     fn overflows(&mut self) -> bool {
         let full = self.waiting() > LINK_PACKETS_MAX as u64 - 1;
         self.done.overflowed += u64::from(full);
         full
     }
 
-    /// When the packets aside have waited long enough for an input that has paused.
+    /// Returns when the held-back packets have waited long enough for paused input.
     fn pause_ends(&self) -> Option<Instant> {
         self.pushed_at.filter(|_| !self.aside.is_empty()).map(|at| at + LINK_PAUSE)
     }
 
-    /// Once the input has paused for [`LINK_PAUSE`], packets aside wait no longer, so that nothing
-    /// is lost beyond what was dropped. It counts from the pause's end, however late it is noticed.
+    /// Releases held-back packets once the input has paused for [`LINK_PAUSE`], so that nothing is
+    /// lost except the dropped packets. Their delay counts from the end of that wait, however late
+    /// this function is called.
     fn end_pause(&mut self, now: Instant) {
         if let Some(end) = self.pause_ends().filter(|end| *end <= now) {
             while let Some(aside) = self.aside.pop_front() {
@@ -207,7 +211,7 @@ impl<T: Clone> Link<T> {
         }
     }
 
-    /// Puts back in line those that have let enough others pass.
+    /// Puts those packets back into the line that enough others have passed.
     fn return_passed(&mut self, now: Instant) {
         while let Some(aside) = self.aside.pop_front_if(|aside| aside.until <= self.passed) {
             self.enter_line(now, aside.entry);
@@ -216,7 +220,7 @@ impl<T: Clone> Link<T> {
 
     fn enter_line(&mut self, now: Instant, entry: Entry<T>) {
         let Impairments { delay, jitter, late_by, distribution, overtake, .. } = self.impairments;
-        // A product beyond what a time can be is beyond the bound, too.
+        // A product that is too large for a duration also exceeds the limit.
         let jitter =
             (jitter.as_secs_f64() * self.jitters.jitter(distribution)).min(LINK_DELAY_MAX.as_secs_f64());
         let at = now + delay + Duration::from_secs_f64(jitter);

@@ -1,4 +1,4 @@
-//! The delay line of a link: packets on their way, by the time of their release.
+//! The delay line of a link: packets in transit, ordered by their release times.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -9,7 +9,7 @@ use std::{
 /// A packet that enters the line.
 #[derive(Debug)]
 pub(super) struct Entry<T> {
-    /// How many packets had entered the link before this one.
+    /// Number of packets that had entered the link before this one.
     pub(super) index: u64,
     pub(super) duplicated: bool,
     /// Whether others may overtake it.
@@ -21,20 +21,20 @@ pub(super) struct Entry<T> {
 #[derive(Debug)]
 pub(super) struct Due<T> {
     at: Instant,
-    /// How many had entered the line before it: those of one time come out as they went in, and
-    /// copies together.
+    /// Number of packets that had entered the line before it: packets with the same release time
+    /// come out in the order in which they entered, and copies next to each other.
     place: u64,
     pub(super) index: u64,
     pub(super) second_copy: bool,
     pub(super) item: T,
 }
 
-/// Packets on their way.
+/// The packets in transit.
 #[derive(Debug)]
 pub(super) struct Line<T> {
     heap: BinaryHeap<Reverse<Due<T>>>,
     places: u64,
-    /// The latest time of release of those that keep their order.
+    /// Latest release time among the packets that keep their order.
     last: Option<Instant>,
 }
 
@@ -45,7 +45,7 @@ impl<T> Default for Line<T> {
 }
 
 impl<T: Clone> Line<T> {
-    /// A packet that comes out at `at`, whatever the others do.
+    /// Adds a packet that comes out at `at`, independently of the others.
     pub(super) fn enter(&mut self, at: Instant, entry: Entry<T>) {
         let Entry { index, duplicated, item, .. } = entry;
         if duplicated {
@@ -54,8 +54,8 @@ impl<T: Clone> Line<T> {
         self.put(at, index, duplicated, item);
     }
 
-    /// A packet that comes out at `at`, or together with the last that entered this way if that
-    /// comes later.
+    /// Adds a packet that comes out at `at`, or together with the last packet added by this
+    /// function if that is later.
     pub(super) fn enter_in_order(&mut self, at: Instant, entry: Entry<T>) {
         let at = self.last.map_or(at, |last| at.max(last));
         self.last = Some(at);
@@ -68,18 +68,18 @@ impl<T: Clone> Line<T> {
         self.heap.push(Reverse(Due { at, place, index, second_copy, item }));
     }
 
-    /// The next packet that is due at `now`.
+    /// Returns the next packet that is due at `now`.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Due<T>> {
         self.next_at().filter(|at| *at <= now)?;
         self.heap.pop().map(|Reverse(due)| due)
     }
 
-    /// When the next packet is due.
+    /// Returns when the next packet is due.
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse(due)| due.at)
     }
 
-    /// Makes all of them due at `now`, in the order that they have.
+    /// Makes all packets due at `now`, in their order.
     pub(super) fn hurry(&mut self, now: Instant) {
         let mut all: Vec<Due<T>> =
             std::mem::take(&mut self.heap).into_iter().map(|Reverse(due)| due).collect();

@@ -1,17 +1,17 @@
-//! Times in which nothing gets through: a cable that is pulled, a path that switches over.
+//! Times during which nothing gets through, as when a cable is pulled or a path switches over.
 
 use std::time::Duration;
 
 use super::ImpairmentError;
 
-/// When nothing gets through. What entered before it began still comes out.
+/// Times during which nothing gets through. Packets that entered before still come out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
-    /// When it begins, counted from the first packet that enters.
+    /// Start of the first outage, counted from the first packet that enters.
     pub from: Duration,
-    /// How long it lasts.
+    /// Duration of each outage.
     pub length: Duration,
-    /// From its beginning to that of the next; `None`: it comes once.
+    /// Time from the start of one outage to that of the next; `None` means that it occurs once.
     pub every: Option<Duration>,
 }
 
@@ -25,7 +25,7 @@ impl Outage {
         }
     }
 
-    /// Whether it lasts at this time after the first packet.
+    /// Returns whether an outage is active at this time after the first packet.
     pub(super) fn covers(&self, since_first: Duration) -> bool {
         let Some(since) = since_first.checked_sub(self.from) else { return false };
         let phase = self.every.map_or(since.as_nanos(), |every| since.as_nanos() % every.as_nanos());

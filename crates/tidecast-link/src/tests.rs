@@ -1,4 +1,4 @@
-//! The link against what its documentation promises, with fixed seeds.
+//! Tests that the link behaves as documented, with fixed seeds.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use tidecast_testkit::clock;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Pushes `0..n` one every `spacing`, popping whatever is due on the way; then flushes. Returns the
-/// fates and what came out.
+/// Pushes `0..n` at intervals of `spacing`, popping packets when they are due, then flushes.
+/// Returns the fates and the packets that came out.
 fn carry(link: &mut Link<u64>, start: Instant, n: u64, spacing: Duration) -> (Vec<Fate>, Vec<u64>) {
     let (mut fates, mut out) = (Vec::new(), Vec::new());
     let mut now = start;
@@ -25,7 +25,7 @@ fn carry(link: &mut Link<u64>, start: Instant, n: u64, spacing: Duration) -> (Ve
     (fates, out)
 }
 
-/// Counted by comparison instead of by construction: first copies that come after a later number.
+/// Counts first copies that come after a later number, by comparison with the link's own count.
 fn reordered(out: &[u64]) -> u64 {
     let (mut highest, mut seen, mut count) = (None, std::collections::HashSet::new(), 0);
     for item in out {
@@ -85,7 +85,7 @@ fn the_distance_is_exact() {
         })
         .collect();
     let mut seen = 0;
-    // The last few may have come out early, at the flush.
+    // The last few may have come out early because of the flush.
     for (place, item) in out.iter().enumerate().take(out.len() - 100).filter(|(place, _)| late[*place]) {
         let overtakers = out[..place].iter().zip(&late).filter(|(other, late)| *other > item && !**late);
         assert_eq!(overtakers.count(), distance as usize, "item {item}");
@@ -185,7 +185,7 @@ fn a_full_link_drops_and_says_so() {
     assert_eq!(link.push(now, ()), Fate::Duplicated);
 }
 
-/// Each packet that comes out, with the time that it took.
+/// Returns each packet that comes out, with the time that it took.
 fn times(impairments: Impairments, seed: u64, n: u32, spacing: Duration) -> Vec<(u32, Duration)> {
     let mut link = Link::new(impairments, seed);
     let start = clock::now();
@@ -227,8 +227,8 @@ fn jitter_keeps_the_order_unless_packets_may_overtake() {
         assert!(queued.iter().map(|(item, _)| item).is_sorted());
         let items: Vec<u64> = free.iter().map(|(item, _)| u64::from(*item)).collect();
         assert!(reordered(&items) > 2000, "{}", reordered(&items));
-        // Who may overtake waits for nobody: the mean is that of the distribution. Its variance is
-        // 1/12 and 3/4.
+        // Packets that may overtake do not wait for others, so the mean is that of the
+        // distribution. The variances of the two distributions are 1/12 and 3/4.
         let sum: Duration = free.iter().map(|(_, took)| *took).sum();
         let mean = sum.as_secs_f64() / 5000.0;
         let deviation = if distribution == Distribution::Uniform { 1.0 / 12.0 } else { 0.75_f64 }.sqrt();
@@ -346,7 +346,7 @@ proptest! {
             prop_assert_eq!(done.received + done.duplicated, done.forwarded + done.dropped + link.waiting());
             prop_assert_eq!(link.next_at().is_some(), link.waiting() > 0);
         }
-        // Following next_at empties the link without a flush.
+        // Calling pop at each next_at empties the link without a flush.
         while let Some(at) = link.next_at() {
             out.extend(link.pop(at));
         }

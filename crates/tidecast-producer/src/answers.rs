@@ -1,7 +1,8 @@
-//! Answers to NACKs: native datagrams that were sent, kept for a while and sent again to those who
-//! ask.
+//! Answers to NACKs: sent native datagrams are kept for a while and retransmitted on request.
 //!
 //! [`Answers`] is pure. [`Answering`] has a thread that waits for requests on the sending socket:
+//! it answers them independently of the program's other work, and retransmissions do not disturb
+//! the pace of sending.
 //! they are answered whatever the program does meanwhile, and what it sends keeps its pace.
 
 use std::{
@@ -32,14 +33,14 @@ use tidecast_wire::{
     native::{self, Kind, Nack, Packet, RETRANSMISSION, Repr},
 };
 
-/// How long a producer waits at its end for another request, if there were any: a round trip of
-/// most networks.
+/// How long a producer waits at its end for another request, if there were any: the round-trip
+/// time of most networks.
 const LINGER_REQUESTS: Duration = Duration::from_millis(200);
 
-/// Stream and number.
+/// Stream and sequence number.
 type Key = (u32, u64);
 
-/// What one session of a producer has sent, and its answers.
+/// Sent datagrams of one session of a producer, and the answers to requests for them.
 #[derive(Debug)]
 pub(crate) struct Answers {
     session: u32,
@@ -49,24 +50,24 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Without datagrams yet.
+    /// Creates a history without datagrams.
     pub(crate) fn new(session: u32, settings: Settings) -> Answers {
         Answers { session, history: History::new(settings), malformed: 0, foreign: 0 }
     }
 
-    /// Keeps a datagram that was sent, if it is data: nothing else has a number of its own.
+    /// Keeps a sent datagram if it is a data packet: no other type has its own sequence number.
     pub(crate) fn keep(&mut self, now: Instant, datagram: &[u8]) {
         if let Some((stream, number)) = native::data_number(datagram) {
             self.history.keep(now, (stream, number), datagram.to_vec());
         }
     }
 
-    /// Takes a datagram that came to the sending socket. Appends to `again` what is to be sent
-    /// again.
+    /// Handles a datagram received on the sending socket. Appends the datagrams to retransmit to
+    /// `again`.
     pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8], again: &mut Vec<Vec<u8>>) {
         match Packet::parse(datagram) {
             Ok(packet) if packet.kind() == Kind::Nack && packet.session() == self.session => {
-                // The payload was checked with the packet.
+                // The payload was checked together with the packet.
                 if let Ok(nack) = Nack::parse(packet.payload()) {
                     self.answer(now, packet.stream(), &nack, again);
                 }
@@ -97,17 +98,16 @@ impl Answers {
         }
     }
 
-    /// What was asked for so far, and what became of it.
+    /// Returns the counters of requests and of their results.
     pub(crate) fn requests(&self) -> Requests {
         Requests { numbers: *self.history.counters(), malformed: self.malformed, foreign: self.foreign }
     }
 }
 
-/// Answers the requests that come to a [`Sender`]'s socket, from a thread of its own, until it is
-/// dropped.
+/// Answers the requests received on a [`Sender`]'s socket, in its own thread, until it is dropped.
 ///
-/// A [`Producer`](crate::Producer) has one. A program that makes native datagrams in another way
-/// calls [`Answering::keep`] with each, before it sends it.
+/// A [`Producer`](crate::Producer) has one. A program that creates native datagrams in another way
+/// calls [`Answering::keep`] with each datagram before sending it.
 ///
 /// ```
 /// use std::time::Instant;
@@ -138,7 +138,7 @@ struct Shared {
 
 impl Shared {
     fn answers(&self) -> MutexGuard<'_, Answers> {
-        // A panic of the other thread was a bug; what is kept is whole after every call.
+        // A panic in the other thread would be a bug; the data is consistent after every call.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -147,7 +147,7 @@ impl Answering {
     /// Starts the thread.
     ///
     /// # Errors
-    /// No thread, or no descriptor for it.
+    /// The thread or a descriptor for it could not be created.
     pub fn start(sender: &Sender, session: u32, settings: Settings) -> io::Result<Answering> {
         let shared = Arc::new(Shared {
             answers: Mutex::new(Answers::new(session, settings)),
@@ -161,18 +161,18 @@ impl Answering {
         Ok(Answering { shared, thread: Some(thread) })
     }
 
-    /// Keeps a datagram that was sent.
+    /// Keeps a sent datagram.
     pub fn keep(&self, now: Instant, datagram: &[u8]) {
         self.shared.answers().keep(now, datagram);
     }
 
-    /// What was asked for so far, and what became of it.
+    /// Returns the counters of requests and of their results.
     pub fn requests(&self) -> Requests {
         self.shared.answers().requests()
     }
 
-    /// Waits at the end of a session while receivers still ask. It returns at once when none ever
-    /// has: then either nothing is lost on the way, or nobody there asks.
+    /// Waits at the end of a session while receivers still request packets. Returns at once if
+    /// there was never a request: then either no packet was lost, or no receiver sends requests.
     pub fn linger(&self) {
         let (end, mut known) = (clock::now() + self.shared.age_max, Requests::default());
         loop {
@@ -192,7 +192,7 @@ impl Drop for Answering {
         // The counter cannot overflow: it is written once.
         let _ = self.shared.waker.write(1);
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say; a panic was reported already.
+            // The thread returns no value; a panic was reported already.
             let _ = thread.join();
         }
     }
@@ -206,13 +206,13 @@ fn run(sender: &Sender, shared: &Shared) {
             PollFd::new(sender.as_fd(), PollFlags::POLLIN),
             PollFd::new(shared.waker.as_fd(), PollFlags::POLLIN),
         ];
-        // Interrupted by a signal, or a descriptor that is none, which would be a bug: the receive
-        // below tells.
+        // An error means an interruption by a signal, or an invalid descriptor, which would be a
+        // bug; either shows at the receive below.
         let _ = poll(&mut waits, PollTimeout::NONE);
         let Ok(len) = recv(sender.as_fd().as_raw_fd(), &mut memory, MsgFlags::MSG_DONTWAIT) else { continue };
         shared.answers().handle(clock::now(), &memory[..len], &mut again);
         for datagram in again.drain(..) {
-            // A receiver that misses it asks again.
+            // A receiver that does not get it sends another request.
             let _ = sender.send(&datagram);
         }
     }

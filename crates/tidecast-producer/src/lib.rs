@@ -1,5 +1,5 @@
-//! Sends numbered datagrams to a multicast group or a host, for tidecast relays to put in order and
-//! to repair.
+//! Sends numbered datagrams to a multicast group or a host, for tidecast relays to reorder and
+//! recover.
 //!
 //! A program that measures or encodes something gives each payload to a [`Producer`]. It stamps and
 //! numbers the payload, sends it, adds repair packets if asked for ([`Fec`]), and sends a packet
@@ -127,8 +127,8 @@ impl Builder {
         Builder { close_after: Some(close_after), ..self }
     }
 
-    /// How long packets are kept for receivers that ask for them again, and how much of them is
-    /// sent again; zero turns it off. Default 1 s, and half of what was sent.
+    /// How long packets are kept for retransmission, and the maximum share that is retransmitted;
+    /// zero turns it off. Default 1 s, and half of the sent packets.
     pub fn history(self, history: History) -> Builder {
         Builder { history, ..self }
     }
@@ -160,8 +160,8 @@ fn random_session() -> u32 {
 }
 
 impl Producer {
-    /// Begins a producer that sends to this target: stream 1, a random session, no FEC, a history
-    /// of 1 s.
+    /// Creates the settings of a producer that sends to this target: stream 1, a random session,
+    /// no FEC, a history of 1 s.
     pub fn builder(target: Output) -> Builder {
         let history = History::default();
         Builder { target, stream: 1, session: None, fec: None, close_after: None, history }
@@ -172,12 +172,13 @@ impl Producer {
         self.session
     }
 
-    /// Sends one payload, stamped with the wall clock, and the repair packets that are due with it.
+    /// Sends one payload, stamped with the wall clock, and the repair packets that are due with
+    /// it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] when the payload is too large; otherwise what the system
-    /// said about the first datagram that could not be sent. Its number is used, so that receivers
-    /// see a loss.
+    /// [`io::ErrorKind::InvalidInput`] if the payload is too large; otherwise the system's error
+    /// for the first datagram that could not be sent. Its number is used up, so receivers count a
+    /// loss.
     pub fn send(&mut self, payload: &[u8]) -> io::Result<()> {
         let Producer { encoder, sender, answering, .. } = self;
         let mut result = Ok(());
@@ -194,7 +195,7 @@ impl Producer {
     /// did not fill.
     ///
     /// # Errors
-    /// What the system said about the first datagram that could not be sent.
+    /// The system's error for the first datagram that could not be sent.
     pub fn maintain(&mut self) -> io::Result<()> {
         let Producer { encoder, sender, answering, .. } = self;
         let mut result = Ok(());
@@ -209,17 +210,17 @@ impl Producer {
         self.encoder.as_ref().and_then(Encoder::next_deadline)
     }
 
-    /// Returns what receivers have asked for, and what became of it.
+    /// Returns the counters of receivers' requests and of their results.
     pub fn requests(&self) -> Requests {
         self.answering.as_ref().map(Answering::requests).unwrap_or_default()
     }
 
-    /// Ends the session: repair packets of unfinished blocks, and the end of session three times.
-    /// Where receivers have asked for packets, it waits until they do no more, which takes 200 ms
-    /// at least.
+    /// Ends the session: sends the repair packets of unfinished blocks, and the end of session
+    /// three times. If receivers have requested packets, it waits until the requests stop, which
+    /// takes at least 200 ms.
     ///
     /// # Errors
-    /// What the system said about the first datagram that could not be sent.
+    /// The system's error for the first datagram that could not be sent.
     pub fn finish(mut self) -> io::Result<()> {
         let ended = self.end();
         if let Some(answering) = &self.answering {
@@ -239,20 +240,20 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // Nobody is left to hear of an error; a relay also ends the session when it hears nothing
-        // more.
+        // There is no caller to report an error to; a relay also ends the session after a time
+        // without datagrams.
         let _ = self.end();
     }
 }
 
-/// Sends each datagram, keeps it for those who may ask, and keeps the first error.
+/// Sends each datagram, keeps it for requests, and returns the first error.
 fn first_error<'a>(
     sender: &'a Sender,
     answering: Option<&'a Answering>,
     result: &'a mut io::Result<()>,
 ) -> impl FnMut(&[u8]) + 'a {
     move |datagram| {
-        // Before it is sent: a request may be quick.
+        // The datagram is kept before it is sent, because a request may arrive quickly.
         if let Some(answering) = answering {
             answering.keep(clock::now(), datagram);
         }
@@ -336,7 +337,7 @@ mod tests {
         assert_eq!([next(&socket).0, next(&socket).0], [Kind::Data, Kind::Repair]);
     }
 
-    /// Asks for packets of the stream 5 of session 77.
+    /// Requests packets of stream 5 of session 77.
     fn ask(socket: &UdpSocket, to: std::net::SocketAddr, ranges: &[(u64, u16)]) {
         use tidecast_wire::native::{NackRepr, Repr};
         let (mut payload, mut datagram) = (Vec::new(), Vec::new());

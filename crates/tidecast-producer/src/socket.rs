@@ -1,5 +1,4 @@
-//! The producer's socket: from a checked [`Output`] to a UDP socket that sends the way its URL
-//! says.
+//! The producer's socket: a UDP socket that is configured by the options of a checked [`Output`].
 //!
 //! I/O, used by [`crate::Producer`] and the `send` command. Datagrams come from an encoder and
 //! leave the process here.
@@ -19,7 +18,7 @@ use tidecast_net::{self as net, sys};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The interface is not there, or no route leads to a group without one.
+    /// The interface does not exist, or no interface was named and there is no route to the group.
     #[error("output {target}: {cause}")]
     Interface {
         /// The target of the datagrams.
@@ -89,7 +88,7 @@ impl Sender {
     /// Sends one datagram; waits while the socket's buffer is full.
     ///
     /// # Errors
-    /// What the system says, with the target.
+    /// The system's error, with the target.
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
         let sent = self.socket.send_to(datagram, &self.target.into());
         let named = |error: io::Error| {
@@ -105,8 +104,8 @@ impl AsFd for Sender {
     }
 }
 
-/// A group: the interface is always set, since routes may say something else, and without it
-/// datagrams may come from 0.0.0.0.
+/// Configures a socket for a group: the interface is always set, because routes may choose another
+/// one, and because without it datagrams may come from 0.0.0.0.
 fn multicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     let target = output.target;
     let failed = |action| move |cause| OpenError::System { target, action, cause };
@@ -138,8 +137,8 @@ fn multicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A single host: a named interface is the only way out, an address is what the datagrams come
-/// from.
+/// Configures a socket for a single host: a named interface is the only one that is used, an
+/// address is the source address of the datagrams.
 fn unicast(socket: &Socket, output: &Output) -> Result<(), OpenError> {
     let target = output.target;
     let failed = |action| move |cause| OpenError::System { target, action, cause };

@@ -1,5 +1,5 @@
-//! Reads the captures of fixtures/, knowing how fixtures/make writes them and nothing of what the
-//! program makes of captures: classic little-endian pcap of Ethernet frames with IPv4 without
+//! Reads the captures in fixtures/ in the form in which fixtures/make writes them, independently
+//! of the program's own reader: classic little-endian pcap of Ethernet frames with IPv4 without
 //! options.
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// The frames of a capture with the times when they were sent, in order.
+/// Returns the frames of a capture with their timestamps, in order.
 fn frames(name: &str) -> Vec<(Duration, Vec<u8>)> {
     let bytes =
         std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name)).unwrap();
@@ -25,7 +25,7 @@ fn frames(name: &str) -> Vec<(Duration, Vec<u8>)> {
     frames
 }
 
-/// The UDP payloads of a capture with their destination ports, in order.
+/// Returns the UDP payloads of a capture with their destination ports, in order.
 pub fn capture(name: &str) -> Vec<(u16, Vec<u8>)> {
     const UDP_PAYLOAD: usize = 14 + 20 + 8;
     let u16_be = |bytes: &[u8], at: usize| u16::from_be_bytes(bytes[at..at + 2].try_into().unwrap());
@@ -38,13 +38,13 @@ pub fn capture(name: &str) -> Vec<(u16, Vec<u8>)> {
     frames(name).into_iter().map(datagram).collect()
 }
 
-/// A datagram of a capture, and where it comes from.
+/// A datagram of a capture, with its source.
 pub struct Sent {
     pub source: SocketAddrV4,
     pub payload: Vec<u8>,
 }
 
-/// All datagrams of a capture, in order.
+/// Returns all datagrams of a capture, in order.
 pub fn sent(name: &str) -> Vec<Sent> {
     let sources = frames(name).into_iter().map(|(_, frame)| {
         let ip: [u8; 4] = frame[26..30].try_into().unwrap();
@@ -54,12 +54,12 @@ pub fn sent(name: &str) -> Vec<Sent> {
     sources.zip(payloads).map(|(source, payload)| Sent { source, payload }).collect()
 }
 
-/// What was sent to one port of a capture.
+/// Returns the payloads of a capture that were sent to one port.
 pub fn to_port(name: &str, port: u16) -> Vec<Vec<u8>> {
     capture(name).into_iter().filter(|(to, _)| *to == port).map(|(_, bytes)| bytes).collect()
 }
 
-/// When each datagram of a capture was sent, in the same order.
+/// Returns the timestamp of each datagram of a capture, in the same order.
 pub fn times(name: &str) -> Vec<Duration> {
     frames(name).into_iter().map(|(time, _)| time).collect()
 }

@@ -1,16 +1,16 @@
-//! RTP streams of every clock, and what disturbs their time stamps: for paced release in the
-//! simulation and through the program.
+//! RTP streams of every clock rate, and disturbances of their timestamps, to test paced release in
+//! the simulation and with the real program.
 
-/// The length of the streams.
+/// Duration of the streams.
 pub const SECONDS: f64 = 24.0;
 
-/// A stream as it is sent.
+/// A stream as sent.
 #[derive(Debug, Clone)]
 pub struct Case {
     pub stream: Stream,
     pub what: String,
     pub sent: Vec<Sent>,
-    /// Milliseconds after which all packets must be right.
+    /// Time in milliseconds from which all packets must be released at the right time.
     pub from: f64,
 }
 
@@ -19,7 +19,7 @@ impl Case {
         Case { stream, what: what.into(), sent, from: 0.0 }
     }
 
-    /// The name of the stream, and whether the relay is told what its payload type is.
+    /// Returns the name of the stream, with whether the relay knows its payload type.
     pub fn name(&self) -> String {
         self.stream.name.to_owned() + if self.stream.described.is_some() { ", described" } else { "" }
     }
@@ -28,22 +28,22 @@ impl Case {
 /// A packet as its source sends it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent {
-    /// In milliseconds.
+    /// Sending time in milliseconds.
     pub at: f64,
     pub payload_type: u8,
     pub stamp: u32,
 }
 
-/// A stream that a disturbance is applied to.
+/// An undisturbed stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Stream {
     pub name: &'static str,
     pub payload_type: u8,
     pub rate: u32,
-    /// Milliseconds between two time stamps, and packets of each.
+    /// Milliseconds between two timestamps, and the number of packets with each.
     pub interval: f64,
     pub packets: u32,
-    /// As in a session description; otherwise the rate must be measured.
+    /// `rtpmap` value as in a session description; if `None`, the clock rate must be measured.
     pub described: Option<&'static str>,
 }
 
@@ -81,25 +81,25 @@ impl Stream {
     }
 
     pub fn ticks(&self, at: f64) -> u32 {
-        // It wraps after three seconds.
+        // The timestamp wraps after three seconds.
         let begin = 0_u32.wrapping_sub(3 * self.rate);
         begin.wrapping_add((at * f64::from(self.rate) / 1e3).round() as u64 as u32)
     }
 
-    /// The packets of one time stamp, spread over the time to the next one.
+    /// Returns the packets of one timestamp, spread over the time to the next one.
     pub fn packets(&self, at: f64) -> impl Iterator<Item = Sent> {
         let (step, payload_type, stamp) =
             (self.interval / f64::from(self.packets), self.payload_type, self.ticks(at));
         (0..self.packets).map(move |n| Sent { at: at + step * f64::from(n), payload_type, stamp })
     }
 
-    /// All of it, undisturbed.
+    /// Returns the whole stream, undisturbed.
     pub fn all(&self) -> Vec<Sent> {
         let count = (SECONDS * 1e3 / self.interval) as u32;
         (0..count).flat_map(|n| self.packets(f64::from(n) * self.interval)).collect()
     }
 
-    /// The same with the time stamps that `ticks` gives to a time.
+    /// Returns the whole stream with timestamps computed by `ticks` from the time.
     pub fn stamped(&self, ticks: impl Fn(&Stream, f64) -> u32) -> Vec<Sent> {
         let mut all = self.all();
         for sent in &mut all {
@@ -109,8 +109,8 @@ impl Stream {
         all
     }
 
-    /// Talk of `talk` seconds and silence of `silence` seconds, by turns; `goes_on`: the clock does
-    /// so in silence.
+    /// Returns `talk` seconds of packets and `silence` seconds without, alternately; `goes_on`:
+    /// the timestamps also advance during silence.
     pub fn spurts(&self, talk: f64, silence: f64, goes_on: bool) -> Vec<Sent> {
         let round = (talk + silence) * 1e3;
         let mut all: Vec<Sent> = Vec::new();
@@ -126,7 +126,7 @@ impl Stream {
     }
 }
 
-/// Two streams by turns, each so many seconds long.
+/// Alternates between two streams, each for this many seconds.
 fn by_turns(one: Stream, other: Stream, seconds: f64, ticks: fn(&Stream, f64) -> u32) -> Vec<Sent> {
     let turn = |sent: &Sent| (sent.at / seconds / 1e3 + 1e-9).floor() as u64 % 2;
     let mut all: Vec<Sent> = one.stamped(ticks).into_iter().filter(|sent| turn(sent) == 0).collect();
@@ -135,8 +135,8 @@ fn by_turns(one: Stream, other: Stream, seconds: f64, ticks: fn(&Stream, f64) ->
     all
 }
 
-/// Noise, an event or FEC instead of the media: every `each` milliseconds, `count` packets at the
-/// media's pace.
+/// Returns packets that replace the media, such as noise, an event or FEC: every `each`
+/// milliseconds, `count` packets at the media's pace.
 fn instead(stream: Stream, each: f64, count: u32, what: impl Fn(u32, &Sent) -> Sent) -> Vec<Sent> {
     let mut all = stream.all();
     let lasts = f64::from(count) * stream.interval;
@@ -149,7 +149,7 @@ fn instead(stream: Stream, each: f64, count: u32, what: impl Fn(u32, &Sent) -> S
     all
 }
 
-/// FEC and the like beside the media: one packet after so many.
+/// Returns the media with additional packets, such as FEC: one after every `after` media packets.
 fn beside(stream: Stream, after: usize, what: impl Fn(&Sent) -> Sent) -> Vec<Sent> {
     let mut all = Vec::new();
     for (n, sent) in stream.all().into_iter().enumerate() {
@@ -161,18 +161,18 @@ fn beside(stream: Stream, after: usize, what: impl Fn(&Sent) -> Sent) -> Vec<Sen
     all
 }
 
-/// A number that looks random.
+/// Returns a pseudorandom number.
 fn random(from: u64) -> u32 {
     let mixed = (from + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32) as u32
 }
 
-/// Every clock, undisturbed.
+/// Returns a stream of every clock rate, undisturbed.
 pub fn every_rate() -> Vec<Case> {
     STREAMS.iter().map(|stream| Case::new(*stream, "none", stream.all())).collect()
 }
 
-/// Time stamps that stand, jump or are wrong.
+/// Returns streams with timestamps that stop, jump or are wrong.
 pub fn wrong_stamps(stream: Stream) -> Vec<Case> {
     let jumps = |each: f64, by: f64| {
         move |stream: &Stream, at: f64| stream.ticks(at + 20_000.0 + (at / each / 1e3 + 1e-9).floor() * by)
@@ -208,7 +208,7 @@ pub fn wrong_stamps(stream: Stream) -> Vec<Case> {
     cases.into_iter().map(|(what, sent)| Case::new(stream, format!("time stamps {what}"), sent)).collect()
 }
 
-/// Static payload types whose clock is another one than that of RFC 3551.
+/// Returns static payload types whose clock rate differs from that in RFC 3551.
 pub fn wrong_rates() -> Vec<Case> {
     let stream = |payload_type, rate, name| audio(name, payload_type, rate, 20.0);
     [
@@ -225,7 +225,7 @@ pub fn wrong_rates() -> Vec<Case> {
     .into()
 }
 
-/// What comes among the media or beside it.
+/// Returns streams with other packets between or beside the media.
 pub fn among(stream: Stream) -> Vec<Case> {
     let other = |payload_type: u8| move |_: u32, sent: &Sent| Sent { payload_type, ..*sent };
     let at_8_khz = |payload_type: u8| {
@@ -255,7 +255,7 @@ pub fn among(stream: Stream) -> Vec<Case> {
         ("FEC after each fourth packet, time stamp of the media", beside(127, |sent| sent.stamp)),
         ("FEC after each fourth packet, random time stamps", beside(127, |sent| sent.at.to_bits() as u32)),
     ];
-    // Silence with noise now and then.
+    // Silence with occasional noise.
     let silence = |payload_type: u8, each: f64| {
         let mut sent = stream.spurts(2.0, 2.0, true);
         let mut at = 2e3;
@@ -273,8 +273,8 @@ pub fn among(stream: Stream) -> Vec<Case> {
     cases.into_iter().map(|(what, sent)| Case::new(stream, what, sent)).collect()
 }
 
-/// One payload type after another, each with its clock; the time stamps go on in ticks, as senders
-/// do that know no better, or with the time, or begin anywhere.
+/// Returns streams that change between payload types, each with its clock rate; the timestamps
+/// continue in ticks, as incorrect senders do, or with the time, or start at any value.
 pub fn changes() -> Vec<Case> {
     let opus = OPUS.described("111 opus/48000/2");
     let mut cases = Vec::new();
@@ -295,7 +295,7 @@ pub fn changes() -> Vec<Case> {
             cases.push(Case::new(one, format!("{names} by turns, {what}"), sent));
         }
     }
-    // In ticks: 160 each 20 ms for 4 s, then 960.
+    // Timestamps that continue in ticks: 160 per 20 ms for 4 s, then 960.
     let mut sent = PCMU.all();
     for packet in &mut sent {
         if packet.at > 4e3 {

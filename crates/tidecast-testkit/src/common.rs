@@ -1,5 +1,5 @@
-//! What the tests of the real binary share: starting it and waiting until it is ready, free ports
-//! and groups, plain HTTP, and peers that may not be installed.
+//! Helpers for the tests of the real binary: starting it and waiting until it is ready, free ports
+//! and groups, plain HTTP, and other programs that may not be installed.
 pub mod namespace;
 pub mod prometheus;
 pub mod stamped;
@@ -22,16 +22,17 @@ use std::{
 pub use crate::clock::now;
 use tidecast_wire::native;
 
-/// Longer than anything here takes on a busy machine; reaching it is a failure.
+/// Longer than any step takes on a busy machine; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A port that nobody uses for UDP or TCP at the moment, nor any other test of this process.
+/// Returns a port that is currently unused for UDP and TCP, also by other tests of this process.
 pub fn free_port() -> u16 {
     free_ports(1)
 }
 
-/// The first, even one of so many ports in a row, likewise. They are below those that the kernel
-/// gives to sockets that ask for any, so that none of those takes one before its user does.
+/// Returns the first, even port of `count` consecutive unused ports. They are below the range from
+/// which the kernel assigns ports, so that the kernel assigns none of them before the test uses
+/// it.
 pub fn free_ports(count: u16) -> u16 {
     const FIRST: u32 = 10_000;
     const PORTS: u32 = 22_000;
@@ -42,7 +43,7 @@ pub fn free_ports(count: u16) -> u16 {
     };
     loop {
         let taken = NEXT.fetch_add(u32::from(count.next_multiple_of(2)), Ordering::Relaxed);
-        // Test programs that run at the same time begin at different places.
+        // Test programs that run at the same time start at different places.
         let place = (std::process::id().wrapping_mul(62).wrapping_add(taken) % (PORTS - 64)) & !1;
         let first = (FIRST + place) as u16;
         if (first..first + count).all(is_free) {
@@ -51,7 +52,7 @@ pub fn free_ports(count: u16) -> u16 {
     }
 }
 
-/// A group that no other test uses at the same time: from the process id and a counter, in
+/// Returns a group that no other test uses at the same time: from the process id and a counter, in
 /// 239.255.0.0/16.
 pub fn group() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -60,21 +61,21 @@ pub fn group() -> Ipv4Addr {
     Ipv4Addr::new(239, 255, high as u8, low as u8)
 }
 
-/// The program that Cargo built beside the tests.
+/// Returns the path of the program that Cargo built beside the tests.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     let folder = test.ancestors().find(|folder| folder.join("tidecast").is_file());
     folder.unwrap_or_else(|| panic!("no tidecast above {}", test.display())).join("tidecast")
 }
 
-/// `tidecast ARGS`, not started.
+/// Returns the command `tidecast ARGS`, not started.
 pub fn tidecast<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(binary());
     command.args(args);
     command
 }
 
-/// A running program, its standard error collected line by line. Killed when dropped.
+/// A running program, whose standard error is collected line by line. Killed when dropped.
 pub struct Running {
     pub child: Child,
     name: String,
@@ -88,7 +89,7 @@ impl Running {
         Running::spawn(command)
     }
 
-    /// The same, with a pipe to its standard input.
+    /// Starts a program with a pipe to its standard input.
     pub fn start_with_input(mut command: Command) -> Running {
         command.stdin(Stdio::piped());
         Running::spawn(command)
@@ -97,7 +98,7 @@ impl Running {
     fn spawn(mut command: Command) -> Running {
         let name = format!("{command:?}");
         command.stderr(Stdio::piped());
-        // Its summary is a line like others.
+        // The summary of `recv --json` on standard output is collected among the lines of the log.
         let args: Vec<&OsStr> = command.get_args().collect();
         let summary = ["recv", "--json"].iter().all(|word| args.iter().any(|arg| arg == word));
         if summary {
@@ -112,7 +113,8 @@ impl Running {
             let push = |line: Vec<u8>| {
                 into.lock().expect("no panic").push_back(String::from_utf8_lossy(&line).into_owned());
             };
-            // Both at once: a long summary does not wait until the log has ended.
+            // Both outputs are read at the same time, so that a long summary does not wait for the
+            // end of the log.
             thread::scope(|scope| {
                 scope.spawn(|| {
                     let stdout = stdout.into_iter().flat_map(|stdout| stdout.split(b'\n'));
@@ -131,12 +133,12 @@ impl Running {
         running
     }
 
-    /// What it has written to standard error so far.
+    /// Returns the text written to standard error so far.
     pub fn stderr(&self) -> String {
         self.lines.lock().expect("no panic").iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// Waits for a line that contains `text`, and gives it.
+    /// Waits for a line that contains `text`, and returns it.
     pub fn wait_for_line(&mut self, text: &str) -> String {
         let start = now();
         loop {
@@ -157,14 +159,14 @@ impl Running {
         }
     }
 
-    /// Where its HTTP server listens, once it is ready.
+    /// Returns the address of its HTTP server, once it is ready.
     pub fn http(&mut self) -> SocketAddr {
         let ready = self.wait_for_line("tidecast: ready");
         let address = ready.split("http://").nth(1).and_then(|rest| rest.split([' ', ';']).next());
         address.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no address: {ready}"))
     }
 
-    /// How many of its threads have a name that begins so.
+    /// Returns the number of its threads whose names start with `prefix`.
     pub fn threads_named(&self, prefix: &str) -> usize {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
@@ -191,7 +193,7 @@ impl Running {
         }
     }
 
-    /// Asks for an orderly end with SIGINT, waits for it, and gives all of standard error.
+    /// Requests an orderly end with SIGINT, waits for it, and returns all of standard error.
     pub fn stop(&mut self) -> String {
         self.signal("INT");
         let status = self.wait();
@@ -210,7 +212,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks again and again until there is an answer, and gives it; fails after [`PATIENCE`].
+/// Calls `ask` repeatedly until it returns a value, and returns that; fails after [`PATIENCE`].
 pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = now();
     loop {
@@ -222,7 +224,7 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The sum of a relay's samples whose name and labels contain all of `parts`.
+/// Returns the sum of a relay's samples whose name and labels contain all of `parts`.
 pub fn metric(http: SocketAddr, parts: &[&str]) -> f64 {
     let (status, _, text) = get(http, "/metrics");
     assert_eq!(status, 200, "{text}");
@@ -231,14 +233,14 @@ pub fn metric(http: SocketAddr, parts: &[&str]) -> f64 {
     wanted.map(|line| line.rsplit(' ').next().expect("a value").parse::<f64>().expect("a number")).sum()
 }
 
-/// Waits until so many HTTP clients receive a stream.
+/// Waits until this many HTTP clients receive a stream.
 pub fn until_clients(http: SocketAddr, count: u64) {
     until("all HTTP clients", || {
         (metric(http, &["tidecast_subscribers{", "transport=\"http\""]) == count as f64).then_some(())
     });
 }
 
-/// A UDP socket that sends to groups on `lo`.
+/// Returns a UDP socket that sends to groups on `lo`.
 pub fn sender() -> UdpSocket {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("socket");
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("bind");
@@ -247,7 +249,8 @@ pub fn sender() -> UdpSocket {
     socket.into()
 }
 
-/// A UDP socket that has joined a group on `lo`, with a large buffer and a short read time-out.
+/// Returns a UDP socket that has joined a group on `lo`, with a large buffer and a short read
+/// timeout.
 pub fn joined(group: Ipv4Addr, port: u16) -> UdpSocket {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("socket");
     socket.set_reuse_address(true).expect("reuse");
@@ -259,7 +262,7 @@ pub fn joined(group: Ipv4Addr, port: u16) -> UdpSocket {
     socket.into()
 }
 
-/// A native data packet.
+/// Returns a native data packet.
 pub fn native(stream: u32, session: u32, sequence: u64, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let (kind, timestamp) = (native::Kind::Data, tidecast_net::clock::unix_micros());
@@ -267,7 +270,7 @@ pub fn native(stream: u32, session: u32, sequence: u64, payload: &[u8]) -> Vec<u
     out
 }
 
-/// `GET path`, the whole answer: status, head and body. For answers that end.
+/// Returns the whole response to `GET path`: status, head and body. For responses that end.
 pub fn get(http: SocketAddr, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(http).expect("connect");
     stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
@@ -293,24 +296,25 @@ fn unchunk(mut body: &str) -> String {
     whole
 }
 
-/// Whether a peer is installed. Where all peers are required (`TIDECAST_REQUIRE_PEERS=1`, as
-/// `tests/run` sets it), a missing one is a failure; elsewhere the test says that it is skipped.
+/// Returns whether another program is installed. If all are required (`TIDECAST_REQUIRE_PEERS=1`,
+/// which `tests/run` sets), a missing one is a failure; otherwise a message says that the test is
+/// skipped.
 pub fn have(program: &str) -> bool {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
     skip_unless(found, &format!("{program} is not installed"))
 }
 
-/// Whether an npm package is installed beside the tests: `npm ci --prefix tests`, which `tests/run`
-/// does.
+/// Returns whether an npm package is installed beside the tests by `npm ci --prefix tests`, which
+/// `tests/run` does.
 pub fn have_npm(package: &str) -> bool {
     let folder = format!("{}/../../tests/node_modules/{package}", env!("CARGO_MANIFEST_DIR"));
     let found = std::path::Path::new(&folder).is_dir();
     skip_unless(found, &format!("the npm package {package} is not installed (npm ci --prefix tests)"))
 }
 
-/// Whether this test may make network namespaces. Unlike a program, root is nothing that
-/// `tests/run` can install, so for everybody else the test says that it is skipped.
+/// Returns whether this test may create network namespaces. Unlike a program, root privileges
+/// cannot be installed by `tests/run`, so for other users a message says that the test is skipped.
 pub fn is_root() -> bool {
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
     if !root {
@@ -327,7 +331,7 @@ fn skip_unless(met: bool, why: &str) -> bool {
     met
 }
 
-/// Says so even where the output of a test that passes is not shown.
+/// Prints the message even if the output of passing tests is hidden.
 fn skipped(why: &str) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}"); // nobody may be left to read it

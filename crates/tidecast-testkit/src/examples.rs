@@ -1,22 +1,22 @@
-//! Runs the programs of docs/examples as a reader would.
+//! Runs the programs in docs/examples like a reader would.
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// A file below docs/.
+/// Returns the path of a file below docs/.
 pub fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)
 }
 
-/// The example of this name in Python.
+/// Returns the command that runs the Python example of this name.
 pub fn python(name: &str) -> Command {
     let mut command = Command::new("python3");
     command.arg(docs(&format!("examples/{name}.py")));
     command
 }
 
-/// The same in C, compiled into this folder without a warning.
+/// Compiles the C example of this name into this folder, without warnings, and returns its path.
 pub fn compiled(name: &str, folder: &Path) -> PathBuf {
     let program = folder.join(name);
     let status = Command::new("cc")

@@ -1,9 +1,9 @@
-//! What the tests of tidecast share. Only ever a development dependency.
+//! Helpers shared by the tests of tidecast. Used only as a development dependency.
 //!
-//! [`ts`] makes transport streams by hand. The other modules come with features: `sockets` opens
+//! [`ts`] builds transport streams. The other modules are enabled by features: `sockets` opens
 //! sockets on loopback and finds groups and ports that no other test uses; `common` runs the
-//! program itself and what it talks to; `lab` has models of links, of codes and of an ideal
-//! receiver, for simulations.
+//! program itself and the programs it communicates with; `lab` has models of links, of codes and
+//! of an ideal receiver, for simulations.
 
 #[cfg(feature = "common")]
 pub mod capture;

@@ -1,6 +1,6 @@
-//! A lossy path between two programs that speak RTP with RTCP on the port above: media goes one way
-//! and is lost by chance and in bursts, RTCP goes both ways and is lost by chance where that is
-//! asked for. All of it may take a while.
+//! A lossy path between two programs that use RTP with RTCP on the next higher port: media goes
+//! one way and is lost at random and in bursts, RTCP goes both ways and is lost at random if
+//! configured. Both can be delayed.
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
@@ -19,15 +19,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::common::now;
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Datagrams on their way in one direction.
+/// Maximum number of delayed datagrams in one direction.
 const UNDER_WAY: usize = 4096;
-/// How soon a thread sees that it is to end.
+/// Time until a thread notices that it is to end.
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// Which media packets are lost: each with the same chance, and `burst` in a row in every `period`,
-/// from the packet with the index `first` on until `last` (retransmissions do not count, but they
-/// are lost, too). No receiver can know of what was lost before the first packet that it got, or of
-/// a tail after which nothing comes.
+/// Losses of media packets: each at random with the same probability, and `burst` consecutive ones
+/// in every `period`, from the packet with the index `first` until `last` (retransmissions do not
+/// count, but can be lost, too). A receiver cannot detect losses before the first packet that it
+/// received, or losses at the end after which nothing follows.
 #[derive(Clone, Copy, Debug)]
 pub struct Losses {
     pub seed: u64,
@@ -36,58 +36,60 @@ pub struct Losses {
     pub period: u64,
     pub first: u64,
     pub last: u64,
-    /// Chance that a datagram of RTCP is lost, in each direction.
+    /// Probability that an RTCP datagram is lost, in each direction.
     pub control: f64,
-    /// How long a datagram is under way, in each direction.
+    /// Delay of a datagram, in each direction.
     pub delay: Duration,
 }
 
 impl Losses {
-    /// 10 % by chance, and 20 in a row in every 400.
+    /// Returns losses of 10 % at random, and of 20 consecutive packets in every 400.
     pub fn heavy(seed: u64, first: u64, last: u64) -> Losses {
         let (control, delay) = (0.0, Duration::ZERO);
         Losses { seed, chance: 0.1, burst: 20, period: 400, first, last, control, delay }
     }
 
-    /// So many by chance, RTCP as well, and a path with this round trip.
+    /// Returns random losses with this probability, also of RTCP, on a path with this round-trip
+    /// time.
     pub fn both_ways(seed: u64, chance: f64, round_trip: Duration, first: u64, last: u64) -> Losses {
         let delay = round_trip / 2;
         Losses { seed, chance, burst: 0, period: 0, first, last, control: chance, delay }
     }
 
-    /// Says of each datagram of RTCP whether it is lost.
+    /// Returns a function that decides for each RTCP datagram whether it is lost.
     fn judge_control(self, direction: u64) -> impl FnMut() -> bool + Send {
         let mut random = Pcg32::seed_from_u64(self.seed ^ direction);
         move || random.random::<f64>() < self.control
     }
 
-    /// Says of each packet whether it is lost; it is told whether it is a retransmission.
+    /// Returns a function that decides for each packet whether it is lost; its argument is whether
+    /// the packet is a retransmission.
     fn judge(self) -> impl FnMut(bool) -> bool + Send {
         let (mut random, mut count, mut originals) = (Pcg32::seed_from_u64(self.seed), 0, 0);
         move |again| {
             count += 1;
             originals += u64::from(!again);
             let in_burst = self.period > 0 && count % self.period >= self.period - self.burst;
-            // drawn for every packet, so that the bursts do not shift the rest
+            // drawn for every packet, so that the bursts do not shift the other decisions
             let unlucky = random.random::<f64>() < self.chance;
             (self.first + 1..=self.last).contains(&originals) && (unlucky || in_burst)
         }
     }
 }
 
-/// What went through.
+/// Counters of the packets that passed.
 #[derive(Debug, Default)]
 pub struct Census {
     pub passed: AtomicU64,
     pub lost: AtomicU64,
-    /// Media that is a retransmission (the SSRC's lowest bit), lost ones included.
+    /// Retransmitted media packets (by the SSRC's lowest bit), including lost ones.
     pub again: AtomicU64,
     /// RTCP datagrams from the sender, and to it.
     pub reports: AtomicU64,
     pub requests: AtomicU64,
 }
 
-/// Sends at once, or when the datagram has been under way long enough.
+/// Sends a datagram at once, or after its delay.
 struct Outlet {
     socket: UdpSocket,
     later: Option<SyncSender<(Instant, Vec<u8>, SocketAddr)>>,
@@ -95,7 +97,7 @@ struct Outlet {
 }
 
 impl Outlet {
-    /// The thread that sends later ends with the outlet.
+    /// The thread that sends delayed datagrams ends with the outlet.
     fn new(socket: UdpSocket, delay: Duration) -> Outlet {
         let later = (!delay.is_zero()).then(|| {
             let (later, due) = sync_channel::<(Instant, Vec<u8>, SocketAddr)>(UNDER_WAY);
@@ -113,7 +115,7 @@ impl Outlet {
 
     fn send(&self, bytes: &[u8], to: SocketAddr) {
         match &self.later {
-            // nobody may be there yet
+            // the receiver may not be listening yet
             None => _ = self.socket.send_to(bytes, to),
             Some(later) => {
                 later.try_send((now() + self.delay, bytes.to_vec(), to)).expect("room on the path")
@@ -122,7 +124,7 @@ impl Outlet {
     }
 }
 
-/// Takes what comes to a socket, and from whom.
+/// Handles a datagram received on a socket, with its sender.
 type Each = Box<dyn FnMut(&[u8], SocketAddr) + Send>;
 
 /// The path; it ends when it is dropped.
@@ -133,9 +135,10 @@ pub struct LossyPath {
 }
 
 impl LossyPath {
-    /// From the media's address `from` to `to`, RTCP from and to the ports above. Each is a group,
-    /// joined on and sent to through loopback, or a local address. Whoever sent RTCP last gets the
-    /// answers; a receiver may also send its RTCP to the group `to`, on the port above.
+    /// Opens a path from the media's address `from` to `to`, with RTCP from and to the ports
+    /// above. Each is a group, joined on and sent to through loopback, or a local address. Replies
+    /// go to the last sender of RTCP; a receiver may also send its RTCP to the group `to`, on the
+    /// port above.
     pub fn open(from: SocketAddr, to: SocketAddr, losses: Losses) -> LossyPath {
         let (census, stop) = (Arc::<Census>::default(), Arc::<AtomicBool>::default());
         let mut threads = Vec::new();
@@ -191,7 +194,7 @@ impl LossyPath {
         let counts = census.clone();
         let lost = Mutex::new(losses.judge_control(2));
         let back = move |bytes: &[u8], source: SocketAddr| {
-            // Our own comes too, looped back by the group.
+            // The path's own datagrams also arrive, looped back by the group.
             if let Some(to) = *sender.lock().expect("no panic")
                 && source.port() != own
             {
@@ -229,7 +232,7 @@ fn above(media: SocketAddr) -> SocketAddr {
     SocketAddr::new(media.ip(), media.port() + 1)
 }
 
-/// Receives what is sent to this address.
+/// Returns a socket that receives datagrams to this address.
 fn bound(address: SocketAddr) -> UdpSocket {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("socket");
     let _ = socket.set_recv_buffer_size(1 << 20);
@@ -243,7 +246,7 @@ fn bound(address: SocketAddr) -> UdpSocket {
     socket.into()
 }
 
-/// Sends to groups and hosts on loopback.
+/// Returns a socket that sends to groups and hosts on loopback.
 fn sending() -> UdpSocket {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).expect("socket");
     socket.set_multicast_if_v4(&LOCALHOST).expect("loopback");

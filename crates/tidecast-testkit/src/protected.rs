@@ -1,5 +1,5 @@
-//! A real sender's media and ST 2022-1 repair packets, as they came: what must come back from them,
-//! and what our own encoder makes of the same media.
+//! A real sender's media and ST 2022-1 repair packets as captured: checks which packets they
+//! recover, and compares them with the output of the program's own encoder for the same media.
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidecast_wire::{
@@ -9,8 +9,8 @@ use tidecast_wire::{
     st2022::{Axis, Repair, Shard},
 };
 
-/// What one sender sent: which of the three ports (0 media, 1 columns, 2 rows), and the UDP
-/// payload.
+/// Packets of one sender: which of the three ports each was sent to (0 media, 1 columns, 2 rows),
+/// and the UDP payload.
 pub struct Protected {
     pub datagrams: Vec<(u8, Vec<u8>)>,
 }
@@ -32,14 +32,15 @@ impl Protected {
             .collect()
     }
 
-    /// Media numbers, extended, by their 16 bits.
+    /// Returns the extended media numbers by their 16 bits.
     fn numbers(&self) -> BTreeMap<u16, u64> {
         let first = sequence(self.media().next().expect("media"));
         let extended = |wire: u16| 7 * 65_536 + u64::from(first) + u64::from(wire.wrapping_sub(first));
         self.media().map(|bytes| (sequence(bytes), extended(sequence(bytes)))).collect()
     }
 
-    /// Numbers that at least one repair packet protects, all of whose media are there.
+    /// Returns the numbers that at least one repair packet protects, all of whose media are
+    /// present.
     fn protected(&self) -> BTreeSet<u64> {
         let numbers = self.numbers();
         let mut protected = BTreeSet::new();
@@ -53,7 +54,8 @@ impl Protected {
         protected
     }
 
-    /// Deletes each protected media packet in turn; it comes back as it was. How many there were.
+    /// Deletes each protected media packet in turn and checks that it is recovered unchanged.
+    /// Returns their number.
     pub fn each_comes_back(&self) -> usize {
         let protected = self.protected();
         for deleted in &protected {
@@ -64,7 +66,7 @@ impl Protected {
         protected.len()
     }
 
-    /// The deleted packet as the decoder rebuilt it.
+    /// Returns the deleted packet as recovered by the decoder.
     fn without(&self, deleted: u64) -> Option<Vec<u8>> {
         let numbers = self.numbers();
         let start = *numbers.values().min().expect("media");
@@ -92,8 +94,8 @@ impl Protected {
         None
     }
 
-    /// Our own repair packets for the same media, columns and rows, with the sender's first
-    /// numbers.
+    /// Returns the repair packets of the program's own encoder for the same media, columns and
+    /// rows, with the sender's first sequence numbers.
     pub fn ours(&self, columns: u8, rows: u8) -> [Vec<Vec<u8>>; 2] {
         let first = |axis| sequence(self.repairs(axis)[0]);
         let shape = Shape::new(columns, rows, true).expect("a matrix");
@@ -105,8 +107,8 @@ impl Protected {
         [of(Axis::Column), of(Axis::Row)]
     }
 
-    /// Ours against theirs: every repair packet that they sent, in their order, the same but for
-    /// `ignored` bytes.
+    /// Compares the encoder's repair packets with the sender's: every one that the sender sent, in
+    /// its order, must be the same except for the `ignored` bytes.
     pub fn we_send_the_same(&self, columns: u8, rows: u8, ignored: std::ops::Range<usize>) {
         for (axis, ours) in [Axis::Column, Axis::Row].into_iter().zip(self.ours(columns, rows)) {
             let theirs = self.repairs(axis);

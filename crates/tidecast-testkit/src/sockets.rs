@@ -1,5 +1,5 @@
-//! Free ports, groups of their own, and senders on loopback. Everything works on `lo` as an
-//! ordinary user.
+//! Free ports, separate groups, and senders on loopback. Everything works on `lo` as an ordinary
+//! user.
 
 use std::{
     fmt::Debug,
@@ -17,12 +17,12 @@ use tidecast_net::{
     sys::{ReceiveBatch, Received},
 };
 
-/// How long a datagram on `lo` may take before a test gives up.
+/// How long a datagram on `lo` may take before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a test waits for a datagram that must not come.
+/// How long a test waits for a datagram that must not arrive.
 pub const QUIET: Duration = Duration::from_millis(100);
 
-/// Returns a port that nobody uses now.
+/// Returns a port that is unused now.
 pub fn free_port() -> u16 {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
@@ -46,18 +46,18 @@ pub fn sender(from: Ipv4Addr) -> UdpSocket {
     socket
 }
 
-/// The address of `group` and `port`.
+/// Returns the address of `group` and `port`.
 pub fn to(group: Ipv4Addr, port: u16) -> SocketAddr {
     (group, port).into()
 }
 
-/// Waits until `fd` is readable; `false` when `timeout` passes first.
+/// Waits until `fd` is readable; returns `false` if `timeout` passes first.
 pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
     let timeout = PollTimeout::try_from(timeout).unwrap();
     poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], timeout).unwrap() > 0
 }
 
-/// Receives until there are `count` datagrams, or for [`QUIET`] when `count` is 0.
+/// Receives until there are `count` datagrams, or for [`QUIET`] if `count` is 0.
 pub fn receive(socket: &impl AsFd, count: usize) -> Vec<Received> {
     let (mut batch, mut pool, mut all) = (ReceiveBatch::new(), Pool::new(256), Vec::new());
     let (start, patience) = (clock::now(), if count == 0 { QUIET } else { PATIENCE });
@@ -71,13 +71,13 @@ pub fn receive(socket: &impl AsFd, count: usize) -> Vec<Received> {
     all
 }
 
-/// The bytes of what was received.
+/// Returns the bytes of the received datagrams.
 pub fn payloads(received: &[Received]) -> Vec<Vec<u8>> {
     received.iter().map(|r| r.bytes.to_vec()).collect()
 }
 
-/// Sends what leaves through `socket` without a checksum (SO_NO_CHECK): the kernel then cuts no
-/// messages either.
+/// Sends datagrams through `socket` without a checksum (SO_NO_CHECK): the kernel then does not
+/// split messages either.
 pub fn turn_checksums_off(socket: &impl AsFd) -> std::io::Result<()> {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd());
     let on = 1i32;

@@ -1,10 +1,10 @@
-//! Transport streams (ISO/IEC 13818-1) made by hand: tables, pictures and clocks in packets of 188
+//! Builds transport streams (ISO/IEC 13818-1): tables, pictures and clocks in packets of 188
 //! bytes.
 
 /// Bytes of a packet.
 pub const PACKET: usize = 188;
 const SYNC: u8 = 0x47;
-/// PCR ticks until the clock begins again at 0: 33 bits of 90 kHz, each of 300 ticks.
+/// PCR ticks until the clock wraps to 0: 33 bits of 90 kHz, each of 300 ticks.
 const PCR_WRAP: u64 = (1 << 33) * 300;
 
 /// The PID of the video of [`tables`].
@@ -24,7 +24,7 @@ pub const H265: u8 = 0x24;
 const HEADER: usize = 8;
 const CRC: usize = 4;
 
-/// Makes a section of these fields behind `last_section_number`.
+/// Makes a section with these fields after `last_section_number`.
 pub fn section(table: u8, id: u16, fields: &[u8]) -> Vec<u8> {
     let length = (HEADER - 3 + fields.len() + CRC) as u16;
     let mut section = vec![table];
@@ -58,7 +58,7 @@ pub fn map(streams: &[(u8, u16)]) -> Vec<u8> {
     section(0x02, 1, &fields)
 }
 
-/// Puts a section into packets of a PID, with continuity counters from `counter` on.
+/// Splits a section into packets of a PID, with continuity counters starting at `counter`.
 pub fn packed(pid: u16, counter: u8, section: &[u8]) -> Vec<[u8; PACKET]> {
     let bytes = [&[0], section].concat();
     let packet = |(n, part): (usize, &[u8])| {
@@ -78,7 +78,7 @@ pub fn tables(counter: u8, kind: u8) -> Vec<[u8; PACKET]> {
     [packed(0, counter, &association(&[PMT])), packed(PMT, counter, &map)].concat()
 }
 
-/// Makes a packet of a PID with this payload behind stuffing. `starts` sets
+/// Makes a packet of a PID with stuffing followed by this payload. `starts` sets
 /// `payload_unit_start_indicator`, `indicated` sets `random_access_indicator`.
 pub fn packet(pid: u16, starts: bool, indicated: bool, payload: &[u8]) -> [u8; PACKET] {
     let mut packet = [0xff; PACKET];
@@ -91,7 +91,7 @@ pub fn packet(pid: u16, starts: bool, indicated: bool, payload: &[u8]) -> [u8; P
     packet
 }
 
-/// The head of a PES packet of video, with a time stamp.
+/// The head of a video PES packet, with a timestamp.
 pub const PES: &[u8] = &[0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5, 0x21, 0, 1, 0, 1];
 /// H.264: an access unit delimiter.
 pub const AUD: &[u8] = &[0, 0, 0, 1, 9, 0xf0];
@@ -103,11 +103,11 @@ pub const PPS: &[u8] = &[0, 0, 1, 0x68, 0xee];
 pub const IDR: &[u8] = &[0, 0, 1, 0x65, 0x88, 0x84];
 /// H.264: a slice with `first_mb_in_slice` 0 and `slice_type` 5 (P).
 pub const P_SLICE: &[u8] = &[0, 0, 1, 0x41, 0b1001_1010, 2, 3, 4];
-/// H.264: supplemental information of a user.
+/// H.264: supplemental enhancement information with user data.
 pub const SEI_USER: &[u8] = &[0, 0, 1, 6, 5, 3, 1, 2, 3, 0x80];
 
-/// Makes a PES packet of a picture of this stream type: one that a decoder can begin with, or not.
-/// Types other than [`H264`] and [`H265`] get MPEG-2.
+/// Makes a PES packet of a picture of this stream type; `key`: a decoder can start with it. Types
+/// other than [`H264`] and [`H265`] get MPEG-2.
 pub fn picture(kind: u8, key: bool) -> Vec<u8> {
     let parts: &[&[u8]] = match (kind, key) {
         (H264, true) => &[AUD, SPS, PPS, SEI_USER, IDR],
@@ -121,7 +121,7 @@ pub fn picture(kind: u8, key: bool) -> Vec<u8> {
 }
 
 /// Makes a packet of PID 0x100 that ends with `counter`, with a PCR and its discontinuity flag if
-/// there is one.
+/// `pcr` is given.
 pub fn clocked(counter: u32, pcr: Option<(u64, bool)>) -> [u8; PACKET] {
     let mut packet = [0xFF; PACKET];
     packet[..4].copy_from_slice(&[SYNC, 0x01, 0x00, 0x10]);
@@ -138,8 +138,8 @@ pub fn clocked(counter: u32, pcr: Option<(u64, bool)>) -> [u8; PACKET] {
     packet
 }
 
-/// Makes `intervals` PCR intervals of `ticks` (27 MHz) from the PCR `first` on, each of `packets`
-/// packets, and a closing packet with a PCR.
+/// Makes `intervals` PCR intervals of `ticks` (27 MHz) starting at the PCR `first`, each of
+/// `packets` packets, and a final packet with a PCR.
 pub fn stream(first: u64, intervals: u64, ticks: u64, packets: u32) -> Vec<[u8; PACKET]> {
     let mut out = Vec::new();
     for i in 0..=intervals {

@@ -1,4 +1,5 @@
-//! Answers without sockets; those with a real socket are tested with the producer and with `send`.
+//! Tests of answers without sockets; those with a real socket are tested with the producer and
+//! with `send`.
 
 use proptest::{collection::vec, prelude::*};
 

@@ -1,4 +1,4 @@
-//! Network namespaces: commands and sockets in them. Needs root.
+//! Commands and sockets in network namespaces. Needs root.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
-/// A command that runs in the namespace.
+/// Returns a command that runs in the namespace.
 pub fn within(namespace: &str, program: &str, args: &[&str]) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace, program]).args(args);
@@ -23,7 +23,7 @@ pub fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8(stdout).expect("text")
 }
 
-/// Runs `f` in a thread that has entered the namespace; sockets made there belong to it.
+/// Runs `f` in a thread that has entered the namespace; sockets created there belong to it.
 pub fn inside<T: Send>(namespace: &str, f: impl FnOnce() -> T + Send) -> T {
     let file = File::open(format!("/run/netns/{namespace}")).expect("namespace");
     let enter = || {

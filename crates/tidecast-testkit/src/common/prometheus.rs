@@ -1,4 +1,4 @@
-//! A real Prometheus.
+//! Runs a real Prometheus server.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{Running, free_port, get, until};
 
-/// A Prometheus of its own, with its data in a temporary folder.
+/// A Prometheus server of one test, with its data in a temporary folder.
 pub struct Prometheus {
     running: Running,
     http: SocketAddr,
@@ -18,7 +18,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes relays every second.
+    /// Starts a server that scrapes the relays every second.
     pub fn start(targets: &[SocketAddr]) -> Prometheus {
         let folder = tempfile::tempdir().expect("a folder");
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
@@ -42,7 +42,7 @@ impl Prometheus {
         Prometheus { running, http, _folder: folder }
     }
 
-    /// The series that an expression gives, as Prometheus's API writes them.
+    /// Returns the series of an expression, as Prometheus's API writes them.
     pub fn query(&self, expression: &str) -> Vec<serde_json::Value> {
         let query = utf8_percent_encode(expression, NON_ALPHANUMERIC);
         let (status, _, body) = get(self.http, &format!("/api/v1/query?query={query}"));

@@ -1,5 +1,5 @@
-//! A UDP receiver that takes the kernel's arrival times, so that a late reader does not look like a
-//! late datagram, and that knows what its own socket lost.
+//! A UDP receiver that uses the kernel's arrival times, so that a late read does not look like a
+//! late datagram, and that detects losses in its own socket.
 
 use std::{
     io::IoSliceMut,
@@ -20,14 +20,14 @@ use nix::{
 
 use super::now;
 
-/// What came, and when: since the Unix epoch, by the kernel.
+/// A received datagram with the kernel's arrival time, since the Unix epoch.
 #[derive(Debug, Clone)]
 pub struct Datagram {
     pub stamp: Duration,
     pub bytes: Vec<u8>,
 }
 
-/// A thread that takes everything from a socket.
+/// A thread that receives all datagrams of a socket.
 pub struct Collector {
     pub addr: SocketAddr,
     socket: UdpSocket,
@@ -37,12 +37,12 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// On a port of its own on 127.0.0.1.
+    /// Receives on a separate port of 127.0.0.1.
     pub fn unicast() -> Collector {
         Collector::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind"))
     }
 
-    /// On a socket that is bound and joined already.
+    /// Receives on a socket that is already bound and joined.
     pub fn new(socket: UdpSocket) -> Collector {
         socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20).expect("buffer");
         socket.set_read_timeout(Some(Duration::from_millis(20))).expect("timeout");
@@ -52,7 +52,7 @@ impl Collector {
             let (socket, stop, into) = (socket.try_clone().expect("clone"), stop.clone(), datagrams.clone());
             thread::spawn(move || {
                 let mut memory = vec![0; 65_536];
-                // What is queued when the end is called for is still read.
+                // Datagrams that are queued when the end is requested are still read.
                 while let Some(datagram) = receive(&socket, &mut memory, stop.load(Ordering::Relaxed)) {
                     into.lock().expect("no panic").extend(datagram);
                 }
@@ -67,17 +67,17 @@ impl Collector {
         }
     }
 
-    /// How many have come so far.
+    /// Returns the number of datagrams received so far.
     pub fn count(&self) -> usize {
         self.datagrams.lock().expect("no panic").len()
     }
 
-    /// A look at what has come so far.
+    /// Calls `look` with the datagrams received so far.
     pub fn with<T>(&self, look: impl FnOnce(&[Datagram]) -> T) -> T {
         look(&self.datagrams.lock().expect("no panic"))
     }
 
-    /// Waits until so many have come, or no longer than `patience`.
+    /// Waits until this many datagrams have been received, at most `patience`.
     pub fn wait_for(&self, count: usize, patience: Duration) -> bool {
         let start = now();
         while self.count() < count {
@@ -89,8 +89,8 @@ impl Collector {
         true
     }
 
-    /// All that came. Fails if the kernel dropped something here: that would be the test's own
-    /// loss.
+    /// Returns all received datagrams. Fails if the kernel dropped any at this socket, because
+    /// that would be the test's own loss.
     pub fn finish(mut self) -> Vec<Datagram> {
         self.stop.store(true, Ordering::Relaxed);
         self.reader.take().expect("once").join().expect("no panic");
@@ -106,8 +106,8 @@ impl Drop for Collector {
     }
 }
 
-/// One datagram; `Some(None)` after a while without any; `None` when there is none and `last` is
-/// set.
+/// Receives one datagram. Returns `Some(None)` after a while without any, and `None` if there is
+/// none and `last` is set.
 fn receive(socket: &UdpSocket, memory: &mut [u8], last: bool) -> Option<Option<Datagram>> {
     let mut control = nix::cmsg_space!(nix::sys::time::TimeSpec);
     let mut slices = [IoSliceMut::new(memory)];

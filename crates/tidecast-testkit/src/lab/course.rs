@@ -1,4 +1,4 @@
-//! One course of the laboratory: a sender at 8 Mbit/s, its links, and a relay, on a made-up clock.
+//! One run of the laboratory: a sender at 8 Mbit/s, its links, and a relay, on a simulated clock.
 
 use std::time::{Duration, Instant};
 
@@ -12,56 +12,56 @@ use super::{
     sender::{Packet, Sender, What},
 };
 
-/// Between two media packets of 8 Mbit/s in packets of seven TS packets.
+/// Time between two media packets at 8 Mbit/s with seven TS packets each.
 pub const INTERVAL: Duration = Duration::from_micros(1316);
-/// Before and behind the numbers that count, links lose nothing: the relay has found its hold, and
-/// everything ends.
+/// Time before and after the measured packets during which links lose nothing: the relay
+/// determines its hold, and everything is released.
 const CLEAN: Duration = Duration::from_secs(2);
 
-/// What is tried.
+/// Parameters of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Course {
     pub protection: Protection,
-    /// What each leg does, independently of the others. An outage hits the first leg alone.
+    /// Impairments of each leg, independent of the others. An outage affects the first leg only.
     pub model: Impairments,
     pub hold: Hold,
-    /// Media packets that count; rounded up to whole groups of the code.
+    /// Number of measured media packets; rounded up to whole groups of the code.
     pub packets: u64,
     pub seed: u64,
-    /// How much later repair packets come than the media that they follow.
+    /// How much later repair packets arrive than the media that they follow.
     pub late: Duration,
-    /// How much longer each leg is than the one before it.
+    /// How much longer the delay of each leg is than that of the previous one.
     pub apart: Duration,
-    /// Whether links lose from the second packet on, before anything is measured.
+    /// Whether links lose packets from the second packet on, before anything is measured.
     pub cold: bool,
 }
 
-/// What came of it.
+/// Results of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Media packets that count.
+    /// Number of measured media packets.
     pub packets: u64,
-    /// The first of them.
+    /// Number of the first of them.
     pub from: u64,
-    /// Those that did not come out, in order.
+    /// The packets that were not released, in order.
     pub lost: Vec<u64>,
-    /// Those that an ideal decoder misses, given the same packets.
+    /// Number of packets that an ideal decoder misses, given the same packets.
     pub ideal: u64,
-    /// Runs of lost ones: how many, mean and longest.
+    /// Runs of lost packets: their number, mean length and maximum length.
     pub runs: (u64, f64, u64),
-    /// How much longer than the links media packets took, sorted, in microseconds.
+    /// Delay of media packets beyond that of the links, sorted, in microseconds.
     pub delays: Vec<u32>,
-    /// Packets sent beyond the media, as a share of it.
+    /// Packets sent in addition to the media, as a share of it.
     pub overhead: f64,
     /// The hold at the end, and the longest wait of a gap.
     pub hold: Duration,
     pub wait: Duration,
-    /// What the relay counted, the clean beginning and end included.
+    /// The relay's counters, including the periods without losses before and after.
     pub counters: Counters,
 }
 
-/// One leg: a link that is bad while it counts, and one that only takes its time; both once more
-/// for repair packets that come late.
+/// One leg: a link with the impairments for the measured period, and one with only its delay; two
+/// more of both for repair packets that arrive late.
 struct Leg {
     bad: Link<Packet>,
     clean: Link<Packet>,
@@ -74,7 +74,7 @@ impl Leg {
         let delay = model.delay + course.apart * u32::from(leg);
         let bad = Impairments { outage, delay, ..*model };
         let clean = Impairments { delay, ..Impairments::default() };
-        // Seeds of legs are far apart from those of neighbouring runs.
+        // Seeds of legs are far from those of neighbouring runs.
         let seed = course.seed ^ u64::from(leg) << 32;
         let later = |model: Impairments| Impairments { delay: delay + course.late, ..model };
         let late = (!course.late.is_zero())
@@ -105,9 +105,9 @@ impl Leg {
 
 struct Run {
     legs: Vec<Leg>,
-    /// Requests on their way back.
+    /// Link for requests in the reverse direction.
     back: Link<Vec<u8>>,
-    /// Whether the links are bad now.
+    /// Whether the links lose packets now.
     bad: bool,
     relay: Relay,
     due: Option<Instant>,
@@ -117,29 +117,30 @@ struct Run {
     seed: u64,
     now: Instant,
     sent: u64,
-    /// Media packets that the relay was given.
+    /// Number of media packets that the relay received.
     arrived: u64,
 }
 
 impl Course {
-    /// As usual: everything in step, and a clean beginning.
+    /// Creates a run with the usual parameters: no delay between legs or repair packets, and no
+    /// losses at the start.
     pub fn new(protection: Protection, model: Impairments, hold: Hold) -> Course {
         let (packets, seed, late, apart, cold) = (50_000, 1, Duration::ZERO, Duration::ZERO, false);
         Course { protection, model, hold, packets, seed, late, apart, cold }
     }
 
-    /// Packets of a clean stretch and of the one that counts, in whole groups.
+    /// Returns the number of packets in a period without losses and in the measured one, in whole
+    /// groups.
     fn lengths(&self) -> (u64, u64) {
         let group = self.protection.group();
         let clean = (CLEAN.as_micros() / INTERVAL.as_micros()) as u64;
         ((clean.div_ceil(group) + 2) * group, self.packets.div_ceil(group) * group)
     }
 
-    /// Runs it. Panics, with the seed, when an output is not what it should be or a counter does
-    /// not add up.
+    /// Runs it. Panics, with the seed, if an output is wrong or a counter is inconsistent.
     pub fn run(&self) -> Outcome {
         let (clean, packets) = self.lengths();
-        // A round trip is half forth and half back.
+        // Half of the round trip is in each direction.
         let way = self.protection.round_trip.unwrap_or_default() / 2;
         let model = Impairments { delay: self.model.delay.max(way), ..self.model };
         let numbers = if self.cold { 1..packets } else { clean..clean + packets };
@@ -152,7 +153,8 @@ impl Course {
             Observer::new(self.seed, hold, start, INTERVAL).measuring(numbers.clone(), model.delay);
         let mut run = Run {
             legs: (0..self.protection.legs).map(|leg| Leg::new(self, &model, leg)).collect(),
-            // Requests are few: what a burst of the way forth lasts is over before the next one.
+            // Requests are rare: a burst of losses in the forward direction is over before the
+            // next request.
             back: Link::new(Impairments { burst: 1.0, outage: None, ..model }, self.seed ^ 1 << 48),
             bad: false,
             relay: Relay::new(Sender::config(self.protection, self.hold)),
@@ -182,7 +184,7 @@ impl Course {
 }
 
 impl Run {
-    /// A packet goes out on all legs.
+    /// Sends a packet on all legs.
     fn send(&mut self, at: Instant, wire: &[Packet]) {
         for packet in wire {
             for leg in &mut self.legs {
@@ -192,7 +194,7 @@ impl Run {
         }
     }
 
-    /// Time passes: packets arrive and timers are served when they are due.
+    /// Advances the time: delivers packets and runs timers when they are due.
     fn advance(&mut self, until: Instant) {
         loop {
             let arrival = self.legs.iter().filter_map(Leg::next_at).chain(self.back.next_at()).min();
@@ -275,18 +277,18 @@ impl Run {
 }
 
 impl Outcome {
-    /// The share of media packets that was lost for good.
+    /// Returns the share of media packets that was lost permanently.
     pub fn residual(&self) -> f64 {
         self.lost.len() as f64 / self.packets as f64
     }
 
-    /// The same of the ideal decoder.
+    /// Returns that share for the ideal decoder.
     pub fn ideal_residual(&self) -> f64 {
         self.ideal as f64 / self.packets as f64
     }
 
-    /// Its standard deviation, estimated from how the losses spread over so many equal stretches,
-    /// which are far longer than any burst.
+    /// Returns the standard deviation of that share, estimated from the distribution of losses
+    /// over equal periods that are much longer than any burst.
     pub fn deviation(&self) -> f64 {
         const STRETCHES: usize = 200;
         let mut lost = [0.0; STRETCHES];
@@ -298,7 +300,7 @@ impl Outcome {
         (variance * STRETCHES as f64).sqrt() / self.packets as f64
     }
 
-    /// The delay that this share of packets did not exceed.
+    /// Returns the delay that this share of packets did not exceed.
     pub fn delay(&self, share: f64) -> Duration {
         let last = self.delays.len().saturating_sub(1);
         let at = (share * last as f64).round() as usize;

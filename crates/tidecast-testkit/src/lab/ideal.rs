@@ -1,5 +1,5 @@
-//! An ideal decoder, by sets of numbers alone: it has all the time and memory that it wants, and
-//! rebuilds everything that can be.
+//! An ideal decoder that works on sets of numbers only: it has unlimited time and memory, and
+//! recovers every packet that can be recovered.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ pub struct Line {
     pub base: u64,
     pub offset: u64,
     pub count: u64,
-    /// Which of the repair packets for the same numbers it is, below 64.
+    /// Index of this repair packet among those for the same numbers, below 64.
     pub index: u32,
 }
 
@@ -19,16 +19,16 @@ impl Line {
     }
 }
 
-/// What came, and what can be made of it.
+/// The received packets, from which the recoverable ones follow.
 #[derive(Debug, Default)]
 pub struct Ideal {
     came: Vec<u64>,
-    /// Which repair packets came for the same numbers.
+    /// Bit set of the repair packets received for the same numbers.
     lines: HashMap<Line, u64>,
 }
 
 impl Ideal {
-    /// A media packet came.
+    /// Records a received media packet.
     pub fn media(&mut self, number: u64) {
         let word = (number / 64) as usize;
         if word >= self.came.len() {
@@ -37,7 +37,7 @@ impl Ideal {
         self.came[word] |= 1 << (number % 64);
     }
 
-    /// A repair packet came; a second copy of it says nothing new.
+    /// Records a received repair packet; a second copy adds nothing.
     pub fn repair(&mut self, line: Line) {
         *self.lines.entry(Line { index: 0, ..line }).or_default() |= 1 << line.index;
     }
@@ -46,12 +46,12 @@ impl Ideal {
         self.came.get((number / 64) as usize).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
-    /// The numbers of a range that are missing for good: a line with as many repair packets as
-    /// unknown numbers gives them all, which may help the lines that cross it, until nothing more
-    /// comes of it.
+    /// Returns the numbers of a range that cannot be recovered. A line with as many repair packets
+    /// as unknown numbers recovers all of them, which may help the lines that cross it; this is
+    /// repeated until nothing more is recovered.
     pub fn left(&self, numbers: std::ops::Range<u64>) -> BTreeSet<u64> {
         let mut missing: BTreeSet<u64> = numbers.filter(|number| !self.has(*number)).collect();
-        // What is missing outside of the range counts as unknown, too.
+        // Missing numbers outside the range also count as unknown.
         let mut crossing: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         let lines: Vec<(Line, u32)> =
             self.lines.iter().map(|(line, came)| (*line, came.count_ones())).collect();

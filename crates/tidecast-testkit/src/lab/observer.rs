@@ -1,5 +1,5 @@
-//! Checks each output of a relay: content, order, no number twice, nothing after it was given up,
-//! no gap that waited longer than the hold; and measures what was lost and how long packets took.
+//! Checks each output of a relay (content, order, no duplicate, nothing released after it was
+//! given up, no gap that waited longer than the hold), and measures losses and delays.
 
 use std::{
     ops::Range,
@@ -10,22 +10,22 @@ use tidecast_core::relay::{How, Output};
 
 use super::sender::Sender;
 
-/// What the outputs say of one range of numbers.
+/// Checks and measurements of the outputs for one range of numbers.
 pub struct Observer {
     seed: u64,
-    /// The longest that a gap may wait.
+    /// Maximum time that a gap may wait.
     hold: Duration,
     start: Instant,
     interval: Duration,
-    /// What the links take in any case.
+    /// Minimum delay of the links.
     transit: Duration,
     numbers: Range<u64>,
-    /// The core's number of number 0.
+    /// The core's number for number 0.
     base: Option<u64>,
     next: u64,
     pub recovered: u64,
     pub lost: Vec<u64>,
-    /// How much longer than the links each packet took, in microseconds.
+    /// Delay of each packet beyond that of the links, in microseconds.
     pub delays: Vec<u32>,
     pub wait: Duration,
 }
@@ -48,12 +48,12 @@ impl Observer {
         }
     }
 
-    /// Measures these numbers alone, over links that take this long.
+    /// Restricts the measurement to these numbers, over links with this delay.
     pub fn measuring(self, numbers: Range<u64>, transit: Duration) -> Observer {
         Observer { numbers, transit, ..self }
     }
 
-    /// Everything up to here is delivered or given up.
+    /// Returns the number below which everything has been delivered or given up.
     pub fn next(&self) -> u64 {
         self.next
     }
@@ -97,7 +97,7 @@ impl Observer {
         }
     }
 
-    /// How long runs of lost numbers are: how many, the mean and the longest.
+    /// Returns the number of runs of lost packets, their mean length and their maximum length.
     pub fn runs(&self) -> (u64, f64, u64) {
         let runs = self.lost.chunk_by(|a, b| a + 1 == *b);
         let (count, longest) = runs.fold((0_u64, 0), |(n, max), run| (n + 1, run.len().max(max)));

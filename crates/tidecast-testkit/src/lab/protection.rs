@@ -1,34 +1,34 @@
-//! What protects a stream.
+//! The protection of a stream against losses.
 
 use std::{fmt, time::Duration};
 
 /// Repair packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// None: RTP.
+    /// No FEC, RTP.
     None,
-    /// None: native datagrams.
+    /// No FEC, native datagrams.
     Plain,
     /// Native: `m` repair packets for each `k` media packets, taken `stride` apart.
     Native { k: u64, m: u64, stride: u64 },
-    /// SMPTE ST 2022-1: columns, and rows if so said.
+    /// SMPTE ST 2022-1: columns, and rows if `row_fec` is set.
     St2022 { columns: u8, rows: u8, row_fec: bool },
 }
 
-/// Everything that protects a stream.
+/// All means that protect a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
-    /// Repair packets, on every leg.
+    /// FEC, on every leg.
     pub code: Code,
-    /// Paths that carry the same packets (SMPTE ST 2022-7).
+    /// Number of paths that carry the same packets (SMPTE ST 2022-7).
     pub legs: u8,
-    /// The producer answers requests after this round trip; links lose requests and answers like
-    /// everything else.
+    /// Round-trip time after which the producer's retransmissions arrive, if it answers requests;
+    /// links lose requests and retransmissions like all other packets.
     pub round_trip: Option<Duration>,
 }
 
 impl Protection {
-    /// Nothing but the order.
+    /// No protection; packets are only reordered.
     pub const NONE: Protection = Protection { code: Code::None, legs: 1, round_trip: None };
 
     /// Native FEC.
@@ -36,7 +36,7 @@ impl Protection {
         Protection { code: Code::Native { k, m, stride }, ..Protection::NONE }
     }
 
-    /// Native datagrams that are sent again on request.
+    /// Native datagrams with retransmission on request.
     pub const fn again(round_trip: Duration) -> Protection {
         Protection { code: Code::Plain, round_trip: Some(round_trip), ..Protection::NONE }
     }
@@ -46,7 +46,7 @@ impl Protection {
         Protection { code: Code::St2022 { columns, rows, row_fec: true }, ..Protection::NONE }
     }
 
-    /// ST 2022-1 with columns alone.
+    /// ST 2022-1 with columns only.
     pub const fn columns(columns: u8, rows: u8) -> Protection {
         Protection { code: Code::St2022 { columns, rows, row_fec: false }, ..Protection::NONE }
     }
@@ -56,7 +56,7 @@ impl Protection {
         Protection { legs: 2, ..self }
     }
 
-    /// Media packets after which the code begins anew.
+    /// Returns the number of media packets after which the code repeats.
     pub fn group(&self) -> u64 {
         match self.code {
             Code::None | Code::Plain => 1,
@@ -65,7 +65,8 @@ impl Protection {
         }
     }
 
-    /// What is sent beyond the media in any case, as a share of it, in packets.
+    /// Returns the number of packets that are always sent in addition to the media, as a share of
+    /// it.
     pub fn overhead(&self) -> f64 {
         let repair = match self.code {
             Code::None | Code::Plain => 0.0,

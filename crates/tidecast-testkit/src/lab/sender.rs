@@ -1,5 +1,5 @@
-//! A sender: media whose content follows from its number, and the repair packets of the encoders
-//! that users run.
+//! A sender of media whose content is derived from its number, and of the repair packets of the
+//! encoders that users run.
 
 use std::{rc::Rc, time::Instant};
 
@@ -22,18 +22,18 @@ use super::{
     protection::{Code, Protection},
 };
 
-/// The first RTP number: the wrap comes in the second matrix.
+/// The first RTP sequence number, chosen so that it wraps in the second matrix.
 const FIRST: u64 = 65_400;
 const SSRC: u32 = 0x5EED_0001;
 const SESSION: u32 = 5;
 const STREAM: u32 = 7;
 
-/// What a packet is for.
+/// Purpose of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A media packet with its number, counted from 0.
     Media(u64),
-    /// The same, sent again.
+    /// A retransmitted media packet.
     Again(u64),
     /// A repair packet.
     Repair(Line),
@@ -44,7 +44,7 @@ pub enum What {
 pub struct Packet {
     pub what: What,
     pub bytes: Rc<[u8]>,
-    /// Whether it goes to a port of its own beside the media.
+    /// Whether it goes to a separate port beside the media.
     pub beside: bool,
 }
 
@@ -62,7 +62,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender of made-up content.
+    /// Creates a sender of generated content.
     pub fn new(code: Code, seed: u64) -> Sender {
         let encoder = match code {
             Code::None => Encoder::None,
@@ -79,7 +79,7 @@ impl Sender {
         Sender { code, encoder, seed }
     }
 
-    /// How a relay is told of such a stream.
+    /// Returns the relay's configuration for such a stream.
     pub fn config(protection: Protection, hold: Hold) -> Config {
         let (format, fec) = match protection.code {
             Code::Native { .. } | Code::Plain => ("auto", relay::Fec::Off),
@@ -91,7 +91,8 @@ impl Sender {
         Config { format, fec, hold, asks, legs: protection.legs.into(), ..Config::default() }
     }
 
-    /// 16 to 64 bytes that follow from the number: many packets fit into a short run.
+    /// Returns 16 to 64 bytes derived from the number: short, so that a short run has many
+    /// packets.
     fn payload(&self, number: u64) -> Vec<u8> {
         let mixed = (number ^ self.seed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut payload = vec![mixed as u8; 16 + (mixed >> 58) as usize % 49];
@@ -103,7 +104,7 @@ impl Sender {
         1_000_000 + number * 1316
     }
 
-    /// The media packet of a number, as it is sent.
+    /// Returns the media packet of a number as sent.
     pub fn media(&self, number: u64) -> Vec<u8> {
         let (payload, mut out) = (self.payload(number), Vec::new());
         match self.encoder {
@@ -163,7 +164,7 @@ impl Sender {
         }));
     }
 
-    /// The packets that a request asks for, as they are sent again.
+    /// Returns the retransmissions for a request.
     pub fn answer(&self, request: &[u8]) -> Vec<Packet> {
         let Ok(Datagram::Native(request)) = wire::parse(&Format::Auto, request) else { panic!("native") };
         assert_eq!((request.kind(), request.session()), (Kind::Nack, SESSION));
@@ -177,7 +178,7 @@ impl Sender {
         numbers.map(again).collect()
     }
 
-    /// A media packet as it is sent again.
+    /// Returns a retransmitted media packet.
     pub fn media_again(&self, number: u64) -> Vec<u8> {
         let (media, mut out) = (self.media(number), Vec::new());
         let Ok(Datagram::Native(packet)) = wire::parse(&Format::Auto, &media) else { panic!("native") };
@@ -185,7 +186,7 @@ impl Sender {
         out
     }
 
-    /// The number of a delivered datagram, as its content says.
+    /// Returns the number of a delivered datagram, from its content.
     pub fn number(payload: &[u8]) -> u64 {
         u64::from_be_bytes(*payload.first_chunk().expect("a payload with a number"))
     }

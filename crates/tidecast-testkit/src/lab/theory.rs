@@ -1,5 +1,5 @@
-//! What is left of losses by theory alone, where theory has an answer: Reed-Solomon blocks and bare
-//! legs under independent and Gilbert-Elliott losses, asking again under independent ones.
+//! Theoretical residual loss, where it is known: Reed-Solomon blocks and unprotected legs under
+//! independent and Gilbert-Elliott losses, retransmission under independent ones.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use tidecast_link::{Bursts, Impairments};
 
 use super::protection::{Code, Protection};
 
-/// The chain of one link's losses: with which probability a packet is lost after one that was not,
-/// and after one that was.
+/// The Markov chain of one link's losses: the probability that a packet is lost if the previous
+/// one was not, and if it was.
 #[derive(Clone, Copy, Debug)]
 struct Chain {
     begin: f64,
@@ -33,13 +33,13 @@ impl Chain {
         self.begin / (1.0 + self.begin - self.stay)
     }
 
-    /// The probability of loss so many packets after one that was lost or not.
+    /// Returns the probability of loss `packets` after one that was lost or not.
     fn after(self, lost: bool, packets: u64) -> f64 {
         let (steady, memory) = (self.loss(), self.stay - self.begin);
         steady + memory.powf(packets as f64) * (f64::from(u8::from(lost)) - steady)
     }
 
-    /// Of this state after that one, both as one bit per leg.
+    /// Returns the probability of a transition between two states, each with one bit per leg.
     fn step(self, from: usize, to: usize, legs: u8, packets: u64) -> f64 {
         (0..legs).fold(1.0, |all, leg| {
             let lost = self.after(from >> leg & 1 == 1, packets);
@@ -53,7 +53,7 @@ impl Chain {
     }
 }
 
-/// The share of media packets that is lost for good with this hold, where it is known.
+/// Returns the share of media packets that is lost permanently with this hold, if it is known.
 pub fn residual(protection: Protection, model: &Impairments, hold: Hold) -> Option<f64> {
     let chain = Chain::of(model)?;
     let Protection { code, legs, round_trip } = protection;
@@ -70,25 +70,25 @@ pub fn residual(protection: Protection, model: &Impairments, hold: Hold) -> Opti
     Some(blocks.sum::<f64>() / (k * stride) as f64)
 }
 
-/// The packet is lost, and each time either the request or its answer.
+/// Returns the probability that the packet is lost and each time either the request or its answer.
 fn after_asking(loss: f64, requests: u32) -> f64 {
     loss * (1.0 - (1.0 - loss).powi(2)).powi(requests as i32)
 }
 
-/// What is sent again, as a share of the media, with independent losses: one packet for each
-/// request that comes.
+/// Returns the share of retransmissions relative to the media, with independent losses: one packet
+/// for each request that arrives.
 pub fn sent_again(round_trip: Duration, loss: f64, hold: Hold) -> f64 {
     let answered = (1.0 - loss).powi(2);
     let (requests, last) = requests(round_trip, hold);
     let asked = (1.0 - (1.0 - answered).powi(requests as i32)) / answered;
-    // The answer to the one before is still awaited.
+    // The answer to the previous request is still outstanding.
     let asked = asked + if last { (1.0 - answered).powi(requests as i32 - 1) } else { 0.0 };
     loss * asked * (1.0 - loss)
 }
 
-/// How often a packet is asked for so that the answer comes before the gap is given up: first when
-/// it may no longer be only late, then each time when the answer is overdue. `true`: once more at
-/// the last moment.
+/// Returns how often a packet is requested early enough for the answer to arrive before the gap is
+/// given up: first when it can no longer merely be late, then each time an answer is overdue.
+/// `true` means one more request at the last moment.
 fn requests(round_trip: Duration, hold: Hold) -> (u32, bool) {
     let (retry, most) = ((round_trip + RETRY_MIN / 2).max(RETRY_MIN), u32::from(REQUESTS_MAX));
     match hold {
@@ -104,16 +104,18 @@ fn requests(round_trip: Duration, hold: Hold) -> (u32, bool) {
     }
 }
 
-/// Where the packets of one of the interleaved blocks are, in the order of sending: all take turns,
-/// the repair packets after the media.
+/// Returns the positions of the packets of one interleaved block, in sending order: the blocks
+/// alternate, and the repair packets follow the media.
 fn places(k: u64, m: u64, stride: u64, block: u64) -> Vec<u64> {
     (0..k + m).map(|round| round * stride + block).collect()
 }
 
-/// The media packets that a block misses in the mean: those lost, if more than `m` of all are.
+/// Returns the mean number of media packets that a block loses: those lost, if more than `m` of
+/// all its packets are.
 fn lost_of_block(chain: Chain, legs: u8, k: u64, m: u64, places: &[u64]) -> f64 {
     let (n, states) = ((k + m) as usize, 1_usize << legs);
-    // By the state of the links, and how many of all and of the media are lost: the probability.
+    // Probability by the state of the links, the number of lost packets and the number of lost
+    // media packets.
     let mut now = vec![vec![vec![0.0; k as usize + 1]; n + 1]; states];
     (0..states).for_each(|state| now[state][0][0] = chain.start(state, legs));
     for (index, place) in places.iter().enumerate() {
