@@ -1,8 +1,8 @@
-//! The command line: what was typed, and nothing more.
+//! The command line arguments, as typed.
 //!
-//! `serve` and `relay` keep their values as text, because [`crate::config`] validates them together
-//! with the configuration file; the others (`tools`) have no file, and their values are checked
-//! while parsing. Goes to [`crate::commands`].
+//! `serve` and `relay` keep their values as text, because [`crate::config`] validates them
+//! together with the configuration file; the other commands (`tools`) have no file, and their
+//! values are checked while parsing. The result goes to [`crate::commands`].
 
 use std::{
     ffi::OsString,
@@ -90,7 +90,7 @@ pub enum LogFormat {
 }
 
 impl Verbosity {
-    /// The level to log at: a service tells more by itself than a tool, which has a summary.
+    /// Returns the log level: a service logs more by default than a tool, which prints a summary.
     pub fn level(self, command: &Command) -> tracing::Level {
         let usual = i16::from(matches!(command, Command::Serve(_) | Command::Relay(_)));
         match usual + i16::from(self.verbose) - i16::from(self.quiet) {

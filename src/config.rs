@@ -1,10 +1,10 @@
 //! The validated configuration, from a TOML file or from flags.
 //!
-//! What was typed (`raw`, filled by `file` and by the flags of the commands) and what is valid
-//! ([`Config`]) are different types; validation happens before any socket is bound, finds every
-//! problem in one run, and says for each where it stands, its value and what was expected.
-//! `docs/configuration.md` is the reference for users. Goes to the commands, which build sockets,
-//! relays and servers from it.
+//! Typed values (`raw`, filled by `file` and by the flags of the commands) and validated ones
+//! ([`Config`]) have different types. Validation happens before any socket is bound, finds all
+//! problems in one run, and reports for each its place, its value and the expected form.
+//! `docs/configuration.md` is the reference for users. The commands build sockets, relays and
+//! servers from the result.
 
 mod cross;
 mod described;
@@ -40,18 +40,18 @@ pub use tidecast_core::relay::{Delay, Fec, Hold, Release, Retransmission};
 use tidecast_net::address::{Endpoint, Input, Interface, Output, Recording};
 use tidecast_wire::{Format, rtp::PayloadTypes};
 
-/// A configuration file to start from: every key with its default, behind a `#`.
+/// A sample configuration file: every key with its default, commented out.
 pub const SAMPLE: &str = include_str!("../deploy/tidecast.toml");
 
-/// A configuration that makes sense.
+/// A valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// How long the packet path collects packets before it works on them; zero for the lowest
-    /// latency. Of channels that do not say it, and of groups on demand.
+    /// How long the packet path collects packets before it processes them; zero for the lowest
+    /// latency. Applies to channels without their own value, and to groups on demand.
     pub tick: Duration,
-    /// Threads of the packet path, from 1.
+    /// Number of threads of the packet path, at least 1.
     pub threads: usize,
-    /// Datagrams of one size that go to a UDP target at once, from 1.
+    /// Number of datagrams of one size that are sent to a UDP target at once, at least 1.
     pub burst: usize,
     /// The HTTP server, unless it is off.
     pub http: Option<Http>,
@@ -59,7 +59,7 @@ pub struct Config {
     pub tcp: Option<Tcp>,
     /// The server for UDP subscribers, unless it is off.
     pub udp: Option<Udp>,
-    /// How many clients there may be, and how many of one host.
+    /// Maximum number of clients, in total and per host.
     pub bounds: Bounds,
     /// The channels; their names are unique.
     pub channels: Vec<Channel>,
@@ -68,70 +68,74 @@ pub struct Config {
 /// The HTTP server: streams by name, groups on demand, metrics and state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Http {
-    /// Where it listens.
+    /// Address to listen on.
     pub listen: Endpoint,
-    /// The groups that clients may ask for; all of them multicast. Empty: none on demand.
+    /// Groups that clients may request; all of them multicast. If empty, there are no groups on
+    /// demand.
     pub allow: Vec<IpNet>,
-    /// Streaming clients at the same time.
+    /// Maximum number of streaming clients at the same time.
     pub clients_max: usize,
     /// How long a group on demand stays joined after its last client left.
     pub linger: Duration,
     /// How long a client may take to send the head of its request.
     pub header_timeout: Duration,
-    /// How long a client is kept while its stream is silent.
+    /// How long a client stays connected while its stream is silent.
     pub idle_timeout: Duration,
-    /// How long payloads are collected before they are written to the clients; zero: no longer than
-    /// a tick.
+    /// How long payloads are collected before they are written to the clients; zero means no
+    /// longer than a tick.
     pub chunk: Duration,
-    /// How long a client may be behind its stream without catching up.
+    /// How long a client may lag behind its stream without catching up.
     pub lag_max: Duration,
-    /// Bytes of each transport stream that are kept for players that begin; zero: none.
+    /// Number of bytes of each transport stream that are kept for players that start; zero means
+    /// none.
     pub start_bytes_max: usize,
-    /// Whether the API and the page list clients one by one, with their addresses.
+    /// Whether the API and the page list individual clients, with their addresses.
     pub list_clients: bool,
-    /// Where groups on demand are joined; without it the kernel's routes decide.
+    /// Interface on which groups on demand are joined; if it is `None`, the kernel's routes
+    /// decide.
     pub interface: Option<Interface>,
-    /// FEC of RTP groups on demand that comes on ports of its own.
+    /// FEC of RTP groups on demand that is received on separate ports.
     pub fec: Fec,
-    /// How often memberships of groups on demand are reported although nobody asks.
+    /// Interval at which memberships of groups on demand are reported without a query.
     pub rejoin: Option<Duration>,
-    /// A playlist whose groups are asked of this relay.
+    /// A playlist whose groups are rewritten to point to this relay.
     pub playlist: Option<Arc<Imported>>,
-    /// Whose pages may subscribe besides our own.
+    /// Origins of other sites whose pages may subscribe.
     pub origins: Vec<Origin>,
-    /// Where page, API and metrics are served, if not where the streams are.
+    /// Address on which page, API and metrics are served, if not that of the streams.
     pub admin: Option<Endpoint>,
-    /// Who may say for whom a request comes.
+    /// Proxies that are trusted to name the client of a request.
     pub trusted_proxies: Vec<IpNet>,
-    /// The path below which a proxy serves all this; begins and ends with a slash.
+    /// The path below which a proxy serves this relay; starts and ends with a slash.
     pub base: String,
-    /// Names under which clients may ask for this relay, besides its own.
+    /// Host names that clients may use for this relay, in addition to its own.
     pub hosts: Vec<Host>,
 }
 
 /// The TCP listener: streams for programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tcp {
-    /// Where it listens.
+    /// Address to listen on.
     pub listen: Endpoint,
-    /// Clients at the same time.
+    /// Maximum number of clients at the same time.
     pub clients_max: usize,
 }
 
 impl Http {
-    /// Whether pages of this origin may subscribe; `host` is ours, as the request names it.
+    /// Returns whether pages of this origin may subscribe; `host` is this relay's name in the
+    /// request.
     pub fn admits(&self, origin: &str, host: Option<&str>) -> bool {
         let own = origin.split_once("://").is_some_and(|(_, origin)| host == Some(origin));
         own || self.origins.iter().any(|known| known.is(origin))
     }
 
-    /// Whether what this address says of others is believed.
+    /// Returns whether this address is trusted to name other hosts as clients.
     pub fn trusts(&self, proxy: IpAddr) -> bool {
         let proxy = proxy.to_canonical();
         self.trusted_proxies.iter().any(|prefix| prefix.contains(&proxy))
     }
 
-    /// Whether clients may ask for this group.
+    /// Returns whether clients may request this group.
     pub fn allows(&self, group: IpAddr) -> bool {
         self.allow.iter().any(|prefix| prefix.contains(&group))
     }
@@ -140,70 +144,73 @@ impl Http {
 /// The server for UDP subscribers on request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Udp {
-    /// Where it listens.
+    /// Address to listen on.
     pub listen: Endpoint,
-    /// What subscribers must know; `None`: nothing.
+    /// Token that subscribers must send; `None` if there is none.
     pub token: Option<String>,
-    /// Subscribers at the same time.
+    /// Maximum number of subscribers at the same time.
     pub clients_max: usize,
-    /// How long a stream comes without a renewal.
+    /// How long a subscription lasts without a renewal.
     pub lease: Duration,
 }
 
-/// One input, its legs, and where it goes.
+/// One input stream with its legs and destinations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Channel {
-    /// Unique; letters, digits, `.`, `_` and `-`.
+    /// Unique name; letters, digits, `.`, `_` and `-`.
     pub name: String,
     /// One or more paths of the same stream.
     pub legs: Vec<Leg>,
     /// How the datagrams are numbered; `rtp` if a leg's scheme says so.
     pub format: Format,
-    /// What its RTP carries, if that was said.
+    /// Description of its RTP content, if configured.
     pub described: Option<Arc<Described>>,
-    /// What RTP payload types mean.
+    /// Meanings of RTP payload types.
     pub payload_types: Arc<PayloadTypes>,
-    /// FEC that comes on ports of its own.
+    /// FEC that is received on separate ports.
     pub fec: Fec,
-    /// Whether missing packets are asked for.
+    /// Whether missing packets are requested.
     pub retransmission: Retransmission,
     /// How long a gap may delay later packets.
     pub hold: Hold,
-    /// When packets that are in order go out.
+    /// When packets in order are sent.
     pub release: Release,
-    /// Bounds of the channel's state.
+    /// Limits of the channel's state.
     pub limits: Limits,
-    /// How long a player's flow may be silent before another one takes over.
+    /// How long a player's flow may be silent before another one replaces it.
     pub failover: Duration,
-    /// How often the memberships of its legs are reported although nobody asks.
+    /// Interval at which the memberships of its legs are reported without a query.
     pub rejoin: Option<Duration>,
-    /// How long its packets are collected before they are worked on; zero: each is handled at once.
+    /// How long its packets are collected before they are processed; zero means that each is
+    /// processed at once.
     pub tick: Duration,
     /// UDP outputs; may be empty if there is an HTTP server.
     pub outputs: Vec<Output>,
-    /// Where its packets are recorded.
+    /// Folders into which its packets are recorded.
     pub recordings: Vec<Recording>,
     /// How players show it.
     pub shown: Shown,
-    /// Whether outputs to groups are announced (RFC 2974).
+    /// Whether outputs to groups are announced by SAP (RFC 2974).
     pub sap: bool,
-    /// Bytes of socket receive buffer to ask for, per leg; without it they follow the rate.
+    /// Requested bytes of socket receive buffer per leg; if it is `None`, they depend on the bit
+    /// rate.
     pub receive_buffer: Option<usize>,
 }
 
 impl Channel {
-    /// The description that it shares with the other streams of its session, if it has one from a
-    /// file.
+    /// Returns the file of the session description that it shares with the other streams of its
+    /// session, if any.
     pub fn session(&self) -> Option<&Path> {
         self.described.as_ref()?.file.as_deref()
     }
 
-    /// The legs on whose port above RTCP is received, to be passed on, by index.
+    /// Returns the indices of the legs for which RTCP is received on the port above and forwarded.
     pub fn reports(&self) -> Vec<usize> {
         (0..self.legs.len()).filter(|leg| self.legs[*leg].reports).collect()
     }
 
-    /// What the channel's core is told, apart from its legs ([`relay::Config::for_legs`]).
+    /// Returns the configuration of the channel's core, apart from its legs
+    /// ([`relay::Config::for_legs`]).
     pub fn core(&self) -> relay::Config {
         relay::Config {
             format: self.format.clone(),
@@ -224,24 +231,25 @@ impl Channel {
 /// One path of a channel's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
-    /// Where its datagrams come from.
+    /// Address on which its datagrams arrive.
     pub address: Input,
-    /// Whether RTCP is received on the port above, to be passed on.
+    /// Whether RTCP is received on the port above and forwarded.
     pub reports: bool,
 }
 
-/// Bounds of a channel's state.
+/// Limits of a channel's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Flows at the same time.
+    /// Maximum number of flows at the same time.
     pub flows_max: usize,
-    /// Bytes of held packets, over all flows.
+    /// Maximum number of bytes of held packets, over all flows.
     pub bytes_max: usize,
-    /// Numbers per flow that may wait behind a gap (the format's number space may allow fewer).
+    /// Maximum sequence numbers per flow that may wait for a gap (the format's number space may
+    /// allow fewer).
     pub window_max: u64,
-    /// A flow that was silent for so long is forgotten.
+    /// Time after which a silent flow is removed.
     pub flow_idle: Duration,
-    /// The share of the flows that one host always has, in percent.
+    /// Share of the flows that is guaranteed to each host, in percent.
     pub flows_share: usize,
 }
 
@@ -249,15 +257,15 @@ impl Config {
     /// Reads and validates a configuration file.
     ///
     /// # Errors
-    /// Everything that is wrong with it, or why it cannot be read.
+    /// All problems of the file, or the reason why it cannot be read.
     pub fn from_file(path: &Path) -> Result<Config, Errors> {
         Config::finish(Some(path), |problems| read(path, problems))
     }
 
-    /// A file's configuration, or an empty one, as `change` changes it.
+    /// Returns the configuration of a file, or an empty one, modified by `change`.
     ///
     /// # Errors
-    /// Everything that is wrong with the file and the changes.
+    /// All problems of the file and the changes.
     pub(crate) fn from_raw(file: Option<&Path>, change: impl FnOnce(&mut Raw)) -> Result<Config, Errors> {
         Config::finish(file, |problems| {
             let mut raw = file.map(|path| read(path, problems)).unwrap_or_default();

@@ -1,10 +1,9 @@
-//! What is on a group: formats, flows, rates, losses before any recovery, FEC, RTCP, transport
-//! streams; and what would have helped.
+//! Analyses the traffic of a group: formats, flows, rates, losses before any recovery, FEC, RTCP
+//! and transport streams; and suggests settings that would have recovered the losses.
 //!
-//! Pure: datagrams come in with their time, sender and port from [`crate::commands`] (sockets or a
-//! capture file);
-//! [`Probe::report`] says what was seen. Unlike in [`tidecast_core::relay`] nothing is held back,
-//! put in order or repaired.
+//! Pure: datagrams come from [`crate::commands`] (sockets or a capture file) with their time,
+//! sender and port; [`Probe::report`] returns the results. Unlike [`tidecast_core::relay`], it
+//! does not hold, reorder or recover packets.
 
 mod control;
 mod flow;
@@ -40,19 +39,19 @@ use tidecast_wire::{
     self as wire, Datagram, Format, Looks, Reason, Reject, custom, native, rtp, st2022, ts::looks_like,
 };
 
-/// Which port a datagram came to.
+/// Port of the stream on which a datagram arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The one that was asked for.
+    /// The requested port.
     Media,
-    /// One above it, where RTCP stands.
+    /// The next higher port, which RTCP uses.
     Control,
-    /// Two (columns) or four (rows) above it, where the repair packets of ST 2022-1 stand.
+    /// Two (columns) or four (rows) above it, which the repair packets of ST 2022-1 use.
     Repair(u16),
 }
 
 impl Role {
-    /// All ports that belong together, the media's first.
+    /// All ports of a stream, the media's first.
     pub const ALL: [Role; 4] = [
         Role::Media,
         Role::Control,
@@ -60,7 +59,7 @@ impl Role {
         Role::Repair(st2022::PORTS_ABOVE[1]),
     ];
 
-    /// How much above the media's.
+    /// Returns the offset from the media's port.
     pub fn port_above(self) -> u16 {
         match self {
             Role::Media => 0,
@@ -70,7 +69,7 @@ impl Role {
     }
 }
 
-/// Which flow a datagram belongs to.
+/// Identifies the flow of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Key {
     Native(u32),
@@ -79,14 +78,14 @@ enum Key {
     Unnumbered(SocketAddr),
 }
 
-/// All that was seen so far.
+/// All results so far.
 #[derive(Debug)]
 pub struct Probe {
     format: Format,
-    /// What each source sends, where the format does not say.
+    /// The format of each source, if it is not configured.
     sources: Option<Box<Sources<Vec<u8>>>>,
     flows: HashMap<Key, ProbedFlow, RandomState>,
-    /// In the order in which they began.
+    /// The flows, in the order in which they started.
     order: Vec<Key>,
     ts_flows: usize,
     geometry: Geometry,
@@ -98,17 +97,17 @@ pub struct Probe {
     bytes: u64,
     corrupt: u64,
     foreign: u64,
-    /// What the first corrupt or foreign datagram looked like.
+    /// Format that the first corrupt or foreign datagram resembled.
     refused: Option<Looks>,
     unfollowed: u64,
-    /// Datagrams of the layout that have no number.
+    /// Datagrams of the layout that have no sequence number.
     passed: u64,
     beside: BTreeMap<u16, u64>,
     payload_is_ts: bool,
 }
 
 impl Probe {
-    /// A probe of datagrams of this format; usually [`Format::Auto`].
+    /// Creates a probe for datagrams of this format; usually [`Format::Auto`].
     pub fn new(format: Format) -> Probe {
         Probe {
             sources: identify::sources(&format),
@@ -133,17 +132,17 @@ impl Probe {
         }
     }
 
-    /// Whether nothing has come yet.
+    /// Returns whether nothing has arrived yet.
     pub fn is_empty(&self) -> bool {
         self.packets == 0
     }
 
-    /// When the first datagram came.
+    /// Returns when the first datagram arrived.
     pub fn began(&self) -> Option<Instant> {
         self.first
     }
 
-    /// One datagram.
+    /// Processes one datagram.
     pub fn push(&mut self, now: Instant, source: SocketAddr, role: Role, bytes: &[u8]) {
         self.first.get_or_insert(now);
         self.last = self.last.max(Some(now));
@@ -168,11 +167,11 @@ impl Probe {
         if self.sources.is_some() && !bytes.is_empty() {
             return self.identify(now, source, bytes);
         }
-        let format = self.format.clone(); // a kind, or a shared layout
+        let format = self.format.clone(); // cheap: a kind, or a shared layout
         self.parsed(now, source, bytes, wire::parse(&format, bytes));
     }
 
-    /// A datagram of a known format, or a damaged one.
+    /// Processes a parsed datagram, or the error for a damaged one.
     fn parsed(
         &mut self,
         now: Instant,
@@ -220,7 +219,7 @@ impl Probe {
 
     fn rtp(&mut self, now: Instant, source: SocketAddr, packet: &rtp::Packet<'_>, len: usize) {
         let ssrc = packet.ssrc();
-        // RIST sends again with the lowest bit set, from whatever port
+        // RIST sets the lowest bit in retransmissions, which may come from any port
         if ssrc & 1 == 1
             && let Some(flow) = self.flows.get_mut(&Key::Rtp(ssrc & !1, source))
         {
@@ -267,7 +266,7 @@ impl Probe {
         }
     }
 
-    /// The flow, which may begin with this datagram; none when there are too many.
+    /// Returns the flow, which may start with this datagram, or `None` if there are too many.
     fn flow(&mut self, key: Key, is_ts: bool, new: impl FnOnce() -> ProbedFlow) -> Option<&mut ProbedFlow> {
         if !self.flows.contains_key(&key) {
             if self.flows.len() >= PROBE_FLOWS_MAX {
@@ -286,7 +285,7 @@ impl Probe {
         Some(flow)
     }
 
-    /// What was seen until now; `input` is what was asked for.
+    /// Returns the results so far; `input` is the probed address.
     pub fn report(&self, now: Instant, input: &str) -> Report {
         let seconds = self.first.map_or(0.0, |first| now.saturating_duration_since(first).as_secs_f64());
         let per_second = |count: u64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
@@ -322,8 +321,8 @@ impl Probe {
         }
     }
 
-    /// The report with a suggestion, which costs a simulation. What has waited for what it is
-    /// counts as unnumbered.
+    /// Returns the report with a suggestion, which requires a simulation. Datagrams whose format
+    /// is still undecided count as unnumbered.
     pub fn final_report(&mut self, now: Instant, input: &str) -> Report {
         self.settle_all(now);
         let mut report = self.report(now, input);
@@ -356,7 +355,7 @@ impl Probe {
         (expected, losses)
     }
 
-    /// What a suggestion is made of.
+    /// Returns the data on which a suggestion is based.
     fn seen(&self, now: Instant) -> suggest::Seen {
         let (expected, losses) = self.losses(now);
         let numbered = || self.flows.values().filter(|flow| flow.is_numbered());

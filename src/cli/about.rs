@@ -1,5 +1,5 @@
-//! The commands that tell of the program itself: `config`, and for packagers `completions` and
-//! `man`.
+//! Arguments of the commands that print information about the program itself: `config`, and for
+//! packagers `completions` and `man`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `tidecast probe`: what is typed, and whether it is an address or a capture file.
+//! Arguments of `tidecast probe`, which takes an address or a capture file.
 
 use std::{
     net::SocketAddr,
@@ -43,19 +43,20 @@ pub struct Probe {
     pub destination: Option<SocketAddr>,
 }
 
-/// What is probed.
+/// The object to probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probed {
     /// A group (or a local address).
     Input(address::Input),
-    /// A file that was captured.
+    /// A capture file.
     Capture(PathBuf),
 }
 
 impl FromStr for Probed {
     type Err = address::AddressError;
 
-    /// A file that is there, or is called like a capture, is one; all else is an address.
+    /// Parses text: an existing file, or a name with a capture's extension, is a capture file; any
+    /// other text is an address.
     fn from_str(text: &str) -> Result<Probed, address::AddressError> {
         let path = Path::new(text);
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();

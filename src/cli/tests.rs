@@ -1,4 +1,4 @@
-//! What is typed arrives, and what is wrong says what was expected.
+//! Tests that typed arguments are parsed, and that errors state the expected form.
 
 use std::time::Duration;
 

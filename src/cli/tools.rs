@@ -1,7 +1,7 @@
-//! The commands without a configuration file: `send`, `recv`, `impair`, `demo`.
+//! Arguments of the commands without a configuration file: `send`, `recv`, `impair`, `demo`.
 //!
-//! Their values are checked while parsing: a wrong one is a usage error that says what was
-//! expected.
+//! Their values are checked while parsing: an invalid one is a usage error that states the
+//! expected form.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -88,17 +88,17 @@ pub struct Send {
     pub duration: Option<Duration>,
 }
 
-/// Which of a capture's datagrams are played.
+/// Selects which of a capture's datagrams are played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Destination {
-    /// Where they were sent; any address without it.
+    /// The address to which they were sent; `None` means any.
     pub address: Option<IpAddr>,
-    /// The port that they were sent to.
+    /// The port to which they were sent.
     pub port: u16,
 }
 
 impl Destination {
-    /// Whether a datagram to this address is meant.
+    /// Returns whether datagrams to this address are selected.
     pub fn includes(&self, to: SocketAddr) -> bool {
         self.port == to.port() && self.address.is_none_or(|address| address == to.ip())
     }
@@ -116,7 +116,7 @@ impl FromStr for Destination {
     }
 }
 
-/// What `send` sends.
+/// Source of the data that `send` sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source<'a> {
     /// Standard input.
@@ -143,15 +143,15 @@ pub enum SendFormat {
 }
 
 impl Send {
-    /// Where to send.
+    /// Returns the output to send to.
     ///
     /// # Panics
-    /// Never for a parsed value: the parser requires one of the two spellings.
+    /// Never for parsed arguments: the parser requires one of the two spellings.
     pub fn target(&self) -> &Output {
         self.output.as_ref().or(self.to.as_ref()).expect("the parser requires an output")
     }
 
-    /// What to send.
+    /// Returns the source of the data.
     pub fn source(&self) -> Source<'_> {
         if let Some(capture) = &self.capture {
             return Source::Capture(capture);
@@ -325,7 +325,7 @@ fn parse_history(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "expected 0, or a duration from 10ms to 30s, such as 1s".to_owned())
 }
 
-/// A datagram's payload, from one byte to the largest UDP payload.
+/// Parses the size of a datagram's payload, from one byte to the largest UDP payload.
 fn parse_size(text: &str) -> Result<usize, String> {
     match units::bytes(text) {
         Ok(size) if (1..=DATAGRAM_BYTES_MAX).contains(&size) => Ok(size),

@@ -1,5 +1,5 @@
-//! What no single value can tell: missing keys, names and addresses given twice, outputs that would
-//! loop.
+//! Validation rules that involve several values: missing keys, duplicate names and addresses,
+//! outputs that would loop.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use tidecast_wire::{
     st2022::{self, Axis},
 };
 
-/// Checks the configuration as a whole; `raw` says where each value was typed.
+/// Checks the configuration as a whole; `raw` has the place of each value.
 pub(super) fn validate(raw: &Raw, config: &Config, problems: &mut Vec<Problem>) {
     if config.channels.len() > CHANNELS_MAX {
         let found = config.channels.len();
@@ -75,7 +75,7 @@ fn required(raw: &RawChannel, served: bool, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The place of a key that the channel should have.
+/// Returns the place of a key that the channel should have.
 fn key_of(raw: &RawChannel, key: &str) -> SettingPlace {
     match &raw.place {
         SettingPlace::Key { line, key: channel_key, channel } => {
@@ -105,8 +105,8 @@ fn unique_name<'a>(
     }
 }
 
-/// An `rtp://` or `rist://` input says what its datagrams are; the format must not say something
-/// else.
+/// Checks that the format does not contradict an `rtp://` or `rist://` input, which determines the
+/// format.
 fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     let rtp = channel.legs.iter().find(|leg| leg.address.scheme.is_rtp());
     if let (Some(leg), Some(field)) = (rtp, &raw.format)
@@ -117,7 +117,7 @@ fn format(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     }
 }
 
-/// What is described is RTP.
+/// Checks that a described stream is RTP.
 fn described(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     let field = raw.sdp.as_ref().or_else(|| raw.rtpmap.as_ref().and_then(|maps| maps.first()));
     let other = channel.described.is_some() && channel.format != Format::Rtp;
@@ -128,7 +128,8 @@ fn described(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Only RIST senders and native producers answer.
+/// Checks that the sender can answer retransmission requests: only RIST senders and native
+/// producers do.
 fn retransmission(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     let asked = raw.retransmission.as_ref().filter(|_| channel.retransmission == Retransmission::On);
     let rist = channel.legs.iter().any(|leg| leg.address.scheme == Scheme::Rist);
@@ -141,7 +142,7 @@ fn retransmission(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Proble
     }
 }
 
-/// FEC for RTP needs RTP, and ports above the media's.
+/// Checks that a channel with FEC for RTP has RTP input, and ports above that of the media.
 fn fec(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     let Some(field) = raw.fec.as_ref().filter(|_| channel.fec == Fec::St2022) else { return };
     if channel.format != Format::Rtp {
@@ -161,8 +162,8 @@ fn repair_ports(leg: &Input) -> impl Iterator<Item = SocketAddr> {
     st2022::PORTS_ABOVE.into_iter().filter_map(|offset| Some(leg.on_port_above(offset)?.socket_addr()))
 }
 
-/// Without numbers, the copies that come on several legs cannot be told apart: all of them would go
-/// out.
+/// Checks that a channel with several legs has numbered datagrams: without numbers, copies from
+/// different legs cannot be recognized, and all would be sent.
 fn numbered_legs(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     if let Some(field) = &raw.format
         && channel.legs.len() > 1
@@ -173,7 +174,8 @@ fn numbered_legs(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem
     }
 }
 
-/// A flow that is forgotten before its gap is over would lose what it holds.
+/// Checks that a flow is not removed before its gap is over, because its held packets would be
+/// lost.
 fn flow_idle(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     let (Hold::Fixed(hold) | Hold::Auto { max: hold, .. }) = channel.hold;
     if let Some(field) = raw.flow_idle.as_ref().filter(|_| channel.limits.flow_idle <= hold) {
@@ -182,7 +184,8 @@ fn flow_idle(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A flow that is forgotten before its last packets are due would give them out early.
+/// Checks that a flow is not removed before its last packets are due, because they would be
+/// released early.
 fn idle_release(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>) {
     let Release::Paced(Delay::Fixed(delay)) = channel.release else { return };
     if let Some(field) = raw.flow_idle.as_ref().filter(|_| channel.limits.flow_idle <= delay) {
@@ -192,8 +195,8 @@ fn idle_release(raw: &RawChannel, channel: &Channel, problems: &mut Vec<Problem>
     }
 }
 
-/// A leg given twice would count each packet as its own duplicate; a unicast port gives each
-/// datagram to one socket.
+/// Checks for duplicate legs: a leg given twice would count each packet as its own duplicate, and
+/// a unicast port delivers each datagram to one socket only.
 fn legs<'a>(
     raw: &'a RawChannel,
     channel: &Channel,
@@ -257,7 +260,8 @@ fn outputs(raw: &RawChannel, inputs: &Inputs<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Two recordings of a channel in one folder would remove each other's files.
+/// Checks that recordings use different folders: two recordings of a channel in one folder would
+/// remove each other's files.
 fn recordings(raw: &RawChannel, problems: &mut Vec<Problem>) {
     let mut seen: HashMap<PathBuf, &Field> = HashMap::new();
     for (field, target) in addresses::<Target>(&raw.output) {
@@ -269,7 +273,7 @@ fn recordings(raw: &RawChannel, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The addresses of a list that could be understood (the others are reported already).
+/// Returns the valid addresses of a list (the others have been reported already).
 fn addresses<T: std::str::FromStr>(fields: &Option<Vec<Field>>) -> impl Iterator<Item = (&Field, T)> {
     fields.iter().flatten().filter_map(|field| match &field.value {
         super::raw::Value::Text(text) => Some((field, text.parse().ok()?)),
@@ -277,7 +281,7 @@ fn addresses<T: std::str::FromStr>(fields: &Option<Vec<Field>>) -> impl Iterator
     })
 }
 
-/// Every address that some channel receives from.
+/// All addresses from which channels receive.
 struct Inputs<'a> {
     by_address: HashMap<SocketAddr, &'a Field>,
     /// Ports that are received on every local address.
@@ -298,14 +302,14 @@ impl<'a> Inputs<'a> {
         inputs
     }
 
-    /// The input that would receive what is sent there.
+    /// Returns the input that would receive datagrams sent to the target.
     fn fed_by(&self, target: SocketAddr) -> Option<&'a Field> {
         let local = target.ip().is_loopback().then(|| self.by_port.get(&target.port())).flatten();
         self.by_address.get(&target).or(local).copied()
     }
 }
 
-/// Names the place of another value within a sentence.
+/// Displays the place of another value within a sentence.
 struct Where<'a>(&'a Field);
 
 impl fmt::Display for Where<'_> {

@@ -1,4 +1,4 @@
-//! What a channel's RTP carries, as `sdp` or `rtpmap` says it.
+//! The description of a channel's RTP content, from the keys `sdp` and `rtpmap`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,28 +12,28 @@ use tidecast_wire::{
 /// The description of a channel's RTP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Described {
-    /// Where it was read; channels with the same file carry the streams of one session.
+    /// File from which it was read; channels with the same file carry the streams of one session.
     pub file: Option<PathBuf>,
-    /// Lines of the session as a whole.
+    /// Lines of the session description that apply to the whole session.
     pub lines: Vec<String>,
     /// The channel's streams; never empty.
     pub media: Vec<Media>,
 }
 
 impl Described {
-    /// What its payload types mean.
+    /// Returns the meanings of its payload types.
     pub fn payload_types(&self) -> PayloadTypes {
         self.media.iter().flat_map(|media| media.rtpmaps.iter().cloned()).collect()
     }
 
-    /// Of encodings alone, in the order of preference.
+    /// Creates a description from encodings only, in the order of preference.
     pub(super) fn of_rtpmaps(maps: &[Rtpmap]) -> Described {
         Described { media: Media::of(maps), ..Described::default() }
     }
 
-    /// Reads a file of a session description: of its streams, those that come to a port of the
-    /// legs. One that describes a single stream needs no port. `base` is where a relative path
-    /// begins.
+    /// Reads a session description file and selects the streams that arrive on a port of the legs.
+    /// If the file describes a single stream, its port need not match. A relative path is relative
+    /// to `base`.
     pub(super) fn read(path: &str, base: Option<&Path>, legs: &[Leg]) -> Result<Described, String> {
         let path = base.map_or_else(|| PathBuf::from(path), |base| base.join(path));
         let expected = "expected a file with a session description (RFC 8866)";
@@ -52,7 +52,7 @@ impl Described {
     }
 }
 
-/// The streams that come to these legs.
+/// Returns the streams that arrive on these legs.
 fn of_legs(all: &[Media], legs: &[Leg]) -> Result<Vec<Media>, String> {
     if let [media] = all {
         return Ok(vec![media.clone()]);

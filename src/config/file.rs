@@ -1,7 +1,8 @@
-//! The configuration file: TOML text to [`Raw`], with a line for every value.
+//! Reads the configuration file: TOML text to [`Raw`], with a line number for every value.
 //!
-//! Reads the document's tree itself instead of deriving it, so that one run finds every syntax
-//! error, every unknown key and every wrong type. Values are understood in [`super::validate`].
+//! Traverses the document's tree itself instead of deriving the reader, so that one run finds
+//! every syntax error, every unknown key and every wrong type. Values are interpreted in
+//! [`super::validate`].
 
 use std::ops::Range;
 
@@ -11,10 +12,10 @@ use toml::de::{DeTable, DeValue};
 use super::problem::Problem;
 use super::raw::{Field, Raw, RawChannel, RawHttp, RawShares, RawTcp, RawUdp, SettingPlace, Value};
 
-/// The longest piece of the file that an error repeats.
+/// Maximum characters of the file that an error quotes.
 const SNIPPET_CHARS_MAX: usize = 40;
 
-/// Reads the text of a configuration file; what is wrong goes to `problems`.
+/// Reads the text of a configuration file; errors are added to `problems`.
 pub(super) fn read(text: &str, problems: &mut Vec<Problem>) -> Raw {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut file = File::new(text, problems);
@@ -150,10 +151,10 @@ fn channel(mut table: Table<'_>, file: &mut File<'_>) -> RawChannel {
     raw
 }
 
-/// The file's text, for lines and snippets, and what was found wrong with it so far.
+/// The file's text, for lines and snippets, and the problems found so far.
 struct File<'a> {
     text: &'a str,
-    /// Where each line ends.
+    /// Byte offset of the end of each line.
     line_ends: Vec<usize>,
     problems: &'a mut Vec<Problem>,
 }
@@ -164,7 +165,7 @@ impl<'a> File<'a> {
         File { text, line_ends, problems }
     }
 
-    /// The line of a span's start, from 1.
+    /// Returns the line of a span's start, from 1.
     fn line(&self, span: &Range<usize>) -> usize {
         self.line_ends.partition_point(|end| *end < span.start) + 1
     }
@@ -181,9 +182,9 @@ impl<'a> File<'a> {
     }
 }
 
-/// A table of the file whose keys are taken one by one; what is left is unknown.
+/// A table of the file whose keys are removed one by one; the remaining ones are unknown.
 struct Table<'a> {
-    /// `channel[1]`, or empty for the top.
+    /// `channel[1]`, or empty for the top level.
     path: String,
     channel: Option<String>,
     line: Option<usize>,
@@ -196,7 +197,7 @@ impl<'a> Table<'a> {
         Table { path: path.to_owned(), channel: None, line, table, known: Vec::new() }
     }
 
-    /// The place of a key in this table, or of the table itself.
+    /// Returns the place of a key in this table, or of the table itself.
     fn place(&self, key: Option<&str>, line: Option<usize>) -> SettingPlace {
         let key = match key {
             Some(key) if self.path.is_empty() => key.to_owned(),
@@ -211,13 +212,13 @@ impl<'a> Table<'a> {
         self.table.get(key)
     }
 
-    /// A single value.
+    /// Takes a single value.
     fn value(&mut self, key: &'static str, file: &File<'_>) -> Option<Field> {
         let value = self.take(key)?;
         Some(self.field(key, value, file))
     }
 
-    /// A list of values, or a single one instead.
+    /// Takes a list of values; a single value is taken as a list of one.
     fn values(&mut self, key: &'static str, file: &File<'_>) -> Option<Vec<Field>> {
         let value = self.take(key)?;
         let DeValue::Array(items) = value.get_ref() else {
@@ -232,13 +233,13 @@ impl<'a> Table<'a> {
         Field { place, value: file.value(value) }
     }
 
-    /// A table below this one.
+    /// Takes a table below this one.
     fn table(&mut self, key: &'static str, file: &mut File<'_>) -> Option<Table<'a>> {
         let value = self.take(key)?;
         self.below(key, value, file)
     }
 
-    /// An array of tables below this one.
+    /// Takes an array of tables below this one.
     fn tables(&mut self, key: &'static str, file: &mut File<'_>) -> Vec<Table<'a>> {
         let Some(value) = self.take(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
@@ -264,7 +265,7 @@ impl<'a> Table<'a> {
         Some(Table { channel: self.channel.clone(), ..Table::new(&path, line, table) })
     }
 
-    /// Reports every key that nobody took, with the nearest one that exists.
+    /// Reports every key that was not taken, with the most similar known key.
     fn finish(self, file: &mut File<'_>) {
         for key in self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref())) {
             let place = self.place(Some(key.get_ref()), Some(file.line(&key.span())));
@@ -280,7 +281,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The start of a piece of the file, in one line.
+/// Returns the start of a piece of the file, on one line.
 fn snippet(text: &str) -> String {
     let line = one_line(text);
     match line.char_indices().nth(SNIPPET_CHARS_MAX) {

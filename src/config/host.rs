@@ -1,4 +1,4 @@
-//! The names under which clients may ask for this relay.
+//! The host names that clients may use for this relay.
 
 use std::{fmt, str::FromStr};
 
@@ -13,13 +13,13 @@ pub enum Host {
     Below(String),
 }
 
-/// Text that is no host's name.
+/// Error for text that is not a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected *, or a name without a port, such as tv.example or *.lan")]
 pub struct HostError;
 
 impl Host {
-    /// Whether this is the name, in small letters and without a dot at its end.
+    /// Returns whether `name`, in lowercase and without a trailing dot, matches.
     pub fn is(&self, name: &str) -> bool {
         match self {
             Host::Any => true,

@@ -1,19 +1,19 @@
-//! Playlists: what a channel is called in the relay's own, and one that is there already, whose
-//! groups are asked of the relay.
+//! Playlists: a channel's entry in the relay's own playlist, and an existing playlist whose groups
+//! are rewritten to point to the relay.
 
 use std::{fmt::Write as _, path::Path};
 
 use crate::limits::PLAYLIST_BYTES_MAX;
 use tidecast_net::address::{Input, Scheme, is_class_d, udpxy};
 
-/// How players show a channel. What is absent is made from its name, or left out.
+/// How players show a channel. An absent value is derived from its name, or left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
     /// `tvg-id`: the channel's id in the programme guide.
     pub id: Option<String>,
     /// `tvg-name`, and the title.
     pub name: Option<String>,
-    /// `tvg-logo`: the address of a picture.
+    /// `tvg-logo`: the URL of an image.
     pub logo: Option<String>,
     /// `group-title`
     pub group: Option<String>,
@@ -22,7 +22,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// The line before the channel's address.
+    /// Returns the line before the channel's address.
     pub fn line(&self, channel: &str) -> String {
         let id = self.id.as_deref().unwrap_or(channel);
         let name = self.name.as_deref().unwrap_or(channel);
@@ -42,10 +42,10 @@ impl Shown {
     }
 }
 
-/// What an attribute of a playlist may be: a quote or a line break would end it.
+/// Checks an attribute of a playlist: a quote or a line break would end it.
 ///
 /// # Errors
-/// What was expected.
+/// The expected form.
 pub(super) fn attribute(text: &str) -> Result<String, String> {
     if text.is_empty() || text.contains('"') || text.contains(char::is_control) {
         return Err("expected text without quotes (\") and line breaks".to_owned());
@@ -53,19 +53,19 @@ pub(super) fn attribute(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A playlist that was written for other programs.
+/// An existing playlist that was written for other programs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// The first line: it may name the programme guide (`url-tvg`, `x-tvg-url`).
+    /// The first line, which may name the programme guide (`url-tvg`, `x-tvg-url`).
     head: String,
     lines: Vec<Line>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Line {
-    /// Stays as it is.
+    /// Text that is copied unchanged.
     Text(String),
-    /// A group, which the relay is asked for: what stands behind its address.
+    /// The address of a group, which is rewritten to point to the relay.
     Group(Input),
 }
 
@@ -73,7 +73,7 @@ impl Imported {
     /// Reads a file.
     ///
     /// # Errors
-    /// It cannot be read, is too long, or no playlist.
+    /// It cannot be read, is too long, or is not a playlist.
     pub(super) fn read(path: &str, base: Option<&Path>) -> Result<Imported, String> {
         let path = base.map_or_else(|| path.into(), |base| base.join(path));
         let expected = "expected an M3U playlist";
@@ -105,7 +105,7 @@ impl Imported {
         Imported { head, lines: lines.filter(|line| !line.is_empty()).map(line).collect() }
     }
 
-    /// The groups in it.
+    /// Returns the groups in it.
     pub fn groups(&self) -> impl Iterator<Item = &Input> {
         self.lines.iter().filter_map(|line| match line {
             Line::Group(input) => Some(input),
@@ -113,23 +113,23 @@ impl Imported {
         })
     }
 
-    /// The first line of a playlist that this one is part of.
+    /// Returns the first line for a playlist that contains this one.
     pub fn head(&self) -> &str {
         &self.head
     }
 
-    /// Its entries, with groups at this server.
+    /// Writes its entries, with groups rewritten to this server.
     pub fn write(&self, server: &str, out: &mut String) {
         for line in &self.lines {
             let _ = match line {
                 Line::Text(text) => writeln!(out, "{text}"),
                 Line::Group(input) => writeln!(out, "{server}{}", udpxy::path(input)),
-            }; // a String takes all
+            }; // writing to a String cannot fail
         }
     }
 }
 
-/// The group that a line of a playlist names: `udp://@239.1.1.1:5000`,
+/// Returns the group that a line of a playlist names: `udp://@239.1.1.1:5000`,
 /// `rtp://10.0.0.5@232.1.1.1:5000?...`
 fn group(line: &str) -> Option<Input> {
     let (scheme, address) = line.trim().split_once("://")?;

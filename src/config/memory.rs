@@ -1,5 +1,6 @@
-//! The most memory that a relay of a configuration takes: what each thing may take, as often as
-//! there may be one. `docs/configuration.md` has the table for users; the tests hold it to this.
+//! The maximum memory of a relay with a configuration: the maximum size of each kind of object,
+//! times its maximum number. `docs/configuration.md` has the table for users; the tests verify
+//! that it matches.
 
 use super::{Channel, Config};
 use crate::limits::{
@@ -9,24 +10,24 @@ use crate::limits::{
 use tidecast_core::limits::HISTORY_BYTES_MAX;
 use tidecast_net::address::Scheme;
 
-/// The program with its page and its threads: 20 MiB after the start, and what the allocator keeps
-/// after a busy time.
+/// The program with its page and its threads: 20 MiB after the start, and the memory that the
+/// allocator keeps after a busy period.
 const PROGRAM_BYTES: usize = 64 << 20;
 /// A flow with a gap: 9.5 KiB on average among 16,384 of them.
 const FLOW_BYTES: usize = 10 << 10;
-/// A connection, with a request's head of the largest size and the buffers of the HTTP library.
+/// A connection, with a request head of maximum size and the buffers of the HTTP library.
 const CONNECTION_BYTES: usize = 64 << 10;
-/// A page: the message that is made for it and the one that waits.
+/// A client of the page: the message that is being built and the one that waits.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// One thing that takes memory.
+/// One kind of object that uses memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
-    /// What it is, as in the documentation.
+    /// Its name, as in the documentation.
     pub what: &'static str,
-    /// Bytes that one of them takes at most.
+    /// Maximum bytes of one of them.
     pub each: u64,
-    /// How many there may be.
+    /// Maximum number of them.
     pub count: u64,
 }
 
@@ -35,15 +36,15 @@ impl Part {
         Part { what, each: each as u64, count: count as u64 }
     }
 
-    /// Bytes that all of them take at most.
+    /// Returns the maximum bytes of all of them.
     pub fn bytes(self) -> u64 {
         self.each.saturating_mul(self.count)
     }
 }
 
 impl Config {
-    /// What takes memory, without the groups on demand. What the kernel keeps in the buffers of
-    /// sockets is not in it.
+    /// Returns the parts of the memory, without the groups on demand. The buffers of sockets in
+    /// the kernel are not included.
     pub fn memory(&self) -> Vec<Part> {
         let served = self.http.is_some() || self.tcp.is_some();
         let players = self.http.as_ref().map_or(0, |http| http.clients_max);
@@ -81,7 +82,7 @@ impl Config {
         ]);
     }
 
-    /// The sum of [`Config::memory`], in bytes.
+    /// Returns the sum of [`Config::memory`], in bytes.
     pub fn memory_max(&self) -> u64 {
         self.memory().into_iter().map(Part::bytes).sum()
     }
@@ -102,7 +103,7 @@ mod tests {
         bytes.unwrap_or_else(|error| panic!("{text}: {error}")) as u64
     }
 
-    /// Each thing has a row with what one of them takes.
+    /// Each part has a row in the table with the size of one of them.
     #[test]
     fn the_table_of_the_reference_is_that_of_the_limits() {
         let text = "[tcp]\nlisten = \"127.0.0.1:1\"\n[udp]\nlisten = \"127.0.0.1:2\"\n[[channel]]\nname = \"a\"\n\
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(rows, parts.len() + 1, "and no other rows");
     }
 
-    /// The sums that stand there are those of their configurations.
+    /// The sums in the documentation are those of their configurations.
     #[test]
     fn the_sums_of_the_reference_are_the_real_ones() {
         let examples: Vec<&str> = memory_section().split("```toml\n").skip(1).collect();
@@ -140,15 +141,15 @@ mod tests {
         }
     }
 
-    /// Value of a key of the unit or of the compose file.
+    /// Returns the value of a key of the unit file or of the compose file.
     fn said(text: &str, key: &str) -> String {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(key));
         let value = line.and_then(|line| line.split('#').next());
         value.unwrap_or_else(|| panic!("no {key}")).trim().to_owned()
     }
 
-    /// With the configuration that comes with it, neither stops a relay that takes all it may, and
-    /// some groups on demand.
+    /// With the supplied configuration, the limits of neither stop a relay that uses its maximum,
+    /// with some groups on demand.
     #[test]
     fn the_limits_of_the_unit_and_of_compose_leave_room() {
         let group = "[[channel]]\nname = \"a\"\ninput = \"udp://@239.1.1.1:5000\"".parse::<Config>().unwrap();

@@ -1,23 +1,23 @@
-//! Whose pages a browser lets subscribe, as browsers write it (RFC 6454).
+//! Origins (RFC 6454) whose pages may subscribe, as browsers write them.
 
 use std::{fmt, str::FromStr};
 
 /// An origin, or all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Every page, also one from a file.
+    /// Every page, including one from a file.
     Any,
-    /// Pages of this one: `https://dash.example:8443`.
+    /// Pages of this origin: `https://dash.example:8443`.
     One(String),
 }
 
-/// Text that is no origin.
+/// Error for text that is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected * or an origin without a path, such as https://dash.example or http://10.0.0.5:3000")]
 pub struct OriginError;
 
 impl Origin {
-    /// Whether a browser's `Origin` header says this one.
+    /// Returns whether a browser's `Origin` header matches.
     pub fn is(&self, origin: &str) -> bool {
         match self {
             Origin::Any => true,

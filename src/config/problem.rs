@@ -1,19 +1,18 @@
-//! What is wrong with a configuration: one line per problem, with place, value and what was
-//! expected.
+//! The problems of a configuration: one line each, with place, value and expected form.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::raw::{Field, SettingPlace};
 
-/// Everything that is wrong with a configuration; displayed as one line each.
+/// All problems of a configuration; displayed as one line each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errors {
     file: Option<PathBuf>,
     problems: Vec<Problem>,
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     place: SettingPlace,
@@ -22,7 +21,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    /// A value that cannot be used; the reason says what was expected.
+    /// Creates the problem of an invalid value; the reason states the expected form.
     pub(super) fn of_field(field: &Field, reason: impl fmt::Display) -> Problem {
         Problem {
             place: field.place.clone(),
@@ -31,7 +30,7 @@ impl Problem {
         }
     }
 
-    /// Something that is missing or unknown.
+    /// Creates the problem of a missing or unknown key.
     pub(super) fn at(place: SettingPlace, reason: impl fmt::Display) -> Problem {
         Problem { place, value: None, reason: reason.to_string() }
     }
@@ -43,7 +42,7 @@ impl Errors {
         Errors { file: file.map(Path::to_owned), problems }
     }
 
-    /// Whether only flags are wrong, and nothing in a file.
+    /// Returns whether all problems are in flags, and none in a file.
     pub fn is_usage(&self) -> bool {
         self.problems.iter().all(|problem| matches!(problem.place, SettingPlace::Flag(_)))
     }

@@ -1,23 +1,23 @@
-//! What was typed, not yet understood: every value as text or number with its place.
+//! The configuration as typed, not yet interpreted: every value as text or number with its place.
 //!
-//! Made by [`super::file`] from TOML and by [`crate::commands`] from the command line; goes to
-//! [`super::validate`].
+//! Created by [`super::file`] from TOML and by [`crate::commands`] from the command line;
+//! interpreted by [`super::validate`].
 
 use std::fmt;
 
-/// Where something was typed.
+/// Place where a value was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SettingPlace {
     /// A flag or argument of the command line, as `--help` writes it.
     Flag(&'static str),
     /// A key of the file, such as `channel[1].hold`, and the name of the channel it belongs to.
     Key { line: Option<usize>, key: String, channel: Option<String> },
-    /// The file as a whole, or a line that is no TOML.
+    /// The file as a whole, or a line that is not TOML.
     File { line: Option<usize> },
 }
 
 impl SettingPlace {
-    /// The line in the file, from 1.
+    /// Returns the line in the file, from 1.
     pub(crate) fn line(&self) -> Option<usize> {
         match self {
             SettingPlace::Key { line, .. } | SettingPlace::File { line } => *line,
@@ -26,14 +26,14 @@ impl SettingPlace {
     }
 }
 
-/// A value as it was typed.
+/// A value as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Value {
     /// Text; every flag's value, and every TOML string.
     Text(String),
     /// A TOML integer.
     Integer(i64),
-    /// Anything else, as it stands in the file, such as `true`.
+    /// Any other value, as written in the file, such as `true`.
     Other(String),
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// A value and where it was typed.
+/// A value with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) place: SettingPlace,
@@ -122,7 +122,7 @@ pub(crate) struct RawShares {
 /// One `[[channel]]`
 #[derive(Debug)]
 pub(crate) struct RawChannel {
-    /// The place of a key of this channel that was not given.
+    /// The place to report for keys of this channel that are absent.
     pub(crate) place: SettingPlace,
     pub(crate) name: Option<Field>,
     pub(crate) input: Option<Vec<Field>>,

@@ -1,5 +1,5 @@
-//! Where the RTCP of RTP senders is received and sent: beside the media, and never where something
-//! else comes or goes.
+//! Decides where the RTCP of RTP senders is received and sent: on the port above the media, but
+//! never on a port that is used for something else.
 
 use std::{collections::HashSet, net::SocketAddr};
 
@@ -8,8 +8,8 @@ use tidecast_core::relay::Beside;
 use tidecast_net::address::{OutputRtcp, Scheme};
 use tidecast_wire::Format;
 
-/// Decides for each leg whether the port above is its RTCP's, and for outputs that do not say so
-/// whether theirs is.
+/// Decides for each leg whether the port above it carries its RTCP, and for each output without an
+/// explicit setting whether the port above it does.
 pub(super) fn place(channels: &mut [Channel]) {
     let inputs = channels.iter().flat_map(|channel| &channel.legs).map(|leg| leg.address.socket_addr());
     let inputs: HashSet<SocketAddr> = inputs.collect();
@@ -30,8 +30,8 @@ pub(super) fn place(channels: &mut [Channel]) {
     }
 }
 
-/// Whether RTCP comes above this leg, if there is any: media has the even port (RFC 3550 section
-/// 11).
+/// Returns whether RTCP is received above this leg, if there is any: media has the even port (RFC
+/// 3550 section 11).
 fn is_rtcp(leg: &Leg, inputs: &HashSet<SocketAddr>) -> bool {
     let address = &leg.address;
     let above = address.on_port_above(1).map(|above| above.socket_addr());
@@ -43,7 +43,7 @@ fn is_rtcp(leg: &Leg, inputs: &HashSet<SocketAddr>) -> bool {
 mod tests {
     use crate::config::Config;
 
-    /// Whether each leg has RTCP above it, and the outputs as they are then.
+    /// Returns whether each leg has RTCP above it, and the resulting outputs.
     fn placed(channels: &[(&str, &str)]) -> (Vec<bool>, Vec<String>) {
         let channel = |(index, (input, output)): (usize, &(&str, &str))| {
             format!("[[channel]]\nname = \"c{index}\"\ninput = [{input}]\noutput = [{output}]\n")

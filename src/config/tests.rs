@@ -1,4 +1,5 @@
-//! Every key, every error, and the examples of the reference; here what is valid arrives, defaults
+//! Tests of every key, every error, and the examples of the reference; this file tests valid
+//! values, including defaults.
 //! included.
 
 mod channels;
@@ -21,7 +22,7 @@ fn error(text: &str) -> String {
     text.parse::<Config>().map_or_else(|errors| errors.to_string(), |_| "no error".to_owned())
 }
 
-/// A channel that is fine, with one more line.
+/// Returns a valid channel with one more line.
 fn channel(line: &str) -> String {
     format!("[[channel]]\nname = \"cam\"\ninput = \"udp://@239.1.1.1:5000\"\n{line}\n")
 }

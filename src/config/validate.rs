@@ -1,7 +1,7 @@
-//! From what was typed to what is valid: every key gets its default, its range and its type here.
+//! Converts typed values to valid ones: applies the default, range and type of every key.
 //!
-//! A value that cannot be used is reported and replaced by its default, so that one run finds every
-//! problem. What concerns several keys or channels at once is in [`super::cross`].
+//! An invalid value is reported and replaced by its default, so that one run finds every problem.
+//! Rules that involve several keys or channels are in [`super::cross`].
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -37,8 +37,8 @@ use tidecast_net::limits::{CHANNEL_NAME_BYTES_MAX, UDP_TOKEN_BYTES_MAX};
 use tidecast_net::units;
 use tidecast_wire::{Format, rtp::payload_types::Rtpmap};
 
-/// Understands the whole configuration; what is wrong goes to `problems`. `base`: where the paths
-/// of files begin.
+/// Interprets the whole configuration; errors are added to `problems`. Relative file paths are
+/// relative to `base`.
 pub(super) fn validate(raw: &Raw, base: Option<&Path>, problems: &mut Vec<Problem>) -> Config {
     let mut check = Check { problems, base };
     let tick = check.tick(&raw.tick, TICK);
@@ -70,7 +70,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Reads a value if it is there and good; otherwise the default.
+    /// Returns a value if it is present and valid; otherwise the default.
     fn value<T>(
         &mut self,
         field: &Option<Field>,
@@ -167,7 +167,7 @@ impl Check<'_> {
         listen.map(|listen| Tcp { listen, clients_max })
     }
 
-    /// Off unless it is told where to listen.
+    /// Returns the UDP server, which is off unless an address to listen on is configured.
     fn udp(&mut self, raw: &RawUdp) -> Option<Udp> {
         let listen = self
             .value(&raw.listen, None, |value| listen::listen(text(value, "0.0.0.0:4023")?).map_err(display));
@@ -182,7 +182,7 @@ impl Check<'_> {
         listen.map(|listen| Udp { listen, token, clients_max, lease })
     }
 
-    /// The share of one host, in percent.
+    /// Returns the share of one host, in percent.
     fn share(&mut self, field: &Option<Field>) -> usize {
         self.count(field, SHARE_PERCENT, 1..=100)
     }
@@ -199,7 +199,7 @@ impl Check<'_> {
             (Resource::Udp, &raw.udp),
         ];
         for (resource, field) in shares {
-            // What is wrong with it is said once.
+            // An invalid share is reported only once.
             let share = if resource == Resource::Admin {
                 bounds.of(Resource::Connections).share
             } else {
@@ -220,7 +220,7 @@ impl Check<'_> {
 
     fn tick(&mut self, field: &Option<Field>, default: Duration) -> Duration {
         let range = Duration::ZERO..=TICK_MAX;
-        // The example is always the usual one.
+        // The example in the error is always the usual default.
         if field.is_some() { self.time(field, TICK, range) } else { default }
     }
 
@@ -241,7 +241,7 @@ impl Check<'_> {
         Shown { id, name, logo, group, number }
     }
 
-    /// Off unless it is said how often.
+    /// Returns the interval of membership reports, which are off unless an interval is configured.
     fn rejoin(&mut self, field: &Option<Field>) -> Option<Duration> {
         field.as_ref()?;
         Some(self.time(field, REJOIN, REJOIN_MIN..=REJOIN_MAX))
@@ -287,7 +287,7 @@ impl Check<'_> {
         }
     }
 
-    /// What the channel's RTP carries, if it was said.
+    /// Returns the description of the channel's RTP content, if configured.
     fn described(&mut self, raw: &RawChannel, legs: &[Leg]) -> Option<Described> {
         let maps = raw.rtpmap.as_ref().map(|fields| {
             let maps = self.all(fields, |value| parsed::<Rtpmap>(value, "98 L24/48000/2"));
@@ -305,11 +305,11 @@ impl Check<'_> {
         described.or_else(|| maps.filter(|maps| !maps.is_empty()).map(|maps| Described::of_rtpmaps(&maps)))
     }
 
-    /// Each payload type has one meaning.
+    /// Checks that each payload type has one meaning.
     fn rtpmaps(&mut self, fields: &[Field], maps: &[Rtpmap]) {
         for (index, map) in maps.iter().enumerate() {
             let first = maps[..index].iter().find(|first| first.payload_type == map.payload_type);
-            // Each map has its field where all could be read.
+            // Maps and fields correspond only if all maps could be parsed.
             if let (Some(first), Some(field)) =
                 (first, fields.get(index).filter(|_| fields.len() == maps.len()))
             {
@@ -334,7 +334,8 @@ impl Check<'_> {
         (outputs, recordings)
     }
 
-    /// `hold_min` and `hold_max` bound the automatic hold only. `rist`: a leg asks a RIST sender.
+    /// Returns the hold. `hold_min` and `hold_max` limit only the automatic hold. `rist`: a leg
+    /// sends requests to a RIST sender.
     fn hold(&mut self, raw: &RawChannel, rist: bool) -> Hold {
         let hold = self.value(&raw.hold, Hold::default(), |value| parsed(value, "80ms"));
         let hold = if hold == Hold::default() { Hold::auto(rist) } else { hold };
@@ -357,8 +358,8 @@ impl Check<'_> {
         Hold::Auto { min, max }
     }
 
-    /// When packets go out. A gap that is waited for longer than the delay would make what follows
-    /// late: a fixed delay bounds the hold.
+    /// Returns when packets are released, and the hold. A gap that is held longer than the delay
+    /// would make the following packets late, so a fixed delay limits the hold.
     fn release(&mut self, raw: &RawChannel, hold: Hold) -> (Release, Hold) {
         let release = self.value(&raw.release, Release::Asap, |value| parsed(value, "paced"));
         let Release::Paced(_) = release else {
@@ -375,7 +376,7 @@ impl Check<'_> {
         (Release::Paced(delay), hold)
     }
 
-    /// The hold under a fixed delay.
+    /// Returns the hold limited by a fixed delay.
     fn within(&mut self, delay: Duration, hold: Hold, field: &Field, raw: &RawChannel) -> Hold {
         let time = humantime::format_duration;
         let (least, key) = match hold {
@@ -412,11 +413,11 @@ impl Check<'_> {
     }
 }
 
-/// The usual port of a web server without privileges.
+/// Default HTTP port: the usual one of a web server without privileges.
 const HTTP_PORT: u16 = 8080;
 
-/// The administratively scoped groups (RFC 2365): private to a site, so harmless to hand out on
-/// loopback.
+/// Returns the administratively scoped groups (RFC 2365): they are private to a site, so serving
+/// them on loopback is harmless.
 fn allow_default() -> IpNet {
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(239, 0, 0, 0), 8))
 }
@@ -432,12 +433,12 @@ fn text<'a>(value: &'a Value, example: &str) -> Result<&'a str, String> {
     }
 }
 
-/// Anything that is written as text and has a parser of its own.
+/// Parses text by the type's own parser.
 fn parsed<T: FromStr<Err: Display>>(value: &Value, example: &str) -> Result<T, String> {
     text(value, example)?.parse().map_err(display)
 }
 
-/// `true` or `false`.
+/// Parses `true` or `false`.
 fn switch(value: &Value) -> Result<bool, String> {
     match value {
         Value::Other(source) if source == "true" => Ok(true),
@@ -458,7 +459,7 @@ fn bytes(value: &Value, range: RangeInclusive<usize>) -> Result<usize, String> {
     })
 }
 
-/// What subscribers must know: what a URL and a request have room for.
+/// Parses the token of subscribers, which must fit into a URL and a request.
 fn token(value: &Value) -> Result<String, String> {
     match value {
         Value::Text(token) if (1..=UDP_TOKEN_BYTES_MAX).contains(&token.len()) => Ok(token.clone()),
@@ -466,7 +467,7 @@ fn token(value: &Value) -> Result<String, String> {
     }
 }
 
-/// A name that stands in URLs, metrics and tables as it is.
+/// Parses a name that is used unescaped in URLs, metrics and tables.
 fn name(value: &Value) -> Result<String, String> {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     match value {
@@ -484,7 +485,7 @@ fn name(value: &Value) -> Result<String, String> {
     }
 }
 
-/// A group or a range of groups.
+/// Parses a group or a range of groups.
 fn prefix(value: &Value) -> Result<IpNet, String> {
     const EXPECTED: &str = "expected a prefix of multicast groups, such as \"239.1.0.0/16\" or \"ff15::/16\"";
     let Value::Text(text) = value else { return Err(EXPECTED.to_owned()) };
@@ -505,7 +506,7 @@ fn prefix(value: &Value) -> Result<IpNet, String> {
     }
 }
 
-/// Hosts or networks, such as those of proxies.
+/// Parses a host or network, such as that of proxies.
 fn network(value: &Value) -> Result<IpNet, String> {
     const EXPECTED: &str = "expected an address or a prefix, such as \"127.0.0.1\" or \"10.0.0.0/24\"";
     let Value::Text(text) = value else { return Err(EXPECTED.to_owned()) };
@@ -519,7 +520,7 @@ fn network(value: &Value) -> Result<IpNet, String> {
     Ok(net)
 }
 
-/// A path that other paths begin with.
+/// Parses a path that is a prefix of other paths.
 fn base(value: &Value) -> Result<String, String> {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '~');
     let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(safe);

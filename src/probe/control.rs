@@ -1,4 +1,5 @@
-//! What RTCP there is: reports, requests for retransmission, and what tells RIST from plain RTP.
+//! Counts RTCP: reports, requests for retransmission, and packets that distinguish RIST from plain
+//! RTP.
 
 use super::report::ControlReport;
 use tidecast_wire::rtcp::{Compound, Packet};
@@ -10,7 +11,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// One datagram; false: it is no RTCP.
+    /// Processes one datagram. Returns `false` if it is not RTCP.
     pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         let Ok(compound) = Compound::parse(bytes) else { return false };
         self.counts.datagrams += 1;
@@ -26,7 +27,7 @@ impl Control {
         true
     }
 
-    /// What there was, if anything.
+    /// Returns the counters, or `None` if there was no RTCP.
     pub(super) fn report(&self) -> Option<ControlReport> {
         (self.counts.datagrams > 0).then_some(self.counts)
     }

@@ -1,4 +1,4 @@
-//! One flow: its numbers, its time stamps, its sizes, and the transport stream in it.
+//! Analyses one flow: its sequence numbers, timestamps, sizes and transport stream.
 
 use std::{
     net::SocketAddr,
@@ -21,7 +21,7 @@ use tidecast_wire::{
     ts::packets::Unit,
 };
 
-/// A time stamp.
+/// A timestamp.
 #[derive(Debug, Clone, Copy)]
 enum Stamp {
     Micros(u64),
@@ -29,7 +29,7 @@ enum Stamp {
     Rtp(u8, u32),
 }
 
-/// What is known of one flow.
+/// Results of one flow.
 #[derive(Debug)]
 pub(super) struct ProbedFlow {
     name: String,
@@ -44,10 +44,10 @@ pub(super) struct ProbedFlow {
     sizes: (usize, usize),
     retransmitted: u64,
     numbers: Option<Numbers>,
-    /// How the numbers of a layout run that one datagram does not tell.
+    /// Wrap and step of a layout's sequence numbers, if a single datagram does not show them.
     scale: Option<Box<Scale>>,
     jitter: Jitter,
-    /// What its RTP time stamps count.
+    /// Clock rate of its RTP timestamps.
     clock: StampClock,
     pub(super) ts: Option<Box<TransportStream>>,
 }
@@ -74,13 +74,13 @@ impl ProbedFlow {
         }
     }
 
-    /// A native stream.
+    /// Creates a native stream.
     pub(super) fn native(now: Instant, stream: u32, source: String) -> ProbedFlow {
         let numbers = Some(Numbers::new(Space::FULL));
         ProbedFlow { numbers, ..ProbedFlow::new(now, stream.to_string(), source, "native") }
     }
 
-    /// An RTP source.
+    /// Creates an RTP source.
     pub(super) fn rtp(now: Instant, packet: &rtp::Packet<'_>, source: String) -> ProbedFlow {
         let payload_type = packet.payload_type();
         ProbedFlow {
@@ -90,29 +90,30 @@ impl ProbedFlow {
         }
     }
 
-    /// A stream of a layout.
+    /// Creates a stream of a layout.
     pub(super) fn custom(now: Instant, packet: &custom::Packet<'_>, source: SocketAddr) -> ProbedFlow {
         let numbers = Some(Numbers::new(packet.space()));
         let name = packet.id(source).map_or(source.to_string(), |id| id.to_string());
         ProbedFlow { numbers, ..ProbedFlow::new(now, name, source.to_string(), "custom") }
     }
 
-    /// A sender of what is not numbered.
+    /// Creates a sender of unnumbered datagrams.
     pub(super) fn unnumbered(now: Instant, source: String, is_ts: bool) -> ProbedFlow {
         ProbedFlow::new(now, source.clone(), source, if is_ts { "ts" } else { "raw" })
     }
 
-    /// When the last packet came and how many there were, if they are from this source.
+    /// Returns when the last packet arrived and the number of packets, if they are from this
+    /// source.
     pub(super) fn alive(&self, source: SocketAddr) -> Option<(Instant, u64)> {
         (self.source == source.to_string()).then_some((self.last, self.packets))
     }
 
-    /// Whether its numbers are known.
+    /// Returns whether its packets are numbered.
     pub(super) fn is_numbered(&self) -> bool {
         self.numbers.is_some()
     }
 
-    /// A data packet.
+    /// Processes a native data packet.
     pub(super) fn push_native(&mut self, now: Instant, packet: &native::Packet<'_>, len: usize) {
         let anew = self.session.replace(packet.session()).is_some_and(|before| before != packet.session());
         if anew && let Some(numbers) = &mut self.numbers {
@@ -126,19 +127,19 @@ impl ProbedFlow {
         self.push(now, Some((packet.sequence(), 1)), stamp.map(Stamp::Micros), len, packet.payload());
     }
 
-    /// A packet of RTP.
+    /// Processes an RTP packet.
     pub(super) fn push_rtp(&mut self, now: Instant, packet: &rtp::Packet<'_>, len: usize) {
         self.payload_type = Some(packet.payload_type());
         let stamp = Stamp::Rtp(packet.payload_type(), packet.timestamp());
         self.push(now, Some((packet.sequence().into(), 1)), Some(stamp), len, packet.payload());
     }
 
-    /// The same packet again, on request (VSF TR-06-1 section 5.3.3).
+    /// Counts a retransmission on request (VSF TR-06-1 section 5.3.3).
     pub(super) fn push_retransmitted(&mut self) {
         self.retransmitted += 1;
     }
 
-    /// A packet of a layout.
+    /// Processes a packet of a layout.
     pub(super) fn push_custom(&mut self, now: Instant, packet: &custom::Packet<'_>, len: usize) {
         let stamp = packet.timestamp().map(Stamp::Micros);
         let mut number = packet.numbered().then(|| (packet.number(), packet.step()));
@@ -159,15 +160,15 @@ impl ProbedFlow {
         self.push(now, number, stamp, len, packet.payload());
     }
 
-    /// Numbers that a datagram has which belongs to another flow.
+    /// Processes sequence numbers used by a datagram of another flow.
     pub(super) fn push_used(&mut self, now: Instant, number: u64, count: u64) {
         if let Some(numbers) = &mut self.numbers {
             numbers.push(now, number, count);
         }
     }
 
-    /// A datagram without a number; the first ones of a transport stream may not show that they are
-    /// of one.
+    /// Processes a datagram without a sequence number; the first datagrams of a transport stream
+    /// may not be recognizable as such.
     pub(super) fn push_unnumbered(&mut self, now: Instant, bytes: &[u8], is_ts: bool) {
         self.format = if is_ts { "ts" } else { "raw" };
         self.push(now, None, None, bytes.len(), bytes);
@@ -218,26 +219,26 @@ impl ProbedFlow {
         }
     }
 
-    /// Numbers expected, and lost ones, as of now. A late packet may need as long as the latest one
-    /// so far.
+    /// Returns the number of expected packets, and the losses, as of now. A late packet may take
+    /// as long as the latest one so far.
     pub(super) fn losses(&self, now: Instant) -> (u64, Losses) {
         let settle = self.lateness().max(PROBE_SETTLE);
         self.numbers.as_ref().map(|numbers| numbers.losses(now, settle)).unwrap_or_default()
     }
 
-    /// How late the latest reordered packet came.
+    /// Returns the maximum delay of a reordered packet.
     pub(super) fn lateness(&self) -> Duration {
         self.numbers.as_ref().map(|numbers| numbers.lateness_max).unwrap_or_default()
     }
 
-    /// Data packets, and how many per second while it was there.
+    /// Returns the number of data packets, and their rate per second over the flow's duration.
     pub(super) fn rate(&self) -> (u64, f64) {
         let seconds = self.last.saturating_duration_since(self.first).as_secs_f64();
         let rate = if seconds > 0.0 { self.packets.saturating_sub(1) as f64 / seconds } else { 0.0 };
         (self.packets, rate)
     }
 
-    /// In words and numbers.
+    /// Returns the results for the report.
     pub(super) fn report(&self, now: Instant) -> FlowReport {
         let (packets, packets_per_second) = self.rate();
         let mean = self.bytes as f64 / packets.max(1) as f64;
@@ -276,7 +277,7 @@ impl ProbedFlow {
     }
 }
 
-/// The part of a report that losses tell.
+/// Returns the part of a report that follows from the losses.
 pub(super) fn numbers_of(expected: u64, losses: &Losses) -> NumbersReport {
     let loss = if expected > 0 { losses.lost() as f64 / expected as f64 } else { 0.0 };
     let bar = |(length, count)| LossLength { length, count };

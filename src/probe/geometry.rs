@@ -1,5 +1,5 @@
-//! Which FEC a stream has, by its repair packets: ST 2022-1's matrix, or the shape of native
-//! blocks.
+//! Determines a stream's FEC parameters from its repair packets: the matrix of ST 2022-1, or the
+//! block parameters of native FEC.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -10,14 +10,14 @@ use tidecast_wire::{
     st2022::{Axis, Repair},
 };
 
-/// One sender's ST 2022-1: how often columns with (L, D) and rows with L came.
+/// ST 2022-1 of one sender: how often columns with (L, D) and rows with L occurred.
 #[derive(Debug, Default)]
 struct Matrix {
     columns: BTreeMap<(u64, u64), u64>,
     rows: BTreeMap<u64, u64>,
 }
 
-/// The repair packets seen, by sender.
+/// The received repair packets, by sender.
 #[derive(Debug, Default)]
 pub(super) struct Geometry {
     matrices: BTreeMap<IpAddr, Matrix>,
@@ -25,20 +25,20 @@ pub(super) struct Geometry {
     blocks: BTreeMap<(usize, usize, u64), u64>,
 }
 
-/// Counts one more, of as many kinds as there is room for.
+/// Increments the counter of a key, up to a maximum number of keys.
 fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
     if counts.len() < PROBE_SHAPES_MAX || counts.contains_key(&key) {
         *counts.entry(key).or_default() += 1;
     }
 }
 
-/// The most frequent.
+/// Returns the most frequent key.
 fn usual<K: Copy>(counts: &BTreeMap<K, u64>) -> Option<K> {
     counts.iter().max_by_key(|(_, count)| **count).map(|(key, _)| *key)
 }
 
 impl Geometry {
-    /// A repair packet of ST 2022-1.
+    /// Processes a repair packet of ST 2022-1.
     pub(super) fn matrix(&mut self, source: IpAddr, repair: &Repair<'_>) {
         if self.matrices.len() >= PROBE_SHAPES_MAX && !self.matrices.contains_key(&source) {
             return;
@@ -50,19 +50,19 @@ impl Geometry {
         }
     }
 
-    /// A native repair packet.
+    /// Processes a native repair packet.
     pub(super) fn block(&mut self, repair: &native::Repair<'_>) {
         count(&mut self.blocks, (repair.k(), repair.m(), repair.stride()));
     }
 
-    /// Each kind of FEC that is there.
+    /// Returns each kind of FEC that was received.
     pub(super) fn report(&self) -> Vec<FecReport> {
         let matrices = self.matrices.iter().filter_map(|(source, matrix)| matrix.report(*source));
         matrices.chain(self.native()).collect()
     }
 
-    /// Blocks are closed early with a smaller k, so the largest k of the usual m and stride is the
-    /// shape's.
+    /// Returns native FEC. Blocks may be closed early with a smaller k, so the parameter is the
+    /// largest k with the most frequent m and stride.
     fn native(&self) -> Option<FecReport> {
         let mut shapes: BTreeMap<(usize, u64), u64> = BTreeMap::new();
         for ((_, m, stride), count) in &self.blocks {

@@ -1,5 +1,5 @@
-//! What datagrams of no known format may be: a profile whose numbers fit, or a place where a
-//! counter stands.
+//! Guesses the layout of datagrams of an unknown format: a profile whose sequence numbers fit, or
+//! the position of a counter.
 
 use std::{cmp::Reverse, collections::HashMap, net::SocketAddr};
 
@@ -9,17 +9,17 @@ use tidecast_wire::{
     custom::{Id, Layout, Scale, Scaled},
 };
 
-/// Datagrams that a guess needs at least.
+/// Minimum number of datagrams for a guess.
 const ENOUGH: usize = 8;
-/// The share of steps by one, in percent, from which a field is taken for a counter.
+/// Minimum share of increments by one, in percent, for a field to be taken for a counter.
 const STEADY: usize = 80;
-/// Where a counter is looked for: within the first so many bytes.
+/// Number of bytes, from the start, in which a counter is searched.
 const COUNTER_BYTES: usize = 48;
 
-/// One stream of a layout that is tried.
+/// One stream of a layout that is being tried.
 struct Stream {
     scale: Option<Scale>,
-    /// The last number, and how many it took.
+    /// The last sequence number, and how many numbers its packet took.
     last: Option<(u64, u64)>,
 }
 
@@ -30,19 +30,20 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    /// One more, while there is room.
+    /// Adds a datagram, up to a maximum number.
     pub(super) fn push(&mut self, source: SocketAddr, bytes: &[u8]) {
         if self.kept.len() < PROBE_SAMPLES {
             self.kept.push((source, bytes[..bytes.len().min(PROBE_SAMPLE_BYTES)].to_vec()));
         }
     }
 
-    /// The `--format` that would number them: a profile's name, or a layout.
+    /// Returns the `--format` that would number them: a profile's name, or a layout.
     pub(super) fn guess(&self) -> Option<String> {
         if self.kept.len() < ENOUGH {
             return None;
         }
-        // those that more of their bytes show come first; a counter would fit the others
+        // profiles that check more bytes are tried first; one that is only a counter would fit the
+        // others, too
         let strength = |name: &str| name.parse::<Layout>().map_or(0, |layout| layout.strength());
         let mut names: Vec<&str> = Layout::profiles().iter().map(|(name, _)| *name).collect();
         names.sort_by_cached_key(|name| Reverse(strength(name)));
@@ -51,8 +52,8 @@ impl Samples {
     }
 
     fn counter(&self) -> Option<String> {
-        // wide fields first: the low byte of a wide counter is a counter, too; big-endian before
-        // little-endian
+        // wide fields are tried first, because the low byte of a wide counter is also a counter;
+        // big-endian before little-endian
         let kinds = [("u32be", 4), ("u32le", 4), ("u16be", 2), ("u16le", 2), ("u8", 1)];
         let places = kinds.iter().flat_map(|kind| (0..=COUNTER_BYTES - kind.1).map(move |at| (*kind, at)));
         let mut plausible =
@@ -61,7 +62,8 @@ impl Samples {
             .find_map(|((kind, _), at)| Some(format!("seq={kind}@{at}")).filter(|layout| self.fits(layout)))
     }
 
-    /// Whether the high bytes that never change are 0: otherwise they are no part of a counter.
+    /// Returns whether the high bytes that never change are 0: otherwise they do not belong to a
+    /// counter.
     fn begins_low(&self, at: usize, width: usize, little_endian: bool) -> bool {
         let byte = |sample: &[u8], i: usize| {
             sample.get(if little_endian { at + width - 1 - i } else { at + i }).copied()
@@ -70,7 +72,7 @@ impl Samples {
             let mut values = self.kept.iter().map(|(_, sample)| byte(sample, i));
             let first = values.next().flatten();
             if !values.all(|value| value == first) {
-                return true; // it changes, and so do those below it
+                return true; // this byte changes, so the lower ones do, too
             }
             if first != Some(0) {
                 return false;
@@ -79,7 +81,8 @@ impl Samples {
         false
     }
 
-    /// Whether nearly all datagrams are numbered by one more than the one before of their stream.
+    /// Returns whether nearly all datagrams have the number of the previous one of their stream
+    /// plus one.
     fn fits(&self, layout: &str) -> bool {
         let Ok(format) = layout.parse::<Format>() else { return false };
         let mut streams: HashMap<(SocketAddr, Option<Id>), Stream> = HashMap::new();
@@ -110,7 +113,8 @@ impl Samples {
     }
 }
 
-/// Whether the number is the next one, behind a packet that takes as many numbers as it says.
+/// Returns whether the number follows that of the previous packet, which takes as many numbers as
+/// it states.
 fn follows((before, step): (u64, u64), number: u64, modulus: u64) -> bool {
     let ahead = number.wrapping_sub(before);
     let ahead = if modulus > 0 { ahead.wrapping_add(modulus) % modulus } else { ahead };

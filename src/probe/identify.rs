@@ -1,4 +1,4 @@
-//! Which format each source of a probed group sends: as a relay decides it
+//! Determines the format of each source of a probed group in the same way as a relay
 //! ([`tidecast_core::identify`]).
 
 use std::{net::SocketAddr, time::Instant};
@@ -8,7 +8,7 @@ use crate::limits::PROBE_FLOWS_MAX;
 use tidecast_core::identify::{Alive, Came, Kin, Pushed, Settled, SourceKind, Sources};
 use tidecast_wire::{Datagram, Format, Reason, Reject, native, rtp, ts};
 
-/// What is needed to find formats out, where that is needed.
+/// Creates the state for determining formats, if the format is not configured.
 pub(super) fn sources(format: &Format) -> Option<Box<Sources<Vec<u8>>>> {
     let ts_only = *format == Format::Ts;
     let needed = ts_only || *format == Format::Auto;
@@ -16,7 +16,7 @@ pub(super) fn sources(format: &Format) -> Option<Box<Sources<Vec<u8>>>> {
 }
 
 impl Probe {
-    /// A datagram on the media's port; not empty.
+    /// Processes a non-empty datagram on the media's port.
     pub(super) fn identify(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
         let Some(mut sources) = self.sources.take() else { return };
         match sources.known(now, 0, source, bytes) {
@@ -44,7 +44,7 @@ impl Probe {
         self.sources = Some(sources);
     }
 
-    /// The end: what waits for what it is, waits no longer.
+    /// Decides the format of all datagrams that are still undecided, at the end.
     pub(super) fn settle_all(&mut self, now: Instant) {
         let Some(mut sources) = self.sources.take() else { return };
         sources.finish(now);
@@ -70,7 +70,8 @@ impl Probe {
         self.parsed(now, source, bytes, datagram);
     }
 
-    /// Whether a datagram is what its source is known for, and of a stream that is known.
+    /// Returns whether a datagram has the known format of its source and belongs to a known
+    /// stream.
     fn fits(&self, kind: SourceKind, source: SocketAddr, bytes: &[u8]) -> bool {
         match parse(kind, bytes) {
             Ok(Datagram::Rtp(_)) => self.kin(source, bytes) != Kin::Stranger,
@@ -78,10 +79,10 @@ impl Probe {
         }
     }
 
-    /// What a datagram would belong to.
+    /// Returns whether a datagram belongs to a known flow.
     fn kin(&self, source: SocketAddr, bytes: &[u8]) -> Kin {
         let word = |at: usize| bytes.get(at..)?.first_chunk::<4>().map(|word| u32::from_be_bytes(*word));
-        // RIST sends again with the lowest bit set
+        // RIST sets the lowest bit of the SSRC in retransmissions
         let rtp =
             |ssrc| [ssrc, ssrc & !1].iter().any(|ssrc| self.flows.contains_key(&Key::Rtp(*ssrc, source)));
         let native = |stream| self.alive(source, stream).is_some();

@@ -1,6 +1,7 @@
-//! What an elementary stream of a programme is, in words. Bytes only.
+//! Names the content of a programme's elementary stream from its descriptors.
 
-/// Stream types of ISO/IEC 13818-1 table 2-34 and of ATSC; private data is told by its descriptors.
+/// Stream types of ISO/IEC 13818-1 table 2-34 and of ATSC; private data is identified by its
+/// descriptors.
 pub(super) fn kind(stream_type: u8, descriptors: &[u8]) -> String {
     let name = match stream_type {
         0x01 => "MPEG-1 video",
@@ -26,8 +27,8 @@ pub(super) fn kind(stream_type: u8, descriptors: &[u8]) -> String {
     name.to_owned()
 }
 
-/// Descriptors of EN 300 468 and registrations (ISO/IEC 13818-1 section 2.6.8) that say what
-/// private data is.
+/// Descriptors of EN 300 468 and registrations (ISO/IEC 13818-1 section 2.6.8) that identify
+/// private data.
 fn private(mut descriptors: &[u8]) -> Option<&'static str> {
     while let [tag, length, rest @ ..] = descriptors {
         let body = rest.get(..usize::from(*length))?;

@@ -1,26 +1,26 @@
-//! The losses of a flow: how many, how long each was, and how far apart they were, which is what
-//! FEC must cope with.
+//! The losses of a flow: their number, lengths and distances, which determine the FEC that is
+//! needed.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::limits::PROBE_LOSSES_MAX;
 
-/// Lengths up to this are counted one by one, longer ones by powers of two.
+/// Lengths up to this are counted individually, longer ones by powers of two.
 const EXACT_MAX: u64 = 64;
 
-/// Losses in the order of their numbers.
+/// Losses in the order of their sequence numbers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Losses {
     lost: u64,
     runs: u64,
     longest: u64,
     histogram: BTreeMap<u64, u64>,
-    /// Of the newest ones: numbers that came before it, and its length.
+    /// The most recent losses: for each, the received packets before it, and its length.
     recent: VecDeque<(u64, u64)>,
 }
 
 impl Losses {
-    /// One loss of so many numbers in a row, behind so many that came.
+    /// Adds one loss of `lost` consecutive numbers after `came` received ones.
     pub(super) fn add(&mut self, came: u64, lost: u64) {
         self.lost += lost;
         self.runs += 1;
@@ -33,7 +33,7 @@ impl Losses {
         self.recent.push_back((came, lost));
     }
 
-    /// The losses of another flow.
+    /// Adds the losses of another flow.
     pub(super) fn merge(&mut self, other: &Losses) {
         self.lost += other.lost;
         self.runs += other.runs;
@@ -45,27 +45,28 @@ impl Losses {
         self.recent.extend(other.recent.iter().take(room));
     }
 
-    /// Numbers lost.
+    /// Returns the number of lost packets.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Losses, however long each.
+    /// Returns the number of losses, regardless of their lengths.
     pub(super) fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// Numbers of the longest.
+    /// Returns the length of the longest loss.
     pub(super) fn longest(&self) -> u64 {
         self.longest
     }
 
-    /// Lengths and how often each occurred; above 64 by powers of two.
+    /// Returns the lengths and how often each occurred; above 64 by powers of two.
     pub(super) fn histogram(&self) -> Vec<(u64, u64)> {
         self.histogram.iter().map(|(length, count)| (*length, *count)).collect()
     }
 
-    /// Numbers that came before, and length, of the newest ones.
+    /// Returns, for each of the most recent losses, the received packets before it, and its
+    /// length.
     pub(super) fn recent(&self) -> impl Iterator<Item = (u64, u64)> {
         self.recent.iter().copied()
     }

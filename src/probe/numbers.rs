@@ -1,9 +1,9 @@
-//! Which numbers of a flow came, in which order: gaps, reordering, duplicates, restarts. Knows
-//! numbers and times only.
+//! Analyses the sequence numbers of a flow: gaps, reordering, duplicates, restarts. Uses numbers
+//! and times only.
 //!
-//! A number behind the highest is found in a gap (it came late) or not (it came twice). What is
-//! left of a gap counts as lost once it is old; unlike in a relay, nothing is waited for, since
-//! nothing is delivered.
+//! A number below the highest either falls into a gap (it is late) or not (it is a duplicate). The
+//! rest of a gap counts as lost once it is old; unlike in a relay, nothing waits, because nothing
+//! is delivered.
 
 use std::{
     collections::VecDeque,
@@ -15,22 +15,23 @@ use crate::limits::{PROBE_GAPS_MAX, PROBE_WINDOW};
 use tidecast_core::limits::{JUMP_NUMBERS_MAX, REPEATS_MAX, START_AT_ZERO, WIDE_SPACE};
 use tidecast_wire::{seq::Space, step::Step};
 
-/// What one packet's number said.
+/// Meaning of one packet's sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NumberPlace {
-    /// The next one, or beyond a gap.
+    /// The next one, or beyond a new gap.
     Ahead,
-    /// It fills a part of a gap: so many numbers behind the highest, so long after the gap opened.
+    /// It fills a part of a gap; with its distance below the highest number and the time since the
+    /// gap opened.
     Behind(u64, Duration),
-    /// It came before.
+    /// It was received before.
     Duplicate,
-    /// Far off: perhaps another numbering.
+    /// It is far away, perhaps of another numbering.
     Stray,
-    /// The second of another numbering, which begins with the one before.
+    /// The second number of another numbering, which starts with the previous packet.
     Restart,
 }
 
-/// Numbers that have not come.
+/// Numbers that have not been received.
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     first: u64,
@@ -44,25 +45,25 @@ struct Numbering {
     first: u64,
     highest: u64,
     began: Instant,
-    /// In the order of their numbers.
+    /// The gaps, in the order of their numbers.
     gaps: VecDeque<Gap>,
-    /// The number after the last gap that became a loss, or the first one.
+    /// The number after the last gap that was counted as a loss, or the first number.
     counted: u64,
 }
 
-/// The numbers of one flow.
+/// The sequence numbers of one flow.
 #[derive(Debug)]
 pub(super) struct Numbers {
     space: Space,
-    /// How many numbers a packet takes: bounds in packets are as many times as large.
+    /// How many numbers a packet takes: limits in packets are multiplied by it.
     step: Step,
     now: Option<Numbering>,
-    /// The numbers of a packet far off.
+    /// The numbers of a packet far away, which may start another numbering.
     candidate: Option<(u64, u64)>,
-    /// Packets whose numbers came twice, one after the other, and the numbers that they take.
+    /// Number of consecutive duplicate packets, and the numbers that they take.
     repeats: usize,
     repeated: (u64, u64),
-    /// Of numberings that ended.
+    /// Expected numbers of numberings that ended.
     expected_before: u64,
     losses: Losses,
     pub(super) restarts: u64,
@@ -93,13 +94,15 @@ impl Numbers {
         }
     }
 
-    /// How far ahead of the highest number, or behind it, one is still of the same numbering.
+    /// Returns the maximum distance from the highest number at which a number still belongs to the
+    /// same numbering.
     fn window(&self) -> u64 {
         let step = self.step.get();
         PROBE_WINDOW.min(self.space.packets_max(step)) * step
     }
 
-    /// The producer says which number comes next: those before that did not come are missing.
+    /// Records the producer's announcement of its next number: earlier numbers that were not
+    /// received are missing.
     pub(super) fn announce(&mut self, now: Instant, wire: u64) {
         let window = self.window();
         if let Some(numbering) = &mut self.now {
@@ -110,12 +113,12 @@ impl Numbers {
         }
     }
 
-    /// One packet, which takes `step` numbers, at least one.
+    /// Processes one packet, which takes `step` numbers, at least one.
     pub(super) fn push(&mut self, now: Instant, wire: u64, step: u64) -> NumberPlace {
         self.step.saw(step);
         let (window, near) = (self.window(), START_AT_ZERO * self.step.get());
         let Some(numbering) = &mut self.now else {
-            // a round above, so that numbers before the first do not fall below 0
+            // offset by one wrap, so that numbers before the first are not below 0
             self.begin(now, self.space.modulus().unwrap_or(0) + wire, step);
             return NumberPlace::Ahead;
         };
@@ -136,7 +139,7 @@ impl Numbers {
         place
     }
 
-    /// The producer says that it counts anew.
+    /// Records that the producer announced a restart of its numbering.
     pub(super) fn restart(&mut self) {
         let Some(mut numbering) = self.now.take() else { return };
         self.expected_before += numbering.highest - numbering.first + 1;
@@ -150,7 +153,8 @@ impl Numbers {
         (self.candidate, self.repeats) = (None, 0);
     }
 
-    /// A burst of duplicates is short; a producer that counts anew a little below goes on and on.
+    /// Handles a duplicate. A burst of duplicates is short; those of a producer that restarted
+    /// slightly below continue.
     fn repeated(&mut self, now: Instant, number: u64, step: u64) -> NumberPlace {
         self.duplicates += 1;
         let goes_on = self.repeats > 0 && number == self.repeated.1;
@@ -184,8 +188,9 @@ impl Numbers {
         NumberPlace::Stray
     }
 
-    /// Whether a confirmed numbering ahead is the one in force behind a jump, as a relay judges it:
-    /// in a wide space its numbers are lost, since no producer that restarts lands there by chance.
+    /// Returns whether a confirmed numbering ahead is the current one after a jump, by the same
+    /// rule as in a relay: in a wide number space the numbers between are lost, since a restarted
+    /// producer is unlikely to land there by chance.
     fn jumps(&mut self, now: Instant, first: u64, highest: u64) -> bool {
         let wide = self.space.modulus().is_none_or(|modulus| modulus >= WIDE_SPACE);
         let Some(numbering) = self.now.as_mut().filter(|_| wide) else { return false };
@@ -199,8 +204,8 @@ impl Numbers {
         true
     }
 
-    /// Numbers expected, and what is lost of them, as of now; gaps younger than `settle` count as
-    /// neither.
+    /// Returns the number of expected packets and the losses, as of now; gaps younger than
+    /// `settle` are excluded from both.
     pub(super) fn losses(&self, now: Instant, settle: Duration) -> (u64, Losses) {
         let mut losses = self.losses.clone();
         let Some(numbering) = &self.now else { return (self.expected_before, losses) };
@@ -248,7 +253,7 @@ impl Numbering {
         NumberPlace::Ahead
     }
 
-    /// Packets that were swapped at the very start.
+    /// Handles a packet below the first number, for packets that were reordered at the very start.
     fn before_first(&mut self, now: Instant, number: u64, step: u64, near: u64) -> NumberPlace {
         let distance = self.first - number;
         if distance > near {
@@ -262,7 +267,7 @@ impl Numbering {
         NumberPlace::Behind(self.highest - number, now.saturating_duration_since(self.began))
     }
 
-    /// Takes numbers out of the gap that they are in; when that was opened.
+    /// Removes numbers from the gap that contains them. Returns when the gap was opened.
     fn fill(&mut self, number: u64, step: u64) -> Option<Instant> {
         let at = self.gaps.partition_point(|gap| gap.first + gap.count <= number);
         let gap = *self.gaps.get(at).filter(|gap| gap.first <= number)?;
@@ -278,7 +283,7 @@ impl Numbering {
         Some(gap.opened)
     }
 
-    /// Gaps that are `window` behind, or too many, become losses.
+    /// Counts gaps as losses if they are `window` below the highest number or too many.
     fn forget(&mut self, window: u64, losses: &mut Losses) {
         while let Some(gap) = self.gaps.front().copied() {
             let old = gap.first + gap.count + window <= self.highest;
@@ -299,7 +304,7 @@ mod tests {
 
     const SETTLE: Duration = Duration::from_millis(50);
 
-    /// Pushes numbers 1 ms apart; what is expected and lost a second later.
+    /// Pushes numbers 1 ms apart. Returns the expected and lost numbers one second later.
     fn after(space: Space, numbers: &[u64]) -> (Numbers, u64, Losses) {
         let start = clock::now();
         let mut all = Numbers::new(space);
@@ -384,7 +389,7 @@ mod tests {
         assert_eq!((expected, losses.lost()), (30, 10), "a heartbeat closes the tail");
     }
 
-    /// The same packets with K numbers each are judged in the same way.
+    /// The same packets with K numbers each lead to the same results.
     #[test]
     fn numbers_are_no_packets() {
         let runs: [&[u64]; 4] = [

@@ -1,5 +1,5 @@
-//! What a probe has found, as plain values: `--json` prints them as they are, `text` and the live
-//! display put them into words. Times in seconds, rates per second, shares from 0 to 1.
+//! The results of a probe as plain values: `--json` prints them unchanged, `text` and the live
+//! display convert them to text. Times are in seconds, rates per second, shares from 0 to 1.
 
 use std::net::IpAddr;
 
@@ -7,16 +7,16 @@ use serde::Serialize;
 
 use super::suggest::Suggestion;
 
-/// All of it.
+/// All results of a probe.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// What was probed, as typed.
+    /// The probed input, as typed.
     pub input: String,
-    /// How long, from the first datagram to the last or to now.
+    /// Duration from the first datagram to the last one or to now.
     pub seconds: f64,
-    /// In words: `RTP with MPEG-TS`, `native`, `unnumbered`.
+    /// The format in words: `RTP with MPEG-TS`, `native`, `unnumbered`.
     pub format: String,
-    /// Datagrams on the media's port, and on those beside it.
+    /// Datagrams on the media's port and on its additional ports.
     pub packets: u64,
     /// Their bytes (UDP payload).
     pub bytes: u64,
@@ -24,75 +24,75 @@ pub struct Report {
     pub packets_per_second: f64,
     /// Bits of UDP payload per second.
     pub bits_per_second: f64,
-    /// Of all flows.
+    /// Sequence numbers of all flows.
     pub numbers: NumbersReport,
-    /// The largest of any flow; none without time stamps.
+    /// Maximum of all flows; `None` without timestamps.
     pub jitter_seconds: Option<f64>,
-    /// Datagrams that claim a format and are damaged.
+    /// Damaged datagrams of a known format.
     pub corrupt: u64,
     /// Datagrams of another format.
     pub foreign: u64,
-    /// The `--format` that the first corrupt or foreign datagram looks like; none if it looks like
-    /// nothing that is known.
+    /// The `--format` that the first corrupt or foreign datagram resembles; `None` if it resembles
+    /// no known format.
     pub refused_format: Option<&'static str>,
-    /// Datagrams that the kernel dropped here: the receive buffer was full. They count as lost,
-    /// too.
+    /// Datagrams that the kernel dropped on this host because the receive buffer was full. They
+    /// also count as lost.
     pub kernel_drops: u64,
-    /// The forward error correction that was seen.
+    /// The FEC that was received.
     pub fec: Vec<FecReport>,
     /// RTCP, if there was any.
     pub rtcp: Option<ControlReport>,
-    /// Each flow; the first [`crate::limits::PROBE_FLOWS_MAX`].
+    /// Each flow, up to the first [`crate::limits::PROBE_FLOWS_MAX`].
     pub flows: Vec<FlowReport>,
-    /// Datagrams of flows beyond those.
+    /// Datagrams of further flows.
     pub unfollowed: u64,
-    /// Datagrams of the layout that have no number (`pass`).
+    /// Datagrams of the layout that have no sequence number (`pass`).
     pub unnumbered: u64,
-    /// What else came on the ports where FEC and RTCP would stand.
+    /// Other traffic on the ports for FEC and RTCP.
     pub beside: Vec<BesideReport>,
-    /// The `--format` that would number what is not numbered.
+    /// The `--format` that would number the unnumbered datagrams.
     pub format_guess: Option<String>,
-    /// What would have helped.
+    /// Settings that would have recovered the losses.
     pub suggestion: Option<Suggestion>,
 }
 
-/// What became of numbers.
+/// Counters of sequence numbers.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct NumbersReport {
-    /// From the first to the last one of each numbering.
+    /// Numbers from the first to the last of each numbering.
     pub expected: u64,
-    /// Never seen, repair packets not counted in.
+    /// Numbers that were never received, not counting repair packets.
     pub lost: u64,
     /// `lost / expected`.
     pub loss: f64,
-    /// Losses of one or more numbers in a row.
+    /// Losses of one or more consecutive numbers.
     pub losses: u64,
-    /// The longest.
+    /// Length of the longest loss.
     pub longest_loss: u64,
     /// How often each length occurred; above 64 by powers of two.
     pub loss_lengths: Vec<LossLength>,
-    /// Came behind a higher number.
+    /// Packets that arrived after one with a higher number.
     pub reordered: u64,
-    /// By how many numbers at most.
+    /// Maximum number of positions by which a packet was reordered.
     pub reorder_distance_max: u64,
-    /// How long after the number that overtook it at most.
+    /// Maximum time by which a reordered packet arrived after the number that overtook it.
     pub lateness_max_seconds: f64,
-    /// Came again.
+    /// Packets that were received more than once.
     pub duplicates: u64,
-    /// Sent again on request.
+    /// Packets that were retransmitted on request.
     pub retransmitted: u64,
-    /// The producer counted anew.
+    /// Restarts of the producer's numbering.
     pub restarts: u64,
-    /// Far off any numbering.
+    /// Packets far away from any numbering.
     pub strays: u64,
 }
 
 /// One bar of the histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LossLength {
-    /// Numbers lost in a row.
+    /// Number of consecutive losses.
     pub length: u64,
-    /// How often.
+    /// How often it occurred.
     pub count: u64,
 }
 
@@ -105,31 +105,31 @@ pub struct FlowReport {
     pub source: String,
     /// `native`, `rtp`, `ts`, `raw` or `custom`.
     pub format: &'static str,
-    /// Of RTP: 0 to 127.
+    /// RTP payload type, 0 to 127.
     pub payload_type: Option<u8>,
-    /// Of RTP: ticks per second, known or measured.
+    /// RTP clock rate in ticks per second, known or measured.
     pub clock_rate: Option<f64>,
     /// Data packets.
     pub packets: u64,
     /// Their bytes (UDP payload).
     pub bytes: u64,
-    /// The shortest and the longest.
+    /// Size of the shortest datagram.
     pub size_min: usize,
-    /// See `size_min`.
+    /// Size of the longest datagram.
     pub size_max: usize,
-    /// Over the time in which the flow was there.
+    /// Datagrams per second over the flow's duration.
     pub packets_per_second: f64,
     /// Bits of UDP payload per second.
     pub bits_per_second: f64,
-    /// None: not numbered.
+    /// Sequence numbers; `None` if the flow is not numbered.
     pub numbers: Option<NumbersReport>,
     /// Interarrival jitter (RFC 3550).
     pub jitter_seconds: Option<f64>,
-    /// MPEG-TS in it.
+    /// The MPEG-TS in it.
     pub ts: Option<TsReport>,
 }
 
-/// Forward error correction.
+/// FEC of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind")]
 pub enum FecReport {
@@ -140,7 +140,7 @@ pub enum FecReport {
         source: IpAddr,
         /// L.
         columns: u64,
-        /// D; unknown when there are rows only.
+        /// D; unknown if there are only rows.
         rows: Option<u64>,
         /// Whether columns are protected.
         column_fec: bool,
@@ -156,7 +156,7 @@ pub enum FecReport {
         k: usize,
         /// Repair packets of a block.
         m: usize,
-        /// Blocks that interleave.
+        /// Number of interleaved blocks.
         stride: u64,
         /// Repair packets.
         packets: u64,
@@ -174,14 +174,14 @@ pub struct ControlReport {
     pub receiver_reports: u64,
     /// Requests for packets (NACK).
     pub requests: u64,
-    /// Whether there were packets that only RIST has.
+    /// Whether there were packets that occur only in RIST.
     pub rist: bool,
 }
 
-/// Traffic that is neither repair packets nor RTCP on a port beside the media's.
+/// Traffic that is neither repair packets nor RTCP on an additional port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct BesideReport {
-    /// How much above the media's port.
+    /// Offset from the media's port.
     pub port_above: u16,
     /// Datagrams.
     pub packets: u64,
@@ -194,15 +194,15 @@ pub struct TsReport {
     pub packets: u64,
     /// Bits of TS packets per second.
     pub bits_per_second: f64,
-    /// Stuffing among them.
+    /// Null packets (stuffing) among them.
     pub null_packets: u64,
     /// Packets with `transport_error_indicator`.
     pub transport_errors: u64,
-    /// Datagrams that were not whole TS packets.
+    /// Datagrams that did not consist of whole TS packets.
     pub misaligned: u64,
-    /// Of all PIDs, in the order of arrival: reordering shows, too.
+    /// Continuity errors of all PIDs, in the order of arrival, so that reordering also counts.
     pub continuity_errors: u64,
-    /// From the PAT.
+    /// The programmes listed in the PAT.
     pub programs: Vec<ProgramReport>,
     /// Each PID.
     pub pids: Vec<PidReport>,
@@ -213,9 +213,9 @@ pub struct TsReport {
 pub struct ProgramReport {
     /// Its number.
     pub program: u16,
-    /// PID of its table.
+    /// PID of its PMT.
     pub pmt_pid: u16,
-    /// PID of its clock.
+    /// PID of its PCR.
     pub pcr_pid: Option<u16>,
 }
 
@@ -226,37 +226,37 @@ pub struct PidReport {
     pub pid: u16,
     /// The programme that it belongs to.
     pub program: Option<u16>,
-    /// What is in it.
+    /// Kind of content.
     pub kind: String,
     /// TS packets.
     pub packets: u64,
     /// Bits of TS packets per second.
     pub bits_per_second: f64,
-    /// Counters that did not go on.
+    /// Continuity counters that were not the next.
     pub continuity_errors: u64,
     /// Whether packets were scrambled.
     pub scrambled: bool,
-    /// Its clock.
+    /// Its PCR.
     pub pcr: Option<PcrReport>,
 }
 
 /// A program clock (PCR).
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct PcrReport {
-    /// References.
+    /// Number of PCR values.
     pub count: u64,
-    /// The longest time from one to the next, by the clock itself.
+    /// Maximum time between two PCR values, by the PCR itself.
     pub interval_max_seconds: f64,
-    /// More than 100 ms apart (ISO/IEC 13818-1).
+    /// Intervals longer than 100 ms (ISO/IEC 13818-1).
     pub too_rare: u64,
-    /// Jumps that were not announced.
+    /// Jumps without a discontinuity indicator.
     pub discontinuities: u64,
-    /// Jumps that were.
+    /// Jumps with a discontinuity indicator.
     pub announced_discontinuities: u64,
-    /// How arrivals vary against the clock, smoothed.
+    /// Variation of arrival times relative to the PCR, smoothed.
     pub jitter_seconds: f64,
-    /// The most from one reference to the next.
+    /// Maximum variation from one PCR value to the next.
     pub jitter_max_seconds: f64,
-    /// How far arrivals are behind (or before) the clock since the first one.
+    /// How far arrivals have fallen behind (or run ahead of) the PCR since the first one.
     pub drift_seconds: f64,
 }

@@ -1,20 +1,20 @@
-//! Losses like those that were seen, and what FEC of some shape leaves of them.
+//! Simulates losses like those that were observed, and computes which of them FEC leaves.
 //!
-//! The lengths of losses and of what came between them are drawn anew, in a random order from a
-//! fixed seed, with a margin: what was seen in seconds is not the worst that comes. Repair packets
-//! go over the same link.
+//! The lengths of losses and of the distances between them are drawn in random order from a fixed
+//! seed, with a margin, because a few seconds of observation do not contain the worst case. Repair
+//! packets are lost on the same link.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg32;
 
 use super::losses::Losses;
 
-/// Same losses, same suggestion.
+/// Fixed seed, so that the same losses lead to the same suggestion.
 const SEED: u64 = 20_22;
-/// Of so many losses one is drawn longer than any that was seen.
+/// One in this many losses is drawn longer than any that was observed.
 const LONGER: f64 = 16.0;
 
-/// What was seen, to be drawn from.
+/// The observed losses, from which others are drawn.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     came: Vec<f64>,
@@ -24,7 +24,8 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Of losses up to a length; `expected` numbers in all. None when there are none of these.
+    /// Creates a model of the losses up to a length; `expected` numbers in all. Returns `None` if
+    /// there are no such losses.
     pub(super) fn new(expected: u64, losses: &Losses, longest: u64) -> Option<Model> {
         let drawn: Vec<(u64, u64)> = losses.recent().filter(|(_, lost)| *lost <= longest).collect();
         let lost: Vec<u64> = drawn.iter().map(|(_, lost)| *lost).collect();
@@ -32,7 +33,7 @@ impl Model {
             return None;
         }
         let runs = losses.runs().max(1) as f64;
-        // few losses say little about how often they come
+        // a small number of losses is an uncertain estimate of their frequency
         let margin = 1.0 + 1.5 / (lost.len() as f64).sqrt();
         let mean_lost = lost.iter().sum::<u64>() as f64 / lost.len() as f64;
         let mean_came = expected.saturating_sub(losses.lost()) as f64 / runs / margin;
@@ -40,13 +41,13 @@ impl Model {
         Some(Model { came, lost, mean_lost, mean_came: mean_came.max(1.0) })
     }
 
-    /// The mean length of a loss.
+    /// Returns the mean length of a loss.
     pub(super) fn mean(&self) -> f64 {
         self.mean_lost
     }
 }
 
-/// A link that loses by a model.
+/// A link that loses packets according to a model.
 #[derive(Debug)]
 pub(super) struct Lossy<'a> {
     model: &'a Model,
@@ -60,7 +61,7 @@ impl<'a> Lossy<'a> {
         Lossy { model, random: Pcg32::seed_from_u64(SEED), came: 1, lost: 0 }
     }
 
-    /// Whether the next packet is lost.
+    /// Returns whether the next packet is lost.
     pub(super) fn loses(&mut self) -> bool {
         if self.came > 0 {
             self.came -= 1;
@@ -82,7 +83,8 @@ impl<'a> Lossy<'a> {
         self.lost = drawn + if longer { self.exponential(self.model.mean_lost).ceil() as u64 } else { 0 };
     }
 
-    /// Half of them as they were, half by chance: the same distances need not come again.
+    /// Draws the distance to the next loss: half of the time an observed one, half of the time a
+    /// random one, because the observed distances need not recur.
     fn draw_came(&mut self) -> u64 {
         let seen = self.model.came[self.random.random_range(0..self.model.came.len())];
         let any = self.exponential(self.model.mean_came);
@@ -95,7 +97,8 @@ impl<'a> Lossy<'a> {
     }
 }
 
-/// Native FEC: of `packets` data packets, how many stay lost. Stops early once more than `most` do.
+/// Simulates native FEC. Returns how many of `packets` data packets stay lost; stops early once
+/// they exceed `most`.
 pub(super) fn native(model: &Model, (k, m, stride): (usize, usize, usize), packets: u64, most: u64) -> u64 {
     let mut link = Lossy::new(model);
     let (mut left, mut sent) = (0, 0);
@@ -121,7 +124,7 @@ pub(super) struct Matrix {
     pub(super) row_fec: bool,
 }
 
-/// What was lost of one matrix.
+/// Lost packets of one matrix.
 #[derive(Debug, Default)]
 struct Sent {
     media: Vec<bool>,
@@ -130,7 +133,7 @@ struct Sent {
 }
 
 impl Matrix {
-    /// Of `packets` media packets, how many stay lost. Stops early once more than `most` do.
+    /// Returns how many of `packets` media packets stay lost; stops early once they exceed `most`.
     pub(super) fn residual(self, model: &Model, packets: u64, most: u64) -> u64 {
         let mut link = Lossy::new(model);
         let (mut left, mut sent) = (0, 0);
@@ -146,7 +149,8 @@ impl Matrix {
         left
     }
 
-    /// One matrix: media, rows, and the columns of the matrix before, spread over it.
+    /// Sends one matrix: the media, its rows, and the columns of the previous matrix, spread over
+    /// this one.
     fn send(self, link: &mut Lossy<'_>) -> (Sent, Vec<bool>) {
         let (mut sent, mut columns) = (Sent::default(), Vec::new());
         for position in 1..=self.columns * self.rows {
@@ -162,7 +166,7 @@ impl Matrix {
         (sent, columns)
     }
 
-    /// Rebuilds what rows and columns can in turn; what stays lost.
+    /// Recovers packets by rows and columns alternately. Returns how many stay lost.
     fn decode(self, mut sent: Sent) -> u64 {
         loop {
             let mut rebuilt = false;
@@ -179,7 +183,7 @@ impl Matrix {
     }
 }
 
-/// One row or column: whether a single loss in it was made good.
+/// Recovers a single loss in one row or column. Returns whether there was one.
 fn rebuild(media: &mut [bool], first: usize, step: usize, count: usize) -> bool {
     let mut lost = (0..count).map(|i| first + i * step).filter(|at| media[*at]);
     let (Some(at), None) = (lost.next(), lost.next()) else { return false };

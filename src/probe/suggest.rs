@@ -1,4 +1,4 @@
-//! A hold and an FEC that would have covered what was seen, and the command lines with them.
+//! Suggests a hold and an FEC that would have covered the observed losses, with the command lines.
 
 use std::time::Duration;
 
@@ -16,20 +16,21 @@ use tidecast_wire::{
     limits::{ST2022_COLUMNS_MAX, ST2022_ROWS_MAX, ST2022_ROWS_MIN},
 };
 
-/// The shapes of native FEC that are tried.
+/// Block sizes (k) of native FEC that are tried.
 const KS: [usize; 11] = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 100];
 const STRIDES: [usize; 6] = [1, 2, 4, 8, 16, 32];
-/// More repair packets than data packets are of no use, but for single packets.
+/// Maximum repair packets for a single data packet; otherwise, more repair packets than data
+/// packets are useless.
 const M_OF_SINGLE: usize = 6;
-/// A block that takes as long as allowed costs as much as so much overhead: a short delay is worth
-/// something.
+/// Cost of the maximum delay, expressed as overhead: a block that takes the whole allowed delay
+/// costs as much as this overhead, so that shorter delays are preferred.
 const DELAY_COST: f64 = 0.1;
-/// What was seen in seconds is not the worst that comes.
+/// Safety factor: a few seconds of observation do not contain the worst case.
 const MARGIN: f64 = 1.25;
-/// Ticks and scheduling of sender and relay.
+/// Allowance for ticks and scheduling in sender and relay.
 const SLACK: Duration = Duration::from_millis(20);
 
-/// Which FEC a stream can have.
+/// Kind of FEC that a stream can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamKind {
     Native,
@@ -38,50 +39,51 @@ pub(super) enum StreamKind {
     Unnumbered,
 }
 
-/// What a suggestion is made of.
+/// Data on which a suggestion is based.
 #[derive(Debug)]
 pub(super) struct Seen {
     pub(super) expected: u64,
     pub(super) losses: Losses,
     pub(super) lateness: Duration,
-    /// Packets per second of one flow; of a slow one, if they differ.
+    /// Packets per second of one flow; if they differ, of the slowest that has at least a quarter
+    /// as many packets as the largest.
     pub(super) rate: f64,
     pub(super) format: StreamKind,
     pub(super) flows: usize,
 }
 
-/// What would have helped.
+/// Settings that would have recovered the losses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Suggestion {
-    /// For `--hold`, as typed.
+    /// Value for `--hold`, as typed.
     pub hold: String,
     /// The same in seconds.
     pub hold_seconds: f64,
-    /// For `?fec=` of an output near the sender; none: not needed, or none helps.
+    /// Value for `?fec=` of an output near the sender; `None` if FEC is not needed or none helps.
     pub output_fec: Option<String>,
-    /// For `--fec` of the relay behind the lossy link.
+    /// Value for `--fec` of the relay after the lossy link.
     pub relay_fec: Option<String>,
     /// Repair packets per data packet.
     pub overhead: f64,
-    /// What stays lost with it, of packets simulated with such losses and a margin.
+    /// Share of packets that stay lost, in a simulation with such losses and a margin.
     pub residual_loss: f64,
-    /// Command lines: near the sender (if there is FEC), then behind the lossy link.
+    /// Command lines: near the sender (if there is FEC), then after the lossy link.
     pub commands: Vec<String>,
-    /// What it cannot do.
+    /// Limitations of the suggestion.
     pub notes: Vec<String>,
 }
 
-/// A code with what it costs.
+/// A code with its cost.
 #[derive(Debug, Clone, PartialEq)]
 struct Choice {
     output_fec: String,
     overhead: f64,
-    /// From a lost packet to what rebuilds it.
+    /// Time from a lost packet to the last packet that is needed to recover it.
     takes: Duration,
     residual: f64,
 }
 
-/// None when nothing is numbered, or too little has come to say anything.
+/// Returns a suggestion, or `None` if nothing is numbered or there are too few packets.
 pub(super) fn suggest(seen: &Seen, input: &str) -> Option<Suggestion> {
     if seen.format == StreamKind::Unnumbered || seen.expected == 0 {
         return None;
@@ -104,7 +106,7 @@ pub(super) fn suggest(seen: &Seen, input: &str) -> Option<Suggestion> {
     Some(suggestion)
 }
 
-/// To whole 10 ms, upwards.
+/// Rounds up to a multiple of 10 ms.
 fn round(hold: Duration) -> Duration {
     Duration::from_millis((hold.as_millis() as u64).div_ceil(10) * 10)
 }
@@ -146,7 +148,7 @@ fn choose(seen: &Seen, notes: &mut Vec<String>) -> Option<Choice> {
     Some(choice)
 }
 
-/// The longest loss that a code within the allowed delay can be asked to cover.
+/// Returns the longest loss that a code can cover within the allowed delay.
 fn longest_covered(seen: &Seen) -> u64 {
     let in_time = (seen.rate * PROBE_BLOCK_TIME_MAX.as_secs_f64() / 3.0) as u64;
     match seen.format {
@@ -155,7 +157,7 @@ fn longest_covered(seen: &Seen) -> u64 {
     }
 }
 
-/// Native blocks: the cheapest shape that leaves nothing, or the strongest.
+/// Chooses native FEC: the cheapest parameters that leave no losses, or the strongest.
 fn blocks(rate: f64, model: &Model) -> Choice {
     let alone = rate < 1.0 / BLOCK_CLOSE_AFTER.as_secs_f64();
     let span_max = (rate * PROBE_BLOCK_TIME_MAX.as_secs_f64()).clamp(1.0, FEC_SPAN_MAX as f64) as usize;
@@ -189,7 +191,7 @@ fn native(k: usize, m: usize, stride: usize, takes: f64, left: u64) -> Choice {
     }
 }
 
-/// The fewest repair packets with which nothing stays lost.
+/// Returns the minimum number of repair packets with which no packet stays lost.
 fn repairs(model: &Model, k: usize, stride: usize) -> Option<usize> {
     let covers = |m: usize| simulate::native(model, (k, m, stride), PROBE_SIMULATED, 0) == 0;
     let (mut low, mut high) = (0, k.max(M_OF_SINGLE));
@@ -203,7 +205,8 @@ fn repairs(model: &Model, k: usize, stride: usize) -> Option<usize> {
     Some(high)
 }
 
-/// ST 2022-1: the cheapest matrix that leaves nothing, or the one that leaves least.
+/// Chooses ST 2022-1: the cheapest matrix that leaves no losses, or the one that leaves the
+/// fewest.
 fn matrix(rate: f64, model: &Model) -> Option<Choice> {
     let mut shapes: Vec<Shape> = shapes().collect();
     let takes = |shape: &Shape| 2.0 * shape.packets() as f64 / rate.max(1e-3);
@@ -217,7 +220,7 @@ fn matrix(rate: f64, model: &Model) -> Option<Choice> {
         takes: Duration::from_secs_f64(takes(shape)),
         residual: left as f64 / PROBE_SIMULATED as f64,
     };
-    // a column rebuilds one packet: shorter rows than a usual loss do not help
+    // a column recovers one packet, so rows that are shorter than the mean loss do not help
     let wide = |shape: &&Shape| f64::from(shape.columns()) >= model.mean();
     let covers = |shape: &&Shape| simulated(shape).residual(model, PROBE_SIMULATED, 0) == 0;
     if let Some(shape) = shapes.iter().filter(wide).find(covers) {
@@ -249,8 +252,8 @@ fn st2022(shape: &Shape) -> String {
     format!("st2022-1:{},{}{columns_only}", shape.columns(), shape.rows())
 }
 
-/// `GROUP:PORT` stands for a group of the user's own choice, `OUTPUT` for where the repaired stream
-/// goes.
+/// Returns the command lines, in which `GROUP:PORT` stands for a group that the user chooses, and
+/// `OUTPUT` for the destination of the recovered stream.
 fn commands(suggestion: &Suggestion, input: &str, format: StreamKind) -> Vec<String> {
     let scheme = match (format, input.parse::<Input>().map(|input| input.scheme)) {
         (StreamKind::Rtp, Ok(Scheme::Rist)) => "rist",

@@ -1,4 +1,4 @@
-//! The whole probe on made-up datagrams; real captures are in tests/probe.
+//! Tests of the whole probe with generated datagrams; tests with real captures are in tests/probe.
 
 use std::time::Duration;
 
@@ -74,13 +74,14 @@ fn what_is_no_known_format_is_said_and_guessed() {
     assert_eq!(report.format_guess.as_deref(), Some("seq=u16be@3"));
     assert_eq!(report.suggestion, None);
     assert!(report.to_string().contains("look like --format seq=u16be@3"), "{report}");
-    // a source that is known for something else is not damaged, whatever its datagrams begin with
+    // datagrams of a source with another known format are not damaged, whatever bytes they start
+    // with
     probe.push(start, source(5000), Role::Media, b"TC\x10\x00 a reading that begins like a native datagram");
     let report = probe.final_report(start, "udp://@239.1.1.1:5000");
     assert_eq!((report.corrupt, report.flows[0].packets), (0, 51));
 }
 
-/// As a relay decides it: see `tidecast_core::identify`.
+/// Formats are decided per source as in a relay, see `tidecast_core::identify`.
 #[test]
 fn formats_belong_to_sources() {
     let start = clock::now();
@@ -91,7 +92,7 @@ fn formats_belong_to_sources() {
         }
         probe.final_report(start + Duration::from_secs(2), "udp://@239.1.1.1:5000")
     };
-    // a transport stream that was cut anywhere, and whose bytes are like those of RTP
+    // a transport stream cut at an arbitrary position, whose bytes resemble RTP
     let stream: Vec<u8> = (0..188 * 700).map(|i| if i % 188 == 0 { 0x47 } else { 0x80 }).collect();
     let seen = report(&mut stream[100..].chunks(1472).map(<[u8]>::to_vec));
     assert_eq!(seen.format, "MPEG-TS without RTP (not numbered)");
@@ -99,7 +100,7 @@ fn formats_belong_to_sources() {
     // MessagePack
     let seen = report(&mut (0..90u8).map(|i| [&b"\x82\xa1s\xa4temp\xa1v\xcb"[..], &[i; 8]].concat()));
     assert_eq!((seen.format.as_str(), seen.flows.len(), seen.flows[0].packets), ("unnumbered", 1, 90));
-    // RTP with damaged first bytes, and one that is silent behind its first packet
+    // RTP with damaged first bytes, and a source that is silent after its first packet
     let damaged = |i: u16| if i % 10 == 5 { 0x00 } else { 0x80 };
     let seen = report(&mut (0..90u16).map(|i| [&[damaged(i)], &rtp(8, i)[1..]].concat()));
     assert_eq!((seen.format.as_str(), seen.numbers.lost, seen.corrupt), ("RTP", 9, 9));

@@ -1,10 +1,10 @@
-//! A report in words, for the terminal.
+//! Formats a report as text for the terminal.
 
 use std::fmt::{self, Write as _};
 
 use super::report::{ControlReport, FecReport, FlowReport, NumbersReport, PidReport, Report, TsReport};
 
-/// Flows and PIDs named one by one; JSON has them all.
+/// Maximum number of flows and PIDs that are listed; JSON has all of them.
 const FLOWS_SHOWN: usize = 20;
 /// Width of the longest bar of a histogram.
 const BAR: u64 = 30;
@@ -30,7 +30,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Rates and jitter.
+/// Formats rates and jitter.
 pub fn traffic(report: &Report) -> String {
     let mut text = format!(
         "{} packets, {:.1}/s, {}, {} flow{} in {:.1} s",
@@ -47,7 +47,7 @@ pub fn traffic(report: &Report) -> String {
     text
 }
 
-/// What became of numbers.
+/// Formats the counters of sequence numbers.
 pub fn numbers(numbers: &NumbersReport) -> String {
     let mut text = format!("lost {} of {} ({:.3}%)", numbers.lost, numbers.expected, numbers.loss * 100.0);
     if numbers.losses > 0 {
@@ -74,7 +74,7 @@ pub fn numbers(numbers: &NumbersReport) -> String {
     text
 }
 
-/// How long losses were, a line each.
+/// Formats the lengths of losses, one line each.
 pub fn histogram(numbers: &NumbersReport) -> String {
     let most = numbers.loss_lengths.iter().map(|bar| bar.count).max().unwrap_or(0);
     let line = |length: u64, count: u64| {
@@ -85,7 +85,7 @@ pub fn histogram(numbers: &NumbersReport) -> String {
     numbers.loss_lengths.iter().map(|bar| line(bar.length, bar.count)).collect()
 }
 
-/// FEC, RTCP, and what should not be there.
+/// Formats FEC, RTCP, and unexpected traffic.
 pub fn extras(report: &Report) -> Vec<String> {
     let mut lines: Vec<String> = report.fec.iter().map(fec).collect();
     lines.extend(report.rtcp.as_ref().map(rtcp));
@@ -115,7 +115,7 @@ pub fn extras(report: &Report) -> Vec<String> {
     lines
 }
 
-/// One kind of FEC.
+/// Formats one kind of FEC.
 pub fn fec(fec: &FecReport) -> String {
     match fec {
         FecReport::St2022 { source, columns, rows, column_fec, row_fec, packets } => {
@@ -173,7 +173,7 @@ fn flow_lines(flow: &FlowReport) -> String {
     text
 }
 
-/// A transport stream: what is wrong with it, and its PIDs.
+/// Formats a transport stream: its errors and its PIDs.
 pub fn ts_lines(ts: &TsReport) -> Vec<String> {
     let mut first = format!(
         "MPEG-TS: {}, {} PIDs, continuity errors {}",
@@ -197,7 +197,7 @@ pub fn ts_lines(ts: &TsReport) -> Vec<String> {
     std::iter::once(first).chain(programs).chain(ts.pids.iter().map(pid_line)).collect()
 }
 
-/// One PID.
+/// Formats one PID.
 pub fn pid_line(pid: &PidReport) -> String {
     let mut text = format!("PID {:>4} {}: {}", pid.pid, pid.kind, bits(pid.bits_per_second));
     if pid.scrambled {
@@ -220,7 +220,7 @@ pub fn pid_line(pid: &PidReport) -> String {
     text
 }
 
-/// What would have helped, with its command lines.
+/// Formats the suggestion, with its command lines.
 pub fn suggestion(report: &Report) -> String {
     let Some(suggestion) = &report.suggestion else { return String::new() };
     let mut text = format!("suggestion: hold {}", suggestion.hold);
@@ -239,7 +239,7 @@ pub fn suggestion(report: &Report) -> String {
     text
 }
 
-/// Bits per second with a unit.
+/// Formats bits per second with a unit.
 pub fn bits(per_second: f64) -> String {
     match per_second {
         rate if rate >= 1e6 => format!("{:.3} Mbit/s", rate / 1e6),

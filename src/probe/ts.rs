@@ -1,5 +1,5 @@
-//! What is in a transport stream, packet by packet as they came: programmes, PIDs, continuity, and
-//! the program clock.
+//! Analyses a transport stream packet by packet, in the order of arrival: programmes, PIDs,
+//! continuity, and PCR.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ pub(super) struct TransportStream {
     last: Option<Instant>,
     packets: u64,
     errors: u64,
-    /// Payloads that are no whole TS packets.
+    /// Payloads that do not consist of whole TS packets.
     misaligned: u64,
 }
 
@@ -55,16 +55,16 @@ struct Pid {
     clock: Option<Box<Clock>>,
 }
 
-/// What a section lists.
+/// Content of a section.
 enum Listed {
     /// Programme numbers and the PIDs of their PMTs.
     Programs(Vec<(u16, u16)>),
-    /// A programme's number, the PID of its PCR, and its PIDs with what is in them.
+    /// A programme's number, the PID of its PCR, and its PIDs with their kinds of content.
     Streams(u16, Option<u16>, Vec<(u16, String)>),
 }
 
 impl Listed {
-    /// Of the tables that are read on this PID.
+    /// Reads a section of a table that is read on this PID.
     fn of(number: u16, section: Section<'_>) -> Option<Listed> {
         match section.table() {
             TABLE_PAT if number == PID_PAT => {
@@ -80,7 +80,7 @@ impl Listed {
     }
 }
 
-/// A PID's program clock.
+/// The PCR of a PID.
 #[derive(Debug, Default)]
 struct Clock {
     last: Option<(Instant, u64)>,
@@ -95,7 +95,7 @@ struct Clock {
 }
 
 impl TransportStream {
-    /// The payload of one datagram.
+    /// Processes the payload of one datagram.
     pub(super) fn push(&mut self, now: Instant, payload: &[u8]) {
         self.first.get_or_insert(now);
         self.last = Some(now);
@@ -173,7 +173,7 @@ impl TransportStream {
         (pid.kind, pid.program) = (Some(kind), program);
     }
 
-    /// What was seen.
+    /// Returns the results.
     pub(super) fn report(&self) -> TsReport {
         let seconds = match (self.first, self.last) {
             (Some(first), Some(last)) => last.saturating_duration_since(first).as_secs_f64(),
@@ -240,8 +240,8 @@ impl Clock {
         let ahead =
             Duration::from_nanos(((pcr.ticks + Pcr::WRAP - ticks) % Pcr::WRAP).saturating_mul(1000) / 27);
         let arrival = now.saturating_duration_since(at);
-        // A jump back or far ahead is another time base; after a loss or a pause time has passed on
-        // both clocks.
+        // A jump backwards or far ahead is a new time base; after a loss or a pause, time has
+        // passed on both clocks.
         if ahead > PCR_INTERVAL_ALLOWED && ahead > arrival * 2 + PCR_INTERVAL_ALLOWED {
             self.discontinuities += 1;
             return;
@@ -251,7 +251,7 @@ impl Clock {
         self.vary(arrival.as_secs_f64() - ahead.as_secs_f64());
     }
 
-    /// How far arrivals are from what the clock says: from one to the next, and over all.
+    /// Updates the deviation of arrivals from the PCR, from one value to the next, and in total.
     fn vary(&mut self, difference: f64) {
         self.jitter.push(difference);
         self.deviation += difference;
@@ -282,7 +282,7 @@ mod tests {
         std::fs::read(format!("{}/fixtures/test.ts", env!("CARGO_MANIFEST_DIR"))).expect("the fixture")
     }
 
-    /// Plays the fixture at its rate, 600 kbit/s, without the datagrams that `lost` names.
+    /// Plays the fixture at its rate, 600 kbit/s, without the datagrams that `lost` selects.
     fn play(lost: impl Fn(usize) -> bool) -> TsReport {
         let start = clock::now();
         let mut ts = TransportStream::default();

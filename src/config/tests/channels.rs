@@ -1,4 +1,4 @@
-//! What channels must not share, and which of their keys fit together.
+//! Tests of values that channels must not share, and of keys that exclude each other.
 
 use super::*;
 

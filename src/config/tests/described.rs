@@ -1,5 +1,5 @@
-//! What a channel's RTP carries: `sdp` and `rtpmap`, what is wrong with them, and what the channel
-//! makes of them.
+//! Tests of the description of a channel's RTP content: the keys `sdp` and `rtpmap`, their errors,
+//! and the resulting channel.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const CAMERA: &str = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=camera\nt=0 0\na=ts-refcl
     m=video 5000 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 packetization-mode=1\n\
     m=audio 5002 RTP/AVP 97\na=rtpmap:97 opus/48000/2\n";
 
-/// A folder with a description, and the configuration beside it.
+/// Writes a description into a folder, and reads a configuration beside it.
 fn beside(description: &str, channel: &str) -> Result<Config, String> {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("camera.sdp"), description).unwrap();
@@ -55,7 +55,7 @@ fn of_a_description_a_channel_has_what_comes_to_its_ports() {
     let expected = "F/relay.toml:4: channel[0].sdp = \"camera.sdp\" (channel \"cam\"): describes video on port 5000, audio on \
         port 5002, expected one of them on the port of an input (udp://@239.1.1.1:5004)";
     assert_eq!(beside(CAMERA, &at(5004)).unwrap_err(), expected);
-    // a single stream may have come to another port
+    // a single stream may have arrived on another port
     let single: String = CAMERA.lines().take(8).map(|line| format!("{line}\n")).collect();
     assert_eq!(
         beside(&single, &at(5004)).unwrap().channels[0].described.clone().unwrap().media[0].port,

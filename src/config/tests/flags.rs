@@ -1,4 +1,4 @@
-//! Flags of `serve` and `relay`, alone and over a file.
+//! Tests of the flags of `serve` and `relay`, alone and together with a file.
 
 use super::*;
 

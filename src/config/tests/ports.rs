@@ -1,8 +1,8 @@
-//! Ports that belong to a stream: those of repair packets and of RTCP.
+//! Tests of the additional ports of a stream: those of repair packets and of RTCP.
 
 use super::*;
 
-/// With `auto` nothing is refused: there may be no FEC at all.
+/// With `auto` nothing is refused, because there may be no FEC.
 #[test]
 fn fec_needs_rtp_and_ports_of_its_own() {
     let config: Config = channel("fec = \"st2022-1\"").parse().unwrap();
@@ -32,7 +32,7 @@ fn fec_needs_rtp_and_ports_of_its_own() {
     );
 }
 
-/// An output's repair packets go to ports that nothing else has.
+/// The ports of an output's repair packets must not be used by anything else.
 #[test]
 fn outputs_with_fec_need_ports_of_their_own() {
     let one = |lines: &str| error(&format!("[[channel]]\nname = \"a\"\n{lines}"));
@@ -47,7 +47,7 @@ fn outputs_with_fec_need_ports_of_their_own() {
     assert!(looped.contains("expected an address that is no input"), "{looped}");
 }
 
-/// RIST's RTCP has the port above the media's for itself, on either side.
+/// RIST's RTCP needs the port above the media exclusively, in inputs and outputs.
 #[test]
 fn rist_needs_rtp_and_the_port_above() {
     let one = |lines: &str| error(&format!("[[channel]]\nname = \"a\"\n{lines}"));

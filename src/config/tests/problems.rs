@@ -1,4 +1,4 @@
-//! What is missing, too much, or no TOML at all; all problems of a file at once.
+//! Tests of missing, superfluous and malformed parts; all problems of a file are reported at once.
 
 use proptest::prelude::*;
 

@@ -1,10 +1,11 @@
-//! The reference (docs/configuration.md): its examples, keys and problems are the real ones.
+//! Tests that the examples, keys and problems in the reference (docs/configuration.md) match the
+//! program.
 
 use super::*;
 
 const DOCS: &str = include_str!("../../../docs/configuration.md");
 
-/// The code blocks of one language in the reference.
+/// Returns the code blocks of one language in the reference.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
     DOCS.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()

@@ -1,5 +1,6 @@
-//! The sample configuration (deploy/tidecast.toml) is valid as it stands and with every line taken
-//! in, has the keys of the reference and no others, and its defaults are those of the program.
+//! Tests that the sample configuration (deploy/tidecast.toml) is valid unchanged and with every
+//! line uncommented, has exactly the keys of the reference, and states the defaults of the
+//! program.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +9,16 @@ use crate::config::SAMPLE;
 
 const DOCS: &str = include_str!("../../../docs/configuration.md");
 
-/// A key of the reference with its section, and its default as TOML where it has one.
+/// The keys of the reference with their sections, and their defaults as TOML if they have one.
 type Keys = BTreeMap<(String, String), Option<String>>;
 
-/// What is code between backticks in a cell.
+/// Returns the code between backticks in a table cell.
 fn code(cell: &str) -> Option<&str> {
     cell.trim().strip_prefix('`')?.split('`').next()
 }
 
-/// The keys of docs/configuration.md: those of each table with a default, by the heading above it.
+/// Returns the keys of docs/configuration.md: those of each table with a default, by the heading
+/// above it.
 fn documented() -> Keys {
     let mut section = None;
     let mut keys = Keys::new();
@@ -40,12 +42,12 @@ fn documented() -> Keys {
     keys
 }
 
-/// A setting of the sample, or the head of a section, without its `#`.
+/// Returns a setting of the sample, or the head of a section, without its `#`.
 fn setting(line: &str) -> Option<&str> {
     line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
 }
 
-/// The sample's settings, each with its section.
+/// Returns the sample's settings, each with its section.
 fn settings() -> Vec<(String, String, String)> {
     let mut section = String::new();
     let mut settings = Vec::new();
@@ -58,8 +60,8 @@ fn settings() -> Vec<(String, String, String)> {
     settings
 }
 
-/// The sample with the settings taken in that `wanted` picks, by section and key; all heads of
-/// sections are.
+/// Returns the sample with those settings uncommented that `wanted` selects by section and key,
+/// and all section heads.
 fn taken_in(wanted: impl Fn(&str, &str) -> bool) -> String {
     let mut section = String::new();
     let mut text = String::new();
@@ -84,9 +86,9 @@ fn as_it_stands_the_sample_changes_nothing() {
     assert!(SAMPLE.lines().all(comments));
 }
 
-/// A key that is refused beside the default of another one.
+/// A key that is refused together with the default of another one.
 const ONLY_WITH_PACED: &str = "release_delay";
-/// Keys that name a file, which is not there.
+/// Keys that name a file, which does not exist.
 const FILES: [&str; 2] = ["sdp", "playlist"];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Wrong values and keys: each is named, with what is right.
+//! Tests of invalid values and keys: the error names each, with the expected form.
 
 use super::*;
 
