@@ -1,6 +1,6 @@
-//! The fault matrix: each fault of a real network and of a hostile one, at 500 packets a second,
+//! The fault matrix: each fault of a real network and of an attacker, at 500 packets per second,
 //! with the wrap of the number space at every packet of the scenario; without protection, and with
-//! each.
+//! each kind of it.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -23,23 +23,23 @@ use crate::{
 mod again;
 
 const INTERVAL: Duration = Duration::from_millis(2);
-/// Faults begin after so many packets: joining in mid-stream is normal.
+/// Number of packets before faults start: joining in mid-stream is normal.
 const QUIET: u64 = 50;
 const SESSION: u64 = 200;
 const FORGED: u64 = 1 << 60;
-/// Numbers within which a step forwards may be a loss: four times what comes within the longest
-/// hold here.
+/// Numbers within which a step forwards may be a loss: four times the number of packets within the
+/// longest hold of these tests.
 const WINDOW: u64 = 300;
 
-/// What the network does.
+/// Behaviour of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Network {
     Good,
-    /// Every second packet overtakes the one before it.
+    /// Every second packet overtakes the previous one.
     Swaps,
-    /// Every 20th packet comes after so many later ones.
+    /// Every 20th packet arrives after this many later ones.
     Late(u64),
-    /// Every packet comes twice.
+    /// Every packet is duplicated.
     Duplicates,
     /// One packet in a hundred is lost.
     Loss,
@@ -55,7 +55,7 @@ enum Restart {
     NewSession,
 }
 
-/// What else is done against losses and jitter.
+/// Additional protection against losses and jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protection {
     No,
@@ -63,11 +63,11 @@ enum Protection {
     Native,
     /// 5x5, columns and rows.
     St2022,
-    /// A second leg, three half intervals behind, with losses of its own.
+    /// A second leg, delayed by three half intervals, with its own losses.
     Legs,
-    /// What is missing is asked for, of native producers and of RIST senders.
+    /// Retransmission of missing packets, from native producers and RIST senders.
     Again,
-    /// Each packet leaves at its source time.
+    /// Paced release: each packet leaves at its source time.
     Paced,
 }
 
@@ -77,9 +77,9 @@ struct Case {
     protection: Protection,
     network: Network,
     restart: Restart,
-    /// One packet that nobody sent, so far from the number that is due.
+    /// One forged packet, with its distance from the next number.
     forged: Option<i64>,
-    /// None: automatic.
+    /// The hold; `None` means automatic.
     hold: Option<Duration>,
 }
 
@@ -91,29 +91,29 @@ struct Sent {
     identity: u64,
 }
 
-/// What arrives.
+/// A datagram that arrives.
 #[derive(Debug, Clone)]
 enum Arrival {
     Media {
         leg: u8,
         sent: Sent,
     },
-    /// Beside the media, if that is so.
+    /// A repair packet, on a separate port if `beside` is set.
     Repair {
         bytes: Vec<u8>,
         beside: bool,
     },
 }
 
-/// Everything that arrives, by half intervals, and what becomes of the media.
+/// All arrivals, by half intervals, and the fate of the media.
 #[derive(Debug, Default)]
 struct Arrivals {
     all: Vec<(u64, Arrival)>,
-    /// Media packets among them.
+    /// Number of media packets among them.
     media: u64,
-    /// Identities that never come, unless they are rebuilt.
+    /// Identities that never arrive, unless they are recovered.
     dropped: BTreeSet<u64>,
-    /// Those of them that are rebuilt.
+    /// Those of them that are recovered.
     rebuilt: BTreeSet<u64>,
 }
 
@@ -155,8 +155,8 @@ impl Case {
         formats::native(Kind::Data, 7, session, sent.number, micros, &sent.identity.to_be_bytes())
     }
 
-    /// What arrives of the media on one leg, in half intervals, and the identities of what does
-    /// not.
+    /// Returns the media packets that arrive on one leg, in half intervals, and the identities of
+    /// those that do not.
     fn media(&self, sent: &[Sent], dice: &mut Dice) -> (Vec<(u64, Sent)>, BTreeSet<u64>) {
         let (mut arrivals, mut dropped) = (Vec::new(), BTreeSet::new());
         for (index, packet) in sent.iter().enumerate() {
@@ -176,16 +176,16 @@ impl Case {
         (arrivals, dropped)
     }
 
-    /// Whether this packet of a run is not lost. Where a run begins and ends is known from its
-    /// first packets and its last one: of what is lost beyond them, and may or may not be rebuilt,
-    /// nothing is known. What is still asked for when a producer starts anew, it does not have any
-    /// more.
+    /// Returns whether this packet of a run must not be lost. Where a run begins and ends is known
+    /// from its first packets and its last one: losses outside of them, which may or may not be
+    /// recovered, cannot be detected. A restarted producer no longer has the packets that are
+    /// still requested from its previous run.
     fn spares(&self, place: u64) -> bool {
         let last = if self.protection == Protection::Again { 80 } else { 1 };
         self.protection != Protection::No && (place < 2 || place + last >= SESSION)
     }
 
-    /// Everything that arrives.
+    /// Returns everything that arrives.
     fn arrivals(&self, sent: &[Sent], dice: &mut Dice) -> Arrivals {
         let (mut media, dropped) = self.media(sent, dice);
         if let Some(offset) = self.forged {
@@ -208,8 +208,8 @@ impl Case {
         arrivals
     }
 
-    /// The repair packets, each half an interval behind its last media packet, and what an ideal
-    /// decoder makes of them.
+    /// Adds the repair packets, each half an interval after its last media packet, and the packets
+    /// that an ideal decoder recovers with them.
     fn add_repairs(&self, sent: &[Sent], dice: &mut Dice, arrivals: &mut Arrivals) {
         let mut ideal = Ideal::default();
         for (first, run) in sent.chunks(SESSION as usize).enumerate() {
@@ -229,8 +229,8 @@ impl Case {
         arrivals.rebuilt = &arrivals.dropped - &left;
     }
 
-    /// The repair packets of a run: after which packet, for which packets of the run, and the
-    /// datagram.
+    /// Returns the repair packets of a run: the packet that each follows, the packets of the run
+    /// that it protects, and the datagram.
     fn repairs(&self, run: &[Sent]) -> Vec<(u64, Line, Vec<u8>)> {
         match self.protection {
             Protection::Native => self.native_repairs(run),
@@ -329,7 +329,7 @@ impl Case {
                 sim.relay.totals(),
             );
         }
-        // What may be recovered begins with the longest hold.
+        // If packets may be recovered, the hold starts at its maximum.
         let plain = matches!(self.protection, Protection::No | Protection::Paced);
         let start = if plain && self.format != Numbered::Native { 50 * MS } else { 500 * MS };
         let hold = self.hold.unwrap_or(start);
@@ -347,7 +347,7 @@ impl Case {
             assert_eq!(counters.sessions, sessions, "{}", context());
         }
         let forged = u64::from(self.forged.is_some());
-        // On several legs a number far back may be a late copy: a duplicate.
+        // With several legs, a number far below may be a late copy, so it counts as a duplicate.
         let rejected = if self.protection == Protection::Legs {
             counters.rejected.max(forged)
         } else {
@@ -355,7 +355,7 @@ impl Case {
         };
         assert_eq!(rejected, forged, "{}: {counters:?}", context());
         assert_eq!(counters.media_received, arrivals.media, "{}: {counters:?}", context());
-        // What is rebuilt although it comes after all is a duplicate then.
+        // A recovered packet that arrives after all counts as a duplicate.
         let rebuilt = counters.recovered_fec - counters.recovered_spurious;
         assert_eq!(rebuilt, arrivals.rebuilt.len() as u64, "{}: {counters:?}", context());
         let discarded = (counters.late, counters.corrupt, counters.foreign);
@@ -369,8 +369,8 @@ impl Case {
         assert_eq!(sim.relay.bytes_held(), 0, "{}", context());
     }
 
-    /// Losses that a receiver can know of: with a packet of the run before and after them. A native
-    /// session is known to begin at 0.
+    /// Returns the number of losses that a receiver can detect: those with a packet of the same
+    /// run before and after them. A native session is known to start at 0.
     fn visible(&self, sent: &[Sent], dropped: &BTreeSet<u64>) -> u64 {
         let runs = 0..=sent.last().unwrap().run;
         let in_run = |run| {
@@ -385,8 +385,8 @@ impl Case {
         runs.map(in_run).sum()
     }
 
-    /// Numbers that a restart a little further on seems to have lost: where packets leave at their
-    /// source times, the time of what is missing passes.
+    /// Returns the numbers that seem to be lost after a restart slightly ahead: if packets leave
+    /// at their source times, the times of the missing ones pass.
     fn seems_lost(&self, sent: &[Sent]) -> u64 {
         let runs = sent.get(SESSION as usize - 1).zip(sent.get(SESSION as usize));
         let modulus = self.format.modulus();
@@ -394,8 +394,8 @@ impl Case {
         if self.restart != Restart::NewSession && ahead < WINDOW { ahead } else { 0 }
     }
 
-    /// The start numbers with which the wrap falls on each packet sent. `TIDECAST_SIM_PHASES=all`:
-    /// all.
+    /// Returns the start numbers for which the wrap falls on each packet sent.
+    /// `TIDECAST_SIM_PHASES=all` selects all.
     fn phases(&self, step: usize) -> Vec<u64> {
         let modulus = self.format.modulus();
         if self.format == Numbered::Native {
@@ -405,21 +405,21 @@ impl Case {
             return (0..modulus).collect();
         }
         let wraps = self.sent(0).iter().map(|p| (modulus - p.number) % modulus).collect::<BTreeSet<_>>();
-        // A restart at 0 from near it, on either side: within the reorder window, at its edge, and
-        // beyond.
+        // A restart at 0 from numbers near 0, on either side: within the reorder window, at its
+        // edge, and beyond.
         let near = (0..1200).filter(|_| self.restart == Restart::ToZero).map(|n| modulus - SESSION - 700 + n);
         wraps.into_iter().chain(near).map(|start| start % modulus).step_by(step).collect()
     }
 
-    /// Whether the restart is so small a step backwards that its packets have the numbers which the
-    /// old run was about to use, or still waits for, before they can be confirmed.
+    /// Returns whether the restart is such a small step backwards that its packets have numbers
+    /// that the old run was about to use, or still waits for, before they can be confirmed.
     fn ambiguous(&self, start: u64) -> bool {
         let sent = self.sent(start);
         let (Some(old), Some(new)) = (sent.get(SESSION as usize - 1), sent.get(SESSION as usize)) else {
             return false;
         };
         let back = (old.number + self.format.modulus() - new.number) % self.format.modulus();
-        // What a gap of the old run still waits for may be a number of the new one.
+        // A number for which a gap of the old run still waits may be one of the new run.
         let waiting = self.hold.unwrap_or(50 * MS).as_micros().div_ceil(INTERVAL.as_micros()) as u64;
         let confirmed_after = if self.network == Network::Good { 1 } else { waiting.max(64) };
         self.restart != Restart::NewSession && back < confirmed_after
@@ -434,7 +434,7 @@ impl Case {
     }
 }
 
-/// Every fault, with the protection on.
+/// Runs every fault with this protection.
 fn protected(protection: Protection, format: Numbered, step: usize) {
     let case = |network| Case { protection, ..Case::plain(format, network) };
     NETWORKS.into_iter().for_each(|network| case(network).run_phases(step));
@@ -455,7 +455,7 @@ const FORGERIES: [i64; 3] = [2000, -2000, 20_000];
 
 fn networks(format: Numbered, hold: Option<Duration>, step: usize) {
     for network in NETWORKS {
-        // The automatic hold has to learn of 80 ms first.
+        // The automatic hold first has to learn the delay of 80 ms.
         if hold.is_some() || network != Network::Late(40) {
             Case { hold, ..Case::plain(format, network) }.run_phases(step);
         }
@@ -524,8 +524,8 @@ fn custom_u16() {
     }
 }
 
-/// In a space of 256 numbers most jumps look like reordering, so only what a network does to it is
-/// tried.
+/// In a space of 256 numbers most jumps look like reordering, so only faults of the network are
+/// tested.
 #[test]
 fn custom_u8() {
     networks(Numbered::Custom8, FIXED, 1);
@@ -581,7 +581,7 @@ fn custom_u16_paced() {
     protected(Protection::Paced, Numbered::Custom16, 16);
 }
 
-/// A producer that counts anew from a lower number, while each leg loses packets of its own.
+/// A producer restarts its numbering from a lower number, while each leg loses different packets.
 #[test]
 fn lower_numbers_on_two_legs_that_lose() {
     for format in [Numbered::Rtp, Numbered::Native, Numbered::Custom16] {
@@ -592,8 +592,8 @@ fn lower_numbers_on_two_legs_that_lose() {
     }
 }
 
-/// Numbers at which a run over all phases has failed once: a restart to just beyond the window as
-/// it was, while a loss lets the rate, and so the window, move.
+/// Numbers at which a run over all phases failed once: a restart to just beyond the previous
+/// window, while a loss lets the rate, and therefore the window, change.
 #[test]
 fn failed_once() {
     let case =

@@ -1,5 +1,5 @@
-//! Native FEC packet by packet: when losses come back, and when they are given up. How much of them
-//! does is the subject of `residual`.
+//! Tests of native FEC packet by packet: when losses are recovered, and when they are given up.
+//! `residual` tests how many are recovered.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::{
 
 const SESSION: u32 = 5;
 
-/// A media packet's timestamp and payload follow from its number: sizes of 16 to 64 bytes.
+/// Returns a media packet's timestamp and payload, which follow from its number: sizes of 16 to 64
+/// bytes.
 fn media(number: u64, mix: u64) -> (u64, Vec<u8>) {
     let mixed = (number ^ mix).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let len = 16 + (mixed >> 58) as usize % 49;
@@ -22,7 +23,7 @@ fn media(number: u64, mix: u64) -> (u64, Vec<u8>) {
     (1 + (mixed >> 8), payload)
 }
 
-/// One block of three, with its second packet lost; the repair packet comes before the third.
+/// One block of three packets, with the second lost; the repair packet arrives before the third.
 #[test]
 fn fec_repair_packets_may_overtake() {
     let mut sim = Sim::new(Config { hold: Hold::Fixed(100 * MS), ..config("auto") });
@@ -40,8 +41,8 @@ fn fec_repair_packets_may_overtake() {
     assert_eq!(sim.check_counters().lost, 0);
 }
 
-/// Of a block whose repair packets have come and do not suffice, nothing is waited for; but what no
-/// later packet has overtaken may still be on its way.
+/// A block whose repair packets have arrived but do not suffice is not waited for; but packets
+/// that no later packet has overtaken may still be in transit.
 #[test]
 fn fec_what_cannot_come_back_is_skipped_at_once() {
     let mut sim = Sim::new(Config { hold: Hold::Fixed(100 * MS), ..config("auto") });
@@ -50,7 +51,7 @@ fn fec_what_cannot_come_back_is_skipped_at_once() {
     let mut repair =
         |first: usize| repairs(&mut codes, SESSION, first as u64, 1, 1, &packets[first..first + 5]).remove(0);
     let data = |n: u64| native(Kind::Data, 7, SESSION, n, packets[n as usize].0, &packets[n as usize].1);
-    // A block before it has shown what the code is like.
+    // A previous block has shown the parameters of the code.
     (0..5).for_each(|n| sim.packet(MS, &data(n)));
     sim.packet(MS, &repair(0));
     sim.packet(MS, &data(5));
@@ -63,7 +64,7 @@ fn fec_what_cannot_come_back_is_skipped_at_once() {
     assert_eq!(sim.check_counters().lost, 2);
 }
 
-/// A forged repair packet far ahead, or for packets not sent yet, costs nothing.
+/// A forged repair packet far ahead, or for packets that have not been sent yet, has no effect.
 #[test]
 fn fec_forged_repair_packets_cost_nothing() {
     let mut sim = Sim::new(Config { hold: Hold::Fixed(50 * MS), ..config("auto") });
@@ -94,7 +95,7 @@ fn fec_forged_repair_packets_cost_nothing() {
     sim.run_until(Duration::from_secs(10));
     let counters = sim.check_counters();
     assert_eq!(counters.delivered + counters.lost, 500, "{counters:?}");
-    // The hold of 50 ms is shorter than the block: the loss of each is given up before its repair
-    // packets come.
+    // The hold of 50 ms is shorter than the block: each loss is given up before its repair packets
+    // arrive.
     assert_eq!(counters.lost, 50, "{counters:?}");
 }

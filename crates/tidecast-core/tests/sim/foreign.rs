@@ -1,4 +1,4 @@
-//! RTP flows that carry a transport stream, and what comes among it that is none.
+//! Tests of RTP flows that carry a transport stream, with other packets among them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::harness::{Event, MS, Sim};
 const SSRC: u32 = 0x1111;
 const FEC: u8 = 97;
 
-/// Seven TS packets that say which datagram they are of.
+/// Returns seven TS packets that contain the number of their datagram.
 fn ts(number: usize) -> Vec<u8> {
     let mut payload = Vec::new();
     for place in 0..7 {
@@ -29,25 +29,26 @@ fn packet(payload_type: u8, ssrc: u32, number: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What comes beside the media.
+/// Packets among the media.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Beside {
-    /// FEC with numbers of its own, from this one on.
+    /// FEC with its own sequence numbers, starting at this one.
     Own(u16),
-    /// FEC in the media's row of numbers.
+    /// FEC with sequence numbers of the media's sequence.
     OneRow,
-    /// Keep-alives of the media's payload type, with so many bytes.
+    /// Keep-alives of the media's payload type, with this many bytes.
     KeepAlive(usize),
-    /// The same of another payload type (RFC 6263 section 4.6).
+    /// Keep-alives of another payload type (RFC 6263 section 4.6).
     OtherKeepAlive,
 }
 
-/// 300 datagrams 4 ms apart, with something beside before each fifth; `lost`: of the media.
+/// Plays 300 datagrams 4 ms apart, with another packet before each fifth; `lost` selects lost
+/// media packets.
 fn play(beside: Beside, first: bool, lost: impl Fn(usize) -> bool) -> (Sim, Vec<Duration>) {
     play_at(4 * MS, beside, first, lost)
 }
 
-/// The same, so far apart.
+/// Like `play`, with this interval.
 fn play_at(
     pace: Duration,
     beside: Beside,
@@ -79,7 +80,7 @@ fn play_at(
     (sim, sent)
 }
 
-/// Every datagram of the stream comes out, at once, and nothing else.
+/// Checks that every datagram of the stream comes out at once, and nothing else.
 fn is_clean(beside: Beside, first: bool, foreign: u64) -> Counters {
     let (sim, sent) = play(beside, first, |_| false);
     let delivered = sim.delivered(<[u8]>::to_vec);
@@ -95,8 +96,8 @@ fn is_clean(beside: Beside, first: bool, foreign: u64) -> Counters {
     counters
 }
 
-/// What comes beside the stream while its first packets are collected, and behind an early gap,
-/// takes its number, too.
+/// Other packets also take their sequence numbers while the first packets of the stream are
+/// collected, and after an early gap.
 #[test]
 fn foreign_packets_take_their_numbers_from_the_beginning() {
     for pace in [MS / 10, MS, 2 * MS, 4 * MS] {
@@ -161,8 +162,8 @@ fn two_forged_packets_of_another_type_cost_nothing() {
     }
 }
 
-/// One forged packet of TS does not make the others foreign, and nothing of an audio stream ever
-/// is.
+/// One forged TS packet does not make the others foreign, and no packet of an audio stream is
+/// foreign.
 #[test]
 fn other_payloads_pass_as_they_come() {
     let mut sim = Sim::fixed("rtp", 50 * MS);
@@ -183,7 +184,8 @@ fn other_payloads_pass_as_they_come() {
     assert!(!sim.events.iter().any(|(_, event)| matches!(event, Event::Carries { .. })));
 }
 
-/// A producer that changes for good is followed, and most of what it sends goes on.
+/// A producer that changes its content permanently is followed, and most of its packets are passed
+/// on.
 #[test]
 fn a_flow_may_change_what_it_carries() {
     let mut sim = Sim::fixed("rtp", 50 * MS);

@@ -1,10 +1,10 @@
-//! One forged datagram of any kind, at any place in the numbering, beside an undisturbed twin: for
-//! each format and each protection two relays get the same packets, with the same losses, and one
-//! of them a datagram that nobody sent. It costs at most one good packet, and moves neither the
-//! hold nor a session.
+//! One forged datagram of any kind, at any position in the numbering, compared with an undisturbed
+//! twin: for each format and each protection two relays get the same packets, with the same
+//! losses, and one of them also gets a forged datagram. It may cost at most one good packet, and
+//! must change neither the hold nor a session.
 //!
-//! `TIDECAST_FORGED=all` tries every position. `TIDECAST_WRITE_DOCS=1` writes what was measured
-//! into docs/recovery.md, which the test is otherwise held to.
+//! `TIDECAST_FORGED=all` tries every position. `TIDECAST_WRITE_DOCS=1` writes the results into
+//! docs/recovery.md; otherwise the test compares them with that file.
 
 mod kinds;
 mod stream;
@@ -37,20 +37,20 @@ const STREAMS: [(Format, &[Protection]); 5] = {
     ]
 };
 
-/// The hold is measured to two packets.
+/// Tolerance of the hold, which is measured to two packets.
 const HOLD_TOLERANCE: Duration = Duration::from_millis(5);
 
-/// What the worst of all did.
+/// Effects of the worst forgery.
 #[derive(Debug, Default, Clone)]
 struct Worst {
     tried: u64,
-    /// Good packets that did not come out, and deliveries of what nobody sent.
+    /// Good packets that were not delivered, plus deliveries of forged ones.
     lost: u64,
     wrong: u64,
-    /// How often the hold moved, and a session.
+    /// How often the hold changed, and how often a session did.
     holds: u64,
     sessions: u64,
-    /// The forgery that cost most, and the first that moved something.
+    /// The forgery with the largest loss, and the first that changed something.
     example: String,
     moved: String,
 }
@@ -92,10 +92,10 @@ impl fmt::Display for Worst {
     }
 }
 
-/// The worst by format, protection and column of the table.
+/// The worst effects by format, protection and column of the table.
 type Table = BTreeMap<(Format, Protection, usize), Worst>;
 
-/// All forgeries against one stream.
+/// Runs all forgeries against one stream.
 fn sweep(stream: &Stream, all: bool) -> Table {
     let mut table = Table::new();
     let twin = stream.run(None);
@@ -152,8 +152,8 @@ impl Worst {
     }
 }
 
-/// A table of figures: by stream what the worst of each column cost, and how many in a thousand
-/// moved the hold and a session.
+/// Returns the figures of the table: for each stream the maximum loss in each column, and how many
+/// forgeries in a thousand changed the hold and a session.
 fn figures(table: &Table) -> BTreeMap<String, Vec<Option<u64>>> {
     let mut rows = BTreeMap::new();
     for (format, protection, _) in table.keys() {
@@ -210,7 +210,7 @@ const MARKS: [&str; 2] = [
     "\n<!-- forged: end -->",
 ];
 
-/// The documentation, and where in it the table stands.
+/// Returns the documentation, and the position of the table in it.
 fn documented() -> (String, std::ops::Range<usize>) {
     let text = fs::read_to_string(DOCUMENT).expect(DOCUMENT);
     let begin = text.find(MARKS[0]).expect("where the table begins") + MARKS[0].len();

@@ -1,4 +1,4 @@
-//! Datagrams of every format, with a content that says which packet of which run they are.
+//! Datagrams of every format, whose content identifies their packet and run.
 
 use tidecast_wire::{
     fec::rs::Codes,
@@ -6,14 +6,14 @@ use tidecast_wire::{
     rtp,
 };
 
-/// A way to number datagrams.
+/// A format of sequence numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numbered {
     Native,
     Rtp,
     /// A little-endian u16 after four bytes.
     Custom16,
-    /// A byte, as MAVLink has it.
+    /// A byte, as in MAVLink.
     Custom8,
 }
 
@@ -27,7 +27,7 @@ impl Numbered {
         }
     }
 
-    /// Numbers after which it starts again at 0.
+    /// Returns the size of the number space, after which it wraps to 0.
     pub fn modulus(self) -> u64 {
         match self {
             Numbered::Native => 1 << 62,
@@ -36,8 +36,8 @@ impl Numbered {
         }
     }
 
-    /// One datagram. `session` is the session id or SSRC, where there is one; `identity` its
-    /// content.
+    /// Returns one datagram. `session` is the session id or SSRC, if the format has one;
+    /// `identity` is its content.
     pub fn datagram(self, session: u32, number: u64, identity: u64) -> Vec<u8> {
         let payload = identity.to_be_bytes();
         match self {
@@ -62,7 +62,7 @@ impl Numbered {
         }
     }
 
-    /// Which packet a delivered payload is.
+    /// Returns the identity of a delivered payload's packet.
     pub fn identity(self, payload: &[u8]) -> u64 {
         let end = payload.last_chunk::<8>().expect("a payload with an identity");
         u64::from_be_bytes(*end)
@@ -82,7 +82,7 @@ pub fn native(
     out
 }
 
-/// The repair datagrams of a block of (timestamp, payload).
+/// Returns the repair datagrams of a block of (timestamp, payload).
 pub fn repairs(
     codes: &mut Codes,
     session: u32,

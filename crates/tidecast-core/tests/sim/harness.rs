@@ -1,4 +1,4 @@
-//! A relay on a made-up clock: runs its timers when they are due and keeps what came out.
+//! A relay on a simulated clock: runs its timers when they are due and records its output.
 
 use std::{
     collections::HashMap,
@@ -18,17 +18,17 @@ use tidecast_wire::Format;
 
 use crate::steps::Steps;
 
-/// The seed of this run: from the environment, else this one.
+/// Returns the seed of this run: from the environment, otherwise `usual`.
 pub fn seed(usual: u64) -> u64 {
     setting("TIDECAST_SEED", usual)
 }
 
-/// A number from the environment.
+/// Returns a number from the environment.
 pub fn setting<T: FromStr>(name: &str, usual: T) -> T {
     env::var(name).ok().map_or(usual, |text| text.parse().ok().unwrap_or_else(|| panic!("{name}={text}")))
 }
 
-/// Prints how to repeat the run, if the test fails.
+/// Prints how to repeat the run if the test fails.
 pub struct Repeat(pub u64);
 
 impl Drop for Repeat {
@@ -39,7 +39,7 @@ impl Drop for Repeat {
     }
 }
 
-/// Seeded choices.
+/// Seeded random choices.
 pub struct Dice(Pcg32);
 
 impl Dice {
@@ -51,7 +51,7 @@ impl Dice {
         self.0.next_u64()
     }
 
-    /// Below `end`, which is not 0.
+    /// Returns a number below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.any() % end
     }
@@ -61,7 +61,7 @@ impl Dice {
     }
 }
 
-/// What came out, and when.
+/// An output of the relay.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Delivered { flow: FlowId, seq: u64, how: How, bytes: Vec<u8>, payload: Vec<u8>, timestamp: Option<u64> },
@@ -77,21 +77,21 @@ pub enum Event {
     Carries { flow: FlowId, stream: bool },
 }
 
-/// One relay, its clock, and what came out so far.
+/// One relay, its clock, and its output so far.
 pub struct Sim {
     pub relay: Relay,
     pub now: Instant,
     start: Instant,
     pub events: Vec<(Duration, Event)>,
-    /// Whether events are kept at all.
+    /// Whether events are recorded.
     pub record: bool,
     due: Option<Instant>,
     stalled: u32,
-    /// The longest that a gap may wait, where more than one packet waits behind it.
+    /// Maximum time that a gap may wait if more than one packet waits for it.
     pub hold_max: Duration,
-    /// Packets held back before the last input, as far as that is quick to tell.
+    /// Number of packets held back before the last input, if that is quick to determine.
     held: usize,
-    /// By flow, one more than the last number that was delivered or given up.
+    /// For each flow, the number after the last one that was delivered or given up.
     passed: HashMap<FlowId, u64>,
     /// Relays that take the same packets with other numbers.
     steps: Option<Box<Steps>>,
@@ -117,7 +117,7 @@ impl Sim {
         sim
     }
 
-    /// A relay with none beside it.
+    /// Creates a relay without such additional relays.
     pub fn bare(config: Config) -> Sim {
         let start = tidecast_net::clock::now() + Duration::from_secs(1000);
         let hold_max = match config.hold {
@@ -151,7 +151,7 @@ impl Sim {
         self.now - self.start
     }
 
-    /// A datagram arrives, so long after the start.
+    /// Feeds a datagram that arrives at this time after the start.
     pub fn packet(&mut self, at: Duration, bytes: &[u8]) {
         self.packet_from(at, 0, source(1), bytes);
     }
@@ -164,13 +164,13 @@ impl Sim {
         self.input(Input::Packet { now: self.now, leg, source, bytes: Buffer::from(bytes) });
     }
 
-    /// The same on a port for repair packets.
+    /// Feeds a datagram on a port for repair packets.
     pub fn repair_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
         self.run_until(at);
         self.input(Input::Repair { now: self.now, leg, source, bytes: Buffer::from(bytes) });
     }
 
-    /// The kernel dropped datagrams before the next one.
+    /// Records that the kernel dropped datagrams before the next one.
     pub fn dropped(&mut self, at: Duration, leg: u8, count: u64) {
         self.run_until(at);
         if let Some(steps) = &mut self.steps {
@@ -179,7 +179,7 @@ impl Sim {
         self.input(Input::Dropped { now: self.now, leg, count });
     }
 
-    /// The same on the port for RTCP.
+    /// Feeds a datagram on the port for RTCP.
     pub fn control_from(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8]) {
         self.run_until(at);
         self.input(Input::Control { now: self.now, leg, source, bytes: Buffer::from(bytes) });
@@ -191,7 +191,7 @@ impl Sim {
         self.drain();
     }
 
-    /// Time passes, and all timers are served when they are due.
+    /// Advances the time, and runs all timers when they are due.
     pub fn run_until(&mut self, at: Duration) {
         if let Some(steps) = &mut self.steps {
             steps.run_until(at);
@@ -249,8 +249,8 @@ impl Sim {
         self.held = if self.relay.flow_count() <= 4 { self.relay.held() } else { 0 };
     }
 
-    /// No order violation, no duplicate, no delivery after a skip, no gap that waits longer than
-    /// the hold.
+    /// Checks that there is no order violation, no duplicate, no delivery after a skip, and no gap
+    /// that waits longer than the hold.
     fn observe(&mut self, output: &Output) {
         match output {
             Output::Deliver(delivery) => self.passes(delivery.flow, delivery.seq, 1),
@@ -259,7 +259,7 @@ impl Sim {
                 let alone = self.held <= 1 && *waited <= SILENCE_MAX;
                 assert!(*waited <= self.hold_max || alone, "a gap waited {waited:?}");
             }
-            // A new run has numbers of its own.
+            // A new run has its own numbers.
             Output::SessionStarted { flow, .. } | Output::FlowEnded { flow } => _ = self.passed.remove(flow),
             _ => {}
         }
@@ -274,7 +274,7 @@ impl Sim {
         );
     }
 
-    /// Every datagram has exactly one fate, and every number too.
+    /// Checks that every datagram and every number is counted exactly once.
     pub fn check_counters(&self) -> Counters {
         let counters = self.relay.totals();
         let held = self.relay.held() as u64;
@@ -289,7 +289,7 @@ impl Sim {
         counters
     }
 
-    /// What was delivered, as `read` sees it.
+    /// Returns the delivered payloads as converted by `read`.
     pub fn delivered<T>(&self, read: impl Fn(&[u8]) -> T) -> Vec<(Duration, T)> {
         let delivered = self.events.iter().filter_map(|(at, event)| match event {
             Event::Delivered { payload, .. } => Some((*at, read(payload))),

@@ -1,5 +1,5 @@
-//! `hold = "auto"`: nothing on a clean path, the span of the FEC within two matrices, as good as a
-//! long hold, and down again when the need is gone.
+//! Tests of `hold = "auto"`: minimal on a clean path, the span of the FEC within two matrices, as
+//! good as a long hold, and reduced again when it is no longer needed.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::{
     st2022::{FIRST, INTERVAL, Sent, stream},
 };
 
-/// It starts at 50 ms, falls when two windows of 12 s have not needed that, and then stays at its
-/// minimum. Where FEC is configured it starts at its maximum, and comes down when no repair packet
-/// has come for two seconds.
+/// The hold starts at 50 ms, falls after two windows of 12 s that did not need it, and then stays
+/// at its minimum. If FEC is configured, it starts at its maximum, and falls if no repair packet
+/// arrives for two seconds.
 #[test]
 fn hold_stays_at_its_minimum_on_a_clean_path() {
     for (legs, fec) in [(1, Fec::Off), (2, Fec::Off), (1, Fec::St2022)] {
@@ -31,7 +31,7 @@ fn hold_stays_at_its_minimum_on_a_clean_path() {
         let (start, min) = (Duration::from_millis(50), Duration::from_millis(20));
         let fell = holds.iter().position(|hold| *hold == min).expect("it falls");
         assert!((24_000..24_100).contains(&fell), "after two windows: {fell}");
-        // The first packets are still collected.
+        // The first packets are still being collected.
         let begun = 20;
         let learnt = begun + holds[begun..].iter().position(|hold| *hold == start).expect("it comes down");
         assert_eq!(fec == Fec::Off, learnt == begun, "nothing was promised");
@@ -46,13 +46,13 @@ fn hold_stays_at_its_minimum_on_a_clean_path() {
     }
 }
 
-/// What a model of losses takes away.
+/// A model of losses.
 #[derive(Debug, Clone, Copy)]
 enum Losses {
     Independent(f64),
-    /// Runs of this length on average.
+    /// Runs with this mean length.
     Bursts(f64, f64),
-    /// Exactly so many in a row, every second or so.
+    /// Exactly this many consecutive packets, about once per second.
     Runs(u64),
 }
 
@@ -78,7 +78,7 @@ impl Losses {
 fn receive(hold: Hold, sent: &[(u64, Sent)], gone: &[bool]) -> (Counters, Sim) {
     let mut sim = Sim::new(Config { hold, fec: Fec::St2022, ..config("rtp") });
     for ((number, sent), gone) in sent.iter().zip(gone) {
-        // Two matrices come whole: by then the span is known.
+        // Two matrices arrive complete: by then the span is known.
         if *number < FIRST + 200 || !gone {
             sim.receive(INTERVAL * (number - FIRST) as u32, sent);
         }
@@ -87,7 +87,7 @@ fn receive(hold: Hold, sent: &[(u64, Sent)], gone: &[bool]) -> (Counters, Sim) {
     (sim.check_counters(), sim)
 }
 
-/// From the second matrix on.
+/// Losses start with the second matrix.
 #[test]
 fn hold_by_itself_loses_nothing_that_500_ms_would_save() {
     let seed = seed(3);
@@ -120,7 +120,7 @@ fn hold_by_itself_loses_nothing_that_500_ms_would_save() {
     }
 }
 
-/// The same of native blocks, whose span the first repair packets tell.
+/// The same for native blocks, whose span follows from the first repair packets.
 #[test]
 fn hold_by_itself_is_as_good_as_500_ms_for_native_blocks() {
     let seed = seed(4);

@@ -1,5 +1,5 @@
-//! Which format a source sends is found out from several of its datagrams: everything comes out in
-//! order, waits for few others, and the counters add up all the while.
+//! Tests that the format of a source is determined from several of its datagrams: all are
+//! delivered in order, wait for few others, and the counters are consistent at all times.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::{
     harness::{Dice, MS, Repeat, Sim, seed, source},
 };
 
-/// What a datagram waits for others at most.
+/// Maximum time that a datagram waits for others.
 const LONGEST: Duration = Duration::from_millis(500);
 
 fn auto(format: &str) -> Sim {
     Sim::fixed(format, 100 * MS)
 }
 
-/// Sends all at this pace and waits; gives the payloads that came out.
+/// Sends all datagrams at this interval and waits. Returns the delivered payloads.
 fn sends(sim: &mut Sim, pace: Duration, datagrams: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let start = sim.elapsed();
     for (i, datagram) in datagrams.iter().enumerate() {
@@ -36,7 +36,7 @@ fn formats(sim: &Sim) -> Vec<PacketFormat> {
     sim.relay.flows().map(|flow| flow.format).collect()
 }
 
-/// Readings of formats whose first byte is 0x80 to 0xbf, as RTP has it, or any byte.
+/// Returns readings in formats whose first byte is 0x80 to 0xbf, as in RTP, or any byte.
 fn readings(kind: u32, i: u32) -> Vec<u8> {
     let value = (20.0 + f64::from(i) / 7.0).to_be_bytes();
     let time = 1_700_000_000 + i;
@@ -87,7 +87,7 @@ fn a_reading_of_a_slow_sensor_is_not_kept_until_the_next_one() {
 
 #[test]
 fn a_transport_stream_may_be_cut_anywhere() {
-    // packets whose other bytes begin RTP packets everywhere
+    // packets whose other bytes look like the start of RTP packets everywhere
     for (packet, at) in [(188, 0), (192, 4), (204, 0)] {
         let byte = |i: usize| if i % packet == at { 0x47 } else { 0x80 + (i * 7 % 64) as u8 };
         let stream: Vec<u8> = (0..packet * 700).map(byte).collect();
@@ -121,12 +121,12 @@ fn damage_is_counted_and_goes_on_as_nothing_else() {
 #[test]
 fn rtp_that_is_slow_changes_its_source_or_shares_its_port() {
     let rtp = |ssrc: u32, number: u16| Numbered::Rtp.datagram(ssrc, number.into(), number.into());
-    // one packet a minute: the first passes as it is, since nothing confirms it
+    // one packet per minute: the first is passed on unchanged, because nothing confirms it
     let mut sim = auto("auto");
     let sent: Vec<_> = (65_530..65_540_u32).map(|number| rtp(4, number as u16)).collect();
     let out = sends(&mut sim, 60_000 * MS, &sent);
     assert_eq!((out.len(), &out[0], out[1].len()), (10, &sent[0], 8));
-    // two streams and reports on one port, and one of them is another one from the middle on
+    // two streams and reports on one port; one of the streams is replaced in the middle
     let mut sim = auto("auto");
     let report = [0x80, 201, 0, 1, 0, 0, 0, 7].to_vec();
     let mut sent = vec![report.clone()];
@@ -138,22 +138,22 @@ fn rtp_that_is_slow_changes_its_source_or_shares_its_port() {
     let out = sends(&mut sim, 5 * MS, &sent);
     let counters = sim.check_counters();
     assert_eq!((out.len(), counters.foreign, counters.rejected), (400, 2, 0), "{counters:?}");
-    // the producer comes back from another port
+    // the producer returns from another port
     sim.packet_from(sim.elapsed() + MS, 0, source(2), &rtp(10, 200));
     sim.run_until(sim.elapsed() + 10 * MS);
     assert_eq!(sim.delivered(<[u8]>::to_vec).len(), 1, "at once: its number follows");
 }
 
-/// Datagrams of all kinds from several sources at once, damaged and lost on the way. What came in
-/// comes out or is counted.
+/// Datagrams of all kinds from several sources at once, damaged and lost in transit. All that
+/// arrive are delivered or counted.
 #[test]
 fn any_mixture_adds_up() {
     let seed = seed(11);
     let _repeat = Repeat(seed);
     let mut dice = Dice::new(seed);
     for _ in 0..30 {
-        // Packets that have waited for their format count that time, too, when a gap among them is
-        // closed.
+        // For packets that have waited for their format, that time also counts when a gap among
+        // them is closed.
         let mut sim = Sim::fixed(if dice.hits(0.8) { "auto" } else { "ts" }, 1200 * MS);
         sim.hold_max += 1000 * MS;
         let mut kinds: Vec<u64> = (0..6).map(|_| dice.below(11)).collect();

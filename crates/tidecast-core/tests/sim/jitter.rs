@@ -1,5 +1,5 @@
-//! Interarrival jitter of RTP flows whose clocks nobody has described, against the formula of RFC
-//! 3550 with the true clock.
+//! Tests of the interarrival jitter of RTP flows with unknown clock rates, against the formula of
+//! RFC 3550 with the true clock rate.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,8 @@ use tidecast_wire::rtp;
 
 use crate::harness::{Dice, Repeat, Sim, config, seed, source};
 
-/// A packet each 20 ms up to `spread` microseconds late: payload type and time stamp by its number.
+/// Sends a packet every 20 ms, delayed by up to `spread` microseconds, with payload type and
+/// timestamp by its number. Returns the jitter.
 fn jitter(config: Config, spread: u64, seed: u64, packet: impl Fn(u64) -> (u8, u32)) -> f64 {
     let mut sim = Sim::bare(config);
     let mut dice = Dice::new(seed);
@@ -27,7 +28,7 @@ fn jitter(config: Config, spread: u64, seed: u64, packet: impl Fn(u64) -> (u8, u
 #[test]
 fn a_steady_stream_of_any_clock_has_none() {
     for rate in RATES {
-        let begin = u32::MAX - rate; // it wraps after a second
+        let begin = u32::MAX - rate; // the timestamp wraps after a second
         let stamp = |number: u64| begin.wrapping_add((u64::from(rate) * 20 * number / 1000) as u32);
         let jitter = jitter(config("rtp"), 0, 1, |number| (111, stamp(number)));
         assert!(jitter < 0.1, "{rate}: {jitter} ms");
@@ -40,12 +41,13 @@ fn the_jitter_is_what_arrivals_and_the_true_clock_say() {
     let _repeat = Repeat(seed);
     for (payload_type, rate) in [(0, 8_000), (111, 48_000), (98, 88_200), (33, 90_000)] {
         let shown = jitter(config("rtp"), 5000, seed, |number| (payload_type, rate / 50 * number as u32));
-        // The difference of two that are uniform up to 5 ms is a third of that on average.
+        // The mean absolute difference of two delays that are uniform up to 5 ms is a third of
+        // that.
         assert!((0.8..2.6).contains(&shown), "{payload_type}: {shown} ms");
     }
 }
 
-/// What a stream has instead of its own packets, by their number.
+/// Replaces the packets of a stream, by their number.
 type Packet = fn(u64) -> (u8, u32);
 
 #[test]

@@ -1,5 +1,6 @@
-//! Jumps of the numbers within a session, which are losses unless something tells that the producer
-//! counts anew; and the control datagrams of custom formats, which close the tail.
+//! Tests of jumps of the numbers within a session, which are losses unless there is a sign that
+//! the producer restarted its numbering; and of the control datagrams of custom formats, which
+//! reveal losses at the end.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ fn u32(number: u64, identity: u64) -> Vec<u8> {
     [&(number as u32).to_be_bytes()[..], &[0, 0, 0, 9], &identity.to_be_bytes()].concat()
 }
 
-/// Where a number may stand.
+/// Position and type of a counter.
 #[derive(Debug, Clone, Copy)]
 enum Counter {
     Wide,
@@ -40,8 +41,8 @@ impl Counter {
     }
 }
 
-/// 300 packets 2 ms apart, then as many from a number so far ahead, after a pause; `drops` of what
-/// is between are the kernel's. All are delivered.
+/// Sends 300 packets 2 ms apart, then as many from a number this far ahead, after a pause; the
+/// kernel dropped `drops` of those between. Checks that all are delivered.
 fn jump(counter: Counter, ahead: i64, pause: Duration, drops: u64, port: u16) -> Counters {
     let mut sim = Sim::new(config(counter.format()));
     for n in 0..600_u64 {
@@ -103,12 +104,12 @@ fn the_producers_clock_tells_a_burst_that_was_lost() {
     assert_eq!((counters.lost, counters.sessions), (0, 2), "nothing tells");
 }
 
-/// MoldUDP64: session, number, count of messages.
+/// Returns a MoldUDP64 packet: session, number, message count.
 fn mold(number: u64, count: u16) -> Vec<u8> {
     [&b"SESSION  A"[..], &number.to_be_bytes(), &count.to_be_bytes(), &[7; 8]].concat()
 }
 
-/// What came out, in short: numbers, `-` numbers lost, `c` control datagrams.
+/// Returns the output in short form: numbers, `-` numbers lost, `c` control datagrams.
 fn said(sim: &Sim) -> Vec<String> {
     let word = |(_, event): &(Duration, Event)| match event {
         Event::Delivered { seq, .. } => Some(format!("{seq}")),
@@ -157,7 +158,7 @@ fn control_datagrams_keep_their_place_and_come_without_any_packet() {
     sim.packet(50 * MS, &mold(3, 2));
     sim.packet(60 * MS, &mold(7, 0));
     sim.packet(70 * MS, &mold(7, 1));
-    // One that nobody sent is passed on, and moves nothing.
+    // A forged one is passed on, and changes nothing.
     sim.packet(80 * MS, &mold(1 << 40, 0));
     sim.packet(90 * MS, &mold(8, 1));
     sim.run_until(Duration::from_secs(1));
@@ -166,8 +167,8 @@ fn control_datagrams_keep_their_place_and_come_without_any_packet() {
     assert_eq!(sim.check_counters().lost, 0);
 }
 
-/// Two packets that nobody sent confirm each other, and the producer goes on: nothing is lost, and
-/// nothing begins anew.
+/// Two forged packets confirm each other, and the producer continues: nothing is lost, and no
+/// session starts.
 #[test]
 fn a_forged_pair_far_ahead_loses_nothing() {
     for ahead in [1000, 1_000_000] {

@@ -1,5 +1,6 @@
-//! Repair packets that come late, legs that are apart, and losses before anything is measured: what
-//! is left is what an ideal decoder leaves of the same packets, as long as the hold covers it.
+//! Tests of late repair packets, legs with different delays, and losses before anything is
+//! measured: the residual losses are those of an ideal decoder, as long as the hold is long
+//! enough.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ fn losses(loss: f64, burst: f64) -> Impairments {
     Impairments { loss, burst, ..Impairments::default() }
 }
 
-/// Runs it; nothing is left that the ideal decoder has.
+/// Runs it, and checks that no packet is missing that the ideal decoder recovers.
 fn as_ideal(course: Course, what: &str) -> Outcome {
     let _repeat = Repeat(course.seed);
     let outcome = course.run();
@@ -25,7 +26,7 @@ fn as_ideal(course: Course, what: &str) -> Outcome {
     outcome
 }
 
-/// The hold covers it: how late the repair packets come does not matter.
+/// The hold is long enough, so the delay of the repair packets makes no difference.
 #[test]
 fn late_repair_packets_are_as_good_as_others() {
     let second = Hold::Fixed(Duration::from_secs(1));
@@ -42,7 +43,7 @@ fn late_repair_packets_are_as_good_as_others() {
     }
 }
 
-/// Each leg brings its own repair packets, and those of the longer one may be all that there are.
+/// Each leg carries its own repair packets; only those of the longer one may arrive.
 #[test]
 fn legs_that_are_apart_are_decoded_as_one() {
     for protection in [Protection::matrix(5, 5), Protection::native(10, 2, 1)] {
@@ -54,7 +55,7 @@ fn legs_that_are_apart_are_decoded_as_one() {
     }
 }
 
-/// From the second packet on, before the relay knows what protects the stream.
+/// Losses from the second packet on, before the relay knows the protection of the stream.
 #[test]
 fn the_first_matrix_and_the_first_block_come_back() {
     let first = seed(1);

@@ -1,4 +1,4 @@
-//! Several legs: the first copy of each number counts, however late a leg's copies come.
+//! Tests of several legs: the first copy of each number counts, however late a leg's copies are.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::{
     harness::{MS, Sim, config, source},
 };
 
-/// One stream of 1,000 packets/s on two legs; the second joins when `from` packets have been sent,
-/// and lags.
+/// Runs one stream of 1,000 packets/s on two legs; the second joins when `from` packets have been
+/// sent, and lags.
 fn two_legs(format: Numbered, lag: u64, from: u64) -> Sim {
     const PACKETS: u64 = 4000;
     let mut sim = Sim::new(Config { legs: 2, ..config(format.format()) });
@@ -47,7 +47,7 @@ fn a_leg_may_lag_by_any_skew_from_the_start_or_later() {
     }
 }
 
-/// The producer starts anew, and both legs bring that, one after the other.
+/// A restart of the producer that arrives on both legs, one after the other, is one restart.
 #[test]
 fn a_restart_on_two_legs_is_one_restart() {
     for (restart, lag) in [(0, 0), (0, 20), (30_000, 20), (600, 20), (0, 100)] {

@@ -1,12 +1,12 @@
-//! The whole core under simulation: made-up clocks, scripted faults and seeded links, no sockets.
+//! Simulations of the whole core: simulated clocks, scripted faults and seeded links, no sockets.
 //!
-//! `TIDECAST_SEED=N` repeats a run whose seed a failure has printed. Longer forms, for a release
-//! build:
+//! `TIDECAST_SEED=N` repeats a run whose seed was printed by a failure. Longer forms, for a
+//! release build:
 //! `TIDECAST_SIM_PACKETS=10000000 cargo test --release -p tidecast-core --test sim residual -- --nocapture`,
 //! `TIDECAST_SIM_PHASES=all cargo test --release -p tidecast-core --test sim faults`,
 //! `TIDECAST_FUZZ_SECONDS=600 cargo test --release -p tidecast-core --test sim fuzz -- --nocapture`.
 
-// A test has no API: `pub` here means only that the other modules use it.
+// A test has no API: `pub` here only means that the other modules use the item.
 #![allow(unreachable_pub)]
 
 mod faults;

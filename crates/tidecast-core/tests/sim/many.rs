@@ -1,4 +1,4 @@
-//! A thousand native streams through one bad link, and a flood of made-up ones among them.
+//! Tests of a thousand native streams over one bad link, with a flood of forged ones among them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -16,7 +16,7 @@ const PACKETS: u64 = 100;
 const INTERVAL: Duration = Duration::from_millis(100);
 const BYTES_MAX: usize = 4 << 20;
 
-/// What is known of the packets of one stream, from the link.
+/// The link's record of the packets of one stream.
 #[derive(Debug, Clone, Default)]
 struct Sent {
     dropped: Vec<u64>,
@@ -25,16 +25,16 @@ struct Sent {
     highest: u64,
 }
 
-/// A packet whose payload is stream and number.
+/// Returns a packet whose payload is stream and number.
 fn datagram(stream: usize, number: u64) -> Vec<u8> {
     let stream = stream as u32;
     let payload = [&stream.to_be_bytes()[..], &number.to_be_bytes()].concat();
     native(Kind::Data, stream, 1, number, 0, &payload)
 }
 
-/// All streams send at once; `each` is called before every packet of theirs. The first two packets
-/// of each are spared, since nobody can miss what came before the first; and every stream ends with
-/// heartbeats.
+/// Sends on all streams at once; `each` is called before every packet of theirs. The first two
+/// packets of each are never lost, because losses before the first cannot be detected; every
+/// stream ends with heartbeats.
 fn run(
     sim: &mut Sim,
     impairments: Impairments,
@@ -82,7 +82,8 @@ fn run(
     sent
 }
 
-/// Each of the streams came out in order and complete, but for what the link had dropped.
+/// Checks that each stream was delivered in order and complete, except for packets dropped by the
+/// link.
 fn check(sim: &Sim, sent: &[Sent]) {
     let mut numbers: Vec<Vec<u64>> = vec![Vec::new(); sent.len()];
     let mut flows = HashMap::new();
@@ -114,7 +115,8 @@ fn impairments(distance: u32) -> Impairments {
 }
 
 fn channel(flows_max: usize) -> Sim {
-    // Streams fall back by more than their own interval: reordering that each of them sees.
+    // Packets are delayed by more than their stream's own interval, so each stream sees
+    // reordering.
     let hold = tidecast_core::relay::Hold::Fixed(400 * MS);
     Sim::new(Config { flows_max, bytes_max: BYTES_MAX, hold, ..config("auto") })
 }
@@ -123,7 +125,8 @@ fn channel(flows_max: usize) -> Sim {
 fn a_thousand_streams_through_a_bad_link() {
     let seed = seed(21);
     let _repeat = Repeat(seed);
-    // 10,000 packets a second: within one stream nothing is reordered, by one place, by two.
+    // At 10,000 packets per second, packets of one stream are not reordered, reordered by one
+    // position, or by two.
     for distance in [8, 1500, 2500] {
         let mut sim = channel(2000);
         let sent = run(&mut sim, impairments(distance), seed, |_, _| {});

@@ -1,5 +1,6 @@
-//! Paced release on made-up clocks: ten minutes with clocks 100 ppm apart, jitter, loss, wraps and
-//! restarts. What counts is when each packet leaves, against when its source had sent it.
+//! Tests of paced release on simulated clocks: ten minutes with clocks 100 ppm apart, jitter,
+//! loss, wraps and restarts. They compare the time at which each packet leaves with the time at
+//! which its source sent it.
 
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOLD: Duration = Duration::from_millis(60);
 const DELAY: Duration = Duration::from_millis(150);
 
-/// What a path adds to a packet's time.
+/// Additional delay of a path.
 #[derive(Debug, Clone, Copy)]
 enum Jitter {
-    /// Up to 40 ms, all alike.
+    /// Uniform up to 40 ms.
     Uniform,
     /// Mostly some milliseconds, sometimes ten times that: a Pareto distribution with shape 2, cut
-    /// at 60 ms.
+    /// off at 60 ms.
     Heavy,
 }
 
@@ -38,36 +39,36 @@ impl Jitter {
     }
 }
 
-/// A producer whose clock is off.
+/// A producer with an inaccurate clock.
 #[derive(Debug, Clone, Copy)]
 struct Source {
     kind: Kinds,
-    /// Our time between two packets.
+    /// Time between two packets, by the relay's clock.
     interval: Duration,
-    /// How much faster than ours its clock runs.
+    /// How much faster its clock runs than the relay's.
     ppm: f64,
 }
 
-/// What its datagrams are.
+/// Kinds of datagrams.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kinds {
-    /// RTP with a time stamp of its own in each packet, which wraps in the second minute.
+    /// RTP with a different timestamp in each packet, which wraps in the second minute.
     Rtp,
-    /// H.264 in RTP: 25 pictures a second, their packets sent at a steady rate.
+    /// H.264 in RTP: 25 pictures per second, whose packets are sent at a constant rate.
     Pictures,
-    /// The same with pictures sent before others that are shown first.
+    /// The same with pictures that are sent before others that are shown first.
     Reordered,
-    /// A transport stream with a PCR each 12 packets, which wraps in the second minute.
+    /// A transport stream with a PCR every 12 packets, which wraps in the second minute.
     Ts,
-    /// The same in RTP, whose time stamps are the pictures'.
+    /// The same in RTP, whose timestamps are those of the pictures.
     TsInRtp,
-    /// Native datagrams with time stamps.
+    /// Native datagrams with timestamps.
     Native,
     /// Audio of a dynamic payload type, 48 kHz.
     Opus,
 }
 
-/// Ticks of its clock that the source counts from.
+/// Returns the clock value in ticks at which the source starts.
 fn wraps_in_the_second_minute(modulus: u64, hz: u64) -> u64 {
     modulus - 90 * hz
 }
@@ -79,7 +80,7 @@ fn in_rtp(payload_type: u8, number: u64, timestamp: u64, payload: &[u8]) -> Vec<
     out
 }
 
-/// A transport packet, its number at its end.
+/// Returns a transport packet with its number at its end.
 fn ts_packet(number: u64, pcr: Option<u64>, discontinuity: bool) -> Vec<u8> {
     let mut packet = vec![0xff; ts::PACKET];
     packet[..4].copy_from_slice(&[ts::SYNC, 1, 0, 0x10 | (number & 15) as u8]);
@@ -105,7 +106,7 @@ impl Source {
         (number.is_multiple_of(12)).then(|| (start + self.ticks(number, ts::Pcr::HZ)) % ts::Pcr::WRAP)
     }
 
-    /// Packets of one picture.
+    /// Returns the number of packets of one picture.
     fn picture(&self) -> u64 {
         (0.040 / self.interval.as_secs_f64()).round() as u64
     }
@@ -148,7 +149,7 @@ impl Source {
     }
 }
 
-/// The number at a payload's end.
+/// Returns the number at a payload's end.
 fn number(payload: &[u8]) -> u64 {
     u64::from_be_bytes(*payload.last_chunk().expect("a number"))
 }
@@ -157,10 +158,10 @@ fn paced(format: &str, delay: Delay) -> Sim {
     Sim::new(Config { hold: Hold::Fixed(HOLD), release: Release::Paced(delay), ..config(format) })
 }
 
-/// How the packets left.
+/// The packets that left.
 #[derive(Debug)]
 struct Left {
-    /// When the source had sent each, and how long after that it left, in milliseconds.
+    /// When the source sent each packet, and how much later it left, in milliseconds.
     delays: Vec<(Duration, f64)>,
     counters: Counters,
     flow: FlowState,
@@ -183,12 +184,12 @@ impl Left {
         part
     }
 
-    /// The median delay of those sent in a part of the time.
+    /// Returns the median delay of those sent in a part of the time.
     fn median(&self, from: Duration, to: Duration) -> f64 {
         quantile(&self.between(from, to), 0.5)
     }
 
-    /// What 99 % of the packets of that time are at most off their median.
+    /// Returns the 99th percentile of the deviation from their median delay.
     fn off(&self, from: Duration, to: Duration) -> f64 {
         let part = self.between(from, to);
         let median = quantile(&part, 0.5);
@@ -202,7 +203,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * q) as usize]
 }
 
-/// So much of a stream through such a path.
+/// Runs this duration of a stream over such a path.
 fn run(source_of: Source, jitter: Jitter, loss: f64, delay: Delay, lasts: Duration, seed: u64) -> Left {
     let mut dice = Dice::new(seed);
     let mut sim = paced(source_of.format(), delay);
@@ -211,7 +212,7 @@ fn run(source_of: Source, jitter: Jitter, loss: f64, delay: Delay, lasts: Durati
     let mut arrivals: Vec<(Duration, u64)> = Vec::new();
     let mut last = Duration::ZERO;
     for number in 0..count {
-        // A transport stream without RTP has no numbers: nothing puts it in order again.
+        // A transport stream without RTP has no sequence numbers, so it cannot be reordered.
         let at = sent(number) + jitter.draw(&mut dice);
         let at = if source_of.kind == Kinds::Ts { at.max(last) } else { at };
         last = at;
@@ -241,7 +242,7 @@ fn report(what: &str, left: &Left, lasts: Duration) {
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-/// The acceptance: no underrun, no growth, and 2 ms at the 99th percentile.
+/// Checks the acceptance criteria: no underrun, no growth, and 2 ms at the 99th percentile.
 fn holds(
     what: &str,
     source_of: Source,
@@ -300,8 +301,8 @@ fn ten_minutes_of_every_clock() {
     }
 }
 
-/// Packets of a stream whose clock does what `ticks` says at each number, 5 ms apart, with 20 ms of
-/// jitter.
+/// Sends packets of a stream whose timestamps are given by `datagram` for each number, 5 ms apart,
+/// with 20 ms of jitter.
 fn scripted(sim: &mut Sim, seed: u64, numbers: std::ops::Range<u64>, datagram: impl Fn(u64) -> Vec<u8>) {
     let mut dice = Dice::new(seed);
     let begin = numbers.start;
@@ -320,8 +321,8 @@ fn own_time(number: u64) -> Duration {
     5 * MS * number as u32
 }
 
-/// A splice: the PCR goes on elsewhere, with its indicator or without. Nobody sees it in the
-/// release.
+/// A splice: the PCR continues at another value, with or without its indicator. It is not visible
+/// in the release.
 #[test]
 fn a_pcr_discontinuity_is_followed() {
     let seed = seed(33);
@@ -349,7 +350,7 @@ fn a_pcr_discontinuity_is_followed() {
     }
 }
 
-/// The time stamps of a sender that starts anew with another SSRC, or under the same with another
+/// The timestamps of a sender that restarts with another SSRC, or with the same one and another
 /// clock.
 #[test]
 fn restarts_and_pauses_begin_anew() {
@@ -385,8 +386,8 @@ fn restarts_and_pauses_begin_anew() {
     }
 }
 
-/// What follows a gap is not late: the delay is longer than the hold. And losses keep their place
-/// among the packets.
+/// Packets after a gap are not late, because the delay is longer than the hold. Losses keep their
+/// position among the packets.
 #[test]
 fn gaps_delay_nothing() {
     let mut sim = paced("native", Delay::Fixed(DELAY));
@@ -417,8 +418,8 @@ fn gaps_delay_nothing() {
     assert_eq!(next, 1995);
 }
 
-/// Beyond its memory the relay gives out early, and loses nothing; at its end it gives out
-/// everything at once.
+/// If its memory is full, the relay releases packets early and loses nothing; at its end it
+/// releases everything at once.
 #[test]
 fn memory_is_bounded_and_the_end_is_at_once() {
     let config = Config { bytes_max: 20_000, hold: Hold::Fixed(HOLD), ..config("native") };
@@ -439,8 +440,8 @@ fn memory_is_bounded_and_the_end_is_at_once() {
     assert!(sim.delivered(number).iter().map(|(_, number)| *number).eq(0..1000));
 }
 
-/// Without any clock: a steady stream is smoothed, and a reading now and then goes out the delay
-/// after it came.
+/// Without any clock: a steady stream is smoothed, and an occasional reading is released the delay
+/// after its arrival.
 #[test]
 fn packets_without_a_clock() {
     let seed = seed(35);
@@ -465,15 +466,15 @@ fn packets_without_a_clock() {
     }
 }
 
-/// What real senders send: ffmpeg sends in bursts with up to 260 ms between them, whatever the
-/// times of its stream.
+/// Captures of real senders: ffmpeg sends in bursts with up to 260 ms between them, regardless of
+/// its stream's timestamps.
 #[test]
 fn captures_of_real_senders_leave_smoothly() {
     for (name, format, clock) in [
         ("ffmpeg-rtp-fec.pcap", "rtp", "pcr"),
         ("ffmpeg-udp.pcap", "ts", "pcr"),
         ("gstreamer-rtp.pcap", "rtp", "pcr"),
-        // Two seconds: too short to find the clock rate of its dynamic type.
+        // Two seconds: too short to determine the clock rate of its dynamic payload type.
         ("ffmpeg-rtp-h264.pcap", "rtp", "arrival"),
     ] {
         let datagrams = capture::capture(name).into_iter().zip(capture::times(name));

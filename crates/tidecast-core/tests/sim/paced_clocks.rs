@@ -1,5 +1,5 @@
-//! Paced release while a source's clock stands, moves to another PID, jumps or is wrong: receivers
-//! see nothing of it.
+//! Tests of paced release when a source's clock stops, moves to another PID, jumps or is wrong:
+//! none of this is visible to receivers.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 const HOLD: Duration = Duration::from_millis(60);
 
-/// When packets were sent, in milliseconds, and what they were.
+/// Packets with their sending times in milliseconds.
 type Sent = Vec<(u64, Vec<u8>)>;
 
-/// How a stream went out.
+/// The released packets of a stream.
 #[derive(Debug)]
 struct Out {
     what: String,
@@ -65,13 +65,13 @@ impl Out {
         out
     }
 
-    /// The longest time without a packet beyond that of the source.
+    /// Returns the maximum time without a packet beyond that of the source.
     fn silent(&self) -> f64 {
         let pairs = self.packets.windows(2);
         pairs.map(|pair| pair[1].1 - pair[0].1 - (pair[1].0 - pair[0].0)).fold(0.0, f64::max)
     }
 
-    /// The median delay of each second in which packets were sent.
+    /// Returns the median delay of each second in which packets were sent.
     fn by_second(&self) -> Vec<i64> {
         let mut seconds: BTreeMap<u64, Vec<i64>> = BTreeMap::new();
         for (sent, left) in &self.packets {
@@ -84,8 +84,8 @@ impl Out {
         seconds.into_values().map(median).collect()
     }
 
-    /// No silence of that length, and the delay that is configured, `off` at most in any second but
-    /// the first ones.
+    /// Checks that there is no silence of that length, and that the delay deviates from the
+    /// configured one by at most `off` in every second except the first ones.
     fn holds(&self, silent: f64, off: i64, first: usize) {
         assert!(self.silent() < silent, "{}: silent for {} ms", self.what, self.silent());
         let seconds = self.by_second();
@@ -122,7 +122,7 @@ fn ts_packet(pid: u16, number: u64, pcr: Option<f64>) -> Vec<u8> {
     packet
 }
 
-/// What PCRs there are at a time in seconds: PIDs and values.
+/// Returns the PCRs at a time in seconds: PIDs and values.
 type Pcrs = fn(f64) -> Vec<(u16, f64)>;
 
 const PCRS: [(&str, Pcrs); 9] = [
@@ -142,8 +142,8 @@ const PCRS: [(&str, Pcrs); 9] = [
     ("stops late", |t| if t < 9.0 { vec![(0x1f0, t + 10.0)] } else { vec![] }),
 ];
 
-/// Transport packets at 200 datagrams a second, each 30 ms one that may have PCRs; `in_rtp`: with
-/// time stamps that stand.
+/// Returns transport packets at 200 datagrams per second, with one that may have PCRs every 30 ms;
+/// `rtp`: in RTP with constant timestamps.
 fn transport_stream(pcrs: Pcrs, rtp: bool) -> Sent {
     let datagram = |number: u64| {
         let read = if number.is_multiple_of(6) { pcrs(number as f64 * 0.005) } else { vec![] };
@@ -171,8 +171,8 @@ fn a_pcr_that_stops_or_moves_is_not_seen() {
     }
 }
 
-/// The same at a rate that varies: pictures of 4 to 8 datagrams, each twelfth of 30, with their
-/// PCRs in front.
+/// The same at a variable rate: pictures of 4 to 8 datagrams, each twelfth of 30, with their PCRs
+/// first.
 fn variable_stream(pcrs: Pcrs, rtp: bool, seed: u64) -> Sent {
     let mut dice = Dice::new(seed);
     let mut sent: Sent = Vec::new();
@@ -208,7 +208,7 @@ fn a_pcr_of_a_variable_rate_is_gone_on_from_as_well() {
     }
 }
 
-/// Packets of audio at 8 kHz, 20 ms apart: the time stamp of each by its number.
+/// Returns packets of audio at 8 kHz, 20 ms apart, with the timestamp of each by its number.
 fn audio(payload_type: u8, ticks: impl Fn(u64) -> u64) -> Sent {
     (0..750).map(|n| (n * 20, in_rtp(payload_type, n, ticks(n), &n.to_be_bytes()))).collect()
 }
@@ -246,7 +246,7 @@ fn native_time_stamps_that_stand_are_not_seen() {
     }
 }
 
-/// After a pause the time stamps go on where they were, or with our time.
+/// After a pause the timestamps continue where they stopped, or with the relay's time.
 #[test]
 fn after_a_pause_the_delay_is_as_before() {
     let seed = seed(39);
@@ -265,7 +265,7 @@ fn after_a_pause_the_delay_is_as_before() {
     }
 }
 
-/// Bursts of one second are no pauses: the automatic delay grows to what they need.
+/// Bursts of one second are not pauses: the automatic delay grows as necessary.
 #[test]
 fn bursts_are_smoothed_as_ever() {
     let seed = seed(40);

@@ -1,5 +1,5 @@
-//! Paced release of every RTP clock through every disturbance: each packet leaves within 20 ms of
-//! the configured delay, and no gap is longer than the source's by more than a packet.
+//! Tests of paced release with every RTP clock rate and every disturbance: each packet leaves
+//! within 20 ms of the configured delay, and no gap exceeds the source's by more than a packet.
 //! `cargo test -p tidecast-core --test sim paced_table -- --nocapture` prints the tables that
 //! docs/players.md shows.
 
@@ -16,17 +16,18 @@ use crate::{
 const DELAY: f64 = 200.0;
 /// The path's jitter, in milliseconds.
 const JITTER: f64 = 8.0;
-/// What the acceptance allows, in milliseconds.
+/// Maximum deviation that the acceptance criteria allow, in milliseconds.
 const OFF: f64 = 20.0;
 
-/// How a stream has gone out.
+/// Results of a stream.
 #[derive(Debug)]
 struct Row {
     stream: String,
     what: String,
-    /// The lowest and the highest delay, in milliseconds.
+    /// The minimum and maximum delay, in milliseconds.
     delays: (f64, f64),
-    /// The most by which a gap is longer than the source's, in milliseconds, and what it may be.
+    /// Maximum by which a gap is longer than the source's, in milliseconds, and the allowed
+    /// maximum.
     gap: f64,
     packet: f64,
     clock: &'static str,
@@ -83,14 +84,15 @@ impl Row {
         }
     }
 
-    /// What the acceptance allows. The path's jitter is part of a gap where there is no clock.
+    /// Returns whether the acceptance criteria are met. The path's jitter is part of a gap if
+    /// there is no clock.
     fn is_right(&self) -> bool {
         let (low, high) = self.delays;
         low >= DELAY - OFF && high <= DELAY + OFF && self.gap <= self.packet.max(JITTER)
     }
 }
 
-/// Prints the table; all must be right.
+/// Prints the table; all rows must meet the criteria.
 fn table(title: &str, rows: &[Row]) {
     let mut text =
         format!("{title}\n\n| Stream | Disturbance | Delay | Longer gap | Clock |\n|---|---|---|---|---|\n");

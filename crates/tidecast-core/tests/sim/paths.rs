@@ -1,5 +1,5 @@
-//! Two paths (ST 2022-7): what both lose is lost and nothing else, a path may fail and come back,
-//! and each path's losses are counted.
+//! Tests of two paths (ST 2022-7): only packets that both lose are lost, a path may fail and
+//! return, and each path's losses are counted.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,8 +19,8 @@ struct Copy {
     packet: u64,
 }
 
-/// Copies of packets that are sent every `interval` on two legs, the second one `skew` behind, in
-/// the order of their arrival, without those that `gone` names.
+/// Returns the copies of packets that are sent every `interval` on two legs, the second delayed by
+/// `skew`, in the order of their arrival, without those that `gone` selects.
 fn copies(
     packets: u64,
     interval: Duration,
@@ -45,7 +45,7 @@ fn two(format: Numbered, hold: Hold) -> Sim {
 }
 
 impl Sim {
-    /// Feeds the copies of a stream that numbers its packets by `number`.
+    /// Feeds the copies of a stream whose packets are numbered by `number`.
     fn receive_copies(&mut self, format: Numbered, copies: &[Copy], number: impl Fn(u64) -> (u32, u64)) {
         for copy in copies {
             let (session, number) = number(copy.packet);
@@ -55,7 +55,8 @@ impl Sim {
         self.run_until(self.elapsed() + Duration::from_secs(5));
     }
 
-    /// What was delivered, which is in order and once each, and the longest time without anything.
+    /// Returns the delivered packets, checked to be in order and once each, and the maximum time
+    /// without any.
     fn outcome(&self, format: Numbered) -> (BTreeSet<u64>, Duration) {
         let delivered = self.delivered(|payload| format.identity(payload));
         let ordered = delivered.windows(2).all(|pair| pair[0].1 < pair[1].1);
@@ -64,17 +65,17 @@ impl Sim {
         (delivered.into_iter().map(|(_, packet)| packet).collect(), silence.unwrap_or_default())
     }
 
-    /// The numbers of an RTP stream that were given up.
+    /// Returns the numbers of an RTP stream that were given up.
     fn given_up(&self) -> BTreeSet<u64> {
         let lost = self.events.iter().filter_map(|(_, event)| match event {
-            // Inside, numbers begin one space higher.
+            // Internal numbers start one number space higher.
             Event::Lost { from, count, .. } => Some(from - 65_536..from - 65_536 + count),
             _ => None,
         });
         lost.flatten().collect()
     }
 
-    /// The longest that packets waited behind a gap.
+    /// Returns the maximum time that packets waited for a gap.
     fn longest_wait(&self) -> Duration {
         let waits = self.events.iter().filter_map(|(_, event)| match event {
             Event::GapClosed { waited } => Some(*waited),
@@ -91,7 +92,7 @@ fn paths_lose_what_both_lose_and_each_leg_is_told_what_it_missed() {
     let _repeat = Repeat(seed);
     for (loss, skew) in [(0.05, 0), (0.05, 10), (0.05, 50), (0.01, 450)] {
         let mut dice = Dice::new(seed + skew);
-        // The first packets come on both legs, so that the beginning is known.
+        // The first packets arrive on both legs, so that the start is known.
         let lost: Vec<[bool; 2]> =
             (0..packets).map(|n| [(); 2].map(|()| n > 1000 && n + 10 < packets && dice.hits(loss))).collect();
         let copies = copies(packets, MS, MS * skew as u32, |leg, n| lost[n as usize][usize::from(leg)]);
@@ -115,16 +116,16 @@ fn paths_lose_what_both_lose_and_each_leg_is_told_what_it_missed() {
         if skew > 0 {
             assert_eq!(legs[1].first, only(0), "{context}");
         }
-        // What both lost is known when the slower one has passed it: it brought two later ones (a
-        // few packets, some of which are lost), 2 ms to the next step, and 50 ms for reordering
-        // that may not have shown yet.
+        // A loss on both is certain when the slower one has passed it: it delivered two later
+        // packets (a few intervals, because some are lost), 2 ms to the next step, and 50 ms for
+        // reordering that may not have been observed yet.
         assert!(sim.longest_wait() <= MS * (skew as u32 + 60), "{:?}: {context}", sim.longest_wait());
     }
 }
 
-/// One path damages payloads: the copy that comes first goes on, the other one is a duplicate, and
-/// the leg that brought it is told that it differs, whether the first one was delivered or waits
-/// behind a gap.
+/// One path damages payloads: the copy that arrives first is passed on, the other one is a
+/// duplicate, and a mismatch is counted for its leg, whether the first one was delivered or waits
+/// for a gap.
 #[test]
 fn paths_that_disagree_are_counted_and_still_one_stream() {
     let seed = seed(19);
@@ -180,8 +181,8 @@ fn paths_may_fail_and_come_back() {
     }
 }
 
-/// The producer starts anew while both legs lead in turn, or one is far behind: all of the new
-/// session comes out, and nothing of the old one in its place.
+/// The producer restarts while both legs lead alternately, or one is far behind: the whole new
+/// session is delivered, and nothing of the old one in its place.
 #[test]
 fn paths_bring_a_restart_as_one() {
     let seed = seed(11);
@@ -204,7 +205,7 @@ fn paths_bring_a_restart_as_one() {
             {
                 let mut dice = Dice::new(seed + skew + 7 * jitter + first);
                 let mut copies = copies(5000, MS * interval, MS * skew as u32, |_, _| false);
-                // Which path leads changes all the time; each keeps the order, or lets packets
+                // The leading path changes constantly; each keeps the order, or lets packets
                 // overtake.
                 let mut last = [Duration::ZERO; 2];
                 for copy in &mut copies {
@@ -239,13 +240,13 @@ fn paths_bring_a_restart_as_one() {
     assert!(failures.is_empty(), "{}:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Both lose a number. It is given up when both have passed it, not at the longest hold; and
-/// without one leg, when the other one has.
+/// A number lost on both is given up when both have passed it, not at the maximum hold; and if one
+/// leg is down, when the other one has.
 #[test]
 fn paths_give_up_early_what_both_have_passed() {
     let lost = |n: u64| n > 30_000 && n.is_multiple_of(500);
     for (skew, out) in [(0, false), (10, false), (100, false), (450, false), (450, true), (100, true)] {
-        // The second leg is out from packet 50,000 on.
+        // The second leg is down from packet 50,000 on.
         let copies = copies(60_000, MS, MS * skew, |leg, n| lost(n) || (out && leg == 1 && n > 50_000));
         let format = Numbered::Rtp;
         let mut sim = two(format, Hold::default());
@@ -264,19 +265,20 @@ fn paths_give_up_early_what_both_have_passed() {
                 );
             waits.max().unwrap_or_default()
         };
-        // Two more packets of the slower leg, 2 ms to the next step, and the least hold.
+        // Two more packets of the slower leg, 2 ms to the next step, and the minimum hold.
         assert!(waits(30_600, 50_000) <= MS * (skew + 25), "skew {skew}: {:?}", waits(30_600, 50_000));
         if out {
-            // 100 ms after its last packet the leg is out.
+            // A leg counts as down 100 ms after its last packet.
             assert!(waits(50_700, 60_000) <= MS * 25, "skew {skew}: {:?}", waits(50_700, 60_000));
         }
     }
 }
 
-/// Two legs with ST 2022-1: what comes out is what an ideal decoder makes of all that either leg
-/// brought. Nothing is rebuilt that the slower leg still brings, and what is lost for good does not
-/// wait for the longest hold. That holds for legs whose skew is short against what the decoder
-/// keeps (three matrices, or 128 packets): of later repair packets the media is forgotten.
+/// Two legs with ST 2022-1: the output equals that of an ideal decoder for all packets of both
+/// legs. Packets that the slower leg still delivers are not recovered, and permanent losses do not
+/// wait for the maximum hold. That holds for legs whose skew is short compared with the decoder's
+/// memory (three matrices, or 128 packets): for later repair packets the media is no longer
+/// stored.
 #[test]
 fn paths_with_fec_lose_what_an_ideal_decoder_loses() {
     let seed = seed(17);
@@ -291,7 +293,7 @@ fn paths_with_fec_lose_what_an_ideal_decoder_loses() {
         let mut received = BTreeSet::new();
         for (place, (number, _)) in sent.iter().enumerate() {
             for leg in [0_u8, 1] {
-                // The beginning, while the spans are not known, and the end come whole.
+                // The start, while the spans are unknown, and the end arrive complete.
                 if *number < FIRST + 1000 || *number >= end - 50 || !dice.hits(loss) {
                     let at = INTERVAL * (number - FIRST) as u32 + MS * (skew as u32) * u32::from(leg);
                     copies.push((at, leg, place));
@@ -318,8 +320,7 @@ fn paths_with_fec_lose_what_an_ideal_decoder_loses() {
         assert_eq!(counters.delivered, end - FIRST - counters.lost, "{context}");
         assert_eq!((counters.recovered_spurious, counters.late, counters.sessions), (0, 0, 1), "{context}");
         assert!(loss == 0.0 || counters.recovered_fec > 100, "{context}");
-        // Two matrices, the lag of the slower leg with what is allowed for it, and reordering as it
-        // was seen.
+        // Two matrices, the lag of the slower leg with its allowance, and the observed reordering.
         assert!(sim.longest_wait() <= INTERVAL * 50 + MS * (skew as u32 * 9 / 4 + 25), "{context}");
     }
 }

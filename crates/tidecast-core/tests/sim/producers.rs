@@ -1,6 +1,6 @@
-//! A producer goes on, comes back, moves, or has a double: restarts with the same content,
-//! successors, several ports, two hosts with one id, numbers that stand still, and what does not
-//! come from where the media comes from.
+//! Tests of producers that continue, return, move, or conflict with another: restarts with the
+//! same content, successors, several ports, two hosts with one id, constant numbers, and datagrams
+//! from another source than the media.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -20,7 +20,7 @@ fn port(host: u8, port: u16) -> SocketAddr {
     SocketAddr::new(source(host).ip(), port)
 }
 
-/// What a player of the channel gets.
+/// Returns the packets that a player of the channel gets.
 fn played(sim: &Sim) -> Vec<u64> {
     let mut follow = Follow::new(SECOND);
     let mut played = Vec::new();
@@ -61,7 +61,7 @@ fn delivered(sim: &Sim) -> Vec<u64> {
         .collect()
 }
 
-/// Seven TS packets of one PID; the last eight bytes say which datagram it is.
+/// Returns seven TS packets of one PID; the last eight bytes contain the index of the datagram.
 fn ts(index: u64) -> Vec<u8> {
     let mut out = Vec::new();
     for n in 0..7 {
@@ -73,8 +73,8 @@ fn ts(index: u64) -> Vec<u8> {
     out
 }
 
-/// A capture that is played again, a chime, a sensor that reboots into the same readings: the same
-/// bytes, later than any network delivers twice.
+/// A capture that is played again, or a sensor that restarts with the same readings: the same
+/// bytes, later than any network delivers duplicates.
 #[test]
 fn what_begins_again_with_the_same_content_is_a_restart() {
     for format in ALL {
@@ -111,7 +111,7 @@ fn what_begins_again_with_the_same_content_is_a_restart() {
     }
 }
 
-/// A burst that the network held up for most of a second is late, and no restart.
+/// A burst that the network delayed for most of a second is late, not a restart.
 #[test]
 fn packets_that_were_held_up_restart_nothing() {
     for format in ALL {
@@ -133,14 +133,14 @@ fn packets_that_were_held_up_restart_nothing() {
     }
 }
 
-/// Two encoders that take turns, each with an SSRC of its own, on one address or two.
+/// Two encoders that alternate, with different SSRCs, on one address or two.
 #[test]
 fn a_player_misses_nothing_where_ssrcs_take_turns() {
     for turn in [450, 150, 25, 10] {
         for other in [source(1), port(1, 7000), source(2)] {
             for release in [Release::Asap, Release::Paced(Delay::Auto)] {
                 if release != Release::Asap && turn < 40 {
-                    continue; // a turn is shorter than the delay
+                    continue; // an alternation is shorter than the delay
                 }
                 let mut sim = Sim::new(Config { release, ..config("rtp") });
                 let mut numbers = [1000, 40_000];
@@ -160,7 +160,7 @@ fn a_player_misses_nothing_where_ssrcs_take_turns() {
     }
 }
 
-/// A transport stream without RTP whose source port changes, once or all the time, or that has two
+/// A transport stream without RTP whose source port changes, once or continually, or that has two
 /// sockets.
 #[test]
 fn a_player_misses_nothing_where_the_port_of_a_transport_stream_changes() {
@@ -187,7 +187,7 @@ fn a_player_misses_nothing_where_the_port_of_a_transport_stream_changes() {
     }
 }
 
-/// The encoder starts again on another port, with counters of its own.
+/// The encoder restarts on another port, with new continuity counters.
 #[test]
 fn a_player_goes_on_with_a_transport_stream_that_starts_again() {
     for host in [1, 2] {
@@ -202,8 +202,8 @@ fn a_player_goes_on_with_a_transport_stream_that_starts_again() {
     }
 }
 
-/// Two programs on one group, from two ports of one host: both live, and a player stays with the
-/// first.
+/// Two programs send to one group, from two ports of one host: both are active, and a player stays
+/// with the first.
 #[test]
 fn two_streams_that_live_stay_beside_each_other() {
     for format in ["ts", "rtp"] {
@@ -215,7 +215,7 @@ fn two_streams_that_live_stay_beside_each_other() {
             } else {
                 Numbered::Rtp.datagram(1 + (n % 2) as u32, 7 + n / 2, n / 2 + if second { 12_345 } else { 0 })
             };
-            // The first one pauses for a moment now and then.
+            // The first one pauses briefly from time to time.
             let stall = if !second && n % 400 > 380 { 9 } else { 0 };
             sim.packet_from(MS * (5 * n as u32 / 2) + MS * stall, 0, port(1, 5000 + (n % 2) as u16), &data);
         }
@@ -226,7 +226,7 @@ fn two_streams_that_live_stay_beside_each_other() {
     }
 }
 
-/// Pairs of forged packets, again and again, of another session or far from the numbers in force.
+/// Repeated pairs of forged packets, of another session or far from the current numbers.
 #[test]
 fn forged_pairs_beside_a_living_producer_cost_nothing() {
     for format in ALL {
@@ -296,7 +296,7 @@ fn of_two_hosts_with_one_id_the_first_is_kept() {
     }
 }
 
-/// Both paths of ST 2022-7 into one group, and one producer with two sockets.
+/// Both paths of ST 2022-7 in one group, and one producer with two sockets, are not collisions.
 #[test]
 fn copies_and_turns_of_one_producer_are_no_collision() {
     for format in ALL {
@@ -304,7 +304,7 @@ fn copies_and_turns_of_one_producer_are_no_collision() {
             let mut sim = Sim::new(config(format.format()));
             let mut arrivals = Vec::new();
             for n in 0..1000_u64 {
-                // Each path loses some, and never both the same.
+                // Each path loses some packets, and both never the same.
                 if (copies && n % 20 != 7) || (!copies && n % 2 == 0) {
                     arrivals.push((5 * n, source(1), n));
                 }
@@ -319,7 +319,7 @@ fn copies_and_turns_of_one_producer_are_no_collision() {
             sim.run_until(10 * SECOND);
             let counters = sim.check_counters();
             let context = format!("{format:?}, skew {skew}, copies {copies}: {counters:?}");
-            // What is missing in the first one is waited for as long as the hold.
+            // A packet that is missing on the first path is waited for up to the hold.
             let lost = if skew > 50 { counters.lost } else { 0 };
             assert!(lost <= 3, "{context}");
             assert_eq!(counters.delivered, 1000 - lost, "{context}");
@@ -328,7 +328,7 @@ fn copies_and_turns_of_one_producer_are_no_collision() {
     }
 }
 
-/// The producer goes on, or starts again, from another port or host.
+/// The producer continues, or restarts, from another port or host.
 #[test]
 fn a_producer_may_move() {
     for format in ALL {
@@ -354,7 +354,7 @@ fn a_producer_may_move() {
     }
 }
 
-/// A number that never changes is none.
+/// A number that never changes is not a sequence number.
 #[test]
 fn a_number_that_never_changes_means_an_unnumbered_stream() {
     for format in ALL {
@@ -372,7 +372,7 @@ fn a_number_that_never_changes_means_an_unnumbered_stream() {
             let said = sim.events.iter().filter(|(_, event)| *event == Event::Unnumbered);
             assert_eq!(said.count(), 1, "{context}");
             assert!(sim.relay.flows().next().unwrap().unnumbered);
-            // It learns to count.
+            // The producer starts to count.
             let begun = sim.elapsed();
             for n in 0..100_u64 {
                 sim.packet(begun + MS * 20 * n as u32, &format.datagram(1, 500 + n, 1000 + n));
@@ -384,7 +384,7 @@ fn a_number_that_never_changes_means_an_unnumbered_stream() {
     }
 }
 
-/// Heartbeats, ends and repair packets from elsewhere do nothing.
+/// Heartbeats, session ends and repair packets from another source have no effect.
 #[test]
 fn what_does_not_come_from_where_the_media_comes_from_does_nothing() {
     for kind in [Kind::Heartbeat, Kind::End] {
@@ -407,7 +407,7 @@ fn what_does_not_come_from_where_the_media_comes_from_does_nothing() {
         );
         assert_eq!(sim.relay.reject_reasons().get("other_source"), Some(&1));
     }
-    // ST 2022-1 from another host; another port of the same host is usual.
+    // ST 2022-1 from another host is ignored; from another port of the same host it is normal.
     for (host, rebuilt) in [(1, 1), (2, 0)] {
         let mut sim = Sim::new(Config { fec: Fec::St2022, ..config("rtp") });
         let shape = tidecast_wire::fec::matrix::Shape::new(5, 5, true).expect("a matrix");
@@ -429,8 +429,8 @@ fn what_does_not_come_from_where_the_media_comes_from_does_nothing() {
     }
 }
 
-/// A new SSRC after a silence of the followed flow is not held: that flow's next packet is overdue
-/// already.
+/// A new SSRC after a silence of the followed flow is not held, because that flow's next packet is
+/// already overdue.
 #[test]
 fn a_new_flow_after_silence_starts_at_once() {
     for pause in [300, 500, 3000] {

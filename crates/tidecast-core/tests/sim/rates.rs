@@ -1,4 +1,5 @@
-//! Low rates, where waiting for the next packet means waiting for long; and the automatic hold.
+//! Tests of low rates, at which the next packet arrives after a long time; and of the automatic
+//! hold.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// When each identity was delivered.
+/// Returns when each identity was delivered.
 fn delivered(sim: &Sim) -> Vec<(Duration, u64)> {
     sim.delivered(|payload| Numbered::Native.identity(payload))
 }
@@ -36,7 +37,7 @@ fn one_of_fifty_a_second_lost() {
     }
 }
 
-/// A sensor that starts again: in a new session, from another number, or both at once.
+/// A sensor restarts: in a new session, from another number, or both at once.
 #[test]
 fn one_reading_a_minute() {
     for hold in [Hold::default(), Hold::Fixed(50 * MS)] {
@@ -86,8 +87,8 @@ fn ten_a_second_come_at_once_from_the_first_on() {
     }
 }
 
-/// Jumps that nothing follows, and numbers, sessions and heartbeats that nobody sent, at any moment
-/// between two packets of a slow flow.
+/// Jumps that no packet follows, and forged numbers, sessions and heartbeats, at any time between
+/// two packets of a slow flow.
 #[test]
 fn forged_packets_on_a_slow_flow_cost_nothing() {
     const FORGED: u64 = 1 << 60;
@@ -147,7 +148,7 @@ fn forged_heartbeats_cost_nothing() {
     }
 }
 
-/// What was lost last is missing when the producer says how far it is.
+/// Losses at the end are detected when the producer announces its next number.
 #[test]
 fn heartbeats_show_a_lost_tail() {
     for hold in [Hold::default(), Hold::Fixed(50 * MS)] {
@@ -167,7 +168,7 @@ fn heartbeats_show_a_lost_tail() {
         assert_eq!(lost.len(), 1, "{lost:?}");
         assert_eq!((lost[0].1, lost[0].2), (97, 3));
         assert!(lost[0].0 <= 2 * SECOND + 60 * MS, "{lost:?}");
-        // A packet that comes after all is late, and the session goes on.
+        // A packet that arrives after all is late, and the session continues.
         sim.packet(6 * SECOND, &Numbered::Native.datagram(1, 98, 98));
         sim.packet(6 * SECOND + MS, &Numbered::Native.datagram(1, 100, 100));
         assert_eq!(delivered(&sim).last(), Some(&(6 * SECOND + MS, 100)));
@@ -190,7 +191,7 @@ fn the_end_of_a_session_ends_the_flow() {
     sim.run_until(8 * SECOND);
     assert_eq!(sim.relay.flow_count(), 0);
     assert!(matches!(sim.events.last(), Some((_, Event::Ended { .. }))));
-    // The next run is a flow of its own.
+    // The next run is a separate flow.
     sim.packet(9 * SECOND, &Numbered::Native.datagram(2, 0, 1000));
     assert_eq!(delivered(&sim).last(), Some(&(9 * SECOND, 1000)));
     assert_eq!(sim.check_counters().delivered, 51);
@@ -210,8 +211,8 @@ fn a_producer_that_pauses_goes_on() {
     }
 }
 
-/// Every 50th packet of 500 a second comes 80 ms late. Once the hold has learnt that, no more are
-/// lost; and when the network is better, the hold falls again.
+/// Every 50th packet of 500 per second is 80 ms late. Once the hold has adapted, no more are lost;
+/// when the network improves, the hold falls again.
 #[test]
 fn the_automatic_hold_learns_and_forgets() {
     for format in [Numbered::Native, Numbered::Rtp] {
@@ -241,8 +242,7 @@ fn the_automatic_hold_learns_and_forgets() {
     }
 }
 
-/// Two RTP senders behind one address, as with audio and video: neither takes the place of the
-/// other.
+/// Two RTP senders share one address, as with audio and video: neither replaces the other.
 #[test]
 fn two_ssrcs_of_one_source_stay_beside_each_other() {
     let seed = seed(5);
@@ -253,7 +253,8 @@ fn two_ssrcs_of_one_source_stay_beside_each_other() {
         let mut arrivals = Vec::new();
         for (ssrc, interval, begin) in [(1_u32, first, 0), (2, second, 3000)] {
             for n in 0..10_000 / interval {
-                // A little reordering: what waits for it must not be given up because of the other.
+                // Packets held because of slight reordering must not be given up because of the
+                // other flow.
                 let late = if n % 10 == 5 && n > 50 { dice.below(3) * interval + interval / 2 } else { 0 };
                 arrivals.push((begin + n * interval + late, ssrc, n));
             }

@@ -1,7 +1,7 @@
-//! What is left of losses, through the whole core: of each code what theory says, and exactly what
-//! an ideal decoder leaves of the same packets. The observer of the laboratory checks each output:
-//! content, order, no number twice, none after it was given up, no gap that waits longer than the
-//! hold.
+//! Tests of the residual losses through the whole core: for each code as in theory, and exactly
+//! those that an ideal decoder leaves for the same packets. The observer of the laboratory checks
+//! each output: content, order, no duplicate, no packet after it was given up, no gap that waits
+//! longer than the hold.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ fn bursts(loss: f64, burst: f64) -> Impairments {
     Impairments { burst, ..independent(loss) }
 }
 
-/// Runs it, and says what came of it beside what was expected.
+/// Runs it, and returns the outcome after comparing it with the ideal decoder; prints it beside
+/// the expected loss.
 fn run(protection: Protection, model: Impairments, seed: u64, expected: f64) -> Outcome {
     let packets = setting("TIDECAST_SIM_PACKETS", 200_000);
     let _repeat = Repeat(seed);
@@ -48,7 +49,7 @@ fn run(protection: Protection, model: Impairments, seed: u64, expected: f64) -> 
     outcome
 }
 
-/// Within three standard deviations of theory.
+/// Checks that the losses are within three standard deviations of theory.
 fn as_theory(protection: Protection, models: &[Impairments]) {
     for model in models {
         let expected = theory::residual(protection, model, HOLD).expect("a theory");
@@ -62,12 +63,12 @@ fn as_theory(protection: Protection, models: &[Impairments]) {
     }
 }
 
-/// As estimated from the outcome; but so few losses say little of how they spread, so not less than
-/// if those of a block or matrix came together, and blocks by chance.
+/// Returns the deviation estimated from the outcome; but since few losses are a poor estimate, at
+/// least that of losses which occur together within a block or matrix, with independent blocks.
 fn deviation(protection: Protection, outcome: &Outcome, expected: f64) -> f64 {
     let together = match protection.code {
         Code::None => 1.0,
-        // Those that one request asks for share its fate.
+        // Packets that are requested together are lost or recovered together.
         Code::Plain => 2.0,
         Code::Native { m, .. } => (m + 1) as f64,
         // Two rows and two columns.
@@ -76,7 +77,7 @@ fn deviation(protection: Protection, outcome: &Outcome, expected: f64) -> f64 {
     outcome.deviation().max((expected * together / outcome.packets as f64).sqrt())
 }
 
-/// Near a figure that is known in two digits.
+/// Checks that the losses are close to a figure that is known to two digits.
 fn as_known(protection: Protection, cases: &[(Impairments, f64)]) {
     for (model, known) in cases {
         let outcome = run(protection, *model, seed(5), *known);
@@ -125,18 +126,19 @@ fn residual_of_st2022_20x5() {
     as_known(Protection::matrix(20, 5), &known.map(|(burst, known)| (bursts(0.01, burst), known)));
 }
 
-/// With round trips of which so many fit into the hold: what is left is what was lost with each
-/// request or its answer.
+/// Round trips of which this many fit into the hold: a packet stays lost if each request or its
+/// answer is lost.
 #[test]
 fn residual_of_asking_again() {
     let again = |ms| Protection::again(Duration::from_millis(ms));
-    // Once, twice and three times.
+    // One, two and three requests.
     as_theory(again(300), &[0.01, 0.05, 0.10].map(independent));
     as_theory(again(200), &[0.05, 0.10].map(independent));
     as_theory(again(150), &[0.05, 0.10].map(independent));
 }
 
-/// The same with all seven requests: 10 % of loss, alone and in bursts, leave next to nothing.
+/// The same with all seven requests: of 10 % loss, independent and in bursts, almost nothing
+/// remains.
 #[test]
 fn residual_of_asking_seven_times() {
     let protection = Protection::again(Duration::from_millis(50));
@@ -148,8 +150,8 @@ fn residual_of_asking_seven_times() {
     }
 }
 
-/// The closed form for blocks of `n` with independent losses: of j lost packets those that are
-/// media are drawn without replacement, so k/n of them in the mean.
+/// Returns the closed form for blocks of `n` with independent losses: of j lost packets those that
+/// are media are drawn without replacement, so on average k/n of them.
 fn closed_form(k: u64, m: u64, loss: f64) -> f64 {
     let n = k + m;
     let chance = |lost: u64| {
@@ -171,7 +173,8 @@ fn theory_agrees_with_the_closed_form() {
     }
 }
 
-/// Theory for bursts, by drawing a small code's losses from a chain that is written down anew here.
+/// Compares the theory for bursts with random draws of a small code's losses, from a separate
+/// implementation of the chain.
 #[test]
 fn theory_agrees_with_drawing() {
     let (loss, burst, mut dice) = (0.1, 3.0, Dice::new(4));

@@ -1,4 +1,5 @@
-//! Asking again: relays and a producer that answers, over links that lose in both directions.
+//! Tests of retransmission: relays and a producer that answers, over links that lose in both
+//! directions.
 
 use std::{
     collections::BTreeMap,
@@ -26,21 +27,21 @@ const SESSION: u32 = 0x1234_5678;
 const NATIVE: Asks = Asks { rist: false, requests: true, shared: false };
 const RIST: Asks = Asks { rist: true, requests: true, shared: false };
 
-/// A relay at the end of its own link from the producer, and the way back.
+/// A relay at the end of its own link from the producer, and the reverse link.
 struct Receiver {
     relay: Relay,
     forth: Link<(bool, Vec<u8>)>,
     back: Link<(Socket, Vec<u8>)>,
     due: Option<Instant>,
-    /// Numbers delivered, in their order, and those given up.
+    /// Delivered numbers, in their order, and those given up.
     delivered: Vec<u64>,
     lost: u64,
-    /// When which numbers were asked for.
+    /// The requested numbers, with the time of each request.
     asked: Vec<(Duration, Vec<u64>)>,
     datagrams: Vec<Vec<u8>>,
 }
 
-/// One producer and those who receive from it.
+/// One producer and its receivers.
 struct World {
     asks: Asks,
     start: Instant,
@@ -48,11 +49,11 @@ struct World {
     first: u64,
     sent: BTreeMap<u64, Vec<u8>>,
     receivers: Vec<Receiver>,
-    /// Numbers sent again.
+    /// Number of retransmitted numbers.
     answered: u64,
-    /// Whether it answers at all.
+    /// Whether the producer answers.
     answers: bool,
-    /// A RIST sender's RTCP comes only from then on.
+    /// Time from which a RIST sender sends RTCP.
     silent_until: Duration,
 }
 
@@ -61,7 +62,7 @@ fn media(asks: Asks, number: u64) -> Vec<u8> {
     format.datagram(SESSION, number, number)
 }
 
-/// The sessions (or SSRCs) and numbers that a datagram asks for, near to `near`.
+/// Returns the sessions (or SSRCs) and numbers that a datagram requests, near to `near`.
 pub fn wanted(socket: Socket, bytes: &[u8], near: u64) -> Vec<(u32, u64)> {
     match socket {
         Socket::Media => {
@@ -86,7 +87,7 @@ pub fn wanted(socket: Socket, bytes: &[u8], near: u64) -> Vec<(u32, u64)> {
     }
 }
 
-/// The same of the session that is in force.
+/// Returns the requested numbers of the current session.
 fn wanted_now(socket: Socket, bytes: &[u8], near: u64) -> Vec<u64> {
     let all = wanted(socket, bytes, near);
     assert!(all.iter().all(|(session, _)| *session == SESSION), "{all:?}");
@@ -122,7 +123,7 @@ impl World {
         }
     }
 
-    /// To all, through their links: on the port of the media, or of RTCP.
+    /// Sends to all receivers through their links, on the port of the media or of RTCP.
     fn send(&mut self, control: bool, bytes: &[u8]) {
         for receiver in &mut self.receivers {
             receiver.forth.push(self.now, (control, bytes.to_vec()));
@@ -135,7 +136,7 @@ impl World {
         self.send(false, &bytes);
     }
 
-    /// The producer's reports: RIST senders send them at least every 100 ms.
+    /// Sends the producer's reports: RIST senders send them at least every 100 ms.
     fn report(&mut self) {
         if !self.asks.rist || self.now - self.start < self.silent_until {
             return;
@@ -144,7 +145,7 @@ impl World {
         Repr::ReceiverReport { ssrc: SESSION, blocks: &[] }.emit(&mut bytes);
         Repr::Cname { ssrc: SESSION, cname: "producer" }.emit(&mut bytes);
         for receiver in &mut self.receivers {
-            // Reports are not lost here: how a sender is found is another test's matter.
+            // Reports are not lost here: another test covers how a sender is found.
             let input =
                 Input::Control { now: self.now, leg: 0, source: source(1), bytes: bytes.clone().into() };
             receiver.relay.handle_input(input);
@@ -152,7 +153,7 @@ impl World {
         self.drain();
     }
 
-    /// Sends again what was asked for, to all: the group is theirs together.
+    /// Retransmits requested packets to all receivers, because they share the group.
     fn answer(&mut self, socket: Socket, bytes: &[u8]) {
         let near = self.sent.last_key_value().map_or(0, |(number, _)| *number);
         if let Socket::Control = socket {
@@ -188,7 +189,7 @@ impl World {
         }
     }
 
-    /// Takes what the relays put out.
+    /// Takes the relays' output.
     fn drain(&mut self) {
         let at = self.now - self.start;
         let near = self.sent.last_key_value().map_or(0, |(number, _)| *number);
@@ -218,7 +219,7 @@ impl World {
         }
     }
 
-    /// What is due now in links and relays.
+    /// Runs everything that is due now in links and relays.
     fn turn(&mut self) {
         for index in 0..self.receivers.len() {
             while let Some((control, bytes)) = self.receivers[index].forth.pop(self.now) {
@@ -239,7 +240,7 @@ impl World {
         }
     }
 
-    /// Time passes in steps of a millisecond.
+    /// Advances the time in steps of a millisecond.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while self.now < until {
@@ -251,7 +252,7 @@ impl World {
         }
     }
 
-    /// So many numbers, one a millisecond; then what is on its way arrives.
+    /// Sends this many numbers, one per millisecond; then delivers what is in transit.
     fn run(&mut self, count: u64) {
         self.report();
         for number in self.first..self.first + count {
@@ -259,7 +260,7 @@ impl World {
             self.pass(MS);
         }
         if !self.asks.rist {
-            // It makes a lost tail visible.
+            // A heartbeat makes a lost tail visible.
             for _ in 0..3 {
                 self.send(false, &datagram(Kind::Heartbeat, 7, SESSION, count, 0, b""));
                 self.pass(400 * MS);
@@ -286,7 +287,7 @@ fn lossy(loss: f64, burst: f64, delay: Duration) -> Impairments {
     Impairments { loss, burst, delay, ..Impairments::default() }
 }
 
-/// Through 10 % of loss in both directions, alone and in bursts of 20, with a round trip of 30 ms
+/// 10 % of loss in both directions, independent and in bursts of 20, with a round trip of 30 ms
 /// and a hold of 1 s.
 #[test]
 fn nothing_is_missing_in_the_end() {
@@ -299,8 +300,7 @@ fn nothing_is_missing_in_the_end() {
         world.run(count);
         let counters = world.counters(0);
         println!("{asks:?}, bursts of {burst}: {counters:?}");
-        // What was lost before the first and behind the last packet that came, nothing could tell
-        // of.
+        // Losses before the first and after the last received packet cannot be detected.
         let ends = if asks.rist { 200 } else { 0 };
         assert_eq!(counters.lost, 0, "{counters:?}");
         assert!(counters.delivered >= count - ends, "{counters:?}");
@@ -309,8 +309,8 @@ fn nothing_is_missing_in_the_end() {
         let came = &world.receivers[0];
         assert!(came.datagrams.windows(2).all(|pair| pair[0] != pair[1]));
         assert_eq!(world.receivers[0].relay.flow_count(), 1);
-        // As they were sent: a retransmission of RIST has its SSRC back; a native one says what it
-        // is.
+        // The packets equal those sent: the SSRC of a RIST retransmission is restored; a native
+        // retransmission is marked.
         let above = if asks.rist { 1 << 16 } else { 0 };
         let expected = came.delivered.iter().map(|number| media(asks, *number - above));
         let unlike = expected.zip(&came.datagrams).filter(|(sent, came)| sent != *came).count() as u64;
@@ -320,8 +320,8 @@ fn nothing_is_missing_in_the_end() {
     }
 }
 
-/// A sender of RIST over links that lose as much in both directions: no more is left than librist
-/// leaves with its usual buffer of a second (0.13 % at 30 % and 100 ms).
+/// A RIST sender over links that lose as much in both directions: the residual loss is at most
+/// that of librist with its usual buffer of a second (0.13 % at 30 % and 100 ms).
 #[test]
 fn heavy_losses_in_both_directions_leave_little() {
     let seed = seed(7);
@@ -345,8 +345,8 @@ fn heavy_losses_in_both_directions_leave_little() {
     }
 }
 
-/// The sender's RTCP comes before its media, as it does with librist: what is lost from the second
-/// packet on comes back.
+/// The sender's RTCP arrives before its media, as with librist: losses from the second packet on
+/// are recovered.
 #[test]
 fn a_flow_begins_with_the_round_trip_that_is_known() {
     let seed = seed(8);
@@ -368,10 +368,10 @@ fn a_flow_begins_with_the_round_trip_that_is_known() {
     assert_eq!(counters.numbers_requested, 50, "each once: the round trip is known");
 }
 
-/// A packet that stands alone, so far ahead: whether it is within the window or not, it draws no
-/// flood. GStreamer's first report comes up to a second after its media. What was lost before can
-/// only be asked for then, and must not seem to have been asked for earlier: a round trip of half a
-/// second would be learnt from its answer.
+/// A single packet this far ahead, within the window or not, does not cause a flood of requests.
+/// GStreamer's first report arrives up to a second after its media. Earlier losses can be
+/// requested only then, and must not appear to have been requested before: the answer would lead
+/// to a measured round trip of half a second.
 #[test]
 fn what_was_lost_before_the_first_report_is_asked_for_after_it() {
     let seed = seed(3);
@@ -412,8 +412,8 @@ fn a_forged_packet_draws_at_most_64_numbers() {
     }
 }
 
-/// The producer is silent behind the forged packet: then nothing contradicts it, and yet it draws
-/// no more.
+/// The producer is silent after the forged packet: nothing contradicts it, and still it causes no
+/// more requests.
 #[test]
 fn a_forged_packet_into_silence_draws_at_most_64_numbers() {
     for asks in [NATIVE, RIST] {
@@ -431,7 +431,7 @@ fn a_forged_packet_into_silence_draws_at_most_64_numbers() {
     }
 }
 
-/// A producer that keeps no history is not asked for more than a share of what it sends.
+/// A producer that keeps no history gets requests for at most a share of what it sends.
 #[test]
 fn requests_are_bounded_by_the_rate() {
     let links = [(lossy(0.4, 1.0, 5 * MS), lossy(0.0, 1.0, 5 * MS))];
@@ -442,7 +442,7 @@ fn requests_are_bounded_by_the_rate() {
     for second in 0..10 {
         let within = asked.iter().filter(|(at, _)| at.as_secs() == second);
         let numbers: usize = within.map(|(_, numbers)| numbers.len()).sum();
-        // Half of the 600 packets a second that come, and what was saved up.
+        // Half of the 600 packets per second that arrive, and the saved-up allowance.
         assert!(numbers <= 500 + 125, "{numbers} in second {second}");
     }
     let counters = world.counters(0);
@@ -452,7 +452,8 @@ fn requests_are_bounded_by_the_rate() {
     assert!((0..10_000).all(|number| times(number) <= usize::from(REQUESTS_MAX)));
 }
 
-/// What could come only after the gap is given up is not asked for, once the round trip is known.
+/// Packets that could arrive only after the gap is given up are not requested, once the round trip
+/// is known.
 #[test]
 fn no_request_that_cannot_be_answered_in_time() {
     let links = [(lossy(0.1, 1.0, 100 * MS), lossy(0.0, 1.0, 100 * MS))];
@@ -464,7 +465,7 @@ fn no_request_that_cannot_be_answered_in_time() {
     assert!(counters.lost > 300 && counters.requests_sent > 0, "{counters:?}");
 }
 
-/// The automatic hold rises to what requests need as soon as the round trip is known.
+/// The automatic hold rises to the time that requests need as soon as the round trip is known.
 #[test]
 fn the_automatic_hold_leaves_time_to_ask() {
     for asks in [NATIVE, RIST] {
@@ -473,14 +474,15 @@ fn the_automatic_hold_leaves_time_to_ask() {
         world.run(20_000);
         let counters = world.counters(0);
         println!("{asks:?}: {:?}, {counters:?}", world.receivers[0].relay.timing(world.start));
-        // The first ones are lost while nothing was measured.
+        // The first packets are lost before anything was measured.
         let at_first = if asks.rist { 10 } else { 40 };
         assert!(counters.lost <= at_first, "{counters:?}");
         assert!(counters.recovered_retransmission > 800, "{counters:?}");
     }
 }
 
-/// Many relays on one group that all miss the same: few ask, since the answer to one reaches all.
+/// Many relays on one group miss the same packets: few send requests, because the answer to one
+/// reaches all.
 #[test]
 fn relays_on_one_group_do_not_ask_all_at_once() {
     let seed = seed(9);
@@ -491,7 +493,7 @@ fn relays_on_one_group_do_not_ask_all_at_once() {
         let links = vec![(lossy(0.0, 1.0, 2 * MS), lossy(0.0, 1.0, 2 * MS)); count];
         let mut world = World::new(asks, Hold::Fixed(500 * MS), &links, seed);
         for number in 0..2000 {
-            // Lost before the group's paths part.
+            // Lost before the paths to the relays separate.
             if number % 100 == 50 {
                 world.sent.insert(number, media(asks, number));
             } else {
@@ -511,8 +513,8 @@ fn relays_on_one_group_do_not_ask_all_at_once() {
     }
 }
 
-/// A sender of the same stream on each leg, both of which lose the same numbers; the second request
-/// is answered. Gives on which legs each number was asked for, one after the other.
+/// Sends the same stream on each leg, both of which lose the same numbers; the second request is
+/// answered. Returns on which legs each number was requested, in order.
 fn asked_on_two_legs(reports_on: &[u8]) -> (Counters, BTreeMap<u64, Vec<u8>>) {
     let seed = seed(5);
     let _repeat = Repeat(seed);

@@ -1,5 +1,5 @@
-//! ST 2022-1 through the whole core, packet by packet: what comes back is what was sent. How much
-//! of it does is the subject of `residual`.
+//! Tests of ST 2022-1 through the whole core, packet by packet: recovered packets equal those
+//! sent. `residual` tests how many are recovered.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,12 +13,12 @@ use tidecast_wire::{
 use crate::harness::{Event, MS, Sim, config, source};
 
 const SSRC: u32 = 0x5EED_0001;
-/// Wraps inside the second matrix.
+/// The first sequence number, which wraps within the second matrix.
 pub const FIRST: u64 = 65_400;
-/// Between two media packets of 8 Mbit/s in packets of seven TS packets.
+/// Time between two media packets at 8 Mbit/s with seven TS packets each.
 pub const INTERVAL: Duration = Duration::from_micros(1316);
 
-/// A media packet: its sizes are not the same.
+/// Returns a media packet; their sizes differ.
 fn media(ssrc: u32, number: u64) -> Vec<u8> {
     let mixed = (number ^ u64::from(ssrc)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let payload = vec![mixed as u8; 12 + (mixed >> 58) as usize % 49];
@@ -29,7 +29,7 @@ fn media(ssrc: u32, number: u64) -> Vec<u8> {
     packet
 }
 
-/// What is on the wire.
+/// A packet on the wire.
 #[derive(Debug, Clone)]
 pub enum Sent {
     Media(u64, Vec<u8>),
@@ -48,7 +48,7 @@ impl Sender {
         Sender { ssrc, encoder: Encoder::new(shape, 7, 9) }
     }
 
-    /// A media packet and the repair packets that follow it.
+    /// Returns a media packet and the repair packets that follow it.
     fn send(&mut self, number: u64) -> Vec<Sent> {
         let packet = media(self.ssrc, number);
         let mut repairs = Vec::new();
@@ -58,7 +58,8 @@ impl Sender {
     }
 }
 
-/// So many whole matrices and the columns of the last one, by the number that they follow.
+/// Returns this many whole matrices and the columns of the last one, by the number that they
+/// follow.
 pub fn stream(columns: u8, rows: u8, matrices: u64) -> Vec<(u64, Sent)> {
     let mut sender = Sender::new(SSRC, columns, rows);
     let end = FIRST + matrices * u64::from(columns) * u64::from(rows);
@@ -82,7 +83,7 @@ impl Sim {
         }
     }
 
-    /// Feeds what gets through, at the pace of sending, and lets everything end.
+    /// Feeds the received packets, at the pace of sending, and waits until everything is released.
     fn receive_all<'a>(&mut self, sent: impl IntoIterator<Item = &'a (u64, Sent)>) -> Counters {
         for (number, sent) in sent {
             self.receive(INTERVAL * (number - FIRST) as u32, sent);
@@ -91,12 +92,12 @@ impl Sim {
         self.check_counters()
     }
 
-    /// What came out, as it was sent and in order. Gives the numbers that FEC brought back.
+    /// Checks that the output is as sent and in order. Returns the numbers that FEC recovered.
     fn all_as_sent(&self, end: u64) -> Vec<u64> {
         let (mut next, mut recovered) = (None, Vec::new());
         for (_, event) in &self.events {
             let Event::Delivered { seq, how, bytes, .. } = event else { continue };
-            // Inside, numbers begin one space higher.
+            // Internal numbers start one number space higher.
             let number = seq - 65_536;
             assert_eq!(*bytes, media(SSRC, number), "number {number}");
             assert!(next.is_none_or(|next| number >= next) && number < end, "{number} after {next:?}");
@@ -109,7 +110,8 @@ impl Sim {
     }
 }
 
-/// What an ideal peeling decoder leaves, by sets of numbers alone.
+/// Returns the packets that an ideal peeling decoder does not recover, computed from sets of
+/// numbers.
 pub fn ideal<'a>(received: impl Iterator<Item = &'a (u64, Sent)>, end: u64) -> BTreeSet<u64> {
     let mut missing: BTreeSet<u64> = (FIRST..end).collect();
     let mut lines = Vec::new();
@@ -166,7 +168,7 @@ fn st2022_each_lost_packet_comes_back() {
 fn st2022_without_loss_nothing_is_recovered() {
     let sent = stream(5, 5, 40);
     let repairs = sent.iter().filter(|(_, sent)| matches!(sent, Sent::Repair(_))).count() as u64;
-    // The repair packets come after their media, and before all media of the same batch.
+    // The repair packets arrive after their media, and before all media of the same batch.
     for first in [false, true] {
         let mut sim = protected(Hold::default());
         let mut batches: Vec<Vec<&(u64, Sent)>> =
@@ -189,8 +191,8 @@ fn st2022_without_loss_nothing_is_recovered() {
     }
 }
 
-/// The original comes after all, later than any packet before: a duplicate, and the rebuild was in
-/// vain.
+/// The original arrives after all, later than any packet before: it is a duplicate, and the
+/// recovery was unnecessary.
 #[test]
 fn st2022_rebuilds_in_vain_are_counted() {
     let late = FIRST + 60;
@@ -210,7 +212,7 @@ fn st2022_rebuilds_in_vain_are_counted() {
     assert_eq!((counters.recovered_fec, counters.recovered_spurious, counters.duplicate), (1, 1, 1));
 }
 
-/// Hold begins at its longest, settles at the span of 10x10 at 8 Mbit/s, and comes down after the
+/// The hold starts at its maximum, settles at the span of 10x10 at 8 Mbit/s, and falls after the
 /// FEC has stopped.
 #[test]
 fn st2022_hold_follows_the_matrix() {
@@ -242,7 +244,8 @@ fn st2022_hold_follows_the_matrix() {
     assert_eq!(sim.relay.bytes_held(), 0, "nothing is kept any more");
 }
 
-/// Two streams on one group, from one host and from two; SSRC 0 of the repair packets says nothing.
+/// Two streams on one group, from one host and from two; SSRC 0 of the repair packets does not
+/// identify the stream.
 #[test]
 fn st2022_repair_packets_find_their_stream() {
     for hosts in [[1, 1], [1, 2]] {
@@ -275,7 +278,7 @@ fn st2022_repair_packets_find_their_stream() {
     }
 }
 
-/// A sender that starts anew, with another SSRC, numbering and matrix.
+/// A sender that restarts with another SSRC, numbering and matrix.
 #[test]
 fn st2022_goes_on_after_a_restart() {
     let mut sim = protected(Hold::Fixed(300 * MS));
@@ -295,7 +298,7 @@ fn st2022_goes_on_after_a_restart() {
     assert_eq!(matrices, [Some((5, 5)), Some((6, 6))]);
 }
 
-/// What comes to the repair ports and is no repair packet is counted by what is wrong with it, and
+/// Datagrams on the repair ports that are not repair packets are counted by the kind of error, and
 /// never delivered.
 #[test]
 fn st2022_garbage_on_the_repair_ports_disturbs_nothing() {
@@ -332,8 +335,7 @@ fn st2022_garbage_on_the_repair_ports_disturbs_nothing() {
     assert!(reasons["unusable_repair"] <= forged && reasons["rtcp"] == bad / 6, "{reasons:?}");
 }
 
-/// Repair packets before all media, and where nobody has asked for FEC, are counted and nothing
-/// more.
+/// Repair packets before all media, and without configured FEC, are only counted.
 #[test]
 fn st2022_repair_packets_alone_do_nothing() {
     for fec in [Fec::St2022, Fec::Auto, Fec::Off] {

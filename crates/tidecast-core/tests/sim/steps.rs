@@ -1,7 +1,7 @@
-//! Numbers are no packets: beside the simulation of a scenario two more relays take the same
-//! packets as a custom format, one with a number each, the other with K numbers each and all
-//! numbers K times as large. The same comes out of both, at the same times, and the counters of
-//! numbers are K times as large.
+//! Tests that numbers and packets are distinguished: beside the simulation of a scenario two more
+//! relays take the same packets as a custom format, one with a single number each, the other with
+//! K numbers each and all numbers K times as large. Both must have the same output at the same
+//! times, and the counters of numbers must be K times as large.
 //!
 //! `TIDECAST_SIM_STEPS=N` does that for each Nth simulation of a test (1: all; 0: none).
 
@@ -16,13 +16,13 @@ use tidecast_wire::{self as wire, Datagram, Format, native};
 
 use crate::harness::{Event, Sim, setting};
 
-/// Numbers that a packet takes, in turn.
+/// Numbers that a packet takes, alternately.
 const STEPS: [u64; 4] = [20, 2, 100, 7];
 /// Bytes before those of the scenario's own datagram.
 const HEADER: usize = 28;
-/// Numbers above this are left out: they cannot be multiplied.
+/// Larger numbers are left out, because they cannot be multiplied.
 const NUMBER_MAX: u64 = 1 << 54;
-/// What the step of a control datagram says.
+/// Value of the step in a control datagram.
 const END: u32 = u32::MAX;
 
 thread_local! {
@@ -30,14 +30,14 @@ thread_local! {
     static SIMULATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What is left of a datagram: everything that a custom format has.
+/// The parts of a datagram that a custom format has.
 #[derive(Debug, Clone, Copy)]
 struct Parts {
     id: u64,
     number: u64,
     kind: Kind,
     micros: u64,
-    /// Numbers after which they start again at 0; none: never.
+    /// Size of the number space; `None` if numbers do not wrap.
     modulus: Option<u64>,
 }
 
@@ -49,7 +49,7 @@ enum Kind {
 }
 
 impl Parts {
-    /// None for what has no number.
+    /// Returns the parts, or `None` for a datagram without a number.
     fn read(format: &Format, bytes: &[u8]) -> Option<Parts> {
         let media = |id, number, micros, modulus| Parts { id, number, kind: Kind::Media, micros, modulus };
         let parts = match wire::parse(format, bytes).ok()? {
@@ -81,7 +81,7 @@ impl Parts {
         (parts.number < NUMBER_MAX).then_some(parts)
     }
 
-    /// The datagram with numbers that are so many times as large.
+    /// Returns the datagram with its numbers multiplied by `step`.
     fn datagram(&self, step: u64, bytes: &[u8]) -> Vec<u8> {
         let takes = match self.kind {
             Kind::Media => step as u32,
@@ -102,14 +102,14 @@ impl Parts {
 pub struct Steps {
     config: Config,
     step: u64,
-    /// Once the first packet has said what numbers there are: with one number each, and with
-    /// `step`.
+    /// The relays with one number each and with `step`, once the first packet has shown the number
+    /// space.
     both: Option<[Sim; 2]>,
     modulus: Option<u64>,
 }
 
 impl Steps {
-    /// For a new simulation, if it is its turn.
+    /// Creates the relays for a new simulation, if it is one that is selected.
     pub fn beside(config: &Config) -> Option<Box<Steps>> {
         let count = SIMULATIONS.replace(SIMULATIONS.get() + 1);
         let every = setting("TIDECAST_SIM_STEPS", 6);
@@ -117,12 +117,12 @@ impl Steps {
             return None;
         }
         let step = STEPS[(count / every) as usize % STEPS.len()];
-        // Memory goes with packets, but not to the byte.
+        // Memory is proportional to the packets, but not exactly.
         let config = Config { fec: Fec::Off, bytes_max: usize::MAX / 2, ..config.clone() };
         Some(Box::new(Steps { config, step, both: None, modulus: None }))
     }
 
-    /// A datagram of the simulation.
+    /// Feeds a datagram of the simulation.
     pub fn packet(&mut self, at: Duration, leg: u8, source: SocketAddr, bytes: &[u8], record: bool) {
         let Some(parts) = Parts::read(&self.config.format, bytes) else { return };
         let (config, step) = (&self.config, self.step);
@@ -141,17 +141,17 @@ impl Steps {
         }
     }
 
-    /// The kernel dropped datagrams.
+    /// Records that the kernel dropped datagrams.
     pub fn dropped(&mut self, at: Duration, leg: u8, count: u64) {
         self.both.iter_mut().flatten().for_each(|sim| sim.dropped(at, leg, count));
     }
 
-    /// Time passes.
+    /// Advances the time.
     pub fn run_until(&mut self, at: Duration) {
         self.both.iter_mut().flatten().for_each(|sim| sim.run_until(at));
     }
 
-    /// The end of the simulation; compares what came out.
+    /// Compares the outputs at the end of the simulation.
     pub fn compare(&mut self) {
         let Some([one, many]) = &mut self.both else { return };
         let step = self.step;
@@ -169,7 +169,7 @@ impl Steps {
     }
 }
 
-/// A custom format whose packets say how many numbers they take.
+/// Returns a custom format whose packets contain how many numbers they take.
 fn format(modulus: Option<u64>, step: u64) -> Format {
     let wrap = modulus.map_or(String::new(), |modulus| format!(",wrap=0..{}", modulus * step - 1));
     let text = format!("seq=u64be@0{wrap},step=u32be@8,id=u64be@12,time=u64be@20:us");
@@ -188,7 +188,7 @@ fn times((at, event): &(Duration, Event), step: u64) -> (Duration, Event) {
     (*at, event)
 }
 
-/// Without what says which number it is.
+/// Returns the event without its sequence number.
 fn plain((at, event): &(Duration, Event)) -> (Duration, Event) {
     let event = match event.clone() {
         Event::Delivered { flow, seq, how, bytes, timestamp, .. } => {
@@ -210,7 +210,7 @@ fn leg_times(leg: &LegCounters, step: u64) -> LegCounters {
     LegCounters { first: leg.first * step, missed: leg.missed * step, ..leg.clone() }
 }
 
-/// What people see of a flow; times since the start.
+/// Returns the public state of a flow, with times since the start.
 fn flow_times(flow: FlowState, start: Instant, step: u64) -> impl PartialEq + std::fmt::Debug {
     let counters = counters_times(&flow.counters, step);
     let arrived = flow.last_arrival - start;
@@ -218,8 +218,8 @@ fn flow_times(flow: FlowState, start: Instant, step: u64) -> impl PartialEq + st
     (flow.key, counters, flow.held, flow.hold, flow.jitter, rate, arrived, flow.ended)
 }
 
-/// Packets that take different counts of numbers, in bursts, reordered, lost and doubled, on one
-/// leg and on two: what was not lost comes out in order.
+/// Packets that take different counts of numbers, in bursts, reordered, lost and duplicated, on
+/// one leg and on two: all that were not lost are delivered in order.
 mod varying {
     use tidecast_core::relay::{Config, Hold};
 
@@ -246,7 +246,7 @@ mod varying {
             let mut sim = Sim::new(Config { legs, hold, ..config(layout) });
             let (mut number, mut at, mut sent, mut lost) = (7, 0, Vec::new(), 0);
             for n in 0..3000_u64 {
-                // Small ones for a while, large ones for a while.
+                // Small counts for a while, then large ones for a while.
                 let most = if n / 100 % 2 == 0 { 1 + largest / 50 } else { largest };
                 let span = 1 + dice.below(most);
                 at += if dice.hits(0.1) { dice.below(20) } else { dice.below(2) };

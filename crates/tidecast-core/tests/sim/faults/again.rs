@@ -1,5 +1,5 @@
-//! The fault matrix while missing packets are asked for: the producer answers, to its own NACKs or
-//! as a RIST sender, and requests and answers are lost like everything else.
+//! The fault matrix with retransmission: the producer answers native NACKs or acts as a RIST
+//! sender, and requests and answers are lost like all other packets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +16,14 @@ use crate::{
     retransmission::wanted,
 };
 
-/// From a request to its answer, in half intervals, as all times here.
+/// Time from a request to its answer, in half intervals, like all times here.
 const ROUND_TRIP: u64 = 6;
-/// A RIST sender reports so often.
+/// Interval of a RIST sender's reports.
 const REPORT: u64 = 80;
-/// What is still asked for is waited for after the last packet.
+/// Time after the last packet in which outstanding requests are answered.
 const TAIL: u64 = 400;
 
-/// What comes to the relay.
+/// A datagram to the relay.
 #[derive(Debug, Clone)]
 enum Incoming {
     Arrival(super::Arrival),
@@ -31,14 +31,14 @@ enum Incoming {
     Control(Vec<u8>),
 }
 
-/// The producer and the way to it.
+/// The producer and the path to it.
 struct Producer<'a> {
     case: &'a Case,
     sent: &'a [Sent],
     dice: Dice,
-    /// By when it comes.
+    /// Datagrams in transit, by arrival time.
     coming: BTreeMap<u64, Vec<Incoming>>,
-    /// Identities that came again.
+    /// Identities that were retransmitted.
     again: BTreeSet<u64>,
 }
 
@@ -55,7 +55,7 @@ impl Producer<'_> {
         self.case.network == Network::Loss && self.dice.hits(0.01)
     }
 
-    /// The packet that it sent last by then.
+    /// Returns the last packet that it had sent at that time.
     fn last(&self, slot: u64) -> usize {
         (slot as usize / 2).min(self.sent.len() - 1)
     }
@@ -68,7 +68,7 @@ impl Producer<'_> {
         self.comes(slot, Incoming::Control(bytes));
     }
 
-    /// A request comes to it. It has what it has sent since it started.
+    /// Handles a request. The producer has the packets that it has sent since it started.
     fn answer(&mut self, slot: u64, socket: Socket, bytes: &[u8]) {
         if self.is_lost() {
             return;
@@ -98,7 +98,7 @@ impl Producer<'_> {
         }
     }
 
-    /// A packet as it is sent again.
+    /// Returns the retransmission of a packet.
     fn datagram(&self, sent: &Sent) -> Vec<u8> {
         let mut bytes = self.case.datagram(sent);
         if self.is_rist() {
@@ -120,7 +120,7 @@ impl Producer<'_> {
         }
     }
 
-    /// Lets everything come, and answers what is asked for.
+    /// Delivers everything, and answers requests.
     fn run(&mut self, sim: &mut Sim) {
         let end = self.coming.last_key_value().map_or(0, |(slot, _)| *slot) + TAIL;
         let mut seen = 0;
@@ -143,7 +143,8 @@ impl Producer<'_> {
 }
 
 impl Case {
-    /// What comes again is not lost any more; what was only late may have come again in vain.
+    /// Runs with retransmission. A retransmitted packet no longer counts as lost; a packet that
+    /// was only late may have been retransmitted in vain.
     pub(super) fn run_asking(&self, sim: &mut Sim, sent: &[Sent], arrivals: &mut Arrivals, dice: Dice) {
         let (coming, again) = (BTreeMap::new(), BTreeSet::new());
         let mut producer = Producer { case: self, sent, dice, coming, again };

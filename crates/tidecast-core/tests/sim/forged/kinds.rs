@@ -1,4 +1,4 @@
-//! One forged datagram: what it claims to be, where in the numbering, from where, and when.
+//! One forged datagram: its type, its position in the numbering, its source and its time.
 
 use std::time::Duration;
 
@@ -16,33 +16,33 @@ use crate::{
     harness::{Dice, Sim, source},
 };
 
-/// Another session or SSRC than the producer's.
+/// A session or SSRC other than the producer's.
 const OTHER: u32 = 0x0BAD_0002;
 
-/// What a forged media packet carries.
+/// Content of a forged media packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// What the producer sends under that number.
+    /// The same as in the producer's packet with that number.
     Copied,
-    /// As long as the original, with a time near to its.
+    /// As long as the original, with a similar timestamp.
     Alike,
     Unlike,
 }
 
-/// What a forged repair packet claims to protect.
+/// Packets that a forged repair packet claims to protect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// A block or line of the producer's own shape, at the producer's places.
+    /// A block or line with the producer's parameters and alignment.
     Own,
-    /// The same shape at any place.
+    /// The same parameters with any alignment.
     Shifted,
     /// One packet.
     One,
-    /// Far more than a block.
+    /// Many more packets than a block.
     Wide,
 }
 
-/// The kinds of datagrams that are forged.
+/// The kinds of forged datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Media { session: u32, content: Content, again: bool },
@@ -62,13 +62,13 @@ pub enum What {
 #[derive(Debug, Clone)]
 pub struct Forged {
     pub what: What,
-    /// How far from the number that is due.
+    /// Distance from the next number.
     pub position: i64,
-    /// From the producer's own address.
+    /// Whether it comes from the producer's own address.
     pub true_source: bool,
-    /// After which of the producer's packets.
+    /// The producer's packet after which it is sent.
     pub after: u64,
-    /// Behind what comes in the same millisecond.
+    /// Whether it follows the other datagrams of the same millisecond.
     pub behind: bool,
     incoming: Incoming,
 }
@@ -77,7 +77,7 @@ pub struct Forged {
 pub const GROUPS: [&str; 5] = ["media", "other session", "repair", "heartbeat, end", "RTCP, NACK, garbage"];
 
 impl What {
-    /// Its column of the table.
+    /// Returns its column of the table.
     pub fn group(&self) -> usize {
         match self {
             What::Media { session: SESSION, .. } => 0,
@@ -88,7 +88,7 @@ impl What {
         }
     }
 
-    /// All that can be forged for a stream.
+    /// Returns all forgeries that are possible for a stream.
     pub fn all(stream: &Stream) -> Vec<What> {
         let (native, rtp) = (stream.format == Format::Native, stream.format == Format::Rtp);
         let mut all = vec![What::Garbage];
@@ -119,7 +119,7 @@ impl What {
         all
     }
 
-    /// Whether it says a number.
+    /// Returns whether it contains a sequence number.
     pub fn has_place(&self) -> bool {
         matches!(self, What::Media { .. } | What::Repair { .. } | What::Heartbeat { .. } | What::End { .. })
     }
@@ -213,7 +213,7 @@ fn shard(dice: &mut Dice, len: usize) -> Vec<u8> {
     (0..len).map(|_| dice.any() as u8).collect()
 }
 
-/// A native repair packet.
+/// Returns a forged native repair packet.
 fn block(stream: &Stream, index: u64, claim: Claim, place: u8, dice: &mut Dice) -> Vec<u8> {
     let (k, m) = (BLOCK.0 as u8, BLOCK.1 as u8);
     let (first, k, m, stride) = match claim {
@@ -228,7 +228,7 @@ fn block(stream: &Stream, index: u64, claim: Claim, place: u8, dice: &mut Dice) 
     });
     let mut shard = shard(dice, 12 + own.max().unwrap_or(0));
     if claim == Claim::One {
-        // It claims to be the packet itself.
+        // The repair packet contains the protected packet itself.
         let len = (shard.len() - 12) as u16;
         shard[..4].copy_from_slice(&[0, 0, (len >> 8) as u8, len as u8]);
     }
@@ -237,7 +237,7 @@ fn block(stream: &Stream, index: u64, claim: Claim, place: u8, dice: &mut Dice) 
     formats::native(Kind::Repair, STREAM, SESSION, stream.number(first), 0, &payload)
 }
 
-/// An ST 2022-1 repair packet: a column, or a row if `row`.
+/// Returns a forged ST 2022-1 repair packet: a column, or a row if `row`.
 fn line(stream: &Stream, index: u64, claim: Claim, row: u8, dice: &mut Dice) -> Vec<u8> {
     let row = row == 1;
     let (base, offset, count) = match (claim, row) {
@@ -304,7 +304,7 @@ fn rtcp(what: What, dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// The positions around the number that is due.
+/// Returns the positions around the next number.
 pub fn positions(all: bool) -> Vec<i64> {
     let far = [-20_000, -2000, 200, 500, 2000, 20_000];
     let mut positions: Vec<i64> = match all {

@@ -1,5 +1,5 @@
-//! What a producer sends and what arrives of it, once for both relays, and what became of it in
-//! each.
+//! The datagrams that a producer sends and those that arrive, the same for both relays, and the
+//! result in each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,45 +23,45 @@ use crate::{
     retransmission::wanted,
 };
 
-/// All times are in half intervals.
+/// Half a packet interval, the unit of all times.
 pub const SLOT: Duration = Duration::from_millis(1);
-/// Media packets of a run.
+/// Number of media packets of a run.
 pub const PACKETS: u64 = 280;
-/// The first one around which something is forged.
+/// The first packet around which a datagram is forged.
 pub const FORGED_AT: u64 = 150;
-/// What its own producer calls a session, or its SSRC.
+/// The producer's session id or SSRC.
 pub const SESSION: u32 = 1000;
 /// The native stream.
 pub const STREAM: u32 = 7;
-/// Packets of a native block, and its repair packets.
+/// Data packets and repair packets of a native block.
 pub const BLOCK: (u64, usize) = (10, 2);
-/// From a request to its answer.
+/// Time from a request to its answer.
 const ROUND_TRIP: u64 = 6;
-/// A RIST sender reports so often.
+/// Interval of a RIST sender's reports.
 const REPORT: u64 = 80;
-/// The producer pauses for so long behind this packet.
+/// The packet after which the producer pauses, and the duration of the pause.
 const PAUSE: (u64, u64) = (170, 20);
-/// Runs go on after the last packet for so long.
+/// How long a run continues after the last packet.
 const TAIL: u64 = 1500;
 
-/// How datagrams are numbered.
+/// Format of the datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
     Rtp,
     Native,
     Custom16,
     Custom8,
-    /// Plain TS, without numbers of its own.
+    /// Plain TS, without sequence numbers.
     Ts,
 }
 
-/// What else is done against losses and jitter.
+/// Additional protection against losses and jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protection {
     No,
-    /// Repair packets of the format's own kind: native blocks, ST 2022-1 for RTP.
+    /// FEC of the format: native blocks, or ST 2022-1 for RTP.
     Fec,
-    /// Native NACKs, RIST for RTP.
+    /// Retransmission: native NACKs, or RIST for RTP.
     Again,
     Legs,
     Paced,
@@ -75,25 +75,25 @@ pub struct Stream {
     pub seed: u64,
 }
 
-/// What comes to the relay.
+/// A datagram to the relay.
 #[derive(Debug, Clone)]
 pub enum Incoming {
-    /// On a leg.
+    /// On the media port of a leg.
     Packet(u8, Vec<u8>),
     Repair(Vec<u8>),
     Control(Vec<u8>),
 }
 
-/// What came of it.
+/// Results of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The producer's packets that came out.
+    /// The producer's packets that were delivered.
     pub good: BTreeSet<u64>,
     /// Deliveries in the producer's flow that it never sent.
     pub wrong: u64,
-    /// Sessions of that flow.
+    /// Number of sessions of that flow.
     pub sessions: usize,
-    /// Its hold, from time to time.
+    /// Samples of its hold.
     pub holds: Vec<Duration>,
 }
 
@@ -112,7 +112,7 @@ impl Stream {
         self.numbered().map_or(1 << 16, Numbered::modulus)
     }
 
-    /// The number of a packet; RTP wraps.
+    /// Returns the sequence number of a packet; in RTP it wraps.
     pub fn number(&self, index: u64) -> u64 {
         let start = if self.format == Format::Rtp { 65_300 } else { 1000 };
         (start + index) % self.modulus()
@@ -122,12 +122,12 @@ impl Stream {
         (self.format, self.protection) == (Format::Rtp, Protection::Again)
     }
 
-    /// When a packet comes, if nothing delays it.
+    /// Returns when a packet arrives without delay.
     pub fn slot(&self, index: u64) -> u64 {
         2 * index + if index > PAUSE.0 { PAUSE.1 } else { 0 }
     }
 
-    /// A media packet of this session or SSRC.
+    /// Returns a media packet of this session or SSRC.
     pub fn datagram(&self, session: u32, number: u64, content: u64) -> Vec<u8> {
         match self.numbered() {
             Some(Numbered::Native) => {
@@ -148,7 +148,7 @@ impl Stream {
         self.datagram(SESSION, self.number(index), index)
     }
 
-    /// Which of its packets a payload is.
+    /// Returns which of its packets a payload belongs to.
     fn index(&self, payload: &[u8]) -> Option<u64> {
         let content = match self.format {
             Format::Ts => u64::from_be_bytes(payload.get(4..12)?.try_into().ok()?),
@@ -159,7 +159,7 @@ impl Stream {
         (content < PACKETS && as_sent).then_some(content)
     }
 
-    /// A packet as it is sent again.
+    /// Returns the retransmission of a packet.
     pub fn again(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         if self.format == Format::Rtp {
             bytes[11] |= 1;
@@ -186,8 +186,8 @@ impl Stream {
         }
     }
 
-    /// Everything that arrives, by when it does. One packet in twenty is lost on each leg, and a
-    /// few are late.
+    /// Returns everything that arrives, by arrival time. One packet in twenty is lost on each leg,
+    /// and a few are late.
     fn arrivals(&self) -> BTreeMap<u64, Vec<Incoming>> {
         let mut dice = Dice::new(self.seed);
         let mut all: BTreeMap<u64, Vec<Incoming>> = BTreeMap::new();
@@ -243,10 +243,10 @@ impl Stream {
         all
     }
 
-    /// One run, in which something may be forged.
+    /// Runs once, optionally with a forged datagram.
     pub fn run(&self, forged: Option<&Forged>) -> Outcome {
         let mut sim = Sim::new(self.config());
-        // What is forged may wait for a number that is long past.
+        // Packets after a forged one may wait for a number that is long past.
         sim.hold_max = Duration::MAX;
         let (mut coming, mut outcome) = (self.arrivals(), Outcome::default());
         let (end, mut seen) = (self.slot(PACKETS) + TAIL, 0);
@@ -308,7 +308,7 @@ impl Stream {
 
     fn judge(&self, sim: &Sim, outcome: &mut Outcome) {
         let mut own: Option<FlowId> = None;
-        // When it has stopped, somebody else may begin.
+        // After the producer has stopped, another one may start.
         let end = SLOT * self.slot(PACKETS) as u32;
         for (at, event) in &sim.events {
             match event {
@@ -326,7 +326,7 @@ impl Stream {
     }
 }
 
-/// Sizes differ, and follow from the content.
+/// Returns a payload whose size and bytes follow from the content.
 fn payload(content: u64) -> Vec<u8> {
     let mixed = content.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mut payload = vec![mixed as u8; 8 + (mixed >> 59) as usize];
@@ -334,7 +334,7 @@ fn payload(content: u64) -> Vec<u8> {
     payload
 }
 
-/// RTCP of a sender.
+/// Returns a sender's RTCP.
 pub fn report(ssrc: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     Repr::ReceiverReport { ssrc, blocks: &[] }.emit(&mut bytes);

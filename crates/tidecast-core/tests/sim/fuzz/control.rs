@@ -1,6 +1,6 @@
-//! RTCP and NACKs from strangers. What they say must change nothing that comes out: two relays get
-//! the same media, with losses that are asked for and answered, and one of them the strangers'
-//! datagrams besides, in lock-step.
+//! RTCP and NACKs from strangers must not change the output: two relays get the same media, with
+//! losses that are requested and answered, and one of them also gets the strangers' datagrams, in
+//! lockstep.
 
 use std::{
     net::SocketAddr,
@@ -29,12 +29,12 @@ const SESSION: u32 = 0x0BAD_CAFE;
 const STREAM: u32 = 7;
 const SENDER: u8 = 1;
 const RUN: u64 = 1500;
-/// A request and its answer take so many milliseconds.
+/// Milliseconds from a request to its answer.
 const TRIP: u64 = 20;
-/// Strangers have addresses from here on.
+/// First address of the strangers.
 const STRANGERS: u64 = 3;
 
-/// An SSRC of any stranger; never the media's.
+/// Returns an SSRC of any stranger; never the media's.
 fn ssrc(dice: &mut Dice) -> u32 {
     dice.any() as u32 | 0x8000_0000
 }
@@ -44,7 +44,7 @@ fn numbers(dice: &mut Dice, most: u64) -> Vec<Numbers> {
     (0..dice.below(most)).map(|_| any(dice)).collect()
 }
 
-/// One packet of RTCP. `media`: whom requests name.
+/// Appends one RTCP packet. `media`: the SSRC that requests name.
 fn packet(dice: &mut Dice, ssrc: u32, media: u32, out: &mut Vec<u8>) {
     let words = dice.below(4) * 4;
     let padding = random(dice, words);
@@ -73,7 +73,8 @@ fn packet(dice: &mut Dice, ssrc: u32, media: u32, out: &mut Vec<u8>) {
     repr.emit(out);
 }
 
-/// A datagram of RTCP: mostly valid, with several packets; else damaged, or any bytes.
+/// Returns an RTCP datagram: mostly valid, with several packets; otherwise damaged, or arbitrary
+/// bytes.
 pub(super) fn rtcp(dice: &mut Dice, ssrc: u32, media: u32) -> Vec<u8> {
     if dice.below(10) == 0 {
         let len = dice.below(300);
@@ -90,7 +91,7 @@ pub(super) fn rtcp(dice: &mut Dice, ssrc: u32, media: u32) -> Vec<u8> {
     damaged(dice, out)
 }
 
-/// A native NACK: of the stream that is received, or of any; the payload may be none.
+/// Returns a native NACK for the received stream, or for any; the payload may be invalid.
 fn nack(dice: &mut Dice) -> Vec<u8> {
     let mut payload = Vec::new();
     let ranges: Vec<(u64, u16)> = (0..dice.below(70)).map(|_| (number(dice), number(dice) as u16)).collect();
@@ -107,7 +108,7 @@ fn nack(dice: &mut Dice) -> Vec<u8> {
         _ => (STREAM, SESSION),
     };
     let bytes = datagram(Kind::Nack, stream, session, number(dice), 0, &payload);
-    // What no longer begins like a native datagram is one without a number, and media.
+    // A datagram that no longer starts like a native one would count as unnumbered media.
     let (start, rest) = bytes.split_at(4);
     [start, &damaged(dice, rest.to_vec())].concat()
 }
@@ -120,11 +121,11 @@ fn stranger(dice: &mut Dice) -> SocketAddr {
 struct Twin {
     relay: Relay,
     due: Option<Instant>,
-    /// What came out of it, and in which millisecond.
+    /// Its output, with the millisecond of each.
     media: Vec<(u64, String)>,
-    /// What is on its way to it again: when, the leg, the datagram.
+    /// Retransmissions in transit to it: time, leg, datagram.
     again: Vec<(u64, u8, Vec<u8>)>,
-    /// What it sent to strangers.
+    /// Number of datagrams that it sent to strangers.
     answered: u64,
     requests: u64,
 }
@@ -153,7 +154,7 @@ impl Twin {
         };
     }
 
-    /// The sender answers what it is asked for.
+    /// The sender answers a request.
     fn asked(&mut self, at: u64, from: Socket, bytes: &[u8]) {
         match from {
             Socket::Media => {
@@ -200,7 +201,7 @@ fn native_media(number: u64) -> Vec<u8> {
     datagram(Kind::Data, STREAM, SESSION, number, 0, &number.to_be_bytes())
 }
 
-/// What both get in this millisecond.
+/// Returns the media that both relays get in this millisecond.
 fn media(dice: &mut Dice, at: u64) -> Vec<(u8, Vec<u8>)> {
     let mut all = Vec::new();
     if at.is_multiple_of(2) {
@@ -220,7 +221,7 @@ fn report() -> Vec<u8> {
     bytes
 }
 
-/// What the strangers send in this millisecond.
+/// Returns the strangers' datagrams of this millisecond.
 fn noise(dice: &mut Dice, now: Instant, most: u64) -> Vec<Input> {
     let one = |dice: &mut Dice| {
         let (source, leg) = (stranger(dice), dice.below(4) as u8);

@@ -1,5 +1,6 @@
-//! Arbitrary input: valid datagrams of all formats with any fields, damaged ones, any bytes, at any
-//! time, on any leg. Nothing may panic, spin or grow, and what comes out must still make sense.
+//! Arbitrary input: valid datagrams of all formats with any fields, damaged ones, arbitrary bytes,
+//! at any time, on any leg. Nothing may panic, loop endlessly or grow without limit, and the
+//! output must be consistent.
 //!
 //! The long form, with overflow checks:
 //! `CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true TIDECAST_FUZZ_SECONDS=600 cargo test --release -p tidecast-core --test sim fuzz -- --nocapture`.
@@ -52,10 +53,10 @@ fn budget() -> Duration {
     Duration::from_secs(setting("TIDECAST_FUZZ_SECONDS", 5))
 }
 
-/// However slow the machine is: they reach every counter that a test asks for.
+/// Minimum number of cases, even on a slow machine: they reach every counter that a test requires.
 const CASES_MIN: u64 = 60;
 
-/// Runs cases from consecutive seeds until the time is up; one case only, if a seed is given.
+/// Runs cases from consecutive seeds until the time is up; only one case if a seed is given.
 fn cases(name: &str, mut case: impl FnMut(&mut Dice) -> u64) {
     let given = std::env::var("TIDECAST_SEED").is_ok();
     let mut seed = crate::harness::seed(1);
@@ -77,7 +78,7 @@ fn pick<T: Copy>(dice: &mut Dice, list: &[T]) -> T {
     list[dice.below(list.len() as u64) as usize]
 }
 
-/// Mostly small, sometimes extreme.
+/// Returns a number that is mostly small, sometimes extreme.
 fn number(dice: &mut Dice) -> u64 {
     match dice.below(8) {
         0 => dice.any(),

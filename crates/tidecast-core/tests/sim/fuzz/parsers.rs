@@ -1,4 +1,4 @@
-//! Every parser on anything.
+//! Runs every parser on arbitrary input.
 
 use tidecast_wire::{
     self as wire, Format, Reject,
@@ -9,7 +9,7 @@ use tidecast_wire::{
 
 use super::{FORMATS, cases, damaged, producer::Producer};
 
-/// Every parser on one datagram.
+/// Runs every parser on one datagram.
 fn parse_all(formats: &[Format], bytes: &[u8], continuity: &mut ts::Continuity) {
     for format in formats {
         match wire::parse(format, bytes) {
@@ -64,7 +64,7 @@ fn fuzz_parsers() {
             };
             let bytes = damaged(dice, bytes);
             parse_all(&formats, &bytes, &mut continuity);
-            // What a datagram carries, as a payload of its own.
+            // The payload of a datagram is also parsed on its own.
             parse_all(&formats, bytes.get(native::HEADER..).unwrap_or(&[]), &mut continuity);
         }
         1000

@@ -1,4 +1,4 @@
-//! Senders of all formats, whose packets mostly follow each other.
+//! Senders of all formats, whose packets are mostly in sequence.
 
 use tidecast_wire::{
     Format,
@@ -13,13 +13,13 @@ use crate::{
     harness::Dice,
 };
 
-/// A sender whose packets mostly follow each other, so that the inner states are reached.
+/// A sender whose packets are mostly in sequence, so that the inner states are reached.
 #[derive(Clone)]
 pub(super) struct Producer {
     stream: u32,
     session: u32,
     next: u64,
-    /// One packet in so many does not follow the one before.
+    /// One packet in this many is not in sequence.
     calm: u64,
     block: Vec<(u64, Vec<u8>)>,
     pending: Vec<Vec<u8>>,
@@ -140,7 +140,7 @@ impl Producer {
         out
     }
 
-    /// A repair packet of SMPTE ST 2022-1 around the numbers in use.
+    /// Returns a repair packet of SMPTE ST 2022-1 around the current numbers.
     pub(super) fn st2022(&mut self, dice: &mut Dice) -> Vec<u8> {
         let near = self.next.wrapping_sub(dice.below(120)) as u16;
         let len = dice.below(60);
@@ -170,7 +170,7 @@ impl Producer {
         out
     }
 
-    /// Fields of all widths at the places where the layouts above look.
+    /// Returns fields of all widths at the positions of the layouts above.
     fn custom(&mut self, dice: &mut Dice, format: &Format) -> Vec<u8> {
         let text = format.to_string();
         let step = if dice.hits(0.8) { 1 + dice.below(4) } else { number(dice) };

@@ -1,4 +1,4 @@
-//! A relay with any configuration, fed with anything.
+//! Feeds a relay of any configuration with arbitrary input.
 
 use std::{
     collections::HashMap,
@@ -52,14 +52,14 @@ fn config(dice: &mut Dice) -> Config {
     }
 }
 
-/// What came out of each flow so far.
+/// The output of each flow so far.
 #[derive(Default)]
 struct Watch {
-    /// The number that is due in each flow, and whether it is the session's first.
+    /// The next number of each flow, and whether it is the session's first.
     due: HashMap<FlowId, Option<u64>>,
-    /// Whether each number must be delivered or lost: where packets take one number each.
+    /// Whether each number must be delivered or lost, which holds if packets take one number each.
     gapless: bool,
-    /// Whether numbers mean anything: unnumbered packets of a numbered flow have none.
+    /// Whether numbers are meaningful: unnumbered packets of a numbered flow have none.
     numbered: bool,
 }
 
@@ -181,7 +181,7 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
     let steps = 200 + dice.below(1500);
     for step in 0..steps {
         let until = run.now + some_time(dice);
-        // An owner that is late with its timers does no harm.
+        // A caller that runs timers late must do no harm.
         if dice.hits(0.9) {
             run.run_until(until);
         } else {
@@ -189,7 +189,7 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
         }
         let which = dice.below(producers.len() as u64) as usize;
         let made = producers[which].datagram(dice, codes, &format);
-        // Mostly from one address each, sometimes from somebody else's.
+        // Datagrams mostly come from one address each, sometimes from another.
         let host = if dice.hits(0.995) { 0 } else { dice.below(3) };
         let mut packet = (dice.below(5) as u8, source(host as u8), damaged(dice, made));
         match dice.below(20) {
@@ -202,7 +202,7 @@ fn relay_case(dice: &mut Dice, codes: &mut Codes, seen: &mut Counters) -> u64 {
             3 => late.push(packet.clone()),
             _ => {}
         }
-        // Legs are read one after the other: arrivals are not always in order.
+        // Legs are read one after the other, so arrivals are not always in order.
         let now =
             run.now - if dice.hits(0.95) { Duration::ZERO } else { Duration::from_millis(dice.below(30)) };
         let mut bytes = Buffer::from(packet.2.as_slice());
