@@ -1,9 +1,10 @@
-//! What the core costs per packet, from the datagram to the delivery: parse, number, deduplicate,
+//! The cost of the core per packet, from the datagram to the delivery: parse, number, deduplicate,
 //! reorder, count.
 //!
 //! `cargo bench --bench core [-- FILTER]` measures with criterion: `time` is that of *one packet*.
-//! `cargo bench --bench core -- table [FILTER]` measures all cases in turn, again and again, beside
-//! a CRC-32 and a copy of the same bytes: on a shared machine only such ratios mean anything.
+//! `cargo bench --bench core -- table [FILTER]` measures all cases alternately and repeatedly,
+//! together with a CRC-32 and a copy of the same bytes: on a shared machine only such ratios are
+//! meaningful.
 
 #[path = "core/stream.rs"]
 mod stream;
@@ -29,10 +30,10 @@ fn cases(size: usize) -> Vec<Case> {
     cases
 }
 
-/// The time that `batches` batches take.
+/// Returns the time that this many batches take.
 type Measure = Box<dyn FnMut(u32) -> Duration>;
 
-/// What the same number of bytes costs elsewhere.
+/// Returns measurements of other operations on the same number of bytes.
 fn references(size: usize) -> [(&'static str, Measure); 2] {
     let (bytes, mut target) = (vec![0x47_u8; size], vec![0_u8; size]);
     let timed = |mut run: Box<dyn FnMut()>| -> Measure {
@@ -83,7 +84,7 @@ fn per_packet(criterion: &mut Criterion) {
     }
 }
 
-/// All cases in turn, so that what else the machine does meets all of them alike.
+/// Measures all cases alternately, so that other load on the machine affects all of them equally.
 fn table(filter: &str) {
     for size in SIZES {
         let mut rows: Vec<(String, Measure, Vec<f64>)> = measures(size)

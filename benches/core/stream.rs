@@ -1,5 +1,6 @@
-//! A stream of datagrams and the relay that takes it: made outside of what is timed, in buffers
-//! that go round as on the packet path, so that neither page faults nor the allocator are measured.
+//! A stream of datagrams and the relay that receives it. The datagrams are created outside of the
+//! timed part, in buffers that are reused as on the packet path, so that neither page faults nor
+//! the allocator are measured.
 
 use std::{
     cmp::Reverse,
@@ -22,10 +23,10 @@ use tidecast_wire::{native, rtp};
 
 /// Packets between two clock readings: one full receive.
 pub(crate) const BATCH: usize = RECEIVE_BATCH;
-/// Packets before anything is timed: past what recovery learns from, and past the first
-/// measurements of the rate.
+/// Packets before the timed part: more than recovery needs to learn its parameters, and more than
+/// the first measurements of the rate.
 const WARM_UP: usize = 8192;
-/// One packet after the other: 10,000 packets/s.
+/// Time between two packets: 10,000 packets/s.
 const INTERVAL: Duration = Duration::from_micros(100);
 const SEED: u64 = 0x7469_6465;
 
@@ -65,29 +66,29 @@ impl Kind {
     }
 }
 
-/// In which order, and how often, numbers arrive.
+/// Order and frequency in which numbers arrive.
 #[derive(Clone, Copy)]
 pub(crate) enum Path {
-    /// As they were sent.
+    /// As sent.
     InOrder,
-    /// 5 % come after up to so many later ones.
+    /// 5 % arrive after up to this many later ones.
     Late(u64),
-    /// 1 % never come.
+    /// 1 % never arrive.
     Lost,
-    /// Each comes twice.
+    /// Each arrives twice.
     Twice,
-    /// So many flows in turn.
+    /// This many flows alternately.
     Flows(u32),
 }
 
-/// One thing to be measured.
+/// One case to measure.
 #[derive(Clone, Copy)]
 pub(crate) struct Case {
     /// The format.
     pub(crate) kind: Kind,
     /// Bytes of a datagram.
     pub(crate) size: usize,
-    /// What happened on the way.
+    /// Disturbance on the path.
     pub(crate) path: Path,
 }
 
@@ -152,7 +153,7 @@ impl Arrivals {
     }
 }
 
-/// A relay in mid-stream, and what feeds it.
+/// A relay in the middle of a stream, and its input.
 pub(crate) struct Bench {
     kind: Kind,
     payload: Vec<u8>,
@@ -167,7 +168,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A relay that is past its first packets.
+    /// Creates a relay that has already processed its first packets.
     pub(crate) fn new(Case { kind, size, path }: Case) -> Bench {
         let payload = vec![0x47; size - Bench::overhead(kind)];
         let mut bench = Bench {
@@ -196,7 +197,7 @@ impl Bench {
         }
     }
 
-    /// One batch through the relay; the time that this took.
+    /// Feeds one batch through the relay. Returns the time that this took.
     pub(crate) fn round(&mut self) -> Duration {
         self.fill();
         let begun = clock::now();
@@ -221,7 +222,7 @@ impl Bench {
         }
     }
 
-    /// What the packet path does with what one receive has brought.
+    /// Does the same as the packet path after one receive.
     fn run(&mut self) {
         let source = SocketAddr::from(([127, 0, 0, 1], 5000));
         for (now, bytes) in self.batch.drain(..) {

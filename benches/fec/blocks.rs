@@ -1,17 +1,18 @@
-//! What every contestant does in turn, and the blocks and losses to do it with. The program in
-//! `haswell/` has this file too, so it uses std alone and gets its clock as an argument.
+//! The jobs that every competitor does alternately, with the blocks and losses. The program in
+//! `haswell/` includes this file too, so it uses only std and gets its clock as an argument.
 
 use std::time::{Duration, Instant};
 
 /// Bytes of a shard: seven transport packets.
 pub(crate) const LEN: usize = 1316;
 
-/// What is measured.
+/// A job to measure.
 #[derive(Clone, Copy)]
 pub(crate) enum Job {
-    /// The repair shards of one block.
+    /// Computing the repair shards of one block.
     Encode,
-    /// The lost data shards of a block that lost as many shards as it has repair shards.
+    /// Recovering the lost data shards of a block that lost as many shards as it has repair
+    /// shards.
     Rebuild,
 }
 
@@ -19,7 +20,7 @@ impl Job {
     /// Both.
     pub(crate) const ALL: [Job; 2] = [Job::Encode, Job::Rebuild];
 
-    /// As it stands in the table, and in what a program is asked.
+    /// Returns its name in the table and in requests to a program.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Job::Encode => "encode",
@@ -28,15 +29,15 @@ impl Job {
     }
 }
 
-/// Who can do both with the block that it has.
+/// A competitor that can do both jobs with its block.
 pub(crate) trait Coder {
-    /// Computes the repair shards anew.
+    /// Computes the repair shards again.
     fn encode(&mut self);
-    /// Computes the data shards among the lost ones without a look at any of the lost ones.
+    /// Computes the lost data shards, without reading any lost shard.
     fn rebuild(&mut self, lost: &[usize]);
 }
 
-/// Does a job so many times, with other losses each time.
+/// Does a job this many times, with different losses each time. Returns the time that it took.
 pub(crate) fn time(
     clock: fn() -> Instant,
     coder: &mut dyn Coder,
@@ -55,7 +56,7 @@ pub(crate) fn time(
     clock() - begin
 }
 
-/// The data shards of a block.
+/// Returns the data shards of a block.
 pub(crate) fn data(k: usize) -> Vec<Vec<u8>> {
     let mut state = 1;
     (0..k).map(|_| (0..LEN).map(|_| random(&mut state) as u8).collect()).collect()
@@ -69,7 +70,7 @@ pub(crate) struct Losses {
 }
 
 impl Losses {
-    /// Always the same ones for a shape.
+    /// Creates losses, always the same for the same parameters.
     pub(crate) fn new(k: usize, m: usize) -> Losses {
         Losses { k, m, state: 2 }
     }
@@ -88,7 +89,7 @@ impl Losses {
     }
 }
 
-/// The upper half of a linear congruential generator's state.
+/// Returns the upper half of a linear congruential generator's state.
 fn random(state: &mut u64) -> u32 {
     *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 32) as u32

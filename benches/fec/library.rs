@@ -1,5 +1,5 @@
-//! The library reed-solomon-erasure as a contestant: built for any CPU in the benchmark itself, for
-//! Haswell in the program in `haswell/`.
+//! The library reed-solomon-erasure as a competitor: built for any CPU in the benchmark itself,
+//! for Haswell in the program in `haswell/`.
 
 use std::hint::black_box;
 
@@ -7,7 +7,7 @@ use reed_solomon_erasure::galois_8::ReedSolomon;
 
 use crate::blocks::{Coder, data};
 
-/// A block, and the code of its shape.
+/// A block, and the code for its parameters.
 pub(crate) struct Library {
     code: ReedSolomon,
     data: Vec<Vec<u8>>,
@@ -17,7 +17,7 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// Of a shape that there is.
+    /// Creates a block with supported parameters.
     pub(crate) fn new(k: usize, m: usize) -> Library {
         let (code, data) = (ReedSolomon::new(k, m).expect("a shape"), data(k));
         let mut parity = vec![vec![0; data[0].len()]; m];

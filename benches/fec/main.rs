@@ -1,7 +1,7 @@
-//! FEC against the library that defines the code, against that library built for Haswell, and
-//! against ISA-L. `cargo bench --bench fec`. Criterion keeps the times of the first two from run to
-//! run; the table at the end has everybody's, in turn and in several rounds: only its ratios mean
-//! anything on a shared machine.
+//! FEC compared with the library that defines the code, with that library built for Haswell, and
+//! with ISA-L. `cargo bench --bench fec`. Criterion keeps the times of the first two from run to
+//! run; the table at the end has the times of all, measured alternately in several rounds: on a
+//! shared machine only its ratios are meaningful.
 
 mod blocks;
 mod library;
@@ -18,9 +18,9 @@ use library::Library;
 use peer::Peer;
 
 const SHAPES: [(usize, usize); 4] = [(10, 2), (20, 4), (32, 8), (100, 20)];
-/// Rounds of the table, of which each contestant's best counts.
+/// Rounds of the table; the best time of each competitor counts.
 const ROUNDS: usize = 15;
-/// What one contestant's turn takes at least.
+/// Minimum duration of one competitor's measurement.
 const TURN: Duration = Duration::from_millis(10);
 
 struct Tidecast {
@@ -71,10 +71,10 @@ fn criterion(criterion: &mut Criterion) {
     }
 }
 
-/// Does a job so many times and says how long that took.
+/// Does a job this many times and returns how long that took.
 type Turn<'a> = Box<dyn FnMut(u64) -> Result<Duration, String> + 'a>;
 
-/// The best time per block of each contestant.
+/// Returns the best time per block of each competitor.
 fn rounds(contestants: &mut [Turn<'_>]) -> Vec<Result<Duration, String>> {
     let mut turns: Vec<Result<(u64, Duration), String>> = contestants
         .iter_mut()

@@ -1,4 +1,4 @@
-//! Contestants that are programs of their own: built here if this machine can, and asked over
+//! Competitors that are separate programs: built here if this machine can, and controlled over
 //! pipes.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use crate::blocks::Job;
 
-/// A program that runs and answers.
+/// A running program that answers requests.
 pub(crate) struct Peer {
     child: Child,
     ask: ChildStdin,
@@ -18,19 +18,19 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The library with its `simd-accel`, which needs a C compiler, and here an AVX2 CPU to run.
+    /// Builds the library with its `simd-accel`, which needs a C compiler, and an AVX2 CPU to run.
     pub(crate) fn haswell() -> Result<Peer, String> {
         let target = directory();
         let manifest = sources().join("haswell/Cargo.toml");
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         build.args(["build", "--release", "--locked", "--quiet", "--manifest-path"]).arg(manifest);
-        // the flags and the target of this build are not that one's
+        // that build must not inherit the flags and the target of this one
         build.arg("--target-dir").arg(&target).env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_TARGET");
         run(&mut build)?;
         Peer::start(&target.join("release/haswell"))
     }
 
-    /// ISA-L, which needs a C compiler and Debian's libisal-dev.
+    /// Builds a program with ISA-L, which needs a C compiler and Debian's libisal-dev.
     pub(crate) fn isal() -> Result<Peer, String> {
         let program = directory().join("isal");
         std::fs::create_dir_all(directory()).map_err(|e| e.to_string())?;
@@ -48,7 +48,7 @@ impl Peer {
         Ok(Peer { child, ask, answers: BufReader::new(answers) })
     }
 
-    /// How long it takes to do this so many times.
+    /// Returns how long it takes to do the job this many times.
     pub(crate) fn time(&mut self, job: Job, (k, m): (usize, usize), times: u64) -> Result<Duration, String> {
         let mut answer = String::new();
         writeln!(self.ask, "{} {k} {m} {times}", job.name())
@@ -64,7 +64,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // it may have ended by itself
+        // it may have ended already
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -78,7 +78,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("fec")
 }
 
-/// Runs a compiler; the error is the first line that says what is wrong.
+/// Runs a compiler; the error is the first line of its output that states a reason.
 fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|e| format!("{:?}: {e}", command.get_program()))?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What is tried: every protection over every link.
+//! The cases: every protection over every link.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::lab::Protection;
 /// A link with its name.
 pub(crate) struct Model {
     pub(crate) name: &'static str,
-    /// What it does, in a few words.
+    /// A short description.
     pub(crate) about: &'static str,
     pub(crate) link: Impairments,
 }
 
-/// All protections, or those with this in their names.
+/// Returns all protections, or those with this text in their names.
 pub(crate) fn protections(filter: Option<&str>) -> Vec<Protection> {
     let all = [
         Protection::NONE,
@@ -44,7 +44,7 @@ pub(crate) fn bursts(loss: f64, burst: f64) -> Impairments {
     Impairments { burst, ..independent(loss) }
 }
 
-/// All links.
+/// Returns all links.
 pub(crate) fn models() -> Vec<Model> {
     let ms = Duration::from_millis;
     let model = |name, about, link| Model { name, about, link };

@@ -1,5 +1,5 @@
-//! The results in docs/recovery.md: everything between two marks is rewritten; the plots stand
-//! beside it, and all figures in benches/results/.
+//! Writes the results into docs/recovery.md: everything between two marks is replaced; the plots
+//! are saved beside it, and all figures in benches/results/.
 
 use std::{
     fs, io,

@@ -1,9 +1,9 @@
-//! What each protection leaves of each link's losses, through the whole core:
-//! `cargo bench --bench recovery`. docs/recovery.md says how to read it.
+//! Measures which losses of each link remain with each protection, through the whole core:
+//! `cargo bench --bench recovery`. docs/recovery.md explains how to read the results.
 //!
-//! [`cases`] say what is tried; the laboratory (`tidecast_testkit::lab`) runs each on a made-up
-//! clock, so that the same seed gives the same figures everywhere; [`tables`] and [`plot`] show
-//! them, [`docs`] puts them into the documentation.
+//! [`cases`] lists the cases; the laboratory (`tidecast_testkit::lab`) runs each on a simulated
+//! clock, so that the same seed gives the same figures on every machine; [`tables`] and [`plot`]
+//! show them, [`docs`] writes them into the documentation.
 
 mod cases;
 mod docs;
@@ -69,8 +69,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Run by `cargo test`, not by `cargo bench`: sees whether it works at all. Arguments are for
-/// tests, of which this is none.
+/// Runs under `cargo test` instead of `cargo bench`, to check that the benchmark works. Arguments
+/// select tests, and this is not one.
 fn tried() -> anyhow::Result<()> {
     if std::env::args().len() > 1 {
         println!("nothing is shown without --bench, which `cargo bench --bench recovery` gives");

@@ -1,4 +1,4 @@
-//! Plots as SVG: what is left over rates and bursts, and how long packets take.
+//! Plots as SVG: residual losses over loss rates and burst lengths, and delays of packets.
 
 use std::{error::Error, io, ops::Range, path::Path};
 
@@ -13,7 +13,8 @@ use crate::{
 pub(crate) const NAMES: [&str; 3] = ["recovery-rates.svg", "recovery-bursts.svg", "recovery-delays.svg"];
 
 const SIZE: (u32, u32) = (900, 520);
-/// Told apart also by those who see no red or green (Okabe and Ito, and three more).
+/// Colours that people with red-green colour blindness can distinguish (Okabe and Ito, and three
+/// more).
 const COLOURS: [RGBColor; 10] = [
     RGBColor(90, 90, 90),
     RGBColor(230, 159, 0),
@@ -27,7 +28,7 @@ const COLOURS: [RGBColor; 10] = [
     RGBColor(140, 100, 60),
 ];
 
-/// One line: what was measured, and theory where there is one.
+/// One line: the measurements, and theory where it is known.
 struct Line {
     name: String,
     measured: Vec<(f64, f64)>,
@@ -85,7 +86,7 @@ pub(crate) fn draw(folder: &Path, grid: &Grid, [rates, bursts]: &[Sweep; 2]) -> 
     Ok(())
 }
 
-/// Shares of nothing have no place on a logarithmic axis.
+/// Returns the lines of a sweep. Zero has no place on a logarithmic axis and is left out.
 fn lines(sweep: &Sweep) -> Vec<Line> {
     let positive = |points: Vec<(f64, f64)>| points.into_iter().filter(|(_, y)| *y > 0.0).collect();
     let line = |(protection, cells): (&crate::lab::Protection, &Vec<Cell>)| {
@@ -102,7 +103,7 @@ fn lines(sweep: &Sweep) -> Vec<Line> {
     sweep.protections.iter().zip(&sweep.cells).map(line).collect()
 }
 
-/// The share of packets that take longer, over times.
+/// Returns the share of packets with a longer delay, over the delay.
 fn waits(grid: &Grid) -> Vec<Line> {
     let model = grid.model("1 %");
     let shown = [

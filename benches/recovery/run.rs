@@ -1,5 +1,5 @@
-//! Runs of the laboratory, on all processors: each has a clock of its own, so they do not disturb
-//! each other.
+//! Runs of the laboratory, on all processors: each run has a separate simulated clock, so they do
+//! not disturb each other.
 
 use std::{
     num::NonZero,
@@ -19,7 +19,7 @@ use crate::{
     lab::{Course, Outcome, Protection, theory},
 };
 
-/// How much is done.
+/// Number and length of runs.
 pub(crate) struct Effort {
     pub(crate) packets: u64,
     pub(crate) seed: u64,
@@ -37,7 +37,7 @@ pub(crate) struct Grid {
 /// One protection over one link.
 pub(crate) struct Cell {
     pub(crate) outcome: Outcome,
-    /// The share that is lost by theory, where it has an answer.
+    /// Share that is lost according to theory, where it is known.
     pub(crate) theory: Option<f64>,
 }
 
@@ -46,7 +46,7 @@ impl Grid {
         &self.cells[model * self.protections.len() + protection]
     }
 
-    /// A link by its name.
+    /// Returns the index of a link by its name.
     pub(crate) fn model(&self, name: &str) -> usize {
         self.models.iter().position(|model| model.name == name).expect("a link of this name")
     }
@@ -71,7 +71,7 @@ fn cells(courses: &[(Protection, Impairments)], effort: &Effort) -> Vec<Cell> {
     parallel(courses, run)
 }
 
-/// The results in the order of the jobs, whoever does them.
+/// Returns the results in the order of the jobs, independently of the thread that ran each.
 fn parallel<J: Copy + Sync, R: Send>(jobs: &[J], run: impl Fn(J) -> R + Sync) -> Vec<R> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
@@ -92,7 +92,7 @@ fn parallel<J: Copy + Sync, R: Send>(jobs: &[J], run: impl Fn(J) -> R + Sync) ->
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// What is left over a range of links, of some protections.
+/// Residual losses over a range of links, for some protections.
 pub(crate) struct Sweep {
     pub(crate) xs: Vec<f64>,
     pub(crate) protections: Vec<Protection>,
@@ -120,13 +120,13 @@ fn sweep(xs: &[f64], link: impl Fn(f64) -> Impairments, effort: &Effort) -> Swee
     Sweep { xs: xs.to_vec(), protections, cells }
 }
 
-/// Over rates of independent loss, in per cent.
+/// Runs over rates of independent loss, in per cent.
 pub(crate) fn rates(effort: &Effort) -> Sweep {
     let xs = [0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0];
     sweep(&xs, |percent| cases::independent(percent / 100.0), effort)
 }
 
-/// Over mean lengths of bursts, with 1 % of loss.
+/// Runs over mean lengths of bursts, with 1 % of loss.
 pub(crate) fn bursts(effort: &Effort) -> Sweep {
     sweep(&[1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0], |burst| cases::bursts(0.01, burst), effort)
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::run::{Cell, Effort, Grid};
 
-/// Columns of the short table of what is left.
+/// Columns of the short table of residual losses.
 const LOSSES: [&str; 6] = ["1 %", "5 %", "10 %", "bursts of 3", "bursts of 8", "bursts of 20"];
 
-/// Every figure: a table per link.
+/// Returns all figures: a table per link.
 pub(crate) fn complete(grid: &Grid, effort: &Effort) -> String {
     let Effort { packets, seed, .. } = effort;
     let mut text = format!(
@@ -57,7 +57,7 @@ fn figures(cell: &Cell) -> Vec<String> {
     ]
 }
 
-/// What is left, beside theory: protections by losses.
+/// Returns the residual losses beside those of theory: protections by losses.
 pub(crate) fn left(grid: &Grid) -> String {
     let columns: Vec<&str> = ["protection", "overhead"].into_iter().chain(LOSSES).collect();
     let mut text = header(&columns);
@@ -76,7 +76,7 @@ pub(crate) fn left(grid: &Grid) -> String {
     text
 }
 
-/// How long packets take and how long runs of losses are, on some links.
+/// Returns the delays of packets and the lengths of loss runs, for some links.
 pub(crate) fn delays(grid: &Grid) -> String {
     let mut text = header(&[
         "protection",
@@ -115,7 +115,7 @@ fn row(name: &str, cells: &[String]) -> String {
     format!("| {name} | {} |\n", cells.join(" | "))
 }
 
-/// Two significant digits.
+/// Formats a share in percent with two significant digits.
 pub(crate) fn percent(share: f64) -> String {
     let value = 100.0 * share;
     if value == 0.0 {

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line arguments.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -61,12 +61,12 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Rounds to make.
+    /// Returns the number of rounds.
     pub(crate) fn rounds(&self) -> usize {
         if self.quick { 1 } else { self.rounds.max(1) }
     }
 
-    /// How long each measurement lasts.
+    /// Returns the duration of each measurement.
     pub(crate) fn window(&self) -> Duration {
         Duration::from_secs_f64(if self.quick { 1.0 } else { self.seconds.clamp(0.1, 600.0) })
     }

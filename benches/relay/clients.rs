@@ -1,5 +1,5 @@
-//! HTTP clients: one thread with one epoll that reads all of them and counts bytes. Only the first
-//! one looks at what it gets; the others have the kernel throw it away.
+//! HTTP clients: one thread with one epoll that reads all connections and counts bytes. Only the
+//! first client examines the data; the kernel discards that of the others.
 
 use std::{
     io::{self, Read, Write},
@@ -22,38 +22,38 @@ use crate::{
     sys,
 };
 
-/// How long bytes gather in the sockets.
+/// How long data accumulates in the sockets.
 const PAUSE: Duration = Duration::from_millis(10);
 const EVENTS: usize = 256;
-/// Bytes thrown away per call at most.
+/// Maximum bytes discarded per call.
 const DISCARD_MAX: usize = 4 << 20;
 const CONNECT_WAIT: Duration = Duration::from_secs(8);
-/// A head of a response is shorter.
+/// Maximum length of a response's head.
 const HEAD_MAX: usize = 16 << 10;
 
-/// One client's wish.
+/// The request of one client.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     /// The server.
     pub(crate) server: SocketAddrV4,
-    /// What to GET.
+    /// The path to GET.
     pub(crate) path: String,
-    /// Whether as a WebSocket, whose messages are counted with their heads.
+    /// Whether to use a WebSocket, whose messages are counted with their heads.
     pub(crate) websocket: bool,
 }
 
-/// What makes a request one for a WebSocket; the key is that of RFC 6455, section 1.3.
+/// Headers that request a WebSocket; the key is that of RFC 6455, section 1.3.
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// What the thread and its owner share.
+/// State shared by the thread and its owner.
 struct Shared {
     stop: AtomicBool,
     /// Bytes of bodies, over all clients.
     bytes: AtomicU64,
-    /// Clients whose body has begun.
+    /// Clients whose body has started.
     begun: AtomicUsize,
-    /// Packets that the first client missed.
+    /// Packets that are missing at the first client.
     gaps: AtomicU64,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Connects all of them. With `numbered`, the first one checks that no number is missing.
+    /// Connects all clients. With `numbered`, the first one checks that no number is missing.
     pub(crate) fn start(requests: &[Request], numbered: bool) -> io::Result<Clients> {
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
@@ -83,27 +83,27 @@ impl Clients {
         Ok(Clients { shared, count: requests.len(), thread: Some(thread) })
     }
 
-    /// Whether every client's body has begun.
+    /// Returns whether every client's body has started.
     pub(crate) fn all_begun(&self) -> bool {
         self.shared.begun.load(Relaxed) == self.count
     }
 
-    /// How many clients' bodies have begun.
+    /// Returns the number of clients whose body has started.
     pub(crate) fn begun(&self) -> usize {
         self.shared.begun.load(Relaxed)
     }
 
-    /// Bytes of bodies so far, over all clients.
+    /// Returns the bytes of bodies so far, over all clients.
     pub(crate) fn bytes(&self) -> u64 {
         self.shared.bytes.load(Relaxed)
     }
 
-    /// Packets that the first client missed so far.
+    /// Returns the packets that are missing at the first client so far.
     pub(crate) fn gaps(&self) -> u64 {
         self.shared.gaps.load(Relaxed)
     }
 
-    /// Fails when a client had to give up.
+    /// Fails if a client stopped because of an error.
     pub(crate) fn check(&mut self) -> io::Result<()> {
         match self.thread.take_if(|thread| thread.is_finished()) {
             Some(thread) => thread.join().map_err(|_| io::Error::other("the clients' thread panicked"))?,
@@ -116,7 +116,7 @@ impl Drop for Clients {
     fn drop(&mut self) {
         self.shared.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // `check` is there for its errors
+            let _ = thread.join(); // its errors are reported by `check`
         }
     }
 }
@@ -124,13 +124,13 @@ impl Drop for Clients {
 /// One connection.
 struct Client {
     stream: TcpStream,
-    /// What came of the head; `None` once the body has begun.
+    /// The head received so far; `None` once the body has started.
     head: Option<Vec<u8>>,
     checker: Option<Checker>,
 }
 
 impl Client {
-    /// HTTP/1.0, so that the body is the stream and nothing else.
+    /// Sends the request as HTTP/1.0, so that the body contains only the stream.
     fn connect(request: &Request) -> io::Result<Client> {
         let mut stream = connect(request.server)?;
         let (version, more) = if request.websocket { ("1.1", UPGRADE) } else { ("1.0", "") };
@@ -140,7 +140,7 @@ impl Client {
         Ok(Client { stream, head: Some(Vec::new()), checker: None })
     }
 
-    /// Reads what is there. Gives how many bytes of the body.
+    /// Reads the available data. Returns how many bytes of it belong to the body.
     fn read(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
         if self.head.is_some() {
             return self.read_head(scratch);
@@ -176,7 +176,7 @@ impl Client {
     }
 }
 
-/// Tries for some seconds: a server that was just started may not listen yet.
+/// Tries to connect for some seconds: a server that was just started may not listen yet.
 fn connect(server: SocketAddrV4) -> io::Result<TcpStream> {
     let deadline = clock::now() + CONNECT_WAIT;
     loop {
@@ -189,7 +189,8 @@ fn connect(server: SocketAddrV4) -> io::Result<TcpStream> {
     }
 }
 
-/// Reads once; nothing there is 0 bytes, and the end is an error: these streams have none.
+/// Reads once; returns 0 if no data is available. The end of the stream is an error, because these
+/// streams have none.
 fn read_some(stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<usize> {
     match stream.read(scratch) {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -198,7 +199,7 @@ fn read_some(stream: &mut TcpStream, scratch: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Follows the numbers of a stream of payloads.
+/// Checks the numbers of a stream of payloads.
 #[derive(Default)]
 struct Checker {
     pending: Vec<u8>,

@@ -1,5 +1,5 @@
-//! A film of constant bit rate for peers that look into what they forward: made by ffmpeg, where
-//! there is one.
+//! A film of constant bit rate for peers that parse the forwarded data; created by ffmpeg if it is
+//! installed.
 
 use std::{
     fs, io,
@@ -7,15 +7,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Longer than a measurement, so that its end is not met.
+/// Longer than a measurement, so that its end is not reached.
 const SECONDS: u32 = 40;
 /// Bits per second, padding included.
 pub(crate) const BITS: f64 = 8e6;
 
-/// The file, which is made when it is not there.
+/// Returns the file, which is created if it does not exist.
 ///
 /// # Errors
-/// ffmpeg is not there, or fails.
+/// ffmpeg is not installed, or fails.
 pub(crate) fn file(folder: &Path) -> io::Result<PathBuf> {
     let (path, part) = (folder.join("film.ts"), folder.join("film.part"));
     if !path.exists() {

@@ -1,5 +1,5 @@
-//! The paced generator: a thread that wakes every millisecond and sends what is due of all streams
-//! in one `sendmmsg`.
+//! The paced generator: a thread that wakes every millisecond and sends the datagrams of all
+//! streams that are due in one `sendmmsg`.
 
 use std::{
     io,
@@ -21,33 +21,33 @@ use crate::{
     sys::{Burst, Sender, Slots},
 };
 
-/// How often it wakes.
+/// Interval at which it wakes.
 const TURN: Duration = Duration::from_millis(1);
-/// What it missed beyond this is not made up for: it would come as one burst, which no network
-/// sends.
+/// Maximum delay that is made up for: after a longer one, the missed datagrams would form a burst
+/// that does not occur in networks.
 const LATE_MAX: Duration = Duration::from_millis(50);
 /// Datagrams per `sendmmsg`.
 const BATCH: usize = 256;
 
-/// What is to be sent.
+/// The traffic to send.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// One group per stream.
     pub(crate) groups: Vec<SocketAddrV4>,
-    /// The datagrams.
+    /// Format of the datagrams.
     pub(crate) format: Format,
     /// Datagrams per second and stream.
     pub(crate) rate: f64,
-    /// What a film is taken from; not used by other formats.
+    /// Content of a film; not used by other formats.
     pub(crate) film: Vec<u8>,
 }
 
-/// What the thread and its owner share.
+/// State shared by the thread and its owner.
 struct Shared {
     stop: AtomicBool,
-    /// Datagrams sent, per stream: also the next number of each.
+    /// Number of datagrams sent per stream, which is also the next number of each.
     sent: Vec<AtomicU64>,
-    /// The latest turn so far, in nanoseconds behind its time.
+    /// Maximum delay of a turn so far, in nanoseconds.
     late: AtomicU64,
 }
 
@@ -67,18 +67,18 @@ impl Generator {
         Ok(Generator { shared, thread: Some(thread) })
     }
 
-    /// Datagrams sent so far, per stream.
+    /// Returns the datagrams sent so far, per stream.
     pub(crate) fn sent(&self) -> Vec<u64> {
         self.shared.sent.iter().map(|sent| sent.load(Relaxed)).collect()
     }
 
-    /// How late the latest turn was since this was last asked for: it sends in one burst what was
-    /// missed.
+    /// Returns the maximum delay of a turn since the last call: after a delay, the missed
+    /// datagrams are sent in one burst.
     pub(crate) fn take_lateness(&self) -> Duration {
         Duration::from_nanos(self.shared.late.swap(0, Relaxed))
     }
 
-    /// Stops, and gives how many datagrams were sent per stream in all.
+    /// Stops, and returns the total number of datagrams per stream.
     pub(crate) fn stop(mut self) -> Vec<u64> {
         self.halt();
         self.sent()
@@ -87,7 +87,7 @@ impl Generator {
     fn halt(&mut self) {
         self.shared.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join(); // a panic there was printed there
+            let _ = thread.join(); // a panic there has already been printed
         }
     }
 }
@@ -135,14 +135,15 @@ impl Line {
             self.shared.late.fetch_max(late.as_nanos() as u64, Relaxed);
             start += late.saturating_sub(LATE_MAX);
             self.send_due(now - start);
-            // After the time that the last turn was for, even if sending took longer than a turn.
+            // The next turn is after the time of the last one, even if sending took longer than a
+            // turn.
             due = next_turn(start, now);
             thread::sleep(due.saturating_duration_since(clock::now()));
         }
     }
 
-    /// Sends what each stream should have sent by now. The streams are out of step, as those of a
-    /// network are.
+    /// Sends the datagrams of each stream that are due. The streams are out of phase, as in a
+    /// network.
     fn send_due(&mut self, elapsed: Duration) {
         let streams = self.plan.groups.len();
         for stream in 0..streams {
@@ -178,7 +179,7 @@ impl Line {
     }
 }
 
-/// The next whole turn after `now`.
+/// Returns the time of the next whole turn after `now`.
 fn next_turn(start: Instant, now: Instant) -> Instant {
     let turns = (now - start).as_nanos() / TURN.as_nanos() + 1;
     start + TURN * turns as u32

@@ -1,30 +1,30 @@
-//! What the figures were taken on.
+//! The machine on which the figures were measured.
 
 use std::{fs, process::Command, thread};
 
 use serde::{Deserialize, Serialize};
 
-/// A machine, and the state it was in.
+/// A machine, and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// The processor's name.
     pub(crate) processor: String,
-    /// Processors that may be used.
+    /// Number of processors that may be used.
     pub(crate) processors: usize,
     /// The kernel.
     pub(crate) kernel: String,
     /// The compiler.
     pub(crate) compiler: String,
-    /// The commit that was measured.
+    /// The measured commit.
     pub(crate) commit: String,
-    /// The day.
+    /// The date.
     pub(crate) date: String,
-    /// Load average of the last minute when it began.
+    /// Load average of the last minute before the measurement.
     pub(crate) load: String,
 }
 
 impl Machine {
-    /// This one.
+    /// Reads the properties of this machine.
     pub(crate) fn read() -> Machine {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let name = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

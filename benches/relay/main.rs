@@ -1,9 +1,10 @@
-//! The relay against bare forwarders and packaged peers, on loopback: `cargo bench --bench relay`.
-//! benches/README.md says what each case measures and how to read the figures.
+//! The relay compared with bare forwarders and packaged peers, on loopback:
+//! `cargo bench --bench relay`. benches/README.md describes what each case measures and how to
+//! read the figures.
 //!
-//! [`cases`] say what is compared; [`run`] makes one measurement: [`receiver`]s count what a
-//! [`subject`] delivers of what the [`generator`] sends, and [`process`] says what that cost.
-//! [`report`] makes tables of it.
+//! [`cases`] lists the comparisons; [`run`] makes one measurement: [`receiver`]s count which of
+//! the datagrams sent by the [`generator`] a [`subject`] delivers, and [`process`] measures the
+//! cost. [`report`] formats the results as tables.
 
 mod bare;
 mod cases;
@@ -48,8 +49,8 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// Run by `cargo test`, not by `cargo bench`: with no arguments, sees whether measuring works at
-/// all. Arguments are filters and flags for tests, of which this is none.
+/// Runs under `cargo test` instead of `cargo bench`: without arguments, checks that measuring
+/// works. Arguments are filters and flags for tests, and this is not one.
 fn tried(first: Option<String>) -> anyhow::Result<()> {
     match first {
         None => cases::smoke(),
@@ -60,7 +61,8 @@ fn tried(first: Option<String>) -> anyhow::Result<()> {
     }
 }
 
-/// More sockets than the usual 1,024: a thousand clients, each with its own.
+/// Raises the limit of open files above the usual 1,024, for a thousand clients with a socket
+/// each.
 fn raise_file_limit() -> anyhow::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)

@@ -1,12 +1,12 @@
-//! Documents with a part that is rewritten, between two marks. All benchmarks that write results
-//! use it.
+//! Documents with a part between two marks that is rewritten. All benchmarks that write results
+//! use this module.
 
 use std::{io, path::Path};
 
-/// The text with this content between its marks; `path` is where it comes from.
+/// Returns the text with this content between its marks; `path` is its source, for the error.
 ///
 /// # Errors
-/// The marks are not there.
+/// The text does not contain the marks.
 pub(crate) fn replace(text: &str, [begin, end]: [&str; 2], content: &str, path: &Path) -> io::Result<String> {
     let parts = text.split_once(begin).and_then(|(head, rest)| Some((head, rest.split_once(end)?.1)));
     let (head, tail) =

@@ -1,6 +1,6 @@
-//! The datagrams that are sent: RTP with seven TS packets, and native ones. Both carry a running
-//! number in a place that receivers find without parsing anything, in the datagram and in the
-//! payload alone. And a film as it is, for programs that look into it.
+//! The datagrams that are sent: RTP with seven TS packets, and native ones. Both contain a running
+//! number at a position that receivers find without parsing, in the datagram and in the payload
+//! alone. There is also an unmodified film, for programs that parse it.
 
 use std::ops::Range;
 
@@ -10,21 +10,21 @@ use tidecast_wire::{native, rtp};
 pub(crate) const MEDIA_BYTES: usize = 7 * 188;
 /// Bytes of an RTP header.
 const RTP_HEADER: usize = 12;
-/// Bytes of the first TS packet's header, behind which the number stands.
+/// Bytes of the first TS packet's header, which the number follows.
 const TS_HEADER: usize = 4;
-/// Where the number stands in a media packet's payload.
+/// Position of the number in a media packet's payload.
 pub(crate) const NUMBER_IN_PAYLOAD: Range<usize> = TS_HEADER..TS_HEADER + 8;
 
-/// What a generator sends.
+/// Format of a generator's datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// RTP with [`MEDIA_BYTES`] of payload.
     Rtp,
-    /// Native datagrams of `bytes` in all, of `flows` streams in turn.
+    /// Native datagrams of `bytes` in total, of `flows` streams alternately.
     Native {
         /// Bytes of the datagram.
         bytes: usize,
-        /// Stream ids.
+        /// Number of stream ids.
         flows: u64,
     },
     /// The film of a file, [`MEDIA_BYTES`] at a time, without numbers.
@@ -32,7 +32,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Bytes of each datagram.
+    /// Returns the bytes of each datagram.
     pub(crate) fn len(self) -> usize {
         match self {
             Format::Rtp => RTP_HEADER + MEDIA_BYTES,
@@ -41,7 +41,7 @@ impl Format {
         }
     }
 
-    /// Where the running number stands in the datagram.
+    /// Returns the position of the running number in the datagram.
     pub(crate) fn number(self) -> Range<usize> {
         let start = match self {
             Format::Rtp => RTP_HEADER + TS_HEADER,
@@ -52,7 +52,7 @@ impl Format {
     }
 }
 
-/// Makes the datagrams of one stream.
+/// Creates the datagrams of one stream.
 #[derive(Debug)]
 pub(crate) struct Maker {
     format: Format,
@@ -62,7 +62,7 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    /// For stream number `stream`; `film` is what a film is taken from.
+    /// Creates a maker for stream number `stream`; `film` is the content of a film.
     pub(crate) fn new(format: Format, stream: u32, film: &[u8]) -> Maker {
         let payload = match format {
             Format::Rtp => media_payload(),
@@ -72,7 +72,7 @@ impl Maker {
         Maker { format, stream, payload, datagram: Vec::new() }
     }
 
-    /// Datagram `number` of this stream.
+    /// Returns datagram `number` of this stream.
     pub(crate) fn make(&mut self, number: u64) -> &[u8] {
         self.datagram.clear();
         match self.format {
@@ -117,7 +117,7 @@ impl Maker {
     }
 }
 
-/// Seven TS packets of one elementary stream, whose continuity counters are still to be set.
+/// Returns seven TS packets of one elementary stream, whose continuity counters are set later.
 fn media_payload() -> Vec<u8> {
     let mut payload = vec![0xff; MEDIA_BYTES];
     for ts in payload.chunks_exact_mut(188) {
@@ -126,7 +126,7 @@ fn media_payload() -> Vec<u8> {
     payload
 }
 
-/// The number at `place` of a datagram; `None` when it is too short.
+/// Returns the number at `place` of a datagram; `None` if the datagram is too short.
 pub(crate) fn number(bytes: &[u8], place: Range<usize>) -> Option<u64> {
     bytes.get(place).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
 }

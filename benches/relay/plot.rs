@@ -19,7 +19,7 @@ const COLOURS: [RGBColor; 4] =
 /// One line.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// What it is.
+    /// Its name.
     pub(crate) name: String,
     /// Its points, all positive.
     pub(crate) points: Vec<(f64, f64)>,
@@ -28,24 +28,24 @@ pub(crate) struct Line {
 /// One panel: lines over the same axes.
 #[derive(Clone, Debug)]
 pub(crate) struct Panel {
-    /// What it shows.
+    /// Its title.
     pub(crate) title: String,
     /// Name of the horizontal axis.
     pub(crate) x: String,
     /// Name and unit of the vertical axis.
     pub(crate) y: String,
-    /// Which axes.
+    /// Scale of both axes.
     pub(crate) scale: Scale,
     /// The lines.
     pub(crate) lines: Vec<Line>,
 }
 
-/// How values lie along an axis.
+/// Distribution of values along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// Equal factors are equally far apart.
+    /// Equal factors have equal distances.
     Logarithmic,
-    /// Equal differences are, from 0 on.
+    /// Equal differences have equal distances, starting at 0.
     Linear,
 }
 
@@ -110,27 +110,27 @@ fn draw_panel<'a>(
     Ok(())
 }
 
-/// The upper corner that the lines leave free: rising ones are low on the left.
+/// Returns the upper corner that the lines leave free: rising ones are low on the left.
 fn free_corner(panel: &Panel) -> SeriesLabelPosition {
     let ends = panel.lines.iter().filter_map(|line| Some((line.points.first()?.1, line.points.last()?.1)));
     let (left, right) = ends.fold((0.0_f64, 0.0_f64), |(l, r), (first, last)| (l.max(first), r.max(last)));
     if left < right { SeriesLabelPosition::UpperLeft } else { SeriesLabelPosition::UpperRight }
 }
 
-/// 1, 10, 1,000; fractions as they are.
+/// Formats a label: 1, 10, 1,000; fractions unchanged.
 fn label(value: f64) -> String {
     let text = short(value);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// An axis with labels at 1, 2 and 5 of each decade; at the decades alone where those are many.
+/// An axis with labels at 1, 2 and 5 of each decade, or only at the decades if there are many.
 struct Axis {
     scale: Scale,
     range: Range<f64>,
 }
 
 impl Axis {
-    /// From the least to the greatest value, or from 0, and some room around.
+    /// Creates an axis from the minimum to the maximum value, or from 0, with a margin.
     fn over(scale: Scale, values: impl Iterator<Item = f64>, room: f64) -> Axis {
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(v), high.max(v)));
         let range = match scale {
@@ -141,7 +141,7 @@ impl Axis {
         Axis { scale, range }
     }
 
-    /// The greatest of 1, 2 and 5 of a decade that makes at least four steps.
+    /// Returns the largest of 1, 2 and 5 of a decade that gives at least four steps.
     fn linear_step(&self) -> f64 {
         let decade = 10_f64.powf((self.range.end / 4.0).log10().floor());
         [5.0, 2.0, 1.0]

@@ -1,5 +1,5 @@
-//! The processes that are measured, and what the kernel knows about them: processor time in
-//! nanoseconds, of all their threads, resident memory, and what their sockets had to drop.
+//! The measured processes, with the kernel's figures about them: processor time of all their
+//! threads in nanoseconds, resident memory, and drops of their sockets.
 
 use std::{
     collections::HashSet,
@@ -19,17 +19,18 @@ use nix::{
 };
 use tidecast_net::clock;
 
-/// How long a process gets to end by itself.
+/// How long a process may take to end after SIGTERM.
 const END_WAIT: Duration = Duration::from_secs(2);
 
-/// What is measured: one process, or several that do one job together. They end with this value.
+/// The measured object: one process, or several that do one job together. They end when this value
+/// is dropped.
 pub(crate) struct Processes {
     children: Vec<Child>,
     log: PathBuf,
 }
 
 impl Processes {
-    /// Starts one process per command. What they say goes to `log`.
+    /// Starts one process per command. Their output goes to `log`.
     pub(crate) fn start(commands: Vec<Command>, log: &Path) -> io::Result<Processes> {
         let mut processes = Processes { children: Vec::new(), log: log.to_owned() };
         let file = fs::File::create(log)?;
@@ -40,7 +41,7 @@ impl Processes {
         Ok(processes)
     }
 
-    /// Processor time of all threads, those that have ended included, since the start.
+    /// Returns the processor time of all threads since the start, including those that have ended.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         let mut total = Duration::ZERO;
         for child in &self.children {
@@ -50,12 +51,12 @@ impl Processes {
         Ok(total)
     }
 
-    /// Resident memory in bytes.
+    /// Returns the resident memory in bytes.
     pub(crate) fn resident(&self) -> io::Result<u64> {
         self.children.iter().map(|child| resident(child.id())).sum()
     }
 
-    /// Fails when one has ended, with what it said last.
+    /// Fails if one has ended, with the end of its output.
     pub(crate) fn check(&mut self) -> io::Result<()> {
         for child in &mut self.children {
             if let Some(status) = child.try_wait()? {
@@ -65,7 +66,7 @@ impl Processes {
         Ok(())
     }
 
-    /// What they said, all of it.
+    /// Returns all of their output.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -74,8 +75,8 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         for child in &self.children {
-            // One that has ended already is still ours until it is waited for: the id cannot be
-            // another's.
+            // A process that has ended remains a child until it is waited for, so the id cannot
+            // belong to another one.
             let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM);
         }
         let deadline = clock::now() + END_WAIT;
@@ -83,13 +84,13 @@ impl Drop for Processes {
             while clock::now() < deadline && matches!(child.try_wait(), Ok(None)) {
                 thread::sleep(Duration::from_millis(5));
             }
-            let _ = child.kill(); // it may have ended
+            let _ = child.kill(); // it may have ended already
             let _ = child.wait();
         }
     }
 }
 
-/// The end of a log, on one line.
+/// Returns the end of a log, on one line.
 fn last_words(log: &Path) -> String {
     let mut text = String::new();
     let _ = fs::File::open(log).and_then(|mut file| file.read_to_string(&mut text));
@@ -97,7 +98,8 @@ fn last_words(log: &Path) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join(" / ")
 }
 
-/// Resident bytes of a process, counted page by page: `VmRSS` is up to some hundred KiB off.
+/// Returns the resident bytes of a process, counted page by page: `VmRSS` deviates by up to some
+/// hundred KiB.
 fn resident(pid: u32) -> io::Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
@@ -105,8 +107,8 @@ fn resident(pid: u32) -> io::Result<u64> {
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("no Rss in smaps_rollup"))
 }
 
-/// Datagrams that the kernel dropped because the sockets bound to these addresses were full,
-/// whosever they are.
+/// Returns the datagrams that the kernel dropped because the sockets bound to these addresses were
+/// full, for sockets of any process.
 pub(crate) fn input_drops(addresses: &[SocketAddrV4]) -> io::Result<u64> {
     let text = fs::read_to_string("/proc/net/udp")?;
     let names: HashSet<String> = addresses.iter().map(proc_name).collect();
@@ -119,7 +121,8 @@ pub(crate) fn input_drops(addresses: &[SocketAddrV4]) -> io::Result<u64> {
     Ok(of_these.sum())
 }
 
-/// An address as /proc/net/udp shows it: the IP address as the machine's own number, then the port.
+/// Returns an address as in /proc/net/udp: the IP address as a number in native byte order, then
+/// the port.
 fn proc_name(address: &SocketAddrV4) -> String {
     format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port())
 }

@@ -1,5 +1,5 @@
-//! The results in benches/README.md: everything between two marks is rewritten from what the cases
-//! have written.
+//! Writes the results into benches/README.md: everything between two marks is replaced by the
+//! sections that the cases have written.
 
 use std::{fs, io, path::Path};
 
@@ -37,7 +37,7 @@ fn results(sections: &[Section]) -> String {
     text
 }
 
-/// Each machine (and state of it) once, with the cases that ran there.
+/// Returns each machine (in each state) once, with the cases that ran on it.
 fn machines(sections: &[Section]) -> String {
     let mut seen: Vec<(String, Vec<&str>)> = Vec::new();
     for section in sections {

@@ -1,6 +1,6 @@
-//! Counting receivers: one thread with one epoll, one socket per target, every datagram told by its
-//! number. Of each datagram only the head is copied, and the sockets are left alone for some
-//! milliseconds at a time, so that counting costs little beside what is measured.
+//! Counting receivers: one thread with one epoll, one socket per target, every datagram identified
+//! by its number. Of each datagram only the head is copied, and the sockets are read at intervals
+//! of some milliseconds, so that counting costs little compared with the measured program.
 
 use std::{
     io,
@@ -24,23 +24,23 @@ use crate::{
     sys::{self, Slots},
 };
 
-/// How long datagrams gather in the sockets; their buffers hold far more.
+/// How long datagrams accumulate in the sockets; their buffers hold many more.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What is copied of a datagram: all headers, and the number behind them.
+/// Bytes copied of a datagram: all headers, and the number after them.
 const HEAD_BYTES: usize = 64;
 const BATCH: usize = 64;
 const EVENTS: usize = 64;
 
-/// What one target got of the numbers that count.
+/// Counters of one target for the numbers that count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    /// Datagrams, each number once.
+    /// Datagrams, counting each number once.
     pub(crate) received: u64,
-    /// Datagrams whose number had come before.
+    /// Datagrams whose number had been received before.
     pub(crate) duplicates: u64,
-    /// Datagrams behind a higher number.
+    /// Datagrams that arrived after one with a higher number.
     pub(crate) reordered: u64,
-    /// Datagrams that the receiver's own socket dropped: not the relay's fault.
+    /// Datagrams dropped by the receiver's own socket, which is not the relay's fault.
     pub(crate) dropped_here: u64,
     highest: Option<u64>,
     seen: Vec<u64>,
@@ -65,12 +65,12 @@ impl Tally {
     }
 }
 
-/// What the thread and its owner share.
+/// State shared by the thread and its owner.
 struct Shared {
     stop: AtomicBool,
-    /// Targets that got anything at all.
+    /// Number of targets that received anything.
     reached: AtomicUsize,
-    /// Per stream: the first number that counts.
+    /// The first number that counts, per stream.
     floors: Vec<AtomicU64>,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Receivers {
 }
 
 impl Receivers {
-    /// Opens `fan_out` sockets for each of `streams`. Nothing counts before
+    /// Opens `fan_out` sockets for each of `streams`. Nothing is counted before
     /// [`Receivers::count_from`].
     pub(crate) fn start(streams: usize, fan_out: usize, format: Format) -> io::Result<Receivers> {
         let floors = (0..streams).map(|_| AtomicU64::new(u64::MAX)).collect();
@@ -95,24 +95,24 @@ impl Receivers {
         Ok(Receivers { addresses, shared, thread: Some(thread) })
     }
 
-    /// Whether every target got something.
+    /// Returns whether every target received something.
     pub(crate) fn all_reached(&self) -> bool {
         self.shared.reached.load(Relaxed) == self.addresses.len()
     }
 
-    /// How many targets got something.
+    /// Returns the number of targets that received something.
     pub(crate) fn reached(&self) -> usize {
         self.shared.reached.load(Relaxed)
     }
 
-    /// Counts from these numbers on, one per stream.
+    /// Starts to count at these numbers, one per stream.
     pub(crate) fn count_from(&self, numbers: &[u64]) {
         for (floor, number) in self.shared.floors.iter().zip(numbers) {
             floor.store(*number, Relaxed);
         }
     }
 
-    /// Takes what is still in the sockets, and gives what each target got.
+    /// Reads what is still in the sockets, and returns the counters of each target.
     pub(crate) fn stop(mut self) -> io::Result<Vec<Tally>> {
         self.shared.stop.store(true, Relaxed);
         let thread = self.thread.take().expect("it is stopped once");
@@ -131,7 +131,7 @@ struct Counter {
     sockets: Vec<Socket>,
     tallies: Vec<Tally>,
     reached: Vec<bool>,
-    /// Drops of each socket before counting began.
+    /// Drops of each socket before counting started.
     drops_before: Option<Vec<u32>>,
     fan_out: usize,
     number: Range<usize>,
@@ -193,7 +193,8 @@ impl Counter {
 
     fn drain(&mut self, target: usize) -> io::Result<()> {
         let floor = self.shared.floors[target / self.fan_out].load(Relaxed);
-        // Bounded: at a rate that the receivers cannot follow, the others must have their turn.
+        // Limited, because at a rate that the receivers cannot follow, the other sockets must also
+        // be read.
         for _ in 0..64 {
             let count = self.slots.receive(self.sockets[target].as_fd(), 0..BATCH)?;
             if count > 0 && !self.reached[target] {
@@ -217,7 +218,7 @@ impl Counter {
         self.sockets.iter().map(|socket| sys::drops(socket.as_fd())).collect()
     }
 
-    /// Remembers the drops before counting began.
+    /// Records the drops before counting started.
     fn note_drops(&mut self) {
         if self.drops_before.is_none() && self.shared.floors[0].load(Relaxed) != u64::MAX {
             self.drops_before = Some(self.all_drops());

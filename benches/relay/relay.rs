@@ -1,4 +1,4 @@
-//! The relay under measurement: the release binary with a configuration file for the layout.
+//! The measured relay: the release binary with a configuration file for the streams and targets.
 
 use std::{
     fmt::Write,
@@ -11,10 +11,11 @@ use std::{
 
 use crate::bare::Stream;
 
-/// The binary that cargo built with this bench.
+/// The binary that cargo built with this benchmark.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidecast");
 
-/// The relay's settings for one measurement; those that are `None` are left to the program.
+/// The relay's settings for one measurement; for those that are `None`, the program's default
+/// applies.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Relay {
     /// `tick`.
@@ -25,7 +26,7 @@ pub(crate) struct Relay {
     pub(crate) burst: Option<usize>,
     /// `http.chunk`.
     pub(crate) chunk: Option<Duration>,
-    /// `http.listen`; off when there is none.
+    /// `http.listen`; off if `None`.
     pub(crate) http: Option<SocketAddrV4>,
     /// `format` of the channels.
     pub(crate) format: Option<&'static str>,
@@ -45,7 +46,7 @@ impl Relay {
         name
     }
 
-    /// Why it cannot be measured: the program does not know a setting.
+    /// Returns why it cannot be measured: the program does not have a setting.
     pub(crate) fn unavailable(&self) -> Option<String> {
         let address = SocketAddrV4::new(Ipv4Addr::new(239, 0, 0, 1), 5000);
         let http = Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
@@ -54,7 +55,7 @@ impl Relay {
         let checked = fs::write(&path, settings).and_then(|()| {
             Command::new(BINARY).args(["check", "-c"]).arg(&path).stdin(Stdio::null()).output()
         });
-        let _ = fs::remove_file(&path); // in the temporary folder, and small
+        let _ = fs::remove_file(&path); // if this fails, a small file stays in the temporary folder
         match checked {
             Ok(output) if output.status.success() => None,
             Ok(output) => Some(first_problem(&output.stderr)),
@@ -62,7 +63,7 @@ impl Relay {
         }
     }
 
-    /// The command for these streams, each a channel `s0`, `s1` and so on.
+    /// Returns the command for these streams, which are channels named `s0`, `s1` and so on.
     pub(crate) fn command(&self, streams: &[Stream], folder: &Path) -> io::Result<Command> {
         let path = self.write(streams, folder)?;
         let mut command = Command::new(BINARY);
@@ -103,8 +104,8 @@ impl Relay {
     }
 }
 
-/// `relay.toml:2: key: unknown key, did you mean ...` without the file, which nobody else sees, and
-/// the advice.
+/// Returns `relay.toml:2: key: unknown key, did you mean ...` without the temporary file's name
+/// and the advice.
 fn first_problem(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let problem = said.lines().next().unwrap_or_default();

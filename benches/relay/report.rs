@@ -1,4 +1,4 @@
-//! Results: tables for people, figures for programs and for the targets, one file of each kind per
+//! Results: tables for users, figures for programs and for the targets, one file of each kind per
 //! case.
 
 use std::{fs, io, path::Path};
@@ -10,7 +10,7 @@ use crate::{machine::Machine, statistics::Spread, targets};
 /// One table.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table {
-    /// What it shows.
+    /// Its title.
     pub(crate) caption: String,
     /// Names of the columns.
     pub(crate) columns: Vec<String>,
@@ -19,18 +19,18 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty table.
+    /// Creates an empty table.
     pub(crate) fn new(caption: impl Into<String>, columns: &[&str]) -> Table {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
         Table { caption: caption.into(), columns, rows: Vec::new() }
     }
 
-    /// One more row.
+    /// Adds a row.
     pub(crate) fn push<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
-    /// As Markdown.
+    /// Formats the table as Markdown.
     pub(crate) fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let rule = format!("|---|{}\n", "---:|".repeat(self.columns.len() - 1));
@@ -39,7 +39,7 @@ impl Table {
     }
 }
 
-/// One number that something may be said about.
+/// One number that may have a target.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
     /// `case/what`, as in [`targets`].
@@ -48,27 +48,27 @@ pub(crate) struct Figure {
     pub(crate) value: Spread,
 }
 
-/// What one case showed.
+/// Results of one case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Section {
     /// The case's name.
     pub(crate) case: String,
-    /// What it is about.
+    /// The case's title.
     pub(crate) title: String,
     /// How it was measured: rounds and seconds.
     pub(crate) effort: String,
-    /// What it was measured on.
+    /// The machine on which it was measured.
     pub(crate) machine: Machine,
-    /// For people.
+    /// Tables for users.
     pub(crate) tables: Vec<Table>,
-    /// For programs.
+    /// Figures for programs.
     pub(crate) figures: Vec<Figure>,
     /// Names of SVG files beside this one.
     pub(crate) plots: Vec<String>,
 }
 
 impl Section {
-    /// An empty one.
+    /// Creates an empty section.
     pub(crate) fn new(case: &str, title: &str, effort: String) -> Section {
         Section {
             case: case.into(),
@@ -81,12 +81,12 @@ impl Section {
         }
     }
 
-    /// Notes a figure, when there is one.
+    /// Adds a figure, if it has a value.
     pub(crate) fn figure(&mut self, key: impl Into<String>, value: Option<Spread>) {
         self.figures.extend(value.map(|value| Figure { key: key.into(), value }));
     }
 
-    /// As Markdown; `plots` is the folder of the plots as seen from there.
+    /// Formats the section as Markdown; `plots` is the path of the plots' folder in links.
     pub(crate) fn markdown(&self, plots: &str) -> String {
         let mut text = format!("### `{}`: {}\n\n{}\n\n", self.case, self.title, self.effort);
         for table in &self.tables {
@@ -108,7 +108,7 @@ impl Section {
         fs::write(folder.join(format!("{}.json", self.case)), json + "\n")
     }
 
-    /// Reads what [`Section::write`] wrote; `None` when the case was not run.
+    /// Reads the output of [`Section::write`]; `None` if the case was not run.
     pub(crate) fn read(folder: &Path, case: &str) -> io::Result<Option<Section>> {
         match fs::read(folder.join(format!("{case}.json"))) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),

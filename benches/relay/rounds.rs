@@ -1,55 +1,56 @@
-//! Interleaved rounds: each measures every subject once, in turn, so that what changes on the
-//! machine meanwhile meets all of them; ratios are taken within a round.
+//! Interleaved rounds: each measures every subject once, alternately, so that changes on the
+//! machine affect all of them; ratios are computed within a round.
 
 use std::io;
 
 use crate::statistics::Spread;
 
-/// What one subject showed, round by round.
+/// Results of one subject, round by round.
 #[derive(Clone, Debug)]
 pub(crate) struct Series<T> {
     /// The subject's name.
     pub(crate) name: String,
-    /// One per round.
+    /// One result per round.
     pub(crate) samples: Vec<Result<T, String>>,
 }
 
 impl<T> Series<T> {
-    /// Over the rounds that worked.
+    /// Returns the spread over the rounds that worked.
     pub(crate) fn spread(&self, value: impl Fn(&T) -> f64) -> Option<Spread> {
         Spread::of(self.good().map(value))
     }
 
-    /// Of each round in which both worked, this series' value divided by that of `reference`.
+    /// Returns, for each round in which both worked, this series' value divided by that of
+    /// `reference`.
     pub(crate) fn ratio(&self, reference: &Series<T>, value: impl Fn(&T) -> f64) -> Option<Spread> {
         let pairs = self.samples.iter().zip(&reference.samples);
         let both = pairs.filter_map(|(own, other)| Some((own.as_ref().ok()?, other.as_ref().ok()?)));
         Spread::of(both.map(|(own, other)| value(own) / value(other)))
     }
 
-    /// The samples of rounds that worked.
+    /// Returns the samples of rounds that worked.
     pub(crate) fn good(&self) -> impl Iterator<Item = &T> {
         self.samples.iter().filter_map(|sample| sample.as_ref().ok())
     }
 
-    /// Why a round did not work, the first time.
+    /// Returns the reason why the first failed round did not work.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.samples.iter().find_map(|sample| sample.as_ref().err()).map(String::as_str)
     }
 }
 
-/// One subject to measure: its name, and why it cannot be.
+/// One subject to measure: its name, and the reason if it cannot be measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<S> {
     /// Its name in tables.
     pub(crate) name: String,
-    /// What is measured.
+    /// The subject.
     pub(crate) subject: S,
-    /// Why not.
+    /// The reason why it cannot be measured.
     pub(crate) unavailable: Option<String>,
 }
 
-/// Measures all entries `rounds` times. One that does not work at all is not tried again.
+/// Measures all entries `rounds` times. One that never works is not tried again.
 pub(crate) fn interleave<S, T>(
     rounds: usize,
     entries: &[Entry<S>],

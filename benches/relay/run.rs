@@ -1,4 +1,4 @@
-//! One measurement: receivers, the subject, the generator; a window of steady traffic, and what it
+//! One measurement: receivers, the subject, the generator; a window of steady traffic, and its
 //! cost.
 
 use std::{
@@ -22,36 +22,36 @@ use crate::{
     subject::Subject,
 };
 
-/// How long a subject may take until every target gets something.
+/// How long a subject may take until every target receives something.
 const REACH_WAIT: Duration = Duration::from_secs(10);
-/// The usual [`Load::settle`].
+/// Default of [`Load::settle`].
 pub(crate) const SETTLE: Duration = Duration::from_millis(600);
-/// After the window: what is still on its way arrives. Nothing is sent meanwhile, so it costs
-/// nothing else.
+/// Time after the window in which datagrams in transit arrive. Nothing is sent during it, so it
+/// costs nothing else.
 const DRAIN: Duration = Duration::from_millis(240);
-/// The same for a subject that still works.
+/// Maximum of that time for a subject that still uses the processor.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
-/// A subject that used less of a processor than this in [`ON_TIME`] has nothing left to do.
+/// A subject that used less processor time than this in [`ON_TIME`] has no work left.
 const IDLE: Duration = Duration::from_millis(3);
-/// A subject that still works so long after the last datagram was sent could not keep up.
+/// A subject that still works this long after the last datagram was sent could not keep up.
 const ON_TIME: Duration = Duration::from_millis(60);
 
-/// What is forwarded, and to how many.
+/// The traffic, and the number of its targets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// The datagrams.
     pub(crate) format: Format,
     /// Datagrams per second and stream.
     pub(crate) rate: f64,
-    /// Streams, each a group of its own.
+    /// Number of streams, each with a different group.
     pub(crate) streams: usize,
     /// Targets of each stream.
     pub(crate) fan_out: usize,
-    /// How long traffic flows before the window: start-up work must not count.
+    /// How long traffic flows before the window, so that start-up work does not count.
     pub(crate) settle: Duration,
 }
 
-/// What one window showed.
+/// Results of one window.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Sample {
     /// Processor time of the subject, all threads.
@@ -62,32 +62,32 @@ pub(crate) struct Sample {
     pub(crate) expected: u64,
     /// Datagrams delivered, each once.
     pub(crate) delivered: u64,
-    /// Missing, and not dropped by a receiver's socket: lost by the subject.
+    /// Datagrams lost by the subject: missing, and not dropped by a receiver's socket.
     pub(crate) lost: u64,
-    /// Of these, dropped because the subject's input sockets were full: it took them out too
-    /// slowly.
+    /// Those of them that were dropped because the subject's input sockets were full: it read them
+    /// too slowly.
     pub(crate) lost_at_input: u64,
     /// Dropped by the receivers' own sockets.
     pub(crate) lost_at_receivers: u64,
-    /// Delivered again.
+    /// Datagrams delivered more than once.
     pub(crate) duplicates: u64,
-    /// Delivered behind a later one.
+    /// Datagrams delivered after a later one.
     pub(crate) reordered: u64,
-    /// Processor time that it still used some time after the window: it could not keep up.
+    /// Processor time that it used some time after the window, because it could not keep up.
     pub(crate) behind_ns: u64,
-    /// How late the generator was at worst: its bursts are as long.
+    /// Maximum delay of the generator, which is also the length of its bursts.
     pub(crate) generator_late_ms: f64,
     /// Resident memory at the end.
     pub(crate) resident: u64,
 }
 
 impl Sample {
-    /// Processor time per delivered datagram.
+    /// Returns the processor time per delivered datagram.
     pub(crate) fn ns_per_packet(&self) -> f64 {
         self.cpu_ns as f64 / self.delivered.max(1) as f64
     }
 
-    /// Part of one processor that the subject used.
+    /// Returns the part of one processor that the subject used.
     pub(crate) fn cpu_share(&self) -> f64 {
         self.cpu_ns as f64 / 1e9 / self.seconds
     }
@@ -96,7 +96,7 @@ impl Sample {
 /// Measures `subject` under `load` for `window`.
 ///
 /// # Errors
-/// It ended, or did not deliver to every target.
+/// The subject ended, or did not deliver to every target.
 pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path) -> io::Result<Sample> {
     let receivers = Receivers::start(load.streams, load.fan_out, load.format)?;
     let streams = layout(load.streams, &receivers.addresses);
@@ -139,7 +139,7 @@ pub(crate) fn run(subject: &Subject, load: Load, window: Duration, folder: &Path
     Ok(with_tallies(sample, &receivers.stop()?))
 }
 
-/// Waits until the subject has nothing left to do.
+/// Waits until the subject has no work left.
 fn drain(processes: &Processes) -> io::Result<()> {
     let start = clock::now();
     thread::sleep(DRAIN - ON_TIME);
@@ -169,7 +169,7 @@ fn with_tallies(sample: Sample, tallies: &[Tally]) -> Sample {
     }
 }
 
-/// Waits until every target gets something.
+/// Waits until every target receives something.
 fn reach(receivers: &Receivers, processes: &mut Processes) -> io::Result<()> {
     let deadline = clock::now() + REACH_WAIT;
     while !receivers.all_reached() {
@@ -184,16 +184,16 @@ fn reach(receivers: &Receivers, processes: &mut Processes) -> io::Result<()> {
     Ok(())
 }
 
-/// Streams with groups of their own, and their share of the targets.
+/// Returns streams with different groups, and their share of the targets.
 fn layout(streams: usize, targets: &[SocketAddrV4]) -> Vec<Stream> {
     let fan_out = targets.len() / streams;
     let share = |i: usize| targets[i * fan_out..(i + 1) * fan_out].to_vec();
     (0..streams).map(|i| Stream { group: fresh_group(), targets: share(i) }).collect()
 }
 
-/// A group that nothing else on this machine is likely to use. Its port lies below those that the
-/// kernel gives to sockets which do not ask for one: such a socket, bound to every address, would
-/// stand in the way.
+/// Returns a group that nothing else on this machine is likely to use. Its port is below those
+/// that the kernel assigns to sockets without a requested port: such a socket, bound to every
+/// address, would prevent binding.
 pub(crate) fn fresh_group() -> SocketAddrV4 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let next = NEXT.fetch_add(1, Relaxed);

@@ -1,5 +1,5 @@
 //! One measurement over HTTP: the subject, the generator, clients; a window of steady traffic, and
-//! what it cost.
+//! its cost.
 
 use std::{fs, io, net::SocketAddrV4, path::Path, thread, time::Duration};
 
@@ -22,16 +22,17 @@ use crate::{
 
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 const BEGIN_WAIT: Duration = Duration::from_secs(10);
-/// All clients have had the start of the stream, and buffers stand where they will stay.
+/// Time until all clients have received the start of the stream, and buffers have reached their
+/// final size.
 const SETTLE: Duration = Duration::from_millis(1200);
 const DRAIN: Duration = Duration::from_millis(400);
 
-/// What serves.
+/// The measured server.
 #[derive(Clone, Debug)]
 pub(crate) enum Server {
     /// The relay, fed with numbered RTP.
     Relay(Relay),
-    /// The relay, fed with a film as the peers are.
+    /// The relay, fed with the same film as the peers.
     RelayOfFilm(Relay),
     /// A packaged program, fed with a film.
     Peer(HttpPeer),
@@ -46,29 +47,29 @@ impl Server {
     }
 }
 
-/// How clients ask for a stream.
+/// How clients request a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// A player's stream.
+    /// A player's HTTP stream.
     Http,
     /// Binary WebSocket messages.
     WebSocket,
 }
 
-/// What is served, and to how many.
+/// The served streams, and the number of clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpLoad {
-    /// Channels.
+    /// Number of channels.
     pub(crate) streams: usize,
     /// Clients of each.
     pub(crate) clients: usize,
     /// Bits per second of each channel.
     pub(crate) bits: f64,
-    /// How clients ask.
+    /// How clients request the streams.
     pub(crate) over: Over,
 }
 
-/// What one window showed.
+/// Results of one window.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct HttpSample {
     /// Processor time of the subject, all threads.
@@ -79,32 +80,32 @@ pub(crate) struct HttpSample {
     pub(crate) expected: u64,
     /// Bytes delivered.
     pub(crate) bytes: u64,
-    /// Packets that the first client missed.
+    /// Packets that are missing at the first client.
     pub(crate) gaps: u64,
     /// Resident memory at the end.
     pub(crate) resident: u64,
 }
 
 impl HttpSample {
-    /// Processor time, ms per second, for each Gbit/s delivered.
+    /// Returns the processor time, in ms per second, for each Gbit/s delivered.
     pub(crate) fn ms_per_gbit(&self) -> f64 {
         self.cpu_ns as f64 / 1e6 / (self.bytes as f64 * 8.0 / 1e9)
     }
 
-    /// Bytes that did not come, in percent: what stands in buffers at either end of the window
-    /// counts as noise.
+    /// Returns the missing bytes, in percent: data in buffers at either end of the window counts
+    /// as noise.
     pub(crate) fn missing(&self) -> f64 {
         100.0 * (1.0 - self.bytes as f64 / self.expected.max(1) as f64)
     }
 }
 
-/// A server with channels that are fed, and no clients yet.
+/// A server whose channels are fed, without clients at first.
 pub(crate) struct Served {
     /// The server.
     pub(crate) processes: Processes,
-    /// What feeds it.
+    /// The generator of its input.
     pub(crate) generator: Generator,
-    /// One per process, for as many clients as it can have.
+    /// One address per process, for as many clients as it can have.
     addresses: Vec<SocketAddrV4>,
     load: HttpLoad,
     numbered: bool,
@@ -126,7 +127,7 @@ impl Served {
         Ok(Served { processes, generator, addresses, load, numbered: format == Format::Rtp })
     }
 
-    /// Connects `count` clients to each channel, and waits until all get something.
+    /// Connects `count` clients to each channel, and waits until all receive something.
     pub(crate) fn connect(&mut self, count: usize) -> io::Result<Clients> {
         let places = (0..self.load.streams).flat_map(|stream| (0..count).map(move |client| (stream, client)));
         let request = |(stream, client): (usize, usize)| Request {
@@ -138,7 +139,7 @@ impl Served {
             websocket: self.load.over == Over::WebSocket,
         };
         let requests: Vec<Request> = places.map(request).collect();
-        // The heads of messages stand between the payloads.
+        // The heads of messages are between the payloads.
         let numbered = self.numbered && self.load.over == Over::Http;
         let mut clients = Clients::start(&requests, numbered)?;
         let deadline = clock::now() + BEGIN_WAIT;
@@ -167,8 +168,8 @@ fn start_relay(
     Ok((processes, vec![address]))
 }
 
-/// As many processes as the clients need. Nothing is asked of them before the clients do: some
-/// serve the first only.
+/// Starts as many processes as the clients need. Nothing is requested from them before the clients
+/// connect, because some serve only the first.
 fn start_peer(
     peer: HttpPeer,
     stream: &Stream,
@@ -185,7 +186,7 @@ fn start_peer(
 /// Measures `server` under `load` for `window`.
 ///
 /// # Errors
-/// It ended, or did not serve every client.
+/// The server ended, or did not serve every client.
 pub(crate) fn run(
     server: &Server,
     load: HttpLoad,
@@ -215,7 +216,7 @@ pub(crate) fn run(
     })
 }
 
-/// Waits until somebody listens there.
+/// Waits until the server listens on the address.
 fn await_server(server: SocketAddrV4, processes: &mut Processes) -> io::Result<()> {
     let deadline = clock::now() + CONNECT_WAIT;
     loop {

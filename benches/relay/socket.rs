@@ -10,10 +10,10 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Asked for per socket, which the kernel doubles (up to twice `net.core.rmem_max`); the relay asks
-/// for as much.
+/// Requested buffer per socket, which the kernel doubles (up to twice `net.core.rmem_max`); the
+/// relay requests as much.
 const BUFFER_BYTES: usize = 4 << 20;
-/// Where everything happens.
+/// The address of all sockets.
 pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 fn new() -> io::Result<Socket> {
@@ -22,7 +22,7 @@ fn new() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A socket that gets one group's datagrams and nothing else.
+/// Returns a socket that receives one group's datagrams and nothing else.
 pub(crate) fn join(group: SocketAddrV4) -> io::Result<Socket> {
     let socket = new()?;
     socket.set_reuse_address(true)?;
@@ -33,7 +33,7 @@ pub(crate) fn join(group: SocketAddrV4) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A socket to send from: to groups on loopback, and to hosts.
+/// Returns a socket to send from: to groups on loopback, and to hosts.
 pub(crate) fn sender() -> io::Result<Socket> {
     let socket = new()?;
     socket.set_send_buffer_size(BUFFER_BYTES)?;
@@ -42,7 +42,7 @@ pub(crate) fn sender() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A socket on a free port of loopback, with its address.
+/// Returns a socket on a free port of loopback, with its address.
 pub(crate) fn receiver() -> io::Result<(Socket, SocketAddrV4)> {
     let socket = new()?;
     socket.set_recv_buffer_size(BUFFER_BYTES)?;
@@ -51,12 +51,13 @@ pub(crate) fn receiver() -> io::Result<(Socket, SocketAddrV4)> {
     Ok((socket, address))
 }
 
-/// Has the kernel stamp each datagram with its arrival.
+/// Enables the kernel's arrival timestamps.
 pub(crate) fn stamp(socket: &Socket) -> io::Result<()> {
     Ok(setsockopt(&socket.as_fd(), sockopt::ReceiveTimestampns, &true)?)
 }
 
-/// A TCP port of loopback that was free a moment ago, for peers that cannot choose one themselves.
+/// Returns a TCP port of loopback that was free a moment ago, for peers that cannot choose one
+/// themselves.
 pub(crate) fn free_tcp_port() -> io::Result<u16> {
     Ok(std::net::TcpListener::bind((LOOPBACK, 0))?.local_addr()?.port())
 }

@@ -1,5 +1,5 @@
-//! Kernel time stamps: a thread that notes when each number came to some sockets, to tell how long
-//! it was on its way between them.
+//! Kernel timestamps: a thread that records when each number arrived at two sockets, to determine
+//! the time between them.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ pub(crate) struct Stamps {
 }
 
 impl Stamps {
-    /// Notes the arrivals at two sockets.
+    /// Starts to record the arrivals at two sockets.
     pub(crate) fn start(sockets: [Socket; 2], number: Range<usize>) -> io::Result<Stamps> {
         for socket in &sockets {
             socket::stamp(socket)?;
@@ -40,8 +40,9 @@ impl Stamps {
         Ok(Stamps { stop, thread })
     }
 
-    /// Ends it. Gives how many nanoseconds after the first socket the second one got each number
-    /// from `floor` on, sorted, and how many numbers the second one did not get.
+    /// Ends it. Returns, for the numbers from `floor` on, how many nanoseconds later each arrived
+    /// at the second socket than at the first, sorted, and how many numbers did not arrive at the
+    /// second one.
     pub(crate) fn stop(self, floor: u64) -> io::Result<(Vec<u64>, u64)> {
         self.stop.store(true, Relaxed);
         let noted = self.thread.join().map_err(|_| io::Error::other("the stamps' thread panicked"))??;

@@ -4,21 +4,21 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The middle of some values, and how far they lie apart.
+/// Median and range of some values.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Spread {
     /// The median.
     pub(crate) median: f64,
-    /// The least.
+    /// The minimum.
     pub(crate) min: f64,
-    /// The greatest.
+    /// The maximum.
     pub(crate) max: f64,
-    /// How many values there were.
+    /// The number of values.
     pub(crate) count: usize,
 }
 
 impl Spread {
-    /// Of these values; `None` of none.
+    /// Returns the spread of these values; `None` if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -30,7 +30,7 @@ impl Spread {
 }
 
 impl fmt::Display for Spread {
-    /// `1.08 (1.02 to 1.15)`; one value alone has no spread.
+    /// Writes `1.08 (1.02 to 1.15)`; a single value has no range.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", short(self.median))?;
         if self.count > 1 {
@@ -40,7 +40,7 @@ impl fmt::Display for Spread {
     }
 }
 
-/// A number with three digits that count, and thousands set apart.
+/// Formats a number with three significant digits and thousands separators.
 pub(crate) fn short(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -63,7 +63,7 @@ fn grouped(value: i64) -> String {
     if value < 0 { format!("-{text}") } else { text }
 }
 
-/// The value below which a part of the sorted `values` lies.
+/// Returns the value below which this part of the sorted `values` lies.
 pub(crate) fn percentile(values: &[u64], part: f64) -> f64 {
     let last = values.len().saturating_sub(1);
     let place = (part * values.len() as f64).ceil() as usize;

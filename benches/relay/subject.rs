@@ -1,5 +1,5 @@
-//! What can be measured: the relay, a bare forwarder, a packaged peer. Each is started for a layout
-//! of streams and targets and then does the same job.
+//! The subjects of measurements: the relay, a bare forwarder, a packaged peer. Each is started for
+//! given streams and targets and then does the same job.
 
 use std::{io, path::Path, process::Command, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     relay::Relay,
 };
 
-/// One of them, with its settings.
+/// A subject with its settings.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
     /// The release binary.
@@ -31,36 +31,36 @@ pub(crate) struct Forwarder {
     slot: usize,
 }
 
-/// Holds any datagram of an Ethernet path, as the relay's slots do.
+/// Size that holds any datagram of an Ethernet path, like the relay's slots.
 const SLOT_BYTES: usize = 2048;
 
 impl Subject {
-    /// The relay as it is delivered, at this tick.
+    /// Returns the relay with its defaults, at this tick.
     pub(crate) fn relay(tick: Duration) -> Subject {
         Subject::Relay(Relay { tick, ..Relay::default() })
     }
 
-    /// tokio, packet by packet.
+    /// Returns the forwarder with tokio, packet by packet.
     pub(crate) fn naive() -> Subject {
         Subject::Bare(Forwarder { mode: bare::Mode::Naive, tick: Duration::ZERO, burst: 1, slot: SLOT_BYTES })
     }
 
-    /// Batches without bursts.
+    /// Returns the forwarder with batches without bursts.
     pub(crate) fn mmsg(tick: Duration) -> Subject {
         Subject::Bare(Forwarder { mode: bare::Mode::Mmsg, tick, burst: 1, slot: SLOT_BYTES })
     }
 
-    /// Batches of bursts of at most `burst` packets.
+    /// Returns the forwarder with batches of bursts of at most `burst` packets.
     pub(crate) fn gso(tick: Duration, burst: usize) -> Subject {
         Subject::Bare(Forwarder { mode: bare::Mode::Gso, tick, burst, slot: SLOT_BYTES })
     }
 
-    /// The same, told the size of all packets before: they lie side by side.
+    /// The same, with the known size of all packets, which are therefore adjacent in memory.
     pub(crate) fn gso_of_size(tick: Duration, burst: usize, slot: usize) -> Subject {
         Subject::Bare(Forwarder { mode: bare::Mode::Gso, tick, burst, slot })
     }
 
-    /// Its name in tables; also a file's name.
+    /// Returns its name in tables, which is also used for files.
     pub(crate) fn name(&self) -> String {
         match self {
             Subject::Relay(relay) => relay.name(),
@@ -74,7 +74,7 @@ impl Subject {
         }
     }
 
-    /// Why it cannot be measured here at all.
+    /// Returns why it cannot be measured on this machine.
     pub(crate) fn unavailable(&self) -> Option<String> {
         match self {
             Subject::Relay(relay) => relay.unavailable(),

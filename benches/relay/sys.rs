@@ -1,8 +1,8 @@
-//! The system calls that move datagrams, and the only `unsafe` of the harness: [`Slots`] is
-//! `recvmmsg` in place into one piece of memory, [`Sender`] is `sendmmsg` of bursts out of it, each
-//! to many targets, with UDP_SEGMENT for bursts of more than one. The bare forwarders, the
-//! generator and the receivers share them, and nothing of them is the relay's own, so that the
-//! relay is measured against something else than itself.
+//! The system calls that move datagrams, and the only `unsafe` of the benchmark: [`Slots`] is
+//! `recvmmsg` in place into one piece of memory, [`Sender`] is `sendmmsg` of bursts out of it,
+//! each to many targets, with UDP_SEGMENT for bursts of more than one. The bare forwarders, the
+//! generator and the receivers share them; none of it is the relay's own code, so that the relay
+//! is compared with independent code.
 #![allow(unsafe_code)] // system calls through libc; each block says why it is sound
 
 use std::{
@@ -13,32 +13,31 @@ use std::{
     ptr,
 };
 
-/// Bytes for the control messages of one datagram: a `timespec` or a `u16`, behind a header.
+/// Bytes for the control messages of one datagram: a header followed by a `timespec` or a `u16`.
 const CONTROL_BYTES: usize = 32;
-/// What one `sendmmsg` or `recvmmsg` takes (UIO_MAXIOV).
+/// Maximum messages of one `sendmmsg` or `recvmmsg` (UIO_MAXIOV).
 const CALL_MAX: usize = 1024;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; CONTROL_BYTES]);
 
-/// Memory for datagrams, each in a slot of the same size, one behind the other.
+/// Memory for datagrams, in adjacent slots of equal size.
 pub(crate) struct Slots {
     stride: usize,
     memory: Vec<u8>,
     lens: Vec<usize>,
     headers: Vec<libc::mmsghdr>,
-    /// Pointed at by `headers`.
+    /// The `headers` point to these.
     _iovecs: Vec<libc::iovec>,
     controls: Vec<Control>,
 }
 
-// SAFETY: the pointers in `headers` lead to the heap memory of this very struct, which nobody else
-// has.
+// SAFETY: the pointers in `headers` point to heap memory that this struct owns exclusively.
 unsafe impl Send for Slots {}
 
 impl Slots {
-    /// `count` slots of `stride` bytes.
+    /// Creates `count` slots of `stride` bytes.
     pub(crate) fn new(count: usize, stride: usize) -> Slots {
         let mut memory = vec![0_u8; count * stride];
         let slot = |memory: &mut [u8]| libc::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: stride };
@@ -52,32 +51,33 @@ impl Slots {
         Slots { stride, memory, lens: vec![0; count], headers, _iovecs: iovecs, controls }
     }
 
-    /// The true length of what was received into a slot, also where the slot was too small for it.
+    /// Returns the true length of the datagram received into a slot, even if the slot was too
+    /// small for it.
     pub(crate) fn len(&self, slot: usize) -> usize {
         self.lens[slot]
     }
 
-    /// What a slot holds of it.
+    /// Returns the part of the datagram that the slot contains.
     pub(crate) fn bytes(&self, slot: usize) -> &[u8] {
         let start = slot * self.stride;
         &self.memory[start..start + self.lens[slot].min(self.stride)]
     }
 
-    /// A slot to be written, of which `len` bytes count.
+    /// Returns a slot to write to, whose datagram has `len` bytes.
     pub(crate) fn fill(&mut self, slot: usize, len: usize) -> &mut [u8] {
         self.lens[slot] = len;
         &mut self.memory[slot * self.stride..slot * self.stride + len]
     }
 
-    /// Receives what is there into the slots of `range`, in order, without blocking. Gives how
-    /// many.
+    /// Receives the available datagrams into the slots of `range`, in order, without blocking.
+    /// Returns their number.
     pub(crate) fn receive(&mut self, fd: BorrowedFd<'_>, range: Range<usize>) -> io::Result<usize> {
         let headers = &mut self.headers[range.clone()];
         let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
         let count = headers.len().min(CALL_MAX) as _;
-        // SAFETY: the headers point at live memory of this struct with its true sizes (`new`,
-        // `with_stamps`), which the kernel writes to during this call only, while `&mut self` keeps
-        // everyone else away. A null timeout is allowed.
+        // SAFETY: the headers point to live memory of this struct with its true sizes (`new`,
+        // `with_stamps`), which the kernel writes to during this call only, while `&mut self`
+        // excludes other access. A null timeout is allowed.
         let count = unsafe {
             libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), count, flags as _, ptr::null_mut())
         };
@@ -90,8 +90,8 @@ impl Slots {
         Ok(count)
     }
 
-    /// The same with the kernel's receive stamps (SO_TIMESTAMPNS), which [`Slots::stamp`] then
-    /// gives.
+    /// Like [`Slots::receive`], with the kernel's receive timestamps (SO_TIMESTAMPNS), which
+    /// [`Slots::stamp`] then returns.
     pub(crate) fn receive_stamped(&mut self, fd: BorrowedFd<'_>, range: Range<usize>) -> io::Result<usize> {
         for (header, control) in self.headers[range.clone()].iter_mut().zip(&mut self.controls[range.clone()])
         {
@@ -101,11 +101,12 @@ impl Slots {
         self.receive(fd, range)
     }
 
-    /// When the kernel got the datagram of a slot, in nanoseconds since the Unix epoch.
+    /// Returns when the kernel received the datagram of a slot, in nanoseconds since the Unix
+    /// epoch.
     pub(crate) fn stamp(&self, slot: usize) -> Option<u64> {
         let header = &self.headers[slot].msg_hdr;
         // SAFETY: the kernel has filled in the header in `receive_stamped`, whose control memory
-        // lives in `controls`; CMSG_FIRSTHDR checks its length. The data of this type is a
+        // is in `controls`; CMSG_FIRSTHDR checks its length. The data of this type is a
         // `timespec`, read unaligned.
         unsafe {
             let message = libc::CMSG_FIRSTHDR(header).as_ref()?;
@@ -117,13 +118,13 @@ impl Slots {
     }
 }
 
-/// Datagrams of the same size in neighbouring slots, and the targets that each gets them, as one
+/// Datagrams of the same size in adjacent slots, and the targets to which they are sent as one
 /// burst.
 #[derive(Clone, Debug)]
 pub(crate) struct Burst {
     /// Their slots.
     pub(crate) slots: Range<usize>,
-    /// Targets, by their place in the [`Sender`]'s list.
+    /// Targets, by their index in the [`Sender`]'s list.
     pub(crate) targets: Range<usize>,
 }
 
@@ -139,13 +140,13 @@ pub(crate) struct Sender {
 unsafe impl Send for Sender {}
 
 impl Sender {
-    /// For these targets.
+    /// Creates a sender for these targets.
     pub(crate) fn new(targets: &[SocketAddrV4]) -> Sender {
         let names = targets.iter().map(|target| socket_name(*target)).collect();
         Sender { names, iovecs: Vec::new(), controls: Vec::new(), headers: Vec::new() }
     }
 
-    /// Sends all bursts, each to all of its targets. Gives how many messages the kernel refused.
+    /// Sends all bursts, each to all of its targets. Returns how many messages the kernel refused.
     pub(crate) fn send(&mut self, fd: BorrowedFd<'_>, slots: &Slots, bursts: &[Burst]) -> usize {
         self.describe_memory(slots, bursts);
         self.describe_messages(slots, bursts);
@@ -153,10 +154,10 @@ impl Sender {
         while done < self.headers.len() {
             let rest = &mut self.headers[done..];
             let count = rest.len().min(CALL_MAX);
-            // SAFETY: the headers have just been pointed at names, iovecs and controls of this
-            // struct, which do not change before this call is over, and at the memory of `slots`,
-            // which is borrowed for as long; the kernel only reads there (the pointers are mutable
-            // by type only), and writes `msg_len` in the headers.
+            // SAFETY: the headers have just been pointed to names, iovecs and controls of this
+            // struct, which do not change before this call returns, and to the memory of `slots`,
+            // which is borrowed for as long; the kernel only reads it (the pointers are mutable
+            // only by type), and writes `msg_len` in the headers.
             let sent = unsafe {
                 libc::sendmmsg(fd.as_raw_fd(), rest.as_mut_ptr(), count as _, libc::MSG_DONTWAIT as _)
             };
@@ -168,8 +169,7 @@ impl Sender {
         refused
     }
 
-    /// One iovec per slot, or one for all where the slots are filled to the brim; one control per
-    /// burst.
+    /// Prepares one iovec per slot, or one for all if the slots are full; one control per burst.
     fn describe_memory(&mut self, slots: &Slots, bursts: &[Burst]) {
         self.iovecs.clear();
         self.controls.clear();
@@ -213,13 +213,13 @@ impl Sender {
     }
 }
 
-/// UDP_SEGMENT: cut the message into datagrams of `len` bytes.
+/// Returns the control message UDP_SEGMENT: split the message into datagrams of `len` bytes.
 fn segment_control(len: usize) -> Control {
     let mut control = Control([0; CONTROL_BYTES]);
     let mut header = empty_header().msg_hdr;
     header.msg_control = control.0.as_mut_ptr().cast();
     header.msg_controllen = CONTROL_BYTES as _;
-    // SAFETY: CMSG_FIRSTHDR gives the start of `control`, which is large enough (32 bytes) and
+    // SAFETY: CMSG_FIRSTHDR returns the start of `control`, which is large enough (32 bytes) and
     // aligned for one header and a `u16`, and lives until the end of this function.
     unsafe {
         let message = &mut *libc::CMSG_FIRSTHDR(&header);
@@ -231,8 +231,8 @@ fn segment_control(len: usize) -> Control {
     control
 }
 
-/// Throws away what a TCP connection has received, without copying it; at most `max` bytes. `None`:
-/// nothing there.
+/// Discards data that a TCP connection has received, without copying it; at most `max` bytes.
+/// Returns `None` if no data is available.
 pub(crate) fn discard(fd: BorrowedFd<'_>, max: usize) -> io::Result<Option<usize>> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
     // SAFETY: with MSG_TRUNC, TCP discards up to `max` bytes and writes nothing (tcp(7)), so a null
@@ -244,12 +244,12 @@ pub(crate) fn discard(fd: BorrowedFd<'_>, max: usize) -> io::Result<Option<usize
     }
 }
 
-/// Datagrams that a socket had to drop because its buffer was full (SO_MEMINFO).
+/// Returns the datagrams that a socket dropped because its buffer was full (SO_MEMINFO).
 pub(crate) fn drops(fd: BorrowedFd<'_>) -> u32 {
     const SK_MEMINFO_DROPS: usize = 8;
     let mut info = [0_u32; 9];
     let mut len = mem::size_of_val(&info) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `info`, which is that large.
+    // SAFETY: the kernel writes at most `len` bytes to `info`, which has that size.
     let result = unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),

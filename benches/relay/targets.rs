@@ -1,11 +1,12 @@
-//! What the figures should be. They are reported as met or not met; nothing fails because of them.
+//! The targets for the figures. They are reported as met or not met; a missed target is not a
+//! failure.
 
 use crate::{
     report::{Figure, Table},
     statistics::short,
 };
 
-/// A bound for a figure's median.
+/// A limit for a figure's median.
 #[derive(Clone, Copy, Debug)]
 enum Bound {
     AtMost(f64),
@@ -13,7 +14,7 @@ enum Bound {
 }
 use Bound::{AtLeast, AtMost};
 
-/// Key of the figure, what it is, and its bound.
+/// Key of the figure, its description, and its limit.
 const TARGETS: &[(&str, &str, Bound)] = &[
     (
         "10x10/vs-gso",
@@ -57,7 +58,7 @@ const TARGETS: &[(&str, &str, Bound)] = &[
     ("growth/flows", "CPU per delivered packet with 10,000 flows, times that with 100", AtMost(1.2)),
 ];
 
-/// A table of all targets that `figures` say something about; `None` when there is none.
+/// Returns a table of all targets for which `figures` has a value; `None` if there are none.
 pub(crate) fn table(figures: &[Figure]) -> Option<Table> {
     let mut table = Table::new("Targets", &["Figure", "Target", "Measured", ""]);
     for (key, what, bound) in TARGETS {

@@ -1,4 +1,4 @@
-//! The results in docs/remuxing.md: everything between two marks is made anew.
+//! Writes the results into docs/remuxing.md: everything between two marks is replaced.
 
 use std::{fs, io, os::unix::process::CommandExt, path::PathBuf, process::Command};
 
@@ -18,7 +18,7 @@ fn marks(name: &str) -> [String; 2] {
     ]
 }
 
-/// Writes both tables, and what they were measured with.
+/// Writes both tables, and how they were measured.
 pub(crate) fn write(cost: &str, whole: &str, options: &Options, sheet: &Sheet) -> io::Result<()> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/remuxing.md");
     let mut text = fs::read_to_string(&path)?;
@@ -45,11 +45,12 @@ pub(crate) fn write(cost: &str, whole: &str, options: &Options, sheet: &Sheet) -
     Ok(())
 }
 
-/// Of all programs, in one line.
+/// Returns the versions of all programs, in one line.
 fn versions() -> String {
     let ffmpeg = word(Command::new("ffmpeg").arg("-version"), 2);
     let gstreamer = word(Command::new("gst-launch-1.0").arg("--version"), 2);
-    // As anybody but root, as whom it says nothing; who is not root may not change that either.
+    // VLC refuses to run as root, so it runs as another user; a user other than root cannot change
+    // the user, and need not.
     let vlc = word(Command::new("cvlc").arg("--version").uid(65_534).gid(65_534), 2);
     let vlc = vlc.or_else(|| word(Command::new("cvlc").arg("--version"), 2));
     let known = [("ffmpeg", ffmpeg), ("GStreamer", gstreamer), ("VLC", vlc)];
@@ -58,7 +59,7 @@ fn versions() -> String {
     named.join(", ")
 }
 
-/// A word of the first line that a program says.
+/// Returns a word of the first line that a program prints.
 fn word(command: &mut Command, place: usize) -> Option<String> {
     let output = command.env("HOME", "/tmp").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,9 +1,9 @@
-//! What one lost packet costs behind a remuxer, and behind a relay that leaves the bytes alone:
-//! `cargo bench --bench remux`. docs/remuxing.md says how to read it.
+//! Measures the damage of one lost packet after a remuxer, and after a relay that leaves the bytes
+//! unchanged: `cargo bench --bench remux`. docs/remuxing.md explains how to read the results.
 //!
-//! The laboratory (`tests/remux`) shows a film to all of them at once, each time with another
-//! datagram left out; [`run`] repeats that, [`traits`] looks at what comes out when nothing is
-//! lost, [`tables`] shows it, [`docs`] puts it into the documentation.
+//! The laboratory (`tests/remux`) sends a film to all of them at once, each time with another
+//! datagram left out; [`run`] repeats that, [`traits`] analyses the output when nothing is lost,
+//! [`tables`] formats the results, [`docs`] writes them into the documentation.
 
 mod docs;
 #[path = "../relay/marked.rs"]

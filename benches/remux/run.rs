@@ -1,4 +1,4 @@
-//! All showings of the film, some at the same time, each with everybody at once.
+//! Runs all showings of the film, some at the same time, each with all subjects at once.
 
 use std::{
     fs,
@@ -18,29 +18,29 @@ use crate::{
     traits::Traits,
 };
 
-/// What came out of one subject in one showing.
+/// Output of one subject in one showing.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
     pub(crate) subject: Subject,
     /// The datagram that was left out.
     pub(crate) lost: Option<usize>,
     pub(crate) damage: Damage,
-    /// Whether the bytes are those that came in, or, with FEC, those that were sent.
+    /// Whether the bytes equal those received, or, with FEC, those sent.
     pub(crate) exact: bool,
-    /// Of a whole film.
+    /// Traits of the output of a whole film.
     pub(crate) traits: Option<Traits>,
 }
 
-/// What all showings gave.
+/// Results of all showings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sheet {
     pub(crate) outcomes: Vec<Outcome>,
-    /// Showings that do not count, because a socket's buffer was full and more was lost than should
-    /// be.
+    /// Number of showings that do not count, because a socket's buffer was full and more datagrams
+    /// were lost than intended.
     pub(crate) left_out: usize,
 }
 
-/// Shows the film as often as asked.
+/// Shows the film as often as configured.
 pub(crate) fn all(options: &Options, subjects: &[Subject]) -> Sheet {
     let folder = tempfile::tempdir().expect("a folder");
     let film = Film::make(folder.path());
@@ -73,13 +73,13 @@ pub(crate) fn all(options: &Options, subjects: &[Subject]) -> Sheet {
     sheet.into_inner().expect("no panic")
 }
 
-/// Once.
+/// Shows the film once.
 fn showing(film: &Film, subjects: &[Subject], lost: Option<usize>) -> (Vec<Outcome>, u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let Shown { delivered, dropped } = Course { film, subjects, lost }.run(folder.path());
     let direct =
         delivered.iter().find(|one| one.subject == Subject::Nobody).expect("somebody without a relay");
-    // What has the same bytes has the same pictures.
+    // Outputs with the same bytes have the same pictures.
     let without_relay = decode::decode(&direct.captured.bytes, folder.path(), "direct");
     let outcome = |one: &Delivered| {
         let name = format!("{:?}", one.subject);

@@ -16,7 +16,7 @@ fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     rows.fold(head, |text, cells| format!("{text}| {} |\n", cells.join(" | ")))
 }
 
-/// What one lost packet costs.
+/// Returns the damage of one lost packet.
 pub(crate) fn cost(sheet: &[Outcome], subjects: &[Subject]) -> String {
     let columns = [
         "",
@@ -63,7 +63,7 @@ pub(crate) fn cost(sheet: &[Outcome], subjects: &[Subject]) -> String {
     table(&columns, subjects.iter().filter(|subject| subject.keeps_up()).map(row))
 }
 
-/// What happens when nothing is lost.
+/// Returns the changes when nothing is lost.
 pub(crate) fn whole(sheet: &[Outcome], subjects: &[Subject]) -> String {
     let columns = [
         "",
@@ -109,7 +109,7 @@ pub(crate) fn whole(sheet: &[Outcome], subjects: &[Subject]) -> String {
     table(&columns, subjects.iter().map(row))
 }
 
-/// Each showing by itself: pictures damaged or missing.
+/// Returns each showing separately: pictures damaged or missing.
 pub(crate) fn positions(sheet: &[Outcome], subjects: &[Subject]) -> String {
     let subjects: Vec<Subject> = subjects.iter().copied().filter(|subject| subject.keeps_up()).collect();
     let columns: Vec<&str> = ["datagram"].into_iter().chain(subjects.iter().map(|one| one.name())).collect();

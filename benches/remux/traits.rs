@@ -1,5 +1,5 @@
-//! What a relay does to a transport stream when nothing is lost: which streams and tables are left,
-//! how often the clock comes, how late everything is, and what became of the time stamps.
+//! How a relay changes a transport stream when nothing is lost: which streams and tables remain,
+//! how often the PCR occurs, the delay, and the changes of timestamps.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,38 +10,38 @@ use tidecast_wire::ts::{PACKET, Pcr, pcr, psi};
 
 use crate::remux::{Captured, Decoded, Delivered, Film, Frame, damage::moved, extras};
 
-/// Of one stream that came out of a relay.
+/// Traits of one stream after a relay.
 #[derive(Clone, Debug)]
 pub(crate) struct Traits {
-    /// From the first datagram sent to the first byte out, s.
+    /// Time from the first datagram sent to the first byte received, in s.
     pub(crate) first_byte: f64,
-    /// By how much later pictures begin to come than without a relay, s: the median.
+    /// How much later pictures start to arrive than without a relay, in s: the median.
     pub(crate) delay: f64,
     /// Bytes out for each byte in.
     pub(crate) bytes: f64,
     /// The share of null packets.
     pub(crate) nulls: f64,
-    /// Which services that the film has besides picture and sound still come, by their names.
+    /// The services of the film besides video and audio that remain, by name.
     pub(crate) services: Vec<&'static str>,
-    /// The PIDs of picture and sound.
+    /// The PIDs of video and audio.
     pub(crate) pids: (u16, u16),
-    /// Between two clock references, ms: the median and the most, by their own values.
+    /// Interval between two PCR values, in ms: the median and the maximum, by the PCR itself.
     pub(crate) pcr_interval: (f64, f64),
-    /// By how much the clock and arrivals disagree, from the 1st to the 99th of 100, ms.
+    /// Difference between PCR and arrival times, from the 1st to the 99th percentile, in ms.
     pub(crate) pcr_jitter: f64,
-    /// By how much time stamps of pictures were moved against each other, ms.
+    /// Change of the distances between pictures' timestamps, in ms.
     pub(crate) moved: f64,
 }
 
-/// What the film has, in the order of tables.
+/// The services of the film, in the order of the tables.
 pub(crate) const SERVICES: [&str; 6] = ["teletext", "subtitles", "SCTE-35", "EIT", "TDT", "SDT"];
 
-/// Where things are in a stream.
+/// Positions in a stream.
 #[derive(Debug, Default)]
 struct Map {
     packets: BTreeMap<u16, usize>,
     streams: BTreeMap<u16, u8>,
-    /// Value and place of each clock reference.
+    /// Value and position of each PCR.
     clock: Vec<(u64, usize)>,
     /// PES packets.
     units: Vec<Unit>,
@@ -57,7 +57,7 @@ struct Unit {
 }
 
 impl Traits {
-    /// Of what came out undamaged; `direct`: what came without a relay.
+    /// Returns the traits of an undamaged output; `direct`: the output without a relay.
     pub(crate) fn of(film: &Film, one: &Delivered, decoded: &Decoded, direct: &Delivered) -> Traits {
         let map = Map::of(&one.captured.bytes);
         let total: usize = map.packets.values().sum();
@@ -109,8 +109,8 @@ impl Map {
         map
     }
 
-    /// Tables have PIDs of their own; streams are there when the program map names them as what
-    /// they are and packets come.
+    /// Returns the services. Tables have fixed PIDs; a stream is present if the program map lists
+    /// it with its type and there are packets.
     fn services(&self) -> Vec<&'static str> {
         let comes = |pid: u16| self.packets.contains_key(&pid);
         let private = |data: std::ops::Range<u8>| {
@@ -129,7 +129,7 @@ impl Map {
         SERVICES.into_iter().zip(there).filter(|(_, there)| *there).map(|(name, _)| name).collect()
     }
 
-    /// Of steps forward.
+    /// Returns the median and the maximum of the increments.
     fn intervals(&self) -> (f64, f64) {
         let steps = self.clock.windows(2).map(|pair| (pair[1].0 + Pcr::WRAP - pair[0].0) % Pcr::WRAP);
         let forward = steps.filter(|ticks| *ticks < Pcr::WRAP / 2);
@@ -138,7 +138,8 @@ impl Map {
         (steps.get(steps.len() / 2).copied().unwrap_or(f64::NAN), steps.last().copied().unwrap_or(f64::NAN))
     }
 
-    /// In the second half: what was held back at first comes all at once.
+    /// Returns the jitter in the second half, because data that is held back at first arrives all
+    /// at once.
     fn jitter(&self, captured: &Captured) -> f64 {
         let clock = &self.clock[self.clock.len() / 2..];
         let Some((first, place)) = clock.first() else { return f64::NAN };
@@ -157,7 +158,7 @@ fn since(when: Instant, start: Instant) -> f64 {
     when.saturating_duration_since(start).as_secs_f64()
 }
 
-/// The PES packet with a time stamp that begins here.
+/// Returns the PES packet with a timestamp that starts here.
 fn unit(packet: &[u8; PACKET], place: usize) -> Option<Unit> {
     let skip = if packet[3] & 0x20 == 0 { 4 } else { 5 + usize::from(packet[4]) };
     let pes = packet.get(skip..)?;
@@ -169,7 +170,7 @@ fn unit(packet: &[u8; PACKET], place: usize) -> Option<Unit> {
     begins.then_some(Unit { pid: extras::pid(packet), pts, first, place })
 }
 
-/// When each picture of the film begins to arrive, by its content.
+/// Returns when each picture of the film starts to arrive, by its content.
 fn arrivals<'a>(
     captured: &Captured,
     map: &Map,

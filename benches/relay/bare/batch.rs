@@ -1,6 +1,7 @@
-//! The least that forwarding can cost: one thread, `recvmmsg` in place, and one `sendmmsg` per turn
-//! that covers all packets of all streams to all targets, from the memory that they were received
-//! into. Under load it sleeps a tick between turns; otherwise it blocks for the next packet.
+//! The minimum cost of forwarding: one thread, `recvmmsg` in place, and one `sendmmsg` per turn
+//! that covers all packets of all streams to all targets, from the memory into which they were
+//! received. Under load it sleeps for a tick between turns; otherwise it blocks until the next
+//! packet.
 
 use std::{io, net::SocketAddrV4, ops::Range, os::fd::AsFd, thread, time::Duration};
 
@@ -13,17 +14,17 @@ use crate::{
     sys::{Burst, Sender, Slots},
 };
 
-/// Packets per turn: a tick of 5 ms at 200,000 packets/s. What is more waits in the sockets for the
-/// next turn.
+/// Maximum packets per turn: a tick of 5 ms at 200,000 packets/s. Further packets wait in the
+/// sockets for the next turn.
 const SLOTS: usize = 1024;
-/// Bytes that one message may have in all.
+/// Maximum bytes of one message.
 const MESSAGE_BYTES_MAX: usize = 65_507;
-/// Segments that every kernel with UDP_SEGMENT takes.
+/// Segments that every kernel with UDP_SEGMENT accepts.
 const SEGMENTS_MAX: usize = 64;
 /// Packets per `recvmmsg`.
 const BATCH: usize = 64;
 const EVENTS: usize = 256;
-/// With more packets than this in a turn it sleeps before the next one.
+/// After a turn with more packets than this, it sleeps before the next one.
 const QUIET_PACKETS: usize = 2;
 
 /// Forwards until it is killed.
@@ -74,7 +75,7 @@ impl Path {
         })
     }
 
-    /// Receives from the sockets that are ready, and sends it all on. Gives how many packets.
+    /// Receives from the sockets that are ready, and sends all packets on. Returns their number.
     fn turn(&mut self, ready: &[EpollEvent]) -> io::Result<usize> {
         let mut filled = 0;
         self.bursts.clear();
@@ -85,8 +86,8 @@ impl Path {
         Ok(filled)
     }
 
-    /// Receives what one socket has, as far as there is room from slot `filled` on. Gives where the
-    /// room begins now.
+    /// Receives from one socket as many packets as fit, starting at slot `filled`. Returns the
+    /// first free slot.
     fn receive(&mut self, input: usize, mut filled: usize) -> io::Result<usize> {
         let start = filled;
         while filled < SLOTS {
@@ -101,7 +102,7 @@ impl Path {
         Ok(filled)
     }
 
-    /// Cuts the packets of one stream into bursts of one size.
+    /// Splits the packets of one stream into bursts of equal packet sizes.
     fn cut(&mut self, slots: Range<usize>, targets: Range<usize>) {
         let mut start = slots.start;
         for slot in slots.clone() {

@@ -1,6 +1,6 @@
-//! The bare forwarders: what the relay's work costs when nothing is checked, numbered or counted.
-//! Each runs as a process of its own (this program again, with `bare`), so that its processor time
-//! is accounted as the relay's is.
+//! The bare forwarders, which show the cost without checks, numbering and counters. Each runs as a
+//! separate process (this program with the argument `bare`), so that its processor time is
+//! measured in the same way as the relay's.
 
 mod batch;
 mod naive;
@@ -9,7 +9,7 @@ use std::{net::SocketAddrV4, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-/// How it forwards.
+/// Method of forwarding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Mode {
     /// tokio: `recv_from`, then `send_to` per target.
@@ -20,7 +20,7 @@ pub(crate) enum Mode {
     Gso,
 }
 
-/// One group and where it goes: `239.0.0.1:5000=127.0.0.1:6000,127.0.0.1:6001`.
+/// One group and its targets: `239.0.0.1:5000=127.0.0.1:6000,127.0.0.1:6001`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stream {
     /// The group.

@@ -1,5 +1,5 @@
-//! What is written first: a task per stream that receives a packet and sends it to each target, on
-//! tokio's usual runtime.
+//! The straightforward implementation: a task per stream that receives a packet and sends it to
+//! each target, on tokio's default runtime.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ async fn forward(receiver: UdpSocket, sender: Arc<UdpSocket>, stream: Stream) ->
     loop {
         let (len, _) = receiver.recv_from(&mut buffer).await?;
         for target in &stream.targets {
-            // A target that cannot be reached must not cost the others a packet.
+            // A target that cannot be reached must not cause losses for the others.
             let _ = sender.send_to(&buffer[..len], target).await;
         }
     }

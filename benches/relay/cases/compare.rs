@@ -1,5 +1,5 @@
-//! Comparisons over UDP: subjects under one load, against reference subjects in the same round, as
-//! one table.
+//! Comparisons over UDP: subjects under the same load, compared with reference subjects in the
+//! same round, as one table.
 
 use std::{io, time::Duration};
 
@@ -18,24 +18,24 @@ use crate::{
 pub(super) const MEDIA_RATE: f64 = 760.0;
 /// The relay's default.
 pub(super) const TICK: Duration = Duration::from_millis(5);
-/// The relay's default, and what cannot overflow the buffers of small switches.
+/// The relay's default, which does not overflow the buffers of small switches.
 pub(super) const BURST: usize = 7;
-/// More than any tick brings: what a burst could be.
+/// More packets than any tick has, so that bursts are not limited.
 pub(super) const BURST_UNCAPPED: usize = 49;
 
-/// What is compared: the first of `subjects` is the relay, and each cost is set against those of
-/// the `references`.
+/// A comparison: the first of `subjects` is the relay, and each cost is compared with those of the
+/// `references`.
 pub(super) struct Comparison {
     /// The traffic.
     pub(super) load: Load,
-    /// All that are measured.
+    /// All measured subjects.
     pub(super) subjects: Vec<Subject>,
-    /// Short names and subjects: `vs-NAME` is a figure of the relay.
+    /// References with short names: `vs-NAME` is a figure of the relay.
     pub(super) references: Vec<(&'static str, Subject)>,
 }
 
 impl Comparison {
-    /// Measures, and makes a section of it.
+    /// Measures, and returns a section with the results.
     pub(super) fn run(&self, case: &Case, options: &Options) -> io::Result<Section> {
         let entries: Vec<Entry<Subject>> = self.subjects.iter().cloned().map(entry).collect();
         let measure = |subject: &Subject| run::run(subject, self.load, options.window(), &options.out);
@@ -95,7 +95,7 @@ pub(super) fn entry(subject: Subject) -> Entry<Subject> {
     Entry { name: subject.name(), unavailable: subject.unavailable(), subject }
 }
 
-/// One sample on one line.
+/// Formats one sample on one line.
 pub(super) fn show(sample: &Sample) -> String {
     format!(
         "{:>6} ns/packet, {:4.1} % of a CPU, lost {} of {} ({} at its input), at receivers {}, generator late {:.0} ms",
@@ -109,13 +109,13 @@ pub(super) fn show(sample: &Sample) -> String {
     )
 }
 
-/// The series of a subject.
+/// Returns the series of a subject.
 pub(super) fn find<'a>(all: &'a [Series<Sample>], subject: &Subject) -> &'a Series<Sample> {
     let name = subject.name();
     all.iter().find(|series| series.name == name).expect("it was measured")
 }
 
-/// The row of a subject that did not work.
+/// Returns the row of a subject that did not work.
 pub(super) fn unmeasured(series: &Series<Sample>, columns: usize) -> Vec<String> {
     let reason = series.trouble().unwrap_or("not measured").lines().next().unwrap_or_default();
     let mut row = vec![series.name.clone(), reason.replace('|', "/")];
@@ -131,7 +131,7 @@ pub(super) fn middle(spread: Option<Spread>) -> String {
     spread.map_or(String::new(), |spread| short(spread.median))
 }
 
-/// All that was lost, over all rounds, in percent of what was expected.
+/// Returns all losses over all rounds, in percent of the expected packets.
 pub(super) fn losses(series: &Series<Sample>, part: fn(&Sample) -> u64) -> String {
     let lost: u64 = series.good().map(part).sum();
     let expected: u64 = series.good().map(|sample| sample.expected).sum();

@@ -1,5 +1,5 @@
 //! Streams x subscribers over UDP, and the sensor case: processor time per delivered packet,
-//! against bare forwarders and packaged peers.
+//! compared with bare forwarders and packaged peers.
 
 use std::{io, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     subject::Subject,
 };
 
-/// The case named `STREAMSxSUBSCRIBERS`.
+/// Runs the case named `STREAMSxSUBSCRIBERS`.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let mut subjects = vec![
         Subject::relay(TICK),
@@ -32,26 +32,26 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     Comparison { load: load(case.name), subjects, references }.run(case, options)
 }
 
-/// The relay at each tick, with ten streams to ten subscribers each.
+/// Measures the relay at each tick, with ten streams to ten subscribers each.
 pub(super) fn ticks(case: &Case, options: &Options) -> io::Result<Section> {
     let at = |millis| {
         let tick = Duration::from_millis(millis);
         Subject::Relay(Relay { tick, tick_in_name: true, ..Relay::default() })
     };
-    // The first one is what the others are set against.
+    // The others are compared with the first one.
     let subjects = [5, 0, 1, 2, 10, 20].map(at).to_vec();
     let references = vec![("tick 5 ms", at(5))];
     Comparison { load: load("10x10"), subjects, references }.run(case, options)
 }
 
-/// Readings of 200 bytes at 76,000 a second: the relay checks their CRC and puts them in order, the
-/// others do not.
+/// Measures readings of 200 bytes at 76,000 per second: the relay checks their CRC and reorders
+/// them, the others do not.
 pub(super) fn sensor(case: &Case, options: &Options) -> io::Result<Section> {
     let format = Format::Native { bytes: 200, flows: 1 };
     let relay = Relay { tick: TICK, format: Some("native"), ..Relay::default() };
     let mut subjects =
         vec![Subject::Relay(relay), Subject::mmsg(TICK), Subject::gso(TICK, BURST), Subject::naive()];
-    // ffmpeg is left out: it would have to be told the size of the datagrams.
+    // ffmpeg is left out, because it needs the size of the datagrams as an option.
     subjects.extend(peers(options).filter(|peer| !matches!(peer, Subject::Peer(Peer::Ffmpeg))));
     let references = vec![("mmsg", Subject::mmsg(TICK)), ("naive", Subject::naive())];
     let load = Load { format, rate: 76_000.0, streams: 1, fan_out: 1, settle: SETTLE };

@@ -1,5 +1,5 @@
-//! Growth: processor time per delivered packet, and memory, as channels, flows and subscribers
-//! become more.
+//! Growth: processor time per delivered packet, and memory, with increasing numbers of channels,
+//! flows and subscribers.
 
 use std::{io, time::Duration};
 
@@ -30,12 +30,12 @@ const FLOWS_RATE: f64 = 20_000.0;
 const CHANNEL_RATE: f64 = MEDIA_RATE / 2.0;
 /// Packets per second to each of up to a thousand subscribers: 2 Mbit/s.
 const SUBSCRIBED_RATE: f64 = MEDIA_RATE / 4.0;
-/// More rounds than these would take hours, and the lines do not need them.
+/// Maximum number of rounds: more would take hours, and the lines do not need them.
 const ROUNDS_MAX: usize = 3;
-/// Until each of 10,000 flows has sent a few packets.
+/// Time until each of 10,000 flows has sent a few packets.
 const FLOWS_SETTLE: Duration = Duration::from_secs(5);
 
-/// One sweep: what grows, and how each size is measured.
+/// One sweep: the quantity that grows, and how each size is measured.
 struct Sweep {
     name: &'static str,
     caption: &'static str,
@@ -51,10 +51,10 @@ struct SweepLine {
     measure: Measure,
 }
 
-/// What was measured: per line, per size.
+/// The measurements, per line and per size.
 type Grown = Vec<Vec<Series<Sample>>>;
 
-/// The case.
+/// Runs the case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let mut section = Section::new(case.name, case.about, effort(options));
     for sweep in [channels(), flows(), subscribers()] {
@@ -122,7 +122,7 @@ fn udp_line(name: &'static str, subject: Subject, load: fn(usize) -> Load) -> Sw
     SweepLine { name, measure: Box::new(measure) }
 }
 
-/// Over HTTP, told in packets as the others are.
+/// Measures over HTTP, with the result in packets as for the others.
 fn measure_http(clients: usize, options: &Options) -> io::Result<Sample> {
     let bits = SUBSCRIBED_RATE * MEDIA_BYTES as f64 * 8.0;
     let relay = Server::Relay(Relay { tick: TICK, ..Relay::default() });
@@ -140,7 +140,7 @@ fn measure_http(clients: usize, options: &Options) -> io::Result<Sample> {
 }
 
 impl Sweep {
-    /// All sizes of all lines, interleaved.
+    /// Measures all sizes of all lines, interleaved.
     fn run(&self, options: &Options) -> Grown {
         let points = self.sizes.iter().flat_map(|size| (0..self.lines.len()).map(move |line| (*size, line)));
         let entries: Vec<Entry<(usize, usize)>> = points
@@ -200,7 +200,7 @@ impl Sweep {
         Line { name: name.into(), points: points.collect() }
     }
 
-    /// The cost at one size times that at another, round by round.
+    /// Returns the cost at size `to` divided by that at size `from`, round by round.
     fn ratio(&self, line: &[Series<Sample>], from: usize, to: usize) -> Option<Spread> {
         let at = |size: usize| self.sizes.iter().position(|s| *s == size).map(|i| &line[i]);
         at(to)?.ratio(at(from)?, Sample::ns_per_packet)

@@ -18,18 +18,17 @@ use crate::{
     statistics::short,
 };
 
-/// What a thousand clients get each, so that two processors carry them together with those who
-/// read.
+/// Rate for each of a thousand clients, which two processors can carry together with the readers.
 const LOW_BITS: f64 = 1e6;
 const MEDIA_BITS: f64 = 8e6;
 
-/// Clients of the servers that are compared: ffmpeg needs a process for each.
+/// Number of clients in the comparison of servers: ffmpeg needs a process for each.
 const COMPARED_CLIENTS: usize = 10;
 
-/// What serves, and what.
+/// A server and its load.
 type Setting = (Server, HttpLoad);
 
-/// The case.
+/// Runs the case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let measure = |(server, load): &Setting| run_http::run(server, *load, options.window(), &options.out);
     let all = interleave(options.rounds(), &entries(), measure, show);
@@ -83,7 +82,7 @@ fn entries() -> Vec<Entry<Setting>> {
     settings.into_iter().map(entry).collect()
 }
 
-/// All fed with the same film, since the peers look into it.
+/// Returns the compared servers, all fed with the same film, because the peers parse it.
 fn peers() -> Vec<Entry<Setting>> {
     let load = HttpLoad { streams: 1, clients: COMPARED_CLIENTS, bits: film::BITS, over: Over::Http };
     let film = which("ffmpeg").is_none().then(|| "no film: ffmpeg is not installed".to_owned());

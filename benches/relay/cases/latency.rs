@@ -1,5 +1,5 @@
-//! Added latency: from the kernel's stamp on a packet that came to the group to its stamp on the
-//! same packet as it came to the subscriber, one stream to one subscriber.
+//! Added latency: from the kernel's timestamp on a packet to the group to its timestamp on the
+//! same packet at the subscriber, with one stream to one subscriber.
 
 use std::{io, net::SocketAddrV4, thread, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 const TICKS_MS: [u64; 3] = [0, 1, 5];
 const DRAIN: Duration = Duration::from_millis(300);
 
-/// What one window showed, in microseconds.
+/// Results of one measurement window, in microseconds.
 #[derive(Clone, Copy, Debug)]
 struct Delays {
     p50: f64,
@@ -35,7 +35,7 @@ struct Delays {
     missing: u64,
 }
 
-/// The case.
+/// Runs the case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let mut section = Section::new(case.name, case.about, effort(options));
     for tick in TICKS_MS {
@@ -59,8 +59,8 @@ fn measure(subject: &Subject, options: &Options) -> io::Result<Delays> {
     let number = Format::Rtp.number();
     let stamps = Stamps::start([socket::join(group)?, output], number)?;
     let mut processes = subject.start(&[Stream { group, targets: vec![target] }], &options.out)?;
-    // Nothing tells that it has joined, so the first packets are left out, and are more than enough
-    // for that.
+    // There is no sign that it has joined, so the first packets are left out; they are more than
+    // enough for that.
     let generator = start_generator(group)?;
     thread::sleep(run::SETTLE * 2);
     let floor = generator.sent()[0];
@@ -104,7 +104,7 @@ fn table(tick: Duration, all: &[Series<Delays>]) -> Table {
     table
 }
 
-/// The relay's value above the bare forwarder's, round by round.
+/// Returns the relay's value minus the bare forwarder's, round by round.
 fn above(all: &[Series<Delays>], value: fn(&Delays) -> f64) -> Option<Spread> {
     let both = all[0].samples.iter().zip(&all[1].samples);
     Spread::of(

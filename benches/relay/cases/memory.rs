@@ -1,4 +1,5 @@
-//! Memory: resident with eight channels and eight clients, per further client, and over time.
+//! Memory: resident size with eight channels and eight clients, per additional client, and over
+//! time.
 
 use std::{io, thread, time::Duration};
 
@@ -15,17 +16,17 @@ use crate::{
 };
 
 const EIGHT: HttpLoad = HttpLoad { streams: 8, clients: 1, bits: 4e7, over: Over::Http };
-/// Slow enough for many clients.
+/// A load that is slow enough for many clients.
 const MANY: HttpLoad = HttpLoad { streams: 1, clients: 0, bits: 2e6, over: Over::Http };
 const FEW_CLIENTS: usize = 10;
 const MORE_CLIENTS: usize = 200;
-/// When nothing else is asked for.
+/// Default duration of the observation.
 const WATCH: Duration = Duration::from_secs(20);
 const SAMPLES: u32 = 60;
-/// The first part of the time: buffers grow to what they need.
+/// Share of the time at its start during which buffers grow to the size that they need.
 const WARM: f64 = 0.25;
 
-/// The case.
+/// Runs the case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let watch =
         Duration::from_secs_f64(options.hours * 3600.0).max(if options.quick { WATCH / 4 } else { WATCH });
@@ -42,7 +43,7 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     section.tables.push(table);
     section.figure("memory/8x40", Spread::of([last]));
     section.figure("memory/client", Spread::of([clients]));
-    // Less says nothing: what leaks slowly does not show.
+    // A shorter time is not conclusive: a slow leak does not show.
     section.figure("memory/growth", Spread::of([growth]).filter(|_| options.hours >= 1.0));
     section.plots.push(plot_over_time(points, options)?);
     Ok(section)
@@ -52,7 +53,7 @@ fn relay() -> Server {
     Server::Relay(Relay { tick: TICK, ..Relay::default() })
 }
 
-/// Seconds, and resident megabytes, with eight channels of 40 Mbit/s and a client of each.
+/// Returns seconds and resident megabytes, with eight channels of 40 Mbit/s and a client of each.
 fn watch_eight(watch: Duration, options: &Options) -> io::Result<Vec<(f64, f64)>> {
     let mut served = Served::start(&relay(), EIGHT, &options.out)?;
     let mut clients = served.connect(EIGHT.clients)?;
@@ -73,7 +74,7 @@ fn watch_eight(watch: Duration, options: &Options) -> io::Result<Vec<(f64, f64)>
     Ok(points)
 }
 
-/// KiB that each further client takes.
+/// Returns the KiB that each additional client takes.
 fn per_client(options: &Options) -> io::Result<f64> {
     let mut served = Served::start(&relay(), MANY, &options.out)?;
     let _few = served.connect(FEW_CLIENTS)?;

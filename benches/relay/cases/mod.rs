@@ -1,4 +1,4 @@
-//! The cases: what is compared with what, under which load. Each gives a section of the report.
+//! The cases: comparisons under a load. Each returns a section of the report.
 
 mod compare;
 mod fan;
@@ -22,7 +22,7 @@ use crate::{
     targets,
 };
 
-/// A case: its name, what it is about, and how it is run.
+/// A case: its name, its title, and the function that runs it.
 struct Case {
     name: &'static str,
     about: &'static str,
@@ -53,7 +53,7 @@ const CASES: &[Case] = &[
     Case { name: "start", about: "time until it is ready, and the binary's size", run: start::run },
 ];
 
-/// Runs the cases that were asked for, and writes and prints what they showed.
+/// Runs the requested cases, and writes and prints their results.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     if options.list {
         CASES.iter().for_each(|case| println!("{:12} {}", case.name, case.about));
@@ -87,14 +87,14 @@ fn choose(names: &[String]) -> anyhow::Result<Vec<&'static Case>> {
     Ok(CASES.iter().filter(|case| names.is_empty() || names.iter().any(|name| name == case.name)).collect())
 }
 
-/// How the figures of a section were taken.
+/// Returns how the figures of a section were measured.
 fn effort(options: &Options) -> String {
     let (rounds, seconds) = (options.rounds(), options.window().as_secs_f64());
     let s = if rounds == 1 { "" } else { "s" };
     format!("{rounds} round{s} of {seconds} s; medians, with the least and the greatest value.")
 }
 
-/// Measures the relay and a bare forwarder for a moment, to see that both deliver what is sent.
+/// Measures the relay and a bare forwarder briefly, to check that both deliver all packets.
 pub(crate) fn smoke() -> anyhow::Result<()> {
     let folder = std::env::temp_dir().join(format!("tidecast-bench-{}", std::process::id()));
     fs::create_dir_all(&folder)?;

@@ -20,18 +20,18 @@ use crate::{
 };
 
 const FAN_OUT: usize = 100;
-/// Packets per second to begin with, and how far the search goes.
+/// First rate in packets per second, and the range of the search.
 const START: f64 = 6000.0;
 const RANGE: std::ops::RangeInclusive<f64> = 100.0..=60_000.0;
-/// Steps of the search until the limit lies between two rates.
+/// Factor between the steps of the search until the limit lies between two rates.
 const STEP: f64 = 1.4;
-/// Halvings of that step: four find the limit within 2.1 %.
+/// Halvings of that factor: four find the limit within 2.1 %.
 const HALVINGS: usize = 4;
-/// Processor time that the last packets of a window may take: those of a few ticks that had become
+/// Maximum processor time for the last packets of a window: those of a few ticks that had become
 /// long.
 const BEHIND_MAX: Duration = Duration::from_millis(50);
 
-/// The case.
+/// Runs the case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let subjects = [
         Subject::relay(TICK),
@@ -50,11 +50,11 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     Ok(section)
 }
 
-/// The sample at the highest rate that works.
+/// Returns the sample at the highest rate that works.
 fn highest(subject: &Subject, options: &Options) -> io::Result<Sample> {
     let probe = |rate: f64| keeps_up(subject, rate, options);
     let (mut rate, mut best) = (START, None);
-    // Upwards while it works; or, when not even the first rate does, downwards until one does.
+    // The rate is raised while it works; or lowered until it works, if the first rate does not.
     while RANGE.contains(&rate) {
         match probe(rate)? {
             Some(sample) => best = Some((rate, sample)),
@@ -78,8 +78,8 @@ fn highest(subject: &Subject, options: &Options) -> io::Result<Sample> {
     Ok(sample)
 }
 
-/// The sample, when nothing was lost or late at this rate. A first failure may be the machine's: it
-/// is tried twice.
+/// Returns the sample if nothing was lost or late at this rate. A first failure may be caused by
+/// the machine, so it is tried twice.
 fn keeps_up(subject: &Subject, rate: f64, options: &Options) -> io::Result<Option<Sample>> {
     let load = Load { format: Format::Rtp, rate, streams: 1, fan_out: FAN_OUT, settle: SETTLE };
     for _ in 0..2 {

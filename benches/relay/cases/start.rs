@@ -1,5 +1,5 @@
-//! Start: from the start of the process to all groups joined and HTTP answering; and the binary's
-//! size.
+//! Start: time from the start of the process until all groups are joined and HTTP answers; and the
+//! binary's size.
 
 use std::{
     fs,
@@ -27,10 +27,10 @@ use crate::{
 const CHANNELS: usize = 8;
 const STARTS: usize = 20;
 const WAIT: Duration = Duration::from_secs(5);
-/// How often it is asked whether it is ready: the figure is no more exact than this.
+/// Interval of polling for readiness, which limits the precision of the figure.
 const POLL: Duration = Duration::from_micros(300);
 
-/// The case.
+/// Runs the case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let starts = if options.quick { 3 } else { STARTS };
     let times: Vec<f64> = (0..starts).map(|_| start(options)).collect::<io::Result<_>>()?;
@@ -46,7 +46,7 @@ pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     Ok(section)
 }
 
-/// Milliseconds until `/readyz` says yes.
+/// Returns the milliseconds until `/readyz` succeeds.
 fn start(options: &Options) -> io::Result<f64> {
     let server = SocketAddrV4::new(LOOPBACK, free_tcp_port()?);
     let streams: Vec<Stream> =

@@ -1,4 +1,4 @@
-//! WebSockets beside HTTP: what the heads of the messages cost, in the same rounds.
+//! WebSockets compared with HTTP: the cost of the messages' heads, in the same rounds.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use crate::{
 const BITS: f64 = 8e6;
 const CLIENTS: usize = 100;
 
-/// The case.
+/// Runs the case.
 pub(super) fn run(case: &Case, options: &Options) -> io::Result<Section> {
     let entry = |(name, over): (&str, Over)| {
         let relay = Relay { tick: TICK, ..Relay::default() };

@@ -1,4 +1,5 @@
-//! How the packaged programs are told to serve a group on loopback over HTTP, without transcoding.
+//! The options with which packaged programs serve a group on loopback over HTTP, without
+//! transcoding.
 
 use std::{
     net::SocketAddrV4,
@@ -18,7 +19,7 @@ const NOBODY: u32 = 65_534;
 pub(crate) enum HttpPeer {
     /// VLC, one process for all clients.
     Vlc,
-    /// ffmpeg, a process per client: it serves one.
+    /// ffmpeg, a process per client, because it serves only one.
     Ffmpeg,
 }
 
@@ -34,7 +35,7 @@ impl HttpPeer {
         }
     }
 
-    /// Whether it is on the PATH.
+    /// Returns whether it is on the PATH.
     pub(crate) fn installed(self) -> bool {
         which(match self {
             HttpPeer::Vlc => "cvlc",
@@ -43,7 +44,7 @@ impl HttpPeer {
         .is_some()
     }
 
-    /// How many clients one process serves at most.
+    /// Returns the maximum number of clients of one process.
     pub(crate) fn clients_per_process(self) -> usize {
         match self {
             HttpPeer::Vlc => usize::MAX,
@@ -51,7 +52,7 @@ impl HttpPeer {
         }
     }
 
-    /// The process that serves `stream` at `/streams/s0` of `server`.
+    /// Returns the command that serves `stream` at `/streams/s0` of `server`.
     pub(crate) fn command(self, stream: &Stream, server: SocketAddrV4, folder: &Path) -> Command {
         match self {
             HttpPeer::Vlc => vlc(stream, server, folder),

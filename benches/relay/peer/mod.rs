@@ -1,5 +1,5 @@
-//! The packaged programs that can do the relay's job, each as its users run it, at its cheapest. A
-//! program that is not installed is not measured.
+//! The packaged programs that can do the relay's job, each in its usual form and with its cheapest
+//! options. A program that is not installed is not measured.
 
 mod http;
 mod udp;
@@ -9,12 +9,12 @@ use std::{env, path::PathBuf, process::Command};
 pub(crate) use self::http::HttpPeer;
 use crate::bare::Stream;
 
-/// One of them.
+/// A packaged program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// socat, a process per target: it has one.
+    /// socat, a process per target, because it has only one.
     Socat,
-    /// multicat, a process per target: it has one.
+    /// multicat, a process per target, because it has only one.
     Multicat,
     /// ffmpeg with `-c copy`, a process per stream.
     Ffmpeg,
@@ -45,12 +45,12 @@ impl Peer {
         }
     }
 
-    /// Whether it is on the PATH.
+    /// Returns whether it is on the PATH.
     pub(crate) fn installed(self) -> bool {
         which(self.program()).is_some()
     }
 
-    /// The processes that together forward these streams.
+    /// Returns the processes that together forward these streams.
     pub(crate) fn commands(self, streams: &[Stream]) -> Vec<Command> {
         match self {
             Peer::Socat => each_target(streams, udp::socat),
@@ -65,7 +65,7 @@ fn each_target(streams: &[Stream], command: fn(&Stream, std::net::SocketAddrV4) 
     streams.iter().flat_map(|stream| stream.targets.iter().map(move |to| command(stream, *to))).collect()
 }
 
-/// Where a program is, as a shell would find it.
+/// Returns the path of a program, found like in a shell.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())

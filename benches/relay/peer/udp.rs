@@ -1,13 +1,13 @@
-//! How the packaged programs are told to pass datagrams on from a group on loopback, unchanged.
+//! The options with which packaged programs forward datagrams from a group on loopback, unchanged.
 
 use std::{net::SocketAddrV4, process::Command};
 
 use crate::{bare::Stream, packet::MEDIA_BYTES};
 
-/// Bytes of a media datagram, for programs that must know: RTP header and payload.
+/// Bytes of a media datagram, for programs that need the size: RTP header and payload.
 const DATAGRAM_BYTES: usize = 12 + MEDIA_BYTES;
 
-/// One group to one target.
+/// Forwards one group to one target.
 pub(super) fn socat(stream: &Stream, to: SocketAddrV4) -> Command {
     let (ip, port) = (stream.group.ip(), stream.group.port());
     let mut command = Command::new("socat");
@@ -18,15 +18,15 @@ pub(super) fn socat(stream: &Stream, to: SocketAddrV4) -> Command {
     command
 }
 
-/// One group to one target; `-u` and `-U`: leave the RTP headers alone.
+/// Forwards one group to one target; `-u` and `-U` keep the RTP headers.
 pub(super) fn multicat(stream: &Stream, to: SocketAddrV4) -> Command {
     let mut command = Command::new("multicat");
     command.args(["-u", "-U"]).arg(format!("@{}/ifaddr=127.0.0.1", stream.group)).arg(to.to_string());
     command
 }
 
-/// One group to all of its targets. As data, not demultiplexed: that is the cheapest that it can
-/// do, and the only way that datagrams stay what they are.
+/// Forwards one group to all of its targets. The stream is treated as data, not demultiplexed:
+/// that is the cheapest mode, and the only one that keeps the datagrams unchanged.
 pub(super) fn ffmpeg(stream: &Stream) -> Command {
     let size = DATAGRAM_BYTES;
     let mut command = Command::new("ffmpeg");
@@ -43,7 +43,7 @@ pub(super) fn ffmpeg(stream: &Stream) -> Command {
     command
 }
 
-/// All groups, each to all of its targets.
+/// Forwards all groups, each to all of its targets.
 pub(super) fn gstreamer(streams: &[Stream]) -> Command {
     let mut command = Command::new("gst-launch-1.0");
     command.arg("-q");

@@ -1,6 +1,6 @@
-//! The library as its `simd-accel` builds it, for Haswell and later CPUs: a program of its own, so
-//! that nothing else depends on a C compiler. For each line `JOB K M TIMES` it says how many
-//! nanoseconds that took.
+//! The library as built by its `simd-accel`, for Haswell and later CPUs: a separate program, so
+//! that nothing else depends on a C compiler. For each line `JOB K M TIMES` it prints how many
+//! nanoseconds the job took.
 
 #[path = "../../blocks.rs"]
 mod blocks;
