@@ -1,5 +1,5 @@
-//! What bad input gets: datagrams that are counted by reason and dropped while the good ones around
-//! them arrive, a log that stays short, and commands that end with one clear line and the right
+//! Tests of bad input: malformed datagrams are counted by reason and dropped while the valid ones
+//! around them arrive, the log stays short, and commands end with one clear line and the right
 //! exit code.
 
 use tidecast_testkit::common;
@@ -19,14 +19,14 @@ use tidecast_wire::{
     st2022,
 };
 
-/// The state of the first channel.
+/// Returns the state of the first channel.
 fn state(http: SocketAddr) -> Value {
     let (status, _, body) = common::get(http, "/api/v1/streams");
     assert_eq!(status, 200, "{body}");
     serde_json::from_str::<Value>(&body).expect("JSON")["channels"][0].clone()
 }
 
-/// A native datagram with a good checksum, whatever its header and payload say.
+/// Returns a native datagram with a valid checksum, whatever its header and payload contain.
 fn forged(version_and_kind: u8, payload: &[u8]) -> Vec<u8> {
     let (stream, session, sequence, timestamp) = (1, 1, 3, 0);
     let mut bytes = Vec::new();
@@ -38,7 +38,7 @@ fn forged(version_and_kind: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A repair packet with a shard of 20 bytes that says to be `announced` long.
+/// Returns a repair packet with a shard of 20 bytes that states a length of `announced`.
 fn repair(k: u8, m: u8, index: u8, stride: u8, announced: u8) -> Vec<u8> {
     forged(0x11, &[&[k, m, index, stride, 0, announced], &[7; 20][..]].concat())
 }
@@ -53,7 +53,8 @@ fn rtp(first: u8, second: u8, rest: &[u8]) -> Vec<u8> {
     [&[first, second, 0, 9, 0, 0, 0, 9, 0xab, 0xcd, 0, 9], rest].concat()
 }
 
-/// Bad datagrams of a format: what they are, the class and the reason that they are counted under.
+/// Bad datagrams of a format: description, datagram, and the class and reason under which they are
+/// counted.
 type Bad = Vec<(&'static str, Vec<u8>, &'static str, &'static str)>;
 
 fn bad_native() -> Bad {
@@ -90,8 +91,8 @@ fn bad_rtp() -> Bad {
     ]
 }
 
-/// Sends each bad datagram `rounds` times, each after a good one; gives the channel's state, and
-/// what the relay said.
+/// Sends each bad datagram `rounds` times, each after a valid one. Returns the channel's state,
+/// and the relay's log.
 fn sent_among_good(format: &str, good: impl Fn(u64) -> Vec<u8>, bad: &Bad, rounds: u64) -> (Value, String) {
     let (group, port, output) = (common::group(), common::free_port(), Collector::unicast());
     let (input, to) = (format!("udp://@{group}:{port}?if=127.0.0.1"), format!("udp://{}", output.addr));
@@ -126,7 +127,8 @@ fn sent_among_good(format: &str, good: impl Fn(u64) -> Vec<u8>, bad: &Bad, round
     (seen, said)
 }
 
-/// Each bad datagram alone is counted under its reason; many of them do not fill the log.
+/// Checks that each bad datagram alone is counted under its reason, and that many of them do not
+/// fill the log.
 fn counted_by_reason(format: &str, good: impl Fn(u64) -> Vec<u8> + Copy, bad: Bad) {
     const ROUNDS: u64 = 100;
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
@@ -201,7 +203,7 @@ fn what_is_not_of_the_named_format_is_foreign() {
     );
 }
 
-/// An ST 2022-1 repair packet that nobody sent.
+/// Returns a forged ST 2022-1 repair packet.
 fn st2022_repair(base: u16, offset: u8, count: u8) -> Vec<u8> {
     let fields = st2022::Fields { length: 20, ..st2022::Fields::default() };
     let mut bytes = Vec::new();
@@ -220,7 +222,7 @@ fn st2022_repair(base: u16, offset: u8, count: u8) -> Vec<u8> {
     bytes
 }
 
-/// On the ports beside the media there is anything but what belongs there.
+/// Datagrams that do not belong there arrive on the ports beside the media.
 #[test]
 fn garbage_on_the_ports_for_repair_packets_costs_no_good_one() {
     const COUNT: u64 = 600;
@@ -272,8 +274,8 @@ fn garbage_on_the_ports_for_repair_packets_costs_no_good_one() {
     }
 }
 
-/// Well-formed repair packets that nobody sent: blocks far away, of absurd size, and of shards that
-/// rebuild nonsense.
+/// Well-formed forged repair packets: blocks far away, of absurd size, and with shards that lead
+/// to wrong recovered packets.
 #[test]
 fn made_up_repair_packets_cost_no_good_one() {
     let (group, port, output) = (common::group(), common::free_port(), Collector::unicast());
@@ -283,7 +285,7 @@ fn made_up_repair_packets_cost_no_good_one() {
     let count = 1000_u64;
     let expected: Vec<Vec<u8>> = (0..count).map(|n| native(1, 1, n, b"a reading")).collect();
     for n in 0..count {
-        // Every other pair is swapped, so that something is missing when the repair packets come.
+        // Every other pair is swapped, so that a packet is missing when the repair packets arrive.
         let at = if n % 4 < 2 { n ^ 1 } else { n } as usize;
         socket.send_to(&expected[at], (group, port)).expect("send");
         let made_up = [(2, 1, n), (10, 4, n + 3), (254, 1, n * 1_000_003), (200, 55, u64::MAX - n)];
@@ -362,7 +364,7 @@ fn an_unreachable_target_costs_the_others_nothing() {
     }
 }
 
-/// Runs a command that is to end by itself; its exit code and what it said.
+/// Runs a command that must end by itself. Returns its exit code and its output.
 fn ends(args: &[&str]) -> (i32, String) {
     let mut running = Running::start(common::tidecast(args));
     let status = running.wait();
@@ -429,7 +431,7 @@ fn wrong_flags_name_value_and_expectation_and_end_with_exit_code_2() {
     ] {
         one_line(&args, 2, &parts);
     }
-    // Those that clap knows by itself come with a hint at --help.
+    // Errors that clap itself detects come with a hint at --help.
     for (args, parts) in [
         (vec!["recv", input, "--hold", "fast"], ["--hold", "'fast'", "expected auto"]),
         (vec!["recv", input, "--hodl", "50ms"], ["unexpected argument", "--hodl", "--hold"]),
@@ -464,7 +466,7 @@ fn a_port_in_use_is_one_line_and_exit_code_1() {
 fn an_interface_that_is_not_there_is_named() {
     let (group, port) = (common::group(), common::free_port());
     let input = format!("udp://@{group}:{port}?if=nosuch0");
-    // A tool that is started by hand ends; a relay waits for the interface, and says so.
+    // A tool started manually ends; a relay waits for the interface, and logs that.
     one_line(&["impair", &input, "--to", "udp://127.0.0.1:9"], 1, &["\"nosuch0\"", "present: ", "lo"]);
     one_line(&["recv", &input], 1, &["\"nosuch0\"", "present: ", "lo"]);
     let mut waiting = Running::start(common::tidecast(["relay", &input, "--to", "udp://127.0.0.1:9"]));

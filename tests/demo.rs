@@ -1,11 +1,12 @@
-//! The demo as a new user runs it: no terminal, no port of its own to give, Ctrl-C at the end.
+//! The demo as a new user runs it: without a terminal and without a configured port, with Ctrl-C
+//! at the end.
 
 use tidecast_testkit::common;
 
 use common::{Running, get, tidecast};
 use std::{io::Read, process::Stdio};
 
-/// The demo on a free port, and where its HTTP server is.
+/// Starts the demo on a free port. Returns it with the address of its HTTP server.
 fn start(args: &[&str]) -> (Running, std::net::SocketAddr) {
     let mut command = tidecast([&["demo"], args].concat());
     command.stdout(Stdio::piped());
@@ -51,13 +52,13 @@ fn shows_recovered_losses_and_ends_at_ctrl_c_with_a_summary() {
         sensors.split_whitespace().skip(1).map(|cell| cell.parse().expect("a number")).collect();
     let [sent, link_lost, recovered, lost, delivered, ..] = cells[..] else { panic!("{sensors}") };
     assert!(sent > 0 && link_lost > 0 && recovered > 0, "{sensors}");
-    // What was lost before a sensor's first packet came through, its relay cannot know of.
+    // The relay cannot detect losses before the first received packet of a sensor.
     assert!(delivered + lost <= sent && sent - delivered - lost <= 8, "{sensors}");
 }
 
 #[test]
 fn two_demos_do_not_disturb_each_other() {
-    // Both without a port: the second one must find another.
+    // Both run without a configured port: the second one must find another.
     let (mut a, http_a) = start(&["--for", "2s"]);
     let (mut b, http_b) = start(&["--for", "2s"]);
     assert_ne!(http_a, http_b);

@@ -1,4 +1,4 @@
-//! The documents of the repository hold together.
+//! Consistency of the repository's documents.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-/// All documents that people read.
+/// Returns all documents for readers.
 fn documents() -> Vec<(PathBuf, String)> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut files = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md"]
@@ -38,7 +38,7 @@ fn rooms(root: &Path) -> Output {
     Command::new("python3").arg(root.join("tests/rooms")).output().expect("python3")
 }
 
-/// The picture in docs/architecture.md says who uses whom.
+/// The picture in docs/architecture.md shows which module uses which.
 #[test]
 fn no_two_rooms_use_each_other_and_the_picture_of_them_is_true() {
     let output = rooms(Path::new(env!("CARGO_MANIFEST_DIR")));
@@ -59,7 +59,7 @@ fn two_rooms_that_use_each_other_are_found() {
     write("src/main.rs", "mod a;\nmod b;\n");
     write("src/a.rs", "mod inner;\n");
     write("src/a/inner.rs", "use crate::b::{self, Thing};\n");
-    // No use: a comment, a text, a test.
+    // These are not uses: a comment, a string, a test.
     let none = "// use crate::a::inner;\nconst TEXT: &str = \"crate::a\";\n#[cfg(test)]\nmod tests {\n    use crate::a;\n}\n";
     write("src/b.rs", none);
     let cycles =

@@ -1,5 +1,5 @@
-//! The files of fixtures/ against the parsers: golden datagrams that were computed by an
-//! independent program, and captures of what real senders really send.
+//! The files of fixtures/ and the parsers: golden datagrams that were computed by an independent
+//! program, and captures of real senders.
 
 use tidecast_testkit::capture;
 
@@ -22,7 +22,7 @@ fn path(name: &str) -> PathBuf {
 
 // --- Golden native datagrams ---------------------------------------------------------------------
 
-/// The datagrams of native.hex by name.
+/// Returns the datagrams of native.hex by name.
 fn golden() -> BTreeMap<String, Vec<u8>> {
     let text = fs::read_to_string(path("native.hex")).unwrap();
     let mut datagrams = BTreeMap::new();
@@ -55,7 +55,8 @@ fn emitted(repr: &Repr<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Ours, with the fields that most golden datagrams share.
+/// Returns a datagram for this program's encoder, with the fields that most golden datagrams
+/// share.
 fn ours(kind: Kind, sequence: u64, timestamp: u64, payload: &[u8]) -> Repr<'_> {
     Repr { kind, flags: 0, stream: 42, session: 0xC0FF_EE01, sequence, timestamp, payload }
 }
@@ -100,7 +101,7 @@ fn we_emit_the_golden_datagrams_of_each_kind() {
     assert_eq!(ranges, [(3, 3), (9, 1)]);
 }
 
-/// The source shards of the golden block, and its repair packets.
+/// Returns the source shards of the golden block, and its repair packets.
 fn golden_block(golden: &BTreeMap<String, Vec<u8>>) -> (Vec<Vec<u8>>, Vec<native::Packet<'_>>) {
     let repairs: Vec<_> = (0..2).map(|i| native(&golden[&format!("block-repair-{i}")])).collect();
     let len = Repair::parse(repairs[0].payload()).unwrap().shard().len();
@@ -173,7 +174,7 @@ fn one_rtp_stream(datagrams: &[Vec<u8>], payload_type: u8) -> Vec<u8> {
     payloads
 }
 
-/// Checks that this is a transport stream without a gap.
+/// Checks that the bytes are a transport stream without a gap.
 fn one_transport_stream(bytes: &[u8]) {
     assert!(ts::looks_like(bytes));
     assert_eq!(bytes.len() % ts::PACKET, 0);
@@ -213,7 +214,7 @@ fn gstreamer_is_rtp_across_the_wrap() {
     assert!(rtp(datagrams.last().unwrap()).sequence() < 65500, "wrapped");
     one_transport_stream(&payloads);
     let film = fs::read(path("test.ts")).unwrap();
-    // At the end of the file tsparse fills its last block up with a null packet.
+    // At the end of the file tsparse pads its last block with a null packet.
     let len = payloads.len() - 14 * ts::PACKET;
     assert!(payloads[..len] == film[..len], "carried unchanged");
 }

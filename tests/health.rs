@@ -1,5 +1,6 @@
-//! Whether the real program says so when what comes is not passed on: in the verdict, the events,
-//! the log and `/readyz`, with the likely reason and what to do; and `recv` by its exit code.
+//! Tests that the real program reports when received datagrams are not forwarded: in the verdict,
+//! the events, the log and `/readyz`, with the likely reason and what to do; and `recv` by its
+//! exit code.
 
 use tidecast_testkit::common;
 
@@ -90,7 +91,7 @@ fn the_log_says_it_also_without_http() {
 fn two_senders_with_one_id_are_both_named() {
     let (group, port) = (group(), free_port());
     let input = format!("udp://@{group}:{port}?if=127.0.0.1");
-    // NetFlow 9 without the address, which the profile takes in
+    // NetFlow 9 without the address, which the profile includes
     let layout = "seq=u32be@12,id=u32be@16";
     let mut relay = Running::tidecast(["relay", &input, "--format", layout, "--http", "127.0.0.1:0"]);
     let http = relay.http();
@@ -143,7 +144,7 @@ fn recv_that_received_nothing_fails_and_says_why() {
     for _ in 0..20 {
         socket.send_to(&transport_stream(), (group, port)).expect("send");
     }
-    std::thread::sleep(Duration::from_millis(200)); // what the socket has is read before it is left
+    std::thread::sleep(Duration::from_millis(200)); // queued datagrams are read before the group is left
     recv.signal("INT");
     assert_eq!(recv.wait().code(), Some(1), "{}", recv.stderr());
     let said = recv.stderr();

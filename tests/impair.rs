@@ -16,7 +16,7 @@ use tidecast_net::clock;
 const TIDECAST: &str = env!("CARGO_BIN_EXE_tidecast");
 
 /// Starts `impair` between two ports of `lo`, sends it 200 datagrams 1 ms apart, ends it with
-/// `signal` and gives back what it printed.
+/// `signal` and returns its output.
 fn figures(signal: Signal, flags: &str) -> serde_json::Value {
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
     let input = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(); // free again at once
@@ -71,8 +71,8 @@ fn every_model_can_be_asked_for_and_the_figures_stay_exact() {
                  --distribution pareto --overtake --outage 20ms --outage-from 50ms --outage-every 100ms --seed 3";
     let figures = figures(Signal::SIGTERM, flags);
     let count = |name: &str| figures[name].as_u64().unwrap();
-    // 200 datagrams a good millisecond apart: an outage comes at least twice, and holds at most a
-    // fifth of them.
+    // 200 datagrams slightly more than a millisecond apart: there are at least two outages, which
+    // drop at most a fifth of them.
     assert!((10..60).contains(&count("cut")), "{figures}");
     assert!(count("dropped") > count("cut") && count("reordered") > 10, "{figures}");
     assert_eq!(count("dropped_media"), count("dropped"), "{figures}");

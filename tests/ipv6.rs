@@ -1,6 +1,6 @@
-//! IPv6 on several links at once: whether a leg receives from its interface alone, and zones. Two
-//! network namespaces of each test's own, joined by two veth pairs. Needs root; elsewhere the tests
-//! say that they are skipped.
+//! IPv6 on several links at once: a leg receives only from its interface, and zones work. Each
+//! test has two separate network namespaces, connected by two veth pairs. Needs root; without it a
+//! message says that the tests are skipped.
 
 use tidecast_testkit::common;
 
@@ -22,7 +22,7 @@ use nix::net::if_::if_nametoindex;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-/// A source that is there on both links, so that it cannot tell them apart.
+/// A source address that exists on both links, so that it does not distinguish them.
 const SOURCE: &str = "fd77:9::1";
 /// Link-local addresses of the two ends of each link.
 const NEAR: &str = "fe80::77:1";
@@ -71,22 +71,22 @@ impl Links {
         links
     }
 
-    /// `tidecast ARGS` in the relay's namespace, ready.
+    /// Starts `tidecast ARGS` in the relay's namespace, and waits until it is ready.
     fn start(&self, args: &[&str]) -> Running {
         let mut running = Running::start(within(&self.far, env!("CARGO_BIN_EXE_tidecast"), args));
         running.wait_for_line("tidecast: ready");
         running
     }
 
-    /// `serve` with this configuration, and where its HTTP listens.
+    /// Starts `serve` with this configuration and this HTTP address.
     fn serve(&self, http: &str, config: &str) -> Running {
         let file = self.folder.path().join("tidecast.toml");
         std::fs::write(&file, format!("[http]\n{http}\n{config}")).expect("write");
         self.start(&["serve", "-c", file.to_str().expect("text")])
     }
 
-    /// A socket of the producer whose multicast leaves by this link, from the address that both
-    /// have.
+    /// Returns a socket of the producer whose multicast is sent on this link, from the address
+    /// that both links have.
     fn sender(&self, link: u32) -> UdpSocket {
         inside(&self.near, || {
             let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).expect("socket");
@@ -112,7 +112,7 @@ fn channel(name: &str, input: &str, more: &str) -> String {
     format!("[[channel]]\nname = \"{name}\"\ninput = {input}\n{more}\n")
 }
 
-/// The channel of this name in the state.
+/// Returns the channel with this name from the state.
 fn state<'a>(all: &'a Value, name: &str) -> &'a Value {
     let channels = all["channels"].as_array().expect("channels");
     channels.iter().find(|channel| channel["name"] == name).expect("the channel")
@@ -151,7 +151,7 @@ fn a_leg_receives_from_its_interface_alone() {
         assert_eq!(status, 200, "{text}");
         serde_json::from_str(&text).expect("JSON")
     };
-    // A group on demand, and `recv` and `probe` of groups that somebody else has joined on the
+    // A group on demand, and `recv` and `probe` of groups that another program has joined on the
     // other link.
     let mut client = inside(&links.far, || {
         let mut client = TcpStream::connect(http).expect("connect");
@@ -173,18 +173,19 @@ fn a_leg_receives_from_its_interface_alone() {
             for group in ["ff15::77:1", "ff35::77:1"] {
                 sender.send_to(&datagram, to(group, 5000)).expect("send");
             }
-            // The first link loses every tenth.
+            // The first link loses every tenth packet.
             if link == 1 || number % 10 != 5 {
                 sender.send_to(&numbered(number, 9), to("ff15::77:3", 5000)).expect("send");
             }
         }
-        // Beside the media of the second link comes what is no repair packet and no RTCP.
+        // Beside the media of the second link arrive datagrams that are neither repair packets nor
+        // RTCP.
         for (group, port) in [("ff15::77:2", 5002), ("ff15::77:4", 5001)] {
             senders[1].send_to(b"rubbish", to(group, port)).expect("send");
         }
         thread::sleep(Duration::from_millis(3));
     }
-    // A leg's missing numbers count once the longest hold is over.
+    // A leg's missing numbers count once the maximum hold is over.
     for number in 100..400u16 {
         for sender in &senders {
             sender.send_to(&numbered(number, 9), to("ff15::77:3", 5000)).expect("send");

@@ -1,5 +1,5 @@
-//! Standard error or standard output that nobody reads: packets pass, the process ends when it is
-//! told to, and what is missing is counted and said.
+//! Standard error or standard output that is not read: packets are forwarded, the process ends on
+//! request, and missing lines are counted and reported.
 
 use tidecast_testkit::common;
 
@@ -28,7 +28,7 @@ impl Drop for Relay {
     }
 }
 
-/// What strangers can do to make it log: join a group, and go.
+/// Causes log lines like a stranger could: joins a group and leaves it.
 fn join(http: SocketAddr, number: u32) {
     let group = Ipv4Addr::from(u32::from(Ipv4Addr::new(239, 254, 0, 1)) + number);
     let mut stream = TcpStream::connect(http).expect("connect");
@@ -70,7 +70,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
         }
         (dropped(http) > 0).then_some(())
     });
-    // The reader comes back, and is told.
+    // The reader resumes, and gets a report of the missing lines.
     let mut stderr = relay.0.stderr.take().expect("piped");
     let (sent, said) = mpsc::channel();
     thread::spawn(move || {
@@ -82,7 +82,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
             }
         }
         let _ = sent.send(text);
-        // From here on nobody reads again.
+        // From here on the output is not read again.
         thread::sleep(PATIENCE);
     });
     let text = until("the line that says so", || {
@@ -111,7 +111,7 @@ fn recv_ends_although_nobody_reads_what_it_writes() {
     let mut recv = Relay(command.spawn().expect("start"));
     let _unread = recv.0.stdout.take();
     let (socket, mut number) = (sender(), 0);
-    // Some pipes full.
+    // More data than some pipes can hold.
     let status = until("the end", || {
         socket.send_to(&native(7, 1, number, &[7; 8192]), (group, port)).expect("send");
         number += 1;

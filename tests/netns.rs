@@ -1,7 +1,8 @@
-//! What `lo` cannot show: source-specific groups, IPv6 multicast, many groups, an interface that is
-//! deleted and made again, real loss, and a path that takes no bursts. Two network namespaces of
-//! each test's own, joined by a veth pair; the producer is in one, the relay in the other. Needs
-//! root; elsewhere the tests say that they are skipped.
+//! Tests that are not possible on `lo`: source-specific groups, IPv6 multicast, many groups, an
+//! interface that is deleted and created again, real loss, and a path without segmentation
+//! offload. Each test has two separate network namespaces, connected by a veth pair; the producer
+//! is in one, the relay in the other. Needs root; without it a message says that the tests are
+//! skipped.
 
 use tidecast_testkit::common;
 
@@ -41,7 +42,7 @@ impl Net {
         for name in [&net.near, &net.far] {
             run("ip", &["netns", "add", name]);
             run("ip", &["-n", name, "link", "set", "lo", "up"]);
-            // Without the second in which a new IPv6 address may not be used.
+            // Without the second during which a new IPv6 address must not be used.
             for scope in ["all", "default"] {
                 let file = format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad");
                 run("ip", &["netns", "exec", name, "sh", "-c", &format!("echo 0 > {file}")]);
@@ -52,7 +53,7 @@ impl Net {
         net
     }
 
-    /// An interface that has come up takes and sends IPv6 a little later.
+    /// Waits for IPv6: an interface that has come up sends and receives IPv6 only slightly later.
     fn wait_for_ipv6(&self) {
         let start = now();
         for (namespace, interface) in [(&self.near, "near"), (&self.far, "far")] {
@@ -64,7 +65,7 @@ impl Net {
         }
     }
 
-    /// Makes the veth pair.
+    /// Creates the veth pair.
     fn connect(&self) {
         let Net { near, far } = self;
         let pair =
@@ -87,14 +88,14 @@ impl Net {
         }
     }
 
-    /// `tidecast ARGS` in the relay's namespace, ready.
+    /// Starts `tidecast ARGS` in the relay's namespace, and waits until it is ready.
     fn start(&self, args: &[&str]) -> Running {
         let mut running = Running::start(within(&self.far, env!("CARGO_BIN_EXE_tidecast"), args));
         running.wait_for_line("tidecast: ready");
         running
     }
 
-    /// A socket of the producer that sends to groups from one of its addresses.
+    /// Returns a socket of the producer that sends to groups from one of its addresses.
     fn sender(&self, from: Ipv4Addr) -> UdpSocket {
         inside(&self.near, || {
             let socket = UdpSocket::bind((from, 0)).expect("bind");
@@ -103,7 +104,7 @@ impl Net {
         })
     }
 
-    /// Where the relay's unicast output goes, on its own host.
+    /// Returns the receiver of the relay's unicast output, on the same host.
     fn output(&self) -> Collector {
         inside(&self.far, Collector::unicast)
     }
@@ -120,7 +121,7 @@ impl Drop for Net {
     }
 }
 
-/// What arrives, as text.
+/// Returns the received datagrams, as text.
 fn texts(output: Collector) -> Vec<String> {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     output.finish().into_iter().map(|datagram| text(datagram.bytes)).collect()
@@ -140,7 +141,7 @@ fn a_source_specific_group_takes_the_wanted_source_only() {
     let output = net.output();
     let (input, to) = (format!("udp://{NEAR}@{group}:{port}?if=far"), format!("udp://{}", output.addr));
     let mut relay = net.start(&["relay", &input, "--to", &to]);
-    // Whoever takes any source hears both.
+    // A receiver without a source filter receives both senders.
     let any = inside(&net.far, || {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("socket");
         socket.set_reuse_address(true).expect("reuse");
@@ -193,7 +194,7 @@ fn ipv6_groups_come_in_and_go_out() {
     assert!(received == datagrams, "{} of 100 came, or in another order\n{said}", received.len());
 }
 
-/// What a SAP packet (RFC 2974) says: whether it is a deletion, its id, its IPv6 origin and its
+/// Parses a SAP packet (RFC 2974): whether it is a deletion, its id, its IPv6 origin and its
 /// description.
 fn announcement(packet: &[u8]) -> (bool, [u8; 2], Ipv6Addr, String) {
     let (version, of_ipv6, deletion) = (0x20, 0x10, 0x04);
@@ -239,7 +240,7 @@ fn an_ipv6_group_is_announced_in_its_scope_and_taken_back() {
     }
     assert!(text.contains(&format!(" IN IP6 {origin}\r\n")), "{text}");
     let said = serve.stop();
-    // The same again, if its time had come, and then the deletion.
+    // The same packet may come again, if it was due, followed by the deletion.
     let last = std::iter::repeat_with(|| next().0).find(|packet| *packet != first).expect("endless");
     assert_eq!(last, (true, *id, *origin, text.clone()), "{said}");
 }
@@ -305,7 +306,7 @@ fn a_group_is_joined_again_when_its_interface_is_made_again() {
 
     for round in 0..2 {
         run("ip", &["-n", &net.far, "link", "del", "far"]);
-        // Both with a time in which the relay sees that it is gone, and without.
+        // Both with and without enough time for the relay to notice that the interface is gone.
         thread::sleep(Duration::from_millis(1500 * round));
         net.connect();
         let (start, had) = (now(), output.count());
@@ -363,7 +364,7 @@ fn fec_rebuilds_what_a_filter_really_drops() {
         ["send", "--to", &to, "--sensor", "1", "--interval", "2ms", "--fec", "10,4", "--count", &count_text];
     let mut send = Running::start(within(&net.near, env!("CARGO_BIN_EXE_tidecast"), &send));
     assert!(send.wait().success(), "{}", send.stderr());
-    thread::sleep(Duration::from_millis(500)); // the last block's hold
+    thread::sleep(Duration::from_millis(500)); // the hold of the last block
     let said = recv.stop();
     let json = said.lines().find(|line| line.starts_with('{')).expect("a summary");
     let summary: serde_json::Value = serde_json::from_str(json).expect("JSON");
@@ -373,10 +374,10 @@ fn fec_rebuilds_what_a_filter_really_drops() {
     assert_eq!(figure("kernel_drops"), 0);
     assert!(dropped > sent / 50, "only {dropped} of {sent} were dropped");
     assert_eq!(figure("received") + figure("repair") + figure("control"), sent - dropped, "{said}");
-    // What a block of 14 does not bring back at 5 %: sum over j > 4 of C(14,j) 0.05^j 0.95^(14-j)
-    // j/14, 1.5e-4.
+    // Residual loss of a block of 14 at 5 %: sum over j > 4 of C(14,j) 0.05^j 0.95^(14-j) j/14,
+    // 1.5e-4.
     assert!(figure("lost") <= 8, "{said}");
-    // The first packets may be lost before anyone knows of them.
+    // The first packets may be lost, which cannot be detected.
     assert!(figure("delivered") + figure("lost") + 3 >= count, "{said}");
     assert!(figure("recovered") >= count / 40, "{said}");
     assert_eq!(
@@ -392,8 +393,8 @@ fn bursts_that_a_path_does_not_take_go_one_by_one() {
         return;
     }
     let net = Net::new();
-    // The datagrams are larger than this; the kernel cuts no burst into fragments, but a datagram
-    // it does.
+    // The datagrams are larger than this MTU; the kernel does not fragment the segments of a
+    // burst, but it does fragment a single datagram.
     run("ip", &["-n", &net.far, "link", "set", "far", "mtu", "1000"]);
     let output = inside(&net.near, || Collector::new(UdpSocket::bind((NEAR, 0)).expect("bind")));
     let (group, port) = (common::group(), common::free_port());
@@ -413,7 +414,7 @@ fn bursts_that_a_path_does_not_take_go_one_by_one() {
     assert!(received == sent, "{} of {} came\n{said}", received.len(), sent.len());
 }
 
-/// The reports that `tshark` has seen: when, the record's type and the group.
+/// Parses the reports that `tshark` printed: time, record type and group.
 fn reports(lines: &str) -> Vec<(f64, u8, String)> {
     let report = |line: &str| {
         let words: Vec<&str> = line.split('\t').collect();
@@ -423,7 +424,7 @@ fn reports(lines: &str) -> Vec<(f64, u8, String)> {
     lines.lines().filter_map(report).collect()
 }
 
-/// Without a querier: a relay that may send reports of its own, and one that may not.
+/// Without a querier: one relay that is allowed to send raw reports, and one that is not.
 #[test]
 fn memberships_are_reported_again_without_leaving_and_without_loss() {
     const COUNT: usize = 1400;
@@ -477,7 +478,7 @@ fn memberships_are_reported_again_without_leaving_and_without_loss() {
     tshark.wait();
     let reports = reports(&std::fs::read_to_string(&seen).expect("reports"));
     let of = |group: Ipv4Addr| reports.iter().filter(move |(.., to)| *to == group.to_string());
-    // What the kernel says itself comes within the first second.
+    // The kernel's own reports are sent within the first second.
     for (group, kind) in [(groups[0], 2), (groups[1], 4)] {
         let again = of(group).filter(|(time, is, _)| *time > 4.0 && *is == kind).count();
         assert!(again >= 2, "{group}: {reports:?}");

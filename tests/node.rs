@@ -1,6 +1,6 @@
-//! What needs Node.js. A producer and a subscriber around the relay: every number once and in
-//! order, and none any more after `dropMembership`, although the producer goes on. And the page, in
-//! a browser.
+//! Tests that need Node.js: a producer and a subscriber around the relay, where every number
+//! arrives once and in order, and none after `dropMembership`, although the producer continues;
+//! and the page, in a browser.
 
 mod page;
 
@@ -15,7 +15,7 @@ use std::{
 use common::{Running, free_port, group, have, metric, until};
 use tidecast_testkit::common;
 
-/// A running script: what it has printed, and its standard input.
+/// A running script with its output and its standard input.
 struct Script {
     running: Running,
     input: Option<ChildStdin>,
@@ -53,16 +53,17 @@ impl Script {
         writeln!(self.input.as_mut().expect("open"), "{line}").expect("it listens");
     }
 
-    /// Closes its standard input, which ends it, and gives all that it has printed.
+    /// Closes its standard input, which ends it, and returns all of its output.
     fn finish(mut self) -> Vec<String> {
         self.input = None;
         assert!(self.running.wait().success(), "{}", self.running.stderr());
-        // Its end closes the pipe, but the last lines may still be on their way through the reader.
+        // Its end closes the pipe, but the reader may not have read the last lines yet.
         until("the last line", || (Arc::strong_count(&self.lines) == 1).then(|| self.lines()))
     }
 }
 
-/// How `plain` datagrams are described to the relay, and native ones.
+/// Runs the scripts around a relay, whose `relay_format` describes the datagrams of
+/// `script_format`.
 fn around_the_relay(script_format: &str, relay_format: &str) {
     if !have("node") {
         return;
@@ -89,7 +90,7 @@ fn around_the_relay(script_format: &str, relay_format: &str) {
     until("1,000 numbers", || (subscriber.lines().len() > 1000).then_some(()));
     subscriber.tell("drop");
     subscriber.until_line("dropped");
-    // What was sent before may still be in its socket's queue; what is sent from here on must not
+    // Datagrams sent before may still be in its socket's queue; those sent from here on must not
     // reach it.
     let before = sent_on();
     until("300 more from the relay", || (sent_on() > before + 300).then_some(()));

@@ -13,7 +13,7 @@ use examples::{compiled, docs, python};
 
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// A socket on a free port that has joined the group on loopback.
+/// Opens a socket on a free port that has joined the group on loopback.
 fn join(group: Ipv4Addr) -> (UdpSocket, String) {
     let socket = UdpSocket::bind((group, 0)).expect("bind to the group");
     socket.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).expect("join on loopback");
@@ -22,7 +22,7 @@ fn join(group: Ipv4Addr) -> (UdpSocket, String) {
     (socket, port)
 }
 
-/// What a datagram said: kind, number, payload, session, timestamp.
+/// The content of a datagram: kind, number, payload, session, timestamp.
 struct Heard {
     kind: Kind,
     sequence: u64,
@@ -31,7 +31,7 @@ struct Heard {
     timestamp: u64,
 }
 
-/// Everything up to the third end of session. Parsing checks length, version and CRC of each
+/// Returns everything up to the third session end. Parsing checks length, version and CRC of each
 /// datagram.
 fn listen(socket: &UdpSocket, stream: u32) -> Vec<Heard> {
     let mut heard: Vec<Heard> = Vec::new();
@@ -55,8 +55,8 @@ fn spawn(command: &mut Command, arguments: &[&str]) -> Child {
     command.args(arguments).stdin(Stdio::null()).spawn().expect("starts")
 }
 
-/// Runs a producer three times: fast readings, slow ones with heartbeats between them, and one that
-/// is interrupted.
+/// Runs a producer three times: with fast readings, with slow ones and heartbeats between them,
+/// and with an interruption.
 fn check(group: Ipv4Addr, command: impl Fn() -> Command) {
     let (socket, port) = join(group);
     let to = [&group.to_string(), port.as_str(), "127.0.0.1"];
@@ -85,7 +85,7 @@ fn check(group: Ipv4Addr, command: impl Fn() -> Command) {
     assert_ne!(slow[0].session, fast[0].session, "each run is a session of its own");
 
     let mut child = spawn(&mut command(), &[&to[..], &["2", "60000"]].concat());
-    // The first reading says that it has started, and that it would handle an interrupt.
+    // The first reading shows that it has started, and that it handles an interrupt.
     let len = socket.recv(&mut [0; 2048]).expect("the first reading");
     assert!(len > 32);
     let pid = child.id().to_string();
@@ -107,7 +107,7 @@ fn the_c_producer_compiles_without_warnings_and_is_understood() {
     check(Ipv4Addr::new(239, 66, 2, 2), || Command::new(&program));
 }
 
-/// The hex bytes of each fenced block that holds a native datagram.
+/// Returns the hex bytes of each fenced block that contains a native datagram.
 fn documented_datagrams() -> Vec<Vec<u8>> {
     let text = std::fs::read_to_string(docs("wire-format.md")).expect("the document");
     let blocks = text.split("```").skip(1).step_by(2);
@@ -148,7 +148,7 @@ fn the_documented_bytes_are_what_the_text_says() {
     assert_eq!(documented_datagrams(), expected);
 }
 
-/// Multiplication in GF(2^8) with the polynomial 0x11D, as the document gives it.
+/// Multiplies in GF(2^8) with the polynomial 0x11D, as in the document.
 fn times(mut a: u8, mut b: u8) -> u8 {
     let mut product = 0;
     while b > 0 {

@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes a relay behind bad links: what it then knows adds up, and agrees with
-//! what the links say they did.
+//! A real Prometheus scrapes a relay after bad links: its figures are consistent, and equal those
+//! of the links.
 
 use tidecast_testkit::common;
 
@@ -17,7 +17,7 @@ use common::{Running, free_port, get, group, have, metric, prometheus::Prometheu
 use tidecast_link::{Impairments, Link};
 use tidecast_net::clock;
 
-/// Media packets per channel.
+/// Number of media packets per channel.
 const PACKETS: u64 = 2400;
 const LOSS: u32 = 3;
 const REORDER: u32 = 4;
@@ -58,7 +58,7 @@ impl BadLink {
         Running::start(send)
     }
 
-    /// Ends it; what it says it did.
+    /// Ends the link. Returns its figures.
     fn figures(&mut self) -> serde_json::Value {
         self.running.stop();
         let mut text = String::new();
@@ -75,8 +75,8 @@ impl BadLink {
     }
 }
 
-/// A seed whose link passes the first packets and the last one in order: nobody can know of RTP
-/// packets that are lost before the first or after the last that comes.
+/// Returns a seed whose link passes the first packets and the last one in order: RTP packets that
+/// are lost before the first received one or after the last cannot be detected.
 fn seed_with_both_ends() -> u64 {
     let share = |percent| f64::from(percent) / 100.0;
     let impairments = Impairments {
@@ -97,7 +97,7 @@ fn seed_with_both_ends() -> u64 {
     (1..).find(passes).expect("most seeds do")
 }
 
-/// RTP over the wrap of its number, a packet per millisecond.
+/// Sends RTP across the wrap of its numbers, a packet per millisecond.
 fn send_rtp(to: (Ipv4Addr, u16)) {
     let socket = sender();
     for number in 0..PACKETS {
@@ -111,7 +111,7 @@ fn send_rtp(to: (Ipv4Addr, u16)) {
     }
 }
 
-/// The value of an expression per channel.
+/// Returns the value of an expression per channel.
 fn ask(prometheus: &Prometheus, expression: &str) -> BTreeMap<String, f64> {
     let value = |result: &serde_json::Value| result["value"][1].as_str()?.parse().ok();
     let results = prometheus.query(expression);
@@ -124,12 +124,12 @@ fn ask(prometheus: &Prometheus, expression: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// The sum of a metric's series per channel.
+/// Returns the sum of a metric's series per channel.
 fn sum(prometheus: &Prometheus, series: &str) -> BTreeMap<String, f64> {
     ask(prometheus, &format!("sum by (channel) ({series})"))
 }
 
-/// What a channel's counters say in Prometheus.
+/// A channel's counters in Prometheus.
 struct Counted {
     delivered: u64,
     lost: u64,
@@ -174,7 +174,7 @@ fn what_prometheus_knows_adds_up_and_agrees_with_what_the_links_did() {
             (expected == PACKETS as f64 && held == 0.0).then_some(())
         });
     }
-    // The links' own end may still bring a late copy, so Prometheus is asked after it.
+    // A late copy may still arrive until the links' own end, so Prometheus is queried after it.
     let figures: Vec<serde_json::Value> = links.iter_mut().map(BadLink::figures).collect();
     let forwarded: u64 = figures.iter().map(|figures| figures["forwarded"].as_u64().expect("a count")).sum();
     let received = until("everything that was forwarded in Prometheus", || {
@@ -214,7 +214,7 @@ fn what_prometheus_knows_adds_up_and_agrees_with_what_the_links_did() {
     relay.stop();
 }
 
-/// Both are 0 per channel at any moment; the second only where all packets are numbered.
+/// Both are 0 per channel at all times; the second only if all packets are numbered.
 const IDENTITIES: [&str; 2] = [
     "sum by (channel) (tidecast_packets_received_total{kind=\"media\"}) \
      + sum by (channel) (tidecast_packets_recovered_total) \
@@ -226,14 +226,14 @@ const IDENTITIES: [&str; 2] = [
      - sum by (channel) (tidecast_packets_lost_total)",
 ];
 
-/// The relay's counters against the link's.
+/// Compares the relay's counters with the link's.
 fn agrees(name: &str, counted: &Counted, of_link: impl Fn(&str) -> u64) {
     let Counted { delivered, lost, recovered, reordered, duplicates, late } = *counted;
     let dropped = of_link("dropped_media");
     let link_reordered = of_link("reordered_media");
     assert_eq!(delivered + lost, PACKETS, "{name}");
-    // Packets that came although they had been rebuilt, or given up because their block could not
-    // be.
+    // Packets that arrived although they had been recovered, or given up because their block could
+    // not be recovered.
     let needless = (lost + recovered).checked_sub(dropped).expect("all that was dropped was missed");
     assert_eq!(duplicates + late, of_link("duplicated_media") + needless, "{name}");
     if name == "fec" {

@@ -1,9 +1,9 @@
-//! A group with a thousand sensors at 10 readings a second each: through a bad link, the relay's
-//! and `recv`'s counters must be equal to what `impair` printed; and a flood from 100,000 made-up
-//! sensors must neither touch them nor take more memory than the configuration allows.
+//! A group with a thousand sensors at 10 readings per second each: after a bad link, the counters
+//! of the relay and of `recv` must equal those that `impair` printed; and a flood from 100,000
+//! forged sensors must neither affect them nor take more memory than the configuration allows.
 //!
-//! What a kernel drops, because a machine is too busy for five programs, is nobody's loss but the
-//! machine's: such a run is done again, and a third one fails with these words.
+//! Datagrams that the kernel drops because the machine is too busy for five programs are not a
+//! fault of the relay: such a run is repeated, and a third one fails with that reason.
 
 use tidecast_testkit::common;
 
@@ -22,14 +22,14 @@ use tidecast_wire::native::{Kind, Packet};
 const SENSORS: u64 = 1000;
 const TRIES: usize = 3;
 const SEED: &str = "7";
-/// The relay's bounds in the configuration of these tests.
+/// The relay's limits in the configuration of these tests.
 const FLOWS_MAX: u64 = 4000;
 const BYTES_MAX: u64 = 8_000_000;
 
-/// The kernel dropped so many datagrams there, so the run proves nothing.
+/// The kernel dropped this many datagrams, so the run is not conclusive.
 struct Overloaded(String);
 
-/// Calls `run` until the machine keeps up.
+/// Calls `run` until the machine is fast enough.
 fn with_patience(run: impl Fn() -> Result<(), Overloaded>) {
     let mut places = Vec::new();
     while places.len() < TRIES {
@@ -49,7 +49,7 @@ fn keeps_up(drops: &Value, place: &str) -> Result<(), Overloaded> {
     }
 }
 
-/// A relay with these tests' bounds.
+/// A relay with these tests' limits.
 struct Relay {
     process: Running,
     http: SocketAddr,
@@ -75,7 +75,7 @@ impl Relay {
         Relay { process, http, input, output, _folder: folder }
     }
 
-    /// The channel's state with so many flows.
+    /// Returns the channel's state once it has this many flows.
     fn state(&self, flows: u64) -> Value {
         let (status, _, body) = common::get(self.http, &format!("/api/v1/streams?flows={flows}"));
         assert_eq!(status, 200, "{body}");
@@ -83,7 +83,7 @@ impl Relay {
         state["channels"][0].clone()
     }
 
-    /// Memory that the process has in use, in bytes.
+    /// Returns the memory that the process uses, in bytes.
     fn resident(&self) -> u64 {
         let file = format!("/proc/{}/status", self.process.child.id());
         let status = std::fs::read_to_string(file).expect("status");
@@ -91,7 +91,7 @@ impl Relay {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
     }
 
-    /// Waits until nothing is held back and the last session of every sensor has ended.
+    /// Waits until nothing is held and the last session of every sensor has ended.
     fn settle(&self) -> Value {
         let start = now();
         loop {
@@ -108,7 +108,7 @@ fn url((group, port): (Ipv4Addr, u16)) -> String {
     format!("udp://@{group}:{port}?if=127.0.0.1")
 }
 
-/// `send` with all sensors.
+/// Starts `send` with all sensors.
 fn send(to: (Ipv4Addr, u16), session: u32, duration: &str) -> Running {
     let (to, session) = (format!("udp://{}:{}?if=127.0.0.1&ttl=0", to.0, to.1), session.to_string());
     let sensors = SENSORS.to_string();
@@ -123,7 +123,7 @@ fn finish(mut send: Running) -> u64 {
     sent.unwrap_or_else(|| panic!("no count: {said}"))
 }
 
-/// The numbers of each sensor's session, in the order in which they came out.
+/// Returns the numbers of each sensor's session, in the order of output.
 fn by_sensor(datagrams: &[Datagram], session: u32) -> BTreeMap<u32, Vec<u64>> {
     let mut sensors: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
     for datagram in datagrams {
@@ -153,8 +153,8 @@ fn through_a_bad_link() -> Result<(), Overloaded> {
     impair.wait_for_line("tidecast: ready");
     let mut recv = Running::tidecast(["recv", &url(relay.input), "--hold", "500ms", "--json"]);
 
-    // A first session without losses: whoever has seen it knows that the second one begins at 0,
-    // and counts what the link drops of its beginning.
+    // A first session without losses: a receiver of it knows that the second one starts at 0, and
+    // counts losses of the link at its start.
     let first = finish(send(relay.input, 1, "1s"));
     let before = relay.settle();
     let sent = finish(send(group, 2, "6s"));
@@ -236,7 +236,7 @@ fn beside_a_flood() -> Result<(), Overloaded> {
     const BURST: u32 = 50;
     let mut relay = Relay::start();
     let sensors = send(relay.input, 1, "13s");
-    // All sensors have sent more than one reading: they are in use.
+    // All sensors have sent more than one reading, so their flows are in use.
     assert!(relay.output.wait_for(2 * SENSORS as usize, PATIENCE), "{}", relay.process.stderr());
     let resident = relay.resident();
 
@@ -259,9 +259,9 @@ fn beside_a_flood() -> Result<(), Overloaded> {
             let (held, flows) = (figure(&state, "held_bytes"), figure(&state, "flow_count"));
             assert!(held <= BYTES_MAX, "{held} bytes held, {BYTES_MAX} are configured");
             assert!(flows <= FLOWS_MAX, "{flows} flows, {FLOWS_MAX} are configured");
-            // What is not packets: a flow's own tables and its ring of places behind a gap, 8 KiB,
-            // and receive slots for two full batches of 64 legs; and an allocator takes more than
-            // it is asked for.
+            // Memory besides the packets: a flow's tables and its ring of positions after a gap, 8
+            // KiB, and receive slots for two full batches of 64 legs; and the allocator takes more
+            // than requested.
             let grown = relay.resident().saturating_sub(resident);
             let allowed = 2 * BYTES_MAX + FLOWS_MAX * 8192 + (8 << 20);
             println!("{}: {held} bytes held, {flows} flows, {grown} bytes more in use", first + BURST);

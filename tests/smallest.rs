@@ -1,5 +1,5 @@
-//! The smallest build, without the parts that a small router does without: it serves groups on
-//! demand, as udpxy does.
+//! The smallest build, without the parts that a small router does not need: it serves groups on
+//! demand, like udpxy.
 
 use std::{
     io::{Read, Write},
@@ -12,7 +12,7 @@ use std::{
 
 use tidecast_testkit::common::{PATIENCE, Running, free_port, get, group, native, sender};
 
-/// Builds it in a folder of its own, so that the program that other tests run stays as it is;
+/// Builds it in a separate folder, so that the program that other tests run stays unchanged;
 /// unoptimised, to be quick.
 fn build() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("smallest");

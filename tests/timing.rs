@@ -1,9 +1,9 @@
-//! When payloads reach an HTTP client: soon, without a long silence after a loss, and still after a
-//! pause.
+//! When payloads reach an HTTP client: soon, without a long silence after a loss, and still after
+//! a pause.
 //!
 //! All times are the kernel's: of the client's TCP segments, and of the same datagrams at a socket
-//! that is joined to the group beside the relay. So a late thread of the test does not count; since
-//! the machine can delay the relay too, what is too late counts only if it is that every time.
+//! that has joined the group beside the relay. So a late thread of the test has no effect; since
+//! the machine can also delay the relay, a delay counts only if it is too long every time.
 
 #[path = "timing/disturbed.rs"]
 mod disturbed;
@@ -37,7 +37,7 @@ fn ms(ms: u64) -> Duration {
 
 /// A client of a stream whose payloads are lines.
 struct Client {
-    /// Lines with the kernel's time stamp of their last segment.
+    /// Lines with the kernel's timestamp of their last segment.
     lines: Arc<Mutex<Vec<(Duration, String)>>>,
     ended: Arc<AtomicBool>,
     stream: TcpStream,
@@ -85,7 +85,7 @@ impl Client {
         !self.ended.load(Ordering::Relaxed)
     }
 
-    /// Ends the connection; all lines so far.
+    /// Closes the connection. Returns all lines so far.
     fn finish(mut self) -> Vec<(Duration, String)> {
         let _ = self.stream.shutdown(std::net::Shutdown::Both); // it may have ended already
         self.reader.take().expect("once").join().expect("no panic");
@@ -108,7 +108,7 @@ fn read_lines(stream: &TcpStream, lines: &Mutex<Vec<(Duration, String)>>) {
             ControlMessageOwned::ScmTimestampns(stamp) => Some(Duration::from(stamp)),
             _ => None,
         });
-        // The kernel may not stamp the very first segments after it was asked to.
+        // The kernel may not provide timestamps for the very first segments.
         let (stamp, count) = (stamp.unwrap_or_else(clock::unix), message.bytes);
         for byte in &bytes[..count] {
             if *byte == b'\n' {
@@ -122,8 +122,8 @@ fn read_lines(stream: &TcpStream, lines: &Mutex<Vec<(Duration, String)>>) {
     }
 }
 
-/// A relay of one group with an HTTP server, the group's own socket beside it, and a client of the
-/// stream.
+/// A relay of one group with an HTTP server, a socket that has joined the group beside it, and a
+/// client of the stream.
 struct Setup {
     relay: Running,
     beside: Collector,
@@ -132,7 +132,7 @@ struct Setup {
 }
 
 impl Setup {
-    /// As a named stream of `relay`.
+    /// Creates a setup with a named stream of `relay`.
     fn named(options: &[&str]) -> Setup {
         let group = (common::group(), common::free_port());
         let input = format!("udp://@{}:{}?if=127.0.0.1", group.0, group.1);
@@ -140,7 +140,7 @@ impl Setup {
         Setup::new(args.iter().chain(options), group, "/streams/readings")
     }
 
-    /// As a group on demand of `serve`.
+    /// Creates a setup with a group on demand of `serve`.
     fn on_demand() -> Setup {
         let group = (common::group(), common::free_port());
         let args = ["serve", "--http", "127.0.0.1:0", "--if", "127.0.0.1"];
@@ -175,7 +175,7 @@ fn texts(lines: &[(Duration, String)]) -> Vec<String> {
     lines.iter().map(|(_, line)| line.clone()).collect()
 }
 
-/// Calls `attempt` until it gives a duration below the bound.
+/// Calls `attempt` until it returns a duration below the limit.
 fn at_most(bound: Duration, what: &str, attempt: impl Fn() -> Duration) {
     let mut measured = Vec::new();
     while measured.len() < TRIES {
@@ -203,7 +203,8 @@ fn one_loss_at_50_packets_a_second_silences_no_longer_than_the_hold() {
     });
 }
 
-/// The longest time from a datagram's arrival at the host to that of its payload at the client.
+/// Returns the longest time from a datagram's arrival at the host to that of its payload at the
+/// client.
 fn longest_delay(setup: impl FnOnce() -> Setup) -> Duration {
     let mut setup = setup();
     setup.send(0..30, ms(100), &[]);

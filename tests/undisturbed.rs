@@ -1,6 +1,6 @@
-//! A channel at work does not notice what goes on around it: groups that are joined and left,
-//! clients that come and go, on its own thread and on another. Nothing of its stream is missing,
-//! late enough to be skipped, or out of order.
+//! A working channel is not affected by other activity: groups that are joined and left, clients
+//! that connect and disconnect, on its own thread and on another. Nothing of its stream is
+//! missing, skipped as too late, or out of order.
 
 use tidecast_testkit::common;
 
@@ -17,7 +17,7 @@ use common::{Running, stamped::Collector};
 const PACKETS: u64 = 6_000;
 const INTERVAL: Duration = Duration::from_micros(500);
 
-/// Asks for a stream, reads a little of it if there is anything, and leaves.
+/// Requests a stream, reads a little of it if there is anything, and disconnects.
 fn visit(http: SocketAddr, path: &str) {
     let mut stream = TcpStream::connect(http).expect("connected");
     write!(stream, "GET {path} HTTP/1.0\r\nHost: relay\r\n\r\n").expect("asked");

@@ -1,5 +1,5 @@
-//! What each crate may depend on. Cargo keeps the crates apart; this test keeps their manifests to
-//! the rules of docs/architecture.md.
+//! The allowed dependencies of each crate. Cargo keeps the crates apart; this test checks their
+//! manifests against the rules of docs/architecture.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ const INPUT_OUTPUT: [&str; 9] =
 /// The crates that a sensor program compiles for `tidecast-producer`, itself included.
 const PRODUCER_CRATES_MAX: usize = 40;
 
-/// Packages and what each one uses in a build, by id.
+/// Packages and the ones that each uses in a build, by id.
 struct Graph {
     names: BTreeMap<String, String>,
     uses: BTreeMap<String, Vec<String>>,
@@ -56,7 +56,7 @@ impl Graph {
         self.names.iter().find(|(_, found)| *found == name).unwrap_or_else(|| panic!("no package {name}")).0
     }
 
-    /// All that is compiled for this package, itself included.
+    /// Returns all packages that are compiled for this one, including itself.
     fn built_for(&self, name: &str) -> BTreeSet<&str> {
         let mut found = BTreeSet::new();
         let mut open = vec![self.id(name)];

@@ -1,4 +1,4 @@
-//! Completions and manual pages, as packages have them: read by the programs that they are for.
+//! Completions and manual pages in the form of packages, read by the programs that use them.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::{
 
 const COMMANDS: [&str; 9] = ["serve", "relay", "send", "recv", "probe", "impair", "demo", "check", "config"];
 
-/// The completions of a shell in a file.
+/// Writes the completions of a shell into a file.
 fn completions(folder: &Path, shell: &str) -> PathBuf {
     let path = folder.join(shell);
     fs::write(&path, said(&mut tidecast(["completions", shell]))).unwrap();

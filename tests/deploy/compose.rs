@@ -1,4 +1,4 @@
-//! The compose file and what it mounts.
+//! The compose file and the files that it mounts.
 
 use std::{fs, process::Command};
 
@@ -24,7 +24,7 @@ fn compose_reads_its_file() {
     }
 }
 
-/// The health check of the compose file, as it stands there: it follows the relay.
+/// Runs the health check of the compose file, which must follow the relay's state.
 #[test]
 fn the_health_check_tells_a_relay_that_runs_from_one_that_does_not() {
     let compose = fs::read_to_string(file(COMPOSE)).unwrap();

@@ -1,5 +1,5 @@
-//! The Grafana dashboard: a real Prometheus that scrapes the demo has an answer to each of its
-//! queries, and Grafana finds the shape that it expects.
+//! The Grafana dashboard: a real Prometheus that scrapes the demo answers each of its queries, and
+//! the JSON has the structure that Grafana expects.
 
 use std::{collections::BTreeSet, fs, net::SocketAddr};
 
@@ -25,7 +25,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("no text {key} in {value}"))
 }
 
-/// Title and query of every target of every panel.
+/// Returns the title and query of every target of every panel.
 fn queries(dashboard: &Value) -> Vec<(&str, &str)> {
     let panels = list(dashboard, "panels").iter().filter(|panel| panel["type"] != "row");
     panels
@@ -35,7 +35,7 @@ fn queries(dashboard: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// A query as Grafana sends it with everything selected.
+/// Returns a query as Grafana sends it with everything selected.
 fn substituted(expression: &str) -> String {
     let all = [("$instance", ".*"), ("$channel", ".*"), ("$__rate_interval", "10s")];
     let expression = all.iter().fold(expression.to_owned(), |text, (name, value)| text.replace(name, value));
@@ -43,8 +43,8 @@ fn substituted(expression: &str) -> String {
     expression
 }
 
-/// What the demo has not: two legs, paced release, receivers that may ask again, and a port for UDP
-/// subscribers.
+/// Starts relays with features that the demo does not have: two legs, paced release, receivers
+/// that may request retransmission, and a port for UDP subscribers.
 fn relays() -> (Vec<Running>, [SocketAddr; 2]) {
     let (port, hop) = (free_port(), even_port());
     let [from, a, b] = [group(), group(), group()];
@@ -68,7 +68,7 @@ fn relays() -> (Vec<Running>, [SocketAddr; 2]) {
     (vec![next, serve, link, Running::start(send)], https)
 }
 
-/// A port for RIST, whose RTCP has the one above it.
+/// Returns a port for RIST, whose RTCP uses the next higher one.
 fn even_port() -> u16 {
     std::iter::repeat_with(free_port).find(|port| port % 2 == 0).unwrap()
 }
@@ -129,8 +129,8 @@ fn the_dashboard_shows_every_metric() {
     let rows = reference.lines().filter(|line| line.starts_with("| `tidecast_"));
     let there: BTreeSet<String> =
         rows.flat_map(|row| rules::metrics(row.split('|').nth(1).unwrap())).collect();
-    // Its series come with the first bad datagram, and the discarded ones say as much; a version is
-    // no curve.
+    // These series appear only with the first bad datagram, and the discarded ones show the same;
+    // a version is not a curve.
     let elsewhere = ["tidecast_invalid_datagrams_total", "tidecast_build_info"].map(str::to_owned);
     let missing: Vec<&String> = there.difference(&shown).filter(|name| !elsewhere.contains(name)).collect();
     assert!(missing.is_empty(), "no panel shows {missing:?}");

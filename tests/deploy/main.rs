@@ -1,5 +1,5 @@
-//! What it takes to run tidecast as a service: the files of deploy/, and what the program writes
-//! for packagers.
+//! Tests of running tidecast as a service: the files of deploy/, and the program's output for
+//! packagers.
 
 mod about;
 mod compose;
@@ -18,12 +18,12 @@ use std::{
 
 use tidecast_testkit::common;
 
-/// A file of the repository.
+/// Returns the path of a file of the repository.
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// All that a command writes; it must succeed.
+/// Returns the output of a command, which must succeed.
 fn said(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = both(&output);
@@ -31,7 +31,7 @@ fn said(command: &mut Command) -> String {
     said
 }
 
-/// Standard output and standard error.
+/// Returns standard output and standard error.
 fn both(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), output.stderr.as_slice()].concat()).into_owned()
 }

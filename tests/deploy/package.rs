@@ -1,5 +1,5 @@
-//! The Debian package: what is in it, what lintian says, and that a machine with systemd installs
-//! it, runs it in its sandbox, and has nothing of it left when it is purged.
+//! The Debian package: its contents, lintian's verdict, and that a machine with systemd installs
+//! it, runs it in its sandbox, and keeps nothing of it after a purge.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
     file, said,
 };
 
-/// A package with the binary of the tests, made once for all tests here.
+/// A package with the binary of the tests, built once for all tests in this file.
 struct Package {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -80,7 +80,7 @@ fn lintian_finds_no_error() {
     assert!(output.status.success(), "{}", both(&output));
 }
 
-/// The commands that deploy/README.md gives to those without a package.
+/// Returns the commands of deploy/README.md for installation without a package.
 fn by_hand() -> String {
     let text = fs::read_to_string(file("deploy/README.md")).unwrap();
     let section = text.split("## By hand\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
@@ -90,7 +90,7 @@ fn by_hand() -> String {
     commands
 }
 
-/// What somebody has who has built the program: it, and deploy/.
+/// Creates the folder of a user who has built the program: the program, and deploy/.
 fn source(folder: &Path) {
     fs::create_dir_all(folder.join("target/release")).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_tidecast"), folder.join("target/release/tidecast")).unwrap();
@@ -113,7 +113,7 @@ fn a_machine_with_systemd_installs_runs_and_purges_it() {
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
     let (log, console) = (read("log"), read("console"));
     if !log.contains("STEP install") {
-        // What systemd wants of a host (cgroups, mounts) is not for tests/run to install.
+        // The host features that systemd needs (cgroups, mounts) cannot be installed by tests/run.
         eprintln!("SKIPPED: this host cannot boot a container: {}{console}", both(&output));
         return;
     }

@@ -1,5 +1,5 @@
-//! The alerts: promtool runs their own tests, each alert has a case there without which it would
-//! not be missed, and each says what to do.
+//! The alerts: promtool runs their own tests, each alert has a case there that fails without it,
+//! and each states what to do.
 
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -8,7 +8,7 @@ use crate::{both, common::have, file, said};
 const RULES: &str = "deploy/tidecast-rules.yml";
 const TESTS: &str = "deploy/tidecast-rules-test.yml";
 
-/// The rules' text, one piece for each alert.
+/// Returns the rules' text, split by alert.
 fn alerts(rules: &str) -> Vec<&str> {
     rules.split("      - alert: ").skip(1).map(|alert| alert.split("\n  - name:").next().unwrap()).collect()
 }
@@ -17,7 +17,7 @@ fn name(alert: &str) -> &str {
     alert.lines().next().unwrap()
 }
 
-/// The names of metrics in a text.
+/// Returns the names of metrics in a text.
 pub(crate) fn metrics(text: &str) -> BTreeSet<String> {
     let word = |c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     let metric = |word: &&str| word.starts_with("tidecast_");
@@ -27,7 +27,7 @@ pub(crate) fn metrics(text: &str) -> BTreeSet<String> {
     text.split(word).filter(metric).map(base).collect()
 }
 
-/// Fails unless each metric in the text is one that the reference has.
+/// Fails unless each metric in the text is in the reference.
 pub(crate) fn are_documented(text: &str) {
     let reference = fs::read_to_string(file("docs/metrics.md")).unwrap();
     for metric in metrics(text) {

@@ -1,4 +1,4 @@
-//! The program prints the sample configuration (deploy/tidecast.toml), and takes it.
+//! The program prints the sample configuration (deploy/tidecast.toml), and accepts it.
 
 use std::fs;
 

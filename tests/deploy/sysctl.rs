@@ -1,4 +1,4 @@
-//! The sysctl file gives what the program asks the kernel for.
+//! The sysctl file allows what the program requests from the kernel.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tidecast_net::limits::SEND_BUFFER_BYTES;
 
 use crate::file;
 
-/// A setting of the file.
+/// Returns a setting of the file.
 fn setting(name: &str) -> usize {
     let text = fs::read_to_string(file("deploy/90-tidecast-sysctl.conf")).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
@@ -20,7 +20,7 @@ fn the_kernel_then_grants_the_buffers_that_are_asked_for() {
     assert!(setting("net.core.wmem_max") >= SEND_BUFFER_BYTES);
 }
 
-/// The kernel doubles what it grants, and charges 2,304 bytes for a media packet of 1,316.
+/// The kernel doubles the requested size, and counts 2,304 bytes for a media packet of 1,316.
 #[test]
 fn the_file_s_own_figures_are_right() {
     let text = fs::read_to_string(file("deploy/90-tidecast-sysctl.conf")).unwrap();

@@ -1,14 +1,14 @@
-//! The systemd unit, as systemd's own checks see it. That it runs is tested in `package.rs`.
+//! The systemd unit under systemd's own checks. `package.rs` tests that it runs.
 
 use std::{fs, process::Command};
 
 use crate::{common::have, file, said};
 
-/// The highest exposure level that `systemd-analyze security` may find; 10 is a process that may do
-/// anything.
+/// Maximum exposure level that `systemd-analyze security` may report; 10 is a process without any
+/// restrictions.
 const EXPOSURE_MAX: f64 = 1.7;
 
-/// The unit with the program that was built in the place of the installed one.
+/// Writes the unit with the built program in place of the installed one.
 fn unit(folder: &tempfile::TempDir) -> String {
     let text = fs::read_to_string(file("deploy/tidecast.service")).unwrap();
     let installed = "ExecStart=/usr/bin/tidecast ";
@@ -26,7 +26,7 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
     }
     let folder = tempfile::tempdir().unwrap();
     let unit = unit(&folder);
-    // The manual page comes with the package.
+    // The manual page is part of the package, not of this folder.
     assert_eq!(said(Command::new("systemd-analyze").args(["verify", "--man=no", &unit])), "");
     let wrong = fs::read_to_string(&unit).unwrap().replace("WatchdogSec=", "WatchdogSeconds=");
     fs::write(&unit, wrong).unwrap();

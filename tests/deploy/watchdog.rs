@@ -1,5 +1,5 @@
-//! Keep-alives to the service manager come while every packet thread answers, and stay out when one
-//! does not.
+//! Keep-alives to the service manager are sent while every packet thread responds, and stop when
+//! one does not.
 
 use std::{
     fs,
@@ -18,8 +18,7 @@ use nix::{
 
 use crate::common::{Running, now, tidecast, until};
 
-/// What a service manager is to the program: a socket, and a time without keep-alives that is too
-/// long.
+/// A service manager as the program sees it: a socket, and a maximum time without keep-alives.
 struct Manager {
     socket: UnixDatagram,
     limit: Duration,
@@ -45,7 +44,7 @@ impl Manager {
         running
     }
 
-    /// The next message, if one comes soon.
+    /// Returns the next message, if one arrives soon.
     fn message(&self) -> Option<String> {
         let mut bytes = [0; 4096];
         let length = self.socket.recv(&mut bytes).ok()?;
@@ -56,7 +55,7 @@ impl Manager {
         until(message, || (self.message()? == message).then_some(()));
     }
 
-    /// Whether a keep-alive comes within this time.
+    /// Returns whether a keep-alive arrives within this time.
     fn is_alive(&self, within: Duration) -> bool {
         let start: Instant = now();
         while start.elapsed() < within {
@@ -67,13 +66,13 @@ impl Manager {
         false
     }
 
-    /// Forgets what has been said so far.
+    /// Discards all messages so far.
     fn forget(&self) {
         while self.message().is_some() {}
     }
 }
 
-/// The thread of a process by its name.
+/// Returns the thread of a process with this name.
 fn thread(running: &Running, name: &str) -> Pid {
     let tasks = fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap();
     let named = tasks
@@ -91,7 +90,7 @@ fn keep_alives_stay_out_while_a_packet_thread_is_stuck() {
     for _ in 0..3 {
         manager.wait_for("WATCHDOG=1");
     }
-    // A debugger stops one thread, and the others run on.
+    // A debugger stops one thread while the others continue.
     let stuck = thread(&relay, "packets-1");
     ptrace::attach(stuck).unwrap();
     waitpid(stuck, Some(WaitPidFlag::__WALL)).unwrap();

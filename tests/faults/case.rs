@@ -1,5 +1,5 @@
-//! What is sent and what must come out: formats, faults, and the script of each combination. The
-//! same seed makes the same script.
+//! The datagrams to send and the expected output: formats, faults, and the script of each
+//! combination. The same seed leads to the same script.
 
 use std::fmt;
 
@@ -23,12 +23,12 @@ pub(super) enum Fault {
     Late(u64),
     Duplicates,
     Loss,
-    /// The numbers go on elsewhere in the same session.
+    /// The numbers continue elsewhere in the same session.
     Jump(i64),
     ToZero,
-    /// A new session id or SSRC, whose numbers begin at this one.
+    /// A new session id or SSRC, whose numbers start at this one.
     NewRun(u64),
-    /// One packet that nobody sent, so far from the numbers in use.
+    /// One forged packet, with its distance from the current numbers.
     Forged(i64),
 }
 
@@ -43,7 +43,7 @@ pub(super) const FAULTS: [Fault; 14] = [
     Fault::Jump(-400),
     Fault::ToZero,
     Fault::NewRun(0),
-    // The new numbers wrap (where they do) while they are new.
+    // The new numbers wrap (in formats in which they do) while they are new.
     Fault::NewRun(65_530),
     Fault::Forged(2000),
     Fault::Forged(-2000),
@@ -66,7 +66,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// What a case sends, and what must come out: datagrams and payloads.
+/// The datagrams that a case sends, and the expected output: datagrams and payloads.
 #[derive(Default)]
 pub(super) struct Script {
     pub(super) steps: Vec<Vec<u8>>,
@@ -78,7 +78,7 @@ pub(super) struct Script {
 }
 
 impl Case {
-    /// The run (session or SSRC) and the number of a packet.
+    /// Returns the run (session or SSRC) and the number of a packet.
     fn number(&self, id: u64) -> (u32, u64) {
         let half = PACKETS / 2;
         match self.fault {
@@ -89,7 +89,7 @@ impl Case {
         }
     }
 
-    /// The scheme and the format of the input.
+    /// Returns the scheme and the format of the input.
     pub(super) fn input(&self) -> (&'static str, &'static str) {
         match self.wire {
             Wire::Rtp => ("rtp", "rtp"),
@@ -136,7 +136,8 @@ impl Case {
 
     pub(super) fn script(&self) -> Script {
         let mut script = Script::default();
-        // Each datagram with its place: twice its turn, plus something odd for what comes between.
+        // Each datagram with its position: twice its index, plus an odd offset for those in
+        // between.
         let mut steps = Vec::new();
         let mut random = SEED;
         for id in 0..PACKETS {
@@ -185,7 +186,7 @@ impl Case {
 }
 
 impl Script {
-    /// The summary of `recv` against what was done.
+    /// Compares the summary of `recv` with the script.
     pub(super) fn compare(&self, said: &str) -> Result<(), String> {
         let json = said.lines().find(|line| line.starts_with('{')).ok_or("no summary")?;
         let summary: serde_json::Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
@@ -207,7 +208,7 @@ impl Script {
         Ok(())
     }
 
-    /// What is wrong with the datagrams that came out.
+    /// Returns how the output datagrams differ from the expected ones.
     pub(super) fn difference(&self, received: &[&[u8]]) -> Option<String> {
         let expected = &self.expected;
         let at = received.iter().zip(expected).position(|(received, expected)| received != expected);

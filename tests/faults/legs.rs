@@ -1,6 +1,6 @@
-//! Two legs through the real binary: each by a group, a port and a sender of its own, one of them
-//! source-specific. One is silent for a while and comes back, both lose packets, and the counters
-//! say which leg missed what.
+//! Two legs with the real binary, each with a different group, port and sender, one of them
+//! source-specific. One is silent for a while and returns, both lose packets, and the counters
+//! show which leg missed which.
 
 use std::{net::Ipv4Addr, thread, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::common::{Running, free_port, get, group, metric, native, now, sender,
 const PACKETS: u64 = 3000;
 const INTERVAL: Duration = Duration::from_millis(2);
 
-/// Whether this leg does not get this packet.
+/// Returns whether this packet is lost on this leg.
 fn gone(leg: usize, n: u64) -> bool {
-    // From 1,000 to 1,999 the first leg is out, and at 2,500 both lose one.
+    // From 1,000 to 1,999 the first leg is down, and at 2,500 both lose one.
     match leg {
         0 => (1000..2000).contains(&n) || n % 97 == 50 || n == 2500,
         _ => (!(900..2100).contains(&n) && n % 89 == 40) || n == 2500,
@@ -65,7 +65,7 @@ fn two_legs_are_one_stream_and_say_what_each_missed() {
         }
     }
     assert!(output.wait_for(PACKETS as usize - 1, Duration::from_secs(5)), "{} came", output.count());
-    // What nobody brings any more is judged within the longest hold and a second.
+    // Packets that no leg delivers are counted within the maximum hold and a second.
     let missed = |leg: usize| (0..PACKETS).filter(|n| gone(leg, *n) && !gone(1 - leg, *n)).count() as u64;
     until("the last numbers to be judged", || {
         let legs = legs(http);

@@ -1,10 +1,10 @@
-//! Every fault that a path or a producer can have, through the real binary at 500 packets a second:
-//! `relay` and `recv` hear the same group, and what comes out must be what was sent, in order,
+//! Every fault that a path or a producer can have, with the real binary at 500 packets per second:
+//! `relay` and `recv` receive the same group, and the output must be the sent packets, in order,
 //! without a long silence.
 //!
-//! What is wrong with the packets fails at once. A silence is measured between kernel time stamps,
-//! less the time in which the test's own sender was late; since the machine can also delay the
-//! relay, a case counts as too silent only if it is that every time.
+//! Wrong packets fail immediately. A silence is measured between kernel timestamps, minus the time
+//! in which the test's own sender was late; since the machine can also delay the relay, a case
+//! counts as too silent only if it is so every time.
 
 mod case;
 mod legs;
@@ -30,12 +30,14 @@ const INTERVAL: Duration = Duration::from_millis(2);
 const HOLD: Duration = Duration::from_millis(150);
 const SILENCE_MAX: Duration = Duration::from_millis(160);
 const TRIES: usize = 3;
-/// Cases at the same time: each has four processes and threads, and is idle most of the time.
+/// Number of cases at the same time: each has four processes and threads, and is idle most of the
+/// time.
 const AT_ONCE: usize = 6;
 
-/// Why a case failed.
+/// Reason why a case failed.
 enum Failure {
-    /// Other packets or counts than expected: a fault of the relay, whatever the machine does.
+    /// Other packets or counts than expected: a fault of the relay, independent of the machine's
+    /// load.
     Wrong(String),
     Silent(String),
 }
@@ -78,7 +80,7 @@ impl Case {
         Ok(())
     }
 
-    /// `Err`: what is wrong, each time.
+    /// Runs the case repeatedly if necessary. `Err` contains the failure of each attempt.
     fn run_with_patience(&self) -> Result<(), String> {
         let mut silences = Vec::new();
         while silences.len() < TRIES {
@@ -92,7 +94,7 @@ impl Case {
     }
 }
 
-/// Sends all steps at their pace; gives the time right after each.
+/// Sends all steps at their pace. Returns the time right after each.
 fn send(socket: &UdpSocket, to: (Ipv4Addr, u16), steps: &[Vec<u8>]) -> Vec<Duration> {
     let start = common::now();
     let send = |(step, bytes): (usize, &Vec<u8>)| {
@@ -104,10 +106,10 @@ fn send(socket: &UdpSocket, to: (Ipv4Addr, u16), steps: &[Vec<u8>]) -> Vec<Durat
     steps.iter().enumerate().map(send).collect()
 }
 
-/// The longest time without an output in which the sender was sending, and the output that ended
-/// it.
+/// Returns the longest time without an output during which the sender was sending, and the index
+/// of the output that ended it.
 fn longest_silence(sent: &[Duration], received: &[Duration]) -> (Duration, usize) {
-    // When the sender was overdue.
+    // The periods in which the sender was late.
     let stalls: Vec<(Duration, Duration)> = sent
         .windows(2)
         .filter(|pair| pair[1] > pair[0] + INTERVAL)
@@ -125,14 +127,14 @@ fn longest_silence(sent: &[Duration], received: &[Duration]) -> (Duration, usize
     longest
 }
 
-/// Runs all faults over one format with both kinds of tick, some at the same time.
+/// Runs all faults with one format and both kinds of tick, some at the same time.
 fn matrix(wire: Wire) {
     let mut cases = Vec::new();
     for fault in FAULTS {
         if wire == Wire::Custom && matches!(fault, Fault::NewRun(_)) {
-            continue; // it has no sessions
+            continue; // the format has no sessions
         }
-        // The second start lets 16-bit numbers wrap in mid-run.
+        // The second start lets 16-bit numbers wrap in the middle of the run.
         for (tick, start) in [("5ms", 23_000), ("0", 65_536 - 300)] {
             cases.push(Case { wire, fault, tick, start });
         }

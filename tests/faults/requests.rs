@@ -1,5 +1,5 @@
-//! Requests between real processes: what a link loses comes again, and no flood of requests buys
-//! more than the share.
+//! Retransmission between real processes: lost packets are retransmitted, and a flood of requests
+//! gets no more than the configured share.
 
 use std::{
     fs::File,
@@ -23,7 +23,7 @@ fn summary(said: &str) -> Value {
     serde_json::from_str(line).expect("JSON")
 }
 
-/// A file of packets that all differ.
+/// Writes a file of packets that all differ.
 fn file(folder: &Path, size: usize, count: usize) -> (String, Vec<u8>) {
     let bytes: Vec<u8> =
         (0..count * size).map(|i| (i / size) as u8 ^ (i.wrapping_mul(31) >> 3) as u8).collect();
@@ -32,7 +32,7 @@ fn file(folder: &Path, size: usize, count: usize) -> (String, Vec<u8>) {
     (path.display().to_string(), bytes)
 }
 
-/// Native NACKs go to where the packets come from, which is the link, and on to the producer.
+/// Native NACKs go to the source of the packets, which is the link, and on to the producer.
 #[test]
 fn what_a_link_loses_a_producer_sends_again() {
     const COUNT: usize = 1500;
@@ -57,7 +57,7 @@ fn what_a_link_loses_a_producer_sends_again() {
     let near_output = format!("udp://{near}");
     let mut send = Running::start(tidecast(send.into_iter().chain([near_output.as_str()])));
     assert!(send.wait().success(), "{}", send.stderr());
-    thread::sleep(Duration::from_millis(1200)); // the hold of what the end of the session has shown
+    thread::sleep(Duration::from_millis(1200)); // the hold of the gap that the end of the session revealed
     let (received, passed) = (summary(&recv.stop()), link.stop());
     let passed = summary(&std::fs::read_to_string(&report).expect(&passed));
     println!("{received}\n{passed}\n{}", send.stderr());
@@ -65,7 +65,8 @@ fn what_a_link_loses_a_producer_sends_again() {
     let of =
         |report: &Value, key: &str| report[key].as_u64().unwrap_or_else(|| panic!("no {key} in {report}"));
     let written = std::fs::read(&out).expect("what recv wrote");
-    // All three ends of the session may be lost, and packets before them, which nothing shows then.
+    // All three session ends may be lost, together with preceding packets, whose loss is then not
+    // detected.
     assert!(written.len() >= (COUNT - 40) * 400, "{} bytes came: {received}", written.len());
     assert!(bytes.starts_with(&written), "something else came out: {received}");
     assert_eq!((of(&received, "lost"), of(&received, "kernel_drops")), (0, 0), "{received}");
@@ -81,7 +82,7 @@ fn what_a_link_loses_a_producer_sends_again() {
     assert!(of(&passed, "returned") > 0, "requests went back through the link: {passed}");
 }
 
-/// An even port and the one above, both free.
+/// Returns an even port and the next higher one, both free.
 fn pair() -> (UdpSocket, UdpSocket) {
     loop {
         let Ok(media) = UdpSocket::bind((LOCALHOST, free_port() & !1)) else { continue };
@@ -92,7 +93,7 @@ fn pair() -> (UdpSocket, UdpSocket) {
     }
 }
 
-/// Requests in both forms for what was sent last.
+/// Returns requests in both forms for the latest packets.
 fn floods(media: u32, newest: u16) -> [Vec<u8>; 2] {
     let before = |count: u16| newest.wrapping_sub(count);
     let each: Vec<Numbers> = (0..12).map(|i| Numbers { first: before(17 * i + 16), more: 16 }).collect();
@@ -110,19 +111,19 @@ fn floods(media: u32, newest: u16) -> [Vec<u8>; 2] {
     ]
 }
 
-/// Whom the sender's RTCP comes from.
+/// Returns the address that the sender's RTCP comes from.
 fn who_reports(socket: &UdpSocket) -> SocketAddr {
     socket.set_read_timeout(Some(PATIENCE)).expect("time-out");
     socket.recv_from(&mut [0; 2048]).expect("a report").1
 }
 
-/// The SSRC and the number of an RTP packet; its retransmission has the same.
+/// Returns the SSRC and the number of an RTP packet; its retransmission has the same.
 fn names(packet: &[u8]) -> (u32, u16) {
     let ssrc = u32::from_be_bytes(packet[8..12].try_into().expect("4 bytes"));
     (ssrc & !1, u16::from_be_bytes([packet[2], packet[3]]))
 }
 
-/// Many sockets ask for everything, again and again, while the stream goes out.
+/// Many sockets repeatedly request everything while the stream is sent.
 #[test]
 fn a_flood_of_requests_gets_its_share_of_a_rist_output() {
     const COUNT: usize = 1500;
@@ -158,7 +159,7 @@ fn a_flood_of_requests_gets_its_share_of_a_rist_output() {
     let counted = |result: &str| metric(http, &["tidecast_output_requests_total{", &format!("\"{result}\"")]);
     let received = || metric(http, &["tidecast_packets_received_total{", "kind=\"media\""]);
     until("the whole stream", || (received() >= COUNT as f64).then_some(()));
-    thread::sleep(Duration::from_millis(1500)); // its counters are shown once a second
+    thread::sleep(Duration::from_millis(1500)); // the counters are updated once per second
     let (resent, refused) = (counted("resent"), counted("refused"));
     let said = relay.stop();
     let came = collector.finish();

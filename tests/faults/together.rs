@@ -1,5 +1,6 @@
-//! All faults at the same time, as the channels of one relay: with every kind of tick and several
-//! packet threads. Only content and counters are compared, which no pause of the machine excuses.
+//! All faults at the same time, as the channels of one relay, with every kind of tick and several
+//! packet threads. Only content and counters are compared, which delays of the machine must not
+//! affect.
 
 use std::{
     fmt::Write as _,
@@ -39,7 +40,7 @@ impl Channel {
         )
     }
 
-    /// What the relay counted, against the script.
+    /// Compares the relay's counters with the script.
     fn counted(&self, state: &Value) -> Result<(), String> {
         let script = &self.script;
         for (key, expected) in [
@@ -62,7 +63,7 @@ impl Channel {
         Ok(())
     }
 
-    /// What came out, against the script.
+    /// Compares the output with the script.
     fn came_out(self) -> Result<(), String> {
         let received = self.output.finish();
         let bytes: Vec<&[u8]> = received.iter().map(|datagram| &*datagram.bytes).collect();
@@ -78,7 +79,7 @@ fn channels(tick: &'static str) -> Vec<Channel> {
     for wire in [Wire::Rtp, Wire::Native, Wire::Custom] {
         for fault in FAULTS {
             if wire == Wire::Custom && matches!(fault, Fault::NewRun(_)) {
-                continue; // it has no sessions
+                continue; // the format has no sessions
             }
             channels.push(Channel::new(Case { wire, fault, tick, start: 65_536 - 300 }));
         }
@@ -86,7 +87,7 @@ fn channels(tick: &'static str) -> Vec<Channel> {
     channels
 }
 
-/// One packet of each channel, every [`INTERVAL`].
+/// Sends one packet of each channel every [`INTERVAL`].
 fn send(channels: &[Channel]) {
     let steps = channels.iter().map(|channel| channel.script.steps.len()).max().unwrap_or(0);
     let start = common::now();
@@ -126,8 +127,8 @@ fn all_faults_together(tick: &'static str, threads: usize) {
     assert!(failures.is_empty(), "{} failed:\n{}\nrelay:\n{said}", failures.len(), failures.join("\n"));
 }
 
-/// Where the counters are not as expected. What is last under probation takes its time to be
-/// counted.
+/// Returns the counters that are not as expected. Packets that are still under probation at the
+/// end are counted only after a while.
 fn miscounts(http: SocketAddr, channels: &[Channel]) -> Vec<String> {
     let start = common::now();
     loop {

@@ -1,4 +1,4 @@
-//! Clients that read what they asked for, and note when each packet comes.
+//! Clients that read what they requested, and record when each packet arrives.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::rig::{CLIENTS, PAYLOAD, Times};
 
-/// The transports, and what the relay calls them in `tidecast_subscribers`.
+/// The transports, with their names in `tidecast_subscribers`.
 pub(crate) const TRANSPORTS: [(&str, &str); 6] = [
     ("HTTP", "http"),
     ("TCP", "tcp"),
@@ -28,7 +28,7 @@ pub(crate) const TRANSPORTS: [(&str, &str); 6] = [
     ("UDP on request", "udp"),
 ];
 
-/// One of them, and when each packet came.
+/// One client, and when it received each packet.
 pub(crate) struct Client {
     pub(crate) transport: &'static str,
     number: usize,
@@ -41,14 +41,14 @@ impl fmt::Display for Client {
     }
 }
 
-/// All of them, on threads of their own.
+/// All clients, on separate threads.
 pub(crate) struct Honest {
     runtime: Runtime,
     start: Instant,
     pub(crate) clients: Vec<Client>,
 }
 
-/// Notes the packets of one client.
+/// Records the packets of one client.
 #[derive(Clone)]
 struct Notes {
     start: Instant,
@@ -73,7 +73,7 @@ impl Honest {
         Notes { start: self.start, came }
     }
 
-    /// A receiver of the relay's UDP output, and where it listens.
+    /// Adds a receiver of the relay's UDP output. Returns its address.
     pub(crate) fn output(&mut self) -> SocketAddr {
         let notes = self.client("UDP output", 0);
         let _runtime = self.runtime.enter();
@@ -88,7 +88,7 @@ impl Honest {
         address
     }
 
-    /// So many of each transport ask for the stream.
+    /// Connects this many clients of each transport to the stream.
     pub(crate) fn connect(&mut self, http: SocketAddr, tcp: SocketAddr, udp: SocketAddr) {
         for number in 0..CLIENTS {
             for (transport, label) in TRANSPORTS {
@@ -108,7 +108,7 @@ impl Honest {
 
 fn udp() -> UdpSocket {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
-    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20); // as much as there may be
+    let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20); // as large as the system allows
     socket.set_nonblocking(true).expect("nonblocking");
     UdpSocket::from_std(socket).expect("a socket")
 }
@@ -119,7 +119,7 @@ fn datagram(notes: &Notes, bytes: &[u8]) {
     }
 }
 
-/// Sends a request and reads the head of its answer.
+/// Sends a request and reads the head of the response.
 async fn ask(http: SocketAddr, path: &str, more: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(http).await.expect("connect");
     let head = format!("GET {path} HTTP/1.1\r\nHost: {http}\r\n{more}\r\n");
@@ -134,7 +134,7 @@ async fn ask(http: SocketAddr, path: &str, more: &str) -> BufReader<TcpStream> {
     stream
 }
 
-/// Payloads one after the other; the first one that comes is whole.
+/// Reads consecutive payloads; the first one is complete.
 async fn raw(http: SocketAddr, notes: Notes) {
     let mut stream = ask(http, "/streams/feed", "").await;
     let mut payload = vec![0; PAYLOAD];
@@ -143,14 +143,14 @@ async fn raw(http: SocketAddr, notes: Notes) {
     }
 }
 
-/// The number of a packet in a frame.
+/// Records the number of a packet in a frame.
 fn of_frame(notes: &Notes, frame: &[u8]) {
     if let ([0, ..], Some(number)) = (frame, frame.get(8..16)) {
         notes.packet(u64::from_be_bytes(number.try_into().expect("eight")));
     }
 }
 
-/// The number of a packet in JSON.
+/// Records the number of a packet in JSON.
 fn of_json(notes: &Notes, text: &str) {
     let number = text.split_once("\"seq\":").and_then(|(_, rest)| rest.split(',').next());
     if let Some(number) = number.and_then(|digits| digits.parse().ok()) {
@@ -186,7 +186,7 @@ async fn events(http: SocketAddr, notes: Notes) {
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Reads one frame of a server (RFC 6455, section 5.2); gives its opcode.
+/// Reads one frame of a server (RFC 6455, section 5.2). Returns its opcode.
 async fn message(stream: &mut BufReader<TcpStream>, payload: &mut Vec<u8>) -> Option<u8> {
     let [first, second] = [stream.read_u8().await.ok()?, stream.read_u8().await.ok()?];
     let length = match second & 0x7f {
@@ -199,7 +199,7 @@ async fn message(stream: &mut BufReader<TcpStream>, payload: &mut Vec<u8>) -> Op
     Some(first & 0x0f)
 }
 
-/// Sends one, masked with zeros.
+/// Sends a frame, masked with zeros.
 async fn say(stream: &mut BufReader<TcpStream>, opcode: u8, payload: &[u8]) {
     let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(payload);
@@ -240,7 +240,7 @@ async fn on_request(relay: SocketAddr, notes: Notes) {
     let mut bytes = [0; 2048];
     loop {
         if let Some(request) = subscriber.poll(clock::now()) {
-            let _ = socket.send(&request).await; // it is sent again
+            let _ = socket.send(&request).await; // a lost request is sent again
         }
         let wait = subscriber.due().saturating_duration_since(clock::now()).min(Duration::from_secs(1));
         if let Ok(Ok(length)) = tokio::time::timeout(wait, socket.recv(&mut bytes)).await

@@ -1,8 +1,8 @@
-//! Attacks on a relay that serves honest clients beside them: 20 of each transport, and a UDP
-//! output, of a stream at 8 Mbit/s. None of them misses a packet, none waits long, memory stays
-//! within its bound and is given back, and the relay's counters say what it refused.
+//! Attacks on a relay that serves honest clients at the same time: 20 of each transport, and a UDP
+//! output, of a stream at 8 Mbit/s. No honest client misses a packet or waits long, memory stays
+//! within its limit and is returned, and the relay's counters show the refused requests.
 //!
-//! Each attack takes some seconds; `TIDECAST_FOES_SECONDS=60` makes it a minute.
+//! Each attack takes some seconds; `TIDECAST_FOES_SECONDS=60` extends it to a minute.
 
 mod honest;
 mod questions;

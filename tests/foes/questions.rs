@@ -1,4 +1,4 @@
-//! Whoever asks again and again for what is much work to answer.
+//! Clients that repeatedly send requests whose responses are expensive.
 
 use std::{
     io::{Read, Write},
@@ -12,13 +12,13 @@ use crate::{
     talkers::connect,
 };
 
-/// Connections that ask at the same time.
+/// Number of connections with requests at the same time.
 const ASKING: usize = 32;
-/// Flows of the channel that is asked for.
+/// Number of flows of the requested channel.
 const FLOWS: u32 = 4000;
 
-/// Asks for this and takes the answers, over many connections at once, until the end. Gives how
-/// many bytes came.
+/// Requests this path and reads the responses, over many connections at once, until the end.
+/// Returns how many bytes were received.
 fn ask(scene: &Scene, path: &str, over: &AtomicBool) -> u64 {
     let bytes = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -31,7 +31,7 @@ fn ask(scene: &Scene, path: &str, over: &AtomicBool) -> u64 {
                 stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
                 while !over.load(Relaxed) {
                     if stream.write_all(question.as_bytes()).is_err() {
-                        stream = connect(scene.http); // it was refused, or cut off
+                        stream = connect(scene.http); // the connection was refused, or closed
                         stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
                     }
                     if let Ok(count) = stream.read(&mut memory) {
@@ -64,7 +64,7 @@ fn metrics_of_a_channel_with_many_flows() {
     questions("/metrics", 16 << 10);
 }
 
-/// The answers in flight have 64 MiB.
+/// Responses in transit may use 64 MiB.
 #[test]
 fn states_with_all_their_flows() {
     questions("/api/v1/streams?flows=10000", 80 << 10);

@@ -1,4 +1,5 @@
-//! The scene of an attack: a relay, a producer, honest clients, and what becomes of them meanwhile.
+//! The scene of an attack: a relay, a producer, honest clients, and measurements of how the attack
+//! affects them.
 #![allow(dead_code)] // what some attacks need, others do not
 
 use std::{
@@ -21,27 +22,28 @@ use crate::{
     honest::{Client, Honest, TRANSPORTS},
 };
 
-/// Clients of each transport.
+/// Number of clients of each transport.
 pub(crate) const CLIENTS: usize = 20;
 /// Bytes of a packet's payload: seven transport stream packets.
 pub(crate) const PAYLOAD: usize = 1316;
-/// Packets in a second: 8 Mbit/s.
+/// Packets per second: 8 Mbit/s.
 const RATE: u32 = 760;
-/// The calm before an attack, which delays are compared with.
+/// The time before an attack, with whose delays the later ones are compared.
 const CALM: Duration = Duration::from_secs(3);
-/// An honest client waits at most so much longer than without the attack.
+/// Maximum additional delay of an honest client during an attack.
 const LONGER: Duration = Duration::from_millis(100);
-/// Packets of the longest run.
+/// Maximum number of packets of a run.
 const PACKETS: usize = 200_000;
-/// Memory is back to this share of what it was before the attack.
+/// After the attack, memory must fall to this multiple of its size before the attack.
 const RETURNED: f64 = 1.2;
 
-/// How long an attack lasts.
+/// Returns how long an attack lasts.
 pub(crate) fn seconds() -> u64 {
     std::env::var("TIDECAST_FOES_SECONDS").map_or(4, |text| text.parse().expect("a number of seconds"))
 }
 
-/// When each packet was sent, or came, in microseconds since the scene began; 0 for not yet.
+/// When each packet was sent or received, in microseconds since the start of the scene; 0 if not
+/// yet.
 pub(crate) struct Times(Vec<AtomicU64>);
 
 impl Times {
@@ -60,7 +62,7 @@ impl Times {
     }
 }
 
-/// One attack at a time: each needs the machine for itself.
+/// Only one attack runs at a time, because each needs the whole machine.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// A relay with a stream `feed` and its honest clients.
@@ -69,7 +71,7 @@ pub(crate) struct Scene {
     pub(crate) http: SocketAddr,
     pub(crate) tcp: SocketAddr,
     pub(crate) udp: SocketAddr,
-    /// Where the channel `sensors` listens.
+    /// Address of the channel `sensors`.
     pub(crate) sensors: SocketAddr,
     honest: Honest,
     sent: Arc<Times>,
@@ -80,24 +82,24 @@ pub(crate) struct Scene {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// What an attack did.
+/// Measurements during an attack.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Resident memory of the relay in KiB, before the attack, the most of it during the attack,
-    /// and after it.
+    /// Resident memory of the relay in KiB: before the attack, its maximum during the attack, and
+    /// after it.
     pub(crate) before: u64,
     pub(crate) most: u64,
     pub(crate) after: u64,
 }
 
 impl Scene {
-    /// `http` are further lines of the section `[http]`, `top` are lines before all sections, and
-    /// `more` is what follows.
+    /// Starts a scene. `http` has further lines of the section `[http]`, `top` has lines before
+    /// all sections, and `more` has the lines that follow.
     pub(crate) fn start(top: &str, http: &str, more: &str) -> Scene {
         Scene::with_udp_at(Ipv4Addr::LOCALHOST, top, http, more)
     }
 
-    /// The same, with the port for UDP subscribers at this address.
+    /// Starts a scene with the port for UDP subscribers at this address.
     pub(crate) fn with_udp_at(udp: Ipv4Addr, top: &str, http: &str, more: &str) -> Scene {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
@@ -160,7 +162,7 @@ impl Scene {
         }
     }
 
-    /// Resident memory of the relay, in KiB.
+    /// Returns the resident memory of the relay, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.running.child.id())).expect("it runs");
@@ -168,8 +170,8 @@ impl Scene {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// So many flows of some packets each in the channel `sensors`. What a full buffer drops is
-    /// sent again.
+    /// Creates this many flows of some packets each in the channel `sensors`. Packets that a full
+    /// buffer drops are sent again.
     pub(crate) fn fill_sensors(&self, flows: u32) {
         let (out, mut next) = (sender(), 0);
         until("the flows", || {
@@ -187,14 +189,14 @@ impl Scene {
         });
     }
 
-    /// A sum of the relay's samples.
+    /// Returns the sum of the relay's samples.
     pub(crate) fn metric(&self, parts: &[&str]) -> f64 {
         metric(self.http, parts)
     }
 
-    /// Runs the attack beside the honest clients and asserts what holds for every attack: no honest
+    /// Runs the attack beside the honest clients and asserts the rules for every attack: no honest
     /// client misses a packet or waits much longer than before, memory grows by no more than
-    /// `bound` KiB and is given back. The attack ends when it is told to.
+    /// `bound` KiB and is returned. The attack ends when its argument becomes `true`.
     pub(crate) fn attack(&self, name: &str, bound: u64, attack: impl FnOnce(&AtomicBool) + Send) -> Outcome {
         let calm = self.next.load(Relaxed);
         thread::sleep(CALM);
@@ -230,11 +232,11 @@ impl Scene {
         Outcome { before, most, after }
     }
 
-    /// What is wrong with the honest clients during the attack.
+    /// Returns the problems of honest clients during the attack.
     fn compare(&self, name: &str, calm: std::ops::Range<u64>, attack: std::ops::Range<u64>) -> Vec<String> {
         let last = attack.end - 1;
         let start = now();
-        // What was lost on the way is not waited for: the packet behind it has come.
+        // Lost packets are not waited for: if a later packet has arrived, they are lost.
         while start.elapsed() < Duration::from_secs(10)
             && !self
                 .honest
@@ -271,7 +273,8 @@ impl Scene {
         wrong
     }
 
-    /// How many of these packets never came, and how long the others took: 99 % of them, and all.
+    /// Returns how many of these packets never arrived, and the delays of the others: the 99th
+    /// percentile, and the maximum.
     fn delays(&self, client: &Client, numbers: std::ops::Range<u64>) -> (usize, [Duration; 2]) {
         let count = numbers.clone().count();
         let took = |number| Some(client.came.get(number)?.saturating_sub(self.sent.get(number)?));
@@ -291,8 +294,8 @@ impl Drop for Scene {
     }
 }
 
-/// An attacker works on a machine of its own; here it must leave the processors to the relay and to
-/// the honest clients. The threads that it starts do likewise.
+/// Lowers the priority of the thread and of those that it starts: a real attacker uses another
+/// machine; here it must leave the processors to the relay and to the honest clients.
 pub(crate) fn give_way() {
     let link = fs::read_link("/proc/thread-self").expect("/proc");
     let thread = link.file_name().expect("its number");

@@ -1,6 +1,6 @@
-//! One host that takes all it can get: connections, streams, groups, pages, TCP clients and UDP
-//! leases. 127.0.0.1 is the relay's own host, which has no share; the foe comes from 127.0.0.2, and
-//! a friend from 127.0.0.3.
+//! One host that takes as many connections, streams, groups, pages, TCP clients and UDP leases as
+//! it can. 127.0.0.1 is the relay's own host, which has no share; the attacker connects from
+//! 127.0.0.2, and a legitimate client from 127.0.0.3.
 
 use std::{
     io::{Read, Write},
@@ -28,7 +28,7 @@ fn connect(from: Ipv4Addr, to: SocketAddr) -> Option<TcpStream> {
     Some(socket.into())
 }
 
-/// Asks, and gives the status; the connection stays open.
+/// Sends a request and returns the status; the connection stays open.
 fn ask(from: Ipv4Addr, to: SocketAddr, path: &str) -> Option<(u16, TcpStream)> {
     let mut stream = connect(from, to)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {to}\r\n\r\n").ok()?;
@@ -40,7 +40,7 @@ fn ask(from: Ipv4Addr, to: SocketAddr, path: &str) -> Option<(u16, TcpStream)> {
 
 #[test]
 fn one_host_that_takes_all_places() {
-    // Of 264 connections the foe gets 66; 80 are those of the honest clients.
+    // Of 264 connections the attacker gets 66; 80 are those of the honest clients.
     let scene = Scene::start("", "clients_max = 200\nlinger = \"1s\"\ninterface = \"127.0.0.1\"", "");
     let group = group();
     scene.attack("all places", 64 << 10, |over| {

@@ -1,4 +1,5 @@
-//! Whoever asks faster than it takes the answers, and asks for what costs more than the question.
+//! Clients that send requests faster than they read the responses, or whose requests cost the
+//! relay more than the client.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -10,7 +11,7 @@ use std::{
 
 use crate::rig::Scene;
 
-/// Connects to a port whose answers are read in small portions, if at all.
+/// Connects to a port; the responses are read in small portions, if at all.
 pub(crate) fn connect(to: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
@@ -21,7 +22,7 @@ pub(crate) fn connect(to: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads an answer's head.
+/// Reads the head of a response.
 pub(crate) fn head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -44,7 +45,7 @@ fn upgrade(scene: &Scene, path: &str) -> TcpStream {
     stream
 }
 
-/// Writes the same again and again, and gives how many bytes were taken.
+/// Writes the same bytes repeatedly. Returns how many bytes were accepted.
 fn flood(streams: &mut [TcpStream], what: &[u8], over: &AtomicBool) -> usize {
     let mut taken = 0;
     let mut begun = vec![0; streams.len()];
@@ -63,7 +64,7 @@ fn flood(streams: &mut [TcpStream], what: &[u8], over: &AtomicBool) -> usize {
     taken
 }
 
-/// A ping of the longest kind, masked with zeros.
+/// Returns a ping of maximum length, masked with zeros.
 fn ping() -> Vec<u8> {
     [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'p'; 125]].concat()
 }
@@ -145,8 +146,8 @@ fn last_values_of_many_flows_that_nobody_reads() {
     const CLIENTS: usize = 40;
     let scene = Scene::start("", "", "");
     scene.fill_sensors(FLOWS);
-    // Without a bound each takes 1.4 MB. A piece of 64 KiB waits for each here, and what the kernel
-    // has is not the relay's.
+    // Without a limit each takes 1.4 MB. Here a piece of 64 KiB waits for each; the buffers in the
+    // kernel are not counted as the relay's.
     scene.attack("last values", 16 << 10, |over| {
         let streams: Vec<_> = (0..CLIENTS)
             .map(|_| {

@@ -1,4 +1,4 @@
-//! Whoever does not read what it asked for.
+//! Clients that do not read the data that they requested.
 
 use std::{
     io::{Read, Write},
@@ -17,7 +17,7 @@ fn wait(over: &AtomicBool) {
     }
 }
 
-/// Asks over HTTP, and reads no more than the beginning of the answer.
+/// Sends a request over HTTP, and reads only the beginning of the response.
 fn ask(scene: &Scene, path: &str, more: &str) -> TcpStream {
     let mut stream = TcpStream::connect(scene.http).expect("connect");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", scene.http).expect("write");
@@ -30,7 +30,7 @@ fn ask(scene: &Scene, path: &str, more: &str) -> TcpStream {
 #[test]
 fn streams_that_nobody_reads() {
     let scene = Scene::start("", "", "");
-    // What waits is shared by them: 8 MiB, and what the encoders hold.
+    // All clients share the memory of waiting data: 8 MiB, and the memory of the encoders.
     let outcome = scene.attack("unread streams", 16 << 10, |over| {
         let _streams: Vec<_> = (0..60).map(|_| ask(&scene, "/streams/feed", "")).collect();
         wait(over);

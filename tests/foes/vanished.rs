@@ -1,5 +1,5 @@
-//! UDP subscribers whose hosts are gone: nobody answers for their addresses any more, and what is
-//! sent there waits.
+//! UDP subscribers whose hosts have disappeared: no host responds at their addresses any more, and
+//! datagrams to them wait in the kernel.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -20,14 +20,14 @@ use crate::{
     rig::Scene,
 };
 
-/// The relay's address on the network that the hosts vanish from.
+/// The relay's address on the network from which the hosts disappear.
 const RELAY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 
 fn host(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 9, 0, 100 + number)
 }
 
-/// A namespace of the test's own, gone when dropped.
+/// A namespace of this test, deleted when dropped.
 struct Namespace(String);
 
 impl Namespace {
@@ -56,7 +56,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Subscribes from an address of this host, until the stream comes.
+/// Subscribes from an address of this host, and waits until the stream arrives.
 fn subscribe(from: Ipv4Addr, relay: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind((from, 0)).expect("bind");
     socket.connect(relay).expect("connect");
@@ -89,8 +89,8 @@ fn subscribers_whose_hosts_are_gone() {
         scene.attack("vanished subscribers", 8 << 10, |over| {
             let mut sockets = Vec::new();
             for number in 0..HOSTS {
-                // It stays open: nothing says that the port is closed before nobody answers for the
-                // address.
+                // The socket stays open, so that no ICMP message reports a closed port before the
+                // address disappears.
                 sockets.push(subscribe(host(number), scene.udp));
                 namespace.ip(&format!("addr del {}/32 dev lo", host(number)));
             }

@@ -1,12 +1,11 @@
-//! What a guide asks of its reader, from its Markdown: code blocks by the words behind their fence.
-//!
+//! Extracts the steps of a guide from its Markdown: code blocks by the words after their fence.
 //! | Block | Step |
 //! |---|---|
 //! | `sh` | typed into a shell; with `# terminal: NAME` as the first line, into a terminal that stays open |
 //! | `LANGUAGE FILE` | a file to write; of `html`, also a page to open when a `text` block follows |
 //! | `text` | what the step before it shows: see [`crate::shown`] |
 
-/// One thing to do.
+/// One step.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Step {
     Write { file: String, text: String },
@@ -46,7 +45,7 @@ fn command(block: &[&str], script: String) -> Vec<Step> {
     steps
 }
 
-/// Adds what is shown to the step that shows it.
+/// Adds expected output to the step that shows it.
 fn show(steps: &mut Vec<Step>, text: String) {
     match steps.last_mut() {
         Some(Step::Type { shown, .. } | Step::Start { shown, .. }) if shown.is_none() => *shown = Some(text),

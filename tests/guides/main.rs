@@ -1,6 +1,6 @@
-//! The guides of docs/guides, run as a reader would: each in a network namespace of its own, its
+//! The guides of docs/guides, run as a reader would: each in a separate network namespace, its
 //! files written, its commands typed, its long-running programs in terminals that stay open. Needs
-//! root; elsewhere the tests say that they are skipped.
+//! root; without it a message says that the tests are skipped.
 
 mod guide;
 mod reader;
@@ -10,7 +10,7 @@ use std::{fs, path::Path};
 
 use tidecast_testkit::common;
 
-/// Each has a test below.
+/// Each guide has a test below.
 const GUIDES: [&str; 3] = ["sensors", "iptv", "monitoring"];
 
 fn follow(name: &str, programs: &[&str]) {

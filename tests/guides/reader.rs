@@ -1,5 +1,5 @@
-//! A reader who follows a guide: in a folder that looks like a clone of the repository, on a
-//! network of its own, so that the ports of the guide are free.
+//! A reader who follows a guide, in a folder that looks like a clone of the repository, on a
+//! separate network, so that the ports of the guide are free.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,8 @@ use crate::{
     shown,
 };
 
-/// What a guide shows within so long is there; Prometheus's second scrape comes after 30 s.
+/// Maximum time until the output that a guide shows must be there; Prometheus's second scrape
+/// comes after 30 s.
 const READERS_PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn follow(guide: &str) {
@@ -79,7 +80,8 @@ impl Reader {
         }
     }
 
-    /// Runs it, and again as long as it does not show what it should: state is there after a while.
+    /// Runs the script, and repeats it while its output is not the expected one, because some
+    /// state appears only after a while.
     fn type_in(&self, script: &str, shown: Option<&str>) {
         let start = now();
         loop {
@@ -103,7 +105,8 @@ impl Reader {
         }
     }
 
-    /// A shell on the reader's network and in its folder, in which an error ends the script.
+    /// Returns a shell on the reader's network and in its folder, in which an error ends the
+    /// script.
     fn shell(&self, script: &str) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace.0, "timeout", "--foreground", "120", "bash", "-eu"]);
@@ -121,7 +124,7 @@ impl Reader {
         }
     }
 
-    /// Ctrl-C in each terminal: whatever a guide starts ends at it.
+    /// Sends Ctrl-C to each terminal, which must end every program that a guide starts.
     fn leave(mut self) {
         for terminal in self.terminals.values_mut() {
             terminal.interrupt();
@@ -129,7 +132,7 @@ impl Reader {
     }
 }
 
-/// A program that goes on, and what it has shown.
+/// A long-running program, and its output so far.
 struct Terminal {
     child: Child,
     shown: Arc<Mutex<String>>,
@@ -170,7 +173,7 @@ impl Terminal {
 
     fn signal(&self, signal: Signal) {
         let group = Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
-        let _ = killpg(group, signal); // it may have ended by itself
+        let _ = killpg(group, signal); // it may have ended already
     }
 }
 

@@ -1,10 +1,10 @@
-//! Whether a program shows what a guide says: the same lines in the same order, others may stand
-//! between.
+//! Decides whether a program's output matches that in a guide: the same lines in the same order,
+//! possibly with others in between.
 //!
-//! A number is any number but 0, and 0 is 0: figures differ from run to run, while `lost 0` is a
-//! promise. `...` is any text, and white space is white space however much of it.
+//! A number matches any number but 0, and 0 matches only 0: figures differ from run to run, while
+//! `lost 0` is a promise. `...` matches any text, and any amount of white space matches any other.
 
-/// The first of `expected`'s lines that `actual` does not show.
+/// Returns the first of `expected`'s lines that `actual` does not contain.
 pub(crate) fn missing<'a>(expected: &'a str, actual: &str) -> Option<&'a str> {
     let mut lines = actual.lines().map(plain);
     let expected = expected.lines().filter(|line| !line.trim().is_empty());
@@ -14,7 +14,7 @@ pub(crate) fn missing<'a>(expected: &'a str, actual: &str) -> Option<&'a str> {
     })
 }
 
-/// With one character for each number, and one space for each gap.
+/// Returns the line with one character for each number, and one space for each gap.
 fn plain(line: &str) -> String {
     let mut out = String::new();
     let mut rest = line.trim_end();
@@ -35,7 +35,8 @@ fn plain(line: &str) -> String {
     out
 }
 
-/// Bytes of the number that `text` begins with: digits, and points within (so is an address).
+/// Returns the bytes of the number at the start of `text`: digits, with points in between (as in
+/// an address).
 fn number(text: &str) -> usize {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text[..end].trim_end_matches('.').len()

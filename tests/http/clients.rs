@@ -1,4 +1,4 @@
-//! Clients that stay, clients that are cut off, and a thousand of them.
+//! Clients that stay, clients that are disconnected, and a thousand of them.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn a_client_that_stops_reading_is_cut_off_and_costs_the_others_nothing() {
     assert_eq!(sum(&series(relay.http), "tidecast_subscribers_cut_off_total", "reason=\"lag\""), 1.0);
     let line = "a client has been behind its stream for 1s: cut off";
     until("the log says why", || relay.running.stderr().contains(line));
-    // What was skipped at the very end, after its last packet, shows in no packet's number.
+    // Packets skipped after the client's last packet do not show in any packet's number.
     assert!(total.is_some_and(|total| total <= 2 * PACKETS as u64), "{http}");
     drop(stalled);
 }
@@ -85,7 +85,7 @@ async fn read_stream(http: SocketAddr, path: &str, heads: &Semaphore, bytes: usi
     body
 }
 
-/// The test's own connections; the relay raises its limit itself.
+/// Raises the limit for the test's own connections; the relay raises its limit itself.
 fn allow_files(count: u64) {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     assert!(

@@ -1,14 +1,14 @@
-//! The counters are right and add up.
+//! The counters are right and consistent.
 
 use super::*;
 
-/// 1000 numbered packets with known faults, and datagrams that are none.
+/// Sends 1000 numbered packets with known faults, and invalid datagrams.
 fn send_with_faults(producer: &Producer) {
     for n in 0..1000u64 {
         match n {
             // Lost.
             100 | 200 | 300..=304 => {}
-            // Swapped with the one after it.
+            // Swapped with the next one.
             400 => producer.send(401, b"x"),
             401 => producer.send(400, b"x"),
             // Twice.

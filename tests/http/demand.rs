@@ -1,4 +1,4 @@
-//! Groups that are joined while somebody asks for them.
+//! Groups that are joined while clients request them.
 
 use super::*;
 
@@ -67,8 +67,8 @@ fn a_group_that_cannot_be_joined_now_is_a_503_that_says_why() {
     assert!(why.contains("nope0") && why.lines().count() == 1, "{why}");
 }
 
-/// Programs get groups on demand as players do: the first one joins, and the group is left when the
-/// last one has gone.
+/// Programs get groups on demand like players: the first one causes the join, and the group is
+/// left when the last one has disconnected.
 #[test]
 fn programs_ask_for_groups_over_websocket_events_and_tcp() {
     let (group, port, tcp) = (group(), free_port(), free_port());
@@ -106,7 +106,7 @@ fn programs_ask_for_groups_over_websocket_events_and_tcp() {
     until("everybody", || subscribed("websocket") == 2 && subscribed("sse") == 1 && subscribed("tcp") == 1);
     assert_eq!(memberships(group), 1, "one for all");
     Producer::new(group, port).send(0, b"21.5");
-    // The flow has just started, which is told first.
+    // The start of the flow is reported first.
     let is_it = |text: &str| {
         let message: serde_json::Value = serde_json::from_str(text).expect("JSON");
         let is_packet = message["type"] == "packet";
@@ -126,7 +126,8 @@ fn programs_ask_for_groups_over_websocket_events_and_tcp() {
     };
     while !is_it(&event()) {}
     drop((events, json, raw, lines, answers));
-    // A TCP client may close one side and listen on: what is written to it tells.
+    // A TCP client may close its sending side and continue to receive; only a failed write shows
+    // that it is gone.
     let (producer, number) = (Producer::new(group, port), std::cell::Cell::new(1));
     until("the group is left", || {
         producer.send(number.replace(number.get() + 1), b"22");

@@ -1,5 +1,5 @@
-//! RTP that carries no transport stream: what the relay says of it, which notations of an SSRC it
-//! takes, and its RTCP.
+//! RTP that carries no transport stream: the relay's description of it, the accepted notations of
+//! an SSRC, and its RTCP.
 
 use std::os::fd::AsRawFd;
 
@@ -30,7 +30,7 @@ impl Talker {
         self.socket.send_to(&bytes, self.to).expect("send");
     }
 
-    /// Sends until the relay has counted some of it.
+    /// Sends until the relay has counted some packets.
     fn until_delivered(&mut self, http: SocketAddr, channel: &str) {
         for _ in 0..8 {
             self.send(&[0x55; 160]);
@@ -41,7 +41,7 @@ impl Talker {
     }
 }
 
-/// A relay of one RTP group with these lines in its channel, and who sends to it.
+/// Starts a relay of one RTP group with these lines in its channel, and its sender.
 fn relay(lines: &str, payload_type: u8) -> (Relay, Talker) {
     let (group, port) = (group(), free_port() & !1);
     let relay = serve(&format!(
@@ -111,7 +111,7 @@ fn every_notation_of_an_ssrc_gets_its_stream_and_no_other_text_does() {
     }
 }
 
-/// A sender report of the talker, and its name.
+/// Returns a sender report with the sender's name.
 fn report(ssrc: u32, number: u8) -> Vec<u8> {
     let mut bytes = vec![0x80, 200, 0, 6];
     bytes.extend(ssrc.to_be_bytes());
@@ -151,7 +151,7 @@ fn rtcp_goes_on_beside_its_media_as_it_came() {
         assert_eq!(bytes[1] & 0x7f, 0, "media");
     };
     let (above, among) = (report(0x0002_3c58, 1), report(0x0002_3c58, 2));
-    // not of a sender: nobody gets it
+    // not from a sender, so it is not forwarded
     talker.socket.send_to(&report(7, 3), (group, port + 1)).expect("send");
     talker.socket.send_to(&above, (group, port + 1)).expect("send");
     assert_eq!(next(&plain_rtcp), above);
@@ -164,7 +164,7 @@ fn rtcp_goes_on_beside_its_media_as_it_came() {
     assert_eq!(sum(&series(relay.http), "tidecast_packets_discarded_total", "foreign"), 0.0);
 }
 
-/// The class of service of the next datagram that ends with this byte.
+/// Returns the DSCP of the next datagram that ends with this byte.
 fn dscp_of(socket: &UdpSocket, mark: u8) -> u8 {
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
     loop {

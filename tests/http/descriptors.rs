@@ -1,4 +1,4 @@
-//! No file descriptor is left.
+//! No file descriptors are free.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn the_last_descriptor_answers_whether_it_is_well() {
     let ready = running.wait_for_line("tidecast: ready");
     let address = ready.split("http://").nth(1).and_then(|rest| rest.split(';').next());
     let http: SocketAddr = address.and_then(|address| address.trim().parse().ok()).expect("an address");
-    // They ask for nothing.
+    // These connections send no request.
     let _idle: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(http).expect("connect")).collect();
     until("a request that finds no descriptor", || {
         let (status, _, body) = get(http, "/metrics");

@@ -1,18 +1,18 @@
-//! How connections begin and end: offers of other protocols, clients that close their side,
-//! WebSockets that err, sessions of Socket.IO that nobody uses.
+//! Start and end of connections: offers of other protocols, clients that close their side,
+//! WebSocket errors, Socket.IO sessions that are no longer used.
 
 use std::net::Shutdown;
 
 use super::*;
 
-/// What Java's HttpClient sends, and curl with `--http2`.
+/// Headers that Java's HttpClient sends, and curl with `--http2`.
 const H2C: &str = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n";
 
 fn ask_with(http: SocketAddr, path: &str, headers: &str) -> Answer {
     ask(http, &format!("GET {path} HTTP/1.1\r\nHost: {http}\r\n{headers}\r\n"))
 }
 
-/// Sends numbered packets of eight bytes, from 0 on, until it is dropped.
+/// Sends numbered packets of eight bytes, starting at 0, until it is dropped.
 struct Stream {
     over: Arc<std::sync::atomic::AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -61,11 +61,11 @@ fn an_offer_of_another_protocol_is_ignored() {
     }
     let url = format!("http://{}{path}", relay.http);
     if have("curl") {
-        // The time-out ends it.
+        // The timeout ends it.
         let output = Command::new("curl").args(["-s", "-m", "2", "--http2", &url]).output().expect("curl");
         assert!(output.stdout.len() > 80, "{} bytes", output.stdout.len());
     }
-    // No peer that must be there: what it sends is above.
+    // Java is not a required peer, because its request is tested above.
     let player = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/Player.java");
     if let Ok(output) = Command::new("java").args([player, &url, "80"]).output() {
         assert_eq!(output.stdout.len(), 80, "{}", String::from_utf8_lossy(&output.stderr));
@@ -92,7 +92,7 @@ fn a_client_that_closes_its_side_gets_its_answer_and_its_stream() {
     assert_eq!(clients(), Some(1));
     drop(answer);
     until("its place is free", || clients() == Some(0));
-    // Whoever has gone altogether is found by what is written to him, or goes with a silent stream.
+    // A client that is gone is detected by a failed write, or when its stream is silent.
     drop(stream);
     let events = half("/sse/a");
     assert_eq!((events.status, clients()), (200, Some(1)));
@@ -105,7 +105,7 @@ fn channel() -> String {
     format!("[[channel]]\nname = \"a\"\ninput = \"udp://@{}:{}?if=127.0.0.1\"", group(), free_port())
 }
 
-/// A frame of a client, masked with zeros.
+/// Returns a frame of a client, masked with zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let length = match payload.len() {
         short @ ..126 => vec![0x80 | short as u8],
@@ -137,7 +137,7 @@ fn a_websocket_that_errs_is_closed_with_the_code_that_says_why() {
         answer.stream.read_to_end(&mut rest).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(rest, [&[0x88, 2], &code.to_be_bytes()[..]].concat(), "{what}: one close frame");
     }
-    // It is left by the relay, too, with one close frame.
+    // The relay also ends the connection with one close frame.
     let mut relay = relay;
     let mut answer = ask_with(relay.http, "/ws/a?format=json", key);
     relay.running.signal("TERM");
@@ -169,7 +169,7 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
             format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {length}\r\n\r\n", relay.http);
         ask(relay.http, &(head + body))
     };
-    // One connects.
+    // One client connects.
     let poll = || {
         request(relay.http, "GET", &format!("/socket.io/?EIO=4&transport=polling&sid={}", sessions[1])).body()
     };
@@ -179,7 +179,7 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
         told += &poll();
         told.contains("40{").then_some(())
     });
-    // The other one closes: its place is free when it would have had to connect.
+    // The other one closes: its place is free by the time at which it would have had to connect.
     assert_eq!(post(&sessions[0], 1, "1").status, 200);
     until("its place is free", || state(relay.http)["clients"] == 1);
     let start = now();
@@ -189,8 +189,8 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
     assert!(start.elapsed() < PATIENCE);
     let long = post(&sessions[1], 5000, &"4".repeat(5000));
     assert!(long.status == 413 && long.body().contains("expected a body of at most 4096 bytes"));
-    // The first one leaves, and connects again: once is enough.
-    // The answer is waited for before: the session may end behind it.
+    // The first one disconnects, and connects again: once is enough. Its response is awaited
+    // first, because the session may end right after it.
     told += &thread::scope(|scope| {
         let answer = scope.spawn(poll);
         thread::sleep(Duration::from_millis(300));
@@ -207,7 +207,7 @@ fn sessions_of_socket_io_take_places_and_bodies_must_come() {
     assert!(told.contains("this session has connected before"), "{told}");
 }
 
-/// As a terminal does that closes.
+/// SIGHUP, as from a terminal that is closed.
 #[test]
 fn a_hangup_ends_it_as_cleanly_as_a_request_to_end() {
     let mut relay = serve("");

@@ -1,4 +1,4 @@
-//! How long packets take through the server.
+//! The delay of packets in the server.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn at_ten_packets_a_second_each_is_with_the_client_within_20_ms() {
     assert!(median < Duration::from_millis(20), "{median:?} of {delays:?}");
 }
 
-/// Reads packets of 8 bytes until `last` and gives the longest silence.
+/// Reads packets of 8 bytes until `last`. Returns the longest silence.
 fn longest_silence(client: &mut Answer, last: u64) -> Duration {
     let mut before: Option<Instant> = None;
     let mut longest = Duration::ZERO;
@@ -48,7 +48,7 @@ fn at_fifty_packets_a_second_a_lost_one_silences_a_client_for_little_more_than_h
     let producer = thread::spawn(move || {
         let producer = Producer::new(group, port);
         for n in 0..100u64 {
-            // One of twenty is lost, five in all.
+            // One of twenty is lost, five in total.
             if n % 20 != 10 {
                 producer.send(n, &n.to_be_bytes());
             }

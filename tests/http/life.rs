@@ -43,7 +43,7 @@ fn a_signal_ends_it_with_the_clients_served_to_the_last_byte() {
     let producer = Producer::new(group, port);
     producer.send(0, b"first");
     assert_eq!(client.read(5), b"first");
-    // The one before it is missing, so it is held back when the signal comes.
+    // The previous packet is missing, so this one is held when the signal arrives.
     producer.send(2, b"last");
     thread::sleep(Duration::from_millis(20));
     let start = now();

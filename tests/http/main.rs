@@ -1,5 +1,5 @@
-//! The HTTP server of the real binary, on `lo`: what it answers, whom it cuts off, how long packets
-//! take through it, and whether its counters are right.
+//! The HTTP server of the real binary, on `lo`: its responses, the clients that it disconnects,
+//! the delay of packets, and the correctness of its counters.
 
 mod clients;
 mod counters;
@@ -40,7 +40,8 @@ struct Relay {
     _folder: tempfile::TempDir,
 }
 
-/// Starts `serve` with this configuration; `[http]` is open and gets the address and the interface.
+/// Starts `serve` with this configuration, whose last section `[http]` gets the address and the
+/// interface.
 fn serve(config: &str) -> Relay {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("tidecast.toml");
@@ -53,7 +54,7 @@ fn serve(config: &str) -> Relay {
     Relay { running, http, _folder: folder }
 }
 
-/// An answer's head, and the connection for its body.
+/// A response's head, and the connection for its body.
 struct Answer {
     status: u16,
     head: String,
@@ -66,7 +67,7 @@ impl Answer {
         lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// The rest, until the server closes.
+    /// Returns the rest, until the server closes.
     fn body(mut self) -> String {
         let mut body = String::new();
         self.stream.read_to_string(&mut body).expect("read");
@@ -80,7 +81,7 @@ impl Answer {
     }
 }
 
-/// Sends these bytes and reads the head of the answer.
+/// Sends these bytes and reads the head of the response.
 fn ask(http: SocketAddr, request: &str) -> Answer {
     let mut stream = TcpStream::connect(http).expect("connect");
     stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
@@ -152,7 +153,7 @@ fn until(what: &str, check: impl Fn() -> bool) {
     }
 }
 
-/// The series of /metrics.
+/// Returns the series of /metrics.
 fn series(http: SocketAddr) -> BTreeMap<String, f64> {
     let (status, head, text) = get(http, "/metrics");
     assert_eq!(status, 200);
@@ -175,7 +176,7 @@ fn sum(series: &BTreeMap<String, f64>, metric: &str, label: &str) -> f64 {
     series.iter().filter(|(name, _)| of(name)).map(|(_, value)| value).sum()
 }
 
-/// Users of a group in /proc/net/igmp, on all interfaces.
+/// Returns the number of members of a group according to /proc/net/igmp, on all interfaces.
 fn memberships(group: Ipv4Addr) -> u32 {
     let hex = format!("{:08X}", u32::from_le_bytes(group.octets()));
     let table = std::fs::read_to_string("/proc/net/igmp").expect("igmp");

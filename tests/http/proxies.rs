@@ -1,20 +1,20 @@
-//! nginx, Caddy and HAProxy before the relay, each with its configuration from docs/proxies.md:
-//! streams, server-sent events and WebSockets come through, at the root and below a path, and the
-//! relay knows whom they are for.
+//! nginx, Caddy and HAProxy in front of the relay, each with its configuration from
+//! docs/proxies.md: streams, server-sent events and WebSockets pass through, at the root and below
+//! a path, and the relay knows the clients' addresses.
 
 use super::{shares::connect, *};
 
 const DOCS: &str = include_str!("../../docs/proxies.md");
-/// Whoever asks the proxy.
+/// The client of the proxy.
 const VIEWER: [u8; 4] = [127, 0, 0, 2];
 
-/// The configuration of a proxy in the documentation.
+/// Returns the configuration of a proxy in the documentation.
 fn example(language: &str) -> &'static str {
     let block = DOCS.split(&format!("```{language}\n")).nth(1).and_then(|rest| rest.split("```").next());
     block.unwrap_or_else(|| panic!("no block of {language}"))
 }
 
-/// Replaces what must be there.
+/// Replaces texts, each of which must occur.
 fn with(text: &str, changes: &[(&str, &str)]) -> String {
     changes.iter().fold(text.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "no {from:?} in {text}");
@@ -22,7 +22,7 @@ fn with(text: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
-/// A proxy on this port, before this relay.
+/// Starts a proxy on this port, in front of this relay.
 fn start(program: &str, config: &str, folder: &std::path::Path) -> Running {
     let file = folder.join("config");
     std::fs::write(&file, config).expect("write");
@@ -36,7 +36,7 @@ fn start(program: &str, config: &str, folder: &std::path::Path) -> Running {
     Running::start(command)
 }
 
-/// Reads until this text has come.
+/// Reads until this text has arrived.
 fn read_until(stream: &mut TcpStream, text: &str) -> String {
     let (mut read, mut bytes) = (Vec::new(), [0; 4096]);
     while !String::from_utf8_lossy(&read).contains(text) {
@@ -49,7 +49,7 @@ fn read_until(stream: &mut TcpStream, text: &str) -> String {
     String::from_utf8_lossy(&read).into_owned()
 }
 
-/// What a viewer behind the proxy gets, below this path.
+/// Checks what a viewer behind the proxy gets, below this path.
 fn check(proxy: &str, configure: impl Fn(u16, SocketAddr) -> String, base: &str) {
     if !have(proxy) {
         return;
@@ -75,7 +75,7 @@ fn check(proxy: &str, configure: impl Fn(u16, SocketAddr) -> String, base: &str)
     };
     assert!(read_until(&mut ask("/healthz", ""), "ok\n").starts_with("HTTP/1.1 200"), "{proxy}");
 
-    // What the viewer has typed, below the path.
+    // The URL as typed by the viewer, below the path.
     let playlist = read_until(&mut ask("/playlist.m3u", ""), &format!("http://{at}{base}/streams/b\n"));
     assert!(playlist.starts_with("HTTP/1.1 200"), "{playlist}");
     let page = read_until(&mut ask("/", "Accept: text/html\r\n"), "</html>");
@@ -99,7 +99,7 @@ fn check(proxy: &str, configure: impl Fn(u16, SocketAddr) -> String, base: &str)
     until("three clients", || {
         get(relay.http, "/api/v1/streams/a/clients").2.matches("127.0.0.2").count() == 3
     });
-    // One by one, as they come: nothing waits for more.
+    // Each packet arrives separately: nothing waits for further data.
     for number in 1..4 {
         let payload = format!("\"number {number}\"");
         producer.send(number, payload.as_bytes());

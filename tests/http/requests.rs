@@ -1,4 +1,4 @@
-//! What requests are answered, and who is told to come again.
+//! The responses to requests, and the clients that are asked to try again later.
 
 use super::*;
 
@@ -86,7 +86,7 @@ fn streams_say_what_they_are_and_end_with_the_connection() {
     until("HEAD and clients that are gone leave no group joined", || memberships(other) == 0);
 }
 
-/// As playlists for udpxy, msd_lite and rtp2httpd have them, and as players write them.
+/// URLs from playlists for udpxy, msd_lite and rtp2httpd, and as written by players.
 #[test]
 fn urls_of_playlists_are_taken_as_they_are() {
     let (group, port) = (group(), free_port());
@@ -152,8 +152,8 @@ fn the_playlist_shows_channels_as_they_are_configured_and_takes_in_another() {
     assert_eq!(text, expected);
 }
 
-/// Heads as these players write them, made by hand and not recorded: the answer must be the stream
-/// whatever else they ask for.
+/// Request heads of these players, written manually, not recorded: the response must be the stream
+/// regardless of the other headers.
 #[test]
 fn requests_of_players_get_their_stream() {
     let (group, port) = (group(), free_port());
@@ -182,7 +182,8 @@ fn requests_of_players_get_their_stream() {
         ),
         ("a set-top box", format!("GET {path} HTTP/1.0\r\n\r\n")),
     ];
-    // The one before may not have left yet: then a number that came already is a copy.
+    // The previous packet may not have been delivered yet; a number that arrived already would be
+    // a copy.
     for (number, (player, head)) in (0..).zip(players) {
         let mut answer = ask(relay.http, &head);
         assert_eq!(answer.status, 200, "{player}: {}", answer.head);
@@ -191,8 +192,8 @@ fn requests_of_players_get_their_stream() {
     }
 }
 
-/// What Chromium sends before a page of an admitted site reads something with headers of its own,
-/// and with the request.
+/// The request that Chromium sends before a page of an admitted site reads something with custom
+/// headers, and the request itself.
 #[test]
 fn pages_of_admitted_sites_may_read_and_no_others() {
     let (group, port) = (group(), free_port());
@@ -233,8 +234,8 @@ fn pages_of_admitted_sites_may_read_and_no_others() {
     }
 }
 
-/// Native datagrams with TS packets are a film, those of sensors are not: as soon as somebody has
-/// them, HEAD says so.
+/// Native datagrams with TS packets are a film, those of sensors are not: HEAD reports this as
+/// soon as a client receives them.
 #[test]
 fn a_group_on_demand_says_what_it_brings() {
     let (film, sensors, port) = (group(), group(), free_port());

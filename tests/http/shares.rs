@@ -1,11 +1,11 @@
-//! Who has how many places. 127.0.0.1 is this host itself, which has no share; all other addresses
-//! of 127.0.0.0/8 are hosts.
+//! The number of places per host. 127.0.0.1 is the relay's own host, which has no share; all other
+//! addresses of 127.0.0.0/8 count as other hosts.
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::*;
 
-/// A host: a connection from this address.
+/// Connects from this address, which stands for a host.
 pub(super) fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
     socket.bind(&SockAddr::from(SocketAddr::from((from, 0)))).expect("bind");
@@ -17,7 +17,7 @@ pub(super) fn connect(from: [u8; 4], to: SocketAddr) -> TcpStream {
 
 fn ask_from(from: [u8; 4], to: SocketAddr, lines: &str) -> Answer {
     let mut stream = connect(from, to);
-    // Refused without being read, perhaps.
+    // The request may be refused before it is read.
     let _ = stream.write_all(lines.as_bytes());
     read_head(stream)
 }
@@ -58,7 +58,7 @@ fn a_host_that_opens_connections_shuts_nobody_out() {
     let over = get_from(FOE, relay.http, "/healthz");
     assert_eq!(over.status, 503);
     assert!(over.body().starts_with("127.0.0.2 has 25 of 100 connections already"));
-    // Three more hosts: then the rest is for this one.
+    // Three more hosts: then the remaining places are for this one.
     for host in 4..7 {
         idle.extend((0..25).map(|_| connect([127, 0, 0, host], relay.http)));
     }
@@ -92,8 +92,8 @@ fn a_host_has_a_quarter_of_the_pages_and_groups() {
     assert_eq!(get_from(FRIEND, relay.http, &path(20)).status, 200);
 }
 
-/// Somebody who changes channels holds those that he has left, for a while, and is not shut out by
-/// them.
+/// A client that changes channels holds the previous ones for a while, and must not be refused
+/// because of them.
 #[test]
 fn groups_that_only_linger_make_room() {
     let relay = serve("linger = \"1h\"\n[shares]\ngroups = 1");
@@ -106,7 +106,7 @@ fn groups_that_only_linger_make_room() {
     assert!((11..=12).contains(&channels), "{channels}");
 }
 
-/// A group that others watch counts for them, and not for who began it.
+/// A group that others watch counts for them, and not for the client that started it.
 #[test]
 fn a_group_counts_for_one_who_watches_it() {
     let relay = serve("linger = \"0s\"\n[shares]\ngroups = 1");
@@ -119,7 +119,7 @@ fn a_group_counts_for_one_who_watches_it() {
         drop(first);
     }
     until("the groups are the others'", || get_from(FOE, relay.http, &path(40)).status == 200);
-    // Those who closed their side may listen for a while.
+    // Clients that closed their sending side may continue to receive for a while.
     until("all of them are", || get_from(FRIEND, relay.http, &path(50)).status == 503);
 }
 
@@ -141,8 +141,8 @@ fn a_host_has_a_quarter_of_the_tcp_clients() {
     assert_eq!(refused(relay.http, "tcp", "share"), 1.0);
 }
 
-/// As behind a proxy on this host: each client counts for itself, and the proxy's connections carry
-/// requests of all.
+/// As behind a proxy on this host: each client counts separately, and the proxy's connections
+/// carry requests of all clients.
 #[test]
 fn behind_a_trusted_proxy_clients_count_by_the_address_that_it_names() {
     let relay = serve("clients_max = 8\ntrusted_proxies = [\"127.0.0.1\"]\nlinger = \"0s\"");
@@ -163,7 +163,7 @@ fn behind_a_trusted_proxy_clients_count_by_the_address_that_it_names() {
     assert!(clients.contains("\"192.0.2.1\"") && clients.contains("\"192.0.2.2\""), "{clients}");
 }
 
-/// A proxy goes on with a connection for other clients: the connection counts for the one whose
+/// A proxy reuses a connection for other clients: the connection counts for the client whose
 /// request it carries.
 #[test]
 fn a_connection_of_a_proxy_counts_for_whom_it_serves() {
@@ -213,7 +213,7 @@ fn the_operator_has_a_port_of_its_own() {
     assert_eq!(request(admin, "GET", "/streams/a").status, 200);
     let public = browser(relay.http).body();
     assert!(!public.contains("<html") && !public.contains("/api/") && !public.contains("udp://"), "{public}");
-    // The streams' places do not shut the operator out.
+    // The limit of streams does not exclude the operator.
     assert!(relay.running.stderr().contains(&format!("; admin: http://{admin}")));
 }
 

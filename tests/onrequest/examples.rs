@@ -18,7 +18,8 @@ use crate::{
 
 use tidecast_testkit::examples::{compiled, python};
 
-/// Subscribes, gets whole datagrams in order, leaves; and is told why it is refused.
+/// Checks that it subscribes, receives whole datagrams in order, unsubscribes, and prints the
+/// reason of a refusal.
 fn check(command: impl Fn() -> Command) {
     let (mut running, group, port, udp) = relay(&["--tick", "0"]);
     let http = running.http();

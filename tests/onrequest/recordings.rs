@@ -1,5 +1,5 @@
-//! What is recorded can be read by tshark and played again; a full disk ends a recording and
-//! nothing else.
+//! Recordings can be read by tshark and played again; a full disk ends a recording and nothing
+//! else.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What tshark says about each packet of a file; it must have nothing to complain about.
+/// Returns tshark's fields for each packet of a file, which tshark must accept without complaints.
 fn tshark(file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
     let mut command = Command::new("tshark");
     command.args(["-n", "-T", "fields", "-r"]).arg(file);
@@ -40,12 +40,13 @@ fn tshark(file: &Path, fields: &[&str]) -> Vec<Vec<String>> {
     text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
-/// How long the recording of acceptance is: three seconds, or what `TIDECAST_RECORD_SECONDS` says.
+/// Returns the duration of the acceptance test's recording: three seconds, or the value of
+/// `TIDECAST_RECORD_SECONDS`.
 fn seconds() -> u64 {
     std::env::var("TIDECAST_RECORD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
-/// A producer of 40 Mbit/s; its datagrams have 1,316 bytes of payload.
+/// Runs a producer of 40 Mbit/s; its datagrams have 1,316 bytes of payload.
 fn produce(group: std::net::Ipv4Addr, port: u16, count: u64) {
     let socket = sender();
     let start = now();
@@ -60,7 +61,7 @@ fn produce(group: std::net::Ipv4Addr, port: u16, count: u64) {
     }
 }
 
-/// Records what is sent to a relay; gives the files.
+/// Records what `produce` sends to a relay. Returns the files.
 fn record(folder: &Path, produce: impl FnOnce(std::net::Ipv4Addr, u16)) -> Vec<PathBuf> {
     let to = format!("pcapng:{}?rotate=1GB", folder.display());
     let (mut running, group, port, _) = relay(&["--to", &to]);
@@ -91,7 +92,7 @@ fn a_recording_plays_again_byte_for_byte_with_its_timing_and_tshark_reads_it() {
     assert_eq!(first.len() as u64, count, "every packet was recorded");
     assert!(first.iter().all(|packet| packet[1] == "127.0.0.1" && packet[4] != "0"), "{:?}", first[0]);
 
-    // Played into a second relay, whose recording says when each packet came.
+    // Played into a second relay, whose recording contains when each packet arrived.
     let again = tempfile::tempdir().expect("folder");
     let replayed = record(again.path(), |group, port| {
         let url = format!("udp://{group}:{port}?if=127.0.0.1&ttl=0");
@@ -142,8 +143,8 @@ fn a_relay_that_is_killed_leaves_a_whole_file() {
     assert!(read >= due, "{read} packets, at least {due} of {} were expected", sent.len());
 }
 
-/// A relay in a mount namespace of its own, where a disk of so many kilobytes is at `folder`, some
-/// of them taken by a file `ballast`. Its recordings are copied out at the end.
+/// Runs a relay in a separate mount namespace, with a disk of this many kilobytes at `folder`,
+/// partly filled by a file `ballast`. Its recordings are copied at the end.
 fn on_a_small_disk(
     [disk, ballast]: [u32; 2],
     (folder, copy): (&Path, &Path),
@@ -162,7 +163,7 @@ fn on_a_small_disk(
     Running::start(command)
 }
 
-/// The shell's child, the relay itself.
+/// Returns the id of the shell's child, which is the relay itself.
 fn child(running: &Running) -> String {
     let shell = running.child.id();
     let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
@@ -203,7 +204,7 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
         (recorded + stopped >= 1500.0).then_some((recorded, stopped))
     });
     assert!(sum.0 + sum.1 == 1500.0 && sum.0 > 200.0 && sum.1 > 200.0, "{sum:?}");
-    // The shell's child ends by the signal; the shell copies.
+    // The signal ends the shell's child; then the shell copies the files.
     assert!(Command::new("kill").args(["-INT", &child(&running)]).status().expect("kill").success());
     running.wait();
     let read: usize = files(copy.path()).iter().map(|file| tshark(file, &["frame.len"]).len()).sum();
@@ -240,7 +241,7 @@ fn a_recording_goes_on_when_there_is_room_again() {
     let before = recorded();
     assert!(before > 100.0 && before < 500.0, "{before}");
 
-    // Somebody makes room.
+    // Space is freed.
     let relay = child(&running);
     fs::remove_file(format!("/proc/{relay}/root{}/ballast", folder.path().display())).expect("the ballast");
     let fault = || {

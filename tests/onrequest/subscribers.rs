@@ -1,5 +1,5 @@
-//! Who asks gets the stream; who does not prove its address gets next to nothing, and disturbs
-//! nobody.
+//! A subscriber that proves its address gets the stream; one that does not gets almost nothing,
+//! and disturbs no other.
 
 use std::{
     collections::BTreeSet,
@@ -26,13 +26,13 @@ fn request(ask: Ask, cookie: [u8; 16], name: &str) -> Vec<u8> {
     Request { ask, nonce: [7; 8], cookie, name, token: b"" }.emit()
 }
 
-/// Everything that comes until the time-out.
+/// Returns all datagrams that arrive until the timeout.
 fn heard(socket: &UdpSocket) -> Vec<Vec<u8>> {
     let mut bytes = [0; 2048];
     std::iter::from_fn(|| socket.recv(&mut bytes).ok().map(|length| bytes[..length].to_vec())).collect()
 }
 
-/// Asks, and gives the cookie.
+/// Sends a request, and returns the cookie.
 fn cookie(socket: &UdpSocket, relay: SocketAddr) -> [u8; 16] {
     until("a cookie", || {
         socket.send_to(&request(Ask::Cookie, [0; 16], "cam"), relay).expect("send");
@@ -43,7 +43,7 @@ fn cookie(socket: &UdpSocket, relay: SocketAddr) -> [u8; 16] {
     })
 }
 
-/// Subscribes; gives the cookie, which renews.
+/// Subscribes. Returns the cookie, which renews the lease.
 fn subscribe(socket: &UdpSocket, relay: SocketAddr) -> [u8; 16] {
     let cookie = cookie(socket, relay);
     until("the grant", || {
@@ -56,12 +56,13 @@ fn subscribe(socket: &UdpSocket, relay: SocketAddr) -> [u8; 16] {
     cookie
 }
 
-/// Waits until so many are served: the stream comes a moment after the grant.
+/// Waits until the relay has this many subscribers, because the stream starts slightly after the
+/// grant.
 fn until_subscribers(http: SocketAddr, count: f64) {
     until("the subscribers", || (subscribers(http) == count).then_some(()));
 }
 
-/// Requests with this result.
+/// Returns the number of requests with this result.
 fn requests(http: SocketAddr, result: &str) -> f64 {
     metric(http, &["tidecast_udp_requests_total{", &format!("\"{result}\"")])
 }
@@ -70,11 +71,11 @@ fn subscribers(http: SocketAddr) -> f64 {
     metric(http, &["tidecast_subscribers{", "transport=\"udp\""])
 }
 
-/// Bytes of a reading: small ones, so that a receive buffer of usual size lasts a second.
+/// Bytes of a reading: small, so that a receive buffer of usual size lasts for a second.
 const PAYLOAD: usize = 100;
 
-/// A stream of native datagrams, one in two milliseconds, until it is told to end. Gives how many
-/// there were.
+/// A stream of native datagrams, one per two milliseconds, until it is stopped. Returns their
+/// number.
 struct Stream {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<u64>,
@@ -107,8 +108,8 @@ impl Stream {
 fn an_address_that_never_answers_gets_no_more_than_was_sent_in_its_name() {
     let (mut running, group, port, udp) = relay(&[]);
     let stream = Stream::start(group, port);
-    // What a forger in its name would send: asks, made-up cookies, a cookie of another address,
-    // noise.
+    // Datagrams that a forger might send in its name: requests, forged cookies, a cookie of
+    // another address, noise.
     let victim = socket();
     let other = cookie(&socket(), udp);
     let mut sent = 0;
@@ -168,7 +169,7 @@ fn a_subscriber_that_vanishes_is_forgotten_after_its_lease() {
         (subscribers(http) == 1.0).then(|| start.elapsed())
     });
     assert!(gone >= Duration::from_secs(2), "{gone:?}");
-    // What still waits in its socket; then nothing comes any more.
+    // Datagrams may still wait in its socket; after them nothing arrives.
     heard_up_to_now(&vanishes);
     assert_eq!(heard(&vanishes), Vec::<Vec<u8>>::new());
     assert!(!heard_up_to_now(&stays).is_empty());
@@ -180,7 +181,7 @@ fn a_subscriber_that_vanishes_is_forgotten_after_its_lease() {
     running.stop();
 }
 
-/// What waits in a socket.
+/// Reads the datagrams that wait in a socket.
 fn heard_up_to_now(socket: &UdpSocket) -> Vec<Vec<u8>> {
     socket.set_nonblocking(true).expect("nonblocking");
     let heard = heard(socket);
@@ -188,7 +189,8 @@ fn heard_up_to_now(socket: &UdpSocket) -> Vec<Vec<u8>> {
     heard
 }
 
-/// Asks from made-up addresses: sockets on many addresses of loopback, whose answers nobody reads.
+/// Sends requests from forged addresses: sockets on many addresses of loopback, which do not read
+/// the responses.
 fn flood(relay: SocketAddr, per_second: u32, stop: &AtomicBool) -> u64 {
     let sockets: Vec<UdpSocket> = (0..100_u8)
         .map(|n| UdpSocket::bind((Ipv4Addr::new(127, 66, n, 1 + n), 0)).expect("an address of loopback"))
@@ -200,7 +202,7 @@ fn flood(relay: SocketAddr, per_second: u32, stop: &AtomicBool) -> u64 {
         let due = (start.elapsed().as_secs_f64() * f64::from(per_second)) as u64;
         while sent < due {
             let socket = &sockets[sent as usize % sockets.len()];
-            let _ = socket.send_to(&requests[sent as usize % 3], relay); // a full buffer is a lost packet
+            let _ = socket.send_to(&requests[sent as usize % 3], relay); // a full buffer is like a lost packet
             sent += 1;
         }
         thread::sleep(Duration::from_millis(1));
@@ -221,7 +223,7 @@ fn ten_thousand_made_up_requests_per_second_change_nothing_for_the_others() {
         let stream = Stream::start(group, port);
         let reader = scope.spawn(|| numbers_until_silent(&before));
         thread::sleep(Duration::from_secs(1));
-        // Somebody who comes during the flood gets the stream, too.
+        // A client that subscribes during the flood also gets the stream.
         let newcomer = socket();
         subscribe(&newcomer, udp);
         before.send_to(&request(Ask::Subscribe, renewal, "cam"), udp).expect("send");
@@ -242,7 +244,7 @@ fn ten_thousand_made_up_requests_per_second_change_nothing_for_the_others() {
     running.stop();
 }
 
-/// The numbers of a stream, until nothing has come for two seconds.
+/// Returns the numbers of a stream, until nothing has arrived for two seconds.
 fn numbers_until_silent(socket: &UdpSocket) -> BTreeSet<u64> {
     socket.set_read_timeout(Some(Duration::from_secs(2))).expect("timeout");
     heard(socket)

@@ -1,4 +1,5 @@
-//! What the page reads, as programs see it: text for terminals, JSON, CSV, and the live stream.
+//! The data that the page uses, as programs get it: text for terminals, JSON, CSV, and the live
+//! stream.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use crate::common::{PATIENCE, Running, free_port, get, group, native, sender, until};
 
-/// A relay of one channel, `main`, and where it listens.
+/// A relay of one channel, `main`, with its addresses.
 struct Relay {
     running: Running,
     http: SocketAddr,
@@ -42,7 +43,7 @@ impl Relay {
     }
 }
 
-/// `GET path` with more header lines: status, head and body as bytes.
+/// Sends `GET path` with more header lines. Returns status, head and body as bytes.
 fn get_with(http: SocketAddr, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(http).expect("connect");
     stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
@@ -67,7 +68,7 @@ impl Live {
         Live(BufReader::new(stream))
     }
 
-    /// The next message's id and data.
+    /// Returns the next message's id and data.
     pub(super) fn next(&mut self) -> (String, Value) {
         let mut id = String::new();
         loop {
@@ -108,7 +109,7 @@ fn browsers_get_the_page_and_terminals_text() {
     assert_eq!((status, nothing.len()), (304, 0));
 
     let script = page.split('"').find(|part| part.ends_with("/app.js")).expect("its script");
-    // Relative, so that a proxy may serve all below a path.
+    // The path is relative, so that a proxy may serve everything below a path.
     let script = &format!("/{script}");
     let (status, head, plain) = get_with(relay.http, script, "");
     assert_eq!(status, 200);
@@ -151,7 +152,7 @@ fn wrong_questions_are_told_what_would_be_right() {
 #[test]
 fn what_was_lost_is_in_the_tables_the_history_and_the_events() {
     let relay = relay();
-    // 3 and 4 never come; more follow until the hold is over.
+    // 3 and 4 never arrive; more follow until the hold is over.
     relay.send(7, [0, 1, 2, 5, 6]);
     relay.send(12, 0..4);
     let row = until("a verdict", || {
@@ -231,7 +232,7 @@ fn pages_are_bounded_and_end_with_the_relay() {
     relay.running.stop();
 }
 
-/// The status of a live stream, which is left at once.
+/// Returns the status of a live stream, and disconnects at once.
 fn get_head(http: SocketAddr) -> (u16, String) {
     let mut live = Live::open(http, "", "");
     let mut line = String::new();

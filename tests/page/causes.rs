@@ -1,5 +1,5 @@
-//! Why packets were lost, forced one cause at a time before the real program: the list of losses,
-//! the channel's row and what the page's bar is drawn from all name the same.
+//! Causes of losses, produced one at a time with the real program: the list of losses, the
+//! channel's row and the data of the page's bar all name the same cause.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::api::Live;
 use crate::common::{Running, free_port, get, group, metric, native, sender, until};
 
-/// A relay that waits 30 ms.
+/// Starts a relay with a hold of 30 ms.
 fn relay((group, port): (Ipv4Addr, u16), receive_buffer: &str) -> (Running, SocketAddr) {
     let folder = tempfile::tempdir().expect("folder");
     let config = folder.path().join("relay.toml");
@@ -25,7 +25,7 @@ fn relay((group, port): (Ipv4Addr, u16), receive_buffer: &str) -> (Running, Sock
     (running, http)
 }
 
-/// Sends these numbers, one each so often.
+/// Sends these numbers at this interval.
 fn send(to: (Ipv4Addr, u16), numbers: std::ops::Range<u64>, every: Duration) {
     let socket = sender();
     for number in numbers {
@@ -40,8 +40,8 @@ fn ask(http: SocketAddr, path: &str) -> Value {
     serde_json::from_str(&body).expect("JSON")
 }
 
-/// Waits until all that was lost has a cause, and fails unless it is this one, everywhere. Gives
-/// how much that was.
+/// Waits until all losses have a cause, and fails unless it is this one, everywhere. Returns the
+/// number of losses.
 fn all_have_the_cause(http: SocketAddr, cause: &str) -> u64 {
     let lost = metric(http, &["tidecast_packets_lost_total{"]) as u64;
     let parts = |row: &dyn Fn(&str) -> Value| {
@@ -101,7 +101,7 @@ fn what_comes_after_its_hold_is_late() {
     let (mut relay, http) = relay(far, "4MiB");
     let address =
         |(group, port): (Ipv4Addr, u16), options| format!("udp://{group}:{port}?if=127.0.0.1{options}");
-    // One in twenty comes 300 ms later, ten holds.
+    // One in twenty is delayed by 300 ms, which is ten times the hold.
     let link = ["impair", &address(near, "").replace("//", "//@"), "--to", &address(far, "&ttl=0")];
     let chances = ["--late", "5%", "--late-by", "300ms", "--seed", "5"];
     let mut link = Running::tidecast(link.into_iter().chain(chances));
@@ -110,7 +110,8 @@ fn what_comes_after_its_hold_is_late() {
     let (late, lost) = until("the last ones", || {
         let received = metric(http, &["tidecast_packets_received_total{", "\"media\""]);
         let held = metric(http, &["tidecast_packets_held{"]);
-        // Each one is asked for alone, so the sums come after what says that all is over.
+        // Each counter is queried separately, so the sums are read after the one that shows that
+        // all is over.
         let late = metric(http, &["tidecast_packets_discarded_total{", "\"late\""]);
         let lost = metric(http, &["tidecast_packets_lost_total{"]);
         (received == 1000.0 && held == 0.0).then_some((late, lost))

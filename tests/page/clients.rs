@@ -1,5 +1,5 @@
-//! Who listens, one by one: each transport's clients are in the list with what they call
-//! themselves, as long as they are there.
+//! The list of clients: each transport's clients are listed with the names that they send, as long
+//! as they are connected.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ fn serve(list_clients: bool) -> (Running, SocketAddr, SocketAddr, impl Fn(u64)) 
     (relay, http, tcp, send)
 }
 
-/// A connection with a request sent on it.
+/// Opens a connection and sends a request on it.
 fn open(to: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(to).expect("connect");
     stream.set_read_timeout(Some(PATIENCE)).expect("time-out");
@@ -41,7 +41,7 @@ fn ask(http: SocketAddr, path: &str, agent: &str, more: &str) -> TcpStream {
     open(http, &format!("GET {path} HTTP/1.1\r\nHost: {http}\r\nUser-Agent: {agent}\r\n{more}\r\n"))
 }
 
-/// A Socket.IO client by long polling: what it sends, and the answer.
+/// Sends a message as a Socket.IO client by long polling. Returns the response.
 fn poll(http: SocketAddr, sid: &str, message: Option<&str>) -> String {
     let path = format!("/socket.io/?EIO=4&transport=polling{sid}");
     let body = message.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The page at `/` in a real browser, before real relays. The scripts beside this file drive
-//! Chromium and say what is wrong; what they print are figures.
+//! The page at `/` in a real browser, with real relays. The scripts beside this file drive
+//! Chromium and report errors; their output are measurements.
 
 mod api;
 mod causes;
@@ -19,7 +19,7 @@ fn have_browser() -> bool {
     have("node") && have("chromium") && have_npm("playwright-core")
 }
 
-/// Runs a script to its end, and shows what it measured.
+/// Runs a script to its end, and prints its measurements.
 fn check(script: &str, http: SocketAddr, args: &[&str]) {
     let mut node = Command::new("node");
     node.arg(format!("{SCRIPTS}/{script}")).arg(format!("http://{http}")).args(args);
@@ -56,7 +56,7 @@ fn what_a_page_knows_is_bounded() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A film with a key frame every 2 s, as broadcasters send it.
+/// Creates a film with a key frame every 2 s, as in broadcasts.
 fn film(folder: &std::path::Path) -> String {
     let path = folder.join("film.ts").display().to_string();
     let made = Command::new("ffmpeg")
@@ -70,7 +70,7 @@ fn film(folder: &std::path::Path) -> String {
     path
 }
 
-/// A relay of what a producer sends to its group.
+/// Starts a relay of what a producer sends to its group.
 fn relayed(format: &str, send: &[&str]) -> ([Running; 2], SocketAddr) {
     let (group, port) = (group(), free_port());
     let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));

@@ -1,6 +1,6 @@
-//! A receiver as AES67 devices are: GStreamer with a buffer of 2 ms, behind a relay of L24 in
-//! packets of 1 ms. A packet that comes too late for its time is missing in what it plays, by the
-//! sink's clock.
+//! A receiver like an AES67 device: GStreamer with a buffer of 2 ms, after a relay of L24 in
+//! packets of 1 ms. A packet that arrives too late for its time is missing in the output, which
+//! follows the sink's clock.
 //!
 //! `TIDECAST_AES67_SECONDS=600 cargo test --test peers aes67 -- --nocapture` is the long form, for
 //! an idle machine.
@@ -17,10 +17,11 @@ use super::{
 /// Samples of one packet: 1 ms at 48 kHz, two channels of 24 bits.
 const SAMPLES: u64 = 48;
 const FRAME: usize = 6;
-/// A machine under tests lets the receiver itself be late: it counts if it is so each time.
+/// Number of attempts: on a busy machine the receiver itself may be late, so a failure counts only
+/// if it occurs each time.
 const TRIES: usize = 5;
 
-/// Plays what comes to a port of this host, and writes it to a file.
+/// Plays the stream on a port of this host into a file.
 struct Receiver {
     running: Running,
     file: PathBuf,
@@ -40,7 +41,7 @@ impl Receiver {
         Receiver { running, file }
     }
 
-    /// Packets that it has played.
+    /// Returns the number of packets that it has played.
     fn finish(mut self) -> u64 {
         self.running.stop();
         let played = fs::read(&self.file).expect("what it played");
@@ -50,7 +51,7 @@ impl Receiver {
     }
 }
 
-/// Packets that a receiver beside the relay and one behind it have missed.
+/// Returns the packets missing at a receiver beside the relay and at one after it.
 fn missed(options: &[&str], seconds: u64) -> (u64, u64) {
     let (group, port, to) = (common::group(), common::free_port(), common::free_port());
     let input = format!("rtp://@{group}:{port}?if=127.0.0.1");
@@ -88,8 +89,8 @@ fn has_no_underrun(options: &[&str]) {
     let mut all = Vec::new();
     while all.len() < TRIES {
         let (beside, behind) = missed(options, seconds);
-        // The receiver's own thread is late now and then; ten minutes are for a machine where it is
-        // not.
+        // The receiver's own thread is late from time to time; the test of ten minutes is for a
+        // machine on which it is not.
         let machine = if seconds < 60 { seconds * 1000 / 200 } else { 0 };
         if behind <= beside + machine {
             return;

@@ -1,5 +1,6 @@
-//! What comes beside a transport stream in RTP (FEC, keep-alives) reaches no player and no output
-//! of payloads, and a transport stream that is cut anywhere leaves as RTP whole.
+//! Other packets beside a transport stream in RTP (FEC, keep-alives) reach no player and no output
+//! of payloads, and a transport stream that is split at any position is sent as RTP with whole
+//! packets.
 
 use std::{
     fs,
@@ -25,9 +26,9 @@ fn packet(payload_type: u8, ssrc: u32, sequence: u16, payload: &[u8]) -> Vec<u8>
     out
 }
 
-/// Sends the film with what `beside` makes, before the first datagram and each fifth one: it is
-/// told the number of the next media packet, and how many it has made. `foreign`: how many count as
-/// such for each.
+/// Sends the film with the packets that `beside` creates, before the first datagram and each fifth
+/// one; its arguments are the number of the next media packet, and how many packets it has
+/// created. `foreign`: how many foreign packets are counted for each.
 fn is_the_film(name: &str, one_row: bool, beside: impl Fn(u16, u16) -> Vec<u8>, foreign: f64) {
     let (from, http) = ((group(), free_ports(6)), SocketAddr::from((LOCALHOST, free_port())));
     let (to, collector) = output();

@@ -1,4 +1,4 @@
-//! What ffmpeg and `tidecast send` put on the wire arrives byte for byte at every kind of output.
+//! The packets that ffmpeg and `tidecast send` send arrive byte for byte at every kind of output.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use super::{
     fixture,
 };
 
-/// Collects what comes to a socket.
+/// Collects the datagrams of a socket.
 struct Collector {
     datagrams: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Arc<AtomicBool>,
@@ -53,11 +53,11 @@ impl Collector {
     }
 }
 
-/// A relay with one output of each kind, and everybody who receives from it.
+/// A relay with one output of each kind, and all their receivers.
 pub(super) struct Paths {
     relay: Running,
     http: SocketAddr,
-    /// Joined to the relay's own input: what was really sent.
+    /// Joined to the relay's own input, for comparison with what was sent.
     direct: Collector,
     unicast: Collector,
     multicast: Collector,
@@ -71,7 +71,7 @@ impl Paths {
         Paths::open_as(scheme, from, &[])
     }
 
-    /// The same with more arguments.
+    /// Opens the same with more arguments.
     pub(super) fn open_as(scheme: &str, from: (Ipv4Addr, u16), more: &[&str]) -> Paths {
         let to = (group(), free_port());
         let unicast = UdpSocket::bind("127.0.0.1:0").expect("bind");
@@ -91,7 +91,7 @@ impl Paths {
         paths
     }
 
-    /// One more HTTP client; returns when the relay serves it.
+    /// Adds an HTTP client; returns when the relay serves it.
     fn curl(&mut self) {
         let file = self.folder.path().join(self.clients.len().to_string());
         let mut curl = Command::new("curl");
@@ -100,8 +100,8 @@ impl Paths {
         until_clients(self.http, self.clients.len() as u64);
     }
 
-    /// Waits until all media packets that were sent have been sent on, ends the relay, and compares
-    /// what has arrived with what was sent. Gives the payloads, and what each HTTP client has.
+    /// Waits until all media packets have been forwarded, ends the relay, and compares the
+    /// received data with the sent data. Returns the payloads, and the data of each HTTP client.
     pub(super) fn compare(mut self, payload: Payload) -> (Vec<u8>, Vec<Vec<u8>>) {
         until("every media packet at every output", || {
             let sent = self.direct.count(|datagram| payload(datagram).is_some());
@@ -126,7 +126,8 @@ impl Paths {
     }
 }
 
-/// Finds the payload of a media packet; what is none goes no further than the relay.
+/// Returns the payload of a media packet; `None` for other packets, which the relay does not
+/// forward.
 pub(super) type Payload = fn(&[u8]) -> Option<&[u8]>;
 
 /// The payload of RTP without options, as ffmpeg and `tidecast send` make it.
@@ -135,7 +136,8 @@ fn rtp_payload(datagram: &[u8]) -> Option<&[u8]> {
     Some(&datagram[12..])
 }
 
-/// The payload of a native data packet; repair and control datagrams have none for a player.
+/// Returns the payload of a native data packet; repair and control datagrams have none for a
+/// player.
 fn native_payload(datagram: &[u8]) -> Option<&[u8]> {
     assert_eq!(datagram[..2], *b"TC");
     (datagram[2] == 0x10).then(|| &datagram[28..datagram.len() - 4])
@@ -176,7 +178,7 @@ fn a_file_sent_arrives_as_the_file_in_every_format() {
     }
     let file = fs::read(fixture()).expect("the fixture");
     let formats: [(&str, &[&str], Payload); 3] = [
-        // At the pace of its own clock; the others faster.
+        // At the pace of its own clock; the others are faster.
         ("rtp", &[], rtp_payload),
         ("udp", &["--format", "ts", "--rate", "4M"], |datagram| Some(datagram)),
         ("udp", &["--format", "native", "--fec", "10,2", "--rate", "4M"], native_payload),

@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 without a configured channel: for groups on demand and for `recv`. Of each
-//! matrix but the first a column's packet and a row's are missing, and both get all.
+//! SMPTE ST 2022-1 without a configured channel, for groups on demand and for `recv`. In each
+//! matrix but the first, a column's packet and a row's packet are missing, and both recover all.
 
 use std::{
     fs,
@@ -62,7 +62,7 @@ fn groups_on_demand_and_recv_rebuild_what_is_lost() {
     let socket = sender();
     let mut encoder = Encoder::new(Shape::new(COLUMNS, ROWS, true).expect("a matrix"), 1, 1);
     let (mut repairs, mut payloads) = (Vec::new(), Vec::new());
-    // One more: the last repair packets come with it.
+    // One more matrix, with which the last repair packets are sent.
     for number in 0..COUNT + MATRIX {
         let packet = media(number);
         if number < COUNT {

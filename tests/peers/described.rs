@@ -1,7 +1,7 @@
 //! RTP that carries no transport stream: ffmpeg, GStreamer and VLC play it from the relay's own
-//! description, and a camera's sound is in step with its picture.
+//! description, and a camera's sound is synchronous with its picture.
 //!
-//! VLC plays the static payload types alone, from the address: Debian builds it without live555,
+//! VLC plays only the static payload types, from the address: Debian builds it without live555,
 //! which reads descriptions.
 
 use std::{
@@ -17,7 +17,7 @@ use super::{
     players::{ALONE, Vlc, open_to_all},
 };
 
-/// A sender of sound: its name, how ffmpeg encodes it, and what the channel says of it.
+/// Senders of sound: name, encoder options of ffmpeg, and the channel's description.
 const SOUNDS: [(&str, &str, &str); 4] = [
     ("l16", "-ac 2 -ar 44100 -c:a pcm_s16be", ""),
     ("pcmu", "-ac 1 -ar 8000 -c:a pcm_mulaw", ""),
@@ -31,8 +31,8 @@ fn ffmpeg(arguments: &str) -> Command {
     ffmpeg
 }
 
-/// A white picture and a tone for a fifth of each second, on two ports, as a camera sends them; it
-/// writes its description.
+/// Starts a camera: a white picture and a tone for a fifth of each second, on two ports; it writes
+/// its description.
 fn camera(video: u16, audio: u16, file: &Path) -> Running {
     let mut camera = ffmpeg("-v error -re -f lavfi -i");
     camera.arg("color=black:s=320x240:r=25,drawbox=c=white:t=fill:enable='lt(mod(t,1),0.2)'");
@@ -71,7 +71,7 @@ fn until_delivered(http: SocketAddr, name: &str) {
     });
 }
 
-/// ffmpeg decodes some seconds of a description; gives what it logged.
+/// Decodes some seconds of a description with ffmpeg. Returns its log.
 fn decode(url: &str, level: &str, rest: &str) -> String {
     let output =
         ffmpeg(&format!("-v {level} -protocol_whitelist http,tcp,udp,rtp -i {url} {rest} -f null -"))
@@ -128,7 +128,7 @@ fn players_take_the_description_of_what_is_no_transport_stream() {
         let status = player.wait();
         assert!(status.success() && player.stderr().is_empty(), "{name}: {status} {}", player.stderr());
     }
-    // The first pictures refer to a key frame from before.
+    // The first pictures refer to a key frame that was sent before.
     decode(&format!("http://{http}/streams/video.sdp"), "fatal", "-map 0:v -map 0:a -t 2");
     let mut player = gstreamer(&format!(
         "souphttpsrc location=http://{http}/streams/video.sdp ! sdpdemux name=s \
@@ -144,7 +144,7 @@ fn players_take_the_description_of_what_is_no_transport_stream() {
     }
 }
 
-/// When each flash and each tone began, as a player times them, within their second.
+/// Returns when each flash and each tone started, by the player's timestamps, within their second.
 fn begins(log: &str, word: &str) -> Vec<f64> {
     let times = log.split(word).skip(1).filter_map(|rest| {
         let digits: String =
@@ -154,7 +154,7 @@ fn begins(log: &str, word: &str) -> Vec<f64> {
     times.collect()
 }
 
-/// How much later the sound is than the picture of the same moment, in seconds, at the end of some
+/// Returns how much later the sound is than the picture of the same moment, in seconds, after some
 /// time.
 fn sound_behind(rtcp: &str) -> f64 {
     let folder = tempfile::tempdir().expect("folder");
@@ -172,7 +172,8 @@ fn sound_behind(rtcp: &str) -> f64 {
                    -map 0:a -af silencedetect=noise=-30dB:d=0.3";
     let log = decode(&format!("http://{http}/streams/video.sdp"), "info", filters);
     let (flashes, tones) = (begins(&log, "black_end:"), begins(&log, "silence_end:"));
-    // Of the last whole seconds: reports come every five seconds, and the last pieces are cut.
+    // From the last whole seconds: reports are sent every five seconds, and the last pieces are
+    // incomplete.
     let tone = tones.iter().rfind(|tone| **tone < 13.0).expect("tones");
     let flash =
         flashes.iter().min_by(|a, b| (*a - tone).abs().total_cmp(&(*b - tone).abs())).expect("flashes");

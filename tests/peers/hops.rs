@@ -1,6 +1,5 @@
-//! Native streams over a lossy hop between two relays: the first one adds repair packets, and what
-//! comes out of the second one is exactly what arrived, and what the blocks that lost no more than
-//! they can bear give back.
+//! Native streams over a lossy hop between two relays: the first one adds repair packets, and the
+//! output of the second one is exactly the received packets, and those of recoverable blocks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +17,7 @@ use super::{
 /// Stream and number of a data packet.
 type Number = (u32, u64);
 
-/// What was on a link: data packets, and the repair packets of each block with the numbers that it
+/// Packets on a link: data packets, and the repair packets of each block with the numbers that it
 /// protects.
 #[derive(Default)]
 struct Seen {
@@ -44,7 +43,7 @@ impl Seen {
         seen
     }
 
-    /// Blocks that lost no more than they can bear give all of theirs back.
+    /// Returns the packets of blocks whose losses are within their capability.
     fn recoverable(&self) -> BTreeSet<Number> {
         let mut all: BTreeSet<Number> = self.media.keys().copied().collect();
         for (numbers, repairs) in self.blocks.values() {
@@ -57,14 +56,15 @@ impl Seen {
     }
 }
 
-/// How long the second relay waits for repair packets: what comes out at once when it has waited in
-/// vain fits into a socket's buffer, as long as the streams do not all lose the same numbers.
+/// How long the second relay waits for repair packets: the packets that are released at once after
+/// waiting in vain fit into a socket's buffer, as long as the streams do not all lose the same
+/// numbers.
 const HOLD: Duration = Duration::from_millis(300);
 const STREAMS: u32 = 3;
 const PACKETS: u64 = 500;
 
-/// Numbers that the producers' own link loses, which nobody can bring back: they end the blocks
-/// before them.
+/// Returns whether the producers' own link loses this number, which cannot be recovered: these
+/// numbers end the blocks before them.
 fn lost_before((stream, number): Number) -> bool {
     (number + 27 * u64::from(stream)) % 83 == 50
 }
@@ -107,7 +107,7 @@ fn bridge(fec: &str, loss: &[&str]) {
     first.stop();
     let arrived = Seen::of(lossy_side.finish());
     let expected = arrived.recoverable();
-    // What is lost for good holds up the rest for as long as the second relay holds.
+    // Permanently lost packets delay the rest for the hold of the second relay.
     until("the second relay", || {
         let before = output_side.count();
         thread::sleep(2 * HOLD);

@@ -1,6 +1,6 @@
-//! Real senders and real players around the relay: what ffmpeg sends arrives byte for byte, and
-//! VLC, ffmpeg and GStreamer play it with nothing to complain about. `docs/players.md` gives the
-//! same commands to users.
+//! Real senders and real players around the relay: the packets that ffmpeg sends arrive byte for
+//! byte, and VLC, ffmpeg and GStreamer play them without errors. `docs/players.md` has the same
+//! commands for users.
 
 mod aes67;
 mod beside;
@@ -32,7 +32,7 @@ use std::{
 use common::Running;
 use tidecast_testkit::{common, lossy, protected};
 
-/// Pictures in the fixture.
+/// Number of pictures in the fixture.
 const FRAMES: usize = 150;
 
 fn fixture() -> PathBuf {
@@ -56,7 +56,7 @@ impl Sent {
         }
     }
 
-    /// The relay's input.
+    /// Returns the relay's input.
     fn input(self, group: Ipv4Addr, port: u16) -> String {
         format!("{}://@{group}:{port}?if=127.0.0.1", self.scheme())
     }
@@ -74,7 +74,7 @@ impl Sent {
         Running::start(ffmpeg)
     }
 
-    /// Waits until ffmpeg has sent everything; it must have had no trouble.
+    /// Waits until ffmpeg has sent everything; it must succeed without errors.
     fn finish(mut sender: Running) {
         let status = sender.wait();
         assert!(status.success() && sender.stderr().is_empty(), "ffmpeg: {status}\n{}", sender.stderr());

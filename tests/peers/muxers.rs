@@ -1,8 +1,9 @@
-//! Every muxer of ffmpeg and every muxer and payloader of GStreamer that makes a transport stream
-//! or RTP, sending as it does by default: what it sends arrives byte for byte over UDP, and its
-//! payloads over HTTP.
+//! Every muxer of ffmpeg and every muxer and payloader of GStreamer that creates a transport
+//! stream or RTP, with default options: the sent datagrams arrive byte for byte over UDP, and
+//! their payloads over HTTP.
 //!
-//! The installed programs are asked what they have. What is neither sent here nor in a list with a
+//! The installed programs are queried for their muxers. One that is neither tested here nor in a
+//! list with a reason is a failure.
 //! reason is a failure.
 
 use std::{
@@ -20,7 +21,7 @@ use super::{
     pipelines::gstreamer,
 };
 
-/// What is sent.
+/// Kind of the sent stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Ts,
@@ -73,7 +74,7 @@ const SOUND: &str = "audiotestsrc num-buffers=90 is-live=true ! audio/x-raw,rate
 const VOICE: &str =
     "audiotestsrc num-buffers=40 is-live=true samplesperbuffer=400 ! audio/x-raw,rate=8000,channels=1";
 
-/// What a pipeline begins with, the rest of it, and what the muxers in it send.
+/// The start of a pipeline, its rest, and the kind of stream that its muxers send.
 const GSTREAMER: [(&str, &str, Kind); 28] = [
     (PICTURES, "mpeg2enc ! mpegvideoparse ! mpegtsmux", Ts),
     (PICTURES, "mpeg2enc ! mpegvideoparse ! mpegtsmux alignment=7", Ts),
@@ -200,7 +201,7 @@ fn arrives(what: &str, kind: Kind, start: impl FnOnce(&str, u16) -> Running) {
     assert!(served == [payloads], "{what}: HTTP has {} bytes", served[0].len());
 }
 
-/// So many at a time.
+/// Runs all cases, several at a time.
 fn at_once<T: Sync>(cases: &[T], run: impl Fn(&T) + Sync) {
     for some in cases.chunks(3) {
         thread::scope(|scope| some.iter().for_each(|case| _ = scope.spawn(|| run(case))));

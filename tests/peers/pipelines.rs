@@ -1,14 +1,14 @@
-//! Starts ffmpeg and GStreamer with ST 2022-1: those that protect a stream, and the one that brings
-//! back what is lost.
+//! Starts ffmpeg and GStreamer with ST 2022-1: pipelines that protect a stream, and one that
+//! recovers losses.
 
 use std::process::{Command, Stdio};
 
 use super::{common::Running, fixture};
 
-/// What GStreamer is told of RTP that it receives.
+/// Caps for RTP that GStreamer receives.
 pub(super) const CAPS: &str = "caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T";
 
-/// Sends the fixture at its rate to this port, the repair packets to those above it.
+/// Sends the fixture at its rate to this port, and the repair packets to higher ports.
 pub(super) fn ffmpeg_protects(port: u16, columns: u8, rows: u8) -> Running {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-re", "-i"]).arg(fixture());
@@ -23,12 +23,12 @@ pub(super) fn gstreamer(pipeline: &str) -> Running {
     Running::start(gstreamer)
 }
 
-/// A pipeline's part that sends to a port of ours.
+/// Returns the part of a pipeline that sends to a local port.
 fn sink(port: u16) -> String {
     format!("queue ! udpsink host=127.0.0.1 port={port} sync=false async=false")
 }
 
-/// Sends what comes to `input` to this port, and the repair packets to those above it.
+/// Sends the packets received on `input` to this port, and the repair packets to higher ports.
 pub(super) fn gstreamer_protects(input: u16, port: u16, columns: u8, rows: u8) -> Running {
     gstreamer(&format!(
         "udpsrc address=127.0.0.1 port={input} {CAPS} ! rtpst2022-1-fecenc name=fec columns={columns} \
@@ -39,7 +39,7 @@ pub(super) fn gstreamer_protects(input: u16, port: u16, columns: u8, rows: u8) -
     ))
 }
 
-/// Recovers what comes to the ports for media, columns and rows, and sends it to `output`.
+/// Recovers the stream on the ports for media, columns and rows, and sends it to `output`.
 pub(super) fn gstreamer_recovers([media, columns, rows]: [u16; 3], output: u16) -> Running {
     gstreamer(&format!(
         "rtpst2022-1-fecdec name=fec fec.src ! {} \

@@ -1,8 +1,8 @@
-//! VLC, ffmpeg and GStreamer decode what the relay serves, over HTTP, UDP and RTP, and log no
-//! error.
+//! VLC, ffmpeg and GStreamer decode the relay's streams, over HTTP, UDP and RTP, and log no error.
 //!
-//! All players of a run start before the sender and play the same film at the same time. A port is
-//! taken once its player listens, which /proc/net/udp shows; HTTP clients are counted by the relay.
+//! All players of a run start before the sender and play the same film at the same time. A UDP
+//! player is ready once it has bound its port, which /proc/net/udp shows; HTTP clients are counted
+//! by the relay.
 
 use std::{
     fs,
@@ -21,16 +21,16 @@ use super::{
     common::{Running, free_port, group, have, is_root, until, until_clients},
 };
 
-/// Pictures that a player must have decoded.
+/// Minimum number of pictures that a player must have decoded.
 const ENOUGH: usize = FRAMES - 10;
-/// The same for VLC, which reads in large pieces: when a stream just stops, it waits for the rest
-/// of the last one.
+/// The same for VLC, which reads in large pieces: when a stream stops, it waits for the rest of
+/// the last piece.
 const ENOUGH_FOR_VLC: usize = FRAMES - 30;
 
-/// One run at a time: late pictures are a matter of the machine's load.
+/// Only one run at a time, because late pictures depend on the machine's load.
 pub(super) static ALONE: Mutex<()> = Mutex::new(());
 
-/// What a player is pointed at.
+/// The source that a player opens.
 #[derive(Clone, Debug)]
 enum Source {
     Http(SocketAddr),
@@ -53,8 +53,8 @@ impl Source {
         Source::Rtp(port)
     }
 
-    /// What the relay is told to send for it; nothing for HTTP. `payload`: the transport stream out
-    /// of RTP.
+    /// Returns the relay's output for it, or `None` for HTTP. `payload`: the option that extracts
+    /// the transport stream from RTP.
     fn output(&self, payload: &str) -> Option<String> {
         match self {
             Source::Http(_) => None,
@@ -76,14 +76,14 @@ impl Source {
     }
 }
 
-/// Sockets bound to a UDP port.
+/// Returns the number of sockets bound to a UDP port.
 fn listeners(port: u16) -> usize {
     let table = fs::read_to_string("/proc/net/udp").expect("/proc");
     let local = format!(":{port:04X}");
     table.lines().filter(|line| line.split_whitespace().nth(1).is_some_and(|a| a.ends_with(&local))).count()
 }
 
-/// Sockets that have joined a group.
+/// Returns the number of sockets that have joined a group.
 fn members(group: Ipv4Addr) -> usize {
     let table = fs::read_to_string("/proc/net/igmp").expect("/proc");
     let name = format!("{:08X}", u32::from_ne_bytes(group.octets()));
@@ -93,12 +93,12 @@ fn members(group: Ipv4Addr) -> usize {
 
 /// A running player.
 trait Player {
-    /// Waits until it has decoded the film, ends it, and gives the number of pictures and its
-    /// complaints.
+    /// Waits until it has decoded the film, ends it, and returns the number of pictures and its
+    /// error messages.
     fn finish(&mut self) -> (usize, String);
 }
 
-/// ffmpeg ends by itself after [`ENOUGH`] pictures.
+/// ffmpeg, which ends by itself after [`ENOUGH`] pictures.
 struct Ffmpeg {
     running: Running,
     progress: Option<JoinHandle<usize>>,
@@ -133,8 +133,8 @@ impl Ffmpeg {
     }
 }
 
-/// What tells ffmpeg about an RTP stream before its first packet: with rtp://, it would take that
-/// one to learn what comes, and not play it.
+/// Returns a session description, from which ffmpeg knows the RTP stream before its first packet:
+/// with rtp://, it would use that packet to detect the format, and not play it.
 fn session_description(port: u16) -> String {
     format!(
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\n\
@@ -151,7 +151,8 @@ impl Player for Ffmpeg {
     }
 }
 
-/// GStreamer writes each picture as 16 by 16 grey pixels, so the file's length counts them.
+/// GStreamer, which writes each picture as 16 by 16 grey pixels, so that the file's length shows
+/// their number.
 struct Gstreamer {
     running: Running,
     pictures: PathBuf,
@@ -201,8 +202,8 @@ impl Gstreamer {
 
 impl Player for Gstreamer {
     fn finish(&mut self) -> (usize, String) {
-        // The stream has ended, but its end may still be under way: a picture cut in two would be
-        // an error.
+        // The stream has ended, but its last bytes may still be in transit: a truncated picture
+        // would be an error.
         until("pictures of GStreamer", || {
             let before = self.frames();
             thread::sleep(Duration::from_millis(500));
@@ -218,8 +219,8 @@ impl Player for Gstreamer {
     }
 }
 
-/// VLC plays to a screen and a loudspeaker that are not there, and is asked over its remote
-/// control.
+/// VLC, which plays to a dummy screen and loudspeaker, and is controlled over its remote control
+/// interface.
 pub(super) struct Vlc {
     running: Running,
     remote: SocketAddr,
@@ -236,7 +237,7 @@ impl Vlc {
         Vlc::open(&url, folder, &[])
     }
 
-    /// Lets it open something, with more of its options.
+    /// Opens a URL in VLC, with additional options.
     pub(super) fn open(url: &str, folder: &Path, options: &[&str]) -> Vlc {
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut vlc = Command::new("cvlc");
@@ -246,12 +247,12 @@ impl Vlc {
         vlc.args(options).arg(url);
         vlc.env("HOME", folder).current_dir(folder).stdout(Stdio::null());
         if is_root() {
-            vlc.uid(65_534).gid(65_534); // it refuses to run as root
+            vlc.uid(65_534).gid(65_534); // VLC refuses to run as root
         }
         Vlc { running: Running::start(vlc), remote }
     }
 
-    /// The answer to one command.
+    /// Returns the response to one command.
     fn ask(&self, command: &str, end: &str) -> Option<String> {
         let mut remote = TcpStream::connect(self.remote).ok()?;
         remote.set_read_timeout(Some(Duration::from_secs(5))).expect("time-out");
@@ -264,28 +265,28 @@ impl Vlc {
         Some(answer)
     }
 
-    /// Its statistics. It brings them up to date only when something happens, such as playing at
-    /// normal speed; it keeps a short list of what is to happen.
+    /// Returns its statistics. VLC updates them only when something happens, such as playing at
+    /// normal speed; its queue of such commands is short.
     fn statistics(&self) -> Option<String> {
         thread::sleep(Duration::from_millis(500));
         self.ask("normal\nstats\n", "end of statistical info")
     }
 
-    /// Pictures decoded: VLC 3 counts each when it leaves the decoder, and again when it is queued
-    /// for display. How many of them were displayed depends on when it began to, so that is not
-    /// asked.
+    /// Returns the number of decoded pictures: VLC 3 counts each when it leaves the decoder, and
+    /// again when it is queued for display. The number of displayed ones depends on when the
+    /// display started, so it is not used.
     fn decoded(statistics: &str) -> usize {
         statistic(statistics, "video decoded").div_ceil(2)
     }
 
-    /// Waits until it has decoded so many pictures.
+    /// Waits until it has decoded this many pictures.
     pub(super) fn until_pictures(&self, count: usize) {
         until(&format!("{count} pictures of VLC"), || {
             self.statistics().filter(|text| text.contains("video decoded") && Vlc::decoded(text) >= count)
         });
     }
 
-    /// Waits until it has decoded so many pieces of sound.
+    /// Waits until it has decoded this many audio blocks.
     pub(super) fn until_sounds(&self, count: usize) {
         until(&format!("{count} sounds of VLC"), || {
             self.statistics()
@@ -293,31 +294,31 @@ impl Vlc {
         });
     }
 
-    /// Lets it play what it has; asks again as long as it is too busy to answer.
+    /// Starts playback; repeats the command while VLC is too busy to respond.
     pub(super) fn play(&self) {
         until("VLC to play", || self.ask("play\nstats\n", "end of statistical info"));
     }
 
-    /// What it has said about damage so far.
+    /// Returns its messages about damage so far.
     pub(super) fn complaints(&self) -> String {
         let lines = self.running.stderr();
         lines.lines().filter(|line| Vlc::is_complaint(line)).map(|line| format!("{line}\n")).collect()
     }
 
-    /// Whether something of this name is in its playlist.
+    /// Returns whether its playlist has an item of this name.
     pub(super) fn listed(&self, name: &str) -> bool {
         let list = self.ask("playlist\n", "End of playlist").unwrap_or_default();
         list.lines().any(|line| line.contains(" - ") && line.contains(name))
     }
 
-    /// Waits until it is.
+    /// Waits until its playlist has an item of this name.
     pub(super) fn until_listed(&self, name: &str) {
         until(&format!("{name} in VLC's list"), || self.listed(name).then_some(()));
     }
 
-    /// Whether such a line means that something did not arrive or could not be decoded. What it
-    /// says about its missing desktop, or about a picture that this machine was too slow to show,
-    /// does not.
+    /// Returns whether such a line means that data did not arrive or could not be decoded.
+    /// Messages about the missing desktop, or about a picture that this machine was too slow to
+    /// show, do not count.
     fn is_complaint(line: &str) -> bool {
         let of_the_desktop = line.contains("no suitable interface module") || line.contains("globalhotkeys");
         let damage = ["discontinuity", "lost", "corrupt", "damaged", "malformed", "out of sync"];
@@ -326,7 +327,7 @@ impl Vlc {
     }
 }
 
-/// A line of VLC's statistics.
+/// Returns a value of VLC's statistics.
 fn statistic(statistics: &str, name: &str) -> usize {
     let line = statistics.lines().find(|line| line.contains(name)).expect("the line");
     line.split_once(':').and_then(|(_, value)| value.trim().parse().ok()).expect("a number")
@@ -342,7 +343,7 @@ impl Player for Vlc {
         if faults.iter().any(|name| statistic(&statistics, name) > 0) {
             complaints.push_str(&statistics);
         }
-        // It is killed at the end: what it would say while it closes is not about the stream.
+        // It is killed at the end, because its messages while closing are not about the stream.
         let stderr = self.running.stderr();
         complaints
             .extend(stderr.lines().filter(|line| Vlc::is_complaint(line)).map(|line| format!("{line}\n")));
@@ -350,7 +351,7 @@ impl Player for Vlc {
     }
 }
 
-/// VLC does not run as root, and has a home like everybody.
+/// Makes a folder accessible to VLC, which does not run as root and needs a home folder.
 pub(super) fn open_to_all(folder: &Path) {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("permissions");
 }
@@ -362,7 +363,7 @@ const PLAYERS: [(&str, Start); 3] = [
     ("VLC", |source, folder| Box::new(Vlc::start(source, folder))),
 ];
 
-/// Relays what ffmpeg sends; each of the players plays each of the sources.
+/// Relays a stream of ffmpeg; each of the players plays each of the sources.
 fn play(sent: Sent, payload: &str, sources: impl Fn(SocketAddr) -> Vec<Vec<Source>>) {
     if !["ffmpeg", "gst-launch-1.0", "cvlc"].iter().all(|program| have(program)) {
         return;

@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 through the relay itself: what ffmpeg and GStreamer protect comes out as they
-//! sent it, although some of the media never arrives.
+//! SMPTE ST 2022-1 through the relay itself: streams that ffmpeg and GStreamer protect are output
+//! as sent, although some of the media never arrives.
 
 use std::{
     collections::BTreeSet,
@@ -18,16 +18,18 @@ use super::{
     st2022::{Collector, LOCALHOST, free_ports, media, output, ports, until_ready},
 };
 
-/// Passes on what comes to the sockets of media, columns and rows, but for some of the media.
+/// Forwards the datagrams of the sockets for media, columns and rows, except for some of the
+/// media.
 pub(super) struct Lossy {
-    /// Media as they came, dropped ones included.
+    /// The media as received, including dropped packets.
     media: Arc<Mutex<Vec<Vec<u8>>>>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Lossy {
-    /// To the same ports above `to`. `lost` knows media packets by their place in the stream.
+    /// Forwards to the same offsets above the port `to`. `lost` selects media packets by their
+    /// position in the stream.
     pub(super) fn new(
         [media, columns, rows, _rtcp]: [UdpSocket; 4],
         to: (Ipv4Addr, u16),
@@ -69,8 +71,8 @@ impl Lossy {
     }
 }
 
-/// Never two of one row of five; then a burst as long as that row, which only columns bring back.
-/// None at the end, whose repair packets are not sent.
+/// Selects never two of one row of five; then a burst as long as that row, which only columns
+/// recover. None at the end, whose repair packets are not sent.
 fn lost(place: usize) -> bool {
     match place {
         10..50 | 100..200 => place % 7 == 3,
@@ -79,13 +81,13 @@ fn lost(place: usize) -> bool {
     }
 }
 
-/// A relay that recovers what comes to `input`, and sends it to this port.
+/// Starts a relay that recovers the stream of `input`, and sends it to this port.
 fn recovering(input: &str, fec: &str, hold: &str, output: u16) -> Running {
     let to = format!("udp://127.0.0.1:{output}");
     Running::tidecast(["relay", input, "--fec", fec, "--hold", hold, "--to", &to])
 }
 
-/// Waits until the relay has put out everything, and compares.
+/// Waits until the relay has sent everything, and compares.
 fn all_comes_out(mut relay: Running, lossy: Lossy, output: Collector) {
     until("every media packet", || (output.count() >= lossy.count()).then_some(()));
     let summary = relay.stop();
@@ -99,7 +101,7 @@ fn all_comes_out(mut relay: Running, lossy: Lossy, output: Collector) {
         value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name}: {summary}"))
     };
     assert_eq!((counted("delivered"), counted("lost")), (sent.len(), 0), "{summary}");
-    // A repair packet may overtake its media by more than is waited for; the original is then a
+    // A repair packet may overtake its media by more than the hold; the original is then a
     // duplicate.
     assert_eq!(counted("recovered") - counted("duplicates"), dropped, "{summary}");
     println!("{} sent, {dropped} dropped and recovered", sent.len());
@@ -112,7 +114,7 @@ fn what_ffmpeg_protects_comes_out_as_it_was_sent() {
     }
     let (group, to) = (group(), free_ports());
     let (output, collector) = output();
-    // Some 50 packets a second: a matrix and the next one take a second.
+    // At about 50 packets per second, two matrices take a second.
     let relay = recovering(&format!("rtp://@{group}:{to}?if=127.0.0.1"), "auto", "3s", output);
     let (from, sockets) = ports();
     let lossy = Lossy::new(sockets, (group, to), lost);
@@ -143,8 +145,8 @@ fn what_gstreamer_protects_comes_out_as_it_was_sent() {
     all_comes_out(relay, lossy, collector);
 }
 
-/// Relays the media of a test to `to` with repair packets, through a lossy link; gives that, and
-/// how to send.
+/// Starts a relay of a test's media to `to` with repair packets, over a lossy link. Returns both,
+/// and a function that sends.
 fn protected_by_a_relay(to: u16, lost: fn(usize) -> bool) -> (Running, Lossy, impl Fn(u64)) {
     let (group, input) = (group(), free_port());
     let (from, sockets) = ports();
@@ -184,7 +186,7 @@ fn what_a_relay_protects_gstreamer_brings_back() {
     let lost = |place| place % 7 == 3;
     let (_relay, lossy, send) = protected_by_a_relay(to, lost);
     let _gstreamer = gstreamer_recovers([to, to + 2, to + 4], output);
-    // GStreamer takes a while; what is lost before it is there does not count.
+    // GStreamer takes a while to start; losses before it is ready do not count.
     let mut ready = 1;
     until("the pipeline", || {
         send(ready);

@@ -1,6 +1,6 @@
-//! What docs/remuxing.md claims, in short: behind tidecast a lost packet costs what it costs
-//! without a relay, or nothing with FEC, because the bytes are those that came; remuxers write
-//! others, and VLC leaves out what it cannot repair.
+//! The claims of docs/remuxing.md, in short form: after tidecast, a lost packet causes the same
+//! damage as without a relay, or none with FEC, because the bytes are unchanged; remuxers write
+//! different bytes, and VLC omits what it cannot repair.
 //!
 //! `cargo bench --bench remux` measures the same at length.
 
@@ -21,7 +21,7 @@ const SUBJECTS: [Subject; 5] =
 const SHOWINGS: usize = 3;
 const SEED: u64 = 11;
 
-/// What came of one showing, in the order of [`SUBJECTS`].
+/// Returns the damage in one showing, in the order of [`SUBJECTS`].
 fn show(film: &Film, lost: usize) -> [Damage; SUBJECTS.len()] {
     let folder = tempfile::tempdir().expect("a folder");
     let shown = Course { film, subjects: &SUBJECTS, lost: Some(lost) }.run(folder.path());
@@ -78,7 +78,7 @@ fn a_lost_packet_costs_no_more_behind_the_relay_than_without() {
     assert!(missing[1] > missing[0], "pictures that never come, of tidecast and of VLC: {missing:?}");
 }
 
-/// A film of 160 pictures; those that something happened to have another content.
+/// Returns a film of 160 pictures; the altered ones have another content.
 fn pictures(altered: &[usize], missing: &[usize]) -> Vec<Frame> {
     let there = (0..160).filter(|n| !missing.contains(n));
     let frame = |n: usize| Frame {
@@ -95,7 +95,8 @@ fn damaged_and_missing_pictures_are_told_apart() {
     assert_eq!(counts(&[], &[]), (0, 0));
     assert_eq!(counts(&[60, 61, 70], &[]), (3, 0));
     assert_eq!(counts(&[60], &[61, 62]), (3, 2));
-    // How a relay begins and ends is no damage: counted is from 2.5 s to 15 s of 16 s.
+    // The start and end of a relay do not count as damage: pictures are counted from 2.5 s to 15 s
+    // of 16 s.
     assert_eq!(counts(&[24, 150], &[0, 1, 2, 159]), (0, 0));
     assert_eq!(counts(&[25, 149], &[]), (2, 0));
     let nothing_alike: Vec<usize> = (0..160).collect();

@@ -1,5 +1,6 @@
-//! RIST senders of others: librist and GStreamer send to us through a path that loses packets, and
-//! nothing is missing. Where RTCP is lost as well, we miss no more than librist's own receiver.
+//! Other RIST senders: librist and GStreamer send to tidecast over a path that loses packets, and
+//! nothing is missing. If RTCP is lost as well, tidecast misses no more than librist's own
+//! receiver.
 
 use std::{
     collections::BTreeSet,
@@ -25,22 +26,23 @@ use super::{
 /// Packets of one run: six seconds.
 const COUNT: u64 = 3000;
 const SIZE: usize = 1316;
-/// What is lost before the first packet that comes, or behind the last one, nobody can know of.
+/// Number of packets at either end that are never lost: losses before the first received packet,
+/// or after the last, cannot be detected.
 const SPARED: u64 = 25;
 
-/// A packet's payload; its number is in its first bytes.
+/// Returns a packet's payload, whose first bytes contain its number.
 fn payload(number: u64) -> Vec<u8> {
     let mut payload: Vec<u8> = (0..SIZE as u64).map(|i| ((i * (number + 7)) >> 3) as u8).collect();
     payload[..8].copy_from_slice(&number.to_be_bytes());
     payload
 }
 
-/// A free even port whose next one is free, too.
+/// Returns a free even port whose next higher one is free, too.
 fn pair() -> u16 {
     ports().0
 }
 
-/// Our receiver, with the buffer that RIST usually has.
+/// tidecast as a receiver, with the usual buffer of RIST.
 struct Receiver {
     running: Running,
     folder: TempDir,
@@ -56,9 +58,9 @@ impl Receiver {
         Receiver { running, folder }
     }
 
-    /// The numbers that came out, each with its whole payload, and the summary.
+    /// Returns the output numbers, after checking each whole payload, and the summary.
     fn finish(mut self) -> (Vec<u64>, Value) {
-        thread::sleep(Duration::from_millis(1500)); // what is missing is asked for during the hold
+        thread::sleep(Duration::from_millis(1500)); // missing packets are requested during the hold
         let summary = self.running.stop();
         let summary = summary.lines().find(|line| line.starts_with('{')).expect("a summary");
         let bytes = std::fs::read(self.folder.path().join("out")).expect("the output");
@@ -71,7 +73,7 @@ impl Receiver {
     }
 }
 
-/// ristsender takes UDP payloads and sends them as RTP.
+/// Starts ristsender, which receives UDP payloads and sends them as RTP.
 fn ristsender(input: u16, to: SocketAddr) -> Running {
     let mut command = Command::new("ristsender");
     command.args(["-p", "0", "-v", "3", "-S", "0", "-i", &format!("udp://127.0.0.1:{input}")]);
@@ -79,7 +81,7 @@ fn ristsender(input: u16, to: SocketAddr) -> Running {
     Running::start(command)
 }
 
-/// Feeds a sender that takes UDP, until it has all.
+/// Sends all packets to a sender that receives UDP.
 fn feed(to: u16) {
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     for number in 0..COUNT {
@@ -88,14 +90,14 @@ fn feed(to: u16) {
     }
 }
 
-/// A sender, which `start` makes from the port where it takes UDP and where it sends to, through 10
-/// % of loss and bursts of 20 to our receiver.
+/// Runs a sender, which `start` creates from its UDP input port and its destination, over a path
+/// with 10 % of loss and bursts of 20 to tidecast's receiver.
 fn from(start: fn(u16, SocketAddr) -> Running, near: SocketAddr, far: SocketAddr, input: &str) {
     let path = LossyPath::open(near, far, Losses::heavy(7, SPARED, COUNT - SPARED));
     let receiver = Receiver::start(input);
     let udp = free_port();
     let _sender = start(udp, near);
-    thread::sleep(Duration::from_millis(1500)); // librist holds media back until it was answered
+    thread::sleep(Duration::from_millis(1500)); // librist holds media back until its RTCP is answered
     feed(udp);
     let (numbers, summary) = receiver.finish();
     let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -113,8 +115,9 @@ fn from(start: fn(u16, SocketAddr) -> Running, near: SocketAddr, far: SocketAddr
     );
 }
 
-/// How many packets are missing of what ristsender sends through a path that loses both ways, after
-/// the first one that came. What nobody asks for in time is missing for good, so some may be.
+/// Returns how many of ristsender's packets are missing after a path that loses in both
+/// directions, counted from the first received one. Packets that are not requested in time are
+/// lost permanently, so some may be missing.
 fn missing(
     (chance, round_trip): (f64, Duration),
     receive: impl FnOnce(SocketAddr) -> Box<dyn FnOnce() -> Vec<u64>>,
@@ -125,7 +128,7 @@ fn missing(
     let finish = receive(far);
     let udp = free_port();
     let _sender = ristsender(udp, near);
-    // librist holds media back until it was answered, which takes longer where answers are lost
+    // librist holds media back until its RTCP is answered, which takes longer if replies are lost
     thread::sleep(Duration::from_secs(3));
     feed(udp);
     let numbers = finish();
@@ -144,11 +147,11 @@ fn ours(far: SocketAddr) -> Box<dyn FnOnce() -> Vec<u64>> {
     })
 }
 
-/// librist's receiver, with the same buffer. In which order it gives packets out is its own affair.
+/// Runs librist's receiver, with the same buffer. The order of its output is not checked.
 fn theirs(far: SocketAddr) -> Box<dyn FnOnce() -> Vec<u64>> {
     let (receiver, collector) = librist(&format!("rist://@{far}"));
     Box::new(move || {
-        thread::sleep(Duration::from_millis(1500)); // its buffer
+        thread::sleep(Duration::from_millis(1500)); // the duration of its buffer
         drop(receiver);
         let number = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().expect("8 bytes"));
         let numbers: BTreeSet<u64> =
@@ -166,12 +169,12 @@ fn where_requests_are_lost_we_miss_no_more_than_librist() {
         let path = (chance, Duration::from_millis(milliseconds));
         let (ours, theirs) = (missing(path, ours), missing(path, theirs));
         println!("{chance} lost both ways, {milliseconds} ms: {ours} of {COUNT} missing, librist {theirs}");
-        // a packet whose every request or answer is lost is missing by chance
+        // a packet is missing by chance if every request or every retransmission of it is lost
         assert!(ours <= theirs + COUNT / 200, "{chance}, {milliseconds} ms: {ours}, librist {theirs}");
     }
 }
 
-/// By unicast.
+/// Runs a sender over unicast.
 fn on_loopback(start: fn(u16, SocketAddr) -> Running) {
     let [near, far] = [pair(), pair()].map(|port| SocketAddr::from((LOCALHOST, port)));
     from(start, near, far, &format!("rist://@{far}"));
@@ -184,8 +187,8 @@ fn nothing_from_librist_is_missing() {
     }
 }
 
-/// In a network of its own: librist sends to groups where the routing table says, whatever
-/// interface it was told.
+/// In a separate network: librist sends to groups according to the routing table, regardless of
+/// the interface option.
 #[test]
 fn nothing_from_librist_by_multicast_is_missing() {
     if !have("ristsender") || !have("ip") || !is_root() {
@@ -203,7 +206,8 @@ fn nothing_from_librist_by_multicast_is_missing() {
     apart.join().expect("nothing is missing");
 }
 
-/// GStreamer's sender answers only when it knows its SSRC from the caps, as any payloader says it.
+/// Starts GStreamer's sender, which answers only if it knows its SSRC from the caps, which any
+/// payloader sets.
 fn ristsink(input: u16, to: SocketAddr) -> Running {
     gstreamer(&format!(
         "udpsrc address=127.0.0.1 port={input} caps=video/mpegts,systemstream=true,packetsize=188 \

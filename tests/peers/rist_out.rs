@@ -1,4 +1,4 @@
-//! RIST receivers behind a lossy path: what our relay sends again makes their streams whole.
+//! RIST receivers after a lossy path: the relay's retransmissions complete their streams.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -13,18 +13,19 @@ use super::{
     st2022::{Collector, LOCALHOST, ports},
 };
 
-/// TS packets of a datagram, and how many datagrams are sent: 5 s at 6 Mbit/s.
+/// TS packets of a datagram, and the number of datagrams: 5 s at 6 Mbit/s.
 const DATAGRAM: usize = 7 * 188;
 const COUNT: u64 = 2_850;
-/// Datagrams at the start and at the end of which none is lost.
+/// Number of datagrams at the start and at the end of which none is lost.
 const SPARED: u64 = 200;
 
-/// A free even port, and the one above it.
+/// Returns a free even port whose next higher one is free, too.
 fn even_port() -> u16 {
     ports().0
 }
 
-/// A relay that gets TS and sends RIST; what sends to it, and its HTTP address.
+/// Starts a relay that receives TS and sends RIST. Returns it with the command that sends to it,
+/// and its HTTP address.
 fn relay(to: &str) -> (Running, Command, SocketAddr) {
     let (input, http) = (free_port(), SocketAddr::from((LOCALHOST, free_port())));
     let listen = format!("udp://@127.0.0.1:{input}");
@@ -34,14 +35,15 @@ fn relay(to: &str) -> (Running, Command, SocketAddr) {
     (relay, send, http)
 }
 
-/// What a receiver must put out: the fixture again and again.
+/// Returns the expected output of a receiver: the repeated fixture.
 fn expected() -> Vec<u8> {
     let file = std::fs::read(fixture()).expect("the fixture");
     file.into_iter().cycle().take(COUNT as usize * DATAGRAM).collect()
 }
 
-/// From the first packet that the receiver takes, nothing is missing. It takes none before it has
-/// heard from the sender, and a report may come later than the media, since it takes another way.
+/// Checks that nothing is missing after the first packet that the receiver outputs. It outputs
+/// none before it has received the sender's RTCP, and a report may arrive later than the media,
+/// because it takes another path.
 fn assert_whole(who: &str, received: &[u8]) {
     let expected = expected();
     let head = expected.len().saturating_sub(received.len());
@@ -54,7 +56,7 @@ fn assert_whole(who: &str, received: &[u8]) {
     assert_eq!(differs, None, "{who}: the first byte that differs");
 }
 
-/// What the path and the relay have counted.
+/// Checks the counters of the path and of the relay.
 fn assert_recovered(who: &str, path: &LossyPath, http: SocketAddr) {
     let census = path.census();
     let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
@@ -71,7 +73,7 @@ fn assert_recovered(who: &str, path: &LossyPath, http: SocketAddr) {
     assert_eq!(metric(http, &["tidecast_output_invalid_datagrams_total{"]), 0.0);
 }
 
-/// ristreceiver with a buffer of 1 s, and what it puts out.
+/// Starts ristreceiver with a buffer of 1 s, and collects its output.
 pub(super) fn librist(url: &str) -> (Running, Collector) {
     let out = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     let to = format!("udp://{}", out.local_addr().expect("bound"));

@@ -1,5 +1,5 @@
-//! Formats that are found out: what ffmpeg sends by default, which is cut anywhere, arrives byte
-//! for byte, and `probe` says what it is.
+//! Detection of formats: ffmpeg's default output, which is split at arbitrary positions, arrives
+//! byte for byte, and `probe` names it.
 
 use std::{process::Command, thread, time::Duration};
 
@@ -9,8 +9,8 @@ use super::{
     fixture,
 };
 
-/// ffmpeg's transport stream over UDP, as it comes without any option: datagrams of 1,472 bytes,
-/// which are no whole packets.
+/// Starts ffmpeg's transport stream over UDP without any option: datagrams of 1,472 bytes, which
+/// are not whole packets.
 fn ffmpeg(group: std::net::Ipv4Addr, port: u16) -> Running {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-nostdin", "-hide_banner", "-v", "error", "-re", "-i"]).arg(fixture());

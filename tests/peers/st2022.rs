@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 with ffmpeg and GStreamer: what they protect comes back, our repair packets are
-//! theirs byte for byte, and GStreamer rebuilds from ours.
+//! SMPTE ST 2022-1 with ffmpeg and GStreamer: streams that they protect are recovered, tidecast's
+//! repair packets equal theirs byte for byte, and GStreamer recovers with tidecast's.
 
 use std::{
     collections::BTreeSet,
@@ -26,35 +26,35 @@ use super::{
 
 pub(super) const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Sockets on a free even port for media, and on those that belong to it: + 1 RTCP, + 2 columns, +
-/// 4 rows.
+/// Opens sockets on a free even port for media, and on its additional ports: + 1 RTCP, + 2
+/// columns, + 4 rows.
 pub(super) fn ports() -> (u16, [UdpSocket; 4]) {
     let port = free_ports();
     let bind = |offset| UdpSocket::bind((LOCALHOST, port + offset)).expect("bind");
     (port, [bind(0), bind(2), bind(4), bind(1)])
 }
 
-/// Such ports, for others.
+/// Returns such ports, unbound, for other programs.
 pub(super) fn free_ports() -> u16 {
     super::common::free_ports(5)
 }
 
-/// A free port of one's own, bound.
+/// Returns a free port, bound.
 pub(super) fn port() -> (u16, UdpSocket) {
     let socket = UdpSocket::bind((LOCALHOST, 0)).expect("bind");
     (socket.local_addr().expect("address").port(), socket)
 }
 
-/// A free port, and what comes to it.
+/// Returns a free port, and a collector of the datagrams to it.
 pub(super) fn output() -> (u16, Collector) {
     let (port, socket) = port();
     (port, Collector::new([socket]))
 }
 
-/// Which socket a datagram came to, and the datagram.
+/// Received datagrams, each with the index of its socket.
 pub(super) type Received = Vec<(u8, Vec<u8>)>;
 
-/// Collects what comes to some sockets, in one order.
+/// Collects the datagrams of several sockets, in one order.
 pub(super) struct Collector {
     datagrams: Arc<Mutex<Received>>,
     stop: Arc<AtomicBool>,
@@ -84,7 +84,7 @@ impl Collector {
         self.datagrams.lock().expect("no panic").len()
     }
 
-    /// Waits until nothing has come for a while.
+    /// Waits until nothing has arrived for a while.
     pub(super) fn finish(self) -> Received {
         let mut before = usize::MAX;
         until("the end", || {
@@ -120,12 +120,13 @@ fn ffmpegs_repair_packets_bring_back_each_packet() {
         let came_back = sent.each_comes_back();
         println!("ffmpeg {columns}x{rows}: {came_back} of {} protected", sent.media().count());
         assert!(came_back > 250, "{columns}x{rows}: only {came_back} protected");
-        // ffmpeg's repair packets have the timestamp of the first packet that they protect.
+        // ffmpeg's repair packets have the timestamp of the first protected packet.
         sent.we_send_the_same(columns, rows, 4..8);
     }
 }
 
-/// Media packets of seven sizes. GStreamer's elements insist on SSRC 0, and know neither CSRC list
+/// Returns media packets of seven sizes. GStreamer's elements require SSRC 0, and support neither
+/// a CSRC list nor padding here.
 /// nor padding here.
 pub(super) fn media(number: u64) -> Vec<u8> {
     let payload: Vec<u8> = (0..188 * (1 + number % 7)).map(|i| ((i * number) >> 3) as u8).collect();
@@ -143,10 +144,10 @@ pub(super) fn media(number: u64) -> Vec<u8> {
     packet
 }
 
-/// The number of the first packet: wraps inside the first matrices.
+/// The number of the first packet, which leads to a wrap within the first matrices.
 const FIRST: u64 = 65_500;
 
-/// Sends media packets until the first one has come through the pipeline; gives the next number.
+/// Sends media packets until the first one has passed the pipeline. Returns the next number.
 pub(super) fn until_ready(
     socket: &UdpSocket,
     to: SocketAddr,
@@ -191,8 +192,8 @@ fn gstreamers_repair_packets_bring_back_each_packet_of_seven_sizes() {
     }
 }
 
-/// A burst as long as a row in one matrix, two packets of one row in the next, and so on: all of it
-/// can come back.
+/// Selects a burst as long as a row in one matrix, two packets of one row in the next, and so on:
+/// all of them are recoverable.
 fn lost(number: u64, columns: u64, rows: u64) -> bool {
     let (matrix, place) = (number / (columns * rows), number % (columns * rows));
     match matrix % 4 {
@@ -220,7 +221,7 @@ fn gstreamer_rebuilds_the_identical_stream_from_ours() {
     let ready = until_ready(&socket, to(media_in), &collector, |number| {
         encoder.media(&media(number), &mut out);
     });
-    // Whatever was protected so far began before the pipeline did.
+    // Matrices that were protected so far started before the pipeline did.
     out.clear();
     let per_matrix = u64::from(columns) * u64::from(rows);
     let first = FIRST + (ready - FIRST).next_multiple_of(per_matrix);

@@ -1,6 +1,6 @@
-//! Players that come in the middle of a film: the first thing that they get is a key frame, and
-//! they have nothing to complain about. They find the film in the playlist, in its description, and
-//! among what is announced.
+//! Players that connect in the middle of a film: the stream starts with a key frame, and they
+//! report no errors. They find the film in the playlist, in its description, and in the
+//! announcements.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ const PACKET: usize = 188;
 const GROUP: usize = 50;
 const VIDEO: u16 = 0x100;
 
-/// A film of 30 s with a key frame each 2 s, by this encoder.
+/// Creates a film of 30 s with a key frame every 2 s, with this encoder.
 fn film(folder: &Path, encoder: &str) -> PathBuf {
     let film = folder.join(format!("{encoder}.ts"));
     let mut ffmpeg = Command::new("ffmpeg");
@@ -52,13 +52,14 @@ fn is_indicated(packet: &[u8; PACKET]) -> bool {
     packet[3] & 0x20 != 0 && packet[4] > 0 && packet[5] & 0x40 != 0
 }
 
-/// Where the key frames of the film begin, by the indicator, which ffmpeg sets on audio too.
+/// Returns where the key frames of the film start, by the indicator, which ffmpeg also sets on
+/// audio.
 fn key_frames(film: &[u8]) -> Vec<usize> {
     let keys = packets(film).iter().enumerate().filter(|(_, p)| pid(p) == VIDEO && is_indicated(p));
     keys.map(|(place, _)| place).collect()
 }
 
-/// The same film, the indicator set on nothing but audio.
+/// Returns the same film with the indicator set only on audio.
 fn without_indicator(film: &[u8]) -> Vec<u8> {
     let mut film = film.to_vec();
     for packet in film.as_chunks_mut::<PACKET>().0 {
@@ -69,7 +70,7 @@ fn without_indicator(film: &[u8]) -> Vec<u8> {
     film
 }
 
-/// A relay and the film on its way through it.
+/// A relay, and the film that is sent through it.
 struct Showing {
     relay: Running,
     _sender: Running,
@@ -78,7 +79,7 @@ struct Showing {
 }
 
 impl Showing {
-    /// `more`: further lines of the channel.
+    /// Starts a showing. `more`: further lines of the channel.
     fn of(film: &Path, folder: tempfile::TempDir, more: &str) -> Showing {
         let (from, port) = (group(), free_port());
         let config = folder.path().join("relay.toml");
@@ -102,7 +103,7 @@ impl Showing {
         Showing::of(&film, folder, more)
     }
 
-    /// Waits until so many packets of the film have come.
+    /// Waits until this many packets of the film have arrived.
     fn until_packets(&self, count: usize) {
         until(&format!("{count} packets"), || {
             let state: serde_json::Value = serde_json::from_str(&get(self.http, "/api/v1/streams").2).ok()?;
@@ -111,7 +112,7 @@ impl Showing {
         });
     }
 
-    /// The first bytes of a stream, and how long it took from connecting until the last of them.
+    /// Returns the first bytes of a stream, and the time from connecting until the last of them.
     fn read(&self, query: &str, count: usize) -> (Vec<u8>, Duration) {
         let start = now();
         let mut stream = TcpStream::connect(self.http).expect("connect");
@@ -128,7 +129,7 @@ impl Showing {
     }
 }
 
-/// Where these bytes stand in the film.
+/// Returns the position of these bytes in the film.
 fn place(film: &[u8], bytes: &[u8]) -> Option<usize> {
     packets(film).iter().position(|packet| packet[..] == bytes[..PACKET]).filter(|place| {
         let from = place * PACKET;
@@ -136,8 +137,8 @@ fn place(film: &[u8], bytes: &[u8]) -> Option<usize> {
     })
 }
 
-/// What comes first is the tables and then the film from the last key frame on, byte for byte, into
-/// what is live.
+/// The stream starts with the tables and continues with the film from the last key frame, byte for
+/// byte, up to the live position.
 #[test]
 fn a_stream_begins_with_tables_and_the_last_key_frame_of_each_codec() {
     if !have("ffmpeg") {
@@ -154,8 +155,8 @@ fn a_stream_begins_with_tables_and_the_last_key_frame_of_each_codec() {
         let sent = if indicated { original } else { without_indicator(&original) };
         fs::write(&file, &sent).expect("write");
         let showing = Showing::of(&file, folder, "");
-        // In the middle of the second and of the third group; what is read reaches into what is
-        // live.
+        // In the middle of the second and of the third group of pictures; the read bytes extend to
+        // the live position.
         for at in [(keys[1] + keys[2]) / 2, (keys[2] + keys[3]) / 2] {
             showing.until_packets(at);
             let (body, took) = showing.read("", 4 * PACKET);
@@ -173,7 +174,7 @@ fn a_stream_begins_with_tables_and_the_last_key_frame_of_each_codec() {
     }
 }
 
-/// Passes one connection on, and tells when it was made.
+/// Forwards one connection, and reports when it was opened.
 fn watched(to: SocketAddr) -> (SocketAddr, Receiver<Instant>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let address = listener.local_addr().expect("address");
@@ -184,13 +185,13 @@ fn watched(to: SocketAddr) -> (SocketAddr, Receiver<Instant>) {
         let far = TcpStream::connect(to).expect("connect");
         let (mut from, mut into) = (near.try_clone().expect("clone"), far.try_clone().expect("clone"));
         thread::spawn(move || io::copy(&mut from, &mut into));
-        let _ = io::copy(&mut &far, &mut &near); // until ffprobe has enough
+        let _ = io::copy(&mut &far, &mut &near); // until ffprobe disconnects
         let _ = far.shutdown(Shutdown::Both);
     });
     (address, told)
 }
 
-/// How long after connecting ffprobe has the first packet of the video, and its flags.
+/// Returns the time from connecting until ffprobe has the first video packet, and its flags.
 fn probe(http: SocketAddr) -> (String, Duration) {
     let (address, connected) = watched(http);
     let mut ffprobe = Command::new("ffprobe")
@@ -207,8 +208,8 @@ fn probe(http: SocketAddr) -> (String, Duration) {
     (line, took)
 }
 
-/// The first video packet that ffprobe gets is a key frame's, wherever in the group it comes. How
-/// long that takes after connecting is told and not judged, since the machine is shared.
+/// The first video packet that ffprobe gets is a key frame's, at any position in the group of
+/// pictures. The time from connecting is printed and not checked, because the machine is shared.
 #[test]
 fn ffprobe_sees_a_key_frame_first_wherever_it_comes() {
     if !have("ffprobe") {
@@ -228,8 +229,8 @@ fn ffprobe_sees_a_key_frame_first_wherever_it_comes() {
     println!("ffprobe has its key frame after {times:?}");
 }
 
-/// ffmpeg decodes and VLC plays from the middle of the film, and neither misses a picture that
-/// another refers to.
+/// ffmpeg decodes and VLC plays from the middle of the film, and no picture is missing to which
+/// another refers.
 #[test]
 fn players_that_come_in_the_middle_have_nothing_to_complain_about() {
     if !have("ffmpeg") || !have("cvlc") {
@@ -279,8 +280,8 @@ fn vlc_opens_the_playlist_and_the_description_and_lists_what_is_announced() {
     let listing = Vlc::open("vlc://nop", &folder, &["--services-discovery", "sap"]);
     playlist.until_pictures(25);
     listing.until_listed("film");
-    // A VLC without live555 takes the address from the description, and plays it when it is asked
-    // again.
+    // A VLC without live555 takes the address from the description, and plays it on a second
+    // request.
     until("VLC to have the description", || description.listed("film [played").then_some(()));
     description.play();
     description.until_pictures(25);
@@ -295,7 +296,7 @@ fn vlc_opens_the_playlist_and_the_description_and_lists_what_is_announced() {
     let found = String::from_utf8_lossy(&probe.stdout).into_owned();
     assert!(found.contains("h264"), "{found:?} {}", String::from_utf8_lossy(&probe.stderr));
 
-    // At the end it is taken back. VLC keeps what was announced, since anybody might take it back.
+    // At the end the announcement is withdrawn. VLC keeps it, because a withdrawal may be forged.
     let announcements = joined(Ipv4Addr::new(239, 255, 255, 255), 9875);
     showing.relay.stop();
     until("a deletion", || {

@@ -1,4 +1,4 @@
-//! URLs as playlists for udpxy and its kin write them, opened by real players.
+//! URLs in the form of playlists for udpxy and similar programs, opened by real players.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +17,7 @@ use super::{
     players::Vlc,
 };
 
-/// Runs a player to its end; it must be content.
+/// Runs a player to its end; it must succeed.
 fn plays(mut command: Command) {
     let output = command.stdin(Stdio::null()).output().expect("a player");
     let said =
@@ -37,7 +37,7 @@ fn mpv(url: &str) {
     plays(mpv);
 }
 
-/// Begins with the tables of a transport stream.
+/// Checks that the response starts with the tables of a transport stream.
 fn curl(url: &str, folder: &Path) {
     let file = folder.join("curl.ts");
     let mut curl = Command::new("curl");

@@ -1,6 +1,6 @@
-//! A transport stream that comes without RTP leaves on RTP outputs as RTP: every byte of it comes
-//! out of GStreamer's depayloader and of another relay, also when packets are lost on the way and
-//! FEC brings them back.
+//! A transport stream that is received without RTP is sent on RTP outputs as RTP: every byte of it
+//! is output by GStreamer's depayloader and by another relay, also when packets are lost on the
+//! path and recovered by FEC.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use super::{
     st2022::{LOCALHOST, free_ports, output, port, ports},
 };
 
-/// The film, as datagrams of seven TS packets.
+/// Returns the film, as datagrams of seven TS packets.
 fn film() -> Vec<Vec<u8>> {
     let bytes = fs::read(fixture()).expect("the fixture");
     bytes.chunks(7 * ts::PACKET).map(<[u8]>::to_vec).collect()
@@ -37,7 +37,7 @@ fn send(to: (Ipv4Addr, u16)) {
     }
 }
 
-/// A relay of the group's transport stream to these outputs.
+/// Starts a relay of the group's transport stream to these outputs.
 fn relay(from: (Ipv4Addr, u16), outputs: &[String]) -> Running {
     let input = format!("udp://@{}:{}?if=127.0.0.1", from.0, from.1);
     let arguments = ["relay".to_owned(), input, "--to".to_owned()];
@@ -68,7 +68,7 @@ fn each_datagram_is_one_rtp_packet_and_all_outputs_send_the_same() {
     }
 }
 
-/// What a sender lost before the relay is lost in the RTP numbers, too.
+/// Losses before the relay also appear as gaps in the RTP numbers.
 #[test]
 fn a_native_transport_stream_keeps_its_gaps() {
     let from = (group(), free_port());
@@ -93,7 +93,7 @@ fn a_native_transport_stream_keeps_its_gaps() {
     assert!(packets.iter().zip(&kept).all(|(packet, number)| packet.payload() == film[*number]));
 }
 
-/// Something else than a transport stream is refused, and said so.
+/// A stream other than a transport stream is refused, and this is reported.
 #[test]
 fn readings_are_not_sent_as_rtp_and_a_warning_says_so() {
     let (from, http) = ((group(), free_port()), SocketAddr::from((LOCALHOST, free_port())));
@@ -146,13 +146,13 @@ fn gstreamer_takes_the_identical_stream_out_of_our_rtp() {
     is_the_film(&file);
 }
 
-/// Two of a row, which columns bring back, and single ones, which rows do.
+/// Selects two of a row, which columns recover, and single ones, which rows do.
 fn lost(place: usize) -> bool {
     place > 60 && (place % 25 == 3 || place % 50 == 4)
 }
 
-/// GStreamer does not know our SSRC, so what it rebuilds has none: numbers and payloads are
-/// compared.
+/// GStreamer does not know tidecast's SSRC, so packets that it recovers have none: numbers and
+/// payloads are compared.
 #[test]
 fn gstreamer_brings_back_what_is_lost_of_our_rtp() {
     if !have("gst-launch-1.0") {
@@ -179,8 +179,8 @@ fn gstreamer_brings_back_what_is_lost_of_our_rtp() {
     assert!(came.into_values().eq(film), "not the film");
 }
 
-/// What is lost, and of the last packets of all some that only repair packets of a matrix that is
-/// not full bring back.
+/// Selects losses, and some of the very last packets, which only repair packets of an incomplete
+/// matrix recover.
 fn lost_at_the_end_too(place: usize) -> bool {
     let length = fs::metadata(fixture()).expect("the fixture").len() as usize;
     let count = length.div_ceil(7 * ts::PACKET);
@@ -215,7 +215,7 @@ fn two_relays_bridge_a_lossy_link_for_a_transport_stream() {
     let dropped = (0..film.len()).filter(|place| lost_at_the_end_too(*place)).count();
     assert_eq!(lossy.finish().len(), film.len());
     assert!(dropped > 15, "{dropped} dropped");
-    // A repair packet may overtake its media by more than is waited for; the original is then a
+    // A repair packet may overtake its media by more than the hold; the original is then a
     // duplicate.
     let recovered = metric(http, &["tidecast_packets_recovered_total", "by=\"fec\""]);
     let duplicates = metric(http, &["tidecast_packets_discarded_total", "reason=\"duplicate\""]);

@@ -1,5 +1,5 @@
-//! Capture files: each fixture is named with its format and geometry, whatever kind of file it is
-//! in.
+//! Capture files: each fixture is identified with its format and FEC parameters, in every kind of
+//! file.
 
 use std::{fs, process::Command};
 
@@ -57,7 +57,7 @@ fn assert_programme(name: &str, ts: &Value) {
 
 #[test]
 fn the_golden_native_datagrams_are_named_with_their_block() {
-    // native.hex as a capture: text2pcap of the Wireshark package makes one out of hexadecimal
+    // native.hex as a capture, created by text2pcap of the Wireshark package from hexadecimal
     // lines
     if !common::have("text2pcap") {
         return;
@@ -80,7 +80,7 @@ fn the_golden_native_datagrams_are_named_with_their_block() {
     );
 }
 
-/// The datagrams of the fixture as text2pcap reads them: each line with its offset.
+/// Returns the datagrams of the fixture in the format of text2pcap: each line with its offset.
 fn hexdump(text: &str) -> String {
     let mut out = String::new();
     let mut offset = 0;
@@ -98,7 +98,7 @@ fn hexdump(text: &str) -> String {
 
 #[test]
 fn losses_of_a_capture_are_found_and_a_threshold_tells_scripts() {
-    // two single packets and three in a row are cut out of the file
+    // two single packets and three consecutive ones are cut out of the file
     let whole = fs::read(fixture("gstreamer-rtp.pcap")).expect("the fixture");
     let folder = tempfile::tempdir().expect("a folder");
     let lossy = folder.path().join("lossy.pcap");

@@ -1,4 +1,5 @@
-//! A running relay explains itself, and `check` tries the machine, by the real binary.
+//! A running relay explains its state, and `check` tries the configuration on this machine, with
+//! the real binary.
 
 use std::{fs, process::Command};
 

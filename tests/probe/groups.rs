@@ -1,4 +1,4 @@
-//! Groups of `lo`: what real programs send is named, and silence is explained.
+//! Groups of `lo`: the traffic of real programs is identified, and silence is explained.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use super::{
     probe, probed,
 };
 
-/// An address on `lo`.
+/// Returns an address on `lo`.
 fn address(scheme: &str, at: &str) -> (String, String) {
     let (group, port) = (group(), free_port());
     (
@@ -89,8 +89,8 @@ fn a_terminal_gets_a_live_display_which_q_ends() {
     let shown =
         || String::from_utf8_lossy(&fs::read(typescript.path()).expect("the terminal's text")).into_owned();
     until("the display", || shown().contains("q: end").then_some(()));
-    // Only cells that change are drawn, so a word that takes another's place is not there whole: a
-    // row of the flows is.
+    // Only cells that change are drawn, so a word that replaces another one is not there
+    // completely; a row of the flows is.
     until("both flows' sources", || (shown().matches("127.0.0.1:").count() >= 2).then_some(()));
     script.child.stdin.as_mut().expect("piped").write_all(b"q").expect("a key");
     assert!(script.wait().success(), "{}", shown());

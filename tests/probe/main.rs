@@ -1,5 +1,5 @@
-//! `tidecast probe` as a user runs it: on capture files, on groups of `lo`, and its suggestions put
-//! to the test.
+//! `tidecast probe` as a user runs it: on capture files, on groups of `lo`, and with a test of its
+//! suggestions.
 
 mod captures;
 mod explains;
@@ -13,7 +13,7 @@ use tidecast_testkit::common;
 
 use common::tidecast;
 
-/// Runs `probe ARGS --json` to its end; the report, which must be there.
+/// Runs `probe ARGS --json` to its end. Returns the report.
 fn probed(args: &[&str]) -> Value {
     let output = probe(&[args, &["--json"]].concat());
     let text = String::from_utf8(output.stdout).expect("text");

@@ -1,9 +1,9 @@
-//! What a probe suggests, applied through relays, recovers what the same bad link takes: ten seeded
-//! cases.
+//! The settings that a probe suggests, applied to relays, recover the losses of the same bad link:
+//! ten seeded cases.
 //!
 //! First sender -> impair -> probe; then sender -> relay that adds the FEC -> impair with the same
-//! seed -> relay with the hold -> recv, all of them the real programs. RTP goes through three
-//! links, one for each port.
+//! seed -> relay with the hold -> recv, all with the real programs. RTP passes three links, one
+//! for each port.
 
 use std::{io::Read, net::Ipv4Addr, process::Stdio, thread};
 
@@ -14,10 +14,10 @@ use super::{
     probed,
 };
 
-/// Packets that must come through whole in each case.
+/// Number of packets that must arrive completely in each case.
 const PACKETS: &str = "1500";
 
-/// Which stream, and which link.
+/// The stream and the link of a case.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     seed: u64,
@@ -36,8 +36,8 @@ fn cases() -> [Case; 10] {
     })
 }
 
-/// A place on `lo`; the two ports above that FEC uses are free, too, since each place has a group
-/// of its own.
+/// An address on `lo`; the two higher ports that FEC uses are free, too, because each address has
+/// a different group.
 #[derive(Debug, Clone, Copy)]
 struct Place(Ipv4Addr, u16);
 
@@ -85,7 +85,7 @@ impl Case {
         link
     }
 
-    /// What the probe suggests behind the link.
+    /// Returns the probe's suggestion after the link.
     fn suggestion(self) -> Value {
         let (near, far) = (Place::new(), Place::new());
         let _link = self.impair(near, far);
@@ -95,7 +95,7 @@ impl Case {
         report["suggestion"].clone()
     }
 
-    /// What stays lost with it, and what the links took of the media.
+    /// Returns how many packets stay lost with it, and how many media packets the links dropped.
     fn residual(self, suggestion: &Value) -> (u64, u64) {
         let word = |key: &str| suggestion[key].as_str().unwrap_or_else(|| panic!("{key} in {suggestion}"));
         let (source, near, far, end) = (Place::new(), Place::new(), Place::new(), Place::new());
@@ -129,7 +129,7 @@ impl Case {
     }
 }
 
-/// Media packets that a link took.
+/// Returns the number of media packets that a link dropped.
 fn taken(link: &mut Running) -> u64 {
     link.stop();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The same numbered datagrams, the same gaps, in order, to each client of each transport.
+//! Each client of each transport gets the same numbered datagrams, with the same gaps, in order.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -16,14 +16,15 @@ use crate::{
 
 const TRANSPORTS: [&str; 4] = ["tcp", "websocket", "sse", "socketio"];
 
-/// Hundreds of clients in Node.js need both cores: what they are too slow for is told as missed.
+/// Only one test at a time, because hundreds of clients in Node.js need both cores: packets for
+/// which they are too slow are reported as missed.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn have_clients() -> bool {
     have("node") && ["ws", "eventsource", "socket.io-client"].into_iter().all(have_npm)
 }
 
-/// Clients of one transport, in a process of their own.
+/// Clients of one transport, in a separate process.
 struct Clients {
     transport: &'static str,
     node: Child,
@@ -46,11 +47,11 @@ impl Clients {
         Clients { transport, node: node.spawn().expect("node") }
     }
 
-    /// What each of them got, in the order in which they were started.
+    /// Returns what each of them received, in the order in which they were started.
     fn finish(mut self) -> (&'static str, Vec<Value>) {
         let start = now();
-        // Those who have it all end by themselves; the others say what they have when their input
-        // ends.
+        // Clients that have received everything end by themselves; the others report when their
+        // input ends.
         let input = self.node.stdin.take();
         while self.node.try_wait().expect("wait").is_none() && start.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(20));
@@ -69,7 +70,7 @@ fn count(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value}: no count"))
 }
 
-/// How many numbers a list of ranges holds.
+/// Returns how many numbers a list of ranges contains.
 fn numbers(ranges: &Value) -> u64 {
     let ranges = ranges.as_array().expect("a list");
     ranges.iter().map(|range| count(&range[1]) - count(&range[0]) + 1).sum()
@@ -136,7 +137,7 @@ fn a_client_that_stops_reading_costs_no_other_a_packet_and_is_told_what_it_misse
             let told = count(&client["packets"]) + numbers(&client["lost"]) + missed;
             assert_eq!(told, COUNT, "{who}");
             assert_eq!(missed > 0, n == 0, "{who}");
-            // The backlog that it gets is what the kernels had, and then there is something new.
+            // Its backlog is the content of the kernels' buffers, followed by new data.
             assert!(n > 0 || (missed > 1000 && count(&client["last"]) >= 1), "{who}");
         }
         let label = format!("output=\"{transport}\"");

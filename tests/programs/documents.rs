@@ -1,4 +1,4 @@
-//! The scripts in the documentation, run as they stand there against a relay.
+//! The scripts in the documentation, run unchanged against a relay.
 
 use std::{
     io::{BufRead, BufReader},
@@ -13,7 +13,7 @@ use crate::{
     source::Relay,
 };
 
-/// What a browser has, or a page before the script.
+/// Objects that a browser provides, or a page before the script.
 const BEFORE: &str = "
 const packages = process.argv[1];
 globalThis.WebSocket = require(packages + '/ws').WebSocket;
@@ -27,7 +27,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).expect("the document")
 }
 
-/// The parts of a document between two marks.
+/// Returns the parts of a document between two marks.
 fn blocks<'a>(text: &'a str, from: &str, to: &str) -> Vec<&'a str> {
     text.split(from).skip(1).filter_map(|rest| rest.split(to).next()).collect()
 }

@@ -1,4 +1,4 @@
-//! What a TCP client says and hears, byte by byte; and what is refused over HTTP.
+//! The protocol of a TCP client, byte by byte; and requests that are refused over HTTP.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -34,7 +34,7 @@ impl Client {
         line.trim_end().to_owned()
     }
 
-    /// Says a line and gives the answer.
+    /// Sends a line and returns the response.
     fn ask(&mut self, line: &str) -> String {
         self.say(line);
         self.line()
@@ -56,7 +56,7 @@ impl Client {
     }
 }
 
-/// Waits until the relay has seen so many packets.
+/// Waits until the relay has received this many packets.
 fn until_received(relay: &Relay, count: f64) {
     let received = || crate::common::metric(relay.http, &["tidecast_packets_delivered_total{"]);
     until("the packets", || (received() >= count).then_some(()));
@@ -176,11 +176,12 @@ fn a_rate_lets_the_newest_win() {
         relay.send(&reading(number, &number.to_string()));
     }
     let told = [client.json()["seq"].as_u64(), client.json()["seq"].as_u64()];
-    // The first one that comes is told at once; of the others the newest when its time has come.
+    // The first one is sent at once; of the others only the newest is sent when the interval is
+    // over.
     assert_eq!(told, [Some(1), Some(5)]);
 }
 
-/// As a browser's EventSource does that has lost its connection.
+/// Reconnects like a browser's EventSource that has lost its connection.
 #[test]
 fn events_go_on_where_a_client_was_cut_off() {
     let relay = Relay::start(&[]);

@@ -1,4 +1,4 @@
-//! Streams for programs, with the clients that people use: Node's `net`, and the npm packages ws,
+//! Streams for programs, with clients in common use: Node's `net`, and the npm packages ws,
 //! eventsource and socket.io-client.
 
 mod delivery;

@@ -1,5 +1,4 @@
-//! A producer with FEC, a path that loses some of what it sends, and a relay for programs behind
-//! it.
+//! A producer with FEC, a path that loses some of its packets, and a relay for programs after it.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -41,7 +40,7 @@ impl Relay {
         sender().send_to(datagram, self.group).expect("send");
     }
 
-    /// Waits until each of these transports has so many clients.
+    /// Waits until each of these transports has this many clients.
     pub(crate) fn until_clients(&self, transports: &[&str], count: usize) {
         for transport in transports {
             let label = format!("transport=\"{transport}\"");
@@ -52,7 +51,7 @@ impl Relay {
     }
 }
 
-/// Loses 1 % by chance, and some bursts that no FEC makes good.
+/// Loses 1 % at random, and some bursts that no FEC recovers.
 #[derive(Debug)]
 pub(crate) struct Losses {
     pub(crate) seed: u64,
@@ -61,15 +60,15 @@ pub(crate) struct Losses {
 
 const BURST: u64 = 6;
 
-/// The way to the relay's group.
+/// The path to the relay's group.
 struct Path<'a> {
     relay: &'a Relay,
     out: UdpSocket,
     losses: Losses,
     random: Pcg32,
     sent: u64,
-    /// The first and the last ones come, so that every client knows where the stream begins and
-    /// ends.
+    /// Whether the packet must not be lost: the first and the last ones arrive, so that every
+    /// client knows where the stream starts and ends.
     safe: bool,
 }
 
@@ -78,7 +77,7 @@ impl Path<'_> {
         self.sent += 1;
         let in_burst = |from: &u64| (*from..from + BURST).contains(&self.sent);
         let burst = self.losses.bursts.iter().any(in_burst);
-        // Drawn for each, so that the bursts do not shift the rest.
+        // Drawn for each packet, so that the bursts do not shift the other decisions.
         let unlucky = self.random.random::<f64>() < 0.01;
         if self.safe || !(burst || unlucky) {
             self.out.send_to(datagram, self.relay.group).expect("send");
@@ -86,8 +85,8 @@ impl Path<'_> {
     }
 }
 
-/// Sends `count` numbered payloads of `length` bytes with FEC, `rate` in a second, over the lossy
-/// path, to the end of the session.
+/// Sends `count` numbered payloads of `length` bytes with FEC, `rate` per second, over the lossy
+/// path, until the end of the session.
 pub(crate) fn produce(relay: &Relay, count: u64, length: usize, rate: u32, losses: Losses) {
     println!("{losses:?}");
     let random = Pcg32::seed_from_u64(losses.seed);

@@ -1,4 +1,4 @@
-//! Keeps what a relay puts out, and when each piece of it came.
+//! Stores the output of a relay, with the time of each piece.
 
 use std::{
     io::{self, Read, Write},
@@ -13,14 +13,15 @@ use std::{
 
 use tidecast_net::clock;
 
-/// How often a capture looks whether it shall end, and an HTTP client tries to connect.
+/// Interval at which a capture checks whether to end, and at which an HTTP client tries to
+/// connect.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What came.
+/// The received bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
     pub bytes: Vec<u8>,
-    /// Where in the bytes each piece begins, and when it came.
+    /// The position in the bytes at which each piece starts, and the time of its arrival.
     pub arrivals: Vec<(usize, Instant)>,
 }
 
@@ -30,7 +31,7 @@ impl Captured {
         self.bytes.extend(bytes);
     }
 
-    /// When the byte at this place came.
+    /// Returns when the byte at this position arrived.
     pub fn arrival(&self, place: usize) -> Option<Instant> {
         let after = self.arrivals.partition_point(|(begin, _)| *begin <= place);
         Some(self.arrivals.get(after.checked_sub(1)?)?.1)
@@ -43,12 +44,12 @@ pub struct Capture {
     captured: Arc<Mutex<Captured>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    /// Of a socket; none of HTTP.
+    /// The socket's address; `None` for HTTP.
     pub address: Option<SocketAddr>,
 }
 
 impl Capture {
-    /// Of the datagrams of a socket.
+    /// Captures the datagrams of a socket.
     pub fn udp(socket: UdpSocket) -> Capture {
         socket.set_read_timeout(Some(PAUSE)).expect("time-out");
         let address = socket.local_addr().expect("bound");
@@ -62,13 +63,13 @@ impl Capture {
         })
     }
 
-    /// Of the body of an HTTP answer; asks until somebody answers.
+    /// Captures the body of an HTTP response; tries until the server responds.
     pub fn http(server: SocketAddr, path: &'static str) -> Capture {
         Capture::start(None, move |captured, stop| {
             while !stop.load(Ordering::Relaxed) {
                 match TcpStream::connect(server) {
                     Ok(stream) => return drop(body(stream, path, captured, stop)),
-                    Err(_) => thread::sleep(PAUSE), // it does not listen yet
+                    Err(_) => thread::sleep(PAUSE), // the server does not listen yet
                 }
             }
         })
@@ -84,12 +85,12 @@ impl Capture {
         Capture { captured, stop, thread: Some(thread), address }
     }
 
-    /// When something came last.
+    /// Returns when the last data arrived.
     pub fn last(&self) -> Option<Instant> {
         self.captured.lock().expect("no panic").arrivals.last().map(|(_, when)| *when)
     }
 
-    /// What has come.
+    /// Returns what has been received.
     pub fn finish(mut self) -> Captured {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().expect("once").join().expect("no panic");
@@ -97,7 +98,7 @@ impl Capture {
     }
 }
 
-/// Reads until the server ends, or nobody wants more.
+/// Reads until the server closes, or the capture is stopped.
 fn body(mut stream: TcpStream, path: &str, captured: &Mutex<Captured>, stop: &AtomicBool) -> io::Result<()> {
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
     stream.set_read_timeout(Some(PAUSE))?;

@@ -1,5 +1,5 @@
-//! One showing of the film: everybody listens, the film is sent with one datagram left out, and
-//! what each put out is kept.
+//! One showing of the film: all subjects receive, the film is sent with one datagram left out, and
+//! the output of each is stored.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, thread, time::Duration};
 
@@ -12,12 +12,12 @@ use super::{
 };
 use crate::common::{self, Running};
 
-/// A relay whose socket is there needs as long at most until it reads it.
+/// Maximum time from the creation of a relay's socket until the relay reads it.
 const SETTLE: Duration = Duration::from_millis(500);
-/// VLC holds two seconds back; nothing for as long means that nothing comes any more.
+/// VLC holds two seconds back; after this time without data there is none left.
 const QUIET: Duration = Duration::from_millis(2500);
 
-/// What is shown to whom.
+/// The film of a showing and its subjects.
 #[derive(Debug)]
 pub struct Course<'a> {
     pub film: &'a Film,
@@ -26,28 +26,28 @@ pub struct Course<'a> {
     pub lost: Option<usize>,
 }
 
-/// What came of it.
+/// Results of a showing.
 #[derive(Debug)]
 pub struct Shown {
     pub delivered: Vec<Delivered>,
-    /// Datagrams that the kernel dropped because the buffer of somebody's socket was full: more was
-    /// lost than should be.
+    /// Datagrams that the kernel dropped because the buffer of a socket was full: more were lost
+    /// than intended.
     pub dropped: u64,
 }
 
-/// What came out of one of them.
+/// Output of one subject.
 #[derive(Debug)]
 pub struct Delivered {
     pub subject: Subject,
     pub captured: Captured,
-    /// What it said.
+    /// Its log.
     pub log: String,
-    /// From the first datagram sent to the first byte that came out.
+    /// Time from the first datagram sent to the first byte of output.
     pub first_byte: Option<Duration>,
 }
 
 impl Delivered {
-    /// What comes out of a relay that leaves the bytes alone.
+    /// Returns the output of a relay that leaves the bytes unchanged.
     pub fn expected(&self, film: &Film, lost: Option<usize>) -> Vec<u8> {
         let lost = lost.filter(|_| !self.subject.recovers());
         let kept = film.datagrams().enumerate().filter(|(number, _)| lost != Some(*number));
@@ -56,9 +56,9 @@ impl Delivered {
 }
 
 impl Course<'_> {
-    /// Runs it; takes as long as the film and some seconds.
+    /// Runs the showing; takes as long as the film and some seconds.
     pub fn run(&self, folder: &Path) -> Shown {
-        // VLC does not run as root, and has a home like everybody.
+        // VLC does not run as root, and needs a home folder.
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("permissions");
         let place = Place::free();
         let started: Vec<(Subject, Capture, Option<Running>)> = self
@@ -97,7 +97,7 @@ fn until_quiet(started: &[(Subject, Capture, Option<Running>)]) {
     });
 }
 
-/// The sockets bound to a UDP port: how many datagrams the kernel dropped at each.
+/// Returns, for each socket bound to a UDP port, how many datagrams the kernel dropped.
 fn sockets(port: u16) -> Vec<u64> {
     let table = fs::read_to_string("/proc/net/udp").expect("/proc");
     let local = format!(":{port:04X}");

@@ -1,5 +1,5 @@
-//! What ffmpeg's decoder makes of a transport stream: each picture and each audio frame with its
-//! time stamp and a check sum of its content, and the decoder's complaints.
+//! The output of ffmpeg's decoder for a transport stream: each picture and each audio frame with
+//! its timestamp and a checksum of its content, and the decoder's error messages.
 
 use std::{fs, path::Path, process::Command};
 
@@ -12,18 +12,18 @@ pub struct Frame {
     pub content: String,
 }
 
-/// All of a stream.
+/// The decoded frames of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct Decoded {
     /// In the order of presentation.
     pub video: Vec<Frame>,
     pub audio: Vec<Frame>,
-    /// Lines of the decoder about errors.
+    /// The decoder's error lines.
     pub complaints: Vec<String>,
 }
 
-/// Decodes the first video and the first audio stream. One thread: what is put in for damaged parts
-/// would depend on how far the others are.
+/// Decodes the first video and the first audio stream. Uses one thread, because the replacements
+/// for damaged parts would otherwise depend on the progress of other threads.
 pub fn decode(stream: &[u8], folder: &Path, name: &str) -> Decoded {
     let file = |kind: &str| folder.join(format!("{name}.{kind}"));
     fs::write(file("ts"), stream).expect("write");
@@ -44,7 +44,8 @@ pub fn decode(stream: &[u8], folder: &Path, name: &str) -> Decoded {
     }
 }
 
-/// The lines of ffmpeg's `framemd5`: stream, decoding and presentation time, duration, size, MD5.
+/// Parses the lines of ffmpeg's `framemd5`: stream, decoding and presentation time, duration,
+/// size, MD5.
 fn frames(text: &str) -> Vec<Frame> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let frame = |line: &str| {

@@ -1,6 +1,6 @@
-//! What a broadcast has beside picture and sound: teletext, DVB subtitles, SCTE-35 cues, a
-//! programme guide and the time (EN 300 472, EN 300 743, SCTE 35, EN 300 468). They take the place
-//! of null packets, so the bit rate stays.
+//! The services of a broadcast besides video and audio: teletext, DVB subtitles, SCTE-35 cues, a
+//! programme guide and the time (EN 300 472, EN 300 743, SCTE 35, EN 300 468). They replace null
+//! packets, so the bit rate stays the same.
 
 use tidecast_wire::ts::{PACKET, Pcr, pcr, psi};
 
@@ -8,19 +8,19 @@ use super::film::RATE;
 
 const NULL: u16 = 0x1fff;
 const PMT: u16 = 0x1000;
-/// Cues for advertisements: sections of `table_id` 0xfc.
+/// PID of cues for advertisements: sections of `table_id` 0xfc.
 pub const SCTE35: u16 = 0x102;
 pub const TELETEXT: u16 = 0x103;
 pub const SUBTITLES: u16 = 0x104;
-/// What is on, and what comes next.
+/// PID of the current and the next programme.
 pub const EIT: u16 = 0x12;
-/// The time of day.
+/// PID of the time of day.
 pub const TDT: u16 = 0x14;
 
-/// `PTS - PCR` of what is added, in ticks of 90 kHz, about that of the pictures.
+/// `PTS - PCR` of added services, in ticks of 90 kHz, about that of the pictures.
 const AHEAD: u64 = 90_000;
 
-/// One of them: its PID, times per second, and its payload at a time (90 kHz).
+/// One service: its PID, times per second, and its payload at a time (90 kHz).
 struct Extra {
     pid: u16,
     per_second: usize,
@@ -35,7 +35,7 @@ const ALL: [Extra; 5] = [
     Extra { pid: TDT, per_second: 1, payload: |_| with_pointer(vec![0x70, 0x70, 5, 0xed, 0x98, 0x18, 0, 0]) },
 ];
 
-/// The film with all of them, and a program map that names the streams among them.
+/// Returns the film with all services, and a program map that lists the streams among them.
 pub fn add(film: &[u8]) -> Vec<u8> {
     let packets = film.as_chunks::<PACKET>().0;
     let start = packets.iter().find_map(pcr).expect("a clock").ticks / 300;
@@ -64,7 +64,7 @@ pub fn pid(packet: &[u8; PACKET]) -> u16 {
     u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
 }
 
-/// A TS packet that begins a unit; what is short is filled up, sections behind their end, PES
+/// Returns a TS packet that starts a unit; a short unit is padded: sections after their end, PES
 /// packets before them.
 fn carry(pid: u16, count: usize, payload: &[u8]) -> Vec<u8> {
     let [high, low] = pid.to_be_bytes();
@@ -82,9 +82,9 @@ fn carry(pid: u16, count: usize, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// The same table with three more streams, and the registration that SCTE 35 asks for.
+/// Returns the same table with three more streams, and the registration that SCTE 35 requires.
 fn program_map(packet: &[u8; PACKET]) -> Vec<u8> {
-    let old = &packet[5..]; // behind the pointer: ffmpeg begins a packet with it, and it fits into one
+    let old = &packet[5..]; // after the pointer: ffmpeg starts a packet with the table, which fits into one
     let old = &old[..3 + (usize::from(old[1] & 0x0f) << 8 | usize::from(old[2]))];
     assert_eq!((packet[4], old[0], psi::crc(old)), (0, psi::TABLE_PMT, 0), "a program map in one packet");
     let info = 12 + (usize::from(old[10] & 0x0f) << 8 | usize::from(old[11]));
@@ -98,7 +98,7 @@ fn program_map(packet: &[u8; PACKET]) -> Vec<u8> {
     carry(PMT, usize::from(packet[3] & 0x0f), &with_pointer(section(new)))
 }
 
-/// Completes a section: its length and its check sum.
+/// Completes a section with its length and its checksum.
 fn section(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[2] = (bytes.len() + 4 - 3) as u8;
     bytes.extend(psi::crc(&bytes).to_be_bytes());
@@ -121,7 +121,7 @@ fn event() -> Vec<u8> {
     bytes
 }
 
-/// The head of a PES packet of `private_stream_1` with a time stamp and so many bytes of stuffing.
+/// Returns a PES packet of `private_stream_1` with a timestamp and this many bytes of stuffing.
 fn pes(pts: u64, stuffing: usize, data: &[u8]) -> Vec<u8> {
     let length = 3 + 5 + stuffing + data.len();
     let mut bytes = vec![0, 0, 1, 0xbd, (length >> 8) as u8, length as u8, 0x84, 0x80, 5 + stuffing as u8];
@@ -132,7 +132,7 @@ fn pes(pts: u64, stuffing: usize, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One line and two units of stuffing.
+/// Returns one line and two units of stuffing.
 fn teletext(pts: u64) -> Vec<u8> {
     let mut data = vec![0x10, 0x02, 44, 0xe7, 0xe4];
     data.extend([0x15; 42]);
@@ -143,7 +143,7 @@ fn teletext(pts: u64) -> Vec<u8> {
     pes(pts, 31, &data)
 }
 
-/// A page without anything on it.
+/// Returns an empty page.
 fn subtitles(pts: u64) -> Vec<u8> {
     let page = [0x20, 0, 0x0f, 0x10, 0, 1, 0, 2, 10, 0];
     let end = [0x0f, 0x80, 0, 1, 0, 0, 0xff];

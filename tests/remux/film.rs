@@ -1,8 +1,8 @@
-//! The film that is sent: H.264 with B frames and AAC in a transport stream of constant bit rate,
-//! made by ffmpeg, with the services of a broadcast beside them ([`super::extras`]).
+//! The film: H.264 with B frames and AAC in a transport stream of constant bit rate, created by
+//! ffmpeg, with the services of a broadcast added ([`super::extras`]).
 //!
-//! No two pictures and no two audio frames of it are alike, so each is known by its content
-//! wherever it comes out.
+//! All pictures and audio frames of it differ, so that each is identified by its content in any
+//! output.
 
 use std::{collections::HashSet, fs, ops::Range, path::Path, process::Command};
 
@@ -18,12 +18,12 @@ pub const PICTURES: usize = 25;
 pub const GOP: usize = 50;
 /// Seconds of film.
 pub const SECONDS: usize = 16;
-/// Seconds at either end in which nothing is lost: relays and decoders begin and end there.
+/// Seconds at either end in which nothing is lost: relays and decoders start and end there.
 pub const MARGIN: usize = 3;
 /// TS packets of a datagram.
 const PACKETS: usize = 7;
 
-/// A film, and what a decoder makes of it.
+/// A film, and a decoder's output for it.
 #[derive(Debug)]
 pub struct Film {
     pub bytes: Vec<u8>,
@@ -31,7 +31,7 @@ pub struct Film {
 }
 
 impl Film {
-    /// Makes it; its files go to `folder`.
+    /// Creates it; its files are stored in `folder`.
     pub fn make(folder: &Path) -> Film {
         let file = folder.join("encoded.ts");
         let status = encoder(&file).status().expect("ffmpeg");
@@ -47,12 +47,12 @@ impl Film {
         Film { bytes, decoded }
     }
 
-    /// As it is sent.
+    /// Returns the datagrams as sent.
     pub fn datagrams(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes.chunks(PACKETS * ts::PACKET)
     }
 
-    /// Datagrams that may be lost.
+    /// Returns the datagrams that may be lost.
     pub fn losable(&self) -> Range<usize> {
         let count = self.datagrams().count();
         count * MARGIN / SECONDS..count * (SECONDS - MARGIN) / SECONDS
@@ -68,8 +68,8 @@ fn encoder(to: &Path) -> Command {
     ffmpeg.args(["-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-sc_threshold", "0"]);
     ffmpeg.args(["-g", &GOP.to_string(), "-keyint_min", &GOP.to_string(), "-pix_fmt", "yuv420p"]);
     ffmpeg.args(["-b:v", "1500k", "-maxrate", "1500k", "-bufsize", "750k", "-x264-params", "threads=1"]);
-    // Without noise substitution: a decoder fills that in with random values, so that no two runs
-    // are alike.
+    // Without noise substitution, for which a decoder uses random values, so that no two runs
+    // would be equal.
     ffmpeg.args(["-c:a", "aac", "-b:a", "128k", "-ac", "2", "-aac_pns", "0"]);
     ffmpeg.args(["-muxrate", &RATE.to_string(), "-pcr_period", "30", "-f", "mpegts"]).arg(to);
     ffmpeg

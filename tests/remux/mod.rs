@@ -1,13 +1,12 @@
-//! What one lost packet costs behind a relay: a film, a sender that leaves one datagram out, relays
-//! of several kinds that all hear it at the same time, and what a decoder makes of what each puts
-//! out. `cargo bench --bench remux` and the tests with real players share it.
+//! The damage of one lost packet after a relay: a film, a sender that leaves one datagram out,
+//! relays of several kinds that all receive it at the same time, and a decoder for the output of
+//! each. `cargo bench --bench remux` and the tests with real players share it.
 //!
-//! The [`film`] goes from the [`sender`] to every [`subject`] and from there to a [`capture`] each,
-//! all in one [`course`];
-//! [`decode`] tells pictures by their content, and [`damage`] counts those that are not what was
-//! sent.
+//! The [`film`] goes from the [`sender`] to every [`subject`] and from there to a [`capture`]
+//! each, all in one [`course`]; [`decode`] identifies pictures by their content, and [`damage`]
+//! counts those that are not as sent.
 
-// Each crate that shares it uses a part; none of them has an API.
+// Each crate that shares this module uses a part of it; none of them has an API.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod capture;

@@ -1,5 +1,5 @@
 //! Sends the film at its pace to two groups at once, as a transport stream and as RTP with ST
-//! 2022-1 repair packets, and leaves out one datagram of media, the same of both.
+//! 2022-1 repair packets, and leaves out one media datagram, the same of both.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
@@ -21,10 +21,10 @@ use crate::common;
 /// The payload type of MPEG-TS (RFC 3551).
 const PAYLOAD_TYPE: u8 = 33;
 
-/// The port of MPEG-TS alone is so far above that of RTP, behind those of repair packets and RTCP.
+/// Offset of the port of MPEG-TS alone from that of RTP, beyond those of repair packets and RTCP.
 const TS_ABOVE: u16 = 6;
 
-/// Where it goes.
+/// Destinations of the film.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// MPEG-TS alone.
@@ -34,9 +34,9 @@ pub struct Place {
 }
 
 impl Place {
-    /// Groups and ports that nobody else uses. The ports are below those that the kernel gives to
-    /// whoever asks for any: GStreamer binds to all addresses, where another's socket would be in
-    /// its way.
+    /// Returns groups and ports that nothing else uses. The ports are below those that the kernel
+    /// assigns to sockets without a requested port: GStreamer binds to all addresses, which such a
+    /// socket would prevent.
     pub fn free() -> Place {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let free = |port: u16| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok();
@@ -52,7 +52,7 @@ impl Place {
     }
 }
 
-/// Sends all of it but one; when it began.
+/// Sends all of it but one datagram. Returns the start time.
 pub fn send(film: &Film, place: Place, lost: Option<usize>) -> Instant {
     let socket = common::sender();
     let to = |group: SocketAddrV4, bytes: &[u8]| socket.send_to(bytes, group).expect("send");

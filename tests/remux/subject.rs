@@ -1,4 +1,5 @@
-//! What is compared: no relay at all, tidecast, and the remuxers as their users run them.
+//! The subjects of the comparison: no relay at all, tidecast, and the remuxers as their users run
+//! them.
 
 use std::{
     env, fs,
@@ -13,22 +14,22 @@ use crate::common::{self, Running};
 
 /// Debian's `nobody`: VLC refuses to run as root.
 const NOBODY: u32 = 65_534;
-/// Where HTTP servers have the stream.
+/// Path of the stream on HTTP servers.
 const PATH: &str = "/streams/main";
 
-/// One of them.
+/// A subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The receiver joins the sender's group.
     Nobody,
     Tidecast,
     TidecastHttp,
-    /// Of RTP with repair packets.
+    /// tidecast with RTP and repair packets.
     TidecastFec,
     Ffmpeg,
     FfmpegRtp,
-    /// Told to keep all streams. It then holds back more than the film has after the last losable
-    /// datagram.
+    /// ffmpeg with the option to keep all streams. It then holds back more than the film has after
+    /// the last datagram that may be lost.
     FfmpegAll,
     Gstreamer,
     Vlc,
@@ -51,7 +52,7 @@ impl Subject {
         Subject::VlcHttp,
     ];
 
-    /// Its name in tables: what it is, what it receives, what it sends.
+    /// Returns its name in tables: its kind, its input, its output.
     pub fn name(self) -> &'static str {
         match self {
             Subject::Nobody => "no relay",
@@ -68,7 +69,7 @@ impl Subject {
         }
     }
 
-    /// The program that must be installed.
+    /// Returns the program that must be installed.
     pub fn program(self) -> Option<&'static str> {
         match self {
             Subject::Nobody | Subject::Tidecast | Subject::TidecastHttp | Subject::TidecastFec => None,
@@ -78,17 +79,17 @@ impl Subject {
         }
     }
 
-    /// Whether what is lost comes back, so that the whole film is put out.
+    /// Returns whether losses are recovered, so that the whole film is output.
     pub fn recovers(self) -> bool {
         self == Subject::TidecastFec
     }
 
-    /// Whether enough comes out before the film ends to say what a loss costs.
+    /// Returns whether enough is output before the film ends to measure the damage of a loss.
     pub fn keeps_up(self) -> bool {
         self != Subject::FfmpegAll
     }
 
-    /// The port of the sender that it listens to.
+    /// Returns the port of the sender on which it listens.
     pub fn listens(self, place: Place) -> u16 {
         match self {
             Subject::TidecastFec | Subject::FfmpegRtp | Subject::VlcRtp => place.rtp.port(),
@@ -96,7 +97,7 @@ impl Subject {
         }
     }
 
-    /// Starts it, and what receives from it.
+    /// Starts it, and the receiver of its output.
     pub fn start(self, place: Place, folder: &Path) -> (Capture, Option<Running>) {
         if self == Subject::Nobody {
             return (Capture::udp(common::joined(*place.ts.ip(), place.ts.port())), None);
@@ -107,13 +108,13 @@ impl Subject {
             return (Capture::http(server, PATH), Some(running));
         }
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
-        // A relay that has looked at the film for seconds sends all of it at once.
+        // A relay that has analysed the film for seconds sends all of it at once.
         let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20);
         let to = socket.local_addr().expect("bound");
         (Capture::udp(socket), Some(Running::start(self.command(place, to, folder))))
     }
 
-    /// `to`: where it sends, or serves.
+    /// Returns its command. `to`: its destination, or its server address.
     fn command(self, place: Place, to: SocketAddr, folder: &Path) -> Command {
         let (ts, rtp) = (place.ts, place.rtp);
         let (from, of_rtp) = (format!("udp://@{ts}?if=127.0.0.1"), format!("rtp://@{rtp}?if=127.0.0.1"));
@@ -142,7 +143,7 @@ impl Subject {
     }
 }
 
-/// Whether a program is on the PATH.
+/// Returns whether a program is on the PATH.
 pub fn installed(program: &str) -> bool {
     env::var_os("PATH")
         .is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
@@ -155,8 +156,8 @@ fn ffmpeg(from: &str, streams: &[&str], to: SocketAddr) -> Command {
     command
 }
 
-/// It has to be told which streams there are, by their kinds: anything else would take whichever
-/// comes first.
+/// Returns GStreamer's pipeline, which must list the streams by their kinds: otherwise it would
+/// take only the first stream.
 fn gstreamer(place: Place, to: SocketAddr) -> Command {
     let (group, port) = (place.ts.ip(), place.ts.port());
     let pipeline = format!(

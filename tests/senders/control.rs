@@ -1,12 +1,12 @@
-//! Control datagrams of custom formats: they say what the tail has lost, and are sent on as they
-//! came.
+//! Control datagrams of custom formats: they reveal losses at the end, and are forwarded
+//! unchanged.
 
 use super::{
     common::sender,
     rig::{MS, Rig, all_came, counted, mold, paced},
 };
 
-/// Twenty packets, of which nobody gets the last nine numbers, and control datagrams that tell.
+/// Sends twenty packets, of which the last nine are lost, and control datagrams that reveal this.
 fn tail(what: &str, control: &[Vec<u8>]) {
     let rig = Rig::of("moldudp64");
     let mut sent: Vec<Vec<u8>> = (0..20).map(|n| mold(1 + n, 1)).collect();

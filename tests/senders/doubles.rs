@@ -1,4 +1,4 @@
-//! Two producers with one id, and sessions that somebody else makes up.
+//! Two producers with one id, and forged sessions.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
@@ -12,7 +12,7 @@ use super::{
     rig::{MS, Rig, all_came, counted, counter, paced, rtp},
 };
 
-/// A sender at another address of loopback.
+/// Returns a sender at another address of loopback.
 fn sender_at(host: u8) -> UdpSocket {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).expect("socket");
     let address = Ipv4Addr::new(127, 0, 0, host);
@@ -50,11 +50,11 @@ fn of_two_hosts_with_one_ssrc_the_first_is_kept_and_both_are_named() {
     assert!(log.contains(&first) && log.contains(&other), "{log}");
 }
 
-/// What somebody makes up after the good packet `n`.
+/// Returns the datagrams to forge after the valid packet `n`.
 type Forge = fn(usize) -> Vec<Vec<u8>>;
 
-/// A producer at 250 packets a second, and somebody who makes things up, at a port of his own or
-/// the producer's.
+/// Runs a producer at 250 packets per second, and a forger, on a different port or on the
+/// producer's.
 fn forged(what: &str, own_port: bool, forge: Forge) {
     const COUNT: usize = 500;
     let what = format!("{what}, {}", if own_port { "another port" } else { "the same port" });
@@ -73,7 +73,7 @@ fn forged(what: &str, own_port: bool, forge: Forge) {
     let (good, others): (Vec<_>, Vec<_>) = out.into_iter().partition(|bytes| sent.contains(bytes));
     all_came(&what, &sent, &good);
     assert_eq!(counter(&state, "lost"), 0, "{what}: {state}");
-    // Where the machine has kept the producer from sending, its session was over.
+    // If the machine prevented the producer from sending for a while, its session ended.
     assert!(others.len() <= 2.max(made_up / 10), "{what}: {} of {made_up} came out", others.len());
 }
 

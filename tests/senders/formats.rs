@@ -1,6 +1,5 @@
-//! The captures of fixtures/formats, each of a protocol that is known by name, with its kinds of
-//! messages from two senders: all comes out, nothing is said to be lost, and what is left out on
-//! purpose is counted.
+//! The captures of fixtures/formats, each of a protocol with a profile, with its kinds of messages
+//! from two senders: all are output, no loss is reported, and deliberate omissions are counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +15,7 @@ use super::{
     rig::{MS, Rig, counted, counter, paced},
 };
 
-/// Sockets of their own for the senders of a capture, whose hosts become 127.0.0.1 and 127.0.0.2.
+/// Separate sockets for the senders of a capture, whose hosts become 127.0.0.1 and 127.0.0.2.
 struct Senders {
     hosts: Vec<Ipv4Addr>,
     sockets: BTreeMap<SocketAddr, UdpSocket>,
@@ -50,7 +49,7 @@ fn socket(host: Ipv4Addr) -> UdpSocket {
     socket.into()
 }
 
-/// Plays a capture into a relay; how it stands then, and what came out.
+/// Plays a capture into a relay. Returns the state at the end, and the output.
 fn play(name: &str, capture: &[Sent]) -> (Value, Vec<Vec<u8>>) {
     let rig = Rig::of(name);
     let senders = Senders::of(capture);
@@ -61,7 +60,7 @@ fn play(name: &str, capture: &[Sent]) -> (Value, Vec<Vec<u8>>) {
     rig.finish(capture.len())
 }
 
-/// Whose datagram it is, if it is numbered and of one stream.
+/// Returns the stream of a datagram, if it is numbered and belongs to one stream.
 fn stream(format: &Format, sent: &Sent) -> Option<String> {
     match wire::parse(format, &sent.payload) {
         Ok(Datagram::Custom(packet)) if packet.numbered() && packet.step() > 0 && !packet.mixed() => {
@@ -73,7 +72,7 @@ fn stream(format: &Format, sent: &Sent) -> Option<String> {
     }
 }
 
-/// The datagrams of each stream, in order; `whose` tells by the payload.
+/// Returns the datagrams of each stream, in order; `whose` maps payloads to streams.
 fn by_stream(whose: &BTreeMap<&[u8], String>, payloads: &[Vec<u8>]) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut streams: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
     for payload in payloads {
@@ -84,7 +83,7 @@ fn by_stream(whose: &BTreeMap<&[u8], String>, payloads: &[Vec<u8>]) -> BTreeMap<
     streams
 }
 
-/// What may never be counted of what a protocol's senders send.
+/// Counters that must stay 0 for the datagrams of a protocol's senders.
 const NOTHING: [(&str, u64); 5] =
     [("corrupt", 0), ("foreign", 0), ("late", 0), ("duplicate", 0), ("rejected", 0)];
 
@@ -121,7 +120,7 @@ fn holds(name: &str) {
     assert_eq!(counter(&lossy, "expected"), counter(&state, "expected"), "{name}: {}", lossy["counters"]);
 }
 
-/// Fails unless the same datagrams came as were sent, in whatever order of streams.
+/// Fails unless the received datagrams equal those sent, in any order of streams.
 fn same(name: &str, sent: &[Vec<u8>], out: &[Vec<u8>]) {
     let [mut sent, mut out] = [sent.to_vec(), out.to_vec()];
     sent.sort();
@@ -156,7 +155,7 @@ fn each_profile_has_its_capture_and_is_recognised() {
         let file = format!("{}/fixtures/formats/{name}.pcap", env!("CARGO_MANIFEST_DIR"));
         let output = common::tidecast(["probe", "--json", &file]).output().expect("run");
         let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        // of one version it is that of both
+        // the capture of one version has the datagrams of both
         let expected = if name.starts_with("mavlink") { "mavlink" } else { name };
         assert_eq!(report["format_guess"], expected, "{name}: {report}");
         let output = common::tidecast(["probe", "--json", "--format", name, &file]).output().expect("run");

@@ -1,4 +1,5 @@
-//! A jump of the numbers is a loss, whether the path or this host's receive buffer has lost them.
+//! A jump of the numbers is a loss, whether packets were lost on the path or in this host's
+//! receive buffer.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -13,7 +14,7 @@ use super::{
     rig::{MS, Rig, U32, all_came, counted, counter, paced, rtp, u32},
 };
 
-/// What a program is told of a stream until the relay ends, less the packets.
+/// Returns a program's events of a stream until the relay ends, without the packets.
 fn told(rig: &Rig, port: u16) -> thread::JoinHandle<Vec<Value>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
     stream.write_all(b"SUBSCRIBE main format=lines\n").expect("write");
@@ -57,9 +58,9 @@ fn a_jump_without_a_pause_is_a_loss_of_exactly_that_many() {
     });
 }
 
-/// The relay stands still while more comes than its receive buffer holds.
+/// Stops the relay while more datagrams arrive than its receive buffer holds.
 fn overflow(what: &str, mut rig: Rig, packet: impl Fn(usize) -> Vec<u8>) {
-    // More than twice 4 MiB, which the kernel takes for twice as much.
+    // More than twice 4 MiB, because the kernel doubles the requested size.
     const BURST: usize = 9000;
     let socket = sender();
     paced(2 * MS, 200, |n| rig.send(&socket, &packet(n)));

@@ -1,6 +1,6 @@
-//! What people's senders do, through the real binary: datagrams that take many numbers, producers
-//! that come back, take turns or have a double, jumps of the numbers, control datagrams, and
-//! captures of protocols. What comes out is compared with what was sent.
+//! Behaviour of real senders, with the real binary: datagrams that take many numbers, producers
+//! that return, alternate or conflict, jumps of the numbers, control datagrams, and captures of
+//! protocols. The output is compared with the sent datagrams.
 
 mod control;
 mod doubles;

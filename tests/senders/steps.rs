@@ -1,5 +1,5 @@
-//! Datagrams that take many numbers: bounds that are meant in packets are not met sooner because of
-//! that.
+//! Datagrams that take many numbers: limits that are meant in packets are not reached sooner
+//! because of that.
 
 use std::thread;
 
@@ -16,7 +16,7 @@ fn a_flow_that_begins_fast_and_out_of_order_comes_out_whole() {
     for step in [20, 40, 100] {
         let rig = Rig::of("moldudp64");
         let sent: Vec<Vec<u8>> = (0..COUNT as u64).map(|n| mold(1 + n * u64::from(step), step)).collect();
-        // Every tenth comes after the three that follow it.
+        // Every tenth arrives after the three that follow it.
         let mut order: Vec<usize> = (0..COUNT).collect();
         order.sort_by_key(|n| if n % 10 == 5 { 2 * (n + 3) + 1 } else { 2 * n });
         let socket = sender();
@@ -42,7 +42,8 @@ fn two_legs_apart_fill_each_others_gaps() {
                     (0..COUNT as u64).map(|n| mold(1 + n * u64::from(step), step)).collect();
                 let sockets = [sender(), sender()];
                 let start = now();
-                // The first leg loses every tenth, the second one is 15 packets (60 ms) behind.
+                // The first leg loses every tenth packet, the second one is delayed by 15 packets
+                // (60 ms).
                 paced(4 * MS, COUNT + 15, |n| {
                     if n < COUNT && (n % 10 != 5 || n < 250) {
                         sockets[0].send_to(&sent[n], rig.legs[0]).expect("send");

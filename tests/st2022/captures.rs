@@ -1,10 +1,10 @@
-//! What ffmpeg and GStreamer really sent, of fixtures/.
+//! Streams of ffmpeg and GStreamer, captured in fixtures/.
 
 use tidecast_wire::st2022::Axis;
 
 use crate::{capture::capture, protected::Protected};
 
-/// RTP timestamp of the repair packet itself: ffmpeg takes the first protected packet's, GStreamer
+/// RTP timestamp of the repair packet itself: ffmpeg uses the first protected packet's, GStreamer
 /// the latest.
 const TIMESTAMP: std::ops::Range<usize> = 4..8;
 
@@ -21,8 +21,8 @@ fn ffmpeg_5_by_5() {
     sent.we_send_the_same(5, 5, TIMESTAMP);
 }
 
-/// Many sizes, markers, numbers that wrap inside a matrix, and repair packets that come long before
-/// their media.
+/// Many sizes, markers, numbers that wrap inside a matrix, and repair packets that arrive long
+/// before their media.
 #[test]
 fn gstreamer_10_by_4() {
     let sent = protected("gstreamer-rtp-fec.pcap");

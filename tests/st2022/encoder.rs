@@ -1,4 +1,4 @@
-//! What the encoder sends, and when.
+//! The packets that the encoder sends, and their times.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ fn the_standards_limits() {
     assert_eq!(error.to_string(), "3 columns, expected 4 to 20 with row FEC");
 }
 
-/// Rows go out with their last packet; the columns of a matrix one every D packets of the next.
+/// Rows are sent with their last packet; the columns of a matrix one every D packets of the next.
 #[test]
 fn columns_are_spread_over_the_next_matrix() {
     let (first, shape) = (65_530, Shape::new(5, 4, true).unwrap());
@@ -49,7 +49,7 @@ fn columns_are_spread_over_the_next_matrix() {
     let rows = (0..12).map(|row| (5 * row + 4, Axis::Row, 5 * row, 1, 5));
     let spread =
         |matrix: u64| (0..5).map(move |c| (20 * (matrix + 1) + 4 * c, Axis::Column, 20 * matrix + c, 5, 4));
-    // The last columns have no next matrix to wait for.
+    // The last columns have no next matrix over which they could be spread.
     let last = (0..5).map(|column| (59, Axis::Column, 40 + column, 5, 4));
     let mut expected: Vec<_> = rows.chain(spread(0)).chain(spread(1)).chain(last).collect();
     expected.sort_by_key(|(at, axis, base, ..)| (*at, *axis == Axis::Column, *base));
@@ -77,8 +77,8 @@ fn repair_streams_count_for_themselves() {
     assert_eq!(last.timestamp.to_be_bytes(), packets[39][4..8]);
 }
 
-/// Whatever is fed in, each repair packet is the XOR of what it names: gaps, jumps, duplicates,
-/// late packets and other SSRCs among the media.
+/// For any input, each repair packet is the XOR of the packets that it names: gaps, jumps,
+/// duplicates, late packets and other SSRCs among the media.
 #[test]
 fn every_repair_packet_is_the_sum_of_what_it_protects() {
     let mut checked = 0;
@@ -97,7 +97,7 @@ fn every_repair_packet_is_the_sum_of_what_it_protects() {
             };
             if dice.below(300) == 0 {
                 ssrc += 1;
-                // What is under way comes first.
+                // Pending repair packets come first.
                 let packet = media_of(number, ssrc);
                 encoder.media(&packet, &mut out);
                 checked += check_all(&mut out, &packets, seed);
@@ -116,7 +116,7 @@ fn every_repair_packet_is_the_sum_of_what_it_protects() {
     assert!(checked > 1000, "only {checked} repair packets");
 }
 
-/// The same packet for the same number.
+/// Returns the same packet for the same number.
 fn media_of(number: u64, ssrc: u32) -> Vec<u8> {
     let mut packet = media(number, &mut Dice(number << 8 | u64::from(ssrc)));
     packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
@@ -127,7 +127,7 @@ fn check_all(out: &mut Vec<Datagram>, packets: &BTreeMap<u16, Vec<u8>>, seed: u6
     out.drain(..).map(|datagram| check(&datagram.bytes, packets, seed)).count()
 }
 
-/// One repair packet against its media.
+/// Checks one repair packet against its media.
 fn check(bytes: &[u8], packets: &BTreeMap<u16, Vec<u8>>, seed: u64) {
     let repair = Repair::parse(bytes).unwrap();
     let mut left = Sum::from(repair.shard());
@@ -163,7 +163,7 @@ fn what_cannot_be_protected() {
     assert_eq!(encoder.media(&huge, &mut out), Taken::TooLong);
     huge.resize(65_507 - HEADER + 12, 1);
     assert_eq!(encoder.media(&huge, &mut out), Taken::Added);
-    // At the end the short columns come, too: one of two packets, three of one each.
+    // At the end the short columns are sent, too: one of two packets, three of one each.
     out.clear();
     encoder.flush(&mut out);
     let counts: Vec<_> = out.iter().map(|d| Repair::parse(&d.bytes).unwrap().count()).collect();

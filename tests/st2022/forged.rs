@@ -1,5 +1,4 @@
-//! Made-up repair packets: no unbounded memory, no unbounded work, and what is real comes back
-//! afterwards.
+//! Forged repair packets: memory and work stay limited, and real losses are recovered afterwards.
 
 use tidecast_wire::{
     fec::matrix::{Datagram, Encoder, Shape, Sum},
@@ -26,7 +25,7 @@ fn forged(dice: &mut Dice, end: u64) -> Vec<u8> {
     out
 }
 
-/// A repair packet that nobody made.
+/// Returns a forged repair packet.
 fn made_up(axis: Axis, base: u64, offset: u8, count: u8, shard: Shard<'_>) -> Vec<u8> {
     let base = base as u16;
     let mut bytes = Vec::new();
@@ -47,27 +46,27 @@ fn floods_of_forged_repair_packets_are_bounded_and_pass() {
         if number == FIRST + 200 {
             for _ in 0..20_000 {
                 let forged = forged(&mut dice, receiver.end);
-                // Only what it says about memory and work matters here.
+                // Only its effect on memory and work matters here.
                 let repair = Repair::parse(&forged).unwrap();
                 let base = Space::RTP.extend(receiver.end, repair.base().into());
                 _ = receiver.decoder.repair(base, &repair);
                 largest = largest.max(receiver.decoder.bytes());
             }
         }
-        // After the flood: one lost in each row.
+        // After the flood: one packet lost in each row.
         if number < FIRST + 400 || !number.is_multiple_of(5) {
             receiver.receive(sent, &stream);
         }
     }
-    // The repair packets of as many numbers as the hold may cover, their rebuilt packets, and rings
-    // for both.
+    // The repair packets of as many numbers as the hold may cover, their recovered packets, and
+    // rings for both.
     assert!(largest < 4 << 20, "{largest} bytes");
     for number in (FIRST + 400..FIRST + 1400).step_by(5) {
         assert_eq!(receiver.rebuilt.get(&number), Some(&stream.packets[&number]), "{number}");
     }
 }
 
-/// Repair packets alone buy only so much work; the next media packet pays for the next rebuild.
+/// Repair packets alone allow only limited work; the next media packet allows the next recovery.
 #[test]
 fn work_is_paid_for_by_media() {
     let (mut dice, mut receiver) = (Dice(12), Receiver::new(FIRST));
@@ -98,7 +97,7 @@ fn work_is_paid_for_by_media() {
     assert_eq!(receiver.rebuilt[&(FIRST + lost as u64)], packets[lost]);
 }
 
-/// A sum is never shorter than what was added up, even if the rest cancels out.
+/// A sum is never shorter than the packets that were added up, even if the rest cancels out.
 #[test]
 fn sums_that_are_too_short_rebuild_nothing() {
     let mut receiver = Receiver::new(FIRST);
@@ -115,8 +114,8 @@ fn sums_that_are_too_short_rebuild_nothing() {
     assert_eq!(receiver.rebuilt[&(FIRST + 2)][12..], *b"lost");
 }
 
-/// Media that jump, repeat and come late, real and made-up repair packets of any shape, in any
-/// order: no panic, nothing rebuilt that came, and memory stays bounded.
+/// Media that jump, repeat and are late, real and forged repair packets with any parameters, in
+/// any order: no panic, no recovery of received packets, and memory stays limited.
 #[test]
 fn any_mixture_is_survived() {
     for seed in seeds(100) {
@@ -161,12 +160,12 @@ fn any_mixture_is_survived() {
     }
 }
 
-/// A forged packet far ahead moves nothing, and does not make real gaps look hopeless.
+/// A forged packet far ahead has no effect, and does not make real gaps look unrecoverable.
 #[test]
 fn one_forged_packet_moves_nothing() {
     let mut dice = Dice(13);
     let stream = Stream::new(Shape::new(5, 5, true).unwrap(), FIRST, 12, &mut dice);
-    // Two of one row: only their columns can bring them back.
+    // Two of one row: only their columns can recover them.
     let lost = [FIRST + 131, FIRST + 132];
     let mut receiver = Receiver::new(FIRST);
     for sent in &stream.sent {

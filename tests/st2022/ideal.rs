@@ -1,5 +1,5 @@
-//! The decoder gives back exactly what an ideal peeling decoder would, which is plain logic over
-//! sets of numbers.
+//! The decoder recovers exactly the packets that an ideal peeling decoder would, which is plain
+//! logic over sets of numbers.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use crate::{
     stream::{Dice, Receiver, Sent, Stream, seeds},
 };
 
-/// Near the wrap of the 16-bit number, so that it lies within the second matrix or so.
+/// Near the wrap of the 16-bit number, so that it is within the first matrices.
 const FIRST: u64 = 3 * 65_536 - 60;
 
-/// So many packets wait for a gap, as in a relay: the decoder keeps what they need before it knows
-/// the matrix, too.
+/// Number of packets that wait for a gap, as in a relay: the decoder also keeps the packets that
+/// they need before it knows the matrix.
 const HOLD_PACKETS: u64 = 128;
 
-/// Every lost number that repair packets bring back, by sets alone.
+/// Returns every lost number that repair packets recover, computed from sets of numbers.
 fn ideal(stream: &Stream, received: &[&Sent]) -> BTreeSet<u64> {
     let mut ideal = Ideal::default();
     let mut lost: BTreeSet<u64> = stream.packets.keys().copied().collect();
@@ -44,25 +44,25 @@ fn independent(loss: f64) -> Impairments {
     Impairments { loss, ..Impairments::default() }
 }
 
-/// Losses of so many packets in a row, and so many packets in the mean from one burst to the next.
+/// Returns losses of this mean length, with this mean distance between bursts.
 fn bursts(distance: f64, length: f64) -> Impairments {
     let loss = length / (distance + length);
     Impairments { loss, burst: length, bursts: Bursts::Fixed, ..Impairments::default() }
 }
 
-/// What gets through a link.
+/// Returns the packets that pass a link.
 fn lossy<'a>(stream: &'a Stream, model: Impairments, dice: &mut Dice) -> Vec<&'a Sent> {
     let (mut link, now) = (Link::new(model, dice.any()), tidecast_net::clock::now());
     let mut keeps = |_: &&Sent| {
         link.push(now, ());
         link.pop(now).is_some()
     };
-    // Where a stream begins is known from its first packet, and the last one shows its end.
+    // The start of a stream is known from its first packet, and the last one shows its end.
     let keep_first = stream.sent.iter().take(1);
     keep_first.chain(stream.sent[1..].iter().filter(|sent| keeps(sent))).collect()
 }
 
-/// Each up to `distance` places away from where it was.
+/// Returns the packets, each moved by up to `distance` positions.
 fn reordered<'a>(received: &[&'a Sent], distance: u64, dice: &mut Dice) -> Vec<&'a Sent> {
     let mut places: Vec<(u64, &Sent)> =
         received.iter().enumerate().map(|(i, sent)| (i as u64 + dice.below(distance + 1), *sent)).collect();
@@ -79,7 +79,8 @@ fn shape(dice: &mut Dice) -> Shape {
     }
 }
 
-/// Everything that can come back does, byte for byte, and nothing else; what is called hopeless is.
+/// Checks that every recoverable packet is recovered, byte for byte, and no other; and that
+/// packets reported as unrecoverable are.
 fn check(stream: &Stream, received: &[&Sent], what: &str) -> Receiver {
     let expected = ideal(stream, received);
     let mut receiver = Receiver::new(stream.first());
@@ -117,7 +118,7 @@ fn random_losses_come_back_as_from_an_ideal_decoder() {
         let stream = Stream::new(shape, FIRST, 8, &mut dice);
         let received = lossy(&stream, loss, &mut dice);
         let receiver = check(&stream, &received, &what);
-        // In order, nothing is given up that comes back.
+        // In order, no recoverable packet is given up.
         let wrong: Vec<_> = receiver.hopeless.iter().filter(|n| receiver.rebuilt.contains_key(n)).collect();
         assert!(wrong.is_empty(), "{what}: {wrong:?}");
         let received = reordered(&received, 1 + shape.columns() as u64 / 2, &mut dice);
@@ -125,8 +126,7 @@ fn random_losses_come_back_as_from_an_ideal_decoder() {
     }
 }
 
-/// A gap that nothing can fill is known as such after the next matrix, however many rows and
-/// columns are lost.
+/// An unrecoverable gap is detected after the next matrix, however many rows and columns are lost.
 #[test]
 fn hopeless_gaps_are_found() {
     for seed in seeds(60) {
@@ -178,8 +178,8 @@ fn nothing_comes_back_of_what_was_not_lost() {
     assert_eq!(receiver.decoder.shape(), Some((8, 6)));
 }
 
-/// The matrix changes in mid-stream, as often as it likes; the decoder follows, and needs less
-/// memory again.
+/// The matrix changes repeatedly within the stream; the decoder follows, and its memory decreases
+/// again.
 #[test]
 fn shapes_change_in_mid_stream() {
     for seed in seeds(60) {
@@ -196,7 +196,7 @@ fn shapes_change_in_mid_stream() {
     }
 }
 
-/// A sender that starts its matrices anew, somewhere else and without a word, is followed.
+/// A sender that restarts its matrices at another position, without any announcement, is followed.
 #[test]
 fn matrices_may_begin_anew_anywhere() {
     for seed in seeds(60) {
@@ -232,7 +232,8 @@ fn memory_follows_the_matrix() {
         largest = largest.max(receiver.decoder.bytes());
         total += if let Sent::Media(n) = sent { stream.packets[n].len() } else { 0 };
     }
-    // Three matrices of 100 of the 2,960 packets, give or take their sizes, and the ring.
+    // Three matrices of 100 of the 2,960 packets, approximately, because of their sizes, and the
+    // ring.
     assert!(largest < total * 400 / 2960 + 1024 * 64, "{largest} of {total}");
     assert!(receiver.decoder.bytes() < largest * 2 / 3, "{} of {largest}", receiver.decoder.bytes());
     assert_eq!((receiver.decoder.shape(), receiver.decoder.span()), (Some((4, 4)), 16));

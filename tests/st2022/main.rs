@@ -1,7 +1,7 @@
 //! SMPTE ST 2022-1, encoder and decoder: against an ideal peeling decoder, against what ffmpeg and
 //! GStreamer send, and against forgers. Seeds are printed; `TIDECAST_SEED=N` repeats one.
 
-// A test has no API: `pub` here means only that the other modules use it.
+// A test has no API: `pub` here only means that the other modules use the item.
 #![allow(unreachable_pub)]
 
 mod captures;

@@ -1,5 +1,4 @@
-//! Made-up RTP packets of all kinds, their repair packets, and a receiver that puts them together
-//! again.
+//! Generated RTP packets of all kinds, their repair packets, and a receiver that recovers them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +31,7 @@ impl Dice {
     }
 }
 
-/// The seeds of a test: the one of the environment, or those from 1 on.
+/// Returns the seeds of a test: the one of the environment, or those from 1 on.
 pub fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("TIDECAST_SEED") {
         Ok(seed) => vec![seed.parse().expect("a number")],
@@ -40,15 +39,16 @@ pub fn seeds(count: u64) -> Vec<u64> {
     }
 }
 
-/// An RTP packet of any shape: marker, CSRC list, extension, padding, seven sizes, a time stamp
-/// near those beside it.
+/// Returns an RTP packet with any marker, CSRC list, extension, padding, one of seven sizes, and a
+/// timestamp near those of its neighbours.
 pub fn media(number: u64, dice: &mut Dice) -> Vec<u8> {
     let (csrcs, extension, padding) = (dice.below(3) as u8, dice.hits(0.3), dice.hits(0.3));
     let flags = 0x80 | csrcs | u8::from(extension) << 4 | u8::from(padding) << 5;
     let mut packet = vec![flags, dice.any() as u8 & 0x80 | 33];
     packet.extend_from_slice(&(number as u16).to_be_bytes());
-    // A video clock whose stamps are up to a second out of order: nearby packets have nearby times
-    // (RFC 3550 section 5.1), and a rebuilt one that has not is refused as forged.
+    // A video clock whose timestamps are up to a second out of order: nearby packets have nearby
+    // timestamps (RFC 3550 section 5.1), and a recovered packet for which this is not so is
+    // refused as forged.
     let ticks = (number as u32).wrapping_mul(3003).wrapping_add(dice.below(90_000) as u32);
     packet.extend_from_slice(&ticks.to_be_bytes());
     packet.extend_from_slice(&SSRC.to_be_bytes());
@@ -65,14 +65,14 @@ pub fn media(number: u64, dice: &mut Dice) -> Vec<u8> {
     packet
 }
 
-/// What is on the wire, in the order of sending.
+/// A packet on the wire, in the order of sending.
 #[derive(Clone, Debug)]
 pub enum Sent {
     Media(u64),
     Repair(Datagram),
 }
 
-/// A stream as it was sent.
+/// A stream as sent.
 #[derive(Default)]
 pub struct Stream {
     pub packets: BTreeMap<u64, Vec<u8>>,
@@ -80,7 +80,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Sends `matrices` whole ones from `first` on, and what is left of their repair packets.
+    /// Sends `matrices` whole ones starting at `first`, and the rest of their repair packets.
     pub fn send(&mut self, shape: Shape, first: u64, matrices: u64, dice: &mut Dice) {
         let mut encoder = Encoder::new(shape, dice.any() as u16, dice.any() as u16);
         let mut out = Vec::new();
@@ -106,7 +106,7 @@ impl Stream {
     }
 }
 
-/// A decoder and all that it has found out.
+/// A decoder and all of its output.
 pub struct Receiver {
     pub decoder: Decoder,
     pub end: u64,

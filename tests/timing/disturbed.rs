@@ -1,6 +1,6 @@
-//! Paced release of RTP with the real program, by the kernel's time stamps: clocks that change,
-//! stand, jump or are wrong, with noise, events and FEC among the media. All streams run side by
-//! side, each a channel of one relay.
+//! Paced release of RTP with the real program, by the kernel's timestamps: clocks that change,
+//! stop, jump or are wrong, with noise, events and FEC among the media. All streams run at the
+//! same time, each as a channel of one relay.
 //!
 //! `cargo test --test timing disturbed -- --nocapture` prints the table.
 
@@ -19,12 +19,12 @@ use super::{
 };
 
 const DELAY: f64 = 200.0;
-/// What the acceptance allows, in milliseconds.
+/// Maximum deviation that the acceptance criteria allow, in milliseconds.
 const OFF: f64 = 20.0;
-/// Of each stream.
+/// Duration of each stream.
 const SECONDS: f64 = 10.0;
 
-/// One of each kind, of packets that a machine under tests sends in time.
+/// Returns one case of each kind, with packet rates that a busy machine can send in time.
 fn cases() -> Vec<Case> {
     let opus = OPUS.described("111 opus/48000/2");
     let mut cases: Vec<Case> =
@@ -38,7 +38,7 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// A case on its way through the relay.
+/// A case that is being sent through the relay.
 struct Run {
     case: Case,
     group: (Ipv4Addr, u16),
@@ -72,7 +72,7 @@ impl Run {
         out
     }
 
-    /// What came out, compared with what came in: delays of all packets, and by how much gaps were
+    /// Compares output and input. Returns the delays of all packets, and by how much gaps were
     /// longer; sorted.
     fn finish(self) -> Row {
         let all = self.case.sent.len();
@@ -105,19 +105,21 @@ struct Row {
 }
 
 impl Row {
-    /// The delays of 98 % of the packets, and what 99 % of the gaps are at most longer.
+    /// Returns the minimum and maximum delay of 98 % of the packets, and the 99th percentile of
+    /// the gaps' increase.
     fn measured(&self) -> (f64, f64, f64) {
         let at = |sorted: &[f64], q: f64| sorted[((sorted.len() - 1) as f64 * q) as usize];
         (at(&self.delays, 0.01), at(&self.delays, 0.99), at(&self.gaps, 0.99))
     }
 
-    /// By how much it is off.
+    /// Returns by how much it deviates.
     fn off(&self) -> f64 {
         let (low, high, gap) = self.measured();
         (DELAY - low).max(high - DELAY).max(gap)
     }
 
-    /// As the acceptance has it, beyond what a stream is off beside it that nothing disturbs.
+    /// Returns whether it meets the acceptance criteria, beyond the deviation of a simultaneous
+    /// undisturbed stream.
     fn is_right(&self, undisturbed: f64) -> bool {
         let (low, high, gap) = self.measured();
         let off = OFF + undisturbed;
@@ -136,7 +138,7 @@ fn run(cases: Vec<Case>) -> Vec<Row> {
     relay.http();
     let mut all: Vec<(f64, usize, usize)> = Vec::new();
     for (run, of) in runs.iter().enumerate() {
-        // Not all at the same instants.
+        // The streams start at different times.
         let begin = run as f64 * 0.37;
         all.extend(of.case.sent.iter().enumerate().map(|(number, sent)| (begin + sent.at, run, number)));
     }
@@ -154,7 +156,7 @@ fn run(cases: Vec<Case>) -> Vec<Row> {
     rows
 }
 
-/// What is wrong because the machine was busy is so only sometimes.
+/// A deviation that is caused by a busy machine does not occur every time.
 #[test]
 fn disturbed_clocks_leave_with_the_configured_delay() {
     let mut left = cases();

@@ -1,8 +1,8 @@
-//! Paced release with the real program: what comes in with 40 ms of jitter leaves evenly, by the
-//! kernel's time stamps.
+//! Paced release with the real program: a stream received with 40 ms of jitter is released evenly,
+//! by the kernel's timestamps.
 //!
-//! `TIDECAST_PACED_SECONDS=600 cargo test --test timing paced -- --nocapture` is the long form: ten
-//! minutes with clocks 100 ppm apart.
+//! `TIDECAST_PACED_SECONDS=600 cargo test --test timing paced -- --nocapture` is the long form:
+//! ten minutes with clocks 100 ppm apart.
 
 use std::{
     net::Ipv4Addr,
@@ -26,12 +26,12 @@ use super::{
     ms,
 };
 
-/// The sender's clock is so much faster than that of the relay.
+/// Relative amount by which the sender's clock is faster than that of the relay.
 const DRIFT: f64 = 100e-6;
-/// Until then the start may still be sought.
+/// Time during which the delay may still be adjusted.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// A stream of RTP whose packets take up to 40 ms on their way.
+/// An RTP stream whose packets take up to 40 ms on the path.
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     interval: Duration,
@@ -45,7 +45,7 @@ impl Stream {
 
     fn datagram(&self, number: u64) -> Vec<u8> {
         let ticks = self.time(number).as_secs_f64() * (1.0 + DRIFT) * 90_000.0;
-        // It wraps two seconds after the start.
+        // The timestamp wraps two seconds after the start.
         let timestamp = (ticks.round() as u64).wrapping_sub(180_000) as u32;
         let payload = [&number.to_be_bytes()[..], &[0x5a; 180]].concat();
         let mut out = Vec::new();
@@ -54,14 +54,15 @@ impl Stream {
         out
     }
 
-    /// The order in which packets arrive, with the time of each: up to 40 ms after its own.
+    /// Returns the order in which packets arrive, with the time of each: up to 40 ms after its
+    /// own.
     fn arrivals(&self) -> Vec<(Duration, u64)> {
         let mut seed = 0x2545_f491_4f6c_dd1d_u64;
         let mut arrivals: Vec<(Duration, u64)> = (0..self.count)
             .map(|number| {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // The first ones are in order: what comes before the first number that was seen is
-                // nobody's.
+                // The first ones are in order: packets before the first received number are
+                // discarded.
                 let jitter = if number < 20 { 0 } else { (seed >> 33) % 40_000 };
                 (self.time(number) + Duration::from_micros(jitter), number)
             })
@@ -70,7 +71,7 @@ impl Stream {
         arrivals
     }
 
-    /// Sends all of it; when the first packet's own time was.
+    /// Sends all packets. Returns the first packet's own time.
     fn send(&self, to: (Ipv4Addr, u16)) -> Duration {
         let (socket, start, unix) = (sender(), now(), clock::unix());
         for (at, number) in self.arrivals() {
@@ -85,7 +86,8 @@ fn number(datagram: &Datagram) -> u64 {
     u64::from_be_bytes(datagram.bytes[rtp::HEADER..rtp::HEADER + 8].try_into().expect("a number"))
 }
 
-/// Milliseconds after each packet's own time, of those whose times are between these, sorted.
+/// Returns the milliseconds from each packet's own time to its release, for those whose times are
+/// between `from` and `to`, sorted.
 fn delays(stream: Stream, start: Duration, came: &[Datagram], from: Duration, to: Duration) -> Vec<f64> {
     let own = |datagram: &Datagram| stream.time(number(datagram));
     let part = came.iter().filter(|datagram| (from..to).contains(&own(datagram)));
@@ -100,7 +102,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * q) as usize]
 }
 
-/// How far 99 % of them are at most off their median.
+/// Returns the 99th percentile of the deviation from the median.
 fn spread(delays: &[f64]) -> f64 {
     let median = quantile(delays, 0.5);
     let mut off: Vec<f64> = delays.iter().map(|delay| (delay - median).abs()).collect();
@@ -108,8 +110,8 @@ fn spread(delays: &[f64]) -> f64 {
     quantile(&off, 0.99)
 }
 
-/// A thread that wakes every millisecond beside the relay, to know how late the machine lets
-/// threads be.
+/// A thread that wakes every millisecond beside the relay, to measure by how much the machine
+/// delays threads.
 struct Beside {
     stop: Arc<AtomicBool>,
     late: JoinHandle<Vec<f64>>,
@@ -131,7 +133,7 @@ impl Beside {
         Beside { stop, late }
     }
 
-    /// Milliseconds that 99 % of its wakes were at most late.
+    /// Returns the 99th percentile of its delays, in milliseconds.
     fn finish(self) -> f64 {
         self.stop.store(true, Ordering::Relaxed);
         let mut late = self.late.join().expect("no panic");
@@ -140,15 +142,15 @@ impl Beside {
     }
 }
 
-/// What a run measured: milliseconds that 99 % are at most off, and by how much the delay changed
-/// from the first tenth to the last; packets that came too late.
+/// Results of a run: the 99th percentile of the deviation in milliseconds, the change of the delay
+/// from the first tenth to the last, and the number of late packets.
 #[derive(Debug)]
 struct Measured {
     spread: f64,
     intervals: f64,
     growth: f64,
     late: u64,
-    /// By how much the machine let another thread be late.
+    /// By how much the machine delayed another thread.
     machine: f64,
 }
 
@@ -156,8 +158,8 @@ fn run(stream: Stream, tick: &str) -> Measured {
     let group = (common::group(), common::free_port());
     let out = Collector::unicast();
     let beside = Collector::new(joined(group.0, group.1));
-    // A busy machine makes the sender late, too: what it makes wait must neither be given up nor be
-    // late.
+    // A busy machine also makes the sender late: packets that it delays must neither be given up
+    // nor be late.
     let input = format!("rtp://@{}:{}?if=127.0.0.1", group.0, group.1);
     let to = format!("rtp://{}", out.addr);
     let args = ["relay", &input, "--to", &to, "--tick", tick, "--hold", "500ms", "--http", "127.0.0.1:0"];
@@ -207,8 +209,8 @@ fn run(stream: Stream, tick: &str) -> Measured {
     measured
 }
 
-/// The machine may delay the relay as it delays anything: by how much is measured beside it, and
-/// too much of it counts only if it is so every time.
+/// The machine may delay the relay like any thread: the delay is measured beside it, and an excess
+/// counts only if it occurs every time.
 fn leaves_evenly(stream: Stream, tick: &str) {
     let good = |measured: &Measured| {
         let bound = 2.0 + measured.machine;

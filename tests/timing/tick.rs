@@ -1,4 +1,4 @@
-//! `tick` of a channel, by the kernel's time stamps: at `"0"` packets leave as they come, at 5 ms
+//! `tick` of a channel, by the kernel's timestamps: at `"0"` packets leave as they arrive, at 5 ms
 //! they are collected.
 
 use std::{thread, time::Duration};
@@ -9,8 +9,8 @@ use super::{
     ms,
 };
 
-/// Milliseconds from the arrival at the host to that behind the relay, of 1,000 packets a second:
-/// those of 10, 50, 90 and 99 % of the packets.
+/// Returns the milliseconds from the arrival at the host to that after the relay, at 1,000 packets
+/// per second: the 10th, 50th, 90th and 99th percentiles.
 fn transit(top: &str, tick: &str) -> [f64; 4] {
     const COUNT: u64 = 3000;
     let group = (common::group(), common::free_port());
@@ -47,7 +47,7 @@ fn the_tick_of_a_channel_goes_before_that_of_the_top() {
     let mut all = Vec::new();
     while all.len() < TRIES {
         let (at_once, collected) = (transit("5ms", "0"), transit("0", "5ms"));
-        // A busy machine lets the thread be late in both.
+        // A busy machine delays the thread in both cases.
         if at_once[1] < 1.0 && collected[1] > at_once[1] + 1.0 {
             return;
         }
