@@ -1,6 +1,6 @@
 //! Tests that are not possible on `lo`: source-specific groups, IPv6 multicast, many groups, an
-//! interface that is deleted and created again, real loss, and a path without segmentation
-//! offload. Each test has two separate network namespaces, connected by a veth pair; the producer
+//! interface that is deleted and created again, real loss, and a path that accepts no
+//! bursts. Each test has two separate network namespaces, connected by a veth pair; the producer
 //! is in one, the relay in the other. Needs root; without it a message says that the tests are
 //! skipped.
 

@@ -26,7 +26,7 @@ const SEED: &str = "7";
 const FLOWS_MAX: u64 = 4000;
 const BYTES_MAX: u64 = 8_000_000;
 
-/// The kernel dropped this many datagrams, so the run is not conclusive.
+/// The kernel dropped datagrams at the place that the text names, so the run is not conclusive.
 struct Overloaded(String);
 
 /// Calls `run` until the machine is fast enough.

@@ -80,7 +80,7 @@ impl Case {
         Ok(())
     }
 
-    /// Runs the case repeatedly if necessary. `Err` contains the failure of each attempt.
+    /// Runs the case, and again if it was too silent. `Err` contains the failure of each attempt.
     fn run_with_patience(&self) -> Result<(), String> {
         let mut silences = Vec::new();
         while silences.len() < TRIES {

@@ -40,8 +40,8 @@ struct Relay {
     _folder: tempfile::TempDir,
 }
 
-/// Starts `serve` with this configuration, whose last section `[http]` gets the address and the
-/// interface.
+/// Starts `serve` with this configuration after a section `[http]` with the address and the
+/// interface, to which its first lines may add keys.
 fn serve(config: &str) -> Relay {
     let folder = tempfile::tempdir().expect("folder");
     let file = folder.path().join("tidecast.toml");

@@ -1,5 +1,5 @@
-//! Streams that take each other's place: a player and an output of payloads go on with the one that
-//! begins where its own stops, and lose nothing of either.
+//! Streams that replace each other: a player and an output of payloads continue with the stream
+//! that starts where the previous one stops, and lose nothing of either.
 
 use std::{net::UdpSocket, thread};
 
@@ -10,8 +10,8 @@ use super::{
 
 const COUNT: usize = 450;
 
-/// Sends so many datagrams by `send`, which makes and sends one. All payloads come, at a player and
-/// an output.
+/// Sends this many datagrams by `send`, which creates and sends one. Checks that all payloads
+/// arrive at a player and at an output.
 fn all_payloads(what: &str, scheme: &str, mut send: impl FnMut(&Rig, usize)) {
     let rig = Rig::new(scheme, 1, "?payload=1", &[]);
     let player = Player::of(&rig);
@@ -23,7 +23,8 @@ fn all_payloads(what: &str, scheme: &str, mut send: impl FnMut(&Rig, usize)) {
     counted(what, &state, &[("lost", 0), ("delivered", COUNT as u64)]);
 }
 
-/// Encoders take turns, each with an SSRC and numbers of its own that go on where they stopped.
+/// Encoders alternate, each with a different SSRC and its own numbers, which continue where they
+/// stopped.
 fn turns(every: usize, sockets: &[UdpSocket]) {
     let what = format!("turns of {every}, {} ports", sockets.len());
     let mut numbers = [1000, 40_000];

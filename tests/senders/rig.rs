@@ -1,5 +1,4 @@
-//! A relay on groups of its own, what comes out of it, and how it stands; and the datagrams of
-//! several formats.
+//! A relay on separate groups, its output and its state; and the datagrams of several formats.
 
 use std::{
     io::{Read, Write},
@@ -14,19 +13,19 @@ use tidecast_wire::{rtp, ts};
 use super::common::{Running, free_port, get, group, now, stamped::Collector, until, until_clients};
 
 pub(super) const MS: Duration = Duration::from_millis(1);
-/// Longer than a gap may stay open, so that what is lost has been counted.
+/// Longer than a gap may stay open, so that losses have been counted.
 const GAPS_CLOSE: Duration = Duration::from_secs(2);
 
 pub(super) struct Rig {
     pub(super) relay: Running,
     pub(super) http: SocketAddr,
-    /// Where to send, leg by leg.
+    /// Destinations, leg by leg.
     pub(super) legs: Vec<(Ipv4Addr, u16)>,
     output: Collector,
 }
 
 impl Rig {
-    /// `tidecast relay` of so many legs, with an output as `query` says.
+    /// Starts `tidecast relay` with this many legs, and an output with the options in `query`.
     pub(super) fn new(scheme: &str, legs: usize, query: &str, args: &[&str]) -> Rig {
         let legs: Vec<_> = (0..legs).map(|_| (group(), free_port())).collect();
         let output = Collector::unicast();
@@ -39,7 +38,7 @@ impl Rig {
         Rig { relay, http, legs, output }
     }
 
-    /// One leg of `udp://`.
+    /// Starts a relay with one leg of `udp://`.
     pub(super) fn of(format: &str) -> Rig {
         Rig::new("udp", 1, "", &["--format", format])
     }
@@ -55,7 +54,8 @@ impl Rig {
         all["channels"][0].clone()
     }
 
-    /// Waits until `count` datagrams are out and nothing is held. What was counted, and what came.
+    /// Waits until `count` datagrams are output and nothing is held. Returns the counters and the
+    /// output.
     pub(super) fn finish(self, count: usize) -> (Value, Vec<Vec<u8>>) {
         let (state, out, _) = self.finish_with_log(count);
         (state, out)
@@ -63,7 +63,7 @@ impl Rig {
 
     pub(super) fn finish_with_log(mut self, count: usize) -> (Value, Vec<Vec<u8>>, String) {
         self.output.wait_for(count, GAPS_CLOSE);
-        // What waits for its time, under probation too, goes out or is counted.
+        // Packets that wait for their time, or are under probation, are output or counted by then.
         let state = until("nothing to be held", || Some(self.state()).filter(|state| state["held"] == 0));
         let log = self.relay.stop();
         let out = self.output.finish().into_iter().map(|datagram| datagram.bytes).collect();
@@ -71,7 +71,7 @@ impl Rig {
     }
 }
 
-/// A counter of a channel.
+/// Returns a counter of a channel.
 pub(super) fn counter(state: &Value, name: &str) -> u64 {
     let counters = &state["counters"];
     counters[name].as_u64().unwrap_or_else(|| panic!("no {name} in {counters}"))
@@ -83,7 +83,7 @@ pub(super) fn counted(what: &str, state: &Value, expected: &[(&str, u64)]) {
     assert_eq!(found, expected, "{what}: {} {}", state["counters"], state["rejects"]);
 }
 
-/// Fails, with the first difference alone, unless all that was sent came, in order.
+/// Fails, with only the first difference, unless all sent packets were output, in order.
 pub(super) fn all_came(what: &str, sent: &[Vec<u8>], out: &[Vec<u8>]) {
     let same = sent.iter().zip(out).take_while(|(a, b)| a == b).count();
     let [a, b] = [sent, out].map(|list| list.get(same).map(|bytes| &bytes[..bytes.len().min(40)]));
@@ -95,7 +95,7 @@ pub(super) fn all_came(what: &str, sent: &[Vec<u8>], out: &[Vec<u8>]) {
     );
 }
 
-/// Sends at a steady pace, by the clock: a pause of the machine is made up for.
+/// Sends at a steady pace by the clock: a pause of the machine is made up for.
 pub(super) fn paced(interval: Duration, count: usize, mut send: impl FnMut(usize)) {
     let start = now();
     for n in 0..count {
@@ -104,11 +104,11 @@ pub(super) fn paced(interval: Duration, count: usize, mut send: impl FnMut(usize
     }
 }
 
-/// A player over HTTP that begins with what comes next.
+/// A player over HTTP that starts with the next packet.
 pub(super) struct Player(JoinHandle<Vec<u8>>);
 
 impl Player {
-    /// The only one of this relay.
+    /// Connects the only player of this relay.
     pub(super) fn of(rig: &Rig) -> Player {
         let mut stream = TcpStream::connect(rig.http).expect("connect");
         stream.write_all(b"GET /streams/main?start=live HTTP/1.0\r\n\r\n").expect("write");
@@ -121,13 +121,13 @@ impl Player {
         }))
     }
 
-    /// What it got, once the relay has ended.
+    /// Returns the received bytes, once the relay has ended.
     pub(super) fn got(self) -> Vec<u8> {
         self.0.join().expect("no panic")
     }
 }
 
-/// A MoldUDP64 packet of so many messages, from this number on.
+/// Returns a MoldUDP64 packet with this many messages, starting at this number.
 pub(super) fn mold(number: u64, messages: u16) -> Vec<u8> {
     let mut out = b"0000000042".to_vec();
     out.extend(number.to_be_bytes());
@@ -153,7 +153,7 @@ pub(super) fn rtp(payload_type: u8, ssrc: u32, number: u16, timestamp: u32, payl
     out
 }
 
-/// Seven packets of a transport stream, the datagram `n` of it.
+/// Returns datagram `n` of a transport stream, with seven packets.
 pub(super) fn stream(n: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(7 * ts::PACKET);
     for place in 0..7 {

@@ -1,4 +1,4 @@
-//! What is sent again from the beginning, and numbers that never change.
+//! Captures that are sent again from the beginning, and numbers that never change.
 
 use std::thread;
 
@@ -7,7 +7,8 @@ use super::{
     rig::{MS, Rig, all_came, counted, counter, paced, rtp},
 };
 
-/// Plays a capture so many times at 50 packets a second, with pauses. Every round comes out whole.
+/// Plays a capture this many times at 50 packets per second, with pauses. Checks that every round
+/// is output completely.
 fn play(what: &str, scheme: &str, format: &str, rounds: usize, packet: impl Fn(usize) -> Vec<u8>) {
     const COUNT: usize = 50;
     let rig = Rig::new(scheme, 1, "", &["--format", format]);
@@ -47,7 +48,7 @@ fn copies_that_come_at_once_are_still_duplicates() {
     let sent: Vec<Vec<u8>> =
         (0..COUNT).map(|n| [&(n as u16).to_be_bytes()[..], b"the same"].concat()).collect();
     let socket = sender();
-    // A copy of each comes 10 packets later.
+    // A copy of each packet arrives 10 packets later.
     paced(3 * MS, COUNT + 10, |n| {
         let original = sent.get(n);
         let copy = n.checked_sub(10).map(|n| &sent[n]);
