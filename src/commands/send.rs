@@ -36,12 +36,12 @@ use tidecast_net::address::Scheme;
 use tidecast_net::clock;
 use tidecast_wire::ts::packets;
 
-/// Sends until the input ends, a limit is reached, or a signal comes; then ends the session and
+/// Sends until the input ends, a limit is reached, or a signal arrives; then ends the session and
 /// prints a summary.
 ///
 /// # Errors
-/// [`Failure::Usage`] for options that contradict each other; otherwise what could not be read or
-/// sent.
+/// [`Failure::Usage`] for options that contradict each other; otherwise the reason why the input
+/// cannot be read or the datagrams cannot be sent.
 pub(super) fn run(args: &cli::Send) -> Result<(), Failure> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let started = clock::now();
@@ -67,7 +67,7 @@ fn send(args: &cli::Send, stop: Stop) -> Result<Link, Failure> {
             if args.repeat && source == Source::Stdin {
                 return Err(usage("--loop: standard input cannot be read again, expected a file"));
             }
-            // What needs no look into the file is refused before it is opened.
+            // Options that are invalid for any file are refused before it is opened.
             choose(args, None)?;
             send_bytes(args, Reader::open(source, args.repeat)?, stop)
         }
@@ -77,7 +77,7 @@ fn send(args: &cli::Send, stop: Stop) -> Result<Link, Failure> {
 fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, Failure> {
     let start = reader.start(&stop)?;
     if start.is_empty() {
-        // A signal came before anything was there to send.
+        // A signal arrived before there was anything to send.
         return Ok(Link::open(args.target()).map_err(anyhow::Error::from)?);
     }
     let begin = packets::begin(start);
@@ -92,8 +92,8 @@ fn send_bytes(args: &cli::Send, mut reader: Reader, stop: Stop) -> Result<Link, 
     Ok(job.link)
 }
 
-/// Sends like the command, until `stop`; `file`, if given, takes the place of the named one, which
-/// is played again and again. For the demo.
+/// Sends like the command, until `stop`; `file`, if given, replaces the named one, and is played
+/// repeatedly. For the demo.
 pub(super) fn run_until(args: &cli::Send, file: Option<File>, stop: Stop) -> Result<(), Failure> {
     match file {
         Some(file) => {
@@ -104,8 +104,9 @@ pub(super) fn run_until(args: &cli::Send, file: Option<File>, stop: Stop) -> Res
     Ok(())
 }
 
-/// Which format is sent: the one asked for, or the one that suits the output and the data.
-/// `transport_stream` is what the data is; `None` when it is not known, or when there is none.
+/// Returns the format to send: the configured one, or the one that suits the output and the data.
+/// `transport_stream` is whether the data is a transport stream; `None` if it is unknown, or if
+/// there is no data.
 fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat, Failure> {
     let target = args.target();
     let format = args.format.unwrap_or(match target.scheme {
@@ -117,7 +118,7 @@ fn choose(args: &cli::Send, transport_stream: Option<bool>) -> Result<SendFormat
     });
     let name = carrier::name(format);
     let native = format == SendFormat::Native;
-    // Without a look at the data, native may still become ts.
+    // Without examining the data, native may still become ts.
     let settled = args.format.is_some() || transport_stream.is_some() || !native;
     let numbered = native || format == SendFormat::Rtp;
     let refuse = |what: &str| Err(usage(what));
@@ -186,7 +187,7 @@ fn usage(what: impl Into<String>) -> Failure {
     Failure::Usage(what.into())
 }
 
-/// What is kept for those who ask for it again.
+/// Returns which sent packets are kept for retransmission.
 fn history(args: &cli::Send) -> Settings {
     let default = Settings::default();
     Settings {
@@ -196,20 +197,21 @@ fn history(args: &cli::Send) -> Settings {
     }
 }
 
-/// One run: where it sends, when it ends, and what it has done.
+/// One run: its output, its end, and its counters.
 #[derive(Debug)]
 struct Job {
     link: Link,
     stop: Stop,
     started: Instant,
-    /// When to stop by itself.
+    /// When to stop without a signal.
     end: Option<Instant>,
-    /// Data packets that may still be sent.
+    /// Number of data packets that may still be sent.
     left: Option<u64>,
 }
 
 impl Job {
-    /// `session` is that of the native format, which receivers can ask for packets again.
+    /// Starts a run. `session` is that of the native format, whose receivers can request
+    /// retransmission.
     fn start(args: &cli::Send, stop: Stop, session: Option<u32>) -> anyhow::Result<Job> {
         let mut link = Link::open(args.target())?;
         let settings = history(args);
@@ -221,7 +223,7 @@ impl Job {
         Ok(Job { link, stop, started, end, left: args.count })
     }
 
-    /// Whether a signal came, the time is over, or everything asked for was sent.
+    /// Returns whether a signal arrived, the time is over, or the requested number was sent.
     fn is_over(&self, now: Instant) -> bool {
         self.stop.is_set() || self.left == Some(0) || self.end.is_some_and(|end| now >= end)
     }
@@ -238,7 +240,7 @@ impl Job {
     }
 }
 
-/// A duration as people read it: tenths of a second.
+/// Formats a duration for users: tenths of a second.
 fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }

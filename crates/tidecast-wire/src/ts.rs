@@ -1,10 +1,9 @@
-//! MPEG-TS packets (ISO/IEC 13818-1) without RTP: not numbered by datagram, so what was lost shows
-//! in their continuity counters only.
+//! MPEG-TS packets (ISO/IEC 13818-1) without RTP: the datagrams have no sequence numbers, so
+//! losses show only in the packets' continuity counters.
 //!
-//! `wire::parse` makes a [`Packet`] of a received datagram; whoever delivers it finds the stream's
-//! packets with
-//! [`packets`] and runs [`Continuity`] over them, whoever paces a file reads its clock with
-//! [`pcr`], and whoever lets players in finds with [`access`] where they can begin.
+//! `wire::parse` creates a [`Packet`] of a received datagram. When it is delivered, [`packets`]
+//! finds the stream's packets and [`Continuity`] checks their counters; pacing of a file uses
+//! [`pcr`], and [`access`] finds where players can start.
 
 pub mod access;
 pub mod packets;
@@ -20,46 +19,46 @@ pub const PACKET: usize = 188;
 pub const SYNC: u8 = 0x47;
 const PID_NULL: usize = 0x1fff;
 
-/// Whether a payload is TS packets and nothing else: a whole number of 188 bytes, at least one,
-/// each beginning with
-/// [`SYNC`].
+/// Returns whether a payload consists of TS packets only: a multiple of 188 bytes, at least one
+/// packet, each starting with [`SYNC`].
 pub fn looks_like(payload: &[u8]) -> bool {
     let (packets, rest) = payload.as_chunks::<PACKET>();
     !packets.is_empty() && rest.is_empty() && packets.iter().all(|packet| packet[0] == SYNC)
 }
 
-/// A datagram that is TS packets and nothing else, or a piece of a stream of them.
+/// A datagram that consists of TS packets, or a piece of a stream of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a>(&'a [u8]);
 
 impl<'a> Packet<'a> {
-    /// Checks a datagram; none when it is not as [`looks_like`] says.
+    /// Checks a datagram; returns `None` unless [`looks_like`] is true for it.
     pub fn parse(bytes: &'a [u8]) -> Option<Packet<'a>> {
         looks_like(bytes).then_some(Packet(bytes))
     }
 
-    /// A datagram of a source that is known for a transport stream, wherever that was cut.
+    /// Creates a packet of a source that is known to send a transport stream, which may be split
+    /// at any position.
     pub fn of_stream(bytes: &'a [u8]) -> Packet<'a> {
         Packet(bytes)
     }
 
-    /// The whole datagram.
+    /// Returns the whole datagram.
     pub fn payload(&self) -> &'a [u8] {
         self.0
     }
 }
 
 /// Finds discontinuities of the continuity counters (ISO/IEC 13818-1 section 2.4.3.3), which are a
-/// lower bound for what was lost: the counters have 4 bits, so a loss of 16 packets of a PID cannot
-/// be seen, and one of 15 looks like the permitted duplicate.
+/// lower bound for the losses: the counters have 4 bits, so a loss of 16 packets of a PID is not
+/// detected, and one of 15 looks like the permitted duplicate.
 #[derive(Clone, Debug, Default)]
 pub struct Continuity {
-    /// State of each PID, sorted by PID; at most [`TS_PIDS_MAX`], the others are not checked.
+    /// State of each PID, sorted by PID; at most [`TS_PIDS_MAX`], further ones are not checked.
     pids: Vec<(u16, Counter)>,
     total: u64,
 }
 
-/// How the continuity counters of some packets go on those of others.
+/// How well the continuity counters of some packets continue those of earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fit {
     /// Packets of a PID whose counter was known.
@@ -69,13 +68,13 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Whether the packets go on, as far as their counters say, and these say something.
+    /// Returns whether the counters of the packets continue, if there are any to judge by.
     pub fn goes_on(&self) -> bool {
         self.known > 0 && self.broken == 0
     }
 }
 
-/// The last counter of a PID, and whether its packet came twice already.
+/// The last counter of a PID, and whether its packet already occurred twice.
 #[derive(Clone, Copy, Debug, Default)]
 enum Counter {
     #[default]
@@ -85,8 +84,8 @@ enum Counter {
 }
 
 impl Continuity {
-    /// Checks the TS packets of one payload, in order, and returns how many of them did not
-    /// continue their PID. What is no TS packet is passed over.
+    /// Checks the TS packets of one payload, in order. Returns how many of them did not continue
+    /// their PID. Bytes that are not TS packets are skipped.
     pub fn check(&mut self, payload: &[u8]) -> u64 {
         let packets = payload.as_chunks::<PACKET>().0.iter();
         let found = packets.filter(|packet| packet[0] == SYNC && !self.continues(packet)).count() as u64;
@@ -94,12 +93,12 @@ impl Continuity {
         found
     }
 
-    /// Discontinuities found in all payloads so far.
+    /// Returns the discontinuities found in all payloads so far.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// How a packet goes on, beside what is in `fit` of those before.
+    /// Adds to `fit` whether a packet continues its PID.
     pub fn fit(&mut self, packet: &[u8; PACKET], fit: &mut Fit) {
         let pid = pid(packet);
         let known = self.pids.binary_search_by_key(&(pid as u16), |(pid, _)| *pid).is_ok();
@@ -152,18 +151,19 @@ pub struct Pcr {
     pub pid: u16,
     /// Ticks of 27 MHz; wraps at 300 * 2^33, after 26.5 hours.
     pub ticks: u64,
-    /// Whether the clock starts anew here (`discontinuity_indicator`).
+    /// Whether the clock restarts here (`discontinuity_indicator`).
     pub discontinuity: bool,
 }
 
 impl Pcr {
     /// Ticks per second.
     pub const HZ: u64 = 27_000_000;
-    /// Ticks after which the clock starts again at 0.
+    /// Ticks after which the clock wraps to 0.
     pub const WRAP: u64 = 300 << 33;
 }
 
-/// The program clock reference of a TS packet, if it carries one (ISO/IEC 13818-1 section 2.4.3.5).
+/// Returns the program clock reference of a TS packet, if it has one (ISO/IEC 13818-1 section
+/// 2.4.3.5).
 pub fn pcr(packet: &[u8; PACKET]) -> Option<Pcr> {
     let (flags, fields) = adaptation(packet)?;
     let [b0, b1, b2, b3, b4, b5] = *fields.first_chunk::<6>()?;
@@ -172,12 +172,12 @@ pub fn pcr(packet: &[u8; PACKET]) -> Option<Pcr> {
     }
     let base = u64::from(u32::from_be_bytes([b0, b1, b2, b3])) << 1 | u64::from(b4 >> 7);
     let extension = u64::from(u16::from_be_bytes([b4 & 1, b5]));
-    // an extension of 300 or more is damage: it counts up to 299 before the base takes a step
+    // an extension of 300 or more means damage: it counts up to 299 before the base is incremented
     let ticks = (extension < 300).then_some(base * 300 + extension)?;
     Some(Pcr { pid: pid(packet) as u16, ticks, discontinuity: flags & 0x80 != 0 })
 }
 
-/// The payload of a TS packet that is undamaged and not scrambled; absent where it has none.
+/// Returns the payload of a TS packet that is undamaged and not scrambled, if it has one.
 fn payload(packet: &[u8; PACKET]) -> Option<&[u8]> {
     let damaged = packet[0] != SYNC || packet[1] & 0x80 != 0;
     let (scrambled, control) = (packet[3] & 0xc0 != 0, packet[3] >> 4 & 3);
@@ -189,32 +189,34 @@ fn payload(packet: &[u8; PACKET]) -> Option<&[u8]> {
     if damaged || scrambled { None } else { packet.get(start..) }
 }
 
-/// The PID of a TS packet.
+/// Returns the PID of a TS packet.
 pub fn pid_of(packet: &[u8; PACKET]) -> u16 {
     pid(packet) as u16 // 13 bits
 }
 
-/// The continuity counter, and whether the packet has a payload, so that it counts; none where the
-/// counter means nothing: in null packets, damaged ones, and those of a reserved kind.
+/// Returns the continuity counter, and whether the packet has a payload and therefore increments
+/// it; `None` if the counter is meaningless: in null packets, damaged ones, and those with
+/// reserved flags.
 pub fn counter(packet: &[u8; PACKET]) -> Option<(u8, bool)> {
     let control = packet[3] >> 4 & 3;
     let counts = packet[0] == SYNC && pid(packet) != PID_NULL && packet[1] & 0x80 == 0 && control != 0;
     counts.then_some((packet[3] & 0x0f, control & 1 != 0))
 }
 
-/// Gives a packet another continuity counter, of which the low four bits count.
+/// Sets the continuity counter of a packet to the low four bits of `counter`.
 pub fn set_counter(packet: &mut [u8; PACKET], counter: u8) {
     packet[3] = packet[3] & 0xf0 | counter & 0x0f;
 }
 
-/// Makes a packet announce no discontinuity.
+/// Clears the discontinuity indicator of a packet.
 pub fn clear_discontinuity(packet: &mut [u8; PACKET]) {
     if adaptation(packet).is_some() {
         packet[5] &= 0x7f;
     }
 }
 
-/// Whether a section or a PES packet begins in this TS packet (`payload_unit_start_indicator`).
+/// Returns whether a section or a PES packet starts in this TS packet
+/// (`payload_unit_start_indicator`).
 fn starts_unit(packet: &[u8; PACKET]) -> bool {
     packet[1] & 0x40 != 0
 }
@@ -223,7 +225,8 @@ fn pid(packet: &[u8; PACKET]) -> usize {
     usize::from(packet[1] & 0x1f) << 8 | usize::from(packet[2])
 }
 
-/// Flags and the following fields of the adaptation field, if there is one that is not empty.
+/// Returns the flags and the following fields of the adaptation field, unless it is absent or
+/// empty.
 fn adaptation(packet: &[u8; PACKET]) -> Option<(u8, &[u8])> {
     if packet[3] & 0x20 == 0 {
         return None;
@@ -249,7 +252,8 @@ mod tests {
         packet
     }
 
-    /// Discontinuities of each of the packets (control, counter, adaptation field) of one PID.
+    /// Returns the number of discontinuities for each of the packets (control, counter, adaptation
+    /// field) of one PID.
     fn check(packets: &[(u8, u8, &[u8])]) -> Vec<u64> {
         let mut continuity = Continuity::default();
         packets.iter().map(|(c, n, a)| continuity.check(&packet(0x100, *c, *n, a))).collect()

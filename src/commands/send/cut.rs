@@ -1,4 +1,4 @@
-//! A file's or pipe's bytes, cut into payloads with the time at which each is due.
+//! Cuts the bytes of a file or pipe into payloads with the time at which each is due.
 //!
 //! Pure: no clock and no I/O. The `send` command reads the bytes and sends the payloads; a
 //! transport stream is timed by its PCR ([`super::pcr`]) or, like any other data, at a fixed rate
@@ -24,9 +24,9 @@ pub struct Cutter {
 
 #[derive(Debug)]
 enum Way {
-    /// Whole transport packets, by their own clock.
+    /// Whole transport packets, timed by their PCR.
     Pcr { splitter: Splitter, seam: Seam, pacer: PcrPacer },
-    /// At a fixed rate; with a splitter whole transport packets, without one anything.
+    /// Timed by a fixed rate; with a splitter whole transport packets, without one any data.
     Rate { splitter: Option<(Splitter, Seam)>, rest: Vec<u8>, bytes: usize, pacer: RatePacer },
 }
 
@@ -60,7 +60,7 @@ impl Cutter {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// When a transport stream has no sync bytes, or no PCR to be timed by.
+    /// A transport stream has no sync bytes, or no PCR from which the times follow.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), PcrError> {
         match &mut self.way {
             Way::Pcr { splitter, seam, pacer } => {
@@ -81,11 +81,11 @@ impl Cutter {
         Ok(())
     }
 
-    /// Ends a lap: what is pushed next continues without a break, a transport stream with its
-    /// counters and clocks.
+    /// Ends a lap: the bytes that are pushed next continue without a break, a transport stream
+    /// with its counters and clocks.
     ///
     /// # Errors
-    /// When a transport stream had no PCR to be timed by.
+    /// A transport stream had no PCR from which the times follow.
     pub fn lap(&mut self) -> Result<(), PcrError> {
         match &mut self.way {
             Way::Pcr { splitter, seam, pacer } => {
@@ -104,10 +104,10 @@ impl Cutter {
         Ok(())
     }
 
-    /// Ends the data: the last payload may be a short one.
+    /// Ends the data: the last payload may be shorter.
     ///
     /// # Errors
-    /// When a transport stream had no PCR to be timed by.
+    /// A transport stream had no PCR from which the times follow.
     pub fn finish(&mut self) -> Result<(), PcrError> {
         match &mut self.way {
             Way::Pcr { splitter, pacer, .. } => {
@@ -128,12 +128,12 @@ impl Cutter {
         Ok(())
     }
 
-    /// The next payload that is complete.
+    /// Returns the next complete payload.
     pub fn pop(&mut self) -> Option<Timed> {
         self.ready.pop_front()
     }
 
-    /// Bytes that were no part of a transport packet.
+    /// Returns the number of bytes that did not belong to a transport packet.
     pub fn skipped(&self) -> u64 {
         match &self.way {
             Way::Pcr { splitter, .. } | Way::Rate { splitter: Some((splitter, _)), .. } => splitter.skipped(),

@@ -1,8 +1,8 @@
-//! Pacing of a transport stream by its own clock, the PCR (ISO 13818-1, 2.4.3.5).
+//! Paces a transport stream by its own clock, the PCR (ISO 13818-1, 2.4.3.5).
 //!
-//! Pure: no clock and no I/O. Bytes of a file come in, datagrams of seven packets come out, each
-//! with the time at which it is due, interpolated between the PCRs around it; a
-//! [`super::pace::Timeline`] turns that into instants.
+//! Pure: no clock and no I/O. The input is the bytes of a file, the output is datagrams of seven
+//! packets, each with the time at which it is due, interpolated between the PCRs around it; a
+//! [`super::pace::Timeline`] converts these times to instants.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::limits::{PCR_INTERVAL_MAX, PCR_LOOKAHEAD_PACKETS_MAX};
 use tidecast_wire::ts::{self, PACKET as PACKET_BYTES, Pcr, SYNC, packets::Unit};
 
-/// Transport packets in one datagram: as many as fit into an Ethernet frame.
+/// Transport packets in one datagram: the maximum that fits into an Ethernet frame.
 pub const DATAGRAM_PACKETS: usize = 7;
-/// Why a stream cannot be paced by its PCR.
+/// Reason why a stream cannot be paced by its PCR.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PcrError {
@@ -22,17 +22,17 @@ pub enum PcrError {
         /// Packets read.
         packets: u64,
     },
-    /// The bytes are no transport stream.
+    /// The bytes are not a transport stream.
     #[error("no transport stream: expected 0x47 every {unit} bytes, found none in {bytes} bytes")]
     NoSync {
-        /// Bytes looked at.
+        /// Number of bytes examined.
         bytes: usize,
         /// Bytes of each packet.
         unit: usize,
     },
 }
 
-/// A datagram and when it is due, since the start.
+/// A datagram with the time at which it is due, since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timed {
     /// When to send it.
@@ -41,32 +41,33 @@ pub struct Timed {
     pub bytes: Vec<u8>,
 }
 
-/// Finds the transport packets in a stream of bytes; steps over what is none, and over what stands
-/// before or behind each.
+/// Finds the transport packets in a stream of bytes; skips bytes that do not belong to packets,
+/// and those before or after each packet in its unit.
 #[derive(Debug, Default)]
 pub struct Splitter {
     unit: Unit,
     /// Bytes before the first packet of the input.
     lead: usize,
-    /// Bytes of these that are still to come.
+    /// Number of these bytes that are still to come.
     ahead: usize,
     rest: Vec<u8>,
-    /// Bytes stepped over since the last packet.
+    /// Bytes skipped since the last packet.
     lost: usize,
     skipped: u64,
 }
 
 impl Splitter {
-    /// Of input whose packets take such units, behind so many bytes of something else
+    /// Creates a splitter for input with packets of this unit, after `lead` other bytes
     /// ([`begin`](ts::packets::begin)).
     pub fn new(unit: Unit, lead: usize) -> Splitter {
         Splitter { unit, lead, ahead: lead, ..Splitter::default() }
     }
 
-    /// Takes more bytes and hands out each whole packet.
+    /// Takes more bytes and passes on each whole packet.
     ///
     /// # Errors
-    /// [`PcrError::NoSync`] when 64 packets' worth of bytes hold no sync byte in its place.
+    /// [`PcrError::NoSync`] if 64 packets' worth of bytes contain no sync byte at the right
+    /// position.
     pub fn push(
         &mut self,
         bytes: &[u8],
@@ -81,7 +82,8 @@ impl Splitter {
         let mut at = 0;
         while self.rest.len() - at >= unit {
             let Some(chunk) = self.rest[at + front..].first_chunk::<PACKET_BYTES>() else { break };
-            // Out of step, a sync byte counts only when the next packet's stands in its place too.
+            // Without synchronization, a sync byte counts only if the next packet's is at its
+            // position too.
             let follower = if self.lost == 0 { Some(&SYNC) } else { self.rest.get(at + unit + front) };
             let Some(&follower) = follower else { break };
             if chunk[0] == SYNC && follower == SYNC {
@@ -101,21 +103,21 @@ impl Splitter {
         Ok(())
     }
 
-    /// Ends the input: part of a packet at its end is dropped and counted. What comes next begins
-    /// as the input did.
+    /// Ends the input: a partial packet at its end is dropped and counted. The bytes that follow
+    /// are treated like the start of the input.
     pub fn cut(&mut self) {
         (self.ahead, self.lost) = (self.lead, 0);
         self.skipped += self.rest.len() as u64;
         self.rest.clear();
     }
 
-    /// Bytes stepped over so far because they were part of no packet.
+    /// Returns the number of bytes skipped so far because they did not belong to a packet.
     pub fn skipped(&self) -> u64 {
         self.skipped
     }
 }
 
-/// What one interval between PCRs measured: so many packets in so many ticks.
+/// The measured speed of an interval between PCRs: this many packets in this many ticks.
 #[derive(Debug, Clone, Copy)]
 struct Speed {
     ticks: u64,
@@ -128,18 +130,19 @@ impl Speed {
     }
 }
 
-/// Cuts a transport stream into datagrams and times them by the PCRs of the first PID that carries
+/// Cuts a transport stream into datagrams and times them by the PCRs of the first PID that has
 /// some.
 ///
-/// Packets wait until the PCR after them is known, then share the interval evenly. Before the first
-/// PCR, after the last, and across a discontinuity the neighbouring interval's speed holds.
+/// Packets wait until the PCR after them is known, then share the interval evenly. Before the
+/// first PCR, after the last, and across a discontinuity the speed of the neighbouring interval
+/// applies.
 #[derive(Debug, Default)]
 pub struct PcrPacer {
     pid: Option<u16>,
-    /// The last PCR, unless the stream was interrupted since.
+    /// The last PCR; `None` after an interruption of the stream.
     last: Option<u64>,
     speed: Option<Speed>,
-    /// Packets that wait for the next PCR, and how many of them stand before the last one.
+    /// Packets that wait for the next PCR; below it the number of those before the last one.
     waiting: Vec<u8>,
     lead: usize,
     /// When the first waiting packet is due, in ticks since the start.
@@ -151,7 +154,7 @@ pub struct PcrPacer {
 }
 
 impl PcrPacer {
-    /// A pacer whose first datagram is due at once.
+    /// Creates a pacer whose first datagram is due at once.
     pub fn new() -> PcrPacer {
         PcrPacer::default()
     }
@@ -159,7 +162,8 @@ impl PcrPacer {
     /// Takes the next transport packet.
     ///
     /// # Errors
-    /// [`PcrError::NoPcr`] when `PCR_LOOKAHEAD_PACKETS_MAX` packets went by and no speed is known.
+    /// [`PcrError::NoPcr`] if `PCR_LOOKAHEAD_PACKETS_MAX` packets have passed without a known
+    /// speed.
     pub fn push(&mut self, packet: &[u8; PACKET_BYTES]) -> Result<(), PcrError> {
         if let Some(pcr) = ts::pcr(packet)
             && *self.pid.get_or_insert(pcr.pid) == pcr.pid
@@ -174,10 +178,10 @@ impl PcrPacer {
         Ok(())
     }
 
-    /// Ends a lap: what is pushed next continues smoothly, whatever its PCR says.
+    /// Ends a lap: the packets that are pushed next continue smoothly, whatever their PCR is.
     ///
     /// # Errors
-    /// [`PcrError::NoPcr`] when the lap had fewer than two usable PCRs.
+    /// [`PcrError::NoPcr`] if the lap had fewer than two usable PCRs.
     pub fn interrupt(&mut self) -> Result<(), PcrError> {
         let speed = self.speed.ok_or(PcrError::NoPcr { packets: self.packets })?;
         self.release(speed);
@@ -185,17 +189,17 @@ impl PcrPacer {
         Ok(())
     }
 
-    /// Ends the stream: the last datagram may be a short one.
+    /// Ends the stream: the last datagram may be shorter.
     ///
     /// # Errors
-    /// [`PcrError::NoPcr`] when the stream had fewer than two usable PCRs.
+    /// [`PcrError::NoPcr`] if the stream had fewer than two usable PCRs.
     pub fn finish(&mut self) -> Result<(), PcrError> {
         self.interrupt()?;
         self.complete();
         Ok(())
     }
 
-    /// The next datagram whose time is known.
+    /// Returns the next datagram whose time is known.
     pub fn pop(&mut self) -> Option<Timed> {
         self.ready.pop_front()
     }
@@ -204,7 +208,7 @@ impl PcrPacer {
         self.waiting.len() / PACKET_BYTES
     }
 
-    /// A PCR stands in the next packet: the packets before it can be timed.
+    /// Handles a PCR in the next packet: the packets before it can now be timed.
     fn reach(&mut self, value: u64, discontinuity: bool) {
         let interval = self.last.filter(|_| !discontinuity).and_then(|last| interval(last, value));
         let packets = (self.waiting_packets() - self.lead) as u64;
@@ -233,7 +237,7 @@ impl PcrPacer {
         }
         self.start += speed.ticks_of((waiting.len() / PACKET_BYTES) as u64);
         self.lead = 0;
-        // Its memory serves the next interval.
+        // Its memory is reused for the next interval.
         self.waiting = waiting;
         self.waiting.clear();
     }
@@ -246,7 +250,8 @@ impl PcrPacer {
     }
 }
 
-/// Ticks from one PCR to the next across the wrap; `None` when that is no believable interval.
+/// Returns the ticks from one PCR to the next across the wrap; `None` if the interval is
+/// implausible.
 fn interval(from: u64, to: u64) -> Option<u64> {
     let ticks = (to + Pcr::WRAP - from % Pcr::WRAP) % Pcr::WRAP;
     (ticks > 0 && ticks <= PCR_INTERVAL_MAX.as_secs() * Pcr::HZ).then_some(ticks)
@@ -329,7 +334,7 @@ mod tests {
 
     #[test]
     fn looping_continues_smoothly_and_fills_datagrams_across_laps() {
-        // 15 packets a lap: datagrams straddle the seam.
+        // 15 packets per lap: datagrams contain packets of two laps.
         let lap = stream(900, 2, Pcr::HZ / 100, 7);
         let mut pacer = PcrPacer::new();
         for _ in 0..7 {
@@ -379,7 +384,7 @@ mod tests {
                 splitter.push(part, |p| found.push(*p)).expect("in sync");
             }
             splitter.cut();
-            // The rubbish begins with a sync byte and costs packet 9.
+            // The inserted bytes start with a sync byte, which costs packet 9.
             assert_eq!(found.len(), packets.len(), "cut by {cut}");
             assert_eq!(found[..9], packets[..9]);
             assert_eq!(found[10..], packets[10..], "cut by {cut}");

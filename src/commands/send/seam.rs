@@ -1,5 +1,5 @@
-//! Lets a transport stream that is sent again and again go on where its last lap ended: continuity
-//! counters count on, and PCR, PTS and DTS run on, so that no player sees where the laps meet.
+//! Makes a repeated transport stream continuous where one lap ends and the next one starts:
+//! continuity counters, PCR, PTS and DTS continue, so that players do not notice the transition.
 //!
 //! Pure: no clock and no I/O.
 
@@ -7,30 +7,31 @@ use std::collections::BTreeMap;
 
 use tidecast_wire::ts::{self, PACKET, Pcr, stamps};
 
-/// The longest time between two time stamps of one PID, in ticks of 90 kHz (ISO/IEC 13818-1 section
-/// 2.7.4: 700 ms). A longer pause says nothing of how the PID goes on.
+/// Maximum time between two timestamps of one PID, in ticks of 90 kHz (ISO/IEC 13818-1 section
+/// 2.7.4: 700 ms). A longer pause says nothing about when the next timestamp is due.
 const STEP_MAX: u64 = stamps::HZ * 7 / 10;
-/// How much longer one PID's lap may be than the first one's, in ticks of 90 kHz: no more than the
-/// sound of a file lasts longer than its pictures. Other clocks than these jump within the file.
+/// Maximum by which the lap of one PID may be longer than that of the first, in ticks of 90 kHz:
+/// audio of a file outlasts its video by less. PIDs with a larger difference have clocks that jump
+/// within the file.
 const LONGER_MAX: u64 = 10 * stamps::HZ;
 
-/// The place where the laps meet.
+/// The transition between laps.
 #[derive(Debug, Default)]
 pub struct Seam {
     pids: BTreeMap<u16, Pid>,
-    /// What is added to all times of this lap, in ticks of 90 kHz.
+    /// Offset of all times in this lap, in ticks of 90 kHz.
     offset: u64,
     laps: u64,
 }
 
-/// What is known of a PID.
+/// State of a PID.
 #[derive(Debug, Default)]
 struct Pid {
     /// The last counter sent.
     counter: Option<u8>,
-    /// What is added to the counters of this lap.
+    /// Offset of the counters in this lap.
     shift: u8,
-    /// A packet of it has come in this lap.
+    /// Whether a packet of the PID has occurred in this lap.
     seen: bool,
     clock: Span,
     stamps: Span,
@@ -40,16 +41,16 @@ struct Pid {
 #[derive(Debug, Default)]
 struct Span {
     ends: Option<(u64, u64)>,
-    /// Steps from one time to the next, where they are no jumps.
+    /// Increments from one time to the next, except jumps.
     steps: Share,
-    /// The same in proportion to the bytes of the PES packets, where all say them: those of sound
-    /// hold more than one frame, and the last one fewer.
+    /// The increments in proportion to the bytes of the PES packets, if all have a length: PES
+    /// packets of audio contain more than one frame, and the last one fewer.
     by_bytes: Share,
     /// Bytes of the last PES packet.
     length: u16,
 }
 
-/// So many ticks for so many parts.
+/// A number of ticks for a number of parts.
 #[derive(Debug, Default)]
 struct Share {
     ticks: u64,
@@ -57,7 +58,7 @@ struct Share {
 }
 
 impl Seam {
-    /// The packet as it is sent.
+    /// Returns the packet to send.
     pub fn pass(&mut self, packet: &[u8; PACKET]) -> [u8; PACKET] {
         let mut out = *packet;
         let Some((counter, counts)) = ts::counter(packet) else { return out };
@@ -82,7 +83,8 @@ impl Seam {
         out
     }
 
-    /// Ends a lap. Whether the next one's clocks go on: not if the lap had none.
+    /// Ends a lap. Returns whether the next lap's clocks continue: they do not if the lap had
+    /// none.
     pub fn lap(&mut self) -> bool {
         let length = self.length();
         self.offset = (self.offset + length.unwrap_or(0)) % stamps::WRAP;
@@ -93,7 +95,8 @@ impl Seam {
         length.is_some()
     }
 
-    /// How long the lap was: that of the clock, or longer if a PID's time stamps go on for longer.
+    /// Returns the duration of the lap: that of the clock, or longer if the timestamps of a PID
+    /// continue for longer.
     fn length(&self) -> Option<u64> {
         let clocks = self.pids.values().filter_map(|pid| pid.clock.length());
         let mut all = clocks.chain(self.pids.values().filter_map(|pid| pid.stamps.length()));
@@ -116,7 +119,7 @@ impl Span {
         self.length = length;
     }
 
-    /// From the first time to the one that would follow the last.
+    /// Returns the time from the first to the one that would follow the last.
     fn length(&self) -> Option<u64> {
         let (first, last) = self.ends?;
         let step = match self.length {
@@ -133,7 +136,7 @@ impl Share {
         self.parts += parts;
     }
 
-    /// The ticks of so many parts.
+    /// Returns the ticks for this many parts.
     fn of(&self, parts: u64) -> Option<u64> {
         (self.ticks * parts).checked_div(self.parts)
     }
@@ -175,7 +178,7 @@ mod tests {
             pictures.filter_map(|packet| Some(stamps::pes_start(packet)?.decoding_time)).collect();
         assert_eq!(times.len(), 40 * 150, "6 s of 25 pictures a second");
         for pair in times.windows(2) {
-            // Its sound is longer than its pictures.
+            // Its audio is longer than its video.
             assert!((3_600..3_600 * 3).contains(&(pair[1] - pair[0])), "{pair:?}");
         }
     }

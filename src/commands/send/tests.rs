@@ -228,7 +228,7 @@ fn a_looped_transport_stream_goes_on_until_the_count() {
     assert_goes_on(&datagrams.concat(), &film);
 }
 
-/// The film again and again, each packet with its bytes, while the clock runs on.
+/// Checks that the repeated film is sent with all its bytes, while the clock continues.
 fn assert_goes_on(sent: &[u8], film: &[[u8; ts::PACKET]]) {
     const CLOCK_END: usize = 12;
     let (sent, rest) = sent.as_chunks::<{ ts::PACKET }>();

@@ -1,5 +1,5 @@
-//! The rows of the tables: channels, and of one channel its flows, legs, outputs, subscribers and
-//! clients; events and losses. Users read of them in `docs/http.md`.
+//! The rows of the tables: channels, and the flows, legs, outputs, subscribers and clients of one
+//! channel; events and losses. `docs/http.md` documents them for users.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -342,7 +342,7 @@ impl<'a> LossRow<'a> {
         }
     }
 
-    /// When the first of them was given up.
+    /// Returns when the first of them was given up.
     pub(super) fn first(&self) -> u64 {
         self.first
     }

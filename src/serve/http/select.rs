@@ -1,5 +1,5 @@
-//! Which rows of a table are shown: searched and sorted here, so that only rows that somebody sees
-//! are written.
+//! Selects the rows of a table to show: they are searched and sorted here, so that only visible
+//! rows are written.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -11,10 +11,10 @@ use crate::{
     registry::audience::ClientState,
 };
 
-/// Which rows of a table a client wants.
+/// The rows of a table that a client requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RowQuery {
-    /// In lower case; all rows contain the empty text.
+    /// Text to search for, in lowercase; all rows contain the empty text.
     search: String,
     /// One of the table's sort keys.
     sort: &'static str,
@@ -24,7 +24,7 @@ pub(super) struct RowQuery {
 }
 
 impl RowQuery {
-    /// From a query's words; `keys` are the sort keys, of which the first is the default.
+    /// Parses a query; `keys` are the sort keys, of which the first is the default.
     pub(super) fn parse(
         search: Option<&str>,
         sort: Option<&str>,
@@ -50,13 +50,13 @@ impl RowQuery {
         Ok(RowQuery { search, sort, reverse, offset: offset.unwrap_or(0), limit })
     }
 
-    /// Limits the query to so many rows.
+    /// Limits the query to this many rows.
     pub(super) fn at_most(self, rows: usize) -> RowQuery {
         RowQuery { limit: self.limit.min(rows), ..self }
     }
 
     fn sorted<'a, T>(&self, mut matching: Vec<&'a T>, compare: impl Fn(&T, &T) -> Ordering) -> Page<'a, T> {
-        // Stable: equal rows stay in the table's own order.
+        // The sort is stable: equal rows stay in the table's own order.
         matching.sort_by(|a, b| if self.reverse { compare(b, a) } else { compare(a, b) });
         let total = matching.len();
         let rows = matching.into_iter().skip(self.offset).take(self.limit).collect();
@@ -64,32 +64,32 @@ impl RowQuery {
     }
 }
 
-/// The rows that a query wants.
+/// The rows that a query selects.
 pub(super) struct Page<'a, T> {
     pub(super) rows: Vec<&'a T>,
-    /// How many match.
+    /// Number of matching rows.
     total: usize,
-    /// How many of them come before these.
+    /// Number of matching rows before these.
     offset: usize,
 }
 
 impl<'a, T> Page<'a, T> {
-    /// This row alone.
+    /// Creates a page of this row only.
     pub(super) fn one(row: &'a T) -> Page<'a, T> {
         Page { rows: vec![row], total: 1, offset: 0 }
     }
 
-    /// The table of these rows.
+    /// Converts the rows to a table.
     pub(super) fn table<R>(&self, what: &'static str, row: impl Fn(&'a T) -> R) -> Table<R> {
         let rows = self.rows.iter().map(|item| row(item)).collect();
         Table { what, rows, total: self.total, offset: self.offset }
     }
 }
 
-/// What channels can be sorted by; a number's largest comes first.
+/// Sort keys of channels; numeric keys sort the largest first.
 pub(super) const CHANNEL_KEYS: &[&str] = &["worst", "name", "rate", "lost", "flows", "subscribers"];
 
-/// The channels that a query wants.
+/// Returns the channels that a query selects.
 pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, Observed> {
     let legs = |channel: &Observed| {
         channel.view.state.legs.iter().any(|leg| leg.address.to_lowercase().contains(&query.search))
@@ -107,25 +107,25 @@ pub(super) fn channels<'a>(seen: &'a Observation, query: &RowQuery) -> Page<'a, 
     })
 }
 
-/// Worse channels have larger ones. Losses count by their order of magnitude, or rows would swap
-/// every second.
+/// Returns a key that is larger for worse channels. Losses count by their order of magnitude,
+/// because rows would otherwise change places every second.
 fn badness(channel: &Observed) -> (crate::observe::Health, Reverse<i32>) {
     let share = channel.recent.lost_share();
     let magnitude = if share > 0.0 { (share.log10() * 2.0).floor() as i32 } else { i32::MIN + 1 };
     (channel.verdict.health, Reverse(-magnitude))
 }
 
-/// The newest sample of a counting column, per second.
+/// Returns the newest sample of a counting column, per second.
 pub(super) fn rate(channel: &Observed, column: Column, seen: &Observation) -> f64 {
     let seconds = seen.times.back().map_or(1.0, |tick| tick.seconds).max(f64::EPSILON);
     channel.history.newest(1).map(|sample| f64::from(sample.get(column)) / seconds).sum()
 }
 
-/// What flows can be sorted by; a number's largest comes first.
+/// Sort keys of flows; numeric keys sort the largest first.
 pub(super) const FLOW_KEYS: &[&str] =
     &["flow", "source", "rate", "received", "lost", "recovered", "jitter", "idle"];
 
-/// The flows that a query wants. What is exactly the text searched for comes first.
+/// Returns the flows that a query selects. A flow whose name equals the searched text comes first.
 pub(super) fn flows<'a>(state: &'a ChannelState, query: &RowQuery) -> Page<'a, FlowState> {
     let search = query.search.as_str();
     let matches = |flow: &&FlowState| {
@@ -150,7 +150,7 @@ pub(super) fn flows<'a>(state: &'a ChannelState, query: &RowQuery) -> Page<'a, F
     Page { rows, offset: query.offset, ..page }
 }
 
-/// Numbers by their value, the rest as text.
+/// Compares numbers by their value, other text as text.
 fn natural(a: &str, b: &str) -> Ordering {
     match (a.parse::<u64>(), b.parse::<u64>()) {
         (Ok(a), Ok(b)) => a.cmp(&b),
@@ -158,10 +158,10 @@ fn natural(a: &str, b: &str) -> Ordering {
     }
 }
 
-/// What clients can be sorted by; a number's largest comes first.
+/// Sort keys of clients; numeric keys sort the largest first.
 pub(super) const CLIENT_KEYS: &[&str] = &["missed", "since", "address", "transport", "packets", "bytes"];
 
-/// The clients that a query wants; the newest first where they are equal.
+/// Returns the clients that a query selects; among equal ones, the newest first.
 pub(super) fn clients<'a>(all: &'a [ClientState], query: &RowQuery) -> Page<'a, ClientState> {
     let contains = |text: &str| text.to_lowercase().contains(&query.search);
     let matches = |client: &&ClientState| {

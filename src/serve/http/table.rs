@@ -1,5 +1,5 @@
-//! Tables as the API gives them: objects for programs, CSV for spreadsheets, columns for the page,
-//! which gets them every second. A row is a struct that serde serializes: its fields are the
+//! Tables as the API returns them: objects for programs, CSV for spreadsheets, columns for the
+//! page, which gets them every second. A row is a struct that serde serializes: its fields are the
 //! columns.
 
 use axum::{
@@ -31,7 +31,7 @@ pub(super) enum Format {
     Csv,
 }
 
-/// The default row has the names of the columns, also where there is no row.
+/// The names of the columns come from the default row, so they are known even without rows.
 impl<R: Serialize + Default> Table<R> {
     /// A complete table.
     pub(super) fn whole(what: &'static str, rows: Vec<R>) -> Table<R> {
@@ -82,7 +82,7 @@ fn object<R: Serialize>(row: &R) -> Map<String, Value> {
     }
 }
 
-/// The names of a row's fields, as they stand in the struct.
+/// Returns the names of a row's fields, in the order of the struct.
 fn columns<R: Serialize + Default>() -> Vec<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.serialize(R::default()).expect("a row is a struct of plain fields");

@@ -1,35 +1,35 @@
-//! Follows the packets of a transport stream through the bytes that carry it. A sender may cut the
-//! stream anywhere (ffmpeg fills datagrams of 1,472 bytes), so packets span datagrams; and a packet
-//! may come with 4 bytes in front or 16 behind.
+//! Finds the packets of a transport stream in the payloads that carry it. A sender may split the
+//! stream at any position (ffmpeg fills datagrams of 1,472 bytes), so packets can span datagrams;
+//! and a packet may have 4 bytes before it or 16 after it.
 //!
-//! Whoever looks into a stream keeps one [`Packets`] for it and shows it each payload in order:
-//! continuity (`relay`), instant start (`channel::tap`), RTP outputs (`channel::rtp`), `probe`. The
-//! bytes themselves go on as they came.
+//! Each user of a stream's packets keeps one [`Packets`] for it and passes it each payload in
+//! order: continuity (`relay`), instant start (`channel::tap`), RTP outputs (`channel::rtp`),
+//! `probe`. The bytes themselves are forwarded unchanged.
 
 use std::mem;
 
 use super::{PACKET, SYNC};
 use crate::limits::TS_SEARCH_SYNCS;
 
-/// What a packet takes in the stream.
+/// A packet together with the bytes that belong to it in the stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
     /// The 188 bytes of the packet.
     #[default]
     Plain,
-    /// 192 bytes: an arrival time stamp of 4 bytes in front (M2TS, as on Blu-ray discs).
+    /// 192 bytes: an arrival timestamp of 4 bytes before the packet (M2TS, as on Blu-ray discs).
     Stamped,
-    /// 204 bytes: 16 behind, for Reed-Solomon parity (ETSI EN 300 429).
+    /// 204 bytes: 16 after the packet, for Reed-Solomon parity (ETSI EN 300 429).
     Parity,
 }
 
 impl Unit {
-    /// All of them, the usual one first.
+    /// All units, the most common first.
     pub const ALL: [Unit; 3] = [Unit::Plain, Unit::Stamped, Unit::Parity];
-    /// The most bytes that one has.
+    /// Maximum bytes of a unit.
     pub const BYTES_MAX: usize = 204;
 
-    /// How many bytes it has.
+    /// Returns its number of bytes.
     pub fn bytes(self) -> usize {
         match self {
             Unit::Plain => PACKET,
@@ -38,35 +38,35 @@ impl Unit {
         }
     }
 
-    /// The one of so many bytes; of none of them, the usual one.
+    /// Returns the unit with this many bytes; the most common one if there is none.
     pub fn with_bytes(bytes: usize) -> Unit {
         Unit::ALL.into_iter().find(|unit| unit.bytes() == bytes).unwrap_or_default()
     }
 
-    /// Bytes before the packet.
+    /// Returns the number of bytes before the packet.
     pub fn front(self) -> usize {
         if self == Unit::Stamped { 4 } else { 0 }
     }
 
-    /// Whether these bytes are whole units and nothing else, at least one.
+    /// Returns whether these bytes consist of whole units, at least one.
     pub fn fills(self, bytes: &[u8]) -> bool {
         !bytes.is_empty()
             && bytes.len().is_multiple_of(self.bytes())
             && bytes.chunks_exact(self.bytes()).all(|unit| unit[self.front()] == SYNC)
     }
 
-    /// The unit of bytes that are whole units and nothing else.
+    /// Returns the unit of which these bytes consist entirely.
     #[inline(always)]
     pub fn of_whole(bytes: &[u8]) -> Option<Unit> {
-        // most of what is no stream shows it here, at the cost of two bytes
+        // most bytes that are not a stream are recognized here, at the cost of comparing two bytes
         if bytes.first() != Some(&SYNC) && bytes.get(4) != Some(&SYNC) {
             return None;
         }
         Unit::ALL.into_iter().find(|unit| unit.fills(bytes))
     }
 
-    /// Appends packets as units, for a stream that is made of them: each with this time stamp in
-    /// front, or with dummy bytes where the parity would stand.
+    /// Appends packets as units, for a stream that consists of them: each with this timestamp
+    /// before it, or with dummy bytes in place of the parity.
     pub fn wrap(self, packets: &[[u8; PACKET]], stamp: [u8; 4], out: &mut Vec<u8>) {
         for packet in packets {
             out.extend_from_slice(&stamp[..self.front()]);
@@ -76,42 +76,42 @@ impl Unit {
     }
 }
 
-/// A packet in its place.
+/// A packet with its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed<'a> {
     /// The packet.
     pub packet: &'a [u8; PACKET],
-    /// All that it takes in the stream.
+    /// The whole unit.
     pub unit: &'a [u8],
-    /// Where that begins, counted from the begin of the payload that was shown last; below zero in
-    /// one before.
+    /// Position of the unit's start, relative to the start of the last payload; negative in an
+    /// earlier payload.
     pub start: isize,
 }
 
 /// Follows one stream.
 ///
-/// Each packet is told once, in order, when its last byte has come. After bytes that do not fit (a
-/// loss, damage) the next packets are found by their sync bytes; a damaged packet among whole ones
-/// is passed over. Memory is bounded by what a few packets take.
+/// Each packet is passed on once, in order, when its last byte has arrived. After bytes that do
+/// not fit (because of a loss or damage) the next packets are found by their sync bytes; a damaged
+/// packet among whole ones is skipped. Memory is limited to the size of a few packets.
 #[derive(Clone, Debug, Default)]
 pub struct Packets {
     unit: Option<Unit>,
-    /// The begin of a unit; while the stream is not found, the bytes that it may begin in.
+    /// The start of a unit; while the stream is not found, the bytes in which it may start.
     held: Vec<u8>,
 }
 
 impl Packets {
-    /// What the stream's packets take, once it is found.
+    /// Returns the stream's unit, once it is found.
     pub fn unit(&self) -> Option<Unit> {
         self.unit
     }
 
-    /// Whether the last payload ended with a whole packet.
+    /// Returns whether the last payload ended with a whole packet.
     pub fn is_between(&self) -> bool {
         self.unit.is_some() && self.held.is_empty()
     }
 
-    /// Takes the next payload, and tells each packet that it completes.
+    /// Takes the next payload, and passes on each packet that it completes.
     pub fn push(&mut self, payload: &[u8], mut each: impl FnMut(Placed<'_>)) {
         if let Some(unit) = self.whole(payload) {
             let starts = (0..).step_by(unit.bytes());
@@ -128,8 +128,8 @@ impl Packets {
         self.held = bytes;
     }
 
-    /// The unit of a payload of whole units, if nothing that came before belongs to it. Nearly all
-    /// payloads are such.
+    /// Returns the unit of a payload of whole units, unless it completes an earlier packet. Nearly
+    /// all payloads are of this kind.
     fn whole(&mut self, payload: &[u8]) -> Option<Unit> {
         match self.unit {
             Some(unit) => (self.held.is_empty() && unit.fills(payload)).then_some(unit),
@@ -141,8 +141,8 @@ impl Packets {
         }
     }
 
-    /// Tells the packets in these bytes, of which the first `before` came earlier. How many need
-    /// not be kept.
+    /// Passes on the packets in these bytes, of which the first `before` were received earlier.
+    /// Returns how many bytes need not be kept.
     fn follow(&mut self, bytes: &[u8], before: usize, each: &mut impl FnMut(Placed<'_>)) -> usize {
         let mut at = 0;
         loop {
@@ -160,8 +160,8 @@ impl Packets {
             }
             let next = rest.get(unit.bytes() + unit.front()).map(|byte| *byte == SYNC);
             let fits = rest[unit.front()] == SYNC;
-            // One that began in an earlier payload and does not lead to the next one lacks what was
-            // lost in between.
+            // A packet that started in an earlier payload and is not followed directly by the next
+            // one lacks the bytes lost in between.
             if fits && (at >= before || next != Some(false)) {
                 tell(&rest[..unit.bytes()], unit, at as isize - before as isize, each);
                 at += unit.bytes();
@@ -174,15 +174,16 @@ impl Packets {
     }
 }
 
-/// Bytes at the end that a stream may begin in although it was not found yet.
+/// Bytes at the end in which a stream may start although it has not been found yet.
 const SEARCH_BYTES: usize = TS_SEARCH_SYNCS * Unit::BYTES_MAX + 4;
 
-/// The first place where enough sync bytes stand at one distance: the unit, and where the first one
-/// begins.
+/// Returns the first position at which enough sync bytes have the same distance: the unit, and the
+/// start of the first one.
 fn find(bytes: &[u8]) -> Option<(Unit, usize)> {
     let syncs = bytes.iter().enumerate().filter(|(_, byte)| **byte == SYNC).map(|(place, _)| place);
     let unit_at = |place| {
-        // as far as the lookalikes reach, so that it does not matter how the bytes were cut
+        // up to the distance of the lookalikes, so that the result does not depend on how the
+        // bytes were split
         let fits = |unit: &Unit| {
             bytes.len() >= place + TS_SEARCH_SYNCS * unit.bytes()
                 && syncs_from(bytes, place, *unit, TS_SEARCH_SYNCS)
@@ -190,22 +191,22 @@ fn find(bytes: &[u8]) -> Option<(Unit, usize)> {
         Unit::ALL.into_iter().find(fits).map(|unit| (unit, place))
     };
     let (unit, mut place) = syncs.filter_map(unit_at).next()?;
-    // as seen by the packets that follow, because the first one may be damaged
+    // judged by the following packets, because the first one may be damaged
     let mut others =
         lookalikes(unit).iter().filter_map(|ahead| (place + unit.bytes()).checked_add_signed(*ahead));
     if let Some(other) = others.find(|other| syncs_from(bytes, *other, unit, TS_SEARCH_SYNCS - 1)) {
         let before = other.checked_sub(unit.bytes()).filter(|before| bytes[*before] == SYNC);
         place = before.unwrap_or(other);
     }
-    // The first one may lack what stands before it.
+    // The bytes before the first packet may be missing.
     Some((unit, place.checked_sub(unit.front()).unwrap_or(place + unit.bytes() - unit.front())))
 }
 
-/// How a file that begins with these bytes is a transport stream: what its packets take, and how
-/// many bytes of something else stand before the first. Absent if it is none.
+/// Determines whether a file that starts with these bytes is a transport stream. Returns its unit,
+/// and the number of other bytes before the first packet; `None` if it is not one.
 ///
-/// A short one that begins with a packet may have one alone; behind other bytes, and with more than
-/// 188 bytes each, it takes several to tell.
+/// A short file that starts with a packet may consist of a single one; after other bytes, or with
+/// more than 188 bytes per unit, several packets are required.
 pub fn begin(bytes: &[u8]) -> Option<(Unit, usize)> {
     let runs = |unit: &Unit| {
         let places = (unit.front()..bytes.len()).step_by(unit.bytes()).take(BEGIN_SYNCS);
@@ -227,15 +228,17 @@ pub fn begin(bytes: &[u8]) -> Option<(Unit, usize)> {
     }
 }
 
-/// Sync bytes that tell that a file is a transport stream: among random bytes they never come.
+/// Number of sync bytes that identify a file as a transport stream: they do not occur by chance in
+/// random bytes.
 const BEGIN_SYNCS: usize = 2 * TS_SEARCH_SYNCS;
 
 fn syncs_from(bytes: &[u8], place: usize, unit: Unit, count: usize) -> bool {
     (0..count).all(|n| bytes.get(place + n * unit.bytes()) == Some(&SYNC))
 }
 
-/// How far from the sync byte there may stand what looks like one in each unit: the high bytes of a
-/// time stamp before it change seldom, and behind it a PID has the same two bytes in each packet.
+/// Returns the distances from the sync byte at which other bytes may look like one in each unit:
+/// the high bytes of a timestamp before it rarely change, and after it a PID has the same two
+/// bytes in each packet.
 fn lookalikes(unit: Unit) -> &'static [isize] {
     match unit {
         Unit::Plain | Unit::Parity => &[-2, -1],

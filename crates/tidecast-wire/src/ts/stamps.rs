@@ -1,24 +1,25 @@
-//! The times in TS packets, and how to move them: what a stream needs that is played again and must
-//! go on as if it had not begun anew.
+//! Reads and shifts the times in TS packets, for a stream that is repeated and must continue as if
+//! it had not restarted.
 
 use super::{PACKET, SYNC, adaptation, pcr, starts_unit};
 
 /// Ticks per second of a PTS and a DTS, and of the base of a PCR.
 pub const HZ: u64 = 90_000;
-/// Ticks after which all of them start again at 0, after 26.5 hours.
+/// Ticks after which all of them wrap to 0, after 26.5 hours.
 pub const WRAP: u64 = 1 << 33;
 
-/// The beginning of a PES packet that has time stamps.
+/// The start of a PES packet with timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PesStart {
-    /// When it is decoded, in ticks of [`HZ`]: its DTS, or its PTS where both are the same (ISO/IEC
+    /// Its decoding time in ticks of [`HZ`]: the DTS, or the PTS if both are the same (ISO/IEC
     /// 13818-1 section 2.4.3.6).
     pub decoding_time: u64,
-    /// Its bytes behind the length (`PES_packet_length`); 0: not said, as of most pictures.
+    /// Its bytes after the length field (`PES_packet_length`); 0 if unspecified, as in most
+    /// pictures.
     pub length: u16,
 }
 
-/// The PES packet that begins in this packet, if it has time stamps.
+/// Returns the PES packet that starts in this packet, if it has timestamps.
 pub fn pes_start(packet: &[u8; PACKET]) -> Option<PesStart> {
     let (pts, dts) = places(packet)?;
     let decoding_time = read(packet, dts.unwrap_or(pts))?;
@@ -26,8 +27,8 @@ pub fn pes_start(packet: &[u8; PACKET]) -> Option<PesStart> {
     Some(PesStart { decoding_time, length })
 }
 
-/// Moves all times of a packet by so many ticks of [`HZ`]: PCR, OPCR, PTS and DTS. Scrambled time
-/// stamps stay.
+/// Shifts all times of a packet by this many ticks of [`HZ`]: PCR, OPCR, PTS and DTS. Scrambled
+/// timestamps are unchanged.
 pub fn shift(packet: &mut [u8; PACKET], ticks: u64) {
     for at in clock_places(packet).into_iter().flatten() {
         let base =
@@ -45,24 +46,24 @@ pub fn shift(packet: &mut [u8; PACKET], ticks: u64) {
     }
 }
 
-/// Where PCR and OPCR stand (section 2.4.3.4).
+/// Returns the positions of PCR and OPCR (section 2.4.3.4).
 fn clock_places(packet: &[u8; PACKET]) -> [Option<usize>; 2] {
     const CLOCK: usize = 6;
     let Some((flags, fields)) = adaptation(packet) else { return [None; 2] };
     if packet[0] != SYNC || packet[1] & 0x80 != 0 {
         return [None; 2];
     }
-    let first = 6; // behind the header, the field's length and its flags
+    let first = 6; // after the header, the field's length and its flags
     let has_pcr = pcr(packet).is_some();
     let second = first + if flags & 0x10 != 0 { CLOCK } else { 0 };
     let has_original = flags & 0x08 != 0 && fields.len() >= second - first + CLOCK;
     [has_pcr.then_some(first), has_original.then_some(second)]
 }
 
-/// Where PTS and DTS stand.
+/// Returns the positions of PTS and DTS.
 fn places(packet: &[u8; PACKET]) -> Option<(usize, Option<usize>)> {
-    /// Streams whose PES packets have no such header: program stream map, padding, private stream 2
-    /// and others (section 2.4.3.7).
+    /// Streams whose PES packets have no such header: program stream map, padding, private stream
+    /// 2 and others (section 2.4.3.7).
     const BARE: [u8; 8] = [0xbc, 0xbe, 0xbf, 0xf0, 0xf1, 0xf2, 0xf8, 0xff];
     const STAMP: usize = 5;
     let payload = super::payload(packet).filter(|_| starts_unit(packet))?;
@@ -87,7 +88,7 @@ fn read(packet: &[u8; PACKET], at: usize) -> Option<u64> {
     marked.then_some((b0 >> 1 & 7) << 30 | b1 << 22 | (b2 >> 1) << 15 | b3 << 7 | b4 >> 1)
 }
 
-/// Its first four bits and the marker bits stay.
+/// Writes a time; its first four bits and the marker bits are unchanged.
 fn write(packet: &mut [u8; PACKET], at: usize, time: u64) {
     packet[at] = packet[at] & 0xf1 | ((time >> 30) as u8 & 7) << 1;
     packet[at + 1] = (time >> 22) as u8;
@@ -100,7 +101,7 @@ fn write(packet: &mut [u8; PACKET], at: usize, time: u64) {
 mod tests {
     use super::*;
 
-    /// A packet with both clocks, and a PES header with both time stamps.
+    /// Returns a packet with both clocks, and a PES header with both timestamps.
     fn packet(pcr: [u8; 6], pts: [u8; 5], dts: [u8; 5]) -> [u8; PACKET] {
         let mut packet = [0xaa; PACKET];
         packet[..6].copy_from_slice(&[SYNC, 0x41, 0, 0x37, 13, 0x18]);
@@ -139,13 +140,13 @@ mod tests {
         for (at, to) in [
             (0, 0),     // no sync byte
             (1, 0xc1),  // damaged
-            (1, 0x01),  // nothing begins here
+            (1, 0x01),  // no unit starts here
             (3, 0xb7),  // scrambled
             (3, 0x27),  // no payload
             (20, 2),    // no start code
             (21, 0xbe), // padding
             (24, 0x00), // MPEG-1
-            (25, 0x00), // no time stamps
+            (25, 0x00), // no timestamps
             (26, 9),    // a header too short for both
             (4, 200),   // an adaptation field beyond the packet
             (4, 168),   // a PES header that ends beyond it

@@ -1,11 +1,11 @@
-//! Streams in any unit, cut anywhere, with losses and damage.
+//! Tests with streams of any unit, split at any position, with losses and damage.
 
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// A packet whose number stands in it, with other bytes that look like the begin of one here and
-/// there.
+/// Returns a packet that contains its number, and some other bytes that look like the start of a
+/// packet.
 fn packet(number: u16) -> [u8; PACKET] {
     let mut packet = std::array::from_fn(|place| {
         let seed = (place as u64) << 16 | u64::from(number);
@@ -13,7 +13,7 @@ fn packet(number: u16) -> [u8; PACKET] {
         let mixed = mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 29;
         if mixed.is_multiple_of(41) { SYNC } else { mixed as u8 }
     });
-    // of a PID that looks like a sync byte, too
+    // with a PID that also looks like a sync byte
     packet[..4].copy_from_slice(&[SYNC, 1, SYNC, 0x10 | number as u8 & 15]);
     packet[4..6].copy_from_slice(&number.to_be_bytes());
     packet
@@ -21,12 +21,13 @@ fn packet(number: u16) -> [u8; PACKET] {
 
 fn stream(unit: Unit, count: u16) -> Vec<u8> {
     let mut out = Vec::new();
-    // the high byte of a time stamp stays for a while
+    // the high byte of a timestamp stays the same for a while
     (0..count).for_each(|number| unit.wrap(&[packet(number)], [SYNC, SYNC, number as u8, 0], &mut out));
     out
 }
 
-/// The numbers of the packets that are told of these payloads, and where they begin in all of them.
+/// Returns the numbers of the packets that are found in these payloads, and their positions in the
+/// joined payloads.
 fn told<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Vec<(u16, isize)> {
     let (mut packets, mut told, mut before) = (Packets::default(), Vec::new(), 0);
     for payload in payloads {
@@ -45,7 +46,7 @@ fn numbers<'a>(payloads: impl IntoIterator<Item = &'a [u8]>) -> Vec<u16> {
     told(payloads).into_iter().map(|(number, _)| number).collect()
 }
 
-/// Cuts bytes into pieces of these sizes, again and again.
+/// Cuts bytes into pieces of these sizes, repeatedly.
 fn cut<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     let mut pieces = Vec::new();
     for size in sizes.iter().cycle() {
@@ -72,7 +73,7 @@ fn whole_units_are_known_at_once() {
     assert_eq!(Unit::of_whole(&[]), None);
 }
 
-/// As ffmpeg sends it: nothing is told twice, late or not at all.
+/// As sent by ffmpeg: no packet is passed on twice, late or not at all.
 #[test]
 fn packets_that_span_datagrams_are_told_when_they_are_whole() {
     for unit in Unit::ALL {
@@ -94,7 +95,7 @@ fn a_lost_datagram_costs_the_packets_that_it_had_a_part_of() {
     for unit in Unit::ALL {
         let bytes = stream(unit, 400);
         let payloads: Vec<&[u8]> = bytes.chunks(1472).collect();
-        // those behind the loss are found when a few have come
+        // those after the loss are found when some have arrived
         for lost in 1..payloads.len() - 2 {
             let came = payloads.iter().enumerate().filter(|(place, _)| *place != lost);
             let (from, to) = (lost * 1472, (lost + 1) * 1472);
@@ -102,12 +103,12 @@ fn a_lost_datagram_costs_the_packets_that_it_had_a_part_of() {
                 let start = usize::from(*number) * unit.bytes();
                 start + unit.bytes() <= from || start >= to
             };
-            // only the time stamp is missing
+            // only the timestamp is missing
             let found = |number: &u16| usize::from(*number) * unit.bytes() + unit.front() >= to;
             let expected: Vec<u16> = (0..400).filter(whole).collect();
             let mut told = numbers(came.map(|(_, payload)| *payload));
-            // Bytes of two packets look like one where those behind the loss have a sync byte in
-            // the right place; the next ones are then found a little later.
+            // Bytes of two packets look like one if those after the loss have a sync byte at the
+            // right position; the next ones are then found slightly later.
             let count = told.len();
             told.retain(|number| *number != u16::MAX);
             let mistaken = count - told.len();
@@ -154,8 +155,8 @@ proptest! {
     ) {
         let bytes = &stream(unit, 60)[skipped..];
         let pieces = cut(bytes, &sizes);
-        // A first piece of 188 bytes that begins in a time stamp of a sync byte is a whole plain
-        // packet, as far as it shows.
+        // A first piece of 188 bytes that starts in a timestamp with a sync byte is
+        // indistinguishable from a whole plain packet.
         prop_assume!(Unit::of_whole(pieces[0]).is_none_or(|whole| whole == unit && skipped == 0));
         let first = skipped.div_ceil(unit.bytes()) as u16;
         let place = |number: u16| (number, (usize::from(number) * unit.bytes()) as isize - skipped as isize);
@@ -174,7 +175,7 @@ proptest! {
     }
 }
 
-/// A file may begin with the head of whatever has recorded it, or in the middle of a packet.
+/// A file may start with the head that a recorder wrote, or in the middle of a packet.
 #[test]
 fn the_begin_of_a_file_is_found_behind_other_bytes() {
     let packet = |n: usize| {
@@ -190,8 +191,8 @@ fn the_begin_of_a_file_is_found_behind_other_bytes() {
         for lead in [1, 4, 100, 187, 500, 5_000] {
             let junk: Vec<u8> = (0..lead).map(|n| (n * 7 % 251) as u8).collect();
             let found = begin(&[&junk[..], &stream].concat());
-            // A byte of the junk that looks like a sync byte in its place makes it part of a
-            // packet.
+            // A junk byte that looks like a sync byte at the right position makes the junk part of
+            // a packet.
             let (found, start) = found.unwrap();
             assert!(
                 found == unit && (start == lead || start + unit.bytes() == lead),
