@@ -147,8 +147,8 @@ impl Capture {
     /// The next UDP datagram, in the order of the file. Other packets are skipped.
     ///
     /// # Errors
-    /// The file is damaged or ends early. Behind a packet of a link that is not known
-    /// ([`CaptureError::Linktype`]) it can be read on.
+    /// The file is damaged or ends early. After a packet with an unknown link type
+    /// ([`CaptureError::Linktype`]), reading can continue.
     pub fn next_datagram(&mut self) -> Result<Option<Datagram>, CaptureError> {
         loop {
             match self.step()? {

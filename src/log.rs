@@ -154,7 +154,7 @@ struct Sink<W> {
 impl<W: Write> Write for Sink<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let written = self.to.write_all(line);
-        // Counts even if it failed, since then nobody reads it any more.
+        // A failed write also counts, because then the output has no reader any more.
         self.counts.written.fetch_add(1, Relaxed);
         let dropped = self.counts.dropped();
         if dropped > self.told {

@@ -3,7 +3,7 @@
 //!
 //! Path of a datagram through the program, which is also a good reading order:
 //!
-//! 1. [`tidecast_net`]: join the group, receive in batches with kernel time stamps and drop
+//! 1. [`tidecast_net`]: join the group, receive in batches with kernel timestamps and drop
 //!    counts;
 //! 2. [`tidecast_wire`]: turn bytes into a checked view; corrupt and foreign datagrams are counted
 //!    and dropped;

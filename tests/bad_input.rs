@@ -337,11 +337,11 @@ fn an_unreachable_target_costs_the_others_nothing() {
     let deaf = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind"); // its buffer fills
     let to = |address: &dyn std::fmt::Display| format!("udp://{address}");
     let targets = [
-        to(&format!("127.0.0.1:{}", common::free_port())), // nobody there
+        to(&format!("127.0.0.1:{}", common::free_port())), // no receiver there
         to(&good[0].addr),
         to(&"239.255.255.1:5000?if=nosuch0"),
         to(&good[1].addr),
-        to(&"[2001:db8::1]:5000"), // no route, or nobody there
+        to(&"[2001:db8::1]:5000"), // no route, or no receiver there
         to(&deaf.local_addr().expect("address")),
         to(&good[2].addr),
     ];

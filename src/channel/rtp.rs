@@ -34,7 +34,7 @@ pub struct Media<'a> {
     pub payload: &'a [u8],
 }
 
-/// Assigns numbers and time stamps to the packets of one RTP stream. Its SSRC, numbers and clock
+/// Assigns numbers and timestamps to the packets of one RTP stream. Its SSRC, numbers and clock
 /// continue when the source changes, and the marker signals the change (RFC 2250 section 2).
 #[derive(Debug)]
 pub struct Packetizer {
@@ -58,7 +58,7 @@ impl Packetizer {
         Packetizer::new(rand::random(), rand::random(), rand::random(), now)
     }
 
-    /// Appends the RTP packet of `media` with the time stamp of `at`, which must not decrease. A
+    /// Appends the RTP packet of `media` with the timestamp of `at`, which must not decrease. A
     /// loss in a numbered stream leaves a gap in the numbers, so that receivers notice it.
     pub fn emit(&mut self, media: &Media<'_>, at: Instant, out: &mut Vec<u8>) {
         let goes_on = self.last.filter(|(flow, _)| *flow == media.flow && !media.starts);
@@ -94,7 +94,7 @@ pub struct Wrapper {
     flow: Option<FlowId>,
     stream: Packets,
     pending: Vec<u8>,
-    /// Time stamp of the last packet.
+    /// Timestamp of the last packet.
     latest: Instant,
     packets: Vec<u8>,
     places: Vec<Range<usize>>,
@@ -134,8 +134,8 @@ impl Wrapper {
     }
 
     /// The RTP packets of these datagrams, in order: for each datagram, those that it completes.
-    /// Their time stamps are the arrivals, which are steadier than the times at which a relay
-    /// sends. A packet that came late or was recovered gets a time stamp not later than that of
+    /// Their timestamps are the arrivals, which are steadier than the times at which a relay
+    /// sends. A packet that came late or was recovered gets a timestamp not later than that of
     /// the next packet.
     pub fn wrap<'m, 's, I>(&'s mut self, media: I) -> impl Iterator<Item = Made<'s>> + Clone + use<'s, 'm, I>
     where
@@ -210,7 +210,7 @@ mod tests {
         Media { flow: FlowId(flow), starts: false, number, arrived, payload: TS }
     }
 
-    /// Emits a packet; returns sequence number, marker and time stamp.
+    /// Emits a packet; returns sequence number, marker and timestamp.
     fn emit(packetizer: &mut Packetizer, media: &Media<'_>) -> (u16, bool, u32) {
         let mut out = Vec::new();
         packetizer.emit(media, media.arrived, &mut out);

@@ -125,7 +125,7 @@ pub enum Source<'a> {
     File(&'a PathBuf),
     /// A capture, to be played.
     Capture(&'a PathBuf),
-    /// So many synthetic sensors.
+    /// This many synthetic sensors.
     Sensors(u32),
 }
 

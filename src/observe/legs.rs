@@ -59,7 +59,8 @@ impl Legs {
 }
 
 impl Mute {
-    /// Whether other legs have received so many packets meanwhile that this one should have, too.
+    /// Returns whether other legs have meanwhile received enough packets that this one should have
+    /// received some, too.
     fn is_plain(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= SILENT_AFTER && self.others as f64 >= SILENT_PACKETS
     }

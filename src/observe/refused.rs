@@ -98,7 +98,7 @@ impl Refusals {
         self.newest(count).map(value).sum()
     }
 
-    /// All datagrams are refused, or so many that it is no accident.
+    /// Returns the reason if all datagrams are refused, or too many for a coincidence.
     fn refused(&self, view: &ChannelView) -> Option<String> {
         let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
         let refused = self.ticks.iter().flat_map(|tick| &tick.refused);

@@ -1,4 +1,4 @@
-//! Streams for programs: each packet with its flow, number and time stamp, and every gap by name;
+//! Streams for programs: each packet with its flow, number and timestamp, and every gap by name;
 //! over TCP ([`super::tcp`]), WebSocket, server-sent events and Socket.IO ([`super::http`]).
 //!
 //! A stream with subscribers has a hub, a task that reads the channel's records

@@ -1,5 +1,5 @@
 //! Interarrival jitter (RFC 3550, section 6.4.1), for the core and for `probe`: one estimate in
-//! seconds, independent of the clock rate. [`StampClock`] gives the clock rate of RTP time stamps,
+//! seconds, independent of the clock rate. [`StampClock`] gives the clock rate of RTP timestamps,
 //! and [`rates`] measures it if it is not described.
 //!
 //! Pure: arrivals are plain numbers.
@@ -13,7 +13,7 @@ pub mod rates;
 
 pub use clock::StampClock;
 
-/// Ticks per second of time stamps in microseconds.
+/// Ticks per second of timestamps in microseconds.
 pub const MICROSECONDS: u32 = 1_000_000;
 
 /// Average absolute deviation, smoothed with the gain of RFC 3550 (appendix A.8); in seconds.
@@ -36,7 +36,7 @@ impl Deviation {
 /// Jitter estimate of one flow.
 #[derive(Debug, Clone, Copy)]
 pub struct Jitter {
-    /// Arrival minus time stamp of the last packet, in seconds; NaN before the first one.
+    /// Arrival minus timestamp of the last packet, in seconds; NaN before the first one.
     transit: f64,
     deviation: Deviation,
     /// Clock rate of that packet.
@@ -51,7 +51,7 @@ impl Default for Jitter {
 }
 
 impl Jitter {
-    /// Adds a packet: `arrived` in seconds on any fixed scale, the time stamp in ticks, and its
+    /// Adds a packet: `arrived` in seconds on any fixed scale, the timestamp in ticks, and its
     /// clock rate, not 0.
     #[inline]
     pub fn update(&mut self, arrived: f64, ticks: u64, rate: u32) {

@@ -118,7 +118,7 @@ impl Answers {
 /// let datagram = [0; 32]; // stands for a native datagram of session 1
 /// answering.keep(Instant::now(), &datagram);
 /// sender.send(&datagram)?;
-/// answering.linger(); // returns at once, since nobody has asked
+/// answering.linger(); // returns at once, because there was no request
 /// assert_eq!(answering.requests().numbers.requested, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

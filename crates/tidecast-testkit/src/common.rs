@@ -334,5 +334,5 @@ fn skip_unless(met: bool, why: &str) -> bool {
 /// Prints the message even if the output of passing tests is hidden.
 fn skipped(why: &str) {
     let name = thread::current().name().unwrap_or_default().to_owned();
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}"); // nobody may be left to read it
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: {why}"); // the reader may be gone
 }

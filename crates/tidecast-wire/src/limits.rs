@@ -86,7 +86,7 @@ pub const ST2022_NUMBERS_MAX: u64 = 8192;
 pub(crate) const ST2022_REPAIRS_MAX: usize = ST2022_NUMBERS_MAX as usize / 2;
 /// Distance in which media packets confirm each other: a burst of losses is rarely longer.
 pub(crate) const ST2022_NEIGHBOURS: u64 = 32;
-/// Maximum difference between time stamps of neighbours: 10 s of a video clock.
+/// Maximum difference between timestamps of neighbours: 10 s of a video clock.
 pub(crate) const ST2022_FIT_TICKS: u32 = 900_000;
 /// Bytes of XOR that each byte of a media packet adds to the budget. Rows and columns XOR each
 /// packet twice; repair packets alone, which may be forged, add nothing. So a stream of 10 Mbit/s

@@ -48,7 +48,7 @@ struct Begun {
     place: StartPlace,
     /// Bytes of its first packet from a payload before that position.
     head: Vec<u8>,
-    /// Arrival time stamp in front of its first packet, in a stream with such stamps.
+    /// Arrival timestamp in front of its first packet, in a stream with such stamps.
     stamp: [u8; 4],
 }
 
@@ -173,7 +173,7 @@ impl Start<Chunk> {
     }
 }
 
-/// The first bytes of a packet with a time stamp.
+/// The first bytes of a packet with a timestamp.
 fn stamp(unit: &[u8]) -> [u8; 4] {
     unit.first_chunk().copied().unwrap_or_default()
 }

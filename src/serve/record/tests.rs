@@ -52,7 +52,7 @@ fn watched(address: &str, fill: impl FnOnce(&mut Tap<Batch>, &Recorder)) -> Outp
     })
 }
 
-/// The time stamps, payloads and comments of a file.
+/// The timestamps, payloads and comments of a file.
 fn read(path: &Path) -> Vec<(u64, Vec<u8>, String)> {
     let mut reader = create_reader(1 << 20, fs::File::open(path).unwrap()).unwrap();
     let mut packets = Vec::new();

@@ -64,7 +64,7 @@ struct Client {
 pub struct Reaction {
     /// Answer to the sender; shorter than the request.
     pub answer: Option<Answer>,
-    /// Whether somebody subscribes, or no longer does.
+    /// New or ended subscription, if any.
     pub change: Option<Change>,
     /// Outcome for the counters.
     pub outcome: Outcome,

@@ -1,12 +1,12 @@
 //! Finds the sync bytes of a transport stream that is cut into datagrams at any place: 188 bytes
-//! apart, 192 with a time stamp before each packet (M2TS), 204 with parity behind each (DVB-ASI).
+//! apart, 192 with a timestamp before each packet (M2TS), 204 with parity behind each (DVB-ASI).
 
 use super::look::Header;
 use crate::limits::IDENTIFY_SYNCS;
 use tidecast_wire::ts::{PACKET, SYNC};
 
 const SIZES: [usize; 3] = [PACKET, 192, 204];
-/// Bytes before the sync byte of a packet with a time stamp.
+/// Bytes before the sync byte of a packet with a timestamp.
 const STAMP: usize = 4;
 /// Possible positions of a sync byte, over all sizes.
 const PLACES: usize = SIZES[0] + SIZES[1] + SIZES[2];

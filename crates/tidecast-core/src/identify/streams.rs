@@ -7,7 +7,7 @@ use crate::limits::{IDENTIFY_NUMBERS, IDENTIFY_STREAMS};
 
 /// Maximum clock rate of media.
 const TICKS_PER_SECOND: u64 = 200_000;
-/// Tolerance of a time stamp in seconds, in either direction.
+/// Tolerance of a timestamp in seconds, in either direction.
 const SLACK_SECONDS: u64 = 10;
 /// Score at which usual packets count as consistent: two consecutive ones, or five near ones.
 const AGREED: i8 = 4;

@@ -130,7 +130,7 @@ fn packets(from: usize, count: usize) -> Vec<u8> {
         .collect()
 }
 
-/// A CBOR map with a time stamp and a value: a2 61 74 1a TIME 61 76 fb VALUE (RFC 8949).
+/// A CBOR map with a timestamp and a value: a2 61 74 1a TIME 61 76 fb VALUE (RFC 8949).
 fn cbor(i: u32) -> Vec<u8> {
     let value = 20.0 + f64::from(i) / 7.0;
     [

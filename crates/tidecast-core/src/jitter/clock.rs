@@ -1,4 +1,4 @@
-//! Clock rate of a flow's RTP time stamps, by payload type: as described, as assigned by RFC 3551,
+//! Clock rate of a flow's RTP timestamps, by payload type: as described, as assigned by RFC 3551,
 //! or as measured. The rate of the last payload type is cached, since the next packet probably has
 //! the same.
 
@@ -33,7 +33,7 @@ impl StampClock {
     }
 
     /// Clock rate of any payload type, once known; `arrived` on any fixed scale. `None` for
-    /// payload types that are not media: their time stamps repeat those of others, or do not move.
+    /// payload types that are not media: their timestamps repeat those of others, or do not move.
     #[cold]
     pub fn learn(
         &mut self,

@@ -1,5 +1,5 @@
-//! Measures undescribed clock rates of RTP time stamps: the slope of a straight line through the
-//! arrivals over the time stamps, and its error. A rate that is not clearly one of the usual ones
+//! Measures undescribed clock rates of RTP timestamps: the slope of a straight line through the
+//! arrivals over the timestamps, and its error. A rate that is not clearly one of the usual ones
 //! stays unknown.
 
 use crate::limits::{
@@ -22,10 +22,10 @@ const _: () = {
     }
 };
 
-/// A straight line through arrivals over time stamps (least squares), updated packet by packet.
+/// A straight line through arrivals over timestamps (least squares), updated packet by packet.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Line {
-    /// Time stamp in ticks and arrival in nanoseconds of the first packet.
+    /// Timestamp in ticks and arrival in nanoseconds of the first packet.
     first: Option<(i64, i64)>,
     lasted: i64,
     count: f64,
@@ -39,7 +39,7 @@ pub struct Line {
 }
 
 impl Line {
-    /// Adds a packet: its continuous time stamp, and its arrival in nanoseconds.
+    /// Adds a packet: its continuous timestamp, and its arrival in nanoseconds.
     pub fn push(&mut self, ticks: i64, arrived: i64) {
         let (from, since) = *self.first.get_or_insert((ticks, arrived));
         self.lasted = arrived.saturating_sub(since);
@@ -86,7 +86,7 @@ struct Clock {
     payload_type: u8,
     rate: Option<u32>,
     line: Line,
-    /// The last time stamp, and its distance from the first one.
+    /// The last timestamp, and its distance from the first one.
     stamp: u32,
     ticks: i64,
     /// Arrival of the first packet. Senders start with a burst, so measuring starts later.

@@ -25,13 +25,13 @@ pub(crate) const FEC_SHAPES_MAX: usize = 16;
 /// Maximum differing contents of repair shards kept for one block: with more than one forged
 /// packet, the genuine ones cannot be determined.
 pub(crate) const FEC_RIVALS_MAX: usize = 2;
-/// Minimum packets of a block whose ascending time stamps are not a coincidence: the time stamps
+/// Minimum packets of a block whose ascending timestamps are not a coincidence: the timestamps
 /// of recovered packets must be among them.
 pub(crate) const FEC_FIT_SOURCES: usize = 4;
-/// Distance from these time stamps, in multiples of their range, beyond which a recovered one is
+/// Distance from these timestamps, in multiples of their range, beyond which a recovered one is
 /// wrong.
 pub(crate) const FEC_FIT_SPANS: u64 = 10;
-/// Minimum of that distance: all packets of a block may have the same time stamp.
+/// Minimum of that distance: all packets of a block may have the same timestamp.
 pub(crate) const FEC_FIT_TIME: Duration = Duration::from_secs(10);
 /// Multiplications for recovery (`fec::rs::Codes::work`) that each packet adds to the budget, in
 /// addition to those for its bytes: the cost per packet of a block of 127 that lost all packets,

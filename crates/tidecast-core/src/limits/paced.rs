@@ -28,7 +28,7 @@ pub(crate) const PACED_LATE: Duration = Duration::from_millis(1);
 /// A source's clock that differs by this much from both its own rate and ours has jumped. Above
 /// any jitter, below the lead time of a splice.
 pub(crate) const PACED_JUMP: Duration = Duration::from_millis(500);
-/// Maximum time over which packets of one time stamp are spread: a picture at 10 a second.
+/// Maximum time over which packets of one timestamp are spread: a picture at 10 a second.
 pub(crate) const PACED_SPREAD_MAX: Duration = Duration::from_millis(100);
 /// The same as [`PACED_JUMP`] for a clock with a constant rate, and the tolerance for continuing
 /// after it stood still. Above the lateness of usual paths.

@@ -48,12 +48,12 @@ pub(super) struct Arrival {
     pub(super) clock: Option<Stamp>,
 }
 
-/// A time stamp.
+/// A timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stamp {
     /// Microseconds.
     Micros(u64),
-    /// RTP time stamp; the clock rate depends on the payload type.
+    /// RTP timestamp; the clock rate depends on the payload type.
     Rtp { payload_type: u8, ticks: u32 },
 }
 

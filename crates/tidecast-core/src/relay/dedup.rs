@@ -134,7 +134,7 @@ impl NumberHistory {
     }
 }
 
-/// A short fingerprint of a packet's content: length, time stamp, and both ends of the payload.
+/// A short fingerprint of a packet's content: length, timestamp, and both ends of the payload.
 /// Excludes header fields that a retransmission changes.
 #[inline]
 pub(super) fn fingerprint(payload: &[u8], timestamp: u64) -> u32 {

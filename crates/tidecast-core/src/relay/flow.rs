@@ -67,7 +67,7 @@ pub(super) struct Flow {
     hold: HoldEstimate,
     rate: Rate,
     jitter: Jitter,
-    /// Clock rates of the flow's RTP time stamps.
+    /// Clock rates of the flow's RTP timestamps.
     clock: StampClock,
     pub(super) id: FlowId,
     pub(super) format: PacketFormat,

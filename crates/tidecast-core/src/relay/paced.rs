@@ -224,7 +224,7 @@ impl Pacer {
         self.latest = self.latest.max(time);
         self.packets += 1;
         self.bytes += waiting.packet.bytes.capacity();
-        // A packet beside a stream whose packets have one time stamp each already has its final
+        // A packet beside a stream whose packets have one timestamp each already has its final
         // time.
         let settled = reading.beside.is_some() && !self.timeline.has_several();
         let open = self.timeline.is_open(place) && !settled;
@@ -267,7 +267,7 @@ impl Pacer {
         None
     }
 
-    /// Source time of a packet that does not set the clock. Of its own time stamp, the time of the
+    /// Source time of a packet that does not set the clock. Of its own timestamp, the time of the
     /// packet before and the extrapolated time, takes the closest to its arrival; the arrival
     /// itself if none of them fits.
     fn beside(&self, clock: Clock, beside: BesideStamp, arrived: i64) -> i64 {

@@ -46,7 +46,7 @@ struct Peer {
     known: bool,
     reported: Option<Instant>,
     echo_due: Instant,
-    /// Pending echo request: its time stamp, and when it was sent.
+    /// Pending echo request: its timestamp, and when it was sent.
     echo: Option<(u64, Instant)>,
     round_trip: RoundTrip,
 }
@@ -159,7 +159,7 @@ impl Peer {
         }
     }
 
-    /// Time stamp of an echo request to send now, if one is due.
+    /// Timestamp of an echo request to send now, if one is due.
     fn echo(&mut self, epoch: Instant, now: Instant) -> Option<u64> {
         if now < self.echo_due {
             return None;

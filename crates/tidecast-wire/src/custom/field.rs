@@ -112,7 +112,7 @@ impl Value {
     }
 }
 
-/// Unit of a time stamp.
+/// Unit of a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     Seconds,

@@ -26,7 +26,7 @@
 //! - `bundle=TYPE@OFFSET[&MASK][+N][%N]`: the datagram is a row of messages, each as long as the
 //!   field says, and N more, up to a multiple of N; each is read by the kind that fits it, and
 //!   takes its number;
-//! - `time=TYPE@OFFSET[&MASK]:UNIT`: a time stamp in s, ms, us or ns.
+//! - `time=TYPE@OFFSET[&MASK]:UNIT`: a timestamp in s, ms, us or ns.
 
 use std::{fmt, str::FromStr};
 

@@ -41,7 +41,7 @@ pub enum MediaKind {
 pub struct Encoding {
     /// The registered name, as written; compared without case (RFC 8866 section 6.6).
     pub name: Cow<'static, str>,
-    /// Ticks of the RTP time stamp, per second; never 0.
+    /// Ticks of the RTP timestamp, per second; never 0.
     pub clock_rate: u32,
     /// Audio channels; 1 for everything else.
     pub channels: u16,

@@ -25,7 +25,7 @@ type Key = (u32, u16);
 #[derive(Debug, Clone, Copy)]
 struct Stream {
     ssrc: u32,
-    /// Time stamp of the last packet.
+    /// Timestamp of the last packet.
     timestamp: u32,
     /// When the last packet was sent; `None` before the first one.
     at: Option<Instant>,

@@ -74,7 +74,7 @@ pub(in crate::relay) struct Numbered {
     pub(in crate::relay) how: How,
     pub(in crate::relay) packet: Packet,
     pub(in crate::relay) leg: u8,
-    /// Time stamp by the producer's clock.
+    /// Timestamp by the producer's clock.
     pub(in crate::relay) clock: Option<Stamp>,
 }
 

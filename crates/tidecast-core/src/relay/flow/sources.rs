@@ -44,7 +44,8 @@ struct Other {
 }
 
 impl Other {
-    /// Counts one more packet. `true`: so many came in a row that the address in force has gone.
+    /// Counts one more packet. Returns whether enough consecutive packets came from this address
+    /// to conclude that the current one is gone.
     fn alone(&mut self, received: u64) -> bool {
         let (last, row) = self.row;
         self.row = (received, if received == last + 1 { row + 1 } else { 1 });

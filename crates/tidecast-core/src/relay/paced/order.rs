@@ -1,4 +1,4 @@
-//! Decoding order of pictures. RTP time stamps of video are display times; they jump back and
+//! Decoding order of pictures. RTP timestamps of video are display times; they jump back and
 //! forth where a picture is sent before others that are displayed first. Sorted, they are
 //! plausible sending times.
 

@@ -1,4 +1,4 @@
-//! Clock rate of RTP time stamps, for each payload type: from a description (SDP) or the static
+//! Clock rate of RTP timestamps, for each payload type: from a description (SDP) or the static
 //! assignment (RFC 3551), otherwise measured against the arrivals. A rate that the arrivals
 //! contradict is dropped.
 
@@ -37,8 +37,8 @@ pub(super) struct Rates {
 #[derive(Debug)]
 pub(super) struct Rate {
     payload_type: u8,
-    /// The packets are media. Comfort noise, events, redundant copies and FEC are not: their time
-    /// stamps say little or nothing.
+    /// The packets are media. Comfort noise, events, redundant copies and FEC are not: their
+    /// timestamps say little or nothing.
     media: bool,
     /// The packets replace media packets.
     leads: bool,
@@ -106,7 +106,7 @@ impl Rate {
         self.known
     }
 
-    /// Whether the time stamps may be those of pictures, which are not sent in display order. MPEG
+    /// Whether the timestamps may be those of pictures, which are not sent in display order. MPEG
     /// audio and transport streams have the clock rate of video, too (RFC 3551).
     pub(super) fn may_be_pictures(&self) -> bool {
         const MPEG_AUDIO: u8 = 14;
@@ -114,13 +114,13 @@ impl Rate {
         self.known == Some(VIDEO) && !sent_in_order
     }
 
-    /// Takes a packet whose time stamp differs from the previous one.
+    /// Takes a packet whose timestamp differs from the previous one.
     pub(super) fn learn(&mut self, ticks: i64, arrived: i64) -> Learnt {
         let begun = *self.begun.get_or_insert(arrived);
         let begins = arrived - begun < nanos(RATE_GUESS_AFTER);
         if let Some(rate) = self.known {
             let wrong = match begins {
-                // Pictures are not sent in the order of their time stamps.
+                // Pictures are not sent in the order of their timestamps.
                 true => !self.may_be_pictures() && self.start.is_wrong(rate, ticks, arrived),
                 false => self.check.is_wrong(rate, ticks, arrived),
             };

@@ -1,8 +1,9 @@
 //! Reads the source time of packets, on one continuous scale per clock: wraps are undone here.
 //!
-//! An MPEG transport stream has its own clock, the PCR, which takes precedence over RTP time
-//! stamps: senders such as ffmpeg give all packets up to the next picture the same RTP time stamp,
-//! while between two PCRs the rate is constant by the standard (ISO/IEC 13818-1, 2.4.2.2).
+//! An MPEG transport stream has its own clock, the PCR, which takes precedence over RTP
+//! timestamps: senders such as ffmpeg give all packets up to the next picture the same RTP
+//! timestamp, while between two PCRs the rate is constant by the standard (ISO/IEC 13818-1,
+//! 2.4.2.2).
 
 use std::sync::Arc;
 
@@ -70,11 +71,11 @@ pub(super) struct Reading {
     pub(super) beside: Option<BesideStamp>,
 }
 
-/// A packet whose time stamp does not set the clock: comfort noise, an event, FEC, or a payload
+/// A packet whose timestamp does not set the clock: comfort noise, an event, FEC, or a payload
 /// type with an unknown clock rate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BesideStamp {
-    /// Its time stamp, read on the scale of the media's clock, in case it uses the same one.
+    /// Its timestamp, read on the scale of the media's clock, in case it uses the same one.
     /// `None` if it equals that of the previous packet.
     pub(super) time: Option<i64>,
 }
@@ -105,12 +106,12 @@ pub(super) struct Stamps {
     others: u32,
     /// The clock rate of the last packet that set the clock.
     rate: Option<u32>,
-    /// Time stamps of the last packet, and of the last media packet.
+    /// Timestamps of the last packet, and of the last media packet.
     stamp: Option<u32>,
     media: Option<u32>,
     /// Continuous ticks of the last media packet.
     ticks: i64,
-    /// The last time stamp that set the clock, and its continuous ticks.
+    /// The last timestamp that set the clock, and its continuous ticks.
     set: Option<(u32, i64)>,
     order: Order,
     pictures: Option<i64>,

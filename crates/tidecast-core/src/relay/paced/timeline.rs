@@ -102,7 +102,7 @@ impl Timeline {
         if self.is_steady() { nanos(PACED_STEP) } else { JUMP }
     }
 
-    /// Whether several packets share a time stamp.
+    /// Whether several packets share a timestamp.
     pub(super) fn has_several(&self) -> bool {
         self.several
     }
@@ -152,7 +152,7 @@ impl Timeline {
     pub(super) fn time(&self, place: i64, latest: i64) -> Option<i64> {
         let last = self.last?;
         let ahead = ((place - last.place) as f64 * self.spread) as i64;
-        // As long as the rate is unknown, packets of one time stamp keep the spacing of their
+        // As long as the rate is unknown, packets of one timestamp keep the spacing of their
         // arrivals.
         if self.slope <= 0.0 {
             return Some(last.time.max(latest));
@@ -211,7 +211,7 @@ impl Timeline {
     }
 
     /// A reading makes the times before it final. If `mark.constant`, the rate was constant since
-    /// the last reading. Otherwise the packets had the same time stamp; they are spread over at
+    /// the last reading. Otherwise the packets had the same timestamp; they are spread over at
     /// most [`PACED_SPREAD_MAX`], or over the time in which they came, the last of them at `came`.
     pub(super) fn close(&mut self, place: i64, mark: &Mark, jumped: bool, arrived: i64, came: i64) {
         let time = mark.time.saturating_add(self.shift);

@@ -247,8 +247,8 @@ impl MatrixRecovery {
         }
         let learning = self.terms.several && means.now < self.terms.learn_until;
         for number in news.hopeless.into_iter().filter(|_| !learning) {
-            // A number that seemed recoverable again waits anew: the missing parts may be under
-            // way.
+            // A number that has just become unrecoverable gets a new wait: the missing parts may be
+            // in transit.
             self.found(number, means).since = means.now;
         }
         let due = |verdict: &mut Verdict| {

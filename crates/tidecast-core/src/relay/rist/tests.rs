@@ -17,7 +17,7 @@ fn echo(ssrc: u32, timestamp: u64) -> Vec<u8> {
     bytes
 }
 
-/// Time stamps of the echo responses sent to `to`.
+/// Timestamps of the echo responses sent to `to`.
 fn answers(relay: &mut Relay, to: SocketAddr) -> Vec<u64> {
     let mut answers = Vec::new();
     loop {

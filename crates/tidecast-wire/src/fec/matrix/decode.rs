@@ -363,7 +363,7 @@ impl Decoder {
     }
 
     /// Whether this may be the packet of a number: it has the payload type of its neighbours and
-    /// about their time stamps, if they agree in these.
+    /// about their timestamps, if they agree in these.
     fn fits(&self, number: u64, sum: &Sum) -> bool {
         let original = |number| match self.window.get(number) {
             Some(Content::Original(sum)) => Some(sum.fields),

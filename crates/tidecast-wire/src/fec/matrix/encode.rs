@@ -46,7 +46,7 @@ pub struct Encoder {
     rows: Stream,
     /// SSRC of the media in the matrix; `None` before the first packet.
     ssrc: Option<u32>,
-    /// Time stamp of the latest media packet, used for repair packets.
+    /// Timestamp of the latest media packet, used for repair packets.
     timestamp: u32,
     matrix: Matrix,
     /// Complete columns of the previous matrix, with the position in the matrix at which each is
