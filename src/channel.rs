@@ -403,7 +403,7 @@ impl Channel {
         self.log_early(now);
     }
 
-    /// DSCP of the latest media, for outputs that keep it: from the first leg that brings any.
+    /// DSCP of the latest media, for outputs that keep it: from the first leg that carries any.
     fn dscp(&self) -> Option<u8> {
         self.ports[..self.legs].iter().find_map(|port| port.socket.dscp())
     }

@@ -142,7 +142,7 @@ pub struct LegState {
     #[serde(flatten)]
     pub counters: LegCounters,
     /// Average lag behind the first leg, in seconds; absent with a single leg, and while the leg
-    /// brings nothing.
+    /// carries nothing.
     pub skew_seconds: Option<f64>,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_drops: u64,
@@ -177,7 +177,7 @@ pub struct FlowState {
     pub source: String,
     /// Format of its packets.
     pub format: PacketFormat,
-    /// Session id or SSRC in force.
+    /// Current session id or SSRC.
     pub session: u32,
     /// Counters of the flow.
     pub counters: Counters,

@@ -1,6 +1,6 @@
 //! The scene of an attack: a relay, a producer, honest clients, and measurements of how the attack
 //! affects them.
-#![allow(dead_code)] // what some attacks need, others do not
+#![allow(dead_code)] // each attack uses only a part
 
 use std::{
     collections::BTreeMap,

@@ -61,8 +61,8 @@ impl Stream {
         let mut arrivals: Vec<(Duration, u64)> = (0..self.count)
             .map(|number| {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                // The first ones are in order: packets before the first received number are
-                // discarded.
+                // The first packets are in order, because those with a lower number than the first
+                // received one would be discarded.
                 let jitter = if number < 20 { 0 } else { (seed >> 33) % 40_000 };
                 (self.time(number) + Duration::from_micros(jitter), number)
             })
@@ -150,7 +150,7 @@ struct Measured {
     intervals: f64,
     growth: f64,
     late: u64,
-    /// By how much the machine delayed another thread.
+    /// 99th percentile of the delays of another thread, in milliseconds.
     machine: f64,
 }
 

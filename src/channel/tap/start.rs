@@ -56,8 +56,8 @@ struct Begun {
 #[derive(Debug)]
 struct Point {
     place: StartPlace,
-    /// Bytes that a player gets before it: the tables in force there, as the stream's own packets,
-    /// so that their continuity counters fit; then the head of the first packet.
+    /// Bytes that a player gets before it: the tables that apply there, as the stream's own
+    /// packets, so that their continuity counters fit; then the head of the first packet.
     before: Vec<u8>,
 }
 
@@ -146,7 +146,7 @@ impl Start<Chunk> {
         }
     }
 
-    /// The tables in force, as packets of the stream.
+    /// The tables that currently apply, as packets of the stream.
     fn tables(&self, stamp: [u8; 4]) -> Vec<u8> {
         let tables = self.access.tables();
         let mut wrapped = Vec::with_capacity(tables.len());

@@ -23,7 +23,7 @@ pub(crate) const LEG_OUT_MIN: Duration = Duration::from_millis(100);
 /// Minimum lag between legs that is always allowed: a tick, since sockets are read one after the
 /// other.
 pub(crate) const LEG_TURN: Duration = Duration::from_millis(5);
-/// Initial numbers of one flow for which it is recorded which legs brought them. It grows to the
+/// Initial numbers of one flow for which it is recorded which legs carried them. It grows to the
 /// numbers within the longest hold, at most the reorder window.
 pub(crate) const LEG_NUMBERS_MIN: usize = 64;
 /// Resolution at which a leg's progress is recorded, as a part of the longest hold: 2 ms of 500,
@@ -86,7 +86,7 @@ pub(crate) const STANDING_SESSIONS_MIN: u8 = 2;
 pub(crate) const SOURCES_MAX: usize = 8;
 /// Maximum waiting packets from other source addresses: as many as of another numbering.
 pub(crate) const SOURCES_PENDING_MAX: usize = CANDIDATES_MAX;
-/// Packets that agree with the numbering in force, after which their sender counts as another path
+/// Packets that agree with the current numbering, after which their sender counts as another path
 /// of the same producer.
 pub(crate) const SOURCE_AGREEMENTS: u8 = 2;
 /// Consecutive packets from another path of a producer, after which its address replaces the

@@ -17,14 +17,14 @@ pub struct Census {
     pub totals: Counters,
     /// Packets held back.
     pub held: usize,
-    /// The longest hold in force.
+    /// The longest current hold.
     pub hold: Duration,
     /// The largest interarrival jitter of the recently active flows.
     pub jitter: Duration,
     /// The longest delay of paced release and the largest clock drift, of the recently active
     /// flows; `None` if release is not paced.
     pub pacing: Option<Pacing>,
-    /// For each leg, the largest lag behind the first leg, of the flows that it brought recently.
+    /// For each leg, the largest lag behind the first leg, of the flows that it carried recently.
     pub skews: Vec<Option<Duration>>,
     /// For each leg, the longest round trip to a producer.
     pub round_trips: Vec<Option<Duration>>,

@@ -19,13 +19,13 @@ use crate::{
 /// Recent datagrams without a number, to recognize copies from other legs.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    /// Content fingerprint, bit set of the legs that brought it, and the first arrival; in order
+    /// Content fingerprint, bit set of the legs that carried it, and the first arrival; in order
     /// of arrival.
     lately: VecDeque<(u32, u32, Instant)>,
 }
 
 impl Copies {
-    /// Whether another leg brought this datagram within `age`, and this leg did not.
+    /// Whether another leg carried this datagram within `age`, and this leg did not.
     fn is_copy(&mut self, content: u32, leg: u8, now: Instant, age: Duration) -> bool {
         while self.lately.len() >= CONTROLS_COMPARED_MAX
             || self.lately.front().is_some_and(|(.., at)| now >= *at + age)

@@ -1,4 +1,4 @@
-//! The packets of one producer: its session in force, packets under probation, and counters. A
+//! The packets of one producer: its current session, packets under probation, and counters. A
 //! packet enters through [`numbered`], [`unnumbered`] or the short ways of [`pass`], and leaves
 //! through [`release`].
 
@@ -75,7 +75,7 @@ pub(super) struct Flow {
     pub(super) confirmed: bool,
     ended: bool,
     pub(super) source: SocketAddr,
-    /// When the latest packet of the session in force came.
+    /// When the latest packet of the current session came.
     alive: Option<Instant>,
     pub(super) last_arrival: Instant,
     /// Origin of the time scale for jitter and pauses.
@@ -175,12 +175,12 @@ impl Flow {
         }
     }
 
-    /// When the latest packet of the session in force came.
+    /// When the latest packet of the current session came.
     pub(super) fn alive(&self) -> Option<Instant> {
         self.alive
     }
 
-    /// Whether a numbering is in force.
+    /// Whether there is a current numbering.
     pub(super) fn established(&self) -> bool {
         self.session.is_some() || self.passed() > 0
     }
@@ -207,7 +207,7 @@ impl Flow {
         !self.probation.is_empty()
     }
 
-    /// Whether a packet with this wire number may belong to the session in force.
+    /// Whether a packet with this wire number may belong to the current session.
     pub(super) fn is_near(&self, wire: u64) -> bool {
         self.session.as_ref().is_some_and(|session| session.is_near(wire))
     }

@@ -181,7 +181,7 @@ impl HoldEstimate {
         self.update(now);
     }
 
-    /// A leg brought a number this long after another leg. A packet that the other one misses
+    /// A leg carried a number this long after another leg. A packet that the other one misses
     /// comes this late.
     #[inline]
     pub(super) fn saw_skew(&mut self, lag: Duration, now: Instant) {

@@ -1,4 +1,4 @@
-//! The legs of one flow: what each one brought and missed, how far it is behind the first one, and
+//! The legs of one flow: what each one carried and missed, how far it is behind the first one, and
 //! until when a missing number may still come on any of them. Used by `flow` for channels with
 //! several legs.
 
@@ -33,15 +33,15 @@ struct Leg {
     top: [u64; 2],
     /// Its earlier positions, as far back as a gap may wait.
     progress: VecDeque<Progress>,
-    /// When it last brought a number of this session, or a late one of the previous session.
+    /// When it last carried a number of this session, or a late one of the previous session.
     heard: Option<Instant>,
     /// If it was active before this session, how long to wait for its first packet.
     awaited_until: Option<Instant>,
-    /// One past its highest number before the session in force.
+    /// One past its highest number before the current session.
     before: Option<u64>,
-    /// When it first brought a packet of the session in force.
+    /// When it first carried a packet of the current session.
     shown: Option<Instant>,
-    /// When it last brought a new packet.
+    /// When it last carried a new packet.
     led: Option<Instant>,
     /// Lateness of its packets relative to later ones on the same leg.
     lateness: Peak,
@@ -107,7 +107,7 @@ impl Leg {
         self.progress.get(place).map(|progress| progress.at).or(self.heard)
     }
 
-    /// Until when the leg may still bring `number`; `None` if it will not.
+    /// Until when the leg may still carry `number`; `None` if it will not.
     fn expected_until(&self, number: u64, waits: &Waits) -> Option<Instant> {
         if let Some(passed) = self.passed(number) {
             return Some(passed + waits.reordering(self.lateness.get()));
@@ -148,12 +148,12 @@ impl Waits {
     }
 }
 
-/// State of a leg in the previous session, packets of which it may still bring.
+/// State of a leg in the previous session, packets of which it may still carry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
     /// One past the highest number of that session on this leg.
     pub(super) end: u64,
-    /// When it first brought the session in force, and its position there.
+    /// When it first carried the current session, and its position there.
     pub(super) shown: Option<(Instant, u64)>,
 }
 
@@ -168,7 +168,7 @@ pub(super) struct Legs {
 /// Position of a number relative to the leg's earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
-    /// The leg has brought nothing in this session.
+    /// The leg has carried nothing in this session.
     Unknown,
     /// Above the earlier ones, or slightly below, as reordering explains.
     GoesOn,
@@ -206,7 +206,7 @@ impl Legs {
         self.set_step(self.limits.step);
         let Limits { patience, .. } = self.limits;
         for (leg, heard) in self.legs.iter_mut().zip(heard) {
-            // A leg that has brought nothing yet may be behind.
+            // A leg that has carried nothing yet may be behind.
             let there = heard.is_none_or(|heard| now < heard + patience.max(LEG_OUT_MIN));
             let before = (restart && leg.top[0] > 0).then_some(leg.top[0]).or(leg.before);
             let awaited_until = there.then(|| now + patience);
@@ -240,7 +240,7 @@ impl Legs {
         self.legs.get(usize::from(leg))?.source
     }
 
-    /// Notes a packet of the session in force. Returns its lag behind another leg's copy, if there
+    /// Notes a packet of the current session. Returns its lag behind another leg's copy, if there
     /// was one.
     pub(super) fn note(
         &mut self,
@@ -274,7 +274,7 @@ impl Legs {
         }
     }
 
-    /// A leg brought a known number with other content. Counts it only if other legs brought the
+    /// A leg carried a known number with other content. Counts it only if other legs carried the
     /// number: a repetition on the same leg may be a restart of the producer.
     pub(super) fn differs(&self, leg: u8, number: u64, counters: &mut [LegCounters]) {
         let index = usize::from(leg);
@@ -283,14 +283,14 @@ impl Legs {
         }
     }
 
-    /// A leg brought a new packet.
+    /// A leg carried a new packet.
     pub(super) fn led(&mut self, leg: u8, now: Instant) {
         if let Some(leg) = self.legs.get_mut(usize::from(leg)) {
             leg.led = Some(now);
         }
     }
 
-    /// Whether another leg has brought a new packet since then.
+    /// Whether another leg has carried a new packet since then.
     pub(super) fn another_led(&self, leg: u8, since: Instant) -> bool {
         let others = self.legs.iter().enumerate().filter(|(other, _)| *other != usize::from(leg));
         others.map(|(_, other)| other.led).any(|led| led.is_some_and(|led| led > since))
@@ -318,7 +318,7 @@ impl Legs {
         Some(Before { end: leg.before?, shown: leg.shown.map(|shown| (shown, position)) })
     }
 
-    /// A leg brought a number of the previous session, which now ends at `end`, or (`None`) one of
+    /// A leg carried a number of the previous session, which now ends at `end`, or (`None`) one of
     /// the new session.
     pub(super) fn left_over(&mut self, leg: u8, end: Option<u64>, now: Instant) {
         let Some(leg) = self.legs.get_mut(usize::from(leg)) else { return };
@@ -333,7 +333,7 @@ impl Legs {
         self.legs.iter().filter_map(|leg| leg.expected_until(number, waits)).max()
     }
 
-    /// How long after one leg another live leg may bring a number, by the largest recent lag.
+    /// How long after one leg another live leg may carry a number, by the largest recent lag.
     pub(super) fn lag(&self, now: Instant, waits: &Waits) -> Duration {
         let lives = |leg: &&Leg| leg.heard.is_some_and(|heard| now < heard + waits.out);
         let lags = || self.legs.iter().filter(lives).map(|leg| leg.lag.get());

@@ -1,4 +1,4 @@
-//! Probation: packets that do not fit the numbering in force are kept until their origin is clear.
+//! Probation: packets that do not fit the current numbering are kept until their origin is clear.
 //!
 //! A jump, a new session id or a new SSRC is believed when consecutive packets confirm it, or when
 //! the old numbering falls silent (RFC 3550, A.1, without its weakness: nothing moves the head
@@ -26,7 +26,7 @@ pub(super) struct Candidate {
     pub(super) fingerprint: u32,
     pub(super) arrived: Instant,
     pub(super) leg: u8,
-    /// The leg has since brought a packet of the session in force, so this one forms no pair with
+    /// The leg has since carried a packet of the current session, so this one forms no pair with
     /// a later one.
     pub(super) stale: bool,
     /// How it counts if it is not believed: as this repetition, or as rejected.
@@ -92,10 +92,10 @@ impl Confirmed {
     }
 }
 
-/// How long a confirmed numbering waits, in case the one in force goes on.
+/// How long a confirmed numbering waits, in case the current one continues.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grace {
-    /// From the first kept packet on: by then the next packet of the numbering in force would have
+    /// From the first kept packet on: by then the next packet of the current numbering would have
     /// come.
     pub(super) since_first: Duration,
     /// From the confirmation on: by then overtaken packets come.
@@ -118,7 +118,7 @@ impl Probation {
         self.list.iter().chain(repeats).map(|c| c.packet.bytes.capacity()).sum()
     }
 
-    /// The numbering in force goes on at `now`, on this leg. That ends every run on the leg, and
+    /// The current numbering goes on at `now`, on this leg. That ends every run on the leg, and
     /// no pair of candidates spans it. (On another leg, with a longer path, the old numbering goes
     /// on for a while after a restart.) A pair that came more than `stragglers` ago is no longer
     /// confirmed: a producer that restarts does not also continue its old numbering. Afterwards
@@ -135,7 +135,7 @@ impl Probation {
         self.repeats.pop_front()
     }
 
-    /// Keeps a packet that contradicts the numbering in force. A new numbering starts `grace`
+    /// Keeps a packet that contradicts the current numbering. A new numbering starts `grace`
     /// after it is confirmed. Returns the packet that had to make room.
     pub(super) fn offer(&mut self, candidate: Candidate, space: Space, grace: Grace) -> Option<Candidate> {
         let now = candidate.arrived;
@@ -265,7 +265,7 @@ impl Probation {
     }
 
     /// Whether this packet follows one of a confirmed numbering. It then belongs to that
-    /// numbering, even if its number is the next one of the numbering in force.
+    /// numbering, even if its number is the next one of the current numbering.
     pub(super) fn goes_on(&self, session: u32, number: u64, space: Space) -> bool {
         let follows = |last: &Candidate| {
             let expected = last.number.wrapping_add(last.span);
@@ -296,7 +296,7 @@ impl Probation {
         Some(standing)
     }
 
-    /// Takes the packets that fit the numbering in force now, unless another numbering is
+    /// Takes the packets that fit the current numbering now, unless another numbering is
     /// confirmed.
     pub(super) fn readmit(&mut self, fits: impl Fn(&Candidate) -> bool) -> Vec<Candidate> {
         if self.confirmed.is_some() {

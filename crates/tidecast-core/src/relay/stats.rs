@@ -144,11 +144,11 @@ pub struct LegCounters {
     pub control: u64,
     /// UDP payload bytes of all of them.
     pub bytes: u64,
-    /// Numbers that this leg brought before any other leg; counted for channels with several legs.
+    /// Numbers that this leg carried before any other leg; counted for channels with several legs.
     pub first: u64,
-    /// Numbers that another leg brought and this one did not, within the longest hold.
+    /// Numbers that another leg carried and this one did not, within the longest hold.
     pub missed: u64,
-    /// Packets whose number another leg had brought with other content, within the longest hold.
+    /// Packets whose number another leg had carried with other content, within the longest hold.
     /// Each is also counted for what became of it.
     pub differing: u64,
 }

@@ -5,8 +5,8 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 use crate::{Reason, Reject};
 
-/// A row over the two numbers 0xfffe and 0xffff. XOR of flags: X; of the second bytes: M and 0x21;
-/// of the lengths: 7.
+/// A repair packet for the row of 0xfffe and 0xffff. In its FEC header, the XOR of the protected
+/// headers is X for the flags, M and payload type 0x21 for the second bytes, and 7 for the lengths.
 const GOLDEN: [u8; 31] = [
     0x90, 0xe0, 0x12, 0x34, 1, 2, 3, 4, 0, 0, 0, 0, // RTP header
     0xff, 0xfe, 0, 7, 0xa1, 0, 0, 0, 9, 8, 7, 6, 0x40, 1, 2, 0, // FEC header

@@ -33,7 +33,7 @@ pub struct Sections {
 
 impl Sections {
     /// Takes the next packet of the PID and passes on each section that it completes, if that is
-    /// in force and undamaged. `wanted` returns whether to keep the packets of the section.
+    /// current and undamaged. `wanted` returns whether to keep the packets of the section.
     pub fn take(&mut self, packet: &[u8; PACKET], mut wanted: impl FnMut(Section<'_>) -> bool) {
         let Some(bytes) = payload(packet) else { return };
         if !starts_unit(packet) {
@@ -86,7 +86,7 @@ impl Sections {
     }
 }
 
-/// A section that is in force and has a correct checksum.
+/// A section that currently applies and has a correct checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct Section<'a>(&'a [u8]);
 

@@ -63,7 +63,7 @@ fn packets(part: Part, counter: u8) -> Vec<Told> {
     }
 }
 
-/// Where a player must start among these packets, and the tables in force there.
+/// Where a player must start among these packets, and the tables that apply there.
 fn expected(sent: &[Told]) -> (Vec<u8>, Option<usize>) {
     let told = sent.iter().enumerate().rev().find_map(|(at, (_, told))| Some((at, at - (*told)?)));
     let (known, begin) = told.map_or((sent.len(), None), |(at, begin)| (at, Some(begin)));

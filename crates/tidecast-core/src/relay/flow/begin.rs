@@ -1,5 +1,5 @@
-//! Starts a session: packets under probation are believed, and their numbering replaces the one in
-//! force.
+//! Starts a session: packets under probation are believed, and their numbering replaces the
+//! current one.
 
 use std::time::{Duration, Instant};
 

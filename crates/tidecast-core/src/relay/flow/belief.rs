@@ -1,4 +1,4 @@
-//! Packets that contradict the session in force: they wait under probation until they are believed
+//! Packets that contradict the current session: they wait under probation until they are believed
 //! ([`super::begin`]), or are dropped as duplicate, late or rejected.
 
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ impl Flow {
         Predecessor { id: self.id, key: self.key, silence: self.silence() }
     }
 
-    /// How long the numbering in force must be silent before an unconfirmed one is believed. At
+    /// How long the current numbering must be silent before an unconfirmed one is believed. At
     /// least the hold; for a flow with more than one packet a second also long enough for its next
     /// packet to arrive.
     pub(super) fn silence(&self) -> Duration {
@@ -60,7 +60,7 @@ impl Flow {
         Silence { alive, believed_after, kept_for }
     }
 
-    /// Puts a packet that does not fit the numbering in force under probation.
+    /// Puts a packet that does not fit the current numbering under probation.
     pub(super) fn on_probation(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         let at_zero = self.format == PacketFormat::Native && arrived.number == 0;
         let first_of_all = self.session.is_none() && self.predecessor.is_none();
@@ -216,7 +216,7 @@ impl Flow {
         }
     }
 
-    /// Handles the timeouts of packets under probation. `alive`: when the numbering in force was
+    /// Handles the timeouts of packets under probation. `alive`: when the current numbering was
     /// last seen, this flow's own or its predecessor's. `true`: call [`Flow::begin`].
     pub(in crate::relay) fn poll_probation(&mut self, alive: Option<Instant>, cx: &mut Context<'_>) -> bool {
         if self.probation.is_empty() {

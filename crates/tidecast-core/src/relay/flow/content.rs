@@ -94,13 +94,13 @@ pub(super) struct Strangers {
     /// Numbers above the media's, with their payload types. They count as used if the media leave
     /// them out.
     noted: VecDeque<(u64, u8)>,
-    /// Such wire numbers, as long as no session is in force.
+    /// Such wire numbers, as long as there is no current session.
     early: Vec<(u64, u8)>,
     /// For each payload type, the evidence that it shares its numbering with the media.
     rows: Vec<(u8, i8)>,
     /// Numbers without a packet that wait behind a gap; their packets are counted already.
     waiting: usize,
-    /// Wire numbers used by datagrams of other flows, as long as no session is in force.
+    /// Wire numbers used by datagrams of other flows, as long as there is no current session.
     used: Vec<SeqRange>,
 }
 
@@ -117,8 +117,8 @@ impl Strangers {
         &mut self.rows[place].1
     }
 
-    /// A numbering is in force now, with its head at `next`: extends the numbers that came before
-    /// it.
+    /// There is now a current numbering with its head at `next`: extends the numbers that came
+    /// before it.
     fn place(&mut self, space: Space, next: u64) {
         for (wire, payload_type) in std::mem::take(&mut self.early) {
             let number = space.extend(next, wire);
@@ -185,8 +185,8 @@ impl Flow {
         kind == PayloadKind::KeepAlive
     }
 
-    /// Whether a stream starts with this packet. Once a session is in force, a single packet may
-    /// be forged.
+    /// Whether a stream starts with this packet. Once there is a current session, a single packet
+    /// may be forged.
     fn begins_stream(&mut self, packet: &Packet) -> bool {
         let Some(_) = Unit::of_whole(packet.payload()) else {
             self.content.others = self.content.others.saturating_add(1);

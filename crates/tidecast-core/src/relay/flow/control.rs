@@ -77,7 +77,7 @@ impl Flow {
         }
     }
 
-    /// Whether another leg has already brought this datagram.
+    /// Whether another leg has already carried this datagram.
     fn is_copy(&mut self, leg: u8, packet: &Packet, cx: &Context<'_>) -> bool {
         if self.legs.is_none() {
             return false;

@@ -13,7 +13,7 @@ use crate::{
 };
 use tidecast_wire::{rtp, seq::Space};
 
-/// A new numbering that is believed, within the session in force.
+/// A new numbering that is believed, within the current session.
 #[derive(Debug)]
 pub(super) struct Jump {
     /// Its first wire number.
@@ -27,7 +27,7 @@ pub(super) struct Jump {
 }
 
 impl Flow {
-    /// Seconds by the producer's clock from the last packet of the numbering in force to this
+    /// Seconds by the producer's clock from the last packet of the current numbering to this
     /// packet.
     pub(super) fn stamped_after(&self, packet: &Packet) -> Option<f64> {
         let (ticks, per_second, round) = match packet.format {

@@ -15,14 +15,15 @@ use crate::{
 };
 use tidecast_wire::seq::SeqRange;
 
-/// The numbering before the one in force; a longer path may still bring packets of it.
+/// The numbering before the current one; a longer path may still carry packets of it.
 #[derive(Debug)]
 pub(super) struct Former {
     pub(super) history: NumberHistory,
     pub(super) next: u64,
-    /// First wire number of the numbering in force.
+    /// First wire number of the current numbering.
     pub(super) first: u64,
-    /// By this time every leg has shown the numbering in force, or is no help.
+    /// Time by which every leg should have carried the current numbering; a leg that has not is
+    /// no longer considered.
     pub(super) until: Instant,
 }
 
@@ -48,7 +49,7 @@ impl Flow {
         self.legs.as_ref()?.skew(leg, since)
     }
 
-    /// Notes the numbers of a packet of the numbering in force, new or known.
+    /// Notes the numbers of a packet of the current numbering, new or known.
     pub(super) fn note_leg(&mut self, leg: u8, numbers: SeqRange, cx: &mut Context<'_>) {
         let Some(legs) = &mut self.legs else { return };
         if let Some(lag) = legs.note(leg, numbers, cx.now, cx.legs) {
@@ -97,7 +98,7 @@ impl Flow {
         }
     }
 
-    /// Whether a packet belongs to the previous numbering, which this leg still brings because its
+    /// Whether a packet belongs to the previous numbering, which this leg still carries because its
     /// path is longer.
     pub(super) fn is_left_over(
         &mut self,
@@ -139,7 +140,7 @@ impl Flow {
         left_over
     }
 
-    /// How long a leg may still bring a number. `reordering`: uses the measured reordering alone.
+    /// How long a leg may still carry a number. `reordering`: uses the measured reordering alone.
     fn waits(&self, reordering: bool) -> Waits {
         let least = if reordering { Duration::ZERO } else { self.hold.floor() };
         Waits::new(least, self.hold.max(), self.rate.get())
@@ -158,7 +159,7 @@ impl Flow {
         let Some(expected) = legs.expected_until(session.reorder.next(), &self.waits(false)) else {
             return usual;
         };
-        // A retransmission or repair packet may still bring a number that no leg has brought.
+        // A retransmission or repair packet may still carry a number that no leg has carried.
         let comes_back = session.asking.is_some() || session.recovers();
         let least = if comes_back { hold } else { Duration::ZERO };
         Patience { most: self.hold.max(), until: Some((least, expected)), pace }
@@ -174,7 +175,7 @@ impl Flow {
     }
 
     /// These numbers can be neither recovered nor requested. With several legs they are given up
-    /// when no leg can bring them either.
+    /// when no leg can carry them either.
     pub(super) fn not_to_be_rebuilt(&mut self, hopeless: &[u64], cx: &mut Context<'_>) {
         if self.legs.is_none() {
             return self.give_up(hopeless, cx);
@@ -186,7 +187,7 @@ impl Flow {
         self.poll(cx);
     }
 
-    /// Gives up numbers that cannot be recovered and that no leg can bring any more.
+    /// Gives up numbers that cannot be recovered and that no leg can carry any more.
     pub(super) fn poll_hopeless(&mut self, cx: &mut Context<'_>) {
         let (window, waits) = (self.window(cx.config), self.waits(true));
         let (Some(legs), Some(session)) = (&self.legs, &mut self.session) else { return };

@@ -1,4 +1,4 @@
-//! Handles a packet with a number: whether it belongs to the session in force, how the reorder
+//! Handles a packet with a number: whether it belongs to the current session, how the reorder
 //! buffer takes it, and the consequences. `belief` handles packets that contradict the session;
 //! `pass` has the short ways, which most packets take.
 
@@ -107,7 +107,7 @@ impl Flow {
         self.on_probation(arrived, cx);
     }
 
-    /// Handles a packet of the session in force.
+    /// Handles a packet of the current session.
     pub(super) fn in_session(&mut self, arrived: Numbered, cx: &mut Context<'_>) {
         let window = self.window(cx.config);
         let Some(session) = &self.session else { return };
@@ -168,7 +168,7 @@ impl Flow {
         }
     }
 
-    /// Notes the packet for the leg that brought it. `true`: it is old because the leg's path is
+    /// Notes the packet for the leg that carried it. `true`: it is old because the leg's path is
     /// longer.
     fn weigh_legs(&mut self, entry: &Entry, queued: &Queued, cx: &mut Context<'_>) -> bool {
         let lags = self.lags(entry.leg, entry.number, queued, cx.now);

@@ -52,7 +52,7 @@ impl Flow {
         }
     }
 
-    /// Takes a repair packet. It is used if it belongs to the session in force and protects
+    /// Takes a repair packet. It is used if it belongs to the current session and protects
     /// packets that may have been sent by now.
     pub(in crate::relay) fn repair(
         &mut self,

@@ -148,7 +148,7 @@ impl Flow {
         }
     }
 
-    /// Delivers all packets held back of the numbering in force, in order, and gives up its gaps.
+    /// Delivers all packets held back of the current numbering, in order, and gives up its gaps.
     pub(in crate::relay) fn flush_numbering(&mut self, cx: &mut Context<'_>) {
         if let Some(Session { recovery: Some(recovery), reorder, .. }) = &mut self.session {
             let findings = recovery.poll(&mut cx.means(Duration::ZERO, reorder.end()));

@@ -1,4 +1,4 @@
-//! The session in force: a numbering, and the state that belongs to it. A flow has none before its
+//! The current session: a numbering, and the state that belongs to it. A flow has none before its
 //! first packets are believed, or if its packets have no numbers.
 
 use std::{
@@ -48,7 +48,7 @@ pub(super) struct Session {
     pub(super) rebuilt: VecDeque<u64>,
     /// Numbers that cannot be recovered, but may still come on a leg.
     pub(super) hopeless: BTreeSet<u64>,
-    /// The previous numbering with the same id; a longer path may still bring packets of it.
+    /// The previous numbering with the same id; a longer path may still carry packets of it.
     pub(super) former: Option<Box<Former>>,
     /// The previous session: its stragglers count as late and start nothing.
     pub(super) retired: Option<Retired>,
@@ -87,7 +87,7 @@ impl Session {
         }
     }
 
-    /// Replaces `old`, from the wire number `first` on. With several legs, a longer path may bring
+    /// Replaces `old`, from the wire number `first` on. With several legs, a longer path may carry
     /// the old numbering until `former_until`.
     pub(super) fn succeed(&mut self, old: Session, first: u64, former_until: Option<Instant>) {
         let next = old.reorder.next();

@@ -2,7 +2,7 @@
 //! address on each leg. A packet with the same id from another address may be of the same producer
 //! (another path into the same group, a second socket, a new port after a restart), or of a
 //! producer that uses the same id by mistake (RFC 3550, section 8.2). It waits until that is
-//! clear: if it agrees with the numbering in force it is accepted, if it contradicts a numbering
+//! clear: if it agrees with the current numbering it is accepted, if it contradicts a numbering
 //! that goes on it is a collision, and if the known address falls silent, the other one replaces
 //! it.
 
@@ -24,7 +24,7 @@ const COLLISION: &str = "collision";
 /// Relation of another address to the one whose packets are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Relation {
-    /// Not known yet; the count of its packets that have agreed with the session in force.
+    /// Not known yet; the count of its packets that have agreed with the current session.
     Unknown(u8),
     /// Another path of the same producer.
     Kin,
@@ -160,7 +160,7 @@ impl Flow {
         }
     }
 
-    /// When the address in force on this leg counts as silent, if no more packets come from it.
+    /// When the current address on this leg counts as silent, if no more packets come from it.
     fn silent_at(&self, leg: u8) -> Instant {
         self.source_heard(leg) + self.next_due()
     }
@@ -171,7 +171,7 @@ impl Flow {
     }
 
     /// Makes room if too many packets wait. An address that has sent that many, without a packet
-    /// from the one in force in between, replaces it.
+    /// from the current one in between, replaces it.
     fn make_room_for_pending(&mut self, cx: &mut Context<'_>) {
         let pending = self.sources.as_ref().map(|sources| &sources.pending);
         let Some(first) = pending.filter(|p| p.len() >= SOURCES_PENDING_MAX).and_then(|p| p.front()) else {
@@ -254,7 +254,7 @@ impl Flow {
         pending.map(|pending| pending.packet.packet.bytes.capacity()).sum()
     }
 
-    /// When the address in force, which the waiting packets contradict, counts as silent.
+    /// When the current address, which the waiting packets contradict, counts as silent.
     pub(super) fn pending_deadline(&self) -> Option<Instant> {
         let pending = &self.sources.as_ref()?.pending;
         pending.iter().map(|pending| self.silent_at(pending.packet.leg)).min()
@@ -266,7 +266,7 @@ impl Flow {
         }
     }
 
-    /// Decides again about the waiting packets: some time has passed, or the numbering in force
+    /// Decides again about the waiting packets: some time has passed, or the current numbering
     /// has advanced.
     pub(in crate::relay) fn weigh_sources(&mut self, cx: &mut Context<'_>) {
         let mut place = 0;
@@ -315,7 +315,7 @@ impl Flow {
         }
     }
 
-    /// Looks up a packet in the numbering in force.
+    /// Looks up a packet in the current numbering.
     fn known(&self, packet: &Numbered, cx: &Context<'_>) -> Known {
         let window = self.window(cx.config);
         self.session.as_ref().map_or(Known::Other, |session| session.known(packet, window))

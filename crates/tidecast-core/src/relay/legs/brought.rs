@@ -1,5 +1,5 @@
-//! Records which legs brought which of the latest numbers, and when the first of them did. A
-//! number is settled when all legs have had time to bring it: those that did not have missed it.
+//! Records which legs carried which of the latest numbers, and when the first of them did. A
+//! number is settled when all legs have had time to carry it: those that did not have missed it.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use tidecast_wire::seq::SeqRange;
 /// One packet, at its first number.
 #[derive(Debug, Clone, Copy, Default)]
 struct BroughtPacket {
-    /// One bit for each leg that brought it; zero if none did.
+    /// One bit for each leg that carried it; zero if none did.
     legs: u32,
     /// Count of the numbers that it takes.
     span: u32,
@@ -29,7 +29,7 @@ impl Place for BroughtPacket {
     }
 }
 
-/// How long legs have to bring a packet, and how many packets are kept at most, of `step` numbers
+/// How long legs have to carry a packet, and how many packets are kept at most, of `step` numbers
 /// each.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -44,7 +44,7 @@ pub(super) enum Copy {
     First,
     /// This long after another leg's.
     Later(Duration),
-    /// The same leg brought it before.
+    /// The same leg carried it before.
     Same,
     /// The number is already settled, or older than the session.
     Judged,
@@ -61,7 +61,7 @@ pub(super) struct Brought {
     /// One past the highest number that came.
     end: u64,
     slots: Places<BroughtPacket>,
-    /// For each leg, the first number that it should bring; `None` if it has brought nothing yet.
+    /// For each leg, the first number that it should carry; `None` if it has carried nothing yet.
     from: Vec<Option<u64>>,
     /// Earliest time at which a number is due to be settled.
     judge_at: Option<Instant>,
@@ -93,7 +93,7 @@ impl Brought {
         self.slots.sort(self.base);
     }
 
-    /// Notes the numbers of a packet that a leg brought. Numbers that exceed the limits are
+    /// Notes the numbers of a packet that a leg carried. Numbers that exceed the limits are
     /// settled early.
     pub(super) fn note(
         &mut self,
@@ -124,7 +124,7 @@ impl Brought {
         Copy::Later(Duration::from_micros(micros.saturating_sub(slot.micros)))
     }
 
-    /// Whether other legs brought this number, which is not settled yet, and this one did not.
+    /// Whether other legs carried this number, which is not settled yet, and this one did not.
     pub(super) fn by_others(&self, leg: usize, number: u64) -> bool {
         let slot = self.slots.get(self.base, number).filter(|_| number < self.end);
         slot.is_some_and(|slot| slot.legs != 0 && slot.legs & 1 << leg == 0)

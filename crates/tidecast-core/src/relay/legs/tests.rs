@@ -34,7 +34,7 @@ fn a_number_has_passed_when_the_position_is_beyond_it() {
     assert_eq!(leg.passed(4), None);
 }
 
-/// Two legs bring the same numbers, the second one 80 ms later.
+/// Two legs carry the same numbers, the second one 80 ms later.
 #[test]
 fn another_leg_may_be_behind_by_a_quarter_more_than_it_was() {
     let now = start();

@@ -30,7 +30,7 @@ impl Delay {
     }
 }
 
-/// The delay in force. The automatic one rises slowly to what packets have needed repeatedly, and
+/// The current delay. The automatic one rises slowly to what packets have needed repeatedly, and
 /// at once while the flow is young; it falls only when the source restarts.
 #[derive(Debug)]
 pub(super) struct DelayInForce {

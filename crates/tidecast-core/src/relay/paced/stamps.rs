@@ -58,7 +58,7 @@ pub(super) struct Mark {
 /// Everything read from one packet.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    /// The clock in force.
+    /// The current clock.
     pub(super) clock: Clock,
     /// The previous clock, if it was a different one.
     pub(super) instead_of: Option<Clock>,

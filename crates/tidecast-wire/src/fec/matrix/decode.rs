@@ -207,7 +207,7 @@ impl Decoder {
     }
 
     /// Takes a repair packet, whose base was extended to `base`. Paths are counted from 0; each
-    /// one brings its repair packets in order, however far it is behind another one.
+    /// one carries its repair packets in order, however far it is behind another one.
     ///
     /// # Errors
     /// It protects numbers that are implausible or too old.

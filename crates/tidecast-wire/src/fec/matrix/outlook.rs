@@ -44,7 +44,7 @@ impl Line {
     }
 }
 
-/// Positions of the repair streams on all paths, each in its own order: a longer path may bring
+/// Positions of the repair streams on all paths, each in its own order: a longer path may carry
 /// repair packets that another one has lost.
 #[derive(Debug, Default)]
 pub(super) struct Outlooks {
@@ -112,7 +112,7 @@ impl Outlook {
         self.span.max(self.span_before)
     }
 
-    /// Whether it has brought a repair packet recently: columns come at least once per matrix.
+    /// Whether it has carried a repair packet recently: columns come at least once per matrix.
     fn lives(&self, end: u64) -> bool {
         self.seen.is_some_and(|seen| end <= seen + 4 * self.span())
     }
