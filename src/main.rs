@@ -19,7 +19,7 @@
 
 #![cfg_attr(
     not(all(feature = "page", feature = "probe", feature = "socketio")),
-    allow(dead_code) // what only the parts left out use; the whole build tells of the rest
+    allow(dead_code) // code of disabled features; the complete build finds other dead code
 )]
 
 mod capture;

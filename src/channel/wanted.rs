@@ -173,7 +173,7 @@ mod tests {
         assert!(wanted("10.0.0.5/0A1B").is("10.0.0.5/0a1b") && wanted("FE80:0::1").is("fe80::1"));
         assert!(wanted("[FE80:0::1]:5/0xA1").is("[fe80::1]:5/a1"));
         wanted("10.0.0.5/0a1b").check(&"mavlink".parse().unwrap()).unwrap();
-        // what passes has its source
+        // datagrams of `pass` have no id, so their flow's key is the source
         wanted("10.0.0.5:6454").check(&"artnet".parse().unwrap()).unwrap();
     }
 

@@ -87,7 +87,7 @@ impl fmt::Display for Reject {
     }
 }
 
-/// What is wrong with a datagram.
+/// Reason why a datagram is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -97,7 +97,7 @@ pub enum Reason {
     Truncated,
     /// The checksum does not fit the bytes.
     Checksum,
-    /// RTP padding of no length, or longer than the packet.
+    /// RTP padding of zero length, or longer than the packet.
     Padding,
     /// A repair packet whose fields contradict each other.
     Repair,

@@ -33,10 +33,10 @@ pub(super) struct Ends {
     pub(super) local: Option<SocketAddr>,
 }
 
-/// How one request has come; in its extensions.
+/// Client and port of a request, stored in its extensions.
 #[derive(Debug, Clone)]
 pub(super) struct Via {
-    /// Whose share counts for the places that it takes.
+    /// The client whose share the request uses.
     pub(super) caller: Caller,
     /// Port on which it came.
     pub(super) door: Door,

@@ -28,7 +28,7 @@ struct Progress {
 /// One leg of a flow.
 #[derive(Debug)]
 struct Leg {
-    /// One past the numbers of its two highest packets in this session; 0 if there are none. The
+    /// Numbers after its two highest packets in this session; 0 if there are none. The
     /// second one is the leg's position, so that one forged packet does not move it.
     top: [u64; 2],
     /// Its earlier positions, as far back as a gap may wait.
@@ -37,7 +37,7 @@ struct Leg {
     heard: Option<Instant>,
     /// If it was active before this session, how long to wait for its first packet.
     awaited_until: Option<Instant>,
-    /// One past its highest number before the current session.
+    /// Number after its highest one before the current session.
     before: Option<u64>,
     /// When it first carried a packet of the current session.
     shown: Option<Instant>,
@@ -75,7 +75,7 @@ impl Leg {
         }
     }
 
-    /// One past the highest number that the leg has confirmed.
+    /// Number after the highest one that the leg has confirmed.
     fn position(&self) -> u64 {
         self.top[1]
     }
@@ -151,7 +151,7 @@ impl Waits {
 /// State of a leg in the previous session, packets of which it may still carry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
-    /// One past the highest number of that session on this leg.
+    /// Number after the highest one of that session on this leg.
     pub(super) end: u64,
     /// When it first carried the current session, and its position there.
     pub(super) shown: Option<(Instant, u64)>,

@@ -28,7 +28,7 @@ pub(super) struct Means<'a> {
     pub(super) overdue: u64,
     /// Memory still available, in bytes.
     pub(super) room: usize,
-    /// One past the highest number that came and is not isolated.
+    /// Number after the highest received one and is not isolated.
     pub(super) end: u64,
 }
 
@@ -38,7 +38,8 @@ pub(super) struct Findings<R> {
     pub(super) rebuilt: Vec<R>,
     /// Numbers that cannot be recovered.
     pub(super) hopeless: Vec<u64>,
-    /// One past the last number of blocks with missing packets above which no packet has come yet.
+    /// Number after the last block that has missing packets and above which no packet has been
+    /// received.
     pub(super) awaited: Option<u64>,
     /// Time from the first packet that a repair packet protects to the repair packet.
     pub(super) span: Option<Duration>,
@@ -65,7 +66,7 @@ impl<R> Findings<R> {
 #[derive(Debug)]
 pub(super) enum Recovery {
     Blocks(BlockRecovery),
-    /// Boxed: larger, and used by few flows.
+    /// In a box, because it is larger and few flows use it.
     Matrix(Box<MatrixRecovery>),
 }
 
@@ -84,12 +85,12 @@ pub(super) enum Rebuilt {
 }
 
 impl Recovery {
-    /// For a native session; see [`BlockRecovery::new`].
+    /// Creates the recovery of a native session; see [`BlockRecovery::new`].
     pub(super) fn blocks(start: u64, learn_until: Instant) -> Recovery {
         Recovery::Blocks(BlockRecovery::new(start, learn_until))
     }
 
-    /// For an RTP stream; see [`MatrixRecovery::new`].
+    /// Creates the recovery of an RTP stream; see [`MatrixRecovery::new`].
     pub(super) fn matrix(start: u64, ssrc: u32, terms: MatrixTerms) -> Recovery {
         Recovery::Matrix(Box::new(MatrixRecovery::new(start, ssrc, terms)))
     }

@@ -168,9 +168,9 @@ struct Skipped {
 pub(super) struct Reorder {
     /// The head: the number to be delivered next.
     next: u64,
-    /// One past the highest number stored or delivered.
+    /// Number after the highest one stored or delivered.
     end: u64,
-    /// One past the second highest number.
+    /// Number after the second highest one.
     second: u64,
     /// When the head last moved because its packet came.
     advanced: Instant,
@@ -185,7 +185,7 @@ pub(super) struct Reorder {
     waiting: VecDeque<Waiting>,
     bytes: usize,
     covered: u64,
-    /// One past the highest number that cannot be recovered, or whose packet is suspect.
+    /// Number after the highest one that cannot be recovered, or whose packet is suspect.
     doubtful_end: u64,
     announced: Option<Announced>,
     /// The latest gaps that were given up, to learn how late their packets come.
@@ -242,7 +242,7 @@ impl Reorder {
         self.next
     }
 
-    /// One past the highest number seen.
+    /// Number after the highest one seen.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
@@ -401,8 +401,8 @@ impl Reorder {
         [pair, alone].into_iter().flatten().min()
     }
 
-    /// One past the highest number that came. If that stands alone it may be forged; then one past
-    /// the second highest.
+    /// Number after the highest received one. If that is isolated it may be forged; then the number
+    /// after the second highest.
     pub(super) fn witnessed(&self) -> u64 {
         if self.second + 1 >= self.end { self.end } else { self.second }
     }

@@ -183,7 +183,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
     use tidecast_testkit::ts::{association, map, packed, section};
 
-    /// What a packet completes.
+    /// Returns the sections that a packet completes, as read by `read`.
     fn taken<T>(
         sections: &mut Sections,
         packet: &[u8; PACKET],

@@ -27,7 +27,7 @@ struct Entry {
     leg: u8,
     clock: Option<Stamp>,
     at: Instant,
-    /// The head before this packet, and one past the highest number.
+    /// The head before this packet, and the number after the highest one.
     next: u64,
     end: u64,
     /// Whether packets were held back before it.

@@ -88,7 +88,7 @@ impl Flow {
         self.apply(findings.map(Rebuilt::Datagram), cx);
     }
 
-    /// One past the highest number that came, if ST 2022-1 may recover packets of this flow.
+    /// Number after the highest received one, if ST 2022-1 may recover packets of this flow.
     pub(in crate::relay) fn st2022_end(&self) -> Option<u64> {
         let session = self.session.as_ref()?;
         let recovers = matches!(session.recovery.as_deref(), Some(Recovery::Matrix(_)));

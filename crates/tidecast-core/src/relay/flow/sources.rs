@@ -74,7 +74,8 @@ impl OtherSources {
         self.others.iter_mut().find(|other| other.leg == leg && other.address == address)
     }
 
-    /// Notes an address. The one that was silent longest makes room, rivals first.
+    /// Records an address. If the list is full, it replaces the one that has been silent longest,
+    /// rivals first.
     fn note(&mut self, leg: u8, address: SocketAddr, now: Instant) -> &mut Other {
         let place = self.others.iter().position(|other| other.leg == leg && other.address == address);
         let place = place.unwrap_or_else(|| {

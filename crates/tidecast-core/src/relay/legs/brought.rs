@@ -58,7 +58,7 @@ pub(super) struct Brought {
     start: u64,
     /// The lowest number that is not settled.
     base: u64,
-    /// One past the highest number that came.
+    /// Number after the highest received one.
     end: u64,
     slots: Places<BroughtPacket>,
     /// For each leg, the first number that it should carry; `None` if it has carried nothing yet.

@@ -120,7 +120,7 @@ pub(in crate::relay) struct Schedule {
     gaps: VecDeque<Gap>,
     asked: VecDeque<Asked>,
     events: u64,
-    /// One past the highest number that was shown to be missing.
+    /// Number after the highest one that was shown to be missing.
     reach: u64,
     /// The highest number that came, and its arrival.
     top: (u64, Instant),
@@ -191,7 +191,7 @@ impl Schedule {
         self.draw(self.gaps.len() - 1, REQUESTS_UNPROVEN, terms, |_| true);
     }
 
-    /// A new packet came, when the head was at `next` and `end` was one past the highest number.
+    /// A new packet came. Before it, `next` was the head, and `end` the number after the highest one.
     /// Numbers missing below two received ones are requested, even if a forged packet claimed them
     /// before.
     pub(in crate::relay) fn showed(

@@ -67,7 +67,7 @@ pub struct Decoder {
     start: u64,
     /// The lowest number that is kept.
     floor: u64,
-    /// One past the highest number that came.
+    /// Number after the highest received one.
     end: u64,
     /// Every lower number is known or unrecoverable.
     settled: u64,
@@ -144,7 +144,7 @@ impl Decoder {
         matches!(self.window.get(number), Some(Content::Hopeless))
     }
 
-    /// One past the last number that a kept repair packet shows to have been sent, if that is
+    /// Number after the last one that a kept repair packet shows to have been sent, if that is
     /// above all received ones.
     pub fn announced(&self) -> Option<u64> {
         let reaching = self.equations.iter().filter(|equation| equation.line.base < self.end);

@@ -25,7 +25,7 @@ impl Line {
         (0..self.count).map(move |j| self.base + j * self.offset)
     }
 
-    /// One past the last number.
+    /// Number after the last one.
     pub(super) fn end(&self) -> u64 {
         self.base + (self.count - 1) * self.offset + 1
     }
