@@ -79,7 +79,7 @@ pub struct ChannelSpec {
     pub retransmission: Retransmission,
     /// The UDP outputs.
     pub outputs: Vec<address::Output>,
-    /// Receive buffer asked for per leg, in bytes.
+    /// Requested receive buffer per leg, in bytes.
     pub receive_buffer: usize,
     /// Interval at which memberships are reported without a query.
     pub rejoin: Option<Duration>,
@@ -88,7 +88,7 @@ pub struct ChannelSpec {
     /// How long packets are collected under load; zero for the lowest latency; `None` for the
     /// default of the thread.
     pub tick: Option<Duration>,
-    /// Whether the channel exists only as long as clients ask for it.
+    /// Whether the channel exists only as long as clients request it.
     pub on_demand: bool,
     /// Histogram of the waits of closed gaps, in seconds.
     pub gap_wait: ::metrics::Histogram,

@@ -1,5 +1,5 @@
 //! Registry of the packet threads, the configured channels, and the channels that exist while
-//! clients ask for them.
+//! clients request them.
 //!
 //! Commands start it, the HTTP server subscribes through it, and it returns states for display and
 //! metrics. Packets do not pass it: it hands out readers of [`crate::channel::tap`].

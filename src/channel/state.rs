@@ -15,7 +15,7 @@ pub struct ChannelState {
     pub name: String,
     /// The configured format.
     pub format: String,
-    /// Whether it exists only as long as clients ask for it.
+    /// Whether it exists only as long as clients request it.
     pub on_demand: bool,
     /// Seconds since it was started.
     pub age_seconds: f64,

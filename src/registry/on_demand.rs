@@ -1,4 +1,4 @@
-//! Groups on demand: joined as long as clients ask for them.
+//! Groups on demand: joined as long as clients request them.
 //!
 //! All clients of one group share its channel. The first one starts it; after the last one has
 //! left, it continues for the linger and then ends, unless another client has come. A leaving last

@@ -60,8 +60,9 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` is cancelled, then accepts no more connections, and returns when the last
-    /// client has received its last byte. A connection ends when all its subscriptions have ended.
+    /// Serves until `stop` is cancelled, then accepts no more connections, and returns when the
+    /// last client has received its last byte. A connection ends when all its subscriptions have
+    /// ended.
     /// `hubs`: sends messages to programs.
     pub async fn run(self, registry: Registry, hubs: Arc<Hubs>, stop: CancellationToken) {
         let shared = Arc::new(Shared { hubs, registry, on_demand: self.on_demand });

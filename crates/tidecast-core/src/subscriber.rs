@@ -37,14 +37,14 @@ pub enum Heard {
     Granted,
     /// The relay refuses the subscription.
     Refused(Refusal),
-    /// The stream has ended; the subscriber asks for it again.
+    /// The stream has ended; the subscriber requests it again.
     Ended,
     /// Nothing that concerns the caller.
     Nothing,
 }
 
 impl Subscriber {
-    /// Creates a subscription and starts to ask for it. `fresh` returns unpredictable numbers.
+    /// Creates a subscription and starts to send requests. `fresh` returns unpredictable numbers.
     pub fn new(
         name: &str,
         token: &str,

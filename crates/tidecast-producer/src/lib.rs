@@ -2,8 +2,8 @@
 //! recover.
 //!
 //! A program that measures or encodes something gives each payload to a [`Producer`]. It stamps and
-//! numbers the payload, sends it, adds repair packets if asked for ([`Fec`]), and sends a packet
-//! again to a relay that asks for it. The format is the native datagram, which the project's
+//! numbers the payload, sends it, adds repair packets if configured ([`Fec`]), and sends a packet
+//! again to a relay that requests it. The format is the native datagram, which the project's
 //! `docs/wire-format.md` describes byte by byte.
 //!
 //! ```

@@ -11,7 +11,7 @@
 //! | receiver report | `80+n` 201 | SSRC, n blocks of 6 |
 //! | description | `80+n` 202 | n times: SSRC, items (type u8, length u8, text), zeros to the next word |
 //! | bye | `80+n` 203 | n SSRCs, then a reason (length u8, text) if any |
-//! | generic NACK | `81` 205 | SSRC of who asks, SSRC of the media, entries {number u16, mask of the next 16 u16} |
+//! | generic NACK | `81` 205 | SSRC of the requester, SSRC of the media, entries {number u16, mask of the next 16 u16} |
 //! | range NACK | `80` 204 | SSRC of the media, "RIST", ranges {first u16, how many more u16} |
 //! | echo | `82`, `83` 204 | SSRC, "RIST", time (2), microseconds from request to response, padding |
 
@@ -113,7 +113,7 @@ pub enum Packet<'a> {
     Bye(Bye<'a>),
     /// Numbers that a receiver requests.
     Nack(Nack<'a>),
-    /// Asks for an echo, to measure the round trip.
+    /// Requests an echo, to measure the round trip.
     EchoRequest(Echo<'a>),
     /// The echo.
     EchoResponse(Echo<'a>),

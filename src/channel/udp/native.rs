@@ -1,4 +1,4 @@
-//! Native FEC for outputs that ask for it: datagrams of native streams unchanged, with the repair
+//! Native FEC for outputs that are configured for it: datagrams of native streams unchanged, with the repair
 //! packets that [`Protector`] makes of them.
 
 use std::time::Instant;

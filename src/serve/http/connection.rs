@@ -1,4 +1,4 @@
-//! Handles one connection: the HTTP library handles its requests, until one asks for a stream.
+//! Handles one connection: the HTTP library handles its requests, until one is for a stream.
 //! After the head of that response, this code writes to the socket itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +53,7 @@ struct Behind {
     ordered: Ordered,
 }
 
-/// Answers requests until one asks for a stream; then returns the connection, positioned after the
+/// Answers requests until one is for a stream; then returns the connection, positioned after the
 /// response's head. Socket.IO keeps the connections that it upgrades.
 async fn answer(
     stream: TcpStream,

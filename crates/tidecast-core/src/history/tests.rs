@@ -46,7 +46,7 @@ fn a_number_that_comes_again_means_the_later_packet() {
     assert_eq!((history.packets(), history.bytes()), (3, 30));
 }
 
-/// All receivers constantly ask for everything: the retransmissions equal the start and the share,
+/// All receivers constantly request everything: the retransmissions equal the start and the share,
 /// to the byte.
 #[test]
 fn a_flood_of_requests_gets_its_share_and_no_more() {

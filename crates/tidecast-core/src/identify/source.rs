@@ -32,11 +32,11 @@ pub(super) struct Arrived<'a> {
 /// Decision about a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Judgement {
-    /// It and those that wait have this format.
+    /// This datagram and the waiting ones have this format.
     All(SourceKind),
-    /// It has this format; those that wait go on waiting.
+    /// This datagram has this format; the waiting ones continue to wait.
     Alone(SourceKind),
-    /// It waits, until this time at most.
+    /// This datagram waits, at most until this time.
     Wait(Instant),
 }
 
@@ -59,9 +59,9 @@ pub(super) struct Source {
     tried: bool,
     /// It was unnumbered for long, so two packets that agree may be chance.
     wary: bool,
-    /// Consecutive datagrams that do not show its format,
+    /// Number of consecutive datagrams that do not show its format.
     off: u8,
-    /// and those of them that contradict it.
+    /// Number of them that contradict its format.
     missed: u8,
     evidence: Option<Box<Evidence>>,
 }

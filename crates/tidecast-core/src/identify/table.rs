@@ -34,7 +34,7 @@ impl<B> Entry<B> {
         self.queue.len()
     }
 
-    /// Asks the owner about the source's native datagrams.
+    /// Queries the owner about the source's native datagrams.
     pub(super) fn ask(&mut self, natives: &impl Fn(SocketAddr, u32) -> Alive) {
         let known = &mut self.known;
         if known.kind == Some(SourceKind::Native)

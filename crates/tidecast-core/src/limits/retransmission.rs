@@ -47,7 +47,7 @@ pub(crate) const REQUEST_SLACK: Duration = Duration::from_millis(1);
 /// that packets read from two sockets in one turn are not requested.
 pub const REQUEST_WAIT_MIN: Duration = Duration::from_millis(5);
 /// Where other receivers may request the same packets, the first requests are spread over this
-/// many round trips, so that the answer to one reaches the others before they ask.
+/// many round trips, so that the answer to one reaches the others before they send theirs.
 pub(crate) const REQUEST_SPREAD_TRIPS: u32 = 3;
 /// Minimum of that spread: both sides' ticks add to the round trip.
 pub(crate) const REQUEST_SPREAD_MIN: Duration = Duration::from_millis(20);
@@ -108,5 +108,5 @@ pub(crate) const RETRANSMIT_PAUSE: Duration = Duration::from_millis(4);
 const _: () = assert!(HISTORY_PACKETS_MAX <= 1 << 15);
 const _: () = assert!(REQUESTS_UNPROVEN <= REQUESTS_PER_EVENT);
 /// Numbers of one request that are processed: an outage of 100 ms at 100 Mbit/s. A flood of
-/// requests takes no more time than its datagrams. A receiver that misses more asks again.
+/// requests takes no more time than its datagrams. A receiver that misses more sends another.
 pub const REQUEST_NUMBERS_MAX: usize = 1024;

@@ -300,7 +300,7 @@ impl Relay {
         }
     }
 
-    /// Sends the NACKs that flows have asked for.
+    /// Sends the NACKs of the flows.
     pub(super) fn send_wanted(&mut self, now: Instant) {
         for Wanted { flow, leg, ssrc, numbers } in mem::take(&mut self.wanted) {
             let Some((leg, to)) = self.whom_to_ask(flow, leg, ssrc) else {

@@ -23,7 +23,7 @@ pub struct Counters {
     pub lost: u64,
     /// Datagrams with requests for missing packets that were sent.
     pub requests_sent: u64,
-    /// Numbers in those requests; a number that is asked for again counts again.
+    /// Numbers in those requests; a number that is requested again counts again.
     pub numbers_requested: u64,
     /// Retransmissions received, whether or not they were still of use.
     pub retransmissions_received: u64,

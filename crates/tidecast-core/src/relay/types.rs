@@ -32,7 +32,7 @@ pub struct Config {
     pub payload_types: Arc<PayloadTypes>,
     /// FEC of RTP streams that comes by [`Input::Repair`].
     pub fec: Fec,
-    /// How each leg asks for missing packets; a leg beyond the end of the list does not ask.
+    /// How each leg requests missing packets; a leg beyond the end of the list requests none.
     pub asks: Vec<Asks>,
     /// Random seed; fixed in simulations.
     pub seed: u64,
@@ -75,42 +75,42 @@ impl Default for Config {
 }
 
 impl Config {
-    /// These settings for a channel that runs: with a leg for each of `asks`, and a random `seed`.
+    /// Completes the settings of a channel: a leg for each of `asks`, and a random `seed`.
     pub fn for_legs(self, asks: impl IntoIterator<Item = Asks>, seed: u64) -> Config {
         let asks: Vec<Asks> = asks.into_iter().collect();
         Config { legs: asks.len(), asks, seed, ..self }
     }
 }
 
-/// How one leg asks for missing packets.
+/// How one leg requests missing packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Asks {
     /// The leg is a RIST receiver (VSF TR-06-1): it has a port for RTCP beside the media's, and
-    /// asks the sender of RTP. Otherwise it asks native producers, at the address that their
-    /// packets come from.
+    /// sends requests to the sender of RTP. Otherwise it sends them to native producers, at the
+    /// source address of their packets.
     pub rist: bool,
-    /// Whether missing packets are asked for at all.
+    /// Whether missing packets are requested at all.
     pub requests: bool,
-    /// Whether other receivers may ask for the same packets: the leg is multicast.
+    /// Whether other receivers may request the same packets: the leg is multicast.
     pub shared: bool,
 }
 
-/// Whether a channel asks for missing packets.
+/// Whether a channel requests missing packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Retransmission {
-    /// Missing packets are not asked for.
+    /// Missing packets are not requested.
     Off,
-    /// Only RIST senders are asked: their address says that they answer.
+    /// Only from RIST senders: the scheme of their address states that they answer requests.
     #[default]
     Auto,
-    /// RIST senders and native producers are asked, the latter at the address that their packets
-    /// come from.
+    /// From RIST senders and native producers; requests to the latter go to the source address
+    /// of their packets.
     On,
 }
 
 impl Retransmission {
-    /// How one leg asks, given whether it is a RIST receiver and whether other receivers may ask
-    /// for the same.
+    /// Returns how one leg requests packets, given whether it is a RIST receiver and whether
+    /// other receivers may request the same.
     pub fn asks(self, rist: bool, shared: bool) -> Asks {
         let requests = match self {
             Retransmission::Off => false,

@@ -86,7 +86,7 @@ impl Source {
         match rng.random_range(0..100) {
             0 => None,
             1 => {
-                // Another receiver asks for it.
+                // Another receiver requests it.
                 let number = self.next - 1;
                 let again = self.flagged(Kind::Data, if self.rtp { 0 } else { RETRANSMISSION }, number);
                 self.late.push_back((rng.random_range(1..10), again));

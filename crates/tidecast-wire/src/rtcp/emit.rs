@@ -60,7 +60,7 @@ pub enum Repr<'a> {
         /// At most [`RANGES_MAX`] ranges.
         numbers: &'a [Numbers],
     },
-    /// Asks for an echo.
+    /// Requests an echo.
     EchoRequest(Echo<'a>),
     /// The echo.
     EchoResponse(Echo<'a>),

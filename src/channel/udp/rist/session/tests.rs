@@ -126,7 +126,7 @@ fn one_datagram_cannot_ask_for_everything() {
     assert_eq!(asked.refused, 65_536 + 10 - REQUEST_NUMBERS_MAX as u64);
 }
 
-/// Receivers ask for everything, in every datagram: retransmissions stay within the share of the
+/// Receivers request everything, in every datagram: retransmissions stay within the share of the
 /// media.
 #[test]
 fn a_flood_of_requests_is_held_to_the_share() {
