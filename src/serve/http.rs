@@ -109,9 +109,9 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` is cancelled, then accepts no more connections, and returns when the last
-    /// client has received its last byte. Streams end with their channels. `hubs`: sends messages
-    /// to programs.
+    /// Serves until `stop` is cancelled, then accepts no more connections, and returns when the
+    /// last client has received its last byte. Streams end with their channels. `hubs`: sends
+    /// messages to programs.
     pub async fn run(
         self,
         registry: Registry,

@@ -1,5 +1,5 @@
-//! Native FEC for outputs that are configured for it: datagrams of native streams unchanged, with the repair
-//! packets that [`Protector`] makes of them.
+//! Native FEC for outputs that are configured for it: datagrams of native streams unchanged, with
+//! the repair packets that [`Protector`] makes of them.
 
 use std::time::Instant;
 

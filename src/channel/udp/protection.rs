@@ -1,5 +1,5 @@
-//! SMPTE ST 2022-1 for outputs that are configured for it: repair packets of the RTP stream that they send,
-//! on separate outputs to the ports beside it.
+//! SMPTE ST 2022-1 for outputs that are configured for it: repair packets of the RTP stream that
+//! they send, on separate outputs to the ports beside it.
 
 use std::time::Instant;
 

@@ -80,7 +80,8 @@ impl Flow {
         Some((&mut session.asking.as_mut()?.schedule, &session.reorder, terms))
     }
 
-    /// A new packet came. Before it, `next` was the head, and `end` the number after the highest one.
+    /// A new packet came. Before it, `next` was the head, and `end` the number after the highest
+    /// one.
     pub(super) fn note_gaps(&mut self, number: u64, next: u64, end: u64, now: Instant) {
         let Some((schedule, reorder, terms)) = self.schedule(now) else { return };
         let misses = |number| reorder.misses(number);

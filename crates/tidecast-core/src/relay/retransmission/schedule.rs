@@ -191,9 +191,9 @@ impl Schedule {
         self.draw(self.gaps.len() - 1, REQUESTS_UNPROVEN, terms, |_| true);
     }
 
-    /// A new packet came. Before it, `next` was the head, and `end` the number after the highest one.
-    /// Numbers missing below two received ones are requested, even if a forged packet claimed them
-    /// before.
+    /// A new packet came. Before it, `next` was the head, and `end` the number after the highest
+    /// one. Numbers missing below two received ones are requested, even if a forged packet claimed
+    /// them before.
     pub(in crate::relay) fn showed(
         &mut self,
         number: u64,
