@@ -1,6 +1,5 @@
 //! Tests of every key, every error, and the examples of the reference; this file tests valid
 //! values, including defaults.
-//! included.
 
 mod channels;
 mod described;

@@ -4,7 +4,6 @@
 //! left, it continues for the linger and then ends, unless another client has come. A leaving last
 //! client and a new first one are serialized by the entry's lock: the new one finds the channel
 //! running, or ended and starts another one.
-//! gone and begins a new one.
 
 use std::{
     collections::HashMap,

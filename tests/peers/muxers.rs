@@ -4,7 +4,6 @@
 //!
 //! The installed programs are queried for their muxers. One that is neither tested here nor in a
 //! list with a reason is a failure.
-//! reason is a failure.
 
 use std::{
     collections::BTreeSet,

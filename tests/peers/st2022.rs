@@ -127,7 +127,6 @@ fn ffmpegs_repair_packets_bring_back_each_packet() {
 
 /// Returns media packets of seven sizes. GStreamer's elements require SSRC 0, and support neither
 /// a CSRC list nor padding here.
-/// nor padding here.
 pub(super) fn media(number: u64) -> Vec<u8> {
     let payload: Vec<u8> = (0..188 * (1 + number % 7)).map(|i| ((i * number) >> 3) as u8).collect();
     let (sequence, timestamp) = (number as u16, number as u32 * 900);

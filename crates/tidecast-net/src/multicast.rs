@@ -195,7 +195,6 @@ impl Subscription {
     /// A link that goes down and up, another address or another name do not end a membership;
     /// deletion does. An interface that is deleted and created again with the same index between
     /// two calls is not detected (the kernel counts indices up unless one is specified).
-    /// kernel counts indices up unless it is told one).
     pub fn standing(&mut self, interfaces: &Interfaces) -> Standing {
         let Some(on) = &self.on else { return Standing::Intact };
         match interfaces.find(self.input.interface.as_ref(), self.input.group) {

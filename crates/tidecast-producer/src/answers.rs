@@ -3,7 +3,6 @@
 //! [`Answers`] is pure. [`Answering`] has a thread that waits for requests on the sending socket:
 //! it answers them independently of the program's other work, and retransmissions do not disturb
 //! the pace of sending.
-//! they are answered whatever the program does meanwhile, and what it sends keeps its pace.
 
 use std::{
     io,

@@ -289,7 +289,6 @@ impl<'a> Packet<'a> {
 
     /// Whether it holds messages of further streams, or has gaps between its messages: see
     /// [`Layout::others`].
-    /// [`Layout::others`].
     pub fn mixed(&self) -> bool {
         self.mixed
     }

@@ -3,13 +3,13 @@
 //!
 //! ```text
 //!  0  u8   kind: 0 packet, 1 lost, 2 missed, 3 started, 4 ended, 5 reply
-//!  1  u8   flags: 1 rebuilt by FEC, 2 sent again, 4 the timestamp is the producer's, 8 the flow's last value
+//!  1  u8   flags: 1 recovered by FEC, 2 retransmitted, 4 the timestamp is the producer's, 8 the flow's last value
 //!  2  u16  the stream's place in the configuration, from 1; 0 in replies
 //!  4  u16  bytes of the flow's key
 //!  6  u16  0
-//!  8  u64  number; of lost and missed the first
-//! 16  u64  timestamp in microseconds since the Unix epoch; of lost and missed the last number
-//! 24       the flow's key (UTF-8), then the payload; of missed: u64 packets, u64 lost
+//!  8  u64  number; for lost and missed, the first number
+//! 16  u64  timestamp in microseconds since the Unix epoch; for lost and missed, the last number
+//! 24       the flow's key (UTF-8), then the payload; for missed: u64 packets, u64 lost
 //! ```
 
 use super::message::{About, Message};

@@ -2,7 +2,6 @@
 //!
 //! Blocks come from [`super::packet`]. Only whole blocks are written, so that a file that ends
 //! early can be read. [`super::folder`] lists the existing files.
-//! early can be read. What is in the folder, [`super::folder`] says.
 
 use std::{
     fs::{self, File, OpenOptions},

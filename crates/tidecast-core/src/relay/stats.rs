@@ -149,6 +149,6 @@ pub struct LegCounters {
     /// Numbers that another leg carried and this one did not, within the longest hold.
     pub missed: u64,
     /// Packets whose number another leg had carried with other content, within the longest hold.
-    /// Each is also counted for what became of it.
+    /// Each also counts as delivered, duplicate or the like.
     pub differing: u64,
 }

@@ -57,7 +57,6 @@ pub struct Received {
 /// Each datagram is received into a pooled buffer, and the part beyond [`SLOT_BYTES`] into a
 /// separate overflow area. That area is about 4 MB of zero pages, which use no memory until a
 /// large datagram writes to them; all sockets of a thread should share one batch.
-/// datagram touches them; share one batch among all sockets of a thread.
 pub struct ReceiveBatch {
     slots: Vec<Buffer>,
     overflow: Vec<u8>,

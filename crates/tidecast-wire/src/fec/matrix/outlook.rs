@@ -7,7 +7,6 @@
 //!
 //! A single repair packet may be forged: a shape counts when two have it, and the position of a
 //! sender is its second newest column.
-//! second newest column is.
 
 use super::{Axis, decode::Equation};
 
